@@ -1,0 +1,1 @@
+"""Facts shared by every layer: errors, element types, the numeric contract. Imports nothing of Loom."""

@@ -1,0 +1,27 @@
+"""What a kernel factory may know of the device its kernels will run on.
+
+Layer: core. Invariant: capabilities choose a schedule (how work is cut up), never a meaning (bits).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Caps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a kernel may know of the device it will run on, to choose a schedule (never a meaning).
+
+    ``simd_lanes``: 32-bit lanes executed as one; ``shared_nbytes``: shared memory of a workgroup;
+    ``max_workgroup_lanes``; ``unified_memory``: host and device see the same memory; ``workers``:
+    workgroups executed at once; ``cache_nbytes``: fast memory private to a worker.
+    """
+
+    simd_lanes: int
+    shared_nbytes: int
+    max_workgroup_lanes: int
+    unified_memory: bool
+    workers: int
+    cache_nbytes: int

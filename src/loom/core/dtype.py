@@ -1,0 +1,206 @@
+"""Element types: the scalars of the kernel language and their short vectors.
+
+Layer: core. Invariant: one ``DType`` object exists per type (compare with ``is`` or ``==``),
+and a type's bits mean the same on every device.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import DTypeError, near_matches
+
+__all__ = [
+    "FLOATS",
+    "INTEGERS",
+    "SCALARS",
+    "DType",
+    "Kind",
+    "bf16",
+    "bool_",
+    "f16",
+    "f32",
+    "f64",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "lookup",
+    "of_numpy",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+]
+
+
+class Kind(enum.Enum):
+    """What the bits of a scalar mean."""
+
+    BOOL = "bool"
+    SIGNED = "signed"
+    UNSIGNED = "unsigned"
+    FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class DType:
+    """A scalar type, or a short vector of one (``lanes`` 2 to 4).
+
+    ``bits`` is the width of one component in memory (bool: 8). ``storage_only`` marks f16 and
+    bf16: they can be loaded, stored, selected and converted, while arithmetic happens in f32.
+    Calling a type inside a kernel converts (``u32(x)``); calling it on the host makes a numpy scalar.
+    """
+
+    name: str
+    kind: Kind
+    bits: int
+    lanes: int = 1
+    storage_only: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one element in a buffer (vectors are packed without padding)."""
+        return self.bits // 8 * self.lanes
+
+    @property
+    def is_float(self) -> bool:
+        """True for f16, bf16, f32, f64 and vectors of them."""
+        return self.kind is Kind.FLOAT
+
+    @property
+    def is_signed(self) -> bool:
+        """True for i8 to i64 and vectors of them."""
+        return self.kind is Kind.SIGNED
+
+    @property
+    def is_integer(self) -> bool:
+        """True for signed and unsigned integers and vectors of them."""
+        return self.kind in (Kind.SIGNED, Kind.UNSIGNED)
+
+    @property
+    def is_bool(self) -> bool:
+        """True for bool and vectors of it."""
+        return self.kind is Kind.BOOL
+
+    @property
+    def is_vector(self) -> bool:
+        """True for short vectors."""
+        return self.lanes > 1
+
+    @property
+    def scalar(self) -> DType:
+        """The type of one component."""
+        return self if self.lanes == 1 else SCALARS[self.name.split("x")[0]]
+
+    def vector(self, lanes: int) -> DType:
+        """Return the short vector type with ``lanes`` components (1 gives the scalar itself)."""
+        if lanes == 1:
+            return self.scalar
+        return lookup(f"{self.scalar.name}x{lanes}")
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The numpy dtype of one component; bf16 is carried as its 16 bits (uint16)."""
+        return _NUMPY[self.scalar.name]
+
+    @property
+    def bits_numpy(self) -> np.dtype[Any]:
+        """The unsigned numpy dtype of the same width, for comparing bits."""
+        return np.dtype(f"u{self.bits // 8}")
+
+    @property
+    def minimum(self) -> int:
+        """Smallest value of an integer type."""
+        return -(1 << (self.bits - 1)) if self.is_signed else 0
+
+    @property
+    def maximum(self) -> int:
+        """Largest value of an integer type."""
+        return (1 << (self.bits - 1)) - 1 if self.is_signed else (1 << self.bits) - 1
+
+    def __call__(self, value: Any) -> Any:
+        """Convert on the host to a numpy scalar of this type (inside a kernel: a conversion)."""
+        if self.name == "bf16":
+            raise DTypeError(
+                "loom.bf16", "numpy has no bf16 scalar", remedy="Use float32, or ml_dtypes.bfloat16"
+            )
+        return self.numpy.type(value)
+
+    def __repr__(self) -> str:
+        return f"loom.{self.name}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return lookup, (self.name,)
+
+
+bool_ = DType("bool", Kind.BOOL, 8)
+i8 = DType("i8", Kind.SIGNED, 8)
+i16 = DType("i16", Kind.SIGNED, 16)
+i32 = DType("i32", Kind.SIGNED, 32)
+i64 = DType("i64", Kind.SIGNED, 64)
+u8 = DType("u8", Kind.UNSIGNED, 8)
+u16 = DType("u16", Kind.UNSIGNED, 16)
+u32 = DType("u32", Kind.UNSIGNED, 32)
+u64 = DType("u64", Kind.UNSIGNED, 64)
+f16 = DType("f16", Kind.FLOAT, 16, storage_only=True)
+bf16 = DType("bf16", Kind.FLOAT, 16, storage_only=True)
+f32 = DType("f32", Kind.FLOAT, 32)
+f64 = DType("f64", Kind.FLOAT, 64)
+
+SCALARS: dict[str, DType] = {
+    t.name: t for t in (bool_, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64)
+}
+INTEGERS: tuple[DType, ...] = (i8, i16, i32, i64, u8, u16, u32, u64)
+FLOATS: tuple[DType, ...] = (f32, f64)
+
+_NUMPY: dict[str, np.dtype[Any]] = {
+    "bool": np.dtype(np.bool_),
+    "f16": np.dtype(np.float16),
+    "bf16": np.dtype(np.uint16),
+    "f32": np.dtype(np.float32),
+    "f64": np.dtype(np.float64),
+    **{t.name: np.dtype(t.name.replace("i", "int").replace("u", "uint")) for t in INTEGERS},
+}
+_OF_NUMPY: dict[np.dtype[Any], DType] = {_NUMPY[n]: SCALARS[n] for n in SCALARS if n != "bf16"}
+_VECTORS: dict[str, DType] = {
+    f"{t.name}x{n}": DType(f"{t.name}x{n}", t.kind, t.bits, n, t.storage_only)
+    for t in SCALARS.values()
+    for n in (2, 3, 4)
+}
+
+
+def lookup(name: str) -> DType:
+    """Return the type called ``name`` (``"f32"``, ``"u8x4"``); DTypeError with near matches if none."""
+    found = SCALARS.get(name) or _VECTORS.get(name)
+    if found is None:
+        raise DTypeError(
+            "loom.dtype",
+            f"no dtype is called {name!r}",
+            remedy=near_matches(name, [*SCALARS, *_VECTORS]),
+        )
+    return found
+
+
+def of_numpy(dtype: Any, where: str) -> DType:
+    """Return Loom's type for a numpy dtype, native byte order; DTypeError names ``where`` otherwise."""
+    given = np.dtype(dtype)
+    if given.name == "bfloat16":
+        return bf16
+    found = _OF_NUMPY.get(given) if given.isnative else None
+    if found is None:
+        raise DTypeError(
+            where,
+            "unsupported dtype",
+            expected="one of bool, int8-64, uint8-64, float16, bfloat16, float32, float64 in native byte order",
+            got=str(given),
+            remedy="Convert first, for example with array.astype(numpy.float32)",
+        )
+    return found

@@ -1,0 +1,181 @@
+"""Every exception Loom raises, in one tree.
+
+Layer: core (imports nothing of Loom). Invariant: the text of an error always reads
+``[where] what is wrong: expected X, got Y. What to do.`` and its parts are attributes.
+
+    LoomError
+    ├── ArgumentError      (ValueError)      an argument has an unusable value
+    │   ├── ShapeError                       ... a wrong length or shape
+    │   └── EmptyError                       ... no elements where one is needed
+    ├── DTypeError         (TypeError)       an argument has an unusable type
+    ├── KernelError        (ValueError)      a kernel cannot be accepted
+    │   ├── SyntaxNotSupported (SyntaxError)     Python the kernel language lacks
+    │   ├── KernelTypeError    (TypeError)       operands of wrong type
+    │   └── VerifyError                          well-typed but not allowed (races, barriers, ...)
+    ├── KernelFault                          a kernel that ran did something wrong
+    │   ├── OutOfBounds        (IndexError)      an index outside a buffer, under LOOM_CHECK=1
+    │   ├── AssertionFailed    (AssertionError)  an ``assert`` inside a kernel
+    │   ├── NotANumber         (ArithmeticError) a NaN was produced, in the debugger
+    │   └── RaceDetected                         two lanes met at one address, in the debugger
+    ├── DeviceError        (RuntimeError)    a device is missing or refused work
+    ├── StateError         (RuntimeError)    used after shutdown, or in the wrong order
+    ├── LoomTimeout        (TimeoutError)    waited long enough; nothing is lost
+    └── CacheError         (OSError)         the compile cache cannot be used
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "AssertionFailed",
+    "CacheError",
+    "DTypeError",
+    "DeviceError",
+    "EmptyError",
+    "KernelError",
+    "KernelFault",
+    "KernelTypeError",
+    "LoomError",
+    "LoomTimeout",
+    "NotANumber",
+    "OutOfBounds",
+    "RaceDetected",
+    "ShapeError",
+    "StateError",
+    "SyntaxNotSupported",
+    "VerifyError",
+    "near_matches",
+]
+
+
+class LoomError(Exception):
+    """Base of all Loom exceptions.
+
+    Attributes: ``where`` (API name or kernel and line), ``what`` (the fault), ``expected`` and
+    ``got`` (may be None), ``remedy`` (what to do).
+    """
+
+    def __init__(
+        self,
+        where: str,
+        what: str,
+        *,
+        expected: object = None,
+        got: object = None,
+        remedy: str = "",
+    ) -> None:
+        self.where = where
+        self.what = what
+        self.expected = expected
+        self.got = got
+        self.remedy = remedy
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        text = f"[{self.where}] {self.what}"
+        if self.expected is not None and self.got is not None:
+            text += f": expected {self.expected}, got {self.got}"
+        elif self.expected is not None:
+            text += f": expected {self.expected}"
+        elif self.got is not None:
+            text += f": got {self.got}"
+        text += "."
+        if self.remedy:
+            text += f" {self.remedy.rstrip('.')}."
+        return text
+
+    def __str__(self) -> str:
+        return self._text()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.where, self.what, self.expected, self.got, self.remedy)
+
+
+def _rebuild(
+    cls: type[LoomError], where: str, what: str, expected: object, got: object, remedy: str
+) -> LoomError:
+    return cls(where, what, expected=expected, got=got, remedy=remedy)
+
+
+class ArgumentError(LoomError, ValueError):
+    """An argument has a value that cannot be used."""
+
+
+class ShapeError(ArgumentError):
+    """An array has the wrong length or shape."""
+
+
+class EmptyError(ArgumentError):
+    """An operation without an identity was given no elements."""
+
+
+class DTypeError(LoomError, TypeError):
+    """An argument has a dtype or Python type that cannot be used."""
+
+
+class KernelError(LoomError, ValueError):
+    """A kernel cannot be accepted; ``where`` names the kernel and the source line."""
+
+
+class SyntaxNotSupported(KernelError, SyntaxError):
+    """The kernel uses Python that the kernel language does not have."""
+
+    __str__ = LoomError.__str__
+
+
+class KernelTypeError(KernelError, TypeError):
+    """Operands inside a kernel have types that do not go together."""
+
+
+class VerifyError(KernelError):
+    """The kernel is well typed but breaks a rule of the language."""
+
+
+class KernelFault(LoomError):
+    """A kernel that ran did something it must not do."""
+
+
+class OutOfBounds(KernelFault, IndexError):
+    """A kernel indexed outside a buffer (reported under ``LOOM_CHECK=1`` and in the debugger)."""
+
+
+class AssertionFailed(KernelFault, AssertionError):
+    """An ``assert`` inside a kernel did not hold."""
+
+
+class NotANumber(KernelFault, ArithmeticError):
+    """A kernel produced a NaN from operands that were none (debugger only)."""
+
+
+class RaceDetected(KernelFault):
+    """Two lanes touched one address without order between them (debugger only)."""
+
+
+class DeviceError(LoomError, RuntimeError):
+    """A device is missing, was refused, or failed."""
+
+
+class StateError(LoomError, RuntimeError):
+    """An object is used after it was shut down, or calls come in the wrong order."""
+
+
+class LoomTimeout(LoomError, TimeoutError):
+    """The time given to ``wait`` is over; the work goes on and nothing is lost."""
+
+    __str__ = LoomError.__str__
+
+
+class CacheError(LoomError, OSError):
+    """The compile cache cannot be read or written."""
+
+    __str__ = LoomError.__str__
+
+
+def near_matches(name: str, known: list[str]) -> str:
+    """Return ``Did you mean 'x' or 'y'?`` for a misspelt name, or the list of known names."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    if near:
+        return "Did you mean " + " or ".join(repr(n) for n in near) + "?"
+    return "Known names: " + ", ".join(sorted(known))

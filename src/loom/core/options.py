@@ -1,0 +1,64 @@
+"""Settings from the environment, read when they are needed.
+
+Layer: core. Invariant: a setting changes speed, checks or places, never the bits of a result.
+
+    LOOM_THREADS    worker threads of the CPU device (default: the cores this process may use)
+    LOOM_SIMD       32-bit lanes per vector on the CPU device: 1, 4, 8, 16 (default: the host's)
+    LOOM_CHECK      1: report indexes outside buffers, in all kernels, with kernel, line and lane
+    LOOM_DEVICE     device used where none is named (default: the best present)
+    LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)
+"""
+
+from __future__ import annotations
+
+import os
+
+from loom.core.errors import ArgumentError
+
+__all__ = ["cache_directory", "check_bounds", "default_device", "simd_lanes", "thread_count"]
+
+MAX_THREADS = 64
+
+
+def thread_count() -> int:
+    """Return how many threads the CPU device uses."""
+    wanted = _integer("LOOM_THREADS", 1, MAX_THREADS)
+    if wanted is not None:
+        return wanted
+    try:
+        available = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        available = os.cpu_count() or 1
+    return min(available, MAX_THREADS)
+
+
+def simd_lanes() -> int | None:
+    """Return the vector width asked for, None for the host's own."""
+    return _integer("LOOM_SIMD", 1, 16)
+
+
+def check_bounds() -> bool:
+    """Tell whether indexes outside buffers are reported."""
+    return os.environ.get("LOOM_CHECK", "0") not in ("", "0")
+
+
+def default_device() -> str:
+    """Return the name of the device used where none is named."""
+    return os.environ.get("LOOM_DEVICE", "auto")
+
+
+def cache_directory() -> str | None:
+    """Return the cache folder asked for, None for the user's own."""
+    return os.environ.get("LOOM_CACHE_DIR") or None
+
+
+def _integer(name: str, least: int, most: int) -> int | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise ArgumentError(
+            f"environment {name}", "not a usable number", expected=f"{least} to {most}", got=repr(text),
+            remedy=f"Unset {name} or correct it",
+        )  # fmt: skip
+    return int(text)

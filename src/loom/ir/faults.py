@@ -1,0 +1,52 @@
+"""Makes the exceptions of kernels that ran wrong, alike for the interpreter and every device.
+
+Layer: ir. Invariant: every fault has ``lane`` (global flat number) and ``line`` (None if unknown).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from loom.core.errors import AssertionFailed, KernelFault, OutOfBounds
+from loom.ir.kernel import Loc
+
+__all__ = ["assertion_failed", "make_fault", "out_of_bounds"]
+
+_Fault = TypeVar("_Fault", bound=KernelFault)
+
+
+def make_fault(
+    kind: type[_Fault],
+    kernel: str,
+    loc: Loc | None,
+    what: str,
+    *,
+    lane: int,
+    expected: object = None,
+    got: object = None,
+    remedy: str = "",
+    **facts: Any,
+) -> _Fault:
+    """Return a fault of ``kind`` in the kernel called ``kernel``; ``facts`` become attributes."""
+    where = f"kernel {kernel!r}" + (f" at {loc}" if loc is not None else "")
+    fault = kind(where, what, expected=expected, got=got, remedy=remedy)
+    fault.__dict__.update(facts, lane=lane, line=loc.line if loc is not None else None)
+    return fault
+
+
+def assertion_failed(kernel: str, loc: Loc | None, lane: int, message: str) -> AssertionFailed:
+    """An ``assert`` of the kernel did not hold in ``lane``."""
+    what = f"assertion failed in lane {lane}" + (f": {message.rstrip('.')}" if message else "")
+    return make_fault(AssertionFailed, kernel, loc, what, lane=lane, message=message)
+
+
+def out_of_bounds(
+    kernel: str, loc: Loc | None, lane: int, operation: str, space: str, memory: str, index: int, bound: int
+) -> OutOfBounds:
+    """``operation`` on ``memory`` of ``bound`` elements used ``index`` in ``lane``."""
+    return make_fault(
+        OutOfBounds, kernel, loc, f"{operation} outside {space} {memory!r} in lane {lane}",
+        expected=f"an index from 0 to {bound - 1}" if bound else "no access, it has no elements",
+        got=index, remedy=f"Guard it, for example with: if i < len({memory})",
+        lane=lane, memory=memory, index=index, bound=bound,
+    )  # fmt: skip

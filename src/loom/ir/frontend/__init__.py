@@ -1,0 +1,1 @@
+"""Compiles typed Python functions to the IR: ``@kernel``, the annotations and the functions inside kernels."""

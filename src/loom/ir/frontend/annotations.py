@@ -1,0 +1,84 @@
+"""``In[f32]``, ``Out[f32]``, ``InOut[f32]``: how a kernel's parameters name their buffers.
+
+Layer: ir. Invariant: an annotation object is data; only ``signature`` interprets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from loom.core.dtype import DType, bool_, f32, i32
+from loom.core.errors import KernelTypeError
+from loom.ir.kernel import Access
+
+__all__ = ["BufferType", "In", "InOut", "Out", "resolve_annotations", "scalar_type"]
+
+
+@dataclass(frozen=True, slots=True)
+class BufferType:
+    """A buffer of ``dtype`` that a kernel may use as ``access`` says."""
+
+    dtype: DType
+    access: Access
+
+
+class _BufferAnnotation:
+    _access = Access.READ
+
+    def __class_getitem__(cls, dtype: Any) -> BufferType:
+        return BufferType(scalar_type(dtype, cls.__name__), cls._access)
+
+
+class In(_BufferAnnotation):
+    """A buffer the kernel only reads: ``x: In[f32]``."""
+
+    _access = Access.READ
+
+
+class Out(_BufferAnnotation):
+    """A buffer the kernel only writes: ``y: Out[f32]``."""
+
+    _access = Access.WRITE
+
+
+class InOut(_BufferAnnotation):
+    """A buffer the kernel reads and writes: ``x: InOut[f32]``."""
+
+    _access = Access.READ_WRITE
+
+
+_PYTHON_TYPES: dict[Any, DType] = {bool: bool_, int: i32, float: f32}
+
+
+def scalar_type(annotation: Any, where: str) -> DType:
+    """Return the dtype an annotation names; Python's bool, int and float mean bool, i32 and f32."""
+    if isinstance(annotation, DType):
+        return annotation
+    if annotation in _PYTHON_TYPES:
+        return _PYTHON_TYPES[annotation]
+    raise KernelTypeError(
+        where, "not a dtype", expected="loom.f32, loom.u32, ...", got=repr(annotation), remedy="Name a Loom dtype"
+    )
+
+
+def resolve_annotations(fn: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameter annotations of ``fn``, strings evaluated where ``fn`` was written.
+
+    ``names`` are the local names around the definition, which postponed annotations of a kernel
+    factory may mention.
+    """
+    found: dict[str, Any] = {}
+    for name, annotation in getattr(fn, "__annotations__", {}).items():
+        value = annotation
+        if isinstance(annotation, str):
+            try:
+                value = eval(annotation, fn.__globals__, names)
+            except Exception as error:
+                raise KernelTypeError(
+                    f"kernel {fn.__name__!r}", f"annotation {annotation!r} of {name!r} cannot be evaluated",
+                    got=error, remedy="Use names that are visible where the kernel is defined",
+                ) from error  # fmt: skip
+        found[name] = value
+    return found

@@ -1,0 +1,151 @@
+"""``@loom.kernel``: marks a typed Python function as a kernel and compiles it when first needed.
+
+Layer: ir. Invariant: the kernel a function gives is fixed by its source and the outer values it names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import cached_property, update_wrapper
+from typing import Any, overload
+
+from loom.core.dtype import DType
+from loom.core.errors import KernelTypeError, StateError
+from loom.core.numerics import Guarantee
+from loom.ir.builder import Builder
+from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.scope import mutable_names
+from loom.ir.frontend.source import function_source, names_of
+from loom.ir.frontend.translator import Frame, Translator
+from loom.ir.frontend.values import Retype
+from loom.ir.kernel import Kernel, Loc
+from loom.ir.verify import VerifiedKernel, verify
+
+__all__ = ["KernelFunction", "kernel"]
+
+_MOST_TRANSLATIONS = 64
+
+
+class KernelFunction:
+    """A Python function that is a kernel. ``verified`` compiles and checks it, once."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        workgroup: tuple[int, int, int],
+        names: dict[str, Any],
+        *,
+        trusted: bool = False,
+        guarantee: Guarantee = Guarantee.BIT_EXACT,
+    ) -> None:
+        update_wrapper(self, fn)
+        self.fn = fn
+        self.name = fn.__name__.strip("<>")
+        self.workgroup = workgroup
+        self._annotations = resolve_annotations(fn, names)
+        self._trusted = trusted
+        self._guarantee = guarantee
+
+    @cached_property
+    def ir(self) -> Kernel:
+        """The kernel as translated, not yet verified."""
+        retyped: dict[Any, DType] = {}
+        for _ in range(_MOST_TRANSLATIONS):
+            try:
+                return self._translate(retyped)
+            except Retype as request:
+                retyped[request.key] = request.dtype
+        raise KernelTypeError(f"kernel {self.name!r}", "the types of its locals do not settle", remedy="Annotate them")
+
+    @cached_property
+    def verified(self) -> VerifiedKernel:
+        """The kernel, verified; raises KernelError with the line and the remedy."""
+        return verify(self.ir)
+
+    def _translate(self, retyped: dict[Any, DType]) -> Kernel:
+        source = function_source(self.fn)
+        builder = Builder(self.name, self.workgroup, Loc(source.file, source.line))
+        translator = Translator(builder, retyped)
+        parameters = list(inspect.signature(self.fn).parameters)
+        mutable = mutable_names(source.body, set(parameters))
+        frame = Frame(source, names_of(self.fn), mutable, 0, is_kernel=True)
+        translator.frames.append(frame)
+        self._declare(builder, translator, parameters)
+        translator.body(source.body)
+        return builder.finish(trusted=self._trusted, guarantee=self._guarantee)
+
+    def _declare(self, builder: Builder, translator: Translator, parameters: list[str]) -> None:
+        for name in parameters:
+            annotation = self._annotations.get(name)
+            if annotation is None:
+                raise KernelTypeError(
+                    builder.where(), f"parameter {name!r} has no type", expected="In[f32], Out[f32], InOut[f32] or a dtype",
+                    remedy=f"Annotate it, for example {name}: loom.In[loom.f32]",
+                )  # fmt: skip
+            if isinstance(annotation, BufferType):
+                translator.frame.names[name] = builder.buffer(name, annotation.dtype, annotation.access)
+                translator.frame.mutable.discard(name)
+        for name in parameters:
+            annotation = self._annotations[name]
+            if not isinstance(annotation, BufferType):
+                dtype = scalar_type(annotation, builder.where())
+                value = builder.emit("param", attr=builder.param(name, dtype))
+                translator.assign_name(name, value)
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        raise StateError(
+            f"kernel {self.name!r}", "a kernel cannot be called like a function",
+            expected="a dispatch", remedy="Record it with unit.dispatch(kernel, params, groups) or chain.dispatch(...)",
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<loom kernel {self.name!r}, workgroup {self.workgroup}>"
+
+
+@overload
+def kernel(fn: Callable[..., Any], /) -> KernelFunction: ...
+
+
+@overload
+def kernel(
+    *, workgroup: int | tuple[int, ...] = ..., trusted: bool = ..., guarantee: Guarantee = ...
+) -> Callable[[Callable[..., Any]], KernelFunction]: ...
+
+
+def kernel(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    workgroup: int | tuple[int, ...] = 64,
+    trusted: bool = False,
+    guarantee: Guarantee = Guarantee.BIT_EXACT,
+) -> Any:
+    """Make a kernel of a typed Python function.
+
+    Parameters annotated ``In``, ``Out`` or ``InOut`` are buffers, the others push constants.
+    ``workgroup`` is the number of lanes per group, up to three extents, at most 1024 in all.
+    ``trusted`` leaves out bounds checks and the zeroing of arrays; it is for kernels that are tested with
+    them. The function is compiled when it is first used; errors name the source line.
+
+    >>> import loom
+    >>> @loom.kernel(workgroup=64)
+    ... def scale(y: loom.InOut[loom.f32], a: loom.f32):
+    ...     i = loom.global_id()
+    ...     if i < len(y):
+    ...         y[i] = y[i] * a
+    """
+    names = dict(sys._getframe(1).f_locals)
+    extents = (workgroup,) if isinstance(workgroup, int) else tuple(workgroup)
+    shape = (*extents, 1, 1, 1)[:3] if 1 <= len(extents) <= 3 else None
+    if shape is None:
+        raise KernelTypeError(
+            "loom.kernel", "workgroup has a wrong number of extents", expected="1 to 3", got=len(extents),
+            remedy="Write workgroup=64 or workgroup=(8, 8)",
+        )  # fmt: skip
+
+    def decorate(function: Callable[..., Any]) -> KernelFunction:
+        return KernelFunction(function, shape, names, trusted=trusted, guarantee=guarantee)
+
+    return decorate if fn is None else decorate(fn)

@@ -1,0 +1,337 @@
+"""Translates Python expressions to operations.
+
+Layer: ir. Arithmetic follows Python on types that Python has (``//`` and ``%`` round down, ``/`` is true
+division, ``and``/``or`` stop early) and wraps like the hardware where integers are bounded. Invariant:
+an expression known at compile time is evaluated by Python itself and emits nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from loom.core.dtype import DType, bool_, f32, i32, u32
+from loom.core.errors import near_matches
+from loom.ir.frontend.values import Operand, Static, describe
+from loom.ir.kernel import Block, Instr, Memory, Variable
+from loom.ir.ops import Effect
+
+if TYPE_CHECKING:
+    from loom.ir.frontend.translator import Translator
+
+__all__ = ["Expressions"]
+
+_BINARY: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
+    ast.Add: ("add", operator.add),
+    ast.Sub: ("sub", operator.sub),
+    ast.Mult: ("mul", operator.mul),
+    ast.Div: ("div", operator.truediv),
+    ast.FloorDiv: ("floordiv", operator.floordiv),
+    ast.Mod: ("mod", operator.mod),
+    ast.Pow: ("pow", operator.pow),
+    ast.LShift: ("shl", operator.lshift),
+    ast.RShift: ("shr", operator.rshift),
+    ast.BitAnd: ("and", operator.and_),
+    ast.BitOr: ("or", operator.or_),
+    ast.BitXor: ("xor", operator.xor),
+}
+_COMPARE: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
+    ast.Eq: ("eq", operator.eq),
+    ast.NotEq: ("ne", operator.ne),
+    ast.Lt: ("lt", operator.lt),
+    ast.LtE: ("le", operator.le),
+    ast.Gt: ("gt", operator.gt),
+    ast.GtE: ("ge", operator.ge),
+    ast.Is: ("is", operator.is_),
+    ast.IsNot: ("is not", operator.is_not),
+    ast.In: ("in", lambda a, b: a in b),
+    ast.NotIn: ("not in", lambda a, b: a not in b),
+}
+_UNARY: dict[type, Callable[[Any], Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Invert: operator.invert,
+    ast.Not: operator.not_,
+}
+_COMPONENTS = "xyzw"
+
+
+class Expressions:
+    """One method per kind of expression; ``evaluate`` chooses by the node's class."""
+
+    def __init__(self, translator: Translator) -> None:
+        self.t = translator
+        self.b = translator.builder
+        self.typing = translator.typing
+
+    def evaluate(self, node: ast.expr) -> Operand:
+        """Return what ``node`` stands for, emitting the operations it needs."""
+        handler = getattr(self, type(node).__name__.lower(), None)
+        if handler is None:
+            raise self.t.unsupported(node, f"{type(node).__name__} expressions")
+        return handler(node)
+
+    def value(self, node: ast.expr, dtype: DType | None = None) -> Instr:
+        """Evaluate to a typed value, a bare constant taking ``dtype``."""
+        return self.typing.typed(self.evaluate(node), dtype)
+
+    def condition(self, node: ast.expr) -> Operand:
+        """Evaluate to a bool value or a static truth."""
+        result = self.evaluate(node)
+        if isinstance(result, Static):
+            return Static(bool(result.value))
+        value = self.typing.typed(result)
+        if value.dtype != bool_:
+            raise self.b.error("a condition must be a bool", "bool", value.dtype, "Compare, for example x != 0")
+        return value
+
+    # leaves
+
+    def constant(self, node: ast.Constant) -> Operand:
+        return Static(node.value)
+
+    def name(self, node: ast.Name) -> Operand:
+        found = self.t.find(node.id)
+        if isinstance(found, Variable):
+            return self.b.emit("get", attr=found)
+        return found
+
+    def tuple(self, node: ast.Tuple) -> Operand:
+        items = [self.evaluate(e) for e in node.elts]
+        if all(isinstance(i, Static) for i in items):
+            return Static(tuple(i.value for i in items if isinstance(i, Static)))
+        return tuple(items)
+
+    def list(self, node: ast.List) -> Operand:
+        return self.tuple(ast.copy_location(ast.Tuple(node.elts, node.ctx), node))
+
+    def attribute(self, node: ast.Attribute) -> Operand:
+        base = self.evaluate(node.value)
+        if isinstance(base, Static):
+            try:
+                return Static(getattr(base.value, node.attr))
+            except AttributeError:
+                names = [n for n in dir(base.value) if not n.startswith("_")]
+                raise self.b.error(
+                    f"no attribute {node.attr!r}", f"an attribute of {describe(base)}", node.attr,
+                    near_matches(node.attr, names),
+                ) from None  # fmt: skip
+        if isinstance(base, Instr) and base.type.is_vector and node.attr in _COMPONENTS[: base.type.lanes]:
+            return self.b.emit("extract", base, attr=_COMPONENTS.index(node.attr))
+        if isinstance(base, (Memory, Instr)) and node.attr == "dtype":
+            return Static(base.dtype)
+        raise self.b.error(
+            f"no attribute {node.attr!r}", "x, y, z or w of a short vector, or dtype", describe(base), "Check the name"
+        )
+
+    def subscript(self, node: ast.Subscript) -> Operand:
+        base = self.evaluate(node.value)
+        index = self.evaluate(node.slice)
+        if isinstance(base, Memory):
+            return self.load(base, index)
+        if isinstance(index, Static) and isinstance(base, (Static, tuple)):
+            return Static(base.value[index.value]) if isinstance(base, Static) else base[index.value]
+        if isinstance(base, Instr) and base.type.is_vector and isinstance(index, Static):
+            return self.b.emit("extract", base, attr=int(index.value))
+        raise self.b.error(
+            "cannot be indexed", "a buffer, a shared or private array, or a static index", describe(base),
+            "Use select to choose a component by value",
+        )  # fmt: skip
+
+    def load(self, memory: Memory, index: Operand) -> Instr:
+        """Load an element; half-width floats are read as f32."""
+        value = self.b.emit("load", self.index(index), memory=memory)
+        if memory.dtype.storage_only:
+            lanes = memory.dtype.lanes
+            return self.b.emit("convert", value, dtype=f32.vector(lanes))
+        return value
+
+    def index(self, index: Operand) -> Instr:
+        """Return an index as an integer value (constants as u32, or i32 when negative)."""
+        if isinstance(index, Static) and isinstance(index.value, int) and not isinstance(index.value, bool):
+            return self.typing.constant(index.value, u32 if index.value >= 0 else i32)
+        if isinstance(index, tuple) or (isinstance(index, Static) and isinstance(index.value, tuple)):
+            raise self.b.error("memory has one dimension", "one index", "a tuple", "Write row * width + column")
+        return self.typing.typed(index)
+
+    # operators
+
+    def binop(self, node: ast.BinOp) -> Operand:
+        left, right = self.evaluate(node.left), self.evaluate(node.right)
+        return self.binary(node.op, left, right)
+
+    def binary(self, op: ast.operator, left: Operand, right: Operand) -> Operand:
+        """Apply a binary operator to two operands."""
+        if type(op) not in _BINARY:
+            raise self.t.unsupported(op, f"the operator {type(op).__name__}")
+        name, on_host = _BINARY[type(op)]
+        if isinstance(left, Static) and isinstance(right, Static):
+            return self.static(on_host, left.value, right.value)
+        if name == "pow":
+            raise self.b.error("** is not an operation", "x * x", "**", "Multiply")
+        a, b = self.typing.unify([left, right])
+        if name == "div" and a.type.is_integer:
+            raise self.b.error("/ divides floats", "f32 or f64", a.dtype, "Use // or convert with f32(...)")
+        if name in ("floordiv", "mod"):
+            return self.rounded_down(name, a, b)
+        return self.typing.emit(name, a, b)
+
+    def rounded_down(self, name: str, a: Instr, b: Instr) -> Instr:
+        """``//`` and ``%`` as in Python; with a zero divisor they give 0 and the dividend."""
+        if a.type.is_float:
+            remedy = "Use floor(x / y)" if name == "floordiv" else "Use x - y * floor(x / y)"
+            raise self.b.error(f"{'//' if name == 'floordiv' else '%'} takes integers", "an integer", a.dtype, remedy)
+        emit = self.typing.emit
+        if not a.type.is_signed:
+            return emit("idiv" if name == "floordiv" else "irem", a, b)
+        zero = self.typing.constant(0, a.type)
+        remainder = emit("irem", a, b)
+        signs_differ = emit("lt", emit("xor", remainder, b), zero)
+        nonzero = emit("and", emit("ne", remainder, zero), emit("ne", b, zero))
+        adjust = emit("and", signs_differ, nonzero)
+        if name == "mod":
+            return emit("select", adjust, emit("add", remainder, b), remainder)
+        quotient = emit("idiv", a, b)
+        one = self.typing.constant(1, a.type)
+        return emit("select", adjust, emit("sub", quotient, one), quotient)
+
+    def unaryop(self, node: ast.UnaryOp) -> Operand:
+        if isinstance(node.op, ast.Not):
+            truth = self.condition(node.operand)
+            return Static(not truth.value) if isinstance(truth, Static) else self.b.emit("not", self.typing.typed(truth))
+        operand = self.evaluate(node.operand)
+        if isinstance(operand, Static):
+            return self.static(_UNARY[type(node.op)], operand.value)
+        value = self.typing.typed(operand)
+        if isinstance(node.op, ast.UAdd):
+            return value
+        return self.typing.emit("neg" if isinstance(node.op, ast.USub) else "not", value)
+
+    def compare(self, node: ast.Compare) -> Operand:
+        left = self.evaluate(node.left)
+        result: Operand | None = None
+        for op, right_node in zip(node.ops, node.comparators, strict=True):
+            right = self.evaluate(right_node)
+            this = self.comparison(op, left, right)
+            result = this if result is None else self.both(result, this)
+            left = right
+        assert result is not None
+        return result
+
+    def comparison(self, op: ast.cmpop, left: Operand, right: Operand) -> Operand:
+        """Apply one comparison."""
+        name, on_host = _COMPARE[type(op)]
+        if isinstance(left, Static) and isinstance(right, Static):
+            return self.static(on_host, left.value, right.value)
+        if name in ("is", "is not", "in", "not in"):
+            raise self.b.error(f"{name!r} compares compile-time values", "== or !=", describe(left), "Use == or !=")
+        a, b = self.typing.unify([left, right])
+        return self.b.emit(name, a, b)
+
+    def both(self, a: Operand, b: Operand) -> Operand:
+        """``a and b`` of two conditions already computed."""
+        for one, other in ((a, b), (b, a)):
+            if isinstance(one, Static):
+                return other if one.value else Static(False)
+        return self.b.emit("and", self.typing.typed(a), self.typing.typed(b))
+
+    def boolop(self, node: ast.BoolOp) -> Operand:
+        is_and = isinstance(node.op, ast.And)
+        result = self.condition(node.values[0])
+        for right in node.values[1:]:
+            if isinstance(result, Static):
+                if bool(result.value) is not is_and:
+                    return result
+                result = self.condition(right)
+            else:
+                result = self.shortcut(self.typing.typed(result), right, is_and)
+        return result
+
+    def shortcut(self, left: Instr, right: ast.expr, is_and: bool) -> Instr:
+        """``left and right``: ``right`` runs only when needed, unless running it always is harmless."""
+        block = Block()
+        with self.b.into(block):
+            truth = self.typing.typed(self.condition(right))
+        if _is_harmless(block):
+            self.t.splice(block)
+            return self.b.emit("and" if is_and else "or", left, truth)
+        result = self.b.variable("condition", bool_)
+        self.b.emit("set", left, attr=result)
+        test = left if is_and else self.b.emit("not", left)
+        branch = self.b.if_(test)
+        with self.b.into(branch.then):
+            self.t.splice(block)
+            self.b.emit("set", truth, attr=result)
+        return self.b.emit("get", attr=result)
+
+    def ifexp(self, node: ast.IfExp) -> Operand:
+        test = self.condition(node.test)
+        if isinstance(test, Static):
+            return self.evaluate(node.body if test.value else node.orelse)
+        blocks = Block(), Block()
+        results: list[Operand] = []
+        for block, branch in zip(blocks, (node.body, node.orelse), strict=True):
+            with self.b.into(block):
+                results.append(self.evaluate(branch))
+        if all(_is_harmless(block) for block in blocks):
+            for block in blocks:
+                self.t.splice(block)
+            return self.select(test, results, node)
+        return self.chosen(self.typing.typed(test), blocks, results, node)
+
+    def select(self, test: Operand, results: list[Operand], node: ast.IfExp) -> Instr:
+        """Choose between two values already computed; two bare constants give a weak value."""
+        if all(isinstance(r, Static) for r in results):
+            key = self.t.key(node)
+            dtype = self.t.retyped.get(key) or self.typing.unify(results)[0].type
+            a, b = (self.typing.typed(r, dtype) for r in results)
+            value = self.typing.emit("select", self.typing.typed(test), a, b)
+            if key not in self.t.retyped:
+                self.typing.weak[value] = key
+            return value
+        a, b = self.typing.unify(results)
+        return self.typing.emit("select", self.typing.typed(test), a, b)
+
+    def chosen(self, test: Instr, blocks: tuple[Block, Block], results: list[Operand], node: ast.expr) -> Instr:
+        """Run one of two blocks and give its result."""
+        branch = self.b.if_(test)
+        result: Variable | None = None
+        for block, inner, operand in zip((branch.then, branch.otherwise), blocks, results, strict=True):
+            with self.b.into(block):
+                self.t.splice(inner)
+                result = result or self.t.variable_for("choice", self.t.key(node), operand)
+                self.t.set_variable(result, operand)
+        return self.b.emit("get", attr=result)
+
+    def namedexpr(self, node: ast.NamedExpr) -> Operand:
+        result = self.evaluate(node.value)
+        self.t.assign_name(node.target.id, result)
+        return result
+
+    def call(self, node: ast.Call) -> Operand:
+        return self.t.calls.call(node)
+
+    def static(self, on_host: Callable[..., Any], *values: Any) -> Static:
+        """Evaluate an operator at compile time."""
+        try:
+            return Static(on_host(*values))
+        except (TypeError, ZeroDivisionError, ValueError, OverflowError) as error:
+            got = ", ".join(describe(Static(v)) for v in values)
+            raise self.b.error(f"compile-time expression fails ({error})", "numbers", got, "Check the constants") from None
+
+
+def _is_harmless(block: Block) -> bool:
+    """True when computing ``block`` in lanes that do not need it changes nothing and costs little."""
+    harmless = all(
+        isinstance(s, Instr) and (s.op.is_pure or s.op.effect is Effect.IDENTITY or s.op.name == "get")
+        for s in block.statements
+    )
+    return harmless and len(block.statements) <= 24 and not any(_is_division(s) for s in block.statements)
+
+
+def _is_division(s: object) -> bool:
+    """True for the operations that cost much more than a branch."""
+    return isinstance(s, Instr) and s.op.name in ("idiv", "irem")
+

@@ -1,0 +1,163 @@
+"""What a name or expression stands for while a kernel is translated, and how operands find one type.
+
+Layer: ir. ``Static`` wraps anything known at compile time; numbers among it are *weak*: they take the
+type of the operand they meet. Invariant: no implicit conversion between two typed values, ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Union
+
+from loom.core.dtype import DType, bool_, f32, i32
+from loom.ir.builder import Builder
+from loom.ir.kernel import For, Instr, Memory, Variable
+
+__all__ = ["Operand", "Retype", "Static", "Typing", "describe", "expect_static", "is_number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A value known at compile time: a number, a dtype, a function, a tuple, ..."""
+
+    value: Any
+
+
+Operand = Union[Instr, Static, Memory, "tuple[Operand, ...]"]
+
+
+class Retype(Exception):
+    """A weakly typed local turned out to need another type: translate again with it."""
+
+    def __init__(self, key: Any, dtype: DType) -> None:
+        super().__init__(key, dtype)
+        self.key = key
+        self.dtype = dtype
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a static value may become a constant."""
+    return isinstance(value, (bool, int, float)) or type(value).__module__ == "numpy"
+
+
+def describe(operand: Operand) -> str:
+    """Name an operand's type for an error."""
+    if isinstance(operand, Instr):
+        return str(operand.dtype)
+    if isinstance(operand, Memory):
+        return f"the {operand.space.value} {operand.name!r}"
+    if isinstance(operand, tuple):
+        return "a tuple"
+    return f"{operand.value!r}" if is_number(operand.value) else f"{type(operand.value).__name__}"
+
+
+class Typing:
+    """Turns operands into typed values; remembers which locals are weak and may be retyped."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.weak: dict[Variable | Instr, Any] = {}
+
+    def default_dtype(self, value: Any) -> DType:
+        """The type a bare constant takes when nothing else decides."""
+        if hasattr(value, "dtype"):
+            from loom.core.dtype import of_numpy
+
+            return of_numpy(value.dtype, self.builder.where())
+        return bool_ if isinstance(value, bool) else i32 if isinstance(value, int) else f32
+
+    def typed(self, operand: Operand, dtype: DType | None = None) -> Instr:
+        """Return ``operand`` as a value, a constant taking ``dtype`` (or its default type)."""
+        if isinstance(operand, Instr):
+            return operand
+        if isinstance(operand, Static) and is_number(operand.value):
+            return self.constant(operand.value, dtype or self.default_dtype(operand.value))
+        raise self.builder.error(
+            "not a value", "a number", describe(operand), "Index a buffer to get an element, call a function to use it"
+        )
+
+    def constant(self, value: Any, dtype: DType) -> Instr:
+        """Return a constant; short vectors repeat it in every component."""
+        scalar = dtype.scalar
+        strong = hasattr(value, "dtype")
+        if strong and self.default_dtype(value) != scalar:
+            raise self.builder.error(
+                "constant has another type", dtype, value.dtype, f"Convert with {scalar}(...)"
+            )
+        if isinstance(value, bool) != scalar.is_bool and not strong:
+            raise self.builder.error("constant of wrong kind", dtype, repr(value), "Write True or False for bool only")
+        if scalar.is_float and isinstance(value, int):
+            self._check_exact(value, scalar)
+        elif scalar.is_integer and isinstance(value, float):
+            raise self.builder.error(
+                "a float constant meets an integer", dtype, repr(value), "Write a whole number, or convert with f32(...)"
+            )
+        item = value.item() if strong else value
+        result = self.builder.const(item, scalar)
+        if dtype.is_vector:
+            result = self.builder.emit("vector", *[result] * dtype.lanes, dtype=dtype)
+        return result
+
+    def _check_exact(self, value: int, dtype: DType) -> None:
+        try:
+            exact = int(float(dtype.numpy.type(value))) == value
+        except OverflowError:
+            exact = False
+        if not exact:
+            raise self.builder.error(
+                "integer constant is not exact as a float", f"a value {dtype} can hold", value, "Write it as a float"
+            )
+
+    def unify(self, operands: list[Operand]) -> list[Instr]:
+        """Return the operands as values of one type, decided by the typed ones among them."""
+        instrs = [o for o in operands if isinstance(o, Instr)]
+        strong = [o for o in instrs if self.weak_key(o) is None]
+        decided = strong[0].dtype if strong else instrs[0].dtype if instrs else None
+        if decided is None:
+            numbers = [o.value for o in operands if isinstance(o, Static) and is_number(o.value)]
+            decided = f32 if any(isinstance(n, float) for n in numbers) else None
+        vectors = [o.dtype for o in instrs if o.type.is_vector]
+        if vectors:
+            decided = vectors[0]
+        for o in instrs:
+            self.retype_weak(o, decided.scalar if decided is not None else None)
+        return [self.widened(self.typed(o, decided), decided) for o in operands]
+
+    def widened(self, value: Instr, dtype: DType | None) -> Instr:
+        """Repeat a scalar in every component if a vector of its type is wanted."""
+        if dtype is None or not dtype.is_vector or value.dtype != dtype.scalar:
+            return value
+        return self.builder.emit("vector", *[value] * dtype.lanes, dtype=dtype)
+
+    def emit(self, name: str, *args: Instr, dtype: DType | None = None) -> Instr:
+        """Emit a pure operation; what is computed from weak locals alone is weak itself."""
+        result = self.builder.emit(name, *args, dtype=dtype)
+        keys = [self.weak_key(a) for a in args if a.op.name != "const"]
+        if keys and all(k is not None for k in keys) and result.dtype == args[-1].dtype:
+            self.weak[result] = keys[0]
+        return result
+
+    def weak_key(self, value: Instr) -> Any:
+        """Return what to retype if ``value`` reads a weakly typed local, else None."""
+        return self.weak.get(value.attr if isinstance(value.attr, Variable) else value)
+
+    def retype_weak(self, value: Instr, dtype: DType | None) -> None:
+        """Raise Retype if ``value`` reads a weak local of a type other than ``dtype``."""
+        key = self.weak_key(value)
+        if key is not None and dtype is not None and value.dtype != dtype:
+            raise Retype(key, dtype)
+
+    def mark_weak(self, local: Variable | For, key: Any) -> None:
+        """A local got its type from a bare constant; ``key`` names it across translations."""
+        self.weak[local.index if isinstance(local, For) else local] = key
+
+
+def expect_static(builder: Builder, operand: Operand, what: str, kinds: tuple[type, ...]) -> Any:
+    """Return the value of a compile-time operand of one of ``kinds``; KernelTypeError otherwise."""
+    if isinstance(operand, Static) and isinstance(operand.value, kinds):
+        return operand.value
+    raise builder.error(
+        f"{what} must be known at compile time", " or ".join(k.__name__ for k in kinds), describe(operand),
+        "Use a constant or a name from outside the kernel",
+    )  # fmt: skip
+

@@ -1,0 +1,77 @@
+"""The switch that sends dispatches to the interpreter, its checks on and its breakpoints armed.
+
+Layer: ir. The runtime asks ``current_debug()`` when it launches; inside ``with debug():`` it runs the
+dispatch by ``interpret(..., options=current_debug().options)``. Invariant: the switch holds for the
+block and the context (thread or task) it was set in, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TextIO
+
+from loom.ir.interp.options import Options
+
+__all__ = ["Debug", "current_debug", "debug"]
+
+
+@dataclass(frozen=True, slots=True)
+class Debug:
+    """What one ``with debug():`` asks for."""
+
+    options: Options
+
+
+_CURRENT: ContextVar[Debug | None] = ContextVar("loom_debug", default=None)
+
+
+def current_debug() -> Debug | None:
+    """Return what the innermost ``with debug():`` around the caller asks for, None outside of one."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def debug(
+    lane: int | None = None,
+    breakpoints: Iterable[int] = (),
+    *,
+    bounds: bool = True,
+    nan: bool = False,
+    races: bool = True,
+    uninitialized: bool = False,
+    stdin: TextIO | None = None,
+    stdout: TextIO | None = None,
+) -> Iterator[Debug]:
+    """Run every dispatch launched in the block in the interpreter, checked and with pdb at breakpoints.
+
+    ``lane`` is the global flat number of the lane to look at (None: the lowest one there);
+    ``breakpoints`` are source lines that stop it, besides ``breakpoint()`` in the kernel. The four
+    checks are those of ``Options``; ``stdin`` and ``stdout`` replace the terminal.
+
+    >>> with debug(lane=3, nan=True):
+    ...     current_debug().options.lane
+    3
+    >>> current_debug() is None
+    True
+    """
+    chosen = Debug(
+        Options(
+            bounds=bounds,
+            nan=nan,
+            races=races,
+            uninitialized=uninitialized,
+            lane=lane,
+            breakpoints=frozenset(breakpoints),
+            debugger=True,
+            stdin=stdin,
+            stdout=stdout,
+        )
+    )
+    token = _CURRENT.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _CURRENT.reset(token)

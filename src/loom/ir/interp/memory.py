@@ -1,0 +1,126 @@
+"""Handlers of loads, stores, atomics and barriers.
+
+Layer: ir. Invariant: only active lanes change memory, and whatever one statement does to one element it
+does in ascending lane order.
+
+``atomic_compare_exchange`` takes index, expected value, new value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from loom.ir import evaluate as ev
+from loom.ir.interp.batch import Batch, Handler
+from loom.ir.interp.cells import Cells
+from loom.ir.interp.masks import Array, Mask
+from loom.ir.kernel import Instr
+
+__all__ = ["MEMORY"]
+
+
+def _cells(batch: Batch, instr: Instr, mask: Mask) -> tuple[Cells, Array]:
+    """Return the memory and index of an access, after the checks."""
+    assert instr.memory is not None
+    cells, index = batch.cells[instr.memory], batch.values[instr.args[0]]
+    if batch.dispatch.watch is not None:
+        batch.dispatch.watch.access(batch, instr, cells, index, mask)
+    return cells, index
+
+
+def _load(batch: Batch, instr: Instr, mask: Mask) -> None:
+    cells, index = _cells(batch, instr, mask)
+    batch.values[instr] = cells.read(index)
+
+
+def _store(batch: Batch, instr: Instr, mask: Mask) -> None:
+    cells, index = _cells(batch, instr, mask)
+    cells.write(index, batch.values[instr.args[1]], mask)
+
+
+def _barrier(batch: Batch, instr: Instr, mask: Mask) -> None:  # noqa: ARG001
+    if batch.dispatch.watch is not None:  # in lockstep, every lane is here already
+        batch.dispatch.watch.barrier(batch, mask)
+
+
+def _exchange(old: Array, new: Array) -> Array:  # noqa: ARG001
+    return new
+
+
+def _compare_exchange(old: Array, expected: Array, new: Array) -> Array:
+    return np.where(old == expected, new, old)
+
+
+_COMBINE: dict[str, Callable[..., Array]] = {
+    "atomic_add": ev.add,
+    "atomic_and": ev.and_,
+    "atomic_or": ev.or_,
+    "atomic_xor": ev.xor,
+    "atomic_min": ev.minimum,
+    "atomic_max": ev.maximum,
+    "atomic_exchange": _exchange,
+    "atomic_compare_exchange": _compare_exchange,
+}
+
+_UNREAD: dict[str, np.ufunc] = {
+    "atomic_add": np.add,
+    "atomic_and": np.bitwise_and,
+    "atomic_or": np.bitwise_or,
+    "atomic_xor": np.bitwise_xor,
+    "atomic_min": np.minimum,
+    "atomic_max": np.maximum,
+}
+"""For atomics whose old value nothing reads: the final value is the same in any order."""
+
+
+def _atomic(batch: Batch, instr: Instr, mask: Mask) -> None:
+    cells, index = _cells(batch, instr, mask)
+    lanes, address = cells.targets(index, mask)
+    operands = [batch.spread(batch.values[a])[lanes] for a in instr.args[1:]]
+    name = instr.op.name
+    if instr not in batch.dispatch.used and name in _UNREAD:
+        _UNREAD[name].at(cells.data, address, operands[0])
+        return
+    old = np.zeros(batch.lanes, cells.data.dtype)
+    old[lanes] = _in_lane_order(cells.data, address, _COMBINE[name], operands)
+    batch.values[instr] = old
+
+
+def _in_lane_order(
+    data: Array, address: Array, combine: Callable[..., Array], operands: list[Array]
+) -> Array:
+    """Combine lane after lane at each address; return what each lane found there."""
+    found = np.empty(address.shape, data.dtype)
+    for turn in _turns(address):
+        at = address[turn]
+        found[turn] = data[at]
+        data[at] = combine(found[turn], *(o[turn] for o in operands))
+    return found
+
+
+def _turns(address: Array) -> Iterator[Array | slice]:
+    """Split lanes into turns: the n-th turn holds the n-th lane of every address."""
+    if not address.size:
+        return
+    by_address = np.argsort(address, kind="stable")
+    ordered = address[by_address]
+    first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+    if first.all():
+        yield slice(None)
+        return
+    starts = np.flatnonzero(first)
+    runs = np.diff(np.append(starts, address.size))
+    rank = np.arange(address.size) - np.repeat(starts, runs)
+    by_rank = by_address[np.argsort(rank, kind="stable")]
+    yield from np.split(by_rank, np.cumsum(np.bincount(rank))[:-1])
+
+
+MEMORY: dict[str, Handler] = {
+    "load": _load,
+    "store": _store,
+    "barrier": _barrier,
+    **dict.fromkeys(_COMBINE, _atomic),
+}
+"""A handler for each operation on memory."""

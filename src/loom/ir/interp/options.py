@@ -1,0 +1,45 @@
+"""What the interpreter watches for while it runs.
+
+Layer: ir. Invariant: options never change the bits a faultless kernel computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TextIO
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Checks and debugger of one dispatch; the default watches for nothing.
+
+    ``bounds``: OutOfBounds at the first access outside a memory. ``nan``: NotANumber when arithmetic
+    makes a NaN of operands that are none. ``races``: RaceDetected when two lanes meet at an element
+    without order. ``uninitialized``: KernelFault on a read of shared or private elements never written.
+
+    ``debugger``: ``breakpoint()`` in the kernel opens pdb, for the lane with global flat number ``lane``
+    (None: the lowest one there). ``breakpoints``: source lines that open it too, and imply ``debugger``.
+    ``stdin`` and ``stdout`` replace the terminal.
+    """
+
+    bounds: bool = False
+    nan: bool = False
+    races: bool = False
+    uninitialized: bool = False
+    lane: int | None = None
+    breakpoints: frozenset[int] = frozenset()
+    debugger: bool = False
+    stdin: TextIO | None = field(default=None, compare=False)
+    stdout: TextIO | None = field(default=None, compare=False)
+
+    @property
+    def watches(self) -> bool:
+        """True when memory accesses are checked."""
+        return self.bounds or self.races or self.uninitialized
+
+    @property
+    def stops(self) -> bool:
+        """True when the debugger may open."""
+        return self.debugger or bool(self.breakpoints)

@@ -1,0 +1,142 @@
+"""Finds lanes that meet at an element without order between them.
+
+Layer: ir. Two accesses by different lanes race when one is a plain store, or one is atomic and the other
+is not, unless both lanes are of one workgroup and a barrier lies between. Invariant: nothing is missed:
+per element and kind of access the lowest and highest lane since the workgroup's last barrier are
+kept, and lanes of two workgroups, once met at an element, stay on record for the whole dispatch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loom.core.errors import RaceDetected
+from loom.ir.interp.batch import Batch
+from loom.ir.interp.cells import Cells
+from loom.ir.faults import make_fault
+from loom.ir.interp.masks import Array, Mask
+from loom.ir.kernel import Instr, Memory, Space
+from loom.ir.ops import Effect
+
+__all__ = ["RaceRecords"]
+
+_NEVER = np.iinfo(np.int64).max
+
+_CONFLICTS: dict[Effect, tuple[Effect, ...]] = {
+    Effect.READ: (Effect.WRITE, Effect.ATOMIC),
+    Effect.WRITE: (Effect.WRITE, Effect.READ, Effect.ATOMIC),
+    Effect.ATOMIC: (Effect.WRITE, Effect.READ),
+}
+_DOES = {Effect.READ: "loads", Effect.WRITE: "stores to", Effect.ATOMIC: "atomically updates"}
+_DID = {Effect.READ: "loaded", Effect.WRITE: "stored to", Effect.ATOMIC: "atomically updated"}
+
+
+class _Record:
+    """Who made one kind of access to each element: lowest and highest lane, epoch, and where."""
+
+    def __init__(self, size: int, group_lanes: int) -> None:
+        self.group_lanes = group_lanes
+        self.low = np.full(size, _NEVER)
+        self.high = np.full(size, -1)
+        self.epoch = np.zeros(size, np.int64)
+        self.site = np.zeros(size, np.int32)
+
+    def same_group(self, address: Array, lane: Array) -> Array:
+        """Tell where all lanes on record are of the workgroup of ``lane``."""
+        group = lane // self.group_lanes
+        return (self.low[address] // self.group_lanes == group) & (
+            self.high[address] // self.group_lanes == group
+        )
+
+    def clashes(self, address: Array, lane: Array, epoch: Array) -> Array:
+        """Tell where another lane is on record with no barrier since."""
+        low, high = self.low[address], self.high[address]
+        fresh = (self.epoch[address] == epoch) & ((low != lane) | (high != lane))
+        return (high >= 0) & (~self.same_group(address, lane) | fresh)
+
+    def note(self, address: Array, lane: Array, epoch: Array, site: int) -> None:
+        """Put the accesses on record."""
+        past = address[self.same_group(address, lane) & (self.epoch[address] != epoch)]
+        self.low[past], self.high[past] = _NEVER, -1
+        np.minimum.at(self.low, address, lane)
+        np.maximum.at(self.high, address, lane)
+        self.epoch[address], self.site[address] = epoch, site
+
+
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """The accesses of one statement: addresses, global lane numbers, barriers passed."""
+
+    batch: Batch
+    instr: Instr
+    cells: Cells
+    address: Array
+    lane: Array
+    epoch: Array
+
+
+class RaceRecords:
+    """The accesses of one dispatch: to buffers since its start, to shared memory since the batch's."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[Memory, Effect], _Record] = {}
+        self._sites: dict[Instr, int] = {}
+        self._epochs = np.zeros(0, np.int64)
+
+    def begin(self, batch: Batch) -> None:
+        """Start a batch: fresh shared memory, no barrier passed yet."""
+        self._records = {k: r for k, r in self._records.items() if k[0].space is Space.BUFFER}
+        self._epochs = np.zeros(batch.groups, np.int64)
+
+    def barrier(self, batch: Batch, mask: Mask) -> None:
+        """Begin a new epoch in every workgroup that arrives."""
+        self._epochs[np.unique(batch.group_of_lane[mask.active])] += 1
+
+    def access(self, batch: Batch, instr: Instr, cells: Cells, lanes: Array, address: Array) -> None:
+        """Check and record the accesses of ``lanes`` (numbers in the batch); RaceDetected names two."""
+        lane, epoch = batch.first_lane + lanes, self._epochs[batch.group_of_lane[lanes]]
+        here = _Meeting(batch, instr, cells, address, lane, epoch)
+        kind = instr.op.effect
+        for other in _CONFLICTS[kind]:
+            self._check(here, other)
+        own = self._record(here, kind)
+        own.note(address, lane, epoch, self._sites.setdefault(instr, len(self._sites)))
+        if kind is Effect.WRITE:  # lanes that meet in this very statement
+            self._check(here, kind)
+
+    def _record(self, here: _Meeting, kind: Effect) -> _Record:
+        key = here.cells.memory, kind
+        if key not in self._records:
+            self._records[key] = _Record(len(here.cells.data), here.batch.dispatch.kernel.lanes)
+        return self._records[key]
+
+    def _check(self, here: _Meeting, kind: Effect) -> None:
+        record = self._records.get((here.cells.memory, kind))
+        if record is None:
+            return
+        clash = record.clashes(here.address, here.lane, here.epoch)
+        if clash.any():
+            first = int(np.argmax(clash))
+            at, lane = int(here.address[first]), int(here.lane[first])
+            low, high = int(record.low[at]), int(record.high[at])
+            site = list(self._sites)[int(record.site[at])]
+            raise _race(here, at, site, lane, low if low != lane else high)
+
+
+def _race(here: _Meeting, address: int, site: Instr, lane: int, other: int) -> RaceDetected:
+    kernel, memory, base = here.batch.dispatch.kernel, here.cells.memory, here.cells.base
+    index = address if base is None else address - int(base[lane - here.batch.first_lane])
+    apart = lane // kernel.lanes != other // kernel.lanes
+    whose = f"lane {other} of another workgroup" if apart else f"lane {other}"
+    place = f" at {site.loc}" if site.loc is not None else ""
+    return make_fault(
+        RaceDetected, kernel.name, here.instr.loc,
+        f"lane {lane} {_DOES[here.instr.op.effect]} {memory.name}[{index}], which {whose} "
+        f"{_DID[site.op.effect]}{place} with no order between them",
+        remedy="Give each lane its own elements, use atomics for all of them, or "
+        + ("split the kernel in two dispatches" if apart else "put a barrier between"),
+        lane=lane, memory=memory.name, index=index, bound=here.cells.size,
+        other_lane=other, other_line=site.loc.line if site.loc is not None else None,
+    )  # fmt: skip

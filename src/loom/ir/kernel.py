@@ -1,0 +1,265 @@
+"""What a kernel is: its interface, its memories and a tree of structured statements.
+
+Layer: ir. A kernel is executed by many lanes, grouped in workgroups. Each ``Instr`` that has a type is
+also the value it computes; a value may be used in the block that computes it and in blocks nested
+there. Mutable state lives in variables (one per lane) and memories. Invariant: a ``Kernel`` is
+immutable once built, and its text form (see ``text``) contains everything that affects results.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Union
+
+from loom.core.dtype import DType
+from loom.core.numerics import Guarantee
+from loom.ir.ops import Op
+
+__all__ = [
+    "Access",
+    "Block",
+    "Break",
+    "Continue",
+    "For",
+    "If",
+    "Instr",
+    "Kernel",
+    "Loc",
+    "Memory",
+    "Param",
+    "Return",
+    "Space",
+    "Statement",
+    "Variable",
+    "While",
+    "walk",
+    "walk_blocks",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Loc:
+    """Where in the source a statement comes from; never part of a kernel's identity."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class Space(enum.Enum):
+    """Who shares a memory."""
+
+    BUFFER = "buffer"
+    SHARED = "shared"
+    PRIVATE = "private"
+
+
+class Access(enum.Enum):
+    """What a kernel may do with a buffer."""
+
+    READ = "read"
+    WRITE = "write"
+    READ_WRITE = "read_write"
+
+    @property
+    def reads(self) -> bool:
+        """True when loads are allowed."""
+        return self is not Access.WRITE
+
+    @property
+    def writes(self) -> bool:
+        """True when stores are allowed."""
+        return self is not Access.READ
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """An array: a bound buffer, workgroup-shared memory, or a lane's private array.
+
+    ``size`` counts elements and is None for buffers, whose length is known when a dispatch is
+    recorded. Shared and private memory starts as zero in every workgroup.
+    """
+
+    name: str
+    dtype: DType
+    space: Space
+    size: int | None = None
+    access: Access = Access.READ_WRITE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Param:
+    """A push constant: a scalar given anew with each dispatch, kept exactly."""
+
+    name: str
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """A mutable local, one per lane."""
+
+    name: str
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instr:
+    """One operation; also the value it gives when ``dtype`` is not None.
+
+    ``attr`` by operation: const: the bits; convert, bitcast: nothing (the type says it);
+    global_id, local_id, group_id, num_groups: the dimension; extract: the component;
+    param: the Param; length: nothing (the memory says it); get, set: the Variable; print and assert:
+    the text pieces around the values printed (one more than there are values).
+    """
+
+    op: Op
+    dtype: DType | None
+    args: tuple[Instr, ...] = ()
+    attr: Any = None
+    memory: Memory | None = None
+    loc: Loc | None = None
+
+    @property
+    def name(self) -> str:
+        """The operation's name."""
+        return self.op.name
+
+    @property
+    def type(self) -> DType:
+        """The value's type; an Instr without result has none."""
+        assert self.dtype is not None, f"{self.op.name} has no result"
+        return self.dtype
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """Statements in order."""
+
+    statements: list[Statement] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class If:
+    """Lanes for which ``condition`` holds run ``then``, the others ``otherwise``."""
+
+    condition: Instr
+    then: Block
+    otherwise: Block
+    loc: Loc | None = None
+
+
+@dataclass(slots=True, eq=False)
+class For:
+    """``index`` counts from ``start`` by ``step`` while below ``stop`` (``down``: while above it).
+
+    The three are evaluated once and the counter never wraps. Counting up needs a step above 0 and
+    counting down one below 0; any other step runs nothing.
+    """
+
+    index: Instr
+    start: Instr
+    stop: Instr
+    step: Instr
+    down: bool
+    body: Block
+    loc: Loc | None = None
+
+
+@dataclass(slots=True, eq=False)
+class While:
+    """``test`` computes ``condition`` before each turn of ``body``."""
+
+    test: Block
+    condition: Instr
+    body: Block
+    loc: Loc | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Break:
+    """Leave the innermost loop."""
+
+    loc: Loc | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Continue:
+    """Go on with the next turn of the innermost loop."""
+
+    loc: Loc | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Return:
+    """The lane is done."""
+
+    loc: Loc | None = None
+
+
+Statement = Union[Instr, If, For, While, Break, Continue, Return]
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A complete kernel. ``buffers`` are bound in order; ``workgroup`` is lanes per group, x first.
+
+    ``trusted`` kernels (the library's own) may be compiled without bounds checks and without zeroing
+    shared and private memory; they are tested with both. ``names`` tells the debugger which source
+    names stand for which values; it is no part of the kernel's identity.
+    """
+
+    name: str
+    buffers: tuple[Memory, ...]
+    params: tuple[Param, ...]
+    workgroup: tuple[int, int, int]
+    body: Block
+    shared: tuple[Memory, ...] = ()
+    private: tuple[Memory, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    trusted: bool = False
+    guarantee: Guarantee = Guarantee.BIT_EXACT
+    loc: Loc | None = None
+    names: dict[Instr, str] = field(default_factory=dict)
+
+    @property
+    def lanes(self) -> int:
+        """Lanes in one workgroup."""
+        x, y, z = self.workgroup
+        return x * y * z
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the text form: equal for kernels that mean the same operations in the same order."""
+        from loom.ir.text import print_kernel
+
+        return hashlib.sha256(print_kernel(self).encode()).hexdigest()
+
+    def where(self, loc: Loc | None) -> str:
+        """Name the kernel and source line, for errors."""
+        return f"kernel {self.name!r}" + (f" at {loc}" if loc is not None else "")
+
+
+def walk_blocks(statement: Statement) -> tuple[Block, ...]:
+    """Return the blocks directly inside a statement."""
+    if isinstance(statement, If):
+        return statement.then, statement.otherwise
+    if isinstance(statement, For):
+        return (statement.body,)
+    if isinstance(statement, While):
+        return statement.test, statement.body
+    return ()
+
+
+def walk(block: Block) -> Iterator[Statement]:
+    """Yield every statement below ``block``, outer before inner, in source order."""
+    for statement in block.statements:
+        yield statement
+        for inner in walk_blocks(statement):
+            yield from walk(inner)

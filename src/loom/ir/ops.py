@@ -1,0 +1,174 @@
+"""The one table of operations, read by builder, verifier, printer, interpreter, targets and docs.
+
+Layer: ir. A row says how many operands an operation takes, which types it accepts, what type it gives,
+what it does to memory and, if it is pure, which numpy function defines it. To add an operation, add a
+row here and an emit case per target (``tests/architecture`` tells which target still lacks it).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from loom.core.dtype import DType, Kind
+from loom.ir import evaluate as ev
+
+__all__ = ["OPS", "Accepts", "Effect", "Op", "Result"]
+
+
+class Accepts(enum.Enum):
+    """Operand types an operation takes; the value is the text used in errors."""
+
+    NUMBER = "an integer, f32 or f64"
+    FLOAT = "f32 or f64"
+    INTEGER = "an integer"
+    BITS = "an integer or bool"
+    ANY = "any type"
+    COMPARABLE = "bool, an integer, f32 or f64"
+    NONE = "no operand"
+    SPECIAL = "operands by its own rule"
+
+    def allows(self, dtype: DType) -> bool:
+        """Tell whether a value of ``dtype`` (or, by component, a vector) may be an operand."""
+        arithmetic = dtype.is_integer or (dtype.is_float and not dtype.storage_only)
+        return {
+            Accepts.NUMBER: arithmetic,
+            Accepts.FLOAT: dtype.kind is Kind.FLOAT and not dtype.storage_only,
+            Accepts.INTEGER: dtype.is_integer,
+            Accepts.BITS: dtype.is_integer or dtype.is_bool,
+            Accepts.ANY: True,
+            Accepts.COMPARABLE: not dtype.storage_only,
+            Accepts.NONE: False,
+            Accepts.SPECIAL: True,
+        }[self]
+
+
+class Result(enum.Enum):
+    """How the result type follows from the operands."""
+
+    SAME = "the operand type"
+    BOOL = "bool"
+    ATTR = "the type named"
+    ELEMENT = "the element type of the memory"
+    U32 = "u32"
+    NOTHING = "no result"
+
+
+class Effect(enum.Enum):
+    """What executing the operation does besides giving a value."""
+
+    PURE = "nothing"
+    IDENTITY = "tells a lane who it is"
+    READ = "reads memory or a variable"
+    WRITE = "writes memory or a variable"
+    ATOMIC = "reads and writes memory in one step"
+    SYNC = "orders the lanes of a workgroup"
+    DEBUG = "talks to the host"
+
+
+@dataclass(frozen=True)
+class Op:
+    """One row: ``evaluate`` takes the operand arrays (and, for convert and bitcast, the types)."""
+
+    name: str
+    arity: int
+    accepts: Accepts
+    result: Result
+    effect: Effect
+    doc: str
+    evaluate: Callable[..., Any] | None = None
+
+    @property
+    def is_pure(self) -> bool:
+        """True when the operation only computes."""
+        return self.effect is Effect.PURE
+
+
+def _pure(
+    name: str, arity: int, accepts: Accepts, result: Result, doc: str, fn: Callable[..., Any] | None
+) -> Op:
+    return Op(name, arity, accepts, result, Effect.PURE, doc, fn)
+
+
+_A, _R, _E = Accepts, Result, Effect
+
+_ROWS = (
+    # arithmetic
+    _pure("add", 2, _A.NUMBER, _R.SAME, "a + b; integers wrap", ev.add),
+    _pure("sub", 2, _A.NUMBER, _R.SAME, "a - b; integers wrap", ev.sub),
+    _pure("mul", 2, _A.NUMBER, _R.SAME, "a * b; integers wrap", ev.mul),
+    _pure("div", 2, _A.FLOAT, _R.SAME, "a / b, correctly rounded", ev.div),
+    _pure("idiv", 2, _A.INTEGER, _R.SAME, "a / b toward zero; x / 0 = 0", ev.idiv),
+    _pure("irem", 2, _A.INTEGER, _R.SAME, "a - (a / b) b; x % 0 = x", ev.irem),
+    _pure("mulhi", 2, _A.INTEGER, _R.SAME, "high half of the product", ev.mulhi),
+    _pure("neg", 1, _A.NUMBER, _R.SAME, "-a; integers wrap", ev.neg),
+    _pure("abs", 1, _A.NUMBER, _R.SAME, "absolute value; integers wrap", ev.abs_),
+    _pure("min", 2, _A.NUMBER, _R.SAME, "smaller; NaN wins, -0 < +0", ev.minimum),
+    _pure("max", 2, _A.NUMBER, _R.SAME, "larger; NaN wins, -0 < +0", ev.maximum),
+    _pure("floor", 1, _A.FLOAT, _R.SAME, "round toward minus infinity", ev.floor),
+    _pure("ceil", 1, _A.FLOAT, _R.SAME, "round toward plus infinity", ev.ceil),
+    _pure("rint", 1, _A.FLOAT, _R.SAME, "round to nearest, halves to even", ev.rint),
+    _pure("trunc", 1, _A.FLOAT, _R.SAME, "round toward zero", ev.trunc),
+    _pure("sqrt", 1, _A.FLOAT, _R.SAME, "square root, correctly rounded", ev.sqrt),
+    # bits
+    _pure("and", 2, _A.BITS, _R.SAME, "bitwise and", ev.and_),
+    _pure("or", 2, _A.BITS, _R.SAME, "bitwise or", ev.or_),
+    _pure("xor", 2, _A.BITS, _R.SAME, "bitwise exclusive or", ev.xor),
+    _pure("not", 1, _A.BITS, _R.SAME, "bitwise complement", ev.not_),
+    _pure("shl", 2, _A.INTEGER, _R.SAME, "a << (b mod width)", ev.shl),
+    _pure("shr", 2, _A.INTEGER, _R.SAME, "a >> (b mod width)", ev.shr),
+    _pure("popcount", 1, _A.INTEGER, _R.SAME, "number of one bits", ev.popcount),
+    _pure("clz", 1, _A.INTEGER, _R.SAME, "number of leading zeros", ev.clz),
+    # comparison and choice
+    _pure("eq", 2, _A.COMPARABLE, _R.BOOL, "a == b", ev.eq),
+    _pure("ne", 2, _A.COMPARABLE, _R.BOOL, "a != b; true for NaN", ev.ne),
+    _pure("lt", 2, _A.NUMBER, _R.BOOL, "a < b; false for NaN", ev.lt),
+    _pure("le", 2, _A.NUMBER, _R.BOOL, "a <= b; false for NaN", ev.le),
+    _pure("gt", 2, _A.NUMBER, _R.BOOL, "a > b; false for NaN", ev.gt),
+    _pure("ge", 2, _A.NUMBER, _R.BOOL, "a >= b; false for NaN", ev.ge),
+    _pure("select", 3, _A.SPECIAL, _R.SAME, "condition ? a : b", ev.select),
+    # types
+    _pure("const", 0, _A.NONE, _R.ATTR, "a bit pattern", None),
+    _pure("convert", 1, _A.ANY, _R.ATTR, "value conversion; floats saturate", ev.convert),
+    _pure("bitcast", 1, _A.ANY, _R.ATTR, "same bits, other type", ev.bitcast),
+    _pure("vector", -1, _A.SPECIAL, _R.ATTR, "a short vector from components", None),
+    _pure("extract", 1, _A.SPECIAL, _R.ATTR, "one component of a short vector", None),
+    # who and where
+    Op("global_id", 0, _A.NONE, _R.U32, _E.IDENTITY, "index of the lane in the dispatch"),
+    Op("local_id", 0, _A.NONE, _R.U32, _E.IDENTITY, "index of the lane in its workgroup"),
+    Op("group_id", 0, _A.NONE, _R.U32, _E.IDENTITY, "index of the workgroup"),
+    Op("num_groups", 0, _A.NONE, _R.U32, _E.IDENTITY, "number of workgroups"),
+    Op("param", 0, _A.NONE, _R.ATTR, _E.IDENTITY, "a push constant"),
+    Op("length", 0, _A.NONE, _R.U32, _E.IDENTITY, "elements in a buffer"),
+    Op("index", 0, _A.NONE, _R.ATTR, _E.IDENTITY, "the counter of a for loop"),
+    # memory
+    Op("load", 1, _A.SPECIAL, _R.ELEMENT, _E.READ, "memory[i]; outside gives 0"),
+    Op("store", 2, _A.SPECIAL, _R.NOTHING, _E.WRITE, "memory[i] = value; outside is dropped"),
+    Op("get", 0, _A.NONE, _R.ATTR, _E.READ, "value of a local variable"),
+    Op("set", 1, _A.SPECIAL, _R.NOTHING, _E.WRITE, "assign a local variable"),
+    Op("atomic_add", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] += v; gives the old value"),
+    Op("atomic_and", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] &= v; gives the old value"),
+    Op("atomic_or", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] |= v; gives the old value"),
+    Op("atomic_xor", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] ^= v; gives the old value"),
+    Op("atomic_min", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] = min; gives the old value"),
+    Op("atomic_max", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] = max; gives the old value"),
+    Op("atomic_exchange", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] = v; gives the old"),
+    Op(
+        "atomic_compare_exchange",
+        3,
+        _A.SPECIAL,
+        _R.ELEMENT,
+        _E.ATOMIC,
+        "memory[i] = v if it equals the expected value; gives the old value",
+    ),
+    # order and host
+    Op("barrier", 0, _A.NONE, _R.NOTHING, _E.SYNC, "all lanes of the workgroup arrive, then go on"),
+    Op("print", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "a line of text to the host"),
+    Op("assert", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "stop the program unless the condition holds"),
+    Op("breakpoint", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "stop in the debugger; nothing elsewhere"),
+)
+
+OPS: dict[str, Op] = {row.name: row for row in _ROWS}
+"""All operations by name."""

@@ -1,0 +1,141 @@
+"""Evaluates index expressions for all lanes of one workgroup at once, as offsets plus unknown terms.
+
+Layer: ir. A ``LaneValue`` is ``offsets[lane] + sum of coefficient * unknown``, where an unknown is any
+value equal in all lanes (a parameter, the group's id, a loop counter). Two values with equal unknowns
+can be compared lane by lane. Invariant: a value this module cannot describe exactly is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.ir.builder import constant_value
+from loom.ir.kernel import Instr, Kernel, Variable
+
+__all__ = ["LaneEvaluator", "LaneValue"]
+
+_Unknowns = frozenset[tuple[Any, int]]
+_EXACT = 1 << 62
+"""Offsets beyond this are not followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneValue:
+    """``offsets`` holds one int64 per lane; ``unknowns`` pairs each unknown with its coefficient.
+
+    ``of_lane`` is False when the offsets come from the global id, so that comparing them with an
+    unknown bound is taken to hold (the usual ``if i < n`` guard).
+    """
+
+    offsets: np.ndarray[Any, Any]
+    unknowns: _Unknowns
+    is_global: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """True when no unknown is involved."""
+        return not self.unknowns
+
+
+def _combine(a: _Unknowns, b: _Unknowns, sign: int) -> _Unknowns:
+    total: dict[Any, int] = dict(a)
+    for key, coefficient in b:
+        total[key] = total.get(key, 0) + sign * coefficient
+    return frozenset((k, c) for k, c in total.items() if c)
+
+
+class LaneEvaluator:
+    """Evaluates values on demand; ``assign`` and ``forget`` keep the variables current."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        x, y, z = kernel.workgroup
+        lane = np.arange(kernel.lanes, dtype=np.int64)
+        self.local = (lane % x, lane // x % y, lane // (x * y))
+        self.workgroup = kernel.workgroup
+        self.zeros = np.zeros(kernel.lanes, np.int64)
+        self.variables: dict[Variable, LaneValue | None] = {}
+        self.values: dict[Instr, LaneValue | None] = {}
+
+    def value(self, instr: Instr) -> LaneValue | None:
+        """Return what is known of a value computed earlier."""
+        return self.values.get(instr)
+
+    def compute(self, instr: Instr) -> None:
+        """Evaluate an operation in program order."""
+        self.values[instr] = self._evaluate(instr)
+
+    def assign(self, variable: Variable, value: Instr) -> None:
+        """A variable takes a value in all lanes."""
+        self.variables[variable] = self.values.get(value)
+
+    def forget(self, variables: set[Variable]) -> None:
+        """Variables may have changed in a way not followed."""
+        for variable in variables:
+            self.variables.pop(variable, None)
+
+    def unknown(self, key: Any) -> LaneValue:
+        """A value equal in all lanes and otherwise unknown."""
+        return LaneValue(self.zeros, frozenset([(key, 1)]))
+
+    def _evaluate(self, s: Instr) -> LaneValue | None:
+        if s.dtype is None or s.dtype.is_vector or s.dtype.is_float:
+            return None
+        name = s.op.name
+        if name == "const":
+            value = int(constant_value(s.attr, s.dtype))
+            return LaneValue(self.zeros + value, frozenset()) if abs(value) < _EXACT else None
+        if name == "local_id":
+            return LaneValue(self.local[s.attr], frozenset())
+        if name == "global_id":
+            group = frozenset([(("group", s.attr), self.workgroup[s.attr])])
+            return LaneValue(self.local[s.attr], group, is_global=True)
+        if name in ("group_id", "num_groups", "param", "length"):
+            key = ("group", s.attr) if name == "group_id" else (name, s.attr, s.memory)
+            return self.unknown(key)
+        if name == "get":
+            return self.variables.get(s.attr)
+        if name == "convert":
+            return self._convert(s)
+        args = [self.values.get(a) for a in s.args]
+        known = [a for a in args if a is not None]
+        if len(known) < len(args) or not s.op.is_pure:
+            return None
+        return self._pure(s, known)
+
+    def _convert(self, s: Instr) -> LaneValue | None:
+        source: DType = s.args[0].type
+        if not source.is_integer or not s.type.is_integer or s.type.bits < source.bits:
+            return None
+        return self.values.get(s.args[0])
+
+    def _pure(self, s: Instr, args: list[LaneValue]) -> LaneValue | None:
+        name = s.op.name
+        if all(a.is_known for a in args) and s.op.evaluate is not None and name != "bitcast":
+            operands = [a.offsets.astype(v.type.numpy) for a, v in zip(args, s.args, strict=True)]
+            with np.errstate(all="ignore"):
+                result = s.op.evaluate(*operands)
+            exact = result.dtype.itemsize < 8 or (abs(result.astype(np.float64)) < _EXACT).all()
+            return LaneValue(result.astype(np.int64), frozenset()) if exact else None
+        if name in ("add", "sub"):
+            a, b = args
+            sign = 1 if name == "add" else -1
+            unknowns = _combine(a.unknowns, b.unknowns, sign)
+            return LaneValue(a.offsets + sign * b.offsets, unknowns, a.is_global or b.is_global)
+        if name in ("mul", "shl"):
+            return self._scale(args[0], args[1], name == "shl")
+        return None
+
+    def _scale(self, a: LaneValue, b: LaneValue, is_shift: bool) -> LaneValue | None:
+        if not is_shift and not b.is_known:
+            a, b = b, a
+        if not b.is_known or (b.offsets != b.offsets[0]).any():
+            return None
+        factor = int(b.offsets[0])
+        if is_shift:
+            factor = 1 << (factor & 31)
+        unknowns = frozenset((k, c * factor) for k, c in a.unknowns)
+        return LaneValue(a.offsets * factor, unknowns, a.is_global)

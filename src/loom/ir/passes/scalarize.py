@@ -1,0 +1,114 @@
+"""Replaces short vectors by their components, for targets without them.
+
+Layer: ir. A vector value becomes a tuple of scalars, a vector variable one variable per component, a
+memory of vectors a memory of scalars with ``lanes`` times the elements, at 64-bit indexes so that the
+scaled index cannot wrap. Invariant: component c of element i is scalar ``i * lanes + c``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from loom.core.dtype import DType, i64, u64
+from loom.ir.kernel import Instr, Kernel, Memory, Variable, walk
+from loom.ir.passes.rewrite import Rewriter
+
+__all__ = ["Scalarized", "scalarize"]
+
+_Parts = tuple[Instr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scalarized:
+    """The kernel without vectors, and for each rewritten buffer how many scalars one element was."""
+
+    kernel: Kernel
+    components: dict[Memory, int]
+
+
+def scalarize(kernel: Kernel) -> Scalarized:
+    """Return ``kernel`` without short vectors (itself if it has none)."""
+    arrays = (*kernel.buffers, *kernel.shared, *kernel.private)
+    vectors = any(isinstance(s, Instr) and s.dtype is not None and s.dtype.is_vector for s in walk(kernel.body))
+    if not vectors and not any(m.dtype.is_vector for m in arrays):
+        return Scalarized(kernel, {})
+    return _Scalarizer(kernel).run()
+
+
+class _Scalarizer(Rewriter):
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.memories = {m: _scalar_memory(m) for m in (*kernel.buffers, *kernel.shared, *kernel.private)}
+        self.variables = {v: _parts_of(v) for v in kernel.variables}
+
+    def run(self) -> Scalarized:
+        k = self.kernel
+        kernel = replace(
+            k,
+            body=self.block(k.body),
+            buffers=tuple(self.memories[m] for m in k.buffers),
+            shared=tuple(self.memories[m] for m in k.shared),
+            private=tuple(self.memories[m] for m in k.private),
+            variables=tuple(part for v in k.variables for part in self.variables[v]),
+        )
+        components = {self.memories[m]: m.dtype.lanes for m in k.buffers if m.dtype.is_vector}
+        return Scalarized(kernel, components)
+
+    def parts(self, old: Instr, lanes: int) -> _Parts:
+        """Return the components of a value, a scalar repeated."""
+        new = self.values[old]
+        return new if isinstance(new, tuple) else (new,) * lanes
+
+    def instr(self, s: Instr) -> Instr | _Parts:
+        if s.op.name == "vector":
+            return tuple(self.value(a) for a in s.args)
+        if s.op.name == "extract":
+            return self.values[s.args[0]][s.attr]
+        if s.op.name in ("get", "set"):
+            return self.variable(s)
+        if s.memory is not None and s.memory.dtype.is_vector:
+            return self.access(s, s.memory)
+        lanes = max([s.dtype.lanes if s.dtype else 1, *(a.type.lanes for a in s.args)])
+        if lanes == 1:
+            return self.copy(s, self.memories[s.memory] if s.memory is not None else None)
+        columns = [self.parts(a, lanes) for a in s.args]
+        scalar: DType | None = s.dtype.scalar if s.dtype is not None else None
+        return tuple(
+            self.emit(s.op.name, *(c[i] for c in columns), attr=s.attr, dtype=scalar) for i in range(lanes)
+        )
+
+    def variable(self, s: Instr) -> Instr | _Parts:
+        parts = self.variables[s.attr]
+        if len(parts) == 1:
+            return self.copy(s, attr=parts[0])
+        if s.op.name == "get":
+            return tuple(self.emit("get", attr=p) for p in parts)
+        values = self.parts(s.args[0], len(parts))
+        return tuple(self.emit("set", v, attr=p) for v, p in zip(values, parts, strict=True))
+
+    def access(self, s: Instr, memory: Memory) -> Instr | _Parts:
+        target, lanes = self.memories[memory], memory.dtype.lanes
+        if s.op.name == "length":
+            return self.emit("length", memory=target)
+        first = self.value(s.args[0])
+        wide = i64 if first.type.is_signed else u64
+        base = first if first.dtype == wide else self.emit("convert", first, dtype=wide)
+        base = self.emit("mul", base, self.const(lanes, wide))
+        indexes = [self.emit("add", base, self.const(c, wide)) for c in range(lanes)]
+        if s.op.name == "load":
+            return tuple(self.emit("load", i, memory=target) for i in indexes)
+        values = self.parts(s.args[1], lanes)
+        return tuple(self.emit("store", i, v, memory=target) for i, v in zip(indexes, values, strict=True))
+
+
+def _scalar_memory(memory: Memory) -> Memory:
+    if not memory.dtype.is_vector:
+        return memory
+    size = memory.size * memory.dtype.lanes if memory.size is not None else None
+    return Memory(memory.name, memory.dtype.scalar, memory.space, size, memory.access)
+
+
+def _parts_of(variable: Variable) -> tuple[Variable, ...]:
+    if not variable.dtype.is_vector:
+        return (variable,)
+    return tuple(Variable(f"{variable.name}.{'xyzw'[i]}", variable.dtype.scalar) for i in range(variable.dtype.lanes))

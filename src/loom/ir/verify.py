@@ -1,0 +1,233 @@
+"""Accepts or refuses a kernel; every target and device takes only what passed here.
+
+Layer: ir. The checks, in order: the interface; types (by ``builder.infer``) and scopes; variables
+assigned before they are read; loops around break and continue; barriers in convergent flow; visible
+races. Invariant: a ``VerifiedKernel`` needs no further checking by a target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from loom.core.dtype import bool_
+from loom.core.errors import VerifyError
+from loom.ir.builder import TypeRule, infer
+from loom.ir.kernel import (
+    Block,
+    Break,
+    Continue,
+    For,
+    If,
+    Instr,
+    Kernel,
+    Loc,
+    Memory,
+    Param,
+    Return,
+    Space,
+    Variable,
+    While,
+    walk,
+)
+from loom.ir.ops import Effect
+from loom.ir.passes.escapes import fold_escapes
+from loom.ir.passes.races import refuse_races
+from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
+
+__all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
+
+MAX_WORKGROUP_LANES = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class VerifiedKernel:
+    """A kernel that passed, its early exits folded, with what the planner and targets ask of it."""
+
+    kernel: Kernel
+    uniformity: Uniformity
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return self.kernel.name
+
+    @cached_property
+    def hash(self) -> str:
+        """Content hash of the kernel as verified."""
+        return self.kernel.hash
+
+    @cached_property
+    def _accesses(self) -> list[Instr]:
+        return [s for s in walk(self.kernel.body) if isinstance(s, Instr) and s.memory is not None]
+
+    @cached_property
+    def reads(self) -> frozenset[Memory]:
+        """Buffers whose contents the kernel may read (an atomic reads)."""
+        return frozenset(
+            s.memory
+            for s in self._accesses
+            if s.memory is not None and s.memory.space is Space.BUFFER and s.op.name not in ("store", "length")
+        )
+
+    @cached_property
+    def writes(self) -> frozenset[Memory]:
+        """Buffers whose contents the kernel may change."""
+        return frozenset(
+            s.memory
+            for s in self._accesses
+            if s.memory is not None and s.memory.space is Space.BUFFER and s.op.name not in ("load", "length")
+        )
+
+    @cached_property
+    def has_barrier(self) -> bool:
+        """True when lanes of a workgroup wait for each other."""
+        return any(isinstance(s, Instr) and s.op.effect is Effect.SYNC for s in walk(self.kernel.body))
+
+    @cached_property
+    def talks(self) -> bool:
+        """True when the kernel may print or fail an assertion."""
+        return any(isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
+
+
+def verify(kernel: Kernel) -> VerifiedKernel:
+    """Return ``kernel`` as verified; VerifyError or KernelTypeError name the line and the remedy."""
+    _check_interface(kernel)
+    _Scopes(kernel).run()
+    folded = fold_escapes(kernel)
+    uniformity = analyse_uniformity(folded)
+    _refuse_divergent_barriers(folded, uniformity)
+    refuse_races(folded, uniformity)
+    return VerifiedKernel(folded, uniformity)
+
+
+def _check_interface(kernel: Kernel) -> None:
+    if any(extent < 1 for extent in kernel.workgroup) or kernel.lanes > MAX_WORKGROUP_LANES:
+        raise VerifyError(
+            kernel.where(kernel.loc),
+            "workgroup of unusable size",
+            expected=f"1 to {MAX_WORKGROUP_LANES} lanes, each extent at least 1",
+            got=kernel.workgroup,
+            remedy="Use more groups of fewer lanes",
+        )
+    for memory in (*kernel.shared, *kernel.private):
+        if memory.size is None or memory.size < 1:
+            raise VerifyError(
+                kernel.where(kernel.loc), f"{memory.space.value} array {memory.name!r} has no elements",
+                expected="a size of at least 1", got=memory.size, remedy="Give its length as a constant",
+            )  # fmt: skip
+    for param in kernel.params:
+        if param.dtype.is_vector or param.dtype.storage_only:
+            raise VerifyError(
+                kernel.where(kernel.loc), f"parameter {param.name!r} has an unusable type",
+                expected="bool, an integer, f32 or f64", got=param.dtype, remedy="Pass its components",
+            )  # fmt: skip
+
+
+class _Scopes:
+    """Types, definitions before uses, definite assignment, and where loops may be left."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.memories = {*kernel.buffers, *kernel.shared, *kernel.private}
+        self.scalars: set[Param | Variable] = {*kernel.params, *kernel.variables}
+
+    def run(self) -> None:
+        self.block(self.kernel.body, set(), set(), in_loop=False)
+
+    def fail(self, loc: Loc | None, what: str, expected: object, got: object, remedy: str) -> VerifyError:
+        return VerifyError(self.kernel.where(loc), what, expected=expected, got=got, remedy=remedy)
+
+    def block(
+        self, block: Block, values: set[Instr], assigned: set[Variable], *, in_loop: bool
+    ) -> set[Variable] | None:
+        """Check ``block``; return the variables assigned at its end, None if the end is not reached."""
+        values, assigned = set(values), set(assigned)
+        for position, s in enumerate(block.statements):
+            if isinstance(s, Instr):
+                self.instr(s, values, assigned)
+                continue
+            if isinstance(s, (Break, Continue, Return)):
+                self.escape(s, block, position, in_loop)
+                return None
+            if isinstance(s, If):
+                self.condition(s.condition, s.loc, values)
+                ends = [self.block(b, values, assigned, in_loop=in_loop) for b in (s.then, s.otherwise)]
+                reached = [e for e in ends if e is not None]
+                assigned = set.intersection(*reached) if reached else assigned | set(self.kernel.variables)
+            elif isinstance(s, For):
+                for value in (s.start, s.stop, s.step):
+                    self.in_scope(value, s.loc, values)
+                self.block(s.body, values | {s.index}, assigned, in_loop=True)
+            else:
+                tested = self.block(s.test, values, assigned, in_loop=False)
+                inside = values | {i for i in s.test.statements if isinstance(i, Instr)}
+                self.condition(s.condition, s.loc, inside)
+                assigned = tested if tested is not None else assigned
+                self.block(s.body, inside, assigned, in_loop=True)
+        return assigned
+
+    def escape(self, s: Break | Continue | Return, block: Block, position: int, in_loop: bool) -> None:
+        name = type(s).__name__.lower()
+        if not in_loop and not isinstance(s, Return):
+            raise self.fail(s.loc, f"{name} outside a loop", "a for or while around it", None, "Remove it")
+        if position + 1 < len(block.statements):
+            after = block.statements[position + 1]
+            raise self.fail(after.loc, f"statement after {name} never runs", "no statement", None, "Remove it")
+
+    def in_scope(self, value: Instr, loc: Loc | None, values: set[Instr]) -> None:
+        if value not in values:
+            raise self.fail(
+                loc, f"{value.op.name} is used where it is not computed", "a value of this block or one around it",
+                None, "Keep it in a variable",
+            )  # fmt: skip
+
+    def condition(self, value: Instr, loc: Loc | None, values: set[Instr]) -> None:
+        self.in_scope(value, loc, values)
+        if value.dtype != bool_:
+            raise self.fail(loc, "a condition must be a bool", "bool", value.dtype, "Compare, for example x != 0")
+
+    def instr(self, s: Instr, values: set[Instr], assigned: set[Variable]) -> None:
+        for arg in s.args:
+            self.in_scope(arg, s.loc, values)
+        named = s.attr.dtype if isinstance(s.attr, (Param, Variable)) else s.dtype
+        try:
+            result = infer(s.op, [a.type for a in s.args], named, s.memory)
+        except TypeRule as rule:
+            what, expected, got, remedy = rule.parts
+            raise self.fail(s.loc, what, expected, got, remedy) from None
+        if result != s.dtype:
+            raise self.fail(s.loc, f"{s.op.name} has a wrong result type", result, s.dtype, "Build it with Builder")
+        self.names(s)
+        if s.op.name == "set":
+            assigned.add(s.attr)
+        elif s.op.name == "get" and s.attr not in assigned:
+            raise self.fail(
+                s.loc, f"variable {s.attr.name!r} may be read before it is assigned",
+                "a value on every path", None, f"Assign {s.attr.name} before the branch or loop",
+            )  # fmt: skip
+        if s.dtype is not None:
+            values.add(s)
+
+    def names(self, s: Instr) -> None:
+        if s.memory is not None and s.memory not in self.memories:
+            raise self.fail(s.loc, f"memory {s.memory.name!r} is not the kernel's", "a declared memory", None, "Declare it")
+        if isinstance(s.attr, (Param, Variable)) and s.attr not in self.scalars:
+            raise self.fail(s.loc, f"{s.attr.name!r} is not the kernel's", "a declared name", None, "Declare it")
+        limit = {"extract": 4, "global_id": 3, "local_id": 3, "group_id": 3, "num_groups": 3}.get(s.op.name)
+        if s.op.name == "extract":
+            limit = s.args[0].type.lanes
+        if limit is not None and not 0 <= s.attr < limit:
+            raise self.fail(s.loc, f"{s.op.name} {s.attr} does not exist", f"0 to {limit - 1}", s.attr, "Use another")
+
+
+def _refuse_divergent_barriers(kernel: Kernel, uniformity: Uniformity) -> None:
+    for barrier in uniformity.divergent_barriers:
+        returns = uniformity.divergent_returns
+        cause = f" (lanes may have returned at line {returns[0].loc.line})" if returns and returns[0].loc else ""
+        raise VerifyError(
+            kernel.where(barrier.loc),
+            f"barrier in divergent flow{cause}",
+            expected="every lane of the workgroup to arrive",
+            remedy="Move the barrier out of the branch or loop, and guard only the work with if",
+        )

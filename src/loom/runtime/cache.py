@@ -1,0 +1,94 @@
+"""Keeps compiled kernels on disk, so that a process compiles only what no process compiled before.
+
+Layer: runtime. A file is named by the hash of everything its content depends on and carries its own
+checksum. Invariant: a missing, torn, foreign or unwritable file costs time, never correctness.
+
+    magic "LOOMOBJ1" | sha256 of the rest | length of head (u32) | head (JSON) | object
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from dataclasses import asdict
+from pathlib import Path
+
+from loom.core import options
+from loom.storage.atomic import replace_file, sweep
+from loom.targets.base import Artifact, Site
+
+__all__ = ["ArtifactCache"]
+
+_MAGIC = b"LOOMOBJ1"
+_MOST_FILES = 4096
+
+
+class ArtifactCache:
+    """A folder of artifacts. ``load`` returns None for anything but a sound file."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or _default_folder()
+        self._swept = False
+
+    def path(self, key: str) -> Path:
+        """Return where the artifact of ``key`` is kept."""
+        return self.folder / f"{key}.obj"
+
+    def load(self, key: str) -> Artifact | None:
+        """Return the artifact kept for ``key``."""
+        try:
+            data = self.path(key).read_bytes()
+        except OSError:
+            return None
+        return _decode(data)
+
+    def store(self, key: str, artifact: Artifact) -> None:
+        """Keep an artifact; a folder that cannot be written is left alone."""
+        try:
+            replace_file(self.path(key), _encode(artifact))
+            if not self._swept:
+                self._swept = True
+                self._tidy()
+        except OSError:
+            return
+
+    def _tidy(self) -> None:
+        """Drop stale temporary files, and the oldest artifacts beyond a few thousand."""
+        sweep(self.folder)
+        files = sorted(self.folder.glob("*.obj"), key=lambda p: p.stat().st_mtime)
+        for path in files[: max(0, len(files) - _MOST_FILES)]:
+            path.unlink(missing_ok=True)
+
+
+def _default_folder() -> Path:
+    chosen = options.cache_directory()
+    if chosen is not None:
+        return Path(chosen)
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("loom-compute", appauthor=False)) / "kernels"
+
+
+def _encode(artifact: Artifact) -> bytes:
+    head = {
+        "kind": artifact.kind,
+        "entry": artifact.entry,
+        "sites": [asdict(s) for s in artifact.sites],
+        "facts": artifact.facts,
+    }
+    text = json.dumps(head, sort_keys=True).encode()
+    body = struct.pack("<I", len(text)) + text + artifact.data
+    return _MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _decode(data: bytes) -> Artifact | None:
+    body = data[40:]
+    if data[:8] != _MAGIC or hashlib.sha256(body).digest() != data[8:40]:
+        return None
+    (length,) = struct.unpack_from("<I", body)
+    head = json.loads(body[4 : 4 + length])
+    sites = tuple(
+        Site(**{**s, "pieces": tuple(s["pieces"]), "dtypes": tuple(s["dtypes"])}) for s in head["sites"]
+    )
+    return Artifact(head["kind"], body[4 + length :], head["entry"], sites, head["facts"])

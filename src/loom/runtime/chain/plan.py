@@ -1,0 +1,122 @@
+"""Plans a recording: which dispatches must wait for those before them, which may overlap.
+
+Layer: runtime. A dispatch waits if it touches memory that an earlier one, since the last wait, wrote, or
+writes memory that one read. Repeated segments are planned once: their second turn stands for all later
+ones. Invariant: any order of execution that keeps the waits gives the same memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.numerics import Guarantee
+from loom.runtime.storage import Storage
+
+if TYPE_CHECKING:
+    from loom.runtime.chain.record import Dispatch, Segment
+
+__all__ = ["Plan", "Step", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One dispatch of a segment: ``waits[r]`` tells whether its turn ``r`` must wait."""
+
+    dispatch: Dispatch
+    waits: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Segments as (repeats, steps), in order; dispatches are numbered turn by turn, from 0."""
+
+    segments: tuple[tuple[int, tuple[Step, ...]], ...]
+    guarantee: Guarantee
+
+    @property
+    def count(self) -> int:
+        """Number of dispatches."""
+        return sum(repeats * len(steps) for repeats, steps in self.segments)
+
+    def step_of(self, number: int) -> Step:
+        """Return the step that dispatch ``number`` belongs to."""
+        for repeats, steps in self.segments:
+            if number < repeats * len(steps):
+                return steps[number % len(steps)]
+            number -= repeats * len(steps)
+        raise IndexError(number)
+
+    def in_order(self) -> Iterator[tuple[Dispatch, int]]:
+        """Yield every dispatch with its turn, in order."""
+        for repeats, steps in self.segments:
+            for turn in range(repeats):
+                for step in steps:
+                    yield step.dispatch, turn
+
+
+def make_plan(segments: list[Segment], guarantee: Guarantee) -> Plan:
+    """Return the plan of a recording."""
+    resources = _Resources(segments)
+    hazards = _Hazards(resources)
+    planned = []
+    for segment in segments:
+        first = [hazards.waits(d) for d in segment.dispatches]
+        later = [hazards.waits(d) for d in segment.dispatches] if segment.repeats > 1 else first
+        steps = []
+        for dispatch, at_first, at_later in zip(segment.dispatches, first, later, strict=True):
+            waits = np.full(segment.repeats, at_later)
+            waits[0] = at_first
+            steps.append(Step(dispatch, waits))
+        planned.append((segment.repeats, tuple(steps)))
+    return Plan(tuple(planned), guarantee)
+
+
+class _Resources:
+    """Numbers the memory a recording touches; overlapping ranges get one number."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        storages = {id(s): s for seg in segments for d in seg.dispatches for s in _touched(d)}
+        ordered = sorted(((s.extent(), key) for key, s in storages.items()))
+        self.numbers: dict[int, int] = {}
+        number, reach = -1, -1
+        for (start, end), key in ordered:
+            if start >= reach:
+                number += 1
+            reach = max(reach, end)
+            self.numbers[key] = number
+
+    def of(self, storage: Storage) -> int:
+        return self.numbers[id(storage)]
+
+
+def _touched(dispatch: Dispatch) -> list[Storage]:
+    extra = [dispatch.indirect[0]] if dispatch.indirect is not None else []
+    return [b.storage for b in dispatch.bindings] + extra
+
+
+class _Hazards:
+    """What was read and written since the last wait."""
+
+    def __init__(self, resources: _Resources) -> None:
+        self.resources = resources
+        self.read: set[int] = set()
+        self.written: set[int] = set()
+
+    def waits(self, dispatch: Dispatch) -> bool:
+        """Tell whether ``dispatch`` must wait, and take it into account."""
+        kernel = dispatch.kernel
+        pairs = list(zip(kernel.kernel.buffers, dispatch.bindings, strict=True))
+        reads = {self.resources.of(b.storage) for m, b in pairs if m in kernel.reads}
+        writes = {self.resources.of(b.storage) for m, b in pairs if m in kernel.writes}
+        if dispatch.indirect is not None:
+            reads.add(self.resources.of(dispatch.indirect[0]))
+        conflict = bool(reads & self.written or writes & (self.read | self.written))
+        if conflict:
+            self.read, self.written = set(), set()
+        self.read |= reads
+        self.written |= writes
+        return conflict

@@ -1,0 +1,239 @@
+"""Records dispatches. Nothing runs here, and repeated dispatches cost no Python each.
+
+Layer: runtime. A chain is a list of segments; a segment is a few dispatches done ``repeats`` times, each
+time with its own parameters. Invariant: what is recorded has been checked and cannot fail to build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.core.numerics import Guarantee
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.chain.arguments import check_binding, encode_groups, encode_params, verified_kernel
+from loom.runtime.chain.plan import make_plan
+from loom.runtime.chain.program import Program, Timeline
+from loom.runtime.device import Device, device
+from loom.runtime.storage import Storage
+
+__all__ = ["Binding", "Chain", "Dispatch", "Segment"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binding:
+    """Memory as one kernel buffer sees it."""
+
+    storage: Storage
+    elements: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dispatch:
+    """A kernel with its bindings; ``params`` and ``groups`` have one row per repeat of the segment.
+
+    ``indirect`` is (storage, byte offset) of three u32 counts read when the dispatch starts.
+    """
+
+    kernel: VerifiedKernel
+    bindings: tuple[Binding, ...]
+    params: np.ndarray[Any, Any]
+    groups: np.ndarray[Any, Any]
+    indirect: tuple[Storage, int] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """Dispatches done in order, ``repeats`` times."""
+
+    repeats: int
+    dispatches: list[Dispatch] = field(default_factory=list)
+    values: np.ndarray[Any, Any] | None = None
+
+    @property
+    def params(self) -> Sequence[np.ndarray[Any, Any]]:
+        """Columns of the array given to ``repeat``, to be passed on as parameters."""
+        if self.values is None:
+            raise StateError(
+                "chain.repeat", "no array of parameters was given", remedy="Write chain.repeat(n, params=array)"
+            )
+        if self.values.dtype.names:
+            return [self.values[name] for name in self.values.dtype.names]
+        return list(np.atleast_2d(self.values.T))
+
+
+class Chain:
+    """A recording for one device. ``build`` turns what was recorded so far into a program.
+
+    >>> import loom, numpy
+    >>> @loom.kernel
+    ... def double(x: loom.InOut[loom.f32]):
+    ...     i = loom.global_id()
+    ...     if i < len(x):
+    ...         x[i] = x[i] * 2
+    >>> data = numpy.arange(4, dtype=numpy.float32)
+    >>> chain = Chain("cpu")
+    >>> chain.dispatch(double, [data], [], groups=1)
+    >>> chain.build().run()
+    >>> data.tolist()
+    [0.0, 2.0, 4.0, 6.0]
+    """
+
+    def __init__(self, on: str | Device | None = None, *, name: str = "chain") -> None:
+        self.device = device(on)
+        self.name = name
+        self.timeline = Timeline()
+        self._segments: list[Segment] = []
+        self._open: Segment | None = None
+
+    def __len__(self) -> int:
+        """Return the number of dispatches recorded and not yet built."""
+        return sum(s.repeats * len(s.dispatches) for s in self._segments)
+
+    def dispatch(
+        self,
+        kernel: Any,
+        buffers: Sequence[Storage | np.ndarray[Any, Any]],
+        params: Sequence[Any] = (),
+        groups: Any = 1,
+    ) -> None:
+        """Record ``kernel`` over ``groups`` workgroups (an int or up to three).
+
+        ``buffers`` are bound in the kernel's order: storage of the device, or contiguous arrays of the
+        declared dtype, which the CPU uses in place. ``params`` are numbers, exact in the declared types.
+        """
+        self._record(kernel, buffers, params, groups, None)
+
+    def dispatch_indirect(
+        self,
+        kernel: Any,
+        buffers: Sequence[Storage | np.ndarray[Any, Any]],
+        params: Sequence[Any],
+        counts: Storage,
+        offset: int = 0,
+    ) -> None:
+        """Record ``kernel`` over group counts read from ``counts`` (three u32 at byte ``offset``) when it starts."""
+        where = f"{self.name}.dispatch_indirect"
+        if offset < 0 or offset % 4 or offset + 12 > counts.nbytes:
+            raise ArgumentError(
+                where, "the group counts lie outside the buffer", expected=f"a multiple of 4 up to {counts.nbytes - 12}",
+                got=offset, remedy="Leave room for three 32-bit words",
+            )  # fmt: skip
+        self._record(kernel, buffers, params, 0, (counts, offset))
+
+    @contextmanager
+    def repeat(self, repeats: int, params: Any = None) -> Iterator[Segment]:
+        """Record the dispatches made inside the ``with`` as done ``repeats`` times.
+
+        A parameter that is an array of length ``repeats`` gives each turn its value. ``params`` is a
+        convenience: an array of shape (repeats, columns) or a structured array of length repeats, whose
+        columns are then at ``segment.params``.
+        """
+        if not isinstance(repeats, (int, np.integer)) or repeats < 0:
+            raise ArgumentError(
+                f"{self.name}.repeat", "unusable number of repeats", expected="a whole number of at least 0",
+                got=repr(repeats), remedy="Pass an int",
+            )  # fmt: skip
+        if self._open is not None:
+            raise StateError(f"{self.name}.repeat", "repeats cannot be nested", remedy="Record one after the other")
+        values = None if params is None else np.asarray(params)
+        if values is not None and values.shape[:1] != (repeats,):
+            raise ArgumentError(
+                f"{self.name}.repeat", "params must have one row per repeat", expected=repeats, got=values.shape,
+                remedy="Match the first dimension",
+            )  # fmt: skip
+        self._open = Segment(int(repeats), values=values)
+        try:
+            yield self._open
+            if self._open.repeats and self._open.dispatches:
+                self._segments.append(self._open)
+        finally:
+            self._open = None
+
+    def _record(
+        self,
+        kernel: Any,
+        buffers: Sequence[Storage | np.ndarray[Any, Any]],
+        params: Sequence[Any],
+        groups: Any,
+        indirect: tuple[Storage, int] | None,
+    ) -> None:
+        verified = verified_kernel(kernel, f"{self.name}.dispatch")
+        where = f"{self.name}.dispatch of {verified.name!r}"
+        self._check_guarantee(verified, where)
+        repeats = self._open.repeats if self._open is not None else 1
+        dispatch = Dispatch(
+            verified,
+            self._bind(verified, buffers, where),
+            encode_params(verified, params, repeats, where),
+            encode_groups(verified, groups, repeats, where),
+            indirect,
+        )
+        if self._open is not None:
+            self._open.dispatches.append(dispatch)
+            return
+        if not self._segments or self._segments[-1].repeats != 1:
+            self._segments.append(Segment(1))
+        self._segments[-1].dispatches.append(dispatch)
+
+    def _check_guarantee(self, kernel: VerifiedKernel, where: str) -> None:
+        asked: Guarantee = kernel.kernel.guarantee
+        if asked > self.device.guarantee:
+            raise DeviceError(
+                where, f"device {self.device.name!r} cannot give what the kernel asks",
+                expected=asked.name, got=self.device.guarantee.name, remedy="Use another device",
+            )  # fmt: skip
+
+    def _bind(
+        self, kernel: VerifiedKernel, buffers: Sequence[Storage | np.ndarray[Any, Any]], where: str
+    ) -> tuple[Binding, ...]:
+        declared = kernel.kernel.buffers
+        if len(buffers) != len(declared):
+            raise ArgumentError(
+                where, f"the kernel has {len(declared)} buffers",
+                expected=", ".join(f"{m.name}: {m.dtype}" for m in declared) or "none", got=len(buffers),
+                remedy="Bind one for each, in order",
+            )  # fmt: skip
+        bindings = []
+        for memory, given in zip(declared, buffers, strict=True):
+            elements = check_binding(memory, given, where)
+            bindings.append(Binding(self._storage(given, f"{where}, buffer {memory.name!r}"), elements))
+        _refuse_overlaps(kernel, bindings, where)
+        return tuple(bindings)
+
+    def _storage(self, given: Storage | np.ndarray[Any, Any], where: str) -> Storage:
+        if not isinstance(given, np.ndarray):
+            return given
+        adopted = self.device.adopt(given)
+        if adopted is None:
+            raise DeviceError(
+                where, f"device {self.device.name!r} cannot use host memory in place", expected="device storage",
+                got="a numpy array", remedy="Allocate with chain.device.allocate and write to it",
+            )  # fmt: skip
+        return adopted
+
+    def build(self) -> Program:
+        """Plan what was recorded, compile it, and start recording anew."""
+        plan = make_plan(self._segments, self.device.guarantee)
+        self._segments = []
+        return Program(self.device.build(plan), plan, self.timeline, self.name)
+
+
+def _refuse_overlaps(kernel: VerifiedKernel, bindings: Sequence[Binding], where: str) -> None:
+    """Two buffers of one kernel must not share memory if one of them is written."""
+    extents = [b.storage.extent() for b in bindings]
+    written = [m in kernel.writes for m in kernel.kernel.buffers]
+    for j in range(len(extents)):
+        for i in range(j):
+            overlap = max(extents[i][0], extents[j][0]) < min(extents[i][1], extents[j][1])
+            if overlap and (written[i] or written[j]):
+                names = kernel.kernel.buffers[i].name, kernel.kernel.buffers[j].name
+                raise ArgumentError(
+                    where, f"buffers {names[0]!r} and {names[1]!r} share memory and one is written",
+                    expected="separate memory", remedy="Bind it once, to a parameter declared InOut",
+                )  # fmt: skip

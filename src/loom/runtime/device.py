@@ -1,0 +1,132 @@
+"""The port every device implements, and the choice of one by name.
+
+Layer: runtime. A driver holds no kernel and no policy: it allocates memory, turns a plan into something
+it can run, runs it, and tells what came out. Invariant: an unknown or missing device is an error that
+names those present, never a silent fallback.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from loom.core import options
+from loom.core.caps import Caps
+from loom.core.errors import DeviceError, near_matches
+from loom.core.numerics import Guarantee
+from loom.runtime.storage import Storage
+
+if TYPE_CHECKING:
+    from loom.runtime.chain.plan import Plan
+    from loom.runtime.log import Outcome
+
+__all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "device", "devices"]
+
+
+class DeviceSubmission(Protocol):
+    """One run of a program on a device."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most ``seconds``; tell whether the run is over."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop before the next dependent dispatch."""
+        ...
+
+    def outcome(self) -> Outcome:
+        """Return what kernels printed and the first fault; the run must be over."""
+        ...
+
+
+class DeviceProgram(Protocol):
+    """A plan built for a device, to be run any number of times."""
+
+    def launch(self, previous: DeviceSubmission | None) -> DeviceSubmission:
+        """Start a run after ``previous`` (of the same program owner) is over; return at once."""
+        ...
+
+    def run(self) -> DeviceSubmission:
+        """Run to the end; nothing of the same owner is under way."""
+        ...
+
+
+class Device(Protocol):
+    """A place where kernels run."""
+
+    name: str
+    kind: str
+    caps: Caps
+    guarantee: Guarantee
+
+    def describe(self) -> DeviceInfo:
+        """Return what ``loom devices`` shows."""
+        ...
+
+    def allocate(self, nbytes: int) -> Storage:
+        """Return zeroed memory; DeviceError if there is not enough."""
+        ...
+
+    def adopt(self, array: Any) -> Storage | None:
+        """Return memory shared with a contiguous numpy array, None if the device cannot share it."""
+        ...
+
+    def build(self, plan: Plan) -> DeviceProgram:
+        """Compile and record a plan."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """A device as shown to people: what it is and what limits it has."""
+
+    name: str
+    kind: str
+    description: str
+    guarantee: str
+    limits: dict[str, Any] = field(default_factory=dict)
+
+
+_KINDS = ("cpu", "interp")
+_made: dict[str, Device] = {}
+_lock = threading.Lock()
+
+
+def _make(name: str) -> Device:
+    if name == "cpu":
+        from loom.runtime.drivers.cpu import CpuDevice
+
+        return CpuDevice()
+    from loom.runtime.drivers.interp import InterpDevice
+
+    return InterpDevice()
+
+
+def device(name: str | Device | None = None) -> Device:
+    """Return a device: ``"cpu"``, ``"interp"``, ``"auto"`` (the fastest present), or one given.
+
+    None means what ``LOOM_DEVICE`` says, else auto. DeviceError names the devices present.
+
+    >>> device("cpu").kind
+    'cpu'
+    """
+    if name is not None and not isinstance(name, str):
+        return name
+    wanted = name if name is not None else options.default_device()
+    wanted = "cpu" if wanted == "auto" else wanted
+    found = _made.get(wanted)
+    if found is not None:
+        return found
+    if wanted not in _KINDS:
+        raise DeviceError(
+            "loom.device", f"no device is called {wanted!r}", expected="one of auto, " + ", ".join(_KINDS),
+            remedy=near_matches(wanted, [*_KINDS, "auto"]),
+        )  # fmt: skip
+    with _lock:
+        return _made.get(wanted) or _made.setdefault(wanted, _make(wanted))
+
+
+def devices() -> list[DeviceInfo]:
+    """Return the devices present, fastest first."""
+    return [device(kind).describe() for kind in _KINDS]

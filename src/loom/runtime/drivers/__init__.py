@@ -1,0 +1,1 @@
+"""One driver per kind of device: allocate, compile and load kernels, run recorded programs."""

@@ -1,0 +1,299 @@
+"""The CPU device: compiles kernels, lays plans out as the walker's tables, runs them.
+
+Layer: runtime. Invariant: a program's tables, and the storages and code they point to, live as long as
+the program and every run of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from loom.core import options
+from loom.core.caps import Caps
+from loom.core.errors import DeviceError
+from loom.core.numerics import Guarantee
+from loom.ir.kernel import For, While, walk
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.cache import ArtifactCache
+from loom.runtime.chain.plan import Plan, Step
+from loom.runtime.chain.record import Dispatch
+from loom.runtime.device import DeviceInfo, DeviceSubmission
+from loom.runtime.drivers.cpu.code import LinkedCode, link
+from loom.runtime.drivers.cpu.pool import SUBMISSION, Pool, pool
+from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
+from loom.runtime.storage import HostSlot, HostStorage
+from loom.targets.base import Artifact, Bounds, Site
+from loom.targets.llvm.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, RECORD, SMALL
+from loom.targets.llvm.machine import Machine, host_machine
+from loom.targets.llvm.target import LlvmTarget, compiler_fingerprint
+
+__all__ = ["CpuDevice"]
+
+_SMALL_OPERATIONS = 20_000
+"""Fewer operations than this (some microseconds) are not worth sharing between threads."""
+_MOST_GROUPS_IN_BATCH = 0xFFFF_FFFF
+_DONE = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    """A kernel ready to run. ``operations`` estimates the work of a group, None if it has loops."""
+
+    code: LinkedCode
+    address: int
+    sites: tuple[Site, ...]
+    operations: float | None
+
+
+class CpuDevice:
+    """The processor of this computer."""
+
+    name = "cpu"
+    kind = "cpu"
+    guarantee = Guarantee.BIT_EXACT
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[str, Bounds, Machine], _Loaded] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def machine(self) -> Machine:
+        """What code is generated for."""
+        return host_machine(options.simd_lanes())
+
+    @property
+    def caps(self) -> Caps:
+        """What kernels may know of this device."""
+        return Caps(
+            simd_lanes=self.machine.simd_lanes,
+            shared_nbytes=65536,
+            max_workgroup_lanes=1024,
+            unified_memory=True,
+            workers=options.thread_count(),
+            cache_nbytes=_cache_nbytes(),
+        )
+
+    @cached_property
+    def _cache(self) -> ArtifactCache:
+        return ArtifactCache()
+
+    def describe(self) -> DeviceInfo:
+        """Return what ``loom devices`` shows."""
+        machine = self.machine
+        limits = {
+            "threads": options.thread_count(),
+            "simd": f"{machine.simd_lanes} x 32 bit",
+            "cpu": machine.cpu,
+            "shared memory": f"{self.caps.shared_nbytes // 1024} KiB",
+            "workgroup": f"{self.caps.max_workgroup_lanes} lanes",
+            "cache per core": f"{self.caps.cache_nbytes // 1024} KiB",
+        }
+        return DeviceInfo(self.name, self.kind, f"{platform.machine()}, LLVM", "BIT_EXACT", limits)
+
+    def allocate(self, nbytes: int) -> HostStorage:
+        """Return zeroed memory; DeviceError if the system has not enough."""
+        try:
+            return HostStorage.allocate(nbytes)
+        except MemoryError:
+            raise DeviceError(
+                "device 'cpu'", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
+            ) from None
+
+    def adopt(self, array: np.ndarray[Any, Any]) -> HostStorage:
+        """Return the array's memory, used in place."""
+        return HostStorage.adopt(array)
+
+    def build(self, plan: Plan) -> _CpuProgram:
+        """Compile the kernels of a plan and lay out its table."""
+        return _CpuProgram(self, plan, pool())
+
+    def load(self, kernel: VerifiedKernel) -> _Loaded:
+        """Return a kernel ready to run: from memory, from disk, or compiled now."""
+        bounds = _bounds(kernel)
+        key = (kernel.hash, bounds, self.machine)
+        found = self._loaded.get(key)
+        if found is None:
+            with self._lock:
+                found = self._loaded.get(key) or self._loaded.setdefault(key, self._load(kernel, *key[1:]))
+        return found
+
+    def _load(self, kernel: VerifiedKernel, bounds: Bounds, machine: Machine) -> _Loaded:
+        name = f"{kernel.hash} {bounds.value} {machine} {compiler_fingerprint()}"
+        if kernel.talks or bounds is Bounds.REPORTED:  # messages name source lines, which the hash does not
+            name += "".join(f" {getattr(s, 'loc', None)}" for s in walk(kernel.kernel.body))
+        key = hashlib.sha256(name.encode()).hexdigest()
+        artifact = self._cache.load(key)
+        if artifact is None:
+            artifact = LlvmTarget(machine).compile(kernel, bounds)
+            self._cache.store(key, artifact)
+        return _link(kernel, artifact)
+
+
+def _link(kernel: VerifiedKernel, artifact: Artifact) -> _Loaded:
+    code = link(artifact.data, artifact.entry)
+    body = list(walk(kernel.kernel.body))
+    loops = any(isinstance(s, (For, While)) for s in body)
+    operations = None if loops else len(body) * kernel.kernel.lanes / artifact.facts["width"]
+    return _Loaded(code, code.address(artifact.entry), artifact.sites, operations)
+
+
+def _bounds(kernel: VerifiedKernel) -> Bounds:
+    if options.check_bounds():
+        return Bounds.REPORTED
+    return Bounds.TRUSTED if kernel.kernel.trusted else Bounds.CHECKED
+
+
+def _cache_nbytes() -> int:
+    """Return the second-level cache of a core, as the system tells it (1 MiB if it does not)."""
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cache/index2/size") as file:
+            text = file.read().strip()
+        return int(text.rstrip("KM")) * (1024 if text.endswith("K") else 1 << 20)
+    except (OSError, ValueError):
+        return 1 << 20
+
+
+class _CpuProgram:
+    """A plan as the walker reads it: records, bindings, parameters."""
+
+    def __init__(self, owner: CpuDevice, plan: Plan, threads: Pool) -> None:
+        self.plan = plan
+        self.threads = threads
+        self.keep: list[Any] = []
+        self.slots: list[tuple[np.ndarray[Any, Any], int, HostSlot]] = []
+        self.sites: dict[int, tuple[Site, ...]] = {}
+        self.records = np.zeros(plan.count, RECORD)
+        self.talks = False
+        first = 0
+        for repeats, steps in plan.segments:
+            for position, step in enumerate(steps):
+                rows = slice(first + position, first + repeats * len(steps), len(steps))
+                self._fill(owner, self.records[rows], step)
+            first += repeats * len(steps)
+        self.records["number"] = np.arange(plan.count, dtype=np.uint32)
+        _set_starts(self.records)
+
+    def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: Step) -> None:
+        dispatch = step.dispatch
+        loaded = owner.load(dispatch.kernel)
+        bindings = _bindings(dispatch)
+        for position, binding in enumerate(dispatch.bindings):
+            if isinstance(binding.storage, HostSlot):
+                self.slots.append((bindings, position, binding.storage))
+        params = np.ascontiguousarray(dispatch.params)
+        self.keep += [loaded, bindings, params, dispatch]
+        self.sites[id(step)] = loaded.sites
+        self.talks = self.talks or bool(loaded.sites)
+        rows["kernel"] = loaded.address
+        rows["bindings"] = bindings.ctypes.data
+        rows["params"] = params.ctypes.data + np.arange(len(rows), dtype=np.uint64) * np.uint64(8 * params.shape[1])
+        rows["groups"] = dispatch.groups
+        rows["total"] = dispatch.groups.astype(np.uint64).prod(axis=1)
+        rows["flags"] = np.where(step.waits, BARRIER_BEFORE, 0)
+        if dispatch.indirect is not None:
+            storage, offset = dispatch.indirect
+            rows["indirect"] = storage.extent()[0] + offset
+            rows["flags"] |= INDIRECT
+        elif loaded.operations is not None:
+            small = rows["total"].astype(np.float64) * loaded.operations < _SMALL_OPERATIONS
+            grain = int(_SMALL_OPERATIONS / loaded.operations).bit_length()
+            rows["flags"] |= np.where(small, SMALL, grain << GRAIN_SHIFT).astype(np.uint32)
+
+    def _fill_slots(self) -> None:
+        for bindings, position, slot in self.slots:
+            bindings["address"][position] = slot.address
+
+    def sites_of(self, number: int) -> tuple[Site, ...]:
+        """Return the sites of a dispatch's kernel."""
+        return self.sites[id(self.plan.step_of(number))]
+
+    def launch(self, previous: DeviceSubmission | None) -> _CpuSubmission:
+        """Hand a run to the workers."""
+        self._fill_slots()
+        submission = _CpuSubmission(self)
+        after = previous.address if isinstance(previous, _CpuSubmission) else 0
+        _hold(submission)
+        self.threads.submit(submission.address, after)
+        return submission
+
+    def run(self) -> _CpuSubmission:
+        """Run to the end in the calling thread, the workers helping."""
+        self._fill_slots()
+        submission = _CpuSubmission(self)
+        _hold(submission)
+        self.threads.run(submission.address)
+        return submission
+
+
+def _bindings(dispatch: Dispatch) -> np.ndarray[Any, Any]:
+    bindings = np.zeros(max(1, len(dispatch.bindings)), BINDING)
+    for row, binding in zip(bindings, dispatch.bindings, strict=False):
+        row["address"] = binding.storage.extent()[0]
+        row["elements"] = binding.elements
+    return bindings
+
+
+def _set_starts(records: np.ndarray[Any, Any]) -> None:
+    """Tell each record where its groups start within its batch, cutting batches that grow too long."""
+    if not len(records):
+        return
+    totals = records["total"]
+    begins = (records["flags"] & (BARRIER_BEFORE | INDIRECT)) != 0
+    begins[0] = True
+    ends = np.cumsum(totals)
+    before = ends - totals
+    starts = before - np.maximum.accumulate(np.where(begins, before, 0))
+    if (starts + totals > _MOST_GROUPS_IN_BATCH).any():
+        records["flags"] |= BARRIER_BEFORE
+        starts = np.zeros_like(starts)
+    records["start"] = starts
+
+
+_under_way: dict[int, _CpuSubmission] = {}
+"""Runs the walker may still touch, so that their memory outlives every reference of the caller."""
+
+
+def _hold(submission: _CpuSubmission) -> None:
+    """Keep a run alive until it is over; let go of those that are."""
+    for address, other in list(_under_way.items()):
+        if other.is_over():
+            _under_way.pop(address, None)
+    _under_way[submission.address] = submission
+
+
+class _CpuSubmission:
+    """One run: what the walker calls %Submission, and its log."""
+
+    def __init__(self, program: _CpuProgram) -> None:
+        self.program = program
+        self.log = new_log(LOG_WORDS if program.talks else 0)
+        self.cells = np.zeros(1, SUBMISSION)
+        self.cells["records"] = program.records.ctypes.data
+        self.cells["count"] = len(program.records)
+        self.cells["log"] = self.log.ctypes.data
+        self.address = self.cells.ctypes.data
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most ``seconds``; tell whether the run is over."""
+        if self.is_over():
+            return True
+        return seconds > 0 and self.program.threads.wait(self.address, seconds)
+
+    def is_over(self) -> bool:
+        """Tell whether the walker is done with this run's memory."""
+        return bool(self.cells["state"][0] == _DONE)
+
+    def cancel(self) -> None:
+        """Stop before the next dependent dispatch."""
+        self.cells["cancel"] = 1
+
+    def outcome(self) -> Outcome:
+        """Return what kernels sent; the run must be over."""
+        return read_log(self.log, self.program.sites_of) if self.program.talks else Outcome()

@@ -1,0 +1,200 @@
+"""The worker threads: starts them, hands them submissions, waits. The work itself is ``walker.ll``.
+
+Layer: runtime. One pool serves the process; a fork gets a pool of its own. Invariant: a submission's
+memory stays alive until its state says done.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import os
+import platform
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from loom.core import options
+from loom.core.errors import DeviceError
+from loom.runtime.cache import ArtifactCache
+from loom.runtime.drivers.cpu.code import LinkedCode, link
+from loom.targets.base import Artifact
+from loom.targets.llvm.machine import emit, host_machine
+
+__all__ = ["SUBMISSION", "Pool", "pool"]
+
+SUBMISSION = np.dtype(
+    [
+        ("records", "<u8"),
+        ("count", "<u8"),
+        ("log", "<u8"),
+        ("state", "<u8"),
+        ("next", "<u8"),
+        ("successor", "<u8"),
+        ("cancel", "<u8"),
+        ("executed", "<u8"),
+    ]
+)
+"""What the walker calls %Submission. State: 0 waiting or running, 2 done."""
+
+_ENTRIES = ("loom_pool_size", "loom_pool_start", "loom_pool_stop", "loom_submit", "loom_run", "loom_wait")
+_FIRST_CALLER_SLOT, _SLOTS = 64, 96
+
+_X86 = """
+declare void @llvm.x86.sse2.pause()
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define internal void @cpu_relax() { call void @llvm.x86.sse2.pause() ret void }
+define internal i64 @fp_enter() {            ; 0x1f80: round to nearest, subnormals kept, no traps
+  %cell = alloca i32
+  call void @llvm.x86.sse.stmxcsr(ptr %cell)
+  %old = load i32, ptr %cell
+  store i32 8064, ptr %cell
+  call void @llvm.x86.sse.ldmxcsr(ptr %cell)
+  %wide = zext i32 %old to i64
+  ret i64 %wide
+}
+define internal void @fp_leave(i64 %old) {
+  %cell = alloca i32
+  %narrow = trunc i64 %old to i32
+  store i32 %narrow, ptr %cell
+  call void @llvm.x86.sse.ldmxcsr(ptr %cell)
+  ret void
+}
+"""
+
+_ARM64 = """
+declare void @llvm.aarch64.hint(i32)
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+define internal void @cpu_relax() { call void @llvm.aarch64.hint(i32 1) ret void }
+define internal i64 @fp_enter() {            ; 0: round to nearest, subnormals kept, no traps
+  %old = call i64 @llvm.aarch64.get.fpcr()
+  call void @llvm.aarch64.set.fpcr(i64 0)
+  ret i64 %old
+}
+define internal void @fp_leave(i64 %old) { call void @llvm.aarch64.set.fpcr(i64 %old) ret void }
+"""
+
+
+def _walker_source() -> str:
+    processor = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM64, "arm64": _ARM64}.get(platform.machine())
+    if processor is None or os.name != "posix":
+        raise DeviceError(
+            "device 'cpu'", "this system has no worker threads for Loom yet",
+            expected="Linux or macOS on x86-64 or AArch64", got=f"{platform.system()} on {platform.machine()}",
+            remedy="Use device='interp'",
+        )  # fmt: skip
+    text = Path(__file__).with_name("walker.ll").read_text()
+    return f'target triple = "{host_machine().triple}"\n' + text + processor
+
+
+def _walker_code() -> LinkedCode:
+    source = _walker_source()
+    machine = host_machine()
+    key = hashlib.sha256(f"walker {machine} {source}".encode()).hexdigest()
+    cache = ArtifactCache()
+    artifact = cache.load(key)
+    if artifact is None:
+        artifact = Artifact("object", emit(source, machine, "object"), "walker")
+        cache.store(key, artifact)
+    return link(artifact.data, *_ENTRIES)
+
+
+class Pool:
+    """``threads`` workers, of which a caller that runs a submission itself replaces one."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._code = _walker_code()
+        pointer, word = ctypes.c_void_p, ctypes.c_int64
+        self._start = self._function("loom_pool_start", word, pointer, word)
+        self._stop = self._function("loom_pool_stop", None, pointer)
+        self._submit = self._function("loom_submit", None, pointer, pointer, pointer)
+        self._run = self._function("loom_run", None, pointer, pointer, word, word)
+        self._wait = self._function("loom_wait", ctypes.c_int32, pointer, pointer, word)
+        size = self._function("loom_pool_size", word)()
+        self._memory = np.zeros(size + 64, np.uint8)
+        self._address = (self._memory.ctypes.data + 63) & ~63
+        self._free_slots = list(range(_FIRST_CALLER_SLOT, _SLOTS))
+        self._started = False
+        self._lock = threading.Lock()
+
+    def _function(self, name: str, result: type | None, *arguments: type) -> ctypes._CFuncPtr:
+        return ctypes.CFUNCTYPE(result, *arguments)(self._code.address(name))
+
+    def _ensure_started(self) -> None:
+        if self._started:
+            return
+        with self._lock:
+            if not self._started:
+                started = self._start(self._address, self.threads)
+                if started < self.threads:
+                    raise DeviceError(
+                        "device 'cpu'", "threads could not be started", expected=self.threads, got=started,
+                        remedy="Lower LOOM_THREADS or raise the process limit",
+                    )  # fmt: skip
+                self._started = True
+
+    def submit(self, submission: int, previous: int) -> None:
+        """Queue the submission at an address, after ``previous`` (0: none)."""
+        self._ensure_started()
+        self._submit(self._address, submission, previous)
+
+    def run(self, submission: int) -> None:
+        """Run a submission to its end in the calling thread, the other workers helping."""
+        self._ensure_started()
+        try:
+            slot = self._free_slots.pop()
+        except IndexError:  # many threads run at once: let the workers do it
+            self._submit(self._address, submission, None)
+            while not self.wait(submission, 1.0):
+                pass
+            return
+        try:
+            self._run(self._address, submission, slot, self.threads - 1)
+        finally:
+            self._free_slots.append(slot)
+
+    def wait(self, submission: int, seconds: float) -> bool:
+        """Wait for a submission at most ``seconds``; tell whether it is done."""
+        return bool(self._wait(self._address, submission, int(seconds * 1e9)))
+
+    def stop(self) -> None:
+        """End the workers."""
+        if self._started:
+            self._started = False
+            self._stop(self._address)
+
+
+_pools: dict[int, Pool] = {}
+_pools_lock = threading.Lock()
+
+
+def pool() -> Pool:
+    """Return the pool of this process, with as many threads as ``LOOM_THREADS`` says now."""
+    threads = options.thread_count()
+    found = _pools.get(threads)
+    if found is None:
+        with _pools_lock:
+            found = _pools.get(threads) or _pools.setdefault(threads, Pool(threads))
+    return found
+
+
+@atexit.register
+def _stop_pools() -> None:
+    for each in _pools.values():
+        each.stop()
+
+
+def _after_fork() -> None:
+    """A child has no worker threads: forget the parent's pools without stopping them."""
+    global _pools_lock  # noqa: PLW0603
+    _pools_lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

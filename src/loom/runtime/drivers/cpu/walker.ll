@@ -1,0 +1,695 @@
+; The walker: worker threads that run chains of compiled kernels, with no Python in between.
+;
+; A submission is a table of records (targets/llvm/layout.py). Its leader, a worker or the calling
+; thread, walks the table. Records up to the next barrier form a batch; the batch's workgroups are split
+; in chunks, and every idle worker helps to claim and run chunks. The leader claims too, so it finishes
+; alone if nobody comes, and it waits only for chunks that somebody has begun. Workers without work spin
+; for a while, then sleep on a condition variable.
+;
+; Claiming: Slot.claim holds epoch << 32 | taken from the back << 16 | taken from the front. The leader
+; takes chunks from the front and helpers from the back, so that in a chain over the same memory each
+; thread keeps meeting the part that is in its cache. A chunk is taken by compare-exchange while fewer
+; than Slot.chunks are taken. The leader closes the word (all ones, a new epoch) before it touches the
+; other fields, so a helper that read an old word can never succeed with it.
+;
+; Invariants: a submission is led by one thread; Submission.state is written by its leader last;
+; records are read-only while it runs, but for the counts of indirect dispatches, written by the leader
+; between batches.
+
+%Record     = type { i64, i64, i64, i64, [3 x i32], i32, i64, i32, i32 }
+;                    kernel bindings params indirect groups flags total number start
+%Submission = type { ptr, i64, ptr, i64, ptr, ptr, i64, i64 }
+;                    records count log state next successor cancel executed
+%Slot       = type { i64, ptr, i64, i64, i64, i64, ptr, i64, i64, [7 x i64] }
+;                    claim first records total chunk chunks log helpers done
+%Start      = type { ptr, i64, i64 }
+;                    pool index thread
+%Pool       = type { [8 x i64], [8 x i64], [8 x i64], i64, i64, i64, i64, ptr, ptr, i64, [1 x i64], [96 x %Slot], [64 x %Start] }
+;                    mutex      work       done       stop parked workers slots head tail waiting (slots start at byte 256)
+%Time       = type { i64, i64 }
+
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_join(i64, ptr)
+declare i32 @pthread_mutex_init(ptr, ptr)
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_init(ptr, ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_timedwait(ptr, ptr, ptr)
+declare i32 @pthread_cond_signal(ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+declare i32 @clock_gettime(i32, ptr)
+declare i32 @sched_yield()
+
+declare i64 @llvm.umin.i64(i64, i64)
+declare i64 @llvm.umax.i64(i64, i64)
+
+; ---- pool -------------------------------------------------------------------------------------------
+
+define i64 @loom_pool_size() {
+  %end = getelementptr %Pool, ptr null, i64 1
+  %size = ptrtoint ptr %end to i64
+  ret i64 %size
+}
+
+; Start `workers` threads (at most 64) on zeroed memory; returns how many started.
+define i64 @loom_pool_start(ptr %pool, i64 %workers) {
+entry:
+  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
+  %done = getelementptr %Pool, ptr %pool, i64 0, i32 2
+  call i32 @pthread_mutex_init(ptr %pool, ptr null)
+  call i32 @pthread_cond_init(ptr %work, ptr null)
+  call i32 @pthread_cond_init(ptr %done, ptr null)
+  %count = getelementptr %Pool, ptr %pool, i64 0, i32 5
+  %slots = getelementptr %Pool, ptr %pool, i64 0, i32 6
+  store i64 %workers, ptr %count
+  store i64 96, ptr %slots
+  br label %close
+close:                                        ; every slot starts closed
+  %s = phi i64 [ 0, %entry ], [ %s1, %close ]
+  %claim = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %s, i32 0
+  store i64 4294967295, ptr %claim
+  %s1 = add i64 %s, 1
+  %s.more = icmp ult i64 %s1, 96
+  br i1 %s.more, label %close, label %next
+next:
+  %i = phi i64 [ 0, %close ], [ %i1, %started ]
+  %more = icmp ult i64 %i, %workers
+  br i1 %more, label %start, label %out
+start:
+  %info = getelementptr %Pool, ptr %pool, i64 0, i32 12, i64 %i
+  %index = getelementptr %Start, ptr %info, i64 0, i32 1
+  %thread = getelementptr %Start, ptr %info, i64 0, i32 2
+  store ptr %pool, ptr %info
+  store i64 %i, ptr %index
+  %error = call i32 @pthread_create(ptr %thread, ptr null, ptr @loom_worker, ptr %info)
+  %failed = icmp ne i32 %error, 0
+  br i1 %failed, label %out, label %started
+started:
+  %i1 = add i64 %i, 1
+  br label %next
+out:
+  store i64 %i, ptr %count
+  ret i64 %i
+}
+
+; Tell all workers to end and wait for them. Submissions not begun are left as they are.
+define void @loom_pool_stop(ptr %pool) {
+entry:
+  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
+  %stop = getelementptr %Pool, ptr %pool, i64 0, i32 3
+  %count = getelementptr %Pool, ptr %pool, i64 0, i32 5
+  %workers = load i64, ptr %count
+  call i32 @pthread_mutex_lock(ptr %pool)
+  store atomic i64 1, ptr %stop seq_cst, align 8
+  call i32 @pthread_cond_broadcast(ptr %work)
+  call i32 @pthread_mutex_unlock(ptr %pool)
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %join ]
+  %more = icmp ult i64 %i, %workers
+  br i1 %more, label %join, label %out
+join:
+  %thread = getelementptr %Pool, ptr %pool, i64 0, i32 12, i64 %i, i32 2
+  %id = load i64, ptr %thread
+  call i32 @pthread_join(i64 %id, ptr null)
+  %i1 = add i64 %i, 1
+  br label %next
+out:
+  ret void
+}
+
+; ---- queue ------------------------------------------------------------------------------------------
+
+; Append a submission to the ready queue; the mutex is held.
+define internal void @enqueue(ptr %pool, ptr %sub) {
+entry:
+  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
+  %head = getelementptr %Pool, ptr %pool, i64 0, i32 7
+  %tail = getelementptr %Pool, ptr %pool, i64 0, i32 8
+  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 9
+  %link = getelementptr %Submission, ptr %sub, i64 0, i32 4
+  store ptr null, ptr %link
+  %last = load ptr, ptr %tail
+  %empty = icmp eq ptr %last, null
+  br i1 %empty, label %first, label %append
+first:
+  store ptr %sub, ptr %head
+  br label %done
+append:
+  %last.link = getelementptr %Submission, ptr %last, i64 0, i32 4
+  store ptr %sub, ptr %last.link
+  br label %done
+done:
+  store ptr %sub, ptr %tail
+  %n = load i64, ptr %waiting
+  %n1 = add i64 %n, 1
+  store atomic i64 %n1, ptr %waiting seq_cst, align 8
+  call i32 @pthread_cond_signal(ptr %work)
+  ret void
+}
+
+; Take the oldest ready submission, or null.
+define internal ptr @dequeue(ptr %pool) {
+entry:
+  %head = getelementptr %Pool, ptr %pool, i64 0, i32 7
+  %tail = getelementptr %Pool, ptr %pool, i64 0, i32 8
+  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 9
+  call i32 @pthread_mutex_lock(ptr %pool)
+  %sub = load ptr, ptr %head
+  %none = icmp eq ptr %sub, null
+  br i1 %none, label %out, label %take
+take:
+  %link = getelementptr %Submission, ptr %sub, i64 0, i32 4
+  %following = load ptr, ptr %link
+  store ptr %following, ptr %head
+  %n = load i64, ptr %waiting
+  %n1 = sub i64 %n, 1
+  store atomic i64 %n1, ptr %waiting seq_cst, align 8
+  %emptied = icmp eq ptr %following, null
+  br i1 %emptied, label %clear, label %out
+clear:
+  store ptr null, ptr %tail
+  br label %out
+out:
+  call i32 @pthread_mutex_unlock(ptr %pool)
+  ret ptr %sub
+}
+
+; Hand a submission to the workers, after `previous` (of the same unit) if that is not done yet.
+define void @loom_submit(ptr %pool, ptr %sub, ptr %previous) {
+entry:
+  call i32 @pthread_mutex_lock(ptr %pool)
+  %alone = icmp eq ptr %previous, null
+  br i1 %alone, label %ready, label %check
+check:
+  %state = getelementptr %Submission, ptr %previous, i64 0, i32 3
+  %s = load atomic i64, ptr %state acquire, align 8
+  %finished = icmp eq i64 %s, 2
+  br i1 %finished, label %ready, label %chain
+chain:
+  %successor = getelementptr %Submission, ptr %previous, i64 0, i32 5
+  store ptr %sub, ptr %successor
+  br label %out
+ready:
+  call void @enqueue(ptr %pool, ptr %sub)
+  br label %out
+out:
+  call i32 @pthread_mutex_unlock(ptr %pool)
+  ret void
+}
+
+; Mark a submission done, release its successor, wake those who wait.
+define internal void @finish(ptr %pool, ptr %sub) {
+entry:
+  %done = getelementptr %Pool, ptr %pool, i64 0, i32 2
+  %state = getelementptr %Submission, ptr %sub, i64 0, i32 3
+  %link = getelementptr %Submission, ptr %sub, i64 0, i32 5
+  call i32 @pthread_mutex_lock(ptr %pool)
+  %successor = load ptr, ptr %link
+  %none = icmp eq ptr %successor, null
+  br i1 %none, label %mark, label %release
+release:
+  call void @enqueue(ptr %pool, ptr %successor)
+  br label %mark
+mark:                                         ; last touch: the owner may free the memory from here on
+  store atomic i64 2, ptr %state release, align 8
+  call i32 @pthread_cond_broadcast(ptr %done)
+  call i32 @pthread_mutex_unlock(ptr %pool)
+  ret void
+}
+
+; Wait until a submission is done, at most `nanoseconds`; returns 1 if it is.
+define i32 @loom_wait(ptr %pool, ptr %sub, i64 %nanoseconds) {
+entry:
+  %until = alloca %Time
+  %done = getelementptr %Pool, ptr %pool, i64 0, i32 2
+  %state = getelementptr %Submission, ptr %sub, i64 0, i32 3
+  br label %spin
+spin:
+  %turn = phi i64 [ 0, %entry ], [ %turn1, %relax ]
+  %s = load atomic i64, ptr %state acquire, align 8
+  %ended = icmp eq i64 %s, 2
+  br i1 %ended, label %yes, label %again
+again:
+  %turn1 = add i64 %turn, 1
+  %tired = icmp ugt i64 %turn1, 1000
+  br i1 %tired, label %sleep, label %relax
+relax:
+  call void @cpu_relax()
+  br label %spin
+sleep:
+  call i32 @clock_gettime(i32 0, ptr %until)
+  %fraction = getelementptr %Time, ptr %until, i64 0, i32 1
+  %sec = load i64, ptr %until
+  %nsec = load i64, ptr %fraction
+  %sum = add i64 %nsec, %nanoseconds
+  %carry = udiv i64 %sum, 1000000000
+  %rest = urem i64 %sum, 1000000000
+  %sec1 = add i64 %sec, %carry
+  store i64 %sec1, ptr %until
+  store i64 %rest, ptr %fraction
+  call i32 @pthread_mutex_lock(ptr %pool)
+  br label %check
+check:
+  %s2 = load atomic i64, ptr %state acquire, align 8
+  %ended2 = icmp eq i64 %s2, 2
+  br i1 %ended2, label %unlock, label %doze
+doze:
+  %late = call i32 @pthread_cond_timedwait(ptr %done, ptr %pool, ptr %until)
+  %over = icmp ne i32 %late, 0
+  br i1 %over, label %unlock, label %check
+unlock:
+  call i32 @pthread_mutex_unlock(ptr %pool)
+  %s3 = load atomic i64, ptr %state acquire, align 8
+  %ended3 = icmp eq i64 %s3, 2
+  %result = zext i1 %ended3 to i32
+  ret i32 %result
+yes:
+  ret i32 1
+}
+
+; ---- running ----------------------------------------------------------------------------------------
+
+; Run the groups begin .. end of a batch of `count` records that start at `first`.
+define internal void @run_groups(ptr %first, i64 %count, ptr %log, i64 %begin, i64 %end) {
+entry:
+  br label %search
+search:                                       ; the last record that starts at or before `begin`
+  %low = phi i64 [ 0, %entry ], [ %low1, %half ]
+  %high = phi i64 [ %count, %entry ], [ %high1, %half ]
+  %width = sub i64 %high, %low
+  %one = icmp ule i64 %width, 1
+  br i1 %one, label %run, label %half
+half:
+  %step = lshr i64 %width, 1
+  %middle = add i64 %low, %step
+  %at = getelementptr %Record, ptr %first, i64 %middle, i32 8
+  %at32 = load i32, ptr %at
+  %at64 = zext i32 %at32 to i64
+  %before = icmp ule i64 %at64, %begin
+  %low1 = select i1 %before, i64 %middle, i64 %low
+  %high1 = select i1 %before, i64 %high, i64 %middle
+  br label %search
+run:
+  %r = phi i64 [ %low, %search ], [ %r1, %called ]
+  %from = phi i64 [ %begin, %search ], [ %upto, %called ]
+  %record = getelementptr %Record, ptr %first, i64 %r
+  %entry.field = getelementptr %Record, ptr %record, i64 0, i32 0
+  %total.field = getelementptr %Record, ptr %record, i64 0, i32 6
+  %start.field = getelementptr %Record, ptr %record, i64 0, i32 8
+  %address = load i64, ptr %entry.field
+  %kernel = inttoptr i64 %address to ptr
+  %total = load i64, ptr %total.field
+  %start32 = load i32, ptr %start.field
+  %start = zext i32 %start32 to i64
+  %stop = add i64 %start, %total
+  %upto = call i64 @llvm.umin.i64(i64 %stop, i64 %end)
+  %a = sub i64 %from, %start
+  %b = sub i64 %upto, %start
+  call void %kernel(ptr %record, ptr %log, i64 %a, i64 %b)
+  br label %called
+called:
+  %r1 = add i64 %r, 1
+  %more = icmp ult i64 %upto, %end
+  br i1 %more, label %run, label %out
+out:
+  ret void
+}
+
+; Chunks taken, front and back together, according to a claim word (more than any batch has if closed).
+define internal i64 @taken(i64 %word) {
+  %front = and i64 %word, 65535
+  %shifted = lshr i64 %word, 16
+  %back = and i64 %shifted, 65535
+  %sum = add i64 %front, %back
+  ret i64 %sum
+}
+
+; Claim one chunk of a slot's batch, from the front or the back, and run it; returns 1 if there was one.
+define internal i1 @help(ptr %slot, i1 %from.front) {
+entry:
+  %first.field = getelementptr %Slot, ptr %slot, i64 0, i32 1
+  %count.field = getelementptr %Slot, ptr %slot, i64 0, i32 2
+  %total.field = getelementptr %Slot, ptr %slot, i64 0, i32 3
+  %chunk.field = getelementptr %Slot, ptr %slot, i64 0, i32 4
+  %chunks.field = getelementptr %Slot, ptr %slot, i64 0, i32 5
+  %log.field = getelementptr %Slot, ptr %slot, i64 0, i32 6
+  %done.field = getelementptr %Slot, ptr %slot, i64 0, i32 8
+  %word = load atomic i64, ptr %slot acquire, align 8
+  %taken = call i64 @taken(i64 %word)
+  %chunks = load atomic i64, ptr %chunks.field monotonic, align 8
+  %open = icmp ult i64 %taken, %chunks
+  br i1 %open, label %claim, label %none
+claim:
+  %one = select i1 %from.front, i64 1, i64 65536
+  %claimed = add i64 %word, %one
+  %pair = cmpxchg ptr %slot, i64 %word, i64 %claimed acq_rel monotonic
+  %won = extractvalue { i64, i1 } %pair, 1
+  br i1 %won, label %run, label %none
+run:
+  %first = load ptr, ptr %first.field
+  %count = load i64, ptr %count.field
+  %total = load i64, ptr %total.field
+  %chunk = load i64, ptr %chunk.field
+  %log = load ptr, ptr %log.field
+  %front = and i64 %word, 65535
+  %shifted = lshr i64 %word, 16
+  %back = and i64 %shifted, 65535
+  %last = sub i64 %chunks, 1
+  %mirrored = sub i64 %last, %back
+  %which = select i1 %from.front, i64 %front, i64 %mirrored
+  %begin = mul i64 %which, %chunk
+  %limit = add i64 %begin, %chunk
+  %end = call i64 @llvm.umin.i64(i64 %limit, i64 %total)
+  call void @run_groups(ptr %first, i64 %count, ptr %log, i64 %begin, i64 %end)
+  %before = atomicrmw add ptr %done.field, i64 1 release
+  ret i1 1
+none:
+  ret i1 0
+}
+
+; Run a batch with whoever helps; returns when all of it has run.
+define internal void @run_batch(ptr %pool, ptr %slot, ptr %first, i64 %count, i64 %total, i64 %chunk, ptr %log) {
+entry:
+  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
+  %parked.field = getelementptr %Pool, ptr %pool, i64 0, i32 4
+  %first.field = getelementptr %Slot, ptr %slot, i64 0, i32 1
+  %count.field = getelementptr %Slot, ptr %slot, i64 0, i32 2
+  %total.field = getelementptr %Slot, ptr %slot, i64 0, i32 3
+  %chunk.field = getelementptr %Slot, ptr %slot, i64 0, i32 4
+  %chunks.field = getelementptr %Slot, ptr %slot, i64 0, i32 5
+  %log.field = getelementptr %Slot, ptr %slot, i64 0, i32 6
+  %done.field = getelementptr %Slot, ptr %slot, i64 0, i32 8
+  %round = add i64 %total, %chunk
+  %round1 = sub i64 %round, 1
+  %chunks = udiv i64 %round1, %chunk
+  store ptr %first, ptr %first.field
+  store i64 %count, ptr %count.field
+  store i64 %total, ptr %total.field
+  store i64 %chunk, ptr %chunk.field
+  store ptr %log, ptr %log.field
+  store atomic i64 %chunks, ptr %chunks.field monotonic, align 8
+  store atomic i64 0, ptr %done.field monotonic, align 8
+  %closed = load i64, ptr %slot
+  %word = and i64 %closed, -4294967296        ; same epoch, nothing taken: open
+  store atomic i64 %word, ptr %slot seq_cst, align 8
+  %parked = load atomic i64, ptr %parked.field seq_cst, align 8
+  %asleep = icmp ne i64 %parked, 0
+  br i1 %asleep, label %wake, label %claim
+wake:
+  call i32 @pthread_mutex_lock(ptr %pool)
+  call i32 @pthread_cond_broadcast(ptr %work)
+  call i32 @pthread_mutex_unlock(ptr %pool)
+  br label %claim
+claim:
+  %ran = call i1 @help(ptr %slot, i1 1)
+  br i1 %ran, label %claim, label %exhausted
+exhausted:                                    ; help may also have lost a race: look at the word itself
+  %now = load atomic i64, ptr %slot acquire, align 8
+  %taken = call i64 @taken(i64 %now)
+  %left = icmp ult i64 %taken, %chunks
+  br i1 %left, label %claim, label %wait
+wait:
+  %turn = phi i64 [ 0, %exhausted ], [ %turn1, %rest ]
+  %done = load atomic i64, ptr %done.field acquire, align 8
+  %all = icmp eq i64 %done, %chunks
+  br i1 %all, label %close, label %idle
+idle:
+  %turn1 = add i64 %turn, 1
+  %long = icmp ugt i64 %turn1, 2000
+  br i1 %long, label %yield, label %pause
+yield:                                        ; whoever holds the last chunk may need this core
+  call i32 @sched_yield()
+  br label %rest
+pause:
+  call void @cpu_relax()
+  br label %rest
+rest:
+  br label %wait
+close:
+  %epoch = add i64 %word, 4294967296
+  %shut = or i64 %epoch, 4294967295
+  store atomic i64 %shut, ptr %slot release, align 8
+  ret void
+}
+
+; Fetch the group counts of an indirect dispatch into its record.
+define internal void @fetch_counts(ptr %record) {
+  %indirect.field = getelementptr %Record, ptr %record, i64 0, i32 3
+  %groups = getelementptr %Record, ptr %record, i64 0, i32 4
+  %total.field = getelementptr %Record, ptr %record, i64 0, i32 6
+  %address = load i64, ptr %indirect.field
+  %counts = inttoptr i64 %address to ptr
+  %y.at = getelementptr i32, ptr %counts, i64 1
+  %z.at = getelementptr i32, ptr %counts, i64 2
+  %x = load i32, ptr %counts
+  %y = load i32, ptr %y.at
+  %z = load i32, ptr %z.at
+  %gy = getelementptr i32, ptr %groups, i64 1
+  %gz = getelementptr i32, ptr %groups, i64 2
+  store i32 %x, ptr %groups
+  store i32 %y, ptr %gy
+  store i32 %z, ptr %gz
+  %x64 = zext i32 %x to i64
+  %y64 = zext i32 %y to i64
+  %z64 = zext i32 %z to i64
+  %xy = mul i64 %x64, %y64
+  %total = mul i64 %xy, %z64
+  store i64 %total, ptr %total.field
+  ret void
+}
+
+; Walk a submission's table from start to end, in the slot given.
+define internal void @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers) {
+entry:
+  %count.field = getelementptr %Submission, ptr %sub, i64 0, i32 1
+  %log.field = getelementptr %Submission, ptr %sub, i64 0, i32 2
+  %cancel.field = getelementptr %Submission, ptr %sub, i64 0, i32 6
+  %executed.field = getelementptr %Submission, ptr %sub, i64 0, i32 7
+  %helpers.field = getelementptr %Slot, ptr %slot, i64 0, i32 7
+  %records = load ptr, ptr %sub
+  %count = load i64, ptr %count.field
+  %log = load ptr, ptr %log.field
+  %fault.field = getelementptr i64, ptr %log, i64 2
+  store atomic i64 %helpers, ptr %helpers.field monotonic, align 8
+  %parts = add i64 %helpers, 1
+  %pieces = mul i64 %parts, 8
+  br label %batch
+batch:
+  %i = phi i64 [ 0, %entry ], [ %j, %ran ]
+  store atomic i64 %i, ptr %executed.field monotonic, align 8
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %check, label %out
+check:
+  %cancel = load atomic i64, ptr %cancel.field monotonic, align 8
+  %fault = load atomic i64, ptr %fault.field monotonic, align 8
+  %stop = or i64 %cancel, %fault
+  %stopped = icmp ne i64 %stop, 0
+  br i1 %stopped, label %out, label %begin
+begin:
+  %record = getelementptr %Record, ptr %records, i64 %i
+  %flags.field = getelementptr %Record, ptr %record, i64 0, i32 5
+  %flags = load i32, ptr %flags.field
+  %indirect = and i32 %flags, 2
+  %is.indirect = icmp ne i32 %indirect, 0
+  br i1 %is.indirect, label %fetch, label %extend
+fetch:
+  call void @fetch_counts(ptr %record)
+  br label %extend
+extend:                                       ; up to the next record that must wait
+  %e = phi i64 [ %i, %begin ], [ %i, %fetch ], [ %j, %same ]
+  %j = add i64 %e, 1
+  %inside = icmp ult i64 %j, %count
+  br i1 %inside, label %look, label %ready
+look:
+  %ahead = getelementptr %Record, ptr %records, i64 %j, i32 5
+  %ahead.flags = load i32, ptr %ahead
+  %waits = and i32 %ahead.flags, 3
+  %must = icmp ne i32 %waits, 0
+  br i1 %must, label %ready, label %same
+same:
+  br label %extend
+ready:
+  %last.total = getelementptr %Record, ptr %records, i64 %e, i32 6
+  %last.start = getelementptr %Record, ptr %records, i64 %e, i32 8
+  %lt = load i64, ptr %last.total
+  %ls = load i32, ptr %last.start
+  %ls64 = zext i32 %ls to i64
+  %total = add i64 %lt, %ls64
+  %empty = icmp eq i64 %total, 0
+  br i1 %empty, label %ran, label %choose
+choose:
+  %n = sub i64 %j, %i
+  %small = and i32 %flags, 4
+  %is.small = icmp ne i32 %small, 0
+  %single = icmp ule i64 %n, 1
+  %inline = and i1 %is.small, %single
+  %one = icmp ule i64 %total, 1
+  %lonely = icmp eq i64 %helpers, 0
+  %alone.a = or i1 %inline, %one
+  %alone = or i1 %alone.a, %lonely
+  br i1 %alone, label %alone.run, label %share
+alone.run:
+  call void @run_groups(ptr %record, i64 %n, ptr %log, i64 0, i64 %total)
+  br label %ran
+share:                                        ; at least the groups the flags ask for, at most 65535 chunks
+  %piece = udiv i64 %total, %pieces
+  %grain.bits = lshr i32 %flags, 8
+  %grain.log = zext i32 %grain.bits to i64
+  %grain = shl i64 1, %grain.log
+  %even.up = add i64 %total, %helpers
+  %even = udiv i64 %even.up, %parts
+  %coarse = call i64 @llvm.umin.i64(i64 %grain, i64 %even)
+  %chunk.a = call i64 @llvm.umax.i64(i64 %piece, i64 %coarse)
+  %chunk = call i64 @llvm.umax.i64(i64 %chunk.a, i64 1)
+  call void @run_batch(ptr %pool, ptr %slot, ptr %record, i64 %n, i64 %total, i64 %chunk, ptr %log)
+  br label %ran
+ran:
+  br label %batch
+out:
+  ret void
+}
+
+; Run a submission in the calling thread, with up to `helpers` workers, in a slot of its own.
+define void @loom_run(ptr %pool, ptr %sub, i64 %slot.number, i64 %helpers) {
+  %environment = call i64 @fp_enter()
+  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %slot.number
+  call void @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers)
+  call void @fp_leave(i64 %environment)
+  call void @finish(ptr %pool, ptr %sub)
+  ret void
+}
+
+; Help any slot that has work; returns 1 if some was done.
+define internal i1 @help_anyone(ptr %pool, i64 %me) {
+entry:
+  %slots.field = getelementptr %Pool, ptr %pool, i64 0, i32 6
+  %slots = load i64, ptr %slots.field
+  br label %next
+next:
+  %s = phi i64 [ 0, %entry ], [ %s1, %skip ]
+  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %s
+  %word = load atomic i64, ptr %slot monotonic, align 8
+  %low = call i64 @taken(i64 %word)
+  %chunks.field = getelementptr %Slot, ptr %slot, i64 0, i32 5
+  %helpers.field = getelementptr %Slot, ptr %slot, i64 0, i32 7
+  %chunks = load atomic i64, ptr %chunks.field monotonic, align 8
+  %helpers = load atomic i64, ptr %helpers.field monotonic, align 8
+  %open = icmp ult i64 %low, %chunks
+  %welcome = icmp ult i64 %me, %helpers
+  %try = and i1 %open, %welcome
+  br i1 %try, label %work, label %skip
+work:
+  %ran = call i1 @help(ptr %slot, i1 0)
+  br i1 %ran, label %yes, label %skip
+skip:
+  %s1 = add i64 %s, 1
+  %more = icmp ult i64 %s1, %slots
+  br i1 %more, label %next, label %no
+yes:
+  ret i1 1
+no:
+  ret i1 0
+}
+
+; The life of a worker: lead what is queued, else help, else spin, else sleep.
+define internal ptr @loom_worker(ptr %info) {
+entry:
+  %pool = load ptr, ptr %info
+  %index.field = getelementptr %Start, ptr %info, i64 0, i32 1
+  %me = load i64, ptr %index.field
+  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
+  %stop.field = getelementptr %Pool, ptr %pool, i64 0, i32 3
+  %parked = getelementptr %Pool, ptr %pool, i64 0, i32 4
+  %workers.field = getelementptr %Pool, ptr %pool, i64 0, i32 5
+  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 9
+  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %me
+  %environment = call i64 @fp_enter()
+  br label %look
+look:
+  %spins = phi i64 [ 0, %entry ], [ 0, %led ], [ 0, %helped ], [ %spins1, %relax ], [ 0, %woken ], [ 0, %lost ]
+  %stop = load atomic i64, ptr %stop.field monotonic, align 8
+  %ending = icmp ne i64 %stop, 0
+  br i1 %ending, label %out, label %queue
+queue:
+  %n = load atomic i64, ptr %waiting monotonic, align 8
+  %some = icmp ne i64 %n, 0
+  br i1 %some, label %take, label %assist
+take:
+  %sub = call ptr @dequeue(ptr %pool)
+  %gone = icmp eq ptr %sub, null
+  br i1 %gone, label %lost, label %led
+lost:
+  br label %look
+led:
+  %workers = load i64, ptr %workers.field
+  %alone = icmp eq i64 %workers, 1
+  %helpers = select i1 %alone, i64 0, i64 %workers
+  call void @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers)
+  call void @finish(ptr %pool, ptr %sub)
+  br label %look
+assist:
+  %ran = call i1 @help_anyone(ptr %pool, i64 %me)
+  br i1 %ran, label %helped, label %idle
+helped:
+  br label %look
+idle:
+  %spins1 = add i64 %spins, 1
+  %tired = icmp ugt i64 %spins1, 4000
+  br i1 %tired, label %park, label %relax
+relax:
+  call void @cpu_relax()
+  br label %look
+park:                                         ; announce, look once more, then sleep
+  call i32 @pthread_mutex_lock(ptr %pool)
+  %p = atomicrmw add ptr %parked, i64 1 seq_cst
+  %stop2 = load atomic i64, ptr %stop.field seq_cst, align 8
+  %n2 = load atomic i64, ptr %waiting seq_cst, align 8
+  %due = or i64 %stop2, %n2
+  %must = icmp ne i64 %due, 0
+  br i1 %must, label %awake, label %last
+last:
+  %open = call i1 @anything_open(ptr %pool, i64 %me)
+  br i1 %open, label %awake, label %sleep
+sleep:
+  call i32 @pthread_cond_wait(ptr %work, ptr %pool)
+  br label %awake
+awake:
+  %q = atomicrmw sub ptr %parked, i64 1 seq_cst
+  call i32 @pthread_mutex_unlock(ptr %pool)
+  br label %woken
+woken:
+  br label %look
+out:
+  ret ptr null
+}
+
+; 1 if a slot has chunks this worker may claim.
+define internal i1 @anything_open(ptr %pool, i64 %me) {
+entry:
+  %slots.field = getelementptr %Pool, ptr %pool, i64 0, i32 6
+  %slots = load i64, ptr %slots.field
+  br label %next
+next:
+  %s = phi i64 [ 0, %entry ], [ %s1, %skip ]
+  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %s
+  %word = load atomic i64, ptr %slot seq_cst, align 8
+  %low = call i64 @taken(i64 %word)
+  %chunks.field = getelementptr %Slot, ptr %slot, i64 0, i32 5
+  %helpers.field = getelementptr %Slot, ptr %slot, i64 0, i32 7
+  %chunks = load atomic i64, ptr %chunks.field monotonic, align 8
+  %helpers = load atomic i64, ptr %helpers.field monotonic, align 8
+  %open = icmp ult i64 %low, %chunks
+  %welcome = icmp ult i64 %me, %helpers
+  %both = and i1 %open, %welcome
+  br i1 %both, label %yes, label %skip
+skip:
+  %s1 = add i64 %s, 1
+  %more = icmp ult i64 %s1, %slots
+  br i1 %more, label %next, label %no
+yes:
+  ret i1 1
+no:
+  ret i1 0
+}

@@ -1,0 +1,111 @@
+"""Device memory as the runtime sees it: bytes that can be written, read, filled, and bound.
+
+Layer: runtime. ``HostStorage`` is memory of this process, which the CPU and interpreter devices use in
+place. Invariant: storage is zero when allocated, and its address is a multiple of 64 unless adopted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["HostSlot", "HostStorage", "Storage"]
+
+_ALIGNMENT = 64
+
+
+class Storage(Protocol):
+    """A range of device memory."""
+
+    nbytes: int
+
+    def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
+        """Copy bytes to the device at ``offset``."""
+        ...
+
+    def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+        """Return a copy of bytes from the device (uint8)."""
+        ...
+
+    def extent(self) -> tuple[int, int]:
+        """Return where the memory starts and ends, for telling overlaps."""
+        ...
+
+
+class HostStorage:
+    """Memory of this process: allocated here, or an array of the caller's adopted without a copy."""
+
+    __slots__ = ("bytes", "nbytes", "owner")
+
+    def __init__(self, data: np.ndarray[Any, Any], owner: Any = None) -> None:
+        self.bytes = data
+        self.nbytes = data.nbytes
+        self.owner = owner
+
+    @classmethod
+    def allocate(cls, nbytes: int) -> HostStorage:
+        """Return zeroed memory."""
+        block = np.zeros(nbytes + _ALIGNMENT, np.uint8)
+        start = -block.ctypes.data % _ALIGNMENT
+        return cls(block[start : start + nbytes], block)
+
+    @classmethod
+    def adopt(cls, array: np.ndarray[Any, Any]) -> HostStorage:
+        """Return the memory of a contiguous array, shared with it."""
+        return cls(array.reshape(-1).view(np.uint8), array)
+
+    def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
+        """Copy bytes in at ``offset``."""
+        self.bytes[offset : offset + data.nbytes] = data
+
+    def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+        """Return a copy of bytes."""
+        return self.bytes[offset : offset + nbytes].copy()
+
+    def extent(self) -> tuple[int, int]:
+        """Return first and last address + 1."""
+        address = self.bytes.ctypes.data
+        return address, address + self.nbytes
+
+    def view(self, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Return the memory as an array, shared; bytes beyond the last whole element are left out."""
+        return self.bytes[: self.nbytes - self.nbytes % dtype.itemsize].view(dtype)
+
+
+class HostSlot(HostStorage):
+    """A place in a program for memory that is given anew before each run.
+
+    Planning takes every slot for memory of its own, so what is attached must not overlap anything else
+    the program uses.
+    """
+
+    __slots__ = ("_reserved",)
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self.owner = None
+        self.bytes = _NOTHING
+        self._reserved = np.empty(1, np.uint8)
+
+    def attach(self, array: np.ndarray[Any, Any]) -> None:
+        """Use the memory of a contiguous array from the next run on."""
+        self.bytes = array.reshape(-1).view(np.uint8)
+        self.owner = array
+
+    def detach(self) -> None:
+        """Let go of the memory attached."""
+        self.bytes, self.owner = _NOTHING, None
+
+    @property
+    def address(self) -> int:
+        """Where the attached memory starts."""
+        return self.bytes.ctypes.data
+
+    def extent(self) -> tuple[int, int]:
+        """Return a range no other memory has."""
+        address = self._reserved.ctypes.data
+        return address, address + 1
+
+
+_NOTHING = np.empty(0, np.uint8)

@@ -1,0 +1,1 @@
+"""The only code of Loom that writes files."""

@@ -1,0 +1,482 @@
+"""Emits structured control flow: plain branches where lanes agree, masks where they do not.
+
+Layer: targets. Where all lanes run and may part at an ``if`` or a loop, the code is generated twice, once
+for the case that they all go the same way (no masks) and once masked. Invariant: after every
+statement the mask is exact, and code runs only if some lane of it does.
+
+Source: the execution model of ispc (Pharr and Mark, "ispc: A SPMD Compiler", InPar 2012), section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.ir as ll
+
+from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, Statement, Variable, While, walk, walk_blocks
+from loom.ir.ops import Effect
+from loom.targets.llvm.identity import Identity
+from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.memory import MemoryAccess
+from loom.targets.llvm.messages import Messages
+from loom.targets.llvm.state import State
+from loom.targets.llvm.types import I1, scalar_type
+
+__all__ = ["Control"]
+
+_COHERENT_STATEMENTS = 160
+_COHERENT_DEPTH = 2
+
+
+@dataclass(slots=True)
+class _Loop:
+    """Where break and continue go: basic blocks if all lanes go together, else masks on the stack."""
+
+    statement: For | While
+    exit: Any
+    latch: Any
+    left: Any = None  # lanes that left by break
+    skipping: Any = None  # lanes that wait for the next turn
+
+    @property
+    def is_masked(self) -> bool:
+        return self.left is not None
+
+
+class Control:
+    """Lowers statements; ``identity`` knows which lane this is, ``memory`` loads and stores."""
+
+    def __init__(self, state: State, identity: Identity, memory: MemoryAccess, messages: Messages) -> None:
+        self.s = state
+        self.b = state.builder
+        self.v = state.vectors
+        self.identity = identity
+        self.memory = memory
+        self.messages = messages
+        self.loops: list[_Loop] = []
+        self.returned: Any = None  # stack slot: lanes that returned
+        self.lane_end: Any = None  # basic block: these lanes are done
+        self.coherent_depth = 0
+        self.home_masks: dict[Block, Any] = {}
+        self.on_return: Callable[[], None] = lambda: None
+        self.value_hook: Callable[[Instr], Lanes | None] = lambda _instr: None
+        self.masked_returns = set(state.uniformity.divergent_returns)
+        self.homes: dict[Variable, Block] = {}
+
+    # values
+
+    def value(self, instr: Instr) -> Lanes:
+        """Return the generated value of an operation."""
+        if instr.op.name == "const":
+            return Lanes(self.v.constant(instr.attr, instr.type), 0)
+        found = self.s.values.get(instr)
+        if found is None:
+            found = self.value_hook(instr)
+        if found is None:
+            found = self.identity.value(instr)
+        assert found is not None, f"{instr.op.name} is not generated yet"
+        return found
+
+    def stride(self, instr: Instr) -> int | None:
+        """Return how a value is held."""
+        return self.s.shapes.values.get(instr, 0)
+
+    # blocks and operations
+
+    def block(self, block: Block) -> None:
+        """Lower the statements of a block; the mask may shrink on the way."""
+        self.home_masks[block] = self.s.mask
+        end = None
+        for position, statement in enumerate(block.statements):
+            self.statement(statement)
+            if self.b.block.is_terminated:
+                break
+            more = position + 1 < len(block.statements)
+            if more and self.may_empty(statement):
+                end = end or self.s.block("lanes.none")
+                rest = self.s.block("lanes.some")
+                self.b.cbranch(self.v.any(self.s.mask), rest, end)
+                self.b.position_at_end(rest)
+        if end is not None:
+            if not self.b.block.is_terminated:
+                self.b.branch(end)
+            self.b.position_at_end(end)
+
+    def statement(self, s: Statement) -> None:
+        """Lower one statement."""
+        if isinstance(s, Instr):
+            self.instr(s)
+        elif isinstance(s, If):
+            self.if_(s)
+        elif isinstance(s, For):
+            self.for_(s)
+        elif isinstance(s, While):
+            self.while_(s)
+        elif isinstance(s, Return):
+            self.return_(s)
+        else:
+            self.leave_turn(s)
+
+    def instr(self, s: Instr) -> None:
+        """Lower one operation."""
+        effect, name = s.op.effect, s.op.name
+        if effect is Effect.IDENTITY or name == "const":
+            return  # generated where used
+        args = [self.value(a) for a in s.args]
+        if s.op.is_pure:
+            self.s.values[s] = self.s.arithmetic.emit(s, args, self.stride(s))
+        elif name == "get":
+            self.s.values[s] = self.get(s.attr)
+        elif name == "set":
+            self.set(s.attr, args[0])
+        elif effect is Effect.ATOMIC:
+            assert s.memory is not None
+            self.s.values[s] = self.memory.atomic(s, s.memory, args[0], args[1:])
+        elif name == "load":
+            assert s.memory is not None
+            self.s.values[s] = self.memory.load(s, s.memory, args[0], self.stride(s))
+        elif name == "store":
+            assert s.memory is not None
+            self.memory.store(s, s.memory, args[0], args[1])
+        elif name == "print":
+            self.messages.print(s, args)
+        elif name == "assert":
+            self.messages.check(s, args)
+        elif name == "barrier":
+            self.identity.barrier()
+
+    # variables
+
+    def get(self, variable: Variable) -> Lanes:
+        stride = self.s.shapes.variables[variable]
+        return Lanes(self.b.load(self.s.slots[variable], typ=self.slot_type(variable)), stride)
+
+    def set(self, variable: Variable, value: Lanes) -> None:
+        stride = self.s.shapes.variables[variable]
+        if stride is not None:
+            self.b.store(value.value, self.s.slots[variable])
+            return
+        new = self.v.spread(value)
+        if self.s.mask is not None and self.s.mask is not self.home_masks.get(self.homes[variable]):
+            old = self.b.load(self.s.slots[variable], typ=new.type)
+            new = self.b.select(self.s.mask, new, old)
+        self.b.store(new, self.s.slots[variable])
+
+    def slot_type(self, variable: Variable) -> Any:
+        """Return the type of a variable's stack slot: a scalar or one value per lane."""
+        kind = scalar_type(variable.dtype)
+        return kind if self.s.shapes.variables[variable] is not None else self.v.of(kind)
+
+    # leaving
+
+    def return_(self, s: Return) -> None:
+        if self.s.width > 1 and s in self.masked_returns:
+            self.add_to(self.returned)
+        else:
+            self.on_return()
+            self.b.branch(self.lane_end)
+
+    def leave_turn(self, s: Break | Continue) -> None:
+        loop = self.loops[-1]
+        if loop.is_masked:
+            self.add_to(loop.left if isinstance(s, Break) else loop.skipping)
+        else:
+            self.b.branch(loop.exit if isinstance(s, Break) else loop.latch)
+
+    def add_to(self, slot: Any) -> None:
+        """Add the running lanes to a set of lanes on the stack."""
+        gone = self.b.load(slot, typ=self.v.mask_type)
+        self.b.store(self.b.or_(gone, self.s.mask_or_all()), slot)
+
+    def mask_slot(self, name: str) -> Any:
+        """Reserve an empty set of lanes; it is emptied here each time."""
+        slot = self.s.stack(self.v.mask_type, name=name)
+        self.b.store(ll.Constant(self.v.mask_type, None), slot)
+        return slot
+
+    def may_empty(self, s: Statement) -> bool:
+        """True if running lanes may be gone, by masks, after a statement."""
+        if self.s.width == 1:
+            return False
+        in_masked_loop = bool(self.loops) and self.loops[-1].is_masked
+        return self.has_masked_exit(s, in_masked_loop)
+
+    def has_masked_exit(self, s: Statement, counts: bool) -> bool:
+        """True if ``s`` holds a masked return, or (if it ``counts``) a break or continue of the loop around."""
+        if isinstance(s, Return):
+            return s in self.masked_returns
+        if isinstance(s, (Break, Continue)):
+            return counts
+        inside = counts and isinstance(s, If)
+        return any(self.has_masked_exit(x, inside) for block in walk_blocks(s) for x in block.statements)
+
+    def remaining(self, before: Any) -> Any:
+        """Return ``before`` without the lanes that left since."""
+        slots = [self.returned] if self.returned is not None else []
+        if self.loops and self.loops[-1].is_masked:
+            slots += [self.loops[-1].left, self.loops[-1].skipping]
+        mask = before if before is not None else self.v.splat(I1(1))
+        for slot in slots:
+            mask = self.b.and_(mask, self.b.not_(self.b.load(slot, typ=self.v.mask_type)))
+        return mask
+
+    # if
+
+    def if_(self, s: If) -> None:
+        condition = self.value(s.condition)
+        before = self.s.mask
+        if condition.stride == 0:
+            self.uniform_if(s, condition.value)
+        else:
+            self.masked_if(s, self.v.spread(condition))
+        if self.b.block.is_terminated:
+            return
+        self.s.mask = self.remaining(before) if self.may_empty(s) else before
+
+    def uniform_if(self, s: If, condition: Any) -> None:
+        before = self.s.mask
+        after = self.s.block("if.end")
+        arms = [(self.s.block("if.then"), s.then)]
+        if s.otherwise.statements:
+            arms.append((self.s.block("if.else"), s.otherwise))
+        self.b.cbranch(condition, arms[0][0], arms[1][0] if len(arms) > 1 else after)
+        reached = len(arms) == 1
+        for start, block in arms:
+            self.b.position_at_end(start)
+            self.s.mask = before
+            self.block(block)
+            if not self.b.block.is_terminated:
+                self.b.branch(after)
+                reached = True
+        self.b.position_at_end(after)
+        if not reached:
+            self.b.unreachable()
+
+    def masked_if(self, s: If, condition: Any) -> None:
+        before = self.s.mask
+        after = self.s.block("if.end")
+        if before is None and self.is_small(s):
+            self.coherent_if(s, condition, after)
+        active = self.s.mask_or_all()
+        for block, mask in ((s.then, condition), (s.otherwise, self.b.not_(condition))):
+            if block.statements:
+                self.run_masked(block, self.b.and_(active, mask))
+        self.b.branch(after)
+        self.b.position_at_end(after)
+        self.s.mask = before
+
+    def run_masked(self, block: Block, mask: Any) -> None:
+        """Lower a block for the lanes of ``mask``, skipped when there are none."""
+        run, after = self.s.block("masked"), self.s.block("masked.end")
+        self.b.cbranch(self.v.any(mask), run, after)
+        self.b.position_at_end(run)
+        before, self.s.mask = self.s.mask, mask
+        self.block(block)
+        self.s.mask = before
+        if not self.b.block.is_terminated:
+            self.b.branch(after)
+        self.b.position_at_end(after)
+
+    def coherent_if(self, s: If, condition: Any, after: Any) -> None:
+        """Lower the case that all lanes go the same way; leave the builder in the mixed case."""
+        for block, together in ((s.then, self.v.all(condition)), (s.otherwise, None)):
+            if together is None:
+                together = self.b.not_(self.v.any(condition))
+            if not block.statements:
+                continue
+            run, mixed = self.s.block("coherent"), self.s.block("mixed")
+            self.b.cbranch(together, run, mixed)
+            self.b.position_at_end(run)
+            self.coherent_depth += 1
+            self.block(block)
+            self.coherent_depth -= 1
+            if not self.b.block.is_terminated:
+                self.b.branch(after)
+            self.s.mask = None
+            self.b.position_at_end(mixed)
+
+    def is_small(self, s: If | For | While) -> bool:
+        """True if generating a statement twice is worth its size."""
+        if self.coherent_depth >= _COHERENT_DEPTH:
+            return False
+        blocks = (s.then, s.otherwise) if isinstance(s, If) else (s.body,)
+        return sum(1 for block in blocks for _ in walk(block)) <= _COHERENT_STATEMENTS
+
+    # loops
+
+    def loop_entry(self, s: For | While) -> _Loop:
+        """Open a loop; its break and continue use masks if lanes may leave it one by one."""
+        loop = _Loop(s, self.s.block("loop.exit"), self.s.block("loop.latch"))
+        if self.s.width > 1 and s in self.s.uniformity.divergent_loops:
+            loop.left, loop.skipping = self.mask_slot("left"), self.mask_slot("skipping")
+        self.loops.append(loop)
+        return loop
+
+    def for_(self, s: For) -> None:
+        start, stop, step = (self.value(x) for x in (s.start, s.stop, s.step))
+        before = self.s.mask
+        loop = self.loop_entry(s)
+        if loop.is_masked:
+            self.masked_for(s, loop, start, stop, step)
+        else:
+            self.plain_for(s, loop, start.value, stop.value, step.value)
+        self.loops.pop()
+        self.s.mask = self.remaining(before) if self.may_empty(s) else before
+
+    def plain_for(self, s: For, loop: _Loop, start: Any, stop: Any, step: Any) -> None:
+        """All lanes count together: a scalar loop."""
+        body = self.s.block("for.body")
+        index = self.s.stack(start.type, name="index")
+        self.b.store(start, index)
+        self.b.cbranch(self.enters(s, start, stop, step), body, loop.exit)
+        self.b.position_at_end(body)
+        current = self.b.load(index, typ=start.type)
+        self.s.values[s.index] = Lanes(current, 0)
+        mask = self.s.mask
+        self.block(s.body)
+        self.s.mask = mask
+        if not self.b.block.is_terminated:
+            self.b.branch(loop.latch)
+        self.b.position_at_end(loop.latch)
+        current = self.b.load(index, typ=start.type)
+        following = self.b.add(current, step, flags=self.no_wrap(s, step))
+        again = self.goes_on(s, current, following, stop, step)
+        self.b.store(following, index)
+        self.b.cbranch(again, body, loop.exit)
+        self.b.position_at_end(loop.exit)
+
+    def is_one(self, step: Any) -> bool:
+        return isinstance(step, ll.Constant) and step.constant == 1
+
+    def no_wrap(self, s: For, step: Any) -> tuple[str, ...]:
+        """Counting by one below ``stop`` cannot wrap; saying so helps LLVM."""
+        if s.down or not self.is_one(step):
+            return ()
+        return ("nsw",) if s.index.type.is_signed else ("nuw",)
+
+    def enters(self, s: For, start: Any, stop: Any, step: Any) -> Any:
+        """Return the condition of a first turn (values may be scalars or vectors)."""
+        compare = self.b.icmp_signed if s.index.type.is_signed else self.b.icmp_unsigned
+        inside = compare(">" if s.down else "<", start, stop)
+        zero = self.s.arithmetic.constant(0, step)
+        right_way = compare("<" if s.down else ">", step, zero)
+        return self.b.and_(inside, right_way)
+
+    def goes_on(self, s: For, current: Any, following: Any, stop: Any, step: Any) -> Any:
+        """Return the condition of another turn, exact even where the counter would wrap."""
+        if not s.down and self.is_one(step):
+            compare = self.b.icmp_signed if s.index.type.is_signed else self.b.icmp_unsigned
+            return compare("<", following, stop)
+        return self.goes_on_each(s, current, stop, step)
+
+    def masked_for(self, s: For, loop: _Loop, start: Lanes, stop: Lanes, step: Lanes) -> None:
+        """Lanes leave at different turns: the loop goes on while some lane does."""
+        stride = self.stride(s.index)
+        first = start.value if stride is not None else self.v.spread(start)
+        by = step.value if stride is not None else self.v.spread(step)
+        index = self.s.stack(first.type, name="index")
+        self.b.store(first, index)
+        stop_all, step_all = self.v.spread(stop), self.v.spread(step)
+        enters = self.enters(s, self.v.spread(start), stop_all, step_all)
+        alive = self.s.stack(self.v.mask_type, name="alive")
+        self.b.store(self.b.and_(enters, self.s.mask_or_all()), alive)
+
+        def turn() -> None:
+            self.s.values[s.index] = Lanes(self.b.load(index, typ=first.type), stride)
+            self.turn(s, loop, alive)
+
+        def advance() -> Any:
+            current = self.b.load(index, typ=first.type)
+            following = self.b.add(current, by)
+            self.b.store(following, index)
+            current_all = self.v.spread(Lanes(current, stride))
+            return self.goes_on_each(s, current_all, stop_all, step_all)
+
+        self.masked_loop(loop, alive, lambda: None, turn, advance)
+
+    def goes_on_each(self, s: For, current: Any, stop: Any, step: Any) -> Any:
+        """Like ``goes_on`` for lanes that count apart: compare what is left with the step."""
+        left = self.b.sub(current, stop) if s.down else self.b.sub(stop, current)
+        stride = self.b.sub(self.s.arithmetic.constant(0, step), step) if s.down else step
+        return self.b.icmp_unsigned(">", left, stride)
+
+    def while_(self, s: While) -> None:
+        before = self.s.mask
+        loop = self.loop_entry(s)
+        if loop.is_masked:
+            self.masked_while(s, loop)
+        else:
+            self.plain_while(s, loop)
+        self.loops.pop()
+        self.s.mask = self.remaining(before) if self.may_empty(s) else before
+
+    def plain_while(self, s: While, loop: _Loop) -> None:
+        body = self.s.block("while.body")
+        self.b.branch(loop.latch)
+        self.b.position_at_end(loop.latch)
+        self.block(s.test)
+        self.b.cbranch(self.value(s.condition).value, body, loop.exit)
+        self.b.position_at_end(body)
+        mask = self.s.mask
+        self.block(s.body)
+        self.s.mask = mask
+        if not self.b.block.is_terminated:
+            self.b.branch(loop.latch)
+        self.b.position_at_end(loop.exit)
+
+    def masked_while(self, s: While, loop: _Loop) -> None:
+        alive = self.s.stack(self.v.mask_type, name="alive")
+        self.b.store(self.s.mask_or_all(), alive)
+
+        def test() -> None:
+            outer = self.s.mask
+            self.s.mask = self.b.load(alive, typ=self.v.mask_type)
+            self.block(s.test)
+            holds = self.v.spread(self.value(s.condition))
+            self.b.store(self.b.and_(self.s.mask, holds), alive)
+            self.s.mask = outer
+
+        self.masked_loop(loop, alive, test, lambda: self.turn(s, loop, alive), lambda: None)
+
+    def masked_loop(
+        self, loop: _Loop, alive: Any, test: Callable[[], None], turn: Callable[[], None], advance: Callable[[], Any]
+    ) -> None:
+        """Run turns while a lane of ``alive`` is left; ``advance`` may give who goes on."""
+        head, tested, body = (self.s.block(n) for n in ("loop.head", "loop.test", "loop.body"))
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        self.b.cbranch(self.v.any(self.b.load(alive, typ=self.v.mask_type)), tested, loop.exit)
+        self.b.position_at_end(tested)
+        test()
+        self.b.cbranch(self.v.any(self.b.load(alive, typ=self.v.mask_type)), body, loop.exit)
+        self.b.position_at_end(body)
+        outer = self.s.mask
+        turn()
+        self.s.mask = outer
+        if not self.b.block.is_terminated:
+            self.b.branch(loop.latch)
+        self.b.position_at_end(loop.latch)
+        self.b.store(ll.Constant(self.v.mask_type, None), loop.skipping)
+        on = self.remaining(self.b.load(alive, typ=self.v.mask_type))
+        goes_on = advance()
+        self.b.store(on if goes_on is None else self.b.and_(on, goes_on), alive)
+        self.b.branch(head)
+        self.b.position_at_end(loop.exit)
+
+    def turn(self, s: For | While, loop: _Loop, alive: Any) -> None:
+        """Lower one turn, without masks if all lanes are in it."""
+        mask = self.b.load(alive, typ=self.v.mask_type)
+        if self.s.mask is None and self.is_small(s):
+            together, mixed = self.s.block("turn.all"), self.s.block("turn.some")
+            self.b.cbranch(self.v.all(mask), together, mixed)
+            self.b.position_at_end(together)
+            self.coherent_depth += 1
+            self.block(s.body)
+            self.coherent_depth -= 1
+            if not self.b.block.is_terminated:
+                self.b.branch(loop.latch)
+            self.b.position_at_end(mixed)
+        self.s.mask = mask
+        self.block(s.body)

@@ -1,0 +1,65 @@
+"""The memory layout between compiled kernels and whoever calls them, on every CPU target.
+
+Layer: targets. All fields are little-endian and 64 bits wide unless noted, so that 32-bit targets share
+the layout. A kernel is ``void entry(Record *record, Log *log, i64 first_group, i64 end_group)``.
+Invariant: the generated walker (``runtime``) and generated kernels read these constants only.
+
+    Record (64 bytes)            Binding (16 bytes)     Log
+      0  kernel entry              0  address             0  capacity in words
+      8  address of Bindings       8  elements            8  words claimed (atomic)
+     16  address of parameters                           16  fault flag (atomic)
+     24  address of indirect counts, or 0                24  reserved
+     32  groups x, y, z (u32 each)                       32  words
+     44  flags (u32)
+     48  total groups
+     56  dispatch number (u32)
+     60  first group within its batch (u32)
+
+Parameters take one 8-byte slot each, the value in its low bytes. A log entry is: site << 32 | words in
+the entry; dispatch number; flat lane number; one word per value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = [
+    "BARRIER_BEFORE",
+    "BINDING",
+    "GRAIN_SHIFT",
+    "INDIRECT",
+    "LOG_HEADER_WORDS",
+    "LOG_WORDS_BEFORE_VALUES",
+    "RECORD",
+    "SMALL",
+]
+
+RECORD = np.dtype(
+    [
+        ("kernel", "<u8"),
+        ("bindings", "<u8"),
+        ("params", "<u8"),
+        ("indirect", "<u8"),
+        ("groups", "<u4", (3,)),
+        ("flags", "<u4"),
+        ("total", "<u8"),
+        ("number", "<u4"),
+        ("start", "<u4"),
+    ]
+)
+BINDING = np.dtype([("address", "<u8"), ("elements", "<u8")])
+
+BARRIER_BEFORE = 1
+"""Flag: everything recorded before must have finished."""
+
+INDIRECT = 2
+"""Flag: the group counts are read from memory when the dispatch starts."""
+
+SMALL = 4
+"""Flag: so little work that one thread should do it."""
+
+GRAIN_SHIFT = 8
+"""From this bit up, flags hold the base-2 logarithm of the fewest groups worth handing to a thread."""
+
+LOG_HEADER_WORDS = 4
+LOG_WORDS_BEFORE_VALUES = 3

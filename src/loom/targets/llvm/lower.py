@@ -1,0 +1,415 @@
+"""Turns a verified kernel into an LLVM module: legalise, choose a width, lay out the function, lower.
+
+Layer: targets. On a CPU the function loops over workgroups and, inside, over vectors of lanes; a kernel
+with barriers whose whole group fits one wide vector needs no inner loop. On PTX the body is one thread.
+Invariant: the module depends on kernel, machine and bounds alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.ir as ll
+
+from loom.ir.kernel import Block, For, If, Instr, Kernel, Memory, Return, Space, Statement, While, walk
+from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
+from loom.ir.passes.scalarize import scalarize
+from loom.ir.passes.uniformity import analyse_uniformity, variable_homes
+from loom.ir.verify import VerifiedKernel
+from loom.targets.base import Bounds, Site
+from loom.targets.llvm.control import Control
+from loom.targets.llvm.identity import CpuIdentity, Identity, ThreadIdentity
+from loom.targets.llvm.lanes import analyse_lanes, lane_dimensions
+from loom.targets.llvm.layout import BINDING, RECORD
+from loom.targets.llvm.machine import Machine
+from loom.targets.llvm.memory import MemoryAccess
+from loom.targets.llvm.messages import Messages
+from loom.targets.llvm.regions import Regions, has_barrier
+from loom.targets.llvm.state import Array, State
+from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type, scalar_type
+
+__all__ = ["Lowered", "lower", "vector_width"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """An LLVM module as text, its entry symbol, its sites, and the vector width chosen."""
+
+    text: str
+    entry: str
+    sites: tuple[Site, ...]
+    width: int
+
+
+def vector_width(lanes: int, has_barriers: bool, machine: Machine) -> int:
+    """Choose how many lanes run as one vector.
+
+    A whole group with barriers as one vector needs no regions, so it may exceed the machine's width, up to
+    ``machine.widest``; otherwise the machine's width, or less if the group is smaller.
+    """
+    native = machine.simd_lanes
+    if native == 1:
+        return 1
+    if has_barriers and lanes <= machine.widest and lanes & (lanes - 1) == 0:
+        return lanes
+    width = 1
+    while width * 2 <= min(native, lanes):
+        width *= 2
+    while width > max(2, native // 4) and lanes % width:
+        width //= 2
+    return width
+
+
+def lower(verified: VerifiedKernel, machine: Machine, bounds: Bounds) -> Lowered:
+    """Return the LLVM module of a kernel."""
+    scalar = scalarize(verified.kernel)
+    kernel = expand_halves(scalar.kernel)
+    if not machine.native_rounding:
+        kernel = expand_rounding(kernel)
+    if not machine.native_extremes:
+        kernel = expand_extremes(kernel)
+    components = {m.name: n for m, n in scalar.components.items()}
+    function = _Function(kernel, machine, bounds, components)
+    return function.generate()
+
+
+class _Function:
+    """Lays out one kernel's function and runs the lowering inside it."""
+
+    def __init__(self, kernel: Kernel, machine: Machine, bounds: Bounds, components: dict[str, int]) -> None:
+        self.kernel = kernel
+        self.machine = machine
+        self.components = components
+        self.barriers = any(has_barrier(s) for s in kernel.body.statements)
+        self.width = vector_width(kernel.lanes, self.barriers, machine)
+        self.module = ll.Module(name=kernel.name)
+        self.module.triple = machine.triple
+        self.entry_name = "loom_" + "".join(c if c.isalnum() else "_" for c in kernel.name)
+        self.state = self._state(bounds)
+        self.s = self.state
+        self.b = self.state.builder
+
+    def _state(self, bounds: Bounds) -> State:
+        if self.machine.threads:
+            arguments = [POINTER, I64] * len(self.kernel.buffers)
+            arguments += [scalar_type(p.dtype) if not p.dtype.is_bool else I8 for p in self.kernel.params]
+            arguments += [POINTER, I32]
+        else:
+            arguments = [POINTER, POINTER, I64, I64]
+        function = ll.Function(self.module, ll.FunctionType(ll.VoidType(), arguments), self.entry_name)
+        entry = ll.IRBuilder(function.append_basic_block("entry"))
+        start = function.append_basic_block("start")
+        dimensions = lane_dimensions(self.kernel.workgroup, self.width)
+        varying = tuple(d != 0 for d in dimensions)
+        uniformity = analyse_uniformity(self.kernel, (varying[0], varying[1], varying[2]))
+        state = State(
+            kernel=self.kernel,
+            machine=self.machine,
+            bounds=bounds,
+            width=self.width,
+            uniformity=uniformity,
+            shapes=analyse_lanes(self.kernel, self.width, uniformity),
+            module=self.module,
+            function=function,
+            builder=ll.IRBuilder(start),
+            entry=entry,
+            log=function.args[-2] if self.machine.threads else function.args[1],
+        )
+        state.used = {a for s in walk(self.kernel.body) for a in _uses(s)}
+        return state
+
+    def generate(self) -> Lowered:
+        """Generate everything and return the module."""
+        messages = Messages(self.s)
+        memory = MemoryAccess(self.s, messages)
+        if self.machine.threads:
+            self.threads(memory, messages)
+        else:
+            self.cpu(memory, messages)
+        self.s.entry.branch(self.s.function.basic_blocks[1])
+        return Lowered(str(self.module), self.entry_name, tuple(self.s.sites), self.width)
+
+    # the CPU function
+
+    def cpu(self, memory: MemoryAccess, messages: Messages) -> None:
+        identity = CpuIdentity(self.s)
+        control = Control(self.s, identity, memory, messages)
+        count = -(-self.kernel.lanes // self.width)
+        regions = Regions(self.s, control, identity, count)
+        self.load_record(identity)
+        self.shared_on_stack()
+        group, done = self.group_loop(identity)
+        self.zero_shared()
+        place = _Lanes(self, control, identity, messages, count, group)
+        regions.enter_vector = place.enter
+        regions.group_end = done
+        control.homes = variable_homes(self.kernel)
+        place.reserve()
+        if any(isinstance(s, Return) for s in walk(self.kernel.body)):
+            regions.group_returned = self.s.stack(I1, name="group.returned")
+            control.on_return = lambda: self.b.store(I1(1), regions.group_returned)
+        if self.barriers and count > 1:
+            place.zero_private_of_group()
+            regions.plan(self.kernel)
+            regions.body(self.kernel.body)
+        else:
+            self.one_region(regions, control, count)
+        if not self.b.block.is_terminated:
+            self.b.branch(done)
+        self.finish_group_loop(done)
+
+    def one_region(self, regions: Regions, control: Control, count: int) -> None:
+        """All vectors in turn, each from start to end: no barrier separates them."""
+        control.on_return = lambda: None
+        if count == 1:
+            regions.vector(self.kernel.body.statements, I32(0))
+            return
+        with self.s.count_up(count, "vector") as vector:
+            regions.vector(self.kernel.body.statements, vector)
+
+    def load_record(self, identity: CpuIdentity) -> None:
+        """Read buffers, parameters and group counts from the dispatch record."""
+        record = self.s.function.args[0]
+        b = self.b
+
+        def field(name: str, kind: Any, extra: int = 0) -> Any:
+            offset = RECORD.fields[name][1] + extra
+            return b.load(b.gep(record, [I64(offset)], source_etype=I8), typ=kind)
+
+        bindings = self.pointer(field("bindings", I64))
+        params = self.pointer(field("params", I64))
+        identity.counts = tuple(field("groups", I32, 4 * d) for d in range(3))
+        self.s.number = field("number", I32)
+        for position, buffer in enumerate(self.kernel.buffers):
+            offset = position * BINDING.itemsize
+            address = b.load(b.gep(bindings, [I64(offset)], source_etype=I8), typ=I64)
+            length = b.load(b.gep(bindings, [I64(offset + 8)], source_etype=I8), typ=I64)
+            self.s.arrays[buffer] = Array(self.pointer(address), self.scaled(buffer, length))
+        for position, param in enumerate(self.kernel.params):
+            kind = memory_type(param.dtype)
+            value = b.load(b.gep(params, [I64(8 * position)], source_etype=I8), typ=kind)
+            identity.params[param] = b.icmp_unsigned("!=", value, I8(0)) if param.dtype.is_bool else value
+
+    def pointer(self, address: Any) -> Any:
+        """Turn a 64-bit address into a pointer of the machine's width."""
+        return self.b.inttoptr(address, POINTER)
+
+    def scaled(self, buffer: Memory, length: Any) -> Any:
+        """Return the scalars in a buffer bound as ``length`` elements."""
+        return self.b.mul(length, I64(self.components.get(buffer.name, 1)))
+
+    def shared_on_stack(self) -> None:
+        for memory in self.kernel.shared:
+            assert memory.size is not None
+            base = self.s.stack(memory_type(memory.dtype), memory.size, memory.name)
+            base.align = 64
+            self.s.arrays[memory] = Array(base, I64(memory.size))
+
+    def zero_shared(self) -> None:
+        """Shared memory starts as zero in every group, unless the kernel is trusted to fill it."""
+        if self.s.bounds is not Bounds.TRUSTED:
+            for memory in self.kernel.shared:
+                self.zero(self.s.arrays[memory].base, (memory.size or 0) * memory.dtype.bits // 8)
+
+    def zero(self, base: Any, nbytes: int) -> None:
+        name = "llvm.memset.p0.i64"
+        fill = self.s.arithmetic.declare(name, ll.VoidType(), [POINTER, I8, I64, I1])
+        self.b.call(fill, [base, I8(0), I64(nbytes), I1(0)])
+
+    def group_loop(self, identity: CpuIdentity) -> tuple[Any, Any]:
+        """Open the loop over groups begin .. end; return the flat group number and the end block."""
+        begin, end = self.s.function.args[2], self.s.function.args[3]
+        ids = tuple(self.s.stack(I32, name=f"group.{'xyz'[d]}") for d in range(3))
+        identity.groups = ids
+        self.group_number = self.s.stack(I64, name="group.flat")
+        self.b.store(begin, self.group_number)
+        nx, ny, _ = (self.b.zext(c, I64) for c in identity.counts)
+        head, done, leave = (self.s.block(n) for n in ("group", "group.done", "leave"))
+        enter = self.s.block("enter")
+        self.b.cbranch(self.b.icmp_unsigned("<", begin, end), enter, leave)
+        self.b.position_at_end(enter)
+        row = self.b.udiv(begin, nx)
+        for slot, value in zip(ids, (self.b.urem(begin, nx), self.b.urem(row, ny), self.b.udiv(row, ny)), strict=True):
+            self.b.store(self.b.trunc(value, I32), slot)
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        self.leave, self.head, self.ids, self.counts = leave, head, ids, identity.counts
+        return self.b.load(self.group_number, typ=I64), done
+
+    def finish_group_loop(self, done: Any) -> None:
+        """Step to the next group: x first, carrying into y and z."""
+        b = self.b
+        b.position_at_end(done)
+        following = b.add(b.load(self.group_number, typ=I64), I64(1))
+        b.store(following, self.group_number)
+        carry: Any = I1(1)
+        for slot, count in zip(self.ids, self.counts, strict=True):
+            stepped = b.add(b.load(slot, typ=I32), b.zext(carry, I32))
+            full = b.icmp_unsigned("==", stepped, count)
+            b.store(b.select(full, I32(0), stepped), slot)
+            carry = full
+        b.cbranch(b.icmp_unsigned("<", following, self.s.function.args[3]), self.head, self.leave)
+        b.position_at_end(self.leave)
+        b.ret_void()
+
+    # the PTX function
+
+    def threads(self, memory: MemoryAccess, messages: Messages) -> None:
+        """Lay out a CUDA kernel: (pointer, elements) per buffer, the parameters, log, dispatch number."""
+        identity = ThreadIdentity(self.s)
+        function, b = self.s.function, self.b
+        function.calling_convention = "ptx_kernel"
+        for position, buffer in enumerate(self.kernel.buffers):
+            base, length = function.args[2 * position : 2 * position + 2]
+            self.s.arrays[buffer] = Array(base, self.scaled(buffer, length))
+        after = 2 * len(self.kernel.buffers)
+        for param, value in zip(self.kernel.params, function.args[after:], strict=False):
+            identity.params[param] = b.icmp_unsigned("!=", value, I8(0)) if param.dtype.is_bool else value
+        self.s.number = function.args[-1]
+        for array in self.kernel.shared:
+            self.s.arrays[array] = self.shared_global(array)
+        control = Control(self.s, identity, memory, messages)
+        control.homes = variable_homes(self.kernel)
+        control.lane_end = self.s.block("end")
+        for variable in self.kernel.variables:
+            self.s.slots[variable] = self.s.stack(scalar_type(variable.dtype), name=variable.name)
+        for array in self.kernel.private:
+            assert array.size is not None
+            base = self.s.stack(memory_type(array.dtype), array.size, array.name)
+            self.s.arrays[array] = Array(base, I64(array.size))
+            if self.s.bounds is not Bounds.TRUSTED:
+                self.zero(base, array.size * array.dtype.bits // 8)
+        self.zero_shared_together(identity)
+        messages.flat_base = identity.flat_lane() if self.s.bounds is Bounds.REPORTED or self.talks() else I64(0)
+        control.block(self.kernel.body)
+        if not b.block.is_terminated:
+            b.branch(control.lane_end)
+        b.position_at_end(control.lane_end)
+        b.ret_void()
+
+    def talks(self) -> bool:
+        return any(isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
+
+    def shared_global(self, memory: Memory) -> Array:
+        """Return an array in the GPU's shared memory (address space 3), through a generic pointer."""
+        assert memory.size is not None
+        kind = ll.ArrayType(memory_type(memory.dtype), memory.size)
+        array = ll.GlobalVariable(self.module, kind, f"{self.entry_name}.{memory.name}", addrspace=3)
+        array.initializer = ll.Constant(kind, ll.Undefined)
+        array.linkage = "internal"
+        array.align = 16
+        return Array(self.b.addrspacecast(array, POINTER), I64(memory.size))
+
+    def zero_shared_together(self, identity: ThreadIdentity) -> None:
+        """Each thread zeroes its share of shared memory, then all wait."""
+        if self.s.bounds is Bounds.TRUSTED or not self.kernel.shared:
+            return
+        lane: Any = I64(0)
+        for d in (2, 1, 0):
+            here = self.b.zext(identity.read("local", d), I64)
+            lane = self.b.add(self.b.mul(lane, I64(self.kernel.workgroup[d])), here)
+        for memory in self.kernel.shared:
+            assert memory.size is not None
+            kind = memory_type(memory.dtype)
+            with self.s.count_up(-(-memory.size // self.kernel.lanes), "zero") as turn:
+                at = self.b.add(self.b.mul(self.b.zext(turn, I64), I64(self.kernel.lanes)), lane)
+                with self.s.branch(self.b.icmp_unsigned("<", at, I64(memory.size)), "zero"):
+                    place = self.b.gep(self.s.arrays[memory].base, [at], source_etype=kind)
+                    self.b.store(ll.Constant(kind, 0), place)
+        identity.barrier()
+
+
+class _Lanes:
+    """What each vector of lanes owns: variables, private arrays, its first mask, its number."""
+
+    def __init__(
+        self, function: _Function, control: Control, identity: CpuIdentity, messages: Messages, count: int, group: Any
+    ) -> None:
+        self.f = function
+        self.s = function.s
+        self.control = control
+        self.identity = identity
+        self.messages = messages
+        self.group = group
+        self.per_vector = count if function.barriers and count > 1 else 1
+        self.variables: dict[Any, tuple[Any, Any]] = {}
+        self.privates: dict[Memory, tuple[Any, int]] = {}
+
+    def reserve(self) -> None:
+        """Reserve stack space; what may live across barriers gets room for every vector."""
+        shared_blocks = set(_group_blocks(self.f.kernel.body)) if self.per_vector > 1 else set()
+        for variable in self.f.kernel.variables:
+            home = self.control.homes.get(variable)
+            count = self.per_vector if home in shared_blocks else 1
+            kind = self.control.slot_type(variable)
+            self.variables[variable] = (self.s.stack(kind, count, variable.name), kind if count > 1 else None)
+        for memory in self.f.kernel.private:
+            assert memory.size is not None
+            elements = memory.size * self.s.width
+            base = self.s.stack(memory_type(memory.dtype), elements * self.per_vector, memory.name)
+            base.align = 64
+            self.privates[memory] = (base, elements)
+        if any(isinstance(s, Return) for s in walk(self.f.kernel.body)) and self.s.width > 1:
+            self.control.returned = self.s.stack(self.s.vectors.mask_type, name="returned")
+
+    def enter(self) -> None:
+        """Start a vector: point at its variables and arrays, set its mask and number."""
+        b, vector = self.s.builder, self.identity.vector
+        for variable, (slot, kind) in self.variables.items():
+            self.s.slots[variable] = slot if kind is None else b.gep(slot, [vector], source_etype=kind)
+        for memory, (base, elements) in self.privates.items():
+            start = base
+            if self.per_vector > 1:
+                first = b.mul(b.zext(vector, I64), I64(elements))
+                start = b.gep(base, [first], source_etype=memory_type(memory.dtype))
+            elif self.s.bounds is not Bounds.TRUSTED:
+                self.f.zero(base, elements * memory.dtype.bits // 8)
+            self.s.arrays[memory] = Array(start, I64(memory.size or 0))
+        first_lane = b.mul(vector, I32(self.s.width))
+        if self.s.bounds is Bounds.REPORTED or self.f.talks():
+            group_first = b.mul(self.group, I64(self.f.kernel.lanes))
+            self.messages.flat_base = b.add(group_first, b.zext(first_lane, I64))
+        if self.control.returned is not None:
+            b.store(ll.Constant(self.s.vectors.mask_type, None), self.control.returned)
+        self.s.mask = self.present(first_lane)
+
+    def present(self, first_lane: Any) -> Any:
+        """Return the mask of lanes that exist in the last, shorter vector; None if all always do."""
+        lanes, width = self.f.kernel.lanes, self.s.width
+        if lanes % width == 0:
+            return None
+        v = self.s.vectors
+        numbers = self.s.builder.add(v.splat(first_lane), v.iota(I32))
+        return self.s.builder.icmp_unsigned("<", numbers, v.splat(I32(lanes)))
+
+    def zero_private_of_group(self) -> None:
+        """Zero all private arrays at the start of a group."""
+        if self.s.bounds is Bounds.TRUSTED:
+            return
+        for memory, (base, elements) in self.privates.items():
+            self.f.zero(base, elements * self.per_vector * memory.dtype.bits // 8)
+
+
+def _group_blocks(block: Block) -> list[Block]:
+    """Return the blocks whose statements the whole group reaches together."""
+    found = [block]
+    for s in block.statements:
+        if not isinstance(s, Instr) and has_barrier(s):
+            for inner in (getattr(s, n, None) for n in ("then", "otherwise", "test", "body")):
+                if isinstance(inner, Block):
+                    found += _group_blocks(inner)
+    return found
+
+
+def _uses(s: Statement) -> tuple[Instr, ...]:
+    if isinstance(s, Instr):
+        return s.args
+    if isinstance(s, If):
+        return (s.condition,)
+    if isinstance(s, For):
+        return (s.start, s.stop, s.step)
+    return (s.condition,) if isinstance(s, While) else ()
+
+
+_ = (Identity, Space)

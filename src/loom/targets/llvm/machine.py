@@ -1,0 +1,119 @@
+"""The machines LLVM generates code for, and the calls that optimise and emit.
+
+Layer: targets. A ``Machine`` is everything the generated code depends on besides the kernel, so it is
+part of every cache key. Invariant: no fast-math flag and no contraction is ever enabled here.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from loom.core.errors import ArgumentError, near_matches
+
+__all__ = ["Machine", "emit", "host_machine", "machine", "machine_names"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One code generation target.
+
+    ``simd_lanes`` counts 32-bit lanes of its vector registers (1: scalar code); ``threads`` means each
+    lane is a hardware thread (PTX); ``native_rounding`` that floor, ceil, rint and trunc are instructions,
+    ``native_extremes`` that LLVM has min and max by IEEE 754-2019 for it; ``widest`` bounds the lanes that
+    may be joined in one vector (LLVM 22 fails on wider masks for wasm).
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    simd_lanes: int
+    threads: bool = False
+    native_rounding: bool = True
+    native_extremes: bool = True
+    widest: int = 64
+
+
+_CROSS = {
+    "aarch64": Machine("aarch64", "aarch64-unknown-linux-musl", "generic", "+neon", 4),
+    # VFP only: NEON on ARMv7 flushes subnormals
+    "armv7": Machine(
+        "armv7", "armv7-unknown-linux-musleabihf", "generic", "+vfp3,-neon,-neonfp", 1,
+        native_rounding=False, native_extremes=False,
+    ),
+    "wasm32": Machine("wasm32", "wasm32-unknown-unknown", "generic", "+simd128,+nontrapping-fptoint,+sign-ext", 4, widest=16),
+    "ptx": Machine("ptx", "nvptx64-nvidia-cuda", "sm_80", "+ptx80", 1, threads=True),
+    "x86-64": Machine("x86-64", "x86_64-unknown-linux-gnu", "x86-64", "", 4, native_rounding=False),
+}  # fmt: skip
+
+
+@cache
+def _binding() -> Any:
+    import llvmlite.binding as binding
+
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    return binding
+
+
+def machine_names() -> list[str]:
+    """Return the names ``machine`` knows."""
+    return ["host", *_CROSS]
+
+
+def machine(name: str) -> Machine:
+    """Return a machine by name; ArgumentError with near matches if there is none."""
+    if name == "host":
+        return host_machine()
+    if name not in _CROSS:
+        raise ArgumentError("machine", f"no machine is called {name!r}", remedy=near_matches(name, machine_names()))
+    return _CROSS[name]
+
+
+@cache
+def host_machine(simd_lanes: int | None = None) -> Machine:
+    """Return this computer; ``simd_lanes`` forces a vector width (speed changes, bits do not)."""
+    binding = _binding()
+    features = binding.get_host_cpu_features()
+    lanes = simd_lanes or _native_lanes(features)
+    native_rounding = platform.machine() not in ("x86_64", "AMD64") or bool(features.get("sse4.1"))
+    return Machine(
+        "host", binding.get_process_triple(), binding.get_host_cpu_name(), features.flatten(), lanes,
+        native_rounding=native_rounding,
+    )  # fmt: skip
+
+
+def _native_lanes(features: Any) -> int:
+    if platform.machine() in ("x86_64", "AMD64"):
+        return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+    return 4
+
+
+def emit(module: str, target: Machine, kind: str) -> bytes:
+    """Optimise LLVM assembly and return it as ``kind``: object, asm (PTX included) or llvm."""
+    binding = _binding()
+    parsed = binding.parse_assembly(module)
+    parsed.verify()
+    generator = _target_machine(target)
+    options = binding.create_pipeline_tuning_options(speed_level=3)
+    options.loop_unrolling = True
+    builder = binding.create_pass_builder(generator, options)
+    builder.getModulePassManager().run(parsed, builder)
+    if kind == "object":
+        return generator.emit_object(parsed)
+    if kind == "asm":
+        return generator.emit_assembly(parsed).encode()
+    if kind == "llvm":
+        return str(parsed).encode()
+    raise ArgumentError("emit", "no such kind of output", expected="object, asm or llvm", got=kind, remedy="Use one of them")
+
+
+@cache
+def _target_machine(target: Machine) -> Any:
+    binding = _binding()
+    return binding.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default" if target.threads else "small"
+    )

@@ -1,0 +1,390 @@
+"""Emits loads, stores and atomics: scalar, contiguous, masked, gathered.
+
+Layer: targets. Neighbouring lanes at neighbouring elements become one vector access when all of it lies
+inside the array; the edges and everything else go lane by lane through gather and scatter. Invariant:
+unless the kernel is trusted, no byte outside an array is touched, whatever the index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ll
+
+from loom.ir.kernel import Instr, Memory, Space
+from loom.targets.base import Bounds
+from loom.targets.llvm.arithmetic import suffix
+from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.messages import Messages
+from loom.targets.llvm.state import State
+from loom.targets.llvm.types import I8, I32, I64, POINTER, memory_type
+
+__all__ = ["MemoryAccess"]
+
+_RMW = {
+    "atomic_add": "add",
+    "atomic_and": "and",
+    "atomic_or": "or",
+    "atomic_xor": "xor",
+    "atomic_exchange": "xchg",
+}
+
+
+class MemoryAccess:
+    """Emits memory operations under the state's current mask."""
+
+    def __init__(self, state: State, messages: Messages) -> None:
+        self.s = state
+        self.b = state.builder
+        self.v = state.vectors
+        self.messages = messages
+
+    # shared pieces
+
+    @property
+    def checked(self) -> bool:
+        """True when indexes are compared with the array's length."""
+        return self.s.bounds is not Bounds.TRUSTED
+
+    def wide(self, index: Lanes, instr: Instr) -> Lanes:
+        """Return an index as 64 bits: negative numbers become enormous."""
+        dtype = instr.args[0].type
+        if dtype.bits == 64:
+            return index
+        target: Any = I64
+        if isinstance(index.value.type, ll.VectorType):
+            target = ll.VectorType(I64, self.s.width)
+        extend = self.b.sext if dtype.is_signed else self.b.zext
+        return Lanes(extend(index.value, target), index.stride)
+
+    def spread_index(self, index: Lanes, instr: Instr) -> Any:
+        """Return an index lane by lane; it wraps in its own width first."""
+        return self.wide(Lanes(self.v.spread(index), None), instr).value
+
+    def inside(self, wide: Any, memory: Memory) -> Any:
+        """Compare a 64-bit index (scalar or vector) with the array's length."""
+        length = self.s.arrays[memory].length
+        if isinstance(wide.type, ll.VectorType):
+            length = self.v.splat(length)
+        return self.b.icmp_unsigned("<", wide, length)
+
+    def address(self, memory: Memory, wide: Any) -> Any:
+        """Return the address of an element (a vector of addresses for a vector of indexes)."""
+        base = self.s.arrays[memory].base
+        pointer = self.b.gep(base, [wide], source_etype=memory_type(memory.dtype))
+        if isinstance(wide.type, ll.VectorType):  # llvmlite does not know that a vector index gives a vector
+            pointer.type = ll.VectorType(POINTER, self.s.width)
+        return pointer
+
+    def to_register(self, value: Any, memory: Memory) -> Any:
+        """A bool byte becomes i1."""
+        if not memory.dtype.is_bool:
+            return value
+        return self.b.icmp_unsigned("!=", value, self.s.arithmetic.constant(0, value))
+
+    def to_memory(self, value: Any, memory: Memory) -> Any:
+        """An i1 becomes a bool byte."""
+        if not memory.dtype.is_bool:
+            return value
+        kind: Any = ll.VectorType(I8, self.s.width) if isinstance(value.type, ll.VectorType) else I8
+        return self.b.zext(value, kind)
+
+    def align(self, memory: Memory) -> int:
+        return memory.dtype.bits // 8
+
+    def element_lanes(self, memory: Memory) -> Any:
+        return self.v.of(memory_type(memory.dtype))
+
+    # loads
+
+    def load(self, instr: Instr, memory: Memory, index: Lanes, stride: int | None) -> Lanes:
+        """Emit ``memory[index]``; the result is held as ``stride`` says."""
+        if memory.space is Space.PRIVATE and self.s.width > 1:
+            return Lanes(self.to_register(self.load_private(instr, memory, index), memory), None)
+        if stride == 0:
+            return Lanes(self.to_register(self.load_scalar(instr, memory, index), memory), 0)
+        if index.stride == 1:
+            return Lanes(self.to_register(self.load_contiguous(instr, memory, index), memory), None)
+        return Lanes(self.to_register(self.gather(instr, memory, self.spread_index(index, instr)), memory), None)
+
+    def load_scalar(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
+        element = memory_type(memory.dtype)
+        wide = self.wide(index, instr).value
+        pointer = self.address(memory, wide)
+        if self.checked:
+            inside = self.inside(wide, memory)
+            self.report_scalar(instr, memory, wide, inside)
+            pointer = self.b.select(inside, pointer, self.zero_cell())
+        return self.tagged(self.b.load(pointer, align=self.align(memory), typ=element), memory)
+
+    def tagged(self, access: Any, memory: Memory) -> Any:
+        """Tell LLVM that buffers of one dispatch do not overlap (``chain.record`` sees to it)."""
+        if memory.space is Space.BUFFER:
+            own, others = self.scopes(memory)
+            access.set_metadata("alias.scope", own)
+            access.set_metadata("noalias", others)
+        return access
+
+    def scopes(self, memory: Memory) -> tuple[Any, Any]:
+        """Return the alias scope of a buffer and those of all others."""
+        module = self.s.module
+        domain = module.add_metadata(["loom.buffers"])
+        buffers = self.s.kernel.buffers
+        named = [module.add_metadata([f"buffer {position}", domain]) for position in range(len(buffers))]
+        at = buffers.index(memory)
+        return module.add_metadata([named[at]]), module.add_metadata(named[:at] + named[at + 1 :])
+
+    def zero_cell(self) -> Any:
+        """Return the address of eight zero bytes."""
+        found = self.s.module.globals.get("loom.zero")
+        if found is None:
+            found = ll.GlobalVariable(self.s.module, I64, "loom.zero")
+            found.initializer = I64(0)
+            found.global_constant = True
+            found.linkage = "internal"
+            found.type = POINTER
+        return found
+
+    def load_contiguous(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
+        kind = self.element_lanes(memory)
+        if not self.checked and self.s.mask is None:
+            pointer = self.address(memory, self.wide(index, instr).value)
+            return self.tagged(self.b.load(pointer, align=self.align(memory), typ=kind), memory)
+        fast, slow, after = (self.s.block(n) for n in ("load.fast", "load.edge", "load.end"))
+        wide = self.wide(index, instr).value
+        self.b.cbranch(self.in_a_row(instr, wide, memory), fast, slow)
+        self.b.position_at_end(fast)
+        pointer = self.address(memory, wide)
+        if self.checked:
+            whole = self.b.load(pointer, align=self.align(memory), typ=kind)
+        else:
+            whole = self.masked_load(kind, pointer, self.align(memory))
+        self.b.branch(after)
+        self.b.position_at_end(slow)
+        edge = self.gather(instr, memory, self.spread_index(index, instr))
+        slow = self.b.block
+        self.b.branch(after)
+        self.b.position_at_end(after)
+        result = self.b.phi(kind)
+        result.add_incoming(whole, fast)
+        result.add_incoming(edge, slow)
+        return result
+
+    def masked_load(self, kind: Any, pointer: Any, align: int) -> Any:
+        """Load neighbouring elements for the running lanes only, 0 for the others."""
+        name = f"llvm.masked.load.{suffix(kind)}.p0"
+        types = [POINTER, I32, self.v.mask_type, kind]
+        zero = ll.Constant(kind, None)
+        masked = self.s.arithmetic.declare(name, kind, types)
+        return self.b.call(masked, [pointer, I32(align), self.s.mask, zero])
+
+    def in_a_row(self, instr: Instr, wide: Any, memory: Memory) -> Any:
+        """True if the lanes' elements are neighbours in memory that may be accessed as one vector.
+
+        Checked kernels need the whole vector inside the array; in a trusted one every running lane is
+        inside, and only an index that wraps around between lanes breaks the row.
+        """
+        if self.checked:
+            return self.whole(wide, memory)
+        dtype = instr.args[0].type
+        return self.b.icmp_unsigned("<=", wide, I64(dtype.maximum - self.s.width))
+
+    def whole(self, wide: Any, memory: Memory) -> Any:
+        """True if the vector that starts at an element lies inside the array."""
+        length = self.s.arrays[memory].length
+        if isinstance(length, ll.Constant):
+            return self.b.icmp_unsigned("<", wide, I64(max(0, length.constant - self.s.width + 1)))
+        limit = self.s.arithmetic.intrinsic("usub.sat", length, I64(self.s.width - 1))
+        return self.b.icmp_unsigned("<", wide, limit)
+
+    def active(self, instr: Instr, memory: Memory, wide: Any) -> Any:
+        """Return the mask of lanes that may access their element."""
+        mask = self.s.mask_or_all()
+        if not self.checked:
+            return mask
+        inside = self.inside(wide, memory)
+        self.messages.out_of_bounds(instr, memory, wide, self.b.and_(mask, self.b.not_(inside)))
+        return self.b.and_(mask, inside)
+
+    def gather(self, instr: Instr, memory: Memory, wide: Any) -> Any:
+        kind = self.element_lanes(memory)
+        return self.masked_gather(kind, self.address(memory, wide), self.active(instr, memory, wide), self.align(memory))
+
+    def masked_gather(self, kind: Any, pointers: Any, mask: Any, align: int) -> Any:
+        zero = ll.Constant(kind, None)
+        name = f"llvm.masked.gather.{suffix(kind)}.v{self.s.width}p0"
+        types = [pointers.type, I32, self.v.mask_type, kind]
+        return self.b.call(self.s.arithmetic.declare(name, kind, types), [pointers, I32(align), mask, zero])
+
+    def report_scalar(self, instr: Instr, memory: Memory, wide: Any, inside: Any) -> None:
+        """Tell the host about an index that all running lanes share."""
+        if self.s.bounds is Bounds.REPORTED:
+            with self.s.branch(self.b.not_(inside), "outside"):
+                self.messages.out_of_bounds(instr, memory, self.v.splat(wide), self.s.mask)
+
+    # private arrays: element e of lane l is at e * width + l
+
+    def private_pointers(self, instr: Instr, memory: Memory, index: Lanes) -> tuple[Any, Any]:
+        """Return the addresses of each lane's element and the 64-bit index."""
+        wide = self.spread_index(index, instr)
+        width = self.v.splat(I64(self.s.width))
+        cell = self.b.add(self.b.mul(wide, width), self.v.iota(I64))
+        return self.address(memory, cell), wide
+
+    def load_private(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
+        kind = self.element_lanes(memory)
+        if index.stride == 0 and not self.checked:
+            return self.b.load(self.private_row(instr, memory, index), align=self.align(memory), typ=kind)
+        pointers, wide = self.private_pointers(instr, memory, index)
+        return self.masked_gather(kind, pointers, self.active(instr, memory, wide), self.align(memory))
+
+    def private_row(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
+        wide = self.wide(index, instr).value
+        return self.address(memory, self.b.mul(wide, I64(self.s.width)))
+
+    def store_private(self, instr: Instr, memory: Memory, index: Lanes, value: Any) -> None:
+        if index.stride == 0 and not self.checked and self.s.mask is None:
+            self.b.store(value, self.private_row(instr, memory, index), align=self.align(memory))
+            return
+        pointers, wide = self.private_pointers(instr, memory, index)
+        self.masked_scatter(value, pointers, self.active(instr, memory, wide), self.align(memory))
+
+    # stores
+
+    def store(self, instr: Instr, memory: Memory, index: Lanes, value: Lanes) -> None:
+        """Emit ``memory[index] = value`` for the lanes running."""
+        if memory.space is Space.PRIVATE and self.s.width > 1:
+            self.store_private(instr, memory, index, self.to_memory(self.v.spread(value), memory))
+        elif index.stride == 0:
+            self.store_scalar(instr, memory, index, self.to_memory(self.one_of(value), memory))
+        elif index.stride == 1:
+            self.store_contiguous(instr, memory, index, self.to_memory(self.v.spread(value), memory))
+        else:
+            wide = self.spread_index(index, instr)
+            self.scatter(instr, memory, wide, self.to_memory(self.v.spread(value), memory))
+
+    def one_of(self, value: Lanes) -> Any:
+        """Return the value of the highest running lane (where all store to one element, it wins)."""
+        if value.stride == 0 or self.s.width == 1:
+            return value.value
+        lane = I32(self.s.width - 1) if self.s.mask is None else self.v.last(self.s.mask)
+        return self.b.extract_element(self.v.spread(value), lane)
+
+    def store_scalar(self, instr: Instr, memory: Memory, index: Lanes, value: Any) -> None:
+        wide = self.wide(index, instr).value
+        if not self.checked:
+            self.tagged(self.b.store(value, self.address(memory, wide), align=self.align(memory)), memory)
+            return
+        inside = self.inside(wide, memory)
+        self.report_scalar(instr, memory, wide, inside)
+        with self.s.branch(inside, "store"):
+            self.b.store(value, self.address(memory, wide), align=self.align(memory))
+
+    def store_contiguous(self, instr: Instr, memory: Memory, index: Lanes, value: Any) -> None:
+        wide = self.wide(index, instr).value
+        if not self.checked and self.s.mask is None:
+            self.tagged(self.b.store(value, self.address(memory, wide), align=self.align(memory)), memory)
+            return
+        fast, slow, after = (self.s.block(n) for n in ("store.fast", "store.edge", "store.end"))
+        self.b.cbranch(self.in_a_row(instr, wide, memory), fast, slow)
+        self.b.position_at_end(fast)
+        pointer = self.address(memory, wide)
+        if self.s.mask is None:
+            self.b.store(value, pointer, align=self.align(memory))
+        else:
+            name = f"llvm.masked.store.{suffix(value.type)}.p0"
+            types = [value.type, POINTER, I32, self.v.mask_type]
+            masked = self.s.arithmetic.declare(name, ll.VoidType(), types)
+            self.b.call(masked, [value, pointer, I32(self.align(memory)), self.s.mask])
+        self.b.branch(after)
+        self.b.position_at_end(slow)
+        self.scatter(instr, memory, self.spread_index(index, instr), value)
+        self.b.branch(after)
+        self.b.position_at_end(after)
+
+    def scatter(self, instr: Instr, memory: Memory, wide: Any, value: Any) -> None:
+        mask = self.active(instr, memory, wide)
+        self.masked_scatter(value, self.address(memory, wide), mask, self.align(memory))
+
+    def masked_scatter(self, value: Any, pointers: Any, mask: Any, align: int) -> None:
+        name = f"llvm.masked.scatter.{suffix(value.type)}.v{self.s.width}p0"
+        types = [value.type, pointers.type, I32, self.v.mask_type]
+        self.b.call(self.s.arithmetic.declare(name, ll.VoidType(), types), [value, pointers, I32(align), mask])
+
+    # atomics
+
+    def atomic(self, instr: Instr, memory: Memory, index: Lanes, values: list[Lanes]) -> Lanes:
+        """Emit an atomic for each running lane, lowest first; gives the old values."""
+        if index.stride == 0 and instr not in self.s.used and self.reducible(instr):
+            self.atomic_once(instr, memory, index, values[0])
+            return Lanes(self.v.splat(self.zero(memory)), None if self.s.width > 1 else 0)
+        wide = self.spread_index(index, instr)
+        spread = [self.v.spread(v) for v in values]
+        mask = self.active(instr, memory, wide) if self.checked else self.s.mask
+        old = self.s.stack(self.v.of(memory_type(memory.dtype)), name="old")
+        self.b.store(self.v.splat(self.zero(memory)), old)
+        with self.s.lanes_of(mask, "atomic") as lane:
+            pick = [x if self.s.width == 1 else self.b.extract_element(x, lane) for x in (wide, *spread)]
+            result = self.one_atomic(instr, memory, self.address(memory, pick[0]), pick[1:])
+            if self.s.width > 1:
+                result = self.b.insert_element(self.b.load(old), result, lane)
+            self.b.store(result, old)
+        return Lanes(self.b.load(old), None if self.s.width > 1 else 0)
+
+    def zero(self, memory: Memory) -> Any:
+        return memory_type(memory.dtype)(0)
+
+    def reducible(self, instr: Instr) -> bool:
+        """True if the lanes' operands can be combined first: nobody asks for the old values."""
+        return self.s.width > 1 and instr.op.name in ("atomic_add", "atomic_and", "atomic_or", "atomic_xor")
+
+    def atomic_once(self, instr: Instr, memory: Memory, index: Lanes, value: Lanes) -> None:
+        """Combine the lanes' operands in registers (exact for integers) and do one atomic."""
+        operation = _RMW[instr.op.name]
+        neutral = self.v.splat(memory_type(memory.dtype)(-1 if operation == "and" else 0))
+        spread = self.v.spread(value)
+        if self.s.mask is not None:
+            spread = self.b.select(self.s.mask, spread, neutral)
+        name = f"llvm.vector.reduce.{operation}.{suffix(spread.type)}"
+        fold = self.s.arithmetic.declare(name, spread.type.element, [spread.type])
+        total = self.b.call(fold, [spread])
+        wide = self.wide(index, instr).value
+        if not self.checked:
+            self.one_atomic(instr, memory, self.address(memory, wide), [total])
+            return
+        inside = self.inside(wide, memory)
+        self.report_scalar(instr, memory, wide, inside)
+        with self.s.branch(inside, "atomic"):
+            self.one_atomic(instr, memory, self.address(memory, wide), [total])
+
+    def one_atomic(self, instr: Instr, memory: Memory, pointer: Any, values: list[Any]) -> Any:
+        """Emit one scalar atomic; on a CPU, shared memory belongs to one thread and needs none."""
+        name = instr.op.name
+        if memory.space is Space.SHARED and not self.s.machine.threads:
+            return self.plain_atomic(instr, memory, pointer, values)
+        if name == "atomic_compare_exchange":
+            pair = self.b.cmpxchg(pointer, values[0], values[1], "monotonic", "monotonic")
+            return self.b.extract_value(pair, 0)
+        return self.b.atomic_rmw(self.rmw_name(instr, memory), pointer, values[0], "monotonic")
+
+    def rmw_name(self, instr: Instr, memory: Memory) -> str:
+        if instr.op.name in _RMW:
+            return _RMW[instr.op.name]
+        return ("" if memory.dtype.is_signed else "u") + instr.op.name.removeprefix("atomic_")
+
+    def plain_atomic(self, instr: Instr, memory: Memory, pointer: Any, values: list[Any]) -> Any:
+        name, value = instr.op.name, values[-1]
+        old = self.b.load(pointer, align=self.align(memory), typ=memory_type(memory.dtype))
+        compare = self.b.icmp_signed if memory.dtype.is_signed else self.b.icmp_unsigned
+        if name == "atomic_compare_exchange":
+            new = self.b.select(self.b.icmp_unsigned("==", old, values[0]), value, old)
+        elif name in ("atomic_min", "atomic_max"):
+            new = self.b.select(compare("<" if name == "atomic_min" else ">", value, old), value, old)
+        elif name == "atomic_exchange":
+            new = value
+        else:
+            method = {"add": "add", "and": "and_", "or": "or_", "xor": "xor"}[_RMW[name]]
+            new = getattr(self.b, method)(old, value)
+        self.b.store(new, pointer, align=self.align(memory))
+        return old
+

@@ -1,0 +1,232 @@
+"""Runs kernels with barriers on a CPU: the code between barriers becomes loops over the group's vectors.
+
+Layer: targets. Statements without a barrier inside form a *region*, run for each vector in turn; an
+``if`` or loop around a barrier is run once for the group, since all lanes agree on it. Invariant: what
+one region computes and another uses is kept on the stack per vector.
+
+Source: the work-item loops of Jaeaeskelaeinen et al., "pocl" (IJPP 2015), section 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Kernel, Return, Statement, While, walk
+from loom.ir.ops import Effect
+from loom.targets.llvm.control import Control
+from loom.targets.llvm.identity import CpuIdentity
+from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.state import State
+from loom.targets.llvm.types import I1, I32, scalar_type
+
+__all__ = ["Regions"]
+
+
+def has_barrier(s: Statement) -> bool:
+    """True if a barrier is inside a statement."""
+    if isinstance(s, Instr):
+        return s.op.effect is Effect.SYNC
+    blocks = (getattr(s, n, None) for n in ("then", "otherwise", "test", "body"))
+    return any(has_barrier(inner) for block in blocks if isinstance(block, Block) for inner in block.statements)
+
+
+class Regions:
+    """Lowers a group's body; ``count`` is the number of vectors in a group."""
+
+    def __init__(self, state: State, control: Control, identity: CpuIdentity, count: int) -> None:
+        self.s = state
+        self.b = state.builder
+        self.control = control
+        self.identity = identity
+        self.count = count
+        self.kept: dict[Instr, Any] = {}
+        self.here: set[Instr] = set()
+        self.group_end: Any = None
+        self.group_loops: list[tuple[Any, Any]] = []
+        self.group_returned: Any = None
+        self.enter_vector = lambda: None
+        control.value_hook = self.reload
+
+    # analysis
+
+    def plan(self, kernel: Kernel) -> None:
+        """Find the values that cross regions and give them room on the stack."""
+        region_of: dict[Instr, int] = {}
+        crossing: set[Instr] = set()
+        self._number = 0
+        self._plan_block(kernel.body, region_of, crossing)
+        for value in crossing:
+            if value.op.effect is not Effect.IDENTITY and value.op.name != "const":
+                kind = self._kind(value)
+                self.kept[value] = self.s.stack(kind, self.count, name="kept")
+
+    def _plan_block(self, block: Block, region_of: dict[Instr, int], crossing: set[Instr]) -> None:
+        self._number += 1
+        for s in block.statements:
+            if not has_barrier(s):
+                self._plan_region(s, region_of, crossing)
+                continue
+            self._number += 1
+            if isinstance(s, If):
+                crossing.add(s.condition)
+                self._plan_block(s.then, region_of, crossing)
+                self._plan_block(s.otherwise, region_of, crossing)
+            elif isinstance(s, For):
+                crossing.update((s.start, s.stop, s.step))
+                self._plan_block(s.body, region_of, crossing)
+            elif isinstance(s, While):
+                self._plan_block(s.test, region_of, crossing)
+                crossing.add(s.condition)
+                self._plan_block(s.body, region_of, crossing)
+            self._number += 1
+
+    def _plan_region(self, s: Statement, region_of: dict[Instr, int], crossing: set[Instr]) -> None:
+        if isinstance(s, Instr):
+            region_of[s] = self._number
+        for inner in [s, *(x for b in _blocks(s) for x in walk(b))]:
+            for used in _operands(inner):
+                if region_of.get(used, self._number) != self._number:
+                    crossing.add(used)
+
+    def _kind(self, value: Instr) -> Any:
+        kind = scalar_type(value.type)
+        return kind if self.s.shapes.values.get(value, 0) is not None else self.s.vectors.of(kind)
+
+    # values
+
+    def reload(self, instr: Instr) -> Lanes | None:
+        """Fetch a value another region kept."""
+        if instr not in self.kept:
+            return None
+        return Lanes(self._load(instr, self.identity.vector), self.s.shapes.values.get(instr, 0))
+
+    def _load(self, instr: Instr, vector: Any) -> Any:
+        kind = self._kind(instr)
+        return self.b.load(self.b.gep(self.kept[instr], [vector], source_etype=kind), typ=kind)
+
+    def once(self, instr: Instr) -> Any:
+        """Return a value all lanes of the group share, outside any region."""
+        if instr in self.kept:
+            return self._load(instr, I32(0))
+        return self.control.value(instr).value
+
+    # generation
+
+    def body(self, block: Block) -> None:
+        """Lower a block whose statements all lanes of the group reach together."""
+        run: list[Statement] = []
+        for s in block.statements:
+            if not has_barrier(s) and not isinstance(s, (Break, Continue, Return)):
+                run.append(s)
+                continue
+            self.region(run)
+            run = []
+            if not isinstance(s, Instr):
+                self.group_statement(s)
+        self.region(run)
+
+    def group_statement(self, s: Statement) -> None:
+        if isinstance(s, If):
+            self.group_if(s)
+        elif isinstance(s, For):
+            self.group_for(s)
+        elif isinstance(s, While):
+            self.group_while(s)
+        elif isinstance(s, Return):
+            self.b.branch(self.group_end)
+        else:
+            leave, latch = self.group_loops[-1]
+            self.b.branch(leave if isinstance(s, Break) else latch)
+
+    def group_if(self, s: If) -> None:
+        then, otherwise, after = (self.s.block(n) for n in ("group.then", "group.else", "group.end"))
+        self.b.cbranch(self.once(s.condition), then, otherwise)
+        for start, block in ((then, s.then), (otherwise, s.otherwise)):
+            self.b.position_at_end(start)
+            self.body(block)
+            self.join(after)
+        self.b.position_at_end(after)
+
+    def join(self, target: Any) -> None:
+        if not self.b.block.is_terminated:
+            self.b.branch(target)
+
+    def group_for(self, s: For) -> None:
+        start, stop, step = (self.once(x) for x in (s.start, s.stop, s.step))
+        turn, latch, leave = (self.s.block(n) for n in ("group.turn", "group.latch", "group.leave"))
+        index = self.s.stack(start.type, name="group.index")
+        self.b.store(start, index)
+        self.b.cbranch(self.control.enters(s, start, stop, step), turn, leave)
+        self.b.position_at_end(turn)
+        self.s.values[s.index] = Lanes(self.b.load(index, typ=start.type), 0)
+        self.group_loops.append((leave, latch))
+        self.body(s.body)
+        self.group_loops.pop()
+        self.join(latch)
+        self.b.position_at_end(latch)
+        current = self.b.load(index, typ=start.type)
+        following = self.b.add(current, step)
+        self.b.store(following, index)
+        self.b.cbranch(self.control.goes_on(s, current, following, stop, step), turn, leave)
+        self.b.position_at_end(leave)
+
+    def group_while(self, s: While) -> None:
+        test, turn, leave = (self.s.block(n) for n in ("group.test", "group.turn", "group.leave"))
+        self.b.branch(test)
+        self.b.position_at_end(test)
+        self.body(s.test)
+        self.b.cbranch(self.once(s.condition), turn, leave)
+        self.b.position_at_end(turn)
+        self.group_loops.append((leave, test))
+        self.body(s.body)
+        self.group_loops.pop()
+        self.join(test)
+        self.b.position_at_end(leave)
+
+    def region(self, statements: list[Statement]) -> None:
+        """Lower statements for each vector of the group."""
+        if not statements or self.b.block.is_terminated:
+            return
+        returns = any(isinstance(x, Return) for s in statements for x in [s, *(y for b in _blocks(s) for y in walk(b))])
+        if returns:
+            self.b.store(I1(0), self.group_returned)
+        if self.count == 1:
+            self.vector(statements, I32(0))
+        else:
+            with self.s.count_up(self.count, "vector") as vector:
+                self.vector(statements, vector)
+        if returns:
+            on = self.s.block("group.on")
+            self.b.cbranch(self.b.load(self.group_returned, typ=I1), self.group_end, on)
+            self.b.position_at_end(on)
+
+    def vector(self, statements: list[Statement], vector: Any) -> None:
+        """Lower statements for one vector; values kept for other regions are stored."""
+        self.identity.vector = vector
+        self.control.lane_end = self.s.block("vector.end")
+        self.enter_vector()
+        self.control.block(Block(statements))
+        for s in statements:
+            if isinstance(s, Instr) and s in self.kept and not self.b.block.is_terminated:
+                kind = self._kind(s)
+                self.b.store(self.s.values[s].value, self.b.gep(self.kept[s], [vector], source_etype=kind))
+        for s in statements:
+            if isinstance(s, Instr):
+                self.s.values.pop(s, None)
+        self.join(self.control.lane_end)
+        self.b.position_at_end(self.control.lane_end)
+
+
+def _blocks(s: Statement) -> list[Block]:
+    names = ("then", "otherwise", "test", "body")
+    return [b for b in (getattr(s, n, None) for n in names) if isinstance(b, Block)]
+
+
+def _operands(s: Statement) -> tuple[Instr, ...]:
+    if isinstance(s, Instr):
+        return s.args
+    if isinstance(s, If):
+        return (s.condition,)
+    if isinstance(s, For):
+        return (s.start, s.stop, s.step)
+    return (s.condition,) if isinstance(s, While) else ()

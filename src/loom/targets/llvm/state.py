@@ -1,0 +1,136 @@
+"""What the parts of the lowering share while one function is generated.
+
+Layer: targets. Invariant: ``mask`` is None when all lanes run, otherwise a vector of i1 with at least
+one lane set; code is only ever generated where some lane runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import llvmlite.ir as ll
+
+from loom.ir.kernel import Instr, Kernel, Memory, Variable
+from loom.ir.passes.uniformity import Uniformity
+from loom.targets.base import Bounds, Site
+from loom.targets.llvm.arithmetic import Arithmetic
+from loom.targets.llvm.lanes import Lanes, Shapes
+from loom.targets.llvm.machine import Machine
+from loom.targets.llvm.types import I64, POINTER, Vectors
+
+__all__ = ["Array", "State"]
+
+
+@dataclass(slots=True)
+class Array:
+    """A memory in generated code: where it starts and how many elements it has (an i64)."""
+
+    base: Any
+    length: Any
+
+
+@dataclass(slots=True)
+class State:
+    """One function being generated."""
+
+    kernel: Kernel
+    machine: Machine
+    bounds: Bounds
+    width: int
+    uniformity: Uniformity
+    shapes: Shapes
+    module: ll.Module
+    function: ll.Function
+    builder: ll.IRBuilder
+    entry: ll.IRBuilder
+    log: Any
+    number: Any = None
+    sites: list[Site] = field(default_factory=list)
+    values: dict[Instr, Lanes] = field(default_factory=dict)
+    slots: dict[Variable, Any] = field(default_factory=dict)
+    arrays: dict[Memory, Array] = field(default_factory=dict)
+    mask: Any = None
+    used: set[Instr] = field(default_factory=set)
+    vectors: Vectors = field(init=False)
+    arithmetic: Arithmetic = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vectors = Vectors(self.builder, self.width)
+        self.arithmetic = Arithmetic(self.builder, self.vectors)
+
+    def stack(self, kind: Any, count: int | None = None, name: str = "") -> Any:
+        """Reserve stack space at the function's entry, so that loops do not grow the stack."""
+        cell = self.entry.alloca(kind, None if count is None else I64(count), name=name)
+        cell.type = POINTER  # llvmlite still gives it the typed pointer of old
+        return cell
+
+    def block(self, name: str) -> Any:
+        """Append a basic block."""
+        return self.function.append_basic_block(name)
+
+    @contextmanager
+    def branch(self, condition: Any, name: str) -> Iterator[None]:
+        """Generate code that runs if a scalar condition holds, then go on after it."""
+        then, after = self.block(name), self.block(name + ".end")
+        self.builder.cbranch(condition, then, after)
+        self.builder.position_at_end(then)
+        yield
+        if not self.builder.block.is_terminated:
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+
+    def count_up(self, count: int, name: str) -> CountedLoop:
+        """Return a loop of ``count`` turns to be used in a ``with``."""
+        return CountedLoop(self, count, name)
+
+    def mask_or_all(self) -> Any:
+        """Return the mask as a vector."""
+        if self.mask is not None:
+            return self.mask
+        return self.vectors.splat(ll.IntType(1)(1))
+
+    @contextmanager
+    def lanes_of(self, mask: Any, name: str) -> Iterator[Any]:
+        """Generate code once per set lane of ``mask``, lowest first; gives the lane's number (i32).
+
+        With width 1 and no mask the code is generated in place.
+        """
+        i32 = ll.IntType(32)
+        if self.width == 1:
+            if mask is None:
+                yield i32(0)
+            else:
+                with self.branch(mask, name):
+                    yield i32(0)
+            return
+        mask = mask if mask is not None else self.mask_or_all()
+        with self.count_up(self.width, name) as lane, self.branch(self.builder.extract_element(mask, lane), name):
+            yield lane
+
+
+class CountedLoop:
+    """``for i in range(count)`` in generated code, i an i32."""
+
+    def __init__(self, state: State, count: int, name: str) -> None:
+        self.state, self.count, self.name = state, count, name
+
+    def __enter__(self) -> Any:
+        b, i32 = self.state.builder, ll.IntType(32)
+        before = b.block
+        self.body, self.after = self.state.block(self.name + ".loop"), self.state.block(self.name + ".done")
+        b.branch(self.body)
+        b.position_at_end(self.body)
+        self.index = b.phi(i32)
+        self.index.add_incoming(i32(0), before)
+        return self.index
+
+    def __exit__(self, *_exc: object) -> None:
+        b, i32 = self.state.builder, ll.IntType(32)
+        following = b.add(self.index, i32(1))
+        again = b.icmp_unsigned("<", following, i32(self.count))
+        self.index.add_incoming(following, b.block)
+        b.cbranch(again, self.body, self.after)
+        b.position_at_end(self.after)

@@ -1,0 +1,53 @@
+"""The LLVM target: one object per machine, from verified kernel to object code or text.
+
+Layer: targets. Invariant: ``compile`` reads no file and asks no device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from loom.ir.verify import VerifiedKernel
+from loom.targets.base import Artifact, Bounds
+from loom.targets.llvm.lower import lower
+from loom.targets.llvm.machine import Machine, emit, machine
+
+__all__ = ["LlvmTarget", "compiler_fingerprint"]
+
+
+class LlvmTarget:
+    """Compiles kernels for one ``Machine``.
+
+    >>> LlvmTarget("wasm32").name
+    'wasm32'
+    """
+
+    def __init__(self, where: Machine | str = "host") -> None:
+        self.machine = where if isinstance(where, Machine) else machine(where)
+
+    @property
+    def name(self) -> str:
+        """The machine's name."""
+        return self.machine.name
+
+    def compile(self, kernel: VerifiedKernel, bounds: Bounds, kind: str | None = None) -> Artifact:
+        """Return ``kernel`` as ``kind``: object (the default on CPUs), asm (the default on PTX) or llvm."""
+        kind = kind or ("asm" if self.machine.threads else "object")
+        lowered = lower(kernel, self.machine, bounds)
+        data = emit(lowered.text, self.machine, kind)
+        return Artifact(kind, data, lowered.entry, lowered.sites, {"width": lowered.width})
+
+
+@cache
+def compiler_fingerprint() -> str:
+    """Return a hash of the code generator itself, so that caches notice when it changes."""
+    import llvmlite
+
+    digest = hashlib.sha256(llvmlite.__version__.encode())
+    root = Path(__file__).parents[2]
+    for folder in ("ir", "targets"):
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

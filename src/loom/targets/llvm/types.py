@@ -1,0 +1,100 @@
+"""LLVM types and constants for Loom's, and small vector idioms (splat, all, any, widths).
+
+Layer: targets. Invariant: a bool is i1 in registers and one byte, 0 or 1, in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ll
+
+from loom.core.dtype import DType
+from loom.ir.builder import constant_value
+from loom.targets.llvm.lanes import Lanes
+
+__all__ = ["I1", "I8", "I32", "I64", "POINTER", "Vectors", "memory_type", "scalar_type"]
+
+I1, I8, I32, I64 = (ll.IntType(n) for n in (1, 8, 32, 64))
+POINTER = ll.PointerType()
+
+
+def scalar_type(dtype: DType) -> Any:
+    """Return the register type of one lane's value."""
+    if dtype.is_bool:
+        return I1
+    if dtype.is_integer:
+        return ll.IntType(dtype.bits)
+    return ll.FloatType() if dtype.bits == 32 else ll.DoubleType()
+
+
+def memory_type(dtype: DType) -> Any:
+    """Return the type of one element in memory."""
+    return I8 if dtype.is_bool else scalar_type(dtype)
+
+
+class Vectors:
+    """Builds vectors of ``width`` lanes with an IRBuilder; width 1 means plain scalars."""
+
+    def __init__(self, builder: ll.IRBuilder, width: int) -> None:
+        self.b = builder
+        self.width = width
+        self.mask_type = self.of(I1)
+
+    def of(self, element: Any) -> Any:
+        """Return the vector type of ``element`` (itself when the width is 1)."""
+        return element if self.width == 1 else ll.VectorType(element, self.width)
+
+    def splat(self, value: Any) -> Any:
+        """Repeat a scalar in all lanes."""
+        if self.width == 1:
+            return value
+        if isinstance(value, ll.Constant):
+            return ll.Constant(self.of(value.type), [value] * self.width)
+        undefined = ll.Constant(self.of(value.type), ll.Undefined)
+        first = self.b.insert_element(undefined, value, I32(0))
+        zeros = ll.Constant(ll.VectorType(I32, self.width), [0] * self.width)
+        return self.b.shuffle_vector(first, undefined, zeros)
+
+    def iota(self, element: Any, stride: int = 1) -> Any:
+        """Return the constant vector 0, stride, 2 stride, ..."""
+        modulus = 1 << element.width
+        return ll.Constant(self.of(element), [element(stride * lane % modulus) for lane in range(self.width)])
+
+    def spread(self, lanes: Lanes) -> Any:
+        """Return a value held lane by lane, whatever way it was held."""
+        if lanes.stride is None or self.width == 1:
+            return lanes.value
+        whole = self.splat(lanes.value)
+        return whole if lanes.stride == 0 else self.b.add(whole, self.iota(lanes.value.type, lanes.stride))
+
+    def bits(self, mask: Any) -> Any:
+        """Return a mask as an integer, lane 0 in the lowest bit."""
+        return mask if self.width == 1 else self.b.bitcast(mask, ll.IntType(self.width))
+
+    def any(self, mask: Any) -> Any:
+        """True if some lane is set."""
+        bits = self.bits(mask)
+        return self.b.icmp_unsigned("!=", bits, bits.type(0))
+
+    def all(self, mask: Any) -> Any:
+        """True if every lane is set."""
+        bits = self.bits(mask)
+        return self.b.icmp_unsigned("==", bits, bits.type((1 << self.width) - 1))
+
+    def last(self, mask: Any) -> Any:
+        """Return the number of the highest set lane of a mask that has one."""
+        bits = self.bits(mask)
+        clz = self.b.module.declare_intrinsic("llvm.ctlz", [bits.type])
+        leading = self.b.call(clz, [bits, I1(1)])
+        lane = self.b.sub(bits.type(self.width - 1), leading)
+        return self.b.trunc(lane, I32) if self.width > 32 else self.b.zext(lane, I32) if self.width < 32 else lane
+
+    def constant(self, bits: int, dtype: DType) -> Any:
+        """Return the scalar constant with a bit pattern."""
+        if not dtype.is_float:
+            return scalar_type(dtype)(bits)
+        value = constant_value(bits, dtype)
+        if value != value:  # only bits say which NaN
+            return self.b.bitcast(ll.IntType(dtype.bits)(bits), scalar_type(dtype))
+        return ll.Constant(scalar_type(dtype), value)
