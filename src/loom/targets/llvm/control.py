@@ -60,7 +60,7 @@ class Control:
         self.lane_end: Any = None  # basic block: these lanes are done
         self.coherent_depth = 0
         self.home_masks: dict[Block, Any] = {}
-        self.on_return: Callable[[], None] = lambda: None
+        self.on_return: Callable[[Return], None] = lambda _return: None
         self.value_hook: Callable[[Instr], Lanes | None] = lambda _instr: None
         self.masked_returns = set(state.uniformity.divergent_returns)
         self.homes: dict[Variable, Block] = {}
@@ -175,7 +175,7 @@ class Control:
         if self.s.width > 1 and s in self.masked_returns:
             self.add_to(self.returned)
         else:
-            self.on_return()
+            self.on_return(s)
             self.b.branch(self.lane_end)
 
     def leave_turn(self, s: Break | Continue) -> None:

@@ -127,6 +127,7 @@ class ThreadIdentity(Identity):
 
     def flat_lane(self) -> Any:
         """Number of this thread in the dispatch, as an i64."""
+
         def wide(value: Any) -> Any:
             return self.b.zext(value, I64)
 

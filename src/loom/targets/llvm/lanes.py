@@ -74,7 +74,7 @@ class _Analysis:
         self.uniformity = uniformity
         self.dimensions = lane_dimensions(kernel.workgroup, width)
         self.values: dict[Instr, Any] = {}
-        self.variables: dict[Variable, Any] = {v: _UNSET for v in kernel.variables}
+        self.variables: dict[Variable, Any] = dict.fromkeys(kernel.variables, _UNSET)
 
     def block(self, block: Block) -> None:
         for s in block.statements:

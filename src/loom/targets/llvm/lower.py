@@ -12,14 +12,14 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.ir.kernel import Block, For, If, Instr, Kernel, Memory, Return, Space, Statement, While, walk
+from loom.ir.kernel import Block, For, If, Instr, Kernel, Memory, Return, Statement, While, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.uniformity import analyse_uniformity, variable_homes
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.llvm.control import Control
-from loom.targets.llvm.identity import CpuIdentity, Identity, ThreadIdentity
+from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
 from loom.targets.llvm.lanes import analyse_lanes, lane_dimensions
 from loom.targets.llvm.layout import BINDING, RECORD
 from loom.targets.llvm.machine import Machine
@@ -146,22 +146,20 @@ class _Function:
         regions.group_end = done
         control.homes = variable_homes(self.kernel)
         place.reserve()
-        if any(isinstance(s, Return) for s in walk(self.kernel.body)):
-            regions.group_returned = self.s.stack(I1, name="group.returned")
-            control.on_return = lambda: self.b.store(I1(1), regions.group_returned)
         if self.barriers and count > 1:
-            place.zero_private_of_group()
+            regions.group_returned = place.group_returned = self.s.stack(I1, name="group.returned")
+            control.on_return = place.on_return
+            place.clear_for_group()
             regions.plan(self.kernel)
             regions.body(self.kernel.body)
         else:
-            self.one_region(regions, control, count)
+            self.one_region(regions, count)
         if not self.b.block.is_terminated:
             self.b.branch(done)
         self.finish_group_loop(done)
 
-    def one_region(self, regions: Regions, control: Control, count: int) -> None:
+    def one_region(self, regions: Regions, count: int) -> None:
         """All vectors in turn, each from start to end: no barrier separates them."""
-        control.on_return = lambda: None
         if count == 1:
             regions.vector(self.kernel.body.statements, I32(0))
             return
@@ -333,6 +331,11 @@ class _Lanes:
         self.messages = messages
         self.group = group
         self.per_vector = count if function.barriers and count > 1 else 1
+        self.mask_type = self.s.vectors.mask_type
+        self.gone: Any = None  # stack slots: lanes that returned
+        self.group_returned: Any = None  # stack slot: the whole group returned
+        self.apart = analyse_uniformity(function.kernel).divergent_returns if self.per_vector > 1 else []
+        self.stays_gone = bool(self.apart)
         self.variables: dict[Any, tuple[Any, Any]] = {}
         self.privates: dict[Memory, tuple[Any, int]] = {}
 
@@ -350,8 +353,8 @@ class _Lanes:
             base = self.s.stack(memory_type(memory.dtype), elements * self.per_vector, memory.name)
             base.align = 64
             self.privates[memory] = (base, elements)
-        if any(isinstance(s, Return) for s in walk(self.f.kernel.body)) and self.s.width > 1:
-            self.control.returned = self.s.stack(self.s.vectors.mask_type, name="returned")
+        if any(isinstance(s, Return) for s in walk(self.f.kernel.body)):
+            self.gone = self.s.stack(self.mask_type, self.per_vector, name="returned")
 
     def enter(self) -> None:
         """Start a vector: point at its variables and arrays, set its mask and number."""
@@ -370,9 +373,13 @@ class _Lanes:
         if self.s.bounds is Bounds.REPORTED or self.f.talks():
             group_first = b.mul(self.group, I64(self.f.kernel.lanes))
             self.messages.flat_base = b.add(group_first, b.zext(first_lane, I64))
-        if self.control.returned is not None:
-            b.store(ll.Constant(self.s.vectors.mask_type, None), self.control.returned)
         self.s.mask = self.present(first_lane)
+        if self.stays_gone:
+            self.control.returned = b.gep(self.gone, [vector], source_etype=self.mask_type)
+            self.leave_out_returned()
+        elif self.gone is not None and self.s.width > 1:
+            self.control.returned = self.gone
+            b.store(ll.Constant(self.mask_type, None), self.gone)
 
     def present(self, first_lane: Any) -> Any:
         """Return the mask of lanes that exist in the last, shorter vector; None if all always do."""
@@ -383,8 +390,30 @@ class _Lanes:
         numbers = self.s.builder.add(v.splat(first_lane), v.iota(I32))
         return self.s.builder.icmp_unsigned("<", numbers, v.splat(I32(lanes)))
 
-    def zero_private_of_group(self) -> None:
-        """Zero all private arrays at the start of a group."""
+    def leave_out_returned(self) -> None:
+        """Go on with the lanes that did not return in an earlier region; skip the vector if there are none."""
+        b = self.s.builder
+        stay = b.not_(b.load(self.control.returned, typ=self.mask_type))
+        if self.s.width > 1:
+            self.s.mask = stay if self.s.mask is None else b.and_(self.s.mask, stay)
+            stay = self.s.vectors.any(self.s.mask)
+        on = self.s.block("vector.on")
+        b.cbranch(stay, on, self.control.lane_end)
+        b.position_at_end(on)
+
+    def on_return(self, s: Return) -> None:
+        """All lanes of a vector return: the whole group does, or this vector stays out from now on."""
+        if s in self.apart:
+            self.s.builder.store(self.s.vectors.splat(I1(1)), self.control.returned)
+        else:
+            self.s.builder.store(I1(1), self.group_returned)
+
+    def clear_for_group(self) -> None:
+        """Start a group: nobody has returned, private arrays are zero."""
+        if self.stays_gone:
+            for vector in range(self.per_vector):
+                cell = self.s.builder.gep(self.gone, [I32(vector)], source_etype=self.mask_type)
+                self.s.builder.store(ll.Constant(self.mask_type, None), cell)
         if self.s.bounds is Bounds.TRUSTED:
             return
         for memory, (base, elements) in self.privates.items():
@@ -410,6 +439,3 @@ def _uses(s: Statement) -> tuple[Instr, ...]:
     if isinstance(s, For):
         return (s.start, s.stop, s.step)
     return (s.condition,) if isinstance(s, While) else ()
-
-
-_ = (Identity, Space)

@@ -6,14 +6,16 @@ part of every cache key. Invariant: no fast-math flag and no contraction is ever
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
 
-__all__ = ["Machine", "emit", "host_machine", "machine", "machine_names"]
+__all__ = ["Machine", "compiler_fingerprint", "emit", "host_machine", "machine", "machine_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ _CROSS = {
         "armv7", "armv7-unknown-linux-musleabihf", "generic", "+vfp3,-neon,-neonfp", 1,
         native_rounding=False, native_extremes=False,
     ),
-    "wasm32": Machine("wasm32", "wasm32-unknown-unknown", "generic", "+simd128,+nontrapping-fptoint,+sign-ext", 4, widest=16),
+    "wasm32": Machine(
+        "wasm32", "wasm32-unknown-unknown", "generic", "+simd128,+nontrapping-fptoint,+sign-ext", 4, widest=16,
+    ),
     "ptx": Machine("ptx", "nvptx64-nvidia-cuda", "sm_80", "+ptx80", 1, threads=True),
     "x86-64": Machine("x86-64", "x86_64-unknown-linux-gnu", "x86-64", "", 4, native_rounding=False),
 }  # fmt: skip
@@ -52,7 +56,7 @@ _CROSS = {
 
 @cache
 def _binding() -> Any:
-    import llvmlite.binding as binding
+    from llvmlite import binding
 
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
@@ -108,7 +112,9 @@ def emit(module: str, target: Machine, kind: str) -> bytes:
         return generator.emit_assembly(parsed).encode()
     if kind == "llvm":
         return str(parsed).encode()
-    raise ArgumentError("emit", "no such kind of output", expected="object, asm or llvm", got=kind, remedy="Use one of them")
+    raise ArgumentError(
+        "emit", "no such kind of output", expected="object, asm or llvm", got=kind, remedy="Use one of them"
+    )
 
 
 @cache
@@ -117,3 +123,16 @@ def _target_machine(target: Machine) -> Any:
     return binding.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default" if target.threads else "small"
     )
+
+
+@cache
+def compiler_fingerprint() -> str:
+    """Return a hash of the code generator itself, so that caches notice when it changes."""
+    import llvmlite
+
+    digest = hashlib.sha256(llvmlite.__version__.encode())
+    root = Path(__file__).parents[2]
+    for folder in ("ir", "targets"):
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -11,6 +11,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
+from loom.core.dtype import u8, u16, u32
 from loom.ir.kernel import Instr, Memory, Space
 from loom.targets.base import Bounds
 from loom.targets.llvm.arithmetic import suffix
@@ -147,7 +148,7 @@ class MemoryAccess:
 
     def load_contiguous(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
         kind = self.element_lanes(memory)
-        if not self.checked and self.s.mask is None:
+        if self.surely_in_a_row(instr):
             pointer = self.address(memory, self.wide(index, instr).value)
             return self.tagged(self.b.load(pointer, align=self.align(memory), typ=kind), memory)
         fast, slow, after = (self.s.block(n) for n in ("load.fast", "load.edge", "load.end"))
@@ -155,7 +156,7 @@ class MemoryAccess:
         self.b.cbranch(self.in_a_row(instr, wide, memory), fast, slow)
         self.b.position_at_end(fast)
         pointer = self.address(memory, wide)
-        if self.checked:
+        if self.checked or self.s.mask is None:
             whole = self.b.load(pointer, align=self.align(memory), typ=kind)
         else:
             whole = self.masked_load(kind, pointer, self.align(memory))
@@ -182,12 +183,17 @@ class MemoryAccess:
         """True if the lanes' elements are neighbours in memory that may be accessed as one vector.
 
         Checked kernels need the whole vector inside the array; in a trusted one every running lane is
-        inside, and only an index that wraps around between lanes breaks the row.
+        inside. Either way an index that wraps around between lanes breaks the row.
         """
-        if self.checked:
-            return self.whole(wide, memory)
         dtype = instr.args[0].type
-        return self.b.icmp_unsigned("<=", wide, I64(dtype.maximum - self.s.width))
+        if self.checked and (dtype.bits == 64 or dtype == u32):  # no array reaches where they wrap
+            return self.whole(wide, memory)
+        unwrapped = self.b.icmp_unsigned("<=", wide, I64(dtype.maximum - self.s.width + 1))
+        return self.b.and_(unwrapped, self.whole(wide, memory)) if self.checked else unwrapped
+
+    def surely_in_a_row(self, instr: Instr) -> bool:
+        """True if no code is needed to tell: all lanes run, inside, and could not if the index wrapped."""
+        return not self.checked and self.s.mask is None and instr.args[0].type not in (u8, u16)
 
     def whole(self, wide: Any, memory: Memory) -> Any:
         """True if the vector that starts at an element lies inside the array."""
@@ -208,7 +214,9 @@ class MemoryAccess:
 
     def gather(self, instr: Instr, memory: Memory, wide: Any) -> Any:
         kind = self.element_lanes(memory)
-        return self.masked_gather(kind, self.address(memory, wide), self.active(instr, memory, wide), self.align(memory))
+        return self.masked_gather(
+            kind, self.address(memory, wide), self.active(instr, memory, wide), self.align(memory)
+        )
 
     def masked_gather(self, kind: Any, pointers: Any, mask: Any, align: int) -> Any:
         zero = ll.Constant(kind, None)
@@ -282,7 +290,7 @@ class MemoryAccess:
 
     def store_contiguous(self, instr: Instr, memory: Memory, index: Lanes, value: Any) -> None:
         wide = self.wide(index, instr).value
-        if not self.checked and self.s.mask is None:
+        if self.surely_in_a_row(instr):
             self.tagged(self.b.store(value, self.address(memory, wide), align=self.align(memory)), memory)
             return
         fast, slow, after = (self.s.block(n) for n in ("store.fast", "store.edge", "store.end"))
@@ -387,4 +395,3 @@ class MemoryAccess:
             new = getattr(self.b, method)(old, value)
         self.b.store(new, pointer, align=self.align(memory))
         return old
-

@@ -98,4 +98,3 @@ class Messages:
             for offset, word in enumerate([header, number, flat, *values]):
                 place = self.b.add(at, I64(LOG_HEADER_WORDS + offset))
                 self.b.store(word, self.b.gep(self.s.log, [place], source_etype=I64))
-

@@ -5,16 +5,12 @@ Layer: targets. Invariant: ``compile`` reads no file and asks no device.
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from pathlib import Path
-
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Artifact, Bounds
 from loom.targets.llvm.lower import lower
 from loom.targets.llvm.machine import Machine, emit, machine
 
-__all__ = ["LlvmTarget", "compiler_fingerprint"]
+__all__ = ["LlvmTarget"]
 
 
 class LlvmTarget:
@@ -38,16 +34,3 @@ class LlvmTarget:
         lowered = lower(kernel, self.machine, bounds)
         data = emit(lowered.text, self.machine, kind)
         return Artifact(kind, data, lowered.entry, lowered.sites, {"width": lowered.width})
-
-
-@cache
-def compiler_fingerprint() -> str:
-    """Return a hash of the code generator itself, so that caches notice when it changes."""
-    import llvmlite
-
-    digest = hashlib.sha256(llvmlite.__version__.encode())
-    root = Path(__file__).parents[2]
-    for folder in ("ir", "targets"):
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ Layer: targets. Invariant: a bool is i1 in registers and one byte, 0 or 1, in me
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import llvmlite.ir as ll
@@ -95,6 +96,6 @@ class Vectors:
         if not dtype.is_float:
             return scalar_type(dtype)(bits)
         value = constant_value(bits, dtype)
-        if value != value:  # only bits say which NaN
+        if math.isnan(value):  # only bits say which NaN
             return self.b.bitcast(ll.IntType(dtype.bits)(bits), scalar_type(dtype))
         return ll.Constant(scalar_type(dtype), value)
