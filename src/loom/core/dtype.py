@@ -126,9 +126,7 @@ class DType:
     def __call__(self, value: Any) -> Any:
         """Convert on the host to a numpy scalar of this type (inside a kernel: a conversion)."""
         if self.name == "bf16":
-            raise DTypeError(
-                "loom.bf16", "numpy has no bf16 scalar", remedy="Use float32, or ml_dtypes.bfloat16"
-            )
+            raise DTypeError("loom.bf16", "numpy has no bf16 scalar", remedy="Use float32, or ml_dtypes.bfloat16")
         return self.numpy.type(value)
 
     def __repr__(self) -> str:
@@ -155,9 +153,7 @@ bf16 = DType("bf16", Kind.FLOAT, 16, storage_only=True)
 f32 = DType("f32", Kind.FLOAT, 32)
 f64 = DType("f64", Kind.FLOAT, 64)
 
-SCALARS: dict[str, DType] = {
-    t.name: t for t in (bool_, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64)
-}
+SCALARS: dict[str, DType] = {t.name: t for t in (bool_, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64)}
 INTEGERS: tuple[DType, ...] = (i8, i16, i32, i64, u8, u16, u32, u64)
 FLOATS: tuple[DType, ...] = (f32, f64)
 

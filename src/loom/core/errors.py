@@ -81,7 +81,7 @@ class LoomError(Exception):
             text += f": got {self.got}"
         text += "."
         if self.remedy:
-            text += f" {self.remedy.rstrip('.')}."
+            text += f" {self.remedy}" if self.remedy.endswith("?") else f" {self.remedy.rstrip('.')}."
         return text
 
     def __str__(self) -> str:
@@ -91,9 +91,7 @@ class LoomError(Exception):
         return _rebuild, (type(self), self.where, self.what, self.expected, self.got, self.remedy)
 
 
-def _rebuild(
-    cls: type[LoomError], where: str, what: str, expected: object, got: object, remedy: str
-) -> LoomError:
+def _rebuild(cls: type[LoomError], where: str, what: str, expected: object, got: object, remedy: str) -> LoomError:
     return cls(where, what, expected=expected, got=got, remedy=remedy)
 
 

@@ -138,13 +138,13 @@ def _check_named(op: Op, types: Sequence[DType], named: DType | None) -> None:
     if op.name == "convert":
         source = types[0]
         if source.lanes != named.lanes:
-            raise TypeRule("conversion changes the number of components", source.lanes, named.lanes, "Convert per component")
+            raise TypeRule(
+                "conversion changes the number of components", source.lanes, named.lanes, "Convert per component"
+            )
         half = [t for t in (source, named) if t.storage_only]
         other = named if source.storage_only else source
         if half and other.scalar.name not in ("f32", half[0].scalar.name):
-            raise TypeRule(
-                f"{half[0]} converts only from and to f32", "f32", other, "Convert through f32(...)"
-            )
+            raise TypeRule(f"{half[0]} converts only from and to f32", "f32", other, "Convert through f32(...)")
 
 
 def _rule_select(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
@@ -200,7 +200,9 @@ def _check_atomic(op: Op, memory: Memory) -> None:
     if dtype.is_vector or not dtype.is_integer or dtype.bits < 32:
         raise TypeRule(f"{op.name} on {memory.name}", "an integer of 32 or 64 bits", dtype, "Use a u32 buffer")
     if memory.space is Space.PRIVATE:
-        raise TypeRule(f"{op.name} on private array {memory.name}", "a buffer or shared memory", "private", "Use load and store")
+        raise TypeRule(
+            f"{op.name} on private array {memory.name}", "a buffer or shared memory", "private", "Use load and store"
+        )
     if not memory.access.reads:
         raise TypeRule(f"{memory.name} is only written", "InOut", "Out", f"Declare {memory.name} as InOut")
 
@@ -326,7 +328,9 @@ class Builder:
             named = args[0].type.scalar
         for arg in args:
             if arg.dtype is None:
-                raise self.error(f"{arg.op.name} gives no value", "a value", arg.op.name, "Use an operation with a result")
+                raise self.error(
+                    f"{arg.op.name} gives no value", "a value", arg.op.name, "Use an operation with a result"
+                )
         try:
             result = infer(op, [a.type for a in args], named, memory)
         except TypeRule as rule:
@@ -340,18 +344,21 @@ class Builder:
         try:
             bits = constant_bits(value, dtype)
         except (OverflowError, ValueError) as error:
-            raise self.error(
-                f"constant does not fit: {error}", dtype, repr(value), "Choose a wider type"
-            ) from None
+            raise self.error(f"constant does not fit: {error}", dtype, repr(value), "Choose a wider type") from None
         return self.emit("const", attr=bits, dtype=dtype)
 
     def name_value(self, value: Instr, name: str) -> None:
         """Tell the debugger that the source calls ``value`` by ``name``."""
         self._names[value] = name
 
+    @property
+    def block(self) -> Block:
+        """The block that operations are appended to."""
+        return self._blocks[-1]
+
     def append(self, statement: Statement) -> None:
         """Append a statement to the current block."""
-        self._blocks[-1].statements.append(statement)
+        self.block.statements.append(statement)
 
     # structure
 
@@ -374,12 +381,10 @@ class Builder:
 
     def for_(self, start: Instr, stop: Instr, step: Instr, *, down: bool = False) -> For:
         """Append a counted loop; fill its body with ``into``."""
-        types = {start.type, stop.type, step.type}
-        if len(types) > 1 or not start.type.is_integer or start.type.is_vector:
-            raise self.error(
-                "range mixes types", "one integer type", _names([start.type, stop.type, step.type]),
-                "Convert the bounds to one type",
-            )  # fmt: skip
+        types = [start.type, stop.type, step.type]
+        if len(set(types)) > 1 or not start.type.is_integer or start.type.is_vector:
+            what = "range mixes types" if len(set(types)) > 1 else "range counts in integers"
+            raise self.error(what, "one integer type", _names(types), "Convert the bounds to one type")
         index = Instr(OPS["index"], start.type, (), None, None, self.loc)
         statement = For(index, start, stop, step, down, Block(), self.loc)
         self.append(statement)

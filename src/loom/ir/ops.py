@@ -86,9 +86,7 @@ class Op:
         return self.effect is Effect.PURE
 
 
-def _pure(
-    name: str, arity: int, accepts: Accepts, result: Result, doc: str, fn: Callable[..., Any] | None
-) -> Op:
+def _pure(name: str, arity: int, accepts: Accepts, result: Result, doc: str, fn: Callable[..., Any] | None) -> Op:
     return Op(name, arity, accepts, result, Effect.PURE, doc, fn)
 
 

@@ -105,9 +105,7 @@ class _Printer:
         elif isinstance(s, For):
             bounds = f"{self.ref(s.start)} {'downto' if s.down else 'to'} {self.ref(s.stop)}"
             step = self.ref(s.step)
-            self.line(
-                indent, f"for {self.number(s.index)} = {bounds} step {step} : {s.index.dtype} {{", s.loc
-            )
+            self.line(indent, f"for {self.number(s.index)} = {bounds} step {step} : {s.index.dtype} {{", s.loc)
             self.block(s.body, inner)
             self.line(indent, "}")
         elif isinstance(s, While):
@@ -148,9 +146,7 @@ def _interleave(pieces: tuple[str, ...], values: list[str]) -> list[str]:
 
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')
-_HEADER = re.compile(
-    r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?(?: guarantee (\w+))? \{$"
-)
+_HEADER = re.compile(r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?(?: guarantee (\w+))? \{$")
 _ARRAY = re.compile(r"(shared|private) (\S+): (\w+)\[(\d+)\]$")
 _BUFFER = re.compile(r"buffer (\S+): (\w+) (\w+)$")
 _SCALAR = re.compile(r"(param|var) (\S+): (\w+)$")
@@ -237,7 +233,7 @@ class _Parser:
 
     def statement(self, line: str) -> None:
         b = self.builder
-        word = line.split()[0]
+        word = line.split(maxsplit=1)[0]
         self.at += 1
         if line.startswith("if "):
             statement = b.if_(self.value(line.split()[1]))

@@ -27,8 +27,8 @@ from loom.ir.kernel import (
     Return,
     Space,
     Variable,
-    While,
     walk,
+    walk_blocks,
 )
 from loom.ir.ops import Effect
 from loom.ir.passes.escapes import fold_escapes
@@ -38,6 +38,8 @@ from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
 __all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
 
 MAX_WORKGROUP_LANES = 1024
+MAX_NESTING = 100
+"""Blocks within blocks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +95,13 @@ class VerifiedKernel:
 def verify(kernel: Kernel) -> VerifiedKernel:
     """Return ``kernel`` as verified; VerifyError or KernelTypeError name the line and the remedy."""
     _check_interface(kernel)
+    _refuse_deep_nesting(kernel)
     _Scopes(kernel).run()
-    folded = fold_escapes(kernel)
+    try:
+        folded = fold_escapes(kernel)
+    except RecursionError:
+        raise _too_deep(kernel, kernel.loc) from None
+    _refuse_deep_nesting(folded)
     uniformity = analyse_uniformity(folded)
     _refuse_divergent_barriers(folded, uniformity)
     refuse_races(folded, uniformity)
@@ -122,6 +129,25 @@ def _check_interface(kernel: Kernel) -> None:
                 kernel.where(kernel.loc), f"parameter {param.name!r} has an unusable type",
                 expected="bool, an integer, f32 or f64", got=param.dtype, remedy="Pass its components",
             )  # fmt: skip
+
+
+def _refuse_deep_nesting(kernel: Kernel) -> None:
+    """Passes and targets recurse over blocks; early returns count, as what follows them is nested."""
+    blocks = [(kernel.body, 1, kernel.loc)]
+    while blocks:
+        block, depth, loc = blocks.pop()
+        if depth > MAX_NESTING:
+            raise _too_deep(kernel, loc)
+        for s in block.statements:
+            if not isinstance(s, Instr):
+                blocks += [(inner, depth + 1, s.loc) for inner in walk_blocks(s)]
+
+
+def _too_deep(kernel: Kernel, loc: Loc | None) -> VerifyError:
+    return VerifyError(
+        kernel.where(loc), "statements are nested too deeply", expected=f"at most {MAX_NESTING} levels",
+        remedy="Split long chains of elif or of early returns, for example by halves",
+    )  # fmt: skip
 
 
 class _Scopes:
@@ -211,7 +237,9 @@ class _Scopes:
 
     def names(self, s: Instr) -> None:
         if s.memory is not None and s.memory not in self.memories:
-            raise self.fail(s.loc, f"memory {s.memory.name!r} is not the kernel's", "a declared memory", None, "Declare it")
+            raise self.fail(
+                s.loc, f"memory {s.memory.name!r} is not the kernel's", "a declared memory", None, "Declare it"
+            )
         if isinstance(s.attr, (Param, Variable)) and s.attr not in self.scalars:
             raise self.fail(s.loc, f"{s.attr.name!r} is not the kernel's", "a declared name", None, "Declare it")
         limit = {"extract": 4, "global_id": 3, "local_id": 3, "group_id": 3, "num_groups": 3}.get(s.op.name)

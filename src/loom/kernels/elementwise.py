@@ -12,12 +12,13 @@ from types import FunctionType
 from typing import Any
 
 from loom.core.dtype import DType, bool_, f32, u32
-from loom.core.errors import KernelTypeError
 from loom.ir.builder import Builder
+from loom.ir.frontend.decorator import translated
+from loom.ir.frontend.names import Frame
 from loom.ir.frontend.source import FunctionSource, function_source
-from loom.ir.frontend.translator import Frame, Translator
-from loom.ir.frontend.values import Operand, Retype, describe
-from loom.ir.kernel import Access, Instr
+from loom.ir.frontend.translator import Translator
+from loom.ir.frontend.values import Operand, describe
+from loom.ir.kernel import Access, Instr, Loc
 from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
 
@@ -27,13 +28,9 @@ MAP_LANES = 512
 """Elements per workgroup."""
 
 ELEMENTWISE: tuple[str, ...] = tuple(
-    name
-    for name, op in OPS.items()
-    if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
+    name for name, op in OPS.items() if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
 )
 """Operations a map takes by name."""
-
-_MOST_TRANSLATIONS = 64
 
 
 def map_kernel(
@@ -44,13 +41,7 @@ def map_kernel(
     ``is_array`` tells for each operand whether it is an array (else a scalar). ``operation`` is one of
     ``ELEMENTWISE`` or a Python function of that many arguments. KernelError if it cannot be applied.
     """
-    retyped: dict[Any, DType] = {}
-    for _ in range(_MOST_TRANSLATIONS):
-        try:
-            return _Map(operation, dtype, is_array, retyped).build()
-        except Retype as request:
-            retyped[request.key] = request.dtype
-    raise KernelTypeError("gpu_map", "the types of the function's locals do not settle", remedy="Annotate them")
+    return translated("gpu_map", lambda retyped: _Map(operation, dtype, is_array, retyped).build())
 
 
 class _Map:
@@ -98,9 +89,10 @@ class _Map:
         assert isinstance(fn, FunctionType), "gpu_map checks what it is given"
         translator = Translator(self.builder, self.retyped)
         here = function_source(fn)
+        self.builder.loc = Loc(here.file, here.line)
         outside = FunctionSource("gpu_map", here.file, here.line, here.arguments, [])
         translator.frames.append(Frame(outside, {}, set(), 0, is_kernel=False))
-        result: Operand = translator.calls.inline(fn, list(operands), {})
+        result: Operand = translator.calls.inlining.inline(fn, list(operands), {})
         if isinstance(result, Instr) and not result.type.is_vector:
             return result
         if isinstance(result, tuple):

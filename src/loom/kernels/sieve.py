@@ -155,7 +155,11 @@ def start_strides() -> KernelFunction:
 
     @kernel(workgroup=64, trusted=True)
     def start(  # type: ignore[no-untyped-def]
-        primes: In[u32], strides: Out[u32], first: u64, stretch: u32, room: u32  # type: ignore[valid-type]
+        primes: In[u32],
+        strides: Out[u32],
+        first: u64,
+        stretch: u32,
+        room: u32,  # type: ignore[valid-type]
     ):
         i = global_id(0)
         group = group_id(1)
@@ -226,7 +230,7 @@ def sieve_segments(*, keep: bool) -> KernelFunction:
     return segments
 
 
-def sieve_segment(  # noqa: PLR0913 (a kernel's helper: everything is inlined)
+def sieve_segment(
     primes: Any, patterns: Any, masks: Any, strides: Any, bits: Any, start: Any, low: Any, high: Any, origin: Any,
     count: Any, small: Any, row: Any,
 ) -> None:  # fmt: skip
@@ -267,7 +271,9 @@ def apply_patterns(patterns: Any, bits: Any, byte: Any, target: Any, size: Any) 
             bits[into + (k - byte)] = _FIRST_BYTES[k]
 
 
-def strike(primes: Any, masks: Any, strides: Any, bits: Any, begin: Any, last: Any, end: Any, origin: Any, row: Any) -> None:
+def strike(
+    primes: Any, masks: Any, strides: Any, bits: Any, begin: Any, last: Any, end: Any, origin: Any, row: Any
+) -> None:
     """Clear the multiples of primes ``begin`` to ``last`` before byte ``end``; remember where to go on."""
     for i in range(u32(begin), last):
         entry = primes[2 + i]
@@ -333,7 +339,12 @@ def collect_primes() -> KernelFunction:
 
     @kernel(workgroup=1, trusted=True)
     def collect(  # type: ignore[no-untyped-def]
-        bits: In[u8], starts: In[u32], out: Out[u64], size: u32, tile: u32, first: u64  # type: ignore[valid-type]
+        bits: In[u8],
+        starts: In[u32],
+        out: Out[u64],
+        size: u32,
+        tile: u32,
+        first: u64,  # type: ignore[valid-type]
     ):
         begin = group_id() * tile
         at = starts[group_id()]
@@ -347,5 +358,3 @@ def collect_primes() -> KernelFunction:
                         at += 1
 
     return collect
-
-

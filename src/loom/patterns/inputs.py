@@ -51,9 +51,7 @@ def _array(data: Any, where: str, dtype: DType | None) -> np.ndarray[Any, Any]:
             got=type(data).__name__, remedy="Pass a numpy array or a list of numbers",
         ) from error  # fmt: skip
     if array.dtype == object or array.dtype.kind in "USVO":
-        raise DTypeError(
-            where, "not numbers", expected="bools, ints or floats", got=array.dtype, remedy="Pass numbers"
-        )
+        raise DTypeError(where, "not numbers", expected="bools, ints or floats", got=array.dtype, remedy="Pass numbers")
     return array
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.ir.frontend.meaning import function_meaning
 from loom.kernels.elementwise import ELEMENTWISE, MAP_LANES, map_kernel
 from loom.patterns.inputs import as_array
 from loom.patterns.prepared import prepare
@@ -23,6 +24,8 @@ from loom.runtime.device import Device, device
 from loom.runtime.storage import HostSlot
 
 __all__ = ["gpu_map"]
+
+_MOST_KEPT = 256
 
 
 def gpu_map(data: Any, op: str | Callable[..., Any], *args: Any, on: str | Device | None = None) -> Any:
@@ -60,9 +63,7 @@ def bf16_like(array: np.ndarray[Any, Any]) -> Any:
 def _check_operation(op: str | Callable[..., Any]) -> None:
     if isinstance(op, str):
         if op not in ELEMENTWISE:
-            raise ArgumentError(
-                "gpu_map", f"no operation is called {op!r}", remedy=near_matches(op, list(ELEMENTWISE))
-            )
+            raise ArgumentError("gpu_map", f"no operation is called {op!r}", remedy=near_matches(op, list(ELEMENTWISE)))
     elif not isinstance(op, FunctionType):
         raise DTypeError(
             "gpu_map", "not an operation", expected="a name or a Python function", got=type(op).__name__,
@@ -108,19 +109,23 @@ def _scalar(value: Any, dtype: DType, where: str) -> Any:
     return number
 
 
-_kernels: dict[Any, Any] = {}
+_kernels: dict[Any, tuple[Any, Any]] = {}
+"""Kernel and result type by what they depend on, with the operation, so that its code stays alive."""
 
 
 def _kernel(op: str | Callable[..., Any], dtype: DType, is_array: tuple[bool, ...]) -> Any:
-    """Return the kernel and result type, translated once per function and types."""
-    key = (op, dtype, is_array)
+    """Return the kernel and result type, translated once per function, outer values and types."""
+    meaning = op if isinstance(op, str) else function_meaning(op)
+    if meaning is None:
+        return map_kernel(op, dtype, is_array)
+    key = (meaning, dtype, is_array)
     found = _kernels.get(key)
     if found is None:
-        found = map_kernel(op, dtype, is_array)
-        if len(_kernels) >= 256:
+        found = map_kernel(op, dtype, is_array), op
+        if len(_kernels) >= _MOST_KEPT:
             _kernels.clear()
         _kernels[key] = found
-    return found
+    return found[0]
 
 
 def _record(chain: Chain, kernel: Any, sizes: list[int], params: list[Any]) -> tuple[list[HostSlot], Any]:

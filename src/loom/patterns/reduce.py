@@ -113,7 +113,9 @@ def _mean_types(dtype: DType) -> tuple[DType, DType]:
     return (f32, dtype) if dtype.storage_only else (dtype, dtype)
 
 
-def _fold(chain: Chain, source: Storage, size: int, kernels: Sequence[Any], element: DType, result: Storage) -> list[Storage]:
+def _fold(
+    chain: Chain, source: Storage, size: int, kernels: Sequence[Any], element: DType, result: Storage
+) -> list[Storage]:
     """Record a reduction to one element; ``kernels`` are for the first, later, and last levels."""
     first, later, last = kernels
     kept: list[Storage] = []
@@ -153,5 +155,3 @@ def _record_extreme(chain: Chain, dtype: DType, size: int, largest: bool) -> tup
     x, out = HostSlot(size * dtype.nbytes), HostSlot(dtype.nbytes)
     kernel = extreme_tiles(dtype, largest=largest)
     return [x, out], _fold(chain, x, size, (kernel, kernel, (kernel, kernel)), dtype, out)
-
-

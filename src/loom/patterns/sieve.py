@@ -90,9 +90,13 @@ def _whole(value: Any, where: str, name: str) -> int:
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise DTypeError(f"{where}, {name}", "not a whole number", expected="an int", got=repr(value), remedy="Round it first")
+        raise DTypeError(
+            f"{where}, {name}", "not a whole number", expected="an int", got=repr(value), remedy="Round it first"
+        )
     if not 0 <= int(value) <= _LIMIT:
-        raise ArgumentError(f"{where}, {name}", "out of range", expected=f"0 to {_LIMIT}", got=value, remedy="Stay within it")
+        raise ArgumentError(
+            f"{where}, {name}", "out of range", expected=f"0 to {_LIMIT}", got=value, remedy="Stay within it"
+        )
     return int(value)
 
 
@@ -162,5 +166,3 @@ def _record_segments(chain: Chain, job: _Job, buffers: list[Storage], keep: bool
             job.first, job.stretch, job.segment, begins, ends, job.first + job.total, job.last_mask, job.room,
         ]  # fmt: skip
         chain.dispatch(sieve.sieve_segments(keep=keep), buffers, params, groups=job.stretches)
-
-

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
@@ -29,6 +29,12 @@ class _BufferAnnotation:
 
     def __class_getitem__(cls, dtype: Any) -> BufferType:
         return BufferType(scalar_type(dtype, cls.__name__), cls._access)
+
+    if TYPE_CHECKING:  # what a kernel's body may do with such a parameter
+
+        def __getitem__(self, index: Any) -> Any: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __len__(self) -> int: ...
 
 
 class In(_BufferAnnotation):
@@ -64,13 +70,15 @@ def scalar_type(annotation: Any, where: str) -> DType:
 
 
 def resolve_annotations(fn: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameter annotations of ``fn``, strings evaluated where ``fn`` was written.
+    """Return the annotations of the parameters of ``fn``, strings evaluated where ``fn`` was written.
 
     ``names`` are the local names around the definition, which postponed annotations of a kernel
     factory may mention.
     """
     found: dict[str, Any] = {}
     for name, annotation in getattr(fn, "__annotations__", {}).items():
+        if name == "return":
+            continue
         value = annotation
         if isinstance(annotation, str):
             try:

@@ -1,22 +1,21 @@
-"""Translates calls: type conversions, the functions of ``intrinsics``, some builtins, helper functions.
+"""Translates calls: type conversions, the functions of ``intrinsics``, some builtins.
 
-Layer: ir. A helper is any Python function whose source can be read; it is translated in place, so it
-costs nothing and may be generic over the types of its arguments. Invariant: recursion is refused.
+Layer: ir. Python functions are translated in place by ``inlining``; anything else is called at compile
+time, if all its arguments are known then. Invariant: no argument given is ever left out.
 """
 
 from __future__ import annotations
 
 import ast
+import inspect
 import types
 from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import DType, f32
-from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.ir.frontend.scope import mutable_names
-from loom.ir.frontend.source import function_source, names_of
 from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number
-from loom.ir.kernel import Instr, Memory, Variable
+from loom.ir.kernel import Instr, Memory
 
 if TYPE_CHECKING:
     from loom.ir.frontend.translator import Translator
@@ -26,7 +25,6 @@ __all__ = ["Calls"]
 _UNARY = ("floor", "ceil", "rint", "trunc", "sqrt", "popcount", "clz")
 _BINARY = ("mulhi", "idiv", "irem")
 _IDS = ("global_id", "local_id", "group_id", "num_groups")
-_MAX_DEPTH = 32
 
 
 class Calls:
@@ -36,12 +34,12 @@ class Calls:
         self.t = translator
         self.b = translator.builder
         self.typing = translator.typing
+        self.inlining = Inlining(translator)
         self.builtins: dict[Any, Any] = {
             len: self.length,
             min: lambda args: self.fold("min", args),
             max: lambda args: self.fold("max", args),
             abs: self.absolute,
-            print: self.print,
             breakpoint: lambda _args: self.b.emit("breakpoint"),
         }
 
@@ -52,37 +50,91 @@ class Calls:
             raise self.b.error("not a function", "a function", describe(callee), "Check the name")
         target = callee.value
         if target is print:
+            self.keywords(node, "print")
             return self.print(node.args)
-        args = [self.t.expressions.evaluate(a) for a in node.args if not isinstance(a, ast.Starred)]
-        if len(args) != len(node.args):
-            raise self.t.unsupported(node, "starred arguments")
-        keywords = {k.arg: self.t.expressions.evaluate(k.value) for k in node.keywords if k.arg}
         if isinstance(target, DType):
-            return self.convert(target, args)
+            return self.convert(target, self.arguments(node, str(target)))
+        if isinstance(target, types.MethodType) and isinstance(target.__func__, types.FunctionType):
+            args = [Static(target.__self__), *self.positional(node)]
+            return self.inlining.inline(target.__func__, args, self.keywords(node))
         if isinstance(target, types.FunctionType) and target in INTRINSICS:
-            return self.intrinsic(INTRINSICS[target], [*args, *keywords.values()])
-        if isinstance(target, types.BuiltinFunctionType) or target in self.builtins:
-            return self.builtin(target, args)
+            return self.intrinsic(INTRINSICS[target], self.ordered(target, node), node)
         if isinstance(target, types.FunctionType):
-            return self.inline(target, args, keywords)
-        return self.on_host(target, args)
+            return self.inlining.inline(target, self.positional(node), self.keywords(node))
+        return self.builtin(target, node)
 
-    def on_host(self, target: Any, args: list[Operand]) -> Operand:
+    def arguments(self, node: ast.Call, name: str) -> list[Operand]:
+        """Evaluate the arguments of something that takes no keywords."""
+        args = self.positional(node)
+        self.keywords(node, name)
+        return args
+
+    def positional(self, node: ast.Call) -> list[Operand]:
+        """Evaluate the arguments given by position, starred tuples spread out."""
+        args: list[Operand] = []
+        for argument in node.args:
+            if not isinstance(argument, ast.Starred):
+                args.append(self.t.expressions.evaluate(argument))
+                continue
+            items = self.t.expressions.evaluate(argument.value)
+            if isinstance(items, Static) and isinstance(items.value, (tuple, list, range)):
+                items = tuple(Static(v) for v in items.value)
+            if not isinstance(items, tuple):
+                raise self.b.error("* needs a tuple", "a tuple", describe(items), "Write the arguments one by one")
+            args += items
+        return args
+
+    def keywords(self, node: ast.Call, refusing: str | None = None) -> dict[str, Operand]:
+        """Evaluate the arguments given by name; ``refusing`` names a function that takes none."""
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise self.t.unsupported(keyword.value, "double-starred arguments")
+            if refusing is not None:
+                raise self.b.error(
+                    f"{refusing} takes no keywords inside a kernel", "arguments by position", f"{keyword.arg}=",
+                    "Leave the keyword out",
+                )  # fmt: skip
+        return {k.arg: self.t.expressions.evaluate(k.value) for k in node.keywords if k.arg is not None}
+
+    def ordered(self, target: types.FunctionType, node: ast.Call) -> list[Operand]:
+        """Return the arguments of an intrinsic in the order of its parameters."""
+        args, keywords = self.positional(node), self.keywords(node)
+        if not keywords:
+            return args
+        try:
+            return list(inspect.signature(target).bind(*args, **keywords).args)
+        except TypeError as error:
+            raise self.b.error(
+                f"{target.__name__} is called wrongly ({error})", inspect.signature(target), ast.unparse(node),
+                f"See help(loom.{target.__name__})",
+            ) from None  # fmt: skip
+
+    def on_host(self, target: Any, node: ast.Call, args: list[Operand], keywords: dict[str, Operand]) -> Operand:
         """Evaluate a call of anything else, if all of it is known at compile time."""
-        if callable(target) and all(isinstance(a, Static) for a in args):
-            return Static(target(*(a.value for a in args if isinstance(a, Static))))
         name = getattr(target, "__name__", repr(target))
+        given = [a.value for a in args if isinstance(a, Static)]
+        named = {k: v.value for k, v in keywords.items() if isinstance(v, Static)}
+        if callable(target) and len(given) + len(named) == len(args) + len(keywords):
+            try:
+                return Static(target(*given, **named))
+            except Exception as error:
+                raise self.b.error(
+                    f"compile-time call of {name} fails ({type(error).__name__}: {error})", "a value",
+                    ast.unparse(node), "Compute it before the kernel",
+                ) from error  # fmt: skip
         raise self.b.error(
             f"{name} cannot be called inside a kernel", "a Loom function or one written in Python", name,
             "Convert with a dtype such as f32(x)" if target in (int, float, bool) else "Compute it before the kernel",
         )  # fmt: skip
 
-    def builtin(self, target: Any, args: list[Operand]) -> Operand:
-        if target in self.builtins and not all(isinstance(a, Static) for a in args):
-            return self.builtins[target](args)
-        if target is breakpoint:
-            return self.builtins[target](args)
-        return self.on_host(target, args)
+    def builtin(self, target: Any, node: ast.Call) -> Operand:
+        """Call a builtin, or anything that only the host can run."""
+        args = self.positional(node)
+        known = next((handler for fn, handler in self.builtins.items() if fn is target), None)
+        if known is not None and (target is breakpoint or not all(isinstance(a, Static) for a in args)):
+            self.keywords(node, target.__name__)
+            return known(args)
+        return self.on_host(target, node, args, self.keywords(node))
 
     # types
 
@@ -114,14 +166,16 @@ class Calls:
             return self.b.emit("convert", wide, dtype=target)
         if target.is_float:
             return self.b.const(float(number) if not isinstance(number, int) else number, target)
-        if isinstance(number, float) and number != int(number):
+        if isinstance(number, float) and not number.is_integer():
             raise self.b.error("constant is not whole", target, number, "Round it first")
         return self.b.const(int(number), target)
 
     # families of intrinsics
 
-    def intrinsic(self, name: str, args: list[Operand]) -> Operand:
+    def intrinsic(self, name: str, args: list[Operand], node: ast.Call) -> Operand:
         """Emit the operation of an intrinsic."""
+        if name == "select":
+            return self.select(args, node)
         if name in _IDS:
             return self.b.emit(name, attr=self.dimension(args))
         if name == "workgroup_size":
@@ -151,9 +205,9 @@ class Calls:
         self.b.emit("barrier")
         return Static(None)
 
-    def select(self, args: list[Operand]) -> Operand:
-        condition, a, b = self.count("select", args, 3)
-        return self.typing.emit("select", self.typing.typed(condition), *self.typing.unify([a, b]))
+    def select(self, args: list[Operand], node: ast.Call) -> Operand:
+        condition, *results = self.count("select", args, 3)
+        return self.t.expressions.select(condition, results, node)
 
     def bitcast(self, args: list[Operand]) -> Operand:
         target, value = self.count("bitcast", args, 2)
@@ -174,7 +228,14 @@ class Calls:
         return declare(self.t.array_name, dtype, size)
 
     def static_range(self, args: list[Operand]) -> Operand:
-        return Static(range(*(expect_static(self.b, a, "a bound", (int,)) for a in args)))
+        bounds = [expect_static(self.b, a, "a bound", (int,)) for a in args]
+        try:
+            return Static(range(*bounds))
+        except (TypeError, ValueError) as error:
+            what = f"static_range is called wrongly ({error})"
+            raise self.b.error(
+                what, "1 to 3 bounds and a step other than 0", tuple(bounds), "Write static_range(n)"
+            ) from None
 
     def atomic(self, name: str, args: list[Operand]) -> Operand:
         memory, index, *values = self.count(name, args, 4 if name.endswith("compare_exchange") else 3)
@@ -187,17 +248,23 @@ class Calls:
 
     def length(self, args: list[Operand]) -> Operand:
         (memory,) = self.count("len", args, 1)
+        if isinstance(memory, tuple):
+            return Static(len(memory))
         if isinstance(memory, Memory) and memory.size is not None:
             return Static(memory.size)
         if isinstance(memory, Memory):
             return self.b.emit("length", memory=memory)
-        raise self.b.error("len of no memory", "a buffer or array", describe(memory), "Pass the buffer")
+        raise self.b.error("len of no memory", "a buffer, an array or a tuple", describe(memory), "Pass the buffer")
 
     def fold(self, name: str, args: list[Operand]) -> Operand:
-        result, *rest = args
-        for operand in rest:
+        items = list(args[0]) if len(args) == 1 and isinstance(args[0], tuple) else args
+        if not items or (len(items) == 1 and items is args):
+            got = describe(args[0])
+            raise self.b.error(f"{name} of one value", "two or more values, or a tuple of some", got, "Add the others")
+        result = items[0]
+        for operand in items[1:]:
             if isinstance(result, Static) and isinstance(operand, Static):
-                result = Static(min(result.value, operand.value) if name == "min" else max(result.value, operand.value))
+                result = self.t.expressions.static(min if name == "min" else max, result.value, operand.value)
             else:
                 result = self.typing.emit(name, *self.typing.unify([result, operand]))
         return result
@@ -229,120 +296,3 @@ class Calls:
                     values.append(self.typing.typed(operand))
                     pieces.append("")
         return tuple(pieces), values
-
-    # helper functions
-
-    def inline(self, fn: types.FunctionType, args: list[Operand], keywords: dict[str, Operand]) -> Operand:
-        """Translate a Python function at the place of its call."""
-        source = function_source(fn)
-        if len(self.t.frames) > _MAX_DEPTH or any(f.source is source for f in self.t.frames):
-            raise self.b.error(f"{fn.__name__} calls itself", "no recursion", "a recursive call", "Write a loop")
-        bound = self.bind(fn, args, keywords)
-        caller_loc = self.b.loc
-        result = self.run(fn, source, bound)
-        self.b.loc = caller_loc
-        return result
-
-    def run(self, fn: types.FunctionType, source: Any, bound: dict[str, Operand]) -> Operand:
-        from loom.ir.frontend.translator import Frame
-
-        self.t.inlined += 1
-        outer = names_of(fn)
-        frame = Frame(source, outer, mutable_names(source.body, set(bound)), self.t.inlined, is_kernel=False)
-        self.t.frames.append(frame)
-        try:
-            for name, operand in bound.items():
-                self.t.assign_name(name, operand)
-            return self.tail(list(source.body))
-        finally:
-            self.t.frames.pop()
-
-    def bind(self, fn: types.FunctionType, args: list[Operand], keywords: dict[str, Operand]) -> dict[str, Operand]:
-        import inspect
-
-        signature = inspect.signature(fn)
-        try:
-            found = signature.bind(*args, **keywords)
-        except TypeError as error:
-            raise self.b.error(f"{fn.__name__} is called wrongly ({error})", signature, len(args), "Match its parameters") from None
-        annotations = resolve_annotations(fn, names_of(fn))
-        bound: dict[str, Operand] = {}
-        for name, parameter in signature.parameters.items():
-            operand = found.arguments.get(name, Static(parameter.default))
-            bound[name] = self.annotated(fn, name, operand, annotations.get(name))
-        return bound
-
-    def annotated(self, fn: types.FunctionType, name: str, operand: Operand, annotation: Any) -> Operand:
-        """Check an argument against the helper's annotation; a constant takes its type."""
-        if not isinstance(annotation, (DType, type)) or isinstance(annotation, BufferType) or isinstance(operand, Memory):
-            return operand
-        if isinstance(annotation, type) and annotation not in (int, float, bool):
-            return operand
-        wanted = scalar_type(annotation, self.b.where())
-        value = self.typing.typed(operand, wanted)
-        self.typing.retype_weak(value, wanted)
-        if value.dtype != wanted:
-            raise self.b.error(f"argument {name!r} of {fn.__name__}", wanted, value.dtype, f"Convert with {wanted}(...)")
-        return value
-
-    def tail(self, statements: list[ast.stmt]) -> Operand:
-        """Translate a function body whose returns end it; give what it returns."""
-        for position, statement in enumerate(statements):
-            if isinstance(statement, ast.Return):
-                self.t.builder.loc = self.loc_of(statement)
-                return self.t.expressions.evaluate(statement.value) if statement.value is not None else Static(None)
-            if isinstance(statement, ast.If) and _returns(statement):
-                return self.tail_if(statement, statements[position + 1 :])
-            self.t.statement(statement)
-        return Static(None)
-
-    def tail_if(self, node: ast.If, rest: list[ast.stmt]) -> Operand:
-        """An ``if`` with returns: what follows it belongs to the branches that go on."""
-        branches = [_with_rest(node.body, rest), _with_rest(node.orelse, rest)]
-        self.b.loc = self.loc_of(node)
-        test = self.t.expressions.condition(node.test)
-        if isinstance(test, Static):
-            return self.tail(branches[0] if test.value else branches[1])
-        branch = self.b.if_(self.typing.typed(test))
-        result: list[Variable] | None = None
-        is_tuple = False
-        for block, statements in zip((branch.then, branch.otherwise), branches, strict=True):
-            with self.b.into(block):
-                names = dict(self.t.frame.names)
-                operand = self.tail(statements)
-                is_tuple = isinstance(operand, tuple)
-                result = self.store_result(operand, result, node)
-                self.t.frame.names = names
-        values = tuple(self.b.emit("get", attr=v) for v in result or [])
-        return values if is_tuple else values[0] if values else Static(None)
-
-    def store_result(self, operand: Operand, result: list[Variable] | None, node: ast.If) -> list[Variable]:
-        """Keep a branch's result in variables shared by both branches."""
-        if isinstance(operand, Static) and operand.value is None:
-            return result or []
-        items = operand if isinstance(operand, tuple) else (operand,)
-        if result is None:
-            keys = [(*self.t.key(f"result {i}"), node.lineno) for i in range(len(items))]
-            result = [self.t.variable_for("result", k, o) for k, o in zip(keys, items, strict=True)]
-        if len(result) != len(items):
-            raise self.b.error("returns of different length", len(result), len(items), "Return as many values everywhere")
-        for variable, item in zip(result, items, strict=True):
-            self.t.set_variable(variable, item)
-        return result
-
-    def loc_of(self, node: ast.stmt) -> Any:
-        from loom.ir.kernel import Loc
-
-        return Loc(self.t.frame.source.file, node.lineno)
-
-
-def _returns(node: ast.If) -> bool:
-    """True when a return is in a branch, loops aside (those are refused when met)."""
-    def inside(statements: list[ast.stmt]) -> bool:
-        return any(isinstance(s, ast.Return) or (isinstance(s, ast.If) and _returns(s)) for s in statements)
-
-    return inside(node.body) or inside(node.orelse)
-
-
-def _with_rest(branch: list[ast.stmt], rest: list[ast.stmt]) -> list[ast.stmt]:
-    return branch if branch and isinstance(branch[-1], ast.Return) else [*branch, *rest]

@@ -9,23 +9,44 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
-from typing import Any, overload
+from types import FunctionType
+from typing import Any, TypeVar, overload
+
+import numpy as np
 
 from loom.core.dtype import DType
-from loom.core.errors import KernelTypeError, StateError
+from loom.core.errors import KernelTypeError, StateError, SyntaxNotSupported
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
 from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.names import Frame
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, names_of
-from loom.ir.frontend.translator import Frame, Translator
+from loom.ir.frontend.translator import Translator
 from loom.ir.frontend.values import Retype
 from loom.ir.kernel import Kernel, Loc
 from loom.ir.verify import VerifiedKernel, verify
 
-__all__ = ["KernelFunction", "kernel"]
+__all__ = ["KernelFunction", "kernel", "translated"]
 
-_MOST_TRANSLATIONS = 64
+_MOST_TRANSLATIONS = 4096
+_Result = TypeVar("_Result")
+
+
+def translated(where: str, translate: Callable[[dict[Any, DType]], _Result]) -> _Result:
+    """Return what ``translate`` gives once the types of all weak locals, its argument, are settled."""
+    retyped: dict[Any, DType] = {}
+    for _ in range(_MOST_TRANSLATIONS):
+        try:
+            return translate(retyped)
+        except Retype as request:
+            retyped[request.key] = request.dtype
+        except RecursionError:
+            raise SyntaxNotSupported(
+                where, "expressions or statements are nested too deeply", expected="some hundred levels at most",
+                remedy="Split it, with locals for intermediate results",
+            ) from None  # fmt: skip
+    raise KernelTypeError(where, "the types of its locals do not settle", remedy="Annotate them")
 
 
 class KernelFunction:
@@ -51,13 +72,7 @@ class KernelFunction:
     @cached_property
     def ir(self) -> Kernel:
         """The kernel as translated, not yet verified."""
-        retyped: dict[Any, DType] = {}
-        for _ in range(_MOST_TRANSLATIONS):
-            try:
-                return self._translate(retyped)
-            except Retype as request:
-                retyped[request.key] = request.dtype
-        raise KernelTypeError(f"kernel {self.name!r}", "the types of its locals do not settle", remedy="Annotate them")
+        return translated(f"kernel {self.name!r}", self._translate)
 
     @cached_property
     def verified(self) -> VerifiedKernel:
@@ -68,25 +83,37 @@ class KernelFunction:
         source = function_source(self.fn)
         builder = Builder(self.name, self.workgroup, Loc(source.file, source.line))
         translator = Translator(builder, retyped)
-        parameters = list(inspect.signature(self.fn).parameters)
+        parameters = self._parameters(builder)
         mutable = mutable_names(source.body, set(parameters))
-        frame = Frame(source, names_of(self.fn), mutable, 0, is_kernel=True)
+        frame = Frame(source, names_of(self.fn), mutable, 0, is_kernel=True, function=self.fn)
         translator.frames.append(frame)
         self._declare(builder, translator, parameters)
         translator.body(source.body)
         return builder.finish(trusted=self._trusted, guarantee=self._guarantee)
+
+    def _parameters(self, builder: Builder) -> list[str]:
+        signature = inspect.signature(self.fn, follow_wrapped=False)
+        for name, parameter in signature.parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise builder.error("a kernel has a fixed number of parameters", "a name", f"*{name}", "Name each one")
+        return list(signature.parameters)
 
     def _declare(self, builder: Builder, translator: Translator, parameters: list[str]) -> None:
         for name in parameters:
             annotation = self._annotations.get(name)
             if annotation is None:
                 raise KernelTypeError(
-                    builder.where(), f"parameter {name!r} has no type", expected="In[f32], Out[f32], InOut[f32] or a dtype",
+                    builder.where(), f"parameter {name!r} has no type",
+                    expected="In[f32], Out[f32], InOut[f32] or a dtype",
                     remedy=f"Annotate it, for example {name}: loom.In[loom.f32]",
                 )  # fmt: skip
             if isinstance(annotation, BufferType):
                 translator.frame.names[name] = builder.buffer(name, annotation.dtype, annotation.access)
-                translator.frame.mutable.discard(name)
+                if name in translator.frame.mutable:
+                    raise builder.error(
+                        f"buffer {name!r} is assigned", f"{name}[...] = value, or another name", f"{name} = ...",
+                        "A parameter stands for one buffer throughout",
+                    )  # fmt: skip
         for name in parameters:
             annotation = self._annotations[name]
             if not isinstance(annotation, BufferType):
@@ -137,15 +164,27 @@ def kernel(
     ...         y[i] = y[i] * a
     """
     names = dict(sys._getframe(1).f_locals)
-    extents = (workgroup,) if isinstance(workgroup, int) else tuple(workgroup)
-    shape = (*extents, 1, 1, 1)[:3] if 1 <= len(extents) <= 3 else None
-    if shape is None:
-        raise KernelTypeError(
-            "loom.kernel", "workgroup has a wrong number of extents", expected="1 to 3", got=len(extents),
-            remedy="Write workgroup=64 or workgroup=(8, 8)",
-        )  # fmt: skip
+    shape = _workgroup(workgroup)
 
     def decorate(function: Callable[..., Any]) -> KernelFunction:
+        if not isinstance(function, FunctionType):
+            raise KernelTypeError(
+                "loom.kernel", "only a Python function can be a kernel", expected="def or lambda",
+                got=type(function).__name__, remedy="Decorate a function",
+            )  # fmt: skip
         return KernelFunction(function, shape, names, trusted=trusted, guarantee=guarantee)
 
     return decorate if fn is None else decorate(fn)
+
+
+def _workgroup(given: Any) -> tuple[int, int, int]:
+    """Return the three extents of a workgroup given as one number or up to three."""
+    extents = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    whole = all(isinstance(e, (int, np.integer)) and not isinstance(e, bool) for e in extents)
+    if not whole or not 1 <= len(extents) <= 3:
+        raise KernelTypeError(
+            "loom.kernel", "unusable workgroup", expected="an int or up to three", got=repr(given),
+            remedy="Write workgroup=64 or workgroup=(8, 8)",
+        )  # fmt: skip
+    x, y, z = (*(int(e) for e in extents), 1, 1)[:3]
+    return x, y, z

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from loom.core.dtype import DType, bool_, f32, i32, u32
+from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import near_matches
 from loom.ir.frontend.values import Operand, Static, describe
 from loom.ir.kernel import Block, Instr, Memory, Variable
@@ -70,7 +70,7 @@ class Expressions:
         """Return what ``node`` stands for, emitting the operations it needs."""
         handler = getattr(self, type(node).__name__.lower(), None)
         if handler is None:
-            raise self.t.unsupported(node, f"{type(node).__name__} expressions")
+            raise self.t.unsupported_expression(node)
         return handler(node)
 
     def value(self, node: ast.expr, dtype: DType | None = None) -> Instr:
@@ -80,9 +80,11 @@ class Expressions:
     def condition(self, node: ast.expr) -> Operand:
         """Evaluate to a bool value or a static truth."""
         result = self.evaluate(node)
-        if isinstance(result, Static):
-            return Static(bool(result.value))
-        value = self.typing.typed(result)
+        return Static(bool(result.value)) if isinstance(result, Static) else self.truth(result)
+
+    def truth(self, operand: Operand) -> Instr:
+        """Return a computed operand that must be a bool."""
+        value = self.typing.typed(operand)
         if value.dtype != bool_:
             raise self.b.error("a condition must be a bool", "bool", value.dtype, "Compare, for example x != 0")
         return value
@@ -131,14 +133,40 @@ class Expressions:
         index = self.evaluate(node.slice)
         if isinstance(base, Memory):
             return self.load(base, index)
-        if isinstance(index, Static) and isinstance(base, (Static, tuple)):
-            return Static(base.value[index.value]) if isinstance(base, Static) else base[index.value]
+        if isinstance(index, Static) and isinstance(base, Static):
+            return self.static(operator.getitem, base.value, index.value)
+        if isinstance(index, Static) and isinstance(base, tuple):
+            return self.item(base, index.value)
         if isinstance(base, Instr) and base.type.is_vector and isinstance(index, Static):
-            return self.b.emit("extract", base, attr=int(index.value))
+            return self.component(base, index.value)
         raise self.b.error(
             "cannot be indexed", "a buffer, a shared or private array, or a static index", describe(base),
             "Use select to choose a component by value",
         )  # fmt: skip
+
+    def item(self, items: tuple[Operand, ...], index: Any) -> Operand:
+        """Return an item, or a slice, of a tuple of values."""
+        try:
+            return items[index]
+        except (IndexError, TypeError) as error:
+            raise self.b.error(
+                f"{error}", f"an index from 0 to {len(items) - 1}", repr(index), "Check the index"
+            ) from None
+
+    def component(self, vector: Instr, index: Any) -> Instr:
+        """Return a component of a short vector by number."""
+        lanes = vector.type.lanes
+        if not isinstance(index, int) or not -lanes <= index < lanes:
+            raise self.b.error(
+                f"{vector.dtype} has no such component", f"0 to {lanes - 1}", repr(index), "Check the index"
+            )
+        return self.b.emit("extract", vector, attr=index % lanes)
+
+    def slice(self, node: ast.Slice) -> Operand:
+        bounds = [Static(None) if e is None else self.evaluate(e) for e in (node.lower, node.upper, node.step)]
+        if all(isinstance(b, Static) for b in bounds):
+            return Static(slice(*(b.value for b in bounds if isinstance(b, Static))))
+        raise self.t.unsupported(node, "slices with bounds known only at run time")
 
     def load(self, memory: Memory, index: Operand) -> Instr:
         """Load an element; half-width floats are read as f32."""
@@ -149,11 +177,17 @@ class Expressions:
         return value
 
     def index(self, index: Operand) -> Instr:
-        """Return an index as an integer value (constants as u32, or i32 when negative)."""
-        if isinstance(index, Static) and isinstance(index.value, int) and not isinstance(index.value, bool):
-            return self.typing.constant(index.value, u32 if index.value >= 0 else i32)
+        """Return an index as an integer value (constants as u32)."""
         if isinstance(index, tuple) or (isinstance(index, Static) and isinstance(index.value, tuple)):
             raise self.b.error("memory has one dimension", "one index", "a tuple", "Write row * width + column")
+        if isinstance(index, Static) and isinstance(index.value, slice):
+            raise self.b.error("memory is read element by element", "one index", "a slice", "Write a loop")
+        if isinstance(index, Static) and isinstance(index.value, int) and not isinstance(index.value, bool):
+            if index.value < 0:
+                raise self.b.error(
+                    "no element before the first", "an index of at least 0", index.value, "Count from len(...)"
+                )
+            return self.typing.constant(index.value, u32)
         return self.typing.typed(index)
 
     # operators
@@ -200,7 +234,9 @@ class Expressions:
     def unaryop(self, node: ast.UnaryOp) -> Operand:
         if isinstance(node.op, ast.Not):
             truth = self.condition(node.operand)
-            return Static(not truth.value) if isinstance(truth, Static) else self.b.emit("not", self.typing.typed(truth))
+            return (
+                Static(not truth.value) if isinstance(truth, Static) else self.b.emit("not", self.typing.typed(truth))
+            )
         operand = self.evaluate(node.operand)
         if isinstance(operand, Static):
             return self.static(_UNARY[type(node.op)], operand.value)
@@ -210,50 +246,49 @@ class Expressions:
         return self.typing.emit("neg" if isinstance(node.op, ast.USub) else "not", value)
 
     def compare(self, node: ast.Compare) -> Operand:
-        left = self.evaluate(node.left)
-        result: Operand | None = None
-        for op, right_node in zip(node.ops, node.comparators, strict=True):
-            right = self.evaluate(right_node)
-            this = self.comparison(op, left, right)
-            result = this if result is None else self.both(result, this)
-            left = right
-        assert result is not None
-        return result
+        return self.chain(self.evaluate(node.left), node.ops, node.comparators)
+
+    def chain(self, left: Operand, ops: list[ast.cmpop], nodes: list[ast.expr]) -> Operand:
+        """``left op a op b ...``: what follows a comparison that fails is not evaluated."""
+        right = self.evaluate(nodes[0])
+        first = self.comparison(ops[0], left, right)
+        if len(ops) == 1:
+            return first
+        if isinstance(first, Static):
+            return self.chain(right, ops[1:], nodes[1:]) if first.value else first
+        return self.shortcut(self.typing.typed(first), lambda: self.chain(right, ops[1:], nodes[1:]), is_and=True)
 
     def comparison(self, op: ast.cmpop, left: Operand, right: Operand) -> Operand:
         """Apply one comparison."""
         name, on_host = _COMPARE[type(op)]
         if isinstance(left, Static) and isinstance(right, Static):
             return self.static(on_host, left.value, right.value)
+        is_none = any(isinstance(o, Static) and o.value is None for o in (left, right))
+        if is_none and name in ("is", "is not"):
+            return Static(name == "is not")  # the other one is computed, so it is not None
         if name in ("is", "is not", "in", "not in"):
             raise self.b.error(f"{name!r} compares compile-time values", "== or !=", describe(left), "Use == or !=")
         a, b = self.typing.unify([left, right])
         return self.b.emit(name, a, b)
 
-    def both(self, a: Operand, b: Operand) -> Operand:
-        """``a and b`` of two conditions already computed."""
-        for one, other in ((a, b), (b, a)):
-            if isinstance(one, Static):
-                return other if one.value else Static(False)
-        return self.b.emit("and", self.typing.typed(a), self.typing.typed(b))
-
     def boolop(self, node: ast.BoolOp) -> Operand:
         is_and = isinstance(node.op, ast.And)
-        result = self.condition(node.values[0])
+        result = self.evaluate(node.values[0])
         for right in node.values[1:]:
             if isinstance(result, Static):
                 if bool(result.value) is not is_and:
                     return result
-                result = self.condition(right)
+                result = self.evaluate(right)
             else:
-                result = self.shortcut(self.typing.typed(result), right, is_and)
+                left = self.truth(result)
+                result = self.shortcut(left, lambda right=right: self.condition(right), is_and=is_and)
         return result
 
-    def shortcut(self, left: Instr, right: ast.expr, is_and: bool) -> Instr:
-        """``left and right``: ``right`` runs only when needed, unless running it always is harmless."""
+    def shortcut(self, left: Instr, right: Callable[[], Operand], *, is_and: bool) -> Instr:
+        """``left and right()``: ``right`` runs only when needed, unless running it always is harmless."""
         block = Block()
         with self.b.into(block):
-            truth = self.typing.typed(self.condition(right))
+            truth = self.typing.typed(right())
         if _is_harmless(block):
             self.t.splice(block)
             return self.b.emit("and" if is_and else "or", left, truth)
@@ -281,11 +316,11 @@ class Expressions:
             return self.select(test, results, node)
         return self.chosen(self.typing.typed(test), blocks, results, node)
 
-    def select(self, test: Operand, results: list[Operand], node: ast.IfExp) -> Instr:
+    def select(self, test: Operand, results: list[Operand], node: ast.expr) -> Instr:
         """Choose between two values already computed; two bare constants give a weak value."""
         if all(isinstance(r, Static) for r in results):
-            key = self.t.key(node)
-            dtype = self.t.retyped.get(key) or self.typing.unify(results)[0].type
+            key, retyped = self.t.key(node), self.t.retyped
+            dtype = retyped.get(key) or retyped.get((key, "weak")) or self.typing.unify(results)[0].type
             a, b = (self.typing.typed(r, dtype) for r in results)
             value = self.typing.emit("select", self.typing.typed(test), a, b)
             if key not in self.t.retyped:
@@ -317,9 +352,10 @@ class Expressions:
         """Evaluate an operator at compile time."""
         try:
             return Static(on_host(*values))
-        except (TypeError, ZeroDivisionError, ValueError, OverflowError) as error:
+        except Exception as error:
+            what = f"compile-time expression fails ({type(error).__name__}: {error})"
             got = ", ".join(describe(Static(v)) for v in values)
-            raise self.b.error(f"compile-time expression fails ({error})", "numbers", got, "Check the constants") from None
+            raise self.b.error(what, "values it is defined for", got, "Check the constants") from error
 
 
 def _is_harmless(block: Block) -> bool:
@@ -334,4 +370,3 @@ def _is_harmless(block: Block) -> bool:
 def _is_division(s: object) -> bool:
     """True for the operations that cost much more than a branch."""
     return isinstance(s, Instr) and s.op.name in ("idiv", "irem")
-

@@ -1,7 +1,8 @@
 """Decides, before translation, which local names are plain values and which are mutable variables.
 
-Layer: ir. A name assigned once and used only where that assignment dominates is bound to its value; any
-other name becomes a variable. Invariant: the decision depends on the syntax alone.
+Layer: ir. A name assigned once and used only where that assignment dominates is bound to its value, and
+so is the counter of several loops that is used inside them alone; any other name becomes a variable.
+Invariant: the decision depends on the syntax alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ import ast
 from dataclasses import dataclass, field
 
 __all__ = ["mutable_names"]
+
+
+_COUNTER = -1
+"""The place in its body of what a loop assigns to its counter: before the first statement."""
 
 
 @dataclass(slots=True)
@@ -27,11 +32,23 @@ def mutable_names(body: list[ast.stmt], parameters: set[str]) -> set[str]:
 
 
 def _is_mutable(name: str, use: _Use, parameters: set[str]) -> bool:
-    if name in parameters or use.augmented or len(use.assignments) > 1:
+    if name in parameters or use.augmented:
         return True
-    *block, position = use.assignments[0]
-    depth = len(block)
-    return not all(r[:depth] == tuple(block) and r[depth] > position for r in use.reads)
+    if len(use.assignments) > 1 and not _are_separate_loops(use.assignments):
+        return True
+    return not all(any(_dominates(a, r) for a in use.assignments) for r in use.reads)
+
+
+def _dominates(assignment: tuple[int, ...], read: tuple[int, ...]) -> bool:
+    *block, position = assignment
+    return read[: len(block)] == tuple(block) and read[len(block)] > position
+
+
+def _are_separate_loops(assignments: list[tuple[int, ...]]) -> bool:
+    """True for counters of loops of which none is inside another."""
+    bodies = [a[:-1] for a in assignments]
+    nested = any(a is not b and b[: len(a)] == a for a in bodies for b in bodies)
+    return all(a[-1] == _COUNTER for a in assignments) and not nested
 
 
 def _scan(body: list[ast.stmt], path: tuple[int, ...], uses: dict[str, _Use]) -> None:
@@ -43,11 +60,11 @@ def _scan(body: list[ast.stmt], path: tuple[int, ...], uses: dict[str, _Use]) ->
             _scan(statement.body, (*here, 0), uses)
             _scan(statement.orelse, (*here, 1), uses)
         elif isinstance(statement, ast.While):
-            _read(statement.test, here, uses)
+            _read(statement.test, here, uses, maybe=True)
             _scan(statement.body, (*here, 0), uses)
         elif isinstance(statement, ast.For):
             _read(statement.iter, here, uses)
-            _targets(statement.target, (*here, 0, -1), uses)
+            _targets(statement.target, (*here, 0, _COUNTER), uses)
             _scan(statement.body, (*here, 0), uses)
         else:
             _simple(statement, here, uses)
@@ -74,7 +91,7 @@ def _simple(statement: ast.stmt, here: tuple[int, ...], uses: dict[str, _Use]) -
 def _targets(target: ast.expr, here: tuple[int, ...], uses: dict[str, _Use]) -> None:
     if isinstance(target, ast.Name):
         uses.setdefault(target.id, _Use()).assignments.append(here)
-    elif isinstance(target, ast.Tuple):
+    elif isinstance(target, (ast.Tuple, ast.List)):
         for element in target.elts:
             _targets(element, here, uses)
     else:
@@ -83,9 +100,25 @@ def _targets(target: ast.expr, here: tuple[int, ...], uses: dict[str, _Use]) -> 
         _read(target, here, uses)
 
 
-def _read(node: ast.AST, here: tuple[int, ...], uses: dict[str, _Use]) -> None:
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
-            uses.setdefault(inner.id, _Use()).reads.append(here)
-        elif isinstance(inner, ast.NamedExpr):
-            _targets(inner.target, here, uses)
+def _read(node: ast.AST, here: tuple[int, ...], uses: dict[str, _Use], *, maybe: bool = False) -> None:
+    """Record the reads of an expression; ``maybe`` tells that it may run in another block, or not at all."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        uses.setdefault(node.id, _Use()).reads.append(here)
+    elif isinstance(node, ast.NamedExpr):
+        _targets(node.target, here, uses)
+        if maybe:
+            uses[node.target.id].augmented = True
+    certain = {id(c) for c in _certain(node)}
+    for inner in ast.iter_child_nodes(node):
+        _read(inner, here, uses, maybe=maybe or id(inner) not in certain)
+
+
+def _certain(node: ast.AST) -> list[ast.AST]:
+    """Return the children of ``node`` that are evaluated whenever it is, in the same block."""
+    if isinstance(node, ast.BoolOp):
+        return [node.values[0]]
+    if isinstance(node, ast.IfExp):
+        return [node.test]
+    if isinstance(node, ast.Compare):
+        return [node.left, node.comparators[0]]
+    return list(ast.iter_child_nodes(node))

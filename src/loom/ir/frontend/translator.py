@@ -9,125 +9,46 @@ the values of outer names only, so equal inputs give equal kernels.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from loom.core.dtype import DType, f32
-from loom.core.errors import KernelTypeError, SyntaxNotSupported, VerifyError, near_matches
-from loom.ir.builder import Builder
+from loom.core.errors import SyntaxNotSupported
+from loom.ir.builder import Builder, constant_value
 from loom.ir.frontend.calls import Calls
 from loom.ir.frontend.expressions import Expressions
-from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.ir.frontend.source import FunctionSource
-from loom.ir.frontend.values import Operand, Retype, Static, Typing, describe, expect_static, is_number
-from loom.ir.kernel import Block, Instr, Loc, Memory, Variable
+from loom.ir.frontend.names import Names
+from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number
+from loom.ir.kernel import Block, Break, Continue, For, Instr, Loc, Memory, Return, Variable
 
-__all__ = ["Frame", "Translator"]
+__all__ = ["Translator"]
 
-_ESCAPES = (ast.Return, ast.Break, ast.Continue)
+_MOST_UNROLLED = 1 << 14
+"""Turns of an unrolled loop; more would make kernels that take minutes to compile."""
+
+_STATEMENTS = {
+    "functiondef": "nested functions", "asyncfunctiondef": "nested functions", "classdef": "classes",
+    "delete": "del statements", "importfrom": "imports", "import": "imports", "asyncfor": "async loops",
+}  # fmt: skip
+_EXPRESSIONS = {
+    "Lambda": "lambdas", "JoinedStr": "f-strings outside print and assert", "Starred": "starred expressions",
+    "ListComp": "comprehensions", "SetComp": "comprehensions", "DictComp": "comprehensions",
+    "GeneratorExp": "comprehensions", "Dict": "dictionaries", "Set": "sets", "Yield": "generators",
+    "YieldFrom": "generators",
+}  # fmt: skip
+"""Names for people of what kernels lack; others are called after their class."""
 
 
-@dataclass(slots=True)
-class Frame:
-    """The names of one function being translated. ``number`` tells inlined calls apart."""
-
-    source: FunctionSource
-    outer: dict[str, Any]
-    mutable: set[str]
-    number: int
-    is_kernel: bool
-    names: dict[str, Operand | Variable] = field(default_factory=dict)
-    loops: int = 0
-
-
-class Translator:
+class Translator(Names):
     """Holds the builder and the stack of frames; statements dispatch on their class."""
 
     def __init__(self, builder: Builder, retyped: dict[Any, DType]) -> None:
-        self.builder = builder
-        self.typing = Typing(builder)
-        self.retyped = retyped
-        self.frames: list[Frame] = []
+        super().__init__(builder, retyped)
         self.calls = Calls(self)
         self.expressions = Expressions(self)
         self.inlined = 0
         self.array_name = "array"
-
-    @property
-    def frame(self) -> Frame:
-        """The function being translated."""
-        return self.frames[-1]
-
-    # names
-
-    def key(self, thing: Any) -> Any:
-        """Name a local or a node in a way that is the same in the next translation."""
-        return self.frame.number, thing if isinstance(thing, str) else (thing.lineno, thing.col_offset)
-
-    def find(self, name: str) -> Operand | Variable:
-        """Return what a name stands for; locals first, then the outer names as static values."""
-        frame = self.frame
-        if name in frame.names:
-            return frame.names[name]
-        if name in frame.mutable:
-            raise VerifyError(
-                self.builder.where(), f"{name!r} is read before it is assigned",
-                expected="an assignment on every path before", remedy=f"Assign {name} before the branch or loop",
-            )  # fmt: skip
-        if name in frame.outer:
-            return Static(frame.outer[name])
-        raise KernelTypeError(
-            self.builder.where(), f"name {name!r} is not defined",
-            remedy=near_matches(name, [*frame.names, *(n for n in frame.outer if not n.startswith("_"))]),
-        )  # fmt: skip
-
-    def assign_name(self, name: str, operand: Operand, dtype: DType | None = None) -> None:
-        """Bind a name: to the value itself, or through a variable if the name is mutable."""
-        if name not in self.frame.mutable:
-            if dtype is not None:
-                operand = self.typing.typed(operand, dtype)
-            self.frame.names[name] = operand
-            if isinstance(operand, Instr) and self.frame.is_kernel:
-                self.builder.name_value(operand, name)
-            return
-        variable = self.frame.names.get(name)
-        if variable is None:
-            variable = self.frame.names[name] = self.variable_for(name, self.key(name), operand, dtype)
-        if not isinstance(variable, Variable):
-            raise self.builder.error(
-                f"{name!r} cannot be assigned", "a number", describe(variable), "Use another name"
-            )
-        self.set_variable(variable, operand)
-
-    def variable_for(self, name: str, key: Any, operand: Operand, dtype: DType | None = None) -> Variable:
-        """Declare a variable typed by ``dtype`` or its first value; ``key`` lets a weak one be retyped."""
-        given = dtype or self.retyped.get(key)
-        weak = given is None and (isinstance(operand, Static) or self.is_weak(operand))
-        if given is None and isinstance(operand, Static) and is_number(operand.value):
-            given = self.typing.default_dtype(operand.value)
-        elif given is None:
-            given = self.typing.typed(operand).type
-        variable = self.builder.variable(name, given)
-        if weak:
-            self.typing.mark_weak(variable, key)
-        return variable
-
-    def is_weak(self, operand: Operand) -> bool:
-        """True for a value computed from weak locals alone."""
-        return isinstance(operand, Instr) and self.typing.weak_key(operand) is not None
-
-    def set_variable(self, variable: Variable, operand: Operand) -> None:
-        """Assign, a bare constant taking the variable's type; retype whichever side is weak."""
-        key = self.typing.weak.get(variable)
-        if isinstance(operand, Static) and key is not None and isinstance(operand.value, float) and not variable.dtype.is_float:
-            raise Retype(key, f32)
-        value = self.typing.typed(operand, variable.dtype)
-        if value.dtype != variable.dtype:
-            self.typing.retype_weak(value, variable.dtype)
-            if key is not None:
-                raise Retype(key, value.type)
-            value = self.typing.widened(value, variable.dtype)
-        self.builder.emit("set", value, attr=variable)
 
     # statements
 
@@ -135,20 +56,31 @@ class Translator:
         """Translate statements up to the first that leaves the block."""
         for statement in statements:
             self.statement(statement)
-            if isinstance(statement, _ESCAPES):
+            if self.has_left():
                 return
+
+    def has_left(self) -> bool:
+        """Tell whether what follows here never runs."""
+        done = self.builder.block.statements
+        return bool(done) and isinstance(done[-1], (Return, Break, Continue))
 
     def statement(self, node: ast.stmt) -> None:
         """Translate one statement."""
         self.builder.loc = Loc(self.frame.source.file, node.lineno)
         handler = getattr(self, "on_" + type(node).__name__.lower(), None)
         if handler is None:
-            raise self.unsupported(node, f"{type(node).__name__.lower()} statements")
+            name = type(node).__name__.lower()
+            raise self.unsupported(node, _STATEMENTS.get(name, f"{name} statements"))
         handler(node)
+
+    def unsupported_expression(self, node: ast.AST) -> SyntaxNotSupported:
+        """Make the error for a kind of expression that kernels lack."""
+        name = type(node).__name__
+        return self.unsupported(node, _EXPRESSIONS.get(name, f"{name} expressions"))
 
     def unsupported(self, node: ast.AST, what: str) -> SyntaxNotSupported:
         """Make the error for Python that kernels lack."""
-        if hasattr(node, "lineno"):
+        if isinstance(node, (ast.expr, ast.stmt)):
             self.builder.loc = Loc(self.frame.source.file, node.lineno)
         return SyntaxNotSupported(
             self.builder.where(),
@@ -181,8 +113,13 @@ class Translator:
         self.assign_name(node.target.id, self.expressions.evaluate(node.value), dtype)
 
     def on_augassign(self, node: ast.AugAssign) -> None:
-        target = ast.copy_location(_as_load(node.target), node.target)
-        left = self.expressions.evaluate(target)
+        memory = self.expressions.evaluate(node.target.value) if isinstance(node.target, ast.Subscript) else None
+        if isinstance(node.target, ast.Subscript) and isinstance(memory, Memory):
+            index = self.expressions.index(self.expressions.evaluate(node.target.slice))  # once, as in Python
+            left: Operand = self.expressions.load(memory, index)
+            self.store(memory, index, self.expressions.binary(node.op, left, self.expressions.evaluate(node.value)))
+            return
+        left = self.expressions.evaluate(ast.copy_location(_as_load(node.target), node.target))
         right = self.expressions.evaluate(node.value)
         self.assign(node.target, self.expressions.binary(node.op, left, right))
 
@@ -194,15 +131,22 @@ class Translator:
             self.assign_element(target, operand)
         elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
             self.assign_component(target, target.value.id, operand)
-        elif isinstance(target, ast.Tuple):
+        elif isinstance(target, (ast.Tuple, ast.List)):
             self.assign_tuple(target, operand)
         else:
             raise self.unsupported(target, "such targets of an assignment")
 
-    def assign_tuple(self, target: ast.Tuple, operand: Operand) -> None:
-        items = [Static(v) for v in operand.value] if isinstance(operand, Static) else operand
+    def assign_tuple(self, target: ast.Tuple | ast.List, operand: Operand) -> None:
+        items: Any = operand
+        if isinstance(operand, Static) and isinstance(operand.value, (tuple, list)):
+            items = [Static(v) for v in operand.value]
+        starred = next((e for e in target.elts if isinstance(e, ast.Starred)), None)
+        if starred is not None:
+            raise self.unsupported(starred, "starred targets")
         if not isinstance(items, (list, tuple)) or len(items) != len(target.elts):
-            raise self.builder.error("cannot unpack", f"{len(target.elts)} values", describe(operand), "Match the numbers")
+            raise self.builder.error(
+                "cannot unpack", f"{len(target.elts)} values", describe(operand), "Match the numbers"
+            )
         for element, item in zip(target.elts, items, strict=True):
             self.assign(element, item)
 
@@ -213,7 +157,10 @@ class Translator:
                 "only elements of memory can be assigned", "a buffer, shared or private array", describe(memory),
                 "Assign the whole value",
             )  # fmt: skip
-        index = self.expressions.index(self.expressions.evaluate(target.slice))
+        self.store(memory, self.expressions.index(self.expressions.evaluate(target.slice)), operand)
+
+    def store(self, memory: Memory, index: Instr, operand: Operand) -> None:
+        """Store an operand, which a constant or weak local fits to the memory's type."""
         wanted = memory.dtype
         if wanted.storage_only:
             value = self.typing.typed(operand, f32.vector(wanted.lanes))
@@ -230,9 +177,10 @@ class Translator:
             raise self.builder.error("no such component", "x, y, z or w of a vector", target.attr, "Check the name")
         old = self.builder.emit("get", attr=variable)
         wanted = "xyzw".index(target.attr)
+        value = self.typing.typed(operand, variable.dtype.scalar)
+        self.typing.retype_weak(value, variable.dtype.scalar)
         parts = [
-            self.typing.typed(operand, variable.dtype.scalar) if i == wanted else self.builder.emit("extract", old, attr=i)
-            for i in range(variable.dtype.lanes)
+            value if i == wanted else self.builder.emit("extract", old, attr=i) for i in range(variable.dtype.lanes)
         ]
         self.builder.emit("set", self.builder.emit("vector", *parts, dtype=variable.dtype), attr=variable)
 
@@ -273,77 +221,102 @@ class Translator:
 
     def on_for(self, node: ast.For) -> None:
         self.no_else(node)
-        if not isinstance(node.target, ast.Name) or not isinstance(node.iter, ast.Call):
-            self.static_for(node, self.expressions.evaluate(node.iter))
-            return
-        callee = self.expressions.evaluate(node.iter.func)
-        known = isinstance(callee, Static) and callee.value
-        if known is range:
-            self.counted_for(node, node.target.id, [self.expressions.evaluate(a) for a in node.iter.args])
-        elif callable(known) and INTRINSICS.get(known) == "static_range":
-            bounds = [expect_static(self.builder, self.expressions.evaluate(a), "a bound", (int,)) for a in node.iter.args]
-            self.static_for(node, Static(range(*bounds)))
+        callee = self.expressions.evaluate(node.iter.func) if isinstance(node.iter, ast.Call) else None
+        if isinstance(node.target, ast.Name) and isinstance(callee, Static) and callee.value is range:
+            assert isinstance(node.iter, ast.Call)
+            self.counted_for(node, node.target.id, self.calls.arguments(node.iter, "range"))
         else:
             self.static_for(node, self.expressions.evaluate(node.iter))
 
     def static_for(self, node: ast.For, items: Operand) -> None:
         """Unroll a loop over compile-time items."""
-        if isinstance(items, Static) and isinstance(items.value, (range, tuple, list)):
-            values: list[Operand] = [Static(v) for v in items.value]
-        elif isinstance(items, tuple):
+        if isinstance(items, tuple):
             values = list(items)
+        elif (
+            isinstance(items, Static)
+            and isinstance(items.value, Iterable)
+            and not isinstance(items.value, (str, bytes, set))
+        ):
+            values = [Static(v) for v in itertools.islice(items.value, _MOST_UNROLLED + 1)]
         else:
             raise self.builder.error(
                 "for runs over range(...), static_range(...) or a static tuple", "one of these", describe(items),
                 "Use for i in range(n)",
             )  # fmt: skip
-        if any(isinstance(n, (ast.Break, ast.Continue)) for s in node.body for n in ast.walk(s)):
+        if len(values) > _MOST_UNROLLED:
+            raise self.builder.error(
+                "too many turns to unroll",
+                f"at most {_MOST_UNROLLED}",
+                "more",
+                "Use for i in range(n), a loop at run time",
+            )
+        if _escapes_own(node.body):
             raise self.unsupported(node, "break and continue in unrolled loops")
         for value in values:
             self.assign(node.target, value)
             self.body(node.body)
+            if self.has_left():
+                return
 
     def counted_for(self, node: ast.For, name: str, bounds: list[Operand]) -> None:
         if not 1 <= len(bounds) <= 3:
-            raise self.builder.error("range has the wrong number of bounds", "1 to 3", len(bounds), "Write range(start, stop)")
+            raise self.builder.error(
+                "range has the wrong number of bounds", "1 to 3", len(bounds), "Write range(start, stop)"
+            )
         start, stop = (Static(0), bounds[0]) if len(bounds) == 1 else (bounds[0], bounds[1])
         step = bounds[2] if len(bounds) == 3 else Static(1)
         key = self.key(node)
-        weak = all(isinstance(b, Static) for b in (start, stop, step)) and key not in self.retyped
-        if key in self.retyped:
-            start, stop, step = (self.typing.typed(b, self.retyped[key]) for b in (start, stop, step))
+        known = [b.value for b in (start, stop, step) if isinstance(b, Static) and isinstance(b.value, int)]
+        dtype = self.retyped.get(key) or self.retyped.get((key, "weak"))
         down = self.counts_down(step)
+        if len(known) == 3 and name in self.frame.mutable:
+            self.assign_first(name, range(*known))
+        if dtype is not None:
+            start, stop, step = (self.typing.typed(b, dtype) for b in (start, stop, step))
         first, last, by = self.typing.unify([start, stop, step])
+        if by.op.name != "const" and by.type.is_signed:
+            raise self.builder.error(
+                "range with a signed step only known at run time", "a constant or an unsigned step", by.dtype,
+                "Convert with u32(...)",
+            )  # fmt: skip
         loop = self.builder.for_(first, last, by, down=down)
-        if weak:
+        if len(known) == 3 and key not in self.retyped:
             self.typing.mark_weak(loop, key)
+        self.counted_body(node, name, loop)
+
+    def assign_first(self, name: str, counts: range) -> None:
+        """Tell that a counter used after its loop has a value there, as the loop runs at least once."""
+        if counts:
+            self.assign_name(name, Static(counts[0]))
+
+    def counted_body(self, node: ast.For, name: str, loop: For) -> None:
+        """Translate the body of a counted loop, ``name`` standing for its counter."""
+        before = self.frame.names.get(name)
         with self.builder.into(loop.body):
-            before = self.frame.names.get(name)
             if name in self.frame.mutable:
                 self.assign_name(name, loop.index)
             else:
                 self.frame.names[name] = loop.index
                 self.builder.name_value(loop.index, name)
             self.looped(node.body)
-        if before is not None and name not in self.frame.mutable:
+        if name in self.frame.mutable:
+            return
+        if before is not None:
             self.frame.names[name] = before
-        elif name not in self.frame.mutable:
+        else:
             self.frame.names.pop(name, None)
 
     def counts_down(self, step: Operand) -> bool:
-        """Tell the direction of a range; KernelTypeError if it cannot be known."""
-        if isinstance(step, Static):
-            if not step.value:
-                raise self.builder.error("range with step 0", "a step other than 0", 0, "Use a positive step")
-            return bool(step.value < 0)
-        if isinstance(step, Instr) and step.op.name == "const":
-            return step.type.is_signed and bool(step.attr >> (step.type.bits - 1))
-        if isinstance(step, Instr) and step.type.is_signed and self.typing.weak_key(step) is None:
-            raise self.builder.error(
-                "range with a signed step only known at run time", "a constant or an unsigned step", step.dtype,
-                "Convert with u32(...)",
-            )  # fmt: skip
-        return False
+        """Tell the direction of a range with a constant step; any other step must be unsigned."""
+        if isinstance(step, Static) and is_number(step.value):
+            by = step.value
+        elif isinstance(step, Instr) and step.op.name == "const" and step.type.is_integer:
+            by = constant_value(step.attr, step.type)
+        else:
+            return False
+        if not by:
+            raise self.builder.error("range with step 0", "a step other than 0", 0, "Use a positive step")
+        return bool(by < 0)
 
     def in_loop(self, node: ast.stmt) -> None:
         if not self.frame.loops:
@@ -361,7 +334,9 @@ class Translator:
         if not self.frame.is_kernel:
             raise self.unsupported(node, "returns from inside a loop of a helper function")
         if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            raise self.builder.error("a kernel returns nothing", "return", ast.unparse(node.value), "Store it in a buffer")
+            raise self.builder.error(
+                "a kernel returns nothing", "return", ast.unparse(node.value), "Store it in a buffer"
+            )
         self.builder.return_()
 
     def on_assert(self, node: ast.Assert) -> None:
@@ -376,10 +351,20 @@ class Translator:
             self.builder.append(statement)
 
 
+def _escapes_own(body: list[ast.stmt]) -> bool:
+    """True when a break or continue in ``body`` leaves the loop whose body it is."""
+    for statement in body:
+        if isinstance(statement, (ast.Break, ast.Continue)):
+            return True
+        if isinstance(statement, ast.If) and (_escapes_own(statement.body) or _escapes_own(statement.orelse)):
+            return True
+    return False
+
+
 def _as_load(target: ast.expr) -> ast.expr:
     if isinstance(target, ast.Name):
         return ast.Name(target.id, ast.Load())
     if isinstance(target, ast.Subscript):
         return ast.Subscript(target.value, target.slice, ast.Load())
-    assert isinstance(target, ast.Attribute)
+    assert isinstance(target, ast.Attribute), "what an augmented assignment has for targets"
     return ast.Attribute(target.value, target.attr, ast.Load())

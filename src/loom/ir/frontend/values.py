@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Union
 
-from loom.core.dtype import DType, bool_, f32, i32
+import numpy as np
+
+from loom.core.dtype import DType, bool_, f32, i32, i64, u64
 from loom.ir.builder import Builder
 from loom.ir.kernel import For, Instr, Memory, Variable
 
-__all__ = ["Operand", "Retype", "Static", "Typing", "describe", "expect_static", "is_number"]
+__all__ = ["Operand", "Retype", "Static", "Typing", "describe", "expect_static", "is_number", "promoted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,25 @@ Operand = Union[Instr, Static, Memory, "tuple[Operand, ...]"]
 
 
 class Retype(Exception):
-    """A weakly typed local turned out to need another type: translate again with it."""
+    """A weakly typed local turned out to need another type: translate again with it.
 
-    def __init__(self, key: Any, dtype: DType) -> None:
+    With ``weak``, constants alone ask for it, so that a value may still decide otherwise.
+    """
+
+    def __init__(self, key: Any, dtype: DType, *, weak: bool = False) -> None:
         super().__init__(key, dtype)
-        self.key = key
+        self.key = (key, "weak") if weak else key
         self.dtype = dtype
+
+
+def promoted(types: list[DType]) -> DType:
+    """Return which type weak operands take among themselves: floats before integers, wide before narrow."""
+    return max(types, key=lambda t: (t.is_float, t.bits, not t.is_signed))
 
 
 def is_number(value: Any) -> bool:
     """Tell whether a static value may become a constant."""
-    return isinstance(value, (bool, int, float)) or type(value).__module__ == "numpy"
+    return isinstance(value, (bool, int, float, np.generic))
 
 
 def describe(operand: Operand) -> str:
@@ -48,6 +58,8 @@ def describe(operand: Operand) -> str:
         return f"the {operand.space.value} {operand.name!r}"
     if isinstance(operand, tuple):
         return "a tuple"
+    if operand.value is None:
+        return "None"
     return f"{operand.value!r}" if is_number(operand.value) else f"{type(operand.value).__name__}"
 
 
@@ -57,6 +69,7 @@ class Typing:
     def __init__(self, builder: Builder) -> None:
         self.builder = builder
         self.weak: dict[Variable | Instr, Any] = {}
+        self.counters: set[Any] = set()
 
     def default_dtype(self, value: Any) -> DType:
         """The type a bare constant takes when nothing else decides."""
@@ -64,7 +77,9 @@ class Typing:
             from loom.core.dtype import of_numpy
 
             return of_numpy(value.dtype, self.builder.where())
-        return bool_ if isinstance(value, bool) else i32 if isinstance(value, int) else f32
+        if isinstance(value, bool) or not isinstance(value, int):
+            return bool_ if isinstance(value, bool) else f32
+        return next((t for t in (i32, i64, u64) if t.minimum <= value <= t.maximum), i32)
 
     def typed(self, operand: Operand, dtype: DType | None = None) -> Instr:
         """Return ``operand`` as a value, a constant taking ``dtype`` (or its default type)."""
@@ -72,27 +87,29 @@ class Typing:
             return operand
         if isinstance(operand, Static) and is_number(operand.value):
             return self.constant(operand.value, dtype or self.default_dtype(operand.value))
-        raise self.builder.error(
-            "not a value", "a number", describe(operand), "Index a buffer to get an element, call a function to use it"
-        )
+        remedy = "Index a buffer to get an element, call a function to use it"
+        if isinstance(operand, Static) and operand.value is None:
+            remedy = "Return a number on every path of the function"
+        raise self.builder.error("not a value", "a number", describe(operand), remedy)
 
     def constant(self, value: Any, dtype: DType) -> Instr:
         """Return a constant; short vectors repeat it in every component."""
         scalar = dtype.scalar
-        strong = hasattr(value, "dtype")
+        strong = isinstance(value, np.generic)
         if strong and self.default_dtype(value) != scalar:
-            raise self.builder.error(
-                "constant has another type", dtype, value.dtype, f"Convert with {scalar}(...)"
-            )
+            raise self.builder.error("constant has another type", dtype, value.dtype, f"Convert with {scalar}(...)")
         if isinstance(value, bool) != scalar.is_bool and not strong:
             raise self.builder.error("constant of wrong kind", dtype, repr(value), "Write True or False for bool only")
         if scalar.is_float and isinstance(value, int):
             self._check_exact(value, scalar)
         elif scalar.is_integer and isinstance(value, float):
             raise self.builder.error(
-                "a float constant meets an integer", dtype, repr(value), "Write a whole number, or convert with f32(...)"
+                "a float constant meets an integer",
+                dtype,
+                repr(value),
+                "Write a whole number, or convert with f32(...)",
             )
-        item = value.item() if strong else value
+        item: Any = value.item() if isinstance(value, np.generic) else value
         result = self.builder.const(item, scalar)
         if dtype.is_vector:
             result = self.builder.emit("vector", *[result] * dtype.lanes, dtype=dtype)
@@ -112,15 +129,17 @@ class Typing:
         """Return the operands as values of one type, decided by the typed ones among them."""
         instrs = [o for o in operands if isinstance(o, Instr)]
         strong = [o for o in instrs if self.weak_key(o) is None]
-        decided = strong[0].dtype if strong else instrs[0].dtype if instrs else None
+        decided = strong[0].dtype if strong else promoted([o.type for o in instrs]) if instrs else None
+        has_float = any(isinstance(o, Static) and isinstance(o.value, float) for o in operands)
         if decided is None:
-            numbers = [o.value for o in operands if isinstance(o, Static) and is_number(o.value)]
-            decided = f32 if any(isinstance(n, float) for n in numbers) else None
+            decided = f32 if has_float else None
+        elif has_float and decided.is_integer and not strong:
+            self.widen_weak(instrs[0])
         vectors = [o.dtype for o in instrs if o.type.is_vector]
         if vectors:
             decided = vectors[0]
         for o in instrs:
-            self.retype_weak(o, decided.scalar if decided is not None else None)
+            self.retype_weak(o, decided.scalar if decided is not None else None, weak=not strong)
         return [self.widened(self.typed(o, decided), decided) for o in operands]
 
     def widened(self, value: Instr, dtype: DType | None) -> Instr:
@@ -141,15 +160,25 @@ class Typing:
         """Return what to retype if ``value`` reads a weakly typed local, else None."""
         return self.weak.get(value.attr if isinstance(value.attr, Variable) else value)
 
-    def retype_weak(self, value: Instr, dtype: DType | None) -> None:
-        """Raise Retype if ``value`` reads a weak local of a type other than ``dtype``."""
+    def retype_weak(self, value: Instr, dtype: DType | None, *, weak: bool = False) -> None:
+        """Raise Retype if ``value`` reads a weak local of a type other than ``dtype`` (a counter: an integer)."""
         key = self.weak_key(value)
-        if key is not None and dtype is not None and value.dtype != dtype:
-            raise Retype(key, dtype)
+        if key is None or dtype is None or value.dtype == dtype:
+            return
+        if dtype.is_integer or key not in self.counters:
+            raise Retype(key, dtype, weak=weak)
+
+    def widen_weak(self, value: Instr) -> None:
+        """A weak integer local meets a float constant: it is a float (a counter stays an integer)."""
+        key = self.weak_key(value)
+        if key is not None and key not in self.counters:
+            raise Retype(key, f32, weak=True)
 
     def mark_weak(self, local: Variable | For, key: Any) -> None:
         """A local got its type from a bare constant; ``key`` names it across translations."""
         self.weak[local.index if isinstance(local, For) else local] = key
+        if isinstance(local, For):
+            self.counters.add(key)
 
 
 def expect_static(builder: Builder, operand: Operand, what: str, kinds: tuple[type, ...]) -> Any:
@@ -160,4 +189,3 @@ def expect_static(builder: Builder, operand: Operand, what: str, kinds: tuple[ty
         f"{what} must be known at compile time", " or ".join(k.__name__ for k in kinds), describe(operand),
         "Use a constant or a name from outside the kernel",
     )  # fmt: skip
-

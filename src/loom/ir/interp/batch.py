@@ -102,9 +102,7 @@ class Batch:
 
     def spread(self, value: Array) -> Array:
         """Return ``value`` with one row per lane."""
-        return (
-            value if value.shape[0] == self.lanes else np.broadcast_to(value, (self.lanes, *value.shape[1:]))
-        )
+        return value if value.shape[0] == self.lanes else np.broadcast_to(value, (self.lanes, *value.shape[1:]))
 
 
 Handler = Callable[[Batch, Instr, Mask], None]

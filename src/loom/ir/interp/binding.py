@@ -30,19 +30,13 @@ def bind_buffers(kernel: Kernel, arrays: Sequence[Array]) -> dict[Memory, Cells]
 def _bind_buffer(kernel: Kernel, memory: Memory, array: Array) -> Cells:
     where, lanes = f"{kernel.where(None)} buffer {memory.name!r}", memory.dtype.lanes
     if array.dtype != memory.dtype.numpy:
-        raise DTypeError(
-            where, "wrong dtype", expected=memory.dtype.numpy, got=array.dtype, remedy="Convert it first"
-        )
+        raise DTypeError(where, "wrong dtype", expected=memory.dtype.numpy, got=array.dtype, remedy="Convert it first")
     if array.ndim != 1 or not array.flags.c_contiguous or array.size % lanes:
         expected = "a contiguous 1-D array" + (f" of a multiple of {lanes} components" if lanes > 1 else "")
         got = f"shape {array.shape}, strides {array.strides}"
-        raise ShapeError(
-            where, "wrong layout", expected=expected, got=got, remedy="Use numpy.ravel, then copy back"
-        )
+        raise ShapeError(where, "wrong layout", expected=expected, got=got, remedy="Use numpy.ravel, then copy back")
     if memory.access.writes and not array.flags.writeable:
-        raise ArgumentError(
-            where, "the array is read-only", expected="a writable array", remedy="Copy it first"
-        )
+        raise ArgumentError(where, "the array is read-only", expected="a writable array", remedy="Copy it first")
     return buffer_cells(memory, array)
 
 

@@ -38,9 +38,7 @@ class Cells:
             return np.zeros((1, *self.data.shape[1:]), self.data.dtype)
         inside = self.inside(index)
         whole = bool(inside.all())
-        address = (index if whole else np.where(inside, index, index.dtype.type(0))).astype(
-            np.intp, copy=False
-        )
+        address = (index if whole else np.where(inside, index, index.dtype.type(0))).astype(np.intp, copy=False)
         if self.base is not None:
             address = self.base + address
         value = self.data.take(address, axis=0)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from loom.core.errors import KernelFault, OutOfBounds
+from loom.ir.faults import make_fault, out_of_bounds
 from loom.ir.interp.batch import Batch
 from loom.ir.interp.cells import Cells
-from loom.ir.faults import make_fault, out_of_bounds
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.interp.options import Options
 from loom.ir.interp.races import RaceRecords

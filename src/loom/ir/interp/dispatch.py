@@ -135,10 +135,7 @@ def _groups_per_batch(kernel: Kernel) -> int:
 
 def _waits(loop: While) -> bool:
     inner = (s for block in walk_blocks(loop) for s in walk(block) if isinstance(s, Instr))
-    return any(
-        s.op.effect is Effect.ATOMIC and s.memory is not None and s.memory.space is Space.BUFFER
-        for s in inner
-    )
+    return any(s.op.effect is Effect.ATOMIC and s.memory is not None and s.memory.space is Space.BUFFER for s in inner)
 
 
 def _check_groups(kernel: Kernel, groups: tuple[int, int, int]) -> None:

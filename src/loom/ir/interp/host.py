@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from loom.ir.interp.batch import Batch, Handler
 from loom.ir.faults import assertion_failed
+from loom.ir.interp.batch import Batch, Handler
 from loom.ir.interp.masks import Mask
 from loom.ir.kernel import Instr
 from loom.ir.message import format_message
@@ -17,15 +17,10 @@ from loom.ir.message import format_message
 __all__ = ["HOST", "in_order"]
 
 
-def _messages(
-    batch: Batch, instr: Instr, args: tuple[Instr, ...], lanes: Iterable[int]
-) -> list[tuple[int, str]]:
+def _messages(batch: Batch, instr: Instr, args: tuple[Instr, ...], lanes: Iterable[int]) -> list[tuple[int, str]]:
     values = [batch.spread(batch.values[a]) for a in args]
     dtypes = [a.type for a in args]
-    return [
-        (batch.first_lane + lane, format_message(instr.attr, [v[lane] for v in values], dtypes))
-        for lane in lanes
-    ]
+    return [(batch.first_lane + lane, format_message(instr.attr, [v[lane] for v in values], dtypes)) for lane in lanes]
 
 
 def _print(batch: Batch, instr: Instr, mask: Mask) -> None:

@@ -88,9 +88,7 @@ def _atomic(batch: Batch, instr: Instr, mask: Mask) -> None:
     batch.values[instr] = old
 
 
-def _in_lane_order(
-    data: Array, address: Array, combine: Callable[..., Array], operands: list[Array]
-) -> Array:
+def _in_lane_order(data: Array, address: Array, combine: Callable[..., Array], operands: list[Array]) -> Array:
     """Combine lane after lane at each address; return what each lane found there."""
     found = np.empty(address.shape, data.dtype)
     for turn in _turns(address):

@@ -13,8 +13,8 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import NotANumber
 from loom.ir import evaluate as ev
-from loom.ir.interp.batch import Batch, Handler
 from loom.ir.faults import make_fault
+from loom.ir.interp.batch import Batch, Handler
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.kernel import Instr
 from loom.ir.message import format_value

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from loom.core.errors import RaceDetected
+from loom.ir.faults import make_fault
 from loom.ir.interp.batch import Batch
 from loom.ir.interp.cells import Cells
-from loom.ir.faults import make_fault
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.kernel import Instr, Memory, Space
 from loom.ir.ops import Effect
@@ -46,9 +46,7 @@ class _Record:
     def same_group(self, address: Array, lane: Array) -> Array:
         """Tell where all lanes on record are of the workgroup of ``lane``."""
         group = lane // self.group_lanes
-        return (self.low[address] // self.group_lanes == group) & (
-            self.high[address] // self.group_lanes == group
-        )
+        return (self.low[address] // self.group_lanes == group) & (self.high[address] // self.group_lanes == group)
 
     def clashes(self, address: Array, lane: Array, epoch: Array) -> Array:
         """Tell where another lane is on record with no barrier since."""

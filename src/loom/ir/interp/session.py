@@ -120,7 +120,7 @@ class Session(pdb.Pdb):
 
     do_n = do_s = do_step = do_unt = do_until = do_next
     do_c = do_cont = do_r = do_return = do_continue
-    do_q = do_exit = do_EOF = do_quit
+    do_q = do_exit = do_EOF = do_quit  # noqa: N815 - pdb names it so
     do_b = do_break
     do_cl = do_clear
     do_ll = do_longlist

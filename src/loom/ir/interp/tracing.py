@@ -51,9 +51,7 @@ class StopTracer:
             stops = self._stops(statement)
             self._last = statement.loc or self._last
             if stops:
-                self._open(
-                    batch, statement.loc, int(mask.lanes[0]) + batch.first_lane if lane is None else lane
-                )
+                self._open(batch, statement.loc, int(mask.lanes[0]) + batch.first_lane if lane is None else lane)
         self._remember(statement, mask)
 
     def _holds(self, batch: Batch, mask: Mask, lane: int) -> bool:

@@ -16,7 +16,6 @@ __all__ = ["fold_escapes"]
 _Exit = type[Return] | type[Continue]
 
 
-
 def fold_escapes(kernel: Kernel) -> Kernel:
     """Return an equal kernel whose top-level early returns and continues are folded."""
     return replace(kernel, body=_fold(kernel.body, Return))

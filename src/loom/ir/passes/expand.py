@@ -2,8 +2,8 @@
 
 Layer: ir. ``expand_halves`` turns f16 and bf16 into the 16-bit integers they are stored as and their
 conversions into integer arithmetic; ``expand_rounding`` does floor, ceil, rint and trunc on bit patterns;
-``expand_extremes`` does min and max of floats by comparison. Invariant: the interpreter gives the same bits for a kernel and for its expansion (tested on all of f16
-and on stratified f32 and f64).
+``expand_extremes`` does min and max of floats by comparison. Invariant: the interpreter gives the same bits
+for a kernel and for its expansion (tested on all of f16 and on stratified f32 and f64).
 """
 
 from __future__ import annotations
@@ -165,8 +165,6 @@ class _Rounding(Rewriter):
         steps = self.emit("or", self.emit("gt", rest, half), self.emit("and", self.emit("eq", rest, half), is_odd))
         away = self.emit("select", self.emit("lt", x, zero), self.emit("sub", whole, one), self.emit("add", whole, one))
         return self.emit("select", steps, away, whole)
-
-
 
 
 def expand_extremes(kernel: Kernel) -> Kernel:

@@ -52,7 +52,7 @@ class LaneEvaluator:
     """Evaluates values on demand; ``assign`` and ``forget`` keep the variables current."""
 
     def __init__(self, kernel: Kernel) -> None:
-        x, y, z = kernel.workgroup
+        x, y, _ = kernel.workgroup
         lane = np.arange(kernel.lanes, dtype=np.int64)
         self.local = (lane % x, lane // x % y, lane // (x * y))
         self.workgroup = kernel.workgroup

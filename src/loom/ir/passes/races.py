@@ -21,6 +21,9 @@ from loom.ir.passes.uniformity import Uniformity
 
 __all__ = ["refuse_races"]
 
+_MOST_TURNS = 2048
+"""Loops nested within loops are visited twice each; beyond this many visits, once."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Visit:
@@ -91,7 +94,7 @@ class _Checker:
         changed = _assigned(s.body) | (_assigned(s.test) if isinstance(s, While) else set())
         if s in self.uniformity.divergent_loops:
             active = None
-        for _ in range(2):
+        for _ in range(2 if self.turns < _MOST_TURNS else 1):
             self.turns += 1  # the counter of one turn is never compared with that of another
             self.lanes.forget(changed)
             if isinstance(s, For):

@@ -73,9 +73,7 @@ class _Scalarizer(Rewriter):
             return self.copy(s, self.memories[s.memory] if s.memory is not None else None)
         columns = [self.parts(a, lanes) for a in s.args]
         scalar: DType | None = s.dtype.scalar if s.dtype is not None else None
-        return tuple(
-            self.emit(s.op.name, *(c[i] for c in columns), attr=s.attr, dtype=scalar) for i in range(lanes)
-        )
+        return tuple(self.emit(s.op.name, *(c[i] for c in columns), attr=s.attr, dtype=scalar) for i in range(lanes))
 
     def variable(self, s: Instr) -> Instr | _Parts:
         parts = self.variables[s.attr]

@@ -23,7 +23,6 @@ from loom.ir.kernel import (
     Memory,
     Return,
     Space,
-    Statement,
     Variable,
     While,
     walk,
@@ -91,14 +90,12 @@ def analyse_uniformity(kernel: Kernel, varying_dimensions: tuple[bool, bool, boo
     if varying_dimensions is None:
         x, y, z = kernel.workgroup
         varying_dimensions = (x > 1, y > 1, z > 1)
-    atomics = {
-        s.memory for s in walk(kernel.body) if isinstance(s, Instr) and s.op.effect is Effect.ATOMIC
-    }
+    atomics = {s.memory for s in walk(kernel.body) if isinstance(s, Instr) and s.op.effect is Effect.ATOMIC}
     analysis = _Analysis(kernel, variable_homes(kernel), atomics, varying_dimensions)
     while True:
-        before = len(analysis.found.varying_variables)
+        before = len(analysis.found.varying_variables), len(analysis.found.divergent_loops)
         analysis.run()
-        if len(analysis.found.varying_variables) == before:
+        if (len(analysis.found.varying_variables), len(analysis.found.divergent_loops)) == before:
             return analysis.found
 
 
@@ -118,8 +115,9 @@ class _Analysis:
         self.returned = False
 
     def run(self) -> None:
-        """One sweep; variables found varying so far are kept."""
-        self.found = Uniformity(varying_variables=self.found.varying_variables)
+        """One sweep; the varying variables and divergent loops found so far are kept."""
+        known = self.found
+        self.found = Uniformity(varying_variables=known.varying_variables, divergent_loops=known.divergent_loops)
         self.returned = False
         if not any(self.dimensions):
             self._mark_depths(self.kernel.body)
@@ -153,30 +151,21 @@ class _Analysis:
                 self.returned = True
 
     def loop(self, s: For | While, depth: int) -> None:
-        """Visit a loop twice: the first visit may find that lanes leave it at different turns."""
-        returned = self.returned
-        self.turn(s, depth)
-        if self.returned and not returned:
-            self.found.divergent_loops.add(s)
-        if s in self.found.divergent_loops:
-            self.turn(s, depth)
-
-    def turn(self, s: For | While, depth: int) -> None:
-        varying = self.found.varying
-        inner = depth + (1 if s in self.found.divergent_loops else 0)
+        """Visit a loop; if lanes turn out to leave it at different turns, the next sweep takes that into account."""
+        varying, loops, returned = self.found.varying, self.found.divergent_loops, self.returned
         if isinstance(s, For):
             if s.start in varying or s.step in varying:
                 varying.add(s.index)
             if s.start in varying or s.step in varying or s.stop in varying:
-                self.found.divergent_loops.add(s)
-                inner = depth + 1
+                loops.add(s)
         else:
-            self.block(s.test, inner, None)
+            self.block(s.test, depth + (s in loops), None)
             if s.condition in varying:
-                self.found.divergent_loops.add(s)
-                inner = depth + 1
-                self.block(s.test, inner, None)
+                loops.add(s)
+        inner = depth + (s in loops)
         self.block(s.body, inner, (s, inner))
+        if self.returned and not returned:
+            loops.add(s)
 
     def instr(self, s: Instr, depth: int) -> None:
         if s.op.effect is Effect.SYNC and depth > 0:
@@ -201,5 +190,3 @@ class _Analysis:
             if s.memory.space is Space.PRIVATE or s.memory in self.atomics:
                 return True
         return any(a in self.found.varying for a in s.args)
-
-
