@@ -88,7 +88,5 @@ def _decode(data: bytes) -> Artifact | None:
         return None
     (length,) = struct.unpack_from("<I", body)
     head = json.loads(body[4 : 4 + length])
-    sites = tuple(
-        Site(**{**s, "pieces": tuple(s["pieces"]), "dtypes": tuple(s["dtypes"])}) for s in head["sites"]
-    )
+    sites = tuple(Site(**{**s, "pieces": tuple(s["pieces"]), "dtypes": tuple(s["dtypes"])}) for s in head["sites"])
     return Artifact(head["kind"], body[4 + length :], head["entry"], sites, head["facts"])

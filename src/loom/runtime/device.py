@@ -48,7 +48,7 @@ class DeviceProgram(Protocol):
         ...
 
     def run(self) -> DeviceSubmission:
-        """Run to the end; nothing of the same owner is under way."""
+        """Run at once, nothing of the same owner being under way; the caller waits for the end."""
         ...
 
 

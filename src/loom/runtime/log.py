@@ -65,9 +65,7 @@ def read_log(log: np.ndarray[Any, Any], sites_of: Callable[[int], tuple[Site, ..
     return Outcome(tuple(lines), _fault(faults[0]) if faults else None)
 
 
-def _entries(
-    words: np.ndarray[Any, Any], end: int, sites_of: Callable[[int], tuple[Site, ...]]
-) -> list[_Entry]:
+def _entries(words: np.ndarray[Any, Any], end: int, sites_of: Callable[[int], tuple[Site, ...]]) -> list[_Entry]:
     entries, at = [], 0
     while at + LOG_WORDS_BEFORE_VALUES <= end:
         head, number, lane = (int(w) for w in words[at : at + LOG_WORDS_BEFORE_VALUES])

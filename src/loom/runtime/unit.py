@@ -47,7 +47,7 @@ class _Area:
 
 def boot(
     registers: int,
-    globals: int = 0,  # the seeds' name
+    globals: int = 0,  # noqa: A002 - the seeds' name
     heap: Any = None,
     bindings: Mapping[str, Any] | Sequence[tuple[str, DType, int]] = (),
     device: str | Device | None = None,
@@ -199,7 +199,9 @@ class Unit:
         found = self._areas.get(binding)
         if found is None:
             raise ArgumentError(
-                f"{self.name}.{verb}", f"no binding is called {binding!r}", remedy=near_matches(binding, list(self._areas))
+                f"{self.name}.{verb}",
+                f"no binding is called {binding!r}",
+                remedy=near_matches(binding, list(self._areas)),
             )
         return found
 
@@ -250,9 +252,7 @@ class Unit:
         with self._lock:
             chain = self._alive("dispatch_indirect")
             area = self._area(buffer, "dispatch_indirect")
-            chain.dispatch_indirect(
-                kernel, self._resolve(kernel, bind), params, area.storage, offset * area.step
-            )
+            chain.dispatch_indirect(kernel, self._resolve(kernel, bind), params, area.storage, offset * area.step)
 
     @contextmanager
     def repeat(self, repeats: int, params: Any = None) -> Iterator[Segment]:

@@ -40,9 +40,7 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
 # parameters
 
 
-def encode_params(
-    kernel: VerifiedKernel, params: Sequence[Any], repeats: int, where: str
-) -> np.ndarray[Any, Any]:
+def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, where: str) -> np.ndarray[Any, Any]:
     """Return parameters as 8-byte slots, one row per repeat; an array gives each repeat its value."""
     declared = kernel.kernel.params
     if len(params) != len(declared):
@@ -163,9 +161,7 @@ def _check_array(memory: Memory, array: np.ndarray[Any, Any], where: str) -> Non
             remedy="Pass numpy.ascontiguousarray(array)",
         )  # fmt: skip
     if memory.access.writes and not array.flags.writeable:
-        raise ArgumentError(
-            where, "the array is read-only", expected="a writable array", remedy="Pass a copy"
-        )
+        raise ArgumentError(where, "the array is read-only", expected="a writable array", remedy="Pass a copy")
     if memory.dtype.is_vector and array.size % memory.dtype.lanes:
         raise ShapeError(
             where, f"not a whole number of {memory.dtype}", expected=f"a multiple of {memory.dtype.lanes}",

@@ -118,13 +118,17 @@ class Program:
             return submission
 
     def run(self) -> None:
-        """Run to the end; raise what a kernel's assert or bounds report says."""
+        """Run to the end; raise what a kernel's assert or bounds report says. Ctrl-C stops the run."""
         with self._timeline.lock:
             inner = self._program("run")
             self._timeline.drain()
             submission = Submission(inner.run(), self._name)
             self._timeline.last = submission
-        submission.wait()
+        try:
+            submission.wait()
+        except KeyboardInterrupt:
+            submission.cancel()
+            raise
 
     def _program(self, verb: str) -> DeviceProgram:
         if self._inner is None:

@@ -121,8 +121,9 @@ class Chain:
         where = f"{self.name}.dispatch_indirect"
         if offset < 0 or offset % 4 or offset + 12 > counts.nbytes:
             raise ArgumentError(
-                where, "the group counts lie outside the buffer", expected=f"a multiple of 4 up to {counts.nbytes - 12}",
-                got=offset, remedy="Leave room for three 32-bit words",
+                where, "the group counts lie outside the buffer",
+                expected=f"a multiple of 4 up to {counts.nbytes - 12}", got=offset,
+                remedy="Leave room for three 32-bit words",
             )  # fmt: skip
         self._record(kernel, buffers, params, 0, (counts, offset))
 

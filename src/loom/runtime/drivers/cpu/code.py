@@ -27,7 +27,7 @@ class LinkedCode:
 
 @cache
 def _linker() -> Any:
-    import llvmlite.binding as binding
+    from llvmlite import binding
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
@@ -36,7 +36,7 @@ def _linker() -> Any:
 
 def link(obj: bytes, *symbols: str) -> LinkedCode:
     """Load an object file that may call the C library, and export ``symbols``."""
-    import llvmlite.binding as binding
+    from llvmlite import binding
 
     library = binding.JITLibraryBuilder().add_object_img(obj).add_current_process()
     for symbol in symbols:

@@ -31,8 +31,7 @@ from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.targets.base import Artifact, Bounds, Site
 from loom.targets.llvm.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, RECORD, SMALL
-from loom.targets.llvm.machine import Machine, host_machine
-from loom.targets.llvm.target import LlvmTarget, compiler_fingerprint
+from loom.targets.llvm.machine import Machine, compiler_fingerprint, host_machine
 
 __all__ = ["CpuDevice"]
 
@@ -131,6 +130,8 @@ class CpuDevice:
         key = hashlib.sha256(name.encode()).hexdigest()
         artifact = self._cache.load(key)
         if artifact is None:
+            from loom.targets.llvm.target import LlvmTarget  # the generator is needed only now
+
             artifact = LlvmTarget(machine).compile(kernel, bounds)
             self._cache.store(key, artifact)
         return _link(kernel, artifact)
@@ -224,7 +225,7 @@ class _CpuProgram:
         return submission
 
     def run(self) -> _CpuSubmission:
-        """Run to the end in the calling thread, the workers helping."""
+        """Run in the calling thread, the workers helping; a long run goes on without it."""
         self._fill_slots()
         submission = _CpuSubmission(self)
         _hold(submission)

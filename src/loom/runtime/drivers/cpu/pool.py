@@ -41,6 +41,7 @@ SUBMISSION = np.dtype(
 
 _ENTRIES = ("loom_pool_size", "loom_pool_start", "loom_pool_stop", "loom_submit", "loom_run", "loom_wait")
 _FIRST_CALLER_SLOT, _SLOTS = 64, 96
+_INLINE_NANOSECONDS = 50_000_000
 
 _X86 = """
 declare void @llvm.x86.sse2.pause()
@@ -113,7 +114,7 @@ class Pool:
         self._start = self._function("loom_pool_start", word, pointer, word)
         self._stop = self._function("loom_pool_stop", None, pointer)
         self._submit = self._function("loom_submit", None, pointer, pointer, pointer)
-        self._run = self._function("loom_run", None, pointer, pointer, word, word)
+        self._run = self._function("loom_run", ctypes.c_int32, pointer, pointer, word, word)
         self._wait = self._function("loom_wait", ctypes.c_int32, pointer, pointer, word)
         size = self._function("loom_pool_size", word)()
         self._memory = np.zeros(size + 64, np.uint8)
@@ -144,17 +145,19 @@ class Pool:
         self._submit(self._address, submission, previous)
 
     def run(self, submission: int) -> None:
-        """Run a submission to its end in the calling thread, the other workers helping."""
+        """Run a submission in the calling thread, the other workers helping.
+
+        A long one is handed to the workers after a while, so that the caller can look at signals; it may
+        still be under way when this returns.
+        """
         self._ensure_started()
         try:
             slot = self._free_slots.pop()
         except IndexError:  # many threads run at once: let the workers do it
             self._submit(self._address, submission, None)
-            while not self.wait(submission, 1.0):
-                pass
             return
         try:
-            self._run(self._address, submission, slot, self.threads - 1)
+            self._run(self._address, submission, slot, _INLINE_NANOSECONDS)
         finally:
             self._free_slots.append(slot)
 

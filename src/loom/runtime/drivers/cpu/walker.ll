@@ -4,7 +4,8 @@
 ; thread, walks the table. Records up to the next barrier form a batch; the batch's workgroups are split
 ; in chunks, and every idle worker helps to claim and run chunks. The leader claims too, so it finishes
 ; alone if nobody comes, and it waits only for chunks that somebody has begun. Workers without work spin
-; for a while, then sleep on a condition variable.
+; for a while, then sleep, each on a condition variable of its own. While callers lead submissions
+; themselves, as many workers, the last ones, sleep at once: there is no core for them.
 ;
 ; Claiming: Slot.claim holds epoch << 32 | taken from the back << 16 | taken from the front. The leader
 ; takes chunks from the front and helpers from the back, so that in a chain over the same memory each
@@ -22,10 +23,10 @@
 ;                    records count log state next successor cancel executed
 %Slot       = type { i64, ptr, i64, i64, i64, i64, ptr, i64, i64, [7 x i64] }
 ;                    claim first records total chunk chunks log helpers done
-%Start      = type { ptr, i64, i64 }
-;                    pool index thread
-%Pool       = type { [8 x i64], [8 x i64], [8 x i64], i64, i64, i64, i64, ptr, ptr, i64, [1 x i64], [96 x %Slot], [64 x %Start] }
-;                    mutex      work       done       stop parked workers slots head tail waiting (slots start at byte 256)
+%Worker     = type { ptr, i64, i64, i64, [8 x i64], [4 x i64] }
+;                    pool index thread parked condition
+%Pool       = type { [8 x i64], [8 x i64], i64, i64, i64, i64, ptr, ptr, i64, i64, [96 x %Slot], [64 x %Worker] }
+;                    mutex      done       stop parked workers slots head tail waiting callers (slots from byte 192)
 %Time       = type { i64, i64 }
 
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
@@ -55,19 +56,17 @@ define i64 @loom_pool_size() {
 ; Start `workers` threads (at most 64) on zeroed memory; returns how many started.
 define i64 @loom_pool_start(ptr %pool, i64 %workers) {
 entry:
-  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
-  %done = getelementptr %Pool, ptr %pool, i64 0, i32 2
+  %done = getelementptr %Pool, ptr %pool, i64 0, i32 1
   call i32 @pthread_mutex_init(ptr %pool, ptr null)
-  call i32 @pthread_cond_init(ptr %work, ptr null)
   call i32 @pthread_cond_init(ptr %done, ptr null)
-  %count = getelementptr %Pool, ptr %pool, i64 0, i32 5
-  %slots = getelementptr %Pool, ptr %pool, i64 0, i32 6
+  %count = getelementptr %Pool, ptr %pool, i64 0, i32 4
+  %slots = getelementptr %Pool, ptr %pool, i64 0, i32 5
   store i64 %workers, ptr %count
   store i64 96, ptr %slots
   br label %close
 close:                                        ; every slot starts closed
   %s = phi i64 [ 0, %entry ], [ %s1, %close ]
-  %claim = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %s, i32 0
+  %claim = getelementptr %Pool, ptr %pool, i64 0, i32 10, i64 %s, i32 0
   store i64 4294967295, ptr %claim
   %s1 = add i64 %s, 1
   %s.more = icmp ult i64 %s1, 96
@@ -77,9 +76,11 @@ next:
   %more = icmp ult i64 %i, %workers
   br i1 %more, label %start, label %out
 start:
-  %info = getelementptr %Pool, ptr %pool, i64 0, i32 12, i64 %i
-  %index = getelementptr %Start, ptr %info, i64 0, i32 1
-  %thread = getelementptr %Start, ptr %info, i64 0, i32 2
+  %info = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %i
+  %index = getelementptr %Worker, ptr %info, i64 0, i32 1
+  %thread = getelementptr %Worker, ptr %info, i64 0, i32 2
+  %condition = getelementptr %Worker, ptr %info, i64 0, i32 4
+  call i32 @pthread_cond_init(ptr %condition, ptr null)
   store ptr %pool, ptr %info
   store i64 %i, ptr %index
   %error = call i32 @pthread_create(ptr %thread, ptr null, ptr @loom_worker, ptr %info)
@@ -96,13 +97,12 @@ out:
 ; Tell all workers to end and wait for them. Submissions not begun are left as they are.
 define void @loom_pool_stop(ptr %pool) {
 entry:
-  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
-  %stop = getelementptr %Pool, ptr %pool, i64 0, i32 3
-  %count = getelementptr %Pool, ptr %pool, i64 0, i32 5
+  %stop = getelementptr %Pool, ptr %pool, i64 0, i32 2
+  %count = getelementptr %Pool, ptr %pool, i64 0, i32 4
   %workers = load i64, ptr %count
   call i32 @pthread_mutex_lock(ptr %pool)
   store atomic i64 1, ptr %stop seq_cst, align 8
-  call i32 @pthread_cond_broadcast(ptr %work)
+  %woken = call i64 @wake(ptr %pool, i64 %workers, i64 %workers)
   call i32 @pthread_mutex_unlock(ptr %pool)
   br label %next
 next:
@@ -110,7 +110,7 @@ next:
   %more = icmp ult i64 %i, %workers
   br i1 %more, label %join, label %out
 join:
-  %thread = getelementptr %Pool, ptr %pool, i64 0, i32 12, i64 %i, i32 2
+  %thread = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %i, i32 2
   %id = load i64, ptr %thread
   call i32 @pthread_join(i64 %id, ptr null)
   %i1 = add i64 %i, 1
@@ -119,15 +119,48 @@ out:
   ret void
 }
 
+; Wake at most `most` sleeping workers with numbers below `limit`; the mutex is held. Returns how many.
+define internal i64 @wake(ptr %pool, i64 %limit, i64 %most) {
+entry:
+  %parked = getelementptr %Pool, ptr %pool, i64 0, i32 3
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %step ]
+  %woken = phi i64 [ 0, %entry ], [ %woken1, %step ]
+  %inside = icmp ult i64 %i, %limit
+  %wanted = icmp ult i64 %woken, %most
+  %go = and i1 %inside, %wanted
+  br i1 %go, label %look, label %out
+look:
+  %asleep.field = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %i, i32 3
+  %asleep = load i64, ptr %asleep.field
+  %is.asleep = icmp ne i64 %asleep, 0
+  br i1 %is.asleep, label %rouse, label %step
+rouse:
+  %condition = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %i, i32 4
+  store i64 0, ptr %asleep.field
+  %before = atomicrmw sub ptr %parked, i64 1 seq_cst
+  call i32 @pthread_cond_signal(ptr %condition)
+  br label %step
+step:
+  %add = phi i64 [ 0, %look ], [ 1, %rouse ]
+  %woken1 = add i64 %woken, %add
+  %i1 = add i64 %i, 1
+  br label %next
+out:
+  ret i64 %woken
+}
+
 ; ---- queue ------------------------------------------------------------------------------------------
 
 ; Append a submission to the ready queue; the mutex is held.
 define internal void @enqueue(ptr %pool, ptr %sub) {
 entry:
-  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
-  %head = getelementptr %Pool, ptr %pool, i64 0, i32 7
-  %tail = getelementptr %Pool, ptr %pool, i64 0, i32 8
-  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 9
+  %workers.field = getelementptr %Pool, ptr %pool, i64 0, i32 4
+  %workers = load i64, ptr %workers.field
+  %head = getelementptr %Pool, ptr %pool, i64 0, i32 6
+  %tail = getelementptr %Pool, ptr %pool, i64 0, i32 7
+  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 8
   %link = getelementptr %Submission, ptr %sub, i64 0, i32 4
   store ptr null, ptr %link
   %last = load ptr, ptr %tail
@@ -145,16 +178,16 @@ done:
   %n = load i64, ptr %waiting
   %n1 = add i64 %n, 1
   store atomic i64 %n1, ptr %waiting seq_cst, align 8
-  call i32 @pthread_cond_signal(ptr %work)
+  %woken = call i64 @wake(ptr %pool, i64 %workers, i64 1)
   ret void
 }
 
 ; Take the oldest ready submission, or null.
 define internal ptr @dequeue(ptr %pool) {
 entry:
-  %head = getelementptr %Pool, ptr %pool, i64 0, i32 7
-  %tail = getelementptr %Pool, ptr %pool, i64 0, i32 8
-  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 9
+  %head = getelementptr %Pool, ptr %pool, i64 0, i32 6
+  %tail = getelementptr %Pool, ptr %pool, i64 0, i32 7
+  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 8
   call i32 @pthread_mutex_lock(ptr %pool)
   %sub = load ptr, ptr %head
   %none = icmp eq ptr %sub, null
@@ -202,7 +235,7 @@ out:
 ; Mark a submission done, release its successor, wake those who wait.
 define internal void @finish(ptr %pool, ptr %sub) {
 entry:
-  %done = getelementptr %Pool, ptr %pool, i64 0, i32 2
+  %done = getelementptr %Pool, ptr %pool, i64 0, i32 1
   %state = getelementptr %Submission, ptr %sub, i64 0, i32 3
   %link = getelementptr %Submission, ptr %sub, i64 0, i32 5
   call i32 @pthread_mutex_lock(ptr %pool)
@@ -223,7 +256,7 @@ mark:                                         ; last touch: the owner may free t
 define i32 @loom_wait(ptr %pool, ptr %sub, i64 %nanoseconds) {
 entry:
   %until = alloca %Time
-  %done = getelementptr %Pool, ptr %pool, i64 0, i32 2
+  %done = getelementptr %Pool, ptr %pool, i64 0, i32 1
   %state = getelementptr %Submission, ptr %sub, i64 0, i32 3
   br label %spin
 spin:
@@ -372,8 +405,9 @@ none:
 ; Run a batch with whoever helps; returns when all of it has run.
 define internal void @run_batch(ptr %pool, ptr %slot, ptr %first, i64 %count, i64 %total, i64 %chunk, ptr %log) {
 entry:
-  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
-  %parked.field = getelementptr %Pool, ptr %pool, i64 0, i32 4
+  %parked.field = getelementptr %Pool, ptr %pool, i64 0, i32 3
+  %helpers.field = getelementptr %Slot, ptr %slot, i64 0, i32 7
+  %helpers = load i64, ptr %helpers.field
   %first.field = getelementptr %Slot, ptr %slot, i64 0, i32 1
   %count.field = getelementptr %Slot, ptr %slot, i64 0, i32 2
   %total.field = getelementptr %Slot, ptr %slot, i64 0, i32 3
@@ -398,8 +432,9 @@ entry:
   %asleep = icmp ne i64 %parked, 0
   br i1 %asleep, label %wake, label %claim
 wake:
+  %least = call i64 @llvm.umin.i64(i64 %chunks, i64 %helpers)
   call i32 @pthread_mutex_lock(ptr %pool)
-  call i32 @pthread_cond_broadcast(ptr %work)
+  %woken = call i64 @wake(ptr %pool, i64 %helpers, i64 %least)
   call i32 @pthread_mutex_unlock(ptr %pool)
   br label %claim
 claim:
@@ -460,8 +495,21 @@ define internal void @fetch_counts(ptr %record) {
   ret void
 }
 
-; Walk a submission's table from start to end, in the slot given.
-define internal void @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers) {
+; Monotonic time in nanoseconds.
+define internal i64 @now() {
+  %time = alloca %Time
+  call i32 @clock_gettime(i32 1, ptr %time)
+  %fraction = getelementptr %Time, ptr %time, i64 0, i32 1
+  %sec = load i64, ptr %time
+  %nsec = load i64, ptr %fraction
+  %scaled = mul i64 %sec, 1000000000
+  %sum = add i64 %scaled, %nsec
+  ret i64 %sum
+}
+
+; Walk a submission's table from where it stands, in the slot given. Returns 0 if `deadline` (0: none)
+; passed before the end; the submission then stands at the batch to go on with.
+define internal i1 @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers, i64 %deadline) {
 entry:
   %count.field = getelementptr %Submission, ptr %sub, i64 0, i32 1
   %log.field = getelementptr %Submission, ptr %sub, i64 0, i32 2
@@ -475,12 +523,25 @@ entry:
   store atomic i64 %helpers, ptr %helpers.field monotonic, align 8
   %parts = add i64 %helpers, 1
   %pieces = mul i64 %parts, 8
+  %timed = icmp ne i64 %deadline, 0
+  %first.batch = load atomic i64, ptr %executed.field monotonic, align 8
   br label %batch
 batch:
-  %i = phi i64 [ 0, %entry ], [ %j, %ran ]
+  %i = phi i64 [ %first.batch, %entry ], [ %j, %ran ]
+  %turns = phi i64 [ 0, %entry ], [ %turns.after, %ran ]
   store atomic i64 %i, ptr %executed.field monotonic, align 8
   %more = icmp ult i64 %i, %count
-  br i1 %more, label %check, label %out
+  br i1 %more, label %clock, label %out
+clock:                                        ; look at the time after every shared or 256 small batches
+  %due = icmp uge i64 %turns, 256
+  %look.now = and i1 %timed, %due
+  br i1 %look.now, label %time, label %check
+time:
+  %now = call i64 @now()
+  %over = icmp ugt i64 %now, %deadline
+  br i1 %over, label %late, label %check
+late:
+  ret i1 0
 check:
   %cancel = load atomic i64, ptr %cancel.field monotonic, align 8
   %fault = load atomic i64, ptr %fault.field monotonic, align 8
@@ -546,30 +607,51 @@ share:                                        ; at least the groups the flags as
   call void @run_batch(ptr %pool, ptr %slot, ptr %record, i64 %n, i64 %total, i64 %chunk, ptr %log)
   br label %ran
 ran:
+  %weight = phi i64 [ 1, %ready ], [ 1, %alone.run ], [ 256, %share ]
+  %restart = select i1 %due, i64 0, i64 %turns
+  %turns.after = add i64 %restart, %weight
   br label %batch
 out:
-  ret void
+  ret i1 1
 }
 
-; Run a submission in the calling thread, with up to `helpers` workers, in a slot of its own.
-define void @loom_run(ptr %pool, ptr %sub, i64 %slot.number, i64 %helpers) {
+; Run a submission in the calling thread, in a slot of its own, the workers that callers leave a core for
+; helping, for at most `nanoseconds`; what is left then goes to the workers. Returns 1 if it is done.
+define i32 @loom_run(ptr %pool, ptr %sub, i64 %slot.number, i64 %nanoseconds) {
+entry:
+  %callers = getelementptr %Pool, ptr %pool, i64 0, i32 9
+  %came = atomicrmw add ptr %callers, i64 1 monotonic
   %environment = call i64 @fp_enter()
-  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %slot.number
-  call void @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers)
+  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 10, i64 %slot.number
+  %workers.field = getelementptr %Pool, ptr %pool, i64 0, i32 4
+  %workers = load i64, ptr %workers.field
+  %busy = add i64 %came, 1
+  %free = sub i64 %workers, %busy
+  %free.any = icmp ult i64 %busy, %workers
+  %helpers = select i1 %free.any, i64 %free, i64 0
+  %began = call i64 @now()
+  %deadline = add i64 %began, %nanoseconds
+  %ended = call i1 @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers, i64 %deadline)
   call void @fp_leave(i64 %environment)
+  %left = atomicrmw sub ptr %callers, i64 1 monotonic
+  br i1 %ended, label %done, label %rest
+done:
   call void @finish(ptr %pool, ptr %sub)
-  ret void
+  ret i32 1
+rest:
+  call void @loom_submit(ptr %pool, ptr %sub, ptr null)
+  ret i32 0
 }
 
 ; Help any slot that has work; returns 1 if some was done.
 define internal i1 @help_anyone(ptr %pool, i64 %me) {
 entry:
-  %slots.field = getelementptr %Pool, ptr %pool, i64 0, i32 6
+  %slots.field = getelementptr %Pool, ptr %pool, i64 0, i32 5
   %slots = load i64, ptr %slots.field
   br label %next
 next:
   %s = phi i64 [ 0, %entry ], [ %s1, %skip ]
-  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %s
+  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 10, i64 %s
   %word = load atomic i64, ptr %slot monotonic, align 8
   %low = call i64 @taken(i64 %word)
   %chunks.field = getelementptr %Slot, ptr %slot, i64 0, i32 5
@@ -597,14 +679,16 @@ no:
 define internal ptr @loom_worker(ptr %info) {
 entry:
   %pool = load ptr, ptr %info
-  %index.field = getelementptr %Start, ptr %info, i64 0, i32 1
+  %index.field = getelementptr %Worker, ptr %info, i64 0, i32 1
   %me = load i64, ptr %index.field
-  %work = getelementptr %Pool, ptr %pool, i64 0, i32 1
-  %stop.field = getelementptr %Pool, ptr %pool, i64 0, i32 3
-  %parked = getelementptr %Pool, ptr %pool, i64 0, i32 4
-  %workers.field = getelementptr %Pool, ptr %pool, i64 0, i32 5
-  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 9
-  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %me
+  %asleep.field = getelementptr %Worker, ptr %info, i64 0, i32 3
+  %condition = getelementptr %Worker, ptr %info, i64 0, i32 4
+  %callers.field = getelementptr %Pool, ptr %pool, i64 0, i32 9
+  %stop.field = getelementptr %Pool, ptr %pool, i64 0, i32 2
+  %parked = getelementptr %Pool, ptr %pool, i64 0, i32 3
+  %workers.field = getelementptr %Pool, ptr %pool, i64 0, i32 4
+  %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 8
+  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 10, i64 %me
   %environment = call i64 @fp_enter()
   br label %look
 look:
@@ -626,7 +710,7 @@ led:
   %workers = load i64, ptr %workers.field
   %alone = icmp eq i64 %workers, 1
   %helpers = select i1 %alone, i64 0, i64 %workers
-  call void @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers)
+  %ended = call i1 @lead(ptr %pool, ptr %slot, ptr %sub, i64 %helpers, i64 0)
   call void @finish(ptr %pool, ptr %sub)
   br label %look
 assist:
@@ -634,32 +718,43 @@ assist:
   br i1 %ran, label %helped, label %idle
 helped:
   br label %look
-idle:
+idle:                                         ; callers at work take the cores of the last workers
   %spins1 = add i64 %spins, 1
   %tired = icmp ugt i64 %spins1, 4000
-  br i1 %tired, label %park, label %relax
+  %all = load i64, ptr %workers.field
+  %callers = load atomic i64, ptr %callers.field monotonic, align 8
+  %claimed = add i64 %me, %callers
+  %crowded = icmp uge i64 %claimed, %all
+  %rest = or i1 %tired, %crowded
+  br i1 %rest, label %park, label %relax
 relax:
   call void @cpu_relax()
   br label %look
-park:                                         ; announce, look once more, then sleep
+park:                                         ; announce, look once more, then sleep until woken
   call i32 @pthread_mutex_lock(ptr %pool)
+  store i64 1, ptr %asleep.field
   %p = atomicrmw add ptr %parked, i64 1 seq_cst
   %stop2 = load atomic i64, ptr %stop.field seq_cst, align 8
   %n2 = load atomic i64, ptr %waiting seq_cst, align 8
   %due = or i64 %stop2, %n2
   %must = icmp ne i64 %due, 0
-  br i1 %must, label %awake, label %last
+  br i1 %must, label %cancel, label %last
 last:
   %open = call i1 @anything_open(ptr %pool, i64 %me)
-  br i1 %open, label %awake, label %sleep
+  br i1 %open, label %cancel, label %check
+check:
+  %asleep = load i64, ptr %asleep.field
+  %still = icmp ne i64 %asleep, 0
+  br i1 %still, label %sleep, label %woken
 sleep:
-  call i32 @pthread_cond_wait(ptr %work, ptr %pool)
-  br label %awake
-awake:
+  call i32 @pthread_cond_wait(ptr %condition, ptr %pool)
+  br label %check
+cancel:
+  store i64 0, ptr %asleep.field
   %q = atomicrmw sub ptr %parked, i64 1 seq_cst
-  call i32 @pthread_mutex_unlock(ptr %pool)
   br label %woken
 woken:
+  call i32 @pthread_mutex_unlock(ptr %pool)
   br label %look
 out:
   ret ptr null
@@ -668,12 +763,12 @@ out:
 ; 1 if a slot has chunks this worker may claim.
 define internal i1 @anything_open(ptr %pool, i64 %me) {
 entry:
-  %slots.field = getelementptr %Pool, ptr %pool, i64 0, i32 6
+  %slots.field = getelementptr %Pool, ptr %pool, i64 0, i32 5
   %slots = load i64, ptr %slots.field
   br label %next
 next:
   %s = phi i64 [ 0, %entry ], [ %s1, %skip ]
-  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %s
+  %slot = getelementptr %Pool, ptr %pool, i64 0, i32 10, i64 %s
   %word = load atomic i64, ptr %slot seq_cst, align 8
   %low = call i64 @taken(i64 %word)
   %chunks.field = getelementptr %Slot, ptr %slot, i64 0, i32 5
