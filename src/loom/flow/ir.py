@@ -1,0 +1,305 @@
+"""Tier 3: a kernel written operation by operation, under the names of the seeds.
+
+Layer: flow, over ``draft``. Every function takes the block it appends to. Blocks run in the order they were
+made, entry first. ``ir_if`` and ``ir_loop`` return further blocks; what is appended to the outer block after
+the call runs after the branch or loop. A value may be used in the block that computes it, in blocks
+after it on the same level, and in blocks nested there; state that outlives a branch or a loop's turn is
+kept in an ``ir_var``.
+
+Buffers and shared memory hold 32-bit words. A load gives a word, which takes the type of the operation
+that uses it: f32 in ``ir_f...``, u32 in ``ir_i...``. Bindings are numbers, whole floats included: 0
+registers, 1 globals, 2 heap (read only). An index outside reads 0 and stores nothing.
+
+Errors: DTypeError for an object of the wrong kind, ArgumentError for an unusable number or a value of
+another kernel, StateError after ``ir_finalize``, KernelTypeError (with your line) for a wrong operand type;
+``ir_finalize`` raises VerifyError. Invariant: a kernel written here is the same IR, and gives the same
+bits, as one written with ``@loom.kernel``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.core.dtype import DType, bool_, f32, u32
+from loom.core.errors import ArgumentError, DTypeError, StateError
+from loom.flow.counts import is_whole, whole
+from loom.flow.draft import IrBlock, IrProgram, IrValue, IrVariable, open_block, open_program
+from loom.ir.builder import Builder
+from loom.ir.verify import VerifiedKernel
+
+__all__ = [
+    "ir_barrier",
+    "ir_begin",
+    "ir_block",
+    "ir_buf_atomic_add",
+    "ir_buf_atomic_and",
+    "ir_buf_atomic_or",
+    "ir_buf_len",
+    "ir_buf_load",
+    "ir_buf_store",
+    "ir_const",
+    "ir_const_u",
+    "ir_entry",
+    "ir_finalize",
+    "ir_get",
+    "ir_global_id",
+    "ir_group_id",
+    "ir_if",
+    "ir_local_id",
+    "ir_loop",
+    "ir_num_groups",
+    "ir_push_const",
+    "ir_push_const_u",
+    "ir_set",
+    "ir_shared_load",
+    "ir_shared_store",
+    "ir_var",
+]
+
+# the program
+
+
+def ir_begin(*, workgroup: int | tuple[int, ...] = 256, shared: int = 1024, name: str = "ir_kernel") -> IrProgram:
+    """Start a kernel of ``workgroup`` lanes per group that may share ``shared`` words.
+
+    ``workgroup`` has up to three extents, 1024 lanes in all; ``name`` is shown in errors.
+
+    >>> from loom.flow import ir_fmul
+    >>> prog = ir_begin(workgroup=64)
+    >>> body = ir_entry(prog)
+    >>> lane = ir_global_id(body)
+    >>> ir_buf_store(body, 0, lane, ir_fmul(body, ir_buf_load(body, 0, lane), ir_const(body, 2.0)))
+    >>> ir_finalize(prog).kernel.lanes
+    64
+    """
+    extents = workgroup if isinstance(workgroup, tuple) else (workgroup,)
+    if not 1 <= len(extents) <= 3:
+        raise ArgumentError(
+            "ir_begin",
+            "workgroup has a wrong number of extents",
+            expected="1 to 3",
+            got=len(extents),
+            remedy="Write workgroup=256 or workgroup=(16, 16)",
+        )
+    if not name.isidentifier():
+        raise ArgumentError("ir_begin", "unusable name", expected="an identifier", got=repr(name), remedy="Use letters")
+    x, y, z = (*(whole(e, "ir_begin", "workgroup", least=1) for e in extents), 1, 1)[:3]
+    prog = IrProgram(Builder(name, (x, y, z)), whole(shared, "ir_begin", "shared size", least=1))
+    prog.builder.kernel_loc = open_program(prog, "ir_begin").builder.loc
+    return prog
+
+
+def ir_entry(prog: IrProgram) -> IrBlock:
+    """Make the block the kernel starts with; once per kernel."""
+    if open_program(prog, "ir_entry").has_entry:
+        raise StateError("ir_entry", "the kernel has an entry already", remedy="Add blocks with ir_block")
+    prog.has_entry = True
+    return prog.add_block()
+
+
+def ir_block(prog: IrProgram) -> IrBlock:
+    """Make a block that runs after those made before it."""
+    _with_entry(prog, "ir_block")
+    return prog.add_block()
+
+
+def ir_finalize(prog: IrProgram) -> VerifiedKernel:
+    """Check the kernel and return it, ready for ``loom_dispatch_jit``; the program is closed.
+
+    VerifyError names the line of a race, of a barrier not all lanes reach, or of a value out of scope.
+    """
+    return _with_entry(prog, "ir_finalize").finish()
+
+
+def _with_entry(prog: IrProgram, where: str) -> IrProgram:
+    if not open_program(prog, where).has_entry:
+        raise StateError(where, "the kernel has no entry", remedy="Write entry = ir_entry(prog) first")
+    return prog
+
+
+# who and what: identity, constants, push constants
+
+
+def ir_global_id(block: IrBlock, dim: int = 0) -> IrValue:
+    """Index of the lane in the dispatch, u32."""
+    return _identity("ir_global_id", block, "global_id", dim)
+
+
+def ir_local_id(block: IrBlock, dim: int = 0) -> IrValue:
+    """Index of the lane in its workgroup, u32."""
+    return _identity("ir_local_id", block, "local_id", dim)
+
+
+def ir_group_id(block: IrBlock, dim: int = 0) -> IrValue:
+    """Index of the workgroup, u32."""
+    return _identity("ir_group_id", block, "group_id", dim)
+
+
+def ir_num_groups(block: IrBlock, dim: int = 0) -> IrValue:
+    """Number of workgroups, u32."""
+    return _identity("ir_num_groups", block, "num_groups", dim)
+
+
+def _identity(where: str, block: IrBlock, name: str, dim: Any) -> IrValue:
+    return open_block(block, where).value(name, attr=whole(dim, where, "dimension"))
+
+
+def ir_const(block: IrBlock, val: float) -> IrValue:
+    """A float constant, rounded to f32."""
+    return _constant("ir_const", block, val, f32)
+
+
+def ir_const_u(block: IrBlock, val: float) -> IrValue:
+    """A u32 constant, exact over its whole range; a whole float is taken as an int."""
+    return _constant("ir_const_u", block, val, u32)
+
+
+def _constant(where: str, block: IrBlock, val: Any, dtype: DType) -> IrValue:
+    target = open_block(block, where)
+    if not isinstance(val, float) and not is_whole(val):
+        raise DTypeError(where, "not a number", expected="an int or float", got=repr(val), remedy="Pass one")
+    return IrValue(target.program, target.const(val, dtype))
+
+
+def ir_push_const(block: IrBlock, index: float) -> IrValue:
+    """Push constant number ``index`` of the dispatch, an f32."""
+    return _push_const("ir_push_const", block, index, f32)
+
+
+def ir_push_const_u(block: IrBlock, index: float) -> IrValue:
+    """Push constant number ``index`` of the dispatch, a u32."""
+    return _push_const("ir_push_const_u", block, index, u32)
+
+
+def _push_const(where: str, block: IrBlock, index: Any, dtype: DType) -> IrValue:
+    target = open_block(block, where)
+    return target.value("param", attr=target.program.param(index, dtype, where))
+
+
+# memory
+
+
+def ir_buf_load(block: IrBlock, bind: float, idx: IrValue) -> IrValue:
+    """Word ``idx`` of a binding."""
+    target = open_block(block, "ir_buf_load")
+    memory = target.program.buffer(bind, "ir_buf_load")
+    return target.word("load", target.operand(idx, u32, "ir_buf_load"), memory=memory)
+
+
+def ir_buf_store(block: IrBlock, bind: float, idx: IrValue, val: IrValue) -> None:
+    """Store the bits of a word, u32 or f32 as word ``idx`` of a binding."""
+    target = open_block(block, "ir_buf_store")
+    memory = target.program.buffer(bind, "ir_buf_store")
+    index = target.operand(idx, u32, "ir_buf_store")
+    target.emit("store", index, target.bits(val, "ir_buf_store"), memory=memory)
+
+
+def ir_buf_len(block: IrBlock, bind: float) -> IrValue:
+    """Number of words in a binding, u32."""
+    target = open_block(block, "ir_buf_len")
+    return target.value("length", memory=target.program.buffer(bind, "ir_buf_len"))
+
+
+def ir_buf_atomic_and(block: IrBlock, bind: float, idx: IrValue, mask: IrValue) -> IrValue:
+    """Clear the bits of a word that ``mask`` lacks, in one step; gives the old word."""
+    return _atomic("ir_buf_atomic_and", block, bind, idx, mask)
+
+
+def ir_buf_atomic_or(block: IrBlock, bind: float, idx: IrValue, mask: IrValue) -> IrValue:
+    """Set the bits of a word that ``mask`` has, in one step; gives the old word."""
+    return _atomic("ir_buf_atomic_or", block, bind, idx, mask)
+
+
+def ir_buf_atomic_add(block: IrBlock, bind: float, idx: IrValue, val: IrValue) -> IrValue:
+    """Add a u32 to a word in one step, wrapping; gives the old word."""
+    return _atomic("ir_buf_atomic_add", block, bind, idx, val)
+
+
+def _atomic(where: str, block: IrBlock, bind: Any, idx: IrValue, val: IrValue) -> IrValue:
+    target = open_block(block, where)
+    memory = target.program.buffer(bind, where)
+    operands = target.operand(idx, u32, where), target.operand(val, u32, where)
+    return target.word(where.removeprefix("ir_buf_"), *operands, memory=memory)
+
+
+def ir_shared_load(block: IrBlock, idx: IrValue) -> IrValue:
+    """Word ``idx`` of the memory the workgroup shares; it starts as 0."""
+    target = open_block(block, "ir_shared_load")
+    index = target.operand(idx, u32, "ir_shared_load")
+    return target.word("load", index, memory=target.program.shared_array())
+
+
+def ir_shared_store(block: IrBlock, idx: IrValue, val: IrValue) -> None:
+    """Store the bits of a word, u32 or f32 as shared word ``idx``; others see it after ``ir_barrier``."""
+    target = open_block(block, "ir_shared_store")
+    index = target.operand(idx, u32, "ir_shared_store")
+    target.emit("store", index, target.bits(val, "ir_shared_store"), memory=target.program.shared_array())
+
+
+def ir_barrier(block: IrBlock) -> None:
+    """Wait until every lane of the workgroup is here; writes before it are seen after it."""
+    open_block(block, "ir_barrier").emit("barrier")
+
+
+# structure and state
+
+
+def ir_if(block: IrBlock, condition: IrValue) -> tuple[IrBlock, IrBlock]:
+    """Append a branch; return the blocks for lanes where the condition holds and where it does not.
+
+    The second may stay empty. What is appended to ``block`` from now on runs after both.
+    """
+    target = open_block(block, "ir_if")
+    test = target.operand(condition, bool_, "ir_if")
+    with target.program.builder.into(target.body):
+        branch = target.program.builder.if_(test)
+    return IrBlock(target.program, branch.then), IrBlock(target.program, branch.otherwise)
+
+
+def ir_loop(block: IrBlock, start: IrValue, stop: IrValue, step: IrValue | None = None) -> tuple[IrBlock, IrValue]:
+    """Append a loop counting from ``start`` up to but not including ``stop``; return its block and counter.
+
+    The three are of one integer type, u32 or u64; ``step`` is 1 by default, and 0 runs nothing.
+    """
+    target = open_block(block, "ir_loop")
+    dtype = target.own(start, "ir_loop").integer
+    first, last = target.operand(start, dtype, "ir_loop"), target.operand(stop, dtype, "ir_loop")
+    by = target.const(1, dtype) if step is None else target.operand(step, dtype, "ir_loop")
+    with target.program.builder.into(target.body):
+        loop = target.program.builder.for_(first, last, by)
+    return IrBlock(target.program, loop.body), IrValue(target.program, loop.index)
+
+
+def ir_var(block: IrBlock, initial: IrValue) -> IrVariable:
+    """Declare a mutable local of each lane, with its first value and that value's type."""
+    target = open_block(block, "ir_var")
+    value = target.own(initial, "ir_var")
+    variable = target.program.builder.variable("var", value.instr.type)
+    target.emit("set", value.instr, attr=variable)
+    return IrVariable(target.program, variable, value.is_word)
+
+
+def ir_get(block: IrBlock, var: IrVariable) -> IrValue:
+    """The value of a local now."""
+    target = _owning("ir_get", block, var)
+    return IrValue(target.program, target.emit("get", attr=var.variable), var.is_word)
+
+
+def ir_set(block: IrBlock, var: IrVariable, val: IrValue) -> None:
+    """Assign a local; ``val`` is of its type, or a word."""
+    target = _owning("ir_set", block, var)
+    value = target.bits(val, "ir_set") if var.is_word else target.operand(val, var.variable.dtype, "ir_set")
+    target.emit("set", value, attr=var.variable)
+
+
+def _owning(where: str, block: IrBlock, var: Any) -> IrBlock:
+    target = open_block(block, where)
+    if not isinstance(var, IrVariable) or var.program is not target.program:
+        raise DTypeError(
+            where,
+            "not a variable of this kernel",
+            expected="what ir_var returned",
+            got=type(var).__name__,
+            remedy="Write var = ir_var(block, initial)",
+        )
+    return target
