@@ -1,0 +1,79 @@
+"""``loom demo``: runs the main job; prints answers, times and digests, and says if they are as committed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from loom.cli.demo import DemoLine, DemoSize
+
+__all__ = ["demo"]
+
+DIFFERENT_EXIT_CODE = 1
+
+
+def demo(
+    device: Annotated[str | None, typer.Option("--device", help="Where to run (see 'loom devices').")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes: primes below 10^7, 10^6 numbers.")] = False,
+) -> None:
+    """Count the primes below 10^9; sum and map 10^8 numbers; compare the bits with the committed ones.
+
+    Each time is that of one call, kernels compiled by this process included.
+    """
+    import loom
+    from loom.cli import demo as job
+    from loom.cli.output import print_json
+
+    size = job.QUICK if quick else job.FULL
+    where = loom.device(device)
+    lines = []
+    for line in job.run_demo(size, where):
+        lines.append(line)
+        if not json:
+            _print_line(line)
+    total = job.combined_digest(lines)
+    different = job.differences(size, lines)
+    if json:
+        print_json(_as_json(size, where.name, lines, total, different))
+    else:
+        typer.echo(f"all of it{'sha256 ':>23}{total}")
+    _print_verdict(different, where.name, json)
+
+
+def _print_line(line: DemoLine) -> None:
+    typer.echo(f"{line.what:<28}  {_answer_text(line.answer):<28}  {line.seconds:>8.3f} s")
+    typer.echo(f"{'sha256':>31} {line.sha256}")
+
+
+def _answer_text(answer: Any) -> str:
+    if isinstance(answer, list):
+        return f"{answer[0]!r}, ..., {answer[-1]!r}"
+    return f"{answer:,}" if isinstance(answer, int) else repr(answer)
+
+
+def _as_json(size: DemoSize, device: str, lines: list[DemoLine], total: str, different: list[str]) -> dict[str, Any]:
+    return {
+        "size": asdict(size),
+        "device": device,
+        "lines": [asdict(line) for line in lines],
+        "sha256": total,
+        "same_as_committed": not different,
+        "different": different,
+    }
+
+
+def _print_verdict(different: list[str], device: str, json: bool) -> None:
+    """Say how the digests compare; a difference ends the command with exit code 1."""
+    if different:
+        typer.echo(
+            f"loom: the results differ from the committed ones on {device}: {', '.join(different)}. "
+            "Loom promises the same bits everywhere, so this is a bug: please report it with 'loom devices'.",
+            err=True,
+        )
+        raise typer.Exit(DIFFERENT_EXIT_CODE)
+    if not json:
+        typer.echo("same as committed")

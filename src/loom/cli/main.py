@@ -1,0 +1,78 @@
+"""The command ``loom``: its options, its commands, and how errors are shown.
+
+Layer: cli. Invariant: a LoomError becomes one line on stderr and exit code 2, never a traceback, unless
+``--debug`` asks for one.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from loom.cli.commands import bench, demo, devices, ir, primes
+from loom.core.errors import LoomError
+from loom.core.version import __version__
+
+__all__ = ["app", "main"]
+
+ERROR_EXIT_CODE = 2
+
+
+class _Commands(TyperGroup):
+    """The command group; turns Loom's errors into messages."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command asked for."""
+        try:
+            return super().invoke(ctx)
+        except LoomError as error:
+            _show(error, debug=bool(ctx.params.get("debug")))
+            raise typer.Exit(ERROR_EXIT_CODE) from None
+
+
+def _show(error: LoomError, *, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    else:
+        typer.echo(f"loom: {' '.join(str(error).split())}", err=True)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Loom: kernels written once in Python, the same bits everywhere.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"loom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Loom: kernels written once in Python, the same bits everywhere."""
+
+
+app.command("devices")(devices.devices)
+app.command("demo")(demo.demo)
+app.command("primes")(primes.primes)
+app.command("bench")(bench.bench)
+app.command("ir")(ir.ir)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app(prog_name="loom")
