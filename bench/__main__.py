@@ -1,0 +1,54 @@
+"""``python -m bench [family ...] [--json]``: runs families, each in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.report import print_family
+from loom.core.errors import near_matches
+
+FAMILIES = ("startup", "compile", "chain", "leak", "reduce", "primes")
+
+
+def main() -> int:
+    """Run the families asked for; 0 when all ran and gave right answers, whether bars were met or not."""
+    parser = argparse.ArgumentParser(prog="bench", description="Loom's benchmarks.")
+    parser.add_argument("families", nargs="*", metavar="family", help=f"{', '.join(FAMILIES)} (default: all)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    asked = parser.parse_args()
+    for name in asked.families:
+        if name not in FAMILIES:
+            known = near_matches(name, list(FAMILIES))
+            print(f"loom: [loom bench] no family is called {name!r}. {known}", file=sys.stderr)
+            return 2
+    done, failed = [], False
+    for name in asked.families or FAMILIES:
+        result = _run(name)
+        if result is None:
+            failed = True
+            continue
+        done.append(result)
+        if not asked.json:
+            print_family(result)
+    if asked.json:
+        print(json.dumps(done, indent=2))
+    return 1 if failed else 0
+
+
+def _run(name: str) -> dict[str, Any] | None:
+    """Return a family's JSON, None if it failed; its errors go to stderr as they come."""
+    command = [sys.executable, "-m", f"bench.{name}", "--json"]
+    finished = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, check=False)
+    if finished.returncode:
+        print(f"loom: benchmark {name!r} failed with exit code {finished.returncode}", file=sys.stderr)
+        return None
+    return json.loads(finished.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Runs PTX from the LLVM target on an NVIDIA GPU through cupy; only the device suite uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cupy
+import numpy as np
+
+from loom.ir.verify import VerifiedKernel
+from loom.targets.base import Bounds
+from loom.targets.llvm.target import LlvmTarget
+
+TARGET = LlvmTarget("ptx")
+
+
+class GpuKernel:
+    """A kernel loaded on the GPU. Calling it launches and waits."""
+
+    def __init__(self, kernel: VerifiedKernel, bounds: Bounds) -> None:
+        self.kernel = kernel.kernel
+        artifact = TARGET.compile(kernel, bounds)
+        self.sites = artifact.sites
+        self._module = cupy.cuda.function.Module()
+        self._module.load(artifact.data)
+        self._function = self._module.get_function(artifact.entry)
+
+    def launch(
+        self, buffers: Sequence[Any], params: Sequence[Any], groups: tuple[int, int, int], log: Any = None
+    ) -> None:
+        """Launch over device arrays (flat); ``params`` are Python or numpy numbers."""
+        args: list[Any] = []
+        for memory, buffer in zip(self.kernel.buffers, buffers, strict=True):
+            args += [buffer, np.int64(buffer.size // memory.dtype.lanes)]
+        for param, value in zip(self.kernel.params, params, strict=True):
+            args.append(np.uint8(bool(value)) if param.dtype.is_bool else param.dtype.numpy.type(value))
+        args += [log if log is not None else np.uintp(0), np.uint32(0)]
+        self._function(groups, self.kernel.workgroup, tuple(args))
+
+    def run(
+        self, arrays: Sequence[np.ndarray[Any, Any]], params: Sequence[Any], groups: tuple[int, int, int]
+    ) -> list[np.ndarray[Any, Any]]:
+        """Run on copies of host arrays; return what the arrays hold afterwards."""
+        buffers = [cupy.asarray(a) for a in arrays]
+        self.launch(buffers, params, groups)
+        return [cupy.asnumpy(b) for b in buffers]
+
+
+def milliseconds(call: Any, repeats: int = 20) -> float:
+    """Return the median time of ``call`` on the device, by events, after three warm-ups."""
+    times = []
+    for turn in range(repeats + 3):
+        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        call()
+        stop.record()
+        stop.synchronize()
+        if turn >= 3:
+            times.append(cupy.cuda.get_elapsed_time(start, stop))
+    return float(np.median(times))
