@@ -38,7 +38,7 @@ class RandomKernel:
         self.b = Builder(f"random_{seed}", shape)
         self.lanes = shape[0] * shape[1] * shape[2]
         self.barriers = barriers and self.lanes > 1
-        self.types = self.rng.sample(NUMBERS, k=self.rng.randint(2, 5)) + [u32]
+        self.types = [*self.rng.sample(NUMBERS, k=self.rng.randint(2, 5)), u32]
         self.inputs = [self.b.buffer(f"x{i}", t, Access.READ) for i, t in enumerate(self.types)]
         self.out = self.b.buffer("out", u64)
         self.tally = self.b.buffer("tally", u32)
@@ -216,7 +216,9 @@ class RandomKernel:
         dtype = self.rng.choice([u32, i32, u8, i64])
         b, rng = self.b, self.rng
         small = [b.const(n, dtype) for n in (0, 1, 3, 6)]
-        lane = b.emit("irem", b.emit("convert", self.rng.choice([self.flat, self.local]), dtype=dtype), b.const(7, dtype))
+        lane = b.emit(
+            "irem", b.emit("convert", self.rng.choice([self.flat, self.local]), dtype=dtype), b.const(7, dtype)
+        )
         start, stop = rng.choice([*small, lane]), rng.choice([*small, lane])
         if rng.random() < 0.1:  # right up to the largest value: the counter must not wrap
             start, stop = b.const(dtype.maximum - 4, dtype), b.const(dtype.maximum, dtype)

@@ -26,9 +26,7 @@ def array(values: Sequence[Any], dtype: DType) -> Array:
     return np.array(values, dtype.numpy)
 
 
-def run(
-    text: str, *buffers: Array, params: Sequence[Any] = (), groups: tuple[int, int, int] = (1, 1, 1)
-) -> list[str]:
+def run(text: str, *buffers: Array, params: Sequence[Any] = (), groups: tuple[int, int, int] = (1, 1, 1)) -> list[str]:
     """Run a kernel written as text; return what it prints."""
     lines: list[str] = []
     interpret(parse_kernel(text), buffers, params, groups, output=lines.append)
@@ -131,9 +129,7 @@ def same(got: Array, expected: Array) -> bool:
 
 
 @pytest.mark.parametrize(("name", "inputs", "result", "operands", "expected"), CASES)
-def test_operation(
-    name: str, inputs: str, result: str, operands: list[list[Any]], expected: list[Any]
-) -> None:
+def test_operation(name: str, inputs: str, result: str, operands: list[list[Any]], expected: list[Any]) -> None:
     types, to = [lookup(t) for t in inputs.split()], lookup(result)
     out = np.zeros(len(expected), to.numpy)
     buffers = [array(v, t) for v, t in zip(operands, types, strict=True)]
@@ -651,9 +647,7 @@ RANGES: list[tuple[DType, int, int, int, bool]] = [
 
 
 @pytest.mark.parametrize(("dtype", "start", "stop", "step", "down"), RANGES)
-def test_counters_follow_range_and_never_wrap(
-    dtype: DType, start: int, stop: int, step: int, down: bool
-) -> None:
+def test_counters_follow_range_and_never_wrap(dtype: DType, start: int, stop: int, step: int, down: bool) -> None:
     b = Builder("count", workgroup=(2, 1, 1))
     out, position = b.buffer("out", dtype), b.variable("position", u32)
     bounds = [b.buffer(name, dtype) for name in ("start", "stop", "step")]
@@ -725,7 +719,7 @@ ATOMICS: list[tuple[str, DType, list[int], list[list[int]], list[int], list[int]
 
 
 @pytest.mark.parametrize(("name", "dtype", "before", "operands", "after", "old"), ATOMICS)
-def test_atomics_act_in_lane_order(  # noqa: PLR0917
+def test_atomics_act_in_lane_order(
     name: str, dtype: DType, before: list[int], operands: list[list[int]], after: list[int], old: list[int]
 ) -> None:
     at = np.array([0, 1, 0, 9, 0], np.int32)

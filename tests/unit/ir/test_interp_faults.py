@@ -236,8 +236,7 @@ ORDERED = [
     "%6 = atomic_add x %0 %1 : u32\n%7 = atomic_max x %0 %1 : u32",
     "store x %3 %1\nbarrier\n%6 = sub %3 %2 : u32\n%7 = add %6 %5 : u32\n%8 = load x %7 : u32",
     "if %4 {\nstore s %0 %1\n}\nbarrier\n%6 = load s %0 : u32\n%7 = load s %0 : u32",
-    "store x %3 %1\nbarrier\n%6 = sub %3 %2 : u32\n%7 = add %6 %5 : u32\nstore x %7 %1\nbarrier\n"
-    "%8 = load x %3 : u32",
+    "store x %3 %1\nbarrier\n%6 = sub %3 %2 : u32\n%7 = add %6 %5 : u32\nstore x %7 %1\nbarrier\n%8 = load x %3 : u32",
 ]
 
 

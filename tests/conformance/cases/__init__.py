@@ -1,0 +1,27 @@
+"""The conformance cases, one file a theme. Importing this registers them all in ``running.CASES``."""
+
+from conformance.cases import (
+    atomics,
+    barriers,
+    control,
+    conversions,
+    loops,
+    memory,
+    operations,
+    probes,
+    shapes,
+    vectors,
+)
+
+__all__ = [
+    "atomics",
+    "barriers",
+    "control",
+    "conversions",
+    "loops",
+    "memory",
+    "operations",
+    "probes",
+    "shapes",
+    "vectors",
+]

@@ -1,0 +1,126 @@
+"""Counted loops at the edges: counters that must not wrap, down loops, steps of 0 and away from the end.
+
+Oracle besides the interpreter: Python's ``range`` on unbounded integers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from conformance.running import Case, case
+from conformance.writer import Writer
+from loom.core.dtype import INTEGERS, DType, i32, lookup, u32
+
+
+def _bounds(dtype: DType, *, down: bool) -> list[tuple[int, int, int]]:
+    """Start, stop and step of loops with at most some twenty turns, at both ends of the type and around 0."""
+    low, high, middle = dtype.minimum, dtype.maximum, (dtype.minimum + dtype.maximum + 1) // 2
+    up = [
+        (low, low + 5, 1), (low, low + 5, 2), (low, low, 1), (low + 3, low, 1),
+        (high - 5, high, 1), (high - 5, high, 2), (high - 5, high, 4), (high - 5, high, 7), (high, high, 1),
+        (high - 1, high, high), (low, high, high), (low, high, high - 1), (high - 100, high, 90),
+        (middle, middle + 9, 3), (middle, middle + 3, 1), (middle + 5, middle, 3), (middle, middle + 6, 0),
+        (low, high, 0), (0, 7, 3), (3, 4, 100), (low, high, high // 3 + 1),
+    ]  # fmt: skip
+    if not dtype.is_signed:
+        return up
+    mirrored = [(-1 - a, -1 - b, -s) for a, b, s in up]
+    wrong_way = [(a, b, -s) for a, b, s in up[:10]]
+    if down:
+        return [*mirrored, (5, -5, low), (high, low, low), (-1, low, low), *[(a, b, -s) for a, b, s in mirrored[:10]]]
+    return up + wrong_way + [(0, 9, low), (low, high, low)]
+
+
+def _trips(dtype: DType, *, down: bool, per_lane: bool) -> Case:
+    """Loops given by a table: the bounds come as parameters of the group (uniform) or differ by lane."""
+    k = Writer(f"trips_{dtype}_{'down' if down else 'up'}_{'lanes' if per_lane else 'group'}", (16, 1, 1))
+    table = k.read("table", dtype)
+    turns, total = k.buffer("turns", u32), k.buffer("total", dtype)
+    row = k.global_id() if per_lane else k.group_id()
+    start, stop, step = (table[row * 3 + n] for n in range(3))
+    count, seen = k.local("count", u32, 0), k.local("seen", dtype, 0)
+    loop = k.count_down if down else k.count
+    with loop(start, stop, step, dtype=dtype) as n:
+        count.set(count.now + 1)
+        seen.set(seen.now * 3 + n)
+        with k.when(count.now == 30):  # a counter that wraps must not hang the test
+            k.break_()
+    i = k.global_id()
+    turns[i], total[i] = count.now, seen.now
+    rows = _bounds(dtype, down=down)
+    while len(rows) % 16:
+        rows.append(rows[len(rows) % 7])
+    lanes = len(rows) if per_lane else len(rows) * 16
+    expected = _expected(rows, dtype, down=down)
+    wide = {name: a if per_lane else np.repeat(a, 16) for name, a in expected.items()}
+    buffers = (np.array(rows, dtype.numpy).ravel(), np.zeros(lanes, np.uint32), np.zeros(lanes, dtype.numpy))
+    return Case(k.finish(), buffers, groups=(lanes // 16, 1, 1), expected=wide)
+
+
+def _expected(rows: list[tuple[int, int, int]], dtype: DType, *, down: bool) -> dict[str, np.ndarray]:
+    turns, totals = [], []
+    for start, stop, step in rows:
+        right_way = step < 0 if down else step > 0
+        seen = list(range(start, stop, step)[:30]) if right_way else []
+        total = 0
+        for n in seen:
+            total = (total * 3 + n) % (1 << dtype.bits)
+        turns.append(len(seen))
+        totals.append(total)
+    carrier = np.array(totals, dtype.bits_numpy)
+    return {"turns": np.array(turns, np.uint32), "total": carrier.view(dtype.numpy)}
+
+
+for _dtype in INTEGERS:
+    for _per_lane in (True, False):
+        _where = "lanes" if _per_lane else "group"
+        case(f"loops/{_dtype}-up-{_where}", widths=(1, 8))(partial(_trips, _dtype, down=False, per_lane=_per_lane))
+        if _dtype.is_signed:
+            case(f"loops/{_dtype}-down-{_where}", widths=(1, 8))(partial(_trips, _dtype, down=True, per_lane=_per_lane))
+
+
+@case("loops/constant-bounds")
+def constants() -> Case:
+    """Bounds the compiler knows: none, one and several turns, at the end of the type, step 0, both ways."""
+    k = Writer("constant_bounds", (32, 1, 1))
+    out = k.buffer("out", u32)
+    i = k.global_id()
+    bounds = [
+        ("u8", 250, 255, 2, False), ("u8", 0, 255, 200, False), ("u32", 5, 5, 1, False), ("u32", 6, 5, 1, False),
+        ("i8", 120, 127, 5, False), ("i8", -120, -128, -5, True), ("i32", 3, -4, -2, True), ("i32", 3, 9, 0, False),
+        ("u32", 2**32 - 3, 2**32 - 1, 1, False), ("i64", -1, 3, 1, False), ("i32", 0, 5, -1, True),
+    ]  # fmt: skip
+    wanted = []
+    for slot, (name, start, stop, step, down) in enumerate(bounds):
+        dtype = lookup(name)
+        v = k.local("v", u32, 0)
+        with (k.count_down if down else k.count)(start, stop, step, dtype=dtype) as n:
+            v.set(v.now * 3 + n.to(u32) + 1)
+        out[i + slot * 32] = v.now
+        total = 0
+        for n in range(start, stop, step) if (step < 0 if down else step > 0) else ():
+            total = (total * 3 + n + 1) % 2**32
+        wanted.append(total)
+    size = 32 * len(bounds)
+    return Case(k.finish(), (np.zeros(size, np.uint32),), expected={"out": np.repeat(wanted, 32).astype(np.uint32)})
+
+
+@case("loops/bounds-taken-once")
+def taken_once() -> Case:
+    """Assigning, in the body, the variables the bounds came from changes nothing; nor does the step's."""
+    k = Writer("bounds_taken_once", (32, 1, 1))
+    out = k.buffer("out", i32)
+    i = k.global_id()
+    stop, step, v = k.local("stop", i32, 10), k.local("step", i32, 3), k.local("v", i32, i.to(i32))
+    with k.count(0, stop.now, step.now, dtype=i32) as n:
+        stop.set(stop.now - 5)
+        step.set(step.now + n)
+        v.set(v.now * 5 + n)
+    out[i] = v.now * 100 + stop.now
+    lanes = np.arange(64, dtype=np.int64)
+    for n in (0, 3, 6, 9):
+        lanes = lanes * 5 + n
+    expected = (lanes * 100 - 10).astype(np.int32)
+    return Case(k.finish(), (np.zeros(64, np.int32),), groups=(2, 1, 1), expected={"out": expected})

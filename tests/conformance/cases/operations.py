@@ -1,0 +1,162 @@
+"""Every pure operation on every type it accepts, straight from the table: a new row is covered at once.
+
+One kernel per type holds all operations, each writing a buffer of its own, over every pair of edge values
+and some thousand random bit patterns. Oracles besides the interpreter: Python's integers; doubles for f32
+(a product is exact in them, and rounding twice is harmless for + - / and the root: Figueroa, "When is
+double rounding innocuous?", SIGNUM 1995).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.running import Case, case
+from conformance.values import adversarial, pairs
+from conformance.writer import Writer
+from loom.core.dtype import SCALARS, DType, bool_, f32, lookup
+from loom.ir.builder import constant_value
+from loom.ir.ops import OPS, Accepts, Op, Result
+
+__all__ = ["BY_OWN_RULE", "operations_on"]
+
+Array = np.ndarray[Any, Any]
+
+BY_OWN_RULE = {"select", "const", "convert", "bitcast", "vector", "extract"}
+"""Pure operations whose operands are not all of one type; other modules have their cases."""
+
+
+def operations_on(dtype: DType) -> list[Op]:
+    """Return the pure operations that take operands of ``dtype``, all of one type."""
+    return [op for op in OPS.values() if op.is_pure and op.name not in BY_OWN_RULE and op.accepts.allows(dtype)]
+
+
+def _on_pairs(dtype: DType) -> Case:
+    k = Writer(f"operations_{dtype}", (64, 1, 1))
+    operations = operations_on(dtype)
+    operands = [k.read("a", dtype), k.read("b", dtype)]
+    outs = {op.name: k.buffer(f"out_{op.name}", bool_ if op.result is Result.BOOL else dtype) for op in operations}
+    i = k.global_id()
+    a, b = (memory[i] for memory in operands)
+    for op in operations:
+        outs[op.name][i] = k.op(op.name, *(a, b)[: op.arity])
+    left, right = pairs(dtype)
+    results = [np.zeros(left.size, out.memory.dtype.numpy) for out in outs.values()]
+    expected = {f"out_{op.name}": e for op in operations if (e := _oracle(op, dtype, left, right)) is not None}
+    groups = (-(-left.size // 64), 1, 1)
+    return Case(k.finish(), (left, right, *results), groups=groups, expected=expected)
+
+
+for _dtype in SCALARS.values():
+    if operations_on(_dtype):
+        case(f"operations/{_dtype}")(partial(_on_pairs, _dtype))
+
+
+# independent oracles
+
+
+def _oracle(op: Op, dtype: DType, a: Array, b: Array) -> Array | None:
+    """Return what ``op`` gives by another road, None where this module knows none."""
+    if dtype.is_integer and op.name in _INTEGER:
+        modulus = 1 << dtype.bits
+        exact = np.frompyfunc(partial(_INTEGER[op.name], dtype.bits), op.arity, 1)
+        operands = [x.astype(object) for x in (a, b)[: op.arity]]
+        wrapped = np.asarray(exact(*operands) % modulus, dtype=object)
+        return wrapped.astype(dtype.bits_numpy).view(dtype.numpy)
+    with np.errstate(all="ignore"):
+        if dtype == f32 and op.name in _IN_DOUBLE:
+            wide = [x.astype(np.float64) for x in (a, b)[: op.arity]]
+            return _IN_DOUBLE[op.name](*wide).astype(np.float32)
+        if dtype.is_float and op.name in _FLOAT:
+            exact = np.frompyfunc(_FLOAT[op.name], op.arity, 1)
+            return exact(*(x.astype(np.float64) for x in (a, b)[: op.arity])).astype(dtype.numpy)
+    return None
+
+
+def _quotient(a: int, b: int) -> int:
+    return 0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+_INTEGER: dict[str, Callable[..., int]] = {
+    "add": lambda _w, a, b: a + b,
+    "sub": lambda _w, a, b: a - b,
+    "mul": lambda _w, a, b: a * b,
+    "idiv": lambda _w, a, b: _quotient(a, b),
+    "irem": lambda _w, a, b: a if b == 0 else a - _quotient(a, b) * b,
+    "mulhi": lambda w, a, b: a * b >> w,
+    "neg": lambda _w, a: -a,
+    "abs": lambda _w, a: abs(a),
+    "shl": lambda w, a, b: a << b % w,
+    "shr": lambda w, a, b: a >> b % w,
+    "popcount": lambda w, a: bin(a % (1 << w)).count("1"),
+    "clz": lambda w, a: w - (a % (1 << w)).bit_length(),
+    "not": lambda _w, a: -1 - a,
+}
+
+_IN_DOUBLE: dict[str, Callable[..., Array]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "sqrt": np.sqrt,
+}
+
+
+def _extreme(a: float, b: float, *, largest: bool) -> float:
+    if math.isnan(a) or math.isnan(b):
+        return math.nan
+    return sorted((a, b), key=lambda x: (x, math.copysign(1, x)))[largest]
+
+
+def _rounded(to_integer: Callable[[float], int], x: float) -> float:
+    return math.copysign(to_integer(x), x) if math.isfinite(x) else x
+
+
+_FLOAT: dict[str, Callable[..., float]] = {
+    "min": partial(_extreme, largest=False),
+    "max": partial(_extreme, largest=True),
+    "floor": partial(_rounded, math.floor),
+    "ceil": partial(_rounded, math.ceil),
+    "trunc": partial(_rounded, math.trunc),
+    "rint": partial(_rounded, round),
+}
+
+
+# constants as operands: what compilers like to simplify
+
+_CONSTANTS = {
+    "f32": [0x00000000, 0x80000000, 0x3F800000, 0xBF800000, 0x40000000, 0x3F000000, 0x00000001, 0x7F800000, 0x7FC00000],
+    "f64": [0, 1 << 63, 0x3FF << 52, 0x400 << 52, 1, 0x7FF << 52],
+    "i32": [0, 1, 0xFFFFFFFF, 7, 10, 0x80000000, 64, 33],
+    "u32": [0, 1, 0xFFFFFFFF, 7, 10, 0x80000000, 64, 33],
+    "i8": [0, 1, 0xFF, 7, 0x80, 9],
+    "u64": [0, 1, (1 << 64) - 1, 10, 1 << 63, 65],
+}
+
+
+def _with_constants(dtype: DType, *, on_left: bool) -> Case:
+    side = "left" if on_left else "right"
+    k = Writer(f"constant_{side}_{dtype}", (32, 1, 1))
+    operations = [op for op in operations_on(dtype) if op.arity == 2 and op.accepts is not Accepts.COMPARABLE]
+    operand = k.read("a", dtype)
+    constants = [k.const(constant_value(bits, dtype), dtype) for bits in _CONSTANTS[dtype.name]]
+    outs = []
+    i = k.global_id()
+    a = operand[i]
+    for op in operations:
+        for n, constant in enumerate(constants):
+            out = k.buffer(f"{op.name}_{n}", bool_ if op.result is Result.BOOL else dtype)
+            out[i] = k.op(op.name, *((constant, a) if on_left else (a, constant)))
+            outs.append(out)
+    left = adversarial(dtype)
+    results = [np.zeros(left.size, out.memory.dtype.numpy) for out in outs]
+    return Case(k.finish(), (left, *results), groups=(-(-left.size // 32), 1, 1))
+
+
+for _name in _CONSTANTS:
+    case(f"constant-left/{_name}", widths=(1, 8))(partial(_with_constants, lookup(_name), on_left=True))
+    case(f"constant-right/{_name}", widths=(1, 8))(partial(_with_constants, lookup(_name), on_left=False))

@@ -1,0 +1,262 @@
+"""Runs a conformance case on a device and compares bits with the reference interpreter.
+
+A case is a kernel, its buffers, parameters and group counts. ``conform`` runs it on one ``Target``: a device
+under one vector width, with one thread and with two, started by ``run`` and by ``launch``. Oracle: the bits
+the interpreter leaves in every buffer, compared as integers with all NaNs made one; where a case states
+``expected``, the interpreter itself is held against that.
+
+Every buffer is a slice of a larger one: the elements around it hold a pattern that must survive, and it starts
+at an address that is a multiple of its element's size only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.core.errors import KernelFault
+from loom.core.numerics import canonical_bits
+from loom.ir.kernel import Kernel
+from loom.ir.verify import VerifiedKernel, verify
+from loom.runtime.chain import Chain
+from loom.runtime.device import device
+from loom.runtime.drivers.cpu import CpuDevice
+from loom.targets.llvm.machine import Machine, machine
+
+__all__ = [
+    "CASES",
+    "CPU",
+    "EVERY_MODE",
+    "REFERENCE",
+    "TARGETS",
+    "WIDTHS",
+    "Bits",
+    "Case",
+    "Target",
+    "bits_of",
+    "case",
+    "conform",
+    "environment",
+    "execute",
+    "load_case",
+    "verified",
+]
+
+Bits = np.ndarray[Any, Any]
+Groups = tuple[int, int, int]
+_MARGIN = 96
+"""Bytes around each buffer, filled with the pattern."""
+_PATTERN = 0xA5
+
+
+EVERY_MODE = ("checked", "trusted", "reported")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A kernel and its arguments. ``expected`` names buffers whose final bits are known independently.
+
+    ``modes``: "checked" (the default), and for kernels in which no lane ever indexes outside a memory, and
+    which write shared and private elements before they read them, "trusted" (compiled without checks) and
+    "reported" (with LOOM_CHECK=1, where a wrong report is a failure; on one target, it costs much code).
+    """
+
+    kernel: Kernel
+    buffers: tuple[Bits, ...]
+    params: tuple[Any, ...] = ()
+    groups: Groups = (1, 1, 1)
+    expected: Mapping[str, Bits] = field(default_factory=dict)
+    modes: tuple[str, ...] = ("checked",)
+
+
+CASES: dict[str, Callable[[], Case]] = {}
+"""Every case by name; built when it is first run."""
+
+WIDTHS: dict[str, tuple[int, ...]] = {}
+"""The vector widths each case is run with."""
+
+
+def case(name: str, widths: tuple[int, ...] = (1, 4, 8, 16)) -> Callable[[Callable[[], Case]], Callable[[], Case]]:
+    """Register the function below as the case called ``name``; fewer ``widths`` if it is slow to compile."""
+
+    def register(make: Callable[[], Case]) -> Callable[[], Case]:
+        assert name not in CASES, f"two cases are called {name}"
+        CASES[name] = make
+        WIDTHS[name] = widths
+        return make
+
+    return register
+
+
+@lru_cache(maxsize=16)
+def load_case(name: str) -> Case:
+    """Build a case."""
+    return CASES[name]()
+
+
+# targets
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device under settings that must not matter."""
+
+    device: str
+    simd: int | None = None
+    threads: tuple[int, ...] = (1,)
+
+    def __str__(self) -> str:
+        return self.device + (f"-x{self.simd}" if self.simd else "")
+
+
+class _Baseline(CpuDevice):
+    """The same processor, code generated for the oldest x86-64: no SSE 4.1, no native rounding."""
+
+    name = "x86-64"
+
+    @property
+    def machine(self) -> Machine:
+        return machine("x86-64")
+
+
+REFERENCE = Target("interp")
+CPU = tuple(Target("cpu", width, (1, 2)) for width in (1, 4, 8, 16))
+_REPORTING = CPU[1]
+_BASELINE = (Target("x86-64", 4, (1,)),) if platform.machine() in ("x86_64", "AMD64") else ()
+TARGETS = (*CPU, *_BASELINE)
+"""What every case is compared with the interpreter on."""
+
+_baseline = _Baseline()
+
+
+@contextmanager
+def environment(**settings: object) -> Iterator[None]:
+    """Set environment variables (None removes one) inside the ``with``."""
+    before = {name: os.environ.get(name) for name in settings}
+    _apply(settings)
+    try:
+        yield
+    finally:
+        _apply(before)
+
+
+def _apply(settings: Mapping[str, object]) -> None:
+    for name, value in settings.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = str(value)
+
+
+# running
+
+
+@lru_cache(maxsize=64)
+def verified(kernel: Kernel) -> VerifiedKernel:
+    """Return a kernel verified, once."""
+    return verify(kernel)
+
+
+class _Guarded:
+    """A copy of an array with the pattern around it."""
+
+    def __init__(self, array: Bits) -> None:
+        margin = _MARGIN + array.itemsize  # not a multiple of a vector's size
+        self.whole = np.full(margin + array.nbytes + _MARGIN, _PATTERN, np.uint8)
+        self.inner = self.whole[margin : margin + array.nbytes].view(array.dtype)
+        self.inner[...] = array
+        self.margin = margin
+
+    def check(self, name: str) -> None:
+        """The pattern is still there."""
+        outside = np.concatenate([self.whole[: self.margin], self.whole[self.margin + self.inner.nbytes :]])
+        assert (outside == _PATTERN).all(), f"bytes around buffer {name!r} were overwritten"
+
+
+def execute(
+    kernel: Kernel | VerifiedKernel,
+    arrays: Sequence[Bits],
+    params: Sequence[Any] = (),
+    groups: Groups = (1, 1, 1),
+    *,
+    on: Any = "cpu",
+    launch: bool = False,
+) -> list[Bits]:
+    """Run one dispatch on copies of ``arrays``; return them as the kernel left them."""
+    checked = kernel if isinstance(kernel, VerifiedKernel) else verified(kernel)
+    guarded = [_Guarded(a) for a in arrays]
+    chain = Chain(on)
+    chain.dispatch(checked, [g.inner for g in guarded], params, groups)
+    program = chain.build()
+    try:
+        if launch:
+            program.launch().wait()
+        else:
+            program.run()
+    finally:
+        for memory, copy in zip(checked.kernel.buffers, guarded, strict=True):
+            copy.check(memory.name)
+    return [g.inner for g in guarded]
+
+
+def bits_of(array: Bits, dtype: DType) -> Bits:
+    """Return the bits of an array's elements, all NaNs alike (those of bf16, carried as integers, too)."""
+    bits = canonical_bits(array)
+    if dtype.scalar.name == "bf16":
+        return np.where(bits & np.uint16(0x7FFF) > np.uint16(0x7F80), np.uint16(0x7FC0), bits)
+    return bits
+
+
+@lru_cache(maxsize=16)
+def _reference(name: str) -> list[Bits]:
+    found = load_case(name)
+    arrays = execute(found.kernel, found.buffers, found.params, found.groups, on="interp")
+    left = []
+    for memory, array in zip(found.kernel.buffers, arrays, strict=True):
+        left.append(bits_of(array, memory.dtype).copy())
+        if memory.name in found.expected:
+            wanted = bits_of(found.expected[memory.name], memory.dtype)
+            _same(left[-1], wanted, f"the interpreter, buffer {memory.name!r}")
+    return left
+
+
+def conform(name: str, target: Target) -> None:
+    """Run the case called ``name`` on ``target`` in every way; AssertionError where bits differ."""
+    found = load_case(name)
+    expected = _reference(name)
+    for mode in found.modes:
+        if mode == "reported" and target != _REPORTING:
+            continue
+        kernel = replace(found.kernel, trusted=True) if mode == "trusted" else found.kernel
+        for threads in target.threads:
+            with environment(LOOM_SIMD=target.simd, LOOM_THREADS=threads, LOOM_CHECK=int(mode == "reported")):
+                where = f"{target}, {threads} threads, {mode}"
+                _run_and_compare(found, kernel, target, expected, where, launch=threads > 1)
+
+
+def _run_and_compare(
+    found: Case, kernel: Kernel, target: Target, expected: Sequence[Bits], where: str, *, launch: bool
+) -> None:
+    on = _baseline if target.device == "x86-64" else device(target.device)
+    try:
+        got = execute(kernel, found.buffers, found.params, found.groups, on=on, launch=launch)
+    except KernelFault as fault:
+        raise AssertionError(f"{where}: {fault}") from fault
+    for memory, array, reference in zip(kernel.buffers, got, expected, strict=True):
+        _same(bits_of(array, memory.dtype), reference, f"{where}, buffer {memory.name!r}")
+
+
+def _same(got: Bits, expected: Bits, where: str) -> None:
+    assert got.shape == expected.shape, f"{where}: {got.shape} elements, not {expected.shape}"
+    wrong = np.flatnonzero(got != expected)
+    if wrong.size:
+        first = [f"[{i}] is {int(got[i]):#x}, not {int(expected[i]):#x}" for i in wrong[:4]]
+        raise AssertionError(f"{where}: {wrong.size} of {got.size} elements differ: {'; '.join(first)}")

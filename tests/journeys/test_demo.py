@@ -1,0 +1,97 @@
+"""The main job: its digests are the committed ones whatever runs it, and mean what they should."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom.cli import demo as job
+
+PRIMES_BELOW = {10**7: 664_579, 10**9: 50_847_534}  # OEIS A006880
+SETTINGS = [{"LOOM_THREADS": "1"}, {"LOOM_THREADS": "2"}, {"LOOM_THREADS": "2", "LOOM_SIMD": "4"}]
+
+
+@pytest.fixture(params=SETTINGS, ids=lambda s: ",".join(f"{k}={v}" for k, v in s.items()))
+def setting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in request.param.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("setting")
+def test_quick_digests_are_the_committed_ones() -> None:
+    lines = list(job.run_demo(job.QUICK, loom.device("cpu")))
+    assert job.differences(job.QUICK, lines) == []
+    assert lines[0].answer == PRIMES_BELOW[job.QUICK.below]
+
+
+def test_quick_digests_come_from_numpy_too() -> None:
+    check_committed_with_numpy(job.QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("setting")
+def test_full_digests_are_the_committed_ones() -> None:
+    lines = list(job.run_demo(job.FULL, loom.device("cpu")))
+    assert job.differences(job.FULL, lines) == []
+
+
+@pytest.mark.slow
+def test_full_digests_come_from_numpy_too() -> None:
+    check_committed_with_numpy(job.FULL)
+
+
+def check_committed_with_numpy(size: job.DemoSize) -> None:
+    """Compute every committed digest without Loom: published counts, numpy, and the sum's order in numpy."""
+    x = job.made_numbers(np.empty(size.elements, np.float32))
+    total = canonical_sum(x)
+    results = {
+        "primes": np.array([PRIMES_BELOW[size.below]], "<u8"),
+        "numbers": x,
+        "sum": total,
+        "mean": total / np.float32(size.elements),
+        "max": x.max(keepdims=True),
+        "min": x.min(keepdims=True),
+        "map": x * np.float32(2) + np.float32(1),
+    }
+    found = {name: hashlib.sha256(values).hexdigest() for name, values in results.items()}
+    text = "".join(f"{name} {digest}\n" for name, digest in found.items())
+    found["all"] = hashlib.sha256(text.encode()).hexdigest()
+    assert found == job.committed_digests(size)
+
+
+def canonical_sum(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Add up as the contract says: tiles of 4096, 64 lanes a tile, rows ascending, then a halving tree."""
+    while x.size > 1:
+        tiles = np.concatenate([x, np.zeros(-x.size % 4096, np.float32)]).reshape(-1, 64, 64)
+        lanes = np.zeros((len(tiles), 64), np.float32)
+        for row in range(64):
+            lanes = lanes + tiles[:, row]
+        while lanes.shape[1] > 1:
+            half = lanes.shape[1] // 2
+            lanes = lanes[:, :half] + lanes[:, half:]
+        x = lanes.reshape(-1)
+    return x
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 12_345, 999_999, (1 << 20) + 3])
+def test_numbers_follow_the_formula(at: int) -> None:
+    h = at * 2654435761 % 2**32
+    h = (h ^ h >> 15) * 2246822519 % 2**32
+    h ^= h >> 13
+    made = job.made_numbers(np.empty((1 << 20) + 4, np.float32))
+    assert float(made[at]) == ((h >> 8) - 2**23) / 2**23
+
+
+def test_every_nan_has_the_same_digest() -> None:
+    bits = np.array([0x7FC0_0000, 0xFFC0_1234, 0x3F80_0000], np.uint32)
+    canonical = np.array([0x7FC0_0000, 0x7FC0_0000, 0x3F80_0000], "<u4")
+    assert job.array_digest(bits.view(np.float32)) == hashlib.sha256(canonical).hexdigest()
+
+
+def test_bytes_are_little_endian() -> None:
+    values = np.array([1, 2**40], ">u8")
+    assert job.array_digest(values) == hashlib.sha256(values.astype("<u8")).hexdigest()

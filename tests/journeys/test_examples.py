@@ -1,0 +1,41 @@
+"""Every file in examples/ runs in a fresh process, says what it did, and ends with an assert."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NOT_RUN: set[str] = set()
+"""Names of examples that cannot run here, each with its reason beside it."""
+
+
+def test_there_are_examples() -> None:
+    assert {"hello_loom", "tier2_sieve", "tier3_double", "debug_kernel"} <= {p.stem for p in EXAMPLES}
+    assert {p.name for p in EXAMPLES} >= NOT_RUN
+
+
+@pytest.mark.parametrize("path", [p for p in EXAMPLES if p.name not in NOT_RUN], ids=lambda p: p.stem)
+def test_example_runs(path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout, "an example says what it did"
+    assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_example_is_short_documented_and_checks_itself(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree)
+    assert len(text.splitlines()) < 60
+    last = tree.body[-1]
+    if isinstance(last, ast.If) and "__main__" in ast.unparse(last.test):
+        last = last.body[-1]
+    assert isinstance(last, ast.Assert)
