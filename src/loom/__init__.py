@@ -1,6 +1,10 @@
 """Loom: write a kernel once in Python, run it anywhere, get the same bits.
 
 The public names below are loaded when first used, so that importing Loom costs little.
+
+>>> import loom
+>>> loom.gpu_sum([1, 2, 3]).item()
+6
 """
 
 from __future__ import annotations
@@ -11,36 +15,108 @@ from typing import TYPE_CHECKING, Any
 from loom.core.version import __version__
 
 if TYPE_CHECKING:
-    from loom.core.dtype import *  # noqa: F403
+    from loom.core.dtype import DType as DType
+    from loom.core.dtype import bf16 as bf16
+    from loom.core.dtype import bool_ as bool_
+    from loom.core.dtype import f16 as f16
+    from loom.core.dtype import f32 as f32
+    from loom.core.dtype import f64 as f64
+    from loom.core.dtype import i8 as i8
+    from loom.core.dtype import i16 as i16
+    from loom.core.dtype import i32 as i32
+    from loom.core.dtype import i64 as i64
+    from loom.core.dtype import u8 as u8
+    from loom.core.dtype import u16 as u16
+    from loom.core.dtype import u32 as u32
+    from loom.core.dtype import u64 as u64
+    from loom.core.errors import LoomError as LoomError
+    from loom.core.numerics import Guarantee as Guarantee
+    from loom.ir.frontend.annotations import In as In
+    from loom.ir.frontend.annotations import InOut as InOut
+    from loom.ir.frontend.annotations import Out as Out
+    from loom.ir.frontend.decorator import kernel as kernel
+    from loom.ir.frontend.intrinsics import atomic_add as atomic_add
+    from loom.ir.frontend.intrinsics import atomic_and as atomic_and
+    from loom.ir.frontend.intrinsics import atomic_compare_exchange as atomic_compare_exchange
+    from loom.ir.frontend.intrinsics import atomic_exchange as atomic_exchange
+    from loom.ir.frontend.intrinsics import atomic_max as atomic_max
+    from loom.ir.frontend.intrinsics import atomic_min as atomic_min
+    from loom.ir.frontend.intrinsics import atomic_or as atomic_or
+    from loom.ir.frontend.intrinsics import atomic_xor as atomic_xor
+    from loom.ir.frontend.intrinsics import barrier as barrier
+    from loom.ir.frontend.intrinsics import bitcast as bitcast
+    from loom.ir.frontend.intrinsics import ceil as ceil
+    from loom.ir.frontend.intrinsics import clz as clz
+    from loom.ir.frontend.intrinsics import floor as floor
+    from loom.ir.frontend.intrinsics import global_id as global_id
+    from loom.ir.frontend.intrinsics import group_id as group_id
+    from loom.ir.frontend.intrinsics import idiv as idiv
+    from loom.ir.frontend.intrinsics import irem as irem
+    from loom.ir.frontend.intrinsics import local_id as local_id
+    from loom.ir.frontend.intrinsics import mulhi as mulhi
+    from loom.ir.frontend.intrinsics import num_groups as num_groups
+    from loom.ir.frontend.intrinsics import popcount as popcount
+    from loom.ir.frontend.intrinsics import private as private
+    from loom.ir.frontend.intrinsics import rint as rint
+    from loom.ir.frontend.intrinsics import select as select
+    from loom.ir.frontend.intrinsics import shared as shared
+    from loom.ir.frontend.intrinsics import sqrt as sqrt
+    from loom.ir.frontend.intrinsics import static_range as static_range
+    from loom.ir.frontend.intrinsics import trunc as trunc
+    from loom.ir.frontend.intrinsics import workgroup_size as workgroup_size
+    from loom.ir.interp.debugger import debug as debug
+    from loom.patterns.map import gpu_map as gpu_map
+    from loom.patterns.reduce import gpu_max as gpu_max
+    from loom.patterns.reduce import gpu_mean as gpu_mean
+    from loom.patterns.reduce import gpu_min as gpu_min
+    from loom.patterns.reduce import gpu_sum as gpu_sum
+    from loom.patterns.sieve import gpu_prime_count as gpu_prime_count
+    from loom.patterns.sieve import gpu_primes as gpu_primes
+    from loom.runtime.chain.program import Program as Program
+    from loom.runtime.chain.program import Submission as Submission
+    from loom.runtime.chain.record import Chain as Chain
+    from loom.runtime.device import device as device
+    from loom.runtime.device import devices as devices
+    from loom.runtime.unit import Unit as Unit
+    from loom.runtime.unit import boot as boot
+
+_SCALARS = ("bf16", "bool_", "f16", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
+_INSIDE_KERNELS = (
+    "atomic_add", "atomic_and", "atomic_compare_exchange", "atomic_exchange", "atomic_max", "atomic_min",
+    "atomic_or", "atomic_xor", "barrier", "bitcast", "ceil", "clz", "floor", "global_id", "group_id", "idiv",
+    "irem", "local_id", "mulhi", "num_groups", "popcount", "private", "rint", "select", "shared", "sqrt",
+    "static_range", "trunc", "workgroup_size",
+)  # fmt: skip
 
 _NAMES: dict[str, tuple[str, ...]] = {
-    "loom.core.dtype": (
-        "DType", "bf16", "bool_", "f16", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64",
-    ),
+    "loom.core.dtype": ("DType", *_SCALARS),
+    "loom.core.errors": ("LoomError",),
     "loom.core.numerics": ("Guarantee",),
-    "loom.ir.interp": ("debug",),
     "loom.ir.frontend.annotations": ("In", "InOut", "Out"),
     "loom.ir.frontend.decorator": ("kernel",),
-    "loom.ir.frontend.intrinsics": (
-        "atomic_add", "atomic_and", "atomic_compare_exchange", "atomic_exchange", "atomic_max", "atomic_min",
-        "atomic_or", "atomic_xor", "barrier", "bitcast", "ceil", "clz", "floor", "global_id", "group_id", "idiv",
-        "irem", "local_id", "mulhi", "num_groups", "popcount", "private", "rint", "select", "shared", "sqrt",
-        "static_range", "trunc", "workgroup_size",
-    ),
+    "loom.ir.frontend.intrinsics": _INSIDE_KERNELS,
+    "loom.ir.interp.debugger": ("debug",),
     "loom.patterns.map": ("gpu_map",),
     "loom.patterns.reduce": ("gpu_max", "gpu_mean", "gpu_min", "gpu_sum"),
     "loom.patterns.sieve": ("gpu_prime_count", "gpu_primes"),
-    "loom.runtime.chain": ("Chain", "Program", "Submission"),
+    "loom.runtime.chain.program": ("Program", "Submission"),
+    "loom.runtime.chain.record": ("Chain",),
     "loom.runtime.device": ("device", "devices"),
     "loom.runtime.unit": ("Unit", "boot"),
-}  # fmt: skip
+}
+"""Where each public name is defined; the imports above say the same to type checkers (tested)."""
 
 _WHERE = {name: module for module, names in _NAMES.items() for name in names}
+_VECTOR_SUFFIXES = ("x2", "x3", "x4")
 
-__all__ = ["__version__", *_WHERE]
+__all__ = ["__version__", *_WHERE]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name.endswith(_VECTOR_SUFFIXES) and name[:-2] in _SCALARS:
+        from loom.core.dtype import lookup
+
+        return lookup(name)
     module = _WHERE.get(name)
     if module is None:
         from loom.core.errors import near_matches

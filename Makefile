@@ -1,0 +1,59 @@
+# `make demo` and `make test` work on a bare machine with Python 3.10 or newer and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test prove check bench clean system
+
+demo: $(STAMP)-run
+	$(BIN)/loom demo
+
+test: $(STAMP)-test system
+	$(PYTEST) -n 2 -m "not slow" -q
+
+prove: $(STAMP)-test system
+	$(PYTEST) -n 2 -q
+
+check: $(STAMP)-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(STAMP)-bench
+	$(BIN)/loom bench
+
+# One virtual environment; each stamp says which set of packages is in it.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+$(STAMP)-run: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(STAMP)-test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e ".[test]"
+	@touch $@ $(STAMP)-run
+
+$(STAMP)-check: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e ".[test,check]"
+	@touch $@ $(STAMP)-run $(STAMP)-test
+
+$(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e .
+	$(BIN)/python -m pip install -q torch==2.13.0 || echo "torch is not available: benchmarks compare with numpy"
+	@touch $@ $(STAMP)-run
+
+# Emulators for the cross-target tests, where Debian packages can be installed; without them those tests
+# are skipped and say so.
+system:
+	@command -v qemu-aarch64-static >/dev/null 2>&1 || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    apt-get update -qq && apt-get install -y -qq qemu-user-static >/dev/null; \
+	  else echo "qemu-user-static is not installed: AArch64 and ARMv7 tests will be skipped"; fi; }
+
+clean:
+	rm -rf $(VENV) build dist
