@@ -38,6 +38,7 @@ def run(family: Family) -> None:
     """Measure fresh processes, in turns with ones that import numpy alone."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "LOOM_CACHE_DIR": cache}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process compiles Loom's Python anew
         sides = [
             Side("process", lambda: json.loads(_python(_OURS, environment))),
             Side("process of numpy alone", lambda: _python(_BARE, environment)),

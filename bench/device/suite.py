@@ -18,6 +18,8 @@ import cupy
 import numpy as np
 from gpu import GpuKernel, milliseconds
 
+import conformance.cases  # noqa: F401 - registers the cases
+from conformance.running import CASES, load_case
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from loom.core.errors import LoomError
 from loom.core.numerics import REDUCE_TILE, canonical_bits
@@ -34,6 +36,7 @@ from strategies import SLOTS, random_kernel
 
 TYPES = (u8, i8, u16, i16, u32, i32, u64, i64, f32, f64)
 HALVES = (f16, bf16)
+Groups = tuple[int, int, int]
 
 
 def edge_values(dtype: DType) -> np.ndarray[Any, Any]:
@@ -120,20 +123,20 @@ def _bits(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
 
 
 def both(
-    tally: Tally, family: str, name: str, kernel: VerifiedKernel, arrays: list[Any], params: list[Any], groups: int
+    tally: Tally, family: str, name: str, kernel: VerifiedKernel, arrays: list[Any], params: list[Any], groups: Groups
 ) -> None:
-    """Run a kernel on the GPU, checked and trusted, and in the interpreter; compare all buffers."""
+    """Run a kernel on the GPU and in the interpreter; compare all buffers."""
     dtypes = [m.dtype for m in kernel.kernel.buffers]
     want = [a.copy() for a in arrays]
-    interpret(kernel.kernel, want, params, (groups, 1, 1))
-    got = GpuKernel(kernel, Bounds.CHECKED).run(arrays, params, (groups, 1, 1))
+    interpret(kernel.kernel, want, params, groups)
+    got = GpuKernel(kernel, Bounds.CHECKED).run(arrays, params, groups)
     tally.compare(family, name, got, want, dtypes)
 
 
 def check_operations(tally: Tally) -> None:
     for name, kernel, operands in operation_kernels():
         out = np.zeros(operands[0].size, kernel.kernel.buffers[-1].dtype.numpy)
-        both(tally, "operations", name, kernel, [*operands, out], [], -(-out.size // 128))
+        both(tally, "operations", name, kernel, [*operands, out], [], (-(-out.size // 128), 1, 1))
 
 
 def check_random(tally: Tally, seeds: int) -> None:
@@ -150,7 +153,15 @@ def check_random(tally: Tally, seeds: int) -> None:
                 n = int(rng.choice([1, 3, 17, kernel.kernel.lanes]))
                 arrays.append(rng.integers(0, 256, n * m.dtype.nbytes, dtype=np.uint8).view(m.dtype.numpy))
         params = [rng.integers(0, 9) for _ in kernel.kernel.params]
-        both(tally, "random kernels", f"seed {seed}", kernel, arrays, params, groups)
+        both(tally, "random kernels", f"seed {seed}", kernel, arrays, params, (groups, 1, 1))
+
+
+def check_conformance(tally: Tally) -> None:
+    """Run the cases of tests/conformance that every device runs."""
+    for name in CASES:
+        found = load_case(name)
+        arrays, params = list(found.buffers), list(found.params)
+        both(tally, "conformance cases", name, verify(found.kernel), arrays, params, found.groups)
 
 
 def check_library(tally: Tally) -> None:
@@ -160,21 +171,23 @@ def check_library(tally: Tally) -> None:
     for dtype, data in ((f32, wide), (f64, wide.astype(np.float64)), (i32, wide.view(np.int32))):
         if dtype.is_float:
             kernel = sum_tiles(dtype, dtype, dtype).verified
-            both(tally, "library", f"sum {dtype}", kernel, [data, np.zeros(tiles, dtype.numpy)], [data.size], tiles)
+            both(
+                tally,
+                "library",
+                f"sum {dtype}",
+                kernel,
+                [data, np.zeros(tiles, dtype.numpy)],
+                [data.size],
+                (tiles, 1, 1),
+            )
         kernel = extreme_tiles(dtype, largest=True).verified
-        both(tally, "library", f"max {dtype}", kernel, [data, np.zeros(tiles, dtype.numpy)], [data.size], tiles)
+        arrays = [data, np.zeros(tiles, dtype.numpy)]
+        both(tally, "library", f"max {dtype}", kernel, arrays, [data.size], (tiles, 1, 1))
     limit = 1000
-    both(
-        tally,
-        "library",
-        "base primes",
-        base_primes().verified,
-        [np.zeros(501, np.uint8), np.zeros(400, np.uint32)],
-        [limit],
-        1,
-    )
+    arrays = [np.zeros(501, np.uint8), np.zeros(400, np.uint32)]
+    both(tally, "library", "base primes", base_primes().verified, arrays, [limit], (1, 1, 1))
     patterns = np.zeros(PATTERN_STARTS[-1], np.uint8)
-    both(tally, "library", "patterns", fill_patterns().verified, [patterns], [], -(-patterns.size // 64))
+    both(tally, "library", "patterns", fill_patterns().verified, [patterns], [], (-(-patterns.size // 64), 1, 1))
 
 
 def figures(quick: bool) -> dict[str, float]:
@@ -222,6 +235,7 @@ def main() -> int:
     tally = Tally()
     check_operations(tally)
     print(f"operations done after {time.time() - began:.0f} s")
+    check_conformance(tally)
     check_library(tally)
     check_random(tally, given.seeds)
     tally.print()

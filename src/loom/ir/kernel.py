@@ -36,6 +36,7 @@ __all__ = [
     "Statement",
     "Variable",
     "While",
+    "operands",
     "walk",
     "walk_blocks",
 ]
@@ -263,3 +264,12 @@ def walk(block: Block) -> Iterator[Statement]:
         yield statement
         for inner in walk_blocks(statement):
             yield from walk(inner)
+
+
+def operands(statement: Statement) -> tuple[Instr, ...]:
+    """Return the values a statement uses itself, those of the blocks inside it left out."""
+    if isinstance(statement, Instr):
+        return statement.args
+    if isinstance(statement, For):
+        return statement.start, statement.stop, statement.step
+    return (statement.condition,) if isinstance(statement, (If, While)) else ()

@@ -21,7 +21,7 @@ from loom.ir.interp.masks import Array
 from loom.ir.interp.memory import MEMORY
 from loom.ir.interp.operations import COMPUTE, NAN_CHECKED
 from loom.ir.interp.options import Options
-from loom.ir.kernel import Instr, Kernel, Space, While, walk, walk_blocks
+from loom.ir.kernel import Instr, Kernel, Space, While, operands, walk, walk_blocks
 from loom.ir.ops import Effect
 
 __all__ = ["HANDLERS", "interpret"]
@@ -105,7 +105,7 @@ def _prepare(
         buffers=bind_buffers(kernel, buffers),
         params=bind_params(kernel, params),
         handlers=_CHECKED_HANDLERS if options.nan else HANDLERS,
-        used=frozenset(a for s in walk(kernel.body) for a in _operands(s)),
+        used=frozenset(a for s in walk(kernel.body) for a in operands(s)),
         watch=MemoryWatch(options) if options.watches else None,
     )
     if options.stops:
@@ -113,13 +113,6 @@ def _prepare(
 
         dispatch.tracer = StopTracer(options, kernel)
     return dispatch
-
-
-def _operands(statement: object) -> Sequence[Instr]:
-    if isinstance(statement, Instr):
-        return statement.args
-    names = ("condition", "start", "stop", "step")
-    return [getattr(statement, name) for name in names if hasattr(statement, name)]
 
 
 def _groups_per_batch(kernel: Kernel) -> int:

@@ -10,7 +10,6 @@ Source: the execution model of ispc (Pharr and Mark, "ispc: A SPMD Compiler", In
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ll
@@ -19,6 +18,7 @@ from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, State
 from loom.ir.ops import Effect
 from loom.targets.llvm.identity import Identity
 from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.loops import Loops, OpenLoop
 from loom.targets.llvm.memory import MemoryAccess
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.state import State
@@ -30,32 +30,18 @@ _COHERENT_STATEMENTS = 160
 _COHERENT_DEPTH = 2
 
 
-@dataclass(slots=True)
-class _Loop:
-    """Where break and continue go: basic blocks if all lanes go together, else masks on the stack."""
-
-    statement: For | While
-    exit: Any
-    latch: Any
-    left: Any = None  # lanes that left by break
-    skipping: Any = None  # lanes that wait for the next turn
-
-    @property
-    def is_masked(self) -> bool:
-        return self.left is not None
-
-
 class Control:
     """Lowers statements; ``identity`` knows which lane this is, ``memory`` loads and stores."""
 
     def __init__(self, state: State, identity: Identity, memory: MemoryAccess, messages: Messages) -> None:
         self.s = state
-        self.b = state.builder
+        self.b: Any = state.builder
         self.v = state.vectors
         self.identity = identity
         self.memory = memory
         self.messages = messages
-        self.loops: list[_Loop] = []
+        self.loops: list[OpenLoop] = []
+        self.looping = Loops(self)
         self.returned: Any = None  # stack slot: lanes that returned
         self.lane_end: Any = None  # basic block: these lanes are done
         self.coherent_depth = 0
@@ -91,7 +77,7 @@ class Control:
         end = None
         for position, statement in enumerate(block.statements):
             self.statement(statement)
-            if self.b.block.is_terminated:
+            if self.s.is_terminated:
                 break
             more = position + 1 < len(block.statements)
             if more and self.may_empty(statement):
@@ -100,7 +86,7 @@ class Control:
                 self.b.cbranch(self.v.any(self.s.mask), rest, end)
                 self.b.position_at_end(rest)
         if end is not None:
-            if not self.b.block.is_terminated:
+            if not self.s.is_terminated:
                 self.b.branch(end)
             self.b.position_at_end(end)
 
@@ -111,9 +97,9 @@ class Control:
         elif isinstance(s, If):
             self.if_(s)
         elif isinstance(s, For):
-            self.for_(s)
+            self.looping.for_(s)
         elif isinstance(s, While):
-            self.while_(s)
+            self.looping.while_(s)
         elif isinstance(s, Return):
             self.return_(s)
         else:
@@ -231,7 +217,7 @@ class Control:
             self.uniform_if(s, condition.value)
         else:
             self.masked_if(s, self.v.spread(condition))
-        if self.b.block.is_terminated:
+        if self.s.is_terminated:
             return
         self.s.mask = self.remaining(before) if self.may_empty(s) else before
 
@@ -247,7 +233,7 @@ class Control:
             self.b.position_at_end(start)
             self.s.mask = before
             self.block(block)
-            if not self.b.block.is_terminated:
+            if not self.s.is_terminated:
                 self.b.branch(after)
                 reached = True
         self.b.position_at_end(after)
@@ -275,7 +261,7 @@ class Control:
         before, self.s.mask = self.s.mask, mask
         self.block(block)
         self.s.mask = before
-        if not self.b.block.is_terminated:
+        if not self.s.is_terminated:
             self.b.branch(after)
         self.b.position_at_end(after)
 
@@ -292,7 +278,7 @@ class Control:
             self.coherent_depth += 1
             self.block(block)
             self.coherent_depth -= 1
-            if not self.b.block.is_terminated:
+            if not self.s.is_terminated:
                 self.b.branch(after)
             self.s.mask = None
             self.b.position_at_end(mixed)
@@ -303,180 +289,3 @@ class Control:
             return False
         blocks = (s.then, s.otherwise) if isinstance(s, If) else (s.body,)
         return sum(1 for block in blocks for _ in walk(block)) <= _COHERENT_STATEMENTS
-
-    # loops
-
-    def loop_entry(self, s: For | While) -> _Loop:
-        """Open a loop; its break and continue use masks if lanes may leave it one by one."""
-        loop = _Loop(s, self.s.block("loop.exit"), self.s.block("loop.latch"))
-        if self.s.width > 1 and s in self.s.uniformity.divergent_loops:
-            loop.left, loop.skipping = self.mask_slot("left"), self.mask_slot("skipping")
-        self.loops.append(loop)
-        return loop
-
-    def for_(self, s: For) -> None:
-        start, stop, step = (self.value(x) for x in (s.start, s.stop, s.step))
-        before = self.s.mask
-        loop = self.loop_entry(s)
-        if loop.is_masked:
-            self.masked_for(s, loop, start, stop, step)
-        else:
-            self.plain_for(s, loop, start.value, stop.value, step.value)
-        self.loops.pop()
-        self.s.mask = self.remaining(before) if self.may_empty(s) else before
-
-    def plain_for(self, s: For, loop: _Loop, start: Any, stop: Any, step: Any) -> None:
-        """All lanes count together: a scalar loop."""
-        body = self.s.block("for.body")
-        index = self.s.stack(start.type, name="index")
-        self.b.store(start, index)
-        self.b.cbranch(self.enters(s, start, stop, step), body, loop.exit)
-        self.b.position_at_end(body)
-        current = self.b.load(index, typ=start.type)
-        self.s.values[s.index] = Lanes(current, 0)
-        mask = self.s.mask
-        self.block(s.body)
-        self.s.mask = mask
-        if not self.b.block.is_terminated:
-            self.b.branch(loop.latch)
-        self.b.position_at_end(loop.latch)
-        current = self.b.load(index, typ=start.type)
-        following = self.b.add(current, step, flags=self.no_wrap(s, step))
-        again = self.goes_on(s, current, following, stop, step)
-        self.b.store(following, index)
-        self.b.cbranch(again, body, loop.exit)
-        self.b.position_at_end(loop.exit)
-
-    def is_one(self, step: Any) -> bool:
-        return isinstance(step, ll.Constant) and step.constant == 1
-
-    def no_wrap(self, s: For, step: Any) -> tuple[str, ...]:
-        """Counting by one below ``stop`` cannot wrap; saying so helps LLVM."""
-        if s.down or not self.is_one(step):
-            return ()
-        return ("nsw",) if s.index.type.is_signed else ("nuw",)
-
-    def enters(self, s: For, start: Any, stop: Any, step: Any) -> Any:
-        """Return the condition of a first turn (values may be scalars or vectors)."""
-        compare = self.b.icmp_signed if s.index.type.is_signed else self.b.icmp_unsigned
-        inside = compare(">" if s.down else "<", start, stop)
-        zero = self.s.arithmetic.constant(0, step)
-        right_way = compare("<" if s.down else ">", step, zero)
-        return self.b.and_(inside, right_way)
-
-    def goes_on(self, s: For, current: Any, following: Any, stop: Any, step: Any) -> Any:
-        """Return the condition of another turn, exact even where the counter would wrap."""
-        if not s.down and self.is_one(step):
-            compare = self.b.icmp_signed if s.index.type.is_signed else self.b.icmp_unsigned
-            return compare("<", following, stop)
-        return self.goes_on_each(s, current, stop, step)
-
-    def masked_for(self, s: For, loop: _Loop, start: Lanes, stop: Lanes, step: Lanes) -> None:
-        """Lanes leave at different turns: the loop goes on while some lane does."""
-        stride = self.stride(s.index)
-        first = start.value if stride is not None else self.v.spread(start)
-        by = step.value if stride is not None else self.v.spread(step)
-        index = self.s.stack(first.type, name="index")
-        self.b.store(first, index)
-        stop_all, step_all = self.v.spread(stop), self.v.spread(step)
-        enters = self.enters(s, self.v.spread(start), stop_all, step_all)
-        alive = self.s.stack(self.v.mask_type, name="alive")
-        self.b.store(self.b.and_(enters, self.s.mask_or_all()), alive)
-
-        def turn() -> None:
-            self.s.values[s.index] = Lanes(self.b.load(index, typ=first.type), stride)
-            self.turn(s, loop, alive)
-
-        def advance() -> Any:
-            current = self.b.load(index, typ=first.type)
-            following = self.b.add(current, by)
-            self.b.store(following, index)
-            current_all = self.v.spread(Lanes(current, stride))
-            return self.goes_on_each(s, current_all, stop_all, step_all)
-
-        self.masked_loop(loop, alive, lambda: None, turn, advance)
-
-    def goes_on_each(self, s: For, current: Any, stop: Any, step: Any) -> Any:
-        """Like ``goes_on`` for lanes that count apart: compare what is left with the step."""
-        left = self.b.sub(current, stop) if s.down else self.b.sub(stop, current)
-        stride = self.b.sub(self.s.arithmetic.constant(0, step), step) if s.down else step
-        return self.b.icmp_unsigned(">", left, stride)
-
-    def while_(self, s: While) -> None:
-        before = self.s.mask
-        loop = self.loop_entry(s)
-        if loop.is_masked:
-            self.masked_while(s, loop)
-        else:
-            self.plain_while(s, loop)
-        self.loops.pop()
-        self.s.mask = self.remaining(before) if self.may_empty(s) else before
-
-    def plain_while(self, s: While, loop: _Loop) -> None:
-        body = self.s.block("while.body")
-        self.b.branch(loop.latch)
-        self.b.position_at_end(loop.latch)
-        self.block(s.test)
-        self.b.cbranch(self.value(s.condition).value, body, loop.exit)
-        self.b.position_at_end(body)
-        mask = self.s.mask
-        self.block(s.body)
-        self.s.mask = mask
-        if not self.b.block.is_terminated:
-            self.b.branch(loop.latch)
-        self.b.position_at_end(loop.exit)
-
-    def masked_while(self, s: While, loop: _Loop) -> None:
-        alive = self.s.stack(self.v.mask_type, name="alive")
-        self.b.store(self.s.mask_or_all(), alive)
-
-        def test() -> None:
-            outer = self.s.mask
-            self.s.mask = self.b.load(alive, typ=self.v.mask_type)
-            self.block(s.test)
-            holds = self.v.spread(self.value(s.condition))
-            self.b.store(self.b.and_(self.s.mask, holds), alive)
-            self.s.mask = outer
-
-        self.masked_loop(loop, alive, test, lambda: self.turn(s, loop, alive), lambda: None)
-
-    def masked_loop(
-        self, loop: _Loop, alive: Any, test: Callable[[], None], turn: Callable[[], None], advance: Callable[[], Any]
-    ) -> None:
-        """Run turns while a lane of ``alive`` is left; ``advance`` may give who goes on."""
-        head, tested, body = (self.s.block(n) for n in ("loop.head", "loop.test", "loop.body"))
-        self.b.branch(head)
-        self.b.position_at_end(head)
-        self.b.cbranch(self.v.any(self.b.load(alive, typ=self.v.mask_type)), tested, loop.exit)
-        self.b.position_at_end(tested)
-        test()
-        self.b.cbranch(self.v.any(self.b.load(alive, typ=self.v.mask_type)), body, loop.exit)
-        self.b.position_at_end(body)
-        outer = self.s.mask
-        turn()
-        self.s.mask = outer
-        if not self.b.block.is_terminated:
-            self.b.branch(loop.latch)
-        self.b.position_at_end(loop.latch)
-        self.b.store(ll.Constant(self.v.mask_type, None), loop.skipping)
-        on = self.remaining(self.b.load(alive, typ=self.v.mask_type))
-        goes_on = advance()
-        self.b.store(on if goes_on is None else self.b.and_(on, goes_on), alive)
-        self.b.branch(head)
-        self.b.position_at_end(loop.exit)
-
-    def turn(self, s: For | While, loop: _Loop, alive: Any) -> None:
-        """Lower one turn, without masks if all lanes are in it."""
-        mask = self.b.load(alive, typ=self.v.mask_type)
-        if self.s.mask is None and self.is_small(s):
-            together, mixed = self.s.block("turn.all"), self.s.block("turn.some")
-            self.b.cbranch(self.v.all(mask), together, mixed)
-            self.b.position_at_end(together)
-            self.coherent_depth += 1
-            self.block(s.body)
-            self.coherent_depth -= 1
-            if not self.b.block.is_terminated:
-                self.b.branch(loop.latch)
-            self.b.position_at_end(mixed)
-        self.s.mask = mask
-        self.block(s.body)

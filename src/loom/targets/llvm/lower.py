@@ -12,7 +12,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.ir.kernel import Block, For, If, Instr, Kernel, Memory, Return, Statement, While, walk
+from loom.ir.kernel import Kernel, Memory, operands, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.uniformity import analyse_uniformity, variable_homes
@@ -25,6 +25,7 @@ from loom.targets.llvm.layout import BINDING, RECORD
 from loom.targets.llvm.machine import Machine
 from loom.targets.llvm.memory import MemoryAccess
 from loom.targets.llvm.messages import Messages
+from loom.targets.llvm.places import Places
 from loom.targets.llvm.regions import Regions, has_barrier
 from loom.targets.llvm.state import Array, State
 from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type, scalar_type
@@ -88,7 +89,7 @@ class _Function:
         self.entry_name = "loom_" + "".join(c if c.isalnum() else "_" for c in kernel.name)
         self.state = self._state(bounds)
         self.s = self.state
-        self.b = self.state.builder
+        self.b: Any = self.state.builder
 
     def _state(self, bounds: Bounds) -> State:
         if self.machine.threads:
@@ -116,7 +117,7 @@ class _Function:
             entry=entry,
             log=function.args[-2] if self.machine.threads else function.args[1],
         )
-        state.used = {a for s in walk(self.kernel.body) for a in _uses(s)}
+        state.used = {a for s in walk(self.kernel.body) for a in operands(s)}
         return state
 
     def generate(self) -> Lowered:
@@ -141,7 +142,7 @@ class _Function:
         self.shared_on_stack()
         group, done = self.group_loop(identity)
         self.zero_shared()
-        place = _Lanes(self, control, identity, messages, count, group)
+        place = Places(self.s, control, identity, messages, count if self.barriers else 1, group)
         regions.enter_vector = place.enter
         regions.group_end = done
         control.homes = variable_homes(self.kernel)
@@ -154,7 +155,7 @@ class _Function:
             regions.body(self.kernel.body)
         else:
             self.one_region(regions, count)
-        if not self.b.block.is_terminated:
+        if not self.s.is_terminated:
             self.b.branch(done)
         self.finish_group_loop(done)
 
@@ -168,11 +169,12 @@ class _Function:
 
     def load_record(self, identity: CpuIdentity) -> None:
         """Read buffers, parameters and group counts from the dispatch record."""
-        record = self.s.function.args[0]
+        record: Any = self.s.function.args[0]
         b = self.b
+        fields: Any = RECORD.fields
 
         def field(name: str, kind: Any, extra: int = 0) -> Any:
-            offset = RECORD.fields[name][1] + extra
+            offset = fields[name][1] + extra
             return b.load(b.gep(record, [I64(offset)], source_etype=I8), typ=kind)
 
         bindings = self.pointer(field("bindings", I64))
@@ -208,12 +210,7 @@ class _Function:
         """Shared memory starts as zero in every group, unless the kernel is trusted to fill it."""
         if self.s.bounds is not Bounds.TRUSTED:
             for memory in self.kernel.shared:
-                self.zero(self.s.arrays[memory].base, (memory.size or 0) * memory.dtype.bits // 8)
-
-    def zero(self, base: Any, nbytes: int) -> None:
-        name = "llvm.memset.p0.i64"
-        fill = self.s.arithmetic.declare(name, ll.VoidType(), [POINTER, I8, I64, I1])
-        self.b.call(fill, [base, I8(0), I64(nbytes), I1(0)])
+                self.s.clear(self.s.arrays[memory].base, (memory.size or 0) * memory.dtype.bits // 8)
 
     def group_loop(self, identity: CpuIdentity) -> tuple[Any, Any]:
         """Open the loop over groups begin .. end; return the flat group number and the end block."""
@@ -277,23 +274,20 @@ class _Function:
             base = self.s.stack(memory_type(array.dtype), array.size, array.name)
             self.s.arrays[array] = Array(base, I64(array.size))
             if self.s.bounds is not Bounds.TRUSTED:
-                self.zero(base, array.size * array.dtype.bits // 8)
+                self.s.clear(base, array.size * array.dtype.bits // 8)
         self.zero_shared_together(identity)
-        messages.flat_base = identity.flat_lane() if self.s.bounds is Bounds.REPORTED or self.talks() else I64(0)
+        messages.flat_base = identity.flat_lane() if self.s.numbers_lanes else I64(0)
         control.block(self.kernel.body)
-        if not b.block.is_terminated:
+        if not self.s.is_terminated:
             b.branch(control.lane_end)
         b.position_at_end(control.lane_end)
         b.ret_void()
-
-    def talks(self) -> bool:
-        return any(isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
 
     def shared_global(self, memory: Memory) -> Array:
         """Return an array in the GPU's shared memory (address space 3), through a generic pointer."""
         assert memory.size is not None
         kind = ll.ArrayType(memory_type(memory.dtype), memory.size)
-        array = ll.GlobalVariable(self.module, kind, f"{self.entry_name}.{memory.name}", addrspace=3)
+        array: Any = ll.GlobalVariable(self.module, kind, f"{self.entry_name}.{memory.name}", addrspace=3)
         array.initializer = ll.Constant(kind, ll.Undefined)
         array.linkage = "internal"
         array.align = 16
@@ -316,126 +310,3 @@ class _Function:
                     place = self.b.gep(self.s.arrays[memory].base, [at], source_etype=kind)
                     self.b.store(ll.Constant(kind, 0), place)
         identity.barrier()
-
-
-class _Lanes:
-    """What each vector of lanes owns: variables, private arrays, its first mask, its number."""
-
-    def __init__(
-        self, function: _Function, control: Control, identity: CpuIdentity, messages: Messages, count: int, group: Any
-    ) -> None:
-        self.f = function
-        self.s = function.s
-        self.control = control
-        self.identity = identity
-        self.messages = messages
-        self.group = group
-        self.per_vector = count if function.barriers and count > 1 else 1
-        self.mask_type = self.s.vectors.mask_type
-        self.gone: Any = None  # stack slots: lanes that returned
-        self.group_returned: Any = None  # stack slot: the whole group returned
-        self.apart = analyse_uniformity(function.kernel).divergent_returns if self.per_vector > 1 else []
-        self.stays_gone = bool(self.apart)
-        self.variables: dict[Any, tuple[Any, Any]] = {}
-        self.privates: dict[Memory, tuple[Any, int]] = {}
-
-    def reserve(self) -> None:
-        """Reserve stack space; what may live across barriers gets room for every vector."""
-        shared_blocks = set(_group_blocks(self.f.kernel.body)) if self.per_vector > 1 else set()
-        for variable in self.f.kernel.variables:
-            home = self.control.homes.get(variable)
-            count = self.per_vector if home in shared_blocks else 1
-            kind = self.control.slot_type(variable)
-            self.variables[variable] = (self.s.stack(kind, count, variable.name), kind if count > 1 else None)
-        for memory in self.f.kernel.private:
-            assert memory.size is not None
-            elements = memory.size * self.s.width
-            base = self.s.stack(memory_type(memory.dtype), elements * self.per_vector, memory.name)
-            base.align = 64
-            self.privates[memory] = (base, elements)
-        if any(isinstance(s, Return) for s in walk(self.f.kernel.body)):
-            self.gone = self.s.stack(self.mask_type, self.per_vector, name="returned")
-
-    def enter(self) -> None:
-        """Start a vector: point at its variables and arrays, set its mask and number."""
-        b, vector = self.s.builder, self.identity.vector
-        for variable, (slot, kind) in self.variables.items():
-            self.s.slots[variable] = slot if kind is None else b.gep(slot, [vector], source_etype=kind)
-        for memory, (base, elements) in self.privates.items():
-            start = base
-            if self.per_vector > 1:
-                first = b.mul(b.zext(vector, I64), I64(elements))
-                start = b.gep(base, [first], source_etype=memory_type(memory.dtype))
-            elif self.s.bounds is not Bounds.TRUSTED:
-                self.f.zero(base, elements * memory.dtype.bits // 8)
-            self.s.arrays[memory] = Array(start, I64(memory.size or 0))
-        first_lane = b.mul(vector, I32(self.s.width))
-        if self.s.bounds is Bounds.REPORTED or self.f.talks():
-            group_first = b.mul(self.group, I64(self.f.kernel.lanes))
-            self.messages.flat_base = b.add(group_first, b.zext(first_lane, I64))
-        self.s.mask = self.present(first_lane)
-        if self.stays_gone:
-            self.control.returned = b.gep(self.gone, [vector], source_etype=self.mask_type)
-            self.leave_out_returned()
-        elif self.gone is not None and self.s.width > 1:
-            self.control.returned = self.gone
-            b.store(ll.Constant(self.mask_type, None), self.gone)
-
-    def present(self, first_lane: Any) -> Any:
-        """Return the mask of lanes that exist in the last, shorter vector; None if all always do."""
-        lanes, width = self.f.kernel.lanes, self.s.width
-        if lanes % width == 0:
-            return None
-        v = self.s.vectors
-        numbers = self.s.builder.add(v.splat(first_lane), v.iota(I32))
-        return self.s.builder.icmp_unsigned("<", numbers, v.splat(I32(lanes)))
-
-    def leave_out_returned(self) -> None:
-        """Go on with the lanes that did not return in an earlier region; skip the vector if there are none."""
-        b = self.s.builder
-        stay = b.not_(b.load(self.control.returned, typ=self.mask_type))
-        if self.s.width > 1:
-            self.s.mask = stay if self.s.mask is None else b.and_(self.s.mask, stay)
-            stay = self.s.vectors.any(self.s.mask)
-        on = self.s.block("vector.on")
-        b.cbranch(stay, on, self.control.lane_end)
-        b.position_at_end(on)
-
-    def on_return(self, s: Return) -> None:
-        """All lanes of a vector return: the whole group does, or this vector stays out from now on."""
-        if s in self.apart:
-            self.s.builder.store(self.s.vectors.splat(I1(1)), self.control.returned)
-        else:
-            self.s.builder.store(I1(1), self.group_returned)
-
-    def clear_for_group(self) -> None:
-        """Start a group: nobody has returned, private arrays are zero."""
-        if self.stays_gone:
-            for vector in range(self.per_vector):
-                cell = self.s.builder.gep(self.gone, [I32(vector)], source_etype=self.mask_type)
-                self.s.builder.store(ll.Constant(self.mask_type, None), cell)
-        if self.s.bounds is Bounds.TRUSTED:
-            return
-        for memory, (base, elements) in self.privates.items():
-            self.f.zero(base, elements * self.per_vector * memory.dtype.bits // 8)
-
-
-def _group_blocks(block: Block) -> list[Block]:
-    """Return the blocks whose statements the whole group reaches together."""
-    found = [block]
-    for s in block.statements:
-        if not isinstance(s, Instr) and has_barrier(s):
-            for inner in (getattr(s, n, None) for n in ("then", "otherwise", "test", "body")):
-                if isinstance(inner, Block):
-                    found += _group_blocks(inner)
-    return found
-
-
-def _uses(s: Statement) -> tuple[Instr, ...]:
-    if isinstance(s, Instr):
-        return s.args
-    if isinstance(s, If):
-        return (s.condition,)
-    if isinstance(s, For):
-        return (s.start, s.stop, s.step)
-    return (s.condition,) if isinstance(s, While) else ()

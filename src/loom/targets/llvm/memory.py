@@ -137,7 +137,7 @@ class MemoryAccess:
 
     def zero_cell(self) -> Any:
         """Return the address of eight zero bytes."""
-        found = self.s.module.globals.get("loom.zero")
+        found: Any = self.s.module.globals.get("loom.zero")
         if found is None:
             found = ll.GlobalVariable(self.s.module, I64, "loom.zero")
             found.initializer = I64(0)
@@ -354,7 +354,7 @@ class MemoryAccess:
         if self.s.mask is not None:
             spread = self.b.select(self.s.mask, spread, neutral)
         name = f"llvm.vector.reduce.{operation}.{suffix(spread.type)}"
-        fold = self.s.arithmetic.declare(name, spread.type.element, [spread.type])
+        fold = self.s.arithmetic.declare(name, memory_type(memory.dtype), [spread.type])
         total = self.b.call(fold, [spread])
         wide = self.wide(index, instr).value
         if not self.checked:

@@ -11,7 +11,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Kernel, Return, Statement, While, walk
+from loom.ir.kernel import (
+    Block,
+    Break,
+    Continue,
+    For,
+    If,
+    Instr,
+    Kernel,
+    Return,
+    Statement,
+    While,
+    operands,
+    walk,
+    walk_blocks,
+)
 from loom.ir.ops import Effect
 from loom.targets.llvm.control import Control
 from loom.targets.llvm.identity import CpuIdentity
@@ -26,8 +40,7 @@ def has_barrier(s: Statement) -> bool:
     """True if a barrier is inside a statement."""
     if isinstance(s, Instr):
         return s.op.effect is Effect.SYNC
-    blocks = (getattr(s, n, None) for n in ("then", "otherwise", "test", "body"))
-    return any(has_barrier(inner) for block in blocks if isinstance(block, Block) for inner in block.statements)
+    return any(has_barrier(inner) for block in walk_blocks(s) for inner in block.statements)
 
 
 class Regions:
@@ -83,8 +96,8 @@ class Regions:
     def _plan_region(self, s: Statement, region_of: dict[Instr, int], crossing: set[Instr]) -> None:
         if isinstance(s, Instr):
             region_of[s] = self._number
-        for inner in [s, *(x for b in _blocks(s) for x in walk(b))]:
-            for used in _operands(inner):
+        for inner in [s, *(x for b in walk_blocks(s) for x in walk(b))]:
+            for used in operands(inner):
                 if region_of.get(used, self._number) != self._number:
                     crossing.add(used)
 
@@ -148,7 +161,7 @@ class Regions:
         self.b.position_at_end(after)
 
     def join(self, target: Any) -> None:
-        if not self.b.block.is_terminated:
+        if not self.s.is_terminated:
             self.b.branch(target)
 
     def group_for(self, s: For) -> None:
@@ -156,7 +169,7 @@ class Regions:
         turn, latch, leave = (self.s.block(n) for n in ("group.turn", "group.latch", "group.leave"))
         index = self.s.stack(start.type, name="group.index")
         self.b.store(start, index)
-        self.b.cbranch(self.control.enters(s, start, stop, step), turn, leave)
+        self.b.cbranch(self.control.looping.enters(s, start, stop, step), turn, leave)
         self.b.position_at_end(turn)
         self.s.values[s.index] = Lanes(self.b.load(index, typ=start.type), 0)
         self.group_loops.append((leave, latch))
@@ -167,7 +180,7 @@ class Regions:
         current = self.b.load(index, typ=start.type)
         following = self.b.add(current, step)
         self.b.store(following, index)
-        self.b.cbranch(self.control.goes_on(s, current, following, stop, step), turn, leave)
+        self.b.cbranch(self.control.looping.goes_on(s, current, following, stop, step), turn, leave)
         self.b.position_at_end(leave)
 
     def group_while(self, s: While) -> None:
@@ -185,9 +198,9 @@ class Regions:
 
     def region(self, statements: list[Statement]) -> None:
         """Lower statements for each vector of the group."""
-        if not statements or self.b.block.is_terminated:
+        if not statements or self.s.is_terminated:
             return
-        returns = any(isinstance(x, Return) for s in statements for x in [s, *(y for b in _blocks(s) for y in walk(b))])
+        returns = any(isinstance(s, Return) for s in walk(Block(statements)))
         if returns:
             self.b.store(I1(0), self.group_returned)
         if self.count == 1:
@@ -207,7 +220,7 @@ class Regions:
         self.enter_vector()
         self.control.block(Block(statements))
         for s in statements:
-            if isinstance(s, Instr) and s in self.kept and not self.b.block.is_terminated:
+            if isinstance(s, Instr) and s in self.kept and not self.s.is_terminated:
                 kind = self._kind(s)
                 self.b.store(self.s.values[s].value, self.b.gep(self.kept[s], [vector], source_etype=kind))
         for s in statements:
@@ -215,18 +228,3 @@ class Regions:
                 self.s.values.pop(s, None)
         self.join(self.control.lane_end)
         self.b.position_at_end(self.control.lane_end)
-
-
-def _blocks(s: Statement) -> list[Block]:
-    names = ("then", "otherwise", "test", "body")
-    return [b for b in (getattr(s, n, None) for n in names) if isinstance(b, Block)]
-
-
-def _operands(s: Statement) -> tuple[Instr, ...]:
-    if isinstance(s, Instr):
-        return s.args
-    if isinstance(s, If):
-        return (s.condition,)
-    if isinstance(s, For):
-        return (s.start, s.stop, s.step)
-    return (s.condition,) if isinstance(s, While) else ()

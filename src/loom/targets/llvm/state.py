@@ -13,13 +13,13 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.ir.kernel import Instr, Kernel, Memory, Variable
+from loom.ir.kernel import Instr, Kernel, Memory, Variable, walk
 from loom.ir.passes.uniformity import Uniformity
 from loom.targets.base import Bounds, Site
 from loom.targets.llvm.arithmetic import Arithmetic
 from loom.targets.llvm.lanes import Lanes, Shapes
 from loom.targets.llvm.machine import Machine
-from loom.targets.llvm.types import I64, POINTER, Vectors
+from loom.targets.llvm.types import I1, I8, I64, POINTER, Vectors
 
 __all__ = ["Array", "State"]
 
@@ -67,6 +67,23 @@ class State:
         cell.type = POINTER  # llvmlite still gives it the typed pointer of old
         return cell
 
+    def clear(self, base: Any, nbytes: int) -> None:
+        """Generate code that fills memory with zeros."""
+        fill = self.arithmetic.declare("llvm.memset.p0.i64", ll.VoidType(), [POINTER, I8, I64, I1])
+        self.builder.call(fill, [base, I8(0), I64(nbytes), I1(0)])
+
+    @property
+    def numbers_lanes(self) -> bool:
+        """True if messages may need to say which lane they come from."""
+        speaks = (isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
+        return self.bounds is Bounds.REPORTED or any(speaks)
+
+    @property
+    def is_terminated(self) -> bool:
+        """True if the current basic block already ends in a jump."""
+        block = self.builder.block
+        return block is not None and block.is_terminated
+
     def block(self, name: str) -> Any:
         """Append a basic block."""
         return self.function.append_basic_block(name)
@@ -78,7 +95,7 @@ class State:
         self.builder.cbranch(condition, then, after)
         self.builder.position_at_end(then)
         yield
-        if not self.builder.block.is_terminated:
+        if not self.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(after)
 

@@ -12,7 +12,9 @@ import hashlib
 import os
 import platform
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +125,7 @@ class Pool:
         self._started = False
         self._lock = threading.Lock()
 
-    def _function(self, name: str, result: type | None, *arguments: type) -> ctypes._CFuncPtr:
+    def _function(self, name: str, result: type | None, *arguments: type) -> Callable[..., Any]:
         return ctypes.CFUNCTYPE(result, *arguments)(self._code.address(name))
 
     def _ensure_started(self) -> None:

@@ -1,0 +1,221 @@
+"""Emits loops: scalar ones where lanes leave together, masked ones where they do not.
+
+Layer: targets. The part of ``Control`` for ``for`` and ``while``. Invariant: a counter never wraps past its
+bound, whatever start, stop and step are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import llvmlite.ir as ll
+
+from loom.ir.kernel import For, While
+from loom.targets.llvm.lanes import Lanes
+
+if TYPE_CHECKING:
+    from loom.targets.llvm.control import Control
+
+__all__ = ["Loops", "OpenLoop"]
+
+
+@dataclass(slots=True)
+class OpenLoop:
+    """Where break and continue go: basic blocks if all lanes go together, else masks on the stack."""
+
+    statement: For | While
+    exit: Any
+    latch: Any
+    left: Any = None  # lanes that left by break
+    skipping: Any = None  # lanes that wait for the next turn
+
+    @property
+    def is_masked(self) -> bool:
+        return self.left is not None
+
+
+class Loops:
+    """Lowers loops for a ``Control``, which lowers what is inside them."""
+
+    def __init__(self, control: Control) -> None:
+        self.c = control
+        self.s = control.s
+        self.b = control.b
+        self.v = control.v
+
+    def loop_entry(self, s: For | While) -> OpenLoop:
+        """Open a loop; its break and continue use masks if lanes may leave it one by one."""
+        loop = OpenLoop(s, self.s.block("loop.exit"), self.s.block("loop.latch"))
+        if self.s.width > 1 and s in self.s.uniformity.divergent_loops:
+            loop.left, loop.skipping = self.c.mask_slot("left"), self.c.mask_slot("skipping")
+        self.c.loops.append(loop)
+        return loop
+
+    def for_(self, s: For) -> None:
+        start, stop, step = (self.c.value(x) for x in (s.start, s.stop, s.step))
+        before = self.s.mask
+        loop = self.loop_entry(s)
+        if loop.is_masked:
+            self.masked_for(s, loop, start, stop, step)
+        else:
+            self.plain_for(s, loop, start.value, stop.value, step.value)
+        self.c.loops.pop()
+        self.s.mask = self.c.remaining(before) if self.c.may_empty(s) else before
+
+    def plain_for(self, s: For, loop: OpenLoop, start: Any, stop: Any, step: Any) -> None:
+        """All lanes count together: a scalar loop."""
+        body = self.s.block("for.body")
+        index = self.s.stack(start.type, name="index")
+        self.b.store(start, index)
+        self.b.cbranch(self.enters(s, start, stop, step), body, loop.exit)
+        self.b.position_at_end(body)
+        current = self.b.load(index, typ=start.type)
+        self.s.values[s.index] = Lanes(current, 0)
+        mask = self.s.mask
+        self.c.block(s.body)
+        self.s.mask = mask
+        if not self.s.is_terminated:
+            self.b.branch(loop.latch)
+        self.b.position_at_end(loop.latch)
+        current = self.b.load(index, typ=start.type)
+        following = self.b.add(current, step, flags=self.no_wrap(s, step))
+        again = self.goes_on(s, current, following, stop, step)
+        self.b.store(following, index)
+        self.b.cbranch(again, body, loop.exit)
+        self.b.position_at_end(loop.exit)
+
+    def is_one(self, step: Any) -> bool:
+        return isinstance(step, ll.Constant) and step.constant == 1
+
+    def no_wrap(self, s: For, step: Any) -> tuple[str, ...]:
+        """Counting by one below ``stop`` cannot wrap; saying so helps LLVM."""
+        if s.down or not self.is_one(step):
+            return ()
+        return ("nsw",) if s.index.type.is_signed else ("nuw",)
+
+    def enters(self, s: For, start: Any, stop: Any, step: Any) -> Any:
+        """Return the condition of a first turn (values may be scalars or vectors)."""
+        compare = self.b.icmp_signed if s.index.type.is_signed else self.b.icmp_unsigned
+        inside = compare(">" if s.down else "<", start, stop)
+        zero = self.s.arithmetic.constant(0, step)
+        right_way = compare("<" if s.down else ">", step, zero)
+        return self.b.and_(inside, right_way)
+
+    def goes_on(self, s: For, current: Any, following: Any, stop: Any, step: Any) -> Any:
+        """Return the condition of another turn, exact even where the counter would wrap."""
+        if not s.down and self.is_one(step):
+            compare = self.b.icmp_signed if s.index.type.is_signed else self.b.icmp_unsigned
+            return compare("<", following, stop)
+        return self.goes_on_each(s, current, stop, step)
+
+    def masked_for(self, s: For, loop: OpenLoop, start: Lanes, stop: Lanes, step: Lanes) -> None:
+        """Lanes leave at different turns: the loop goes on while some lane does."""
+        stride = self.c.stride(s.index)
+        first = start.value if stride is not None else self.v.spread(start)
+        by = step.value if stride is not None else self.v.spread(step)
+        index = self.s.stack(first.type, name="index")
+        self.b.store(first, index)
+        stop_all, step_all = self.v.spread(stop), self.v.spread(step)
+        enters = self.enters(s, self.v.spread(start), stop_all, step_all)
+        alive = self.s.stack(self.v.mask_type, name="alive")
+        self.b.store(self.b.and_(enters, self.s.mask_or_all()), alive)
+
+        def turn() -> None:
+            self.s.values[s.index] = Lanes(self.b.load(index, typ=first.type), stride)
+            self.turn(s, loop, alive)
+
+        def advance() -> Any:
+            current = self.b.load(index, typ=first.type)
+            following = self.b.add(current, by)
+            self.b.store(following, index)
+            current_all = self.v.spread(Lanes(current, stride))
+            return self.goes_on_each(s, current_all, stop_all, step_all)
+
+        self.masked_loop(loop, alive, lambda: None, turn, advance)
+
+    def goes_on_each(self, s: For, current: Any, stop: Any, step: Any) -> Any:
+        """Like ``goes_on`` for lanes that count apart: compare what is left with the step."""
+        left = self.b.sub(current, stop) if s.down else self.b.sub(stop, current)
+        stride = self.b.sub(self.s.arithmetic.constant(0, step), step) if s.down else step
+        return self.b.icmp_unsigned(">", left, stride)
+
+    def while_(self, s: While) -> None:
+        before = self.s.mask
+        loop = self.loop_entry(s)
+        if loop.is_masked:
+            self.masked_while(s, loop)
+        else:
+            self.plain_while(s, loop)
+        self.c.loops.pop()
+        self.s.mask = self.c.remaining(before) if self.c.may_empty(s) else before
+
+    def plain_while(self, s: While, loop: OpenLoop) -> None:
+        body = self.s.block("while.body")
+        self.b.branch(loop.latch)
+        self.b.position_at_end(loop.latch)
+        self.c.block(s.test)
+        self.b.cbranch(self.c.value(s.condition).value, body, loop.exit)
+        self.b.position_at_end(body)
+        mask = self.s.mask
+        self.c.block(s.body)
+        self.s.mask = mask
+        if not self.s.is_terminated:
+            self.b.branch(loop.latch)
+        self.b.position_at_end(loop.exit)
+
+    def masked_while(self, s: While, loop: OpenLoop) -> None:
+        alive = self.s.stack(self.v.mask_type, name="alive")
+        self.b.store(self.s.mask_or_all(), alive)
+
+        def test() -> None:
+            outer = self.s.mask
+            self.s.mask = self.b.load(alive, typ=self.v.mask_type)
+            self.c.block(s.test)
+            holds = self.v.spread(self.c.value(s.condition))
+            self.b.store(self.b.and_(self.s.mask, holds), alive)
+            self.s.mask = outer
+
+        self.masked_loop(loop, alive, test, lambda: self.turn(s, loop, alive), lambda: None)
+
+    def masked_loop(
+        self, loop: OpenLoop, alive: Any, test: Callable[[], None], turn: Callable[[], None], advance: Callable[[], Any]
+    ) -> None:
+        """Run turns while a lane of ``alive`` is left; ``advance`` may give who goes on."""
+        head, tested, body = (self.s.block(n) for n in ("loop.head", "loop.test", "loop.body"))
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        self.b.cbranch(self.v.any(self.b.load(alive, typ=self.v.mask_type)), tested, loop.exit)
+        self.b.position_at_end(tested)
+        test()
+        self.b.cbranch(self.v.any(self.b.load(alive, typ=self.v.mask_type)), body, loop.exit)
+        self.b.position_at_end(body)
+        outer = self.s.mask
+        turn()
+        self.s.mask = outer
+        if not self.s.is_terminated:
+            self.b.branch(loop.latch)
+        self.b.position_at_end(loop.latch)
+        self.b.store(ll.Constant(self.v.mask_type, None), loop.skipping)
+        on = self.c.remaining(self.b.load(alive, typ=self.v.mask_type))
+        goes_on = advance()
+        self.b.store(on if goes_on is None else self.b.and_(on, goes_on), alive)
+        self.b.branch(head)
+        self.b.position_at_end(loop.exit)
+
+    def turn(self, s: For | While, loop: OpenLoop, alive: Any) -> None:
+        """Lower one turn, without masks if all lanes are in it."""
+        mask = self.b.load(alive, typ=self.v.mask_type)
+        if self.s.mask is None and self.c.is_small(s):
+            together, mixed = self.s.block("turn.all"), self.s.block("turn.some")
+            self.b.cbranch(self.v.all(mask), together, mixed)
+            self.b.position_at_end(together)
+            self.c.coherent_depth += 1
+            self.c.block(s.body)
+            self.c.coherent_depth -= 1
+            if not self.s.is_terminated:
+                self.b.branch(loop.latch)
+            self.b.position_at_end(mixed)
+        self.s.mask = mask
+        self.c.block(s.body)
