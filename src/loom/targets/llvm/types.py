@@ -5,13 +5,11 @@ Layer: targets. Invariant: a bool is i1 in registers and one byte, 0 or 1, in me
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import llvmlite.ir as ll
 
 from loom.core.dtype import DType
-from loom.ir.builder import constant_value
 from loom.targets.llvm.lanes import Lanes
 
 __all__ = ["I1", "I8", "I32", "I64", "POINTER", "Vectors", "memory_type", "scalar_type"]
@@ -86,7 +84,7 @@ class Vectors:
     def last(self, mask: Any) -> Any:
         """Return the number of the highest set lane of a mask that has one."""
         bits = self.bits(mask)
-        clz = self.b.module.declare_intrinsic("llvm.ctlz", [bits.type])
+        clz = self.b.module.declare_intrinsic("llvm.ctlz", [bits.type], ll.FunctionType(bits.type, [bits.type, I1]))
         leading = self.b.call(clz, [bits, I1(1)])
         lane = self.b.sub(bits.type(self.width - 1), leading)
         return self.b.trunc(lane, I32) if self.width > 32 else self.b.zext(lane, I32) if self.width < 32 else lane
@@ -95,7 +93,5 @@ class Vectors:
         """Return the scalar constant with a bit pattern."""
         if not dtype.is_float:
             return scalar_type(dtype)(bits)
-        value = constant_value(bits, dtype)
-        if math.isnan(value):  # only bits say which NaN
-            return self.b.bitcast(ll.IntType(dtype.bits)(bits), scalar_type(dtype))
-        return ll.Constant(scalar_type(dtype), value)
+        number = ll.IntType(dtype.bits)(bits)  # a number in Python would pass through the caller's floating-point mode
+        return number.bitcast(scalar_type(dtype))

@@ -1,0 +1,104 @@
+"""The LLVM target: the same bytes for the same kernel, widths, strides, and the errors of its two names."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from conformance.writer import Value, Writer
+from loom.core.dtype import u8, u32, u64
+from loom.core.errors import ArgumentError
+from loom.ir.passes.uniformity import analyse_uniformity
+from loom.ir.verify import VerifiedKernel, verify
+from loom.targets.base import Bounds
+from loom.targets.llvm.lanes import analyse_lanes
+from loom.targets.llvm.lower import vector_width
+from loom.targets.llvm.machine import Machine, emit, machine, machine_names
+from loom.targets.llvm.target import LlvmTarget
+
+
+def _kernel() -> VerifiedKernel:
+    k = Writer("busy", (40, 1, 1))
+    x, out, shared = k.read("x", u32), k.buffer("out", u32), k.shared("s", u32, 40)
+    shared[k.local_id()] = x[k.global_id()]
+    k.barrier()
+    with k.when(shared[3] > 5), k.count(0, k.local_id()) as n:
+        out[k.global_id()] = shared[n]
+    return verify(k.finish())
+
+
+@pytest.mark.parametrize("name", machine_names())
+@pytest.mark.parametrize("bounds", Bounds)
+def test_same_bytes_again(name: str, bounds: Bounds) -> None:
+    first, second = (LlvmTarget(name).compile(_kernel(), bounds) for _ in "ab")
+    assert first == second
+    assert first.entry == "loom_busy"
+
+
+@pytest.mark.parametrize(
+    ("name", "elf_class", "elf_machine"), [("aarch64", 2, 183), ("armv7", 1, 40), ("x86-64", 2, 62)]
+)
+def test_objects_are_for_their_machine(name: str, elf_class: int, elf_machine: int) -> None:
+    data = LlvmTarget(name).compile(_kernel(), Bounds.CHECKED).data
+    assert data[:5] == b"\x7fELF" + bytes([elf_class])
+    assert struct.unpack_from("<H", data, 18) == (elf_machine,)
+
+
+def test_wasm_objects_and_ptx_text() -> None:
+    assert LlvmTarget("wasm32").compile(_kernel(), Bounds.CHECKED).data[:4] == b"\0asm"
+    ptx = LlvmTarget("ptx").compile(_kernel(), Bounds.CHECKED)
+    assert (ptx.kind, b".target sm_80" in ptx.data) == ("asm", True)
+
+
+def _machine(simd_lanes: int, widest: int = 64) -> Machine:
+    return Machine("test", "x86_64-unknown-linux-gnu", "x86-64", "", simd_lanes, widest=widest)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "barriers", "where", "width"),
+    [
+        (256, False, _machine(8), 8), (256, False, _machine(1), 1), (1, False, _machine(8), 1),
+        (5, False, _machine(16), 4), (12, False, _machine(8), 4), (10, False, _machine(8), 2),
+        (9, False, _machine(8), 2), (64, True, _machine(4), 64), (128, True, _machine(4), 4),
+        (40, True, _machine(8), 8),
+        (64, True, _machine(4, widest=16), 4), (16, True, _machine(4, widest=16), 16), (64, True, _machine(1), 1),
+    ],
+)  # fmt: skip
+def test_vector_width(lanes: int, barriers: bool, where: Machine, width: int) -> None:
+    assert vector_width(lanes, barriers, where) == width
+
+
+def _strides(k: Writer, values: list[Value], width: int) -> list[int | None]:
+    """The strides the analysis claims for some values of a kernel."""
+    out = k.buffer("out", u64)
+    for value in values:
+        out[0] = value.to(u64)
+    kernel = k.finish()
+    shapes = analyse_lanes(kernel, width, analyse_uniformity(kernel))
+    return [shapes.values[v.instr] for v in values]
+
+
+def test_strides() -> None:
+    k = Writer("strides", (64, 1, 1))
+    lane, group, x = k.local_id(), k.group_id(), k.read("x", u32)
+    values = [
+        lane, group, lane + 3, group - lane, lane - group, lane - lane, lane * 5, lane << 2, -lane, lane & 7,
+        lane.to(u8), lane.to(u64), (lane + 1).to(u64), x[0], x[lane], k.global_id() * 2 - lane,
+    ]  # fmt: skip
+    wanted = [1, 0, 1, -1, 1, 0, 5, 4, None, None, 1, 1, None, 0, None, 1]
+    assert _strides(k, values, 8) == wanted
+
+
+def test_rows_shorter_than_a_vector_have_no_stride() -> None:
+    k = Writer("short_rows", (4, 6, 1))
+    assert _strides(k, [k.local_id(0), k.local_id(1), k.local_id(2)], 8) == [None, None, 0]
+    k = Writer("whole_rows", (16, 6, 1))
+    assert _strides(k, [k.local_id(0), k.local_id(1), k.local_id(2)], 8) == [1, 0, 0]
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ArgumentError, match=r"no machine is called 'aarch46'.* Did you mean 'aarch64'"):
+        machine("aarch46")
+    with pytest.raises(ArgumentError, match="expected object, asm or llvm, got elf"):
+        emit("", machine("wasm32"), "elf")
