@@ -97,6 +97,9 @@ def infer(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | 
             len(types),
             f"{op.name}: {op.doc}",
         )
+    if (op.result is Result.ELEMENT or op.name in ("store", "length")) != (memory is not None):
+        wanted = "none" if memory is not None else "a buffer, shared or private array"
+        raise TypeRule(f"{op.name} names the wrong memory", wanted, memory and memory.name, f"{op.name}: {op.doc}")
     if op.accepts is not Accepts.SPECIAL:
         _check_operands(op, types)
     else:
@@ -158,7 +161,8 @@ def _rule_select(op: Op, types: Sequence[DType], named: DType | None, memory: Me
 
 
 def _rule_vector(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
-    assert named is not None
+    if named is None:
+        raise TypeRule("vector needs a type", "a dtype", None, f"{op.name}: {op.doc}")
     if len(types) != named.lanes or any(t != named.scalar for t in types):
         raise TypeRule(
             f"{named} is made from its components", f"{named.lanes} of {named.scalar}", _names(types),
@@ -172,7 +176,7 @@ def _rule_extract(op: Op, types: Sequence[DType], named: DType | None, memory: M
 
 
 def _rule_memory(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
-    assert memory is not None, f"{op.name} without memory"
+    assert memory is not None, "infer refuses"
     if not types[0].is_integer or types[0].is_vector:
         raise TypeRule(f"{memory.name} is indexed by {types[0]}", "an integer", types[0], "Convert with u32(...)")
     for value in types[1:]:
@@ -212,6 +216,11 @@ def _rule_set(op: Op, types: Sequence[DType], named: DType | None, memory: Memor
         raise TypeRule("assignment changes the variable's type", named, types[0], f"Convert with {named}(...)")
 
 
+def _rule_breakpoint(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
+    if types:
+        raise TypeRule("breakpoint takes no operands", 0, len(types), "Print them, or look at them in the debugger")
+
+
 def _rule_print(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
     for dtype in types:
         if dtype.is_vector or dtype.storage_only:
@@ -231,7 +240,7 @@ _SPECIAL = {
     "set": _rule_set,
     "print": _rule_print,
     "assert": _rule_assert,
-    "breakpoint": lambda *_: None,
+    "breakpoint": _rule_breakpoint,
     **{name: _rule_memory for name, op in OPS.items() if name in ("load", "store") or op.effect is Effect.ATOMIC},
 }
 
@@ -324,7 +333,7 @@ class Builder:
         named = dtype
         if isinstance(attr, (Param, Variable)):
             named = attr.dtype
-        elif name == "extract":
+        elif name == "extract" and args and args[0].dtype is not None:
             named = args[0].type.scalar
         for arg in args:
             if arg.dtype is None:

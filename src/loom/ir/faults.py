@@ -1,6 +1,6 @@
 """Makes the exceptions of kernels that ran wrong, alike for the interpreter and every device.
 
-Layer: ir. Invariant: every fault has ``lane`` (global flat number) and ``line`` (None if unknown).
+Layer: ir. Invariant: every fault has the attributes that its class declares.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def make_fault(
     """Return a fault of ``kind`` in the kernel called ``kernel``; ``facts`` become attributes."""
     where = f"kernel {kernel!r}" + (f" at {loc}" if loc is not None else "")
     fault = kind(where, what, expected=expected, got=got, remedy=remedy)
-    fault.__dict__.update(facts, lane=lane, line=loc.line if loc is not None else None)
+    fault.lane, fault.line = lane, loc.line if loc is not None else None
+    for name, value in facts.items():
+        setattr(fault, name, value)
     return fault
 
 

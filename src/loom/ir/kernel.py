@@ -237,10 +237,13 @@ class Kernel:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the text form: equal for kernels that mean the same operations in the same order."""
+        """SHA-256 of the text form: equal for kernels that mean the same operations in the same order.
+
+        Locations and the names of variables do not count; those of memories and parameters, which errors show, do.
+        """
         from loom.ir.text import print_kernel
 
-        return hashlib.sha256(print_kernel(self).encode()).hexdigest()
+        return hashlib.sha256(print_kernel(self, anonymous=True).encode()).hexdigest()
 
     def where(self, loc: Loc | None) -> str:
         """Name the kernel and source line, for errors."""

@@ -41,7 +41,7 @@ from loom.ir.kernel import (
     Variable,
     While,
 )
-from loom.ir.ops import OPS
+from loom.ir.ops import OPS, Result
 
 __all__ = ["parse_kernel", "print_kernel"]
 
@@ -49,15 +49,19 @@ _DIMENSIONED = ("global_id", "local_id", "group_id", "num_groups", "extract")
 _TEXTS = ("print", "assert")
 
 
-def print_kernel(kernel: Kernel, *, locations: bool = False) -> str:
-    """Return the text form; with ``locations``, source lines follow as ``# file:line`` comments."""
-    return _Printer(kernel, locations).text()
+def print_kernel(kernel: Kernel, *, locations: bool = False, anonymous: bool = False) -> str:
+    """Return the text form; with ``locations``, source lines follow as ``# file:line`` comments.
+
+    ``anonymous`` numbers the variables, whose names nothing ever shows, instead of naming them.
+    """
+    return _Printer(kernel, locations, anonymous).text()
 
 
 class _Printer:
-    def __init__(self, kernel: Kernel, locations: bool) -> None:
+    def __init__(self, kernel: Kernel, locations: bool, anonymous: bool) -> None:
         self.kernel = kernel
         self.locations = locations
+        self.variables = {v: f"v{n}" if anonymous else v.name for n, v in enumerate(kernel.variables)}
         self.numbers: dict[Instr, int] = {}
         self.lines: list[str] = []
 
@@ -71,7 +75,7 @@ class _Printer:
         self.lines += [f"  param {p.name}: {p.dtype}" for p in k.params]
         self.lines += [f"  shared {m.name}: {m.dtype}[{m.size}]" for m in k.shared]
         self.lines += [f"  private {m.name}: {m.dtype}[{m.size}]" for m in k.private]
-        self.lines += [f"  var {v.name}: {v.dtype}" for v in k.variables]
+        self.lines += [f"  var {name}: {v.dtype}" for v, name in self.variables.items()]
         self.block(k.body, "  ")
         self.lines.append("}\n")
         return "\n".join(self.lines)
@@ -121,8 +125,10 @@ class _Printer:
         words = [s.op.name]
         if s.memory is not None:
             words.append(s.memory.name)
-        if isinstance(s.attr, (Param, Variable)):
+        if isinstance(s.attr, Param):
             words.append(s.attr.name)
+        elif isinstance(s.attr, Variable):
+            words.append(self.variables.get(s.attr, s.attr.name))
         elif s.op.name == "const":
             words.append(hex(s.attr))
         elif s.op.name in _DIMENSIONED:
@@ -130,7 +136,7 @@ class _Printer:
         values = [self.ref(a) for a in s.args]
         if s.op.name == "assert":
             words.append(values.pop(0))
-        if s.op.name in _TEXTS:
+        if s.op.name in _TEXTS and isinstance(s.attr, tuple):
             words += _interleave(s.attr, values)
         else:
             words += values
@@ -150,7 +156,12 @@ _HEADER = re.compile(r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?(?: g
 _ARRAY = re.compile(r"(shared|private) (\S+): (\w+)\[(\d+)\]$")
 _BUFFER = re.compile(r"buffer (\S+): (\w+) (\w+)$")
 _SCALAR = re.compile(r"(param|var) (\S+): (\w+)$")
-_FOR = re.compile(r"for (%\d+) = (%\d+) (to|downto) (%\d+) step (%\d+) : \w+ \{$")
+_IF = re.compile(r"if (%\d+) \{$")
+_FOR = re.compile(r"for (%\d+) = (%\d+) (to|downto) (%\d+) step (%\d+) : (\w+) \{$")
+_TEST = re.compile(r"\} test (%\d+) \{$")
+_END, _ELSE = re.compile(r"\}$"), re.compile(r"\} else \{$")
+_ON_MEMORY = ("length", *(name for name, op in OPS.items() if op.result is Result.ELEMENT), "store")
+_ON_SCALAR = ("param", "get", "set")
 
 
 def parse_kernel(text: str, *, file: str = "<text>") -> Kernel:
@@ -161,23 +172,26 @@ def parse_kernel(text: str, *, file: str = "<text>") -> Kernel:
 class _Parser:
     def __init__(self, text: str, file: str) -> None:
         self.file = file
-        self.lines = [re.sub(r"\s+# [^\"]*$", "", line).strip() for line in text.splitlines()]
+        self.lines = [re.sub(r"(^|\s+)# [^\"]*$", "", line).strip() for line in text.splitlines()]
         self.at = 0
+        self.seen = 0
+        """The line looked at last, which errors name; ``at`` may be the one after it."""
         self.values: dict[str, Instr] = {}
         self.memories: dict[str, Memory] = {}
         self.scalars: dict[str, Param | Variable] = {}
         self.builder = Builder("?")
 
     def fail(self, what: str, expected: str) -> VerifyError:
-        line = self.lines[self.at] if self.at < len(self.lines) else "the end of the text"
+        line = self.lines[self.seen] if self.seen < len(self.lines) else "the end of the text"
         return VerifyError(
-            f"{self.file}:{self.at + 1}", what, expected=expected, got=line,
+            f"{self.file}:{self.seen + 1}", what, expected=expected, got=line,
             remedy="Compare with what 'loom ir --emit text' prints",
         )  # fmt: skip
 
     def next(self) -> str:
         while self.at < len(self.lines) and not self.lines[self.at]:
             self.at += 1
+        self.seen = self.at
         if self.at >= len(self.lines):
             raise self.fail("the kernel is not closed", "'}'")
         self.builder.loc = Loc(self.file, self.at + 1)
@@ -188,12 +202,20 @@ class _Parser:
         if header is None:
             raise self.fail("no kernel header", "kernel @name workgroup X Y Z {")
         name, x, y, z, trusted, guarantee = header.groups()
+        wanted = Guarantee.__members__.get((guarantee or "bit_exact").upper())
+        if wanted is None:
+            raise self.fail(f"no guarantee is called {guarantee!r}", "fast or run_to_run")
         self.builder = Builder(name, (int(x), int(y), int(z)), Loc(self.file, self.at + 1))
         self.at += 1
         while self.declaration(self.next()):
             self.at += 1
-        self.block_until("}")
-        wanted = Guarantee[guarantee.upper()] if guarantee else Guarantee.BIT_EXACT
+        try:
+            self.block_until(_END)
+        except RecursionError:
+            raise self.fail("statements are nested too deeply", "fewer levels") from None
+        if any(self.lines[self.at :]):
+            self.next()
+            raise self.fail("text after the kernel", "the end of the text")
         return self.builder.finish(trusted=bool(trusted), guarantee=wanted)
 
     def declaration(self, line: str) -> bool:
@@ -214,7 +236,7 @@ class _Parser:
         try:
             return lookup(name)
         except LoomError as error:
-            raise self.fail(f"{error.what}", "a dtype") from None
+            raise self.fail(error.what, "a dtype") from None
 
     def access(self, name: str) -> Access:
         try:
@@ -222,32 +244,29 @@ class _Parser:
         except ValueError:
             raise self.fail(f"no access is called {name!r}", "read, write or read_write") from None
 
-    def block_until(self, *ends: str) -> str:
-        """Read statements up to a line that starts with one of ``ends``; return that line."""
+    def block_until(self, *ends: re.Pattern[str]) -> re.Match[str]:
+        """Read statements up to a line that is one of ``ends``; return its match."""
         while True:
             line = self.next()
-            if line.startswith(ends):
-                self.at += 1
-                return line
+            for end in ends:
+                if m := end.match(line):
+                    self.at += 1
+                    return m
             self.statement(line)
 
     def statement(self, line: str) -> None:
         b = self.builder
         word = line.split(maxsplit=1)[0]
         self.at += 1
-        if line.startswith("if "):
-            statement = b.if_(self.value(line.split()[1]))
+        if m := _IF.match(line):
+            statement = b.if_(self.value(m[1]))
             with b.into(statement.then):
-                end = self.block_until("}")
-            if end == "} else {":
+                end = self.block_until(_END, _ELSE)
+            if end.re is _ELSE:
                 with b.into(statement.otherwise):
-                    self.block_until("}")
+                    self.block_until(_END)
         elif m := _FOR.match(line):
-            start, stop, step = (self.value(m[g]) for g in (2, 4, 5))
-            loop = b.for_(start, stop, step, down=m[3] == "downto")
-            self.values[m[1]] = loop.index
-            with b.into(loop.body):
-                self.block_until("}")
+            self.for_(m)
         elif line == "while {":
             self.while_()
         elif line in ("break", "continue", "return"):
@@ -255,43 +274,76 @@ class _Parser:
         elif word.startswith("%") or word in OPS:
             self.instr(line)
         else:
-            self.at -= 1
             raise self.fail("unknown statement", "an operation, if, for, while, break, continue or return")
+
+    def for_(self, m: re.Match[str]) -> None:
+        start, stop, step = (self.value(m[g]) for g in (2, 4, 5))
+        loop = self.builder.for_(start, stop, step, down=m[3] == "downto")
+        if str(loop.index.dtype) != m[6]:
+            raise self.fail("the counter has another type", str(loop.index.dtype))
+        self.define(m[1], loop.index)
+        with self.builder.into(loop.body):
+            self.block_until(_END)
 
     def while_(self) -> None:
         loop = self.builder.while_()
         with self.builder.into(loop.test):
-            end = self.block_until("} test ")
-        loop.condition = self.value(end.split()[2])
+            end = self.block_until(_TEST)
+        loop.condition = self.value(end[1])
         with self.builder.into(loop.body):
-            self.block_until("}")
+            self.block_until(_END)
 
     def value(self, ref: str) -> Instr:
+        if not ref.startswith("%"):
+            raise self.fail(f"{ref!r} is no value", "%0, %1, ...")
         if ref not in self.values:
-            self.at -= 1
             raise self.fail(f"{ref} is used before it is computed", "a value")
         return self.values[ref]
 
+    def define(self, ref: str, value: Instr) -> None:
+        if ref in self.values:
+            raise self.fail(f"{ref} is computed twice", "a number of its own")
+        self.values[ref] = value
+
     def instr(self, line: str) -> None:
         words = _TOKEN.findall(line)
-        target = words[0] if len(words) > 1 and words[1] == "=" else None
-        dtype = self.dtype(words[-1]) if target else None
-        words = words[2:-2] if target else words
+        target, dtype = None, None
+        if words[0].startswith("%"):
+            if len(words) < 5 or words[1] != "=" or words[-2] != ":":
+                raise self.fail("not an operation with a result", "%0 = operation ... : dtype")
+            target, dtype, words = words[0], self.dtype(words[-1]), words[2:-2]
         name, rest = words[0], words[1:]
-        memory = self.memories.get(rest[0]) if rest and name not in ("param", "get", "set") else None
-        attr: object = None
-        if memory is not None:
-            rest = rest[1:]
-        elif rest and rest[0] in self.scalars:
-            attr, rest = self.scalars[rest[0]], rest[1:]
-        elif name == "const" or name in _DIMENSIONED:
-            attr, rest = int(rest[0], 0), rest[1:]
+        memory, attr, rest = self.subject(name, rest)
         if name in _TEXTS:
-            attr = tuple(json.loads(w) for w in rest if w.startswith('"'))
+            pieces = [w for w in rest if w.startswith('"')]
+            attr = tuple(self.piece(w) for w in pieces)
         args = [self.value(w) for w in rest if not w.startswith('"')]
         value = self.builder.emit(name, *args, attr=attr, memory=memory, dtype=dtype)
         if value.dtype != dtype:
-            self.at -= 1
-            raise self.fail("the value has another type", str(value.dtype))
+            raise self.fail("the value has another type", str(value.dtype) if value.dtype else "no result")
         if target:
-            self.values[target] = value
+            self.define(target, value)
+
+    def subject(self, name: str, rest: list[str]) -> tuple[Memory | None, object, list[str]]:
+        """Return the memory or attribute that stands before the operands, and the operands."""
+        first = rest[0] if rest else ""
+        if name in _ON_MEMORY:
+            if first not in self.memories:
+                raise self.fail(f"{first!r} is no memory", "a buffer, shared or private array declared above")
+            return self.memories[first], None, rest[1:]
+        if name in _ON_SCALAR:
+            if first not in self.scalars:
+                raise self.fail(f"{first!r} is no parameter or variable", "one declared above")
+            return None, self.scalars[first], rest[1:]
+        if name == "const" or name in _DIMENSIONED:
+            try:
+                return None, int(first, 0), rest[1:]
+            except ValueError:
+                raise self.fail(f"{first!r} is no whole number", "a bit pattern or dimension") from None
+        return None, None, rest
+
+    def piece(self, word: str) -> str:
+        try:
+            return str(json.loads(word))
+        except ValueError:
+            raise self.fail(f"{word} is no text", "a JSON string") from None

@@ -40,6 +40,8 @@ __all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
 MAX_WORKGROUP_LANES = 1024
 MAX_NESTING = 100
 """Blocks within blocks."""
+_NUMBERED = {"extract": 4, "global_id": 3, "local_id": 3, "group_id": 3, "num_groups": 3}
+"""How many components or dimensions there are at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,29 +226,51 @@ class _Scopes:
             raise self.fail(s.loc, what, expected, got, remedy) from None
         if result != s.dtype:
             raise self.fail(s.loc, f"{s.op.name} has a wrong result type", result, s.dtype, "Build it with Builder")
-        self.names(s)
-        if s.op.name == "set":
-            assigned.add(s.attr)
-        elif s.op.name == "get" and s.attr not in assigned:
-            raise self.fail(
-                s.loc, f"variable {s.attr.name!r} may be read before it is assigned",
-                "a value on every path", None, f"Assign {s.attr.name} before the branch or loop",
-            )  # fmt: skip
-        if s.dtype is not None:
-            values.add(s)
-
-    def names(self, s: Instr) -> None:
+        self.attribute(s)
         if s.memory is not None and s.memory not in self.memories:
             raise self.fail(
                 s.loc, f"memory {s.memory.name!r} is not the kernel's", "a declared memory", None, "Declare it"
             )
-        if isinstance(s.attr, (Param, Variable)) and s.attr not in self.scalars:
-            raise self.fail(s.loc, f"{s.attr.name!r} is not the kernel's", "a declared name", None, "Declare it")
-        limit = {"extract": 4, "global_id": 3, "local_id": 3, "group_id": 3, "num_groups": 3}.get(s.op.name)
-        if s.op.name == "extract":
+        if isinstance(s.attr, Variable):
+            self.variable(s, s.attr, assigned)
+        if s.dtype is not None:
+            values.add(s)
+
+    def variable(self, s: Instr, variable: Variable, assigned: set[Variable]) -> None:
+        if s.op.name == "set":
+            assigned.add(variable)
+        elif variable not in assigned:
+            raise self.fail(
+                s.loc, f"variable {variable.name!r} may be read before it is assigned",
+                "a value on every path", None, f"Assign {variable.name} before the branch or loop",
+            )  # fmt: skip
+
+    def attribute(self, s: Instr) -> None:
+        """Check what an operation carries besides its operands (see ``Instr``)."""
+        name, attr = s.op.name, s.attr
+        if name in ("param", "get", "set"):
+            kind = Param if name == "param" else Variable
+            if not isinstance(attr, kind):
+                raise self.fail(s.loc, f"{name} names nothing", f"a {kind.__name__}", repr(attr), "Declare it")
+            if attr not in self.scalars:
+                raise self.fail(s.loc, f"{attr.name!r} is not the kernel's", "a declared name", None, "Declare it")
+        elif name in ("print", "assert"):
+            pieces = len(s.args) + (name == "print")
+            if not isinstance(attr, tuple) or len(attr) != pieces:
+                raise self.fail(s.loc, f"{name} has a wrong text", f"{pieces} pieces of text", repr(attr), "Add them")
+        elif name == "index":
+            raise self.fail(s.loc, "index outside the head of a loop", "for", None, "Use the counter of a for")
+        elif name in _NUMBERED or name == "const":
+            self.number(s)
+
+    def number(self, s: Instr) -> None:
+        name, attr = s.op.name, s.attr
+        limit = 1 << (1 if s.type.is_bool else s.type.bits) if name == "const" else _NUMBERED[name]
+        if name == "extract":
             limit = s.args[0].type.lanes
-        if limit is not None and not 0 <= s.attr < limit:
-            raise self.fail(s.loc, f"{s.op.name} {s.attr} does not exist", f"0 to {limit - 1}", s.attr, "Use another")
+        if not isinstance(attr, int) or not 0 <= attr < limit:
+            what = f"constant does not fit {s.type}" if name == "const" else f"{name} {attr} does not exist"
+            raise self.fail(s.loc, what, f"0 to {limit - 1}", repr(attr), "Use another")
 
 
 def _refuse_divergent_barriers(kernel: Kernel, uniformity: Uniformity) -> None:

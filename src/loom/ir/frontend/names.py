@@ -8,16 +8,23 @@ anything else is only bound where every lane passes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
 from typing import Any
 
-from loom.core.dtype import DType, f32
+import numpy as np
+
+from loom.core.dtype import SCALARS, DType, f32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.ir.builder import Builder
+from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.source import FunctionSource
 from loom.ir.frontend.values import Operand, Retype, Static, Typing, describe, is_number, promoted
 from loom.ir.kernel import Block, Instr, Variable
 
 __all__ = ["Frame", "Names"]
+
+_BUILTINS = (abs, bool, breakpoint, float, int, len, max, min, print, range)
+"""Those of Python's builtins that mean something in a kernel."""
 
 
 @dataclass(slots=True)
@@ -38,6 +45,12 @@ class Frame:
     homes: dict[str, Block] = field(default_factory=dict)
     loops: int = 0
     copies: int = 0
+
+
+def _is_useful(value: Any) -> bool:
+    """True for what a kernel can do something with: numbers, types, tuples, functions, modules, some builtins."""
+    kinds = (bool, int, float, np.generic, DType, tuple, FunctionType, ModuleType)
+    return isinstance(value, kinds) or any(value is b for b in _BUILTINS)
 
 
 class Names:
@@ -70,10 +83,12 @@ class Names:
             )  # fmt: skip
         if name in frame.outer:
             return Static(frame.outer[name])
-        raise KernelTypeError(
-            self.builder.where(), f"name {name!r} is not defined",
-            remedy=near_matches(name, [*frame.names, *(n for n in frame.outer if not n.startswith("_"))]),
-        )  # fmt: skip
+        if name in SCALARS or name in INTRINSICS.values():
+            remedy = f"Write loom.{name}, or import it from loom"
+        else:
+            useful = (n for n, value in frame.outer.items() if not n.startswith("_") and _is_useful(value))
+            remedy = near_matches(name, [*frame.names, *useful])
+        raise KernelTypeError(self.builder.where(), f"name {name!r} is not defined", remedy=remedy)
 
     def assign_name(self, name: str, operand: Operand, dtype: DType | None = None) -> None:
         """Bind a name: to the value itself, or through a variable if the name is mutable.

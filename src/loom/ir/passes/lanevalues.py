@@ -16,7 +16,7 @@ from loom.core.dtype import DType
 from loom.ir.builder import constant_value
 from loom.ir.kernel import Instr, Kernel, Variable
 
-__all__ = ["LaneEvaluator", "LaneValue"]
+__all__ = ["LaneEvaluator", "LaneValue", "difference"]
 
 _Unknowns = frozenset[tuple[Any, int]]
 _EXACT = 1 << 62
@@ -25,15 +25,10 @@ _EXACT = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class LaneValue:
-    """``offsets`` holds one int64 per lane; ``unknowns`` pairs each unknown with its coefficient.
-
-    ``of_lane`` is False when the offsets come from the global id, so that comparing them with an
-    unknown bound is taken to hold (the usual ``if i < n`` guard).
-    """
+    """``offsets`` holds one int64 per lane; ``unknowns`` pairs each unknown with its coefficient."""
 
     offsets: np.ndarray[Any, Any]
     unknowns: _Unknowns
-    is_global: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -46,6 +41,11 @@ def _combine(a: _Unknowns, b: _Unknowns, sign: int) -> _Unknowns:
     for key, coefficient in b:
         total[key] = total.get(key, 0) + sign * coefficient
     return frozenset((k, c) for k, c in total.items() if c)
+
+
+def difference(a: LaneValue, b: LaneValue) -> LaneValue:
+    """Return ``a - b`` lane by lane."""
+    return LaneValue(a.offsets - b.offsets, _combine(a.unknowns, b.unknowns, -1))
 
 
 class LaneEvaluator:
@@ -92,7 +92,7 @@ class LaneEvaluator:
             return LaneValue(self.local[s.attr], frozenset())
         if name == "global_id":
             group = frozenset([(("group", s.attr), self.workgroup[s.attr])])
-            return LaneValue(self.local[s.attr], group, is_global=True)
+            return LaneValue(self.local[s.attr], group)
         if name in ("group_id", "num_groups", "param", "length"):
             key = ("group", s.attr) if name == "group_id" else (name, s.attr, s.memory)
             return self.unknown(key)
@@ -122,20 +122,23 @@ class LaneEvaluator:
             return LaneValue(result.astype(np.int64), frozenset()) if exact else None
         if name in ("add", "sub"):
             a, b = args
-            sign = 1 if name == "add" else -1
-            unknowns = _combine(a.unknowns, b.unknowns, sign)
-            return LaneValue(a.offsets + sign * b.offsets, unknowns, a.is_global or b.is_global)
+            if name == "sub":
+                return difference(a, b)
+            return LaneValue(a.offsets + b.offsets, _combine(a.unknowns, b.unknowns, 1))
         if name in ("mul", "shl"):
-            return self._scale(args[0], args[1], name == "shl")
+            return self._scale(args[0], args[1], s.type.bits if name == "shl" else None)
         return None
 
-    def _scale(self, a: LaneValue, b: LaneValue, is_shift: bool) -> LaneValue | None:
-        if not is_shift and not b.is_known:
+    def _scale(self, a: LaneValue, b: LaneValue, shift_width: int | None) -> LaneValue | None:
+        """Multiply by a constant, or shift by one (modulo ``shift_width``)."""
+        if shift_width is None and not b.is_known:
             a, b = b, a
         if not b.is_known or (b.offsets != b.offsets[0]).any():
             return None
         factor = int(b.offsets[0])
-        if is_shift:
-            factor = 1 << (factor & 31)
-        unknowns = frozenset((k, c * factor) for k, c in a.unknowns)
-        return LaneValue(a.offsets * factor, unknowns, a.is_global)
+        if shift_width is not None:
+            factor = 1 << (factor % shift_width)
+        if abs(factor) * max(1, int(abs(a.offsets).max())) >= _EXACT:
+            return None
+        unknowns = frozenset((k, c * factor) for k, c in a.unknowns if factor)
+        return LaneValue(a.offsets * factor, unknowns)

@@ -16,24 +16,27 @@ import numpy as np
 from loom.core.errors import VerifyError
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While, walk
 from loom.ir.ops import Effect
-from loom.ir.passes.lanevalues import LaneEvaluator, LaneValue
+from loom.ir.passes.lanevalues import LaneEvaluator, LaneValue, difference
 from loom.ir.passes.uniformity import Uniformity
 
 __all__ = ["refuse_races"]
 
+_Lanes = np.ndarray[Any, Any]
+_BOUND = "an unknown bound above all lanes of a group"
 _MOST_TURNS = 2048
 """Loops nested within loops are visited twice each; beyond this many visits, once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Visit:
-    """One access to memory by the lanes of ``active``."""
+    """One access to memory by the lanes of ``active``; ``guards`` holds what was assumed on the way there."""
 
     instr: Instr
     memory: Memory
     writes: bool
     index: LaneValue
-    active: np.ndarray[Any, Any]
+    active: _Lanes
+    guards: frozenset[Any]
 
 
 def refuse_races(kernel: Kernel, uniformity: Uniformity) -> None:
@@ -49,12 +52,16 @@ class _Checker:
         self.lanes = LaneEvaluator(kernel)
         self.pending: list[_Visit] = []
         self.turns = 0
+        self.guards: frozenset[Any] = frozenset()
+        """Conditions equal in all lanes and not known, each as true or false; _BOUND for any ``i < n``."""
+        self.left: list[list[_Visit]] = []
+        """For each loop around, the accesses pending where it was left by break."""
 
     def run(self) -> None:
         self.block(self.kernel.body, np.ones(self.kernel.lanes, np.bool_))
 
-    def block(self, block: Block, active: np.ndarray[Any, Any] | None) -> None:
-        """Visit statements; ``active`` is None where the lanes present are not known."""
+    def block(self, block: Block, active: _Lanes | None) -> bool:
+        """Visit statements, ``active`` being None where the lanes present are not known; tell if the end is reached."""
         for s in block.statements:
             if isinstance(s, Instr):
                 self.instr(s, active)
@@ -63,38 +70,55 @@ class _Checker:
             elif isinstance(s, (For, While)):
                 self.loop(s, active)
             elif isinstance(s, (Break, Continue, Return)):
-                return
+                if isinstance(s, Break) and self.left:
+                    self.left[-1] += self.pending
+                return False
             if not isinstance(s, Instr) and _escapes(s):
                 active = None
+        return True
 
-    def if_(self, s: If, active: np.ndarray[Any, Any] | None) -> None:
-        before = list(self.pending)
-        known = self.guard(s.condition)
-        self.block(s.then, None if active is None or known is None else active & known)
-        then, self.pending = self.pending, before
-        self.block(s.otherwise, None if active is None or known is None else active & ~known)
-        self.pending = self.pending + [v for v in then if v not in self.pending]
+    def if_(self, s: If, active: _Lanes | None) -> None:
+        before, after, outside = list(self.pending), [], self.guards
+        for block, (lanes, guard) in zip((s.then, s.otherwise), self.branches(s.condition), strict=True):
+            self.pending, self.guards = list(before), outside if guard is None else outside | {guard}
+            if _BOUND in self.guards and len(self.guards) > 1:
+                lanes = None  # the two may exclude each other
+            if self.block(block, None if active is None or lanes is None else active & lanes):
+                after += [v for v in self.pending if v not in after]
+        self.pending, self.guards = after, outside
         self.lanes.forget(_assigned(s.then) | _assigned(s.otherwise))
 
-    def guard(self, condition: Instr) -> np.ndarray[Any, Any] | None:
-        """Return which lanes pass a condition; all for ``i < n`` with a global id and unknown bound."""
-        value = self.lanes.value(condition)
+    def branches(self, condition: Instr) -> tuple[tuple[_Lanes | None, Any], tuple[_Lanes | None, Any]]:
+        """Return for both branches the lanes certain to take it (None if not known) and what that assumes."""
+        value, everyone = self.lanes.value(condition), np.ones(self.kernel.lanes, np.bool_)
+        unknown = None, None
         if value is not None and value.is_known:
-            return value.offsets != 0
+            return (value.offsets != 0, None), (value.offsets == 0, None)
         if not self.uniformity.is_varying(condition):
-            return np.ones(self.kernel.lanes, np.bool_)
+            return (everyone, (condition, True, self.turns)), (everyone, (condition, False, self.turns))
+        if condition.op.name not in ("lt", "le", "gt", "ge"):
+            return unknown, unknown
         sides = [self.lanes.value(a) for a in condition.args]
-        if condition.op.name in ("lt", "le", "gt", "ge") and all(sides):
-            if any(v is not None and v.is_global for v in sides):
-                return np.ones(self.kernel.lanes, np.bool_)
-        return None
+        low, high = sides if condition.op.name in ("lt", "le") else sides[::-1]
+        if low is None or high is None:
+            return unknown, unknown
+        below = difference(low, high)
+        if all(_is_group(key) for key, _ in below.unknowns):  # a constant bound: the first group shows who passes
+            passes = below.offsets <= 0 if condition.op.name in ("le", "ge") else below.offsets < 0
+            return (passes, None), (~passes, None)
+        groups = {coefficient > 0 for key, coefficient in below.unknowns if _is_group(key)}
+        if len(groups) != 1 or any(not _is_given(key) for key, _ in below.unknowns):
+            return unknown, unknown
+        # i < n with n unknown holds for all lanes of some group, and so does the opposite of i >= n
+        return ((everyone, _BOUND), unknown) if groups == {True} else (unknown, (everyone, _BOUND))
 
-    def loop(self, s: For | While, active: np.ndarray[Any, Any] | None) -> None:
-        """Visit the body twice, so that the end of one turn meets the start of the next."""
+    def loop(self, s: For | While, active: _Lanes | None) -> None:
+        """Visit the body twice, so that the end of one turn meets the start of the next, if there is one."""
         changed = _assigned(s.body) | (_assigned(s.test) if isinstance(s, While) else set())
         if s in self.uniformity.divergent_loops:
             active = None
-        for _ in range(2 if self.turns < _MOST_TURNS else 1):
+        self.left.append([])
+        for _ in range(min(2 if self.turns < _MOST_TURNS else 1, self.most_turns(s))):
             self.turns += 1  # the counter of one turn is never compared with that of another
             self.lanes.forget(changed)
             if isinstance(s, For):
@@ -102,10 +126,20 @@ class _Checker:
                 self.lanes.values[s.index] = self.lanes.unknown(self.turns) if uniform else None
             else:
                 self.block(s.test, active)
-            self.block(s.body, active)
+            if not self.block(s.body, active):
+                break
+        self.pending = self.pending + [v for v in self.left.pop() if v not in self.pending]
         self.lanes.forget(changed)
 
-    def instr(self, s: Instr, active: np.ndarray[Any, Any] | None) -> None:
+    def most_turns(self, s: For | While) -> int:
+        """Return how often a loop of constant bounds runs, 2 if that is not known."""
+        bounds = [self.lanes.value(v) for v in (s.start, s.stop, s.step)] if isinstance(s, For) else [None]
+        if any(v is None or not v.is_known or (v.offsets != v.offsets[0]).any() for v in bounds):
+            return 2
+        start, stop, step = (int(v.offsets[0]) for v in bounds if v is not None)
+        return len(range(start, stop, step)) if step else 0
+
+    def instr(self, s: Instr, active: _Lanes | None) -> None:
         if s.op.effect is Effect.SYNC:
             self.pending = []
         elif s.op.name == "set":
@@ -118,11 +152,11 @@ class _Checker:
         if s.dtype is not None:
             self.lanes.compute(s)
 
-    def access(self, s: Instr, memory: Memory, active: np.ndarray[Any, Any] | None) -> None:
+    def access(self, s: Instr, memory: Memory, active: _Lanes | None) -> None:
         index = self.lanes.value(s.args[0])
         if memory.space is Space.PRIVATE or index is None or active is None:
             return
-        visit = _Visit(s, memory, s.op.name == "store", index, active)
+        visit = _Visit(s, memory, s.op.name == "store", index, active, self.guards)
         if visit.writes:
             self.refuse_same_element(visit)
         for earlier in self.pending:
@@ -143,18 +177,27 @@ class _Checker:
 
     def refuse_pair(self, a: _Visit, b: _Visit) -> None:
         """Two accesses of which one writes, at equal elements by different lanes."""
-        if a.index.unknowns != b.index.unknowns:
+        if a.index.unknowns != b.index.unknowns or not (a.guards <= b.guards or b.guards <= a.guards):
             return
-        if a.writes and b.writes and not self.uniformity.is_varying(b.instr.args[1]):
+        if a.writes and b.writes and self.same_value(a, b):
             return
         lanes_a = np.flatnonzero(a.active)
         lanes_b = np.flatnonzero(b.active)
         same = a.index.offsets[lanes_a][:, None] == b.index.offsets[lanes_b][None, :]
         same &= lanes_a[:, None] != lanes_b[None, :]
+        if a.writes and b.writes and not self.uniformity.is_varying(b.instr.args[1]):
+            # a lane that writes the value all write next leaves it there, whoever wrote in between
+            same &= ~(b.active[lanes_a] & (a.index.offsets[lanes_a] == b.index.offsets[lanes_a]))[:, None]
         if same.any():
             at_a, at_b = np.argwhere(same)[0]
             lane_a, lane_b = int(lanes_a[at_a]), int(lanes_b[at_b])
             raise self.error(a, b, lane_a, lane_b, int(a.index.offsets[lane_a]))
+
+    def same_value(self, a: _Visit, b: _Visit) -> bool:
+        """Tell whether two stores write one constant, which then stays whatever their order."""
+        x, y = (self.lanes.value(v.instr.args[1]) for v in (a, b))
+        known = x is not None and y is not None and x.unknowns == y.unknowns
+        return known and x is not None and y is not None and len({*x.offsets.tolist(), *y.offsets.tolist()}) == 1
 
     def error(self, a: _Visit, b: _Visit, lane_a: int, lane_b: int, element: int) -> VerifyError:
         did = {True: "writes", False: "reads"}
@@ -167,6 +210,15 @@ class _Checker:
             expected="one writer per element between barriers",
             remedy="Put loom.barrier() between the two, write from one lane, or use an atomic",
         )
+
+
+def _is_group(key: Any) -> bool:
+    return isinstance(key, tuple) and key[0] == "group"
+
+
+def _is_given(key: Any) -> bool:
+    """True for what a dispatch gives: its group numbers, parameters, lengths; not for loop counters."""
+    return isinstance(key, tuple)
 
 
 def _assigned(block: Block) -> set[Variable]:
