@@ -95,6 +95,6 @@ class _Map:
         result: Operand = translator.calls.inlining.inline(fn, list(operands), {})
         if isinstance(result, Instr) and not result.type.is_vector:
             return result
-        if isinstance(result, tuple):
+        if isinstance(result, (tuple, Instr)):
             raise self.builder.error("the function must return one number", "a number", describe(result), "Return one")
         return translator.typing.typed(result, operands[0].type)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, f32, f64, i64, u8, u64
+from loom.core.dtype import DType, bf16, f32, f64, i64, u8, u64
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels.reduce import divide_by_count, extreme_tiles, sum_tiles
 from loom.patterns.inputs import as_array, require_elements
@@ -39,7 +39,7 @@ def gpu_sum(data: Any, *, on: str | Device | None = None) -> Any:
     if array.size:
         where = device(on)
         prepare(("gpu_sum", dtype, array.size), where, lambda c: _record_sum(c, dtype, array.size)).run(array, out)
-    return out[0]
+    return _scalar(out, array, result)
 
 
 def gpu_mean(data: Any, *, on: str | Device | None = None) -> Any:
@@ -56,7 +56,7 @@ def gpu_mean(data: Any, *, on: str | Device | None = None) -> Any:
     out = np.zeros(1, result.numpy)
     where = device(on)
     prepare(("gpu_mean", dtype, array.size), where, lambda c: _record_mean(c, dtype, array.size)).run(array, out)
-    return out[0]
+    return _scalar(out, array, result)
 
 
 def gpu_min(data: Any, *, on: str | Device | None = None) -> Any:
@@ -88,14 +88,18 @@ def _extreme(data: Any, on: str | Device | None, *, largest: bool) -> Any:
     out = np.zeros(1, dtype.numpy)
     where = device(on)
     prepare((name, dtype, array.size), where, lambda c: _record_extreme(c, dtype, array.size, largest)).run(array, out)
-    return out.view(np.bool_)[0] if getattr(data, "dtype", None) == np.bool_ else out[0]
+    return out.view(array.dtype)[0]
 
 
 def _input(data: Any, where: str) -> tuple[np.ndarray[Any, Any], DType]:
+    """Return the array and the type its elements are read as: a bool is a byte that holds 0 or 1."""
     array, dtype = as_array(data, where)
-    if dtype.is_bool:  # a bool is a byte that holds 0 or 1
-        return array.view(np.uint8), u8
-    return array, dtype
+    return array, u8 if dtype.is_bool else dtype
+
+
+def _scalar(out: np.ndarray[Any, Any], array: np.ndarray[Any, Any], result: DType) -> Any:
+    """Return the result; one of bf16 in the dtype of the array, as numpy itself has none."""
+    return out.view(array.dtype)[0] if result == bf16 else out[0]
 
 
 def _sum_types(dtype: DType) -> tuple[DType, DType, DType]:
