@@ -175,6 +175,8 @@ _VECTORS: dict[str, DType] = {
 
 def lookup(name: str) -> DType:
     """Return the type called ``name`` (``"f32"``, ``"u8x4"``); DTypeError with near matches if none."""
+    if not isinstance(name, str):
+        raise DTypeError("loom.dtype", "not a name", expected="a str", got=repr(name), remedy='Write "f32"')
     found = SCALARS.get(name) or _VECTORS.get(name)
     if found is None:
         raise DTypeError(
@@ -187,7 +189,12 @@ def lookup(name: str) -> DType:
 
 def of_numpy(dtype: Any, where: str) -> DType:
     """Return Loom's type for a numpy dtype, native byte order; DTypeError names ``where`` otherwise."""
-    given = np.dtype(dtype)
+    try:
+        given = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        raise DTypeError(
+            where, "not a dtype", expected="a Loom or numpy dtype", got=repr(dtype), remedy="Pass for example loom.f32"
+        ) from None
     if given.name == "bfloat16":
         return bf16
     found = _OF_NUMPY.get(given) if given.isnative else None

@@ -25,6 +25,9 @@ Layer: core (imports nothing of Loom). Invariant: the text of an error always re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 __all__ = [
     "ArgumentError",
     "AssertionFailed",
@@ -46,6 +49,9 @@ __all__ = [
     "VerifyError",
     "near_matches",
 ]
+
+_MOST_NAMES = 12
+"""More known names than this are not all listed."""
 
 
 class LoomError(Exception):
@@ -88,11 +94,27 @@ class LoomError(Exception):
         return self._text()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.where, self.what, self.expected, self.got, self.remedy)
+        facts = {name: _portable(value) for name, value in vars(self).items()}
+        return _rebuild, (type(self), self.where, self.what), facts
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        vars(self).update(state or {})
+        self.args = (self._text(),)
 
 
-def _rebuild(cls: type[LoomError], where: str, what: str, expected: object, got: object, remedy: str) -> LoomError:
-    return cls(where, what, expected=expected, got=got, remedy=remedy)
+def _rebuild(cls: type[LoomError], where: str, what: str) -> LoomError:
+    return cls(where, what)
+
+
+def _portable(value: object) -> object:
+    """Return what another process can read: the value, or its text, which is all that messages need."""
+    import pickle
+
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return str(value)
+    return value
 
 
 class ArgumentError(LoomError, ValueError):
@@ -130,7 +152,17 @@ class VerifyError(KernelError):
 
 
 class KernelFault(LoomError):
-    """A kernel that ran did something it must not do."""
+    """A kernel that ran did something it must not do.
+
+    Attributes: ``lane`` (global flat number) and ``line`` (of the kernel's source), None if unknown;
+    ``memory``, ``index`` and ``bound`` (its number of elements) of a faulty access, None for other faults.
+    """
+
+    lane: int | None = None
+    line: int | None = None
+    memory: str | None = None
+    index: int | None = None
+    bound: int | None = None
 
 
 class OutOfBounds(KernelFault, IndexError):
@@ -138,11 +170,16 @@ class OutOfBounds(KernelFault, IndexError):
 
 
 class AssertionFailed(KernelFault, AssertionError):
-    """An ``assert`` inside a kernel did not hold."""
+    """An ``assert`` inside a kernel did not hold; ``message`` is what it says."""
+
+    message: str = ""
 
 
 class NotANumber(KernelFault, ArithmeticError):
-    """A kernel produced a NaN from operands that were none (debugger only)."""
+    """A kernel produced a NaN (debugger only): ``op`` made it of ``operands``, texts that are none."""
+
+    op: str = ""
+    operands: tuple[str, ...] = ()
 
 
 class RaceDetected(KernelFault):
@@ -169,11 +206,15 @@ class CacheError(LoomError, OSError):
     __str__ = LoomError.__str__
 
 
-def near_matches(name: str, known: list[str]) -> str:
-    """Return ``Did you mean 'x' or 'y'?`` for a misspelt name, or the list of known names."""
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """Return ``Did you mean 'x' or 'y'?`` for a misspelt name, or known names, of many the nearest."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    names = sorted(set(known))
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return "Did you mean " + " or ".join(repr(n) for n in near) + "?"
-    return "Known names: " + ", ".join(sorted(known))
+    if len(names) <= _MOST_NAMES:
+        return "Known names: " + ", ".join(names)
+    nearest = get_close_matches(name, names, n=_MOST_NAMES, cutoff=0.0)
+    return "Nearest names: " + ", ".join(nearest) + f" (of {len(names)})"

@@ -3,7 +3,7 @@
 Layer: core. Invariant: a setting changes speed, checks or places, never the bits of a result.
 
     LOOM_THREADS    worker threads of the CPU device (default: the cores this process may use)
-    LOOM_SIMD       32-bit lanes per vector on the CPU device: 1, 4, 8, 16 (default: the host's)
+    LOOM_SIMD       32-bit lanes per vector on the CPU device: 1, 2, 4, 8, 16 (default: the host's)
     LOOM_CHECK      1: report indexes outside buffers, in all kernels, with kernel, line and lane
     LOOM_DEVICE     device used where none is named (default: the best present)
     LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)
@@ -34,17 +34,20 @@ def thread_count() -> int:
 
 def simd_lanes() -> int | None:
     """Return the vector width asked for, None for the host's own."""
-    return _integer("LOOM_SIMD", 1, 16)
+    lanes = _integer("LOOM_SIMD", 1, 16)
+    if lanes is not None and lanes & (lanes - 1):
+        raise _unusable("LOOM_SIMD", "1, 2, 4, 8 or 16")
+    return lanes
 
 
 def check_bounds() -> bool:
     """Tell whether indexes outside buffers are reported."""
-    return os.environ.get("LOOM_CHECK", "0") not in ("", "0")
+    return _integer("LOOM_CHECK", 0, 1) == 1
 
 
 def default_device() -> str:
     """Return the name of the device used where none is named."""
-    return os.environ.get("LOOM_DEVICE", "auto")
+    return os.environ.get("LOOM_DEVICE") or "auto"
 
 
 def cache_directory() -> str | None:
@@ -57,8 +60,12 @@ def _integer(name: str, least: int, most: int) -> int | None:
     if not text:
         return None
     if not text.isdecimal() or not least <= int(text) <= most:
-        raise ArgumentError(
-            f"environment {name}", "not a usable number", expected=f"{least} to {most}", got=repr(text),
-            remedy=f"Unset {name} or correct it",
-        )  # fmt: skip
+        raise _unusable(name, f"{least} to {most}")
     return int(text)
+
+
+def _unusable(name: str, expected: str) -> ArgumentError:
+    return ArgumentError(
+        f"environment {name}", "not a usable number", expected=expected, got=repr(os.environ[name]),
+        remedy=f"Unset {name} or correct it",
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 Layer: runtime. A file is named by the hash of everything its content depends on and carries its own
 checksum. Invariant: a missing, torn, foreign or unwritable file costs time, never correctness.
 
-    magic "LOOMOBJ1" | sha256 of the rest | length of head (u32) | head (JSON) | object
+    magic "LOOMOBJ2" | sha256 of the rest | length of head (u32) | head (JSON, with the name's key) | object
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from loom.targets.base import Artifact, Site
 
 __all__ = ["ArtifactCache"]
 
-_MAGIC = b"LOOMOBJ1"
+_MAGIC = b"LOOMOBJ2"
 _MOST_FILES = 4096
 
 
@@ -41,12 +41,12 @@ class ArtifactCache:
             data = self.path(key).read_bytes()
         except OSError:
             return None
-        return _decode(data)
+        return _decode(key, data)
 
     def store(self, key: str, artifact: Artifact) -> None:
         """Keep an artifact; a folder that cannot be written is left alone."""
         try:
-            replace_file(self.path(key), _encode(artifact))
+            replace_file(self.path(key), _encode(key, artifact))
             if not self._swept:
                 self._swept = True
                 self._tidy()
@@ -70,8 +70,9 @@ def _default_folder() -> Path:
     return Path(user_cache_dir("loom-compute", appauthor=False)) / "kernels"
 
 
-def _encode(artifact: Artifact) -> bytes:
+def _encode(key: str, artifact: Artifact) -> bytes:
     head = {
+        "key": key,
         "kind": artifact.kind,
         "entry": artifact.entry,
         "sites": [asdict(s) for s in artifact.sites],
@@ -82,11 +83,16 @@ def _encode(artifact: Artifact) -> bytes:
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
-def _decode(data: bytes) -> Artifact | None:
+def _decode(key: str, data: bytes) -> Artifact | None:
     body = data[40:]
     if data[:8] != _MAGIC or hashlib.sha256(body).digest() != data[8:40]:
         return None
-    (length,) = struct.unpack_from("<I", body)
-    head = json.loads(body[4 : 4 + length])
-    sites = tuple(Site(**{**s, "pieces": tuple(s["pieces"]), "dtypes": tuple(s["dtypes"])}) for s in head["sites"])
-    return Artifact(head["kind"], body[4 + length :], head["entry"], sites, head["facts"])
+    try:
+        (length,) = struct.unpack_from("<I", body)
+        head = json.loads(body[4 : 4 + length])
+        if head["key"] != key:  # a file of another kernel under this name
+            return None
+        sites = tuple(Site(**{**s, "pieces": tuple(s["pieces"]), "dtypes": tuple(s["dtypes"])}) for s in head["sites"])
+        return Artifact(head["kind"], body[4 + length :], head["entry"], sites, head["facts"])
+    except (ValueError, KeyError, TypeError, struct.error):  # sound, but not what this version writes
+        return None

@@ -8,12 +8,13 @@ names those present, never a silent fallback.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loom.core import options
 from loom.core.caps import Caps
-from loom.core.errors import DeviceError, near_matches
+from loom.core.errors import DeviceError, DTypeError, near_matches
 from loom.core.numerics import Guarantee
 from loom.runtime.storage import Storage
 
@@ -47,8 +48,11 @@ class DeviceProgram(Protocol):
         """Start a run after ``previous`` (of the same program owner) is over; return at once."""
         ...
 
-    def run(self) -> DeviceSubmission:
-        """Run at once, nothing of the same owner being under way; the caller waits for the end."""
+    def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
+        """Run at once, nothing of the same owner being under way; the caller waits for the end.
+
+        ``begun`` is told the submission, also when an exception (Ctrl-C) ends this call and not the run.
+        """
         ...
 
 
@@ -57,8 +61,12 @@ class Device(Protocol):
 
     name: str
     kind: str
-    caps: Caps
     guarantee: Guarantee
+
+    @property
+    def caps(self) -> Caps:
+        """What kernels may know of this device."""
+        ...
 
     def describe(self) -> DeviceInfo:
         """Return what ``loom devices`` shows."""
@@ -112,6 +120,11 @@ def device(name: str | Device | None = None) -> Device:
     'cpu'
     """
     if name is not None and not isinstance(name, str):
+        if not hasattr(name, "build"):
+            raise DTypeError(
+                "loom.device", "not a device", expected="its name, or what loom.device returned", got=repr(name),
+                remedy="Write device='cpu'",
+            )  # fmt: skip
         return name
     wanted = name if name is not None else options.default_device()
     wanted = "cpu" if wanted == "auto" else wanted
@@ -120,7 +133,8 @@ def device(name: str | Device | None = None) -> Device:
         return found
     if wanted not in _KINDS:
         raise DeviceError(
-            "loom.device", f"no device is called {wanted!r}", expected="one of auto, " + ", ".join(_KINDS),
+            "loom.device" if name is not None else "environment LOOM_DEVICE",
+            f"no device is called {wanted!r}", expected="one of auto, " + ", ".join(_KINDS),
             remedy=near_matches(wanted, [*_KINDS, "auto"]),
         )  # fmt: skip
     with _lock:

@@ -51,7 +51,7 @@ class _Entry:
 
 def read_log(log: np.ndarray[Any, Any], sites_of: Callable[[int], tuple[Site, ...]]) -> Outcome:
     """Return what a log holds and empty it; ``sites_of`` gives the sites of a dispatch's kernel."""
-    capacity, claimed = int(log[0]), int(log[1])
+    capacity, claimed, faulty = int(log[0]), int(log[1]), bool(log[2])
     if not claimed:
         return Outcome()
     entries = _entries(log[LOG_HEADER_WORDS:], min(claimed, capacity), sites_of)
@@ -62,7 +62,9 @@ def read_log(log: np.ndarray[Any, Any], sites_of: Callable[[int], tuple[Site, ..
         lines.append(f"[loom] the kernel log was full: {(claimed - capacity) * 8} bytes were dropped")
     log[1:LOG_HEADER_WORDS] = 0
     log[LOG_HEADER_WORDS:] = 0
-    return Outcome(tuple(lines), _fault(faults[0]) if faults else None)
+    if faults:
+        return Outcome(tuple(lines), _fault(faults[0]))
+    return Outcome(tuple(lines), _unknown_fault() if faulty else None)
 
 
 def _entries(words: np.ndarray[Any, Any], end: int, sites_of: Callable[[int], tuple[Site, ...]]) -> list[_Entry]:
@@ -87,6 +89,13 @@ def _line(entry: _Entry) -> str:
 def _value(word: np.uint64, dtype: DType) -> Any:
     carrier = np.array([word], np.uint64).view(np.uint8)[: dtype.bits // 8]
     return carrier.view(dtype.numpy)[0]
+
+
+def _unknown_fault() -> KernelFault:
+    return KernelFault(
+        "kernel log", "an assert failed or an index lay outside a buffer, and the full log has no room to say where",
+        remedy="Print less, or run it in loom.debug()",
+    )  # fmt: skip
 
 
 def _fault(entry: _Entry) -> KernelFault:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from loom.core.errors import DeviceError
+
 __all__ = ["HostSlot", "HostStorage", "Storage"]
 
 _ALIGNMENT = 64
@@ -45,8 +47,13 @@ class HostStorage:
 
     @classmethod
     def allocate(cls, nbytes: int) -> HostStorage:
-        """Return zeroed memory."""
-        block = np.zeros(nbytes + _ALIGNMENT, np.uint8)
+        """Return zeroed memory; DeviceError if the system has not enough."""
+        try:
+            block = np.zeros(nbytes + _ALIGNMENT, np.uint8)
+        except (MemoryError, ValueError):  # ValueError: more than numpy can count
+            raise DeviceError(
+                "device memory", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
+            ) from None
         start = -block.ctypes.data % _ALIGNMENT
         return cls(block[start : start + nbytes], block)
 

@@ -10,24 +10,27 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, of_numpy, u32
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError, near_matches
+from loom.core.dtype import DType, of_numpy
+from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError, StateError, near_matches
 from loom.ir.kernel import Memory
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.record import Chain, Segment
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
+from loom.runtime.values import as_array, as_bindings, as_count, as_data, as_read_dtype
 
 __all__ = ["Unit", "boot"]
 
 _WORD_NBYTES = 4
+_RESERVED = ("registers", "globals", "heap")
+"""Names with a meaning of their own, never given to other memory."""
 _numbers = itertools.count()
 
 
@@ -77,42 +80,39 @@ class Unit:
         self.name = name if name is not None else f"unit {next(_numbers)}"
         self._lock = threading.RLock()
         self._chain: Chain | None = Chain(on, name=self.name)
+        self._told = self._chain.timeline
         self.device = self._chain.device
         self._areas: dict[str, _Area] = {}
         self._add_words("registers", registers)
         self._add_words("globals", globals_)
         if heap is not None:
             self._areas["heap"] = self._array_area("heap", heap, read_only=True)
-        for extra, spec in _bindings(bindings, self.name):
+        for extra, spec in as_bindings(bindings, self.name):
             self._add_binding(extra, spec)
 
     # memory
 
     def _add_words(self, name: str, words: int) -> None:
-        if isinstance(words, bool) or not isinstance(words, (int, np.integer)) or words < 0:
-            raise ArgumentError(
-                f"{self.name}, {name}", "unusable size", expected="a number of 32-bit words, at least 0",
-                got=repr(words), remedy="Pass an int",
-            )  # fmt: skip
-        self._areas[name] = _Area(self.device.allocate(int(words) * _WORD_NBYTES), None)
+        count = as_count(words, f"{self.name}, {name}", "size", "a number of 32-bit words, at least 0")
+        self._areas[name] = _Area(self.device.allocate(count * _WORD_NBYTES), None)
 
     def _add_binding(self, name: str, spec: Any) -> None:
-        if name in self._areas:
-            raise ArgumentError(f"{self.name}, bindings", f"{name!r} is there already", remedy="Choose another name")
-        if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], DType):
-            dtype, size = spec
-            if not isinstance(size, (int, np.integer)) or size < 0:
-                raise ArgumentError(
-                    f"{self.name}, binding {name!r}", "unusable size", expected="a number of elements, at least 0",
-                    got=repr(size), remedy="Pass (dtype, size)",
-                )  # fmt: skip
-            self._areas[name] = _Area(self.device.allocate(int(size) * dtype.nbytes), dtype)
+        where = f"{self.name}, binding {name!r}"
+        if not isinstance(name, str):
+            raise ArgumentError(where, "not a name", expected="a str", got=repr(name), remedy="Name the binding")
+        if name in self._areas or name in _RESERVED:
+            raise ArgumentError(where, "the name is taken", expected="a new name", got=name, remedy="Choose another")
+        if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], (DType, np.dtype, type, str)):
+            dtype = spec[0] if isinstance(spec[0], DType) else of_numpy(spec[0], where)
+            size = as_count(spec[1], where, "size", "a number of elements, at least 0")
+            self._areas[name] = _Area(self.device.allocate(size * dtype.nbytes), dtype)
         else:
             self._areas[name] = self._array_area(name, spec, read_only=False)
 
     def _array_area(self, name: str, data: Any, *, read_only: bool) -> _Area:
-        array = np.ascontiguousarray(data)
-        dtype = of_numpy(array.dtype, f"{self.name}, {name}")
+        where = f"{self.name}, binding {name!r}"
+        array = as_array(data, where)
+        dtype = of_numpy(array.dtype, where)
         storage = self.device.allocate(array.nbytes)
         storage.write(0, array.reshape(-1).view(np.uint8))
         return _Area(storage, dtype, read_only)
@@ -131,7 +131,7 @@ class Unit:
         """
         with self._lock:
             area = self._area(binding, "write")
-            array = _as_data(data, area.dtype, f"{self.name}.write to {binding!r}")
+            array = as_data(data, area.dtype, f"{self.name}.write to {binding!r}")
             self._check_range(area, binding, "write", offset, array.nbytes)
             self._timeline("write").settle()
             area.storage.write(offset * area.step, array.reshape(-1).view(np.uint8))
@@ -145,7 +145,7 @@ class Unit:
         """
         with self._lock:
             area = self._area(binding, "read")
-            kind = _read_dtype(dtype, area, f"{self.name}.read of {binding!r}")
+            kind = as_read_dtype(dtype, area.dtype, f"{self.name}.read of {binding!r}")
             if count is None and isinstance(offset, (int, np.integer)) and offset >= 0:
                 count = max(0, area.storage.nbytes - int(offset) * area.step) // kind.itemsize
             nbytes = (count if isinstance(count, (int, np.integer)) else -1) * kind.itemsize
@@ -157,10 +157,21 @@ class Unit:
         """Set ``count`` words or elements (None: to the end) to one value."""
         with self._lock:
             area = self._area(binding, "fill")
-            if count is None:
-                count = max(0, area.storage.nbytes // area.step - offset)
-            one = _as_data([value], area.dtype, f"{self.name}.fill of {binding!r}")
-            self.write(np.full(max(0, int(count)), one[0]), offset, binding=binding)
+            where = f"{self.name}.fill of {binding!r}"
+            start = as_count(offset, where, "offset", "a whole number, at least 0")
+            held = area.storage.nbytes // area.step
+            size = max(0, held - start) if count is None else as_count(count, where, "count", "at least 0")
+            self._check_range(area, binding, "fill", start, size * area.step)
+            one = as_data(value if np.ndim(value) else [value], area.dtype, where)
+            lanes = area.dtype.lanes if area.dtype is not None else 1
+            if one.size not in (1, lanes):
+                raise ShapeError(
+                    where, "not one value", expected=f"a number or {lanes}" if lanes > 1 else "a number",
+                    got=np.shape(value), remedy="Use unit.write for several",
+                )  # fmt: skip
+            self._timeline("fill").settle()
+            whole = np.broadcast_to(one.reshape(-1), (size, lanes))
+            area.storage.write(start * area.step, np.ascontiguousarray(whole).reshape(-1).view(np.uint8))
 
     def copy_from(
         self,
@@ -179,13 +190,15 @@ class Unit:
         target = source if target is None else target
         origin = other._area(source, "copy_from")
         area = self._area(target, "copy_from")
-        if origin.step != area.step:
+        if origin.step != area.step or (origin.dtype and area.dtype and origin.dtype != area.dtype):
             raise DTypeError(
-                f"{self.name}.copy_from", "bindings of different element size", expected=area.step, got=origin.step,
-                remedy="Copy between bindings of one type",
+                f"{self.name}.copy_from", "bindings of different types", expected=area.dtype or "32-bit words",
+                got=origin.dtype or "32-bit words", remedy="Copy between bindings of one type",
             )  # fmt: skip
+        where = f"{self.name}.copy_from"
+        start, offset = (as_count(n, where, "start or offset", "a whole number, at least 0") for n in (start, offset))
         available = origin.storage.nbytes // origin.step
-        wanted = max(0, available - start) if count is None else count
+        wanted = max(0, available - start) if count is None else as_count(count, where, "count", "at least 0")
         other._check_range(origin, source, "copy_from", start, wanted * origin.step)
         with self._lock:
             self._check_range(area, target, "copy_from", offset, wanted * area.step)
@@ -252,7 +265,8 @@ class Unit:
         with self._lock:
             chain = self._alive("dispatch_indirect")
             area = self._area(buffer, "dispatch_indirect")
-            chain.dispatch_indirect(kernel, self._resolve(kernel, bind), params, area.storage, offset * area.step)
+            start = as_count(offset, f"{self.name}.dispatch_indirect", "offset", "a whole number, at least 0")
+            chain.dispatch_indirect(kernel, self._resolve(kernel, bind), params, area.storage, start * area.step)
 
     @contextmanager
     def repeat(self, repeats: int, params: Any = None) -> Iterator[Segment]:
@@ -281,16 +295,29 @@ class Unit:
         return [a.storage for a in areas]
 
     def _names(self, buffers: Sequence[Memory], bind: dict[str, str], where: str) -> list[str]:
+        stray = next((name for name in bind if name not in {m.name for m in buffers}), None)
+        if stray is not None:
+            raise ArgumentError(
+                where, f"bind names {stray!r}, which is no buffer of the kernel",
+                expected=", ".join(m.name for m in buffers) or "nothing, it has no buffers", got=stray,
+                remedy=near_matches(stray, [m.name for m in buffers]),
+            )  # fmt: skip
         known = [m.name in self._areas or m.name in bind for m in buffers]
         if all(known):
             return [bind.get(m.name, m.name) for m in buffers]
-        if not any(known) and len(buffers) <= len(self._areas):
-            return list(self._areas)[: len(buffers)]
+        named = any(known) or any(m.name in _RESERVED for m in buffers)  # those mean what they say
+        if not named and len(buffers) <= len(self._areas):
+            return self._in_order()[: len(buffers)]
         missing = next(m.name for m, k in zip(buffers, known, strict=True) if not k)
         raise ArgumentError(
-            where, f"buffer {missing!r} has no binding", expected=", ".join(self._areas), got=missing,
-            remedy=f"Write bind={{{missing!r}: ...}}, or boot with bindings={{{missing!r}: (dtype, size)}}",
+            where, f"buffer {missing!r} has no binding", expected=", ".join(self._in_order()), got=missing,
+            remedy="Boot with heap=array, or call set_heap" if missing == "heap"
+            else f"Write bind={{{missing!r}: ...}}, or boot with bindings={{{missing!r}: (dtype, size)}}",
         )  # fmt: skip
+
+    def _in_order(self) -> list[str]:
+        """Return the bindings' names: registers, globals, heap, then the others as they were added."""
+        return [n for n in _RESERVED if n in self._areas] + [n for n in self._areas if n not in _RESERVED]
 
     def build(self) -> Program:
         """Plan and compile what was recorded since the last build."""
@@ -310,89 +337,24 @@ class Unit:
         return self._chain
 
     def shutdown(self) -> None:
-        """Wait for what is running and free the memory; calling it again does nothing."""
+        """Wait for what is running and free the memory; calling it again does nothing.
+
+        A fault that nobody waited for is raised when all is freed.
+        """
         with self._lock:
             if self._chain is not None:
-                self._chain.timeline.drain()
+                self._chain.timeline.close()
                 self._chain = None
                 self._areas = {}
+        self._told.report()
 
     def __enter__(self) -> Unit:
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self.shutdown()
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        with suppress(*([KernelFault] if kind is not None else [])):  # what is under way says more
+            self.shutdown()
 
     def __repr__(self) -> str:
         state = "shut down" if self._chain is None else ", ".join(self._areas)
         return f"<loom unit {self.name!r} on {self.device.name}: {state}>"
-
-
-def _bindings(bindings: Any, unit: str) -> list[tuple[str, Any]]:
-    if isinstance(bindings, Mapping):
-        return list(bindings.items())
-    pairs = []
-    for item in bindings:
-        if not isinstance(item, tuple) or len(item) != 3:
-            raise ArgumentError(
-                f"{unit}, bindings", "not a binding", expected="(name, dtype, size)", got=repr(item),
-                remedy="Pass a mapping or triples",
-            )  # fmt: skip
-        pairs.append((item[0], (item[1], item[2])))
-    return pairs
-
-
-def _as_data(data: Any, dtype: DType | None, where: str) -> np.ndarray[Any, Any]:
-    """Return data as a contiguous array of a binding's type, or of a 32-bit type for words."""
-    if isinstance(data, np.ndarray) or hasattr(data, "__array_interface__") or hasattr(data, "dtype"):
-        array = np.ascontiguousarray(data)
-        found = of_numpy(array.dtype, where)
-        fits = found.scalar == dtype.scalar if dtype is not None else found.bits == 32
-        if not fits:
-            wanted = dtype if dtype is not None else "a 32-bit dtype (uint32, int32, float32)"
-            raise DTypeError(
-                where, "data of the wrong type", expected=wanted, got=array.dtype,
-                remedy="Convert with array.astype(...), or array.view(numpy.uint32) to copy raw words",
-            )  # fmt: skip
-        return array
-    try:
-        array = np.asarray(data)
-    except (ValueError, OverflowError) as error:
-        raise DTypeError(where, f"not an array ({error})", remedy="Pass numbers") from None
-    return _exact(array, _list_dtype(array, dtype, where), where)
-
-
-def _list_dtype(array: np.ndarray[Any, Any], dtype: DType | None, where: str) -> np.dtype[Any]:
-    if array.size == 0:
-        return dtype.numpy if dtype is not None else u32.numpy
-    if array.dtype.kind not in "biuf":
-        raise DTypeError(where, "not numbers", expected="ints or floats", got=array.dtype, remedy="Pass numbers")
-    if dtype is not None:
-        return dtype.numpy
-    if array.dtype.kind == "f":
-        return np.dtype(np.float32)
-    return np.dtype(np.int32) if array.min() < 0 else np.dtype(np.uint32)
-
-
-def _exact(array: np.ndarray[Any, Any], kind: np.dtype[Any], where: str) -> np.ndarray[Any, Any]:
-    """Convert a list's values; whole numbers must fit and stay whole."""
-    with np.errstate(all="ignore"):
-        result = array.astype(kind)
-    if kind.kind in "iu" and array.size and not (result == array).all():
-        at = int(np.argmax((result != array).reshape(-1)))
-        raise ArgumentError(
-            where, f"value {array.reshape(-1)[at]} does not fit", expected=kind, got=array.reshape(-1)[at],
-            remedy="Use values of the binding's type",
-        )  # fmt: skip
-    return np.ascontiguousarray(result)
-
-
-def _read_dtype(dtype: Any, area: _Area, where: str) -> np.dtype[Any]:
-    if dtype is None:
-        return (area.dtype or u32).numpy
-    found = dtype if isinstance(dtype, DType) else of_numpy(dtype, where)
-    if area.dtype is not None and found.scalar != area.dtype.scalar:
-        raise DTypeError(
-            where, "read as another type", expected=area.dtype, got=found, remedy="Leave dtype out, then use .view()"
-        )
-    return found.numpy

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 import time
 from pathlib import Path
 
@@ -16,12 +16,16 @@ __all__ = ["replace_file", "sweep"]
 
 _SUFFIX = ".partial"
 _STALE_SECONDS = 3600
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_MODE = 0o644
+"""Before the umask takes its bits."""
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step; OSError if the folder cannot be written."""
+    """Write ``data`` to ``path`` in one step, readable by all that the umask lets; OSError if it cannot."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(suffix=_SUFFIX, dir=path.parent)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_SUFFIX}")
+    descriptor = os.open(temporary, _FLAGS, _MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

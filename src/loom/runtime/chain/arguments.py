@@ -1,7 +1,8 @@
 """Checks and encodes what a dispatch is given: kernel, buffers, parameters, group counts.
 
 Layer: runtime. Everything wrong is found here, while recording, with the caller's names in the text.
-Invariant: a parameter reaches the kernel with exactly the value it was given, or not at all.
+Invariant: a parameter reaches the kernel with the value it was given, for a float type the nearest one it
+has, or not at all.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, of_numpy
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.storage import Storage
 
-__all__ = ["check_binding", "encode_groups", "encode_params", "verified_kernel"]
+__all__ = ["check_binding", "check_indirect_groups", "encode_groups", "encode_params", "verified_kernel"]
 
 MAX_GROUPS = 0xFFFF_FFFF
+_GROUP_LIMITS = f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROUPS} groups"
 
 
 def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
@@ -43,6 +45,11 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
 def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, where: str) -> np.ndarray[Any, Any]:
     """Return parameters as 8-byte slots, one row per repeat; an array gives each repeat its value."""
     declared = kernel.kernel.params
+    if isinstance(params, (str, bytes)) or not hasattr(params, "__len__") or not hasattr(params, "__getitem__"):
+        raise DTypeError(
+            where, "params are not a sequence", expected="a list with one value for each parameter",
+            got=repr(params), remedy="Write params=[value]",
+        )  # fmt: skip
     if len(params) != len(declared):
         names = ", ".join(f"{p.name}: {p.dtype}" for p in declared) or "none"
         raise ArgumentError(
@@ -53,27 +60,52 @@ def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, w
     raw = slots.view(np.uint8).reshape(repeats, len(declared), 8)
     for position, (param, value) in enumerate(zip(declared, params, strict=True)):
         column = _column(param, value, repeats, f"{where}, parameter {param.name!r}")
-        raw[:, position, : param.dtype.bits // 8] = column.view(np.uint8).reshape(len(column), -1)
+        nbytes = param.dtype.bits // 8
+        raw[:, position, :nbytes] = column.view(np.uint8).reshape(len(column), nbytes)
     return slots
 
 
 def _column(param: Param, value: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
-    array = np.asarray(value)
+    if type(value) is int and param.dtype.is_integer and param.dtype.minimum <= value <= param.dtype.maximum:
+        return np.array([value], param.dtype.numpy)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DTypeError(where, f"not a number ({error})", remedy=f"Pass a value of type {param.dtype}") from None
     if array.ndim and array.shape != (repeats,):
         raise ShapeError(
             where, "an array of values must have one per repeat", expected=f"({repeats},)", got=array.shape,
             remedy="Pass a single number, or use chain.repeat(n)",
         )  # fmt: skip
+    if not array.size:
+        return np.zeros(0, param.dtype.numpy)
     _check_kind(param.dtype, array, where)
-    if param.dtype.is_integer and array.size:
+    if param.dtype.is_integer:
         lowest, highest = int(array.min()), int(array.max())
         if lowest < param.dtype.minimum or highest > param.dtype.maximum:
             raise ArgumentError(
                 where, f"does not fit {param.dtype}", expected=f"{param.dtype.minimum} to {param.dtype.maximum}",
                 got=lowest if lowest < param.dtype.minimum else highest, remedy="Declare a wider type",
             )  # fmt: skip
-    with np.errstate(over="ignore"):
-        return np.atleast_1d(array).astype(param.dtype.numpy)
+    return _converted(param.dtype, np.atleast_1d(array), where)
+
+
+def _converted(dtype: DType, array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, Any]:
+    """Return values of a kind that fits as ``dtype``; a finite number must stay finite."""
+    if not dtype.is_float:
+        return array.astype(dtype.numpy)
+    try:
+        with np.errstate(over="ignore"):
+            result = array.astype(dtype.numpy)
+        lost = np.isinf(result) & ~np.isinf(array.astype(np.float64))
+    except OverflowError:  # an int that no float can hold
+        result, lost = array, np.ones(1, np.bool_)
+    if lost.any():
+        raise ArgumentError(
+            where, f"does not fit {dtype}", expected=f"at most {np.finfo(dtype.numpy).max} in size",
+            got=array[int(np.argmax(lost))], remedy="Declare a wider type",
+        )  # fmt: skip
+    return result
 
 
 def _check_kind(dtype: DType, array: np.ndarray[Any, Any], where: str) -> None:
@@ -93,38 +125,73 @@ def _check_kind(dtype: DType, array: np.ndarray[Any, Any], where: str) -> None:
 
 
 def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
-    """Return group counts as one row of three per repeat."""
-    array = np.asarray(groups)
-    if array.dtype.kind not in "iu":
-        raise DTypeError(
-            where, "groups must be whole numbers", expected="an int or up to three", got=repr(groups),
-            remedy="Use integer division to count groups: (n + lanes - 1) // lanes",
-        )  # fmt: skip
-    if array.ndim == 0:
-        array = array.reshape(1, 1)
-    elif array.ndim == 1:
-        per_repeat = repeats > 1 and array.shape == (repeats,)
-        array = array.reshape(-1, 1) if per_repeat else array.reshape(1, -1)
-    if array.ndim > 2 or not 1 <= array.shape[1] <= 3 or array.shape[0] not in (1, repeats):
+    """Return group counts as one row of three per repeat.
+
+    A tuple or list of up to three is one dispatch's extents; an array of length ``repeats`` has a number per repeat.
+    """
+    if type(groups) is int and 0 <= groups <= MAX_GROUPS and groups * kernel.kernel.workgroup[0] <= 1 << 32:
+        full = np.ones((repeats, 3), np.uint32)
+        full[:, 0] = groups
+        return full
+    array = _as_rows(groups, repeats, where)
+    columns = array.shape[-1]
+    if array.ndim != 2 or not 1 <= columns <= 3 or len(array) not in (1, repeats):
         raise ShapeError(
             where, "groups have a wrong shape", expected="an int, up to three, or one row per repeat",
             got=np.shape(groups), remedy="Write groups=(x, y, z)",
         )  # fmt: skip
     full = np.ones((repeats, 3), np.int64)
-    full[:, : array.shape[1]] = array
-    _check_group_limits(kernel, full, where)
+    full[:, :columns] = np.clip(array, -1, 1 << 33)  # beyond every limit, within 64 bits
+    _check_group_limits(kernel, full, np.broadcast_to(array, (repeats, columns)), where)
     return full.astype(np.uint32)
 
 
-def _check_group_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any], where: str) -> None:
+def _as_rows(groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
+    """Return whole numbers as rows of extents, if they are numbers, single or in one dimension."""
+    try:
+        array: np.ndarray[Any, Any] = np.asarray(groups)
+    except ValueError:
+        array = np.empty(0)
+    huge = array.dtype == object and all(isinstance(v, int) for v in array.flat)
+    if array.dtype.kind not in "iu" and not huge:
+        raise DTypeError(
+            where, "groups must be whole numbers", expected="an int or up to three", got=repr(groups),
+            remedy="Use integer division to count groups: (n + lanes - 1) // lanes",
+        )  # fmt: skip
+    if array.ndim == 0:
+        return array.reshape(1, 1)
+    if array.ndim == 1:
+        extents = len(array) <= 3 and not isinstance(groups, np.ndarray)
+        per_repeat = not extents and array.shape == (repeats,)
+        return array.reshape(-1, 1) if per_repeat else array.reshape(1, -1)
+    return array
+
+
+def _check_group_limits(
+    kernel: VerifiedKernel, groups: np.ndarray[Any, Any], given: np.ndarray[Any, Any], where: str
+) -> None:
+    wrong = _beyond_limits(kernel, groups)
+    if wrong.any():
+        raise ArgumentError(
+            where, "unusable number of workgroups", expected=_GROUP_LIMITS,
+            got=tuple(int(g) for g in given[int(np.argmax(wrong))]),
+            remedy="Let each lane do more, or dispatch in parts",
+        )  # fmt: skip
+
+
+def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Tell for each row of group counts whether it is too much for a dispatch."""
     lanes = groups * np.array(kernel.kernel.workgroup)
     totals = groups.astype(np.float64).prod(axis=1)
-    if (groups < 0).any() or (lanes > 1 << 32).any() or (totals > MAX_GROUPS).any():
-        row = groups[int(np.argmax((groups < 0).any(1) | (lanes > 1 << 32).any(1) | (totals > MAX_GROUPS)))]
-        raise ArgumentError(
-            where, "unusable number of workgroups",
-            expected=f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROUPS} groups",
-            got=tuple(int(g) for g in row), remedy="Let each lane do more, or dispatch in parts",
+    return (groups < 0).any(1) | (lanes > 1 << 32).any(1) | (totals > MAX_GROUPS)
+
+
+def check_indirect_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> None:
+    """Raise KernelFault for counts, read when a dispatch started, that are beyond the limits."""
+    if _beyond_limits(kernel, np.array([groups], np.int64)).any():
+        raise KernelFault(
+            f"kernel {kernel.name!r}", "unusable number of workgroups in an indirect dispatch",
+            expected=_GROUP_LIMITS, got=groups, remedy="Check what writes the counts",
         )  # fmt: skip
 
 
@@ -136,10 +203,12 @@ def check_binding(memory: Memory, given: Storage | np.ndarray[Any, Any], where: 
     where = f"{where}, buffer {memory.name!r}"
     if isinstance(given, np.ndarray):
         _check_array(memory, given, where)
-        nbytes = given.nbytes
-    else:
-        nbytes = given.nbytes
-    elements = nbytes // memory.dtype.nbytes
+    elif not hasattr(given, "extent"):
+        raise DTypeError(
+            where, "not a buffer", expected="a numpy array or storage of the device", got=type(given).__name__,
+            remedy=f"Pass numpy.array(..., {str(memory.dtype.numpy)!r})",
+        )  # fmt: skip
+    elements = given.nbytes // memory.dtype.nbytes
     if elements > 0xFFFF_FFFF:
         raise ShapeError(
             where, "too many elements", expected="less than 2^32", got=elements, remedy="Dispatch in parts"

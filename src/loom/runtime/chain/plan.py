@@ -1,8 +1,8 @@
 """Plans a recording: which dispatches must wait for those before them, which may overlap.
 
 Layer: runtime. A dispatch waits if it touches memory that an earlier one, since the last wait, wrote, or
-writes memory that one read. Repeated segments are planned once: their second turn stands for all later
-ones. Invariant: any order of execution that keeps the waits gives the same memory.
+writes memory that one read. Repeated segments are planned once: what their second and third turns must wait
+for stands for all later ones. Invariant: any order of execution that keeps the waits gives the same memory.
 """
 
 from __future__ import annotations
@@ -64,12 +64,13 @@ def make_plan(segments: list[Segment], guarantee: Guarantee) -> Plan:
     hazards = _Hazards(resources)
     planned = []
     for segment in segments:
-        first = [hazards.waits(d) for d in segment.dispatches]
-        later = [hazards.waits(d) for d in segment.dispatches] if segment.repeats > 1 else first
+        # a second turn meets what the last wait of the first has left; a third meets all of the segment,
+        # should the second need no wait; from there on nothing new is met
+        turns = [[hazards.waits(d) for d in segment.dispatches] for _ in range(min(segment.repeats, 3))]
         steps = []
-        for dispatch, at_first, at_later in zip(segment.dispatches, first, later, strict=True):
-            waits = np.full(segment.repeats, at_later)
-            waits[0] = at_first
+        for position, dispatch in enumerate(segment.dispatches):
+            waits = np.full(segment.repeats, any(turn[position] for turn in turns[1:]))
+            waits[0] = turns[0][position]
             steps.append(Step(dispatch, waits))
         planned.append((segment.repeats, tuple(steps)))
     return Plan(tuple(planned), guarantee)

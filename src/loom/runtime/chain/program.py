@@ -1,58 +1,68 @@
 """Programs and submissions: a built chain, and one run of it.
 
 Layer: runtime. Runs of programs that share a timeline (all programs of one chain or unit) happen in the
-order they were launched. Invariant: a fault inside a kernel is raised exactly once, at the first call
-that learns of it: wait, poll, run, or the owner's next read or write.
+order they were launched. Invariant: what a run printed and the fault it met come out exactly once, runs in
+order, at the first call that waits for that run or a later one: wait, poll, run, the owner's next read or
+write, shutdown.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from numbers import Real
 from typing import Any
+from weakref import WeakSet
 
-from loom.core.errors import LoomTimeout, StateError
+from loom.core.errors import ArgumentError, LoomTimeout, StateError
 from loom.ir.interp import current_debug
 from loom.runtime.chain.plan import Plan
 from loom.runtime.device import DeviceProgram, DeviceSubmission
+from loom.runtime.log import Outcome
 
 __all__ = ["Program", "Submission", "Timeline"]
 
 _SLICE_SECONDS = 0.05
 """Longest wait without looking at signals, so that Ctrl-C works."""
+_STOP_SECONDS = 1.0
+"""Longest wait for the dispatches under way when Ctrl-C stops a run."""
 
 
 class Submission:
     """One run of a program."""
 
-    def __init__(self, inner: DeviceSubmission, name: str) -> None:
+    def __init__(self, inner: DeviceSubmission, name: str, timeline: Timeline) -> None:
         self._inner = inner
         self._name = name
-        self._reported = False
-        self._lock = threading.Lock()
+        self._timeline = timeline
+        self._number = timeline.enter(inner)
 
     @property
     def done(self) -> bool:
-        """True when the run is over; raises nothing."""
+        """True when the run is over; faults are left to ``poll`` and ``wait``."""
         return self._inner.wait(0.0)
 
     def poll(self) -> bool:
-        """Tell whether the run is over; when it is, print what kernels printed and raise their fault."""
+        """Tell whether the run is over; when it is, print what kernels printed and raise their fault.
+
+        Runs launched earlier come first: a fault of theirs that nobody waited for is raised here.
+        """
         if not self._inner.wait(0.0):
             return False
-        self._report()
+        self._timeline.report(self._number)
         return True
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the run is over; LoomTimeout after ``timeout`` seconds, the run then goes on."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + _seconds(timeout, f"{self._name}.wait")
         while not self._inner.wait(_SLICE_SECONDS if deadline is None else self._left(deadline)):
             if deadline is not None and time.monotonic() >= deadline:
                 raise LoomTimeout(
                     f"{self._name}.wait", "still running", expected=f"done within {timeout} s",
                     remedy="Wait again: the work goes on and nothing is lost",
                 )  # fmt: skip
-        self._report()
+        self._timeline.report(self._number)
 
     def _left(self, deadline: float) -> float:
         return max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
@@ -61,36 +71,97 @@ class Submission:
         """Ask the run to stop before its next dependent dispatch; memory keeps what was done."""
         self._inner.cancel()
 
-    def _report(self) -> None:
-        with self._lock:
-            if self._reported:
-                return
-            self._reported = True
-        outcome = self._inner.outcome()
-        for line in outcome.lines:
-            print(line)
-        if outcome.fault is not None:
-            raise outcome.fault
+    def _stop(self, seconds: float) -> None:
+        """Cancel, and wait a while for the dispatches under way."""
+        self.cancel()
+        self._inner.wait(seconds)
+
+
+def _seconds(timeout: Any, where: str) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not float(timeout) >= 0:
+        raise ArgumentError(
+            where, "unusable timeout", expected="seconds, at least 0, or None", got=repr(timeout), remedy="Pass a float"
+        )
+    return float(timeout)
 
 
 class Timeline:
-    """The order of runs that share memory: remembers the last one."""
+    """The order of runs that share memory: remembers the last one, and what runs told that nobody heard yet."""
 
     def __init__(self) -> None:
-        self.last: Submission | None = None
+        self.last: DeviceSubmission | None = None
+        self.closed = False
         self.lock = threading.RLock()
+        self.programs: WeakSet[Program] = WeakSet()
+        self._hearing = threading.RLock()
+        self._entered = 0
+        self._heard = 0
+        self._unheard: deque[DeviceSubmission] = deque()
+        self._untold: deque[tuple[int, Outcome]] = deque()
+
+    def enter(self, inner: DeviceSubmission) -> int:
+        """Take note of a run that comes after all others; return its number."""
+        with self._hearing:
+            self._hear()
+            self._unheard.append(inner)
+            self._entered += 1
+            self.last = inner
+            return self._entered
+
+    def _hear(self) -> None:
+        """Take from runs that are over what they have to tell, so that their logs can go."""
+        while self._unheard and self._unheard[0].wait(0.0):
+            outcome = self._unheard.popleft().outcome()
+            self._heard += 1
+            if outcome.lines or outcome.fault is not None:
+                self._untold.append((self._heard, outcome))
+
+    def report(self, upto: int | None = None) -> None:
+        """Print and raise what the runs numbered up to ``upto`` (None: all) told; they must be over.
+
+        A fault ends the report; later runs keep theirs for the next call.
+        """
+        with self._hearing:
+            self._hear()
+            while self._untold and (upto is None or self._untold[0][0] <= upto):
+                outcome = self._untold.popleft()[1]
+                for line in outcome.lines:
+                    print(line)
+                if outcome.fault is not None:
+                    raise outcome.fault
 
     def settle(self) -> None:
-        """Wait for everything launched so far, raising a fault not raised yet."""
-        last = self.last
-        if last is not None:
-            last.wait()
+        """Wait for everything launched so far, raising the oldest fault not raised yet."""
+        if not self._unheard and not self._untold:  # what was heard is over
+            return
+        with self._hearing:
+            last, number = self.last, self._entered
+        while last is not None and not last.wait(_SLICE_SECONDS):
+            pass
+        self.report(number)
 
     def drain(self) -> None:
-        """Wait for everything launched so far, faults or not."""
+        """Wait for everything launched so far and let go of it, faults or not."""
         last = self.last
-        while last is not None and not last._inner.wait(_SLICE_SECONDS):
-            pass
+        try:
+            while last is not None and not last.wait(_SLICE_SECONDS):
+                pass
+        except StateError:  # a run that a fork lost tells nothing
+            with self._hearing:
+                self._heard += len(self._unheard)
+                self._unheard.clear()
+        with self._hearing:
+            self._hear()
+            if self.last is last:
+                self.last = None
+
+    def close(self) -> None:
+        """Wait for everything launched so far and end all programs; ``report`` still has what they told."""
+        with self.lock:
+            self.drain()
+            self.closed = True
+            for program in list(self.programs):
+                program.release()
 
 
 class Program:
@@ -98,41 +169,55 @@ class Program:
 
     def __init__(self, inner: DeviceProgram, plan: Plan, timeline: Timeline, name: str) -> None:
         self._inner: DeviceProgram | None = inner
-        self._plan = plan
+        self._plan: Plan | None = plan
         self._timeline = timeline
         self._name = name
+        self._dispatches = plan.count
+        timeline.programs.add(self)
 
     @property
     def dispatches(self) -> int:
         """How many dispatches one run executes."""
-        return self._plan.count
+        return self._dispatches
 
     def launch(self) -> Submission:
         """Start a run and return at once; it begins after earlier runs of the same unit."""
         with self._timeline.lock:
             inner = self._program("launch")
             last = self._timeline.last
-            previous = last._inner if last is not None and not last.done else None
-            submission = Submission(inner.launch(previous), self._name)
-            self._timeline.last = submission
-            return submission
+            previous = last if last is not None and not last.wait(0.0) else None
+            return Submission(inner.launch(previous), self._name, self._timeline)
 
     def run(self) -> None:
-        """Run to the end; raise what a kernel's assert or bounds report says. Ctrl-C stops the run."""
-        with self._timeline.lock:
-            inner = self._program("run")
-            self._timeline.drain()
-            submission = Submission(inner.run(), self._name)
-            self._timeline.last = submission
+        """Run to the end; raise what a kernel's assert or bounds report says.
+
+        Ctrl-C stops the run: nothing is under way any more when KeyboardInterrupt is raised, unless a
+        dispatch takes longer than a second.
+
+        A fault of an earlier run that nobody waited for is raised first, and nothing is run.
+        """
+        begun: list[Submission] = []
+
+        def enter(inner: DeviceSubmission) -> None:
+            begun.append(Submission(inner, self._name, self._timeline))
+
         try:
-            submission.wait()
+            with self._timeline.lock:
+                program = self._program("run")
+                self._timeline.settle()
+                program.run(enter)
+            begun[0].wait()
         except KeyboardInterrupt:
-            submission.cancel()
+            for submission in begun:
+                submission._stop(_STOP_SECONDS)
             raise
 
     def _program(self, verb: str) -> DeviceProgram:
-        if self._inner is None:
-            raise StateError(f"{self._name}.{verb}", "the program was freed", remedy="Record and build it again")
+        if self._inner is None or self._plan is None:
+            what, remedy = "the program was freed", "Record and build it again"
+            if self._timeline.closed:
+                what, remedy = "its unit is shut down", "Boot a new unit"
+            raise StateError(f"{self._name}.{verb}", what, remedy=remedy)
         if current_debug() is not None:
             from loom.runtime.drivers.interp import InterpProgram
 
@@ -143,7 +228,11 @@ class Program:
         """Give up the program's memory, after its last run; calling it again does nothing."""
         with self._timeline.lock:
             self._timeline.drain()
-            self._inner = None
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the program's memory; no run may be under way."""
+        self._inner = self._plan = None
 
     def __enter__(self) -> Program:
         return self

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.core.dtype import u32
+from loom.core.errors import ArgumentError, DeviceError, ShapeError, StateError
 from loom.core.numerics import Guarantee
+from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import check_binding, encode_groups, encode_params, verified_kernel
 from loom.runtime.chain.plan import make_plan
@@ -23,6 +25,9 @@ from loom.runtime.device import Device, device
 from loom.runtime.storage import Storage
 
 __all__ = ["Binding", "Chain", "Dispatch", "Segment"]
+
+_COUNTS = Memory("counts", u32, Space.BUFFER, access=Access.READ)
+"""What an indirect dispatch takes its group counts from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,18 +119,21 @@ class Chain:
         kernel: Any,
         buffers: Sequence[Storage | np.ndarray[Any, Any]],
         params: Sequence[Any],
-        counts: Storage,
+        counts: Storage | np.ndarray[Any, Any],
         offset: int = 0,
     ) -> None:
         """Record ``kernel`` over group counts read from ``counts`` (three u32 at byte ``offset``) when it starts."""
         where = f"{self.name}.dispatch_indirect"
-        if offset < 0 or offset % 4 or offset + 12 > counts.nbytes:
+        check_binding(_COUNTS, counts, where)
+        last = counts.nbytes - 12
+        if not isinstance(offset, (int, np.integer)) or not 0 <= offset <= last or offset % 4:
             raise ArgumentError(
                 where, "the group counts lie outside the buffer",
-                expected=f"a multiple of 4 up to {counts.nbytes - 12}", got=offset,
+                expected=f"a multiple of 4 up to {last}" if last >= 0 else "a buffer of at least 12 bytes",
+                got=repr(offset) if last >= 0 else f"{counts.nbytes} bytes",
                 remedy="Leave room for three 32-bit words",
             )  # fmt: skip
-        self._record(kernel, buffers, params, 0, (counts, offset))
+        self._record(kernel, buffers, params, 0, (self._storage(counts, where), int(offset)))
 
     @contextmanager
     def repeat(self, repeats: int, params: Any = None) -> Iterator[Segment]:
@@ -135,7 +143,7 @@ class Chain:
         convenience: an array of shape (repeats, columns) or a structured array of length repeats, whose
         columns are then at ``segment.params``.
         """
-        if not isinstance(repeats, (int, np.integer)) or repeats < 0:
+        if isinstance(repeats, bool) or not isinstance(repeats, (int, np.integer)) or repeats < 0:
             raise ArgumentError(
                 f"{self.name}.repeat", "unusable number of repeats", expected="a whole number of at least 0",
                 got=repr(repeats), remedy="Pass an int",
@@ -143,10 +151,10 @@ class Chain:
         if self._open is not None:
             raise StateError(f"{self.name}.repeat", "repeats cannot be nested", remedy="Record one after the other")
         values = None if params is None else np.asarray(params)
-        if values is not None and values.shape[:1] != (repeats,):
-            raise ArgumentError(
-                f"{self.name}.repeat", "params must have one row per repeat", expected=repeats, got=values.shape,
-                remedy="Match the first dimension",
+        if values is not None and (values.shape[:1] != (repeats,) or values.ndim > 2):
+            raise ShapeError(
+                f"{self.name}.repeat", "params must have one row per repeat", expected=f"({repeats}, columns)",
+                got=values.shape, remedy="Match the first dimension",
             )  # fmt: skip
         self._open = Segment(int(repeats), values=values)
         try:
@@ -220,9 +228,12 @@ class Chain:
 
     def build(self) -> Program:
         """Plan what was recorded, compile it, and start recording anew."""
+        if self._open is not None:
+            raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
         plan = make_plan(self._segments, self.device.guarantee)
+        program = Program(self.device.build(plan), plan, self.timeline, self.name)
         self._segments = []
-        return Program(self.device.build(plan), plan, self.timeline, self.name)
+        return program
 
 
 def _refuse_overlaps(kernel: VerifiedKernel, bindings: Sequence[Binding], where: str) -> None:

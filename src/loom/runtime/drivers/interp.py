@@ -6,6 +6,7 @@ runs here is ``ir.interp.interpret`` and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from loom.core.numerics import Guarantee
 from loom.core.options import check_bounds
 from loom.ir.builder import constant_value
 from loom.ir.interp import Options, current_debug, interpret
+from loom.runtime.chain.arguments import check_indirect_groups
 from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.record import Dispatch
 from loom.runtime.device import DeviceInfo, DeviceSubmission
@@ -41,7 +43,7 @@ class InterpDevice:
         return DeviceInfo(self.name, self.kind, f"reference interpreter, numpy {np.__version__}", "BIT_EXACT")
 
     def allocate(self, nbytes: int) -> HostStorage:
-        """Return zeroed memory of this process."""
+        """Return zeroed memory of this process; DeviceError if the system has not enough."""
         return HostStorage.allocate(nbytes)
 
     def adopt(self, array: np.ndarray[Any, Any]) -> HostStorage:
@@ -63,9 +65,13 @@ class InterpProgram:
         """Run now, after ``previous``."""
         while previous is not None and not previous.wait(1.0):
             pass
-        return self.run()
+        return self._interpret()
 
-    def run(self) -> _Done:
+    def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
+        """Run to the end; an exception other than a fault leaves nothing under way."""
+        begun(self._interpret())
+
+    def _interpret(self) -> _Done:
         """Run every dispatch; a fault ends the run and is kept for the caller."""
         lines: list[str] = []
         debug = current_debug()
@@ -114,4 +120,7 @@ def _groups(dispatch: Dispatch, turn: int) -> tuple[int, int, int]:
     if dispatch.indirect is not None:
         storage, offset = dispatch.indirect
         counts = storage.read(offset, 12).view(np.uint32)
-    return int(counts[0]), int(counts[1]), int(counts[2])
+    groups = int(counts[0]), int(counts[1]), int(counts[2])
+    if dispatch.indirect is not None:
+        check_indirect_groups(dispatch.kernel, groups)
+    return groups

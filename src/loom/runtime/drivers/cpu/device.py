@@ -6,9 +6,12 @@ the program and every run of it.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import os
 import platform
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +20,7 @@ import numpy as np
 
 from loom.core import options
 from loom.core.caps import Caps
-from loom.core.errors import DeviceError
+from loom.core.errors import StateError
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import For, While, walk
 from loom.ir.verify import VerifiedKernel
@@ -38,6 +41,7 @@ __all__ = ["CpuDevice"]
 _SMALL_OPERATIONS = 20_000
 """Fewer operations than this (some microseconds) are not worth sharing between threads."""
 _MOST_GROUPS_IN_BATCH = 0xFFFF_FFFF
+_FLAG_BITS = (1 << GRAIN_SHIFT) - 1
 _DONE = 2
 
 
@@ -98,12 +102,7 @@ class CpuDevice:
 
     def allocate(self, nbytes: int) -> HostStorage:
         """Return zeroed memory; DeviceError if the system has not enough."""
-        try:
-            return HostStorage.allocate(nbytes)
-        except MemoryError:
-            raise DeviceError(
-                "device 'cpu'", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
-            ) from None
+        return HostStorage.allocate(nbytes)
 
     def adopt(self, array: np.ndarray[Any, Any]) -> HostStorage:
         """Return the array's memory, used in place."""
@@ -111,7 +110,7 @@ class CpuDevice:
 
     def build(self, plan: Plan) -> _CpuProgram:
         """Compile the kernels of a plan and lay out its table."""
-        return _CpuProgram(self, plan, pool())
+        return _CpuProgram(self, plan)
 
     def load(self, kernel: VerifiedKernel) -> _Loaded:
         """Return a kernel ready to run: from memory, from disk, or compiled now."""
@@ -141,7 +140,7 @@ def _link(kernel: VerifiedKernel, artifact: Artifact) -> _Loaded:
     code = link(artifact.data, artifact.entry)
     body = list(walk(kernel.kernel.body))
     loops = any(isinstance(s, (For, While)) for s in body)
-    operations = None if loops else len(body) * kernel.kernel.lanes / artifact.facts["width"]
+    operations = None if loops else max(1, len(body)) * kernel.kernel.lanes / artifact.facts["width"]
     return _Loaded(code, code.address(artifact.entry), artifact.sites, operations)
 
 
@@ -164,9 +163,10 @@ def _cache_nbytes() -> int:
 class _CpuProgram:
     """A plan as the walker reads it: records, bindings, parameters."""
 
-    def __init__(self, owner: CpuDevice, plan: Plan, threads: Pool) -> None:
+    def __init__(self, owner: CpuDevice, plan: Plan) -> None:
         self.plan = plan
-        self.threads = threads
+        self._pool = pool()
+        self._process = _process
         self.keep: list[Any] = []
         self.slots: list[tuple[np.ndarray[Any, Any], int, HostSlot]] = []
         self.sites: dict[int, tuple[Site, ...]] = {}
@@ -179,7 +179,14 @@ class _CpuProgram:
                 self._fill(owner, self.records[rows], step)
             first += repeats * len(steps)
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
-        _set_starts(self.records)
+        _set_batches(self.records)
+
+    @property
+    def threads(self) -> Pool:
+        """The workers; those of this process, should it be a fork of the one that built the program."""
+        if self._process is not _process:
+            self._pool, self._process = pool(), _process
+        return self._pool
 
     def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: Step) -> None:
         dispatch = step.dispatch
@@ -202,10 +209,7 @@ class _CpuProgram:
             storage, offset = dispatch.indirect
             rows["indirect"] = storage.extent()[0] + offset
             rows["flags"] |= INDIRECT
-        elif loaded.operations is not None:
-            small = rows["total"].astype(np.float64) * loaded.operations < _SMALL_OPERATIONS
-            grain = int(_SMALL_OPERATIONS / loaded.operations).bit_length()
-            rows["flags"] |= np.where(small, SMALL, grain << GRAIN_SHIFT).astype(np.uint32)
+        rows["flags"] |= _amount_of_work(rows, loaded.operations)
 
     def _fill_slots(self) -> None:
         for bindings, position, slot in self.slots:
@@ -219,18 +223,29 @@ class _CpuProgram:
         """Hand a run to the workers."""
         self._fill_slots()
         submission = _CpuSubmission(self)
-        after = previous.address if isinstance(previous, _CpuSubmission) else 0
+        after = 0
+        if isinstance(previous, _CpuSubmission) and previous.program.threads is self.threads:
+            after = previous.address
+        elif previous is not None:  # other workers, after LOOM_THREADS changed, know nothing of it
+            while not previous.wait(1.0):
+                pass
         _hold(submission)
         self.threads.submit(submission.address, after)
         return submission
 
-    def run(self) -> _CpuSubmission:
+    def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
         """Run in the calling thread, the workers helping; a long run goes on without it."""
         self._fill_slots()
         submission = _CpuSubmission(self)
         _hold(submission)
-        self.threads.run(submission.address)
-        return submission
+        try:
+            self.threads.run(submission.address)
+        except BaseException:  # Ctrl-C while native code ran, which may have handed the rest to the workers
+            submission.cancel()
+            if submission.has_begun():
+                begun(submission)
+            raise
+        begun(submission)
 
 
 def _bindings(dispatch: Dispatch) -> np.ndarray[Any, Any]:
@@ -241,24 +256,44 @@ def _bindings(dispatch: Dispatch) -> np.ndarray[Any, Any]:
     return bindings
 
 
-def _set_starts(records: np.ndarray[Any, Any]) -> None:
-    """Tell each record where its groups start within its batch, cutting batches that grow too long."""
+def _amount_of_work(rows: np.ndarray[Any, Any], operations: float | None) -> np.ndarray[Any, Any]:
+    """Return the flags that tell how finely to share dispatches; of an unknown amount every group is shared."""
+    if operations is None:
+        return np.zeros(len(rows), np.uint32)
+    grain = int(_SMALL_OPERATIONS / operations).bit_length() << GRAIN_SHIFT
+    small = rows["total"].astype(np.float64) * operations < _SMALL_OPERATIONS
+    known = (rows["flags"] & INDIRECT) == 0
+    return np.where(small & known, SMALL | grain, grain).astype(np.uint32)
+
+
+def _set_batches(records: np.ndarray[Any, Any]) -> None:
+    """Tell each record where its groups start within its batch, cutting batches that grow too long.
+
+    A batch's length must be known, so nothing joins an indirect dispatch. The first record speaks for its
+    batch: its grain is the finest in it.
+    """
     if not len(records):
         return
-    totals = records["total"]
-    begins = (records["flags"] & (BARRIER_BEFORE | INDIRECT)) != 0
+    flags, totals = records["flags"], records["total"]
+    flags[1:] |= np.where(flags[:-1] & INDIRECT, BARRIER_BEFORE, 0).astype(np.uint32)
+    begins = (flags & (BARRIER_BEFORE | INDIRECT)) != 0
     begins[0] = True
     ends = np.cumsum(totals)
     before = ends - totals
     starts = before - np.maximum.accumulate(np.where(begins, before, 0))
     if (starts + totals > _MOST_GROUPS_IN_BATCH).any():
-        records["flags"] |= BARRIER_BEFORE
+        flags |= BARRIER_BEFORE
         starts = np.zeros_like(starts)
     records["start"] = starts
+    firsts = np.flatnonzero(begins)
+    finest = np.minimum.reduceat(flags >> GRAIN_SHIFT, firsts)
+    flags[firsts] = (flags[firsts] & _FLAG_BITS) | (finest << GRAIN_SHIFT)
 
 
 _under_way: dict[int, _CpuSubmission] = {}
 """Runs the walker may still touch, so that their memory outlives every reference of the caller."""
+_process = object()
+"""Stands for this process; a fork gets another."""
 
 
 def _hold(submission: _CpuSubmission) -> None:
@@ -274,6 +309,7 @@ class _CpuSubmission:
 
     def __init__(self, program: _CpuProgram) -> None:
         self.program = program
+        self.lost = False
         self.log = new_log(LOG_WORDS if program.talks else 0)
         self.cells = np.zeros(1, SUBMISSION)
         self.cells["records"] = program.records.ctypes.data
@@ -283,13 +319,24 @@ class _CpuSubmission:
 
     def wait(self, seconds: float) -> bool:
         """Wait at most ``seconds``; tell whether the run is over."""
-        if self.is_over():
-            return True
-        return seconds > 0 and self.program.threads.wait(self.address, seconds)
+        if not self.is_over():
+            if self.lost:
+                raise StateError(
+                    "device 'cpu'", "the run was under way when this process was forked, and its threads stayed behind",
+                    remedy="Wait for runs before a fork, or boot a new unit after it",
+                )  # fmt: skip
+            if seconds <= 0 or not self.program.threads.wait(self.address, seconds):
+                return False
+        _under_way.pop(self.address, None)
+        return True
 
     def is_over(self) -> bool:
         """Tell whether the walker is done with this run's memory."""
         return bool(self.cells["state"][0] == _DONE)
+
+    def has_begun(self) -> bool:
+        """Tell whether the walker ran some of it; false until the first batch is done."""
+        return self.is_over() or bool(self.cells["executed"][0])
 
     def cancel(self) -> None:
         """Stop before the next dependent dispatch."""
@@ -298,3 +345,23 @@ class _CpuSubmission:
     def outcome(self) -> Outcome:
         """Return what kernels sent; the run must be over."""
         return read_log(self.log, self.program.sites_of) if self.program.talks else Outcome()
+
+
+@atexit.register
+def _cancel_all() -> None:
+    """Let nothing that still runs hold up the end of the process for longer than a batch."""
+    for submission in list(_under_way.values()):
+        submission.cancel()
+
+
+def _after_fork() -> None:
+    """The workers of the parent are not here: what they were running stays as it is."""
+    global _process  # noqa: PLW0603
+    _process = object()
+    for submission in _under_way.values():
+        submission.lost = True
+    _under_way.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

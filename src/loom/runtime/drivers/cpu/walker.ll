@@ -593,6 +593,7 @@ choose:
   br i1 %alone, label %alone.run, label %share
 alone.run:
   call void @run_groups(ptr %record, i64 %n, ptr %log, i64 0, i64 %total)
+  %alone.weight = select i1 %is.small, i64 1, i64 256
   br label %ran
 share:                                        ; at least the groups the flags ask for, at most 65535 chunks
   %piece = udiv i64 %total, %pieces
@@ -607,7 +608,7 @@ share:                                        ; at least the groups the flags as
   call void @run_batch(ptr %pool, ptr %slot, ptr %record, i64 %n, i64 %total, i64 %chunk, ptr %log)
   br label %ran
 ran:
-  %weight = phi i64 [ 1, %ready ], [ 1, %alone.run ], [ 256, %share ]
+  %weight = phi i64 [ 1, %ready ], [ %alone.weight, %alone.run ], [ 256, %share ]
   %restart = select i1 %due, i64 0, i64 %turns
   %turns.after = add i64 %restart, %weight
   br label %batch
