@@ -19,7 +19,7 @@ import numpy as np
 from gpu import GpuKernel, milliseconds
 
 import conformance.cases  # noqa: F401 - registers the cases
-from conformance.running import CASES, load_case
+from conformance.running import CASES, Target, conform, load_case
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from loom.core.errors import LoomError
 from loom.core.numerics import REDUCE_TILE, canonical_bits
@@ -164,6 +164,16 @@ def check_conformance(tally: Tally) -> None:
         both(tally, "conformance cases", name, verify(found.kernel), arrays, params, found.groups)
 
 
+def check_host(tally: Tally) -> None:
+    """Run the same cases on this machine's own processor, another than the one that CI has."""
+    for width in (8, 16):
+        row = tally.rows.setdefault(f"its CPU, {width} lanes", [0, 0, 0])
+        for name in CASES:
+            conform(name, Target("cpu", width, (1, 2)))  # raises where a bit differs
+            row[0] += 1
+            row[1] += sum(array.size for array in load_case(name).buffers)
+
+
 def check_library(tally: Tally) -> None:
     rng = np.random.default_rng(1)
     wide = (rng.standard_normal(300_007) * 2.0 ** rng.integers(-30, 30, 300_007)).astype(np.float32)
@@ -236,6 +246,7 @@ def main() -> int:
     check_operations(tally)
     print(f"operations done after {time.time() - began:.0f} s")
     check_conformance(tally)
+    check_host(tally)
     check_library(tally)
     check_random(tally, given.seeds)
     tally.print()

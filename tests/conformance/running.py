@@ -36,10 +36,12 @@ __all__ = [
     "CPU",
     "EVERY_MODE",
     "REFERENCE",
+    "SLOW",
     "TARGETS",
     "WIDTHS",
     "Bits",
     "Case",
+    "Guarded",
     "Target",
     "bits_of",
     "case",
@@ -47,6 +49,9 @@ __all__ = [
     "environment",
     "execute",
     "load_case",
+    "reference_bits",
+    "require_same",
+    "theme",
     "verified",
 ]
 
@@ -83,14 +88,26 @@ CASES: dict[str, Callable[[], Case]] = {}
 WIDTHS: dict[str, tuple[int, ...]] = {}
 """The vector widths each case is run with."""
 
+SLOW: set[str] = set()
+"""Cases that are run by ``make prove`` only."""
 
-def case(name: str, widths: tuple[int, ...] = (1, 4, 8, 16)) -> Callable[[Callable[[], Case]], Callable[[], Case]]:
+
+def theme(name: str) -> str:
+    """Return the first part of a case's name."""
+    return name.split("/", maxsplit=1)[0]
+
+
+def case(
+    name: str, widths: tuple[int, ...] = (1, 4, 8, 16), *, slow: bool = False
+) -> Callable[[Callable[[], Case]], Callable[[], Case]]:
     """Register the function below as the case called ``name``; fewer ``widths`` if it is slow to compile."""
 
     def register(make: Callable[[], Case]) -> Callable[[], Case]:
         assert name not in CASES, f"two cases are called {name}"
         CASES[name] = make
         WIDTHS[name] = widths
+        if slow:
+            SLOW.add(name)
         return make
 
     return register
@@ -129,7 +146,6 @@ class _Baseline(CpuDevice):
 
 REFERENCE = Target("interp")
 CPU = tuple(Target("cpu", width, (1, 2)) for width in (1, 4, 8, 16))
-_REPORTING = CPU[1]
 _BASELINE = (Target("x86-64", 4, (1,)),) if platform.machine() in ("x86_64", "AMD64") else ()
 TARGETS = (*CPU, *_BASELINE)
 """What every case is compared with the interpreter on."""
@@ -160,13 +176,18 @@ def _apply(settings: Mapping[str, object]) -> None:
 
 
 @lru_cache(maxsize=64)
+def _trusting(kernel: Kernel, trusted: bool) -> Kernel:
+    return replace(kernel, trusted=trusted)
+
+
+@lru_cache(maxsize=64)
 def verified(kernel: Kernel) -> VerifiedKernel:
     """Return a kernel verified, once."""
     return verify(kernel)
 
 
-class _Guarded:
-    """A copy of an array with the pattern around it."""
+class Guarded:
+    """A copy of an array, ``inner``, inside ``whole``, which holds the pattern around it."""
 
     def __init__(self, array: Bits) -> None:
         margin = _MARGIN + array.itemsize  # not a multiple of a vector's size
@@ -192,7 +213,7 @@ def execute(
 ) -> list[Bits]:
     """Run one dispatch on copies of ``arrays``; return them as the kernel left them."""
     checked = kernel if isinstance(kernel, VerifiedKernel) else verified(kernel)
-    guarded = [_Guarded(a) for a in arrays]
+    guarded = [Guarded(a) for a in arrays]
     chain = Chain(on)
     chain.dispatch(checked, [g.inner for g in guarded], params, groups)
     program = chain.build()
@@ -216,7 +237,8 @@ def bits_of(array: Bits, dtype: DType) -> Bits:
 
 
 @lru_cache(maxsize=16)
-def _reference(name: str) -> list[Bits]:
+def reference_bits(name: str) -> list[Bits]:
+    """Return the bits the interpreter leaves in every buffer of a case, held against what it ``expected``."""
     found = load_case(name)
     arrays = execute(found.kernel, found.buffers, found.params, found.groups, on="interp")
     left = []
@@ -224,22 +246,27 @@ def _reference(name: str) -> list[Bits]:
         left.append(bits_of(array, memory.dtype).copy())
         if memory.name in found.expected:
             wanted = bits_of(found.expected[memory.name], memory.dtype)
-            _same(left[-1], wanted, f"the interpreter, buffer {memory.name!r}")
+            require_same(left[-1], wanted, f"the interpreter, buffer {memory.name!r}")
     return left
 
 
 def conform(name: str, target: Target) -> None:
     """Run the case called ``name`` on ``target`` in every way; AssertionError where bits differ."""
     found = load_case(name)
-    expected = _reference(name)
+    expected = reference_bits(name)
     for mode in found.modes:
-        if mode == "reported" and target != _REPORTING:
+        if mode == "reported" and target != _reporting(name):
             continue
-        kernel = replace(found.kernel, trusted=True) if mode == "trusted" else found.kernel
+        kernel = _trusting(found.kernel, mode != "checked")
         for threads in target.threads:
             with environment(LOOM_SIMD=target.simd, LOOM_THREADS=threads, LOOM_CHECK=int(mode == "reported")):
                 where = f"{target}, {threads} threads, {mode}"
                 _run_and_compare(found, kernel, target, expected, where, launch=threads > 1)
+
+
+def _reporting(name: str) -> Target:
+    """Return the one target a case is run on with LOOM_CHECK=1."""
+    return CPU[1] if 4 in WIDTHS[name] else next(t for t in CPU if t.simd == WIDTHS[name][-1])
 
 
 def _run_and_compare(
@@ -251,10 +278,11 @@ def _run_and_compare(
     except KernelFault as fault:
         raise AssertionError(f"{where}: {fault}") from fault
     for memory, array, reference in zip(kernel.buffers, got, expected, strict=True):
-        _same(bits_of(array, memory.dtype), reference, f"{where}, buffer {memory.name!r}")
+        require_same(bits_of(array, memory.dtype), reference, f"{where}, buffer {memory.name!r}")
 
 
-def _same(got: Bits, expected: Bits, where: str) -> None:
+def require_same(got: Bits, expected: Bits, where: str) -> None:
+    """AssertionError, beginning with ``where``, if two arrays of bits differ."""
     assert got.shape == expected.shape, f"{where}: {got.shape} elements, not {expected.shape}"
     wrong = np.flatnonzero(got != expected)
     if wrong.size:

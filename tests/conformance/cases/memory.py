@@ -13,7 +13,7 @@ import numpy as np
 from conformance.running import EVERY_MODE, Case, case
 from conformance.values import random_bits
 from conformance.writer import Writer
-from loom.core.dtype import INTEGERS, SCALARS, DType, f32, i16, i32, i64, lookup, u8, u16, u32, u64
+from loom.core.dtype import INTEGERS, SCALARS, DType, bool_, f32, f64, i16, i32, i64, lookup, u8, u16, u32, u64
 
 _SIZE = 37
 
@@ -82,24 +82,28 @@ for _name, _offset in [
     case(f"memory/wrap-{_name}{'+' if _offset >= 0 else '-'}{abs(_offset)}")(partial(_wrapping, lookup(_name), _offset))
 
 
-@case("memory/wrap-inside")
-def wrap_inside() -> Case:
-    """An index of 8 bits wraps from the last of 256 elements to the first: no lane is outside."""
-    k = Writer("wrap_inside", (64, 1, 1))
+def _wrap_inside(dtype: DType, offset: int) -> Case:
+    """An index wraps, within one vector, from the last element its type can name to the first: no lane is outside."""
+    k = Writer(f"wrap_inside_{dtype}", (64, 1, 1))
     x, y, z = k.read("x", u32), k.buffer("y", u32), k.buffer("z", u32)
     i = k.global_id()
-    at = i.to(u8) + 230
+    at = i.to(dtype) + offset
     y[at] = x[at] + i
     with k.when(i % 3 != 1):
         z[at] = x[at]
-    values = random_bits(np.dtype(np.uint32), 256, seed=14)
+    size = 1 << dtype.bits
+    values = random_bits(np.dtype(np.uint32), size, seed=14)
     lanes = np.arange(256)
-    order = (lanes + 230) % 256
-    exact, some = np.zeros(256, np.uint32), np.zeros(256, np.uint32)
+    order = (lanes + offset) % size
+    exact, some = np.zeros(size, np.uint32), np.zeros(size, np.uint32)
     exact[order] = values[order] + lanes.astype(np.uint32)
     some[order[lanes % 3 != 1]] = values[order[lanes % 3 != 1]]
-    buffers = (values, np.zeros(256, np.uint32), np.zeros(256, np.uint32))
+    buffers = (values, np.zeros(size, np.uint32), np.zeros(size, np.uint32))
     return Case(k.finish(), buffers, groups=(4, 1, 1), expected={"y": exact, "z": some}, modes=EVERY_MODE)
+
+
+for _dtype, _offset in ((u8, 231), (u16, 65497)):
+    case(f"memory/wrap-inside-{_dtype}")(partial(_wrap_inside, _dtype, _offset))
 
 
 @case("memory/neighbours")
@@ -186,6 +190,36 @@ def one_element() -> Case:
     values = random_bits(np.dtype(np.uint32), 8 * 48, seed=4)
     values[48:96] |= np.uint32(1)  # a group in which no lane stores
     return Case(k.finish(), (values, np.zeros(32, np.uint32)), groups=(8, 1, 1))
+
+
+def _one_lane(lanes: int, barrier: bool) -> Case:
+    """One lane of a group stores what only it computed to the group's element: in a branch, in a loop; three types."""
+    k = Writer(f"one_lane_{lanes}", (lanes, 1, 1))
+    x, out, flags, wide = k.read("x", u32), k.buffer("out", u32), k.buffer("flags", bool_), k.buffer("wide", f64)
+    group, lane, i = k.group_id(), k.local_id(), k.global_id()
+    word = x[i]
+    with k.when(lane == (group * 7 + 1) % lanes):
+        out[group] = word
+    if barrier:
+        k.barrier()
+    with k.when(lane == group * 5 + 3):
+        out[group + 8] = word * 3
+        flags[group] = word & 1 == 1
+        wide[group] = word.to(f64) * 0.5
+    with k.count(0, lane) as n, k.when(n == lanes - 2):
+        out[group + 16] = word + n
+    values = random_bits(np.dtype(np.uint32), 8 * lanes, seed=15)
+    rows, groups = values.reshape(8, lanes), np.arange(8)
+    own = rows[groups, groups * 5 + 3]
+    exact = [rows[groups, (groups * 7 + 1) % lanes], own * np.uint32(3), rows[:, -1] + np.uint32(lanes - 2)]
+    expected = {"out": np.concatenate(exact), "flags": own % 2 == 1, "wide": own * 0.5}
+    buffers = (values, np.zeros(24, np.uint32), np.zeros(8, np.bool_), np.zeros(8, np.float64))
+    return Case(k.finish(), buffers, groups=(8, 1, 1), expected=expected, modes=EVERY_MODE)
+
+
+for _lanes, _barrier in ((48, False), (64, True), (48, True)):
+    _label = f"memory/one-lane-stores-{_lanes}{'-barrier' if _barrier else ''}"
+    case(_label)(partial(_one_lane, _lanes, _barrier))
 
 
 @case("memory/uniform-loads")

@@ -1,0 +1,147 @@
+"""A caller that flushes subnormals changes no bit of a kernel, and finds its own settings again afterwards.
+
+Audio and machine-learning libraries set flush-to-zero for the whole process; new threads inherit it. Oracle:
+the exact results, powers of two, written out as bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+import pytest
+
+from conformance.running import Bits, environment, execute, require_same
+from conformance.writer import Writer
+from loom.core.dtype import f32, f64
+from loom.ir.kernel import Kernel
+from loom.runtime.drivers.cpu.code import LinkedCode, link
+from loom.targets.llvm.machine import emit, host_machine
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="these tests set the control word of x86 processors"
+)
+
+_FLUSHING = 0x1F80 | 1 << 15 | 1 << 6
+"""No traps, round to nearest, flush to zero (FTZ), denormals are zero (DAZ)."""
+_TOWARDS_ZERO = 0x1F80 | 3 << 13
+_SOURCE = """
+target triple = "{triple}"
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define i32 @get_control() {{
+  %cell = alloca i32
+  call void @llvm.x86.sse.stmxcsr(ptr %cell)
+  %word = load i32, ptr %cell
+  ret i32 %word
+}}
+define void @set_control(i32 %word) {{
+  %cell = alloca i32
+  store i32 %word, ptr %cell
+  call void @llvm.x86.sse.ldmxcsr(ptr %cell)
+  ret void
+}}
+define float @half(float %x) {{
+  %result = fmul float %x, 0.5
+  ret float %result
+}}
+"""
+_GROUPS, _LANES = 512, 64
+
+
+@cache
+def _code() -> LinkedCode:
+    source = _SOURCE.format(triple=host_machine().triple)
+    return link(emit(source, host_machine(), "object"), "get_control", "set_control", "half")
+
+
+def _control() -> int:
+    return ctypes.CFUNCTYPE(ctypes.c_uint32)(_code().address("get_control"))()
+
+
+def _set_control(word: int) -> None:
+    ctypes.CFUNCTYPE(None, ctypes.c_uint32)(_code().address("set_control"))(word)
+
+
+@contextmanager
+def _caller_with(word: int) -> Iterator[None]:
+    before = _control()
+    _set_control(word)
+    try:
+        yield
+    finally:
+        _set_control(before)
+
+
+def _kernel() -> Kernel:
+    """Halve, four times a turn, the smallest normal number, add the smallest of all; a loop, so threads share it."""
+    k = Writer("subnormals", (_LANES, 1, 1))
+    x, y, out, wide = k.read("x", f32), k.read("y", f64), k.buffer("out", f32), k.buffer("wide", f64)
+    i = k.global_id()
+    small, tiny = k.local("small", f32, x[i]), k.local("tiny", f64, y[i])
+    with k.count(0, 4):
+        small.set(small.now * 0.5)
+        tiny.set(tiny.now * 0.5)
+    out[i], wide[i] = small.now + 2.0**-149, tiny.now + 2.0**-1074
+    return k.finish()
+
+
+def _arrays() -> list[Bits]:
+    size = _GROUPS * _LANES
+    operands = [np.full(size, 1 << 23, np.uint32).view(np.float32), np.full(size, 1 << 52, np.uint64).view(np.float64)]
+    return [*operands, np.zeros(size, np.float32), np.zeros(size, np.float64)]
+
+
+def _require_exact(got: list[Bits]) -> None:
+    size = _GROUPS * _LANES
+    require_same(got[2].view(np.uint32), np.full(size, (1 << 19) + 1, np.uint32), "f32")
+    require_same(got[3].view(np.uint64), np.full(size, (1 << 48) + 1, np.uint64), "f64")
+
+
+def test_flushing_flushes() -> None:
+    """The word set here does what the other tests are about."""
+    half = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_float)(_code().address("half"))
+    with _caller_with(_FLUSHING):
+        flushed = half(2.0**-126)
+    assert flushed == 0.0
+    assert half(2.0**-126) == 2.0**-127
+
+
+@pytest.mark.parametrize("launch", [False, True], ids=["run", "launch"])
+@pytest.mark.parametrize("simd", [1, 4, 16])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_subnormals_are_kept(threads: int, simd: int, launch: bool) -> None:
+    with environment(LOOM_THREADS=threads, LOOM_SIMD=simd):
+        kernel, arrays = _kernel(), _arrays()
+        with _caller_with(_FLUSHING):
+            got = execute(kernel, arrays, groups=(_GROUPS, 1, 1), launch=launch)
+            after = _control()
+        assert after & _FLUSHING == _FLUSHING
+        assert after & ~0x3F == _FLUSHING, "bits besides the sticky flags changed"
+        _require_exact(got)
+
+
+@pytest.mark.parametrize("launch", [False, True], ids=["run", "launch"])
+def test_threads_started_by_a_flushing_caller(launch: bool) -> None:
+    """Workers inherit their creator's settings; a number of threads no other test uses makes a new pool."""
+    kernel = _kernel()
+    with environment(LOOM_THREADS=5 + launch), _caller_with(_FLUSHING):
+        got = execute(kernel, _arrays(), groups=(_GROUPS, 1, 1), launch=launch)
+    _require_exact(got)
+
+
+@pytest.mark.parametrize("launch", [False, True], ids=["run", "launch"])
+def test_rounding_of_the_caller_does_not_matter(launch: bool) -> None:
+    k = Writer("thirds", (_LANES, 1, 1))
+    x, out = k.read("x", f32), k.buffer("out", f32)
+    out[k.global_id()] = x[k.global_id()] / 3.0
+    ones = np.full(_LANES, 2.0, np.float32)
+    with _caller_with(_TOWARDS_ZERO):
+        got = execute(k.finish(), [ones, np.zeros(_LANES, np.float32)], launch=launch)
+        after = _control()
+    assert after & ~0x3F == _TOWARDS_ZERO
+    require_same(got[1].view(np.uint32), np.full(_LANES, 0x3F2AAAAB, np.uint32), "2 / 3")
