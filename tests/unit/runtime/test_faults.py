@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,3 +233,30 @@ def test_indexes_outside_are_reported_when_asked_for(on: str, monkeypatch: pytes
         f"[kernel 'beyond' at {__file__}:{fault.line}] store outside buffer 'x' in lane 63: "
         "expected an index from 0 to 63, got 64. Guard it, for example with: if i < len(x)."
     )
+
+
+def equal_kernels() -> list[Any]:
+    """Two kernels of one text, and so one hash, on different lines."""
+
+    @loom.kernel(workgroup=1)
+    def refuse(x: loom.In[loom.u32]) -> None:
+        assert x[0] == 5
+
+    first = refuse
+
+    @loom.kernel(workgroup=1)
+    def refuse(x: loom.In[loom.u32]) -> None:
+        assert x[0] == 5
+
+    return [first, refuse]
+
+
+def test_kernels_equal_but_for_their_lines_name_their_own(on: str) -> None:
+    kernels = equal_kernels()
+    assert kernels[0].verified.hash == kernels[1].verified.hash
+    for kernel in kernels:
+        chain = loom.Chain(on)
+        chain.dispatch(kernel, [np.zeros(1, np.uint32)], [], 1)
+        with pytest.raises(AssertionFailed) as caught:
+            chain.build().run()
+        assert caught.value.line == kernel.fn.__code__.co_firstlineno + 2

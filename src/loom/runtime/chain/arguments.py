@@ -19,7 +19,15 @@ from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.storage import Storage
 
-__all__ = ["check_binding", "check_indirect_groups", "encode_groups", "encode_params", "verified_kernel"]
+__all__ = [
+    "check_binding",
+    "check_indirect_groups",
+    "encode_groups",
+    "encode_params",
+    "excess_groups",
+    "largest_groups",
+    "verified_kernel",
+]
 
 MAX_GROUPS = 0xFFFF_FFFF
 _GROUP_LIMITS = f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROUPS} groups"
@@ -181,18 +189,27 @@ def _check_group_limits(
 
 def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Tell for each row of group counts whether it is too much for a dispatch."""
-    lanes = groups * np.array(kernel.kernel.workgroup)
     totals = groups.astype(np.float64).prod(axis=1)
-    return (groups < 0).any(1) | (lanes > 1 << 32).any(1) | (totals > MAX_GROUPS)
+    return (groups < 0).any(1) | (groups > largest_groups(kernel)).any(1) | (totals > MAX_GROUPS)
+
+
+def largest_groups(kernel: VerifiedKernel) -> list[int]:
+    """Return the largest number of groups along each dimension: at most 2^32 lanes."""
+    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.kernel.workgroup]
 
 
 def check_indirect_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> None:
     """Raise KernelFault for counts, read when a dispatch started, that are beyond the limits."""
     if _beyond_limits(kernel, np.array([groups], np.int64)).any():
-        raise KernelFault(
-            f"kernel {kernel.name!r}", "unusable number of workgroups in an indirect dispatch",
-            expected=_GROUP_LIMITS, got=groups, remedy="Check what writes the counts",
-        )  # fmt: skip
+        raise excess_groups(kernel, groups)
+
+
+def excess_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> KernelFault:
+    """Return the fault of such counts."""
+    return KernelFault(
+        f"kernel {kernel.name!r}", "unusable number of workgroups in an indirect dispatch",
+        expected=_GROUP_LIMITS, got=groups, remedy="Check what writes the counts",
+    )  # fmt: skip
 
 
 # buffers

@@ -8,14 +8,15 @@ Invariant: the generated walker (``runtime``) and generated kernels read these c
       0  kernel entry              0  address             0  capacity in words
       8  address of Bindings       8  elements            8  words claimed (atomic)
      16  address of parameters                           16  fault flag (atomic)
-     24  address of indirect counts, or 0                24  reserved
+     24  address of an Indirect, or 0                    24  reserved
      32  groups x, y, z (u32 each)                       32  words
      44  flags (u32)
      48  total groups
      56  dispatch number (u32)
      60  first group within its batch (u32)
 
-Parameters take one 8-byte slot each, the value in its low bytes. A log entry is: site << 32 | words in
+An Indirect (24 bytes) holds the address of three u32 counts in memory and, as u32 each, the largest ones
+allowed. Parameters take one 8-byte slot each, the value in its low bytes. A log entry is: site << 32 | words in
 the entry; dispatch number; flat lane number; one word per value.
 """
 
@@ -28,6 +29,7 @@ __all__ = [
     "BINDING",
     "GRAIN_SHIFT",
     "INDIRECT",
+    "INDIRECT_COUNTS",
     "LOG_HEADER_WORDS",
     "LOG_WORDS_BEFORE_VALUES",
     "RECORD",
@@ -48,6 +50,7 @@ RECORD = np.dtype(
     ]
 )
 BINDING = np.dtype([("address", "<u8"), ("elements", "<u8")])
+INDIRECT_COUNTS = np.dtype([("address", "<u8"), ("largest", "<u4", (3,)), ("unused", "<u4")])
 
 BARRIER_BEFORE = 1
 """Flag: everything recorded before must have finished."""

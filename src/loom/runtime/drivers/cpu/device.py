@@ -20,11 +20,12 @@ import numpy as np
 
 from loom.core import options
 from loom.core.caps import Caps
-from loom.core.errors import StateError
+from loom.core.errors import KernelFault, StateError
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import For, While, walk
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
+from loom.runtime.chain.arguments import excess_groups, largest_groups
 from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.chain.record import Dispatch
 from loom.runtime.device import DeviceInfo, DeviceSubmission
@@ -33,7 +34,7 @@ from loom.runtime.drivers.cpu.pool import SUBMISSION, Pool, pool
 from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.targets.base import Artifact, Bounds, Site
-from loom.targets.llvm.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, RECORD, SMALL
+from loom.targets.llvm.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, INDIRECT_COUNTS, RECORD, SMALL
 from loom.targets.llvm.machine import Machine, compiler_fingerprint, host_machine
 
 __all__ = ["CpuDevice"]
@@ -63,7 +64,7 @@ class CpuDevice:
     guarantee = Guarantee.BIT_EXACT
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[str, Bounds, Machine], _Loaded] = {}
+        self._loaded: dict[tuple[str, str, Bounds, Machine], _Loaded] = {}
         self._lock = threading.Lock()
 
     @property
@@ -115,17 +116,15 @@ class CpuDevice:
     def load(self, kernel: VerifiedKernel) -> _Loaded:
         """Return a kernel ready to run: from memory, from disk, or compiled now."""
         bounds = _bounds(kernel)
-        key = (kernel.hash, bounds, self.machine)
+        key = (kernel.hash, _locations(kernel, bounds), bounds, self.machine)
         found = self._loaded.get(key)
         if found is None:
             with self._lock:
                 found = self._loaded.get(key) or self._loaded.setdefault(key, self._load(kernel, *key[1:]))
         return found
 
-    def _load(self, kernel: VerifiedKernel, bounds: Bounds, machine: Machine) -> _Loaded:
-        name = f"{kernel.hash} {bounds.value} {machine} {compiler_fingerprint()}"
-        if kernel.talks or bounds is Bounds.REPORTED:  # messages name source lines, which the hash does not
-            name += "".join(f" {getattr(s, 'loc', None)}" for s in walk(kernel.kernel.body))
+    def _load(self, kernel: VerifiedKernel, locations: str, bounds: Bounds, machine: Machine) -> _Loaded:
+        name = f"{kernel.hash} {bounds.value} {machine} {compiler_fingerprint()}{locations}"
         key = hashlib.sha256(name.encode()).hexdigest()
         artifact = self._cache.load(key)
         if artifact is None:
@@ -134,6 +133,13 @@ class CpuDevice:
             artifact = LlvmTarget(machine).compile(kernel, bounds)
             self._cache.store(key, artifact)
         return _link(kernel, artifact)
+
+
+def _locations(kernel: VerifiedKernel, bounds: Bounds) -> str:
+    """Return the source lines that messages name, which the hash does not; nothing for a silent kernel."""
+    if not kernel.talks and bounds is not Bounds.REPORTED:
+        return ""
+    return "".join(f" {getattr(s, 'loc', None)}" for s in walk(kernel.kernel.body))
 
 
 def _link(kernel: VerifiedKernel, artifact: Artifact) -> _Loaded:
@@ -207,7 +213,11 @@ class _CpuProgram:
         rows["flags"] = np.where(step.waits, BARRIER_BEFORE, 0)
         if dispatch.indirect is not None:
             storage, offset = dispatch.indirect
-            rows["indirect"] = storage.extent()[0] + offset
+            indirect = np.zeros(1, INDIRECT_COUNTS)
+            indirect["address"] = storage.extent()[0] + offset
+            indirect["largest"] = largest_groups(dispatch.kernel)
+            self.keep.append(indirect)
+            rows["indirect"] = indirect.ctypes.data
             rows["flags"] |= INDIRECT
         rows["flags"] |= _amount_of_work(rows, loaded.operations)
 
@@ -218,6 +228,11 @@ class _CpuProgram:
     def sites_of(self, number: int) -> tuple[Site, ...]:
         """Return the sites of a dispatch's kernel."""
         return self.sites[id(self.plan.step_of(number))]
+
+    def excess(self, number: int) -> KernelFault:
+        """Return the fault of an indirect dispatch whose counts were beyond the limits."""
+        x, y, z = self.records["groups"][number].tolist()
+        return excess_groups(self.plan.step_of(number).dispatch.kernel, (x, y, z))
 
     def launch(self, previous: DeviceSubmission | None) -> _CpuSubmission:
         """Hand a run to the workers."""
@@ -344,7 +359,9 @@ class _CpuSubmission:
 
     def outcome(self) -> Outcome:
         """Return what kernels sent; the run must be over."""
-        return read_log(self.log, self.program.sites_of) if self.program.talks else Outcome()
+        sent = read_log(self.log, self.program.sites_of) if self.program.talks else Outcome()
+        excess = int(self.cells["excess"][0])
+        return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
 
 
 @atexit.register

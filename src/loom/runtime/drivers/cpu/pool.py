@@ -37,9 +37,11 @@ SUBMISSION = np.dtype(
         ("successor", "<u8"),
         ("cancel", "<u8"),
         ("executed", "<u8"),
+        ("excess", "<u8"),
     ]
 )
-"""What the walker calls %Submission. State: 0 waiting or running, 2 done."""
+"""What the walker calls %Submission. State: 0 waiting or running, 2 done. Excess: 0, or 1 more than the number
+of an indirect dispatch that asked for too many groups."""
 
 _ENTRIES = ("loom_pool_size", "loom_pool_start", "loom_pool_stop", "loom_submit", "loom_run", "loom_wait")
 _FIRST_CALLER_SLOT, _SLOTS = 64, 96

@@ -19,8 +19,10 @@
 
 %Record     = type { i64, i64, i64, i64, [3 x i32], i32, i64, i32, i32 }
 ;                    kernel bindings params indirect groups flags total number start
-%Submission = type { ptr, i64, ptr, i64, ptr, ptr, i64, i64 }
-;                    records count log state next successor cancel executed
+%Submission = type { ptr, i64, ptr, i64, ptr, ptr, i64, i64, i64 }
+;                    records count log state next successor cancel executed excess
+%Indirect   = type { ptr, i32, i32, i32, i32 }
+;                    counts, the largest counts allowed
 %Slot       = type { i64, ptr, i64, i64, i64, i64, ptr, i64, i64, [7 x i64] }
 ;                    claim first records total chunk chunks log helpers done
 %Worker     = type { ptr, i64, i64, i64, [8 x i64], [4 x i64] }
@@ -469,13 +471,14 @@ close:
   ret void
 }
 
-; Fetch the group counts of an indirect dispatch into its record.
-define internal void @fetch_counts(ptr %record) {
+; Fetch the group counts of an indirect dispatch into its record; too many are a fault.
+define internal void @fetch_counts(ptr %record, ptr %sub, ptr %log) {
   %indirect.field = getelementptr %Record, ptr %record, i64 0, i32 3
   %groups = getelementptr %Record, ptr %record, i64 0, i32 4
   %total.field = getelementptr %Record, ptr %record, i64 0, i32 6
   %address = load i64, ptr %indirect.field
-  %counts = inttoptr i64 %address to ptr
+  %indirect = inttoptr i64 %address to ptr
+  %counts = load ptr, ptr %indirect
   %y.at = getelementptr i32, ptr %counts, i64 1
   %z.at = getelementptr i32, ptr %counts, i64 2
   %x = load i32, ptr %counts
@@ -486,12 +489,39 @@ define internal void @fetch_counts(ptr %record) {
   store i32 %x, ptr %groups
   store i32 %y, ptr %gy
   store i32 %z, ptr %gz
+  %most.x.at = getelementptr %Indirect, ptr %indirect, i64 0, i32 1
+  %most.y.at = getelementptr %Indirect, ptr %indirect, i64 0, i32 2
+  %most.z.at = getelementptr %Indirect, ptr %indirect, i64 0, i32 3
+  %most.x = load i32, ptr %most.x.at
+  %most.y = load i32, ptr %most.y.at
+  %most.z = load i32, ptr %most.z.at
+  %x.over = icmp ugt i32 %x, %most.x
+  %y.over = icmp ugt i32 %y, %most.y
+  %z.over = icmp ugt i32 %z, %most.z
+  %xy.over = or i1 %x.over, %y.over
+  %xyz.over = or i1 %xy.over, %z.over
   %x64 = zext i32 %x to i64
   %y64 = zext i32 %y to i64
   %z64 = zext i32 %z to i64
-  %xy = mul i64 %x64, %y64
-  %total = mul i64 %xy, %z64
+  %xy = mul i64 %x64, %y64                    ; fits 64 bits; times z it may not
+  %xy.most = call i64 @llvm.umin.i64(i64 %xy, i64 4294967296)
+  %total = mul i64 %xy.most, %z64
+  %total.over = icmp ugt i64 %total, 4294967295
+  %over = or i1 %xyz.over, %total.over
+  br i1 %over, label %excess, label %fits
+fits:
   store i64 %total, ptr %total.field
+  ret void
+excess:                                       ; nothing more is run, as after a failed assert
+  %number.field = getelementptr %Record, ptr %record, i64 0, i32 7
+  %number = load i32, ptr %number.field
+  %number64 = zext i32 %number to i64
+  %mark = add i64 %number64, 1
+  %excess.field = getelementptr %Submission, ptr %sub, i64 0, i32 8
+  %fault.field = getelementptr i64, ptr %log, i64 2
+  store i64 0, ptr %total.field
+  store i64 %mark, ptr %excess.field
+  store atomic i64 1, ptr %fault.field monotonic, align 8
   ret void
 }
 
@@ -556,7 +586,7 @@ begin:
   %is.indirect = icmp ne i32 %indirect, 0
   br i1 %is.indirect, label %fetch, label %extend
 fetch:
-  call void @fetch_counts(ptr %record)
+  call void @fetch_counts(ptr %record, ptr %sub, ptr %log)
   br label %extend
 extend:                                       ; up to the next record that must wait
   %e = phi i64 [ %i, %begin ], [ %i, %fetch ], [ %j, %same ]
