@@ -29,7 +29,7 @@ from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.elementwise import MAP_LANES, map_kernel
-from loom.kernels.reduce import extreme_tiles, sum_tiles
+from loom.kernels.reduce import EXTREME_TILE, extreme_tiles, sum_tiles
 from loom.kernels.sieve import PATTERN_STARTS, base_primes, fill_patterns
 from loom.targets.base import Bounds
 from strategies import SLOTS, random_kernel
@@ -181,18 +181,12 @@ def check_library(tally: Tally) -> None:
     for dtype, data in ((f32, wide), (f64, wide.astype(np.float64)), (i32, wide.view(np.int32))):
         if dtype.is_float:
             kernel = sum_tiles(dtype, dtype, dtype).verified
-            both(
-                tally,
-                "library",
-                f"sum {dtype}",
-                kernel,
-                [data, np.zeros(tiles, dtype.numpy)],
-                [data.size],
-                (tiles, 1, 1),
-            )
+            arrays = [data, np.zeros(tiles, dtype.numpy)]
+            both(tally, "library", f"sum {dtype}", kernel, arrays, [data.size], (tiles, 1, 1))
         kernel = extreme_tiles(dtype, largest=True).verified
-        arrays = [data, np.zeros(tiles, dtype.numpy)]
-        both(tally, "library", f"max {dtype}", kernel, arrays, [data.size], (tiles, 1, 1))
+        large = -(-wide.size // EXTREME_TILE)
+        arrays = [data, np.zeros(large, dtype.numpy)]
+        both(tally, "library", f"max {dtype}", kernel, arrays, [data.size], (large, 1, 1))
     limit = 1000
     arrays = [np.zeros(501, np.uint8), np.zeros(400, np.uint32)]
     both(tally, "library", "base primes", base_primes().verified, arrays, [limit], (1, 1, 1))

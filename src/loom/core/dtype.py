@@ -195,9 +195,9 @@ def of_numpy(dtype: Any, where: str) -> DType:
         raise DTypeError(
             where, "not a dtype", expected="a Loom or numpy dtype", got=repr(dtype), remedy="Pass for example loom.f32"
         ) from None
-    if given.name == "bfloat16":
-        return bf16
     found = _OF_NUMPY.get(given) if given.isnative else None
+    if found is None and given.name == "bfloat16":  # of ml_dtypes
+        return bf16
     if found is None:
         raise DTypeError(
             where,

@@ -2,7 +2,7 @@
 
 Layer: kernels. One workgroup of 64 lanes folds one tile of 4096 elements: lane l takes elements
 64 i + l with i ascending, then a halving tree joins the lanes. Applying the kernel to its own results
-until one is left reduces any length. Invariant: the order depends on the length alone.
+until one is left reduces any length. Invariant: the order of a sum depends on the length alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, static_range
 
-__all__ = ["divide_by_count", "extreme_tiles", "sum_tiles"]
+__all__ = ["EXTREME_TILE", "divide_by_count", "extreme_tiles", "sum_tiles"]
+
+EXTREME_TILE = 4 * REDUCE_TILE
+"""Elements of a tile of minima and maxima, whose order is free: the larger, the less joining of lanes."""
 
 _ROWS = REDUCE_TILE // REDUCE_LANES
 _HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
@@ -84,11 +87,11 @@ def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
     @kernel(workgroup=REDUCE_LANES, trusted=True)
     def tiles(x: In[element], out: Out[element], n: u32):  # type: ignore[valid-type]
         lane = local_id()
-        first = group_id() * REDUCE_TILE
-        size = min(n - first, REDUCE_TILE)
+        first = group_id() * EXTREME_TILE
+        size = min(n - first, EXTREME_TILE)
         best, total = start, held(0)
-        if size == REDUCE_TILE:
-            for row in range(_ROWS):
+        if size == EXTREME_TILE:
+            for row in range(EXTREME_TILE // REDUCE_LANES):
                 v = x[first + row * REDUCE_LANES + lane]
                 best, total = quick(best, v), total + v
         else:

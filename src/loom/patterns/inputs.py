@@ -29,7 +29,9 @@ def as_array(data: Any, where: str, *, dtype: DType | None = None) -> tuple[np.n
         raise ShapeError(
             where, "too many elements", expected="less than 2^32", got=array.size, remedy="Process it in parts"
         )
-    return np.require(array, requirements=("C", "A")), found
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.require(array, requirements=("C", "A"))
+    return array, found
 
 
 def _array(data: Any, where: str, dtype: DType | None) -> np.ndarray[Any, Any]:

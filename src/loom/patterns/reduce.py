@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.dtype import DType, bf16, f32, f64, i64, u8, u64
 from loom.core.numerics import REDUCE_TILE
-from loom.kernels.reduce import divide_by_count, extreme_tiles, sum_tiles
+from loom.kernels.reduce import EXTREME_TILE, divide_by_count, extreme_tiles, sum_tiles
 from loom.patterns.inputs import as_array, require_elements
 from loom.patterns.prepared import prepare
 from loom.runtime.chain import Chain
@@ -120,14 +120,14 @@ def _mean_types(dtype: DType) -> tuple[DType, DType, DType]:
 
 
 def _fold(
-    chain: Chain, source: Storage, size: int, kernels: Sequence[Any], element: DType, result: Storage
+    chain: Chain, source: Storage, size: int, kernels: Sequence[Any], element: DType, result: Storage, tile: int
 ) -> list[Storage]:
     """Record a reduction to one element; ``kernels`` are for the first, later, and last levels."""
     first, later, last = kernels
     kept: list[Storage] = []
     level = 0
     while True:
-        tiles = -(-size // REDUCE_TILE)
+        tiles = -(-size // tile)
         is_last = tiles == 1
         target = result if is_last else chain.device.allocate(tiles * element.nbytes)
         kernel = (first if level == 0 else later) if not is_last else last[min(level, 1)]
@@ -143,7 +143,7 @@ def _record_sum(chain: Chain, dtype: DType, size: int) -> tuple[list[HostSlot], 
     x, out = HostSlot(size * dtype.nbytes), HostSlot(result.nbytes)
     last = sum_tiles(element, wide, result), sum_tiles(wide, wide, result)
     kernels = sum_tiles(element, wide, wide), sum_tiles(wide, wide, wide), last
-    return [x, out], _fold(chain, x, size, kernels, wide, out)
+    return [x, out], _fold(chain, x, size, kernels, wide, out, REDUCE_TILE)
 
 
 def _record_mean(chain: Chain, dtype: DType, size: int) -> tuple[list[HostSlot], Any]:
@@ -151,7 +151,7 @@ def _record_mean(chain: Chain, dtype: DType, size: int) -> tuple[list[HostSlot],
     x, out = HostSlot(size * dtype.nbytes), HostSlot(result.nbytes)
     total = chain.device.allocate(wide.nbytes)
     last = sum_tiles(dtype, wide, wide), sum_tiles(wide, wide, wide)
-    kept = _fold(chain, x, size, (last[0], last[1], last), wide, total)
+    kept = _fold(chain, x, size, (last[0], last[1], last), wide, total, REDUCE_TILE)
     chain.dispatch(divide_by_count(wide, computed, result), [total, out], [size], groups=1)
     return [x, out], [kept, total]
 
@@ -159,4 +159,4 @@ def _record_mean(chain: Chain, dtype: DType, size: int) -> tuple[list[HostSlot],
 def _record_extreme(chain: Chain, dtype: DType, size: int, largest: bool) -> tuple[list[HostSlot], Any]:
     x, out = HostSlot(size * dtype.nbytes), HostSlot(dtype.nbytes)
     kernel = extreme_tiles(dtype, largest=largest)
-    return [x, out], _fold(chain, x, size, (kernel, kernel, (kernel, kernel)), dtype, out)
+    return [x, out], _fold(chain, x, size, (kernel, kernel, (kernel, kernel)), dtype, out, EXTREME_TILE)

@@ -19,7 +19,7 @@ from loom.core.numerics import REDUCE_TILE
 from loom.ir.kernel import Kernel
 from loom.ir.ops import OPS
 from loom.kernels.elementwise import ELEMENTWISE, MAP_LANES, map_kernel
-from loom.kernels.reduce import divide_by_count, extreme_tiles, sum_tiles
+from loom.kernels.reduce import EXTREME_TILE, divide_by_count, extreme_tiles, sum_tiles
 from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
 
 __all__: list[str] = []
@@ -69,7 +69,7 @@ for _types in [
 
 
 def _extreme(element: DType, largest: bool, with_nan: bool) -> Case:
-    size = REDUCE_TILE + 70
+    size = EXTREME_TILE + 70
     x = _elements(element, size)
     if with_nan:
         x[100] = np.float32(np.nan).view(np.uint32) >> 16 if element == bf16 else np.nan
@@ -78,7 +78,7 @@ def _extreme(element: DType, largest: bool, with_nan: bool) -> Case:
     known = {}
     if element.is_integer:
         pick = np.max if largest else np.min
-        known["out"] = np.array([pick(x[:REDUCE_TILE]), pick(x[REDUCE_TILE:])], element.numpy)
+        known["out"] = np.array([pick(x[:EXTREME_TILE]), pick(x[EXTREME_TILE:])], element.numpy)
     kernel = extreme_tiles(element, largest=largest).verified.kernel
     return _library(kernel, [x, np.zeros(2, element.numpy)], (size,), 2, **known)
 

@@ -186,3 +186,22 @@ def test_a_mean_divides_once_by_the_number_of_elements(place: str) -> None:
 def test_a_mean_of_64_bit_integers_does_not_wrap(place: str) -> None:
     assert same_bits(gpu_mean(np.full(3, 2**63, np.uint64), on=place), np.float64(2**63))
     assert same_bits(gpu_mean(np.full(2, -(2**63)), on=place), np.float64(-(2**63)))
+
+
+def extreme_by_hand(x: Array, *, largest: bool) -> Any:
+    if np.isnan(x).any():
+        return x.dtype.type(np.nan)
+    found = x.max() if largest else x.min()
+    signs = np.signbit(x[x == found])  # of zeros: -0 is below +0
+    return np.copysign(found, -1 if (signs.all() if largest else signs.any()) else 1) if found == 0 else found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_extremes_of_values_that_are_hard_to_compare(place: str, dtype: str) -> None:
+    hard = np.array([0, -0.0, 1, -1, INF, -INF, NAN, 3e38, -3e38, 1e-45, -1e-45], dtype)
+    rng = np.random.default_rng(7)
+    for size in (1, 3, 64, 65, 100, 4097, 16_384, 16_390, 40_000):
+        for _ in range(6):
+            x = rng.choice(rng.choice(hard, rng.integers(1, 5)), size).astype(dtype)
+            for reduce, largest in ((gpu_max, True), (gpu_min, False)):
+                assert same_bits(reduce(x, on=place), extreme_by_hand(x, largest=largest))

@@ -186,6 +186,9 @@ class _CpuProgram:
             first += repeats * len(steps)
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
         _set_batches(self.records)
+        self.fresh = np.zeros(1, SUBMISSION)
+        self.fresh["records"] = self.records.ctypes.data
+        self.fresh["count"] = plan.count
 
     @property
     def threads(self) -> Pool:
@@ -326,9 +329,7 @@ class _CpuSubmission:
         self.program = program
         self.lost = False
         self.log = new_log(LOG_WORDS if program.talks else 0)
-        self.cells = np.zeros(1, SUBMISSION)
-        self.cells["records"] = program.records.ctypes.data
-        self.cells["count"] = len(program.records)
+        self.cells = program.fresh.copy()
         self.cells["log"] = self.log.ctypes.data
         self.address = self.cells.ctypes.data
 
