@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(
 _FLUSHING = 0x1F80 | 1 << 15 | 1 << 6
 """No traps, round to nearest, flush to zero (FTZ), denormals are zero (DAZ)."""
 _TOWARDS_ZERO = 0x1F80 | 3 << 13
+_UPWARDS = 0x1F80 | 2 << 13
 _SOURCE = """
 target triple = "{triple}"
 declare void @llvm.x86.sse.stmxcsr(ptr)
@@ -145,3 +146,26 @@ def test_rounding_of_the_caller_does_not_matter(launch: bool) -> None:
         after = _control()
     assert after & ~0x3F == _TOWARDS_ZERO
     require_same(got[1].view(np.uint32), np.full(_LANES, 0x3F2AAAAB, np.uint32), "2 / 3")
+
+
+@pytest.mark.parametrize("on", ["cpu", "interp"])
+def test_numbers_recorded_and_interpreted_under_flushing_keep_their_bits(on: str) -> None:
+    least = 2.0**-149
+    with _caller_with(_FLUSHING):
+        k = Writer(f"recorded_{on}", (1, 1, 1))
+        out, given = k.buffer("out", f32), k.param("given", f32)
+        out[0], out[1], out[2] = given, k.const(least, f32), given + given
+        kernel = k.finish()
+        (got,) = execute(kernel, [np.zeros(3, np.float32)], [2.0**-140], on=on)
+        after = _control()
+    assert after & ~0x3F == _FLUSHING
+    require_same(got.view(np.uint32), np.array([1 << 9, 1, 1 << 10], np.uint32), "numbers")
+
+
+def test_rounding_upwards_changes_no_number_recorded() -> None:
+    with _caller_with(_UPWARDS):
+        k = Writer("rounded", (1, 1, 1))
+        out, given = k.buffer("out", f32), k.param("given", f32)
+        out[0], out[1] = given, k.const(1 / 3, f32)
+        (got,) = execute(k.finish(), [np.zeros(2, np.float32)], [0.1])
+    require_same(got.view(np.uint32), np.array([0x3DCCCCCD, 0x3EAAAAAB], np.uint32), "numbers")

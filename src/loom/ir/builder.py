@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bool_, u32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.core.numerics import Guarantee
@@ -40,6 +41,7 @@ __all__ = ["Builder", "TypeRule", "constant_bits", "constant_value", "infer"]
 _FLOAT_FORMAT = {16: "<e", 32: "<f", 64: "<d"}
 
 
+@ordinary_arithmetic()
 def constant_bits(value: float | int | bool, dtype: DType) -> int:
     """Return the bit pattern of a Python number as ``dtype``.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import DTypeError, EmptyError, ShapeError
 
@@ -76,6 +77,7 @@ def _refuse_rounded_integers(data: Any, array: np.ndarray[Any, Any], where: str)
         )  # fmt: skip
 
 
+@ordinary_arithmetic()
 def _typed(array: np.ndarray[Any, Any], dtype: DType, where: str) -> np.ndarray[Any, Any]:
     """Return the numbers of a list as ``dtype``: floats are rounded, bools and integers must be the same number."""
     with np.errstate(all="ignore"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.ir.frontend.meaning import function_meaning
@@ -99,6 +100,7 @@ def _operands(
     return arrays, scalars, tuple(kinds)
 
 
+@ordinary_arithmetic()
 def _scalar(value: Any, dtype: DType, where: str) -> Any:
     """Return a scalar operand; a whole float may stand for an integer (the seeds write 2.0)."""
     number = value.item() if isinstance(value, np.generic) else value

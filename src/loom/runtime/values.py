@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16, of_numpy, u16, u32
 from loom.core.errors import ArgumentError, DTypeError
 
@@ -47,6 +48,7 @@ def as_bindings(bindings: Any, unit: str) -> list[tuple[str, Any]]:
     return pairs
 
 
+@ordinary_arithmetic()
 def as_data(data: Any, dtype: DType | None, where: str) -> np.ndarray[Any, Any]:
     """Return data as a contiguous array of a binding's type, or of a 32-bit type for words."""
     if isinstance(data, np.ndarray) or hasattr(data, "__array_interface__") or hasattr(data, "dtype"):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType
 from loom.core.errors import KernelTypeError, StateError, SyntaxNotSupported
 from loom.core.numerics import Guarantee
@@ -33,6 +34,7 @@ _MOST_TRANSLATIONS = 4096
 _Result = TypeVar("_Result")
 
 
+@ordinary_arithmetic()
 def translated(where: str, translate: Callable[[dict[Any, DType]], _Result]) -> _Result:
     """Return what ``translate`` gives once the types of all weak locals, its argument, are settled."""
     retyped: dict[Any, DType] = {}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import ArgumentError, StateError
 from loom.ir.interp.batch import Batch, Dispatch, Handler
 from loom.ir.interp.binding import bind_buffers, bind_params
@@ -37,6 +38,7 @@ _BATCH_NBYTES = 1 << 26
 """Bytes of shared and private memory in a batch at most."""
 
 
+@ordinary_arithmetic()
 def interpret(
     kernel: Kernel,
     buffers: Sequence[Array],

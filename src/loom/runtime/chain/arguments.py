@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
 from loom.ir.frontend.decorator import KernelFunction
@@ -50,6 +51,7 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
 # parameters
 
 
+@ordinary_arithmetic()
 def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, where: str) -> np.ndarray[Any, Any]:
     """Return parameters as 8-byte slots, one row per repeat; an array gives each repeat its value."""
     declared = kernel.kernel.params

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.caps import Caps
 from loom.core.errors import KernelFault
 from loom.core.numerics import Guarantee
@@ -102,6 +103,7 @@ class _Done:
         return self._outcome
 
 
+@ordinary_arithmetic()
 def _interpret(dispatch: Dispatch, turn: int, options: Options, lines: list[str]) -> None:
     kernel = dispatch.kernel.kernel
     buffers = []

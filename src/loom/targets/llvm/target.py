@@ -5,6 +5,7 @@ Layer: targets. Invariant: ``compile`` reads no file and asks no device.
 
 from __future__ import annotations
 
+from loom.core.arithmetic import ordinary_arithmetic
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Artifact, Bounds
 from loom.targets.llvm.lower import lower
@@ -28,6 +29,7 @@ class LlvmTarget:
         """The machine's name."""
         return self.machine.name
 
+    @ordinary_arithmetic()
     def compile(self, kernel: VerifiedKernel, bounds: Bounds, kind: str | None = None) -> Artifact:
         """Return ``kernel`` as ``kind``: object (the default on CPUs), asm (the default on PTX) or llvm."""
         kind = kind or ("asm" if self.machine.threads else "object")
