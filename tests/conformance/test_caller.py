@@ -166,6 +166,6 @@ def test_rounding_upwards_changes_no_number_recorded() -> None:
     with _caller_with(_UPWARDS):
         k = Writer("rounded", (1, 1, 1))
         out, given = k.buffer("out", f32), k.param("given", f32)
-        out[0], out[1] = given, k.const(1 / 3, f32)
-        (got,) = execute(k.finish(), [np.zeros(2, np.float32)], [0.1])
-    require_same(got.view(np.uint32), np.array([0x3DCCCCCD, 0x3EAAAAAB], np.uint32), "numbers")
+        out[0], out[1] = given, k.const(1.3, f32)
+        (got,) = execute(k.finish(), [np.zeros(2, np.float32)], [0.7])
+    require_same(got.view(np.uint32), np.array([0x3F333333, 0x3FA66666], np.uint32), "numbers")
