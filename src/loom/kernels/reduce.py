@@ -21,6 +21,8 @@ __all__ = ["EXTREME_TILE", "divide_by_count", "extreme_tiles", "sum_tiles"]
 
 EXTREME_TILE = 4 * REDUCE_TILE
 """Elements of a tile of minima and maxima, whose order is free: the larger, the less joining of lanes."""
+_STRETCH = EXTREME_TILE // 4
+"""Such a tile is read at four places in turn, which keeps more of the memory system busy than one after the other."""
 
 _ROWS = REDUCE_TILE // REDUCE_LANES
 _HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
@@ -91,9 +93,10 @@ def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
         size = min(n - first, EXTREME_TILE)
         best, total = start, held(0)
         if size == EXTREME_TILE:
-            for row in range(EXTREME_TILE // REDUCE_LANES):
-                v = x[first + row * REDUCE_LANES + lane]
-                best, total = quick(best, v), total + v
+            for row in range(_STRETCH // REDUCE_LANES):
+                for stretch in static_range(EXTREME_TILE // _STRETCH):
+                    v = x[first + stretch * _STRETCH + row * REDUCE_LANES + lane]
+                    best, total = quick(best, v), total + v
         else:
             for at in range(lane, size, REDUCE_LANES):
                 v = x[first + at]

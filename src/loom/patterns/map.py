@@ -29,14 +29,21 @@ __all__ = ["gpu_map"]
 _MOST_KEPT = 256
 
 
-def gpu_map(data: Any, op: str | Callable[..., Any], *args: Any, on: str | Device | None = None) -> Any:
+def gpu_map(
+    data: Any,
+    op: str | Callable[..., Any],
+    *args: Any,
+    out: np.ndarray[Any, Any] | None = None,
+    on: str | Device | None = None,
+) -> Any:
     """Return ``op`` applied to every element of ``data`` and the elements (or scalars) of ``args``.
 
     ``op`` is the name of an operation (``"mul"``, ``"sqrt"``, ``"min"``, ...) or a Python function of one
     element and ``args``, compiled like a kernel. Array arguments have the shape and dtype of ``data``;
     scalars are taken exactly in its dtype. The result keeps shape and dtype; comparisons give bool, and
-    a function may return another type. Raises DTypeError, ShapeError or ArgumentError, and KernelError
-    for a function outside the kernel language.
+    a function may return another type. ``out`` is an array of the result's shape and dtype to write to, in
+    one piece and apart from the operands; without it a new one is made. Raises DTypeError, ShapeError or
+    ArgumentError, and KernelError for a function outside the kernel language.
 
     >>> gpu_map([1.0, 2.0], "mul", 2.0).tolist()
     [2.0, 4.0]
@@ -47,13 +54,40 @@ def gpu_map(data: Any, op: str | Callable[..., Any], *args: Any, on: str | Devic
     _check_operation(op)
     operands, scalars, is_array = _operands(array, dtype, args)
     kernel, result = _kernel(op, dtype, (True, *is_array))
-    out = np.empty(array.shape, bf16_like(array) if result == bf16 else result.numpy)
+    made = bf16_like(array) if result == bf16 else result.numpy
+    if out is None:
+        out = np.empty(array.shape, made)
+    else:
+        _check_out(out, array.shape, made, [array, *operands])
     if array.size:
         params = [*scalars, array.size]
         key = ("gpu_map", kernel.hash, array.size, encode_params(kernel, params, 1, "gpu_map").tobytes())
         sizes = [array.nbytes, *(a.nbytes for a in operands), out.nbytes]
         prepare(key, device(on), lambda c: _record(c, kernel, sizes, params)).run(array, *operands, out)
     return out
+
+
+def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], operands: list[np.ndarray[Any, Any]]) -> None:
+    """Raise unless ``out`` is an array that results of this shape and dtype can be written to directly."""
+    where = "gpu_map, out"
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        raise DTypeError(
+            where, "cannot take the result", expected=f"a numpy array of {dtype}",
+            got=out.dtype if isinstance(out, np.ndarray) else type(out).__name__,
+            remedy="Leave out= away, or pass numpy.empty_like of the result",
+        )  # fmt: skip
+    if out.shape != shape:
+        raise ShapeError(where, "another shape", expected=shape, got=out.shape, remedy="Match the shape of data")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ArgumentError(
+            where, "cannot be written to directly", expected="a writable, contiguous, aligned array",
+            got="another", remedy="Pass a fresh numpy.empty(...)",
+        )  # fmt: skip
+    if any(np.may_share_memory(out, operand) for operand in operands):
+        raise ArgumentError(
+            where, "shares memory with an operand", expected="memory of its own", got="an overlap",
+            remedy="Pass another array",
+        )  # fmt: skip
 
 
 def bf16_like(array: np.ndarray[Any, Any]) -> Any:
