@@ -30,6 +30,8 @@ class GpuKernel:
         self, buffers: Sequence[Any], params: Sequence[Any], groups: tuple[int, int, int], log: Any = None
     ) -> None:
         """Launch over device arrays (flat); ``params`` are Python or numpy numbers."""
+        if 0 in groups:
+            return
         args: list[Any] = []
         for memory, buffer in zip(self.kernel.buffers, buffers, strict=True):
             args += [buffer, np.int64(buffer.size // memory.dtype.lanes)]

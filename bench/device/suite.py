@@ -160,6 +160,9 @@ def check_conformance(tally: Tally) -> None:
     """Run the cases of tests/conformance that every device runs."""
     for name in CASES:
         found = load_case(name)
+        if found.in_order:
+            print(f"left out: {name}, which depends on the order of lanes")
+            continue
         arrays, params = list(found.buffers), list(found.params)
         both(tally, "conformance cases", name, verify(found.kernel), arrays, params, found.groups)
 

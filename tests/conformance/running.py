@@ -72,6 +72,8 @@ class Case:
     ``modes``: "checked" (the default), and for kernels in which no lane ever indexes outside a memory, and
     which write shared and private elements before they read them, "trusted" (compiled without checks) and
     "reported" (with LOOM_CHECK=1, where a wrong report is a failure; on one target, it costs much code).
+    ``in_order``: old values of contended atomics are kept, so that lanes must come one after the other, as
+    they do in the interpreter and on CPUs but not on GPUs.
     """
 
     kernel: Kernel
@@ -80,6 +82,7 @@ class Case:
     groups: Groups = (1, 1, 1)
     expected: Mapping[str, Bits] = field(default_factory=dict)
     modes: tuple[str, ...] = ("checked",)
+    in_order: bool = False
 
 
 CASES: dict[str, Callable[[], Case]] = {}

@@ -113,10 +113,38 @@ def _in_shared(dtype: DType, lanes: int) -> Case:
     values = _values(dtype, size, seed=lanes)
     values[:3] = 0  # so that a compare succeeds on memory not yet written
     zeros = [np.zeros(size, dtype.numpy) for _ in names]
-    return Case(k.finish(), (values, *zeros, np.zeros(8 * len(names) * 3, dtype.numpy)), groups=(3, 1, 1))
+    buffers = (values, *zeros, np.zeros(8 * len(names) * 3, dtype.numpy))
+    return Case(k.finish(), buffers, groups=(3, 1, 1), in_order=True)
+
+
+def _totals_in_shared(dtype: DType, lanes: int) -> Case:
+    """What is left of contended shared elements, whatever the order of lanes."""
+    k = Writer(f"totals_in_shared_{dtype}_{lanes}", (lanes, 1, 1))
+    x, final = k.read("x", dtype), k.buffer("final", dtype)
+    cells = k.shared("cells", dtype, 8 * len(_FOLDS))
+    i, lane = k.global_id(), k.local_id()
+    for n, name in enumerate(_FOLDS):
+        cells.atomic(name, lane % 5 + 8 * n, x[i])
+        with k.when(lane % 3 != 1):
+            cells.atomic(name, 8 * n + 7, x[i])
+    k.barrier()
+    with k.count(lane, 8 * len(_FOLDS), lanes) as n:
+        final[k.group_id() * (8 * len(_FOLDS)) + n] = cells[n]
+    exact = []
+    values = _values(dtype, lanes * 3, seed=lanes + 1)
+    for group in values.reshape(3, lanes).tolist():
+        for fold in _FOLDS.values():
+            row = [0] * 8
+            for at, word in enumerate(group):
+                for cell in [at % 5, 7] if at % 3 != 1 else [at % 5]:
+                    row[cell] = _wrapped(fold(row[cell], word), dtype)
+            exact += row
+    expected = {"final": np.array(exact, dtype.numpy)}
+    return Case(k.finish(), (values, np.zeros(len(exact), dtype.numpy)), groups=(3, 1, 1), expected=expected)
 
 
 for _dtype in _TYPES:
+    case(f"atomics/shared-totals-{_dtype}")(partial(_totals_in_shared, _dtype, 72))
     case(f"atomics/shared-{_dtype}", widths=(1, 4, 8))(partial(_in_shared, _dtype, 24))
 case("atomics/shared-one-vector")(partial(_in_shared, i32, 16))
 
@@ -139,7 +167,8 @@ def tickets() -> Case:
             exact.append(77 if word & 1 else taken)
             taken += 1 - (word & 1)
     expected = {"out": np.array(exact, np.uint32)}
-    return Case(k.finish(), (values, np.zeros(168, np.uint32)), groups=(3, 1, 1), expected=expected)
+    buffers = (values, np.zeros(168, np.uint32))
+    return Case(k.finish(), buffers, groups=(3, 1, 1), expected=expected, in_order=True)
 
 
 @case("atomics/old-values-of-own-element")

@@ -15,7 +15,7 @@ import numpy as np
 from conformance.running import EVERY_MODE, Case, case
 from conformance.values import adversarial, random_bits, triples
 from conformance.writer import Writer
-from loom.core.dtype import SCALARS, DType, bf16, bool_, f16, f32, lookup, u32
+from loom.core.dtype import SCALARS, DType, bf16, bool_, f16, f32, i8, i16, i32, i64, lookup, u32
 from loom.ir.builder import TypeRule, infer
 from loom.ir.ops import OPS
 
@@ -208,3 +208,27 @@ def halves_in_memory() -> Case:
     rest[i] = k.select(total < 1.0, private[0], total.to(bf16))
     halves, others = random_bits(np.dtype(np.float16), 256, seed=1), random_bits(np.dtype(np.uint16), 256, seed=2)
     return Case(k.finish(), (halves, others, np.zeros(256, np.float16), np.zeros(256, np.uint16)), groups=(8, 1, 1))
+
+
+@case("convert/widened-at-once")
+def widened_at_once() -> Case:
+    """What overflows in a narrow type has wrapped before it is widened: the least number stays negative."""
+    k = Writer("widened_at_once", (32, 1, 1))
+    narrow, signed = (i8, i16, i32), k.buffer("signed", i64)
+    i = k.global_id()
+    inputs = [k.read(f"x{n}", dtype) for n, dtype in enumerate(narrow)]
+    for n, x in enumerate(inputs):
+        v = x[i]
+        for m, result in enumerate((k.op("abs", v), -v, v + v, v * v, v - 1, k.op("abs", v) << 1)):
+            signed[i * 18 + (6 * n + m)] = result.to(i64)
+    arrays, exact = [], []
+    for dtype in narrow:
+        lo, hi = dtype.minimum, dtype.maximum
+        arrays.append(np.resize(np.array([lo, lo + 1, -1, 0, 1, hi - 1, hi, lo // 2], dtype.numpy), 32))
+    for lane in range(32):
+        for dtype, array in zip(narrow, arrays, strict=True):
+            v = int(array[lane])
+            for result in (abs(v), -v, v + v, v * v, v - 1, abs(v) * 2):
+                exact.append((result - dtype.minimum) % (1 << dtype.bits) + dtype.minimum)
+    expected = {"signed": np.array(exact, np.int64)}
+    return Case(k.finish(), (np.zeros(576, np.int64), *arrays), expected=expected)
