@@ -14,7 +14,7 @@ from loom.targets.llvm.target import LlvmTarget
 _FORBIDDEN = {
     "approximate": r"\.approx\b",
     "flushing": r"\.ftz\b",
-    "unsafe to widen": r"\babs\.s\d",  # ptxas takes the result for positive, which that of the least number is not
+    "taken not to overflow": r"\b(neg\.s16|abs\.s\d\d|sub\.s16\s+%\w+, 0)\b",  # by ptxas, see targets/llvm/ptx.py
     "fused": r"\bfma\b|\bmad(\.\w+)*\.f(32|64)\b",
     "free to fuse": r"\b(add|sub|mul)\.f(32|64)\b",  # ptxas may join these where .rn is not written
     "not rounded to nearest": r"\b(div|sqrt|rcp)\.(?!rn\.)[\w.]*f(32|64)\b|\.(rz|rm|rp)\.f(32|64)\b",

@@ -22,10 +22,9 @@ __all__ = ["EMIT", "Arithmetic", "suffix"]
 class Arithmetic:
     """Emits pure operations with one IRBuilder."""
 
-    def __init__(self, builder: ll.IRBuilder, vectors: Vectors, *, threads: bool) -> None:
+    def __init__(self, builder: ll.IRBuilder, vectors: Vectors) -> None:
         self.b = builder
         self.v = vectors
-        self.threads = threads
 
     def emit(self, s: Instr, args: list[Lanes], stride: int | None) -> Lanes:
         """Emit ``s``; ``stride`` says how its result is held."""
@@ -40,21 +39,6 @@ class Arithmetic:
         kind = args[0].type
         types = [a.type for a in args]
         return self.b.call(self.declare(f"llvm.{name}.{suffix(kind)}", kind, types), args)
-
-    def opaque_negation(self, x: Any) -> Any:
-        """Negate in PTX, out of LLVM's sight.
-
-        LLVM would make ``abs.sN`` of an absolute value, whose result ptxas (CUDA 13.0, on an H200) takes to be
-        positive: that of the least i16, widened, came out as +32768.
-        """
-        bits = max(16, x.type.width)
-        kind = ll.IntType(bits)
-        wide = x if x.type.width == bits else self.b.sext(x, kind)
-        letter = {16: "h", 32: "r", 64: "l"}[bits]
-        negated = self.b.asm(
-            ll.FunctionType(kind, [kind]), f"neg.s{bits} $0, $1;", f"={letter},{letter}", [wide], False
-        )
-        return negated if x.type.width == bits else self.b.trunc(negated, x.type)
 
     def declare(self, name: str, result: Any, types: list[Any]) -> Any:
         """Return the declaration of an intrinsic, made once per module."""
@@ -161,8 +145,7 @@ def _abs(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
         return a.intrinsic("fabs", x)
     if not _operand(s).is_signed:
         return x
-    negated = a.opaque_negation(x) if a.threads else a.b.sub(a.constant(0, x), x)
-    return a.b.select(a.b.icmp_signed("<", x, a.constant(0, x)), negated, x)
+    return a.b.select(a.b.icmp_signed("<", x, a.constant(0, x)), a.b.sub(a.constant(0, x), x), x)
 
 
 @_emits("min", "max")

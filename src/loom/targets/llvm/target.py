@@ -10,6 +10,7 @@ from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Artifact, Bounds
 from loom.targets.llvm.lower import lower
 from loom.targets.llvm.machine import Machine, emit, machine
+from loom.targets.llvm.ptx import corrected
 
 __all__ = ["LlvmTarget"]
 
@@ -35,4 +36,6 @@ class LlvmTarget:
         kind = kind or ("asm" if self.machine.threads else "object")
         lowered = lower(kernel, self.machine, bounds)
         data = emit(lowered.text, self.machine, kind)
+        if self.machine.threads and kind == "asm":
+            data = corrected(data.decode()).encode()
         return Artifact(kind, data, lowered.entry, lowered.sites, {"width": lowered.width})
