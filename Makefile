@@ -5,10 +5,14 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test prove check bench clean system
+.PHONY: demo fast test prove check bench clean system
 
 demo: $(STAMP)-run
 	$(BIN)/loom demo
+
+# the fast ring, for between two edits
+fast: $(STAMP)-test
+	$(PYTEST) -n 2 -m "not slow and not wide" -q
 
 test: $(STAMP)-test system
 	$(PYTEST) -n 2 -m "not slow" -q

@@ -1,7 +1,7 @@
 """Every conformance case on every target: the bits of every buffer are the interpreter's.
 
-Always: all cases at widths 1, 4 and 16 (most probes at 4), arithmetic also for the oldest x86-64. With
-``make prove``: everything.
+Always: all cases at widths 1, 4 and 16 (most probes, and the library's kernels, which tests/unit/patterns runs
+at all widths, at 4), arithmetic also for the oldest x86-64. With ``make prove``: everything.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RUNS = [
 def _always(name: str, target: Target) -> bool:
     if name in SLOW:
         return False
-    if theme(name) == "probe" and name.endswith(("-loop", "-vector", "-shared")):
+    if theme(name) == "library" or (theme(name) == "probe" and name.endswith(("-loop", "-vector", "-shared"))):
         return target == CPU[1]
     if target.device == "x86-64":
         return theme(name) in _ARITHMETIC

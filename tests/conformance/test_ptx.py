@@ -11,6 +11,7 @@ from conformance.running import CASES, SLOW, load_case, theme, verified
 from loom.targets.base import Bounds
 from loom.targets.llvm.target import LlvmTarget
 
+pytestmark = pytest.mark.wide
 _FORBIDDEN = {
     "approximate": r"\.approx\b",
     "flushing": r"\.ftz\b",

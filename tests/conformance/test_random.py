@@ -10,6 +10,7 @@ from conformance.cases.random_kernels import FAST_SEEDS, SEEDS
 from conformance.running import CPU, TARGETS, Target, conform, load_case, reference_bits
 from loom.ir.kernel import For, If, Return, While, walk
 
+pytestmark = pytest.mark.wide
 _SLOW_SEEDS = [s for s in SEEDS if s not in FAST_SEEDS]
 
 
