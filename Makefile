@@ -23,7 +23,7 @@ prove: $(STAMP)-test system
 check: $(STAMP)-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 bench: $(STAMP)-bench
