@@ -37,7 +37,8 @@ _BARE = "import numpy"
 def run(family: Family) -> None:
     """Measure fresh processes, in turns with ones that import numpy alone."""
     with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "LOOM_CACHE_DIR": cache}
+        environment = {**os.environ, "XDG_CACHE_HOME": cache}
+        environment.pop("LOOM_CACHE_DIR", None)
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process compiles Loom's Python anew
         sides = [
             Side("process", lambda: json.loads(_python(_OURS, environment))),

@@ -12,7 +12,6 @@ from functools import cached_property
 
 from loom.core.dtype import bool_
 from loom.core.errors import VerifyError
-from loom.ir.builder import TypeRule, infer
 from loom.ir.kernel import (
     Block,
     Break,
@@ -34,6 +33,7 @@ from loom.ir.ops import Effect
 from loom.ir.passes.escapes import fold_escapes
 from loom.ir.passes.races import refuse_races
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
+from loom.ir.rules import TypeRule, infer
 
 __all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
 

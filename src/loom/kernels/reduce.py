@@ -68,6 +68,20 @@ def _maximum(a: Any, b: Any) -> Any:
     return max(a, b)
 
 
+def _least(held: DType, *, largest: bool) -> Any:
+    """Return the value that every other one beats or equals."""
+    if held.is_float:
+        return held(-math.inf if largest else math.inf)
+    return held(held.minimum if largest else held.maximum)
+
+
+def _quick(held: DType, *, largest: bool) -> Any:
+    """Return a comparison that may leave out a NaN and take either zero, one instruction for floats."""
+    if not held.is_float:
+        return _maximum if largest else _minimum
+    return (lambda best, v: select(v > best, v, best)) if largest else (lambda best, v: select(v < best, v, best))
+
+
 @cache
 def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
     """Return the kernel (x, out, n) that finds the extreme of tile g of ``x``; NaN wins, -0 is below +0.
@@ -78,13 +92,7 @@ def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
     """
     better = _maximum if largest else _minimum
     held = f32 if element.storage_only else element  # f16 and bf16 are read as f32
-    edge = math.inf if held.is_float else (held.minimum if largest else held.maximum)
-    start = held(-edge if held.is_float and largest else edge)
-
-    def quick(best: Any, v: Any) -> Any:
-        if not held.is_float:
-            return better(best, v)
-        return select(v > best if largest else v < best, v, best)
+    quick, start = _quick(held, largest=largest), _least(held, largest=largest)
 
     @kernel(workgroup=REDUCE_LANES, trusted=True)
     def tiles(x: In[element], out: Out[element], n: u32):  # type: ignore[valid-type]

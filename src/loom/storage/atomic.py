@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 from pathlib import Path
 
@@ -24,7 +23,7 @@ _MODE = 0o644
 def replace_file(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` in one step, readable by all that the umask lets; OSError if it cannot."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_SUFFIX}")
+    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}{_SUFFIX}")
     descriptor = os.open(temporary, _FLAGS, _MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -16,8 +16,8 @@ from conformance.running import EVERY_MODE, Case, case
 from conformance.values import adversarial, random_bits, triples
 from conformance.writer import Writer
 from loom.core.dtype import SCALARS, DType, bf16, bool_, f16, f32, i8, i16, i32, i64, lookup, u32
-from loom.ir.builder import TypeRule, infer
 from loom.ir.ops import OPS
+from loom.ir.rules import TypeRule, infer
 
 Array = np.ndarray[Any, Any]
 

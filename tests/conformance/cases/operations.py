@@ -19,7 +19,7 @@ from conformance.running import Case, case
 from conformance.values import adversarial, pairs
 from conformance.writer import Writer
 from loom.core.dtype import SCALARS, DType, bool_, f32, lookup
-from loom.ir.builder import constant_value
+from loom.ir.constants import constant_value
 from loom.ir.ops import OPS, Accepts, Op, Result
 
 __all__ = ["BY_OWN_RULE", "operations_on"]

@@ -9,7 +9,8 @@ import pytest
 
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i32, i64, lookup, u8, u32, u64
 from loom.core.errors import KernelTypeError, VerifyError
-from loom.ir.builder import Builder, constant_bits, constant_value
+from loom.ir.builder import Builder
+from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import Access, Instr, Loc
 from loom.ir.ops import OPS
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import SyntaxNotSupported
-from loom.ir.builder import Builder, constant_value
+from loom.ir.builder import Builder
+from loom.ir.constants import constant_value
 from loom.ir.frontend.calls import Calls
 from loom.ir.frontend.expressions import Expressions
 from loom.ir.frontend.names import Names

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.ir.builder import constant_bits
+from loom.ir.constants import constant_bits
 from loom.ir.interp.cells import Cells, buffer_cells
 from loom.ir.interp.masks import Array
 from loom.ir.interp.operations import from_bits

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType
-from loom.ir.builder import constant_value
+from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Kernel, Variable
 
 __all__ = ["LaneEvaluator", "LaneValue", "difference"]

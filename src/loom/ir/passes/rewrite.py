@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.dtype import DType
-from loom.ir.builder import constant_bits, infer
+from loom.ir.constants import constant_bits
 from loom.ir.kernel import (
     Block,
     For,
@@ -24,6 +24,7 @@ from loom.ir.kernel import (
     While,
 )
 from loom.ir.ops import OPS
+from loom.ir.rules import infer
 
 __all__ = ["Rewriter"]
 

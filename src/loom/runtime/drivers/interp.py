@@ -16,7 +16,7 @@ from loom.core.caps import Caps
 from loom.core.errors import KernelFault
 from loom.core.numerics import Guarantee
 from loom.core.options import check_bounds
-from loom.ir.builder import constant_value
+from loom.ir.constants import constant_value
 from loom.ir.interp import Options, current_debug, interpret
 from loom.runtime.chain.arguments import check_indirect_groups
 from loom.runtime.chain.plan import Plan

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from loom.ir.builder import constant_value
+from loom.ir.constants import constant_value
 from loom.ir.kernel import Block, For, If, Instr, Kernel, Space, Variable, While
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import Uniformity
