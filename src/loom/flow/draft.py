@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from loom.core.dtype import DType, f32, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, StateError
@@ -27,7 +27,10 @@ __all__ = [
     "binding_name",
     "open_block",
     "open_program",
+    "require_kind",
 ]
+
+_Given = TypeVar("_Given")
 
 BINDINGS = ("registers", "globals", "heap")
 """Names of a unit's memory, by the seeds' numbers."""
@@ -144,7 +147,7 @@ class IrBlock:
                 where,
                 "not a value",
                 expected="what an ir_ function returned",
-                got=repr(given) if number else _kind(given),
+                got=repr(given) if number else type(given).__name__,
                 remedy=f"Write ir_const(block, {given}) or ir_const_u(block, {given})" if number else "Pass a value",
             )
         if given.program is not self.program:
@@ -215,16 +218,18 @@ class IrVariable:
     is_word: bool
 
 
+def require_kind(given: Any, kind: type[_Given], where: str, what: str, source: str, remedy: str) -> _Given:
+    """Return ``given`` if it is a ``kind``, called ``what`` for people; DTypeError tells that ``source`` makes one."""
+    if not isinstance(given, kind):
+        raise DTypeError(
+            where, f"not a {what}", expected=f"what {source} returned", got=type(given).__name__, remedy=remedy
+        )
+    return given
+
+
 def open_program(prog: Any, where: str) -> IrProgram:
     """Return ``prog`` if it can still be written to; DTypeError or StateError otherwise."""
-    if not isinstance(prog, IrProgram):
-        raise DTypeError(
-            where,
-            "not a kernel program",
-            expected="what ir_begin returned",
-            got=_kind(prog),
-            remedy="Write prog = ir_begin()",
-        )
+    require_kind(prog, IrProgram, where, "kernel program", "ir_begin", "Write prog = ir_begin()")
     if prog.is_finished:
         raise StateError(where, f"kernel {prog.builder.name!r} is finished", remedy="Begin another with ir_begin")
     prog.builder.loc = _caller()
@@ -233,20 +238,10 @@ def open_program(prog: Any, where: str) -> IrProgram:
 
 def open_block(block: Any, where: str) -> IrBlock:
     """Return ``block`` if it can still be written to; DTypeError or StateError otherwise."""
-    if not isinstance(block, IrBlock):
-        raise DTypeError(
-            where,
-            "not a block",
-            expected="what ir_entry, ir_block, ir_if or ir_loop returned",
-            got=_kind(block),
-            remedy="Write body = ir_block(prog)",
-        )
+    source = "ir_entry, ir_block, ir_if or ir_loop"
+    require_kind(block, IrBlock, where, "block", source, "Write body = ir_block(prog)")
     open_program(block.program, where)
     return block
-
-
-def _kind(given: Any) -> str:
-    return type(given).__name__
 
 
 def _caller() -> Loc:

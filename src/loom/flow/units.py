@@ -19,7 +19,7 @@ import numpy as np
 from loom.core.dtype import DType, f32, of_numpy
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, StateError
 from loom.flow.counts import is_whole, whole
-from loom.flow.draft import BINDINGS, IrProgram, binding_name
+from loom.flow.draft import BINDINGS, IrProgram, binding_name, require_kind
 from loom.ir.kernel import Param
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import verified_kernel
@@ -221,27 +221,11 @@ def _words(data: Any, where: str) -> np.ndarray[Any, Any]:
 
 
 def _unit(unit: Any, where: str) -> Unit:
-    if not isinstance(unit, Unit):
-        raise DTypeError(
-            where,
-            "not a unit",
-            expected="what loom_boot returned",
-            got=type(unit).__name__,
-            remedy="Write unit = loom_boot(1.0, words, 0)",
-        )
-    return unit
+    return require_kind(unit, Unit, where, "unit", "loom_boot", "Write unit = loom_boot(1.0, words, 0)")
 
 
 def _program(prog: Any, where: str) -> Program:
-    if not isinstance(prog, Program):
-        raise DTypeError(
-            where,
-            "not a program",
-            expected="what loom_build returned",
-            got=type(prog).__name__,
-            remedy="Write prog = loom_build(unit)",
-        )
-    return prog
+    return require_kind(prog, Program, where, "program", "loom_build", "Write prog = loom_build(unit)")
 
 
 def _submission(handle: Any, where: str) -> Submission | None:

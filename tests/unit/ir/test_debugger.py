@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import loom
 from loom.core.dtype import bool_, f32, u32
+from loom.core.errors import NotANumber
 from loom.ir.builder import Builder
 from loom.ir.interp import Options, current_debug, debug, interpret
 from loom.ir.kernel import Kernel, Loc
@@ -228,7 +230,7 @@ def test_the_switch_is_scoped_and_nests() -> None:
     assert current_debug() is None
     with debug(lane=1, races=False) as outer:
         assert current_debug() is outer
-        with debug(breakpoints=[3, 4], nan=True) as inner:
+        with debug(breakpoints=[3, 4], nan=False) as inner:
             assert current_debug() is inner
             assert inner.options.breakpoints == frozenset({3, 4})
         assert current_debug() is outer
@@ -238,8 +240,8 @@ def test_the_switch_is_scoped_and_nests() -> None:
         thread.join()
         assert elsewhere == [None]
     assert current_debug() is None
-    assert outer.options == Options(bounds=True, lane=1, debugger=True)
-    assert inner.options.nan
+    assert outer.options == Options(bounds=True, nan=True, lane=1, debugger=True)
+    assert not inner.options.nan
     assert inner.options.races
 
 
@@ -247,3 +249,20 @@ def test_the_switch_is_off_after_an_error() -> None:
     with pytest.raises(KeyError), debug():
         raise KeyError
     assert current_debug() is None
+
+
+@loom.kernel(workgroup=4)
+def inverse_root(x: loom.InOut[loom.f32]) -> None:
+    i = loom.global_id()
+    x[i] = 1.0 / loom.sqrt(x[i])
+
+
+def test_the_first_nan_is_reported_without_asking_for_it() -> None:
+    x = np.array([4.0, 0.0, -1.0, -2.0], np.float32)
+    chain = loom.Chain("cpu")
+    chain.dispatch(inverse_root, [x], [], 1)
+    program = chain.build()
+    line = inverse_root.fn.__code__.co_firstlineno + 3
+    with debug(), pytest.raises(NotANumber, match="kernel 'inverse_root'") as caught:
+        program.run()
+    assert (caught.value.op, caught.value.lane, caught.value.line) == ("sqrt", 2, line)

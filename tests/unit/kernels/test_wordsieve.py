@@ -9,6 +9,7 @@ import pytest
 
 import loom
 from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
+from prime_oracle import is_prime
 
 PI = {10**6: 78_498, 10**7: 664_579}
 """Published values of the prime counting function."""
@@ -21,19 +22,6 @@ def odd_primes(limit: int) -> np.ndarray:
         if flags[p]:
             flags[p * p :: p] = bytes(len(range(p * p, limit + 1, p)))
     return np.array([p for p in range(3, limit + 1) if flags[p]], np.uint32)
-
-
-def is_prime(n: int) -> bool:
-    """Miller and Rabin with the first 13 prime bases, which decide every n below 3.3 * 10^24."""
-    bases = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
-    if n < 2 or any(n % b == 0 for b in bases):
-        return n in bases
-    shift = (n - 1 & 1 - n).bit_length() - 1
-    for base in bases:
-        x = pow(base, n - 1 >> shift, n)
-        if x not in (1, n - 1) and all((x := x * x % n) != n - 1 for _ in range(shift - 1)):
-            return False
-    return True
 
 
 def sieve(n: int, words: int, segments: range, *, groups: int = 32, device: str | None = None) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 
 from loom import gpu_prime_count, gpu_primes
 from loom.core.errors import ArgumentError, DTypeError, LoomError
+from prime_oracle import is_prime
 
 PI = {10**k: n for k, n in enumerate((0, 4, 25, 168, 1229, 9592, 78_498, 664_579, 5_761_455))}
 """Published values of the prime counting function (OEIS A006880)."""
@@ -33,19 +34,6 @@ def plain_primes(limit: int = 4_000_000) -> list[int]:
         if flags[p]:
             flags[p * p :: p] = bytes(len(range(p * p, limit, p)))
     return [n for n, flag in enumerate(flags) if flag]
-
-
-def is_prime(n: int) -> bool:
-    """Miller and Rabin with the first 13 prime bases, which decide every n below 3.3 * 10^24."""
-    bases = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
-    if n < 2 or any(n % b == 0 for b in bases):
-        return n in bases
-    shift = (n - 1 & 1 - n).bit_length() - 1
-    for base in bases:
-        x = pow(base, n - 1 >> shift, n)
-        if x not in (1, n - 1) and all((x := x * x % n) != n - 1 for _ in range(shift - 1)):
-            return False
-    return True
 
 
 def test_the_oracles_agree() -> None:

@@ -9,25 +9,7 @@ import pytest
 
 import loom
 from loom.core.errors import KernelFault
-
-
-@loom.kernel(workgroup=4)
-def affine(x: loom.InOut[loom.u32], a: loom.u32, b: loom.u32) -> None:
-    i = loom.global_id()
-    if i < len(x):
-        x[i] = x[i] * a + b
-
-
-@loom.kernel(workgroup=4)
-def copy(x: loom.In[loom.u32], out: loom.Out[loom.u32]) -> None:
-    i = loom.global_id()
-    if i < len(out):
-        out[i] = x[len(x) - 1 - i]
-
-
-@loom.kernel(workgroup=1)
-def count(x: loom.InOut[loom.u32]) -> None:
-    loom.atomic_add(x, 0, 1)
+from unit.runtime.chain_kernels import affine, copy, count, typed
 
 
 @loom.kernel(workgroup=(4, 1, 2))
@@ -43,13 +25,6 @@ def nothing(x: loom.InOut[loom.u32]) -> None:
 @loom.kernel(workgroup=1)
 def insist(x: loom.In[loom.u32]) -> None:
     assert x[0] == 7
-
-
-@loom.kernel(workgroup=1)
-def typed(x: loom.Out[loom.f64], a: loom.f32, b: loom.i8, c: loom.bool_) -> None:
-    x[0] = loom.f64(a)
-    x[1] = loom.f64(b)
-    x[2] = 1.0 if c else 0.0
 
 
 def test_dependent_dispatches_give_what_numpy_gives(on: str) -> None:

@@ -39,7 +39,7 @@ def debug(
     breakpoints: Iterable[int] = (),
     *,
     bounds: bool = True,
-    nan: bool = False,
+    nan: bool = True,
     races: bool = True,
     uninitialized: bool = False,
     stdin: TextIO | None = None,

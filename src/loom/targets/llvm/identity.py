@@ -7,6 +7,7 @@ thread and the hardware tells it who it is. Invariant: these values are generate
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import llvmlite.ir as ll
@@ -19,8 +20,8 @@ from loom.targets.llvm.types import I32, I64
 __all__ = ["CpuIdentity", "Identity", "ThreadIdentity"]
 
 
-class Identity:
-    """``value`` generates an identity operation; subclasses know ids."""
+class Identity(ABC):
+    """``value`` generates an identity operation; subclasses know ids (i32) along dimensions 0 to 2."""
 
     def __init__(self, state: State) -> None:
         self.s = state
@@ -59,17 +60,21 @@ class Identity:
             return Lanes(self.b.add(self.s.vectors.splat(start), local.value), None)
         return Lanes(self.b.add(start, local.value), local.stride)
 
+    @abstractmethod
     def group(self, dimension: int) -> Any:
-        raise NotImplementedError
+        """Return the id of the workgroup."""
 
+    @abstractmethod
     def group_count(self, dimension: int) -> Any:
-        raise NotImplementedError
+        """Return the number of workgroups."""
 
+    @abstractmethod
     def local(self, dimension: int) -> Lanes:
-        raise NotImplementedError
+        """Return the ids of the lanes in their workgroup."""
 
+    @abstractmethod
     def barrier(self) -> None:
-        """Lanes of one vector, or of one region, are together already."""
+        """Make the lanes of a workgroup wait for each other."""
 
 
 class CpuIdentity(Identity):
@@ -104,6 +109,9 @@ class CpuIdentity(Identity):
         row = self.b.udiv(flat, x)
         value = self.b.urem(row, y) if dimension == 1 else self.b.udiv(row, y)
         return Lanes(value, strides[dimension])
+
+    def barrier(self) -> None:
+        """Nothing: the lanes of one vector, or of one region, are together already."""
 
 
 _SPECIAL = {"local": "tid", "group": "ctaid", "count": "nctaid"}
