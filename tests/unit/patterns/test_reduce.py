@@ -205,3 +205,12 @@ def test_extremes_of_values_that_are_hard_to_compare(place: str, dtype: str) -> 
             x = rng.choice(rng.choice(hard, rng.integers(1, 5)), size).astype(dtype)
             for reduce, largest in ((gpu_max, True), (gpu_min, False)):
                 assert same_bits(reduce(x, on=place), extreme_by_hand(x, largest=largest))
+
+
+@pytest.mark.parametrize("size", [130, 20_000])
+@pytest.mark.parametrize("at", [64, 69, 127])
+def test_the_sign_of_one_zero_late_in_its_lane_counts(place: str, size: int, at: int) -> None:
+    for reduce, many, one in ((gpu_max, -0.0, 0.0), (gpu_min, 0.0, -0.0)):
+        x = np.full(size, many, np.float32)
+        x[at] = one
+        assert same_bits(reduce(x, on=place), np.float32(one))

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -225,3 +226,30 @@ def test_a_timeout_names_the_unit() -> None:
     with pytest.raises(LoomTimeout, match=re.escape("[main unit.wait] still running")):
         submission.wait(0)
     unit.shutdown()
+
+
+class _Interrupted:
+    """A program of a device during whose run Ctrl-C comes, and what its run is then asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def run(self, begun: Callable[[Any], None]) -> None:
+        begun(self)
+        raise KeyboardInterrupt
+
+    def wait(self, seconds: float) -> bool:
+        self.asked.append(("wait", seconds))
+        return "cancel" in self.asked
+
+    def cancel(self) -> None:
+        self.asked.append("cancel")
+
+
+def test_ctrl_c_waits_for_what_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = loom.Chain("cpu").build()
+    inner = _Interrupted()
+    monkeypatch.setattr(program, "_inner", inner)
+    with pytest.raises(KeyboardInterrupt):
+        program.run()
+    assert inner.asked[-2:] == ["cancel", ("wait", 1.0)]
