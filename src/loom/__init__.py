@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from loom.ir.frontend.intrinsics import trunc as trunc
     from loom.ir.frontend.intrinsics import workgroup_size as workgroup_size
     from loom.ir.interp.debugger import debug as debug
+    from loom.kernels.functions.power import rsqrt as rsqrt
     from loom.patterns.map import gpu_map as gpu_map
     from loom.patterns.reduce import gpu_max as gpu_max
     from loom.patterns.reduce import gpu_mean as gpu_mean
@@ -96,6 +97,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.ir.frontend.decorator": ("kernel",),
     "loom.ir.frontend.intrinsics": _INSIDE_KERNELS,
     "loom.ir.interp.debugger": ("debug",),
+    "loom.kernels.functions.power": ("rsqrt",),
     "loom.patterns.map": ("gpu_map",),
     "loom.patterns.reduce": ("gpu_max", "gpu_mean", "gpu_min", "gpu_sum"),
     "loom.patterns.sieve": ("gpu_prime_count", "gpu_primes"),

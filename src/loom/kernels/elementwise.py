@@ -14,6 +14,7 @@ from typing import Any
 from loom.core.dtype import DType, bool_, f32, u32
 from loom.ir.builder import Builder
 from loom.ir.frontend.decorator import translated
+from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.names import Frame
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
@@ -21,16 +22,18 @@ from loom.ir.frontend.values import Operand, describe
 from loom.ir.kernel import Access, Instr, Loc
 from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
+from loom.kernels.functions import FUNCTIONS, function
 
 __all__ = ["ELEMENTWISE", "MAP_LANES", "map_kernel"]
 
 MAP_LANES = 512
 """Elements per workgroup."""
 
-ELEMENTWISE: tuple[str, ...] = tuple(
+_OPERATIONS = tuple(
     name for name, op in OPS.items() if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
 )
-"""Operations a map takes by name."""
+ELEMENTWISE: tuple[str, ...] = (*_OPERATIONS, *FUNCTIONS)
+"""Operations and elementary functions a map takes by name."""
 
 
 def map_kernel(
@@ -75,24 +78,25 @@ class _Map:
         return verify(b.finish(trusted=True)), result
 
     def apply(self, operands: list[Instr]) -> Instr:
-        if isinstance(self.operation, str):
-            arity = OPS[self.operation].arity
-            if len(operands) != arity:
-                raise self.builder.error(
-                    f"{self.operation} takes {arity} operands", arity, len(operands), f"{OPS[self.operation].doc}"
-                )
-            return self.builder.emit(self.operation, *operands)
-        return self.call(self.operation, operands)
+        if not isinstance(self.operation, str):
+            return self.call(self.operation, operands)
+        if self.operation in FUNCTIONS:
+            return self.call(function(self.operation), operands)
+        arity = OPS[self.operation].arity
+        if len(operands) != arity:
+            raise self.builder.error(
+                f"{self.operation} takes {arity} operands", arity, len(operands), OPS[self.operation].doc
+            )
+        return self.builder.emit(self.operation, *operands)
 
-    def call(self, fn: Callable[..., Any], operands: list[Instr]) -> Instr:
-        """Translate a Python function of the operands in place."""
-        assert isinstance(fn, FunctionType), "gpu_map checks what it is given"
+    def call(self, fn: FunctionType | Elementary, operands: list[Instr]) -> Instr:
+        """Translate a Python or elementary function of the operands in place."""
         translator = Translator(self.builder, self.retyped)
-        here = function_source(fn)
+        here = function_source(fn if isinstance(fn, FunctionType) else next(iter(fn.definitions.values())))
         self.builder.loc = Loc(here.file, here.line)
         outside = FunctionSource("gpu_map", here.file, here.line, here.arguments, [])
         translator.frames.append(Frame(outside, {}, set(), 0, is_kernel=False))
-        result: Operand = translator.calls.inlining.inline(fn, list(operands), {})
+        result: Operand = translator.calls.function(fn, list(operands))
         if isinstance(result, Instr) and not result.type.is_vector:
             return result
         if isinstance(result, (tuple, Instr)):

@@ -12,6 +12,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import DType, f32
+from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number
@@ -61,7 +62,16 @@ class Calls:
             return self.intrinsic(INTRINSICS[target], self.ordered(target, node), node)
         if isinstance(target, types.FunctionType):
             return self.inlining.inline(target, self.positional(node), self.keywords(node))
+        if isinstance(target, Elementary):
+            return self.function(target, self.arguments(node, target.__name__))
         return self.builtin(target, node)
+
+    def function(self, fn: types.FunctionType | Elementary, args: list[Operand]) -> Operand:
+        """Translate a Python or elementary function of ``args`` in place."""
+        if isinstance(fn, types.FunctionType):
+            return self.inlining.inline(fn, args, {})
+        definition, values = self.defined(fn, args)
+        return self.inlining.inline(definition, values, {})
 
     def arguments(self, node: ast.Call, name: str) -> list[Operand]:
         """Evaluate the arguments of something that takes no keywords."""
@@ -108,6 +118,20 @@ class Calls:
                 f"{target.__name__} is called wrongly ({error})", inspect.signature(target), ast.unparse(node),
                 f"See help(loom.{target.__name__})",
             ) from None  # fmt: skip
+
+    def defined(self, fn: Elementary, args: list[Operand]) -> tuple[types.FunctionType, list[Operand]]:
+        """Return the definition of ``fn`` for the type of its arguments, and these as values of that type."""
+        values = self.typing.unify(self.count(fn.__name__, args, fn.arity))
+        for value in values:
+            self.typing.retype_weak(value, value.dtype if value.type.is_float else f32)
+        definition = fn.definitions.get(values[0].type)
+        if definition is None:
+            known = " or ".join(str(dtype) for dtype in fn.definitions)
+            raise self.b.error(
+                f"{fn.__name__} has no definition for {values[0].dtype}", known, values[0].dtype,
+                f"Convert with {next(iter(fn.definitions))}(...)",
+            )  # fmt: skip
+        return definition, list(values)
 
     def on_host(self, target: Any, node: ast.Call, args: list[Operand], keywords: dict[str, Operand]) -> Operand:
         """Evaluate a call of anything else, if all of it is known at compile time."""
