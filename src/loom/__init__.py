@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from loom.ir.frontend.intrinsics import workgroup_size as workgroup_size
     from loom.ir.interp.debugger import debug as debug
     from loom.kernels.functions.power import rsqrt as rsqrt
+    from loom.patterns.call import array as array
     from loom.patterns.map import gpu_map as gpu_map
     from loom.patterns.reduce import gpu_max as gpu_max
     from loom.patterns.reduce import gpu_mean as gpu_mean
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from loom.patterns.reduce import gpu_sum as gpu_sum
     from loom.patterns.sieve import gpu_prime_count as gpu_prime_count
     from loom.patterns.sieve import gpu_primes as gpu_primes
+    from loom.runtime.array import Array as Array
     from loom.runtime.chain.program import Program as Program
     from loom.runtime.chain.program import Submission as Submission
     from loom.runtime.chain.record import Chain as Chain
@@ -98,9 +100,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.ir.frontend.intrinsics": _INSIDE_KERNELS,
     "loom.ir.interp.debugger": ("debug",),
     "loom.kernels.functions.power": ("rsqrt",),
+    "loom.patterns.call": ("array",),
     "loom.patterns.map": ("gpu_map",),
     "loom.patterns.reduce": ("gpu_max", "gpu_mean", "gpu_min", "gpu_sum"),
     "loom.patterns.sieve": ("gpu_prime_count", "gpu_primes"),
+    "loom.runtime.array": ("Array",),
     "loom.runtime.chain.program": ("Program", "Submission"),
     "loom.runtime.chain.record": ("Chain",),
     "loom.runtime.device": ("device", "devices"),

@@ -1,0 +1,165 @@
+"""Arrays that live on a device: what patterns return when they were given one.
+
+Layer: runtime. An array's elements never change once it is made, so that what still has to be computed for
+it may be computed late. Invariant: ``storage`` holds the elements in row-major order, packed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, ShapeError, StateError
+from loom.runtime.device import Device
+from loom.runtime.storage import HostStorage, Storage
+
+__all__ = ["Array", "Pending"]
+
+
+class Pending(Protocol):
+    """Elements that have not been computed yet."""
+
+    def compute(self) -> Storage:
+        """Compute them, into storage of the array's device."""
+        ...
+
+
+class Array:
+    """An array on a device, made by ``loom.array`` and by patterns that were given one.
+
+    ``shape``, ``dtype`` (a Loom type), ``size``, ``ndim``, ``nbytes`` and ``device`` tell what it is;
+    ``numpy()`` copies it to the host, ``item()`` and ``tolist()`` give Python numbers.
+
+    >>> import loom
+    >>> loom.gpu_map(loom.array([1.0, 2.0]), "mul", 2.0).tolist()
+    [2.0, 4.0]
+    """
+
+    __slots__ = ("_source", "device", "dtype", "host_dtype", "shape")
+    __hash__ = None  # type: ignore[assignment]
+    __array_priority__ = 100.0
+
+    def __init__(
+        self,
+        source: Storage | Pending,
+        device: Device,
+        dtype: DType,
+        shape: tuple[int, ...],
+        host_dtype: np.dtype[Any] | None = None,
+    ) -> None:
+        self._source = source
+        self.device = device
+        self.dtype = dtype
+        self.shape = tuple(shape)
+        self.host_dtype = dtype.numpy if host_dtype is None else host_dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the elements take."""
+        return self.size * self.dtype.nbytes
+
+    @property
+    def pending(self) -> Pending | None:
+        """What still has to be computed, None once the elements are there."""
+        return None if hasattr(self._source, "nbytes") else self._source  # type: ignore[return-value]
+
+    @property
+    def storage(self) -> Storage:
+        """The elements in device memory, computed first if they are pending."""
+        pending = self.pending
+        if pending is not None:
+            self._source = pending.compute()
+        return self._source  # type: ignore[return-value]
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """Return a copy as a numpy array (bf16 as its 16 bits, unless it came from a bfloat16 array)."""
+        return self.storage.read(0, self.nbytes).view(self.host_dtype).reshape(self.shape)
+
+    def host(self) -> np.ndarray[Any, Any]:
+        """Return the elements where they are, read-only; StateError if they are not in host memory."""
+        storage = self.storage
+        if not isinstance(storage, HostStorage):
+            raise StateError(
+                "loom.Array", f"the memory of device {self.device.name!r} is not the host's", remedy="Use numpy()"
+            )
+        view = storage.bytes[: self.nbytes].view(self.host_dtype).reshape(self.shape)
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """Return the only element as a Python number; ShapeError if there are more or none."""
+        if self.size != 1:
+            raise ShapeError("loom.Array.item", "not one element", expected=1, got=self.size, remedy="Use tolist()")
+        return self.numpy().item()
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists of Python numbers (one number for shape ())."""
+        return self.numpy().tolist()
+
+    def reshape(self, *shape: int | tuple[int, ...]) -> Array:
+        """Return the same elements in another shape, one length of which may be -1; nothing is copied."""
+        wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        try:
+            found = _fitted(self.size, wanted)
+        except (TypeError, ValueError):
+            raise ShapeError(
+                "loom.Array.reshape", "the elements do not fit", expected=f"a shape of {self.size} elements",
+                got=wanted, remedy="Match the number of elements",
+            ) from None  # fmt: skip
+        return Array(self.storage, self.device, self.dtype, found, self.host_dtype)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("len of a loom.Array", "it has no dimension", remedy="Use item()")
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ArgumentError("loom.Array", "numpy must copy it", expected="copy=None or True", got=copy)
+        found = self.numpy()
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Return a capsule with a copy of the elements in host memory."""
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape)) or "one element"
+        state = "" if self.pending is None else ", not computed yet"
+        return f"<loom.Array {self.dtype}, {shape}, on {self.device.name}{state}>"
+
+
+def _fitted(size: int, wanted: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the shape with its -1 worked out; ValueError if the elements do not fill it."""
+    shape = [int(n) for n in wanted]
+    known = math.prod(n for n in shape if n != -1)
+    if shape.count(-1) == 1 and known > 0:
+        shape[shape.index(-1)] = size // known
+    if math.prod(shape) != size or any(n < 0 for n in shape):
+        raise ValueError(wanted)
+    return tuple(shape)
