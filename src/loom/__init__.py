@@ -65,8 +65,40 @@ if TYPE_CHECKING:
     from loom.ir.frontend.intrinsics import trunc as trunc
     from loom.ir.frontend.intrinsics import workgroup_size as workgroup_size
     from loom.ir.interp.debugger import debug as debug
+    from loom.kernels.functions.inverse import acos as acos
+    from loom.kernels.functions.inverse import asin as asin
+    from loom.kernels.functions.inverse import atan as atan
+    from loom.kernels.functions.inverse import atan2 as atan2
     from loom.kernels.functions.power import rsqrt as rsqrt
+    from loom.kernels.functions.trigonometric import cos as cos
+    from loom.kernels.functions.trigonometric import sin as sin
+    from loom.kernels.functions.trigonometric import tan as tan
     from loom.patterns.call import array as array
+    from loom.patterns.elementwise import gpu_abs as gpu_abs
+    from loom.patterns.elementwise import gpu_add as gpu_add
+    from loom.patterns.elementwise import gpu_cast as gpu_cast
+    from loom.patterns.elementwise import gpu_clip as gpu_clip
+    from loom.patterns.elementwise import gpu_cos as gpu_cos
+    from loom.patterns.elementwise import gpu_div as gpu_div
+    from loom.patterns.elementwise import gpu_equal as gpu_equal
+    from loom.patterns.elementwise import gpu_erf as gpu_erf
+    from loom.patterns.elementwise import gpu_exp as gpu_exp
+    from loom.patterns.elementwise import gpu_gelu as gpu_gelu
+    from loom.patterns.elementwise import gpu_greater as gpu_greater
+    from loom.patterns.elementwise import gpu_less as gpu_less
+    from loom.patterns.elementwise import gpu_log as gpu_log
+    from loom.patterns.elementwise import gpu_maximum as gpu_maximum
+    from loom.patterns.elementwise import gpu_minimum as gpu_minimum
+    from loom.patterns.elementwise import gpu_mul as gpu_mul
+    from loom.patterns.elementwise import gpu_neg as gpu_neg
+    from loom.patterns.elementwise import gpu_pow as gpu_pow
+    from loom.patterns.elementwise import gpu_rsqrt as gpu_rsqrt
+    from loom.patterns.elementwise import gpu_sigmoid as gpu_sigmoid
+    from loom.patterns.elementwise import gpu_sin as gpu_sin
+    from loom.patterns.elementwise import gpu_sqrt as gpu_sqrt
+    from loom.patterns.elementwise import gpu_sub as gpu_sub
+    from loom.patterns.elementwise import gpu_tanh as gpu_tanh
+    from loom.patterns.elementwise import gpu_where as gpu_where
     from loom.patterns.map import gpu_map as gpu_map
     from loom.patterns.reduce import gpu_max as gpu_max
     from loom.patterns.reduce import gpu_mean as gpu_mean
@@ -90,6 +122,11 @@ _INSIDE_KERNELS = (
     "irem", "local_id", "mulhi", "num_groups", "popcount", "private", "rint", "select", "shared", "sqrt",
     "static_range", "trunc", "workgroup_size",
 )  # fmt: skip
+_MAPS = (
+    "gpu_abs", "gpu_add", "gpu_cast", "gpu_clip", "gpu_cos", "gpu_div", "gpu_equal", "gpu_erf", "gpu_exp",
+    "gpu_gelu", "gpu_greater", "gpu_less", "gpu_log", "gpu_maximum", "gpu_minimum", "gpu_mul", "gpu_neg", "gpu_pow",
+    "gpu_rsqrt", "gpu_sigmoid", "gpu_sin", "gpu_sqrt", "gpu_sub", "gpu_tanh", "gpu_where",
+)  # fmt: skip
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "loom.core.dtype": ("DType", *_SCALARS),
@@ -99,8 +136,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.ir.frontend.decorator": ("kernel",),
     "loom.ir.frontend.intrinsics": _INSIDE_KERNELS,
     "loom.ir.interp.debugger": ("debug",),
+    "loom.kernels.functions.inverse": ("acos", "asin", "atan", "atan2"),
     "loom.kernels.functions.power": ("rsqrt",),
+    "loom.kernels.functions.trigonometric": ("cos", "sin", "tan"),
     "loom.patterns.call": ("array",),
+    "loom.patterns.elementwise": _MAPS,
     "loom.patterns.map": ("gpu_map",),
     "loom.patterns.reduce": ("gpu_max", "gpu_mean", "gpu_min", "gpu_sum"),
     "loom.patterns.sieve": ("gpu_prime_count", "gpu_primes"),

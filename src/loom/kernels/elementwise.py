@@ -1,13 +1,14 @@
-"""Elementwise kernels: one operation, or a Python function, over arrays and scalars.
+"""Elementwise kernels: operations and Python functions over arrays and scalars, any number of them in one.
 
-Layer: kernels. Buffers are the array operands in order, then the result; parameters the scalar operands
-in order, then the length. f16 and bf16 are computed in f32 and rounded once. Invariant: element i of the
-result depends on element i of the operands alone.
+Layer: kernels. Buffers are the arrays in order, then the result; parameters the scalars in order, then the
+length. f16 and bf16 are computed in f32 and rounded after each step. Invariant: element i of the result
+depends on element i of the arrays alone, and fusing steps changes no bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
@@ -24,16 +25,33 @@ from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import FUNCTIONS, function
 
-__all__ = ["ELEMENTWISE", "MAP_LANES", "map_kernel"]
+__all__ = ["ELEMENTWISE", "MAP_LANES", "OPERATIONS", "From", "Step", "fused_kernel", "map_kernel"]
 
 MAP_LANES = 512
 """Elements per workgroup."""
 
-_OPERATIONS = tuple(
+OPERATIONS: tuple[str, ...] = tuple(
     name for name, op in OPS.items() if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
 )
-ELEMENTWISE: tuple[str, ...] = (*_OPERATIONS, *FUNCTIONS)
-"""Operations and elementary functions a map takes by name."""
+"""Operations of the IR that a map takes by name."""
+ELEMENTWISE: tuple[str, ...] = (*OPERATIONS, *FUNCTIONS)
+"""Everything a map takes by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """Where a step takes an operand: array, scalar or earlier step (``kind``) number ``position``."""
+
+    kind: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``operation`` (one of ``ELEMENTWISE``, a Python function, or a dtype to convert to) of operands."""
+
+    operation: Any
+    operands: tuple[From, ...]
 
 
 def map_kernel(
@@ -44,61 +62,105 @@ def map_kernel(
     ``is_array`` tells for each operand whether it is an array (else a scalar). ``operation`` is one of
     ``ELEMENTWISE`` or a Python function of that many arguments. KernelError if it cannot be applied.
     """
-    return translated("gpu_map", lambda retyped: _Map(operation, dtype, is_array, retyped).build())
+    counts = {"array": 0, "scalar": 0}
+    operands = []
+    for array in is_array:
+        kind = "array" if array else "scalar"
+        operands.append(From(kind, counts[kind]))
+        counts[kind] += 1
+    step = Step(operation, tuple(operands))
+    return fused_kernel((step,), (dtype,) * counts["array"], (dtype,) * counts["scalar"])
 
 
-class _Map:
+def fused_kernel(
+    steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType]
+) -> tuple[VerifiedKernel, DType]:
+    """Return the kernel of ``steps`` over arrays and scalars of these dtypes, and the dtype of the last step."""
+    return translated("gpu_map", lambda retyped: _Fused(steps, arrays, scalars, retyped).build())
+
+
+def _held(dtype: DType) -> DType:
+    """Return the type that elements of ``dtype`` are computed in."""
+    return f32 if dtype.storage_only else dtype
+
+
+class _Fused:
     def __init__(
-        self, operation: str | Callable[..., Any], dtype: DType, is_array: Sequence[bool], retyped: dict[Any, DType]
+        self, steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType], retyped: dict[Any, DType]
     ) -> None:
-        self.operation = operation
-        self.dtype = dtype
-        self.is_array = is_array
-        name = operation if isinstance(operation, str) else operation.__name__.strip("<>")
-        self.builder = Builder(f"map_{name}", (MAP_LANES, 1, 1))
-        self.retyped = retyped
+        self.steps = steps
+        self.arrays = arrays
+        self.scalars = scalars
+        self.builder = Builder("map_" + "_".join(_name(s) for s in steps[-3:]), (MAP_LANES, 1, 1))
+        self.translator = Translator(self.builder, retyped)
 
     def build(self) -> tuple[VerifiedKernel, DType]:
-        b, held = self.builder, f32 if self.dtype.storage_only else self.dtype
-        buffers = [b.buffer(f"x{i}", self.dtype, Access.READ) if a else None for i, a in enumerate(self.is_array)]
-        scalars = [None if a else b.param(f"a{i}", held) for i, a in enumerate(self.is_array)]
+        b = self.builder
+        buffers = [b.buffer(f"x{i}", dtype, Access.READ) for i, dtype in enumerate(self.arrays)]
+        scalars = [b.param(f"a{i}", _held(dtype)) for i, dtype in enumerate(self.scalars, start=1)]
         length = b.emit("param", attr=b.param("n", u32))
         index = b.emit("global_id", attr=0)
         guard = b.if_(b.emit("lt", index, length))
         with b.into(guard.then):
-            operands = []
-            for memory, scalar in zip(buffers, scalars, strict=True):
-                value = b.emit("load", index, memory=memory) if memory else b.emit("param", attr=scalar)
-                operands.append(value if value.dtype == held else b.emit("convert", value, dtype=held))
-            value = self.apply(operands)
-            result = bool_ if value.type.is_bool else self.dtype if value.dtype == held else value.type
-            if value.dtype != result:
-                value = b.emit("convert", value, dtype=result)
-            b.emit("store", index, value, memory=b.buffer("out", result, Access.WRITE))
-        return verify(b.finish(trusted=True)), result
+            self.values = {
+                "array": [self.widened(b.emit("load", index, memory=m)) for m in buffers],
+                "scalar": [b.emit("param", attr=p) for p in scalars],
+                "step": [],
+            }
+            self.dtypes = {"array": list(self.arrays), "scalar": list(self.scalars), "step": []}
+            results = [self.step(s) for s in self.steps]
+            b.emit("store", index, results[-1], memory=b.buffer("out", self.dtypes["step"][-1], Access.WRITE))
+        return verify(b.finish(trusted=True)), self.dtypes["step"][-1]
 
-    def apply(self, operands: list[Instr]) -> Instr:
-        if not isinstance(self.operation, str):
-            return self.call(self.operation, operands)
-        if self.operation in FUNCTIONS:
-            return self.call(function(self.operation), operands)
-        arity = OPS[self.operation].arity
+    def step(self, step: Step) -> Instr:
+        """Translate a step; return its result, rounded to its dtype."""
+        first = step.operands[0]
+        operands = [self.values[o.kind][o.position] for o in step.operands]
+        value, dtype = self.apply(step, operands, self.dtypes[first.kind][first.position])
+        rounded = value if value.dtype == dtype else self.builder.emit("convert", value, dtype=dtype)
+        self.values["step"].append(self.widened(rounded))
+        self.dtypes["step"].append(dtype)
+        return rounded
+
+    def widened(self, value: Instr) -> Instr:
+        """Return a value in the type it is computed in."""
+        held = _held(value.type)
+        return value if value.dtype == held else self.builder.emit("convert", value, dtype=held)
+
+    def apply(self, step: Step, operands: list[Instr], dtype: DType) -> tuple[Instr, DType]:
+        """Return the value of a step and the dtype it is rounded to; ``dtype`` is that of its first operand."""
+        if isinstance(step.operation, DType):
+            return self.builder.emit("convert", operands[0], dtype=step.operation), step.operation
+        value = self.computed(step.operation, operands)
+        return value, bool_ if value.type.is_bool else dtype if value.dtype == _held(dtype) else value.type
+
+    def computed(self, operation: str | FunctionType, operands: list[Instr]) -> Instr:
+        if not isinstance(operation, str):
+            return self.call(operation, operands)
+        if operation in FUNCTIONS:
+            return self.call(function(operation), operands)
+        arity = OPS[operation].arity
         if len(operands) != arity:
-            raise self.builder.error(
-                f"{self.operation} takes {arity} operands", arity, len(operands), OPS[self.operation].doc
-            )
-        return self.builder.emit(self.operation, *operands)
+            raise self.builder.error(f"{operation} takes {arity} operands", arity, len(operands), OPS[operation].doc)
+        return self.builder.emit(operation, *operands)
 
     def call(self, fn: FunctionType | Elementary, operands: list[Instr]) -> Instr:
         """Translate a Python or elementary function of the operands in place."""
-        translator = Translator(self.builder, self.retyped)
-        here = function_source(fn if isinstance(fn, FunctionType) else next(iter(fn.definitions.values())))
+        translator = self.translator
+        here = function_source(next(iter(fn.definitions.values())) if isinstance(fn, Elementary) else fn)
         self.builder.loc = Loc(here.file, here.line)
         outside = FunctionSource("gpu_map", here.file, here.line, here.arguments, [])
         translator.frames.append(Frame(outside, {}, set(), 0, is_kernel=False))
         result: Operand = translator.calls.function(fn, list(operands))
+        translator.frames.pop()
         if isinstance(result, Instr) and not result.type.is_vector:
             return result
         if isinstance(result, (tuple, Instr)):
             raise self.builder.error("the function must return one number", "a number", describe(result), "Return one")
         return translator.typing.typed(result, operands[0].type)
+
+
+def _name(step: Step) -> str:
+    if isinstance(step.operation, FunctionType):
+        return step.operation.__name__.strip("<>")
+    return str(step.operation)

@@ -1,32 +1,29 @@
-"""``gpu_map``: the same operation on every element.
+"""``gpu_map`` and its short names: the same operation on every element.
 
-Layer: patterns. Invariant: the result has the shape of ``data``, and its element i depends on the operands'
-elements i alone.
+Layer: patterns. Over numpy arrays a map runs at once; over arrays of a device it is put off until its result
+is needed, and maps of maps become one kernel (``fusion``). Invariant: the result has the shape of ``data``,
+and its element i depends on the operands' elements i alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType, bf16, of_numpy
+from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
-from loom.ir.frontend.meaning import function_meaning
-from loom.kernels.elementwise import ELEMENTWISE, MAP_LANES, map_kernel
+from loom.kernels.elementwise import ELEMENTWISE
+from loom.patterns.call import array
+from loom.patterns.fusion import Scalar, host_dtype, kernel_of, one_step, put_off, run_kernel
 from loom.patterns.inputs import as_array
-from loom.patterns.prepared import prepare
-from loom.runtime.chain import Chain
-from loom.runtime.chain.arguments import encode_params
+from loom.runtime.array import Array
 from loom.runtime.device import Device, device
-from loom.runtime.storage import HostSlot
 
-__all__ = ["gpu_map"]
-
-_MOST_KEPT = 256
+__all__ = ["apply", "gpu_map"]
 
 
 def gpu_map(
@@ -38,38 +35,122 @@ def gpu_map(
 ) -> Any:
     """Return ``op`` applied to every element of ``data`` and the elements (or scalars) of ``args``.
 
-    ``op`` is the name of an operation (``"mul"``, ``"sqrt"``, ``"min"``, ...) or a Python function of one
-    element and ``args``, compiled like a kernel. Array arguments have the shape and dtype of ``data``;
-    scalars are taken exactly in its dtype. The result keeps shape and dtype; comparisons give bool, and
-    a function may return another type. ``out`` is an array of the result's shape and dtype to write to, in
-    one piece and apart from the operands; without it a new one is made. Raises DTypeError, ShapeError or
-    ArgumentError, and KernelError for a function outside the kernel language.
+    ``op`` is the name of an operation or elementary function (``"mul"``, ``"sqrt"``, ``"exp"``, ...) or a
+    Python function of one element and ``args``, compiled like a kernel. Array arguments have the shape and
+    dtype of ``data``; scalars are taken exactly in its dtype. The result keeps shape and dtype; comparisons
+    give bool, and a function may return another type. ``out`` is an array of the result's shape and dtype
+    to write to, in one piece and apart from the operands; without it a new one is made. If an operand is a
+    ``loom.Array`` the result is one too, computed when it is needed, together with the maps it is made of.
+    Raises DTypeError, ShapeError or ArgumentError, and KernelError for a function outside the kernel language.
 
     >>> gpu_map([1.0, 2.0], "mul", 2.0).tolist()
     [2.0, 4.0]
     >>> gpu_map([1.0, 2.0], lambda x: x * 2 + 1).tolist()
     [3.0, 5.0]
     """
-    array, dtype = as_array(data, "gpu_map")
     _check_operation(op)
-    operands, scalars, is_array = _operands(array, dtype, args)
-    kernel, result = _kernel(op, dtype, (True, *is_array))
-    made = bf16_like(array) if result == bf16 else result.numpy
+    return apply("gpu_map", op, (data, *args), out=out, on=on)
+
+
+def apply(
+    where: str,
+    op: Any,
+    given: Sequence[Any],
+    *,
+    typed_by: int = 0,
+    out: np.ndarray[Any, Any] | None = None,
+    on: str | Device | None = None,
+) -> Any:
+    """Return ``op`` over operands, of which those from number ``typed_by`` on have the dtype of that one."""
+    if any(isinstance(g, Array) for g in given):
+        if out is not None:
+            raise ArgumentError(
+                f"{where}, out", "the operands are on a device", expected="no out", got=type(out).__name__,
+                remedy="Leave out= away: the result is a loom.Array",
+            )  # fmt: skip
+        return put_off(where, op, _on_device(where, given, typed_by, on))
+    operands = _operands(where, given, typed_by)
+    arrays = [o for o in operands if isinstance(o, np.ndarray)]
+    kernel, result = kernel_of(*one_step(op, [_typed(o) for o in operands]))
+    made = host_dtype(result, arrays[-1])
     if out is None:
-        out = np.empty(array.shape, made)
+        out = np.empty(arrays[0].shape, made)
     else:
-        _check_out(out, array.shape, made, [array, *operands])
-    if array.size:
-        params = [*scalars, array.size]
-        key = ("gpu_map", kernel.hash, array.size, encode_params(kernel, params, 1, "gpu_map").tobytes())
-        sizes = [array.nbytes, *(a.nbytes for a in operands), out.nbytes]
-        prepare(key, device(on), lambda c: _record(c, kernel, sizes, params)).run(array, *operands, out)
+        _check_out(where, out, arrays[0].shape, made, arrays)
+    run_kernel(kernel, arrays, [o for o in operands if isinstance(o, Scalar)], out, device(on))
     return out
 
 
-def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], operands: list[np.ndarray[Any, Any]]) -> None:
+def _typed(operand: np.ndarray[Any, Any] | Array | Scalar) -> tuple[DType, bool]:
+    """Return the dtype of an operand, and whether it is an array."""
+    if isinstance(operand, np.ndarray):
+        return of_numpy(operand.dtype, "gpu_map"), True
+    return operand.dtype, isinstance(operand, Array)
+
+
+def _operands(where: str, given: Sequence[Any], typed_by: int) -> list[np.ndarray[Any, Any] | Scalar]:
+    """Return operands of the host: arrays, of one shape and (from ``typed_by`` on) dtype, and scalars."""
+    data, dtype = as_array(given[typed_by], _place(where, typed_by))
+    operands: list[np.ndarray[Any, Any] | Scalar] = []
+    for position, value in enumerate(given):
+        if position == typed_by:
+            operands.append(data)
+        elif position > typed_by and _is_number(value):
+            operands.append(Scalar(_number(value, dtype, _place(where, position)), dtype))
+        else:
+            found, kind = as_array(value, _place(where, position), dtype=dtype)
+            _check_alike(where, position, (found.shape, kind, found.dtype), (data.shape, dtype, data.dtype), typed_by)
+            operands.append(found)
+    return operands
+
+
+def _on_device(where: str, given: Sequence[Any], typed_by: int, on: str | Device | None) -> list[Array | Scalar]:
+    """Return operands as arrays of the device those given are on (numpy arrays are copied there) and scalars."""
+    first = next(g for g in given if isinstance(g, Array))
+    home = first.device if on is None else device(on)
+    lead = given[typed_by]
+    lead = lead if isinstance(lead, Array) else array(lead, on=home)
+    operands: list[Array | Scalar] = []
+    for position, value in enumerate(given):
+        if position > typed_by and _is_number(value):
+            operands.append(Scalar(_number(value, lead.dtype, _place(where, position)), lead.dtype))
+            continue
+        found = lead if position == typed_by else value
+        found = found if isinstance(found, Array) else array(found, dtype=lead.dtype, on=home)
+        if found.device is not home:
+            raise ArgumentError(
+                _place(where, position), "the array is on another device", expected=home.name, got=found.device.name,
+                remedy=f"Copy it with loom.array(x, on={home.name!r})",
+            )  # fmt: skip
+        alike = (found.shape, found.dtype, found.dtype), (lead.shape, lead.dtype, lead.dtype)
+        _check_alike(where, position, *alike, typed_by)
+        operands.append(found)
+    return operands
+
+
+def _place(where: str, position: int) -> str:
+    return where if position == 0 else f"{where}, argument {position}"
+
+
+def _check_alike(where: str, position: int, found: Any, wanted: Any, typed_by: int) -> None:
+    """Raise unless two (shape, dtype, dtype to name) go together."""
+    if position > typed_by and found[1] != wanted[1]:
+        raise DTypeError(
+            _place(where, position), "operands of different types", expected=wanted[2], got=found[2],
+            remedy="Convert one",
+        )  # fmt: skip
+    if found[0] != wanted[0]:
+        raise ShapeError(
+            _place(where, position), "operands of different shapes", expected=wanted[0], got=found[0],
+            remedy="Match the shape of data",
+        )  # fmt: skip
+
+
+def _check_out(
+    where: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], operands: list[np.ndarray[Any, Any]]
+) -> None:
     """Raise unless ``out`` is an array that results of this shape and dtype can be written to directly."""
-    where = "gpu_map, out"
+    where = f"{where}, out"
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
         raise DTypeError(
             where, "cannot take the result", expected=f"a numpy array of {dtype}",
@@ -90,11 +171,6 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], operands:
         )  # fmt: skip
 
 
-def bf16_like(array: np.ndarray[Any, Any]) -> Any:
-    """Return the dtype of a bf16 result: that of a bf16 operand, else its raw 16 bits."""
-    return array.dtype if array.dtype.name == "bfloat16" else bf16.numpy
-
-
 def _check_operation(op: str | Callable[..., Any]) -> None:
     if isinstance(op, str):
         if op not in ELEMENTWISE:
@@ -106,36 +182,12 @@ def _check_operation(op: str | Callable[..., Any]) -> None:
         )  # fmt: skip
 
 
-def _operands(
-    array: np.ndarray[Any, Any], dtype: DType, args: tuple[Any, ...]
-) -> tuple[list[np.ndarray[Any, Any]], list[Any], tuple[bool, ...]]:
-    """Sort the further operands into arrays and scalars, checked against ``data``."""
-    arrays: list[np.ndarray[Any, Any]] = []
-    scalars: list[Any] = []
-    kinds = []
-    for position, arg in enumerate(args, start=1):
-        where = f"gpu_map, argument {position}"
-        if isinstance(arg, (bool, int, float, np.generic)):
-            scalars.append(_scalar(arg, dtype, where))
-            kinds.append(False)
-            continue
-        operand, found = as_array(arg, where, dtype=dtype)
-        if found != dtype:
-            raise DTypeError(
-                where, "operands of different types", expected=array.dtype, got=operand.dtype, remedy="Convert one"
-            )
-        if operand.shape != array.shape:
-            raise ShapeError(
-                where, "operands of different shapes", expected=array.shape, got=operand.shape,
-                remedy="Match the shape of data",
-            )  # fmt: skip
-        arrays.append(operand)
-        kinds.append(True)
-    return arrays, scalars, tuple(kinds)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, np.generic))
 
 
 @ordinary_arithmetic()
-def _scalar(value: Any, dtype: DType, where: str) -> Any:
+def _number(value: Any, dtype: DType, where: str) -> Any:
     """Return a scalar operand; a whole float may stand for an integer (the seeds write 2.0)."""
     number = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, np.generic):
@@ -143,28 +195,3 @@ def _scalar(value: Any, dtype: DType, where: str) -> Any:
     if dtype.is_integer and isinstance(number, float) and number.is_integer():
         return int(number)
     return number
-
-
-_kernels: dict[Any, tuple[Any, Any]] = {}
-"""Kernel and result type by what they depend on, with the operation, so that its code stays alive."""
-
-
-def _kernel(op: str | Callable[..., Any], dtype: DType, is_array: tuple[bool, ...]) -> Any:
-    """Return the kernel and result type, translated once per function, outer values and types."""
-    meaning = op if isinstance(op, str) else function_meaning(op)
-    if meaning is None:
-        return map_kernel(op, dtype, is_array)
-    key = (meaning, dtype, is_array)
-    found = _kernels.get(key)
-    if found is None:
-        found = map_kernel(op, dtype, is_array), op
-        if len(_kernels) >= _MOST_KEPT:
-            _kernels.clear()
-        _kernels[key] = found
-    return found[0]
-
-
-def _record(chain: Chain, kernel: Any, sizes: list[int], params: list[Any]) -> tuple[list[HostSlot], Any]:
-    slots = [HostSlot(nbytes) for nbytes in sizes]
-    chain.dispatch(kernel, slots, params, groups=-(-params[-1] // MAP_LANES))
-    return slots, None

@@ -18,7 +18,7 @@ from loom.core.errors import LoomError
 from loom.core.numerics import REDUCE_TILE
 from loom.ir.kernel import Kernel
 from loom.ir.ops import OPS
-from loom.kernels.elementwise import ELEMENTWISE, MAP_LANES, map_kernel
+from loom.kernels.elementwise import MAP_LANES, OPERATIONS, map_kernel
 from loom.kernels.reduce import EXTREME_TILE, divide_by_count, extreme_tiles, sum_tiles
 from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
 
@@ -125,7 +125,7 @@ def _accepted(operation: str) -> list[DType]:
     return found
 
 
-for _n, _operation in enumerate(ELEMENTWISE):
+for _n, _operation in enumerate(OPERATIONS):
     for _at, _dtype in enumerate(_types := _accepted(_operation)):
         _arrays = (True,) * OPS[_operation].arity if (_n + _at) % 2 else (True, False, False)[: OPS[_operation].arity]
         case(f"library/map-{_operation}-{_dtype}", widths=(1, 4, 16), slow=_at != _n % len(_types))(

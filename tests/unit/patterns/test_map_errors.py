@@ -25,7 +25,7 @@ UNFIT = (
 REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     "unknown name": (
         lambda: gpu_map(F32, "squrt"), ArgumentError,
-        "[gpu_map] no operation is called 'squrt'. Did you mean 'sqrt'?",
+        "[gpu_map] no operation is called 'squrt'. Did you mean 'sqrt' or 'rsqrt'?",
     ),
     "an operation that is no map": (
         lambda: gpu_map(F32, "load"), ArgumentError,

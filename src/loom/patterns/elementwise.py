@@ -1,0 +1,120 @@
+"""Short names of the commonest maps: ``gpu_add``, ``gpu_exp``, ``gpu_where``, ...
+
+Layer: patterns. Each is ``gpu_map`` with its operation, and fuses with other maps over device arrays.
+Invariant: nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.core.errors import DTypeError
+from loom.ir.frontend.intrinsics import select
+from loom.ir.ops import OPS
+from loom.patterns.inputs import as_array
+from loom.patterns.map import apply, gpu_map
+from loom.runtime.array import Array
+from loom.runtime.device import Device
+
+__all__ = [
+    "gpu_abs", "gpu_add", "gpu_cast", "gpu_clip", "gpu_cos", "gpu_div", "gpu_equal", "gpu_erf", "gpu_exp",
+    "gpu_gelu", "gpu_greater", "gpu_less", "gpu_log", "gpu_maximum", "gpu_minimum", "gpu_mul", "gpu_neg",
+    "gpu_pow", "gpu_rsqrt", "gpu_sigmoid", "gpu_sin", "gpu_sqrt", "gpu_sub", "gpu_tanh", "gpu_where",
+]  # fmt: skip
+
+
+def _named(operation: str, name: str | None = None) -> Callable[..., Any]:
+    """Return ``gpu_map`` with one operation, called ``gpu_<name>``."""
+    about = OPS[operation].doc if operation in OPS else f"``loom.{operation}``"
+
+    def mapped(data: Any, *args: Any, out: Any = None, on: str | Device | None = None) -> Any:
+        return gpu_map(data, operation, *args, out=out, on=on)
+
+    mapped.__name__ = mapped.__qualname__ = f"gpu_{name or operation}"
+    mapped.__doc__ = f'{about}, for every element: ``gpu_map(data, "{operation}", ...)``.'
+    return mapped
+
+
+gpu_abs = _named("abs")
+gpu_add = _named("add")
+gpu_cos = _named("cos")
+gpu_div = _named("div")
+gpu_equal = _named("eq", "equal")
+gpu_erf = _named("erf")
+gpu_exp = _named("exp")
+gpu_gelu = _named("gelu")
+gpu_greater = _named("gt", "greater")
+gpu_less = _named("lt", "less")
+gpu_log = _named("log")
+gpu_maximum = _named("max", "maximum")
+gpu_minimum = _named("min", "minimum")
+gpu_mul = _named("mul")
+gpu_neg = _named("neg")
+gpu_pow = _named("pow")
+gpu_rsqrt = _named("rsqrt")
+gpu_sigmoid = _named("sigmoid")
+gpu_sin = _named("sin")
+gpu_sqrt = _named("sqrt")
+gpu_sub = _named("sub")
+gpu_tanh = _named("tanh")
+
+
+def _choice(condition: Any, a: Any, b: Any) -> Any:
+    return select(condition, a, b)
+
+
+def _clipped(x: Any, low: Any, high: Any) -> Any:
+    return min(max(x, low), high)
+
+
+def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None) -> Any:
+    """Return the element of ``a`` where ``condition`` (bools) holds, else that of ``b``.
+
+    ``a`` and ``b`` are arrays of the shape of ``condition`` and of one dtype, or numbers.
+
+    >>> gpu_where([True, False], [1.0, 2.0], 0.0).tolist()
+    [1.0, 0.0]
+    """
+    if not isinstance(condition, Array):
+        condition, dtype = as_array(condition, "gpu_where, condition")
+    else:
+        dtype = condition.dtype
+    if not dtype.is_bool:
+        raise DTypeError(
+            "gpu_where, condition", "not bools", expected="bool", got=dtype, remedy="Compare first, as in x > 0"
+        )
+    if not np.ndim(a) and not isinstance(a, Array):
+        if not np.ndim(b) and not isinstance(b, Array):
+            a = np.full(condition.shape, a, np.result_type(a, b))
+        else:
+            return apply("gpu_where", _choice_reversed, (condition, b, a), typed_by=1, on=on)
+    return apply("gpu_where", _choice, (condition, a, b), typed_by=1, on=on)
+
+
+def _choice_reversed(condition: Any, b: Any, a: Any) -> Any:
+    return select(condition, a, b)
+
+
+def gpu_clip(data: Any, low: Any, high: Any, *, out: Any = None, on: str | Device | None = None) -> Any:
+    """Return the elements moved into ``low`` to ``high`` (numbers or arrays); NaN stays NaN.
+
+    >>> gpu_clip([1.0, 5.0, -3.0], 0.0, 2.0).tolist()
+    [1.0, 2.0, 0.0]
+    """
+    return apply("gpu_clip", _clipped, (data, low, high), out=out, on=on)
+
+
+def gpu_cast(data: Any, dtype: DType, *, on: str | Device | None = None) -> Any:
+    """Return the elements converted to ``dtype``: floats to integers saturate, NaN gives 0.
+
+    >>> import loom
+    >>> gpu_cast([1.75, -2.5, 1e20], loom.i32).tolist()
+    [1, -2, 2147483647]
+    """
+    if not isinstance(dtype, DType) or dtype.is_vector:
+        raise DTypeError("gpu_cast", "not a type of elements", expected="such as loom.f32", got=repr(dtype))
+    return apply("gpu_cast", dtype, (data,), on=on)

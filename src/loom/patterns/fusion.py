@@ -1,0 +1,176 @@
+"""Maps over arrays of a device, put off and fused: a map of maps is one kernel that reads its inputs once.
+
+Layer: patterns. An array whose elements are pending knows the map that makes them. It is computed when
+something other than a map needs it, or a second map does, since fusing it into both would compute it twice.
+Invariant: fusing changes no bit; f16 and bf16 are rounded after every map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, bf16
+from loom.ir.frontend.meaning import function_meaning
+from loom.kernels.elementwise import MAP_LANES, From, Step, fused_kernel
+from loom.patterns.prepared import prepare
+from loom.runtime.array import Array
+from loom.runtime.chain import Chain
+from loom.runtime.chain.arguments import encode_params
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot, HostStorage, Storage
+
+__all__ = ["Scalar", "host_dtype", "kernel_of", "one_step", "put_off", "run_kernel"]
+
+_MOST_KEPT = 256
+_MOST_STEPS = 32
+_MOST_ARRAYS = 7
+"""Arrays a fused kernel reads; with the result they are as many buffers as every GPU can bind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A number among the operands, in the dtype it takes."""
+
+    value: Any
+    dtype: DType
+
+
+class Map:
+    """Elements that are pending: ``operation`` over operands, which may be pending themselves."""
+
+    __slots__ = ("dtype", "host_dtype", "operands", "operation", "owner", "shape", "taken")
+
+    def __init__(self, operation: Any, operands: Sequence[Array | Scalar]) -> None:
+        self.operation = operation
+        self.operands = tuple(operands)
+        self.taken = False
+        """Whether another pending map is to compute this one inside its kernel."""
+
+    def compute(self) -> Storage:
+        """Compute the elements in one kernel with all that is pending below."""
+        whole = _Whole(self)
+        kernel, result = kernel_of(whole.steps, [a.dtype for a in whole.arrays], [s.dtype for s in whole.scalars])
+        home, shape = whole.arrays[0].device, whole.arrays[0].shape
+        storage = home.allocate(whole.arrays[0].size * result.nbytes)
+        assert isinstance(storage, HostStorage), "devices with memory of their own come with their drivers"
+        out = storage.bytes.view(result.numpy).reshape(shape)
+        run_kernel(kernel, [a.host() for a in whole.arrays], whole.scalars, out, home)
+        return storage
+
+
+class _Whole:
+    """A map with everything pending below it: the steps in order, the arrays and scalars they take."""
+
+    def __init__(self, root: Map) -> None:
+        self.steps: list[Step] = []
+        self.arrays: list[Array] = []
+        self.scalars: list[Scalar] = []
+        self._known: dict[int, From] = {}
+        self._add(root)
+
+    def _add(self, step: Map) -> From:
+        operands = tuple(self._operand(o) for o in step.operands)
+        self.steps.append(Step(step.operation, operands))
+        return From("step", len(self.steps) - 1)
+
+    def _operand(self, operand: Array | Scalar) -> From:
+        if isinstance(operand, Scalar):
+            self.scalars.append(operand)
+            return From("scalar", len(self.scalars) - 1)
+        found = self._known.get(id(operand))
+        if found is None:
+            pending = operand.pending
+            if isinstance(pending, Map):
+                found = self._add(pending)
+            else:
+                self.arrays.append(operand)
+                found = From("array", len(self.arrays) - 1)
+            self._known[id(operand)] = found
+        return found
+
+
+def put_off(where: str, operation: Any, operands: Sequence[Array | Scalar]) -> Array:
+    """Return the array that ``operation`` makes of ``operands``, to be computed when it is needed.
+
+    Whatever is wrong with operation, dtypes or scalars is raised now.
+    """
+    kernel, result = kernel_of(*one_step(operation, [(o.dtype, isinstance(o, Array)) for o in operands]))
+    arrays = [o for o in operands if isinstance(o, Array)]
+    encode_params(kernel, [*(o.value for o in operands if isinstance(o, Scalar)), arrays[0].size], 1, where)
+    made = Map(operation, operands)
+    pending = {id(a): (a, a.pending) for a in arrays if isinstance(a.pending, Map)}
+    if any(p.taken for _, p in pending.values()) or _is_large(made):
+        for a, _ in pending.values():
+            _ = a.storage  # computes it
+    else:
+        for _, p in pending.values():
+            p.taken = True
+    return Array(made, arrays[0].device, result, arrays[0].shape, host_dtype(result, arrays[-1]))
+
+
+def _is_large(step: Map) -> bool:
+    whole = _Whole(step)
+    return len(whole.steps) > _MOST_STEPS or len(whole.arrays) > _MOST_ARRAYS
+
+
+def host_dtype(dtype: DType, like: Any) -> np.dtype[Any]:
+    """Return the numpy dtype of results: for bf16 that of a bfloat16 operand, else its raw 16 bits."""
+    given = like.host_dtype if isinstance(like, Array) else like.dtype
+    return given if dtype == bf16 and given.name == "bfloat16" else dtype.numpy
+
+
+def one_step(operation: Any, operands: Sequence[tuple[DType, bool]]) -> tuple[list[Step], list[DType], list[DType]]:
+    """Return steps, array dtypes and scalar dtypes of one operation over (dtype, is it an array) operands."""
+    dtypes: dict[str, list[DType]] = {"array": [], "scalar": []}
+    places = []
+    for dtype, is_array in operands:
+        kind = "array" if is_array else "scalar"
+        places.append(From(kind, len(dtypes[kind])))
+        dtypes[kind].append(dtype)
+    return [Step(operation, tuple(places))], dtypes["array"], dtypes["scalar"]
+
+
+_kernels: dict[Any, tuple[Any, Any]] = {}
+"""Kernel and result type by what they depend on, with the steps, so that the functions' code stays alive."""
+
+
+def kernel_of(steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType]) -> Any:
+    """Return the kernel and result type, translated once per steps, outer values of functions, and types."""
+    meanings = [function_meaning(s.operation) if isinstance(s.operation, FunctionType) else s.operation for s in steps]
+    if any(m is None for m in meanings):
+        return fused_kernel(steps, arrays, scalars)
+    key = (*zip(meanings, (s.operands for s in steps), strict=True), tuple(arrays), tuple(scalars))
+    found = _kernels.get(key)
+    if found is None:
+        found = fused_kernel(steps, arrays, scalars), steps
+        if len(_kernels) >= _MOST_KEPT:
+            _kernels.clear()
+        _kernels[key] = found
+    return found[0]
+
+
+def run_kernel(
+    kernel: Any,
+    arrays: Sequence[np.ndarray[Any, Any]],
+    scalars: Sequence[Scalar],
+    out: np.ndarray[Any, Any],
+    where: Device,
+) -> None:
+    """Run a map's kernel over arrays in host memory."""
+    params = [*(s.value for s in scalars), out.size]
+    words = encode_params(kernel, params, 1, "gpu_map").tobytes()
+    if not out.size:
+        return
+    sizes = [*(a.nbytes for a in arrays), out.nbytes]
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(nbytes) for nbytes in sizes]
+        chain.dispatch(kernel, slots, params, groups=-(-out.size // MAP_LANES))
+        return slots, None
+
+    prepare(("gpu_map", kernel.hash, out.size, words), where, record).run(*arrays, out)
