@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loom.cli.commands import bench, demo, devices, ir, primes
+from loom.cli.commands import bench, demo, devices, ir, primes, verify
 from loom.core.errors import LoomError
 from loom.core.version import __version__
 
@@ -71,6 +71,7 @@ app.command("demo")(demo.demo)
 app.command("primes")(primes.primes)
 app.command("bench")(bench.bench)
 app.command("ir")(ir.ir)
+app.command("verify")(verify.verify)
 
 
 def main() -> None:

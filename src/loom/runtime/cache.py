@@ -18,7 +18,7 @@ from loom.core import options
 from loom.storage.atomic import replace_file, sweep
 from loom.targets.base import Artifact, Site
 
-__all__ = ["ArtifactCache"]
+__all__ = ["ArtifactCache", "cache_folder"]
 
 _MAGIC = b"LOOMOBJ2"
 _MOST_FILES = 4096
@@ -28,7 +28,7 @@ class ArtifactCache:
     """A folder of artifacts. ``load`` returns None for anything but a sound file."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or _default_folder()
+        self.folder = folder or cache_folder()
         self._swept = False
 
     def path(self, key: str) -> Path:
@@ -61,7 +61,8 @@ class ArtifactCache:
             path.unlink(missing_ok=True)
 
 
-def _default_folder() -> Path:
+def cache_folder() -> Path:
+    """Return where compiled kernels and attestations are kept."""
     chosen = options.cache_directory()
     if chosen is not None:
         return Path(chosen)

@@ -1,0 +1,74 @@
+"""What ``loom verify`` computes: cases in layers, each with inputs that are the same on every machine.
+
+Layer: proof. Invariant: a case's results depend on its inputs alone, so that their digest is one number for
+all devices, thread counts and vector widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.kernels.functions import FUNCTIONS, function
+from loom.patterns.map import gpu_map
+from loom.proof.contexts import CONTEXTS, in_context, operands_of
+from loom.proof.inputs import seed_of, stratified
+from loom.proof.probes import PROBES, Probe
+from loom.runtime.device import Device
+
+__all__ = ["FUNCTION_INPUTS", "LAYERS", "Case", "cases_of"]
+
+Bits = np.ndarray[Any, Any]
+FUNCTION_INPUTS = 65_536
+LAYERS = {1: "single operations", 2: "elementary functions", 3: "kernels of the patterns"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """``compute`` (device, *inputs) gives the results; ``expected`` are their bits where they are known by hand."""
+
+    name: str
+    inputs: Callable[[], Sequence[Bits]]
+    compute: Callable[..., Sequence[Bits]]
+    expected: int | None = None
+
+
+def cases_of(layer: int) -> Iterator[Case]:
+    """Yield the cases of a layer."""
+    if layer == 1:
+        yield from (_probe(p, c) for p in PROBES for c in CONTEXTS if p.vectors or c != "vector")
+    elif layer == 2:
+        for name in sorted(FUNCTIONS):
+            yield from (_function(name, dtype) for dtype in function(name).definitions)
+    else:
+        from loom.proof.patterns import PATTERNS
+
+        yield from (Case(*row) for row in PATTERNS)
+
+
+def _probe(probe: Probe, context: str) -> Case:
+    def compute(device: Device, operands: Bits) -> Sequence[Bits]:
+        return [in_context(probe, context, device, operands)]
+
+    return Case(f"{probe.hazard}: {probe.name}, {context}", lambda: [operands_of(probe)], compute, probe.expected)
+
+
+def _function(name: str, dtype: DType) -> Case:
+    arity = function(name).arity
+    seeds = [seed_of(f"{name} {dtype} {k}") for k in range(arity)]
+
+    def inputs() -> Sequence[Bits]:
+        first = stratified(FUNCTION_INPUTS, dtype, seeds[0])
+        # a second operand runs through its exponents at another pace, so that all pairs of magnitudes meet
+        return [first, *(stratified(FUNCTION_INPUTS, dtype, s).reshape(256, 256).T.reshape(-1) for s in seeds[1:])]
+
+    return Case(f"{name} {dtype}", inputs, partial(_mapped, name))
+
+
+def _mapped(name: str, device: Device, *operands: Bits) -> Sequence[Bits]:
+    return [gpu_map(operands[0], name, *operands[1:], on=device)]

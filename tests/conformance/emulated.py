@@ -1,0 +1,162 @@
+"""Devices that are other machines: AArch64 and ARMv7 under qemu, WebAssembly with SIMD in node.
+
+A chain is run twice. ``Capture`` runs it on this processor with the other machine's capabilities and takes note
+of its kernels, which are then compiled and linked into one program; ``Emulated`` sends every dispatch, with its
+memory, to that program. So whatever runs on a device of Loom runs on another machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance.images import Image
+from conformance.machines import EMULATORS, build
+from conformance.running import Case
+from loom.core.caps import Caps
+from loom.core.numerics import Guarantee
+from loom.ir.constants import constant_value
+from loom.ir.kernel import Kernel
+from loom.runtime.chain.plan import Plan
+from loom.runtime.chain.record import Dispatch
+from loom.runtime.device import DeviceInfo, DeviceSubmission, device
+from loom.runtime.log import Outcome
+from loom.runtime.storage import HostStorage
+
+__all__ = ["Capture", "Emulated", "missing_tool"]
+
+_DRIVER = Path(__file__).with_name("driver.mjs")
+_CAPS = Caps(
+    simd_lanes=4, shared_nbytes=65536, max_workgroup_lanes=1024, unified_memory=True, workers=1, cache_nbytes=1 << 20
+)
+
+
+def missing_tool(machine: str) -> str | None:
+    """Return why nothing can be run for a machine, None if it can."""
+    tool = EMULATORS.get(machine, "node")
+    return None if shutil.which(tool) else f"{tool} is not installed, so nothing can be run for {machine}"
+
+
+class _Host:
+    """Memory in this process, and the other machine's capabilities."""
+
+    kind = "emulated"
+    guarantee = Guarantee.BIT_EXACT
+    caps = _CAPS
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def describe(self) -> DeviceInfo:
+        return DeviceInfo(self.name, self.kind, "a test", "BIT_EXACT")
+
+    def allocate(self, nbytes: int) -> HostStorage:
+        return HostStorage.allocate(nbytes)
+
+    def adopt(self, array: np.ndarray[Any, Any]) -> HostStorage:
+        return HostStorage.adopt(array)
+
+
+class Capture(_Host):
+    """Runs on this processor; ``kernels`` are those it has met, by hash."""
+
+    def __init__(self, machine: str) -> None:
+        super().__init__(f"capture for {machine}")
+        self.kernels: dict[str, Kernel] = {}
+
+    def build(self, plan: Plan) -> Any:
+        for dispatch, _ in plan.in_order():
+            self.kernels[dispatch.kernel.hash] = dispatch.kernel.kernel
+        return device("cpu").build(plan)
+
+
+class Emulated(_Host):
+    """Runs every dispatch on another machine, which knows the kernels captured."""
+
+    def __init__(self, machine: str, captured: Capture, folder: Path) -> None:
+        super().__init__(machine)
+        self.numbers = {hash_: n for n, hash_ in enumerate(captured.kernels)}
+        program = build(machine, list(captured.kernels.values()), None, folder)
+        command = [EMULATORS[machine]] if machine in EMULATORS else ["node", str(_DRIVER)]
+        self.process = subprocess.Popen(
+            [*command, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        self.dispatches = 0
+
+    def close(self) -> None:
+        """End the program; it must not have failed."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(60) == 0
+
+    def build(self, plan: Plan) -> _Program:
+        return _Program(self, plan)
+
+    def dispatch(self, dispatch: Dispatch, turn: int) -> None:
+        kernel = dispatch.kernel.kernel
+        views = []
+        for memory, binding in zip(kernel.buffers, dispatch.bindings, strict=True):
+            assert isinstance(binding.storage, HostStorage)
+            views.append(binding.storage.view(memory.dtype.numpy)[: binding.elements * memory.dtype.lanes])
+        words = [int(w) for w in dispatch.params[turn]]
+        params = [
+            constant_value(w & ((1 << p.dtype.bits) - 1), p.dtype) for w, p in zip(words, kernel.params, strict=True)
+        ]
+        assert dispatch.indirect is None, "no case needs it"
+        counts = dispatch.groups[turn]
+        case = Case(kernel, tuple(views), tuple(params), (int(counts[0]), int(counts[1]), int(counts[2])))
+        if 0 in case.groups:
+            return
+        image = Image(case)
+        left = self.exchange(self.numbers[dispatch.kernel.hash], image)
+        for view, found in zip(views, image.buffers(left), strict=True):
+            if view.flags.writeable:
+                view[...] = found
+        self.dispatches += 1
+
+    def exchange(self, number: int, image: Image) -> bytes:
+        """Send a job and return the memory the kernel left."""
+        to, back = self.process.stdin, self.process.stdout
+        assert to is not None
+        assert back is not None
+        words = (number, image.nbytes, len(image.starts))
+        message = memoryview(b"".join(w.to_bytes(8, "little") for w in words) + image.at(0))
+        while message:  # a pipe takes a part at a time; the program reads a job whole before it answers
+            message = message[to.write(message) :]
+        left = bytearray()
+        while len(left) < image.nbytes:
+            part = back.read(image.nbytes - len(left))
+            assert part, f"the program for {self.name} ended in kernel {number}"
+            left += part
+        return bytes(left)
+
+
+class _Program:
+    def __init__(self, on: Emulated, plan: Plan) -> None:
+        self.on = on
+        self.plan = plan
+
+    def launch(self, previous: DeviceSubmission | None) -> DeviceSubmission:
+        assert previous is None or previous.wait(0.0)
+        for dispatch, turn in self.plan.in_order():
+            self.on.dispatch(dispatch, turn)
+        return _Done()
+
+    def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
+        begun(self.launch(None))
+
+
+class _Done:
+    def wait(self, seconds: float) -> bool:
+        return True
+
+    def cancel(self) -> None:
+        """Nothing is under way."""
+
+    def outcome(self) -> Outcome:
+        return Outcome(())

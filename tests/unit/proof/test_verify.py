@@ -1,0 +1,196 @@
+"""``loom.verify``: the golden root under every setting, found out when broken, kept on disk, honest in its errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import loom
+from conformance.running import environment
+from loom.core.errors import ArgumentError
+from loom.proof import attestation
+from loom.proof.attestation import Attestation, verify
+from loom.proof.cases import LAYERS, cases_of
+from loom.proof.golden import Golden, golden
+from loom.proof.mutation import MUTATIONS, Mutant
+from loom.proof.running import digest_of
+
+Settings = tuple[int, int]
+
+
+def test_golden_digests_cover_every_case() -> None:
+    names = [c.name for layer in LAYERS for c in cases_of(layer)]
+    assert len(set(names)) == len(names)
+    assert set(golden().cases) == set(names), "run tools/golden.py"
+    assert golden().spec == attestation.SPEC
+    assert set(golden().layers) == {"1", "2", "3"}
+
+
+def test_inputs_are_the_golden_ones() -> None:
+    for layer in LAYERS:
+        digests = [digest_of(c.inputs()) for c in cases_of(layer)]
+        assert attestation.digest_of_texts(digests) == golden().vectors[str(layer)]
+
+
+@pytest.mark.parametrize("settings", [(1, 4), (2, 8), pytest.param((2, 16)), pytest.param((1, 1))], ids=str)
+@pytest.mark.wide
+def test_root_is_the_same_under_every_setting(settings: Settings) -> None:
+    threads, simd = settings
+    with environment(LOOM_THREADS=threads, LOOM_SIMD=simd):
+        found = verify("cpu", fresh=True)
+    assert found.differing == ()
+    assert found.root == attestation.digest_of_texts([found.spec, *(f"{k} {v}" for k, v in golden().layers.items())])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_interpreter_gives_the_golden_digests() -> None:
+    assert verify("interp", fresh=True).differing == ()
+
+
+def test_a_record_says_what_it_is_about() -> None:
+    found = verify("cpu", layers=[1], fresh=True)
+    assert found.exact
+    assert (found.device, found.profile, found.spec) == ("cpu", "exact", "loom-verify/1")
+    assert found.layers == {"1": golden().layers["1"]}
+    assert "LLVM" in found.compiler
+    assert found.cases == len(list(cases_of(1)))
+    again = json.loads(json.dumps(found.to_json()))
+    assert again["exact"] is True
+    assert again["root"] == found.root
+
+
+# mutations
+
+
+@pytest.mark.parametrize(
+    ("mutation", "kernel", "layer"),
+    [
+        ("swap", "sum_f32", 3), ("swap", "probe_straight", 1), ("swap", "map_log", 2),
+        ("fuse", "probe_loop", 1), ("fuse", "map_exp", 2), ("flush", "probe_straight", 1), ("flush", "map_expm1", 2),
+    ],
+)  # fmt: skip
+def test_one_mutated_operation_turns_the_digest_red(mutation: str, kernel: str, layer: int) -> None:
+    mutant = Mutant(loom.device("cpu"), mutation, kernel)
+    found = verify(mutant, layers=[layer], fresh=True)
+    assert mutant.changed, "nothing was mutated"
+    assert not found.exact
+    assert found.layers[str(layer)] != golden().layers[str(layer)]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_mutant_of_nothing_is_exact(mutation: str) -> None:
+    mutant = Mutant(loom.device("cpu"), mutation, "no kernel has this name")
+    assert verify(mutant, layers=[1], fresh=True).exact
+    assert mutant.changed == set()
+
+
+def test_an_unknown_mutation_is_refused() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Mutant(loom.device("cpu"), "fused")
+    assert str(caught.value) == "[loom verify, mutation] no mutation is called 'fused'. Did you mean 'fuse' or 'flush'?"
+
+
+# what is kept on disk
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The cases that were computed; attestations go to a folder of the test's own."""
+    names: list[str] = []
+    monkeypatch.setenv("LOOM_CACHE_DIR", str(tmp_path))
+    judged = attestation._judged
+
+    def counting(case: Any, *rest: Any) -> Any:
+        names.append(case.name)
+        return judged(case, *rest)
+
+    monkeypatch.setattr(attestation, "_judged", counting)
+    return names
+
+
+def _two_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = list(cases_of(1))[:2]
+    lines = [f"{c.name} {golden().cases[c.name]}" for c in few]
+    digests = {"1": attestation.digest_of_texts(lines)}
+    monkeypatch.setattr(attestation, "cases_of", lambda layer: few if layer == 1 else [])
+    few_golden = Golden(golden().spec, golden().vectors, golden().cases, digests)
+    monkeypatch.setattr(attestation, "golden", lambda: few_golden)
+
+
+def test_an_exact_record_is_kept_and_read_again(computed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    _two_cases(monkeypatch)
+    first = verify("cpu", layers=[1])
+    assert (first.exact, len(computed)) == (True, 2)
+    assert verify("cpu", layers=[1]) == first
+    assert len(computed) == 2
+    verify("cpu", layers=[1], fresh=True)
+    assert len(computed) == 4
+    with environment(LOOM_THREADS=1 if first.driver else 2, LOOM_SIMD=4):
+        verify("cpu", layers=[1])
+    assert len(computed) == 6, "other settings ask for a proof of their own"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"exact": true}'])
+def test_a_broken_file_costs_a_proof(
+    content: str, computed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _two_cases(monkeypatch)
+    first = verify("cpu", layers=[1])
+    (kept,) = tmp_path.glob("attestation-*.json")
+    kept.write_text(content)
+    second = verify("cpu", layers=[1])
+    assert len(computed) == 4
+    assert second.root == first.root
+
+
+def test_what_differs_is_not_kept(computed: list[str], tmp_path: Path) -> None:
+    verify(Mutant(loom.device("cpu"), "fuse", "probe_straight"), layers=[1])
+    assert list(tmp_path.glob("attestation-*.json")) == []
+
+
+def test_changed_code_asks_for_a_new_proof(computed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    _two_cases(monkeypatch)
+    verify("cpu", layers=[1])
+    monkeypatch.setattr(attestation, "_code", lambda: "other code")
+    verify("cpu", layers=[1])
+    assert len(computed) == 4
+
+
+# what is told
+
+
+def test_differences_name_case_and_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = verify(Mutant(loom.device("cpu"), "fuse", "probe_straight"), layers=[1])
+    assert found.differing[0] == ("contraction: a*b + c, straight: expected 0x0, got 0x33800000 (64 of 64 lanes)")
+
+
+def test_a_missing_digest_and_a_missing_case_are_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = golden()
+    less = {n: d for n, d in whole.cases.items() if n != "NaN: 0 * inf, loop"}
+    monkeypatch.setattr(attestation, "golden", lambda: Golden(whole.spec, whole.vectors, less, whole.layers))
+    assert verify("cpu", layers=[1], fresh=True).differing == ("NaN: 0 * inf, loop: no golden digest",)
+    few = list(cases_of(1))[:-1]
+    monkeypatch.setattr(attestation, "golden", lambda: whole)
+    monkeypatch.setattr(attestation, "cases_of", lambda layer: few)
+    assert verify("cpu", layers=[1], fresh=True).differing == ("layer 1: other cases than the golden ones",)
+
+
+def test_unknown_layers_are_refused() -> None:
+    for wrong in ([], [0], [1, 9]):
+        with pytest.raises(ArgumentError) as caught:
+            verify("cpu", layers=wrong)
+        assert str(caught.value) == (
+            f"[loom.verify, layers] no such layer: expected some of 1, 2, 3, got {wrong}. "
+            "Leave layers away to run them all."
+        )
+
+
+def test_progress_hears_of_every_case() -> None:
+    heard: list[str] = []
+    found = verify("cpu", layers=[1], fresh=True, progress=heard.append)
+    assert isinstance(found, Attestation)
+    assert heard == [c.name for c in cases_of(1)]

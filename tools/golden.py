@@ -1,0 +1,49 @@
+"""Writes ``src/loom/proof/golden.json``: the digests every device is held against.
+
+Run ``python tools/golden.py``. The reference interpreter computes them; a change of any digest is a change of
+the numeric contract. ``--on cpu`` takes another device, for trying out; what is committed comes from interp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import loom
+from loom.proof.cases import LAYERS, cases_of
+from loom.proof.golden import SPEC
+from loom.proof.running import digest_of, digest_of_texts
+
+FILE = Path(__file__).parents[1] / "src" / "loom" / "proof" / "golden.json"
+
+
+def main() -> None:
+    """Compute all digests and write the file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--on", default="interp")
+    parser.add_argument("--slow", type=float, default=2.0, help="tell cases that take longer than this")
+    given = parser.parse_args()
+    device = loom.device(given.on)
+    cases: dict[str, str] = {}
+    layers: dict[str, str] = {}
+    vectors: dict[str, str] = {}
+    for layer in LAYERS:
+        lines, inputs = [], []
+        for case in cases_of(layer):
+            begun = time.perf_counter()
+            arrays = case.inputs()
+            cases[case.name] = digest_of(case.compute(device, *arrays))
+            lines.append(f"{case.name} {cases[case.name]}")
+            inputs.append(digest_of(arrays))
+            if time.perf_counter() - begun > given.slow:
+                print(f"{time.perf_counter() - begun:6.1f} s  {case.name}", flush=True)
+        layers[str(layer)] = digest_of_texts(lines)
+        vectors[str(layer)] = digest_of_texts(inputs)
+    FILE.write_text(json.dumps({"spec": SPEC, "vectors": vectors, "cases": cases, "layers": layers}, indent=1) + "\n")
+    print(f"{len(cases)} cases; layers {layers}")
+
+
+if __name__ == "__main__":
+    main()
