@@ -12,7 +12,9 @@ from typing import Any
 from bench.report import print_family
 from loom.core.errors import near_matches
 
-FAMILIES = ("startup", "compile", "chain", "leak", "reduce", "primes")
+FAMILIES = (
+    "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes",
+)  # fmt: skip
 
 
 def main() -> int:

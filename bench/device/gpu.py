@@ -8,6 +8,7 @@ from typing import Any
 import cupy
 import numpy as np
 
+from conformance.emulated import Hosted
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds
 from loom.targets.llvm.target import LlvmTarget
@@ -47,6 +48,23 @@ class GpuKernel:
         buffers = [cupy.asarray(a) for a in arrays]
         self.launch(buffers, params, groups)
         return [cupy.asnumpy(b) for b in buffers]
+
+
+class GpuDevice(Hosted):
+    """The GPU as a device of Loom, for ``loom verify``: memory goes there and back with every dispatch."""
+
+    def __init__(self) -> None:
+        super().__init__("cuda")
+        self._kernels: dict[str, GpuKernel] = {}
+
+    def execute(
+        self, kernel: VerifiedKernel, arrays: list[Any], params: list[Any], groups: tuple[int, int, int]
+    ) -> list[Any]:
+        found = self._kernels.get(kernel.hash)
+        if found is None:
+            bounds = Bounds.TRUSTED if kernel.kernel.trusted else Bounds.CHECKED
+            found = self._kernels.setdefault(kernel.hash, GpuKernel(kernel, bounds))
+        return found.run(arrays, params, groups)
 
 
 def milliseconds(call: Any, repeats: int = 20) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 import cupy
 import numpy as np
-from gpu import GpuKernel, milliseconds
+from gpu import GpuDevice, GpuKernel, milliseconds
 
 import conformance.cases  # noqa: F401 - registers the cases
 from conformance.running import CASES, Target, conform, load_case
@@ -31,6 +31,7 @@ from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.elementwise import MAP_LANES, map_kernel
 from loom.kernels.reduce import EXTREME_TILE, extreme_tiles, sum_tiles
 from loom.kernels.sieve import PATTERN_STARTS, base_primes, fill_patterns
+from loom.proof.attestation import verify as prove
 from loom.targets.base import Bounds
 from strategies import SLOTS, random_kernel
 
@@ -197,6 +198,18 @@ def check_library(tally: Tally) -> None:
     both(tally, "library", "patterns", fill_patterns().verified, [patterns], [], (-(-patterns.size // 64), 1, 1))
 
 
+def check_proof() -> bool:
+    """Run ``loom verify`` on the GPU and on this machine's processor; tell whether both gave the golden root."""
+    exact = True
+    for device in (GpuDevice(), "cpu"):
+        found = prove(device, fresh=True)  # type: ignore[arg-type]
+        print(f"loom verify, {found.device}: {found.cases} cases, root {found.root}, {found.seconds:.0f} s")
+        for line in found.differing:
+            print(f"DIFFERENT {line}")
+        exact = exact and found.exact
+    return exact
+
+
 def figures(quick: bool) -> dict[str, float]:
     """Measure sum and map of f32 beside a device copy, trusted kernels, one launch per level."""
     n = 1 << (24 if quick else 28)
@@ -249,6 +262,7 @@ def main() -> int:
     check_library(tally)
     check_random(tally, given.seeds)
     tally.print()
+    exact = check_proof()
     print()
     measured = figures(given.quick)
     for name, value in measured.items():
@@ -257,7 +271,7 @@ def main() -> int:
     if os.environ.get("OUT"):
         with open(os.path.join(os.environ["OUT"], "device.json"), "w") as file:
             json.dump({"bits": tally.rows, "figures": measured}, file, indent=1)
-    return 1 if any(row[2] for row in tally.rows.values()) else 0
+    return 1 if any(row[2] for row in tally.rows.values()) or not exact else 0
 
 
 if __name__ == "__main__":

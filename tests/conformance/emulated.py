@@ -17,18 +17,19 @@ import numpy as np
 
 from conformance.images import Image
 from conformance.machines import EMULATORS, build
-from conformance.running import Case
+from conformance.running import Bits, Case, Groups
 from loom.core.caps import Caps
 from loom.core.numerics import Guarantee
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Kernel
+from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.record import Dispatch
 from loom.runtime.device import DeviceInfo, DeviceSubmission, device
 from loom.runtime.log import Outcome
 from loom.runtime.storage import HostStorage
 
-__all__ = ["Capture", "Emulated", "missing_tool"]
+__all__ = ["Capture", "Emulated", "Hosted", "missing_tool"]
 
 _DRIVER = Path(__file__).with_name("driver.mjs")
 _CAPS = Caps(
@@ -75,24 +76,16 @@ class Capture(_Host):
         return device("cpu").build(plan)
 
 
-class Emulated(_Host):
-    """Runs every dispatch on another machine, which knows the kernels captured."""
+class Hosted(_Host):
+    """Runs dispatch after dispatch by ``execute``, which a subclass has."""
 
-    def __init__(self, machine: str, captured: Capture, folder: Path) -> None:
-        super().__init__(machine)
-        self.numbers = {hash_: n for n, hash_ in enumerate(captured.kernels)}
-        program = build(machine, list(captured.kernels.values()), None, folder)
-        command = [EMULATORS[machine]] if machine in EMULATORS else ["node", str(_DRIVER)]
-        self.process = subprocess.Popen(
-            [*command, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
         self.dispatches = 0
 
-    def close(self) -> None:
-        """End the program; it must not have failed."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        assert self.process.wait(60) == 0
+    def execute(self, kernel: VerifiedKernel, arrays: list[Bits], params: list[Any], groups: Groups) -> list[Bits]:
+        """Return ``arrays`` as the kernel leaves them."""
+        raise NotImplementedError
 
     def build(self, plan: Plan) -> _Program:
         return _Program(self, plan)
@@ -108,16 +101,35 @@ class Emulated(_Host):
             constant_value(w & ((1 << p.dtype.bits) - 1), p.dtype) for w, p in zip(words, kernel.params, strict=True)
         ]
         assert dispatch.indirect is None, "no case needs it"
-        counts = dispatch.groups[turn]
-        case = Case(kernel, tuple(views), tuple(params), (int(counts[0]), int(counts[1]), int(counts[2])))
-        if 0 in case.groups:
-            return
-        image = Image(case)
-        left = self.exchange(self.numbers[dispatch.kernel.hash], image)
-        for view, found in zip(views, image.buffers(left), strict=True):
-            if view.flags.writeable:
-                view[...] = found
-        self.dispatches += 1
+        x, y, z = (int(n) for n in dispatch.groups[turn])
+        if x * y * z:
+            for view, found in zip(views, self.execute(dispatch.kernel, views, params, (x, y, z)), strict=True):
+                if view.flags.writeable:
+                    view[...] = found
+            self.dispatches += 1
+
+
+class Emulated(Hosted):
+    """Runs every dispatch on another machine, which knows the kernels captured."""
+
+    def __init__(self, machine: str, captured: Capture, folder: Path) -> None:
+        super().__init__(machine)
+        self.numbers = {hash_: n for n, hash_ in enumerate(captured.kernels)}
+        program = build(machine, list(captured.kernels.values()), None, folder)
+        command = [EMULATORS[machine]] if machine in EMULATORS else ["node", str(_DRIVER)]
+        self.process = subprocess.Popen(
+            [*command, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+
+    def close(self) -> None:
+        """End the program; it must not have failed."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(60) == 0
+
+    def execute(self, kernel: VerifiedKernel, arrays: list[Bits], params: list[Any], groups: Groups) -> list[Bits]:
+        image = Image(Case(kernel.kernel, tuple(arrays), tuple(params), groups))
+        return image.buffers(self.exchange(self.numbers[kernel.hash], image))
 
     def exchange(self, number: int, image: Image) -> bytes:
         """Send a job and return the memory the kernel left."""
@@ -137,7 +149,7 @@ class Emulated(_Host):
 
 
 class _Program:
-    def __init__(self, on: Emulated, plan: Plan) -> None:
+    def __init__(self, on: Hosted, plan: Plan) -> None:
         self.on = on
         self.plan = plan
 
