@@ -10,13 +10,35 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["NAN_BITS", "REDUCE_LANES", "REDUCE_TILE", "Guarantee", "canonical_bits"]
+__all__ = [
+    "MATMUL_BLOCK",
+    "MATMUL_CHUNK",
+    "NAN_BITS",
+    "REDUCE_LANES",
+    "REDUCE_TILE",
+    "SCAN_RUN",
+    "SCAN_TILE",
+    "Guarantee",
+    "canonical_bits",
+]
 
 REDUCE_TILE = 4096
 """Elements summed by one tile of the canonical reduction."""
 
 REDUCE_LANES = 64
 """Lanes of a tile: lane l sums elements 64 i + l with i ascending, then a halving tree."""
+
+SCAN_TILE = 4096
+"""Elements of a tile of the canonical scan: 64 runs."""
+
+SCAN_RUN = 64
+"""Neighbouring elements scanned one after the other."""
+
+MATMUL_BLOCK = 128
+"""Products of a matrix multiplication added up from +0, k ascending."""
+
+MATMUL_CHUNK = 4096
+"""Products whose blocks are added up one after the other; chunks are joined by a balanced tree."""
 
 NAN_BITS = {16: 0x7E00, 32: 0x7FC00000, 64: 0x7FF8000000000000}
 """Bit pattern a NaN has in digests and downloads (bf16: 0x7fc0)."""

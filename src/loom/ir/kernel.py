@@ -110,7 +110,7 @@ class Variable:
     dtype: DType
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Instr:
     """One operation; also the value it gives when ``dtype`` is not None.
 
@@ -137,6 +137,9 @@ class Instr:
         """The value's type; an Instr without result has none."""
         assert self.dtype is not None, f"{self.op.name} has no result"
         return self.dtype
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name}{f': {self.dtype}' if self.dtype is not None else ''}>"
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,36 @@ from loom.ir.frontend.elementary import Elementary
 __all__ = ["FUNCTIONS", "function"]
 
 FUNCTIONS: dict[str, str] = {
+    "acos": "inverse",
+    "asin": "inverse",
+    "atan": "inverse",
+    "atan2": "inverse",
+    "cbrt": "power",
+    "cos": "trigonometric",
+    "cosh": "hyperbolic",
+    "erf": "error",
+    "erfc": "error",
+    "exp": "exponential",
+    "exp2": "exponential",
+    "expm1": "exponential",
+    "gamma": "gamma",
+    "gelu": "error",
+    "gelu_tanh": "error",
+    "j0": "bessel",
+    "j1": "bessel",
+    "lgamma": "gamma",
+    "log": "logarithm",
+    "log1p": "logarithm",
+    "log2": "logarithm",
+    "pow": "power",
     "rsqrt": "power",
+    "sigmoid": "exponential",
+    "sin": "trigonometric",
+    "sinh": "hyperbolic",
+    "tan": "trigonometric",
+    "tanh": "hyperbolic",
+    "y0": "bessel",
+    "y1": "bessel",
 }
 """Every elementary function and the module of this package that defines it, loaded when first used."""
 

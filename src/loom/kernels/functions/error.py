@@ -1,0 +1,133 @@
+"""The error function and what is made of the normal distribution: erf, erfc and gelu in its two forms.
+
+Layer: kernels. Invariant: no branches; tails keep their relative accuracy down to the smallest number, because
+squares in an exponent are taken exactly, in two parts.
+
+Source: numerics.md section 3; the tails as exp(-a^2) times a polynomial in (a - k) / (a + k), which W. J. Cody,
+"Rational Chebyshev approximations for the error function", 1969, does with rational functions; coefficients from
+``tools/fit/error.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.core.dtype import f32
+from loom.ir.frontend.elementary import elementary
+from loom.ir.frontend.intrinsics import rint, select, static_range
+from loom.kernels.functions.coefficients_error import (
+    ERF,
+    ERF_HIGH,
+    ERF_MIDDLE,
+    ERFC,
+    ERFC_TAIL,
+    NORMAL,
+    NORMAL_TAIL,
+    TANH_CUBIC,
+    TANH_LINEAR,
+)
+from loom.kernels.functions.coefficients_exponential import EXP, LN2, LOG2E
+from loom.kernels.functions.doubles import upper
+from loom.kernels.functions.exponential import scales
+from loom.kernels.functions.f64_error import erf_f64
+from loom.kernels.functions.hyperbolic import with_sign
+from loom.kernels.functions.polynomial import horner
+
+__all__ = ["erf", "erfc", "gelu", "gelu_tanh"]
+
+_ERF_EDGES = (0.94, 2.1, 3.92)
+_ERF_LOW = (*ERF, 0.0, 0.0)
+_MIDDLE = 1.5625
+"""Here the tail of gelu is very nearly its first coefficient, which makes the others smaller errors."""
+
+
+def _erf(x: Any) -> Any:
+    """One polynomial of degree 8 whose coefficients each lane selects."""
+    a = abs(x)
+    low, middle = a < _ERF_EDGES[0], a < _ERF_EDGES[1]
+    b = a - select(middle, f32(ERF_MIDDLE[0]), f32(ERF_HIGH[0]))
+    t = select(low, a * a, b)
+    p = select(middle, f32(ERF_MIDDLE[10]), f32(ERF_HIGH[10]))
+    p = select(low, f32(_ERF_LOW[8]), p)
+    for k in static_range(1, 9):
+        c = select(middle, f32(ERF_MIDDLE[10 - k]), f32(ERF_HIGH[10 - k]))
+        p = p * t + select(low, f32(_ERF_LOW[8 - k]), c)
+    base = select(middle, f32(ERF_MIDDLE[1]), f32(ERF_HIGH[1]))
+    y = select(low, a, base) + select(low, a, b) * p
+    return with_sign(select(a > _ERF_EDGES[2], f32(1.0), y), x)
+
+
+def _decay(high: Any, low: Any) -> Any:
+    """Return n and ``e^r - 1`` with ``exp(-(high + low)) = 2^n e^r``, low being small beside high."""
+    n = rint((high + low) * -LOG2E[0])
+    exact, small = -high - n * LN2[0], n * LN2[1] + low
+    r = exact - small
+    return n, r + ((r * r) * horner(r, EXP) + ((exact - r) - small))
+
+
+def _erfc(x: Any) -> Any:
+    a = abs(x)
+    z = a * a
+    near = x + x * horner(z, ERFC)
+    b = select(a > 10.2, f32(10.2), a)
+    h = upper(b)
+    n, w = _decay(h * h, (b - h) * (b + h))
+    s = 1.0 / (b + 1.0)
+    p = s * horner((b - 1.0) * s, ERFC_TAIL)
+    first, second = scales(n)
+    far = ((p + p * w) * first) * second
+    return select(a < 0.45, 1.0 - near, select(x < 0.0, 2.0 - far, far))
+
+
+def _gelu(x: Any) -> Any:
+    a = abs(x)
+    near = x * (0.5 + x * horner(x * x, NORMAL))
+    b = select(a > 14.6, f32(14.6), a)
+    h = upper(b)
+    n, w = _decay(0.5 * (h * h), 0.5 * ((b - h) * (b + h)))
+    v = (b - _MIDDLE) / (b + _MIDDLE)
+    p = v * horner(v, NORMAL_TAIL[1:])
+    first, second = scales(n)
+    far = ((NORMAL_TAIL[0] + (p + (NORMAL_TAIL[0] + p) * w)) * first) * second
+    return select(a < 0.64, near, select(x < 0.0, -far, x - far))
+
+
+def _gelu_tanh(x: Any) -> Any:
+    a = abs(x)
+    b = select(a > 10.8, f32(10.8), a)
+    # K1 + K2 b^2 = y + rest, then times b
+    h = upper(b)
+    square = h * h
+    square_high = upper(square)
+    square_low = (square - square_high) + (b - h) * (b + h)
+    cubic = TANH_CUBIC[0] * square_high
+    y = TANH_LINEAR[0] + cubic
+    rest = select(cubic > TANH_LINEAR[0], (cubic - y) + TANH_LINEAR[0], (TANH_LINEAR[0] - y) + cubic)
+    rest = rest + (TANH_LINEAR[1] + (TANH_CUBIC[0] * square_low + TANH_CUBIC[1] * (b * b)))
+    y_high = upper(y)
+    n, w = _decay(h * y_high, b * ((y - y_high) + rest) + (b - h) * y_high)
+    first, second = scales(n)
+    negative = x < 0.0
+    t = ((1.0 + w) * first) * second
+    q = select(negative, (-b - b * w) * first, x) / (1.0 + t)
+    return select(negative, q * second, q)
+
+
+@elementary(f32=(_erf, 1.4), f64=(erf_f64, 2.0))
+def erf(x: Any) -> Any:  # type: ignore[empty-body]
+    """Error function, at most 1.4 ulp off (f64: 2); odd."""
+
+
+@elementary(f32=(_erfc, 4.0))
+def erfc(x: Any) -> Any:  # type: ignore[empty-body]
+    """``1 - erf(x)`` without cancellation, at most 4 ulp off down to the smallest result, 0 from 10.0546."""
+
+
+@elementary(f32=(_gelu, 2.0))
+def gelu(x: Any) -> Any:  # type: ignore[empty-body]
+    """``x Phi(x)``, Phi the normal distribution, at most 2 ulp off; -inf gives -0, its limit."""
+
+
+@elementary(f32=(_gelu_tanh, 4.0))
+def gelu_tanh(x: Any) -> Any:  # type: ignore[empty-body]
+    """``x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``, at most 4 ulp off; -inf gives -0, its limit."""

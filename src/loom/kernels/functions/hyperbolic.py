@@ -1,0 +1,70 @@
+"""Hyperbolic functions: sinh, cosh and tanh.
+
+Layer: kernels. Invariant: no branches; sinh and tanh are odd, bit for bit, the sign of zero included.
+
+Source: numerics.md section 3; polynomials from ``tools/fit/hyperbolic.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.core.dtype import f32, u32
+from loom.ir.frontend.elementary import elementary
+from loom.ir.frontend.intrinsics import bitcast, rint, select
+from loom.kernels.functions.coefficients_hyperbolic import EXP_TWICE, HALF_LN2, SINH, TANH, TWICE_LOG2E
+from loom.kernels.functions.exponential import growth, power_of_two, reduced, scaled
+from loom.kernels.functions.f64_hyperbolic import tanh_f64
+from loom.kernels.functions.polynomial import horner
+
+__all__ = ["cosh", "sinh", "tanh", "with_sign"]
+
+
+def with_sign(value: Any, of: Any) -> Any:
+    """Return ``value``, whose sign bit is 0, with the sign of ``of``."""
+    return bitcast(f32, bitcast(u32, value) | (bitcast(u32, of) & 0x80000000))
+
+
+def _tanh(x: Any) -> Any:
+    a = abs(x)
+    z = a * a
+    near = a + (a * z) * horner(z, TANH)
+    b = select(a > 9.1, f32(9.1), a)
+    n = rint(b * TWICE_LOG2E[0])
+    r = (b - n * HALF_LN2[0]) - n * HALF_LN2[1]
+    e = (1.0 + r * (2.0 + r * horner(r, EXP_TWICE))) * power_of_two(n)
+    return with_sign(select(a >= 0.9, 1.0 - 2.0 / (e + 1.0), near), x)
+
+
+def _half_exp(a: Any) -> Any:
+    """Return ``exp(a) / 2`` for a of at least 0."""
+    n, r = reduced(select(a > 90.0, f32(90.0), a))
+    return scaled(1.0 + growth(r), n - 1.0)
+
+
+def _sinh(x: Any) -> Any:
+    a = abs(x)
+    z = a * a
+    near = a + (a * z) * horner(z, SINH)
+    e = _half_exp(a)
+    return with_sign(select(a >= 1.0, e - 0.25 / e, near), x)
+
+
+def _cosh(x: Any) -> Any:
+    e = _half_exp(abs(x))
+    return e + 0.25 / e
+
+
+@elementary(f32=(_sinh, 2.0))
+def sinh(x: Any) -> Any:  # type: ignore[empty-body]
+    """Hyperbolic sine, at most 2 ulp off; odd."""
+
+
+@elementary(f32=(_cosh, 2.0))
+def cosh(x: Any) -> Any:  # type: ignore[empty-body]
+    """Hyperbolic cosine, at most 2 ulp off; even."""
+
+
+@elementary(f32=(_tanh, 1.05), f64=(tanh_f64, 2.0))
+def tanh(x: Any) -> Any:  # type: ignore[empty-body]
+    """Hyperbolic tangent, at most 1.05 ulp off (f64: 2); odd."""

@@ -1,0 +1,56 @@
+"""Every elementary function for every type it has, on inputs of every exponent and on edge values.
+
+Whether the results are good is proved in ``tests/functions``; here they are the same everywhere.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from conformance.running import Case, case
+from conformance.values import adversarial, triples
+from loom.core.dtype import DType
+from loom.kernels.elementwise import MAP_LANES, map_kernel
+from loom.kernels.functions import FUNCTIONS, function
+
+__all__: list[str] = []
+
+Array = np.ndarray[Any, Any]
+_SIZE = 8 * MAP_LANES - 3
+
+
+@cache
+def _inputs(dtype: DType) -> Array:
+    """Edge values, then numbers of every exponent in turn, then numbers below 100, of either sign."""
+    rng = np.random.default_rng(31)
+    carrier, fraction = (np.uint32, 23) if dtype.bits == 32 else (np.uint64, 52)
+    edges = adversarial(dtype)
+    plain = rng.uniform(-100, 100, 900).astype(dtype.numpy)
+    room = _SIZE - edges.size - plain.size
+    exponents = np.arange(room, dtype=np.uint64) * 5 % (2 ** (dtype.bits - fraction))
+    bits = (exponents << np.uint64(fraction)) | rng.integers(0, 2**fraction, room, dtype=np.uint64)
+    return np.concatenate([edges, bits.astype(carrier).view(dtype.numpy), plain])
+
+
+def _operands(dtype: DType, arity: int) -> list[Array]:
+    if arity == 1:
+        return [_inputs(dtype)]
+    rng = np.random.default_rng(32)
+    plain = [rng.uniform(-8, 8, _SIZE // 4).astype(dtype.numpy) for _ in range(arity)]
+    edges = triples(dtype, _SIZE, seed=arity)
+    return [np.concatenate([p, e[: _SIZE - p.size]]) for p, e in zip(plain, edges, strict=False)]
+
+
+def _function(name: str, dtype: DType) -> Case:
+    operands = _operands(dtype, function(name).arity)
+    verified, result = map_kernel(name, dtype, (True,) * len(operands))
+    buffers = (*operands, np.zeros(_SIZE, result.numpy))
+    return Case(verified.kernel, buffers, (_SIZE,), groups=(8, 1, 1), modes=("trusted",))
+
+
+for _name in sorted(FUNCTIONS):
+    for _dtype in function(_name).definitions:
+        case(f"functions/{_name}-{_dtype}")(partial(_function, _name, _dtype))
