@@ -15,14 +15,26 @@ from loom.core.dtype import DType, f32, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, static_range
+from loom.ir.frontend.intrinsics import (
+    barrier,
+    global_id,
+    group_id,
+    local_id,
+    private,
+    select,
+    shared,
+    static_range,
+)
 
-__all__ = ["EXTREME_TILE", "divide_by_count", "extreme_tiles", "sum_tiles"]
+__all__ = ["EXTREME_TILE", "SUM_TILES", "divide_by_count", "extreme_tiles", "sum_four_tiles", "sum_tiles"]
 
 EXTREME_TILE = 4 * REDUCE_TILE
 """Elements of a tile of minima and maxima, whose order is free: the larger, the less joining of lanes."""
 _STRETCH = EXTREME_TILE // 4
 """Such a tile is read at four places in turn, which keeps more of the memory system busy than one after the other."""
+
+SUM_TILES = 4
+"""Tiles a group of ``sum_four_tiles`` reads in turn, for the same reason."""
 
 _ROWS = REDUCE_TILE // REDUCE_LANES
 _HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
@@ -57,6 +69,42 @@ def sum_tiles(element: DType, accumulator: DType, result: DType) -> KernelFuncti
             out[group_id()] = result(lanes[0])
 
     tiles.name = f"sum_{element}_{accumulator}_{result}"
+    return tiles
+
+
+@cache
+def sum_four_tiles(element: DType, accumulator: DType, result: DType) -> KernelFunction:
+    """Return the kernel (x, out, n): as ``sum_tiles``, tiles 4 g to 4 g + 3 by group g, which reads them in turn."""
+
+    @kernel(workgroup=REDUCE_LANES, trusted=True)
+    def tiles(x: In[element], out: Out[result], n: u32):  # type: ignore[valid-type]
+        lane = local_id()
+        first = group_id() * (SUM_TILES * REDUCE_TILE)
+        totals = private(accumulator, SUM_TILES)
+        for k in static_range(SUM_TILES):
+            totals[k] = accumulator(0)
+        if n - first >= SUM_TILES * REDUCE_TILE:
+            for row in range(_ROWS):
+                for k in static_range(SUM_TILES):
+                    totals[k] = totals[k] + accumulator(x[first + k * REDUCE_TILE + row * REDUCE_LANES + lane])
+        else:
+            for k in static_range(SUM_TILES):
+                for at in range(k * REDUCE_TILE + lane, min(n - first, (k + 1) * REDUCE_TILE), REDUCE_LANES):
+                    totals[k] = totals[k] + accumulator(x[first + at])
+        lanes = shared(accumulator, SUM_TILES * REDUCE_LANES)
+        for k in static_range(SUM_TILES):
+            lanes[k * REDUCE_LANES + lane] = totals[k]
+        barrier()
+        for half in static_range(len(_HALVES)):
+            if lane < _HALVES[half]:
+                for k in static_range(SUM_TILES):
+                    here = k * REDUCE_LANES + lane
+                    lanes[here] = lanes[here] + lanes[here + _HALVES[half]]
+            barrier()
+        if lane < SUM_TILES and lane * REDUCE_TILE < n - first:
+            out[group_id() * SUM_TILES + lane] = result(lanes[lane * REDUCE_LANES])
+
+    tiles.name = f"sum_four_{element}_{accumulator}_{result}"
     return tiles
 
 
@@ -128,11 +176,13 @@ def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
 
 @cache
 def divide_by_count(total: DType, computed: DType, result: DType) -> KernelFunction:
-    """Return the kernel (total, out, n): ``out[0] = total[0] / n``, divided in ``computed``."""
+    """Return the kernel (total, out, n): ``out[i] = total[i] / n``, divided in ``computed``."""
 
-    @kernel(workgroup=1, trusted=True)
+    @kernel(workgroup=REDUCE_LANES, trusted=True)
     def divide(total_of: In[total], out: Out[result], n: u32):  # type: ignore[valid-type]
-        out[0] = result(computed(total_of[0]) / computed(n))
+        i = global_id()
+        if i < len(out):
+            out[i] = result(computed(total_of[i]) / computed(n))
 
     divide.name = f"mean_{total}_{computed}_{result}"
     return divide

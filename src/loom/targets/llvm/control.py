@@ -21,6 +21,7 @@ from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.loops import Loops, OpenLoop
 from loom.targets.llvm.memory import MemoryAccess
 from loom.targets.llvm.messages import Messages
+from loom.targets.llvm.pairs import pair_factors, sum_of_products
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I1, scalar_type
 
@@ -112,7 +113,7 @@ class Control:
             return  # generated where used
         args = [self.value(a) for a in s.args]
         if s.op.is_pure:
-            self.s.values[s] = self.s.arithmetic.emit(s, args, self.stride(s))
+            self.s.values[s] = self.pure(s, args)
         elif name == "get":
             self.s.values[s] = self.get(s.attr)
         elif name == "set":
@@ -132,6 +133,15 @@ class Control:
             self.messages.check(s, args)
         elif name == "barrier":
             self.identity.barrier()
+
+    def pure(self, s: Instr, args: list[Lanes]) -> Lanes:
+        """Emit an operation that only computes."""
+        stride = self.stride(s)
+        pair = pair_factors(s) if stride is None and self.s.width > 1 else None
+        if pair is not None:
+            x, y = (self.v.spread(self.value(factor)) for factor in pair)
+            return Lanes(sum_of_products(self.b, self.v, x, y), None)
+        return self.s.arithmetic.emit(s, args, stride)
 
     # variables
 

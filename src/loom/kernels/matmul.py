@@ -1,0 +1,204 @@
+"""Matrix multiplication in the canonical order: what is multiplied, how it is cut up, and the kernel of tiles.
+
+Layer: kernels. For each element of the result, block j covers k in [128 j, 128 j + 128): acc = +0, then k
+ascending acc = acc + a_k b_k, a multiplication and an addition. Blocks are added up one after the other
+within a chunk of 4096 k, chunks by a balanced tree. Invariant: a ``Schedule`` changes speed, never bits.
+
+Source of the cut: Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (TOMS 2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from loom.core.caps import Caps
+from loom.core.dtype import DType, i16, i32, u32, u64
+from loom.core.numerics import MATMUL_BLOCK as BLOCK
+from loom.core.numerics import MATMUL_CHUNK as CHUNK
+from loom.ir.frontend.annotations import In, InOut
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import group_id, local_id, private, select, static_range
+
+__all__ = ["BLOCK", "CHUNK", "Arithmetic", "Schedule", "Tile", "choose_schedule", "multiply_tiles", "product_of"]
+
+BLOCKS = CHUNK // BLOCK
+"""Blocks of a chunk."""
+_GROUPS_PER_WORKER = 8
+"""Groups a worker gets at least, so that workers end together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """The types of a multiplication: elements in memory, factors as held, sums, and the result.
+
+    ``pairs``: a held i32 is two factors of 16 bits, of k and k + 64 of a block: integers are exact in any
+    order. ``short``: factors are rounded to 12 significant bits first.
+    """
+
+    element: DType
+    held: DType
+    accumulator: DType
+    result: DType
+    pairs: bool = False
+    short: bool = False
+
+    @property
+    def words(self) -> int:
+        """Held factors of a block."""
+        return BLOCK // 2 if self.pairs else BLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What a group keeps in registers: ``rows`` by ``vectors * lanes`` sums, ``unroll`` k a turn."""
+
+    rows: int
+    vectors: int
+    lanes: int
+    unroll: int
+    index: DType = u64
+    """Type of indexes; 64 bits let a CPU fold constant distances into addresses."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of the tile."""
+        return self.vectors * self.lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How a multiplication is cut: a group computes up to ``down`` by ``across`` tiles."""
+
+    tile: Tile
+    down: int
+    across: int
+
+
+_TILES = {16: (8, 2, 4), 8: (5, 2, 4), 4: (4, 2, 2)}
+"""Rows, vectors and k a turn, by the 32-bit lanes of a vector: as many sums as registers hold (32, 16, 16)."""
+_SCALAR = Tile(4, 1, 32, 2)
+"""Without vectors, as in the interpreter, which runs many groups at once."""
+_HEIGHT, _WIDTH = 128, 256
+"""Rows and columns of a group at most: a block of ``a``, one of ``b`` and the sums stay in its cache."""
+
+
+def choose_schedule(caps: Caps, arithmetic: Arithmetic, m: int, n: int, batches: int) -> Schedule:
+    """Return the cut for ``batches`` results of m by n: enough groups for the workers, each within its cache."""
+    nbytes = arithmetic.accumulator.nbytes
+    if caps.simd_lanes < min(_TILES):
+        return Schedule(_SCALAR, 1, 1)
+    simd = max(lanes for lanes in _TILES if lanes <= caps.simd_lanes)
+    rows, vectors, unroll = _TILES[simd]
+    tile = Tile(rows, vectors, simd * 4 // nbytes, unroll)
+    height, width = _HEIGHT, _WIDTH
+    wanted = _GROUPS_PER_WORKER * caps.workers
+    while height > 4 * rows:
+        fits = (height * width + BLOCK * (height + width)) * nbytes <= caps.cache_nbytes
+        if fits and -(-m // height) * -(-n // width) * batches >= wanted:
+            break
+        if width >= height:
+            width //= 2
+        else:
+            height //= 2
+    return Schedule(tile, max(1, height // rows), max(1, width // tile.columns))
+
+
+def product_of(arithmetic: Arithmetic) -> Callable[[Any, Any], Any]:
+    """Return the product of two held factors; of pairs the sum of two products, which wraps."""
+    if not arithmetic.pairs:
+        return lambda x, y: x * y
+    return lambda x, y: i32(i16(x)) * i32(i16(y)) + (x >> 16) * (y >> 16)
+
+
+def _summing(tile: Tile, arithmetic: Arithmetic) -> Callable[..., None]:
+    """Return what adds the products of a block, ``turns`` times ``unroll`` of them, to sums of +0."""
+    rows, vectors, lanes, unroll = tile.rows, tile.vectors, tile.lanes, tile.unroll
+    words, product, accumulator = arithmetic.words, product_of(arithmetic), arithmetic.accumulator
+
+    def add_block(a: Any, b: Any, sums: Any, a_at: Any, b_at: Any, turns: Any) -> None:
+        for s in static_range(rows * vectors):
+            sums[s] = accumulator(0)
+        for _ in range(turns):
+            for u in static_range(unroll):
+                for r in static_range(rows):
+                    x = a[a_at + (r * words + u)]
+                    for v in static_range(vectors):
+                        s = r * vectors + v
+                        sums[s] = sums[s] + product(x, b[b_at + (u * vectors + v) * lanes])
+            a_at, b_at = a_at + unroll, b_at + unroll * vectors * lanes
+
+    return add_block
+
+
+def _keeping(tile: Tile) -> Callable[..., None]:
+    """Return what stores the sums of a first block from ``place`` on, or adds those of a later one."""
+    rows, vectors, lanes, at = tile.rows, tile.vectors, tile.lanes, tile.index
+
+    def keep_tile(out: Any, sums: Any, place: Any, m: Any, n: Any, row: Any, column: Any, is_first: Any) -> None:
+        if row + rows > m or column + vectors * lanes > n:
+            for s in static_range(rows * vectors):
+                if row + s // vectors < m and column + (s % vectors * lanes + local_id()) < n:
+                    o = place + (at(n) * (s // vectors) + s % vectors * lanes)
+                    out[o] = select(is_first, sums[s], out[o] + sums[s])
+        elif is_first:
+            for s in static_range(rows * vectors):
+                out[place + (at(n) * (s // vectors) + s % vectors * lanes)] = sums[s]
+        else:
+            for s in static_range(rows * vectors):
+                o = place + (at(n) * (s // vectors) + s % vectors * lanes)
+                out[o] = out[o] + sums[s]
+
+    return keep_tile
+
+
+@cache
+def multiply_tiles(tile: Tile, arithmetic: Arithmetic) -> KernelFunction:
+    """Return the kernel that multiplies packed factors (see ``matmul_pack``) into chunks of the result.
+
+    Group (x, y, z) takes ``across`` columns of tiles from x on, ``down`` rows of them from y on, and chunk
+    ``z % chunks`` of batch ``z // chunks``. Element (row, column) of that chunk goes to
+    ``out[((first + z) m + row) n + column]``. A batch step of 0 means one operand for all batches.
+    """
+    held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
+    rows, columns, unroll, words = tile.rows, tile.columns, tile.unroll, arithmetic.words
+    add_block, keep_tile = _summing(tile, arithmetic), _keeping(tile)
+
+    @kernel(workgroup=tile.lanes, trusted=True)
+    def tiles(
+        a: In[held],  # type: ignore[valid-type]
+        b: In[held],  # type: ignore[valid-type]
+        out: InOut[accumulator],  # type: ignore[valid-type]
+        m: u32,
+        n: u32,
+        depth: u32,
+        down: u32,
+        across: u32,
+        a_step: u32,
+        b_step: u32,
+        chunks: u32,
+        first: u32,
+    ):
+        lane = at(local_id())
+        high, wide = (m + (rows - 1)) // rows, (n + (columns - 1)) // columns
+        batch, chunk = group_id(2) // chunks, group_id(2) % chunks
+        blocks = (depth + (BLOCK - 1)) // BLOCK
+        begin = chunk * BLOCKS
+        for block in range(begin, min(begin + BLOCKS, blocks)):
+            turns = (min(depth - block * BLOCK, words) + (unroll - 1)) // unroll
+            a_block = at(batch * a_step * blocks + block) * at(high)
+            b_block = at(batch * b_step * blocks + block) * at(wide)
+            for j in range(group_id(0) * across, min(group_id(0) * across + across, wide)):
+                for i in range(group_id(1) * down, min(group_id(1) * down + down, high)):
+                    sums = private(accumulator, rows * tile.vectors)
+                    a_at, b_at = (a_block + at(i)) * (rows * words), (b_block + at(j)) * (columns * words) + lane
+                    add_block(a, b, sums, a_at, b_at, turns)
+                    row, column = i * rows, j * columns
+                    place = (at(first + group_id(2)) * at(m) + at(row)) * at(n) + at(column) + lane
+                    keep_tile(out, sums, place, m, n, row, column, block == begin)
+
+    kind = f"{held}{'_pairs' if arithmetic.pairs else ''}_{accumulator}"
+    tiles.name = f"matmul_{rows}x{tile.vectors}x{tile.lanes}_{kind}"
+    return tiles

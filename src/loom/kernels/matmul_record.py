@@ -1,0 +1,212 @@
+"""Records a matrix multiplication of any shape into a chain: which kernels, over which pieces.
+
+Layer: kernels. Patterns and tensors record through ``record_matmul``; a chain is whatever has ``dispatch`` and
+a ``device`` that allocates. Invariant: shapes and ``Caps`` choose the path, and every path gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from loom.core.errors import ShapeError
+from loom.kernels.matmul import BLOCK, CHUNK, Arithmetic, Schedule, choose_schedule, multiply_tiles
+from loom.kernels.matmul_direct import FINISH_LANES, STRIP, finish_chunks, multiply_direct, multiply_rows
+from loom.kernels.matmul_pack import PANELS, pack_columns, pack_rows
+
+__all__ = ["Multiplication", "Recorder", "record_matmul"]
+
+_SMALL = 128**3
+"""Products per batch up to which packing costs more than it saves."""
+_NARROW = 4
+"""Rows or columns up to which memory is the limit and nothing is packed."""
+_PACKED_NBYTES = 1 << 26
+"""Packed operands of this size are made at a time, several batches if they fit."""
+_MOST_ELEMENTS = 0xFFFF_FFFF
+
+
+class Recorder(Protocol):
+    """What ``record_matmul`` needs of a chain."""
+
+    device: Any
+
+    def dispatch(self, kernel: Any, buffers: Any, params: Any = (), groups: Any = 1) -> None:
+        """Record a kernel."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplication:
+    """``a`` (m by k) times ``b`` (k by n) for every batch; stored k by m, n by k where transposed.
+
+    ``a_batch`` and ``b_batch`` are the leading dimensions of the operands, broadcast as in numpy.
+    """
+
+    m: int
+    n: int
+    k: int
+    arithmetic: Arithmetic
+    transpose_a: bool = False
+    transpose_b: bool = False
+    a_batch: tuple[int, ...] = ()
+    b_batch: tuple[int, ...] = ()
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """Leading dimensions of the result."""
+        return np.broadcast_shapes(self.a_batch, self.b_batch)
+
+    @property
+    def batches(self) -> int:
+        """Matrices in the result."""
+        return math.prod(self.batch)
+
+    def which(self) -> np.ndarray[Any, Any]:
+        """Return the matrix of ``a`` for every matrix of the result, then that of ``b``, as u32."""
+        found = []
+        for own in (self.a_batch, self.b_batch):
+            numbers = np.arange(math.prod(own), dtype=np.uint32).reshape(own)
+            found.append(np.broadcast_to(numbers, self.batch).reshape(-1))
+        return np.concatenate(found)
+
+    def joined(self) -> Multiplication:
+        """Return the same with the batches of ``a`` as rows of one matrix, if all are multiplied by one ``b``."""
+        if self.batches == 1 or math.prod(self.b_batch) != 1 or self.transpose_a:
+            return self
+        return replace(self, m=self.m * self.batches, a_batch=(), b_batch=())
+
+
+Allocate = Callable[[int], Any]
+
+
+def record_matmul(
+    chain: Recorder,
+    a: Any,
+    b: Any,
+    out: Any,
+    what: Multiplication,
+    *,
+    allocate: Allocate | None = None,
+    schedule: Schedule | None = None,
+) -> list[Any]:
+    """Record ``out = a @ b`` over storages of packed row-major matrices; return what must stay alive with the chain.
+
+    No dimension may be 0. ``allocate`` gives scratch memory of some bytes (default: the device's); ``schedule``
+    forces a cut, with packing. ShapeError if the sums of all chunks are 2^32 or more.
+    """
+    what = what.joined()
+    recording = _Recording(chain, what, allocate or chain.device.allocate)
+    if schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
+        recording.direct(a, b, out)
+    else:
+        caps = chain.device.caps
+        cut = schedule or choose_schedule(caps, what.arithmetic, what.m, what.n, what.batches)
+        recording.packed(a, b, out, cut)
+    return recording.keep
+
+
+class _Recording:
+    def __init__(self, chain: Recorder, what: Multiplication, allocate: Allocate) -> None:
+        self.chain = chain
+        self.what = what
+        self.allocate = allocate
+        self.chunks = -(-what.k // CHUNK)
+        self.keep: list[Any] = []
+        which = what.which()
+        self.which = chain.device.allocate(which.nbytes)
+        self.which.write(0, which.view(np.uint8))
+
+    def scratch(self, nbytes: int) -> Any:
+        self.keep.append(self.allocate(nbytes))
+        return self.keep[-1]
+
+    def sums(self, out: Any, batches: int) -> Any:
+        """Return where sums of chunks go: the result itself if it is one chunk of the right type."""
+        what = self.what
+        if self.chunks == 1 and what.arithmetic.accumulator == what.arithmetic.result:
+            return out
+        size = batches * self.chunks * what.m * what.n
+        if size > _MOST_ELEMENTS:
+            raise ShapeError(
+                "matmul", "too many partial sums", expected="m n (k / 4096) below 2^32",
+                got=f"{what.m} x {what.n} x {what.k}",
+                remedy="Multiply in parts of rows",
+            )  # fmt: skip
+        return self.scratch(size * what.arithmetic.accumulator.nbytes)
+
+    def finish(self, sums: Any, out: Any, first: int, batches: int) -> None:
+        if sums is out:
+            return
+        size, types = self.what.m * self.what.n, self.what.arithmetic
+        groups = (-(-size // FINISH_LANES), batches)
+        self.chain.dispatch(
+            finish_chunks(types.accumulator, types.result), [sums, out], [size, self.chunks, first], groups
+        )
+
+    # without packing
+
+    def direct(self, a: Any, b: Any, out: Any) -> None:
+        """Multiply where the elements are; few columns are taken for rows of the transposed product."""
+        what = self.what
+        swapped = what.n <= _NARROW < what.m or (what.n < what.m <= _NARROW)
+        m, n, k = (what.n, what.m, what.k) if swapped else (what.m, what.n, what.k)
+        arithmetic = replace(what.arithmetic, held=what.arithmetic.accumulator, pairs=False)
+        if swapped:
+            a, b = b, a
+            by_rows, transposed = what.transpose_b, not what.transpose_a
+            which = np.roll(what.which(), what.batches)
+            self.which.write(0, which.view(np.uint8))
+        else:
+            by_rows, transposed = not what.transpose_a, what.transpose_b
+        sums = self.sums(out, what.batches)
+        tile = choose_schedule(self.chain.device.caps, what.arithmetic, m, n, what.batches).tile
+        tile = replace(tile, lanes=min(tile.lanes, 1 << (n.bit_length() - 1)))
+        strides = [k, 1] if by_rows else [1, m]
+        if m <= _NARROW and not transposed:
+            kernel: Any = multiply_rows(m, tile.lanes, arithmetic, swapped=swapped)
+            params = [n, k, *strides, what.batches, self.chunks]
+            groups = (-(-n // STRIP), what.batches * self.chunks)
+        else:
+            if m <= _NARROW:
+                tile = replace(tile, rows=m, vectors=1)
+            kernel = multiply_direct(tile, arithmetic, transposed=transposed, swapped=swapped)
+            params = [m, n, k, *strides, what.batches, self.chunks]
+            groups = (-(-n // tile.columns), -(-m // tile.rows), what.batches * self.chunks)
+        self.chain.dispatch(kernel, [a, b, self.which, sums], params, groups)
+        self.finish(sums, out, 0, what.batches)
+
+    # with packing
+
+    def packed(self, a: Any, b: Any, out: Any, cut: Schedule) -> None:
+        """Pack both operands, several batches at a time, and multiply tiles."""
+        what, tile, types = self.what, cut.tile, self.what.arithmetic
+        high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
+        block_nbytes = blocks * types.words * types.held.nbytes
+        a_nbytes, b_nbytes = high * tile.rows * block_nbytes, wide * tile.columns * block_nbytes
+        single_a, single_b = math.prod(what.a_batch) == 1, math.prod(what.b_batch) == 1
+        stretch = max(1, min(what.batches, _PACKED_NBYTES // (a_nbytes + b_nbytes)))
+        a_packed = self.scratch(a_nbytes * (1 if single_a else stretch))
+        b_packed = self.scratch(b_nbytes * (1 if single_b else stretch))
+        sums = self.sums(out, stretch)
+        rows = pack_rows(tile, types, transposed=what.transpose_a)
+        columns = pack_columns(tile, types, transposed=what.transpose_b)
+        for first in range(0, what.batches, stretch):
+            count = min(stretch, what.batches - first)
+            if first == 0 or not single_a:
+                groups = (high, blocks, 1 if single_a else count)
+                self.chain.dispatch(rows, [a, self.which, a_packed], [what.m, what.k, first], groups)
+            if first == 0 or not single_b:
+                groups = (-(-wide // PANELS), blocks, 1 if single_b else count)
+                params = [what.n, what.k, what.batches + first]
+                self.chain.dispatch(columns, [b, self.which, b_packed], params, groups)
+            params = [
+                what.m, what.n, what.k, cut.down, cut.across, int(not single_a), int(not single_b), self.chunks,
+                first if sums is out else 0,
+            ]  # fmt: skip
+            groups = (-(-wide // cut.across), -(-high // cut.down), count * self.chunks)
+            self.chain.dispatch(multiply_tiles(tile, types), [a_packed, b_packed, sums], params, groups)
+            self.finish(sums, out, first, count)

@@ -1,0 +1,254 @@
+"""``gpu_matmul``: products of matrices, of batches of them, and of vectors, in the canonical order.
+
+Layer: patterns. The order is that of ``kernels.matmul``. Invariant: an element of the result depends on its row,
+its column and k alone, never on the other rows, the batch, transposes or the machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, lookup, of_numpy, u8, u16, u32, u64
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.kernels.matmul import Arithmetic
+from loom.kernels.matmul_record import Multiplication, record_matmul
+from loom.patterns.call import Call, Operand
+from loom.patterns.prepared import prepare
+from loom.runtime.chain import Chain
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot
+
+__all__ = ["gpu_matmul", "matmul_arithmetic"]
+
+_WHERE = "gpu_matmul"
+_RESULTS: dict[DType, tuple[DType, ...]] = {
+    f32: (f32,),
+    f64: (f64,),
+    f16: (f16, f32),
+    bf16: (bf16, f32),
+    i8: (i32, i64),
+    u8: (i32, u64),
+    i16: (i32, i64),
+    u16: (u32, u64),
+    i32: (i32, i64),
+    u32: (u32, u64),
+    i64: (i64,),
+    u64: (u64,),
+}
+"""Types of the result by that of the operands, the default first."""
+
+_MOST_ELEMENTS = 0xFFFF_FFFF
+_KEPT_NBYTES = 1 << 24
+"""Scratch memory of at most this size stays with a program; more is asked for anew in each call."""
+
+
+def gpu_matmul(
+    a: Any,
+    b: Any,
+    m: int | None = None,
+    n: int | None = None,
+    k: int | None = None,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    precision: str | None = None,
+    out_dtype: DType | str | None = None,
+    on: str | Device | None = None,
+) -> Any:
+    """Return the matrix product of ``a`` (..., m, k) and ``b`` (..., k, n), of shape (..., m, n).
+
+    Leading dimensions are batches and broadcast; a vector counts as one row of ``a`` or column of ``b``, as in
+    ``numpy.matmul``. With ``m``, ``n`` and ``k`` the operands are flat, of m k and k n elements. ``transpose_a`` and
+    ``transpose_b`` say that the last two dimensions are stored the other way round.
+
+    Both operands have one dtype. f32 and f64 keep it, each product and sum rounded; f16 and bf16 are multiplied
+    and added in f32 and rounded once; i8, u8, i16 and i32 give i32; u16 and u32 give u32; i64 and u64 keep it;
+    integers wrap. ``out_dtype`` may be f32 for f16 and bf16, and the 64-bit type for integers, to which they are
+    then converted first (u8 gives u64). ``precision="x12"`` rounds f32 operands to 12 significant bits first. k of 0
+    gives zeros. Raises ShapeError, DTypeError or ArgumentError.
+
+    >>> gpu_matmul([[1.0, 2.0], [3.0, 4.0]], [[1.0], [10.0]]).tolist()
+    [[21.0], [43.0]]
+    >>> gpu_matmul([1, 2, 3, 4], [1, 10], 2, 1, 2).tolist()
+    [[21], [43]]
+
+    The order of sums: ``kernels.matmul``.
+    """
+    call = Call(_WHERE, on)
+    x, y = _operands(call, a, b)
+    arithmetic = matmul_arithmetic(x.dtype, out_dtype, precision)
+    given, transposes = (m, n, k), (transpose_a, transpose_b)
+    is_flat = given != (None, None, None)
+    shapes = _flat_shapes(x, y, given, transposes) if is_flat else _Shapes(x.shape, y.shape)
+    what = _described(shapes, arithmetic, *transposes)
+    out = call.output(_checked(shapes.result(what)), arithmetic.result, like=x)
+    if out.size:
+        if what.k:
+            _run(call, what, x, y, out)
+        else:
+            out.memory[...] = 0
+    return call.result(out)
+
+
+def matmul_arithmetic(operand: DType, result: DType | str | None = None, precision: str | None = None) -> Arithmetic:
+    """Return the types that operands of a dtype are multiplied in; DTypeError or ArgumentError if there are none."""
+    allowed = _RESULTS.get(operand)
+    if allowed is None:
+        raise DTypeError(
+            _WHERE, "unsupported dtype", expected="one of " + ", ".join(map(str, _RESULTS)), got=operand,
+            remedy="Convert first, for example with array.astype",
+        )  # fmt: skip
+    if precision not in (None, "x12"):
+        raise ArgumentError(
+            f"{_WHERE}, precision", "unknown", expected="None or 'x12'", got=repr(precision),
+            remedy=near_matches(str(precision), ["x12"]),
+        )  # fmt: skip
+    if precision is not None and operand != f32:
+        raise DTypeError(
+            f"{_WHERE}, precision", "x12 rounds operands of f32", expected=f32, got=operand, remedy="Leave it out"
+        )
+    wanted = allowed[0] if result is None else _dtype(result)
+    if wanted not in allowed:
+        raise DTypeError(
+            f"{_WHERE}, out_dtype", f"{operand} operands do not give {wanted}",
+            expected=" or ".join(map(str, allowed)), got=wanted, remedy="Convert the operands or the result",
+        )  # fmt: skip
+    accumulator = f32 if operand.storage_only else wanted
+    pairs = wanted == i32 and operand in (i8, u8, i16)
+    return Arithmetic(operand, accumulator, accumulator, wanted, pairs=pairs, short=precision is not None)
+
+
+def _dtype(given: Any) -> DType:
+    if isinstance(given, DType):
+        return given
+    return lookup(given) if isinstance(given, str) else of_numpy(given, f"{_WHERE}, out_dtype")
+
+
+def _operands(call: Call, a: Any, b: Any) -> tuple[Operand, Operand]:
+    """Take both operands; the numbers of a list are of the dtype of the other operand."""
+    if isinstance(a, (list, tuple)) and not isinstance(b, (list, tuple)):
+        y = call.input(b, "b")
+        x = call.input(a, "a", dtype=y.dtype)
+    else:
+        x = call.input(a, "a")
+        y = call.input(b, "b", dtype=x.dtype)
+    if x.dtype != y.dtype:
+        raise DTypeError(
+            _WHERE, "operands of different types", expected=f"one dtype for a and b, such as {x.dtype}",
+            got=f"{x.dtype} and {y.dtype}", remedy="Convert one with astype",
+        )  # fmt: skip
+    return x, y
+
+
+@dataclass(frozen=True, slots=True)
+class _Shapes:
+    """Shapes of the operands as given; ``flat`` is the shape of the result in the flat form."""
+
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+
+    def result(self, what: Multiplication) -> tuple[int, ...]:
+        """Return the shape of the result: a vector's own dimension is left out."""
+        rows = () if len(self.a) == 1 else (what.m,)
+        columns = () if len(self.b) == 1 else (what.n,)
+        return (*what.batch, *rows, *columns)
+
+
+def _flat_shapes(x: Operand, y: Operand, given: tuple[Any, Any, Any], transposes: tuple[bool, bool]) -> _Shapes:
+    """Return the shapes that m, n and k give to flat operands; ShapeError if their sizes do not fit."""
+    m, n, k = (_count(value, name) for value, name in zip(given, "mnk", strict=True))
+    for operand, name, sides in ((x, "a", (m, k)), (y, "b", (k, n))):
+        if operand.size != math.prod(sides):
+            letters = "m k" if name == "a" else "k n"
+            raise ShapeError(
+                f"{_WHERE}, {name}", f"not a flat matrix of {sides[0]} x {sides[1]}",
+                expected=f"{letters} = {math.prod(sides)} elements", got=operand.size, remedy="Check m, n and k",
+            )  # fmt: skip
+    transpose_a, transpose_b = transposes
+    return _Shapes((k, m) if transpose_a else (m, k), (n, k) if transpose_b else (k, n))
+
+
+def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a result; ShapeError if no buffer can hold that many elements."""
+    if math.prod(shape) > _MOST_ELEMENTS:
+        raise ShapeError(
+            _WHERE, "too many elements in the result", expected="less than 2^32", got=shape,
+            remedy="Multiply in parts of rows",
+        )  # fmt: skip
+    return shape
+
+
+def _count(value: Any, name: str) -> int:
+    """Return m, n or k as an int; a whole float may stand for it (the seeds write 2.0)."""
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ArgumentError(
+            f"{_WHERE}, {name}", "not a size", expected="m, n and k as whole numbers of at least 0",
+            got=repr(value), remedy="Pass all three for flat operands, none otherwise",
+        )  # fmt: skip
+    return int(value)
+
+
+def _described(shapes: _Shapes, arithmetic: Arithmetic, transpose_a: bool, transpose_b: bool) -> Multiplication:
+    """Return what is multiplied; ShapeError if the shapes do not fit."""
+    for shape, name, transpose in ((shapes.a, "a", transpose_a), (shapes.b, "b", transpose_b)):
+        if not shape or (len(shape) == 1 and transpose):
+            raise ShapeError(
+                f"{_WHERE}, {name}", "a vector has no transpose" if shape else "a number is no matrix",
+                expected="at least 2 dimensions" if shape else "at least 1 dimension", got=f"shape {shape}",
+                remedy=f"Leave transpose_{name} out" if shape else "Multiply with gpu_mul",
+            )  # fmt: skip
+    a = (1, *shapes.a) if len(shapes.a) == 1 else shapes.a
+    b = (*shapes.b, 1) if len(shapes.b) == 1 else shapes.b
+    m, k = a[-1:-3:-1] if transpose_a else a[-2:]
+    b_k, n = b[-1:-3:-1] if transpose_b else b[-2:]
+    if k != b_k:
+        raise ShapeError(
+            _WHERE, "the inner dimensions differ", expected=f"{k} rows of b for {k} columns of a",
+            got=f"{_matrix(shapes.a, transpose_a)} @ {_matrix(shapes.b, transpose_b)}",
+            remedy="Transpose one, or check which operand comes first",
+        )  # fmt: skip
+    try:
+        if a[:-2] and b[:-2]:
+            np.broadcast_shapes(a[:-2], b[:-2])
+    except ValueError:
+        raise ShapeError(
+            _WHERE, "the batches do not broadcast", expected="equal leading dimensions, or 1, or none",
+            got=f"{shapes.a} @ {shapes.b}", remedy="Reshape one operand",
+        ) from None  # fmt: skip
+    return Multiplication(m, n, k, arithmetic, transpose_a, transpose_b, a[:-2], b[:-2])
+
+
+def _matrix(shape: tuple[int, ...], transpose: bool) -> str:
+    return f"{shape} transposed" if transpose else str(shape)
+
+
+def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand) -> None:
+    """Run the program of a multiplication, with scratch memory of this call where it needs much."""
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        left, right, result = (HostSlot(operand.nbytes) for operand in (x, y, out))
+        fresh: list[HostSlot] = []
+
+        def allocate(nbytes: int) -> Any:
+            if nbytes <= _KEPT_NBYTES:
+                return chain.device.allocate(nbytes)
+            fresh.append(HostSlot(nbytes))
+            return fresh[-1]
+
+        kept = record_matmul(chain, left, right, result, what, allocate=allocate)
+        return [left, right, result, *fresh], (kept, [slot.nbytes for slot in fresh])
+
+    types = what.arithmetic
+    key = (
+        _WHERE, what.m, what.n, what.k, what.transpose_a, what.transpose_b, what.a_batch, what.b_batch,
+        types.element.name, types.result.name, types.short,
+    )  # fmt: skip
+    prepared = prepare(key, call.device, record)
+    scratch = [np.empty(nbytes, np.uint8) for nbytes in prepared.keep[1]]
+    prepared.run(x.memory, y.memory, out.memory, *scratch)

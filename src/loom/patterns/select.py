@@ -1,0 +1,134 @@
+"""``gpu_topk`` and ``gpu_partition``: what can be told of an order without sorting all of it.
+
+Layer: patterns. Both find the element of one rank by its digits (``kernels.sort_select``). The order is that of
+``gpu_sort``. Invariant: among equal elements the earlier one comes first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loom.core.caps import Caps
+from loom.core.dtype import i64, u32, u64
+from loom.core.errors import ArgumentError, DTypeError
+from loom.kernels import sort_select
+from loom.kernels.sort_keys import DIGITS, Order, Records
+from loom.patterns.call import Call, Operand
+from loom.patterns.sort_chain import SortPlan, cut
+from loom.patterns.workspace import workspace
+from loom.runtime.chain import Chain
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot, Storage
+
+__all__ = ["gpu_partition", "gpu_topk"]
+
+
+def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> tuple[Any, Any]:
+    """Return the ``k`` largest (or smallest) elements of ``data``, best first, and their positions (int64).
+
+    ``data`` has one dimension, any dtype. Of equal elements the one with the lowest position comes first. NaN is
+    above all other floats, as in ``gpu_max``. ArgumentError unless 0 <= k <= number of elements.
+
+    >>> values, positions = gpu_topk([5, 1, 9, 9], 3)
+    >>> values.tolist(), positions.tolist()
+    ([9, 9, 5], [2, 3, 0])
+    """
+    call = Call("gpu_topk", on)
+    x = call.input(data, ndim=1)
+    k = _whole(k, "gpu_topk", 0, x.size)
+    out, positions = call.output(k, x.dtype, like=x), call.output(k, i64)
+    if k:
+        _run_topk(call, Order(x.dtype, bool(largest)), x, k, out, positions)
+    return call.result(out), call.result(positions)
+
+
+def gpu_partition(data: Any, k: int, *, on: str | Device | None = None) -> Any:
+    """Return ``data`` in three parts around v, the element that a sort would put at position ``k``.
+
+    First come all elements below v, then those equal to v, then those above, each part in its original order;
+    so position k holds v, nothing before it is greater and nothing after it is less, as in ``numpy.partition``,
+    which leaves the rest open. ``data`` has one dimension, any dtype; a negative k counts from the end.
+    ArgumentError if there is no position k.
+
+    >>> gpu_partition([5, 3, 4, 1, 3], 2).tolist()
+    [1, 3, 3, 5, 4]
+    """
+    call = Call("gpu_partition", on)
+    x = call.input(data, ndim=1)
+    rank = _whole(k, "gpu_partition", -x.size, x.size - 1) % max(1, x.size)
+    out = call.output(x.shape, x.dtype, like=x)
+    search = _Search(Order(x.dtype), x.size, call.device.caps)
+    key = ("gpu_partition", search.order, x.size, search.tile)
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(o.nbytes) for o in (x, out, found)]
+        source, target, state = slots
+        kept = search.record(chain, source, state)
+        write = sort_select.write_parts(search.order)
+        chain.dispatch(write, [source, state, kept[1], target], [search.n, search.tile], groups=search.tiles)
+        return slots, kept
+
+    found = _start(rank)
+    call.run(key, record, x, out, found)
+    return call.result(out)
+
+
+def _run_topk(call: Call, order: Order, x: Operand, k: int, out: Operand, positions: Operand) -> None:
+    """Pick the first k, unsorted, then sort them."""
+    search = _Search(order, x.size, call.device.caps)
+    plan = SortPlan.of(Records(order, "position"), 1, k, keys_out=True, caps=call.device.caps, where=call.name)
+    sizes = [k * x.dtype.nbytes, k * u32.nbytes, *plan.sizes]
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(n) for n in (x.nbytes, out.nbytes, positions.nbytes, found.nbytes, *sizes)]
+        source, target, order_out, state, picked, places, both, scratch = slots
+        kept = search.record(chain, source, state)
+        pick = sort_select.pick_lowest(order)
+        buffers = [source, state, kept[1], picked, places]
+        chain.dispatch(pick, buffers, [search.n, search.tile, k], groups=search.tiles)
+        return slots, [kept, plan.record(chain, picked, places, target, order_out, both, scratch)]
+
+    found = _start(k - 1)
+    with workspace(sizes) as room:
+        call.run((call.name, plan, search.n, search.tile), record, x, out, positions, found, *room)
+
+
+def _start(rank: int) -> Operand:
+    """Return what a search starts from: no digits found, and the rank looked for."""
+    return Operand(np.array([0, rank], np.uint64), u64)
+
+
+class _Search:
+    """Records how the key of a rank is found and the parts around it are counted."""
+
+    def __init__(self, order: Order, n: int, caps: Caps) -> None:
+        self.order = order
+        self.n = n
+        self.tile = cut(n, order.dtype.nbytes, caps)
+        self.tiles = -(-n // self.tile)
+
+    def record(self, chain: Chain, x: Storage, found: Storage) -> list[Storage]:
+        """Record the search for the rank in ``found``; return its memory, the second being the parts' places."""
+        counts = chain.device.allocate(self.tiles * DIGITS * u32.nbytes)
+        places = chain.device.allocate(self.tiles * sort_select.PARTS * u32.nbytes)
+        count = sort_select.count_prefixed(self.order)
+        for number in reversed(range(self.order.bits.nbytes)):
+            chain.dispatch(count, [x, found, counts], [self.n, self.tile, number], groups=self.tiles)
+            chain.dispatch(sort_select.find_digit(), [counts, found], [self.tiles, number])
+        parts = sort_select.count_parts(self.order)
+        chain.dispatch(parts, [x, found, places], [self.n, self.tile], groups=self.tiles)
+        chain.dispatch(sort_select.place_parts(), [places], [self.tiles])
+        return [counts, places]
+
+
+def _whole(value: Any, where: str, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise DTypeError(f"{where}, k", "not a whole number", expected="an int", got=repr(value), remedy="Pass an int")
+    if not least <= int(value) <= most:
+        raise ArgumentError(
+            f"{where}, k", "out of range", expected=f"{least} to {most}" if least <= most else "at least 1 element",
+            got=int(value) if least <= most else 0, remedy="Compare it with the number of elements",
+        )  # fmt: skip
+    return int(value)

@@ -1,0 +1,91 @@
+"""``gpu_sort``, ``gpu_argsort``, ``gpu_sort_pairs``: stable, in a total order.
+
+Layer: patterns. Floats are ordered -inf < ... < -0 < +0 < ... < inf < NaN: every NaN is last, equal to any other,
+and comes out canonical. Descending is the reverse order, so NaN is first, +0 before -0; equal elements keep their
+order either way. Invariant: the result does not depend on the device, its threads or its schedule.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.core.dtype import i64, lookup
+from loom.core.errors import ArgumentError, ShapeError
+from loom.kernels.sort_keys import Order, Records
+from loom.patterns.axis import normal_axis
+from loom.patterns.call import Call, Operand
+from loom.patterns.sort_chain import run_sort
+from loom.runtime.device import Device
+
+__all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs"]
+
+
+def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
+    """Return the elements of ``data`` in order, along its last axis (``axis=None``: of all of it, in one row).
+
+    Any dtype; the result keeps it. Floats: -inf < ... < -0 < +0 < ... < inf < NaN; descending is the reverse, NaN
+    first. No elements and one element are returned as they are. ArgumentError for another axis than the last.
+
+    >>> gpu_sort([3.0, -1.0, 2.0]).tolist()
+    [-1.0, 2.0, 3.0]
+    >>> gpu_sort([[2, 1], [3, 4]], descending=True).tolist()
+    [[2, 1], [4, 3]]
+    """
+    call = Call("gpu_sort", on)
+    x, rows = _rows(call, call.input(data), axis)
+    out = call.output(x.shape, x.dtype, like=x)
+    run_sort(call, Records(Order(x.dtype, bool(descending))), x, rows, keys=out)
+    return call.result(out)
+
+
+def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
+    """Return the positions (int64) that put ``data`` in the order of ``gpu_sort``; equal elements keep theirs.
+
+    Along the last axis, or with ``axis=None`` positions in ``data`` as one row. Any dtype.
+
+    >>> gpu_argsort([30, 10, 20, 10]).tolist()
+    [1, 3, 2, 0]
+    """
+    call = Call("gpu_argsort", on)
+    x, rows = _rows(call, call.input(data), axis)
+    out = call.output(x.shape, i64)
+    run_sort(call, Records(Order(x.dtype, bool(descending)), "index"), x, rows, payloads=out)
+    return call.result(out)
+
+
+def gpu_sort_pairs(
+    keys: Any, values: Any, *, descending: bool = False, on: str | Device | None = None
+) -> tuple[Any, Any]:
+    """Return ``keys`` in order, and ``values`` moved along with them; those of equal keys keep their order.
+
+    Both have one dimension and the same length, each any dtype, which it keeps. ShapeError otherwise.
+
+    >>> keys, values = gpu_sort_pairs([2, 1, 2], [0.5, 1.5, 2.5])
+    >>> keys.tolist(), values.tolist()
+    ([1, 2, 2], [1.5, 0.5, 2.5])
+    """
+    call = Call("gpu_sort_pairs", on)
+    x = call.input(keys, "keys", ndim=1)
+    moved = call.input(values, "values", ndim=1)
+    if x.size != moved.size:
+        raise ShapeError(
+            "gpu_sort_pairs, values", "not one for each key", expected=x.size, got=moved.size,
+            remedy="Match the lengths",
+        )  # fmt: skip
+    out, beside = call.output(x.shape, x.dtype, like=x), call.output(x.shape, moved.dtype, like=moved)
+    records = Records(Order(x.dtype, bool(descending)), lookup(f"u{moved.dtype.bits}"))
+    run_sort(call, records, x, 1, values=moved, keys=out, payloads=beside)
+    return call.result(out), call.result(beside)
+
+
+def _rows(call: Call, x: Operand, axis: int | None) -> tuple[Operand, int]:
+    """Return the input in the shape of the result, and how many rows are sorted."""
+    if axis is None:
+        return x.reshape(x.size), 1
+    at = normal_axis(x.shape, axis, call.name)
+    if at != len(x.shape) - 1:
+        raise ArgumentError(
+            f"{call.name}, axis", "only the last axis is sorted along", expected=f"-1, {len(x.shape) - 1} or None",
+            got=axis, remedy="Transpose data first",
+        )  # fmt: skip
+    return x, x.size // max(1, x.shape[-1])

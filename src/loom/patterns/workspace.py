@@ -1,0 +1,61 @@
+"""Memory lent to a call while it runs: what a pattern needs besides its inputs and outputs.
+
+Layer: patterns. A program kept for later would hold its own temporary memory as long; one that needs much
+borrows it here, through ``HostSlot``s. Invariant: two calls never hold the same memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from loom.core.dtype import u8
+from loom.core.errors import DeviceError
+from loom.patterns.call import Operand
+
+__all__ = ["workspace"]
+
+_ALIGNMENT = 64
+_MOST_KEPT = 2
+_LARGEST_KEPT = 256 << 20
+"""A larger block goes back to the system at once: clearing new pages costs less than what is done with them."""
+
+_free: list[np.ndarray[tuple[int], np.dtype[np.uint8]]] = []
+_lock = threading.Lock()
+
+
+@contextmanager
+def workspace(sizes: Sequence[int]) -> Iterator[list[Operand]]:
+    """Lend memory of the given sizes in bytes, with any contents, until the ``with`` block ends."""
+    starts = np.cumsum([0, *(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes)]).tolist()
+    block = _take(starts[-1] + _ALIGNMENT)
+    first = -block.ctypes.data % _ALIGNMENT
+    try:
+        yield [Operand(block[first + a : first + a + n], u8) for a, n in zip(starts, sizes, strict=False)]
+    finally:
+        _give_back(block)
+
+
+def _take(nbytes: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    with _lock:
+        for n, block in enumerate(_free):  # the smallest first
+            if block.nbytes >= nbytes:
+                return _free.pop(n)
+    try:
+        return np.empty(nbytes, np.uint8)
+    except MemoryError:
+        raise DeviceError(
+            "workspace", "out of memory", got=f"{nbytes} bytes", remedy="Process the data in parts"
+        ) from None
+
+
+def _give_back(block: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
+    if block.nbytes > _LARGEST_KEPT:
+        return
+    with _lock:
+        _free.append(block)
+        _free.sort(key=lambda kept: kept.nbytes)
+        del _free[:-_MOST_KEPT]

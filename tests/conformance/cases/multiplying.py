@@ -1,0 +1,143 @@
+"""The kernels of matrix multiplication, each on its own: packing, tiles, narrow shapes, the end.
+
+Oracle: the interpreter; tests/unit/patterns hold whole products against numpy.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.running import Case, case
+from conformance.values import random_bits
+from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, u8, u16, u32, u64
+from loom.kernels.matmul import Arithmetic, Tile, multiply_tiles
+from loom.kernels.matmul_direct import STRIP, finish_chunks, multiply_direct, multiply_rows
+from loom.kernels.matmul_pack import PANELS, pack_columns, pack_rows
+
+__all__: list[str] = []
+
+Array = np.ndarray[Any, Any]
+
+_FLOATS = Arithmetic(f32, f32, f32, f32)
+_TYPES = {
+    "f32": _FLOATS,
+    "x12": Arithmetic(f32, f32, f32, f32, short=True),
+    "f64": Arithmetic(f64, f64, f64, f64),
+    "f16": Arithmetic(f16, f32, f32, f16),
+    "bf16": Arithmetic(bf16, f32, f32, bf16),
+    "i8": Arithmetic(i8, i32, i32, i32, pairs=True),
+    "u8": Arithmetic(u8, i32, i32, i32, pairs=True),
+    "i16": Arithmetic(i16, i32, i32, i32, pairs=True),
+    "u16": Arithmetic(u16, u32, u32, u32),
+    "u32-u64": Arithmetic(u32, u64, u64, u64),
+}
+_TILES = {"2x2x4": Tile(2, 2, 4, 2), "3x1x16": Tile(3, 1, 16, 4, u32)}
+_M, _N, _K = 7, 21, 150
+_HIGH, _BLOCKS = 4, 2
+
+
+def _numbers(dtype: DType, size: int) -> Array:
+    """Numbers of very different size, so that any change of order shows."""
+    if dtype.is_integer:
+        return random_bits(dtype.numpy, size, seed=size)
+    rng = np.random.default_rng(size)
+    wide = rng.standard_normal(size) * 2.0 ** rng.integers(-9, 9, size)
+    if dtype == bf16:
+        return (wide.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    return wide.astype(dtype.numpy)
+
+
+def _library(kernel: Any, buffers: list[Array], params: tuple[Any, ...], groups: tuple[int, int, int]) -> Case:
+    return Case(kernel.verified.kernel, tuple(buffers), params, groups=groups, modes=("trusted", "reported"))
+
+
+def _pack_rows(types: Arithmetic, transposed: bool) -> Case:
+    tile = _TILES["2x2x4"]
+    out = np.zeros(2 * _BLOCKS * _HIGH * tile.rows * types.words, types.held.numpy)
+    x, which = _numbers(types.element, 3 * _M * _K), np.array([9, 2, 0], np.uint32)
+    return _library(pack_rows(tile, types, transposed=transposed), [x, which, out], (_M, _K, 1), (_HIGH, _BLOCKS, 2))
+
+
+def _pack_columns(types: Arithmetic, transposed: bool, name: str) -> Case:
+    tile = _TILES[name]
+    wide = -(-_N // tile.columns)
+    out = np.zeros(_BLOCKS * wide * tile.columns * types.words, types.held.numpy)
+    x, which = _numbers(types.element, 2 * _N * _K), np.array([1], np.uint32)
+    groups = (-(-wide // PANELS), _BLOCKS, 1)
+    return _library(pack_columns(tile, types, transposed=transposed), [x, which, out], (_N, _K, 0), groups)
+
+
+for _name, _types in _TYPES.items():
+    for _stored in (False, True):
+        _label = f"{_name}{'-transposed' if _stored else ''}"
+        _rare = _stored != (_name in ("f16", "i8"))
+        case(f"library/matmul-rows-{_label}", slow=_rare)(partial(_pack_rows, _types, _stored))
+        for _tile in _TILES:
+            case(f"library/matmul-columns-{_label}-{_tile}", slow=_rare or _tile != "2x2x4")(
+                partial(_pack_columns, _types, _stored, _tile)
+            )
+
+
+def _tiles(types: Arithmetic, name: str, depth: int, chunks: int) -> Case:
+    tile = _TILES[name]
+    high, wide, blocks = -(-_M // tile.rows), -(-_N // tile.columns), -(-depth // 128)
+    a = _numbers(types.held, blocks * high * tile.rows * types.words)
+    b = _numbers(types.held, 2 * blocks * wide * tile.columns * types.words)
+    batches = 1 if chunks > 1 else 2
+    first = 0 if chunks > 1 else 1
+    out = np.zeros((first + batches * chunks) * _M * _N, types.accumulator.numpy)
+    params = (_M, _N, depth, 2, 1, 0, 1, chunks, first)
+    return _library(multiply_tiles(tile, types), [a, b, out], params, (wide, -(-high // 2), batches * chunks))
+
+
+for _name, _types in _TYPES.items():
+    if _name not in ("f32", "f64", "i8", "u16", "u32-u64"):
+        continue  # the others are packed as these
+    for _tile in _TILES:
+        case(f"library/matmul-tiles-{_name}-{_tile}", slow=_tile != "2x2x4")(partial(_tiles, _types, _tile, 150, 1))
+case("library/matmul-tiles-chunks", slow=True)(partial(_tiles, _FLOATS, "3x1x16", 4100, 2))
+
+
+def _direct(types: Arithmetic, transposed: bool, swapped: bool) -> Case:
+    tile = _TILES["2x2x4"]
+    a, b = _numbers(types.element, 2 * _M * _K), _numbers(types.element, _N * _K)
+    which = np.array([1, 0, 0, 0], np.uint32)
+    out = np.zeros(2 * _M * _N, types.accumulator.numpy)
+    kernel = multiply_direct(tile, types, transposed=transposed, swapped=swapped)
+    groups = (-(-_N // tile.columns), -(-_M // tile.rows), 2)
+    return _library(kernel, [a, b, which, out], (_M, _N, _K, _K, 1, 2, 1), groups)
+
+
+def _rows(types: Arithmetic, rows: int, n: int, swapped: bool) -> Case:
+    a, b = _numbers(types.element, rows * _K), _numbers(types.element, n * _K)
+    which, out = np.zeros(2, np.uint32), np.zeros(rows * n, types.accumulator.numpy)
+    kernel = multiply_rows(rows, 8, types, swapped=swapped)
+    return _library(kernel, [a, b, which, out], (n, _K, 1, rows, 1, 1), (-(-n // STRIP), 1, 1))
+
+
+for _name in ("f32", "f64", "f16", "x12", "u16"):
+    for _turned in (False, True):
+        case(f"library/matmul-direct-{_name}{'-turned' if _turned else ''}", slow=_turned != (_name == "f32"))(
+            partial(_direct, _TYPES[_name], _turned, _turned)
+        )
+        case(f"library/matmul-narrow-{_name}{'-swapped' if _turned else ''}", slow=_turned != (_name == "f16"))(
+            partial(_rows, _TYPES[_name], 3, 29, _turned)
+        )
+case("library/matmul-narrow-long", slow=True)(partial(_rows, _FLOATS, 1, STRIP + 300, False))
+
+
+def _finish(accumulator: DType, result: DType, chunks: int) -> Case:
+    size = 300
+    parts = _numbers(accumulator, 2 * chunks * size)
+    return _library(
+        finish_chunks(accumulator, result), [parts, np.zeros(3 * size, result.numpy)], (size, chunks, 1), (2, 2, 1)
+    )
+
+
+for _chunks in (1, 2, 5, 7):
+    case(f"library/matmul-finish-{_chunks}", slow=_chunks == 2)(partial(_finish, f32, f32, _chunks))
+case("library/matmul-finish-f16")(partial(_finish, f32, f16, 3))
+case("library/matmul-finish-bf16", slow=True)(partial(_finish, f32, bf16, 3))

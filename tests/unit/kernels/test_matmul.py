@@ -1,0 +1,151 @@
+"""The kernels of matrix multiplication: every schedule gives the same bits, and no access is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom.core.caps import Caps
+from loom.core.dtype import f16, f32, f64, i8, i32, u32
+from loom.kernels import matmul
+from loom.kernels.matmul import Arithmetic, Schedule, Tile, choose_schedule
+from loom.kernels.matmul_direct import multiply_direct, multiply_rows
+from loom.kernels.matmul_record import Multiplication, record_matmul
+from unit.patterns.canonical import same_bits
+from unit.patterns.matmul_order import canonical_matmul
+
+Array = np.ndarray[Any, Any]
+
+FLOATS = Arithmetic(f32, f32, f32, f32)
+PAIRS = Arithmetic(i8, i32, i32, i32, pairs=True)
+HALVES = Arithmetic(f16, f32, f32, f16)
+SCHEDULES = [
+    Schedule(Tile(1, 1, 4, 1), 1, 1),
+    Schedule(Tile(3, 2, 8, 2), 2, 5),
+    Schedule(Tile(8, 2, 16, 4), 3, 1),
+    Schedule(Tile(5, 1, 16, 8), 100, 100),
+    Schedule(Tile(4, 3, 4, 2, u32), 4, 4),
+    Schedule(Tile(2, 1, 64, 4, u32), 2, 1),
+]
+
+
+def numbers(dtype: Any, *shape: int) -> Array:
+    rng = np.random.default_rng(shape)
+    if dtype.is_integer:
+        return rng.integers(-128, 127, shape, dtype.numpy, endpoint=True)
+    return (rng.standard_normal(shape) * 2.0 ** rng.integers(-4, 4, shape)).astype(dtype.numpy)
+
+
+def multiply(a: Array, b: Array, what: Multiplication, on: str = "cpu", schedule: Schedule | None = None) -> Array:
+    out = np.zeros((*what.batch, what.m, what.n), what.arithmetic.result.numpy)
+    chain = loom.Chain(on)
+    keep = record_matmul(chain, a, b, out, what, schedule=schedule)
+    chain.build().run()
+    assert keep is not None
+    return out
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: f"{s.tile.rows}x{s.tile.vectors}x{s.tile.lanes}")
+def test_a_schedule_changes_no_bit(schedule: Schedule) -> None:
+    for m, n, k in [(1, 1, 1), (17, 35, 260), (40, 70, 129)]:
+        a, b = numbers(f32, m, k), numbers(f32, k, n)
+        expected = canonical_matmul(a, b)
+        assert same_bits(multiply(a, b, Multiplication(m, n, k, FLOATS), schedule=schedule), expected)
+        what = Multiplication(m, n, k, FLOATS, transpose_a=True, transpose_b=True)
+        stored = np.ascontiguousarray(a.T), np.ascontiguousarray(b.T)
+        assert same_bits(multiply(*stored, what, schedule=schedule), expected)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES[1:3], ids=str)
+def test_chunks_and_short_factors_under_schedules(schedule: Schedule) -> None:
+    a, b = numbers(f32, 9, 8200), numbers(f32, 8200, 11)
+    assert same_bits(multiply(a, b, Multiplication(9, 11, 8200, FLOATS), schedule=schedule), canonical_matmul(a, b))
+    x, y = numbers(i8, 20, 300), numbers(i8, 300, 37)
+    exact = (x.astype(np.int64) @ y.astype(np.int64)).astype(np.int32)
+    assert same_bits(multiply(x, y, Multiplication(20, 37, 300, PAIRS), schedule=schedule), exact)
+    h, g = numbers(f16, 20, 140), numbers(f16, 140, 37)
+    expected = canonical_matmul(h.astype(np.float32), g.astype(np.float32)).astype(np.float16)
+    assert same_bits(multiply(h, g, Multiplication(20, 37, 140, HALVES), schedule=schedule), expected)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        Multiplication(5, 37, 140, FLOATS),
+        Multiplication(2, 37, 140, FLOATS),
+        Multiplication(37, 1, 140, FLOATS),
+        pytest.param(Multiplication(131, 130, 140, FLOATS), marks=pytest.mark.slow),
+        Multiplication(131, 130, 140, PAIRS, transpose_a=True, transpose_b=True),
+        Multiplication(9, 8, 130, HALVES, a_batch=(2,), b_batch=(1,), transpose_a=True),
+    ],
+    ids=lambda w: f"{w.m}x{w.n}x{w.k}-{w.arithmetic.element}",
+)
+def test_checked_and_debugged_runs_find_no_fault_and_the_same_bits(
+    what: Multiplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOM_SIMD", "4")
+    a_shape, b_shape = (what.m, what.k), (what.k, what.n)
+    a = numbers(what.arithmetic.element, *what.a_batch, *(a_shape[::-1] if what.transpose_a else a_shape))
+    b = numbers(what.arithmetic.element, *what.b_batch, *(b_shape[::-1] if what.transpose_b else b_shape))
+    plain = multiply(a, b, what)
+    small = Multiplication(  # the interpreter is slow
+        min(what.m, 9), min(what.n, 10), what.k, what.arithmetic, what.transpose_a, what.transpose_b,
+        what.a_batch, what.b_batch,
+    )  # fmt: skip
+    rows = (..., slice(None), slice(small.m)) if what.transpose_a else (..., slice(small.m), slice(None))
+    columns = (..., slice(small.n), slice(None)) if what.transpose_b else (..., slice(None), slice(small.n))
+    parts = np.ascontiguousarray(a[rows]), np.ascontiguousarray(b[columns])
+    schedule = Schedule(Tile(4, 1, 32, 2), 1, 1) if what.m > 100 else None
+    with loom.debug(races=True, bounds=True, uninitialized=True):
+        watched = multiply(*parts, small, "cpu", schedule)
+    assert same_bits(watched, np.ascontiguousarray(plain[..., : small.m, : small.n]))
+    monkeypatch.setenv("LOOM_CHECK", "1")
+    assert same_bits(multiply(a, b, what), plain)
+
+
+def test_one_kernel_is_made_for_each_choice() -> None:
+    tile = Tile(4, 2, 8, 2)
+    assert matmul.multiply_tiles(tile, FLOATS) is matmul.multiply_tiles(Tile(4, 2, 8, 2), FLOATS)
+    kernels = [
+        matmul.multiply_tiles(tile, FLOATS),
+        matmul.multiply_tiles(tile, PAIRS),
+        multiply_direct(tile, FLOATS, transposed=False, swapped=False),
+        multiply_direct(tile, FLOATS, transposed=True, swapped=True),
+        multiply_rows(2, 8, FLOATS, swapped=False),
+    ]
+    assert len({k.verified.hash for k in kernels}) == len(kernels)
+    assert len({k.verified.name for k in kernels}) == len(kernels)
+    assert all(k.verified.kernel.trusted for k in kernels)
+
+
+@pytest.mark.parametrize("simd", [1, 2, 4, 8, 16, 32])
+@pytest.mark.parametrize("arithmetic", [FLOATS, PAIRS, Arithmetic(f64, f64, f64, f64)], ids=lambda a: str(a.element))
+def test_schedules_fit_the_machine(simd: int, arithmetic: Arithmetic) -> None:
+    for cache in (1 << 14, 1 << 18, 1 << 21):
+        caps = Caps(simd, 65536, 1024, True, 2, cache)
+        for m, n in ((1, 1), (100, 3000), (512, 512), (5000, 4000)):
+            cut = choose_schedule(caps, arithmetic, m, n, 1)
+            nbytes = arithmetic.accumulator.nbytes
+            assert 1 <= cut.tile.lanes <= 32
+            if simd >= 4:
+                assert cut.tile.lanes * nbytes == 4 * min(16, 1 << (simd.bit_length() - 1))
+            height, width = cut.down * cut.tile.rows, cut.across * cut.tile.columns
+            assert height <= 128
+            assert width <= 256
+            if cache == 1 << 21 and m >= 512:
+                assert -(-m // height) * -(-n // width) >= 8
+
+
+def test_a_product_of_pairs_is_one_instruction_where_the_machine_has_it() -> None:
+    from loom.targets.base import Bounds
+    from loom.targets.llvm.lower import lower
+    from loom.targets.llvm.machine import emit, machine
+
+    x86 = machine("x86-64")
+    kernel = matmul.multiply_tiles(Tile(2, 1, 4, 1), PAIRS).verified
+    assembly = emit(lower(kernel, x86, Bounds.TRUSTED).text, x86, "asm").decode()
+    assert "pmaddwd" in assembly
+    assert "pmull" not in assembly
