@@ -65,14 +65,43 @@ if TYPE_CHECKING:
     from loom.ir.frontend.intrinsics import trunc as trunc
     from loom.ir.frontend.intrinsics import workgroup_size as workgroup_size
     from loom.ir.interp.debugger import debug as debug
+    from loom.kernels.functions.bessel import j0 as j0
+    from loom.kernels.functions.bessel import j1 as j1
+    from loom.kernels.functions.bessel import y0 as y0
+    from loom.kernels.functions.bessel import y1 as y1
+    from loom.kernels.functions.error import erf as erf
+    from loom.kernels.functions.error import erfc as erfc
+    from loom.kernels.functions.error import gelu as gelu
+    from loom.kernels.functions.error import gelu_tanh as gelu_tanh
+    from loom.kernels.functions.exponential import exp as exp
+    from loom.kernels.functions.exponential import exp2 as exp2
+    from loom.kernels.functions.exponential import expm1 as expm1
+    from loom.kernels.functions.exponential import sigmoid as sigmoid
+    from loom.kernels.functions.gamma import gamma as gamma
+    from loom.kernels.functions.gamma import lgamma as lgamma
+    from loom.kernels.functions.hyperbolic import cosh as cosh
+    from loom.kernels.functions.hyperbolic import sinh as sinh
+    from loom.kernels.functions.hyperbolic import tanh as tanh
     from loom.kernels.functions.inverse import acos as acos
     from loom.kernels.functions.inverse import asin as asin
     from loom.kernels.functions.inverse import atan as atan
     from loom.kernels.functions.inverse import atan2 as atan2
+    from loom.kernels.functions.logarithm import log as log
+    from loom.kernels.functions.logarithm import log1p as log1p
+    from loom.kernels.functions.logarithm import log2 as log2
+    from loom.kernels.functions.power import cbrt as cbrt
+    from loom.kernels.functions.power import pow as pow  # noqa: A004 - as in numpy
     from loom.kernels.functions.power import rsqrt as rsqrt
     from loom.kernels.functions.trigonometric import cos as cos
     from loom.kernels.functions.trigonometric import sin as sin
     from loom.kernels.functions.trigonometric import tan as tan
+    from loom.patterns import data as data
+    from loom.patterns import linalg as linalg
+    from loom.patterns import random as random
+    from loom.patterns import signal as signal
+    from loom.patterns import stats as stats
+    from loom.patterns.arg_reduce import gpu_argmax as gpu_argmax
+    from loom.patterns.arg_reduce import gpu_argmin as gpu_argmin
     from loom.patterns.call import array as array
     from loom.patterns.elementwise import gpu_abs as gpu_abs
     from loom.patterns.elementwise import gpu_add as gpu_add
@@ -99,13 +128,30 @@ if TYPE_CHECKING:
     from loom.patterns.elementwise import gpu_sub as gpu_sub
     from loom.patterns.elementwise import gpu_tanh as gpu_tanh
     from loom.patterns.elementwise import gpu_where as gpu_where
+    from loom.patterns.logical import gpu_all as gpu_all
+    from loom.patterns.logical import gpu_any as gpu_any
+    from loom.patterns.logical import gpu_count as gpu_count
     from loom.patterns.map import gpu_map as gpu_map
+    from loom.patterns.matmul import gpu_matmul as gpu_matmul
+    from loom.patterns.products import gpu_dot as gpu_dot
+    from loom.patterns.products import gpu_norm as gpu_norm
     from loom.patterns.reduce import gpu_max as gpu_max
     from loom.patterns.reduce import gpu_mean as gpu_mean
     from loom.patterns.reduce import gpu_min as gpu_min
+    from loom.patterns.reduce import gpu_product as gpu_product
     from loom.patterns.reduce import gpu_sum as gpu_sum
+    from loom.patterns.scan import gpu_scan as gpu_scan
+    from loom.patterns.search import gpu_searchsorted as gpu_searchsorted
+    from loom.patterns.search import gpu_unique as gpu_unique
+    from loom.patterns.segment_scan import gpu_segment_scan as gpu_segment_scan
+    from loom.patterns.select import gpu_partition as gpu_partition
+    from loom.patterns.select import gpu_topk as gpu_topk
     from loom.patterns.sieve import gpu_prime_count as gpu_prime_count
     from loom.patterns.sieve import gpu_primes as gpu_primes
+    from loom.patterns.sort import gpu_argsort as gpu_argsort
+    from loom.patterns.sort import gpu_sort as gpu_sort
+    from loom.patterns.sort import gpu_sort_pairs as gpu_sort_pairs
+    from loom.proof.attestation import verify as verify
     from loom.runtime.array import Array as Array
     from loom.runtime.chain.program import Program as Program
     from loom.runtime.chain.program import Submission as Submission
@@ -128,6 +174,9 @@ _MAPS = (
     "gpu_rsqrt", "gpu_sigmoid", "gpu_sin", "gpu_sqrt", "gpu_sub", "gpu_tanh", "gpu_where",
 )  # fmt: skip
 
+_MODULES = ("data", "linalg", "random", "signal", "stats")
+"""Names that are modules of ``loom.patterns``: families of functions, called as ``loom.stats.mean(...)``."""
+
 _NAMES: dict[str, tuple[str, ...]] = {
     "loom.core.dtype": ("DType", *_SCALARS),
     "loom.core.errors": ("LoomError",),
@@ -136,14 +185,31 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.ir.frontend.decorator": ("kernel",),
     "loom.ir.frontend.intrinsics": _INSIDE_KERNELS,
     "loom.ir.interp.debugger": ("debug",),
+    "loom.kernels.functions.bessel": ("j0", "j1", "y0", "y1"),
+    "loom.kernels.functions.error": ("erf", "erfc", "gelu", "gelu_tanh"),
+    "loom.kernels.functions.exponential": ("exp", "exp2", "expm1", "sigmoid"),
+    "loom.kernels.functions.gamma": ("gamma", "lgamma"),
+    "loom.kernels.functions.hyperbolic": ("cosh", "sinh", "tanh"),
     "loom.kernels.functions.inverse": ("acos", "asin", "atan", "atan2"),
-    "loom.kernels.functions.power": ("rsqrt",),
+    "loom.kernels.functions.logarithm": ("log", "log1p", "log2"),
+    "loom.kernels.functions.power": ("cbrt", "pow", "rsqrt"),
     "loom.kernels.functions.trigonometric": ("cos", "sin", "tan"),
+    "loom.patterns": _MODULES,
+    "loom.patterns.arg_reduce": ("gpu_argmax", "gpu_argmin"),
     "loom.patterns.call": ("array",),
     "loom.patterns.elementwise": _MAPS,
+    "loom.patterns.logical": ("gpu_all", "gpu_any", "gpu_count"),
     "loom.patterns.map": ("gpu_map",),
-    "loom.patterns.reduce": ("gpu_max", "gpu_mean", "gpu_min", "gpu_sum"),
+    "loom.patterns.matmul": ("gpu_matmul",),
+    "loom.patterns.products": ("gpu_dot", "gpu_norm"),
+    "loom.patterns.reduce": ("gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum"),
+    "loom.patterns.scan": ("gpu_scan",),
+    "loom.patterns.search": ("gpu_searchsorted", "gpu_unique"),
+    "loom.patterns.segment_scan": ("gpu_segment_scan",),
+    "loom.patterns.select": ("gpu_partition", "gpu_topk"),
     "loom.patterns.sieve": ("gpu_prime_count", "gpu_primes"),
+    "loom.patterns.sort": ("gpu_argsort", "gpu_sort", "gpu_sort_pairs"),
+    "loom.proof.attestation": ("verify",),
     "loom.runtime.array": ("Array",),
     "loom.runtime.chain.program": ("Program", "Submission"),
     "loom.runtime.chain.record": ("Chain",),
@@ -168,7 +234,7 @@ def __getattr__(name: str) -> Any:
         from loom.core.errors import near_matches
 
         raise AttributeError(f"module 'loom' has no attribute {name!r}. {near_matches(name, list(_WHERE))}")
-    value = getattr(import_module(module), name)
+    value = import_module(f"{module}.{name}") if name in _MODULES else getattr(import_module(module), name)
     globals()[name] = value
     return value
 

@@ -7,12 +7,13 @@ is a multiple of a tile. Invariant: any change in the order of a float operation
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, bf16, f16, f32, f64, i32, i64, u8, u32
-from loom.patterns.reduce import gpu_max, gpu_mean, gpu_min, gpu_sum
+import loom
+from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u16, u32
 from loom.proof.inputs import numbers, seed_of
 from loom.runtime.device import Device
 
@@ -20,28 +21,135 @@ __all__ = ["PATTERNS"]
 
 Bits = np.ndarray[Any, Any]
 _Row = tuple[str, Callable[[], Sequence[Bits]], Callable[..., Sequence[Bits]]]
-_LONG = 1_000_007
+_LONG, _MIDDLE, _SHORT = 1_000_007, 70_001, 9001
+"""Elements: of reductions; of what has tiles; of what the interpreter takes its time for."""
 
 
-def _row(name: str, shapes: Sequence[Any], dtype: DType, compute: Callable[..., Any], **spread: int) -> _Row:
-    """Return a case: ``compute(*arrays, on=device)`` of random arrays of these shapes."""
+def _row(name: str, shapes: Sequence[Any], dtypes: DType | Sequence[DType], compute: Any, spread: int = 6) -> _Row:
+    """Return a case: ``compute(*arrays, on=device)`` of random arrays of these shapes and dtypes."""
+    kinds = [dtypes] * len(shapes) if isinstance(dtypes, DType) else dtypes
 
     def inputs() -> Sequence[Bits]:
-        return [numbers(shape, dtype, seed_of(f"{name} {k}"), **spread) for k, shape in enumerate(shapes)]
+        rows = enumerate(zip(shapes, kinds, strict=True))
+        return [numbers(shape, kind, seed_of(f"{name} {n}"), spread=spread) for n, (shape, kind) in rows]
 
     def results(device: Device, *arrays: Bits) -> Sequence[Bits]:
-        found = compute(*arrays, on=device)
-        return [np.asarray(a) for a in (found if isinstance(found, tuple) else (found,))]
+        given = (_as_bf16(a, device) if k == bf16 else a for a, k in zip(arrays, kinds, strict=True))
+        found = compute(*given, on=device)
+        return [_plain(a) for a in (found if isinstance(found, tuple) else (found,))]
 
     return name, inputs, results
 
 
+def _as_bf16(raw: Bits, device: Device) -> loom.Array:
+    """Return raw bits of bf16 as an array that says so; numpy has no such type."""
+    wide = (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return loom.gpu_cast(loom.array(wide, on=device), bf16)
+
+
+def _plain(result: Any) -> Bits:
+    """Return a result as an array of numbers; complex ones as pairs."""
+    found = np.asarray(result)
+    return np.stack([found.real, found.imag]) if found.dtype.kind == "c" else found
+
+
+def _complex(pairs: Bits) -> Bits:
+    return pairs[0] + pairs[1] * pairs.dtype.type(1) * 1j if pairs.dtype == np.float64 else _single(pairs)
+
+
+def _single(pairs: Bits) -> Bits:
+    made = np.empty(pairs.shape[1:], np.complex64)
+    made.real, made.imag = pairs
+    return made
+
+
+def _fft(pairs: Bits, on: Device) -> Any:
+    return loom.signal.fft(_complex(pairs), on=on)
+
+
+def _definite(a: Bits, on: Device) -> Any:
+    """Return the Cholesky factor of ``a a' + n I``."""
+    square = loom.gpu_matmul(a, a, transpose_b=True, on=on) + np.eye(len(a), dtype=a.dtype) * a.dtype.type(len(a))
+    return loom.linalg.cholesky(square, on=on)
+
+
+def _segments(x: Bits, ids: Bits, on: Device) -> Any:
+    return loom.gpu_segment_scan(x, ids % np.uint8(17) == 0, on=on)
+
+
+def _grouped(keys: Bits, values: Bits, on: Device) -> Any:
+    return tuple(loom.data.group_by(keys, values, on=on).sum())
+
+
+def _joined(left: Bits, right: Bits, on: Device) -> Any:
+    return tuple(loom.data.join(left, right, on=on))
+
+
+def _filtered(x: Bits, on: Device) -> Any:
+    return loom.data.filter(x, x > 0, on=on)
+
+
+def _fused(x: Bits, y: Bits, on: Device) -> Any:
+    a, b = loom.array(x, on=on), loom.array(y, on=on)
+    return loom.gpu_sub(loom.gpu_sqrt(loom.gpu_abs(loom.gpu_map(a, "mul", b))), b)
+
+
+def _where(x: Bits, y: Bits, on: Device) -> Any:
+    return loom.gpu_where(x < y, x, y, on=on)
+
+
+_SQUARE = (67, 517), (517, 129)
+
 PATTERNS: tuple[_Row, ...] = (
-    *(_row(f"sum {t}", [_LONG], t, gpu_sum) for t in (f32, f64, i32)),
-    *(_row(f"sum {t}", [70_001], t, gpu_sum) for t in (f16, bf16, u8)),
-    _row("mean f32", [_LONG], f32, gpu_mean),
-    _row("mean i64", [70_001], i64, gpu_mean),
-    _row("max f32", [_LONG], f32, gpu_max),
-    _row("min u32", [_LONG], u32, gpu_min),
+    _row("fused maps f32", [_MIDDLE, _MIDDLE], f32, _fused),
+    _row("where f32", [_MIDDLE, _MIDDLE], f32, _where),
+    *(_row(f"sum {t}", [_LONG], t, loom.gpu_sum) for t in (f32, f64, i32)),
+    *(_row(f"sum {t}", [_MIDDLE], t, loom.gpu_sum) for t in (f16, bf16, u8)),
+    *(_row(f"sum f32 of axis {n}", [(513, 1029)], f32, partial(loom.gpu_sum, axis=n)) for n in (0, 1)),
+    _row("mean f32", [_LONG], f32, loom.gpu_mean),
+    _row("mean i64", [_MIDDLE], i64, loom.gpu_mean),
+    _row("product f32", [_MIDDLE], f32, loom.gpu_product, 1),
+    _row("max f32", [_LONG], f32, loom.gpu_max),
+    _row("min u32", [_LONG], u32, loom.gpu_min),
+    _row("argmax f32", [_LONG], f32, loom.gpu_argmax),
+    _row("count f16", [_MIDDLE], f16, loom.gpu_count),
+    _row("dot f32", [_LONG, _LONG], f32, loom.gpu_dot),
+    _row("norm f32", [_LONG], f32, loom.gpu_norm),
+    _row("scan f32", [_LONG], f32, loom.gpu_scan),
+    _row("scan f64", [_MIDDLE], f64, loom.gpu_scan),
+    _row("scan i32", [_MIDDLE], i32, loom.gpu_scan),
+    _row("scan f32, exclusive", [_MIDDLE], f32, partial(loom.gpu_scan, exclusive=True)),
+    _row("scan f32, max", [_MIDDLE], f32, partial(loom.gpu_scan, op="max")),
+    _row("scan f32 in segments", [_MIDDLE, _MIDDLE], (f32, u8), _segments),
+    *(_row(f"sort {t}", [_SHORT], t, loom.gpu_sort) for t in (f32, f64, f16, u8, i32, u32)),
+    _row("argsort f32", [_SHORT], f32, loom.gpu_argsort),
+    _row("sort pairs i8, f32", [_SHORT, _SHORT], (i8, f32), loom.gpu_sort_pairs),
+    _row("top f32", [_SHORT], f32, partial(loom.gpu_topk, k=129)),
+    _row("unique i32", [_SHORT], i32, loom.gpu_unique),
+    *(_row(f"matmul {t}", _SQUARE, t, loom.gpu_matmul) for t in (f32, f64, f16, bf16, i8, u8, u16, i32)),
+    _row("matmul f32, x12", _SQUARE, f32, partial(loom.gpu_matmul, precision="x12")),
+    _row("matmul f32, one row", [(1, 4096), (4096, 4097)], f32, loom.gpu_matmul),
+    _row("matmul f32, deep", [(5, 9000), (9000, 7)], f32, loom.gpu_matmul),
+    _row("matmul f32, batches", [(3, 33, 65), (65, 40)], f32, loom.gpu_matmul),
+    *(_row(f"fft f32 {n}", [(2, n)], f32, _fft) for n in (1024, 1000, 997)),
+    _row("fft f64 1000", [(2, 1000)], f64, _fft),
+    _row("convolve f32", [5003, 64], f32, partial(loom.signal.convolve, method="direct")),
+    _row("ema f32", [5003], f32, partial(loom.signal.ema, alpha=0.1)),
+    _row("solve f32", [(65, 65), 65], f32, loom.linalg.solve),
+    _row("cholesky f32", [(65, 65)], f32, _definite),
+    _row("qr f32", [(65, 33)], f32, loom.linalg.qr),
+    _row("variance f32", [_MIDDLE], f32, loom.stats.variance),
+    _row("median f32", [_SHORT], f32, loom.stats.median),
+    _row("correlation f32", [(5, 3001)], f32, loom.stats.correlation),
+    _row("histogram f32", [_MIDDLE], f32, loom.stats.histogram),
+    _row("filter f32", [_MIDDLE], f32, _filtered),
+    _row("group sums u8, f32", [_SHORT, _SHORT], (u8, f32), _grouped),
+    _row("join u16", [3001, 2003], u16, _joined),
+    _row("rolling means f32", [5003], f32, lambda x, on: loom.data.rolling(x, 65, on=on).mean()),
+    _row("uniform f32", [], f32, partial(loom.random.uniform, _MIDDLE, seed=1)),
+    _row("normal f32", [], f32, partial(loom.random.normal, _MIDDLE, seed=2)),
+    _row("normal f64", [], f64, partial(loom.random.normal, 5003, seed=3, dtype=f64)),
+    _row("integers i64", [], i64, partial(loom.random.integers, _MIDDLE, -5, 1000, seed=4)),
+    _row("permutation", [], i64, partial(loom.random.permutation, _SHORT, seed=5)),
 )
 """Every case of layer 3."""

@@ -1,0 +1,29 @@
+"""``loom.data``: filter, gather, group, roll and join arrays, with the same bits everywhere.
+
+Layer: patterns. Invariant: the order of every result is stated, and the same for every schedule.
+"""
+
+from __future__ import annotations
+
+from loom.patterns.data.describe import Description, describe
+from loom.patterns.data.group import GroupBy, Groups, group_by
+from loom.patterns.data.join import Pairs, join
+from loom.patterns.data.move import gather, scatter
+from loom.patterns.data.rolling import Rolling, rolling
+from loom.patterns.data.select import compact, filter  # noqa: A004
+
+__all__ = [
+    "Description",
+    "GroupBy",
+    "Groups",
+    "Pairs",
+    "Rolling",
+    "compact",
+    "describe",
+    "filter",
+    "gather",
+    "group_by",
+    "join",
+    "rolling",
+    "scatter",
+]

@@ -1,0 +1,227 @@
+"""``group_by``: sums, means, extremes and counts of the values that share a key.
+
+Layer: patterns. Keys are sorted stably with their values, so that a group's values lie side by side in the order
+they were given. Invariant: ``group_by(k, v).sum()`` has, for every key, the bits of ``gpu_sum(v[k == key])``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from loom.core.dtype import DType, f32, i64, u32
+from loom.core.errors import ArgumentError, ShapeError
+from loom.core.numerics import REDUCE_TILE
+from loom.kernels import groups
+from loom.patterns.call import Call, Operand
+from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
+from loom.patterns.folding import read_type
+from loom.patterns.reduce import gpu_max, wide_type
+from loom.patterns.stats.deviations import kinds
+from loom.runtime.chain import Chain
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot, Storage
+
+__all__ = ["GroupBy", "Groups", "group_by"]
+
+
+class Groups(NamedTuple):
+    """A result for every key: the different keys, ascending, and their values."""
+
+    keys: Any
+    values: Any
+
+
+def group_by(keys: Any, values: Any = None, *, on: str | Device | None = None) -> GroupBy:
+    """Return ``values`` grouped by ``keys``, both of one dimension and one length; values may be left out to count.
+
+    Keys and values are of any dtype. Float keys: -0 and +0 are one key, shown as +0; all NaNs are one key, the
+    last. ShapeError for two lengths.
+
+    >>> keys, sums = group_by([2, 1, 2], [10.0, 20.0, 30.0]).sum()
+    >>> keys.tolist(), sums.tolist()
+    ([1, 2], [20.0, 40.0])
+    """
+    return GroupBy(keys, values, on)
+
+
+class GroupBy:
+    """Values grouped by key (see ``group_by``); each method returns ``Groups``, keys ascending.
+
+    Floats are summed in the canonical order, each group as if it were an array of its own, in the order the
+    values were given.
+    """
+
+    def __init__(self, keys: Any, values: Any, on: str | Device | None) -> None:
+        call = self._call = Call("data.group_by", on)
+        given = call.input(keys, "keys", ndim=1)
+        self._values = None if values is None else call.input(values, "values", ndim=1)
+        if self._values is not None and self._values.size != given.size:
+            raise ShapeError(
+                "data.group_by, values", "not one for each key", expected=given.size, got=self._values.size,
+                remedy="Match the lengths",
+            )  # fmt: skip
+        self._n = given.size
+        self._runs: Runs | None = None
+        self._longest = 0
+        if self._n:
+            in_order, self._values = put_in_order(call, comparable(call, given), self._values)
+            self._runs = find_runs(call, in_order)
+        found = self._runs.keys if self._runs else call.output(0, given.dtype, like=given)
+        self._keys = plain_keys(call, found, given) if self._runs else found
+
+    @property
+    def keys(self) -> Any:
+        """The different keys, ascending."""
+        keys = self._call.output(self._keys.shape, self._keys.dtype, like=self._keys)  # the caller's to change
+        keys.memory[...] = self._keys.memory
+        return self._call.result(keys)
+
+    def count(self) -> Groups:
+        """Return how many values each key has, as int64.
+
+        >>> group_by([2, 1, 2]).count().values.tolist()
+        [1, 2]
+        """
+        return self._result(self._lengths())
+
+    def sum(self) -> Groups:
+        """Return the sums: floats in their dtype (f16 and bf16 added in f32), integers as int64 or uint64, wrapping.
+
+        >>> group_by([2, 1, 2], [1.5, 2.0, 3.0]).sum().values.tolist()
+        [2.0, 4.5]
+        """
+        values = self._required("sum")
+        return self._result(self._fold("sum", *wide_type(values.dtype)))
+
+    def mean(self) -> Groups:
+        """Return the means: the sums divided once; integers and bools give float64.
+
+        >>> group_by([2, 1, 2], [1, 2, 4]).mean().values.tolist()
+        [2.0, 2.5]
+        """
+        types = kinds(self._required("mean").dtype)
+        totals = self._fold("sum", types.total, types.total)
+        return self._result(self._divide(totals, types.computed, types.result))
+
+    def min(self) -> Groups:
+        """Return the smallest values; NaN wins, and -0 is below +0.
+
+        >>> group_by([2, 1, 2], [1, 2, 4]).min().values.tolist()
+        [2, 1]
+        """
+        return self._extreme("min")
+
+    def max(self) -> Groups:
+        """Return the largest values; NaN wins, and +0 is above -0.
+
+        >>> group_by([2, 1, 2], [1, 2, 4]).max().values.tolist()
+        [2, 4]
+        """
+        return self._extreme("max")
+
+    def _extreme(self, name: str) -> Groups:
+        dtype = self._required(name).dtype
+        return self._result(self._fold(name, f32 if dtype.storage_only else read_type(dtype), dtype))
+
+    def _required(self, name: str) -> Operand:
+        if self._values is None:
+            raise ArgumentError(
+                f"data.group_by.{name}", "no values were given", remedy="Write group_by(keys, values), or use count"
+            )
+        return self._values
+
+    def _result(self, values: Operand) -> Groups:
+        return Groups(self.keys, self._call.result(values))
+
+    def _lengths(self) -> Operand:
+        """Return the number of values of each key."""
+        runs, call = self._runs, self._call
+        if runs is None:
+            return call.output(0, i64)
+        out = call.output(runs.count, i64)
+
+        def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+            slots = [HostSlot(runs.starts.nbytes), HostSlot(out.nbytes)]
+            chain.dispatch(groups.measure_groups(), slots, [runs.count], groups=-(-runs.count // 64))
+            return slots, None
+
+        call.run((call.name, "lengths", runs.count), record, runs.starts, out)
+        return out
+
+    def _fold(self, name: str, accumulator: DType, result: DType) -> Operand:
+        """Return a fold of every group's values."""
+        runs, call, x = self._runs, self._call, self._values
+        assert x is not None
+        out = call.output(runs.count if runs else 0, result, like=x)
+        if runs is None:
+            return out
+        if not self._longest:
+            self._longest = int(gpu_max(self._lengths().memory, on=call.device))
+        levels = _levels(self._longest)
+        key = (call.name, name, x.dtype, accumulator, result, x.size, runs.count, levels)
+        fold = _Fold(name, read_type(x.dtype), accumulator, read_type(result))
+        call.run(key, lambda chain: fold.record(chain, x.size, runs.count, levels), x, runs.starts, out)
+        return out
+
+    def _divide(self, totals: Operand, computed: DType, result: DType) -> Operand:
+        """Return totals by the number of values of each key."""
+        runs, call = self._runs, self._call
+        out = call.output(totals.size, result, like=self._values)
+        if runs is None:
+            return out
+        kernel = groups.divide_groups(totals.dtype, computed, result)
+
+        def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+            slots = [HostSlot(o.nbytes) for o in (totals, runs.starts, out)]
+            chain.dispatch(kernel, slots, [runs.count], groups=-(-runs.count // 64))
+            return slots, None
+
+        call.run((call.name, "mean", totals.dtype, result, runs.count), record, totals, runs.starts, out)
+        return out
+
+
+def _levels(longest: int) -> int:
+    """Return how many times the longest group is cut into tiles; -1 if one lane folds it."""
+    if longest <= groups.SHORT_GROUP:
+        return -1
+    levels = 0
+    while longest > REDUCE_TILE:
+        longest = -(-longest // REDUCE_TILE)
+        levels += 1
+    return levels
+
+
+class _Fold:
+    """Records a fold of groups."""
+
+    def __init__(self, name: str, element: DType, accumulator: DType, result: DType) -> None:
+        self.name = name
+        self.element = element
+        self.accumulator = accumulator
+        self.result = result
+
+    def record(self, chain: Chain, n: int, count: int, levels: int) -> tuple[list[HostSlot], Any]:
+        """Record it for ``n`` values in ``count`` groups, the longest of which are cut ``levels`` times."""
+        slots = [HostSlot(n * self.element.nbytes), HostSlot((count + 1) * u32.nbytes)]
+        slots.append(HostSlot(count * self.result.nbytes))
+        x, starts, out = slots
+        if levels < 0:
+            kernel = groups.fold_short_groups(self.name, self.element, self.accumulator, self.result)
+            chain.dispatch(kernel, slots, [count], groups=-(-count // groups.SHORT_GROUPS))
+            return slots, None
+        kept: list[Storage] = []
+        element, size = self.element, n
+        source, begins = x, starts
+        for _ in range(levels):
+            size = count + size // REDUCE_TILE
+            offsets, owners = chain.device.allocate((count + 1) * 4), chain.device.allocate(size * 4)
+            tiles = chain.device.allocate(size * self.accumulator.nbytes)
+            chain.dispatch(groups.cut_groups(), [begins, offsets], [count])
+            chain.dispatch(groups.list_tiles(), [offsets, owners], [count], groups=-(-count // 64))
+            kernel = groups.fold_tiles(self.name, element, self.accumulator)
+            chain.dispatch(kernel, [source, begins, offsets, owners, tiles], [count], groups=size)
+            kept += [offsets, owners, tiles]
+            source, begins, element = tiles, offsets, self.accumulator
+        kernel = groups.fold_groups(self.name, element, self.accumulator, self.result)
+        chain.dispatch(kernel, [source, begins, out], [], groups=count)
+        return slots, kept

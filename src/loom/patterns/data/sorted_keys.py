@@ -1,0 +1,101 @@
+"""Keys put in order: what grouping and joining start from.
+
+Layer: patterns. Invariant: keys are equal as numbers are, -0 being +0, and all NaNs are one key, the last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from loom.core.dtype import DType, lookup, u32
+from loom.kernels import sort_search
+from loom.kernels.groups import close_runs, merge_keys, split_keys
+from loom.kernels.sort_keys import Order, Records
+from loom.patterns.call import Call, Operand
+from loom.patterns.sort_chain import cut, run_sort
+from loom.runtime.chain import Chain
+from loom.runtime.storage import HostSlot
+
+__all__ = ["Runs", "comparable", "find_runs", "plain_keys", "put_in_order"]
+
+_LANES = 64
+
+
+def comparable(call: Call, keys: Operand) -> Operand:
+    """Return keys that are equal exactly if their bits are, in the same order: floats become unsigned integers."""
+    if not keys.dtype.is_float or not keys.size:
+        return keys
+    order = Order(keys.dtype)
+    return _converted(call, "merge", merge_keys(order), keys, order.bits)
+
+
+def plain_keys(call: Call, keys: Operand, like: Operand) -> Operand:
+    """Return ``comparable`` keys as what they were made of, in the dtype of ``like``."""
+    if not like.dtype.is_float:
+        return Operand(keys.memory.view(like.memory.dtype), like.dtype, keys.storage)
+    if not keys.size:
+        return call.output(0, like.dtype, like=like)
+    found = _converted(call, "split", split_keys(Order(like.dtype)), keys, like.dtype)
+    return Operand(found.memory.view(like.memory.dtype), like.dtype, found.storage)
+
+
+def _converted(call: Call, step: str, kernel: Any, keys: Operand, dtype: DType) -> Operand:
+    out = call.output(keys.shape, dtype)
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(keys.nbytes), HostSlot(keys.nbytes)]
+        chain.dispatch(kernel, slots, [keys.size], groups=-(-keys.size // _LANES))
+        return slots, None
+
+    call.run((call.name, step, kernel.name, keys.size), record, keys, out)
+    return out
+
+
+def put_in_order(call: Call, keys: Operand, values: Operand | None) -> tuple[Operand, Operand | None]:
+    """Return ``comparable`` keys in order and the values (None: none) moved along, those of equal keys in theirs."""
+    in_order = call.output(keys.shape, keys.dtype, like=keys)
+    moved = None if values is None else call.output(values.shape, values.dtype, like=values)
+    records = Records(Order(keys.dtype), None if values is None else lookup(f"u{values.dtype.bits}"))
+    run_sort(call, records, keys, 1, values=values, keys=in_order, payloads=moved)
+    return in_order, moved
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Stretches of equal keys: their ``count`` keys, and where each starts, with one place more for the end."""
+
+    count: int
+    keys: Operand
+    starts: Operand
+
+
+def find_runs(call: Call, in_order: Operand) -> Runs:
+    """Return the runs of keys that are in order, of which there is at least one."""
+    n, order = in_order.size, Order(in_order.dtype)
+    tile = cut(n, in_order.dtype.nbytes, call.device.caps)
+    tiles = -(-n // tile)
+    out = call.output(n, in_order.dtype, like=in_order)
+    starts, places = call.output(n + 1, u32), call.output(tiles + 1, u32)
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(o.nbytes) for o in (in_order, out, starts, places)]
+        x, keys, begins, counts = slots
+        unused, numbers = chain.device.allocate(8), chain.device.allocate(8)
+        chain.dispatch(sort_search.count_runs(order), [x, counts], [n, tile], groups=tiles)
+        chain.dispatch(sort_search.place_runs(), [counts], [tiles])
+        write = sort_search.write_runs(order, inverse=False)
+        chain.dispatch(write, [x, unused, counts, keys, begins, numbers], [n, tile], groups=tiles)
+        chain.dispatch(close_runs(), [begins, counts], [n, tiles])
+        return slots, [unused, numbers]
+
+    call.run((call.name, "runs", in_order.dtype, n, tile), record, in_order, out, starts, places)
+    count = int(places.memory[tiles])
+    return Runs(count, _first(call, out, count), _first(call, starts, count + 1))
+
+
+def _first(call: Call, x: Operand, size: int) -> Operand:
+    """Return a copy of the first elements, so that the rest takes no memory."""
+    found = call.output(size, x.dtype, like=x)
+    found.memory[...] = x.memory[:size]
+    return found

@@ -1,0 +1,76 @@
+"""``qr``: orthogonal factors by Householder's reflections.
+
+Layer: patterns. Invariant: a column's reflection depends on the columns before it alone (``kernels.qr``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loom.kernels.qr import apply_reflection, make_reflection
+from loom.patterns.call import Call
+from loom.patterns.linalg.matrices import Columns, batch_of, matrices
+from loom.runtime.chain import Chain
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot, Storage
+
+__all__ = ["qr"]
+
+
+def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
+    """Return q (..., m, k) with orthonormal columns and upper triangular r (..., k, n), a = q r, k = min(m, n).
+
+    ``a`` (..., m, n): f32 or f64. Reflections by columns, with the signs of LAPACK: the diagonal of r has the sign
+    opposite to the element it replaces (so r[0, 0] = -|a[:, 0]| for a[0, 0] >= 0), unless the column is already zero
+    below it. Sums over a column are made by 64 lanes and a halving tree; squares are not scaled, so that elements
+    beyond 1e19 (f32) or 1e154 (f64) overflow. ShapeError, DTypeError.
+
+    >>> q, r = qr([[3.0, 1.0], [4.0, 2.0]])
+    >>> r.round(12).tolist()
+    [[-5.0, -2.2], [0.0, 0.4]]
+    """
+    call = Call("linalg.qr", on)
+    x = matrices(call, a, "a")
+    m, n = x.shape[-2:]
+    k, batch = min(m, n), batch_of(x.shape)
+    q, r = call.output((*x.shape[:-1], k), x.dtype), call.output((*x.shape[:-2], k, n), x.dtype)
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(o.nbytes) for o in (x, q, r)]
+        work = Columns(chain, x.dtype, batch, m, n)
+        factors = chain.device.allocate(batch * k * x.dtype.nbytes)
+        work.load(slots[0], n, 0)
+        _record_reflections(work, factors, k, n)
+        work.store(slots[2], k, n, 0, upper=True)
+        basis = Columns(chain, x.dtype, batch, m, k)
+        basis.identity(k, 0)
+        _record_basis(work, basis, factors, k)
+        basis.store(slots[1], m, k, 0)
+        return slots, (work, basis, factors)
+
+    if x.size:
+        call.run(("linalg.qr", x.dtype, batch, m, n), record, x, q, r)
+    return call.result(q), call.result(r)
+
+
+def _record_reflections(work: Columns, factors: Storage, k: int, n: int) -> None:
+    """Record the reflection of each of k columns, applied to those after it."""
+    steps = np.arange(k, dtype=np.uint32)
+    left = np.stack([n - 1 - steps, np.full(k, work.batch)], axis=1)
+    buffers, sizes = [work.memory, factors], [k, work.rows, work.columns]
+    with work.chain.repeat(k):
+        work.chain.dispatch(make_reflection(work.element), buffers, [steps, *sizes], groups=work.batch)
+        applied = apply_reflection(work.element, apart=False)
+        work.chain.dispatch(applied, buffers, [steps, steps + np.uint32(1), *sizes], groups=left)
+
+
+def _record_basis(work: Columns, basis: Columns, factors: Storage, k: int) -> None:
+    """Record the reflections applied to the identity, the last one first; column j is reached by those up to j."""
+    steps = np.arange(k - 1, -1, -1, dtype=np.uint32)
+    groups = np.stack([k - steps, np.full(k, work.batch)], axis=1)
+    params = [steps, steps, k, work.rows, work.columns, basis.columns]
+    with work.chain.repeat(k):
+        kernel = apply_reflection(work.element, apart=True)
+        work.chain.dispatch(kernel, [work.memory, factors, basis.memory], params, groups=groups)

@@ -1,0 +1,307 @@
+"""``loom.random``: uniform, normal, integers, bernoulli, dropout_mask, bits and permutation.
+
+Layer: patterns. Numbers come from Philox4x32-10 (``kernels.random``). There is no hidden state: every function
+takes ``seed`` (0 to 2^64 - 1) and ``stream`` (0 to 2^32 - 1), and different streams of a seed are independent.
+``shape`` is an int or a tuple of them. Results are numpy arrays; with ``like=``, a ``loom.Array``, they are arrays
+on its device. Invariant: element i in row-major order depends on seed, stream, i and the function's own
+arguments alone, so a longer result begins with the shorter one (``permutation`` apart).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import INTEGERS, DType, bf16, bool_, f16, f32, f64, i64, of_numpy, u32, u64
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.kernels import random as kernels
+from loom.patterns.call import Call, Operand
+from loom.patterns.sort import gpu_argsort
+from loom.runtime.chain import Chain
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot
+
+__all__ = ["bernoulli", "bits", "dropout_mask", "integers", "normal", "permutation", "uniform"]
+
+_FLOATS = (f32, f64, f16, bf16)
+_MOST_ELEMENTS = 0xFFFF_FFFF
+
+
+def uniform(
+    shape: int | Sequence[int],
+    *,
+    seed: int,
+    stream: int = 0,
+    low: float = 0.0,
+    high: float = 1.0,
+    dtype: Any = f32,
+    like: Any = None,
+    on: str | Device | None = None,
+) -> Any:
+    """Return floats spread evenly from ``low`` up to ``high``: f32, f64, f16 or bf16.
+
+    ``low + u (high - low)`` in f32 (f64 in f64), u the upper 24 bits of a word over 2^24 (f64: 53 bits of two words;
+    f16 11, bf16 8 bits). u is below 1, yet the rounding of the sum may give ``high``, unless low is 0 and high a
+    power of two. ArgumentError unless low < high and the difference is finite.
+
+    >>> uniform(3, seed=1, dtype="float16").tolist()
+    [0.89013671875, 0.89453125, 0.58544921875]
+    """
+    where = "random.uniform"
+    element = _dtype(dtype, where, _FLOATS)
+    ends = _floats([low, high], element, where, ("low", "high"))
+    with np.errstate(over="ignore"):
+        if not (ends[0] < ends[1] and np.isfinite(ends[1] - ends[0])):
+            raise ArgumentError(
+                where, "no range", expected=f"low < high, high - low finite in {_held(element)}",
+                got=f"low={low!r}, high={high!r}", remedy="Pass the smaller one as low",
+            )  # fmt: skip
+    return _draw(where, kernels.uniform(element), element, ends, shape, seed, stream, like, on)
+
+
+def normal(
+    shape: int | Sequence[int],
+    *,
+    seed: int,
+    stream: int = 0,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: Any = f32,
+    like: Any = None,
+    on: str | Device | None = None,
+) -> Any:
+    """Return normally distributed floats, f32, f64, f16 or bf16: ``mean + std z``.
+
+    z comes in pairs, by Box and Muller's formula with Loom's own log, sqrt, sine and cosine; its absolute value is at
+    most 6.8 (f64 8.6). ArgumentError for numbers that are not finite and a negative ``std``.
+
+    >>> abs(float(normal(1000, seed=1).mean())) < 0.1
+    True
+    """
+    where = "random.normal"
+    element = _dtype(dtype, where, _FLOATS)
+    moments = _floats([mean, std], element, where, ("mean", "std"))
+    if moments[1] < 0:
+        raise ArgumentError(where, "negative std", expected="at least 0", got=std, remedy="Pass its absolute value")
+    return _draw(where, kernels.normal(element), element, moments, shape, seed, stream, like, on)
+
+
+def integers(
+    shape: int | Sequence[int],
+    low: int,
+    high: int,
+    *,
+    seed: int,
+    stream: int = 0,
+    dtype: Any = i64,
+    like: Any = None,
+    on: str | Device | None = None,
+) -> Any:
+    """Return integers from ``low`` up to but not including ``high``, each exactly equally likely; any integer dtype.
+
+    The upper half of a 64-bit word times ``high - low``; words that would favour some are redrawn from further
+    counters of the same element (Lemire 2019). ArgumentError unless low < high fit the dtype.
+
+    >>> sorted(set(integers(100, 1, 7, seed=1).tolist()))
+    [1, 2, 3, 4, 5, 6]
+    """
+    where = "random.integers"
+    element = _dtype(dtype, where, INTEGERS)
+    first, end = _whole(low, where, "low"), _whole(high, where, "high")
+    if not element.minimum <= first < end <= element.maximum + 1:
+        raise ArgumentError(
+            where, "no range", expected=f"{element.minimum} <= low < high <= {element.maximum + 1} for {element}",
+            got=f"low={low}, high={high}", remedy="Pass the smaller one as low, or a wider dtype",
+        )  # fmt: skip
+    count = end - first
+    numbers = np.array([first % 2**64, count % 2**64, 2**64 % count], np.uint64)
+    return _draw(where, kernels.integers(element), element, numbers, shape, seed, stream, like, on)
+
+
+def bits(
+    shape: int | Sequence[int],
+    *,
+    seed: int,
+    stream: int = 0,
+    dtype: Any = u32,
+    like: Any = None,
+    on: str | Device | None = None,
+) -> Any:
+    """Return words of random bits, u32 or u64 (two words each, the earlier one lower).
+
+    >>> bits(2, seed=0).tolist() == [0x6627E8D5, 0xE169C58D]
+    True
+    """
+    where = "random.bits"
+    element = _dtype(dtype, where, (u32, u64))
+    return _draw(where, kernels.bits(element), element, np.zeros(1, np.uint32), shape, seed, stream, like, on)
+
+
+def bernoulli(
+    shape: int | Sequence[int],
+    p: float,
+    *,
+    seed: int,
+    stream: int = 0,
+    like: Any = None,
+    on: str | Device | None = None,
+) -> Any:
+    """Return bools that are true with probability ``p`` (0 to 1, taken to the nearest 2^-32): word < p 2^32.
+
+    >>> bernoulli(4, 1.0, seed=1).tolist()
+    [True, True, True, True]
+    """
+    where = "random.bernoulli"
+    return _draw(where, kernels.coins(kept=False), bool_, _threshold(p, where, "p"), shape, seed, stream, like, on)
+
+
+def dropout_mask(
+    shape: int | Sequence[int],
+    rate: float,
+    *,
+    seed: int,
+    stream: int = 0,
+    like: Any = None,
+    on: str | Device | None = None,
+) -> Any:
+    """Return bools that tell what dropout keeps: false with probability ``rate``, where word < rate 2^32.
+
+    The opposite of ``bernoulli(shape, rate)``.
+
+    >>> dropout_mask(4, 0.0, seed=1).tolist()
+    [True, True, True, True]
+    """
+    where = "random.dropout_mask"
+    numbers = _threshold(rate, where, "rate")
+    return _draw(where, kernels.coins(kept=True), bool_, numbers, shape, seed, stream, like, on)
+
+
+def permutation(n: int, *, seed: int, stream: int = 0, like: Any = None, on: str | Device | None = None) -> Any:
+    """Return 0 to n - 1 in random order (int64): the positions that sort n words of 64 bits, equal ones in order.
+
+    >>> sorted(permutation(5, seed=1).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    where = "random.permutation"
+    count = _whole(n, where, "n")
+    if not 0 <= count <= _MOST_ELEMENTS:
+        raise ArgumentError(where, "n out of range", expected="0 to 2^32 - 1", got=n, remedy="Permute in parts")
+    keys = _draw(where, kernels.bits(u64), u64, np.zeros(1, np.uint32), count, seed, stream, like, on)
+    return gpu_argsort(keys, on=on)
+
+
+def _draw(
+    where: str,
+    draw: kernels.Draw,
+    element: DType,
+    numbers: np.ndarray[Any, Any],
+    shape: int | Sequence[int],
+    seed: int,
+    stream: int,
+    like: Any,
+    on: str | Device | None,
+) -> Any:
+    """Run a kernel of ``kernels.random`` over a new array."""
+    sizes = _shape(shape, where)
+    key, lane = _within(seed, where, "seed", 64), _within(stream, where, "stream", 32)
+    call = Call(where, on)
+    if like is not None:
+        call.input(like, "like")
+    out = call.output(sizes, element)
+    if out.size:
+        seeds = Operand(np.array([key & 0xFFFF_FFFF, key >> 32, lane], np.uint32), u32)
+        settings = Operand(numbers, of_numpy(numbers.dtype, where))
+        given = [o.nbytes for o in (seeds, settings, out)]
+        call.run((draw.kernel.name, out.size), lambda c: _record(c, draw, given, out.size), seeds, settings, out)
+    return call.result(out)
+
+
+def _record(chain: Chain, draw: kernels.Draw, sizes: list[int], n: int) -> tuple[list[HostSlot], Any]:
+    slots = [HostSlot(nbytes) for nbytes in sizes]
+    chain.dispatch(draw.kernel, slots, [n], groups=-(-n // (draw.per_block * kernels.RANDOM_LANES)))
+    return slots, None
+
+
+# arguments
+
+
+def _dtype(given: Any, where: str, allowed: Sequence[DType]) -> DType:
+    found = given if isinstance(given, DType) else of_numpy(given, where)
+    if found not in allowed:
+        raise DTypeError(
+            where, "unsupported dtype", expected="one of " + ", ".join(map(str, allowed)), got=found,
+            remedy="Draw another dtype and convert",
+        )  # fmt: skip
+    return found
+
+
+def _held(element: DType) -> DType:
+    return f64 if element == f64 else f32
+
+
+def _shape(given: Any, where: str) -> tuple[int, ...]:
+    sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+            raise DTypeError(
+                f"{where}, shape", "not a length", expected="an int or a tuple of ints", got=repr(size),
+                remedy="Pass whole numbers",
+            )  # fmt: skip
+    if any(size < 0 for size in sizes) or math.prod(map(int, sizes)) > _MOST_ELEMENTS:
+        raise ShapeError(
+            f"{where}, shape", "unusable shape", expected="lengths of at least 0, less than 2^32 elements in all",
+            got=given, remedy="Check the lengths",
+        )  # fmt: skip
+    return tuple(int(size) for size in sizes)
+
+
+def _whole(given: Any, where: str, name: str) -> int:
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
+        raise DTypeError(
+            f"{where}, {name}", "not a whole number", expected="an int", got=repr(given), remedy="Round it first"
+        )
+    return int(given)
+
+
+def _within(given: Any, where: str, name: str, width: int) -> int:
+    value = _whole(given, where, name)
+    if not 0 <= value < 1 << width:
+        raise ArgumentError(
+            f"{where}, {name}", "out of range", expected=f"0 to 2^{width} - 1", got=value,
+            remedy=f"Take it modulo 2^{width}",
+        )  # fmt: skip
+    return value
+
+
+def _floats(given: list[Any], element: DType, where: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Return numbers in the type the kernel computes in; they must be finite there."""
+    for value, name in zip(given, names, strict=True):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise DTypeError(f"{where}, {name}", "not a number", expected="a float", got=repr(value), remedy="Pass one")
+        if not _is_finite(value, _held(element)):
+            raise ArgumentError(
+                f"{where}, {name}", "not finite", expected=f"a finite {_held(element)}", got=value,
+                remedy="Pass an ordinary number",
+            )  # fmt: skip
+    return np.array(given, _held(element).numpy)
+
+
+def _is_finite(value: Any, held: DType) -> bool:
+    try:
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(held.numpy.type(float(value))))
+    except OverflowError:  # an int beyond all floats
+        return False
+
+
+def _threshold(given: Any, where: str, name: str) -> np.ndarray[Any, Any]:
+    """Return a probability times 2^32, rounded to nearest."""
+    value = float(_floats([given], f64, where, (name,))[0])
+    if not 0.0 <= value <= 1.0:
+        raise ArgumentError(
+            f"{where}, {name}", "not a probability", expected="0 to 1", got=given, remedy="Divide by the total"
+        )
+    return np.array([round(value * 2.0**32)], np.uint64)

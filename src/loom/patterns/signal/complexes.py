@@ -1,0 +1,91 @@
+"""Complex arrays at the border: numpy's in and out, and pairs of floats for arrays on a device.
+
+Layer: patterns. Loom has no complex dtype. A ``loom.Array`` holds complex numbers as pairs, in a last dimension
+of 2; numpy arrays are viewed so, without a copy. Invariant: the elements are never changed here but converted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, f32, f64
+from loom.core.errors import DTypeError, ShapeError
+from loom.patterns.call import Call, Operand
+from loom.runtime.array import Array
+
+__all__ = ["complex_input", "complex_result", "real_input"]
+
+_PAIR_NBYTES = 8
+
+
+def complex_input(call: Call, data: Any, where: str) -> Operand:
+    """Return complex (or real) numbers as an operand of f32 or f64 in pairs, its last dimension of 2.
+
+    complex64, float32 and float16 become f32; complex128, float64, integers and bools f64.
+    """
+    if isinstance(data, Array):
+        found = call.input(data, allowed=(f32, f64))
+        if not found.shape or found.shape[-1] != 2:
+            raise ShapeError(
+                where, "complex numbers on a device are pairs (re, im)", expected="a last dimension of 2",
+                got=found.shape, remedy="Stack the parts along a last axis",
+            )  # fmt: skip
+        return found
+    array = _complex_array(data)
+    if array is None:
+        real = real_input(call, data)
+        pairs = np.zeros((*real.shape, 2), real.dtype.numpy)
+        pairs[..., 0] = real.memory
+        return _aligned(call.input(pairs))
+    if array.dtype not in (np.complex64, np.complex128):
+        raise DTypeError(
+            where, "unsupported dtype", expected="complex64 or complex128 in native byte order", got=array.dtype,
+            remedy="Convert first, for example with array.astype(numpy.complex64)",
+        )  # fmt: skip
+    shape = array.shape
+    array = np.require(array, requirements=("C", "A"))
+    return _aligned(call.input(array.reshape(-1).view(array.real.dtype).reshape(*shape, 2)))
+
+
+def _complex_array(data: Any) -> np.ndarray[Any, Any] | None:
+    """Return ``data`` as an array if it is one of complex numbers, else None."""
+    if not isinstance(data, np.ndarray):
+        try:
+            data = np.from_dlpack(data) if hasattr(data, "__dlpack__") else np.asarray(data)
+        except (TypeError, BufferError, RuntimeError, ValueError, OverflowError):
+            return None  # what reads real numbers says what is wrong
+    return data if data.dtype.kind == "c" and not hasattr(data, "mask") else None
+
+
+def real_input(call: Call, data: Any, what: str = "data") -> Operand:
+    """Return real numbers as an operand of f32 (from float16 and float32) or f64 (from integers and bools too)."""
+    if isinstance(data, Array):
+        return call.input(data, what, allowed=(f32, f64))
+    found = call.input(data, what)
+    if found.dtype in (f32, f64):
+        return _aligned(found)
+    if found.dtype.storage_only and found.memory.dtype != np.float16:
+        return call.input(data, what, allowed=(f32, f64))  # raises: numpy has no bf16 to convert
+    return call.input(found.memory.astype(np.float32 if found.dtype.storage_only else np.float64), what)
+
+
+def _aligned(operand: Operand) -> Operand:
+    """Return an operand whose pairs start at multiples of their size, as kernels read both floats at once."""
+    if operand.memory.ctypes.data % _PAIR_NBYTES:
+        return Operand(operand.memory.copy(), operand.dtype, operand.storage)
+    return operand
+
+
+def complex_result(call: Call, out: Operand) -> Any:
+    """Return pairs to the caller: an Array of pairs if an input was one, else a complex numpy array."""
+    found = call.result(out)
+    if isinstance(found, Array):
+        return found
+    return found.view(complex_numpy(out.dtype))[..., 0]
+
+
+def complex_numpy(element: DType) -> np.dtype[Any]:
+    """Return numpy's complex dtype of two such floats."""
+    return np.dtype(np.complex64 if element == f32 else np.complex128)

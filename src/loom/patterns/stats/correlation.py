@@ -1,0 +1,162 @@
+"""``covariance`` and ``correlation``: of two arrays, or of the rows of a matrix with each other.
+
+Layer: patterns. Each is a canonical sum of products of deviations from the means (two passes). Invariant: the
+element for rows i and j depends on those rows alone, and has the bits the two give as a pair.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.core.errors import DTypeError, EmptyError, ShapeError
+from loom.kernels.statistics import (
+    correlation_matrix,
+    correlation_pair,
+    covariance_matrix,
+    divide_rows,
+    product_tiles,
+)
+from loom.patterns.axis import Geometry
+from loom.patterns.call import Call, Operand
+from loom.patterns.stats.deviations import freedom, kinds, record_means, record_tiles
+from loom.runtime.chain import Chain
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot, Storage
+
+__all__ = ["correlation", "covariance"]
+
+
+def covariance(data: Any, other: Any = None, *, ddof: int = 1, on: str | Device | None = None) -> Any:
+    """Return the covariance of two arrays of one shape, or the matrix of those of the rows of ``data``.
+
+    The sum of (x - mean of x)(y - mean of y) by n - ``ddof``. Without ``other``, ``data`` is (variables,
+    observations) as for ``numpy.cov``, and the result (variables, variables). Floats keep their dtype (f16 and
+    bf16 are computed in f32), integers and bools give float64; NaN where a NaN takes part. EmptyError without
+    observations, ShapeError for other shapes, DTypeError for two dtypes, ArgumentError for a ``ddof`` too large.
+
+    >>> covariance([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).item()
+    2.0
+    """
+    call = Call("stats.covariance", on)
+    if other is None:
+        x, variables, n = _matrix_of(call, data)
+        left = freedom(call, ddof, n) if variables else 1
+        return _matrix(call, x, variables, n, left)
+    x, y = _pair_of(call, data, other)
+    left = freedom(call, ddof, x.size)
+    return _pair(call, x, y, left)
+
+
+def correlation(data: Any, other: Any = None, *, on: str | Device | None = None) -> Any:
+    """Return Pearson's correlation of two arrays of one shape, or the matrix of those of the rows of ``data``.
+
+    s_xy / sqrt(s_xx s_yy), s being the sums of products of deviations, kept within -1 and 1 (two roots where the
+    product leaves the range of the type); the diagonal is exactly 1. NaN for an array that does not vary or holds a
+    NaN. Shapes, types and errors as in ``covariance``.
+
+    >>> correlation([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).item()
+    1.0
+    """
+    call = Call("stats.correlation", on)
+    if other is None:
+        return _matrix(call, *_matrix_of(call, data), None)
+    return _pair(call, *_pair_of(call, data, other), None)
+
+
+def _matrix_of(call: Call, data: Any) -> tuple[Operand, int, int]:
+    """Return a matrix with its numbers of variables and observations."""
+    x = call.input(data, ndim=2)
+    variables, n = x.shape
+    if variables:
+        _require_observations(call, n)
+    return x, variables, n
+
+
+def _pair_of(call: Call, data: Any, other: Any) -> tuple[Operand, Operand]:
+    """Return two arrays of one shape and type."""
+    x, y = call.input(data), call.input(other, "other")
+    if x.shape != y.shape:
+        raise ShapeError(
+            call.name, "arrays of different shapes", expected=x.shape, got=y.shape, remedy="Pair the observations"
+        )
+    if x.dtype != y.dtype:
+        raise DTypeError(
+            call.name, "arrays of different types", expected=x.dtype, got=y.dtype, remedy="Convert one of them"
+        )
+    _require_observations(call, x.size)
+    return x, y
+
+
+def _require_observations(call: Call, n: int) -> None:
+    if not n:
+        raise EmptyError(call.name, "no observations", expected="at least 1", got=0, remedy="Check for emptiness first")
+
+
+def _pair(call: Call, x: Operand, y: Operand, left: int | None) -> Any:
+    """Return the covariance of two arrays, or, if ``left`` is None, their correlation."""
+    out = call.output((), kinds(x.dtype).result, like=x)
+    key = (call.name, "pair", x.dtype, x.size, left)
+    call.run(key, lambda chain: _record_pair(chain, x.dtype, x.size, left), x, y, out)
+    return call.result(out)
+
+
+def _record_pair(chain: Chain, dtype: DType, n: int, left: int | None) -> tuple[list[HostSlot], Any]:
+    types = kinds(dtype)
+    x, y, out = HostSlot(n * dtype.nbytes), HostSlot(n * dtype.nbytes), HostSlot(types.result.nbytes)
+    means = {slot: chain.device.allocate(types.computed.nbytes) for slot in (x, y)}
+    kept: list[Any] = [means]
+    for slot, mean in means.items():
+        kept.append(record_means(chain, slot, Geometry(1, n, 1, ()), types, types.computed, mean))
+    kernel = product_tiles(types.element, types.element, types.computed)
+    only = _stored(chain, np.zeros(2, np.uint32))
+
+    def product(a: HostSlot, b: HostSlot) -> Storage:
+        total = chain.device.allocate(types.computed.nbytes)
+        kept.append(record_tiles(chain, kernel, [a, b, means[a], means[b], only], types.computed, 1, n, total))
+        return total
+
+    if left is None:
+        sums = [product(x, x), product(x, y), product(y, y)]
+        chain.dispatch(correlation_pair(types.computed, types.result), [*sums, out], [], groups=1)
+    else:
+        divide = divide_rows(types.computed, types.computed, types.result)
+        chain.dispatch(divide, [product(x, y), out], [left, 1], groups=1)
+    return [x, y, out], [kept, only]
+
+
+def _matrix(call: Call, x: Operand, variables: int, n: int, left: int | None) -> Any:
+    """Return the covariances of all rows, or, if ``left`` is None, their correlations."""
+    out = call.output((variables, variables), kinds(x.dtype).result, like=x)
+    if out.size:
+        key = (call.name, "matrix", x.dtype, variables, n, left)
+        call.run(key, lambda chain: _record_matrix(chain, x.dtype, variables, n, left), x, out)
+    return call.result(out)
+
+
+def _record_matrix(chain: Chain, dtype: DType, variables: int, n: int, left: int | None) -> tuple[list[HostSlot], Any]:
+    types = kinds(dtype)
+    x, out = HostSlot(variables * n * dtype.nbytes), HostSlot(variables * variables * types.result.nbytes)
+    means = chain.device.allocate(variables * types.computed.nbytes)
+    kept = record_means(chain, x, Geometry(variables, n, 1, ()), types, types.computed, means)
+    pairs = np.stack(np.triu_indices(variables), axis=1).astype(np.uint32)
+    listed = _stored(chain, pairs)
+    kernel = product_tiles(types.element, types.element, types.computed)
+    sums = chain.device.allocate(len(pairs) * types.computed.nbytes)
+    kept += record_tiles(chain, kernel, [x, x, means, means, listed], types.computed, len(pairs), n, sums)
+    groups = -(-variables * variables // 64)
+    if left is None:
+        chain.dispatch(correlation_matrix(types.computed, types.result), [sums, out], [variables], groups=groups)
+    else:
+        kernel = covariance_matrix(types.computed, types.result)
+        chain.dispatch(kernel, [sums, out], [left, variables], groups=groups)
+    return [x, out], [means, listed, sums, kept]
+
+
+def _stored(chain: Chain, array: np.ndarray[Any, Any]) -> Storage:
+    """Return device memory that holds a copy of ``array``."""
+    storage = chain.device.allocate(array.nbytes)
+    storage.write(0, array.reshape(-1).view(np.uint8))
+    return storage

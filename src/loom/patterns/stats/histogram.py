@@ -1,0 +1,150 @@
+"""``histogram``: how many elements lie in each of a row of bins.
+
+Layer: patterns. Invariant: the counts are those of comparing every element with the edges returned, exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.dtype import DType, bf16, f16, f32, f64, i64, u8, u32
+from loom.core.errors import ArgumentError, DTypeError
+from loom.kernels.compact import clear_words
+from loom.kernels.histogram import HISTOGRAM_TILE, MOST_GUESSED, MOST_SHARED, count_bins, wide_counts
+from loom.patterns.call import Call, Operand
+from loom.patterns.reduce import gpu_max, gpu_min
+from loom.runtime.chain import Chain
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot
+
+__all__ = ["histogram"]
+
+_MOST_BINS = 1 << 24
+_SINGLE = (f16, bf16, f32)
+
+
+def histogram(
+    data: Any,
+    bins: Any = 10,
+    range: tuple[float, float] | None = None,  # noqa: A002
+    *,
+    on: str | Device | None = None,
+) -> tuple[Any, Any]:
+    """Return ``(counts, edges)`` of the elements of ``data`` (any shape), by the rules of ``numpy.histogram``.
+
+    ``bins``: how many bins of one width over ``range`` (by default the extremes of data), or their edges in
+    ascending order. Bin k holds edges[k] <= v < edges[k + 1], the last one its upper edge too; numbers outside
+    and NaNs are in none. ``counts`` is int64; edges and comparisons are float32 for data of at most 32-bit
+    floats, else float64. Nothing gives zeros, over 0 to 1 if no range is given. ArgumentError for bins or a
+    range that cannot be used, and for infinities or NaNs without a range.
+
+    >>> counts, edges = histogram([1.0, 2.0, 2.0, 5.0], bins=2)
+    >>> counts.tolist(), edges.tolist()
+    ([3, 1], [1.0, 3.0, 5.0])
+    """
+    call = Call("stats.histogram", on)
+    x = call.input(data)
+    computed = f32 if x.dtype in _SINGLE else f64
+    found = _edges(call, x, bins, range, computed)
+    edges = call.output(found.array.shape, computed)
+    edges.memory[...] = found.array
+    counts = call.output(found.bins, i64)
+    key = (call.name, x.dtype, x.size, found.bins, found.scale)
+    call.run(key, lambda chain: _record(chain, x, computed, found), x, edges, counts)
+    return call.result(counts), call.result(edges)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """The edges, and bins to one if they are evenly spaced (else None)."""
+
+    array: np.ndarray[Any, Any]
+    scale: float | None
+
+    @property
+    def bins(self) -> int:
+        return self.array.size - 1
+
+
+@ordinary_arithmetic()
+def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _Edges:
+    where = f"{call.name}, bins"
+    if isinstance(bins, (int, np.integer)) and not isinstance(bins, bool):
+        if not 1 <= bins <= _MOST_BINS:
+            raise ArgumentError(where, "out of range", expected=f"1 to {_MOST_BINS}", got=bins, remedy="Stay within it")
+        low, high = _limits(call, x, limits)
+        return _even(where, int(bins), low, high, computed)
+    if isinstance(bins, (float, str, bool)) or bins is None:
+        raise DTypeError(
+            where, "not bins", expected="their number or their edges", got=repr(bins), remedy="Pass an int or an array"
+        )
+    given = call.input(bins, "bins", ndim=1).memory
+    with np.errstate(all="ignore"):
+        array = given.astype(computed.numpy)
+    if array.size < 2 or not (array[1:] > array[:-1]).all():
+        raise ArgumentError(
+            where, "not the edges of bins", expected=f"at least two numbers, each above the one before as {computed}",
+            got=_shown(array), remedy="Sort them and leave out repetitions",
+        )  # fmt: skip
+    return _Edges(array, None)
+
+
+def _shown(array: np.ndarray[Any, Any]) -> str:
+    more = ", ..." if array.size > 6 else ""
+    return "[" + ", ".join(f"{float(v):g}" for v in array[:6]) + more + "]"
+
+
+def _limits(call: Call, x: Operand, limits: Any) -> tuple[float, float]:
+    """Return the lowest and highest edge, checked; a range without width gets one of 1, as in numpy."""
+    where = f"{call.name}, range"
+    if limits is not None:
+        try:
+            low, high = (float(v) for v in limits)
+        except (TypeError, ValueError):
+            raise DTypeError(
+                where, "not a range", expected="two numbers", got=repr(limits), remedy="Pass (lowest, highest)"
+            ) from None
+    elif x.size:
+        low, high = float(gpu_min(x.memory, on=call.device)), float(gpu_max(x.memory, on=call.device))
+    else:
+        low, high = 0.0, 1.0
+    if not (math.isfinite(low) and math.isfinite(high)) or low > high:
+        raise ArgumentError(
+            where, "cannot be cut into bins", expected="finite numbers in ascending order", got=f"({low}, {high})",
+            remedy="Pass range=(lowest, highest)",
+        )  # fmt: skip
+    return (low - 0.5, high + 0.5) if low == high else (low, high)
+
+
+def _even(where: str, bins: int, low: float, high: float, computed: DType) -> _Edges:
+    """Return edges low + k (high - low) / bins, computed in f64 and rounded; the last one is ``high``."""
+    width = (high - low) / bins
+    array = np.arange(bins + 1, dtype=np.float64) * width + low
+    array[-1] = high
+    array = array.astype(computed.numpy)
+    if not (math.isfinite(width) and (array[1:] > array[:-1]).all()):
+        raise ArgumentError(
+            where, f"{computed} cannot tell the edges apart", expected="fewer bins or a wider range",
+            got=f"{bins} from {low} to {high}", remedy="Pass fewer bins, or float64 data",
+        )  # fmt: skip
+    scale = float(computed.numpy.type(1.0 / width))
+    return _Edges(array, scale if bins <= MOST_GUESSED and math.isfinite(scale) else None)
+
+
+def _record(chain: Chain, x: Operand, computed: DType, found: _Edges) -> tuple[list[HostSlot], Any]:
+    element = u8 if x.dtype.is_bool else x.dtype
+    data, edges, out = HostSlot(x.nbytes), HostSlot(found.array.nbytes), HostSlot(found.bins * i64.nbytes)
+    counts = chain.device.allocate(found.bins * u32.nbytes)
+    groups = -(-found.bins // 64)
+    chain.dispatch(clear_words(), [counts], [found.bins], groups=groups)
+    if x.size:
+        kernel = count_bins(element, computed, even=found.scale is not None, alone=found.bins <= MOST_SHARED)
+        params = [x.size, found.bins, found.scale or 0.0]
+        chain.dispatch(kernel, [data, edges, counts], params, groups=-(-x.size // HISTOGRAM_TILE))
+    chain.dispatch(wide_counts(), [counts, out], [found.bins], groups=groups)
+    return [data, edges, out], counts

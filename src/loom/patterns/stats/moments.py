@@ -1,0 +1,136 @@
+"""``mean``, ``variance``, ``std`` and ``zscore``, of a whole array or along an axis.
+
+Layer: patterns. The mean is the canonical sum by the number of elements; the variance is a second canonical sum,
+of the squared deviations from it. Invariant: along an axis, a row gives the bits it gives alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.kernels.statistics import LINE_BLOCK, standardise
+from loom.patterns.axis import Geometry, geometry
+from loom.patterns.call import Call, Operand
+from loom.patterns.stats.deviations import (
+    Spread,
+    freedom,
+    kinds,
+    lines,
+    record_means,
+    require_elements,
+    squares_nbytes,
+)
+from loom.patterns.workspace import workspace
+from loom.runtime.chain import Chain
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot
+
+__all__ = ["mean", "std", "variance", "zscore"]
+
+
+def mean(data: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
+    """Return the mean of all elements of ``data``, or of those along ``axis``: canonical sums, divided once.
+
+    ``data``: any shape. Floats keep their dtype (f16 and bf16 are computed in f32), integers and bools give
+    float64. NaN where an element is NaN. EmptyError where there are no elements.
+
+    >>> mean([[1.0, 2.0], [3.0, 6.0]], axis=1).tolist()
+    [1.5, 4.5]
+    """
+    call = Call("stats.mean", on)
+    x = call.input(data)
+    shape = geometry(x.shape, axis, call.name)
+    require_elements(call, shape, "mean")
+    return _per_row(call, x, shape, 0)
+
+
+def variance(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Device | None = None) -> Any:
+    """Return the variance: the sum of squared deviations from the mean, divided by n - ``ddof``.
+
+    Two passes: the mean, rounded to the type computed in, then the canonical sum of (x - mean)^2. Shapes, types
+    and NaN as in ``mean``; numbers too far apart for their squares give infinity. EmptyError where there are no
+    elements, ArgumentError if ``ddof`` leaves nothing to divide by.
+
+    >>> variance([1.0, 2.0, 3.0, 4.0]).item()
+    1.25
+    """
+    return _spread("stats.variance", "variance", data, axis, ddof, on)
+
+
+def std(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Device | None = None) -> Any:
+    """Return the standard deviation: the square root of ``variance``, taken before it is rounded to 16 bits.
+
+    >>> std([1.0, 1.0, 5.0, 5.0]).item()
+    2.0
+    """
+    return _spread("stats.std", "standard deviation", data, axis, ddof, on)
+
+
+def zscore(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Device | None = None) -> Any:
+    """Return (x - mean) / std for every element, in the shape of ``data``, over all of it or along ``axis``.
+
+    Types as in ``mean``. All NaN where the elements are equal or one is NaN. Nothing gives nothing;
+    ArgumentError if ``ddof`` leaves nothing to divide by.
+
+    >>> zscore([1.0, 1.0, 5.0, 5.0]).tolist()
+    [-1.0, -1.0, 1.0, 1.0]
+    """
+    call = Call("stats.zscore", on)
+    x = call.input(data)
+    shape = geometry(x.shape, axis, call.name)
+    out = call.output(x.shape, kinds(x.dtype).result, like=x)
+    if x.size:
+        left = freedom(call, ddof, shape.n)
+        _run(call, x, shape, left, out)
+    return call.result(out)
+
+
+def _spread(name: str, what: str, data: Any, axis: int | None, ddof: int, on: str | Device | None) -> Any:
+    call = Call(name, on)
+    x = call.input(data)
+    shape = geometry(x.shape, axis, call.name)
+    require_elements(call, shape, what)
+    left = freedom(call, ddof, shape.n) if shape.results else 1
+    return _per_row(call, x, shape, left)
+
+
+def _per_row(call: Call, x: Operand, shape: Geometry, left: int) -> Any:
+    """Compute one result a row."""
+    out = call.output(shape.shape, kinds(x.dtype).result, like=x)
+    if out.size:
+        _run(call, x, shape, left, out)
+    return call.result(out)
+
+
+def _run(call: Call, x: Operand, shape: Geometry, left: int, out: Operand) -> None:
+    key, room = (call.name, x.dtype, shape, left), squares_nbytes(shape, kinds(x.dtype))
+    if call.name == "stats.mean":
+        call.run(key, lambda chain: _record_mean(chain, x, shape, out), x, out)
+        return
+    with workspace([room]) as lent:
+        call.run(key, lambda chain: _record_spread(chain, call.name, x, shape, left, out, room), x, out, *lent)
+
+
+def _record_mean(chain: Chain, data: Operand, shape: Geometry, result: Operand) -> tuple[list[HostSlot], Any]:
+    types = kinds(data.dtype)
+    x, out = HostSlot(data.nbytes), HostSlot(result.nbytes)
+    return [x, out], record_means(chain, x, shape, types, types.result, out)
+
+
+def _record_spread(
+    chain: Chain, name: str, data: Operand, shape: Geometry, left: int, result: Operand, room: int
+) -> tuple[list[HostSlot], Any]:
+    """Record variances, their roots, or what is made of those."""
+    types, slots = kinds(data.dtype), [HostSlot(n) for n in (data.nbytes, result.nbytes, room)]
+    x, out, squares = slots
+    means = chain.device.allocate(shape.results * types.computed.nbytes)
+    if name != "stats.zscore":
+        spread = Spread(shape, types, left, types.result, root=name == "stats.std")
+        return slots, [means, spread.record(chain, x, means, squares, out)]
+    deviations = chain.device.allocate(shape.results * types.computed.nbytes)
+    kept = Spread(shape, types, left, types.computed, root=True).record(chain, x, means, squares, deviations)
+    count, length, per_line = lines(shape)
+    blocks = -(-length // LINE_BLOCK)
+    kernel = standardise(types.element, types.computed, types.result, per_line=per_line)
+    chain.dispatch(kernel, [x, means, deviations, out], [shape.n, length, blocks], groups=count * blocks)
+    return slots, [means, deviations, kept]
