@@ -100,8 +100,11 @@ class Hosted(_Host):
         params = [
             constant_value(w & ((1 << p.dtype.bits) - 1), p.dtype) for w, p in zip(words, kernel.params, strict=True)
         ]
-        assert dispatch.indirect is None, "no case needs it"
-        x, y, z = (int(n) for n in dispatch.groups[turn])
+        counts = dispatch.groups[turn]
+        if dispatch.indirect is not None:
+            storage, offset = dispatch.indirect
+            counts = storage.read(offset, 12).view(np.uint32)
+        x, y, z = (int(n) for n in counts)
         if x * y * z:
             for view, found in zip(views, self.execute(dispatch.kernel, views, params, (x, y, z)), strict=True):
                 if view.flags.writeable:

@@ -17,7 +17,7 @@ from loom.core.dtype import DType
 from loom.kernels.functions import FUNCTIONS, function
 from loom.patterns.map import gpu_map
 from loom.proof.contexts import CONTEXTS, in_context, operands_of
-from loom.proof.inputs import seed_of, stratified
+from loom.proof.inputs import numbers, seed_of, stratified
 from loom.proof.probes import PROBES, Probe
 from loom.runtime.device import Device
 
@@ -63,11 +63,20 @@ def _function(name: str, dtype: DType) -> Case:
     seeds = [seed_of(f"{name} {dtype} {k}") for k in range(arity)]
 
     def inputs() -> Sequence[Bits]:
-        first = stratified(FUNCTION_INPUTS, dtype, seeds[0])
-        # a second operand runs through its exponents at another pace, so that all pairs of magnitudes meet
-        return [first, *(stratified(FUNCTION_INPUTS, dtype, s).reshape(256, 256).T.reshape(-1) for s in seeds[1:])]
+        return [_arguments(dtype, seed, turned=k > 0) for k, seed in enumerate(seeds)]
 
     return Case(f"{name} {dtype}", inputs, partial(_mapped, name))
+
+
+def _arguments(dtype: DType, seed: int, *, turned: bool) -> Bits:
+    """Return arguments: half of them of every exponent, half near one, where functions have their curves.
+
+    A second operand is ``turned``: it runs through its exponents at another pace, so that all magnitudes meet.
+    """
+    half = FUNCTION_INPUTS // 2
+    wide = stratified(half, dtype, seed)
+    wide = wide.reshape(128, -1).T.reshape(-1) if turned else wide
+    return np.concatenate([wide, numbers(half, dtype, seed + 2, spread=7)])
 
 
 def _mapped(name: str, device: Device, *operands: Bits) -> Sequence[Bits]:

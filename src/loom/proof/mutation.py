@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.caps import Caps
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, near_matches
-from loom.ir.kernel import For, Instr, Kernel, walk
+from loom.ir.kernel import For, Instr, Kernel, Space, walk
 from loom.ir.passes.rewrite import Rewriter
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.chain.plan import Plan, Step
@@ -28,11 +28,15 @@ _LEAST_NORMAL = {f32: 2.0**-126, f64: 2.0**-1022}
 
 
 class Mutant:
-    """A device that runs mutated kernels; ``only`` limits it to kernels whose names begin so, and to one operation."""
+    """A device that runs mutated kernels.
+
+    ``only`` limits it to kernels whose names begin so, and to one operation: number ``site`` of those that the
+    mutation applies to.
+    """
 
     kind = "mutant"
 
-    def __init__(self, inner: Device, mutation: str, only: str | None = None) -> None:
+    def __init__(self, inner: Device, mutation: str, only: str | None = None, site: int = 0) -> None:
         if mutation not in MUTATIONS:
             raise ArgumentError(
                 "loom verify, mutation", f"no mutation is called {mutation!r}", remedy=near_matches(mutation, MUTATIONS)
@@ -40,7 +44,8 @@ class Mutant:
         self.inner = inner
         self.mutation = mutation
         self.only = only
-        self.name = f"{inner.name}, {mutation} in {only or 'every kernel'}"
+        self.site = None if only is None else site
+        self.name = f"{inner.name}, {mutation} in {only or 'every kernel'} at {site}"
         self.guarantee = inner.guarantee
         self.changed: set[str] = set()
         """Names of the kernels that were changed."""
@@ -74,7 +79,7 @@ class Mutant:
             return step
         found = self._made.get(kernel.hash)
         if found is None:
-            rewritten = mutated(kernel.kernel, self.mutation, every=self.only is None)
+            rewritten = mutated(kernel.kernel, self.mutation, self.site)
             found = kernel if rewritten is None else verify(rewritten)
             self._made[kernel.hash] = found
         if found is not kernel:
@@ -82,29 +87,36 @@ class Mutant:
         return Step(replace(step.dispatch, kernel=found), step.waits)
 
 
-def mutated(kernel: Kernel, mutation: str, *, every: bool = False) -> Kernel | None:
-    """Return ``kernel`` with the first operation (or every one) a mutation applies to changed; None if none is."""
-    rewriter = {"swap": _Swap, "fuse": _Fuse, "flush": _Flush}[mutation](kernel, every)
+def mutated(kernel: Kernel, mutation: str, site: int | None = None) -> Kernel | None:
+    """Return ``kernel`` with one operation a mutation applies to changed (None: every one); None if none is."""
+    rewriter = {"swap": _Swap, "fuse": _Fuse, "flush": _Flush}[mutation](kernel, site)
     body = rewriter.block(kernel.body)
-    return replace(kernel, body=body, names={}) if rewriter.count else None
+    return replace(kernel, body=body, names={}) if rewriter.changed else None
 
 
 class _Mutation(Rewriter):
-    def __init__(self, kernel: Kernel, every: bool) -> None:
+    def __init__(self, kernel: Kernel, site: int | None) -> None:
         super().__init__(kernel)
-        self.every = every
-        self.count = 0
+        self.site = site
+        self.met = 0
+        self.changed = False
 
     def takes(self) -> bool:
         """Tell whether to change an operation that could be, and count it."""
-        if self.count and not self.every:
-            return False
-        self.count += 1
-        return True
+        self.met += 1
+        chosen = self.site is None or self.site == self.met - 1
+        self.changed = self.changed or chosen
+        return chosen
 
 
 def _is(value: Instr, name: str) -> bool:
     return value.op.name == name and value.type.scalar in _LEAST_NORMAL
+
+
+def _is_kept(value: Instr) -> bool:
+    """Tell whether a value comes from a variable, or an array of the lane or its group."""
+    of_array = value.memory is not None and value.memory.space is not Space.BUFFER
+    return value.op.name == "get" or (value.op.name == "load" and of_array)
 
 
 class _Swap(_Mutation):
@@ -118,7 +130,7 @@ class _Swap(_Mutation):
 
     def for_(self, s: For) -> None:
         adds = [i for i in walk(s.body) if isinstance(i, Instr) and i.dtype is not None and _is(i, "add")]
-        into = any(a.op.name == "get" for i in adds for a in i.args)
+        into = any(_is_kept(a) for i in adds for a in i.args)
         whole = s.start.op.name == s.step.op.name == "const" and s.start.attr == 0 and s.step.attr == 1
         if s.down or not into or not whole or not self.takes():
             super().for_(s)

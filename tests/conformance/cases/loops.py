@@ -124,3 +124,24 @@ def taken_once() -> Case:
         lanes = lanes * 5 + n
     expected = (lanes * 100 - 10).astype(np.int32)
     return Case(k.finish(), (np.zeros(64, np.int32),), groups=(2, 1, 1), expected={"out": expected})
+
+
+def _wrapping(dtype: DType, mask: bool) -> Case:
+    """Neighbours around a ring of 64: in LLVM 22 a loop over them was made vectors that ran past its end."""
+    k = Writer("wrapping_index", (64, 1, 1))
+    x, out = k.buffer("x", dtype), k.buffer("out", dtype)
+    turns = k.param("turns", u32)
+    i = k.global_id()
+    with k.count(0, turns, 1, dtype=u32) as n:
+        place = (i + n) & 63 if mask else (i + n) % 64
+        out[n * 64 + i] = x[place]
+    ring = np.arange(64).astype(dtype.numpy)
+    wanted = np.concatenate([np.roll(ring, -n) for n in range(9)])
+    return Case(
+        k.finish(), (ring, np.zeros(9 * 64, dtype.numpy)), (9,), expected={"out": wanted}, modes=("checked", "trusted")
+    )
+
+
+for _dtype in (lookup("f64"), lookup("f32"), lookup("u8"), lookup("i64")):
+    for _mask in (True, False):
+        case(f"loops/wrapping-index-{_dtype}-{'and' if _mask else 'remainder'}")(partial(_wrapping, _dtype, _mask))

@@ -53,7 +53,7 @@ def test_only_so_many_are_kept_and_the_oldest_goes_first(
     monkeypatch.setattr(prepared, "_MOST_KEPT", 3)
     for size in (1, 2, 3, 1, 4):
         gpu_sum(np.ones(size, np.float32))
-    assert [key[-1][-1] for key in kept] == [3, 1, 4]
+    assert [key[-1][-1].n for key in kept] == [3, 1, 4]
 
 
 def test_arrays_are_let_go_after_a_call(kept: OrderedDict[Any, Any]) -> None:

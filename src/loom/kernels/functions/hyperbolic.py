@@ -26,14 +26,22 @@ def with_sign(value: Any, of: Any) -> Any:
 
 
 def _tanh(x: Any) -> Any:
+    """Near 0 an odd polynomial, elsewhere ``1 - 2 / (exp(2a) + 1)``: the longer chain of operations comes first.
+
+    The exponential's polynomial is taken in pairs (Estrin): waiting for each other costs more here than one multiply.
+    """
     a = abs(x)
-    z = a * a
-    near = a + (a * z) * horner(z, TANH)
     b = select(a > 9.1, f32(9.1), a)
     n = rint(b * TWICE_LOG2E[0])
-    r = (b - n * HALF_LN2[0]) - n * HALF_LN2[1]
-    e = (1.0 + r * (2.0 + r * horner(r, EXP_TWICE))) * power_of_two(n)
-    return with_sign(select(a >= 0.9, 1.0 - 2.0 / (e + 1.0), near), x)
+    r = b - n * HALF_LN2[0]
+    s = r * r
+    c = EXP_TWICE
+    p = (c[0] + c[1] * r) + s * ((c[2] + c[3] * r) + s * c[4])
+    e = (1.0 + ((r + r) + s * p)) * power_of_two(n)
+    far = 1.0 - 2.0 / (e + 1.0)
+    z = a * a
+    near = a + (a * z) * horner(z, TANH)
+    return with_sign(select(a >= 0.9, far, near), x)
 
 
 def _half_exp(a: Any) -> Any:
@@ -55,16 +63,16 @@ def _cosh(x: Any) -> Any:
     return e + 0.25 / e
 
 
-@elementary(f32=(_sinh, 2.0))
+@elementary(f32=(_sinh, 1.62))
 def sinh(x: Any) -> Any:  # type: ignore[empty-body]
-    """Hyperbolic sine, at most 2 ulp off; odd."""
+    """Hyperbolic sine, at most 1.62 ulp off; odd."""
 
 
-@elementary(f32=(_cosh, 2.0))
+@elementary(f32=(_cosh, 1.44))
 def cosh(x: Any) -> Any:  # type: ignore[empty-body]
-    """Hyperbolic cosine, at most 2 ulp off; even."""
+    """Hyperbolic cosine, at most 1.44 ulp off; even."""
 
 
-@elementary(f32=(_tanh, 1.05), f64=(tanh_f64, 2.0))
+@elementary(f32=(_tanh, 1.04), f64=(tanh_f64, 2.0))
 def tanh(x: Any) -> Any:  # type: ignore[empty-body]
-    """Hyperbolic tangent, at most 1.05 ulp off (f64: 2); odd."""
+    """Hyperbolic tangent, at most 1.04 ulp off (f64: 2); odd."""

@@ -103,14 +103,14 @@ def rsqrt(x: Any) -> Any:  # type: ignore[empty-body]
     """``1 / sqrt(x)``, two correctly rounded operations: at most 1.5 ulp; -0 gives -inf, below 0 NaN."""
 
 
-@elementary(f32=(_cbrt, 0.6))
+@elementary(f32=(_cbrt, 0.55))
 def cbrt(x: Any) -> Any:  # type: ignore[empty-body]
-    """Cube root, at most 0.6 ulp off, exact for cubes; odd."""
+    """Cube root, at most 0.55 ulp off, exact for cubes; odd."""
 
 
-@elementary(f32=(_pow, 2.0))
+@elementary(f32=(_pow, 1.25))
 def pow(x: Any, y: Any) -> Any:  # type: ignore[empty-body]  # noqa: A001
-    """``x`` to the power ``y``, at most 2 ulp off, with the special cases of IEEE 754 (C99, annex F).
+    """``x`` to the power ``y``, at most 1.25 ulp off, with the special cases of IEEE 754 (C99, annex F).
 
     ``pow(x, 0)`` and ``pow(1, y)`` are 1, for NaN too; a negative finite base needs a whole exponent, else NaN.
     """

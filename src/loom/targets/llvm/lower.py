@@ -29,18 +29,23 @@ from loom.targets.llvm.places import Places
 from loom.targets.llvm.regions import Regions, has_barrier
 from loom.targets.llvm.state import Array, State
 from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type, scalar_type
+from loom.targets.llvm.wrapping import wraps_index
 
 __all__ = ["Lowered", "lower", "vector_width"]
 
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """An LLVM module as text, its entry symbol, its sites, and the vector width chosen."""
+    """An LLVM module as text, its entry symbol, its sites, and the vector width chosen.
+
+    ``wraps``: the module must not go through LLVM's loop vectoriser (see ``wrapping``).
+    """
 
     text: str
     entry: str
     sites: tuple[Site, ...]
     width: int
+    wraps: bool
 
 
 def vector_width(lanes: int, has_barriers: bool, machine: Machine) -> int:
@@ -129,7 +134,8 @@ class _Function:
         else:
             self.cpu(memory, messages)
         self.s.entry.branch(self.s.function.basic_blocks[1])
-        return Lowered(str(self.module), self.entry_name, tuple(self.s.sites), self.width)
+        sites, wraps = tuple(self.s.sites), wraps_index(self.kernel)
+        return Lowered(str(self.module), self.entry_name, sites, self.width, wraps)
 
     # the CPU function
 

@@ -96,14 +96,18 @@ def _native_lanes(features: Any) -> int:
     return 4
 
 
-def emit(module: str, target: Machine, kind: str) -> bytes:
-    """Optimise LLVM assembly and return it as ``kind``: object, asm (PTX included) or llvm."""
+def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = True) -> bytes:
+    """Optimise LLVM assembly and return it as ``kind``: object, asm (PTX included) or llvm.
+
+    ``vectorise_loops`` lets LLVM turn loops into vectors of its own, beside those of lanes.
+    """
     binding = _binding()
     parsed = binding.parse_assembly(module)
     parsed.verify()
     generator = _target_machine(target)
     options = binding.create_pipeline_tuning_options(speed_level=3)
     options.loop_unrolling = True
+    options.loop_vectorization = vectorise_loops
     builder = binding.create_pass_builder(generator, options)
     builder.getModulePassManager().run(parsed, builder)
     if kind == "object":

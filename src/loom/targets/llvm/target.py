@@ -35,7 +35,7 @@ class LlvmTarget:
         """Return ``kernel`` as ``kind``: object (the default on CPUs), asm (the default on PTX) or llvm."""
         kind = kind or ("asm" if self.machine.threads else "object")
         lowered = lower(kernel, self.machine, bounds)
-        data = emit(lowered.text, self.machine, kind)
+        data = emit(lowered.text, self.machine, kind, vectorise_loops=not lowered.wraps)
         if self.machine.threads and kind == "asm":
             data = corrected(data.decode()).encode()
         return Artifact(kind, data, lowered.entry, lowered.sites, {"width": lowered.width})
