@@ -14,6 +14,8 @@ import loom
 from loom.core.dtype import f16, f32, f64, i8, i64, u8, u32
 from loom.kernels import arg_reduce, fold, reduce, scan, segment_scan
 
+pytestmark = pytest.mark.wide
+
 SHAPES = ((1, 1, 1), (2, 63, 1), (1, 4160, 1), (2, 65, 3), (1, 70, 70))
 MOST_DEBUGGED = 600
 """Elements; the debugger is slow."""

@@ -17,6 +17,8 @@ from loom.kernels.matmul_record import Multiplication, record_matmul
 from unit.patterns.canonical import same_bits
 from unit.patterns.matmul_order import canonical_matmul
 
+pytestmark = pytest.mark.wide
+
 Array = np.ndarray[Any, Any]
 
 FLOATS = Arithmetic(f32, f32, f32, f32)

@@ -16,6 +16,8 @@ from loom.kernels.sort_small import sort_row
 from unit.patterns.canonical import same_bits
 from unit.patterns.sorted_oracle import numbers, order
 
+pytestmark = pytest.mark.wide
+
 Array = np.ndarray[Any, Any]
 
 

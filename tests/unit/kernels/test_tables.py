@@ -11,6 +11,8 @@ from conformance.running import CASES, SLOW, execute, load_case
 from loom.core.dtype import f16, f32, i64
 from loom.kernels import compact, groups, histogram, join, rolling, statistics
 
+pytestmark = pytest.mark.wide
+
 WATCHED = sorted(
     name
     for name, make in CASES.items()

@@ -12,6 +12,8 @@ from loom import gpu_all, gpu_any, gpu_argmax, gpu_argmin, gpu_count, gpu_max, g
 from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from unit.patterns.canonical import canonical_reduce, canonical_sum, same_bits
 
+pytestmark = pytest.mark.wide
+
 Array = np.ndarray[Any, Any]
 
 SHAPES = ((3, 5000), (4097, 3), (300, 70), (70, 300), (2, 130, 17), (3, 20, 129), (9, 1), (2, 64, 64))
