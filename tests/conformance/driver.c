@@ -7,7 +7,7 @@ typedef void kernel(void *record, void *log, u64 first, u64 end);
 
 extern kernel *const loom_kernels[];
 
-enum { LOG = 64, BINDINGS = 128, ROOM = 64 << 20 };
+enum { LOG = 64, BINDINGS = 128, ROOM = 160 << 20 };
 static unsigned char memory[ROOM] __attribute__((aligned(64)));
 
 #ifdef __aarch64__

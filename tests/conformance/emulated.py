@@ -127,8 +127,10 @@ class Emulated(Hosted):
     def close(self) -> None:
         """End the program; it must not have failed."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
-        assert self.process.wait(60) == 0
+        self.process.stdout.close()
+        assert self.process.wait(60) == 0, f"the program for {self.name} failed"
 
     def execute(self, kernel: VerifiedKernel, arrays: list[Bits], params: list[Any], groups: Groups) -> list[Bits]:
         image = Image(Case(kernel.kernel, tuple(arrays), tuple(params), groups))

@@ -49,7 +49,7 @@ def _as_bf16(raw: Bits, device: Device) -> loom.Array:
 
 def _plain(result: Any) -> Bits:
     """Return a result as an array of numbers; complex ones as pairs."""
-    found = np.asarray(result)
+    found: Any = np.asarray(result)
     return np.stack([found.real, found.imag]) if found.dtype.kind == "c" else found
 
 
@@ -58,7 +58,7 @@ def _complex(pairs: Bits) -> Bits:
 
 
 def _single(pairs: Bits) -> Bits:
-    made = np.empty(pairs.shape[1:], np.complex64)
+    made: Any = np.empty(pairs.shape[1:], np.complex64)
     made.real, made.imag = pairs
     return made
 
