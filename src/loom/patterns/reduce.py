@@ -45,7 +45,9 @@ def gpu_sum(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
 def gpu_product(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the product of all elements of ``data``, or of each row along ``axis``, in the order of ``gpu_sum``.
 
-    Dtypes as for ``gpu_sum``; integers wrap in 64 bits. No elements give 1; a NaN gives NaN.
+    Dtypes as for ``gpu_sum``; integers wrap in 64 bits. No elements give 1; a NaN gives NaN. The bits are the same
+    everywhere, the error is not small for every input: where all factors are within a few ulp of 1, the short products
+    of a tile round off what the factors differ from it in second order.
 
     >>> gpu_product([2.0, 3.0, 4.0]).item()
     24.0
