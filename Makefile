@@ -51,13 +51,17 @@ $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q torch==2.13.0 || echo "torch is not available: benchmarks compare with numpy"
 	@touch $@ $(STAMP)-run
 
-# Emulators for the cross-target tests, where Debian packages can be installed; without them those tests
-# are skipped and say so.
+# Emulators for the cross-target tests and a Vulkan driver with its tools, where Debian packages can be installed;
+# without them those tests are skipped and say so.
+SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-headers vulkan-validationlayers
 system:
-	@command -v qemu-aarch64-static >/dev/null 2>&1 || { \
+	@missing=""; for package in $(SYSTEM); do \
+	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-	    apt-get update -qq && apt-get install -y -qq qemu-user-static >/dev/null; \
-	  else echo "qemu-user-static is not installed: AArch64 and ARMv7 tests will be skipped"; fi; }
+	    apt-get update -qq && apt-get install -y -qq $$missing >/dev/null \
+	      || echo "not installed, tests that need them will be skipped:$$missing"; \
+	  else echo "not installed, tests that need them will be skipped:$$missing"; fi; fi
 
 clean:
 	rm -rf $(VENV) build dist

@@ -34,6 +34,9 @@ from loom.runtime.storage import HostSlot, HostStorage
 __all__ = ["Call", "Operand", "array"]
 
 
+_NOTHING = np.empty(0, np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
     """An array that takes part in a call: ``memory`` is its elements, contiguous, in its shape."""
@@ -115,17 +118,18 @@ class Call:
             )  # fmt: skip
         self._found = data.device
         storage = data.storage
-        assert isinstance(storage, HostStorage), "devices with memory of their own come with their drivers"
+        if not isinstance(storage, HostStorage):  # it goes to the host, and back with the program's slots
+            return Operand(data.numpy(), data.dtype)
         return Operand(data.host(), data.dtype, storage)
 
     def output(self, shape: int | Sequence[int], dtype: DType, *, like: Operand | None = None) -> Operand:
         """Return a new array for results; numpy sees it in the dtype of ``like`` if that is of the same type."""
         sizes = (shape,) if isinstance(shape, int) else tuple(shape)
         kind = like.memory.dtype if like is not None and like.dtype == dtype else dtype.numpy
-        if self._found is None:
+        if self._found is None or self.device.adopt(_NOTHING) is None:
             return Operand(np.empty(sizes, kind), dtype)
         storage = self.device.allocate(math.prod(sizes) * dtype.nbytes)
-        assert isinstance(storage, HostStorage)
+        assert isinstance(storage, HostStorage), "a device that adopts arrays has its memory in the host"
         return Operand(storage.bytes.view(kind).reshape(sizes), dtype, storage)
 
     def run(self, key: Hashable, record: Callable[[Chain], tuple[Sequence[HostSlot], Any]], *operands: Operand) -> None:
@@ -136,8 +140,11 @@ class Call:
         """Return an output to the caller: an Array if an input was one, else a numpy array or scalar."""
         if self._found is None:
             return out.memory if out.shape else out.memory[()]
-        assert out.storage is not None, "an output is made after the inputs were taken"
-        return Array(out.storage, self.device, out.dtype, out.shape, out.memory.dtype)
+        if out.storage is not None:
+            return Array(out.storage, self.device, out.dtype, out.shape, out.memory.dtype)
+        storage = self.device.allocate(out.nbytes)
+        storage.write(0, out.memory.reshape(-1).view(np.uint8))
+        return Array(storage, self.device, out.dtype, out.shape, out.memory.dtype)
 
 
 def array(data: Any, *, dtype: DType | None = None, on: str | Device | None = None) -> Array:
@@ -151,7 +158,7 @@ def array(data: Any, *, dtype: DType | None = None, on: str | Device | None = No
     """
     where = device(on)
     if isinstance(data, Array):
-        memory, found = data.host(), data.dtype
+        memory, found = data.numpy(), data.dtype
     else:
         memory, found = as_array(data, "loom.array", dtype=dtype)
     storage = where.allocate(memory.nbytes)

@@ -57,7 +57,13 @@ class Map:
         kernel, result = kernel_of(whole.steps, [a.dtype for a in whole.arrays], [s.dtype for s in whole.scalars])
         home, shape = whole.arrays[0].device, whole.arrays[0].shape
         storage = home.allocate(whole.arrays[0].size * result.nbytes)
-        assert isinstance(storage, HostStorage), "devices with memory of their own come with their drivers"
+        if not isinstance(storage, HostStorage):
+            chain = Chain(home, name="gpu_map")
+            params = [*(s.value for s in whole.scalars), whole.arrays[0].size]
+            groups = -(-whole.arrays[0].size // MAP_LANES)
+            chain.dispatch(kernel, [*(a.storage for a in whole.arrays), storage], params, groups)
+            chain.build().run()
+            return storage
         out = storage.bytes.view(result.numpy).reshape(shape)
         run_kernel(kernel, [a.host() for a in whole.arrays], whole.scalars, out, home)
         return storage

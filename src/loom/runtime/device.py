@@ -87,16 +87,23 @@ class Device(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """A device as shown to people: what it is and what limits it has."""
+    """A device as shown to people: what it is and what limits it has.
+
+    ``operations`` tells how it computes what its self-test looked at ("native", "by integers", ...); ``refused`` why
+    it cannot be used, None if it can.
+    """
 
     name: str
     kind: str
     description: str
     guarantee: str
     limits: dict[str, Any] = field(default_factory=dict)
+    operations: dict[str, str] = field(default_factory=dict)
+    refused: str | None = None
 
 
 _KINDS = ("cpu", "interp")
+_VULKAN = "vulkan"
 _made: dict[str, Device] = {}
 _lock = threading.Lock()
 
@@ -112,9 +119,10 @@ def _make(name: str) -> Device:
 
 
 def device(name: str | Device | None = None) -> Device:
-    """Return a device: ``"cpu"``, ``"interp"``, ``"auto"`` (the fastest present), or one given.
+    """Return a device: ``"cpu"``, ``"interp"``, ``"vulkan"`` (the best adapter), ``"vulkan:1"``, ``"auto"``.
 
-    None means what ``LOOM_DEVICE`` says, else auto. DeviceError names the devices present.
+    A device given is returned. None means what ``LOOM_DEVICE`` says, else auto, which is the CPU. DeviceError names
+    the devices present, or what is missing.
 
     >>> device("cpu").kind
     'cpu'
@@ -131,16 +139,23 @@ def device(name: str | Device | None = None) -> Device:
     found = _made.get(wanted)
     if found is not None:
         return found
+    where = "loom.device" if name is not None else "environment LOOM_DEVICE"
+    if wanted == _VULKAN or wanted.startswith(f"{_VULKAN}:"):
+        from loom.runtime.drivers.vulkan import open_adapter
+
+        return open_adapter(wanted, where)
     if wanted not in _KINDS:
+        names = [*_KINDS, _VULKAN, "auto"]
         raise DeviceError(
-            "loom.device" if name is not None else "environment LOOM_DEVICE",
-            f"no device is called {wanted!r}", expected="one of auto, " + ", ".join(_KINDS),
-            remedy=near_matches(wanted, [*_KINDS, "auto"]),
+            where, f"no device is called {wanted!r}", expected="one of " + ", ".join(sorted(names)),
+            remedy=near_matches(wanted, names),
         )  # fmt: skip
     with _lock:
         return _made.get(wanted) or _made.setdefault(wanted, _make(wanted))
 
 
 def devices() -> list[DeviceInfo]:
-    """Return the devices present, fastest first."""
-    return [device(kind).describe() for kind in _KINDS]
+    """Return the devices present: the CPU, the interpreter, then every Vulkan adapter, usable or refused."""
+    from loom.runtime.drivers.vulkan import vulkan_infos
+
+    return [*(device(kind).describe() for kind in _KINDS), *vulkan_infos()]

@@ -101,6 +101,12 @@ def _unknown_fault() -> KernelFault:
 def _fault(entry: _Entry) -> KernelFault:
     site = entry.site
     loc = Loc(site.file, site.line)
+    if site.kind == "loops":
+        return KernelFault(
+            f"kernel {site.kernel!r}", "the device ended a loop before its time",
+            expected="a loop of any number of turns", got="a driver that limits them",
+            remedy="Let each lane do less, or use another device",
+        )  # fmt: skip
     if site.kind == "assert":
         return assertion_failed(site.kernel, loc, entry.lane, _line(entry))
     operation, space = site.pieces

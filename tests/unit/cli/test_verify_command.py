@@ -27,9 +27,9 @@ def test_prints_layers_root_and_verdict() -> None:
 
 def test_json_of_several_devices() -> None:
     found = json.loads(_invoke("--device", "all", "--layer", "1", "--json"))
-    assert [a["device"] for a in found] == ["cpu", "interp"]
-    assert [a["exact"] for a in found] == [True, True]
-    assert found[0]["root"] == found[1]["root"]
+    assert [a["device"] for a in found][:2] == ["cpu", "interp"]
+    assert all(a["exact"] for a in found)
+    assert len({a["root"] for a in found}) == 1
     assert set(found[0]) >= {"spec", "profile", "vectors", "layers", "root", "device", "driver", "compiler"}
 
 

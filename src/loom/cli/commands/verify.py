@@ -26,7 +26,7 @@ def verify(
     from loom.proof.attestation import verify as prove
     from loom.proof.mutation import Mutant
 
-    names = [d.name for d in loom.devices()] if device == "all" else [device]
+    names = [d.name for d in loom.devices() if d.refused is None] if device == "all" else [device]
     found = []
     for name in names:
         where = loom.device(name)

@@ -1,0 +1,38 @@
+"""What ``loom devices`` shows of an adapter.
+
+Layer: runtime. Invariant: nothing here opens a device.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loom.runtime.device import DeviceInfo
+from loom.runtime.drivers.vulkan.adapter import Adapter
+
+if TYPE_CHECKING:
+    from loom.runtime.drivers.vulkan.selftest import Findings
+
+__all__ = ["describe_adapter"]
+
+
+def describe_adapter(adapter: Adapter, name: str, findings: Findings | None, refused: str | None = None) -> DeviceInfo:
+    """Return what is known of an adapter; ``findings`` are its self-test's."""
+    limits = adapter.limits
+    refused = adapter.refused or refused
+    shown = {
+        "adapter": adapter.name,
+        "kind": adapter.kind,
+        "shared memory": f"{limits['shared_nbytes'] // 1024} KiB",
+        "workgroup": f"{limits['workgroup_lanes']} lanes",
+        "groups": " x ".join(str(limits[f"groups_{axis}"]) for axis in "xyz"),
+        "buffer": f"{limits['buffer_nbytes'] >> 20} MiB",
+        "buffers": limits["buffers"],
+        "pushed": f"{limits['push_nbytes']} bytes",
+        "queues": adapter.queues,
+        "types": ", ".join(findings.types if findings is not None else adapter.types) or "32-bit only",
+    }
+    return DeviceInfo(
+        name, "vulkan", f"Vulkan {adapter.version}, {adapter.driver}", "none" if refused else "BIT_EXACT", shown,
+        operations=dict(findings.operations) if findings is not None else {}, refused=refused,
+    )  # fmt: skip

@@ -1,0 +1,222 @@
+"""A Vulkan adapter as a device: memory, kernels, queues, programs.
+
+Layer: runtime. Features are what the self-test found, not what the adapter claims. Invariant: everything native is
+counted in ``live`` and freed at the latest when the device is closed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import threading
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from loom.core import options
+from loom.core.caps import Caps
+from loom.core.errors import DeviceError
+from loom.core.numerics import Guarantee
+from loom.ir.kernel import walk
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.cache import ArtifactCache
+from loom.runtime.chain.plan import Plan
+from loom.runtime.device import DeviceInfo
+from loom.runtime.drivers.vulkan.adapter import Adapter
+from loom.runtime.drivers.vulkan.api import load
+from loom.runtime.drivers.vulkan.describe import describe_adapter
+from loom.runtime.drivers.vulkan.kernels import LoadedKernel, load_kernel
+from loom.runtime.drivers.vulkan.logical import open_device
+from loom.runtime.drivers.vulkan.memory import Memory, VulkanStorage
+from loom.runtime.drivers.vulkan.pipelines import Pipelines
+from loom.runtime.drivers.vulkan.program import Run, VulkanProgram
+from loom.runtime.drivers.vulkan.queues import Queues
+from loom.runtime.drivers.vulkan.recorder import Recorder
+from loom.targets.base import Artifact, Bounds
+from loom.targets.llvm.machine import compiler_fingerprint
+from loom.targets.spirv.features import Features
+from loom.targets.spirv.target import SpirvTarget
+
+if TYPE_CHECKING:
+    from loom.runtime.drivers.vulkan.selftest import Findings
+
+__all__ = ["VulkanDevice"]
+
+_MOST_QUEUES = 8
+
+
+class VulkanDevice:
+    """One adapter, opened and tested; DeviceError if it was refused, or computes what cannot be put right."""
+
+    kind = "vulkan"
+    guarantee = Guarantee.BIT_EXACT
+
+    def __init__(self, adapter: Adapter, name: str = "vulkan", *, tested: bool = True) -> None:
+        if adapter.refused is not None:
+            raise DeviceError(
+                f"device {name!r}", f"{adapter.name} cannot be used: {adapter.refused}", remedy="Use another device"
+            )
+        self.name = name
+        self.adapter = adapter
+        self.api = load()
+        self.live: Counter[str] = Counter()
+        self.lock = threading.RLock()
+        self.lost = False
+        self.programs: WeakSet[VulkanProgram] = WeakSet()
+        self._under_way: set[Run] = set()
+        self._kernels: dict[Any, LoadedKernel] = {}
+        self._artifacts = ArtifactCache()
+        queues = min(adapter.queues, _MOST_QUEUES)
+        self.handle: Any = open_device(adapter, queues)
+        self.queues = Queues(self, queues)
+        self.recorder = Recorder(self)
+        self.memory = Memory(self)
+        self.pipelines = Pipelines(self)
+        self.features = claimed_features(adapter)
+        self.findings: Findings | None = None
+        atexit.register(self.close)
+        if tested:
+            self._test()
+
+    def _test(self) -> None:
+        from loom.runtime.drivers.vulkan.selftest import find_features
+
+        try:
+            self.features, self.findings = find_features(self)
+        except BaseException:
+            self.close()
+            raise
+        self.use(self.features)
+
+    def use(self, features: Features) -> None:
+        """Write kernels for other features from now on; no program may be under way."""
+        with self.lock:
+            for loaded in self._kernels.values():
+                loaded.destroy(self)
+            self._kernels.clear()
+            self.features = features
+
+    # the port
+
+    @property
+    def caps(self) -> Caps:
+        """What kernels may know of this device."""
+        limits = self.adapter.limits
+        return Caps(
+            simd_lanes=self.adapter.subgroup, shared_nbytes=limits["shared_nbytes"],
+            max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=self.memory.unified,
+            workers=options.thread_count() if self.adapter.kind == "cpu" else 64, cache_nbytes=1 << 20,
+        )  # fmt: skip
+
+    def describe(self) -> DeviceInfo:
+        """Return what ``loom devices`` shows."""
+        return describe_adapter(self.adapter, self.name, self.findings)
+
+    def allocate(self, nbytes: int) -> VulkanStorage:
+        """Return zeroed memory; DeviceError if there is not enough, or it is more than a buffer may have."""
+        return self.memory.allocate(nbytes)
+
+    def adopt(self, array: Any) -> None:
+        """Arrays of the host cannot be used in place."""
+
+    def build(self, plan: Plan) -> VulkanProgram:
+        """Compile the kernels of a plan and record its commands."""
+        return VulkanProgram(self, plan)
+
+    # kernels
+
+    def load(self, kernel: VerifiedKernel, *, counted: bool = False) -> LoadedKernel:
+        """Return a kernel as a pipeline: from memory, or made now (its module perhaps from disk).
+
+        ``counted``: for indirect dispatches, whose words the device completes, so that they lie in the table.
+        """
+        trusted = Bounds.TRUSTED if kernel.kernel.trusted else Bounds.CHECKED
+        bounds = Bounds.REPORTED if options.check_bounds() else trusted
+        key = (kernel.hash, self._locations(kernel, bounds), bounds, counted)
+        with self.lock:
+            found = self._kernels.get(key)
+            if found is None:
+                features = replace(self.features, push_nbytes=0) if counted else self.features
+                found = self._kernels[key] = load_kernel(self, kernel, self._artifact(kernel, bounds, features, key[1]))
+            return found
+
+    def _locations(self, kernel: VerifiedKernel, bounds: Bounds) -> str:
+        """Return the source lines that messages name, which the hash does not; nothing for a silent kernel."""
+        if not kernel.talks and bounds is not Bounds.REPORTED:
+            return ""
+        return "".join(f" {getattr(s, 'loc', None)}" for s in walk(kernel.kernel.body))
+
+    def _artifact(self, kernel: VerifiedKernel, bounds: Bounds, features: Features, locations: str) -> Artifact:
+        name = f"spirv {kernel.hash} {kernel.name} {bounds.value} {features} {compiler_fingerprint()}{locations}"
+        key = hashlib.sha256(name.encode()).hexdigest()
+        artifact = self._artifacts.load(key)
+        if artifact is None:
+            artifact = SpirvTarget(features).compile(kernel, bounds)
+            self._artifacts.store(key, artifact)
+        return artifact
+
+    # runs
+
+    def hold(self, run: Run) -> None:
+        """Keep a run, and all it uses, until it is over; let go of those that are."""
+        with self.lock:
+            others = list(self._under_way)
+            self._under_way.add(run)
+        for other in others:
+            other.wait(0.0)
+
+    def let_go(self, run: Run) -> None:
+        """Forget a run that is over."""
+        with self.lock:
+            self._under_way.discard(run)
+
+    def runs_of(self, program: VulkanProgram) -> list[Run]:
+        """Return the runs of a program that are under way."""
+        with self.lock:
+            return [run for run in self._under_way if run.program is program]
+
+    # native objects
+
+    def create(self, kind: str, info: Any) -> Any:
+        """Make a native object and count it."""
+        found = self.api.create(f"vkCreate{kind}", self.handle, info, f"Vk{kind}")
+        self.live[kind] += 1
+        return found
+
+    def destroy(self, kind: str, handle: Any) -> None:
+        """Free a native object."""
+        getattr(self.api.lib, f"vkDestroy{kind}")(self.handle, handle, self.api.ffi.NULL)
+        self.live[kind] -= 1
+
+    def close(self) -> None:
+        """Wait for what is under way and free everything; the device cannot be used afterwards."""
+        with self.lock:
+            if self.handle is None:
+                return
+            self.api.lib.vkDeviceWaitIdle(self.handle)
+            for run in list(self._under_way):
+                run.wait(0.0)
+            for program in list(self.programs):
+                program.destroy()
+            for loaded in self._kernels.values():
+                loaded.destroy(self)
+            self._kernels.clear()
+            with contextlib.suppress(DeviceError):
+                self.pipelines.save()
+            self.destroy("PipelineCache", self.pipelines.handle)
+            self.memory.destroy()
+            self.queues.destroy()
+            self.api.lib.vkDestroyDevice(self.handle, self.api.ffi.NULL)
+            self.handle = None
+            atexit.unregister(self.close)
+
+
+def claimed_features(adapter: Adapter) -> Features:
+    """Return the features an adapter claims, all its arithmetic taken to be right."""
+    limits = adapter.limits
+    return Features(
+        modes=adapter.float_modes, types=adapter.types, int64_atomics=adapter.int64_atomics,
+        push_nbytes=limits["push_nbytes"], most_groups=(limits["groups_x"], limits["groups_y"], limits["groups_z"]),
+    )  # fmt: skip

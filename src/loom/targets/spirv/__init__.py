@@ -1,0 +1,1 @@
+"""The SPIR-V target: binary modules for Vulkan compute, written straight from verified IR."""

@@ -1,0 +1,235 @@
+"""Turns a verified kernel into a SPIR-V module: legalise, declare, lower the tree of statements.
+
+Layer: targets. One lane is one invocation, a workgroup is a workgroup. Variables are locals that the driver
+turns into registers; the tree of statements is structured already, as SPIR-V wants it. Invariant: the module
+depends on kernel, bounds and features alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loom.core.dtype import u32
+from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Memory, Return, Space, Statement, Variable, While, walk
+from loom.ir.ops import Effect
+from loom.ir.passes.exact import expand_division, expand_roots
+from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
+from loom.ir.passes.scalarize import scalarize
+from loom.ir.verify import VerifiedKernel
+from loom.targets.base import Bounds, Site
+from loom.targets.spirv.arithmetic import Arithmetic
+from loom.targets.spirv.features import Features
+from loom.targets.spirv.identity import Identity
+from loom.targets.spirv.layout import PushLayout, push_layout
+from loom.targets.spirv.loops import Loop, lower_for, lower_while
+from loom.targets.spirv.memory import MemoryAccess
+from loom.targets.spirv.messages import Messages
+from loom.targets.spirv.module import Module
+from loom.targets.spirv.opcodes import EXECUTION_MODE
+
+__all__ = ["Function", "Lowered", "lower"]
+
+_GROUP_SCOPE = 2
+_ACQUIRE_RELEASE, _BUFFERS, _SHARED = 0x8, 0x40, 0x100
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A module with the words its dispatches hand over and the places it may send records from."""
+
+    data: bytes
+    push: PushLayout
+    sites: tuple[Site, ...]
+
+
+def lower(verified: VerifiedKernel, bounds: Bounds, features: Features) -> Lowered:
+    """Return the SPIR-V module of a kernel."""
+    scalar = scalarize(verified.kernel)
+    kernel = expand_halves(scalar.kernel)
+    if not features.exact_rounding:
+        kernel = expand_rounding(kernel)
+    kernel = expand_extremes(kernel)
+    if not features.exact_division:
+        kernel = expand_division(kernel)
+    if not features.exact_roots:
+        kernel = expand_roots(kernel)
+    components = {m.name: n for m, n in scalar.components.items()}
+    return Function(kernel, bounds, features, components).generate()
+
+
+class Function:
+    """Lowers one kernel."""
+
+    def __init__(self, kernel: Kernel, bounds: Bounds, features: Features, components: dict[str, int]) -> None:
+        self.kernel = kernel
+        self.bounds = bounds
+        self.features = features
+        self.components = components
+        self.m = Module()
+        self.a = Arithmetic(self.m, features)
+        self.layout = push_layout(kernel, features)
+        self.identity = Identity(self.m, self.a, kernel, self.layout)
+        self.messages = Messages(self.m, self.a, self.identity, kernel)
+        self.memory = MemoryAccess(self.m, self.a, self.messages, bounds)
+        self.values: dict[Instr, int] = {}
+        self.slots: dict[Variable, int] = {}
+        self.loops: list[Loop] = []
+        self.flags: int | None = None
+        self.flag_count = 0
+        self.ended = False
+
+    def generate(self) -> Lowered:
+        """Generate everything and return the module."""
+        m = self.m
+        m.mode(EXECUTION_MODE["LocalSize"], *self.identity.local_size)
+        for mode, width in self.features.modes:
+            if width == 64 and not _computes_in_f64(self.kernel):
+                continue
+            m.capability(mode)
+            m.extension("SPV_KHR_float_controls")
+            m.mode(EXECUTION_MODE[mode], width)
+        if not self.features.uncontracted:
+            self.a.hidden_zero = self.identity.hidden_zero()
+        self.declare_memories()
+        for variable in self.kernel.variables:
+            self.slots[variable] = m.local(self.a.type_of(variable.dtype))
+        if self.bounds is not Bounds.TRUSTED:
+            self.zero_shared()
+        self.block(self.kernel.body)
+        if not self.ended:
+            m.emit("Return")
+        return Lowered(m.assemble(), self.layout, tuple(self.messages.sites))
+
+    # memories
+
+    def declare_memories(self) -> None:
+        memory, m = self.memory, self.m
+        for n, buffer in enumerate(self.kernel.buffers):
+            element = memory.element_type(buffer.dtype, Space.BUFFER)
+            stride = memory.element(buffer.dtype).bits // 8
+            memory.variables[buffer] = m.buffer(n, element, stride, writable=buffer.access.writes)
+            length, lanes = self.identity.word(self.layout.lengths + n), self.components.get(buffer.name, 1)
+            memory.lengths[buffer] = length if lanes == 1 else m.early("IMul", m.u32(), length, m.word(lanes))
+        for array in (*self.kernel.shared, *self.kernel.private):
+            assert array.size is not None
+            kind = m.declare("TypeArray", memory.element_type(array.dtype, array.space), m.word(max(1, array.size)))
+            memory.lengths[array] = m.word(array.size)
+            if array.space is Space.SHARED:
+                memory.variables[array] = m.variable("Workgroup", kind)
+            else:
+                initial = m.null(kind) if self.bounds is not Bounds.TRUSTED else None
+                memory.variables[array] = m.local(kind, initial)
+
+    def zero_shared(self) -> None:
+        """Each lane zeroes its share of shared memory, then all wait."""
+        if not self.kernel.shared:
+            return
+        lane = self.identity.flat()
+        for array in self.kernel.shared:
+            assert array.size is not None
+            held = self.memory.element(array.dtype)
+            for first in range(0, array.size, self.kernel.lanes):
+                at = self.a.op("IAdd", u32, lane, self.m.word(first))
+                with self.m.when(self.a.test("ULessThan", at, self.m.word(array.size))):
+                    self.m.emit("Store", self.memory.pointer(array, at), self.a.constant(0, held))
+        self.barrier()
+
+    # statements
+
+    def value(self, s: Instr) -> int:
+        """Return the generated value of an operation; identities are made where they are used."""
+        found = self.values.get(s)
+        if found is None:
+            if s.op.name == "const":
+                return self.a.constant_of(s.attr, s.type)
+            found = self.identity.param(s) if s.op.name == "param" else self.identity.value(s)
+        return found
+
+    def block(self, block: Block) -> None:
+        """Lower statements up to one that ends the block."""
+        for statement in block.statements:
+            self.statement(statement)
+            if self.ended:
+                return
+
+    def statement(self, s: Statement) -> None:
+        if isinstance(s, Instr):
+            self.instr(s)
+        elif isinstance(s, If):
+            self.if_(s)
+        elif isinstance(s, For):
+            lower_for(self, s)
+        elif isinstance(s, While):
+            lower_while(self, s)
+        else:
+            self.leave(s)
+
+    def leave(self, s: Statement) -> None:
+        """Lower a return, break or continue; nothing follows it in its block."""
+        if isinstance(s, Return):
+            self.m.emit("Return")
+        elif isinstance(s, Break):
+            loop = self.loops[-1]
+            if loop.ended is not None:
+                self.m.emit("Store", loop.ended, self.m.word(1))
+            self.m.emit("Branch", loop.leave)
+        else:
+            self.m.emit("Branch", self.loops[-1].again)
+        self.ended = True
+
+    def instr(self, s: Instr) -> None:
+        """Lower one operation."""
+        name = s.op.name
+        if name == "const" or (s.op.effect is Effect.IDENTITY and name != "index"):
+            return
+        args = [self.value(a) for a in s.args]
+        if s.op.is_pure:
+            self.values[s] = self.a.emit(s, args)
+        elif name == "get":
+            self.values[s] = self.m.value("Load", self.a.type_of(s.type), self.slots[s.attr])
+        elif name == "set":
+            self.m.emit("Store", self.slots[s.attr], args[0])
+        elif name == "barrier":
+            self.barrier()
+        elif name == "print":
+            self.messages.print(s, args)
+        elif name == "assert":
+            self.messages.check(s, args)
+        elif name != "breakpoint":
+            self.access(s, s.memory, args)
+
+    def access(self, s: Instr, memory: Memory | None, args: list[int]) -> None:
+        assert memory is not None
+        if s.op.name == "load":
+            self.values[s] = self.memory.load(s, memory, args[0])
+        elif s.op.name == "store":
+            self.memory.store(s, memory, args[0], args[1])
+        else:
+            self.values[s] = self.memory.atomic(s, memory, args[0], args[1:])
+
+    def barrier(self) -> None:
+        """All lanes arrive; what they wrote to shared memory and buffers is seen after it."""
+        scope = self.m.word(_GROUP_SCOPE)
+        self.m.emit("ControlBarrier", scope, scope, self.m.word(_ACQUIRE_RELEASE | _BUFFERS | _SHARED))
+
+    def if_(self, s: If) -> None:
+        then, otherwise, after = self.m.id(), self.m.id(), self.m.id()
+        condition = self.value(s.condition)
+        self.m.emit("SelectionMerge", after, 0)
+        self.m.emit("BranchConditional", condition, then, otherwise)
+        reached = False
+        for label, block in ((then, s.then), (otherwise, s.otherwise)):
+            self.m.label(label)
+            self.ended = False
+            self.block(block)
+            if not self.ended:
+                self.m.emit("Branch", after)
+                reached = True
+        self.m.label(after)
+        self.ended = not reached
+        if not reached:
+            self.m.emit("Unreachable")
+
+
+def _computes_in_f64(kernel: Kernel) -> bool:
+    return any(isinstance(s, Instr) and s.dtype is not None and s.type.name == "f64" for s in walk(kernel.body))

@@ -1,0 +1,172 @@
+"""Emits loads, stores and atomics in SPIR-V.
+
+Layer: targets. An index outside loads 0 and stores nothing, unless the kernel is trusted; memory of no elements
+has room for one all the same, so that a load may always read something. Bools are bytes in memory.
+Invariant: no address outside an array is ever computed for a checked kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from loom.core.dtype import DType, i32, u8, u32, u64
+from loom.ir.kernel import Instr, Memory, Space
+from loom.targets.base import Bounds
+from loom.targets.spirv.arithmetic import Arithmetic
+from loom.targets.spirv.messages import Messages
+from loom.targets.spirv.module import Module
+
+__all__ = ["MemoryAccess"]
+
+_STORAGE = {Space.BUFFER: "StorageBuffer", Space.SHARED: "Workgroup", Space.PRIVATE: "Function"}
+_ATOMIC = {
+    "atomic_add": "AtomicIAdd", "atomic_and": "AtomicAnd", "atomic_or": "AtomicOr", "atomic_xor": "AtomicXor",
+    "atomic_exchange": "AtomicExchange",
+}  # fmt: skip
+_DEVICE_SCOPE, _GROUP_SCOPE = 1, 2
+
+
+class MemoryAccess:
+    """``variables`` and ``lengths`` (constants or values) are filled in by the lowering."""
+
+    def __init__(self, module: Module, arithmetic: Arithmetic, messages: Messages, bounds: Bounds) -> None:
+        self.m = module
+        self.a = arithmetic
+        self.messages = messages
+        self.bounds = bounds
+        self.variables: dict[Memory, int] = {}
+        self.lengths: dict[Memory, int] = {}
+
+    def element(self, dtype: DType) -> DType:
+        """Return the type elements have in memory."""
+        return u8 if dtype.is_bool else dtype
+
+    def element_type(self, dtype: DType, space: Space) -> int:
+        """Return that type, declaring what narrow types in buffers need."""
+        held = self.element(dtype)
+        if space is Space.BUFFER and held.bits < 32:
+            self.m.capability(f"StorageBuffer{held.bits}BitAccess")
+            if held.bits == 8:
+                self.m.extension("SPV_KHR_8bit_storage")
+        return self.a.type_of(held)
+
+    def pointer(self, memory: Memory, index: int) -> int:
+        """Return the address of an element."""
+        held = self.element_type(memory.dtype, memory.space)
+        kind = self.m.pointer(_STORAGE[memory.space], held)
+        steps = [self.m.word(0)] if memory.space is Space.BUFFER else []
+        return self.m.value("AccessChain", kind, self.variables[memory], *steps, index)
+
+    # indexes
+
+    def word(self, index: int, dtype: DType) -> int:
+        """Return an index as 32 bits."""
+        if dtype.bits == 32:
+            return index
+        narrower = dtype.bits < 32 and dtype.is_signed
+        return self.m.value("SConvert" if narrower else "UConvert", self.a.type_of(u32), index)
+
+    def inside(self, instr: Instr, memory: Memory, index: int) -> int:
+        """Tell whether an index, in its own type, lies inside an array."""
+        dtype, a = instr.args[0].type, self.a
+        if dtype.bits == 64:
+            length = self.m.value("UConvert", a.type_of(u64), self.lengths[memory])
+            return a.test("ULessThan", index, length)
+        below = a.test("ULessThan", self.word(index, dtype), self.lengths[memory])
+        if not dtype.is_signed:
+            return below
+        positive = a.test("SGreaterThanEqual", self.word(index, dtype), a.constant(0, i32))
+        return self.m.value("LogicalAnd", self.m.bool(), below, positive)
+
+    # accesses
+
+    def load(self, instr: Instr, memory: Memory, index: int) -> int:
+        """Emit ``memory[index]``."""
+        at, held = self.word(index, instr.args[0].type), self.element(memory.dtype)
+        inside = None
+        if self.bounds is not Bounds.TRUSTED:
+            inside = self.inside(instr, memory, index)
+            self.report(instr, memory, index, inside)
+            at = self.a.select(inside, at, self.m.word(0), u32)
+        value = self.m.value("Load", self.a.type_of(held), self.pointer(memory, at))
+        if inside is not None:
+            value = self.a.select(inside, value, self.a.constant(0, held), held)
+        if memory.dtype.is_bool:
+            return self.a.test("INotEqual", value, self.a.constant(0, held))
+        return value
+
+    def store(self, instr: Instr, memory: Memory, index: int, value: int) -> None:
+        """Emit ``memory[index] = value``."""
+        if memory.dtype.is_bool:
+            value = self.a.select(value, self.a.constant(1, u8), self.a.constant(0, u8), u8)
+        at = self.word(index, instr.args[0].type)
+        with self.guarded(memory, self.checked(instr, memory, index)):
+            self.m.emit("Store", self.pointer(memory, at), value)
+
+    def atomic(self, instr: Instr, memory: Memory, index: int, values: list[int]) -> int:
+        """Emit an atomic; gives the old value. A lane that only looks on takes a look."""
+        dtype = memory.dtype
+        if dtype.bits == 64:
+            self.m.capability("Int64Atomics")
+        at, inside, mine = self.word(index, instr.args[0].type), self.checked(instr, memory, index), self.real(memory)
+        if inside is None and mine is None:
+            return self.one_atomic(instr, memory, at, values)
+        kind = self.a.type_of(dtype)
+        old = self.m.local(kind)
+        self.m.emit("Store", old, self.a.constant(0, dtype))
+        with self.guarded(memory, inside):
+            self.m.emit("Store", old, self.one_atomic(instr, memory, at, values))
+        if mine is not None:
+            looks = self.a.test("LogicalNot", mine)
+            with self.m.when(looks if inside is None else self.a.test("LogicalAnd", looks, inside)):
+                scope, relaxed = self.scope(memory), self.m.word(0)
+                seen = self.m.value("AtomicLoad", kind, self.pointer(memory, at), scope, relaxed)
+                self.m.emit("Store", old, seen)
+        return self.m.value("Load", kind, old)
+
+    def scope(self, memory: Memory) -> int:
+        """Return the scope of atomics on an array."""
+        return self.m.word(_GROUP_SCOPE if memory.space is Space.SHARED else _DEVICE_SCOPE)
+
+    def one_atomic(self, instr: Instr, memory: Memory, at: int, values: list[int]) -> int:
+        """Emit the instruction; relaxed, since only barriers order memory."""
+        name, dtype = instr.op.name, memory.dtype
+        scope, relaxed = self.scope(memory), self.m.word(0)
+        pointer, kind = self.pointer(memory, at), self.a.type_of(dtype)
+        if name == "atomic_compare_exchange":
+            expected, value = values
+            return self.m.value("AtomicCompareExchange", kind, pointer, scope, relaxed, relaxed, value, expected)
+        if name in _ATOMIC:
+            return self.m.value(_ATOMIC[name], kind, pointer, scope, relaxed, values[0])
+        which = ("S" if dtype.is_signed else "U") + ("Min" if name == "atomic_min" else "Max")
+        return self.m.value(f"Atomic{which}", kind, pointer, scope, relaxed, values[0])
+
+    def checked(self, instr: Instr, memory: Memory, index: int) -> int | None:
+        """Return whether an index lies inside, telling the host if it does not; None if nobody needs to know."""
+        if self.bounds is Bounds.TRUSTED:
+            return None
+        inside = self.inside(instr, memory, index)
+        self.report(instr, memory, index, inside)
+        return inside
+
+    def real(self, memory: Memory) -> int | None:
+        """Return whether a lane may write to an array; None if all may."""
+        return None if memory.space is Space.PRIVATE else self.messages.identity.real
+
+    @contextmanager
+    def guarded(self, memory: Memory, inside: int | None) -> Iterator[None]:
+        """What is emitted inside the ``with`` happens for indexes inside, in the kernel's own lanes."""
+        mine = self.real(memory)
+        conditions = [c for c in (inside, mine) if c is not None]
+        if not conditions:
+            yield
+            return
+        both = self.a.test("LogicalAnd", *conditions) if len(conditions) == 2 else conditions[0]
+        with self.m.when(both):
+            yield
+
+    def report(self, instr: Instr, memory: Memory, index: int, inside: int) -> None:
+        """Tell the host about an index outside, if that is wanted."""
+        if self.bounds is Bounds.REPORTED:
+            self.messages.out_of_bounds(instr, memory, index, self.lengths[memory], inside)

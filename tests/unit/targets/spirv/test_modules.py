@@ -1,0 +1,132 @@
+"""Modules are valid, small ones are these, and the same kernel gives the same bytes.
+
+Oracles: the Khronos validator (spirv-val), and text of a module written out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import conformance.cases  # noqa: F401 (registers them)
+import loom
+from conformance.running import CASES, load_case, theme
+from loom.ir.verify import VerifiedKernel, verify
+from loom.targets.base import Bounds
+from loom.targets.spirv.features import Features
+from loom.targets.spirv.layout import push_layout
+from loom.targets.spirv.lower import lower
+from loom.targets.spirv.target import SpirvTarget
+
+WORST = Features(
+    push_nbytes=0, exact_division=False, exact_roots=False, exact_rounding=False, exact_conversions=False,
+    exact_wide_conversions=False, exact_order=False, uncontracted=False, whole_vectors=8, whole_loops=False,
+)  # fmt: skip
+"""A device that does nothing right: every replacement is written."""
+LIBRARY = [n for n in CASES if theme(n) in ("library", "sorting")]
+OTHERS = [n for n in CASES if theme(n) not in ("library", "sorting", "random")]
+RANDOM = [n for n in CASES if theme(n) == "random"]
+
+
+@loom.kernel(workgroup=64)
+def affine(x: loom.InOut[loom.f32], a: loom.f32) -> None:
+    i = loom.global_id()
+    if i < len(x):
+        x[i] = x[i] * a + 1.0
+
+
+def validate(kernels: list[VerifiedKernel], features: Features, bounds: Bounds, folder: Path) -> None:
+    tool = shutil.which("spirv-val")
+    if tool is None:
+        pytest.skip("spirv-val is missing: install spirv-tools")
+    wrong = []
+    for n, kernel in enumerate(kernels):
+        path = folder / f"{n}.spv"
+        path.write_bytes(SpirvTarget(features).compile(kernel, bounds).data)
+        done = subprocess.run(
+            [tool, "--target-env", "vulkan1.1", str(path)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            wrong.append(f"{kernel.name}: {done.stdout}{done.stderr}")
+    assert not wrong, "\n".join(wrong)
+
+
+def kernels_of(names: list[str]) -> list[VerifiedKernel]:
+    """Return the kernels of cases, each once."""
+    return list({k.hash: k for k in (verify(load_case(n).kernel) for n in names)}.values())
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_library_is_valid(part: int, tmp_path: Path) -> None:
+    validate(kernels_of(LIBRARY[part::4]), Features(), Bounds.TRUSTED, tmp_path)
+
+
+@pytest.mark.parametrize("bounds", Bounds)
+def test_library_is_valid_with_every_replacement(bounds: Bounds, tmp_path: Path) -> None:
+    validate(kernels_of(LIBRARY[::11]), WORST, bounds, tmp_path)
+
+
+@pytest.mark.parametrize("features", [Features(), WORST], ids=["best", "worst"])
+def test_other_kernels_are_valid(features: Features, tmp_path: Path) -> None:
+    validate(kernels_of(OTHERS[::17] + RANDOM[::150]), features, Bounds.CHECKED, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bounds", Bounds)
+@pytest.mark.parametrize("features", [Features(), WORST], ids=["best", "worst"])
+@pytest.mark.parametrize("part", range(10))
+def test_all_kernels_are_valid(part: int, features: Features, bounds: Bounds, tmp_path: Path) -> None:
+    validate(kernels_of((LIBRARY + OTHERS + RANDOM[:200])[part::10]), features, bounds, tmp_path)
+
+
+def disassembled(data: bytes, folder: Path) -> list[str]:
+    tool = shutil.which("spirv-dis")
+    if tool is None:
+        pytest.skip("spirv-dis is missing: install spirv-tools")
+    path = folder / "module.spv"
+    path.write_bytes(data)
+    options = ["--no-color", "--no-header", "--no-indent", "--raw-id"]
+    text = subprocess.run([tool, *options, str(path)], capture_output=True, text=True, check=True).stdout
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def test_small_module_is_this(tmp_path: Path) -> None:
+    data = SpirvTarget().compile(affine.verified, Bounds.TRUSTED).data
+    lines = disassembled(data, tmp_path)
+    expected = (Path(__file__).parent / "affine.txt").read_text().splitlines()
+    assert lines == expected
+    assert struct.unpack_from("<5I", data)[:3] == (0x07230203, 0x00010300, 0)
+
+
+def test_same_kernel_same_bytes() -> None:
+    first, second = (hashlib.sha256(lower(affine.verified, Bounds.CHECKED, WORST).data).hexdigest() for _ in range(2))
+    assert first == second
+
+
+def test_every_float_operation_is_not_contracted(tmp_path: Path) -> None:
+    for name in LIBRARY[::23]:
+        lines = disassembled(SpirvTarget().compile(verify(load_case(name).kernel), Bounds.TRUSTED).data, tmp_path)
+        kept = {line.split()[1] for line in lines if line.endswith(" NoContraction")}
+        made = {
+            x.split()[0] for x in lines if x.split()[2:3] and x.split()[2] in ("OpFAdd", "OpFSub", "OpFMul", "OpFDiv")
+        }
+        assert made == kept
+
+
+def test_layout_of_words() -> None:
+    @loom.kernel(workgroup=(8, 4, 1))
+    def several(x: loom.In[loom.f32], y: loom.Out[loom.f32], a: loom.u8, b: loom.f64, c: loom.i64) -> None:
+        y[0] = x[0]
+
+    kernel = several.verified.kernel
+    layout = push_layout(kernel, Features(most_groups=(2**31 - 1, 65535, 65535)))
+    assert (layout.params, layout.lengths, layout.number, layout.groups) == ((0, 1, 3), 5, 7, 8)
+    assert layout.starts == (-1, 11, 12)  # at most 2^29 groups of 8 lanes along x: never cut
+    assert (layout.words, layout.nbytes, layout.in_table) == (13, 52, False)
+    assert push_layout(kernel, Features(push_nbytes=48)).in_table
+    assert push_layout(kernel, Features(push_nbytes=48)).nbytes == 4
