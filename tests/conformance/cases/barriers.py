@@ -158,6 +158,30 @@ def for_nested(k: Writer, x: Array, shared: Array, v: Local, lane: Value) -> Non
     v.set(v.now + before)
 
 
+@_register("leave-without-barrier")
+def leave_without_barrier(k: Writer, x: Array, shared: Array, v: Local, lane: Value) -> None:
+    """Break and continue, all lanes together, in branches that hold no barrier: of an inner and of an outer loop."""
+    first = x[k.group_id() * _lanes(k)]
+    stop = first % 5 + 1
+    with k.count(0, 7) as n:
+        mine = v.now + n * 3
+        with k.count(n, 6) as m:
+            shared[lane] = v.now + m
+            k.barrier()
+            v.set(mine ^ shared[(lane + 1) % _lanes(k)] * 5)
+            k.barrier()
+            with k.when(m == stop):
+                v.set(v.now + mine)
+                with k.when(first % 2 == 0):
+                    k.break_()
+        with k.when(n == 1):
+            v.set(v.now * 9 + lane)
+            k.continue_()
+        v.set(v.now + 1)
+        with k.when(n == stop):
+            k.break_()
+
+
 @_register("down-loop")
 def down_loop(k: Writer, x: Array, shared: Array, v: Local, lane: Value) -> None:
     with k.count_down(6, -1, -2, dtype=i32) as n:

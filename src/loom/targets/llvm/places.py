@@ -17,7 +17,7 @@ from loom.targets.base import Bounds
 from loom.targets.llvm.control import Control
 from loom.targets.llvm.identity import CpuIdentity
 from loom.targets.llvm.messages import Messages
-from loom.targets.llvm.regions import has_barrier
+from loom.targets.llvm.regions import is_shared
 from loom.targets.llvm.state import Array, State
 from loom.targets.llvm.types import I1, I32, I64, memory_type
 
@@ -130,7 +130,7 @@ def _group_blocks(block: Block) -> list[Block]:
     """Return the blocks whose statements the whole group reaches together."""
     found = [block]
     for s in block.statements:
-        if not isinstance(s, Instr) and has_barrier(s):
+        if not isinstance(s, Instr) and is_shared(s):
             for inner in walk_blocks(s):
                 found += _group_blocks(inner)
     return found

@@ -43,6 +43,21 @@ def has_barrier(s: Statement) -> bool:
     return any(has_barrier(inner) for block in walk_blocks(s) for inner in block.statements)
 
 
+def leaves_turn(s: Statement) -> bool:
+    """True if a statement ends the turn, or all turns, of the loop around it."""
+    if isinstance(s, If):
+        return any(leaves_turn(inner) for block in walk_blocks(s) for inner in block.statements)
+    return isinstance(s, (Break, Continue))
+
+
+def is_shared(s: Statement) -> bool:
+    """True if the lanes of a group go through a statement together, between the regions of the block it is in.
+
+    A loop around barriers is left by all lanes or by none, so an ``if`` that does is theirs together as well.
+    """
+    return has_barrier(s) or leaves_turn(s)
+
+
 class Regions:
     """Lowers a group's body; ``count`` is the number of vectors in a group."""
 
@@ -76,7 +91,7 @@ class Regions:
     def _plan_block(self, block: Block, region_of: dict[Instr, int], crossing: set[Instr]) -> None:
         self._number += 1
         for s in block.statements:
-            if not has_barrier(s):
+            if not is_shared(s):
                 self._plan_region(s, region_of, crossing)
                 continue
             self._number += 1
@@ -129,7 +144,7 @@ class Regions:
         """Lower a block whose statements all lanes of the group reach together."""
         run: list[Statement] = []
         for s in block.statements:
-            if not has_barrier(s) and not isinstance(s, (Break, Continue, Return)):
+            if not is_shared(s) and not isinstance(s, Return):
                 run.append(s)
                 continue
             self.region(run)
