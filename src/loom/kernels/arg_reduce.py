@@ -18,13 +18,12 @@ from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, global_id, group_id, local_id, select, shared, static_range
 from loom.kernels.fold import held_type
+from loom.kernels.joining import HALVES
 
 __all__ = ["ARG_TILE", "arg_columns", "arg_rows", "arg_rows_again", "copy_indices"]
 
 ARG_TILE = 16_384
 """Elements of a tile; its size cannot be seen in the result."""
-
-_HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
 
 
 def _key(element: DType, *, largest: bool) -> tuple[Callable[[Any], Any], DType]:
@@ -48,9 +47,9 @@ def _key(element: DType, *, largest: bool) -> tuple[Callable[[Any], Any], DType]
 def _join_lanes(keys: Any, found: Any, lane: Any) -> None:
     """Leave the best of 64 lanes in lane 0."""
     barrier()
-    for half in static_range(len(_HALVES)):
-        if lane < _HALVES[half]:
-            other = lane + _HALVES[half]
+    for half in static_range(len(HALVES)):
+        if lane < HALVES[half]:
+            other = lane + HALVES[half]
             if keys[other] > keys[lane] or (keys[other] == keys[lane] and found[other] < found[lane]):
                 keys[lane] = keys[other]
                 found[lane] = found[other]

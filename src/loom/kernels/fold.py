@@ -9,7 +9,6 @@ its own, whichever kernel made it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +19,6 @@ from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
-    barrier,
     global_id,
     group_id,
     local_id,
@@ -29,6 +27,7 @@ from loom.ir.frontend.intrinsics import (
     sqrt,
     static_range,
 )
+from loom.kernels.joining import added, highest, join_lanes, larger, lowest, multiplied, smaller
 
 __all__ = ["COLUMNS", "FOLDS", "Fold", "dot_tiles", "fold_columns", "fold_rows", "held_type", "square_root"]
 
@@ -36,7 +35,6 @@ COLUMNS = 64
 """Columns a workgroup of ``fold_columns`` takes."""
 _COLUMN_LANES = 16
 _ROWS = REDUCE_TILE // REDUCE_LANES
-_HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +59,6 @@ def _itself(x: Any) -> Any:
     return x
 
 
-def _added(a: Any, b: Any) -> Any:
-    return a + b
-
-
-def _multiplied(a: Any, b: Any) -> Any:
-    return a * b
-
-
-def _smaller(a: Any, b: Any) -> Any:
-    return min(a, b)
-
-
-def _larger(a: Any, b: Any) -> Any:
-    return max(a, b)
-
-
 def _squared(x: Any) -> Any:
     return x * x
 
@@ -89,24 +71,17 @@ def _is_set(x: Any) -> Any:
     return x != 0
 
 
-def _end(held: DType, *, largest: bool) -> Any:
-    """Return the value of a type that every other one is below (or above)."""
-    if held.is_float:
-        return math.inf if largest else -math.inf
-    return held.maximum if largest else held.minimum
-
-
 FOLDS: dict[str, Fold] = {
-    "sum": Fold(_itself, _added, lambda _t: 0),
-    "product": Fold(_itself, _multiplied, lambda _t: 1),
-    "min": Fold(_itself, _smaller, lambda t: _end(t, largest=True), any_order=True),
-    "max": Fold(_itself, _larger, lambda t: _end(t, largest=False), any_order=True),
-    "squares": Fold(_squared, _added, lambda _t: 0, later="sum"),
-    "magnitudes": Fold(_magnitude, _added, lambda _t: 0, later="sum"),
-    "largest": Fold(_magnitude, _larger, lambda t: _end(t, largest=False), any_order=True),
-    "count": Fold(_is_set, _added, lambda _t: 0, later="sum", of_element=True, any_order=True),
-    "any": Fold(_is_set, _larger, lambda _t: 0, of_element=True, any_order=True),
-    "all": Fold(_is_set, _smaller, lambda _t: 1, of_element=True, any_order=True),
+    "sum": Fold(_itself, added, lambda _t: 0),
+    "product": Fold(_itself, multiplied, lambda _t: 1),
+    "min": Fold(_itself, smaller, highest, any_order=True),
+    "max": Fold(_itself, larger, lowest, any_order=True),
+    "squares": Fold(_squared, added, lambda _t: 0, later="sum"),
+    "magnitudes": Fold(_magnitude, added, lambda _t: 0, later="sum"),
+    "largest": Fold(_magnitude, larger, lowest, any_order=True),
+    "count": Fold(_is_set, added, lambda _t: 0, later="sum", of_element=True, any_order=True),
+    "any": Fold(_is_set, larger, lambda _t: 0, of_element=True, any_order=True),
+    "all": Fold(_is_set, smaller, lambda _t: 1, of_element=True, any_order=True),
 }
 """The folds by name. "count", "any" and "all" take what is not 0, NaN included, for set."""
 
@@ -148,12 +123,7 @@ def fold_rows(name: str, element: DType, accumulator: DType, result: DType) -> K
             for at in range(lane, size, REDUCE_LANES):
                 total = join(total, term(x[first + at]))
         lanes = shared(accumulator, REDUCE_LANES)
-        lanes[lane] = total
-        barrier()
-        for half in static_range(len(_HALVES)):
-            if lane < _HALVES[half]:
-                lanes[lane] = join(lanes[lane], lanes[lane + _HALVES[half]])
-            barrier()
+        join_lanes(lanes, lane, total, join)
         if lane == 0:
             out[group_id()] = result(lanes[0])
 
@@ -242,12 +212,7 @@ def dot_tiles(element: DType, accumulator: DType, result: DType) -> KernelFuncti
             for at in range(first + lane, n, REDUCE_LANES):
                 total = total + accumulator(x[at]) * accumulator(y[at])
         lanes = shared(accumulator, REDUCE_LANES)
-        lanes[lane] = total
-        barrier()
-        for half in static_range(len(_HALVES)):
-            if lane < _HALVES[half]:
-                lanes[lane] = lanes[lane] + lanes[lane + _HALVES[half]]
-            barrier()
+        join_lanes(lanes, lane, total, added)
         if lane == 0:
             out[group_id()] = result(lanes[0])
 

@@ -14,8 +14,9 @@ from loom.core.dtype import DType, i64, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, global_id, group_id, idiv, local_id, private, shared, static_range
+from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, private, shared, static_range
 from loom.kernels.fold import FOLDS, Fold
+from loom.kernels.joining import HALVES, join_lanes
 from loom.kernels.sort_keys import Order
 
 __all__ = [
@@ -39,7 +40,6 @@ SHORT_GROUPS = 64
 """Groups such a lane folds, one after the other."""
 
 _ROWS = REDUCE_TILE // REDUCE_LANES
-_HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
 _LANES = 64
 
 
@@ -142,12 +142,7 @@ def fold_stretch(fold: Fold, x: Any, begin: Any, size: Any, accumulator: DType) 
         for at in range(lane, size, REDUCE_LANES):
             total = join(total, term(accumulator(x[begin + at])))
     lanes = shared(accumulator, REDUCE_LANES)
-    lanes[lane] = total
-    barrier()
-    for half in static_range(len(_HALVES)):
-        if lane < _HALVES[half]:
-            lanes[lane] = join(lanes[lane], lanes[lane + _HALVES[half]])
-        barrier()
+    join_lanes(lanes, lane, total, join)
     return lanes[0]
 
 
@@ -212,11 +207,11 @@ def fold_short_groups(name: str, element: DType, accumulator: DType, result: DTy
             size = end - begin
             for k in range(size):
                 held[k] = join(accumulator(start), term(accumulator(x[begin + k])))
-            for half in static_range(len(_HALVES)):
-                if size > _HALVES[half]:
-                    for k in range(size - _HALVES[half]):
-                        held[k] = join(held[k], held[k + _HALVES[half]])
-                    size = u32(_HALVES[half])
+            for half in static_range(len(HALVES)):
+                if size > HALVES[half]:
+                    for k in range(size - HALVES[half]):
+                        held[k] = join(held[k], held[k + HALVES[half]])
+                    size = u32(HALVES[half])
             out[g] = result(held[0])
             begin = end
 

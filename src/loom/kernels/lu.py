@@ -18,6 +18,7 @@ from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
+from loom.kernels.joining import HALVES
 
 __all__ = [
     "COLUMNS", "PANEL", "back_substitution", "determinant", "eliminate_panel", "eliminate_rest", "eliminate_rows",
@@ -28,7 +29,6 @@ PANEL = 64
 """Columns of a panel, and lanes of every group: one vector on a CPU."""
 COLUMNS = 8
 """Columns that ``eliminate_rest`` takes at a time."""
-_HALVES = (32, 16, 8, 4, 2, 1)
 
 
 def _find_pivot(x: Any, column: Any, j: Any, n: Any, magnitudes: Any, places: Any) -> None:
@@ -43,9 +43,9 @@ def _find_pivot(x: Any, column: Any, j: Any, n: Any, magnitudes: Any, places: An
                 best, place = v, i
     magnitudes[lane], places[lane] = best, place
     barrier()
-    for half in static_range(len(_HALVES)):
-        if lane < _HALVES[half]:
-            v, i = magnitudes[lane + _HALVES[half]], places[lane + _HALVES[half]]
+    for half in static_range(len(HALVES)):
+        if lane < HALVES[half]:
+            v, i = magnitudes[lane + HALVES[half]], places[lane + HALVES[half]]
             if v > magnitudes[lane] or (v == magnitudes[lane] and i < places[lane]):
                 magnitudes[lane], places[lane] = v, i
         barrier()

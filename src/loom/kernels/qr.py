@@ -16,21 +16,12 @@ from typing import Any
 from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, sqrt, static_range
+from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, sqrt
+from loom.kernels.joining import added, join_lanes
 
 __all__ = ["apply_reflection", "make_reflection"]
 
 _LANES = 64
-_HALVES = (32, 16, 8, 4, 2, 1)
-
-
-def _joined(sums: Any, lane: Any) -> None:
-    """Add up the lanes' sums into the first; every lane calls it."""
-    barrier()
-    for half in static_range(len(_HALVES)):
-        if lane < _HALVES[half]:
-            sums[lane] = sums[lane] + sums[lane + _HALVES[half]]
-        barrier()
 
 
 @cache
@@ -51,8 +42,7 @@ def make_reflection(element: DType) -> KernelFunction:
             if i > k:
                 total = total + x[column + i] * x[column + i]
         sums = shared(element, _LANES)
-        sums[lane] = total
-        _joined(sums, lane)
+        join_lanes(sums, lane, total, added)
         a = x[column + k]
         length = sqrt(a * a + sums[0])
         b = select(a < 0, length, -length)
@@ -90,8 +80,7 @@ def apply_reflection(element: DType, *, apart: bool) -> KernelFunction:
             elif i == k:
                 total = total + y[at + i]
         sums = shared(element, _LANES)
-        sums[lane] = total
-        _joined(sums, lane)
+        join_lanes(sums, lane, total, added)
         scaled = factor * sums[0]
         for tile in range(begin, rows, _LANES):
             i = tile + lane

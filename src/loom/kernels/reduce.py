@@ -7,7 +7,6 @@ until one is left reduces any length. Invariant: the order of a sum depends on t
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -25,6 +24,7 @@ from loom.ir.frontend.intrinsics import (
     shared,
     static_range,
 )
+from loom.kernels.joining import HALVES, added, highest, join_lanes, larger, lowest, smaller
 
 __all__ = ["EXTREME_TILE", "SUM_TILES", "divide_by_count", "extreme_tiles", "sum_four_tiles", "sum_tiles"]
 
@@ -37,7 +37,6 @@ SUM_TILES = 4
 """Tiles a group of ``sum_four_tiles`` reads in turn, for the same reason."""
 
 _ROWS = REDUCE_TILE // REDUCE_LANES
-_HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
 
 
 @cache
@@ -59,12 +58,7 @@ def sum_tiles(element: DType, accumulator: DType, result: DType) -> KernelFuncti
             for at in range(first + lane, n, REDUCE_LANES):
                 total = total + accumulator(x[at])
         lanes = shared(accumulator, REDUCE_LANES)
-        lanes[lane] = total
-        barrier()
-        for half in static_range(len(_HALVES)):
-            if lane < _HALVES[half]:
-                lanes[lane] = lanes[lane] + lanes[lane + _HALVES[half]]
-            barrier()
+        join_lanes(lanes, lane, total, added)
         if lane == 0:
             out[group_id()] = result(lanes[0])
 
@@ -95,11 +89,11 @@ def sum_four_tiles(element: DType, accumulator: DType, result: DType) -> KernelF
         for k in static_range(SUM_TILES):
             lanes[k * REDUCE_LANES + lane] = totals[k]
         barrier()
-        for half in static_range(len(_HALVES)):
-            if lane < _HALVES[half]:
+        for half in static_range(len(HALVES)):
+            if lane < HALVES[half]:
                 for k in static_range(SUM_TILES):
                     here = k * REDUCE_LANES + lane
-                    lanes[here] = lanes[here] + lanes[here + _HALVES[half]]
+                    lanes[here] = lanes[here] + lanes[here + HALVES[half]]
             barrier()
         if lane < SUM_TILES and lane * REDUCE_TILE < n - first:
             out[group_id() * SUM_TILES + lane] = result(lanes[lane * REDUCE_LANES])
@@ -108,25 +102,10 @@ def sum_four_tiles(element: DType, accumulator: DType, result: DType) -> KernelF
     return tiles
 
 
-def _minimum(a: Any, b: Any) -> Any:
-    return min(a, b)
-
-
-def _maximum(a: Any, b: Any) -> Any:
-    return max(a, b)
-
-
-def _least(held: DType, *, largest: bool) -> Any:
-    """Return the value that every other one beats or equals."""
-    if held.is_float:
-        return held(-math.inf if largest else math.inf)
-    return held(held.minimum if largest else held.maximum)
-
-
 def _quick(held: DType, *, largest: bool) -> Any:
     """Return a comparison that may leave out a NaN and take either zero, one instruction for floats."""
     if not held.is_float:
-        return _maximum if largest else _minimum
+        return larger if largest else smaller
     return (lambda best, v: select(v > best, v, best)) if largest else (lambda best, v: select(v < best, v, best))
 
 
@@ -138,9 +117,9 @@ def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
     are compared the quick way, which leaves NaNs out and takes either zero; where their plain sum tells that
     there may be a NaN, or the result is a zero, the lane compares its elements again in full.
     """
-    better = _maximum if largest else _minimum
+    better = larger if largest else smaller
     held = f32 if element.storage_only else element  # f16 and bf16 are read as f32
-    quick, start = _quick(held, largest=largest), _least(held, largest=largest)
+    quick, start = _quick(held, largest=largest), held(lowest(held) if largest else highest(held))
 
     @kernel(workgroup=REDUCE_LANES, trusted=True)
     def tiles(x: In[element], out: Out[element], n: u32):  # type: ignore[valid-type]
@@ -161,12 +140,7 @@ def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
             for at in range(lane, size, REDUCE_LANES):
                 best = better(best, x[first + at])
         lanes = shared(held, REDUCE_LANES)
-        lanes[lane] = best
-        barrier()
-        for half in static_range(len(_HALVES)):
-            if lane < _HALVES[half]:
-                lanes[lane] = better(lanes[lane], lanes[lane + _HALVES[half]])
-            barrier()
+        join_lanes(lanes, lane, best, better)
         if lane == 0:
             out[group_id()] = lanes[0]
 

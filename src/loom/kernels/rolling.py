@@ -12,12 +12,12 @@ Source: van Herk, "A fast algorithm for local minimum and maximum filters" (1992
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id
+from loom.kernels.joining import added, larger, smaller
 
 __all__ = ["DIVIDE_LANES", "fold_windows", "window_results"]
 
@@ -25,19 +25,7 @@ DIVIDE_LANES = 256
 """Elements a workgroup of ``window_results`` takes."""
 
 
-def _added(a: Any, b: Any) -> Any:
-    return a + b
-
-
-def _smaller(a: Any, b: Any) -> Any:
-    return min(a, b)
-
-
-def _larger(a: Any, b: Any) -> Any:
-    return max(a, b)
-
-
-_JOINS = {"sum": _added, "min": _smaller, "max": _larger}
+_JOINS = {"sum": added, "min": smaller, "max": larger}
 
 
 @cache

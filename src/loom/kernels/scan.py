@@ -12,7 +12,6 @@ Equations" (IEEE Transactions on Computers, 1973).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
+from loom.kernels.joining import added, highest, larger, lowest, multiplied, smaller
 
 __all__ = ["ACROSS_LANES", "RUNS", "SCANS", "Scan", "run_totals", "scan_tiles"]
 
@@ -45,35 +45,11 @@ class Scan:
     identity: Callable[[DType], Any]
 
 
-def _added(a: Any, b: Any) -> Any:
-    return a + b
-
-
-def _multiplied(a: Any, b: Any) -> Any:
-    return a * b
-
-
-def _smaller(a: Any, b: Any) -> Any:
-    return min(a, b)
-
-
-def _larger(a: Any, b: Any) -> Any:
-    return max(a, b)
-
-
-def _highest(held: DType) -> Any:
-    return math.inf if held.is_float else held.maximum
-
-
-def _lowest(held: DType) -> Any:
-    return -math.inf if held.is_float else held.minimum
-
-
 SCANS: dict[str, Scan] = {
-    "sum": Scan(_added, lambda t: -0.0 if t.is_float else 0, lambda _t: 0),
-    "product": Scan(_multiplied, lambda _t: 1, lambda _t: 1),
-    "min": Scan(_smaller, _highest, _highest),
-    "max": Scan(_larger, _lowest, _lowest),
+    "sum": Scan(added, lambda t: -0.0 if t.is_float else 0, lambda _t: 0),
+    "product": Scan(multiplied, lambda _t: 1, lambda _t: 1),
+    "min": Scan(smaller, highest, highest),
+    "max": Scan(larger, lowest, lowest),
 }
 """The operations by name."""
 

@@ -18,7 +18,8 @@ from loom.core.dtype import DType, f64, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, global_id, group_id, idiv, local_id, shared, sqrt, static_range
+from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, shared, sqrt
+from loom.kernels.joining import added, join_lanes
 
 __all__ = [
     "LINE_BLOCK",
@@ -37,17 +38,6 @@ LINE_BLOCK = 4096
 """Elements of a line that a workgroup takes."""
 
 _ROWS = REDUCE_TILE // REDUCE_LANES
-_HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
-
-
-def fold_lanes(lanes: Any, lane: Any, total: Any) -> None:
-    """Leave the sum of all lanes' totals in ``lanes[0]``, joined by the halving tree."""
-    lanes[lane] = total
-    barrier()
-    for half in static_range(len(_HALVES)):
-        if lane < _HALVES[half]:
-            lanes[lane] = lanes[lane] + lanes[lane + _HALVES[half]]
-        barrier()
 
 
 @cache
@@ -71,7 +61,7 @@ def square_tiles(element: DType, computed: DType) -> KernelFunction:
                 d = computed(x[begin + at]) - centre
                 total = total + d * d
         lanes = shared(computed, REDUCE_LANES)
-        fold_lanes(lanes, lane, total)
+        join_lanes(lanes, lane, total, added)
         if lane == 0:
             out[group_id()] = lanes[0]
 
@@ -113,7 +103,7 @@ def product_tiles(element: DType, other: DType, computed: DType) -> KernelFuncti
             for at in range(lane, n - first, REDUCE_LANES):
                 total = total + (computed(x[i + at]) - a) * (computed(y[j + at]) - b)
         lanes = shared(computed, REDUCE_LANES)
-        fold_lanes(lanes, lane, total)
+        join_lanes(lanes, lane, total, added)
         if lane == 0:
             out[group_id()] = lanes[0]
 

@@ -1,0 +1,59 @@
+"""How partial results are joined: the operators of folds and scans, and the halving tree of a workgroup's lanes.
+
+Layer: kernels. Invariant: the tree is part of every canonical sum: lane l with lane l + 32, then 16, 8, 4, 2, 1, the
+lower lane on the left.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from loom.core.dtype import DType
+from loom.core.numerics import REDUCE_LANES
+from loom.ir.frontend.intrinsics import barrier, static_range
+
+__all__ = ["HALVES", "added", "highest", "join_lanes", "larger", "lowest", "multiplied", "smaller"]
+
+HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
+"""Distances of the lanes joined at each step of the tree."""
+
+
+def added(a: Any, b: Any) -> Any:
+    """Return ``a + b``."""
+    return a + b
+
+
+def multiplied(a: Any, b: Any) -> Any:
+    """Return ``a * b``."""
+    return a * b
+
+
+def smaller(a: Any, b: Any) -> Any:
+    """Return the smaller; NaN wins, -0 is below +0."""
+    return min(a, b)
+
+
+def larger(a: Any, b: Any) -> Any:
+    """Return the larger; NaN wins, +0 is above -0."""
+    return max(a, b)
+
+
+def lowest(dtype: DType) -> Any:
+    """Return the number that ``larger`` changes nothing with."""
+    return -math.inf if dtype.is_float else dtype.minimum
+
+
+def highest(dtype: DType) -> Any:
+    """Return the number that ``smaller`` changes nothing with."""
+    return math.inf if dtype.is_float else dtype.maximum
+
+
+def join_lanes(lanes: Any, lane: Any, value: Any, join: Any) -> None:
+    """Leave in ``lanes[0]`` (shared, one element per lane) what the halving tree makes of every lane's ``value``."""
+    lanes[lane] = value
+    barrier()
+    for half in static_range(len(HALVES)):
+        if lane < HALVES[half]:
+            lanes[lane] = join(lanes[lane], lanes[lane + HALVES[half]])
+        barrier()
