@@ -23,13 +23,19 @@ _WANTED_EXTENSIONS = (
     "VK_KHR_8bit_storage", "VK_KHR_shader_float16_int8", "VK_KHR_shader_float_controls", "VK_KHR_shader_atomic_int64",
     "VK_KHR_driver_properties",
 )  # fmt: skip
+_PROCESSOR_COUNTS = (
+    ("VK_NV_shader_sm_builtins", "VkPhysicalDeviceShaderSMBuiltinsPropertiesNV", "shaderSMCount"),
+    ("VK_AMD_shader_core_properties2", "VkPhysicalDeviceShaderCoreProperties2AMD", "activeComputeUnitCount"),
+)
+_USUAL_PROCESSORS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
     """A physical device. ``refused`` says why it cannot be used, None if it can; ``key`` names it and its driver.
 
-    ``types`` and ``float_modes`` are what it claims; ``subgroup`` counts the lanes it runs as one.
+    ``types`` and ``float_modes`` are what it claims; ``subgroup`` counts the lanes it runs as one, ``processors``
+    its multiprocessors.
     """
 
     handle: Any
@@ -49,6 +55,7 @@ class Adapter:
     refused: str | None
     key: str
     subgroup: int
+    processors: int
 
 
 @cache
@@ -96,7 +103,18 @@ def _describe(api: Vulkan, handle: Any) -> Adapter:
         refused=_reason(version, family, properties.limits),
         key=f"{properties.vendorID:x}:{properties.deviceID:x} {properties.driverVersion:x} {unique} {name}",
         subgroup=subgroup.subgroupSize,
+        processors=_processors(api, handle, extensions),
     )
+
+
+def _processors(api: Vulkan, handle: Any, extensions: set[str]) -> int:
+    """Return how many multiprocessors an adapter has, as its vendor's extension tells, or a middling number."""
+    for extension, name, field in _PROCESSOR_COUNTS:
+        if extension in extensions:
+            counts = api.new(name)
+            api.call("vkGetPhysicalDeviceProperties2", handle, api.new("VkPhysicalDeviceProperties2", pNext=counts))
+            return max(1, getattr(counts, field))
+    return _USUAL_PROCESSORS
 
 
 def _reason(version: int, family: int, limits: Any) -> str | None:

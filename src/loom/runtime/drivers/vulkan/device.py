@@ -107,7 +107,8 @@ class VulkanDevice:
         return Caps(
             simd_lanes=self.adapter.subgroup, shared_nbytes=limits["shared_nbytes"],
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=self.memory.unified,
-            workers=options.thread_count() if self.adapter.kind == "cpu" else 64, cache_nbytes=1 << 20,
+            workers=options.thread_count() if self.adapter.kind == "cpu" else self.adapter.processors,
+            cache_nbytes=1 << 20, simt=True,
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:
