@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core import options
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, LoomError
 from loom.core.version import __version__
 from loom.proof.cases import LAYERS, Case, cases_of
 from loom.proof.golden import SPEC, golden
@@ -125,8 +125,11 @@ def _run(where: Device, layers: list[int], progress: Callable[[str], None]) -> A
 
 
 def _judged(case: Case, where: Device, inputs: Any) -> tuple[str, str | None]:
-    """Return the digest of a case, and what is wrong with it, None if nothing."""
-    results = case.compute(where, *inputs)
+    """Return the digest of a case, and what is wrong with it, None if nothing; an error has no digest."""
+    try:
+        results = case.compute(where, *inputs)
+    except LoomError as error:
+        return "", str(error)
     found = digest_of(results)
     if case.expected is not None:
         off = [int(bits) for bits in results[0] if int(bits) != case.expected]

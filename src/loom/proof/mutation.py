@@ -60,9 +60,9 @@ class Mutant:
         """Return what ``loom devices`` would show."""
         return replace(self.inner.describe(), name=self.name, kind=self.kind)
 
-    def allocate(self, nbytes: int) -> Storage:
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> Storage:
         """Return memory of the inner device."""
-        return self.inner.allocate(nbytes)
+        return self.inner.allocate(nbytes, zeroed=zeroed)
 
     def adopt(self, array: Any) -> Storage | None:
         """Return memory shared with an array, as the inner device does."""

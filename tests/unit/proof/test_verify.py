@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import loom
 from conformance.running import environment
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, DeviceError
 from loom.proof import attestation
 from loom.proof.attestation import Attestation, verify
 from loom.proof.cases import LAYERS, cases_of
@@ -207,3 +208,16 @@ def test_progress_hears_of_every_case() -> None:
     found = verify("cpu", layers=[1], fresh=True, progress=heard.append)
     assert isinstance(found, Attestation)
     assert heard == [c.name for c in cases_of(1)]
+
+
+def test_a_case_that_fails_is_a_difference_and_the_others_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = list(cases_of(1))
+
+    def fails(*_given: Any) -> Any:
+        raise DeviceError("device 'cpu'", "it stopped", remedy="Use another")
+
+    broken = replace(whole[0], compute=fails)
+    monkeypatch.setattr(attestation, "cases_of", lambda layer: [broken, *whole[1:]])
+    found = verify("cpu", layers=[1], fresh=True)
+    assert found.differing == (f"{whole[0].name}: [device 'cpu'] it stopped. Use another.",)
+    assert found.cases == len(whole)

@@ -1,0 +1,59 @@
+"""The ways to a GPU that the device suite compares: PTX through cupy, and Vulkan.
+
+A target runs one dispatch on copies of arrays. Invariant: what cannot be opened is told with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from loom.core.errors import DeviceError
+from loom.ir.verify import VerifiedKernel
+from loom.targets.base import Bounds
+
+__all__ = ["TARGETS", "Missing", "open_target", "proof_device"]
+
+Runner = Callable[[VerifiedKernel, Sequence[Any], Sequence[Any], tuple[int, int, int]], list[Any]]
+
+
+class Missing(Exception):
+    """A target this machine has not; the text says why."""
+
+
+@cache
+def open_target(name: str) -> Runner:
+    """Return what runs a kernel on copies of arrays; Missing if it cannot be had here."""
+    return TARGETS[name]()
+
+
+def _ptx() -> Runner:
+    try:
+        from gpu import GpuKernel
+    except ImportError as error:
+        raise Missing(f"cupy cannot be imported: {error}") from None
+    return lambda kernel, arrays, params, groups: GpuKernel(kernel, Bounds.CHECKED).run(arrays, params, groups)
+
+
+def _vulkan() -> Runner:
+    import loom
+    from conformance.gpu import run_on
+
+    try:
+        device = loom.device("vulkan")
+    except DeviceError as error:
+        raise Missing(str(error)) from None
+    return lambda kernel, arrays, params, groups: run_on(device, kernel, arrays, params, groups)
+
+
+TARGETS: dict[str, Callable[[], Runner]] = {"ptx": _ptx, "vulkan": _vulkan}
+
+
+def proof_device(name: str) -> Any:
+    """Return the device that ``loom verify`` is run on."""
+    if name != "ptx":
+        return name
+    from gpu import GpuDevice
+
+    return GpuDevice()
