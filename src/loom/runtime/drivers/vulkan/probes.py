@@ -104,6 +104,10 @@ def _below_zero(x):  # type: ignore[no-untyped-def]
     return select(i64(x) < 0, i64(x) + 100, i64(x))
 
 
+def _widened_opposite(x):  # type: ignore[no-untyped-def]
+    return i64(-x)
+
+
 def _unary(expression: Callable[..., Any], source: DType, result: DType) -> KernelFunction:
     @kernel(workgroup=_LANES, trusted=True)
     def probe(x: In[source], out: Out[result]):  # type: ignore[valid-type]
@@ -340,6 +344,13 @@ PROBES: tuple[Probe, ...] = (
         "i64 order", lambda: _unary(_below_zero, i32, i64),
         lambda: (np.array([5, -1, -100, -101, 99, 100, 2**31 - 1, -(2**31)], np.int32),),
         lambda x: np.where(x < 0, x.astype(np.int64) + 100, x.astype(np.int64)),
+    ),
+    *(
+        Probe(
+            "widening", lambda t=t: _unary(_widened_opposite, t, i64),
+            lambda t=t: samples.whole_pairs(t.numpy)[:1], _host(lambda x: (-x).astype(np.int64)),
+        )
+        for t in (i8, i16)
     ),
     Probe("64-bit atomics", _tally, lambda: (samples.whole_pairs(np.dtype(np.uint64))[0][:1024],), _tallied, 16),
     *_floats(f32),

@@ -82,6 +82,7 @@ LADDERS: tuple[Ladder, ...] = (
     Ladder("u16 arithmetic", types=("i16",), needs=("i16",)), Ladder("i16 arithmetic", types=("i16",), needs=("i16",)),
     Ladder("i64 order", "as unsigned", _without(exact_order=False), needs=("i64",)),
     Ladder("u64 arithmetic", types=_F64, needs=("i64",)), Ladder("i64 arithmetic", types=_F64, needs=("i64",)),
+    Ladder("widening", "by the sign bit", _without(exact_widening=False), ("i8", "i16"), needs=("i64",)),
     Ladder("64-bit atomics", "none", _without(int64_atomics=False), needs=("i64",)),
     *(
         Ladder(f"f32 {n}", _ASKED, _asked(32))
@@ -155,9 +156,9 @@ def _right(device: VulkanDevice, operation: str, features: Features) -> bool:
 
 
 def _can_run(probe: Probe, types: set[str]) -> bool:
-    """Tell whether the types of a probe exist: integers become f64 only where there is f64."""
-    out = probe.make().verified.kernel.buffers[-1].dtype
-    return out.name != "f64" or "f64" in types
+    """Tell whether the types of a probe exist."""
+    held = (memory.dtype for memory in probe.make().verified.kernel.buffers)
+    return all(t.bits == 32 or ("f64" if t.is_float else f"i{t.bits}") in types for t in held)
 
 
 def _passes(device: VulkanDevice, probe: Probe) -> bool:
