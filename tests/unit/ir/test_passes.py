@@ -8,13 +8,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i64, lookup, u32
+from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i16, i64, lookup, u8, u16, u32
 from loom.core.numerics import canonical_bits
 from loom.ir.builder import Builder
 from loom.ir.interp import interpret
-from loom.ir.kernel import Continue, If, Instr, Kernel, Return, walk
+from loom.ir.kernel import Access, Continue, If, Instr, Kernel, Return, walk
 from loom.ir.passes.escapes import fold_escapes
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
+from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
@@ -27,7 +28,8 @@ PASSES: dict[str, Callable[[Kernel], Kernel]] = {
     "halves": expand_halves,
     "rounding": expand_rounding,
     "extremes": expand_extremes,
-    "all": lambda k: expand_extremes(expand_rounding(expand_halves(scalarize(fold_escapes(k)).kernel))),
+    "narrow": lambda k: expand_narrow(expand_halves(k)),
+    "all": lambda k: expand_extremes(expand_narrow(expand_rounding(expand_halves(scalarize(fold_escapes(k)).kernel)))),
 }
 
 
@@ -58,7 +60,7 @@ def ops_of(kernel: Kernel) -> set[str]:
 
 def test_a_kernel_without_work_for_a_pass_stays_itself() -> None:
     kernel = parse_kernel("kernel @k workgroup 1 1 1 {\n%0 = const 0x0 : u32\n%1 = min %0 %0 : u32\n}")
-    for name in ("scalarize", "halves", "rounding", "extremes"):
+    for name in ("scalarize", "halves", "rounding", "extremes", "narrow"):
         assert PASSES[name](kernel) is kernel
 
 
@@ -307,3 +309,48 @@ def test_halves_in_every_memory_and_variable() -> None:
     interpret(expanded, [given.view(np.uint16).copy(), carried], [], (1, 1, 1))
     assert carried.tolist() == mine.view(np.uint16).tolist() == [0x3C00, 0x3C00, 0x8000, 0x7C00]
     assert {m.dtype.name for m in (*expanded.buffers, *expanded.shared, *expanded.private)} == {"u16"}
+
+
+# integers of 8 and 16 bits
+
+_OF_TWO = ("add", "sub", "mul", "idiv", "irem", "mulhi", "min", "max", "and", "or", "xor", "shl", "shr")
+_OF_ONE = ("neg", "abs", "not", "popcount", "clz")
+_ORDER = ("eq", "ne", "lt", "le", "gt", "ge")
+
+
+def narrow_kernel(dtype: DType) -> Kernel:
+    """Every operation on two elements; each result is compared and converted as well, where a wrap would show."""
+    b = Builder(f"narrow_{dtype}", (64, 1, 1))
+    inputs = [b.buffer(n, dtype, Access.READ) for n in "xy"]
+    at = b.emit("global_id", attr=0)
+    x, y = (b.emit("load", at, memory=m) for m in inputs)
+    found = [b.emit(n, x, y) for n in _OF_TWO] + [b.emit(n, x) for n in _OF_ONE]
+    for n, value in enumerate(found):
+        for kind in (dtype, i64, f32, u8, i16):
+            b.emit("store", at, b.emit("convert", value, dtype=kind), memory=b.buffer(f"r{n}_{kind}", kind))
+        b.emit("store", at, b.emit(_ORDER[n % 6], value, y), memory=b.buffer(f"c{n}", bool_))
+    return b.finish()
+
+
+@pytest.mark.parametrize("dtype", [i8, u8, i16, u16], ids=str)
+def test_narrow_integers_in_words(dtype: DType) -> None:
+    """All pairs of 8 bits, edges and random pairs of 16; no operation on narrow integers is left."""
+    kernel = narrow_kernel(dtype)
+    changed = expand_narrow(kernel)
+    verify(changed)
+    left = {s.op.name for s in walk(changed.body) if isinstance(s, Instr) and s.dtype is not None and s.type.bits < 32}
+    assert left <= {"load", "convert", *_ORDER}
+    if dtype.bits == 8:
+        values = np.arange(256, dtype=np.uint8).view(dtype.numpy)
+    else:
+        noise = np.random.default_rng(2).integers(0, 1 << 16, 120, np.uint16).view(dtype.numpy)
+        edges = [0, 1, 2, 7, 15, 16, dtype.maximum, dtype.maximum - 1, dtype.minimum, dtype.minimum + 1]
+        values = np.concatenate([np.array(edges, dtype.numpy), noise])
+    pairs = [np.ascontiguousarray(a.reshape(-1)) for a in np.meshgrid(values, values)]
+    left_in = []
+    for run in (kernel, changed):
+        arrays = [*pairs, *(np.zeros(pairs[0].size, m.dtype.numpy) for m in kernel.buffers[2:])]
+        interpret(run, arrays, [], (-(-pairs[0].size // 64), 1, 1))
+        left_in.append(arrays)
+    for memory, a, b in zip(kernel.buffers, *left_in, strict=True):
+        assert a.tobytes() == b.tobytes(), memory.name
