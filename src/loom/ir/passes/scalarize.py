@@ -2,11 +2,13 @@
 
 Layer: ir. A vector value becomes a tuple of scalars, a vector variable one variable per component, a
 memory of vectors a memory of scalars with ``lanes`` times the elements, at 64-bit indexes so that the
-scaled index cannot wrap. Invariant: component c of element i is scalar ``i * lanes + c``.
+scaled index cannot wrap; a target may keep memories of vectors, of which it then loads and stores whole
+elements. Invariant: component c of element i is scalar ``i * lanes + c``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from loom.core.dtype import DType, i64, u64
@@ -26,19 +28,20 @@ class Scalarized:
     components: dict[Memory, int]
 
 
-def scalarize(kernel: Kernel) -> Scalarized:
-    """Return ``kernel`` without short vectors (itself if it has none)."""
+def scalarize(kernel: Kernel, keeps: Callable[[Memory], bool] = lambda _: False) -> Scalarized:
+    """Return ``kernel`` without short vectors (itself if it has none), but for the memories that a target ``keeps``."""
     arrays = (*kernel.buffers, *kernel.shared, *kernel.private)
     vectors = any(isinstance(s, Instr) and s.dtype is not None and s.dtype.is_vector for s in walk(kernel.body))
     if not vectors and not any(m.dtype.is_vector for m in arrays):
         return Scalarized(kernel, {})
-    return _Scalarizer(kernel).run()
+    return _Scalarizer(kernel, keeps).run()
 
 
 class _Scalarizer(Rewriter):
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, keeps: Callable[[Memory], bool]) -> None:
         super().__init__(kernel)
-        self.memories = {m: _scalar_memory(m) for m in (*kernel.buffers, *kernel.shared, *kernel.private)}
+        arrays = (*kernel.buffers, *kernel.shared, *kernel.private)
+        self.memories = {m: m if keeps(m) else _scalar_memory(m) for m in arrays}
         self.variables = {v: _parts_of(v) for v in kernel.variables}
 
     def run(self) -> Scalarized:
@@ -51,7 +54,7 @@ class _Scalarizer(Rewriter):
             private=tuple(self.memories[m] for m in k.private),
             variables=tuple(part for v in k.variables for part in self.variables[v]),
         )
-        components = {self.memories[m]: m.dtype.lanes for m in k.buffers if m.dtype.is_vector}
+        components = {self.memories[m]: m.dtype.lanes for m in k.buffers if self.memories[m] is not m}
         return Scalarized(kernel, components)
 
     def parts(self, old: Instr, lanes: int) -> _Parts:
@@ -89,6 +92,8 @@ class _Scalarizer(Rewriter):
         if s.op.name == "length":
             return self.emit("length", memory=target)
         first = self.value(s.args[0])
+        if target is memory:
+            return self.whole(s, memory, first)
         wide = i64 if first.type.is_signed else u64
         base = first if first.dtype == wide else self.emit("convert", first, dtype=wide)
         base = self.emit("mul", base, self.const(lanes, wide))
@@ -97,6 +102,15 @@ class _Scalarizer(Rewriter):
             return tuple(self.emit("load", i, memory=target) for i in indexes)
         values = self.parts(s.args[1], lanes)
         return tuple(self.emit("store", i, v, memory=target) for i, v in zip(indexes, values, strict=True))
+
+    def whole(self, s: Instr, memory: Memory, index: Instr) -> Instr | _Parts:
+        """Load or store an element of a memory that is kept."""
+        dtype = memory.dtype
+        if s.op.name == "load":
+            value = self.emit("load", index, memory=memory)
+            return tuple(self.emit("extract", value, attr=c, dtype=dtype.scalar) for c in range(dtype.lanes))
+        value = self.emit("vector", *self.parts(s.args[1], dtype.lanes), dtype=dtype)
+        return self.emit("store", index, value, memory=memory)
 
 
 def _scalar_memory(memory: Memory) -> Memory:

@@ -31,6 +31,8 @@ class Arithmetic:
     def type_of(self, dtype: DType) -> int:
         """Return the type of a value, declaring what it needs."""
         m = self.m
+        if dtype.is_vector:
+            return m.declare("TypeVector", self.type_of(dtype.scalar), dtype.lanes)
         if dtype.is_bool:
             return m.bool()
         if dtype.bits != 32:
@@ -50,7 +52,7 @@ class Arithmetic:
     def op(self, name: str, dtype: DType, *args: int) -> int:
         """Append an operation that gives a ``dtype``; floats must not be contracted."""
         found = self.m.value(name, self.type_of(dtype), *args)
-        if dtype.is_float and name in ("FAdd", "FSub", "FMul", "FDiv"):
+        if dtype.is_float and name in ("FAdd", "FSub", "FMul", "FDiv") and not self.features.no_fast_math:
             self.m.decorate(found, "NoContraction")
         if name == "FMul" and not self.features.uncontracted:
             return self.hidden(found, dtype)
@@ -117,6 +119,16 @@ def _operand(s: Instr) -> DType:
 def _carrier(dtype: DType) -> DType:
     """Return the unsigned integer of a float's width."""
     return u32 if dtype.bits == 32 else u64
+
+
+@_emits("vector")
+def _vector(a: Arithmetic, s: Instr, args: list[int]) -> int:
+    return a.m.value("CompositeConstruct", a.type_of(s.type), *args)
+
+
+@_emits("extract")
+def _extract(a: Arithmetic, s: Instr, args: list[int]) -> int:
+    return a.m.value("CompositeExtract", a.type_of(s.type), args[0], s.attr)
 
 
 @_emits("add", "sub", "mul")

@@ -41,15 +41,7 @@ def resized(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     if target.bits == source.bits:
         return x
     signed = source.is_signed and target.bits > source.bits
-    if signed and source.bits < 32 <= target.bits and not a.features.exact_widening:
-        return resized(a, _signed_word(a, x, source), i32, target)
     return a.m.value("SConvert" if signed else "UConvert", a.type_of(target), x)
-
-
-def _signed_word(a: Arithmetic, x: int, source: DType) -> int:
-    """Return a narrow signed integer in 32 bits: NVIDIA's driver widens the opposite of -128 to 128 otherwise."""
-    sign = a.constant(1 << (source.bits - 1), u32)
-    return a.op("ISub", u32, a.op("BitwiseXor", u32, a.m.value("UConvert", a.type_of(u32), x), sign), sign)
 
 
 def _to_float(a: Arithmetic, x: int, source: DType, target: DType) -> int:

@@ -17,13 +17,13 @@ class Features:
 
     ``modes``: float controls to declare, such as ("DenormPreserve", 32). ``types``: scalar types beyond 32 bits.
     ``int64_atomics``: 64-bit atomics on buffers. ``push_nbytes``: the most a dispatch may push. ``most_groups``:
-    the most groups of one dispatch along x, y and z.
+    the most groups of one dispatch along x, y and z. ``no_fast_math``: widths of floats for which the module forbids
+    every liberty at once (SPV_KHR_float_controls2), in place of NoContraction and SignedZeroInfNanPreserve.
 
     The others tell what is right as it is, and is put right by integers if not. ``exact_division``,
     ``exact_roots``: f32 only. ``exact_rounding``: floor, ceil, trunc, rint. ``exact_conversions``,
     ``exact_wide_conversions``: from integers of 32 and of 64 bits to floats. ``exact_order``: signed comparison of
-    64-bit integers. ``exact_widening``: signs of integers of 8 or 16 bits, where they become wider. ``uncontracted``:
-    NoContraction is obeyed, so that a product need not be hidden from the sum.
+    64-bit integers. ``uncontracted``: NoContraction is obeyed, so that a product need not be hidden from the sum.
     ``whole_vectors``: workgroups are filled up to a multiple of this many lanes by lanes that only look on.
     ``whole_loops``: a loop ends when its condition says so, however many turns it takes.
     """
@@ -33,6 +33,7 @@ class Features:
     )  # fmt: skip
     types: tuple[str, ...] = ("i8", "i16", "i64", "f64")
     int64_atomics: bool = True
+    no_fast_math: tuple[int, ...] = ()
     push_nbytes: int = 128
     most_groups: tuple[int, int, int] = (65535, 65535, 65535)
     exact_division: bool = True
@@ -41,7 +42,6 @@ class Features:
     exact_conversions: bool = True
     exact_wide_conversions: bool = True
     exact_order: bool = True
-    exact_widening: bool = True
     uncontracted: bool = True
     whole_vectors: int = 1
     whole_loops: bool = True

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loom.core.dtype import u32
+from loom.core.dtype import lookup, u32
 from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Memory, Return, Space, Statement, Variable, While, walk
 from loom.ir.ops import Effect
 from loom.ir.passes.exact import expand_division, expand_roots
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
+from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
@@ -22,7 +23,7 @@ from loom.targets.spirv.features import Features
 from loom.targets.spirv.identity import Identity
 from loom.targets.spirv.layout import PushLayout, push_layout
 from loom.targets.spirv.loops import Loop, lower_for, lower_while
-from loom.targets.spirv.memory import MemoryAccess
+from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 from loom.targets.spirv.opcodes import EXECUTION_MODE
@@ -44,8 +45,8 @@ class Lowered:
 
 def lower(verified: VerifiedKernel, bounds: Bounds, features: Features) -> Lowered:
     """Return the SPIR-V module of a kernel."""
-    scalar = scalarize(verified.kernel)
-    kernel = expand_halves(scalar.kernel)
+    scalar = scalarize(verified.kernel, lambda m: bounds is Bounds.TRUSTED and loads_whole(m))
+    kernel = expand_narrow(expand_halves(scalar.kernel))
     if not features.exact_rounding:
         kernel = expand_rounding(kernel)
     kernel = expand_extremes(kernel)
@@ -85,6 +86,9 @@ class Function:
         for mode, width in self.features.modes:
             if width == 64 and not _computes_in_f64(self.kernel):
                 continue
+            if mode == "SignedZeroInfNanPreserve" and width in self.features.no_fast_math:
+                m.forbid_fast_math(self.a.type_of(lookup(f"f{width}")))  # which says this too
+                continue
             m.capability(mode)
             m.extension("SPV_KHR_float_controls")
             m.mode(EXECUTION_MODE[mode], width)
@@ -106,11 +110,17 @@ class Function:
         memory, m = self.memory, self.m
         for n, buffer in enumerate(self.kernel.buffers):
             element = memory.element_type(buffer.dtype, Space.BUFFER)
-            stride = memory.element(buffer.dtype).bits // 8
+            stride = memory.element(buffer.dtype).nbytes
             memory.variables[buffer] = m.buffer(n, element, stride, writable=buffer.access.writes)
             length, lanes = self.identity.word(self.layout.lengths + n), self.components.get(buffer.name, 1)
             memory.lengths[buffer] = length if lanes == 1 else m.early("IMul", m.u32(), length, m.word(lanes))
+        for array, indexes in scattered(self.kernel).items():
+            kind = memory.element_type(array.dtype, array.space)
+            initial = m.null(kind) if self.bounds is not Bounds.TRUSTED else None
+            memory.elements[array] = {index: m.local(kind, initial) for index in indexes}
         for array in (*self.kernel.shared, *self.kernel.private):
+            if array in memory.elements:
+                continue
             assert array.size is not None
             kind = m.declare("TypeArray", memory.element_type(array.dtype, array.space), m.word(max(1, array.size)))
             memory.lengths[array] = m.word(array.size)

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from loom.core.dtype import DType, i32, u8, u32, u64
-from loom.ir.kernel import Instr, Memory, Space
+from loom.ir.kernel import Instr, Kernel, Memory, Space, walk
 from loom.targets.base import Bounds
 from loom.targets.spirv.arithmetic import Arithmetic
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 
-__all__ = ["MemoryAccess"]
+__all__ = ["MemoryAccess", "loads_whole", "scattered"]
 
 _STORAGE = {Space.BUFFER: "StorageBuffer", Space.SHARED: "Workgroup", Space.PRIVATE: "Function"}
 _ATOMIC = {
@@ -27,8 +27,30 @@ _ATOMIC = {
 _DEVICE_SCOPE, _GROUP_SCOPE = 1, 2
 
 
+def loads_whole(memory: Memory) -> bool:
+    """Tell whether elements of an array are short vectors that one instruction loads."""
+    dtype = memory.dtype
+    return memory.space is not Space.PRIVATE and dtype.lanes in (2, 4) and dtype.bits == 32
+
+
+def scattered(kernel: Kernel) -> dict[Memory, dict[int, None]]:
+    """Return the private arrays of which every index is a constant inside, with these indexes in order.
+
+    Each element is then a variable of its own, which every driver turns into a register.
+    """
+    found: dict[Memory, dict[int, None]] = {m: {} for m in kernel.private}
+    for s in walk(kernel.body):
+        if isinstance(s, Instr) and s.memory in found:
+            index = s.args[0] if s.args else None
+            if index is None or index.op.name != "const" or index.attr >= (s.memory.size or 0):
+                del found[s.memory]
+            else:
+                found[s.memory][index.attr] = None
+    return found
+
+
 class MemoryAccess:
-    """``variables`` and ``lengths`` (constants or values) are filled in by the lowering."""
+    """``variables``, ``elements`` and ``lengths`` (constants or values) are filled in by the lowering."""
 
     def __init__(self, module: Module, arithmetic: Arithmetic, messages: Messages, bounds: Bounds) -> None:
         self.m = module
@@ -36,6 +58,8 @@ class MemoryAccess:
         self.messages = messages
         self.bounds = bounds
         self.variables: dict[Memory, int] = {}
+        self.elements: dict[Memory, dict[int, int]] = {}
+        """The variables of private arrays whose elements are that (see ``scattered``)."""
         self.lengths: dict[Memory, int] = {}
 
     def element(self, dtype: DType) -> DType:
@@ -83,13 +107,20 @@ class MemoryAccess:
 
     def load(self, instr: Instr, memory: Memory, index: int) -> int:
         """Emit ``memory[index]``."""
-        at, held = self.word(index, instr.args[0].type), self.element(memory.dtype)
         inside = None
+        if memory in self.elements:
+            return self.loaded(memory, self.elements[memory][instr.args[0].attr])
+        at = self.word(index, instr.args[0].type)
         if self.bounds is not Bounds.TRUSTED:
             inside = self.inside(instr, memory, index)
             self.report(instr, memory, index, inside)
             at = self.a.select(inside, at, self.m.word(0), u32)
-        value = self.m.value("Load", self.a.type_of(held), self.pointer(memory, at))
+        return self.loaded(memory, self.pointer(memory, at), inside)
+
+    def loaded(self, memory: Memory, pointer: int, inside: int | None = None) -> int:
+        """Emit the load from an address, 0 if it is not ``inside``."""
+        held = self.element(memory.dtype)
+        value = self.m.value("Load", self.a.type_of(held), pointer)
         if inside is not None:
             value = self.a.select(inside, value, self.a.constant(0, held), held)
         if memory.dtype.is_bool:
@@ -100,6 +131,9 @@ class MemoryAccess:
         """Emit ``memory[index] = value``."""
         if memory.dtype.is_bool:
             value = self.a.select(value, self.a.constant(1, u8), self.a.constant(0, u8), u8)
+        if memory in self.elements:
+            self.m.emit("Store", self.elements[memory][instr.args[0].attr], value)
+            return
         at = self.word(index, instr.args[0].type)
         with self.guarded(memory, self.checked(instr, memory, index)):
             self.m.emit("Store", self.pointer(memory, at), value)

@@ -12,7 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from loom.targets.spirv.opcodes import BUILT_IN, CAPABILITY, DECORATION, GLSL, MAGIC, OP, STORAGE, VERSION
+from loom.targets.spirv.opcodes import (
+    BUILT_IN,
+    CAPABILITY,
+    DECORATION,
+    FLOAT_CONTROLS2,
+    FP_FAST_MATH_DEFAULT,
+    GLSL,
+    MAGIC,
+    OP,
+    STORAGE,
+    VERSION,
+)
 
 __all__ = ["Module"]
 
@@ -36,6 +47,7 @@ class Module:
         self._next = 1
         self._capabilities: dict[str, None] = {"Shader": None}
         self._extensions: dict[str, None] = {}
+        self._controls_fast_math = False
         self._modes: list[int] = []
         self._decorations: list[int] = []
         self._globals: list[int] = []
@@ -65,6 +77,13 @@ class Module:
     def mode(self, number: int, *operands: int) -> None:
         """Declare an execution mode of the entry point."""
         self._modes += _instruction("ExecutionMode", [self.main, number, *operands])
+
+    def forbid_fast_math(self, kind: int) -> None:
+        """Take all liberties with floats of a type from the compiler (SPV_KHR_float_controls2)."""
+        self.extension("SPV_KHR_float_controls2")
+        self._controls_fast_math = True
+        nothing = self.word(0)
+        self._modes += _instruction("ExecutionModeId", [self.main, FP_FAST_MATH_DEFAULT, kind, nothing])
 
     def decorate(self, target: int, decoration: str, *operands: int) -> None:
         """Decorate an identifier."""
@@ -212,6 +231,8 @@ class Module:
         head: list[int] = []
         for name in self._capabilities:
             head += _instruction("Capability", [CAPABILITY[name]])
+        if self._controls_fast_math:
+            head += _instruction("Capability", [FLOAT_CONTROLS2])
         for name in self._extensions:
             head += _instruction("Extension", _words(name))
         head += _instruction("ExtInstImport", [self._glsl, *_words("GLSL.std.450")])

@@ -25,8 +25,7 @@ from loom.targets.spirv.target import SpirvTarget
 
 WORST = Features(
     push_nbytes=0, exact_division=False, exact_roots=False, exact_rounding=False, exact_conversions=False,
-    exact_wide_conversions=False, exact_order=False, exact_widening=False, uncontracted=False, whole_vectors=8,
-    whole_loops=False,
+    exact_wide_conversions=False, exact_order=False, uncontracted=False, whole_vectors=8, whole_loops=False,
 )  # fmt: skip
 """A device that does nothing right: every replacement is written."""
 LIBRARY = [n for n in CASES if theme(n) in ("library", "sorting")]
@@ -131,3 +130,21 @@ def test_layout_of_words() -> None:
     assert (layout.words, layout.nbytes, layout.in_table) == (13, 52, False)
     assert push_layout(kernel, Features(push_nbytes=48)).in_table
     assert push_layout(kernel, Features(push_nbytes=48)).nbytes == 4
+
+
+def test_fast_math_forbidden_at_once() -> None:
+    """Words by hand, since validators of 2023 do not know SPV_KHR_float_controls2."""
+    data = SpirvTarget(Features(no_fast_math=(32,))).compile(affine.verified, Bounds.CHECKED).data
+    words, at, found = struct.unpack(f"<{len(data) // 4}I", data), 5, []
+    while at < len(words):
+        found.append((words[at] & 0xFFFF, words[at + 1 : at + (words[at] >> 16)]))
+        at += words[at] >> 16
+    main = next(w[1] for op, w in found if op == 15)
+    f32 = next(w[0] for op, w in found if op == 22)
+    zero = next(w[1] for op, w in found if op == 43 and w[2:] == (0,))
+    assert [w for op, w in found if op == 331] == [(main, 6028, f32, zero)]  # OpExecutionModeId FPFastMathDefault None
+    assert (17, (6029,)) in found  # OpCapability FloatControls2
+    names = [struct.pack(f"<{len(w)}I", *w).rstrip(b"\0") for op, w in found if op == 10]
+    assert names == [b"SPV_KHR_float_controls", b"SPV_KHR_float_controls2"]
+    assert [w[1:] for op, w in found if op == 16] == [(17, 64, 1, 1), (4462, 32), (4459, 32)]  # no SignedZeroInfNan...
+    assert not any(op == 71 and w[1] == 42 for op, w in found)  # no NoContraction
