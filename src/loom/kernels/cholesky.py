@@ -21,14 +21,14 @@ __all__ = ["cholesky_panel", "lower_triangle"]
 
 
 @cache
-def cholesky_panel(element: DType) -> KernelFunction:
+def cholesky_panel(element: DType, lanes: int = PANEL) -> KernelFunction:
     """Return the kernel (x, info, first, end, rows, columns) that factors columns first .. end.
 
     ``info`` becomes 1 + the first column whose remaining diagonal element is not above zero (or NaN); what is
     computed from there on means nothing. One group per matrix.
     """
 
-    @kernel(workgroup=PANEL, trusted=True)
+    @kernel(workgroup=lanes, trusted=True)
     def panel(x: InOut[element], info: InOut[u32], first: u32, end: u32, rows: u32, columns: u32):  # type: ignore[valid-type]
         lane, matrix = local_id(), group_id()
         base = matrix * rows * columns
@@ -41,20 +41,20 @@ def cholesky_panel(element: DType) -> KernelFunction:
                 if not (square > 0) and info[matrix] == 0:
                     info[matrix] = j + 1
                 x[column + j] = root
-            for tile in range((j + 1) // PANEL * PANEL, rows, PANEL):
+            for tile in range((j + 1) // PANEL * PANEL, rows, lanes):
                 i = tile + lane
-                if i > j:
+                if i > j and i < rows:
                     x[column + i] = x[column + i] / root
             barrier()
-            for tile in range((j + 1) // PANEL * PANEL, rows, PANEL):
+            for tile in range((j + 1) // PANEL * PANEL, rows, lanes):
                 i = tile + lane
-                if i > j:
+                if i > j and i < rows:
                     factor = x[column + i]
                     for c in range(j + 1, end):
                         x[base + c * rows + i] = x[base + c * rows + i] - factor * x[column + c]
             barrier()
 
-    panel.name = f"cholesky_panel_{element}"
+    panel.name = f"cholesky_panel_{element}" + "_threads" * (lanes != PANEL)
     return panel
 
 

@@ -1,8 +1,9 @@
 """Elementwise kernels: operations and Python functions over arrays and scalars, any number of them in one.
 
 Layer: kernels. Buffers are the arrays in order, then the result; parameters the scalars in order, then the
-length. f16 and bf16 are computed in f32 and rounded after each step. Invariant: element i of the result
-depends on element i of the arrays alone, and fusing steps changes no bit.
+length. Where lanes are vectors of a CPU each makes one element; where they are threads, a number of them, one
+workgroup's breadth apart. f16 and bf16 are computed in f32 and rounded after each step. Invariant: element i of the
+result depends on element i of the arrays alone, and fusing steps changes no bit.
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ from loom.ir.frontend.names import Frame
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
 from loom.ir.frontend.values import Operand, describe
-from loom.ir.kernel import Access, Instr, Loc
+from loom.ir.kernel import Access, Instr, Loc, Memory
 from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import FUNCTIONS, function
 
-__all__ = ["ELEMENTWISE", "MAP_LANES", "OPERATIONS", "From", "Step", "fused_kernel", "map_kernel"]
+__all__ = ["ELEMENTWISE", "MAP_LANES", "OPERATIONS", "From", "Step", "fused_kernel", "map_groups", "map_kernel"]
 
 MAP_LANES = 512
-"""Elements per workgroup."""
+"""Elements per workgroup where a lane makes one."""
+
+_THREADS = 256
+_TURNS = 16
+"""Elements a thread makes: on an H200 groups of fewer are begun too slowly to keep its memory busy."""
 
 OPERATIONS: tuple[str, ...] = tuple(
     name for name, op in OPS.items() if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
@@ -54,8 +59,14 @@ class Step:
     operands: tuple[From, ...]
 
 
+def map_groups(kernel: VerifiedKernel, size: int) -> int:
+    """Return how many workgroups of a map's kernel ``size`` elements take."""
+    lanes = kernel.kernel.workgroup[0]
+    return -(-size // (lanes * (_TURNS if lanes == _THREADS else 1)))
+
+
 def map_kernel(
-    operation: str | Callable[..., Any], dtype: DType, is_array: Sequence[bool]
+    operation: str | Callable[..., Any], dtype: DType, is_array: Sequence[bool], *, simt: bool = False
 ) -> tuple[VerifiedKernel, DType]:
     """Return the kernel of ``operation`` over operands of ``dtype``, and the dtype of its result.
 
@@ -69,14 +80,17 @@ def map_kernel(
         operands.append(From(kind, counts[kind]))
         counts[kind] += 1
     step = Step(operation, tuple(operands))
-    return fused_kernel((step,), (dtype,) * counts["array"], (dtype,) * counts["scalar"])
+    return fused_kernel((step,), (dtype,) * counts["array"], (dtype,) * counts["scalar"], simt=simt)
 
 
 def fused_kernel(
-    steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType]
+    steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType], *, simt: bool = False
 ) -> tuple[VerifiedKernel, DType]:
-    """Return the kernel of ``steps`` over arrays and scalars of these dtypes, and the dtype of the last step."""
-    return translated("gpu_map", lambda retyped: _Fused(steps, arrays, scalars, retyped).build())
+    """Return the kernel of ``steps`` over arrays and scalars of these dtypes, and the dtype of the last step.
+
+    ``simt``: for a device whose lanes are threads.
+    """
+    return translated("gpu_map", lambda retyped: _Fused(steps, arrays, scalars, retyped, simt=simt).build())
 
 
 def _held(dtype: DType) -> DType:
@@ -86,31 +100,65 @@ def _held(dtype: DType) -> DType:
 
 class _Fused:
     def __init__(
-        self, steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType], retyped: dict[Any, DType]
+        self,
+        steps: Sequence[Step],
+        arrays: Sequence[DType],
+        scalars: Sequence[DType],
+        retyped: dict[Any, DType],
+        *,
+        simt: bool,
     ) -> None:
         self.steps = steps
         self.arrays = arrays
         self.scalars = scalars
-        self.builder = Builder("map_" + "_".join(_name(s) for s in steps[-3:]), (MAP_LANES, 1, 1))
+        self.simt = simt
+        lanes = _THREADS if simt else MAP_LANES
+        self.builder = Builder("map_" + "_".join(_name(s) for s in steps[-3:]), (lanes, 1, 1))
         self.translator = Translator(self.builder, retyped)
 
     def build(self) -> tuple[VerifiedKernel, DType]:
         b = self.builder
-        buffers = [b.buffer(f"x{i}", dtype, Access.READ) for i, dtype in enumerate(self.arrays)]
-        scalars = [b.param(f"a{i}", _held(dtype)) for i, dtype in enumerate(self.scalars, start=1)]
+        self.buffers = [b.buffer(f"x{i}", dtype, Access.READ) for i, dtype in enumerate(self.arrays)]
+        self.params = [b.param(f"a{i}", _held(dtype)) for i, dtype in enumerate(self.scalars, start=1)]
+        self.out: Memory | None = None
         length = b.emit("param", attr=b.param("n", u32))
-        index = b.emit("global_id", attr=0)
-        guard = b.if_(b.emit("lt", index, length))
-        with b.into(guard.then):
-            self.values = {
-                "array": [self.widened(b.emit("load", index, memory=m)) for m in buffers],
-                "scalar": [b.emit("param", attr=p) for p in scalars],
-                "step": [],
-            }
-            self.dtypes = {"array": list(self.arrays), "scalar": list(self.scalars), "step": []}
-            results = [self.step(s) for s in self.steps]
-            b.emit("store", index, results[-1], memory=b.buffer("out", self.dtypes["step"][-1], Access.WRITE))
+        if self.simt:
+            self.each_of_many(length)
+        else:
+            index = b.emit("global_id", attr=0)
+            with b.into(b.if_(b.emit("lt", index, length)).then):
+                self.element(index)
         return verify(b.finish(trusted=True)), self.dtypes["step"][-1]
+
+    def each_of_many(self, length: Instr) -> None:
+        """Make this lane's elements, without a test for each in a workgroup that has all of them."""
+        b = self.builder
+        lanes, many = b.const(_THREADS, u32), b.const(_THREADS * _TURNS, u32)
+        start = b.emit("mul", b.emit("group_id", attr=0), many)
+        first = b.emit("add", start, b.emit("local_id", attr=0))
+        all_there = b.if_(b.emit("ge", b.emit("sub", length, start), many))
+        with b.into(all_there.then):
+            turns = b.for_(b.const(0, u32), b.const(_TURNS, u32), b.const(1, u32))
+            with b.into(turns.body):
+                self.element(b.emit("add", first, b.emit("mul", turns.index, lanes)))
+        with b.into(all_there.otherwise):
+            rest = b.for_(first, length, lanes)
+            with b.into(rest.body):
+                self.element(rest.index)
+
+    def element(self, index: Instr) -> None:
+        """Make one element of the result."""
+        b = self.builder
+        self.values = {
+            "array": [self.widened(b.emit("load", index, memory=m)) for m in self.buffers],
+            "scalar": [b.emit("param", attr=p) for p in self.params],
+            "step": [],
+        }
+        self.dtypes = {"array": list(self.arrays), "scalar": list(self.scalars), "step": []}
+        results = [self.step(s) for s in self.steps]
+        if self.out is None:
+            self.out = b.buffer("out", self.dtypes["step"][-1], Access.WRITE)
+        b.emit("store", index, results[-1], memory=self.out)
 
     def step(self, step: Step) -> Instr:
         """Translate a step; return its result, rounded to its dtype."""

@@ -29,7 +29,7 @@ from loom.ir.frontend.intrinsics import (
 )
 from loom.kernels.joining import added, highest, join_lanes, larger, lowest, multiplied, smaller
 
-__all__ = ["COLUMNS", "FOLDS", "Fold", "dot_tiles", "fold_columns", "fold_rows", "held_type", "square_root"]
+__all__ = ["COLUMNS", "FOLDS", "Fold", "dot_tiles", "fold_columns", "fold_rows", "held_type", "square_root", "term_of"]
 
 COLUMNS = 64
 """Columns a workgroup of ``fold_columns`` takes."""
@@ -91,7 +91,7 @@ def held_type(element: DType) -> DType:
     return f32 if element.storage_only else element
 
 
-def _term(fold: Fold, accumulator: DType) -> Callable[[Any], Any]:
+def term_of(fold: Fold, accumulator: DType) -> Callable[[Any], Any]:
     """Return what makes a term of an element as it was read."""
     term = fold.term
     if fold.of_element:
@@ -107,7 +107,7 @@ def fold_rows(name: str, element: DType, accumulator: DType, result: DType) -> K
     before they are folded, and the tile's result to ``result``.
     """
     fold = FOLDS[name]
-    term, join, start = _term(fold, accumulator), fold.join, accumulator(fold.start(accumulator))
+    term, join, start = term_of(fold, accumulator), fold.join, accumulator(fold.start(accumulator))
 
     @kernel(workgroup=REDUCE_LANES, trusted=True)
     def rows(x: In[element], out: Out[result], n: u32, tiles: u32):  # type: ignore[valid-type]
@@ -140,7 +140,7 @@ def fold_columns(name: str, element: DType, accumulator: DType, result: DType, *
     With ``short_rows``, ``x`` has shape (inner, n), its rows are folded, and ``out`` has shape (tiles, inner).
     """
     fold = FOLDS[name]
-    term, join, start = _term(fold, accumulator), fold.join, accumulator(fold.start(accumulator))
+    term, join, start = term_of(fold, accumulator), fold.join, accumulator(fold.start(accumulator))
     slots = 1 if fold.any_order or not accumulator.is_float else REDUCE_LANES
     halves = tuple(slots >> k for k in range(1, slots.bit_length()))
     together = 1 if short_rows else 2 if accumulator.nbytes == 8 else 4

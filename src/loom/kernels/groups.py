@@ -14,7 +14,8 @@ from loom.core.dtype import DType, i64, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, private, shared, static_range
+from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, private, select, shared, static_range
+from loom.kernels.compact_simt import TILE_LANES, add_up
 from loom.kernels.fold import FOLDS, Fold
 from loom.kernels.joining import HALVES, join_lanes
 from loom.kernels.sort_keys import Order
@@ -28,6 +29,8 @@ __all__ = [
     "fold_groups",
     "fold_short_groups",
     "fold_tiles",
+    "lane_cut_groups",
+    "lane_list_tiles",
     "list_tiles",
     "measure_groups",
     "merge_keys",
@@ -130,6 +133,44 @@ def list_tiles() -> KernelFunction:
     return owners_of
 
 
+def _tiles_of(starts: Any, g: Any) -> Any:
+    return idiv(starts[g + 1] - starts[g] + (REDUCE_TILE - 1), u32(REDUCE_TILE))
+
+
+@cache
+def lane_cut_groups() -> KernelFunction:
+    """Return the kernel of ``cut_groups`` for lanes that are threads; one workgroup."""
+
+    @kernel(workgroup=TILE_LANES, trusted=True)
+    def cut(starts: In[u32], offsets: Out[u32], groups: u32):  # type: ignore[valid-type]
+        held = shared(u32, 2 * TILE_LANES)
+        tiles = add_up(starts, offsets, groups, held, _tiles_of)
+        if local_id() == 0:
+            offsets[groups] = tiles
+
+    cut.name = "lane_groups_cut"
+    return cut
+
+
+@cache
+def lane_list_tiles() -> KernelFunction:
+    """Return the kernel of ``list_tiles`` for lanes that are threads, one for each tile there may be."""
+
+    @kernel(workgroup=_LANES, trusted=True)
+    def owners_of(offsets: In[u32], owners: Out[u32], groups: u32):  # type: ignore[valid-type]
+        tile = global_id()
+        if tile < offsets[groups]:
+            g, left = u32(0), groups
+            while left > 1:  # the last group that does not begin after the tile; one without tiles is never the last
+                half = left >> 1
+                g = select(offsets[g + half] <= tile, g + half, g)
+                left = left - half
+            owners[tile] = g
+
+    owners_of.name = "lane_groups_tiles"
+    return owners_of
+
+
 def fold_stretch(fold: Fold, x: Any, begin: Any, size: Any, accumulator: DType) -> Any:
     """Return the fold of up to a tile of elements, in lane 0 of a workgroup that does nothing else."""
     term, join, start = fold.term, fold.join, fold.start(accumulator)
@@ -189,20 +230,25 @@ def fold_tiles(name: str, element: DType, accumulator: DType) -> KernelFunction:
 
 
 @cache
-def fold_short_groups(name: str, element: DType, accumulator: DType, result: DType) -> KernelFunction:
-    """Return the kernel (x, starts, out, groups) for groups of at most ``SHORT_GROUP`` elements, a lane for many.
+def fold_short_groups(
+    name: str, element: DType, accumulator: DType, result: DType, *, simt: bool = False
+) -> KernelFunction:
+    """Return the kernel (x, starts, out, groups) for groups of at most ``SHORT_GROUP`` elements.
+
+    A lane folds ``SHORT_GROUPS`` groups, alone in its workgroup, or, where lanes are threads, one of as many.
 
     An accumulator that has no element holds what changes nothing, and is left out.
     """
     fold = FOLDS[name]
     term, join, start = fold.term, fold.join, fold.start(accumulator)
+    own = 1 if simt else SHORT_GROUPS
 
-    @kernel(workgroup=1, trusted=True)
+    @kernel(workgroup=SHORT_GROUPS // own, trusted=True)
     def groups_of(x: In[element], starts: In[u32], out: Out[result], groups: u32):  # type: ignore[valid-type]
         held = private(accumulator, SHORT_GROUP)
-        first = group_id() * SHORT_GROUPS
+        first = min(global_id() * own, groups)
         begin = starts[first]
-        for g in range(first, first + min(groups - first, SHORT_GROUPS)):
+        for g in range(first, first + min(groups - first, own)):
             end = starts[g + 1]
             size = end - begin
             for k in range(size):
@@ -215,7 +261,7 @@ def fold_short_groups(name: str, element: DType, accumulator: DType, result: DTy
             out[g] = result(held[0])
             begin = end
 
-    groups_of.name = f"short_groups_{name}_{element}_{accumulator}_{result}"
+    groups_of.name = f"{'lane_' if simt else ''}short_groups_{name}_{element}_{accumulator}_{result}"
     return groups_of
 
 

@@ -15,7 +15,7 @@ from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, global_id, group_id, local_id, select, shared
 
-__all__ = ["HISTOGRAM_TILE", "MOST_GUESSED", "MOST_SHARED", "count_bins", "wide_counts"]
+__all__ = ["COUNT_LANES", "COUNT_THREADS", "HISTOGRAM_TILE", "MOST_GUESSED", "MOST_SHARED", "count_bins", "wide_counts"]
 
 HISTOGRAM_TILE = 1 << 16
 """Elements of a workgroup: enough that adding its counters to those of all is little work."""
@@ -26,7 +26,11 @@ MOST_SHARED = 4096
 MOST_GUESSED = 1 << 16
 """Bins up to which a guessed bin is wrong by one at most: the guess is off by some 2^-22 of all bins in f32."""
 
-_LANES = 32
+COUNT_LANES = 32
+"""Lanes of a workgroup, one vector of a CPU."""
+
+COUNT_THREADS = 256
+"""Lanes of a workgroup where they are threads."""
 
 
 @cache
@@ -43,16 +47,16 @@ def wide_counts() -> KernelFunction:
 
 
 @cache
-def count_bins(element: DType, computed: DType, *, even: bool, alone: bool) -> KernelFunction:
+def count_bins(element: DType, computed: DType, *, even: bool, alone: bool, lanes: int = COUNT_LANES) -> KernelFunction:
     """Return the kernel (x, edges, counts, n, bins, scale) that adds to ``counts`` the elements of each bin.
 
     ``computed`` is the type of edges and comparisons. ``even``: the edges are evenly spaced, ``scale`` bins to
     one, so that the bin is guessed and put right by one; else it is searched for. ``alone``: each workgroup
-    counts into memory of its own first.
+    counts into memory of its own first; ``lanes`` in each.
     """
     room = MOST_SHARED + 1 if alone else 1
 
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=lanes, trusted=True)
     def count(  # type: ignore[no-untyped-def]
         x: In[element],  # type: ignore[valid-type]
         edges: In[computed],  # type: ignore[valid-type]
@@ -64,14 +68,14 @@ def count_bins(element: DType, computed: DType, *, even: bool, alone: bool) -> K
         lane = local_id()
         own = shared(u32, room)
         if alone:
-            for k in range(lane, bins + 1, _LANES):
+            for k in range(lane, bins + 1, lanes):
                 own[k] = 0
             barrier()
         first = group_id() * HISTOGRAM_TILE
         low, high = edges[0], edges[bins]
         size = min(n - first, HISTOGRAM_TILE)
-        whole = size // _LANES * _LANES
-        for row in range(0, whole, _LANES):
+        whole = size // lanes * lanes
+        for row in range(0, whole, lanes):
             v = computed(x[first + row + lane])
             k = guessed(v, edges, bins, scale) if even else searched(v, edges, bins)
             inside = (v >= low) & (v <= high)
@@ -89,11 +93,13 @@ def count_bins(element: DType, computed: DType, *, even: bool, alone: bool) -> K
                     atomic_add(counts, k, 1)
         if alone:
             barrier()
-            for k in range(lane, bins, _LANES):
+            for k in range(lane, bins, lanes):
                 if own[k] != 0:
                     atomic_add(counts, k, own[k])
 
-    count.name = f"bins_{element}_{computed}_{'even' if even else 'any'}{'_alone' if alone else ''}"
+    count.name = f"bins_{element}_{computed}_{'even' if even else 'any'}{'_alone' if alone else ''}" + "_threads" * (
+        lanes != COUNT_LANES
+    )
     return count
 
 

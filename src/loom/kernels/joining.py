@@ -1,7 +1,8 @@
-"""How partial results are joined: the operators of folds and scans, and the halving tree of a workgroup's lanes.
+"""How partial results are joined: the operators of folds and scans, the halving tree and the scan of lanes.
 
 Layer: kernels. Invariant: the tree is part of every canonical sum: lane l with lane l + 32, then 16, 8, 4, 2, 1, the
-lower lane on the left.
+lower lane on the left; so is the scan over 64 lanes of every canonical scan: Kogge and Stone's steps, the earlier lane
+on the left.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES
 from loom.ir.frontend.intrinsics import barrier, static_range
 
-__all__ = ["HALVES", "added", "highest", "join_lanes", "larger", "lowest", "multiplied", "smaller"]
+__all__ = [
+    "HALVES", "added", "highest", "items", "join_lanes", "larger", "lowest", "multiplied", "scan_lanes", "smaller",
+]  # fmt: skip
 
 HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
 """Distances of the lanes joined at each step of the tree."""
@@ -57,3 +60,23 @@ def join_lanes(lanes: Any, lane: Any, value: Any, join: Any) -> None:
         if lane < HALVES[half]:
             lanes[lane] = join(lanes[lane], lanes[lane + HALVES[half]])
         barrier()
+
+
+def scan_lanes(held: Any, lane: Any, value: Any, join: Any, steps: Any) -> Any:
+    """Return the scan of every lane's ``value`` over 2^``steps`` lanes.
+
+    ``held`` is shared and has two places for each; afterwards the first half holds the results, for all to read.
+    """
+    held[((steps & 1) << steps) + lane] = value
+    barrier()
+    for step in static_range(steps):
+        if lane >= 1 << step:
+            value = join(held[(((steps - step) & 1) << steps) + lane - (1 << step)], value)
+        held[(((steps - step - 1) & 1) << steps) + lane] = value
+        barrier()
+    return value
+
+
+def items(*values: Any) -> tuple[Any, ...]:
+    """Return the arguments as a tuple: the way to build one in a kernel."""
+    return values

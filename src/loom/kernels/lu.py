@@ -18,24 +18,25 @@ from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
-from loom.kernels.joining import HALVES
 
 __all__ = [
-    "COLUMNS", "PANEL", "back_substitution", "determinant", "eliminate_panel", "eliminate_rest", "eliminate_rows",
-    "swap_rows",
+    "COLUMNS", "PANEL", "PANEL_THREADS", "back_substitution", "determinant", "eliminate_panel", "eliminate_rest",
+    "eliminate_rows", "swap_rows",
 ]  # fmt: skip
 
 PANEL = 64
 """Columns of a panel, and lanes of every group: one vector on a CPU."""
+PANEL_THREADS = 256
+"""Lanes of the only group of a panel or column where they are threads; no element's order depends on it."""
 COLUMNS = 8
 """Columns that ``eliminate_rest`` takes at a time."""
 
 
-def _find_pivot(x: Any, column: Any, j: Any, n: Any, magnitudes: Any, places: Any) -> None:
+def _find_pivot(x: Any, column: Any, j: Any, n: Any, magnitudes: Any, places: Any, lanes: Any, halves: Any) -> None:
     """Put the row of the largest element of a column, on or below j, into places[0]; every lane calls it."""
     lane = local_id()
     best, place = magnitudes.dtype(-1), u32(j)
-    for tile in range(j // PANEL * PANEL, n, PANEL):
+    for tile in range(j // PANEL * PANEL, n, lanes):
         i = tile + lane
         if i >= j and i < n:
             v = abs(x[column + i])
@@ -43,9 +44,9 @@ def _find_pivot(x: Any, column: Any, j: Any, n: Any, magnitudes: Any, places: An
                 best, place = v, i
     magnitudes[lane], places[lane] = best, place
     barrier()
-    for half in static_range(len(HALVES)):
-        if lane < HALVES[half]:
-            v, i = magnitudes[lane + HALVES[half]], places[lane + HALVES[half]]
+    for half in static_range(len(halves)):
+        if lane < halves[half]:
+            v, i = magnitudes[lane + halves[half]], places[lane + halves[half]]
             if v > magnitudes[lane] or (v == magnitudes[lane] and i < places[lane]):
                 magnitudes[lane], places[lane] = v, i
         barrier()
@@ -59,12 +60,12 @@ def _swap(x: Any, a: Any, b: Any) -> None:
         x[b] = first
 
 
-def _scale_and_subtract(x: Any, base: Any, j: Any, end: Any, rows: Any, pivot: Any) -> None:
+def _scale_and_subtract(x: Any, base: Any, j: Any, end: Any, rows: Any, pivot: Any, lanes: Any) -> None:
     """Divide a column by its pivot and subtract its products from the rest of the panel, a lane taking a row."""
     column = base + j * rows
-    for tile in range((j + 1) // PANEL * PANEL, rows, PANEL):
+    for tile in range((j + 1) // PANEL * PANEL, rows, lanes):
         i = tile + local_id()
-        if i > j:
+        if i > j and i < rows:
             factor = x[column + i] / pivot
             x[column + i] = factor
             for c in range(j + 1, end):
@@ -73,24 +74,25 @@ def _scale_and_subtract(x: Any, base: Any, j: Any, end: Any, rows: Any, pivot: A
 
 
 @cache
-def eliminate_panel(element: DType) -> KernelFunction:
+def eliminate_panel(element: DType, lanes: int = PANEL) -> KernelFunction:
     """Return the kernel (x, pivots, info, first, end, n, rows, columns) that eliminates columns first .. end.
 
     The pivot of a column is its element of largest magnitude on or below the diagonal, the highest such row on ties.
     ``pivots[j]`` is the row it came from; ``info`` becomes 1 + the first column all of whose candidates are zero,
-    which is left as it is. One group per matrix.
+    which is left as it is. One group per matrix, of at least ``PANEL`` lanes.
     """
+    halves = tuple(lanes >> k for k in range(1, lanes.bit_length()))
 
-    @kernel(workgroup=PANEL, trusted=True)
+    @kernel(workgroup=lanes, trusted=True)
     def panel(
         x: InOut[element], pivots: Out[u32], info: InOut[u32],  # type: ignore[valid-type]
         first: u32, end: u32, n: u32, rows: u32, columns: u32,
     ):  # fmt: skip
         lane, matrix = local_id(), group_id()
         base = matrix * rows * columns
-        magnitudes, places = shared(element, PANEL), shared(u32, PANEL)
+        magnitudes, places = shared(element, lanes), shared(u32, lanes)
         for j in range(first, end):
-            _find_pivot(x, base + j * rows, j, n, magnitudes, places)
+            _find_pivot(x, base + j * rows, j, n, magnitudes, places, lanes, halves)
             found = places[0]
             if lane == 0:
                 pivots[matrix * n + j] = found
@@ -100,12 +102,12 @@ def eliminate_panel(element: DType) -> KernelFunction:
             barrier()
             pivot = x[base + j * rows + j]
             if pivot != 0:
-                _scale_and_subtract(x, base, j, end, rows, pivot)
+                _scale_and_subtract(x, base, j, end, rows, pivot, lanes)
             elif lane == 0 and info[matrix] == 0:
                 info[matrix] = j + 1
             barrier()
 
-    panel.name = f"lu_panel_{element}"
+    panel.name = f"lu_panel_{element}" + "_threads" * (lanes != PANEL)
     return panel
 
 
@@ -182,13 +184,13 @@ def swap_rows(element: DType) -> KernelFunction:
 
 
 @cache
-def back_substitution(element: DType) -> KernelFunction:
+def back_substitution(element: DType, lanes: int = PANEL) -> KernelFunction:
     """Return the kernel (x, n, rows, columns): solves u z = y for the columns from n on, in place.
 
     z[k] = y[k] / u[k, k], then y[i] = y[i] - u[i, k] z[k] for i < k, with k descending. Groups: columns, matrices.
     """
 
-    @kernel(workgroup=PANEL, trusted=True)
+    @kernel(workgroup=lanes, trusted=True)
     def back(x: InOut[element], n: u32, rows: u32, columns: u32):  # type: ignore[valid-type]
         lane = local_id()
         base = group_id(1) * rows * columns
@@ -200,13 +202,13 @@ def back_substitution(element: DType) -> KernelFunction:
             barrier()
             if lane == 0:
                 x[at + k] = z
-            for tile in range(0, k, PANEL):
+            for tile in range(0, k, lanes):
                 i = tile + lane
                 if i < k:
                     x[at + i] = x[at + i] - x[column + i] * z
             barrier()
 
-    back.name = f"lu_back_{element}"
+    back.name = f"lu_back_{element}" + "_threads" * (lanes != PANEL)
     return back
 
 

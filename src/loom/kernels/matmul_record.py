@@ -17,6 +17,8 @@ from loom.core.errors import ShapeError
 from loom.kernels.matmul import BLOCK, CHUNK, Arithmetic, Schedule, choose_schedule, multiply_tiles
 from loom.kernels.matmul_direct import FINISH_LANES, STRIP, finish_chunks, multiply_direct, multiply_rows
 from loom.kernels.matmul_pack import PANELS, pack_columns, pack_rows
+from loom.kernels.matmul_simt import FOLD_LANES, Cut, Layout, choose_cut, fold_blocks, multiply_slabs
+from loom.kernels.matmul_slabs import QUAD
 
 __all__ = ["Multiplication", "Recorder", "record_matmul"]
 
@@ -91,19 +93,23 @@ def record_matmul(
     what: Multiplication,
     *,
     allocate: Allocate | None = None,
-    schedule: Schedule | None = None,
+    schedule: Schedule | Cut | None = None,
 ) -> list[Any]:
     """Record ``out = a @ b`` over storages of packed row-major matrices; return what must stay alive with the chain.
 
-    No dimension may be 0. ``allocate`` gives scratch memory of some bytes (default: the device's); ``schedule``
-    forces a cut, with packing. ShapeError if the sums of all chunks are 2^32 or more.
+    No dimension may be 0. ``allocate`` gives scratch memory of some bytes (default: the device's). ``schedule``: a
+    Schedule forces a cut with packing, a Cut the way of GPUs. ShapeError if the partial sums are 2^32 or more.
     """
     what = what.joined()
     recording = _Recording(chain, what, allocate or chain.device.allocate)
-    if schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
+    caps = chain.device.caps
+    if isinstance(schedule, Cut):
+        recording.slabs(a, b, out, schedule)
+    elif schedule is None and caps.simt:
+        recording.slabs(a, b, out, choose_cut(caps, what.arithmetic, what.m, what.n, what.k, what.batches))
+    elif schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
         recording.direct(a, b, out)
     else:
-        caps = chain.device.caps
         cut = schedule or choose_schedule(caps, what.arithmetic, what.m, what.n, what.batches)
         recording.packed(a, b, out, cut)
     return recording.keep
@@ -129,14 +135,19 @@ class _Recording:
         what = self.what
         if self.chunks == 1 and what.arithmetic.accumulator == what.arithmetic.result:
             return out
-        size = batches * self.chunks * what.m * what.n
+        return self.scratch(self.counted(batches * self.chunks) * what.arithmetic.accumulator.nbytes)
+
+    def counted(self, parts: int) -> int:
+        """Return the elements of so many partial results; ShapeError if they are too many."""
+        what = self.what
+        size = parts * what.m * what.n
         if size > _MOST_ELEMENTS:
             raise ShapeError(
                 "matmul", "too many partial sums", expected="m n (k / 4096) below 2^32",
                 got=f"{what.m} x {what.n} x {what.k}",
                 remedy="Multiply in parts of rows",
             )  # fmt: skip
-        return self.scratch(size * what.arithmetic.accumulator.nbytes)
+        return size
 
     def finish(self, sums: Any, out: Any, first: int, batches: int) -> None:
         if sums is out:
@@ -146,6 +157,40 @@ class _Recording:
         self.chain.dispatch(
             finish_chunks(types.accumulator, types.result), [sums, out], [size, self.chunks, first], groups
         )
+
+    # on GPUs
+
+    def slabs(self, a: Any, b: Any, out: Any, cut: Cut) -> None:
+        """Multiply where the elements are, a group for each tile and chunk, or for each tile and block."""
+        what, grid = self.what, cut.grid
+        arithmetic = replace(what.arithmetic, held=what.arithmetic.accumulator, pairs=False)
+        blocks, size = -(-what.k // BLOCK), what.m * what.n
+        sums, split = self.sums(out, what.batches), cut.split and blocks > 1
+        parts, target = blocks if split else self.chunks, sums
+        if split:
+            target = self.scratch(self.counted(what.batches * blocks) * arithmetic.accumulator.nbytes)
+        a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
+        params = [what.m, what.n, what.k, a_step, b_step, what.batches, parts, BLOCK if split else CHUNK]
+        groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * parts)
+        kernel = multiply_slabs(grid, self.layout(), arithmetic)
+        self.chain.dispatch(kernel, [a, b, self.which, target], params, groups)
+        if split:
+            groups = (-(-size // FOLD_LANES), what.batches * self.chunks)
+            fold = fold_blocks(arithmetic.accumulator)
+            self.chain.dispatch(fold, [target, sums], [size, blocks, self.chunks], groups)
+        self.finish(sums, out, 0, what.batches)
+
+    def layout(self) -> Layout:
+        """Return how operands lie in memory: vectors are read where each of them begins at a multiple of its size."""
+        what = self.what
+        a_by_k, b_by_k = not what.transpose_a, what.transpose_b
+        is_word, fits = what.arithmetic.element.bits == 32, what.n % QUAD == 0
+        return Layout(
+            a_by_k, b_by_k,
+            a_whole=is_word and not a_by_k and what.m % QUAD == 0,
+            b_whole=is_word and not b_by_k and fits,
+            out_whole=what.arithmetic.accumulator.bits == 32 and fits,
+        )  # fmt: skip
 
     # without packing
 

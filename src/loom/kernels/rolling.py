@@ -16,10 +16,13 @@ from functools import cache
 from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import global_id, group_id
+from loom.ir.frontend.intrinsics import global_id, idiv
 from loom.kernels.joining import added, larger, smaller
 
-__all__ = ["DIVIDE_LANES", "fold_windows", "window_results"]
+__all__ = ["BLOCK_LANES", "DIVIDE_LANES", "fold_windows", "window_results"]
+
+BLOCK_LANES = 64
+"""Lanes of a workgroup where lanes are threads, each with blocks of its own."""
 
 DIVIDE_LANES = 256
 """Elements a workgroup of ``window_results`` takes."""
@@ -29,18 +32,20 @@ _JOINS = {"sum": added, "min": smaller, "max": larger}
 
 
 @cache
-def fold_windows(element: DType, held: DType, join: str) -> KernelFunction:
+def fold_windows(element: DType, held: DType, join: str, lanes: int = 1) -> KernelFunction:
     """Return the kernel (x, out, n, window, blocks): ``out[i]`` is the fold of the window from i on.
 
-    ``n`` elements, n - window + 1 results of type ``held``; a workgroup, one lane, does ``blocks`` blocks. A sum
-    starts from +0, as everywhere.
+    ``n`` elements, n - window + 1 results of type ``held``; each of a workgroup's ``lanes`` does ``blocks`` blocks. A
+    sum starts from +0, as everywhere.
     """
     joined = _JOINS[join]
 
-    @kernel(workgroup=1, trusted=True)
+    @kernel(workgroup=lanes, trusted=True)
     def windows(x: In[element], out: InOut[held], n: u32, window: u32, blocks: u32):  # type: ignore[valid-type]
         results = n - window + 1
-        first = group_id() * blocks * window
+        first = min(results, global_id() * blocks * window)
+        if lanes > 1 and global_id() > idiv(results - 1, blocks * window):  # the product may have wrapped
+            first = results
         for block in range(first, first + min(results - first, blocks * window), window):
             total = held(x[block + window - 1])
             if join == "sum":
@@ -62,7 +67,7 @@ def fold_windows(element: DType, held: DType, join: str) -> KernelFunction:
                     begin = joined(begin, held(x[at + window - 1]))
                     out[at] = joined(out[at], begin)
 
-    windows.name = f"rolling_{join}_{element}_{held}"
+    windows.name = f"rolling_{join}_{element}_{held}" + "_lanes" * (lanes > 1)
     return windows
 
 

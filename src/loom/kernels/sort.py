@@ -6,8 +6,8 @@ buckets do not serve (``sort_buckets``): records are in a buffer of two halves a
 other one, and a pass whose digit is the same in all keys (``find_varying``) is left out. ``scan_digits`` turns the
 counts, row t of which are tile t's, into places: row t of ``offsets`` tells where tile t's records of each digit
 start, row t + 1 where they end. The scatters sort a tile by the digit near the lane first (``scratch``), then move
-it run by run, so that memory is written in long stretches. One lane works on a tile here, which suits a CPU; a
-scatter that ranks with 256 lanes in shared memory has the same buffers. Invariant: the result is the stable order
+it run by run, so that memory is written in long stretches. One lane works on a tile here, which suits a CPU;
+``kernels.sort_simt`` does it with many. Invariant: the result is the stable order
 of the keys, which is unique, so no schedule can change it.
 
 Source: the three steps are those of Zagha and Blelloch, "Radix sort for vector multiprocessors" (1991).

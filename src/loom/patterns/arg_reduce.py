@@ -53,7 +53,7 @@ def _arg(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Devic
     shape = geometry(x.shape, axis, name, keepdims=keepdims)
     out = call.output(shape.shape, i64)
     if shape.results:
-        require_elements(x.memory, name, "maximum" if largest else "minimum")
+        require_elements(x, name, "maximum" if largest else "minimum")
         element = read_type(x.dtype)
         call.run((name, x.dtype, shape), lambda c: _record(c, x.nbytes, element, shape, largest), x, out)
     return call.result(out)

@@ -10,14 +10,16 @@ Layer: patterns. A pattern reads
     return call.result(out)
 
 where ``_record`` dispatches over one ``HostSlot`` per operand, as ``prepare`` wants it, and everything its
-recording depends on is in the key. Invariant: the result is a ``loom.Array`` exactly if an input was one.
+recording depends on is in the key. On a device with memory of its own, inputs of the host go there when a program
+first needs them, and everything else is made there; only ``result`` brings it back, if no input was a
+``loom.Array``. What a pattern must know in between it reads with ``Operand.item`` and ``memory``, which wait.
+Invariant: the result is a ``loom.Array`` exactly if an input was one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,44 +27,121 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.patterns.inputs import as_array
-from loom.patterns.prepared import prepare
+from loom.patterns.prepared import Prepared, prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device, device
-from loom.runtime.storage import HostSlot, HostStorage
+from loom.runtime.storage import HostSlot, HostStorage, Storage, copy_storage
 
 __all__ = ["Call", "Operand", "array"]
 
 
-_NOTHING = np.empty(0, np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
 class Operand:
-    """An array that takes part in a call: ``memory`` is its elements, contiguous, in its shape."""
+    """An array that takes part in a call: its elements are in host memory, or in ``storage`` of a device.
 
-    memory: np.ndarray[Any, Any]
-    dtype: DType
-    storage: HostStorage | None = None
+    ``kind`` is the dtype numpy sees it in. Host memory that a device uses in place is both.
+    """
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        return self.memory.shape
+    __slots__ = ("_memory", "dtype", "kind", "shape", "storage")
+
+    def __init__(self, memory: np.ndarray[Any, Any], dtype: DType, storage: Storage | None = None) -> None:
+        self._memory: np.ndarray[Any, Any] | None = memory
+        self.dtype = dtype
+        self.shape = memory.shape
+        self.kind: np.dtype[Any] = memory.dtype
+        self.storage = storage
+
+    @classmethod
+    def stored(cls, storage: Storage, dtype: DType, shape: tuple[int, ...], kind: np.dtype[Any]) -> Operand:
+        """Return the first elements of storage that the host cannot see."""
+        made = cls.__new__(cls)
+        made._memory, made.dtype, made.shape, made.kind, made.storage = None, dtype, shape, kind, storage
+        return made
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.memory.size
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
         """Bytes of its elements."""
-        return self.memory.nbytes
+        return math.prod(self.shape) * self.kind.itemsize
+
+    @property
+    def in_host(self) -> bool:
+        """True when the elements are in host memory."""
+        return self._memory is not None
+
+    @property
+    def memory(self) -> np.ndarray[Any, Any]:
+        """The elements, contiguous, in its shape: in place if they are in host memory, else a read-only copy."""
+        if self._memory is not None:
+            return self._memory
+        found = self.read()
+        found.flags.writeable = False
+        return found
+
+    def read(self) -> np.ndarray[Any, Any]:
+        """Return a copy of elements that the host cannot see."""
+        assert self.storage is not None
+        return self.storage.read(0, self.nbytes).view(self.kind).reshape(self.shape)
+
+    def item(self, at: int = 0) -> int:
+        """Return one element, an integer, of those in row-major order."""
+        if self._memory is not None:
+            return int(self._memory.reshape(-1)[at])
+        assert self.storage is not None
+        width = self.kind.itemsize
+        return int(self.storage.read(at * width, width).view(self.kind)[0])
+
+    def write(self, values: Any) -> None:
+        """Let the elements be ``values``, an array of the shape or a number."""
+        if self._memory is not None:
+            self._memory[...] = values
+            return
+        assert self.storage is not None
+        whole = np.broadcast_to(np.asarray(values, self.kind), self.shape)
+        self.storage.write(0, np.ascontiguousarray(whole).reshape(-1).view(np.uint8))
+
+    def take(self, source: Operand) -> None:
+        """Let the elements be the first bytes of another operand in the same place."""
+        if self._memory is not None:
+            self._memory.reshape(-1).view(np.uint8)[...] = source.memory.reshape(-1).view(np.uint8)[: self.nbytes]
+            return
+        assert self.storage is not None
+        assert source.storage is not None
+        copy_storage(source.storage, 0, self.storage, 0, self.nbytes)
+
+    def held(self, where: Device) -> Storage:
+        """Return the elements in storage of a device that has memory of its own; they move there."""
+        if self._memory is not None:
+            self.storage = where.allocate(self.nbytes, zeroed=False)
+            self.storage.write(0, self._memory.reshape(-1).view(np.uint8))
+            self._memory = None
+        assert self.storage is not None
+        return self.storage
 
     def reshape(self, *shape: int) -> Operand:
         """Return the same elements in another shape."""
-        return Operand(self.memory.reshape(shape), self.dtype, self.storage)
+        return self._seen(self.dtype, shape, self.kind)
+
+    def seen_as(self, dtype: DType, kind: np.dtype[Any] | None = None) -> Operand:
+        """Return the same bytes as another type: in the same shape, or in one dimension if its size is another."""
+        kind = dtype.numpy if kind is None else kind
+        shape = self.shape if kind.itemsize == self.kind.itemsize else (self.nbytes // kind.itemsize,)
+        return self._seen(dtype, shape, kind)
+
+    def first(self, size: int) -> Operand:
+        """Return the first elements, in one dimension."""
+        return self._seen(self.dtype, (size,), self.kind)
+
+    def _seen(self, dtype: DType, shape: tuple[int, ...], kind: np.dtype[Any]) -> Operand:
+        if self._memory is None:
+            assert self.storage is not None
+            return Operand.stored(self.storage, dtype, shape, kind)
+        whole = self._memory.reshape(-1).view(np.uint8)[: math.prod(shape) * kind.itemsize]
+        return Operand(whole.view(kind).reshape(shape), dtype, self.storage)
 
 
 class Call:
@@ -118,33 +197,57 @@ class Call:
             )  # fmt: skip
         self._found = data.device
         storage = data.storage
-        if not isinstance(storage, HostStorage):  # it goes to the host, and back with the program's slots
-            return Operand(data.numpy(), data.dtype)
+        if not isinstance(storage, HostStorage):
+            return Operand.stored(storage, data.dtype, data.shape, data.host_dtype)
         return Operand(data.host(), data.dtype, storage)
 
     def output(self, shape: int | Sequence[int], dtype: DType, *, like: Operand | None = None) -> Operand:
         """Return a new array for results; numpy sees it in the dtype of ``like`` if that is of the same type."""
         sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-        kind = like.memory.dtype if like is not None and like.dtype == dtype else dtype.numpy
-        if self._found is None or self.device.adopt(_NOTHING) is None:
+        kind = like.kind if like is not None and like.dtype == dtype else dtype.numpy
+        where = self.device
+        in_place = shares_memory(where)
+        if in_place and self._found is None:
             return Operand(np.empty(sizes, kind), dtype)
-        storage = self.device.allocate(math.prod(sizes) * dtype.nbytes)
+        storage = where.allocate(math.prod(sizes) * dtype.nbytes, zeroed=False)
+        if not in_place:
+            return Operand.stored(storage, dtype, sizes, kind)
         assert isinstance(storage, HostStorage), "a device that adopts arrays has its memory in the host"
         return Operand(storage.bytes.view(kind).reshape(sizes), dtype, storage)
 
     def run(self, key: Hashable, record: Callable[[Chain], tuple[Sequence[HostSlot], Any]], *operands: Operand) -> None:
         """Run the program kept for ``key``, recording it first if there is none, over ``operands``."""
-        prepare(key, self.device, record).run(*(o.memory for o in operands))
+        self.start(prepare(key, self.device, record), *operands)
+
+    def start(self, prepared: Prepared, *operands: Operand) -> None:
+        """Run a program over ``operands``."""
+        if prepared.in_place:
+            prepared.run(*(o.memory for o in operands))
+        else:
+            where = self.device
+            prepared.run(*(o.held(where) for o in operands))
 
     def result(self, out: Operand) -> Any:
         """Return an output to the caller: an Array if an input was one, else a numpy array or scalar."""
         if self._found is None:
-            return out.memory if out.shape else out.memory[()]
-        if out.storage is not None:
-            return Array(out.storage, self.device, out.dtype, out.shape, out.memory.dtype)
-        storage = self.device.allocate(out.nbytes)
+            memory = out.memory if out.in_host else out.read()
+            return memory if out.shape else memory[()]
+        if out.storage is None:
+            self._store(out)
+        return self.array(out)
+
+    def _store(self, out: Operand) -> None:
+        """Put results that the pattern made itself into storage."""
+        storage = self.device.allocate(out.nbytes, zeroed=False)
         storage.write(0, out.memory.reshape(-1).view(np.uint8))
-        return Array(storage, self.device, out.dtype, out.shape, out.memory.dtype)
+        out.storage = storage
+
+    def array(self, x: Operand) -> Array:
+        """Return an operand as an array of the device, for another pattern; nothing is copied within a device."""
+        where = self.device
+        if x.storage is None and shares_memory(where):
+            x = Operand(x.memory, x.dtype, where.adopt(x.memory))
+        return Array(x.storage or x.held(where), where, x.dtype, x.shape, x.kind)
 
 
 def array(data: Any, *, dtype: DType | None = None, on: str | Device | None = None) -> Array:
@@ -158,9 +261,11 @@ def array(data: Any, *, dtype: DType | None = None, on: str | Device | None = No
     """
     where = device(on)
     if isinstance(data, Array):
-        memory, found = data.numpy(), data.dtype
-    else:
-        memory, found = as_array(data, "loom.array", dtype=dtype)
-    storage = where.allocate(memory.nbytes)
+        source = data.storage
+        storage = where.allocate(data.nbytes, zeroed=False)
+        copy_storage(source, 0, storage, 0, data.nbytes)
+        return Array(storage, where, data.dtype, data.shape, data.host_dtype)
+    memory, found = as_array(data, "loom.array", dtype=dtype)
+    storage = where.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))
     return Array(storage, where, found, memory.shape, memory.dtype)

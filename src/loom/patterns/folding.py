@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loom.core.dtype import DType, u8
-from loom.core.numerics import REDUCE_TILE
+from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.kernels.fold import COLUMNS, FOLDS, fold_columns, fold_rows
+from loom.kernels.fold_simt import BESIDE, SHORT_LANES, lane_fold_columns, lane_fold_short_rows
 from loom.kernels.reduce import EXTREME_TILE, SUM_TILES, extreme_tiles, sum_four_tiles, sum_tiles
 from loom.patterns.axis import Geometry
 from loom.runtime.chain import Chain
@@ -61,7 +62,8 @@ def _record_level(
     name, element, accumulator = level.name, level.element, level.accumulator
     result = level.result if is_last else accumulator
     n, tiles = shape.n, -(-shape.n // REDUCE_TILE)
-    if shape.results == 1 and name == "sum" and tiles >= SUM_TILES:
+    simt = chain.device.caps.simt
+    if shape.results == 1 and name == "sum" and tiles >= SUM_TILES and not simt:
         kernel = sum_four_tiles(element, accumulator, result)
         chain.dispatch(kernel, [source, target], [n], groups=-(-tiles // SUM_TILES))
     elif shape.results == 1 and name == "sum":
@@ -72,6 +74,15 @@ def _record_level(
     elif shape.inner == 1 and (shape.outer == 1 or n > SHORT_ROW):
         kernel = fold_rows(name, element, accumulator, result)
         chain.dispatch(kernel, [source, target], [n, tiles], groups=shape.outer * tiles)
+    elif simt and shape.inner == 1:
+        slots = min(REDUCE_LANES, 1 << (n - 1).bit_length())
+        kernel = lane_fold_short_rows(name, element, accumulator, result, slots)
+        groups = -(-shape.outer // (SHORT_LANES // slots))
+        chain.dispatch(kernel, [source, target], [n, shape.outer], groups=groups)
+    elif simt:
+        kernel = lane_fold_columns(name, element, accumulator, result)
+        groups = shape.outer * tiles * -(-shape.inner // BESIDE)
+        chain.dispatch(kernel, [source, target], [n, shape.inner, tiles], groups=groups)
     else:
         short_rows = shape.inner == 1
         outer, inner = (1, shape.outer) if short_rows else (shape.outer, shape.inner)

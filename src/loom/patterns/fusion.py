@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from loom.core.dtype import DType, bf16
 from loom.ir.frontend.meaning import function_meaning
-from loom.kernels.elementwise import MAP_LANES, From, Step, fused_kernel
-from loom.patterns.prepared import prepare
+from loom.kernels.elementwise import From, Step, fused_kernel, map_groups
+from loom.patterns.prepared import prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
 from loom.runtime.chain.arguments import encode_params
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, HostStorage, Storage
 
-__all__ = ["Scalar", "host_dtype", "kernel_of", "one_step", "put_off", "run_kernel"]
+__all__ = ["Scalar", "host_dtype", "kernel_of", "map_host", "one_step", "put_off"]
 
 _MOST_KEPT = 256
 _MOST_STEPS = 32
@@ -54,18 +54,12 @@ class Map:
     def compute(self) -> Storage:
         """Compute the elements in one kernel with all that is pending below."""
         whole = _Whole(self)
-        kernel, result = kernel_of(whole.steps, [a.dtype for a in whole.arrays], [s.dtype for s in whole.scalars])
-        home, shape = whole.arrays[0].device, whole.arrays[0].shape
-        storage = home.allocate(whole.arrays[0].size * result.nbytes)
-        if not isinstance(storage, HostStorage):
-            chain = Chain(home, name="gpu_map")
-            params = [*(s.value for s in whole.scalars), whole.arrays[0].size]
-            groups = -(-whole.arrays[0].size // MAP_LANES)
-            chain.dispatch(kernel, [*(a.storage for a in whole.arrays), storage], params, groups)
-            chain.build().run()
-            return storage
-        out = storage.bytes.view(result.numpy).reshape(shape)
-        run_kernel(kernel, [a.host() for a in whole.arrays], whole.scalars, out, home)
+        home, size = whole.arrays[0].device, whole.arrays[0].size
+        dtypes = [a.dtype for a in whole.arrays], [s.dtype for s in whole.scalars]
+        kernel, result = kernel_of(whole.steps, *dtypes, simt=home.caps.simt)
+        storage = home.allocate(size * result.nbytes, zeroed=False)
+        places = [*(Place(a.storage, a.nbytes) for a in whole.arrays), Place(storage, storage.nbytes)]
+        run_kernel(kernel, places, whole.scalars, size, home)
         return storage
 
 
@@ -105,8 +99,9 @@ def put_off(where: str, operation: Any, operands: Sequence[Array | Scalar]) -> A
 
     Whatever is wrong with operation, dtypes or scalars is raised now.
     """
-    kernel, result = kernel_of(*one_step(operation, [(o.dtype, isinstance(o, Array)) for o in operands]))
     arrays = [o for o in operands if isinstance(o, Array)]
+    typed = one_step(operation, [(o.dtype, isinstance(o, Array)) for o in operands])
+    kernel, result = kernel_of(*typed, simt=arrays[0].device.caps.simt)
     encode_params(kernel, [*(o.value for o in operands if isinstance(o, Scalar)), arrays[0].size], 1, where)
     made = Map(operation, operands)
     pending = {id(a): (a, a.pending) for a in arrays if isinstance(a.pending, Map)}
@@ -145,38 +140,58 @@ _kernels: dict[Any, tuple[Any, Any]] = {}
 """Kernel and result type by what they depend on, with the steps, so that the functions' code stays alive."""
 
 
-def kernel_of(steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType]) -> Any:
+def kernel_of(steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType], *, simt: bool = False) -> Any:
     """Return the kernel and result type, translated once per steps, outer values of functions, and types."""
     meanings = [function_meaning(s.operation) if isinstance(s.operation, FunctionType) else s.operation for s in steps]
     if any(m is None for m in meanings):
-        return fused_kernel(steps, arrays, scalars)
-    key = (*zip(meanings, (s.operands for s in steps), strict=True), tuple(arrays), tuple(scalars))
+        return fused_kernel(steps, arrays, scalars, simt=simt)
+    key = (*zip(meanings, (s.operands for s in steps), strict=True), tuple(arrays), tuple(scalars), simt)
     found = _kernels.get(key)
     if found is None:
-        found = fused_kernel(steps, arrays, scalars), steps
+        found = fused_kernel(steps, arrays, scalars, simt=simt), steps
         if len(_kernels) >= _MOST_KEPT:
             _kernels.clear()
         _kernels[key] = found
     return found[0]
 
 
-def run_kernel(
+def map_host(
     kernel: Any,
     arrays: Sequence[np.ndarray[Any, Any]],
     scalars: Sequence[Scalar],
     out: np.ndarray[Any, Any],
     where: Device,
 ) -> None:
-    """Run a map's kernel over arrays in host memory."""
-    params = [*(s.value for s in scalars), out.size]
-    words = encode_params(kernel, params, 1, "gpu_map").tobytes()
-    if not out.size:
+    """Run a map's kernel over arrays in host memory, on whatever device."""
+    given = [Place(a, a.nbytes) for a in (*arrays, out)]
+    if shares_memory(where):
+        run_kernel(kernel, given, scalars, out.size, where)
         return
-    sizes = [*(a.nbytes for a in arrays), out.nbytes]
+    there = [Place(where.allocate(nbytes, zeroed=False), nbytes) for _, nbytes in given]
+    for array, place in zip(arrays, there, strict=False):
+        place.memory.write(0, array.reshape(-1).view(np.uint8))
+    run_kernel(kernel, there, scalars, out.size, where)
+    out.reshape(-1).view(np.uint8)[:] = there[-1].memory.read(0, out.nbytes)
+
+
+class Place(NamedTuple):
+    """An array's memory (numpy's, or storage that may be longer) and bytes."""
+
+    memory: Any
+    nbytes: int
+
+
+def run_kernel(kernel: Any, places: Sequence[Place], scalars: Sequence[Scalar], size: int, where: Device) -> None:
+    """Run a map's kernel over ``size`` elements: inputs and, at last, the result."""
+    params = [*(s.value for s in scalars), size]
+    words = encode_params(kernel, params, 1, "gpu_map").tobytes()
+    if not size:
+        return
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(nbytes) for nbytes in sizes]
-        chain.dispatch(kernel, slots, params, groups=-(-out.size // MAP_LANES))
+        slots = [HostSlot(place.nbytes) for place in places]
+        chain.dispatch(kernel, slots, params, groups=map_groups(kernel, size))
         return slots, None
 
-    prepare(("gpu_map", kernel.hash, out.size, words), where, record).run(*arrays, out)
+    prepared = prepare(("gpu_map", kernel.hash, size, words), where, record)
+    prepared.run(*(m.bytes[:nbytes] if isinstance(m, HostStorage) else m for m, nbytes in places))

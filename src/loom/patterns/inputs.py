@@ -91,7 +91,7 @@ def _typed(array: np.ndarray[Any, Any], dtype: DType, where: str) -> np.ndarray[
     return typed
 
 
-def require_elements(array: np.ndarray[Any, Any], where: str, what: str) -> None:
+def require_elements(array: Any, where: str, what: str) -> None:
     """Raise EmptyError if there is nothing to find ``what`` of."""
     if not array.size:
         raise EmptyError(

@@ -18,7 +18,7 @@ from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.kernels.elementwise import ELEMENTWISE
 from loom.patterns.call import array
-from loom.patterns.fusion import Scalar, host_dtype, kernel_of, one_step, put_off, run_kernel
+from loom.patterns.fusion import Scalar, host_dtype, kernel_of, map_host, one_step, put_off
 from loom.patterns.inputs import as_array
 from loom.runtime.array import Array
 from loom.runtime.device import Device, device
@@ -71,13 +71,14 @@ def apply(
         return put_off(where, op, _on_device(where, given, typed_by, on))
     operands = _operands(where, given, typed_by)
     arrays = [o for o in operands if isinstance(o, np.ndarray)]
-    kernel, result = kernel_of(*one_step(op, [_typed(o) for o in operands]))
+    where_to = device(on)
+    kernel, result = kernel_of(*one_step(op, [_typed(o) for o in operands]), simt=where_to.caps.simt)
     made = host_dtype(result, arrays[-1])
     if out is None:
         out = np.empty(arrays[0].shape, made)
     else:
         _check_out(where, out, arrays[0].shape, made, arrays)
-    run_kernel(kernel, arrays, [o for o in operands if isinstance(o, Scalar)], out, device(on))
+    map_host(kernel, arrays, [o for o in operands if isinstance(o, Scalar)], out, where_to)
     return out
 
 

@@ -18,6 +18,7 @@ from loom.kernels.matmul import Arithmetic
 from loom.kernels.matmul_record import Multiplication, record_matmul
 from loom.patterns.call import Call, Operand
 from loom.patterns.prepared import prepare
+from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
@@ -90,7 +91,7 @@ def gpu_matmul(
         if what.k:
             _run(call, what, x, y, out)
         else:
-            out.memory[...] = 0
+            out.write(0)
     return call.result(out)
 
 
@@ -250,5 +251,5 @@ def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand)
         types.element.name, types.result.name, types.short,
     )  # fmt: skip
     prepared = prepare(key, call.device, record)
-    scratch = [np.empty(nbytes, np.uint8) for nbytes in prepared.keep[1]]
-    prepared.run(x.memory, y.memory, out.memory, *scratch)
+    with workspace(prepared.keep[1], call.device) as scratch:
+        call.start(prepared, x, y, out, *scratch)

@@ -49,7 +49,7 @@ def gpu_dot(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
         element = read_type(x.dtype)
         call.run(("gpu_dot", x.dtype, x.size), lambda c: _record_dot(c, x.size, element, wide, result), x, y, out)
     else:
-        out.memory.fill(0)
+        out.write(0)
     return call.result(out)
 
 

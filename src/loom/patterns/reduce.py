@@ -95,7 +95,7 @@ def gpu_mean(data: Any, *, axis: int | None = None, keepdims: bool = False, on: 
     wide, computed, result = _mean_types(x.dtype)
     out = call.output(shape.shape, result, like=x)
     if shape.results:
-        require_elements(x.memory, call.name, "mean")
+        require_elements(x, call.name, "mean")
         folding = Folding("sum", read_type(x.dtype), wide, wide)
         key = (call.name, x.dtype, shape)
         call.run(key, lambda c: _record_mean(c, x.nbytes, shape, folding, computed, result), x, out)
@@ -115,8 +115,8 @@ def folded(call: Call, x: Operand, folding: Folding, axis: Any, keepdims: bool, 
     out = call.output(shape.shape, folding.result, like=x)
     if shape.n == 0 and shape.results:
         if empty is None:
-            require_elements(x.memory, call.name, "minimum" if folding.name == "min" else "maximum")
-        out.memory.fill(empty)
+            require_elements(x, call.name, "minimum" if folding.name == "min" else "maximum")
+        out.write(empty)
     elif shape.results:
         written = Folding(folding.name, folding.element, folding.accumulator, read_type(folding.result))
         key = (call.name, folding.name, x.dtype, shape)

@@ -13,6 +13,8 @@ from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.kernels.scan import ACROSS_LANES, RUNS, SCANS, run_totals, scan_tiles
+from loom.kernels.scan_across import BESIDE, lane_run_totals_across, lane_scan_across
+from loom.kernels.scan_simt import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call
 from loom.patterns.folding import read_type
@@ -21,7 +23,7 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
 
-__all__ = ["gpu_scan", "scan_types"]
+__all__ = ["gpu_scan", "record_scan", "scan_types"]
 
 
 def gpu_scan(
@@ -88,27 +90,86 @@ def scan_types(op: str, dtype: DType) -> ScanTypes:
 def _record(chain: Chain, shape: Geometry, op: str, exclusive: bool, types: ScanTypes) -> tuple[list[HostSlot], Any]:
     size = shape.results * shape.n
     x, out = HostSlot(size * types.element.nbytes), HostSlot(size * types.result.nbytes)
-    return [x, out], _record_level(chain, x, out, shape, op, exclusive, types)
+    return [x, out], record_scan(chain, x, out, shape, op, exclusive, types)
 
 
-def _record_level(
+def record_scan(
     chain: Chain, x: Storage, out: Storage, shape: Geometry, op: str, exclusive: bool, types: ScanTypes
 ) -> list[Any]:
     """Record totals of runs, the scan of the totals of tiles, and results; return the memory in between."""
-    across, wide = shape.inner > 1, types.accumulator
+    wide = types.accumulator
     tiles = -(-shape.n // SCAN_TILE)
     width = min(-(-shape.n // SCAN_RUN), RUNS)
     rows = shape.results * tiles
-    groups = shape.outer * tiles * (-(-shape.inner // ACROSS_LANES) if across else 1)
-    params = [shape.n, shape.inner, tiles, width]
     runs, total, offsets = (chain.device.allocate(count * wide.nbytes) for count in (rows * width, rows, rows))
     kept: list[Any] = [runs, total, offsets]
+    passes = _Passes(chain, shape, op, types, tiles, width)
     if width > 1:
-        kernel = run_totals(op, types.element, wide, across=across)
-        chain.dispatch(kernel, [x, runs, total], params, groups=groups)
+        passes.totals([x, runs, total])
     if tiles > 1:
         above = Geometry(shape.outer, tiles, shape.inner, ())
-        kept += _record_level(chain, total, offsets, above, op, False, ScanTypes(wide, wide, wide))
-    kernel = scan_tiles(op, types.element, wide, types.result, across=across, exclusive=exclusive)
-    chain.dispatch(kernel, [x, runs, offsets, out], params, groups=groups)
+        kept += record_scan(chain, total, offsets, above, op, False, ScanTypes(wide, wide, wide))
+    passes.results([x, runs, offsets, out], exclusive)
     return kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Passes:
+    """The two passes over the elements, by the kernels that suit the device."""
+
+    chain: Chain
+    shape: Geometry
+    op: str
+    types: ScanTypes
+    tiles: int
+    width: int
+
+    @property
+    def whole(self) -> int:
+        """How many of the first tiles are whole, of 32-bit numbers, and begin at a multiple of 4."""
+        shape, types = self.shape, self.types
+        if types.element.bits != 32 or types.accumulator != types.element or types.result != types.element:
+            return 0
+        if shape.n % SCAN_TILE == 0:
+            return shape.outer * self.tiles
+        return shape.n // SCAN_TILE if shape.outer == 1 else 0
+
+    def totals(self, buffers: list[Storage]) -> None:
+        """Record the totals of runs; ``buffers`` as for ``run_totals``."""
+        kinds = self.op, self.types.element, self.types.accumulator
+        across = self.shape.inner > 1
+        if not self.chain.device.caps.simt:
+            self._record_tiles(run_totals(*kinds, across=across), buffers, ACROSS_LANES)
+        elif across:
+            self._record_tiles(lane_run_totals_across(*kinds), buffers, BESIDE)
+        else:
+            whole = self.whole
+            if whole:
+                self.chain.dispatch(quad_run_totals(*kinds[:2]), buffers, [], groups=whole)
+            self._record_rest(lane_run_totals(*kinds), buffers, whole)
+
+    def results(self, buffers: list[Storage], exclusive: bool) -> None:
+        """Record the results; ``buffers`` as for ``scan_tiles``."""
+        kinds = self.op, self.types.element, self.types.accumulator, self.types.result
+        across = self.shape.inner > 1
+        if not self.chain.device.caps.simt:
+            self._record_tiles(scan_tiles(*kinds, across=across, exclusive=exclusive), buffers, ACROSS_LANES)
+        elif across:
+            self._record_tiles(lane_scan_across(*kinds, exclusive=exclusive), buffers, BESIDE)
+        else:
+            whole = 0 if exclusive else self.whole
+            if whole:
+                self.chain.dispatch(quad_scan_tiles(*kinds[:2]), buffers, [self.tiles], groups=whole)
+            self._record_rest(lane_scan_tiles(*kinds, exclusive=exclusive), buffers, whole)
+
+    def _record_tiles(self, kernel: Any, buffers: list[Storage], beside: int) -> None:
+        """Record a kernel of which a group does a tile of one row, or of ``beside`` columns."""
+        shape = self.shape
+        groups = shape.outer * self.tiles * (-(-shape.inner // beside) if shape.inner > 1 else 1)
+        self.chain.dispatch(kernel, buffers, [shape.n, shape.inner, self.tiles, self.width], groups=groups)
+
+    def _record_rest(self, kernel: Any, buffers: list[Storage], skip: int) -> None:
+        """Record the tiles from number ``skip`` on, if there are any."""
+        groups = self.shape.outer * self.tiles - skip
+        if groups:
+            self.chain.dispatch(kernel, buffers, [self.shape.n, self.tiles, self.width, skip], groups=groups)

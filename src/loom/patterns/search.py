@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.kernels import sort_search
+from loom.kernels import sort_search, sort_search_simt
 from loom.kernels.sort_keys import Order, Records
 from loom.patterns.call import Call, Operand
-from loom.patterns.sort_chain import SortPlan, cut
+from loom.patterns.sort_chain import cut, plan_sort
 from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
@@ -78,7 +76,7 @@ def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | 
         )
     out = call.output(looked.shape, i64)
     if not x.size or not looked.size:
-        out.memory[...] = 0
+        out.write(0)
         return call.result(out)
     kernel = sort_search.search(Order(x.dtype), right=side == "right")
 
@@ -96,7 +94,7 @@ def _run_unique(call: Call, x: Operand, inverse: Operand | None, counted: bool) 
     n, order = x.size, Order(x.dtype)
     caps = call.device.caps
     records = Records(order, None if inverse is None else "index")
-    plan = SortPlan.of(records, 1, n, keys_out=True, caps=caps, where=call.name)
+    plan = plan_sort(records, 1, n, keys_out=True, caps=caps, where=call.name)
     tile = cut(n, x.dtype.nbytes, caps)
     tiles = -(-n // tile)
     positions = u64.nbytes if inverse is None else n * u64.nbytes
@@ -106,11 +104,12 @@ def _run_unique(call: Call, x: Operand, inverse: Operand | None, counted: bool) 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(o.nbytes) for o in given] + [HostSlot(nbytes) for nbytes in sizes]
         source, numbers = slots[0], slots[1] if inverse is not None else chain.device.allocate(u64.nbytes)
-        in_order, where, places, out, starts, long, both, scratch = slots[len(given) :]
-        kept = plan.record(chain, source, None, in_order, where if inverse is not None else None, both, scratch)
-        chain.dispatch(sort_search.count_runs(order), [in_order, places], [n, tile], groups=tiles)
-        chain.dispatch(sort_search.place_runs(), [places], [tiles])
-        write = sort_search.write_runs(order, inverse=inverse is not None)
+        in_order, where, places, out, starts, long, *lent = slots[len(given) :]
+        kept = plan.record(chain, source, None, in_order, where if inverse is not None else None, lent)
+        kernels: Any = sort_search_simt if caps.simt else sort_search
+        chain.dispatch(kernels.count_runs(order), [in_order, places], [n, tile], groups=tiles)
+        chain.dispatch(kernels.place_runs(), [places], [tiles])
+        write = kernels.write_runs(order, inverse=inverse is not None)
         chain.dispatch(write, [in_order, where, places, out, starts, numbers], [n, tile], groups=tiles)
         if counted:
             groups = -(-n // sort_search.SEARCH_LANES)
@@ -118,11 +117,11 @@ def _run_unique(call: Call, x: Operand, inverse: Operand | None, counted: bool) 
         return slots, [kept, numbers]
 
     given = [x] if inverse is None else [x, inverse]
-    with workspace(sizes) as room:
+    with workspace(sizes, call.device) as room:
         call.run((call.name, plan, inverse is not None, counted, tile), record, *given, *room)
-        _, _, places, out, _, long, *_ = (operand.memory for operand in room)
-        runs = int(places.view(np.uint32)[tiles])
+        _, _, places, out, _, long, *_ = room
+        runs = places.seen_as(u32).item(tiles)
         values, numbers = call.output(runs, x.dtype, like=x), call.output(runs if counted else 0, i64)
-        values.memory[...] = out.view(values.memory.dtype)[:runs]
-        numbers.memory[...] = long.view(np.int64)[: numbers.size]
+        values.take(out)
+        numbers.take(long)
     return values, numbers

@@ -13,10 +13,10 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError
-from loom.kernels import sort_select
+from loom.kernels import sort_select, sort_select_simt
 from loom.kernels.sort_keys import DIGITS, Order, Records
 from loom.patterns.call import Call, Operand
-from loom.patterns.sort_chain import SortPlan, cut
+from loom.patterns.sort_chain import cut, plan_sort
 from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
@@ -66,7 +66,7 @@ def gpu_partition(data: Any, k: int, *, on: str | Device | None = None) -> Any:
         slots = [HostSlot(o.nbytes) for o in (x, out, found)]
         source, target, state = slots
         kept = search.record(chain, source, state)
-        write = sort_select.write_parts(search.order)
+        write = search.kernels.write_parts(search.order)
         chain.dispatch(write, [source, state, kept[1], target], [search.n, search.tile], groups=search.tiles)
         return slots, kept
 
@@ -78,20 +78,20 @@ def gpu_partition(data: Any, k: int, *, on: str | Device | None = None) -> Any:
 def _run_topk(call: Call, order: Order, x: Operand, k: int, out: Operand, positions: Operand) -> None:
     """Pick the first k, unsorted, then sort them."""
     search = _Search(order, x.size, call.device.caps)
-    plan = SortPlan.of(Records(order, "position"), 1, k, keys_out=True, caps=call.device.caps, where=call.name)
+    plan = plan_sort(Records(order, "position"), 1, k, keys_out=True, caps=call.device.caps, where=call.name)
     sizes = [k * x.dtype.nbytes, k * u32.nbytes, *plan.sizes]
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(n) for n in (x.nbytes, out.nbytes, positions.nbytes, found.nbytes, *sizes)]
-        source, target, order_out, state, picked, places, both, scratch = slots
+        source, target, order_out, state, picked, places, *lent = slots
         kept = search.record(chain, source, state)
-        pick = sort_select.pick_lowest(order)
+        pick = search.kernels.pick_lowest(order)
         buffers = [source, state, kept[1], picked, places]
         chain.dispatch(pick, buffers, [search.n, search.tile, k], groups=search.tiles)
-        return slots, [kept, plan.record(chain, picked, places, target, order_out, both, scratch)]
+        return slots, [kept, plan.record(chain, picked, places, target, order_out, lent)]
 
     found = _start(k - 1)
-    with workspace(sizes) as room:
+    with workspace(sizes, call.device) as room:
         call.run((call.name, plan, search.n, search.tile), record, x, out, positions, found, *room)
 
 
@@ -108,18 +108,23 @@ class _Search:
         self.n = n
         self.tile = cut(n, order.dtype.nbytes, caps)
         self.tiles = -(-n // self.tile)
+        self.simt = caps.simt
+        self.kernels: Any = sort_select_simt if caps.simt else sort_select
 
     def record(self, chain: Chain, x: Storage, found: Storage) -> list[Storage]:
         """Record the search for the rank in ``found``; return its memory, the second being the parts' places."""
-        counts = chain.device.allocate(self.tiles * DIGITS * u32.nbytes)
+        kernels, digits = self.kernels, self.order.bits.nbytes
+        counts = chain.device.allocate((digits if self.simt else self.tiles) * DIGITS * u32.nbytes)
         places = chain.device.allocate(self.tiles * sort_select.PARTS * u32.nbytes)
-        count = sort_select.count_prefixed(self.order)
-        for number in reversed(range(self.order.bits.nbytes)):
+        if self.simt:
+            chain.dispatch(sort_select_simt.clear_counts(), [counts], groups=digits)
+        count = kernels.count_prefixed(self.order)
+        for number in reversed(range(digits)):
             chain.dispatch(count, [x, found, counts], [self.n, self.tile, number], groups=self.tiles)
-            chain.dispatch(sort_select.find_digit(), [counts, found], [self.tiles, number])
-        parts = sort_select.count_parts(self.order)
+            chain.dispatch(kernels.find_digit(), [counts, found], [number] if self.simt else [self.tiles, number])
+        parts = kernels.count_parts(self.order)
         chain.dispatch(parts, [x, found, places], [self.n, self.tile], groups=self.tiles)
-        chain.dispatch(sort_select.place_parts(), [places], [self.tiles])
+        chain.dispatch(kernels.place_parts(), [places], [self.tiles])
         return [counts, places]
 
 

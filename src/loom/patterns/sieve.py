@@ -1,7 +1,8 @@
 """``gpu_prime_count`` and ``gpu_primes``: exact, integers throughout.
 
 Layer: patterns. One chain: base primes, patterns, first strides, then dispatches that each sieve some
-segments of every stretch, carrying their state on. Invariant: the answer is exact up to 10^12.
+segments of every stretch, carrying their state on; where lanes are threads of hardware, the schedule of
+``sieve_simt``. Invariant: the answer is exact up to 10^12.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from loom.core.dtype import u32, u64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.kernels import sieve
 from loom.kernels.reduce import sum_tiles
+from loom.patterns import sieve_simt
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
+from loom.runtime.device import Device, device
 from loom.runtime.storage import Storage
 
 __all__ = ["gpu_prime_count", "gpu_primes"]
@@ -41,7 +43,10 @@ def gpu_prime_count(n: int, *, on: str | Device | None = None) -> int:
     n = _whole(n, "gpu_prime_count", "n")
     if n <= 7:
         return sum(p < n for p in (2, 3, 5))
-    chain = Chain(on, name="gpu_prime_count")
+    where = device(on)
+    if where.caps.simt:
+        return 3 + sieve_simt.count_above_5(n, where)
+    chain = Chain(where, name="gpu_prime_count")
     job = _Job.of(0, n, chain.device, keep=False)
     memory = _record_sieve(chain, job, keep=False)
     out = chain.device.allocate(u64.nbytes)
@@ -62,8 +67,11 @@ def gpu_primes(lo: int, hi: int, *, on: str | Device | None = None) -> np.ndarra
     first = np.array([p for p in (2, 3, 5) if lo <= p < hi], np.uint64)
     if hi <= max(lo, 7):
         return first
-    chain = Chain(on, name="gpu_primes")
-    job = _Job.of(lo, hi, chain.device, keep=True)
+    where = device(on)
+    job = _Job.of(lo, hi, where, keep=True)
+    if where.caps.simt:
+        return np.concatenate([first, sieve_simt.list_above_5(lo, hi, where)])
+    chain = Chain(where, name="gpu_primes")
     memory = _record_sieve(chain, job, keep=True)
     tiles = -(-job.total // _TILE)
     counts, starts = (chain.device.allocate((tiles + 1) * u32.nbytes) for _ in range(2))

@@ -2,12 +2,13 @@
 
 Layer: patterns. Short rows take one dispatch, a group each. A long row of wide keys goes to buckets that are
 sorted inside the cache, unless the device finds that its keys do not spread; then, and for narrow keys, it takes
-three dispatches per digit: count, scan, scatter. Invariant: the plan changes speed, never the result, since a
-stable order is unique.
+three dispatches per digit: count, scan, scatter. Where lanes are threads of hardware, ``sort_simt``
+plans. Invariant: the plan changes speed, never the result, since a stable order is unique.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +18,16 @@ from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels import sort, sort_buckets
+from loom.kernels.marks import MARK_TILE
 from loom.kernels.sort_keys import DIGITS, Records
 from loom.kernels.sort_small import sort_row
 from loom.patterns.call import Call, Operand
+from loom.patterns.sort_simt import SimtSortPlan
 from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.storage import HostSlot, Storage
 
-__all__ = ["SortPlan", "cut", "run_sort"]
+__all__ = ["SortPlan", "cut", "plan_sort", "run_sort"]
 
 SHORT_ROW = 4096
 """Elements of a row that one group sorts alone."""
@@ -40,7 +43,12 @@ _NOTHING = 8
 
 
 def cut(n: int, nbytes: int, caps: Caps) -> int:
-    """Return how many elements of ``nbytes`` a worker takes at a time: an eighth of its cache, enough tiles for all."""
+    """Return how many elements of ``nbytes`` a group takes: an eighth of a worker's cache, enough tiles for all.
+
+    Where lanes are threads of hardware it is what the lanes of a group take together.
+    """
+    if caps.simt:
+        return MARK_TILE
     fitting = max(_LEAST_TILE, caps.cache_nbytes // (8 * nbytes))
     shared = -(-n // (_TILES_PER_WORKER * caps.workers))
     return min(fitting, max(_LEAST_TILE, shared))
@@ -105,9 +113,10 @@ class SortPlan:
 
     def record(
         self, chain: Chain, x: Storage, values: Storage | None, keys: Storage | None, payloads: Storage | None,
-        both: Storage, scratch: Storage,
+        room: Sequence[Storage],
     ) -> list[Storage]:  # fmt: skip
         """Record the sort of ``x`` into ``keys`` and ``payloads``; return memory the program must keep."""
+        both, scratch = room
         nothing = chain.device.allocate(_NOTHING)
         unused = chain.device.allocate(_NOTHING)
         inputs = [x, x if values is None else values]
@@ -217,6 +226,14 @@ class _Steps:
         self.chain.dispatch(kernel, buffers, params, groups=groups)
 
 
+def plan_sort(
+    records: Records, rows: int, n: int, *, keys_out: bool, caps: Caps, where: str
+) -> SortPlan | SimtSortPlan:
+    """Return the plan for a device: its ``sizes`` of working memory are given to its ``record``."""
+    kind = SimtSortPlan if caps.simt else SortPlan
+    return kind.of(records, rows, n, keys_out=keys_out, caps=caps, where=where)
+
+
 def run_sort(
     call: Call, records: Records, x: Operand, rows: int, *, values: Operand | None = None,
     keys: Operand | None = None, payloads: Operand | None = None,
@@ -225,15 +242,15 @@ def run_sort(
     if not x.size:
         return
     n = x.size // rows
-    plan = SortPlan.of(records, rows, n, keys_out=keys is not None, caps=call.device.caps, where=call.name)
+    plan = plan_sort(records, rows, n, keys_out=keys is not None, caps=call.device.caps, where=call.name)
     given = [o for o in (x, values, keys, payloads) if o is not None]
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        both, scratch = (HostSlot(nbytes) for nbytes in plan.sizes)
+        lent = [HostSlot(nbytes) for nbytes in plan.sizes]
         source, *others = (None if o is None else HostSlot(o.nbytes) for o in (x, values, keys, payloads))
         assert source is not None
-        kept = plan.record(chain, source, others[0], others[1], others[2], both, scratch)
-        return [slot for slot in (source, *others, both, scratch) if slot is not None], kept
+        kept = plan.record(chain, source, others[0], others[1], others[2], lent)
+        return [slot for slot in (source, *others, *lent) if slot is not None], kept
 
-    with workspace(plan.sizes) as room:
+    with workspace(plan.sizes, call.device) as room:
         call.run((call.name, plan), record, *given, *room)

@@ -1,7 +1,8 @@
 """Memory lent to a call while it runs: what a pattern needs besides its inputs and outputs.
 
 Layer: patterns. A program kept for later would hold its own temporary memory as long; one that needs much
-borrows it here, through ``HostSlot``s. Invariant: two calls never hold the same memory.
+borrows it here, through ``HostSlot``s. A device with memory of its own keeps what is given back itself. Invariant: two
+calls never hold the same memory.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from loom.core.dtype import u8
 from loom.core.errors import DeviceError
 from loom.patterns.call import Operand
+from loom.patterns.prepared import shares_memory
+from loom.runtime.device import Device
 
 __all__ = ["workspace"]
 
@@ -28,8 +31,14 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def workspace(sizes: Sequence[int]) -> Iterator[list[Operand]]:
-    """Lend memory of the given sizes in bytes, with any contents, until the ``with`` block ends."""
+def workspace(sizes: Sequence[int], where: Device | None = None) -> Iterator[list[Operand]]:
+    """Lend memory of the given sizes in bytes, with any contents, until the ``with`` block ends.
+
+    ``where``: the device that is to use it; None is one that uses host memory in place.
+    """
+    if where is not None and not shares_memory(where):
+        yield [Operand.stored(where.allocate(n, zeroed=False), u8, (n,), u8.numpy) for n in sizes]
+        return
     starts = np.cumsum([0, *(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes)]).tolist()
     block = _take(starts[-1] + _ALIGNMENT)
     first = -block.ctypes.data % _ALIGNMENT

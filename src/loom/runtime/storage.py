@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.errors import DeviceError
 
-__all__ = ["HostSlot", "HostStorage", "Storage"]
+__all__ = ["HostSlot", "HostStorage", "Storage", "clear_storage", "copy_storage"]
 
 _ALIGNMENT = 64
 
@@ -30,15 +30,35 @@ class Storage(Protocol):
         """Return a copy of bytes from the device (uint8)."""
         ...
 
+    def clear(self, room: int) -> None:
+        """Zero the first ``room`` bytes, a multiple of 4."""
+        ...
+
+    def copy_from(self, offset: int, source: Storage, start: int, nbytes: int) -> bool:
+        """Copy bytes from other storage of the same device without the host; False if it is of another device."""
+        ...
+
     def extent(self) -> tuple[int, int]:
         """Return where the memory starts and ends, for telling overlaps."""
         ...
 
 
+def copy_storage(source: Storage, start: int, target: Storage, offset: int, nbytes: int) -> None:
+    """Copy bytes between storages: on the device where both are of one, through the host otherwise."""
+    if nbytes and (source is target or not target.copy_from(offset, source, start, nbytes)):
+        target.write(offset, source.read(start, nbytes))
+
+
+def clear_storage(storage: Storage) -> None:
+    """Zero storage of whole words."""
+    if storage.nbytes:
+        storage.clear(storage.nbytes)
+
+
 class HostStorage:
     """Memory of this process: allocated here, or an array of the caller's adopted without a copy."""
 
-    __slots__ = ("bytes", "nbytes", "owner")
+    __slots__ = ("__weakref__", "bytes", "nbytes", "owner")
 
     def __init__(self, data: np.ndarray[Any, Any], owner: Any = None) -> None:
         self.bytes = data
@@ -46,10 +66,10 @@ class HostStorage:
         self.owner = owner
 
     @classmethod
-    def allocate(cls, nbytes: int) -> HostStorage:
-        """Return zeroed memory; DeviceError if the system has not enough."""
+    def allocate(cls, nbytes: int, *, zeroed: bool = True) -> HostStorage:
+        """Return memory, zeroed or with any contents; DeviceError if the system has not enough."""
         try:
-            block = np.zeros(nbytes + _ALIGNMENT, np.uint8)
+            block = (np.zeros if zeroed else np.empty)(nbytes + _ALIGNMENT, np.uint8)
         except (MemoryError, ValueError):  # ValueError: more than numpy can count
             raise DeviceError(
                 "device memory", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
@@ -70,6 +90,17 @@ class HostStorage:
         """Return a copy of bytes."""
         return self.bytes[offset : offset + nbytes].copy()
 
+    def clear(self, room: int) -> None:
+        """Zero the first ``room`` bytes."""
+        self.bytes[:room] = 0
+
+    def copy_from(self, offset: int, source: Storage, start: int, nbytes: int) -> bool:
+        """Copy bytes of other host memory in at ``offset``; False if ``source`` is none."""
+        if not isinstance(source, HostStorage):
+            return False
+        self.bytes[offset : offset + nbytes] = source.bytes[start : start + nbytes]
+        return True
+
     def extent(self) -> tuple[int, int]:
         """Return first and last address + 1."""
         address = self.bytes.ctypes.data
@@ -83,26 +114,31 @@ class HostStorage:
 class HostSlot(HostStorage):
     """A place in a program for memory that is given anew before each run.
 
-    Planning takes every slot for memory of its own, so what is attached must not overlap anything else
-    the program uses.
+    An array of the host is attached where the device uses those in place, else storage of the device. Planning
+    takes every slot for memory of its own, so what is attached must not overlap anything else the program uses,
+    unless both are only read.
     """
 
-    __slots__ = ("_reserved",)
+    __slots__ = ("_reserved", "storage")
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
         self.owner = None
         self.bytes = _NOTHING
+        self.storage: Storage | None = None
         self._reserved = np.empty(1, np.uint8)
 
-    def attach(self, array: np.ndarray[Any, Any]) -> None:
-        """Use the memory of a contiguous array from the next run on."""
-        self.bytes = array.reshape(-1).view(np.uint8)
-        self.owner = array
+    def attach(self, given: np.ndarray[Any, Any] | Storage) -> None:
+        """Use the memory of a contiguous array, or storage of the device, from the next run on."""
+        if isinstance(given, np.ndarray):
+            self.bytes = given.reshape(-1).view(np.uint8)
+            self.owner = given
+        else:
+            self.storage = given
 
     def detach(self) -> None:
-        """Let go of the memory attached."""
-        self.bytes, self.owner = _NOTHING, None
+        """Let go of what is attached."""
+        self.bytes, self.owner, self.storage = _NOTHING, None, None
 
     @property
     def address(self) -> int:

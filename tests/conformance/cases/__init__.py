@@ -3,6 +3,7 @@
 from conformance.cases import (
     atomics,
     barriers,
+    classes,
     control,
     conversions,
     functions,
@@ -19,13 +20,16 @@ from conformance.cases import (
     shapes,
     signals,
     sorting,
+    sorting_simt,
     tables,
+    threads,
     vectors,
 )
 
 __all__ = [
     "atomics",
     "barriers",
+    "classes",
     "control",
     "conversions",
     "functions",
@@ -42,6 +46,8 @@ __all__ = [
     "shapes",
     "signals",
     "sorting",
+    "sorting_simt",
     "tables",
+    "threads",
     "vectors",
 ]

@@ -5,6 +5,7 @@ Oracle: the interpreter; tests/unit/patterns hold whole products against numpy.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, u8, u16, u
 from loom.kernels.matmul import Arithmetic, Tile, multiply_tiles
 from loom.kernels.matmul_direct import STRIP, finish_chunks, multiply_direct, multiply_rows
 from loom.kernels.matmul_pack import PANELS, pack_columns, pack_rows
+from loom.kernels.matmul_simt import FOLD_LANES, Grid, Layout, fold_blocks, multiply_slabs
 
 __all__: list[str] = []
 
@@ -141,3 +143,48 @@ for _chunks in (1, 2, 5, 7):
     case(f"library/matmul-finish-{_chunks}", slow=_chunks == 2)(partial(_finish, f32, f32, _chunks))
 case("library/matmul-finish-f16")(partial(_finish, f32, f16, 3))
 case("library/matmul-finish-bf16", slow=True)(partial(_finish, f32, bf16, 3))
+
+
+def _slabs(types: Arithmetic, grid: Grid, sides: tuple[int, int, int], layout: Layout, span: int) -> Case:
+    m, n, k = sides
+    plain = replace(types, held=types.accumulator, pairs=False)
+    a, b = _numbers(types.element, 2 * m * k), _numbers(types.element, n * k)
+    parts = -(-k // span)
+    out = np.zeros(2 * parts * m * n, types.accumulator.numpy)
+    steps = (k if layout.a_by_k else m, k if layout.b_by_k else n)
+    groups = (-(-n // grid.width), -(-m // grid.height), 2 * parts)
+    buffers = [a, b, np.array([1, 0, 0, 0], np.uint32), out]
+    kernel = multiply_slabs(grid, layout, plain).verified.kernel
+    params = (m, n, k, *steps, 2, parts, span)
+    return Case(
+        kernel, tuple(buffers), params, groups=groups, modes=("trusted", "checked")
+    )  # reports: test_matmul_simt
+
+
+_SCATTERED = Layout(a_by_k=True, b_by_k=False, a_whole=False, b_whole=False, out_whole=False)
+_WHOLE = Layout(a_by_k=False, b_by_k=False, a_whole=True, b_whole=True, out_whole=True)
+_TURNED = Layout(a_by_k=False, b_by_k=True, a_whole=False, b_whole=False, out_whole=False)
+_SLABS = {
+    "edges": (Grid(2, 4, 1, 1, 4), (11, 21, 133), _SCATTERED, 4096),
+    "vectors": (Grid(2, 2, 2, 1, 8), (20, 12, 150), _WHOLE, 128),
+    "turned": (Grid(4, 1, 1, 2, 4), (18, 9, 131), _TURNED, 128),
+}
+for _label, (_grid, _sides, _layout, _span) in _SLABS.items():
+    for _name in ("f32", "x12", "f64", "f16", "i8", "u32-u64"):
+        _vectors = _label == "vectors" and _name not in ("f32", "x12")
+        if not _vectors:
+            case(f"library/matmul-slabs-{_label}-{_name}", (1, 8), slow=_name not in ("f32", "f16"))(
+                partial(_slabs, _TYPES[_name], _grid, _sides, _layout, _span)
+            )
+
+
+def _fold(accumulator: DType, blocks: int) -> Case:
+    size, chunks = 150, -(-blocks // 32)
+    parts = _numbers(accumulator, 2 * blocks * size)
+    groups = (-(-size // FOLD_LANES), 2 * chunks, 1)
+    out = np.zeros(2 * chunks * size, accumulator.numpy)
+    return _library(fold_blocks(accumulator), [parts, out], (size, blocks, chunks), groups)
+
+
+case("library/matmul-fold-f32")(partial(_fold, f32, 70))
+case("library/matmul-fold-i32", slow=True)(partial(_fold, i32, 5))

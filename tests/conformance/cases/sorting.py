@@ -283,8 +283,9 @@ def _digit() -> Case:
     return _case(sort_select.find_digit(), [counts, np.array([0xAB0000, rank], np.uint64)], [2, 1], found=known)
 
 
-def _part_sizes(bits: Array, key: int) -> Array:
-    rows = [(b < key, b == key, b > key) for b in (bits[:130], bits[130:260], bits[260:])]
+def _part_sizes(bits: Array, key: int, tile: int = 130) -> Array:
+    tiles = [bits[at : at + tile] for at in range(0, bits.size, tile)]
+    rows = [(b < key, b == key, b > key) for b in tiles]
     return np.array([[p.sum() for p in row] for row in rows], np.uint32)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from loom.core.turns import cos_sin_of_ratio
 from loom.ir.frontend.intrinsics import static_range
+from loom.kernels.joining import items
 
-__all__ = ["RADICES", "butterfly", "conjugate_multiply", "items", "multiply"]
+__all__ = ["RADICES", "butterfly", "conjugate_multiply", "multiply"]
 
 RADICES = (16, 8, 4, 2, 7, 5, 3)
 """Lengths there are butterflies for, in the order they are split off."""
@@ -28,11 +29,6 @@ def _table(n: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
 _TABLES = {n: _table(n) for n in (3, 5, 7, 16)}
 _ROOT_HALF = _TABLES[16][0][2]
 _C1, _S1 = _TABLES[16][0][1], _TABLES[16][1][1]
-
-
-def items(*values: Any) -> tuple[Any, ...]:
-    """Return the arguments as a tuple: the way to build one in a kernel."""
-    return values
 
 
 def multiply(a: Any, w: Any) -> Any:

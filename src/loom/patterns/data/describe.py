@@ -56,11 +56,11 @@ def describe(data: Any, *, on: str | Device | None = None) -> Description:
     nan = math.nan
     if not x.size:
         return Description(0, nan, nan, nan, nan, nan, nan, nan)
-    source, where = x.memory, call.device
-    spread = _number(std(source, ddof=1, on=where)) if x.size > 1 else nan
-    lower, middle, upper = (_number(v) for v in quantile(source, [0.25, 0.5, 0.75], on=where))
-    least, most = _number(gpu_min(source, on=where)), _number(gpu_max(source, on=where))
-    return Description(x.size, _number(mean(source, on=where)), spread, least, lower, middle, upper, most)
+    source = call.array(x)
+    spread = _number(std(source, ddof=1).numpy()) if x.size > 1 else nan
+    lower, middle, upper = (_number(v) for v in quantile(source, [0.25, 0.5, 0.75]).numpy())
+    least, most = _number(gpu_min(source).numpy()), _number(gpu_max(source).numpy())
+    return Description(x.size, _number(mean(source).numpy()), spread, least, lower, middle, upper, most)
 
 
 def _number(value: Any) -> Any:

@@ -73,7 +73,7 @@ class GroupBy:
     def keys(self) -> Any:
         """The different keys, ascending."""
         keys = self._call.output(self._keys.shape, self._keys.dtype, like=self._keys)  # the caller's to change
-        keys.memory[...] = self._keys.memory
+        keys.take(self._keys)
         return self._call.result(keys)
 
     def count(self) -> Groups:
@@ -156,7 +156,7 @@ class GroupBy:
         if runs is None:
             return out
         if not self._longest:
-            self._longest = int(gpu_max(self._lengths().memory, on=call.device))
+            self._longest = int(gpu_max(call.array(self._lengths())))
         levels = _levels(self._longest)
         key = (call.name, name, x.dtype, accumulator, result, x.size, runs.count, levels)
         fold = _Fold(name, read_type(x.dtype), accumulator, read_type(result))
@@ -206,7 +206,8 @@ class _Fold:
         slots.append(HostSlot(count * self.result.nbytes))
         x, starts, out = slots
         if levels < 0:
-            kernel = groups.fold_short_groups(self.name, self.element, self.accumulator, self.result)
+            types = self.element, self.accumulator, self.result
+            kernel = groups.fold_short_groups(self.name, *types, simt=chain.device.caps.simt)
             chain.dispatch(kernel, slots, [count], groups=-(-count // groups.SHORT_GROUPS))
             return slots, None
         kept: list[Storage] = []
@@ -216,8 +217,12 @@ class _Fold:
             size = count + size // REDUCE_TILE
             offsets, owners = chain.device.allocate((count + 1) * 4), chain.device.allocate(size * 4)
             tiles = chain.device.allocate(size * self.accumulator.nbytes)
-            chain.dispatch(groups.cut_groups(), [begins, offsets], [count])
-            chain.dispatch(groups.list_tiles(), [offsets, owners], [count], groups=-(-count // 64))
+            if chain.device.caps.simt:
+                chain.dispatch(groups.lane_cut_groups(), [begins, offsets], [count])
+                chain.dispatch(groups.lane_list_tiles(), [offsets, owners], [count], groups=-(-size // 64))
+            else:
+                chain.dispatch(groups.cut_groups(), [begins, offsets], [count])
+                chain.dispatch(groups.list_tiles(), [offsets, owners], [count], groups=-(-count // 64))
             kernel = groups.fold_tiles(self.name, element, self.accumulator)
             chain.dispatch(kernel, [source, begins, offsets, owners, tiles], [count], groups=size)
             kept += [offsets, owners, tiles]

@@ -12,6 +12,7 @@ import numpy as np
 
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.kernels.compact_simt import lane_add_counts, lane_count_pairs, lane_write_pairs
 from loom.kernels.join import JOIN_TILE, MATCH_LANES, add_pairs, count_pairs, match_keys, write_pairs
 from loom.kernels.sort_keys import Order, Records
 from loom.patterns.call import Call, Operand
@@ -56,7 +57,7 @@ def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Devic
     left = call.input(left_keys, "left_keys", ndim=1)
     right = call.input(right_keys, "right_keys", ndim=1, dtype=left.dtype if left.size else None)
     if not left.size and not hasattr(left_keys, "dtype"):
-        left = Operand(np.empty(0, right.memory.dtype), right.dtype)
+        left = Operand(np.empty(0, right.kind), right.dtype)
     if left.dtype != right.dtype:
         raise DTypeError(
             "data.join", "keys of different types", expected=left.dtype, got=right.dtype, remedy="Convert one of them"
@@ -81,19 +82,22 @@ def _joined(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
         pairs = chain.device.allocate(tiles * u64.nbytes)
         buffers = [wanted, sorted_keys, low, count]
         chain.dispatch(match_keys(key), buffers, [n, m], groups=-(-n // MATCH_LANES))
-        chain.dispatch(count_pairs(outer=outer), [count, pairs], [n], groups=tiles)
-        chain.dispatch(add_pairs(), [pairs, start, whole], [tiles])
+        simt = chain.device.caps.simt
+        counting = lane_count_pairs(outer=outer) if simt else count_pairs(outer=outer)
+        chain.dispatch(counting, [count, pairs], [n], groups=tiles)
+        chain.dispatch(lane_add_counts(u64) if simt else add_pairs(), [pairs, start, whole], [tiles])
         return slots, pairs
 
     call.run(("data.join", "find", key, n, m, outer), find, left, in_order, lows, counts, starts, total)
-    size = int(total.memory[0])
+    size = total.item()
     if size > _MOST:
         raise ShapeError("data.join", "too many pairs", expected="less than 2^32", got=size, remedy="Join in parts")
     lefts, rights = call.output(size, i64), call.output(size, i64)
 
     def write(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(o.nbytes) for o in (lows, counts, positions, starts, lefts, rights)]
-        chain.dispatch(write_pairs(outer=outer), slots, [n], groups=tiles)
+        writing = lane_write_pairs(outer=outer) if chain.device.caps.simt else write_pairs(outer=outer)
+        chain.dispatch(writing, slots, [n], groups=tiles)
         return slots, None
 
     if size:

@@ -71,10 +71,10 @@ def scatter(data: Any, indices: Any, target: Any, *, on: str | Device | None = N
         _require_inside(call, places, 0 if places.size and not base.shape[0] else NO_FAULT, base.shape[0])
         return call.result(out)
     fault, claims = call.output(1, u32), call.output(base.shape[0], u32)
-    fault.memory[0] = NO_FAULT
+    fault.write(NO_FAULT)
     key = (call.name, x.dtype, places.dtype, places.size, base.shape[0], out.size)
     call.run(key, lambda chain: _record_scatter(chain, x, places, base), x, places, base, fault, claims, out)
-    _require_inside(call, places, int(fault.memory[0]), base.shape[0])
+    _require_inside(call, places, fault.item(), base.shape[0])
     return call.result(out)
 
 
@@ -107,10 +107,10 @@ def gathered(call: Call, x: Operand, indices: Operand) -> Operand:
     if not out.size:
         return out
     fault = call.output(1, u32)
-    fault.memory[0] = NO_FAULT
+    fault.write(NO_FAULT)
     key = (call.name, "gather", x.dtype, indices.dtype, x.size, rows, indices.size)
     call.run(key, lambda chain: _record_gather(chain, x, indices), x, indices, fault, out)
-    _require_inside(call, indices, int(fault.memory[0]), rows)
+    _require_inside(call, indices, fault.item(), rows)
     return out
 
 
@@ -122,7 +122,7 @@ def _require_inside(call: Call, indices: Operand, fault: int, rows: int) -> None
     raise ArgumentError(
         f"{call.name}, indices", f"the index at position {fault} is outside",
         expected=f"{least} to {rows - 1}" if rows else "no indices, as there is nothing",
-        got=int(indices.memory.reshape(-1)[fault]), remedy="Check the indices",
+        got=indices.item(fault), remedy="Check the indices",
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def _target(call: Call, target: Any, x: Operand, row: tuple[int, ...]) -> Operan
                 where, "unusable number of places", expected=f"0 to {NO_FAULT}", got=target, remedy="Stay within it"
             )
         base = call.output((int(target), *row), x.dtype, like=x)
-        base.memory[...] = 0
+        base.write(0)
         return base
     base = call.input(target, "target", dtype=x.dtype)
     if base.dtype != x.dtype:

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, f64, i64, u64
 from loom.core.errors import ArgumentError, DTypeError
-from loom.kernels.rolling import DIVIDE_LANES, fold_windows, window_results
+from loom.kernels.rolling import BLOCK_LANES, DIVIDE_LANES, fold_windows, window_results
 from loom.patterns.call import Call, Operand
 from loom.patterns.folding import read_type
 from loom.patterns.workspace import workspace
@@ -102,7 +102,7 @@ class Rolling:
         *_, result = _kinds(x.dtype, name)
         out = call.output(x.size - self._window + 1, result, like=x)
         key, room = (call.name, x.dtype, x.size, self._window), _room(x, name, out.size)
-        with workspace([room]) as lent:
+        with workspace([room], call.device) as lent:
             call.run(key, lambda chain: _record(chain, x, self._window, name, join, room), x, out, *lent)
         return call.result(out)
 
@@ -133,10 +133,11 @@ def _record(chain: Chain, source: Operand, window: int, name: str, join: str, ro
     n, results = source.size, source.size - window + 1
     slots = [HostSlot(nbytes) for nbytes in (source.nbytes, results * result.nbytes, room)]
     x, out, folds = slots
-    blocks = max(1, _GROUP // window)
-    kernel = fold_windows(element, held, join)
+    simt = chain.device.caps.simt
+    lanes, blocks = (BLOCK_LANES, 1) if simt else (1, max(1, _GROUP // window))
+    kernel = fold_windows(element, held, join, lanes)
     target = out if room == 1 else folds
-    chain.dispatch(kernel, [x, target], [n, window, blocks], groups=-(-results // (blocks * window)))
+    chain.dispatch(kernel, [x, target], [n, window, blocks], groups=-(-results // (lanes * blocks * window)))
     if target is folds:
         finish = window_results(held, computed, read_type(result), mean=name == "mean")
         chain.dispatch(finish, [target, out], [results, window], groups=-(-results // DIVIDE_LANES))

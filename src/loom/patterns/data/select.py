@@ -11,7 +11,9 @@ import numpy as np
 
 from loom.core.dtype import DType, bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
-from loom.kernels.compact import KEEP_TILE, add_counts, count_kept, keep_elements, keep_positions
+from loom.kernels import compact as one_lane
+from loom.kernels import compact_simt as many_lanes
+from loom.kernels.compact import KEEP_TILE
 from loom.patterns.call import Call, Operand
 from loom.patterns.data.move import gathered
 from loom.patterns.map import gpu_map
@@ -79,11 +81,11 @@ def kept(call: Call, x: Operand | None, flags: Operand) -> Operand:
     key = (call.name, "keep", None if x is None else x.dtype, flags.dtype, n, x is flags)
     operands = [flags, room, found] if x is None or x is flags else [x, flags, room, found]
     call.run(key, lambda chain: _record(chain, None if x is None else x.dtype, flags, x is flags), *operands)
-    size = int(found.memory[0])
+    size = found.item()
     if size > n // 2:
-        return Operand(room.memory[:size], dtype, room.storage)
+        return room.first(size)
     fitting = call.output(size, dtype, like=x)  # so that what is left out of a large array takes no memory
-    fitting.memory[...] = room.memory[:size]
+    fitting.take(room)
     return fitting
 
 
@@ -94,9 +96,15 @@ def _record(chain: Chain, element: DType | None, flags: Operand, is_one: bool) -
     )  # fmt: skip
     x = [] if element is None else [mask if is_one else HostSlot(n * element.nbytes)]
     counts, starts = (chain.device.allocate(tiles * u32.nbytes) for _ in range(2))
-    chain.dispatch(count_kept(flags.dtype), [mask, counts], [n], groups=tiles)
-    chain.dispatch(add_counts(), [counts, starts, found], [tiles], groups=1)
-    kernel = keep_positions(flags.dtype) if element is None else keep_elements(element, flags.dtype)
-    chain.dispatch(kernel, [*x, mask, starts, out], [n], groups=tiles)
+    if chain.device.caps.simt:
+        count, add = many_lanes.lane_count_kept(flags.dtype), many_lanes.lane_add_counts(u32)
+        positions, elements = many_lanes.lane_keep_positions, many_lanes.lane_keep_elements
+    else:
+        count, add = one_lane.count_kept(flags.dtype), one_lane.add_counts()
+        positions, elements = one_lane.keep_positions, one_lane.keep_elements
+    chain.dispatch(count, [mask, counts], [n], groups=tiles)
+    chain.dispatch(add, [counts, starts, found], [tiles], groups=1)
+    move = positions(flags.dtype) if element is None else elements(element, flags.dtype)
+    chain.dispatch(move, [*x, mask, starts, out], [n], groups=tiles)
     slots = [mask, out, found] if is_one or element is None else [*x, mask, out, found]
     return slots, [counts, starts]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, lookup, u32
-from loom.kernels import sort_search
+from loom.kernels import sort_search, sort_search_simt
 from loom.kernels.groups import close_runs, merge_keys, split_keys
 from loom.kernels.sort_keys import Order, Records
 from loom.patterns.call import Call, Operand
@@ -33,11 +33,11 @@ def comparable(call: Call, keys: Operand) -> Operand:
 def plain_keys(call: Call, keys: Operand, like: Operand) -> Operand:
     """Return ``comparable`` keys as what they were made of, in the dtype of ``like``."""
     if not like.dtype.is_float:
-        return Operand(keys.memory.view(like.memory.dtype), like.dtype, keys.storage)
+        return keys.seen_as(like.dtype, like.kind)
     if not keys.size:
         return call.output(0, like.dtype, like=like)
     found = _converted(call, "split", split_keys(Order(like.dtype)), keys, like.dtype)
-    return Operand(found.memory.view(like.memory.dtype), like.dtype, found.storage)
+    return found.seen_as(like.dtype, like.kind)
 
 
 def _converted(call: Call, step: str, kernel: Any, keys: Operand, dtype: DType) -> Operand:
@@ -75,6 +75,7 @@ def find_runs(call: Call, in_order: Operand) -> Runs:
     n, order = in_order.size, Order(in_order.dtype)
     tile = cut(n, in_order.dtype.nbytes, call.device.caps)
     tiles = -(-n // tile)
+    kernels: Any = sort_search_simt if call.device.caps.simt else sort_search
     out = call.output(n, in_order.dtype, like=in_order)
     starts, places = call.output(n + 1, u32), call.output(tiles + 1, u32)
 
@@ -82,20 +83,20 @@ def find_runs(call: Call, in_order: Operand) -> Runs:
         slots = [HostSlot(o.nbytes) for o in (in_order, out, starts, places)]
         x, keys, begins, counts = slots
         unused, numbers = chain.device.allocate(8), chain.device.allocate(8)
-        chain.dispatch(sort_search.count_runs(order), [x, counts], [n, tile], groups=tiles)
-        chain.dispatch(sort_search.place_runs(), [counts], [tiles])
-        write = sort_search.write_runs(order, inverse=False)
+        chain.dispatch(kernels.count_runs(order), [x, counts], [n, tile], groups=tiles)
+        chain.dispatch(kernels.place_runs(), [counts], [tiles])
+        write = kernels.write_runs(order, inverse=False)
         chain.dispatch(write, [x, unused, counts, keys, begins, numbers], [n, tile], groups=tiles)
         chain.dispatch(close_runs(), [begins, counts], [n, tiles])
         return slots, [unused, numbers]
 
     call.run((call.name, "runs", in_order.dtype, n, tile), record, in_order, out, starts, places)
-    count = int(places.memory[tiles])
+    count = places.item(tiles)
     return Runs(count, _first(call, out, count), _first(call, starts, count + 1))
 
 
 def _first(call: Call, x: Operand, size: int) -> Operand:
     """Return a copy of the first elements, so that the rest takes no memory."""
     found = call.output(size, x.dtype, like=x)
-    found.memory[...] = x.memory[:size]
+    found.take(x)
     return found

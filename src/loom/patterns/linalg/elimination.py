@@ -12,7 +12,7 @@ from loom.core.dtype import u32
 from loom.core.errors import ShapeError
 from loom.kernels import lu as kernels
 from loom.kernels.cholesky import cholesky_panel, lower_triangle
-from loom.kernels.lu import COLUMNS, PANEL
+from loom.kernels.lu import COLUMNS, PANEL, PANEL_THREADS
 from loom.patterns.call import Call
 from loom.patterns.linalg.matrices import Columns, as_floats, batch_of, raise_failure, same_dtype, square, status
 from loom.runtime.chain import Chain
@@ -123,7 +123,7 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
     if x.size:
         call.run(("linalg.det", x.dtype, batch, n), record, x, out)
     else:
-        out.memory.fill(1)
+        out.write(1)
     return call.result(out)
 
 
@@ -183,7 +183,8 @@ def cholesky(a: Any, *, on: str | Device | None = None) -> Any:
         for first in range(0, n, PANEL):
             end = min(first + PANEL, n)
             sizes = [first, end, work.rows, work.columns]
-            chain.dispatch(cholesky_panel(x.dtype), [work.memory, slots[2]], sizes, groups=batch)
+            kernel = cholesky_panel(x.dtype, _panel_lanes(chain))
+            chain.dispatch(kernel, [work.memory, slots[2]], sizes, groups=batch)
             _record_rest(work, sizes, symmetric=True)
         groups = -(-n // PANEL), n, batch
         chain.dispatch(lower_triangle(x.dtype), [work.memory, slots[1]], [n, work.rows, work.columns], groups=groups)
@@ -204,6 +205,11 @@ def _fitting(shape: tuple[int, ...]) -> str:
     return f"{columns} or ({shape[0]},)" if len(shape) == 1 else columns
 
 
+def _panel_lanes(chain: Chain) -> int:
+    """Return the lanes of a group that works alone."""
+    return PANEL_THREADS if chain.device.caps.simt else PANEL
+
+
 def _record_elimination(work: Columns, info: Storage, pivots: Storage | None = None) -> Storage:
     """Record the elimination of the n first columns, done to the others too; return where the pivots are."""
     n, element, chain = work.n, work.element, work.chain
@@ -212,7 +218,8 @@ def _record_elimination(work: Columns, info: Storage, pivots: Storage | None = N
     for first in range(0, n, PANEL):
         end = min(first + PANEL, n)
         params = [first, end, n, work.rows, work.columns]
-        chain.dispatch(kernels.eliminate_panel(element), [work.memory, pivots, info], params, groups=work.batch)
+        panel = kernels.eliminate_panel(element, _panel_lanes(chain))
+        chain.dispatch(panel, [work.memory, pivots, info], params, groups=work.batch)
         if end < work.columns:
             groups = -(-(work.columns - end) // PANEL), work.batch
             chain.dispatch(kernels.eliminate_rows(element), [work.memory, pivots], params, groups=groups)
@@ -233,6 +240,6 @@ def _record_rest(work: Columns, sizes: list[int], *, symmetric: bool) -> None:
 def _record_solution(work: Columns, info: Storage, m: int) -> Storage:
     pivots = _record_elimination(work, info)
     params = [work.n, work.rows, work.columns]
-    kernel = kernels.back_substitution(work.element)
+    kernel = kernels.back_substitution(work.element, _panel_lanes(work.chain))
     work.chain.dispatch(kernel, [work.memory], params, groups=(m, work.batch))
     return pivots

@@ -79,10 +79,11 @@ def status(batch: int) -> Operand:
 
 def raise_failure(call: Call, info: Operand, shape: tuple[int, ...], what: str, expected: str, remedy: str) -> None:
     """ArgumentError for the first matrix of the batch whose status is not 0."""
-    failed = np.flatnonzero(info.memory)
+    found = info.memory
+    failed = np.flatnonzero(found)
     if not failed.size:
         return
-    column = int(info.memory[failed[0]]) - 1
+    column = int(found[failed[0]]) - 1
     which = "" if not shape[:-2] else f" of matrix {tuple(int(i) for i in np.unravel_index(failed[0], shape[:-2]))}"
     raise ArgumentError(call.name, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
 

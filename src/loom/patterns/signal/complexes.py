@@ -66,14 +66,14 @@ def real_input(call: Call, data: Any, what: str = "data") -> Operand:
     found = call.input(data, what)
     if found.dtype in (f32, f64):
         return _aligned(found)
-    if found.dtype.storage_only and found.memory.dtype != np.float16:
+    if found.dtype.storage_only and found.kind != np.float16:
         return call.input(data, what, allowed=(f32, f64))  # raises: numpy has no bf16 to convert
     return call.input(found.memory.astype(np.float32 if found.dtype.storage_only else np.float64), what)
 
 
 def _aligned(operand: Operand) -> Operand:
     """Return an operand whose pairs start at multiples of their size, as kernels read both floats at once."""
-    if operand.memory.ctypes.data % _PAIR_NBYTES:
+    if operand.in_host and operand.memory.ctypes.data % _PAIR_NBYTES:
         return Operand(operand.memory.copy(), operand.dtype, operand.storage)
     return operand
 

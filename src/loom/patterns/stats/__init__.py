@@ -1,13 +1,30 @@
 """``loom.stats``: means, spreads, quantiles, histograms and correlations, with the same bits everywhere.
 
-Layer: patterns. Invariant: a NaN among the numbers is a NaN in the result, never a wrong number.
+Layer: patterns. Called, ``loom.stats()`` tells what is alive: units, bytes, runs under way (``loom.Stats``). Invariant:
+a NaN among the numbers is a NaN in the result, never a wrong number.
 """
 
 from __future__ import annotations
+
+import sys
+from types import ModuleType
 
 from loom.patterns.stats.correlation import correlation, covariance
 from loom.patterns.stats.histogram import histogram
 from loom.patterns.stats.moments import mean, std, variance, zscore
 from loom.patterns.stats.quantile import median, quantile
+from loom.runtime.support.stats import Stats
+from loom.runtime.support.stats import stats as _alive
 
 __all__ = ["correlation", "covariance", "histogram", "mean", "median", "quantile", "std", "variance", "zscore"]
+
+
+class _Statistics(ModuleType):
+    """The family, which is also the call the engine's documents name."""
+
+    def __call__(self) -> Stats:
+        """Return what is alive now (see ``loom.runtime.support.stats``)."""
+        return _alive()
+
+
+sys.modules[__name__].__class__ = _Statistics

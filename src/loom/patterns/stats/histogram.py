@@ -15,7 +15,15 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16, f16, f32, f64, i64, u8, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.kernels.compact import clear_words
-from loom.kernels.histogram import HISTOGRAM_TILE, MOST_GUESSED, MOST_SHARED, count_bins, wide_counts
+from loom.kernels.histogram import (
+    COUNT_LANES,
+    COUNT_THREADS,
+    HISTOGRAM_TILE,
+    MOST_GUESSED,
+    MOST_SHARED,
+    count_bins,
+    wide_counts,
+)
 from loom.patterns.call import Call, Operand
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.runtime.chain import Chain
@@ -52,7 +60,7 @@ def histogram(
     computed = f32 if x.dtype in _SINGLE else f64
     found = _edges(call, x, bins, range, computed)
     edges = call.output(found.array.shape, computed)
-    edges.memory[...] = found.array
+    edges.write(found.array)
     counts = call.output(found.bins, i64)
     key = (call.name, x.dtype, x.size, found.bins, found.scale)
     call.run(key, lambda chain: _record(chain, x, computed, found), x, edges, counts)
@@ -110,7 +118,7 @@ def _limits(call: Call, x: Operand, limits: Any) -> tuple[float, float]:
                 where, "not a range", expected="two numbers", got=repr(limits), remedy="Pass (lowest, highest)"
             ) from None
     elif x.size:
-        low, high = float(gpu_min(x.memory, on=call.device)), float(gpu_max(x.memory, on=call.device))
+        low, high = (float(fold(call.array(x))) for fold in (gpu_min, gpu_max))
     else:
         low, high = 0.0, 1.0
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
@@ -143,7 +151,9 @@ def _record(chain: Chain, x: Operand, computed: DType, found: _Edges) -> tuple[l
     groups = -(-found.bins // 64)
     chain.dispatch(clear_words(), [counts], [found.bins], groups=groups)
     if x.size:
-        kernel = count_bins(element, computed, even=found.scale is not None, alone=found.bins <= MOST_SHARED)
+        lanes = COUNT_THREADS if chain.device.caps.simt else COUNT_LANES
+        alone = found.bins <= MOST_SHARED
+        kernel = count_bins(element, computed, even=found.scale is not None, alone=alone, lanes=lanes)
         params = [x.size, found.bins, found.scale or 0.0]
         chain.dispatch(kernel, [data, edges, counts], params, groups=-(-x.size // HISTOGRAM_TILE))
     chain.dispatch(wide_counts(), [counts, out], [found.bins], groups=groups)

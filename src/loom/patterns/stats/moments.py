@@ -107,7 +107,7 @@ def _run(call: Call, x: Operand, shape: Geometry, left: int, out: Operand) -> No
     if call.name == "stats.mean":
         call.run(key, lambda chain: _record_mean(chain, x, shape, out), x, out)
         return
-    with workspace([room]) as lent:
+    with workspace([room], call.device) as lent:
         call.run(key, lambda chain: _record_spread(chain, call.name, x, shape, left, out, room), x, out, *lent)
 
 

@@ -1,0 +1,118 @@
+"""Rows picked by indices, and the opposite: rows summed by index, in the order of their positions.
+
+Layer: kernels. There is no float scatter. ``count_before`` gives every position its place in the stable order of the
+indices (integers, so any order of counting does), ``settle_places`` inverts that, and ``sum_rows`` adds, for each row
+of the result, the rows whose index names it, positions ascending, from +0. An index outside names no row: picking it
+gives zeros, its gradient goes nowhere. Invariant: a sum depends on the indices and the rows alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from loom.core.dtype import DType, f32, u32
+from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import atomic_add, global_id, group_id, local_id, select
+
+__all__ = ["LANES", "ROWS", "SLAB", "count_before", "gather_rows", "settle_places", "sum_rows"]
+
+LANES = 64
+ROWS = 16
+"""Rows a group of ``gather_rows`` and ``sum_rows`` takes."""
+SLAB = 2048
+"""Positions that a group of ``count_before`` compares with."""
+
+
+@cache
+def gather_rows(element: DType) -> KernelFunction:
+    """Return the kernel (table, at, out, n, rows, inner): ``out[i] = table[at[i]]``, rows of ``inner`` elements.
+
+    Groups: columns by ``LANES``, then positions by ``ROWS``.
+    """
+
+    nothing = False if element.is_bool else 0
+
+    @kernel(workgroup=LANES, trusted=True)
+    def gather(table: In[element], at: In[u32], out: Out[element], n: u32, rows: u32, inner: u32):  # type: ignore[valid-type]
+        column = group_id(0) * LANES + local_id()
+        if column < inner:
+            for i in range(group_id(1) * ROWS, min(n, group_id(1) * ROWS + ROWS)):
+                row = at[i]
+                if row < rows:
+                    out[i * inner + column] = table[row * inner + column]
+                else:
+                    out[i * inner + column] = nothing
+
+    gather.name = f"gather_rows_{element}"
+    return gather
+
+
+@cache
+def count_before() -> KernelFunction:
+    """Return the kernel (at, places, n): adds to ``places[i]``, 0 before, how many positions come before i in order.
+
+    Groups: positions by ``LANES``, then those they are compared with by ``SLAB``.
+    """
+
+    @kernel(workgroup=LANES, trusted=True)
+    def count(at: In[u32], places: InOut[u32], n: u32):
+        i = group_id(0) * LANES + local_id()
+        first = group_id(1) * SLAB
+        own = at[min(i, n - 1)]
+        before = u32(0)
+        for j in range(first, min(n, first + SLAB)):
+            other = at[j]
+            before = before + select((other < own) or (other == own and j < i), u32(1), u32(0))
+        if i < n:
+            atomic_add(places, i, before)
+
+    count.name = "count_before"
+    return count
+
+
+@cache
+def settle_places() -> KernelFunction:
+    """Return the kernel (at, places, sorted, order, n): position i goes to ``places[i]`` of both results."""
+
+    @kernel(workgroup=LANES, trusted=True)
+    def settle(at: In[u32], places: In[u32], ordered: Out[u32], order: Out[u32], n: u32):
+        i = global_id()
+        if i < n:
+            ordered[places[i]] = at[i]
+            order[places[i]] = i
+
+    settle.name = "settle_places"
+    return settle
+
+
+@cache
+def sum_rows(element: DType, result: DType, place: DType) -> KernelFunction:
+    """Return the kernel (x, ordered, order, out, n, rows, inner): row r is the sum of the rows of x with index r.
+
+    ``ordered`` are the indices ascending, ``order`` their positions, of type ``place``. Groups as for ``gather_rows``, by rows of ``out``.
+    """
+    held = f32 if element.storage_only else element
+
+    @kernel(workgroup=LANES, trusted=True)
+    def sums(x: In[element], ordered: In[u32], order: In[place], out: Out[result], n: u32, rows: u32, inner: u32):  # type: ignore[valid-type]
+        column = group_id(0) * LANES + local_id()
+        if column < inner:
+            for row in range(group_id(1) * ROWS, min(rows, group_id(1) * ROWS + ROWS)):
+                low, high = u32(0), n
+                while low < high:  # the first whose index is at least this row
+                    middle = (low + high) // 2
+                    if ordered[middle] < row:
+                        low = middle + 1
+                    else:
+                        high = middle
+                total = held(0)
+                here = low < n and ordered[min(low, n - 1)] == row
+                while here:
+                    total = total + held(x[u32(order[low]) * inner + column])
+                    low = low + 1
+                    here = low < n and ordered[min(low, n - 1)] == row
+                out[row * inner + column] = result(total)
+
+    sums.name = f"sum_rows_{element}_{result}_{place}"
+    return sums
