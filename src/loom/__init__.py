@@ -156,8 +156,31 @@ if TYPE_CHECKING:
     from loom.runtime.chain.program import Program as Program
     from loom.runtime.chain.program import Submission as Submission
     from loom.runtime.chain.record import Chain as Chain
+    from loom.runtime.chain.swarm import Swarm as Swarm
+    from loom.runtime.chain.swarm import swarm as swarm
     from loom.runtime.device import device as device
     from loom.runtime.device import devices as devices
+    from loom.runtime.monitor import publish as publish
+    from loom.runtime.profile import Profile as Profile
+    from loom.runtime.profile import profile as profile
+    from loom.runtime.support.budget import max_units as max_units
+    from loom.runtime.support.budget import vram_budget as vram_budget
+    from loom.runtime.support.engine import Engine as Engine
+    from loom.runtime.support.engine import View as View
+    from loom.runtime.support.frames import Frame as Frame
+    from loom.runtime.support.mailbox import Mailbox as Mailbox
+    from loom.runtime.support.mailbox import mailbox as mailbox
+    from loom.runtime.support.main_loom import MainLoom as MainLoom
+    from loom.runtime.support.parking import park as park
+    from loom.runtime.support.parking import release as release
+    from loom.runtime.support.parking import spawn as spawn
+    from loom.runtime.support.parking import unpark as unpark
+    from loom.runtime.support.parking import warm as warm
+    from loom.runtime.support.presenters import Latest as Latest
+    from loom.runtime.support.presenters import Page as Page
+    from loom.runtime.support.presenters import PngSequence as PngSequence
+    from loom.runtime.support.service import Support as Support
+    from loom.runtime.support.stats import Stats as Stats
     from loom.runtime.unit import Unit as Unit
     from loom.runtime.unit import boot as boot
 
@@ -213,7 +236,19 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.runtime.array": ("Array",),
     "loom.runtime.chain.program": ("Program", "Submission"),
     "loom.runtime.chain.record": ("Chain",),
+    "loom.runtime.chain.swarm": ("Swarm", "swarm"),
     "loom.runtime.device": ("device", "devices"),
+    "loom.runtime.monitor": ("publish",),
+    "loom.runtime.profile": ("Profile", "profile"),
+    "loom.runtime.support.budget": ("max_units", "vram_budget"),
+    "loom.runtime.support.engine": ("Engine", "View"),
+    "loom.runtime.support.frames": ("Frame",),
+    "loom.runtime.support.mailbox": ("Mailbox", "mailbox"),
+    "loom.runtime.support.main_loom": ("MainLoom",),
+    "loom.runtime.support.parking": ("park", "release", "spawn", "unpark", "warm"),
+    "loom.runtime.support.presenters": ("Latest", "Page", "PngSequence"),
+    "loom.runtime.support.service": ("Support",),
+    "loom.runtime.support.stats": ("Stats",),
     "loom.runtime.unit": ("Unit", "boot"),
 }
 """Where each public name is defined; the imports above say the same to type checkers (tested)."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from conformance.gpu import vulkan_device
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -27,6 +30,20 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout, "an example says what it did"
     assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("name", ["prime_swarm", "three_pipelines", "tier2_sieve"])
+def test_example_runs_on_vulkan(name: str, tmp_path: Path) -> None:
+    vulkan_device()
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
+    environment = {**os.environ, "LOOM_DEVICE": "vulkan"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_three_pipelines_take_fifteen_lines() -> None:
+    assert len((ROOT / "examples/three_pipelines.py").read_text().splitlines()) <= 15
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)

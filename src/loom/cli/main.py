@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loom.cli.commands import bench, demo, devices, ir, primes, verify
+from loom.cli.commands import bench, demo, devices, ir, monitor, primes, verify
 from loom.core.errors import LoomError
 from loom.core.version import __version__
 
@@ -72,6 +72,7 @@ app.command("primes")(primes.primes)
 app.command("bench")(bench.bench)
 app.command("ir")(ir.ir)
 app.command("verify")(verify.verify)
+app.command("monitor")(monitor.monitor)
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ Layer: core (imports nothing of Loom). Invariant: the text of an error always re
     LoomError
     ├── ArgumentError      (ValueError)      an argument has an unusable value
     │   ├── ShapeError                       ... a wrong length or shape
-    │   └── EmptyError                       ... no elements where one is needed
+    │   ├── EmptyError                       ... no elements where one is needed
+    │   └── SpecError                        a network document has problems, all of them listed
     ├── DTypeError         (TypeError)       an argument has an unusable type
     ├── KernelError        (ValueError)      a kernel cannot be accepted
     │   ├── SyntaxNotSupported (SyntaxError)     Python the kernel language lacks
@@ -20,7 +21,8 @@ Layer: core (imports nothing of Loom). Invariant: the text of an error always re
     ├── DeviceError        (RuntimeError)    a device is missing or refused work
     ├── StateError         (RuntimeError)    used after shutdown, or in the wrong order
     ├── LoomTimeout        (TimeoutError)    waited long enough; nothing is lost
-    └── CacheError         (OSError)         the compile cache cannot be used
+    ├── CacheError         (OSError)         the compile cache cannot be used
+    └── CheckpointError    (OSError)         a checkpoint cannot be written or read
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ __all__ = [
     "ArgumentError",
     "AssertionFailed",
     "CacheError",
+    "CheckpointError",
     "DTypeError",
     "DeviceError",
     "EmptyError",
@@ -44,6 +47,7 @@ __all__ = [
     "OutOfBounds",
     "RaceDetected",
     "ShapeError",
+    "SpecError",
     "StateError",
     "SyntaxNotSupported",
     "VerifyError",
@@ -52,6 +56,9 @@ __all__ = [
 
 _MOST_NAMES = 12
 """More known names than this are not all listed."""
+
+_MOST_PROBLEMS = 50
+"""More problems of one document than this are counted, not written."""
 
 
 class LoomError(Exception):
@@ -129,6 +136,23 @@ class EmptyError(ArgumentError):
     """An operation without an identity was given no elements."""
 
 
+class SpecError(ArgumentError):
+    """A network document cannot be used.
+
+    Attributes: ``problems`` (every one found, each with ``path``, ``what``, ``expected``, ``got`` and ``remedy``).
+    """
+
+    problems: tuple[Any, ...] = ()
+
+    def _text(self) -> str:
+        if len(self.problems) < 2:
+            return LoomError._text(self)
+        shown = [f"\n  {problem}" for problem in self.problems[:_MOST_PROBLEMS]]
+        if len(self.problems) > _MOST_PROBLEMS:
+            shown.append(f"\n  and {len(self.problems) - _MOST_PROBLEMS} more")
+        return LoomError._text(self) + "".join(shown)
+
+
 class DTypeError(LoomError, TypeError):
     """An argument has a dtype or Python type that cannot be used."""
 
@@ -202,6 +226,12 @@ class LoomTimeout(LoomError, TimeoutError):
 
 class CacheError(LoomError, OSError):
     """The compile cache cannot be read or written."""
+
+    __str__ = LoomError.__str__
+
+
+class CheckpointError(LoomError, OSError):
+    """A checkpoint cannot be written, or what is read is not a sound one."""
 
     __str__ = LoomError.__str__
 

@@ -7,6 +7,7 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
     LOOM_CHECK      1: report indexes outside buffers, in all kernels, with kernel, line and lane
     LOOM_DEVICE     device used where none is named (default: the best present)
     LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)
+    LOOM_MONITOR    1: show this process to ``loom monitor``
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["cache_directory", "check_bounds", "default_device", "simd_lanes", "thread_count"]
+__all__ = ["cache_directory", "check_bounds", "default_device", "monitor_wanted", "simd_lanes", "thread_count"]
 
 MAX_THREADS = 64
 
@@ -43,6 +44,11 @@ def simd_lanes() -> int | None:
 def check_bounds() -> bool:
     """Tell whether indexes outside buffers are reported."""
     return _integer("LOOM_CHECK", 0, 1) == 1
+
+
+def monitor_wanted() -> bool:
+    """Tell whether this process is to be shown to ``loom monitor``."""
+    return _integer("LOOM_MONITOR", 0, 1) == 1
 
 
 def default_device() -> str:

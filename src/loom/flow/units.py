@@ -9,6 +9,7 @@ are those of ``loom.boot``'s units.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +21,14 @@ from loom.core.dtype import DType, f32, of_numpy
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, StateError
 from loom.flow.counts import is_whole, whole
 from loom.flow.draft import BINDINGS, IrProgram, binding_name, require_kind
+from loom.flow.stdlib import FOLDER, stdlib_kernel
 from loom.ir.kernel import Param
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.device import Device
+from loom.runtime.support.frames import Frame
+from loom.runtime.support.presenters import Presenter
 from loom.runtime.unit import Unit, boot
 
 __all__ = [
@@ -34,6 +38,7 @@ __all__ = [
     "loom_dispatch_jit",
     "loom_launch",
     "loom_poll",
+    "loom_present",
     "loom_read",
     "loom_run",
     "loom_set_heap",
@@ -96,8 +101,9 @@ def loom_set_heap(unit: Unit, data: Any) -> None:
 def loom_dispatch(unit: Unit, kernel: Any, params: Sequence[Any], wg: Any) -> None:
     """Record ``kernel`` over ``wg`` workgroups (a number or up to three) with its push constants.
 
-    ``kernel`` is a function decorated with ``@loom.kernel`` or what ``ir_finalize`` returned. Whole floats
-    are taken as ints for integer push constants. DeviceError for SPIR-V, which only Vulkan devices run.
+    ``kernel`` is a function decorated with ``@loom.kernel``, what ``ir_finalize`` returned, or a path: those below
+    ``stdlib/loom/kernels`` are Loom's own kernels, others SPIR-V files, which only Vulkan devices run (DeviceError).
+    Whole floats are taken as ints for integer push constants.
     """
     _dispatch("loom_dispatch", unit, kernel, params, wg)
 
@@ -145,23 +151,43 @@ def loom_wait(prog: Program | Unit | Submission, timeout: float | None = None) -
         submission.wait(timeout)
 
 
+def loom_present(unit: Unit, total: float, *, width: float | None = None, to: Presenter | None = None) -> Frame:
+    """Return the first ``total`` words of the globals as a picture, and show it at ``to`` (see ``Unit.present``).
+
+    The seeds give no width: without one the picture is square. ArgumentError if ``total`` pixels fill no such picture.
+    """
+    pixels = whole(total, "loom_present", "total", least=1)
+    wide = math.isqrt(pixels) if width is None else whole(width, "loom_present", "width", least=1)
+    if pixels % wide or (width is None and wide * wide != pixels):
+        raise ArgumentError(
+            "loom_present", "not a whole picture", expected="a square number of pixels, or a width that divides it",
+            got=f"{pixels} pixels" if width is None else f"{pixels} pixels of width {wide}",
+            remedy="Pass width=columns",
+        )  # fmt: skip
+    return _unit(unit, "loom_present").present((pixels // wide, wide), to)
+
+
 def loom_read(
     unit: Unit,
     bind: float,
-    off: float,
-    len: float,  # noqa: A002 (the seeds' name)
+    off: float | None = None,
+    len: float | None = None,  # noqa: A002 (the seeds' name)
     *,
     dtype: Any = f32,
-) -> np.ndarray[Any, Any]:
+) -> Any:
     """Return a copy of ``len`` words of a binding from word ``off`` on, after what was launched before.
 
-    The words are read as float32, the seeds' only number; ``dtype=loom.u32`` (or i32) gives whole numbers.
+    The words are read as float32, the seeds' only number; ``dtype=loom.u32`` (or i32) gives whole numbers. Of the
+    globals the seeds also read ``loom_read(unit, offset, count)``, and ``loom_read(unit, cursor)``: one word, a number.
     """
+    if len is None:
+        words = loom_read(unit, 1, bind, 1 if off is None else off, dtype=dtype)
+        return words[0] if off is None else words
     where = "loom_read"
     kind = dtype if isinstance(dtype, DType) else of_numpy(dtype, where)
     if kind.nbytes != 4:
         raise DTypeError(where, "memory is 32-bit words", expected="f32, u32 or i32", got=kind, remedy="Use u32")
-    start, count = whole(off, where, "off"), whole(len, where, "len")
+    start, count = whole(off or 0, where, "off"), whole(len, where, "len")
     return _unit(unit, where).read(start, count, binding=binding_name(bind, where)).view(kind.numpy)
 
 
@@ -182,7 +208,9 @@ def _dispatch(where: str, unit: Unit, kernel: Any, params: Sequence[Any], wg: An
 
 
 def _kernel(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
-    if isinstance(kernel, (str, bytes, os.PathLike)):
+    if isinstance(kernel, str) and kernel.startswith(FOLDER):
+        return verified_kernel(stdlib_kernel(kernel, where), where)
+    if isinstance(kernel, (str, bytes, os.PathLike)) and unit.device.kind != "vulkan":
         shown = f"{len(kernel)} bytes" if isinstance(kernel, bytes) else repr(os.fspath(kernel))
         raise DeviceError(
             where,

@@ -8,7 +8,7 @@ names those present, never a silent fallback.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,6 +55,17 @@ class DeviceProgram(Protocol):
         """
         ...
 
+    def profiled(self) -> DeviceProgram:
+        """Return the same plan built so that its submissions have ``times``; DeviceError if the device has no clock."""
+        ...
+
+    def woven(self, plan: Callable[[], Plan], programs: Sequence[DeviceProgram]) -> DeviceProgram | None:
+        """Return a program for a plan that does all ``programs`` do, this one among them.
+
+        None if their launches run side by side as they are.
+        """
+        ...
+
 
 class Device(Protocol):
     """A place where kernels run."""
@@ -72,8 +83,8 @@ class Device(Protocol):
         """Return what ``loom devices`` shows."""
         ...
 
-    def allocate(self, nbytes: int) -> Storage:
-        """Return zeroed memory; DeviceError if there is not enough."""
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> Storage:
+        """Return memory, zeroed or with any contents; DeviceError if there is not enough."""
         ...
 
     def adopt(self, array: Any) -> Storage | None:

@@ -2,31 +2,40 @@
 
 Layer: runtime. ``registers`` and ``globals`` are 32-bit words that a kernel may read as any type;
 ``heap`` is read-only bulk data; further bindings are typed. Reads and writes take their place in the
-order of the unit's submissions. Invariant: after ``shutdown`` every call is a StateError.
+order of the unit's submissions, whichever thread asks: nothing starts while memory is copied. Invariant: after
+``shutdown`` every call is a StateError.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError, StateError, near_matches
+from loom.core.numerics import Guarantee
 from loom.ir.kernel import Memory
 from loom.runtime.chain.arguments import verified_kernel
-from loom.runtime.chain.program import Program
+from loom.runtime.chain.foreign import ForeignKernel
+from loom.runtime.chain.program import Program, Timeline
 from loom.runtime.chain.record import Chain, Segment
 from loom.runtime.device import Device
-from loom.runtime.storage import Storage
+from loom.runtime.monitor import publish_if_asked
+from loom.runtime.pacing import Pacing, UnitStatus, as_pace
+from loom.runtime.storage import Storage, copy_storage
+from loom.runtime.support.budget import LEDGER
 from loom.runtime.values import as_array, as_bindings, as_count, as_data, as_read_dtype
 
-__all__ = ["Unit", "boot"]
+if TYPE_CHECKING:
+    from loom.runtime.support.frames import Frame
+
+__all__ = ["Unit", "boot", "turns"]
 
 _WORD_NBYTES = 4
 _RESERVED = ("registers", "globals", "heap")
@@ -75,26 +84,46 @@ class Unit:
     """See ``boot``. A context manager: leaving it shuts the unit down."""
 
     def __init__(
-        self, registers: int, globals_: int, heap: Any, bindings: Any, on: str | Device | None, name: str | None
+        self,
+        registers: int,
+        globals_: int,
+        heap: Any,
+        bindings: Any,
+        on: str | Device | None,
+        name: str | None,
+        words: Mapping[str, Storage] | None = None,
     ) -> None:
         self.name = name if name is not None else f"unit {next(_numbers)}"
         self._lock = threading.RLock()
         self._chain: Chain | None = Chain(on, name=self.name)
         self._told = self._chain.timeline
+        self._told.pacing = Pacing()
+        publish_if_asked()
         self.device = self._chain.device
         self._areas: dict[str, _Area] = {}
-        self._add_words("registers", registers)
-        self._add_words("globals", globals_)
-        if heap is not None:
-            self._areas["heap"] = self._array_area("heap", heap, read_only=True)
-        for extra, spec in as_bindings(bindings, self.name):
-            self._add_binding(extra, spec)
+        self.is_parked = False
+        LEDGER.admit(self)
+        try:
+            self._add_words("registers", registers, words)
+            self._add_words("globals", globals_, words)
+            if heap is not None:
+                self._areas["heap"] = self._array_area("heap", heap, read_only=True)
+            for extra, spec in as_bindings(bindings, self.name):
+                self._add_binding(extra, spec)
+        except BaseException:
+            self.shutdown()
+            raise
 
     # memory
 
-    def _add_words(self, name: str, words: int) -> None:
+    def _add_words(self, name: str, words: int, given: Mapping[str, Storage] | None) -> None:
+        """Add untyped memory, ``given`` (zeroed, of that size) or new."""
         count = as_count(words, f"{self.name}, {name}", "size", "a number of 32-bit words, at least 0")
-        self._areas[name] = _Area(self.device.allocate(count * _WORD_NBYTES), None)
+        storage = given[name] if given is not None else self._allocate(count * _WORD_NBYTES)
+        self._areas[name] = _Area(storage, None)
+
+    def _allocate(self, nbytes: int) -> Storage:
+        return LEDGER.allocate(self.device, nbytes, f"{self.name}, memory")
 
     def _add_binding(self, name: str, spec: Any) -> None:
         where = f"{self.name}, binding {name!r}"
@@ -105,7 +134,7 @@ class Unit:
         if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], (DType, np.dtype, type, str)):
             dtype = spec[0] if isinstance(spec[0], DType) else of_numpy(spec[0], where)
             size = as_count(spec[1], where, "size", "a number of elements, at least 0")
-            self._areas[name] = _Area(self.device.allocate(size * dtype.nbytes), dtype)
+            self._areas[name] = _Area(self._allocate(size * dtype.nbytes), dtype)
         else:
             self._areas[name] = self._array_area(name, spec, read_only=False)
 
@@ -113,7 +142,7 @@ class Unit:
         where = f"{self.name}, binding {name!r}"
         array = as_array(data, where)
         dtype = of_numpy(array.dtype, where)
-        storage = self.device.allocate(array.nbytes)
+        storage = self._allocate(array.nbytes)
         storage.write(0, array.reshape(-1).view(np.uint8))
         return _Area(storage, dtype, read_only)
 
@@ -133,7 +162,7 @@ class Unit:
             area = self._area(binding, "write")
             array = as_data(data, area.dtype, f"{self.name}.write to {binding!r}")
             self._check_range(area, binding, "write", offset, array.nbytes)
-            self._timeline("write").settle()
+        with self.turn("write"):
             area.storage.write(offset * area.step, array.reshape(-1).view(np.uint8))
 
     def read(
@@ -150,7 +179,7 @@ class Unit:
                 count = max(0, area.storage.nbytes - int(offset) * area.step) // kind.itemsize
             nbytes = (count if isinstance(count, (int, np.integer)) else -1) * kind.itemsize
             self._check_range(area, binding, "read", offset, nbytes)
-            self._timeline("read").settle()
+        with self.turn("read"):
             return area.storage.read(int(offset) * area.step, int(nbytes)).view(kind)
 
     def fill(self, value: Any, offset: int = 0, count: int | None = None, *, binding: str = "registers") -> None:
@@ -169,7 +198,7 @@ class Unit:
                     where, "not one value", expected=f"a number or {lanes}" if lanes > 1 else "a number",
                     got=np.shape(value), remedy="Use unit.write for several",
                 )  # fmt: skip
-            self._timeline("fill").settle()
+        with self.turn("fill"):
             whole = np.broadcast_to(one.reshape(-1), (size, lanes))
             area.storage.write(start * area.step, np.ascontiguousarray(whole).reshape(-1).view(np.uint8))
 
@@ -200,12 +229,23 @@ class Unit:
         available = origin.storage.nbytes // origin.step
         wanted = max(0, available - start) if count is None else as_count(count, where, "count", "at least 0")
         other._check_range(origin, source, "copy_from", start, wanted * origin.step)
-        with self._lock:
-            self._check_range(area, target, "copy_from", offset, wanted * area.step)
-            other._timeline("copy_from").settle()
-            self._timeline("copy_from").settle()
-            data = origin.storage.read(start * origin.step, wanted * origin.step)
-            area.storage.write(offset * area.step, data)
+        self._check_range(area, target, "copy_from", offset, wanted * area.step)
+        with turns([self, other], "copy_from"):
+            step = area.step
+            copy_storage(origin.storage, start * step, area.storage, offset * step, wanted * step)
+
+    def present(self, shape: tuple[int, int], to: Any = None, *, binding: str = "globals", offset: int = 0) -> Frame:
+        """Return (height, width) words of a binding as a picture, after what was launched before; show it at ``to``.
+
+        A word is a pixel of four bytes in memory order: red, green, blue, alpha (red is the lowest byte of the u32).
+        ``to`` is a presenter such as ``loom.PngSequence(folder)`` or ``loom.Page()``; a notebook shows the frame.
+        """
+        from loom.runtime.support.frames import take_frame
+
+        frame = take_frame(self, shape, binding, offset)
+        if to is not None:
+            to.show(frame)
+        return frame
 
     def _area(self, binding: str, verb: str) -> _Area:
         self._alive(verb)
@@ -240,7 +280,8 @@ class Unit:
     ) -> None:
         """Record a dispatch; nothing runs yet.
 
-        ``kernel`` is a kernel function or a built kernel; ``params`` its push constants in order;
+        ``kernel`` is a kernel function, a built kernel, or (on Vulkan) a SPIR-V module: its bytes, or the path of
+        its ``.spv`` file; ``params`` its push constants in order;
         ``groups`` the workgroups, an int or up to three. Its buffers are found by name among this unit's
         bindings (``bind`` may map names), or, if no name is known here, in order: registers, globals,
         heap, extra bindings.
@@ -287,7 +328,8 @@ class Unit:
                     where, f"the kernel writes {memory.name!r}, bound to {name!r}", expected="a writable binding",
                     got="read-only data", remedy="Bind registers or an extra binding",
                 )  # fmt: skip
-            if area.dtype is not None and area.dtype.scalar != memory.dtype.scalar:
+            raw = isinstance(verified, ForeignKernel)  # which sees words, whatever they are
+            if area.dtype is not None and area.dtype.scalar != memory.dtype.scalar and not raw:
                 raise DTypeError(
                     where, f"buffer {memory.name!r} does not match binding {name!r}", expected=memory.dtype,
                     got=area.dtype, remedy="Bind a buffer of that type",
@@ -319,17 +361,106 @@ class Unit:
         """Return the bindings' names: registers, globals, heap, then the others as they were added."""
         return [n for n in _RESERVED if n in self._areas] + [n for n in self._areas if n not in _RESERVED]
 
-    def build(self) -> Program:
-        """Plan and compile what was recorded since the last build."""
+    def build(self, guarantee: Guarantee | None = None) -> Program:
+        """Plan and compile what was recorded since the last build.
+
+        ``guarantee``: what the results must be promised at least (see ``Chain.build``).
+        """
         with self._lock:
-            return self._alive("build").build()
+            return self._alive("build").build(guarantee)
+
+    # pace
+
+    def pace(self, microseconds: float | None) -> None:
+        """Set the delay before each submission; 0 switches pacing off, None makes it automatic, as at first.
+
+        Automatic: a program whose submissions take more than 1.2 times what they took at first is delayed by 50 µs
+        more each time, 2 ms at most, and by 10 µs less each time they do not. Programs below 500 µs are left alone.
+        """
+        with self._lock:
+            self._alive("pace")
+            pacing = self._told.pacing
+            assert pacing is not None, "units have one"
+            pacing.fixed = as_pace(microseconds, f"{self.name}.pace")
+            for program in list(self._told.programs):
+                if program.pacer is not None:
+                    program.pacer.set(pacing.fixed)
+
+    def status(self) -> UnitStatus:
+        """Return how the unit is paced: baseline, last time and delay of its programs, runs started and under way.
+
+        Times are those of runs that somebody waited for while no other unit's were under way. Those of short programs
+        are taken now and then: when asked for, the next run is.
+        """
+        pacing = self._told.pacing
+        assert pacing is not None, "units have one"
+        programs = list(self._told.programs)
+        for program in programs:
+            if program.pacer is not None:
+                program.pacer.wake()
+        latest = pacing.latest
+        return UnitStatus(
+            self.name, self.device.name, pacing.mode,
+            None if latest is None else latest.baseline, None if latest is None else latest.last,
+            (pacing.fixed or 0.0) if latest is None else latest.pace, self._told.submissions, self._told.in_flight,
+            tuple(found for p in programs if (found := p.pace) is not None),
+        )  # fmt: skip
 
     # life
 
-    def _timeline(self, verb: str) -> Any:
+    def timeline(self, verb: str) -> Timeline:
+        """Return the order of the unit's runs, for a call named ``verb``; StateError after shutdown."""
         return self._alive(verb).timeline
 
+    @contextmanager
+    def turn(self, verb: str) -> Iterator[None]:
+        """Hold the unit still: what was launched or asked for before is over, and nothing starts meanwhile."""
+        with turns([self], verb):
+            yield
+
+    def memory(self) -> dict[str, tuple[Storage, DType | None]]:
+        """Return the bindings' memory by name, with the type of those that have one; StateError after shutdown."""
+        with self._lock:
+            self._alive("memory")
+            return {name: (area.storage, area.dtype) for name, area in self._areas.items()}
+
+    def words(self, binding: str, where: str) -> Storage:
+        """Return the memory of a binding of 32-bit elements that may be written; DTypeError for another."""
+        area = self._area(binding, where.rpartition(".")[2])
+        if area.step != _WORD_NBYTES or area.read_only:
+            raise DTypeError(
+                where, f"binding {binding!r} cannot pass words on", expected="writable 32-bit words",
+                got="read-only data" if area.read_only else area.dtype, remedy="Use registers or globals",
+            )  # fmt: skip
+        return area.storage
+
+    @property
+    def is_open(self) -> bool:
+        """False after shutdown."""
+        return self._chain is not None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of device memory that the bindings take."""
+        return sum(area.storage.nbytes for area in list(self._areas.values()))
+
+    @property
+    def recorded(self) -> int:
+        """How many dispatches are recorded and not yet built."""
+        chain = self._chain
+        return 0 if chain is None else len(chain)
+
+    @property
+    def in_flight(self) -> int:
+        """How many runs are under way."""
+        return self._told.in_flight
+
     def _alive(self, verb: str) -> Chain:
+        if self.is_parked:
+            raise StateError(
+                f"{self.name}.{verb}", "the unit is parked", expected="a running unit",
+                remedy="Call loom.unpark(unit) first",
+            )  # fmt: skip
         if self._chain is None:
             raise StateError(
                 f"{self.name}.{verb}", "the unit is shut down", expected="a running unit", remedy="Boot a new one"
@@ -341,11 +472,14 @@ class Unit:
 
         A fault that nobody waited for is raised when all is freed.
         """
+        self._told.promises.wait()
         with self._lock:
             if self._chain is not None:
                 self._chain.timeline.close()
                 self._chain = None
                 self._areas = {}
+                self.is_parked = False
+                LEDGER.dismiss(self)
         self._told.report()
 
     def __enter__(self) -> Unit:
@@ -356,5 +490,18 @@ class Unit:
             self.shutdown()
 
     def __repr__(self) -> str:
-        state = "shut down" if self._chain is None else ", ".join(self._areas)
+        state = "shut down" if self._chain is None else "parked" if self.is_parked else ", ".join(self._areas)
         return f"<loom unit {self.name!r} on {self.device.name}: {state}>"
+
+
+@contextmanager
+def turns(units: Iterable[Unit], verb: str) -> Iterator[None]:
+    """Hold several units still (see ``Unit.turn``), in one order whoever asks: no two wait for each other."""
+    timelines = [unit.timeline(verb) for unit in sorted(set(units), key=id)]
+    for timeline in timelines:
+        timeline.promises.wait()  # before any lock: whoever keeps them may need the lock
+    with ExitStack() as held:
+        for timeline in timelines:
+            held.enter_context(timeline.lock)
+            timeline.settle()
+        yield

@@ -11,28 +11,33 @@ import os
 import time
 from pathlib import Path
 
+from loom.storage.disk import Disk
+
 __all__ = ["replace_file", "sweep"]
 
 _SUFFIX = ".partial"
 _STALE_SECONDS = 3600
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-_MODE = 0o644
-"""Before the umask takes its bits."""
+_DISK = Disk()
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step, readable by all that the umask lets; OSError if it cannot."""
+def replace_file(path: Path, data: bytes | memoryview, *, durable: bool = False, disk: Disk = _DISK) -> None:
+    """Write ``data`` to ``path`` in one step, readable by all that the umask lets; OSError if it cannot.
+
+    ``durable``: when this returns, the file survives a power cut.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}{_SUFFIX}")
-    descriptor = os.open(temporary, _FLAGS, _MODE)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        disk.write(temporary, data)
+        if durable:
+            disk.sync(temporary)
+        disk.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            disk.remove(temporary)
         raise
+    if durable:
+        disk.sync_folder(path.parent)
 
 
 def sweep(folder: Path) -> None:

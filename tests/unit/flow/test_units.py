@@ -36,6 +36,7 @@ from loom.flow import (
     loom_dispatch_jit,
     loom_launch,
     loom_poll,
+    loom_present,
     loom_read,
     loom_run,
     loom_set_heap,
@@ -55,6 +56,22 @@ def scale(x: loom.InOut[loom.f32], factor: loom.f32, size: loom.u32) -> None:
 @loom.kernel(workgroup=1)
 def fail(x: loom.InOut[loom.u32]) -> None:
     assert x[0] == 1, "not yet"
+
+
+def test_the_seeds_other_ways_to_read(unit: loom.Unit) -> None:
+    loom_write(unit, 1.0, [1.5, 2.5])
+    assert loom_read(unit, 1.0, 2.0).tolist() == [1.5, 2.5]
+    assert loom_read(unit, 2.0) == 2.5
+    assert loom_read(unit, 2, dtype=loom.u32) == 0x40200000
+
+
+def test_present_is_square_or_as_wide_as_asked(unit: loom.Unit) -> None:
+    loom_write(unit, 0.0, [1, 2, 3, 4])
+    latest = loom.Latest()
+    frame = loom_present(unit, 4.0, to=latest)
+    assert latest.frame is frame
+    assert frame.pixels[:, :, 0].tolist() == [[1, 2], [3, 4]]
+    assert loom_present(unit, 3.0, width=3.0).pixels[:, :, 0].tolist() == [[1, 2, 3]]
 
 
 def heap_doubler() -> Any:
@@ -218,12 +235,25 @@ MISUSES: dict[str, tuple[Callable[[loom.Unit], Any], type[LoomError], str]] = {
     "size negative": (lambda u: loom_boot(1.0, 8, -1), ArgumentError, "[loom_boot] unusable globals"),
     "size a bool": (lambda u: loom_boot(1.0, True, 0), ArgumentError, "got True"),
     "SPIR-V path": (
-        lambda u: loom_dispatch(u, "stdlib/loom/kernels/sieve_init.spv", [], 1),
+        lambda u: loom_dispatch(u, "rect.spv", [], 1),
         DeviceError,
         "[loom_dispatch] device 'cpu' cannot run SPIR-V (Vulkan only): expected a kernel object, got "
-        "'stdlib/loom/kernels/sieve_init.spv'. Pass a function decorated with @loom.kernel, "
+        "'rect.spv'. Pass a function decorated with @loom.kernel, "
         "or what ir_finalize returned.",
     ),
+    "library path": (
+        lambda u: loom_dispatch(u, "stdlib/loom/kernels/sieve_inti.spv", [], 1),
+        ArgumentError,
+        "[loom_dispatch] no kernel of the library is at 'stdlib/loom/kernels/sieve_inti.spv'. "
+        "Did you mean 'stdlib/loom/kernels/sieve_init.spv'",
+    ),
+    "picture": (
+        lambda u: loom_present(u, 3.0),
+        ArgumentError,
+        "[loom_present] not a whole picture: expected a square number of pixels, or a width that divides it, "
+        "got 3 pixels. Pass width=columns.",
+    ),
+    "picture of a width": (lambda u: loom_present(u, 4, width=3.0), ArgumentError, "got 4 pixels of width 3"),
     "SPIR-V Path": (lambda u: loom_dispatch(u, Path("double.spv"), [], 1), DeviceError, "(Vulkan only)"),
     "SPIR-V bytes": (lambda u: loom_dispatch_jit(u, b"\3\2\x23\7", [], 1), DeviceError, "got 4 bytes"),
     "kernel not finished": (

@@ -7,6 +7,7 @@ has, or not at all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,13 +36,17 @@ _GROUP_LIMITS = f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROU
 
 
 def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
-    """Return the verified form of whatever names a kernel; DTypeError for anything else."""
+    """Return the verified form of whatever names a kernel, SPIR-V included; DTypeError for anything else."""
     if isinstance(kernel, KernelFunction):
         return kernel.verified
     if isinstance(kernel, VerifiedKernel):
         return kernel
     if isinstance(kernel, Kernel):
         return verify(kernel)
+    if isinstance(kernel, (bytes, str, os.PathLike)):
+        from loom.runtime.chain.foreign import foreign_kernel
+
+        return foreign_kernel(kernel, where)
     raise DTypeError(
         where, "not a kernel", expected="a function decorated with @loom.kernel, or a built kernel",
         got=type(kernel).__name__, remedy="Decorate it with @loom.kernel",

@@ -13,13 +13,17 @@ import time
 from collections import deque
 from numbers import Real
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from loom.core.errors import ArgumentError, LoomTimeout, StateError
+from loom.core.numerics import Guarantee
 from loom.ir.interp import current_debug
 from loom.runtime.chain.plan import Plan
+from loom.runtime.chain.promise import Promises
 from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.log import Outcome
+from loom.runtime.pacing import Pacer, Pacing, ProgramPace, Watch
+from loom.runtime.profile import active_profile
 
 __all__ = ["Program", "Submission", "Timeline"]
 
@@ -32,8 +36,11 @@ _STOP_SECONDS = 1.0
 class Submission:
     """One run of a program."""
 
-    def __init__(self, inner: DeviceSubmission, name: str, timeline: Timeline) -> None:
+    def __init__(self, inner: DeviceSubmission, name: str, timeline: Timeline, watch: Watch | None = None) -> None:
         self._inner = inner
+        self._watch = watch
+        if watch is not None:
+            watch.inner = ref(inner)
         self._name = name
         self._timeline = timeline
         self._number = timeline.enter(inner)
@@ -48,20 +55,29 @@ class Submission:
 
         Runs launched earlier come first: a fault of theirs that nobody waited for is raised here.
         """
+        watch = self._watch
         if not self._inner.wait(0.0):
+            if watch is not None:
+                watch.seen()
             return False
+        if watch is not None:
+            watch.over(at_once=False)
         self._timeline.report(self._number)
         return True
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the run is over; LoomTimeout after ``timeout`` seconds, the run then goes on."""
         deadline = None if timeout is None else time.monotonic() + _seconds(timeout, f"{self._name}.wait")
+        watch = self._watch
+        waited = watch is not None and not self._inner.wait(0.0)
         while not self._inner.wait(_SLICE_SECONDS if deadline is None else self._left(deadline)):
             if deadline is not None and time.monotonic() >= deadline:
                 raise LoomTimeout(
                     f"{self._name}.wait", "still running", expected=f"done within {timeout} s",
                     remedy="Wait again: the work goes on and nothing is lost",
                 )  # fmt: skip
+        if watch is not None:
+            watch.over(at_once=waited)
         self._timeline.report(self._number)
 
     def _left(self, deadline: float) -> float:
@@ -93,6 +109,8 @@ class Timeline:
         self.closed = False
         self.lock = threading.RLock()
         self.programs: WeakSet[Program] = WeakSet()
+        self.promises = Promises()
+        self.pacing: Pacing | None = None
         self._hearing = threading.RLock()
         self._entered = 0
         self._heard = 0
@@ -107,6 +125,18 @@ class Timeline:
             self._entered += 1
             self.last = inner
             return self._entered
+
+    @property
+    def submissions(self) -> int:
+        """How many runs were started."""
+        return self._entered
+
+    @property
+    def in_flight(self) -> int:
+        """How many runs are under way."""
+        with self._hearing:
+            self._hear()
+            return len(self._unheard)
 
     def _hear(self) -> None:
         """Take from runs that are over what they have to tell, so that their logs can go."""
@@ -173,20 +203,47 @@ class Program:
         self._timeline = timeline
         self._name = name
         self._dispatches = plan.count
+        self._guarantee = plan.guarantee
+        self.pacer: Pacer | None = None if timeline.pacing is None else timeline.pacing.pacer()
         timeline.programs.add(self)
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What is promised of the results: BIT_EXACT, or RUN_TO_RUN with SPIR-V of others."""
+        return self._guarantee
 
     @property
     def dispatches(self) -> int:
         """How many dispatches one run executes."""
         return self._dispatches
 
+    @property
+    def pace(self) -> ProgramPace | None:
+        """How it is paced, None for a program of no unit."""
+        if self.pacer is None:
+            return None
+        return ProgramPace(self._dispatches, self.pacer.baseline, self.pacer.last, self.pacer.pace)
+
     def launch(self) -> Submission:
         """Start a run and return at once; it begins after earlier runs of the same unit."""
+        pacer, watch = self.pacer, None
+        self._timeline.promises.wait()
+        if pacer is not None and pacer.is_watched:
+            pacer.hold_up()
         with self._timeline.lock:
             inner = self._program("launch")
             last = self._timeline.last
             previous = last if last is not None and not last.wait(0.0) else None
-            return Submission(inner.launch(previous), self._name, self._timeline)
+            if pacer is not None and pacer.is_watched:
+                watch = self._watch(inner, alone=previous is None)
+            return Submission(inner.launch(previous), self._name, self._timeline, watch)
+
+    def _watch(self, inner: DeviceProgram, *, alone: bool) -> Watch | None:
+        """Return what times a run, None for one that is not to be timed."""
+        pacer, pacing = self.pacer, self._timeline.pacing
+        if pacer is None or pacing is None or inner is not self._inner:
+            return None
+        return Watch(pacing, pacer, alone=alone)
 
     def run(self) -> None:
         """Run to the end; raise what a kernel's assert or bounds report says.
@@ -201,16 +258,27 @@ class Program:
         def enter(inner: DeviceSubmission) -> None:
             begun.append(Submission(inner, self._name, self._timeline))
 
+        pacer, watch = self.pacer, None
+        self._timeline.promises.wait()
+        if pacer is not None and pacer.is_watched:
+            pacer.hold_up()
         try:
             with self._timeline.lock:
                 program = self._program("run")
                 self._timeline.settle()
+                if pacer is not None and pacer.is_watched:
+                    watch = self._watch(program, alone=True)
                 program.run(enter)
             begun[0].wait()
+            if watch is not None:
+                watch.over(at_once=True)
         except KeyboardInterrupt:
             for submission in begun:
                 submission._stop(_STOP_SECONDS)
             raise
+        finally:
+            if watch is not None:
+                watch.drop()
 
     def _program(self, verb: str) -> DeviceProgram:
         if self._inner is None or self._plan is None:
@@ -222,10 +290,12 @@ class Program:
             from loom.runtime.drivers.interp import InterpProgram
 
             return InterpProgram(self._plan)
-        return self._inner
+        profile = active_profile()
+        return self._inner if profile is None else profile.program(self._inner, self._plan, self._name)
 
     def free(self) -> None:
         """Give up the program's memory, after its last run; calling it again does nothing."""
+        self._timeline.promises.wait()
         with self._timeline.lock:
             self._timeline.drain()
             self.release()

@@ -19,6 +19,7 @@ from loom.core.numerics import Guarantee
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import check_binding, encode_groups, encode_params, verified_kernel
+from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.plan import make_plan
 from loom.runtime.chain.program import Program, Timeline
 from loom.runtime.device import Device, device
@@ -175,6 +176,8 @@ class Chain:
         verified = verified_kernel(kernel, f"{self.name}.dispatch")
         where = f"{self.name}.dispatch of {verified.name!r}"
         self._check_guarantee(verified, where)
+        if isinstance(verified, ForeignKernel):
+            self._check_foreign(where, indirect is not None)
         repeats = self._open.repeats if self._open is not None else 1
         dispatch = Dispatch(
             verified,
@@ -196,6 +199,18 @@ class Chain:
             raise DeviceError(
                 where, f"device {self.device.name!r} cannot give what the kernel asks",
                 expected=asked.name, got=self.device.guarantee.name, remedy="Use another device",
+            )  # fmt: skip
+
+    def _check_foreign(self, where: str, indirect: bool) -> None:
+        if self.device.kind != "vulkan":
+            raise DeviceError(
+                where, f"device {self.device.name!r} cannot run SPIR-V", expected="a Vulkan device",
+                got=self.device.kind, remedy="Boot with device='vulkan', or write the kernel with @loom.kernel",
+            )  # fmt: skip
+        if indirect:
+            raise ArgumentError(
+                where, "SPIR-V cannot be dispatched indirectly", expected="a kernel of Loom's", got="a module",
+                remedy="Dispatch it with groups known to the host",
             )  # fmt: skip
 
     def _bind(
@@ -226,14 +241,31 @@ class Chain:
             )  # fmt: skip
         return adopted
 
-    def build(self) -> Program:
-        """Plan what was recorded, compile it, and start recording anew."""
+    def build(self, guarantee: Guarantee | None = None) -> Program:
+        """Plan what was recorded, compile it, and start recording anew.
+
+        ``guarantee`` is the least that the results must be promised: DeviceError for BIT_EXACT where SPIR-V of others
+        was recorded, which is promised no more than RUN_TO_RUN.
+        """
         if self._open is not None:
             raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
-        plan = make_plan(self._segments, self.device.guarantee)
+        plan = make_plan(self._segments, self._guarantee(guarantee))
         program = Program(self.device.build(plan), plan, self.timeline, self.name)
         self._segments = []
         return program
+
+    def _guarantee(self, asked: Guarantee | None) -> Guarantee:
+        """Return what is promised of the results of what was recorded: at least what is asked."""
+        kernels = (d.kernel for segment in self._segments for d in segment.dispatches)
+        foreign = next((k.name for k in kernels if isinstance(k, ForeignKernel)), None)
+        offered = self.device.guarantee if foreign is None else min(self.device.guarantee, Guarantee.RUN_TO_RUN)
+        if asked is not None and asked > offered:
+            raise DeviceError(
+                f"{self.name}.build", "the results cannot be promised so much", expected=asked.name,
+                got=offered.name + (f", for {foreign!r} is not Loom's code" if foreign is not None else ""),
+                remedy="Write the kernel with @loom.kernel, or ask for less",
+            )  # fmt: skip
+        return offered
 
 
 def _refuse_overlaps(kernel: VerifiedKernel, bindings: Sequence[Binding], where: str) -> None:

@@ -6,7 +6,8 @@ runs here is ``ir.interp.interpret`` and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from loom.ir.interp import Options, current_debug, interpret
 from loom.runtime.chain.arguments import check_indirect_groups
 from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.record import Dispatch
-from loom.runtime.device import DeviceInfo, DeviceSubmission
+from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.log import Outcome
-from loom.runtime.storage import HostStorage
+from loom.runtime.storage import HostSlot, HostStorage, Storage
+from loom.runtime.times import Times
 
 __all__ = ["InterpDevice", "InterpProgram"]
 
@@ -43,9 +45,9 @@ class InterpDevice:
         """Return what ``loom devices`` shows."""
         return DeviceInfo(self.name, self.kind, f"reference interpreter, numpy {np.__version__}", "BIT_EXACT")
 
-    def allocate(self, nbytes: int) -> HostStorage:
-        """Return zeroed memory of this process; DeviceError if the system has not enough."""
-        return HostStorage.allocate(nbytes)
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> HostStorage:
+        """Return memory of this process, zeroed or with any contents; DeviceError if the system has not enough."""
+        return HostStorage.allocate(nbytes, zeroed=zeroed)
 
     def adopt(self, array: np.ndarray[Any, Any]) -> HostStorage:
         """Return the array's memory."""
@@ -59,8 +61,12 @@ class InterpDevice:
 class InterpProgram:
     """A plan that the interpreter runs when it is launched."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, timed: bool = False) -> None:
         self.plan = plan
+        self._timed = timed
+
+    def woven(self, plan: Callable[[], Plan], programs: Sequence[DeviceProgram]) -> None:
+        """Nothing: programs are run when they are launched."""
 
     def launch(self, previous: DeviceSubmission | None) -> _Done:
         """Run now, after ``previous``."""
@@ -75,21 +81,29 @@ class InterpProgram:
     def _interpret(self) -> _Done:
         """Run every dispatch; a fault ends the run and is kept for the caller."""
         lines: list[str] = []
+        clock = [time.perf_counter_ns()]
         debug = current_debug()
         options = debug.options if debug is not None else Options(bounds=check_bounds())
         try:
             for dispatch, turn in self.plan.in_order():
                 _interpret(dispatch, turn, options, lines)
+                if self._timed:
+                    clock.append(time.perf_counter_ns())
         except KernelFault as fault:
-            return _Done(Outcome(tuple(lines), fault))
-        return _Done(Outcome(tuple(lines)))
+            return _Done(Outcome(tuple(lines), fault), clock)
+        return _Done(Outcome(tuple(lines)), clock)
+
+    def profiled(self) -> InterpProgram:
+        """Return a program that looks at the clock between dispatches."""
+        return InterpProgram(self.plan, timed=True)
 
 
 class _Done:
     """A run that is over when it is returned."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, clock: list[int]) -> None:
         self._outcome = outcome
+        self._clock = np.array(clock, np.int64)
 
     def wait(self, seconds: float) -> bool:
         """Tell that the run is over."""
@@ -97,6 +111,11 @@ class _Done:
 
     def cancel(self) -> None:
         """Nothing is left to stop."""
+
+    def times(self) -> Times:
+        """Return when each dispatch began and ended."""
+        count = len(self._clock) - 1
+        return Times("interp", np.arange(count), self._clock[:-1], self._clock[1:], np.ones(count), host_clock=True)
 
     def outcome(self) -> Outcome:
         """Return what the run sent."""
@@ -106,15 +125,40 @@ class _Done:
 @ordinary_arithmetic()
 def _interpret(dispatch: Dispatch, turn: int, options: Options, lines: list[str]) -> None:
     kernel = dispatch.kernel.kernel
+    held = _Held()
     buffers = []
     for memory, binding in zip(kernel.buffers, dispatch.bindings, strict=True):
-        assert isinstance(binding.storage, HostStorage), "the interpreter needs host memory"
-        whole = binding.storage.view(memory.dtype.numpy)
-        buffers.append(whole[: binding.elements * memory.dtype.lanes])
+        whole = held.bytes(binding.storage)[: binding.elements * memory.dtype.nbytes]
+        buffers.append(whole.view(memory.dtype.numpy))
     groups = _groups(dispatch, turn)
     words = [int(w) for w in dispatch.params[turn]]
     params = [constant_value(w & ((1 << p.dtype.bits) - 1), p.dtype) for w, p in zip(words, kernel.params, strict=True)]
-    interpret(kernel, buffers, params, groups, options=options, output=lines.append)
+    try:
+        interpret(kernel, buffers, params, groups, options=options, output=lines.append)
+    finally:
+        held.give_back()
+
+
+class _Held:
+    """The memory of a dispatch where the interpreter can reach it: in place, or copied from a device and back."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, tuple[Storage, np.ndarray[Any, Any]]] = {}
+
+    def bytes(self, storage: Storage) -> np.ndarray[Any, Any]:
+        """Return the bytes of a storage; one that is bound twice is copied once."""
+        if isinstance(storage, HostSlot) and storage.storage is not None:
+            storage = storage.storage
+        if isinstance(storage, HostStorage):
+            return storage.bytes
+        if id(storage) not in self._copies:
+            self._copies[id(storage)] = storage, storage.read(0, storage.nbytes)
+        return self._copies[id(storage)][1]
+
+    def give_back(self) -> None:
+        """Write the copies to their devices."""
+        for storage, copy in self._copies.values():
+            storage.write(0, copy)
 
 
 def _groups(dispatch: Dispatch, turn: int) -> tuple[int, int, int]:

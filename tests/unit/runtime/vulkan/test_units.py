@@ -249,3 +249,17 @@ def test_a_long_chain(vulkan: Any) -> None:
     for _ in range(count):
         value = (value * 1664525 + 1013904223) % 2**32
     assert found == [value] * 4
+
+
+def test_debug_interprets_over_memory_of_the_device(vulkan: Any) -> None:
+    """What a unit and a pattern keep on the device is read there and written back."""
+    with loom.boot(4, device=vulkan) as unit:
+        unit.write([5, 6, 7, 8], binding="registers")
+        unit.dispatch(affine, [2, 1])
+        program = unit.build()
+        with loom.debug():
+            program.run()
+        assert unit.read().tolist() == [11, 13, 15, 17]
+    x = loom.array(np.arange(5, dtype=np.float32), on="vulkan")
+    with loom.debug():
+        assert float(loom.gpu_sum(x)) == 10.0

@@ -11,7 +11,7 @@ import hashlib
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,11 +28,12 @@ from loom.runtime.cache import ArtifactCache
 from loom.runtime.chain.arguments import excess_groups, largest_groups
 from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.chain.record import Dispatch
-from loom.runtime.device import DeviceInfo, DeviceSubmission
+from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.pool import SUBMISSION, Pool, pool
 from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
 from loom.runtime.storage import HostSlot, HostStorage
+from loom.runtime.times import Times
 from loom.targets.base import Artifact, Bounds, Site
 from loom.targets.llvm.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, INDIRECT_COUNTS, RECORD, SMALL
 from loom.targets.llvm.machine import Machine, compiler_fingerprint, host_machine
@@ -101,9 +102,9 @@ class CpuDevice:
         }
         return DeviceInfo(self.name, self.kind, f"{platform.machine()}, LLVM", "BIT_EXACT", limits)
 
-    def allocate(self, nbytes: int) -> HostStorage:
-        """Return zeroed memory; DeviceError if the system has not enough."""
-        return HostStorage.allocate(nbytes)
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> HostStorage:
+        """Return memory, zeroed or with any contents; DeviceError if the system has not enough."""
+        return HostStorage.allocate(nbytes, zeroed=zeroed)
 
     def adopt(self, array: np.ndarray[Any, Any]) -> HostStorage:
         """Return the array's memory, used in place."""
@@ -169,8 +170,10 @@ def _cache_nbytes() -> int:
 class _CpuProgram:
     """A plan as the walker reads it: records, bindings, parameters."""
 
-    def __init__(self, owner: CpuDevice, plan: Plan) -> None:
+    def __init__(self, owner: CpuDevice, plan: Plan, *, timed: bool = False) -> None:
         self.plan = plan
+        self.owner = owner
+        self.timed = timed
         self._pool = pool()
         self._process = _process
         self.keep: list[Any] = []
@@ -185,6 +188,8 @@ class _CpuProgram:
                 self._fill(owner, self.records[rows], step)
             first += repeats * len(steps)
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
+        if timed:
+            self.records["flags"] |= BARRIER_BEFORE  # each dispatch has a time of its own
         _set_batches(self.records)
         self.fresh = np.zeros(1, SUBMISSION)
         self.fresh["records"] = self.records.ctypes.data
@@ -228,6 +233,10 @@ class _CpuProgram:
         for bindings, position, slot in self.slots:
             bindings["address"][position] = slot.address
 
+    def profiled(self) -> _CpuProgram:
+        """Return the plan built to tell how long each dispatch takes."""
+        return _CpuProgram(self.owner, self.plan, timed=True)
+
     def sites_of(self, number: int) -> tuple[Site, ...]:
         """Return the sites of a dispatch's kernel."""
         return self.sites[id(self.plan.step_of(number))]
@@ -236,6 +245,9 @@ class _CpuProgram:
         """Return the fault of an indirect dispatch whose counts were beyond the limits."""
         x, y, z = self.records["groups"][number].tolist()
         return excess_groups(self.plan.step_of(number).dispatch.kernel, (x, y, z))
+
+    def woven(self, plan: Callable[[], Plan], programs: Sequence[DeviceProgram]) -> None:
+        """Nothing: the workers take what is launched side by side."""
 
     def launch(self, previous: DeviceSubmission | None) -> _CpuSubmission:
         """Hand a run to the workers."""
@@ -253,6 +265,9 @@ class _CpuProgram:
 
     def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
         """Run in the calling thread, the workers helping; a long run goes on without it."""
+        if self.timed:
+            begun(self.launch(None))
+            return
         self._fill_slots()
         submission = _CpuSubmission(self)
         _hold(submission)
@@ -331,6 +346,8 @@ class _CpuSubmission:
         self.log = new_log(LOG_WORDS if program.talks else 0)
         self.cells = program.fresh.copy()
         self.cells["log"] = self.log.ctypes.data
+        self.clock = np.zeros(program.plan.count + 1 if program.timed else 0, np.int64)
+        self.cells["clock"] = self.clock.ctypes.data if program.timed else 0
         self.address = self.cells.ctypes.data
 
     def wait(self, seconds: float) -> bool:
@@ -357,6 +374,11 @@ class _CpuSubmission:
     def cancel(self) -> None:
         """Stop before the next dependent dispatch."""
         self.cells["cancel"] = 1
+
+    def times(self) -> Times:
+        """Return when each dispatch began and ended, those that ran; the run must be over."""
+        ran = np.flatnonzero((self.clock[:-1] > 0) & (self.clock[1:] > 0))
+        return Times("cpu", ran, self.clock[ran], self.clock[ran + 1], np.ones(len(ran)), host_clock=True)
 
     def outcome(self) -> Outcome:
         """Return what kernels sent; the run must be over."""

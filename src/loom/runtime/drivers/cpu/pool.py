@@ -38,10 +38,11 @@ SUBMISSION = np.dtype(
         ("cancel", "<u8"),
         ("executed", "<u8"),
         ("excess", "<u8"),
+        ("clock", "<u8"),
     ]
 )
 """What the walker calls %Submission. State: 0 waiting or running, 2 done. Excess: 0, or 1 more than the number
-of an indirect dispatch that asked for too many groups."""
+of an indirect dispatch that asked for too many groups. Clock: 0, or where the times go at which batches begin."""
 
 _ENTRIES = ("loom_pool_size", "loom_pool_start", "loom_pool_stop", "loom_submit", "loom_run", "loom_wait")
 _FIRST_CALLER_SLOT, _SLOTS = 64, 96

@@ -19,8 +19,8 @@
 
 %Record     = type { i64, i64, i64, i64, [3 x i32], i32, i64, i32, i32 }
 ;                    kernel bindings params indirect groups flags total number start
-%Submission = type { ptr, i64, ptr, i64, ptr, ptr, i64, i64, i64 }
-;                    records count log state next successor cancel executed excess
+%Submission = type { ptr, i64, ptr, i64, ptr, ptr, i64, i64, i64, ptr }
+;                    records count log state next successor cancel executed excess clock (null, or count + 1 times)
 %Indirect   = type { ptr, i32, i32, i32, i32 }
 ;                    counts, the largest counts allowed
 %Slot       = type { i64, ptr, i64, i64, i64, i64, ptr, i64, i64, [7 x i64] }
@@ -545,8 +545,11 @@ entry:
   %log.field = getelementptr %Submission, ptr %sub, i64 0, i32 2
   %cancel.field = getelementptr %Submission, ptr %sub, i64 0, i32 6
   %executed.field = getelementptr %Submission, ptr %sub, i64 0, i32 7
+  %clock.field = getelementptr %Submission, ptr %sub, i64 0, i32 9
   %helpers.field = getelementptr %Slot, ptr %slot, i64 0, i32 7
   %records = load ptr, ptr %sub
+  %times = load ptr, ptr %clock.field
+  %profiled = icmp ne ptr %times, null
   %count = load i64, ptr %count.field
   %log = load ptr, ptr %log.field
   %fault.field = getelementptr i64, ptr %log, i64 2
@@ -559,6 +562,13 @@ entry:
 batch:
   %i = phi i64 [ %first.batch, %entry ], [ %j, %ran ]
   %turns = phi i64 [ 0, %entry ], [ %turns.after, %ran ]
+  br i1 %profiled, label %stamp, label %stamped
+stamp:
+  %stamp.time = call i64 @now()
+  %stamp.at = getelementptr i64, ptr %times, i64 %i
+  store i64 %stamp.time, ptr %stamp.at
+  br label %stamped
+stamped:
   store atomic i64 %i, ptr %executed.field monotonic, align 8
   %more = icmp ult i64 %i, %count
   br i1 %more, label %clock, label %out

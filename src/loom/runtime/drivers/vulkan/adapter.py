@@ -13,16 +13,20 @@ from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.api import Vulkan, load
 from loom.runtime.drivers.vulkan.instance import API_VERSION, instance
 
-__all__ = ["Adapter", "find_adapters"]
+__all__ = ["FLOAT_CONTROLS2", "FLOAT_CONTROLS2_TYPE", "Adapter", "find_adapters"]
 
 _KINDS = {0: "other", 1: "integrated", 2: "discrete", 3: "virtual", 4: "cpu"}
-_COMPUTE = 0x2
+_GRAPHICS, _COMPUTE = 0x1, 0x2
+_COMPUTE_STAGE = 0x20
 _LEAST_BUFFERS = 4
 _MODES = ("RoundingModeRTE", "SignedZeroInfNanPreserve", "DenormPreserve")
 _WANTED_EXTENSIONS = (
     "VK_KHR_8bit_storage", "VK_KHR_shader_float16_int8", "VK_KHR_shader_float_controls", "VK_KHR_shader_atomic_int64",
-    "VK_KHR_driver_properties",
+    "VK_KHR_driver_properties", "VK_KHR_shader_float_controls2",
 )  # fmt: skip
+FLOAT_CONTROLS2 = "VK_KHR_shader_float_controls2"
+FLOAT_CONTROLS2_TYPE = 1000528000
+"""VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT_CONTROLS_2_FEATURES_KHR"""
 _PROCESSOR_COUNTS = (
     ("VK_NV_shader_sm_builtins", "VkPhysicalDeviceShaderSMBuiltinsPropertiesNV", "shaderSMCount"),
     ("VK_AMD_shader_core_properties2", "VkPhysicalDeviceShaderCoreProperties2AMD", "activeComputeUnitCount"),
@@ -35,7 +39,7 @@ class Adapter:
     """A physical device. ``refused`` says why it cannot be used, None if it can; ``key`` names it and its driver.
 
     ``types`` and ``float_modes`` are what it claims; ``subgroup`` counts the lanes it runs as one, ``processors``
-    its multiprocessors.
+    its multiprocessors, ``subgroup_operations`` are the bits of the kinds of them a compute kernel may use.
     """
 
     handle: Any
@@ -47,6 +51,7 @@ class Adapter:
     types: tuple[str, ...]
     int64_atomics: bool
     float_modes: tuple[tuple[str, int], ...]
+    float_controls2: bool
     extensions: tuple[str, ...]
     queue_family: int
     queues: int
@@ -55,6 +60,7 @@ class Adapter:
     refused: str | None
     key: str
     subgroup: int
+    subgroup_operations: int
     processors: int
 
 
@@ -95,6 +101,7 @@ def _describe(api: Vulkan, handle: Any) -> Adapter:
         types=types,
         int64_atomics=atomics and "VK_KHR_shader_atomic_int64" in extensions,
         float_modes=_float_modes(controls, types),
+        float_controls2=_has_float_controls2(api, handle, extensions),
         extensions=tuple(n for n in _WANTED_EXTENSIONS if n in extensions),
         queue_family=family,
         queues=queues,
@@ -103,6 +110,7 @@ def _describe(api: Vulkan, handle: Any) -> Adapter:
         refused=_reason(version, family, properties.limits),
         key=f"{properties.vendorID:x}:{properties.deviceID:x} {properties.driverVersion:x} {unique} {name}",
         subgroup=subgroup.subgroupSize,
+        subgroup_operations=subgroup.supportedOperations if subgroup.supportedStages & _COMPUTE_STAGE else 0,
         processors=_processors(api, handle, extensions),
     )
 
@@ -167,6 +175,16 @@ def _features(api: Vulkan, handle: Any) -> tuple[Any, ...]:
     return whole.features, narrow, bytes_, words, atomics
 
 
+def _has_float_controls2(api: Vulkan, handle: Any, extensions: set[str]) -> bool:
+    """Tell whether modules may forbid fast math; the binding does not know this structure yet."""
+    if FLOAT_CONTROLS2 not in extensions:
+        return False
+    record = api.ffi.new("uint64_t[3]", [FLOAT_CONTROLS2_TYPE, 0, 0])  # type, next, a flag of 32 bits
+    following = api.ffi.cast("void*", record)
+    api.call("vkGetPhysicalDeviceFeatures2", handle, api.new("VkPhysicalDeviceFeatures2", pNext=following))
+    return bool(record[2] & 0xFFFFFFFF)
+
+
 def _float_modes(controls: Any, types: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     """Return the float controls that an adapter offers."""
     found = []
@@ -176,10 +194,13 @@ def _float_modes(controls: Any, types: tuple[str, ...]) -> tuple[tuple[str, int]
 
 
 def _queue_family(api: Vulkan, handle: Any) -> tuple[int, int, int]:
-    """Return the best compute family: its number, queues and timestamp bits; -1 if there is none."""
+    """Return the best compute family: its number, queues and timestamp bits; -1 if there is none.
+
+    One without graphics is better: on an H200, work on its queues overlaps, and on those of the other it does not.
+    """
     families = api.enumerate("vkGetPhysicalDeviceQueueFamilyProperties", "VkQueueFamilyProperties", handle)
     usable = [(n, f) for n, f in enumerate(families) if f.queueFlags & _COMPUTE]
     if not usable:
         return -1, 0, 0
-    number, family = max(usable, key=lambda nf: nf[1].queueCount)
+    number, family = max(usable, key=lambda nf: (not nf[1].queueFlags & _GRAPHICS, nf[1].queueCount))
     return number, family.queueCount, family.timestampValidBits

@@ -13,25 +13,30 @@ from weakref import WeakKeyDictionary
 
 from loom.core.errors import DeviceError
 
-__all__ = ["Vulkan", "is_loss", "load"]
+__all__ = ["LeftBehind", "Vulkan", "is_loss", "is_unknown", "load"]
 
 _RESULTS = {
     -1: "out of host memory", -2: "out of device memory", -3: "initialisation failed", -4: "the device was lost",
     -5: "memory cannot be mapped", -6: "a layer is missing", -7: "an extension is missing", -8: "a feature is missing",
     -9: "the driver is incompatible", -10: "too many objects", -12: "the pool is fragmented",
-    -1000069000: "the descriptor pool is empty",
+    -13: "the driver failed and does not say why", -1000069000: "the descriptor pool is empty",
 }  # fmt: skip
 _REMEDIES = {
     -1: "Free units or use smaller buffers", -2: "Free units or use smaller buffers",
     -4: "Make the device anew with loom.device; results on it are gone",
 }  # fmt: skip
 _TIMEOUT = 2
-_LOSS = -4
+_LOSS, _UNKNOWN = -4, -13
 
 
 def is_loss(error: DeviceError) -> bool:
     """Tell whether an error says that the device was lost."""
     return error.what == _RESULTS[_LOSS]
+
+
+def is_unknown(error: DeviceError) -> bool:
+    """Tell whether a driver gave up without a reason, as NVIDIA's does for much private memory."""
+    return error.what == _RESULTS[_UNKNOWN]
 
 
 class Vulkan:
@@ -94,7 +99,7 @@ class Vulkan:
         self.call(name, *args, count, self.ffi.NULL)
         found = self.ffi.new(f"{kind}[]", count[0])
         self.call(name, *args, count, found)
-        return [found[i] for i in range(count[0])]
+        return [self.ffi.new(f"{kind}*", found[i])[0] for i in range(count[0])]  # each keeps its own memory
 
     def address(self, handle: Any) -> int:
         """Return a handle as a number."""
@@ -107,6 +112,19 @@ class Vulkan:
     def finished(self, result: int) -> bool:
         """Tell whether a wait ended because what it waited for is done."""
         return result != _TIMEOUT
+
+
+class LeftBehind:
+    """Stands for the loader in a process forked after a device was opened; every use of it says so."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, _name: str) -> Any:
+        raise DeviceError(
+            f"device {self._name!r}", "it was opened before this process was forked",
+            remedy="Ask for the device anew with loom.device, or start processes by spawn",
+        )  # fmt: skip
 
 
 _TYPES: dict[str, int] = {}
@@ -134,7 +152,7 @@ def load() -> Vulkan:
 
 
 def _camel(word: str) -> str:
-    """Return a word of a structure's name: EXT and KHR stay, 8BIT is 8Bit, INT8 is Int8."""
-    if word in ("EXT", "KHR", "NV", "AMD", "INTEL", "GOOGLE"):
+    """Return a word of a structure's name: EXT, KHR and SM stay, 8BIT is 8Bit, INT8 is Int8."""
+    if word in ("EXT", "KHR", "NV", "AMD", "INTEL", "GOOGLE", "SM"):
         return word
     return re.sub(r"[A-Za-z]+", lambda m: m[0].capitalize(), word)

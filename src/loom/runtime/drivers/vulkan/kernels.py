@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.verify import VerifiedKernel
+from loom.runtime.drivers.vulkan.api import is_unknown
 from loom.targets.base import Artifact, Site
 from loom.targets.spirv.identity import filled_lanes
 from loom.targets.spirv.layout import PushLayout
@@ -18,7 +19,7 @@ from loom.targets.spirv.layout import PushLayout
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.device import VulkanDevice
 
-__all__ = ["LoadedKernel", "load_kernel"]
+__all__ = ["LoadedKernel", "check_room", "load_kernel", "make_pipeline"]
 
 _COMPUTE_STAGE = 0x20
 _STORAGE_BUFFER = 7
@@ -57,18 +58,32 @@ def load_kernel(device: VulkanDevice, verified: VerifiedKernel, artifact: Artifa
     count = len(verified.kernel.buffers)
     bindings = (*range(count), *([count] if artifact.sites else []), *([count + 1] if push.in_table else []))
     _check(device, verified.kernel, len(bindings))
+    return make_pipeline(device, verified, artifact.data, "main", push, artifact.sites, bindings)
+
+
+def make_pipeline(
+    device: VulkanDevice, verified: VerifiedKernel, data: bytes, entry: str, push: PushLayout, sites: tuple[Site, ...],
+    bindings: tuple[int, ...],
+) -> LoadedKernel:  # fmt: skip
+    """Return the pipeline of a module's entry point; nothing is left of one that cannot be made."""
     made: list[tuple[str, Any]] = []
     try:
-        return _load(device, verified, artifact, push, bindings, made)
-    except DeviceError:
+        return _make(device, verified, data, entry, push, sites, bindings, made)
+    except DeviceError as error:
         for kind, handle in reversed(made):
             device.destroy(kind, handle)
-        raise
+        if not is_unknown(error):
+            raise
+        private = sum((m.size or 0) * m.dtype.nbytes for m in verified.kernel.private)
+        raise DeviceError(
+            f"kernel {verified.name!r} on device {device.name!r}", f"{error.what} ({error.where})",
+            got=f"a kernel with {private} bytes of private memory a lane", remedy="Use less of it, or another device",
+        ) from error  # fmt: skip
 
 
-def _load(
-    device: VulkanDevice, verified: VerifiedKernel, artifact: Artifact, push: PushLayout, bindings: tuple[int, ...],
-    made: list[tuple[str, Any]],
+def _make(
+    device: VulkanDevice, verified: VerifiedKernel, data: bytes, entry: str, push: PushLayout, sites: tuple[Site, ...],
+    bindings: tuple[int, ...], made: list[tuple[str, Any]],
 ) -> LoadedKernel:  # fmt: skip
     api = device.api
 
@@ -76,8 +91,8 @@ def _load(
         made.append((kind, device.create(kind, info)))
         return made[-1][1]
 
-    code = api.ffi.new("uint8_t[]", artifact.data)
-    info = api.new("VkShaderModuleCreateInfo", codeSize=len(artifact.data), pCode=api.ffi.cast("uint32_t*", code))
+    code = api.ffi.new("uint8_t[]", data)
+    info = api.new("VkShaderModuleCreateInfo", codeSize=len(data), pCode=api.ffi.cast("uint32_t*", code))
     module = create("ShaderModule", info)
     set_layout = create("DescriptorSetLayout", _set_layout(device, bindings))
     ranges = api.new("VkPushConstantRange", stageFlags=_COMPUTE_STAGE, size=push.nbytes)
@@ -87,9 +102,9 @@ def _load(
         pPushConstantRanges=ranges,
     )  # fmt: skip
     layout = create("PipelineLayout", wanted)
-    stage = api.new("VkPipelineShaderStageCreateInfo", stage=_COMPUTE_STAGE, module=module, pName="main")
+    stage = api.new("VkPipelineShaderStageCreateInfo", stage=_COMPUTE_STAGE, module=module, pName=entry)
     pipeline = device.pipelines.create(api.new("VkComputePipelineCreateInfo", stage=stage[0], layout=layout))
-    return LoadedKernel(verified, pipeline, layout, set_layout, module, push, artifact.sites, bindings)
+    return LoadedKernel(verified, pipeline, layout, set_layout, module, push, sites, bindings)
 
 
 def _set_layout(device: VulkanDevice, bindings: tuple[int, ...]) -> Any:
@@ -103,21 +118,10 @@ def _set_layout(device: VulkanDevice, bindings: tuple[int, ...]) -> Any:
 
 def _check(device: VulkanDevice, kernel: Kernel, bindings: int) -> None:
     """Raise DeviceError for what the device has no room or no types for."""
-    limits, where = device.adapter.limits, f"kernel {kernel.name!r} on device {device.name!r}"
+    where = f"kernel {kernel.name!r} on device {device.name!r}"
     shared = sum((m.size or 0) * m.dtype.nbytes for m in kernel.shared)
     lanes = max(kernel.lanes, filled_lanes(kernel, device.features))
-    rows = [
-        ("too many buffers", f"at most {limits['buffers']}", bindings, limits["buffers"]),
-        ("too much shared memory", f"at most {limits['shared_nbytes']} bytes", shared, limits["shared_nbytes"]),
-        ("too many lanes", f"at most {limits['workgroup_lanes']}", lanes, limits["workgroup_lanes"]),
-    ]
-    rows += [
-        (f"too many lanes along {axis}", f"at most {limits[f'workgroup_{axis}']}", n, limits[f"workgroup_{axis}"])
-        for axis, n in zip("xyz", kernel.workgroup, strict=True)
-    ]
-    for what, expected, got, limit in rows:
-        if got > limit:
-            raise DeviceError(where, what, expected=expected, got=got, remedy="Use less, or another device")
+    check_room(device, where, bindings=bindings, shared=shared, lanes=lanes, workgroup=kernel.workgroup)
     missing = _types_of(kernel) - set(device.features.types)
     if missing:
         raise DeviceError(
@@ -128,6 +132,25 @@ def _check(device: VulkanDevice, kernel: Kernel, bindings: int) -> None:
         raise DeviceError(
             where, "the device lacks 64-bit atomics", expected="atomics of 32 bits", remedy="Use another device"
         )
+
+
+def check_room(
+    device: VulkanDevice, where: str, *, bindings: int, shared: int, lanes: int, workgroup: tuple[int, int, int]
+) -> None:
+    """Raise DeviceError for a kernel of more buffers, shared bytes or lanes than the device takes."""
+    limits = device.adapter.limits
+    rows = [
+        ("too many buffers", f"at most {limits['buffers']}", bindings, limits["buffers"]),
+        ("too much shared memory", f"at most {limits['shared_nbytes']} bytes", shared, limits["shared_nbytes"]),
+        ("too many lanes", f"at most {limits['workgroup_lanes']}", lanes, limits["workgroup_lanes"]),
+    ]
+    rows += [
+        (f"too many lanes along {axis}", f"at most {limits[f'workgroup_{axis}']}", n, limits[f"workgroup_{axis}"])
+        for axis, n in zip("xyz", workgroup, strict=True)
+    ]
+    for what, expected, got, limit in rows:
+        if got > limit:
+            raise DeviceError(where, what, expected=expected, got=got, remedy="Use less, or another device")
 
 
 def _types_of(kernel: Kernel) -> set[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.runtime.drivers.vulkan.adapter import Adapter
+from loom.runtime.drivers.vulkan.adapter import FLOAT_CONTROLS2_TYPE, Adapter
 from loom.runtime.drivers.vulkan.api import load
 
 __all__ = ["open_device"]
@@ -28,6 +28,9 @@ def open_device(adapter: Adapter, queues: int) -> Any:
         chain = api.new("VkPhysicalDevice8BitStorageFeatures", pNext=chain, storageBuffer8BitAccess="i8" in types)
     if "VK_KHR_shader_float16_int8" in adapter.extensions:
         chain = api.new("VkPhysicalDeviceShaderFloat16Int8Features", pNext=chain, shaderInt8="i8" in types)
+    if adapter.float_controls2:
+        record = api.ffi.new("uint64_t[3]", [FLOAT_CONTROLS2_TYPE, int(api.ffi.cast("uintptr_t", chain)), 1])
+        _given, chain = chain, api.ffi.cast("void*", record)  # both live until the device is made
     features = api.new("VkPhysicalDeviceFeatures2", pNext=chain)
     features.features.shaderInt16 = "i16" in types
     features.features.shaderInt64 = "i64" in types

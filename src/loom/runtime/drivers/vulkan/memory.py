@@ -1,15 +1,17 @@
 """Device memory: arenas cut into storages, host access through a mapping or a staging buffer.
 
-Layer: runtime. Storages of up to a sixteenth of an arena share arenas; larger ones have their own. Invariant:
-storage is zero when allocated, and its range returns to its arena when the last reference to it goes.
+Layer: runtime. Storages of up to a sixteenth of an arena share arenas; larger ones have their own, of which some are
+kept for the next one of the kind. Transfers go in pieces: one is copied by the device while the host fills or empties
+the other. Invariant: storage is zero when allocated unless it is asked for with any contents, and its range returns to
+its arena when the last reference to it goes, which a run under way holds.
 """
 
 from __future__ import annotations
 
-import ctypes
+import itertools
 import threading
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from loom.runtime.drivers.vulkan.api import Vulkan
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.device import VulkanDevice
+    from loom.runtime.drivers.vulkan.program import Run
+    from loom.runtime.storage import Storage
 
 __all__ = ["LEAST_NBYTES", "Arena", "Buffer", "Memory", "VulkanStorage"]
 
@@ -28,7 +32,12 @@ _TRANSFER_USAGE = 0x1 | 0x2
 _LOCAL, _VISIBLE, _COHERENT, _CACHED = 1, 2, 4, 8
 _TRANSFER_STAGE, _HOST_STAGE, _TRANSFER_WRITE, _HOST_READ = 0x1000, 0x4000, 0x1000, 0x2000
 _ARENA_NBYTES = 64 << 20
-_STAGING_NBYTES = 16 << 20
+_PIECE_NBYTES = 8 << 20
+"""What is transferred at once; the staging buffer has two of them."""
+_COPIERS, _LEAST_SHARED = 4, 1 << 20
+"""Threads that copy bytes of the host, and the least bytes worth it."""
+_SPARE_NBYTES = 1 << 30
+"""Most memory kept in arenas of one storage that is gone: making one takes longer than most patterns."""
 LEAST_NBYTES = 16
 """Room of a storage of no bytes: a load may read something."""
 
@@ -41,6 +50,7 @@ class Buffer:
         self.nbytes = nbytes
         self.block: Any = None
         self.mapped = 0
+        self.host: Any = None
         info = api.new("VkBufferCreateInfo", size=nbytes, usage=usage)
         self.handle = api.create("vkCreateBuffer", device, info, "VkBuffer")
         memory.live["Buffer"] += 1
@@ -63,10 +73,11 @@ class Buffer:
             out = api.ffi.new("void**")
             api.call("vkMapMemory", device, self.block, 0, 0xFFFFFFFFFFFFFFFF, 0, out)
             self.mapped = int(api.ffi.cast("uintptr_t", out[0]))
+            self.host = np.frombuffer(api.ffi.buffer(out[0], self.nbytes), np.uint8)
 
     def view(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Return mapped bytes as an array."""
-        return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(self.mapped + offset))
+        return self.host[offset : offset + nbytes]
 
     def destroy(self, memory: Memory) -> None:
         """Free the buffer and its memory."""
@@ -79,10 +90,14 @@ class Buffer:
 
 
 class Arena:
-    """A buffer cut into ranges; ``free`` are (offset, nbytes) ascending, never two in a row that touch."""
+    """A buffer cut into ranges; ``free`` are (offset, nbytes) ascending, never two in a row that touch.
+
+    ``serial`` is a number that no other arena has or had.
+    """
 
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
+        self.serial = next(_serials)
         self.free: list[tuple[int, int]] = [(0, buffer.nbytes)]
 
     def take(self, nbytes: int) -> int | None:
@@ -111,6 +126,9 @@ class Arena:
         return self.free == [(0, self.buffer.nbytes)]
 
 
+_serials = itertools.count()
+
+
 class Memory:
     """All memory of a device. ``live`` counts native objects by kind, for the leak test."""
 
@@ -122,6 +140,7 @@ class Memory:
         self.alignment = max(64, owner.adapter.limits["offset_alignment"])
         self.lock = threading.RLock()
         self.arenas: list[Arena] = []
+        self.spares: list[Arena] = []
         properties = self.api.ffi.new("VkPhysicalDeviceMemoryProperties*")
         self.api.call("vkGetPhysicalDeviceMemoryProperties", owner.adapter.handle, properties)
         self.types = [properties.memoryTypes[n].propertyFlags for n in range(properties.memoryTypeCount)]
@@ -142,8 +161,8 @@ class Memory:
 
     # storages
 
-    def allocate(self, nbytes: int) -> VulkanStorage:
-        """Return zeroed memory."""
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> VulkanStorage:
+        """Return memory, zeroed or with any contents."""
         limit = self.owner.adapter.limits["buffer_nbytes"]
         if nbytes > limit:
             raise DeviceError(
@@ -152,39 +171,72 @@ class Memory:
             )  # fmt: skip
         room = -(-max(nbytes, LEAST_NBYTES) // self.alignment) * self.alignment
         with self.lock:
-            arena, offset = self._range(room)
+            arena, offset, taken = self._range(room)
             storage = VulkanStorage(self, arena, offset, nbytes)
-            weakref.finalize(storage, self._free, arena, offset, room).atexit = False
-        storage.clear(room)
+            weakref.finalize(storage, self._free, arena, offset, taken).atexit = False
+        if zeroed:
+            storage.clear(room)
         return storage
 
-    def _range(self, room: int) -> tuple[Arena, int]:
+    def _range(self, room: int) -> tuple[Arena, int, int]:
+        """Return an arena, where a range of it starts, and its bytes."""
         if room > _ARENA_NBYTES // 16:
-            arena = self._arena(room)
-            return arena, arena.take(room) or 0
+            arena = self._spare(room) or self._arena(room)
+            return arena, arena.take(arena.buffer.nbytes) or 0, arena.buffer.nbytes
         for arena in self.arenas:
             offset = arena.take(room)
             if offset is not None:
-                return arena, offset
+                return arena, offset, room
         arena = self._arena(_ARENA_NBYTES)
-        return arena, arena.take(room) or 0
+        return arena, arena.take(room) or 0, room
+
+    def _spare(self, room: int) -> Arena | None:
+        """Return the smallest arena kept that is large enough, though not much larger."""
+        fitting = [a for a in self.spares if room <= a.buffer.nbytes <= 2 * room]
+        if not fitting:
+            return None
+        arena = min(fitting, key=lambda a: a.buffer.nbytes)
+        self.spares.remove(arena)
+        self.arenas.append(arena)
+        return arena
 
     def _arena(self, nbytes: int) -> Arena:
         assert self.kind is not None, "Vulkan promises a device-local type"
-        buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
+        try:
+            buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
+        except DeviceError:
+            self.owner.settle()  # what runs under way hold is free when they are over
+            self._drop_spares(0)
+            buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
         self.arenas.append(Arena(buffer))
         return self.arenas[-1]
 
     def _free(self, arena: Arena, offset: int, room: int) -> None:
-        """Take a range back; arenas with nothing in them go, but for one."""
+        """Take a range back. Of shared arenas with nothing in them one stays; others become spares."""
         with self.lock:
             if arena not in self.arenas:  # the device was closed
                 return
             arena.give(offset, room)
-            small = [a for a in self.arenas if a.is_empty and a.buffer.nbytes == _ARENA_NBYTES]
-            if arena.is_empty and (arena.buffer.nbytes != _ARENA_NBYTES or len(small) > 1):
+            if not arena.is_empty:
+                return
+            if arena.buffer.nbytes != _ARENA_NBYTES:
+                self.arenas.remove(arena)
+                self.spares.append(arena)
+                self._drop_spares(_SPARE_NBYTES)
+            elif sum(a.is_empty and a.buffer.nbytes == _ARENA_NBYTES for a in self.arenas) > 1:
                 self.arenas.remove(arena)
                 arena.buffer.destroy(self)
+
+    def _drop_spares(self, most: int) -> None:
+        """Free the oldest spares until they have at most so many bytes."""
+        while sum(a.buffer.nbytes for a in self.spares) > most:
+            self.spares.pop(0).buffer.destroy(self)
+
+    def leave(self) -> None:
+        """Free nothing from now on: it all belongs to the process that this one was forked from."""
+        self.api = self.owner.api
+        self.lock = threading.RLock()
+        self.arenas, self.spares, self._staging = [], [], None
 
     # transfers
 
@@ -192,7 +244,7 @@ class Memory:
         """Return the buffer that transfers go through."""
         if self._staging is None:
             assert self.staging_kind is not None, "Vulkan promises a host-visible type"
-            self._staging = Buffer(self, _STAGING_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
+            self._staging = Buffer(self, 2 * _PIECE_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
         return self._staging
 
     def upload(self, target: VulkanStorage, offset: int, data: np.ndarray[Any, Any]) -> None:
@@ -202,11 +254,15 @@ class Memory:
             buffer.view(start, data.nbytes)[:] = data
             return
         with self.lock:
-            staging = self.staging()
-            for at in range(0, data.nbytes, _STAGING_NBYTES):
-                part = data[at : at + _STAGING_NBYTES]
-                staging.view(0, part.nbytes)[:] = part
-                self._copy(staging, 0, buffer, start + at, part.nbytes)
+            staging, begun = self.staging(), deque[Any]()
+            for at in range(0, data.nbytes, _PIECE_NBYTES):
+                part, place = data[at : at + _PIECE_NBYTES], at % (2 * _PIECE_NBYTES)
+                if len(begun) == 2:
+                    self.owner.queues.finish(begun.popleft())
+                self._fill(staging.view(place, part.nbytes), part)
+                begun.append(self._copy(staging, place, buffer, start + at, part.nbytes))
+            for copy in begun:
+                self.owner.queues.finish(copy)
 
     def download(self, source: VulkanStorage, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Copy bytes from the device."""
@@ -215,14 +271,40 @@ class Memory:
             return buffer.view(start, nbytes).copy()
         found = np.empty(nbytes, np.uint8)
         with self.lock:
-            staging = self.staging()
-            for at in range(0, nbytes, _STAGING_NBYTES):
-                size = min(_STAGING_NBYTES, nbytes - at)
-                self._copy(buffer, start + at, staging, 0, size)
-                found[at : at + size] = staging.view(0, size)
+            staging, begun = self.staging(), deque[tuple[int, int, Any]]()
+            for at in [*range(0, nbytes, _PIECE_NBYTES), None]:
+                if at is not None:
+                    size = min(_PIECE_NBYTES, nbytes - at)
+                    copy = self._copy(buffer, start + at, staging, at % (2 * _PIECE_NBYTES), size)
+                    begun.append((at, size, copy))
+                while len(begun) == 2 or (at is None and begun):
+                    first, size, copy = begun.popleft()
+                    self.owner.queues.finish(copy)
+                    self._fill(found[first : first + size], staging.view(first % (2 * _PIECE_NBYTES), size))
         return found
 
-    def _copy(self, source: Buffer, start: int, target: Buffer, at: int, nbytes: int) -> None:
+    def _fill(self, target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
+        """Copy bytes of the host, many of them by several threads."""
+        if target.nbytes < _LEAST_SHARED:
+            target[:] = source
+            return
+        part = -(-target.nbytes // _COPIERS)
+        begins = range(0, target.nbytes, part)
+        pairs = [(target[at : at + part], source[at : at + part]) for at in begins]
+        for done in [self.owner.crew.submit(np.copyto, *pair) for pair in pairs]:
+            done.result()
+
+    def copy(self, source: VulkanStorage, start: int, target: VulkanStorage, offset: int, nbytes: int) -> None:
+        """Copy bytes on the device; the two storages are not the same."""
+        origin, at = source.arena.buffer, source.offset + start
+        buffer, to = target.arena.buffer, target.offset + offset
+        if self.unified:
+            buffer.view(to, nbytes)[:] = origin.view(at, nbytes)
+        else:
+            self.owner.queues.finish(self._copy(origin, at, buffer, to, nbytes))
+
+    def _copy(self, source: Buffer, start: int, target: Buffer, at: int, nbytes: int) -> Any:
+        """Start a copy on the shared queue."""
         region = self.api.ffi.new("VkBufferCopy*", {"srcOffset": start, "dstOffset": at, "size": nbytes})
 
         def record(commands: Any) -> None:
@@ -231,7 +313,7 @@ class Memory:
             null = self.api.ffi.NULL
             self.api.lib.vkCmdPipelineBarrier(commands, _TRANSFER_STAGE, _HOST_STAGE, 0, 1, info, 0, null, 0, null)
 
-        self.owner.queues.run_once(record)
+        return self.owner.queues.begin(record)
 
     def fill_zero(self, storage: VulkanStorage, room: int) -> None:
         """Zero a range."""
@@ -248,37 +330,60 @@ class Memory:
     def destroy(self) -> None:
         """Free everything."""
         with self.lock:
-            for arena in self.arenas:
+            for arena in (*self.arenas, *self.spares):
                 arena.buffer.destroy(self)
             self.arenas.clear()
+            self.spares.clear()
             if self._staging is not None:
                 self._staging.destroy(self)
                 self._staging = None
 
 
 class VulkanStorage:
-    """A range of device memory."""
+    """A range of device memory. ``run`` is the last run of a pattern that writes it, if it may be under way."""
 
     def __init__(self, memory: Memory, arena: Arena, offset: int, nbytes: int) -> None:
         self.memory = memory
         self.arena = arena
         self.offset = offset
         self.nbytes = nbytes
+        self.run: Run | None = None
+
+    def settle(self) -> None:
+        """Wait for the run that writes this, and raise what went wrong with it."""
+        run = self.run
+        if run is not None:
+            run.finish()
+            if run.kept.fault is not None:
+                raise run.kept.fault
+            self.run = None
 
     def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
         """Copy bytes to the device at ``offset``."""
+        self.settle()
         if data.nbytes:
             self.memory.upload(self, offset, data)
 
     def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Return a copy of bytes from the device."""
+        self.settle()
         return self.memory.download(self, offset, nbytes) if nbytes else np.empty(0, np.uint8)
 
     def clear(self, room: int) -> None:
-        """Zero the whole range."""
+        """Zero the first ``room`` bytes, a multiple of 4."""
+        self.settle()
         self.memory.fill_zero(self, room)
+
+    def copy_from(self, offset: int, source: Storage, start: int, nbytes: int) -> bool:
+        """Copy bytes from other storage of the same device without the host; False if it is of another device."""
+        if not isinstance(source, VulkanStorage) or source.memory is not self.memory:
+            return False
+        source.settle()
+        self.settle()
+        self.memory.copy(source, start, self, offset, nbytes)
+        return True
 
     def extent(self) -> tuple[int, int]:
         """Return where the range starts and ends, counted through all arenas."""
-        start = (id(self.arena) << 40) + self.offset
+        start = (self.arena.serial << 40) + self.offset
         return start, start + max(self.nbytes, 1)

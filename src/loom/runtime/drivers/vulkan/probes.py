@@ -347,7 +347,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     *(
         Probe(
-            "widening", lambda t=t: _unary(_widened_opposite, t, i64),
+            f"{t.name} arithmetic", lambda t=t: _unary(_widened_opposite, t, i64),
             lambda t=t: samples.whole_pairs(t.numpy)[:1], _host(lambda x: (-x).astype(np.int64)),
         )
         for t in (i8, i16)

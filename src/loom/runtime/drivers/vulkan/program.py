@@ -2,24 +2,32 @@
 
 Layer: runtime. A plan is recorded once. A launch hands the commands to a queue and returns: runs of one owner follow
 each other on one queue, runs of others take the queues in turn. Where kernels tell the host something, each run under
-way has a recording of its own. Invariant: whatever a run uses lives until the run is over.
+way has a recording of its own.
+
+A program with slots (a pattern's) keeps a recording for each of the last few combinations of storage attached; for
+another one the least recently used that no run has is bound anew. Its runs all go to the shared queue, where each
+sees what those before it wrote, so that a pattern need not wait for the ones that made its arrays; reading an array
+waits. Other programs are started when those runs are over. Where kernels tell something, so that a run may fault,
+it is waited for at once. Invariant: whatever a run uses lives until the run is over.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import DeviceError
 from loom.runtime.chain.plan import Plan
-from loom.runtime.device import DeviceSubmission
+from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.vulkan.api import is_loss
+from loom.runtime.drivers.vulkan.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.queues import Queue
 from loom.runtime.drivers.vulkan.recording import Recording
 from loom.runtime.drivers.vulkan.slots import Slots
 from loom.runtime.drivers.vulkan.table import Table
 from loom.runtime.log import Outcome
+from loom.runtime.times import Times
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.device import VulkanDevice
@@ -33,47 +41,71 @@ _SLICE_SECONDS = 0.05
 class VulkanProgram:
     """A plan ready to run."""
 
-    def __init__(self, device: VulkanDevice, plan: Plan) -> None:
+    def __init__(self, device: VulkanDevice, plan: Plan, *, timed: bool = False) -> None:
         self.device = device
         self.plan = plan
+        self.timed = timed
         self.slots = Slots(device, plan)
         self.table = Table(device, plan)
         self.lock = threading.RLock()
         self.recordings: list[Recording] = []
-        self.last: Run | None = None
         device.programs.add(self)
-        self.recordings.append(Recording(device, self.table, self.slots))
+        if not self.slots.all:
+            self.recordings.append(Recording(device, self.table, self.slots, timed=timed))
 
     def launch(self, previous: DeviceSubmission | None) -> Run:
-        """Start a run after ``previous``; return at once, unless arrays of the host are handed in and out."""
-        queue = self.device.queues.after(previous.queue if isinstance(previous, Run) else None)
-        if previous is not None and (self.slots.own or not isinstance(previous, Run)):
+        """Start a run after ``previous``; return at once, unless it is a pattern's and may fault."""
+        if previous is not None and not isinstance(previous, Run):
             _finish(previous)
+        if self.slots.all:
+            return self._launch_shared()
+        if self.device.shared_run is not None:
+            self.device.shared_run.finish()
+        queue = self.device.queues.after(previous.queue if isinstance(previous, Run) else None)
         with self.lock:
-            if self.slots.own:
-                if self.last is not None:
-                    _finish(self.last)
-                self.slots.upload()
-            run = self.last = Run(self, self._free_recording(), queue)
-        if self.slots.gives_back:
-            _finish(run)
+            return Run(self, self._recording(), queue)
+
+    def _launch_shared(self) -> Run:
+        """Start a run over what is attached."""
+        with self.lock:
+            recording = self._recording()
+            run = Run(self, recording, self.device.queues.shared, self.slots.attached())
+        for slot in self.slots.written:
+            self.slots.memory(slot).run = run
+        self.device.shared_run = run
+        if recording.talks:
+            run.finish()
         return run
 
     def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
         """Start a run; the caller waits."""
         begun(self.launch(None))
 
-    def _free_recording(self) -> Recording:
-        """Return a recording to run now: one that is free, a new one, or the oldest when it is."""
-        found = next((r for r in self.recordings if not r.busy), None)
+    def woven(self, plan: Callable[[], Plan], programs: Sequence[DeviceProgram]) -> VulkanProgram | None:
+        """Return a program of a plan that does all ``programs`` do; None unless all are this device's."""
+        if all(isinstance(p, VulkanProgram) and p.device is self.device for p in programs):
+            return VulkanProgram(self.device, plan())
+        return None
+
+    def profiled(self) -> VulkanProgram:
+        """Return the plan recorded with time stamps."""
+        return VulkanProgram(self.device, self.plan, timed=True)
+
+    def _recording(self) -> Recording:
+        """Return a recording of what is attached, to run now; the one used last is the last in the list."""
+        wanted = self.slots.bound()
+        found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.talks)), None)
         if found is None and len(self.recordings) < _MOST_RECORDINGS:
-            found = Recording(self.device, self.table, self.slots)
+            found = Recording(self.device, self.table, self.slots, timed=self.timed)
             self.recordings.append(found)
         while found is None:
-            for run in self.device.runs_of(self):
-                run.wait(_SLICE_SECONDS)
-            found = next((r for r in self.recordings if not r.busy), None)
-        found.busy = found.talks
+            found = next((r for r in self.recordings if r.is_idle), None)
+            if found is None:
+                self.recordings[0].runs[0].wait(_SLICE_SECONDS)
+        if found.bound != wanted:
+            found.bind()
+        self.recordings.remove(found)
+        self.recordings.append(found)
         return found
 
     def destroy(self) -> None:
@@ -96,22 +128,26 @@ def _finish(run: DeviceSubmission) -> None:
 class Run:
     """One run of a program, under way or over."""
 
-    def __init__(self, program: VulkanProgram, recording: Recording, queue: Queue) -> None:
+    def __init__(
+        self, program: VulkanProgram, recording: Recording, queue: Queue, attached: Sequence[VulkanStorage] = ()
+    ) -> None:
         self.program: VulkanProgram | None = program
         self.recording: Recording | None = recording
+        self.attached = attached
         self.device = program.device
         self.queue = queue
         self.lock = threading.RLock()
         self.over = False
         self.kept = Outcome()
+        self.taken: Times | None = None
         self.fence: Any = program.device.queues.fence()
         try:
-            queue.submit(recording.commands, self.fence)
+            queue.submit([commands for _, commands in recording.parts], self.fence)
         except DeviceError as error:
-            recording.busy = False
             self.device.lost = self.device.lost or is_loss(error)
             self.device.queues.bury(self.fence)
             raise
+        recording.runs.append(self)
         program.device.hold(self)
 
     def wait(self, seconds: float) -> bool:
@@ -127,6 +163,10 @@ class Run:
             self._end()
         return self.over
 
+    def finish(self) -> None:
+        """Wait to the end."""
+        _finish(self)
+
     def _end(self, lost: DeviceError | None = None) -> None:
         """Take what the run left, once. A device that was lost left an error."""
         with self.lock:
@@ -139,22 +179,30 @@ class Run:
                 self.device.queues.bury(self.fence)
                 self.kept = Outcome((), lost)  # type: ignore[arg-type]
             else:
-                self.kept = self._collected(self.program, self.recording)
+                self.kept = self._collected(self.recording)
                 self.device.queues.give_back(self.fence)
-            self.recording.busy = False
             self.over = True
+            if lost is None:
+                for storage in self.attached:
+                    if storage.run is self:
+                        storage.run = None
             self.program = self.recording = None  # whoever keeps the run need not keep its memory
+            self.attached = ()
             self.device.let_go(self)
 
-    def _collected(self, program: VulkanProgram, recording: Recording) -> Outcome:
+    def _collected(self, recording: Recording) -> Outcome:
         try:
-            program.slots.download()
+            self.taken = recording.times()
             return recording.outcome()
         except DeviceError as error:
             return Outcome((), error)  # type: ignore[arg-type]
 
     def cancel(self) -> None:
         """Commands handed to a queue cannot be stopped."""
+
+    def times(self) -> Times | None:
+        """Return when dispatches began and ended, None of a run without time stamps or that was lost."""
+        return self.taken
 
     def outcome(self) -> Outcome:
         """Return what the run sent."""

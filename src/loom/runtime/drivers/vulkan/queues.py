@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from loom.core.errors import DeviceError
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.device import VulkanDevice
@@ -17,6 +19,7 @@ __all__ = ["Queue", "Queues"]
 
 _FOREVER = 3600.0
 _ONE_TIME = 0x1
+_MOST_IDLE = 16
 
 
 class Queue:
@@ -29,10 +32,10 @@ class Queue:
         self.api.call("vkGetDeviceQueue", device.handle, device.adapter.queue_family, number, out)
         self.handle = out[0]
 
-    def submit(self, commands: Any, fence: Any) -> None:
-        """Start recorded commands; ``fence`` tells when they are done."""
-        buffers = self.api.ffi.new("VkCommandBuffer[]", [commands])
-        info = self.api.new("VkSubmitInfo", commandBufferCount=1, pCommandBuffers=buffers)
+    def submit(self, commands: Sequence[Any], fence: Any) -> None:
+        """Start recorded command buffers, one after the other; ``fence`` tells when they are done."""
+        buffers = self.api.ffi.new("VkCommandBuffer[]", commands)
+        info = self.api.new("VkSubmitInfo", commandBufferCount=len(commands), pCommandBuffers=buffers)
         with self.lock:
             self.api.call("vkQueueSubmit", self.handle, 1, info, fence)
 
@@ -48,12 +51,20 @@ class Queues:
         self._fences: list[Any] = []
         self._buried: list[Any] = []
         self._lock = threading.Lock()
-        self._once = threading.Lock()
-        self._pool = self._commands = None
+        self._idle: list[tuple[Any, Any]] = []
 
     def after(self, queue: Queue | None) -> Queue:
         """Return the queue for work that follows what was given to ``queue``; None: any, in turn."""
         return queue or self.all[next(self._turns) % len(self.all)]
+
+    def leave(self) -> None:
+        """Use no queue from now on: they belong to the process that this one was forked from."""
+        for user in (self, *self.all):
+            user.api = self.device.api
+        for queue in self.all:
+            queue.lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._fences, self._buried, self._idle = [], [], []
 
     # fences
 
@@ -85,26 +96,62 @@ class Queues:
 
     # short work
 
+    @property
+    def shared(self) -> Queue:
+        """The first queue, on which short work and all patterns follow each other."""
+        return self.all[0]
+
     def run_once(self, record: Callable[[Any], None]) -> None:
-        """Record commands, run them on the first queue and wait."""
-        with self._once:
-            api, device = self.api, self.device
-            if self._pool is None:
-                info = api.new("VkCommandPoolCreateInfo", flags=0x2, queueFamilyIndex=device.adapter.queue_family)
-                self._pool = device.create("CommandPool", info)
-                allocate = api.new("VkCommandBufferAllocateInfo", commandPool=self._pool, commandBufferCount=1)
-                out = api.ffi.new("VkCommandBuffer*")
-                api.call("vkAllocateCommandBuffers", device.handle, allocate, out)
-                self._commands = out[0]
-            commands = self._commands
-            api.call("vkBeginCommandBuffer", commands, api.new("VkCommandBufferBeginInfo", flags=_ONE_TIME))
-            record(commands)
-            api.call("vkEndCommandBuffer", commands)
-            fence = self.fence()
-            self.all[0].submit(commands, fence)
-            while not self.wait(fence, 1.0):
-                pass
-            self.give_back(fence)
+        """Record commands, run them on the shared queue and wait."""
+        self.finish(self.begin(record))
+
+    def begin(self, record: Callable[[Any], None]) -> tuple[Any, Any, Any]:
+        """Record commands and start them on the shared queue; ``finish`` must be given what is returned."""
+        pool, commands = self.commands()
+        self.api.call("vkBeginCommandBuffer", commands, self.api.new("VkCommandBufferBeginInfo", flags=_ONE_TIME))
+        record(commands)
+        self.api.call("vkEndCommandBuffer", commands)
+        fence = self.fence()
+        self.shared.submit([commands], fence)
+        return pool, commands, fence
+
+    def finish(self, begun: tuple[Any, Any, Any]) -> None:
+        """Wait for short work."""
+        pool, commands, fence = begun
+        while not self.wait(fence, 1.0):
+            pass
+        self.give_back(fence)
+        self.keep(pool, commands)
+
+    # command buffers
+
+    def commands(self) -> tuple[Any, Any]:
+        """Return a command buffer that nothing uses, with the pool it has for itself.
+
+        The one kept last comes first: recording into memory that a pool has is several times faster than into new.
+        """
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        api, device = self.api, self.device
+        info = api.new("VkCommandPoolCreateInfo", flags=0x2, queueFamilyIndex=device.adapter.queue_family)
+        pool = device.create("CommandPool", info)
+        allocate = api.new("VkCommandBufferAllocateInfo", commandPool=pool, commandBufferCount=1)
+        out = api.ffi.new("VkCommandBuffer*")
+        try:
+            api.call("vkAllocateCommandBuffers", device.handle, allocate, out)
+        except DeviceError:
+            device.destroy("CommandPool", pool)
+            raise
+        return pool, out[0]
+
+    def keep(self, pool: Any, commands: Any) -> None:
+        """Take back a command buffer that no run uses any more."""
+        with self._lock:
+            if len(self._idle) < _MOST_IDLE:
+                self._idle.append((pool, commands))
+                return
+        self.device.destroy("CommandPool", pool)
 
     def destroy(self) -> None:
         """Free everything; nothing may be under way."""
@@ -112,6 +159,6 @@ class Queues:
             self.device.destroy("Fence", fence)
         self._fences.clear()
         self._buried.clear()
-        if self._pool is not None:
-            self.device.destroy("CommandPool", self._pool)
-            self._pool = None
+        for pool, _ in self._idle:
+            self.device.destroy("CommandPool", pool)
+        self._idle.clear()

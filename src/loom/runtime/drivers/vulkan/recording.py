@@ -1,11 +1,15 @@
 """A program's commands, recorded: command buffer, descriptor sets, and the log and status that a run leaves.
 
 Layer: runtime. A recording whose kernels tell the host something serves one run at a time; the others any number.
-Invariant: nothing of a recording is freed while a run of it is under way.
+What is attached to slots stands in descriptor sets: to attach something else, sets are written and the commands
+recorded again from the same rows. A long table is cut into parts, each with a command buffer of its own, that threads
+record at the same time: most of the time goes into the driver. Invariant: nothing of a recording is freed or changed
+while a run of it is under way.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +21,13 @@ from loom.runtime.drivers.vulkan.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.memory import Buffer
 from loom.runtime.drivers.vulkan.slots import Slots
 from loom.runtime.drivers.vulkan.table import STATUS, WORDS, Item, Table
+from loom.runtime.drivers.vulkan.timestamps import Timestamps
 from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
+from loom.runtime.times import Times
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.device import VulkanDevice
+    from loom.runtime.drivers.vulkan.program import Run
 
 __all__ = ["Recording"]
 
@@ -28,33 +35,44 @@ _COMPUTE, _TRANSFER, _INDIRECT_STAGE, _HOST = 0x800, 0x1000, 0x2, 0x4000
 _SHADER_READ, _SHADER_WRITE, _INDIRECT_READ = 0x20, 0x40, 0x1
 _MEMORY_READ, _MEMORY_WRITE = 0x8000, 0x10000
 _SIMULTANEOUS = 0x4
+_LEAST_PART = 4096
+"""Rows worth a thread, at least."""
 
 
 class Recording:
-    """See above. ``busy`` tells that a run has it for itself."""
+    """See above. ``bound`` is what was attached to the slots; ``runs`` are those under way, and perhaps some over."""
 
-    def __init__(self, device: VulkanDevice, table: Table, slots: Slots) -> None:
+    def __init__(self, device: VulkanDevice, table: Table, slots: Slots, *, timed: bool = False) -> None:
         self.device = device
+        self.timed = timed
         self.table = table
         self.slots = slots
-        self.busy = False
+        self.bound = slots.bound()
+        self.runs: list[Run] = []
         self.log: Buffer | None = None
         self.status: Buffer | None = None
-        self.pool: Any = None
+        self.parts: list[tuple[Any, Any]] = []
         self.sets: Sets | None = None
+        self.stamps: Timestamps | None = None
         try:
             self._make()
         except BaseException:
-            self.destroy()
+            self.destroy(failed=True)
             raise
 
     @property
     def talks(self) -> bool:
         """True when a run leaves something to read."""
-        return self.log is not None or self.status is not None
+        return self.log is not None or self.status is not None or self.timed
+
+    @property
+    def is_idle(self) -> bool:
+        """True when no run of it is under way."""
+        self.runs = [run for run in self.runs if not run.wait(0.0)]
+        return not self.runs
 
     def _make(self) -> None:
-        device, table, api = self.device, self.table, self.device.api
+        device, table = self.device, self.table
         if any(item.kernel.sites for item in table.items):
             empty = new_log(LOG_WORDS)
             self.log = device.memory.visible(empty.nbytes)
@@ -64,13 +82,23 @@ class Recording:
             self.status.view(0, self.status.nbytes)[:] = 0
         wanted = {item.key: item for item in table.items}
         self.sets = Sets(device, [(k, i.kernel, lambda i=i: self._ranges(i)) for k, i in wanted.items()])
-        info = api.new("VkCommandPoolCreateInfo", queueFamilyIndex=device.adapter.queue_family)
-        self.pool = device.create("CommandPool", info)
-        allocate = api.new("VkCommandBufferAllocateInfo", commandPool=self.pool, commandBufferCount=1)
-        out = api.ffi.new("VkCommandBuffer*")
-        api.call("vkAllocateCommandBuffers", device.handle, allocate, out)
-        self.commands = out[0]
-        self._record(table.items, self.sets)
+        self._changing = [(k, i) for k, i in wanted.items() if self.slots.any_in(i.bound)]
+        count = 1 if self.timed else min(device.threads, -(-len(table.rows) // _LEAST_PART))
+        for _ in range(max(1, count)):
+            self.parts.append(device.queues.commands())
+        self.stamps = Timestamps(device, table) if self.timed else None
+        self.rows = table.rows.copy() if self._changing else table.rows
+        found = np.array([self.sets.found[i.key] for i in table.items], np.uint64)
+        self.rows["set"] = found[table.owners] if len(found) != 1 else found
+        self._record()
+
+    def bind(self) -> None:
+        """Take what is attached to the slots now; no run may be under way."""
+        assert self.sets is not None
+        self.bound = None
+        self.sets.write([(k, i.kernel, self._ranges(i)) for k, i in self._changing])
+        self._record()
+        self.bound = self.slots.bound()
 
     def _ranges(self, item: Item) -> list[Range]:
         """Return the memory of a set's bindings, in their order."""
@@ -95,29 +123,45 @@ class Recording:
             found.append((table.words.arena.buffer.handle, table.words.offset, table.words.nbytes))
         return found
 
-    def _record(self, items: list[Item], sets: Sets) -> None:
+    def _record(self) -> None:
+        bounds = [n * len(self.rows) // len(self.parts) for n in range(len(self.parts) + 1)]
+        parts = [(*part, self.rows[a:b]) for part, a, b in zip(self.parts, bounds, bounds[1:], strict=False)]
+        if len(parts) == 1:
+            self._record_part(parts[0][1], self.rows, is_first=True, is_last=True)
+            return
+        places = [(n == 0, n == len(parts) - 1) for n in range(len(parts))]
+        work = [
+            self.device.crew.submit(self._record_part, commands, rows, is_first=first, is_last=last)
+            for (_, commands, rows), (first, last) in zip(parts, places, strict=True)
+        ]
+        wait(work)
+        for done in work:
+            done.result()
+
+    def _record_part(self, commands: Any, rows: np.ndarray[Any, Any], *, is_first: bool, is_last: bool) -> None:
+        """Record rows, after what comes before the first of all and before what comes after the last."""
         api, table = self.device.api, self.table
         flags = 0 if self.talks else _SIMULTANEOUS
-        api.call("vkBeginCommandBuffer", self.commands, api.new("VkCommandBufferBeginInfo", flags=flags))
-        self._barrier(_HOST | _TRANSFER | _COMPUTE, _MEMORY_WRITE, _MEMORY_READ | _MEMORY_WRITE)
-        rows = table.rows.copy()
-        rows["set"] = np.array([sets.found[i.key] for i in items], np.uint64)[table.owners]
+        api.call("vkBeginCommandBuffer", commands, api.new("VkCommandBufferBeginInfo", flags=flags))
+        if is_first:
+            self._barrier(commands)
         reads = _SHADER_READ | _SHADER_WRITE | (_INDIRECT_READ if table.slots else 0)
         between = api.new("VkMemoryBarrier", srcAccessMask=_SHADER_WRITE, dstAccessMask=reads)
         stages = _COMPUTE | (_INDIRECT_STAGE if table.slots else 0)
         address = int(api.ffi.cast("uintptr_t", between))
-        self.device.recorder.record(int(api.ffi.cast("uintptr_t", self.commands)), rows, address, stages)
-        self._barrier(_HOST | _TRANSFER | _COMPUTE, _MEMORY_WRITE, _MEMORY_READ | _MEMORY_WRITE)
-        api.call("vkEndCommandBuffer", self.commands)
+        recorder = self.stamps or self.device.recorder
+        recorder.record(int(api.ffi.cast("uintptr_t", commands)), rows, address, stages)
+        if is_last:
+            self._barrier(commands)
+        api.call("vkEndCommandBuffer", commands)
 
-    def _barrier(self, stages: int, wrote: int, reads: int) -> None:
+    def _barrier(self, commands: Any) -> None:
         """Order everything before with everything after, host and copies included."""
         api = self.device.api
-        if self.table.slots:
-            stages |= _INDIRECT_STAGE
-        info = api.new("VkMemoryBarrier", srcAccessMask=wrote, dstAccessMask=reads)
+        stages = _HOST | _TRANSFER | _COMPUTE | (_INDIRECT_STAGE if self.table.slots else 0)
+        info = api.new("VkMemoryBarrier", srcAccessMask=_MEMORY_WRITE, dstAccessMask=_MEMORY_READ | _MEMORY_WRITE)
         null = api.ffi.NULL
-        api.lib.vkCmdPipelineBarrier(self.commands, stages, stages, 0, 1, info, 0, null, 0, null)
+        api.lib.vkCmdPipelineBarrier(commands, stages, stages, 0, 1, info, 0, null, 0, null)
 
     # what a run left
 
@@ -132,6 +176,10 @@ class Recording:
                 words[:] = copied
         excess = self._excess()
         return outcome if excess is None else Outcome(outcome.lines, excess)
+
+    def times(self) -> Times | None:
+        """Return when dispatches began and ended, if the recording is timed; the run must be over."""
+        return None if self.stamps is None else self.stamps.read()
 
     def _excess(self) -> KernelFault | None:
         """Return the fault of the first indirect dispatch whose counts were beyond the limits."""
@@ -155,13 +203,20 @@ class Recording:
             remedy="Let each lane do more, or dispatch with counts known to the host, which are cut in parts",
         )  # fmt: skip
 
-    def destroy(self) -> None:
-        """Free everything; calling it again does nothing."""
+    def destroy(self, *, failed: bool = False) -> None:
+        """Free everything; calling it again does nothing. Command buffers are used again unless making them failed."""
         if self.sets is not None:
             self.sets.destroy()
-        if self.pool is not None:
-            self.device.destroy("CommandPool", self.pool)
+        for pool, commands in self.parts:
+            if failed:
+                self.device.destroy("CommandPool", pool)
+            else:
+                self.device.queues.keep(pool, commands)
+        self.parts = []
         for buffer in (self.log, self.status):
             if buffer is not None:
                 buffer.destroy(self.device.memory)
-        self.log = self.status = self.sets = self.pool = None
+        if self.stamps is not None:
+            self.stamps.destroy()
+        self.stamps = None
+        self.log = self.status = self.sets = None

@@ -5,6 +5,7 @@ Layer: runtime. Invariant: an adapter is opened once; one that was lost is opene
 
 from __future__ import annotations
 
+import os
 import threading
 
 from loom.core.errors import DeviceError
@@ -12,6 +13,7 @@ from loom.runtime.device import DeviceInfo
 from loom.runtime.drivers.vulkan.adapter import find_adapters
 from loom.runtime.drivers.vulkan.describe import describe_adapter
 from loom.runtime.drivers.vulkan.device import VulkanDevice
+from loom.runtime.drivers.vulkan.instance import instance
 
 __all__ = ["open_adapter", "vulkan_infos"]
 
@@ -66,3 +68,17 @@ def vulkan_infos() -> list[DeviceInfo]:
             name = "vulkan" if number == 0 else f"vulkan:{number}"
             infos.append(describe_adapter(adapter, name, None, refused=error.what))
     return infos
+
+
+def _after_fork() -> None:
+    """Forget what belongs to the process that this one was forked from; devices asked for are opened anew."""
+    global _lock  # noqa: PLW0603 (it may have been copied locked)
+    _lock = threading.RLock()
+    _opened.clear()
+    _refused.clear()
+    find_adapters.cache_clear()
+    instance.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -82,7 +82,6 @@ LADDERS: tuple[Ladder, ...] = (
     Ladder("u16 arithmetic", types=("i16",), needs=("i16",)), Ladder("i16 arithmetic", types=("i16",), needs=("i16",)),
     Ladder("i64 order", "as unsigned", _without(exact_order=False), needs=("i64",)),
     Ladder("u64 arithmetic", types=_F64, needs=("i64",)), Ladder("i64 arithmetic", types=_F64, needs=("i64",)),
-    Ladder("widening", "by the sign bit", _without(exact_widening=False), ("i8", "i16"), needs=("i64",)),
     Ladder("64-bit atomics", "none", _without(int64_atomics=False), needs=("i64",)),
     *(
         Ladder(f"f32 {n}", _ASKED, _asked(32))
@@ -115,13 +114,26 @@ def find_features(device: VulkanDevice) -> tuple[Features, Findings]:
     known = _read(path)
     if known is not None:
         return known
-    features, operations = device.features, []
+    features, operations = _without_fast_math(device), []
     for ladder in LADDERS:
         how, features = _climb(device, ladder, features)
         operations.append((ladder.operation, how))
     findings = Findings(tuple(operations), features.types)
     _write(path, features, findings)
     return features, findings
+
+
+def _without_fast_math(device: VulkanDevice) -> Features:
+    """Return the claimed features, SPV_KHR_float_controls2 left out if f32 goes wrong with it and right without."""
+    claimed = device.features
+    if not claimed.no_fast_math or _is_exact(device, claimed):
+        return claimed
+    plain = replace(claimed, no_fast_math=())
+    return plain if _is_exact(device, plain) else claimed
+
+
+def _is_exact(device: VulkanDevice, features: Features) -> bool:
+    return all(_right(device, f"f32 {n}", features) for n in ("add", "sub", "mul", "reassociation", "contraction"))
 
 
 def _climb(device: VulkanDevice, ladder: Ladder, features: Features) -> tuple[str, Features]:

@@ -1,11 +1,13 @@
-"""Memory of the device that stands for arrays of the host, filled before a run and read after it.
+"""The storage attached to a plan's slots: what stands where a pattern's arrays are given anew for each run.
 
-Layer: runtime. Invariant: only what kernels write is read back.
+Layer: runtime. Only storage of the device is attached; patterns bring arrays of the host there first. Invariant: a
+recording is used only for the storage it was made for, told apart by arena and offset.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import DeviceError
 from loom.runtime.chain.plan import Plan
@@ -19,12 +21,12 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """The device memory of a plan's slots, and of its storages."""
+    """The slots of a plan (``all``), of which kernels write those in ``written``, and its storages."""
 
     def __init__(self, device: VulkanDevice, plan: Plan) -> None:
         self.device = device
-        self.own: dict[int, tuple[HostSlot, VulkanStorage]] = {}
-        self.written: set[int] = set()
+        self.all: list[HostSlot] = []
+        self.written: list[HostSlot] = []
         for _, steps in plan.segments:
             for step in steps:
                 dispatch = step.dispatch
@@ -34,38 +36,30 @@ class Slots:
                     self._take(dispatch.indirect[0], False)
 
     def _take(self, storage: Storage, written: bool) -> None:
-        if not isinstance(storage, HostSlot):
-            return
-        if id(storage) not in self.own:
-            self.own[id(storage)] = storage, self.device.allocate(storage.nbytes)
-        if written:
-            self.written.add(id(storage))
+        if isinstance(storage, HostSlot):
+            for slots in (self.all, self.written) if written else (self.all,):
+                if not any(slot is storage for slot in slots):
+                    slots.append(storage)
+
+    def any_in(self, bound: Iterable[tuple[Any, int]]) -> bool:
+        """Tell whether slots are among what a dispatch binds."""
+        return any(isinstance(storage, HostSlot) for storage, _ in bound)
+
+    def attached(self) -> list[VulkanStorage]:
+        """Return the storage attached to each slot."""
+        return [self.memory(slot) for slot in self.all]
+
+    def bound(self) -> tuple[tuple[int, int], ...]:
+        """Return what tells the storage attached from all other: no two arenas ever have one number."""
+        return tuple((s.arena.serial, s.offset) for s in self.attached())
 
     def memory(self, storage: Storage) -> VulkanStorage:
-        """Return the device memory that stands for a storage; DeviceError if it is another device's."""
-        if isinstance(storage, HostSlot):
-            return self.own[id(storage)][1]
-        if not isinstance(storage, VulkanStorage) or storage.memory.owner is not self.device:
+        """Return a storage, or what is attached to a slot; DeviceError if it is another device's."""
+        found = storage.storage if isinstance(storage, HostSlot) else storage
+        if not isinstance(found, VulkanStorage) or found.memory.owner is not self.device:
             raise DeviceError(
                 f"device {self.device.name!r}", "memory of another device", expected="memory it allocated",
-                got=type(storage).__name__, remedy="Allocate with chain.device.allocate",
+                got=type(found).__name__, remedy="Allocate with chain.device.allocate",
             )  # fmt: skip
-        return storage
-
-    @property
-    def gives_back(self) -> bool:
-        """True when a run has to hand arrays back to the host."""
-        return bool(self.written)
-
-    def upload(self) -> None:
-        """Fill device memory from the arrays attached."""
-        for slot, storage in self.own.values():
-            if slot.bytes.nbytes:
-                storage.write(0, slot.bytes)
-
-    def download(self) -> None:
-        """Copy what kernels wrote back to the arrays attached."""
-        for key in self.written:
-            slot, storage = self.own[key]
-            if slot.bytes.nbytes:
-                slot.bytes[:] = storage.read(0, slot.bytes.nbytes)
+        assert found.nbytes >= storage.nbytes, "a slot is given at least the bytes it was planned with"
+        return found

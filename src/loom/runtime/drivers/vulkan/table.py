@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.runtime.chain.arguments import largest_groups
+from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.chain.record import Dispatch
 from loom.runtime.drivers.vulkan.counts import STATUS_WORDS, check_counts
+from loom.runtime.drivers.vulkan.foreign import pack_params, refuse_many_groups
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.recorder import EMPTY, INDIRECT, ROW, WAITS
@@ -62,6 +64,13 @@ class Item:
         return id(self.kernel), *((s if isinstance(s, str) else id(s), n) for s, n in self.bound)
 
 
+def _repeated(row: Array, count: int) -> Array:
+    """Return so many copies of a row, as an array of two dimensions."""
+    found = np.empty((count, row.size), row.dtype)
+    found[:] = row
+    return found
+
+
 class Table:
     """``rows`` lack descriptor sets; ``owners`` gives each row's item; ``words`` are on the device, if needed.
 
@@ -87,7 +96,7 @@ class Table:
         parts = [self._rows(item, whole) for item in self.items]
         if self.words is not None:
             self.words.write(0, whole.view(np.uint8))
-        self.rows = np.concatenate([np.zeros(0, ROW), *parts])
+        self.rows = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, ROW), *parts])
         self.owners = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
         if len(parts) > 1:
             ranks = np.argsort(np.concatenate([i.order for i in self.items]), kind="stable")
@@ -110,8 +119,8 @@ class Table:
         dispatch = step.dispatch
         kernel = self.device.load(dispatch.kernel, counted=dispatch.indirect is not None)
         bound = tuple((b.storage, b.elements) for b in dispatch.bindings)
-        starts = np.zeros_like(dispatch.groups, np.int64)
-        order, groups, waits = 2 * numbers + 1, dispatch.groups.astype(np.int64), step.waits
+        order, groups, waits = 2 * numbers + 1, dispatch.groups, step.waits
+        starts = np.broadcast_to(np.int64(0), groups.shape)
         indirect = dispatch.indirect is not None
         if indirect:
             waits = np.ones_like(waits)
@@ -153,8 +162,11 @@ class Table:
     def _cut(self, item: Item) -> Item:
         """Give turns with more groups than the device takes several rows."""
         most = np.array([self.device.adapter.limits[f"groups_{axis}"] for axis in "xyz"], np.int64)
-        if (item.groups.max(axis=0, initial=0) <= most).all():
+        if item.groups.max(initial=0) <= most.min() or (item.groups.max(axis=0) <= most).all():
             return item
+        if isinstance(item.kernel.verified, ForeignKernel):
+            refuse_many_groups(self.device, item.kernel.verified, tuple(item.groups.max(axis=0).tolist()))
+        item = replace(item, groups=item.groups.astype(np.int64))
         parts = np.maximum(1, -(-item.groups // most))
         parts[(item.groups == 0).any(axis=1)] = 1
         total = parts.prod(axis=1)
@@ -173,18 +185,21 @@ class Table:
 
     def _rows(self, item: Item, whole: Array) -> Array:
         api, kernel, count, first = self.device.api, item.kernel, len(item.order), item.first
-        rows, words = np.zeros(count, ROW), self._words_of(item)
+        words = self._words_of(item)
         if kernel.push.in_table:
             whole[first : first + words.size] = words.reshape(-1)
             words = (first + np.arange(count) * kernel.push.words).astype(np.uint32).reshape(-1, 1)
         self._kept.append(words)
-        rows["pipeline"] = api.address(kernel.pipeline)
-        rows["layout"] = api.address(kernel.layout)
+        row = np.zeros(1, ROW)
+        row["pipeline"], row["layout"] = api.address(kernel.pipeline), api.address(kernel.layout)
+        row["nbytes"], row["groups"] = kernel.push.nbytes, item.groups[:1]
+        rows = _repeated(row.view(np.uint64), count).view(ROW).reshape(-1)
         rows["words"] = words.ctypes.data + np.arange(count, dtype=np.uint64) * np.uint64(words.strides[0])
-        rows["nbytes"] = kernel.push.nbytes
-        rows["groups"] = item.groups
-        empty = (item.groups[:, 0] == 0) | (item.groups[:, 1] == 0) | (item.groups[:, 2] == 0)
-        rows["flags"] = item.waits * np.uint32(WAITS) | empty * np.uint32(EMPTY)
+        if (item.groups != item.groups[0]).any():
+            rows["groups"] = item.groups
+        rows["flags"] = item.waits * np.uint32(WAITS)
+        if not item.groups.all():
+            rows["flags"] |= (item.groups == 0).any(axis=1) * np.uint32(EMPTY)
         if item.indirect:
             assert self.words is not None
             at = first + kernel.push.groups + np.arange(count) * kernel.push.words
@@ -195,16 +210,19 @@ class Table:
 
     def _words_of(self, item: Item) -> Array:
         """Return the words of every row."""
+        if isinstance(item.kernel.verified, ForeignKernel):
+            return pack_params(item.kernel.verified, item.params)
         push, kernel = item.kernel.push, item.kernel.verified.kernel
-        words = np.zeros((len(item.order), push.words), np.uint32)
+        sizes = {WORDS: self._in_table, STATUS: STATUS_WORDS * self.slots}
+        word = np.zeros(push.words, np.uint32)
+        word[push.lengths : push.number] = [sizes.get(s, n) if isinstance(s, str) else n for s, n in item.bound]
+        words = _repeated(word, len(item.order))
         for param, start, column in zip(kernel.params, push.params, item.params.T, strict=True):
             values = column.astype(np.uint64, copy=False)
             narrow = param.dtype.bits < 32
             words[:, start] = values & np.uint64((1 << param.dtype.bits) - 1) if narrow else values
             if param.dtype.bits == 64:
                 words[:, start + 1] = values >> np.uint64(32)
-        sizes = {WORDS: self._in_table, STATUS: STATUS_WORDS * self.slots}
-        words[:, push.lengths : push.number] = [sizes.get(s, n) if isinstance(s, str) else n for s, n in item.bound]
         words[:, push.number] = item.order // 2
         words[:, push.groups : push.groups + 3] = item.whole
         for start, column in zip(push.starts, item.starts.T, strict=True):

@@ -1,0 +1,87 @@
+"""Main Loom: what receives dispatches, and nothing else.
+
+Layer: runtime. It imports no file, socket or presenter, and has no method that moves data between a unit and the
+world: an import contract and a test hold it to that. Invariant: whoever has only a Main can make a device compute,
+and learn nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from loom.runtime.chain.program import Program
+from loom.runtime.chain.record import Segment
+from loom.runtime.unit import Unit
+
+__all__ = ["MainLoom", "MainProgram"]
+
+Fire = Callable[[Unit, Program], None]
+
+
+class MainProgram:
+    """A built chain of a Main: it can be launched, and freed by letting go of it."""
+
+    __slots__ = ("_fire", "_program", "_unit")
+
+    def __init__(self, unit: Unit, program: Program, fire: Fire) -> None:
+        self._unit = unit
+        self._program = program
+        self._fire = fire
+
+    @property
+    def dispatches(self) -> int:
+        """How many dispatches one launch executes."""
+        return self._program.dispatches
+
+    def launch(self) -> None:
+        """Start it and return at once; the Support waits."""
+        self._fire(self._unit, self._program)
+
+
+class MainLoom:
+    """A Main of an ``Engine``: ``dispatch``, ``dispatch_indirect``, ``repeat``, ``build`` and ``launch``.
+
+    They mean what they mean for a unit (see ``loom.boot``). Reading, writing, presenting and waiting are the Support's.
+    """
+
+    __slots__ = ("_fire", "_unit", "name")
+
+    def __init__(self, name: str, unit: Unit, fire: Fire) -> None:
+        self.name = name
+        self._unit = unit
+        self._fire = fire
+
+    def dispatch(
+        self, kernel: Any, params: Sequence[Any] = (), groups: Any = 1, *, bind: Mapping[str, str] | None = None
+    ) -> None:
+        """Record a dispatch; nothing runs yet."""
+        self._unit.dispatch(kernel, params, groups, bind=bind)
+
+    def dispatch_indirect(
+        self,
+        kernel: Any,
+        params: Sequence[Any] = (),
+        buffer: str = "registers",
+        offset: int = 0,
+        *,
+        bind: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record a dispatch whose group counts are read on the device when it starts."""
+        self._unit.dispatch_indirect(kernel, params, buffer, offset, bind=bind)
+
+    def repeat(self, repeats: int, params: Any = None) -> AbstractContextManager[Segment]:
+        """Record the dispatches made inside the ``with`` as done ``repeats`` times."""
+        return self._unit.repeat(repeats, params)
+
+    def build(self) -> MainProgram:
+        """Plan and compile what was recorded since the last build, to be launched any number of times."""
+        return MainProgram(self._unit, self._unit.build(), self._fire)
+
+    def launch(self) -> None:
+        """Build what was recorded and start it; return at once."""
+        self.build().launch()
+
+    def __repr__(self) -> str:
+        return f"<loom Main {self.name!r} on {self._unit.device.name}>"

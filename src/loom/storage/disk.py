@@ -1,0 +1,95 @@
+"""The steps by which files change, one method each, so that tests can stop the machine between any two.
+
+Layer: storage. ``Disk`` is the real one; ``FaultyDisk`` fails at the n-th step and at all after it, as a process
+that was killed or a disk that is full. Invariant: every change that must survive a crash goes through these steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+__all__ = ["Disk", "FaultyDisk"]
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_MODE = 0o644
+"""Before the umask takes its bits."""
+
+
+class Disk:
+    """The file system."""
+
+    def write(self, path: Path, data: bytes | memoryview) -> None:
+        """Write a new file."""
+        with os.fdopen(os.open(path, _FLAGS, _MODE), "wb") as file:
+            file.write(data)
+
+    def sync(self, path: Path) -> None:
+        """Have a file's bytes on the medium."""
+        self._sync(path, getattr(os, "O_BINARY", 0) | os.O_RDWR)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file its final name, in one step, over one that has it."""
+        os.replace(source, target)
+
+    def sync_folder(self, path: Path) -> None:
+        """Have a folder's names on the medium, where the system can (POSIX)."""
+        if os.name == "posix":
+            self._sync(path, os.O_RDONLY)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        os.unlink(path)
+
+    def _sync(self, path: Path, flags: int) -> None:
+        descriptor = os.open(path, flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class FaultyDisk(Disk):
+    """Fails with OSError at step ``fails_at`` (from 0) and ever after; ``torn``: half of a write then arrives."""
+
+    def __init__(self, fails_at: int, *, torn: bool = True) -> None:
+        self.fails_at = fails_at
+        self.torn = torn
+        self.steps = 0
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps > self.fails_at:
+            raise OSError(f"the disk failed at step {self.fails_at}")
+
+    def write(self, path: Path, data: bytes | memoryview) -> None:
+        """Write a new file, or half of it and fail."""
+        try:
+            self._step()
+        except OSError:
+            if self.torn and self.steps == self.fails_at + 1:
+                with contextlib.suppress(OSError):
+                    super().write(path, bytes(data)[: len(data) // 2])
+            raise
+        super().write(path, data)
+
+    def sync(self, path: Path) -> None:
+        """As ``Disk``, or fail."""
+        self._step()
+        super().sync(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """As ``Disk``, or fail."""
+        self._step()
+        super().rename(source, target)
+
+    def sync_folder(self, path: Path) -> None:
+        """As ``Disk``, or fail."""
+        self._step()
+        super().sync_folder(path)
+
+    def remove(self, path: Path) -> None:
+        """As ``Disk``, or fail."""
+        self._step()
+        super().remove(path)
