@@ -13,8 +13,11 @@ from bench.report import print_family
 from loom.core.errors import near_matches
 
 FAMILIES = (
-    "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes",
+    "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes", "swarm",
+    "streams",
 )  # fmt: skip
+ON_DEVICES = ("chain", "streams", "sort", "matmul", "primes", "swarm")
+"""Those that ``--device`` runs on a GPU."""
 
 
 def main() -> int:
@@ -22,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Loom's benchmarks.")
     parser.add_argument("families", nargs="*", metavar="family", help=f"{', '.join(FAMILIES)} (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--device", help=f"a GPU such as vulkan, for {', '.join(ON_DEVICES)}")
     asked = parser.parse_args()
     for name in asked.families:
         if name not in FAMILIES:
@@ -29,8 +33,8 @@ def main() -> int:
             print(f"loom: [loom bench] no family is called {name!r}. {known}", file=sys.stderr)
             return 2
     done, failed = [], False
-    for name in asked.families or FAMILIES:
-        result = _run(name)
+    for name in asked.families or (ON_DEVICES if asked.device else FAMILIES):
+        result = _run(name, ["--device", asked.device] if asked.device else [])
         if result is None:
             failed = True
             continue
@@ -42,9 +46,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _run(name: str) -> dict[str, Any] | None:
+def _run(name: str, options: list[str]) -> dict[str, Any] | None:
     """Return a family's JSON, None if it failed; its errors go to stderr as they come."""
-    command = [sys.executable, "-m", f"bench.{name}", "--json"]
+    command = [sys.executable, "-m", f"bench.{name}", "--json", *options]
     finished = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, check=False)
     if finished.returncode:
         print(f"loom: benchmark {name!r} failed with exit code {finished.returncode}", file=sys.stderr)

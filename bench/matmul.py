@@ -1,4 +1,7 @@
-"""``gpu_matmul`` beside numpy: f32 and f64, short operands, integers, and products with vectors."""
+"""``gpu_matmul`` beside numpy: f32 and f64, short operands, integers, and products with vectors.
+
+With ``--device vulkan`` the products of ``matmul_device``, beside cuBLAS.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ import numpy as np  # noqa: E402
 
 import loom  # noqa: E402
 from bench.harness import Side, Timings, alternate  # noqa: E402
-from bench.report import Bar, Family, Row, main  # noqa: E402
+from bench.matmul_device import rows_on  # noqa: E402
+from bench.report import Bar, Family, Row, main, wanted_device  # noqa: E402
 
 SIZES = {256: (9, 15), 512: (9, 9), 1024: (9, 5), 2048: (5, 3)}
 """Rows and columns -> blocks, calls a block."""
@@ -27,6 +31,9 @@ Array = np.ndarray[Any, Any]
 
 def run(family: Family) -> None:
     """Measure every type at every size, and a vector on either side."""
+    if wanted_device() != "cpu":
+        family.rows.extend(rows_on(wanted_device()))
+        return
     limit = AMD if "AMD" in str(machine_facts()["cpu"]) else INTEL
     rng = np.random.default_rng(1)
     for size, (blocks, calls) in SIZES.items():

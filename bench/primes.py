@@ -1,4 +1,7 @@
-"""``gpu_prime_count`` beside primesieve (Debian ``primesieve-bin``): its process, and its own ``Seconds``."""
+"""``gpu_prime_count`` beside primesieve (Debian ``primesieve-bin``): its process, and its own ``Seconds``.
+
+With ``--device vulkan`` on a GPU instead, to 10^11: the time of the program alone, and of whole calls.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,34 @@ import re
 import shutil
 import subprocess
 from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
 
 import loom
 from bench.harness import THREADS, Side, Timings, alternate, time_calls
-from bench.report import Bar, Family, Row, main
+from bench.report import Bar, Family, Row, main, wanted_device
+from loom.patterns.sieve_simt import build_count, segment_words
 
 TIMES = 3.0
-KNOWN = {10**9: 50_847_534, 10**10: 455_052_511}
+KNOWN = {
+    10**7: 664_579, 10**8: 5_761_455, 10**9: 50_847_534, 10**10: 455_052_511, 10**11: 4_118_054_813,
+}  # fmt: skip
 """Numbers of primes below, OEIS A006880."""
 ROUNDS = {10**9: (9, 5), 10**10: (5, 3)}
 """Limit -> blocks, calls a block."""
 OWN = "primesieve's own seconds"
+DEVICE_LIMITS_S = {10**9: 0.040, 10**10: 0.400}
+"""On a GPU, the program alone; a whole call may take three times that."""
+DEVICE_RUNS = 7
 
 
 def run(family: Family) -> None:
-    """Measure 10^9 and 10^10."""
+    """Measure 10^9 and 10^10, on a GPU 10^7 to 10^11."""
+    if wanted_device() != "cpu":
+        family.rows.extend(_on_device(n, loom.device(wanted_device())) for n in KNOWN)
+        return
     program = shutil.which("primesieve")
     if program is None:
         family.notes.append("primesieve is not installed (Debian: primesieve-bin): the bar is not measured")
@@ -38,8 +54,26 @@ def run(family: Family) -> None:
         family.rows.append(_row(n, timings, compared=program is not None))
 
 
-def _count(n: int) -> None:
-    found = loom.gpu_prime_count(n)
+def _on_device(n: int, device: Any) -> Row:
+    """Time the program, and whole calls."""
+    program, out = build_count(n, segment_words(device), device)
+    program.run()
+    found = 3 + int(out.read(0, 8).view(np.uint64)[0])
+    assert found == KNOWN[n], f"{found} primes below {n}"
+    alone = median(time_calls(Side("program", program.run), DEVICE_RUNS)["program"])
+    _count(n, device)
+    whole = median(time_calls(Side("call", partial(_count, n, device)), DEVICE_RUNS)["call"])
+    limit = DEVICE_LIMITS_S.get(n)
+    bars = () if limit is None else (
+        Bar(f"at most {limit * 1e3:g} ms on the device", limit * 1e3, alone * 1e3),
+        Bar(f"at most {3 * limit * 1e3:g} ms a call", 3 * limit * 1e3, whole * 1e3),
+    )  # fmt: skip
+    measured = {"program_ms": alone * 1e3, "call_ms": whole * 1e3, "count": KNOWN[n], "runs": DEVICE_RUNS}
+    return Row(f"gpu_prime_count 10^{len(str(n)) - 1} on {device.name}", measured, bars)
+
+
+def _count(n: int, device: Any = None) -> None:
+    found = loom.gpu_prime_count(n, on=device)
     assert found == KNOWN[n], f"{found} primes below {n}"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.machine import load_average, machine_facts, use_threads
 
-__all__ = ["Bar", "Family", "Row", "main", "print_family"]
+__all__ = ["Bar", "Family", "Row", "main", "print_family", "wanted_device"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,12 @@ def main(name: str, run: Callable[[Family], None]) -> None:
         print(json.dumps(whole, indent=2))
     else:
         print_family(whole)
+
+
+def wanted_device() -> str:
+    """Return the device named by ``--device NAME``, the CPU if none is."""
+    words = sys.argv[1:]
+    return words[words.index("--device") + 1] if "--device" in words[:-1] else "cpu"
 
 
 def print_family(whole: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""``gpu_sort`` and what is built on it, beside numpy: its fastest, unstable sort, and its stable one."""
+"""``gpu_sort`` and what is built on it, beside numpy: its fastest, unstable sort, and its stable one.
+
+With ``--device vulkan`` the sorts of ``sort_device``, beside cupy.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import numpy as np
 
 import loom
 from bench.harness import Side, Timings, alternate
-from bench.report import Bar, Family, Row, main
+from bench.report import Bar, Family, Row, main, wanted_device
+from bench.sort_device import rows_on
 
 SPEED = 1.0
 SIZES = {10**5: (15, 25), 10**6: (11, 7), 10**7: (9, 3)}
@@ -20,6 +24,10 @@ Call = Callable[[], Any]
 
 def run(family: Family) -> None:
     """Measure every operation at every size."""
+    if wanted_device() != "cpu":
+        family.rows.extend(rows_on(wanted_device()))
+        family.notes.append("the time of whole programs, launch and wait included; cupy.sort copies its input first")
+        return
     rng = np.random.default_rng(1)
     for size, (blocks, calls) in SIZES.items():
         power = f"10^{len(str(size)) - 1}"

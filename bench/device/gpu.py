@@ -65,17 +65,3 @@ class GpuDevice(Hosted):
             bounds = Bounds.TRUSTED if kernel.kernel.trusted else Bounds.CHECKED
             found = self._kernels.setdefault(kernel.hash, GpuKernel(kernel, bounds))
         return found.run(arrays, params, groups)
-
-
-def milliseconds(call: Any, repeats: int = 20) -> float:
-    """Return the median time of ``call`` on the device, by events, after three warm-ups."""
-    times = []
-    for turn in range(repeats + 3):
-        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
-        start.record()
-        call()
-        stop.record()
-        stop.synchronize()
-        if turn >= 3:
-            times.append(cupy.cuda.get_elapsed_time(start, stop))
-    return float(np.median(times))

@@ -2,7 +2,7 @@
 # The device suite: bits first, then figures. Runs on a machine with an NVIDIA GPU and a python3 that has numpy,
 # llvmlite and cupy. What bench/device/carry.sh has fetched is installed first: the Vulkan loader and its binding.
 # Exits 1 if a single bit differs.
-#   bench/device/run.sh [--seeds N] [--quick] [--gpu-only] [--no-bits] [--no-figures]
+#   bench/device/run.sh [--seeds N] [--gpu-only] [--no-bits] [--no-figures]
 set -eu
 cd "$(dirname "$0")/../.."
 carried=.venv/carry

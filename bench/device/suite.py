@@ -23,6 +23,7 @@ from targets import TARGETS, Missing, open_target, proof_device
 import conformance.cases  # noqa: F401 - registers the cases
 from conformance.running import CASES, Target, conform, load_case
 from loom.core.dtype import DType
+from loom.core.errors import DeviceError
 from loom.core.numerics import canonical_bits
 from loom.ir.interp import interpret
 from loom.proof.attestation import verify as prove
@@ -34,11 +35,12 @@ _WIDTHS = (8, 16)
 
 @dataclass
 class Tally:
-    """Kernels run, elements compared, and how many of them differed; what is told of them."""
+    """Kernels run, elements compared, how many of them differed, kernels the device refused; what is told of them."""
 
     kernels: int = 0
     elements: int = 0
     different: int = 0
+    refused: int = 0
     told: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
@@ -46,6 +48,7 @@ class Tally:
         self.kernels += other.kernels
         self.elements += other.elements
         self.different += other.different
+        self.refused += other.refused
         self.told += other.told
 
 
@@ -65,9 +68,13 @@ def _judge(tally: Tally, target: str, job: Job, want: list[Any]) -> None:
     tally.elements += sum(array.size for array in want)
     try:
         got = open_target(target)(job.kernel, job.arrays, job.params, job.groups)
+    except DeviceError as error:
+        tally.refused += 1
+        tally.told.append(f"REFUSED {target}, {job.name}: {error}")
+        return
     except Exception as error:  # whatever it is, the others are still to be compared
         tally.different += 1
-        tally.told.append(f"{target}, {job.name}: {type(error).__name__}: {error}")
+        tally.told.append(f"DIFFERENT {target}, {job.name}: {type(error).__name__}: {error}")
         return
     for memory, g, w in zip(job.kernel.kernel.buffers, got, want, strict=True):
         a, b = (_bits(x, memory.dtype) for x in (g, w))
@@ -76,7 +83,7 @@ def _judge(tally: Tally, target: str, job: Job, want: list[Any]) -> None:
             at = int(np.argmax(wrong))
             tally.different += int(wrong.sum())
             first = f"first {at}: {a[at]:#x} not {b[at]:#x}"
-            tally.told.append(f"{target}, {job.name}, {memory.name}: {int(wrong.sum())} of {a.size}, {first}")
+            tally.told.append(f"DIFFERENT {target}, {job.name}, {memory.name}: {int(wrong.sum())} of {a.size}, {first}")
 
 
 def _bits(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
@@ -137,12 +144,12 @@ def check_bits(seeds: int, targets: tuple[str, ...], *, host: bool) -> tuple[dic
 
 def print_tallies(tallies: dict[tuple[str, str], Tally]) -> None:
     """Print a row per family and target, and what differed."""
-    print(f"\n{'family':20}{'target':14}{'kernels':>10}{'elements':>14}{'different':>12}")
+    print(f"\n{'family':20}{'target':14}{'kernels':>10}{'elements':>14}{'different':>12}{'refused':>10}")
     for (family, target), t in sorted(tallies.items()):
-        print(f"{family:20}{target:14}{t.kernels:>10}{t.elements:>14}{t.different:>12}")
-    told = [line for t in tallies.values() for line in t.told]
+        print(f"{family:20}{target:14}{t.kernels:>10}{t.elements:>14}{t.different:>12}{t.refused:>10}")
+    told = sorted(line for t in tallies.values() for line in t.told)
     for line in told[:_MOST_TOLD]:
-        print(f"DIFFERENT {line}")
+        print(line)
     if len(told) > _MOST_TOLD:
         print(f"and {len(told) - _MOST_TOLD} more")
 
@@ -151,14 +158,13 @@ def main() -> int:
     """Run what is asked for; 1 if a bit differs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=150, help="random kernels")
-    parser.add_argument("--quick", action="store_true", help="small sizes for the figures")
     parser.add_argument("--gpu-only", action="store_true", help="leave this machine's processor out")
     parser.add_argument("--no-bits", action="store_true", help="figures only")
     parser.add_argument("--no-figures", action="store_true", help="bits only")
     given = parser.parse_args()
     began = time.time()
     targets = _present()
-    exact, tallies, measured = True, {}, {}
+    exact, tallies, measured = True, {}, []
     if not given.no_bits:
         tallies, exact = check_bits(given.seeds, targets, host=not given.gpu_only)
         print_tallies(tallies)
@@ -166,10 +172,10 @@ def main() -> int:
     if not given.no_figures:
         from figures import measure
 
-        measured = measure(quick=given.quick)
+        measured = measure()
     print(f"total {time.time() - began:.0f} s")
     if os.environ.get("OUT"):
-        rows = {f"{f}, {t}": [v.kernels, v.elements, v.different] for (f, t), v in tallies.items()}
+        rows = {f"{f}, {t}": [v.kernels, v.elements, v.different, v.refused] for (f, t), v in tallies.items()}
         with open(os.path.join(os.environ["OUT"], "device.json"), "w") as file:
             json.dump({"bits": rows, "exact": exact, "figures": measured}, file, indent=1)
     return 0 if exact else 1

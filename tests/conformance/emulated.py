@@ -56,8 +56,8 @@ class _Host:
     def describe(self) -> DeviceInfo:
         return DeviceInfo(self.name, self.kind, "a test", "BIT_EXACT")
 
-    def allocate(self, nbytes: int) -> HostStorage:
-        return HostStorage.allocate(nbytes)
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> HostStorage:
+        return HostStorage.allocate(nbytes, zeroed=zeroed)
 
     def adopt(self, array: np.ndarray[Any, Any]) -> HostStorage:
         return HostStorage.adopt(array)

@@ -17,6 +17,8 @@ from conformance.gpu import conform_on, run_on, vulkan_device
 from conformance.running import CASES, SLOW, Target, environment, load_case, theme, verified
 from conformance.test_messages import MESSAGES, _run, _told
 from loom.core.errors import DeviceError, KernelFault
+from loom.proof.attestation import verify
+from loom.proof.golden import golden
 from loom.targets.base import Bounds
 
 pytestmark = pytest.mark.wide
@@ -139,3 +141,10 @@ def test_modules_of_both_bounds_differ() -> None:
     from loom.targets.spirv.target import SpirvTarget
 
     assert SpirvTarget().compile(kernel, Bounds.CHECKED).data != SpirvTarget().compile(kernel, Bounds.REPORTED).data
+
+
+def test_the_root_is_the_golden_one() -> None:
+    """Operations, functions and patterns, with the schedules of a GPU."""
+    found = verify(vulkan_device(), fresh=True)
+    assert found.differing == ()
+    assert found.layers == golden().layers
