@@ -354,3 +354,24 @@ def test_narrow_integers_in_words(dtype: DType) -> None:
         left_in.append(arrays)
     for memory, a, b in zip(kernel.buffers, *left_in, strict=True):
         assert a.tobytes() == b.tobytes(), memory.name
+
+
+def test_narrow_parameters_are_numbers_of_32_bits() -> None:
+    b = Builder("k", (1, 1, 1))
+    for dtype in (i8, u8, i16, u16):
+        given = b.emit("param", attr=b.param(f"p_{dtype}", dtype))
+        at = b.emit("global_id", attr=0)
+        b.emit(
+            "store", at, b.emit("convert", b.emit("shr", given, given), dtype=i64), memory=b.buffer(f"o{dtype}", i64)
+        )
+    kernel = b.finish()
+    changed = expand_narrow(kernel)
+    verify(changed)
+    assert [str(p.dtype) for p in changed.params] == ["i32", "u32", "i32", "u32"]
+    numbers = [-5, 251, -300, 65_000]
+    kept = []
+    for run in (kernel, changed):
+        arrays = [np.zeros(1, np.int64) for _ in range(4)]
+        interpret(run, arrays, numbers, (1, 1, 1))
+        kept.append([int(a[0]) for a in arrays])
+    assert kept[0] == kept[1] == [-5 >> 3, 251 >> 3, -300 >> 4, 65_000 >> 8]

@@ -1,11 +1,12 @@
 """Carries integers of 8 and 16 bits in 32, for targets whose compilers are not to be trusted with them.
 
 Layer: ir. A value is held as its number in an i32 or u32; what may have left the range is brought back at once by
-masks, never by conversions. Memory keeps its types: a load is widened and a stored value cut on the spot. Invariant:
-the interpreter gives the same bits for a kernel and for its expansion.
+masks, never by conversions. Memory keeps its types: a load is widened and a stored value cut on the spot. Parameters
+are numbers of 32 bits, which is how they must be handed over. Invariant: the interpreter gives the same bits for a
+kernel and for its expansion.
 
 NVIDIA's Vulkan driver 580.159 takes the wrapped opposite of an i16 for unwrapped where it is widened, compared or
-counted later.
+counted later, and the wrong half of a pushed word for a u16.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class _Narrow(Rewriter):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self.variables = {v: Variable(v.name, _carrier(v.dtype)) for v in kernel.variables}
-        self.params = {p: Param(p.name, u32) if _is_narrow(p.dtype) else p for p in kernel.params}
+        self.params = {p: Param(p.name, _carrier(p.dtype)) if _is_narrow(p.dtype) else p for p in kernel.params}
 
     def run(self) -> Kernel:
         k = self.kernel
@@ -85,7 +86,7 @@ class _Narrow(Rewriter):
         if name == "const":
             return self.const(constant_value(s.attr, dtype), wide)
         if name == "param":
-            return self.wrapped(self.emit("param", attr=self.params[s.attr]), dtype)
+            return self.emit("param", attr=self.params[s.attr])
         if not s.op.is_pure:  # a load
             return self.emit("convert", self.copy(s), dtype=wide)
         args = [self.value(a) for a in s.args]

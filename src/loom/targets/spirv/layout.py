@@ -1,9 +1,9 @@
 """What a dispatch hands to a SPIR-V kernel, in 32-bit words, and where its descriptors are.
 
-Layer: targets. Words: parameters in order (one word each, two if 64 bits wide), the number of elements of each
-buffer, the dispatch's number, its group counts, then where its groups start along each dimension that a device
-may have to cut. They are pushed, or, if that is more than a device takes, lie in a table of which the dispatch
-pushes its first word. Descriptor set 0 holds the buffers in order, then the log if the kernel has sites, then
+Layer: targets. Words: parameters in order (one word each, narrow integers as numbers, two if 64 bits wide), the number
+of elements of each buffer, the dispatch's number, its group counts, then where its groups start along each dimension
+that a device may have to cut. They are pushed, or, if that is more than a device takes, lie in a table of which the
+dispatch pushes its first word. Descriptor set 0 holds the buffers in order, then the log if the kernel has sites, then
 that table. Invariant: driver and writer both go by this layout.
 """
 

@@ -219,8 +219,11 @@ class Table:
         words = _repeated(word, len(item.order))
         for param, start, column in zip(kernel.params, push.params, item.params.T, strict=True):
             values = column.astype(np.uint64, copy=False)
-            narrow = param.dtype.bits < 32
-            words[:, start] = values & np.uint64((1 << param.dtype.bits) - 1) if narrow else values
+            kind = param.dtype
+            if kind.bits < 32:  # the number in 32 bits, or the bits of what is no integer
+                number = values.astype(kind.numpy if kind.is_integer else f"u{kind.nbytes}")
+                values = number.astype(np.int64).view(np.uint64)
+            words[:, start] = values & np.uint64(0xFFFF_FFFF)
             if param.dtype.bits == 64:
                 words[:, start + 1] = values >> np.uint64(32)
         words[:, push.number] = item.order // 2
