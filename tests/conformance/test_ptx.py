@@ -20,6 +20,8 @@ _FORBIDDEN = {
     "free to fuse": r"\b(add|sub|mul)\.f(32|64)\b",  # ptxas may join these where .rn is not written
     "not rounded to nearest": r"\b(div|sqrt|rcp)\.(?!rn\.)[\w.]*f(32|64)\b|\.(rz|rm|rp)\.f(32|64)\b",
 }
+_OFTEN = {"random": 2, "probe": 2, "library": 4, "threads": 5, "sorting": 2, "sorting-simt": 3}
+"""Every how many kernels of a theme one is always looked at; make prove looks at all."""
 _THEMES = list(dict.fromkeys(theme(name) for name in CASES))
 
 
@@ -37,7 +39,7 @@ def _require_exact(name: str) -> None:
 @pytest.mark.parametrize("about", _THEMES)
 def test_exact_instructions_only(about: str) -> None:
     names = [name for name in CASES if theme(name) == about and name not in SLOW]
-    for name in names[:: 2 if about in ("random", "probe") else 1]:
+    for name in names[:: _OFTEN.get(about, 1)]:
         _require_exact(name)
 
 

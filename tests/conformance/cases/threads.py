@@ -69,7 +69,7 @@ for _op, _types in _KINDS.items():
     )
     for _exclusive in (False, True):
         _label = f"threads/scan-{_op}{'-exclusive' if _exclusive else ''}"
-        case(_label, widths=_WIDTHS, slow=_op != "sum")(partial(_results, _op, _types, (2, 700, 1), _exclusive))
+        case(_label, widths=_WIDTHS, slow=_exclusive or _op != "sum")(partial(_results, _op, _types, (2, 700, 1), _exclusive))
         case(f"{_label}-across", widths=_WIDTHS, slow=_op != "sum")(
             partial(_results, _op, _types, (1, 600, 20), _exclusive)
         )
@@ -89,8 +89,8 @@ def _quad_results(op: str, dtype: DType) -> Case:
 
 
 for _op, _dtype in (("sum", f32), ("max", i32)):
-    case(f"threads/scan-quads-{_op}", widths=_WIDTHS)(partial(_quads, _op, _dtype))
-    case(f"threads/scan-quad-results-{_op}", widths=_WIDTHS)(partial(_quad_results, _op, _dtype))
+    case(f"threads/scan-quads-{_op}", widths=_WIDTHS, slow=_op != "sum")(partial(_quads, _op, _dtype))
+    case(f"threads/scan-quad-results-{_op}", widths=_WIDTHS, slow=_op != "sum")(partial(_quad_results, _op, _dtype))
 
 
 def _segment_totals(op: str, types: Any) -> Case:

@@ -81,6 +81,7 @@ def test_integers_and_halves_in_batches() -> None:
     assert same_bits(multiply(h, g, what, CHUNKS), np.stack(expected))
 
 
+@pytest.mark.slow
 def test_checked_and_debugged_runs_find_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     what = Multiplication(9, 10, 140, FLOATS)
     a, b = numbers(f32, 9, 140), numbers(f32, 140, 10)

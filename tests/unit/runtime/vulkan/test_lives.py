@@ -133,7 +133,8 @@ def test_out_of_memory(vulkan: Any, monkeypatch: pytest.MonkeyPatch, function: s
         with pytest.raises(DeviceError) as caught:
             vulkan.allocate(32 << 20)
     assert str(caught.value) == (f"[Vulkan, {function}] out of device memory. Free units or use smaller buffers.")
-    assert dict(vulkan.live) == before
+    left = dict(vulkan.live)  # less than before where arenas kept for reuse were given up
+    assert {kind: min(n, before[kind]) for kind, n in left.items()} == left
 
 
 @pytest.mark.parametrize(
