@@ -69,7 +69,9 @@ for _op, _types in _KINDS.items():
     )
     for _exclusive in (False, True):
         _label = f"threads/scan-{_op}{'-exclusive' if _exclusive else ''}"
-        case(_label, widths=_WIDTHS, slow=_exclusive or _op != "sum")(partial(_results, _op, _types, (2, 700, 1), _exclusive))
+        case(_label, widths=_WIDTHS, slow=_exclusive or _op != "sum")(
+            partial(_results, _op, _types, (2, 700, 1), _exclusive)
+        )
         case(f"{_label}-across", widths=_WIDTHS, slow=_op != "sum")(
             partial(_results, _op, _types, (1, 600, 20), _exclusive)
         )

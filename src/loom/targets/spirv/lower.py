@@ -92,7 +92,7 @@ class Function:
             m.capability(mode)
             m.extension("SPV_KHR_float_controls")
             m.mode(EXECUTION_MODE[mode], width)
-        if not self.features.uncontracted:
+        if not (self.features.uncontracted and self.features.exact_loads):
             self.a.hidden_zero = self.identity.hidden_zero()
         self.declare_memories()
         for variable in self.kernel.variables:

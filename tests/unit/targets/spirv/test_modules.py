@@ -25,7 +25,8 @@ from loom.targets.spirv.target import SpirvTarget
 
 WORST = Features(
     push_nbytes=0, exact_division=False, exact_roots=False, exact_rounding=False, exact_conversions=False,
-    exact_wide_conversions=False, exact_order=False, uncontracted=False, whole_vectors=8, whole_loops=False,
+    exact_wide_conversions=False, exact_order=False, exact_loads=False, uncontracted=False, whole_vectors=8,
+    whole_loops=False,
 )  # fmt: skip
 """A device that does nothing right: every replacement is written."""
 LIBRARY = [n for n in CASES if theme(n) in ("library", "sorting")]
