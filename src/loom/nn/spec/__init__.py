@@ -1,0 +1,108 @@
+"""Network documents: JSON parsed, checked and converted to a frozen ``Network``; its shapes and its weights' names.
+
+Layer: nn, of which it is the lowest part: it imports ``loom.core`` alone and computes nothing. Invariant: what
+``parse`` returns is sound, and ``parse(to_json(network)) == network``.
+"""
+
+from __future__ import annotations
+
+from loom.nn.spec.activations import Activation
+from loom.nn.spec.bundle import Model, read_bundle, write_bundle
+from loom.nn.spec.document import check, convert, parse, to_document, to_json
+from loom.nn.spec.generations.pieces import Conversion, Slot
+from loom.nn.spec.layer import LAYERS, Layer, Part, Shape, Shared
+from loom.nn.spec.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    ActivationLayer,
+    AveragePool,
+    BatchNorm,
+    Combine,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Distance,
+    Dropout,
+    Embedding,
+    Flatten,
+    GridCell,
+    GridSize,
+    KMeans,
+    KMeansOutput,
+    LayerNorm,
+    MaxPool,
+    Merge,
+    MultiHeadAttention,
+    Parallel,
+    ParallelMode,
+    Reshape,
+    Residual,
+    RMSNorm,
+    Sequential,
+    Softmax,
+    States,
+    Stitch,
+    SwiGLU,
+    Variant,
+)
+from loom.nn.spec.network import Input, Network, Node
+from loom.nn.spec.problems import Problem
+from loom.nn.spec.schema import json_schema
+
+__all__ = [
+    "GRU",
+    "LAYERS",
+    "LSTM",
+    "RNN",
+    "Activation",
+    "ActivationLayer",
+    "AveragePool",
+    "BatchNorm",
+    "Combine",
+    "Conv1D",
+    "Conv2D",
+    "Conversion",
+    "Dense",
+    "Distance",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GridCell",
+    "GridSize",
+    "Input",
+    "KMeans",
+    "KMeansOutput",
+    "Layer",
+    "LayerNorm",
+    "MaxPool",
+    "Merge",
+    "Model",
+    "MultiHeadAttention",
+    "Network",
+    "Node",
+    "Parallel",
+    "ParallelMode",
+    "Part",
+    "Problem",
+    "RMSNorm",
+    "Reshape",
+    "Residual",
+    "Sequential",
+    "Shape",
+    "Shared",
+    "Slot",
+    "Softmax",
+    "States",
+    "Stitch",
+    "SwiGLU",
+    "Variant",
+    "check",
+    "convert",
+    "json_schema",
+    "parse",
+    "read_bundle",
+    "to_document",
+    "to_json",
+    "write_bundle",
+]

@@ -1,0 +1,201 @@
+"""Bundles of models: networks with their weights in one JSON text.
+
+Layer: nn. Invariant: ``read_bundle(write_bundle(models))`` gives the same networks and the same bits; every array read
+has the shape that ``Network.parameters`` or ``Network.state`` says.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import lookup
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.nn.spec.generations.detect import read_any
+from loom.nn.spec.generations.first import read_first
+from loom.nn.spec.generations.pieces import Conversion
+from loom.nn.spec.layers.features import count
+from loom.nn.spec.network import Network
+from loom.nn.spec.numbers import from_base64
+from loom.nn.spec.old_weights import read_old_weights
+from loom.nn.spec.problems import Place, Reading, shown
+from loom.nn.spec.reader import FORMAT, write_network
+from loom.nn.spec.text import canonical, load
+
+__all__ = ["Model", "read_bundle", "write_bundle"]
+
+KIND = "modelhost/bundle"
+_STORED = ("f32", "f64", "f16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Model:
+    """A network with its weights: ``weights`` maps each name of ``parameters()`` and ``state()`` to an array."""
+
+    id: str
+    network: Network
+    weights: Mapping[str, np.ndarray]
+    warnings: tuple[str, ...] = ()
+
+
+def read_bundle(document: str | bytes | dict[str, Any] | Path) -> tuple[Model, ...]:
+    """Return the models of a bundle of ours or of the first generation, in the document's order.
+
+    ``document`` is as for ``parse``. Weights of older bundles come as float32, ours as they were written; arrays
+    own their memory. SpecError lists every problem of every model.
+    """
+    if not isinstance(document, (str, bytes, dict, Path)):
+        raise DTypeError(
+            "loom.nn.read_bundle", "not a document", expected="JSON text, bytes, a dict or a pathlib.Path",
+            got=type(document).__name__,
+        )  # fmt: skip
+    reading = Reading()
+    place = Place(reading)
+    value = load(document, place)
+    reading.check("loom.nn.read_bundle", "bundle")
+    models = _read_models(value, place)
+    reading.check("loom.nn.read_bundle", "bundle")
+    return tuple(models)
+
+
+def _read_models(value: Any, place: Place) -> list[Model]:
+    if not isinstance(value, dict):
+        place.wrong("an object", value)
+        return []
+    if value.get("type") != KIND:
+        place.at("type").fault("not a bundle", expected=f"'{KIND}'", got=shown(value.get("type")))
+        return []
+    if value.get("version", 1) != 1:
+        place.at("version").wrong("1", value["version"])
+    for key in value:
+        if key not in ("type", "version", "models", "comment"):
+            place.at(key).unknown("key", key, ("type", "version", "models"))
+    raw, here = value.get("models"), place.at("models")
+    if not isinstance(raw, (list, tuple)):
+        here.wrong("a list of models", raw)
+        return []
+    models: list[Model] = []
+    for i, each in enumerate(raw):
+        model = _read_model(each, here.at(i))
+        if model is not None and any(m.id == model.id for m in models):
+            here.at(i, "id").fault(f"another model has the id {shown(model.id)}")
+        models += [model] if model is not None else []
+    return models
+
+
+def _read_model(value: Any, place: Place) -> Model | None:
+    if not isinstance(value, dict):
+        place.wrong("a model: an object with id, cfg and weights", value)
+        return None
+    before = place.count
+    for key in value:
+        if key not in ("id", "cfg", "weights", "comment"):
+            place.at(key).unknown("key", key, ("id", "cfg", "weights"))
+    if not isinstance(value.get("id"), str):
+        place.at("id").wrong("a text", value.get("id"))
+    conversion = _read_network(value.get("cfg"), place.at("cfg"))
+    weights = value.get("weights")
+    if not isinstance(weights, dict) or not isinstance(weights.get("fmt"), str):
+        place.at("weights").wrong("an object with fmt", weights)
+    if conversion is None or place.count != before:
+        return None
+    notes = list(conversion.warnings)
+    arrays = _read_weights(value["weights"], conversion, place.at("weights"), notes)
+    if place.count != before:
+        return None
+    return Model(id=value["id"], network=conversion.network, weights=arrays, warnings=tuple(notes))
+
+
+def _read_network(value: Any, place: Place) -> Conversion | None:
+    own = Reading()  # names of layers are known within their network alone
+    here = Place(own, place.path)
+    is_older = isinstance(value, dict) and "format" not in value and "layers" in value
+    conversion = read_first(value, here, saved=True) if is_older else read_any(value, here)
+    place.reading.problems += own.problems
+    return None if own.problems else conversion
+
+
+def _read_weights(value: dict[str, Any], found: Conversion, place: Place, notes: list[str]) -> dict[str, np.ndarray]:
+    if value["fmt"] != FORMAT:
+        return read_old_weights(value, found, place, notes)
+    wanted = found.network.parameters() | found.network.state()
+    tensors, here = value.get("tensors"), place.at("tensors")
+    if not isinstance(tensors, dict):
+        here.wrong("an object of tensors", tensors)
+        return {}
+    for name in tensors:
+        if name not in wanted:
+            here.at(name).unknown("weight", name, wanted)
+    arrays = {}
+    for name, shape in wanted.items():
+        if name not in tensors:
+            here.fault(f"weight {shown(name)} is missing", expected=f"shape {shape}")
+            continue
+        array = _read_tensor(tensors[name], shape, here.at(name))
+        if array is not None:
+            arrays[name] = array
+    return arrays
+
+
+def _read_tensor(value: Any, shape: tuple[int, ...], place: Place) -> np.ndarray | None:
+    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data"}:
+        place.wrong("an object with dtype, shape and data", value)
+        return None
+    if value["dtype"] not in _STORED:
+        place.at("dtype").wrong("one of " + ", ".join(_STORED), value["dtype"])
+        return None
+    if value["shape"] != list(shape):
+        place.at("shape").fault("the weight has another shape", expected=list(shape), got=value["shape"])
+        return None
+    data = from_base64(value["data"], place.at("data"))
+    if data is None:
+        return None
+    dtype = lookup(value["dtype"]).numpy.newbyteorder("<")
+    if len(data) != count(shape) * dtype.itemsize:
+        place.at("data").fault(
+            "the number of bytes does not match", expected=count(shape) * dtype.itemsize, got=len(data)
+        )
+        return None
+    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
+
+
+def write_bundle(models: Sequence[Model]) -> str:
+    """Return the text of a bundle: networks as ``loom/1``, weights as base64 of their little-endian bytes.
+
+    Each model's ``weights`` are f32, f64 or f16 arrays with exactly the names and shapes of ``parameters()`` and
+    ``state()``. ArgumentError for a missing or strange name and for a double id, ShapeError, DTypeError.
+    """
+    where = "loom.nn.write_bundle"
+    ids = [m.id for m in models]
+    if len(set(ids)) != len(ids):
+        raise ArgumentError(where, "two models have the same id", got=sorted(i for i in set(ids) if ids.count(i) > 1))
+    return canonical({"type": KIND, "version": 1, "models": [_write_model(m, where) for m in models]})
+
+
+def _write_model(model: Model, where: str) -> dict[str, Any]:
+    wanted = model.network.parameters() | model.network.state()
+    for name in model.weights:
+        if name not in wanted:
+            raise ArgumentError(where, f"unknown weight {name!r}", remedy=near_matches(name, wanted))
+    tensors = {}
+    for name, shape in wanted.items():
+        if name not in model.weights:
+            raise ArgumentError(where, f"weight {name!r} is missing", expected=f"shape {shape}")
+        tensors[name] = _write_tensor(name, np.asarray(model.weights[name]), shape, where)
+    return {"id": model.id, "cfg": write_network(model.network), "weights": {"fmt": FORMAT, "tensors": tensors}}
+
+
+def _write_tensor(name: str, array: np.ndarray, shape: tuple[int, ...], where: str) -> dict[str, Any]:
+    kinds = {lookup(n).numpy: n for n in _STORED}
+    if array.dtype not in kinds:
+        raise DTypeError(where, f"weight {name!r} has an unusable type", expected=", ".join(_STORED), got=array.dtype)
+    if array.shape != shape:
+        raise ShapeError(where, f"weight {name!r} has another shape", expected=shape, got=array.shape)
+    data = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    text = base64.b64encode(data).decode("ascii")
+    return {"dtype": kinds[array.dtype], "shape": list(shape), "data": text}

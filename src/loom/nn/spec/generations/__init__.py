@@ -1,0 +1,5 @@
+"""Networks of the first and second generation (DNVM), read into ``loom/1``.
+
+Layer: nn. Invariant: what a document says is done, where the original implementation did something else; whatever a
+conversion changes or leaves out is a warning.
+"""

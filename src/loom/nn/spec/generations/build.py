@@ -1,0 +1,163 @@
+"""A whole older network: its layers as nodes, with the additions that the original does unsaid written out.
+
+Layer: nn. Invariant: node ``layerN`` is layer N of the older document and holds its weights; nodes besides change
+shapes (``layerN_view``) or add (``layerN_add``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from loom.core.dtype import f32, f64
+from loom.nn.spec.generations.definition import Definition, Notes
+from loom.nn.spec.generations.nested import made_of, view
+from loom.nn.spec.generations.pieces import Conversion, Slot, joined
+from loom.nn.spec.generations.single import first_shape
+from loom.nn.spec.layer import Layer, Shape
+from loom.nn.spec.layers import Combine, GridCell, GridSize, Merge
+from loom.nn.spec.layers.features import count
+from loom.nn.spec.network import Input, Network, Node, fit
+from loom.nn.spec.problems import Place
+
+__all__ = ["Grid", "build_network"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows x columns x layers per cell; layers run in the order of rows, columns, layers of the cell."""
+
+    rows: int
+    cols: int
+    layers: int
+
+    @property
+    def cells(self) -> int:
+        """Number of layers that the grid has room for."""
+        return self.rows * self.cols * self.layers
+
+    def cell(self, number: int) -> GridCell:
+        """Return the place of a layer, by its flat number."""
+        return GridCell(
+            row=number // (self.cols * self.layers), col=number // self.layers % self.cols, layer=number % self.layers
+        )
+
+    @property
+    def size(self) -> GridSize:
+        """The same as a document's grid."""
+        return GridSize(rows=self.rows, cols=self.cols, layers=self.layers)
+
+
+@dataclass(slots=True)
+class _Building:
+    """A network in the making: ``name`` and ``shape`` are of what the next layer reads."""
+
+    shape: Shape
+    grid: Grid
+    name: str = "input"
+    nodes: list[Node] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    paths: dict[str, str] = field(default_factory=dict)
+    kept: tuple[str, Shape] | None = None
+    """What the original adds unsaid at the next attention, swiglu or layer norm."""
+    previous: tuple[str, Shape] | None = None
+    """The input of the layer before."""
+
+    def add(self, name: str, layer: Layer, shape: Shape, place: Place, number: int | None = None, *more: str) -> None:
+        """Append a node that reads what is there now, and what ``more`` names."""
+        cell = None if number is None else self.grid.cell(number)
+        self.nodes.append(Node(name=name, layer=layer, inputs=(self.name, *more), cell=cell))
+        self.paths[name] = place.path
+        self.name, self.shape = name, shape
+
+    def add_to(self, name: str, other: tuple[str, Shape], place: Place, number: int | None = None) -> None:
+        """Append the sum of what is there now and ``other``, which has as many elements."""
+        if other[1] != self.shape:
+            here = self.name, self.shape
+            self.name, self.shape = other
+            for layer in view(other[1], here[1], place) or ():
+                self.add(f"{name}_view", layer, here[1], place)
+            other = self.name, self.shape
+            self.name, self.shape = here
+        self.add(name, Merge(combine_mode=Combine.ADD), self.shape, place, number, other[0])
+
+
+def build_network(
+    definitions: tuple[Definition, ...],
+    grid: Grid,
+    settings: dict[str, Any],
+    place: Place,
+    notes: Notes,
+    *,
+    implicit: bool,
+) -> Conversion | None:
+    """Return the network of these layers; None where something is wrong, which is noted.
+
+    ``implicit`` writes out the additions that the first generation does unsaid around attention, swiglu and norms.
+    """
+    first, following = definitions[0], definitions[1:2]
+    shape = first_shape(first, following)
+    if shape is None:
+        first.place.fault(
+            "the size of the network's input cannot be told", expected="the first layer's input size",
+            remedy="Give input_size (or the sizes of its kind) in the first layer.",
+        )  # fmt: skip
+        return None
+    building = _Building(shape, grid)
+    for number, definition in enumerate(definitions):
+        if not _append(building, number, definition, notes, implicit):
+            return None
+    dtype = f64 if settings["dtype"] is f64 else f32
+    network = Network(
+        **settings,
+        grid=grid.size,
+        inputs=(Input(shape=shape, dtype=dtype),),
+        nodes=tuple(building.nodes),
+        outputs=(building.name,),
+    )
+    fit(network, place.reading, building.paths)
+    return Conversion(network=network, warnings=tuple(notes.texts), slots=tuple(building.slots))
+
+
+def _append(b: _Building, number: int, d: Definition, notes: Notes, implicit: bool) -> bool:
+    """Append one layer; False if it is unusable."""
+    name = f"layer{number}"
+    before = b.name, b.shape
+    if d.kind == "residual" and b.previous is not None:
+        if count(b.previous[1]) == count(b.shape):
+            b.add_to(name, b.previous, d.place, number)
+        else:
+            notes.add(d.place, f"sizes {b.previous[1]} and {b.shape} do not match: the residual layer changes nothing")
+        b.previous = before
+        return True
+    kept = b.kept if implicit and b.kept is not None and count(b.kept[1]) == count(b.shape) else None
+    if d.kind == "layer_norm" and kept is not None:
+        b.add_to(f"{name}_add", kept, d.place)
+    if not _append_pieces(b, name, number, d, notes):
+        return False
+    if d.kind in ("multi_head_attention", "swiglu") and kept is not None:
+        b.add_to(f"{name}_add", kept, d.place)
+    if d.kind == "rms_norm":
+        b.kept = before
+    elif d.kind == "layer_norm" and b.kept is None:
+        pass  # the original starts adding at the first rms norm, attention or swiglu
+    elif d.kind in ("multi_head_attention", "swiglu", "layer_norm"):
+        b.kept = b.name, b.shape
+    b.previous = before
+    return True
+
+
+def _append_pieces(b: _Building, name: str, number: int, d: Definition, notes: Notes) -> bool:
+    pieces = made_of(d, b.shape, (number,), notes)
+    if pieces is None:
+        return False
+    for i, layer in enumerate(pieces.layers):
+        shape = layer.infer(b.shape, d.place)
+        if shape is None:
+            return False
+        own = name if i == pieces.main else f"{name}_view"
+        b.add(own, layer, shape, d.place, number if i == pieces.main else None)
+    for slot in pieces.slots:
+        key = slot.key.partition(".")[2]
+        b.slots.append(Slot(source=slot.source, key=joined(name, key), kind=slot.kind))
+    return True

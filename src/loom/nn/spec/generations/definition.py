@@ -1,0 +1,87 @@
+"""A layer of an older document, as both generations say it: kind, numbers, layers within.
+
+Layer: nn. Invariant: a value of 0, an empty list and an empty text mean the same as a missing key, as in the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loom.nn.spec.activations import Activation
+from loom.nn.spec.fields import IGNORED
+from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.rules import BAD
+
+__all__ = ["Definition", "Notes", "folded", "normal", "read_keys"]
+
+
+@dataclass(slots=True)
+class Notes:
+    """Warnings of one conversion, in the order they arose."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, place: Place, what: str) -> None:
+        """Note what a conversion changes."""
+        text = f"{place.path}: {what}"
+        if text not in self.texts:
+            self.texts.append(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One layer: ``kind`` is its type in ``loom/1``, ``values`` what is given under the first generation's names."""
+
+    kind: str
+    place: Place
+    activation: Activation
+    values: Mapping[str, Any]
+    branches: tuple[Definition, ...] = ()
+    gate: Definition | None = None
+    attached: Definition | None = None
+
+    def first(self, *names: str) -> Any:
+        """Return the first of these values that is given and not 0, else None."""
+        return next((self.values[n] for n in names if self.values.get(n)), None)
+
+    def need(self, *names: str) -> Any:
+        """Return the same, or note that it is missing (then None)."""
+        found = self.first(*names)
+        if found is None:
+            self.place.fault(f"key '{names[0]}' is missing", expected=f"a number above 0, for {self.kind}")
+        return found
+
+
+def normal(key: str) -> str:
+    """Return a key without its spelling: ``gridRows``, ``GridRows`` and ``grid_rows`` are one key."""
+    return key.lower().replace("_", "")
+
+
+def folded(value: Any, place: Place, known: Mapping[str, Any], what: str = "an object") -> dict[str, Any]:
+    """Return the object under the names of ``known``; keys that are none, or twice there, are noted."""
+    if not isinstance(value, dict):
+        place.wrong(what, value)
+        return {}
+    names = {normal(k): k for k in known}
+    made: dict[str, Any] = {}
+    for key, each in value.items():
+        name = names.get(normal(key))
+        if name is None:
+            if key not in IGNORED:
+                place.at(key).unknown("key", key, known)
+        elif name in made:
+            place.at(key).fault(f"key {shown(name)} is there in another spelling too", remedy="Keep one of them.")
+        else:
+            made[name] = (each, place.at(key))
+    return made
+
+
+def read_keys(pairs: Mapping[str, tuple[Any, Place]], rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the keys that have a rule; null means missing; what is unusable is noted and left out."""
+    read = {}
+    for name, (value, place) in pairs.items():
+        if rules.get(name) is not None and value is not None:
+            read[name] = rules[name].read(value, place)
+    return {name: value for name, value in read.items() if value is not BAD}

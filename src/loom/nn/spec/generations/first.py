@@ -1,0 +1,191 @@
+"""Documents of the first generation: grids of layers on flat vectors, and the configs saved in its bundles.
+
+Layer: nn. Invariant: every key is read in any spelling (``grid_rows``, ``gridRows``, ``GridRows``); a key that no
+layer has is an error, a key that only other layers have is a warning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.nn.spec.generations.build import Grid, build_network
+from loom.nn.spec.generations.definition import Definition, Notes, folded, read_keys
+from loom.nn.spec.generations.names import activation_of, dtype_of, kind_of
+from loom.nn.spec.generations.pieces import Conversion
+from loom.nn.spec.limits import MOST_LAYERS
+from loom.nn.spec.problems import Place
+from loom.nn.spec.rules import Flag, Real, Several, Text, Whole
+
+__all__ = ["TOP_KEYS", "read_first"]
+
+TOP_KEYS = {
+    "id": Text(200),
+    "dtype": None,
+    "batch_size": Whole(0),
+    "grid_rows": Whole(0, MOST_LAYERS),
+    "grid_cols": Whole(0, MOST_LAYERS),
+    "layers_per_cell": Whole(0, MOST_LAYERS),
+    "layers": None,
+    "seed": Whole(0, (1 << 64) - 1),
+}
+
+_SIZES = """width height input_size output_size input_height input_width output_height output_width input_channels
+filters kernel_size stride padding input_length d_model num_heads num_kv_heads head_dim seq_length hidden_size norm_size
+softmax_rows softmax_cols vocab_size embedding_dim grid_output_rows grid_output_cols grid_output_layers num_clusters
+cluster_dim""".split()
+_REALS = """rope_freq_base temperature entmax_alpha epsilon filter_temperature kmeans_temperature
+kmeans_learning_rate""".split()
+_STRUCTURE = """type activation softmax_variant combine_mode filter_softmax distance_metric kmeans_output_mode branches
+filter_gate attached_layer grid_positions""".split()
+
+LAYER_KEYS: dict[str, Any] = {
+    **dict.fromkeys(_STRUCTURE),
+    **{name: Whole(0) for name in _SIZES},
+    **{name: Real(low=0.0) for name in _REALS},
+    "gumbel_noise": Flag(),
+    "mask": Several(Flag()),
+    "hierarchy_levels": Several(Whole()),
+    "adaptive_clusters": Several(Several(Whole(0))),
+    "mixture_weights": Several(Real(low=0.0)),
+}
+_CELL_KEYS = {n: Whole(0, MOST_LAYERS) for n in ("branch_index", "target_row", "target_col", "target_layer")}
+
+_SOFTMAX = {"softmax_variant", "softmax_rows", "softmax_cols", "temperature", "gumbel_noise", "mask"} | {
+    *("hierarchy_levels", "adaptive_clusters", "mixture_weights", "entmax_alpha")
+}
+_IN_OUT = {"width", "height", "input_size", "output_size", "input_height", "output_height"}
+_IMAGE = {"input_channels", "filters", "kernel_size", "stride", "padding", "input_height", "input_width"}
+_USED: dict[str, set[str]] = {
+    "dense": _IN_OUT,
+    "stitch": _IN_OUT,
+    "conv2d": {*_IMAGE, "output_height", "output_width"},
+    "conv1d": {*_IMAGE, "input_length", "output_height", "output_width"},
+    "multi_head_attention": {"d_model", "num_heads", "num_kv_heads", "head_dim", "seq_length", "rope_freq_base"},
+    "rnn": {"input_size", "hidden_size", "seq_length"},
+    "lstm": {"input_size", "hidden_size", "seq_length"},
+    "gru": {"input_size", "hidden_size", "seq_length"},
+    "softmax": _SOFTMAX,
+    "layer_norm": {"norm_size", "epsilon"},
+    "rms_norm": {"norm_size", "epsilon"},
+    "swiglu": {"input_size", "input_height", "output_size", "output_height"},
+    "embedding": {"vocab_size", "embedding_dim", "seq_length"},
+    "parallel": {"branches", "combine_mode", "grid_positions", "grid_output_rows", "grid_output_cols"}
+    | {"grid_output_layers", "filter_gate", "filter_softmax", "filter_temperature"},
+    "sequential": {"branches"},
+    "residual": set(),
+    "kmeans": {"num_clusters", "attached_layer", "branches", "distance_metric", "kmeans_temperature"}
+    | {"kmeans_output_mode", "kmeans_learning_rate", "cluster_dim"},
+}
+_ACTIVE = ("dense", "conv1d", "conv2d")
+"""Layers whose activation the original applies."""
+
+
+def read_first(value: dict[str, Any], place: Place, *, saved: bool = False) -> Conversion | None:
+    """Return the conversion of a first-generation document, None where it has problems (all noted).
+
+    ``saved`` tells a config out of a bundle, in which sizes of dense layers stand elsewhere.
+    """
+    notes = Notes()
+    pairs = folded(value, place, TOP_KEYS)
+    top = read_keys(pairs, TOP_KEYS)
+    raw, here = pairs.get("layers", (None, place.at("layers")))
+    if not isinstance(raw, (list, tuple)) or not raw:
+        here.wrong("a list of at least one layer", raw)
+        return None
+    grid = _read_grid(top, len(raw), place, here)
+    definitions = [_read_layer(v, here.at(i), notes, saved) for i, v in enumerate(raw)]
+    dtype_value, dtype_place = pairs.get("dtype", (None, place))
+    dtype = dtype_of(dtype_value, dtype_place, notes)
+    known = tuple(d for d in definitions if d is not None)
+    if grid is None or len(known) != len(definitions):
+        return None
+    settings = {"name": top.get("id") or None, "seed": top.get("seed", 0), "dtype": dtype}
+    settings["batch_size"] = top.get("batch_size") or 1
+    return build_network(known, grid, settings, place, notes, implicit=True)
+
+
+def _read_grid(top: dict[str, Any], layers: int, place: Place, here: Place) -> Grid | None:
+    names = ("grid_rows", "grid_cols", "layers_per_cell")
+    given = [top.get(name) or 0 for name in names]
+    if not any(given):
+        return Grid(1, 1, layers)  # as the seeds write it
+    for name, n in zip(names, given, strict=True):
+        if not n:
+            place.fault(f"key '{name}' is missing", expected="an integer from 1", remedy="A grid has all three sizes.")
+    grid = Grid(*given)
+    if all(given) and grid.cells != layers:
+        here.fault(
+            "the number of layers does not match the grid",
+            expected=f"{grid.cells} layers ({given[0]} rows x {given[1]} columns x {given[2]} layers per cell)",
+            got=layers,
+        )
+        return None
+    return grid if all(given) else None
+
+
+def _read_layer(value: Any, place: Place, notes: Notes, saved: bool) -> Definition | None:
+    place.reading.layers += 1
+    if place.reading.layers > MOST_LAYERS:
+        if place.reading.layers == MOST_LAYERS + 1:
+            place.fault("the network has too many layers", expected=f"at most {MOST_LAYERS}")
+        return None
+    pairs = folded(value, place, LAYER_KEYS, "a layer object")
+    if not isinstance(value, dict):
+        return None
+    if "type" not in pairs:
+        place.fault("key 'type' is missing", expected="a layer type, such as dense")
+        return None
+    before = place.count
+    kind = kind_of(*pairs["type"])
+    named, at = pairs.get("activation", (None, place))
+    activation = activation_of(named, at, 1)
+    values = read_keys(pairs, LAYER_KEYS)
+    for name in ("softmax_variant", "combine_mode", "filter_softmax", "distance_metric", "kmeans_output_mode"):
+        if name in pairs:
+            values[name] = pairs[name][0]
+    inner = _read_inner(pairs, notes, saved)
+    if "grid_positions" in pairs:
+        values["grid_positions"] = _read_cells(*pairs["grid_positions"])
+    if kind is None or place.count != before:
+        return None
+    _warn_unused(kind, pairs, notes, saved)
+    if saved and kind in ("dense", "stitch") and values.get("input_height"):
+        values = {k: v for k, v in values.items() if k not in ("width", "height")}  # written as 1, read from elsewhere
+    if kind == "kmeans" and inner["attached"] is None and inner["branches"]:
+        inner = {**inner, "attached": inner["branches"][0], "branches": ()}
+    return Definition(kind=kind, place=place, activation=activation, values=values, **inner)
+
+
+def _read_inner(pairs: dict[str, Any], notes: Notes, saved: bool) -> dict[str, Any]:
+    made: dict[str, Any] = {"branches": (), "gate": None, "attached": None}
+    for name, key in (("gate", "filter_gate"), ("attached", "attached_layer")):
+        if key in pairs and pairs[key][0] is not None:
+            raw, here = pairs[key]
+            made[name] = _read_layer(raw, here, notes, saved)
+    if "branches" in pairs and pairs["branches"][0] is not None:
+        raw, here = pairs["branches"]
+        if not isinstance(raw, (list, tuple)):
+            here.wrong("a list of layers", raw)
+        else:
+            read = [_read_layer(v, here.at(i), notes, saved) for i, v in enumerate(raw)]
+            made["branches"] = tuple(d for d in read if d is not None)
+    return made
+
+
+def _read_cells(raw: Any, place: Place) -> tuple[dict[str, int], ...]:
+    if raw is None:
+        return ()
+    if not isinstance(raw, (list, tuple)):
+        place.wrong("a list of positions", raw)
+        return ()
+    return tuple(read_keys(folded(v, place.at(i), _CELL_KEYS), _CELL_KEYS) for i, v in enumerate(raw))
+
+
+def _warn_unused(kind: str, pairs: dict[str, Any], notes: Notes, saved: bool) -> None:
+    used = _USED[kind] | {"type", "activation"}
+    for name, (value, place) in pairs.items():
+        if name not in used and value not in (None, 0, "", [], False) and not saved:
+            notes.add(place, f"a {kind} layer has no '{name}': left out")
+    name, place = pairs.get("activation", (None, None))
+    if place is not None and kind not in _ACTIVE and not saved and name not in ("linear", "tanh", ""):
+        notes.add(place, f"a {kind} layer has no activation of its own: left out")

@@ -1,0 +1,273 @@
+"""The base of all layers' configs, and how layer objects are read, written and looked up by type.
+
+Layer: nn. Invariant: a config says all that is needed to know a layer's output shape and the names and shapes of
+its weights; it holds no weight. Shapes are of one sample: the batch is no axis of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from loom.nn.spec.fields import flag, object_schema, read_object, write_object
+from loom.nn.spec.limits import MOST_LAYERS
+from loom.nn.spec.problems import Place, Reading, shown
+from loom.nn.spec.rules import BAD, Name
+from loom.nn.spec.text import JsonValue
+
+__all__ = [
+    "LAYERS",
+    "NODE_KEYS",
+    "Layer",
+    "LayerRule",
+    "Part",
+    "Shape",
+    "Shared",
+    "layer_schema",
+    "read_layer",
+    "register",
+    "write_layer",
+]
+
+Shape = tuple[int, ...]
+"""Sizes of one sample's axes, outermost first; () is a scalar."""
+
+LAYERS: dict[str, type[Layer]] = {}
+"""Type name in documents -> config class."""
+
+_OTHER_NAMES = {
+    "mha": "multi_head_attention",
+    "attention": "multi_head_attention",
+    "multiheadattention": "multi_head_attention",
+    "layernorm": "layer_norm",
+    "rmsnorm": "rms_norm",
+    "batchnorm": "batch_norm",
+    "linear": "dense",
+    "fully_connected": "dense",
+    "cnn1": "conv1d",
+    "cnn2": "conv2d",
+    "maxpool": "max_pool",
+    "avg_pool": "average_pool",
+    "add": "merge",
+    "concat": "merge",
+}
+"""What other formats call the same; an error suggests ours."""
+
+NODE_KEYS = ("name", "inputs", "cell")
+"""Keys of a node's object that are not its layer's."""
+
+AnyLayer = TypeVar("AnyLayer", bound="type[Layer]")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A layer within a layer: ``name`` is its key and path there (``branches.0``), ``shape`` its input's."""
+
+    name: str
+    layer: Layer
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """Config of one layer.
+
+    A subclass names its type (``kind``), declares its fields, and defines ``infer`` (output shape, problems noted)
+    and, where it has them, ``own_weights``, ``own_state`` and ``parts``.
+    """
+
+    kind: ClassVar[str] = ""
+
+    frozen: bool = flag("true if training leaves the weights as they are", False)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        """Return the output's shape for an input's, noting at ``place`` what does not fit (None: unknown then)."""
+        raise NotImplementedError
+
+    def infer_all(self, shapes: tuple[Shape, ...], place: Place) -> Shape | None:
+        """Return the output's shape for all inputs of a graph's node; most layers take one."""
+        if len(shapes) != 1:
+            place.fault(f"{self.kind} takes one input", expected="1 input", got=f"{len(shapes)}")
+            return None
+        return self.infer(shapes[0], place)
+
+    def own_weights(self, shape: Shape) -> dict[str, Shape]:
+        """Return the trained arrays of this layer alone, for an input of ``shape``."""
+        del shape
+        return {}
+
+    def own_state(self, shape: Shape) -> dict[str, Shape]:
+        """Return the arrays that training changes by other means than gradients, for an input of ``shape``."""
+        del shape
+        return {}
+
+    def parts(self, shape: Shape) -> tuple[Part, ...]:
+        """Return the layers within this one, each with its input's shape, for an input of ``shape``."""
+        del shape
+        return ()
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of one sample's output for an input sample of ``shape``.
+
+        SpecError lists what does not fit.
+
+        >>> from loom.nn.spec import Conv2D
+        >>> Conv2D(filters=8, kernel_size=(3, 3), padding=(1, 1)).output_shape((1, 28, 28))
+        (8, 28, 28)
+        """
+        reading = Reading()
+        made = self.infer(tuple(shape), Place(reading))
+        reading.check(f"loom.nn {self.kind}", "layer")
+        assert made is not None
+        return made
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        """Return name -> shape of every trained array, those of layers within prefixed (``branches.0.weight``).
+
+        ``shape`` is that of one input sample and must fit the layer.
+
+        >>> from loom.nn.spec import Dense
+        >>> Dense(output_size=3).parameters((4,))
+        {'weight': (4, 3), 'bias': (3,)}
+        """
+        within = {f"{p.name}.{k}": v for p in self.parts(shape) for k, v in p.layer.parameters(p.shape).items()}
+        return self.own_weights(shape) | within
+
+    def state(self, shape: Shape) -> dict[str, Shape]:
+        """Return name -> shape of every array that is saved and not trained (running means), as ``parameters``."""
+        within = {f"{p.name}.{k}": v for p in self.parts(shape) for k, v in p.layer.state(p.shape).items()}
+        return self.own_state(shape) | within
+
+    def walk(self, shape: Shape, name: str = "") -> Iterator[Part]:
+        """Yield this layer and all within it, depth first, named by their keys below ``name``."""
+        yield Part(name, self, shape)
+        for part in self.parts(shape):
+            yield from part.layer.walk(part.shape, f"{name}.{part.name}" if name else part.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared(Layer):
+    """The layer called ``target`` once more: same config, same weights, which stay under the target's name."""
+
+    kind: ClassVar[str] = "$ref"
+
+    target: str
+    layer: Layer
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        return self.layer.infer(shape, place)
+
+
+def register(config: AnyLayer) -> AnyLayer:
+    """Make a config class known under its ``kind``."""
+    LAYERS[config.kind] = config
+    return config
+
+
+class LayerRule:
+    """A rule: a layer object, one of ``kinds`` if given."""
+
+    def __init__(self, *kinds: str) -> None:
+        self._kinds = kinds
+
+    @property
+    def expected(self) -> str:
+        return "a layer object" + (f" of type {' or '.join(self._kinds)}" if self._kinds else "")
+
+    def read(self, value: JsonValue, place: Place) -> Any:
+        layer = read_layer(value, place)
+        if layer is not BAD and self._kinds and layer.kind not in self._kinds:
+            place.fault("a layer of this type cannot be here", expected=" or ".join(self._kinds), got=layer.kind)
+            return BAD
+        return layer
+
+    def write(self, value: Layer) -> JsonValue:
+        return write_layer(value)
+
+    def schema(self) -> dict[str, Any]:
+        if not self._kinds:
+            return {"$ref": "#/$defs/layer"}
+        return {"anyOf": [{"$ref": f"#/$defs/{k}"} for k in self._kinds], "unevaluatedProperties": False}
+
+
+def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ()) -> Any:
+    """Return the layer of a JSON object, or note every problem and return ``BAD``.
+
+    Keys of ``besides`` (a node's name, inputs, cell) are left to the caller.
+    """
+    place.reading.layers += 1
+    if place.reading.layers > MOST_LAYERS:
+        if place.reading.layers == MOST_LAYERS + 1:
+            place.fault("the network has too many layers", expected=f"at most {MOST_LAYERS}")
+        return BAD
+    if not isinstance(value, dict):
+        place.wrong("a layer object", value)
+        return BAD
+    if "$ref" in value:
+        return _followed(value, place, besides)
+    kind = value.get("type")
+    if not isinstance(kind, str):
+        here = place.at("type") if "type" in value else place
+        here.fault("a layer has no type", expected="one of " + ", ".join(sorted(LAYERS)), got=shown(kind))
+        return BAD
+    if kind not in LAYERS:
+        other = _OTHER_NAMES.get(kind.lower())
+        if other:
+            place.at("type").fault(f"unknown layer type {shown(kind)}", remedy=f"Did you mean {other!r}?")
+        else:
+            place.at("type").unknown("layer type", kind, LAYERS)
+        return BAD
+    return read_object(LAYERS[kind], value, place, besides=("type", *besides))
+
+
+def _followed(value: Mapping[str, Any], place: Place, besides: tuple[str, ...]) -> Any:
+    """Return the ``Shared`` of an object with ``$ref``."""
+    reading = place.reading
+    for key in value:
+        if key not in ("$ref", "comment", "$comment", *besides):
+            place.at(key).fault(
+                f"key {shown(key)} stands beside '$ref'", remedy="A shared layer has no fields of its own."
+            )
+    target = Name(dotted=True).read(value["$ref"], place.at("$ref"))
+    if target is BAD:
+        return BAD
+    if target not in reading.raw_layers:
+        place.at("$ref").unknown("layer", target, reading.raw_layers)
+        return BAD
+    raw, path = reading.raw_layers[target]
+    if _refers(raw):  # one step only: references that multiply cannot make a small document a huge network
+        remedy = f"Share the inner layer of {path} instead."
+        place.at("$ref").fault(f"the shared layer {shown(target)} holds a '$ref' itself", remedy=remedy)
+        return BAD
+    aside = Reading(inputs=reading.inputs)
+    layer = read_layer(raw, Place(aside, path), besides=NODE_KEYS)  # its problems are noted where it stands
+    reading.layers += aside.layers
+    return BAD if layer is BAD else Shared(target=target, layer=layer)
+
+
+def _refers(value: JsonValue) -> bool:
+    """Say whether a value holds a ``$ref`` at any depth."""
+    if isinstance(value, dict):
+        return "$ref" in value or any(_refers(v) for v in value.values())
+    return isinstance(value, list) and any(isinstance(v, (dict, list)) and _refers(v) for v in value)
+
+
+def write_layer(layer: Layer) -> dict[str, JsonValue]:
+    """Return the JSON object of a layer: ``type`` first, then its fields that differ from the defaults."""
+    if isinstance(layer, Shared):
+        return {"$ref": layer.target}
+    return {"type": layer.kind, **write_object(layer)}
+
+
+def layer_schema(config: type[Layer]) -> dict[str, Any]:
+    """Return the JSON Schema of one type of layer, without what nodes add."""
+    schema = object_schema(config)
+    properties = {"type": {"const": config.kind}, **schema["properties"]}
+    required = ["type", *schema["required"]]
+    return {
+        "description": (config.__doc__ or "").strip().partition("\n")[0],
+        "type": "object",
+        "properties": properties,
+        "required": required,
+    }

@@ -1,0 +1,134 @@
+"""``sequential``, ``residual`` and ``kmeans``: layers that hold others.
+
+Layer: nn. Invariant: a layer held is a layer like any other: of any type, at any depth.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar
+
+from loom.nn.spec.fields import choice, held, real, several, size
+from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
+from loom.nn.spec.layers.features import has_rank
+from loom.nn.spec.problems import Place, Reading
+
+__all__ = ["Distance", "KMeans", "KMeansOutput", "Residual", "Sequential"]
+
+
+def _chain(layers: tuple[Layer, ...], shape: Shape, place: Place) -> Shape | None:
+    met: Shape | None = shape
+    for i, layer in enumerate(layers):
+        if met is None:
+            return None
+        met = layer.infer(met, place.at("layers", i))
+    return met
+
+
+def _chain_parts(layers: tuple[Layer, ...], shape: Shape) -> tuple[Part, ...]:
+    made: list[Part] = []
+    for i, layer in enumerate(layers):
+        made.append(Part(f"layers.{i}", layer, shape))
+        following = layer.infer(shape, Place(Reading()))
+        if following is None:
+            break
+        shape = following
+    return tuple(made)
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequential(Layer):
+    """Layers one after another; their weights are under ``layers.N.``."""
+
+    kind: ClassVar[str] = "sequential"
+
+    layers: tuple[Layer, ...] = several(LayerRule(), "the layers, first to last", least=1)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        return _chain(self.layers, shape, place)
+
+    def parts(self, shape: Shape) -> tuple[Part, ...]:
+        return _chain_parts(self.layers, shape)
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residual(Layer):
+    """``x + layers(x)``; the layers keep the shape. Their weights are under ``layers.N.``."""
+
+    kind: ClassVar[str] = "residual"
+
+    layers: tuple[Layer, ...] = several(LayerRule(), "the layers whose result is added, first to last", least=1)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        met = _chain(self.layers, shape, place)
+        if met is not None and met != shape:
+            place.fault(
+                "what is added has another shape than the input", expected=f"{shape}", got=f"{met}",
+                remedy="End with a layer that restores it, for example stitch.",
+            )  # fmt: skip
+        return shape
+
+    def parts(self, shape: Shape) -> tuple[Part, ...]:
+        return _chain_parts(self.layers, shape)
+
+
+class Distance(enum.Enum):
+    """How far features f are from a centre c; the logit of a cluster, T being the temperature."""
+
+    EUCLIDEAN = "euclidean"
+    """-|f - c|^2 / (2 T^2)"""
+    COSINE = "cosine"
+    """-(1 - f c / (|f| |c|)) / T"""
+    MANHATTAN = "manhattan"
+    """-sum |f - c| / T"""
+
+
+class KMeansOutput(enum.Enum):
+    """What a kmeans layer gives."""
+
+    PROBABILITIES = "probabilities"
+    """softmax of the logits: (..., num_clusters)"""
+    FEATURES = "features"
+    """the centres' mean, weighted by them: (..., features)"""
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KMeans(Layer):
+    """Soft assignment of features to trained centres, (..., features) to (..., num_clusters) or (..., features).
+
+    ``attached_layer`` makes the features of the input; it may be a kmeans layer itself. Weights: ``centers``
+    (num_clusters, features) and those of the attached layer under ``attached_layer.``.
+    """
+
+    kind: ClassVar[str] = "kmeans"
+
+    num_clusters: int = size("the number of centres")
+    attached_layer: Layer | None = held(
+        LayerRule(), "the layer that makes the features; the input itself if none", None
+    )
+    cluster_dim: int | None = size("the number of features, if it is to be checked", None)
+    distance_metric: Distance = choice(Distance, "how distances are taken", Distance.EUCLIDEAN)
+    temperature: float = real("T of the logits", 1.0, above=0.0)
+    output_mode: KMeansOutput = choice(KMeansOutput, "what the output is", KMeansOutput.PROBABILITIES)
+    learning_rate: float | None = real("step size of the centres; the optimiser's own if not given", None, above=0.0)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        features: Shape | None = shape
+        if self.attached_layer is not None:
+            features = self.attached_layer.infer(shape, place.at("attached_layer"))
+        if features is None or not has_rank(features, place, 1, 0):
+            return None
+        if self.cluster_dim not in (None, features[-1]):
+            place.at("cluster_dim").fault("the features have another size", expected=features[-1], got=self.cluster_dim)
+        return (*features[:-1], self.num_clusters) if self.output_mode is KMeansOutput.PROBABILITIES else features
+
+    def own_weights(self, shape: Shape) -> dict[str, Shape]:
+        features = shape if self.attached_layer is None else self.attached_layer.output_shape(shape)
+        return {"centers": (self.num_clusters, features[-1])}
+
+    def parts(self, shape: Shape) -> tuple[Part, ...]:
+        return () if self.attached_layer is None else (Part("attached_layer", self.attached_layer, shape),)

@@ -1,0 +1,87 @@
+"""``flatten``, ``reshape``, ``activation`` and ``dropout``: layers without weights.
+
+Layer: nn. Invariant: flatten and reshape keep the order of elements (row-major).
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from typing import ClassVar
+
+from loom.nn.spec.activations import OTHER_NAMES, Activation
+from loom.nn.spec.fields import choice, real, several
+from loom.nn.spec.layer import Layer, Shape, register
+from loom.nn.spec.layers.features import count
+from loom.nn.spec.problems import Place
+from loom.nn.spec.rules import Whole
+
+__all__ = ["ActivationLayer", "Dropout", "Flatten", "Reshape"]
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flatten(Layer):
+    """All axes of a sample made one, (a, b, ...) to (a b ...,)."""
+
+    kind: ClassVar[str] = "flatten"
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        del place
+        return (count(shape),)
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reshape(Layer):
+    """The same elements under another shape; one size may be -1 and follows from the others."""
+
+    kind: ClassVar[str] = "reshape"
+
+    shape: tuple[int, ...] = several(Whole(-1), "the sizes of a sample's axes, one of which may be -1", least=1)
+
+    def inspect(self, place: Place) -> None:
+        """Note sizes that no shape has."""
+        if self.shape.count(-1) > 1:
+            place.at("shape").fault("more than one size is left open", expected="at most one -1", got=list(self.shape))
+        for i, n in enumerate(self.shape):
+            if n == 0:
+                place.at("shape", i).wrong("an integer from 1, or -1", n)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        known = count(tuple(n for n in self.shape if n != -1))
+        total = count(shape)
+        if (known != total) if -1 not in self.shape else (total % known != 0):
+            place.at("shape").fault(
+                "the number of elements changes", expected=f"{total} elements, as shape {shape} has",
+                got=f"{known}" if -1 not in self.shape else f"a multiple of {known}",
+            )  # fmt: skip
+            return None if -1 in self.shape else self.shape
+        return tuple(total // known if n == -1 else n for n in self.shape)
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationLayer(Layer):
+    """A function of each element (``softmax``: of the last axis); the shape stays."""
+
+    kind: ClassVar[str] = "activation"
+
+    function: Activation = choice(Activation, "the function", MISSING, OTHER_NAMES)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        del place
+        return shape
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropout(Layer):
+    """In training, each element is zero with chance ``rate``, else divided by ``1 - rate``; otherwise unchanged."""
+
+    kind: ClassVar[str] = "dropout"
+
+    rate: float = real("the chance of an element to become zero", 0.5, low=0.0, below=1.0)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        del place
+        return shape

@@ -1,0 +1,160 @@
+"""A network: inputs, nodes in the order they run, outputs; and the shapes that follow from them.
+
+Layer: nn. Invariant: a ``Network`` that ``parse`` returns is sound: every node's inputs come before it, every shape
+fits, every name is met once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from loom.core.dtype import DType, f32
+from loom.nn.spec.fields import Record, held, several, size
+from loom.nn.spec.layer import Layer, Part, Shape, Shared
+from loom.nn.spec.layers.features import count
+from loom.nn.spec.layers.parallel import GridCell, GridSize
+from loom.nn.spec.limits import MOST_ELEMENTS
+from loom.nn.spec.problems import Place, Reading
+from loom.nn.spec.rules import Element, Free, Text, Whole
+
+__all__ = ["Input", "Network", "Node", "fit", "key_path"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What a network is given: arrays of (batch, *shape)."""
+
+    name: str = "input"
+    shape: Shape = several(Whole(), "the sizes of one sample's axes, outermost first")
+    dtype: DType = held(Element(), "the type of an element", f32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A layer in its place.
+
+    ``name`` prefixes the layer's weights; ``inputs`` are names of nodes or network inputs; ``cell`` is the place
+    in the network's grid, None if it has none.
+    """
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+    cell: GridCell | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A whole network as its document says it; no weights.
+
+    ``nodes`` are in the order they run. ``dtype`` is that of weights and arithmetic, ``seed`` starts every random
+    number, ``batch_size`` is a default. ``metadata`` is kept and not read.
+    """
+
+    name: str | None = held(Text(200), "the network's name", None)
+    dtype: DType = held(Element(("f32", "f64", "f16", "bf16")), "the type of weights and arithmetic", f32)
+    seed: int = held(Whole(0, (1 << 64) - 1), "the start of every random number", 0)
+    batch_size: int = size("samples of a batch, where none is told", 1)
+    grid: GridSize | None = held(Record(GridSize), "the grid in which nodes have cells", None)
+    metadata: dict[str, Any] = held(Free(), "what the author wants kept; not read", {})
+    inputs: tuple[Input, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    def shapes(self) -> dict[str, Shape]:
+        """Return name -> shape of one sample, of every network input and every node's output.
+
+        SpecError lists what does not fit (never of a network that ``parse`` returned).
+        """
+        reading = Reading()
+        shapes = fit(self, reading, {n.name: f"$.nodes.{n.name}" for n in self.nodes})
+        reading.check("loom.nn.Network", "network")
+        return shapes
+
+    def parameters(self) -> dict[str, Shape]:
+        """Return name -> shape of every trained array of the network, in the order of the nodes.
+
+        >>> from loom.nn.spec import parse
+        >>> layers = [{"type": "dense", "output_size": 2}]
+        >>> parse({"format": "loom/1", "input": {"shape": [4]}, "layers": layers}).parameters()
+        {'layers.0.weight': (4, 2), 'layers.0.bias': (2,)}
+        """
+        return {f"{name}.{k}": v for name, layer, shape in self._met() for k, v in layer.parameters(shape).items()}
+
+    def state(self) -> dict[str, Shape]:
+        """Return name -> shape of every array that is saved and not trained."""
+        return {f"{name}.{k}": v for name, layer, shape in self._met() for k, v in layer.state(shape).items()}
+
+    def walk(self) -> Iterator[Part]:
+        """Yield every layer of the network, nested ones included, with its key and its input's shape."""
+        for name, layer, shape in self._met():
+            yield from layer.walk(shape, name)
+
+    def node(self, name: str) -> Node:
+        """Return the node called ``name``; KeyError if there is none."""
+        return {n.name: n for n in self.nodes}[name]
+
+    def _met(self) -> Iterator[tuple[str, Layer, Shape]]:
+        shapes = self.shapes()
+        for node in self.nodes:
+            yield node.name, node.layer, shapes[node.inputs[0]]
+
+
+def key_path(path: str, key: str) -> str:
+    """Return the path of the layer ``key`` (``branches.0.gate``, "" for itself) within the one at ``path``."""
+    steps = [int(s) if s.isdigit() else s for s in key.split(".")] if key else []
+    return Place(Reading(), path).at(*steps).path
+
+
+def fit(network: Network, reading: Reading, paths: dict[str, str]) -> dict[str, Shape]:
+    """Return the shape of every input and node, noting in ``reading`` what does not fit; ``paths`` are the nodes'."""
+    reading.inputs = {i.name: i.shape for i in network.inputs}
+    shapes: dict[str, Shape] = dict(reading.inputs)
+    parts: dict[str, tuple[Part, str]] = {}
+    for i in network.inputs:
+        _limit(i.shape, Place(reading), f"input '{i.name}'")
+    for node in network.nodes:
+        if any(name not in shapes for name in node.inputs):
+            continue  # what is wrong before it has been noted
+        place = Place(reading, paths[node.name])
+        before = place.count
+        met = node.layer.infer_all(tuple(shapes[n] for n in node.inputs), place)
+        if met is not None:
+            shapes[node.name] = met
+        if place.count == before:
+            parts |= _parts(node, shapes, place)
+    _compare_shared(parts, reading)
+    return shapes
+
+
+def _parts(node: Node, shapes: dict[str, Shape], place: Place) -> dict[str, tuple[Part, str]]:
+    """Return key -> layer and path of a sound node and all within it, after a look at the sizes."""
+    first = shapes[node.inputs[0]]
+    _limit(shapes[node.name], place, "output")
+    for name, shape in (node.layer.parameters(first) | node.layer.state(first)).items():
+        _limit(shape, place, f"weight '{name}'")
+    start = len(node.name) + 1
+    return {p.name: (p, key_path(place.path, p.name[start:])) for p in node.layer.walk(first, node.name)}
+
+
+def _limit(shape: Shape, place: Place, what: str) -> None:
+    if count(shape) > MOST_ELEMENTS:
+        place.fault(f"the {what} is too large", expected=f"at most {MOST_ELEMENTS} elements", got=f"shape {shape}")
+
+
+def _compare_shared(parts: dict[str, tuple[Part, str]], reading: Reading) -> None:
+    """Note every shared layer whose input asks for weights of other shapes than its target has."""
+    for part, path in parts.values():
+        if not isinstance(part.layer, Shared) or part.layer.target not in parts:
+            continue
+        target = parts[part.layer.target][0]
+        own, theirs = part.layer.layer.parameters(part.shape), target.layer.parameters(target.shape)
+        for name in own:
+            if own[name] != theirs.get(name):
+                Place(reading, path).fault(
+                    f"weight '{name}' of the shared layer '{part.layer.target}' does not fit this input",
+                    expected=f"shape {own[name]}", got=f"shape {theirs.get(name)}",
+                )  # fmt: skip
+                break

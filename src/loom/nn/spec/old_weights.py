@@ -1,0 +1,157 @@
+"""Weights of first-generation bundles: which array of which layer is which of ours.
+
+Layer: nn. Invariant: an array that is missing, strange or of another size is a problem; nothing is cut or padded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loom.nn.spec.generations.pieces import Conversion, Slot
+from loom.nn.spec.layers.features import count
+from loom.nn.spec.numbers import STORED_TYPES, from_base64, from_list, from_stored
+from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.text import load
+
+__all__ = ["read_old_weights"]
+
+_PLAIN, _PACKED = "jsonModelB64", "multiPrecisionB64"
+_CONV = {"weight": ("kernel",), "bias": ("conv_bias", "biases")}
+_DENSE = {"weight": ("kernel",), "bias": ("biases",)}
+_NORM = {"gamma": ("gamma",), "beta": ("beta",)}
+_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
+    "dense": _DENSE,
+    "stitch": _DENSE,
+    "conv1d": _CONV,
+    "conv2d": _CONV,
+    "multi_head_attention": {
+        **{f"{x}_weight": (f"{x}_weights",) for x in "qkv"},
+        **{f"{x}_bias": (f"{x}_bias",) for x in "qkv"},
+        "o_weight": ("output_weight",),
+        "o_bias": ("output_bias",),
+    },
+    "rnn": {name: (name,) for name in ("weight_ih", "weight_hh", "bias_h")},
+    "lstm": {
+        **{f"weight_{x}h_{g}": (f"weight_{x}{g}",) for x in "ih" for g in "ifgo"},
+        **{f"bias_{g}": (f"bias_{g}",) for g in "ifgo"},
+    },
+    "layer_norm": _NORM,
+    "rms_norm": _NORM,
+    "swiglu": {
+        **{f"{x}_weight": (f"{x}_weights",) for x in ("gate", "up", "down")},
+        **{f"{x}_bias": (f"{x}_bias",) for x in ("gate", "up", "down")},
+    },
+    "kmeans": {"centers": ("cluster_centers",)},
+    "embedding": {"weight": ("embedding_weights",)},
+    "softmax": {},
+}
+"""Type -> our name of a weight -> names that older files have for it."""
+
+
+def read_old_weights(value: dict[str, Any], found: Conversion, place: Place, notes: list[str]) -> dict[str, np.ndarray]:
+    """Return name -> float32 array of all the network's weights; problems are noted at ``place``."""
+    if value["fmt"] not in (_PLAIN, _PACKED):
+        place.at("fmt").unknown("format of weights", value["fmt"], (_PLAIN, _PACKED, "loom/1"))
+        return {}
+    here = place.at("data")
+    raw = from_base64(value.get("data"), here)
+    inner = None if raw is None else load(raw, here)
+    if inner is None:
+        return {}
+    if not isinstance(inner, dict) or not isinstance(inner.get("layers"), list):
+        here.wrong("an object with layers", inner)
+        return {}
+    kind = _element_type(inner, value["fmt"] == _PACKED, here)
+    if kind is None:
+        return {}
+    wanted = found.network.parameters()
+    arrays: dict[str, np.ndarray] = {}
+    for slot in found.slots:
+        arrays |= _of_slot(slot, inner["layers"], wanted, kind, here.at("layers"))
+    for name, shape in wanted.items():
+        if name not in arrays and _is_of_gate(name):
+            notes.append(f"{place.path}: the file has no '{name}' (older files never have a gate's): zeros")
+            arrays[name] = np.zeros(shape, np.float32)
+    return arrays
+
+
+def _element_type(inner: dict[str, Any], is_packed: bool, place: Place) -> str | None:
+    if not is_packed:
+        if inner.get("type", "float32") not in ("float32", ""):
+            place.at("type").wrong("'float32'", inner["type"])
+            return None
+        return "list"
+    kind = inner.get("dtype")
+    if kind not in STORED_TYPES:
+        if not isinstance(kind, str):
+            place.at("dtype").wrong("the name of an element type", kind)
+        else:
+            place.at("dtype").unknown("element type", kind, STORED_TYPES)
+        return None
+    return kind
+
+
+def _is_of_gate(name: str) -> bool:
+    return "gate" in name.split(".")
+
+
+def _of_slot(
+    slot: Slot, layers: list[Any], wanted: dict[str, tuple[int, ...]], kind: str, place: Place
+) -> dict[str, np.ndarray]:
+    """Return the arrays of one layer of the older network."""
+    if -1 in slot.source:
+        return {}  # within a gate
+    entry, here = _entry(slot.source, layers, place)
+    prefix = f"{slot.key}."
+    own = {n[len(prefix) :]: s for n, s in wanted.items() if n.startswith(prefix)}
+    names = _NAMES.get(slot.kind, {})
+    is_known = slot.kind in _NAMES
+    used = {name: shape for name, shape in own.items() if (name in names if is_known else "." not in name)}
+    if not isinstance(entry, dict):
+        if used:
+            here.wrong("an object of weights", entry)
+        return {}
+    arrays = {}
+    for name, shape in used.items():
+        theirs = names.get(name, (name,))
+        key = next((k for k in theirs if entry.get(k)), None)
+        if key is None:
+            here.fault(f"weight {shown(theirs[0])} is missing", expected=f"{count(shape)} numbers")
+            continue
+        array = _numbers(entry[key], count(shape), kind, here.at(key))
+        if array is not None:
+            arrays[prefix + name] = array.reshape(shape)
+    known = {k for theirs in names.values() for k in theirs} | {"branch_weights", "type", "beta"} | set(own)
+    for key, value in entry.items():
+        if key not in known and isinstance(value, (list, str)) and value:
+            here.at(key).unknown("weight", key, known)
+    return arrays
+
+
+def _entry(source: tuple[int, ...], layers: list[Any], place: Place) -> tuple[Any, Place]:
+    """Return what the file has for a layer, and where."""
+    entries: Any = layers
+    here = place
+    entry: Any = None
+    for depth, number in enumerate(source):
+        if depth:
+            entries = entry.get("branch_weights") if isinstance(entry, dict) else None
+            here = here.at("branch_weights")
+        here = here.at(number)
+        if not isinstance(entries, list) or number >= len(entries):
+            return None, here
+        entry = entries[number]
+    return entry, here
+
+
+def _numbers(value: Any, n: int, kind: str, place: Place) -> np.ndarray | None:
+    if kind != "list":
+        data = from_base64(value, place)
+        return None if data is None else from_stored(kind, data, n, place)
+    array = from_list(value, place)
+    if array is not None and len(array) != n:
+        place.fault("the number of weights does not match", expected=n, got=len(array))
+        return None
+    return array

@@ -1,0 +1,130 @@
+"""Problems of a document: where each is, what was expected, what was found; collected, then raised as one.
+
+Layer: nn. Invariant: a path always reads as in ``$.layers[3].branches[1].filters`` and names a place of the
+document that was given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from loom.core.errors import SpecError, near_matches
+
+__all__ = ["Place", "Problem", "Reading", "shown"]
+
+_PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*")
+_LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a document.
+
+    ``path`` is its place (``$.layers[3].filters``), ``what`` the fault, ``expected`` and ``got`` texts that may be
+    empty, ``remedy`` what to do or the nearest known names; ``line`` and ``column`` (from 1) of malformed JSON.
+    """
+
+    path: str
+    what: str
+    expected: str = ""
+    got: str = ""
+    remedy: str = ""
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.what}"
+        parts = [f"expected {self.expected}"] if self.expected else []
+        parts += [f"got {self.got}"] if self.got else []
+        text += ": " + ", ".join(parts) if parts else ""
+        return f"{text}. {self.remedy}" if self.remedy else f"{text}."
+
+
+@dataclass(slots=True)
+class Reading:
+    """What is gathered while one document is read: its problems, and what its places refer to."""
+
+    problems: list[Problem] = field(default_factory=list)
+    inputs: dict[str, tuple[int, ...]] | None = None
+    """Shapes of the network's inputs; None where a layer is looked at by itself."""
+    raw_layers: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    """Layer key -> (what the document says, its path), for ``$ref``."""
+    layers: int = 0
+
+    def check(self, where: str, what: str = "network document") -> None:
+        """Raise SpecError with every problem found, in the order they were found; nothing if there is none."""
+        if not self.problems:
+            return
+        if len(self.problems) == 1:
+            only = self.problems[0]
+            error = SpecError(
+                f"{where} {only.path}",
+                only.what,
+                expected=only.expected or None,
+                got=only.got or None,
+                remedy=only.remedy,
+            )
+        else:
+            error = SpecError(where, f"{len(self.problems)} problems in the {what}")
+        error.problems = tuple(self.problems)
+        raise error
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a document, where a problem may be found."""
+
+    reading: Reading
+    path: str = "$"
+
+    def at(self, *steps: str | int) -> Place:
+        """Return the place below this one, by keys and indexes."""
+        path = self.path
+        for step in steps:
+            if isinstance(step, int):
+                path += f"[{step}]"
+            else:
+                path += f".{step}" if _PLAIN.fullmatch(step) else f"[{_quoted(step)}]"
+        return Place(self.reading, path)
+
+    def fault(self, what: str, *, expected: object = "", got: object = "", remedy: str = "") -> None:
+        """Note a problem at this place."""
+        problem = Problem(self.path, what, str(expected), str(got), remedy)
+        if problem not in self.reading.problems:
+            self.reading.problems.append(problem)
+
+    def wrong(self, expected: object, value: object) -> None:
+        """Note that ``value`` is not what is expected here."""
+        self.fault("unusable value", expected=expected, got=shown(value))
+
+    def unknown(self, what: str, name: str, known: Iterable[str]) -> None:
+        """Note a name that nothing has, with near matches."""
+        self.fault(f"unknown {what} {shown(name)}", remedy=near_matches(name[:100], known))
+
+    @property
+    def count(self) -> int:
+        """How many problems are known by now, to see whether a part added any."""
+        return len(self.reading.problems)
+
+
+def shown(value: object) -> str:
+    """Return a short text for a value of a document."""
+    if isinstance(value, dict):
+        return f"an object with {len(value)} keys" if len(value) != 1 else "an object with 1 key"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "...")

@@ -1,0 +1,257 @@
+"""``loom/1`` documents: an object to a ``Network``, and back.
+
+Layer: nn. Invariant: ``read_network(write_network(n))`` equals ``n``; keys are written in a fixed order, defaults
+are left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from loom.nn.spec.fields import Record, read_object, write_object
+from loom.nn.spec.layer import NODE_KEYS, read_layer, write_layer
+from loom.nn.spec.layers.parallel import GridCell
+from loom.nn.spec.network import Input, Network, Node, fit
+from loom.nn.spec.order import cycle, run_order
+from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.rules import BAD, Name, Several
+from loom.nn.spec.text import JsonValue
+
+__all__ = ["FORMAT", "read_network", "write_network"]
+
+FORMAT = "loom/1"
+
+_STRUCTURE = ("format", "$schema", "input", "inputs", "layers", "nodes", "output", "outputs")
+_WITHIN = ("branches", "layers", "gate", "attached_layer")
+"""Keys of a layer's object that hold layers."""
+
+
+def read_network(value: dict[str, Any], place: Place) -> Network | None:
+    """Return the network of a ``loom/1`` object; problems are noted, and then the result means nothing."""
+    header = read_object(Network, value, place, besides=_STRUCTURE)
+    inputs = _read_inputs(value, place)
+    listed = _listed(value, place)
+    raw: dict[str, tuple[Any, Place]] = {}
+    if listed is not None:
+        raw = _named_list(listed, place) if isinstance(listed, list) else _named_graph(listed, place)
+    for name, (layer, here) in raw.items():
+        _note_raw(name, layer, here)
+    for name in {i.name for i in inputs} & set(raw):
+        raw[name][1].fault(f"a network input is called {shown(name)} as well", remedy="Rename one of them.")
+    nodes = _read_nodes(raw, inputs, isinstance(listed, list))
+    grid = header.grid if header is not BAD else None
+    _check_cells(nodes, {name: here for name, (_, here) in raw.items()}, grid)
+    if header is BAD:
+        header = Network()
+    ordered = _ordered(nodes, {name: here for name, (_, here) in raw.items()}, place)
+    whole = len(ordered) == len(raw)
+    outputs = _read_outputs(value, ordered, place, isinstance(listed, list)) if whole and raw else ()
+    network = dataclasses.replace(header, inputs=tuple(inputs), nodes=ordered, outputs=outputs)
+    fit(network, place.reading, {name: here.path for name, (_, here) in raw.items()})
+    return network
+
+
+def _read_inputs(value: dict[str, Any], place: Place) -> list[Input]:
+    if ("input" in value) == ("inputs" in value):
+        place.fault(
+            "a network has either 'input' or 'inputs'", expected='{"shape": [sizes], "dtype": "f32"} under "input"',
+            got="both" if "input" in value else "neither",
+        )  # fmt: skip
+        return []
+    if "input" in value:
+        only = read_object(Input, value["input"], place.at("input"))
+        return [] if only is BAD else [only]
+    here = place.at("inputs")
+    if not isinstance(value["inputs"], dict) or not value["inputs"]:
+        here.wrong("an object that names at least one input", value["inputs"])
+        return []
+    made = []
+    for name, what in value["inputs"].items():
+        if Name().read(name, here.at(name)) is not BAD:
+            made.append((name, read_object(Input, what, here.at(name))))
+    return [dataclasses.replace(i, name=name) for name, i in made if i is not BAD]
+
+
+def _listed(value: dict[str, Any], place: Place) -> Any:
+    """Return the list of ``layers`` or the object of ``nodes``, whichever the document has; None if it is unusable."""
+    if ("layers" in value) == ("nodes" in value):
+        both = "layers" in value
+        place.fault("a network has either a list 'layers' or a graph 'nodes'", got="both" if both else "neither")
+        return None
+    name, kind = ("layers", list) if "layers" in value else ("nodes", dict)
+    if not isinstance(value[name], kind) or not value[name]:
+        expected = "a list of at least one layer" if kind is list else "an object that names at least one node"
+        place.at(name).wrong(expected, value[name])
+        return None
+    return value[name]
+
+
+def _named_list(listed: list[Any], place: Place) -> dict[str, tuple[Any, Place]]:
+    made: dict[str, tuple[Any, Place]] = {}
+    for i, raw in enumerate(listed):
+        here = place.at("layers", i)
+        name = f"layers.{i}"
+        if isinstance(raw, dict) and "name" in raw:
+            given = Name().read(raw["name"], here.at("name"))
+            if given is not BAD and given in made:
+                here.at("name").fault(f"another layer is called {shown(given)}", got=made[given][1].path)
+            elif given is not BAD:
+                name = given
+        made[name] = (raw, here)
+    return made
+
+
+def _named_graph(listed: dict[str, Any], place: Place) -> dict[str, tuple[Any, Place]]:
+    here = place.at("nodes")
+    made = {}
+    for name, raw in listed.items():
+        if Name().read(name, here.at(name)) is not BAD:
+            made[name] = (raw, here.at(name))
+    return made
+
+
+def _note_raw(key: str, raw: Any, place: Place) -> None:
+    """Make a layer, and all within it, known to ``$ref`` under their keys."""
+    if not isinstance(raw, dict):
+        return
+    place.reading.raw_layers[key] = (raw, place.path)
+    for name in _WITHIN:
+        within = raw.get(name)
+        if isinstance(within, dict):
+            _note_raw(f"{key}.{name}", within, place.at(name))
+        elif isinstance(within, list):
+            for i, each in enumerate(within):
+                _note_raw(f"{key}.{name}.{i}", each, place.at(name, i))
+
+
+def _read_nodes(raw: dict[str, tuple[Any, Place]], inputs: list[Input], is_list: bool) -> dict[str, Node]:
+    known = [i.name for i in inputs] + list(raw)
+    before = inputs[0].name if inputs else "input"
+    nodes: dict[str, Node] = {}
+    for name, (value, here) in raw.items():
+        layer = read_layer(value, here, besides=NODE_KEYS)
+        fields = value if isinstance(value, dict) else {}
+        cell = None
+        if "cell" in fields:
+            cell = Record(GridCell).read(fields["cell"], here.at("cell"))
+        if is_list:
+            if "inputs" in fields:
+                here.at("inputs").fault("layers of a list take the layer before", remedy="Use a graph: 'nodes'.")
+            sources: Any = (before,)
+        else:
+            if "name" in fields:
+                here.at("name").fault("a node of a graph is named by its key", got=shown(fields["name"]))
+            sources = _sources(fields, known, here)
+        before = name
+        if layer is not BAD and cell is not BAD and sources is not BAD:
+            nodes[name] = Node(name=name, layer=layer, inputs=sources, cell=cell)
+    return nodes
+
+
+def _sources(fields: dict[str, Any], known: list[str], here: Place) -> Any:
+    if "inputs" not in fields:
+        here.fault("key 'inputs' is missing", expected="a list of names of nodes or network inputs")
+        return BAD
+    names = Several(Name(), 1).read(fields["inputs"], here.at("inputs"))
+    if names is BAD:
+        return BAD
+    strange = [i for i, name in enumerate(names) if name not in known]
+    for i in strange:
+        here.at("inputs", i).unknown("node or input", names[i], known)
+    return BAD if strange else names
+
+
+def _check_cells(nodes: dict[str, Node], places: dict[str, Place], grid: Any) -> None:
+    taken: dict[GridCell, str] = {}
+    for name, node in nodes.items():
+        here = places[name].at("cell")
+        if node.cell is None:
+            continue
+        if grid is None:
+            here.fault("the network has no grid", remedy="Give 'grid' with rows, cols and layers.")
+        elif node.cell.within(grid, here) and taken.setdefault(node.cell, name) != name:
+            here.fault(f"the cell is that of {shown(taken[node.cell])}", expected="a cell of its own")
+
+
+def _ordered(nodes: dict[str, Node], places: dict[str, Place], place: Place) -> tuple[Node, ...]:
+    """Return the nodes in running order, as far as they are sound; a cycle is noted."""
+    reads = {name: [s for s in node.inputs if s in nodes] for name, node in nodes.items()}
+    order = run_order(reads)
+    if len(order) < len(nodes):
+        around = cycle(reads)
+        place.fault(
+            "nodes wait for each other", got=" reads ".join([*around, around[0]]),
+            remedy=f"Break the cycle at {places[around[0]].path}.",
+        )  # fmt: skip
+    return tuple(nodes[name] for name in order)
+
+
+def _read_outputs(value: dict[str, Any], nodes: tuple[Node, ...], place: Place, is_list: bool) -> tuple[str, ...]:
+    known = [n.name for n in nodes]
+    if "output" in value and "outputs" in value:
+        place.fault("a network has either 'output' or 'outputs'", got="both")
+        return ()
+    if "output" in value or "outputs" in value:
+        key = "output" if "output" in value else "outputs"
+        dotted = Name(dotted=True)
+        rule = dotted if key == "output" else Several(dotted, 1)
+        read = rule.read(value[key], place.at(key))
+        names = () if read is BAD else (read,) if key == "output" else read
+        for name in names:
+            if name not in known:
+                place.at(key).unknown("node", name, known)
+        if len(set(names)) != len(names):
+            place.at(key).fault("an output is named twice", got=shown(list(names)))
+        return names
+    if is_list:
+        return (known[-1],)
+    read_by_others = {s for n in nodes for s in n.inputs}
+    ends = [name for name in known if name not in read_by_others]
+    if len(ends) != 1:
+        place.fault(
+            "it is unclear which node is the output", expected="'output' or 'outputs'",
+            got=f"{len(ends)} nodes that no other reads: " + ", ".join(ends[:8]),
+        )  # fmt: skip
+    return tuple(ends)
+
+
+def write_network(network: Network) -> dict[str, JsonValue]:
+    """Return the ``loom/1`` object of a network: a list of layers if each reads the one before, else a graph."""
+    written: dict[str, JsonValue] = {"format": FORMAT, **write_object(network)}
+    metadata = written.pop("metadata", None)
+    if len(network.inputs) == 1 and network.inputs[0].name == "input":
+        written["input"] = write_object(network.inputs[0])
+    else:
+        written["inputs"] = {i.name: write_object(i) for i in network.inputs}
+    if _is_chain(network):
+        written["layers"] = [_write_listed(i, node) for i, node in enumerate(network.nodes)]
+    else:
+        written["nodes"] = {n.name: _write_node(n) for n in network.nodes}
+    if not (_is_chain(network) and network.outputs == (network.nodes[-1].name,)):
+        written["outputs"] = list(network.outputs)
+    return written if metadata is None else {**written, "metadata": metadata}
+
+
+def _is_chain(network: Network) -> bool:
+    if not network.inputs or not network.nodes:
+        return False
+    before = network.inputs[0].name
+    for node in network.nodes:
+        if node.inputs != (before,):
+            return False
+        before = node.name
+    return True
+
+
+def _write_listed(number: int, node: Node) -> dict[str, JsonValue]:
+    name = {} if node.name == f"layers.{number}" else {"name": node.name}
+    return {**name, **write_layer(node.layer), **_write_cell(node)}
+
+
+def _write_node(node: Node) -> dict[str, JsonValue]:
+    return {**write_layer(node.layer), "inputs": list(node.inputs), **_write_cell(node)}
+
+
+def _write_cell(node: Node) -> dict[str, JsonValue]:
+    return {} if node.cell is None else {"cell": write_object(node.cell)}

@@ -1,0 +1,118 @@
+"""JSON text to values and back: malformed text, double keys, depth and size are told, with places.
+
+Layer: nn. Invariant: what leaves here is made of dict, list, str, int, finite float, bool and None, nested at most
+``MOST_DEPTH`` deep, without a key twice in an object.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from loom.nn.spec.limits import MOST_BYTES, MOST_DEPTH, MOST_VALUES
+from loom.nn.spec.problems import Place, Problem, shown
+
+__all__ = ["JsonValue", "canonical", "load"]
+
+JsonValue = Any
+"""A value of a document: dict, list, str, int, float, bool or None."""
+
+
+class _Object(dict[str, Any]):
+    """An object of the text, with the keys that it has more than once."""
+
+    __slots__ = ("doubles",)
+
+
+def load(document: str | bytes | dict[str, Any] | Path, place: Place) -> JsonValue:
+    """Return the document's value, checked as the module says; problems are noted (then the value is None).
+
+    ``document`` is JSON text, its UTF-8 bytes, a file's ``Path``, or a dict as ``json.loads`` makes them. A
+    file that cannot be read raises the operating system's own error.
+    """
+    before = place.count
+    if isinstance(document, Path):
+        document = document.read_bytes()
+    if isinstance(document, (str, bytes)):
+        if len(document) > MOST_BYTES:
+            place.fault("the document is too large", expected=f"at most {MOST_BYTES} bytes", got=f"{len(document)}")
+            return None
+        document = _parsed(document, place)
+        if place.count != before:
+            return None
+    _examine(document, place)
+    return None if place.count != before else document
+
+
+def _parsed(text: str | bytes, place: Place) -> JsonValue:
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object, parse_constant=_constant)
+    except UnicodeDecodeError as error:
+        place.fault("the text is not UTF-8", got=f"byte {error.object[error.start]:#04x} at offset {error.start}")
+    except json.JSONDecodeError as error:
+        what = f"malformed JSON at line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
+        place.reading.problems.append(Problem(place.path, what, line=error.lineno, column=error.colno))
+    except RecursionError:
+        place.fault("the document is nested too deeply", expected=f"at most {MOST_DEPTH} levels")
+    except ValueError as error:  # an integer of more digits than Python converts
+        place.fault("a number cannot be read", got=str(error).partition(";")[0])
+    return None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> _Object:
+    made = _Object(pairs)
+    made.doubles = ()
+    if len(made) != len(pairs):
+        times = Counter(name for name, _ in pairs)
+        made.doubles = tuple(name for name, n in times.items() if n > 1)
+    return made
+
+
+def _constant(name: str) -> float:
+    return float(name)  # told with its place by _examine
+
+
+def _examine(document: JsonValue, place: Place) -> None:
+    """Look at every value once, without recursion: depth, number, double keys, kinds of values."""
+    waiting: list[tuple[JsonValue, Place, int]] = [(document, place, 1)]
+    seen = 0
+    while waiting:
+        value, here, depth = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            place.fault("the document is too large", expected=f"at most {MOST_VALUES} values")
+            return
+        if depth > MOST_DEPTH and isinstance(value, (dict, list, tuple)):
+            here.fault("the document is nested too deeply", expected=f"at most {MOST_DEPTH} levels")
+            return
+        waiting.extend((v, p, depth + 1) for v, p in _parts(value, here))
+
+
+def _parts(value: JsonValue, here: Place) -> list[tuple[JsonValue, Place]]:
+    """Return the values within ``value``, last first; note what is wrong with ``value`` itself."""
+    if isinstance(value, dict):
+        for name in getattr(value, "doubles", ()):
+            here.fault(f"key {shown(name)} occurs more than once", remedy="Keep one of them.")
+        for name in value:
+            if not isinstance(name, str):
+                here.fault("a key is not a text", got=shown(name))
+        return [(v, here.at(k)) for k, v in reversed(value.items()) if isinstance(k, str)]
+    if isinstance(value, (list, tuple)):
+        if all(isinstance(v, (int, float)) and math.isfinite(v) for v in value if not isinstance(v, int)):
+            return []  # long lists of numbers are common: weights
+        return [(v, here.at(i)) for i, v in reversed(list(enumerate(value)))]
+    if isinstance(value, float) and not math.isfinite(value):
+        here.fault("not a finite number", got=shown(value))
+    elif value is not None and not isinstance(value, (str, int, float, bool)):
+        here.fault("not a JSON value", got=type(value).__name__)
+    return []
+
+
+def canonical(value: JsonValue) -> str:
+    """Return the text of a value: two spaces of indent, keys in the order given, a newline at the end."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
