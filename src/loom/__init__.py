@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loom.core.version import __version__
 
 if TYPE_CHECKING:
+    from loom import tensor as tensor
     from loom.core.dtype import DType as DType
     from loom.core.dtype import bf16 as bf16
     from loom.core.dtype import bool_ as bool_
@@ -199,8 +200,11 @@ _MAPS = (
 
 _MODULES = ("data", "linalg", "random", "signal", "stats")
 """Names that are modules of ``loom.patterns``: families of functions, called as ``loom.stats.mean(...)``."""
+_PACKAGES = ("tensor",)
+"""Names that are packages of their own."""
 
 _NAMES: dict[str, tuple[str, ...]] = {
+    "loom": _PACKAGES,
     "loom.core.dtype": ("DType", *_SCALARS),
     "loom.core.errors": ("LoomError",),
     "loom.core.numerics": ("Guarantee",),
@@ -269,7 +273,7 @@ def __getattr__(name: str) -> Any:
         from loom.core.errors import near_matches
 
         raise AttributeError(f"module 'loom' has no attribute {name!r}. {near_matches(name, list(_WHERE))}")
-    value = import_module(f"{module}.{name}") if name in _MODULES else getattr(import_module(module), name)
+    value = import_module(f"{module}.{name}") if name in (*_MODULES, *_PACKAGES) else getattr(import_module(module), name)
     globals()[name] = value
     return value
 

@@ -90,7 +90,8 @@ def settle_places() -> KernelFunction:
 def sum_rows(element: DType, result: DType, place: DType) -> KernelFunction:
     """Return the kernel (x, ordered, order, out, n, rows, inner): row r is the sum of the rows of x with index r.
 
-    ``ordered`` are the indices ascending, ``order`` their positions, of type ``place``. Groups as for ``gather_rows``, by rows of ``out``.
+    ``ordered`` are the indices ascending, ``order`` their positions, of type ``place``.
+    Groups as for ``gather_rows``, by rows of ``out``.
     """
     held = f32 if element.storage_only else element
 

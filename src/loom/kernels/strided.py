@@ -37,6 +37,8 @@ _LANES = 512
 _GROUP_ELEMENTS = 8192
 """Elements a group of a CPU takes, about: some microseconds, so that small work is not shared between threads."""
 _MULTIPLE = 16
+_NARROW = 24
+"""A last axis of fewer elements shares the lanes with the axes before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class LoopNest:
             if isinstance(value, Coordinate):
                 return replace(value, axis=places[value.axis])
             if isinstance(value, (Load, Store)):
-                return replace(value, strides=tuple(value.strides[a] for a in last_axes) or (0,))
+                return replace(value, strides=tuple(value.strides[a] for a in last_axes) or (1,))  # one element
             return value
 
         values, stores = (tuple(moved(v) for v in part) for part in (self.values, self.stores))
@@ -146,17 +148,35 @@ def strided(nest: LoopNest, *, simt: bool = False) -> Strided:
     nest = nest.merged()
     flat = len(nest.shape) == 1
     total = math.prod(nest.shape)
+    if flat:
+        nest = _lengthless(nest, total)
     if simt:
         many = total >= _MANY
-        kernel = _kernel(replace(nest, shape=(0,)) if flat else nest, _Cut(_THREADS, _TURNS if many else 1, simt=True))
+        kernel = _kernel(nest, _Cut(_THREADS, _TURNS if many else 1, simt=True))
         return Strided(kernel, (total,), (-(-total // (_THREADS * (_TURNS if many else 1))), 1))
     if flat:
         lanes = _LANES if total > _LANES // 2 else max(_MULTIPLE, 1 << (total - 1).bit_length())
-        return Strided(_kernel(replace(nest, shape=(0,)), _Cut(lanes)), (total,), (-(-total // lanes), 1))
-    inner, rows = nest.shape[-1], total // nest.shape[-1]
+        return Strided(_kernel(nest, _Cut(lanes)), (total,), (-(-total // lanes), 1))
+    tail, inner = 1, nest.shape[-1]
+    while inner < _NARROW and tail < len(nest.shape):
+        tail += 1
+        inner *= nest.shape[-tail]
+    rows = total // inner
     lanes = _breadth(inner)
     together = max(1, min(rows, _GROUP_ELEMENTS // lanes))
-    return Strided(_kernel(nest, _Cut(lanes, together)), (rows,), (-(-inner // lanes), -(-rows // together)))
+    return Strided(_kernel(nest, _Cut(lanes, together, tail)), (rows,), (-(-inner // lanes), -(-rows // together)))
+
+
+def _lengthless(nest: LoopNest, size: int) -> LoopNest:
+    """Return a nest of one axis without its length; what is read backwards is counted from its last element."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, (Load, Store)) and value.strides[0] < 0:
+            return replace(value, offset=value.offset + value.strides[0] * (size - 1))
+        return value
+
+    values, stores = (tuple(moved(v) for v in part) for part in (nest.values, nest.stores))
+    return LoopNest((0,), values, stores, nest.buffers)
 
 
 def _breadth(inner: int) -> int:
@@ -174,8 +194,11 @@ def _held(dtype: DType) -> DType:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
+    """``tail``: how many of the last axes the lanes run along."""
+
     lanes: int
     turns: int = 1
+    tail: int = 1
     simt: bool = False
 
 
@@ -197,7 +220,7 @@ class _Build:
     def kernel(self) -> VerifiedKernel:
         b = self.b
         self.buffers = [b.buffer(f"x{i}", dtype, access) for i, (dtype, access) in enumerate(self.nest.buffers)]
-        length = b.emit("param", attr=b.param("n", u32))
+        self.length = length = b.emit("param", attr=b.param("n", u32))
         if self.cut.simt:
             self.threads(length)
         elif len(self.nest.shape) == 1:
@@ -227,17 +250,23 @@ class _Build:
 
     def rows(self, rows: Instr) -> None:
         """Take some rows, a lane for each place in them."""
-        b, cut, (*outer, inner) = self.b, self.cut, self.nest.shape
+        b, cut = self.b, self.cut
+        outer, last = self.nest.shape[: -cut.tail], self.nest.shape[-cut.tail :]
+        inner = math.prod(last)
         column = b.emit("global_id", attr=0)
         block = b.block
         if inner % cut.lanes:
             block = b.if_(b.emit("lt", column, self.word(inner))).then
         with b.into(block):
+            columns = self.coordinates(column, last)
+            if not outer:
+                self.element(columns)
+                return
             first = b.emit("mul", b.emit("group_id", attr=1), self.word(cut.turns))
             stop = b.emit("min", rows, b.emit("add", first, self.word(cut.turns)))
             loop = b.for_(first, stop, self.word(1))
             with b.into(loop.body):
-                self.element([*self.coordinates(loop.index, outer), column])
+                self.element([*self.coordinates(loop.index, outer), *columns])
 
     def coordinates(self, index: Instr, shape: Sequence[int]) -> list[Instr]:
         """Return the coordinates of an index in row-major order."""
@@ -262,14 +291,19 @@ class _Build:
 
     def place(self, access: Load | Store, at: list[Instr]) -> Instr:
         """Return the index into a buffer."""
-        b, total = self.b, None
-        for stride, coordinate in zip(access.strides, at, strict=True):
+        b, total, offset = self.b, None, access.offset
+        for stride, coordinate, size in zip(access.strides, at, self.nest.shape, strict=True):
+            if stride < 0:  # counted from the end, so that no partial sum is negative
+                last = self.word(size - 1) if size else b.emit("sub", self.length, self.word(1))
+                coordinate = b.emit("sub", last, coordinate)
+                if size:
+                    offset += stride * (size - 1)
             if stride:
-                term = coordinate if stride == 1 else b.emit("mul", coordinate, self.word(stride))
+                term = coordinate if abs(stride) == 1 else b.emit("mul", coordinate, self.word(abs(stride)))
                 total = term if total is None else b.emit("add", total, term)
         if total is None:
-            return self.word(access.offset)
-        return total if access.offset == 0 else b.emit("add", total, self.word(access.offset))
+            return self.word(offset)
+        return total if offset == 0 else b.emit("add", total, self.word(offset))
 
     def value(self, value: Load | Number | Coordinate | Apply, at: list[Instr], values: list[Instr]) -> Instr:
         """Return a value in the type it is computed in, rounded to its own."""
@@ -280,7 +314,7 @@ class _Build:
             held = b.emit("const", attr=value.bits, dtype=_held(value.dtype))
             return self.rounded(held, value.dtype)
         if isinstance(value, Coordinate):
-            return self.rounded(b.emit("convert", at[value.axis], dtype=value.dtype), value.dtype)
+            return self.rounded(at[value.axis], value.dtype)
         operands = [values[o] for o in value.operands]
         if value.operation == "convert":
             return self.rounded(operands[0], value.dtype)
@@ -290,7 +324,11 @@ class _Build:
 
     def rounded(self, value: Instr, dtype: DType) -> Instr:
         """Return a value as one of ``dtype``, in the type that is computed in."""
-        return self.widened(value if value.dtype == dtype else self.b.emit("convert", value, dtype=dtype))
+        if value.dtype == dtype:
+            return self.widened(value)
+        if dtype.storage_only and value.dtype != f32:  # 16 bits are converted to by way of 32
+            value = self.b.emit("convert", value, dtype=f32)
+        return self.widened(self.b.emit("convert", value, dtype=dtype))
 
     def widened(self, value: Instr) -> Instr:
         held = _held(value.type)

@@ -22,6 +22,7 @@ from conformance.cases import (
     sorting,
     sorting_simt,
     tables,
+    tensors,
     threads,
     vectors,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "sorting",
     "sorting_simt",
     "tables",
+    "tensors",
     "threads",
     "vectors",
 ]

@@ -1,0 +1,138 @@
+"""Tensors on devices: operations recorded, differentiated, fused, and run as programs. Layer: tensor.
+
+    from loom import tensor
+    w = tensor.parameter(numpy.zeros((784, 10), "float32"))
+    x = tensor.input("x", (64, 784))
+    loss = ...
+    (g,) = tensor.grad(loss, [w])
+    step = tensor.compile([loss], [(w, w - g * 0.1)])
+    step.run(x=batch)
+
+Invariant: recording runs nothing, and the bits of what a program computes are the same on every device.
+"""
+
+from loom.tensor.autodiff import checkpoint, grad
+from loom.tensor.convolution import average_pool, convolve, max_pool
+from loom.tensor.functions import (
+    binary_cross_entropy,
+    clip,
+    cross_entropy,
+    gelu,
+    huber,
+    layer_norm,
+    leaky_relu,
+    log_softmax,
+    mae,
+    maximum,
+    minimum,
+    mse,
+    nll,
+    one_hot,
+    relu,
+    rms_norm,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from loom.tensor.loomtensor import LoomTensor, OpHandle, Stream, create, device_query
+from loom.tensor.ops.elementwise import MAPS, cast, where
+from loom.tensor.ops.indexing import gather, sum_by_index
+from loom.tensor.ops.joining import concat, pad, place, split, stack
+from loom.tensor.ops.products import einsum, matmul
+from loom.tensor.ops.reductions import argmax_of as argmax
+from loom.tensor.ops.reductions import argmin_of as argmin
+from loom.tensor.ops.reductions import variance_of as variance
+from loom.tensor.ops.views import (
+    broadcast_to,
+    detach,
+    expand_dims,
+    flatten,
+    permute,
+    reshape,
+    reverse,
+    routed,
+    squeeze,
+    transpose,
+    windows,
+)
+from loom.tensor.program import TensorProgram, compile  # noqa: A004 - tensor.compile
+from loom.tensor.sparse import CSR, csr, spmm
+from loom.tensor.tensor import Tensor, arange, array, full, input, ones, parameter, zeros  # noqa: A004
+
+__all__ = [
+    "CSR",
+    "OPERATIONS",
+    "LoomTensor",
+    "OpHandle",
+    "Stream",
+    "Tensor",
+    "TensorProgram",
+    "arange",
+    "argmax",
+    "argmin",
+    "array",
+    "average_pool",
+    "binary_cross_entropy",
+    "broadcast_to",
+    "cast",
+    "checkpoint",
+    "clip",
+    "compile",
+    "concat",
+    "convolve",
+    "create",
+    "cross_entropy",
+    "csr",
+    "detach",
+    "device_query",
+    "einsum",
+    "expand_dims",
+    "flatten",
+    "full",
+    "gather",
+    "gelu",
+    "grad",
+    "huber",
+    "input",
+    "layer_norm",
+    "leaky_relu",
+    "log_softmax",
+    "mae",
+    "matmul",
+    "max_pool",
+    "maximum",
+    "minimum",
+    "mse",
+    "nll",
+    "one_hot",
+    "ones",
+    "pad",
+    "parameter",
+    "permute",
+    "place",
+    "relu",
+    "reshape",
+    "reverse",
+    "rms_norm",
+    "routed",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "split",
+    "spmm",
+    "squeeze",
+    "stack",
+    "sum_by_index",
+    "tanh",
+    "transpose",
+    "variance",
+    "where",
+    "windows",
+    "zeros",
+]  # fmt: skip
+
+OPERATIONS = tuple(MAPS)
+"""Every operation and elementary function that ``Tensor.map`` takes by name."""

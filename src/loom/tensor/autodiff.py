@@ -1,0 +1,162 @@
+"""Reverse-mode derivatives over the record; what they record can be differentiated again.
+
+Layer: tensor. Nodes are visited from the last to the first of the order of ``graph.ancestors``; contributions to one
+gradient are added in the order in which they come, from the left. Invariant: that order depends on the record alone, so
+that gradients have the same bits everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.tensor.graph import Kind, Node, Op, ancestors, made
+from loom.tensor.ops.elementwise import constant
+from loom.tensor.ops.joining import PLACE, concat
+from loom.tensor.ops.views import broadcast_to, routed
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = ["checkpoint", "grad"]
+
+
+def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> list[Tensor]:
+    """Return the gradient of ``loss``, one number, for each tensor of ``wrt``, in its shape and dtype.
+
+    ``seed``: the gradient of ``loss`` itself, for one of any shape. A tensor that ``loss`` does not depend on has a
+    gradient of zeros. DTypeError for tensors that are no floats; ArgumentError where the way leads through an
+    operation without a derivative.
+
+    >>> from loom import tensor
+    >>> x = tensor.array([1.0, 2.0, 3.0], "f32")
+    >>> grad((x * x).sum(), [x])[0].tolist()
+    [2.0, 4.0, 6.0]
+
+    Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3.
+    """
+    for x in (loss, *wrt):
+        if not x.dtype.is_float:
+            raise DTypeError("tensor.grad", "no floats", expected="f16, bf16, f32 or f64", got=x.dtype,
+                             remedy="Convert with astype")  # fmt: skip
+    if seed is None and loss.size != 1:
+        raise ShapeError("tensor.grad", "the loss is not one number", expected="one element", got=loss.shape,
+                         remedy="Sum it, or pass seed")  # fmt: skip
+    if seed is not None and (seed.shape != loss.shape or seed.dtype != loss.dtype):
+        raise ShapeError("tensor.grad, seed", "it is not like the loss", expected=f"{loss.dtype} of {loss.shape}",
+                         got=f"{seed.dtype} of {seed.shape}", remedy="Match it")  # fmt: skip
+    order = ancestors([loss])
+    wanted = {id(x) for x in wrt}
+    leading: set[int] = set()  # nodes that depend on one of ``wrt``
+    for node in order:
+        if id(node) in wanted or any(id(i) in leading for i in node.inputs):
+            leading.add(id(node))
+    start = seed if seed is not None else broadcast_to(constant(1, loss.dtype, loss), loss.shape)
+    parts: dict[int, list[Any]] = {id(loss): [start]}
+    found: dict[int, Any] = {}
+    for node in reversed(order):
+        if id(node) not in leading or id(node) not in parts:
+            continue
+        g = _joined(parts.pop(id(node)))
+        found[id(node)] = g
+        if any(id(i) in leading for i in node.inputs):
+            _spread(node, g, leading, parts)
+    return [found[id(x)] if id(x) in found else broadcast_to(constant(0, x.dtype, x), x.shape) for x in wrt]
+
+
+def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) -> None:
+    if not node.dtype.is_float:
+        return
+    if node.op.vjp is None:
+        raise ArgumentError(
+            "tensor.grad",
+            f"{node.op.name} has no derivative",
+            expected="differentiable operations on the way",
+            got=f"{node.op.name} of shape {node.shape}",
+            remedy="Use tensor.detach to leave it out",
+        )
+    for source, part in zip(node.inputs, node.op.vjp(node, g), strict=True):
+        if part is not None and id(source) in leading and source.dtype.is_float:
+            assert part.shape == source.shape, (
+                f"the gradient of {node.op.name} has shape {part.shape}, not {source.shape}"
+            )
+            parts.setdefault(id(source), []).append(part)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return the sum of the parts, from the left; parts that fill an axis one after the other are put together."""
+    whole = _tiling(parts) if len(parts) > 1 else None
+    if whole is not None:
+        return whole
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _tiling(parts: list[Any]) -> Any:
+    """Return gradients of neighbouring slices as one tensor, None if they are not that."""
+    if any(p.op is not PLACE or any(s != 1 for s in p.attributes[1]) or p.attributes[2].bits for p in parts):
+        return None
+    first = parts[0]
+    differing = {a for p in parts for a, n in enumerate(p.inputs[0].shape) if n != first.shape[a]}
+    if len(differing) != 1:
+        return None
+    axis = differing.pop()
+    ordered = sorted(parts, key=lambda p: p.attributes[0][axis])
+    at = 0
+    for part in ordered:
+        if part.attributes[0][axis] != at:
+            return None
+        at += part.inputs[0].shape[axis]
+    return concat([p.inputs[0] for p in ordered], axis) if at == first.shape[axis] else None
+
+
+# checkpointing
+
+BARRIER = Op("barrier", Kind.VIEW, vjp=lambda _node, g: [g, None], view=lambda _node, access: access)
+"""Its first input, not to be used before the second is there."""
+
+
+def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return ``fn`` recorded so that backwards what is inside is computed again instead of kept.
+
+    ``fn`` takes tensors and returns one; it may use tensors of outside, which get their gradients too. It saves the
+    memory of all that is between its inputs and its result, for one more computation of it. The bits are the same.
+    """
+
+    def wrapped(*inputs: Tensor) -> Tensor:
+        before = made(BARRIER, [inputs[0], inputs[0]], inputs[0].shape, inputs[0].dtype).serial
+        result = fn(*inputs)
+        outside = _outside(result, inputs, before)
+        sources = [*inputs, *outside]
+
+        def vjp(_node: Any, g: Any) -> list[Any]:
+            again = [made(BARRIER, [x, g], x.shape, x.dtype) for x in sources]
+            renewed = _again(result, dict(zip(map(id, sources), again, strict=True)), before)
+            wanted = [x for x in again if x.dtype.is_float]
+            grads = iter(grad(renewed, wanted, seed=g))
+            return [next(grads) if x.dtype.is_float else None for x in again]
+
+        return routed(result, sources, vjp)
+
+    return wrapped
+
+
+def _outside(result: Any, inputs: Sequence[Any], before: int) -> list[Any]:
+    """Return the tensors older than the call that its result is made of, other than its inputs."""
+    given = {id(x) for x in inputs}
+    found = ancestors([result], lambda n: () if id(n) in given or n.serial < before else n.inputs)
+    return [n for n in found if n.serial < before and id(n) not in given and n.op.kind is not Kind.NUMBER]
+
+
+def _again(result: Any, replaced: dict[int, Any], before: int) -> Any:
+    """Return ``result`` recorded a second time over other sources."""
+    made_again = dict(replaced)
+    for node in ancestors([result], lambda n: () if id(n) in replaced or n.serial < before else n.inputs):
+        if id(node) in made_again or node.serial < before:
+            continue
+        inputs = [made_again.get(id(i), i) for i in node.inputs]
+        made_again[id(node)] = type(node)(node.op, inputs, node.shape, node.dtype, node.attributes)
+    return made_again.get(id(result), result)

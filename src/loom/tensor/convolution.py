@@ -1,0 +1,105 @@
+"""Convolutions and pooling, channels last: windows are views, the sums are matrix products and reductions.
+
+Layer: tensor. A convolution is the product of the windows, as rows of k = (place in the window, channel), and the
+weights: implicit GEMM's order of k, channels fastest. Its gradient for the input is a convolution too, of the padded
+gradient with the weights turned round. Invariant: nothing is scattered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from loom.core.errors import ShapeError
+from loom.tensor.ops.joining import pad, place
+from loom.tensor.ops.products import matmul
+from loom.tensor.ops.reductions import max_of, mean_of
+from loom.tensor.ops.views import permute, reshape, reverse, routed, windows
+from loom.tensor.tensor import Tensor
+
+__all__ = ["average_pool", "convolve", "max_pool"]
+
+
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """Return the cross-correlation of ``x`` (batch, *size, channels) and ``weight`` (*window, channels, filters).
+
+    The result has shape (batch, *places, filters). ``padding`` zeros are put on both sides of each dimension.
+    """
+    d = weight.ndim - 2
+    if d < 1 or x.ndim != d + 2 or x.shape[-1] != weight.shape[-2]:
+        raise ShapeError(
+            "convolve",
+            "the shapes do not fit",
+            expected="(batch, *size, channels) and (*window, channels, filters)",
+            got=f"{x.shape} and {weight.shape}",
+            remedy="Channels come last",
+        )
+    steps, around, gaps = (_each(v, d) for v in (stride, padding, dilation))
+    result = _correlate(pad(x, [(0, 0), *((p, p) for p in around), (0, 0)]), weight, steps, gaps)
+
+    def vjp(_node: Any, g: Any) -> list[Any]:
+        return [_input_gradient(x, weight, g, steps, around, gaps), _weight_gradient(x, weight, g, steps, around, gaps)]
+
+    return routed(result, [x, weight], vjp)
+
+
+def _each(value: int | Sequence[int], d: int) -> list[int]:
+    return [value] * d if isinstance(value, int) else list(value)
+
+
+def _rows(x: Tensor, sizes: Sequence[int], steps: Sequence[int], gaps: Sequence[int]) -> Tensor:
+    """Return windows as (batch, *places, *window, channels)."""
+    d = len(sizes)
+    found = windows(x, range(1, d + 1), sizes, steps, gaps)
+    return permute(found, [*range(d + 1), *range(d + 2, 2 * d + 2), d + 1])
+
+
+def _correlate(x: Tensor, weight: Tensor, steps: Sequence[int], gaps: Sequence[int]) -> Tensor:
+    d, filters = weight.ndim - 2, weight.shape[-1]
+    rows = _rows(x, weight.shape[:d], steps, gaps)
+    k = math.prod(weight.shape[:-1])
+    product = matmul(reshape(rows, (-1, k)), reshape(weight, (k, filters)))
+    return reshape(product, (*rows.shape[: d + 1], filters))
+
+
+def _weight_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: Any, gaps: Any) -> Tensor:
+    d = weight.ndim - 2
+    padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
+    rows = _rows(padded, weight.shape[:d], steps, gaps)
+    k = math.prod(weight.shape[:-1])
+    return reshape(matmul(reshape(rows, (-1, k)).T, reshape(g, (-1, weight.shape[-1]))), weight.shape)
+
+
+def _input_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: Any, gaps: Any) -> Tensor:
+    """Return the convolution of the gradient, spread to the steps, with the weights turned round."""
+    d = weight.ndim - 2
+    reach = [(n - 1) * gap for n, gap in zip(weight.shape[:d], gaps, strict=True)]
+    sizes = [n + 2 * p + r for n, p, r in zip(x.shape[1:-1], around, reach, strict=True)]
+    spread = place(g, (g.shape[0], *sizes, g.shape[-1]), [0, *reach, 0], [1, *steps, 1])
+    turned = permute(reverse(weight, tuple(range(d))), [*range(d), d + 1, d])
+    whole = _correlate(spread, turned, [1] * d, gaps)
+    return whole[(slice(None), *(slice(p, p + n) for p, n in zip(around, x.shape[1:-1], strict=True)))]
+
+
+def max_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None) -> Tensor:
+    """Return the largest of each window of ``x`` (batch, *size, channels); the first of several has the gradient."""
+    d = x.ndim - 2
+    sizes = _each(size, d)
+    found = windows(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d))
+    return max_of(found, tuple(range(x.ndim, x.ndim + d)))
+
+
+def average_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None) -> Tensor:
+    """Return the mean of each window of ``x`` (batch, *size, channels)."""
+    d = x.ndim - 2
+    sizes = _each(size, d)
+    found = windows(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d))
+    return mean_of(found, tuple(range(x.ndim, x.ndim + d)))

@@ -1,0 +1,198 @@
+"""Functions of tensors made of operations: activations, softmax, norms, losses.
+
+Layer: tensor. Softmax and the norms have derivatives of their own, which keep only the result. Invariant: softmax is
+the true maximum, e = exp(x - m), s = the canonical sum of e, r = 1 / s, y = e r.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.tensor.ops.elementwise import apply, cast, coordinate, where
+from loom.tensor.ops.reductions import max_of, mean_of, sum_of
+from loom.tensor.ops.views import expand_dims, routed
+from loom.tensor.tensor import Tensor
+
+__all__ = [
+    "binary_cross_entropy", "clip", "cross_entropy", "gelu", "huber", "layer_norm", "leaky_relu", "log_softmax", "mae",
+    "maximum", "minimum", "mse", "nll", "one_hot", "relu", "rms_norm", "sigmoid", "silu", "softmax", "softplus", "tanh",
+]  # fmt: skip
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """Return the larger of two, element by element; NaN wins. Of equal ones the first has the gradient."""
+    return apply("max", a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """Return the smaller of two, element by element; NaN wins. Of equal ones the first has the gradient."""
+    return apply("min", a, b)
+
+
+def clip(x: Tensor, low: Any, high: Any) -> Tensor:
+    """Return x no smaller than ``low`` and no larger than ``high``; the gradient is 0 outside."""
+    return minimum(maximum(x, low), high)
+
+
+def relu(x: Tensor) -> Tensor:
+    """Return max(x, 0); the gradient at 0 is 0."""
+    return x.relu()
+
+
+def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
+    """Return x where it is positive, else ``slope`` x."""
+    return where(x > 0, x, x * slope)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Return 1 / (1 + e^-x)."""
+    return x.sigmoid()
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Return the hyperbolic tangent."""
+    return x.tanh()
+
+
+def silu(x: Tensor) -> Tensor:
+    """Return x sigmoid(x)."""
+    return x * x.sigmoid()
+
+
+def gelu(x: Tensor, *, approximate: bool = False) -> Tensor:
+    """Return x times the normal distribution's function of x; ``approximate``: by tanh."""
+    return apply("gelu_tanh" if approximate else "gelu", x)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """Return log(1 + e^x), without overflow."""
+    return maximum(x, 0) + apply("log1p", apply("exp", -abs(x)))
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Return e^(x - max) over its sum along an axis.
+
+    Source: J. S. Bridle (1990); the derivative is y (g - sum(g y)).
+    """
+    e = apply("exp", x - max_of(x, axis, keepdims=True))
+    y = e * (1 / sum_of(e, axis, keepdims=True))
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [node * (g - sum_of(g * node, axis, keepdims=True))]
+
+    return routed(y, [x], vjp)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Return x - max - log of the sum of e^(x - max) along an axis; the derivative is g - e^y sum(g)."""
+    away = x - max_of(x, axis, keepdims=True)
+    y = away - sum_of(apply("exp", away), axis, keepdims=True).log()
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [g - node.exp() * sum_of(g, axis, keepdims=True)]
+
+    return routed(y, [x], vjp)
+
+
+def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, epsilon: float = 1e-5) -> Tensor:
+    """Return (x - mean) / sqrt(variance + epsilon) along the last axis, times ``weight``, plus ``bias``.
+
+    Source: J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization" (2016).
+    """
+    away = x - mean_of(x, -1, keepdims=True)
+    scale = apply("rsqrt", mean_of(away * away, -1, keepdims=True) + epsilon)
+    inner = away * scale
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        along = mean_of(g * node, -1, keepdims=True)
+        return [(g - mean_of(g, -1, keepdims=True) - node * along) * scale]
+
+    return _affine(routed(inner, [x], vjp), weight, bias)
+
+
+def rms_norm(x: Tensor, weight: Tensor | None = None, epsilon: float = 1e-6) -> Tensor:
+    """Return x / sqrt(mean of x^2 + epsilon) along the last axis, times ``weight``.
+
+    Source: B. Zhang and R. Sennrich, "Root Mean Square Layer Normalization" (2019).
+    """
+    scale = apply("rsqrt", mean_of(x * x, -1, keepdims=True) + epsilon)
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [(g - node * mean_of(g * node, -1, keepdims=True)) * scale]
+
+    return _affine(routed(x * scale, [x], vjp), weight, None)
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    y = x if weight is None else x * weight
+    return y if bias is None else y + bias
+
+
+# losses
+
+
+def one_hot(indices: Tensor, classes: int, dtype: Any = "f32") -> Tensor:
+    """Return 1 where the last axis, of ``classes``, equals the index, else 0."""
+    if not indices.dtype.is_integer:
+        raise DTypeError("one_hot", "indices are no integers", expected="an integer type", got=indices.dtype,
+                         remedy="Convert with astype")  # fmt: skip
+    shape = (*indices.shape, classes)
+    return cast(apply("eq", coordinate(shape, len(shape) - 1, indices.dtype, indices), expand_dims(indices, -1)), dtype)
+
+
+def _reduced(x: Tensor, reduction: str) -> Tensor:
+    if reduction not in ("mean", "sum", "none"):
+        raise ArgumentError("loss, reduction", "unknown", expected="'mean', 'sum' or 'none'", got=repr(reduction),
+                            remedy="Choose one")  # fmt: skip
+    return x if reduction == "none" else sum_of(x) if reduction == "sum" else mean_of(x)
+
+
+def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
+    if x.shape != target.shape:
+        raise ShapeError(name, "prediction and target differ in shape", expected=x.shape, got=target.shape,
+                         remedy="Reshape the target")  # fmt: skip
+
+
+def mse(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Return the squared error."""
+    _same_shape("mse", x, target)
+    away = x - target
+    return _reduced(away * away, reduction)
+
+
+def mae(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Return the absolute error."""
+    _same_shape("mae", x, target)
+    return _reduced(abs(x - target), reduction)
+
+
+def huber(x: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean") -> Tensor:
+    """Return half the squared error up to ``delta``, beyond it ``delta`` (|error| - delta / 2)."""
+    _same_shape("huber", x, target)
+    away = abs(x - target)
+    return _reduced(where(away <= delta, away * away * 0.5, (away - delta * 0.5) * delta), reduction)
+
+
+def nll(log_probabilities: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Return minus the log probability of the class ``target`` (integers, without the last axis)."""
+    if target.shape != log_probabilities.shape[:-1]:
+        raise ShapeError("nll", "targets do not fit", expected=log_probabilities.shape[:-1], got=target.shape,
+                         remedy="One class for each row")  # fmt: skip
+    shape = log_probabilities.shape
+    here = apply("eq", coordinate(shape, len(shape) - 1, target.dtype, target), expand_dims(target, -1))
+    return _reduced(-sum_of(where(here, log_probabilities, 0), -1), reduction)
+
+
+def cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Return the cross-entropy of softmax(logits) and ``target``: classes (integers), or probabilities."""
+    if target.dtype.is_integer:
+        return nll(log_softmax(logits), target, reduction=reduction)
+    _same_shape("cross_entropy", logits, target)
+    return _reduced(-sum_of(log_softmax(logits) * target, -1), reduction)
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Return the cross-entropy of sigmoid(logits) and ``target``, both of one shape."""
+    _same_shape("binary_cross_entropy", logits, target)
+    return _reduced(maximum(logits, 0) - logits * target + apply("log1p", apply("exp", -abs(logits))), reduction)

@@ -1,0 +1,248 @@
+"""Which elementwise nodes run in one kernel.
+
+Layer: tensor. Items are taken in the order of the record; one joins the groups that make its operands, of the same
+shape and read at the same index, unless that would make a circle of groups that need one another, or too large a
+kernel.
+Invariant: groups never need one another in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from loom.tensor.draft import Buffer
+from loom.tensor.graph import Kind, Node
+from loom.tensor.layout import Access, packed
+
+__all__ = ["Group", "Item", "fused"]
+
+_MOST_BUFFERS = 8
+"""As many as every GPU can bind."""
+_MOST_MEMBERS = 64
+
+
+class Item:
+    """A node as it is lowered; see ``lowering``. ``updates``: the parameter whose place it takes.
+
+    ``after``: items that must be there before its elements are used. ``reads_dense``: its operand is read packed.
+    """
+
+    __slots__ = (
+        "access", "after", "base", "buffer", "dense", "group", "index", "inputs", "is_source", "node", "reads_dense",
+        "updates",
+    )  # fmt: skip
+
+    def __init__(self, index: int, node: Node, inputs: Sequence[Item]) -> None:
+        self.index = index
+        self.node = node
+        self.inputs = tuple(inputs)
+        self.base = self
+        self.access: Access = packed(node.shape)
+        self.after: tuple[Item, ...] = ()
+        self.buffer: Buffer | None = None
+        self.updates: Item | None = None
+        self.dense = self.is_source = self.reads_dense = False
+        self.group: Group | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """True for a number or coordinate."""
+        return self.node.op.kind is Kind.NUMBER and not self.is_source
+
+    @property
+    def runs(self) -> bool:
+        """True if it takes a kernel, its own or a share of one."""
+        if self.is_source or self.node.size == 0:
+            return False
+        return self.dense or self.node.op.kind in (Kind.MAP, Kind.KERNEL)
+
+    @property
+    def is_map(self) -> bool:
+        """True if it is made element by element."""
+        return self.node.op.kind is not Kind.KERNEL
+
+    def read(self, operand: Item) -> tuple[Item, Access]:
+        """Return the item whose elements are read for an operand, and where they are in it."""
+        if self.reads_dense:
+            return operand, packed(operand.node.shape)
+        return operand.base, operand.access
+
+    def reads(self) -> list[tuple[Item, Access, bool]]:
+        """Return what it reads as (item that runs or is a source, access, may it be in one kernel with this)."""
+        if self.node.op.kind in (Kind.VIEW, Kind.NUMBER):  # dense
+            pairs = [(self.base, self.access, self.after)] if self.base is not self else []
+        elif self.is_map:
+            pairs = [(*self.read(o), o.after) for o in self.inputs]
+        else:
+            pairs = []
+            for o in self.inputs:
+                accepts = self.node.op.accepts
+                fits = o.access.is_packed if accepts is None else accepts(o.access)
+                dense = o.base.is_number or not fits
+                pairs.append((o, packed(o.node.shape), o.after) if dense else (o.base, o.access, o.after))
+        return [(b, a, not after and a == packed(b.node.shape) and self.is_map) for b, a, after in pairs]
+
+    def waits_for(self) -> Iterable[Item]:
+        """Return items that must have run before, though they are not read."""
+        inputs = [self] if self.node.op.kind is Kind.VIEW else self.inputs
+        return [late.base for o in inputs for late in o.after]
+
+
+class Group:
+    """Items that run in one kernel. ``needs``: groups that run before it, and ``apart``: those of them never in one."""
+
+    __slots__ = ("apart", "first", "last", "members", "needs", "shape", "stored")
+
+    def __init__(self, item: Item) -> None:
+        self.members = [item]
+        self.shape = item.node.shape
+        self.needs: set[Group] = set()
+        self.apart: set[Group] = set()
+        self.first = self.last = item.index
+        self.stored: list[Item] = []
+
+    def parts(self) -> list[tuple[list[Item], list[Item]]]:
+        """Return its kernels as (members, those stored): one for each that is stored if one had too many buffers."""
+        if len(self.stored) == 1 or len(_buffers(self.members, self.stored)) <= _MOST_BUFFERS:
+            return [(self.members, self.stored)]
+        done: list[Item] = []
+        found = []
+        for item in _safe_order(self):
+            found.append((_inner_ancestors(item, self.members, done), [item]))
+            done.append(item)
+        return found
+
+
+def _safe_order(group: Group) -> list[Item]:
+    """Return what a group stores, parameters after all that read their old values."""
+    found = [m for m in group.stored if m.updates is None]
+    left = [m for m in group.stored if m.updates is not None]
+    while left:
+        others = {m: {id(b) for i in _inner_ancestors(m, group.members, found) for b, _, _ in i.reads()} for m in left}
+        free = next((m for m in left if not any(id(m.updates) in others[o] for o in left if o is not m)), None)
+        assert free is not None, "two parameters are made of each other in one kernel"
+        left.remove(free)
+        found.append(free)
+    return found
+
+
+def _inner_ancestors(item: Item, members: Sequence[Item], done: Sequence[Item]) -> list[Item]:
+    """Return the members that ``item`` is made of, itself included, as far as those stored before."""
+    inside, known = {id(m) for m in members}, {id(m) for m in done}
+    found: dict[int, Item] = {}
+    waiting = [item]
+    while waiting:
+        here = waiting.pop()
+        found[id(here)] = here
+        waiting += [b for b, _, _ in here.reads() if id(b) in inside and id(b) not in known and id(b) not in found]
+    return sorted(found.values(), key=lambda m: m.index)
+
+
+def _buffers(members: Sequence[Item], stored: Iterable[Item]) -> set[int]:
+    """Return what stands for the buffers of a kernel."""
+    inside = {id(m) for m in members}
+    read = [b for m in members for b, _, _ in m.reads() if id(b) not in inside and not (b.is_number and not b.dense)]
+    return {id(b) for b in read} | {id(m.updates or m) for m in stored}
+
+
+def fused(items: Sequence[Item]) -> list[Group]:
+    """Return the groups of items that run, in the order of the record."""
+    return _Fusion(items).groups()
+
+
+class _Fusion:
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.all: dict[Group, None] = {}
+        self.readers: dict[int, list[Item]] = {}
+
+    def groups(self) -> list[Group]:
+        for item in self.items:
+            self.place(item)
+            for base, _, _ in item.reads():
+                self.readers.setdefault(id(base), []).append(item)
+        for group in self.all:
+            group.members.sort(key=lambda m: m.index)
+            group.stored = self.stored(group.members)
+        return list(self.all)
+
+    def stored(self, members: Sequence[Item]) -> list[Item]:
+        """Return members whose elements are results or read by others, as far as is known."""
+        inside = {id(m) for m in members}
+        return [
+            m for m in members
+            if m.buffer is not None or any(id(r) not in inside for r in self.readers.get(id(m), ()))
+        ]  # fmt: skip
+
+    def place(self, item: Item) -> None:
+        """Put an item in a group."""
+        needed: dict[Group, None] = {}
+        hard: set[Group] = set()
+        wanted: set[Group] = set()
+        for base, _, together in item.reads():
+            group = base.group
+            if group is None:
+                continue
+            needed[group] = None
+            (wanted if together and base.is_map and group.shape == item.node.shape else hard).add(group)
+        for late in item.waits_for():
+            if late.group is not None:
+                needed[late.group] = None
+                hard.add(late.group)
+        for reader in [] if item.updates is None else self.readers.get(id(item.updates), []):
+            assert reader.group is not None
+            needed[reader.group] = None
+            if not all(ok for b, _, ok in reader.reads() if b is item.updates):
+                hard.add(reader.group)
+        self.join(item, needed, wanted - hard, hard)
+
+    def join(self, item: Item, needed: dict[Group, None], wanted: set[Group], apart: set[Group]) -> None:
+        """Make one group of the item and as many of those wanted as can be."""
+        chosen: list[Group] = []
+        for group in sorted(wanted, key=lambda g: -g.last):
+            trial = [*chosen, group]
+            if self.fits(item, trial) and not _circular(needed, trial):
+                chosen = trial
+        target = Group(item)
+        target.apart |= apart
+        for group in chosen:
+            target.members += group.members
+            target.first, target.last = min(target.first, group.first), max(target.last, group.last)
+            target.needs |= group.needs
+            target.apart |= group.apart
+            del self.all[group]
+        target.needs |= set(needed)
+        target.needs -= set(chosen)
+        for member in target.members:
+            member.group = target
+        for other in self.all if chosen else ():
+            if not other.needs.isdisjoint(chosen):
+                other.needs -= set(chosen)
+                other.needs.add(target)
+            if not other.apart.isdisjoint(chosen):
+                other.apart -= set(chosen)
+                other.apart.add(target)
+        self.all[target] = None
+
+    def fits(self, item: Item, chosen: Sequence[Group]) -> bool:
+        """Tell whether one kernel can be bound to all the buffers."""
+        members = [item, *(m for g in chosen for m in g.members)]
+        return len(members) <= _MOST_MEMBERS and len(_buffers(members, self.stored(members))) <= _MOST_BUFFERS
+
+
+def _circular(needed: Iterable[Group], chosen: Sequence[Group]) -> bool:
+    """Tell whether one of the groups, or something that they together would need, must run after another of them."""
+    start, inside = min(g.first for g in chosen), set(chosen)
+    if any(not g.apart.isdisjoint(inside) for g in chosen):
+        return True
+    waiting = [g for g in needed if g not in inside] + [n for g in chosen for n in g.needs if n not in inside]
+    seen: set[Group] = set()
+    while waiting:
+        group = waiting.pop()
+        if group in inside:
+            return True
+        if group in seen or group.last < start:
+            continue
+        seen.add(group)
+        waiting += group.needs
+    return False

@@ -1,0 +1,99 @@
+"""Where the elements of a tensor lie in a buffer: an offset and a stride for each axis.
+
+Layer: tensor. Views are made of accesses alone; nothing is copied until a kernel needs packed memory. Invariant: an
+access names only elements of its buffer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Access", "packed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Element (i, j, ..) is number ``offset + i strides[0] + j strides[1] + ..`` of the buffer."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def is_packed(self) -> bool:
+        """True if the elements lie in row-major order from the start of the buffer."""
+        wanted = _strides(self.shape)
+        pairs = zip(self.shape, self.strides, wanted, strict=True)
+        return self.offset == 0 and all(size == 1 or own == other for size, own, other in pairs)
+
+    def permuted(self, axes: Sequence[int]) -> Access:
+        """Return the access with its axes in another order."""
+        return Access(tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes), self.offset)
+
+    def broadcast(self, shape: tuple[int, ...]) -> Access:
+        """Return the access with axes of length 1 or none repeated, as numpy does."""
+        new = len(shape) - len(self.shape)
+        kept = zip(self.shape, self.strides, shape[new:], strict=True)
+        return Access(shape, (0,) * new + tuple(0 if own != size else s for own, s, size in kept), self.offset)
+
+    def sliced(self, starts: Sequence[int], steps: Sequence[int], shape: tuple[int, ...]) -> Access:
+        """Return the access of every ``steps``-th element from ``starts`` on along each axis."""
+        offset = self.offset + sum(a * s for a, s in zip(starts, self.strides, strict=True))
+        return Access(shape, tuple(s * t for s, t in zip(self.strides, steps, strict=True)), offset)
+
+    def reversed(self, axes: Sequence[int]) -> Access:
+        """Return the access with axes counted from their ends."""
+        offset = self.offset + sum((self.shape[a] - 1) * self.strides[a] for a in axes)
+        strides = tuple(-s if a in axes else s for a, s in enumerate(self.strides))
+        return Access(self.shape, strides, offset)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Access | None:
+        """Return the access in another shape of as many elements, None if its elements must be copied for that."""
+        if self.shape == shape:
+            return self
+        old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        strides: list[int] = []
+        at = 0
+        new = list(shape)
+        while len(strides) < len(new):
+            size = new[len(strides)]
+            if size == 1:
+                strides.append(0)
+                continue
+            if at == len(old):
+                return None
+            first, whole = at, old[at][0]
+            at += 1
+            part, run = size, [size]
+            while part != whole:
+                if part < whole:
+                    follow = len(strides) + len(run)
+                    if follow == len(new):
+                        return None
+                    run.append(new[follow])
+                    part *= new[follow]
+                else:
+                    if at == len(old):
+                        return None
+                    whole *= old[at][0]
+                    at += 1
+            joined = old[first:at]
+            if any(joined[k][1] != joined[k + 1][0] * joined[k + 1][1] for k in range(len(joined) - 1)):
+                return None
+            inner = joined[-1][1]
+            strides += [inner * math.prod(run[k + 1 :]) for k in range(len(run))]
+        return Access(shape, tuple(strides), self.offset)
+
+
+def packed(shape: tuple[int, ...]) -> Access:
+    """Return the access of row-major order."""
+    return Access(shape, _strides(shape))
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides = [1] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * shape[axis + 1]
+    return tuple(strides)

@@ -1,0 +1,276 @@
+"""From the record to dispatches: equal nodes become one, views become accesses, elementwise nodes become few kernels.
+
+Layer: tensor. ``Item`` is a node as it is lowered: its elements are ``access`` in the buffer of ``base``. Nodes that
+run are MAP and KERNEL nodes, and views that something needs packed (``dense``). Fusion is in ``fusion``. Invariant:
+what is fused, and in which order groups run, cannot be seen in the bits.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from loom.ir.kernel import Access as Use
+from loom.kernels.strided import Apply, Coordinate, Load, LoopNest, Store, strided
+from loom.tensor.draft import Buffer, Draft, Operand
+from loom.tensor.fusion import Group, Item, fused
+from loom.tensor.graph import Kind, Node, Op, ancestors, made
+from loom.tensor.layout import packed
+from loom.tensor.ops.elementwise import COORDINATE, NUMBER
+from loom.tensor.ops.views import DETACH, ROUTE
+
+__all__ = ["COPY", "followed", "lower", "structure"]
+
+COPY = Op("copy", Kind.MAP, operation="")
+"""Puts its input where an end is to be."""
+_ALIASES = (DETACH, ROUTE)
+
+
+def lower(
+    draft: Draft,
+    outputs: Sequence[tuple[Node, Buffer]],
+    updates: Sequence[tuple[Node, Node]],
+    source: Callable[[Node], Buffer],
+) -> list[Group]:
+    """Record everything that ``outputs`` and ``updates`` (parameter, new value) need; return the groups in order.
+
+    ``source`` gives the buffer of a node whose elements are there.
+    """
+    return _Lowering(draft, source).run(outputs, updates)
+
+
+def _is_there(node: Node) -> bool:
+    return node.op.kind is Kind.SOURCE or node.data is not None
+
+
+def followed(node: Node) -> Sequence[Node]:
+    """Return the inputs that a node's elements are made of."""
+    if _is_there(node):
+        return ()
+    return node.inputs[-1:] if node.op in _ALIASES else node.inputs
+
+
+def structure(order: Sequence[Node]) -> tuple[Any, ...]:
+    """Return what lowering nodes depends on: all but the elements that are there."""
+    numbers = {id(n): k for k, n in enumerate(order)}
+    rows: list[Any] = []
+    for node in order:
+        if _is_there(node):
+            rows.append((node.shape, node.dtype))
+        else:
+            inputs = tuple(numbers[id(i)] for i in followed(node))
+            rows.append((node.op, inputs, node.shape, node.dtype, () if node.op in _ALIASES else node.attributes))
+    return tuple(rows)
+
+
+class _Lowering:
+    def __init__(self, draft: Draft, source: Callable[[Node], Buffer]) -> None:
+        self.draft = draft
+        self.source = source
+        self.items: list[Item] = []
+        self.of: dict[int, Item] = {}
+        self.known: dict[Any, Item] = {}
+
+    def run(self, outputs: Sequence[tuple[Node, Buffer]], updates: Sequence[tuple[Node, Node]]) -> list[Group]:
+        keep = self.add_ends(outputs, updates)
+        for item in list(self.items):
+            self.require_packed(item)
+        groups = _in_order(fused([i for i in self.items if i.runs]))
+        for group in groups:
+            self.emit(group)
+        del keep
+        return groups
+
+    # items
+
+    def add_ends(self, outputs: Sequence[tuple[Node, Buffer]], updates: Sequence[tuple[Node, Node]]) -> list[Node]:
+        copies: list[Node] = []
+        for node in ancestors([node for node, _ in outputs] + [value for _, value in updates], followed):
+            self.add(node)
+        for node, buffer in outputs:
+            item = self.of[id(node)]
+            if not (item.node.op.kind in (Kind.MAP, Kind.KERNEL) and item.buffer is None):
+                copies.append(made(COPY, [node], node.shape, node.dtype))
+                item = self.add(copies[-1])
+            item.buffer = buffer
+        updated = {id(self.add(parameter)) for parameter, _ in updates}
+        values = [value for _, value in updates]
+        for n, value in enumerate(values):
+            base = self.of[id(value)].base
+            if id(base) in updated and base is not self.add(updates[n][0]):  # to be read before anything is written
+                values[n] = made(COPY, [value], value.shape, value.dtype)
+                copies.append(values[n])
+                self.add(values[n])
+        for (parameter, _), value in zip(updates, values, strict=True):
+            copies.append(made(COPY, [value], value.shape, value.dtype))
+            item = self.add(copies[-1])
+            item.buffer, item.updates = self.source(parameter), self.add(parameter)
+        return copies
+
+    def add(self, node: Node) -> Item:
+        """Return the item of a node, the one of an equal node if there is one."""
+        found = self.of.get(id(node))
+        if found is not None:
+            return found
+        inputs = [self.of[id(i)] for i in followed(node)]
+        key: Any = id(node)
+        if not _is_there(node) and node.op is not COPY:
+            key = (id(node.op), tuple(i.index for i in inputs), node.shape, node.dtype, node.attributes)
+        item = self.known.get(key)
+        if item is None:
+            item = Item(len(self.items), node, inputs)
+            self.known[key] = item
+            self.items.append(item)
+            self.settle(item)
+        self.of[id(node)] = item
+        return item
+
+    def settle(self, item: Item) -> None:
+        """Find where the elements of an item are."""
+        node = item.node
+        if _is_there(node):
+            item.buffer, item.is_source = self.source(node), True
+        if item.is_source or node.op.kind is not Kind.VIEW:
+            return
+        parent = item.inputs[0]
+        assert node.op.view is not None
+        access = node.op.view(node, parent.access)
+        base = parent.base
+        is_number = base.node.op is COORDINATE and not base.is_source
+        if access is None or (is_number and access != packed(base.node.shape)):
+            self.make_dense(parent)
+            base, access = parent, node.op.view(node, packed(parent.node.shape))
+            assert access is not None, "packed elements can be seen in any way"
+        item.base, item.access, item.after = base, access, parent.after
+        if len(item.inputs) > 1:  # a barrier
+            item.after = (*parent.after, item.inputs[1])
+
+    def make_dense(self, item: Item) -> None:
+        """Let an item have a packed buffer of its own."""
+        item.dense = item.dense or item.node.op.kind in (Kind.VIEW, Kind.NUMBER)
+
+    def require_packed(self, item: Item) -> None:
+        """See that the operands of an item's kernels can be read where they are."""
+        op = item.node.op
+        if item.is_source:
+            return
+        if item.updates is not None:
+            operand = item.inputs[0]
+            if operand.base is item.updates and operand.access != packed(item.node.shape):
+                self.make_dense(operand)
+                item.reads_dense = True
+        if op.kind is Kind.KERNEL:
+            for operand in item.inputs:
+                fits = operand.access.is_packed if op.accepts is None else op.accepts(operand.access)
+                if operand.base.is_number or not fits:
+                    self.make_dense(operand)
+
+    # dispatches
+
+    def buffer_of(self, item: Item) -> Buffer:
+        if item.buffer is None:
+            item.buffer = Buffer(item.node.nbytes)
+        return item.buffer
+
+    def emit(self, group: Group) -> None:
+        first = group.members[0]
+        if first.node.op.kind is Kind.KERNEL and not first.is_source:
+            node = first.node
+            assert node.op.record is not None
+            operands = [Operand(self.buffer_of(b), a) for b, a in (self.operand(i, node.op) for i in first.inputs)]
+            node.op.record(node, self.draft, operands, self.buffer_of(first))
+            return
+        for part in group.parts():
+            nest, buffers = _Nest(self, part).finish()
+            what = strided(nest, simt=self.draft.device.caps.simt)
+            self.draft.dispatch(what.kernel, buffers, what.params, what.groups)
+
+    def operand(self, item: Item, op: Op) -> tuple[Item, Any]:
+        """Return the item whose buffer a kernel reads, and how."""
+        fits = item.access.is_packed if op.accepts is None else op.accepts(item.access)
+        if item.base.is_number or not fits:
+            return item, packed(item.node.shape)
+        return item.base, item.access
+
+
+class _Nest:
+    """The loop nest of a group's members."""
+
+    def __init__(self, lowering: _Lowering, part: tuple[list[Item], list[Item]]) -> None:
+        self.members, self.stored = part
+        self.lowering = lowering
+        self.shape = self.members[0].node.shape
+        self.values: list[Any] = []
+        self.places: dict[Any, int] = {}
+        self.buffers: dict[Buffer, list[Any]] = {}
+        self.inside = {id(m): -1 for m in self.members}
+
+    def finish(self) -> tuple[LoopNest, list[Buffer]]:
+        stores = []
+        for member in self.members:
+            self.inside[id(member)] = self.computed(member)
+        for member in self.stored:
+            slot = self.slot(self.lowering.buffer_of(member), member, writes=True)
+            access = packed(self.shape)
+            stores.append(Store(self.inside[id(member)], slot, access.offset, access.strides))
+        buffers = tuple((dtype, _use(reads, writes)) for dtype, reads, writes in self.buffers.values())
+        return LoopNest(self.shape, tuple(self.values), tuple(stores), buffers), list(self.buffers)
+
+    def computed(self, item: Item) -> int:
+        node = item.node
+        if node.op.kind is not Kind.MAP or item.is_source:  # a packed copy of a view, or of a number
+            return self.read(item.base, item.access)
+        operands = tuple(self.read(*item.read(o)) for o in item.inputs)
+        if node.op is COPY:
+            return operands[0]
+        return self.append(Apply(node.op.operation, operands, node.dtype))
+
+    def read(self, base: Item, access: Any) -> int:
+        inside = self.inside.get(id(base), -1)
+        if inside >= 0:
+            return inside
+        if base.is_number and not base.is_source:
+            if base.node.op is NUMBER:
+                return self.append(base.node.attributes[0])
+            if access == packed(base.node.shape):
+                return self.append(Coordinate(base.node.attributes[0], base.node.dtype))
+        slot = self.slot(self.lowering.buffer_of(base), base, writes=False)
+        return self.append(Load(slot, access.offset, access.strides))
+
+    def append(self, value: Any) -> int:
+        if value not in self.places:
+            self.places[value] = len(self.values)
+            self.values.append(value)
+        return self.places[value]
+
+    def slot(self, buffer: Buffer, item: Item, *, writes: bool) -> int:
+        entry = self.buffers.setdefault(buffer, [item.node.dtype, False, False])
+        entry[2 if writes else 1] = True
+        return list(self.buffers).index(buffer)
+
+
+def _use(reads: bool, writes: bool) -> Use:
+    return Use.READ_WRITE if reads and writes else Use.WRITE if writes else Use.READ
+
+
+def _in_order(groups: Sequence[Group]) -> list[Group]:
+    """Return groups after those they need, otherwise in the order of the record."""
+    numbers = {group: n for n, group in enumerate(groups)}
+    waiting = {group: len(group.needs) for group in groups}
+    users: dict[Group, list[Group]] = {}
+    for group in groups:
+        for need in group.needs:
+            users.setdefault(need, []).append(group)
+    ready = [(g.first, n) for g, n in numbers.items() if not g.needs]
+    heapq.heapify(ready)
+    found: list[Group] = []
+    while ready:
+        group = groups[heapq.heappop(ready)[1]]
+        found.append(group)
+        for user in users.get(group, ()):
+            waiting[user] -= 1
+            if not waiting[user]:
+                heapq.heappush(ready, (user.first, numbers[user]))
+    assert len(found) == len(groups), "groups need one another in a circle"
+    return found

@@ -1,0 +1,279 @@
+"""Element by element: operations, functions, comparisons, choices and conversions.
+
+Layer: tensor. One record each: the name ``kernels.strided`` knows it by, and its derivative. Invariant: operands are
+of one shape, numbers among them being repeated, and of one dtype (the condition of ``where`` apart).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.dtype import DType, bool_, f32, f64, lookup, of_numpy
+from loom.core.errors import DTypeError, ShapeError
+from loom.ir.ops import OPS, Accepts
+from loom.kernels.functions import FUNCTIONS, function
+from loom.kernels.strided import number
+from loom.tensor.graph import Kind, Op, made
+from loom.tensor.ops.views import broadcast_to, routed
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = ["MAPS", "apply", "as_dtype", "cast", "constant", "coordinate", "where"]
+
+Vjp = Callable[[Any, Any], Sequence[Any]]
+
+NUMBER = Op("number", Kind.NUMBER)
+COORDINATE = Op("coordinate", Kind.NUMBER)
+
+
+def as_dtype(given: Any, where: str) -> DType:
+    """Return the Loom type that a dtype or its name stands for."""
+    if isinstance(given, DType):
+        return given
+    return lookup(given) if isinstance(given, str) else of_numpy(given, where)
+
+
+def constant(value: float | int | bool, dtype: DType, like: Tensor) -> Tensor:
+    """Return a tensor of no dimension that holds a number."""
+    return type(like)(NUMBER, (), (), dtype, (number(value, dtype),))
+
+
+def coordinate(shape: tuple[int, ...], axis: int, dtype: DType, like: Tensor) -> Tensor:
+    """Return the tensor of every element's index along an axis."""
+    return type(like)(COORDINATE, (), shape, dtype, (axis,))
+
+
+def _no_gradient(node: Tensor, _g: Tensor) -> list[None]:
+    return [None] * len(node.inputs)
+
+
+def _larger_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    a, b = node.inputs
+    first = a >= b if node.op.name == "max" else a <= b
+    return [where(first, g, 0), where(first, 0, g)]
+
+
+def _pow_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    a, b = node.inputs[:2]
+    return [g * b * apply("pow", a, b - 1), g * node * apply("log", a)]
+
+
+def _atan2_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    y, x = node.inputs
+    square = x * x + y * y
+    return [g * x / square, -(g * y) / square]
+
+
+def _abs_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    return [where(x > 0, g, where(x < 0, -g, 0))]
+
+
+def _gelu_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    density = apply("exp", x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return [g * (apply("erfc", x * -math.sqrt(0.5)) * 0.5 + x * density)]
+
+
+def _gelu_tanh_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    a, b = math.sqrt(2 / math.pi), 0.044715
+    t = apply("tanh", (x + x * x * x * b) * a)
+    return [g * ((t + 1) * 0.5 + x * (1 - t * t) * (x * x * (3 * b) + 1) * (0.5 * a))]
+
+
+def _y1_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    return [g * (apply("y0", x) - node / x)]
+
+
+def _of(derivative: Callable[[Any, Any], Any]) -> Vjp:
+    """Return the vjp of a function of one operand, of its derivative by operand and result."""
+    return lambda node, g: [g * derivative(node.inputs[0], node)]
+
+
+_VJPS: dict[str, Vjp] = {
+    "add": lambda _node, g: [g, g],
+    "sub": lambda _node, g: [g, -g],
+    "mul": lambda node, g: [g * node.inputs[1], g * node.inputs[0]],
+    "div": lambda node, g: [g / node.inputs[1], -(g / node.inputs[1] * node)],
+    "neg": lambda _node, g: [-g],
+    "abs": _abs_vjp,
+    "min": _larger_vjp,
+    "max": _larger_vjp,
+    "relu": lambda node, g: [where(node > 0, g, 0), None],
+    "sqrt": lambda node, g: [g * 0.5 / node],
+    "select": lambda node, g: [None, where(node.inputs[0], g, 0), where(node.inputs[0], 0, g)],
+    "exp": _of(lambda _x, y: y),
+    "exp2": _of(lambda _x, y: y * math.log(2)),
+    "expm1": _of(lambda _x, y: y + 1),
+    "log": lambda node, g: [g / node.inputs[0]],
+    "log1p": lambda node, g: [g / (node.inputs[0] + 1)],
+    "log2": lambda node, g: [g / (node.inputs[0] * math.log(2))],
+    "tanh": _of(lambda _x, y: 1 - y * y),
+    "sigmoid": _of(lambda _x, y: y * (1 - y)),
+    "erf": _of(lambda x, _y: apply("exp", -(x * x)) * (2 / math.sqrt(math.pi))),
+    "erfc": _of(lambda x, _y: apply("exp", -(x * x)) * (-2 / math.sqrt(math.pi))),
+    "gelu": _gelu_vjp,
+    "gelu_tanh": _gelu_tanh_vjp,
+    "sin": _of(lambda x, _y: apply("cos", x)),
+    "cos": _of(lambda x, _y: -apply("sin", x)),
+    "tan": _of(lambda _x, y: y * y + 1),
+    "asin": lambda node, g: [g / apply("sqrt", 1 - node.inputs[0] * node.inputs[0])],
+    "acos": lambda node, g: [-(g / apply("sqrt", 1 - node.inputs[0] * node.inputs[0]))],
+    "atan": lambda node, g: [g / (node.inputs[0] * node.inputs[0] + 1)],
+    "sinh": _of(lambda x, _y: apply("cosh", x)),
+    "cosh": _of(lambda x, _y: apply("sinh", x)),
+    "rsqrt": _of(lambda _x, y: y * y * y * -0.5),
+    "cbrt": lambda node, g: [g / (node * node * 3)],
+    "pow": _pow_vjp,
+    "atan2": _atan2_vjp,
+    "j0": _of(lambda x, _y: -apply("j1", x)),
+    "j1": _of(lambda x, y: apply("j0", x) - y / x),
+    "y0": _of(lambda x, _y: -apply("y1", x)),
+    "y1": _y1_vjp,
+    **dict.fromkeys(("floor", "ceil", "rint", "trunc"), _no_gradient),
+}
+"""Derivatives. Of two equal operands of min and max the first has it all; steps have none; abs has 0 at 0."""
+
+
+def _wide_log1p(x: Tensor) -> Tensor:
+    """W. Kahan's form: the rounding of 1 + x is made up for."""
+    u = x + 1
+    return where(apply("eq", u, 1), x, apply("log", u) * (x / where(apply("eq", u, 1), 1, u - 1)))
+
+
+_WIDE: dict[str, Callable[..., Any]] = {
+    "sigmoid": lambda x: 1 / (apply("exp", -x) + 1),
+    "erfc": lambda x: 1 - apply("erf", x),
+    "gelu": lambda x: x * 0.5 * (apply("erf", x * math.sqrt(0.5)) + 1),
+    "gelu_tanh": lambda x: x * 0.5 * (apply("tanh", (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)) + 1),
+    "log1p": _wide_log1p,
+    "log2": lambda x: apply("log", x) / math.log(2),
+    "exp2": lambda x: apply("exp", x * math.log(2)),
+    "sinh": lambda x: (apply("exp", x) - apply("exp", -x)) * 0.5,
+    "cosh": lambda x: (apply("exp", x) + apply("exp", -x)) * 0.5,
+    "tan": lambda x: apply("sin", x) / apply("cos", x),
+    "pow": lambda a, b: apply("exp", apply("log", a) * b),
+}
+"""Functions of f64 that ``kernels.functions`` lacks, made of those it has: for checking derivatives.
+
+erfc and sinh lose digits where they cancel, pow takes positive numbers only.
+"""
+
+_OPERATIONS = [
+    name for name, op in OPS.items()
+    if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
+]  # fmt: skip
+MAPS: dict[str, Op] = {
+    name: Op(name, Kind.MAP, _VJPS.get(name), operation=name) for name in (*_OPERATIONS, "select", *FUNCTIONS)
+}
+MAPS["relu"] = Op("relu", Kind.MAP, _VJPS["relu"], operation="max")
+"""All operations by name. The derivative of relu is known from its result, so that its operand need not be kept."""
+_COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
+
+
+def apply(name: str, *operands: Any) -> Tensor:
+    """Return an operation of tensors and numbers, broadcast; ShapeError and DTypeError name it."""
+    typed = _typed(name, operands)
+    shape = _common_shape(name, typed)
+    if typed[0].dtype == f64 and name in _WIDE:
+        inputs = [broadcast_to(t, shape) for t in typed]
+        return routed(_WIDE[name](*inputs), inputs, _VJPS[name])
+    first = typed[0].dtype
+    _check_dtype(name, first)
+    result = bool_ if name in _COMPARISONS else first
+    inputs = [broadcast_to(t, shape) for t in typed]
+    return made(MAPS[name], inputs, shape, result)
+
+
+def where(condition: Tensor, a: Any, b: Any) -> Tensor:
+    """Return ``a`` where the condition holds, else ``b``."""
+    if condition.dtype != bool_:
+        raise DTypeError("where", "the condition is no bool", expected="bool", got=condition.dtype,
+                         remedy="Compare, for example x != 0")  # fmt: skip
+    typed = [condition, *_typed("where", (a, b), like=condition)]
+    shape = _common_shape("where", typed)
+    return made(MAPS["select"], [broadcast_to(t, shape) for t in typed], shape, typed[1].dtype)
+
+
+def _cast_vjp(node: Tensor, g: Tensor) -> list[Any]:
+    source = node.inputs[0].dtype
+    return [cast(g, source) if source.is_float and node.dtype.is_float else None]
+
+
+CONVERT = Op("convert", Kind.MAP, _cast_vjp, operation="convert")
+
+
+def cast(x: Tensor, dtype: Any) -> Tensor:
+    """Return the tensor in another dtype: floats to integers truncate and saturate, NaN gives 0."""
+    wanted = as_dtype(dtype, "astype")
+    return x if x.dtype == wanted else made(CONVERT, [x], x.shape, wanted)
+
+
+def _typed(name: str, operands: Sequence[Any], like: Tensor | None = None) -> list[Tensor]:
+    """Return operands as tensors of one dtype, which Python numbers take."""
+    tensors = [o for o in operands if hasattr(o, "op")]
+    if not tensors and like is None:
+        raise DTypeError(name, "no tensor among the operands", expected="at least one tensor",
+                         got=", ".join(type(o).__name__ for o in operands), remedy="Use tensor.array")  # fmt: skip
+    dtype = tensors[0].dtype if tensors else _python_dtype(operands)
+    for t in tensors:
+        if t.dtype != dtype:
+            raise DTypeError(
+                name,
+                "operands of different types",
+                expected="one dtype",
+                got=" and ".join(str(t.dtype) for t in tensors),
+                remedy="Convert one with astype",
+            )
+    maker: Any = tensors[0] if tensors else like
+    return [o if hasattr(o, "op") else _weak(name, o, dtype, maker) for o in operands]
+
+
+def _python_dtype(operands: Sequence[Any]) -> DType:
+    kinds = {type(o) for o in operands}
+    return lookup("bool" if kinds == {bool} else "f32" if float in kinds else "i32")
+
+
+def _weak(name: str, value: Any, dtype: DType, like: Tensor) -> Tensor:
+    if isinstance(value, np.generic):
+        value = value.item()
+    fits = isinstance(value, bool) if dtype.is_bool else isinstance(value, (int, float) if dtype.is_float else int)
+    if not fits:
+        raise DTypeError(name, f"{value!r} does not become {dtype}", expected="a tensor, or a number that fits",
+                         got=type(value).__name__, remedy="Use tensor.array, or astype on the tensor")  # fmt: skip
+    try:
+        return constant(value, dtype, like)
+    except (OverflowError, ValueError) as error:
+        raise DTypeError(name, f"{value!r} does not fit {dtype} ({error})", remedy="Use a number that fits") from None
+
+
+def _common_shape(name: str, typed: Sequence[Tensor]) -> tuple[int, ...]:
+    first = typed[0].shape
+    if all(t.shape == first for t in typed):
+        return first
+    try:
+        return np.broadcast_shapes(*(t.shape for t in typed))
+    except ValueError:
+        raise ShapeError(
+            name, "the shapes do not broadcast", expected="equal lengths, or 1, along every axis from the last on",
+            got=" and ".join(str(t.shape) for t in typed), remedy="Reshape one, or check which axis is which",
+        ) from None  # fmt: skip
+
+
+def _check_dtype(name: str, dtype: DType) -> None:
+    held = f32 if dtype.storage_only else dtype
+    if name in FUNCTIONS:
+        known = function(name).definitions
+        fits, expected = held in known, " or ".join(map(str, known)) + ", f16, bf16"
+    else:
+        accepts = OPS["max" if name == "relu" else name].accepts
+        fits, expected = accepts.allows(held), accepts.value
+    if not fits:
+        raise DTypeError(name, "unsupported dtype", expected=expected, got=dtype, remedy="Convert with astype")

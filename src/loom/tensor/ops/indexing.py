@@ -1,0 +1,119 @@
+"""Rows picked by indices that are a tensor (embedding), and sums of rows by index.
+
+Layer: tensor. Each is the derivative of the other. Invariant: rows are added in the order of their positions
+(``kernels.gather``), never scattered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from loom.core.dtype import u8, u32, u64
+from loom.core.errors import DTypeError, ShapeError
+from loom.kernels.gather import LANES, ROWS, SLAB, count_before, gather_rows, settle_places, sum_rows
+from loom.kernels.sort_keys import Order, Records
+from loom.kernels.sort_small import sort_row
+from loom.kernels.strided import number
+from loom.tensor.draft import Draft, Operand
+from loom.tensor.graph import Kind, Op, made
+from loom.tensor.ops.elementwise import cast
+from loom.tensor.ops.joining import fill
+from loom.tensor.ops.views import reshape
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = ["gather", "sum_by_index"]
+
+_FEW = 1024
+"""Positions that a CPU sorts by comparing all with all."""
+
+
+def _inner(shape: Sequence[int]) -> int:
+    return math.prod(shape[1:])
+
+
+def _record_gather(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    table, at = node.inputs
+    inner = _inner(table.shape)
+    if node.size == 0:
+        return
+    groups = (-(-inner // LANES), -(-at.size // ROWS))
+    buffers = [operands[0].buffer, operands[1].buffer, out]
+    draft.dispatch(gather_rows(node.dtype), buffers, [at.size, table.shape[0], inner], groups)
+
+
+def _record_sums(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    x, at = node.inputs
+    rows, inner, n = node.shape[0], _inner(node.shape), at.size
+    if node.size == 0:
+        return
+    if n == 0:
+        fill(draft, out, node.size, number(0, node.dtype))
+        return
+    few = draft.device.caps.simt or n <= _FEW
+    place = u32 if few else u64
+    ordered, order = draft.device.allocate(n * u32.nbytes), draft.device.allocate(n * place.nbytes)
+    if few:
+        places = draft.device.allocate(n * u32.nbytes)
+        fill(draft, places, n, number(0, u32))
+        groups = (-(-n // LANES), -(-n // SLAB))
+        draft.dispatch(count_before(), [operands[1].buffer, places], [n], groups)
+        draft.dispatch(settle_places(), [operands[1].buffer, places, ordered, order], [n], -(-n // LANES))
+    else:
+        records = Records(Order(u32), "index")
+        both = draft.device.allocate(2 * n * records.nbytes)
+        unused = draft.device.allocate(u8.nbytes * 8)
+        fill(draft, unused, 8, number(0, u8))
+        buffers = [operands[1].buffer, unused, both, ordered, order]
+        draft.dispatch(sort_row(records, keys_out=True), buffers, [n], 1)
+    groups = (-(-inner // LANES), -(-rows // ROWS))
+    kernel = sum_rows(x.dtype, node.dtype, place)
+    draft.dispatch(kernel, [operands[0].buffer, ordered, order, out], [n, rows, inner], groups)
+
+
+GATHER = Op(
+    "gather", Kind.KERNEL, record=_record_gather,
+    vjp=lambda node, g: [_sums(g, node.inputs[1], node.inputs[0].shape), None],
+)  # fmt: skip
+SUM_BY_INDEX = Op(
+    "sum_by_index", Kind.KERNEL, record=_record_sums, vjp=lambda node, g: [_picked(g, node.inputs[1]), None]
+)
+
+
+def _picked(table: Tensor, at: Tensor) -> Tensor:
+    return made(GATHER, [table, at], (*at.shape, *table.shape[1:]), table.dtype)
+
+
+def _sums(x: Tensor, at: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return made(SUM_BY_INDEX, [x, at], shape, x.dtype)
+
+
+def _checked(indices: Tensor, name: str) -> Tensor:
+    if not indices.dtype.is_integer:
+        raise DTypeError(name, "indices are no integers", expected="an integer type", got=indices.dtype,
+                         remedy="Convert with astype")  # fmt: skip
+    return cast(indices, u32)
+
+
+def gather(table: Tensor, indices: Tensor) -> Tensor:
+    """Return rows of ``table`` (first axis) by ``indices``: shape (*indices.shape, *table.shape[1:]).
+
+    An index outside the table, a negative one too, gives zeros and has no gradient.
+    """
+    if not table.ndim:
+        raise ShapeError("gather", "the table has no rows", expected="at least 1 dimension", got=table.shape,
+                         remedy="Reshape it")  # fmt: skip
+    return _picked(table, _checked(indices, "gather"))
+
+
+def sum_by_index(x: Tensor, indices: Tensor, rows: int) -> Tensor:
+    """Return (rows, ..): row r is the sum of the rows of ``x`` whose index is r, in the order of their positions."""
+    at = _checked(indices, "sum_by_index")
+    if x.shape[: at.ndim] != at.shape:
+        raise ShapeError("sum_by_index", "the indices do not fit", expected=f"{at.shape} first", got=x.shape,
+                         remedy="One index for each row")  # fmt: skip
+    inner = x.shape[at.ndim :]
+    return _sums(reshape(x, (at.size, *inner)), reshape(at, (at.size,)), (rows, *inner))

@@ -1,0 +1,143 @@
+"""Copies of tensors into larger ones: padding, concatenation, stacking; and the slices that undo them.
+
+Layer: tensor. Invariant: every element of a result is written by one copy, or by the fill before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.ir.kernel import Access as Use
+from loom.kernels.strided import Load, LoopNest, Number, Store, number, strided
+from loom.tensor.draft import Draft, Operand
+from loom.tensor.graph import Kind, Op, made
+from loom.tensor.layout import packed
+from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = ["PLACE", "concat", "copy_into", "fill", "pad", "place", "split", "stack"]
+
+
+def copy_into(draft: Draft, source: Operand, out: Any, whole: tuple[int, ...], starts: Any, steps: Any,
+              dtype: Any) -> None:  # fmt: skip
+    """Record a copy to every ``steps``-th place from ``starts`` on of ``out``, of shape ``whole``."""
+    place = packed(whole).sliced(starts, steps, source.access.shape)
+    values = (Load(0, source.access.offset, source.access.strides),)
+    stores = (Store(0, 1, place.offset, place.strides),)
+    _dispatch(
+        draft,
+        LoopNest(source.access.shape, values, stores, ((dtype, Use.READ), (dtype, Use.WRITE))),
+        [source.buffer, out],
+    )
+
+
+def _dispatch(draft: Draft, nest: LoopNest, buffers: Sequence[Any]) -> None:
+    if math.prod(nest.shape):
+        what = strided(nest, simt=draft.device.caps.simt)
+        draft.dispatch(what.kernel, buffers, what.params, what.groups)
+
+
+def fill(draft: Draft, out: Any, size: int, value: Number) -> None:
+    """Record that all elements of ``out`` become a number."""
+    nest = LoopNest((size,), (value,), (Store(0, 0, 0, (1,)),), ((value.dtype, Use.WRITE),))
+    _dispatch(draft, nest, [out])
+
+
+def _record_place(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    starts, steps, value = node.attributes
+    fill(draft, out, node.size, value)
+    copy_into(draft, operands[0], out, node.shape, starts, steps, node.dtype)
+
+
+PLACE = Op(
+    "place", Kind.KERNEL, record=_record_place, accepts=lambda _: True,
+    vjp=lambda node, g: [take_slices(g, node.attributes[0], node.attributes[1], node.inputs[0].shape)],
+)  # fmt: skip
+"""Its input at every ``steps``-th place from ``starts`` on, a number elsewhere."""
+
+
+def place(x: Tensor, shape: Sequence[int], starts: Sequence[int], steps: Sequence[int], value: float = 0) -> Tensor:
+    """Return ``shape`` elements of ``value`` but for ``x`` at every ``steps``-th place from ``starts`` on."""
+    return made(PLACE, [x], tuple(shape), x.dtype, (tuple(starts), tuple(steps), number(value, x.dtype)))
+
+
+def pad(x: Tensor, widths: Sequence[tuple[int, int]], value: float = 0) -> Tensor:
+    """Return the tensor with ``widths[a] = (before, after)`` elements of ``value`` around it along axis a."""
+    pairs = [(int(a), int(b)) for a, b in widths]
+    if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
+        raise ArgumentError("pad", "unusable widths", expected=f"{x.ndim} pairs of at least 0", got=widths,
+                            remedy="Give (before, after) for each axis")  # fmt: skip
+    if not any(a or b for a, b in pairs):
+        return x
+    shape = tuple(a + n + b for (a, b), n in zip(pairs, x.shape, strict=True))
+    return place(x, shape, [a for a, _ in pairs], [1] * x.ndim, value)
+
+
+def _record_concat(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    axis, at = node.attributes[0], 0
+    for operand in operands:
+        starts = [at if a == axis else 0 for a in range(node.ndim)]
+        copy_into(draft, operand, out, node.shape, starts, [1] * node.ndim, node.dtype)
+        at += operand.access.shape[axis]
+
+
+def _concat_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    return split(g, [x.shape[node.attributes[0]] for x in node.inputs], node.attributes[0])
+
+
+CONCAT = Op("concat", Kind.KERNEL, record=_record_concat, accepts=lambda _: True, vjp=_concat_vjp)
+
+
+def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """Return tensors of one dtype joined along an existing axis."""
+    if not tensors:
+        raise ArgumentError("concat", "no tensors", expected="at least 1", got=0, remedy="Pass some")
+    first = tensors[0]
+    at = normal_axis(first, axis, "concat")
+    for x in tensors:
+        if x.dtype != first.dtype:
+            raise DTypeError("concat", "tensors of different types", expected=first.dtype, got=x.dtype,
+                             remedy="Convert with astype")  # fmt: skip
+        if x.ndim != first.ndim or any(
+            a != at and n != m for a, (n, m) in enumerate(zip(x.shape, first.shape, strict=True))
+        ):
+            raise ShapeError(
+                "concat",
+                "the shapes do not fit",
+                expected=f"{first.shape} but for axis {at}",
+                got=x.shape,
+                remedy="Reshape or pad",
+            )
+    if len(tensors) == 1:
+        return first
+    shape = (*first.shape[:at], sum(x.shape[at] for x in tensors), *first.shape[at + 1 :])
+    return made(CONCAT, tensors, shape, first.dtype, (at,))
+
+
+def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """Return tensors of one shape and dtype joined along a new axis."""
+    if len({x.shape for x in tensors}) > 1:
+        raise ShapeError("stack", "the shapes differ", expected=tensors[0].shape, got=[x.shape for x in tensors],
+                         remedy="Use concat")  # fmt: skip
+    return concat([expand_dims(x, axis) for x in tensors], axis)
+
+
+def split(x: Tensor, parts: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Return the tensor in ``parts`` equal parts, or parts of these lengths, along an axis."""
+    at = normal_axis(x, axis, "split")
+    n = x.shape[at]
+    sizes = list(parts) if not isinstance(parts, int) else [n // parts] * parts
+    if sum(sizes) != n:
+        raise ShapeError("split", "the parts do not fill the axis", expected=f"{n} in all", got=parts,
+                         remedy="Match the length")  # fmt: skip
+    found, start = [], 0
+    for size in sizes:
+        starts = [start if a == at else 0 for a in range(x.ndim)]
+        found.append(take_slices(x, starts, [1] * x.ndim, (*x.shape[:at], size, *x.shape[at + 1 :])))
+        start += size
+    return found

@@ -1,0 +1,241 @@
+"""Products of matrices and contractions.
+
+Layer: tensor. Transposed operands are read where they are; other views are packed first. Invariant: the order of sums
+is that of ``kernels.matmul``, whatever the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.caps import Caps
+from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.kernels.matmul import Arithmetic, choose_schedule
+from loom.kernels.matmul_record import Multiplication, record_matmul
+from loom.kernels.strided import number
+from loom.tensor.draft import Draft, Operand
+from loom.tensor.graph import Kind, Op, made
+from loom.tensor.layout import Access, packed
+from loom.tensor.ops.joining import copy_into, fill
+from loom.tensor.ops.reductions import sum_of
+from loom.tensor.ops.views import permute, reshape, transpose
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = ["einsum", "matmul"]
+
+_RESULTS: dict[DType, DType] = {
+    f32: f32, f64: f64, f16: f16, bf16: bf16, i8: i32, u8: i32, i16: i32, u16: u32, i32: i32, u32: u32, i64: i64,
+    u64: u64,
+}  # fmt: skip
+
+
+_WORTH_TURNING = 32**3
+"""Products from which a copy of the result costs less than it saves."""
+
+
+def _swapped(access: Access) -> Access:
+    order = [*range(len(access.shape) - 2), len(access.shape) - 1, len(access.shape) - 2]
+    return access.permuted(order)
+
+
+def _accepts(access: Access) -> bool:
+    return access.is_packed or _swapped(access).is_packed
+
+
+def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    a, b = node.inputs
+    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+    if node.size == 0:
+        return
+    if k == 0:
+        fill(draft, out, node.size, number(0, node.dtype))
+        return
+    flipped = [not o.access.is_packed for o in operands]
+    element, (short,) = a.dtype, node.attributes
+    accumulator = f32 if element.storage_only else node.dtype
+    pairs = node.dtype == i32 and element in (i8, u8, i16)
+    arithmetic = Arithmetic(element, accumulator, accumulator, node.dtype, pairs=pairs, short=short)
+    left, right = operands[0].buffer, operands[1].buffer
+    if math.prod(node.shape[:-2]) == 1 and _turned_is_better(draft.device.caps, arithmetic, m, n, k):
+        turned = draft.device.allocate(node.nbytes)
+        record_matmul(draft, right, left, turned, Multiplication(n, m, k, arithmetic, not flipped[1], not flipped[0]))
+        copy_into(draft, Operand(turned, packed((n, m)).permuted((1, 0))), out, (m, n), (0, 0), (1, 1), node.dtype)
+        return
+    what = Multiplication(m, n, k, arithmetic, flipped[0], flipped[1], a.shape[:-2], b.shape[:-2])
+    record_matmul(draft, left, right, out, what)
+
+
+def _turned_is_better(caps: Caps, arithmetic: Arithmetic, m: int, n: int, k: int) -> bool:
+    """Tell whether the transposed product, whose sums are the same, fills the tiles of a CPU so much better."""
+    if caps.simt or m * n * k < _WORTH_TURNING:
+        return False
+    found = []
+    for rows, columns in ((m, n), (n, m)):
+        tile = choose_schedule(caps, arithmetic, rows, columns, 1).tile
+        found.append(-(-rows // tile.rows) * tile.rows * (-(-columns // tile.columns) * tile.columns))
+    return 3 * found[1] <= 2 * found[0]
+
+
+def _vjp(node: Tensor, g: Tensor) -> list[Any]:
+    a, b = node.inputs
+    if not a.dtype.is_float:
+        return [None, None]
+    short = node.attributes[0]
+    return [
+        _summed(_product(g, transpose(b), short), a.shape),
+        _summed(_product(transpose(a), g, short), b.shape),
+    ]
+
+
+def _summed(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return ``x`` summed over batch axes that ``shape`` repeats."""
+    new = x.ndim - len(shape)
+    axes = [*range(new), *(new + a for a, n in enumerate(shape[:-2]) if n == 1 and x.shape[new + a] != 1)]
+    return reshape(sum_of(x, tuple(axes)), shape) if axes else x
+
+
+MATMUL = Op("matmul", Kind.KERNEL, _vjp, record=_record, accepts=_accepts)
+
+
+def _product(a: Tensor, b: Tensor, short: bool) -> Tensor:
+    if b.ndim == 2 and a.ndim > 2:  # one matrix of many rows, whose gradient is one product as well
+        flat = made(MATMUL, [reshape(a, (-1, a.shape[-1])), b], (math.prod(a.shape[:-1]), b.shape[-1]),
+                    _RESULTS[a.dtype], (short,))  # fmt: skip
+        return reshape(flat, (*a.shape[:-1], b.shape[-1]))
+    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    return made(MATMUL, [a, b], shape, _RESULTS[a.dtype], (short,))
+
+
+def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False,
+           precision: str | None = None) -> Tensor:  # fmt: skip
+    """Return the matrix product of ``a`` (.., m, k) and ``b`` (.., k, n), batches broadcast, vectors as in numpy.
+
+    Types as in ``gpu_matmul``: floats keep theirs (f16 and bf16 are added in f32), small integers give 32 bits.
+    ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision="x12"`` rounds f32 operands to
+    12 significant bits first. Raises ShapeError and DTypeError.
+    """
+    if not hasattr(a, "op") or not hasattr(b, "op") or a.dtype != b.dtype or a.dtype not in _RESULTS:
+        raise DTypeError("matmul", "unsupported operands", expected="two tensors of one dtype, numbers",
+                         got=f"{getattr(a, 'dtype', type(a))} and {getattr(b, 'dtype', type(b))}",
+                         remedy="Convert one with astype")  # fmt: skip
+    if precision not in (None, "x12") or (precision and a.dtype != f32):
+        raise ArgumentError("matmul, precision", "unknown", expected="None, or 'x12' for f32", got=repr(precision),
+                            remedy="Leave it out")  # fmt: skip
+    given = a.shape, b.shape
+    rows, columns = a.ndim == 1, b.ndim == 1
+    a = reshape(a, (1, *a.shape)) if rows else a
+    b = reshape(b, (*b.shape, 1)) if columns else b
+    if not a.ndim or not b.ndim:
+        raise ShapeError(
+            "matmul",
+            "a number is no matrix",
+            expected="at least 1 dimension",
+            got=f"{given[0]} @ {given[1]}",
+            remedy="Multiply with *",
+        )
+    a, b = transpose(a) if transpose_a else a, transpose(b) if transpose_b else b
+    if a.shape[-1] != b.shape[-2]:
+        raise ShapeError(
+            "matmul",
+            "the inner dimensions differ",
+            expected=f"{a.shape[-1]} rows of b for as many columns of a",
+            got=f"{given[0]} @ {given[1]}",
+            remedy="Transpose one, or check which comes first",
+        )
+    try:
+        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ShapeError(
+            "matmul",
+            "the batches do not broadcast",
+            expected="equal leading dimensions, or 1, or none",
+            got=f"{given[0]} @ {given[1]}",
+            remedy="Reshape one operand",
+        ) from None
+    found = _product(a, b, precision is not None)
+    shape = (*found.shape[:-2], *(() if rows else found.shape[-2:-1]), *(() if columns else found.shape[-1:]))
+    return reshape(found, shape)
+
+
+# contraction
+
+
+def einsum(subscripts: str, *operands: Tensor) -> Tensor:
+    """Return the contraction that ``subscripts`` tells ("bik,bkj->bij"), as ``numpy.einsum``, operands left to right.
+
+    Each step is a sum over axes that one operand alone has, then a batched matrix product over those that two share.
+    Raises ArgumentError and ShapeError.
+    """
+    inputs, output = _parsed(subscripts, operands)
+    found, letters = _reduced(operands[0], inputs[0], set(output).union(*inputs[1:]))
+    for n, (x, own) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
+        later = set(output).union(*inputs[n:])
+        x, own = _reduced(x, own, later | set(letters))
+        found, letters = _contracted(found, letters, x, own, later)
+    found, letters = _reduced(found, letters, set(output))
+    return permute(found, [letters.index(c) for c in output]) if len(output) > 1 else found
+
+
+def _parsed(subscripts: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    if not arrow:
+        letters = "".join(inputs)
+        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    known = set("".join(inputs))
+    wrong = (
+        len(inputs) != len(operands) or not operands or len(set(output)) < len(output) or not set(output) <= known
+        or any(len(set(i)) < len(i) or not all(c.isalpha() for c in i) for i in inputs)
+    )  # fmt: skip
+    if wrong:
+        raise ArgumentError(
+            "einsum",
+            "unusable subscripts",
+            expected="'ij,jk->ik': letters for each operand, none twice in one",
+            got=repr(subscripts),
+            remedy="Name every axis once per operand",
+        )
+    sizes: dict[str, int] = {}
+    for x, own in zip(operands, inputs, strict=True):
+        if x.ndim != len(own) or any(sizes.setdefault(c, n) != n for c, n in zip(own, x.shape, strict=True)):
+            raise ShapeError(
+                "einsum",
+                f"the shapes do not fit {subscripts!r}",
+                expected=f"{len(own)} axes, one length per letter",
+                got=[t.shape for t in operands],
+                remedy="Check letters and shapes",
+            )
+    return inputs, output
+
+
+def _reduced(x: Tensor, letters: str, needed: set[str]) -> tuple[Tensor, str]:
+    """Sum over letters that nothing else needs."""
+    axes = tuple(a for a, c in enumerate(letters) if c not in needed)
+    return (sum_of(x, axes) if axes else x), "".join(c for c in letters if c in needed)
+
+
+def _contracted(a: Tensor, a_letters: str, b: Tensor, b_letters: str, later: set[str]) -> tuple[Tensor, str]:
+    """Return the product of two operands, summed over letters that both have and nothing later needs."""
+    sizes = dict(zip(a_letters + b_letters, a.shape + b.shape, strict=True))
+    shared = [c for c in a_letters if c in b_letters]
+    batch = [c for c in shared if c in later]
+    inner = [c for c in shared if c not in later]
+    rows = [c for c in a_letters if c not in shared]
+    columns = [c for c in b_letters if c not in shared]
+
+    def shaped(x: Tensor, own: str, *groups: list[str]) -> Tensor:
+        order = [own.index(c) for g in (batch, *groups) for c in g]
+        return reshape(
+            permute(x, order), (*(sizes[c] for c in batch), *(math.prod(sizes[c] for c in g) for g in groups))
+        )
+
+    product = matmul(shaped(a, a_letters, rows, inner), shaped(b, b_letters, inner, columns))
+    result = [*batch, *rows, *columns]
+    return reshape(product, tuple(sizes[c] for c in result)), "".join(result)

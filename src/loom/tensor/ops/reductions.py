@@ -1,0 +1,170 @@
+"""Reductions along axes: sums, means, extremes and where they are.
+
+Layer: tensor. Axes side by side are folded as one; axes apart one run after the other, the last run first. Invariant:
+the order of a sum depends on the shape and axes alone (``kernels.reduce``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from loom.core.dtype import f32, f64, i64, u32
+from loom.core.errors import DTypeError, EmptyError
+from loom.kernels.strided import number
+from loom.tensor.draft import Draft, Operand
+from loom.tensor.folding import Folding, Rows, read_type, record_arg, record_fold, wide_type
+from loom.tensor.graph import Kind, Op, made
+from loom.tensor.ops.elementwise import apply, cast, coordinate, where
+from loom.tensor.ops.joining import fill
+from loom.tensor.ops.views import broadcast_to, normal_axes, normal_axis, reshape
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = ["argmax_of", "argmin_of", "max_of", "mean_of", "min_of", "sum_of", "variance_of"]
+
+
+def _rows(shape: Sequence[int], first: int, last: int) -> Rows:
+    return Rows(math.prod(shape[:first]), math.prod(shape[first:last]), math.prod(shape[last:]))
+
+
+def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    first, last, folding = node.attributes
+    shape = _rows(node.inputs[0].shape, first, last)
+    if shape.n == 0:
+        fill(draft, out, node.size, number(0, folding.result))
+    elif shape.results:
+        record_fold(draft, operands[0].buffer, shape, folding, out)
+
+
+def _sum_vjp(node: Tensor, g: Tensor) -> list[Any]:
+    x = node.inputs[0]
+    return [cast(broadcast_to(g, x.shape), x.dtype) if x.dtype.is_float else None]
+
+
+def _extreme_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    """Give it to the first of the elements that are extreme."""
+    x, (first, last, folding) = node.inputs[0], node.attributes
+    rows = _rows(x.shape, first, last)
+    flat = reshape(x, (rows.outer, rows.n, rows.inner))
+    at = _arg(flat, 1, largest=folding.name == "max")
+    here = apply("eq", coordinate(flat.shape, 1, u32, x), broadcast_to(at, flat.shape))
+    g = broadcast_to(reshape(g, (rows.outer, 1, rows.inner)), flat.shape)
+    return [reshape(where(here, g, 0), x.shape)]
+
+
+SUM = Op("sum", Kind.KERNEL, _sum_vjp, record=_record)
+EXTREME = {name: Op(name, Kind.KERNEL, _extreme_vjp, record=_record) for name in ("max", "min")}
+
+
+def _fold(x: Tensor, op: Op, axis: Any, keepdims: bool, folding: Folding) -> Tensor:
+    """Return the fold of ``x`` along axes, run by run of axes side by side."""
+    axes = normal_axes(x, axis, op.name)
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    result = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+    found = x
+    for first, last in reversed(_runs(axes, x.shape)):
+        shape = (*found.shape[:first], *(1,) * (last - first), *found.shape[last:])
+        found = made(op, [found], shape, folding.result, (first, last, folding))
+        folding = Folding(folding.name, read_type(folding.result), folding.accumulator, folding.result)
+    if found is x:  # every axis has length 1
+        found = cast(x, folding.result)
+    return reshape(found, kept if keepdims else result)
+
+
+def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
+    """Return runs of axes as (first, one after the last); axes of length 1 in between do not part them."""
+    runs: list[tuple[int, int]] = []
+    for axis in axes:
+        if shape[axis] == 1:
+            continue
+        if runs and math.prod(shape[runs[-1][1] : axis]) == 1:
+            runs[-1] = runs[-1][0], axis + 1
+        else:
+            runs.append((axis, axis + 1))
+    return runs
+
+
+def sum_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """Return sums; floats keep their dtype, integers and bools give 64 bits."""
+    wide, result = wide_type(x.dtype)
+    return _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
+
+
+def mean_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """Return means: the sum divided by the number; integers give f64, f16 and bf16 are rounded once."""
+    axes = normal_axes(x, axis, "mean")
+    count = math.prod(x.shape[a] for a in axes)
+    if count == 0:
+        raise EmptyError("mean", "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness first")
+    held = f32 if x.dtype.storage_only else x.dtype if x.dtype.is_float else f64
+    total = cast(sum_of(cast(x, held) if x.dtype.storage_only else x, axes, keepdims=keepdims), held)
+    return cast(total / count, x.dtype if x.dtype.is_float else f64)
+
+
+def variance_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """Return variances in two passes: the mean of the squared distances from the mean."""
+    away = x - mean_of(x, axis, keepdims=True)
+    return mean_of(away * away, axis, keepdims=keepdims)
+
+
+def max_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """Return the largest elements; NaN wins. The gradient goes to the first of several."""
+    return _extreme(x, "max", axis, keepdims)
+
+
+def min_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """Return the smallest elements; NaN wins. The gradient goes to the first of several."""
+    return _extreme(x, "min", axis, keepdims)
+
+
+def _extreme(x: Tensor, name: str, axis: Any, keepdims: bool) -> Tensor:
+    _require(x, name, normal_axes(x, axis, name))
+    if x.dtype.is_bool:
+        raise DTypeError(name, "unsupported dtype", expected="numbers", got=x.dtype, remedy="Convert with astype")
+    held = f32 if x.dtype.storage_only else x.dtype
+    return _fold(x, EXTREME[name], axis, keepdims, Folding(name, x.dtype, held, x.dtype))
+
+
+def _require(x: Tensor, name: str, axes: Sequence[int]) -> None:
+    if math.prod(x.shape[a] for a in axes) == 0:
+        raise EmptyError(name, "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness first")
+
+
+def _record_arg(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    axis, largest = node.attributes
+    x = node.inputs[0]
+    shape = _rows(x.shape, axis, axis + 1)
+    if shape.results:
+        record_arg(draft, operands[0].buffer, shape, read_type(x.dtype), largest, out)
+
+
+ARG = Op("argmax", Kind.KERNEL, record=_record_arg)
+
+
+def _arg(x: Tensor, axis: int, *, largest: bool) -> Tensor:
+    """Return indices as u32, the axis kept with length 1."""
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    return made(ARG, [x], shape, u32, (axis, largest))
+
+
+def argmax_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    """Return where the largest element is along an axis (None: of all, in row-major order), the first of several."""
+    return _index(x, "argmax", axis, keepdims)
+
+
+def argmin_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    """Return where the smallest element is along an axis (None: of all, in row-major order), the first of several."""
+    return _index(x, "argmin", axis, keepdims)
+
+
+def _index(x: Tensor, name: str, axis: int | None, keepdims: bool) -> Tensor:
+    flat = reshape(x, (x.size,)) if axis is None else x
+    at = 0 if axis is None else normal_axis(x, axis, name)
+    _require(flat, name, (at,))
+    found = cast(_arg(flat, at, largest=name == "argmax"), i64)
+    kept = (1,) * x.ndim if axis is None else found.shape
+    dropped = () if axis is None else (*x.shape[:at], *x.shape[at + 1 :])
+    return reshape(found, kept if keepdims else dropped)

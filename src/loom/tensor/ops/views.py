@@ -1,0 +1,304 @@
+"""Views: the same elements seen in another shape, order or part.
+
+Layer: tensor. Invariant: the gradient of a view is made of views, sums and copies, never of stores that meet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.tensor.graph import Kind, Op, made
+from loom.tensor.layout import Access
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = [
+    "KNOWN", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis", "permute", "reshape",
+    "reverse", "routed", "sliced", "squeeze", "take_slices", "transpose", "windows",
+]  # fmt: skip
+
+
+def normal_axis(x: Tensor, axis: Any, where: str) -> int:
+    """Return ``axis`` counted from the start; ArgumentError if there is none such."""
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+        raise DTypeError(f"{where}, axis", "not an axis", expected="an int", got=repr(axis), remedy="Name one")
+    if not -x.ndim <= axis < x.ndim:
+        raise ArgumentError(
+            f"{where}, axis", "there is no such axis",
+            expected=f"{-x.ndim} to {x.ndim - 1}" if x.ndim else "none, for a tensor of no dimension", got=int(axis),
+            remedy=f"The tensor has shape {x.shape}",
+        )  # fmt: skip
+    return int(axis) % x.ndim
+
+
+def normal_axes(x: Tensor, axis: Any, where: str) -> tuple[int, ...]:
+    """Return the axes that ``axis`` names (None: all), ascending."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    given = axis if isinstance(axis, (tuple, list)) else (axis,)
+    found = sorted(normal_axis(x, a, where) for a in given)
+    if len(set(found)) < len(found):
+        raise ArgumentError(f"{where}, axis", "an axis is named twice", expected="different axes", got=axis,
+                            remedy="Name each once")  # fmt: skip
+    return tuple(found)
+
+
+# reshape
+
+RESHAPE = Op(
+    "reshape", Kind.VIEW, vjp=lambda node, g: [reshape(g, node.inputs[0].shape)],
+    view=lambda node, access: access.reshaped(node.shape),
+)  # fmt: skip
+
+
+def reshape(x: Tensor, *shape: Any) -> Tensor:
+    """Return the elements in row-major order in another shape, one length of which may be -1."""
+    wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    sizes = [int(n) for n in wanted]
+    known = math.prod(n for n in sizes if n != -1)
+    if sizes.count(-1) == 1 and known > 0:
+        sizes[sizes.index(-1)] = x.size // known
+    if math.prod(sizes) != x.size or any(n < 0 for n in sizes):
+        raise ShapeError(
+            "reshape", "the elements do not fit", expected=f"a shape of {x.size} elements, for {x.shape}", got=wanted,
+            remedy="Match the number of elements",
+        )  # fmt: skip
+    return x if tuple(sizes) == x.shape else made(RESHAPE, [x], tuple(sizes), x.dtype)
+
+
+def flatten(x: Tensor, start: int = 0) -> Tensor:
+    """Return the tensor with all axes from ``start`` on as one."""
+    return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
+
+
+def expand_dims(x: Tensor, axis: int) -> Tensor:
+    """Return the tensor with a new axis of length 1 at ``axis``."""
+    at = axis % (x.ndim + 1)
+    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+
+
+def squeeze(x: Tensor, axis: Any = None) -> Tensor:
+    """Return the tensor without the axes named (None: all), which have length 1."""
+    drop = {a for a, n in enumerate(x.shape) if n == 1} if axis is None else set(normal_axes(x, axis, "squeeze"))
+    if any(x.shape[a] != 1 for a in drop):
+        raise ShapeError("squeeze", "an axis is longer than 1", expected="axes of length 1", got=x.shape,
+                         remedy="Leave it")  # fmt: skip
+    return reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in drop))
+
+
+# permute
+
+PERMUTE = Op(
+    "permute", Kind.VIEW, vjp=lambda node, g: [permute(g, np.argsort(node.attributes[0]).tolist())],
+    view=lambda node, access: access.permuted(node.attributes[0]),
+)  # fmt: skip
+
+
+def permute(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Return the tensor with its axes in another order."""
+    order = tuple(normal_axis(x, a, "permute") for a in axes)
+    if sorted(order) != list(range(x.ndim)):
+        raise ArgumentError("permute", "not an order of the axes", expected=f"0 to {x.ndim - 1}, each once",
+                            got=tuple(axes), remedy=f"The tensor has shape {x.shape}")  # fmt: skip
+    if order == tuple(range(x.ndim)):
+        return x
+    return made(PERMUTE, [x], tuple(x.shape[a] for a in order), x.dtype, (order,))
+
+
+def transpose(x: Tensor, first: int = -1, second: int = -2) -> Tensor:
+    """Return the tensor with two axes exchanged, by default the last two."""
+    a, b = normal_axis(x, first, "transpose"), normal_axis(x, second, "transpose")
+    order = list(range(x.ndim))
+    order[a], order[b] = b, a
+    return permute(x, order)
+
+
+# reverse
+
+REVERSE = Op(
+    "reverse", Kind.VIEW, vjp=lambda node, g: [reverse(g, node.attributes[0])],
+    view=lambda node, access: access.reversed(node.attributes[0]),
+)  # fmt: skip
+
+
+def reverse(x: Tensor, axis: Any = None) -> Tensor:
+    """Return the tensor with the order of its elements reversed along axes (None: all)."""
+    axes = normal_axes(x, axis, "reverse")
+    return made(REVERSE, [x], x.shape, x.dtype, (axes,)) if axes else x
+
+
+# broadcast
+
+
+def _unbroadcast(node: Tensor, g: Tensor) -> list[Tensor]:
+    from loom.tensor.ops.reductions import sum_of
+
+    x = node.inputs[0]
+    new = g.ndim - x.ndim
+    axes = [*range(new), *(new + a for a, n in enumerate(x.shape) if n == 1 and g.shape[new + a] != 1)]
+    return [reshape(sum_of(g, tuple(axes)), x.shape)]
+
+
+BROADCAST = Op(
+    "broadcast", Kind.VIEW, vjp=_unbroadcast, view=lambda node, access: access.broadcast(node.shape),
+)  # fmt: skip
+
+
+def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the tensor with axes of length 1, and new ones in front, repeated to ``shape``."""
+    wanted = tuple(shape)
+    if x.shape == wanted:
+        return x
+    new = len(wanted) - x.ndim
+    if new < 0 or any(n not in (1, m) for n, m in zip(x.shape, wanted[new:], strict=True)):
+        raise ShapeError("broadcast", "the shape does not broadcast", expected=f"a shape that {x.shape} extends to",
+                         got=wanted, remedy="Reshape it first")  # fmt: skip
+    return made(BROADCAST, [x], wanted, x.dtype)
+
+
+# slices
+
+SLICE = Op(
+    "slice", Kind.VIEW, vjp=lambda node, g: [_put(g, node)],
+    view=lambda node, access: access.sliced(node.attributes[0], node.attributes[1], node.shape),
+)  # fmt: skip
+
+
+def _put(g: Tensor, node: Tensor) -> Tensor:
+    starts, steps = node.attributes
+    from loom.tensor.ops.joining import place
+
+    return place(g, node.inputs[0].shape, starts, steps)
+
+
+def take_slices(x: Tensor, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Return ``shape`` elements, every ``steps``-th from ``starts`` on along each axis, which must be there."""
+    if tuple(shape) == x.shape and not any(starts):
+        return x
+    return made(SLICE, [x], tuple(shape), x.dtype, (tuple(starts), tuple(steps)))
+
+
+def sliced(x: Tensor, key: Any) -> Tensor:
+    """Return ``x[key]``: ints, slices with positive steps, ``...`` and None."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    count = sum(k is not None and k is not Ellipsis for k in keys)
+    if count > x.ndim or keys.count(Ellipsis) > 1:
+        raise ArgumentError("tensor[...]", "too many indices", expected=f"at most {x.ndim}", got=count,
+                            remedy=f"The tensor has shape {x.shape}")  # fmt: skip
+    at = keys.index(Ellipsis) if Ellipsis in keys else len(keys)
+    keys[at : at + 1] = [slice(None)] * (x.ndim - count)
+    starts, steps, sizes, shape, axis = [], [], [], [], 0
+    for k in keys:
+        if k is None:
+            shape.append(1)
+            continue
+        start, step, size = _range(k, x.shape[axis], axis)
+        starts, steps, sizes = [*starts, start], [*steps, step], [*sizes, size]
+        if isinstance(k, slice):
+            shape.append(size)
+        axis += 1
+    return reshape(take_slices(x, starts, steps, sizes), tuple(shape))
+
+
+def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
+    """Return start, step and number of elements of one index."""
+    if isinstance(key, slice):
+        start, stop, step = key.indices(n)
+        if step < 1:
+            raise ArgumentError("tensor[...]", "a slice goes backwards", expected="a positive step", got=step,
+                                remedy="Slice forwards")  # fmt: skip
+        return start, step, len(range(start, stop, step))
+    if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
+        raise DTypeError("tensor[...]", "not an index", expected="an int, a slice, ... or None", got=repr(key),
+                         remedy="Use tensor.gather for indices that are a tensor")  # fmt: skip
+    if not -n <= key < n:
+        raise ArgumentError("tensor[...]", f"index {key} is outside axis {axis}", expected=f"{-n} to {n - 1}",
+                            got=int(key), remedy="Check the shape")  # fmt: skip
+    return int(key) % n, 1, 1
+
+
+# windows
+
+
+def _window_access(node: Tensor, access: Access) -> Access:
+    axes, _, steps, dilations = node.attributes
+    strides = list(access.strides)
+    for a, step in zip(axes, steps, strict=True):
+        strides[a] *= step
+    inner = tuple(access.strides[a] * d for a, d in zip(axes, dilations, strict=True))
+    return Access(node.shape, (*strides, *inner), access.offset)
+
+
+WINDOWS = Op(
+    "windows", Kind.VIEW, vjp=lambda node, g: [_spread_windows(g, node)],
+    view=_window_access,
+)  # fmt: skip
+
+
+def windows(
+    x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequence[int], dilations: Sequence[int] | None = None
+) -> Tensor:
+    """Return every window of ``sizes`` along ``axes``: the axes count windows, new last axes the places in one.
+
+    Windows begin ``steps`` apart, and their elements lie ``dilations`` apart (default 1). Nothing is copied.
+    """
+    spread = [1] * len(axes) if dilations is None else list(dilations)
+    shape = list(x.shape)
+    for a, size, step, gap in zip(axes, sizes, steps, spread, strict=True):
+        reach = (size - 1) * gap + 1
+        if size < 1 or step < 1 or gap < 1 or reach > x.shape[a]:
+            raise ShapeError(
+                "windows",
+                f"a window does not fit axis {a}",
+                expected=f"at most {x.shape[a]} elements",
+                got=f"{size}, {gap} apart, in steps of {step}",
+                remedy="Pad, or use a smaller one",
+            )
+        shape[a] = (x.shape[a] - reach) // step + 1
+    what = tuple(axes), tuple(sizes), tuple(steps), tuple(spread)
+    return made(WINDOWS, [x], (*shape, *sizes), x.dtype, what)
+
+
+def _spread_windows(g: Tensor, node: Tensor) -> Tensor:
+    """Add the gradients of every place in the window, the first place first, each where its element was."""
+    from loom.tensor.ops.joining import place
+
+    axes, sizes, steps, dilations = node.attributes
+    x = node.inputs[0]
+    total: Any = None
+    for at in np.ndindex(*sizes):
+        part = sliced(g, (..., *(int(p) for p in at)))
+        starts, strides = [0] * x.ndim, [1] * x.ndim
+        for a, p, step, gap in zip(axes, at, steps, dilations, strict=True):
+            starts[a], strides[a] = int(p) * gap, step
+        part = place(part, x.shape, starts, strides)
+        total = part if total is None else total + part
+    return total
+
+
+# gradients led elsewhere
+
+DETACH = Op("detach", Kind.VIEW, vjp=lambda _node, _g: [None], view=lambda _node, access: access)
+KNOWN = Op("array", Kind.SOURCE)
+ROUTE = Op(
+    "route", Kind.VIEW, vjp=lambda node, g: [*node.attributes[0](node, g), None], view=lambda _node, access: access
+)
+
+
+def detach(x: Tensor) -> Tensor:
+    """Return the tensor as a constant: no gradient goes through it; known elements stand for themselves."""
+    if x.data is not None:
+        return type(x)(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device)
+    return made(DETACH, [x], x.shape, x.dtype)
+
+
+def routed(result: Tensor, sources: Sequence[Tensor], vjp: Any) -> Tensor:
+    """Return ``result`` with a derivative of its own: ``vjp(node, g)`` gives those of ``sources``,
+    which are ``node.inputs`` but for the last."""
+    return made(ROUTE, [*sources, result], result.shape, result.dtype, (vjp,))

@@ -1,0 +1,251 @@
+"""Programs: a record compiled for a device, with its memory, run any number of times.
+
+Layer: tensor. Compiling drops what nobody needs, fuses, records every kernel into a draft, plans memory, and only then
+allocates and builds one chain. All programs of a device share one timeline, so that they and the host see parameters
+in the order of the calls. Invariant: a run does no Python per operation.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.runtime.array import Array
+from loom.runtime.chain import Chain, Submission
+from loom.runtime.chain.program import Timeline
+from loom.runtime.device import Device, device
+from loom.runtime.storage import HostStorage, Storage, copy_storage
+from loom.tensor.draft import Buffer, Draft
+from loom.tensor.graph import Node, ancestors
+from loom.tensor.lowering import followed, lower
+from loom.tensor.memory import MemoryPlan, plan_memory
+from loom.tensor.tensor import INPUT, PARAMETER, Tensor
+
+__all__ = ["TensorProgram", "compile", "stream_of"]
+
+_streams: dict[Device, Timeline] = {}
+_lock = threading.Lock()
+
+
+def stream_of(where: Device) -> Timeline:
+    """Return the timeline of a device's tensor programs."""
+    found = _streams.get(where)
+    if found is None:
+        with _lock:
+            found = _streams.setdefault(where, Timeline())
+    return found
+
+
+def build(draft: Draft, plan: MemoryPlan, where: Device, name: str, timeline: Timeline | None = None) -> Any:
+    """Return the program of a draft, its buffers allocated; its runs are in the order of a timeline."""
+    placed = plan.allocate(where)
+    chain = Chain(where, name=name)
+    chain.timeline = timeline or stream_of(where)
+    for d in draft.dispatches:
+        storages = [b.place if b.place is not None else placed[b] for b in d.buffers]
+        chain.dispatch(d.kernel, storages, d.params, d.groups)
+    return chain.build()
+
+
+def compile(  # noqa: A001 - tensor.compile
+    outputs: Sequence[Tensor] = (),
+    updates: Mapping[Tensor, Tensor] | Sequence[tuple[Tensor, Tensor]] = (),
+    *,
+    on: str | Device | None = None,
+    budget_nbytes: int | None = None,
+    name: str = "program",
+) -> TensorProgram:
+    """Return the program that computes ``outputs`` and then gives parameters new values.
+
+    ``updates``: pairs of a parameter and its new value, all made of the old values. The device is that of the
+    tensors, else ``on``. ``budget_nbytes``: the most memory it may allocate; ArgumentError, before anything is
+    allocated, if it needs more.
+
+    >>> from loom import tensor
+    >>> w = tensor.parameter([1.0, 2.0])
+    >>> x = tensor.input("x", (2,))
+    >>> step = tensor.compile([(w * x).sum()], [(w, w - x * 0.5)])
+    >>> step.run(x=[2.0, 4.0])
+    >>> step.read()[0].item(), w.tolist()
+    (10.0, [0.0, 0.0])
+    """
+    pairs = list(updates.items()) if isinstance(updates, Mapping) else [(p, v) for p, v in updates]
+    _check_updates(pairs)
+    where = _home([*outputs, *(t for pair in pairs for t in pair)], on)
+    return TensorProgram(list(outputs), pairs, where, budget_nbytes, name)
+
+
+def _check_updates(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    seen: set[int] = set()
+    for parameter, value in pairs:
+        if parameter.op is not PARAMETER:
+            raise ArgumentError("tensor.compile, updates", "only parameters can be updated", expected="a parameter",
+                                got=repr(parameter), remedy="Make it with tensor.parameter")  # fmt: skip
+        if id(parameter) in seen:
+            raise ArgumentError("tensor.compile, updates", "a parameter is updated twice", expected="one new value",
+                                got=repr(parameter), remedy="Join the two updates")  # fmt: skip
+        seen.add(id(parameter))
+        if value.shape != parameter.shape or value.dtype != parameter.dtype:
+            raise ShapeError("tensor.compile, updates", "the new value is not like the parameter",
+                             expected=f"{parameter.dtype} of {parameter.shape}", got=f"{value.dtype} of {value.shape}",
+                             remedy="Convert or reshape it")  # fmt: skip
+
+
+def _home(ends: Sequence[Node], on: str | Device | None) -> Device:
+    found = {node.device for node in ends if node.device is not None}
+    asked = device(on) if on is not None else None
+    if len(found | ({asked} - {None})) > 1:
+        names = sorted(d.name for d in found | {asked} if d is not None)
+        raise ArgumentError("tensor.compile", "the tensors are on different devices", expected="one device",
+                            got=" and ".join(names), remedy="Make all of them on one")  # fmt: skip
+    return next(iter(found)) if found else asked or device(None)
+
+
+class TensorProgram:
+    """See ``compile``. ``peak_nbytes``: memory it allocated; ``plan``: how; ``dispatches``: kernels of a run."""
+
+    def __init__(
+        self,
+        outputs: Sequence[Tensor],
+        updates: Sequence[tuple[Tensor, Tensor]],
+        where: Device,
+        budget_nbytes: int | None,
+        name: str,
+    ) -> None:
+        self.device = where
+        self.name = name
+        self.outputs = list(outputs)
+        ends = [*outputs, *(t for pair in updates for t in pair)]
+        self.inputs = self._inputs(ends)
+        sources: dict[int, Buffer] = {}
+        feeds = {key: Buffer(t.nbytes) for key, t in self.inputs.items()}
+        results = [Buffer(t.nbytes) for t in outputs]
+        for buffer in (*feeds.values(), *results):
+            buffer.place = _NOWHERE
+        by_node = {id(t): feeds[key] for key, t in self.inputs.items()}
+
+        def source(node: Node) -> Buffer:
+            if id(node) not in sources:
+                sources[id(node)] = by_node.get(id(node)) or Buffer(node.nbytes, node.data)
+            return sources[id(node)]
+
+        draft = Draft(where)
+        self.groups = lower(draft, list(zip(outputs, results, strict=True)), updates, source)
+        kept = sum(b.nbytes for b in (*feeds.values(), *results))
+        self.plan = plan_memory(draft, kept, budget_nbytes)
+        for buffer in (*feeds.values(), *results):
+            buffer.place = where.allocate(buffer.nbytes)
+        self._feeds = {key: _Feed(f"{name}, input {key!r}", t, feeds[key].place) for key, t in self.inputs.items()}
+        self._results: list[Storage] = [b.place for b in results if b.place is not None]
+        self._keep = ends  # parameters and constants, whose memory is bound
+        self._timeline = stream_of(where)
+        self._program = build(draft, self.plan, where, name)
+
+    def _inputs(self, ends: Sequence[Tensor]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for node in ancestors(ends, followed):
+            if node.op is INPUT and found.setdefault(node.name, node) is not node:
+                raise ArgumentError(
+                    "tensor.compile",
+                    f"two inputs are called {node.name!r}",
+                    expected="a name for each",
+                    got=node.name,
+                    remedy="Name them differently",
+                )
+        return found
+
+    @property
+    def peak_nbytes(self) -> int:
+        """Bytes the program allocates: scratch memory, constants, inputs and results."""
+        return self.plan.peak_nbytes
+
+    @property
+    def dispatches(self) -> int:
+        """Kernels of one run."""
+        return self._program.dispatches
+
+    def feed(self, **inputs: Any) -> None:
+        """Write inputs, after earlier runs are over; those not given keep what they have."""
+        self._timeline.settle()
+        for key, value in inputs.items():
+            feed = self._feeds.get(key)
+            if feed is None:
+                raise ArgumentError(self.name, f"there is no input {key!r}", expected=", ".join(self._feeds) or "none",
+                                    got=key, remedy="Feed what was made with tensor.input")  # fmt: skip
+            feed.write(value)
+
+    def run(self, **inputs: Any) -> None:
+        """Feed inputs by name and run to the end. Inputs: arrays of the input's shape, numbers that fit its dtype."""
+        if inputs:
+            self.feed(**inputs)
+        self._program.run()
+
+    def launch(self, **inputs: Any) -> Submission:
+        """Feed inputs, start a run and return at once; ``wait`` on what is returned, or read."""
+        if inputs:
+            self.feed(**inputs)
+        return self._program.launch()
+
+    def read(self) -> list[np.ndarray[Any, Any]]:
+        """Return copies of the outputs of the last run launched."""
+        self._timeline.settle()
+        return [
+            storage.read(0, t.nbytes).view(t.dtype.numpy).reshape(t.shape)
+            for storage, t in zip(self._results, self.outputs, strict=True)
+        ]
+
+    def free(self) -> None:
+        """Give up the program's memory, after its last run."""
+        self._program.free()
+
+
+class _Nowhere:
+    nbytes = 0
+
+
+_NOWHERE: Any = _Nowhere()
+"""The place of buffers that are allocated once the plan is known to fit."""
+
+
+class _Feed:
+    """An input's memory; host memory is written through a view of its shape."""
+
+    def __init__(self, where: str, tensor: Tensor, storage: Storage | None) -> None:
+        assert storage is not None
+        self.where = where
+        self.tensor = tensor
+        self.storage = storage
+        self.view: np.ndarray[Any, Any] | None = None
+        if isinstance(storage, HostStorage):
+            self.view = storage.bytes[: tensor.nbytes].view(tensor.dtype.numpy).reshape(tensor.shape)
+
+    def write(self, value: Any) -> None:
+        """Copy a value in."""
+        tensor = self.tensor
+        if isinstance(value, (Array, Tensor)):
+            self.copy(value)
+            return
+        from loom.tensor.tensor import host_array
+
+        memory = value
+        if not (isinstance(value, np.ndarray) and value.dtype == tensor.dtype.numpy):
+            memory = host_array(value, tensor.dtype, self.where)
+        if memory.shape != tensor.shape:
+            raise ShapeError(self.where, "another shape", expected=tensor.shape, got=memory.shape, remedy="Match it")
+        if self.view is not None:
+            self.view[...] = memory
+        else:
+            self.storage.write(0, np.ascontiguousarray(memory).reshape(-1).view(np.uint8))
+
+    def copy(self, value: Any) -> None:
+        """Copy what is on a device."""
+        tensor = self.tensor
+        if value.shape != tensor.shape or value.dtype != tensor.dtype:
+            raise DTypeError(self.where, "an array of another kind", expected=f"{tensor.dtype} of {tensor.shape}",
+                             got=f"{value.dtype} of {value.shape}", remedy="Convert it")  # fmt: skip
+        source = value.storage if isinstance(value, Array) else value.evaluate().data
+        copy_storage(source, 0, self.storage, 0, tensor.nbytes)

@@ -1,0 +1,124 @@
+"""Sparse matrices stored by rows (CSR), and their products with dense ones.
+
+Layer: tensor. Invariant: row pointers ascend and columns are inside, checked when the matrix is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.kernels.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
+from loom.runtime.device import Device
+from loom.tensor.draft import Draft, Operand
+from loom.tensor.graph import Kind, Op, made
+from loom.tensor.ops.indexing import gather
+from loom.tensor.ops.reductions import sum_of
+from loom.tensor.tensor import Tensor, array
+
+__all__ = ["CSR", "csr", "spmm"]
+
+
+def _record(node: Any, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    rows, n = node.shape
+    if node.size:
+        groups = (-(-n // SPMM_LANES), -(-rows // SPMM_ROWS))
+        draft.dispatch(multiply_sparse(node.dtype), [*(o.buffer for o in operands), out], [rows, n], groups)
+
+
+def _vjp(node: Any, g: Any) -> list[Any]:
+    _, columns, values, dense = node.inputs
+    (matrix,) = node.attributes
+    by_value = sum_of(gather(g, matrix.row_of_place) * gather(dense, columns), -1)
+    return [None, None, by_value, _product(matrix.transposed(values), g)]
+
+
+SPMM = Op("spmm", Kind.KERNEL, _vjp, record=_record)
+
+
+class CSR:
+    """A sparse matrix of ``shape``: row r has ``values`` at ``columns``, places ``starts[r]`` to ``starts[r + 1]``."""
+
+    def __init__(self, shape: tuple[int, int], starts: Any, columns: Any, values: Tensor) -> None:
+        self.shape = shape
+        self.starts = starts
+        self.columns = columns
+        self.values = values
+        self._host = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
+        self._rows: Tensor | None = None
+        self._flipped: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @property
+    def row_of_place(self) -> Tensor:
+        """The row of every value."""
+        if self._rows is None:
+            starts, _ = self._host
+            rows = np.repeat(np.arange(self.shape[0], dtype=np.uint32), np.diff(starts.astype(np.int64)))
+            self._rows = array(rows, on=self.values.device)
+        return self._rows
+
+    def transposed(self, values: Tensor) -> CSR:
+        """Return the transposed matrix, its values taken from ``values`` in the order of this one's places."""
+        if self._flipped is None:
+            starts, columns = self._host
+            rows = np.repeat(np.arange(self.shape[0], dtype=np.uint32), np.diff(starts.astype(np.int64)))
+            order = np.argsort(columns, kind="stable").astype(np.uint32)
+            counts = np.bincount(columns, minlength=self.shape[1])
+            heads = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
+            self._flipped_host = heads, rows[order]
+            where = self.values.device
+            self._flipped = array(heads, on=where), array(rows[order], on=where), array(order, on=where)
+        heads, rows_of, order = self._flipped
+        found = CSR((self.shape[1], self.shape[0]), heads, rows_of, gather(values, order))
+        found._host = self._flipped_host
+        return found
+
+
+def csr(
+    shape: tuple[int, int], starts: Any, columns: Any, values: Any, dtype: Any = None, *, on: str | Device | None = None
+) -> CSR:
+    """Return a sparse matrix: ``starts`` of rows + 1 places, ``columns`` and ``values`` (numbers, or a tensor).
+
+    ShapeError or ArgumentError if they do not fit together.
+    """
+    heads, inner = np.asarray(starts, np.int64), np.asarray(columns, np.int64)
+    rows, width = shape
+    fits = heads.shape == (rows + 1,) and heads[0] == 0 and heads[-1] == inner.size and (np.diff(heads) >= 0).all()
+    if not fits:
+        raise ShapeError(
+            "tensor.csr, starts",
+            "not row pointers",
+            expected=f"{rows + 1} ascending numbers from 0 to {inner.size}",
+            got=f"{heads.size} numbers",
+            remedy="Give where each row starts, and the end",
+        )
+    if inner.size and (inner.min() < 0 or inner.max() >= width):
+        raise ArgumentError("tensor.csr, columns", "a column is outside", expected=f"0 to {width - 1}",
+                            got=f"{inner.min()} to {inner.max()}", remedy="Check the shape")  # fmt: skip
+    held = values if isinstance(values, Tensor) else array(values, dtype, on=on)
+    if held.shape != inner.shape:
+        raise ShapeError("tensor.csr, values", "not one value for each column", expected=inner.shape, got=held.shape,
+                         remedy="Match them")  # fmt: skip
+    where = held.device if held.device is not None else on
+    found = CSR((rows, width), array(heads.astype(np.uint32), on=where), array(inner.astype(np.uint32), on=where), held)
+    found._host = heads.astype(np.uint32), inner.astype(np.uint32)
+    return found
+
+
+def spmm(matrix: CSR, dense: Tensor) -> Tensor:
+    """Return the product of a sparse matrix (m, k) and a dense one (k, n); products are added in the order stored."""
+    if not dense.dtype.is_float or dense.dtype != matrix.values.dtype:
+        raise DTypeError("spmm", "unsupported operands", expected=f"floats of one dtype, {matrix.values.dtype}",
+                         got=dense.dtype, remedy="Convert one with astype")  # fmt: skip
+    if dense.ndim != 2 or dense.shape[0] != matrix.shape[1]:
+        raise ShapeError("spmm", "the shapes do not fit", expected=f"({matrix.shape[1]}, n)", got=dense.shape,
+                         remedy="The dense matrix has a row for each column")  # fmt: skip
+    return _product(matrix, dense)
+
+
+def _product(matrix: CSR, dense: Tensor) -> Tensor:
+    inputs = [matrix.starts, matrix.columns, matrix.values, dense]
+    return made(SPMM, inputs, (matrix.shape[0], dense.shape[1]), dense.dtype, (matrix,))

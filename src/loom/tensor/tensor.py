@@ -1,0 +1,376 @@
+"""``Tensor``: the handle of a recorded node, with operators; and the ways to make one.
+
+Layer: tensor. Invariant: operators only record. Elements are computed when ``numpy``, ``item``, ``tolist``,
+``evaluate`` or an array protocol asks for them, or when a compiled program runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, bf16, of_numpy
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.runtime.device import Device, device
+from loom.tensor.graph import Kind, Node, Op
+from loom.tensor.ops import elementwise as maps
+from loom.tensor.ops import products, reductions, views
+
+__all__ = ["Tensor", "arange", "array", "full", "host_array", "input", "ones", "parameter", "zeros"]
+
+PARAMETER = Op("parameter", Kind.SOURCE)
+INPUT = Op("input", Kind.SOURCE)
+ARRAY = views.KNOWN
+
+
+class Tensor(Node):
+    """A tensor of a shape and dtype known at once, its elements computed when they are needed.
+
+    Made by ``array``, ``parameter``, ``input``, ``zeros`` .. and by operators and functions of tensors. Operands of
+    one operation have one dtype (Python numbers take it) and broadcast as in numpy.
+
+    >>> x = array([[1.0, 2.0], [3.0, 4.0]], "f32")
+    >>> ((x @ x).relu() + 1).tolist()
+    [[8.0, 11.0], [16.0, 23.0]]
+    """
+
+    __slots__ = ()
+    __hash__ = Node.__hash__
+    __array_priority__ = 200.0
+
+    # elements
+
+    def evaluate(self) -> Tensor:
+        """Compute the elements now, with those of everything they are made of that is still unknown; return itself."""
+        if self.data is None:
+            from loom.tensor.eager import evaluate
+
+            evaluate([self])
+        return self
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """Return a copy as a numpy array (bf16 as its 16 bits)."""
+        data = self.evaluate().data
+        assert data is not None
+        settle(self.device)
+        return data.read(0, self.nbytes).view(self.dtype.numpy).reshape(self.shape)
+
+    def item(self) -> Any:
+        """Return the only element as a Python number; ShapeError if there are more or none."""
+        if self.size != 1:
+            raise ShapeError("tensor.item", "not one element", expected=1, got=self.size, remedy="Use tolist()")
+        return self.tolist_flat()[0]
+
+    def tolist_flat(self) -> list[Any]:
+        """Return the elements in row-major order."""
+        found = self.numpy().reshape(-1)
+        if self.dtype == bf16:
+            found = (found.astype(np.uint32) << 16).view(np.float32)
+        return found.tolist()
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists of Python numbers (one number for shape ())."""
+        flat = np.empty(self.size, object)
+        flat[:] = self.tolist_flat()
+        return flat.reshape(self.shape).tolist()
+
+    def assign(self, values: Any) -> None:
+        """Write a parameter's elements from the host, after every run that was launched; StateError for others."""
+        if self.op is not PARAMETER or self.data is None:
+            raise StateError(
+                "tensor.assign",
+                "only a parameter can be written",
+                expected="a parameter",
+                got=self.op.name,
+                remedy="Make it with tensor.parameter",
+            )
+        memory = host_array(values, self.dtype, "tensor.assign")
+        if memory.shape != self.shape:
+            raise ShapeError("tensor.assign", "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
+        settle(self.device)
+        self.data.write(0, memory.reshape(-1).view(np.uint8))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ArgumentError("tensor", "numpy must copy it", expected="copy=None or True", got=copy)
+        found = self.numpy()
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Return a capsule with a copy of the elements in host memory."""
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("len of a tensor", "it has no dimension", remedy="Use item()")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape)) or "one element"
+        name = f" {self.name!r}" if self.name else ""
+        return f"<tensor{name} {self.dtype}, {shape}, {self.op.name}>"
+
+    # operators
+
+    def __add__(self, other: Any) -> Tensor:
+        return maps.apply("add", self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return maps.apply("add", other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return maps.apply("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return maps.apply("sub", other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return maps.apply("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return maps.apply("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return maps.apply("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return maps.apply("div", other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return self * self if isinstance(other, int) and other == 2 else maps.apply("pow", self, other)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return products.matmul(self, other)
+
+    def __neg__(self) -> Tensor:
+        return maps.apply("neg", self)
+
+    def __abs__(self) -> Tensor:
+        return maps.apply("abs", self)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return maps.apply("lt", self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return maps.apply("le", self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return maps.apply("gt", self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return maps.apply("ge", self, other)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return maps.apply("eq", self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return maps.apply("ne", self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return maps.apply("and", self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return maps.apply("or", self, other)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return maps.apply("xor", self, other)
+
+    def __invert__(self) -> Tensor:
+        return maps.apply("not", self)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return views.sliced(self, key)
+
+    # what is used most, as methods
+
+    def map(self, operation: str, *others: Any) -> Tensor:
+        """Return an operation or elementary function of this and other operands, by name: ``x.map("exp")``."""
+        return maps.apply(_known(operation), self, *others)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Return it converted to another dtype."""
+        return maps.cast(self, dtype)
+
+    def relu(self) -> Tensor:
+        """Return max(x, 0)."""
+        return maps.apply("relu", self, 0)
+
+    def exp(self) -> Tensor:
+        """Return e to the x."""
+        return maps.apply("exp", self)
+
+    def log(self) -> Tensor:
+        """Return the natural logarithm."""
+        return maps.apply("log", self)
+
+    def sqrt(self) -> Tensor:
+        """Return the square root."""
+        return maps.apply("sqrt", self)
+
+    def tanh(self) -> Tensor:
+        """Return the hyperbolic tangent."""
+        return maps.apply("tanh", self)
+
+    def sigmoid(self) -> Tensor:
+        """Return 1 / (1 + e^-x)."""
+        return maps.apply("sigmoid", self)
+
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Return the sum along an axis, several, or all."""
+        return reductions.sum_of(self, axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Return the mean along an axis, several, or all."""
+        return reductions.mean_of(self, axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Return the largest element along an axis, several, or all."""
+        return reductions.max_of(self, axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Return the smallest element along an axis, several, or all."""
+        return reductions.min_of(self, axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Return it in another shape, one length of which may be -1."""
+        return views.reshape(self, *shape)
+
+    def permute(self, *axes: int) -> Tensor:
+        """Return it with its axes in another order."""
+        return views.permute(self, axes)
+
+    def broadcast_to(self, shape: Sequence[int]) -> Tensor:
+        """Return it repeated to a shape."""
+        return views.broadcast_to(self, shape)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - as everybody calls it
+        """It with its last two axes exchanged."""
+        return views.transpose(self)
+
+
+def _known(operation: str) -> str:
+    from loom.core.errors import near_matches
+
+    if operation not in maps.MAPS or operation == "select":
+        raise ArgumentError(
+            "tensor.map", f"no operation is called {operation!r}", remedy=near_matches(operation, list(maps.MAPS))
+        )
+    return operation
+
+
+def settle(where: Device | None) -> None:
+    """Wait for everything the tensor layer launched on a device."""
+    from loom.tensor.program import stream_of
+
+    if where is not None:
+        stream_of(where).settle()
+
+
+# making
+
+
+def host_array(data: Any, dtype: DType | None, where: str) -> np.ndarray[Any, Any]:
+    """Return numbers as a contiguous array of ``dtype`` (None: their own, as numpy takes them)."""
+    if hasattr(data, "__dlpack__") and not isinstance(data, (np.ndarray, np.generic)):
+        found = np.from_dlpack(data)
+    else:
+        found = np.asarray(data)
+    if found.dtype.kind not in "biuf" and found.dtype.name != "bfloat16":
+        raise DTypeError(where, "not numbers", expected="bools, ints or floats", got=found.dtype, remedy="Pass numbers")
+    if dtype is None:
+        return np.require(found, requirements=("C", "A"))
+    if dtype == bf16:
+        return _bf16_bits(found)
+    if found.dtype.name == "bfloat16":
+        found = found.astype(np.float32)
+    with np.errstate(all="ignore"):
+        typed = found.astype(dtype.numpy)
+        if not dtype.is_float and (typed != found).any():
+            raise DTypeError(
+                where,
+                f"not all numbers fit {dtype}",
+                expected=f"numbers that {dtype} has",
+                got=found.dtype,
+                remedy="Convert them first",
+            )
+    return np.require(typed, requirements=("C", "A"))
+
+
+def _bf16_bits(found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the 16 bits of numbers rounded to bf16, halves to even; 16 bits given as uint16 are taken as they are."""
+    if found.dtype == np.uint16 or found.dtype.name == "bfloat16":
+        return np.require(found.view(np.uint16), requirements=("C", "A"))
+    bits = np.require(found.astype(np.float32), requirements=("C",)).view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(found), np.uint16(0x7FC0), rounded).astype(np.uint16)
+
+
+def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Tensor:
+    """Return a tensor with a copy of ``data`` on a device: numbers, nested lists, numpy, DLPack, ``loom.Array``.
+
+    ``dtype``: what numbers are converted to; the default is that of the array, f32 for Python's floats.
+    """
+    return _stored(ARRAY, data, dtype, on, "")
+
+
+def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device | None = None) -> Tensor:
+    """Return a tensor that keeps its place on a device, and that programs may update (``compile(updates=..)``)."""
+    return _stored(PARAMETER, data, dtype, on, name)
+
+
+def _stored(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
+    where = f"tensor.{op.name}"
+    wanted = None if dtype is None else maps.as_dtype(dtype, where)
+    if wanted is None and isinstance(data, (float, list, tuple)):
+        probe = np.asarray(data)
+        wanted = of_numpy(np.float32, where) if probe.dtype == np.float64 else None
+    if wanted is None and isinstance(data, (Tensor,)):
+        wanted = data.dtype
+    home = device(on)
+    memory = host_array(data, wanted, where)
+    storage = home.allocate(memory.nbytes, zeroed=False)
+    storage.write(0, memory.reshape(-1).view(np.uint8))
+    return Tensor(op, (), memory.shape, wanted or of_numpy(memory.dtype, where), name=name, data=storage, device=home)
+
+
+def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noqa: A001 - tensor.input
+    """Return a place that is fed before each run of a program, by name."""
+    return Tensor(INPUT, (), tuple(shape), maps.as_dtype(dtype, "tensor.input"), name=name)
+
+
+_ANY = Tensor(INPUT, (), (), of_numpy(np.float32, "tensor"))
+
+
+def full(shape: Sequence[int], value: float, dtype: Any = "f32") -> Tensor:
+    """Return a tensor of one number everywhere; it takes no memory until it must."""
+    return views.broadcast_to(maps.constant(value, maps.as_dtype(dtype, "tensor.full"), _ANY), tuple(shape))
+
+
+def zeros(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
+    """Return a tensor of zeros."""
+    return full(shape, 0, dtype)
+
+
+def ones(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
+    """Return a tensor of ones."""
+    return full(shape, 1, dtype)
+
+
+def arange(size: int, dtype: Any = "i32") -> Tensor:
+    """Return 0 to ``size - 1``."""
+    return maps.coordinate((size,), 0, maps.as_dtype(dtype, "tensor.arange"), _ANY)

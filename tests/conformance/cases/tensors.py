@@ -1,0 +1,131 @@
+"""Kernels of tensors: strided elementwise ones under every cut, rows picked and summed by index, sparse products.
+
+Oracles besides the interpreter: numpy on the same elements, in the order that the kernel's module names.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conformance.running import Case, case
+from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i32, u32, u64
+from loom.ir.kernel import Access
+from loom.kernels import gather
+from loom.kernels.sparse import multiply_sparse
+from loom.kernels.strided import Apply, Coordinate, Load, LoopNest, Store, number, strided
+
+__all__: list[str] = []
+
+Array = np.ndarray[Any, Any]
+_MODES = ("trusted", "reported")
+
+
+def _numbers(dtype: DType, size: int) -> Array:
+    wide = np.random.default_rng(size).standard_normal(size) * 2.0 ** np.random.default_rng(1).integers(-9, 9, size)
+    if dtype == bf16:
+        return (wide.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    return (wide * 100 if dtype.is_integer else wide).astype(dtype.numpy)
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(np.prod(shape[a + 1 :])) for a in range(len(shape)))
+
+
+def _nest(shape: tuple[int, ...], dtype: DType, simt: bool) -> Case:
+    """(x + row) * x turned round, and where the last axis's index is below it; the first result is stored backwards."""
+    axis, own = len(shape) - 1, _strides(shape)
+    row = (0,) * axis + (1,)
+    turned = tuple(-s for s in own)
+    size = int(np.prod(shape))
+    values = (
+        Load(0, 0, own), Load(1, 0, row), Apply("add", (0, 1), dtype),
+        Load(0, size - 1, turned), Apply("mul", (2, 3), dtype),
+        Coordinate(axis, dtype), number(2, dtype), Apply("mul", (5, 6), dtype), Apply("lt", (7, 4), bool_),
+    )  # fmt: skip
+    stores = (Store(4, 2, size - 1, turned), Store(8, 3, 0, own))
+    buffers = ((dtype, Access.READ), (dtype, Access.READ), (dtype, Access.WRITE), (bool_, Access.WRITE))
+    what = strided(LoopNest(shape, values, stores, buffers), simt=simt)
+    x, last = _numbers(dtype, size), _numbers(dtype, shape[-1])
+    arrays = (x, last, np.zeros_like(x), np.zeros(size, np.bool_))
+    expected = {}
+    if dtype in (f32, f64, i32):
+        whole = x.reshape(shape)
+        with np.errstate(over="ignore"):
+            product = (whole + last) * x[::-1].reshape(shape)
+        below = np.arange(shape[-1]).astype(dtype.numpy) * dtype.numpy.type(2) < product
+        expected = {"x2": product.reshape(-1)[::-1].copy(), "x3": below.reshape(-1)}
+    return Case(what.kernel.kernel, arrays, what.params, groups=(*what.groups, 1), expected=expected, modes=_MODES)
+
+
+for _shape in ((70,), (5, 7), (3, 2, 48), (4, 700), (2, 3, 2, 3)):
+    for _simt in (False, True):
+        _name = f"tensors/strided-{'x'.join(map(str, _shape))}{'-simt' if _simt else ''}"
+        case(_name, widths=(1, 8, 16))(partial(_nest, _shape, f32, _simt))
+for _dtype in (f64, i32, f16, bf16):
+    case(f"tensors/strided-{_dtype}", widths=(1, 8))(partial(_nest, (5, 30), _dtype, False))
+
+_AT = np.array([3, 0, 3, 9, 1, 3, 0xFFFFFFFF, 0], np.uint32)
+_ROWS, _INNER = 5, 70
+
+
+@case("tensors/gather", widths=(1, 8))
+def _gather() -> Case:
+    table = _numbers(f32, _ROWS * _INNER).reshape(_ROWS, _INNER)
+    wanted = np.where((_AT < _ROWS)[:, None], table[np.minimum(_AT, _ROWS - 1)], np.float32(0))
+    kernel = gather.gather_rows(f32).verified.kernel
+    arrays = (table.reshape(-1), _AT, np.ones(_AT.size * _INNER, np.float32))
+    return Case(kernel, arrays, (_AT.size, _ROWS, _INNER), (2, 1, 1), {"out": wanted.reshape(-1)}, _MODES)
+
+
+@case("tensors/count-before", widths=(1, 8))
+def _count() -> Case:
+    at = np.random.default_rng(2).integers(0, 9, 2100).astype(np.uint32)
+    places = np.empty(at.size, np.uint32)
+    places[np.argsort(at, kind="stable")] = np.arange(at.size)
+    groups = (-(-at.size // gather.LANES), 2, 1)
+    kernel = gather.count_before().verified.kernel
+    return Case(kernel, (at, np.zeros_like(at)), (at.size,), groups, {"places": places}, _MODES)
+
+
+@case("tensors/settle-places", widths=(1, 8))
+def _settle() -> Case:
+    order = np.argsort(_AT, kind="stable").astype(np.uint32)
+    places = np.empty_like(_AT)
+    places[order] = np.arange(_AT.size, dtype=np.uint32)
+    kernel = gather.settle_places().verified.kernel
+    expected = {"ordered": _AT[order], "order": order}
+    return Case(kernel, (_AT, places, np.zeros_like(_AT), np.zeros_like(_AT)), (_AT.size,), (1, 1, 1), expected, _MODES)
+
+
+def _sum_rows(dtype: DType, place: DType) -> Case:
+    x = _numbers(dtype, _AT.size * _INNER)
+    order = np.argsort(_AT, kind="stable")
+    wanted = np.zeros((_ROWS, _INNER), dtype.numpy)
+    for row, values in zip(_AT, x.reshape(_AT.size, _INNER), strict=True):
+        if row < _ROWS:
+            wanted[row] = wanted[row] + values
+    kernel = gather.sum_rows(dtype, dtype, place).verified.kernel
+    arrays = (x, _AT[order], order.astype(place.numpy), np.ones(wanted.size, dtype.numpy))
+    expected = {} if dtype.storage_only else {"out": wanted.reshape(-1)}
+    return Case(kernel, arrays, (_AT.size, _ROWS, _INNER), (2, 1, 1), expected, _MODES)
+
+
+case("tensors/sum-rows", widths=(1, 8))(partial(_sum_rows, f32, u32))
+case("tensors/sum-rows-f16", widths=(1, 8))(partial(_sum_rows, f16, u64))
+
+
+@case("tensors/spmm", widths=(1, 8))
+def _spmm() -> Case:
+    starts = np.array([0, 2, 2, 5], np.uint32)
+    columns, values = np.array([3, 0, 1, 3, 2], np.uint32), _numbers(f32, 5)
+    dense = _numbers(f32, 4 * _INNER).reshape(4, _INNER)
+    wanted = np.zeros((3, _INNER), np.float32)
+    for row in range(3):
+        for place in range(starts[row], starts[row + 1]):
+            wanted[row] = wanted[row] + values[place] * dense[columns[place]]
+    arrays = (starts, columns, values, dense.reshape(-1), np.ones(wanted.size, np.float32))
+    kernel = multiply_sparse(f32).verified.kernel
+    return Case(kernel, arrays, (3, _INNER), (2, 1, 1), {"out": wanted.reshape(-1)}, _MODES)
