@@ -17,8 +17,8 @@ from bench.harness import Side, alternate
 from bench.report import Bar, Family, Row, main, wanted_device
 from loom import f32
 from loom.kernels.elementwise import map_groups
+from loom.kernels.fold_record import Folding, record_fold
 from loom.patterns.axis import Geometry
-from loom.patterns.folding import Folding, record_fold
 from loom.patterns.fusion import kernel_of, one_step
 from loom.patterns.scan import record_scan, scan_types
 

@@ -273,7 +273,9 @@ def __getattr__(name: str) -> Any:
         from loom.core.errors import near_matches
 
         raise AttributeError(f"module 'loom' has no attribute {name!r}. {near_matches(name, list(_WHERE))}")
-    value = import_module(f"{module}.{name}") if name in (*_MODULES, *_PACKAGES) else getattr(import_module(module), name)
+    value = (
+        import_module(f"{module}.{name}") if name in (*_MODULES, *_PACKAGES) else getattr(import_module(module), name)
+    )
     globals()[name] = value
     return value
 

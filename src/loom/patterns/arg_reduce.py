@@ -9,9 +9,9 @@ from typing import Any
 
 from loom.core.dtype import DType, i64, u32
 from loom.kernels.arg_reduce import ARG_TILE, arg_columns, arg_rows, arg_rows_again, copy_indices
+from loom.kernels.fold_record import SHORT_ROW, read_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call
-from loom.patterns.folding import SHORT_ROW, read_type
 from loom.patterns.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

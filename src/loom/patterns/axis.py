@@ -12,23 +12,16 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
+from loom.kernels.fold_record import Rows
 
 __all__ = ["Geometry", "geometry", "normal_axis"]
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(Rows):
     """``outer`` and ``inner`` are the elements before and after the axis; ``shape`` is a reduction's result."""
 
-    outer: int
-    n: int
-    inner: int
     shape: tuple[int, ...]
-
-    @property
-    def results(self) -> int:
-        """Number of rows along the axis."""
-        return self.outer * self.inner
 
 
 def geometry(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bool = False) -> Geometry:

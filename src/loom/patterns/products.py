@@ -13,10 +13,10 @@ from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold import dot_tiles, square_root
+from loom.kernels.fold_record import Folding, read_type, record_fold, wide_type
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call
-from loom.patterns.folding import Folding, read_type, record_fold
-from loom.patterns.reduce import folded, wide_type
+from loom.patterns.reduce import folded
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

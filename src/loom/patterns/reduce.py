@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import DType, f32, f64, i64, u64
+from loom.core.dtype import DType, f32, f64
+from loom.kernels.fold_record import Folding, read_type, record_fold, wide_type
 from loom.kernels.reduce import divide_by_count
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call, Operand
-from loom.patterns.folding import Folding, read_type, record_fold
 from loom.patterns.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 
-__all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "wide_type"]
+__all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum"]
 
 _LANES = 64
 
@@ -122,14 +122,6 @@ def folded(call: Call, x: Operand, folding: Folding, axis: Any, keepdims: bool, 
         key = (call.name, folding.name, x.dtype, shape)
         call.run(key, lambda c: _record(c, x.nbytes, shape, written), x, out)
     return call.result(out)
-
-
-def wide_type(dtype: DType) -> tuple[DType, DType]:
-    """Return the types of accumulators and result of a sum or product."""
-    if not dtype.is_float:
-        wide = i64 if dtype.is_signed else u64
-        return wide, wide
-    return (f32, dtype) if dtype.storage_only else (dtype, dtype)
 
 
 def _mean_types(dtype: DType) -> tuple[DType, DType, DType]:

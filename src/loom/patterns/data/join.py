@@ -13,11 +13,11 @@ import numpy as np
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.kernels.compact_simt import lane_add_counts, lane_count_pairs, lane_write_pairs
+from loom.kernels.fold_record import read_type
 from loom.kernels.join import JOIN_TILE, MATCH_LANES, add_pairs, count_pairs, match_keys, write_pairs
 from loom.kernels.sort_keys import Order, Records
 from loom.patterns.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
-from loom.patterns.folding import read_type
 from loom.patterns.sort_chain import run_sort
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

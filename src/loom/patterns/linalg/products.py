@@ -13,10 +13,10 @@ import numpy as np
 
 from loom.core.dtype import DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
+from loom.kernels.fold_record import Folding, record_fold
 from loom.kernels.vectors import TILE, cross_product, divide_rows, outer_product, transposed
 from loom.patterns.axis import geometry
 from loom.patterns.call import Call
-from loom.patterns.folding import Folding, record_fold
 from loom.patterns.linalg.matrices import as_floats, same_dtype
 from loom.patterns.matmul import gpu_matmul
 from loom.patterns.products import gpu_dot, gpu_norm

@@ -13,10 +13,10 @@ import numpy as np
 from loom.core.dtype import DType, f32, f64, i64, u64
 from loom.core.errors import ArgumentError, EmptyError
 from loom.core.numerics import REDUCE_TILE
+from loom.kernels.fold_record import SHORT_ROW, Folding, read_type, record_fold
 from loom.kernels.statistics import LINE_BLOCK, divide_rows, square_deviations, square_tiles
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call
-from loom.patterns.folding import SHORT_ROW, Folding, read_type, record_fold
 from loom.runtime.chain import Chain
 from loom.runtime.storage import Storage
 

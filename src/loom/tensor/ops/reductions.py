@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import f32, f64, i64, u32
 from loom.core.errors import DTypeError, EmptyError
+from loom.kernels.fold_record import Folding, Rows, read_type, record_fold, wide_type
 from loom.kernels.strided import number
+from loom.tensor.arg_record import record_arg
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.folding import Folding, Rows, read_type, record_arg, record_fold, wide_type
 from loom.tensor.graph import Kind, Op, made
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.joining import fill

@@ -1,25 +1,40 @@
 """Records the levels of a reduction: tiles of the array, then tiles of their results, until one is left.
 
-Layer: patterns. Invariant: which kernel folds a level depends on the shape alone and cannot be seen in the bits.
+Layer: kernels. Patterns and tensors record through ``record_fold``; a chain is whatever has ``dispatch`` and a
+``device`` that allocates. Invariant: which kernel folds a level depends on the shape and ``Caps`` alone and cannot be
+seen in the bits, which are those of ``kernels.fold``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from loom.core.dtype import DType, u8
+from loom.core.dtype import DType, f32, i64, u8, u64
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.kernels.fold import COLUMNS, FOLDS, fold_columns, fold_rows
 from loom.kernels.fold_simt import BESIDE, SHORT_LANES, lane_fold_columns, lane_fold_short_rows
+from loom.kernels.matmul_record import Recorder
 from loom.kernels.reduce import EXTREME_TILE, SUM_TILES, extreme_tiles, sum_four_tiles, sum_tiles
-from loom.patterns.axis import Geometry
-from loom.runtime.chain import Chain
-from loom.runtime.storage import Storage
 
-__all__ = ["SHORT_ROW", "Folding", "read_type", "record_fold"]
+__all__ = ["SHORT_ROW", "Folding", "Rows", "read_type", "record_fold", "wide_type"]
 
 SHORT_ROW = 256
 """Rows of at most so many elements are folded by one lane each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An array as (outer, n, inner), row-major, n being the axis: ``outer * inner`` rows are folded along n."""
+
+    outer: int
+    n: int
+    inner: int
+
+    @property
+    def results(self) -> int:
+        """Number of rows along the axis."""
+        return self.outer * self.inner
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +52,29 @@ def read_type(dtype: DType) -> DType:
     return u8 if dtype.is_bool else dtype
 
 
-def record_fold(chain: Chain, source: Storage, shape: Geometry, folding: Folding, out: Storage) -> list[Storage]:
-    """Record the reduction of ``source`` along the axis into ``out``; return the memory in between."""
+def wide_type(dtype: DType) -> tuple[DType, DType]:
+    """Return the types of accumulators and result of a sum or product."""
+    if dtype.is_float:
+        return (f32, dtype) if dtype.storage_only else (dtype, dtype)
+    wide = i64 if dtype.is_signed else u64
+    return wide, wide
+
+
+def record_fold(chain: Recorder, source: Any, shape: Rows, folding: Folding, out: Any) -> list[Any]:
+    """Record the reduction of storage ``source`` along the axis into ``out``; return the memory in between.
+
+    There are elements and results.
+    """
     tile = REDUCE_TILE
     if shape.results == 1 and folding.name in ("min", "max"):  # their kernel keeps the type of the elements
         tile, folding = EXTREME_TILE, Folding(folding.name, folding.element, folding.element, folding.result)
-    kept: list[Storage] = []
+    kept: list[Any] = []
     n, level = shape.n, folding
     while True:
         tiles = -(-n // tile)
         is_last = tiles == 1
         target = out if is_last else chain.device.allocate(shape.results * tiles * level.accumulator.nbytes)
-        _record_level(chain, source, target, Geometry(shape.outer, n, shape.inner, ()), level, is_last)
+        _record_level(chain, source, target, Rows(shape.outer, n, shape.inner), level, is_last)
         if is_last:
             return kept
         kept.append(target)
@@ -56,9 +82,7 @@ def record_fold(chain: Chain, source: Storage, shape: Geometry, folding: Folding
         source, n, level = target, tiles, Folding(later, level.accumulator, level.accumulator, level.result)
 
 
-def _record_level(
-    chain: Chain, source: Storage, target: Storage, shape: Geometry, level: Folding, is_last: bool
-) -> None:
+def _record_level(chain: Recorder, source: Any, target: Any, shape: Rows, level: Folding, is_last: bool) -> None:
     name, element, accumulator = level.name, level.element, level.accumulator
     result = level.result if is_last else accumulator
     n, tiles = shape.n, -(-shape.n // REDUCE_TILE)
