@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from loom.kernels.functions.trigonometric import cos as cos
     from loom.kernels.functions.trigonometric import sin as sin
     from loom.kernels.functions.trigonometric import tan as tan
+    from loom.nn.network import Network as Network
     from loom.patterns import data as data
     from loom.patterns import linalg as linalg
     from loom.patterns import random as random
@@ -221,6 +222,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.kernels.functions.logarithm": ("log", "log1p", "log2"),
     "loom.kernels.functions.power": ("cbrt", "pow", "rsqrt"),
     "loom.kernels.functions.trigonometric": ("cos", "sin", "tan"),
+    "loom.nn.network": ("Network",),
     "loom.patterns": _MODULES,
     "loom.patterns.arg_reduce": ("gpu_argmax", "gpu_argmin"),
     "loom.patterns.call": ("array",),

@@ -21,6 +21,7 @@ Layer: core (imports nothing of Loom). Invariant: the text of an error always re
     ├── DeviceError        (RuntimeError)    a device is missing or refused work
     ├── StateError         (RuntimeError)    used after shutdown, or in the wrong order
     ├── LoomTimeout        (TimeoutError)    waited long enough; nothing is lost
+    ├── NotFinite          (ArithmeticError) training met a NaN or an infinity
     ├── CacheError         (OSError)         the compile cache cannot be used
     └── CheckpointError    (OSError)         a checkpoint cannot be written or read
 """
@@ -44,6 +45,7 @@ __all__ = [
     "LoomError",
     "LoomTimeout",
     "NotANumber",
+    "NotFinite",
     "OutOfBounds",
     "RaceDetected",
     "ShapeError",
@@ -204,6 +206,13 @@ class NotANumber(KernelFault, ArithmeticError):
 
     op: str = ""
     operands: tuple[str, ...] = ()
+
+
+class NotFinite(LoomError, ArithmeticError):
+    """Training met a NaN or an infinity at ``step`` (from 0), in the tensor called ``tensor``."""
+
+    step: int = 0
+    tensor: str = ""
 
 
 class RaceDetected(KernelFault):

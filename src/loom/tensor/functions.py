@@ -66,8 +66,9 @@ def gelu(x: Tensor, *, approximate: bool = False) -> Tensor:
 
 
 def softplus(x: Tensor) -> Tensor:
-    """Return log(1 + e^x), without overflow."""
-    return maximum(x, 0) + apply("log1p", apply("exp", -abs(x)))
+    """Return log(1 + e^x), without overflow; the derivative is sigmoid(x), at 0 as well."""
+    y = maximum(x, 0) + apply("log1p", apply("exp", -abs(x)))
+    return routed(y, [x], lambda node, g: [g * node.inputs[0].sigmoid()])
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -195,4 +196,10 @@ def cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") ->
 def binary_cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the cross-entropy of sigmoid(logits) and ``target``, both of one shape."""
     _same_shape("binary_cross_entropy", logits, target)
-    return _reduced(maximum(logits, 0) - logits * target + apply("log1p", apply("exp", -abs(logits))), reduction)
+    each = maximum(logits, 0) - logits * target + apply("log1p", apply("exp", -abs(logits)))
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        x, wanted = node.inputs[:2]
+        return [g * (x.sigmoid() - wanted), -(g * x)]
+
+    return _reduced(routed(each, [logits, target], vjp), reduction)

@@ -249,3 +249,12 @@ def test_errors() -> None:
         tensor.grad(x.map("gamma").sum(), [x])
     with pytest.raises(ShapeError, match=r"seed\] it is not like the loss: expected f32 of \(1, 2\), got f32 of \(\)"):
         tensor.grad(x * x, [x], seed=x.sum())
+
+
+def test_derivatives_at_zero() -> None:
+    """Where a maximum and a magnitude meet: the whole function is smooth there."""
+    zero = tensor.array([0.0], "f32")
+    assert tensor.grad(tensor.softplus(zero).sum(), [zero])[0].tolist() == [0.5]
+    for target, expected in ((1.0, -0.5), (0.0, 0.5), (0.25, 0.25)):
+        loss = tensor.binary_cross_entropy(zero, tensor.array([target], "f32"))
+        assert tensor.grad(loss, [zero])[0].tolist() == [expected]

@@ -88,7 +88,7 @@ def test_the_schema_is_one_and_accepts_what_is_written() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
     @given(networks())
     def accepts(network: Network) -> None:
         validator.validate(to_document(network))

@@ -36,7 +36,7 @@ class Variant(enum.Enum):
     TEMPERATURE = "temperature"
     """standard; the name says that the temperature matters"""
     GUMBEL = "gumbel"
-    """standard of z + Gumbel noise (drawn by the network's seed)"""
+    """standard of (z + Gumbel noise) / temperature, the noise in training only, drawn by the network's seed"""
     MASKED = "masked"
     """standard among elements where ``mask`` is true; the others are 0"""
     SPARSE = "sparse"

@@ -1,0 +1,136 @@
+"""``loom eval``, ``loom infer`` and ``loom inspect``: what a model is worth, says, and is."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from loom.nn.network import Network
+
+__all__ = ["evaluate", "infer", "inspect"]
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle (.json) or .safetensors file.")]
+Device = Annotated[str | None, typer.Option("--device", help="Where to run (see 'loom devices').")]
+Id = Annotated[str | None, typer.Option("--id", help="Which model of a bundle of several.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def evaluate(
+    model: Model,
+    data: Annotated[str, typer.Option("--data", help="digits, FILE.npz or FILE.csv.")],
+    loss: Annotated[str | None, typer.Option("--loss")] = None,
+    model_id: Id = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Print loss, accuracy, confusion (rows: the true class) and deviation of a model on samples."""
+    from loom.cli.networks import open_network
+    from loom.cli.output import print_json, print_table
+    from loom.nn.train.datasets import read_samples
+
+    net = open_network(model, device, trained=True, model_id=model_id)
+    found = net.evaluate(*read_samples(data, net.spec.inputs[0].shape), loss=loss)
+    if json:
+        print_json(found.to_dict())
+        return
+    typer.echo(f"{found.samples} samples, loss {found.loss:.6g}")
+    if found.deviation is not None:
+        typer.echo(f"score {found.deviation.score:.4g} of 100, {found.deviation.failures} off by more than 100 %")
+    if found.accuracy is not None and found.confusion is not None:
+        typer.echo(f"accuracy {found.accuracy:.6g}")
+        rows = [[str(k), *map(str, row)] for k, row in enumerate(found.confusion.tolist())]
+        print_table(["class", *map(str, range(len(rows)))], rows)
+
+
+def infer(
+    model: Model,
+    data: Annotated[
+        str | None, typer.Option("--data", help="digits, FILE.npz or FILE.csv; targets are not used.")
+    ] = None,
+    values: Annotated[str | None, typer.Option("--input", help="One sample: numbers with commas between.")] = None,
+    model_id: Id = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Print a model's outputs, one line for each sample."""
+    from loom.cli.networks import open_network
+    from loom.cli.output import print_json
+    from loom.core.errors import ArgumentError
+    from loom.nn.train.datasets import read_samples
+
+    if (data is None) == (values is None):
+        raise ArgumentError(
+            "loom infer",
+            "what to run it on is not told",
+            expected="--data or --input",
+            got="both or none",
+            remedy="Pass one of them",
+        )
+    net = open_network(model, device, trained=True, model_id=model_id)
+    shape = net.spec.inputs[0].shape
+    samples = _sample(values, shape) if values is not None else read_samples(data or "", shape)[0]
+    outputs = net.predict(samples)
+    if json:
+        print_json(outputs.tolist())
+        return
+    for row in outputs.reshape(len(outputs), -1).tolist():
+        typer.echo(" ".join(f"{v:.9g}" for v in row))
+
+
+def _sample(text: str, shape: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    from loom.core.errors import ArgumentError
+
+    try:
+        return np.array([float(v) for v in text.split(",")]).reshape(1, *shape)
+    except ValueError:
+        raise ArgumentError(
+            "loom infer, --input",
+            "not a sample",
+            expected=f"{int(np.prod(shape))} numbers",
+            got=repr(text),
+            remedy="Put commas between them",
+        ) from None
+
+
+def inspect(
+    network: Annotated[Path, typer.Argument(metavar="FILE", help="A document, a bundle or a .safetensors file.")],
+    model_id: Id = None,
+    json: Json = False,
+) -> None:
+    """Print a network's layers with shapes and numbers of weights, and the digest of its weights."""
+    from loom.cli.networks import open_network
+    from loom.cli.output import print_json, print_table
+
+    net = open_network(network, "cpu", model_id=model_id)
+    layers = _layers(net)
+    total = sum(layer["parameters"] for layer in layers)
+    if json:
+        print_json({"name": net.spec.name, "layers": layers, "parameters": total, "sha256": net.digest()})
+        return
+    rows = [[v["name"], v["type"], _text(v["input"]), _text(v["output"]), f"{v['parameters']:,}"] for v in layers]
+    print_table(["layer", "type", "input", "output", "weights"], rows)
+    for warning in net.warnings:
+        typer.echo(f"note: {warning}")
+    typer.echo(f"{total:,} weights of {net.spec.dtype}, sha256 {net.digest()}")
+
+
+def _layers(net: Network) -> list[dict[str, Any]]:
+    shapes, parameters = net.spec.shapes(), net.spec.parameters()
+    found = []
+    for node in net.spec.nodes:
+        sizes = [math.prod(shape) for name, shape in parameters.items() if name.startswith(f"{node.name}.")]
+        found.append({
+            "name": node.name, "type": node.layer.kind, "input": list(shapes[node.inputs[0]]),
+            "output": list(shapes[node.name]), "parameters": sum(sizes),
+        })  # fmt: skip
+    return found
+
+
+def _text(shape: list[int]) -> str:
+    return " x ".join(map(str, shape)) or "1"

@@ -1,0 +1,173 @@
+"""The seeds' cross-platform names of networks: ``create_network_from_json``, ``forward_simple``, ``train_simple``, ...
+
+Layer: flow, over ``loom.nn``. As there, one network is the current one; it is that of the thread's process. Invariant:
+a name here means what the seeds' table says, computed by ``loom.Network``.
+
+>>> from loom.flow.dnvm import create_network_from_json, forward_simple
+>>> _ = create_network_from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
+...     {"type": "dense", "output_size": 1}]})
+>>> len(forward_simple([1.0, 2.0]))
+1
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
+from loom.nn.network import Document, Network
+from loom.nn.train.config import TrainConfig
+from loom.nn.train.losses import loss_of
+from loom.nn.train.measures import deviation_metrics
+from loom.nn.train.trainer import Trainer
+from loom.tensor import Tensor
+
+__all__ = [
+    "create_network_from_json", "evaluate_network_simple", "forward_simple", "load_model_simple", "save_model_simple",
+    "train_simple",
+]  # fmt: skip
+
+_current: list[Network] = []
+
+_KEYS = (
+    "epochs", "learningrate", "usegpu", "printeverybatch", "gradientclip", "losstype", "verbose", "evaluateeveryn",
+    "validationinputs", "validationtargets",
+)  # fmt: skip
+"""Keys of a training's config, without underscores and capitals: both of the seeds' spellings are read."""
+
+
+def create_network_from_json(document: Document) -> Network:
+    """Make a document's network the current one and return it."""
+    return _set(Network.from_json(document))
+
+
+def forward_simple(values: Sequence[float]) -> list[float]:
+    """Return the current network's outputs, flat, for one flat vector: one sample after the other."""
+    return _network().predict(_samples(values)).reshape(-1).tolist()
+
+
+def save_model_simple(model_id: str = "model") -> str:
+    """Return the current network with its weights as the text of a bundle."""
+    return _network().save(id=model_id)
+
+
+def load_model_simple(bundle: Document, model_id: str | None = None) -> Network:
+    """Make a model of a bundle the current network and return it."""
+    return _set(Network.load(bundle, model_id))
+
+
+def evaluate_network_simple(inputs: Sequence[Sequence[float]], expected: Sequence[float]) -> dict[str, Any]:
+    """Return the deviation metrics of the current network, as the seeds' JSON has them."""
+    return deviation_metrics(_network().predict(_samples(inputs)), expected).to_dict()
+
+
+def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Train the current network, one update for each batch ``{"Input": flat, "Target": flat}`` of each epoch.
+
+    Config: Epochs, LearningRate, LossType ("mse", the sum over outputs of half the squared error, reported without the
+    half; "cross_entropy"), GradientClip (the norm), Verbose; ``learning_rate`` and the like are read as well. Batches
+    keep their order. Returns FinalLoss, BestLoss, TotalTime (ns), AvgThroughput (samples a second), LossHistory.
+    """
+    net, told = _network(), {_plain(key): value for key, value in (config or {}).items()}
+    for key in told:
+        if key not in _KEYS:
+            raise ArgumentError(
+                "train_simple, config", f"no setting is called {key!r}", remedy=near_matches(key, _KEYS)
+            )
+    pairs = [_batch(net, batch) for batch in batches]
+    start = time.perf_counter_ns()
+    history = _run(net, pairs, told)
+    spent = time.perf_counter_ns() - start
+    samples = sum(len(x) for x, _ in pairs) * len(history)
+    return {
+        "FinalLoss": history[-1], "BestLoss": min(history), "TotalTime": spent,
+        "AvgThroughput": samples / max(spent, 1) * 1e9, "LossHistory": history, "EvalMetrics": None,
+    }  # fmt: skip
+
+
+def _run(net: Network, pairs: list[tuple[Any, Any]], told: Mapping[str, Any]) -> list[float]:
+    """Train and return the mean loss of each epoch."""
+    kind = told.get("losstype") or "mse"
+    loss = _half_square if kind == "mse" else loss_of(kind, probabilities=net.gives_probabilities)
+    shown = 2.0 if kind == "mse" else 1.0
+    settings = TrainConfig(
+        loss=loss, learning_rate=told.get("learningrate", 0.01), clip_norm=told.get("gradientclip") or None
+    )
+    model = net.model
+    x_type = net.spec.inputs[0].dtype
+    trainer = Trainer(model, settings, frozen=model.frozen, rates=model.learning_rates, x_type=x_type)
+    count = sum(len(x) for x, _ in pairs)
+    history = []
+    for _ in range(told.get("epochs", 1)):
+        total = sum(trainer.train_batch(x, y) * len(x) for x, y in pairs)
+        trainer.keep()
+        history.append(shown * total / count)
+        if told.get("verbose"):
+            print(f"epoch {len(history)}: loss {history[-1]:.6g}")
+    return history
+
+
+def _half_square(output: Tensor, target: Tensor) -> Tensor:
+    """Return half the squared error, summed over outputs, of a sample on average: its gradient is (o - t) / B."""
+    away = output - target
+    return (away * away).sum() * (0.5 / output.shape[0])
+
+
+def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    found = {_plain(key): value for key, value in batch.items()}
+    if set(found) != {"input", "target"}:
+        raise ArgumentError(
+            "train_simple, batches",
+            "not a batch",
+            expected="Input and Target",
+            got=", ".join(batch) or "none",
+            remedy="Pass [{'Input': [...], 'Target': [...]}]",
+        )
+    x = _samples(found["input"])
+    y = np.asarray(found["target"], np.float32)
+    shape = net.spec.shapes()[net.spec.outputs[0]]
+    if y.size != len(x) * int(np.prod(shape)):
+        raise ShapeError(
+            "train_simple, Target",
+            "targets do not fit the output",
+            expected=(len(x), *shape),
+            got=y.shape,
+            remedy="One number for each output of each sample",
+        )
+    return x, y.reshape(len(x), *shape)
+
+
+def _samples(values: Any) -> np.ndarray[Any, Any]:
+    """Return flat numbers as samples of the network's input."""
+    shape = _network().spec.inputs[0].shape
+    found = np.asarray(values, np.float32)
+    each = int(np.prod(shape))
+    if found.size == 0 or found.size % each:
+        raise ShapeError(
+            "forward_simple",
+            "not whole samples",
+            expected=f"a multiple of {each} numbers",
+            got=found.size,
+            remedy="Pass one sample after the other",
+        )
+    return found.reshape(-1, *shape)
+
+
+def _plain(key: str) -> str:
+    return key.replace("_", "").lower()
+
+
+def _set(net: Network) -> Network:
+    _current[:] = [net]
+    return net
+
+
+def _network() -> Network:
+    if not _current:
+        raise StateError("loom.flow.dnvm", "there is no network", expected="create_network_from_json first", got="none",
+                         remedy="Make or load one")  # fmt: skip
+    return _current[0]

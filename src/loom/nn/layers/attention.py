@@ -1,0 +1,100 @@
+"""``multi_head_attention``: every token looks at others, heads at a time.
+
+Layer: nn. First weights as in ``swiglu``. Masked scores are a large negative number, whose chance is exactly 0.
+Invariant: a token that may see none (padding before the first word) gets zeros from the heads, never NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.core.dtype import DType, f64
+from loom.nn.layers.dense import linear
+from loom.nn.layers.registry import Context, Weights, layer
+from loom.nn.layers.swiglu import glorot
+from loom.nn.spec import MultiHeadAttention
+from loom.runtime.device import Device
+from loom.tensor import Tensor
+
+__all__: list[str] = []
+
+_UNSEEN = {"f16": -6.0e4}
+"""The score of what must not be seen, where the type does not hold -1e30."""
+
+
+@layer(MultiHeadAttention, glorot)
+def apply(config: MultiHeadAttention, weights: Weights, x: Tensor, context: Context) -> Tensor:
+    """Record the layer.
+
+    Sources: A. Vaswani and others, "Attention is all you need" (2017); J. Ainslie and others, "GQA" (2023); J. Su and
+    others, "RoFormer" (2021).
+    """
+    batch, tokens, width = x.shape
+    size, groups = config.head_size(width), config.num_heads // config.kv_heads
+
+    def heads(name: str, count: int) -> Tensor:
+        made = linear(x, weights[f"{name}_weight"], weights.get(f"{name}_bias"))
+        return tensor.permute(tensor.reshape(made, (batch, tokens, count, size)), (0, 2, 1, 3))
+
+    q, k, v = heads("q", config.num_heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
+    if config.rope_freq_base is not None:
+        turns = _turns(tokens, size // 2, config.rope_freq_base, context.record.dtype, context.record.device)
+        q, k = _rotated(q, turns), _rotated(k, turns)
+    if groups > 1:
+        q = tensor.reshape(q, (batch, config.kv_heads, groups, tokens, size))
+        k, v = tensor.expand_dims(k, 2), tensor.expand_dims(v, 2)
+    found = tensor.reshape(_attended(config, q, k, v, context), (batch, config.num_heads, tokens, size))
+    joined = tensor.reshape(tensor.permute(found, (0, 2, 1, 3)), (batch, tokens, config.num_heads * size))
+    return linear(joined, weights["o_weight"], weights.get("o_bias"))
+
+
+def _attended(config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+    scores = tensor.matmul(q, k, transpose_b=True) * (1 / math.sqrt(q.shape[-1]))
+    seen = _seen(config, scores, context)
+    if seen is None:
+        return tensor.matmul(tensor.softmax(scores), v)
+    chances = tensor.softmax(tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30)))
+    if config.padding_mask is not None:
+        chances = tensor.where(seen, chances, 0)
+    return tensor.matmul(chances, v)
+
+
+def _seen(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tensor | None:
+    """Return true where a query's token (last but one axis) may see a key's (last), None if all see all."""
+    tokens = scores.shape[-1]
+    seen = None
+    if config.causal:
+        at = tensor.arange(tokens)
+        seen = tensor.expand_dims(at, 1) >= at
+    if config.padding_mask is not None:
+        mask = context.record.inputs[config.padding_mask]
+        there = tensor.reshape(mask != 0, (mask.shape[0], *(1,) * (scores.ndim - 2), tokens))
+        seen = there if seen is None else there & seen
+    return seen
+
+
+def _rotated(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+    """Return pairs (d, d + half) of the last axis turned by each token's angle."""
+    cosine, sine = turns
+    first, second = tensor.split(x, 2, -1)
+    return tensor.concat([first * cosine - second * sine, second * cosine + first * sine], -1)
+
+
+def _turns(tokens: int, half: int, base: float, dtype: DType, where: Device) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine of ``t base^(-d / half)`` as (tokens, half)."""
+    cosine, sine = (tensor.array(table, f64, on="cpu").astype(dtype).numpy() for table in _table(tokens, half, base))
+    return tensor.array(cosine, dtype, on=where), tensor.array(sine, dtype, on=where)
+
+
+@cache
+def _table(tokens: int, half: int, base: float) -> tuple[Any, Any]:
+    """Return cosine and sine in f64, by Loom's own functions on the CPU: the host's would differ from host to host."""
+    exponents = tensor.array(np.arange(half) / half, f64, on="cpu")
+    frequencies = (exponents * -tensor.array(np.array(base), f64, on="cpu").log()).exp()
+    angles = tensor.array(np.arange(tokens, dtype=np.float64)[:, None], f64, on="cpu") * frequencies
+    return angles.map("cos").numpy(), angles.map("sin").numpy()

@@ -1,0 +1,137 @@
+"""Which functions make a layer: ``init`` its first weights, ``apply`` its part of the record.
+
+Layer: nn. Invariant: ``apply`` only records, and takes weights from its arguments and the context alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.core.errors import StateError
+from loom.nn.random import Stream, normals, uniforms, words
+from loom.nn.spec.layer import Layer, Shape, Shared
+from loom.runtime.device import Device
+from loom.tensor import Tensor
+
+__all__ = ["Context", "Key", "Known", "Record", "Weights", "init", "layer", "zeros"]
+
+Weights = Mapping[str, Tensor]
+"""A layer's own weights and state by their names within it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a layer's initial numbers come from: the network's seed, and ``numbers``, own weight name -> its number
+    among the network's trained arrays."""
+
+    seed: int
+    numbers: Mapping[str, int]
+
+    def spread(self, name: str, shape: Shape, reach: float) -> Any:
+        """Return numbers spread evenly from ``-reach`` to ``reach``."""
+        return (uniforms(shape, self.seed, self.numbers[name]) * np.float32(2) - np.float32(1)) * np.float32(reach)
+
+    def normal(self, name: str, shape: Shape, deviation: float) -> Any:
+        """Return normally distributed numbers."""
+        return normals(shape, self.seed, self.numbers[name]) * np.float32(deviation)
+
+
+def zeros(shape: Shape) -> Any:
+    """Return zeros as initial weights."""
+    return np.zeros(shape, np.float32)
+
+
+@dataclass(slots=True)
+class Record:
+    """What all layers of one forward pass share. ``updates``: state -> its value after this pass."""
+
+    tensors: Mapping[str, Tensor]
+    names: Mapping[str, tuple[str, ...]]
+    inputs: Mapping[str, Tensor]
+    dtype: DType
+    device: Device
+    seed: int
+    training: bool
+    step: Tensor | None
+    updates: dict[Tensor, Tensor] = field(default_factory=dict)
+    draws: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a layer is: ``name`` is its key in the network, and ``record`` the pass it belongs to."""
+
+    name: str
+    record: Record
+
+    @property
+    def training(self) -> bool:
+        """True if the pass is one of training."""
+        return self.record.training
+
+    def part(self, config: Layer, x: Tensor, key: str) -> Tensor:
+        """Record the layer held under ``key`` (``branches.0``)."""
+        return replace(self, name=f"{self.name}.{key}").run(config, x)
+
+    def run(self, config: Layer, x: Any) -> Tensor:
+        """Record ``config`` as the layer of this name, on ``x`` (of several inputs: a list)."""
+        if isinstance(config, Shared):
+            return replace(self, name=config.target).run(config.layer, x)
+        known = LAYERS[type(config)]
+        own = {key: self.record.tensors[f"{self.name}.{key}"] for key in self.record.names.get(self.name, ())}
+        return known.apply(config, own, x if known.any_dtype else self.typed(x), self)
+
+    def typed(self, x: Any) -> Any:
+        """Return a tensor, or several, in the network's type."""
+        return [self.typed(each) for each in x] if isinstance(x, list) else x.astype(self.record.dtype)
+
+    def draw(self, shape: Shape, stream: Stream) -> Tensor:
+        """Return random words; each call of a pass has a sequence of its own."""
+        if self.record.step is None:
+            raise StateError(
+                f"loom.nn, layer {self.name!r}", "training draws random numbers", expected="the number of the step",
+                got="step=None", remedy="Pass step=, an integer tensor of one element",
+            )  # fmt: skip
+        self.record.draws += 1
+        return words(shape, self.record.seed, self.record.draws, self.record.step, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The functions of a layer. ``any_dtype``: the input is not brought to the network's type first."""
+
+    init: Callable[[Any, dict[str, Shape], Key], dict[str, Any]]
+    apply: Callable[[Any, Weights, Any, Context], Tensor]
+    any_dtype: bool = False
+
+
+LAYERS: dict[type[Layer], Known] = {}
+"""Config class -> its functions."""
+
+
+def _nothing(config: Layer, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
+    del config, shapes, key
+    return {}
+
+
+def layer(config: type[Layer], init: Any = _nothing, *, any_dtype: bool = False) -> Callable[[Any], Any]:
+    """Make the function below the ``apply`` of a config class, with ``init`` for its weights."""
+
+    def known(apply: Any) -> Any:
+        LAYERS[config] = Known(init, apply, any_dtype)
+        return apply
+
+    return known
+
+
+def init(config: Layer, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
+    """Return a layer's first weights and state, those of layers within left out: own name -> f32 array.
+
+    ``shapes``: own name -> shape, trained arrays and state (``own_weights``, ``own_state``).
+    """
+    return LAYERS[type(config)].init(config, shapes, key)

@@ -1,0 +1,27 @@
+"""``flatten`` and ``reshape``.
+
+Layer: nn. Invariant: the batch stays the first axis, and elements keep their order.
+"""
+
+from __future__ import annotations
+
+from loom import tensor
+from loom.nn.layers.registry import Context, Weights, layer
+from loom.nn.spec import Flatten, Reshape
+from loom.tensor import Tensor
+
+__all__: list[str] = []
+
+
+@layer(Flatten, any_dtype=True)
+def flatten(config: Flatten, weights: Weights, x: Tensor, context: Context) -> Tensor:
+    """Record the layer."""
+    del config, weights, context
+    return tensor.flatten(x, 1)
+
+
+@layer(Reshape, any_dtype=True)
+def reshape(config: Reshape, weights: Weights, x: Tensor, context: Context) -> Tensor:
+    """Record the layer."""
+    del weights, context
+    return tensor.reshape(x, (x.shape[0], *config.output_shape(x.shape[1:])))

@@ -1,0 +1,152 @@
+"""``softmax`` in ten variants, all along the last axis.
+
+Layer: nn. Formulas and sources: ``loom.nn.spec.Variant``. Gumbel noise is added in training alone; the temperature
+divides input and noise. Invariant: every variant's output is a distribution, one per row for ``grid``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import accumulate
+
+import numpy as np
+
+from loom import tensor
+from loom.core.dtype import u32
+from loom.nn.layers.registry import Context, Weights, layer
+from loom.nn.random import Stream, gumbels
+from loom.nn.spec import Softmax, Variant
+from loom.tensor import Tensor
+
+__all__: list[str] = []
+
+_PLACES = 32
+"""Places between its bounds at which alpha-entmax looks for tau at once; 5 bits of it."""
+
+
+@layer(Softmax)
+def apply(config: Softmax, weights: Weights, x: Tensor, context: Context) -> Tensor:
+    """Record the variant."""
+    del weights
+    if config.variant is Variant.GUMBEL and config.noise and context.training:
+        x = x + gumbels(context.draw(x.shape, Stream.GUMBEL)).astype(x.dtype)
+    z = x if config.temperature == 1 else x / config.temperature
+    made = _VARIANTS.get(config.variant)
+    return tensor.softmax(z) if made is None else made(config, z, context)
+
+
+def _grid(config: Softmax, z: Tensor, context: Context) -> Tensor:
+    del context
+    return tensor.reshape(tensor.softmax(tensor.reshape(z, (*z.shape[:-1], config.rows, config.cols))), z.shape)
+
+
+def _masked(config: Softmax, z: Tensor, context: Context) -> Tensor:
+    there = tensor.array(np.array(config.mask), on=context.record.device)
+    return tensor.softmax(tensor.where(there, z, -math.inf))
+
+
+def _mixture(config: Softmax, z: Tensor, context: Context) -> Tensor:
+    shares = tensor.array(np.array(config.weights)[:, None], z.dtype, on=context.record.device)
+    parts = tensor.softmax(tensor.reshape(z, (*z.shape[:-1], len(config.weights), -1)))
+    return (parts * shares).sum(-2)
+
+
+def _hierarchical(config: Softmax, z: Tensor, context: Context) -> Tensor:
+    """Return the chances along the path to each leaf, level after level."""
+    del context
+    lead = z.shape[:-1]
+    sizes = list(accumulate(config.levels, lambda a, b: a * b))
+    if z.shape[-1] == sizes[-1]:  # one number per leaf: a node has the mean of those below
+        logits = [tensor.reshape(z, (*lead, n, -1)).mean(-1) for n in sizes]
+    else:
+        logits = tensor.split(z, sizes, -1)
+    path: Tensor | None = None
+    for level, children in zip(logits, config.levels, strict=True):
+        here = tensor.softmax(tensor.reshape(level, (*lead, -1, children)))
+        path = tensor.reshape(here if path is None else here * tensor.expand_dims(path, -1), level.shape)
+    assert path is not None
+    return path
+
+
+def _adaptive(config: Softmax, z: Tensor, context: Context) -> Tensor:
+    """Return head chances of the head's items, and of the others those of their cluster's token times their own."""
+    items = sum(map(len, config.clusters))
+    order = np.array([i for cluster in config.clusters for i in cluster])
+    head, *tails = tensor.split(_picked(z[..., :items], order, context), [len(c) for c in config.clusters], -1)
+    if z.shape[-1] > items:
+        tokens = [z[..., items:]] if tails else []
+    else:
+        tokens = [tail.mean(-1, keepdims=True) for tail in tails]
+    first = tensor.softmax(tensor.concat([head, *tokens], -1))
+    known = head.shape[-1]
+    made = [first[..., :known]]
+    for i, tail in enumerate(tails):
+        made.append(first[..., known + i : known + i + 1] * tensor.softmax(tail))
+    return _picked(tensor.concat(made, -1), np.argsort(order), context)
+
+
+def _picked(x: Tensor, order: np.ndarray, context: Context) -> Tensor:
+    """Return the last axis in another order."""
+    at = tensor.array(order, u32, on=context.record.device)
+    rows = tensor.gather(tensor.permute(x, (x.ndim - 1, *range(x.ndim - 1))), at)
+    return tensor.permute(rows, (*range(1, x.ndim), 0))
+
+
+def _sparse(config: Softmax, z: Tensor, context: Context) -> Tensor:
+    del config, context
+    return _entmax(z, 2.0)
+
+
+def _curved(config: Softmax, z: Tensor, context: Context) -> Tensor:
+    del context
+    return tensor.softmax(z) if config.alpha == 1 else _entmax(z, config.alpha)
+
+
+def _entmax(z: Tensor, alpha: float) -> Tensor:
+    """Return [(alpha - 1) z - tau]+ ^ (1 / (alpha - 1)) with sum 1; tau by search, the rest by division.
+
+    Source: B. Peters, V. Niculae and A. Martins, "Sparse sequence-to-sequence models" (2019), algorithm 1, with more
+    places a step; the derivative is s (g - sum(s g) / sum(s)), s = y ^ (2 - alpha) where y > 0.
+    """
+    power = 1 / (alpha - 1)
+    raised = (z - z.max(-1, keepdims=True)) * (alpha - 1)
+    low = raised.max(-1, keepdims=True) - 1
+    width = 1 - float(z.shape[-1]) ** (1 - alpha)
+    places = tensor.arange(_PLACES, z.dtype) + 1
+    for _ in range(11 if z.dtype.nbytes == 8 else 5):
+        width /= _PLACES
+        sums = _power(tensor.expand_dims(raised, -2) - tensor.expand_dims(low + places * width, -1), power).sum(-1)
+        low = low + (sums >= 1).astype(z.dtype).sum(-1, keepdims=True) * width
+    y = _power(raised - low, power)
+    y = y / y.sum(-1, keepdims=True)
+
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+        s = _power(node, 2 - alpha)
+        return [s * (g - (s * g).sum(-1, keepdims=True) / s.sum(-1, keepdims=True))]
+
+    return tensor.routed(y, [z], vjp)
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """Return x to a power where x is positive, else 0."""
+    there = x > 0
+    if exponent == 0:
+        return there.astype(x.dtype)
+    if exponent in (1.0, 2.0):
+        return tensor.where(there, x if exponent == 1.0 else x * x, 0)
+    if exponent == 0.5:
+        return tensor.where(there, x, 0).sqrt()
+    return tensor.where(there, tensor.where(there, x, 1).map("pow", exponent), 0)
+
+
+_VARIANTS: dict[Variant, Callable[[Softmax, Tensor, Context], Tensor]] = {
+    Variant.GRID: _grid,
+    Variant.HIERARCHICAL: _hierarchical,
+    Variant.MASKED: _masked,
+    Variant.SPARSE: _sparse,
+    Variant.ADAPTIVE: _adaptive,
+    Variant.MIXTURE: _mixture,
+    Variant.ENTMAX: _curved,
+}
+"""Those that are more than the standard softmax of z."""

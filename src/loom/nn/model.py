@@ -1,0 +1,183 @@
+"""``Model``: a network with weights on a device.
+
+Layer: nn. ``forward`` compiles one program for each batch size and replays it. Invariant: the bits of outputs depend on
+network, weights and inputs alone, never on the device or on what ran before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.nn.layers import Context, Key, Record, init
+from loom.nn.spec import Network, Part, Shared
+from loom.runtime.device import Device
+from loom.runtime.device import device as find_device
+from loom.tensor import Tensor, TensorProgram
+
+__all__ = ["Model"]
+
+_MOST_PROGRAMS = 8
+"""Batch sizes whose programs are kept."""
+
+
+class Model:
+    """A network whose weights are on ``device`` (None: the default), drawn by the network's seed.
+
+    ``parameters``: trained arrays by the names of ``network.parameters()``; ``state``: running means by those of
+    ``network.state()``; ``frozen``: names that training leaves as they are; ``learning_rates``: name -> step size
+    that the document asks for (centres of kmeans); ``state_updates``: (state, its new value) of the last ``apply``.
+
+    >>> from loom.nn.spec import parse
+    >>> layers = [{"type": "dense", "output_size": 2}]
+    >>> model = Model(parse({"format": "loom/1", "input": {"shape": [3]}, "layers": layers}))
+    >>> model.load({"layers.0.weight": [[1, 0], [0, 1], [1, 1]], "layers.0.bias": [0, 1]})
+    >>> model.forward([[1.0, 2.0, 3.0]]).tolist()
+    [[4.0, 6.0]]
+    """
+
+    def __init__(self, network: Network, device: str | Device | None = None) -> None:
+        self.network = network
+        self.device = find_device(device)
+        self.shapes = network.shapes()
+        self.state_updates: list[tuple[Tensor, Tensor]] = []
+        parts = [p for p in network.walk() if not isinstance(p.layer, Shared)]
+        self._own = {p.name: (*p.layer.own_weights(p.shape), *p.layer.own_state(p.shape)) for p in parts}
+        first = self._first_weights(parts)
+        self.parameters = {name: self._stored(name, first[name]) for name in network.parameters()}
+        self.state = {name: self._stored(name, first[name]) for name in network.state()}
+        self.frozen = frozenset(n for n in self.parameters if _is_frozen(n, parts))
+        self.learning_rates = {
+            f"{p.name}.centers": rate for p in parts if (rate := getattr(p.layer, "learning_rate", None)) is not None
+        }
+        self._feeds = {i.name: f"x{n}" for n, i in enumerate(network.inputs)}
+        self._programs: dict[tuple[Any, ...], TensorProgram] = {}
+
+    def _first_weights(self, parts: list[Part]) -> dict[str, Any]:
+        numbers = {name: i for i, name in enumerate(self.network.parameters())}
+        found: dict[str, Any] = {}
+        for part in parts:
+            shapes = part.layer.own_weights(part.shape) | part.layer.own_state(part.shape)
+            own = {key: numbers[f"{part.name}.{key}"] for key in part.layer.own_weights(part.shape)}
+            made = init(part.layer, shapes, Key(self.network.seed, own))
+            found |= {f"{part.name}.{key}": values for key, values in made.items()}
+        return found
+
+    def _stored(self, name: str, values: Any) -> Tensor:
+        return tensor.parameter(values, self.network.dtype, name=name, on=self.device)
+
+    # weights
+
+    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return copies of all weights and state by name (bf16 as its 16 bits)."""
+        return {name: held.numpy() for name, held in (self.parameters | self.state).items()}
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        """Write all weights and state: numbers of the right shapes under the names of ``weights()``.
+
+        ArgumentError for names missing or unknown, ShapeError for other shapes; nothing is written then.
+        """
+        known = self.parameters | self.state
+        for name in weights:
+            if name not in known:
+                raise ArgumentError("loom.nn.Model.load", f"the network has no weight {name!r}",
+                                    remedy=near_matches(name, list(known)) or "Leave it out")  # fmt: skip
+        missing = [name for name in known if name not in weights]
+        if missing:
+            raise ArgumentError("loom.nn.Model.load", "weights are missing", expected=f"{len(known)} arrays",
+                                got=f"no {', '.join(missing[:8])}", remedy="Pass all of them")  # fmt: skip
+        for name, held in known.items():
+            shape = np.shape(weights[name])
+            if shape != held.shape:
+                raise ShapeError(
+                    "loom.nn.Model.load", f"weight {name!r} has another shape", expected=held.shape, got=shape,
+                    remedy="Check which network it is of",
+                )  # fmt: skip
+        for name, held in known.items():
+            held.assign(weights[name])
+
+    # recording
+
+    def apply(self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None) -> Tensor:
+        """Record the network on ``x`` (batch, *shape), of several inputs a mapping by name; return its output.
+
+        ``training``: dropout, noise and batch statistics; ``step``: the number of the training step, an integer
+        tensor of one element, which noise depends on. ArgumentError for a network of several outputs.
+        """
+        found = self.apply_all(x, training=training, step=step)
+        if len(found) != 1:
+            raise ArgumentError("loom.nn.Model.apply", "the network has several outputs", expected="one",
+                                got=", ".join(found), remedy="Use apply_all")  # fmt: skip
+        return next(iter(found.values()))
+
+    def apply_all(
+        self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Record the network; return its outputs by node name. Arguments as in ``apply``."""
+        made = self._inputs(x)
+        record = Record(
+            tensors=self.parameters | self.state, names=self._own, inputs=dict(made), dtype=self.network.dtype,
+            device=self.device, seed=self.network.seed, training=training, step=step,
+        )  # fmt: skip
+        for node in self.network.nodes:
+            sources = [made[name] for name in node.inputs]
+            many = node.layer.kind == "merge"
+            made[node.name] = Context(node.name, record).run(node.layer, sources if many else sources[0])
+        self.state_updates = list(record.updates.items())
+        return {name: made[name] for name in self.network.outputs}
+
+    def _inputs(self, x: Any) -> dict[str, Any]:
+        """Return the inputs by name, of one batch size and of the shapes that the network asks for."""
+        given = dict(x) if isinstance(x, Mapping) else {self.network.inputs[0].name: x}
+        names = [i.name for i in self.network.inputs]
+        if sorted(given) != sorted(names):
+            raise ArgumentError(
+                "loom.nn.Model", "not the network's inputs", expected=", ".join(names), got=", ".join(given),
+                remedy="Pass a mapping of input names to arrays",
+            )  # fmt: skip
+        batch = given[names[0]].shape[:1]
+        for i in self.network.inputs:
+            shape = tuple(given[i.name].shape)
+            if shape != (*batch, *i.shape) or not batch or batch[0] < 1:
+                sizes = ", ".join(["batch", *map(str, i.shape)])
+                raise ShapeError(
+                    f"loom.nn.Model, input {i.name!r}", "the array has another shape", expected=f"({sizes})", got=shape,
+                    remedy="The first axis counts samples",
+                )  # fmt: skip
+        return given
+
+    # running
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs for ``x``: an array (batch, *shape), of several inputs a mapping by name.
+
+        The result is an array, of a network of several outputs a dict of them. Raises ShapeError and ArgumentError.
+        """
+        arrays = x if isinstance(x, Mapping) else {self.network.inputs[0].name: x}
+        arrays = {name: a if hasattr(a, "shape") else np.asarray(a) for name, a in arrays.items()}
+        shapes = tuple((name, a.shape) for name, a in arrays.items())
+        program = self._programs.get(shapes)
+        if program is None:
+            program = self._programs[shapes] = self._compiled(arrays)
+        program.run(**{self._feeds[name]: a for name, a in arrays.items()})
+        results = program.read()
+        return results[0] if len(results) == 1 else dict(zip(self.network.outputs, results, strict=True))
+
+    def _compiled(self, arrays: Mapping[str, Any]) -> TensorProgram:
+        """Return a new program for arrays of these shapes, which are checked."""
+        made = self._inputs(arrays)
+        inputs = {i.name: tensor.input(self._feeds[i.name], made[i.name].shape, i.dtype) for i in self.network.inputs}
+        updates = self.state_updates
+        outputs = list(self.apply_all(inputs).values())
+        self.state_updates = updates  # those of training stay
+        if len(self._programs) == _MOST_PROGRAMS:
+            self._programs.pop(next(iter(self._programs))).free()
+        return tensor.compile(outputs, on=self.device, name=self.network.name or "network")
+
+
+def _is_frozen(name: str, parts: list[Part]) -> bool:
+    return any(p.layer.frozen and name.startswith(f"{p.name}.") for p in parts)

@@ -1,0 +1,262 @@
+"""``loom.Network``: a network of a JSON document: run, trained, measured, saved and loaded.
+
+Layer: nn, its door. Invariant: every way of running it is the same recorded programs; the digest of its weights after
+a training depends on document, data and settings alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.core.dtype import bf16
+from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.nn.model import Model
+from loom.nn.persistence import SAFETENSORS, read_model, read_safetensors, write_models, write_safetensors
+from loom.nn.spec import Network as Spec
+from loom.nn.spec import Sequential, convert
+from loom.nn.train.config import TrainConfig
+from loom.nn.train.history import History
+from loom.nn.train.losses import CLASS_LOSSES
+from loom.nn.train.measures import Evaluation, confusion_of, deviation_metrics
+from loom.nn.train.optimizers import Optimizer, optimizer_of
+from loom.nn.train.progress import shown_progress
+from loom.nn.train.samples import Samples, batches, checked_inputs, checked_samples
+from loom.nn.train.schedules import Schedule, schedule_of
+from loom.nn.train.trainer import Trainer
+from loom.runtime.device import Device
+from loom.storage.atomic import replace_file
+
+__all__ = ["Network"]
+
+Array = np.ndarray[Any, Any]
+Document = str | bytes | dict[str, Any] | Path
+
+_EVALUATED_AT_ONCE = 256
+
+
+class Network:
+    """A network with weights on a device.
+
+    ``spec``: what its document says; ``model``: its recorded form; ``warnings``: what a conversion from an older
+    format changed.
+
+    >>> net = Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
+    ...     {"type": "dense", "output_size": 3}]})
+    >>> net.forward([[1.0, 2.0]]).shape
+    (1, 3)
+    """
+
+    def __init__(self, spec: Spec, *, on: str | Device | None = None, warnings: tuple[str, ...] = ()) -> None:
+        self.spec = spec
+        self.model = Model(spec, on)
+        self.warnings = warnings
+
+    @classmethod
+    def from_json(cls, document: Document, *, on: str | Device | None = None) -> Network:
+        """Return a network with starting weights drawn by its seed.
+
+        ``document``: JSON text, bytes, a dict or a Path, of ``loom/1`` or an older generation. ``on``: the device.
+        SpecError lists every problem.
+        """
+        found = convert(document)
+        return cls(found.network, on=on, warnings=tuple(found.warnings))
+
+    @classmethod
+    def load(cls, source: Document, id: str | None = None, *, on: str | Device | None = None) -> Network:  # noqa: A002
+        """Return a network with its weights: of a bundle (file, text, bytes, dict), or of a .safetensors file.
+
+        ``id`` names one of several models. A text that does not begin with ``{`` is a file's name.
+        """
+        if isinstance(source, str) and not source.lstrip().startswith("{"):
+            source = Path(source)
+        if isinstance(source, Path) and source.suffix == SAFETENSORS:
+            spec, weights = read_safetensors(source)
+            warnings: tuple[str, ...] = ()
+        else:
+            model = read_model(source, id)
+            spec, weights, warnings = model.network, model.weights, model.warnings
+        net = cls(spec, on=on, warnings=warnings)
+        net.model.load(weights)
+        return net
+
+    def save(self, path: str | os.PathLike[str] | None = None, id: str = "model") -> str:  # noqa: A002
+        """Write it, weights and all, as a bundle or (``.safetensors``) through that library; return the bundle's text.
+
+        Without a path nothing is written; a .safetensors file returns "".
+        """
+        target = None if path is None else Path(path)
+        if target is not None and target.suffix == SAFETENSORS:
+            write_safetensors(target, self.spec, self.weights())
+            return ""
+        text = write_models([(id, self.spec, self.weights())])
+        if target is not None:
+            replace_file(target, text.encode(), durable=True)
+        return text
+
+    # weights
+
+    def weights(self) -> dict[str, Array]:
+        """Return copies of all weights and running means by name."""
+        return self.model.weights()
+
+    def load_weights(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
+        """Write all weights: of a mapping by name, or of a .safetensors file that may hold no document."""
+        if not isinstance(source, Mapping):
+            _, source = read_safetensors(Path(source), self.spec)
+        self.model.load(source)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of names, types, shapes and bits of all weights."""
+        found = hashlib.sha256()
+        for name, a in self.weights().items():
+            found.update(f"{name} {a.dtype.newbyteorder('<').str} {a.shape}\n".encode())
+            found.update(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes())
+        return found.hexdigest()
+
+    # running
+
+    def forward(self, x: Any) -> Any:
+        """Return the output for samples (n, *shape), or of one sample without its axis.
+
+        Networks of several inputs take a mapping by name; of several outputs give one. Those of bf16 give f32.
+        """
+        if isinstance(x, Mapping):
+            return self._readable(self.model.forward(x))
+        given = np.asarray(x)
+        if given.shape == self.spec.inputs[0].shape:
+            out = self._readable(self.model.forward(given[None]))
+            return out[0] if not isinstance(out, dict) else {name: value[0] for name, value in out.items()}
+        return self._readable(self.model.forward(given))
+
+    def _readable(self, output: Any) -> Any:
+        """Return outputs of bf16, which numpy lacks, as f32."""
+        if isinstance(output, dict):
+            return {name: self._readable(value) for name, value in output.items()}
+        return (output.astype(np.uint32) << 16).view(np.float32) if self.spec.dtype == bf16 else output
+
+    def train(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        optimizer: str | Optimizer = "sgd",
+        schedule: str | Schedule | None = None,
+        resume: bool = False,
+        progress: bool | None = None,
+        **settings: Any,
+    ) -> History:
+        """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
+
+        ``settings`` are those of ``TrainConfig``; ``seed`` and ``batch_size`` (if above 1) are else the document's.
+        Without ``loss``: cross-entropy for integer targets with an axis less than the output, else the mean squared
+        error. ``progress``: draw a bar (None: on a terminal alone).
+
+        Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
+        """
+        config = self._config(x, y, optimizer, schedule, settings)
+        if validation is not None:
+            self._check_targets(config, validation[1])
+        rates = self.model.learning_rates
+        trainer = Trainer(self.model, config, frozen=self.model.frozen, rates=rates, x_type=self._input().dtype)
+        with shown_progress(progress) as report:
+            return trainer.fit(x, y, validation, resume=resume, report=report)
+
+    def evaluate(self, x: Any, y: Any, *, loss: str | None = None) -> Evaluation:
+        """Return loss, accuracy and confusion (of classes) and deviation metrics (of one number for each sample)."""
+        name = loss or self._loss(y)
+        data = checked_samples(x, y, name, self._input().dtype, "evaluate")
+        output = self.predict(data.x)
+        function = TrainConfig(loss=name, probabilities=self.gives_probabilities).loss_function()
+        wide = tensor.array(output, data.y_type if data.y_type.is_float else "f32", on=self.model.device)
+        value = float(function(wide, tensor.array(data.y, data.y_type, on=self.model.device)).item())
+        return Evaluation(len(data), value, *self._of_classes(data, output), self._deviation(data, output))
+
+    def predict(self, x: Any) -> Array:
+        """Return the outputs for samples (n, *shape), some hundred at a time."""
+        inputs = checked_inputs(x, self._input().dtype, "loom.Network")
+        cuts = batches(len(inputs), _EVALUATED_AT_ONCE)
+        return np.concatenate([self._readable(self.model.forward(inputs[cut])) for cut in cuts])
+
+    def _of_classes(self, data: Samples, output: Array) -> tuple[float | None, Array | None]:
+        if data.y_type.is_float:
+            return None, None
+        predicted, count = output.argmax(-1), output.shape[-1]
+        if data.y.size and not (data.y.min() >= 0 and data.y.max() < count):
+            raise ArgumentError("evaluate, y", "a class out of range", expected=f"0 to {count - 1}",
+                                got=f"{data.y.min()} to {data.y.max()}", remedy="Number classes from 0")  # fmt: skip
+        return float((predicted == data.y).mean()), confusion_of(predicted, data.y, count)
+
+    def _deviation(self, data: Samples, output: Array) -> Any:
+        return deviation_metrics(output, data.y) if data.y.size == len(data) else None
+
+    # settings
+
+    def _input(self) -> Any:
+        if len(self.spec.inputs) != 1:
+            raise ArgumentError("loom.Network", "training takes networks of one input", expected=1,
+                                got=len(self.spec.inputs), remedy="Join the inputs into one")  # fmt: skip
+        return self.spec.inputs[0]
+
+    def _output_shape(self) -> tuple[int, ...]:
+        return self.spec.shapes()[self.spec.outputs[0]]
+
+    def _loss(self, y: Any) -> str:
+        targets = np.asarray(y)
+        return "cross_entropy" if targets.dtype.kind in "iu" and targets.ndim == len(self._output_shape()) else "mse"
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Tell whether the last layer ends in a softmax or a sigmoid."""
+        layer = self.spec.node(self.spec.outputs[0]).layer
+        while isinstance(layer, Sequential):
+            layer = layer.layers[-1]
+        activation = getattr(getattr(layer, "activation", None), "value", "")
+        return layer.kind == "softmax" or activation in ("softmax", "sigmoid")
+
+    def _config(
+        self, x: Any, y: Any, optimizer: str | Optimizer, schedule: str | Schedule | None, settings: dict[str, Any]
+    ) -> TrainConfig:
+        given = {"loss": self._loss(y), "probabilities": self.gives_probabilities, "seed": self.spec.seed}
+        given |= {"batch_size": self.spec.batch_size} if self.spec.batch_size > 1 else {}
+        given |= settings
+        unknown = [key for key in given if key not in TrainConfig.__dataclass_fields__]
+        if unknown:
+            known = list(TrainConfig.__dataclass_fields__)
+            raise ArgumentError("loom.Network.train", f"no setting is called {unknown[0]!r}",
+                                remedy=near_matches(unknown[0], known))  # fmt: skip
+        given["optimizer"] = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
+        config = TrainConfig(**given)
+        self._check_targets(config, y)
+        if isinstance(schedule, str):
+            cuts = -(-len(x) // config.batch_size)
+            steps = config.epochs * -(-cuts // config.accumulate)
+            schedule = schedule_of(schedule, config.learning_rate, steps)
+        return config if schedule is None else replace(config, schedule=schedule)
+
+    def _check_targets(self, config: TrainConfig, y: Any) -> None:
+        """See that targets fit the output: its shape, or classes without its last axis and in range."""
+        targets, shape = np.asarray(y), self._output_shape()
+        if config.loss in CLASS_LOSSES and targets.dtype.kind in "iu":
+            if targets.shape[1:] != shape[:-1]:
+                raise ShapeError("train, y", "the classes do not fit the output", expected=f"(n, {shape[:-1]})",
+                                 got=targets.shape, remedy="One class for each row of the output")  # fmt: skip
+            if targets.size and not (targets.min() >= 0 and targets.max() < shape[-1]):
+                raise ArgumentError(
+                    "train, y",
+                    "a class out of range",
+                    expected=f"0 to {shape[-1] - 1}",
+                    got=f"{targets.min()} to {targets.max()}",
+                    remedy="Number classes from 0",
+                )
+        elif isinstance(config.loss, str) and targets.shape[1:] != shape:
+            raise ShapeError("train, y", "targets do not fit the output", expected=("n", *shape), got=targets.shape,
+                             remedy="Reshape them, or use integer classes with loss='cross_entropy'")  # fmt: skip

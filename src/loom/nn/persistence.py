@@ -1,0 +1,114 @@
+"""Networks with weights as files and texts: bundles (JSON, base64), and safetensors through its library.
+
+Layer: nn. Invariant: what is read has the bits that were written; bf16 travels as f32, which has all of its numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, bf16
+from loom.core.errors import ArgumentError, StateError, near_matches
+from loom.nn.spec import Model, Network, parse, read_bundle, to_json, write_bundle
+from loom.storage.atomic import replace_file
+
+__all__ = ["is_bundle", "read_model", "read_safetensors", "write_models", "write_safetensors"]
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+SAFETENSORS = ".safetensors"
+_NETWORK = "loom.network"
+"""Key of the network's document in the file's metadata."""
+
+
+def is_bundle(document: Any) -> bool:
+    """Tell whether a document (text, bytes, dict or Path) says that it is a bundle of models."""
+    value = document
+    try:
+        if isinstance(value, Path):
+            value = value.read_bytes()
+        if isinstance(value, (str, bytes)):
+            value = json.loads(value)
+    except ValueError:
+        return False  # who reads it says what is wrong
+    return isinstance(value, dict) and "models" in value and "layers" not in value
+
+
+def _wide(arrays: Mapping[str, np.ndarray[Any, Any]], dtype: DType) -> Arrays:
+    """Return weights as other software reads them: bf16's bits as f32."""
+    if dtype != bf16:
+        return dict(arrays)
+    return {n: (a.astype(np.uint32) << 16).view(np.float32) for n, a in arrays.items()}
+
+
+def write_models(models: Sequence[tuple[str, Network, Mapping[str, np.ndarray[Any, Any]]]]) -> str:
+    """Return the text of a bundle of (id, network, weights)."""
+    return write_bundle([Model(id=i, network=n, weights=_wide(w, n.dtype)) for i, n, w in models])
+
+
+def read_model(document: str | bytes | dict[str, Any] | Path, model_id: str | None = None) -> Model:
+    """Return the model called ``model_id`` of a bundle, or its only one; ArgumentError if there is no such."""
+    where = "loom.Network.load"
+    models = {m.id: m for m in read_bundle(document)}
+    if model_id is None and len(models) == 1:
+        return next(iter(models.values()))
+    if model_id is None:
+        raise ArgumentError(where, "the bundle has not one model", expected="an id", got=f"{len(models)} models",
+                            remedy=f"Pass one of {', '.join(map(repr, models)) or 'none'}")  # fmt: skip
+    if model_id not in models:
+        raise ArgumentError(where, f"no model is called {model_id!r}", remedy=near_matches(model_id, list(models)))
+    return models[model_id]
+
+
+def _library() -> Any:
+    try:
+        return import_module("safetensors.numpy")
+    except ImportError:
+        raise StateError(
+            "safetensors",
+            "the library is not installed",
+            expected="the package safetensors",
+            got="none",
+            remedy="Install it with pip install loom-compute[safetensors], or save a bundle (.json)",
+        ) from None
+
+
+def write_safetensors(path: Path, network: Network, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write weights by their names, and the network's document as metadata; StateError without the library."""
+    arrays = {n: np.asarray(a, order="C") for n, a in _wide(weights, network.dtype).items()}
+    replace_file(path, _library().save(arrays, metadata={_NETWORK: to_json(network)}), durable=True)
+
+
+def read_safetensors(path: Path, network: Network | None = None) -> tuple[Network, Arrays]:
+    """Return the network and weights of a file; ``network`` is needed for one that holds no document.
+
+    ArgumentError for a file that is no safetensors or does not have exactly the network's weights.
+    """
+    where = f"loom.Network.load, {path.name}"
+    library, data = _library(), path.read_bytes()
+    try:
+        arrays = library.load(data)
+        size = int.from_bytes(data[:8], "little")
+        text = json.loads(data[8 : 8 + size]).get("__metadata__", {}).get(_NETWORK)
+    except Exception as error:  # the library's own class, which may change
+        raise ArgumentError(where, f"not a safetensors file ({error})", remedy="Check which file it is") from None
+    if network is None and text is None:
+        raise ArgumentError(where, "the file holds no network", expected=f"metadata {_NETWORK!r}", got="none",
+                            remedy="Make the network from its document, then load_weights")  # fmt: skip
+    found = network or parse(text)
+    wanted = found.parameters() | found.state()
+    for name in arrays:
+        if name not in wanted:
+            raise ArgumentError(where, f"unknown weight {name!r}", remedy=near_matches(name, list(wanted)))
+    for name, shape in wanted.items():
+        if name not in arrays or arrays[name].shape != shape:
+            got = arrays[name].shape if name in arrays else "nothing"
+            raise ArgumentError(where, f"weight {name!r} does not fit", expected=f"shape {shape}", got=got,
+                                remedy="Check which network it is of")  # fmt: skip
+    return found, arrays

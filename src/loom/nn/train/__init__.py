@@ -1,0 +1,32 @@
+"""Training of networks: losses, optimisers, schedules, steps, checkpoints and measures.
+
+Layer: nn. Invariant: a training step is one compiled program of ``loom.tensor``; after any number of steps the
+weights have the same bits on every device and for any number of threads.
+"""
+
+from __future__ import annotations
+
+from loom.nn.train.config import TrainConfig
+from loom.nn.train.history import History
+from loom.nn.train.losses import LOSSES, loss_of
+from loom.nn.train.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Lion, Optimizer, RMSprop, optimizer_of
+from loom.nn.train.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    CosineWarmRestarts,
+    Exponential,
+    Linear,
+    Polynomial,
+    Schedule,
+    Step,
+    Warmup,
+    schedule_of,
+)
+from loom.nn.train.trainer import Progress, Trainer
+
+__all__ = [
+    "LOSSES", "OPTIMIZERS", "SCHEDULES", "SGD", "Adam", "AdamW", "Constant", "Cosine", "CosineWarmRestarts",
+    "Exponential", "History", "Linear", "Lion", "Optimizer", "Polynomial", "Progress", "RMSprop", "Schedule", "Step",
+    "TrainConfig", "Trainer", "Warmup", "loss_of", "optimizer_of", "schedule_of",
+]  # fmt: skip

@@ -1,0 +1,76 @@
+"""Checkpoints of a training: arrays and facts in a folder, whole or not at all.
+
+Layer: nn, over ``loom.storage.manifest``. Invariant: nothing is changed before everything of a checkpoint has been
+read and found to belong to this training; a crash while writing leaves the checkpoint before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import CheckpointError
+from loom.storage.disk import Disk
+from loom.storage.manifest import Manifest, load_blob, load_manifest, save_blobs
+
+__all__ = ["read_training", "write_training"]
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+_KIND = "training"
+
+
+def write_training(
+    folder: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]], disk: Disk | None = None
+) -> None:
+    """Keep arrays and facts (JSON) in ``folder``; CheckpointError if it cannot, and the one before stays."""
+    flat = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    shapes = {name: [a.dtype.str, list(a.shape)] for name, a in flat.items()}
+    blobs = {name: a.reshape(-1).view(np.uint8).data for name, a in flat.items()}
+    try:
+        save_blobs(folder, {"kind": _KIND, "arrays": shapes, "facts": dict(facts)}, blobs, disk)
+    except OSError as error:
+        raise CheckpointError(
+            "train, checkpoint", f"cannot write to {str(folder)!r} ({error})",
+            remedy="The checkpoint before is still there",
+        ) from error  # fmt: skip
+
+
+def read_training(folder: Path, expected: Mapping[str, np.ndarray[Any, Any]]) -> tuple[dict[str, Any], Arrays]:
+    """Return the facts and arrays that ``folder`` keeps; those of ``expected`` must be there, of its shapes and types.
+
+    CheckpointError if it is missing, broken or of another training. Arrays called ``best/...`` come besides.
+    """
+    try:
+        manifest = load_manifest(folder)
+        arrays, facts = _arrays(folder, manifest), manifest.facts["facts"]
+    except FileNotFoundError as error:
+        raise _broken(folder, f"{Path(error.filename).name} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _broken(folder, str(error)) from None
+    for name, wanted in expected.items():
+        found = arrays.get(name)
+        if found is None or (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
+            raise CheckpointError(
+                "train, resume", f"the checkpoint in {str(folder)!r} is of another network or optimiser",
+                expected=f"{name!r} of {wanted.dtype}, shape {wanted.shape}",
+                got="nothing" if found is None else f"{found.dtype}, shape {found.shape}",
+                remedy="Resume with the document and settings it was made with",
+            )  # fmt: skip
+    return facts, arrays
+
+
+def _arrays(folder: Path, manifest: Manifest) -> Arrays:
+    if manifest.facts["kind"] != _KIND:
+        raise ValueError(f"kind {manifest.facts['kind']!r}, not {_KIND!r}")
+    found = {}
+    for name, (dtype, shape) in manifest.facts["arrays"].items():
+        found[name] = np.frombuffer(load_blob(folder, manifest.blobs[name]), np.dtype(dtype)).reshape(shape).copy()
+    return found
+
+
+def _broken(folder: Path, what: str) -> CheckpointError:
+    return CheckpointError("train, resume", f"no usable checkpoint in {str(folder)!r} ({what})",
+                           remedy="Train from the start, or resume from another folder")  # fmt: skip

@@ -1,0 +1,87 @@
+"""What a training is told: loss, optimiser, rate, batches, when to stop, where to keep checkpoints.
+
+Layer: nn. Invariant: two trainings of equal configs, data and starting weights give the same bits on every device.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loom.core.errors import ArgumentError
+from loom.nn.train.losses import Loss, loss_of
+from loom.nn.train.optimizers import SGD, Optimizer
+from loom.nn.train.schedules import Schedule
+
+__all__ = ["TrainConfig"]
+
+_LARGEST = sys.float_info.max
+_LEAST_CLIP = 2.0**-126
+"""The least normal f32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How to train.
+
+    ``loss``: a name of ``LOSSES`` or a function of output and target; ``probabilities``: the output is not logits.
+    ``schedule`` gives the rate of each update, in place of the constant ``learning_rate``. ``accumulate``: batches
+    whose gradients make one update, weighted by their samples. Gradients are clipped element by element to
+    ``clip_value``, then scaled so that the norm of all is at most ``clip_norm``. ``patience``: epochs without a loss
+    (of validation, else of training) lower by more than ``least_gain``, after which training stops and the best
+    weights are put back. ``checkpoint``: a folder, written every ``checkpoint_every`` epochs, at the end, and at
+    Ctrl-C. ``budget_nbytes``: the most memory for weights, state and programs.
+    """
+
+    loss: str | Loss = "mse"
+    probabilities: bool = False
+    optimizer: Optimizer = field(default_factory=SGD)
+    learning_rate: float = 0.01
+    schedule: Schedule | None = None
+    epochs: int = 1
+    batch_size: int = 32
+    accumulate: int = 1
+    shuffle: bool = True
+    seed: int = 0
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    patience: int | None = None
+    least_gain: float = 0.0
+    checkpoint: Path | None = None
+    checkpoint_every: int = 1
+    budget_nbytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
+            _require(name, getattr(self, name), least=1, kind=int)
+        _require("seed", self.seed, least=0, most=(1 << 64) - 1, kind=int)
+        for name in ("learning_rate", "least_gain"):
+            _require(name, getattr(self, name), least=0)
+        for name in ("clip_value", "clip_norm"):
+            if getattr(self, name) is not None:
+                _require(name, getattr(self, name), least=_LEAST_CLIP)
+        if self.patience is not None:
+            _require("patience", self.patience, least=0, kind=int)
+        self.loss_function()
+
+    def loss_function(self) -> Loss:
+        """Return the function of the loss."""
+        return loss_of(self.loss, probabilities=self.probabilities) if isinstance(self.loss, str) else self.loss
+
+    def facts(self) -> dict[str, str]:
+        """Return what a training must have in common with the one it resumes, as texts."""
+        names = ("loss", "probabilities", "optimizer", "learning_rate", "schedule", "batch_size", "accumulate",
+                 "shuffle", "seed", "clip_value", "clip_norm", "patience", "least_gain")  # fmt: skip
+        found = {name: repr(getattr(self, name)) for name in names}
+        if not isinstance(self.loss, str):
+            found["loss"] = getattr(self.loss, "__name__", "a function")
+        return found
+
+
+def _require(name: str, value: object, *, least: float, most: float = _LARGEST, kind: type = float) -> None:
+    is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if not (is_number and least <= value <= most):  # type: ignore[operator]
+        what = "an int" if kind is int else "a number"
+        raise ArgumentError(f"train, {name}", "not usable", expected=f"{what} of at least {least:g}", got=repr(value),
+                            remedy="Correct it")  # fmt: skip

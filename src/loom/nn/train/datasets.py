@@ -1,0 +1,137 @@
+"""Samples of files: ``digits`` of scikit-learn, .npz and .csv; and their division for testing.
+
+Layer: nn. Invariant: the same file gives the same samples in the same order; what is held out depends on their number
+and a seed alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, EmptyError, StateError
+from loom.nn.train.shuffle import order_of_epoch
+
+__all__ = ["divided", "read_samples"]
+
+Array = np.ndarray[Any, Any]
+
+_NAMES = (("x", "y"), ("X", "Y"), ("inputs", "targets"), ("images", "labels"), ("data", "target"))
+_HOLD_OUT_EPOCH = 2**31 - 1
+"""The last of the epochs' streams, which no training comes to."""
+
+
+def read_samples(source: str, shape: tuple[int, ...] | None = None) -> tuple[Array, Array]:
+    """Return inputs and targets of ``digits``, FILE.npz or FILE.csv; inputs take ``shape``, if they fit it.
+
+    .npz: arrays x and y (or inputs and targets, images and labels, data and target). .csv: a row for each sample, its
+    last column the target; a first row of names is left out. Whole numbers in the last column are classes, texts are
+    classes in alphabetical order. ArgumentError tells the row and column of what is no number.
+    """
+    if source == "digits":
+        x, y = _digits()
+    elif source.endswith(".npz"):
+        x, y = _npz(Path(source))
+    elif source.endswith(".csv"):
+        x, y = _csv(Path(source))
+    else:
+        raise ArgumentError("--data", "not known", expected="digits, FILE.npz or FILE.csv", got=repr(source),
+                            remedy="Name a file by its ending")  # fmt: skip
+    fits = shape is not None and x.shape[1:] != shape and int(np.prod(x.shape[1:])) == int(np.prod(shape))
+    return (x.reshape(len(x), *shape) if fits and shape is not None else x), y
+
+
+def _digits() -> tuple[Array, Array]:
+    """Return the 1797 pictures of 8 x 8 handwritten digits, from 0 to 1, and their classes."""
+    try:
+        load_digits = import_module("sklearn.datasets").load_digits
+    except ImportError:
+        raise StateError("--data digits", "scikit-learn is not installed", expected="the package scikit-learn",
+                         got="none", remedy="Install it, or pass a file") from None  # fmt: skip
+    x, y = load_digits(return_X_y=True)
+    return (x / 16.0).astype(np.float32), y.astype(np.int32)  # exact: the pictures have 17 shades
+
+
+def _npz(path: Path) -> tuple[Array, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ArgumentError(
+            str(path), f"not an .npz file of numbers ({error})", remedy="Write it with np.savez"
+        ) from None
+    for x, y in _NAMES:
+        if x in found and y in found:
+            return found[x], found[y]
+    raise ArgumentError(
+        str(path),
+        "the arrays are not named as samples",
+        expected="x and y",
+        got=", ".join(found) or "none",
+        remedy="Write it with np.savez(path, x=..., y=...)",
+    )
+
+
+def _csv(path: Path) -> tuple[Array, Array]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+    if rows and not _is_number(rows[0][1][0]):
+        rows = rows[1:]
+    if not rows:
+        raise EmptyError(
+            str(path), "no samples", expected="at least 1 row of numbers", got="none", remedy="Check the file"
+        )
+    width = len(rows[0][1])
+    for number, row in rows:
+        if len(row) != width or width < 2:
+            raise ArgumentError(
+                f"{path}, row {number}",
+                "another number of columns",
+                expected=max(width, 2),
+                got=len(row),
+                remedy="Give each row the same columns, the target last",
+            )
+    x = np.array([[_number(path, number, c, cell) for c, cell in enumerate(row[:-1], 1)] for number, row in rows])
+    return x, _targets([row[-1].strip() for _, row in rows])
+
+
+def _targets(cells: list[str]) -> Array:
+    if not all(map(_is_number, cells)):
+        names = {name: k for k, name in enumerate(sorted(set(cells)))}
+        return np.array([names[c] for c in cells], np.int32)
+    found = np.array([float(c) for c in cells])
+    is_whole = np.isfinite(found).all() and (found == np.floor(found)).all() and (np.abs(found) < 2**31).all()
+    return found.astype(np.int32) if is_whole else found
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(path: Path, row: int, column: int, cell: str) -> float:
+    if not _is_number(cell):
+        raise ArgumentError(f"{path}, row {row}, column {column}", "not a number", expected="a number", got=repr(cell),
+                            remedy="Only the last column may hold texts")  # fmt: skip
+    return float(cell)
+
+
+def divided(x: Array, y: Array, share: float, seed: int = 0) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+    """Return samples to train with and those held out: ``share`` (0 up to 1) of them, chosen by the seed."""
+    if not 0 <= share < 1:
+        raise ArgumentError("--hold-out", "not a share", expected="0 up to but not including 1", got=share,
+                            remedy="Pass for example 0.2")  # fmt: skip
+    count = int(len(x) * share)
+    if count == 0:
+        return (x, y), None
+    order = order_of_epoch(len(x), seed, _HOLD_OUT_EPOCH)
+    out, kept = np.sort(order[:count]), np.sort(order[count:])
+    return (x[kept], y[kept]), (x[out], y[out])

@@ -1,0 +1,53 @@
+"""What a training went through, epoch by epoch, as data and as a picture.
+
+Layer: nn. Invariant: the numbers are doubles that JSON keeps exactly, so that a resumed history goes on as it was.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from loom.nn.train.curves import draw_curves
+from loom.storage.atomic import replace_file
+
+__all__ = ["History"]
+
+
+@dataclass(slots=True)
+class History:
+    """One number for each epoch in each list; those of validation are empty without it.
+
+    ``loss`` is the mean over the epoch's samples as they were met, ``rate`` that of the epoch's last update.
+    ``validation_accuracy`` is of classes. ``stopped``: why training ended before its last epoch, or "".
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that are whole."""
+        return len(self.loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> History:
+        """Return the history that ``to_dict`` gave."""
+        return cls(**{f.name: found[f.name] for f in fields(cls)})
+
+    def png(self) -> bytes:
+        """Return the losses of the epochs as a picture: training blue, validation red, from 0 to the largest."""
+        return draw_curves([self.loss, self.validation_loss])
+
+    def save_png(self, path: str | os.PathLike[str]) -> None:
+        """Write the picture to a file."""
+        replace_file(Path(path), self.png())

@@ -1,0 +1,75 @@
+"""Losses by name: what training makes small, of a network's output and the targets.
+
+Layer: nn. Each is the mean over all elements (over samples for those of classes), so that a rate fits batches of any
+size. A network that ends in a softmax (sigmoid) gives probabilities, any other logits; ``loss_of`` takes which.
+Invariant: a loss is one number, differentiable in the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loom import tensor
+from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.tensor import Tensor
+
+__all__ = ["CLASS_LOSSES", "LOSSES", "Loss", "loss_of"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+_LEAST = 2.0**-40
+"""Added to a probability before its logarithm: nothing beside 1, and no probability is infinitely wrong."""
+
+
+def _cross_entropy_of_probabilities(x: Tensor, target: Tensor) -> Tensor:
+    logarithms = (x + _LEAST).log()
+    if target.dtype.is_integer:
+        return tensor.nll(logarithms, target)
+    _same_shape("cross_entropy", x, target)
+    return -(logarithms * target).sum(-1).mean()
+
+
+def _binary_cross_entropy_of_probabilities(x: Tensor, target: Tensor) -> Tensor:
+    _same_shape("binary_cross_entropy", x, target)
+    return -(target * (x + _LEAST).log() + (1 - target) * (1 - x + _LEAST).log()).mean()
+
+
+def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
+    if x.shape != target.shape:
+        raise ShapeError(name, "prediction and target differ in shape", expected=x.shape, got=target.shape,
+                         remedy="Reshape the target")  # fmt: skip
+
+
+LOSSES: dict[str, Loss] = {
+    "mse": tensor.mse,
+    "mae": tensor.mae,
+    "huber": tensor.huber,
+    "cross_entropy": tensor.cross_entropy,
+    "binary_cross_entropy": tensor.binary_cross_entropy,
+    "nll": tensor.nll,
+}
+"""Name -> loss; the two cross-entropies of logits, ``nll`` of logarithms of probabilities."""
+
+CLASS_LOSSES = ("cross_entropy", "nll")
+"""Those whose targets may be classes: integers, one for each row of the output."""
+
+_OF_PROBABILITIES: dict[str, Loss] = {
+    "cross_entropy": _cross_entropy_of_probabilities,
+    "binary_cross_entropy": _binary_cross_entropy_of_probabilities,
+}
+
+
+def loss_of(name: str, *, probabilities: bool = False) -> Loss:
+    """Return the loss called ``name``, of an output of probabilities or of logits.
+
+    ``mse``, ``mae``, ``huber`` (delta 1) take targets of the output's shape; ``cross_entropy`` classes (integers) or
+    probabilities along the last axis; ``binary_cross_entropy`` numbers from 0 to 1; ``nll`` classes, the output being
+    logarithms of probabilities. ArgumentError for an unknown name.
+
+    >>> from loom import tensor
+    >>> loss_of("mse")(tensor.array([1.0, 3.0]), tensor.array([1.0, 1.0])).item()
+    2.0
+    """
+    if name not in LOSSES:
+        raise ArgumentError("train, loss", f"no loss is called {name!r}", remedy=near_matches(name, LOSSES))
+    return _OF_PROBABILITIES.get(name, LOSSES[name]) if probabilities else LOSSES[name]

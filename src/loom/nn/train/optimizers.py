@@ -1,0 +1,246 @@
+"""Optimisers: how a parameter's next value follows from its value, its gradient, the rate, and what is kept.
+
+Layer: nn. Each is one fixed expression per element, recorded into the training step. Invariant: no number of it comes
+from the host's libm; powers of the betas are f32 state that a step multiplies once. Narrow parameters (f16, bf16) are
+computed and their state is kept in f32, and rounded once.
+
+Weight decay leaves arrays of one dimension alone: biases and gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.core.errors import ArgumentError, near_matches
+from loom.tensor import Tensor
+
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "optimizer_of", "starting_state"]
+
+Arrays = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizer:
+    """Base of the optimisers.
+
+    ``kept`` names arrays like the parameter that start at 0; ``powers`` maps the name of a number that starts at 1
+    to what each step multiplies it by.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check(type(self).__name__, field.name, getattr(self, field.name))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter."""
+        return ()
+
+    @property
+    def powers(self) -> dict[str, float]:
+        """Name -> base of the powers kept."""
+        return {}
+
+    def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
+        """Return the next value of ``w`` and of what is kept; ``powers`` are those of this step already."""
+        raise NotImplementedError
+
+
+def _check(name: str, field: str, value: Any) -> None:
+    if isinstance(value, bool):
+        return
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    below_one = field in ("momentum", "dampening", "beta1", "beta2", "alpha")
+    if not (is_number and 0 <= value < (1 if below_one else float("inf"))):
+        raise ArgumentError(
+            f"train, {name}", f"{field} is out of range", got=repr(value), remedy="Correct it",
+            expected="0 up to but not including 1" if below_one else "a number of at least 0",
+        )  # fmt: skip
+
+
+def _single(value: float) -> float:
+    """Return the f32 a number is rounded to, so that 1 minus it is exact."""
+    return float(np.float32(value))
+
+
+def _mixed(old: Tensor, new: Tensor, share: float) -> Tensor:
+    """Return ``share`` of the old and the rest of the new."""
+    return old * _single(share) + new * (1.0 - _single(share))
+
+
+def _decayed(g: Tensor, w: Tensor, decay: float) -> Tensor:
+    return g + w * decay if decay and w.ndim > 1 else g
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SGD(Optimizer):
+    """w - rate g; with momentum v = m v + (1 - dampening) g and w - rate v, or rate (g + m v) of Nesterov.
+
+    Source: Y. Nesterov (1983) in the form of I. Sutskever et al., "On the importance of initialization and momentum
+    in deep learning" (2013), as PyTorch has it.
+    """
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter."""
+        return ("velocity",) if self.momentum else ()
+
+    def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
+        """Return the next value of ``w`` and of what is kept."""
+        del powers
+        g = _decayed(g, w, self.weight_decay)
+        if not self.momentum:
+            return w - g * rate, {}
+        velocity = kept["velocity"] * self.momentum + (g * (1.0 - self.dampening) if self.dampening else g)
+        along = g + velocity * self.momentum if self.nesterov else velocity
+        return w - along * rate, {"velocity": velocity}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adam(Optimizer):
+    """w - rate m^ / (sqrt(v^) + epsilon): means of the gradient and its square, each over 1 - beta^t.
+
+    Source: D. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization" (2015), algorithm 1.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter."""
+        return ("mean", "square")
+
+    @property
+    def powers(self) -> dict[str, float]:
+        """Name -> base of the powers kept."""
+        return {"beta1": _single(self.beta1), "beta2": _single(self.beta2)}
+
+    def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
+        """Return the next value of ``w`` and of what is kept."""
+        along, found = self._along(_decayed(g, w, self.weight_decay), kept, powers)
+        return w - along * rate, found
+
+    def _along(self, g: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
+        mean = _mixed(kept["mean"], g, self.beta1)
+        square = _mixed(kept["square"], g * g, self.beta2)
+        scale = (square / (1 - powers["beta2"])).sqrt() + self.epsilon
+        return mean / (1 - powers["beta1"]) / scale, {"mean": mean, "square": square}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdamW(Adam):
+    """As Adam, weights decaying apart from the gradient: w - rate (m^ / (sqrt(v^) + epsilon) + decay w).
+
+    Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization" (2019).
+    """
+
+    weight_decay: float = 0.01
+
+    def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
+        """Return the next value of ``w`` and of what is kept."""
+        along, found = self._along(g, kept, powers)
+        return w - _decayed(along, w, self.weight_decay) * rate, found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RMSprop(Optimizer):
+    """w - rate g / (sqrt(v) + epsilon), v the mean of the squared gradient; with momentum over those steps.
+
+    Source: T. Tieleman and G. Hinton, lecture 6.5 of "Neural Networks for Machine Learning" (2012).
+    """
+
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter."""
+        return ("square", "velocity") if self.momentum else ("square",)
+
+    def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
+        """Return the next value of ``w`` and of what is kept."""
+        del powers
+        g = _decayed(g, w, self.weight_decay)
+        square = _mixed(kept["square"], g * g, self.alpha)
+        along = g / (square.sqrt() + self.epsilon)
+        if not self.momentum:
+            return w - along * rate, {"square": square}
+        velocity = kept["velocity"] * self.momentum + along
+        return w - velocity * rate, {"square": square, "velocity": velocity}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lion(Optimizer):
+    """w - rate (sign(b1 m + (1 - b1) g) + decay w), m = b2 m + (1 - b2) g; the sign of 0 is 0.
+
+    Source: X. Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), algorithm 2.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter."""
+        return ("mean",)
+
+    def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
+        """Return the next value of ``w`` and of what is kept."""
+        del powers
+        way = _mixed(kept["mean"], g, self.beta1)
+        ones = tensor.ones(way.shape, way.dtype)
+        sign = tensor.where(way > 0, ones, tensor.where(way < 0, -ones, 0))
+        return w - _decayed(sign, w, self.weight_decay) * rate, {"mean": _mixed(kept["mean"], g, self.beta2)}
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "lion": Lion,
+}  # fmt: skip
+
+
+def optimizer_of(name: str, **settings: Any) -> Optimizer:
+    """Return the optimiser called ``name``; ArgumentError for an unknown name or setting.
+
+    >>> optimizer_of("sgd", momentum=0.9).kept
+    ('velocity',)
+    """
+    if name == "sgd_momentum":  # the older generations' name
+        return optimizer_of("sgd", **({"momentum": 0.9} | settings))
+    if name not in OPTIMIZERS:
+        raise ArgumentError(
+            "train, optimizer", f"no optimiser is called {name!r}", remedy=near_matches(name, OPTIMIZERS)
+        )
+    known = [f.name for f in fields(OPTIMIZERS[name])]
+    for key in settings:
+        if key not in known:
+            raise ArgumentError(f"train, {name}", f"no setting is called {key!r}", remedy=near_matches(key, known))
+    return OPTIMIZERS[name](**settings)
+
+
+def starting_state(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return name -> parameter of the tensor layer, of all an optimiser keeps, at its start."""
+    found = {}
+    for name, w in parameters.items():
+        held = np.float32 if w.dtype.storage_only else w.dtype.numpy
+        for key in optimizer.kept:
+            found[f"{key}.{name}"] = tensor.parameter(np.zeros(w.shape, held), name=f"{key}.{name}", on=w.device)
+    where = next(iter(parameters.values())).device if parameters else None
+    for key in optimizer.powers:
+        found[f"power.{key}"] = tensor.parameter(np.ones((), np.float32), name=f"power.{key}", on=where)
+    return found

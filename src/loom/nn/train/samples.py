@@ -1,0 +1,81 @@
+"""Samples as training takes them: arrays of one length, of the network's types, all numbers finite.
+
+Layer: nn. Invariant: what is wrong with data is told before anything runs, with the array and the sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, f32, f64, i32
+from loom.core.errors import DTypeError, EmptyError, NotFinite, ShapeError
+from loom.nn.train.losses import CLASS_LOSSES
+
+__all__ = ["Samples", "batches", "checked_inputs", "checked_samples"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Inputs of shape (n, ...) and targets of shape (n, ...)."""
+
+    x: Array
+    y: Array
+    x_type: DType
+    y_type: DType
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def checked_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
+    """Return inputs as a contiguous array of a type; errors for no samples, no numbers, NaN and infinities."""
+    found = np.asarray(x)
+    if found.dtype.kind not in "biuf":
+        raise DTypeError(where, f"{name} holds no numbers", expected="bools, ints or floats", got=found.dtype,
+                         remedy="Pass numbers in arrays of one shape")  # fmt: skip
+    if found.ndim == 0 or len(found) == 0:
+        raise EmptyError(where, f"{name} has no samples", expected="at least 1", got=f"shape {found.shape}",
+                         remedy="Pass an array whose first axis counts samples")  # fmt: skip
+    with np.errstate(all="ignore"):
+        typed = np.ascontiguousarray(found, x_type.numpy)
+        if not x_type.is_float and (typed != found).any():
+            raise DTypeError(where, f"not all numbers of {name} fit {x_type}", expected=f"numbers that {x_type} has",
+                             got=found.dtype, remedy="Convert them first")  # fmt: skip
+    if x_type.is_float:
+        _require_finite(typed, where, name)
+    return typed
+
+
+def _require_finite(array: Array, where: str, name: str) -> None:
+    rows = np.isfinite(array).reshape(len(array), -1).all(1)
+    if not rows.all():
+        at = int(np.argmin(rows))
+        row = array[at].reshape(-1)
+        value = "NaN" if np.isnan(row[~np.isfinite(row)][0]) else "an infinity"
+        error = NotFinite(where, f"{value} in the data: {name}, sample {at}", expected="finite numbers",
+                          remedy="Remove or replace it; nothing was run")  # fmt: skip
+        error.tensor = name
+        raise error
+
+
+def checked_samples(x: Any, y: Any, loss: Any, x_type: DType = f32, where: str = "train") -> Samples:
+    """Return samples for a loss; classes for those of classes become i32, other targets floats."""
+    inputs = checked_inputs(x, x_type, where)
+    targets = np.asarray(y)
+    is_class = loss in CLASS_LOSSES and targets.dtype.kind in "iu"
+    y_type = i32 if is_class else f64 if x_type == f64 else f32
+    targets = checked_inputs(targets, y_type, where, "y")
+    if len(inputs) != len(targets):
+        raise ShapeError(where, "x and y differ in samples", expected=f"{len(inputs)} targets", got=len(targets),
+                         remedy="One target for each sample")  # fmt: skip
+    return Samples(inputs, targets, x_type, y_type)
+
+
+def batches(n: int, size: int) -> list[slice]:
+    """Return the batches of n samples; the last has what is left."""
+    return [slice(at, min(at + size, n)) for at in range(0, n, size)]

@@ -1,0 +1,209 @@
+"""Schedules: the learning rate of each step, counted from 0.
+
+Layer: nn. Rates are doubles, made by +, -, * and / in numpy, cosines by ``core.turns`` and powers by ``decimal``, whose
+exp and ln are correctly rounded; the trainer rounds them to f32 once. Invariant: no rate depends on the host's libm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from decimal import Decimal, localcontext
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, near_matches
+from loom.core.turns import cos_sin_of_ratio
+
+__all__ = [
+    "SCHEDULES", "Constant", "Cosine", "CosineWarmRestarts", "Exponential", "Linear", "Polynomial", "Schedule", "Step",
+    "Warmup", "schedule_of",
+]  # fmt: skip
+
+Numbers = np.ndarray[Any, Any]
+_DIGITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Base of the schedules."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in _COUNTS and not (isinstance(value, int) and value >= 1):
+                raise ArgumentError(f"train, {type(self).__name__}", f"{field.name} is no number of steps",
+                                    expected="an int of at least 1", got=repr(value), remedy="Correct it")  # fmt: skip
+            if field.name not in (*_COUNTS, "after") and not 0 <= value < float("inf"):
+                raise ArgumentError(
+                    f"train, {type(self).__name__}",
+                    f"{field.name} is out of range",
+                    expected="a number of at least 0",
+                    got=repr(value),
+                    remedy="Correct it",
+                )
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates (float64) of steps (int64, at least 0)."""
+        raise NotImplementedError
+
+    def at(self, step: int) -> float:
+        """Return the rate of one step."""
+        return float(self.rates(np.array([step], np.int64))[0])
+
+
+_COUNTS = ("steps", "period", "every", "decay_steps")
+
+
+def _power(base: float, exponents: Numbers) -> Numbers:
+    """Return ``base`` to exponents, by decimals of 40 digits rounded once."""
+    if base == 0.0:
+        return np.where(exponents == 0, 1.0, 0.0)
+    with localcontext() as context:
+        context.prec = _DIGITS
+        logarithm = Decimal(base).ln()
+        return np.array([float((Decimal(float(e)) * logarithm).exp()) for e in exponents], np.float64)
+
+
+def _fraction(steps: Numbers, whole: int) -> Numbers:
+    return np.minimum(steps, whole).astype(np.float64) / float(whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Schedule):
+    """The same rate at every step."""
+
+    rate: float
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates of steps."""
+        return np.full(len(steps), float(self.rate))
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Schedule):
+    """From ``rate`` to ``end`` in ``steps``: a + (b - a) s / N, then b."""
+
+    rate: float
+    end: float
+    steps: int
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates of steps."""
+        found = self.rate + (self.end - self.rate) * _fraction(steps, self.steps)
+        return np.where(steps >= self.steps, float(self.end), found)
+
+
+@dataclass(frozen=True, slots=True)
+class Cosine(Schedule):
+    """Half a wave from ``rate`` down to ``least``: m + (a - m) (1 + cos(pi s / N)) / 2, then m.
+
+    Source: I. Loshchilov and F. Hutter, "SGDR" (2017), equation 5.
+    """
+
+    rate: float
+    steps: int
+    least: float = 0.0
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates of steps."""
+        cosine, _ = cos_sin_of_ratio(np.minimum(steps, self.steps), 2 * self.steps)
+        return self.least + (self.rate - self.least) * ((1.0 + cosine) / 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class CosineWarmRestarts(Schedule):
+    """``Cosine`` begun anew every ``period`` steps."""
+
+    rate: float
+    period: int
+    least: float = 0.0
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates of steps."""
+        return Cosine(self.rate, self.period, self.least).rates(steps % self.period)
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential(Schedule):
+    """a r^(s / D)."""
+
+    rate: float
+    factor: float = 0.96
+    decay_steps: int = 1000
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates of steps."""
+        return self.rate * _power(self.factor, steps.astype(np.float64) / float(self.decay_steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Schedule):
+    """a r^(s // K): times ``factor`` every ``every`` steps."""
+
+    rate: float
+    factor: float = 0.1
+    every: int = 10_000
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates of steps."""
+        return self.rate * _power(self.factor, (steps // self.every).astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Polynomial(Schedule):
+    """(a - b) (1 - s / N)^p + b, then b."""
+
+    rate: float
+    end: float
+    steps: int
+    power: float = 1.0
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates of steps."""
+        left = 1.0 - _fraction(steps, self.steps)
+        powers = [float(_power(x, np.array([self.power]))[0]) for x in left.tolist()]
+        found = (self.rate - self.end) * np.array(powers, np.float64) + self.end
+        return np.where(steps >= self.steps, float(self.end), found)
+
+
+@dataclass(frozen=True, slots=True)
+class Warmup(Schedule):
+    """From ``start`` up to the first rate of ``after`` in ``steps``, then ``after`` from its step 0."""
+
+    after: Schedule
+    steps: int
+    start: float = 0.0
+
+    def rates(self, steps: Numbers) -> Numbers:
+        """Return the rates of steps."""
+        rising = self.start + (self.after.at(0) - self.start) * _fraction(steps, self.steps)
+        return np.where(steps < self.steps, rising, self.after.rates(np.maximum(steps - self.steps, 0)))
+
+
+SCHEDULES = ("constant", "linear", "cosine", "cosine_warm_restarts", "exponential", "step", "polynomial", "warmup")
+
+
+def schedule_of(name: str, rate: float, steps: int) -> Schedule:
+    """Return the schedule called ``name`` for a training of ``steps``, with the older generations' defaults.
+
+    ``linear`` and ``polynomial`` (power 1) end at 1 % of the rate; ``warmup`` rises for a tenth of the steps, then is
+    constant; ``cosine_warm_restarts`` begins anew four times.
+
+    >>> schedule_of("linear", 1.0, 100).at(50)
+    0.505
+    """
+    steps = max(steps, 1)
+    made: dict[str, Schedule] = {
+        "constant": Constant(rate),
+        "linear": Linear(rate, 0.01 * rate, steps),
+        "cosine": Cosine(rate, steps),
+        "cosine_warm_restarts": CosineWarmRestarts(rate, max(1, steps // 4)),
+        "exponential": Exponential(rate),
+        "step": Step(rate),
+        "polynomial": Polynomial(rate, 0.01 * rate, steps),
+        "warmup": Warmup(Constant(rate), max(1, steps // 10)),
+    }
+    if name not in made:
+        raise ArgumentError("train, schedule", f"no schedule is called {name!r}", remedy=near_matches(name, made))
+    return made[name]

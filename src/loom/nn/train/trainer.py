@@ -1,0 +1,293 @@
+"""Training: epochs of steps in a deterministic order, watched, stopped, kept and resumed.
+
+Layer: nn. Invariant: where a training is, is told by arrays and a few numbers alone; a training that was interrupted
+and resumed has the bits of one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, f32
+from loom.core.errors import ArgumentError, CheckpointError, NotFinite, StateError
+from loom.nn.train.checkpoints import read_training, write_training
+from loom.nn.train.config import TrainConfig
+from loom.nn.train.history import History
+from loom.nn.train.interrupts import asked_to_stop
+from loom.nn.train.programs import Batch, Programs, Trainable
+from loom.nn.train.samples import Samples, batches, checked_samples
+from loom.nn.train.schedules import Constant
+from loom.nn.train.shuffle import order_of_epoch
+
+__all__ = ["Progress", "Trainer"]
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training is, told after every batch; ``validation_loss`` once an epoch is over."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float
+    validation_loss: float | None = None
+
+
+class Trainer:
+    """Trains a model; ``fit`` may be called again to go on for more epochs with another config's number of them.
+
+    ``frozen``: names of weights that stay as they are; ``rates``: name -> rate of weights that have their own.
+    ``x_type``: the type of the network's input.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        config: TrainConfig,
+        *,
+        frozen: Collection[str] = (),
+        rates: Mapping[str, float] | None = None,
+        x_type: DType = f32,
+    ) -> None:
+        self.model, self.config, self.x_type = model, config, x_type
+        self.programs = Programs(model, config, frozen, rates or {})
+        self.history = History()
+        self.epoch = 0
+        self._at = 0  # batches of this epoch that are done
+        self._total = 0.0  # of loss times samples, this epoch
+        self._best = float("inf")
+        self._stale = 0  # epochs since the best
+        self._best_weights: Arrays = {}
+        self._last_good: Arrays = {}
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Have ``fit`` end after the batch at hand, a checkpoint written if there is a folder for it."""
+        self._is_stopping = True
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None = None,
+        *,
+        resume: bool = False,
+        report: Callable[[Progress], None] | None = None,
+    ) -> History:
+        """Train with samples ``x`` (n, ...) and targets ``y`` (n, ...); return what it went through.
+
+        ``resume``: go on from the config's checkpoint, if there is one. NotFinite if the data, the loss or a weight
+        is NaN or infinite: weights are then the last good ones. KeyboardInterrupt after Ctrl-C, the checkpoint
+        written. ArgumentError beyond the memory budget, before anything runs.
+        """
+        data = checked_samples(x, y, self.config.loss, self.x_type)
+        held_out = None
+        if validation is not None:
+            held_out = checked_samples(*validation, self.config.loss, self.x_type, "train, validation")
+        self._prepare(data, held_out)
+        if resume:
+            self._resume(len(data))
+        self._is_stopping = False
+        with asked_to_stop(self.stop) as interrupted:
+            while self.epoch < self.config.epochs and not self.history.stopped and not self._is_stopping:
+                self._run_epoch(data, held_out, report or (lambda _progress: None))
+        if self.config.checkpoint is not None:
+            self._write(len(data))
+        if interrupted:
+            raise KeyboardInterrupt
+        if self._best_weights and not self._is_stopping:
+            self.model.load(self._best_weights)
+        return self.history
+
+    def _prepare(self, data: Samples, held_out: Samples | None) -> None:
+        size = self.config.batch_size
+        sizes = {s.stop - s.start for s in batches(len(data), size)}
+        others = {s.stop - s.start for s in batches(len(held_out), size)} if held_out is not None else set()
+        batch = Batch(data.x, data.y, data.x_type, data.y_type)
+        self.programs.prepare(batch, sorted(sizes, reverse=True), sorted(others, reverse=True))
+
+    # epochs
+
+    def _run_epoch(self, data: Samples, held_out: Samples | None, report: Callable[[Progress], None]) -> None:
+        config, n = self.config, len(data)
+        order = order_of_epoch(n, config.seed, self.epoch) if config.shuffle else np.arange(n)
+        cuts = batches(n, config.batch_size)
+        updates = -(-len(cuts) // config.accumulate)
+        schedule = config.schedule or Constant(config.learning_rate)
+        rates = schedule.rates(self.epoch * updates + np.arange(updates, dtype=np.int64))
+        if not self._last_good:
+            self.keep()
+        while self._at < len(cuts) and not self._is_stopping:
+            chosen = order[cuts[self._at]]
+            loss = self._run_batch(data.x[chosen], data.y[chosen], cuts, float(rates[self._at // config.accumulate]))
+            self._total += loss * len(chosen)
+            self._at += 1
+            report(Progress(self.epoch, config.epochs, self._at, len(cuts), loss))
+        if self._at == len(cuts):
+            self._close_epoch(n, len(cuts), held_out, float(rates[-1]), report)
+
+    def _run_batch(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], cuts: list[slice], rate: float) -> float:
+        every = self.config.accumulate
+        if every == 1:
+            loss = self.programs.run(x, y, rate)
+        else:
+            first = self._at // every * every
+            group = cuts[first : first + every]
+            loss = self.programs.add(x, y, len(x) / (group[-1].stop - group[0].start))
+        if not np.isfinite(loss):
+            raise self._not_finite(loss)
+        if every > 1 and ((self._at + 1) % every == 0 or self._at + 1 == len(cuts)):
+            self.programs.update(rate)
+        return loss
+
+    def _close_epoch(
+        self, n: int, count: int, held_out: Samples | None, rate: float, report: Callable[[Progress], None]
+    ) -> None:
+        self.keep()
+        history, mean = self.history, self._total / n
+        history.loss.append(mean)
+        history.rate.append(rate)
+        watched = mean
+        if held_out is not None:
+            watched, accuracy = self.validate(held_out)
+            history.validation_loss.append(watched)
+            if accuracy is not None:
+                history.validation_accuracy.append(accuracy)
+        self.epoch, self._at, self._total = self.epoch + 1, 0, 0.0
+        self._watch(watched)
+        if self.config.checkpoint is not None and self.epoch % self.config.checkpoint_every == 0:
+            self._write(n)
+        report(Progress(self.epoch - 1, self.config.epochs, count, count, mean, watched if held_out else None))
+
+    def train_batch(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
+        """Make one update of one batch, whatever epoch it is of, at the config's rate; return its loss.
+
+        The errors are those of ``fit``, and StateError where gradients of several batches make an update.
+        """
+        if self.config.accumulate > 1:
+            raise StateError("train_batch", "an update takes several batches", expected="accumulate=1",
+                             got=self.config.accumulate, remedy="Use fit")  # fmt: skip
+        data = checked_samples(x, y, self.config.loss, self.x_type)
+        batch = Batch(data.x, data.y, data.x_type, data.y_type)
+        self.programs.prepare(batch, [len(data)], [])
+        if not self._last_good:
+            self.keep()
+        schedule = self.config.schedule or Constant(self.config.learning_rate)
+        loss = self.programs.run(data.x, data.y, schedule.at(self._steps_done()))
+        if not np.isfinite(loss):
+            raise self._not_finite(loss)
+        return loss
+
+    def validate(self, data: Samples) -> tuple[float, float | None]:
+        """Return the mean loss over samples, and the accuracy where targets are classes."""
+        total, right = 0.0, 0
+        for cut in batches(len(data), self.config.batch_size):
+            loss, output = self.programs.loss(data.x[cut], data.y[cut])
+            total += loss * (cut.stop - cut.start)
+            if not data.y_type.is_float:
+                right += int((output.argmax(-1) == data.y[cut]).sum())
+        return total / len(data), None if data.y_type.is_float else right / data.y.size
+
+    def _watch(self, loss: float) -> None:
+        """Keep the best weights and stop when patience is over; a loss that is NaN is never the best."""
+        if self.config.patience is None:
+            return
+        if loss < self._best - self.config.least_gain or not self._best_weights:
+            self._best, self._stale, self._best_weights = loss, 0, self.model.weights()
+            return
+        self._stale += 1
+        if self._stale > self.config.patience:
+            self.history.stopped = f"no gain for {self._stale} epochs"
+
+    # what is not finite
+
+    def keep(self) -> None:
+        """Have the state as it is be the one put back if a weight becomes NaN or infinite; NotFinite if one is."""
+        found = self.arrays()
+        if any(not _is_finite(a) for a in found.values()):
+            raise self._not_finite(None)
+        self._last_good = found
+
+    def _not_finite(self, loss: float | None) -> NotFinite:
+        """Return the error of a loss or weight that is not finite; the step changed nothing, unless a weight is so."""
+        step = self._steps_done()
+        faulty = [name for name, a in self.arrays().items() if not _is_finite(a)]
+        kept = "The weights are those before this step"
+        if faulty:
+            self._put(self._last_good)
+            kept = "The weights are those at the start of the epoch"
+        name = faulty[0].partition("/")[2] if faulty else "loss"
+        parts = [] if loss is None else [f"the loss is {'NaN' if np.isnan(loss) else 'infinite'}"]
+        parts += [f"weight {name!r} is not finite"] if faulty else ["all weights are finite"]
+        error = NotFinite(f"train, step {step}", " and ".join(parts), expected="finite numbers",
+                          remedy=f"{kept}. Lower the learning rate, or clip gradients with clip_norm")  # fmt: skip
+        error.step, error.tensor = step, name
+        return error
+
+    def _steps_done(self) -> int:
+        return int(self.programs.step.item())
+
+    # state
+
+    def arrays(self) -> Arrays:
+        """Return copies of all that training changes, by name: ``weights/...`` and ``state/...``."""
+        weights = {f"weights/{n}": a for n, a in self.model.weights().items()}
+        return weights | {f"state/{n}": t.numpy() for n, t in self.programs.kept.items()}
+
+    def _put(self, arrays: Arrays) -> None:
+        self.model.load({n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")})
+        for name, t in self.programs.kept.items():
+            t.assign(arrays[f"state/{name}"])
+
+    def _write(self, n: int) -> None:
+        assert self.config.checkpoint is not None
+        facts = {
+            "config": self.config.facts(), "samples": n, "epoch": self.epoch, "at": self._at, "total": self._total,
+            "best": None if self._best == float("inf") else self._best, "stale": self._stale,
+            "history": self.history.to_dict(),
+        }  # fmt: skip
+        best = {f"best/{name}": a for name, a in self._best_weights.items()}
+        write_training(Path(self.config.checkpoint), facts, self.arrays() | best)
+
+    def _resume(self, n: int) -> None:
+        if self.config.checkpoint is None:
+            raise ArgumentError("train, resume", "there is no folder to resume from", expected="checkpoint=...",
+                                got=None, remedy="Name the folder of the checkpoint")  # fmt: skip
+        folder = Path(self.config.checkpoint)
+        if not (folder / "manifest.json").exists():
+            return
+        facts, arrays = read_training(folder, self.arrays())
+        self._require_same(facts, n)
+        self._put(arrays)
+        self._best_weights = {k.removeprefix("best/"): a for k, a in arrays.items() if k.startswith("best/")}
+        self._best = float("inf") if facts["best"] is None else facts["best"]
+        self.epoch, self._at, self._total = facts["epoch"], facts["at"], facts["total"]
+        self._stale, self.history = facts["stale"], History.from_dict(facts["history"])
+
+    def _require_same(self, facts: dict[str, Any], n: int) -> None:
+        mine = {**self.config.facts(), "samples": n}
+        theirs = {**facts["config"], "samples": facts["samples"]}
+        for name, value in mine.items():
+            if theirs.get(name) != value:
+                raise CheckpointError(
+                    "train, resume",
+                    f"the checkpoint was made with another {name}",
+                    expected=value,
+                    got=theirs.get(name),
+                    remedy="Use the same settings, or train from the start",
+                )
+
+
+def _is_finite(array: np.ndarray[Any, Any]) -> bool:
+    """Tell whether all elements are; uint16 are the bits of bf16."""
+    if array.dtype == np.uint16:
+        return bool(((array & 0x7F80) != 0x7F80).all())
+    return bool(np.isfinite(array).all())

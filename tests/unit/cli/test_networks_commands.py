@@ -1,0 +1,103 @@
+"""``loom train``, ``eval``, ``infer`` and ``inspect``: from a document and a file of samples to answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from loom.cli.main import app
+from loom.nn.train.datasets import divided, read_samples
+
+DOCUMENT = {
+    "format": "loom/1", "seed": 1, "input": {"shape": [2]},
+    "layers": [{"type": "dense", "output_size": 8, "activation": "tanh"}, {"type": "dense", "output_size": 2}],
+}  # fmt: skip
+
+
+def invoke(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.output
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "net.json").write_text(json.dumps(DOCUMENT))
+    x = np.random.default_rng(2).standard_normal((40, 2))
+    rows = [f"{a:.6f},{b:.6f},{'up' if a + b > 0 else 'down'}" for a, b in x]
+    (tmp_path / "data.csv").write_text("\n".join(["first,second,kind", *rows]) + "\n")
+    return tmp_path
+
+
+def test_from_document_to_answers(folder: Path) -> None:
+    net, data, model = (str(folder / name) for name in ("net.json", "data.csv", "model.json"))
+    options = ["--data", data, "--epochs", "15", "--rate", "0.05", "--device", "cpu"]
+    text = invoke("train", net, *options, "--out", model, "--curves", str(folder / "loss.png"), "--schedule", "cosine")
+    lines = text.splitlines()
+    assert lines[0].split() == ["epoch", "loss", "held", "out", "accuracy", "rate"]
+    assert len(lines) == 1 + 15 + 2
+    digest = lines[-1].split()[-1]
+    assert (folder / "loss.png").read_bytes()[:4] == b"\x89PNG"
+    found = json.loads(invoke("eval", model, "--data", data, "--json", "--device", "cpu"))
+    assert found["samples"] == 40
+    assert found["accuracy"] > 0.9
+    assert "accuracy" in invoke("eval", model, "--data", data, "--device", "cpu")
+    outputs = json.loads(invoke("infer", model, "--input", "2.0,2.0", "--json", "--device", "cpu"))
+    assert outputs[0][1] > outputs[0][0]  # 'up' comes after 'down'
+    assert len(invoke("infer", model, "--data", data, "--device", "cpu").splitlines()) == 40
+    assert digest in invoke("inspect", model)
+    shown = json.loads(invoke("inspect", net, "--json"))
+    assert [layer["parameters"] for layer in shown["layers"]] == [24, 18]
+
+
+def test_a_checkpoint_is_gone_on_with(folder: Path) -> None:
+    net, data = str(folder / "net.json"), str(folder / "data.csv")
+    options = [net, "--data", data, "--device", "cpu", "--json"]
+    kept = ["--checkpoint", str(folder / "kept")]
+    whole = json.loads(invoke("train", *options, "--epochs", "4"))
+    invoke("train", *options, "--epochs", "2", *kept)
+    assert json.loads(invoke("train", *options, "--epochs", "4", *kept))["sha256"] == whole["sha256"]
+
+
+def test_errors(folder: Path) -> None:
+    net, data = str(folder / "net.json"), str(folder / "data.csv")
+    assert "has no weights: expected a bundle" in invoke("eval", net, "--data", data, code=2)
+    assert "no such file" in invoke("inspect", str(folder / "nothing.json"), code=2)
+    assert "expected digits, FILE.npz or FILE.csv, got 'data.txt'" in invoke("train", net, "--data", "data.txt", code=2)
+    (folder / "bad.csv").write_text("1,2,0\n1,x,1\n")
+    assert "bad.csv, row 2, column 2] not a number: expected a number, got 'x'" in invoke(
+        "train", net, "--data", str(folder / "bad.csv"), code=2
+    )
+    (folder / "ragged.csv").write_text("1,2,0\n1,1\n")
+    assert "another number of columns: expected 3, got 2" in invoke(
+        "train", net, "--data", str(folder / "ragged.csv"), code=2
+    )
+    np.savez(folder / "bad.npz", a=np.zeros(3))
+    assert "the arrays are not named as samples: expected x and y, got a" in invoke(
+        "train", net, "--data", str(folder / "bad.npz"), code=2
+    )
+
+
+def test_samples_of_files(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", images=np.arange(16).reshape(2, 8), labels=np.array([0, 1]))
+    x, y = read_samples(str(tmp_path / "s.npz"), (1, 2, 4))
+    assert x.shape == (2, 1, 2, 4)
+    assert y.tolist() == [0, 1]
+    (tmp_path / "r.csv").write_text("0.5,1.5\n1,2.25\n")
+    assert [a.tolist() for a in read_samples(str(tmp_path / "r.csv"))] == [[[0.5], [1.0]], [1.5, 2.25]]
+    (kept, _), held_out = divided(np.arange(10), np.arange(10), 0.3, 4)
+    assert held_out is not None
+    assert sorted([*kept.tolist(), *held_out[0].tolist()]) == list(range(10))
+    assert len(held_out[0]) == 3
+
+
+def test_digits() -> None:
+    pytest.importorskip("sklearn")
+    x, y = read_samples("digits", (1, 8, 8))
+    assert x.shape == (1797, 1, 8, 8)
+    assert (float(x.max()), sorted(set(y.tolist()))) == (1.0, list(range(10)))

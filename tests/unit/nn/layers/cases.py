@@ -1,0 +1,265 @@
+"""Networks of one layer, and what PyTorch makes of the same weights."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+torch: Any = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
+F: Any = torch.nn.functional if torch else None
+
+Torch = Any
+"""torch.Tensor, where there is PyTorch."""
+Weights = dict[str, Torch]
+
+
+@dataclass(frozen=True)
+class Case:
+    """``reference(w, x)`` gives the output of weights by name (``layers.0.`` left out), None where PyTorch lacks it."""
+
+    name: str
+    shape: tuple[int, ...]
+    layer: dict[str, Any]
+    reference: Callable[[Weights, Torch], Torch] | None = None
+    training: bool = False
+    ids: int = 0
+
+
+def dense(w: Weights, x: Torch, at: str = "") -> Torch:
+    """x W + b."""
+    return x @ w[f"{at}weight"] + w[f"{at}bias"]
+
+
+def _recurrent(module: str, gates: str) -> Callable[[Weights, Torch], Torch]:
+    def run(w: Weights, x: Torch) -> Torch:
+        if gates:
+            inner, outer = (torch.cat([w[f"weight_{k}_{g}"] for g in gates]) for k in ("hh", "ih"))
+            bias = torch.cat([w[f"bias_{g}"] for g in gates])
+        else:
+            inner, outer, bias = w["weight_hh"], w["weight_ih"], w["bias_h"]
+        hidden = inner.shape[1]
+        other = torch.zeros_like(bias)
+        if gates == "rzn":
+            other = torch.cat([other[: 2 * hidden], w["bias_hn"]])
+        made = getattr(torch.nn, module)(outer.shape[1], hidden, batch_first=True, dtype=torch.float64)
+        named = {"weight_ih_l0": outer, "weight_hh_l0": inner, "bias_ih_l0": bias, "bias_hh_l0": other}
+        return torch.func.functional_call(made, named, (x,))[0]
+
+    return run
+
+
+def attention(heads: int, kv_heads: int, *, causal: bool = False, base: float | None = None) -> Any:
+    """Attention by PyTorch's own; positions turned as complex numbers."""
+
+    def run(w: Weights, x: Torch) -> Torch:
+        batch, tokens, _ = x.shape
+
+        def projected(name: str, count: int) -> Torch:
+            return (x @ w[f"{name}_weight"] + w[f"{name}_bias"]).view(batch, tokens, count, -1).transpose(1, 2)
+
+        q, k, v = projected("q", heads), projected("k", kv_heads), projected("v", kv_heads)
+        if base is not None:
+            q, k = turned(q, base), turned(k, base)
+        k, v = (t.repeat_interleave(heads // kv_heads, 1) for t in (k, v))
+        made = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return made.transpose(1, 2).reshape(batch, tokens, -1) @ w["o_weight"] + w["o_bias"]
+
+    return run
+
+
+def turned(x: Torch, base: float) -> Torch:
+    """Rotary position embedding."""
+    half = x.shape[-1] // 2
+    angles = torch.outer(torch.arange(x.shape[-2]).double(), base ** (-torch.arange(half).double() / half))
+    pairs = torch.complex(x[..., :half], x[..., half:]) * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([pairs.real, pairs.imag], -1)
+
+
+def kmeans(metric: str, temperature: float, *, features: bool = False) -> Any:
+    """Soft assignment by its definition."""
+
+    def run(w: Weights, x: Torch) -> Torch:
+        c = w["centers"]
+        if metric == "cosine":
+            logits = -(1 - F.cosine_similarity(x[..., None, :], c, dim=-1)) / temperature
+        elif metric == "manhattan":
+            logits = -torch.cdist(x, c, p=1) / temperature
+        else:
+            logits = -((x[..., None, :] - c) ** 2).sum(-1) / (2 * temperature**2)
+        made = logits.softmax(-1)
+        return made @ c if features else made
+
+    return run
+
+
+def swiglu(w: Weights, x: Torch) -> Torch:
+    """The gated block."""
+    gate = F.silu(x @ w["gate_weight"] + w["gate_bias"])
+    return (gate * (x @ w["up_weight"] + w["up_bias"])) @ w["down_weight"] + w["down_bias"]
+
+
+def filtered(w: Weights, x: Torch) -> Torch:
+    """Two experts, the first shorter."""
+    shares = (x @ w["gate.weight"] + w["gate.bias"]).softmax(-1)
+    first = F.pad(dense(w, x, "branches.0."), (0, 1))
+    return first * shares[:, :1] + dense(w, x, "branches.1.") * shares[:, 1:]
+
+
+def _named(name: str) -> Callable[[Torch], Torch]:
+    def run(v: Torch) -> Torch:
+        return getattr(F, name)(v)
+
+    return run
+
+
+ACTIVATIONS: dict[str, Callable[[Torch], Torch]] = {
+    "linear": lambda v: v,
+    "relu": _named("relu"),
+    "scaled_relu": lambda v: F.relu(v * 1.1),
+    "leaky_relu": lambda v: F.leaky_relu(v, 0.1),
+    "relu2": lambda v: F.relu(v) ** 2,
+    "sigmoid": lambda v: v.sigmoid(),
+    "tanh": lambda v: v.tanh(),
+    "softplus": _named("softplus"),
+    "elu": _named("elu"),
+    "selu": _named("selu"),
+    "gelu": _named("gelu"),
+    "gelu_tanh": lambda v: F.gelu(v, approximate="tanh"),
+    "swish": _named("silu"),
+    "mish": _named("mish"),
+    "softmax": lambda v: v.softmax(-1),
+}
+
+
+def of_activation(name: str, function: Callable[[Torch], Torch]) -> Case:
+    """A function alone."""
+    return Case(f"activation_{name}", (4,), {"type": "activation", "function": name}, lambda _, x: function(x))
+
+
+def of_branches(mode: str, combine: Callable[[Torch, Torch], Torch], **fields: Any) -> Case:
+    """Two branches of different kinds."""
+    branches = [
+        {"type": "dense", "output_size": 3},
+        {"type": "sequential", "layers": [{"type": "dense", "output_size": 2}, {"type": "dense", "output_size": 3}]},
+    ]
+
+    def run(w: Weights, x: Torch) -> Torch:
+        inner = dense(w, dense(w, x, "branches.1.layers.0."), "branches.1.layers.1.")
+        return combine(dense(w, x, "branches.0."), inner)
+
+    return Case(
+        f"parallel_{mode}", (2,), {"type": "parallel", "branches": branches, "combine_mode": mode} | fields, run
+    )
+
+
+def of_softmax(variant: str, width: int, reference: Any = None, **fields: Any) -> Case:
+    """A softmax of numbers that are all different."""
+    return Case(
+        f"softmax_{variant}{len(fields)}_{width}", (width,), {"type": "softmax", "variant": variant} | fields, reference
+    )
+
+
+_GRID = {"rows": 1, "cols": 2}
+_DENSE = {"type": "dense", "output_size": 2}
+
+CASES = [
+    *(of_activation(name, function) for name, function in ACTIVATIONS.items()),
+    Case("dense_tokens", (3, 2), _DENSE, dense),
+    Case("dense_plain", (3,), _DENSE | {"bias": False}, lambda w, x: x @ w["weight"]),
+    Case("stitch", (3,), {"type": "stitch", "output_size": 2}, dense),
+    Case("dense_mish", (3,), _DENSE | {"activation": "mish"}, lambda w, x: F.mish(dense(w, x))),
+    Case("flatten", (2, 3), {"type": "flatten"}, lambda _, x: x.flatten(1)),
+    Case("reshape", (2, 3), {"type": "reshape", "shape": [3, -1]}, lambda _, x: x.reshape(-1, 3, 2)),
+    Case("conv1d", (2, 7), {"type": "conv1d", "filters": 3, "kernel_size": 3, "stride": 2, "padding": 1},
+         lambda w, x: F.conv1d(x, w["weight"], w["bias"], 2, 1)),
+    Case("conv2d", (2, 5, 4), {"type": "conv2d", "filters": 2, "kernel_size": [3, 2], "stride": [2, 1],
+         "padding": [1, 0], "activation": "tanh"},
+         lambda w, x: F.conv2d(x, w["weight"], w["bias"], (2, 1), (1, 0)).tanh()),
+    Case("conv2d_wide_padding", (1, 2, 3), {"type": "conv2d", "filters": 2, "kernel_size": [1, 2], "stride": [2, 3],
+         "padding": 2}, lambda w, x: F.conv2d(x, w["weight"], w["bias"], (2, 3), 2)),
+    Case("conv2d_softmax", (1, 3, 4), {"type": "conv2d", "filters": 2, "kernel_size": 2, "activation": "softmax"},
+         lambda w, x: F.conv2d(x, w["weight"], w["bias"]).softmax(-1)),
+    Case("max_pool", (2, 5, 4), {"type": "max_pool", "pool_size": [3, 2], "stride": [2, 1], "padding": [1, 0]},
+         lambda _, x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0))),
+    Case("max_pool_1d", (2, 6), {"type": "max_pool", "pool_size": 2}, lambda _, x: F.max_pool1d(x, 2)),
+    Case("average_pool", (2, 5, 4), {"type": "average_pool", "pool_size": 2, "stride": 2, "padding": 1},
+         lambda _, x: F.avg_pool2d(x, 2, 2, 1, count_include_pad=False)),
+    Case("average_pool_1d", (2, 6), {"type": "average_pool", "pool_size": 3}, lambda _, x: F.avg_pool1d(x, 3)),
+    Case("layer_norm", (2, 4), {"type": "layer_norm"}, lambda w, x: F.layer_norm(x, (4,), w["gamma"], w["beta"])),
+    Case("rms_norm", (2, 4), {"type": "rms_norm"}, lambda w, x: F.rms_norm(x, (4,), w["gamma"], 1e-5)),
+    Case("batch_norm_training", (2, 3), {"type": "batch_norm"}, training=True,
+         reference=lambda w, x: F.batch_norm(x, None, None, w["gamma"], w["beta"], training=True)),
+    Case("batch_norm", (2, 3, 2), {"type": "batch_norm"},
+         lambda w, x: F.batch_norm(x, w["running_mean"].detach(), w["running_variance"].detach(), w["gamma"],
+                                       w["beta"])),
+    Case("embedding", (3,), {"type": "embedding", "vocab_size": 5, "embedding_dim": 2}, ids=5,
+         reference=lambda w, x: F.embedding(x, w["weight"])),
+    Case("swiglu", (2, 3), {"type": "swiglu", "inner_size": 4}, swiglu),
+    Case("rnn", (3, 2), {"type": "rnn", "hidden_size": 3}, _recurrent("RNN", "")),
+    Case("rnn_one_token", (1, 2), {"type": "rnn", "hidden_size": 3}, _recurrent("RNN", "")),
+    Case("lstm", (3, 2), {"type": "lstm", "hidden_size": 2}, _recurrent("LSTM", "ifgo")),
+    Case("gru", (3, 2), {"type": "gru", "hidden_size": 2}, _recurrent("GRU", "rzn")),
+    Case("attention", (3, 4), {"type": "multi_head_attention", "num_heads": 2}, attention(2, 2)),
+    Case("attention_rope", (3, 8), {"type": "multi_head_attention", "num_heads": 2, "num_kv_heads": 1, "causal": True,
+         "rope_freq_base": 100.0}, attention(2, 1, causal=True, base=100.0)),
+    Case("residual", (2,), {"type": "residual", "layers": [_DENSE, {"type": "activation", "function": "tanh"}]},
+         lambda w, x: x + dense(w, x, "layers.0.").tanh()),
+    of_branches("concat", lambda a, b: torch.cat([a, b], -1)),
+    of_branches("add", lambda a, b: a + b),
+    of_branches("avg", lambda a, b: (a + b) / 2),
+    of_branches("multiply", lambda a, b: a * b),
+    of_branches("grid_scatter", lambda a, b: torch.cat([b, a], -1), grid=_GRID,
+                grid_positions=[{"col": 1}, {"col": 0}]),
+    Case("parallel_filter", (3,), {"type": "parallel", "combine_mode": "filter", "gate": _DENSE,
+         "branches": [{"type": "stitch", "output_size": 2}, {"type": "dense", "output_size": 3}]}, filtered),
+    Case("kmeans", (3,), {"type": "kmeans", "num_clusters": 2, "temperature": 1.5}, kmeans("euclidean", 1.5)),
+    Case("kmeans_cosine", (3,), {"type": "kmeans", "num_clusters": 2, "distance_metric": "cosine"},
+         kmeans("cosine", 1)),
+    Case("kmeans_manhattan", (3,), {"type": "kmeans", "num_clusters": 2, "distance_metric": "manhattan", "output_mode":
+         "features"}, kmeans("manhattan", 1, features=True)),
+    Case("kmeans_in_kmeans", (3,), {"type": "kmeans", "num_clusters": 2, "attached_layer": {"type": "kmeans",
+         "num_clusters": 3, "attached_layer": _DENSE}}),
+    of_softmax("standard", 3, lambda _, x: x.softmax(-1)),
+    of_softmax("temperature", 3, lambda _, x: (x / 0.5).softmax(-1), temperature=0.5),
+    of_softmax("grid", 6, lambda _, x: x.reshape(-1, 2, 3).softmax(-1).reshape(-1, 6), rows=2, cols=3),
+    of_softmax("masked", 4, lambda _, x: F.pad(x[:, 1:3].softmax(-1), (1, 1)), mask=[False, True, True, False]),
+    of_softmax("mixture", 6, lambda _, x: 0.25 * x[:, :3].softmax(-1) + 0.75 * x[:, 3:].softmax(-1),
+               weights=[0.25, 0.75]),
+    of_softmax("hierarchical", 8, lambda _, x: (x[:, :2].softmax(-1)[..., None]
+               * x[:, 2:].reshape(-1, 2, 3).softmax(-1)).reshape(-1, 6), levels=[2, 3]),
+    of_softmax("hierarchical", 6, lambda _, x: (x.reshape(-1, 2, 3).mean(-1).softmax(-1)[..., None]
+               * x.reshape(-1, 2, 3).softmax(-1)).reshape(-1, 6), levels=[2, 3]),
+    of_softmax("adaptive", 5, lambda _, x: _adaptive(x, x[:, 4:]), clusters=[[2, 0], [3, 1]]),
+    of_softmax("adaptive", 4, lambda _, x: _adaptive(x, (x[:, 3:4] + x[:, 1:2]) / 2), clusters=[[2, 0], [3, 1]]),
+    Case("dropout_training", (6,), {"type": "dropout", "rate": 0.4}, training=True),
+    Case("gumbel_training", (3,), {"type": "softmax", "variant": "gumbel", "temperature": 0.7}, training=True),
+    of_softmax("gumbel", 3, lambda _, x: x.softmax(-1)),
+    of_softmax("sparse", 4, lambda _, x: _thresholded(x, 2.0)),
+    of_softmax("entmax", 4, lambda _, x: _thresholded(x, 1.5)),
+    of_softmax("entmax", 3, lambda _, x: _thresholded(x, 1.25), alpha=1.25),
+]  # fmt: skip
+
+
+def _adaptive(x: Torch, token: Torch) -> Torch:
+    head = torch.cat([x[:, 2:3], x[:, :1], token], -1).softmax(-1)
+    tail = torch.cat([x[:, 3:4], x[:, 1:2]], -1).softmax(-1) * head[:, 2:]
+    return torch.cat([head[:, 1:2], tail[:, 1:], head[:, :1], tail[:, :1]], -1)
+
+
+def _thresholded(x: Torch, alpha: float) -> Torch:
+    """Alpha-entmax by its definition: tau by halving, then one of Newton's steps, which can be differentiated."""
+    z = (alpha - 1) * x
+    low = z.detach().max(-1, keepdim=True).values - 1
+    high = low + 1
+    for _ in range(80):
+        tau = (low + high) / 2
+        over = (z.detach() - tau).clamp(min=0).pow(1 / (alpha - 1)).sum(-1, keepdim=True) >= 1
+        low, high = torch.where(over, tau, low), torch.where(over, high, tau)
+    away = (z - low).clamp(min=0)
+    there = (away > 0).double()
+    slope = there * torch.where(away > 0, away, torch.ones_like(away)).pow(1 / (alpha - 1) - 1) / (alpha - 1)
+    tau = low + (away.pow(1 / (alpha - 1)).sum(-1, keepdim=True) - 1) / slope.detach().sum(-1, keepdim=True)
+    return (z - tau).clamp(min=0).pow(1 / (alpha - 1))

@@ -1,0 +1,130 @@
+"""Every layer, forward and backward, against PyTorch and against finite differences, all in f64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loom import tensor
+from loom.nn.model import Model
+from loom.nn.spec import parse
+from unit.nn.layers.cases import CASES, Case
+
+_BATCH = 3
+_STEP = 1e-5
+"""Of the differences: their error is about h^2 + 2^-53 / h = 1e-10, times derivatives of about 10."""
+
+
+def _model(case: Case, dtype: str) -> Model:
+    what = {"shape": list(case.shape), "dtype": "i32" if case.ids else dtype}
+    return Model(parse({"format": "loom/1", "dtype": dtype, "seed": 3, "input": what, "layers": [case.layer]}), "cpu")
+
+
+def _batch(case: Case) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(11)
+    if case.ids:
+        return rng.integers(0, case.ids, (_BATCH, *case.shape)).astype(np.int32)
+    return rng.normal(size=(_BATCH, *case.shape)).astype(np.float32).astype(np.float64)
+
+
+def _weights(model: Model) -> dict[str, np.ndarray[Any, Any]]:
+    """Return weights without zeros, variances positive, that f32 holds."""
+    rng = np.random.default_rng(12)
+    found = {name: rng.normal(size=held.shape) for name, held in (model.parameters | model.state).items()}
+    found = {name: np.exp(w) if name.endswith("variance") else w for name, w in found.items()}
+    return {name: w.astype(np.float32).astype(np.float64) for name, w in found.items()}
+
+
+class _Derived:
+    """A layer's output, and loss = sum(output c) with its gradients, as one program."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.model = _model(case, "f64")
+        self.weights = _weights(self.model)
+        self.model.load(self.weights)
+        self.x = _batch(case)
+        dtype = "i32" if case.ids else "f64"
+        fed = tensor.input("x", self.x.shape, dtype)
+        y = self.model.apply(fed, training=case.training, step=tensor.array(5, "u32", on="cpu"))
+        self.c = np.random.default_rng(13).normal(size=y.shape)
+        loss = (y * tensor.array(self.c, "f64", on="cpu")).sum()
+        self.wrt = dict(self.model.parameters) | ({} if case.ids else {"x": fed})
+        self.program = tensor.compile([y, loss, *tensor.grad(loss, list(self.wrt.values()))])
+
+    def run(self, **given: Any) -> list[np.ndarray[Any, Any]]:
+        self.program.run(**({"x": self.x} | given))
+        return self.program.read()
+
+    def loss(self, name: str, values: np.ndarray[Any, Any]) -> float:
+        if name == "x":
+            return float(self.run(x=values)[1])
+        self.model.parameters[name].assign(values)
+        return float(self.run()[1])
+
+
+_NEAR_OTHERS = {
+    "dense_plain", "conv1d", "conv2d_softmax", "max_pool_1d", "average_pool_1d", "rnn_one_token", "attention",
+    "parallel_add", "parallel_avg", "kmeans_manhattan", "kmeans_cosine", "softmax_temperature1_3", "softmax_entmax1_3",
+    "softmax_hierarchical1_6", "softmax_adaptive1_4", "softmax_gumbel0_3", "activation_selu", "activation_gelu_tanh",
+}  # fmt: skip
+"""Left out where tests must be quick."""
+_MARKED = [pytest.param(c, id=c.name, marks=[pytest.mark.wide] if c.name in _NEAR_OTHERS else []) for c in CASES]
+
+
+@pytest.fixture(scope="module", params=_MARKED)
+def derived(request: pytest.FixtureRequest) -> _Derived:
+    return _Derived(request.param)
+
+
+def test_cases_left_out_are_known() -> None:
+    assert {c.name for c in CASES} >= _NEAR_OTHERS
+
+
+def test_against_pytorch(derived: _Derived) -> None:
+    case = derived.case
+    if case.reference is None:
+        pytest.skip("PyTorch has no such layer")
+    torch: Any = pytest.importorskip("torch")
+    start = len("layers.0.")
+    w = {name[start:]: torch.tensor(values, requires_grad=True) for name, values in derived.weights.items()}
+    x = torch.tensor(derived.x, requires_grad=not case.ids)
+    expected = case.reference(w, x)
+    y, _, *gradients = derived.run()
+    np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
+    if not expected.requires_grad:
+        return
+    (expected * torch.tensor(derived.c)).sum().backward()
+    for name, found in zip(derived.wrt, gradients, strict=True):
+        g = (x if name == "x" else w[name[start:]]).grad
+        wanted = np.zeros(found.shape) if g is None else g.numpy()
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10, err_msg=name)
+
+
+def test_finite_differences(derived: _Derived) -> None:
+    gradients = derived.run()[2:]
+    for name, found in zip(derived.wrt, gradients, strict=True):
+        values = derived.x if name == "x" else derived.weights[name]
+        expected = np.empty(values.shape)
+        for at in np.ndindex(values.shape):
+            moved = values.copy()
+            moved[at] += _STEP
+            above = derived.loss(name, moved)
+            moved[at] = values[at] - _STEP
+            expected[at] = (above - derived.loss(name, moved)) / (2 * _STEP)
+        derived.loss(name, values)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.wide
+def test_f32_is_near_f64(derived: _Derived) -> None:
+    """Sums of at most 18 terms of about 1, then functions that make an error at most 30 times as large: 512 x 2^-24."""
+    model = _model(derived.case, "f32")
+    model.load(derived.weights)
+    if derived.case.training:
+        pytest.skip("forward is not training")
+    y = model.forward(derived.x)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, derived.run()[0], rtol=0, atol=2.0**-24 * 512)

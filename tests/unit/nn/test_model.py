@@ -1,0 +1,126 @@
+"""``Model``: weights in and out, programs for batch sizes, the text of errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loom.core.errors import ArgumentError, ShapeError, SpecError
+from loom.nn.model import Model
+from loom.nn.spec import parse
+
+_LAYERS = [
+    {"type": "dense", "output_size": 3, "activation": "tanh"},
+    {"type": "batch_norm"},
+    {"type": "dense", "output_size": 2},
+]
+
+
+def _model(**fields: Any) -> Model:
+    return Model(parse({"format": "loom/1", "input": {"shape": [4]}, "layers": _LAYERS} | fields), "cpu")
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "bf16"])
+def test_weights_come_back_bit_for_bit(dtype: str) -> None:
+    one, other = _model(dtype=dtype, seed=1), _model(dtype=dtype, seed=2)
+    other.load(one.weights())
+    found, wanted = other.weights(), one.weights()
+    assert list(found) == [*one.network.parameters(), *one.network.state()]
+    for name, held in wanted.items():
+        assert found[name].tobytes() == held.tobytes()
+
+
+def test_forward_is_by_hand() -> None:
+    model = _model()
+    x = np.random.default_rng(1).normal(size=(5, 4))
+    w = {name: values.astype(np.float64) for name, values in model.weights().items()}
+    h = np.tanh(x @ w["layers.0.weight"] + w["layers.0.bias"])
+    h = (h - w["layers.1.running_mean"]) / np.sqrt(w["layers.1.running_variance"] + 1e-5)
+    np.testing.assert_allclose(model.forward(x), h @ w["layers.2.weight"] + w["layers.2.bias"], atol=1e-6)
+
+
+def test_a_batch_gives_what_its_samples_give() -> None:
+    model = _model()
+    x = np.random.default_rng(1).normal(size=(12, 4)).astype(np.float32)
+    whole = model.forward(x)
+    for n in range(1, 12):  # more sizes than programs are kept
+        assert (model.forward(x[:n]) == whole[:n]).all()
+    assert (model.forward(x) == whole).all()
+
+
+def test_new_weights_are_used_at_once() -> None:
+    model = _model()
+    x = np.ones((1, 4), np.float32)
+    model.forward(x)
+    model.load({name: np.zeros(w.shape) for name, w in model.weights().items()})
+    assert (model.forward(x) == 0).all()
+
+
+def test_several_inputs_and_outputs() -> None:
+    nodes = {
+        "both": {"type": "merge", "combine_mode": "add", "inputs": ["a", "b"]},
+        "left": {"type": "activation", "function": "relu", "inputs": ["both"]},
+        "right": {"type": "merge", "inputs": ["both", "a"]},
+    }
+    inputs = {"a": {"shape": [2]}, "b": {"shape": [2]}}
+    network = parse({"format": "loom/1", "inputs": inputs, "nodes": nodes, "outputs": ["left", "right"]})
+    found = Model(network, "cpu").forward({"a": [[1.0, -2.0]], "b": [[3.0, 1.0]]})
+    assert {name: y.tolist() for name, y in found.items()} == {"left": [[4, 0]], "right": [[4, -1, 1, -2]]}
+
+
+# errors
+
+
+def _says(text: str) -> str:
+    return f"^{re.escape(text)}"
+
+
+def test_another_shape_is_named() -> None:
+    for shape in ((4,), (1, 5), (0, 4), (1, 1, 4)):
+        text = (
+            "[loom.nn.Model, input 'input'] the array has another shape: expected "
+            f"(batch, 4), got {shape}. The first axis counts samples."
+        )
+        with pytest.raises(ShapeError, match=_says(text)):
+            _model().forward(np.zeros(shape, np.float32))
+
+
+def test_a_sequence_too_short_is_named() -> None:
+    layers = [{"type": "rnn", "hidden_size": 2}]
+    model = Model(parse({"format": "loom/1", "input": {"shape": [3, 2]}, "layers": layers}), "cpu")
+    text = "[loom.nn.Model, input 'input'] the array has another shape: expected (batch, 3, 2), got (1, 2, 2)."
+    with pytest.raises(ShapeError, match=_says(text)):
+        model.forward(np.zeros((1, 2, 2), np.float32))
+
+
+def test_unequal_branches_are_an_error_with_a_path() -> None:
+    branches = [{"type": "dense", "output_size": 2}, {"type": "dense", "output_size": 3}]
+    layer = {"type": "parallel", "combine_mode": "add", "branches": branches}
+    with pytest.raises(SpecError, match=r"layers\[0\].*unequal shapes"):
+        parse({"format": "loom/1", "input": {"shape": [4]}, "layers": [layer]})
+
+
+def test_other_inputs_are_named() -> None:
+    text = "[loom.nn.Model] not the network's inputs: expected input, got x."
+    with pytest.raises(ArgumentError, match=_says(text)):
+        _model().forward({"x": np.zeros((1, 4), np.float32)})
+
+
+def test_wrong_weights_are_named_and_nothing_is_written() -> None:
+    model = _model()
+    before = model.weights()
+    good = {name: np.ones_like(w) for name, w in before.items()}
+    text = "[loom.nn.Model.load] the network has no weight 'layers.0.wieght'. Did you mean 'layers.0.weight'"
+    with pytest.raises(ArgumentError, match=_says(text)):
+        model.load(good | {"layers.0.wieght": 0})
+    less = {name: w for name, w in good.items() if name != "layers.2.bias"}
+    text = "[loom.nn.Model.load] weights are missing: expected 8 arrays, got no layers.2.bias. Pass all of them."
+    with pytest.raises(ArgumentError, match=_says(text)):
+        model.load(less)
+    text = "[loom.nn.Model.load] weight 'layers.2.bias' has another shape: expected (2,), got (3,)."
+    with pytest.raises(ShapeError, match=_says(text)):
+        model.load(good | {"layers.2.bias": np.zeros(3)})
+    assert all((model.weights()[name] == w).all() for name, w in before.items())

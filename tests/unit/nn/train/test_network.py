@@ -1,0 +1,153 @@
+"""The door: documents to trained networks, saved and loaded bit for bit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError
+
+LAYERS: list[dict[str, Any]] = [
+    {"type": "dense", "output_size": 8, "activation": "tanh", "frozen": True},
+    {"type": "batch_norm"},
+    {"type": "dropout", "rate": 0.2},
+    {"type": "dense", "output_size": 3},
+    {"type": "softmax"},
+]
+
+
+def document(layers: list[dict[str, Any]] = LAYERS, dtype: str = "f32") -> dict[str, Any]:
+    return {"format": "loom/1", "seed": 3, "dtype": dtype, "input": {"shape": [4]}, "layers": layers}
+
+
+def test_train_evaluate_save_load(samples: Any, tmp_path: Path) -> None:
+    net = loom.Network.from_json(document(), on="cpu")
+    start = net.weights()
+    history = net.train(*samples, epochs=30, batch_size=8, optimizer="adam", learning_rate=0.05, schedule="cosine")
+    moved = {n for n, w in net.weights().items() if (w != start[n]).any()}
+    assert moved.isdisjoint({"layers.0.weight", "layers.0.bias"})
+    assert moved >= {"layers.3.weight", "layers.3.bias"}
+    assert len(moved) > 4  # running means as well
+    assert history.loss[-1] < history.loss[0]
+    found = net.evaluate(*samples)
+    assert found.accuracy is not None
+    assert found.confusion is not None
+    assert found.deviation is not None
+    assert found.accuracy == np.trace(found.confusion) / 20 == found.deviation.accuracy > 0.6
+    right = net.forward(samples[0])[np.arange(20), samples[1]]
+    assert found.loss == pytest.approx(-np.log(right.astype(np.float64)).mean(), rel=1e-6)
+    net.save(tmp_path / "m.json", "mine")
+    again = loom.Network.load(tmp_path / "m.json", on="cpu")
+    assert (again.digest(), again.spec) == (net.digest(), net.spec)
+    assert (again.forward(samples[0]).view(np.uint32) == net.forward(samples[0]).view(np.uint32)).all()
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64", "bf16", "f16"])
+def test_round_trips_keep_every_bit(dtype: str, tmp_path: Path) -> None:
+    layers = [{"type": "dense", "output_size": 5}, {"type": "batch_norm"}]
+    net = loom.Network.from_json(document(layers, dtype), on="cpu")
+    assert loom.Network.load(net.save(), on="cpu").digest() == net.digest()
+    pytest.importorskip("safetensors")
+    net.save(tmp_path / "m.safetensors")
+    assert loom.Network.load(tmp_path / "m.safetensors", on="cpu").digest() == net.digest()
+
+
+FIRST: list[tuple[str, tuple[int, ...], list[dict[str, Any]]]] = [
+    ("sequential", (6,), [{"type": "sequential", "layers": [{"type": "dense", "output_size": 4}]}]),
+    ("kmeans", (6,), [{"type": "kmeans", "num_clusters": 3, "attached_layer": {"type": "dense", "output_size": 4}}]),
+    ("layer_norm", (6,), [{"type": "layer_norm"}]),
+    ("rnn", (3, 2), [{"type": "rnn", "hidden_size": 4}, {"type": "flatten"}]),
+    ("lstm", (3, 2), [{"type": "lstm", "hidden_size": 4}, {"type": "flatten"}]),
+    ("attention", (3, 4), [{"type": "multi_head_attention", "num_heads": 2}, {"type": "flatten"}]),
+    ("swiglu", (6,), [{"type": "swiglu", "inner_size": 8}]),
+    ("branches", (6,), [{"type": "parallel", "combine_mode": "concat", "branches": [
+        {"type": "dense", "output_size": 2}, {"type": "dense", "output_size": 5, "activation": "tanh"}]}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "shape", "layers"), FIRST, ids=[f[0] for f in FIRST])
+def test_any_layer_can_come_first(name: str, shape: tuple[int, ...], layers: list[dict[str, Any]]) -> None:
+    draw = np.random.default_rng(4)
+    x, y = draw.standard_normal((6, *shape)).astype(np.float32), np.array([0, 1, 2, 2, 1, 0])
+    last = {"type": "dense", "output_size": 3}
+    net = loom.Network.from_json({"format": "loom/1", "input": {"shape": shape}, "layers": [*layers, last]}, on="cpu")
+    start, before = net.weights(), net.evaluate(x, y).loss
+    net.train(x, y, epochs=3, batch_size=4, optimizer="adam", learning_rate=0.02)
+    still = [n for n, w in net.weights().items() if (w == start[n]).all()]
+    assert still == []
+    assert net.evaluate(x, y).loss < before
+
+
+@pytest.mark.parametrize("dtype", ["f64", "bf16"])
+def test_other_types_learn(dtype: str, samples: Any) -> None:
+    layers = [{"type": "dense", "output_size": 8, "activation": "tanh"}, {"type": "dense", "output_size": 3}]
+    net = loom.Network.from_json(document(layers, dtype), on="cpu")
+    history = net.train(*samples, epochs=30, batch_size=8, optimizer="adam", learning_rate=0.05, progress=True)
+    accuracy = net.evaluate(*samples).accuracy
+    assert history.loss[-1] < 0.5
+    assert accuracy is not None
+    assert accuracy > 0.8
+
+
+def test_safetensors_of_others(tmp_path: Path) -> None:
+    library = pytest.importorskip("safetensors.numpy")
+    net = loom.Network.from_json(document([{"type": "dense", "output_size": 2}]), on="cpu")
+    weights = {"layers.0.weight": np.ones((4, 2), np.float32), "layers.0.bias": np.zeros(2, np.float32)}
+    path = tmp_path / "other.safetensors"
+    library.save_file(weights, path)
+    with pytest.raises(ArgumentError, match=r"the file holds no network: expected metadata 'loom.network', got none"):
+        loom.Network.load(path)
+    net.load_weights(path)
+    assert net.forward([1.0, 1.0, 1.0, 1.0]).tolist() == [4.0, 4.0]
+    library.save_file({**weights, "layers.0.bias": np.zeros(3, np.float32)}, path)
+    with pytest.raises(ArgumentError, match=r"weight 'layers.0.bias' does not fit: expected shape \(2,\), got \(3,\)"):
+        net.load_weights(path)
+    library.save_file({**weights, "layers.0.bia": np.zeros(3, np.float32)}, path)
+    with pytest.raises(ArgumentError, match=r"unknown weight 'layers.0.bia'.*Did you mean 'layers.0.bias'"):
+        net.load_weights(path)
+    path.write_bytes(b"nothing of it")
+    with pytest.raises(ArgumentError, match="not a safetensors file"):
+        net.load_weights(path)
+
+
+def test_safetensors_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = loom.Network.from_json(document([{"type": "dense", "output_size": 2}]), on="cpu")
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(StateError, match=r"\[safetensors\] the library is not installed: .*pip install"):
+        net.save(tmp_path / "m.safetensors")
+
+
+def test_models_of_a_bundle() -> None:
+    text = loom.Network.from_json(document([{"type": "dense", "output_size": 2}]), on="cpu").save(id="a")
+    assert loom.Network.load(text, "a", on="cpu").spec.outputs == ("layers.0",)
+    with pytest.raises(ArgumentError, match=r"no model is called 'b'"):
+        loom.Network.load(text, "b")
+
+
+def test_what_does_not_fit(samples: Any) -> None:
+    x, y = samples
+    net = loom.Network.from_json(document(), on="cpu")
+    with pytest.raises(
+        ShapeError, match=r"\[train, y\] targets do not fit the output: expected \('n', 3\), got \(20,\)"
+    ):
+        net.train(x, y.astype(np.float32))
+    with pytest.raises(ArgumentError, match=r"\[train, y\] a class out of range: expected 0 to 2, got 0 to 3"):
+        net.train(x, y + (y == 2))
+    with pytest.raises(ArgumentError, match=r"no setting is called 'epoch'.*'epochs'"):
+        net.train(x, y, epoch=3)
+    with pytest.raises(ShapeError, match="another shape"):
+        net.train(x[:, :3], y)
+    with pytest.raises(NotFinite, match="NaN in the data"):
+        net.evaluate(x * np.nan, y)
+
+
+def test_one_sample_and_many() -> None:
+    net = loom.Network.from_json(document(), on="cpu")
+    x = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
+    assert net.forward(x[2]).tolist() == pytest.approx(net.forward(x)[2].tolist(), rel=1e-6)
+    assert net.predict(x).shape == (5, 3)
