@@ -76,7 +76,7 @@ def test_four_tiles_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (sums == [x[at : at + 4096].sum() for at in range(0, n, 4096)]).all()
 
 
-@pytest.mark.parametrize("element", [f32, i8])
+@pytest.mark.parametrize("element", [f32, pytest.param(i8, marks=pytest.mark.slow)])
 def test_indices_of_extremes(monkeypatch: pytest.MonkeyPatch, element: Any) -> None:
     for outer, n, inner in SHAPES:
         x = elements(element, outer * n * inner)

@@ -70,7 +70,10 @@ FIRST: list[tuple[str, tuple[int, ...], list[dict[str, Any]]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "shape", "layers"), FIRST, ids=[f[0] for f in FIRST])
+@pytest.mark.parametrize(
+    ("name", "shape", "layers"),
+    [pytest.param(*f, id=f[0], marks=pytest.mark.slow if n % 3 else ()) for n, f in enumerate(FIRST)],
+)
 def test_any_layer_can_come_first(name: str, shape: tuple[int, ...], layers: list[dict[str, Any]]) -> None:
     draw = np.random.default_rng(4)
     x, y = draw.standard_normal((6, *shape)).astype(np.float32), np.array([0, 1, 2, 2, 1, 0])
@@ -83,7 +86,7 @@ def test_any_layer_can_come_first(name: str, shape: tuple[int, ...], layers: lis
     assert net.evaluate(x, y).loss < before
 
 
-@pytest.mark.parametrize("dtype", ["f64", "bf16"])
+@pytest.mark.parametrize("dtype", [pytest.param("f64", marks=pytest.mark.slow), "bf16"])
 def test_other_types_learn(dtype: str, samples: Any) -> None:
     layers = [{"type": "dense", "output_size": 8, "activation": "tanh"}, {"type": "dense", "output_size": 3}]
     net = loom.Network.from_json(document(layers, dtype), on="cpu")
