@@ -1,7 +1,8 @@
 """Every conformance case on every target: the bits of every buffer are the interpreter's.
 
 Always: all cases at widths 1, 4 and 16 (most probes, and the library's kernels, which tests/unit/patterns runs
-at all widths, at 4), arithmetic also for the oldest x86-64. With ``make prove``: everything.
+at all widths, at 4; of the library, the sorts and the schedules for GPUs every other one), arithmetic also for the
+oldest x86-64. With ``make prove``: everything.
 """
 
 from __future__ import annotations
@@ -21,8 +22,13 @@ _RUNS = [
 ]
 
 
+_THINNED = ("library", "sorting", "sorting-simt", "threads")
+"""Themes of many kernels that take long to compile: every other one is always run, make prove runs all."""
+_LEFT = {name for about in _THINNED for name in [n for n in CASES if theme(n) == about][1::2]}
+
+
 def _always(name: str, target: Target) -> bool:
-    if name in SLOW:
+    if name in SLOW or name in _LEFT:
         return False
     if theme(name) == "library" or (theme(name) == "probe" and name.endswith(("-loop", "-vector", "-shared"))):
         return target == CPU[1]
