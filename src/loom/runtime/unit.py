@@ -12,17 +12,15 @@ import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.dtype import DType, of_numpy
-from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError, StateError, near_matches
+from loom.core.dtype import DType
+from loom.core.errors import DTypeError, KernelFault, ShapeError, StateError
 from loom.core.numerics import Guarantee
-from loom.ir.kernel import Memory
+from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.chain.arguments import verified_kernel
-from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.program import Program, Timeline
 from loom.runtime.chain.record import Chain, Segment
 from loom.runtime.device import Device
@@ -30,31 +28,14 @@ from loom.runtime.monitor import publish_if_asked
 from loom.runtime.pacing import Pacing, UnitStatus, as_pace
 from loom.runtime.storage import Storage, copy_storage
 from loom.runtime.support.budget import LEDGER
-from loom.runtime.values import as_array, as_bindings, as_count, as_data, as_read_dtype
+from loom.runtime.values import as_bindings, as_count, as_data, as_read_dtype
 
 if TYPE_CHECKING:
     from loom.runtime.support.frames import Frame
 
 __all__ = ["Unit", "boot", "turns"]
 
-_WORD_NBYTES = 4
-_RESERVED = ("registers", "globals", "heap")
-"""Names with a meaning of their own, never given to other memory."""
 _numbers = itertools.count()
-
-
-@dataclass(slots=True)
-class _Area:
-    """One binding of a unit; ``dtype`` None means untyped 32-bit words."""
-
-    storage: Storage
-    dtype: DType | None
-    read_only: bool = False
-
-    @property
-    def step(self) -> int:
-        """Bytes per unit of offset."""
-        return self.dtype.nbytes if self.dtype is not None else _WORD_NBYTES
 
 
 def boot(
@@ -97,60 +78,30 @@ class Unit:
         self._lock = threading.RLock()
         self._chain: Chain | None = Chain(on, name=self.name)
         self._told = self._chain.timeline
-        self._told.pacing = Pacing()
+        self._pacing = self._told.pacing = Pacing()
         publish_if_asked()
         self.device = self._chain.device
-        self._areas: dict[str, _Area] = {}
+        self._bindings = Bindings(self.name, self.device)
         self.is_parked = False
         LEDGER.admit(self)
         try:
-            self._add_words("registers", registers, words)
-            self._add_words("globals", globals_, words)
+            for binding, count in (("registers", registers), ("globals", globals_)):
+                self._bindings.add_words(binding, count, None if words is None else words[binding])
             if heap is not None:
-                self._areas["heap"] = self._array_area("heap", heap, read_only=True)
+                self._bindings.set_heap(heap)
             for extra, spec in as_bindings(bindings, self.name):
-                self._add_binding(extra, spec)
+                self._bindings.add(extra, spec)
         except BaseException:
             self.shutdown()
             raise
 
     # memory
 
-    def _add_words(self, name: str, words: int, given: Mapping[str, Storage] | None) -> None:
-        """Add untyped memory, ``given`` (zeroed, of that size) or new."""
-        count = as_count(words, f"{self.name}, {name}", "size", "a number of 32-bit words, at least 0")
-        storage = given[name] if given is not None else self._allocate(count * _WORD_NBYTES)
-        self._areas[name] = _Area(storage, None)
-
-    def _allocate(self, nbytes: int) -> Storage:
-        return LEDGER.allocate(self.device, nbytes, f"{self.name}, memory")
-
-    def _add_binding(self, name: str, spec: Any) -> None:
-        where = f"{self.name}, binding {name!r}"
-        if not isinstance(name, str):
-            raise ArgumentError(where, "not a name", expected="a str", got=repr(name), remedy="Name the binding")
-        if name in self._areas or name in _RESERVED:
-            raise ArgumentError(where, "the name is taken", expected="a new name", got=name, remedy="Choose another")
-        if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], (DType, np.dtype, type, str)):
-            dtype = spec[0] if isinstance(spec[0], DType) else of_numpy(spec[0], where)
-            size = as_count(spec[1], where, "size", "a number of elements, at least 0")
-            self._areas[name] = _Area(self._allocate(size * dtype.nbytes), dtype)
-        else:
-            self._areas[name] = self._array_area(name, spec, read_only=False)
-
-    def _array_area(self, name: str, data: Any, *, read_only: bool) -> _Area:
-        where = f"{self.name}, binding {name!r}"
-        array = as_array(data, where)
-        dtype = of_numpy(array.dtype, where)
-        storage = self._allocate(array.nbytes)
-        storage.write(0, array.reshape(-1).view(np.uint8))
-        return _Area(storage, dtype, read_only)
-
     def set_heap(self, array: Any) -> None:
         """Replace the read-only bulk binding, for dispatches recorded from now on."""
         with self._lock:
             self._alive("set_heap")
-            self._areas["heap"] = self._array_area("heap", array, read_only=True)
+            self._bindings.set_heap(array)
 
     def write(self, data: Any, offset: int = 0, *, binding: str = "globals") -> None:
         """Copy ``data`` into a binding, after what was launched before and for every later launch.
@@ -161,7 +112,7 @@ class Unit:
         with self._lock:
             area = self._area(binding, "write")
             array = as_data(data, area.dtype, f"{self.name}.write to {binding!r}")
-            self._check_range(area, binding, "write", offset, array.nbytes)
+            area.check_range(offset, array.nbytes, f"{self.name}.write")
         with self.turn("write"):
             area.storage.write(offset * area.step, array.reshape(-1).view(np.uint8))
 
@@ -178,7 +129,7 @@ class Unit:
             if count is None and isinstance(offset, (int, np.integer)) and offset >= 0:
                 count = max(0, area.storage.nbytes - int(offset) * area.step) // kind.itemsize
             nbytes = (count if isinstance(count, (int, np.integer)) else -1) * kind.itemsize
-            self._check_range(area, binding, "read", offset, nbytes)
+            area.check_range(offset, nbytes, f"{self.name}.read")
         with self.turn("read"):
             return area.storage.read(int(offset) * area.step, int(nbytes)).view(kind)
 
@@ -188,9 +139,8 @@ class Unit:
             area = self._area(binding, "fill")
             where = f"{self.name}.fill of {binding!r}"
             start = as_count(offset, where, "offset", "a whole number, at least 0")
-            held = area.storage.nbytes // area.step
-            size = max(0, held - start) if count is None else as_count(count, where, "count", "at least 0")
-            self._check_range(area, binding, "fill", start, size * area.step)
+            size = max(0, area.held - start) if count is None else as_count(count, where, "count", "at least 0")
+            area.check_range(start, size * area.step, f"{self.name}.fill")
             one = as_data(value if np.ndim(value) else [value], area.dtype, where)
             lanes = area.dtype.lanes if area.dtype is not None else 1
             if one.size not in (1, lanes):
@@ -226,10 +176,9 @@ class Unit:
             )  # fmt: skip
         where = f"{self.name}.copy_from"
         start, offset = (as_count(n, where, "start or offset", "a whole number, at least 0") for n in (start, offset))
-        available = origin.storage.nbytes // origin.step
-        wanted = max(0, available - start) if count is None else as_count(count, where, "count", "at least 0")
-        other._check_range(origin, source, "copy_from", start, wanted * origin.step)
-        self._check_range(area, target, "copy_from", offset, wanted * area.step)
+        wanted = max(0, origin.held - start) if count is None else as_count(count, where, "count", "at least 0")
+        origin.check_range(start, wanted * origin.step, f"{other.name}.copy_from")
+        area.check_range(offset, wanted * area.step, where)
         with turns([self, other], "copy_from"):
             step = area.step
             copy_storage(origin.storage, start * step, area.storage, offset * step, wanted * step)
@@ -247,31 +196,9 @@ class Unit:
             to.show(frame)
         return frame
 
-    def _area(self, binding: str, verb: str) -> _Area:
+    def _area(self, binding: str, verb: str) -> Area:
         self._alive(verb)
-        found = self._areas.get(binding)
-        if found is None:
-            raise ArgumentError(
-                f"{self.name}.{verb}",
-                f"no binding is called {binding!r}",
-                remedy=near_matches(binding, list(self._areas)),
-            )
-        return found
-
-    def _check_range(self, area: _Area, binding: str, verb: str, offset: Any, nbytes: int) -> None:
-        size = area.storage.nbytes
-        if (
-            not isinstance(offset, (int, np.integer))
-            or offset < 0
-            or nbytes < 0
-            or int(offset) * area.step + nbytes > size
-        ):
-            held = size // area.step
-            end = f"{offset} + {max(0, nbytes) // area.step}" if nbytes >= 0 else repr(offset)
-            raise ShapeError(
-                f"{self.name}.{verb}", f"range outside {binding!r}", expected=f"within its {held} elements", got=end,
-                remedy="Check offset and count",
-            )  # fmt: skip
+        return self._bindings.find(binding, f"{self.name}.{verb}")
 
     # dispatches
 
@@ -288,7 +215,7 @@ class Unit:
         """
         with self._lock:
             chain = self._alive("dispatch")
-            chain.dispatch(kernel, self._resolve(kernel, bind), params, groups)
+            chain.dispatch(kernel, self._buffers(kernel, bind), params, groups)
 
     def dispatch_indirect(
         self,
@@ -307,59 +234,16 @@ class Unit:
             chain = self._alive("dispatch_indirect")
             area = self._area(buffer, "dispatch_indirect")
             start = as_count(offset, f"{self.name}.dispatch_indirect", "offset", "a whole number, at least 0")
-            chain.dispatch_indirect(kernel, self._resolve(kernel, bind), params, area.storage, start * area.step)
+            chain.dispatch_indirect(kernel, self._buffers(kernel, bind), params, area.storage, start * area.step)
+
+    def _buffers(self, kernel: Any, bind: Mapping[str, str] | None) -> list[Storage]:
+        return self._bindings.resolve(verified_kernel(kernel, f"{self.name}.dispatch"), bind)
 
     @contextmanager
     def repeat(self, repeats: int, params: Any = None) -> Iterator[Segment]:
         """Record the dispatches made inside the ``with`` as done ``repeats`` times (see ``Chain.repeat``)."""
         with self._lock, self._alive("repeat").repeat(repeats, params) as segment:
             yield segment
-
-    def _resolve(self, kernel: Any, bind: Mapping[str, str] | None) -> list[Storage]:
-        """Return the storage for each buffer of a kernel."""
-        verified = verified_kernel(kernel, f"{self.name}.dispatch")
-        buffers = verified.kernel.buffers
-        where = f"{self.name}.dispatch of {verified.name!r}"
-        names = self._names(buffers, dict(bind or {}), where)
-        areas = [self._area(name, "dispatch") for name in names]
-        for memory, area, name in zip(buffers, areas, names, strict=True):
-            if area.read_only and memory in verified.writes:
-                raise ArgumentError(
-                    where, f"the kernel writes {memory.name!r}, bound to {name!r}", expected="a writable binding",
-                    got="read-only data", remedy="Bind registers or an extra binding",
-                )  # fmt: skip
-            raw = isinstance(verified, ForeignKernel)  # which sees words, whatever they are
-            if area.dtype is not None and area.dtype.scalar != memory.dtype.scalar and not raw:
-                raise DTypeError(
-                    where, f"buffer {memory.name!r} does not match binding {name!r}", expected=memory.dtype,
-                    got=area.dtype, remedy="Bind a buffer of that type",
-                )  # fmt: skip
-        return [a.storage for a in areas]
-
-    def _names(self, buffers: Sequence[Memory], bind: dict[str, str], where: str) -> list[str]:
-        stray = next((name for name in bind if name not in {m.name for m in buffers}), None)
-        if stray is not None:
-            raise ArgumentError(
-                where, f"bind names {stray!r}, which is no buffer of the kernel",
-                expected=", ".join(m.name for m in buffers) or "nothing, it has no buffers", got=stray,
-                remedy=near_matches(stray, [m.name for m in buffers]),
-            )  # fmt: skip
-        known = [m.name in self._areas or m.name in bind for m in buffers]
-        if all(known):
-            return [bind.get(m.name, m.name) for m in buffers]
-        named = any(known) or any(m.name in _RESERVED for m in buffers)  # those mean what they say
-        if not named and len(buffers) <= len(self._areas):
-            return self._in_order()[: len(buffers)]
-        missing = next(m.name for m, k in zip(buffers, known, strict=True) if not k)
-        raise ArgumentError(
-            where, f"buffer {missing!r} has no binding", expected=", ".join(self._in_order()), got=missing,
-            remedy="Boot with heap=array, or call set_heap" if missing == "heap"
-            else f"Write bind={{{missing!r}: ...}}, or boot with bindings={{{missing!r}: (dtype, size)}}",
-        )  # fmt: skip
-
-    def _in_order(self) -> list[str]:
-        """Return the bindings' names: registers, globals, heap, then the others as they were added."""
-        return [n for n in _RESERVED if n in self._areas] + [n for n in self._areas if n not in _RESERVED]
 
     def build(self, guarantee: Guarantee | None = None) -> Program:
         """Plan and compile what was recorded since the last build.
@@ -379,12 +263,10 @@ class Unit:
         """
         with self._lock:
             self._alive("pace")
-            pacing = self._told.pacing
-            assert pacing is not None, "units have one"
-            pacing.fixed = as_pace(microseconds, f"{self.name}.pace")
+            self._pacing.fixed = as_pace(microseconds, f"{self.name}.pace")
             for program in list(self._told.programs):
                 if program.pacer is not None:
-                    program.pacer.set(pacing.fixed)
+                    program.pacer.set(self._pacing.fixed)
 
     def status(self) -> UnitStatus:
         """Return how the unit is paced: baseline, last time and delay of its programs, runs started and under way.
@@ -392,12 +274,11 @@ class Unit:
         Times are those of runs that somebody waited for while no other unit's were under way. Those of short programs
         are taken now and then: when asked for, the next run is.
         """
-        pacing = self._told.pacing
-        assert pacing is not None, "units have one"
         programs = list(self._told.programs)
         for program in programs:
             if program.pacer is not None:
                 program.pacer.wake()
+        pacing = self._pacing
         latest = pacing.latest
         return UnitStatus(
             self.name, self.device.name, pacing.mode,
@@ -422,12 +303,12 @@ class Unit:
         """Return the bindings' memory by name, with the type of those that have one; StateError after shutdown."""
         with self._lock:
             self._alive("memory")
-            return {name: (area.storage, area.dtype) for name, area in self._areas.items()}
+            return {area.name: (area.storage, area.dtype) for area in self._bindings}
 
     def words(self, binding: str, where: str) -> Storage:
         """Return the memory of a binding of 32-bit elements that may be written; DTypeError for another."""
         area = self._area(binding, where.rpartition(".")[2])
-        if area.step != _WORD_NBYTES or area.read_only:
+        if area.step != WORD_NBYTES or area.read_only:
             raise DTypeError(
                 where, f"binding {binding!r} cannot pass words on", expected="writable 32-bit words",
                 got="read-only data" if area.read_only else area.dtype, remedy="Use registers or globals",
@@ -442,7 +323,7 @@ class Unit:
     @property
     def nbytes(self) -> int:
         """Bytes of device memory that the bindings take."""
-        return sum(area.storage.nbytes for area in list(self._areas.values()))
+        return self._bindings.nbytes
 
     @property
     def recorded(self) -> int:
@@ -477,7 +358,7 @@ class Unit:
             if self._chain is not None:
                 self._chain.timeline.close()
                 self._chain = None
-                self._areas = {}
+                self._bindings.clear()
                 self.is_parked = False
                 LEDGER.dismiss(self)
         self._told.report()
@@ -490,7 +371,8 @@ class Unit:
             self.shutdown()
 
     def __repr__(self) -> str:
-        state = "shut down" if self._chain is None else "parked" if self.is_parked else ", ".join(self._areas)
+        names = ", ".join(area.name for area in self._bindings)
+        state = "shut down" if self._chain is None else "parked" if self.is_parked else names
         return f"<loom unit {self.name!r} on {self.device.name}: {state}>"
 
 

@@ -1,0 +1,177 @@
+"""The named memory of a unit: adds bindings, finds them, and those that a kernel's buffers mean.
+
+Layer: runtime. ``registers`` and ``globals`` are 32-bit words that a kernel may read as any type; ``heap`` is
+read-only; further bindings are typed. Invariant: a name, once added, keeps its memory, the heap's apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, of_numpy
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.ir.kernel import Memory
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.chain.foreign import ForeignKernel
+from loom.runtime.device import Device
+from loom.runtime.storage import Storage
+from loom.runtime.support.budget import LEDGER
+from loom.runtime.values import as_array, as_count
+
+__all__ = ["WORD_NBYTES", "Area", "Bindings"]
+
+WORD_NBYTES = 4
+_RESERVED = ("registers", "globals", "heap")
+"""Names with a meaning of their own, never given to other memory."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Area:
+    """One binding; ``dtype`` None means untyped 32-bit words."""
+
+    name: str
+    storage: Storage
+    dtype: DType | None
+    read_only: bool = False
+
+    @property
+    def step(self) -> int:
+        """Bytes per unit of offset."""
+        return self.dtype.nbytes if self.dtype is not None else WORD_NBYTES
+
+    @property
+    def held(self) -> int:
+        """How many words or elements there are."""
+        return self.storage.nbytes // self.step
+
+    def check_range(self, offset: Any, nbytes: int, where: str) -> None:
+        """Raise ShapeError unless ``nbytes`` from ``offset`` (words or elements) on lie within."""
+        if (
+            not isinstance(offset, (int, np.integer))
+            or offset < 0
+            or nbytes < 0
+            or int(offset) * self.step + nbytes > self.storage.nbytes
+        ):
+            end = f"{offset} + {max(0, nbytes) // self.step}" if nbytes >= 0 else repr(offset)
+            raise ShapeError(
+                where, f"range outside {self.name!r}", expected=f"within its {self.held} elements", got=end,
+                remedy="Check offset and count",
+            )  # fmt: skip
+
+
+class Bindings:
+    """The bindings of the unit called ``unit``; their memory is zeroed when added, and counts in the budget."""
+
+    def __init__(self, unit: str, device: Device) -> None:
+        self._unit = unit
+        self._device = device
+        self._areas: dict[str, Area] = {}
+
+    def __iter__(self) -> Iterator[Area]:
+        """Iterate over the areas there are now."""
+        return iter(list(self._areas.values()))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        return sum(area.storage.nbytes for area in self)
+
+    # adding
+
+    def add_words(self, name: str, words: Any, given: Storage | None = None) -> None:
+        """Add ``words`` untyped words: ``given`` (zeroed, of that size) or new memory."""
+        count = as_count(words, f"{self._unit}, {name}", "size", "a number of 32-bit words, at least 0")
+        self._areas[name] = Area(name, self._allocate(count * WORD_NBYTES) if given is None else given, None)
+
+    def add(self, name: Any, spec: Any) -> None:
+        """Add a typed binding: of (dtype, size), or with the contents of an array."""
+        where = f"{self._unit}, binding {name!r}"
+        if not isinstance(name, str):
+            raise ArgumentError(where, "not a name", expected="a str", got=repr(name), remedy="Name the binding")
+        if name in self._areas or name in _RESERVED:
+            raise ArgumentError(where, "the name is taken", expected="a new name", got=name, remedy="Choose another")
+        if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], (DType, np.dtype, type, str)):
+            dtype = spec[0] if isinstance(spec[0], DType) else of_numpy(spec[0], where)
+            size = as_count(spec[1], where, "size", "a number of elements, at least 0")
+            self._areas[name] = Area(name, self._allocate(size * dtype.nbytes), dtype)
+        else:
+            self._areas[name] = self._filled(name, spec, read_only=False)
+
+    def set_heap(self, array: Any) -> None:
+        """Add or replace the read-only bulk binding."""
+        self._areas["heap"] = self._filled("heap", array, read_only=True)
+
+    def _allocate(self, nbytes: int) -> Storage:
+        return LEDGER.allocate(self._device, nbytes, f"{self._unit}, memory")
+
+    def _filled(self, name: str, data: Any, *, read_only: bool) -> Area:
+        where = f"{self._unit}, binding {name!r}"
+        array = as_array(data, where)
+        dtype = of_numpy(array.dtype, where)
+        storage = self._allocate(array.nbytes)
+        storage.write(0, array.reshape(-1).view(np.uint8))
+        return Area(name, storage, dtype, read_only)
+
+    def clear(self) -> None:
+        """Let go of all memory."""
+        self._areas = {}
+
+    # finding
+
+    def find(self, name: str, where: str) -> Area:
+        """Return a binding; ArgumentError names those there are."""
+        found = self._areas.get(name)
+        if found is None:
+            raise ArgumentError(where, f"no binding is called {name!r}", remedy=near_matches(name, list(self._areas)))
+        return found
+
+    def resolve(self, kernel: VerifiedKernel, bind: Mapping[str, str] | None) -> list[Storage]:
+        """Return the storage for each buffer of a kernel: by name (``bind`` maps some), else in order.
+
+        The order is registers, globals, heap, then the others as they were added.
+        """
+        buffers = kernel.kernel.buffers
+        where = f"{self._unit}.dispatch of {kernel.name!r}"
+        areas = [self.find(name, f"{self._unit}.dispatch") for name in self._names(buffers, dict(bind or {}), where)]
+        for memory, area in zip(buffers, areas, strict=True):
+            if area.read_only and memory in kernel.writes:
+                raise ArgumentError(
+                    where, f"the kernel writes {memory.name!r}, bound to {area.name!r}", expected="a writable binding",
+                    got="read-only data", remedy="Bind registers or an extra binding",
+                )  # fmt: skip
+            raw = isinstance(kernel, ForeignKernel)  # which sees words, whatever they are
+            if area.dtype is not None and area.dtype.scalar != memory.dtype.scalar and not raw:
+                raise DTypeError(
+                    where, f"buffer {memory.name!r} does not match binding {area.name!r}", expected=memory.dtype,
+                    got=area.dtype, remedy="Bind a buffer of that type",
+                )  # fmt: skip
+        return [area.storage for area in areas]
+
+    def _names(self, buffers: Sequence[Memory], bind: dict[str, str], where: str) -> list[str]:
+        stray = next((name for name in bind if name not in {m.name for m in buffers}), None)
+        if stray is not None:
+            raise ArgumentError(
+                where, f"bind names {stray!r}, which is no buffer of the kernel",
+                expected=", ".join(m.name for m in buffers) or "nothing, it has no buffers", got=stray,
+                remedy=near_matches(stray, [m.name for m in buffers]),
+            )  # fmt: skip
+        known = [m.name in self._areas or m.name in bind for m in buffers]
+        if all(known):
+            return [bind.get(m.name, m.name) for m in buffers]
+        named = any(known) or any(m.name in _RESERVED for m in buffers)  # those mean what they say
+        if not named and len(buffers) <= len(self._areas):
+            return self._in_order()[: len(buffers)]
+        missing = next(m.name for m, k in zip(buffers, known, strict=True) if not k)
+        raise ArgumentError(
+            where, f"buffer {missing!r} has no binding", expected=", ".join(self._in_order()), got=missing,
+            remedy="Boot with heap=array, or call set_heap" if missing == "heap"
+            else f"Write bind={{{missing!r}: ...}}, or boot with bindings={{{missing!r}: (dtype, size)}}",
+        )  # fmt: skip
+
+    def _in_order(self) -> list[str]:
+        """Return the names: registers, globals, heap, then the others as they were added."""
+        return [n for n in _RESERVED if n in self._areas] + [n for n in self._areas if n not in _RESERVED]
