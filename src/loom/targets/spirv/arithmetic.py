@@ -1,7 +1,8 @@
 """Emits the pure operations in SPIR-V.
 
-Layer: targets. Integers have no sign in their type; operations do. Every float operation is decorated
-NoContraction, and signs of floats are changed in their bits. Invariant: bits equal ``ir.evaluate``.
+Layer: targets. Integers have no sign in their type; operations do. Those of 8 and 16 bits are only loaded, stored and
+converted (see ``ir.passes.narrow``). Every float operation is decorated NoContraction, and signs of floats are changed
+in their bits. Invariant: bits equal ``ir.evaluate``.
 """
 
 from __future__ import annotations
@@ -171,15 +172,10 @@ def _mulhi(a: Arithmetic, s: Instr, args: list[int]) -> int:
     dtype = s.type
     if dtype.bits == 64:
         return _mulhi_64(a, dtype, *args)
-    if dtype.bits == 32:
-        kind = a.type_of(dtype)
-        pair = a.m.declare("TypeStruct", kind, kind)
-        both = a.m.value("SMulExtended" if dtype.is_signed else "UMulExtended", pair, *args)
-        return a.m.value("CompositeExtract", kind, both, 1)
-    x, y = (_extended(a, v, dtype, u32) for v in args)
-    product = a.op("IMul", u32, x, y)
-    high = a.op("ShiftRightLogical", u32, product, a.constant(dtype.bits, u32))
-    return a.m.value("UConvert", a.type_of(dtype), high)
+    kind = a.type_of(dtype)
+    pair = a.m.declare("TypeStruct", kind, kind)
+    both = a.m.value("SMulExtended" if dtype.is_signed else "UMulExtended", pair, *args)
+    return a.m.value("CompositeExtract", kind, both, 1)
 
 
 def _mulhi_64(a: Arithmetic, dtype: DType, x: int, y: int) -> int:
@@ -203,13 +199,6 @@ def _mulhi_64(a: Arithmetic, dtype: DType, x: int, y: int) -> int:
         negative = a.ordered("LessThan", dtype, sign, zero)
         high = a.op("ISub", u64, high, a.select(negative, other, zero, u64))
     return high
-
-
-def _extended(a: Arithmetic, value: int, source: DType, target: DType) -> int:
-    """Return a narrower integer as a wider one."""
-    if source.bits == target.bits:
-        return value
-    return a.m.value("SConvert" if source.is_signed else "UConvert", a.type_of(target), value)
 
 
 @_emits("neg")
@@ -274,17 +263,12 @@ def _halves(a: Arithmetic, value: int) -> tuple[int, int]:
     return a.m.value("UConvert", kind, value), a.m.value("UConvert", kind, shifted)
 
 
-def _unsigned_word(a: Arithmetic, value: int, dtype: DType) -> int:
-    return value if dtype.bits == 32 else a.m.value("UConvert", a.type_of(u32), value)
-
-
 @_emits("popcount")
 def _popcount(a: Arithmetic, s: Instr, args: list[int]) -> int:
     if s.type.bits == 64:
         low, high = (a.op("BitCount", u32, h) for h in _halves(a, args[0]))
         return a.m.value("UConvert", a.type_of(u64), a.op("IAdd", u32, low, high))
-    count = a.op("BitCount", u32, _unsigned_word(a, args[0], s.type))
-    return count if s.type.bits == 32 else a.m.value("UConvert", a.type_of(s.type), count)
+    return a.op("BitCount", u32, args[0])
 
 
 def _clz_word(a: Arithmetic, word: int) -> int:
@@ -293,12 +277,7 @@ def _clz_word(a: Arithmetic, word: int) -> int:
 
 @_emits("clz")
 def _clz(a: Arithmetic, s: Instr, args: list[int]) -> int:
-    if s.type.bits == 64:
-        return a.leading_zeros(args[0], u64)
-    count = _clz_word(a, _unsigned_word(a, args[0], s.type))
-    if s.type.bits == 32:
-        return count
-    return a.m.value("UConvert", a.type_of(s.type), a.op("ISub", u32, count, a.constant(32 - s.type.bits, u32)))
+    return a.leading_zeros(args[0], u64 if s.type.bits == 64 else u32)
 
 
 _ORDER = {"lt": "LessThan", "le": "LessThanEqual", "gt": "GreaterThan", "ge": "GreaterThanEqual"}

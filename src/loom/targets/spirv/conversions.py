@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loom.core.dtype import DType, f32, f64, i32, i64, u32, u64
+from loom.core.dtype import DType, f32, f64, i32, u32, u64
 
 if TYPE_CHECKING:
     from loom.targets.spirv.arithmetic import Arithmetic
@@ -58,13 +58,10 @@ def _masked(a: Arithmetic, x: int, source: DType) -> int:
 
 def _to_float(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     """Return an integer rounded to the nearest float, ties to even."""
-    whole = i64 if source.bits == 64 else i32 if source.is_signed or source.bits < 32 else u32
-    whole = u64 if source.bits == 64 and not source.is_signed else whole
-    x = resized(a, x, source, whole)
     exact = a.features.exact_wide_conversions if source.bits == 64 else a.features.exact_conversions
-    if exact or source.bits < 32 or (source.bits == 32 and target == f64):
+    if exact or (source.bits == 32 and target == f64):
         return a.m.value("ConvertSToF" if source.is_signed else "ConvertUToF", a.type_of(target), x)
-    return _rounded(a, x, whole, target)
+    return _rounded(a, x, source, target)
 
 
 def _rounded(a: Arithmetic, x: int, source: DType, target: DType) -> int:
@@ -98,15 +95,12 @@ def _rounded(a: Arithmetic, x: int, source: DType, target: DType) -> int:
 def _saturated(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     """Return a float truncated and saturated; NaN gives 0."""
     low, high = float(target.minimum), float(target.maximum + 1)
-    wide = target if target.bits >= 32 else u32
     too_high = a.test("FOrdGreaterThanEqual", x, a.constant(high, source))
     below = low if target.is_signed else 0.0
     too_low = a.test("FOrdLessThan", x, a.constant(below, source))
     is_nan = a.test("FUnordNotEqual", x, x)
     outside = a.m.value("LogicalOr", a.m.bool(), a.m.value("LogicalOr", a.m.bool(), too_high, too_low), is_nan)
     safe = a.select(outside, a.constant(0.0, source), x, source)
-    whole = a.m.value("ConvertFToS" if target.is_signed else "ConvertFToU", a.type_of(wide), safe)
-    if wide != target:
-        whole = a.m.value("UConvert", a.type_of(target), whole)
+    whole = a.m.value("ConvertFToS" if target.is_signed else "ConvertFToU", a.type_of(target), safe)
     whole = a.select(too_high, a.constant(target.maximum, target), whole, target)
     return a.select(too_low, a.constant(target.minimum, target), whole, target)

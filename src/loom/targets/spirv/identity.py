@@ -96,8 +96,6 @@ class Identity:
             shifted = self.a.op("ShiftLeftLogical", u64, top, self.a.constant(32, u64))
             both = self.a.op("BitwiseOr", u64, low, shifted)
             return self.a.cast(both, dtype) if dtype.is_float else both
-        if dtype.bits < 32:
-            return self.m.value("UConvert", self.a.type_of(dtype), word)
         return self.a.cast(word, dtype) if dtype.is_float else word
 
     def hidden_zero(self) -> int:

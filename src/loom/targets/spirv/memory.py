@@ -86,10 +86,7 @@ class MemoryAccess:
 
     def word(self, index: int, dtype: DType) -> int:
         """Return an index as 32 bits."""
-        if dtype.bits == 32:
-            return index
-        narrower = dtype.bits < 32 and dtype.is_signed
-        return self.m.value("SConvert" if narrower else "UConvert", self.a.type_of(u32), index)
+        return index if dtype.bits == 32 else self.m.value("UConvert", self.a.type_of(u32), index)
 
     def inside(self, instr: Instr, memory: Memory, index: int) -> int:
         """Tell whether an index, in its own type, lies inside an array."""

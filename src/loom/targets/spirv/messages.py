@@ -100,8 +100,6 @@ class Messages:
         if dtype.bits == 64:
             high = a.op("ShiftRightLogical", u64, value, a.constant(32, u64))
             return self.m.value("UConvert", a.type_of(u32), value), self.m.value("UConvert", a.type_of(u32), high)
-        if dtype.bits < 32:
-            value = self.m.value("SConvert" if dtype.is_signed else "UConvert", a.type_of(u32), value)
         high = a.op("ShiftRightArithmetic", u32, value, self.m.word(31)) if dtype.is_signed else zero
         return value, high
 
