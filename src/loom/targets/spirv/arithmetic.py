@@ -26,8 +26,8 @@ class Arithmetic:
     def __init__(self, module: Module, features: Features) -> None:
         self.m = module
         self.features = features
-        self.hidden_zero = 0
-        """A word that is 0 and that no compiler knows, where products must be hidden from sums."""
+        self.hidden_zero: Callable[[], int]
+        """Returns a word that is 0, which no compiler knows; set by whoever knows what a dispatch is given."""
 
     def type_of(self, dtype: DType) -> int:
         """Return the type of a value, declaring what it needs."""
@@ -62,7 +62,8 @@ class Arithmetic:
     def hidden(self, value: int, dtype: DType) -> int:
         """Return a float as it is, in a way that no compiler sees through."""
         carrier = _carrier(dtype)
-        zero = self.hidden_zero if dtype.bits == 32 else self.m.value("UConvert", self.type_of(u64), self.hidden_zero)
+        word = self.hidden_zero()
+        zero = word if dtype.bits == 32 else self.m.value("UConvert", self.type_of(u64), word)
         return self.cast(self.op("BitwiseXor", carrier, self.cast(value, carrier), zero), dtype)
 
     def leading_zeros(self, value: int, dtype: DType) -> int:

@@ -41,14 +41,14 @@ def resized(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     if target.bits == source.bits:
         return x
     signed = source.is_signed and target.bits > source.bits
-    if source.bits < 32 <= target.bits and not a.features.exact_loads:
+    if source.bits < 32 <= target.bits:
         return resized(a, _masked(a, x, source), i32 if signed else u32, target)
     return a.m.value("SConvert" if signed else "UConvert", a.type_of(target), x)
 
 
 def _masked(a: Arithmetic, x: int, source: DType) -> int:
-    """Return a narrow integer in 32 bits by a mask that only the host knows, which no compiler can take away."""
-    mask = a.op("BitwiseXor", u32, a.constant((1 << source.bits) - 1, u32), a.hidden_zero)
+    """Return a narrow integer, as it was loaded, in 32 bits: by a mask that only the host knows (see ADR 10)."""
+    mask = a.op("BitwiseXor", u32, a.constant((1 << source.bits) - 1, u32), a.hidden_zero())
     word = a.op("BitwiseAnd", u32, a.m.value("UConvert", a.type_of(u32), x), mask)
     if not source.is_signed:
         return word

@@ -23,9 +23,7 @@ class Features:
     The others tell what is right as it is, and is put right by integers if not. ``exact_division``,
     ``exact_roots``: f32 only. ``exact_rounding``: floor, ceil, trunc, rint. ``exact_conversions``,
     ``exact_wide_conversions``: from integers of 32 and of 64 bits to floats. ``exact_order``: signed comparison of
-    64-bit integers. ``exact_loads``: integers of 8 and 16 bits are widened as they were
-    loaded, so that no mask need be hidden. ``uncontracted``: NoContraction is obeyed, so that a product need not be
-    hidden from the sum.
+    64-bit integers. ``uncontracted``: NoContraction is obeyed, so that a product need not be hidden from the sum.
     ``whole_vectors``: workgroups are filled up to a multiple of this many lanes by lanes that only look on.
     ``whole_loops``: a loop ends when its condition says so, however many turns it takes.
     """
@@ -44,7 +42,6 @@ class Features:
     exact_conversions: bool = True
     exact_wide_conversions: bool = True
     exact_order: bool = True
-    exact_loads: bool = True
     uncontracted: bool = True
     whole_vectors: int = 1
     whole_loops: bool = True

@@ -70,6 +70,7 @@ class Function:
         self.a = Arithmetic(self.m, features)
         self.layout = push_layout(kernel, features)
         self.identity = Identity(self.m, self.a, kernel, self.layout)
+        self.a.hidden_zero = self.identity.hidden_zero
         self.messages = Messages(self.m, self.a, self.identity, kernel)
         self.memory = MemoryAccess(self.m, self.a, self.messages, bounds)
         self.values: dict[Instr, int] = {}
@@ -92,8 +93,6 @@ class Function:
             m.capability(mode)
             m.extension("SPV_KHR_float_controls")
             m.mode(EXECUTION_MODE[mode], width)
-        if not (self.features.uncontracted and self.features.exact_loads):
-            self.a.hidden_zero = self.identity.hidden_zero()
         self.declare_memories()
         for variable in self.kernel.variables:
             self.slots[variable] = m.local(self.a.type_of(variable.dtype))

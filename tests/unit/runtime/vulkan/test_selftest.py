@@ -77,7 +77,7 @@ REPLACEMENTS = {
     "division": {"exact_division": False}, "roots": {"exact_roots": False}, "rounding": {"exact_rounding": False},
     "conversions": {"exact_conversions": False, "exact_wide_conversions": False}, "order": {"exact_order": False},
     "products": {"uncontracted": False}, "vectors": {"whole_vectors": 32}, "loops": {"whole_loops": False},
-    "loads": {"exact_loads": False}, "table": {"push_nbytes": 0},
+    "table": {"push_nbytes": 0},
 }  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def found_when_wrong(
     [
         ("f32 division", "exact_division"), ("f32 square root", "exact_roots"), ("f32 rounding", "exact_rounding"),
         ("integers to floats", "exact_conversions"), ("64-bit integers to floats", "exact_wide_conversions"),
-        ("i64 order", "exact_order"), ("narrow loads", "exact_loads"), ("f32 contraction", "uncontracted"),
+        ("i64 order", "exact_order"), ("f32 contraction", "uncontracted"),
         ("64-bit atomics", "int64_atomics"), ("long loops", "whole_loops"),
     ],
 )  # fmt: skip

@@ -25,7 +25,7 @@ from loom.targets.spirv.target import SpirvTarget
 
 WORST = Features(
     push_nbytes=0, exact_division=False, exact_roots=False, exact_rounding=False, exact_conversions=False,
-    exact_wide_conversions=False, exact_order=False, exact_loads=False, uncontracted=False, whole_vectors=8,
+    exact_wide_conversions=False, exact_order=False, uncontracted=False, whole_vectors=8,
     whole_loops=False,
 )  # fmt: skip
 """A device that does nothing right: every replacement is written."""
@@ -117,6 +117,24 @@ def test_every_float_operation_is_not_contracted(tmp_path: Path) -> None:
             x.split()[0] for x in lines if x.split()[2:3] and x.split()[2] in ("OpFAdd", "OpFSub", "OpFMul", "OpFDiv")
         }
         assert made == kept
+
+
+@pytest.mark.parametrize("dtype", [loom.u8, loom.i8, loom.u16, loom.i16], ids=str)
+def test_narrow_loads_are_masked_by_what_only_the_host_knows(dtype: loom.DType, tmp_path: Path) -> None:
+    @loom.kernel(workgroup=64)
+    def widen(x: loom.In[dtype], y: loom.Out[loom.i32]) -> None:  # type: ignore[valid-type]
+        y[loom.global_id()] = loom.i32(x[loom.group_id()])
+
+    lines = disassembled(SpirvTarget().compile(widen.verified, Bounds.TRUSTED).data, tmp_path)
+    made = {words[0]: words[2:] for line in lines if (words := line.split())[1:2] == ["="]}
+    wide = next(name for name, words in made.items() if words[0] in ("OpUConvert", "OpSConvert"))
+    assert made[wide][0] == "OpUConvert"
+    mask = next(words[-1] for words in made.values() if words[0] == "OpBitwiseAnd" and wide in words)
+    assert made[mask][0] == "OpBitwiseXor"
+    zero = made[made[mask][-1]]  # the number of the dispatch, which has 31 bits, without those
+    assert zero[0] == "OpShiftRightLogical"
+    assert made[zero[2]][0] == "OpLoad"
+    assert made[zero[3]][-1] == "31"
 
 
 def test_layout_of_words() -> None:

@@ -28,8 +28,6 @@ from loom.ir.frontend.intrinsics import (
     global_id,
     group_id,
     mulhi,
-    num_groups,
-    popcount,
     rint,
     select,
     sqrt,
@@ -227,20 +225,6 @@ def _single(bounds: Array) -> Array:
     return found
 
 
-def _one_for_all(source: DType) -> KernelFunction:
-    """All lanes read one element, which drivers do by other instructions."""
-
-    @kernel(workgroup=_LANES, trusted=True)
-    def probe(x: In[source], out: Out[u32]):  # type: ignore[valid-type]
-        out[global_id()] = u32(popcount(x[num_groups()]))
-
-    return probe
-
-
-def _counted(x: Array) -> Array:
-    return np.full(5 * _LANES, bin(int(x[0]) & 0xFFFF).count("1"), np.uint32)
-
-
 def _tally() -> KernelFunction:
     @kernel(workgroup=_LANES, trusted=True)
     def probe(x: In[u64], out: InOut[u64]):
@@ -367,13 +351,6 @@ PROBES: tuple[Probe, ...] = (
             lambda t=t: samples.whole_pairs(t.numpy)[:1], _host(lambda x: (-x).astype(np.int64)),
         )
         for t in (i8, i16)
-    ),
-    *(
-        Probe(
-            "narrow loads", lambda t=t: _one_for_all(t), lambda t=t: (np.full(64, -15126, np.int16).view(t.numpy),),
-            _counted, 5,
-        )
-        for t in (i16, u16)
     ),
     Probe("64-bit atomics", _tally, lambda: (samples.whole_pairs(np.dtype(np.uint64))[0][:1024],), _tallied, 16),
     *_floats(f32),

@@ -82,7 +82,6 @@ LADDERS: tuple[Ladder, ...] = (
     Ladder("u16 arithmetic", types=("i16",), needs=("i16",)), Ladder("i16 arithmetic", types=("i16",), needs=("i16",)),
     Ladder("i64 order", "as unsigned", _without(exact_order=False), needs=("i64",)),
     Ladder("u64 arithmetic", types=_F64, needs=("i64",)), Ladder("i64 arithmetic", types=_F64, needs=("i64",)),
-    Ladder("narrow loads", "by hidden masks", _without(exact_loads=False), ("i8", "i16")),
     Ladder("64-bit atomics", "none", _without(int64_atomics=False), needs=("i64",)),
     *(
         Ladder(f"f32 {n}", _ASKED, _asked(32))
