@@ -1,9 +1,10 @@
 """Rows picked by indices, and the opposite: rows summed by index, in the order of their positions.
 
 Layer: kernels. There is no float scatter. ``count_before`` gives every position its place in the stable order of the
-indices (integers, so any order of counting does), ``settle_places`` inverts that, and ``sum_rows`` adds, for each row
-of the result, the rows whose index names it, positions ascending, from +0. An index outside names no row: picking it
-gives zeros, its gradient goes nowhere. Invariant: a sum depends on the indices and the rows alone.
+indices (integers, so any order of counting does) and ``settle_places`` inverts that, for few; many are sorted.
+``start_rows`` finds where each index begins, and ``sum_rows`` adds, for each row of the result, the rows whose index
+names it, positions ascending, from +0. An index outside names no row: picking it gives zeros, its gradient goes
+nowhere. Invariant: a sum depends on the indices and the rows alone.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from functools import cache
 from loom.core.dtype import DType, f32, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import atomic_add, global_id, group_id, local_id, select
+from loom.ir.frontend.intrinsics import atomic_add, global_id, group_id, local_id, private, select, static_range
 
-__all__ = ["LANES", "ROWS", "SLAB", "count_before", "gather_rows", "settle_places", "sum_rows"]
+__all__ = ["LANES", "ROWS", "SLAB", "count_before", "gather_rows", "settle_places", "start_rows", "sum_rows"]
 
 LANES = 64
 ROWS = 16
 """Rows a group of ``gather_rows`` and ``sum_rows`` takes."""
 SLAB = 2048
 """Positions that a group of ``count_before`` compares with."""
+_AHEAD = 8
+"""Rows that a lane of ``sum_rows`` reads before it adds them."""
 
 
 @cache
@@ -87,32 +90,53 @@ def settle_places() -> KernelFunction:
 
 
 @cache
-def sum_rows(element: DType, result: DType, place: DType) -> KernelFunction:
-    """Return the kernel (x, ordered, order, out, n, rows, inner): row r is the sum of the rows of x with index r.
+def start_rows() -> KernelFunction:
+    """Return the kernel (ordered, starts, n, rows): ``starts[r]`` is how many of the ascending indices are below r.
 
-    ``ordered`` are the indices ascending, ``order`` their positions, of type ``place``.
-    Groups as for ``gather_rows``, by rows of ``out``.
+    It has ``rows + 1`` elements.
+    """
+
+    @kernel(workgroup=LANES, trusted=True)
+    def start(ordered: In[u32], starts: Out[u32], n: u32, rows: u32):
+        row = global_id()
+        if row <= rows:
+            low, high = u32(0), n
+            while low < high:
+                middle = (low + high) // 2
+                if ordered[middle] < row:
+                    low = middle + 1
+                else:
+                    high = middle
+            starts[row] = low
+
+    start.name = "start_rows"
+    return start
+
+
+@cache
+def sum_rows(element: DType, result: DType, place: DType) -> KernelFunction:
+    """Return the kernel (x, order, starts, out, rows, inner): row r is the sum of the rows of x with index r.
+
+    ``order`` are positions by ascending index, of type ``place``; those of row r from ``starts[r]`` to
+    ``starts[r + 1]``. Groups as for ``gather_rows``, by rows of ``out``.
     """
     held = f32 if element.storage_only else element
 
     @kernel(workgroup=LANES, trusted=True)
-    def sums(x: In[element], ordered: In[u32], order: In[place], out: Out[result], n: u32, rows: u32, inner: u32):  # type: ignore[valid-type]
+    def sums(x: In[element], order: In[place], starts: In[u32], out: Out[result], rows: u32, inner: u32):  # type: ignore[valid-type]
         column = group_id(0) * LANES + local_id()
+        terms = private(held, _AHEAD)
         if column < inner:
             for row in range(group_id(1) * ROWS, min(rows, group_id(1) * ROWS + ROWS)):
-                low, high = u32(0), n
-                while low < high:  # the first whose index is at least this row
-                    middle = (low + high) // 2
-                    if ordered[middle] < row:
-                        low = middle + 1
-                    else:
-                        high = middle
-                total = held(0)
-                here = low < n and ordered[min(low, n - 1)] == row
-                while here:
-                    total = total + held(x[u32(order[low]) * inner + column])
-                    low = low + 1
-                    here = low < n and ordered[min(low, n - 1)] == row
+                total, start, end = held(0), starts[row], starts[row + 1]
+                whole = end - (end - start) % _AHEAD
+                for p in range(start, whole, _AHEAD):  # read first, so that one read need not wait for another
+                    for k in static_range(_AHEAD):
+                        terms[k] = held(x[u32(order[p + k]) * inner + column])
+                    for k in static_range(_AHEAD):
+                        total = total + terms[k]
+                for p in range(whole, end):
+                    total = total + held(x[u32(order[p]) * inner + column])
                 out[row * inner + column] = result(total)
 
     sums.name = f"sum_rows_{element}_{result}_{place}"

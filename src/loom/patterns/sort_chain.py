@@ -2,8 +2,8 @@
 
 Layer: patterns. Short rows take one dispatch, a group each. A long row of wide keys goes to buckets that are
 sorted inside the cache, unless the device finds that its keys do not spread; then, and for narrow keys, it takes
-three dispatches per digit: count, scan, scatter. Where lanes are threads of hardware, ``sort_simt``
-plans. Invariant: the plan changes speed, never the result, since a stable order is unique.
+three dispatches per digit: count, scan, scatter. Where lanes are threads of hardware,
+``kernels.sort_simt_record`` plans. Invariant: the plan changes speed, never the result, since a stable order is unique.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from loom.core.errors import ShapeError
 from loom.kernels import sort, sort_buckets
 from loom.kernels.marks import MARK_TILE
 from loom.kernels.sort_keys import DIGITS, Records
+from loom.kernels.sort_simt_record import SimtSortPlan
 from loom.kernels.sort_small import sort_row
 from loom.patterns.call import Call, Operand
-from loom.patterns.sort_simt import SimtSortPlan
 from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.storage import HostSlot, Storage

@@ -100,17 +100,27 @@ def _settle() -> Case:
     return Case(kernel, (_AT, places, np.zeros_like(_AT), np.zeros_like(_AT)), (_AT.size,), (1, 1, 1), expected, _MODES)
 
 
+@case("tensors/start-rows", widths=(1, 8))
+def _start() -> Case:
+    ordered = np.sort(_AT)
+    wanted = np.searchsorted(ordered, np.arange(_ROWS + 1)).astype(np.uint32)
+    kernel = gather.start_rows().verified.kernel
+    return Case(kernel, (ordered, np.ones_like(wanted)), (_AT.size, _ROWS), (1, 1, 1), {"starts": wanted}, _MODES)
+
+
 def _sum_rows(dtype: DType, place: DType) -> Case:
-    x = _numbers(dtype, _AT.size * _INNER)
-    order = np.argsort(_AT, kind="stable")
+    at = np.concatenate([_AT, np.repeat(_AT[:2], 9)])  # some rows are read ahead, and some are left over
+    x = _numbers(dtype, at.size * _INNER)
+    order = np.argsort(at, kind="stable")
+    starts = np.searchsorted(at[order], np.arange(_ROWS + 1)).astype(np.uint32)
     wanted = np.zeros((_ROWS, _INNER), dtype.numpy)
-    for row, values in zip(_AT, x.reshape(_AT.size, _INNER), strict=True):
+    for row, values in zip(at, x.reshape(at.size, _INNER), strict=True):
         if row < _ROWS:
             wanted[row] = wanted[row] + values
     kernel = gather.sum_rows(dtype, dtype, place).verified.kernel
-    arrays = (x, _AT[order], order.astype(place.numpy), np.ones(wanted.size, dtype.numpy))
+    arrays = (x, order.astype(place.numpy), starts, np.ones(wanted.size, dtype.numpy))
     expected = {} if dtype.storage_only else {"out": wanted.reshape(-1)}
-    return Case(kernel, arrays, (_AT.size, _ROWS, _INNER), (2, 1, 1), expected, _MODES)
+    return Case(kernel, arrays, (_ROWS, _INNER), (2, 1, 1), expected, _MODES)
 
 
 case("tensors/sum-rows", widths=(1, 8))(partial(_sum_rows, f32, u32))

@@ -13,9 +13,9 @@ from loom.core.caps import Caps
 from loom.core.dtype import f32, of_numpy, u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.sort_keys import Order, Records
+from loom.kernels.sort_simt_record import SimtSortPlan
 from loom.patterns.data.group import group_by
 from loom.patterns.sort_chain import SortPlan, plan_sort
-from loom.patterns.sort_simt import SimtSortPlan
 from loom.runtime.chain import Chain
 from unit.patterns.canonical import same_bits
 from unit.patterns.sorted_oracle import numbers, order

@@ -10,10 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from loom.core.dtype import u8, u32, u64
+from loom.core.dtype import DType, u8, u32, u64
 from loom.core.errors import DTypeError, ShapeError
-from loom.kernels.gather import LANES, ROWS, SLAB, count_before, gather_rows, settle_places, sum_rows
+from loom.kernels.gather import LANES, ROWS, SLAB, count_before, gather_rows, settle_places, start_rows, sum_rows
 from loom.kernels.sort_keys import Order, Records
+from loom.kernels.sort_simt_record import SimtSortPlan
 from loom.kernels.sort_small import sort_row
 from loom.kernels.strided import number
 from loom.tensor.draft import Draft, Operand
@@ -53,25 +54,35 @@ def _record_sums(node: Tensor, draft: Draft, operands: Sequence[Operand], out: A
     if n == 0:
         fill(draft, out, node.size, number(0, node.dtype))
         return
-    few = draft.device.caps.simt or n <= _FEW
+    ordered, order, place = _sorted(draft, operands[1].buffer, n)
+    starts = draft.device.allocate((rows + 1) * u32.nbytes)
+    draft.dispatch(start_rows(), [ordered, starts], [n, rows], rows // LANES + 1)
+    groups = (-(-inner // LANES), -(-rows // ROWS))
+    kernel = sum_rows(x.dtype, node.dtype, place)
+    draft.dispatch(kernel, [operands[0].buffer, order, starts, out], [rows, inner], groups)
+
+
+def _sorted(draft: Draft, at: Any, n: int) -> tuple[Any, Any, DType]:
+    """Record the stable sort of ``n`` indices; return them ascending, their positions, and the type of these."""
+    caps = draft.device.caps
+    few = n <= _FEW and not caps.simt
     place = u32 if few else u64
     ordered, order = draft.device.allocate(n * u32.nbytes), draft.device.allocate(n * place.nbytes)
+    records = Records(Order(u32), "index")
     if few:
         places = draft.device.allocate(n * u32.nbytes)
         fill(draft, places, n, number(0, u32))
-        groups = (-(-n // LANES), -(-n // SLAB))
-        draft.dispatch(count_before(), [operands[1].buffer, places], [n], groups)
-        draft.dispatch(settle_places(), [operands[1].buffer, places, ordered, order], [n], -(-n // LANES))
+        draft.dispatch(count_before(), [at, places], [n], (-(-n // LANES), -(-n // SLAB)))
+        draft.dispatch(settle_places(), [at, places, ordered, order], [n], -(-n // LANES))
+    elif caps.simt:
+        plan = SimtSortPlan.of(records, 1, n, keys_out=True, caps=caps, where="sum_by_index")
+        plan.record(draft, at, None, ordered, order, [draft.device.allocate(nbytes) for nbytes in plan.sizes])
     else:
-        records = Records(Order(u32), "index")
         both = draft.device.allocate(2 * n * records.nbytes)
         unused = draft.device.allocate(u8.nbytes * 8)
         fill(draft, unused, 8, number(0, u8))
-        buffers = [operands[1].buffer, unused, both, ordered, order]
-        draft.dispatch(sort_row(records, keys_out=True), buffers, [n], 1)
-    groups = (-(-inner // LANES), -(-rows // ROWS))
-    kernel = sum_rows(x.dtype, node.dtype, place)
-    draft.dispatch(kernel, [operands[0].buffer, ordered, order, out], [n, rows, inner], groups)
+        draft.dispatch(sort_row(records, keys_out=True), [at, unused, both, ordered, order], [n], 1)
+    return ordered, order, place
 
 
 GATHER = Op(

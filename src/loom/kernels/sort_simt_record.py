@@ -1,22 +1,24 @@
 """Records a sort for devices whose lanes are threads of hardware: how rows are cut, the memory, the dispatches.
 
-Layer: patterns. Rows of at most a tile take one dispatch, a workgroup each; longer ones three dispatches per digit
-of eight bits, all rows at once. Invariant: the plan changes speed, never the result, since a stable order is unique.
+Layer: kernels. Patterns and tensors record through a ``SimtSortPlan``; a chain is whatever has ``dispatch`` and a
+``device`` that allocates. Rows of at most a tile take one dispatch, a workgroup each; longer ones three dispatches per
+digit of eight bits, all rows at once. Invariant: the plan changes speed, never the result, since a stable order is
+unique.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels import sort_simt
+from loom.kernels.matmul_record import Recorder
 from loom.kernels.sort_keys import DIGITS, Records
 from loom.kernels.sort_lanes import MOST_ITEMS, Tile
-from loom.runtime.chain import Chain
-from loom.runtime.storage import Storage
 
 __all__ = ["SimtSortPlan"]
 
@@ -77,10 +79,9 @@ class SimtSortPlan:
         return *halves, self.rows * self.blocks * DIGITS * u32.nbytes, self.rows * DIGITS * u32.nbytes
 
     def record(
-        self, chain: Chain, x: Storage, values: Storage | None, keys: Storage | None, payloads: Storage | None,
-        room: Sequence[Storage],
-    ) -> list[Storage]:  # fmt: skip
-        """Record the sort of ``x`` into ``keys`` and ``payloads``; return memory the program must keep."""
+        self, chain: Recorder, x: Any, values: Any | None, keys: Any | None, payloads: Any | None, room: Sequence[Any]
+    ) -> list[Any]:
+        """Record the sort of storage ``x`` into ``keys`` and ``payloads``; return memory the program must keep."""
         nothing = chain.device.allocate(_NOTHING)
         given = [x, nothing if values is None else values]
         results = [nothing if keys is None else keys, nothing if payloads is None else payloads]
@@ -96,7 +97,7 @@ class SimtSortPlan:
         return [nothing]
 
     def _record_pass(
-        self, chain: Chain, number: int, inputs: list[Storage], outputs: list[Storage], room: Sequence[Storage]
+        self, chain: Recorder, number: int, inputs: list[Any], outputs: list[Any], room: Sequence[Any]
     ) -> None:
         """Record count, scan and scatter of a digit; kernels that see no element serve many types."""
         first, last = number == 0, number == self.records.passes - 1
