@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 
 .PHONY: demo fast test prove check bench clean system
 
-demo: $(STAMP)-run
+demo: $(STAMP)-demo
 	$(BIN)/loom demo
 
 # the fast ring, for between two edits
@@ -34,22 +34,22 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 
-$(STAMP)-run: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install -q -e .
+$(STAMP)-demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e ".[demo]"
 	@touch $@
 
 $(STAMP)-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e ".[test]"
-	@touch $@ $(STAMP)-run
+	@touch $@ $(STAMP)-demo
 
 $(STAMP)-check: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e ".[test,check]"
-	@touch $@ $(STAMP)-run $(STAMP)-test
+	@touch $@ $(STAMP)-demo $(STAMP)-test
 
 $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e .
 	$(BIN)/python -m pip install -q torch==2.13.0 || echo "torch is not available: benchmarks compare with numpy"
-	@touch $@ $(STAMP)-run
+	@touch $@
 
 # Emulators for the cross-target tests and a Vulkan driver with its tools, where Debian packages can be installed;
 # without them those tests are skipped and say so.

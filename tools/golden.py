@@ -2,6 +2,7 @@
 
 Run ``python tools/golden.py``. The reference interpreter computes them; a change of any digest is a change of
 the numeric contract. ``--on cpu`` takes another device, for trying out; what is committed comes from interp.
+``--layer 4`` computes one layer and keeps the others' digests.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--on", default="interp")
     parser.add_argument("--slow", type=float, default=2.0, help="tell cases that take longer than this")
+    parser.add_argument("--layer", type=int, choices=list(LAYERS), help="compute this one alone")
     given = parser.parse_args()
     device = loom.device(given.on)
-    cases: dict[str, str] = {}
-    layers: dict[str, str] = {}
-    vectors: dict[str, str] = {}
-    for layer in LAYERS:
+    kept = json.loads(FILE.read_text()) if given.layer else {"cases": {}, "layers": {}, "vectors": {}}
+    names = {case.name for layer in LAYERS if layer != given.layer for case in cases_of(layer)}
+    cases = {name: digest for name, digest in kept["cases"].items() if name in names}
+    layers: dict[str, str] = kept["layers"]
+    vectors: dict[str, str] = kept["vectors"]
+    for layer in [given.layer] if given.layer else LAYERS:
         lines, inputs = [], []
         for case in cases_of(layer):
             begun = time.perf_counter()

@@ -144,7 +144,7 @@ def test_modules_of_both_bounds_differ() -> None:
 
 
 def test_the_root_is_the_golden_one() -> None:
-    """Operations, functions and patterns, with the schedules of a GPU."""
+    """Operations, functions, patterns and networks, with the schedules of a GPU."""
     found = verify(vulkan_device(), fresh=True)
     assert found.differing == ()
     assert found.layers == golden().layers

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import loom
+from conformance.gpu import vulkan_device
 from loom.cli import demo as job
+from loom.cli import demo_digits as digits
+from loom.cli.main import app
 
 PRIMES_BELOW = {10**7: 664_579, 10**9: 50_847_534}  # OEIS A006880
 SETTINGS = [{"LOOM_THREADS": "1"}, {"LOOM_THREADS": "2"}, {"LOOM_THREADS": "2", "LOOM_SIMD": "4"}]
@@ -42,6 +48,49 @@ def test_full_digests_are_the_committed_ones() -> None:
 @pytest.mark.slow
 def test_full_digests_come_from_numpy_too() -> None:
     check_committed_with_numpy(job.FULL)
+
+
+# digits
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_digits_after_one_epoch(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_THREADS", threads)
+    (line,) = digits.train_digits(1, ["cpu"])
+    assert (line.what, line.sha256) == ("digits on cpu, 1 epoch", digits.committed_digest(1))
+
+
+@pytest.mark.slow
+def test_digits_after_one_epoch_on_a_gpu() -> None:
+    vulkan_device()
+    (line,) = digits.train_digits(1, ["vulkan"])
+    assert line.sha256 == digits.committed_digest(1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("setting")
+def test_digits_are_learnt() -> None:
+    (line,) = digits.train_digits(20, ["cpu"])
+    assert line.sha256 == digits.committed_digest(20)
+    right, samples = int(line.answer.split()[0]), int(line.answer.split()[2])
+    assert samples == 359  # a fifth of 1797
+    assert right / samples >= 0.985
+
+
+@pytest.mark.slow
+def test_digits_are_learnt_on_a_gpu() -> None:
+    vulkan_device()
+    (line,) = digits.train_digits(20, ["vulkan"])
+    assert line.sha256 == digits.committed_digest(20)
+
+
+@pytest.mark.slow
+def test_the_command_of_the_guide_trains_to_the_same_digest(tmp_path: Path) -> None:
+    net = tmp_path / "digits.json"
+    net.write_text(digits.document())
+    arguments = f"train {net} --data digits --epochs 20 --optimizer adamw --rate 0.003 --schedule cosine --json"
+    found = json.loads(CliRunner().invoke(app, [*arguments.split(), "--device", "cpu"]).output)
+    assert found["sha256"] == digits.committed_digest(20)
 
 
 def check_committed_with_numpy(size: job.DemoSize) -> None:

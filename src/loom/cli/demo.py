@@ -42,15 +42,16 @@ _CANONICAL_NAN = np.array([0x7FC0_0000], np.uint32).view(np.float32)[0]
 
 @dataclass(frozen=True, slots=True)
 class DemoSize:
-    """How much is done: primes below ``below``, and ``elements`` numbers."""
+    """How much is done: primes below ``below``, ``elements`` numbers, ``epochs`` of training."""
 
     name: str
     below: int
     elements: int
+    epochs: int
 
 
-FULL = DemoSize("full", 10**9, 10**8)
-QUICK = DemoSize("quick", 10**7, 10**6)
+FULL = DemoSize("full", 10**9, 10**8, 20)
+QUICK = DemoSize("quick", 10**7, 10**6, 1)
 
 
 @dataclass(frozen=True, slots=True)

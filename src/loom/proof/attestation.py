@@ -67,7 +67,7 @@ def verify(
     fresh: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Attestation:
-    """Prove a device: run the cases of ``layers`` (1 to 3) and compare every digest with the golden one.
+    """Prove a device: run the cases of ``layers`` (1 to 4) and compare every digest with the golden one.
 
     An attestation of the same device, code and settings that was exact is returned from disk unless
     ``fresh``. ``progress`` is told the name of each case before it runs. ArgumentError for an unknown layer.

@@ -25,7 +25,7 @@ __all__ = ["FUNCTION_INPUTS", "LAYERS", "Case", "cases_of"]
 
 Bits = np.ndarray[Any, Any]
 FUNCTION_INPUTS = 65_536
-LAYERS = {1: "single operations", 2: "elementary functions", 3: "kernels of the patterns"}
+LAYERS = {1: "single operations", 2: "elementary functions", 3: "kernels of the patterns", 4: "networks in training"}
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,14 @@ def cases_of(layer: int) -> Iterator[Case]:
     elif layer == 2:
         for name in sorted(FUNCTIONS):
             yield from (_function(name, dtype) for dtype in function(name).definitions)
-    else:
+    elif layer == 3:
         from loom.proof.patterns import PATTERNS
 
         yield from (Case(*row) for row in PATTERNS)
+    else:
+        from loom.proof.networks import NETWORKS
+
+        yield from (Case(*row) for row in NETWORKS)
 
 
 def _probe(probe: Probe, context: str) -> Case:

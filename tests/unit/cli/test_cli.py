@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import loom
 from loom.cli import demo as job
-from loom.cli import output
+from loom.cli import demo_digits, output
 from loom.cli.commands.bench import find_checkout
 from loom.cli.main import app
 from loom.cli.quantity import whole_number
@@ -144,8 +145,10 @@ def test_other_text_is_refused(text: str) -> None:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> job.DemoSize:
-    size = job.DemoSize("quick", 1000, 100)
+    size = job.DemoSize("quick", 1000, 100, 1)
     monkeypatch.setattr(job, "QUICK", size)
+    line = job.DemoLine("digits", "digits on cpu, 1 epoch", "3 of 4 right", 0.5, demo_digits.committed_digest(1))
+    monkeypatch.setattr(demo_digits, "train_digits", lambda epochs, devices: iter([line]))
     return size
 
 
@@ -164,6 +167,32 @@ def test_demo_compares_with_what_is_committed(tiny: job.DemoSize, monkeypatch: p
     assert invoke("demo", "--quick").endswith("same as committed\n")
     second = json.loads(invoke("demo", "--quick", "--json"))
     assert second["same_as_committed"] is True
+    assert second["digits"][0]["answer"] == "3 of 4 right"
+
+
+def test_demo_tells_of_weights_that_differ(tiny: job.DemoSize, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "differences", lambda size, lines: [])
+    monkeypatch.setattr(demo_digits, "committed_digest", lambda epochs: "0" * 64)
+    text = invoke("demo", "--quick", code=1)
+    assert "digits on cpu, 1 epoch        3 of 4 right" in text
+    assert "the results differ from the committed ones on cpu: digits on cpu, 1 epoch. " in text
+
+
+def test_demo_without_digits_says_so(tiny: job.DemoSize, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "differences", lambda size, lines: [])
+    monkeypatch.setattr(demo_digits, "has_digits", lambda: False)
+    text = invoke("demo", "--quick")
+    assert (
+        "digits not trained: scikit-learn, which has them, is not installed: pip install 'loom-compute[demo]'" in text
+    )
+    assert "3 of 4 right" not in text
+
+
+def test_demo_trains_on_every_device_but_the_interpreter() -> None:
+    present = [d.name for d in loom.devices() if d.refused is None]
+    assert demo_digits.digits_devices(None, quick=False) == [name for name in present if name != "interp"]
+    assert demo_digits.digits_devices(None, quick=True) == ["cpu"]
+    assert demo_digits.digits_devices("interp", quick=False) == ["interp"]
 
 
 # ir

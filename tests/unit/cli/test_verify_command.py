@@ -51,4 +51,4 @@ def test_errors() -> None:
     mutation = _invoke("--mutate", "melt", code=2)
     assert mutation.startswith("loom: [loom verify, mutation] no mutation is called 'melt'. Known names: ")
     layer = _invoke("--layer", "7", code=2)
-    assert layer.startswith("loom: [loom.verify, layers] no such layer: expected some of 1, 2, 3, got [7].")
+    assert layer.startswith("loom: [loom.verify, layers] no such layer: expected some of 1, 2, 3, 4, got [7].")

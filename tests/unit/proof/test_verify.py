@@ -27,7 +27,7 @@ def test_golden_digests_cover_every_case() -> None:
     assert len(set(names)) == len(names)
     assert set(golden().cases) == set(names), "run tools/golden.py"
     assert golden().spec == attestation.SPEC
-    assert set(golden().layers) == {"1", "2", "3"}
+    assert set(golden().layers) == {"1", "2", "3", "4"}
 
 
 def test_inputs_are_the_golden_ones() -> None:
@@ -36,8 +36,25 @@ def test_inputs_are_the_golden_ones() -> None:
         assert attestation.digest_of_texts(digests) == golden().vectors[str(layer)]
 
 
-@pytest.mark.parametrize("settings", [(1, 4), (2, 8), (2, 16), pytest.param((1, 1), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("settings", [(1, 4), (2, 8), (2, 16)], ids=str)
 @pytest.mark.wide
+def test_operations_functions_and_patterns_are_the_same_under_every_setting(settings: Settings) -> None:
+    threads, simd = settings
+    with environment(LOOM_THREADS=threads, LOOM_SIMD=simd):
+        found = verify("cpu", layers=[1, 2, 3], fresh=True)
+    assert found.differing == ()
+    assert found.layers == {str(layer): golden().layers[str(layer)] for layer in (1, 2, 3)}
+
+
+@pytest.mark.wide
+def test_networks_are_the_golden_ones() -> None:
+    found = verify("cpu", layers=[4], fresh=True)
+    assert found.differing == ()
+    assert found.layers == {"4": golden().layers["4"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [(1, 1), (1, 4), (2, 8), (2, 16)], ids=str)
 def test_root_is_the_same_under_every_setting(settings: Settings) -> None:
     threads, simd = settings
     with environment(LOOM_THREADS=threads, LOOM_SIMD=simd):
@@ -78,12 +95,14 @@ def test_a_record_says_what_it_is_about() -> None:
         ("fuse", "map_exp", 5, 2, "exp f32"),
         ("fuse", "matmul_", 0, 3, "matmul f32"),
         ("fuse", "dot_f32", 0, 3, "dot f32"),
+        ("swap", None, None, 4, "layer conv2d"),
+        ("fuse", None, None, 4, "optimizer adamw"),
         ("flush", "probe_straight", 0, 1, "flush: 2^-126 * 0.5, straight"),
         ("flush", "map_exp", 10, 2, "exp f32"),
     ],
 )  # fmt: skip
 def test_one_mutated_operation_turns_the_digest_red(
-    mutation: str, kernel: str, site: int, layer: int, case: str, monkeypatch: pytest.MonkeyPatch
+    mutation: str, kernel: str | None, site: int | None, layer: int, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only = [c for c in cases_of(layer) if c.name == case]
     monkeypatch.setattr(attestation, "cases_of", lambda _layer: only)
@@ -198,7 +217,7 @@ def test_unknown_layers_are_refused() -> None:
         with pytest.raises(ArgumentError) as caught:
             verify("cpu", layers=wrong)
         assert str(caught.value) == (
-            f"[loom.verify, layers] no such layer: expected some of 1, 2, 3, got {wrong}. "
+            f"[loom.verify, layers] no such layer: expected some of 1, 2, 3, 4, got {wrong}. "
             "Leave layers away to run them all."
         )
 

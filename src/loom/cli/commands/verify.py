@@ -13,7 +13,7 @@ _DIFFERS_EXIT_CODE = 1
 
 def verify(
     device: Annotated[str, typer.Option("--device", help="cpu, interp, auto, or all.")] = "auto",
-    layer: Annotated[list[int] | None, typer.Option("--layer", help="1 to 3; may be repeated. Default: all.")] = None,
+    layer: Annotated[list[int] | None, typer.Option("--layer", help="1 to 4; may be repeated. Default: all.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what was proved before.")] = False,
     mutate: Annotated[
         str | None, typer.Option("--mutate", help="Break the device first: swap, fuse or flush. Must be found out.")
@@ -24,6 +24,7 @@ def verify(
     import loom
     from loom.cli.output import is_terminal, print_json
     from loom.proof.attestation import verify as prove
+    from loom.proof.cases import LAYERS
     from loom.proof.mutation import Mutant
 
     names = [d.name for d in loom.devices() if d.refused is None] if device == "all" else [device]
@@ -31,7 +32,7 @@ def verify(
     for name in names:
         where = loom.device(name)
         where = Mutant(where, mutate) if mutate is not None else where
-        layers = layer or (1, 2, 3)
+        layers = layer or tuple(LAYERS)
         show = None if json or not is_terminal() else _show_progress
         found.append(prove(where, layers=layers, fresh=fresh or mutate is not None, progress=show))
         if not json:
