@@ -18,7 +18,7 @@ from loom.kernels.matmul_pack import factor_of
 __all__ = ["FINISH_LANES", "STRIP", "finish_chunks", "multiply_direct", "multiply_rows"]
 
 STRIP = 1024
-"""Columns per group of ``multiply_rows``."""
+"""Most columns per group of ``multiply_rows``."""
 FINISH_LANES = 256
 """Elements of the result per group of ``finish_chunks``."""
 
@@ -146,11 +146,11 @@ def multiply_rows(
 ) -> KernelFunction:
     """Return the kernel that multiplies ``rows`` rows of ``a`` by a k by n matrix, read in long stretches.
 
-    Like ``multiply_direct``, for m = ``rows``; a group keeps the sums of ``STRIP`` columns in fast memory and
-    takes several k at a time, each from a row of ``b`` of its own.
+    Like ``multiply_direct``, for m = ``rows``; a group keeps the sums of ``width`` columns, a multiple of ``lanes`` up
+    to ``STRIP``, in fast memory and takes several k at a time, each from a row of ``b`` of its own.
     """
     element, accumulator, at = arithmetic.element, arithmetic.accumulator, index
-    many, strip = STRIP // lanes, _long_strip(rows, lanes, arithmetic, swapped, index)
+    strip = _long_strip(rows, lanes, arithmetic, swapped, index)
 
     @kernel(workgroup=lanes, trusted=True)
     def wide(
@@ -164,19 +164,20 @@ def multiply_rows(
         a_k: u32,
         batches: u32,
         chunks: u32,
+        width: u32,
     ):
         batch, chunk = group_id(1) // chunks, group_id(1) % chunks
-        column = group_id(0) * STRIP
+        column = group_id(0) * width
         a_at = at(which[batch]) * (at(depth) * rows)
         b_at = at(which[batches + batch]) * (at(n) * at(depth)) + at(column) + at(local_id())
         at_out = at(group_id(1)) * (at(n) * rows)
         begin = chunk * CHUNK
         end = begin + min(depth - begin, CHUNK)
-        vectors = min(n - column, STRIP) // lanes
+        vectors = min(n - column, width) // lanes
         first = column + local_id()
         strip(a, b, out, a_at, a_row, a_k, b_at, at_out, n, first, begin, end, vectors)
         edge = first + vectors * lanes
-        if vectors < many and edge < n:
+        if vectors * lanes < width and edge < n:
             strip(a, b, out, a_at, a_row, a_k, b_at + at(vectors) * lanes, at_out, n, edge, begin, end, 1)
 
     wide.name = f"matmul_{rows}_rows_x{lanes}_{element}_{accumulator}{'_swapped' * swapped}"

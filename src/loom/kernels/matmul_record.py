@@ -26,6 +26,8 @@ _SMALL = 128**3
 """Products per batch up to which packing costs more than it saves."""
 _NARROW = 4
 """Rows or columns up to which memory is the limit and nothing is packed."""
+_LEAST_VECTORS = 4
+"""Vectors of columns that a group takes at least: whole cache lines, several sums side by side."""
 _PACKED_NBYTES = 1 << 26
 """Packed operands of this size are made at a time, several batches if they fit."""
 _MOST_ELEMENTS = 0xFFFF_FFFF
@@ -213,8 +215,9 @@ class _Recording:
         strides = [k, 1] if by_rows else [1, m]
         if m <= _NARROW and not transposed:
             kernel: Any = multiply_rows(m, tile.lanes, arithmetic, swapped=swapped)
-            params = [n, k, *strides, what.batches, self.chunks]
-            groups = (-(-n // STRIP), what.batches * self.chunks)
+            width = self.width(n, tile.lanes)
+            params = [n, k, *strides, what.batches, self.chunks, width]
+            groups = (-(-n // width), what.batches * self.chunks)
         else:
             if m <= _NARROW:
                 tile = replace(tile, rows=m, vectors=1)
@@ -223,6 +226,12 @@ class _Recording:
             groups = (-(-n // tile.columns), -(-m // tile.rows), what.batches * self.chunks)
         self.chain.dispatch(kernel, [a, b, self.which, sums], params, groups)
         self.finish(sums, out, 0, what.batches)
+
+    def width(self, n: int, lanes: int) -> int:
+        """Return the columns of a group of ``multiply_rows``: few enough that every worker has some."""
+        parts = -(-self.chain.device.caps.workers // (self.what.batches * self.chunks))
+        vectors = -(-n // lanes)
+        return min(STRIP, max(_LEAST_VECTORS, -(-vectors // parts)) * lanes)
 
     # with packing
 

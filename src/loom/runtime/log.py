@@ -20,7 +20,7 @@ from loom.ir.message import format_message
 from loom.targets.base import Site
 from loom.targets.llvm.layout import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES
 
-__all__ = ["LOG_WORDS", "Outcome", "new_log", "read_log"]
+__all__ = ["LOG_WORDS", "SILENT", "Outcome", "new_log", "read_log"]
 
 LOG_WORDS = 1 << 16
 """Words of a log that kernels write to (512 KiB); more is dropped and counted."""
@@ -32,6 +32,10 @@ class Outcome:
 
     lines: tuple[str, ...] = ()
     fault: KernelFault | None = None
+
+
+SILENT = Outcome()
+"""What a run sent whose kernels send nothing."""
 
 
 def new_log(words: int) -> np.ndarray[Any, Any]:
@@ -53,7 +57,7 @@ def read_log(log: np.ndarray[Any, Any], sites_of: Callable[[int], tuple[Site, ..
     """Return what a log holds and empty it; ``sites_of`` gives the sites of a dispatch's kernel."""
     capacity, claimed, faulty = int(log[0]), int(log[1]), bool(log[2])
     if not claimed:
-        return Outcome()
+        return SILENT
     entries = _entries(log[LOG_HEADER_WORDS:], min(claimed, capacity), sites_of)
     entries.sort(key=lambda e: (e.number, e.lane))  # stable: a lane's own order is kept
     lines = [_line(e) for e in entries if e.site.kind == "print"]

@@ -139,8 +139,8 @@ class TensorProgram:
         self.plan = plan_memory(draft, kept, budget_nbytes)
         for buffer in (*feeds.values(), *results):
             buffer.place = where.allocate(buffer.nbytes)
-        self._feeds = {key: _Feed(f"{name}, input {key!r}", t, feeds[key].place) for key, t in self.inputs.items()}
-        self._results: list[Storage] = [b.place for b in results if b.place is not None]
+        self._feeds = {key: _Place(t, feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()}
+        self._results = [_Place(t, b.place) for t, b in zip(outputs, results, strict=True)]
         self._keep = ends  # parameters and constants, whose memory is bound
         self._timeline = stream_of(where)
         self._program = build(draft, self.plan, where, name)
@@ -170,6 +170,9 @@ class TensorProgram:
 
     def feed(self, **inputs: Any) -> None:
         """Write inputs, after earlier runs are over; those not given keep what they have."""
+        self._feed(inputs)
+
+    def _feed(self, inputs: Mapping[str, Any]) -> None:
         self._timeline.settle()
         for key, value in inputs.items():
             feed = self._feeds.get(key)
@@ -181,22 +184,19 @@ class TensorProgram:
     def run(self, **inputs: Any) -> None:
         """Feed inputs by name and run to the end. Inputs: arrays of the input's shape, numbers that fit its dtype."""
         if inputs:
-            self.feed(**inputs)
+            self._feed(inputs)
         self._program.run()
 
     def launch(self, **inputs: Any) -> Submission:
         """Feed inputs, start a run and return at once; ``wait`` on what is returned, or read."""
         if inputs:
-            self.feed(**inputs)
+            self._feed(inputs)
         return self._program.launch()
 
     def read(self) -> list[np.ndarray[Any, Any]]:
         """Return copies of the outputs of the last run launched."""
         self._timeline.settle()
-        return [
-            storage.read(0, t.nbytes).view(t.dtype.numpy).reshape(t.shape)
-            for storage, t in zip(self._results, self.outputs, strict=True)
-        ]
+        return [place.read() for place in self._results]
 
     def free(self) -> None:
         """Give up the program's memory, after its last run."""
@@ -211,31 +211,39 @@ _NOWHERE: Any = _Nowhere()
 """The place of buffers that are allocated once the plan is known to fit."""
 
 
-class _Feed:
-    """An input's memory; host memory is written through a view of its shape."""
+class _Place:
+    """The memory of an input or output; host memory is seen as an array of its shape."""
 
-    def __init__(self, where: str, tensor: Tensor, storage: Storage | None) -> None:
+    __slots__ = ("dtype", "shape", "storage", "tensor", "view", "where")
+
+    def __init__(self, tensor: Tensor, storage: Storage | None, where: str = "") -> None:
         assert storage is not None
         self.where = where
         self.tensor = tensor
         self.storage = storage
+        self.shape, self.dtype = tensor.shape, tensor.dtype.numpy
         self.view: np.ndarray[Any, Any] | None = None
         if isinstance(storage, HostStorage):
-            self.view = storage.bytes[: tensor.nbytes].view(tensor.dtype.numpy).reshape(tensor.shape)
+            self.view = storage.bytes[: tensor.nbytes].view(self.dtype).reshape(self.shape)
+
+    def read(self) -> np.ndarray[Any, Any]:
+        """Return a copy of what is there."""
+        if self.view is not None:
+            return self.view.copy()
+        return self.storage.read(0, self.tensor.nbytes).view(self.dtype).reshape(self.shape)
 
     def write(self, value: Any) -> None:
         """Copy a value in."""
-        tensor = self.tensor
-        if isinstance(value, (Array, Tensor)):
-            self.copy(value)
-            return
-        from loom.tensor.tensor import host_array
-
         memory = value
-        if not (isinstance(value, np.ndarray) and value.dtype == tensor.dtype.numpy):
-            memory = host_array(value, tensor.dtype, self.where)
-        if memory.shape != tensor.shape:
-            raise ShapeError(self.where, "another shape", expected=tensor.shape, got=memory.shape, remedy="Match it")
+        if not (isinstance(value, np.ndarray) and value.dtype == self.dtype):
+            if isinstance(value, (Array, Tensor)):
+                self.copy(value)
+                return
+            from loom.tensor.tensor import host_array
+
+            memory = host_array(value, self.tensor.dtype, self.where)
+        if memory.shape != self.shape:
+            raise ShapeError(self.where, "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         if self.view is not None:
             self.view[...] = memory
         else:

@@ -113,11 +113,11 @@ def _direct(types: Arithmetic, transposed: bool, swapped: bool) -> Case:
     return _library(kernel, [a, b, which, out], (_M, _N, _K, _K, 1, 2, 1), groups)
 
 
-def _rows(types: Arithmetic, rows: int, n: int, swapped: bool) -> Case:
+def _rows(types: Arithmetic, rows: int, n: int, width: int, swapped: bool) -> Case:
     a, b = _numbers(types.element, rows * _K), _numbers(types.element, n * _K)
     which, out = np.zeros(2, np.uint32), np.zeros(rows * n, types.accumulator.numpy)
     kernel = multiply_rows(rows, 8, types, swapped=swapped)
-    return _library(kernel, [a, b, which, out], (n, _K, 1, rows, 1, 1), (-(-n // STRIP), 1, 1))
+    return _library(kernel, [a, b, which, out], (n, _K, 1, rows, 1, 1, width), (-(-n // width), 1, 1))
 
 
 for _name in ("f32", "f64", "f16", "x12", "u16"):
@@ -126,9 +126,9 @@ for _name in ("f32", "f64", "f16", "x12", "u16"):
             partial(_direct, _TYPES[_name], _turned, _turned)
         )
         case(f"library/matmul-narrow-{_name}{'-swapped' if _turned else ''}", slow=_turned != (_name == "f16"))(
-            partial(_rows, _TYPES[_name], 3, 29, _turned)
+            partial(_rows, _TYPES[_name], 3, 29, 16, _turned)
         )
-case("library/matmul-narrow-long", slow=True)(partial(_rows, _FLOATS, 1, STRIP + 300, False))
+case("library/matmul-narrow-long", slow=True)(partial(_rows, _FLOATS, 1, STRIP + 300, STRIP, False))
 
 
 def _finish(accumulator: DType, result: DType, chunks: int) -> Case:

@@ -61,6 +61,14 @@ def test_a_schedule_changes_no_bit(schedule: Schedule) -> None:
         assert same_bits(multiply(*stored, what, schedule=schedule), expected)
 
 
+@pytest.mark.parametrize("threads", ["1", "2", "5"])
+def test_few_rows_are_cut_by_the_workers_and_no_bit_changes(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_THREADS", threads)
+    for m, n, k in [(1, 392, 300), (1, 65, 130), (3, 136, 40)]:
+        a, b = numbers(f32, m, k), numbers(f32, k, n)
+        assert same_bits(multiply(a, b, Multiplication(m, n, k, FLOATS)), canonical_matmul(a, b))
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES[1:3], ids=str)
 def test_chunks_and_short_factors_under_schedules(schedule: Schedule) -> None:
     a, b = numbers(f32, 9, 8200), numbers(f32, 8200, 11)

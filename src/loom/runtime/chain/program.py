@@ -87,11 +87,6 @@ class Submission:
         """Ask the run to stop before its next dependent dispatch; memory keeps what was done."""
         self._inner.cancel()
 
-    def _stop(self, seconds: float) -> None:
-        """Cancel, and wait a while for the dispatches under way."""
-        self.cancel()
-        self._inner.wait(seconds)
-
 
 def _seconds(timeout: Any, where: str) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, Real) or not float(timeout) >= 0:
@@ -253,28 +248,34 @@ class Program:
 
         A fault of an earlier run that nobody waited for is raised first, and nothing is run.
         """
-        begun: list[Submission] = []
+        timeline, pacer, watch = self._timeline, self.pacer, None
+        inner: DeviceSubmission | None = None
+        number = 0
 
-        def enter(inner: DeviceSubmission) -> None:
-            begun.append(Submission(inner, self._name, self._timeline))
+        def enter(begun: DeviceSubmission) -> None:
+            nonlocal inner, number
+            inner, number = begun, timeline.enter(begun)
 
-        pacer, watch = self.pacer, None
-        self._timeline.promises.wait()
+        timeline.promises.wait()
         if pacer is not None and pacer.is_watched:
             pacer.hold_up()
         try:
-            with self._timeline.lock:
+            with timeline.lock:
                 program = self._program("run")
-                self._timeline.settle()
+                timeline.settle()
                 if pacer is not None and pacer.is_watched:
                     watch = self._watch(program, alone=True)
                 program.run(enter)
-            begun[0].wait()
+            assert inner is not None
+            while not inner.wait(_SLICE_SECONDS):
+                pass
+            timeline.report(number)
             if watch is not None:
                 watch.over(at_once=True)
         except KeyboardInterrupt:
-            for submission in begun:
-                submission._stop(_STOP_SECONDS)
+            if inner is not None:
+                inner.cancel()
+                inner.wait(_STOP_SECONDS)
             raise
         finally:
             if watch is not None:

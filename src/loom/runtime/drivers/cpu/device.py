@@ -7,6 +7,7 @@ the program and every run of it.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import hashlib
 import os
 import platform
@@ -30,8 +31,8 @@ from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.chain.record import Dispatch
 from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
-from loom.runtime.drivers.cpu.pool import SUBMISSION, Pool, pool
-from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
+from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
+from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
 from loom.targets.base import Artifact, Bounds, Site
@@ -45,6 +46,7 @@ _SMALL_OPERATIONS = 20_000
 _MOST_GROUPS_IN_BATCH = 0xFFFF_FFFF
 _FLAG_BITS = (1 << GRAIN_SHIFT) - 1
 _DONE = 2
+_NO_WORDS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,9 +193,7 @@ class _CpuProgram:
         if timed:
             self.records["flags"] |= BARRIER_BEFORE  # each dispatch has a time of its own
         _set_batches(self.records)
-        self.fresh = np.zeros(1, SUBMISSION)
-        self.fresh["records"] = self.records.ctypes.data
-        self.fresh["count"] = plan.count
+        self.fresh = SubmissionCells(records=self.records.ctypes.data, count=plan.count)
 
     @property
     def threads(self) -> Pool:
@@ -340,15 +340,22 @@ def _hold(submission: _CpuSubmission) -> None:
 class _CpuSubmission:
     """One run: what the walker calls %Submission, and its log."""
 
+    __slots__ = ("__weakref__", "address", "cells", "clock", "log", "lost", "program")
+
     def __init__(self, program: _CpuProgram) -> None:
         self.program = program
         self.lost = False
-        self.log = new_log(LOG_WORDS if program.talks else 0)
-        self.cells = program.fresh.copy()
-        self.cells["log"] = self.log.ctypes.data
-        self.clock = np.zeros(program.plan.count + 1 if program.timed else 0, np.int64)
-        self.cells["clock"] = self.clock.ctypes.data if program.timed else 0
-        self.address = self.cells.ctypes.data
+        self.cells = SubmissionCells.from_buffer_copy(program.fresh)
+        self.address = ctypes.addressof(self.cells)
+        self.log = self.clock = _NO_WORDS
+        if program.talks:
+            self.log = new_log(LOG_WORDS)
+            self.cells.log = self.log.ctypes.data
+        else:
+            self.cells.log = self.address + SubmissionCells.empty_log.offset
+        if program.timed:
+            self.clock = np.zeros(program.plan.count + 1, np.int64)
+            self.cells.clock = self.clock.ctypes.data
 
     def wait(self, seconds: float) -> bool:
         """Wait at most ``seconds``; tell whether the run is over."""
@@ -365,15 +372,15 @@ class _CpuSubmission:
 
     def is_over(self) -> bool:
         """Tell whether the walker is done with this run's memory."""
-        return bool(self.cells["state"][0] == _DONE)
+        return self.cells.state == _DONE
 
     def has_begun(self) -> bool:
         """Tell whether the walker ran some of it; false until the first batch is done."""
-        return self.is_over() or bool(self.cells["executed"][0])
+        return self.is_over() or bool(self.cells.executed)
 
     def cancel(self) -> None:
         """Stop before the next dependent dispatch."""
-        self.cells["cancel"] = 1
+        self.cells.cancel = 1
 
     def times(self) -> Times:
         """Return when each dispatch began and ended, those that ran; the run must be over."""
@@ -382,8 +389,8 @@ class _CpuSubmission:
 
     def outcome(self) -> Outcome:
         """Return what kernels sent; the run must be over."""
-        sent = read_log(self.log, self.program.sites_of) if self.program.talks else Outcome()
-        excess = int(self.cells["excess"][0])
+        sent = read_log(self.log, self.program.sites_of) if self.program.talks else SILENT
+        excess = self.cells.excess
         return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
 
 

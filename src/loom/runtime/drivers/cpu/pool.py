@@ -23,26 +23,26 @@ from loom.core.errors import DeviceError
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.targets.base import Artifact
+from loom.targets.llvm.layout import LOG_HEADER_WORDS
 from loom.targets.llvm.machine import emit, host_machine
 
-__all__ = ["SUBMISSION", "Pool", "pool"]
+__all__ = ["Pool", "SubmissionCells", "pool"]
 
-SUBMISSION = np.dtype(
-    [
-        ("records", "<u8"),
-        ("count", "<u8"),
-        ("log", "<u8"),
-        ("state", "<u8"),
-        ("next", "<u8"),
-        ("successor", "<u8"),
-        ("cancel", "<u8"),
-        ("executed", "<u8"),
-        ("excess", "<u8"),
-        ("clock", "<u8"),
-    ]
-)
-"""What the walker calls %Submission. State: 0 waiting or running, 2 done. Excess: 0, or 1 more than the number
-of an indirect dispatch that asked for too many groups. Clock: 0, or where the times go at which batches begin."""
+
+class SubmissionCells(ctypes.Structure):
+    """What the walker calls %Submission, and after it a log with room for no word.
+
+    State: 0 waiting or running, 2 done. Excess: 0, or 1 more than the number of an indirect dispatch that asked for
+    too many groups. Clock: 0, or where the times go at which batches begin.
+    """
+
+    _fields_ = [
+        *((name, ctypes.c_uint64) for name in (
+            "records", "count", "log", "state", "next", "successor", "cancel", "executed", "excess", "clock",
+        )),
+        ("empty_log", ctypes.c_uint64 * LOG_HEADER_WORDS),
+    ]  # fmt: skip
+
 
 _ENTRIES = ("loom_pool_size", "loom_pool_start", "loom_pool_stop", "loom_submit", "loom_run", "loom_wait")
 _FIRST_CALLER_SLOT, _SLOTS = 64, 96
@@ -132,8 +132,6 @@ class Pool:
         return ctypes.CFUNCTYPE(result, *arguments)(self._code.address(name))
 
     def _ensure_started(self) -> None:
-        if self._started:
-            return
         with self._lock:
             if not self._started:
                 started = self._start(self._address, self.threads)
@@ -146,7 +144,8 @@ class Pool:
 
     def submit(self, submission: int, previous: int) -> None:
         """Queue the submission at an address, after ``previous`` (0: none)."""
-        self._ensure_started()
+        if not self._started:
+            self._ensure_started()
         self._submit(self._address, submission, previous)
 
     def run(self, submission: int) -> None:
@@ -155,7 +154,8 @@ class Pool:
         A long one is handed to the workers after a while, so that the caller can look at signals; it may
         still be under way when this returns.
         """
-        self._ensure_started()
+        if not self._started:
+            self._ensure_started()
         try:
             slot = self._free_slots.pop()
         except IndexError:  # many threads run at once: let the workers do it
