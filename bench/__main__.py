@@ -14,9 +14,9 @@ from loom.core.errors import near_matches
 
 FAMILIES = (
     "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes", "swarm",
-    "streams",
+    "streams", "nets", "nets_device",
 )  # fmt: skip
-ON_DEVICES = ("chain", "streams", "sort", "matmul", "primes", "swarm")
+ON_DEVICES = ("chain", "streams", "sort", "matmul", "primes", "swarm", "nets_device")
 """Those that ``--device`` runs on a GPU."""
 
 
