@@ -36,6 +36,8 @@ _MANY = 1 << 20
 _LANES = 512
 _GROUP_ELEMENTS = 8192
 """Elements a group of a CPU takes, about: some microseconds, so that small work is not shared between threads."""
+_FEW = 4
+"""Operations an element that weigh as much as a function."""
 _MULTIPLE = 16
 _NARROW = 24
 """A last axis of fewer elements shares the lanes with the axes before it."""
@@ -43,11 +45,15 @@ _NARROW = 24
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The element of a buffer at ``offset`` plus ``strides`` times the index."""
+    """The element of a buffer at ``offset`` plus ``strides`` times the index.
+
+    ``begin``: the number of a parameter that is added, set by ``strided``.
+    """
 
     buffer: int
     offset: int
     strides: tuple[int, ...]
+    begin: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Store:
     buffer: int
     offset: int
     strides: tuple[int, ...]
+    begin: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,28 +150,69 @@ def number(value: float | int | bool, dtype: DType) -> Number:
 def strided(nest: LoopNest, *, simt: bool = False) -> Strided:
     """Return what does ``nest``, which has elements. ``simt``: for a device whose lanes are threads.
 
-    A nest of one axis has one kernel for all lengths.
+    A nest of one axis has one kernel for all lengths, and nests that differ in where in the buffers they begin, as the
+    steps of a recurrent network do, have one kernel.
     """
     nest = nest.merged()
     flat = len(nest.shape) == 1
     total = math.prod(nest.shape)
     if flat:
         nest = _lengthless(nest, total)
+    nest, begins = _begun(nest)
     if simt:
         many = total >= _MANY
-        kernel = _kernel(nest, _Cut(_THREADS, _TURNS if many else 1, simt=True))
-        return Strided(kernel, (total,), (-(-total // (_THREADS * (_TURNS if many else 1))), 1))
+        kernel = _kernel(nest, _Cut(_THREADS, _TURNS if many else 1, simt=True), len(begins))
+        return Strided(kernel, (total, *begins), (-(-total // (_THREADS * (_TURNS if many else 1))), 1))
     if flat:
         lanes = _LANES if total > _LANES // 2 else max(_MULTIPLE, 1 << (total - 1).bit_length())
-        return Strided(_kernel(nest, _Cut(lanes)), (total,), (-(-total // lanes), 1))
+        kernel = _kernel(nest, _Cut(lanes), len(begins))
+        return Strided(kernel, (total, *begins), (-(-total // lanes), 1))
     tail, inner = 1, nest.shape[-1]
     while inner < _NARROW and tail < len(nest.shape):
         tail += 1
         inner *= nest.shape[-tail]
     rows = total // inner
     lanes = _breadth(inner)
-    together = max(1, min(rows, _GROUP_ELEMENTS // lanes))
-    return Strided(_kernel(nest, _Cut(lanes, together, tail)), (rows,), (-(-inner // lanes), -(-rows // together)))
+    together = max(1, min(rows, _GROUP_ELEMENTS // (lanes * _weight(nest))))
+    kernel = _kernel(nest, _Cut(lanes, together, tail), len(begins))
+    return Strided(kernel, (rows, *begins), (-(-inner // lanes), -(-rows // together)))
+
+
+def _weight(nest: LoopNest) -> int:
+    """Return about how many times the work of a few operations an element is."""
+    applied = [v.operation in FUNCTIONS for v in nest.values if isinstance(v, Apply)]
+    return 1 + sum(applied) + len(applied) // _FEW
+
+
+def _begun(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]]:
+    """Return a nest that gets from parameters where in its buffers it begins, and these.
+
+    A buffer has one for all its accesses; one with several stores has one for each, as what tells these apart may be a
+    length that the kernel does not know.
+    """
+    stored = [s.buffer for s in nest.stores]
+    accesses = [v for v in (*nest.values, *nest.stores) if isinstance(v, (Load, Store))]
+    first = {a.buffer: min(_first(o, nest.shape) for o in accesses if o.buffer == a.buffer) for a in accesses}
+    params: dict[tuple[int, int], int] = {}
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, (Load, Store)):
+            return value
+        many = stored.count(value.buffer) > 1
+        begin = _first(value, nest.shape) if many else first[value.buffer]
+        if begin == 0:
+            return value
+        number = params.setdefault((value.buffer, begin), len(params))
+        return replace(value, offset=value.offset - begin, begin=number)
+
+    values, stores = (tuple(moved(v) for v in part) for part in (nest.values, nest.stores))
+    return LoopNest(nest.shape, values, stores, nest.buffers), tuple(at for _, at in params)
+
+
+def _first(access: Load | Store, shape: tuple[int, ...]) -> int:
+    """Return the lowest place of an access; a length of 0 is unknown, and counted in by ``_lengthless``."""
+    pairs = zip(access.strides, shape, strict=True)
+    return access.offset + sum(stride * (size - 1) for stride, size in pairs if stride < 0 and size)
 
 
 def _lengthless(nest: LoopNest, size: int) -> LoopNest:
@@ -203,16 +251,18 @@ class _Cut:
 
 
 @lru_cache(maxsize=4096)
-def _kernel(nest: LoopNest, cut: _Cut) -> VerifiedKernel:
-    return translated("a tensor operation", lambda retyped: _Build(nest, cut, retyped).kernel())
+def _kernel(nest: LoopNest, cut: _Cut, begins: int) -> VerifiedKernel:
+    return translated("a tensor operation", lambda retyped: _Build(nest, cut, begins, retyped).kernel())
 
 
 class _Build:
-    """Builds the kernel of a nest. Its parameter is the length, or with several axes on a CPU the number of rows."""
+    """Builds the kernel of a nest. Its parameters: the length, or with several axes on a CPU the number of rows, and
+    where ``count`` accesses begin."""
 
-    def __init__(self, nest: LoopNest, cut: _Cut, retyped: dict[Any, DType]) -> None:
+    def __init__(self, nest: LoopNest, cut: _Cut, count: int, retyped: dict[Any, DType]) -> None:
         self.nest = nest
         self.cut = cut
+        self.count = count
         names = [v.operation for v in nest.values if isinstance(v, Apply)]
         self.b = Builder("_".join(["tensor", *names[-3:]]) if names else "tensor_copy", (cut.lanes, 1, 1))
         self.translator = Translator(self.b, retyped)
@@ -221,6 +271,7 @@ class _Build:
         b = self.b
         self.buffers = [b.buffer(f"x{i}", dtype, access) for i, (dtype, access) in enumerate(self.nest.buffers)]
         self.length = length = b.emit("param", attr=b.param("n", u32))
+        self.begins = [b.emit("param", attr=b.param(f"begin{i}", u32)) for i in range(self.count)]
         if self.cut.simt:
             self.threads(length)
         elif len(self.nest.shape) == 1:
@@ -291,7 +342,8 @@ class _Build:
 
     def place(self, access: Load | Store, at: list[Instr]) -> Instr:
         """Return the index into a buffer."""
-        b, total, offset = self.b, None, access.offset
+        b, offset = self.b, access.offset
+        total = None if access.begin is None else self.begins[access.begin]
         for stride, coordinate, size in zip(access.strides, at, self.nest.shape, strict=True):
             if stride < 0:  # counted from the end, so that no partial sum is negative
                 last = self.word(size - 1) if size else b.emit("sub", self.length, self.word(1))

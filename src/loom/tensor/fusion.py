@@ -14,7 +14,7 @@ from loom.tensor.draft import Buffer
 from loom.tensor.graph import Kind, Node
 from loom.tensor.layout import Access, packed
 
-__all__ = ["Group", "Item", "fused"]
+__all__ = ["Group", "Item", "Stores", "fused"]
 
 _MOST_BUFFERS = 8
 """As many as every GPU can bind."""
@@ -25,11 +25,13 @@ class Item:
     """A node as it is lowered; see ``lowering``. ``updates``: the parameter whose place it takes.
 
     ``after``: items that must be there before its elements are used. ``reads_dense``: its operand is read packed.
+    ``copies``: where else its elements are written as they are made, as (item, access in it), and ``gathered``: which
+    inputs come to this item in that way.
     """
 
     __slots__ = (
-        "access", "after", "base", "buffer", "dense", "group", "index", "inputs", "is_source", "node", "reads_dense",
-        "updates",
+        "access", "after", "base", "buffer", "copies", "dense", "gathered", "group", "index", "inputs", "is_source",
+        "node", "reads_dense", "updates",
     )  # fmt: skip
 
     def __init__(self, index: int, node: Node, inputs: Sequence[Item]) -> None:
@@ -41,6 +43,8 @@ class Item:
         self.after: tuple[Item, ...] = ()
         self.buffer: Buffer | None = None
         self.updates: Item | None = None
+        self.copies: list[tuple[Item, Access]] = []
+        self.gathered: set[int] = set()
         self.dense = self.is_source = self.reads_dense = False
         self.group: Group | None = None
 
@@ -75,7 +79,7 @@ class Item:
             pairs = [(*self.read(o), o.after) for o in self.inputs]
         else:
             pairs = []
-            for o in self.inputs:
+            for o in (o for n, o in enumerate(self.inputs) if n not in self.gathered):
                 accepts = self.node.op.accepts
                 fits = o.access.is_packed if accepts is None else accepts(o.access)
                 dense = o.base.is_number or not fits
@@ -85,7 +89,11 @@ class Item:
     def waits_for(self) -> Iterable[Item]:
         """Return items that must have run before, though they are not read."""
         inputs = [self] if self.node.op.kind is Kind.VIEW else self.inputs
-        return [late.base for o in inputs for late in o.after]
+        return [late.base for o in inputs for late in o.after] + [self.inputs[n].base for n in self.gathered]
+
+
+Stores = dict[Item, bool]
+"""Items whose elements a kernel writes; True: to a buffer of their own, not only to the places of ``copies``."""
 
 
 class Group:
@@ -99,17 +107,24 @@ class Group:
         self.needs: set[Group] = set()
         self.apart: set[Group] = set()
         self.first = self.last = item.index
-        self.stored: list[Item] = []
+        self.stored: Stores = {}
 
-    def parts(self) -> list[tuple[list[Item], list[Item]]]:
-        """Return its kernels as (members, those stored): one for each that is stored if one had too many buffers."""
+    def parts(self) -> list[tuple[list[Item], Stores]]:
+        """Return its kernels as (members, what they store): several if one had too many buffers."""
         if len(self.stored) == 1 or len(_buffers(self.members, self.stored)) <= _MOST_BUFFERS:
             return [(self.members, self.stored)]
-        done: list[Item] = []
-        found = []
+        found: list[tuple[list[Item], Stores]] = []
+        done: list[Item] = []  # by earlier kernels, into buffers of their own
         for item in _safe_order(self):
-            found.append((_inner_ancestors(item, self.members, done), [item]))
-            done.append(item)
+            stored = {item: self.stored[item]}
+            if found:
+                both = found[-1][1] | stored
+                members = _inner_ancestors(both, self.members, done)
+                if len(_buffers(members, both)) <= _MOST_BUFFERS:
+                    found[-1] = members, both
+                    continue
+                done += [m for m, is_kept in found[-1][1].items() if is_kept]
+            found.append((_inner_ancestors(stored, self.members, done), stored))
         return found
 
 
@@ -118,7 +133,8 @@ def _safe_order(group: Group) -> list[Item]:
     found = [m for m in group.stored if m.updates is None]
     left = [m for m in group.stored if m.updates is not None]
     while left:
-        others = {m: {id(b) for i in _inner_ancestors(m, group.members, found) for b, _, _ in i.reads()} for m in left}
+        kept = [m for m in found if group.stored[m]]
+        others = {m: {id(b) for i in _inner_ancestors([m], group.members, kept) for b, _, _ in i.reads()} for m in left}
         free = next((m for m in left if not any(id(m.updates) in others[o] for o in left if o is not m)), None)
         assert free is not None, "two parameters are made of each other in one kernel"
         left.remove(free)
@@ -126,11 +142,11 @@ def _safe_order(group: Group) -> list[Item]:
     return found
 
 
-def _inner_ancestors(item: Item, members: Sequence[Item], done: Sequence[Item]) -> list[Item]:
-    """Return the members that ``item`` is made of, itself included, as far as those stored before."""
+def _inner_ancestors(items: Iterable[Item], members: Sequence[Item], done: Sequence[Item]) -> list[Item]:
+    """Return the members that ``items`` are made of, themselves included, as far as those stored before."""
     inside, known = {id(m) for m in members}, {id(m) for m in done}
     found: dict[int, Item] = {}
-    waiting = [item]
+    waiting = list(items)
     while waiting:
         here = waiting.pop()
         found[id(here)] = here
@@ -138,11 +154,12 @@ def _inner_ancestors(item: Item, members: Sequence[Item], done: Sequence[Item]) 
     return sorted(found.values(), key=lambda m: m.index)
 
 
-def _buffers(members: Sequence[Item], stored: Iterable[Item]) -> set[int]:
+def _buffers(members: Sequence[Item], stored: Stores) -> set[int]:
     """Return what stands for the buffers of a kernel."""
     inside = {id(m) for m in members}
     read = [b for m in members for b, _, _ in m.reads() if id(b) not in inside and not (b.is_number and not b.dense)]
-    return {id(b) for b in read} | {id(m.updates or m) for m in stored}
+    written = [m.updates or m for m, is_kept in stored.items() if is_kept] + [c for m in stored for c, _ in m.copies]
+    return {id(b) for b in (*read, *written)}
 
 
 def fused(items: Sequence[Item]) -> list[Group]:
@@ -166,13 +183,13 @@ class _Fusion:
             group.stored = self.stored(group.members)
         return list(self.all)
 
-    def stored(self, members: Sequence[Item]) -> list[Item]:
-        """Return members whose elements are results or read by others, as far as is known."""
+    def stored(self, members: Sequence[Item]) -> Stores:
+        """Return members whose elements are results, read by others or gathered, as far as is known."""
         inside = {id(m) for m in members}
-        return [
-            m for m in members
-            if m.buffer is not None or any(id(r) not in inside for r in self.readers.get(id(m), ()))
+        kept = [
+            m.buffer is not None or any(id(r) not in inside for r in self.readers.get(id(m), ())) for m in members
         ]  # fmt: skip
+        return {m: is_kept for m, is_kept in zip(members, kept, strict=True) if is_kept or m.copies}
 
     def place(self, item: Item) -> None:
         """Put an item in a group."""
@@ -232,7 +249,7 @@ class _Fusion:
 
 def _circular(needed: Iterable[Group], chosen: Sequence[Group]) -> bool:
     """Tell whether one of the groups, or something that they together would need, must run after another of them."""
-    start, inside = min(g.first for g in chosen), set(chosen)
+    inside = set(chosen)
     if any(not g.apart.isdisjoint(inside) for g in chosen):
         return True
     waiting = [g for g in needed if g not in inside] + [n for g in chosen for n in g.needs if n not in inside]
@@ -241,7 +258,7 @@ def _circular(needed: Iterable[Group], chosen: Sequence[Group]) -> bool:
         group = waiting.pop()
         if group in inside:
             return True
-        if group in seen or group.last < start:
+        if group in seen:
             continue
         seen.add(group)
         waiting += group.needs

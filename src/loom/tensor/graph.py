@@ -20,7 +20,7 @@ from loom.runtime.device import Device
 
 if TYPE_CHECKING:
     from loom.runtime.storage import Storage
-    from loom.tensor.draft import Draft, Operand
+    from loom.tensor.draft import Draft
     from loom.tensor.layout import Access
 
 __all__ = ["Kind", "Node", "Op", "ancestors", "made"]
@@ -43,7 +43,8 @@ class Op:
 
     MAP: ``operation`` is what ``kernels.strided`` calls it. VIEW: ``view(node, access)`` gives the access of the
     result in the buffer of the first input, None if that cannot be. KERNEL: ``record(node, draft, operands, out)``
-    dispatches; operands are packed unless ``accepts`` takes their access.
+    dispatches; operands are packed unless ``accepts`` takes their access, and those of a concatenation are None if what
+    makes them puts them into ``out``.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Op:
     vjp: Callable[[Any, Any], Sequence[Any]] | None = None
     operation: str = ""
     view: Callable[[Any, Access], Access | None] | None = None
-    record: Callable[[Any, Draft, Sequence[Operand], Any], None] | None = None
+    record: Callable[[Any, Draft, Sequence[Any], Any], None] | None = None
     accepts: Callable[[Access], bool] | None = None
 
 

@@ -14,10 +14,11 @@ from typing import Any
 from loom.ir.kernel import Access as Use
 from loom.kernels.strided import Apply, Coordinate, Load, LoopNest, Store, strided
 from loom.tensor.draft import Buffer, Draft, Operand
-from loom.tensor.fusion import Group, Item, fused
+from loom.tensor.fusion import Group, Item, Stores, fused
 from loom.tensor.graph import Kind, Node, Op, ancestors, made
 from loom.tensor.layout import packed
 from loom.tensor.ops.elementwise import COORDINATE, NUMBER
+from loom.tensor.ops.joining import CONCAT, places
 from loom.tensor.ops.views import DETACH, ROUTE
 
 __all__ = ["COPY", "followed", "lower", "structure"]
@@ -25,6 +26,8 @@ __all__ = ["COPY", "followed", "lower", "structure"]
 COPY = Op("copy", Kind.MAP, operation="")
 """Puts its input where an end is to be."""
 _ALIASES = (DETACH, ROUTE)
+_MOST_COPIES = 3
+"""Places to which an element is written besides its own; each is a buffer of the kernel."""
 
 
 def lower(
@@ -76,6 +79,8 @@ class _Lowering:
         keep = self.add_ends(outputs, updates)
         for item in list(self.items):
             self.require_packed(item)
+        for item in self.items:
+            self.gather(item)
         groups = _in_order(fused([i for i in self.items if i.runs]))
         for group in groups:
             self.emit(group)
@@ -166,6 +171,19 @@ class _Lowering:
                 if operand.base.is_number or not fits:
                     self.make_dense(operand)
 
+    def gather(self, item: Item) -> None:
+        """Let what is joined be written in its place by the kernels that make it, element by element."""
+        if item.node.op is not CONCAT or item.is_source:
+            return
+        for n, (part, place) in enumerate(zip(item.inputs, places(item.node), strict=True)):
+            maker = part.base
+            is_whole = part.access.is_packed and part.node.size == maker.node.size and not part.after
+            access = place.reshaped(maker.node.shape) if is_whole else None
+            is_made = maker.node.op.kind is Kind.MAP and not maker.is_source and maker.runs
+            if access is not None and is_made and len(maker.copies) < _MOST_COPIES:
+                maker.copies.append((item, access))
+                item.gathered.add(n)
+
     # dispatches
 
     def buffer_of(self, item: Item) -> Buffer:
@@ -178,7 +196,9 @@ class _Lowering:
         if first.node.op.kind is Kind.KERNEL and not first.is_source:
             node = first.node
             assert node.op.record is not None
-            operands = [Operand(self.buffer_of(b), a) for b, a in (self.operand(i, node.op) for i in first.inputs)]
+            operands = [
+                None if n in first.gathered else self.operand(i, node.op) for n, i in enumerate(first.inputs)
+            ]  # fmt: skip
             node.op.record(node, self.draft, operands, self.buffer_of(first))
             return
         for part in group.parts():
@@ -186,18 +206,18 @@ class _Lowering:
             what = strided(nest, simt=self.draft.device.caps.simt)
             self.draft.dispatch(what.kernel, buffers, what.params, what.groups)
 
-    def operand(self, item: Item, op: Op) -> tuple[Item, Any]:
-        """Return the item whose buffer a kernel reads, and how."""
+    def operand(self, item: Item, op: Op) -> Operand:
+        """Return the buffer that a kernel reads, and how."""
         fits = item.access.is_packed if op.accepts is None else op.accepts(item.access)
         if item.base.is_number or not fits:
-            return item, packed(item.node.shape)
-        return item.base, item.access
+            return Operand(self.buffer_of(item), packed(item.node.shape))
+        return Operand(self.buffer_of(item.base), item.access)
 
 
 class _Nest:
     """The loop nest of a group's members."""
 
-    def __init__(self, lowering: _Lowering, part: tuple[list[Item], list[Item]]) -> None:
+    def __init__(self, lowering: _Lowering, part: tuple[list[Item], Stores]) -> None:
         self.members, self.stored = part
         self.lowering = lowering
         self.shape = self.members[0].node.shape
@@ -210,10 +230,10 @@ class _Nest:
         stores = []
         for member in self.members:
             self.inside[id(member)] = self.computed(member)
-        for member in self.stored:
-            slot = self.slot(self.lowering.buffer_of(member), member, writes=True)
-            access = packed(self.shape)
-            stores.append(Store(self.inside[id(member)], slot, access.offset, access.strides))
+        for member, is_kept in self.stored.items():
+            for item, access in [(member, packed(self.shape))] * is_kept + member.copies:
+                slot = self.slot(self.lowering.buffer_of(item), item, writes=True)
+                stores.append(Store(self.inside[id(member)], slot, access.offset, access.strides))
         buffers = tuple((dtype, _use(reads, writes)) for dtype, reads, writes in self.buffers.values())
         return LoopNest(self.shape, tuple(self.values), tuple(stores), buffers), list(self.buffers)
 

@@ -1,14 +1,18 @@
 """``rnn``, ``lstm`` and ``gru``: a state carried from token to token, zero before the first.
 
-Layer: nn. The inputs' share of all gates and tokens is one product, the state's share one per token. First weights:
-even within +-sqrt(1 / hidden); biases 0, that of the lstm's forget gate 1 (Jozefowicz and others 2015). Invariant: each
-gate is ``(x W_ih + b) + h W_hh``.
+Layer: nn. The inputs' share of all gates and tokens is one product, the state's share one per token. Backwards, a token
+takes one product and one kernel, and weights and biases are reduced over all samples and tokens at once (k of these
+products: the sample, then the token). First weights: even within +-sqrt(1 / hidden); biases 0, that of the lstm's
+forget gate 1 (Jozefowicz and others 2015). Invariant: each gate is ``(x W_ih + b) + h W_hh``.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +24,24 @@ from loom.tensor import Tensor
 
 __all__: list[str] = []
 
-Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
-"""Inputs' share of a token, state (None before the first) -> output, state."""
+Parts = Sequence[Tensor]
+"""Gates, each (batch, hidden)."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What one token does.
+
+    ``step(share, product, h, carried)`` gives h, what else is carried on, and what the derivative needs, of the inputs'
+    share of the gates, the state's (None at the first token), and the state before. ``back(saved, before, g, carried)``
+    gives the gradients of share, of the product and of what else was carried, and that of the state before but for its
+    product, of what was saved at this token and the one before (None at the first), and the gradients of h and of what
+    else was carried (None after the last).
+    """
+
+    gates: int
+    step: Callable[[Parts, Parts | None, Tensor | None, Tensor | None], tuple[Tensor, Tensor | None, Parts]]
+    back: Callable[..., tuple[Parts, Parts, Tensor | None, Tensor | None]]
 
 
 def _init(config: Any, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
@@ -32,94 +52,150 @@ def _init(config: Any, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
     return made
 
 
-def _joined(weights: Weights, name: str, gates: str) -> Tensor:
-    return tensor.concat([weights[f"{name}_{g}"] for g in gates], 0)
+def _unrolled(cell: _Cell, config: RNN | LSTM | GRU, given: Tensor, biases: Sequence[Tensor], inner: Sequence[Tensor],
+              inside: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Return the states of all tokens, or the last, of ``given``, the inputs' products (batch, tokens, gates).
 
-
-def _unrolled(config: RNN | LSTM | GRU, shares: Tensor, step: Step, inner: Tensor | None = None) -> Tensor:
-    """Return the states of all tokens, or the last, of the inputs' shares (batch, tokens, gates).
-
-    ``inner``: weights whose product with the state ``step`` adds to the share by ``_carried``. Their gradient is taken
-    here, as one product over all tokens: that of the share is that of the product.
+    ``biases`` and ``inner``, the state's weights: one for each gate. ``inside``: what ``step`` adds to the last gate of
+    the state's product.
     """
+    bias = tensor.concat(biases, 0)
+    shares = given + bias  # stands for its gradient: a token adds its own
+    columns = tensor.concat([w.T for w in inner], 1)
     outputs: list[Tensor] = []
-    state = None
-    if inner is not None:
-        shares = tensor.routed(shares, [shares, inner], lambda _node, g: [g, _inner_gradient(g, outputs)])
-    for t in range(shares.shape[1]):
-        output, state = step(shares[:, t], state)
-        outputs.append(output)
-    return outputs[-1] if config.output is States.LAST else tensor.stack(outputs, 1)
+    saved: list[Tensor] = []
+    product = h = carried = None
+    for t in range(given.shape[1]):
+        if h is not None:
+            product = tensor.split(tensor.matmul(h, columns), cell.gates, 1)
+        here = tensor.split(given[:, t], cell.gates, 1)
+        share = [x + b for x, b in zip(here, tensor.split(bias, cell.gates), strict=True)]
+        h, carried, kept = cell.step(share, product, h, carried)
+        outputs.append(h)
+        saved += kept
+    every, held = tensor.stack(outputs, 1), tensor.stack(saved, 0)
+    is_last = config.output is States.LAST
+
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor | None]:
+        reached = [None] * (len(outputs) - 1) + [g] if is_last else [g[:, t] for t in range(len(outputs))]
+        _, weights, states, kept, *_ = node.inputs
+        found = _backwards(cell, weights, states, kept, reached)
+        return [found[0], found[1], None, None, *([] if inside is None else [found[2]])]
+
+    sources = [shares, tensor.concat(inner, 0), every, held, *([] if inside is None else [inside])]
+    return tensor.routed(outputs[-1] if is_last else every, sources, vjp)
 
 
-def _inner_gradient(g: Tensor, outputs: Sequence[Tensor]) -> Tensor | None:
-    if len(outputs) == 1:
-        return None
-    before = tensor.stack(outputs[:-1], 1)
-    later = tensor.reshape(g[:, 1:], (-1, g.shape[2]))
-    return tensor.matmul(later, tensor.reshape(before, (-1, before.shape[2])), transpose_a=True)
+def _backwards(cell: _Cell, inner: Tensor, every: Tensor, held: Tensor, reached: Sequence[Tensor | None]) -> Any:
+    """Return the gradients of the shares, the inner weights and the bias in the last gate of the state's product.
+
+    ``reached``: the gradient of each token's state, where it is an output.
+    """
+    tokens, (batch, _, hidden) = len(reached), every.shape
+    count = held.shape[0] // tokens
+    saved = [[held[t * count + i] for i in range(count)] for t in range(tokens)]
+    shares: list[Parts] = []
+    products: list[Parts] = []
+    direct = carried = None
+    for t in reversed(range(tokens)):
+        through = tensor.matmul(tensor.concat(products[-1], 1), inner) if products else None
+        g = functools.reduce(operator.add, [x for x in (direct, through, reached[t]) if x is not None])
+        share, product, direct, carried = cell.back(saved[t], saved[t - 1] if t else None, g, carried)
+        shares.append(share)
+        products.append(product)
+    by_gate = [
+        tensor.reshape(tensor.stack([x for parts in reversed(found) for x in parts], 1), (batch, tokens, -1))
+        for found in (shares, products)
+    ]
+    later = tensor.reshape(by_gate[1][:, 1:], (-1, len(inner)))
+    before = tensor.reshape(every[:, :-1], (-1, hidden))
+    weights = tensor.matmul(later, before, transpose_a=True) if tokens > 1 else None
+    return by_gate[0], weights, by_gate[1][:, :, -hidden:].sum((0, 1))
 
 
-def _carried(h: Tensor, inner: Tensor) -> Tensor:
-    """Return the state's share, whose gradient goes to the state alone."""
-    product = tensor.matmul(h, inner, transpose_b=True)
-    return tensor.routed(product, [h], lambda _node, g: [tensor.matmul(g, inner)])
+def _smooth(y: Tensor, g: Tensor) -> Tensor:
+    """Return the gradient of x, y being sigmoid(x)."""
+    return g * (y * (1 - y))
 
 
-def _parts(x: Tensor, count: int) -> Sequence[Tensor]:
-    return tensor.split(x, count, 1)
+def _tangent(y: Tensor, g: Tensor) -> Tensor:
+    """Return the gradient of x, y being tanh(x)."""
+    return g * (1 - y * y)
+
+
+def _total(share: Parts, product: Parts | None) -> Parts:
+    return share if product is None else [x + h for x, h in zip(share, product, strict=True)]
+
+
+def _rnn_step(share: Parts, product: Parts | None, _h: Any, _carried: Any) -> tuple[Tensor, None, Parts]:
+    h = _total(share, product)[0].tanh()
+    return h, None, [h]
+
+
+def _rnn_back(saved: Parts, _before: Any, g: Tensor, _carried: Any) -> tuple[Parts, Parts, None, None]:
+    share = [_tangent(saved[0], g)]
+    return share, share, None, None
 
 
 @layer(RNN, _init)
 def apply_rnn(config: RNN, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer. Source: J. Elman, "Finding structure in time" (1990)."""
     del context
-    shares = tensor.matmul(x, weights["weight_ih"], transpose_b=True) + weights["bias_h"]
+    given = tensor.matmul(x, weights["weight_ih"], transpose_b=True)
+    return _unrolled(_Cell(1, _rnn_step, _rnn_back), config, given, [weights["bias_h"]], [weights["weight_hh"]])
 
-    def step(share: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
-        total = share if h is None else share + _carried(h, weights["weight_hh"])
-        new = total.tanh()
-        return new, new
 
-    return _unrolled(config, shares, step, weights["weight_hh"])
+def _lstm_step(share: Parts, product: Parts | None, _h: Any, c: Tensor | None) -> tuple[Tensor, Tensor, Parts]:
+    i, f, g, o = _total(share, product)
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    c = i * g if c is None else f * c + i * g
+    level = c.tanh()
+    return o * level, c, [i, f, g, o, c, level]
+
+
+def _lstm_back(
+    saved: Parts, before: Parts | None, g_h: Tensor, g_c: Tensor | None
+) -> tuple[Parts, Parts, None, Tensor]:
+    i, f, g, o, _, level = saved
+    here = _tangent(level, g_h * o)
+    total = here if g_c is None else g_c + here
+    forget = tensor.zeros(f.shape, f.dtype) if before is None else _smooth(f, total * before[4])
+    share = [_smooth(i, total * g), forget, _tangent(g, total * i), _smooth(o, g_h * level)]
+    return share, share, None, total * f
 
 
 @layer(LSTM, _init)
 def apply_lstm(config: LSTM, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer. Source: S. Hochreiter and J. Schmidhuber (1997); F. Gers and others (2000)."""
     del context
-    inner, outer = _joined(weights, "weight_hh", "ifgo"), _joined(weights, "weight_ih", "ifgo")
-    shares = tensor.matmul(x, outer, transpose_b=True) + _joined(weights, "bias", "ifgo")
+    outer, biases, inner = ([weights[f"{name}_{g}"] for g in "ifgo"] for name in ("weight_ih", "bias", "weight_hh"))
+    given = tensor.matmul(x, tensor.concat(outer, 0), transpose_b=True)
+    return _unrolled(_Cell(4, _lstm_step, _lstm_back), config, given, biases, inner)
 
-    def step(share: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        total = share if state is None else share + _carried(state[0], inner)
-        i, f, g, o = _parts(total, 4)
-        new = i.sigmoid() * g.tanh()
-        c = new if state is None else f.sigmoid() * state[1] + new
-        h = o.sigmoid() * c.tanh()
-        return h, (h, c)
 
-    return _unrolled(config, shares, step, inner)
+def _gru_step(bias: Tensor) -> Callable[..., tuple[Tensor, None, Parts]]:
+    def step(share: Parts, product: Parts | None, h: Tensor | None, _carried: Any) -> tuple[Tensor, None, Parts]:
+        r, z = (x.sigmoid() for x in _total(share[:2], product and product[:2]))
+        inside = tensor.broadcast_to(bias, r.shape) if product is None else product[2] + bias
+        n = (share[2] + r * inside).tanh()
+        new = (1 - z) * n if h is None else (1 - z) * n + z * h
+        return new, None, [r, z, n, inside, new]
+
+    return step
+
+
+def _gru_back(saved: Parts, before: Parts | None, g: Tensor, _carried: Any) -> tuple[Parts, Parts, Tensor, None]:
+    r, z, n, inside, _ = saved
+    g_n = _tangent(n, g * (1 - z))
+    g_z = -(g * n) if before is None else g * before[4] + -(g * n)
+    gates = [_smooth(r, g_n * inside), _smooth(z, g_z)]
+    return [*gates, g_n], [*gates, g_n * r], g * z, None
 
 
 @layer(GRU, _init)
 def apply_gru(config: GRU, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer. Source: K. Cho and others (2014), the reset gate after the product."""
     del context
-    inner, outer = _joined(weights, "weight_hh", "rzn"), _joined(weights, "weight_ih", "rzn")
-    shares = tensor.matmul(x, outer, transpose_b=True) + _joined(weights, "bias", "rzn")
-
-    def step(share: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
-        x_r, x_z, x_n = _parts(share, 3)
-        if h is None:
-            z, kept = x_z.sigmoid(), None
-            n = (x_n + x_r.sigmoid() * weights["bias_hn"]).tanh()
-        else:
-            h_r, h_z, h_n = _parts(tensor.matmul(h, inner, transpose_b=True), 3)
-            z = (x_z + h_z).sigmoid()
-            n = (x_n + (x_r + h_r).sigmoid() * (h_n + weights["bias_hn"])).tanh()
-            kept = z * h
-        new = (1 - z) * n if kept is None else (1 - z) * n + kept
-        return new, new
-
-    return _unrolled(config, shares, step)
+    outer, biases, inner = ([weights[f"{name}_{g}"] for g in "rzn"] for name in ("weight_ih", "bias", "weight_hh"))
+    given, inside = tensor.matmul(x, tensor.concat(outer, 0), transpose_b=True), weights["bias_hn"]
+    return _unrolled(_Cell(3, _gru_step(inside), _gru_back), config, given, biases, inner, inside)

@@ -13,20 +13,23 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.kernel import Access as Use
 from loom.kernels.strided import Load, LoopNest, Number, Store, number, strided
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made
-from loom.tensor.layout import packed
+from loom.tensor.graph import Kind, Node, Op, made
+from loom.tensor.layout import Access, packed
 from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
 
 if TYPE_CHECKING:
     from loom.tensor.tensor import Tensor
 
-__all__ = ["PLACE", "concat", "copy_into", "fill", "pad", "place", "split", "stack"]
+__all__ = ["CONCAT", "PLACE", "concat", "copy_into", "fill", "pad", "place", "places", "split", "stack"]
 
 
 def copy_into(draft: Draft, source: Operand, out: Any, whole: tuple[int, ...], starts: Any, steps: Any,
               dtype: Any) -> None:  # fmt: skip
     """Record a copy to every ``steps``-th place from ``starts`` on of ``out``, of shape ``whole``."""
-    place = packed(whole).sliced(starts, steps, source.access.shape)
+    _copy(draft, source, out, packed(whole).sliced(starts, steps, source.access.shape), dtype)
+
+
+def _copy(draft: Draft, source: Operand, out: Any, place: Access, dtype: Any) -> None:
     values = (Load(0, source.access.offset, source.access.strides),)
     stores = (Store(0, 1, place.offset, place.strides),)
     _dispatch(
@@ -78,12 +81,20 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], value: float = 0) -> Tenso
     return place(x, shape, [a for a, _ in pairs], [1] * x.ndim, value)
 
 
-def _record_concat(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
-    axis, at = node.attributes[0], 0
-    for operand in operands:
+def places(node: Node) -> list[Access]:
+    """Return where in a concatenation each of its inputs comes to be."""
+    axis, at, found = node.attributes[0], 0, []
+    for part in node.inputs:
         starts = [at if a == axis else 0 for a in range(node.ndim)]
-        copy_into(draft, operand, out, node.shape, starts, [1] * node.ndim, node.dtype)
-        at += operand.access.shape[axis]
+        found.append(packed(node.shape).sliced(starts, [1] * node.ndim, part.shape))
+        at += part.shape[axis]
+    return found
+
+
+def _record_concat(node: Tensor, draft: Draft, operands: Sequence[Operand | None], out: Any) -> None:
+    for operand, place in zip(operands, places(node), strict=True):
+        if operand is not None:  # else whatever makes it puts it there
+            _copy(draft, operand, out, place, node.dtype)
 
 
 def _concat_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
