@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, StateError, near_matches
 from loom.nn.network import Document, Network
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import loss_of
 from loom.nn.train.measures import deviation_metrics
+from loom.nn.train.samples import numbers
 from loom.nn.train.trainer import Trainer
 from loom.tensor import Tensor
 
@@ -68,24 +69,31 @@ def evaluate_network_simple(inputs: Sequence[Sequence[float]], expected: Sequenc
 def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Train the current network, one update for each batch ``{"Input": flat, "Target": flat}`` of each epoch.
 
+    ``inputs`` and ``targets`` are read as well.
+
     Config: Epochs, LearningRate, LossType ("mse", the sum over outputs of half the squared error, reported without the
     half; "cross_entropy"), GradientClip (the norm), Verbose; ``learning_rate`` and the like are read as well. Batches
-    keep their order. Returns FinalLoss, BestLoss, TotalTime (ns), AvgThroughput (samples a second), LossHistory.
+    keep their order. Returns FinalLoss, BestLoss, TotalTime (ns), AvgThroughput (samples a second), LossHistory, and
+    EvalMetrics: those of ``evaluate_network_simple`` after training for ValidationInputs and ValidationTargets, None
+    without. UseGPU, PrintEveryBatch and EvaluateEveryN change nothing: the device is that of ``LOOM_DEVICE``.
     """
-    net, told = _network(), {_plain(key): value for key, value in (config or {}).items()}
+    net, told = _network(), _plain_keys(config or {}, "train_simple, config")
     for key in told:
         if key not in _KEYS:
             raise ArgumentError(
                 "train_simple, config", f"no setting is called {key!r}", remedy=near_matches(key, _KEYS)
             )
     pairs = [_batch(net, batch) for batch in batches]
+    if not pairs:
+        raise EmptyError("train_simple, batches", "no batches", expected="at least 1", got="none",
+                         remedy="Pass [{'Input': [...], 'Target': [...]}]")  # fmt: skip
     start = time.perf_counter_ns()
     history = _run(net, pairs, told)
     spent = time.perf_counter_ns() - start
     samples = sum(len(x) for x, _ in pairs) * len(history)
     return {
         "FinalLoss": history[-1], "BestLoss": min(history), "TotalTime": spent,
-        "AvgThroughput": samples / max(spent, 1) * 1e9, "LossHistory": history, "EvalMetrics": None,
+        "AvgThroughput": samples / max(spent, 1) * 1e9, "LossHistory": history, "EvalMetrics": _metrics(told),
     }  # fmt: skip
 
 
@@ -95,20 +103,27 @@ def _run(net: Network, pairs: list[tuple[Any, Any]], told: Mapping[str, Any]) ->
     loss = _half_square if kind == "mse" else loss_of(kind, probabilities=net.gives_probabilities)
     shown = 2.0 if kind == "mse" else 1.0
     settings = TrainConfig(
-        loss=loss, learning_rate=told.get("learningrate", 0.01), clip_norm=told.get("gradientclip") or None
-    )
+        loss=loss, learning_rate=told.get("learningrate", 0.01), clip_norm=told.get("gradientclip") or None,
+        epochs=told.get("epochs", 1),
+    )  # fmt: skip
     model = net.model
-    x_type = net.spec.inputs[0].dtype
-    trainer = Trainer(model, settings, frozen=model.frozen, rates=model.learning_rates, x_type=x_type)
+    types = {"x_type": net.spec.inputs[0].dtype, "y_type": model.result_type}
+    trainer = Trainer(model, settings, frozen=model.frozen, rates=model.learning_rates, **types)
     count = sum(len(x) for x, _ in pairs)
     history = []
-    for _ in range(told.get("epochs", 1)):
+    for _ in range(settings.epochs):
         total = sum(trainer.train_batch(x, y) * len(x) for x, y in pairs)
         trainer.keep()
         history.append(shown * total / count)
         if told.get("verbose"):
             print(f"epoch {len(history)}: loss {history[-1]:.6g}")
+    net.training = None
     return history
+
+
+def _metrics(told: Mapping[str, Any]) -> dict[str, Any] | None:
+    inputs, targets = told.get("validationinputs"), told.get("validationtargets")
+    return None if inputs is None or targets is None else evaluate_network_simple(inputs, targets)
 
 
 def _half_square(output: Tensor, target: Tensor) -> Tensor:
@@ -118,7 +133,7 @@ def _half_square(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
-    found = {_plain(key): value for key, value in batch.items()}
+    found = {key.removesuffix("s"): value for key, value in _plain_keys(batch, "train_simple, batches").items()}
     if set(found) != {"input", "target"}:
         raise ArgumentError(
             "train_simple, batches",
@@ -128,7 +143,7 @@ def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
             remedy="Pass [{'Input': [...], 'Target': [...]}]",
         )
     x = _samples(found["input"])
-    y = np.asarray(found["target"], np.float32)
+    y = numbers(found["target"], "train_simple", "Target").astype(np.float32)
     shape = net.spec.shapes()[net.spec.outputs[0]]
     if y.size != len(x) * int(np.prod(shape)):
         raise ShapeError(
@@ -144,7 +159,7 @@ def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
 def _samples(values: Any) -> np.ndarray[Any, Any]:
     """Return flat numbers as samples of the network's input."""
     shape = _network().spec.inputs[0].shape
-    found = np.asarray(values, np.float32)
+    found = numbers(values, "loom.flow.dnvm", "the input").astype(np.float32)
     each = int(np.prod(shape))
     if found.size == 0 or found.size % each:
         raise ShapeError(
@@ -157,8 +172,12 @@ def _samples(values: Any) -> np.ndarray[Any, Any]:
     return found.reshape(-1, *shape)
 
 
-def _plain(key: str) -> str:
-    return key.replace("_", "").lower()
+def _plain_keys(found: Any, where: str) -> dict[str, Any]:
+    """Return a mapping's values by its keys without underscores and capitals."""
+    if not isinstance(found, Mapping):
+        raise DTypeError(where, "not a mapping", expected="keys and values", got=type(found).__name__,
+                         remedy="Pass a dict")  # fmt: skip
+    return {str(key).replace("_", "").lower(): value for key, value in found.items()}
 
 
 def _set(net: Network) -> Network:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.layers import Context, Key, Record, init
 from loom.nn.spec import Network, Part, Shared
@@ -21,6 +22,8 @@ from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["Model"]
 
+_FIRST = "x0"
+"""What programs call the first input."""
 _MOST_PROGRAMS = 8
 """Batch sizes whose programs are kept."""
 
@@ -100,6 +103,11 @@ class Model:
         for name, held in known.items():
             held.assign(weights[name])
 
+    @property
+    def result_type(self) -> DType:
+        """The type that outputs are compared with targets in: f64 for a network of f64, else f32."""
+        return f64 if self.network.dtype == f64 else f32
+
     # recording
 
     def apply(self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None) -> Tensor:
@@ -157,19 +165,25 @@ class Model:
 
         The result is an array, of a network of several outputs a dict of them. Raises ShapeError and ArgumentError.
         """
-        arrays = x if isinstance(x, Mapping) else {self.network.inputs[0].name: x}
-        arrays = {name: a if hasattr(a, "shape") else np.asarray(a) for name, a in arrays.items()}
-        shapes = tuple((name, a.shape) for name, a in arrays.items())
+        feeds = {_FIRST: x} if isinstance(x, np.ndarray) and len(self._feeds) == 1 else self._fed(x)
+        shapes = tuple([a.shape for a in feeds.values()])
         program = self._programs.get(shapes)
         if program is None:
-            program = self._programs[shapes] = self._compiled(arrays)
-        program.run(**{self._feeds[name]: a for name, a in arrays.items()})
+            program = self._programs[shapes] = self._compiled(feeds)
+        program.run(**feeds)
         results = program.read()
         return results[0] if len(results) == 1 else dict(zip(self.network.outputs, results, strict=True))
 
-    def _compiled(self, arrays: Mapping[str, Any]) -> TensorProgram:
+    def _fed(self, x: Any) -> dict[str, Any]:
+        """Return arrays by the names of a program's inputs, in their order."""
+        given = x if isinstance(x, Mapping) else {self.network.inputs[0].name: x}
+        arrays = {name: a if hasattr(a, "shape") else np.asarray(a) for name, a in given.items()}
+        self._inputs(arrays)
+        return {feed: arrays[name] for name, feed in self._feeds.items()}
+
+    def _compiled(self, feeds: Mapping[str, Any]) -> TensorProgram:
         """Return a new program for arrays of these shapes, which are checked."""
-        made = self._inputs(arrays)
+        made = self._inputs({name: feeds[feed] for name, feed in self._feeds.items()})
         inputs = {i.name: tensor.input(self._feeds[i.name], made[i.name].shape, i.dtype) for i in self.network.inputs}
         updates = self.state_updates
         outputs = list(self.apply_all(inputs).values())

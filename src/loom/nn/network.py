@@ -7,6 +7,7 @@ a training depends on document, data and settings alone.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,15 +21,16 @@ from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.model import Model
 from loom.nn.persistence import SAFETENSORS, read_model, read_safetensors, write_models, write_safetensors
+from loom.nn.spec import Model as Saved
 from loom.nn.spec import Network as Spec
-from loom.nn.spec import Sequential, convert
+from loom.nn.spec import Sequential, Snapshot, convert, read_bundle
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.losses import CLASS_LOSSES
 from loom.nn.train.measures import Evaluation, confusion_of, deviation_metrics
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.progress import shown_progress
-from loom.nn.train.samples import Samples, batches, checked_inputs, checked_samples
+from loom.nn.train.samples import Samples, batches, checked_inputs, checked_samples, numbers
 from loom.nn.train.schedules import Schedule, schedule_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
@@ -46,7 +48,7 @@ class Network:
     """A network with weights on a device.
 
     ``spec``: what its document says; ``model``: its recorded form; ``warnings``: what a conversion from an older
-    format changed.
+    format changed; ``training``: where its last training stopped, which ``train(..., resume=True)`` goes on from.
 
     >>> net = Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
     ...     {"type": "dense", "output_size": 3}]})
@@ -55,9 +57,12 @@ class Network:
     """
 
     def __init__(self, spec: Spec, *, on: str | Device | None = None, warnings: tuple[str, ...] = ()) -> None:
+        _require_memory(spec)
         self.spec = spec
         self.model = Model(spec, on)
         self.warnings = warnings
+        self.training: Snapshot | None = None
+        self._trainer: Trainer | None = None
 
     @classmethod
     def from_json(cls, document: Document, *, on: str | Device | None = None) -> Network:
@@ -75,31 +80,60 @@ class Network:
 
         ``id`` names one of several models. A text that does not begin with ``{`` is a file's name.
         """
-        if isinstance(source, str) and not source.lstrip().startswith("{"):
-            source = Path(source)
+        source = _as_document(source)
         if isinstance(source, Path) and source.suffix == SAFETENSORS:
-            spec, weights = read_safetensors(source)
-            warnings: tuple[str, ...] = ()
-        else:
-            model = read_model(source, id)
-            spec, weights, warnings = model.network, model.weights, model.warnings
-        net = cls(spec, on=on, warnings=warnings)
-        net.model.load(weights)
+            return cls._loaded(read_safetensors(source), on)
+        return cls._loaded(read_model(source, id), on)
+
+    @classmethod
+    def _loaded(cls, saved: Saved, on: str | Device | None) -> Network:
+        net = cls(saved.network, on=on, warnings=saved.warnings)
+        net.model.load(saved.weights)
+        if saved.training is not None:
+            net.training = saved.training.completed(net.weights())
         return net
 
-    def save(self, path: str | os.PathLike[str] | None = None, id: str = "model") -> str:  # noqa: A002
+    def save(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        id: str = "model",  # noqa: A002
+        *,
+        training: bool = True,
+    ) -> str:
         """Write it, weights and all, as a bundle or (``.safetensors``) through that library; return the bundle's text.
 
-        Without a path nothing is written; a .safetensors file returns "".
+        Where its training stopped (the optimiser's state, the epoch, the history) goes with it unless ``training`` is
+        False. Without a path nothing is written; a .safetensors file returns "".
         """
         target = None if path is None else Path(path)
+        saved = self._saved(id, training)
         if target is not None and target.suffix == SAFETENSORS:
-            write_safetensors(target, self.spec, self.weights())
+            write_safetensors(target, saved)
             return ""
-        text = write_models([(id, self.spec, self.weights())])
+        text = write_models([saved])
         if target is not None:
             replace_file(target, text.encode(), durable=True)
         return text
+
+    def _saved(self, model_id: str, training: bool) -> Saved:
+        weights = self.weights()
+        kept = None if self.training is None or not training else self.training.without(weights)
+        return Saved(id=model_id, network=self.spec, weights=weights, training=kept)
+
+    @staticmethod
+    def save_all(
+        networks: Mapping[str, Network], path: str | os.PathLike[str] | None = None, *, training: bool = True
+    ) -> str:
+        """Write several networks, by their ids, as one bundle; return its text. Arguments as in ``save``."""
+        text = write_models([net._saved(model_id, training) for model_id, net in networks.items()])
+        if path is not None:
+            replace_file(Path(path), text.encode(), durable=True)
+        return text
+
+    @classmethod
+    def load_all(cls, source: Document, *, on: str | Device | None = None) -> dict[str, Network]:
+        """Return all networks of a bundle (file, text, bytes, dict) by their ids."""
+        return {model.id: cls._loaded(model, on) for model in read_bundle(_as_document(source))}
 
     # weights
 
@@ -108,10 +142,14 @@ class Network:
         return self.model.weights()
 
     def load_weights(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
-        """Write all weights: of a mapping by name, or of a .safetensors file that may hold no document."""
+        """Write all weights: of a mapping by name, or of a file: a .safetensors, whose document is not asked for, or a
+        bundle of one model."""
         if not isinstance(source, Mapping):
-            _, source = read_safetensors(Path(source), self.spec)
+            path = Path(source)
+            of_file = read_safetensors(path, self.spec) if path.suffix == SAFETENSORS else read_model(path)
+            source = of_file.weights
         self.model.load(source)
+        self.training = None
 
     def digest(self) -> str:
         """Return the SHA-256 of names, types, shapes and bits of all weights."""
@@ -130,7 +168,7 @@ class Network:
         """
         if isinstance(x, Mapping):
             return self._readable(self.model.forward(x))
-        given = np.asarray(x)
+        given = numbers(x, "loom.Network")
         if given.shape == self.spec.inputs[0].shape:
             out = self._readable(self.model.forward(given[None]))
             return out[0] if not isinstance(out, dict) else {name: value[0] for name, value in out.items()}
@@ -158,7 +196,9 @@ class Network:
 
         ``settings`` are those of ``TrainConfig``; ``seed`` and ``batch_size`` (if above 1) are else the document's.
         Without ``loss``: cross-entropy for integer targets with an axis less than the output, else the mean squared
-        error. ``progress``: draw a bar (None: on a terminal alone).
+        error. ``resume``: go on up to ``epochs`` in all, from the folder ``checkpoint``, if it has one, or, if no
+        folder is named, from ``self.training``; the bits are those of one training that was never interrupted or
+        saved. ``progress``: draw a bar (None: on a terminal alone).
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
@@ -166,17 +206,30 @@ class Network:
         if validation is not None:
             self._check_targets(config, validation[1])
         rates = self.model.learning_rates
-        trainer = Trainer(self.model, config, frozen=self.model.frozen, rates=rates, x_type=self._input().dtype)
-        with shown_progress(progress) as report:
-            return trainer.fit(x, y, validation, resume=resume, report=report)
+        trainer = self._trainer = Trainer(
+            self.model,
+            config,
+            frozen=self.model.frozen,
+            rates=rates,
+            x_type=self._input().dtype,
+            y_type=self.model.result_type,
+            after=self._trainer,
+        )
+        start = self.training if resume and config.checkpoint is None and self.training is not None else resume
+        try:
+            with shown_progress(progress) as report:
+                return trainer.fit(x, y, validation, resume=start, report=report)
+        finally:
+            if trainer.has_run:
+                self.training = trainer.kept
 
     def evaluate(self, x: Any, y: Any, *, loss: str | None = None) -> Evaluation:
         """Return loss, accuracy and confusion (of classes) and deviation metrics (of one number for each sample)."""
         name = loss or self._loss(y)
-        data = checked_samples(x, y, name, self._input().dtype, "evaluate")
+        data = checked_samples(x, y, name, self._input().dtype, "evaluate", y_type=self.model.result_type)
         output = self.predict(data.x)
         function = TrainConfig(loss=name, probabilities=self.gives_probabilities).loss_function()
-        wide = tensor.array(output, data.y_type if data.y_type.is_float else "f32", on=self.model.device)
+        wide = tensor.array(output, self.model.result_type, on=self.model.device)
         value = float(function(wide, tensor.array(data.y, data.y_type, on=self.model.device)).item())
         return Evaluation(len(data), value, *self._of_classes(data, output), self._deviation(data, output))
 
@@ -210,7 +263,7 @@ class Network:
         return self.spec.shapes()[self.spec.outputs[0]]
 
     def _loss(self, y: Any) -> str:
-        targets = np.asarray(y)
+        targets = numbers(y, "train, y", "y")
         return "cross_entropy" if targets.dtype.kind in "iu" and targets.ndim == len(self._output_shape()) else "mse"
 
     @property
@@ -244,10 +297,10 @@ class Network:
 
     def _check_targets(self, config: TrainConfig, y: Any) -> None:
         """See that targets fit the output: its shape, or classes without its last axis and in range."""
-        targets, shape = np.asarray(y), self._output_shape()
+        targets, shape = numbers(y, "train, y", "y"), self._output_shape()
         if config.loss in CLASS_LOSSES and targets.dtype.kind in "iu":
             if targets.shape[1:] != shape[:-1]:
-                raise ShapeError("train, y", "the classes do not fit the output", expected=f"(n, {shape[:-1]})",
+                raise ShapeError("train, y", "the classes do not fit the output", expected=_sizes(shape[:-1]),
                                  got=targets.shape, remedy="One class for each row of the output")  # fmt: skip
             if targets.size and not (targets.min() >= 0 and targets.max() < shape[-1]):
                 raise ArgumentError(
@@ -257,6 +310,33 @@ class Network:
                     got=f"{targets.min()} to {targets.max()}",
                     remedy="Number classes from 0",
                 )
+        elif config.loss == "binary_cross_entropy" and targets.size and not (targets.min() >= 0 and targets.max() <= 1):
+            raise ArgumentError("train, y", "a target out of range", expected="0 to 1",
+                                got=f"{targets.min():g} to {targets.max():g}", remedy="Scale them")  # fmt: skip
         elif isinstance(config.loss, str) and targets.shape[1:] != shape:
-            raise ShapeError("train, y", "targets do not fit the output", expected=("n", *shape), got=targets.shape,
+            raise ShapeError("train, y", "targets do not fit the output", expected=_sizes(shape), got=targets.shape,
                              remedy="Reshape them, or use integer classes with loss='cross_entropy'")  # fmt: skip
+
+
+def _as_document(source: Document) -> Document:
+    """Return a text that does not begin with ``{`` as the path of a file."""
+    is_name = isinstance(source, str) and not source.lstrip().startswith("{")
+    return Path(str(source)) if is_name else source
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    """Return the shape of n such arrays as a text."""
+    return f"({', '.join(['n', *map(str, shape)])})" if shape else "(n,)"
+
+
+def _require_memory(spec: Spec) -> None:
+    """See that the machine has the memory for the weights; where it does not say how much it has, pass."""
+    wanted = sum(math.prod(shape) for shape in (spec.parameters() | spec.state()).values()) * spec.dtype.nbytes
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return
+    if wanted > there > 0:
+        raise ArgumentError("loom.Network", "the weights need more memory than this machine has",
+                            expected=f"at most {there} bytes", got=f"{wanted} bytes",
+                            remedy="Use smaller layers; nothing was allocated")  # fmt: skip

@@ -1,12 +1,14 @@
 """Networks with weights as files and texts: bundles (JSON, base64), and safetensors through its library.
 
-Layer: nn. Invariant: what is read has the bits that were written; bf16 travels as f32, which has all of its numbers.
+Both hold where a training stopped as well, if it is given. Layer: nn. Invariant: what is read has the bits that were
+written; weights of bf16 travel as f32, which has all of their numbers.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, StateError, near_matches
-from loom.nn.spec import Model, Network, parse, read_bundle, to_json, write_bundle
+from loom.nn.spec import Model, Network, Snapshot, parse, read_bundle, to_json, write_bundle
 from loom.storage.atomic import replace_file
 
 __all__ = ["is_bundle", "read_model", "read_safetensors", "write_models", "write_safetensors"]
@@ -23,8 +25,10 @@ __all__ = ["is_bundle", "read_model", "read_safetensors", "write_models", "write
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 SAFETENSORS = ".safetensors"
-_NETWORK = "loom.network"
-"""Key of the network's document in the file's metadata."""
+_NETWORK, _FACTS = "loom.network", "loom.training"
+"""Keys of the file's metadata: the network's document, and the facts of a training."""
+_KEPT = "training/"
+"""Begins the names of a training's arrays; no weight is called so."""
 
 
 def is_bundle(document: Any) -> bool:
@@ -47,9 +51,9 @@ def _wide(arrays: Mapping[str, np.ndarray[Any, Any]], dtype: DType) -> Arrays:
     return {n: (a.astype(np.uint32) << 16).view(np.float32) for n, a in arrays.items()}
 
 
-def write_models(models: Sequence[tuple[str, Network, Mapping[str, np.ndarray[Any, Any]]]]) -> str:
-    """Return the text of a bundle of (id, network, weights)."""
-    return write_bundle([Model(id=i, network=n, weights=_wide(w, n.dtype)) for i, n, w in models])
+def write_models(models: Sequence[Model]) -> str:
+    """Return the text of a bundle."""
+    return write_bundle([replace(m, weights=_wide(m.weights, m.network.dtype)) for m in models])
 
 
 def read_model(document: str | bytes | dict[str, Any] | Path, model_id: str | None = None) -> Model:
@@ -79,14 +83,18 @@ def _library() -> Any:
         ) from None
 
 
-def write_safetensors(path: Path, network: Network, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def write_safetensors(path: Path, model: Model) -> None:
     """Write weights by their names, and the network's document as metadata; StateError without the library."""
-    arrays = {n: np.asarray(a, order="C") for n, a in _wide(weights, network.dtype).items()}
-    replace_file(path, _library().save(arrays, metadata={_NETWORK: to_json(network)}), durable=True)
+    arrays, metadata = _wide(model.weights, model.network.dtype), {_NETWORK: to_json(model.network)}
+    if model.training is not None:
+        arrays |= {_KEPT + n: a for n, a in model.training.arrays.items()}
+        metadata[_FACTS] = json.dumps(dict(model.training.facts))
+    flat = {n: np.asarray(a, order="C") for n, a in arrays.items()}
+    replace_file(path, _library().save(flat, metadata=metadata), durable=True)
 
 
-def read_safetensors(path: Path, network: Network | None = None) -> tuple[Network, Arrays]:
-    """Return the network and weights of a file; ``network`` is needed for one that holds no document.
+def read_safetensors(path: Path, network: Network | None = None) -> Model:
+    """Return the model of a file; ``network`` is needed for one that holds no document.
 
     ArgumentError for a file that is no safetensors or does not have exactly the network's weights.
     """
@@ -95,14 +103,16 @@ def read_safetensors(path: Path, network: Network | None = None) -> tuple[Networ
     try:
         arrays = library.load(data)
         size = int.from_bytes(data[:8], "little")
-        text = json.loads(data[8 : 8 + size]).get("__metadata__", {}).get(_NETWORK)
+        told = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+        facts = json.loads(told[_FACTS]) if _FACTS in told else None
     except Exception as error:  # the library's own class, which may change
         raise ArgumentError(where, f"not a safetensors file ({error})", remedy="Check which file it is") from None
-    if network is None and text is None:
+    if network is None and _NETWORK not in told:
         raise ArgumentError(where, "the file holds no network", expected=f"metadata {_NETWORK!r}", got="none",
                             remedy="Make the network from its document, then load_weights")  # fmt: skip
-    found = network or parse(text)
+    found = network or parse(told[_NETWORK])
     wanted = found.parameters() | found.state()
+    kept = {n.removeprefix(_KEPT): arrays.pop(n) for n in list(arrays) if n.startswith(_KEPT)}
     for name in arrays:
         if name not in wanted:
             raise ArgumentError(where, f"unknown weight {name!r}", remedy=near_matches(name, list(wanted)))
@@ -111,4 +121,5 @@ def read_safetensors(path: Path, network: Network | None = None) -> tuple[Networ
             got = arrays[name].shape if name in arrays else "nothing"
             raise ArgumentError(where, f"weight {name!r} does not fit", expected=f"shape {shape}", got=got,
                                 remedy="Check which network it is of")  # fmt: skip
-    return found, arrays
+    training = Snapshot(facts, kept) if isinstance(facts, dict) else None
+    return Model(id=path.stem, network=found, weights=arrays, training=training)

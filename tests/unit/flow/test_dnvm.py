@@ -49,15 +49,23 @@ def test_one_update_is_the_rate_times_the_errors_mean() -> None:
     layer = {"format": "loom/1", "input": {"shape": [2]}, "layers": [{"type": "dense", "output_size": 2}]}
     net = dnvm.create_network_from_json(layer)
     net.load_weights({"layers.0.weight": np.eye(2), "layers.0.bias": np.zeros(2)})
-    batch: list[dict[str, Any]] = [{"inputs": [1, 2, 3, 4], "target": [0, 2, 3, 2]}]
-    with pytest.raises(ArgumentError, match="not a batch: expected Input and Target, got inputs, target"):
+    batch: list[dict[str, Any]] = [{"inputs": [1, 2, 3, 4], "labels": [0, 2, 3, 2]}]
+    with pytest.raises(ArgumentError, match="not a batch: expected Input and Target, got inputs, labels"):
         dnvm.train_simple(batch)
-    batch = [{"input": [1, 2, 3, 4], "target": [0, 2, 3, 2]}]
+    batch = [{"inputs": [1, 2, 3, 4], "Target": [0, 2, 3, 2]}]
     result = dnvm.train_simple(batch, {"learning_rate": 0.5})
     assert result["LossHistory"] == [(1 + 4) / 2]  # the sum of squares, for a sample
     # gradient (o - t) / B: errors (1, 0) for (1, 2) and (0, 2) for (3, 4)
     assert net.weights()["layers.0.bias"].tolist() == [-0.25, -0.5]
     assert net.weights()["layers.0.weight"].tolist() == [[0.75, -1.5], [-0.5, -1.0]]
+
+
+def test_validation_is_measured_after_training() -> None:
+    dnvm.create_network_from_json(GRID)
+    told = {"Epochs": 2, "ValidationInputs": [[0, 1], [1, 1]], "validation_targets": [1, 0], "EvaluateEveryN": 1}
+    found = dnvm.train_simple(XOR, told)["EvalMetrics"]
+    assert found == dnvm.evaluate_network_simple([[0, 1], [1, 1]], [1, 0])
+    assert dnvm.train_simple(XOR)["EvalMetrics"] is None
 
 
 def test_errors() -> None:

@@ -49,6 +49,7 @@ from loom.nn.spec.layers import (
 from loom.nn.spec.network import Input, Network, Node
 from loom.nn.spec.problems import Problem
 from loom.nn.spec.schema import json_schema
+from loom.nn.spec.snapshot import Snapshot
 
 __all__ = [
     "GRU",
@@ -92,6 +93,7 @@ __all__ = [
     "Shape",
     "Shared",
     "Slot",
+    "Snapshot",
     "Softmax",
     "States",
     "Stitch",

@@ -6,7 +6,6 @@ has the shape that ``Network.parameters`` or ``Network.state`` says.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,11 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.nn.spec.generations.detect import read_any
 from loom.nn.spec.generations.first import read_first
 from loom.nn.spec.generations.pieces import Conversion
-from loom.nn.spec.layers.features import count
 from loom.nn.spec.network import Network
-from loom.nn.spec.numbers import from_base64
 from loom.nn.spec.old_weights import read_old_weights
 from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.reader import FORMAT, write_network
+from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
 from loom.nn.spec.text import canonical, load
 
 __all__ = ["Model", "read_bundle", "write_bundle"]
@@ -35,12 +33,16 @@ _STORED = ("f32", "f64", "f16")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Model:
-    """A network with its weights: ``weights`` maps each name of ``parameters()`` and ``state()`` to an array."""
+    """A network with its weights: ``weights`` maps each name of ``parameters()`` and ``state()`` to an array.
+
+    ``training``: where its training stopped, None if the bundle does not say.
+    """
 
     id: str
     network: Network
     weights: Mapping[str, np.ndarray]
     warnings: tuple[str, ...] = ()
+    training: Snapshot | None = None
 
 
 def read_bundle(document: str | bytes | dict[str, Any] | Path) -> tuple[Model, ...]:
@@ -68,7 +70,8 @@ def _read_models(value: Any, place: Place) -> list[Model]:
         place.wrong("an object", value)
         return []
     if value.get("type") != KIND:
-        place.at("type").fault("not a bundle", expected=f"'{KIND}'", got=shown(value.get("type")))
+        remedy = "It is a network without weights: read it with from_json." if "format" in value else ""
+        place.at("type").fault("not a bundle", expected=f"'{KIND}'", got=shown(value.get("type")), remedy=remedy)
         return []
     if value.get("version", 1) != 1:
         place.at("version").wrong("1", value["version"])
@@ -94,8 +97,8 @@ def _read_model(value: Any, place: Place) -> Model | None:
         return None
     before = place.count
     for key in value:
-        if key not in ("id", "cfg", "weights", "comment"):
-            place.at(key).unknown("key", key, ("id", "cfg", "weights"))
+        if key not in ("id", "cfg", "weights", "training", "comment"):
+            place.at(key).unknown("key", key, ("id", "cfg", "weights", "training"))
     if not isinstance(value.get("id"), str):
         place.at("id").wrong("a text", value.get("id"))
     conversion = _read_network(value.get("cfg"), place.at("cfg"))
@@ -106,9 +109,10 @@ def _read_model(value: Any, place: Place) -> Model | None:
         return None
     notes = list(conversion.warnings)
     arrays = _read_weights(value["weights"], conversion, place.at("weights"), notes)
+    training = read_training(value["training"], place.at("training")) if "training" in value else None
     if place.count != before:
         return None
-    return Model(id=value["id"], network=conversion.network, weights=arrays, warnings=tuple(notes))
+    return Model(id=value["id"], network=conversion.network, weights=arrays, warnings=tuple(notes), training=training)
 
 
 def _read_network(value: Any, place: Place) -> Conversion | None:
@@ -136,32 +140,10 @@ def _read_weights(value: dict[str, Any], found: Conversion, place: Place, notes:
         if name not in tensors:
             here.fault(f"weight {shown(name)} is missing", expected=f"shape {shape}")
             continue
-        array = _read_tensor(tensors[name], shape, here.at(name))
+        array = read_tensor(tensors[name], here.at(name), _STORED, shape)
         if array is not None:
             arrays[name] = array
     return arrays
-
-
-def _read_tensor(value: Any, shape: tuple[int, ...], place: Place) -> np.ndarray | None:
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data"}:
-        place.wrong("an object with dtype, shape and data", value)
-        return None
-    if value["dtype"] not in _STORED:
-        place.at("dtype").wrong("one of " + ", ".join(_STORED), value["dtype"])
-        return None
-    if value["shape"] != list(shape):
-        place.at("shape").fault("the weight has another shape", expected=list(shape), got=value["shape"])
-        return None
-    data = from_base64(value["data"], place.at("data"))
-    if data is None:
-        return None
-    dtype = lookup(value["dtype"]).numpy.newbyteorder("<")
-    if len(data) != count(shape) * dtype.itemsize:
-        place.at("data").fault(
-            "the number of bytes does not match", expected=count(shape) * dtype.itemsize, got=len(data)
-        )
-        return None
-    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
 
 
 def write_bundle(models: Sequence[Model]) -> str:
@@ -186,16 +168,14 @@ def _write_model(model: Model, where: str) -> dict[str, Any]:
     for name, shape in wanted.items():
         if name not in model.weights:
             raise ArgumentError(where, f"weight {name!r} is missing", expected=f"shape {shape}")
-        tensors[name] = _write_tensor(name, np.asarray(model.weights[name]), shape, where)
-    return {"id": model.id, "cfg": write_network(model.network), "weights": {"fmt": FORMAT, "tensors": tensors}}
+        tensors[name] = _write_weight(name, np.asarray(model.weights[name]), shape, where)
+    made = {"id": model.id, "cfg": write_network(model.network), "weights": {"fmt": FORMAT, "tensors": tensors}}
+    return made if model.training is None else made | {"training": write_training(model.training)}
 
 
-def _write_tensor(name: str, array: np.ndarray, shape: tuple[int, ...], where: str) -> dict[str, Any]:
-    kinds = {lookup(n).numpy: n for n in _STORED}
-    if array.dtype not in kinds:
+def _write_weight(name: str, array: np.ndarray, shape: tuple[int, ...], where: str) -> dict[str, Any]:
+    if array.dtype not in [lookup(n).numpy for n in _STORED]:
         raise DTypeError(where, f"weight {name!r} has an unusable type", expected=", ".join(_STORED), got=array.dtype)
     if array.shape != shape:
         raise ShapeError(where, f"weight {name!r} has another shape", expected=shape, got=array.shape)
-    data = array.astype(array.dtype.newbyteorder("<")).tobytes()
-    text = base64.b64encode(data).decode("ascii")
-    return {"dtype": kinds[array.dtype], "shape": list(shape), "data": text}
+    return write_tensor(array)

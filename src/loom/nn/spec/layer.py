@@ -6,6 +6,7 @@ its weights; it holds no weight. Shapes are of one sample: the batch is no axis 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -70,7 +71,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(ABC):
     """Config of one layer.
 
     A subclass names its type (``kind``), declares its fields, and defines ``infer`` (output shape, problems noted)
@@ -81,9 +82,9 @@ class Layer:
 
     frozen: bool = flag("true if training leaves the weights as they are", False)
 
+    @abstractmethod
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         """Return the output's shape for an input's, noting at ``place`` what does not fit (None: unknown then)."""
-        raise NotImplementedError
 
     def infer_all(self, shapes: tuple[Shape, ...], place: Place) -> Shape | None:
         """Return the output's shape for all inputs of a graph's node; most layers take one."""

@@ -56,7 +56,9 @@ def _parsed(text: str | bytes, place: Place) -> JsonValue:
         place.fault("the text is not UTF-8", got=f"byte {error.object[error.start]:#04x} at offset {error.start}")
     except json.JSONDecodeError as error:
         what = f"malformed JSON at line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
-        place.reading.problems.append(Problem(place.path, what, line=error.lineno, column=error.colno))
+        remedy = "" if "{" in error.doc else "To read a file, pass its pathlib.Path."
+        problem = Problem(place.path, what, remedy=remedy, line=error.lineno, column=error.colno)
+        place.reading.problems.append(problem)
     except RecursionError:
         place.fault("the document is nested too deeply", expected=f"at most {MOST_DEPTH} levels")
     except ValueError as error:  # an integer of more digits than Python converts

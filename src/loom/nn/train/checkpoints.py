@@ -1,4 +1,4 @@
-"""Checkpoints of a training: arrays and facts in a folder, whole or not at all.
+"""Checkpoints of a training: a snapshot in a folder, whole or not at all.
 
 Layer: nn, over ``loom.storage.manifest``. Invariant: nothing is changed before everything of a checkpoint has been
 read and found to belong to this training; a crash while writing leaves the checkpoint before.
@@ -13,24 +13,23 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import CheckpointError
+from loom.nn.spec import Snapshot
 from loom.storage.disk import Disk
 from loom.storage.manifest import Manifest, load_blob, load_manifest, save_blobs
 
-__all__ = ["read_training", "write_training"]
+__all__ = ["read_checkpoint", "require_arrays", "write_checkpoint"]
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 _KIND = "training"
 
 
-def write_training(
-    folder: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]], disk: Disk | None = None
-) -> None:
-    """Keep arrays and facts (JSON) in ``folder``; CheckpointError if it cannot, and the one before stays."""
-    flat = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+def write_checkpoint(folder: Path, snapshot: Snapshot, disk: Disk | None = None) -> None:
+    """Keep a snapshot in ``folder``; CheckpointError if it cannot, and the one before stays."""
+    flat = {name: np.asarray(a, order="C") for name, a in snapshot.arrays.items()}
     shapes = {name: [a.dtype.str, list(a.shape)] for name, a in flat.items()}
     blobs = {name: a.reshape(-1).view(np.uint8).data for name, a in flat.items()}
     try:
-        save_blobs(folder, {"kind": _KIND, "arrays": shapes, "facts": dict(facts)}, blobs, disk)
+        save_blobs(folder, {"kind": _KIND, "arrays": shapes, "facts": dict(snapshot.facts)}, blobs, disk)
     except OSError as error:
         raise CheckpointError(
             "train, checkpoint", f"cannot write to {str(folder)!r} ({error})",
@@ -38,28 +37,31 @@ def write_training(
         ) from error  # fmt: skip
 
 
-def read_training(folder: Path, expected: Mapping[str, np.ndarray[Any, Any]]) -> tuple[dict[str, Any], Arrays]:
-    """Return the facts and arrays that ``folder`` keeps; those of ``expected`` must be there, of its shapes and types.
-
-    CheckpointError if it is missing, broken or of another training. Arrays called ``best/...`` come besides.
-    """
+def read_checkpoint(folder: Path) -> Snapshot:
+    """Return the snapshot that ``folder`` keeps; CheckpointError if it is missing or broken."""
     try:
         manifest = load_manifest(folder)
-        arrays, facts = _arrays(folder, manifest), manifest.facts["facts"]
+        return Snapshot(manifest.facts["facts"], _arrays(folder, manifest))
     except FileNotFoundError as error:
         raise _broken(folder, f"{Path(error.filename).name} is missing") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(folder, str(error)) from None
+
+
+def require_arrays(snapshot: Snapshot, expected: Mapping[str, np.ndarray[Any, Any]], what: str) -> None:
+    """See that the arrays of ``expected`` are there, of its shapes and types; CheckpointError else, naming ``what``.
+
+    Arrays called ``best/...`` may be there besides.
+    """
     for name, wanted in expected.items():
-        found = arrays.get(name)
+        found = snapshot.arrays.get(name)
         if found is None or (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
             raise CheckpointError(
-                "train, resume", f"the checkpoint in {str(folder)!r} is of another network or optimiser",
+                "train, resume", f"{what} is of another network or optimiser",
                 expected=f"{name!r} of {wanted.dtype}, shape {wanted.shape}",
                 got="nothing" if found is None else f"{found.dtype}, shape {found.shape}",
                 remedy="Resume with the document and settings it was made with",
             )  # fmt: skip
-    return facts, arrays
 
 
 def _arrays(folder: Path, manifest: Manifest) -> Arrays:

@@ -48,7 +48,7 @@ class TrainConfig:
     clip_norm: float | None = None
     patience: int | None = None
     least_gain: float = 0.0
-    checkpoint: Path | None = None
+    checkpoint: str | Path | None = None
     checkpoint_every: int = 1
     budget_nbytes: int | None = None
 
@@ -61,8 +61,16 @@ class TrainConfig:
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
                 _require(name, getattr(self, name), least=_LEAST_CLIP)
-        if self.patience is not None:
-            _require("patience", self.patience, least=0, kind=int)
+        for name, least in (("patience", 0), ("budget_nbytes", 1)):
+            if getattr(self, name) is not None:
+                _require(name, getattr(self, name), least=least, kind=int)
+        _require_kind("optimizer", self.optimizer, Optimizer, "an optimiser, for example Adam()")
+        _require_kind(
+            "schedule", self.schedule, (Schedule, type(None)), "a schedule, for example Cosine(0.1, steps=100)"
+        )
+        _require_kind("checkpoint", self.checkpoint, (str, Path, type(None)), "the path of a folder")
+        if not callable(self.loss):
+            _require_kind("loss", self.loss, str, "a name, or a function of output and target")
         self.loss_function()
 
     def loss_function(self) -> Loss:
@@ -77,6 +85,11 @@ class TrainConfig:
         if not isinstance(self.loss, str):
             found["loss"] = getattr(self.loss, "__name__", "a function")
         return found
+
+
+def _require_kind(name: str, value: object, kinds: type | tuple[type, ...], expected: str) -> None:
+    if not isinstance(value, kinds):
+        raise ArgumentError(f"train, {name}", "not usable", expected=expected, got=repr(value), remedy="Correct it")
 
 
 def _require(name: str, value: object, *, least: float, most: float = _LARGEST, kind: type = float) -> None:

@@ -9,6 +9,7 @@ Weight decay leaves arrays of one dimension alone: biases and gains.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -25,7 +26,7 @@ Arrays = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Optimizer:
+class Optimizer(ABC):
     """Base of the optimisers.
 
     ``kept`` names arrays like the parameter that start at 0; ``powers`` maps the name of a number that starts at 1
@@ -46,9 +47,9 @@ class Optimizer:
         """Name -> base of the powers kept."""
         return {}
 
+    @abstractmethod
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept; ``powers`` are those of this step already."""
-        raise NotImplementedError
 
 
 def _check(name: str, field: str, value: Any) -> None:

@@ -1,11 +1,13 @@
 """The programs of a training: forward, loss, backward, clipping and update as one, for each size of batch.
 
-Layer: nn. Invariant: a step whose loss is NaN or infinite changes nothing, so that what was before it is still there.
+Layer: nn. On a GPU the samples lie on the device and steps pick theirs by the epoch's order; elsewhere the host picks
+them. Invariant: a step whose loss is NaN or infinite changes nothing, so that what was before it is still there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +17,16 @@ from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.optimizers import starting_state
+from loom.nn.train.samples import Samples
+from loom.runtime.device import Device
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["Batch", "Programs", "Trainable"]
+
+_MOST_HELD_NBYTES = 1 << 30
+"""Samples of so many bytes are kept on a GPU."""
+_MOST_PROGRAMS = 8
+"""Programs that are kept, if no training needs more at a time."""
 
 Pairs = list[tuple[Tensor, Tensor]]
 Shape = tuple[int, ...]
@@ -42,19 +51,49 @@ class Trainable(Protocol):
         ...
 
 
-class Batch:
-    """Shapes and dtypes of one sample and its target."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """Samples on the device, their ``order`` in the epoch (u32), and how many of it are ``done``."""
 
-    def __init__(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], x_type: DType, y_type: DType) -> None:
-        self.x_shape, self.y_shape = x.shape[1:], y.shape[1:]
-        self.x_type, self.y_type = x_type, y_type
+    x: Tensor
+    y: Tensor
+    order: Tensor
+    done: Tensor
+
+    def picked(self, samples: int) -> tuple[Tensor, Tensor]:
+        """Record the next samples and their targets."""
+        chosen = tensor.gather(self.order, self.done + tensor.arange(samples, "u32"))
+        return tensor.gather(self.x, chosen), tensor.gather(self.y, chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Shapes and dtypes of one sample and its target, and where samples are if they lie on the device."""
+
+    x_shape: Shape
+    y_shape: Shape
+    x_type: DType
+    y_type: DType
+    held: Held | None = None
+
+    @classmethod
+    def of(cls, data: Samples, held: Held | None = None) -> Batch:
+        """Return what batches of these samples are like."""
+        return cls(data.x.shape[1:], data.y.shape[1:], data.x_type, data.y_type, held)
 
     def inputs(self, samples: int) -> tuple[Tensor, Tensor]:
-        """Return the inputs ``x`` and ``y`` of a program for so many samples."""
+        """Return ``x`` and ``y`` of a program for so many samples: those picked, or inputs."""
+        if self.held is not None:
+            return self.held.picked(samples)
         return (
             tensor.input("x", (samples, *self.x_shape), self.x_type),
             tensor.input("y", (samples, *self.y_shape), self.y_type),
         )
+
+
+Key = tuple[str, int, "Batch | None"]
+"""What a program does, with how many samples, like what."""
+_UPDATE: Key = ("update", 0, None)
 
 
 class Programs:
@@ -63,7 +102,7 @@ class Programs:
     def __init__(
         self, model: Trainable, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float]
     ) -> None:
-        self.model, self.config, self.rates = model, config, rates
+        self.model, self.config, self.rates = model, config, dict(rates)
         self.trained = {name: w for name, w in model.parameters.items() if name not in frozen}
         if not self.trained:
             raise ArgumentError("train", "nothing can be trained", expected="at least one weight that is not frozen",
@@ -72,7 +111,26 @@ class Programs:
         self.state = starting_state(config.optimizer, self.trained)
         self.step = tensor.parameter(np.zeros((), np.uint32), name="step", on=self.where)
         self.sums = self._zeros() if config.accumulate > 1 else {}
-        self._made: dict[Any, TensorProgram] = {}
+        self._frozen = frozenset(frozen)
+        self._made: dict[Key, TensorProgram] = {}
+        self._steps: dict[int, TensorProgram] = {}
+        self._losses: dict[int, TensorProgram] = {}
+        self._numbers: dict[TensorProgram, dict[str, float]] = {}
+        self._held: Held | None = None
+        self._data: Samples | None = None
+        self._order = np.empty(0, np.int64)
+
+    def suit(self, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float]) -> bool:
+        """Tell whether these programs are those of another training of the same model."""
+        return _recorded(config) == _recorded(self.config) and frozenset(frozen) == self._frozen and rates == self.rates
+
+    def restart(self, config: TrainConfig) -> None:
+        """Begin another training, which they ``suit``: all they keep is as at the start."""
+        self.config = config
+        for name, first in starting_state(config.optimizer, self.trained).items():
+            self.state[name].assign(first.numpy())
+        for kept in (*self.sums.values(), self.step):
+            kept.assign(np.zeros(kept.shape, kept.dtype.numpy))
 
     def _zeros(self) -> dict[str, Tensor]:
         return {
@@ -91,47 +149,111 @@ class Programs:
         arrays = sum(t.nbytes for t in (*self.model.parameters.values(), *self.kept.values()))
         return arrays + sum(p.peak_nbytes for p in self._made.values())
 
-    def prepare(self, batch: Batch, sizes: Collection[int], validation_sizes: Collection[int]) -> None:
-        """Compile for batches of these sizes, before anything runs; ArgumentError beyond the budget."""
-        for samples in sizes:
-            self._program("sum" if self.sums else "step", batch, samples)
+    def prepare(self, data: Samples, sizes: Collection[int], held_out: Samples | None, others: Collection[int]) -> None:
+        """Compile for batches of these sizes of samples, and of others held out, before anything runs.
+
+        ArgumentError beyond the budget.
+        """
+        self._data, self._held = data, self._holding(data)
+        batch, kind = Batch.of(data, self._held), "sum" if self.sums else "step"
+        wanted: list[Key] = [(kind, samples, batch) for samples in sizes]
         if self.sums:
-            self._program("update", batch, 0)
-        for samples in validation_sizes:
-            self._program("loss", batch, samples)
+            wanted.append(_UPDATE)
+        if held_out is not None:
+            wanted += [("loss", samples, Batch.of(held_out)) for samples in others]
+        made = [self._program(*key) for key in wanted]
+        self._forget(wanted)
+        self._steps = dict(zip(sizes, made, strict=False))
+        self._losses = dict(zip(others, made[len(made) - len(others) :], strict=True))
+
+    def _holding(self, data: Samples) -> Held | None:
+        """Return samples put on the device, in the place of those before if they are alike; None if it is no GPU."""
+        nbytes, types = data.x.nbytes + data.y.nbytes, (data.x_type, data.y_type)
+        is_free = self.config.budget_nbytes is None and not any(t.storage_only for t in types)
+        if not _is_gpu(self.where) or nbytes > _MOST_HELD_NBYTES or not is_free:
+            return None
+        held = self._held
+        if held is not None and all(
+            (there.shape, there.dtype) == (new.shape, dtype)
+            for there, new, dtype in zip((held.x, held.y), (data.x, data.y), types, strict=True)
+        ):
+            held.x.assign(data.x)
+            held.y.assign(data.y)
+            return held
+        x, y = (tensor.parameter(a, t, on=self.where) for a, t in zip((data.x, data.y), types, strict=True))
+        order = tensor.parameter(np.zeros(len(data), np.uint32), on=self.where)
+        return Held(x, y, order, tensor.parameter(np.zeros((), np.uint32), on=self.where))
+
+    def _forget(self, wanted: Collection[Key]) -> None:
+        """Free the oldest programs but those wanted, if there are many."""
+        for key in wanted:
+            self._made[key] = self._made.pop(key)
+        while len(self._made) > max(_MOST_PROGRAMS, len(wanted)):
+            oldest = self._made.pop(next(iter(self._made)))
+            self._numbers.pop(oldest, None)
+            oldest.free()
 
     # running
 
-    def run(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], rate: float) -> float:
-        """Train with one batch at a rate; return its loss."""
-        program = self._made["step", len(x)]
-        program.run(x=x, y=y, rate=np.asarray(rate, np.float32))
-        return float(program.read()[0])
+    def begin(self, order: np.ndarray[Any, Any], done: int) -> None:
+        """Have steps take the samples prepared for in an order (int64), from number ``done`` of it on."""
+        self._order = order
+        if self._held is not None:
+            self._held.order.assign(order)
+            self._held.done.assign(done)
 
-    def add(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], share: float) -> float:
-        """Add the gradient of one batch, which has ``share`` of the samples of an update; return its loss."""
-        program = self._made["sum", len(x)]
-        program.run(x=x, y=y, share=np.asarray(share, np.float32))
-        return float(program.read()[0])
+    def run(self, cut: slice, rate: float) -> float:
+        """Train with one batch of the order, the next one, at a rate; return its loss."""
+        return self._trained(cut, rate=rate)
+
+    def add(self, cut: slice, share: float) -> float:
+        """Add the gradient of the next batch, which has ``share`` of the samples of an update; return its loss."""
+        return self._trained(cut, share=share)
+
+    def _trained(self, cut: slice, **numbers: float) -> float:
+        feeds: dict[str, Any] = {}
+        if self._held is None:
+            assert self._data is not None
+            chosen = self._order[cut]
+            feeds = {"x": self._data.x[chosen], "y": self._data.y[chosen]}
+        return self._ran(self._steps[cut.stop - cut.start], feeds, numbers)
 
     def update(self, rate: float) -> None:
         """Move the weights along the gradients added, and forget those."""
-        self._made["update", 0].run(rate=np.asarray(rate, np.float32))
+        self._made[_UPDATE].run(rate=np.asarray(rate, np.float32))
+
+    def train(self, data: Samples, rate: float) -> float:
+        """Train with one batch, whatever was prepared; return its loss."""
+        key = ("step", len(data), Batch.of(data))
+        program = self._program(*key)
+        self._forget([key])
+        return self._ran(program, {"x": data.x, "y": data.y}, {"rate": rate})
+
+    def _ran(self, program: TensorProgram, feeds: dict[str, Any], numbers: dict[str, float]) -> float:
+        """Run a program; return its loss. Numbers that it has already are not written again."""
+        if self._numbers.get(program) != numbers:
+            feeds |= {name: np.asarray(value, np.float32) for name, value in numbers.items()}
+            self._numbers[program] = numbers
+        program.run(**feeds)
+        return float(program.read()[0])
 
     def loss(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         """Return the loss of one batch and the network's output, nothing being trained."""
-        program = self._made["loss", len(x)]
+        program = self._losses[len(x)]
         program.run(x=x, y=y)
         loss, output = program.read()
         return float(loss), output
 
     # compiling
 
-    def _program(self, kind: str, batch: Batch, samples: int) -> TensorProgram:
-        key = kind, samples
+    def _program(self, kind: str, samples: int, batch: Batch | None) -> TensorProgram:
+        key = kind, samples, batch
         if key not in self._made:
-            record = {"step": self._step, "sum": self._sum, "update": self._update, "loss": self._loss}[kind]
-            outputs, updates = record(batch, samples)
+            if batch is None:
+                outputs, updates = self._update()
+            else:
+                record = {"step": self._step, "sum": self._sum, "loss": self._loss}[kind]
+                outputs, updates = record(batch, samples)
             budget = self.config.budget_nbytes
             left = None if budget is None else max(0, budget - self.nbytes)
             self._made[key] = tensor.compile(outputs, updates, on=self.where, budget_nbytes=left, name=f"train, {kind}")
@@ -140,7 +262,7 @@ class Programs:
     def _step(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
         loss, grads, moved = self._backward(batch, samples)
         is_sound = (loss - loss) == 0
-        updates = [*self._moved(grads), *moved, (self.step, self.step + 1)]
+        updates = [*self._moved(grads), *moved, *self._counted(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
     def _sum(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
@@ -148,11 +270,14 @@ class Programs:
         share = tensor.input("share", (), f32)
         is_sound = (loss - loss) == 0
         updates = [(s, s + grads[n] * _as(share, s)) for n, s in self.sums.items()]
-        updates += [*moved, (self.step, self.step + 1)]
+        updates += [*moved, *self._counted(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
-    def _update(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
-        del batch, samples
+    def _counted(self, batch: Batch, samples: int) -> Pairs:
+        held = batch.held
+        return [(self.step, self.step + 1), *([] if held is None else [(held.done, held.done + samples)])]
+
+    def _update(self) -> tuple[list[Tensor], Pairs]:
         return [], [*self._moved(dict(self.sums)), *((s, tensor.zeros(s.shape, s.dtype)) for s in self.sums.values())]
 
     def _loss(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
@@ -197,6 +322,18 @@ class Programs:
             scale = tensor.minimum(norm / total.sqrt(), 1)
             grads = {n: g * _as(scale, g) for n, g in grads.items()}
         return grads
+
+
+def _is_gpu(where: Device | None) -> bool:
+    return where is not None and where.caps.simt
+
+
+def _recorded(config: TrainConfig) -> tuple[Any, ...]:
+    """Return the settings that programs are made of."""
+    return (
+        config.optimizer, config.loss, config.probabilities, config.clip_value, config.clip_norm,
+        config.accumulate > 1, config.budget_nbytes,
+    )  # fmt: skip
 
 
 def _held(w: Tensor) -> DType:

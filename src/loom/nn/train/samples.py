@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, f32, f64, i32
+from loom.core.dtype import DType, f32, i32
 from loom.core.errors import DTypeError, EmptyError, NotFinite, ShapeError
 from loom.nn.train.losses import CLASS_LOSSES
 
-__all__ = ["Samples", "batches", "checked_inputs", "checked_samples"]
+__all__ = ["Samples", "batches", "checked_inputs", "checked_samples", "numbers"]
 
 Array = np.ndarray[Any, Any]
 
@@ -32,12 +32,22 @@ class Samples:
         return len(self.x)
 
 
+def numbers(x: Any, where: str, name: str = "x") -> Array:
+    """Return ``x`` as an array; DTypeError if it holds no numbers or its rows differ in length."""
+    try:
+        found = np.asarray(x)
+        what = found.dtype
+    except ValueError:  # numpy: an inhomogeneous shape
+        found, what = np.empty(0, object), "rows of different lengths"
+    if found.dtype.kind not in "biuf":
+        raise DTypeError(where, f"{name} holds no numbers", expected="bools, ints or floats", got=what,
+                         remedy="Pass numbers in arrays of one shape")  # fmt: skip
+    return found
+
+
 def checked_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
     """Return inputs as a contiguous array of a type; errors for no samples, no numbers, NaN and infinities."""
-    found = np.asarray(x)
-    if found.dtype.kind not in "biuf":
-        raise DTypeError(where, f"{name} holds no numbers", expected="bools, ints or floats", got=found.dtype,
-                         remedy="Pass numbers in arrays of one shape")  # fmt: skip
+    found = numbers(x, where, name)
     if found.ndim == 0 or len(found) == 0:
         raise EmptyError(where, f"{name} has no samples", expected="at least 1", got=f"shape {found.shape}",
                          remedy="Pass an array whose first axis counts samples")  # fmt: skip
@@ -63,17 +73,19 @@ def _require_finite(array: Array, where: str, name: str) -> None:
         raise error
 
 
-def checked_samples(x: Any, y: Any, loss: Any, x_type: DType = f32, where: str = "train") -> Samples:
-    """Return samples for a loss; classes for those of classes become i32, other targets floats."""
+def checked_samples(
+    x: Any, y: Any, loss: Any, x_type: DType = f32, where: str = "train", *, y_type: DType = f32
+) -> Samples:
+    """Return samples for a loss; classes for those of classes become i32, other targets floats of ``y_type``."""
     inputs = checked_inputs(x, x_type, where)
     targets = np.asarray(y)
     is_class = loss in CLASS_LOSSES and targets.dtype.kind in "iu"
-    y_type = i32 if is_class else f64 if x_type == f64 else f32
-    targets = checked_inputs(targets, y_type, where, "y")
+    held = i32 if is_class else y_type
+    targets = checked_inputs(targets, held, where, "y")
     if len(inputs) != len(targets):
         raise ShapeError(where, "x and y differ in samples", expected=f"{len(inputs)} targets", got=len(targets),
                          remedy="One target for each sample")  # fmt: skip
-    return Samples(inputs, targets, x_type, y_type)
+    return Samples(inputs, targets, x_type, held)
 
 
 def batches(n: int, size: int) -> list[slice]:

@@ -6,6 +6,7 @@ exp and ln are correctly rounded; the trainer rounds them to f32 once. Invariant
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from decimal import Decimal, localcontext
 from typing import Any
@@ -25,7 +26,7 @@ _DIGITS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(ABC):
     """Base of the schedules."""
 
     def __post_init__(self) -> None:
@@ -43,9 +44,9 @@ class Schedule:
                     remedy="Correct it",
                 )
 
+    @abstractmethod
     def rates(self, steps: Numbers) -> Numbers:
         """Return the rates (float64) of steps (int64, at least 0)."""
-        raise NotImplementedError
 
     def at(self, step: int) -> float:
         """Return the rate of one step."""

@@ -6,6 +6,7 @@ and resumed has the bits of one that was not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, CheckpointError, NotFinite, StateError
-from loom.nn.train.checkpoints import read_training, write_training
+from loom.nn.spec import Snapshot
+from loom.nn.train.checkpoints import read_checkpoint, require_arrays, write_checkpoint
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.interrupts import asked_to_stop
-from loom.nn.train.programs import Batch, Programs, Trainable
+from loom.nn.train.programs import Programs, Trainable
 from loom.nn.train.samples import Samples, batches, checked_samples
 from loom.nn.train.schedules import Constant
 from loom.nn.train.shuffle import order_of_epoch
@@ -45,7 +47,9 @@ class Trainer:
     """Trains a model; ``fit`` may be called again to go on for more epochs with another config's number of them.
 
     ``frozen``: names of weights that stay as they are; ``rates``: name -> rate of weights that have their own.
-    ``x_type``: the type of the network's input.
+    ``x_type``: the type of the network's input; ``y_type``: that of targets that are no classes. ``after``: a training
+    of the model that is over, whose programs are taken if they are the same. ``has_run``: ``fit`` has come to its
+    first step; ``kept``: where it ended, None if an error ended it.
     """
 
     def __init__(
@@ -56,9 +60,16 @@ class Trainer:
         frozen: Collection[str] = (),
         rates: Mapping[str, float] | None = None,
         x_type: DType = f32,
+        y_type: DType = f32,
+        after: Trainer | None = None,
     ) -> None:
-        self.model, self.config, self.x_type = model, config, x_type
-        self.programs = Programs(model, config, frozen, rates or {})
+        self.model, self.config = model, config
+        self.x_type, self.y_type = x_type, y_type
+        if after is not None and after.model is model and after.programs.suit(config, frozen, rates or {}):
+            self.programs = after.programs
+            self.programs.restart(config)
+        else:
+            self.programs = Programs(model, config, frozen, rates or {})
         self.history = History()
         self.epoch = 0
         self._at = 0  # batches of this epoch that are done
@@ -68,6 +79,11 @@ class Trainer:
         self._best_weights: Arrays = {}
         self._last_good: Arrays = {}
         self._is_stopping = False
+        self.kept: Snapshot | None = None
+        self.has_run = False
+
+    def _checked(self, x: Any, y: Any, where: str = "train") -> Samples:
+        return checked_samples(x, y, self.config.loss, self.x_type, where, y_type=self.y_type)
 
     def stop(self) -> None:
         """Have ``fit`` end after the batch at hand, a checkpoint written if there is a folder for it."""
@@ -79,28 +95,31 @@ class Trainer:
         y: Any,
         validation: tuple[Any, Any] | None = None,
         *,
-        resume: bool = False,
+        resume: bool | Snapshot = False,
         report: Callable[[Progress], None] | None = None,
     ) -> History:
         """Train with samples ``x`` (n, ...) and targets ``y`` (n, ...); return what it went through.
 
-        ``resume``: go on from the config's checkpoint, if there is one. NotFinite if the data, the loss or a weight
-        is NaN or infinite: weights are then the last good ones. KeyboardInterrupt after Ctrl-C, the checkpoint
-        written. ArgumentError beyond the memory budget, before anything runs.
+        ``resume``: go on from the config's checkpoint, if there is one, or from a snapshot; ``kept`` is that of this
+        training's end. NotFinite if the data, the loss or a weight is NaN or infinite: weights are then the last good
+        ones. KeyboardInterrupt after Ctrl-C, the checkpoint written. ArgumentError beyond the memory budget, before
+        anything runs.
         """
-        data = checked_samples(x, y, self.config.loss, self.x_type)
+        data = self._checked(x, y)
         held_out = None
         if validation is not None:
-            held_out = checked_samples(*validation, self.config.loss, self.x_type, "train, validation")
+            held_out = self._checked(*validation, "train, validation")
         self._prepare(data, held_out)
         if resume:
-            self._resume(len(data))
+            self._resume(resume, len(data))
         self._is_stopping = False
+        self.has_run = True
         with asked_to_stop(self.stop) as interrupted:
             while self.epoch < self.config.epochs and not self.history.stopped and not self._is_stopping:
                 self._run_epoch(data, held_out, report or (lambda _progress: None))
+        self.kept = self._snapshot(len(data))
         if self.config.checkpoint is not None:
-            self._write(len(data))
+            write_checkpoint(Path(self.config.checkpoint), self.kept)
         if interrupted:
             raise KeyboardInterrupt
         if self._best_weights and not self._is_stopping:
@@ -111,8 +130,7 @@ class Trainer:
         size = self.config.batch_size
         sizes = {s.stop - s.start for s in batches(len(data), size)}
         others = {s.stop - s.start for s in batches(len(held_out), size)} if held_out is not None else set()
-        batch = Batch(data.x, data.y, data.x_type, data.y_type)
-        self.programs.prepare(batch, sorted(sizes, reverse=True), sorted(others, reverse=True))
+        self.programs.prepare(data, sorted(sizes, reverse=True), held_out, sorted(others, reverse=True))
 
     # epochs
 
@@ -125,24 +143,24 @@ class Trainer:
         rates = schedule.rates(self.epoch * updates + np.arange(updates, dtype=np.int64))
         if not self._last_good:
             self.keep()
+        self.programs.begin(order, self._at * config.batch_size)
         while self._at < len(cuts) and not self._is_stopping:
-            chosen = order[cuts[self._at]]
-            loss = self._run_batch(data.x[chosen], data.y[chosen], cuts, float(rates[self._at // config.accumulate]))
-            self._total += loss * len(chosen)
+            loss = self._run_batch(cuts, float(rates[self._at // config.accumulate]))
+            self._total += loss * (cuts[self._at].stop - cuts[self._at].start)
             self._at += 1
             report(Progress(self.epoch, config.epochs, self._at, len(cuts), loss))
         if self._at == len(cuts):
             self._close_epoch(n, len(cuts), held_out, float(rates[-1]), report)
 
-    def _run_batch(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], cuts: list[slice], rate: float) -> float:
-        every = self.config.accumulate
+    def _run_batch(self, cuts: list[slice], rate: float) -> float:
+        every, cut = self.config.accumulate, cuts[self._at]
         if every == 1:
-            loss = self.programs.run(x, y, rate)
+            loss = self.programs.run(cut, rate)
         else:
             first = self._at // every * every
             group = cuts[first : first + every]
-            loss = self.programs.add(x, y, len(x) / (group[-1].stop - group[0].start))
-        if not np.isfinite(loss):
+            loss = self.programs.add(cut, (cut.stop - cut.start) / (group[-1].stop - group[0].start))
+        if not math.isfinite(loss):
             raise self._not_finite(loss)
         if every > 1 and ((self._at + 1) % every == 0 or self._at + 1 == len(cuts)):
             self.programs.update(rate)
@@ -164,7 +182,7 @@ class Trainer:
         self.epoch, self._at, self._total = self.epoch + 1, 0, 0.0
         self._watch(watched)
         if self.config.checkpoint is not None and self.epoch % self.config.checkpoint_every == 0:
-            self._write(n)
+            write_checkpoint(Path(self.config.checkpoint), self._snapshot(n))
         report(Progress(self.epoch - 1, self.config.epochs, count, count, mean, watched if held_out else None))
 
     def train_batch(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
@@ -175,13 +193,11 @@ class Trainer:
         if self.config.accumulate > 1:
             raise StateError("train_batch", "an update takes several batches", expected="accumulate=1",
                              got=self.config.accumulate, remedy="Use fit")  # fmt: skip
-        data = checked_samples(x, y, self.config.loss, self.x_type)
-        batch = Batch(data.x, data.y, data.x_type, data.y_type)
-        self.programs.prepare(batch, [len(data)], [])
+        data = self._checked(x, y)
         if not self._last_good:
             self.keep()
         schedule = self.config.schedule or Constant(self.config.learning_rate)
-        loss = self.programs.run(data.x, data.y, schedule.at(self._steps_done()))
+        loss = self.programs.train(data, schedule.at(self._steps_done()))
         if not np.isfinite(loss):
             raise self._not_finite(loss)
         return loss
@@ -242,37 +258,49 @@ class Trainer:
         weights = {f"weights/{n}": a for n, a in self.model.weights().items()}
         return weights | {f"state/{n}": t.numpy() for n, t in self.programs.kept.items()}
 
-    def _put(self, arrays: Arrays) -> None:
+    def _put(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         self.model.load({n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")})
         for name, t in self.programs.kept.items():
             t.assign(arrays[f"state/{name}"])
 
-    def _write(self, n: int) -> None:
-        assert self.config.checkpoint is not None
+    def _snapshot(self, n: int) -> Snapshot:
         facts = {
             "config": self.config.facts(), "samples": n, "epoch": self.epoch, "at": self._at, "total": self._total,
             "best": None if self._best == float("inf") else self._best, "stale": self._stale,
             "history": self.history.to_dict(),
         }  # fmt: skip
         best = {f"best/{name}": a for name, a in self._best_weights.items()}
-        write_training(Path(self.config.checkpoint), facts, self.arrays() | best)
+        return Snapshot(facts, self.arrays() | best)
 
-    def _resume(self, n: int) -> None:
+    def _resume(self, resume: bool | Snapshot, n: int) -> None:
+        if isinstance(resume, Snapshot):
+            self._restore(resume, n, "what is kept of the training")
+            return
         if self.config.checkpoint is None:
             raise ArgumentError("train, resume", "there is no folder to resume from", expected="checkpoint=...",
-                                got=None, remedy="Name the folder of the checkpoint")  # fmt: skip
+                                got=None, remedy="Name the folder, or train first")  # fmt: skip
         folder = Path(self.config.checkpoint)
         if not (folder / "manifest.json").exists():
             return
-        facts, arrays = read_training(folder, self.arrays())
-        self._require_same(facts, n)
+        self._restore(read_checkpoint(folder), n, f"the checkpoint in {str(folder)!r}")
+
+    def _restore(self, snapshot: Snapshot, n: int, what: str) -> None:
+        require_arrays(snapshot, self.arrays(), what)
+        facts, arrays = snapshot.facts, snapshot.arrays
+        try:
+            self._require_same(facts, n)
+            best = float("inf") if facts["best"] is None else float(facts["best"])
+            epoch, at, stale, total = (*(int(facts[k]) for k in ("epoch", "at", "stale")), float(facts["total"]))
+            history = History.from_dict(facts["history"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError("train, resume", f"{what} is broken ({error!r})",
+                                  remedy="Train from the start") from None  # fmt: skip
         self._put(arrays)
         self._best_weights = {k.removeprefix("best/"): a for k, a in arrays.items() if k.startswith("best/")}
-        self._best = float("inf") if facts["best"] is None else facts["best"]
-        self.epoch, self._at, self._total = facts["epoch"], facts["at"], facts["total"]
-        self._stale, self.history = facts["stale"], History.from_dict(facts["history"])
+        self._best, self._stale, self.history = best, stale, history
+        self.epoch, self._at, self._total = epoch, at, total
 
-    def _require_same(self, facts: dict[str, Any], n: int) -> None:
+    def _require_same(self, facts: Mapping[str, Any], n: int) -> None:
         mine = {**self.config.facts(), "samples": n}
         theirs = {**facts["config"], "samples": facts["samples"]}
         for name, value in mine.items():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 torch: Any = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
 F: Any = torch.nn.functional if torch else None
@@ -18,7 +20,10 @@ Weights = dict[str, Torch]
 
 @dataclass(frozen=True)
 class Case:
-    """``reference(w, x)`` gives the output of weights by name (``layers.0.`` left out), None where PyTorch lacks it."""
+    """``reference(w, x)`` gives the output of weights by name (``layers.0.`` left out), None where PyTorch lacks it.
+
+    ``others``: inputs besides x that the layer reads by name. A layer of several inputs gets tanh(x) and x.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -26,6 +31,20 @@ class Case:
     reference: Callable[[Weights, Torch], Torch] | None = None
     training: bool = False
     ids: int = 0
+    others: dict[str, Any] = field(default_factory=dict)
+
+    def document(self, dtype: str) -> dict[str, Any]:
+        """Return a network of this layer alone, called ``layers.0`` or ``layers_0``."""
+        what = {"shape": list(self.shape), "dtype": "i32" if self.ids else dtype}
+        told: dict[str, Any] = {"format": "loom/1", "dtype": dtype, "seed": 3}
+        if not self.others and self.layer["type"] != "merge":
+            return told | {"input": what, "layers": [self.layer]}
+        inputs = {"input": what} | {n: {"shape": list(a.shape[1:]), "dtype": dtype} for n, a in self.others.items()}
+        nodes: dict[str, Any] = {"layers_0": self.layer | {"inputs": ["input"]}}
+        if self.layer["type"] == "merge":
+            nodes["layers_0"]["inputs"] = ["bent", "input"]
+            nodes["bent"] = {"type": "activation", "function": "tanh", "inputs": ["input"]}
+        return told | {"inputs": inputs, "nodes": nodes}
 
 
 def dense(w: Weights, x: Torch, at: str = "") -> Torch:
@@ -33,7 +52,13 @@ def dense(w: Weights, x: Torch, at: str = "") -> Torch:
     return x @ w[f"{at}weight"] + w[f"{at}bias"]
 
 
-def _recurrent(module: str, gates: str) -> Callable[[Weights, Torch], Torch]:
+def plain(w: Weights, x: Torch, name: str) -> Torch:
+    """x W, with the bias if there is one."""
+    made = x @ w[f"{name}_weight"]
+    return made + w[f"{name}_bias"] if f"{name}_bias" in w else made
+
+
+def _recurrent(module: str, gates: str, *, last: bool = False) -> Callable[[Weights, Torch], Torch]:
     def run(w: Weights, x: Torch) -> Torch:
         if gates:
             inner, outer = (torch.cat([w[f"weight_{k}_{g}"] for g in gates]) for k in ("hh", "ih"))
@@ -46,26 +71,28 @@ def _recurrent(module: str, gates: str) -> Callable[[Weights, Torch], Torch]:
             other = torch.cat([other[: 2 * hidden], w["bias_hn"]])
         made = getattr(torch.nn, module)(outer.shape[1], hidden, batch_first=True, dtype=torch.float64)
         named = {"weight_ih_l0": outer, "weight_hh_l0": inner, "bias_ih_l0": bias, "bias_hh_l0": other}
-        return torch.func.functional_call(made, named, (x,))[0]
+        states = torch.func.functional_call(made, named, (x,))[0]
+        return states[:, -1] if last else states
 
     return run
 
 
-def attention(heads: int, kv_heads: int, *, causal: bool = False, base: float | None = None) -> Any:
+def attention(heads: int, kv_heads: int, *, causal: bool = False, base: float | None = None, there: Any = None) -> Any:
     """Attention by PyTorch's own; positions turned as complex numbers."""
 
     def run(w: Weights, x: Torch) -> Torch:
         batch, tokens, _ = x.shape
 
         def projected(name: str, count: int) -> Torch:
-            return (x @ w[f"{name}_weight"] + w[f"{name}_bias"]).view(batch, tokens, count, -1).transpose(1, 2)
+            return plain(w, x, name).view(batch, tokens, count, -1).transpose(1, 2)
 
         q, k, v = projected("q", heads), projected("k", kv_heads), projected("v", kv_heads)
         if base is not None:
             q, k = turned(q, base), turned(k, base)
         k, v = (t.repeat_interleave(heads // kv_heads, 1) for t in (k, v))
-        made = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        return made.transpose(1, 2).reshape(batch, tokens, -1) @ w["o_weight"] + w["o_bias"]
+        seen = None if there is None else torch.tensor(there != 0)[:, None, None, :]
+        made = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=causal)
+        return plain(w, made.transpose(1, 2).reshape(batch, tokens, -1), "o")
 
     return run
 
@@ -78,11 +105,11 @@ def turned(x: Torch, base: float) -> Torch:
     return torch.cat([pairs.real, pairs.imag], -1)
 
 
-def kmeans(metric: str, temperature: float, *, features: bool = False) -> Any:
+def kmeans(metric: str, temperature: float, *, features: bool = False, at: str = "") -> Any:
     """Soft assignment by its definition."""
 
     def run(w: Weights, x: Torch) -> Torch:
-        c = w["centers"]
+        c = w[f"{at}centers"]
         if metric == "cosine":
             logits = -(1 - F.cosine_similarity(x[..., None, :], c, dim=-1)) / temperature
         elif metric == "manhattan":
@@ -97,8 +124,7 @@ def kmeans(metric: str, temperature: float, *, features: bool = False) -> Any:
 
 def swiglu(w: Weights, x: Torch) -> Torch:
     """The gated block."""
-    gate = F.silu(x @ w["gate_weight"] + w["gate_bias"])
-    return (gate * (x @ w["up_weight"] + w["up_bias"])) @ w["down_weight"] + w["down_bias"]
+    return plain(w, F.silu(plain(w, x, "gate")) * plain(w, x, "up"), "down")
 
 
 def filtered(w: Weights, x: Torch) -> Torch:
@@ -106,6 +132,25 @@ def filtered(w: Weights, x: Torch) -> Torch:
     shares = (x @ w["gate.weight"] + w["gate.bias"]).softmax(-1)
     first = F.pad(dense(w, x, "branches.0."), (0, 1))
     return first * shares[:, :1] + dense(w, x, "branches.1.") * shares[:, 1:]
+
+
+def kmeans_of_kmeans(w: Weights, x: Torch) -> Torch:
+    """Chances of chances of features."""
+    inner = dense(w, x, "attached_layer.attached_layer.")
+    return kmeans("euclidean", 1)(w, kmeans("euclidean", 1, at="attached_layer.")(w, inner))
+
+
+def filtered_tokens(w: Weights, x: Torch) -> Torch:
+    """Two experts with a gate for each token, by sparsemax of two: half of 1 + the difference, cut at 0 and 1."""
+    logits = dense(w, x, "gate.")
+    first = ((1 + logits[..., :1] - logits[..., 1:]) / 2).clamp(0, 1)
+    return dense(w, x, "branches.0.") * first + dense(w, x, "branches.1.") * (1 - first)
+
+
+def filtered_samples(w: Weights, x: Torch) -> Torch:
+    """Two experts of tokens with one gate for each sample."""
+    shares = dense(w, x.flatten(1), "gate.layers.1.").softmax(-1)[:, None]
+    return dense(w, x, "branches.0.") * shares[..., :1] + dense(w, x, "branches.1.") * shares[..., 1:]
 
 
 def _named(name: str) -> Callable[[Torch], Torch]:
@@ -155,6 +200,12 @@ def of_branches(mode: str, combine: Callable[[Torch, Torch], Torch], **fields: A
     )
 
 
+def of_merge(mode: str, combine: Callable[[Torch, Torch], Torch], **fields: Any) -> Case:
+    """tanh(x) and x made one."""
+    layer = {"type": "merge", "combine_mode": mode} | fields
+    return Case(f"merge_{mode}{len(fields)}", (2, 3), layer, lambda _, x: combine(x.tanh(), x))
+
+
 def of_softmax(variant: str, width: int, reference: Any = None, **fields: Any) -> Case:
     """A softmax of numbers that are all different."""
     return Case(
@@ -164,6 +215,7 @@ def of_softmax(variant: str, width: int, reference: Any = None, **fields: Any) -
 
 _GRID = {"rows": 1, "cols": 2}
 _DENSE = {"type": "dense", "output_size": 2}
+_THERE = np.array([[1, 1, 0], [1, 0, 1], [1, 1, 1]], np.float64)
 
 CASES = [
     *(of_activation(name, function) for name, function in ACTIVATIONS.items()),
@@ -178,6 +230,10 @@ CASES = [
     Case("conv2d", (2, 5, 4), {"type": "conv2d", "filters": 2, "kernel_size": [3, 2], "stride": [2, 1],
          "padding": [1, 0], "activation": "tanh"},
          lambda w, x: F.conv2d(x, w["weight"], w["bias"], (2, 1), (1, 0)).tanh()),
+    Case("conv1d_plain", (2, 5), {"type": "conv1d", "filters": 2, "kernel_size": 2, "bias": False, "activation": "elu"},
+         lambda w, x: F.elu(F.conv1d(x, w["weight"]))),
+    Case("conv2d_plain", (2, 3, 4), {"type": "conv2d", "filters": 2, "kernel_size": 2, "bias": False},
+         lambda w, x: F.conv2d(x, w["weight"])),
     Case("conv2d_wide_padding", (1, 2, 3), {"type": "conv2d", "filters": 2, "kernel_size": [1, 2], "stride": [2, 3],
          "padding": 2}, lambda w, x: F.conv2d(x, w["weight"], w["bias"], (2, 3), 2)),
     Case("conv2d_softmax", (1, 3, 4), {"type": "conv2d", "filters": 2, "kernel_size": 2, "activation": "softmax"},
@@ -199,12 +255,21 @@ CASES = [
          reference=lambda w, x: F.embedding(x, w["weight"])),
     Case("swiglu", (2, 3), {"type": "swiglu", "inner_size": 4}, swiglu),
     Case("rnn", (3, 2), {"type": "rnn", "hidden_size": 3}, _recurrent("RNN", "")),
+    Case("swiglu_plain", (3,), {"type": "swiglu", "inner_size": 2, "bias": False}, swiglu),
+    Case("rnn_last", (3, 2), {"type": "rnn", "hidden_size": 2, "output": "last"}, _recurrent("RNN", "", last=True)),
+    Case("lstm_last", (3, 2), {"type": "lstm", "hidden_size": 2, "output": "last"},
+         _recurrent("LSTM", "ifgo", last=True)),
+    Case("gru_last", (3, 2), {"type": "gru", "hidden_size": 2, "output": "last"}, _recurrent("GRU", "rzn", last=True)),
     Case("rnn_one_token", (1, 2), {"type": "rnn", "hidden_size": 3}, _recurrent("RNN", "")),
     Case("lstm", (3, 2), {"type": "lstm", "hidden_size": 2}, _recurrent("LSTM", "ifgo")),
     Case("gru", (3, 2), {"type": "gru", "hidden_size": 2}, _recurrent("GRU", "rzn")),
     Case("attention", (3, 4), {"type": "multi_head_attention", "num_heads": 2}, attention(2, 2)),
     Case("attention_rope", (3, 8), {"type": "multi_head_attention", "num_heads": 2, "num_kv_heads": 1, "causal": True,
          "rope_freq_base": 100.0}, attention(2, 1, causal=True, base=100.0)),
+    Case("attention_padding", (3, 3), {"type": "multi_head_attention", "num_heads": 2, "head_dim": 2, "bias": False,
+         "padding_mask": "there"}, attention(2, 2, there=_THERE), others={"there": _THERE}),
+    Case("shared", (2,), {"type": "sequential", "layers": [_DENSE, {"type": "activation", "function": "tanh"},
+         {"$ref": "layers.0.layers.0"}]}, lambda w, x: dense(w, dense(w, x, "layers.0.").tanh(), "layers.0.")),
     Case("residual", (2,), {"type": "residual", "layers": [_DENSE, {"type": "activation", "function": "tanh"}]},
          lambda w, x: x + dense(w, x, "layers.0.").tanh()),
     of_branches("concat", lambda a, b: torch.cat([a, b], -1)),
@@ -215,13 +280,29 @@ CASES = [
                 grid_positions=[{"col": 1}, {"col": 0}]),
     Case("parallel_filter", (3,), {"type": "parallel", "combine_mode": "filter", "gate": _DENSE,
          "branches": [{"type": "stitch", "output_size": 2}, {"type": "dense", "output_size": 3}]}, filtered),
+    Case("parallel_concat_axis", (2, 3), {"type": "parallel", "axis": 0, "branches": [
+         {"type": "activation", "function": "tanh"}, {"type": "rms_norm"}]},
+         lambda w, x: torch.cat([x.tanh(), F.rms_norm(x, (3,), w["branches.1.gamma"], 1e-5)], 1)),
+    Case("parallel_filter_tokens", (3, 2), {"type": "parallel", "combine_mode": "filter", "gate": _DENSE, "branches":
+         [_DENSE, _DENSE], "gate_softmax": {"type": "softmax", "variant": "sparse"}}, filtered_tokens),
+    Case("parallel_filter_samples", (3, 2), {"type": "parallel", "combine_mode": "filter", "branches": [_DENSE, _DENSE],
+         "gate": {"type": "sequential", "layers": [{"type": "flatten"}, _DENSE]}}, filtered_samples),
+    Case("parallel_filter_equal", (3,), {"type": "parallel", "combine_mode": "filter", "branches": [_DENSE, _DENSE]},
+         lambda w, x: (dense(w, x, "branches.0.") + dense(w, x, "branches.1.")) / 2),
+    of_merge("concat", lambda a, b: torch.cat([a, b], -1)),
+    of_merge("concat", lambda a, b: torch.cat([a, b], 1), axis=0),
+    of_merge("add", lambda a, b: a + b),
+    of_merge("avg", lambda a, b: (a + b) / 2),
+    of_merge("multiply", lambda a, b: a * b),
     Case("kmeans", (3,), {"type": "kmeans", "num_clusters": 2, "temperature": 1.5}, kmeans("euclidean", 1.5)),
     Case("kmeans_cosine", (3,), {"type": "kmeans", "num_clusters": 2, "distance_metric": "cosine"},
          kmeans("cosine", 1)),
     Case("kmeans_manhattan", (3,), {"type": "kmeans", "num_clusters": 2, "distance_metric": "manhattan", "output_mode":
          "features"}, kmeans("manhattan", 1, features=True)),
     Case("kmeans_in_kmeans", (3,), {"type": "kmeans", "num_clusters": 2, "attached_layer": {"type": "kmeans",
-         "num_clusters": 3, "attached_layer": _DENSE}}),
+         "num_clusters": 3, "attached_layer": _DENSE}}, kmeans_of_kmeans),
+    Case("kmeans_features", (3,), {"type": "kmeans", "num_clusters": 2, "output_mode": "features"},
+         kmeans("euclidean", 1, features=True)),
     of_softmax("standard", 3, lambda _, x: x.softmax(-1)),
     of_softmax("temperature", 3, lambda _, x: (x / 0.5).softmax(-1), temperature=0.5),
     of_softmax("grid", 6, lambda _, x: x.reshape(-1, 2, 3).softmax(-1).reshape(-1, 6), rows=2, cols=3),
@@ -237,6 +318,8 @@ CASES = [
     Case("dropout_training", (6,), {"type": "dropout", "rate": 0.4}, training=True),
     Case("gumbel_training", (3,), {"type": "softmax", "variant": "gumbel", "temperature": 0.7}, training=True),
     of_softmax("gumbel", 3, lambda _, x: x.softmax(-1)),
+    Case("gumbel_quiet", (3,), {"type": "softmax", "variant": "gumbel", "noise": False}, training=True,
+         reference=lambda _, x: x.softmax(-1)),
     of_softmax("sparse", 4, lambda _, x: _thresholded(x, 2.0)),
     of_softmax("entmax", 4, lambda _, x: _thresholded(x, 1.5)),
     of_softmax("entmax", 3, lambda _, x: _thresholded(x, 1.25), alpha=1.25),

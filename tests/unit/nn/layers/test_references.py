@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,9 @@ import pytest
 
 from loom import tensor
 from loom.nn.model import Model
-from loom.nn.spec import parse
+from loom.nn.spec import LAYERS, Activation, ActivationLayer, Layer, parse
+from loom.nn.spec.fields import value_fields
+from loom.nn.spec.rules import Choice
 from unit.nn.layers.cases import CASES, Case
 
 _BATCH = 3
@@ -18,8 +23,7 @@ _STEP = 1e-5
 
 
 def _model(case: Case, dtype: str) -> Model:
-    what = {"shape": list(case.shape), "dtype": "i32" if case.ids else dtype}
-    return Model(parse({"format": "loom/1", "dtype": dtype, "seed": 3, "input": what, "layers": [case.layer]}), "cpu")
+    return Model(parse(case.document(dtype)), "cpu")
 
 
 def _batch(case: Case) -> np.ndarray[Any, Any]:
@@ -48,7 +52,8 @@ class _Derived:
         self.x = _batch(case)
         dtype = "i32" if case.ids else "f64"
         fed = tensor.input("x", self.x.shape, dtype)
-        y = self.model.apply(fed, training=case.training, step=tensor.array(5, "u32", on="cpu"))
+        others = {name: tensor.array(a, "f64", on="cpu") for name, a in case.others.items()}
+        y = self.model.apply({"input": fed} | others, training=case.training, step=tensor.array(5, "u32", on="cpu"))
         self.c = np.random.default_rng(13).normal(size=y.shape)
         loss = (y * tensor.array(self.c, "f64", on="cpu")).sum()
         self.wrt = dict(self.model.parameters) | ({} if case.ids else {"x": fed})
@@ -69,6 +74,8 @@ _NEAR_OTHERS = {
     "dense_plain", "conv1d", "conv2d_softmax", "max_pool_1d", "average_pool_1d", "rnn_one_token", "attention",
     "parallel_add", "parallel_avg", "kmeans_manhattan", "kmeans_cosine", "softmax_temperature1_3", "softmax_entmax1_3",
     "softmax_hierarchical1_6", "softmax_adaptive1_4", "softmax_gumbel0_3", "activation_selu", "activation_gelu_tanh",
+    "conv1d_plain", "conv2d_plain", "swiglu_plain", "rnn_last", "lstm_last", "gru_last", "parallel_filter_equal",
+    "merge_concat0", "merge_concat1", "merge_add0", "merge_avg0", "kmeans_features", "gumbel_quiet",
 }  # fmt: skip
 """Left out where tests must be quick."""
 _MARKED = [pytest.param(c, id=c.name, marks=[pytest.mark.wide] if c.name in _NEAR_OTHERS else []) for c in CASES]
@@ -80,7 +87,60 @@ def derived(request: pytest.FixtureRequest) -> _Derived:
 
 
 def test_cases_left_out_are_known() -> None:
-    assert {c.name for c in CASES} >= _NEAR_OTHERS
+    names = [c.name for c in CASES]
+    assert set(names) >= _NEAR_OTHERS
+    assert len(set(names)) == len(names)
+
+
+def _layers(held: Any) -> Iterator[Layer]:
+    """Yield all layers of a config's fields, its own first."""
+    if isinstance(held, Layer):
+        yield held
+        for f in fields(held):
+            yield from _layers(getattr(held, f.name))
+    elif isinstance(held, tuple):
+        for each in held:
+            yield from _layers(each)
+
+
+_TOLD = {"frozen", "learning_rate", "epsilon", "momentum", "name"}
+"""Fields that no forward pass depends on, or that are a number in one formula."""
+
+
+def _wanted(config: type[Layer]) -> Iterator[tuple[str, Any]]:
+    """Yield the (field, value) that some case must have; of a field that may be left out, whether it is there."""
+    for f in value_fields(config):
+        if f.name in _TOLD or "if it is to be checked" in f.meaning:
+            continue
+        if isinstance(f.default, bool):
+            yield from ((f.name, True), (f.name, False))
+        elif isinstance(f.default, Activation) and config is not ActivationLayer:
+            yield from ((f.name, "default"), (f.name, "other"))
+        elif isinstance(f.rule, Choice):
+            yield from ((f.name, member) for member in f.rule.members)
+        elif f.default is None or f.default == ():
+            yield from ((f.name, "left out"), (f.name, "given"))
+
+
+def _found(layer: Layer) -> Iterator[tuple[str, Any]]:
+    for f in value_fields(type(layer)):
+        value = getattr(layer, f.name)
+        yield f.name, value if isinstance(value, (bool, Enum)) else "left out" if value in (None, ()) else "given"
+        yield f.name, "default" if value == f.default else "other"
+
+
+def test_every_layer_and_option_has_a_case() -> None:
+    """A new type, variant, mode, function or option without a case fails here."""
+    met: dict[type[Layer], set[tuple[str, Any]]] = {config: set() for config in LAYERS.values()}
+    seen = set()
+    for case in CASES:
+        for node in parse(case.document("f64")).nodes:
+            for layer in _layers(node.layer):
+                seen.add(type(layer))
+                met.setdefault(type(layer), set()).update(_found(layer))
+    assert [c.kind for c in LAYERS.values() if c not in seen] == []
+    missing = [(c.kind, *w) for c in LAYERS.values() for w in _wanted(c) if w not in met[c]]
+    assert missing == []
 
 
 def test_against_pytorch(derived: _Derived) -> None:
@@ -125,6 +185,6 @@ def test_f32_is_near_f64(derived: _Derived) -> None:
     model.load(derived.weights)
     if derived.case.training:
         pytest.skip("forward is not training")
-    y = model.forward(derived.x)
+    y = model.forward({"input": derived.x} | derived.case.others)
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, derived.run()[0], rtol=0, atol=2.0**-24 * 512)

@@ -11,6 +11,7 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError
+from loom.nn.spec import to_json
 
 LAYERS: list[dict[str, Any]] = [
     {"type": "dense", "output_size": 8, "activation": "tanh", "frozen": True},
@@ -125,6 +126,37 @@ def test_safetensors_without_the_library(tmp_path: Path, monkeypatch: pytest.Mon
         net.save(tmp_path / "m.safetensors")
 
 
+def test_several_models_in_one_file(samples: Any, tmp_path: Path) -> None:
+    nets = {
+        name: loom.Network.from_json(document([{"type": "dense", "output_size": n}]), on="cpu")
+        for name, n in (("a", 3), ("b", 2))
+    }
+    nets["a"].train(*samples, optimizer="adam")
+    text = loom.Network.save_all(nets, tmp_path / "both.json")
+    found = loom.Network.load_all(tmp_path / "both.json", on="cpu")
+    assert {name: net.digest() for name, net in found.items()} == {name: net.digest() for name, net in nets.items()}
+    assert found["b"].training is None
+    assert found["a"].training is not None
+    assert loom.Network.save_all(found) == text
+    assert "mean" not in loom.Network.save_all(found, training=False)
+    with pytest.raises(ArgumentError, match=r"has not one model: expected an id, got 2 models. Pass one of 'a', 'b'"):
+        loom.Network.load(text)
+
+
+def test_an_older_document_keeps_its_first_weights_in_the_new_form() -> None:
+    layers = [
+        {"type": "dense", "width": 4, "height": 8, "activation": "relu"},
+        {"type": "parallel", "combine_mode": "filter", "filter_gate": {"type": "dense", "width": 8, "height": 2},
+         "branches": [{"type": "dense", "width": 8, "height": 2}, {"type": "dense", "width": 8, "height": 3}]},
+    ]  # fmt: skip
+    old = {"id": "a", "seed": 5, "grid_rows": 1, "grid_cols": 1, "layers_per_cell": 2, "layers": layers}
+    net = loom.Network.from_json(old, on="cpu")
+    again = loom.Network.from_json(to_json(net.spec), on="cpu")
+    assert again.digest() == net.digest() == loom.Network.load(net.save(), on="cpu").digest()
+    other = loom.Network.from_json(old | {"seed": 6}, on="cpu")
+    assert (other.weights()["layer0.weight"] != net.weights()["layer0.weight"]).all()
+
+
 def test_models_of_a_bundle() -> None:
     text = loom.Network.from_json(document([{"type": "dense", "output_size": 2}]), on="cpu").save(id="a")
     assert loom.Network.load(text, "a", on="cpu").spec.outputs == ("layers.0",)
@@ -135,9 +167,7 @@ def test_models_of_a_bundle() -> None:
 def test_what_does_not_fit(samples: Any) -> None:
     x, y = samples
     net = loom.Network.from_json(document(), on="cpu")
-    with pytest.raises(
-        ShapeError, match=r"\[train, y\] targets do not fit the output: expected \('n', 3\), got \(20,\)"
-    ):
+    with pytest.raises(ShapeError, match=r"\[train, y\] targets do not fit the output: expected \(n, 3\), got \(20,\)"):
         net.train(x, y.astype(np.float32))
     with pytest.raises(ArgumentError, match=r"\[train, y\] a class out of range: expected 0 to 2, got 0 to 3"):
         net.train(x, y + (y == 2))
@@ -154,3 +184,23 @@ def test_one_sample_and_many() -> None:
     x = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
     assert net.forward(x[2]).tolist() == pytest.approx(net.forward(x)[2].tolist(), rel=1e-6)
     assert net.predict(x).shape == (5, 3)
+
+
+@pytest.mark.parametrize(("dtype", "given"), [("f64", "f32"), ("f64", "f64"), ("f32", "f64"), ("bf16", "f64")])
+def test_the_network_may_compute_in_another_type_than_its_input(dtype: str, given: str) -> None:
+    """A linear unit, one step on the mean squared error by hand; targets are of the type that outputs have."""
+    spec = {"format": "loom/1", "dtype": dtype, "input": {"shape": [2], "dtype": given},
+            "layers": [{"type": "dense", "output_size": 1}]}  # fmt: skip
+    net = loom.Network.from_json(spec, on="cpu")
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((4, 2)).astype(np.float32), rng.standard_normal((4, 1))
+    y = y if dtype == "f64" else y.astype(np.float32)
+    (w, b), before = net.weights().values(), net.predict(x)
+    history = net.train(x, y, epochs=1, batch_size=4, learning_rate=0.125, shuffle=False)
+    assert history.loss[0] == pytest.approx(float(((before - y) ** 2).mean()), rel=1e-6)
+    if dtype == "f64":
+        away = x.astype(np.float64) @ w + b - y
+        new = list(net.weights().values())
+        np.testing.assert_allclose(new[0], w - 0.125 * 2 * x.T.astype(np.float64) @ away / 4, rtol=1e-14)
+        np.testing.assert_allclose(new[1], b - 0.125 * 2 * away.mean(0), rtol=1e-14)
+    assert net.evaluate(x, y).loss < history.loss[0]

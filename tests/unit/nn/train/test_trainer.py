@@ -13,8 +13,9 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, CheckpointError, DTypeError, NotFinite, ShapeError
+from loom.nn.spec import Snapshot
 from loom.nn.train import Adam, AdamW, Cosine, TrainConfig, Trainer
-from loom.nn.train.checkpoints import write_training
+from loom.nn.train.checkpoints import read_checkpoint, write_checkpoint
 from loom.nn.train.shuffle import order_of_epoch
 from loom.storage.disk import FaultyDisk
 
@@ -137,16 +138,15 @@ def test_more_epochs_later(two_layers: Any, samples: Any, digest: Any, tmp_path:
 
 
 def test_a_crash_while_writing_keeps_the_checkpoint_before(tmp_path: Path) -> None:
-    from loom.nn.train.checkpoints import read_training
-
-    old, new = {"weights/w": np.arange(3.0)}, {"weights/w": np.arange(3.0) + 1}
+    old = Snapshot({"epoch": 0}, {"weights/w": np.arange(3.0)})
+    new = Snapshot({"epoch": 1}, {"weights/w": np.arange(3.0) + 1})
     for step in range(7):  # the manifest's rename is the seventh
         folder = tmp_path / str(step)
-        write_training(folder, {"epoch": 1}, old)
+        write_checkpoint(folder, old)
         with pytest.raises(CheckpointError, match="The checkpoint before is still there"):
-            write_training(folder, {"epoch": 2}, new, FaultyDisk(step))
-        facts, arrays = read_training(folder, old)
-        assert (facts["epoch"], arrays["weights/w"].tolist()) == (1, [0.0, 1.0, 2.0])
+            write_checkpoint(folder, new, FaultyDisk(step))
+        found = read_checkpoint(folder)
+        assert (found.facts["epoch"], found.arrays["weights/w"].tolist()) == (0, [0.0, 1.0, 2.0])
 
 
 def test_checkpoints_of_others(two_layers: Any, samples: Any, tmp_path: Path) -> None:
