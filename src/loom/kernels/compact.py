@@ -75,17 +75,18 @@ def count_kept(flags: DType) -> KernelFunction:
 
 
 @cache
-def add_counts() -> KernelFunction:
+def add_counts(kind: DType) -> KernelFunction:
     """Return the kernel (counts, starts, total, tiles): ``starts[g]`` sums the counts before g, ``total[0]`` all."""
 
     @kernel(workgroup=1, trusted=True)
-    def add(counts: In[u32], starts: Out[u32], total: Out[u32], tiles: u32):  # type: ignore[valid-type]
-        so_far = u32(0)
+    def add(counts: In[kind], starts: Out[kind], total: Out[kind], tiles: u32):  # type: ignore[valid-type]
+        so_far = kind(0)
         for g in range(tiles):
             starts[g] = so_far
             so_far += counts[g]
         total[0] = so_far
 
+    add.name = f"add_counts_{kind}"
     return add
 
 

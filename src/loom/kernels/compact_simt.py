@@ -22,7 +22,7 @@ from loom.kernels.joining import added, scan_lanes
 
 __all__ = [
     "TILE_LANES", "add_up", "lane_add_counts", "lane_count_kept", "lane_count_pairs", "lane_keep_elements",
-    "lane_keep_positions", "lane_write_pairs",
+    "lane_keep_positions", "lane_write_pairs", "last_at_most",
 ]  # fmt: skip
 
 _STEPS = 8
@@ -54,6 +54,16 @@ def add_up(counts: Any, starts: Any, n: Any, held: Any, count: Any) -> Any:
         carry = carry + held[TILE_LANES - 1]
         barrier()
     return carry
+
+
+def last_at_most(sums: Any, n: Any, value: Any) -> Any:
+    """Return the last place of the ``n`` ascending sums, the first of which is 0, whose sum is at most ``value``."""
+    at, left = u32(0), n
+    while left > 1:
+        half = left >> 1
+        at = select(sums[at + half] <= value, at + half, at)
+        left = left - half
+    return at
 
 
 def _itself(counts: Any, at: Any) -> Any:
@@ -202,11 +212,7 @@ def lane_write_pairs(*, outer: bool) -> KernelFunction:
         barrier()
         start = starts[group_id()]
         for pair in range(lane, held[TILE_LANES - 1], TILE_LANES):
-            key, left = u32(0), size
-            while left > 1:  # the last key before which there are at most so many pairs
-                half = left >> 1
-                key = select(before[key + half] <= pair, key + half, key)
-                left = left - half
+            key = last_at_most(before, size, pair)
             to = start + u64(pair)
             lefts[to] = i64(first + key)
             if counts[first + key] == 0:

@@ -10,14 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from loom.core.dtype import DType, f32, i64, u8, u64
+from loom.core.dtype import DType, f32, f64, i64, u8, u64
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.kernels.fold import COLUMNS, FOLDS, fold_columns, fold_rows
 from loom.kernels.fold_simt import BESIDE, SHORT_LANES, lane_fold_columns, lane_fold_short_rows
 from loom.kernels.matmul_record import Recorder
-from loom.kernels.reduce import EXTREME_TILE, SUM_TILES, extreme_tiles, sum_four_tiles, sum_tiles
+from loom.kernels.reduce import (
+    DIVIDE_LANES,
+    EXTREME_TILE,
+    SUM_TILES,
+    divide_rows,
+    extreme_tiles,
+    sum_four_tiles,
+    sum_tiles,
+)
 
-__all__ = ["SHORT_ROW", "Folding", "Rows", "read_type", "record_fold", "wide_type"]
+__all__ = [
+    "SHORT_ROW", "Folding", "Kinds", "Rows", "kinds", "read_type", "record_fold", "record_means", "wide_type",
+]  # fmt: skip
 
 SHORT_ROW = 256
 """Rows of at most so many elements are folded by one lane each."""
@@ -45,6 +55,27 @@ class Folding:
     element: DType
     accumulator: DType
     result: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Types of a statistic: of the elements (a bool is a byte), of their sum, of arithmetic, of the result."""
+
+    element: DType
+    total: DType
+    computed: DType
+    result: DType
+
+
+def kinds(dtype: DType) -> Kinds:
+    """Return the types of a statistic of ``dtype``: floats keep theirs (16 bits in f32), integers give f64.
+
+    Integers are summed exactly, those of 64 bits as f64, since their sum may have no integer type.
+    """
+    total, _ = wide_type(dtype)
+    if dtype.is_float:
+        return Kinds(dtype, total, total, dtype)
+    return Kinds(read_type(dtype), f64 if dtype.bits == 64 else total, f64, f64)
 
 
 def read_type(dtype: DType) -> DType:
@@ -80,6 +111,15 @@ def record_fold(chain: Recorder, source: Any, shape: Rows, folding: Folding, out
         kept.append(target)
         later = FOLDS[level.name].later or level.name
         source, n, level = target, tiles, Folding(later, level.accumulator, level.accumulator, level.result)
+
+
+def record_means(chain: Recorder, source: Any, shape: Rows, types: Kinds, result: DType, out: Any) -> list[Any]:
+    """Record the means along the axis into ``out``, as ``result``; return the memory in between."""
+    totals = chain.device.allocate(shape.results * types.total.nbytes)
+    kept = record_fold(chain, source, shape, Folding("sum", types.element, types.total, types.total), totals)
+    divide = divide_rows(types.total, types.computed, result)
+    chain.dispatch(divide, [totals, out], [shape.n, shape.results], groups=-(-shape.results // DIVIDE_LANES))
+    return [totals, *kept]
 
 
 def _record_level(chain: Recorder, source: Any, target: Any, shape: Rows, level: Folding, is_last: bool) -> None:

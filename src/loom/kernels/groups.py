@@ -14,8 +14,8 @@ from loom.core.dtype import DType, i64, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, private, select, shared, static_range
-from loom.kernels.compact_simt import TILE_LANES, add_up
+from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, private, shared, static_range
+from loom.kernels.compact_simt import TILE_LANES, add_up, last_at_most
 from loom.kernels.fold import FOLDS, Fold
 from loom.kernels.joining import HALVES, join_lanes
 from loom.kernels.sort_keys import Order
@@ -100,18 +100,21 @@ def measure_groups() -> KernelFunction:
     return measure
 
 
+def tiles_of(starts: Any, g: Any) -> Any:
+    """Return how many tiles group ``g`` has."""
+    return idiv(starts[g + 1] - starts[g] + (REDUCE_TILE - 1), u32(REDUCE_TILE))
+
+
 @cache
 def cut_groups() -> KernelFunction:
     """Return the kernel (starts, offsets, groups): the first tile of each group, and after the last their number."""
 
     @kernel(workgroup=1, trusted=True)
     def cut(starts: In[u32], offsets: Out[u32], groups: u32):  # type: ignore[valid-type]
-        tiles, begin = u32(0), starts[0]
+        tiles = u32(0)
         for g in range(groups):
             offsets[g] = tiles
-            end = starts[g + 1]
-            tiles += idiv(end - begin + (REDUCE_TILE - 1), u32(REDUCE_TILE))
-            begin = end
+            tiles += tiles_of(starts, g)
         offsets[groups] = tiles
 
     cut.name = "groups_cut"
@@ -133,10 +136,6 @@ def list_tiles() -> KernelFunction:
     return owners_of
 
 
-def _tiles_of(starts: Any, g: Any) -> Any:
-    return idiv(starts[g + 1] - starts[g] + (REDUCE_TILE - 1), u32(REDUCE_TILE))
-
-
 @cache
 def lane_cut_groups() -> KernelFunction:
     """Return the kernel of ``cut_groups`` for lanes that are threads; one workgroup."""
@@ -144,7 +143,7 @@ def lane_cut_groups() -> KernelFunction:
     @kernel(workgroup=TILE_LANES, trusted=True)
     def cut(starts: In[u32], offsets: Out[u32], groups: u32):  # type: ignore[valid-type]
         held = shared(u32, 2 * TILE_LANES)
-        tiles = add_up(starts, offsets, groups, held, _tiles_of)
+        tiles = add_up(starts, offsets, groups, held, tiles_of)
         if local_id() == 0:
             offsets[groups] = tiles
 
@@ -160,12 +159,7 @@ def lane_list_tiles() -> KernelFunction:
     def owners_of(offsets: In[u32], owners: Out[u32], groups: u32):  # type: ignore[valid-type]
         tile = global_id()
         if tile < offsets[groups]:
-            g, left = u32(0), groups
-            while left > 1:  # the last group that does not begin after the tile; one without tiles is never the last
-                half = left >> 1
-                g = select(offsets[g + half] <= tile, g + half, g)
-                left = left - half
-            owners[tile] = g
+            owners[tile] = last_at_most(offsets, groups, tile)  # a group without tiles is never the last
 
     owners_of.name = "lane_groups_tiles"
     return owners_of

@@ -13,7 +13,7 @@ from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, select
 
-__all__ = ["JOIN_TILE", "MATCH_LANES", "add_pairs", "count_pairs", "match_keys", "write_pairs"]
+__all__ = ["JOIN_TILE", "MATCH_LANES", "count_pairs", "match_keys", "write_pairs"]
 
 JOIN_TILE = 2048
 """Left keys whose pairs one lane writes."""
@@ -73,22 +73,6 @@ def count_pairs(*, outer: bool) -> KernelFunction:
 
     count.name = f"pairs_count{'_outer' if outer else ''}"
     return count
-
-
-@cache
-def add_pairs() -> KernelFunction:
-    """Return the kernel (pairs, starts, total, tiles): the pairs before each tile, and of all."""
-
-    @kernel(workgroup=1, trusted=True)
-    def add(pairs: In[u64], starts: Out[u64], total: Out[u64], tiles: u32):  # type: ignore[valid-type]
-        so_far = u64(0)
-        for g in range(tiles):
-            starts[g] = so_far
-            so_far += pairs[g]
-        total[0] = so_far
-
-    add.name = "pairs_add"
-    return add
 
 
 @cache

@@ -22,11 +22,12 @@ from loom.ir.frontend.intrinsics import (
     private,
     select,
     shared,
+    sqrt,
     static_range,
 )
 from loom.kernels.joining import HALVES, added, highest, join_lanes, larger, lowest, smaller
 
-__all__ = ["EXTREME_TILE", "SUM_TILES", "divide_by_count", "extreme_tiles", "sum_four_tiles", "sum_tiles"]
+__all__ = ["DIVIDE_LANES", "EXTREME_TILE", "SUM_TILES", "divide_rows", "extreme_tiles", "sum_four_tiles", "sum_tiles"]
 
 EXTREME_TILE = 4 * REDUCE_TILE
 """Elements of a tile of minima and maxima, whose order is free: the larger, the less joining of lanes."""
@@ -35,6 +36,9 @@ _STRETCH = EXTREME_TILE // 4
 
 SUM_TILES = 4
 """Tiles a group of ``sum_four_tiles`` reads in turn, for the same reason."""
+
+DIVIDE_LANES = 64
+"""Rows a group of ``divide_rows`` divides."""
 
 _ROWS = REDUCE_TILE // REDUCE_LANES
 
@@ -149,14 +153,17 @@ def extreme_tiles(element: DType, *, largest: bool) -> KernelFunction:
 
 
 @cache
-def divide_by_count(total: DType, computed: DType, result: DType) -> KernelFunction:
-    """Return the kernel (total, out, n): ``out[i] = total[i] / n``, divided in ``computed``."""
+def divide_rows(total: DType, computed: DType, result: DType, *, root: bool = False) -> KernelFunction:
+    """Return the kernel (totals, out, count, rows): a row's total by ``count``, or the root of that."""
 
-    @kernel(workgroup=REDUCE_LANES, trusted=True)
-    def divide(total_of: In[total], out: Out[result], n: u32):  # type: ignore[valid-type]
-        i = global_id()
-        if i < len(out):
-            out[i] = result(computed(total_of[i]) / computed(n))
+    @kernel(workgroup=DIVIDE_LANES, trusted=True)
+    def divide(totals: In[total], out: Out[result], count: u32, rows: u32):  # type: ignore[valid-type]
+        row = global_id()
+        if row < rows:
+            value = computed(totals[row]) / computed(count)
+            if root:
+                value = sqrt(value)
+            out[row] = result(value)
 
-    divide.name = f"mean_{total}_{computed}_{result}"
+    divide.name = f"divide_{total}_{computed}_{result}{'_root' if root else ''}"
     return divide

@@ -21,17 +21,28 @@ from loom.ir.frontend.intrinsics import barrier, group_id, local_id, num_groups,
 from loom.kernels.joining import items, scan_lanes
 from loom.kernels.scan import RUNS, SCANS
 
-__all__ = ["lane_run_totals", "lane_scan_tiles", "quad_run_totals", "quad_scan_tiles"]
+__all__ = [
+    "PIECE", "PIECES", "PIECE_ROW", "STEPS", "lane_run_totals", "lane_scan_tiles", "place", "quad_run_totals",
+    "quad_scan_tiles",
+]  # fmt: skip
 
-_STEPS = RUNS.bit_length() - 1
-_PIECE = 16
+STEPS = RUNS.bit_length() - 1
+"""Steps of the scan of all lanes."""
+PIECE = 16
 """Elements of each run that are in shared memory at a time."""
-_PIECES = SCAN_RUN // _PIECE
-_ROW = _PIECE + 1
+PIECES = SCAN_RUN // PIECE
+PIECE_ROW = PIECE + 1
+"""Places of a run in shared memory."""
 _QUADS = SCAN_RUN // 4
 """Fours of elements of a run."""
 _QUAD_ROW = _QUADS + 1
 _QUAD_TILE = SCAN_TILE // 4
+
+
+def place(turn: Any, piece: Any) -> tuple[Any, Any]:
+    """Return where in the tile, and where in shared memory, the element is that this lane moves in a turn."""
+    run, column = turn * (RUNS // PIECE) + local_id() // PIECE, local_id() % PIECE
+    return run * SCAN_RUN + piece * PIECE + column, run * PIECE_ROW + column
 
 
 @cache
@@ -48,19 +59,17 @@ def lane_run_totals(operation: str, element: DType, accumulator: DType) -> Kerne
         tile, outer = number % tiles, number // tiles
         size = min(n - tile * SCAN_TILE, SCAN_TILE)
         first = outer * n + tile * SCAN_TILE
-        row, column = lane // _PIECE, lane % _PIECE
-        staged = shared(accumulator, RUNS * _ROW)
+        staged = shared(accumulator, RUNS * PIECE_ROW)
         value = neutral
-        for piece in range(_PIECES):
-            for turn in static_range(_PIECE):
-                run = turn * (RUNS // _PIECE) + row
-                at = run * SCAN_RUN + piece * _PIECE + column
-                staged[run * _ROW + column] = select(at < size, accumulator(x[first + min(at, size - 1)]), neutral)
+        for piece in range(PIECES):
+            for turn in static_range(PIECE):
+                at, to = place(turn, piece)
+                staged[to] = select(at < size, accumulator(x[first + min(at, size - 1)]), neutral)
             barrier()
-            for k in static_range(_PIECE):
-                value = join(value, staged[lane * _ROW + k])
+            for k in static_range(PIECE):
+                value = join(value, staged[lane * PIECE_ROW + k])
             barrier()
-        value = scan_lanes(staged, lane, value, join, _STEPS)
+        value = scan_lanes(staged, lane, value, join, STEPS)
         if lane < width:
             runs[number * width + lane] = value
         if lane == RUNS - 1:
@@ -98,26 +107,22 @@ def lane_scan_tiles(
             shift = runs[number * width + lane - 1]
         if exclusive and tile == 0 and lane == 0:
             out[first] = result(identity)
-        row, column = lane // _PIECE, lane % _PIECE
-        staged = shared(accumulator, RUNS * _ROW)
+        staged = shared(accumulator, RUNS * PIECE_ROW)
         value = neutral
-        for piece in range(_PIECES):
-            for turn in static_range(_PIECE):
-                run = turn * (RUNS // _PIECE) + row
-                at = run * SCAN_RUN + piece * _PIECE + column
-                staged[run * _ROW + column] = accumulator(x[first + min(at, size - 1)])
+        for piece in range(PIECES):
+            for turn in static_range(PIECE):
+                at, to = place(turn, piece)
+                staged[to] = accumulator(x[first + min(at, size - 1)])
             barrier()
-            for k in static_range(_PIECE):
-                here = lane * _ROW + k
+            for k in static_range(PIECE):
+                here = lane * PIECE_ROW + k
                 value = join(value, staged[here])
                 staged[here] = join(before, join(shift, value))
             barrier()
-            for turn in static_range(_PIECE):
-                run = turn * (RUNS // _PIECE) + row
-                at = run * SCAN_RUN + piece * _PIECE + column
+            for turn in static_range(PIECE):
+                at, to = place(turn, piece)
                 if at < stored:
-                    to = first + at + 1 if exclusive else first + at
-                    out[to] = result(staged[run * _ROW + column])
+                    out[first + at + 1 if exclusive else first + at] = result(staged[to])
             barrier()
 
     results.name = f"lane_{'exclusive_' if exclusive else ''}scan_{operation}_{element}_{accumulator}_{result}"
@@ -144,7 +149,7 @@ def quad_run_totals(operation: str, element: DType) -> KernelFunction:
             for c in static_range(4):
                 value = join(value, four[c])
         held = shared(element, 2 * RUNS)
-        value = scan_lanes(held, lane, value, join, _STEPS)
+        value = scan_lanes(held, lane, value, join, STEPS)
         runs[number * RUNS + lane] = value
         if lane == RUNS - 1:
             total[number] = value

@@ -8,27 +8,16 @@ neutral value without a mark, which changes nothing. Invariant: the bits are tho
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from loom.core.dtype import DType, u8, u32
-from loom.core.numerics import SCAN_RUN, SCAN_TILE
+from loom.core.numerics import SCAN_TILE
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, static_range
 from loom.kernels.scan import RUNS, SCANS
+from loom.kernels.scan_simt import PIECE, PIECE_ROW, PIECES, STEPS, place
 
 __all__ = ["lane_segment_run_totals", "lane_segment_scan_tiles"]
-
-_STEPS = RUNS.bit_length() - 1
-_PIECE = 16
-"""Elements of each run that are in shared memory at a time."""
-_ROW = _PIECE + 1
-
-
-def place(turn: Any, piece: Any) -> tuple[Any, Any]:
-    """Return where in the tile, and where in shared memory, the element is that this lane moves in a turn."""
-    run, column = turn * (RUNS // _PIECE) + local_id() // _PIECE, local_id() % _PIECE
-    return run * SCAN_RUN + piece * _PIECE + column, run * _ROW + column
 
 
 @cache
@@ -44,23 +33,23 @@ def lane_segment_run_totals(operation: str, element: DType, accumulator: DType) 
         lane, tile = local_id(), group_id()
         first = tile * SCAN_TILE
         size = min(n - first, SCAN_TILE)
-        held, seen = shared(accumulator, RUNS * _ROW), shared(u32, RUNS * _ROW)
+        held, seen = shared(accumulator, RUNS * PIECE_ROW), shared(u32, RUNS * PIECE_ROW)
         value, marked = neutral, u32(0)
-        for piece in range(SCAN_RUN // _PIECE):
-            for turn in static_range(_PIECE):
+        for piece in range(PIECES):
+            for turn in static_range(PIECE):
                 at, to = place(turn, piece)
                 here = first + min(at, size - 1)
                 held[to] = select(at < size, accumulator(x[here]), neutral)
                 seen[to] = select(at < size, u32(marks[here]), u32(0))
             barrier()
-            for k in static_range(_PIECE):
-                v, mark = held[lane * _ROW + k], seen[lane * _ROW + k]
+            for k in static_range(PIECE):
+                v, mark = held[lane * PIECE_ROW + k], seen[lane * PIECE_ROW + k]
                 value = select(mark != 0, v, join(value, v))
                 marked = marked | mark
             barrier()
         held[lane], seen[lane] = value, marked
         barrier()
-        for step in static_range(_STEPS):
+        for step in static_range(STEPS):
             if lane >= 1 << step:
                 earlier = (step & 1) * RUNS + lane - (1 << step)
                 value = select(marked != 0, value, join(held[earlier], value))
@@ -99,23 +88,23 @@ def lane_segment_scan_tiles(
             shift, shift_mark = runs[tile * RUNS + lane - 1], u32(run_marks[tile * RUNS + lane - 1])
         if exclusive and tile == 0 and lane == 0:
             out[0] = result(identity)
-        held, seen = shared(accumulator, RUNS * _ROW), shared(u32, RUNS * _ROW)
+        held, seen = shared(accumulator, RUNS * PIECE_ROW), shared(u32, RUNS * PIECE_ROW)
         value, marked = neutral, u32(0)
-        for piece in range(SCAN_RUN // _PIECE):
-            for turn in static_range(_PIECE):
+        for piece in range(PIECES):
+            for turn in static_range(PIECE):
                 at, to = place(turn, piece)
                 here = first + min(at, size - 1)
                 held[to], seen[to] = accumulator(x[here]), u32(marks[here])
             barrier()
-            for k in static_range(_PIECE):
-                here = lane * _ROW + k
+            for k in static_range(PIECE):
+                here = lane * PIECE_ROW + k
                 v, mark = held[here], seen[here]
                 value = select(mark != 0, v, join(value, v))
                 marked = marked | mark
                 local = select(marked != 0, value, join(shift, value))
                 held[here] = select((marked | shift_mark) != 0, local, join(before, local))
             barrier()
-            for turn in static_range(_PIECE):
+            for turn in static_range(PIECE):
                 at, to = place(turn, piece)
                 if at < size:
                     if not exclusive:

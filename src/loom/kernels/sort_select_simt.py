@@ -172,12 +172,9 @@ def write_parts(order: Order) -> KernelFunction:
         n: u32,
         tile: u32,
     ) -> None:
-        below, equal = shared(u32, MARK_WORDS), shared(u32, MARK_WORDS)
-        before_below, before_equal = shared(u32, MARK_WORDS), shared(u32, MARK_WORDS)
-        sums = shared(u32, 2 * MARK_LANES)
         first = group_id() * tile
         size = min(n - first, tile)
-        divide(order, x, order.bits(found[0]), first, size, below, equal, before_below, before_equal, sums)
+        below, before_below, equal, before_equal = divide(order, x, order.bits(found[0]), first, size)
         at = group_id() * PARTS
         for k in range(MARK_ROUNDS):
             p = k * MARK_LANES + local_id()
@@ -209,12 +206,9 @@ def pick_lowest(order: Order) -> KernelFunction:
         tile: u32,
         k: u32,
     ) -> None:
-        below, equal = shared(u32, MARK_WORDS), shared(u32, MARK_WORDS)
-        before_below, before_equal = shared(u32, MARK_WORDS), shared(u32, MARK_WORDS)
-        sums = shared(u32, 2 * MARK_LANES)
         first = group_id() * tile
         size = min(n - first, tile)
-        divide(order, x, order.bits(found[0]), first, size, below, equal, before_below, before_equal, sums)
+        below, before_below, equal, before_equal = divide(order, x, order.bits(found[0]), first, size)
         at = group_id() * PARTS
         for turn in range(MARK_ROUNDS):
             p = turn * MARK_LANES + local_id()
@@ -232,11 +226,14 @@ def pick_lowest(order: Order) -> KernelFunction:
     return pick
 
 
-def divide(
-    order: Any, x: Any, middle: Any, first: Any, size: Any, below: Any, equal: Any, before_below: Any,
-    before_equal: Any, sums: Any,
-) -> None:  # fmt: skip
-    """Mark the keys of a tile that are below ``middle`` and equal to it, and count the marks."""
+def divide(order: Any, x: Any, middle: Any, first: Any, size: Any) -> Any:
+    """Mark the keys of a tile that are below ``middle``, and those equal to it.
+
+    Returns the marks of each and how many are before each of their words.
+    """
+    below, before_below = shared(u32, MARK_WORDS), shared(u32, MARK_WORDS)
+    equal, before_equal = shared(u32, MARK_WORDS), shared(u32, MARK_WORDS)
+    sums = shared(u32, 2 * MARK_LANES)
     clear_marks(below)
     clear_marks(equal)
     for k in range(MARK_ROUNDS):
@@ -249,3 +246,4 @@ def divide(
                 mark(equal, p)
     count_marks(below, before_below, sums)
     count_marks(equal, before_equal, sums)
+    return below, before_below, equal, before_equal

@@ -1,4 +1,4 @@
-"""Deviations from means: their squares and products, summed in the canonical order, and what is made of those.
+"""Deviations from means: their squares and products, summed in the canonical order, and what is made of the sums.
 
 Layer: kernels. A workgroup folds one tile of one row as ``kernels.reduce`` does; folding the results in turn
 reduces rows of any length. Invariant: a row's result has the bits that row has alone, and depends on its
@@ -26,7 +26,6 @@ __all__ = [
     "correlation_matrix",
     "correlation_pair",
     "covariance_matrix",
-    "divide_rows",
     "interpolate_ranks",
     "product_tiles",
     "square_deviations",
@@ -109,23 +108,6 @@ def product_tiles(element: DType, other: DType, computed: DType) -> KernelFuncti
 
     products.name = f"products_{element}_{other}_{computed}"
     return products
-
-
-@cache
-def divide_rows(total: DType, computed: DType, result: DType, *, root: bool = False) -> KernelFunction:
-    """Return the kernel (totals, out, count, rows): a row's total by ``count``, or the root of that."""
-
-    @kernel(workgroup=64, trusted=True)
-    def divide(totals: In[total], out: Out[result], count: u32, rows: u32):  # type: ignore[valid-type]
-        row = global_id()
-        if row < rows:
-            value = computed(totals[row]) / computed(count)
-            if root:
-                value = sqrt(value)
-            out[row] = result(value)
-
-    divide.name = f"divide_{total}_{computed}_{result}{'_root' if root else ''}"
-    return divide
 
 
 @cache

@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.dtype import DType, i64, u32
-from loom.kernels.arg_reduce import ARG_TILE, arg_columns, arg_rows, arg_rows_again, copy_indices
-from loom.kernels.fold_record import SHORT_ROW, read_type
+from loom.kernels.arg_record import record_arg
+from loom.kernels.arg_reduce import copy_indices
+from loom.kernels.fold_record import read_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call
 from loom.patterns.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.storage import HostSlot
 
 __all__ = ["gpu_argmax", "gpu_argmin"]
 
@@ -62,31 +63,6 @@ def _arg(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Devic
 def _record(chain: Chain, nbytes: int, element: DType, shape: Geometry, largest: bool) -> tuple[list[HostSlot], Any]:
     x, out = HostSlot(nbytes), HostSlot(shape.results * i64.nbytes)
     found = chain.device.allocate(shape.results * u32.nbytes)
-    kept: list[Storage] = [found]
-    if shape.inner == 1 and (shape.outer == 1 or shape.n > SHORT_ROW):
-        kept += _record_rows(chain, x, element, shape, largest, found)
-    else:
-        short_rows = shape.inner == 1
-        outer, inner = (1, shape.outer) if short_rows else (shape.outer, shape.inner)
-        kernel = arg_columns(element, largest=largest, short_rows=short_rows)
-        chain.dispatch(kernel, [x, found], [shape.n, inner], groups=outer * -(-inner // _LANES))
+    kept = record_arg(chain, x, shape, element, found, largest=largest)
     chain.dispatch(copy_indices(), [found, out], [], groups=-(-shape.results // _LANES))
-    return [x, out], kept
-
-
-def _record_rows(
-    chain: Chain, x: Storage, element: DType, shape: Geometry, largest: bool, found: Storage
-) -> list[Storage]:
-    """Record the levels of tiles of each row; return the memory in between."""
-    rows, count = shape.outer, -(-shape.n // ARG_TILE)
-    at = found if count == 1 else chain.device.allocate(rows * count * u32.nbytes)
-    chain.dispatch(arg_rows(element, largest=largest), [x, at], [shape.n, count], groups=rows * count)
-    kept = []
-    while count > 1:
-        tiles = -(-count // ARG_TILE)
-        target = found if tiles == 1 else chain.device.allocate(rows * tiles * u32.nbytes)
-        again = arg_rows_again(element, largest=largest)
-        chain.dispatch(again, [x, at, target], [shape.n, count, tiles], groups=rows * tiles)
-        kept.append(at)
-        at, count = target, tiles
-    return kept
+    return [x, out], [found, *kept]

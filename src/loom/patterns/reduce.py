@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import DType, f32, f64
-from loom.kernels.fold_record import Folding, read_type, record_fold, wide_type
-from loom.kernels.reduce import divide_by_count
+from loom.core.dtype import f32
+from loom.kernels.fold_record import Folding, kinds, read_type, record_fold, record_means, wide_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call, Operand
 from loom.patterns.inputs import require_elements
@@ -19,9 +18,7 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 
-__all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum"]
-
-_LANES = 64
+__all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of"]
 
 
 def gpu_sum(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
@@ -91,15 +88,7 @@ def gpu_mean(data: Any, *, axis: int | None = None, keepdims: bool = False, on: 
     """
     call = Call("gpu_mean", on)
     x = call.input(data)
-    shape = geometry(x.shape, axis, call.name, keepdims=keepdims)
-    wide, computed, result = _mean_types(x.dtype)
-    out = call.output(shape.shape, result, like=x)
-    if shape.results:
-        require_elements(x, call.name, "mean")
-        folding = Folding("sum", read_type(x.dtype), wide, wide)
-        key = (call.name, x.dtype, shape)
-        call.run(key, lambda c: _record_mean(c, x.nbytes, shape, folding, computed, result), x, out)
-    return call.result(out)
+    return mean_of(call, x, geometry(x.shape, axis, call.name, keepdims=keepdims))
 
 
 def _extreme(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Device | None) -> Any:
@@ -124,25 +113,21 @@ def folded(call: Call, x: Operand, folding: Folding, axis: Any, keepdims: bool, 
     return call.result(out)
 
 
-def _mean_types(dtype: DType) -> tuple[DType, DType, DType]:
-    """Return the types of the sum, of the division and of the result of a mean."""
-    if not dtype.is_float:
-        wide, _ = wide_type(dtype)
-        return (f64 if dtype.bits == 64 else wide), f64, f64
-    return (f32, f32, dtype) if dtype.storage_only else (dtype, dtype, dtype)
+def mean_of(call: Call, x: Operand, shape: Geometry) -> Any:
+    """Return the means of ``x`` along the axis of ``shape``; EmptyError if there are no elements."""
+    types = kinds(x.dtype)
+    out = call.output(shape.shape, types.result, like=x)
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(x.nbytes), HostSlot(out.nbytes)]
+        return slots, record_means(chain, slots[0], shape, types, types.result, slots[1])
+
+    if shape.results:
+        require_elements(x, call.name, "mean")
+        call.run((call.name, x.dtype, shape), record, x, out)
+    return call.result(out)
 
 
 def _record(chain: Chain, nbytes: int, shape: Geometry, folding: Folding) -> tuple[list[HostSlot], Any]:
     x, out = HostSlot(nbytes), HostSlot(shape.results * folding.result.nbytes)
     return [x, out], record_fold(chain, x, shape, folding, out)
-
-
-def _record_mean(
-    chain: Chain, nbytes: int, shape: Geometry, folding: Folding, computed: DType, result: DType
-) -> tuple[list[HostSlot], Any]:
-    x, out = HostSlot(nbytes), HostSlot(shape.results * result.nbytes)
-    total = chain.device.allocate(shape.results * folding.result.nbytes)
-    kept = record_fold(chain, x, shape, folding, total)
-    divide = divide_by_count(folding.result, computed, result)
-    chain.dispatch(divide, [total, out], [shape.n], groups=-(-shape.results // _LANES))
-    return [x, out], [kept, total]

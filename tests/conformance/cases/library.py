@@ -19,7 +19,7 @@ from loom.core.numerics import REDUCE_TILE
 from loom.ir.kernel import Kernel
 from loom.ir.ops import OPS
 from loom.kernels.elementwise import MAP_LANES, OPERATIONS, map_kernel
-from loom.kernels.reduce import EXTREME_TILE, divide_by_count, extreme_tiles, sum_tiles
+from loom.kernels.reduce import EXTREME_TILE, divide_rows, extreme_tiles, sum_tiles
 from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
 
 __all__: list[str] = []
@@ -92,8 +92,8 @@ for _dtype in (*INTEGERS, f16, bf16, f32, f64):
 
 
 def _mean(total: DType, computed: DType, result: DType) -> Case:
-    kernel = divide_by_count(total, computed, result).verified.kernel
-    return _library(kernel, [np.array([10], total.numpy), np.zeros(1, result.numpy)], (7,))
+    kernel = divide_rows(total, computed, result).verified.kernel
+    return _library(kernel, [np.array([10], total.numpy), np.zeros(1, result.numpy)], (7, 1))
 
 
 for _types in [(f32, f32, f32), (f64, f64, f64), (i64, f64, f64), (u64, f64, f64), (f32, f32, f16), (f32, f32, bf16)]:

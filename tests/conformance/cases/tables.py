@@ -14,6 +14,7 @@ from conformance.running import Case, case
 from conformance.values import adversarial
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8, u16, u32, u64
 from loom.kernels import compact, groups, histogram, join, rolling, statistics
+from loom.kernels.reduce import divide_rows
 from loom.kernels.sort_keys import Order
 
 __all__: list[str] = []
@@ -76,7 +77,7 @@ def _elementwise(what: str, element: DType, computed: DType, result: DType, per_
 
 
 def _divide(total: DType, computed: DType, result: DType, root: bool) -> Case:
-    kernel = statistics.divide_rows(total, computed, result, root=root)
+    kernel = divide_rows(total, computed, result, root=root)
     return _case(kernel, [abs(_numbers(total, 100)), np.zeros(100, result.numpy)], (7, 100), 2)
 
 
@@ -178,10 +179,11 @@ def _keep(element: DType | None, flags: DType) -> Case:
     return _case(compact.keep_elements(element, flags), buffers, (size,), 3, out=known)
 
 
-def _add_counts() -> Case:
-    counts = np.array([3, 0, 7, 1], np.uint32)
-    known = {"starts": np.array([0, 3, 3, 10], np.uint32), "total": np.array([11], np.uint32)}
-    return _case(compact.add_counts(), [counts, np.zeros(4, np.uint32), np.zeros(1, np.uint32)], (4,), **known)
+def _add_counts(kind: DType) -> Case:
+    some, kept = 1 << kind.bits - 1, kind.numpy  # a count that takes the highest bit
+    known = {"starts": np.array([0, 3, 3, some + 3], kept), "total": np.array([some + 4], kept)}
+    buffers = [np.array([3, 0, some, 1], kept), np.zeros(4, kept), np.zeros(1, kept)]
+    return _case(compact.add_counts(kind), buffers, (4,), **known)
 
 
 def _indices(kind: DType, size: int, rows: int, *, fault: int | None) -> Array:
@@ -252,7 +254,8 @@ for _kind in (i8, u8, i32, u32, i64, u64):
 for _e in (f32, u8, f64):
     _add(f"place-{_e}", _place, _e, 1, slow=_e != f32)
     _add(f"place-rows-{_e}", _place, _e, 67, slow=_e != f32)
-_add("add-counts", _add_counts)
+for _kind in (u32, u64):
+    _add(f"add-counts-{_kind}", _add_counts, _kind)
 _add("clear-words", _clear)
 
 
@@ -404,16 +407,9 @@ def _pairs(step: str, outer: bool) -> Case:
     )  # fmt: skip
 
 
-def _add_pairs() -> Case:
-    pairs = np.array([3, 2**32, 1], np.uint64)
-    known = {"starts": np.array([0, 3, 2**32 + 3], np.uint64), "total": np.array([2**32 + 4], np.uint64)}
-    return _case(join.add_pairs(), [pairs, np.zeros(3, np.uint64), np.zeros(1, np.uint64)], (3,), **known)
-
-
 for _key in (i32, u64, u8):
     _add(f"match-{_key}", _match, _key, True, slow=_key != i32)
 _add("match-nothing", _match, i32, False)
 for _outer in (False, True):
     for _step in ("count", "write"):
         _add(f"pairs-{_step}{'-outer' if _outer else ''}", _pairs, _step, _outer, widths=(1, 4))
-_add("pairs-add", _add_pairs)

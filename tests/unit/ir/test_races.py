@@ -351,7 +351,7 @@ def test_the_kernels_of_the_library_are_not_refused() -> None:
     from loom.kernels import reduce, sieve, wordsieve
 
     kernels = [
-        reduce.sum_tiles(f32, f32, f32), reduce.extreme_tiles(f32, largest=True), reduce.divide_by_count(f32, f32, f32),
+        reduce.sum_tiles(f32, f32, f32), reduce.extreme_tiles(f32, largest=True), reduce.divide_rows(f32, f32, f32),
         sieve.base_primes(), sieve.fill_patterns(), sieve.start_strides(), sieve.count_bits(), sieve.running_starts(),
         sieve.collect_primes(), *(sieve.sieve_segments(keep=k) for k in (True, False)),
         wordsieve.sieve_init, wordsieve.sieve_mark, wordsieve.sieve_count,

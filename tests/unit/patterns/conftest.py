@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
 import pytest
 
 PLACES = [("cpu", 1, 2), ("cpu", 4, 1), ("cpu", 8, 2), ("cpu", 16, 1)]
+EVERYWHERE = [*PLACES, ("interp", None, None)]
 
 
-@pytest.fixture(params=[*PLACES, ("interp", None, None)], ids=lambda p: "-".join(str(x) for x in p if x))
+def _name(setting: tuple[Any, ...]) -> str:
+    return "-".join(str(x) for x in setting if x)
+
+
+def placed(dtypes: Sequence[str], everywhere: Collection[str]) -> list[Any]:
+    """Return the runs (place, dtype) of a test: ``make prove`` does all, always done are the types in ``everywhere``.
+
+    The others are always done with the widest vectors and by the interpreter, since every width is compiled anew; the
+    conformance cases have their kernels with other widths.
+    """
+    quick = EVERYWHERE[-2:]
+    return [
+        pytest.param(
+            setting, dtype, id=f"{_name(setting)}-{dtype}",
+            marks=() if dtype in everywhere or setting in quick else pytest.mark.slow,
+        )
+        for setting in EVERYWHERE
+        for dtype in dtypes
+    ]  # fmt: skip
+
+
+@pytest.fixture(params=EVERYWHERE, ids=_name)
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Name of a device, under settings that must not matter."""
     name, simd, threads = request.param

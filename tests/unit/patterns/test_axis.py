@@ -11,6 +11,7 @@ import loom
 from loom import gpu_all, gpu_any, gpu_argmax, gpu_argmin, gpu_count, gpu_max, gpu_mean, gpu_min, gpu_product, gpu_sum
 from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from unit.patterns.canonical import canonical_reduce, canonical_sum, same_bits
+from unit.patterns.conftest import placed
 
 pytestmark = pytest.mark.wide
 
@@ -172,13 +173,13 @@ def where_the_extremes_are(place: str, dtype: str) -> None:
         assert gpu_argmin(x, on=place) == first_best(x, largest=False)
 
 
-def test_extremes_of_integers_at_their_ends(place: str) -> None:
-    for dtype in ("int8", "uint8"):
-        info = np.iinfo(dtype)
-        for fill in (info.min, info.max):
-            x = np.full(300, fill, dtype)
-            assert gpu_argmax(x, on=place) == 0
-            assert gpu_argmin(x, on=place) == 0
+@pytest.mark.parametrize(("place", "dtype"), placed(["int8", "uint8"], ()), indirect=["place"])
+def test_extremes_of_integers_at_their_ends(place: str, dtype: str) -> None:
+    info = np.iinfo(dtype)
+    for fill in (info.min, info.max):
+        x = np.full(300, fill, dtype)
+        assert gpu_argmax(x, on=place) == 0
+        assert gpu_argmin(x, on=place) == 0
 
 
 def test_long_arrays() -> None:

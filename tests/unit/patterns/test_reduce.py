@@ -9,6 +9,7 @@ import pytest
 
 from loom import gpu_max, gpu_mean, gpu_min, gpu_sum
 from unit.patterns.canonical import canonical_sum, canonical_sum_in_python, same_bits
+from unit.patterns.conftest import placed
 
 Array = np.ndarray[Any, Any]
 
@@ -68,7 +69,11 @@ def test_the_order_can_be_seen_in_the_bits() -> None:
         assert sum(same_bits(canonical_sum(x), other(x)) for x in arrays) < 20
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS])
+@pytest.mark.parametrize(
+    ("place", "dtype"),
+    placed([*FLOATS, *INTEGERS], ("float16", "float32", "float64", "int64", "uint8")),
+    indirect=["place"],
+)
 def test_sums_and_means(place: str, dtype: str) -> None:
     for size in sizes_on(place):
         x = numbers(dtype, size)
@@ -76,7 +81,11 @@ def test_sums_and_means(place: str, dtype: str) -> None:
         assert same_bits(gpu_mean(x, on=place), expected_mean(x)), size
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS])
+@pytest.mark.parametrize(
+    ("place", "dtype"),
+    placed([*FLOATS, *INTEGERS], ("float16", "float32", "float64", "int8", "uint64")),
+    indirect=["place"],
+)
 def test_extremes(place: str, dtype: str) -> None:
     for size in sizes_on(place):
         x = numbers(dtype, size)

@@ -29,9 +29,10 @@ from loom.kernels.functions.coefficients_bessel import (
     Y1,
     Y1_NEAR,
 )
+from loom.kernels.functions.doubles import product, two_sum
 from loom.kernels.functions.gamma import log_pair
 from loom.kernels.functions.polynomial import horner
-from loom.kernels.functions.reduction import product, quarter_turns, two_sum
+from loom.kernels.functions.reduction import quarter_turns
 from loom.kernels.functions.trigonometric import wave
 
 __all__ = ["j0", "j1", "y0", "y1"]

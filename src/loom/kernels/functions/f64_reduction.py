@@ -14,7 +14,7 @@ from typing import Any
 from loom.core.dtype import f64, u32, u64
 from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select, static_range
 from loom.kernels.functions.coefficients_f64 import HALF_PI, PIECES, TURNS
-from loom.kernels.functions.reduction import fast_two_sum, two_sum
+from loom.kernels.functions.doubles import fast_two_sum, product_f64, two_sum
 
 __all__ = ["quarter_turns"]
 
@@ -33,20 +33,6 @@ _INVERSE = (
     0x7527BAC7EBE5F17B, 0x3D0739F78A5292EA, 0x6BFB5FB11F8D5D08, 0x56033046FC7B6BAB,
 )  # fmt: skip
 """2 / pi: 64 zeros, then its first 1216 binary digits after the point."""
-
-
-def _halves(x: Any) -> Any:
-    """Split an f64 into its upper 26 significant bits and the rest."""
-    upper = bitcast(f64, bitcast(u64, x) & u64(0xFFFFFFFFF8000000))
-    return upper, x - upper
-
-
-def product(a: Any, b: Any) -> Any:
-    """Return ``a * b`` of two f64 rounded, and what the rounding left out, exact unless it underflows (Dekker)."""
-    a1, a2 = _halves(a)
-    b1, b2 = _halves(b)
-    whole = a * b
-    return whole, (((a1 * b1 - whole) + a1 * b2) + a2 * b1) + a2 * b2
 
 
 def quarter_turns(x: Any) -> Any:
@@ -83,7 +69,7 @@ def _far(x: Any) -> Any:
     c = f64(second & 0x3FFFFF) * 2.0**-128
     high, low = fast_two_sum(a, b)
     high, low = fast_two_sum(high, low + c)
-    whole, rest = product(high, f64(HALF_PI[0]))
+    whole, rest = product_f64(high, f64(HALF_PI[0]))
     high, low = fast_two_sum(whole, rest + (high * HALF_PI[1] + low * HALF_PI[0]))
     sign = negative << 63
     return n & 3, bitcast(f64, bitcast(u64, high) ^ sign), bitcast(f64, bitcast(u64, low) ^ sign)

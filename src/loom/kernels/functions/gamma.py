@@ -22,9 +22,9 @@ from loom.kernels.functions.coefficients_gamma import (
     SINE_PI,
     STIRLING,
 )
+from loom.kernels.functions.doubles import fast_two_sum, product, two_sum
 from loom.kernels.functions.exponential import growth, reduced, scaled
 from loom.kernels.functions.polynomial import horner
-from loom.kernels.functions.reduction import fast_two_sum, product, two_sum
 
 __all__ = ["gamma", "lgamma", "log_pair"]
 

@@ -15,8 +15,8 @@ from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, select, sqrt
 from loom.kernels.functions.coefficients_inverse import ARCSINE, ARCTANGENT
 from loom.kernels.functions.coefficients_trigonometric import HALF_PI
+from loom.kernels.functions.doubles import fast_two_sum
 from loom.kernels.functions.polynomial import horner
-from loom.kernels.functions.reduction import fast_two_sum
 
 __all__ = ["acos", "asin", "atan", "atan2"]
 

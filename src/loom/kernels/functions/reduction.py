@@ -14,9 +14,9 @@ from typing import Any
 from loom.core.dtype import f32, u32
 from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select, static_range
 from loom.kernels.functions.coefficients_trigonometric import HALF_PI, PIECES, TURNS
-from loom.kernels.functions.doubles import upper
+from loom.kernels.functions.doubles import fast_two_sum, product, two_sum
 
-__all__ = ["fast_two_sum", "product", "quarter_turns", "two_sum"]
+__all__ = ["quarter_turns"]
 
 _NEAR = 8192.0
 """Up to here n has 13 bits."""
@@ -28,27 +28,6 @@ _LARGEST = float.fromhex("0x1.fffffep+127")
 
 _INVERSE = (0, 0xA2F9836E, 0x4E441529, 0xFC2757D1, 0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB)
 """2 / pi: 32 zeros, then its first 224 binary digits after the point."""
-
-
-def two_sum(a: Any, b: Any) -> Any:
-    """Return ``a + b`` rounded, and what the rounding left out (Knuth)."""
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
-
-
-def fast_two_sum(a: Any, b: Any) -> Any:
-    """Return ``a + b`` rounded, and what the rounding left out, for ``abs(a) >= abs(b)`` or a = 0 (Dekker)."""
-    total = a + b
-    return total, b - (total - a)
-
-
-def product(a: Any, b: Any) -> Any:
-    """Return ``a * b`` of two f32 rounded, and what the rounding left out, exact unless it underflows (Dekker)."""
-    a1, b1 = upper(a), upper(b)
-    a2, b2 = a - a1, b - b1
-    whole = a * b
-    return whole, (((a1 * b1 - whole) + a1 * b2) + a2 * b1) + a2 * b2
 
 
 def quarter_turns(x: Any) -> Any:

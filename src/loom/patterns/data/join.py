@@ -12,9 +12,10 @@ import numpy as np
 
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.kernels.compact import add_counts
 from loom.kernels.compact_simt import lane_add_counts, lane_count_pairs, lane_write_pairs
 from loom.kernels.fold_record import read_type
-from loom.kernels.join import JOIN_TILE, MATCH_LANES, add_pairs, count_pairs, match_keys, write_pairs
+from loom.kernels.join import JOIN_TILE, MATCH_LANES, count_pairs, match_keys, write_pairs
 from loom.kernels.sort_keys import Order, Records
 from loom.patterns.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
@@ -85,7 +86,8 @@ def _joined(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
         simt = chain.device.caps.simt
         counting = lane_count_pairs(outer=outer) if simt else count_pairs(outer=outer)
         chain.dispatch(counting, [count, pairs], [n], groups=tiles)
-        chain.dispatch(lane_add_counts(u64) if simt else add_pairs(), [pairs, start, whole], [tiles])
+        adding = lane_add_counts(u64) if simt else add_counts(u64)
+        chain.dispatch(adding, [pairs, start, whole], [tiles])
         return slots, pairs
 
     call.run(("data.join", "find", key, n, m, outer), find, left, in_order, lows, counts, starts, total)

@@ -100,7 +100,7 @@ def _record(chain: Chain, element: DType | None, flags: Operand, is_one: bool) -
         count, add = many_lanes.lane_count_kept(flags.dtype), many_lanes.lane_add_counts(u32)
         positions, elements = many_lanes.lane_keep_positions, many_lanes.lane_keep_elements
     else:
-        count, add = one_lane.count_kept(flags.dtype), one_lane.add_counts()
+        count, add = one_lane.count_kept(flags.dtype), one_lane.add_counts(u32)
         positions, elements = one_lane.keep_positions, one_lane.keep_elements
     chain.dispatch(count, [mask, counts], [n], groups=tiles)
     chain.dispatch(add, [counts, starts, found], [tiles], groups=1)

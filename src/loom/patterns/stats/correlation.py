@@ -12,16 +12,12 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, EmptyError, ShapeError
-from loom.kernels.statistics import (
-    correlation_matrix,
-    correlation_pair,
-    covariance_matrix,
-    divide_rows,
-    product_tiles,
-)
+from loom.kernels.fold_record import kinds, record_means
+from loom.kernels.reduce import divide_rows
+from loom.kernels.statistics import correlation_matrix, correlation_pair, covariance_matrix, product_tiles
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call, Operand
-from loom.patterns.stats.deviations import freedom, kinds, record_means, record_tiles
+from loom.patterns.stats.deviations import freedom, record_tiles
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage

@@ -1,4 +1,4 @@
-"""What the statistics share: types, degrees of freedom, and recorded means and sums of squared deviations.
+"""What the statistics share: degrees of freedom, and recorded sums of squared deviations.
 
 Layer: patterns. Invariant: along an axis, a row gives the bits it gives alone.
 """
@@ -10,58 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, f32, f64, i64, u64
-from loom.core.errors import ArgumentError, EmptyError
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError
 from loom.core.numerics import REDUCE_TILE
-from loom.kernels.fold_record import SHORT_ROW, Folding, read_type, record_fold
-from loom.kernels.statistics import LINE_BLOCK, divide_rows, square_deviations, square_tiles
+from loom.kernels.fold_record import SHORT_ROW, Folding, Kinds, record_fold, record_means
+from loom.kernels.reduce import DIVIDE_LANES, divide_rows
+from loom.kernels.statistics import LINE_BLOCK, square_deviations, square_tiles
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.storage import Storage
 
-__all__ = [
-    "Kinds",
-    "Spread",
-    "freedom",
-    "kinds",
-    "lines",
-    "record_means",
-    "record_tiles",
-    "require_elements",
-    "squares_nbytes",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Kinds:
-    """Types of a statistic: of the elements (a bool is a byte), of their sum, of arithmetic, of the result."""
-
-    element: DType
-    total: DType
-    computed: DType
-    result: DType
-
-
-def kinds(dtype: DType) -> Kinds:
-    """Return the types of a statistic of ``dtype``: floats keep theirs (16 bits in f32), integers give f64.
-
-    Integers are summed exactly, those of 64 bits as f64, since their sum may have no integer type.
-    """
-    if dtype.is_float:
-        computed = f32 if dtype.storage_only else dtype
-        return Kinds(dtype, computed, computed, dtype)
-    element = read_type(dtype)
-    return Kinds(element, f64 if element.bits == 64 else i64 if element.is_signed else u64, f64, f64)
-
-
-def require_elements(call: Call, shape: Geometry, what: str) -> None:
-    """EmptyError if there are results, but no elements to make them of."""
-    if shape.results and not shape.n:
-        raise EmptyError(
-            call.name, f"no elements to take the {what} of", expected="at least 1", got=0,
-            remedy="Check for emptiness first",
-        )  # fmt: skip
+__all__ = ["Spread", "freedom", "lines", "record_tiles", "squares_nbytes"]
 
 
 def freedom(call: Call, ddof: Any, n: int) -> int:
@@ -83,16 +43,6 @@ def freedom(call: Call, ddof: Any, n: int) -> int:
 def lines(shape: Geometry) -> tuple[int, int, bool]:
     """Return how many lines an array is cut into for elementwise work, how long they are, if one has one centre."""
     return (shape.outer, shape.n, True) if shape.inner == 1 else (shape.outer * shape.n, shape.inner, False)
-
-
-def record_means(chain: Chain, x: Storage, shape: Geometry, types: Kinds, result: DType, out: Storage) -> list[Storage]:
-    """Record the means along the axis into ``out``, as ``result``; return the storage used in between."""
-    totals = chain.device.allocate(shape.results * types.total.nbytes)
-    folding = Folding("sum", types.element, types.total, types.total)
-    kept = record_fold(chain, x, shape, folding, totals)
-    divide = divide_rows(types.total, types.computed, result)
-    chain.dispatch(divide, [totals, out], [shape.n, shape.results], groups=-(-shape.results // 64))
-    return [totals, *kept]
 
 
 def record_tiles(
@@ -139,7 +89,7 @@ class Spread:
         else:
             kept += self._record_squares(chain, x, means, squares, sums)
         divide = divide_rows(types.computed, types.computed, self.result, root=self.root)
-        chain.dispatch(divide, [sums, out], [self.left, shape.results], groups=-(-shape.results // 64))
+        chain.dispatch(divide, [sums, out], [self.left, shape.results], groups=-(-shape.results // DIVIDE_LANES))
         return [*kept, sums]
 
     def _record_squares(

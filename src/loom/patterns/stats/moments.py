@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from loom.kernels.fold_record import kinds
 from loom.kernels.statistics import LINE_BLOCK, standardise
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call, Operand
-from loom.patterns.stats.deviations import (
-    Spread,
-    freedom,
-    kinds,
-    lines,
-    record_means,
-    require_elements,
-    squares_nbytes,
-)
+from loom.patterns.inputs import require_elements
+from loom.patterns.reduce import mean_of
+from loom.patterns.stats.deviations import Spread, freedom, lines, squares_nbytes
 from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
@@ -39,9 +34,7 @@ def mean(data: Any, axis: int | None = None, *, on: str | Device | None = None) 
     """
     call = Call("stats.mean", on)
     x = call.input(data)
-    shape = geometry(x.shape, axis, call.name)
-    require_elements(call, shape, "mean")
-    return _per_row(call, x, shape, 0)
+    return mean_of(call, x, geometry(x.shape, axis, call.name))
 
 
 def variance(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Device | None = None) -> Any:
@@ -89,32 +82,17 @@ def _spread(name: str, what: str, data: Any, axis: int | None, ddof: int, on: st
     call = Call(name, on)
     x = call.input(data)
     shape = geometry(x.shape, axis, call.name)
-    require_elements(call, shape, what)
-    left = freedom(call, ddof, shape.n) if shape.results else 1
-    return _per_row(call, x, shape, left)
-
-
-def _per_row(call: Call, x: Operand, shape: Geometry, left: int) -> Any:
-    """Compute one result a row."""
     out = call.output(shape.shape, kinds(x.dtype).result, like=x)
     if out.size:
-        _run(call, x, shape, left, out)
+        require_elements(x, call.name, what)
+        _run(call, x, shape, freedom(call, ddof, shape.n), out)
     return call.result(out)
 
 
 def _run(call: Call, x: Operand, shape: Geometry, left: int, out: Operand) -> None:
     key, room = (call.name, x.dtype, shape, left), squares_nbytes(shape, kinds(x.dtype))
-    if call.name == "stats.mean":
-        call.run(key, lambda chain: _record_mean(chain, x, shape, out), x, out)
-        return
     with workspace([room], call.device) as lent:
         call.run(key, lambda chain: _record_spread(chain, call.name, x, shape, left, out, room), x, out, *lent)
-
-
-def _record_mean(chain: Chain, data: Operand, shape: Geometry, result: Operand) -> tuple[list[HostSlot], Any]:
-    types = kinds(data.dtype)
-    x, out = HostSlot(data.nbytes), HostSlot(result.nbytes)
-    return [x, out], record_means(chain, x, shape, types, types.result, out)
 
 
 def _record_spread(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import f32, f64, i64, u32
 from loom.core.errors import DTypeError, EmptyError
+from loom.kernels.arg_record import record_arg
 from loom.kernels.fold_record import Folding, Rows, read_type, record_fold, wide_type
 from loom.kernels.strided import number
-from loom.tensor.arg_record import record_arg
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Op, made
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
@@ -139,7 +139,7 @@ def _record_arg(node: Tensor, draft: Draft, operands: Sequence[Operand], out: An
     x = node.inputs[0]
     shape = _rows(x.shape, axis, axis + 1)
     if shape.results:
-        record_arg(draft, operands[0].buffer, shape, read_type(x.dtype), largest, out)
+        record_arg(draft, operands[0].buffer, shape, read_type(x.dtype), out, largest=largest)
 
 
 ARG = Op("argmax", Kind.KERNEL, record=_record_arg)

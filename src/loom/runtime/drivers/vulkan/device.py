@@ -28,7 +28,7 @@ from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.plan import Plan
 from loom.runtime.device import DeviceInfo
 from loom.runtime.drivers.vulkan.adapter import Adapter
-from loom.runtime.drivers.vulkan.api import LeftBehind, load
+from loom.runtime.drivers.vulkan.api import LeftBehind, Vulkan, load
 from loom.runtime.drivers.vulkan.describe import describe_adapter
 from loom.runtime.drivers.vulkan.foreign import load_foreign
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, load_kernel
@@ -66,7 +66,7 @@ class VulkanDevice:
             )
         self.name = name
         self.adapter = adapter
-        self.api = load()
+        self.api: Vulkan = load()
         self.live: Counter[str] = Counter()
         self.lock = threading.RLock()
         self.lost = False
