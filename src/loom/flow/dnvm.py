@@ -107,8 +107,8 @@ def _run(net: Network, pairs: list[tuple[Any, Any]], told: Mapping[str, Any]) ->
         epochs=told.get("epochs", 1),
     )  # fmt: skip
     model = net.model
-    types = {"x_type": net.spec.inputs[0].dtype, "y_type": model.result_type}
-    trainer = Trainer(model, settings, frozen=model.frozen, rates=model.learning_rates, **types)
+    x_type, y_type = net.spec.inputs[0].dtype, model.result_type
+    trainer = Trainer(model, settings, frozen=model.frozen, rates=model.learning_rates, x_type=x_type, y_type=y_type)
     count = sum(len(x) for x, _ in pairs)
     history = []
     for _ in range(settings.epochs):
