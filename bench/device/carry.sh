@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetches what bench/device/run.sh needs on a machine that reaches no registry: the Vulkan loader with what NVIDIA's
-# driver links against, and wheels of the Vulkan binding and the command line for its python3 (3.12, x86-64).
+# driver links against, and wheels of the Vulkan binding, the command line and the demo's data for its python3 (3.12, x86-64).
 #   bench/device/carry.sh [FOLDER]      default .venv/carry, which git ignores
 set -eu
 folder=$(realpath -m "${1:-$(dirname "$0")/../../.venv/carry}")
@@ -14,5 +14,5 @@ for glibc in 2_28 2_17; do platforms="$platforms --platform manylinux_${glibc}_x
 python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
     $platforms --platform manylinux2014_x86_64 -d "$folder/wheels" \
     cffi pycparser vulkan==1.3.275 typer rich platformdirs pydantic pydantic-core annotated-types annotated-doc \
-    typing-inspection typing_extensions shellingham
+    typing-inspection typing_extensions shellingham scikit-learn joblib threadpoolctl
 du -sh "$folder"

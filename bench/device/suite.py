@@ -22,6 +22,8 @@ from targets import TARGETS, Missing, open_target, proof_device
 
 import conformance.cases  # noqa: F401 - registers the cases
 from conformance.running import CASES, Target, conform, load_case
+from loom.cli.demo import FULL
+from loom.cli.demo_digits import committed_digest, has_digits, train_digits
 from loom.core.dtype import DType
 from loom.core.errors import DeviceError
 from loom.core.numerics import canonical_bits
@@ -110,6 +112,15 @@ def prove_on(target: str) -> tuple[bool, str]:
     return found.exact, "\n".join([*lines, *(f"DIFFERENT {line}" for line in found.differing)])
 
 
+def train_on(target: str) -> tuple[bool, str]:
+    """Train the demo's network; tell whether its weights are the committed ones, and what was found."""
+    if not has_digits():
+        return True, f"left out: digits on {target}: scikit-learn is missing"
+    (line,) = train_digits(FULL.epochs, [target])
+    right = line.sha256 == committed_digest(FULL.epochs)
+    return right, f"{'' if right else 'DIFFERENT '}{line.what}: {line.answer}, {line.seconds:.1f} s, {line.sha256[:16]}"
+
+
 def _present() -> tuple[str, ...]:
     """Return the targets of this machine; say why the others are not."""
     found = []
@@ -129,6 +140,7 @@ def check_bits(seeds: int, targets: tuple[str, ...], *, host: bool) -> tuple[dic
     workers = min(_PARTS, os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         proofs = [pool.submit(prove_on, target) for target in (*targets, "cpu")]
+        proofs += [pool.submit(train_on, target) for target in (*targets, "cpu") if target != "ptx"]
         work = [pool.submit(compare, f, part, seeds, targets) for f in FAMILIES for part in range(_PARTS)]
         if host:
             work += [pool.submit(compare_host, width, part) for width in _WIDTHS for part in range(_PARTS)]
