@@ -125,7 +125,7 @@ class RandomKernel:
             return b.emit("convert", self.expression(source, depth - 1), dtype=dtype)
         if kind < 0.42:
             source = rng.choice([t for t in NUMBERS if t.bits == dtype.bits])
-            return b.emit("bitcast", self.expression(source, depth - 1), dtype=dtype)
+            return b.emit("bitcast", self.no_nan(self.expression(source, depth - 1)), dtype=dtype)
         binary = ["add", "sub", "mul", "min", "max"]
         unary = ["neg", "abs"]
         if dtype.is_float:
@@ -272,6 +272,13 @@ class RandomKernel:
         other = b.emit("irem", other, b.const(self.lanes, u32))
         self.scopes[-1].values.append(b.emit("load", other, memory=self.shared))
 
+    def no_nan(self, value: Instr) -> Instr:
+        """Return a value whose bits may be looked at: which NaN it is is no part of the contract."""
+        b, dtype = self.b, value.type
+        if not dtype.is_float:
+            return value
+        return b.emit("select", b.emit("eq", value, value), value, b.const(1.0, dtype))
+
     def uniform_loop(self, _depth: int) -> None:
         """A loop all lanes take together, with barriers inside."""
         b = self.b
@@ -287,9 +294,8 @@ class RandomKernel:
         b = self.b
         dtype = self.rng.choice(self.types)
         value = self.expression(dtype)
-        if dtype.is_float:  # which NaN it is is no part of the contract
-            value = b.emit("select", b.emit("eq", value, value), value, b.const(1.0, dtype))
-            value = b.emit("bitcast", value, dtype=u32 if dtype.bits == 32 else u64)
+        if dtype.is_float:
+            value = b.emit("bitcast", self.no_nan(value), dtype=u32 if dtype.bits == 32 else u64)
         index = b.emit("add", b.emit("mul", self.flat, b.const(SLOTS, u32)), b.const(slot, u32))
         b.emit("store", index, b.emit("convert", value, dtype=u64), memory=self.out)
 
