@@ -26,6 +26,7 @@ def _blocks(language: str) -> list[pytest.ParameterSet]:
     return found
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("code", _blocks("python"))
 def test_python_block(code: str, tmp_path: Path) -> None:
     path = tmp_path / "block.py"  # kernels need a file to be read from
@@ -35,6 +36,7 @@ def test_python_block(code: str, tmp_path: Path) -> None:
     assert "assert" in code, "a block must check what it says"
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("block", _blocks("sh"))
 def test_shell_block(block: str) -> None:
     for line in block.splitlines():
@@ -57,3 +59,20 @@ def test_readme_names_the_two_commands() -> None:
         assert f"make {target} " in text
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     assert (ROOT / ".ci/run").read_text().rstrip().endswith("exec make test")
+
+
+def test_every_setting_is_in_the_guide() -> None:
+    sources = "".join(p.read_text() for p in (ROOT / "src/loom").rglob("*.py"))
+    read = set(re.findall(r'"(LOOM_[A-Z_]+)"', sources))
+    told = set(re.findall(r"^\| `(LOOM_[A-Z_]+)` \|", (ROOT / "docs/guide/chains.md").read_text(), re.MULTILINE))
+    assert read == told
+    assert all(name in (ROOT / "src/loom/core/options.py").read_text() for name in told)
+
+
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *sorted((ROOT / "docs/formats").glob("*.md"))], ids=lambda p: p.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    links = _LINK.findall(document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []

@@ -23,6 +23,7 @@ def test_there_are_examples() -> None:
     assert {p.name for p in EXAMPLES} >= NOT_RUN
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("path", [p for p in EXAMPLES if p.name not in NOT_RUN], ids=lambda p: p.stem)
 def test_example_runs(path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(path)]

@@ -1,7 +1,7 @@
 """The command ``loom``: its options, its commands, and how errors are shown.
 
-Layer: cli. Invariant: a LoomError becomes one line on stderr and exit code 2, never a traceback, unless
-``--debug`` asks for one.
+Layer: cli. Invariant: a LoomError, or a path that cannot be used, becomes one line on stderr and exit
+code 2, never a traceback, unless ``--debug`` asks for one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except LoomError as error:
             _show(error, debug=bool(ctx.params.get("debug")))
+            raise typer.Exit(ERROR_EXIT_CODE) from None
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"loom: [{error.filename}] {error.strerror}. Check the path.", err=True)
             raise typer.Exit(ERROR_EXIT_CODE) from None
 
 

@@ -8,6 +8,8 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
     LOOM_DEVICE     device used where none is named (default: the best present)
     LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)
     LOOM_MONITOR    1: show this process to ``loom monitor``
+
+``LOOM_VULKAN_VALIDATE`` (1: load Vulkan's validation layer) is read by the Vulkan driver.
 """
 
 from __future__ import annotations

@@ -195,10 +195,11 @@ class Network:
         """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
 
         ``settings`` are those of ``TrainConfig``; ``seed`` and ``batch_size`` (if above 1) are else the document's.
-        Without ``loss``: cross-entropy for integer targets with an axis less than the output, else the mean squared
-        error. ``resume``: go on up to ``epochs`` in all, from the folder ``checkpoint``, if it has one, or, if no
-        folder is named, from ``self.training``; the bits are those of one training that was never interrupted or
-        saved. ``progress``: draw a bar (None: on a terminal alone).
+        Without ``loss``: cross-entropy for integer targets with an axis less than an output of several classes, else
+        the mean squared error. ``validation``: samples measured after each epoch. ``optimizer`` and ``schedule``: by
+        name or with settings. ``resume``: go on up to ``epochs`` in all, from the folder ``checkpoint``, if it has one,
+        or, if no folder is named, from ``self.training``; the bits are those of one training that was never interrupted
+        or saved. ``progress``: draw a bar (None: on a terminal alone).
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
@@ -263,8 +264,9 @@ class Network:
         return self.spec.shapes()[self.spec.outputs[0]]
 
     def _loss(self, y: Any) -> str:
-        targets = numbers(y, "train, y", "y")
-        return "cross_entropy" if targets.dtype.kind in "iu" and targets.ndim == len(self._output_shape()) else "mse"
+        targets, shape = numbers(y, "train, y", "y"), self._output_shape()
+        are_classes = targets.dtype.kind in "iu" and targets.ndim == len(shape) and shape[-1:] != (1,)
+        return "cross_entropy" if are_classes else "mse"
 
     @property
     def gives_probabilities(self) -> bool:

@@ -70,7 +70,8 @@ def read_model(document: str | bytes | dict[str, Any] | Path, model_id: str | No
     return models[model_id]
 
 
-def _library() -> Any:
+def safetensors_library() -> Any:
+    """Return its module for numpy; StateError if it is not installed."""
     try:
         return import_module("safetensors.numpy")
     except ImportError:
@@ -90,7 +91,7 @@ def write_safetensors(path: Path, model: Model) -> None:
         arrays |= {_KEPT + n: a for n, a in model.training.arrays.items()}
         metadata[_FACTS] = json.dumps(dict(model.training.facts))
     flat = {n: np.asarray(a, order="C") for n, a in arrays.items()}
-    replace_file(path, _library().save(flat, metadata=metadata), durable=True)
+    replace_file(path, safetensors_library().save(flat, metadata=metadata), durable=True)
 
 
 def read_safetensors(path: Path, network: Network | None = None) -> Model:
@@ -99,7 +100,7 @@ def read_safetensors(path: Path, network: Network | None = None) -> Model:
     ArgumentError for a file that is no safetensors or does not have exactly the network's weights.
     """
     where = f"loom.Network.load, {path.name}"
-    library, data = _library(), path.read_bytes()
+    library, data = safetensors_library(), path.read_bytes()
     try:
         arrays = library.load(data)
         size = int.from_bytes(data[:8], "little")

@@ -101,6 +101,29 @@ def test_devices_as_text() -> None:
     assert "threads: " in lines[1]
 
 
+def test_devices_say_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from loom.core.errors import DeviceError
+    from loom.runtime.drivers import vulkan
+
+    def missing(*_: object) -> None:
+        raise DeviceError("Vulkan", "the binding is not installed", remedy="pip install loom-compute[vulkan]")
+
+    monkeypatch.setattr("loom.devices", lambda: [loom.device("cpu").describe()], raising=False)
+    monkeypatch.setattr(vulkan, "open_adapter", missing)
+    text = invoke("devices", "--operations")
+    assert "no GPU: [Vulkan] the binding is not installed. pip install loom-compute[vulkan]." in text
+    assert "operation" not in text
+
+
+def test_paths_that_cannot_be_used_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        raise PermissionError(13, "Permission denied", "/there")
+
+    command = next(c for c in app.registered_commands if c.name == "primes")
+    monkeypatch.setattr(command, "callback", refused)
+    assert invoke("primes", code=2) == "loom: [/there] Permission denied. Check the path.\n"
+
+
 def test_devices_on_a_terminal_are_framed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "is_terminal", lambda: True)
     text = invoke("devices")

@@ -40,7 +40,7 @@ def test_from_document_to_answers(folder: Path) -> None:
     text = invoke("train", net, *options, "--out", model, "--curves", str(folder / "loss.png"), "--schedule", "cosine")
     lines = text.splitlines()
     assert lines[0].split() == ["epoch", "loss", "held", "out", "accuracy", "rate"]
-    assert len(lines) == 1 + 15 + 2
+    assert len(lines) == 1 + 15 + 3
     digest = lines[-1].split()[-1]
     assert (folder / "loss.png").read_bytes()[:4] == b"\x89PNG"
     found = json.loads(invoke("eval", model, "--data", data, "--json", "--device", "cpu"))
@@ -81,6 +81,71 @@ def test_errors(folder: Path) -> None:
     assert "the arrays are not named as samples: expected x and y, got a" in invoke(
         "train", net, "--data", str(folder / "bad.npz"), code=2
     )
+
+
+def test_what_cannot_be_read_is_told(folder: Path) -> None:
+    net = str(folder / "net.json")
+
+    def told(name: str) -> str:
+        return invoke("train", net, "--data", str(folder / name), code=2)
+
+    x = np.zeros((4, 2))
+    np.savez(folder / "lengths.npz", x=x, y=np.zeros(3))
+    np.savez(folder / "wide.npz", x=np.zeros((4, 3)), y=np.zeros(4))
+    (folder / "text.npz").write_text("1,2,3")
+    (folder / "latin.csv").write_bytes(b"1,2,caf\xe9\n")
+    (folder / "semicolons.csv").write_text("1;2;0\n2;3;1\n")
+    assert "[--data] no such file: expected an .npz or .csv file" in told("nothing.npz")
+    assert "no such file" in told("nothing.csv")
+    assert "not of the same samples: expected arrays of one first size, got (4, 2) and (3,)" in told("lengths.npz")
+    assert "do not fit the network's input: expected (2,), got (3,)" in told("wide.npz")
+    assert "not an .npz file of numbers (it is not an archive of arrays)" in told("text.npz")
+    assert "not a table of text ('utf-8' codec can't decode byte 0xe9" in told("latin.csv")
+    assert "too few columns: expected at least 2, got 1. Put commas between them" in told("semicolons.csv")
+    assert "not a network: expected JSON or .safetensors" in invoke("inspect", str(folder / "data.csv"), code=2)
+
+
+def test_places_are_looked_at_before_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["train", str(folder / "net.json"), "--data", str(folder / "data.csv")]
+    monkeypatch.setattr("loom.nn.network.Network.train", lambda *_, **__: pytest.fail("it has run"))
+    assert "--out] not such a file: expected .json or .safetensors" in invoke(*arguments, "--out", "m.pt", code=2)
+    assert "--curves] not such a file: expected .png" in invoke(*arguments, "--curves", "c.jpg", code=2)
+    (folder / "folder.json").mkdir()
+    for place in ("folder.json", "net.json/m.json"):
+        assert "--out] cannot write there" in invoke(*arguments, "--out", str(folder / place), code=2)
+    assert "greater than or equal to 0" in invoke(*arguments, "--seed", "-1", code=2)
+
+
+def test_an_interrupted_training_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("loom.nn.network.Network.train", interrupted)
+    net, data, model = (str(folder / name) for name in ("net.json", "data.csv", "model.json"))
+    arguments = ["train", net, "--data", data, "--device", "cpu"]
+    assert invoke(*arguments, code=130) == "interrupted\n"
+    text = invoke(*arguments, "--out", model, "--checkpoint", "kept", code=130)
+    assert text == f"interrupted; resume with --checkpoint kept; model in {model}\n"
+    assert "42 weights of f32" in invoke("inspect", model)
+
+
+def test_one_output(folder: Path) -> None:
+    """Targets of a file have no axis of outputs: they get it."""
+    x = np.random.default_rng(4).standard_normal((40, 2)).round(3)
+    net, data, model, new = (str(folder / name) for name in ("one.json", "one.csv", "one_model.json", "new.csv"))
+    Path(net).write_text(json.dumps(DOCUMENT | {"layers": [{"type": "dense", "output_size": 1}]}))
+    np.savetxt(data, np.c_[x, (3 * x @ [1.0, 2.0]).round()], delimiter=",", fmt="%g")  # whole, and not classes
+    np.savetxt(new, x, delimiter=",", fmt="%g")
+    options = ["--epochs", "60", "--rate", "0.3", "--device", "cpu"]
+    text = invoke("train", net, "--data", data, *options, "--out", model)
+    assert f"model in {model}" in text
+    found = json.loads(invoke("eval", model, "--data", data, "--json", "--device", "cpu"))
+    assert found["loss"] < 0.5  # of a variance above 30
+    assert found["accuracy"] is None
+    answers = invoke("infer", model, "--data", new, "--device", "cpu")
+    assert answers == invoke("infer", model, "--data", data, "--device", "cpu")
+    np.savez(folder / "new.npz", x=x)
+    assert invoke("infer", model, "--data", str(folder / "new.npz"), "--device", "cpu") == answers
 
 
 def test_samples_of_files(tmp_path: Path) -> None:

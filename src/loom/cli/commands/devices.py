@@ -27,11 +27,25 @@ def devices(
         return
     rows = [[d.name, d.kind, d.description, d.guarantee, _remarks(d)] for d in found]
     print_table(["device", "kind", "description", "guarantee", "limits"], rows)
-    if operations:
-        tested = [d for d in found if d.operations]
+    if not any(d.kind == "vulkan" for d in found):
+        typer.echo(f"no GPU: {_why_no_adapter()}", err=True)
+    tested = [d for d in found if d.operations]
+    if operations and tested:
         names = list(dict.fromkeys(name for d in tested for name in d.operations))
         lines = [[name, *(d.operations.get(name, "") for d in tested)] for name in names]
         print_table(["operation", *(d.name for d in tested)], lines)
+
+
+def _why_no_adapter() -> str:
+    """Return what is missing for Vulkan, in one line."""
+    import loom
+    from loom.core.errors import DeviceError
+
+    try:
+        loom.device("vulkan")
+    except DeviceError as error:
+        return " ".join(str(error).split())
+    return "none found"
 
 
 def _remarks(info: DeviceInfo) -> str:

@@ -22,18 +22,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def evaluate(
     model: Model,
     data: Annotated[str, typer.Option("--data", help="digits, FILE.npz or FILE.csv.")],
-    loss: Annotated[str | None, typer.Option("--loss")] = None,
+    loss: Annotated[str | None, typer.Option("--loss", help="Else as in loom train.")] = None,
     model_id: Id = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
     """Print loss, accuracy, confusion (rows: the true class) and deviation of a model on samples."""
-    from loom.cli.networks import open_network
+    from loom.cli.networks import open_network, samples_for
     from loom.cli.output import print_json, print_table
-    from loom.nn.train.datasets import read_samples
 
     net = open_network(model, device, trained=True, model_id=model_id)
-    found = net.evaluate(*read_samples(data, net.spec.inputs[0].shape), loss=loss)
+    found = net.evaluate(*samples_for(net, data), loss=loss)
     if json:
         print_json(found.to_dict())
         return
@@ -49,7 +48,7 @@ def evaluate(
 def infer(
     model: Model,
     data: Annotated[
-        str | None, typer.Option("--data", help="digits, FILE.npz or FILE.csv; targets are not used.")
+        str | None, typer.Option("--data", help="digits, FILE.npz or FILE.csv; targets are not needed.")
     ] = None,
     values: Annotated[str | None, typer.Option("--input", help="One sample: numbers with commas between.")] = None,
     model_id: Id = None,
@@ -57,10 +56,9 @@ def infer(
     json: Json = False,
 ) -> None:
     """Print a model's outputs, one line for each sample."""
-    from loom.cli.networks import open_network
+    from loom.cli.networks import inputs_for, open_network
     from loom.cli.output import print_json
     from loom.core.errors import ArgumentError
-    from loom.nn.train.datasets import read_samples
 
     if (data is None) == (values is None):
         raise ArgumentError(
@@ -71,9 +69,7 @@ def infer(
             remedy="Pass one of them",
         )
     net = open_network(model, device, trained=True, model_id=model_id)
-    shape = net.spec.inputs[0].shape
-    samples = _sample(values, shape) if values is not None else read_samples(data or "", shape)[0]
-    outputs = net.predict(samples)
+    outputs = net.predict(inputs_for(net, data or "") if values is None else _sample(values, net.spec.inputs[0].shape))
     if json:
         print_json(outputs.tolist())
         return

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, EmptyError, StateError
+from loom.core.errors import ArgumentError, EmptyError, ShapeError, StateError
 from loom.nn.train.shuffle import order_of_epoch
 
-__all__ = ["divided", "read_samples"]
+__all__ = ["divided", "read_inputs", "read_samples"]
 
 Array = np.ndarray[Any, Any]
 
@@ -35,15 +35,56 @@ def read_samples(source: str, shape: tuple[int, ...] | None = None) -> tuple[Arr
     """
     if source == "digits":
         x, y = _digits()
-    elif source.endswith(".npz"):
-        x, y = _npz(Path(source))
-    elif source.endswith(".csv"):
-        x, y = _csv(Path(source))
+    elif _path(source).suffix == ".npz":
+        x, y = _pair(Path(source))
     else:
+        rows = _rows(Path(source), least=2)
+        x = _columns(Path(source), [(number, row[:-1]) for number, row in rows])
+        y = _targets([row[-1].strip() for _, row in rows])
+    _require_samples(source, x, y)
+    return _shaped(x, shape), y
+
+
+def read_inputs(source: str, shape: tuple[int, ...]) -> Array:
+    """Return the inputs of ``source`` as ``read_samples``, without asking for targets.
+
+    A .csv may have as many columns as a sample has elements, an .npz the inputs alone.
+    """
+    if source != "digits" and _path(source).suffix == ".npz":
+        found = _arrays(Path(source))
+        name = next((x for x, _ in _NAMES if x in found), None)
+        if name is not None:
+            _require_samples(source, found[name], found[name])
+            return _shaped(found[name], shape)
+    elif source != "digits":
+        rows = _rows(Path(source), least=1)
+        if len(rows[0][1]) == int(np.prod(shape)):
+            return _shaped(_columns(Path(source), rows), shape)
+    return read_samples(source, shape)[0]
+
+
+def _path(source: str) -> Path:
+    """Return the path of a file that can be read as samples; ArgumentError if it is none."""
+    path = Path(source)
+    if path.suffix not in (".npz", ".csv"):
         raise ArgumentError("--data", "not known", expected="digits, FILE.npz or FILE.csv", got=repr(source),
                             remedy="Name a file by its ending")  # fmt: skip
+    if not path.is_file():
+        raise ArgumentError("--data", "no such file", expected="an .npz or .csv file", got=repr(source),
+                            remedy="Check the path")  # fmt: skip
+    return path
+
+
+def _require_samples(source: str, x: Array, y: Array) -> None:
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise ShapeError(source, "inputs and targets are not of the same samples",
+                         expected="arrays of one first size", got=f"{x.shape} and {y.shape}",
+                         remedy="The first axis of both counts samples")  # fmt: skip
+
+
+def _shaped(x: Array, shape: tuple[int, ...] | None) -> Array:
     fits = shape is not None and x.shape[1:] != shape and int(np.prod(x.shape[1:])) == int(np.prod(shape))
-    return (x.reshape(len(x), *shape) if fits and shape is not None else x), y
+    return x.reshape(len(x), *shape) if fits and shape is not None else x
 
 
 def _digits() -> tuple[Array, Array]:
@@ -51,20 +92,28 @@ def _digits() -> tuple[Array, Array]:
     try:
         load_digits = import_module("sklearn.datasets").load_digits
     except ImportError:
-        raise StateError("--data digits", "scikit-learn is not installed", expected="the package scikit-learn",
-                         got="none", remedy="Install it, or pass a file") from None  # fmt: skip
+        raise StateError("--data digits", "scikit-learn, which has them, is not installed",
+                         expected="the package scikit-learn", got="none",
+                         remedy="pip install 'loom-compute[demo]', or pass a file") from None  # fmt: skip
     x, y = load_digits(return_X_y=True)
     return (x / 16.0).astype(np.float32), y.astype(np.int32)  # exact: the pictures have 17 shades
 
 
-def _npz(path: Path) -> tuple[Array, Array]:
+def _arrays(path: Path) -> dict[str, Array]:
+    """Return all arrays of an .npz file."""
     try:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is not an archive of arrays")
         with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files}
     except (ValueError, zipfile.BadZipFile) as error:
         raise ArgumentError(
             str(path), f"not an .npz file of numbers ({error})", remedy="Write it with np.savez"
         ) from None
+
+
+def _pair(path: Path) -> tuple[Array, Array]:
+    found = _arrays(path)
     for x, y in _NAMES:
         if x in found and y in found:
             return found[x], found[y]
@@ -77,9 +126,19 @@ def _npz(path: Path) -> tuple[Array, Array]:
     )
 
 
-def _csv(path: Path) -> tuple[Array, Array]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+_Row = tuple[int, list[str]]
+"""The number of a line and its cells."""
+
+
+def _rows(path: Path, *, least: int) -> list[_Row]:
+    """Return the lines of a .csv, all of the same number of columns, ``least`` or more, without one of names."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ArgumentError(
+            str(path), f"not a table of text ({error})", remedy="Save it as UTF-8 with commas"
+        ) from None
     if rows and not _is_number(rows[0][1][0]):
         rows = rows[1:]
     if not rows:
@@ -87,17 +146,23 @@ def _csv(path: Path) -> tuple[Array, Array]:
             str(path), "no samples", expected="at least 1 row of numbers", got="none", remedy="Check the file"
         )
     width = len(rows[0][1])
+    if width < least:
+        raise ArgumentError(f"{path}, row {rows[0][0]}", "too few columns", expected=f"at least {least}", got=width,
+                            remedy="Put commas between them, the target last")  # fmt: skip
     for number, row in rows:
-        if len(row) != width or width < 2:
+        if len(row) != width:
             raise ArgumentError(
                 f"{path}, row {number}",
                 "another number of columns",
-                expected=max(width, 2),
+                expected=width,
                 got=len(row),
                 remedy="Give each row the same columns, the target last",
             )
-    x = np.array([[_number(path, number, c, cell) for c, cell in enumerate(row[:-1], 1)] for number, row in rows])
-    return x, _targets([row[-1].strip() for _, row in rows])
+    return rows
+
+
+def _columns(path: Path, rows: list[_Row]) -> Array:
+    return np.array([[_number(path, number, c, cell) for c, cell in enumerate(row, 1)] for number, row in rows])
 
 
 def _targets(cells: list[str]) -> Array:

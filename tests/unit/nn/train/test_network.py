@@ -26,6 +26,14 @@ def document(layers: list[dict[str, Any]] = LAYERS, dtype: str = "f32") -> dict[
     return {"format": "loom/1", "seed": 3, "dtype": dtype, "input": {"shape": [4]}, "layers": layers}
 
 
+def test_whole_numbers_for_one_output_are_no_classes() -> None:
+    net = loom.Network.from_json(document([{"type": "dense", "output_size": 1}]), on="cpu")
+    x = np.ones((4, 4), np.float32)
+    with pytest.raises(ShapeError, match=r"\[train, y\] targets do not fit the output: expected \(n, 1\), got \(4,\)"):
+        net.train(x, np.arange(4))
+    assert net.evaluate(x, np.arange(4)[:, None]).accuracy is None
+
+
 def test_train_evaluate_save_load(samples: Any, tmp_path: Path) -> None:
     net = loom.Network.from_json(document(), on="cpu")
     start = net.weights()
