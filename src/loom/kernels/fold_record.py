@@ -31,6 +31,8 @@ __all__ = [
 
 SHORT_ROW = 256
 """Rows of at most so many elements are folded by one lane each."""
+_SHORT_FOLD = 128
+"""The same on a CPU, where lanes that read rows of their own reach far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def _record_level(chain: Recorder, source: Any, target: Any, shape: Rows, level:
     elif shape.results == 1 and name in ("min", "max"):
         kernel = extreme_tiles(element, largest=name == "max")
         chain.dispatch(kernel, [source, target], [n], groups=-(-n // EXTREME_TILE))
-    elif shape.inner == 1 and (shape.outer == 1 or n > SHORT_ROW):
+    elif shape.inner == 1 and (shape.outer == 1 or n > (SHORT_ROW if simt else _SHORT_FOLD)):
         kernel = fold_rows(name, element, accumulator, result)
         chain.dispatch(kernel, [source, target], [n, tiles], groups=shape.outer * tiles)
     elif simt and shape.inner == 1:

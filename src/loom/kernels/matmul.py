@@ -22,7 +22,9 @@ from loom.ir.frontend.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, select, static_range
 
-__all__ = ["BLOCK", "CHUNK", "Arithmetic", "Schedule", "Tile", "choose_schedule", "multiply_tiles", "product_of"]
+__all__ = [
+    "BLOCK", "CHUNK", "Arithmetic", "Schedule", "Tile", "choose_schedule", "multiply_tiles", "product_of", "turns_of",
+]  # fmt: skip
 
 BLOCKS = CHUNK // BLOCK
 """Blocks of a chunk."""
@@ -113,22 +115,31 @@ def product_of(arithmetic: Arithmetic) -> Callable[[Any, Any], Any]:
     return lambda x, y: i32(i16(x)) * i32(i16(y)) + (x >> 16) * (y >> 16)
 
 
-def _summing(tile: Tile, arithmetic: Arithmetic) -> Callable[..., None]:
-    """Return what adds the products of a block, ``turns`` times ``unroll`` of them, to sums of +0."""
-    rows, vectors, lanes, unroll = tile.rows, tile.vectors, tile.lanes, tile.unroll
-    words, product, accumulator = arithmetic.words, product_of(arithmetic), arithmetic.accumulator
+def turns_of(tile: Tile, arithmetic: Arithmetic) -> Callable[[Any, Any], Any]:
+    """Return what tells how many times ``unroll`` words of a block are multiplied: (block, depth)."""
+    words, unroll = arithmetic.words, tile.unroll
+    return lambda block, depth: (min(depth - block * BLOCK, words) + (unroll - 1)) // unroll
 
-    def add_block(a: Any, b: Any, sums: Any, a_at: Any, b_at: Any, turns: Any) -> None:
+
+def _summing(tile: Tile, arithmetic: Arithmetic) -> Callable[..., None]:
+    """Return what adds the products of a block, ``turns`` times ``unroll`` of them, to sums of +0.
+
+    ``a_row`` and ``a_k``: from one row or k of ``a`` to the next.
+    """
+    rows, vectors, lanes, unroll = tile.rows, tile.vectors, tile.lanes, tile.unroll
+    product, accumulator = product_of(arithmetic), arithmetic.accumulator
+
+    def add_block(a: Any, b: Any, sums: Any, a_at: Any, a_row: Any, a_k: Any, b_at: Any, turns: Any) -> None:
         for s in static_range(rows * vectors):
             sums[s] = accumulator(0)
         for _ in range(turns):
             for u in static_range(unroll):
                 for r in static_range(rows):
-                    x = a[a_at + (r * words + u)]
+                    x = a[a_at + (a_row * r + a_k * u)]
                     for v in static_range(vectors):
                         s = r * vectors + v
                         sums[s] = sums[s] + product(x, b[b_at + (u * vectors + v) * lanes])
-            a_at, b_at = a_at + unroll, b_at + unroll * vectors * lanes
+            a_at, b_at = a_at + a_k * unroll, b_at + unroll * vectors * lanes
 
     return add_block
 
@@ -155,8 +166,13 @@ def _keeping(tile: Tile) -> Callable[..., None]:
 
 
 @cache
-def multiply_tiles(tile: Tile, arithmetic: Arithmetic) -> KernelFunction:
+def multiply_tiles(
+    tile: Tile, arithmetic: Arithmetic, *, in_place: bool = False, transposed: bool = False
+) -> KernelFunction:
     """Return the kernel that multiplies packed factors (see ``matmul_pack``) into chunks of the result.
+
+    ``in_place``: ``a`` is no copy, but the matrices themselves, m by k, or k by m if ``transposed``, whole tiles of
+    rows and of k.
 
     Group (x, y, z) takes ``across`` columns of tiles from x on, ``down`` rows of them from y on, and chunk
     ``z % chunks`` of batch ``z // chunks``. Element (row, column) of that chunk goes to
@@ -165,6 +181,7 @@ def multiply_tiles(tile: Tile, arithmetic: Arithmetic) -> KernelFunction:
     held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
     rows, columns, unroll, words = tile.rows, tile.columns, tile.unroll, arithmetic.words
     add_block, keep_tile = _summing(tile, arithmetic), _keeping(tile)
+    turns_of_block = turns_of(tile, arithmetic)
 
     @kernel(workgroup=tile.lanes, trusted=True)
     def tiles(
@@ -187,18 +204,24 @@ def multiply_tiles(tile: Tile, arithmetic: Arithmetic) -> KernelFunction:
         blocks = (depth + (BLOCK - 1)) // BLOCK
         begin = chunk * BLOCKS
         for block in range(begin, min(begin + BLOCKS, blocks)):
-            turns = (min(depth - block * BLOCK, words) + (unroll - 1)) // unroll
-            a_block = at(batch * a_step * blocks + block) * at(high)
-            b_block = at(batch * b_step * blocks + block) * at(wide)
+            turns = turns_of_block(block, depth)
+            if in_place:
+                a_row, a_k = (at(1), at(m)) if transposed else (at(depth), at(1))
+                a_block = at(batch * a_step) * (at(m) * at(depth)) + at(block * BLOCK) * a_k
+            else:
+                a_row, a_k = at(words), at(1)
+                a_block = at(batch * a_step * blocks + block) * at(high) * (rows * words)
+            b_block = at(batch * b_step * blocks + block) * at(wide) * (columns * words) + lane
             for j in range(group_id(0) * across, min(group_id(0) * across + across, wide)):
                 for i in range(group_id(1) * down, min(group_id(1) * down + down, high)):
                     sums = private(accumulator, rows * tile.vectors)
-                    a_at, b_at = (a_block + at(i)) * (rows * words), (b_block + at(j)) * (columns * words) + lane
-                    add_block(a, b, sums, a_at, b_at, turns)
+                    a_at, b_at = a_block + at(i) * (a_row * rows), b_block + at(j) * (at(turns) * (columns * unroll))
+                    add_block(a, b, sums, a_at, a_row, a_k, b_at, turns)
                     row, column = i * rows, j * columns
                     place = (at(first + group_id(2)) * at(m) + at(row)) * at(n) + at(column) + lane
                     keep_tile(out, sums, place, m, n, row, column, block == begin)
 
     kind = f"{held}{'_pairs' if arithmetic.pairs else ''}_{accumulator}"
-    tiles.name = f"matmul_{rows}x{tile.vectors}x{tile.lanes}_{kind}"
+    read = "_in_place" * in_place + "_transposed" * transposed
+    tiles.name = f"matmul_{rows}x{tile.vectors}x{tile.lanes}_{kind}{read}"
     return tiles

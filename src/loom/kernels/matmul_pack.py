@@ -1,8 +1,9 @@
 """Copies operands of a matrix multiplication into the order its kernel reads them in, as its factors.
 
 Layer: kernels. Blocks of 128 k follow each other; within one, tiles of rows (of ``a``) or columns (of ``b``),
-padded with +0 to whole tiles and blocks: a padded product adds +0 to a sum that is never -0. Invariant: a
-factor is its element, converted exactly, or rounded to 12 significant bits where that is asked for.
+padded with +0 to whole tiles: a padded product adds +0 to a sum that is never -0. A last block of rows is padded to 128
+k, one of columns to the k that are multiplied, as most of it would be padding for a convolution of few channels.
+Invariant: a factor is its element, converted exactly, or rounded to 12 significant bits where that is asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from loom.core.dtype import f32, i32, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, select, static_range
-from loom.kernels.matmul import BLOCK, Arithmetic, Tile
+from loom.kernels.matmul import BLOCK, Arithmetic, Tile, turns_of
 
 __all__ = ["PANELS", "factor_of", "pack_columns", "pack_rows"]
 
@@ -114,7 +115,22 @@ def pack_columns(tile: Tile, arithmetic: Arithmetic, *, transposed: bool) -> Ker
     """
     element, held, at = arithmetic.element, arithmetic.held, tile.index
     vectors, lanes, columns, words = tile.vectors, tile.lanes, tile.columns, arithmetic.words
+    unroll, turns = tile.unroll, turns_of(tile, arithmetic)
     word, edge_word = _word_of(arithmetic), _edge_word_of(arithmetic)
+
+    def put(x, out, target, source, apart, j, v, k, n, depth):  # type: ignore[no-untyped-def]
+        """Copy vector v of tile j for one k."""
+        column = j * columns + v * lanes
+        place = source + at(k) * at(n) + at(column) + at(local_id())
+        if transposed:
+            place = source + (at(column) + at(local_id())) * at(depth) + at(k)
+        if k // BLOCK * BLOCK + BLOCK <= depth and column + lanes <= n:
+            out[target + v * lanes] = word(x, place, apart)
+        else:
+            value = held(0)
+            if column + local_id() < n:
+                value = edge_word(x, place, apart, k, depth)
+            out[target + v * lanes] = value
 
     @kernel(workgroup=lanes, trusted=True)
     def pack(
@@ -129,26 +145,24 @@ def pack_columns(tile: Tile, arithmetic: Arithmetic, *, transposed: bool) -> Ker
         block = group_id(1)
         wide, blocks = (n + (columns - 1)) // columns, (depth + (BLOCK - 1)) // BLOCK
         source = at(which[first + group_id(2)]) * (at(n) * at(depth))
-        before = (at(group_id(2)) * at(blocks) + at(block)) * at(wide)
+        before = (at(group_id(2)) * at(blocks) + at(block)) * at(wide) * words
         begin, apart = block * BLOCK, at(words)
         if not transposed:
             apart = apart * at(n)
         last = min(group_id(0) * PANELS + PANELS, wide)
-        for k in range(begin, begin + words):
+        held_words = turns(block, depth) * unroll
+        if transposed:  # along k for few columns at a time: many would fall on the same place of a cache
             for j in range(group_id(0) * PANELS, last):
-                target = ((before + at(j)) * words + at(k - begin)) * columns + lane
                 for v in static_range(vectors):
-                    column = j * columns + v * lanes
-                    place = source + at(k) * at(n) + at(column) + lane
-                    if transposed:
-                        place = source + (at(column) + lane) * at(depth) + at(k)
-                    if begin + BLOCK <= depth and column + lanes <= n:
-                        out[target + v * lanes] = word(x, place, apart)
-                    else:
-                        value = held(0)
-                        if column + local_id() < n:
-                            value = edge_word(x, place, apart, k, depth)
-                        out[target + v * lanes] = value
+                    for k in range(begin, begin + held_words):
+                        target = (before + at(j) * at(held_words) + at(k - begin)) * columns + lane
+                        put(x, out, target, source, apart, j, v, k, n, depth)
+        else:
+            for k in range(begin, begin + held_words):
+                for j in range(group_id(0) * PANELS, last):
+                    target = (before + at(j) * at(held_words) + at(k - begin)) * columns + lane
+                    for v in static_range(vectors):
+                        put(x, out, target, source, apart, j, v, k, n, depth)
 
     pack.name = f"matmul_columns{'_transposed' if transposed else ''}_{element}_{held}"
     return pack

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from loom.core.errors import ShapeError
-from loom.kernels.matmul import BLOCK, CHUNK, Arithmetic, Schedule, choose_schedule, multiply_tiles
+from loom.kernels.matmul import BLOCK, CHUNK, Arithmetic, Schedule, Tile, choose_schedule, multiply_tiles
 from loom.kernels.matmul_direct import FINISH_LANES, STRIP, finish_chunks, multiply_direct, multiply_rows
 from loom.kernels.matmul_pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul_simt import FOLD_LANES, Cut, Layout, choose_cut, fold_blocks, multiply_slabs
@@ -26,8 +26,12 @@ _SMALL = 128**3
 """Products per batch up to which packing costs more than it saves."""
 _NARROW = 4
 """Rows or columns up to which memory is the limit and nothing is packed."""
+_LEAST_LANES = 4
+"""Lanes to which vectors are halved where rows are no multiple of them."""
 _LEAST_VECTORS = 4
 """Vectors of columns that a group takes at least: whole cache lines, several sums side by side."""
+_NEAR_NBYTES = 1 << 12
+"""Rows this long are read where they are: of longer ones too many fall on the same place of a cache."""
 _PACKED_NBYTES = 1 << 26
 """Packed operands of this size are made at a time, several batches if they fit."""
 _MOST_ELEMENTS = 0xFFFF_FFFF
@@ -214,8 +218,10 @@ class _Recording:
         tile = replace(tile, lanes=min(tile.lanes, 1 << (n.bit_length() - 1)))
         strides = [k, 1] if by_rows else [1, m]
         if m <= _NARROW and not transposed:
-            kernel: Any = multiply_rows(m, tile.lanes, arithmetic, swapped=swapped)
-            width = self.width(n, tile.lanes)
+            half = tile.lanes // 2  # so that no vector lies across two lines of cache
+            lanes = half if half >= _LEAST_LANES and n % tile.lanes == half else tile.lanes
+            kernel: Any = multiply_rows(m, lanes, arithmetic, swapped=swapped)
+            width = self.width(n, lanes)
             params = [n, k, *strides, what.batches, self.chunks, width]
             groups = (-(-n // width), what.batches * self.chunks)
         else:
@@ -243,14 +249,15 @@ class _Recording:
         a_nbytes, b_nbytes = high * tile.rows * block_nbytes, wide * tile.columns * block_nbytes
         single_a, single_b = math.prod(what.a_batch) == 1, math.prod(what.b_batch) == 1
         stretch = max(1, min(what.batches, _PACKED_NBYTES // (a_nbytes + b_nbytes)))
-        a_packed = self.scratch(a_nbytes * (1 if single_a else stretch))
+        in_place = self.is_read_in_place(tile) and (single_a or stretch == what.batches)
+        a_packed = a if in_place else self.scratch(a_nbytes * (1 if single_a else stretch))
         b_packed = self.scratch(b_nbytes * (1 if single_b else stretch))
         sums = self.sums(out, stretch)
         rows = pack_rows(tile, types, transposed=what.transpose_a)
         columns = pack_columns(tile, types, transposed=what.transpose_b)
         for first in range(0, what.batches, stretch):
             count = min(stretch, what.batches - first)
-            if first == 0 or not single_a:
+            if not in_place and (first == 0 or not single_a):
                 groups = (high, blocks, 1 if single_a else count)
                 self.chain.dispatch(rows, [a, self.which, a_packed], [what.m, what.k, first], groups)
             if first == 0 or not single_b:
@@ -262,5 +269,15 @@ class _Recording:
                 first if sums is out else 0,
             ]  # fmt: skip
             groups = (-(-wide // cut.across), -(-high // cut.down), count * self.chunks)
-            self.chain.dispatch(multiply_tiles(tile, types), [a_packed, b_packed, sums], params, groups)
+            kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
+            self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
             self.finish(sums, out, first, count)
+
+    def is_read_in_place(self, tile: Tile) -> bool:
+        """Tell whether the left operand is whole tiles of factors as they lie, near enough for a cache."""
+        what, types = self.what, self.what.arithmetic
+        is_factor = types.element == types.held and not types.short
+        is_whole = what.m % tile.rows == 0 and what.k % tile.unroll == 0
+        follows = what.a_batch == what.batch or math.prod(what.a_batch) == 1
+        near = (what.m if what.transpose_a else what.k) * types.held.nbytes <= _NEAR_NBYTES
+        return is_factor and is_whole and follows and near

@@ -39,7 +39,7 @@ _GROUP_ELEMENTS = 8192
 _FEW = 4
 """Operations an element that weigh as much as a function."""
 _MULTIPLE = 16
-_NARROW = 24
+_NARROW = 8
 """A last axis of fewer elements shares the lanes with the axes before it."""
 
 

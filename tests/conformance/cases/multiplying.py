@@ -103,6 +103,22 @@ for _name, _types in _TYPES.items():
 case("library/matmul-tiles-chunks", slow=True)(partial(_tiles, _FLOATS, "3x1x16", 4100, 2))
 
 
+def _tiles_in_place(types: Arithmetic, transposed: bool) -> Case:
+    tile, m, depth = _TILES["2x2x4"], 6, 150
+    wide = -(-_N // tile.columns)
+    a, b = _numbers(types.held, 2 * m * depth), _numbers(types.held, wide * tile.columns * 2 * types.words)
+    out = np.zeros(2 * m * _N, types.accumulator.numpy)
+    kernel = multiply_tiles(tile, types, in_place=True, transposed=transposed)
+    return _library(kernel, [a, b, out], (m, _N, depth, 2, 1, 1, 0, 1, 0), (wide, 2, 2))
+
+
+for _name in ("f32", "f64"):
+    for _turned in (False, True):
+        case(f"library/matmul-tiles-in-place-{_name}{'-transposed' if _turned else ''}", slow=_name != "f32")(
+            partial(_tiles_in_place, _TYPES[_name], _turned)
+        )
+
+
 def _direct(types: Arithmetic, transposed: bool, swapped: bool) -> Case:
     tile = _TILES["2x2x4"]
     a, b = _numbers(types.element, 2 * _M * _K), _numbers(types.element, _N * _K)

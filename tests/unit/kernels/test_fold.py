@@ -1,6 +1,6 @@
 """The kernels of folds, indices of extremes and scans, which are trusted: no index outside, nothing read unwritten.
 
-Oracle: the same kernel under the debugger and with bounds checked; sums of integers in numpy.
+Oracle: the same kernel under the debugger and with bounds checked; sums of integers in numpy, of floats in its order.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import pytest
 import loom
 from loom.core.dtype import f16, f32, f64, i8, i64, u8, u32
 from loom.kernels import arg_reduce, fold, reduce, scan, segment_scan
+from loom.kernels.fold_record import Folding, Rows, record_fold
+from unit.patterns.canonical import canonical_reduce, same_bits
 
 pytestmark = pytest.mark.wide
 
@@ -65,6 +67,18 @@ def test_folds(monkeypatch: pytest.MonkeyPatch, types: tuple[Any, ...]) -> None:
         columns = fold.fold_columns(*types, short_rows=False)
         groups = outer * tiles * -(-inner // fold.COLUMNS)
         same_under_watch(monkeypatch, columns, [x], [outer * tiles * inner], [n, inner, tiles], groups)
+
+
+@pytest.mark.parametrize("n", [127, 128, 129, 256, 257])
+def test_rows_of_any_length_are_added_in_one_order(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x = (rng.standard_normal((5, n)) * 2.0 ** rng.integers(-9, 9, (5, n))).astype(np.float32)
+    out = np.zeros(5, np.float32)
+    chain = loom.Chain("cpu")
+    keep = record_fold(chain, x, Rows(5, n, 1), Folding("sum", f32, f32, f32), out)
+    chain.build().run()
+    assert keep == []
+    assert same_bits(out, canonical_reduce(x, np.add, 0))
 
 
 def test_four_tiles_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

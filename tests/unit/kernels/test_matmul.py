@@ -52,13 +52,27 @@ def multiply(a: Array, b: Array, what: Multiplication, on: str = "cpu", schedule
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: f"{s.tile.rows}x{s.tile.vectors}x{s.tile.lanes}")
 def test_a_schedule_changes_no_bit(schedule: Schedule) -> None:
-    for m, n, k in [(1, 1, 1), (17, 35, 260), (40, 70, 129)]:
+    for m, n, k in [(1, 1, 1), (17, 35, 260), (40, 70, 129), (24, 35, 136)]:  # the last: its left is read in place
         a, b = numbers(f32, m, k), numbers(f32, k, n)
         expected = canonical_matmul(a, b)
         assert same_bits(multiply(a, b, Multiplication(m, n, k, FLOATS), schedule=schedule), expected)
         what = Multiplication(m, n, k, FLOATS, transpose_a=True, transpose_b=True)
         stored = np.ascontiguousarray(a.T), np.ascontiguousarray(b.T)
         assert same_bits(multiply(*stored, what, schedule=schedule), expected)
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["", "transposed"])
+def test_batches_that_are_read_in_place_or_packed(transposed: bool) -> None:
+    schedule = SCHEDULES[2]
+    for m, k in [(16, 140), (16, 138), (1032, 1028)]:  # whole tiles, a part of one, long rows
+        batches = 3 if m == 16 else 1
+        a, b = numbers(f32, batches, m, k), numbers(f32, batches, k, 5)
+        stored = np.ascontiguousarray(a.transpose(0, 2, 1)) if transposed else a
+        for a_batch in [(batches,), (1,)]:
+            what = Multiplication(m, 5, k, FLOATS, transposed, a_batch=a_batch, b_batch=(batches,))
+            found = multiply(stored[: a_batch[0]], b, what, schedule=schedule)
+            for n in range(batches):
+                assert same_bits(found[n], canonical_matmul(a[n % a_batch[0]], b[n]))
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "5"])

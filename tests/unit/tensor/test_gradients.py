@@ -154,6 +154,7 @@ _CASES: dict[str, tuple[Callable[..., Tensor], list[np.ndarray[Any, Any]]]] = {
     "index": (lambda a: a[..., -1] * a[:, 0], [_values(3, 5)]),
     "reverse": (lambda a: tensor.reverse(a, 1) * a, [_values(3, 5)]),
     "windows": (lambda a: tensor.windows(a, (0, 1), (2, 2), (1, 2)), [_values(4, 5)]),
+    "windows side by side": (lambda a: tensor.windows(a, (0, 2), (2, 3), (2, 3)), [_values(5, 2, 7)]),
     "pad": (lambda a: tensor.pad(a, [(1, 0), (0, 2)], 3.0), [_values(2, 3)]),
     "concat": (lambda a, b: tensor.concat([a, b * 2, a], 1), [_values(2, 3), _values(2, 1)]),
     "stack": (lambda a, b: tensor.stack([a, b], -1), [_values(2, 3), _values(2, 3)]),
@@ -186,6 +187,15 @@ _CASES: dict[str, tuple[Callable[..., Tensor], list[np.ndarray[Any, Any]]]] = {
 @pytest.mark.parametrize("name", _CASES)
 def test_operations(name: str) -> None:
     _check(*_CASES[name])
+
+
+def test_zeros_of_windows_side_by_side_are_those_of_a_sum() -> None:
+    factors = np.array([[[-0.0, 1.0], [2.0, -0.0]], [[-3.0, 0.0], [-0.0, 4.0]]], np.float32)  # (2, 2) of (2)
+    x = tensor.parameter(np.zeros((5, 2), np.float32))
+    (found,) = tensor.grad((tensor.windows(x, (0,), (2,), (2,)) * tensor.array(factors)).sum(), [x])
+    expected = np.zeros((5, 2), np.float32)
+    expected[:4] = factors.transpose(0, 2, 1).reshape(4, 2) + np.float32(0)
+    assert (found.numpy().view(np.uint32) == expected.view(np.uint32)).all()
 
 
 def test_second_derivatives_are_recorded_like_first_ones() -> None:

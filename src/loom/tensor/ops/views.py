@@ -271,6 +271,8 @@ def _spread_windows(g: Tensor, node: Tensor) -> Tensor:
 
     axes, sizes, steps, dilations = node.attributes
     x = node.inputs[0]
+    if steps == sizes and math.prod(sizes) > 1 and max(dilations) == 1:
+        return _side_by_side(g, x, axes, sizes)
     total: Any = None
     for at in np.ndindex(*sizes):
         part = sliced(g, (..., *(int(p) for p in at)))
@@ -280,6 +282,18 @@ def _spread_windows(g: Tensor, node: Tensor) -> Tensor:
         part = place(part, x.shape, starts, strides)
         total = part if total is None else total + part
     return total
+
+
+def _side_by_side(g: Tensor, x: Tensor, axes: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """Return the same for windows that do not meet: each element has one place, and + 0 of the others."""
+    from loom.tensor.ops.joining import pad
+
+    inner = dict(zip(axes, range(x.ndim, g.ndim), strict=True))
+    order = [axis for a in range(x.ndim) for axis in ((a, inner[a]) if a in inner else (a,))]
+    repeats = dict(zip(axes, sizes, strict=True))
+    covered = [n * repeats.get(a, 1) for a, n in enumerate(g.shape[: x.ndim])]
+    found = reshape(permute(g, order) + 0, covered)
+    return pad(found, [(0, n - own) for n, own in zip(x.shape, covered, strict=True)])
 
 
 # gradients led elsewhere
