@@ -274,7 +274,8 @@ def __getattr__(name: str) -> Any:
     if module is None:
         from loom.core.errors import near_matches
 
-        raise AttributeError(f"module 'loom' has no attribute {name!r}. {near_matches(name, list(_WHERE))}")
+        near = "" if name.startswith("__") else f". {near_matches(name, list(_WHERE))}"  # tools ask for many of those
+        raise AttributeError(f"module 'loom' has no attribute {name!r}{near}")
     value = (
         import_module(f"{module}.{name}") if name in (*_MODULES, *_PACKAGES) else getattr(import_module(module), name)
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.tensor.graph import Kind, Node, Op, ancestors, made
+from loom.tensor.graph import Kind, Node, Op, ancestors, made, require_tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.views import broadcast_to, routed
@@ -37,6 +37,7 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
     Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3.
     """
     for x in (loss, *wrt):
+        require_tensor(x, "tensor.grad")
         if not x.dtype.is_float:
             raise DTypeError("tensor.grad", "no floats", expected="f16, bf16, f32 or f64", got=x.dtype,
                              remedy="Convert with astype")  # fmt: skip

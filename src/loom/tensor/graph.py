@@ -12,10 +12,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, ShapeError
 from loom.runtime.device import Device
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from loom.tensor.draft import Draft
     from loom.tensor.layout import Access
 
-__all__ = ["Kind", "Node", "Op", "ancestors", "made"]
+__all__ = ["Kind", "Node", "Op", "ancestors", "as_shape", "made", "require_tensor"]
 
 
 class Kind(enum.Enum):
@@ -139,3 +140,18 @@ def ancestors(ends: Iterable[Node], stop: Callable[[Node], Sequence[Node]] | Non
 def made(op: Op, inputs: Sequence[Node], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()) -> Any:
     """Return a node of the class of its first input."""
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
+
+
+def require_tensor(x: Any, where: str) -> None:
+    """See that ``x`` is a tensor; ArgumentError if not."""
+    if not isinstance(x, Node):
+        raise ArgumentError(where, "not a tensor", expected="a tensor", got=repr(x), remedy="Make it with tensor.array")
+
+
+def as_shape(shape: Any, where: str) -> tuple[int, ...]:
+    """Return sizes as a tuple; ShapeError unless all are whole numbers of at least 0."""
+    found = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    if not all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 0 for n in found):
+        raise ShapeError(where, "not a shape", expected="whole numbers of at least 0", got=shape,
+                         remedy="Pass the size of each axis")  # fmt: skip
+    return tuple(int(n) for n in found)

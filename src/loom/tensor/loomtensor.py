@@ -20,7 +20,7 @@ from loom.runtime.chain.program import Timeline
 from loom.runtime.device import Device, DeviceInfo, device, devices
 from loom.runtime.storage import copy_storage
 from loom.tensor.draft import Buffer, Draft
-from loom.tensor.graph import Node, ancestors
+from loom.tensor.graph import Node, ancestors, as_shape
 from loom.tensor.lowering import followed, lower, structure
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.elementwise import as_dtype, cast
@@ -182,7 +182,7 @@ def create(shape: Sequence[int], dtype: Any = "f32", *, on: str | Device | None 
     wanted, home = as_dtype(dtype, "tensor.create"), device(on)
     if not (wanted.is_float or wanted.is_integer or wanted.is_bool):
         raise DTypeError("tensor.create", "unsupported dtype", expected="numbers", got=wanted, remedy="Choose another")
-    made = LoomTensor(PARAMETER, (), tuple(shape), wanted, device=home)
+    made = LoomTensor(PARAMETER, (), as_shape(shape, "tensor.create"), wanted, device=home)
     made.data = home.allocate(made.nbytes)
     if data is not None:
         made.assign(host_array(data, wanted, "tensor.create").reshape(made.shape))

@@ -20,7 +20,7 @@ from loom.runtime.chain.program import Timeline
 from loom.runtime.device import Device, device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Buffer, Draft
-from loom.tensor.graph import Node, ancestors
+from loom.tensor.graph import Node, ancestors, require_tensor
 from loom.tensor.lowering import followed, lower
 from loom.tensor.memory import MemoryPlan, plan_memory
 from loom.tensor.tensor import INPUT, PARAMETER, Tensor
@@ -74,6 +74,8 @@ def compile(  # noqa: A001 - tensor.compile
     (10.0, [0.0, 0.0])
     """
     pairs = list(updates.items()) if isinstance(updates, Mapping) else [(p, v) for p, v in updates]
+    for x in (*outputs, *(x for pair in pairs for x in pair)):
+        require_tensor(x, "tensor.compile")
     _check_updates(pairs)
     where = _home([*outputs, *(t for pair in pairs for t in pair)], on)
     return TensorProgram(list(outputs), pairs, where, budget_nbytes, name)

@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.runtime.device import Device, device
-from loom.tensor.graph import Kind, Node, Op
+from loom.tensor.graph import Kind, Node, Op, as_shape
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import products, reductions, views
 
@@ -350,7 +350,7 @@ def _stored(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -
 
 def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noqa: A001 - tensor.input
     """Return a place that is fed before each run of a program, by name."""
-    return Tensor(INPUT, (), tuple(shape), maps.as_dtype(dtype, "tensor.input"), name=name)
+    return Tensor(INPUT, (), as_shape(shape, "tensor.input"), maps.as_dtype(dtype, "tensor.input"), name=name)
 
 
 _ANY = Tensor(INPUT, (), (), of_numpy(np.float32, "tensor"))
@@ -358,7 +358,9 @@ _ANY = Tensor(INPUT, (), (), of_numpy(np.float32, "tensor"))
 
 def full(shape: Sequence[int], value: float, dtype: Any = "f32") -> Tensor:
     """Return a tensor of one number everywhere; it takes no memory until it must."""
-    return views.broadcast_to(maps.constant(value, maps.as_dtype(dtype, "tensor.full"), _ANY), tuple(shape))
+    return views.broadcast_to(
+        maps.constant(value, maps.as_dtype(dtype, "tensor.full"), _ANY), as_shape(shape, "tensor.full")
+    )
 
 
 def zeros(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
@@ -373,4 +375,4 @@ def ones(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
 
 def arange(size: int, dtype: Any = "i32") -> Tensor:
     """Return 0 to ``size - 1``."""
-    return maps.coordinate((size,), 0, maps.as_dtype(dtype, "tensor.arange"), _ANY)
+    return maps.coordinate(as_shape(size, "tensor.arange"), 0, maps.as_dtype(dtype, "tensor.arange"), _ANY)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loom import tensor
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ArgumentError, LoomError, ShapeError
 from loom.tensor import Tensor, TensorProgram
 
 
@@ -161,3 +161,23 @@ def test_errors_of_compiling_and_feeding() -> None:
         step.run(x=np.ones(3, np.float32))
     with pytest.raises(ShapeError, match=r"\[tensor.assign\] another shape"):
         p.assign([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tensor.create((-1,)), r"\[tensor.create\] not a shape: expected whole numbers of .* 0, got \(-1,\)"),
+        (lambda: tensor.zeros("a"), r"\[tensor.full\] not a shape: .*, got a"),
+        (lambda: tensor.input("x", (2, 1.5)), r"\[tensor.input\] not a shape: .*, got \(2, 1.5\)"),
+        (lambda: tensor.grad(3, []), r"\[tensor.grad\] not a tensor: expected a tensor, got 3"),  # type: ignore[arg-type]
+        (lambda: tensor.compile([2.0]), r"\[tensor.compile\] not a tensor: .*, got 2.0"),  # type: ignore[list-item]
+        (lambda: tensor.compile([], [(tensor.parameter([1.0]), 2)]), r"not a tensor: .*, got 2"),  # type: ignore[list-item]
+    ],
+)  # fmt: skip
+def test_what_is_no_shape_or_no_tensor(call: Any, message: str) -> None:
+    with pytest.raises(LoomError, match=message):
+        call()
+
+
+def test_shapes_may_be_one_number_or_whole_numbers_of_numpy() -> None:
+    assert tensor.zeros(3).shape == tensor.zeros(np.int64(3)).shape == tensor.ones([np.uint8(3)]).shape == (3,)
