@@ -5,6 +5,7 @@ Long sweeps carry ``@pytest.mark.slow``; ``make test`` leaves them out, ``make p
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -29,6 +30,13 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name in _SETTINGS:
         os.environ.pop(name, None)
     os.environ.update(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_old_is_left_alone() -> None:
+    """Keep collections, of which some tests ask for many, from walking through all that earlier modules made."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """Every conformance case on every target: the bits of every buffer are the interpreter's.
 
 Always: all cases at widths 1, 4 and 16 (most probes, and the library's kernels, which tests/unit/patterns runs
-at all widths, at 4; of the library, the sorts and the schedules for GPUs every other one), arithmetic also for the
-oldest x86-64. With ``make prove``: everything.
+at all widths, at 4; the schedules for GPUs at 8; of the library, the sorts and those schedules every other one),
+arithmetic also for the oldest x86-64; kernels without checks at width 4. With ``make prove``: everything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.cases import operations
-from conformance.running import CASES, CPU, SLOW, TARGETS, WIDTHS, Target, conform, theme
+from conformance.running import CASES, CPU, EVERY_MODE, SLOW, TARGETS, WIDTHS, Target, conform, theme
 from loom.ir.ops import OPS
 
 _ARITHMETIC = {"operations", "constant-left", "constant-right", "convert", "probe", "select"}
@@ -36,6 +36,8 @@ def _always(name: str, target: Target) -> bool:
         return False
     if name in _LEFT:
         return target == CPU[1]
+    if theme(name) == "threads":
+        return target == CPU[2]  # LLVM takes four times as long at 16
     if theme(name) == "library" or (theme(name) == "probe" and name.endswith(("-loop", "-vector", "-shared"))):
         return target == CPU[1]
     if target.device == "x86-64":
@@ -43,9 +45,28 @@ def _always(name: str, target: Target) -> bool:
     return target.simd != 8 or 16 not in WIDTHS[name]
 
 
-@pytest.mark.parametrize(("name", "target"), [r for r in _RUNS if _always(*r)], ids=str)
+def _wide(name: str, target: Target) -> bool:
+    """What ``make fast`` leaves out: other widths than 4, and the library's kernels."""
+    return target != CPU[1] or theme(name) in {"signals", *_THINNED}
+
+
+_MARKED = [pytest.param(*r, marks=[pytest.mark.wide] if _wide(*r) else []) for r in _RUNS if _always(*r)]
+
+
+@pytest.mark.parametrize(("name", "target"), _MARKED, ids=str)
 def test_bits(name: str, target: Target) -> None:
-    conform(name, target)
+    conform(name, target, _modes(name, target))
+
+
+def _modes(name: str, target: Target) -> tuple[str, ...]:
+    """Kernels compiled without checks are always run at one width, since it takes as long again."""
+    return EVERY_MODE if target == CPU[1] or 4 not in WIDTHS[name] else ("checked",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "target"), [r for r in _RUNS if _always(*r) and _modes(*r) != EVERY_MODE], ids=str)
+def test_bits_of_trusted(name: str, target: Target) -> None:
+    conform(name, target, ("trusted",))
 
 
 @pytest.mark.slow

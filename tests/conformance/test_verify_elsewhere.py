@@ -35,9 +35,9 @@ def _prove(machine: str, layers: tuple[int, ...], folder: Path) -> None:
     assert elsewhere.dispatches >= len(captured.kernels)
 
 
-@pytest.mark.parametrize("machine", _MACHINES[:2])
-def test_operations_and_functions_have_the_golden_digests(machine: str, tmp_path: Path) -> None:
-    _prove(machine, (1, 2), tmp_path)
+@pytest.mark.parametrize(("machine", "layer"), [("wasm32", 2), ("aarch64", 1)])
+def test_operations_and_functions_have_the_golden_digests(machine: str, layer: int, tmp_path: Path) -> None:
+    _prove(machine, (layer,), tmp_path)
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ from loom.cli import demo as job
 from loom.cli import demo_digits as digits
 from loom.cli.main import app
 
+pytestmark = pytest.mark.wide
+
 PRIMES_BELOW = {10**7: 664_579, 10**9: 50_847_534}  # OEIS A006880
 SETTINGS = [{"LOOM_THREADS": "1"}, {"LOOM_THREADS": "2"}, {"LOOM_THREADS": "2", "LOOM_SIMD": "4"}]
 

@@ -23,7 +23,7 @@ __all__: list[str] = []
 
 Array = np.ndarray[Any, Any]
 _TILE, _RUN = 4096, 64
-_WIDTHS = (16,)
+_WIDTHS = (8, 16)
 _KINDS = {"sum": (f32, f32, f32), "product": (f64, f64, f64), "min": (bf16, f32, bf16), "max": (i32, i32, i32)}
 
 

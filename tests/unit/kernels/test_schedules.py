@@ -12,6 +12,8 @@ from conformance.gpu import vulkan_device
 from loom.core.numerics import canonical_bits
 from loom.patterns import data, linalg, stats
 
+pytestmark = pytest.mark.wide
+
 Array = np.ndarray[Any, Any]
 
 

@@ -13,6 +13,8 @@ from loom.kernels import sieve_simt as kernels
 from loom.patterns.sieve_simt import Cut, base_primes, pattern_shifts, prime_table
 from prime_oracle import is_prime
 
+pytestmark = pytest.mark.wide
+
 CLASSES = (1, 7, 11, 13, 17, 19, 23, 29)
 WORDS = 256
 

@@ -15,6 +15,11 @@ def _name(setting: tuple[Any, ...]) -> str:
     return "-".join(str(x) for x in setting if x)
 
 
+def _marks(setting: tuple[Any, ...]) -> list[Any]:
+    """Widths but the widest are wide tests."""
+    return [] if setting in EVERYWHERE[-2:] else [pytest.mark.wide]
+
+
 def placed(dtypes: Sequence[str], everywhere: Collection[str]) -> list[Any]:
     """Return the runs (place, dtype) of a test: ``make prove`` does all, always done are the types in ``everywhere``.
 
@@ -25,14 +30,14 @@ def placed(dtypes: Sequence[str], everywhere: Collection[str]) -> list[Any]:
     return [
         pytest.param(
             setting, dtype, id=f"{_name(setting)}-{dtype}",
-            marks=() if dtype in everywhere or setting in quick else pytest.mark.slow,
+            marks=_marks(setting) if dtype in everywhere or setting in quick else pytest.mark.slow,
         )
         for setting in EVERYWHERE
         for dtype in dtypes
     ]  # fmt: skip
 
 
-@pytest.fixture(params=EVERYWHERE, ids=_name)
+@pytest.fixture(params=[pytest.param(setting, id=_name(setting), marks=_marks(setting)) for setting in EVERYWHERE])
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Name of a device, under settings that must not matter."""
     name, simd, threads = request.param

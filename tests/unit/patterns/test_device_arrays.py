@@ -15,6 +15,8 @@ from loom.core.errors import ArgumentError, DeviceError, KernelFault
 from loom.patterns import prepared
 from unit.patterns.canonical import same_bits
 
+pytestmark = pytest.mark.wide
+
 Pattern = Callable[..., Any]
 
 RNG = np.random.default_rng(5)

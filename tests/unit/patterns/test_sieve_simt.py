@@ -16,6 +16,8 @@ from loom import gpu_prime_count, gpu_primes
 from loom.patterns.sieve_simt import build_count, list_above_5, segment_words
 from prime_oracle import is_prime
 
+pytestmark = pytest.mark.wide
+
 PI = {10**k: n for k, n in enumerate((0, 4, 25, 168, 1229, 9592, 78_498, 664_579, 5_761_455))}
 """Published values of the prime counting function (OEIS A006880)."""
 WORDS = 256

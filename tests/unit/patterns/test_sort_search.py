@@ -13,6 +13,8 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from unit.patterns.canonical import same_bits
 from unit.patterns.sorted_oracle import DTYPES, numbers
 
+pytestmark = pytest.mark.wide
+
 Array = np.ndarray[Any, Any]
 
 

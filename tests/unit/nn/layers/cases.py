@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-torch: Any = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
-F: Any = torch.nn.functional if torch else None
+
+class _Late:
+    """A module that is loaded when something in it is asked for: PyTorch takes seconds, and may be missing."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+
+torch: Any = _Late("torch")
+F: Any = _Late("torch.nn.functional")
 
 Torch = Any
 """torch.Tensor, where there is PyTorch."""

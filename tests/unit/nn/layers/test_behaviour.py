@@ -21,6 +21,8 @@ from loom.nn.spec import LAYERS as CONFIGS
 from loom.nn.spec import parse
 from loom.tensor import Tensor
 
+pytestmark = pytest.mark.wide
+
 _DENSE = {"type": "dense", "output_size": 2}
 
 

@@ -17,6 +17,8 @@ from loom.nn.spec.fields import value_fields
 from loom.nn.spec.rules import Choice
 from unit.nn.layers.cases import CASES, Case
 
+pytestmark = pytest.mark.wide
+
 _BATCH = 3
 _STEP = 1e-5
 """Of the differences: their error is about h^2 + 2^-53 / h = 1e-10, times derivatives of about 10."""

@@ -16,6 +16,8 @@ from loom.nn.spec import LAYERS, Network, json_schema, parse, to_document, to_js
 from unit.nn.spec.networks import networks
 from unit.nn.spec.test_generations import ALIASES, SEED_PARALLEL, first
 
+pytestmark = pytest.mark.wide
+
 ROOT = Path(__file__).parents[4]
 SCHEMA = ROOT / "docs/formats/network.schema.json"
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

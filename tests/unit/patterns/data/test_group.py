@@ -11,6 +11,8 @@ import loom
 from loom.core.errors import ArgumentError, ShapeError
 from unit.patterns.canonical import canonical_sum, same_bits
 
+pytestmark = pytest.mark.wide
+
 Array = np.ndarray[Any, Any]
 
 

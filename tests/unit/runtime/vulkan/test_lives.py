@@ -18,6 +18,8 @@ import loom
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.memory import Arena
 
+pytestmark = pytest.mark.wide
+
 
 @loom.kernel(workgroup=4)
 def affine(x: loom.InOut[loom.u32], a: loom.u32, b: loom.u32) -> None:

@@ -22,6 +22,8 @@ from loom.runtime.drivers.vulkan.device import claimed_features
 from loom.runtime.drivers.vulkan.probes import PROBES, Probe
 from loom.runtime.drivers.vulkan.selftest import LADDERS, find_features
 
+pytestmark = pytest.mark.wide
+
 OPERATIONS = list(dict.fromkeys(p.operation for p in PROBES))
 
 
