@@ -6,13 +6,21 @@ update of one batch that lies ready; ``fit`` also picks the batch from shuffled 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from bench.machine import use_threads
 
 use_threads()  # torch reads the number of threads when it is imported
+
+from bench.report import Bar, Family, Row, main  # noqa: E402
+
+if find_spec("torch") is None:
+    main("nets", lambda family: family.notes.append("nothing to compare with: pip install torch==2.13.0"))
+    sys.exit()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -20,7 +28,6 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from bench.harness import THREADS, Side, Timings, alternate  # noqa: E402
-from bench.report import Bar, Family, Row, main  # noqa: E402
 from loom import Network, tensor  # noqa: E402
 from loom.nn.train.config import TrainConfig  # noqa: E402
 from loom.nn.train.losses import loss_of  # noqa: E402

@@ -28,23 +28,19 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.chain.arguments import excess_groups, largest_groups
 from loom.runtime.chain.plan import Plan, Step
-from loom.runtime.chain.record import Dispatch
 from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
+from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
 from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
 from loom.targets.base import Artifact, Bounds, Site
-from loom.targets.llvm.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, INDIRECT_COUNTS, RECORD, SMALL
+from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD
 from loom.targets.llvm.machine import Machine, compiler_fingerprint, host_machine
 
 __all__ = ["CpuDevice"]
 
-_SMALL_OPERATIONS = 20_000
-"""Fewer operations than this (some microseconds) are not worth sharing between threads."""
-_MOST_GROUPS_IN_BATCH = 0xFFFF_FFFF
-_FLAG_BITS = (1 << GRAIN_SHIFT) - 1
 _DONE = 2
 _NO_WORDS = np.empty(0, np.int64)
 
@@ -192,7 +188,7 @@ class _CpuProgram:
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
         if timed:
             self.records["flags"] |= BARRIER_BEFORE  # each dispatch has a time of its own
-        _set_batches(self.records)
+        set_batches(self.records)
         self.fresh = SubmissionCells(records=self.records.ctypes.data, count=plan.count)
 
     @property
@@ -205,7 +201,7 @@ class _CpuProgram:
     def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: Step) -> None:
         dispatch = step.dispatch
         loaded = owner.load(dispatch.kernel)
-        bindings = _bindings(dispatch)
+        bindings = bindings_of(dispatch)
         for position, binding in enumerate(dispatch.bindings):
             if isinstance(binding.storage, HostSlot):
                 self.slots.append((bindings, position, binding.storage))
@@ -227,7 +223,7 @@ class _CpuProgram:
             self.keep.append(indirect)
             rows["indirect"] = indirect.ctypes.data
             rows["flags"] |= INDIRECT
-        rows["flags"] |= _amount_of_work(rows, loaded.operations)
+        rows["flags"] |= amount_of_work(rows, loaded.operations)
 
     def _fill_slots(self) -> None:
         for bindings, position, slot in self.slots:
@@ -279,48 +275,6 @@ class _CpuProgram:
                 begun(submission)
             raise
         begun(submission)
-
-
-def _bindings(dispatch: Dispatch) -> np.ndarray[Any, Any]:
-    bindings = np.zeros(max(1, len(dispatch.bindings)), BINDING)
-    for row, binding in zip(bindings, dispatch.bindings, strict=False):
-        row["address"] = binding.storage.extent()[0]
-        row["elements"] = binding.elements
-    return bindings
-
-
-def _amount_of_work(rows: np.ndarray[Any, Any], operations: float | None) -> np.ndarray[Any, Any]:
-    """Return the flags that tell how finely to share dispatches; of an unknown amount every group is shared."""
-    if operations is None:
-        return np.zeros(len(rows), np.uint32)
-    grain = int(_SMALL_OPERATIONS / operations).bit_length() << GRAIN_SHIFT
-    small = rows["total"].astype(np.float64) * operations < _SMALL_OPERATIONS
-    known = (rows["flags"] & INDIRECT) == 0
-    return np.where(small & known, SMALL | grain, grain).astype(np.uint32)
-
-
-def _set_batches(records: np.ndarray[Any, Any]) -> None:
-    """Tell each record where its groups start within its batch, cutting batches that grow too long.
-
-    A batch's length must be known, so nothing joins an indirect dispatch. The first record speaks for its
-    batch: its grain is the finest in it.
-    """
-    if not len(records):
-        return
-    flags, totals = records["flags"], records["total"]
-    flags[1:] |= np.where(flags[:-1] & INDIRECT, BARRIER_BEFORE, 0).astype(np.uint32)
-    begins = (flags & (BARRIER_BEFORE | INDIRECT)) != 0
-    begins[0] = True
-    ends = np.cumsum(totals)
-    before = ends - totals
-    starts = before - np.maximum.accumulate(np.where(begins, before, 0))
-    if (starts + totals > _MOST_GROUPS_IN_BATCH).any():
-        flags |= BARRIER_BEFORE
-        starts = np.zeros_like(starts)
-    records["start"] = starts
-    firsts = np.flatnonzero(begins)
-    finest = np.minimum.reduceat(flags >> GRAIN_SHIFT, firsts)
-    flags[firsts] = (flags[firsts] & _FLAG_BITS) | (finest << GRAIN_SHIFT)
 
 
 _under_way: dict[int, _CpuSubmission] = {}
