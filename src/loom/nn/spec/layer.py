@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from loom.nn.spec.fields import flag, object_schema, read_object, write_object
-from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.rules import BAD, Name
 from loom.nn.spec.text import JsonValue
@@ -197,10 +196,7 @@ def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ())
 
     Keys of ``besides`` (a node's name, inputs, cell) are left to the caller.
     """
-    place.reading.layers += 1
-    if place.reading.layers > MOST_LAYERS:
-        if place.reading.layers == MOST_LAYERS + 1:
-            place.fault("the network has too many layers", expected=f"at most {MOST_LAYERS}")
+    if not place.count_layer():
         return BAD
     if not isinstance(value, dict):
         place.wrong("a layer object", value)

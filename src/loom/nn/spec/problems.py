@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loom.core.errors import SpecError, near_matches
+from loom.nn.spec.limits import MOST_LAYERS
 
 __all__ = ["Place", "Problem", "Reading", "shown"]
 
@@ -103,6 +104,13 @@ class Place:
     def unknown(self, what: str, name: str, known: Iterable[str]) -> None:
         """Note a name that nothing has, with near matches."""
         self.fault(f"unknown {what} {shown(name)}", remedy=near_matches(name[:100], known))
+
+    def count_layer(self) -> bool:
+        """Count a layer of the network; False, and noted once, if there are too many."""
+        self.reading.layers += 1
+        if self.reading.layers == MOST_LAYERS + 1:
+            self.fault("the network has too many layers", expected=f"at most {MOST_LAYERS}")
+        return self.reading.layers <= MOST_LAYERS
 
     @property
     def count(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -58,8 +59,29 @@ class Rule(Protocol):
         ...
 
 
+class _Plain(ABC):
+    """A value that is written as it is."""
+
+    @property
+    @abstractmethod
+    def expected(self) -> str: ...
+
+    @abstractmethod
+    def holds(self, value: JsonValue) -> bool:
+        """Tell whether a value of a document is usable."""
+
+    def read(self, value: JsonValue, place: Place) -> Any:
+        if self.holds(value):
+            return value
+        place.wrong(self.expected, value)
+        return BAD
+
+    def write(self, value: Any) -> JsonValue:
+        return value
+
+
 @dataclass(frozen=True)
-class Whole:
+class Whole(_Plain):
     """An integer from ``low`` to ``high``."""
 
     low: int = 1
@@ -69,21 +91,15 @@ class Whole:
     def expected(self) -> str:
         return f"an integer from {self.low} to {self.high}"
 
-    def read(self, value: JsonValue, place: Place) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high:
-            return value
-        place.wrong(self.expected, value)
-        return BAD
-
-    def write(self, value: Any) -> JsonValue:
-        return value
+    def holds(self, value: JsonValue) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def schema(self) -> dict[str, Any]:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
 @dataclass(frozen=True)
-class Real:
+class Real(_Plain):
     """A finite number from ``low`` to ``high``; ``above`` and ``below`` are limits that it may not reach."""
 
     low: float | None = None
@@ -98,23 +114,20 @@ class Real:
         return "a finite number" + (" " + " and ".join(limits) if limits else "")
 
     def read(self, value: JsonValue, place: Place) -> Any:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and self._within(value):
-            return float(value)
-        place.wrong(self.expected, value)
-        return BAD
+        found = super().read(value, place)
+        return BAD if found is BAD else float(found)
 
-    def _within(self, value: float) -> bool:
+    def holds(self, value: JsonValue) -> bool:
         return (
-            -1e308 <= value <= 1e308
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and -1e308 <= value <= 1e308
             and math.isfinite(value)
             and (self.low is None or value >= self.low)
             and (self.above is None or value > self.above)
             and (self.high is None or value <= self.high)
             and (self.below is None or value < self.below)
         )
-
-    def write(self, value: Any) -> JsonValue:
-        return value
 
     def schema(self) -> dict[str, Any]:
         words = {
@@ -127,26 +140,22 @@ class Real:
 
 
 @dataclass(frozen=True)
-class Flag:
+class Flag(_Plain):
     """``true`` or ``false``."""
 
-    expected: str = "true or false"
+    @property
+    def expected(self) -> str:
+        return "true or false"
 
-    def read(self, value: JsonValue, place: Place) -> Any:
-        if isinstance(value, bool):
-            return value
-        place.wrong(self.expected, value)
-        return BAD
-
-    def write(self, value: Any) -> JsonValue:
-        return value
+    def holds(self, value: JsonValue) -> bool:
+        return isinstance(value, bool)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"}
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(_Plain):
     """Any text of at most ``longest`` characters."""
 
     longest: int = 1000
@@ -155,21 +164,15 @@ class Text:
     def expected(self) -> str:
         return f"a text of at most {self.longest} characters"
 
-    def read(self, value: JsonValue, place: Place) -> Any:
-        if isinstance(value, str) and len(value) <= self.longest and _is_unicode(value):
-            return value
-        place.wrong(self.expected, value)
-        return BAD
-
-    def write(self, value: Any) -> JsonValue:
-        return value
+    def holds(self, value: JsonValue) -> bool:
+        return isinstance(value, str) and len(value) <= self.longest and _is_unicode(value)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "maxLength": self.longest}
 
 
 @dataclass(frozen=True)
-class Name:
+class Name(_Plain):
     """A name of a layer, an input or a model: a letter, then letters, digits, ``_`` and ``-``."""
 
     dotted: bool = False
@@ -183,14 +186,8 @@ class Name:
     def expected(self) -> str:
         return "a name (a letter, then letters, digits, '_' and '-')"
 
-    def read(self, value: JsonValue, place: Place) -> Any:
-        if isinstance(value, str) and re.fullmatch(self.pattern, value):
-            return value
-        place.wrong(self.expected, value)
-        return BAD
-
-    def write(self, value: Any) -> JsonValue:
-        return value
+    def holds(self, value: JsonValue) -> bool:
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": f"^{self.pattern}$"}

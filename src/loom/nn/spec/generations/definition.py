@@ -14,7 +14,7 @@ from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.problems import Place, shown
 from loom.nn.spec.rules import BAD
 
-__all__ = ["Definition", "Notes", "folded", "normal", "read_keys"]
+__all__ = ["Definition", "Notes", "folded", "folded_layer", "normal", "read_keys"]
 
 
 @dataclass(slots=True)
@@ -76,6 +76,19 @@ def folded(value: Any, place: Place, known: Mapping[str, Any], what: str = "an o
         else:
             made[name] = (each, place.at(key))
     return made
+
+
+def folded_layer(value: Any, place: Place, known: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a layer object as ``folded`` does; None, noted, without a type or if the network has too many layers."""
+    if not place.count_layer():
+        return None
+    pairs = folded(value, place, known, "a layer object")
+    if not isinstance(value, dict):
+        return None
+    if "type" not in pairs:
+        place.fault("key 'type' is missing", expected="a layer type, such as dense")
+        return None
+    return pairs
 
 
 def read_keys(pairs: Mapping[str, tuple[Any, Place]], rules: Mapping[str, Any]) -> dict[str, Any]:

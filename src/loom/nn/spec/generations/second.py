@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.nn.spec.generations.build import Grid, build_network
-from loom.nn.spec.generations.definition import Definition, Notes, folded, read_keys
+from loom.nn.spec.generations.definition import Definition, Notes, folded, folded_layer, read_keys
 from loom.nn.spec.generations.names import activation_of, dtype_of, kind_of
 from loom.nn.spec.generations.pieces import Conversion
 from loom.nn.spec.limits import MOST_LAYERS
@@ -103,17 +103,8 @@ def _sorted(layers: list[Definition], sizes: list[int], notes: Notes) -> list[De
 
 
 def _read_layer(value: Any, place: Place, notes: Notes) -> Definition | None:
-    place.reading.layers += 1
-    if place.reading.layers > MOST_LAYERS:
-        if place.reading.layers == MOST_LAYERS + 1:
-            place.fault("the network has too many layers", expected=f"at most {MOST_LAYERS}")
-        return None
-    keys = {**LAYER_KEYS, "grid_positions": None}
-    pairs = folded(value, place, keys, "a layer object")
-    if not isinstance(value, dict):
-        return None
-    if "type" not in pairs:
-        place.fault("key 'type' is missing", expected="a layer type, such as dense")
+    pairs = folded_layer(value, place, {**LAYER_KEYS, "grid_positions": None})
+    if pairs is None:
         return None
     before = place.count
     kind = kind_of(*pairs["type"])
