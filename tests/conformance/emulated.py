@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,16 +77,16 @@ class Capture(_Host):
         return device("cpu").build(plan)
 
 
-class Hosted(_Host):
+class Hosted(_Host, ABC):
     """Runs dispatch after dispatch by ``execute``, which a subclass has."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.dispatches = 0
 
+    @abstractmethod
     def execute(self, kernel: VerifiedKernel, arrays: list[Bits], params: list[Any], groups: Groups) -> list[Bits]:
         """Return ``arrays`` as the kernel leaves them."""
-        raise NotImplementedError
 
     def build(self, plan: Plan) -> _Program:
         return _Program(self, plan)

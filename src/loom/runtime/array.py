@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, ShapeError, StateError
+from loom.core.errors import ShapeError, StateError
 from loom.runtime.device import Device
+from loom.runtime.elements import Readable
 from loom.runtime.storage import HostStorage, Storage
 
 __all__ = ["Array", "Pending"]
@@ -27,7 +28,7 @@ class Pending(Protocol):
         ...
 
 
-class Array:
+class Array(Readable):
     """An array on a device, made by ``loom.array`` and by patterns that were given one.
 
     ``shape``, ``dtype`` (a Loom type), ``size``, ``ndim``, ``nbytes`` and ``device`` tell what it is;
@@ -41,6 +42,7 @@ class Array:
     __slots__ = ("_source", "device", "dtype", "host_dtype", "shape")
     __hash__ = None  # type: ignore[assignment]
     __array_priority__ = 100.0
+    called = "loom.Array"
 
     def __init__(
         self,
@@ -55,21 +57,6 @@ class Array:
         self.dtype = dtype
         self.shape = tuple(shape)
         self.host_dtype = dtype.numpy if host_dtype is None else host_dtype
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes the elements take."""
-        return self.size * self.dtype.nbytes
 
     @property
     def pending(self) -> Pending | None:
@@ -120,33 +107,6 @@ class Array:
                 got=wanted, remedy="Match the number of elements",
             ) from None  # fmt: skip
         return Array(self.storage, self.device, self.dtype, found, self.host_dtype)
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise ShapeError("len of a loom.Array", "it has no dimension", remedy="Use item()")
-        return self.shape[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if copy is False:
-            raise ArgumentError("loom.Array", "numpy must copy it", expected="copy=None or True", got=copy)
-        found = self.numpy()
-        return found if dtype is None else found.astype(dtype, copy=False)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        """Return a capsule with a copy of the elements in host memory."""
-        return self.numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0  # the CPU
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape)) or "one element"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import itertools
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError
 from loom.runtime.device import Device
+from loom.runtime.elements import Sized
 
 if TYPE_CHECKING:
     from loom.runtime.storage import Storage
@@ -60,7 +60,7 @@ class Op:
 _serials = itertools.count()
 
 
-class Node:
+class Node(Sized):
     """One operation of the record; ``Tensor`` is the class that has operators."""
 
     __slots__ = ("__weakref__", "attributes", "data", "device", "dtype", "inputs", "name", "op", "serial", "shape")
@@ -86,21 +86,6 @@ class Node:
         self.data = data
         self.device = device if device is not None else _one_device(op.name, self.inputs)
         self.serial = next(_serials)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes its elements take."""
-        return self.size * self.dtype.nbytes
 
 
 def _one_device(name: str, inputs: Sequence[Node]) -> Device | None:

@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.runtime.device import Device, device
+from loom.runtime.elements import Readable
 from loom.tensor.graph import Kind, Node, Op, as_shape
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import products, reductions, views
@@ -25,7 +26,7 @@ INPUT = Op("input", Kind.SOURCE)
 ARRAY = views.KNOWN
 
 
-class Tensor(Node):
+class Tensor(Node, Readable):
     """A tensor of a shape and dtype known at once, its elements computed when they are needed.
 
     Made by ``array``, ``parameter``, ``input``, ``zeros`` .. and by operators and functions of tensors. Operands of
@@ -39,6 +40,7 @@ class Tensor(Node):
     __slots__ = ()
     __hash__ = Node.__hash__
     __array_priority__ = 200.0
+    called = "tensor"
 
     # elements
 
@@ -91,33 +93,6 @@ class Tensor(Node):
             raise ShapeError("tensor.assign", "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         settle(self.device)
         self.data.write(0, memory.reshape(-1).view(np.uint8))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if copy is False:
-            raise ArgumentError("tensor", "numpy must copy it", expected="copy=None or True", got=copy)
-        found = self.numpy()
-        return found if dtype is None else found.astype(dtype, copy=False)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        """Return a capsule with a copy of the elements in host memory."""
-        return self.numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0  # the CPU
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise ShapeError("len of a tensor", "it has no dimension", remedy="Use item()")
-        return self.shape[0]
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape)) or "one element"

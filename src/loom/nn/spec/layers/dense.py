@@ -17,9 +17,23 @@ from loom.nn.spec.problems import Place
 __all__ = ["Dense", "Stitch"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Linear(Layer):
+    """Maps the last axis, (..., in) to (..., out)."""
+
+    output_size: int = size("the number of output features")
+    input_size: int | None = size("the number of input features, if it is to be checked", None)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        if not has_rank(shape, place, 1, 0):
+            return None
+        agrees(self.input_size, shape[-1], "input_size", place, "input features")
+        return (*shape[:-1], self.output_size)
+
+
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dense(Layer):
+class Dense(_Linear):
     """Fully connected: ``activation(x W + b)`` along the last axis, (..., in) to (..., out).
 
     Weights: ``weight`` (in, out), ``bias`` (out,) unless ``bias`` is false.
@@ -27,16 +41,8 @@ class Dense(Layer):
 
     kind: ClassVar[str] = "dense"
 
-    output_size: int = size("the number of output features")
-    input_size: int | None = size("the number of input features, if it is to be checked", None)
     activation: Activation = activation("the function of each output")
     bias: bool = flag("true if a bias is added", True)
-
-    def infer(self, shape: Shape, place: Place) -> Shape | None:
-        if not has_rank(shape, place, 1, 0):
-            return None
-        agrees(self.input_size, shape[-1], "input_size", place, "input features")
-        return (*shape[:-1], self.output_size)
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         bias: dict[str, Shape] = {"bias": (self.output_size,)} if self.bias else {}
@@ -45,22 +51,13 @@ class Dense(Layer):
 
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stitch(Layer):
+class Stitch(_Linear):
     """Linear map that brings branches or grafted networks to one size, (..., in) to (..., out).
 
     Weights: ``weight`` (in, out), drawn with deviation sqrt(2 / in), and ``bias`` (out,), zero at first.
     """
 
     kind: ClassVar[str] = "stitch"
-
-    output_size: int = size("the number of output features")
-    input_size: int | None = size("the number of input features, if it is to be checked", None)
-
-    def infer(self, shape: Shape, place: Place) -> Shape | None:
-        if not has_rank(shape, place, 1, 0):
-            return None
-        agrees(self.input_size, shape[-1], "input_size", place, "input features")
-        return (*shape[:-1], self.output_size)
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         return {"weight": (shape[-1], self.output_size), "bias": (self.output_size,)}

@@ -16,9 +16,22 @@ from loom.nn.spec.problems import Place
 __all__ = ["BatchNorm", "LayerNorm", "RMSNorm"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Normalised(Layer):
+    """Normalises the features of each row: the shape stays."""
+
+    norm_size: int | None = size("the number of features, if it is to be checked", None)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        if not has_rank(shape, place, 1, 0):
+            return None
+        agrees(self.norm_size, shape[-1], "norm_size", place, "input features")
+        return shape
+
+
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerNorm(Layer):
+class LayerNorm(_Normalised):
     """``(x - mean) / sqrt(variance + epsilon) gamma + beta`` along the last axis.
 
     Weights: ``gamma`` and ``beta``, both (features,).
@@ -26,14 +39,7 @@ class LayerNorm(Layer):
 
     kind: ClassVar[str] = "layer_norm"
 
-    norm_size: int | None = size("the number of features, if it is to be checked", None)
     epsilon: float = real("added to the variance", 1e-5, above=0.0)
-
-    def infer(self, shape: Shape, place: Place) -> Shape | None:
-        if not has_rank(shape, place, 1, 0):
-            return None
-        agrees(self.norm_size, shape[-1], "norm_size", place, "input features")
-        return shape
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         return {"gamma": shape[-1:], "beta": shape[-1:]}
@@ -41,7 +47,7 @@ class LayerNorm(Layer):
 
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RMSNorm(Layer):
+class RMSNorm(_Normalised):
     """``x / sqrt(mean of x squared + epsilon) gamma`` along the last axis.
 
     Weights: ``gamma`` (features,).
@@ -49,14 +55,7 @@ class RMSNorm(Layer):
 
     kind: ClassVar[str] = "rms_norm"
 
-    norm_size: int | None = size("the number of features, if it is to be checked", None)
     epsilon: float = real("added to the mean square", 1e-5, above=0.0)
-
-    def infer(self, shape: Shape, place: Place) -> Shape | None:
-        if not has_rank(shape, place, 1, 0):
-            return None
-        agrees(self.norm_size, shape[-1], "norm_size", place, "input features")
-        return shape
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         return {"gamma": shape[-1:]}

@@ -1,0 +1,82 @@
+"""What arrays and tensors have in common: sizes, and the protocols by which others read their elements.
+
+Layer: runtime. Invariant: whoever reads gets a copy in host memory.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, ShapeError
+
+__all__ = ["Readable", "Sized"]
+
+
+class Sized:
+    """Something of a shape and dtype."""
+
+    __slots__ = ()
+    shape: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the elements take."""
+        return self.size * self.dtype.nbytes
+
+
+class Readable(Sized):
+    """Elements that ``numpy()`` copies to the host; ``called`` is how errors name them."""
+
+    __slots__ = ()
+    called: ClassVar[str]
+
+    @abstractmethod
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """Return a copy as a numpy array of the same shape."""
+
+    @abstractmethod
+    def item(self) -> Any:
+        """Return the only element as a Python number; ShapeError if there are more or none."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ArgumentError(self.called, "numpy must copy it", expected="copy=None or True", got=copy)
+        found = self.numpy()
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Return a capsule with a copy of the elements in host memory."""
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError(f"len of a {self.called}", "it has no dimension", remedy="Use item()")
+        return self.shape[0]
