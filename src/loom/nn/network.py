@@ -30,7 +30,7 @@ from loom.nn.train.losses import CLASS_LOSSES
 from loom.nn.train.measures import Evaluation, confusion_of, deviation_metrics
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.progress import shown_progress
-from loom.nn.train.samples import Samples, batches, checked_inputs, checked_samples, numbers
+from loom.nn.train.samples import WHOLE, Samples, batches, checked_inputs, checked_samples, numbers
 from loom.nn.train.schedules import Schedule, schedule_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
@@ -195,7 +195,7 @@ class Network:
         """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
 
         ``settings`` are those of ``TrainConfig``; ``seed`` and ``batch_size`` (if above 1) are else the document's.
-        Without ``loss``: cross-entropy for integer targets with an axis less than an output of several classes, else
+        Without ``loss``: cross-entropy for integers or truths with an axis less than an output of several classes, else
         the mean squared error. ``validation``: samples measured after each epoch. ``optimizer`` and ``schedule``: by
         name or with settings. ``resume``: go on up to ``epochs`` in all, from the folder ``checkpoint``, if it has one,
         or, if no folder is named, from ``self.training``; the bits are those of one training that was never interrupted
@@ -265,7 +265,7 @@ class Network:
 
     def _loss(self, y: Any) -> str:
         targets, shape = numbers(y, "train, y", "y"), self._output_shape()
-        are_classes = targets.dtype.kind in "iu" and targets.ndim == len(shape) and shape[-1:] != (1,)
+        are_classes = targets.dtype.kind in WHOLE and targets.ndim == len(shape) and shape[-1:] != (1,)
         return "cross_entropy" if are_classes else "mse"
 
     @property
@@ -300,7 +300,7 @@ class Network:
     def _check_targets(self, config: TrainConfig, y: Any) -> None:
         """See that targets fit the output: its shape, or classes without its last axis and in range."""
         targets, shape = numbers(y, "train, y", "y"), self._output_shape()
-        if config.loss in CLASS_LOSSES and targets.dtype.kind in "iu":
+        if config.loss in CLASS_LOSSES and targets.dtype.kind in WHOLE:
             if targets.shape[1:] != shape[:-1]:
                 raise ShapeError("train, y", "the classes do not fit the output", expected=_sizes(shape[:-1]),
                                  got=targets.shape, remedy="One class for each row of the output")  # fmt: skip

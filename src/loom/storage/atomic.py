@@ -7,6 +7,7 @@ temporary file, which the next ``sweep`` of its folder removes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ def replace_file(path: Path, data: bytes | memoryview, *, durable: bool = False,
 
     ``durable``: when this returns, the file survives a power cut.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder has this name: name a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}{_SUFFIX}")
     try:

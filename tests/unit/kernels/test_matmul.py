@@ -10,7 +10,7 @@ import pytest
 import loom
 from loom.core.caps import Caps
 from loom.core.dtype import f16, f32, f64, i8, i32, u32
-from loom.kernels import matmul
+from loom.kernels import matmul, matmul_record
 from loom.kernels.matmul import Arithmetic, Schedule, Tile, choose_schedule
 from loom.kernels.matmul_direct import multiply_direct, multiply_rows
 from loom.kernels.matmul_record import Multiplication, record_matmul
@@ -73,6 +73,19 @@ def test_batches_that_are_read_in_place_or_packed(transposed: bool) -> None:
             found = multiply(stored[: a_batch[0]], b, what, schedule=schedule)
             for n in range(batches):
                 assert same_bits(found[n], canonical_matmul(a[n % a_batch[0]], b[n]))
+
+
+@pytest.mark.parametrize("packed_nbytes", [1, matmul_record._PACKED_NBYTES], ids=["one by one", "at once"])
+def test_batches_that_are_repeated_or_packed_one_by_one(packed_nbytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left operands of whole tiles, which are read in place only where every batch has its own, all at once."""
+    monkeypatch.setattr(matmul_record, "_PACKED_NBYTES", packed_nbytes)
+    for a_batch, b_batch in [((2, 1), (1, 3)), ((2, 3), (2, 3))]:
+        a, b = numbers(f32, *a_batch, 16, 140), numbers(f32, *b_batch, 140, 5)
+        what = Multiplication(16, 5, 140, FLOATS, a_batch=a_batch, b_batch=b_batch)
+        found = multiply(a, b, what, schedule=SCHEDULES[2]).reshape(2, 3, 16, 5)
+        a, b = np.broadcast_to(a, (2, 3, 16, 140)), np.broadcast_to(b, (2, 3, 140, 5))
+        for at in np.ndindex(2, 3):
+            assert same_bits(found[at], canonical_matmul(a[at], b[at])), (a_batch, at)
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "5"])

@@ -89,3 +89,12 @@ def test_what_a_crash_leaves_is_swept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(os.listdir(tmp_path)) == 1
     sweep(tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["", "below"])
+def test_a_folder_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "kept").write_text("this")
+    with pytest.raises(IsADirectoryError, match="a folder has this name: name a file"):
+        replace_file(tmp_path / name, b"data")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["below", "kept"]

@@ -14,9 +14,11 @@ from loom.core.dtype import DType, f32, i32
 from loom.core.errors import DTypeError, EmptyError, NotFinite, ShapeError
 from loom.nn.train.losses import CLASS_LOSSES
 
-__all__ = ["Samples", "batches", "checked_inputs", "checked_samples", "numbers"]
+__all__ = ["WHOLE", "Samples", "batches", "checked_inputs", "checked_samples", "numbers"]
 
 Array = np.ndarray[Any, Any]
+WHOLE = "biu"
+"""Kinds of numpy types that number classes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +81,7 @@ def checked_samples(
     """Return samples for a loss; classes for those of classes become i32, other targets floats of ``y_type``."""
     inputs = checked_inputs(x, x_type, where)
     targets = np.asarray(y)
-    is_class = loss in CLASS_LOSSES and targets.dtype.kind in "iu"
+    is_class = loss in CLASS_LOSSES and targets.dtype.kind in WHOLE
     held = i32 if is_class else y_type
     targets = checked_inputs(targets, held, where, "y")
     if len(inputs) != len(targets):

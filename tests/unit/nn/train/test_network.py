@@ -212,3 +212,15 @@ def test_the_network_may_compute_in_another_type_than_its_input(dtype: str, give
         np.testing.assert_allclose(new[0], w - 0.125 * 2 * x.T.astype(np.float64) @ away / 4, rtol=1e-14)
         np.testing.assert_allclose(new[1], b - 0.125 * 2 * away.mean(0), rtol=1e-14)
     assert net.evaluate(x, y).loss < history.loss[0]
+
+
+def test_truths_are_classes(samples: Any) -> None:
+    x, y = samples
+    digests = set()
+    for targets in (y == 1, (y == 1).astype(np.int32)):
+        net = loom.Network.from_json(document(), on="cpu")
+        net.train(x, targets, epochs=1, validation=(x, targets))
+        found = net.evaluate(x, targets)
+        assert found.accuracy is not None
+        digests.add((net.digest(), found.loss, found.accuracy))
+    assert len(digests) == 1

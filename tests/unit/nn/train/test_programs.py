@@ -116,3 +116,20 @@ def test_programs_kept_are_bounded(two_layers: Any, samples: Any, monkeypatch: p
     losses = [trainer.train_batch(samples[0][:size], samples[1][:size]) for size in (3, 6, 3, 20, 6)]
     assert len(trainer.programs._made) == 2
     assert np.isfinite(losses).all()
+
+
+def test_programs_are_taken_over_only_by_a_training_of_the_same_weights(two_layers: Any, samples: Any) -> None:
+    config = TrainConfig(loss="cross_entropy", epochs=1)
+    model = two_layers()
+    first, *others = model.parameters
+    whole = Trainer(model, config)
+    assert Trainer(model, config, after=whole).programs is whole.programs
+    part = Trainer(model, config, frozen=[first], after=whole)
+    assert part.programs is not whole.programs
+    before = model.weights()
+    part.fit(*samples)
+    after = model.weights()
+    assert after[first].tobytes() == before[first].tobytes()
+    assert all(after[name].tobytes() != before[name].tobytes() for name in others)
+    assert Trainer(model, config, rates={others[0]: 0.5}, after=whole).programs is not whole.programs
+    assert Trainer(two_layers(), config, after=whole).programs is not whole.programs
