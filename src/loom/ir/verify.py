@@ -12,6 +12,7 @@ from functools import cached_property
 
 from loom.core.dtype import bool_
 from loom.core.errors import VerifyError
+from loom.core.numerics import Guarantee
 from loom.ir.kernel import (
     Block,
     Break,
@@ -26,6 +27,7 @@ from loom.ir.kernel import (
     Return,
     Space,
     Variable,
+    While,
     walk,
     walk_blocks,
 )
@@ -51,10 +53,41 @@ class VerifiedKernel:
     kernel: Kernel
     uniformity: Uniformity
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The kernel's name."""
         return self.kernel.name
+
+    @cached_property
+    def buffers(self) -> tuple[Memory, ...]:
+        """What is bound, in order."""
+        return self.kernel.buffers
+
+    @cached_property
+    def params(self) -> tuple[Param, ...]:
+        """The push constants, in order."""
+        return self.kernel.params
+
+    @cached_property
+    def workgroup(self) -> tuple[int, int, int]:
+        """Lanes of a group along each dimension."""
+        return self.kernel.workgroup
+
+    @cached_property
+    def trusted(self) -> bool:
+        """True for kernels that need no bounds checks."""
+        return self.kernel.trusted
+
+    @cached_property
+    def guarantee(self) -> Guarantee:
+        """What the kernel asks of a device."""
+        return self.kernel.guarantee
+
+    @cached_property
+    def statements(self) -> int | None:
+        """How many statements a lane runs at most, None if it loops."""
+        body = list(walk(self.kernel.body))
+        return None if any(isinstance(s, (For, While)) for s in body) else len(body)
 
     @cached_property
     def hash(self) -> str:

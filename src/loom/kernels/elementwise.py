@@ -61,7 +61,7 @@ class Step:
 
 def map_groups(kernel: VerifiedKernel, size: int) -> int:
     """Return how many workgroups of a map's kernel ``size`` elements take."""
-    lanes = kernel.kernel.workgroup[0]
+    lanes = kernel.workgroup[0]
     return -(-size // (lanes * (_TURNS if lanes == _THREADS else 1)))
 
 

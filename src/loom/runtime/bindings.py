@@ -134,7 +134,7 @@ class Bindings:
 
         The order is registers, globals, heap, then the others as they were added.
         """
-        buffers = kernel.kernel.buffers
+        buffers = kernel.buffers
         where = f"{self._unit}.dispatch of {kernel.name!r}"
         areas = [self.find(name, f"{self._unit}.dispatch") for name in self._names(buffers, dict(bind or {}), where)]
         for memory, area in zip(buffers, areas, strict=True):

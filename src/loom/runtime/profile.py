@@ -228,7 +228,7 @@ def _places(plan: Plan) -> Callable[[int], tuple[str, int, tuple[int, int, int] 
                 turn, position = divmod(at, len(steps))
                 dispatch = steps[position].dispatch
                 if id(dispatch) not in facts:
-                    pairs = zip(dispatch.kernel.kernel.buffers, dispatch.bindings, strict=True)
+                    pairs = zip(dispatch.kernel.buffers, dispatch.bindings, strict=True)
                     facts[id(dispatch)] = dispatch.kernel.name, sum(m.dtype.nbytes * b.elements for m, b in pairs)
                 x, y, z = dispatch.groups[turn].tolist()
                 return *facts[id(dispatch)], None if dispatch.indirect is not None else (x, y, z)

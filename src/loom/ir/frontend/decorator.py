@@ -67,9 +67,14 @@ class KernelFunction:
         self.fn = fn
         self.name = fn.__name__.strip("<>")
         self.workgroup = workgroup
-        self._annotations = resolve_annotations(fn, names)
+        self.annotations = resolve_annotations(fn, names)
         self._trusted = trusted
         self._guarantee = guarantee
+
+    @property
+    def options(self) -> tuple[bool, Guarantee]:
+        """What the decorator was told beside the workgroup: whether it is trusted, and what it asks."""
+        return self._trusted, self._guarantee
 
     @cached_property
     def ir(self) -> Kernel:
@@ -102,7 +107,7 @@ class KernelFunction:
 
     def _declare(self, builder: Builder, translator: Translator, parameters: list[str]) -> None:
         for name in parameters:
-            annotation = self._annotations.get(name)
+            annotation = self.annotations.get(name)
             if annotation is None:
                 raise KernelTypeError(
                     builder.where(), f"parameter {name!r} has no type",
@@ -117,7 +122,7 @@ class KernelFunction:
                         "A parameter stands for one buffer throughout",
                     )  # fmt: skip
         for name in parameters:
-            annotation = self._annotations[name]
+            annotation = self.annotations[name]
             if not isinstance(annotation, BufferType):
                 dtype = scalar_type(annotation, builder.where())
                 value = builder.emit("param", attr=builder.param(name, dtype))

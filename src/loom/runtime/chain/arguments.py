@@ -19,6 +19,7 @@ from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.verify import VerifiedKernel, verify
+from loom.runtime.known import recalled
 from loom.runtime.storage import Storage
 
 __all__ = [
@@ -38,7 +39,7 @@ _GROUP_LIMITS = f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROU
 def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
     """Return the verified form of whatever names a kernel, SPIR-V included; DTypeError for anything else."""
     if isinstance(kernel, KernelFunction):
-        return kernel.verified
+        return recalled(kernel)
     if isinstance(kernel, VerifiedKernel):
         return kernel
     if isinstance(kernel, Kernel):
@@ -59,7 +60,7 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
 @ordinary_arithmetic()
 def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, where: str) -> np.ndarray[Any, Any]:
     """Return parameters as 8-byte slots, one row per repeat; an array gives each repeat its value."""
-    declared = kernel.kernel.params
+    declared = kernel.params
     if isinstance(params, (str, bytes)) or not hasattr(params, "__len__") or not hasattr(params, "__getitem__"):
         raise DTypeError(
             where, "params are not a sequence", expected="a list with one value for each parameter",
@@ -144,7 +145,7 @@ def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str)
 
     A tuple or list of up to three is one dispatch's extents; an array of length ``repeats`` has a number per repeat.
     """
-    if type(groups) is int and 0 <= groups <= MAX_GROUPS and groups * kernel.kernel.workgroup[0] <= 1 << 32:
+    if type(groups) is int and 0 <= groups <= MAX_GROUPS and groups * kernel.workgroup[0] <= 1 << 32:
         full = np.ones((repeats, 3), np.uint32)
         full[:, 0] = groups
         return full
@@ -202,7 +203,7 @@ def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.n
 
 def largest_groups(kernel: VerifiedKernel) -> list[int]:
     """Return the largest number of groups along each dimension: at most 2^32 lanes."""
-    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.kernel.workgroup]
+    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.workgroup]
 
 
 def check_indirect_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> None:

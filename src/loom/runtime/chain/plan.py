@@ -110,7 +110,7 @@ class _Hazards:
     def waits(self, dispatch: Dispatch) -> bool:
         """Tell whether ``dispatch`` must wait, and take it into account."""
         kernel = dispatch.kernel
-        pairs = list(zip(kernel.kernel.buffers, dispatch.bindings, strict=True))
+        pairs = list(zip(kernel.buffers, dispatch.bindings, strict=True))
         reads = {self.resources.of(b.storage) for m, b in pairs if m in kernel.reads}
         writes = {self.resources.of(b.storage) for m, b in pairs if m in kernel.writes}
         if dispatch.indirect is not None:

@@ -194,7 +194,7 @@ class Chain:
         self._segments[-1].dispatches.append(dispatch)
 
     def _check_guarantee(self, kernel: VerifiedKernel, where: str) -> None:
-        asked: Guarantee = kernel.kernel.guarantee
+        asked: Guarantee = kernel.guarantee
         if asked > self.device.guarantee:
             raise DeviceError(
                 where, f"device {self.device.name!r} cannot give what the kernel asks",
@@ -216,7 +216,7 @@ class Chain:
     def _bind(
         self, kernel: VerifiedKernel, buffers: Sequence[Storage | np.ndarray[Any, Any]], where: str
     ) -> tuple[Binding, ...]:
-        declared = kernel.kernel.buffers
+        declared = kernel.buffers
         if len(buffers) != len(declared):
             raise ArgumentError(
                 where, f"the kernel has {len(declared)} buffers",
@@ -271,12 +271,12 @@ class Chain:
 def _refuse_overlaps(kernel: VerifiedKernel, bindings: Sequence[Binding], where: str) -> None:
     """Two buffers of one kernel must not share memory if one of them is written."""
     extents = [b.storage.extent() for b in bindings]
-    written = [m in kernel.writes for m in kernel.kernel.buffers]
+    written = [m in kernel.writes for m in kernel.buffers]
     for j in range(len(extents)):
         for i in range(j):
             overlap = max(extents[i][0], extents[j][0]) < min(extents[i][1], extents[j][1])
             if overlap and (written[i] or written[j]):
-                names = kernel.kernel.buffers[i].name, kernel.kernel.buffers[j].name
+                names = kernel.buffers[i].name, kernel.buffers[j].name
                 raise ArgumentError(
                     where, f"buffers {names[0]!r} and {names[1]!r} share memory and one is written",
                     expected="separate memory", remedy="Bind it once, to a parameter declared InOut",

@@ -131,7 +131,7 @@ def _refuse_shared_memory(plans: Sequence[Plan]) -> None:
     for number, plan in enumerate(plans):
         for _, steps in plan.segments:
             for d in (step.dispatch for step in steps):
-                pairs = zip(d.kernel.kernel.buffers, d.bindings, strict=True)
+                pairs = zip(d.kernel.buffers, d.bindings, strict=True)
                 extents += [(*b.storage.extent(), number, m in d.kernel.writes) for m, b in pairs]
     reach: dict[bool, dict[int, int]] = {False: {}, True: {}}  # by whether it is written: where each program got to
     for start, end, number, written in sorted(extents):

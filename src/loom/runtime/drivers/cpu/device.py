@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import hashlib
+import math
 import os
 import platform
 import threading
@@ -23,7 +24,7 @@ from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import KernelFault, StateError
 from loom.core.numerics import Guarantee
-from loom.ir.kernel import For, While, walk
+from loom.ir.kernel import walk
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.chain.arguments import excess_groups, largest_groups
@@ -143,16 +144,15 @@ def _locations(kernel: VerifiedKernel, bounds: Bounds) -> str:
 
 def _link(kernel: VerifiedKernel, artifact: Artifact) -> _Loaded:
     code = link(artifact.data, artifact.entry)
-    body = list(walk(kernel.kernel.body))
-    loops = any(isinstance(s, (For, While)) for s in body)
-    operations = None if loops else max(1, len(body)) * kernel.kernel.lanes / artifact.facts["width"]
+    count = kernel.statements
+    operations = None if count is None else max(1, count) * math.prod(kernel.workgroup) / artifact.facts["width"]
     return _Loaded(code, code.address(artifact.entry), artifact.sites, operations)
 
 
 def _bounds(kernel: VerifiedKernel) -> Bounds:
     if options.check_bounds():
         return Bounds.REPORTED
-    return Bounds.TRUSTED if kernel.kernel.trusted else Bounds.CHECKED
+    return Bounds.TRUSTED if kernel.trusted else Bounds.CHECKED
 
 
 def _cache_nbytes() -> int:

@@ -147,7 +147,7 @@ class VulkanDevice:
         """
         if isinstance(kernel, ForeignKernel):
             return self._load_foreign(kernel)
-        trusted = Bounds.TRUSTED if kernel.kernel.trusted else Bounds.CHECKED
+        trusted = Bounds.TRUSTED if kernel.trusted else Bounds.CHECKED
         bounds = Bounds.REPORTED if options.check_bounds() else trusted
         key = (kernel.hash, self._locations(kernel, bounds), bounds, counted)
         with self.lock:

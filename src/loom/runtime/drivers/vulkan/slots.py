@@ -30,7 +30,7 @@ class Slots:
         for _, steps in plan.segments:
             for step in steps:
                 dispatch = step.dispatch
-                for memory, binding in zip(dispatch.kernel.kernel.buffers, dispatch.bindings, strict=True):
+                for memory, binding in zip(dispatch.kernel.buffers, dispatch.bindings, strict=True):
                     self._take(binding.storage, memory in dispatch.kernel.writes)
                 if dispatch.indirect is not None:
                     self._take(dispatch.indirect[0], False)

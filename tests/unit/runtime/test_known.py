@@ -1,0 +1,107 @@
+"""Kernels of the library recalled from disk: the same facts, no translation, and nobody else's kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import loom
+from loom.core.dtype import f32, f64, i8, i32, i64, u8, u32
+from loom.ir.frontend.capture import digest_of
+from loom.ir.frontend.decorator import KernelFunction
+from loom.kernels.reduce import divide_rows, extreme_tiles, sum_tiles
+from loom.runtime.known import KnownKernel, facts_of, recalled
+
+TYPES = (u8, i8, u32, i32, i64, f32, f64)
+FACTS = (
+    "name", "hash", "workgroup", "trusted", "guarantee", "has_barrier", "talks", "statements",
+)  # fmt: skip
+
+
+def kernels() -> list[KernelFunction]:
+    found = [sum_tiles(t, t, t) for t in TYPES]
+    found += [extreme_tiles(t, largest=largest) for t in (u8, f32) for largest in (False, True)]
+    found += [divide_rows(f32, f32, f32), divide_rows(f64, f64, f64)]
+    return found
+
+
+def test_equal_digests_mean_equal_kernels_and_others_differ() -> None:
+    found = [(digest_of(k), k.verified.hash) for k in kernels()]
+    assert all(digest is not None for digest, _ in found)
+    digests, hashes = zip(*found, strict=True)
+    assert len(set(digests)) == len(set(hashes)) == len(found)
+    again = sum_tiles.__wrapped__(f32, f32, f32)  # type: ignore[attr-defined]
+    assert again is not sum_tiles(f32, f32, f32)
+    assert digest_of(again) == digest_of(sum_tiles(f32, f32, f32))
+
+
+def test_what_is_recalled_tells_what_the_kernel_tells() -> None:
+    for function in kernels()[::3]:
+        whole = function.verified
+        less = KnownKernel(function, json.loads(json.dumps(facts_of(whole))))
+        for fact in FACTS:
+            assert getattr(less, fact) == getattr(whole, fact), (function, fact)
+        assert [(m.name, m.dtype, m.access) for m in less.buffers] == [
+            (m.name, m.dtype, m.access) for m in whole.buffers
+        ]
+        assert [(p.name, p.dtype) for p in less.params] == [(p.name, p.dtype) for p in whole.params]
+        assert [m in less.reads for m in less.buffers] == [m in whole.reads for m in whole.buffers]
+        assert [m in less.writes for m in less.buffers] == [m in whole.writes for m in whole.buffers]
+        assert less.kernel is whole.kernel
+
+
+def test_a_kernel_that_reaches_code_of_others_has_no_digest() -> None:
+    @loom.kernel
+    def mine(x: loom.InOut[loom.f32]) -> None:
+        x[0] = 1.0
+
+    assert digest_of(mine) is None
+    assert recalled(mine) is mine.verified
+
+
+def test_a_captured_value_is_part_of_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(number: float) -> KernelFunction:
+        def store(x: loom.Out[loom.f32]) -> None:
+            x[0] = number
+
+        store.__module__ = "loom.kernels.somewhere"
+        return loom.kernel(store)
+
+    assert len({digest_of(made(v)) for v in (0.0, -0.0, 1.0, np.float32(1.0), 1, True)}) == 6
+    assert digest_of(made(1.0)) == digest_of(made(1.0))
+    assert digest_of(made(object())) is None  # type: ignore[arg-type]
+
+
+SECOND = """
+import sys, numpy as np, loom
+from loom.ir.frontend.decorator import KernelFunction
+if sys.argv[1] == "warm":
+    def refuse(self, retyped):
+        raise AssertionError(f"{self.name} is translated")
+    KernelFunction._translate = refuse
+x = np.arange(5000, dtype=np.float32)[::-1].copy()
+a = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
+print(loom.gpu_sort(x)[:3].tolist(), loom.gpu_matmul(a, a)[0, :2].tolist(), float(loom.gpu_sum(x)))
+"""
+
+
+def test_a_warm_process_translates_no_kernel_of_the_library(tmp_path: Path) -> None:
+    environment = {**os.environ, "LOOM_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run(state: str) -> str:
+        command = [sys.executable, "-c", SECOND, state]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    cold = run("cold")
+    assert run("warm") == cold
+    for file in (tmp_path / "cache").glob("*.obj"):  # damaged files cost time, never a result
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert run("cold") == cold
