@@ -1,7 +1,8 @@
 """The seeds' cross-platform names of networks: ``create_network_from_json``, ``forward_simple``, ``train_simple``, ...
 
-Layer: flow, over ``loom.nn``. As there, one network is the current one; it is that of the thread's process. Invariant:
-a name here means what the seeds' table says, computed by ``loom.Network``.
+Layer: flow, over ``loom.nn``. As there, one network is the current one: the one that the thread made or loaded last; in
+a thread that made none, the one made last in any. Invariant: a name here means what the seeds' table says, computed by
+``loom.Network``, and no thread takes another's network away.
 
 >>> from loom.flow.dnvm import create_network_from_json, forward_simple
 >>> _ = create_network_from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
@@ -12,6 +13,7 @@ a name here means what the seeds' table says, computed by ``loom.Network``.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +34,9 @@ __all__ = [
     "train_simple",
 ]  # fmt: skip
 
-_current: list[Network] = []
+_latest: list[Network] = []
+"""The network made last in any thread."""
+_own = threading.local()
 
 _KEYS = (
     "epochs", "learningrate", "usegpu", "printeverybatch", "gradientclip", "losstype", "verbose", "evaluateeveryn",
@@ -48,7 +52,8 @@ def create_network_from_json(document: Document) -> Network:
 
 def forward_simple(values: Sequence[float]) -> list[float]:
     """Return the current network's outputs, flat, for one flat vector: one sample after the other."""
-    return _network().predict(_samples(values)).reshape(-1).tolist()
+    net = _network()
+    return net.predict(_samples(net, values, "forward_simple")).reshape(-1).tolist()
 
 
 def save_model_simple(model_id: str = "model") -> str:
@@ -63,7 +68,11 @@ def load_model_simple(bundle: Document, model_id: str | None = None) -> Network:
 
 def evaluate_network_simple(inputs: Sequence[Sequence[float]], expected: Sequence[float]) -> dict[str, Any]:
     """Return the deviation metrics of the current network, as the seeds' JSON has them."""
-    return deviation_metrics(_network().predict(_samples(inputs)), expected).to_dict()
+    return _measured(_network(), inputs, expected, "evaluate_network_simple")
+
+
+def _measured(net: Network, inputs: Any, expected: Any, where: str) -> dict[str, Any]:
+    return deviation_metrics(net.predict(_samples(net, inputs, where)), expected).to_dict()
 
 
 def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -88,12 +97,13 @@ def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
         raise EmptyError("train_simple, batches", "no batches", expected="at least 1", got="none",
                          remedy="Pass [{'Input': [...], 'Target': [...]}]")  # fmt: skip
     start = time.perf_counter_ns()
-    history = _run(net, pairs, told)
+    with net.model.alone("train_simple"):
+        history = _run(net, pairs, told)
     spent = time.perf_counter_ns() - start
     samples = sum(len(x) for x, _ in pairs) * len(history)
     return {
         "FinalLoss": history[-1], "BestLoss": min(history), "TotalTime": spent,
-        "AvgThroughput": samples / max(spent, 1) * 1e9, "LossHistory": history, "EvalMetrics": _metrics(told),
+        "AvgThroughput": samples / max(spent, 1) * 1e9, "LossHistory": history, "EvalMetrics": _metrics(net, told),
     }  # fmt: skip
 
 
@@ -121,9 +131,9 @@ def _run(net: Network, pairs: list[tuple[Any, Any]], told: Mapping[str, Any]) ->
     return history
 
 
-def _metrics(told: Mapping[str, Any]) -> dict[str, Any] | None:
+def _metrics(net: Network, told: Mapping[str, Any]) -> dict[str, Any] | None:
     inputs, targets = told.get("validationinputs"), told.get("validationtargets")
-    return None if inputs is None or targets is None else evaluate_network_simple(inputs, targets)
+    return None if inputs is None or targets is None else _measured(net, inputs, targets, "train_simple, validation")
 
 
 def _half_square(output: Tensor, target: Tensor) -> Tensor:
@@ -142,7 +152,7 @@ def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
             got=", ".join(batch) or "none",
             remedy="Pass [{'Input': [...], 'Target': [...]}]",
         )
-    x = _samples(found["input"])
+    x = _samples(net, found["input"], "train_simple, Input")
     y = numbers(found["target"], "train_simple", "Target").astype(np.float32)
     shape = net.spec.shapes()[net.spec.outputs[0]]
     if y.size != len(x) * int(np.prod(shape)):
@@ -156,14 +166,14 @@ def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
     return x, y.reshape(len(x), *shape)
 
 
-def _samples(values: Any) -> np.ndarray[Any, Any]:
+def _samples(net: Network, values: Any, where: str) -> np.ndarray[Any, Any]:
     """Return flat numbers as samples of the network's input."""
-    shape = _network().spec.inputs[0].shape
-    found = numbers(values, "loom.flow.dnvm", "the input").astype(np.float32)
+    shape = net.spec.inputs[0].shape
+    found = numbers(values, where, "the input").astype(np.float32)
     each = int(np.prod(shape))
     if found.size == 0 or found.size % each:
         raise ShapeError(
-            "forward_simple",
+            where,
             "not whole samples",
             expected=f"a multiple of {each} numbers",
             got=found.size,
@@ -181,12 +191,14 @@ def _plain_keys(found: Any, where: str) -> dict[str, Any]:
 
 
 def _set(net: Network) -> Network:
-    _current[:] = [net]
+    _latest[:] = [net]
+    _own.network = net
     return net
 
 
 def _network() -> Network:
-    if not _current:
+    found = getattr(_own, "network", None) or next(iter(_latest), None)
+    if found is None:
         raise StateError("loom.flow.dnvm", "there is no network", expected="create_network_from_json first", got="none",
                          remedy="Make or load one")  # fmt: skip
-    return _current[0]
+    return found

@@ -1,19 +1,21 @@
 """``Model``: a network with weights on a device.
 
 Layer: nn. ``forward`` compiles one program for each batch size and replays it. Invariant: the bits of outputs depend on
-network, weights and inputs alone, never on the device or on what ran before.
+network, weights and inputs alone, never on the device, on what ran before, or on what other threads ask meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
 from loom.core.dtype import DType, f32, f64
-from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.nn.layers import Context, Key, Record, init
 from loom.nn.spec import Network, Part, Shared
 from loom.runtime.device import Device
@@ -34,6 +36,8 @@ class Model:
     ``parameters``: trained arrays by the names of ``network.parameters()``; ``state``: running means by those of
     ``network.state()``; ``frozen``: names that training leaves as they are; ``learning_rates``: name -> step size
     that the document asks for (centres of kmeans); ``state_updates``: (state, its new value) of the last ``apply``.
+    ``lock``: held while a program runs and is read, and while all weights are read or written, so that threads take
+    turns and each gets its own answer, of one state of the weights.
 
     >>> from loom.nn.spec import parse
     >>> layers = [{"type": "dense", "output_size": 2}]
@@ -59,6 +63,8 @@ class Model:
         }
         self._feeds = {i.name: f"x{n}" for n, i in enumerate(network.inputs)}
         self._programs: dict[tuple[Any, ...], TensorProgram] = {}
+        self.lock = threading.RLock()
+        self._turn = threading.Lock()
 
     def _first_weights(self, parts: list[Part]) -> dict[str, Any]:
         numbers = {name: i for i, name in enumerate(self.network.parameters())}
@@ -77,7 +83,8 @@ class Model:
 
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return copies of all weights and state by name (bf16 as its 16 bits)."""
-        return {name: held.numpy() for name, held in (self.parameters | self.state).items()}
+        with self.lock:
+            return {name: held.numpy() for name, held in (self.parameters | self.state).items()}
 
     def load(self, weights: Mapping[str, Any]) -> None:
         """Write all weights and state: numbers of the right shapes under the names of ``weights()``.
@@ -100,8 +107,21 @@ class Model:
                     "loom.nn.Model.load", f"weight {name!r} has another shape", expected=held.shape, got=shape,
                     remedy="Check which network it is of",
                 )  # fmt: skip
-        for name, held in known.items():
-            held.assign(weights[name])
+        with self.lock:
+            for name, held in known.items():
+                held.assign(weights[name])
+
+    @contextmanager
+    def alone(self, where: str) -> Iterator[None]:
+        """Be the only one to change weights meanwhile; StateError, naming ``where``, if someone else is."""
+        if not self._turn.acquire(blocking=False):
+            raise StateError(where, "the network is being trained", expected="one training at a time",
+                             got="another under way", remedy="Wait for its end, or give each thread its own network",
+                             )  # fmt: skip
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @property
     def result_type(self) -> DType:
@@ -167,11 +187,12 @@ class Model:
         """
         feeds = {_FIRST: x} if isinstance(x, np.ndarray) and len(self._feeds) == 1 else self._fed(x)
         shapes = tuple([a.shape for a in feeds.values()])
-        program = self._programs.get(shapes)
-        if program is None:
-            program = self._programs[shapes] = self._compiled(feeds)
-        program.run(**feeds)
-        results = program.read()
+        with self.lock:
+            program = self._programs.get(shapes)
+            if program is None:
+                program = self._programs[shapes] = self._compiled(feeds)
+            program.run(**feeds)
+            results = program.read()
         return results[0] if len(results) == 1 else dict(zip(self.network.outputs, results, strict=True))
 
     def _fed(self, x: Any) -> dict[str, Any]:

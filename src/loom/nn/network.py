@@ -50,6 +50,9 @@ class Network:
     ``spec``: what its document says; ``model``: its recorded form; ``warnings``: what a conversion from an older
     format changed; ``training``: where its last training stopped, which ``train(..., resume=True)`` goes on from.
 
+    Several threads may use one: each gets the answer to its own question, of one state of the weights. While one
+    trains, the others' calls run between two of its steps; a second training, or other weights, are a StateError.
+
     >>> net = Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
     ...     {"type": "dense", "output_size": 3}]})
     >>> net.forward([[1.0, 2.0]]).shape
@@ -148,8 +151,9 @@ class Network:
             path = Path(source)
             of_file = read_safetensors(path, self.spec) if path.suffix == SAFETENSORS else read_model(path)
             source = of_file.weights
-        self.model.load(source)
-        self.training = None
+        with self.model.alone("loom.Network.load_weights"):
+            self.model.load(source)
+            self.training = None
 
     def digest(self) -> str:
         """Return the SHA-256 of names, types, shapes and bits of all weights."""
@@ -203,26 +207,23 @@ class Network:
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
-        config = self._config(x, y, optimizer, schedule, settings)
-        if validation is not None:
-            self._check_targets(config, validation[1])
-        rates = self.model.learning_rates
-        trainer = self._trainer = Trainer(
-            self.model,
-            config,
-            frozen=self.model.frozen,
-            rates=rates,
-            x_type=self._input().dtype,
-            y_type=self.model.result_type,
-            after=self._trainer,
-        )
-        start = self.training if resume and config.checkpoint is None and self.training is not None else resume
-        try:
-            with shown_progress(progress) as report:
-                return trainer.fit(x, y, validation, resume=start, report=report)
-        finally:
-            if trainer.has_run:
-                self.training = trainer.kept
+        with self.model.alone("loom.Network.train"):
+            config = self._config(x, y, optimizer, schedule, settings)
+            if validation is not None:
+                self._check_targets(config, validation[1])
+            trainer = self._trainer = self._trainer_for(config, self._trainer)
+            start = self.training if resume and config.checkpoint is None and self.training is not None else resume
+            try:
+                with shown_progress(progress) as report:
+                    return trainer.fit(x, y, validation, resume=start, report=report)
+            finally:
+                if trainer.has_run:
+                    self.training = trainer.kept
+
+    def _trainer_for(self, config: TrainConfig, after: Trainer | None) -> Trainer:
+        model = self.model
+        return Trainer(model, config, frozen=model.frozen, rates=model.learning_rates, x_type=self._input().dtype,
+                       y_type=model.result_type, after=after)  # fmt: skip
 
     def evaluate(self, x: Any, y: Any, *, loss: str | None = None) -> Evaluation:
         """Return loss, accuracy and confusion (of classes) and deviation metrics (of one number for each sample)."""
@@ -238,7 +239,8 @@ class Network:
         """Return the outputs for samples (n, *shape), some hundred at a time."""
         inputs = checked_inputs(x, self._input().dtype, "loom.Network")
         cuts = batches(len(inputs), _EVALUATED_AT_ONCE)
-        return np.concatenate([self._readable(self.model.forward(inputs[cut])) for cut in cuts])
+        with self.model.lock:
+            return np.concatenate([self._readable(self.model.forward(inputs[cut])) for cut in cuts])
 
     def _of_classes(self, data: Samples, output: Array) -> tuple[float | None, Array | None]:
         if data.y_type.is_float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,8 +25,9 @@ XOR = [{"Input": [0, 0, 0, 1, 1, 0, 1, 1], "Target": [0, 1, 1, 0]}]
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("LOOM_DEVICE", "cpu")
+    monkeypatch.setattr(dnvm, "_own", threading.local())
     yield
-    dnvm._current.clear()
+    dnvm._latest.clear()
 
 
 def test_the_seeds_calls_one_after_the_other() -> None:

@@ -7,6 +7,7 @@ them. Invariant: a step whose loss is NaN or infinite changes nothing, so that w
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +38,11 @@ class Trainable(Protocol):
 
     parameters: dict[str, Tensor]
     state_updates: list[tuple[Tensor, Tensor]]
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while a program of the model is recorded, or runs and is read: between steps others may use it."""
+        ...
 
     def apply(self, x: Tensor, *, training: bool, step: Tensor | None = None) -> Tensor:
         """Record the forward pass."""
@@ -220,7 +226,8 @@ class Programs:
 
     def update(self, rate: float) -> None:
         """Move the weights along the gradients added, and forget those."""
-        self._made[_UPDATE].run(rate=np.asarray(rate, np.float32))
+        with self.model.lock:
+            self._made[_UPDATE].run(rate=np.asarray(rate, np.float32))
 
     def train(self, data: Samples, rate: float) -> float:
         """Train with one batch, whatever was prepared; return its loss."""
@@ -234,14 +241,16 @@ class Programs:
         if self._numbers.get(program) != numbers:
             feeds |= {name: np.asarray(value, np.float32) for name, value in numbers.items()}
             self._numbers[program] = numbers
-        program.run(**feeds)
-        return float(program.read()[0])
+        with self.model.lock:
+            program.run(**feeds)
+            return float(program.read()[0])
 
     def loss(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         """Return the loss of one batch and the network's output, nothing being trained."""
         program = self._losses[len(x)]
-        program.run(x=x, y=y)
-        loss, output = program.read()
+        with self.model.lock:
+            program.run(x=x, y=y)
+            loss, output = program.read()
         return float(loss), output
 
     # compiling
@@ -249,11 +258,12 @@ class Programs:
     def _program(self, kind: str, samples: int, batch: Batch | None) -> TensorProgram:
         key = kind, samples, batch
         if key not in self._made:
-            if batch is None:
-                outputs, updates = self._update()
-            else:
-                record = {"step": self._step, "sum": self._sum, "loss": self._loss}[kind]
-                outputs, updates = record(batch, samples)
+            with self.model.lock:
+                if batch is None:
+                    outputs, updates = self._update()
+                else:
+                    record = {"step": self._step, "sum": self._sum, "loss": self._loss}[kind]
+                    outputs, updates = record(batch, samples)
             budget = self.config.budget_nbytes
             left = None if budget is None else max(0, budget - self.nbytes)
             self._made[key] = tensor.compile(outputs, updates, on=self.where, budget_nbytes=left, name=f"train, {kind}")

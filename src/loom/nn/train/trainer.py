@@ -255,13 +255,15 @@ class Trainer:
 
     def arrays(self) -> Arrays:
         """Return copies of all that training changes, by name: ``weights/...`` and ``state/...``."""
-        weights = {f"weights/{n}": a for n, a in self.model.weights().items()}
-        return weights | {f"state/{n}": t.numpy() for n, t in self.programs.kept.items()}
+        with self.model.lock:
+            weights = {f"weights/{n}": a for n, a in self.model.weights().items()}
+            return weights | {f"state/{n}": t.numpy() for n, t in self.programs.kept.items()}
 
     def _put(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        self.model.load({n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")})
-        for name, t in self.programs.kept.items():
-            t.assign(arrays[f"state/{name}"])
+        with self.model.lock:
+            self.model.load({n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")})
+            for name, t in self.programs.kept.items():
+                t.assign(arrays[f"state/{name}"])
 
     def _snapshot(self, n: int) -> Snapshot:
         facts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ class TwoLayers:
             for n, s in shapes.items()
         }
         self.state_updates: list[Any] = []
+        self.lock = threading.RLock()
 
     def apply(self, x: Any, *, training: bool, step: Any = None) -> Any:
         p = self.parameters
