@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from bench.machine import use_threads
 from bench.report import print_family
 from loom.core.errors import near_matches
 
 FAMILIES = (
     "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes", "swarm",
-    "streams", "nets", "nets_device",
+    "streams", "operations", "nets", "nets_device",
 )  # fmt: skip
 ON_DEVICES = ("chain", "streams", "sort", "matmul", "primes", "swarm", "nets_device")
 """Those that ``--device`` runs on a GPU."""
@@ -25,8 +27,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Loom's benchmarks.")
     parser.add_argument("families", nargs="*", metavar="family", help=f"{', '.join(FAMILIES)} (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--threads", type=int, help="threads every side uses (default 2)")
     parser.add_argument("--device", help=f"a GPU such as vulkan, for {', '.join(ON_DEVICES)}")
     asked = parser.parse_args()
+    if asked.threads:
+        os.environ["LOOM_BENCH_THREADS"] = str(asked.threads)
+    use_threads()  # for the families, which inherit it
     for name in asked.families:
         if name not in FAMILIES:
             known = near_matches(name, list(FAMILIES))

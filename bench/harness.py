@@ -7,6 +7,7 @@ spinning, and caches hold its data. Invariant: every counted time is one whole c
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from typing import Any
 
 __all__ = ["THREADS", "Side", "Timings", "alternate", "time_calls"]
 
-THREADS = 2
-"""Threads every side uses."""
+THREADS = int(os.environ.get("LOOM_BENCH_THREADS", "2"))
+"""Threads every side uses; ``--threads`` sets it."""
 
 Clock = Callable[[], float]
 

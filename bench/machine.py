@@ -13,12 +13,19 @@ from bench.harness import THREADS
 __all__ = ["load_average", "machine_facts", "use_threads"]
 
 _THREAD_SETTINGS = ("LOOM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Some machines set them, and OpenBLAS then runs kernels of another processor."""
 
 
 def use_threads() -> None:
-    """Give libraries, here and in child processes, ``THREADS`` threads; call before importing them."""
+    """Give libraries, here and in child processes, ``THREADS`` threads and their own choice of kernels.
+
+    Call it before importing them.
+    """
     for name in _THREAD_SETTINGS:
         os.environ[name] = str(THREADS)
+    for name in _SLOWING:
+        os.environ.pop(name, None)
 
 
 def load_average() -> list[float]:
@@ -33,8 +40,19 @@ def machine_facts() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": THREADS,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "openblas": _openblas_kernel(),
         "versions": _versions(),
     }
+
+
+def _openblas_kernel() -> str:
+    """Return which processor's kernels numpy's OpenBLAS runs."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return "unknown, threadpoolctl is not installed"
+    found = {str(i["architecture"]) for i in threadpool_info() if i.get("internal_api") == "openblas"}
+    return ", ".join(sorted(found)) or "none loaded"
 
 
 def _cpu_model() -> str:

@@ -94,7 +94,7 @@ def print_family(whole: dict[str, Any]) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     print(f"{whole['family']}: {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads a side")
     before, after = _loads(whole["load_before"]), _loads(whole["load_after"])
-    print(f"  load average {before} before, {after} after; {versions}")
+    print(f"  load average {before} before, {after} after; {versions}; OpenBLAS kernels: {machine['openblas']}")
     for row in whole["rows"]:
         print(f"  {row['what']}")
         print("    " + ", ".join(f"{name.replace('_', ' ')} {_number(v)}" for name, v in row["measured"].items()))

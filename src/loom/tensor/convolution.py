@@ -7,18 +7,26 @@ gradient with the weights turned round. Invariant: nothing is scattered.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from loom.core.errors import ShapeError
+from loom.tensor.autodiff import grad
+from loom.tensor.functions import maximum
 from loom.tensor.ops.joining import pad, place
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import max_of, mean_of
 from loom.tensor.ops.views import permute, reshape, reverse, routed, windows
 from loom.tensor.tensor import Tensor
 
-__all__ = ["average_pool", "convolve", "max_pool"]
+__all__ = ["average_pool", "convolve", "max_pool", "window_max"]
+
+_MOST_PLACES = 64
+"""Of a window whose places are compared one by one."""
 
 
 def convolve(
@@ -93,8 +101,27 @@ def max_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] |
     """Return the largest of each window of ``x`` (batch, *size, channels); the first of several has the gradient."""
     d = x.ndim - 2
     sizes = _each(size, d)
-    found = windows(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d))
-    return max_of(found, tuple(range(x.ndim, x.ndim + d)))
+    return window_max(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d))
+
+
+def window_max(x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Tensor:
+    """Return the largest of each window of ``sizes`` along ``axes``; the first of several has the gradient.
+
+    The places of small windows are compared one after the other, each a slice of ``x``, so that no window is copied.
+    """
+    found = windows(x, axes, sizes, steps)
+    inner = tuple(range(x.ndim, found.ndim))
+    whole = max_of(found, inner)
+    if math.prod(sizes) > _MOST_PLACES:
+        return whole
+    parts = []
+    for at in np.ndindex(*sizes):
+        part = [slice(None)] * x.ndim
+        for a, place_in, step in zip(axes, at, steps, strict=True):
+            part[a] = slice(int(place_in), int(place_in) + (found.shape[a] - 1) * step + 1, step)
+        parts.append(x[tuple(part)])
+    largest = functools.reduce(maximum, parts)
+    return routed(largest, [x], lambda _node, g: grad(whole, [x], seed=g))
 
 
 def average_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None) -> Tensor:
