@@ -120,7 +120,8 @@ def _read_network(value: Any, place: Place) -> Conversion | None:
     here = Place(own, place.path)
     is_older = isinstance(value, dict) and "format" not in value and "layers" in value
     conversion = read_first(value, here, saved=True) if is_older else read_any(value, here)
-    place.reading.problems += own.problems
+    for problem in own.problems:
+        place.reading.note(problem)
     return None if own.problems else conversion
 
 

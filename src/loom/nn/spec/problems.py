@@ -54,6 +54,22 @@ class Reading:
     raw_layers: dict[str, tuple[Any, str]] = field(default_factory=dict)
     """Layer key -> (what the document says, its path), for ``$ref``."""
     layers: int = 0
+    misfit: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    """The last pair of shapes, met and wanted, that differ in their number of elements."""
+    _noted: set[Problem] = field(default_factory=set)
+
+    def note(self, problem: Problem) -> None:
+        """Add a problem, unless it is noted already."""
+        if problem not in self._noted:
+            self._noted.add(problem)
+            self.problems.append(problem)
+
+    def taken_back(self, count: int) -> list[Problem]:
+        """Forget all problems after the first ``count``, and return them."""
+        dropped = self.problems[count:]
+        del self.problems[count:]
+        self._noted.difference_update(dropped)
+        return dropped
 
     def check(self, where: str, what: str = "network document") -> None:
         """Raise SpecError with every problem found, in the order they were found; nothing if there is none."""
@@ -93,9 +109,7 @@ class Place:
 
     def fault(self, what: str, *, expected: object = "", got: object = "", remedy: str = "") -> None:
         """Note a problem at this place."""
-        problem = Problem(self.path, what, str(expected), str(got), remedy)
-        if problem not in self.reading.problems:
-            self.reading.problems.append(problem)
+        self.reading.note(Problem(self.path, what, str(expected), str(got), remedy))
 
     def wrong(self, expected: object, value: object) -> None:
         """Note that ``value`` is not what is expected here."""

@@ -58,7 +58,7 @@ def _parsed(text: str | bytes, place: Place) -> JsonValue:
         what = f"malformed JSON at line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
         remedy = "" if "{" in error.doc else "To read a file, pass its pathlib.Path."
         problem = Problem(place.path, what, remedy=remedy, line=error.lineno, column=error.colno)
-        place.reading.problems.append(problem)
+        place.reading.note(problem)
     except RecursionError:
         place.fault("the document is nested too deeply", expected=f"at most {MOST_DEPTH} levels")
     except ValueError as error:  # an integer of more digits than Python converts

@@ -11,14 +11,15 @@ from typing import Any
 
 from loom.core.dtype import f32, f64
 from loom.nn.spec.generations.definition import Definition, Notes
-from loom.nn.spec.generations.nested import made_of, view
+from loom.nn.spec.generations.nested import is_as_told, made_of, view
 from loom.nn.spec.generations.pieces import Conversion, Slot, joined
-from loom.nn.spec.generations.single import first_shape
+from loom.nn.spec.generations.start import start_of
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers import Combine, GridCell, GridSize, Merge
 from loom.nn.spec.layers.features import count
+from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.network import Input, Network, Node, fit
-from loom.nn.spec.problems import Place
+from loom.nn.spec.problems import Place, Problem, Reading
 
 __all__ = ["Grid", "build_network"]
 
@@ -54,6 +55,8 @@ class _Building:
 
     shape: Shape
     grid: Grid
+    first: Shape = ()
+    """The network's input."""
     name: str = "input"
     nodes: list[Node] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
@@ -95,18 +98,10 @@ def build_network(
 
     ``implicit`` writes out the additions that the first generation does unsaid around attention, swiglu and norms.
     """
-    first, following = definitions[0], definitions[1:2]
-    shape = first_shape(first, following)
-    if shape is None:
-        first.place.fault(
-            "the size of the network's input cannot be told", expected="the first layer's input size",
-            remedy="Give input_size (or the sizes of its kind) in the first layer.",
-        )  # fmt: skip
+    building = _Search(definitions, grid, place.reading, notes, implicit).run()
+    if building is None:
         return None
-    building = _Building(shape, grid)
-    for number, definition in enumerate(definitions):
-        if not _append(building, number, definition, notes, implicit):
-            return None
+    shape = building.first
     dtype = f64 if settings["dtype"] is f64 else f32
     network = Network(
         **settings,
@@ -119,11 +114,102 @@ def build_network(
     return Conversion(network=network, warnings=tuple(notes.texts), slots=tuple(building.slots))
 
 
+@dataclass(slots=True)
+class _Search:
+    """The search for a network's input where its first layer tells the size of a row alone.
+
+    One row is tried first; where a layer then asks for a multiple of what it meets, that many times the rows are. What
+    is told in the end are the problems of the attempt that came farthest.
+    """
+
+    definitions: tuple[Definition, ...]
+    grid: Grid
+    reading: Reading
+    notes: Notes
+    implicit: bool
+
+    def run(self) -> _Building | None:
+        """Return the network in the making; None where something is wrong, which is noted."""
+        start = start_of(self.definitions[0])
+        if start is None:
+            return self._untold()
+        rows, met = 1, None
+        farthest: tuple[int, list[Problem]] = (-1, [])
+        clean = len(self.reading.problems), len(self.notes.texts)
+        while True:
+            building, done = self._attempt(start.shape(rows))
+            if building is not None:
+                is_free = start.is_guess and rows == 1 and self._fits(start.shape(2))
+                return self._untold() if is_free else building
+            more = self._asked(done, met) if start.is_open else 1
+            problems = self.reading.taken_back(clean[0])
+            farthest = max(farthest, (done, problems), key=lambda each: each[0])
+            if more == 1 or rows * more > MOST_WIDTH:
+                break
+            del self.notes.texts[clean[1] :]
+            rows, met = rows * more, self.reading.misfit
+        if start.is_guess:
+            self._untold()
+        for problem in farthest[1]:
+            self.reading.note(problem)
+        return None
+
+    def _attempt(self, shape: Shape) -> tuple[_Building | None, int]:
+        """Return the network on an input of ``shape``, None if it does not fit, and how many of its layers do."""
+        building = _Building(shape, self.grid, shape)
+        self.reading.misfit = None
+        for number, definition in enumerate(self.definitions):
+            if not _append(building, number, definition, self.notes, self.implicit):
+                return None, number
+        return building, len(self.definitions)
+
+    def _fits(self, shape: Shape) -> bool:
+        before, texts = len(self.reading.problems), len(self.notes.texts)
+        found = self._attempt(shape)[0]
+        self.reading.taken_back(before)
+        del self.notes.texts[texts:]
+        return found is not None
+
+    def _asked(self, number: int, before: tuple[Shape, Shape] | None) -> int:
+        """Return how many times the elements that it met a layer wants; 1 if no number of rows gives them."""
+        if self.reading.misfit in (None, before):
+            return 1
+        met, wanted = self.reading.misfit
+        last = self.definitions[number - 1] if number else None
+        if last is not None and last.kind == "swiglu" and wanted[-1:] == (last.first("output_size", "output_height"),):
+            self.reading.taken_back(len(self.reading.problems) - 1)
+            self.definitions[number].place.fault(
+                "the layer reads what a swiglu gives, which is as wide as what it reads",
+                expected=f"input size {met[-1]}", got=wanted[-1],
+                remedy="The output_size of swiglu is the size within; put a dense layer there if that is meant.",
+            )  # fmt: skip
+            return 1
+        return 1 if count(wanted) % count(met) else count(wanted) // count(met)
+
+    def _untold(self) -> None:
+        """Note that nobody can tell the size of the input."""
+        first = self.definitions[0]
+        first.place.fault(
+            "the size of the network's input cannot be told", expected="the first layer's input size",
+            remedy=f"Give {_TELLS.get(first.kind, 'input_size')} in the first layer.",
+        )  # fmt: skip
+
+
+_TELLS = {
+    "multi_head_attention": "d_model and seq_length",
+    "conv2d": "input_channels, input_height and input_width",
+    "conv1d": "input_channels and input_length",
+}
+"""Type -> the keys that tell its input, where that is not input_size."""
+
+
 def _append(b: _Building, number: int, d: Definition, notes: Notes, implicit: bool) -> bool:
     """Append one layer; False if it is unusable."""
     name = f"layer{number}"
     before = b.name, b.shape
     if d.kind == "residual" and b.previous is not None:
+        if not is_as_told(d, b.shape):
+            return False
         if count(b.previous[1]) == count(b.shape):
             b.add_to(name, b.previous, d.place, number)
         else:

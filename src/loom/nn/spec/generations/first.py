@@ -64,16 +64,17 @@ _USED: dict[str, set[str]] = {
     "rnn": {"input_size", "hidden_size", "seq_length"},
     "lstm": {"input_size", "hidden_size", "seq_length"},
     "gru": {"input_size", "hidden_size", "seq_length"},
-    "softmax": _SOFTMAX,
-    "layer_norm": {"norm_size", "epsilon"},
-    "rms_norm": {"norm_size", "epsilon"},
+    "softmax": {*_SOFTMAX, "input_size"},
+    "layer_norm": {"norm_size", "epsilon", "input_size"},
+    "rms_norm": {"norm_size", "epsilon", "input_size"},
     "swiglu": {"input_size", "input_height", "output_size", "output_height"},
     "embedding": {"vocab_size", "embedding_dim", "seq_length"},
     "parallel": {"branches", "combine_mode", "grid_positions", "grid_output_rows", "grid_output_cols"}
-    | {"grid_output_layers", "filter_gate", "filter_softmax", "filter_temperature"},
-    "sequential": {"branches"},
-    "residual": set(),
-    "kmeans": {"num_clusters", "attached_layer", "branches", "distance_metric", "kmeans_temperature"}
+    | {"grid_output_layers", "filter_gate", "filter_softmax", "filter_temperature", "input_size"}
+    | _SOFTMAX - {"softmax_variant", "temperature"},
+    "sequential": {"branches", "input_size"},
+    "residual": {"input_size"},
+    "kmeans": {"input_size", "num_clusters", "attached_layer", "branches", "distance_metric", "kmeans_temperature"}
     | {"kmeans_output_mode", "kmeans_learning_rate", "cluster_dim"},
 }
 _ACTIVE = ("dense", "conv1d", "conv2d")
@@ -143,6 +144,9 @@ def _read_layer(value: Any, place: Place, notes: Notes, saved: bool) -> Definiti
     _warn_unused(kind, pairs, notes, saved)
     if saved and kind in ("dense", "stitch") and values.get("input_height"):
         values = {k: v for k, v in values.items() if k not in ("width", "height")}  # written as 1, read from elsewhere
+    if kind == "kmeans" and len(inner["branches"]) > 1:
+        place.at("branches").fault("a kmeans layer has one layer within", expected=1, got=len(inner["branches"]))
+        return None
     if kind == "kmeans" and inner["attached"] is None and inner["branches"]:
         inner = {**inner, "attached": inner["branches"][0], "branches": ()}
     return Definition(kind=kind, place=place, activation=activation, values=values, **inner)
@@ -174,10 +178,30 @@ def _read_cells(raw: Any, place: Place) -> tuple[dict[str, int], ...]:
 
 
 def _warn_unused(kind: str, pairs: dict[str, Any], notes: Notes, saved: bool) -> None:
+    if saved:
+        return
     used = _USED[kind] | {"type", "activation"}
-    for name, (value, place) in pairs.items():
-        if name not in used and value not in (None, 0, "", [], False) and not saved:
-            notes.add(place, f"a {kind} layer has no '{name}': left out")
+    given = {name: value for name, (value, _) in pairs.items() if value not in (None, 0, "", [], False)}
+    for name in given:
+        if name not in used:
+            notes.add(pairs[name][1], f"a {kind} layer has no '{name}': left out")
+    for names in _SAME.get(kind, ()):
+        told = [name for name in names if name in given]
+        for name in told[1:]:
+            if given[name] != given[told[0]]:
+                notes.add(pairs[name][1], f"'{told[0]}' says the same and has another value: left out")
     name, place = pairs.get("activation", (None, None))
-    if place is not None and kind not in _ACTIVE and not saved and name not in ("linear", "tanh", ""):
+    is_own = name in (None, "", "linear") or (name == "tanh" and kind in ("rnn", "lstm", "gru"))
+    if place is not None and kind not in _ACTIVE and not is_own:
         notes.add(place, f"a {kind} layer has no activation of its own: left out")
+
+
+_LINEAR = (("width", "input_size", "input_height"), ("height", "output_size", "output_height"))
+_SAME: dict[str, tuple[tuple[str, ...], ...]] = {
+    "dense": _LINEAR,
+    "stitch": _LINEAR,
+    "conv1d": (("input_length", "input_height", "input_width"),),
+    "swiglu": (("input_size", "input_height"), ("output_size", "output_height")),
+    "kmeans": (("attached_layer", "branches"),),
+}
+"""Type -> keys that say the same; the first that is given is meant."""

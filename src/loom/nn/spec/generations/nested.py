@@ -7,12 +7,13 @@ the new document shows (flatten, reshape).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from loom.nn.spec.activations import Activation
 from loom.nn.spec.generations.definition import Definition, Notes
 from loom.nn.spec.generations.names import member_of
 from loom.nn.spec.generations.pieces import Pieces, Slot, joined
-from loom.nn.spec.generations.single import SINGLE, softmax_of
+from loom.nn.spec.generations.single import SINGLE, SOFTMAX_KEYS, softmax_of
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers import (
     ActivationLayer,
@@ -32,7 +33,7 @@ from loom.nn.spec.layers import (
 from loom.nn.spec.layers.features import count
 from loom.nn.spec.problems import Place
 
-__all__ = ["made_of", "view"]
+__all__ = ["is_as_told", "made_of", "view"]
 
 
 def view(shape: Shape, wanted: Shape, place: Place) -> tuple[Layer, ...] | None:
@@ -40,6 +41,7 @@ def view(shape: Shape, wanted: Shape, place: Place) -> tuple[Layer, ...] | None:
     if shape == wanted:
         return ()
     if count(shape) != count(wanted):
+        place.reading.misfit = (shape, wanted)
         place.fault(
             "the layer's input does not match the layer before", expected=f"{count(shape)} elements, of shape {shape}",
             got=f"{count(wanted)}, of shape {wanted}",
@@ -50,6 +52,8 @@ def view(shape: Shape, wanted: Shape, place: Place) -> tuple[Layer, ...] | None:
 
 def made_of(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) -> Pieces | None:
     """Return what becomes of a layer for an input of ``shape``; None if something is wrong, which is noted."""
+    if not is_as_told(d, shape):
+        return None
     if d.kind == "parallel":
         return _parallel(d, shape, source, notes)
     if d.kind == "sequential":
@@ -64,6 +68,17 @@ def made_of(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) 
         return None
     wanted, layer = made
     return _placed(layer, wanted, (Slot(source=source, key="", kind=d.kind),), d, shape)
+
+
+def is_as_told(d: Definition, shape: Shape) -> bool:
+    """See that a layer whose own keys do not say its input's size meets the ``input_size`` given, if one is."""
+    told = d.first("input_size")
+    if d.kind not in _SIZED or told in (None, count(shape)):
+        return True
+    return view(shape, (told,), d.place) is not None
+
+
+_SIZED = ("softmax", "layer_norm", "rms_norm", "parallel", "sequential", "kmeans", "residual")
 
 
 def _placed(layer: Layer, wanted: Shape, slots: tuple[Slot, ...], d: Definition, shape: Shape) -> Pieces | None:
@@ -85,6 +100,7 @@ def _placed(layer: Layer, wanted: Shape, slots: tuple[Slot, ...], d: Definition,
 
 def _parallel(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) -> Pieces | None:
     mode = member_of(ParallelMode, d.values.get("combine_mode"), d.place.at("combine_mode"), ParallelMode.CONCAT)
+    _note_modes(d, mode, notes)
     made = [made_of(b, shape, (*source, i), notes) for i, b in enumerate(d.branches)]
     branches = [p for p in made if p is not None]
     if not d.branches:
@@ -100,7 +116,10 @@ def _parallel(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes
     ]
     layers = tuple(layer for layer, _ in singles)
     if mode is ParallelMode.GRID_SCATTER:
-        layer = _scattered(d, layers)
+        scattered = _scattered(d, layers)
+        if scattered is None:
+            return None
+        layer = scattered
     elif mode is ParallelMode.FILTER:
         gate, gate_slots = _gate(d, shape, source, notes)
         slots += gate_slots
@@ -110,20 +129,62 @@ def _parallel(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes
     return _placed(layer, shape, tuple(slots), d, shape)
 
 
+_SCATTER_KEYS = ("grid_positions", "grid_output_rows", "grid_output_cols", "grid_output_layers")
+_FILTER_KEYS = ("filter_softmax", "filter_temperature", *SOFTMAX_KEYS)
+
+
+def _note_modes(d: Definition, mode: ParallelMode, notes: Notes) -> None:
+    """Note keys that only other modes have."""
+    given = [name for name in d.values if d.values[name]] + (["filter_gate"] if d.gate is not None else [])
+    for wanted, names in ((ParallelMode.GRID_SCATTER, _SCATTER_KEYS), (ParallelMode.FILTER, _FILTER_KEYS)):
+        for name in given:
+            if mode is not wanted and (name in names or (name == "filter_gate" and wanted is ParallelMode.FILTER)):
+                notes.add(d.place.at(name), f"only the combine_mode '{wanted.value}' has this key: left out")
+
+
 def _flat(pieces: Pieces) -> Pieces:
     if len(pieces.shape) == 1:
         return pieces
     return dataclasses.replace(pieces, layers=(*pieces.layers, Flatten()), shape=(count(pieces.shape),))
 
 
-def _scattered(d: Definition, layers: tuple[Layer, ...]) -> Layer:
+def _scattered(d: Definition, layers: tuple[Layer, ...]) -> Layer | None:
+    positions = _by_branch(d, len(layers))
+    if positions is None:
+        return None
     cells = tuple(
         GridCell(row=p.get("target_row", 0), col=p.get("target_col", 0), layer=p.get("target_layer", 0))
-        for p in d.values.get("grid_positions", ())
+        for p in positions
     )
     rows, cols, depth = (d.first(f"grid_output_{n}") or 1 for n in ("rows", "cols", "layers"))
     grid = GridSize(rows=rows, cols=cols, layers=depth)
     return Parallel(branches=layers, combine_mode=ParallelMode.GRID_SCATTER, grid=grid, grid_positions=cells)
+
+
+def _by_branch(d: Definition, branches: int) -> tuple[Mapping[str, int], ...] | None:
+    """Return the positions in the order of the branches, as their ``branch_index`` says; None, noted, if it cannot be.
+
+    If none has one, the i-th is that of branch i; else a missing one is 0.
+    """
+    given: tuple[Mapping[str, int], ...] = d.values.get("grid_positions", ())
+    if not any("branch_index" in p for p in given):
+        return given
+    found: dict[int, Mapping[str, int]] = {}
+    before = d.place.count
+    for i, position in enumerate(given):
+        branch, here = position.get("branch_index", 0), d.place.at("grid_positions", i, "branch_index")
+        if branch >= branches:
+            here.fault("no such branch", expected=f"from 0 to {branches - 1}", got=branch)
+        elif branch in found:
+            here.fault(f"branch {branch} has a position already", expected="one position for each branch")
+        found[branch] = position
+    missing = sorted(set(range(branches)) - set(found))
+    if missing:
+        d.place.at("grid_positions").fault(
+            "branches have no position", expected=f"one for each of {branches} branches",
+            got="none for " + ", ".join(map(str, missing[:8])),
+        )  # fmt: skip
+    return tuple(found[i] for i in range(branches)) if d.place.count == before else None
 
 
 def _gate(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) -> tuple[Layer | None, list[Slot]]:
@@ -196,6 +257,7 @@ def _kmeans(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) 
     layer = KMeans(
         num_clusters=clusters,
         attached_layer=attached,
+        cluster_dim=d.first("cluster_dim"),
         distance_metric=member_of(Distance, values.get("distance_metric"), place, Distance.EUCLIDEAN),
         temperature=d.first("kmeans_temperature") or 1.0,
         output_mode=member_of(KMeansOutput, values.get("kmeans_output_mode"), place, KMeansOutput.PROBABILITIES),

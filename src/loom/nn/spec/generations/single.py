@@ -6,10 +6,10 @@ Layer: nn. Invariant: a layer sees all elements of the sample; where the origina
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 
 from loom.nn.spec.generations.definition import Definition, Notes
 from loom.nn.spec.generations.names import member_of
+from loom.nn.spec.generations.start import told_size
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers import (
     GRU,
@@ -29,7 +29,7 @@ from loom.nn.spec.layers import (
 )
 from loom.nn.spec.layers.features import count
 
-__all__ = ["SINGLE", "first_shape", "softmax_of"]
+__all__ = ["SINGLE", "SOFTMAX_KEYS", "softmax_of"]
 
 Made = tuple[Shape, Layer] | None
 """The shape that the layer sees, and its config; None if a key is missing (noted)."""
@@ -84,12 +84,15 @@ def _conv2d(d: Definition, shape: Shape, notes: Notes) -> Made:
 
 
 def _conv1d(d: Definition, shape: Shape, notes: Notes) -> Made:
-    del notes
     filters, kernel = d.need("filters"), d.need("kernel_size")
     if filters is None or kernel is None:
         return None
     channels = d.first("input_channels") or (shape[0] if len(shape) == 2 else 1)
     length = d.first("input_length", "input_height", "input_width") or count(shape) // channels
+    true = (length + 2 * (d.first("padding") or 0) - kernel) // (d.first("stride") or 1) + 1
+    for name in ("output_height", "output_width"):
+        if d.first(name) not in (None, true):
+            notes.add(d.place, f"{name} {d.first(name)} is not what the sizes give: {true} is used")
     layer = Conv1D(
         filters=filters, kernel_size=kernel, stride=d.first("stride") or 1, padding=d.first("padding") or 0,
         activation=d.activation,
@@ -145,11 +148,13 @@ def _embedding(d: Definition, shape: Shape, notes: Notes) -> Made:
     rows, width = d.need("vocab_size"), d.need("embedding_dim")
     if rows is None or width is None:
         return None
-    return (count(shape),), Embedding(vocab_size=rows, embedding_dim=width)
+    return (d.first("seq_length") or count(shape),), Embedding(vocab_size=rows, embedding_dim=width)
 
 
 def _softmax(d: Definition, shape: Shape, notes: Notes) -> Made:
     total = count(shape)
+    if told_size(d) not in (None, total):
+        d.place.reading.misfit = (shape, (told_size(d) or 1,))
     return (total,), softmax_of(d, d.values.get("softmax_variant"), d.first("temperature"), total, notes)
 
 
@@ -158,6 +163,9 @@ def softmax_of(d: Definition, variant: object, temperature: float | None, total:
     found = member_of(Variant, variant, d.place.at("softmax_variant"), Variant.STANDARD)
     heat = temperature or 1.0
     fields: dict[str, object] = {}
+    for name, wanted in SOFTMAX_KEYS.items():
+        if d.values.get(name) and found is not wanted:
+            notes.add(d.place.at(name), f"only the softmax variant '{wanted.value}' has this key: left out")
     if found is Variant.GRID:
         rows, cols = d.first("softmax_rows"), d.first("softmax_cols")
         rows, cols = rows or (cols and total // cols), cols or (rows and total // rows)
@@ -171,13 +179,33 @@ def softmax_of(d: Definition, variant: object, temperature: float | None, total:
     elif found is Variant.MIXTURE:
         fields = {"weights": _shares(d, notes)}
     elif found is Variant.ENTMAX:
-        return Softmax(variant=found, temperature=heat, alpha=max(1.0, min(100.0, d.first("entmax_alpha") or 1.5)))
+        return Softmax(variant=found, temperature=heat, alpha=_alpha(d, notes))
     elif found is Variant.GUMBEL:
         return Softmax(variant=found, temperature=heat, noise=d.values.get("gumbel_noise", True))
     if found in _NEEDS and not all(fields.values() or [None]):
         notes.add(d.place, f"the softmax variant '{found.value}' without its {_NEEDS[found]} is 'standard'")
         return Softmax(temperature=heat)
     return Softmax(variant=found, temperature=heat, **fields)  # type: ignore[arg-type]
+
+
+SOFTMAX_KEYS = {
+    "softmax_rows": Variant.GRID,
+    "softmax_cols": Variant.GRID,
+    "hierarchy_levels": Variant.HIERARCHICAL,
+    "mask": Variant.MASKED,
+    "adaptive_clusters": Variant.ADAPTIVE,
+    "mixture_weights": Variant.MIXTURE,
+    "entmax_alpha": Variant.ENTMAX,
+    "gumbel_noise": Variant.GUMBEL,
+}
+"""Key -> the one variant that has it."""
+
+
+def _alpha(d: Definition, notes: Notes) -> float:
+    told = d.first("entmax_alpha") or 1.5
+    if not 1.0 <= told <= 100.0:
+        notes.add(d.place.at("entmax_alpha"), f"{told:g} is outside 1 to 100: the nearest is used")
+    return max(1.0, min(100.0, told))
 
 
 _NEEDS = {
@@ -216,34 +244,3 @@ SINGLE: dict[str, Callable[[Definition, Shape, Notes], Made]] = {
     "softmax": _softmax,
 }
 """Type -> what makes its config, for a definition and the shape it meets."""
-
-
-def first_shape(d: Definition, following: tuple[Definition, ...]) -> Shape | None:
-    """Return the shape of a network's input that its first layer tells; None if it does not tell."""
-    v = d.first
-    if d.kind == "embedding":
-        return (v("seq_length") or next((f.first("seq_length") for f in following), None) or 1,)
-    if d.kind == "kmeans":
-        return first_shape(d.attached, ()) if d.attached else _sizes(v("cluster_dim"))
-    if d.kind in ("parallel", "sequential"):
-        return next((s for b in d.branches if (s := first_shape(b, ())) is not None), None)
-    if d.kind == "softmax":
-        n = (v("softmax_rows") or 0) * (v("softmax_cols") or 0) or len(d.values.get("mask", ()))
-        n = n or (prod(d.values["hierarchy_levels"]) if d.values.get("hierarchy_levels") else 0)
-        return _sizes(n or sum(len(c) for c in d.values.get("adaptive_clusters", ())) or None)
-    image = v("input_channels") or 1, v("input_height"), v("input_width") or v("input_height")
-    tokens = v("seq_length") or 1
-    told: dict[str, tuple[int | None, ...]] = {
-        "dense": (v(*_IN),),
-        "stitch": (v(*_IN),),
-        "conv2d": image,
-        "conv1d": (image[0], v("input_length", "input_height", "input_width")),
-        "multi_head_attention": (tokens, v("d_model")),
-        **dict.fromkeys(("rnn", "lstm", "gru"), (tokens, v("input_size"))),
-    }
-    return _sizes(*told.get(d.kind, (v("norm_size", "input_size", "input_height"),)))
-
-
-def _sizes(*sizes: int | None) -> Shape | None:
-    known = tuple(n for n in sizes if n)
-    return known if len(known) == len(sizes) else None
