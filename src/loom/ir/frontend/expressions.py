@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import near_matches
-from loom.ir.frontend.values import Operand, Static, describe
+from loom.ir.frontend.values import Operand, Static, describe, promoted
 from loom.ir.kernel import Block, Instr, Memory, Variable
 from loom.ir.ops import Effect
 
@@ -320,7 +320,9 @@ class Expressions:
         """Choose between two values already computed; two bare constants give a weak value."""
         if all(isinstance(r, Static) for r in results):
             key, retyped = self.t.key(node), self.t.retyped
-            dtype = retyped.get(key) or retyped.get((key, "weak")) or self.typing.unify(results)[0].type
+            dtype = (
+                retyped.get(key) or retyped.get((key, "weak")) or promoted([r.type for r in self.typing.unify(results)])
+            )
             a, b = (self.typing.typed(r, dtype) for r in results)
             value = self.typing.emit("select", self.typing.typed(test), a, b)
             if key not in self.t.retyped:

@@ -2,14 +2,15 @@
 
 Layer: ir. ``if c: return`` followed by R becomes ``if c: {} else: R`` (and likewise ``continue`` in a
 loop body), so that targets meet masks instead of jumps for the commonest idioms. Exits in other
-places stay. Invariant: the order and number of operations each lane executes are unchanged.
+places stay, and what stands behind an ``if`` of which both sides leave is dropped: no lane reaches it.
+Invariant: the order and number of operations each lane executes are unchanged.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from loom.ir.kernel import Block, Continue, For, If, Kernel, Return, Statement, While
+from loom.ir.kernel import Block, Break, Continue, For, If, Kernel, Return, Statement, While
 
 __all__ = ["fold_escapes"]
 
@@ -32,12 +33,14 @@ def _fold(block: Block, exit_kind: _Exit | None) -> Block:
             exits = (_ends(statement.then, exit_kind), _ends(statement.otherwise, exit_kind))
             rest = statements[position + 1 :]
             if any(exits):
-                then = statement.then.statements + ([] if exits[0] else rest)
-                otherwise = statement.otherwise.statements + ([] if exits[1] else rest)
+                then = statement.then.statements + ([] if _leaves(statement.then) else rest)
+                otherwise = statement.otherwise.statements + ([] if _leaves(statement.otherwise) else rest)
                 out.append(_fold_if(statement, then, otherwise, exit_kind))
                 return Block(out)
-        last = position == len(statements) - 1
+        last = position == len(statements) - 1 or _is_left(statement)
         out.append(_descend(statement, exit_kind if last else None))
+        if last:
+            break  # what follows a statement that no lane comes out of is never run
     return Block(out)
 
 
@@ -47,6 +50,18 @@ def _fold_if(s: If, then: list[Statement], otherwise: list[Statement], exit_kind
 
 def _ends(block: Block, exit_kind: _Exit) -> bool:
     return bool(block.statements) and isinstance(block.statements[-1], exit_kind)
+
+
+def _leaves(block: Block) -> bool:
+    """True if no lane reaches the end of ``block``."""
+    return any(_is_left(s) for s in block.statements)
+
+
+def _is_left(s: Statement) -> bool:
+    """True if no lane goes on to the statement after ``s``."""
+    if isinstance(s, If):
+        return _leaves(s.then) and _leaves(s.otherwise)
+    return isinstance(s, (Break, Continue, Return))
 
 
 def _descend(s: Statement, exit_kind: _Exit | None) -> Statement:

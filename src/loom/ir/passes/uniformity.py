@@ -152,7 +152,8 @@ class _Analysis:
 
     def loop(self, s: For | While, depth: int) -> None:
         """Visit a loop; if lanes turn out to leave it at different turns, the next sweep takes that into account."""
-        varying, loops, returned = self.found.varying, self.found.divergent_loops, self.returned
+        varying, loops, returns = self.found.varying, self.found.divergent_loops, self.found.divergent_returns
+        returned_before = len(returns)
         if isinstance(s, For):
             if s.start in varying or s.step in varying:
                 varying.add(s.index)
@@ -164,8 +165,8 @@ class _Analysis:
                 loops.add(s)
         inner = depth + (s in loops)
         self.block(s.body, inner, (s, inner))
-        if self.returned and not returned:
-            loops.add(s)
+        if len(returns) > returned_before:
+            loops.add(s)  # whatever returned before it: lanes that return in this loop leave it one by one
 
     def instr(self, s: Instr, depth: int) -> None:
         if s.op.effect is Effect.SYNC and depth > 0:
