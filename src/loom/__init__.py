@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loom.core.version import __version__
 
 if TYPE_CHECKING:
+    from loom import flow as flow
     from loom import tensor as tensor
     from loom.core.dtype import DType as DType
     from loom.core.dtype import bf16 as bf16
@@ -201,7 +202,7 @@ _MAPS = (
 
 _MODULES = ("data", "linalg", "random", "signal", "stats")
 """Names that are modules of ``loom.patterns``: families of functions, called as ``loom.stats.mean(...)``."""
-_PACKAGES = ("tensor",)
+_PACKAGES = ("flow", "tensor")
 """Names that are packages of their own."""
 
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -272,10 +273,10 @@ def __getattr__(name: str) -> Any:
         return lookup(name)
     module = _WHERE.get(name)
     if module is None:
-        from loom.core.errors import near_matches
+        from loom.core.names import missing_name
 
-        near = "" if name.startswith("__") else f". {near_matches(name, list(_WHERE))}"  # tools ask for many of those
-        raise AttributeError(f"module 'loom' has no attribute {name!r}{near}")
+        elsewhere = "" if name.startswith("_") else import_module("loom.flow.elsewhere").where_it_is(name)
+        raise missing_name("loom", name, _WHERE, elsewhere)
     value = (
         import_module(f"{module}.{name}") if name in (*_MODULES, *_PACKAGES) else getattr(import_module(module), name)
     )

@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from loom.core.dtype import DType, f32, of_numpy
+from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, StateError
 from loom.flow.counts import is_whole, whole
 from loom.flow.draft import BINDINGS, IrProgram, binding_name, require_kind
 from loom.flow.stdlib import FOLDER, stdlib_kernel
+from loom.flow.words import as_words, words_of
 from loom.ir.kernel import Param
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import verified_kernel
-from loom.runtime.chain.program import Program, Submission
+from loom.runtime.chain.program import Program, Submission, Timeline
 from loom.runtime.device import Device
 from loom.runtime.support.frames import Frame
 from loom.runtime.support.presenters import Presenter
@@ -48,8 +49,8 @@ __all__ = [
 ]
 
 _owners: WeakKeyDictionary[Program, Unit] = WeakKeyDictionary()
-_last: WeakKeyDictionary[Program | Unit, Submission | None] = WeakKeyDictionary()
-"""The last launch of each program and unit; None after a run that was waited for."""
+_launched: WeakKeyDictionary[Program | Unit, Submission] = WeakKeyDictionary()
+"""What ``loom_launch`` launched last of each program and unit."""
 
 
 def loom_boot(
@@ -81,74 +82,96 @@ def loom_boot(
 
 
 def loom_write(unit: Unit, offset: float, data: Any, *, bind: float = 1) -> None:
-    """Copy ``data`` (32-bit array, or a list: floats become f32, ints u32) to word ``offset`` of the globals.
+    """Write numbers from word ``offset`` of the globals on: a list, or an array.
 
-    ``bind=0`` writes registers.
+    A number takes the type that the kernels of the next ``loom_build`` take the binding's words for, so that 53.0
+    reaches an integer kernel as 53; where they say nothing, or several things, floats are f32 and integers u32 (i32 if
+    one is negative). ``bind=0`` writes registers, 2 the heap. DTypeError for what does not fit 32 bits; ArgumentError
+    for a fraction where kernels take integers. ``unit.write`` copies raw words.
     """
-    binding = binding_name(bind, "loom_write")
-    _unit(unit, "loom_write").write(data, whole(offset, "loom_write", "offset"), binding=binding)
+    where = "loom_write"
+    binding = binding_name(bind, where)
+    target = _unit(unit, where)
+    words_of(target).write(target, binding, whole(offset, where, "offset"), as_words(data, where), where)
 
 
 def loom_set_heap(unit: Unit, data: Any) -> None:
-    """Replace the read-only heap by the 32-bit words of ``data``, taken as in ``loom_write``.
+    """Replace the heap, which kernels only read, by the numbers of ``data``, taken as in ``loom_write``.
 
-    Dispatches recorded from now on use it. Kernels see u32 words; for a heap of another type call
-    ``unit.set_heap(array)``.
+    Dispatches recorded from now on use it.
     """
-    _unit(unit, "loom_set_heap").set_heap(_words(data, "loom_set_heap"))
+    target, words = _unit(unit, "loom_set_heap"), as_words(data, "loom_set_heap")
+    target.set_heap(words.view(np.uint32), words=True)
+    words_of(target).forget("heap")
+    words_of(target).write(target, "heap", 0, words, "loom_set_heap")
 
 
-def loom_dispatch(unit: Unit, kernel: Any, params: Sequence[Any], wg: Any) -> None:
+def loom_dispatch(
+    unit: Unit, kernel: Any, params: Sequence[Any], wg: Any, *, bind: Mapping[str, str] | None = None
+) -> None:
     """Record ``kernel`` over ``wg`` workgroups (a number or up to three) with its push constants.
 
     ``kernel`` is a function decorated with ``@loom.kernel``, what ``ir_finalize`` returned, or a path: those below
     ``stdlib/loom/kernels`` are Loom's own kernels, others SPIR-V files, which only Vulkan devices run (DeviceError).
-    Whole floats are taken as ints for integer push constants.
+    Whole floats are taken as ints for integer push constants. ``bind`` names bindings for buffers, as in
+    ``Unit.dispatch``.
     """
-    _dispatch("loom_dispatch", unit, kernel, params, wg)
+    _dispatch("loom_dispatch", unit, kernel, params, wg, bind)
 
 
 def loom_dispatch_jit(unit: Unit, ir: VerifiedKernel, params: Sequence[Any], wg: Any) -> None:
     """Record a kernel that ``ir_finalize`` returned; otherwise the same as ``loom_dispatch``."""
-    _dispatch("loom_dispatch_jit", unit, ir, params, wg)
+    _dispatch("loom_dispatch_jit", unit, ir, params, wg, None)
 
 
 def loom_build(unit: Unit) -> Program:
-    """Plan and compile what was recorded since the last build."""
-    program = _unit(unit, "loom_build").build()
+    """Plan and compile what was recorded since the last build; numbers take the types its kernels say.
+
+    ArgumentError names a number with a fraction where the kernels take integers.
+    """
+    target = _unit(unit, "loom_build")
+    words_of(target).settle(target, "loom_build")
+    program = target.build()
     _owners[program] = unit
     return program
 
 
 def loom_run(prog: Program) -> None:
     """Run to the end; raises what a kernel's assert says."""
-    program = _program(prog, "loom_run")
-    program.run()
-    for handle in (program, _owners.get(program)):
-        if handle is not None:
-            _last.setdefault(handle, None)
+    _program(prog, "loom_run").run()
 
 
 def loom_launch(prog: Program) -> Submission:
     """Start a run after the unit's earlier ones and return at once."""
     program = _program(prog, "loom_launch")
-    submission = _last[program] = program.launch()
+    submission = _launched[program] = program.launch()
     if program in _owners:
-        _last[_owners[program]] = submission
+        _launched[_owners[program]] = submission
     return submission
 
 
 def loom_poll(prog: Program | Unit | Submission) -> float:
     """Return 1.0 when the last launch is over, else 0.0; raises what a kernel's assert said."""
-    submission = _submission(prog, "loom_poll")
-    return 1.0 if submission is None or submission.poll() else 0.0
+    if isinstance(prog, Submission):
+        return 1.0 if prog.poll() else 0.0
+    timeline, number = _last_run(prog, "loom_poll")
+    launched = _launched.get(prog)
+    if launched is not None and launched.number == number:  # whose times are taken
+        return 1.0 if launched.poll() else 0.0
+    return 1.0 if timeline.poll(number) else 0.0
 
 
 def loom_wait(prog: Program | Unit | Submission, timeout: float | None = None) -> None:
     """Wait until the last launch is over; LoomTimeout after ``timeout`` seconds, nothing being lost."""
-    submission = _submission(prog, "loom_wait")
-    if submission is not None:
-        submission.wait(timeout)
+    if isinstance(prog, Submission):
+        prog.wait(timeout)
+        return
+    timeline, number = _last_run(prog, "loom_wait")
+    launched = _launched.get(prog)
+    if launched is not None and launched.number == number:
+        launched.wait(timeout)
+    else:
+        timeline.wait(number, timeout, "loom_wait")
 
 
 def loom_present(unit: Unit, total: float, *, width: float | None = None, to: Presenter | None = None) -> Frame:
@@ -173,22 +196,27 @@ def loom_read(
     off: float | None = None,
     len: float | None = None,  # noqa: A002 (the seeds' name)
     *,
-    dtype: Any = f32,
+    dtype: Any = None,
 ) -> Any:
     """Return a copy of ``len`` words of a binding from word ``off`` on, after what was launched before.
 
-    The words are read as float32, the seeds' only number; ``dtype=loom.u32`` (or i32) gives whole numbers. Of the
-    globals the seeds also read ``loom_read(unit, offset, count)``, and ``loom_read(unit, cursor)``: one word, a number.
+    The words are the numbers they are: of the type that built kernels take the binding for, else of the type they were
+    written as, else float32. ``dtype`` (loom.f32, u32 or i32) reads them as another; it is needed where kernels take
+    one binding for several types (ArgumentError). Of the globals the seeds also read
+    ``loom_read(unit, offset, count)``, and ``loom_read(unit, cursor)``: one word, a number.
     """
     if len is None:
         words = loom_read(unit, 1, bind, 1 if off is None else off, dtype=dtype)
         return words[0] if off is None else words
     where = "loom_read"
+    target, binding = _unit(unit, where), binding_name(bind, where)
+    start, count = whole(off or 0, where, "off"), whole(len, where, "len")
+    if dtype is None:
+        return words_of(target).read(target, binding, start, count, where)
     kind = dtype if isinstance(dtype, DType) else of_numpy(dtype, where)
     if kind.nbytes != 4:
         raise DTypeError(where, "memory is 32-bit words", expected="f32, u32 or i32", got=kind, remedy="Use u32")
-    start, count = whole(off or 0, where, "off"), whole(len, where, "len")
-    return _unit(unit, where).read(start, count, binding=binding_name(bind, where)).view(kind.numpy)
+    return target.read(start, count, binding=binding).view(kind.numpy)
 
 
 def loom_shutdown(unit: Unit) -> None:
@@ -196,15 +224,24 @@ def loom_shutdown(unit: Unit) -> None:
     _unit(unit, "loom_shutdown").shutdown()
 
 
-def _dispatch(where: str, unit: Unit, kernel: Any, params: Sequence[Any], wg: Any) -> None:
+def _dispatch(
+    where: str, unit: Unit, kernel: Any, params: Sequence[Any], wg: Any, bind: Mapping[str, str] | None
+) -> None:
     target = _unit(unit, where)
     verified = _kernel(kernel, where, target)
-    declared = verified.kernel.params
-    given = [_param(p, v) for p, v in zip(declared, params)] + list(params)[len(declared) :]  # noqa: B905
     counts = tuple(wg) if isinstance(wg, (tuple, list)) else (wg,)
     groups = tuple(whole(n, where, "wg") for n in counts)
-    ours = {m.name: m.name for m in verified.kernel.buffers if m.name in BINDINGS}
-    target.dispatch(verified, given, groups, bind=ours)
+    ours = bind if bind is not None else {m.name: m.name for m in verified.kernel.buffers if m.name in BINDINGS}
+    target.dispatch(verified, push_constants(verified, params), groups, bind=ours)
+    words_of(target).record(verified, target.bound(verified, ours))
+
+
+def push_constants(kernel: VerifiedKernel, params: Any) -> Any:
+    """Return push constants for a kernel: whole floats stand for ints where one is declared."""
+    if not isinstance(params, (list, tuple)):
+        return params  # which ``dispatch`` refuses, or takes as an array
+    declared = kernel.kernel.params
+    return [_param(p, v) for p, v in zip(declared, params)] + list(params)[len(declared) :]  # noqa: B905
 
 
 def _kernel(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
@@ -229,25 +266,6 @@ def _param(param: Param, value: Any) -> Any:
     return int(value) if param.dtype.is_integer and is_whole(value) else value
 
 
-def _words(data: Any, where: str) -> np.ndarray[Any, Any]:
-    """Return 32-bit data as u32 words; a list's floats become f32, its ints u32 (i32 with negative ones)."""
-    array = np.ascontiguousarray(data)
-    if not hasattr(data, "dtype") and array.dtype.kind in "iuf":
-        integer = np.int32 if array.size and array.min() < 0 else np.uint32
-        with np.errstate(over="ignore"):
-            narrow = array.astype(np.float32 if array.dtype.kind == "f" else integer)
-        array = narrow if array.dtype.kind == "f" or (narrow == array).all() else array
-    if array.dtype.kind not in "iuf" or array.itemsize != 4:
-        raise DTypeError(
-            where,
-            "memory is 32-bit words",
-            expected="uint32, int32 or float32",
-            got=array.dtype,
-            remedy="Convert with array.astype(...), or array.view(numpy.uint32) to copy raw words",
-        )
-    return array.view(np.uint32)
-
-
 def _unit(unit: Any, where: str) -> Unit:
     return require_kind(unit, Unit, where, "unit", "loom_boot", "Write unit = loom_boot(1.0, words, 0)")
 
@@ -256,10 +274,13 @@ def _program(prog: Any, where: str) -> Program:
     return require_kind(prog, Program, where, "program", "loom_build", "Write prog = loom_build(unit)")
 
 
-def _submission(handle: Any, where: str) -> Submission | None:
-    if isinstance(handle, Submission):
-        return handle
-    known = handle if isinstance(handle, Unit) else _program(handle, where)
-    if known not in _last:
+def _last_run(handle: Any, where: str) -> tuple[Timeline, int]:
+    """Return the last run of a program or unit, whoever launched it; StateError if there was none."""
+    if isinstance(handle, Unit):
+        timeline = handle.timeline(where.removeprefix("loom_"))
+        number = timeline.submissions
+    else:
+        timeline, number = _program(handle, where).timeline, handle.latest
+    if not number:
         raise StateError(where, "nothing was launched", remedy="Call loom_launch(prog) first")
-    return _last[known]
+    return timeline, number

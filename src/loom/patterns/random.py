@@ -17,6 +17,7 @@ import numpy as np
 
 from loom.core.dtype import INTEGERS, DType, bf16, bool_, f16, f32, f64, i64, of_numpy, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.names import missing_name
 from loom.kernels import random as kernels
 from loom.patterns.call import Call, Operand
 from loom.patterns.sort import gpu_argsort
@@ -305,3 +306,7 @@ def _threshold(given: Any, where: str, name: str) -> np.ndarray[Any, Any]:
             f"{where}, {name}", "not a probability", expected="0 to 1", got=given, remedy="Divide by the total"
         )
     return np.array([round(value * 2.0**32)], np.uint64)
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_name("loom.random", name, __all__)

@@ -49,13 +49,13 @@ class Area:
         return self.storage.nbytes // self.step
 
     def check_range(self, offset: Any, nbytes: int, where: str) -> None:
-        """Raise ShapeError unless ``nbytes`` from ``offset`` (words or elements) on lie within."""
-        if (
-            not isinstance(offset, (int, np.integer))
-            or offset < 0
-            or nbytes < 0
-            or int(offset) * self.step + nbytes > self.storage.nbytes
-        ):
+        """Raise ShapeError unless ``nbytes`` at ``offset`` (words or elements) on lie within; DTypeError for no int."""
+        if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
+            raise DTypeError(
+                where, "the offset is no whole number", expected="an int", got=repr(offset),
+                remedy="Write int(offset), or use loom.flow, where whole floats count",
+            )  # fmt: skip
+        if offset < 0 or nbytes < 0 or int(offset) * self.step + nbytes > self.storage.nbytes:
             end = f"{offset} + {max(0, nbytes) // self.step}" if nbytes >= 0 else repr(offset)
             raise ShapeError(
                 where, f"range outside {self.name!r}", expected=f"within its {self.held} elements", got=end,
@@ -101,9 +101,10 @@ class Bindings:
         else:
             self._areas[name] = self._filled(name, spec, read_only=False)
 
-    def set_heap(self, array: Any) -> None:
-        """Add or replace the read-only bulk binding."""
-        self._areas["heap"] = self._filled("heap", array, read_only=True)
+    def set_heap(self, array: Any, *, words: bool = False) -> None:
+        """Add or replace the bulk binding that kernels only read; as untyped words if told to."""
+        area = self._filled("heap", array, read_only=True)
+        self._areas["heap"] = Area("heap", area.storage, None, read_only=True) if words else area
 
     def _allocate(self, nbytes: int) -> Storage:
         return LEDGER.allocate(self._device, nbytes, f"{self._unit}, memory")
@@ -124,6 +125,11 @@ class Bindings:
 
     def find(self, name: str, where: str) -> Area:
         """Return a binding; ArgumentError names those there are."""
+        if not isinstance(name, str):
+            raise DTypeError(
+                where, "not the name of a binding", expected="a str", got=repr(name),
+                remedy=f"Use one of {', '.join(map(repr, self._in_order()))}",
+            )  # fmt: skip
         found = self._areas.get(name)
         if found is None:
             raise ArgumentError(where, f"no binding is called {name!r}", remedy=near_matches(name, list(self._areas)))
@@ -136,7 +142,7 @@ class Bindings:
         """
         buffers = kernel.buffers
         where = f"{self._unit}.dispatch of {kernel.name!r}"
-        areas = [self.find(name, f"{self._unit}.dispatch") for name in self._names(buffers, dict(bind or {}), where)]
+        areas = [self.find(name, f"{self._unit}.dispatch") for name in self.names(kernel, bind)]
         for memory, area in zip(buffers, areas, strict=True):
             if area.read_only and memory in kernel.writes:
                 raise ArgumentError(
@@ -150,6 +156,16 @@ class Bindings:
                     got=area.dtype, remedy="Bind a buffer of that type",
                 )  # fmt: skip
         return [area.storage for area in areas]
+
+    def names(self, kernel: VerifiedKernel, bind: Mapping[str, str] | None) -> list[str]:
+        """Return which bindings a kernel's buffers mean, by name or in order; ArgumentError if there is none."""
+        where = f"{self._unit}.dispatch of {kernel.name!r}"
+        if bind is not None and not isinstance(bind, Mapping):
+            raise DTypeError(
+                where, "bind is no mapping", expected="names of buffers with the bindings they mean", got=repr(bind),
+                remedy='Write bind={"x": "registers"}',
+            )  # fmt: skip
+        return self._names(kernel.kernel.buffers, dict(bind or {}), where)
 
     def _names(self, buffers: Sequence[Memory], bind: dict[str, str], where: str) -> list[str]:
         stray = next((name for name in bind if name not in {m.name for m in buffers}), None)

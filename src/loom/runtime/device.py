@@ -132,6 +132,8 @@ def _make(name: str) -> Device:
 def device(name: str | Device | None = None) -> Device:
     """Return a device: ``"cpu"``, ``"interp"``, ``"vulkan"`` (the best adapter), ``"vulkan:1"``, ``"auto"``.
 
+    ``"gpu"`` is the best adapter of all GPU drivers, which today is ``"vulkan"``.
+
     A device given is returned. None means what ``LOOM_DEVICE`` says, else auto, which is the CPU. DeviceError names
     the devices present, or what is missing.
 
@@ -146,7 +148,7 @@ def device(name: str | Device | None = None) -> Device:
             )  # fmt: skip
         return name
     wanted = name if name is not None else options.default_device()
-    wanted = "cpu" if wanted == "auto" else wanted
+    wanted = {"auto": "cpu", "gpu": _VULKAN}.get(wanted, wanted)
     found = _made.get(wanted)
     if found is not None:
         return found
@@ -156,7 +158,7 @@ def device(name: str | Device | None = None) -> Device:
 
         return open_adapter(wanted, where)
     if wanted not in _KINDS:
-        names = [*_KINDS, _VULKAN, "auto"]
+        names = [*_KINDS, _VULKAN, "auto", "gpu"]
         raise DeviceError(
             where, f"no device is called {wanted!r}", expected="one of " + ", ".join(sorted(names)),
             remedy=near_matches(wanted, names),

@@ -44,16 +44,18 @@ class Pacer:
     """The state of one program: ``observe`` is told how long a submission took, ``pace`` is the delay before the next.
 
     All times are microseconds. The baseline is the median of the first submissions and then drifts with those that are
-    not slow. ``fixed`` is a delay set by hand (0: off), None while the pacer finds it itself.
+    not slow. ``fixed`` is a delay set by hand (0: off), None while the pacer finds it itself. One without ``delays``
+    takes times and no more.
 
     >>> pacer = Pacer()
     >>> [pacer.observe(t) for t in (1000, 1000, 1000, 1000, 1000, 1300, 1300, 1000)]
     [0, 0, 0, 0, 0, 50, 100, 90]
     """
 
-    __slots__ = ("_learning", "_own", "_slow", "baseline", "fixed", "is_watched", "last")
+    __slots__ = ("_learning", "_own", "_slow", "baseline", "delays", "fixed", "is_watched", "last")
 
-    def __init__(self, fixed: float | None = None) -> None:
+    def __init__(self, fixed: float | None = None, *, delays: bool = True) -> None:
+        self.delays = delays
         self.baseline: float | None = None
         self.last: float | None = None
         self._own = 0
@@ -98,8 +100,9 @@ class Pacer:
     def _slow_down(self, took: float) -> None:
         if took < LEAST_BASELINE:
             return
-        self._own = min(MOST_PACE, self._own + STEP_UP)
-        self._slow = self._slow + 1 if self._own == MOST_PACE else 0
+        most = MOST_PACE if self.delays else 0
+        self._own = min(most, self._own + STEP_UP)
+        self._slow = self._slow + 1 if self._own == most else 0
         if self._slow >= STUBBORN:
             self._forget()
 
@@ -151,20 +154,23 @@ class UnitStatus:
 class Pacing:
     """How a unit's programs are paced: the setting for those built from now on, and who was timed last."""
 
-    __slots__ = ("fixed", "latest")
+    __slots__ = ("delays", "fixed", "latest")
 
-    def __init__(self) -> None:
+    def __init__(self, *, delays: bool = True) -> None:
         self.fixed: float | None = None
+        self.delays = delays
         self.latest: Pacer | None = None
 
     @property
     def mode(self) -> str:
         """What ``UnitStatus`` calls the setting."""
-        return "auto" if self.fixed is None else "fixed" if self.fixed else "off"
+        if self.fixed is None:
+            return "auto" if self.delays else "off"
+        return "fixed" if self.fixed else "off"
 
     def pacer(self) -> Pacer:
         """Return the pacer of a new program."""
-        return Pacer(self.fixed)
+        return Pacer(self.fixed, delays=self.delays)
 
 
 def as_pace(microseconds: float | None, where: str) -> float | None:

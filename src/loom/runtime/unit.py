@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Unit", "boot", "turns"]
 
 _numbers = itertools.count()
+_UNPACED = ("cpu", "interp")
+"""Kinds of devices that a pause gives nothing: a slow run there means that other programs use the machine."""
 
 
 def boot(
@@ -78,7 +80,7 @@ class Unit:
         self._lock = threading.RLock()
         self._chain: Chain | None = Chain(on, name=self.name)
         self._told = self._chain.timeline
-        self._pacing = self._told.pacing = Pacing()
+        self._pacing = self._told.pacing = Pacing(delays=self._chain.device.kind not in _UNPACED)
         publish_if_asked()
         self.device = self._chain.device
         self._bindings = Bindings(self.name, self.device)
@@ -97,11 +99,21 @@ class Unit:
 
     # memory
 
-    def set_heap(self, array: Any) -> None:
-        """Replace the read-only bulk binding, for dispatches recorded from now on."""
+    def set_heap(self, array: Any, *, words: bool = False) -> None:
+        """Replace the bulk binding that kernels only read, for dispatches recorded from now on.
+
+        ``words=True`` makes it 32-bit words, which a kernel may read as any type, as registers are. The host may
+        still ``write`` it.
+        """
         with self._lock:
             self._alive("set_heap")
-            self._bindings.set_heap(array)
+            self._bindings.set_heap(array, words=words)
+
+    def bound(self, kernel: Any, bind: Mapping[str, str] | None = None) -> list[str]:
+        """Return the names of the bindings that a dispatch of ``kernel`` would be given, in its buffers' order."""
+        with self._lock:
+            self._alive("bound")
+            return self._bindings.names(verified_kernel(kernel, f"{self.name}.bound"), bind)
 
     def write(self, data: Any, offset: int = 0, *, binding: str = "globals") -> None:
         """Copy ``data`` into a binding, after what was launched before and for every later launch.
@@ -125,10 +137,16 @@ class Unit:
         """
         with self._lock:
             area = self._area(binding, "read")
+            if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer))):
+                raise DTypeError(
+                    f"{self.name}.read", "the count is no whole number", expected="an int", got=repr(count),
+                    remedy="Write int(count), or leave it out",
+                )  # fmt: skip
             kind = as_read_dtype(dtype, area.dtype, f"{self.name}.read of {binding!r}")
-            if count is None and isinstance(offset, (int, np.integer)) and offset >= 0:
-                count = max(0, area.storage.nbytes - int(offset) * area.step) // kind.itemsize
-            nbytes = (count if isinstance(count, (int, np.integer)) else -1) * kind.itemsize
+            if count is None:
+                area.check_range(offset, 0, f"{self.name}.read")
+                count = (area.storage.nbytes - int(offset) * area.step) // kind.itemsize
+            nbytes = int(count) * kind.itemsize
             area.check_range(offset, nbytes, f"{self.name}.read")
         with self.turn("read"):
             return area.storage.read(int(offset) * area.step, int(nbytes)).view(kind)
@@ -167,6 +185,11 @@ class Unit:
         ``target`` is by default the binding of the same name. Both must count in the same size.
         """
         target = source if target is None else target
+        if not isinstance(other, Unit):
+            raise DTypeError(
+                f"{self.name}.copy_from", "not a unit", expected="what loom.boot returned", got=type(other).__name__,
+                remedy="Write unit.write(data) for data of the host",
+            )  # fmt: skip
         origin = other._area(source, "copy_from")
         area = self._area(target, "copy_from")
         if origin.step != area.step or (origin.dtype and area.dtype and origin.dtype != area.dtype):
@@ -256,7 +279,9 @@ class Unit:
     # pace
 
     def pace(self, microseconds: float | None) -> None:
-        """Set the delay before each submission; 0 switches pacing off, None makes it automatic, as at first.
+        """Set the delay before each submission; 0 switches pacing off, None makes it automatic.
+
+        At first it is automatic on GPUs, and off on the CPU and in the interpreter, where a pause helps nobody.
 
         Automatic: a program whose submissions take more than 1.2 times what they took at first is delayed by 50 µs
         more each time, 2 ms at most, and by 10 µs less each time they do not. Programs below 500 µs are left alone.
@@ -264,8 +289,10 @@ class Unit:
         with self._lock:
             self._alive("pace")
             self._pacing.fixed = as_pace(microseconds, f"{self.name}.pace")
+            self._pacing.delays = True
             for program in list(self._told.programs):
                 if program.pacer is not None:
+                    program.pacer.delays = True
                     program.pacer.set(self._pacing.fixed)
 
     def status(self) -> UnitStatus:

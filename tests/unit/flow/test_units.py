@@ -198,12 +198,12 @@ def test_wait_gives_up_in_time() -> None:
 def test_programs_do_not_outlive_their_use() -> None:
     from loom.flow import units
 
-    before = len(units._owners), len(units._last)
+    before = len(units._owners), len(units._launched)
     unit = loom_boot(1, 8, 0)
     program = loom_build(unit)
     loom_wait(loom_launch(program))
     del program, unit
-    assert (len(units._owners), len(units._last)) == before
+    assert (len(units._owners), len(units._launched)) == before
 
 
 def test_shutdown_twice_and_use_after(unit: loom.Unit) -> None:
@@ -284,9 +284,10 @@ MISUSES: dict[str, tuple[Callable[[loom.Unit], Any], type[LoomError], str]] = {
         "no binding is called 'heap'",
     ),
     "heap of 64 bits": (
-        lambda u: loom_set_heap(u, np.zeros(4)),
+        lambda u: loom_set_heap(u, np.array([1, 2**40])),
         DTypeError,
-        "[loom_set_heap] memory is 32-bit words: expected uint32, int32 or float32, got float64.",
+        "[loom_set_heap] memory is 32-bit words: expected uint32, int32 or float32, or numbers that fit them, got "
+        "np.int64(1099511627776).",
     ),
     "heap too large": (lambda u: loom_set_heap(u, [2**32]), DTypeError, "memory is 32-bit words"),
     "heap of words": (lambda u: loom_set_heap(u, ["a"]), DTypeError, "memory is 32-bit words"),

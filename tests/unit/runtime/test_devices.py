@@ -38,10 +38,13 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "text"),
     [
         (
-            "gpu",
-            "[loom.device] no device is called 'gpu': expected one of auto, cpu, interp, vulkan. Did you mean 'cpu'?",
+            "gpus",
+            "[loom.device] no device is called 'gpus': expected one of auto, cpu, gpu, interp, vulkan. Did you mean 'gpu'?",
         ),
-        ("CPU", "[loom.device] no device is called 'CPU': expected one of auto, cpu, interp, vulkan. Known names: "),
+        (
+            "CPU",
+            "[loom.device] no device is called 'CPU': expected one of auto, cpu, gpu, interp, vulkan. Known names: ",
+        ),
         ("", "[loom.device] no device is called ''"),
     ],
 )
@@ -56,7 +59,7 @@ def test_an_unknown_device_of_the_environment_is_said_to_be_of_there(monkeypatch
     with pytest.raises(DeviceError) as caught:
         loom.boot(1)
     assert str(caught.value) == (
-        "[environment LOOM_DEVICE] no device is called 'interpreter': expected one of auto, cpu, interp, vulkan. "
+        "[environment LOOM_DEVICE] no device is called 'interpreter': expected one of auto, cpu, gpu, interp, vulkan. "
         "Did you mean 'interp'?"
     )
 

@@ -95,6 +95,7 @@ def spin(registers: loom.InOut[loom.u32], globals: loom.In[loom.u32]) -> None:  
 def test_a_real_program() -> None:
     turns = 200_000  # about 1 ms
     with loom.boot(1, 1) as unit:
+        unit.pace(None)
         unit.dispatch(spin)
         program = unit.build()
         assert unit.status().baseline is None
@@ -116,6 +117,22 @@ def test_a_real_program() -> None:
         unit.pace(0)
         assert unit.status().mode == "off"
         assert unit.read(0, 1).tolist() == [(6 + 4 * 12) * turns]
+
+
+@pytest.mark.parametrize("device", ["cpu", "interp"])
+def test_nothing_is_paced_where_a_pause_helps_nobody(device: str) -> None:
+    with loom.boot(1, 1, device=device) as unit:
+        assert unit.status().mode == "off"
+        unit.dispatch(spin)
+        program = unit.build()
+        program.run()
+        pacer = program.pacer
+        assert pacer is not None
+        assert [pacer.observe(t) for t in (1000, 1000, 1000, 1000, 1000, 5000, 9000)] == [0] * 7
+        assert unit.status().programs[0].last == 9000  # times are taken all the same
+        unit.pace(None)
+        assert unit.status().mode == "auto"
+        assert pacer.observe(9000) == 50
 
 
 def test_launches_that_are_waited_for_are_timed() -> None:

@@ -60,7 +60,7 @@ BOOTS: dict[str, Case] = {
     "array of objects": (boot(bindings={"a": [None]}), DTypeError, "[v, binding 'a'] unsupported dtype"),
     "heap of text": (boot(heap=["a"]), DTypeError, "[v, binding 'heap'] unsupported dtype"),
     "heap ragged": (boot(heap=[[1], [1, 2]]), DTypeError, "[v, binding 'heap'] not an array"),
-    "device": (boot(device="gpu"), DeviceError, "[loom.device] no device is called 'gpu'"),
+    "device": (boot(device="gpus"), DeviceError, "[loom.device] no device is called 'gpus'"),
 }
 
 CALLS: dict[str, Case] = {
@@ -82,7 +82,26 @@ CALLS: dict[str, Case] = {
         "[u.write] range outside 'globals': expected within its 4 elements, got 2 + 3. Check offset and count.",
     ),
     "offset negative": (lambda u: u.write([1], -1), ShapeError, "[u.write] range outside 'globals'"),
-    "offset a float": (lambda u: u.write([1], 0.0), ShapeError, "[u.write] range outside 'globals'"),
+    "offset a float": (
+        lambda u: u.write([1], 1.0),
+        DTypeError,
+        "[u.write] the offset is no whole number: expected an int, got 1.0. Write int(offset), or use loom.flow",
+    ),
+    "count a float": (
+        lambda u: u.read(0, 1.0),
+        DTypeError,
+        "[u.read] the count is no whole number: expected an int, got 1.0.",
+    ),
+    "binding a number": (
+        lambda u: u.read(0, 1, binding=0),
+        DTypeError,
+        "[u.read] not the name of a binding: expected a str, got 0. Use one of 'registers', 'globals'",
+    ),
+    "copy from no unit": (
+        lambda u: u.copy_from(5),
+        DTypeError,
+        "[u.copy_from] not a unit: expected what loom.boot returned, got int.",
+    ),
     "value too large": (
         lambda u: u.write([1, 2**32]),
         ArgumentError,

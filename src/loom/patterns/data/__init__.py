@@ -5,6 +5,9 @@ Layer: patterns. Invariant: the order of every result is stated, and the same fo
 
 from __future__ import annotations
 
+from typing import Any
+
+from loom.core.names import missing_name
 from loom.patterns.data.describe import Description, describe
 from loom.patterns.data.group import GroupBy, Groups, group_by
 from loom.patterns.data.join import Pairs, join
@@ -27,3 +30,7 @@ __all__ = [
     "rolling",
     "scatter",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_name("loom.data", name, __all__)

@@ -1,5 +1,8 @@
 """``loom.signal``: Fourier transforms, convolution, windows and filters."""
 
+from typing import Any
+
+from loom.core.names import missing_name
 from loom.patterns.signal.convolve import convolve, correlate, ema, fir_filter
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
 from loom.patterns.signal.windows import (
@@ -33,3 +36,7 @@ __all__ = [
     "rfft",
     "window",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_name("loom.signal", name, __all__)

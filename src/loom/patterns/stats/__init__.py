@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import Any
 
+from loom.core.names import missing_name
 from loom.patterns.stats.correlation import correlation, covariance
 from loom.patterns.stats.histogram import histogram
 from loom.patterns.stats.moments import mean, std, variance, zscore
@@ -28,3 +30,7 @@ class _Statistics(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Statistics
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_name("loom.stats", name, __all__)

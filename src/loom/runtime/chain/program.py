@@ -25,7 +25,7 @@ from loom.runtime.log import Outcome
 from loom.runtime.pacing import Pacer, Pacing, ProgramPace, Watch
 from loom.runtime.profile import active_profile
 
-__all__ = ["Program", "Submission", "Timeline"]
+__all__ = ["Program", "Submission", "Timeline", "deadline_of"]
 
 _SLICE_SECONDS = 0.05
 """Longest wait without looking at signals, so that Ctrl-C works."""
@@ -43,7 +43,13 @@ class Submission:
             watch.inner = ref(inner)
         self._name = name
         self._timeline = timeline
-        self._number = timeline.enter(inner)
+        self.number = timeline.enter(inner)
+        """Its place among the runs of its unit, from 1."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """The order of the runs it takes part in."""
+        return self._timeline
 
     @property
     def done(self) -> bool:
@@ -62,30 +68,42 @@ class Submission:
             return False
         if watch is not None:
             watch.over(at_once=False)
-        self._timeline.report(self._number)
+        self._timeline.report(self.number)
         return True
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the run is over; LoomTimeout after ``timeout`` seconds, the run then goes on."""
-        deadline = None if timeout is None else time.monotonic() + _seconds(timeout, f"{self._name}.wait")
+        where = f"{self._name}.wait"
+        deadline = deadline_of(timeout, where)
         watch = self._watch
         waited = watch is not None and not self._inner.wait(0.0)
-        while not self._inner.wait(_SLICE_SECONDS if deadline is None else self._left(deadline)):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise LoomTimeout(
-                    f"{self._name}.wait", "still running", expected=f"done within {timeout} s",
-                    remedy="Wait again: the work goes on and nothing is lost",
-                )  # fmt: skip
+        _wait(self._inner, deadline, where, timeout)
         if watch is not None:
             watch.over(at_once=waited)
-        self._timeline.report(self._number)
-
-    def _left(self, deadline: float) -> float:
-        return max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
+        self._timeline.report(self.number)
 
     def cancel(self) -> None:
         """Ask the run to stop before its next dependent dispatch; memory keeps what was done."""
         self._inner.cancel()
+
+
+def deadline_of(timeout: float | None, where: str) -> float | None:
+    """Return when a wait that begins now ends, None for never; ArgumentError for what is no timeout."""
+    return None if timeout is None else time.monotonic() + _seconds(timeout, where)
+
+
+def _wait(inner: DeviceSubmission, deadline: float | None, where: str, timeout: float | None) -> None:
+    """Wait until a run is over; LoomTimeout at the deadline, which is that of ``timeout``."""
+    while not inner.wait(_SLICE_SECONDS if deadline is None else _left(deadline)):
+        if deadline is not None and time.monotonic() >= deadline:
+            raise LoomTimeout(
+                where, "still running", expected=f"done within {timeout} s",
+                remedy="Wait again: the work goes on and nothing is lost",
+            )  # fmt: skip
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
 
 
 def _seconds(timeout: Any, where: str) -> float:
@@ -155,6 +173,28 @@ class Timeline:
                 if outcome.fault is not None:
                     raise outcome.fault
 
+    def poll(self, number: int) -> bool:
+        """Tell whether the run of that number is over; if it is, report as ``report`` does."""
+        with self._hearing:
+            self._hear()
+            over = self._heard >= number
+        if over:
+            self.report(number)
+        return over
+
+    def wait(self, number: int, timeout: float | None, where: str, deadline: float | None = None) -> None:
+        """Wait until the run of that number is over and report; LoomTimeout, named ``where``, after ``timeout``.
+
+        ``deadline`` is when that is, if the time began earlier than now.
+        """
+        deadline = deadline_of(timeout, where) if deadline is None else deadline
+        with self._hearing:
+            self._hear()
+            inner = self._unheard[number - self._heard - 1] if number > self._heard else None
+        if inner is not None:
+            _wait(inner, deadline, where, timeout)
+        self.report(number)
+
     def settle(self) -> None:
         """Wait for everything launched so far, raising the oldest fault not raised yet."""
         if not self._unheard and not self._untold:  # what was heard is over
@@ -199,6 +239,8 @@ class Program:
         self._name = name
         self._dispatches = plan.count
         self._guarantee = plan.guarantee
+        self.latest = 0
+        """The number of its last run among those of its unit, 0 before the first."""
         self.pacer: Pacer | None = None if timeline.pacing is None else timeline.pacing.pacer()
         timeline.programs.add(self)
 
@@ -231,7 +273,9 @@ class Program:
             previous = last if last is not None and not last.wait(0.0) else None
             if pacer is not None and pacer.is_watched:
                 watch = self._watch(inner, alone=previous is None)
-            return Submission(inner.launch(previous), self._name, self._timeline, watch)
+            submission = Submission(inner.launch(previous), self._name, self._timeline, watch)
+            self.latest = submission.number
+            return submission
 
     def _watch(self, inner: DeviceProgram, *, alone: bool) -> Watch | None:
         """Return what times a run, None for one that is not to be timed."""
@@ -255,6 +299,7 @@ class Program:
         def enter(begun: DeviceSubmission) -> None:
             nonlocal inner, number
             inner, number = begun, timeline.enter(begun)
+            self.latest = number
 
         timeline.promises.wait()
         if pacer is not None and pacer.is_watched:
@@ -293,6 +338,11 @@ class Program:
             return InterpProgram(self._plan)
         profile = active_profile()
         return self._inner if profile is None else profile.program(self._inner, self._plan, self._name)
+
+    @property
+    def timeline(self) -> Timeline:
+        """The order of the runs it takes part in."""
+        return self._timeline
 
     def free(self) -> None:
         """Give up the program's memory, after its last run; calling it again does nothing."""

@@ -102,7 +102,10 @@ class Swarm:
             if self._woven is None or current_debug() is not None or active_profile() is not None:
                 return tuple(program.launch() for program in self._programs)
             inner = self._woven.launch(self._previous())
-            return tuple(Submission(inner, program._name, program._timeline) for program in self._programs)
+            runs = tuple(Submission(inner, program._name, program._timeline) for program in self._programs)
+            for program, run in zip(self._programs, runs, strict=True):
+                program.latest = run.number
+            return runs
 
     def _previous(self) -> DeviceSubmission | None:
         """Return the run that all units did last, if it is under way; wait for it where there are several."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.options import thread_count
-from loom.runtime.chain.program import Program, Submission
+from loom.runtime.chain.program import Program, Submission, deadline_of
 from loom.runtime.device import Device
 from loom.runtime.support.checkpoint import checked_facts, read_checkpoint, write_checkpoint
 from loom.runtime.support.frames import Frame, checked_shape, take_frame
@@ -189,11 +189,18 @@ class Support:
         return self._io.ask("present", show, [source])
 
     def wait(self, what: str | Unit | Submission, timeout: float | None = None) -> Transfer:
-        """Wait, on the I/O thread, for a submission or for all that was launched on a unit."""
+        """Wait, on the I/O thread, for a submission or for all that was launched on a unit so far.
+
+        LoomTimeout ``timeout`` seconds after this call if it is not over then; nothing is lost.
+        """
+        where = "support.wait"
         if isinstance(what, Submission):
-            return self._io.ask("wait", lambda _: what.wait(timeout))
-        timeline = self.unit(what, "support.wait").timeline("wait")
-        return self._io.ask("wait", lambda _: timeline.settle())
+            timeline, number = what.timeline, what.number
+        else:
+            timeline = self.unit(what, where).timeline("wait")
+            number = timeline.submissions
+        deadline = deadline_of(timeout, where)
+        return self._io.ask("wait", lambda _: timeline.wait(number, timeout, where, deadline))
 
     # state
 

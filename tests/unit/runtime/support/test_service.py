@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import re
 import subprocess
 import sys
 import threading
@@ -67,6 +68,27 @@ def test_transfers_of_one_thread_in_their_order(support: loom.Support) -> None:
     assert concurrent.futures.wait([first, last], 20).not_done == set()
     assert (first.result()[0], last.result()[0]) == (1, 2)
     assert [t.name for t in threads] in (["loom I/O"], ["MainThread"])
+
+
+def test_waiting_for_a_unit_ends_in_time(support: loom.Support) -> None:
+    unit = support.boot("work", 1)
+
+    @loom.kernel(workgroup=1)
+    def spin(registers: loom.InOut[loom.u32]) -> None:
+        for _ in range(80_000_000):
+            loom.atomic_add(registers, 0, 1)
+
+    unit.dispatch(spin)
+    unit.build().launch()
+    with pytest.raises(LoomTimeout, match=re.escape("[support.wait] still running: expected done within 0.01 s.")):
+        support.wait("work", timeout=0.01).result()
+    assert unit.in_flight == 1
+    with pytest.raises(ArgumentError, match="unusable timeout"):
+        support.wait("work", timeout=-1.0)
+    support.wait("work", timeout=60).result()
+    assert unit.in_flight == 0
+    support.wait("work", timeout=0.0).result()  # it is over
+    assert unit.read().tolist() == [80_000_000]
 
 
 def test_wait_for_a_submission_and_for_a_unit(support: loom.Support, on: str) -> None:
