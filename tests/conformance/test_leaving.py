@@ -1,4 +1,4 @@
-"""Lanes that leave loops and kernels one by one, or all at once. Oracle: the numbers that Python's own flow gives, by hand."""
+"""Lanes that leave loops and kernels one by one, or all at once. Oracle: what Python's own flow gives, by hand."""
 
 from __future__ import annotations
 
@@ -121,7 +121,8 @@ def test_code_after_an_if_of_which_both_sides_leave(device: str, first: str) -> 
             o[i] += 1
             if n > 2:
                 break
-            continue
+            else:
+                continue
             o[i] += 100  # never reached
 
     @loom.kernel(workgroup=8)
@@ -133,7 +134,7 @@ def test_code_after_an_if_of_which_both_sides_leave(device: str, first: str) -> 
             o[i] += 1
             if n <= 3:
                 continue
-            if n == 2:
+            elif n == 2:
                 return
             else:
                 break
@@ -174,7 +175,8 @@ def test_code_after_a_continue_and_a_break(device: str) -> None:
         for n in range(s[i]):
             if n > 5:
                 continue
-            break
+            else:
+                break
             o[i] = o[i] + 100  # never reached
 
     @loom.kernel(workgroup=8)
@@ -184,7 +186,8 @@ def test_code_after_a_continue_and_a_break(device: str) -> None:
             if s[i] > n:
                 o[i] += 1
                 continue
-            break
+            else:
+                break
             o[i] += 100  # never reached
 
     s = np.array([0, 1, 2, 3, 4, 5, 6, 7], np.uint32)
