@@ -94,6 +94,11 @@ class Builder:
         self._private.append(memory)
         return memory
 
+    @property
+    def arrays(self) -> list[Memory]:
+        """The shared and private arrays declared so far, the private ones last."""
+        return [*self._shared, *self._private]
+
     def param(self, name: str, dtype: DType) -> Param:
         """Declare the next push constant."""
         param = Param(self.unique(name), dtype)

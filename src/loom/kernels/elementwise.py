@@ -21,7 +21,7 @@ from loom.ir.frontend.names import Frame
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
 from loom.ir.frontend.values import Operand, describe
-from loom.ir.kernel import Access, Instr, Loc, Memory
+from loom.ir.kernel import Access, Block, Instr, Loc, Memory
 from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import FUNCTIONS, function
@@ -114,7 +114,7 @@ class _Fused:
         self.simt = simt
         lanes = _THREADS if simt else MAP_LANES
         self.builder = Builder("map_" + "_".join(_name(s) for s in steps[-3:]), (lanes, 1, 1))
-        self.translator = Translator(self.builder, retyped)
+        self.translator = Translator(self.builder, retyped, of_elements="gpu_map")
 
     def build(self) -> tuple[VerifiedKernel, DType]:
         b = self.builder
@@ -128,7 +128,8 @@ class _Fused:
             index = b.emit("global_id", attr=0)
             with b.into(b.if_(b.emit("lt", index, length)).then):
                 self.element(index)
-        return verify(b.finish(trusted=True)), self.dtypes["step"][-1]
+        own = not b.arrays  # without arrays of a user's function every access is this file's, and inside
+        return verify(b.finish(trusted=own)), self.dtypes["step"][-1]
 
     def each_of_many(self, length: Instr) -> None:
         """Make this lane's elements, without a test for each in a workgroup that has all of them."""
@@ -147,7 +148,26 @@ class _Fused:
                 self.element(rest.index)
 
     def element(self, index: Instr) -> None:
-        """Make one element of the result."""
+        """Make one element of the result; arrays of a function start as zero for each."""
+        b = self.builder
+        made, known = Block(), len(b.arrays)
+        with b.into(made):
+            self.computed_at(index)
+        if self.simt:
+            for memory in b.arrays[known:]:
+                self.clear(memory)
+        self.translator.splice(made)
+
+    def clear(self, memory: Memory) -> None:
+        b, dtype = self.builder, memory.dtype
+        zero = b.const(0, f32 if dtype.storage_only else dtype.scalar)
+        zero = b.emit("vector", *[zero] * dtype.lanes, dtype=zero.type.vector(dtype.lanes)) if dtype.is_vector else zero
+        zero = b.emit("convert", zero, dtype=dtype) if dtype.storage_only else zero
+        turns = b.for_(b.const(0, u32), b.const(memory.size or 0, u32), b.const(1, u32))
+        with b.into(turns.body):
+            b.emit("store", turns.index, zero, memory=memory)
+
+    def computed_at(self, index: Instr) -> None:
         b = self.builder
         self.values = {
             "array": [self.widened(b.emit("load", index, memory=m)) for m in self.buffers],

@@ -26,6 +26,11 @@ __all__ = ["Calls"]
 _UNARY = ("floor", "ceil", "rint", "trunc", "sqrt", "popcount", "clz")
 _BINARY = ("mulhi", "idiv", "irem")
 _IDS = ("global_id", "local_id", "group_id", "num_groups")
+_OF_LANES = {
+    **dict.fromkeys((*_IDS, "workgroup_size"), "Pass the positions as an array of their own, for example np.arange(n)"),
+    **dict.fromkeys(("shared", "barrier"), "Use loom.private for an array of the element, or write a kernel"),
+}
+"""What depends on how a device cuts work into lanes and workgroups, and what to do instead."""
 
 
 class Calls:
@@ -198,6 +203,11 @@ class Calls:
 
     def intrinsic(self, name: str, args: list[Operand], node: ast.Call) -> Operand:
         """Emit the operation of an intrinsic."""
+        if self.t.of_elements is not None and name in _OF_LANES:
+            raise self.b.error(
+                f"loom.{name} in a function given to {self.t.of_elements}, which knows elements and no lanes",
+                "a value computed from its arguments alone", f"{name}()", _OF_LANES[name],
+            )  # fmt: skip
         if name == "select":
             return self.select(args, node)
         if name in _IDS:

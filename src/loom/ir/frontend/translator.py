@@ -44,8 +44,10 @@ _EXPRESSIONS = {
 class Translator(Names):
     """Holds the builder and the stack of frames; statements dispatch on their class."""
 
-    def __init__(self, builder: Builder, retyped: dict[Any, DType]) -> None:
+    def __init__(self, builder: Builder, retyped: dict[Any, DType], *, of_elements: str | None = None) -> None:
+        """``of_elements`` names what takes a function of elements, which may not know of lanes."""
         super().__init__(builder, retyped)
+        self.of_elements = of_elements
         self.calls = Calls(self)
         self.expressions = Expressions(self)
         self.inlined = 0

@@ -1,0 +1,97 @@
+"""Functions given to ``gpu_map`` are a user's: their arrays are checked and start as zero, and they know no lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom import f16, f32, f32x2, u32
+from loom.core.errors import KernelTypeError
+
+
+@pytest.fixture(params=["interp", "cpu", "vulkan"])
+def device(request: pytest.FixtureRequest, device_names: list[str]) -> str:
+    if request.param not in (*device_names, "interp"):
+        pytest.skip("no such device here")
+    return request.param
+
+
+@pytest.mark.parametrize("value", [4.0, 5.0, 1e5, 4e9])
+def test_an_index_outside_reads_zero_and_stores_nothing(device: str, value: float) -> None:
+    def outside(v):
+        p = loom.private(f32, 4)
+        q = loom.private(f32, 4)
+        p[u32(v)] = v
+        return p[0] + p[3] + q[0] + q[u32(v)]
+
+    got = loom.gpu_map(np.full(20_000, value, np.float32), outside, on=device)
+    assert not got.view(np.uint32).any()
+
+
+def test_arrays_start_as_zero_for_every_element(device: str) -> None:
+    """Also where a thread makes several elements, and for each of two maps in one kernel."""
+
+    def counting(v):
+        p, h, w = loom.private(f32, 3), loom.private(f16, 2), loom.private(f32x2, 2)
+        found = p[u32(v) % 3] + h[1] + w[1].y
+        p[u32(v) % 3] = f32(7.0)
+        h[1] = f32(5.0)
+        w[1] = f32x2(3.0, 4.0)
+        return found
+
+    x = np.arange(20_000, dtype=np.float32)
+    assert not loom.gpu_map(x, counting, on=device).view(np.uint32).any()
+    twice = loom.gpu_map(loom.gpu_map(loom.array(x, on=device), counting), counting)
+    assert not np.asarray(twice).view(np.uint32).any()
+
+
+def test_arrays_keep_what_an_element_stores(device: str) -> None:
+    def reversed_digits(v):
+        p = loom.private(u32, 4)
+        for n in range(4):
+            p[n] = v >> (8 * n) & 255
+        return p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3]
+
+    x = np.random.default_rng(1).integers(0, 1 << 32, 10_001, dtype=np.uint32)
+    assert (loom.gpu_map(x, reversed_digits, on=device) == x.byteswap()).all()
+
+
+_KNOWS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "global_id": (lambda v: v + f32(loom.global_id()), "np.arange"),
+    "local_id": (lambda v: v + f32(loom.local_id(0)), "np.arange"),
+    "group_id": (lambda v: v + f32(loom.group_id(0)), "np.arange"),
+    "num_groups": (lambda v: v + f32(loom.num_groups(0)), "np.arange"),
+    "workgroup_size": (lambda v: v + loom.workgroup_size(0), "np.arange"),
+    "shared": (lambda v: v + loom.shared(f32, 4)[0], "loom.private"),
+}
+
+
+@pytest.mark.parametrize("name", _KNOWS)
+def test_what_depends_on_lanes_is_refused(name: str) -> None:
+    function, remedy = _KNOWS[name]
+    with pytest.raises(KernelTypeError) as told:
+        loom.gpu_map(np.zeros(8, np.float32), function)
+    text = str(told.value)
+    assert f"loom.{name} in a function given to gpu_map, which knows elements and no lanes" in text
+    assert "expected a value computed from its arguments alone" in text
+    assert remedy in text
+
+
+def test_positions_are_passed_as_an_array() -> None:
+    """The remedy that the error names."""
+    x = np.zeros(20_000, np.uint32)
+    got = loom.gpu_map(x, lambda v, i: v + i, np.arange(20_000, dtype=np.uint32))
+    assert (got == np.arange(20_000)).all()
+
+
+def test_barriers_are_refused() -> None:
+    def waits(v):
+        loom.barrier()
+        return v
+
+    with pytest.raises(KernelTypeError, match=r"loom\.barrier in a function given to gpu_map"):
+        loom.gpu_map(np.zeros(8, np.float32), waits)
