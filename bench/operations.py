@@ -45,15 +45,15 @@ def run(family: Family) -> None:
     first = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory, as torch takes it
     filters = torch.from_numpy(weight).permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     plain = first.contiguous()
-    flat, T = torch.from_numpy(matrix), loom.tensor
+    flat, t = torch.from_numpy(matrix), loom.tensor
     works: list[tuple[str, Callable[..., Any], list[Array], Callable[[], torch.Tensor], bool]] = [
-        ("max_pool 3/2", lambda x: T.max_pool(x, 3, 2), [images], lambda: functional.max_pool2d(first, 3, 2), True),
-        ("conv 3x3", lambda x, w: T.convolve(x, w, padding=1), [images, weight],
+        ("max_pool 3/2", lambda x: t.max_pool(x, 3, 2), [images], lambda: functional.max_pool2d(first, 3, 2), True),
+        ("conv 3x3", lambda x, w: t.convolve(x, w, padding=1), [images, weight],
          lambda: functional.conv2d(first, filters, padding=1), True),
-        ("softmax", lambda x: T.softmax(x), [matrix], lambda: flat.softmax(-1), True),
-        ("layer_norm", lambda x: T.layer_norm(x), [matrix],
+        ("softmax", t.softmax, [matrix], lambda: flat.softmax(-1), True),
+        ("layer_norm", t.layer_norm, [matrix],
          lambda: functional.layer_norm(flat, (COLUMNS,)), True),
-        ("transposing copy", lambda x: T.permute(x, (1, 0)) + 0, [matrix], lambda: flat.T.contiguous(), False),
+        ("transposing copy", lambda x: t.permute(x, (1, 0)) + 0, [matrix], flat.T.contiguous, False),
     ]  # fmt: skip
     for name, record, arrays, peer, has_bar in works:
         family.rows.append(_row(name, record, arrays, peer, has_bar))

@@ -39,7 +39,8 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             "gpus",
-            "[loom.device] no device is called 'gpus': expected one of auto, cpu, gpu, interp, vulkan. Did you mean 'gpu'?",
+            "[loom.device] no device is called 'gpus': expected one of auto, cpu, gpu, interp, vulkan. "
+            "Did you mean 'gpu'?",
         ),
         (
             "CPU",
