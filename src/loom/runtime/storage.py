@@ -1,7 +1,8 @@
 """Device memory as the runtime sees it: bytes that can be written, read, filled, and bound.
 
 Layer: runtime. ``HostStorage`` is memory of this process, which the CPU and interpreter devices use in
-place. Invariant: storage is zero when allocated, and its address is a multiple of 64 unless adopted.
+place. Who uses storage, and in which order, is in ``order``: whatever reads or writes elements there enters it in
+``uses``. Invariant: storage is zero when allocated, and its address is a multiple of 64 unless adopted.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.runtime.order import Uses, touching
 
 __all__ = ["HostSlot", "HostStorage", "Storage", "clear_storage", "copy_storage"]
 
@@ -21,13 +23,15 @@ class Storage(Protocol):
     """A range of device memory."""
 
     nbytes: int
+    uses: Uses | None
+    """Who uses it; None: nobody did yet."""
 
     def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
-        """Copy bytes to the device at ``offset``."""
+        """Copy bytes to the device at ``offset``, after all that uses them."""
         ...
 
     def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
-        """Return a copy of bytes from the device (uint8)."""
+        """Return a copy of bytes from the device (uint8), after what writes them."""
         ...
 
     def clear(self, room: int) -> None:
@@ -58,10 +62,11 @@ def clear_storage(storage: Storage) -> None:
 class HostStorage:
     """Memory of this process: allocated here, or an array of the caller's adopted without a copy."""
 
-    __slots__ = ("__weakref__", "bytes", "nbytes", "owner")
+    __slots__ = ("__weakref__", "bytes", "nbytes", "owner", "uses")
 
     def __init__(self, data: np.ndarray[Any, Any], owner: Any = None) -> None:
         self.bytes = data
+        self.uses: Uses | None = None
         self.nbytes = data.nbytes
         self.owner = owner
 
@@ -84,21 +89,25 @@ class HostStorage:
 
     def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
         """Copy bytes in at ``offset``."""
-        self.bytes[offset : offset + data.nbytes] = data
+        with touching(writes=(self,)):
+            self.bytes[offset : offset + data.nbytes] = data
 
     def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Return a copy of bytes."""
-        return self.bytes[offset : offset + nbytes].copy()
+        with touching((self,)):
+            return self.bytes[offset : offset + nbytes].copy()
 
     def clear(self, room: int) -> None:
         """Zero the first ``room`` bytes."""
-        self.bytes[:room] = 0
+        with touching(writes=(self,)):
+            self.bytes[:room] = 0
 
     def copy_from(self, offset: int, source: Storage, start: int, nbytes: int) -> bool:
         """Copy bytes of other host memory in at ``offset``; False if ``source`` is none."""
         if not isinstance(source, HostStorage):
             return False
-        self.bytes[offset : offset + nbytes] = source.bytes[start : start + nbytes]
+        with touching((source,), (self,)):
+            self.bytes[offset : offset + nbytes] = source.bytes[start : start + nbytes]
         return True
 
     def extent(self) -> tuple[int, int]:
@@ -124,6 +133,7 @@ class HostSlot(HostStorage):
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
         self.owner = None
+        self.uses = None
         self.bytes = _NOTHING
         self.storage: Storage | None = None
         self._reserved = np.empty(1, np.uint8)
@@ -133,8 +143,10 @@ class HostSlot(HostStorage):
         if isinstance(given, np.ndarray):
             self.bytes = given.reshape(-1).view(np.uint8)
             self.owner = given
-        else:
-            self.storage = given
+            return
+        self.storage = given
+        if isinstance(given, HostStorage):
+            self.bytes, self.owner = given.bytes, given
 
     def detach(self) -> None:
         """Let go of what is attached."""

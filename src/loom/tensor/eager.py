@@ -39,7 +39,7 @@ class _Kept:
 
     def run(self, storages: Sequence[Storage]) -> None:
         for slot, storage in zip(self.slots, storages, strict=True):
-            slot.attach(storage.bytes if isinstance(storage, HostStorage) else storage)
+            slot.attach(storage)
         try:
             if isinstance(storages[-1], HostStorage):
                 self.program.run()

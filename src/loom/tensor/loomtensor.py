@@ -109,10 +109,7 @@ class LoomTensor(Tensor):
         if source.shape != self.shape or source.dtype != self.dtype:
             raise ShapeError("LoomTensor.copy_from", "the tensors differ", expected=f"{self.dtype} of {self.shape}",
                              got=f"{source.dtype} of {source.shape}", remedy="Match them")  # fmt: skip
-        if isinstance(source, LoomTensor):
-            source.sync()
         data = source.evaluate().data
-        self.sync()
         assert data is not None
         assert self.data is not None
         copy_storage(data, 0, self.data, 0, self.nbytes)
@@ -130,9 +127,6 @@ class LoomTensor(Tensor):
                 got=f"{result.dtype} of {result.shape}",
                 remedy="Create the target in its shape",
             )
-        for operand in operands:
-            if isinstance(operand, LoomTensor) and operand.timeline is not self.timeline:
-                operand.sync()
         assert self.device is not None
         program, keep = _program(self, result, self.device, self.timeline)
         return OpHandle(program.launch(), (program, keep))

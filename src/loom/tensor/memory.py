@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from loom.core.errors import ArgumentError
 from loom.runtime.device import Device
+from loom.runtime.order import UNTRACKED
 from loom.runtime.storage import Storage
 from loom.tensor.draft import Buffer, Draft
 
@@ -54,7 +55,7 @@ class MemoryPlan:
 
     def allocate(self, where: Device) -> dict[Buffer, Storage]:
         """Return storage for every buffer of the plan."""
-        blocks = [where.allocate(nbytes, zeroed=False) for nbytes in self.blocks]
+        blocks = [_own(where, nbytes) for nbytes in self.blocks]
         found: dict[Buffer, Storage] = {buffer: blocks[block] for buffer, block in self.block_of.items()}
         equal: dict[bytes, Storage] = {}
         for constant in self.constants:
@@ -63,8 +64,16 @@ class MemoryPlan:
             if key not in equal:
                 equal[key] = where.allocate(constant.nbytes, zeroed=False)
                 equal[key].write(0, constant.content)
+                equal[key].uses = UNTRACKED
             found[constant] = equal[key]
         return found
+
+
+def _own(where: Device, nbytes: int) -> Storage:
+    """Return memory that one program alone has."""
+    made = where.allocate(nbytes, zeroed=False)
+    made.uses = UNTRACKED
+    return made
 
 
 def plan_memory(draft: Draft, kept_nbytes: int = 0, budget_nbytes: int | None = None) -> MemoryPlan:

@@ -18,6 +18,7 @@ from loom.runtime.array import Array
 from loom.runtime.chain import Chain, Submission
 from loom.runtime.chain.program import Timeline
 from loom.runtime.device import Device, device
+from loom.runtime.order import touching
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Buffer, Draft
 from loom.tensor.graph import Node, ancestors, require_tensor
@@ -231,7 +232,8 @@ class _Place:
     def read(self) -> np.ndarray[Any, Any]:
         """Return a copy of what is there."""
         if self.view is not None:
-            return self.view.copy()
+            with touching((self.storage,)):
+                return self.view.copy()
         return self.storage.read(0, self.tensor.nbytes).view(self.dtype).reshape(self.shape)
 
     def write(self, value: Any) -> None:
@@ -247,7 +249,8 @@ class _Place:
         if memory.shape != self.shape:
             raise ShapeError(self.where, "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         if self.view is not None:
-            self.view[...] = memory
+            with touching(writes=(self.storage,)):
+                self.view[...] = memory
         else:
             self.storage.write(0, np.ascontiguousarray(memory).reshape(-1).view(np.uint8))
 

@@ -1,7 +1,8 @@
 """Programs and submissions: a built chain, and one run of it.
 
 Layer: runtime. Runs of programs that share a timeline (all programs of one chain or unit) happen in the
-order they were launched. Invariant: what a run printed and the fault it met come out exactly once, runs in
+order they were launched; runs of different timelines that share storage one of them writes, too (see ``order``).
+Invariant: what a run printed and the fault it met come out exactly once, runs in
 order, at the first call that waits for that run or a later one: wait, poll, run, the owner's next read or
 write, shutdown.
 """
@@ -22,8 +23,10 @@ from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.promise import Promises
 from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.log import Outcome
+from loom.runtime.order import UNTRACKED, Use, enter
 from loom.runtime.pacing import Pacer, Pacing, ProgramPace, Watch
 from loom.runtime.profile import active_profile
+from loom.runtime.storage import HostSlot
 
 __all__ = ["Program", "Submission", "Timeline", "deadline_of"]
 
@@ -119,6 +122,8 @@ class Timeline:
 
     def __init__(self) -> None:
         self.last: DeviceSubmission | None = None
+        self.domain = object()
+        """Stands for it where its runs use storage."""
         self.closed = False
         self.lock = threading.RLock()
         self.programs: WeakSet[Program] = WeakSet()
@@ -229,6 +234,42 @@ class Timeline:
                 program.release()
 
 
+class _Touched:
+    """The storages that a plan's kernels read and write: fixed ones, and those attached to slots at the moment."""
+
+    def __init__(self, plan: Plan) -> None:
+        kept: dict[bool, dict[int, Any]] = {False: {}, True: {}}
+        for _, steps in plan.segments:
+            for dispatch in (step.dispatch for step in steps):
+                kernel = dispatch.kernel
+                for memory, binding in zip(kernel.kernel.buffers, dispatch.bindings, strict=True):
+                    kept[memory in kernel.writes][id(binding.storage)] = binding.storage
+                if dispatch.indirect is not None:
+                    kept[False][id(dispatch.indirect[0])] = dispatch.indirect[0]
+        read = [s for key, s in kept[False].items() if key not in kept[True]]
+        self._fixed, self._slots = ([], []), ([], [])
+        for number, storages in enumerate((read, kept[True].values())):
+            for storage in storages:
+                if isinstance(storage, HostSlot):
+                    self._slots[number].append(storage)
+                elif storage.uses is not UNTRACKED:
+                    self._fixed[number].append(storage)
+        self.is_fixed = not (self._slots[0] or self._slots[1])
+
+    def reads(self) -> list[Any]:
+        """Return what is read and not written."""
+        return self._now(0)
+
+    def writes(self) -> list[Any]:
+        """Return what is written."""
+        return self._now(1)
+
+    def _now(self, number: int) -> list[Any]:
+        if self.is_fixed:
+            return self._fixed[number]
+        return self._fixed[number] + [s.storage for s in self._slots[number] if s.storage is not None]
+
+
 class Program:
     """A built chain. ``run`` and ``launch`` may be called any number of times."""
 
@@ -241,6 +282,9 @@ class Program:
         self._guarantee = plan.guarantee
         self.latest = 0
         """The number of its last run among those of its unit, 0 before the first."""
+        self._touched = _Touched(plan)
+        self._domain = getattr(inner, "domain", None) or timeline.domain
+        self._use = Use(self._domain)
         self.pacer: Pacer | None = None if timeline.pacing is None else timeline.pacing.pacer()
         timeline.programs.add(self)
 
@@ -273,9 +317,29 @@ class Program:
             previous = last if last is not None and not last.wait(0.0) else None
             if pacer is not None and pacer.is_watched:
                 watch = self._watch(inner, alone=previous is None)
-            submission = Submission(inner.launch(previous), self._name, self._timeline, watch)
+            begun: DeviceSubmission | None = None
+            use = self.enter()
+            try:
+                begun = found = inner.launch(previous)
+            finally:
+                use.began(begun)
+            submission = Submission(found, self._name, self._timeline, watch)
             self.latest = submission.number
             return submission
+
+    def enter(self) -> Use:
+        """Take note of what a run is about to use, and wait for runs of others it must come after.
+
+        ``began`` of what is returned is to be called, whatever happens.
+        """
+        touched = self._touched
+        use = self._use if touched.is_fixed else Use(self._domain)
+        try:
+            enter(use, touched.reads(), touched.writes())
+        except BaseException:
+            use.began(None)
+            raise
+        return use
 
     def _watch(self, inner: DeviceProgram, *, alone: bool) -> Watch | None:
         """Return what times a run, None for one that is not to be timed."""
@@ -294,9 +358,10 @@ class Program:
         """
         timeline, pacer, watch = self._timeline, self.pacer, None
         inner: DeviceSubmission | None = None
+        use: Use | None = None
         number = 0
 
-        def enter(begun: DeviceSubmission) -> None:
+        def begin(begun: DeviceSubmission) -> None:
             nonlocal inner, number
             inner, number = begun, timeline.enter(begun)
             self.latest = number
@@ -310,7 +375,10 @@ class Program:
                 timeline.settle()
                 if pacer is not None and pacer.is_watched:
                     watch = self._watch(program, alone=True)
-                program.run(enter)
+                use = self.enter()
+                program.run(begin)
+                use.began(inner)
+                use = None
             assert inner is not None
             while not inner.wait(_SLICE_SECONDS):
                 pass
@@ -323,6 +391,8 @@ class Program:
                 inner.wait(_STOP_SECONDS)
             raise
         finally:
+            if use is not None:
+                use.began(inner)
             if watch is not None:
                 watch.drop()
 
@@ -354,9 +424,13 @@ class Program:
     def release(self) -> None:
         """Let go of the program's memory; no run may be under way."""
         self._inner = self._plan = None
+        self._touched = _NOTHING
 
     def __enter__(self) -> Program:
         return self
 
     def __exit__(self, *_exc: Any) -> None:
         self.free()
+
+
+_NOTHING = _Touched(Plan((), Guarantee.BIT_EXACT))

@@ -19,6 +19,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.ir.interp import current_debug
 from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.chain.program import Program, Submission
+from loom.runtime.order import Use
 from loom.runtime.profile import active_profile
 
 if TYPE_CHECKING:
@@ -101,11 +102,24 @@ class Swarm:
                 program._program("launch")  # StateError if it was freed
             if self._woven is None or current_debug() is not None or active_profile() is not None:
                 return tuple(program.launch() for program in self._programs)
-            inner = self._woven.launch(self._previous())
+            inner = self._launched(self._woven)
             runs = tuple(Submission(inner, program._name, program._timeline) for program in self._programs)
             for program, run in zip(self._programs, runs, strict=True):
                 program.latest = run.number
             return runs
+
+    def _launched(self, woven: DeviceProgram) -> DeviceSubmission:
+        """Start a run of all, after those of others that use their storage."""
+        uses: list[Use] = []
+        inner: DeviceSubmission | None = None
+        try:
+            for program in self._programs:
+                uses.append(program.enter())
+            inner = started = woven.launch(self._previous())
+        finally:
+            for use in uses:
+                use.began(inner)
+        return started
 
     def _previous(self) -> DeviceSubmission | None:
         """Return the run that all units did last, if it is under way; wait for it where there are several."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.api import Vulkan
+from loom.runtime.order import Uses, touching
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.device import VulkanDevice
@@ -348,6 +349,7 @@ class VulkanStorage:
         self.offset = offset
         self.nbytes = nbytes
         self.run: Run | None = None
+        self.uses: Uses | None = None
 
     def settle(self) -> None:
         """Wait for the run that writes this, and raise what went wrong with it."""
@@ -360,27 +362,31 @@ class VulkanStorage:
 
     def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
         """Copy bytes to the device at ``offset``."""
-        self.settle()
-        if data.nbytes:
-            self.memory.upload(self, offset, data)
+        with touching(writes=(self,)):
+            self.settle()
+            if data.nbytes:
+                self.memory.upload(self, offset, data)
 
     def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Return a copy of bytes from the device."""
-        self.settle()
-        return self.memory.download(self, offset, nbytes) if nbytes else np.empty(0, np.uint8)
+        with touching((self,)):
+            self.settle()
+            return self.memory.download(self, offset, nbytes) if nbytes else np.empty(0, np.uint8)
 
     def clear(self, room: int) -> None:
         """Zero the first ``room`` bytes, a multiple of 4."""
-        self.settle()
-        self.memory.fill_zero(self, room)
+        with touching(writes=(self,)):
+            self.settle()
+            self.memory.fill_zero(self, room)
 
     def copy_from(self, offset: int, source: Storage, start: int, nbytes: int) -> bool:
         """Copy bytes from other storage of the same device without the host; False if it is of another device."""
         if not isinstance(source, VulkanStorage) or source.memory is not self.memory:
             return False
-        source.settle()
-        self.settle()
-        self.memory.copy(source, start, self, offset, nbytes)
+        with touching((source,), (self,)):
+            source.settle()
+            self.settle()
+            self.memory.copy(source, start, self, offset, nbytes)
         return True
 
     def extent(self) -> tuple[int, int]:

@@ -46,6 +46,8 @@ class VulkanProgram:
         self.plan = plan
         self.timed = timed
         self.slots = Slots(device, plan)
+        self.domain = device.queues.shared if self.slots.all else None
+        """Where its runs are in order with those of other programs; None: only with its owner's."""
         self.table = Table(device, plan)
         self.lock = threading.RLock()
         self.recordings: list[Recording] = []

@@ -1,0 +1,189 @@
+"""Who uses storage, and in which order: the last writer, and the readers since.
+
+Layer: runtime. Every run of a program, and every copy between host and device, enters here with the storages it reads
+and writes before it begins, and waits for those that came before it in another domain: a reader for the last writer, a
+writer for it and for the readers since. A domain (a timeline, or a queue of a device) keeps its own runs in order.
+Invariant: uses are entered one after the other and wait for earlier ones only, so that none wait for each other.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from typing import Any, Protocol
+from weakref import ref
+
+from loom.core.errors import StateError
+
+__all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching"]
+
+_SLICE_SECONDS = 0.05
+_FEW = 4
+"""Readers that are listed without a look whether they are over."""
+_lock = threading.Lock()
+_process = object()
+"""Stands for this process; a fork gets another."""
+
+
+class _Ends(Protocol):
+    def wait(self, seconds: float) -> bool: ...
+
+
+class Use:
+    """What uses storage: a program, by the last of its runs, or one copy. ``domain`` keeps its own uses in order.
+
+    ``fresh``: no other use came upon its storages since it entered them.
+    """
+
+    __slots__ = ("__weakref__", "_gate", "_process", "_run", "_thread", "domain", "fresh")
+
+    def __init__(self, domain: Any) -> None:
+        self.domain = domain
+        self.fresh = False
+        self._gate: Any = None
+        self._run: Any = None
+        self._thread = 0
+        self._process = _process
+
+    def open(self) -> None:
+        """Tell that a run is about to begin: whoever waits from now on waits for it."""
+        gate = threading.Lock()
+        gate.acquire()
+        self._thread, self._process = threading.get_ident(), _process
+        self._gate = gate
+
+    def began(self, run: _Ends | None) -> None:
+        """Tell what is under way; None: nothing, it is over or did not begin."""
+        if run is not None:
+            self._run = ref(run)  # a device keeps what is under way
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most ``seconds``; tell whether it is over. A thread never waits for what it is doing itself."""
+        gate = self._gate
+        if gate is not None:
+            if self._thread == threading.get_ident():
+                return True
+            if self._process is not _process:
+                raise StateError(
+                    "storage", "it was in use when this process was forked, and what used it stayed behind",
+                    remedy="Wait for runs before a fork, or make the memory anew after it",
+                )  # fmt: skip
+            if not gate.acquire(timeout=seconds) if seconds > 0 else not gate.acquire(blocking=False):
+                return False
+            gate.release()
+        run = None if self._run is None else self._run()
+        return run is None or run.wait(seconds)
+
+    def finish(self) -> None:
+        """Wait to the end."""
+        while not self.wait(_SLICE_SECONDS):
+            pass
+
+
+class Uses:
+    """Who uses one storage."""
+
+    __slots__ = ("readers", "writer")
+
+    def __init__(self) -> None:
+        self.writer: Use | None = None
+        self.readers: list[Use] = []
+
+    def read(self, use: Use, waits: list[Use]) -> None:
+        """Take note of a reader."""
+        self._after_writer(use, waits)
+        if use not in self.readers:
+            if len(self.readers) >= _FEW:
+                self.readers = [r for r in self.readers if not r.wait(0.0)]
+            self.readers.append(use)
+
+    def write(self, use: Use, waits: list[Use]) -> None:
+        """Take note of a writer."""
+        self._after_writer(use, waits)
+        for reader in self.readers:
+            if reader is not use:
+                reader.fresh = False
+                if reader.domain is not use.domain:
+                    waits.append(reader)
+        self.writer, self.readers = use, []
+
+    def _after_writer(self, use: Use, waits: list[Use]) -> None:
+        writer = self.writer
+        if writer is not None and writer is not use:
+            writer.fresh = False
+            if writer.domain is not use.domain:
+                waits.append(writer)
+
+
+class _Untracked(Uses):
+    """Stands for the uses of memory that one program alone has."""
+
+    __slots__ = ()
+
+    def read(self, use: Use, waits: list[Use]) -> None:
+        """Nothing is to be noted."""
+
+    write = read
+
+
+UNTRACKED = _Untracked()
+
+
+def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
+    """Open a use of storages, and wait for all it must come after. ``began`` is to be called in any case.
+
+    What a use that is ``fresh`` had entered before stands for it now.
+    """
+    waits: list[Use] = []
+    with _lock:
+        use.open()
+        if not use.fresh:
+            use.fresh = True
+            for storage in reads:
+                _of(storage).read(use, waits)
+            for storage in writes:
+                _of(storage).write(use, waits)
+    for other in waits:
+        other.finish()
+
+
+def _of(storage: Any) -> Uses:
+    found = storage.uses
+    if found is None:
+        found = storage.uses = Uses()
+    return found
+
+
+class touching:  # noqa: N801 - used as a function is
+    """Let the host read and write storages in a ``with`` block, after all that used them before."""
+
+    __slots__ = ("_reads", "_use", "_writes")
+
+    def __init__(self, reads: Iterable[Any] = (), writes: Iterable[Any] = ()) -> None:
+        self._reads, self._writes = reads, writes
+        self._use = Use(None)
+        self._use.domain = self._use
+
+    def __enter__(self) -> None:
+        try:
+            enter(self._use, self._reads, self._writes)
+        except BaseException:
+            self._use.began(None)
+            raise
+
+    def __exit__(self, *_exc: object) -> None:
+        self._use.began(None)
+
+
+def _after_fork() -> None:
+    """What other threads of the parent were about to do is not done here."""
+    global _lock, _process
+    _lock, _process = threading.Lock(), object()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
