@@ -1,8 +1,9 @@
 """Times sides of a comparison in turns, and sums up what was measured.
 
 Sides alternate in blocks (A A A B B B A A A ...) so that a change of the machine's load meets all of them.
-The first call of each block is not counted: the threads of the library that ran before are still
-spinning, and caches hold its data. Invariant: every counted time is one whole call.
+Between blocks nothing runs for a while: threads of the library that ran before go on spinning, and where both sides
+use all cores they would take them from the other. The first call of each block is not counted either, since caches
+hold the other's data. Invariant: every counted time is one whole call.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ __all__ = ["THREADS", "Side", "Timings", "alternate", "time_calls"]
 
 THREADS = int(os.environ.get("LOOM_BENCH_THREADS", "2"))
 """Threads every side uses; ``--threads`` sets it."""
+
+SETTLE_S = 0.05
+"""How long nothing runs between blocks; OpenBLAS and OpenMP let their threads spin for some 30 ms."""
 
 Clock = Callable[[], float]
 
@@ -63,6 +67,7 @@ def alternate(sides: Sequence[Side], *, blocks: int, calls: int, clock: Clock = 
     found: dict[str, list[list[float]]] = {}
     for _ in range(blocks):
         for side in sides:
+            time.sleep(SETTLE_S)
             side.call()
             for name, times in time_calls(side, calls, clock).items():
                 found.setdefault(name, []).append(times)
