@@ -22,7 +22,7 @@ from loom.ir.builder import Builder
 from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.names import Frame
 from loom.ir.frontend.scope import mutable_names
-from loom.ir.frontend.source import function_source, names_of
+from loom.ir.frontend.source import function_source, keep_source, names_of
 from loom.ir.frontend.translator import Translator
 from loom.ir.frontend.values import Retype
 from loom.ir.kernel import Kernel, Loc
@@ -65,6 +65,7 @@ class KernelFunction:
     ) -> None:
         update_wrapper(self, fn)
         self.fn = fn
+        self._text = keep_source(fn)
         self.name = fn.__name__.strip("<>")
         self.workgroup = workgroup
         self.annotations = resolve_annotations(fn, names)
@@ -87,7 +88,7 @@ class KernelFunction:
         return verify(self.ir)
 
     def _translate(self, retyped: dict[Any, DType]) -> Kernel:
-        source = function_source(self.fn)
+        source = function_source(self.fn, self._text)
         builder = Builder(self.name, self.workgroup, Loc(source.file, source.line))
         translator = Translator(builder, retyped)
         parameters = self._parameters(builder)

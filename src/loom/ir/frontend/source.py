@@ -1,22 +1,27 @@
 """Finds the syntax tree of a function, with true line numbers, once per code object.
 
 Layer: ir. The whole file is parsed, so that a function is found wherever it stands: nested, in the middle
-of a call, beside another lambda. Invariant: the tree handed out is never changed by its users.
+of a call, beside another lambda. What is found is compiled and compared with the code that was loaded: a file edited
+since gives an error, never another program. Invariant: the tree handed out is never changed by its users.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
+import copy
 import inspect
+import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 from types import CodeType
 from typing import Any
 
 from loom.core.errors import SyntaxNotSupported
 
-__all__ = ["FunctionSource", "function_source", "names_of"]
+__all__ = ["FunctionSource", "function_source", "keep_source", "names_of"]
 
 _FAR_LINE = 1 << 24
 """A line no file has: marks the lambda looked for."""
@@ -35,31 +40,62 @@ class FunctionSource:
 
 _CACHE: dict[int, tuple[CodeType, FunctionSource]] = {}
 """By identity: functions that differ in a local annotation alone are equal as code objects."""
+_LINES: dict[str, list[str]] = {}
+"""The text of files as they were when the last kernel in them was decorated."""
+_FUTURE = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
 
 
-def function_source(fn: Callable[..., Any]) -> FunctionSource:
-    """Return the source of a ``def`` or ``lambda``; SyntaxNotSupported if there is none to read."""
+def keep_source(fn: Callable[..., Any]) -> list[str] | None:
+    """Take the text that ``fn`` was just loaded from, so that a later edit of the file is no hindrance."""
+    if fn.__module__ is None or fn.__module__.startswith("loom."):
+        return None  # nobody edits the library while it runs, and importing it stays cheap
+    file = fn.__code__.co_filename
+    linecache.checkcache(file)
+    lines = linecache.getlines(file, fn.__globals__)
+    if lines:
+        _LINES[file] = lines
+    return lines or None
+
+
+def function_source(fn: Callable[..., Any], kept: list[str] | None = None) -> FunctionSource:
+    """Return the source of a ``def`` or ``lambda``, ``kept`` or as its file has it.
+
+    SyntaxNotSupported if there is none to read, or if it is not what was loaded.
+    """
     code = fn.__code__
     found = _CACHE.get(id(code))
     if found is None:
-        found = _CACHE[id(code)] = code, _read(fn, code)
+        found = _CACHE[id(code)] = code, _read(fn, code, kept)
     return found[1]
 
 
-def _read(fn: Callable[..., Any], code: CodeType) -> FunctionSource:
+def _read(fn: Callable[..., Any], code: CodeType, kept: list[str] | None) -> FunctionSource:
+    for lines in (kept, _LINES.get(code.co_filename)):
+        if lines is not None:
+            try:
+                return _found("".join(lines), fn, code)
+            except (SyntaxNotSupported, SyntaxError):
+                continue  # the file is another by now
     try:
-        lines, _ = inspect.findsource(fn)
-        tree = _parse("".join(lines))
+        text = "".join(inspect.findsource(fn)[0])
+        _parse(text)
     except (OSError, TypeError, SyntaxError, IndexError):
         raise SyntaxNotSupported(
             f"kernel {fn.__name__!r}", "its source cannot be read", expected="a function in a file or notebook cell",
             remedy="Write the kernel in a .py file, or build it with loom.ir.builder.Builder",
         ) from None  # fmt: skip
+    return _found(text, fn, code)
+
+
+def _found(text: str, fn: Callable[..., Any], code: CodeType) -> FunctionSource:
+    tree = _parse(text)
     if code.co_name == "<lambda>":
-        node = _lambda_node(tree, code)
+        node = _lambda_node(tree, text, code)
         body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node.body)]
         return FunctionSource(fn.__name__, code.co_filename, code.co_firstlineno, node.args, body)
     definition = _definition(tree, code)
+    if not any(_same(c, code) for c in _loaded(text, *_way(code))):
+        raise _changed(code)
     return FunctionSource(fn.__name__, code.co_filename, code.co_firstlineno, definition.args, definition.body)
 
 
@@ -77,7 +113,12 @@ def _definition(tree: ast.Module, code: CodeType) -> ast.FunctionDef:
                 return node
             if first == code.co_firstlineno:
                 raise _unreadable(code, "async functions are not part of the kernel language", "def", "Use def")
-    raise _unreadable(code, "its source has changed since it was loaded", "the file as imported", "Import it again")
+    raise _changed(code)
+
+
+def _changed(code: CodeType) -> SyntaxNotSupported:
+    what = "its source is not what was loaded: the file has changed since, or an import hook rewrote it"
+    return _unreadable(code, what, "the file as imported", "Import it again, in a new process or with importlib.reload")
 
 
 def _unreadable(code: CodeType, what: str, expected: str, remedy: str) -> SyntaxNotSupported:
@@ -88,14 +129,16 @@ def _unreadable(code: CodeType, what: str, expected: str, remedy: str) -> Syntax
 # lambdas
 
 
-def _lambda_node(tree: ast.Module, code: CodeType) -> ast.Lambda:
-    """Find the lambda of ``code`` among those on its line: by its parameters, then by what it compiles to."""
+def _lambda_node(tree: ast.Module, text: str, code: CodeType) -> ast.Lambda:
+    """Find the lambda of ``code`` among those on its line: by its parameters, and by what it compiles to."""
     lambdas = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda) and n.lineno == code.co_firstlineno]
     alike = [n for n in lambdas if _parameters(n.args) == _names_given(code)]
     if len(alike) > 1:
-        alike = [n for n in alike if _same(_compiled(tree, n), code)]
+        alike = [n for n in alike if _compiles_to(tree, n, text, code)]
+    elif not any(_same(c, code) for c in _loaded(text, *_way(code))):
+        alike = []
     if not alike:
-        raise _unreadable(code, "its source has changed since it was loaded", "the file as imported", "Import it again")
+        raise _changed(code)
     if len({ast.dump(n.body) for n in alike}) > 1:
         raise _unreadable(
             code,
@@ -116,30 +159,63 @@ def _names_given(code: CodeType) -> tuple[str, ...]:
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + starred]
 
 
-def _compiled(tree: ast.Module, node: ast.Lambda) -> CodeType:
-    """Compile the file with ``node`` marked by its line, and return the node's code."""
+def _compiles_to(tree: ast.Module, node: ast.Lambda, text: str, code: CodeType) -> bool:
+    """Compile the file with ``node`` marked by its line, and compare the node's code."""
     lines = node.lineno, node.end_lineno
     node.lineno = node.end_lineno = _FAR_LINE
     try:
-        codes = [compile(tree, "<lambda>", "exec", dont_inherit=True)]
+        codes = _compiled(tree, text, *_way(code))
     finally:
         node.lineno, node.end_lineno = lines
+    return any(c.co_firstlineno == _FAR_LINE and _same(c, code) for c in codes)
+
+
+# comparing with what was loaded
+
+
+def _way(code: CodeType) -> tuple[int, bool]:
+    """Return the way ``code`` was compiled: under which imports from ``__future__``, with assertions of pytest."""
+    return code.co_flags & _FUTURE, any(name.startswith("@py") for name in (*code.co_names, *code.co_varnames))
+
+
+@lru_cache(maxsize=64)
+def _loaded(text: str, flags: int, by_pytest: bool) -> list[CodeType]:
+    return _compiled(_parse(text), text, flags, by_pytest)
+
+
+def _compiled(tree: ast.Module, text: str, flags: int, by_pytest: bool) -> list[CodeType]:
+    """Compile a whole module, as what an attribute's call becomes depends on its imports; return all code in it."""
+    tree = _rewritten(tree, text) if by_pytest else tree
+    codes = [compile(tree, "<source>", "exec", flags=flags, dont_inherit=True)]
     for code in codes:
-        if code.co_firstlineno == _FAR_LINE:
-            return code
         codes += [c for c in code.co_consts if isinstance(c, CodeType)]
-    raise AssertionError("a lambda compiles to no code")
+    return codes[1:]
+
+
+def _rewritten(tree: ast.Module, text: str) -> ast.Module:
+    """Return ``tree`` with its assertions as pytest rewrites those of test modules."""
+    from _pytest.assertion.rewrite import rewrite_asserts
+
+    copied = copy.deepcopy(tree)
+    rewrite_asserts(copied, text.encode())
+    return copied
 
 
 def _same(a: CodeType, b: CodeType) -> bool:
-    """Tell whether two lambdas do the same to the same outer names."""
-    return (a.co_code, a.co_names, a.co_freevars, a.co_cellvars) == (
-        b.co_code, b.co_names, b.co_freevars, b.co_cellvars,
-    ) and _constants(a) == _constants(b)  # fmt: skip
+    """Tell whether two functions do the same to the same names."""
+    fields = ("co_name", "co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount",
+              "co_posonlyargcount", "co_kwonlyargcount")  # fmt: skip
+    if any(getattr(a, f) != getattr(b, f) for f in fields) or len(a.co_consts) != len(b.co_consts):
+        return False
+    return all(_same_constant(x, y) for x, y in zip(a.co_consts, b.co_consts, strict=True))
 
 
-def _constants(code: CodeType) -> tuple[object, ...]:
-    return tuple((type(c), c.co_code if isinstance(c, CodeType) else repr(c)) for c in code.co_consts)
+def _same_constant(a: object, b: object) -> bool:
+    if isinstance(a, CodeType) and isinstance(b, CodeType):
+        return _same(a, b)
+    if isinstance(a, frozenset) and isinstance(b, frozenset):
+        return {(type(x), repr(x)) for x in a} == {(type(x), repr(x)) for x in b}
+    return type(a) is type(b) and repr(a) == repr(b)
 
 
 def names_of(fn: Callable[..., Any]) -> dict[str, Any]:
