@@ -23,6 +23,7 @@ Layer: core (imports nothing of Loom). Invariant: the text of an error always re
     ├── LoomTimeout        (TimeoutError)    waited long enough; nothing is lost
     ├── NotFinite          (ArithmeticError) training met a NaN or an infinity
     ├── CacheError         (OSError)         the compile cache cannot be used
+    ├── FileError          (OSError)         a document or model cannot be read or written where it is named
     └── CheckpointError    (OSError)         a checkpoint cannot be written or read
 """
 
@@ -39,6 +40,7 @@ __all__ = [
     "DTypeError",
     "DeviceError",
     "EmptyError",
+    "FileError",
     "KernelError",
     "KernelFault",
     "KernelTypeError",
@@ -241,6 +243,12 @@ class CacheError(LoomError, OSError):
 
 class CheckpointError(LoomError, OSError):
     """A checkpoint cannot be written, or what is read is not a sound one."""
+
+    __str__ = LoomError.__str__
+
+
+class FileError(LoomError, OSError):
+    """A document or a model cannot be read or written under the name given."""
 
     __str__ = LoomError.__str__
 

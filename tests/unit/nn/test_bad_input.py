@@ -46,7 +46,7 @@ DOCUMENTS: dict[str, tuple[Callable[[], object], str]] = {
     "another format": (lambda: loom.Network.from_json(document(DENSE, format="loom/2")), "[loom.nn.convert $.format] "
         "unknown format: expected 'loom/1', got 'loom/2'. Did you mean 'loom/1'?"),
     "no weights": (lambda: loom.Network.load(json.dumps(document(DENSE))), "[loom.nn.read_bundle $.type] not a bundle: "
-        "expected 'modelhost/bundle', got null. It is a network without weights: read it with from_json."),
+        "expected 'loom/bundle' or 'modelhost/bundle', got null. It is a network without weights: read it with from_json."),
     "type": (read({"type": "dens", "output_size": 2}), "[loom.nn.convert $.layers[0].type] unknown layer type 'dens'. "
         "Did you mean 'dense' or 'kmeans'?"),
     "activation": (read(DENSE | {"activation": "rellu"}), "[loom.nn.convert $.layers[0].activation] unknown name "

@@ -15,6 +15,7 @@ import numpy as np
 
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.generations.detect import read_any
 from loom.nn.spec.generations.first import read_first
 from loom.nn.spec.generations.pieces import Conversion
@@ -22,12 +23,17 @@ from loom.nn.spec.network import Network
 from loom.nn.spec.old_weights import read_old_weights
 from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.reader import FORMAT, write_network
+from loom.nn.spec.rules import Text
 from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
 from loom.nn.spec.text import canonical, load
 
 __all__ = ["Model", "read_bundle", "write_bundle"]
 
-KIND = "modelhost/bundle"
+KIND = "loom/bundle"
+"""The type of our bundles, of version 1; ``OLDER_KIND`` with weights in ``loom/1`` is what we wrote before."""
+OLDER_KIND = "modelhost/bundle"
+ID = Text(1000)
+"""What a model may be called."""
 _STORED = ("f32", "f64", "f16")
 
 
@@ -69,14 +75,17 @@ def _read_models(value: Any, place: Place) -> list[Model]:
     if not isinstance(value, dict):
         place.wrong("an object", value)
         return []
-    if value.get("type") != KIND:
+    kind, version = value.get("type"), value.get("version", 1)
+    if kind not in (KIND, OLDER_KIND):
         remedy = "It is a network without weights: read it with from_json." if "format" in value else ""
-        place.at("type").fault("not a bundle", expected=f"'{KIND}'", got=shown(value.get("type")), remedy=remedy)
+        expected = f"'{KIND}' or '{OLDER_KIND}'"
+        place.at("type").fault("not a bundle", expected=expected, got=shown(kind), remedy=remedy)
         return []
-    if value.get("version", 1) != 1:
-        place.at("version").wrong("1", value["version"])
+    if type(version) is not int or version != 1:
+        remedy = "A newer Loom wrote it." if type(version) is int and version > 1 and kind == KIND else ""
+        place.at("version").fault("unusable version", expected=1, got=shown(version), remedy=remedy)
     for key in value:
-        if key not in ("type", "version", "models", "comment"):
+        if key not in ("type", "version", "models", *IGNORED):
             place.at(key).unknown("key", key, ("type", "version", "models"))
     raw, here = value.get("models"), place.at("models")
     if not isinstance(raw, (list, tuple)):
@@ -97,10 +106,9 @@ def _read_model(value: Any, place: Place) -> Model | None:
         return None
     before = place.count
     for key in value:
-        if key not in ("id", "cfg", "weights", "training", "comment"):
+        if key not in ("id", "cfg", "weights", "training", *IGNORED):
             place.at(key).unknown("key", key, ("id", "cfg", "weights", "training"))
-    if not isinstance(value.get("id"), str):
-        place.at("id").wrong("a text", value.get("id"))
+    ID.read(value.get("id"), place.at("id"))
     conversion = _read_network(value.get("cfg"), place.at("cfg"))
     weights = value.get("weights")
     if not isinstance(weights, dict) or not isinstance(weights.get("fmt"), str):
@@ -108,7 +116,7 @@ def _read_model(value: Any, place: Place) -> Model | None:
     if conversion is None or place.count != before:
         return None
     notes = list(conversion.warnings)
-    arrays = _read_weights(value["weights"], conversion, place.at("weights"), notes)
+    arrays = _read_weights(value, conversion, place.at("weights"), notes)
     training = read_training(value["training"], place.at("training")) if "training" in value else None
     if place.count != before:
         return None
@@ -125,9 +133,13 @@ def _read_network(value: Any, place: Place) -> Conversion | None:
     return None if own.problems else conversion
 
 
-def _read_weights(value: dict[str, Any], found: Conversion, place: Place, notes: list[str]) -> dict[str, np.ndarray]:
+def _read_weights(model: dict[str, Any], found: Conversion, place: Place, notes: list[str]) -> dict[str, np.ndarray]:
+    value = model["weights"]
     if value["fmt"] != FORMAT:
-        return read_old_weights(value, found, place, notes)
+        return read_old_weights(value, model["cfg"], found, place, notes)
+    for key in value:
+        if key not in ("fmt", "tensors", *IGNORED):
+            place.at(key).unknown("key", key, ("fmt", "tensors"))
     wanted = found.network.parameters() | found.network.state()
     tensors, here = value.get("tensors"), place.at("tensors")
     if not isinstance(tensors, dict):
@@ -155,6 +167,10 @@ def write_bundle(models: Sequence[Model]) -> str:
     """
     where = "loom.nn.write_bundle"
     ids = [m.id for m in models]
+    for each in ids:
+        if not ID.holds(each):
+            raise ArgumentError(where, "unusable id of a model", expected=ID.expected, got=ascii(each)[:100],
+                                remedy="Call it by a short name")  # fmt: skip
     if len(set(ids)) != len(ids):
         raise ArgumentError(where, "two models have the same id", got=sorted(i for i in set(ids) if ids.count(i) > 1))
     return canonical({"type": KIND, "version": 1, "models": [_write_model(m, where) for m in models]})

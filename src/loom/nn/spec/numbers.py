@@ -13,11 +13,12 @@ import numpy as np
 
 from loom.nn.spec.problems import Place, shown
 
-__all__ = ["STORED_TYPES", "from_base64", "from_list", "from_stored"]
+__all__ = ["SCALES", "STORED_TYPES", "from_base64", "from_list", "from_stored"]
 
-_SCALES = {"int8": 127.0, "int16": 32767.0, "int32": float(1 << 31) - 1.0, "int64": 127.0}
+SCALES = {"int8": 127.0, "int16": 32767.0, "int32": float(1 << 31) - 1.0, "int64": 127.0}
+"""What a stored integer is divided by."""
 _FLOATS = {"float64": "<f8", "float32": "<f4", "float16": "<f2"}
-STORED_TYPES = (*_FLOATS, "bfloat16", "float8", "float4", *_SCALES, "uint8", "uint16", "uint32", "uint64")
+STORED_TYPES = (*_FLOATS, "bfloat16", "float8", "float4", *SCALES, "uint8", "uint16", "uint32", "uint64")
 """Element types that ``from_stored`` reads."""
 
 
@@ -53,7 +54,7 @@ def from_stored(kind: str, data: bytes, count: int, place: Place) -> np.ndarray 
 
     Integers stand for fractions: ``q / scale``, unsigned ones for ``2 q / maximum - 1``; float8 is E4M3 of bias 7;
     float4 is ``q / 7.5 - 1`` with the first element in the high nibble (the older implementation's own types).
-    None, and a problem, if the number of bytes is not what ``count`` elements have.
+    None, and a problem, if the number of bytes is not what ``count`` elements have, or a number is not finite.
     """
     size = (count + 1) // 2 if kind == "float4" else count * _width(kind)
     if len(data) != size:
@@ -61,6 +62,18 @@ def from_stored(kind: str, data: bytes, count: int, place: Place) -> np.ndarray 
             "the number of bytes does not match", expected=f"{size} for {count} elements of {kind}", got=len(data)
         )
         return None
+    with np.errstate(over="ignore"):
+        made = _decoded(kind, data, count)
+    if not np.isfinite(made).all():
+        place.fault(
+            "a number is not finite in float32", expected="at most 3.4028235e+38 in size",
+            got=f"{np.count_nonzero(~np.isfinite(made))} of {count} that are not",
+        )  # fmt: skip
+        return None
+    return made
+
+
+def _decoded(kind: str, data: bytes, count: int) -> np.ndarray:
     if kind in _FLOATS:
         return np.frombuffer(data, _FLOATS[kind]).astype(np.float32)
     if kind == "bfloat16":
@@ -74,7 +87,7 @@ def from_stored(kind: str, data: bytes, count: int, place: Place) -> np.ndarray 
     whole = np.frombuffer(data, f"<{'u' if kind[0] == 'u' else 'i'}{_width(kind)}").astype(np.float64)
     if kind[0] == "u":
         return (whole / ((2.0 ** (8 * _width(kind)) - 1.0) / 2.0) - 1.0).astype(np.float32)
-    return (whole / _SCALES[kind]).astype(np.float32)
+    return (whole / SCALES[kind]).astype(np.float32)
 
 
 def _width(kind: str) -> int:

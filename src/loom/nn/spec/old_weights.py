@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from loom.nn.spec.fields import IGNORED
+from loom.nn.spec.generations.definition import normal
+from loom.nn.spec.generations.names import kind_of
 from loom.nn.spec.generations.pieces import Conversion, Slot
 from loom.nn.spec.layers.features import count
-from loom.nn.spec.numbers import STORED_TYPES, from_base64, from_list, from_stored
+from loom.nn.spec.numbers import SCALES, STORED_TYPES, from_base64, from_list, from_stored
 from loom.nn.spec.problems import Place, shown
 from loom.nn.spec.text import load
 
@@ -50,8 +53,14 @@ _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
 """Type -> our name of a weight -> names that older files have for it."""
 
 
-def read_old_weights(value: dict[str, Any], found: Conversion, place: Place, notes: list[str]) -> dict[str, np.ndarray]:
-    """Return name -> float32 array of all the network's weights; problems are noted at ``place``."""
+def read_old_weights(
+    value: dict[str, Any], config: dict[str, Any], found: Conversion, place: Place, notes: list[str]
+) -> dict[str, np.ndarray]:
+    """Return name -> float32 array of all the network's weights; problems are noted at ``place``.
+
+    ``config`` is what ``found`` was made of: it says how many layers are within which.
+    """
+    _only(value, ("fmt", "data"), place)
     if value["fmt"] not in (_PLAIN, _PACKED):
         place.at("fmt").unknown("format of weights", value["fmt"], (_PLAIN, _PACKED, "loom/1"))
         return {}
@@ -64,8 +73,11 @@ def read_old_weights(value: dict[str, Any], found: Conversion, place: Place, not
         here.wrong("an object with layers", inner)
         return {}
     kind = _element_type(inner, value["fmt"] == _PACKED, here)
+    _only(inner, ("type", "dtype", "scale", "layers"), here)
+    _match_layers(config, "layers", inner["layers"], here.at("layers"))
     if kind is None:
         return {}
+    _note_scale(inner.get("scale"), kind, here, notes)
     wanted = found.network.parameters()
     arrays: dict[str, np.ndarray] = {}
     for slot in found.slots:
@@ -75,6 +87,41 @@ def read_old_weights(value: dict[str, Any], found: Conversion, place: Place, not
             notes.append(f"{place.path}: the file has no '{name}' (older files never have a gate's): zeros")
             arrays[name] = np.zeros(shape, np.float32)
     return arrays
+
+
+def _only(value: dict[str, Any], known: tuple[str, ...], place: Place) -> None:
+    """Note keys that are none of ``known``."""
+    for key in value:
+        if key not in known and key not in IGNORED:
+            place.at(key).unknown("key", key, known)
+
+
+def _match_layers(config: Any, name: str, entries: Any, place: Place) -> None:
+    """Note weights of layers that the config has not, at any depth, and what is said of a layer that it is not."""
+    layers = _within(config, name)
+    if not isinstance(entries, list):
+        place.wrong("a list of the layers' weights", entries)
+        return
+    if len(entries) > len(layers):
+        place.fault("there are weights of more layers than the network has", expected=len(layers), got=len(entries))
+    for i, (layer, entry) in enumerate(zip(layers, entries, strict=False)):
+        if isinstance(entry, dict) and "branch_weights" in entry:
+            inner = "branches" if _within(layer, "branches") else "attached_layer"
+            _match_layers(layer, inner, entry["branch_weights"], place.at(i, "branch_weights"))
+
+
+def _within(config: Any, name: str) -> list[Any]:
+    """Return the layers under a key of a config, met in any spelling; one stands for a list of one."""
+    found = [v for k, v in config.items() if normal(k) == normal(name)] if isinstance(config, dict) else []
+    if not found or found[0] is None:
+        return []
+    return list(found[0]) if isinstance(found[0], (list, tuple)) else [found[0]]
+
+
+def _note_scale(scale: Any, kind: str, place: Place, notes: list[str]) -> None:
+    """Note a scale other than the type's own, which is what numbers are read by."""
+    if scale not in (None, 0, 1, SCALES.get(kind)):
+        notes.append(f"{place.path}: 'scale' {shown(scale)} is not used: numbers of {kind} have a scale of their own")
 
 
 def _element_type(inner: dict[str, Any], is_packed: bool, place: Place) -> str | None:
@@ -123,11 +170,21 @@ def _of_slot(
         array = _numbers(entry[key], count(shape), kind, here.at(key))
         if array is not None:
             arrays[prefix + name] = array.reshape(shape)
-    known = {k for theirs in names.values() for k in theirs} | {"branch_weights", "type", "beta"} | set(own)
-    for key, value in entry.items():
-        if key not in known and isinstance(value, (list, str)) and value:
-            here.at(key).unknown("weight", key, known)
+    _note_rest(entry, slot.kind, {k for theirs in names.values() for k in theirs} | set(used), here)
     return arrays
+
+
+def _note_rest(entry: dict[str, Any], kind: str, known: set[str], place: Place) -> None:
+    """Note what an entry has that is no weight of its layer; empty arrays, zeros and false stand for nothing."""
+    for key, value in entry.items():
+        here = place.at(key)
+        if key == "type" and value != "" and kind_of(value, here) not in (None, kind):
+            here.fault("the weights are of another layer", expected=f"'{kind}'", got=shown(value))
+        if key in (*known, "type", "branch_weights", *IGNORED) or value in (None, 0, "", [], False):
+            continue
+        if key == "beta" and isinstance(value, list) and not any(value):
+            continue  # of an rms norm, which has none
+        here.unknown("weight", key, known)
 
 
 def _entry(source: tuple[int, ...], layers: list[Any], place: Place) -> tuple[Any, Place]:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from loom.core.dtype import SCALARS, DType, lookup
 from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.problems import Place, shown
-from loom.nn.spec.text import JsonValue
+from loom.nn.spec.text import JsonValue, is_unicode
 
 __all__ = [
     "BAD",
@@ -165,7 +165,7 @@ class Text(_Plain):
         return f"a text of at most {self.longest} characters"
 
     def holds(self, value: JsonValue) -> bool:
-        return isinstance(value, str) and len(value) <= self.longest and _is_unicode(value)
+        return isinstance(value, str) and len(value) <= self.longest and is_unicode(value)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "maxLength": self.longest}
@@ -337,7 +337,3 @@ def _plain(value: JsonValue) -> JsonValue:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in text)

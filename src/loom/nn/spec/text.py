@@ -12,10 +12,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from loom.core.errors import FileError
 from loom.nn.spec.limits import MOST_BYTES, MOST_DEPTH, MOST_VALUES
 from loom.nn.spec.problems import Place, Problem, shown
 
-__all__ = ["JsonValue", "canonical", "load"]
+__all__ = ["JsonValue", "canonical", "file_bytes", "is_unicode", "load"]
 
 JsonValue = Any
 """A value of a document: dict, list, str, int, float, bool or None."""
@@ -31,11 +32,11 @@ def load(document: str | bytes | dict[str, Any] | Path, place: Place) -> JsonVal
     """Return the document's value, checked as the module says; problems are noted (then the value is None).
 
     ``document`` is JSON text, its UTF-8 bytes, a file's ``Path``, or a dict as ``json.loads`` makes them. A
-    file that cannot be read raises the operating system's own error.
+    file that cannot be read raises FileError.
     """
     before = place.count
     if isinstance(document, Path):
-        document = document.read_bytes()
+        document = file_bytes(document)
     if isinstance(document, (str, bytes)):
         if len(document) > MOST_BYTES:
             place.fault("the document is too large", expected=f"at most {MOST_BYTES} bytes", got=f"{len(document)}")
@@ -45,6 +46,21 @@ def load(document: str | bytes | dict[str, Any] | Path, place: Place) -> JsonVal
             return None
     _examine(document, place)
     return None if place.count != before else document
+
+
+def file_bytes(path: Path, where: str = "loom.nn") -> bytes:
+    """Return what a file holds; FileError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        why = getattr(error, "strerror", None) or str(error)
+        raise FileError(where, f"the file cannot be read ({why})", expected="a file", got=str(path)[:200],
+                        remedy="Check the path") from None  # fmt: skip
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8: it has no half of a surrogate pair."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _parsed(text: str | bytes, place: Place) -> JsonValue:
@@ -103,6 +119,8 @@ def _parts(value: JsonValue, here: Place) -> list[tuple[JsonValue, Place]]:
         for name in value:
             if not isinstance(name, str):
                 here.fault("a key is not a text", got=shown(name))
+            elif not is_unicode(name):
+                here.fault("a key is not Unicode", got=shown(name), remedy="It has half of a surrogate pair.")
         return [(v, here.at(k)) for k, v in reversed(value.items()) if isinstance(k, str)]
     if isinstance(value, (list, tuple)):
         if all(isinstance(v, (int, float)) and math.isfinite(v) for v in value if not isinstance(v, int)):
@@ -110,6 +128,8 @@ def _parts(value: JsonValue, here: Place) -> list[tuple[JsonValue, Place]]:
         return [(v, here.at(i)) for i, v in reversed(list(enumerate(value)))]
     if isinstance(value, float) and not math.isfinite(value):
         here.fault("not a finite number", got=shown(value))
+    elif isinstance(value, str) and not is_unicode(value):
+        here.fault("a text is not Unicode", got=shown(value), remedy="It has half of a surrogate pair.")
     elif value is not None and not isinstance(value, (str, int, float, bool)):
         here.fault("not a JSON value", got=type(value).__name__)
     return []

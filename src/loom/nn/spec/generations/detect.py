@@ -34,7 +34,7 @@ def read_any(value: Any, place: Place) -> Conversion | None:
     if {"input", "inputs", "nodes"} & keys:
         place.fault("key 'format' is missing", expected=f"'{FORMAT}'")
         return None
-    if value.get("type") == "modelhost/bundle" or "models" in keys:
+    if value.get("type") in ("loom/bundle", "modelhost/bundle") or "models" in keys:
         place.fault("this is a bundle of models, not a network", remedy="Read it with read_bundle.")
         return None
     if {"rows", "cols", "depth"} & keys and "gridrows" not in keys:

@@ -93,7 +93,7 @@ def read_first(value: dict[str, Any], place: Place, *, saved: bool = False) -> C
     if not isinstance(raw, (list, tuple)) or not raw:
         here.wrong("a list of at least one layer", raw)
         return None
-    grid = _read_grid(top, len(raw), place, here)
+    grid = _read_grid(top, {n for n, (v, _) in pairs.items() if v is not None}, len(raw), place, here)
     definitions = [_read_layer(v, here.at(i), notes, saved) for i, v in enumerate(raw)]
     dtype_value, dtype_place = pairs.get("dtype", (None, place))
     dtype = dtype_of(dtype_value, dtype_place, notes)
@@ -105,9 +105,11 @@ def read_first(value: dict[str, Any], place: Place, *, saved: bool = False) -> C
     return build_network(known, grid, settings, place, notes, implicit=True)
 
 
-def _read_grid(top: dict[str, Any], layers: int, place: Place, here: Place) -> Grid | None:
+def _read_grid(top: dict[str, Any], there: set[str], layers: int, place: Place, here: Place) -> Grid | None:
     names = ("grid_rows", "grid_cols", "layers_per_cell")
     given = [top.get(name) or 0 for name in names]
+    if any(name in there and name not in top for name in names):
+        return None  # unusable, which is noted
     if not any(given):
         return Grid(1, 1, layers)  # as the seeds write it
     for name, n in zip(names, given, strict=True):
