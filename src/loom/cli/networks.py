@@ -72,7 +72,8 @@ def _require_size(net: Network, data: str, x: Array) -> None:
 
 def require_place(option: str, path: Path | None, endings: tuple[str, ...]) -> None:
     """See that a file of one of these endings can be written at ``path``, folders on the way included."""
-    from loom.nn.persistence import SAFETENSORS, safetensors_library
+    from loom.nn.persistence import SAFETENSORS
+    from loom.nn.tensorfile import safetensors_library
 
     if path is None:
         return

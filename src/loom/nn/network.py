@@ -20,10 +20,20 @@ from loom import tensor
 from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.model import Model
-from loom.nn.persistence import SAFETENSORS, read_model, read_safetensors, write_models, write_safetensors
+from loom.nn.persistence import (
+    SAFETENSORS,
+    of_elsewhere,
+    read_model,
+    read_safetensors,
+    write_file,
+    write_models,
+    write_safetensors,
+)
 from loom.nn.spec import Model as Saved
 from loom.nn.spec import Network as Spec
 from loom.nn.spec import Sequential, Snapshot, convert, read_bundle
+from loom.nn.tensorfile import is_safetensors
+from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.losses import CLASS_LOSSES
@@ -34,7 +44,6 @@ from loom.nn.train.samples import WHOLE, Samples, batches, checked_inputs, check
 from loom.nn.train.schedules import Schedule, schedule_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
-from loom.storage.atomic import replace_file
 
 __all__ = ["Network"]
 
@@ -79,12 +88,15 @@ class Network:
 
     @classmethod
     def load(cls, source: Document, id: str | None = None, *, on: str | Device | None = None) -> Network:  # noqa: A002
-        """Return a network with its weights: of a bundle (file, text, bytes, dict), or of a .safetensors file.
+        """Return a network with its weights: of a bundle (file, text, bytes, dict), or of a .safetensors (file, bytes).
 
-        ``id`` names one of several models. A text that does not begin with ``{`` is a file's name.
+        ``id`` names one of several models. A text that does not begin with ``{`` is a file's name. FileError for a
+        file that cannot be read, SpecError and ArgumentError for what is no model.
         """
         source = _as_document(source)
-        if isinstance(source, Path) and source.suffix == SAFETENSORS:
+        is_file = isinstance(source, Path) and source.suffix == SAFETENSORS
+        if is_file or (isinstance(source, bytes) and is_safetensors(source)):
+            assert isinstance(source, (Path, bytes))
             return cls._loaded(read_safetensors(source), on)
         return cls._loaded(read_model(source, id), on)
 
@@ -115,7 +127,7 @@ class Network:
             return ""
         text = write_models([saved])
         if target is not None:
-            replace_file(target, text.encode(), durable=True)
+            write_file(target, text.encode(), "loom.Network.save")
         return text
 
     def _saved(self, model_id: str, training: bool) -> Saved:
@@ -130,7 +142,7 @@ class Network:
         """Write several networks, by their ids, as one bundle; return its text. Arguments as in ``save``."""
         text = write_models([net._saved(model_id, training) for model_id, net in networks.items()])
         if path is not None:
-            replace_file(Path(path), text.encode(), durable=True)
+            write_file(Path(path), text.encode(), "loom.Network.save_all")
         return text
 
     @classmethod
@@ -144,13 +156,25 @@ class Network:
         """Return copies of all weights and running means by name."""
         return self.model.weights()
 
-    def load_weights(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
-        """Write all weights: of a mapping by name, or of a file: a .safetensors, whose document is not asked for, or a
-        bundle of one model."""
-        if not isinstance(source, Mapping):
-            path = Path(source)
-            of_file = read_safetensors(path, self.spec) if path.suffix == SAFETENSORS else read_model(path)
-            source = of_file.weights
+    def load_weights(
+        self,
+        source: Mapping[str, Any] | str | bytes | os.PathLike[str],
+        *,
+        names: Names = None,
+        layout: str = "loom",
+    ) -> None:
+        """Write all weights: of a mapping by name, of a .safetensors (file or bytes, whoever wrote it), or of a bundle
+        of one model (file or bytes).
+
+        ``names`` maps their names to ours: of arrays, or of modules (``{"fc1": "layers.0"}``: all names that begin with
+        it); None leaves one out; a function does the same. ``layout="torch"``: the arrays are those of PyTorch's
+        modules (``state_dict``), turned, split by gate and added as this network's layers have them.
+
+        ArgumentError for names missing or strange and for numbers too large for the network's type, ShapeError,
+        DTypeError for integers (quantised weights, whose scale is not told), NotFinite for NaN and infinities,
+        FileError. Nothing is written then.
+        """
+        source = of_elsewhere(source, self.spec, names, layout)
         with self.model.alone("loom.Network.load_weights"):
             self.model.load(source)
             self.training = None

@@ -7,22 +7,27 @@ written; weights of bf16 travel as f32, which has all of their numbers.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType, bf16
-from loom.core.errors import ArgumentError, StateError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.nn.spec import Model, Network, Snapshot, parse, read_bundle, to_json, write_bundle
+from loom.nn.spec.text import file_bytes
+from loom.nn.tensorfile import Arrays, is_safetensors, read_tensors, require_numbers, safetensors_library
+from loom.nn.torchnames import Names, from_torch, renamed
 from loom.storage.atomic import replace_file
 
-__all__ = ["is_bundle", "read_model", "read_safetensors", "write_models", "write_safetensors"]
+__all__ = [
+    "is_bundle", "of_elsewhere", "read_model", "read_safetensors", "write_file", "write_models", "write_safetensors",
+]  # fmt: skip
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+LAYOUTS = ("loom", "torch")
 
 SAFETENSORS = ".safetensors"
 _NETWORK, _FACTS = "loom.network", "loom.training"
@@ -36,7 +41,7 @@ def is_bundle(document: Any) -> bool:
     value = document
     try:
         if isinstance(value, Path):
-            value = value.read_bytes()
+            value = file_bytes(value)
         if isinstance(value, (str, bytes)):
             value = json.loads(value)
     except ValueError:
@@ -70,18 +75,14 @@ def read_model(document: str | bytes | dict[str, Any] | Path, model_id: str | No
     return models[model_id]
 
 
-def safetensors_library() -> Any:
-    """Return its module for numpy; StateError if it is not installed."""
+def write_file(path: Path, data: bytes, where: str) -> None:
+    """Write a file as a whole; FileError if it cannot be."""
     try:
-        return import_module("safetensors.numpy")
-    except ImportError:
-        raise StateError(
-            "safetensors",
-            "the library is not installed",
-            expected="the package safetensors",
-            got="none",
-            remedy="Install it with pip install loom-compute[safetensors], or save a bundle (.json)",
-        ) from None
+        replace_file(path, data, durable=True)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        why = getattr(error, "strerror", None) or str(error)
+        raise FileError(where, f"the file cannot be written ({why})", expected="a name in a folder that can be written",
+                        got=str(path)[:200], remedy="Choose another place") from None  # fmt: skip
 
 
 def write_safetensors(path: Path, model: Model) -> None:
@@ -91,29 +92,40 @@ def write_safetensors(path: Path, model: Model) -> None:
         arrays |= {_KEPT + n: a for n, a in model.training.arrays.items()}
         metadata[_FACTS] = json.dumps(dict(model.training.facts))
     flat = {n: np.asarray(a, order="C") for n, a in arrays.items()}
-    replace_file(path, safetensors_library().save(flat, metadata=metadata), durable=True)
+    write_file(path, safetensors_library().save(flat, metadata=metadata), "loom.Network.save")
 
 
-def read_safetensors(path: Path, network: Network | None = None) -> Model:
-    """Return the model of a file; ``network`` is needed for one that holds no document.
+def read_safetensors(source: Path | bytes) -> Model:
+    """Return the model of a file of ours, or of its bytes.
 
-    ArgumentError for a file that is no safetensors or does not have exactly the network's weights.
+    ArgumentError for what is no safetensors, holds no network, or does not have exactly its weights.
     """
-    where = f"loom.Network.load, {path.name}"
-    library, data = safetensors_library(), path.read_bytes()
-    try:
-        arrays = library.load(data)
-        size = int.from_bytes(data[:8], "little")
-        told = json.loads(data[8 : 8 + size]).get("__metadata__", {})
-        facts = json.loads(told[_FACTS]) if _FACTS in told else None
-    except Exception as error:  # the library's own class, which may change
-        raise ArgumentError(where, f"not a safetensors file ({error})", remedy="Check which file it is") from None
-    if network is None and _NETWORK not in told:
+    name = source.name if isinstance(source, Path) else "bytes"
+    where = f"loom.Network.load, {name}"
+    arrays, told = read_tensors(file_bytes(source, where) if isinstance(source, Path) else source, where)
+    if _NETWORK not in told:
         raise ArgumentError(where, "the file holds no network", expected=f"metadata {_NETWORK!r}", got="none",
                             remedy="Make the network from its document, then load_weights")  # fmt: skip
-    found = network or parse(told[_NETWORK])
-    wanted = found.parameters() | found.state()
+    found = parse(told[_NETWORK])
     kept = {n.removeprefix(_KEPT): arrays.pop(n) for n in list(arrays) if n.startswith(_KEPT)}
+    _require_fit(arrays, found, where)
+    training = Snapshot(_facts(told, where), kept) if _FACTS in told else None
+    return Model(id=Path(name).stem, network=found, weights=arrays, training=training)
+
+
+def _facts(told: Mapping[str, str], where: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(told[_FACTS])
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise ArgumentError(where, f"the metadata {_FACTS!r} is no object", expected="a JSON object",
+                            got=repr(told[_FACTS])[:60], remedy="Check which file it is")  # fmt: skip
+    return facts
+
+
+def _require_fit(arrays: Mapping[str, np.ndarray[Any, Any]], network: Network, where: str) -> None:
+    wanted = network.parameters() | network.state()
     for name in arrays:
         if name not in wanted:
             raise ArgumentError(where, f"unknown weight {name!r}", remedy=near_matches(name, list(wanted)))
@@ -122,5 +134,51 @@ def read_safetensors(path: Path, network: Network | None = None) -> Model:
             got = arrays[name].shape if name in arrays else "nothing"
             raise ArgumentError(where, f"weight {name!r} does not fit", expected=f"shape {shape}", got=got,
                                 remedy="Check which network it is of")  # fmt: skip
-    training = Snapshot(facts, kept) if isinstance(facts, dict) else None
-    return Model(id=path.stem, network=found, weights=arrays, training=training)
+
+
+def of_elsewhere(
+    source: Mapping[str, Any] | str | bytes | os.PathLike[str], network: Network, names: Names, layout: str
+) -> dict[str, Any]:
+    """Return weights for a network: of a mapping, of a .safetensors file or its bytes, or of a bundle of one model.
+
+    ``names`` and ``layout`` are as in ``Network.load_weights``, which tells the errors.
+    """
+    where = "loom.Network.load_weights"
+    if layout not in LAYOUTS:
+        raise ArgumentError(f"{where}, layout", "no such layout", expected=" or ".join(map(repr, LAYOUTS)),
+                            got=repr(layout), remedy=near_matches(str(layout), LAYOUTS))  # fmt: skip
+    is_file = isinstance(source, (str, os.PathLike))
+    if is_file:
+        where = f"{where}, {Path(source).name}"
+    found = renamed(_arrays_of(source, where), names, where)
+    if layout == "torch":
+        found = from_torch(network, found, where)
+    bits = {n for n, a in found.items() if network.dtype == bf16 and getattr(a, "dtype", None) == np.uint16}
+    require_numbers({n: a for n, a in found.items() if n not in bits}, network.dtype, where)
+    if is_file:
+        _require_fit(found, network, where)
+    return found
+
+
+def _arrays_of(source: Any, where: str) -> Mapping[str, Any]:
+    if isinstance(source, Mapping):
+        return {str(name): _on_host(a) for name, a in source.items()}
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = bytes(source)
+        return read_tensors(data, where)[0] if is_safetensors(data) else read_model(data).weights
+    if not isinstance(source, (str, os.PathLike)):
+        raise DTypeError(where, "not weights", expected="a mapping of arrays, a file's name or its bytes",
+                         got=type(source).__name__, remedy="Pass for example a state_dict")  # fmt: skip
+    path = Path(source)
+    if path.suffix != SAFETENSORS:
+        return read_model(path).weights
+    found = read_tensors(file_bytes(path, where), where)[0]
+    return {name: a for name, a in found.items() if not name.startswith(_KEPT)}
+
+
+def _on_host(array: Any) -> Any:
+    """Return PyTorch's tensors as arrays: without their gradients, from any device, bfloat16 as f32."""
+    if not hasattr(array, "detach"):
+        return array
+    held = array.detach().cpu()
+    return held.float().numpy() if str(held.dtype) == "torch.bfloat16" else held.numpy()

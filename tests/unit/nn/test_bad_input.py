@@ -46,7 +46,8 @@ DOCUMENTS: dict[str, tuple[Callable[[], object], str]] = {
     "another format": (lambda: loom.Network.from_json(document(DENSE, format="loom/2")), "[loom.nn.convert $.format] "
         "unknown format: expected 'loom/1', got 'loom/2'. Did you mean 'loom/1'?"),
     "no weights": (lambda: loom.Network.load(json.dumps(document(DENSE))), "[loom.nn.read_bundle $.type] not a bundle: "
-        "expected 'loom/bundle' or 'modelhost/bundle', got null. It is a network without weights: read it with from_json."),
+        "expected 'loom/bundle' or 'modelhost/bundle', got null. It is a network without weights: read it with "
+        "from_json."),
     "type": (read({"type": "dens", "output_size": 2}), "[loom.nn.convert $.layers[0].type] unknown layer type 'dens'. "
         "Did you mean 'dense' or 'kmeans'?"),
     "activation": (read(DENSE | {"activation": "rellu"}), "[loom.nn.convert $.layers[0].activation] unknown name "
@@ -158,8 +159,8 @@ def test_files_of_weights(net: loom.Network, tmp_path: Path) -> None:
     net.save(path)
     wide = loom.Network.from_json(document({"type": "dense", "output_size": 3}), on="cpu")
     assert text_of(lambda: wide.load_weights(path)) == (
-        "[loom.Network.load, m.safetensors] weight 'layers.0.weight' does not fit: expected shape (4, 3), got (4, 2). "
-        "Check which network it is of."
+        "[loom.Network.load_weights, m.safetensors] weight 'layers.0.weight' does not fit: expected shape (4, 3), got "
+        "(4, 2). Check which network it is of."
     )
     for cut in (0, 7, 40, path.stat().st_size - 1):
         torn = tmp_path / f"{cut}.safetensors"

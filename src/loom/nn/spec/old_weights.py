@@ -170,7 +170,7 @@ def _of_slot(
         array = _numbers(entry[key], count(shape), kind, here.at(key))
         if array is not None:
             arrays[prefix + name] = array.reshape(shape)
-    _note_rest(entry, slot.kind, {k for theirs in names.values() for k in theirs} | set(used), here)
+    _note_rest(entry, slot.kind, {k for name in used for k in names.get(name, (name,))}, here)
     return arrays
 
 

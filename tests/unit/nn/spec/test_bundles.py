@@ -141,7 +141,9 @@ def test_older_bundles_that_are_wrong() -> None:
     assert "unknown format of weights" in problems(old([layer], [good], weights={"fmt": "gob", "data": ""}))[0]
     assert "malformed JSON" in problems(old([layer], [good], weights={"fmt": "jsonModelB64", "data": "e30x"}))[0]
     assert "$.models[0].cfg.layers[0].type: unknown layer type 'x'" in problems(old([{"type": "x"}], [good]))[0]
-    assert problems({"type": "other"}) == ["$.type: not a bundle: expected 'loom/bundle' or 'modelhost/bundle', got 'other'."]
+    assert problems({"type": "other"}) == [
+        "$.type: not a bundle: expected 'loom/bundle' or 'modelhost/bundle', got 'other'."
+    ]
     double = old([layer], [good])
     double["models"] *= 2
     assert problems(double) == ["$.models[1].id: another model has the id 'a'."]

@@ -1,0 +1,111 @@
+"""Safetensors files as arrays, whoever wrote them; and the checks of weights that come from elsewhere.
+
+Layer: nn. Invariant: what is read has the bits that the file has, bf16 those of the same numbers in f32; a number that
+the network's type does not have, or that is no number, is an error and never another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, DTypeError, NotFinite, StateError
+
+__all__ = ["Arrays", "is_safetensors", "read_tensors", "require_numbers", "safetensors_library"]
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+_TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "|b1",
+}  # fmt: skip
+
+
+def safetensors_library(name: str = "safetensors.numpy") -> Any:
+    """Return its module for numpy, or another of it; StateError if it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise StateError(
+            "safetensors",
+            "the library is not installed",
+            expected="the package safetensors",
+            got="none",
+            remedy="Install it with pip install loom-compute[safetensors], or save a bundle (.json)",
+        ) from None
+
+
+def is_safetensors(data: bytes) -> bool:
+    """Tell whether bytes begin as such a file does: a length of eight bytes, then a JSON object."""
+    return len(data) > 8 and data[8:9] == b"{" and data[7:8] == b"\0"
+
+
+def read_tensors(data: bytes, where: str) -> tuple[Arrays, dict[str, str]]:
+    """Return a file's arrays by name, and its metadata. ArgumentError for bytes that are no such file.
+
+    BF16 comes as f32, which has all of its numbers; DTypeError for element types that numpy lacks.
+    """
+    library = safetensors_library("safetensors")
+    try:
+        found = library.deserialize(data)
+        told = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
+    except Exception as error:  # the library's own class, which may change
+        raise ArgumentError(where, f"not a safetensors file ({error})", remedy="Check which file it is") from None
+    return {name: _array(name, tensor, where) for name, tensor in found}, told
+
+
+def _array(name: str, tensor: Mapping[str, Any], where: str) -> np.ndarray[Any, Any]:
+    kind, shape = tensor["dtype"], tuple(tensor["shape"])
+    if kind == "BF16":
+        wide = np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16
+        return wide.view(np.float32).reshape(shape)
+    if kind not in _TYPES:
+        raise DTypeError(f"{where}, {name!r}", "an element type that Loom does not read",
+                         expected=", ".join([*_TYPES, "BF16"]), got=kind, remedy="Store it as F32 or BF16")  # fmt: skip
+    dtype = np.dtype(_TYPES[kind])
+    return np.frombuffer(tensor["data"], dtype).astype(dtype.newbyteorder("=")).reshape(shape)
+
+
+def require_numbers(weights: Mapping[str, Any], dtype: DType, where: str) -> None:
+    """See that weights from elsewhere are numbers of a network of ``dtype``.
+
+    DTypeError for arrays of integers, which stand for other numbers by a scale that nobody told; NotFinite for NaN and
+    infinities; ArgumentError for numbers that are too large for the type.
+    """
+    for name, given in weights.items():
+        _require_floats(name, given, where)
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            continue  # who writes it says what is wrong
+        is_finite = np.isfinite(array)
+        if not is_finite.all():
+            place = tuple(int(i) for i in np.argwhere(~is_finite)[0])
+            raise NotFinite(f"{where}, {name!r}", f"a weight is {array[place]}", expected="finite numbers",
+                            got=f"{np.count_nonzero(~is_finite)} others, the first at {place}",
+                            remedy="The training it comes from diverged, or the file is damaged")  # fmt: skip
+        largest = float(np.abs(array.astype(np.float64)).max(initial=0.0))
+        if largest > _LARGEST[dtype.name]:
+            raise ArgumentError(f"{where}, {name!r}", f"a weight is too large for {dtype}",
+                                expected=f"at most {_LARGEST[dtype.name]:g} in size", got=f"{largest:g}",
+                                remedy='Use a network of a wider type: {"dtype": "f64"}')  # fmt: skip
+
+
+_LARGEST = {
+    "f64": float(np.finfo(np.float64).max),
+    "f32": float(np.finfo(np.float32).max),
+    "f16": float(np.finfo(np.float16).max),
+    "bf16": float.fromhex("0x1.fep127"),
+}
+"""The largest number of a network's type."""
+
+
+def _require_floats(name: str, given: Any, where: str) -> None:
+    kind = getattr(getattr(given, "dtype", None), "kind", "f")  # lists of whole numbers are what they say
+    if kind in "iub":
+        raise DTypeError(f"{where}, {name!r}", "weights of integers have no scale", expected="floating point",
+                         got=given.dtype, remedy="Multiply them by their scale first")  # fmt: skip
