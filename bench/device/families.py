@@ -23,6 +23,7 @@ from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.reduce import EXTREME_TILE, extreme_tiles, sum_tiles
 from loom.kernels.sieve import PATTERN_STARTS, base_primes, fill_patterns
+from programs import random_program
 from strategies import SLOTS, random_kernel
 
 __all__ = ["FAMILIES", "Job"]
@@ -125,6 +126,13 @@ def _random(part: int, parts: int, seeds: int) -> Iterator[Job]:
         yield Job(f"seed {seed}", kernel, arrays, params, (groups, 1, 1))
 
 
+def _programs(part: int, parts: int, seeds: int) -> Iterator[Job]:
+    """Programs as strangers write them: literals, exits at every depth, mixed types."""
+    for seed in range(part, seeds, parts):
+        made = random_program(seed)
+        yield Job(f"program {seed}", made.kernel().verified, made.arrays, made.params, made.groups)
+
+
 def _library(part: int, parts: int, _seeds: int) -> Iterator[Job]:
     """Kernels of the library at lengths the other families do not have."""
     return islice(_library_jobs(), part, None, parts)
@@ -151,5 +159,6 @@ FAMILIES: dict[str, Callable[[int, int, int], Iterator[Job]]] = {
     "conformance cases": _cases,
     "library": _library,
     "random kernels": _random,
+    "random programs": _programs,
 }
 """Families by name: (part, parts, number of random kernels) gives the jobs of a part."""

@@ -1,0 +1,103 @@
+"""Programs in the kernel language that a stranger would write (``programs``): the interpreter's bits everywhere.
+
+The interpreter runs the kernel as it was translated, devices as it was verified. Always: some seeds, each at two
+widths; with ``make prove``: two thousand, at every width with one thread and with two.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from conformance.gpu import run_on, vulkan_device
+from conformance.running import Bits, bits_of, environment, execute, require_same
+from loom.ir.interp import interpret
+from loom.ir.kernel import Memory
+from programs import Program, random_program
+
+pytestmark = pytest.mark.wide
+WIDTHS = (1, 4, 8, 16)
+_FAST, _SLOW, _BATCH = 40, 2000, 49
+
+
+@lru_cache(maxsize=64)
+def _expected(seed: int) -> tuple[Program, list[Bits]]:
+    program = random_program(seed)
+    arrays = [a.copy() for a in program.arrays]
+    interpret(program.kernel().ir, arrays, program.params, program.groups)
+    return program, arrays
+
+
+def _compare(seed: int, where: str, got: list[Bits], memories: tuple[Memory, ...]) -> None:
+    for memory, array, want in zip(memories, got, _expected(seed)[1], strict=True):
+        name = f"program {seed} on {where}, {memory.name}"
+        require_same(bits_of(array, memory.dtype), bits_of(want, memory.dtype), name)
+
+
+def _on_cpu(seed: int, width: int, threads: int) -> None:
+    program, _ = _expected(seed)
+    kernel = program.kernel().verified
+    with environment(LOOM_SIMD=width, LOOM_THREADS=threads):
+        got = execute(kernel, program.arrays, program.params, program.groups, launch=threads > 1)
+    _compare(seed, f"cpu, width {width}, {threads} threads", got, kernel.kernel.buffers)
+
+
+@pytest.mark.parametrize("first", range(0, _FAST, 8))
+def test_bits(first: int) -> None:
+    for seed in range(first, first + 8):
+        for width in (WIDTHS[seed % 4], WIDTHS[(seed + 1) % 4]):
+            _on_cpu(seed, width, 1 + seed % 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(_FAST, _SLOW, _BATCH))
+def test_bits_of_many(first: int) -> None:
+    for seed in range(first, first + _BATCH):
+        for width in WIDTHS:
+            for threads in (1, 2):
+                _on_cpu(seed, width, threads)
+
+
+def _on_vulkan(seeds: range) -> None:
+    device, wrong = vulkan_device(), []
+    for seed in seeds:
+        program, _ = _expected(seed)
+        kernel = program.kernel().verified
+        if len(kernel.kernel.buffers) + 2 > device.adapter.limits["buffers"]:
+            continue
+        got = run_on(device, kernel, program.arrays, program.params, program.groups)
+        try:
+            _compare(seed, device.name, got, kernel.kernel.buffers)
+        except AssertionError as error:
+            wrong.append(str(error))
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 400, _BATCH))
+def test_bits_of_many_on_vulkan(first: int) -> None:
+    _on_vulkan(range(first, first + _BATCH))
+
+
+def test_seeds_have_what_they_are_for() -> None:
+    """Among the first programs is everything that the generator is to write; equal seeds give equal programs."""
+    texts = [random_program(seed).source for seed in range(_FAST)]
+    assert texts[7] == random_program(7).source
+    text = "\n".join(texts)
+    nodes = {type(n) for t in texts for n in ast.walk(ast.parse(t))}
+    assert {ast.Break, ast.Continue, ast.Return, ast.While, ast.For, ast.IfExp, ast.And, ast.Or} <= nodes
+    words = ["INF", "-INF", "1e-45", "5e-324", "3.4028234663852886e38", "bitcast(", "helper0(", "private(", "barrier()"]
+    words += ["x_f16", "x_bf16", "f64(", "i8(", "u64(", "select(", " - 1.0", "0.0 /", "* -0.0", "4294967295 - i"]
+    assert [w for w in words if w not in text] == []
+
+
+def test_programs_compute_something() -> None:
+    """Nearly all change most of what they own."""
+    alive = 0
+    for seed in range(_FAST):
+        program, after = _expected(seed)
+        alive += sum(not np.array_equal(a, b) for a, b in zip(program.arrays, after, strict=True)) >= 2
+    assert alive > _FAST - 8
