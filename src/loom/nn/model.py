@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
-from loom.core.dtype import DType, f32, f64
+from loom.core.arrays import read_array, read_as
+from loom.core.dtype import DType, bf16, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.nn.layers import Context, Key, Record, init
 from loom.nn.spec import Network, Part, Shared
 from loom.runtime.device import Device
 from loom.runtime.device import device as find_device
+from loom.runtime.elements import Readable
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["Model"]
@@ -84,12 +86,13 @@ class Model:
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return copies of all weights and state by name (bf16 as its 16 bits)."""
         with self.lock:
-            return {name: held.numpy() for name, held in (self.parameters | self.state).items()}
+            return {name: held.host_elements()[0] for name, held in (self.parameters | self.state).items()}
 
     def load(self, weights: Mapping[str, Any]) -> None:
         """Write all weights and state: numbers of the right shapes under the names of ``weights()``.
 
-        ArgumentError for names missing or unknown, ShapeError for other shapes; nothing is written then.
+        Weights of bf16 may be its 16 bits, as uint16. ArgumentError for names missing or unknown, ShapeError for other
+        shapes, DTypeError for what holds no numbers; nothing is written then.
         """
         known = self.parameters | self.state
         for name in weights:
@@ -100,8 +103,10 @@ class Model:
         if missing:
             raise ArgumentError("loom.nn.Model.load", "weights are missing", expected=f"{len(known)} arrays",
                                 got=f"no {', '.join(missing[:8])}", remedy="Pass all of them")  # fmt: skip
+        where = "loom.nn.Model.load"
+        stored = {name: _as_stored(weights[name], held.dtype, f"{where}, {name!r}") for name, held in known.items()}
         for name, held in known.items():
-            shape = np.shape(weights[name])
+            shape = stored[name].shape
             if shape != held.shape:
                 raise ShapeError(
                     "loom.nn.Model.load", f"weight {name!r} has another shape", expected=held.shape, got=shape,
@@ -109,7 +114,7 @@ class Model:
                 )  # fmt: skip
         with self.lock:
             for name, held in known.items():
-                held.assign(weights[name])
+                held.write_elements(stored[name])
 
     @contextmanager
     def alone(self, where: str) -> Iterator[None]:
@@ -164,7 +169,7 @@ class Model:
         names = [i.name for i in self.network.inputs]
         if sorted(given) != sorted(names):
             raise ArgumentError(
-                "loom.nn.Model", "not the network's inputs", expected=", ".join(names), got=", ".join(given),
+                "loom.nn.Model", "not the network's inputs", expected=", ".join(names), got=", ".join(map(str, given)),
                 remedy="Pass a mapping of input names to arrays",
             )  # fmt: skip
         batch = given[names[0]].shape[:1]
@@ -185,7 +190,7 @@ class Model:
 
         The result is an array, of a network of several outputs a dict of them. Raises ShapeError and ArgumentError.
         """
-        feeds = {_FIRST: x} if isinstance(x, np.ndarray) and len(self._feeds) == 1 else self._fed(x)
+        feeds = {_FIRST: x} if type(x) is np.ndarray and len(self._feeds) == 1 else self._fed(x)
         shapes = tuple([a.shape for a in feeds.values()])
         with self.lock:
             program = self._programs.get(shapes)
@@ -198,7 +203,9 @@ class Model:
     def _fed(self, x: Any) -> dict[str, Any]:
         """Return arrays by the names of a program's inputs, in their order."""
         given = x if isinstance(x, Mapping) else {self.network.inputs[0].name: x}
-        arrays = {name: a if hasattr(a, "shape") else np.asarray(a) for name, a in given.items()}
+        arrays = {
+            name: a if isinstance(a, Readable) else read_array(a, "loom.nn.Model")[0] for name, a in given.items()
+        }
         self._inputs(arrays)
         return {feed: arrays[name] for name, feed in self._feeds.items()}
 
@@ -212,6 +219,11 @@ class Model:
         if len(self._programs) == _MOST_PROGRAMS:
             self._programs.pop(next(iter(self._programs))).free()
         return tensor.compile(outputs, on=self.device, name=self.network.name or "network")
+
+
+def _as_stored(values: Any, dtype: DType, where: str) -> np.ndarray[Any, Any]:
+    is_stored = dtype == bf16 and type(values) is np.ndarray and values.dtype == np.uint16
+    return np.require(values, requirements=("C", "A")) if is_stored else read_as(values, dtype, where)
 
 
 def _is_frozen(name: str, parts: list[Part]) -> bool:

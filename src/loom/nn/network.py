@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.core.arrays import shown
 from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.model import Model
@@ -105,7 +106,7 @@ class Network:
         net = cls(saved.network, on=on, warnings=saved.warnings)
         net.model.load(saved.weights)
         if saved.training is not None:
-            net.training = saved.training.completed(net.weights())
+            net.training = saved.training.completed(net.model.weights())
         return net
 
     def save(
@@ -131,7 +132,7 @@ class Network:
         return text
 
     def _saved(self, model_id: str, training: bool) -> Saved:
-        weights = self.weights()
+        weights = self.model.weights()
         kept = None if self.training is None or not training else self.training.without(weights)
         return Saved(id=model_id, network=self.spec, weights=weights, training=kept)
 
@@ -153,8 +154,8 @@ class Network:
     # weights
 
     def weights(self) -> dict[str, Array]:
-        """Return copies of all weights and running means by name."""
-        return self.model.weights()
+        """Return copies of all weights and running means by name; those of bf16 as ``tensor.numpy`` gives them."""
+        return {name: shown(a, self.spec.dtype) for name, a in self.model.weights().items()}
 
     def load_weights(
         self,
@@ -182,7 +183,7 @@ class Network:
     def digest(self) -> str:
         """Return the SHA-256 of names, types, shapes and bits of all weights."""
         found = hashlib.sha256()
-        for name, a in self.weights().items():
+        for name, a in self.model.weights().items():
             found.update(f"{name} {a.dtype.newbyteorder('<').str} {a.shape}\n".encode())
             found.update(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes())
         return found.hexdigest()
@@ -206,7 +207,7 @@ class Network:
         """Return outputs of bf16, which numpy lacks, as f32."""
         if isinstance(output, dict):
             return {name: self._readable(value) for name, value in output.items()}
-        return (output.astype(np.uint32) << 16).view(np.float32) if self.spec.dtype == bf16 else output
+        return output.astype(np.float32) if self.spec.dtype == bf16 else output
 
     def train(
         self,
@@ -290,7 +291,7 @@ class Network:
         return self.spec.shapes()[self.spec.outputs[0]]
 
     def _loss(self, y: Any) -> str:
-        targets, shape = numbers(y, "train, y", "y"), self._output_shape()
+        targets, shape = numbers(y, "train", "y"), self._output_shape()
         are_classes = targets.dtype.kind in WHOLE and targets.ndim == len(shape) and shape[-1:] != (1,)
         return "cross_entropy" if are_classes else "mse"
 
@@ -325,7 +326,7 @@ class Network:
 
     def _check_targets(self, config: TrainConfig, y: Any) -> None:
         """See that targets fit the output: its shape, or classes without its last axis and in range."""
-        targets, shape = numbers(y, "train, y", "y"), self._output_shape()
+        targets, shape = numbers(y, "train", "y"), self._output_shape()
         if config.loss in CLASS_LOSSES and targets.dtype.kind in WHOLE:
             if targets.shape[1:] != shape[:-1]:
                 raise ShapeError("train, y", "the classes do not fit the output", expected=_sizes(shape[:-1]),

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import shown
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.patterns.inputs import as_array
@@ -230,7 +231,7 @@ class Call:
     def result(self, out: Operand) -> Any:
         """Return an output to the caller: an Array if an input was one, else a numpy array or scalar."""
         if self._found is None:
-            memory = out.memory if out.in_host else out.read()
+            memory = shown(out.memory if out.in_host else out.read(), out.dtype)
             return memory if out.shape else memory[()]
         if out.storage is None:
             self._store(out)

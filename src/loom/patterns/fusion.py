@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loom.core.dtype import DType, bf16
+from loom.core.dtype import DType
 from loom.ir.frontend.meaning import function_meaning
 from loom.kernels.elementwise import From, Step, fused_kernel, map_groups
 from loom.patterns.prepared import prepare, shares_memory
@@ -24,7 +24,7 @@ from loom.runtime.chain.arguments import encode_params
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, HostStorage, Storage
 
-__all__ = ["Scalar", "host_dtype", "kernel_of", "map_host", "one_step", "put_off"]
+__all__ = ["Scalar", "kernel_of", "map_host", "one_step", "put_off"]
 
 _MOST_KEPT = 256
 _MOST_STEPS = 32
@@ -111,18 +111,12 @@ def put_off(where: str, operation: Any, operands: Sequence[Array | Scalar]) -> A
     else:
         for _, p in pending.values():
             p.taken = True
-    return Array(made, arrays[0].device, result, arrays[0].shape, host_dtype(result, arrays[-1]))
+    return Array(made, arrays[0].device, result, arrays[0].shape)
 
 
 def _is_large(step: Map) -> bool:
     whole = _Whole(step)
     return len(whole.steps) > _MOST_STEPS or len(whole.arrays) > _MOST_ARRAYS
-
-
-def host_dtype(dtype: DType, like: Any) -> np.dtype[Any]:
-    """Return the numpy dtype of results: for bf16 that of a bfloat16 operand, else its raw 16 bits."""
-    given = like.host_dtype if isinstance(like, Array) else like.dtype
-    return given if dtype == bf16 and given.name == "bfloat16" else dtype.numpy
 
 
 def one_step(operation: Any, operands: Sequence[tuple[DType, bool]]) -> tuple[list[Step], list[DType], list[DType]]:

@@ -8,17 +8,19 @@ and its element i depends on the operands' elements i alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.arrays import host_type, shown
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.kernels.elementwise import ELEMENTWISE
 from loom.patterns.call import array
-from loom.patterns.fusion import Scalar, host_dtype, kernel_of, map_host, one_step, put_off
+from loom.patterns.fusion import Scalar, kernel_of, map_host, one_step, put_off
 from loom.patterns.inputs import as_array
 from loom.runtime.array import Array
 from loom.runtime.device import Device, device
@@ -70,38 +72,42 @@ def apply(
             )  # fmt: skip
         return put_off(where, op, _on_device(where, given, typed_by, on))
     operands = _operands(where, given, typed_by)
-    arrays = [o for o in operands if isinstance(o, np.ndarray)]
+    arrays = [o.memory for o in operands if isinstance(o, Given)]
     where_to = device(on)
-    kernel, result = kernel_of(*one_step(op, [_typed(o) for o in operands]), simt=where_to.caps.simt)
-    made = host_dtype(result, arrays[-1])
+    kernel, result = kernel_of(
+        *one_step(op, [(o.dtype, isinstance(o, Given)) for o in operands]), simt=where_to.caps.simt
+    )
+    made = host_type(result)
+    given_out = out
     if out is None:
         out = np.empty(arrays[0].shape, made)
     else:
         _check_out(where, out, arrays[0].shape, made, arrays)
     map_host(kernel, arrays, [o for o in operands if isinstance(o, Scalar)], out, where_to)
-    return out
+    return shown(out, result) if given_out is None else out
 
 
-def _typed(operand: np.ndarray[Any, Any] | Array | Scalar) -> tuple[DType, bool]:
-    """Return the dtype of an operand, and whether it is an array."""
-    if isinstance(operand, np.ndarray):
-        return of_numpy(operand.dtype, "gpu_map"), True
-    return operand.dtype, isinstance(operand, Array)
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An array of the host among the operands."""
+
+    memory: np.ndarray[Any, Any]
+    dtype: DType
 
 
-def _operands(where: str, given: Sequence[Any], typed_by: int) -> list[np.ndarray[Any, Any] | Scalar]:
+def _operands(where: str, given: Sequence[Any], typed_by: int) -> list[Given | Scalar]:
     """Return operands of the host: arrays, of one shape and (from ``typed_by`` on) dtype, and scalars."""
     data, dtype = as_array(given[typed_by], _place(where, typed_by))
-    operands: list[np.ndarray[Any, Any] | Scalar] = []
+    operands: list[Given | Scalar] = []
     for position, value in enumerate(given):
         if position == typed_by:
-            operands.append(data)
+            operands.append(Given(data, dtype))
         elif position > typed_by and _is_number(value):
             operands.append(Scalar(_number(value, dtype, _place(where, position)), dtype))
         else:
             found, kind = as_array(value, _place(where, position), dtype=dtype)
             _check_alike(where, position, (found.shape, kind, found.dtype), (data.shape, dtype, data.dtype), typed_by)
-            operands.append(found)
+            operands.append(Given(found, kind))
     return operands
 
 

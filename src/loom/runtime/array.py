@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from loom.core.arrays import widened
 from loom.core.dtype import DType
 from loom.core.errors import ShapeError, StateError
 from loom.runtime.device import Device
@@ -71,9 +72,9 @@ class Array(Readable):
             self._source = pending.compute()
         return self._source  # type: ignore[return-value]
 
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """Return a copy as a numpy array (bf16 as its 16 bits, unless it came from a bfloat16 array)."""
-        return self.storage.read(0, self.nbytes).view(self.host_dtype).reshape(self.shape)
+    def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
+        """Return a copy of the elements as they are stored, and the dtype."""
+        return self.storage.read(0, self.nbytes).view(self.dtype.numpy).reshape(self.shape), self.dtype
 
     def host(self) -> np.ndarray[Any, Any]:
         """Return the elements where they are, read-only; StateError if they are not in host memory."""
@@ -90,11 +91,11 @@ class Array(Readable):
         """Return the only element as a Python number; ShapeError if there are more or none."""
         if self.size != 1:
             raise ShapeError("loom.Array.item", "not one element", expected=1, got=self.size, remedy="Use tolist()")
-        return self.numpy().item()
+        return widened(*self.host_elements()).item()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers (one number for shape ())."""
-        return self.numpy().tolist()
+        return widened(*self.host_elements()).tolist()
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Array:
         """Return the same elements in another shape, one length of which may be -1; nothing is copied."""

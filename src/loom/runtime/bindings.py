@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import read_array
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.ir.kernel import Memory
@@ -20,7 +21,7 @@ from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
 from loom.runtime.support.budget import LEDGER
-from loom.runtime.values import as_array, as_count
+from loom.runtime.values import as_count
 
 __all__ = ["WORD_NBYTES", "Area", "Bindings"]
 
@@ -111,8 +112,7 @@ class Bindings:
 
     def _filled(self, name: str, data: Any, *, read_only: bool) -> Area:
         where = f"{self._unit}, binding {name!r}"
-        array = as_array(data, where)
-        dtype = of_numpy(array.dtype, where)
+        array, dtype = read_array(data, where)
         storage = self._allocate(array.nbytes)
         storage.write(0, array.reshape(-1).view(np.uint8))
         return Area(name, storage, dtype, read_only)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from loom.core.arrays import shown, widened
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError
 
@@ -47,8 +48,12 @@ class Readable(Sized):
     called: ClassVar[str]
 
     @abstractmethod
+    def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
+        """Return a copy of the elements as they are stored (bf16 as its 16 bits), in their shape, and the dtype."""
+
     def numpy(self) -> np.ndarray[Any, Any]:
-        """Return a copy as a numpy array of the same shape."""
+        """Return a copy as a numpy array of the same shape; bf16 in ml_dtypes' type if it is installed, else as f32."""
+        return shown(*self.host_elements())
 
     @abstractmethod
     def item(self) -> Any:
@@ -61,8 +66,8 @@ class Readable(Sized):
         return found if dtype is None else found.astype(dtype, copy=False)
 
     def __dlpack__(self, **options: Any) -> Any:
-        """Return a capsule with a copy of the elements in host memory."""
-        return self.numpy().__dlpack__(**options)
+        """Return a capsule with a copy of the elements in host memory (bf16 as f32)."""
+        return widened(*self.host_elements()).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 1, 0  # the CPU

@@ -11,26 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType, bf16, of_numpy, u16, u32
+from loom.core.arrays import converted, read_array
+from loom.core.dtype import DType, bf16, f32, i32, of_numpy, u16, u32
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.numbers import whole
 
-__all__ = ["as_array", "as_bindings", "as_count", "as_data", "as_read_dtype"]
+__all__ = ["as_bindings", "as_count", "as_data", "as_read_dtype"]
+
+
+_TYPED = ("__array_interface__", "__dlpack__", "dtype")
+"""What has one of these is an array of a type of its own."""
 
 
 def as_count(value: Any, where: str, what: str, expected: str) -> int:
     """Return a number of things, at least 0; ArgumentError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ArgumentError(where, f"unusable {what}", expected=expected, got=repr(value), remedy="Pass an int")
-    return int(value)
-
-
-def as_array(data: Any, where: str) -> np.ndarray[Any, Any]:
-    """Return data as a contiguous array of whatever type it has; DTypeError if it is none."""
     try:
-        return np.ascontiguousarray(data)
-    except (ValueError, OverflowError) as error:
-        raise DTypeError(where, f"not an array ({error})", remedy="Pass numbers") from None
+        return whole(value, where, least=0)
+    except ArgumentError:
+        raise ArgumentError(
+            where, f"unusable {what}", expected=expected, got=repr(value), remedy="Pass an int"
+        ) from None
 
 
 def as_bindings(bindings: Any, unit: str) -> list[tuple[str, Any]]:
@@ -48,60 +48,36 @@ def as_bindings(bindings: Any, unit: str) -> list[tuple[str, Any]]:
     return pairs
 
 
-@ordinary_arithmetic()
 def as_data(data: Any, dtype: DType | None, where: str) -> np.ndarray[Any, Any]:
-    """Return data as a contiguous array of a binding's type, or of a 32-bit type for words."""
-    if isinstance(data, np.ndarray) or hasattr(data, "__array_interface__") or hasattr(data, "dtype"):
-        array = as_array(data, where)
-        found = of_numpy(array.dtype, where)
-        fits = found.scalar == dtype.scalar if dtype is not None else found.bits == 32
-        fits = fits or (dtype is not None and dtype.scalar is bf16 and found is u16)  # its bits
-        if not fits:
-            wanted = dtype if dtype is not None else "a 32-bit dtype (uint32, int32, float32)"
-            raise DTypeError(
-                where, "data of the wrong type", expected=wanted, got=array.dtype,
-                remedy="Convert with array.astype(...), or array.view(numpy.uint32) to copy raw words",
-            )  # fmt: skip
-        return array
-    if dtype is not None and dtype.scalar is bf16:
+    """Return data as a contiguous array of a binding's type, or of a 32-bit type for words.
+
+    Arrays have that type already, lists take it. For bf16 an array may be of float32, as numpy lacks the type, and one
+    of uint16 is its bits.
+    """
+    held = None if dtype is None else dtype.scalar
+    if not isinstance(data, np.ndarray) and not any(hasattr(data, name) for name in _TYPED):
+        memory, found = read_array(data, where, dtype=held)
+        if held is None:
+            held = _word_type(memory, found)
+        return converted(memory, found, held, where)
+    memory, found = read_array(data, where)
+    is_stand_in = held is bf16 and found in (u16, f32)
+    if not is_stand_in and (found.bits != 32 if held is None else found != held):
+        wanted = dtype if dtype is not None else "a 32-bit dtype (uint32, int32, float32)"
         raise DTypeError(
-            where, "numpy has no bf16", expected="an array of bfloat16 (ml_dtypes), or of uint16 with the bits",
-            got=type(data).__name__, remedy="Convert first",
+            where, "data of the wrong type", expected=wanted, got=found.numpy if found != bf16 else found,
+            remedy="Convert with array.astype(...), or array.view(numpy.uint32) to copy raw words",
         )  # fmt: skip
-    array = as_array(data, where)
-    return _exact(array, _list_dtype(array, dtype, where), where)
+    return memory if found == u16 else converted(memory, found, held or found, where)
 
 
-def _list_dtype(array: np.ndarray[Any, Any], dtype: DType | None, where: str) -> np.dtype[Any]:
-    if array.size == 0:
-        return dtype.numpy if dtype is not None else u32.numpy
-    huge = array.dtype == object and all(isinstance(v, int) for v in array.flat)  # beyond 64 bits
-    if array.dtype.kind not in "biuf" and not huge:
-        raise DTypeError(where, "not numbers", expected="ints or floats", got=array.dtype, remedy="Pass numbers")
-    if dtype is not None:
-        return dtype.numpy
-    if array.dtype.kind == "f":
-        return np.dtype(np.float32)
-    return np.dtype(np.int32) if array.min() < 0 else np.dtype(np.uint32)
-
-
-def _exact(array: np.ndarray[Any, Any], kind: np.dtype[Any], where: str) -> np.ndarray[Any, Any]:
-    """Convert a list's values; whole numbers must fit and stay whole, floats must stay finite."""
-    try:
-        if array.dtype == object and kind.kind == "f":
-            array = array.astype(np.float64)
-        with np.errstate(all="ignore"):
-            result = array.astype(kind)
-            lost = np.isinf(result) & ~np.isinf(array) if kind.kind == "f" else result != array
-    except (OverflowError, TypeError):  # ints beyond 64 bits
-        result, lost = array, np.ones(array.shape, np.bool_)
-    if lost.any():
-        value = array.reshape(-1)[int(np.argmax(lost.reshape(-1)))]
-        raise ArgumentError(
-            where, f"value {value} does not fit", expected=kind, got=value,
-            remedy="Use values of the binding's type",
-        )  # fmt: skip
-    return np.ascontiguousarray(result)
+def _word_type(array: np.ndarray[Any, Any], found: DType) -> DType:
+    """Return the 32-bit type of a list's numbers: floats, ints that may be negative, or else words."""
+    if not array.size:
+        return u32
+    if found.is_float:
+        return f32
+    return i32 if array.min() < 0 else u32
 
 
 def as_read_dtype(dtype: Any, held: DType | None, where: str) -> np.dtype[Any]:

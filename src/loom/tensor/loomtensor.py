@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom.core import options
+from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.runtime.chain import Program, Submission
 from loom.runtime.chain.program import Timeline
@@ -90,10 +91,10 @@ class LoomTensor(Tensor):
         assert self.device is not None
         return self.stream or stream_of(self.device)
 
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """Return a copy, after the operations that write it."""
+    def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
+        """Return a copy as it is stored, and the dtype, after the operations that write it."""
         self.sync()
-        return super().numpy()
+        return super().host_elements()
 
     def write(self, values: Any) -> None:
         """Write all elements from the host."""
@@ -179,7 +180,11 @@ def create(shape: Sequence[int], dtype: Any = "f32", *, on: str | Device | None 
     made = LoomTensor(PARAMETER, (), as_shape(shape, "tensor.create"), wanted, device=home)
     made.data = home.allocate(made.nbytes)
     if data is not None:
-        made.assign(host_array(data, wanted, "tensor.create").reshape(made.shape))
+        memory = host_array(data, wanted, "tensor.create")
+        if memory.size != made.size:
+            raise ShapeError("tensor.create", "the data do not fit", expected=f"{made.size} elements, for {made.shape}",
+                             got=memory.shape, remedy="Match the shape")  # fmt: skip
+        made.write_elements(memory.reshape(made.shape))
     return made
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import shown
+from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain, Submission
@@ -233,13 +235,14 @@ class _Place:
         """Return a copy of what is there."""
         if self.view is not None:
             with touching((self.storage,)):
-                return self.view.copy()
-        return self.storage.read(0, self.tensor.nbytes).view(self.dtype).reshape(self.shape)
+                return shown(self.view.copy(), self.tensor.dtype)
+        found = self.storage.read(0, self.tensor.nbytes).view(self.dtype).reshape(self.shape)
+        return shown(found, self.tensor.dtype)
 
     def write(self, value: Any) -> None:
         """Copy a value in."""
         memory = value
-        if not (isinstance(value, np.ndarray) and value.dtype == self.dtype):
+        if not (type(value) is np.ndarray and value.dtype == self.dtype and self.tensor.dtype != bf16):
             if isinstance(value, (Array, Tensor)):
                 self.copy(value)
                 return

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, bf16, of_numpy
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.core.arrays import converted, read_array, read_as, widened
+from loom.core.dtype import DType, f32, f64
+from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.runtime.device import Device, device
 from loom.runtime.elements import Readable
 from loom.tensor.graph import Kind, Node, Op, as_shape
@@ -52,12 +53,12 @@ class Tensor(Node, Readable):
             evaluate([self])
         return self
 
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """Return a copy as a numpy array (bf16 as its 16 bits)."""
+    def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
+        """Return a copy of the elements as they are stored (bf16 as its 16 bits), and the dtype."""
         data = self.evaluate().data
         assert data is not None
         settle(self.device)
-        return data.read(0, self.nbytes).view(self.dtype.numpy).reshape(self.shape)
+        return data.read(0, self.nbytes).view(self.dtype.numpy).reshape(self.shape), self.dtype
 
     def item(self) -> Any:
         """Return the only element as a Python number; ShapeError if there are more or none."""
@@ -67,10 +68,7 @@ class Tensor(Node, Readable):
 
     def tolist_flat(self) -> list[Any]:
         """Return the elements in row-major order."""
-        found = self.numpy().reshape(-1)
-        if self.dtype == bf16:
-            found = (found.astype(np.uint32) << 16).view(np.float32)
-        return found.tolist()
+        return widened(*self.host_elements()).reshape(-1).tolist()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers (one number for shape ())."""
@@ -88,7 +86,11 @@ class Tensor(Node, Readable):
                 got=self.op.name,
                 remedy="Make it with tensor.parameter",
             )
-        memory = host_array(values, self.dtype, "tensor.assign")
+        self.write_elements(host_array(values, self.dtype, "tensor.assign"))
+
+    def write_elements(self, memory: np.ndarray[Any, Any]) -> None:
+        """Write elements as they are stored (bf16 as its 16 bits); ShapeError for another shape."""
+        assert self.data is not None
         if memory.shape != self.shape:
             raise ShapeError("tensor.assign", "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         settle(self.device)
@@ -259,40 +261,9 @@ def settle(where: Device | None) -> None:
 # making
 
 
-def host_array(data: Any, dtype: DType | None, where: str) -> np.ndarray[Any, Any]:
-    """Return numbers as a contiguous array of ``dtype`` (None: their own, as numpy takes them)."""
-    if hasattr(data, "__dlpack__") and not isinstance(data, (np.ndarray, np.generic)):
-        found = np.from_dlpack(data)
-    else:
-        found = np.asarray(data)
-    if found.dtype.kind not in "biuf" and found.dtype.name != "bfloat16":
-        raise DTypeError(where, "not numbers", expected="bools, ints or floats", got=found.dtype, remedy="Pass numbers")
-    if dtype is None:
-        return np.require(found, requirements=("C", "A"))
-    if dtype == bf16:
-        return _bf16_bits(found)
-    if found.dtype.name == "bfloat16":
-        found = found.astype(np.float32)
-    with np.errstate(all="ignore"):
-        typed = found.astype(dtype.numpy)
-        if not dtype.is_float and (typed != found).any():
-            raise DTypeError(
-                where,
-                f"not all numbers fit {dtype}",
-                expected=f"numbers that {dtype} has",
-                got=found.dtype,
-                remedy="Convert them first",
-            )
-    return np.require(typed, requirements=("C", "A"))
-
-
-def _bf16_bits(found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the 16 bits of numbers rounded to bf16, halves to even; 16 bits given as uint16 are taken as they are."""
-    if found.dtype == np.uint16 or found.dtype.name == "bfloat16":
-        return np.require(found.view(np.uint16), requirements=("C", "A"))
-    bits = np.require(found.astype(np.float32), requirements=("C",)).view(np.uint32).astype(np.uint64)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return np.where(np.isnan(found), np.uint16(0x7FC0), rounded).astype(np.uint16)
+def host_array(data: Any, dtype: DType, where: str) -> np.ndarray[Any, Any]:
+    """Return what a caller passes as a contiguous array of ``dtype``, bf16 as its 16 bits (``core.arrays``)."""
+    return read_as(data, dtype, where)
 
 
 def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Tensor:
@@ -310,17 +281,15 @@ def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device 
 
 def _stored(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
     where = f"tensor.{op.name}"
-    wanted = None if dtype is None else maps.as_dtype(dtype, where)
-    if wanted is None and isinstance(data, (float, list, tuple)):
-        probe = np.asarray(data)
-        wanted = of_numpy(np.float32, where) if probe.dtype == np.float64 else None
-    if wanted is None and isinstance(data, (Tensor,)):
-        wanted = data.dtype
     home = device(on)
-    memory = host_array(data, wanted, where)
+    memory, found = read_array(data, where, dtype=None if dtype is None else maps.as_dtype(dtype, where))
+    wanted = found if dtype is None else maps.as_dtype(dtype, where)
+    if dtype is None and found == f64 and isinstance(data, (float, list, tuple)):
+        wanted = f32
+    memory = converted(memory, found, wanted, where)
     storage = home.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))
-    return Tensor(op, (), memory.shape, wanted or of_numpy(memory.dtype, where), name=name, data=storage, device=home)
+    return Tensor(op, (), memory.shape, wanted, name=name, data=storage, device=home)
 
 
 def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noqa: A001 - tensor.input
@@ -328,7 +297,7 @@ def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noq
     return Tensor(INPUT, (), as_shape(shape, "tensor.input"), maps.as_dtype(dtype, "tensor.input"), name=name)
 
 
-_ANY = Tensor(INPUT, (), (), of_numpy(np.float32, "tensor"))
+_ANY = Tensor(INPUT, (), (), f32)
 
 
 def full(shape: Sequence[int], value: float, dtype: Any = "f32") -> Tensor:

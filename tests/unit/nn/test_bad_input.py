@@ -91,17 +91,19 @@ def test_more_than_the_machine_has_is_told_before_anything_is_made() -> None:
     assert text.endswith(f"bytes, got {(2**12 + 1) * 2**30} bytes. Use smaller layers; nothing was allocated.")
 
 
-_ROWS = "bools, ints or floats, got rows of different lengths. Pass numbers in arrays of one shape."
+_ROWS = (
+    "the rows differ in length: expected numbers in a regular shape, got a ragged list. Pad them, or pass them apart."
+)
 _TARGETS = "Reshape them, or use integer classes with loss='cross_entropy'."
 CALLS: dict[str, tuple[Callable[[loom.Network], object], str]] = {
     "forward, size": (lambda n: n.forward(np.zeros((3, 5))), "[loom.nn.Model, input 'input'] the array has another "
         "shape: expected (batch, 4), got (3, 5). The first axis counts samples."),
-    "forward, ragged": (lambda n: n.forward([[1, 2], [1]]), f"[loom.Network] x holds no numbers: expected {_ROWS}"),
-    "forward, none": (lambda n: n.forward(None), "[loom.Network] x holds no numbers: expected bools, ints or floats, "
-        "got object. Pass numbers in arrays of one shape."),
-    "train, ragged": (lambda n: n.train([[1, 2], [1]], [0, 1]), f"[train] x holds no numbers: expected {_ROWS}"),
-    "texts as classes": (lambda n: n.train(X, list("ababab")), "[train, y] y holds no numbers: expected bools, ints or "
-        "floats, got <U1. Pass numbers in arrays of one shape."),
+    "forward, ragged": (lambda n: n.forward([[1, 2], [1]]), f"[loom.Network, x] {_ROWS}"),
+    "forward, none": (lambda n: n.forward(None), "[loom.Network, x] not numbers: expected bools, ints or floats, got "
+        "NoneType. Pass numbers."),
+    "train, ragged": (lambda n: n.train([[1, 2], [1]], [0, 1]), f"[train, x] {_ROWS}"),
+    "texts as classes": (lambda n: n.train(X, list("ababab")), "[train, y] not numbers: expected bools, ints or "
+        "floats, got str. Pass numbers."),
     "floats as classes": (lambda n: n.train(X, Y * 1.0), "[train, y] targets do not fit the output: expected (n, 2), "
         f"got (6,). {_TARGETS}"),
     "a table of classes": (lambda n: n.train(X, np.stack([Y, Y], 1), loss="nll"), "[train, y] the classes do not fit "
@@ -114,8 +116,9 @@ CALLS: dict[str, tuple[Callable[[loom.Network], object], str]] = {
         "target for each sample."),
     "infinite": (lambda n: n.train(X * np.inf, Y), "[train] an infinity in the data: x, sample 0: expected finite "
         "numbers. Remove or replace it; nothing was run."),
-    "too large for f32": (lambda n: n.train(X.astype(float) * 1e300, Y), "[train] an infinity in the data: x, sample "
-        "0: expected finite numbers. Remove or replace it; nothing was run."),
+    "too large for f32": (lambda n: n.train(X.astype(float) * 1e300, Y), "[train, x] "
+        f"{X[0, 0].item() * 1e300} does not fit f32: expected at most 3.4028234663852886e+38 in size, got "
+        f"{X[0, 0].item() * 1e300}. Convert first, or use a type that holds it."),
     "optimizer's name": (lambda n: n.train(X, Y, optimizer="adma"), "[train, optimizer] no optimiser is called 'adma'. "
         "Did you mean 'adam' or 'adamw'?"),
     "no optimizer": (lambda n: n.train(X, Y, optimizer=3), "[train, optimizer] not usable: expected an optimiser, for "  # type: ignore[arg-type]
@@ -171,8 +174,8 @@ def test_files_of_weights(net: loom.Network, tmp_path: Path) -> None:
 
 BATCH: list[dict[str, Any]] = [{"Input": [1, 2, 3, 4], "Target": [0, 1]}]
 SEEDS: dict[str, tuple[Callable[[], object], str]] = {
-    "texts": (lambda: dnvm.forward_simple(["a"]), "[loom.flow.dnvm] the input holds no numbers: expected bools, ints "  # type: ignore[list-item]
-        "or floats, got <U1. Pass numbers in arrays of one shape."),
+    "texts": (lambda: dnvm.forward_simple(["a"]), "[loom.flow.dnvm, the input] not numbers: expected bools, "  # type: ignore[list-item]
+        "ints or floats, got str. Pass numbers."),
     "no batches": (lambda: dnvm.train_simple([]), "[train_simple, batches] no batches: expected at least 1, got none. "
         "Pass [{'Input': [...], 'Target': [...]}]."),
     "no batch": (lambda: dnvm.train_simple([[1, 2]]), "[train_simple, batches] not a mapping: expected keys and "  # type: ignore[list-item]

@@ -18,9 +18,9 @@ F32 = np.array([1, 2], np.float32)
 U8 = np.array([1, 2], np.uint8)
 BOOL = np.array([True, False])
 NOT_OPERATION = "[gpu_map] not an operation: expected a name or a Python function, got {}. Pass a def or a lambda."
-UNFIT = (
-    "[gpu_map, argument 1] {} is no {}: expected numbers that fit {}, got {}. Convert data, or pass numbers that fit."
-)
+UNFIT = "[gpu_map, argument 1] {} does not fit {}: expected {}, got {}. Convert first, or use a type that holds it."
+I32_RANGE = "whole numbers from -2147483648 to 2147483647"
+U8_RANGE = "whole numbers from 0 to 255"
 
 REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     "unknown name": (
@@ -68,23 +68,23 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
         "[gpu_map, argument 1] operands of different shapes: expected (2,), got (3,). Match the shape of data.",
     ),
     "a list of fractions for integers": (
-        lambda: gpu_map(I32, "mul", [1, 1.5]), DTypeError, UNFIT.format("1.5", "i32", "i32", "float64")
+        lambda: gpu_map(I32, "mul", [1, 1.5]), DTypeError, UNFIT.format("1.5", "i32", I32_RANGE, "1.5")
     ),
     "a list beyond the type": (
-        lambda: gpu_map(U8, "add", [3, 256]), DTypeError, UNFIT.format("256", "u8", "u8", "int64")
+        lambda: gpu_map(U8, "add", [3, 256]), DTypeError, UNFIT.format("256", "u8", U8_RANGE, "256")
     ),
     "a list of negative numbers for unsigned": (
-        lambda: gpu_map(U8, "add", [-1, 1]), DTypeError, UNFIT.format("-1", "u8", "u8", "int64")
+        lambda: gpu_map(U8, "add", [-1, 1]), DTypeError, UNFIT.format("-1", "u8", U8_RANGE, "-1")
     ),
     "a list with a NaN for integers": (
-        lambda: gpu_map(I32, "add", [1.0, float("nan")]), DTypeError, UNFIT.format("nan", "i32", "i32", "float64")
+        lambda: gpu_map(I32, "add", [1.0, float("nan")]), DTypeError, UNFIT.format("nan", "i32", I32_RANGE, "nan")
     ),
     "a list of numbers for bools": (
-        lambda: gpu_map(BOOL, "and", [2, 0]), DTypeError, UNFIT.format("2", "bool", "bool", "int64")
+        lambda: gpu_map(BOOL, "and", [2, 0]), DTypeError, UNFIT.format("2", "bool", "True or False, 1 or 0", "2")
     ),
     "nothing as operand": (
         lambda: gpu_map(I32, "add", None), DTypeError,
-        "[gpu_map, argument 1] not numbers: expected bools, ints or floats, got object. Pass numbers.",
+        "[gpu_map, argument 1] not numbers: expected bools, ints or floats, got NoneType. Pass numbers.",
     ),
     "a complex scalar": (
         lambda: gpu_map(F32, "add", np.complex64(1)), DTypeError,

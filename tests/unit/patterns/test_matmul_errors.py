@@ -52,8 +52,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     ),
     "complex numbers": (
         lambda: gpu_matmul(A + 0j, A.T + 0j), DTypeError,
-        "[gpu_matmul, a] unsupported dtype: expected one of bool, int8-64, uint8-64, float16, bfloat16, float32, "
-        "float64 in native byte order, got complex64. Convert first, for example with array.astype(numpy.float32).",
+        "[gpu_matmul, a] complex numbers: expected bools, ints or floats, got complex64. Pass .real and .imag apart, "
+        "or use loom.signal.",
     ),
     "a result type that is none": (
         lambda: gpu_matmul(A, A.T, out_dtype="f16"), DTypeError,

@@ -243,8 +243,8 @@ def test_errors() -> None:
     with pytest.raises(DTypeError) as caught_type:
         gpu_sort(np.zeros(3, np.complex64))
     assert str(caught_type.value) == (
-        "[gpu_sort] unsupported dtype: expected one of bool, int8-64, uint8-64, float16, bfloat16, float32, float64 in "
-        "native byte order, got complex64. Convert first, for example with array.astype(numpy.float32)."
+        "[gpu_sort] complex numbers: expected bools, ints or floats, got complex64. Pass .real and .imag apart, or use "
+        "loom.signal."
     )
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import converted, read_array, shown, widened
 from loom.core.dtype import DType, f32, i32
-from loom.core.errors import DTypeError, EmptyError, NotFinite, ShapeError
+from loom.core.errors import EmptyError, NotFinite, ShapeError
 from loom.nn.train.losses import CLASS_LOSSES
 
 __all__ = ["WHOLE", "Samples", "batches", "checked_inputs", "checked_samples", "numbers"]
@@ -35,32 +36,19 @@ class Samples:
 
 
 def numbers(x: Any, where: str, name: str = "x") -> Array:
-    """Return ``x`` as an array; DTypeError if it holds no numbers or its rows differ in length."""
-    try:
-        found = np.asarray(x)
-        what = found.dtype
-    except ValueError:  # numpy: an inhomogeneous shape
-        found, what = np.empty(0, object), "rows of different lengths"
-    if found.dtype.kind not in "biuf":
-        raise DTypeError(where, f"{name} holds no numbers", expected="bools, ints or floats", got=what,
-                         remedy="Pass numbers in arrays of one shape")  # fmt: skip
-    return found
+    """Return ``x`` as an array (``core.arrays``), bf16 as f32; DTypeError if it is none of numbers."""
+    return widened(*read_array(x, f"{where}, {name}"))
 
 
 def checked_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
     """Return inputs as a contiguous array of a type; errors for no samples, no numbers, NaN and infinities."""
-    found = numbers(x, where, name)
+    found, held = read_array(x, f"{where}, {name}")
     if found.ndim == 0 or len(found) == 0:
         raise EmptyError(where, f"{name} has no samples", expected="at least 1", got=f"shape {found.shape}",
                          remedy="Pass an array whose first axis counts samples")  # fmt: skip
-    with np.errstate(all="ignore"):
-        typed = np.ascontiguousarray(found, x_type.numpy)
-        if not x_type.is_float and (typed != found).any():
-            raise DTypeError(where, f"not all numbers of {name} fit {x_type}", expected=f"numbers that {x_type} has",
-                             got=found.dtype, remedy="Convert them first")  # fmt: skip
-    if x_type.is_float:
-        _require_finite(typed, where, name)
-    return typed
+    if held.is_float:
+        _require_finite(widened(found, held), where, name)
+    return shown(converted(found, held, x_type, f"{where}, {name}"), x_type)
 
 
 def _require_finite(array: Array, where: str, name: str) -> None:
@@ -80,7 +68,7 @@ def checked_samples(
 ) -> Samples:
     """Return samples for a loss; classes for those of classes become i32, other targets floats of ``y_type``."""
     inputs = checked_inputs(x, x_type, where)
-    targets = np.asarray(y)
+    targets = numbers(y, where, "y")
     is_class = loss in CLASS_LOSSES and targets.dtype.kind in WHOLE
     held = i32 if is_class else y_type
     targets = checked_inputs(targets, held, where, "y")

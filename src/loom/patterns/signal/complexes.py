@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import read_complex, widened
 from loom.core.dtype import DType, f32, f64
-from loom.core.errors import DTypeError, ShapeError
+from loom.core.errors import ShapeError
 from loom.patterns.call import Call, Operand
 from loom.runtime.array import Array
 
@@ -33,42 +34,24 @@ def complex_input(call: Call, data: Any, where: str) -> Operand:
                 got=found.shape, remedy="Stack the parts along a last axis",
             )  # fmt: skip
         return found
-    array = _complex_array(data)
+    array = read_complex(data, where)
     if array is None:
         real = real_input(call, data)
         pairs = np.zeros((*real.shape, 2), real.dtype.numpy)
         pairs[..., 0] = real.memory
         return _aligned(call.input(pairs))
-    if array.dtype not in (np.complex64, np.complex128):
-        raise DTypeError(
-            where, "unsupported dtype", expected="complex64 or complex128 in native byte order", got=array.dtype,
-            remedy="Convert first, for example with array.astype(numpy.complex64)",
-        )  # fmt: skip
-    shape = array.shape
-    array = np.require(array, requirements=("C", "A"))
-    return _aligned(call.input(array.reshape(-1).view(array.real.dtype).reshape(*shape, 2)))
-
-
-def _complex_array(data: Any) -> np.ndarray[Any, Any] | None:
-    """Return ``data`` as an array if it is one of complex numbers, else None."""
-    if not isinstance(data, np.ndarray):
-        try:
-            data = np.from_dlpack(data) if hasattr(data, "__dlpack__") else np.asarray(data)
-        except (TypeError, BufferError, RuntimeError, ValueError, OverflowError):
-            return None  # what reads real numbers says what is wrong
-    return data if data.dtype.kind == "c" and not hasattr(data, "mask") else None
+    return _aligned(call.input(array.reshape(-1).view(array.real.dtype).reshape(*array.shape, 2)))
 
 
 def real_input(call: Call, data: Any, what: str = "data") -> Operand:
-    """Return real numbers as an operand of f32 (from float16 and float32) or f64 (from integers and bools too)."""
+    """Return real numbers as an operand of f32 (from f16, bf16 and f32) or f64 (from integers and bools too)."""
     if isinstance(data, Array):
         return call.input(data, what, allowed=(f32, f64))
     found = call.input(data, what)
     if found.dtype in (f32, f64):
         return _aligned(found)
-    if found.dtype.storage_only and found.kind != np.float16:
-        return call.input(data, what, allowed=(f32, f64))  # raises: numpy has no bf16 to convert
-    return call.input(found.memory.astype(np.float32 if found.dtype.storage_only else np.float64), what)
+    wide = widened(found.memory, found.dtype)
+    return call.input(wide.astype(np.float32 if found.dtype.storage_only else np.float64), what)
 
 
 def _aligned(operand: Operand) -> Operand:

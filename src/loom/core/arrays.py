@@ -1,0 +1,433 @@
+"""Reads whatever a caller passes as an array, once for patterns, tensors, networks, units and signals.
+
+Layer: core (numpy alone). Lists, numbers, numpy arrays of any layout and byte order, objects with
+``__array_interface__`` or a buffer, DLPack (torch among them, gradients or not), and Loom's own arrays. Invariant: a
+number arrives as it is, or as the nearest one of a float type that was asked for, or not at all; an array that needs
+no change is used in place.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.dtype import DType, bf16, f64, of_numpy
+from loom.core.errors import DTypeError, ShapeError
+
+__all__ = [
+    "bfloat16_bits",
+    "converted",
+    "host_type",
+    "plain",
+    "read_array",
+    "read_as",
+    "read_complex",
+    "shown",
+    "widened",
+]
+
+Array = np.ndarray[Any, Any]
+
+_MOST_ELEMENTS = 0xFFFF_FFFF
+_COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
+_LARGEST = {
+    "f16": 65504.0,
+    "bf16": (2 - 2.0**-7) * 2.0**127,
+    "f32": (2 - 2.0**-23) * 2.0**127,
+    "f64": sys.float_info.max,
+}
+_ODD_BITS, _MOST_EXPONENT = 52, 1023
+_PLAIN = frozenset((bool, int, float))
+"""Types of a list's elements about which numpy knows everything."""
+
+
+def read_array(data: Any, where: str, *, dtype: DType | None = None) -> tuple[Array, DType]:
+    """Return ``data`` as a contiguous array of its shape in native byte order, with its dtype.
+
+    ``dtype`` types the numbers of a list; arrays keep theirs. bf16 comes in ml_dtypes' type where numpy has it, else
+    as its 16 bits. DTypeError for what is no array of numbers, ShapeError for 2^32 elements or more.
+    """
+    array, found = _found(data, where, dtype)
+    if array.size > _MOST_ELEMENTS:
+        raise ShapeError(
+            where, "too many elements", expected="less than 2^32", got=array.size, remedy="Process it in parts"
+        )
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.require(array, requirements=("C", "A"))
+    return array, found
+
+
+def read_as(data: Any, dtype: DType, where: str) -> Array:
+    """Return ``data`` as a contiguous array of ``dtype``, bf16 as its 16 bits; errors as for ``read_array``.
+
+    Floats are rounded once, to the nearest; DTypeError for a whole number, or a bool, that ``dtype`` lacks, and for a
+    finite number that would become infinite.
+    """
+    return converted(*read_array(data, where, dtype=dtype), dtype, where)
+
+
+def read_complex(data: Any, where: str) -> Array | None:
+    """Return ``data`` as a contiguous array of complex64 or complex128 if it is of complex numbers, else None."""
+    if isinstance(data, np.ndarray):
+        array = plain(data, where)
+    elif isinstance(data, (list, tuple, bool, int, float)):
+        array = _of_sequence(data, where, None)
+    elif hasattr(data, "host_elements"):
+        return None
+    else:
+        array = _foreign(data, where)[0]
+    if array.dtype.kind != "c":
+        return None
+    array = _native(array)
+    if array.dtype not in _COMPLEX:
+        raise DTypeError(where, "unsupported dtype", expected="complex64 or complex128", got=array.dtype,
+                         remedy="Convert first, for example with array.astype(numpy.complex128)")  # fmt: skip
+    return np.require(array, requirements=("C", "A"))
+
+
+def plain(array: Array, where: str) -> Array:
+    """Return an array as one of numpy's own class; DTypeError if it has a mask or holds no numbers."""
+    if type(array) is not np.ndarray:
+        if hasattr(array, "mask") and not array.dtype.names:  # naming numpy.ma would load it
+            raise DTypeError(
+                where, "the array has a mask", expected="a plain array", got=type(array).__name__,
+                remedy="Use its compressed() or filled()",
+            )  # fmt: skip
+        array = np.asarray(array)
+    if array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
+        raise _not_numbers(array.dtype, where)
+    return array
+
+
+# what there is
+
+
+def _found(data: Any, where: str, dtype: DType | None) -> tuple[Array, DType]:
+    if isinstance(data, np.ndarray):
+        array = plain(data, where)
+    elif hasattr(data, "host_elements"):  # Loom's own
+        held, found = data.host_elements()
+        return _viewed(held, found), found
+    elif isinstance(data, (list, tuple, bool, int, float)):
+        array = _of_sequence(data, where, dtype)
+        found = _real(array, where)
+        if dtype is None or found == dtype:
+            return _native(array), found
+        array = converted(_native(array), found, dtype, where)
+        return _viewed(array, dtype), dtype
+    else:
+        array, found = _foreign(data, where)
+        if found is not None:
+            return array, found
+    found = _real(array, where)
+    return _native(array), found
+
+
+def _real(array: Array, where: str) -> DType:
+    if array.dtype.kind == "c":
+        raise DTypeError(where, "complex numbers", expected="bools, ints or floats", got=array.dtype,
+                         remedy="Pass .real and .imag apart, or use loom.signal")  # fmt: skip
+    return of_numpy(array.dtype if array.dtype.isnative else array.dtype.newbyteorder("="), where)
+
+
+def _native(array: Array) -> Array:
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _not_numbers(got: Any, where: str) -> DTypeError:
+    is_records = isinstance(got, np.dtype) and got.names is not None
+    remedy = f"Pass one field, as in array[{got.names[0]!r}]" if is_records else "Pass numbers"  # type: ignore[index]
+    return DTypeError(where, "not numbers", expected="bools, ints or floats", got=got, remedy=remedy)
+
+
+def _not_an_array(data: Any, error: Exception, where: str) -> DTypeError:
+    return DTypeError(
+        where, f"not an array ({error})", expected="numbers of one kind in a regular shape",
+        got=type(data).__name__, remedy="Pass a numpy array or a list of numbers",
+    )  # fmt: skip
+
+
+# foreign arrays
+
+
+def _foreign(data: Any, where: str) -> tuple[Array, DType | None]:
+    """Return an object of another library as an array, with its dtype if numpy's cannot say it."""
+    if hasattr(data, "__dlpack__") and not isinstance(data, np.generic):
+        return _shared(data, where)
+    try:
+        array = np.asarray(data)
+    except Exception as error:  # whatever another library raises
+        raise _not_an_array(data, error, where) from error
+    if array.dtype == object and array.ndim == 0:
+        raise _not_numbers(type(data).__name__, where)
+    return plain(array, where), None
+
+
+def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
+    try:
+        if type(data).__module__.partition(".")[0] == "torch":
+            data = data.detach()  # its numbers, whether or not a gradient is asked for
+            if str(data.dtype) == "torch.bfloat16":
+                bits = np.from_dlpack(data.view(sys.modules["torch"].int16)).view(np.uint16)
+                return _viewed(bits, bf16), bf16
+        return np.from_dlpack(data), None
+    except Exception as error:  # whatever another library raises
+        if hasattr(data, "__array__") and type(data).__module__.partition(".")[0] != "torch":
+            return _through_numpy(data, error, where), None
+        raise _not_shared(data, error, where) from error
+
+
+def _through_numpy(data: Any, error: Exception, where: str) -> Array:
+    try:
+        return plain(np.asarray(data), where)
+    except DTypeError:
+        raise
+    except Exception:
+        raise _not_shared(data, error, where) from error
+
+
+def _not_shared(data: Any, error: Exception, where: str) -> DTypeError:
+    return DTypeError(
+        where, f"the array cannot be shared ({error})", expected="an array in host memory",
+        got=type(data).__name__, remedy="Move it to the CPU first",
+    )  # fmt: skip
+
+
+# lists
+
+
+def _of_sequence(data: Any, where: str, dtype: DType | None) -> Array:
+    """Return nested lists, or one number, as an array; no integer is rounded but to a float type asked for."""
+    if isinstance(data, (list, tuple)):
+        data = _leaves_read(data, where)
+    try:
+        array = np.asarray(data)
+    except (ValueError, TypeError, OverflowError) as error:
+        if "inhomogeneous" not in str(error):
+            raise _not_an_array(data, error, where) from error
+        raise DTypeError(
+            where, "the rows differ in length", expected="numbers in a regular shape",
+            got="a ragged list", remedy="Pad them, or pass them apart",
+        ) from error  # fmt: skip
+    if array.dtype != object and array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
+        raise _not_numbers(array.dtype, where)
+    is_rounded = array.dtype.kind == "f" and (np.abs(array) >= 2.0 ** (np.finfo(array.dtype).nmant + 1)).any()
+    return _exact_integers(data, array, where, dtype) if is_rounded or array.dtype == object else array
+
+
+def _leaves_read(data: Sequence[Any], where: str) -> Sequence[Any]:
+    """Return nested lists whose elements numpy understands: numbers, and arrays without masks."""
+    kinds = set(map(type, data))
+    if kinds <= _PLAIN:
+        return data
+    if kinds <= {list, tuple}:
+        for row in data:
+            if not set(map(type, row)) <= _PLAIN:
+                return [_leaves_read(each, where) for each in data]
+        return data
+    return [_leaf(each, where) for each in data]
+
+
+def _leaf(value: Any, where: str) -> Any:
+    if isinstance(value, (bool, int, float, complex)) or (
+        isinstance(value, np.generic) and value.dtype.kind in "biufc"
+    ):
+        return value
+    if isinstance(value, (list, tuple)):
+        return _leaves_read(value, where)
+    if isinstance(value, np.ndarray):
+        return plain(value, where)
+    if isinstance(value, (str, bytes)) or value is None:
+        raise _not_numbers(type(value).__name__, where)
+    array, found = read_array(value, where)
+    return shown(array, found)
+
+
+def _exact_integers(data: Any, array: Array, where: str, dtype: DType | None) -> Array:
+    """Return the array of a list in which numpy rounded integers, or found none of its types for them."""
+    leaves = list(_leaves(data))
+    if all(isinstance(x, (int, np.integer)) for x in leaves):
+        for kind in (np.int64, np.uint64):
+            limits = np.iinfo(kind)
+            if all(limits.min <= int(x) <= limits.max for x in leaves):
+                return np.array([int(x) for x in leaves], kind).reshape(array.shape)
+        if dtype is not None and dtype.is_float:
+            return np.array([_nearest(x, dtype, where) for x in leaves], np.float64).reshape(array.shape)
+        both = -(1 << 63) <= min(leaves) < 0 and max(leaves) < 1 << 64
+        raise DTypeError(
+            where, "no integer type holds all the numbers", expected="int64 or uint64 for all of them",
+            got="ints of both ranges" if both else max(leaves, key=abs), remedy="Write them as floats",
+        )  # fmt: skip
+    if array.dtype == object and not all(isinstance(x, (int, float, np.number, np.bool_)) for x in leaves):
+        raise _not_numbers(array.dtype, where)
+    if dtype is None or not dtype.is_float:
+        _refuse_rounded(leaves, where)
+    return np.array([_nearest(x, dtype or f64, where) for x in leaves], np.float64).reshape(array.shape)
+
+
+def _leaves(data: Any) -> Iterator[Any]:
+    if isinstance(data, (list, tuple)):
+        for each in data:
+            yield from _leaves(each)
+    elif isinstance(data, np.ndarray):
+        yield from data.flat
+    else:
+        yield data
+
+
+def _refuse_rounded(leaves: list[Any], where: str) -> None:
+    """A list of ints and floats is one of float64, which lacks some of the large ints."""
+    for x in leaves:
+        if isinstance(x, (int, np.integer)) and (abs(int(x)) >= 1 << 1023 or int(float(x)) != int(x)):
+            raise DTypeError(where, f"float64 does not hold {int(x)}", expected="ints that it holds among floats",
+                             got=int(x), remedy="Write it as a float to have it rounded")  # fmt: skip
+
+
+def _nearest(value: Any, dtype: DType, where: str) -> float:
+    """Return a number so that rounding it to ``dtype`` is as if from the exact one."""
+    if not isinstance(value, (int, np.integer)):
+        return float(value)
+    number = int(value)
+    shift = max(0, number.bit_length() - _ODD_BITS)
+    if shift > _MOST_EXPONENT - _ODD_BITS:
+        raise _not_fitting(number, dtype, where)
+    if dtype == f64:
+        return float(number)
+    kept = abs(number) >> shift
+    kept |= int(kept << shift != abs(number))  # to odd: a sticky bit below those that a narrower type keeps
+    return float(kept if number >= 0 else -kept) * 2.0**shift
+
+
+# conversions
+
+
+@ordinary_arithmetic()
+def converted(array: Array, found: DType, dtype: DType, where: str) -> Array:
+    """Return an array of ``found`` as a contiguous one of ``dtype``, bf16 as its 16 bits; rules of ``read_as``."""
+    if found == dtype:
+        held = array.view(np.uint16) if found == bf16 else array
+        return np.require(held, requirements=("C", "A"))
+    if found == bf16:
+        array = _widened(array)
+    if dtype.is_float:
+        return np.require(_to_float(array, dtype, where), requirements=("C", "A"))
+    lowest, highest = (0, 1) if dtype.is_bool else (dtype.minimum, dtype.maximum)
+    wrong = (array < lowest) | (array >= highest + 1) if array.dtype.kind == "f" else _outside(array, lowest, highest)
+    if array.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            wrong |= np.isnan(array) | (np.trunc(array) != array)
+    if wrong.any():
+        raise _not_fitting(array[wrong].flat[0] if array.ndim else array[()], dtype, where)
+    return np.require(array.astype(dtype.numpy), requirements=("C", "A"))
+
+
+def _outside(array: Array, lowest: int, highest: int) -> Array:
+    """Tell which integers, or bools, are below ``lowest`` or above ``highest``, without wrapping."""
+    wrong = np.zeros(array.shape, np.bool_)
+    if array.dtype.kind == "b":
+        return wrong
+    limits = np.iinfo(array.dtype)
+    if limits.min < lowest:
+        wrong |= array < lowest
+    if limits.max > highest:
+        wrong |= array > highest
+    return wrong
+
+
+def _to_float(array: Array, dtype: DType, where: str) -> Array:
+    with np.errstate(all="ignore"):
+        if dtype == bf16:
+            typed = bfloat16_bits(array)
+            is_lost = (typed & 0x7FFF) == 0x7F80
+        else:
+            typed = array.astype(dtype.numpy)
+            is_lost = np.isinf(typed)
+        if is_lost.any() and (wrong := is_lost & np.isfinite(array)).any():
+            raise _not_fitting(array[wrong].flat[0] if array.ndim else array[()], dtype, where)
+    return typed
+
+
+def _not_fitting(value: Any, dtype: DType, where: str) -> DTypeError:
+    if dtype.is_bool:
+        expected = "True or False, 1 or 0"
+    elif dtype.is_float:
+        expected = f"at most {_LARGEST[dtype.name]} in size"
+    else:
+        expected = f"whole numbers from {dtype.minimum} to {dtype.maximum}"
+    shown_value = value if isinstance(value, int) else value.item()
+    return DTypeError(where, f"{shown_value} does not fit {dtype}", expected=expected, got=shown_value,
+                      remedy="Convert first, or use a type that holds it")  # fmt: skip
+
+
+def bfloat16_bits(array: Array) -> Array:
+    """Return the 16 bits of real numbers rounded to bf16 once, halves to even; every NaN is 0x7fc0."""
+    with np.errstate(all="ignore"):
+        near = array.astype(np.float32)
+        bits = np.ascontiguousarray(near).view(np.uint32).reshape(near.shape)
+        if array.dtype.itemsize > 2 and array.dtype != np.float32:
+            bits = _odd(array, near, bits)
+    wide = bits.astype(np.uint64)
+    rounded = ((wide + 0x7FFF + ((wide >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)).astype(np.uint16)
+    return np.where(np.isnan(near), np.uint16(0x7FC0), rounded)
+
+
+def _odd(array: Array, near: Array, bits: Array) -> Array:
+    """Return f32 bits of numbers rounded to odd: what is rounded on from there is as if from the exact number."""
+    if array.dtype.kind == "f":
+        beyond = np.abs(near.astype(np.float64)) > np.abs(array)
+        inexact = (near.astype(np.float64) != array) & ~np.isnan(array)
+    else:  # an integer: compared as integers, where the float is one
+        size = np.where(array < 0, np.uint64(0) - array.astype(np.uint64), array.astype(np.uint64))
+        is_top = np.abs(near) >= np.float32(2.0**64)
+        back = np.where(is_top, np.uint64(0), np.where(is_top, 0, np.abs(near)).astype(np.uint64))
+        beyond, inexact = is_top | (back > size), is_top | (back != size)
+    return np.where(inexact, (bits - beyond.astype(np.uint32)) | np.uint32(1), bits)
+
+
+# bf16 on the host
+
+
+@cache
+def _bfloat16() -> np.dtype[Any] | None:
+    """Return numpy's dtype of bf16, which ml_dtypes gives it, or None."""
+    try:
+        from ml_dtypes import bfloat16  # type: ignore[import-not-found]
+    except ImportError:
+        return None
+    return np.dtype(bfloat16)
+
+
+def host_type(dtype: DType) -> np.dtype[Any]:
+    """Return the numpy dtype that elements in host memory have: bf16 ml_dtypes' type, or else its 16 bits."""
+    return (_bfloat16() if dtype == bf16 else None) or dtype.numpy
+
+
+def _viewed(array: Array, dtype: DType) -> Array:
+    return array.view(host_type(dtype)) if dtype == bf16 else array
+
+
+def widened(array: Array, dtype: DType) -> Array:
+    """Return elements that every library knows: bf16, as it is stored, as f32."""
+    return _widened(array) if dtype == bf16 else array
+
+
+def _widened(array: Array) -> Array:
+    bits = np.ascontiguousarray(array).view(np.uint16).reshape(array.shape)
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def shown(array: Array, dtype: DType) -> Array:
+    """Return elements as users see them: bf16, never as integers, in ml_dtypes' type or else as f32.
+
+    >>> from loom.core.dtype import f32
+    >>> shown(np.array([1.5], np.float32), f32).tolist()
+    [1.5]
+    """
+    if dtype != bf16:
+        return array
+    return _widened(array) if _bfloat16() is None else _viewed(array, dtype)
