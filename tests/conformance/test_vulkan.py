@@ -17,12 +17,23 @@ from conformance.gpu import conform_on, run_on, vulkan_device
 from conformance.running import CASES, SLOW, Target, environment, load_case, theme, verified
 from conformance.test_messages import MESSAGES, _run, _told
 from loom.core.errors import DeviceError, KernelFault
+from loom.proof import attestation
 from loom.proof.attestation import verify
+from loom.proof.cases import cases_of
 from loom.proof.golden import golden
 from loom.targets.base import Bounds
 
 pytestmark = pytest.mark.wide
-_OFTEN = {"memory": 9, "control": 5, "barriers": 9, "loops": 13, "atomics": 7, "library": 41, "sorting": 29}
+_OFTEN = {
+    "memory": 9,
+    "control": 5,
+    "barriers": 9,
+    "loops": 13,
+    "atomics": 7,
+    "library": 41,
+    "sorting": 29,
+    "literals": 1,
+}
 _BATCH = 20
 
 
@@ -141,6 +152,28 @@ def test_modules_of_both_bounds_differ() -> None:
     from loom.targets.spirv.target import SpirvTarget
 
     assert SpirvTarget().compile(kernel, Bounds.CHECKED).data != SpirvTarget().compile(kernel, Bounds.REPORTED).data
+
+
+@pytest.mark.parametrize(
+    ("features", "case"),
+    [({"exact_literals": True}, "literals: mul f32"), ({"exact_literals": True}, "literals: zeros worked out f64"),
+     ({"exact_choices": True, "exact_literals": True}, "literals: select f16")],
+)  # fmt: skip
+def test_the_proof_is_red_where_a_driver_folds(
+    features: dict[str, bool], case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault of Mesa's drivers, which its rung puts right: without the rung it is seen."""
+    from loom.runtime.drivers.vulkan import VulkanDevice
+
+    known = vulkan_device()
+    if known.features.exact_literals:
+        pytest.skip("this driver folds no literals")
+    folding = VulkanDevice(known.adapter, "folding", tested=False)
+    folding.use(replace(known.features, **features))
+    monkeypatch.setattr(attestation, "cases_of", lambda layer: [c for c in cases_of(layer) if c.name == case])
+    found = verify(folding, layers=[1], fresh=True)
+    folding.close()
+    assert [d.split(": expected")[0] for d in found.differing] == [case]
 
 
 def test_the_root_is_the_golden_one() -> None:

@@ -41,7 +41,10 @@ class Case:
 def cases_of(layer: int) -> Iterator[Case]:
     """Yield the cases of a layer."""
     if layer == 1:
+        from loom.proof.literals import LITERAL_CASES
+
         yield from (_probe(p, c) for p in PROBES for c in CONTEXTS if p.vectors or c != "vector")
+        yield from (Case(*row) for row in LITERAL_CASES)
     elif layer == 2:
         for name in sorted(FUNCTIONS):
             yield from (_function(name, dtype) for dtype in function(name).definitions)

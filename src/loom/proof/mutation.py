@@ -1,8 +1,8 @@
 """Devices that compute wrongly on purpose: proof that the proof can fail.
 
 Layer: proof. A mutant rewrites one operation of the kernels it runs, the way a compiler or a GPU that breaks
-the contract would: it adds in another order, joins a product and a sum into one rounding, or flushes a small
-product to zero. Invariant: nothing else about the device changes.
+the contract would: it adds in another order, joins a product and a sum into one rounding, flushes a small
+product to zero, or takes a product with a literal zero for zero. Invariant: nothing else about the device changes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from loom.runtime.storage import Storage
 
 __all__ = ["MUTATIONS", "Mutant", "mutated"]
 
-MUTATIONS = ("swap", "fuse", "flush")
-"""Swap an add: another order. Fuse a multiply: one rounding less. Flush a product: no subnormals."""
+MUTATIONS = ("swap", "fuse", "flush", "fold")
+"""Swap an add: another order. Fuse a multiply: one rounding less. Flush a product: no subnormals. Fold: x * 0.0 is
+0.0, x + 0.0 is x, a choice between ones and zeros forgets a zero's sign, as Mesa's drivers do."""
 _LEAST_NORMAL = {f32: 2.0**-126, f64: 2.0**-1022}
 
 
@@ -89,7 +90,7 @@ class Mutant:
 
 def mutated(kernel: Kernel, mutation: str, site: int | None = None) -> Kernel | None:
     """Return ``kernel`` with one operation a mutation applies to changed (None: every one); None if none is."""
-    rewriter = {"swap": _Swap, "fuse": _Fuse, "flush": _Flush}[mutation](kernel, site)
+    rewriter = {"swap": _Swap, "fuse": _Fuse, "flush": _Flush, "fold": _Fold}[mutation](kernel, site)
     body = rewriter.block(kernel.body)
     return replace(kernel, body=body, names={}) if rewriter.changed else None
 
@@ -171,3 +172,24 @@ class _Flush(_Mutation):
         dtype: DType = s.type
         small = self.emit("lt", self.emit("abs", found), self.const(_LEAST_NORMAL[dtype], dtype))
         return self.emit("select", small, self.const(0.0, dtype), found)
+
+
+class _Fold(_Mutation):
+    """What a zero or a one that stands in the kernel lets a driver take for granted, and IEEE 754 does not."""
+
+    def instr(self, s: Instr) -> Instr:
+        found = None
+        if s.dtype is not None and s.type.scalar in _LEAST_NORMAL and not s.type.is_vector:
+            found = self.folded(s)
+        return found if found is not None and self.takes() else self.copy(s)
+
+    def folded(self, s: Instr) -> Instr | None:
+        """Return what an operation is taken for, None if it is left as it is."""
+        known = [a.op.name == "const" and not a.attr << 1 & (1 << s.type.bits) - 1 for a in s.args]
+        if s.op.name == "mul" and any(known):
+            return self.const(0.0, s.type)
+        if s.op.name == "add" and any(known):
+            return self.value(s.args[known.index(True) - 1])
+        if s.op.name == "select" and known[1] and s.args[2].op.name == "const":
+            return self.emit("select", self.value(s.args[0]), self.const(0.0, s.type), self.value(s.args[2]))
+        return None

@@ -15,6 +15,7 @@ from loom.ir.constants import constant_bits
 from loom.ir.kernel import Instr
 from loom.targets.spirv.conversions import convert
 from loom.targets.spirv.features import Features
+from loom.targets.spirv.known import Knowledge
 from loom.targets.spirv.module import Module
 
 __all__ = ["EMIT", "Arithmetic"]
@@ -28,6 +29,8 @@ class Arithmetic:
         self.features = features
         self.hidden_zero: Callable[[], int]
         """Returns a word that is 0, which no compiler knows; set by whoever knows what a dispatch is given."""
+        self.knowledge: Knowledge
+        self._hidden: dict[tuple[int, DType], int] = {}
 
     def type_of(self, dtype: DType) -> int:
         """Return the type of a value, declaring what it needs."""
@@ -48,7 +51,20 @@ class Arithmetic:
         """Return a constant by its bits."""
         if dtype.is_bool:
             return self.m.truth(bool(bits))
+        if dtype.is_float and not self.features.exact_literals:
+            return self._hidden_constant(bits, dtype)
         return self.m.constant(self.type_of(dtype), bits, dtype.bits)
+
+    def _hidden_constant(self, bits: int, dtype: DType) -> int:
+        """Return a float whose bits no compiler knows, made once at the function's start."""
+        found = self._hidden.get((bits, dtype))
+        if found is None:
+            m, carrier = self.m, self.type_of(_carrier(dtype))
+            word = self.hidden_zero()
+            zero = word if dtype.bits == 32 else m.early("UConvert", carrier, word)
+            mixed = m.early("BitwiseOr", carrier, m.constant(carrier, bits, dtype.bits), zero)
+            found = self._hidden[bits, dtype] = m.early("Bitcast", self.type_of(dtype), mixed)
+        return found
 
     def op(self, name: str, dtype: DType, *args: int) -> int:
         """Append an operation that gives a ``dtype``; floats must not be contracted."""
@@ -60,11 +76,28 @@ class Arithmetic:
         return found
 
     def hidden(self, value: int, dtype: DType) -> int:
-        """Return a float as it is, in a way that no compiler sees through."""
+        """Return a number of 32 or 64 bits as it is, in a way that no compiler sees through.
+
+        By "or", since "xor" with the same word would show what was hidden before.
+        """
         carrier = _carrier(dtype)
         word = self.hidden_zero()
         zero = word if dtype.bits == 32 else self.m.value("UConvert", self.type_of(u64), word)
-        return self.cast(self.op("BitwiseXor", carrier, self.cast(value, carrier), zero), dtype)
+        if not dtype.is_float:
+            return self.op("BitwiseOr", carrier, value, zero)
+        return self.cast(self.op("BitwiseOr", carrier, self.cast(value, carrier), zero), dtype)
+
+    def made_float(self, value: int, s: Instr) -> int:
+        """Return a float made of an integer, hidden where a driver computes wrongly with one it may know."""
+        if self.features.exact_literals or self.knowledge.is_opaque(s):
+            return value
+        return self.hidden(value, s.type)
+
+    def chosen(self, value: int, s: Instr) -> int:
+        """Return what is chosen or kept in a variable, hidden where a driver chooses wrongly if it may know it."""
+        if self.features.exact_choices or not self.knowledge.may_be_one(s):
+            return value
+        return self.hidden(value, s.type)
 
     def leading_zeros(self, value: int, dtype: DType) -> int:
         """Return how many of the highest bits of a 32- or 64-bit integer are 0."""
@@ -301,14 +334,19 @@ def _compare(a: Arithmetic, s: Instr, args: list[int]) -> int:
 
 @_emits("select")
 def _select(a: Arithmetic, s: Instr, args: list[int]) -> int:
-    return a.select(args[0], args[1], args[2], s.type)
+    return a.select(args[0], a.chosen(args[1], s.args[1]), a.chosen(args[2], s.args[2]), s.type)
 
 
 @_emits("bitcast")
 def _bitcast(a: Arithmetic, s: Instr, args: list[int]) -> int:
-    return args[0] if s.args[0].type.is_float == s.type.is_float else a.cast(args[0], s.type)
+    if s.args[0].type.is_float == s.type.is_float:
+        return args[0]
+    found = a.cast(args[0], s.type)
+    return a.made_float(found, s) if s.type.is_float else found
 
 
 @_emits("convert")
 def _convert(a: Arithmetic, s: Instr, args: list[int]) -> int:
-    return convert(a, args[0], s.args[0].type, s.type)
+    source, target = s.args[0].type, s.type
+    found = convert(a, args[0], source, target)
+    return a.made_float(found, s) if source.is_integer and target.is_float else found

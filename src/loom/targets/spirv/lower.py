@@ -21,6 +21,7 @@ from loom.targets.base import Bounds, Site
 from loom.targets.spirv.arithmetic import Arithmetic
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.identity import Identity
+from loom.targets.spirv.known import Knowledge
 from loom.targets.spirv.layout import PushLayout, push_layout
 from loom.targets.spirv.loops import Loop, lower_for, lower_while
 from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
@@ -71,6 +72,7 @@ class Function:
         self.layout = push_layout(kernel, features)
         self.identity = Identity(self.m, self.a, kernel, self.layout)
         self.a.hidden_zero = self.identity.hidden_zero
+        self.a.knowledge = Knowledge(kernel)
         self.messages = Messages(self.m, self.a, self.identity, kernel)
         self.memory = MemoryAccess(self.m, self.a, self.messages, bounds)
         self.values: dict[Instr, int] = {}
@@ -192,12 +194,14 @@ class Function:
         if name == "const" or (s.op.effect is Effect.IDENTITY and name != "index"):
             return
         args = [self.value(a) for a in s.args]
+        if s.dtype is not None:
+            self.a.knowledge.note(s)
         if s.op.is_pure:
             self.values[s] = self.a.emit(s, args)
         elif name == "get":
             self.values[s] = self.m.value("Load", self.a.type_of(s.type), self.slots[s.attr])
         elif name == "set":
-            self.m.emit("Store", self.slots[s.attr], args[0])
+            self.m.emit("Store", self.slots[s.attr], self.a.chosen(args[0], s.args[0]))
         elif name == "barrier":
             self.barrier()
         elif name == "print":
@@ -210,9 +214,14 @@ class Function:
     def access(self, s: Instr, memory: Memory | None, args: list[int]) -> None:
         assert memory is not None
         if s.op.name == "load":
-            self.values[s] = self.memory.load(s, memory, args[0])
+            found = self.memory.load(s, memory, args[0])
+            zeroed = memory.space is not Space.BUFFER and self.bounds is not Bounds.TRUSTED
+            if zeroed and s.type.is_float and not self.features.exact_literals:
+                found = self.a.hidden(found, s.type)
+            self.values[s] = found
         elif s.op.name == "store":
-            self.memory.store(s, memory, args[0], args[1])
+            own = memory.space is Space.PRIVATE
+            self.memory.store(s, memory, args[0], self.a.chosen(args[1], s.args[1]) if own else args[1])
         else:
             self.values[s] = self.memory.atomic(s, memory, args[0], args[1:])
 

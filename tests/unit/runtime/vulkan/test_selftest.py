@@ -19,7 +19,8 @@ from loom.core.errors import DeviceError
 from loom.core.numerics import canonical_bits
 from loom.runtime.drivers.vulkan import samples, selftest
 from loom.runtime.drivers.vulkan.device import claimed_features
-from loom.runtime.drivers.vulkan.probes import PROBES, Probe
+from loom.runtime.drivers.vulkan.probe import Probe
+from loom.runtime.drivers.vulkan.probes import PROBES
 from loom.runtime.drivers.vulkan.selftest import LADDERS, find_features
 
 pytestmark = pytest.mark.wide
@@ -79,7 +80,7 @@ REPLACEMENTS = {
     "division": {"exact_division": False}, "roots": {"exact_roots": False}, "rounding": {"exact_rounding": False},
     "conversions": {"exact_conversions": False, "exact_wide_conversions": False}, "order": {"exact_order": False},
     "products": {"uncontracted": False}, "vectors": {"whole_vectors": 32}, "loops": {"whole_loops": False},
-    "table": {"push_nbytes": 0},
+    "table": {"push_nbytes": 0}, "literals": {"exact_literals": False}, "choices": {"exact_choices": False},
 }  # fmt: skip
 
 
@@ -87,8 +88,28 @@ REPLACEMENTS = {
 def test_replacements_are_exact(other: Callable[..., Any], name: str) -> None:
     device = other(REPLACEMENTS[name])
     for probe in PROBES:
-        if probe.operation != "long loops":
+        literal = "literals" in probe.operation or "worked out" in probe.operation
+        if probe.operation != "long loops" and (not literal or name in ("literals", "choices", "products")):
             assert not run_probe(device, probe).any(), probe.operation
+
+
+MISUSED = [f"{t} {n}" for t in ("f32", "f16", "f64") for n in ("mul with literals", "zeros worked out")]
+
+
+@pytest.mark.parametrize("operation", [*MISUSED, *(f"{t} select of literals" for t in ("f32", "f16", "f64"))])
+def test_probes_meet_a_driver_that_folds(other: Callable[..., Any], operation: str) -> None:
+    """Mesa's lavapipe takes x * 0.0 for 0.0, and a choice between 1.0 and -0.0 for one between 1.0 and 0.0."""
+    device = other({"exact_literals": True, "exact_choices": True})
+    if "llvmpipe" not in device.adapter.name:
+        pytest.skip("only lavapipe is known to fold")
+    (probe,) = [p for p in PROBES if p.operation == operation]
+    assert run_probe(device, probe).any()
+
+
+def test_what_is_hidden_from_the_driver_is_right(vulkan: Any) -> None:
+    for probe in PROBES:
+        if "literals" in probe.operation or "worked out" in probe.operation:
+            assert not run_probe(vulkan, probe).any(), probe.operation
 
 
 def found_when_wrong(
@@ -108,6 +129,8 @@ def found_when_wrong(
         ("integers to floats", "exact_conversions"), ("64-bit integers to floats", "exact_wide_conversions"),
         ("i64 order", "exact_order"), ("f32 contraction", "uncontracted"),
         ("64-bit atomics", "int64_atomics"), ("long loops", "whole_loops"),
+        ("f32 mul with literals", "exact_literals"), ("f64 zeros worked out", "exact_literals"),
+        ("f32 select of literals", "exact_choices"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_replaced(
@@ -158,6 +181,38 @@ def test_what_cannot_be_put_right_costs_the_device(
         f"[device 'other'] {device.adapter.name} computes {operation} wrongly, and it cannot be put right: expected "
         "the bits of IEEE 754. Use another device, or another driver."
     )
+
+
+def test_everything_that_is_wrong_is_told(
+    other: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    device, wrong = other(), ("f32 add", "f32 mul", "f32 select of literals")
+    with pytest.raises(DeviceError) as caught:
+        found_when_wrong(device, monkeypatch, tmp_path, lambda about, _: about in wrong)
+    assert "computes f32 add, f32 mul, f32 select of literals wrongly, and it cannot be put right" in str(caught.value)
+    assert list(tmp_path.iterdir()) == [], "nothing is kept of a device that is refused"
+
+
+def test_a_mode_that_does_harm_is_left_out(
+    other: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    features, operations = found_when_wrong(
+        other(), monkeypatch, tmp_path, lambda about, features: about == "f32 mul" and bool(features.modes)
+    )
+    assert features.modes == ()
+    assert operations["f32 mul"] == "without float controls"
+
+
+def test_choices_of_any_literals_are_put_right(
+    other: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Where it is not enough to hide ones, every float that stands in a kernel is hidden."""
+    device = other()
+    device.use(claimed_features(device.adapter))
+    wrong = lambda about, features: about == "f32 select of literals" and features.exact_literals  # noqa: E731
+    features, operations = found_when_wrong(device, monkeypatch, tmp_path, wrong)
+    assert (features.exact_literals, features.exact_choices) == (False, False)
+    assert operations["f32 select of literals"] == "hidden from the driver"
 
 
 def test_findings_are_kept(other: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

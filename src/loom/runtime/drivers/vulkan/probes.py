@@ -1,6 +1,7 @@
 """Probes of a device: small kernels, what they are given, and the bits they must leave.
 
-Layer: runtime. Values come from buffers, so that no compiler can compute with them. Invariant: the bits expected are
+Layer: runtime. Values come from buffers, so that no compiler can compute with them; literals have probes of their own
+(see ``literals``). Invariant: the bits expected are
 the host's, worked out by numpy under ordinary arithmetic, never the device's own.
 
 The hazards are those of section 6 of the numerics document: contraction, flushing, reassociation, quotients and
@@ -10,13 +11,12 @@ roots next to a tie, integers that become floats, rounding functions, and what d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+from loom.core.dtype import DType, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
@@ -34,22 +34,12 @@ from loom.ir.frontend.intrinsics import (
     trunc,
 )  # fmt: skip
 from loom.runtime.drivers.vulkan import samples
+from loom.runtime.drivers.vulkan.literals import LITERAL_PROBES
+from loom.runtime.drivers.vulkan.probe import Array, Probe, on_host, ordered
 
-__all__ = ["PROBES", "Probe"]
+__all__ = ["PROBES"]
 
-Array = np.ndarray[Any, Any]
 _LANES = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Probe:
-    """``make`` gives a kernel of ``inputs`` and an output, and ``expected`` what it must be; ``groups`` run."""
-
-    operation: str
-    make: Callable[[], KernelFunction]
-    inputs: Callable[[], tuple[Array, ...]]
-    expected: Callable[..., Array]
-    groups: int = 0
 
 
 def _same(x):  # type: ignore[no-untyped-def]
@@ -237,17 +227,6 @@ def _tallied(x: Array) -> Array:
     return np.array([x[n::4].sum(dtype=np.uint64) for n in range(4)])
 
 
-def _host(function: Callable[..., Any]) -> Callable[..., Array]:
-    """Compute with numpy as IEEE 754 says."""
-
-    @ordinary_arithmetic()
-    def computed(*arrays: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return function(*arrays)
-
-    return computed
-
-
 def _saturated(target: DType) -> Callable[..., Array]:
     def convert(x: Array) -> Array:
         low, high = float(target.minimum), float(target.maximum + 1)
@@ -255,18 +234,7 @@ def _saturated(target: DType) -> Callable[..., Array]:
         inside = np.clip(wide, low, np.nextafter(high, 0, dtype=x.dtype)).astype(target.numpy)
         return np.where(x >= high, np.array(target.maximum, target.numpy), inside)
 
-    return _host(convert)
-
-
-def _order(name: str) -> Callable[..., Array]:
-    """Smaller or larger: NaN wins, -0 is below +0."""
-
-    def ordered(x: Array, y: Array) -> Array:
-        less = (x < y) | ((x == y) & np.signbit(x))
-        chosen = np.where(less == (name == "min"), x, y)
-        return np.where(np.isnan(x) | np.isnan(y), np.array(np.nan, x.dtype), chosen)
-
-    return ordered
+    return on_host(convert)
 
 
 def _floats(dtype: DType) -> list[Probe]:
@@ -274,10 +242,11 @@ def _floats(dtype: DType) -> list[Probe]:
     name, kind = dtype.name, dtype.numpy
 
     def one(operation: str, expression: Any, fn: Any, given: Any) -> Probe:
-        return Probe(f"{name} {operation}", lambda: _unary(expression, dtype, dtype), lambda: (given(kind),), _host(fn))
+        make = lambda: _unary(expression, dtype, dtype)  # noqa: E731
+        return Probe(f"{name} {operation}", make, lambda: (given(kind),), on_host(fn))
 
     def two(operation: str, expression: Any, fn: Any, given: Any) -> Probe:
-        return Probe(f"{name} {operation}", lambda: _binary(expression, dtype, dtype), lambda: given(kind), _host(fn))
+        return Probe(f"{name} {operation}", lambda: _binary(expression, dtype, dtype), lambda: given(kind), on_host(fn))
 
     pairs, products = samples.pairs, samples.products
     return [
@@ -289,15 +258,15 @@ def _floats(dtype: DType) -> list[Probe]:
         two("reassociation", _regrouped, lambda x, y: (x + y) - x, pairs),
         Probe(
             f"{name} contraction", lambda: _ternary(_product_plus, dtype, dtype), lambda: products(kind),
-            _host(lambda x, y, z: x * y + z),
+            on_host(lambda x, y, z: x * y + z),
         ),
         Probe(
             f"{name} contraction", lambda: _ternary(_minus_product, dtype, dtype), lambda: products(kind),
-            _host(lambda x, y, z: z - x * y),
+            on_host(lambda x, y, z: z - x * y),
         ),
         Probe(f"{name} contraction", lambda: _accumulate(dtype), lambda: products(kind)[:2], _accumulated),
-        two("min", _smaller, _order("min"), pairs),
-        two("max", _larger, _order("max"), pairs),
+        two("min", _smaller, ordered("min"), pairs),
+        two("max", _larger, ordered("max"), pairs),
         one("rounding", rint, np.rint, samples.fractions),
         one("rounding", floor, np.floor, samples.fractions),
         one("rounding", ceil, np.ceil, samples.fractions),
@@ -308,7 +277,7 @@ def _floats(dtype: DType) -> list[Probe]:
 
 
 def _conversion(source: DType, target: DType, operation: str, given: Any, expected: Any = None) -> Probe:
-    expected = expected or _host(lambda x: x.astype(target.numpy))
+    expected = expected or on_host(lambda x: x.astype(target.numpy))
     return Probe(operation, lambda: _unary(target, source, target), lambda: (given(source, target),), expected)
 
 
@@ -320,7 +289,7 @@ def _integers(dtype: DType) -> list[Probe]:
         return samples.whole_pairs(kind)
 
     def two(expression: Any, fn: Any) -> Probe:
-        return Probe(f"{name} arithmetic", lambda: _binary(expression, dtype, dtype), given, _host(fn))
+        return Probe(f"{name} arithmetic", lambda: _binary(expression, dtype, dtype), given, on_host(fn))
 
     return [
         two(_add, np.add), two(_multiply, np.multiply), two(_quotient, samples.divided), two(mulhi, samples.high_half),
@@ -348,19 +317,19 @@ PROBES: tuple[Probe, ...] = (
     *(
         Probe(
             f"{t.name} arithmetic", lambda t=t: _unary(_widened_opposite, t, i64),
-            lambda t=t: samples.whole_pairs(t.numpy)[:1], _host(lambda x: (-x).astype(np.int64)),
+            lambda t=t: samples.whole_pairs(t.numpy)[:1], on_host(lambda x: (-x).astype(np.int64)),
         )
         for t in (i8, i16)
     ),
     Probe("64-bit atomics", _tally, lambda: (samples.whole_pairs(np.dtype(np.uint64))[0][:1024],), _tallied, 16),
-    *_floats(f32),
+    *_floats(f32), *LITERAL_PROBES[f32], *LITERAL_PROBES[f16],
     _conversion(u32, f32, "integers to floats", samples.wholes),
     _conversion(i32, f32, "integers to floats", samples.wholes),
     _conversion(f32, i32, "f32 to integers", samples.reals, _saturated(i32)),
     _conversion(f32, u32, "f32 to integers", samples.reals, _saturated(u32)),
     _conversion(u64, f32, "64-bit integers to floats", samples.wholes),
     _conversion(i64, f32, "64-bit integers to floats", samples.wholes),
-    *_floats(f64),
+    *_floats(f64), *LITERAL_PROBES[f64],
     _conversion(u32, f64, "f64 conversions", samples.wholes), _conversion(i32, f64, "f64 conversions", samples.wholes),
     _conversion(f64, f32, "f64 conversions", samples.reals), _conversion(f32, f64, "f64 conversions", samples.reals),
     _conversion(f64, i64, "f64 conversions", samples.reals, _saturated(i64)),

@@ -20,9 +20,11 @@ import numpy as np
 
 from loom.core.errors import DeviceError, KernelFault
 from loom.core.numerics import canonical_bits
+from loom.kernels.literals import LITERAL_OPERATIONS
 from loom.runtime.cache import cache_folder
 from loom.runtime.chain.record import Chain
-from loom.runtime.drivers.vulkan.probes import PROBES, Probe
+from loom.runtime.drivers.vulkan.probe import Probe
+from loom.runtime.drivers.vulkan.probes import PROBES
 from loom.storage.atomic import replace_file
 from loom.targets.llvm.machine import compiler_fingerprint
 from loom.targets.spirv.features import Features
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["LADDERS", "Findings", "Ladder", "find_features"]
 
 _LANES = 64
+_SOURCES = ("probe.py", "probes.py", "literals.py", "samples.py", "selftest.py")
 _NATIVE = "native"
+_WRONG = "wrong"
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,20 @@ class Findings:
     types: tuple[str, ...]
 
 
+_Change = Callable[[Features, "VulkanDevice"], Features]
+
+
 @dataclass(frozen=True)
 class Ladder:
-    """``fallback`` is how ``change`` has an operation computed; without it, what fails costs ``types``, or all."""
+    """``rungs`` are ways to have an operation computed; where none is right, what fails costs ``types``, or all."""
 
     operation: str
-    fallback: str = ""
-    change: Callable[[Features, VulkanDevice], Features] | None = None
+    rungs: tuple[tuple[str, _Change], ...] = ()
     types: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
 
-def _without(**values: Any) -> Callable[[Features, Any], Features]:
+def _without(**values: Any) -> _Change:
     return lambda features, _device: replace(features, **values)
 
 
@@ -63,53 +69,76 @@ def _filled(features: Features, device: VulkanDevice) -> Features:
     return replace(features, whole_vectors=max(2, device.adapter.subgroup))
 
 
-def _asked(width: int) -> Callable[[Features, Any], Features]:
+def _asked(width: int) -> _Change:
     """Ask that subnormals be kept though the adapter does not offer it: an H200 says no, and does if asked."""
     mode = ("DenormPreserve", width)
     return lambda features, _device: replace(features, modes=tuple(dict.fromkeys((*features.modes, mode))))
 
 
-_ASKED = "subnormals asked for, though not offered"
-_WHOLE = "groups filled up to whole vectors"
+def _by(how: str, **values: Any) -> tuple[tuple[str, _Change], ...]:
+    return ((how, _without(**values)),)
+
+
 _INTEGERS = "by integers"
 _F64 = ("f64", "i64")
+_BASIC = ("load and store", "select", "add", "sub", "mul", "reassociation")
+_CONTROLS = {
+    width: (
+        ("subnormals asked for, though not offered", _asked(width)), ("without float controls", _without(modes=()))
+    )
+    for width in (32, 64)
+}  # fmt: skip
+_HIDDEN = _by("hidden from the driver", exact_literals=False)
+_CHOICES = (
+    *_by("ones hidden from the driver", exact_choices=False),
+    *_by("hidden from the driver", exact_choices=False, exact_literals=False),
+)
+_PRODUCTS = _by("products hidden from sums", uncontracted=False)
+
+
+def _literals(name: str, types: tuple[str, ...] = (), needs: tuple[str, ...] = ()) -> list[Ladder]:
+    """Return the ladders of the numbers that a compiler knows."""
+    operations = (*(f"{op} with literals" for op in LITERAL_OPERATIONS), "zeros worked out")
+    hidden = [Ladder(f"{name} {operation}", _HIDDEN, types, needs) for operation in operations]
+    return [*hidden, Ladder(f"{name} select of literals", _CHOICES, types, needs)]
+
+
 LADDERS: tuple[Ladder, ...] = (
-    Ladder("long loops", "several turns in one; a fault where the driver ends one", _without(whole_loops=False)),
+    Ladder("long loops", _by("several turns in one; a fault where the driver ends one", whole_loops=False)),
     Ladder("short loops"),
-    Ladder("partial vectors", _WHOLE, _filled),
+    Ladder("partial vectors", (("groups filled up to whole vectors", _filled),)),
     Ladder("u32 arithmetic"), Ladder("i32 arithmetic"),
     Ladder("u8 arithmetic", types=("i8",), needs=("i8",)), Ladder("i8 arithmetic", types=("i8",), needs=("i8",)),
     Ladder("u16 arithmetic", types=("i16",), needs=("i16",)), Ladder("i16 arithmetic", types=("i16",), needs=("i16",)),
-    Ladder("i64 order", "as unsigned", _without(exact_order=False), needs=("i64",)),
+    Ladder("i64 order", _by("as unsigned", exact_order=False), needs=("i64",)),
     Ladder("u64 arithmetic", types=_F64, needs=("i64",)), Ladder("i64 arithmetic", types=_F64, needs=("i64",)),
-    Ladder("64-bit atomics", "none", _without(int64_atomics=False), needs=("i64",)),
-    *(
-        Ladder(f"f32 {n}", _ASKED, _asked(32))
-        for n in ("load and store", "select", "add", "sub", "mul", "reassociation")
-    ),
-    Ladder("f32 contraction", "products hidden from sums", _without(uncontracted=False)),
+    Ladder("64-bit atomics", _by("none", int64_atomics=False), needs=("i64",)),
+    *(Ladder(f"f32 {n}", _CONTROLS[32]) for n in _BASIC),
+    Ladder("f32 contraction", _PRODUCTS),
     Ladder("f32 min"), Ladder("f32 max"),
-    Ladder("f32 rounding", _INTEGERS, _without(exact_rounding=False)),
-    Ladder("f32 division", _INTEGERS, _without(exact_division=False)),
-    Ladder("f32 square root", _INTEGERS, _without(exact_roots=False)),
-    Ladder("integers to floats", _INTEGERS, _without(exact_conversions=False)),
+    Ladder("f32 rounding", _by(_INTEGERS, exact_rounding=False)),
+    Ladder("f32 division", _by(_INTEGERS, exact_division=False)),
+    Ladder("f32 square root", _by(_INTEGERS, exact_roots=False)),
+    *_literals("f32"), *_literals("f16", ("i16",), ("i16",)),
+    Ladder("integers to floats", _by(_INTEGERS, exact_conversions=False)),
     Ladder("f32 to integers"),
-    *(
-        Ladder(f"f64 {n}", _ASKED, _asked(64), ("f64",), _F64)
-        for n in ("load and store", "select", "add", "sub", "mul", "reassociation")
-    ),
-    Ladder("f64 contraction", "products hidden from sums", _without(uncontracted=False), ("f64",), _F64),
+    *(Ladder(f"f64 {n}", _CONTROLS[64], ("f64",), _F64) for n in _BASIC),
+    Ladder("f64 contraction", _PRODUCTS, ("f64",), _F64),
     *(Ladder(f"f64 {n}", types=("f64",), needs=_F64) for n in ("min", "max")),
-    Ladder("f64 rounding", _INTEGERS, _without(exact_rounding=False), ("f64",), _F64),
+    Ladder("f64 rounding", _by(_INTEGERS, exact_rounding=False), ("f64",), _F64),
     Ladder("f64 division", types=("f64",), needs=_F64), Ladder("f64 square root", types=("f64",), needs=_F64),
+    *_literals("f64", ("f64",), _F64),
     Ladder("f64 conversions", types=("f64",), needs=_F64),
-    Ladder("64-bit integers to floats", _INTEGERS, _without(exact_wide_conversions=False), needs=("i64",)),
+    Ladder("64-bit integers to floats", _by(_INTEGERS, exact_wide_conversions=False), needs=("i64",)),
 )  # fmt: skip
 """Every operation looked at, in the order of what builds on what."""
 
 
 def find_features(device: VulkanDevice) -> tuple[Features, Findings]:
-    """Return the features of a device and what was found; DeviceError if it computes what cannot be put right."""
+    """Return the features of a device and what was found.
+
+    DeviceError, with everything that is wrong, if it computes what cannot be put right.
+    """
     path = cache_folder() / f"{_key(device)}.vkfound"
     known = _read(path)
     if known is not None:
@@ -118,6 +147,13 @@ def find_features(device: VulkanDevice) -> tuple[Features, Findings]:
     for ladder in LADDERS:
         how, features = _climb(device, ladder, features)
         operations.append((ladder.operation, how))
+    wrong = [operation for operation, how in operations if how == _WRONG]
+    if wrong:
+        raise DeviceError(
+            f"device {device.name!r}",
+            f"{device.adapter.name} computes {', '.join(wrong)} wrongly, and it cannot be put right",
+            expected="the bits of IEEE 754", remedy="Use another device, or another driver",
+        )  # fmt: skip
     findings = Findings(tuple(operations), features.types)
     _write(path, features, findings)
     return features, findings
@@ -143,19 +179,15 @@ def _climb(device: VulkanDevice, ladder: Ladder, features: Features) -> tuple[st
         return "none", features
     if _right(device, ladder.operation, features):
         return _NATIVE, features
-    if ladder.change is not None:
-        changed = ladder.change(features, device)
-        if ladder.fallback == "none" or ladder.operation == "long loops" or _right(device, ladder.operation, changed):
-            return ladder.fallback, changed
+    for how, change in ladder.rungs:
+        changed = change(features, device)
+        if how == "none" or ladder.operation == "long loops" or _right(device, ladder.operation, changed):
+            return how, changed
     if ladder.types:
         return "wrong: type left out", replace(
             features, types=tuple(t for t in features.types if t not in ladder.types)
         )
-    raise DeviceError(
-        f"device {device.name!r}",
-        f"{device.adapter.name} computes {ladder.operation} wrongly, and it cannot be put right",
-        expected="the bits of IEEE 754", remedy="Use another device, or another driver",
-    )  # fmt: skip
+    return _WRONG, features
 
 
 def _right(device: VulkanDevice, operation: str, features: Features) -> bool:
@@ -199,7 +231,7 @@ def _passes(device: VulkanDevice, probe: Probe) -> bool:
 
 def _key(device: VulkanDevice) -> str:
     folder = Path(__file__).parent
-    own = b"".join((folder / name).read_bytes() for name in ("probes.py", "samples.py", "selftest.py"))
+    own = b"".join((folder / name).read_bytes() for name in _SOURCES)
     text = f"{device.adapter.key} {device.features} {compiler_fingerprint()} {hashlib.sha256(own).hexdigest()}"
     return hashlib.sha256(text.encode()).hexdigest()
 
