@@ -6,14 +6,17 @@ kernel cannot be ill-typed however it was written. Invariant: whatever it append
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from loom.core.dtype import DType, bool_
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.core.numerics import Guarantee
-from loom.ir.constants import constant_bits
+from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import (
     Access,
     Block,
@@ -36,6 +39,10 @@ from loom.ir.ops import OPS
 from loom.ir.rules import TypeRule, infer, listed
 
 __all__ = ["Builder"]
+
+
+def _is_infinite(value: float | int | bool) -> bool:
+    return isinstance(value, (float, np.floating)) and math.isinf(value)
 
 
 class Builder:
@@ -152,6 +159,9 @@ class Builder:
             bits = constant_bits(value, dtype)
         except (OverflowError, ValueError) as error:
             raise self.error(f"constant does not fit: {error}", dtype, repr(value), "Choose a wider type") from None
+        if dtype.is_float and math.isinf(constant_value(bits, dtype)) and not _is_infinite(value):
+            what = f"constant does not fit: {value!r} is beyond the largest {dtype}"
+            raise self.error(what, dtype, repr(value), "Choose a wider type, or write float('inf')")
         return self.emit("const", attr=bits, dtype=dtype)
 
     def name_value(self, value: Instr, name: str) -> None:

@@ -15,7 +15,7 @@ from loom.core.dtype import DType, f32
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number
+from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
 
 if TYPE_CHECKING:
@@ -163,6 +163,9 @@ class Calls:
         if known is not None and (target is breakpoint or not all(isinstance(a, Static) for a in args)):
             self.keywords(node, target.__name__)
             return known(args)
+        if target in (min, max, abs) and any(is_typed(a) for a in args):
+            self.keywords(node, target.__name__)
+            return self.t.expressions.folded(lambda: self.builtins[target](args))
         return self.on_host(target, node, args, self.keywords(node))
 
     # types
@@ -297,7 +300,7 @@ class Calls:
             raise self.b.error(f"{name} of one value", "two or more values, or a tuple of some", got, "Add the others")
         result = items[0]
         for operand in items[1:]:
-            if isinstance(result, Static) and isinstance(operand, Static):
+            if isinstance(result, Static) and isinstance(operand, Static) and not is_typed(result) | is_typed(operand):
                 result = self.t.expressions.static(min if name == "min" else max, result.value, operand.value)
             else:
                 result = self.typing.emit(name, *self.typing.unify([result, operand]))

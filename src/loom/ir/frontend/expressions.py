@@ -12,11 +12,13 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import near_matches
-from loom.ir.frontend.values import Operand, Static, describe, promoted
+from loom.ir.frontend.values import Operand, Static, describe, is_number, is_typed, promoted
 from loom.ir.kernel import Block, Instr, Memory, Variable
-from loom.ir.ops import Effect
+from loom.ir.ops import OPS, Effect
 
 if TYPE_CHECKING:
     from loom.ir.frontend.translator import Translator
@@ -202,7 +204,13 @@ class Expressions:
             raise self.t.unsupported(op, f"the operator {type(op).__name__}")
         name, on_host = _BINARY[type(op)]
         if isinstance(left, Static) and isinstance(right, Static):
+            if is_typed(left) or is_typed(right):
+                return self.folded(lambda: self.operation(name, left, right))
             return self.static(on_host, left.value, right.value)
+        return self.operation(name, left, right)
+
+    def operation(self, name: str, left: Operand, right: Operand) -> Instr:
+        """Emit a binary operator on values of which one at least has a type."""
         if name == "pow":
             raise self.b.error("** is not an operation", "x * x", "**", "Multiply")
         a, b = self.typing.unify([left, right])
@@ -238,12 +246,13 @@ class Expressions:
                 Static(not truth.value) if isinstance(truth, Static) else self.b.emit("not", self.typing.typed(truth))
             )
         operand = self.evaluate(node.operand)
+        name = {ast.USub: "neg", ast.Invert: "not"}.get(type(node.op))
         if isinstance(operand, Static):
+            if name is not None and is_typed(operand):
+                return self.folded(lambda: self.typing.emit(name, self.typing.typed(operand)))
             return self.static(_UNARY[type(node.op)], operand.value)
         value = self.typing.typed(operand)
-        if isinstance(node.op, ast.UAdd):
-            return value
-        return self.typing.emit("neg" if isinstance(node.op, ast.USub) else "not", value)
+        return value if name is None else self.typing.emit(name, value)
 
     def compare(self, node: ast.Compare) -> Operand:
         return self.chain(self.evaluate(node.left), node.ops, node.comparators)
@@ -262,6 +271,8 @@ class Expressions:
         """Apply one comparison."""
         name, on_host = _COMPARE[type(op)]
         if isinstance(left, Static) and isinstance(right, Static):
+            if name in OPS and (is_typed(left) or is_typed(right)) and is_number(left.value) and is_number(right.value):
+                return self.folded(lambda: self.b.emit(name, *self.typing.unify([left, right])))
             return self.static(on_host, left.value, right.value)
         is_none = any(isinstance(o, Static) and o.value is None for o in (left, right))
         if is_none and name in ("is", "is not"):
@@ -349,6 +360,22 @@ class Expressions:
 
     def call(self, node: ast.Call) -> Operand:
         return self.t.calls.call(node)
+
+    def folded(self, emit: Callable[[], Operand]) -> Static:
+        """Evaluate what ``emit`` emits of typed constants now, by the meaning of its operations."""
+        block, known = Block(), {}
+        with self.b.into(block):
+            result = self.typing.typed(emit())
+        for s in block.statements:
+            assert isinstance(s, Instr), "operators of constants are operations"
+            if s.op.name == "const":
+                known[s] = np.array([s.attr], s.type.bits_numpy).view(s.type.numpy)
+            else:
+                assert s.op.evaluate is not None, "operators of constants are pure"
+                with np.errstate(all="ignore"):
+                    known[s] = s.op.evaluate(*(known[a] for a in s.args))
+        value = known[result][0]
+        return Static(bool(value) if result.type.is_bool else value)
 
     def static(self, on_host: Callable[..., Any], *values: Any) -> Static:
         """Evaluate an operator at compile time."""

@@ -15,7 +15,7 @@ from loom.core.dtype import DType, bool_, f32, i32, i64, u64
 from loom.ir.builder import Builder
 from loom.ir.kernel import For, Instr, Memory, Variable
 
-__all__ = ["Operand", "Retype", "Static", "Typing", "describe", "expect_static", "is_number", "promoted"]
+__all__ = ["Operand", "Retype", "Static", "Typing", "describe", "expect_static", "is_number", "is_typed", "promoted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (bool, int, float, np.generic))
 
 
+def is_typed(operand: Operand) -> bool:
+    """Tell whether an operand known at compile time is a number of one type: numpy's, not a plain one of Python."""
+    return isinstance(operand, Static) and isinstance(operand.value, np.generic)
+
+
 def describe(operand: Operand) -> str:
     """Name an operand's type for an error."""
     if isinstance(operand, Instr):
@@ -76,7 +81,8 @@ class Typing:
         if hasattr(value, "dtype"):
             from loom.core.dtype import of_numpy
 
-            return of_numpy(value.dtype, self.builder.where())
+            dtype = of_numpy(value.dtype, self.builder.where())
+            return f32 if dtype.storage_only else dtype  # half-width floats are computed in f32
         if isinstance(value, bool) or not isinstance(value, int):
             return bool_ if isinstance(value, bool) else f32
         return next((t for t in (i32, i64, u64) if t.minimum <= value <= t.maximum), i32)
@@ -117,7 +123,8 @@ class Typing:
 
     def _check_exact(self, value: int, dtype: DType) -> None:
         try:
-            exact = int(float(dtype.numpy.type(value))) == value
+            with np.errstate(over="ignore"):
+                exact = int(float(dtype.numpy.type(value))) == value
         except OverflowError:
             exact = False
         if not exact:
@@ -127,6 +134,8 @@ class Typing:
 
     def unify(self, operands: list[Operand]) -> list[Instr]:
         """Return the operands as values of one type, decided by the typed ones among them."""
+        if not any(isinstance(o, Instr) for o in operands):
+            operands = [self.typed(o) if is_typed(o) else o for o in operands]
         instrs = [o for o in operands if isinstance(o, Instr)]
         strong = [o for o in instrs if self.weak_key(o) is None]
         decided = strong[0].dtype if strong else promoted([o.type for o in instrs]) if instrs else None
