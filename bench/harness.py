@@ -20,8 +20,8 @@ __all__ = ["THREADS", "Side", "Timings", "alternate", "time_calls"]
 THREADS = int(os.environ.get("LOOM_BENCH_THREADS", "2"))
 """Threads every side uses; ``--threads`` sets it."""
 
-SETTLE_S = 0.05
-"""How long nothing runs between blocks; OpenBLAS and OpenMP let their threads spin for some 30 ms."""
+SETTLE_S = 0.2
+"""How long nothing runs between blocks; OpenBLAS lets its threads spin for some 130 ms."""
 
 Clock = Callable[[], float]
 

@@ -761,7 +761,7 @@ helped:
   br label %look
 idle:                                         ; callers at work take the cores of the last workers
   %spins1 = add i64 %spins, 1
-  %tired = icmp ugt i64 %spins1, 4000
+  %tired = icmp ugt i64 %spins1, 20000
   %all = load i64, ptr %workers.field
   %callers = load atomic i64, ptr %callers.field monotonic, align 8
   %claimed = add i64 %me, %callers
