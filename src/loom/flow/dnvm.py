@@ -23,9 +23,9 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, StateError, near_matches
 from loom.nn.network import Document, Network
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.losses import loss_of
 from loom.nn.train.measures import deviation_metrics
 from loom.nn.train.samples import numbers
+from loom.nn.train.targets import fitted
 from loom.nn.train.trainer import Trainer
 from loom.tensor import Tensor
 
@@ -110,12 +110,14 @@ def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
 def _run(net: Network, pairs: list[tuple[Any, Any]], told: Mapping[str, Any]) -> list[float]:
     """Train and return the mean loss of each epoch."""
     kind = told.get("losstype") or "mse"
-    loss = _half_square if kind == "mse" else loss_of(kind, probabilities=net.gives_probabilities)
-    shown = 2.0 if kind == "mse" else 1.0
+    output = next(iter(net.outputs.values()))
+    fits = [fitted(output, y, kind, "train_simple, Target") for _, y in pairs]
     settings = TrainConfig(
-        loss=loss, learning_rate=told.get("learningrate", 0.01), clip_norm=told.get("gradientclip") or None,
+        loss=_half_square if kind == "mse" else fits[0][0], probabilities=net.gives_probabilities,
+        learning_rate=told.get("learningrate", 0.01), clip_norm=told.get("gradientclip") or None,
         epochs=told.get("epochs", 1),
     )  # fmt: skip
+    pairs, shown = [(x, y) for (x, _), (_, y) in zip(pairs, fits, strict=True)], 2.0 if kind == "mse" else 1.0
     model = net.model
     x_type, y_type = net.spec.inputs[0].dtype, model.result_type
     trainer = Trainer(model, settings, frozen=model.frozen, rates=model.learning_rates, x_type=x_type, y_type=y_type)

@@ -19,7 +19,7 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import shown
 from loom.core.dtype import bf16
-from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.core.errors import ArgumentError, near_matches
 from loom.nn.model import Model
 from loom.nn.persistence import (
     SAFETENSORS,
@@ -32,17 +32,18 @@ from loom.nn.persistence import (
 )
 from loom.nn.spec import Model as Saved
 from loom.nn.spec import Network as Spec
-from loom.nn.spec import Sequential, Snapshot, convert, read_bundle
+from loom.nn.spec import Snapshot, convert, read_bundle
 from loom.nn.tensorfile import is_safetensors
 from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
-from loom.nn.train.losses import CLASS_LOSSES
+from loom.nn.train.losses import Loss
 from loom.nn.train.measures import Evaluation, confusion_of, deviation_metrics
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.progress import shown_progress
-from loom.nn.train.samples import WHOLE, Samples, batches, checked_inputs, checked_samples, numbers
+from loom.nn.train.samples import Samples, batches, checked_inputs, checked_samples, numbers
 from loom.nn.train.schedules import Schedule, schedule_of
+from loom.nn.train.targets import Output, fitted, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
 
@@ -74,6 +75,7 @@ class Network:
         self.spec = spec
         self.model = Model(spec, on)
         self.warnings = warnings
+        self.outputs = outputs_of(spec)
         self.training: Snapshot | None = None
         self._trainer: Trainer | None = None
 
@@ -224,26 +226,37 @@ class Network:
         """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
 
         ``settings`` are those of ``TrainConfig``; ``seed`` and ``batch_size`` (if above 1) are else the document's.
-        Without ``loss``: cross-entropy for integers or truths with an axis less than an output of several classes, else
-        the mean squared error. ``validation``: samples measured after each epoch. ``optimizer`` and ``schedule``: by
-        name or with settings. ``resume``: go on up to ``epochs`` in all, from the folder ``checkpoint``, if it has one,
-        or, if no folder is named, from ``self.training``; the bits are those of one training that was never interrupted
-        or saved. ``progress``: draw a bar (None: on a terminal alone).
+        Without ``loss``: cross-entropy for integers or truths with an axis less than an output of several classes, and
+        for one-hot rows of them; else the mean squared error. What it is the cross-entropy of follows from what the
+        output means: logits; probabilities (of a softmax, a kmeans, a mean of such); or independent probabilities (of
+        a sigmoid), for which it is the binary one, of truths of the output's shape as well. ``validation``: samples
+        measured after each epoch. ``optimizer`` and ``schedule``: by name or with settings. ``resume``: go on up to
+        ``epochs`` in all, from the folder ``checkpoint``, if it has one, or, if no folder is named, from
+        ``self.training``; the bits are those of one training that was never interrupted or saved. ``progress``: draw
+        a bar (None: on a terminal alone).
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
         with self.model.alone("loom.Network.train"):
-            config = self._config(x, y, optimizer, schedule, settings)
-            if validation is not None:
-                self._check_targets(config, validation[1])
+            loss, targets = fitted(self._output(), y, settings.get("loss"))
+            config = self._config(len(x), loss, optimizer, schedule, settings)
+            held_out = None if validation is None else self._held_out(validation, loss)
             trainer = self._trainer = self._trainer_for(config, self._trainer)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
                 with shown_progress(progress) as report:
-                    return trainer.fit(x, y, validation, resume=start, report=report)
+                    return trainer.fit(x, targets, held_out, resume=start, report=report)
             finally:
                 if trainer.has_run:
                     self.training = trainer.kept
+
+    def _held_out(self, validation: Any, loss: str | Loss) -> tuple[Any, Any]:
+        """Return samples held out, with targets as the loss of the training takes them."""
+        if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+            raise ArgumentError("train, validation", "not samples and their targets", expected="a pair (x, y)",
+                                got=type(validation).__name__,
+                                remedy="Hold some out and pass validation=(x, y)")  # fmt: skip
+        return validation[0], fitted(self._output(), validation[1], loss, "train, validation y")[1]
 
     def _trainer_for(self, config: TrainConfig, after: Trainer | None) -> Trainer:
         model = self.model
@@ -252,8 +265,8 @@ class Network:
 
     def evaluate(self, x: Any, y: Any, *, loss: str | None = None) -> Evaluation:
         """Return loss, accuracy and confusion (of classes) and deviation metrics (of one number for each sample)."""
-        name = loss or self._loss(y)
-        data = checked_samples(x, y, name, self._input().dtype, "evaluate", y_type=self.model.result_type)
+        name, targets = fitted(self._output(), y, loss, "evaluate, y")
+        data = checked_samples(x, targets, name, self._input().dtype, "evaluate", y_type=self.model.result_type)
         output = self.predict(data.x)
         function = TrainConfig(loss=name, probabilities=self.gives_probabilities).loss_function()
         wide = tensor.array(output, self.model.result_type, on=self.model.device)
@@ -270,16 +283,16 @@ class Network:
     def _of_classes(self, data: Samples, output: Array) -> tuple[float | None, Array | None]:
         if data.y_type.is_float:
             return None, None
-        predicted, count = output.argmax(-1), output.shape[-1]
-        if data.y.size and not (data.y.min() >= 0 and data.y.max() < count):
-            raise ArgumentError("evaluate, y", "a class out of range", expected=f"0 to {count - 1}",
-                                got=f"{data.y.min()} to {data.y.max()}", remedy="Number classes from 0")  # fmt: skip
-        return float((predicted == data.y).mean()), confusion_of(predicted, data.y, count)
+        predicted = output.argmax(-1)
+        return float((predicted == data.y).mean()), confusion_of(predicted, data.y, output.shape[-1])
 
     def _deviation(self, data: Samples, output: Array) -> Any:
         return deviation_metrics(output, data.y) if data.y.size == len(data) else None
 
     # settings
+
+    def _output(self) -> Output:
+        return next(iter(self.outputs.values()))
 
     def _input(self) -> Any:
         if len(self.spec.inputs) != 1:
@@ -287,75 +300,39 @@ class Network:
                                 got=len(self.spec.inputs), remedy="Join the inputs into one")  # fmt: skip
         return self.spec.inputs[0]
 
-    def _output_shape(self) -> tuple[int, ...]:
-        return self.spec.shapes()[self.spec.outputs[0]]
-
-    def _loss(self, y: Any) -> str:
-        targets, shape = numbers(y, "train", "y"), self._output_shape()
-        are_classes = targets.dtype.kind in WHOLE and targets.ndim == len(shape) and shape[-1:] != (1,)
-        return "cross_entropy" if are_classes else "mse"
-
     @property
     def gives_probabilities(self) -> bool:
-        """Tell whether the last layer ends in a softmax or a sigmoid."""
-        layer = self.spec.node(self.spec.outputs[0]).layer
-        while isinstance(layer, Sequential):
-            layer = layer.layers[-1]
-        activation = getattr(getattr(layer, "activation", None), "value", "")
-        return layer.kind == "softmax" or activation in ("softmax", "sigmoid")
+        """Tell whether the output is probabilities: of a softmax, a sigmoid, a kmeans, or a mean of such."""
+        return self._output().gives_probabilities
 
     def _config(
-        self, x: Any, y: Any, optimizer: str | Optimizer, schedule: str | Schedule | None, settings: dict[str, Any]
-    ) -> TrainConfig:
-        given = {"loss": self._loss(y), "probabilities": self.gives_probabilities, "seed": self.spec.seed}
+        self, n: int, loss: str | Loss, optimizer: str | Optimizer, schedule: str | Schedule | None,
+        settings: dict[str, Any],
+    ) -> TrainConfig:  # fmt: skip
+        """Return the settings of a training with n samples."""
+        known = list(TrainConfig.__dataclass_fields__)
+        for key in settings:
+            if key not in known:
+                raise ArgumentError("loom.Network.train", f"no setting is called {key!r}",
+                                    remedy=near_matches(key, known))  # fmt: skip
+        if settings.get("probabilities", self.gives_probabilities) != self.gives_probabilities:
+            raise ArgumentError("train, probabilities", "not what the network's output means",
+                                expected=self.gives_probabilities, got=settings["probabilities"],
+                                remedy="Leave it out: the last layers tell")  # fmt: skip
+        given: dict[str, Any] = {"seed": self.spec.seed, "probabilities": self.gives_probabilities}
         given |= {"batch_size": self.spec.batch_size} if self.spec.batch_size > 1 else {}
-        given |= settings
-        unknown = [key for key in given if key not in TrainConfig.__dataclass_fields__]
-        if unknown:
-            known = list(TrainConfig.__dataclass_fields__)
-            raise ArgumentError("loom.Network.train", f"no setting is called {unknown[0]!r}",
-                                remedy=near_matches(unknown[0], known))  # fmt: skip
-        given["optimizer"] = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
-        config = TrainConfig(**given)
-        self._check_targets(config, y)
+        chosen = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
+        config = TrainConfig(**{**given, **settings, "loss": loss, "optimizer": chosen})
         if isinstance(schedule, str):
-            cuts = -(-len(x) // config.batch_size)
-            steps = config.epochs * -(-cuts // config.accumulate)
+            steps = math.ceil(math.ceil(n / config.batch_size) / config.accumulate) * config.epochs
             schedule = schedule_of(schedule, config.learning_rate, steps)
         return config if schedule is None else replace(config, schedule=schedule)
-
-    def _check_targets(self, config: TrainConfig, y: Any) -> None:
-        """See that targets fit the output: its shape, or classes without its last axis and in range."""
-        targets, shape = numbers(y, "train", "y"), self._output_shape()
-        if config.loss in CLASS_LOSSES and targets.dtype.kind in WHOLE:
-            if targets.shape[1:] != shape[:-1]:
-                raise ShapeError("train, y", "the classes do not fit the output", expected=_sizes(shape[:-1]),
-                                 got=targets.shape, remedy="One class for each row of the output")  # fmt: skip
-            if targets.size and not (targets.min() >= 0 and targets.max() < shape[-1]):
-                raise ArgumentError(
-                    "train, y",
-                    "a class out of range",
-                    expected=f"0 to {shape[-1] - 1}",
-                    got=f"{targets.min()} to {targets.max()}",
-                    remedy="Number classes from 0",
-                )
-        elif config.loss == "binary_cross_entropy" and targets.size and not (targets.min() >= 0 and targets.max() <= 1):
-            raise ArgumentError("train, y", "a target out of range", expected="0 to 1",
-                                got=f"{targets.min():g} to {targets.max():g}", remedy="Scale them")  # fmt: skip
-        elif isinstance(config.loss, str) and targets.shape[1:] != shape:
-            raise ShapeError("train, y", "targets do not fit the output", expected=_sizes(shape), got=targets.shape,
-                             remedy="Reshape them, or use integer classes with loss='cross_entropy'")  # fmt: skip
 
 
 def _as_document(source: Document) -> Document:
     """Return a text that does not begin with ``{`` as the path of a file."""
     is_name = isinstance(source, str) and not source.lstrip().startswith("{")
     return Path(str(source)) if is_name else source
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    """Return the shape of n such arrays as a text."""
-    return f"({', '.join(['n', *map(str, shape)])})" if shape else "(n,)"
 
 
 def _require_memory(spec: Spec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,6 @@ def test_more_than_the_machine_has_is_told_before_anything_is_made() -> None:
 _ROWS = (
     "the rows differ in length: expected numbers in a regular shape, got a ragged list. Pad them, or pass them apart."
 )
-_TARGETS = "Reshape them, or use integer classes with loss='cross_entropy'."
 CALLS: dict[str, tuple[Callable[[loom.Network], object], str]] = {
     "forward, size": (lambda n: n.forward(np.zeros((3, 5))), "[loom.nn.Model, input 'input'] the array has another "
         "shape: expected (batch, 4), got (3, 5). The first axis counts samples."),
@@ -105,9 +105,9 @@ CALLS: dict[str, tuple[Callable[[loom.Network], object], str]] = {
     "texts as classes": (lambda n: n.train(X, list("ababab")), "[train, y] not numbers: expected bools, ints or "
         "floats, got str. Pass numbers."),
     "floats as classes": (lambda n: n.train(X, Y * 1.0), "[train, y] targets do not fit the output: expected (n, 2), "
-        f"got (6,). {_TARGETS}"),
-    "a table of classes": (lambda n: n.train(X, np.stack([Y, Y], 1), loss="nll"), "[train, y] the classes do not fit "
-        "the output: expected (n,), got (6, 2). One class for each row of the output."),
+        "got (6,). Pass classes as integers, y.astype(int)."),
+    "a table of classes": (lambda n: n.train(X, np.stack([Y, Y, Y], 1)), "[train, y] the classes do not fit "
+        "the output (n, 2): expected (n,), got (6, 3). One class for each row of the output."),
     "a negative class": (lambda n: n.train(X, Y - 1), "[train, y] a class out of range: expected 0 to 1, got -1 to 0. "
         "Number classes from 0."),
     "no probability": (lambda n: n.train(X, np.full((6, 2), 3.0), loss="binary_cross_entropy"), "[train, y] a target "
@@ -174,7 +174,7 @@ def test_files_of_weights(net: loom.Network, tmp_path: Path) -> None:
 
 BATCH: list[dict[str, Any]] = [{"Input": [1, 2, 3, 4], "Target": [0, 1]}]
 SEEDS: dict[str, tuple[Callable[[], object], str]] = {
-    "texts": (lambda: dnvm.forward_simple(["a"]), "[loom.flow.dnvm, the input] not numbers: expected bools, "  # type: ignore[list-item]
+    "texts": (lambda: dnvm.forward_simple(["a"]), "[forward_simple, the input] not numbers: expected bools, "  # type: ignore[list-item]
         "ints or floats, got str. Pass numbers."),
     "no batches": (lambda: dnvm.train_simple([]), "[train_simple, batches] no batches: expected at least 1, got none. "
         "Pass [{'Input': [...], 'Target': [...]}]."),
@@ -194,7 +194,8 @@ SEEDS: dict[str, tuple[Callable[[], object], str]] = {
 @pytest.mark.parametrize("name", SEEDS)
 def test_the_seeds_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOM_DEVICE", "cpu")
-    monkeypatch.setattr(dnvm, "_current", [])
+    monkeypatch.setattr(dnvm, "_latest", [])
+    monkeypatch.setattr(dnvm, "_own", threading.local())
     dnvm.create_network_from_json(document(DENSE))
     call, text = SEEDS[name]
     assert text_of(call) == text

@@ -46,6 +46,7 @@ from loom.nn.spec.layers import (
     SwiGLU,
     Variant,
 )
+from loom.nn.spec.meaning import Kind, Meaning
 from loom.nn.spec.network import Input, Network, Node
 from loom.nn.spec.problems import Problem
 from loom.nn.spec.schema import json_schema
@@ -74,9 +75,11 @@ __all__ = [
     "Input",
     "KMeans",
     "KMeansOutput",
+    "Kind",
     "Layer",
     "LayerNorm",
     "MaxPool",
+    "Meaning",
     "Merge",
     "Model",
     "MultiHeadAttention",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from loom.nn.spec.fields import flag, object_schema, read_object, write_object
+from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.rules import BAD, Name
 from loom.nn.spec.text import JsonValue
@@ -92,6 +93,18 @@ class Layer(ABC):
             return None
         return self.infer(shapes[0], place)
 
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        """Return what the output's numbers mean, of an input of ``shape`` that fits and means ``given``.
+
+        Layers with weights make numbers of anything.
+        """
+        del shape, given
+        return NUMBERS
+
+    def means_all(self, shapes: tuple[Shape, ...], given: tuple[Meaning, ...]) -> Meaning:
+        """Return what the output of a graph's node means, for all of its inputs."""
+        return self.means(shapes[0], given[0])
+
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         """Return the trained arrays of this layer alone, for an input of ``shape``."""
         del shape
@@ -157,6 +170,9 @@ class Shared(Layer):
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         return self.layer.infer(shape, place)
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        return self.layer.means(shape, given)
 
 
 def register(config: AnyLayer) -> AnyLayer:

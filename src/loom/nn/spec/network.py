@@ -16,6 +16,7 @@ from loom.nn.spec.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.layers.features import count
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
+from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.rules import Element, Free, Text, Whole
 
@@ -72,6 +73,14 @@ class Network:
         shapes = fit(self, reading, {n.name: f"$.nodes.{n.name}" for n in self.nodes})
         reading.check("loom.nn.Network", "network")
         return shapes
+
+    def meanings(self) -> dict[str, Meaning]:
+        """Return what the numbers of every input and every node mean, by its name; inputs are numbers."""
+        shapes, found = self.shapes(), {i.name: NUMBERS for i in self.inputs}
+        for node in self.nodes:
+            sources = tuple(shapes[n] for n in node.inputs)
+            found[node.name] = node.layer.means_all(sources, tuple(found[n] for n in node.inputs))
+        return found
 
     def parameters(self) -> dict[str, Shape]:
         """Return name -> shape of every trained array of the network, in the order of the nodes.

@@ -1,7 +1,7 @@
 """Losses by name: what training makes small, of a network's output and the targets.
 
 Layer: nn. Each is the mean over all elements (over samples for those of classes), so that a rate fits batches of any
-size. A network that ends in a softmax (sigmoid) gives probabilities, any other logits; ``loss_of`` takes which.
+size. Outputs are probabilities or logits; ``loss_of`` takes which, ``targets`` knows which fits a network's output.
 Invariant: a loss is one number, differentiable in the output.
 """
 
@@ -13,7 +13,7 @@ from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.tensor import Tensor
 
-__all__ = ["CLASS_LOSSES", "LOSSES", "Loss", "loss_of"]
+__all__ = ["CHANCE_LOSSES", "CLASS_LOSSES", "LOSSES", "Loss", "loss_of"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -29,9 +29,21 @@ def _cross_entropy_of_probabilities(x: Tensor, target: Tensor) -> Tensor:
     return -(logarithms * target).sum(-1).mean()
 
 
+def _binary_cross_entropy(x: Tensor, target: Tensor) -> Tensor:
+    return tensor.binary_cross_entropy(x, _chances(x, target))
+
+
 def _binary_cross_entropy_of_probabilities(x: Tensor, target: Tensor) -> Tensor:
+    target = _chances(x, target)
     _same_shape("binary_cross_entropy", x, target)
     return -(target * (x + _LEAST).log() + (1 - target) * (1 - x + _LEAST).log()).mean()
+
+
+def _chances(x: Tensor, target: Tensor) -> Tensor:
+    """Return targets of the output's shape and type: of classes 1 for the one that is true, 0 for the others."""
+    if target.dtype.is_integer and target.shape == x.shape[:-1]:
+        return tensor.one_hot(target, x.shape[-1], x.dtype)
+    return target.astype(x.dtype) if target.dtype.is_integer else target
 
 
 def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
@@ -45,13 +57,16 @@ LOSSES: dict[str, Loss] = {
     "mae": tensor.mae,
     "huber": tensor.huber,
     "cross_entropy": tensor.cross_entropy,
-    "binary_cross_entropy": tensor.binary_cross_entropy,
+    "binary_cross_entropy": _binary_cross_entropy,
     "nll": tensor.nll,
 }
 """Name -> loss; the two cross-entropies of logits, ``nll`` of logarithms of probabilities."""
 
 CLASS_LOSSES = ("cross_entropy", "nll")
-"""Those whose targets may be classes: integers, one for each row of the output."""
+"""Those of distributions, whose targets may be classes: integers, one for each row of the output."""
+
+CHANCE_LOSSES = (*CLASS_LOSSES, "binary_cross_entropy")
+"""Those of distributions and of independent chances: targets are classes or from 0 to 1."""
 
 _OF_PROBABILITIES: dict[str, Loss] = {
     "cross_entropy": _cross_entropy_of_probabilities,
@@ -63,8 +78,9 @@ def loss_of(name: str, *, probabilities: bool = False) -> Loss:
     """Return the loss called ``name``, of an output of probabilities or of logits.
 
     ``mse``, ``mae``, ``huber`` (delta 1) take targets of the output's shape; ``cross_entropy`` classes (integers) or
-    probabilities along the last axis; ``binary_cross_entropy`` numbers from 0 to 1; ``nll`` classes, the output being
-    logarithms of probabilities. ArgumentError for an unknown name.
+    probabilities along the last axis; ``binary_cross_entropy`` classes or numbers from 0 to 1, each element of the
+    output being a chance of its own; ``nll`` classes, the output being logarithms of probabilities. ArgumentError for
+    an unknown name.
 
     >>> from loom import tensor
     >>> loss_of("mse")(tensor.array([1.0, 3.0]), tensor.array([1.0, 1.0])).item()

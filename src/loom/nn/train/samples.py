@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.arrays import converted, read_array, shown, widened
 from loom.core.dtype import DType, f32, i32
 from loom.core.errors import EmptyError, NotFinite, ShapeError
-from loom.nn.train.losses import CLASS_LOSSES
+from loom.nn.train.losses import CHANCE_LOSSES
 
 __all__ = ["WHOLE", "Samples", "batches", "checked_inputs", "checked_samples", "numbers"]
 
@@ -69,7 +69,7 @@ def checked_samples(
     """Return samples for a loss; classes for those of classes become i32, other targets floats of ``y_type``."""
     inputs = checked_inputs(x, x_type, where)
     targets = numbers(y, where, "y")
-    is_class = loss in CLASS_LOSSES and targets.dtype.kind in WHOLE
+    is_class = loss in CHANCE_LOSSES and targets.dtype.kind in WHOLE
     held = i32 if is_class else y_type
     targets = checked_inputs(targets, held, where, "y")
     if len(inputs) != len(targets):

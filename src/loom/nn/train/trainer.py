@@ -204,13 +204,14 @@ class Trainer:
 
     def validate(self, data: Samples) -> tuple[float, float | None]:
         """Return the mean loss over samples, and the accuracy where targets are classes."""
-        total, right = 0.0, 0
+        total, right, are_classes = 0.0, 0, False
         for cut in batches(len(data), self.config.batch_size):
             loss, output = self.programs.loss(data.x[cut], data.y[cut])
             total += loss * (cut.stop - cut.start)
-            if not data.y_type.is_float:
+            are_classes = not data.y_type.is_float and output.ndim > data.y.ndim
+            if are_classes:
                 right += int((output.argmax(-1) == data.y[cut]).sum())
-        return total / len(data), None if data.y_type.is_float else right / data.y.size
+        return total / len(data), right / data.y.size if are_classes else None
 
     def _watch(self, loss: float) -> None:
         """Keep the best weights and stop when patience is over; a loss that is NaN is never the best."""

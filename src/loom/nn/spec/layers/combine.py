@@ -6,15 +6,17 @@ Layer: nn. Invariant: the order of the arrays is that of the document, and sums 
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from loom.nn.spec.fields import choice, held
 from loom.nn.spec.layer import Layer, Shape, register
+from loom.nn.spec.meaning import Meaning, averaged, joined, multiplied, summed
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
 
-__all__ = ["Combine", "Merge", "concatenated", "equal", "normal_axis"]
+__all__ = ["Combine", "Merge", "combined", "concatenated", "equal", "normal_axis"]
 
 
 class Combine(enum.Enum):
@@ -53,6 +55,16 @@ class Merge(Layer):
         if self.combine_mode is Combine.CONCAT:
             return concatenated(shapes, self.axis, place, "inputs")
         return shapes[0] if equal(shapes, place, "inputs") else None
+
+    def means_all(self, shapes: tuple[Shape, ...], given: tuple[Meaning, ...]) -> Meaning:
+        return combined(self.combine_mode, self.axis, shapes, given)
+
+
+def combined(mode: Combine, axis: int, shapes: Sequence[Shape], given: Sequence[Meaning]) -> Meaning:
+    """Return what the array made of several means."""
+    if mode is Combine.CONCAT:
+        return joined(given, shapes, axis % len(shapes[0]))
+    return {Combine.ADD: summed, Combine.AVG: averaged, Combine.MULTIPLY: multiplied}[mode](given)
 
 
 def equal(shapes: tuple[Shape, ...], place: Place, what: str) -> bool:

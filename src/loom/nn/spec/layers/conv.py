@@ -12,6 +12,7 @@ from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, pair, size
 from loom.nn.spec.layer import Layer, Shape, register
 from loom.nn.spec.layers.features import agrees, has_rank, slid
+from loom.nn.spec.meaning import Meaning, activated
 from loom.nn.spec.problems import Place
 
 __all__ = ["Conv1D", "Conv2D"]
@@ -41,6 +42,10 @@ class Conv1D(Layer):
         agrees(self.input_channels, shape[0], "input_channels", place, "input channels")
         length = slid(shape[1], self.kernel_size, self.stride, self.padding, place.at("kernel_size"))
         return None if length is None else (self.filters, length)
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del given
+        return activated(self.activation, self.output_shape(shape))
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         bias: dict[str, Shape] = {"bias": (self.filters,)} if self.bias else {}
@@ -75,6 +80,10 @@ class Conv2D(Layer):
         if sizes[0] is None or sizes[1] is None:
             return None
         return (self.filters, sizes[0], sizes[1])
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del given
+        return activated(self.activation, self.output_shape(shape))
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         bias: dict[str, Shape] = {"bias": (self.filters,)} if self.bias else {}

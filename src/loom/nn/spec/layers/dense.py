@@ -12,6 +12,7 @@ from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, size
 from loom.nn.spec.layer import Layer, Shape, register
 from loom.nn.spec.layers.features import agrees, has_rank
+from loom.nn.spec.meaning import Meaning, activated
 from loom.nn.spec.problems import Place
 
 __all__ = ["Dense", "Stitch"]
@@ -43,6 +44,10 @@ class Dense(_Linear):
 
     activation: Activation = activation("the function of each output")
     bias: bool = flag("true if a bias is added", True)
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del given
+        return activated(self.activation, self.output_shape(shape))
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         bias: dict[str, Shape] = {"bias": (self.output_size,)} if self.bias else {}

@@ -12,6 +12,7 @@ from typing import ClassVar
 from loom.nn.spec.fields import choice, held, real, several, size
 from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
 from loom.nn.spec.layers.features import has_rank
+from loom.nn.spec.meaning import NUMBERS, Meaning, probabilities, summed
 from loom.nn.spec.problems import Place, Reading
 
 __all__ = ["Distance", "KMeans", "KMeansOutput", "Residual", "Sequential"]
@@ -24,6 +25,12 @@ def _chain(layers: tuple[Layer, ...], shape: Shape, place: Place) -> Shape | Non
             return None
         met = layer.infer(met, place.at("layers", i))
     return met
+
+
+def _chain_means(layers: tuple[Layer, ...], shape: Shape, given: Meaning) -> Meaning:
+    for part in _chain_parts(layers, shape):
+        given = part.layer.means(part.shape, given)
+    return given
 
 
 def _chain_parts(layers: tuple[Layer, ...], shape: Shape) -> tuple[Part, ...]:
@@ -49,6 +56,9 @@ class Sequential(Layer):
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         return _chain(self.layers, shape, place)
 
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        return _chain_means(self.layers, shape, given)
+
     def parts(self, shape: Shape) -> tuple[Part, ...]:
         return _chain_parts(self.layers, shape)
 
@@ -70,6 +80,9 @@ class Residual(Layer):
                 remedy="End with a layer that restores it, for example stitch.",
             )  # fmt: skip
         return shape
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        return summed([given, _chain_means(self.layers, shape, given)])
 
     def parts(self, shape: Shape) -> tuple[Part, ...]:
         return _chain_parts(self.layers, shape)
@@ -125,6 +138,10 @@ class KMeans(Layer):
         if self.cluster_dim not in (None, features[-1]):
             place.at("cluster_dim").fault("the features have another size", expected=features[-1], got=self.cluster_dim)
         return (*features[:-1], self.num_clusters) if self.output_mode is KMeansOutput.PROBABILITIES else features
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del shape, given
+        return probabilities(self.num_clusters) if self.output_mode is KMeansOutput.PROBABILITIES else NUMBERS
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         features = shape if self.attached_layer is None else self.attached_layer.output_shape(shape)

@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from loom.nn.spec.fields import Record, choice, held, several, size
 from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
-from loom.nn.spec.layers.combine import concatenated, equal
+from loom.nn.spec.layers.combine import Combine, combined, concatenated, equal
 from loom.nn.spec.layers.features import count
 from loom.nn.spec.layers.softmax import Softmax
+from loom.nn.spec.meaning import Meaning, averaged, joined, probabilities, summed
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
 
@@ -149,6 +150,23 @@ class Parallel(Layer):
             )  # fmt: skip
             return None
         return max(shapes)
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        made = [b.output_shape(shape) for b in self.branches]
+        found = [b.means(shape, given) for b in self.branches]
+        mode = self.combine_mode
+        if mode is ParallelMode.GRID_SCATTER:
+            return joined(found, made, 0)
+        if mode is ParallelMode.FILTER:
+            return self._mixed(found, made)
+        return combined(Combine(mode.value), self.axis, made, found)
+
+    def _mixed(self, found: list[Meaning], made: list[Shape]) -> Meaning:
+        """Return what the mean of the branches means: zeros that make one longer are chances as well."""
+        longest = max(s[-1] for s in made)
+        met = [probabilities(longest) if m.width == s[-1] else m for m, s in zip(found, made, strict=True)]
+        is_mean = self.gate is None or self.gate_softmax.rows in (None, 1)
+        return averaged(met) if is_mean else summed(met)
 
     def parts(self, shape: Shape) -> tuple[Part, ...]:
         gate = () if self.gate is None else (Part("gate", self.gate, shape),)

@@ -11,6 +11,7 @@ from typing import ClassVar
 from loom.nn.spec.fields import pair
 from loom.nn.spec.layer import Layer, Shape, register
 from loom.nn.spec.layers.features import has_rank, slid
+from loom.nn.spec.meaning import NEITHER, Meaning
 from loom.nn.spec.problems import Place
 
 __all__ = ["AveragePool", "MaxPool"]
@@ -46,6 +47,10 @@ class _Pool(Layer):
     def strides(self) -> tuple[int, int]:
         """Rows and columns from window to window."""
         return self.stride or self.pool_size
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del shape
+        return NEITHER if given.width else given
 
 
 @register

@@ -12,6 +12,7 @@ from loom.nn.spec.activations import OTHER_NAMES, Activation
 from loom.nn.spec.fields import choice, real, several
 from loom.nn.spec.layer import Layer, Shape, register
 from loom.nn.spec.layers.features import count
+from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning, activated
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
 
@@ -28,6 +29,10 @@ class Flatten(Layer):
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         del place
         return (count(shape),)
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del shape
+        return given
 
 
 @register
@@ -58,6 +63,10 @@ class Reshape(Layer):
             return None if -1 in self.shape else self.shape
         return tuple(total // known if n == -1 else n for n in self.shape)
 
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del shape
+        return given
+
 
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +81,9 @@ class ActivationLayer(Layer):
         del place
         return shape
 
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        return activated(self.function, shape, given)
+
 
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +97,7 @@ class Dropout(Layer):
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         del place
         return shape
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del shape
+        return given if self.rate == 0 or given == NUMBERS else NEITHER

@@ -18,6 +18,7 @@ from typing import ClassVar
 from loom.nn.spec.fields import choice, flag, real, several, size
 from loom.nn.spec.layer import Layer, Shape, register
 from loom.nn.spec.layers.features import has_rank
+from loom.nn.spec.meaning import Meaning, probabilities
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Flag, Real, Several, Whole
 
@@ -127,6 +128,10 @@ class Softmax(Layer):
             f"the last axis does not fit the variant '{self.variant.value}'", expected=f"{what} elements", got=met
         )
         return None
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del given
+        return probabilities(self.cols or self.output_shape(shape)[-1])
 
     def _lengths(self, met: int) -> dict[int, int]:
         """Return input length -> output length, of those that the variant accepts."""
