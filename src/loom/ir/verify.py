@@ -40,6 +40,10 @@ from loom.ir.rules import TypeRule, infer
 __all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
 
 MAX_WORKGROUP_LANES = 1024
+MAX_PRIVATE_NBYTES = 1 << 16
+"""Of all private arrays of a lane."""
+MAX_SHARED_NBYTES = 1 << 24
+"""Of all shared arrays of a workgroup, on any device; a GPU has less, and says so."""
 MAX_NESTING = 100
 """Blocks within blocks."""
 _NUMBERED = {"extract": 4, "global_id": 3, "local_id": 3, "group_id": 3, "num_groups": 3}
@@ -157,6 +161,17 @@ def _check_interface(kernel: Kernel) -> None:
             raise VerifyError(
                 kernel.where(kernel.loc), f"{memory.space.value} array {memory.name!r} has no elements",
                 expected="a size of at least 1", got=memory.size, remedy="Give its length as a constant",
+            )  # fmt: skip
+    for arrays, most, owner in (
+        (kernel.private, MAX_PRIVATE_NBYTES, "lane"),
+        (kernel.shared, MAX_SHARED_NBYTES, "workgroup"),
+    ):
+        nbytes = sum((m.size or 0) * m.dtype.nbytes for m in arrays)
+        if nbytes > most:
+            raise VerifyError(
+                kernel.where(kernel.loc), f"its {arrays[0].space.value} arrays are too large",
+                expected=f"at most {most} bytes together", got=nbytes,
+                remedy=f"Keep them in a buffer, with a part for each {owner}",
             )  # fmt: skip
     for param in kernel.params:
         if param.dtype.is_vector or param.dtype.storage_only:

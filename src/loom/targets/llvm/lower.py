@@ -34,6 +34,10 @@ from loom.targets.llvm.wrapping import wraps_index
 __all__ = ["Lowered", "lower", "vector_width"]
 
 
+_MOST_STACK = 7 << 14
+"""Bytes of arrays, variables and values that a function may have on the stack: threads of 256 KiB are common."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """An LLVM module as text, its entry symbol, its sites, and the vector width chosen.
@@ -77,13 +81,18 @@ def lower(verified: VerifiedKernel, machine: Machine, bounds: Bounds) -> Lowered
         kernel = expand_extremes(kernel)
     components = {m.name: n for m, n in scalar.components.items()}
     function = _Function(kernel, machine, bounds, components)
-    return function.generate()
+    lowered = function.generate()
+    if function.s.stack_nbytes <= _MOST_STACK or not machine.has_heap:
+        return lowered
+    return _Function(kernel, machine, bounds, components, heap=True).generate()
 
 
 class _Function:
     """Lays out one kernel's function and runs the lowering inside it."""
 
-    def __init__(self, kernel: Kernel, machine: Machine, bounds: Bounds, components: dict[str, int]) -> None:
+    def __init__(
+        self, kernel: Kernel, machine: Machine, bounds: Bounds, components: dict[str, int], *, heap: bool = False
+    ) -> None:
         self.kernel = kernel
         self.machine = machine
         self.components = components
@@ -93,6 +102,7 @@ class _Function:
         self.module.triple = machine.triple
         self.entry_name = "loom_" + "".join(c if c.isalnum() else "_" for c in kernel.name)
         self.state = self._state(bounds)
+        self.state.heaped = [] if heap else None
         self.s = self.state
         self.b: Any = self.state.builder
 
@@ -252,6 +262,7 @@ class _Function:
             carry = full
         b.cbranch(b.icmp_unsigned("<", following, self.s.function.args[3]), self.head, self.leave)
         b.position_at_end(self.leave)
+        self.s.give_back()
         b.ret_void()
 
     # the PTX function

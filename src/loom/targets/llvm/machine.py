@@ -25,7 +25,8 @@ class Machine:
     ``simd_lanes`` counts 32-bit lanes of its vector registers (1: scalar code); ``threads`` means each
     lane is a hardware thread (PTX); ``native_rounding`` that floor, ceil, rint and trunc are instructions,
     ``native_extremes`` that LLVM has min and max by IEEE 754-2019 for it; ``widest`` bounds the lanes that
-    may be joined in one vector (LLVM 22 fails on wider masks for wasm).
+    may be joined in one vector (LLVM 22 fails on wider masks for wasm); ``has_heap`` that code may call a C library
+    of 64 bits for memory.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Machine:
     native_rounding: bool = True
     native_extremes: bool = True
     widest: int = 64
+    has_heap: bool = True
 
 
 _CROSS = {
@@ -44,12 +46,13 @@ _CROSS = {
     # VFP only: NEON on ARMv7 flushes subnormals
     "armv7": Machine(
         "armv7", "armv7-unknown-linux-musleabihf", "generic", "+vfp3,-neon,-neonfp", 1,
-        native_rounding=False, native_extremes=False,
+        native_rounding=False, native_extremes=False, has_heap=False,
     ),
     "wasm32": Machine(
         "wasm32", "wasm32-unknown-unknown", "generic", "+simd128,+nontrapping-fptoint,+sign-ext", 4, widest=16,
+        has_heap=False,
     ),
-    "ptx": Machine("ptx", "nvptx64-nvidia-cuda", "sm_80", "+ptx80", 1, threads=True),
+    "ptx": Machine("ptx", "nvptx64-nvidia-cuda", "sm_80", "+ptx80", 1, threads=True, has_heap=False),
     "x86-64": Machine("x86-64", "x86_64-unknown-linux-gnu", "x86-64", "", 4, native_rounding=False),
 }  # fmt: skip
 

@@ -19,9 +19,14 @@ from loom.targets.base import Bounds, Site
 from loom.targets.llvm.arithmetic import Arithmetic
 from loom.targets.llvm.lanes import Lanes, Shapes
 from loom.targets.llvm.machine import Machine
-from loom.targets.llvm.types import I1, I8, I64, POINTER, Vectors
+from loom.targets.llvm.types import I1, I8, I64, POINTER, Vectors, size_of
 
 __all__ = ["Array", "State"]
+
+
+_LARGE = 1024
+"""Bytes from which on a piece goes to the heap, in a function that has too much for the stack."""
+_ALIGNED = 64
 
 
 @dataclass(slots=True)
@@ -54,6 +59,8 @@ class State:
     arrays: dict[Memory, Array] = field(default_factory=dict)
     mask: Any = None
     used: set[Instr] = field(default_factory=set)
+    stack_nbytes: int = 0
+    heaped: list[Any] | None = None
     vectors: Vectors = field(init=False)
     arithmetic: Arithmetic = field(init=False)
 
@@ -62,10 +69,32 @@ class State:
         self.arithmetic = Arithmetic(self.builder, self.vectors)
 
     def stack(self, kind: Any, count: int | None = None, name: str = "") -> Any:
-        """Reserve stack space at the function's entry, so that loops do not grow the stack."""
+        """Reserve stack space at the function's entry, so that loops do not grow the stack.
+
+        A function of which too much would lie there has its larger pieces on the heap (see ``lower``).
+        """
+        nbytes = size_of(kind) * (count or 1)
+        if self.heaped is not None and nbytes > _LARGE:
+            return self.heap(nbytes)
+        self.stack_nbytes += nbytes
         cell = self.entry.alloca(kind, None if count is None else I64(count), name=name)
         cell.type = POINTER  # llvmlite still gives it the typed pointer of old
         return cell
+
+    def heap(self, nbytes: int) -> Any:
+        """Reserve memory at the function's entry; ``give_back`` frees it."""
+        assert self.heaped is not None
+        malloc = self.arithmetic.declare("malloc", POINTER, [I64])
+        malloc.return_value.add_attribute("noalias")
+        piece = self.entry.call(malloc, [I64(nbytes + _ALIGNED)])
+        self.heaped.append(piece)
+        past = self.entry.and_(self.entry.neg(self.entry.ptrtoint(piece, I64)), I64(_ALIGNED - 1))
+        return self.entry.gep(piece, [past], source_etype=I8)
+
+    def give_back(self) -> None:
+        """Free what ``heap`` reserved, where the function ends."""
+        for piece in self.heaped or []:
+            self.builder.call(self.arithmetic.declare("free", ll.VoidType(), [POINTER]), [piece])
 
     def clear(self, base: Any, nbytes: int) -> None:
         """Generate code that fills memory with zeros."""

@@ -12,7 +12,7 @@ import llvmlite.ir as ll
 from loom.core.dtype import DType
 from loom.targets.llvm.lanes import Lanes
 
-__all__ = ["I1", "I8", "I32", "I64", "POINTER", "Vectors", "memory_type", "scalar_type"]
+__all__ = ["I1", "I8", "I32", "I64", "POINTER", "Vectors", "memory_type", "scalar_type", "size_of"]
 
 I1, I8, I32, I64 = (ll.IntType(n) for n in (1, 8, 32, 64))
 POINTER = ll.PointerType()
@@ -30,6 +30,15 @@ def scalar_type(dtype: DType) -> Any:
 def memory_type(dtype: DType) -> Any:
     """Return the type of one element in memory."""
     return I8 if dtype.is_bool else scalar_type(dtype)
+
+
+def size_of(kind: Any) -> int:
+    """Return the bytes a value of an LLVM type takes in memory."""
+    if isinstance(kind, ll.VectorType):
+        return -(-kind.count * kind.element.width // 8) if kind.element == I1 else kind.count * size_of(kind.element)
+    if isinstance(kind, ll.IntType):
+        return -(-kind.width // 8)
+    return 4 if isinstance(kind, ll.FloatType) else 8
 
 
 class Vectors:
