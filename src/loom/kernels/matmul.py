@@ -23,7 +23,8 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, select, static_range
 
 __all__ = [
-    "BLOCK", "CHUNK", "Arithmetic", "Schedule", "Tile", "choose_schedule", "multiply_tiles", "product_of", "turns_of",
+    "BLOCK", "BLOCKS", "CHUNK", "Arithmetic", "Schedule", "Tile", "choose_schedule", "keeping", "multiply_tiles",
+    "product_of", "turns_of",
 ]  # fmt: skip
 
 BLOCKS = CHUNK // BLOCK
@@ -144,7 +145,7 @@ def _summing(tile: Tile, arithmetic: Arithmetic) -> Callable[..., None]:
     return add_block
 
 
-def _keeping(tile: Tile) -> Callable[..., None]:
+def keeping(tile: Tile) -> Callable[..., None]:
     """Return what stores the sums of a first block from ``place`` on, or adds those of a later one."""
     rows, vectors, lanes, at = tile.rows, tile.vectors, tile.lanes, tile.index
 
@@ -180,7 +181,7 @@ def multiply_tiles(
     """
     held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
     rows, columns, unroll, words = tile.rows, tile.columns, tile.unroll, arithmetic.words
-    add_block, keep_tile = _summing(tile, arithmetic), _keeping(tile)
+    add_block, keep_tile = _summing(tile, arithmetic), keeping(tile)
     turns_of_block = turns_of(tile, arithmetic)
 
     @kernel(workgroup=tile.lanes, trusted=True)

@@ -16,11 +16,12 @@ import numpy as np
 from loom.core.errors import ShapeError
 from loom.kernels.matmul import BLOCK, CHUNK, Arithmetic, Schedule, Tile, choose_schedule, multiply_tiles
 from loom.kernels.matmul_direct import FINISH_LANES, STRIP, finish_chunks, multiply_direct, multiply_rows
+from loom.kernels.matmul_gather import multiply_gathered
 from loom.kernels.matmul_pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul_simt import FOLD_LANES, Cut, Layout, choose_cut, fold_blocks, multiply_slabs
 from loom.kernels.matmul_slabs import QUAD
 
-__all__ = ["Multiplication", "Recorder", "record_matmul"]
+__all__ = ["Multiplication", "Recorder", "record_gathered", "record_matmul"]
 
 _SMALL = 128**3
 """Products per batch up to which packing costs more than it saves."""
@@ -118,6 +119,25 @@ def record_matmul(
     else:
         cut = schedule or choose_schedule(caps, what.arithmetic, what.m, what.n, what.batches)
         recording.packed(a, b, out, cut)
+    return recording.keep
+
+
+def record_gathered(
+    chain: Recorder, a: Any, rows_at: np.ndarray[Any, Any], k_at: np.ndarray[Any, Any], b: Any, out: Any,
+    what: Multiplication, *, allocate: Allocate | None = None,
+) -> list[Any] | None:  # fmt: skip
+    """Record ``out = rows @ b`` where element (row, k) of ``rows`` is ``a[rows_at[row] + k_at[k]]``.
+
+    As ``record_matmul``, for one product of elements that are factors as they lie. None, and nothing recorded, where
+    that is no way to read them: on GPUs, and where neighbouring k do not lie side by side.
+    """
+    recording = _Recording(chain, what, allocate or chain.device.allocate)
+    cut = choose_schedule(chain.device.caps, what.arithmetic, what.m, what.n, 1)
+    unroll = cut.tile.unroll
+    runs = k_at.reshape(-1, unroll) if what.k % unroll == 0 else np.empty((0, 1))
+    if chain.device.caps.simt or not runs.size or (np.diff(runs, axis=1) != 1).any():
+        return None
+    recording.gathered(a, rows_at, runs[:, 0], b, out, cut)
     return recording.keep
 
 
@@ -272,6 +292,30 @@ class _Recording:
             kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
             self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
             self.finish(sums, out, first, count)
+
+    def gathered(self, a: Any, rows_at: Any, k_at: Any, b: Any, out: Any, cut: Schedule) -> None:
+        """Pack the right operand and multiply tiles of rows read through tables."""
+        what, tile, types = self.what, cut.tile, self.what.arithmetic
+        high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
+        padded = np.zeros(high * tile.rows, np.int64)
+        padded[: what.m] = rows_at
+        tables = [self.table(padded), self.table(k_at)]
+        b_packed = self.scratch(wide * tile.columns * blocks * types.words * types.held.nbytes)
+        sums = self.sums(out, 1)
+        columns = pack_columns(tile, types, transposed=what.transpose_b)
+        groups = (-(-wide // PANELS), blocks, 1)
+        self.chain.dispatch(columns, [b, self.which, b_packed], [what.n, what.k, 1], groups)
+        params = [what.m, what.n, what.k, cut.down, cut.across]
+        groups = (-(-wide // cut.across), -(-high // cut.down), self.chunks)
+        self.chain.dispatch(multiply_gathered(tile, types), [a, *tables, b_packed, sums], params, groups)
+        self.finish(sums, out, 0, 1)
+
+    def table(self, values: np.ndarray[Any, Any]) -> Any:
+        """Return memory with these distances, as u32."""
+        held = self.chain.device.allocate(values.size * 4)
+        held.write(0, values.astype(np.uint32).view(np.uint8))
+        self.keep.append(held)
+        return held
 
     def is_read_in_place(self, tile: Tile) -> bool:
         """Tell whether the left operand is whole tiles of factors as they lie, near enough for a cache."""

@@ -17,6 +17,7 @@ import numpy as np
 from loom.core.errors import ShapeError
 from loom.tensor.autodiff import grad
 from loom.tensor.functions import maximum
+from loom.tensor.ops.correlating import product_of_rows
 from loom.tensor.ops.joining import pad, place
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import max_of, mean_of
@@ -74,8 +75,7 @@ def _correlate(x: Tensor, weight: Tensor, steps: Sequence[int], gaps: Sequence[i
     d, filters = weight.ndim - 2, weight.shape[-1]
     rows = _rows(x, weight.shape[:d], steps, gaps)
     k = math.prod(weight.shape[:-1])
-    product = matmul(reshape(rows, (-1, k)), reshape(weight, (k, filters)))
-    return reshape(product, (*rows.shape[: d + 1], filters))
+    return product_of_rows(rows, reshape(weight, (k, filters)), d + 1)
 
 
 def _weight_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: Any, gaps: Any) -> Tensor:

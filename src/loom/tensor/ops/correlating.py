@@ -1,0 +1,85 @@
+"""Products of rows that are views, such as the windows of images: nothing is copied where a device reads them so.
+
+Layer: tensor. Invariant: the bits are those of the product of the copied rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.dtype import f32, f64
+from loom.kernels.matmul import Arithmetic
+from loom.kernels.matmul_record import Multiplication, record_gathered, record_matmul
+from loom.tensor.draft import Draft, Operand
+from loom.tensor.graph import Kind, Op, made
+from loom.tensor.ops.joining import copy_into
+from loom.tensor.ops.products import matmul
+from loom.tensor.ops.views import reshape, transpose
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = ["product_of_rows"]
+
+_WORTH_TABLES = 64**3
+"""Products from which two tables cost less than the copy they save."""
+
+
+def product_of_rows(rows: Tensor, weight: Tensor, axes: int) -> Tensor:
+    """Return ``rows`` (*places, *inner) times ``weight`` (k, columns): (*places, columns).
+
+    The first ``axes`` axes of ``rows`` count rows, the others, k elements in all, are summed over in row-major order.
+    """
+    places, k = rows.shape[:axes], math.prod(rows.shape[axes:])
+    size = math.prod(places) * k * weight.shape[1]
+    if rows.dtype not in (f32, f64) or size < _WORTH_TABLES:
+        return reshape(matmul(reshape(rows, (-1, k)), weight), (*places, weight.shape[1]))
+    return made(ROWS, [rows, weight], (*places, weight.shape[1]), rows.dtype, (axes,))
+
+
+def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+    (axes,), dtype = node.attributes, node.dtype
+    shape = node.inputs[0].shape
+    m, k, n = math.prod(shape[:axes]), math.prod(shape[axes:]), node.shape[-1]
+    what = Multiplication(m, n, k, Arithmetic(dtype, dtype, dtype, dtype))
+    access, weight = operands[0].access, _packed(draft, operands[1], dtype)
+    rows_at = access.offset + _distances(shape[:axes], access.strides[:axes])
+    k_at = _distances(shape[axes:], access.strides[axes:])
+    if min(access.strides) >= 0 and record_gathered(draft, operands[0].buffer, rows_at, k_at, weight, out, what):
+        return
+    record_matmul(draft, _packed(draft, operands[0], dtype), weight, out, what)
+
+
+def _distances(shape: Sequence[int], strides: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Return how far each index lies from the first, in row-major order."""
+    found = np.zeros((), np.int64)
+    for n, stride in zip(shape, strides, strict=True):
+        found = np.add.outer(found, np.arange(n, dtype=np.int64) * stride)
+    return found.reshape(-1)
+
+
+def _packed(draft: Draft, operand: Operand, dtype: Any) -> Any:
+    """Return a buffer with the elements in row-major order, a copy if they do not lie so."""
+    access = operand.access
+    if access.is_packed:
+        return operand.buffer
+    size = math.prod(access.shape)
+    copy = draft.device.allocate(size * dtype.nbytes)
+    flat = len(access.shape)
+    copy_into(draft, operand, copy, access.shape, (0,) * flat, (1,) * flat, dtype)
+    return copy
+
+
+def _vjp(node: Tensor, g: Tensor) -> list[Any]:
+    rows, weight = node.inputs
+    columns = weight.shape[1]
+    flat, spread = reshape(rows, (-1, weight.shape[0])), reshape(g, (-1, columns))
+    return [reshape(matmul(spread, transpose(weight)), rows.shape), matmul(transpose(flat), spread)]
+
+
+ROWS = Op("product_of_rows", Kind.KERNEL, _vjp, record=_record, accepts=lambda _: True)
+"""Its first input's rows, however they lie, times its second."""
