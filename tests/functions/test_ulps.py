@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from functions.references import REFERENCES
 from functions.ulps import exhaustive, measured, sample, sample_pairs
-from loom.core.dtype import DType, f32
+from loom.core.dtype import DType, f32, f64
 from loom.kernels.functions import FUNCTIONS, function
 
 _TYPED = [(name, dtype) for name in sorted(FUNCTIONS) for dtype in function(name).definitions]
@@ -26,6 +27,8 @@ def test_every_function_has_a_reference() -> None:
 def test_a_sample_keeps_the_bar(name: str, dtype: DType) -> None:
     fn, size = function(name), 100_000 if dtype == f32 else 2_000
     operands = (sample(name, dtype, size=size),) if fn.arity == 1 else sample_pairs(name, dtype, size=size)
+    if dtype == f64:  # whose errors mpmath takes one by one
+        operands = tuple(np.ascontiguousarray(o[::3]) for o in operands)
     worst = measured(name, fn.ulps[dtype], *operands)
     assert worst.ulps <= fn.ulps[dtype], f"{name} {dtype}: {worst}"
 

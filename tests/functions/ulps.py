@@ -67,16 +67,22 @@ def errors(got: Array, want: Array) -> Array:
 
 def exact_errors(name: str, got: Array, *operands: Array) -> Array:
     """Return the error in ulps by mpmath, for finite inputs whose result is finite or overflows."""
+    return _off(name, got, operands)[0]
+
+
+def _off(name: str, got: Array, operands: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Return errors in ulps and as they are."""
     least, digits, most = (-149, 24, 128) if got.dtype == np.float32 else (-1074, 53, 1024)
-    found = np.empty(got.size)
+    found, absolute = np.empty(got.size), np.empty(got.size)
     with mp.workprec(_PRECISION):
         top = mp.mpf(2) ** most
         for n, values in enumerate(zip(*(o.astype(np.float64).tolist() for o in operands), strict=True)):
             want = REFERENCES[name].exact(*map(mp.mpf, values))
             exponent = max(least, min(mp.frexp(want)[1], most) - digits) if want else least
             is_value = min(max(mp.mpf(float(got[n])), -top), top)
-            found[n] = float(abs(is_value - min(max(want, -top), top)) / mp.mpf(2) ** exponent)
-    return found
+            away = abs(is_value - min(max(want, -top), top))
+            found[n], absolute[n] = float(away / mp.mpf(2) ** exponent), float(away)
+    return found, absolute
 
 
 def measured(name: str, bar: float, *operands: Array) -> Worst:
@@ -93,8 +99,9 @@ def measured(name: str, bar: float, *operands: Array) -> Worst:
     if not other.size:
         return Worst(0.5)
     got, want, operands = got[other], want[other], tuple(o[other] for o in operands)
-    off = errors(got, want)
-    _forgive(REFERENCES[name], off, got, want, operands)
+    with np.errstate(all="ignore"):
+        off, absolute = errors(got, want), abs(got.astype(np.float64) - want)
+    _forgive(REFERENCES[name], off, absolute, want, operands)
     doubted = np.flatnonzero(off > bar * 0.999)
     finite = np.all([np.isfinite(o[doubted]) for o in operands], axis=0) & np.isfinite(got[doubted])
     doubted = doubted[finite & np.isfinite(want[doubted])]
@@ -105,25 +112,30 @@ def measured(name: str, bar: float, *operands: Array) -> Worst:
     return Worst(max(0.5, float(off[at])), tuple(float(o[at]) for o in operands), float(got[at]), float(want[at]))
 
 
-def _forgive(reference: Reference, off: Array, got: Array, want: Array, operands: tuple[Array, ...]) -> None:
+def _forgive(reference: Reference, off: Array, absolute: Array, want: Array, operands: tuple[Array, ...]) -> None:
     """Count as right what is within the absolute error that the function allows itself."""
     if reference.slack is not None:
         with np.errstate(all="ignore"):
-            allowed = reference.slack(operands[0].astype(np.float64), want)
-            off[abs(got.astype(np.float64) - want) < allowed] = 0.0
+            unit = 2.0**-24 if operands[0].dtype == np.float32 else 2.0**-53
+            allowed = reference.slack(operands[0].astype(np.float64), want, unit)
+            off[absolute < allowed] = 0.0
 
 
 def _measured_f64(name: str, got: Array, operands: tuple[Array, ...]) -> Worst:
+    """Zeros, infinities and NaN among the operands by the float64 reference, all else by mpmath."""
     with np.errstate(all="ignore"):
         want = REFERENCES[name].fast(*operands)
-    plain = np.all([np.isfinite(o) for o in operands], axis=0) & np.isfinite(want)
-    at = np.flatnonzero(~plain & ~((got == want) | (np.isnan(got) & np.isnan(want))))
+    known = np.isnan(want) | np.any([(o == 0) | ~np.isfinite(o) for o in operands], axis=0)
+    known |= np.isinf(want) & (got == want)
+    same = (got == want) & (np.signbit(got) == np.signbit(want)) | np.isnan(got) & np.isnan(want)
+    at = np.flatnonzero(known & ~same)
     if at.size:
         return Worst(float("inf"), tuple(float(o[at[0]]) for o in operands), float(got[at[0]]), float(want[at[0]]))
-    tried = [o[plain] for o in operands]
-    off = exact_errors(name, got[plain], *tried)
+    got, want, tried = got[~known], want[~known], tuple(o[~known] for o in operands)
+    off, absolute = _off(name, got, tried)
+    _forgive(REFERENCES[name], off, absolute, want, tried)
     at = int(np.argmax(off))
-    return Worst(float(off[at]), tuple(float(o[at]) for o in tried), float(got[plain][at]), float(want[plain][at]))
+    return Worst(float(off[at]), tuple(float(o[at]) for o in tried), float(got[at]), float(want[at]))
 
 
 def exhaustive(name: str, start: int = 0, stop: int = 2**32, *, chunk: int = 1 << 18) -> Worst:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from functools import cache
 
-from loom.core.dtype import DType, u32
+from loom.core.dtype import DType, f32, f64, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, select, shared, sqrt
 
 __all__ = [
     "TILE", "columns_to_rows", "cross_product", "divide_rows", "identity_columns", "outer_product", "rows_to_columns",
-    "transposed",
+    "scale_rows", "transposed",
 ]  # fmt: skip
 
 TILE = 16
@@ -163,3 +163,31 @@ def divide_rows(element: DType) -> KernelFunction:
 
     divided.name = f"divide_rows_{element}"
     return divided
+
+
+_SCALES: dict[DType, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    f32: ((2.0**40, 2.0**-40, 2.0**-100), (2.0**-80, 2.0**64, 2.0**120)),
+    f64: ((2.0**400, 2.0**-400, 2.0**-800), (2.0**-600, 2.0**600, 2.0**900)),
+}
+"""Above the first bound, below the second or the third a row is multiplied by these, and its squares are in range."""
+
+
+@cache
+def scale_rows(element: DType) -> KernelFunction:
+    """Return the kernel (x, largest, out, size, n, inner): x times a power of two that its row's squares allow.
+
+    Row r along an axis of n, ``inner`` elements after it, has largest[r], the largest magnitude; the power is 1 unless
+    squares of such a size would overflow, or lose digits below the normal numbers.
+    """
+    (above, below, far_below), (less, more, much_more) = _SCALES[element]
+
+    @kernel(workgroup=_LANES, trusted=True)
+    def scaled(x: In[element], largest: In[element], out: Out[element], size: u32, n: u32, inner: u32):  # type: ignore[valid-type]
+        at = global_id()
+        if at < size:
+            most = largest[at // (n * inner) * inner + at % inner]
+            up = select(most < far_below, element(much_more), select(most < below, element(more), element(1.0)))
+            out[at] = x[at] * select(most > above, element(less), up)
+
+    scaled.name = f"scale_rows_{element}"
+    return scaled

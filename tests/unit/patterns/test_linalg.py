@@ -171,6 +171,22 @@ def test_products_everywhere(place: str) -> None:
     assert same_bits(linalg.transpose(x, on=place), np.ascontiguousarray(x.T))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tiny", "least", "huge"), [("f4", 1e-23, 2.0**-149, 1e38), ("f8", 1e-170, 5e-324, 1e308)]
+)
+def test_vectors_whose_squares_are_out_of_range_are_normalised(
+    place: str, dtype: str, tiny: float, least: float, huge: float
+) -> None:
+    """The answer is [0.6, 0.8] whatever the size: powers of two change no bit."""
+    exact = np.array([0.75, 1.0], dtype)
+    wanted = exact / np.sqrt((exact * exact).sum())
+    for size in (2.0 ** np.round(np.log2(tiny)), least * 4, 2.0 ** np.floor(np.log2(huge)), 1.0, least * 2.0**60):
+        rows = (exact * np.array(size, dtype)).astype(dtype)
+        found = linalg.normalize(np.stack([rows, exact, np.zeros(2, dtype)]), on=place)
+        assert same_bits(np.ascontiguousarray(found), np.stack([wanted, wanted, np.zeros(2, dtype)])), size
+    assert np.isnan(linalg.normalize(np.array([np.inf, 1.0, np.nan], dtype), on=place)[2])
+
+
 def test_a_matrix_of_a_batch_has_the_bits_it_has_alone() -> None:
     a, b = normal((2, 3, 20, 20), "float32"), normal((2, 3, 20, 2), "float32")
     whole = linalg.solve(a, b), linalg.inv(a), *linalg.qr(a)

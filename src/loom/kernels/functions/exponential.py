@@ -13,7 +13,7 @@ from loom.core.dtype import f32, i32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, rint, select
 from loom.kernels.functions.coefficients_exponential import EXP, EXP2, EXPM1, LN2, LOG2E
-from loom.kernels.functions.f64_exponential import exp_f64
+from loom.kernels.functions.f64_exponential import exp2_f64, exp_f64, expm1_f64, sigmoid_f64
 from loom.kernels.functions.polynomial import horner
 
 __all__ = [
@@ -104,16 +104,16 @@ def exp(x: Any) -> Any:  # type: ignore[empty-body]
     """e to the power ``x``, at most 0.99 ulp off (f64: 1); f32 above 88.7228 gives inf, below -103.9721 zero."""
 
 
-@elementary(f32=(_exp2, 1.05))
+@elementary(f32=(_exp2, 1.05), f64=(exp2_f64, 1.05))
 def exp2(x: Any) -> Any:  # type: ignore[empty-body]
-    """2 to the power ``x``, at most 1.05 ulp off; whole numbers give exact results."""
+    """2 to the power ``x``, at most 1.05 ulp off (f64: 1.05); whole numbers give exact results."""
 
 
-@elementary(f32=(_expm1, 1.66))
+@elementary(f32=(_expm1, 1.66), f64=(expm1_f64, 0.6))
 def expm1(x: Any) -> Any:  # type: ignore[empty-body]
-    """``exp(x) - 1`` without cancellation, at most 1.66 ulp off; -0 gives -0, -inf gives -1."""
+    """``exp(x) - 1`` without cancellation, at most 1.66 ulp off (f64: 0.6); -0 gives -0, -inf gives -1."""
 
 
-@elementary(f32=(_sigmoid, 2.41))
+@elementary(f32=(_sigmoid, 2.41), f64=(sigmoid_f64, 0.8))
 def sigmoid(x: Any) -> Any:  # type: ignore[empty-body]
-    """``1 / (1 + exp(-x))``, at most 2.41 ulp off."""
+    """``1 / (1 + exp(-x))``, at most 2.41 ulp off (f64: 0.8)."""

@@ -16,6 +16,7 @@ from loom.ir.frontend.intrinsics import bitcast, select, sqrt
 from loom.kernels.functions.coefficients_inverse import ARCSINE, ARCTANGENT
 from loom.kernels.functions.coefficients_trigonometric import HALF_PI
 from loom.kernels.functions.doubles import fast_two_sum
+from loom.kernels.functions.f64_inverse import acos_f64, asin_f64, atan2_f64, atan_f64
 from loom.kernels.functions.polynomial import horner
 
 __all__ = ["acos", "asin", "atan", "atan2"]
@@ -76,24 +77,24 @@ def _acos32(x: Any) -> Any:
     return _beyond(quarters, scale * t, scale * rest)
 
 
-@elementary(f32=(_atan32, 1.5))
+@elementary(f32=(_atan32, 1.5), f64=(atan_f64, 1.2))
 def atan(x: Any) -> Any:  # type: ignore[empty-body]
-    """Arctangent of ``x`` in radians, at most 1.5 ulp off: -0 gives -0, infinities +-pi/2."""
+    """Arctangent of ``x`` in radians, at most 1.5 ulp off (f64: 1.2): -0 gives -0, infinities +-pi/2."""
 
 
-@elementary(f32=(_atan2_32, 2.0))
+@elementary(f32=(_atan2_32, 2.0), f64=(atan2_f64, 1.7))
 def atan2(y: Any, x: Any) -> Any:  # type: ignore[empty-body]
-    """Angle of the point ``(x, y)`` in radians from -pi to pi, at most 2 ulp off.
+    """Angle of the point ``(x, y)`` in radians from -pi to pi, at most 2 ulp off (f64: 1.7).
 
     Zeros and infinities as in C99: atan2(+-0, -0) is +-pi, atan2(+-0, +0) is +-0, atan2(+-inf, -inf) +-3 pi/4.
     """
 
 
-@elementary(f32=(_asin32, 2.0))
+@elementary(f32=(_asin32, 2.0), f64=(asin_f64, 1.5))
 def asin(x: Any) -> Any:  # type: ignore[empty-body]
-    """Arcsine of ``x`` in radians, at most 2 ulp off: -0 gives -0, beyond -1 and 1 NaN."""
+    """Arcsine of ``x`` in radians, at most 2 ulp off (f64: 1.5): -0 gives -0, beyond -1 and 1 NaN."""
 
 
-@elementary(f32=(_acos32, 2.0))
+@elementary(f32=(_acos32, 2.0), f64=(acos_f64, 1.5))
 def acos(x: Any) -> Any:  # type: ignore[empty-body]
-    """Arccosine of ``x`` in radians, at most 2 ulp off: 1 gives +0, beyond -1 and 1 NaN."""
+    """Arccosine of ``x`` in radians, at most 2 ulp off (f64: 1.5): 1 gives +0, beyond -1 and 1 NaN."""

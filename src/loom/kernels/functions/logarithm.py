@@ -15,7 +15,7 @@ from loom.core.dtype import f32, i32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, select
 from loom.kernels.functions.coefficients_logarithm import LN2, LOG, LOG2E
-from loom.kernels.functions.f64_logarithm import log_f64
+from loom.kernels.functions.f64_logarithm import log1p_f64, log2_f64, log_f64
 from loom.kernels.functions.polynomial import horner
 
 __all__ = ["decomposed", "log", "log1p", "log2", "widened"]
@@ -76,11 +76,14 @@ def log(x: Any) -> Any:  # type: ignore[empty-body]
     """Natural logarithm, at most 0.83 ulp off (f64: 1); 0 gives -inf, below 0 NaN."""
 
 
-@elementary(f32=(_log2, 1.84))
+@elementary(f32=(_log2, 1.84), f64=(log2_f64, 0.6))
 def log2(x: Any) -> Any:  # type: ignore[empty-body]
-    """Logarithm to base 2, at most 1.84 ulp off, exact for powers of two; 0 gives -inf, below 0 NaN."""
+    """Logarithm to base 2, at most 1.84 ulp off (f64: 0.6), exact for powers of two; 0 gives -inf, below 0 NaN."""
 
 
-@elementary(f32=(_log1p, 1.39))
+@elementary(f32=(_log1p, 1.39), f64=(log1p_f64, 1.0))
 def log1p(x: Any) -> Any:  # type: ignore[empty-body]
-    """``log(1 + x)`` without cancellation, at most 1.39 ulp off; -0 gives -0, -1 gives -inf, below -1 NaN."""
+    """``log(1 + x)`` without cancellation, at most 1.39 ulp off (f64: 1.3).
+
+    -0 gives -0, -1 gives -inf, below -1 NaN.
+    """

@@ -17,6 +17,7 @@ from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select, sqrt
 from loom.kernels.functions.coefficients_power import INVERSE_CUBE_ROOT, LOG2_FIRST, LOG2_REST, LOG2_SECOND
 from loom.kernels.functions.doubles import upper
 from loom.kernels.functions.exponential import clamped, power_of_two_of, scaled
+from loom.kernels.functions.f64_power import cbrt_f64, pow_f64
 from loom.kernels.functions.hyperbolic import with_sign
 from loom.kernels.functions.logarithm import widened
 from loom.kernels.functions.polynomial import horner
@@ -103,14 +104,14 @@ def rsqrt(x: Any) -> Any:  # type: ignore[empty-body]
     """``1 / sqrt(x)``, two correctly rounded operations: at most 1.5 ulp; -0 gives -inf, below 0 NaN."""
 
 
-@elementary(f32=(_cbrt, 0.55))
+@elementary(f32=(_cbrt, 0.55), f64=(cbrt_f64, 0.55))
 def cbrt(x: Any) -> Any:  # type: ignore[empty-body]
-    """Cube root, at most 0.55 ulp off, exact for cubes; odd."""
+    """Cube root, at most 0.55 ulp off (f64: 0.55), exact for cubes; odd."""
 
 
-@elementary(f32=(_pow, 1.25))
+@elementary(f32=(_pow, 1.25), f64=(pow_f64, 0.8))
 def pow(x: Any, y: Any) -> Any:  # type: ignore[empty-body]  # noqa: A001
-    """``x`` to the power ``y``, at most 1.25 ulp off, with the special cases of IEEE 754 (C99, annex F).
+    """``x`` to the power ``y``, at most 1.25 ulp off (f64: 0.8), with the special cases of IEEE 754 (C99, annex F).
 
     ``pow(x, 0)`` and ``pow(1, y)`` are 1, for NaN too; a negative finite base needs a whole exponent, else NaN.
     """

@@ -31,8 +31,7 @@ def _squared(x: Tensor) -> Tensor:
 
 def _expm1(x: Tensor) -> Tensor:
     """Return e^x - 1 of x where negative; larger ones are cut, so that what is not chosen does not overflow."""
-    low = tensor.minimum(x, 0)
-    return low.exp() - 1 if x.dtype.nbytes == 8 else low.map("expm1")
+    return tensor.minimum(x, 0).map("expm1")
 
 
 def _elu(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.dtype import DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.fold_record import Folding, record_fold
-from loom.kernels.vectors import TILE, cross_product, divide_rows, outer_product, transposed
+from loom.kernels.vectors import TILE, cross_product, divide_rows, outer_product, scale_rows, transposed
 from loom.patterns.axis import geometry
 from loom.patterns.call import Call
 from loom.patterns.linalg.matrices import as_floats, same_dtype
@@ -124,7 +124,8 @@ def cross(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
 def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> Any:
     """Return vectors of f32 or f64 along ``axis`` divided by their Euclidean norms; those of norm 0 are kept.
 
-    The norm is the root of the sum of squares in the order of ``gpu_sum``, nothing scaled: see ``gpu_norm``.
+    The norm is the root of the sum of squares in the order of ``gpu_sum``. Vectors so large or small that squares would
+    overflow or vanish are multiplied by a power of two first.
 
     >>> normalize([[3.0, 4.0], [0.0, 0.0]]).tolist()
     [[0.6, 0.8], [0.0, 0.0]]
@@ -136,11 +137,14 @@ def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> A
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(o.nbytes) for o in (x, out)]
-        squares = chain.device.allocate(rows.results * x.dtype.nbytes)
-        kept = record_fold(chain, slots[0], rows, Folding("squares", x.dtype, x.dtype, x.dtype), squares)
-        params = [x.size, rows.n, rows.inner]
-        chain.dispatch(divide_rows(x.dtype), [slots[0], squares, slots[1]], params, groups=-(-x.size // _LANES))
-        return slots, (squares, kept)
+        largest, squares = (chain.device.allocate(rows.results * x.dtype.nbytes) for _ in range(2))
+        scaled = chain.device.allocate(x.nbytes)
+        params, groups = [x.size, rows.n, rows.inner], -(-x.size // _LANES)
+        kept = record_fold(chain, slots[0], rows, Folding("largest", x.dtype, x.dtype, x.dtype), largest)
+        chain.dispatch(scale_rows(x.dtype), [slots[0], largest, scaled], params, groups=groups)
+        kept_too = record_fold(chain, scaled, rows, Folding("squares", x.dtype, x.dtype, x.dtype), squares)
+        chain.dispatch(divide_rows(x.dtype), [scaled, squares, slots[1]], params, groups=groups)
+        return slots, (largest, squares, scaled, kept, kept_too)
 
     if x.size:
         call.run(("linalg.normalize", x.dtype, x.shape, axis), record, x, out)

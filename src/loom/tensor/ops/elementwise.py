@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.dtype import DType, bool_, f32, f64, lookup, of_numpy
+from loom.core.dtype import DType, bool_, f32, lookup, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.strided import number
 from loom.tensor.graph import Kind, Op, made
-from loom.tensor.ops.views import broadcast_to, routed
+from loom.tensor.ops.views import broadcast_to
 
 if TYPE_CHECKING:
     from loom.tensor.tensor import Tensor
@@ -141,31 +141,6 @@ _VJPS: dict[str, Vjp] = {
 }
 """Derivatives. Of two equal operands of min and max the first has it all; steps have none; abs has 0 at 0."""
 
-
-def _wide_log1p(x: Tensor) -> Tensor:
-    """W. Kahan's form: the rounding of 1 + x is made up for."""
-    u = x + 1
-    return where(apply("eq", u, 1), x, apply("log", u) * (x / where(apply("eq", u, 1), 1, u - 1)))
-
-
-_WIDE: dict[str, Callable[..., Any]] = {
-    "sigmoid": lambda x: 1 / (apply("exp", -x) + 1),
-    "erfc": lambda x: 1 - apply("erf", x),
-    "gelu": lambda x: x * 0.5 * (apply("erf", x * math.sqrt(0.5)) + 1),
-    "gelu_tanh": lambda x: x * 0.5 * (apply("tanh", (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)) + 1),
-    "log1p": _wide_log1p,
-    "log2": lambda x: apply("log", x) / math.log(2),
-    "exp2": lambda x: apply("exp", x * math.log(2)),
-    "sinh": lambda x: (apply("exp", x) - apply("exp", -x)) * 0.5,
-    "cosh": lambda x: (apply("exp", x) + apply("exp", -x)) * 0.5,
-    "tan": lambda x: apply("sin", x) / apply("cos", x),
-    "pow": lambda a, b: apply("exp", apply("log", a) * b),
-}
-"""Functions of f64 that ``kernels.functions`` lacks, made of those it has: for checking derivatives.
-
-erfc and sinh lose digits where they cancel, pow takes positive numbers only.
-"""
-
 _OPERATIONS = [
     name for name, op in OPS.items()
     if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
@@ -182,9 +157,6 @@ def apply(name: str, *operands: Any) -> Tensor:
     """Return an operation of tensors and numbers, broadcast; ShapeError and DTypeError name it."""
     typed = _typed(name, operands)
     shape = _common_shape(name, typed)
-    if typed[0].dtype == f64 and name in _WIDE:
-        inputs = [broadcast_to(t, shape) for t in typed]
-        return routed(_WIDE[name](*inputs), inputs, _VJPS[name])
     first = typed[0].dtype
     _check_dtype(name, first)
     result = bool_ if name in _COMPARISONS else first
