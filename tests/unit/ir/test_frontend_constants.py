@@ -125,6 +125,14 @@ def test_infinity_as_it_is_written_and_wider_types() -> None:
     assert loom.gpu_map(np.ones(1), lambda v: v * 1e39).tolist() == [1e39]
 
 
+def test_a_choice_between_numbers_that_only_f64_holds() -> None:
+    x = np.arange(3.0)
+    got = loom.gpu_map(x, lambda v: v * loom.select(v > 1, 1e300, -0.0))
+    assert bits(got) == bits(np.array([-0.0, -0.0, 2e300]))
+    with pytest.raises(KernelTypeError, match=r"1e\+300 is beyond the largest f32"):
+        loom.gpu_map(x.astype(np.float32), lambda v: v * loom.select(v > 1, 1e300, -0.0))
+
+
 def test_ir_const() -> None:
     body = ir_entry(ir_begin(workgroup=1))
     with pytest.raises(KernelTypeError, match=r"beyond the largest f32"):

@@ -6,16 +6,21 @@ type of the operand they meet. Invariant: no implicit conversion between two typ
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Union
 
 import numpy as np
 
-from loom.core.dtype import DType, bool_, f32, i32, i64, u64
+from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u64
 from loom.ir.builder import Builder
 from loom.ir.kernel import For, Instr, Memory, Variable
 
 __all__ = ["Operand", "Retype", "Static", "Typing", "describe", "expect_static", "is_number", "is_typed", "promoted"]
+
+
+_BEYOND_F32 = 2.0**128 - 2.0**103
+"""The least number that would be rounded to infinity as f32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ class Typing:
             dtype = of_numpy(value.dtype, self.builder.where())
             return f32 if dtype.storage_only else dtype  # half-width floats are computed in f32
         if isinstance(value, bool) or not isinstance(value, int):
-            return bool_ if isinstance(value, bool) else f32
+            beyond = isinstance(value, float) and math.isfinite(value) and abs(value) >= _BEYOND_F32
+            return bool_ if isinstance(value, bool) else f64 if beyond else f32
         return next((t for t in (i32, i64, u64) if t.minimum <= value <= t.maximum), i32)
 
     def typed(self, operand: Operand, dtype: DType | None = None) -> Instr:
@@ -141,7 +147,8 @@ class Typing:
         decided = strong[0].dtype if strong else promoted([o.type for o in instrs]) if instrs else None
         has_float = any(isinstance(o, Static) and isinstance(o.value, float) for o in operands)
         if decided is None:
-            decided = f32 if has_float else None
+            plain = [self.default_dtype(o.value) for o in operands if isinstance(o, Static) and is_number(o.value)]
+            decided = promoted(plain) if has_float else None
         elif has_float and decided.is_integer and not strong:
             self.widen_weak(instrs[0])
         vectors = [o.dtype for o in instrs if o.type.is_vector]
