@@ -47,6 +47,7 @@ def samples_for(net: Network, data: str) -> tuple[Array, Array]:
     """
     from loom.nn.train.datasets import read_samples
 
+    _require_one(net)
     x, y = read_samples(data, net.spec.inputs[0].shape)
     _require_size(net, data, x)
     one = net.spec.shapes()[net.spec.outputs[0]] == (1,)
@@ -57,9 +58,19 @@ def inputs_for(net: Network, data: str) -> Array:
     """Return the inputs of ``--data``, with or without targets, as the network takes them."""
     from loom.nn.train.datasets import read_inputs
 
+    _require_one(net)
     x = read_inputs(data, net.spec.inputs[0].shape)
     _require_size(net, data, x)
     return x
+
+
+def _require_one(net: Network) -> None:
+    """See that a file of samples and targets can be all that the network takes and is compared with."""
+    ports = len(net.spec.inputs), len(net.spec.outputs)
+    if ports != (1, 1):
+        raise ArgumentError("--data", "the network has several inputs or outputs", expected="one of each",
+                            got=f"{ports[0]} and {ports[1]}",
+                            remedy="Use loom.Network in Python: it takes lists and dicts of arrays")  # fmt: skip
 
 
 def _require_size(net: Network, data: str, x: Array) -> None:

@@ -87,6 +87,7 @@ def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
     without. UseGPU, PrintEveryBatch and EvaluateEveryN change nothing: the device is that of ``LOOM_DEVICE``.
     """
     net, told = _network(), _plain_keys(config or {}, "train_simple, config")
+    _require_one(net, "train_simple")
     for key in told:
         if key not in _KEYS:
             raise ArgumentError(
@@ -168,8 +169,18 @@ def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
     return x, y.reshape(len(x), *shape)
 
 
+def _require_one(net: Network, where: str) -> None:
+    """See that a flat vector can be all that the network takes, and all that it gives."""
+    ports = len(net.spec.inputs), len(net.spec.outputs)
+    if ports != (1, 1):
+        raise ArgumentError(where, "the network has several inputs or outputs", expected="one of each",
+                            got=f"{ports[0]} and {ports[1]}",
+                            remedy="Use the methods of the network: predict, train, evaluate")  # fmt: skip
+
+
 def _samples(net: Network, values: Any, where: str) -> np.ndarray[Any, Any]:
     """Return flat numbers as samples of the network's input."""
+    _require_one(net, where)
     shape = net.spec.inputs[0].shape
     found = numbers(values, where, "the input").astype(np.float32)
     each = int(np.prod(shape))

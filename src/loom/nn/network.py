@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arrays import shown
-from loom.core.dtype import bf16
-from loom.core.errors import ArgumentError, near_matches
+from loom.core.dtype import DType, bf16
+from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.model import Model
 from loom.nn.persistence import (
     SAFETENSORS,
@@ -41,9 +41,9 @@ from loom.nn.train.losses import Loss
 from loom.nn.train.measures import Evaluation, confusion_of, deviation_metrics
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.progress import shown_progress
-from loom.nn.train.samples import Samples, batches, checked_inputs, checked_samples, numbers
+from loom.nn.train.samples import WHOLE, batches, checked_inputs, checked_samples, named, numbers
 from loom.nn.train.schedules import Schedule, schedule_of
-from loom.nn.train.targets import Output, fitted, outputs_of
+from loom.nn.train.targets import Losses, fitted_all, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
 
@@ -195,15 +195,15 @@ class Network:
     def forward(self, x: Any) -> Any:
         """Return the output for samples (n, *shape), or of one sample without its axis.
 
-        Networks of several inputs take a mapping by name; of several outputs give one. Those of bf16 give f32.
+        Networks of several inputs take a mapping by name or a list; of several outputs give a dict. Those of bf16
+        give f32.
         """
-        if isinstance(x, Mapping):
-            return self._readable(self.model.forward(x))
-        given = numbers(x, "loom.Network")
-        if given.shape == self.spec.inputs[0].shape:
-            out = self._readable(self.model.forward(given[None]))
+        given = self._given(x, "loom.Network.forward, x")
+        found = {n: numbers(a, "loom.Network", "x" if len(given) == 1 else f"x {n!r}") for n, a in given.items()}
+        if all(found[i.name].shape == i.shape for i in self.spec.inputs):
+            out = self._readable(self.model.forward({n: a[None] for n, a in found.items()}))
             return out[0] if not isinstance(out, dict) else {name: value[0] for name, value in out.items()}
-        return self._readable(self.model.forward(given))
+        return self._readable(self.model.forward(self._plain(found)))
 
     def _readable(self, output: Any) -> Any:
         """Return outputs of bf16, which numpy lacks, as f32."""
@@ -225,6 +225,8 @@ class Network:
     ) -> History:
         """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
 
+        Of several inputs or outputs ``x`` and ``y`` are mappings by name, or lists in the document's order; ``loss`` is
+        one for all outputs or a mapping by name, and the sum of the losses is made small.
         ``settings`` are those of ``TrainConfig``; ``seed`` and ``batch_size`` (if above 1) are else the document's.
         Without ``loss``: cross-entropy for integers or truths with an axis less than an output of several classes, and
         for one-hot rows of them; else the mean squared error. What it is the cross-entropy of follows from what the
@@ -238,75 +240,117 @@ class Network:
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
         with self.model.alone("loom.Network.train"):
-            loss, targets = fitted(self._output(), y, settings.get("loss"))
-            config = self._config(len(x), loss, optimizer, schedule, settings)
+            given = self._given(x, "train, x")
+            loss, targets = fitted_all(self.outputs, y, settings.get("loss"))
+            config = self._config(_count(given), loss, optimizer, schedule, settings)
             held_out = None if validation is None else self._held_out(validation, loss)
             trainer = self._trainer = self._trainer_for(config, self._trainer)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
                 with shown_progress(progress) as report:
-                    return trainer.fit(x, targets, held_out, resume=start, report=report)
+                    return trainer.fit(self._plain(given), targets, held_out, resume=start, report=report)
             finally:
                 if trainer.has_run:
                     self.training = trainer.kept
 
-    def _held_out(self, validation: Any, loss: str | Loss) -> tuple[Any, Any]:
+    def _held_out(self, validation: Any, loss: Losses) -> tuple[Any, Any]:
         """Return samples held out, with targets as the loss of the training takes them."""
         if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
             raise ArgumentError("train, validation", "not samples and their targets", expected="a pair (x, y)",
                                 got=type(validation).__name__,
                                 remedy="Hold some out and pass validation=(x, y)")  # fmt: skip
-        return validation[0], fitted(self._output(), validation[1], loss, "train, validation y")[1]
+        x = self._plain(self._given(validation[0], "train, validation x"))
+        return x, fitted_all(self.outputs, validation[1], loss, "train, validation y")[1]
 
     def _trainer_for(self, config: TrainConfig, after: Trainer | None) -> Trainer:
-        model = self.model
-        return Trainer(model, config, frozen=model.frozen, rates=model.learning_rates, x_type=self._input().dtype,
-                       y_type=model.result_type, after=after)  # fmt: skip
+        model, types = self.model, self._types()
+        return Trainer(
+            model, config, frozen=model.frozen, rates=model.learning_rates, y_type=model.result_type, after=after,
+            x_type=types if len(types) > 1 else next(iter(types.values())), outputs=self._names(),
+        )  # fmt: skip
 
-    def evaluate(self, x: Any, y: Any, *, loss: str | None = None) -> Evaluation:
-        """Return loss, accuracy and confusion (of classes) and deviation metrics (of one number for each sample)."""
-        name, targets = fitted(self._output(), y, loss, "evaluate, y")
-        data = checked_samples(x, targets, name, self._input().dtype, "evaluate", y_type=self.model.result_type)
-        output = self.predict(data.x)
-        function = TrainConfig(loss=name, probabilities=self.gives_probabilities).loss_function()
+    def evaluate(self, x: Any, y: Any, *, loss: Losses = None) -> Evaluation:
+        """Return loss, accuracy and confusion (of classes) and deviation metrics (of one number for each sample).
+
+        ``x``, ``y`` and ``loss`` are those of ``train``.
+        """
+        given = self._plain(self._given(x, "evaluate, x"))
+        found, targets = fitted_all(self.outputs, y, loss, "evaluate, y")
+        types = self._types()
+        data = checked_samples(given, targets, found, types if len(types) > 1 else next(iter(types.values())),
+                               "evaluate", y_type=self.model.result_type, outputs=self._names())  # fmt: skip
+        made = self._predicted(data.x)
+        losses = found if isinstance(found, dict) else {self.spec.outputs[0]: found}
+        each = {
+            name: self._evaluation(name, losses[name], made[name], data.y[i], data.y_types[i])
+            for i, name in enumerate(self.spec.outputs)
+        }
+        if len(each) == 1:
+            return each[self.spec.outputs[0]]
+        return Evaluation(len(data), sum(e.loss for e in each.values()), None, None, None, each)
+
+    def _evaluation(self, name: str, loss: str | Loss, output: Array, y: Array, y_type: DType) -> Evaluation:
+        config = TrainConfig(loss=loss, probabilities=self.outputs[name].gives_probabilities)
+        (function,) = config.loss_functions()
         wide = tensor.array(output, self.model.result_type, on=self.model.device)
-        value = float(function(wide, tensor.array(data.y, data.y_type, on=self.model.device)).item())
-        return Evaluation(len(data), value, *self._of_classes(data, output), self._deviation(data, output))
+        value = float(function(wide, tensor.array(y, y_type, on=self.model.device)).item())
+        deviation = deviation_metrics(output, y) if y.size == len(y) else None
+        return Evaluation(len(y), value, *_of_classes(y, output), deviation)
 
-    def predict(self, x: Any) -> Array:
-        """Return the outputs for samples (n, *shape), some hundred at a time."""
-        inputs = checked_inputs(x, self._input().dtype, "loom.Network")
-        cuts = batches(len(inputs), _EVALUATED_AT_ONCE)
+    def predict(self, x: Any) -> Any:
+        """Return the outputs for samples (n, *shape), some hundred at a time.
+
+        Networks of several inputs take a mapping by name or a list; of several outputs give a dict.
+        """
+        given, types = self._given(x, "loom.Network.predict, x"), self._types()
+        place = "loom.Network"
+        found = tuple(checked_inputs(a, types[n], place, "x" if len(types) == 1 else f"x {n!r}")
+                      for n, a in given.items())  # fmt: skip
+        made = self._predicted(found)
+        return made if len(made) > 1 else made[self.spec.outputs[0]]
+
+    def _predicted(self, inputs: Sequence[Array]) -> dict[str, Array]:
+        """Return the outputs by name for arrays of the inputs' types, all of one state of the weights."""
+        names = [i.name for i in self.spec.inputs]
+        if len({len(a) for a in inputs}) > 1:
+            sizes = ", ".join(f"{n!r}: {len(a)}" for n, a in zip(names, inputs, strict=True))
+            raise ShapeError("loom.Network", "the inputs differ in samples", expected="as many of each", got=sizes,
+                             remedy="The first axis of each counts samples")  # fmt: skip
+        cuts = batches(len(inputs[0]), _EVALUATED_AT_ONCE)
         with self.model.lock:
-            return np.concatenate([self._readable(self.model.forward(inputs[cut])) for cut in cuts])
-
-    def _of_classes(self, data: Samples, output: Array) -> tuple[float | None, Array | None]:
-        if data.y_type.is_float:
-            return None, None
-        predicted = output.argmax(-1)
-        return float((predicted == data.y).mean()), confusion_of(predicted, data.y, output.shape[-1])
-
-    def _deviation(self, data: Samples, output: Array) -> Any:
-        return deviation_metrics(output, data.y) if data.y.size == len(data) else None
+            made = [self.model.forward(dict(zip(names, (a[cut] for a in inputs), strict=True))) for cut in cuts]
+        if len(self.outputs) == 1:
+            return {self.spec.outputs[0]: np.concatenate([self._readable(out) for out in made])}
+        return {n: np.concatenate([self._readable(out[n]) for out in made]) for n in self.outputs}
 
     # settings
 
-    def _output(self) -> Output:
-        return next(iter(self.outputs.values()))
+    def _given(self, x: Any, where: str) -> dict[str, Any]:
+        """Return what is given for the inputs by their names."""
+        return named(x, [i.name for i in self.spec.inputs], where)
 
-    def _input(self) -> Any:
-        if len(self.spec.inputs) != 1:
-            raise ArgumentError("loom.Network", "training takes networks of one input", expected=1,
-                                got=len(self.spec.inputs), remedy="Join the inputs into one")  # fmt: skip
-        return self.spec.inputs[0]
+    def _plain(self, given: dict[str, Any]) -> Any:
+        return given if len(given) > 1 else next(iter(given.values()))
+
+    def _types(self) -> dict[str, DType]:
+        return {i.name: i.dtype for i in self.spec.inputs}
+
+    def _names(self) -> tuple[str, ...]:
+        """Return the names of several outputs."""
+        return self.spec.outputs if len(self.spec.outputs) > 1 else ()
 
     @property
     def gives_probabilities(self) -> bool:
-        """Tell whether the output is probabilities: of a softmax, a sigmoid, a kmeans, or a mean of such."""
-        return self._output().gives_probabilities
+        """Tell whether the (first) output is probabilities: of a softmax, a sigmoid, a kmeans, or a mean of such."""
+        return next(iter(self.outputs.values())).gives_probabilities
+
+    @property
+    def _probabilities(self) -> bool | dict[str, bool]:
+        made = {name: output.gives_probabilities for name, output in self.outputs.items()}
+        return made if len(made) > 1 else next(iter(made.values()))
 
     def _config(
-        self, n: int, loss: str | Loss, optimizer: str | Optimizer, schedule: str | Schedule | None,
+        self, n: int, loss: Losses, optimizer: str | Optimizer, schedule: str | Schedule | None,
         settings: dict[str, Any],
     ) -> TrainConfig:  # fmt: skip
         """Return the settings of a training with n samples."""
@@ -315,11 +359,11 @@ class Network:
             if key not in known:
                 raise ArgumentError("loom.Network.train", f"no setting is called {key!r}",
                                     remedy=near_matches(key, known))  # fmt: skip
-        if settings.get("probabilities", self.gives_probabilities) != self.gives_probabilities:
-            raise ArgumentError("train, probabilities", "not what the network's output means",
-                                expected=self.gives_probabilities, got=settings["probabilities"],
-                                remedy="Leave it out: the last layers tell")  # fmt: skip
-        given: dict[str, Any] = {"seed": self.spec.seed, "probabilities": self.gives_probabilities}
+        meant = self._probabilities
+        if settings.get("probabilities", meant) != meant:
+            raise ArgumentError("train, probabilities", "not what the network's output means", expected=meant,
+                                got=settings["probabilities"], remedy="Leave it out: the last layers tell")  # fmt: skip
+        given: dict[str, Any] = {"seed": self.spec.seed, "probabilities": meant}
         given |= {"batch_size": self.spec.batch_size} if self.spec.batch_size > 1 else {}
         chosen = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
         config = TrainConfig(**{**given, **settings, "loss": loss, "optimizer": chosen})
@@ -333,6 +377,22 @@ def _as_document(source: Document) -> Document:
     """Return a text that does not begin with ``{`` as the path of a file."""
     is_name = isinstance(source, str) and not source.lstrip().startswith("{")
     return Path(str(source)) if is_name else source
+
+
+def _count(given: Mapping[str, Any]) -> int:
+    """Return how many samples are given; what is wrong with them is told by who reads them."""
+    try:
+        return len(next(iter(given.values())))
+    except TypeError:
+        return 1
+
+
+def _of_classes(y: Array, output: Array) -> tuple[float | None, Array | None]:
+    """Return accuracy and confusion, if targets are classes."""
+    if y.dtype.kind not in WHOLE:
+        return None, None
+    predicted = output.argmax(-1)
+    return float((predicted == y).mean()), confusion_of(predicted, y, output.shape[-1])
 
 
 def _require_memory(spec: Spec) -> None:

@@ -6,8 +6,10 @@ Layer: nn. Invariant: two trainings of equal configs, data and starting weights 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.nn.train.losses import Loss, loss_of
@@ -25,7 +27,8 @@ _LEAST_CLIP = 2.0**-126
 class TrainConfig:
     """How to train.
 
-    ``loss``: a name of ``LOSSES`` or a function of output and target; ``probabilities``: the output is not logits.
+    ``loss``: a name of ``LOSSES`` or a function of output and target; ``probabilities``: the output is not logits. Of
+    several outputs both are mappings by the outputs' names, and training makes the sum of the losses small.
     ``schedule`` gives the rate of each update, in place of the constant ``learning_rate``. ``accumulate``: batches
     whose gradients make one update, weighted by their samples. Gradients are clipped element by element to
     ``clip_value``, then scaled so that the norm of all is at most ``clip_norm``. ``patience``: epochs without a loss
@@ -34,8 +37,8 @@ class TrainConfig:
     Ctrl-C. ``budget_nbytes``: the most memory for weights, state and programs.
     """
 
-    loss: str | Loss = "mse"
-    probabilities: bool = False
+    loss: str | Loss | Mapping[str, str | Loss] = "mse"
+    probabilities: bool | Mapping[str, bool] = False
     optimizer: Optimizer = field(default_factory=SGD)
     learning_rate: float = 0.01
     schedule: Schedule | None = None
@@ -69,22 +72,34 @@ class TrainConfig:
             "schedule", self.schedule, (Schedule, type(None)), "a schedule, for example Cosine(0.1, steps=100)"
         )
         _require_kind("checkpoint", self.checkpoint, (str, Path, type(None)), "the path of a folder")
-        if not callable(self.loss):
-            _require_kind("loss", self.loss, str, "a name, or a function of output and target")
-        self.loss_function()
+        self.loss_functions(tuple(self.loss) if isinstance(self.loss, Mapping) else ())
 
-    def loss_function(self) -> Loss:
-        """Return the function of the loss."""
-        return loss_of(self.loss, probabilities=self.probabilities) if isinstance(self.loss, str) else self.loss
+    def loss_functions(self, outputs: Sequence[str] = ()) -> list[Loss]:
+        """Return the functions of the losses of outputs, without names of the only one."""
+        found = []
+        for name in outputs or ("",):
+            loss = self.loss[name] if isinstance(self.loss, Mapping) else self.loss
+            given = self.probabilities
+            of = given.get(name, False) if isinstance(given, Mapping) else given
+            if not callable(loss):
+                _require_kind("loss", loss, str, "a name, or a function of output and target")
+            found.append(loss_of(loss, probabilities=of) if isinstance(loss, str) else loss)
+        return found
 
     def facts(self) -> dict[str, str]:
         """Return what a training must have in common with the one it resumes, as texts."""
         names = ("loss", "probabilities", "optimizer", "learning_rate", "schedule", "batch_size", "accumulate",
                  "shuffle", "seed", "clip_value", "clip_norm", "patience", "least_gain")  # fmt: skip
         found = {name: repr(getattr(self, name)) for name in names}
-        if not isinstance(self.loss, str):
-            found["loss"] = getattr(self.loss, "__name__", "a function")
+        found["loss"] = repr(_named(self.loss)) if isinstance(self.loss, (str, Mapping)) else _named(self.loss)
         return found
+
+
+def _named(loss: Any) -> Any:
+    """Return losses by their names, functions by theirs."""
+    if isinstance(loss, Mapping):
+        return {name: _named(each) for name, each in loss.items()}
+    return loss if isinstance(loss, str) else getattr(loss, "__name__", "a function")
 
 
 def _require_kind(name: str, value: object, kinds: type | tuple[type, ...], expected: str) -> None:

@@ -5,6 +5,7 @@ Layer: nn. Invariant: everything is computed in doubles on the host from the out
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -110,19 +111,24 @@ def confusion_of(predicted: Array, classes: Array, count: int) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """What a network does on samples. ``accuracy``, ``confusion`` (rows: the true class) of classes, else None."""
+    """What a network does on samples. ``accuracy``, ``confusion`` (rows: the true class) of classes, else None.
+
+    Of several outputs ``loss`` is the sum, and ``outputs`` has the evaluation of each by name; those are empty else.
+    """
 
     samples: int
     loss: float
     accuracy: float | None
     confusion: Array | None
     deviation: DeviationMetrics | None
+    outputs: Mapping[str, Evaluation] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
         confusion = None if self.confusion is None else self.confusion.tolist()
         deviation = None if self.deviation is None else self.deviation.to_dict()
-        return {
+        found = {
             "samples": self.samples, "loss": self.loss, "accuracy": self.accuracy, "confusion": confusion,
             "deviation": deviation,
         }  # fmt: skip
+        return found | ({"outputs": {n: e.to_dict() for n, e in self.outputs.items()}} if self.outputs else {})

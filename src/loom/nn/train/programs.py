@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,8 +45,9 @@ class Trainable(Protocol):
         """Held while a program of the model is recorded, or runs and is read: between steps others may use it."""
         ...
 
-    def apply(self, x: Tensor, *, training: bool, step: Tensor | None = None) -> Tensor:
-        """Record the forward pass."""
+    def apply(self, x: Any, *, training: bool, step: Tensor | None = None) -> Tensor:
+        """Record the forward pass on a tensor; of several inputs a mapping by name, and then
+        ``apply_all`` returns several outputs by name."""
         ...
 
     def load(self, weights: dict[str, np.ndarray[Any, Any]]) -> None:
@@ -61,40 +63,40 @@ class Trainable(Protocol):
 class Held:
     """Samples on the device, their ``order`` in the epoch (u32), and how many of it are ``done``."""
 
-    x: Tensor
-    y: Tensor
+    x: tuple[Tensor, ...]
+    y: tuple[Tensor, ...]
     order: Tensor
     done: Tensor
 
-    def picked(self, samples: int) -> tuple[Tensor, Tensor]:
+    def picked(self, samples: int) -> tuple[list[Tensor], list[Tensor]]:
         """Record the next samples and their targets."""
         chosen = tensor.gather(self.order, self.done + tensor.arange(samples, "u32"))
-        return tensor.gather(self.x, chosen), tensor.gather(self.y, chosen)
+        return [tensor.gather(x, chosen) for x in self.x], [tensor.gather(y, chosen) for y in self.y]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Shapes and dtypes of one sample and its target, and where samples are if they lie on the device."""
+    """Shapes and dtypes of one sample and its targets, and where samples are if they lie on the device."""
 
-    x_shape: Shape
-    y_shape: Shape
-    x_type: DType
-    y_type: DType
+    x: tuple[tuple[Shape, DType], ...]
+    y: tuple[tuple[Shape, DType], ...]
     held: Held | None = None
 
     @classmethod
     def of(cls, data: Samples, held: Held | None = None) -> Batch:
         """Return what batches of these samples are like."""
-        return cls(data.x.shape[1:], data.y.shape[1:], data.x_type, data.y_type, held)
+        x, y = zip(data.x, data.x_types, strict=True), zip(data.y, data.y_types, strict=True)
+        return cls(tuple((a.shape[1:], t) for a, t in x), tuple((a.shape[1:], t) for a, t in y), held)
 
-    def inputs(self, samples: int) -> tuple[Tensor, Tensor]:
-        """Return ``x`` and ``y`` of a program for so many samples: those picked, or inputs."""
+    def inputs(self, samples: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Return inputs and targets of a program for so many samples: those picked, or fed."""
         if self.held is not None:
             return self.held.picked(samples)
-        return (
-            tensor.input("x", (samples, *self.x_shape), self.x_type),
-            tensor.input("y", (samples, *self.y_shape), self.y_type),
-        )
+
+        def fed(name: str, arrays: tuple[tuple[Shape, DType], ...]) -> list[Tensor]:
+            return [tensor.input(f"{name}{i}", (samples, *shape), t) for i, (shape, t) in enumerate(arrays)]
+
+        return fed("x", self.x), fed("y", self.y)
 
 
 Key = tuple[str, int, "Batch | None"]
@@ -106,9 +108,11 @@ class Programs:
     """Compiled steps, and what they keep: ``state`` of the optimiser, ``sums`` of gradients, ``step``."""
 
     def __init__(
-        self, model: Trainable, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float]
-    ) -> None:
+        self, model: Trainable, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float],
+        inputs: Collection[str] = (), outputs: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self.model, self.config, self.rates = model, config, dict(rates)
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.trained = {name: w for name, w in model.parameters.items() if name not in frozen}
         if not self.trained:
             raise ArgumentError("train", "nothing can be trained", expected="at least one weight that is not frozen",
@@ -174,21 +178,21 @@ class Programs:
 
     def _holding(self, data: Samples) -> Held | None:
         """Return samples put on the device, in the place of those before if they are alike; None if it is no GPU."""
-        nbytes, types = data.x.nbytes + data.y.nbytes, (data.x_type, data.y_type)
+        nbytes, types = data.nbytes, (*data.x_types, *data.y_types)
+        arrays = (*data.x, *data.y)
         is_free = self.config.budget_nbytes is None and not any(t.storage_only for t in types)
         if not _is_gpu(self.where) or nbytes > _MOST_HELD_NBYTES or not is_free:
             return None
         held = self._held
-        if held is not None and all(
-            (there.shape, there.dtype) == (new.shape, dtype)
-            for there, new, dtype in zip((held.x, held.y), (data.x, data.y), types, strict=True)
-        ):
-            held.x.assign(data.x)
-            held.y.assign(data.y)
+        kinds = [(a.shape, t) for a, t in zip(arrays, types, strict=True)]
+        if held is not None and [(t.shape, t.dtype) for t in (*held.x, *held.y)] == kinds:
+            for there, new in zip((*held.x, *held.y), arrays, strict=True):
+                there.assign(new)
             return held
-        x, y = (tensor.parameter(a, t, on=self.where) for a, t in zip((data.x, data.y), types, strict=True))
+        made = tuple(tensor.parameter(a, t, on=self.where) for a, t in zip(arrays, types, strict=True))
         order = tensor.parameter(np.zeros(len(data), np.uint32), on=self.where)
-        return Held(x, y, order, tensor.parameter(np.zeros((), np.uint32), on=self.where))
+        done = tensor.parameter(np.zeros((), np.uint32), on=self.where)
+        return Held(made[: len(data.x)], made[len(data.x) :], order, done)
 
     def _forget(self, wanted: Collection[Key]) -> None:
         """Free the oldest programs but those wanted, if there are many."""
@@ -220,8 +224,7 @@ class Programs:
         feeds: dict[str, Any] = {}
         if self._held is None:
             assert self._data is not None
-            chosen = self._order[cut]
-            feeds = {"x": self._data.x[chosen], "y": self._data.y[chosen]}
+            feeds = _feeds(self._data, self._order[cut])
         return self._ran(self._steps[cut.stop - cut.start], feeds, numbers)
 
     def update(self, rate: float) -> None:
@@ -234,7 +237,7 @@ class Programs:
         key = ("step", len(data), Batch.of(data))
         program = self._program(*key)
         self._forget([key])
-        return self._ran(program, {"x": data.x, "y": data.y}, {"rate": rate})
+        return self._ran(program, _feeds(data, slice(None)), {"rate": rate})
 
     def _ran(self, program: TensorProgram, feeds: dict[str, Any], numbers: dict[str, float]) -> float:
         """Run a program; return its loss. Numbers that it has already are not written again."""
@@ -245,13 +248,13 @@ class Programs:
             program.run(**feeds)
             return float(program.read()[0])
 
-    def loss(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
-        """Return the loss of one batch and the network's output, nothing being trained."""
-        program = self._losses[len(x)]
+    def loss(self, data: Samples, cut: slice) -> tuple[float, list[np.ndarray[Any, Any]]]:
+        """Return the loss of one batch and the network's outputs, nothing being trained."""
+        program = self._losses[cut.stop - cut.start]
         with self.model.lock:
-            program.run(x=x, y=y)
-            loss, output = program.read()
-        return float(loss), output
+            program.run(**_feeds(data, cut))
+            loss, *outputs = program.read()
+        return float(loss), outputs
 
     # compiling
 
@@ -292,14 +295,28 @@ class Programs:
 
     def _loss(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
         x, y = batch.inputs(samples)
-        output = _wide(self.model.apply(x, training=False))
-        return [self.config.loss_function()(output, y), output], []
+        outputs = self._applied(x, training=False)
+        return [self._total(outputs, y), *outputs], []
+
+    def _applied(self, x: list[Tensor], *, training: bool, step: Tensor | None = None) -> list[Tensor]:
+        """Record the network; return its outputs, narrow ones as f32."""
+        given = dict(zip(self.inputs, x, strict=True)) if self.inputs else x[0]
+        if not self.outputs:
+            return [_wide(self.model.apply(given, training=training, step=step))]
+        made = self.model.apply_all(given, training=training, step=step)  # type: ignore[attr-defined]
+        return [_wide(made[name]) for name in self.outputs]
+
+    def _total(self, outputs: list[Tensor], y: list[Tensor]) -> Tensor:
+        """Return the sum of the outputs' losses."""
+        functions = self.config.loss_functions(self.outputs)
+        losses = [_as(f(x, t), outputs[0]) for f, x, t in zip(functions, outputs, y, strict=True)]
+        return reduce(lambda a, b: a + b, losses)
 
     def _backward(self, batch: Batch, samples: int) -> tuple[Tensor, dict[str, Tensor], Pairs]:
         x, y = batch.inputs(samples)
-        output = _wide(self.model.apply(x, training=True, step=self.step))
+        outputs = self._applied(x, training=True, step=self.step)
         moved = list(self.model.state_updates)
-        loss = self.config.loss_function()(output, y)
+        loss = self._total(outputs, y)
         grads = tensor.grad(loss, list(self.trained.values()))
         return loss, {n: _wide(g) for n, g in zip(self.trained, grads, strict=True)}, moved
 
@@ -332,6 +349,12 @@ class Programs:
             scale = tensor.minimum(norm / total.sqrt(), 1)
             grads = {n: g * _as(scale, g) for n, g in grads.items()}
         return grads
+
+
+def _feeds(data: Samples, chosen: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the chosen samples by the names of a program's inputs."""
+    x = {f"x{i}": a[chosen] for i, a in enumerate(data.x)}
+    return x | {f"y{i}": a[chosen] for i, a in enumerate(data.y)}
 
 
 def _is_gpu(where: Device | None) -> bool:

@@ -5,17 +5,19 @@ Layer: nn. Invariant: what is wrong with data is told before anything runs, with
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import converted, read_array, shown, widened
 from loom.core.dtype import DType, f32, i32
-from loom.core.errors import EmptyError, NotFinite, ShapeError
+from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
 from loom.nn.train.losses import CHANCE_LOSSES
 
-__all__ = ["WHOLE", "Samples", "batches", "checked_inputs", "checked_samples", "numbers"]
+__all__ = ["WHOLE", "Samples", "batches", "checked_inputs", "checked_samples", "named", "numbers"]
 
 Array = np.ndarray[Any, Any]
 WHOLE = "biu"
@@ -24,15 +26,44 @@ WHOLE = "biu"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Inputs of shape (n, ...) and targets of shape (n, ...)."""
+    """Arrays (n, ...) of inputs and of targets, in the order of the network's inputs and outputs."""
 
-    x: Array
-    y: Array
-    x_type: DType
-    y_type: DType
+    x: tuple[Array, ...]
+    y: tuple[Array, ...]
+    x_types: tuple[DType, ...]
+    y_types: tuple[DType, ...]
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(a.nbytes for a in (*self.x, *self.y))
+
+
+def named(given: Any, names: Sequence[str], where: str, what: str = "x") -> dict[str, Any]:
+    """Return what is given for inputs or outputs by their names: one thing, a mapping, or a list in their order.
+
+    ArgumentError for names that are not theirs, and for another number of things.
+    """
+    if isinstance(given, Mapping):
+        if sorted(map(str, given)) != sorted(names):
+            raise ArgumentError(where, f"{what} does not name the network's {_PORTS[what]}", expected=", ".join(names),
+                                got=", ".join(map(str, given)) or "nothing",
+                                remedy="Pass a dict with an array for each of them")  # fmt: skip
+        return {name: given[name] for name in names}
+    if len(names) == 1:
+        return {names[0]: given}
+    if not isinstance(given, (list, tuple)) or len(given) != len(names):
+        many = f"{len(given)} things" if isinstance(given, (list, tuple)) else type(given).__name__
+        raise ArgumentError(where, f"the network has several {_PORTS[what]}",
+                            expected=f"a dict of {', '.join(map(repr, names))}, or a list of {len(names)} arrays",
+                            got=many, remedy="Pass one array for each, the first axis counting samples")  # fmt: skip
+    return dict(zip(names, given, strict=True))
+
+
+_PORTS = {"x": "inputs", "y": "outputs"}
 
 
 def numbers(x: Any, where: str, name: str = "x") -> Array:
@@ -64,18 +95,41 @@ def _require_finite(array: Array, where: str, name: str) -> None:
 
 
 def checked_samples(
-    x: Any, y: Any, loss: Any, x_type: DType = f32, where: str = "train", *, y_type: DType = f32
+    x: Any,
+    y: Any,
+    loss: Any,
+    x_type: DType | Mapping[str, DType] = f32,
+    where: str = "train",
+    *,
+    y_type: DType = f32,
+    outputs: Sequence[str] = (),
 ) -> Samples:
-    """Return samples for a loss; classes for those of classes become i32, other targets floats of ``y_type``."""
-    inputs = checked_inputs(x, x_type, where)
-    targets = numbers(y, where, "y")
-    is_class = loss in CHANCE_LOSSES and targets.dtype.kind in WHOLE
-    held = i32 if is_class else y_type
-    targets = checked_inputs(targets, held, where, "y")
-    if len(inputs) != len(targets):
-        raise ShapeError(where, "x and y differ in samples", expected=f"{len(inputs)} targets", got=len(targets),
-                         remedy="One target for each sample")  # fmt: skip
-    return Samples(inputs, targets, x_type, held)
+    """Return samples for a loss; classes for those of classes become i32, other targets floats of ``y_type``.
+
+    Of several inputs ``x_type`` has the types by name, of several outputs ``outputs`` the names and ``loss`` the losses
+    by name; ``x`` and ``y`` are what ``named`` takes then.
+    """
+    types = x_type if isinstance(x_type, Mapping) else {"x": x_type}
+    given = named(x, tuple(types), where) if isinstance(x_type, Mapping) else {"x": x}
+    inputs = [checked_inputs(a, types[n], where, _place("x", n)) for n, a in given.items()]
+    wanted = named(y, outputs, where, "y") if outputs else {"y": y}
+    losses = loss if isinstance(loss, Mapping) else dict.fromkeys(wanted, loss)
+    targets, held = [], []
+    for name, each in wanted.items():
+        read = numbers(each, where, _place("y", name))
+        held.append(i32 if losses[name] in CHANCE_LOSSES and read.dtype.kind in WHOLE else y_type)
+        targets.append(checked_inputs(read, held[-1], where, _place("y", name)))
+    places = [*map(partial(_place, "x"), given), *map(partial(_place, "y"), wanted)]
+    for what, a in zip(places, (*inputs, *targets), strict=True):
+        if len(a) != len(inputs[0]):
+            which, kind = "" if len(places) == 2 else f": {what}", "targets" if what[0] == "y" else "samples"
+            raise ShapeError(where, f"x and y differ in samples{which}", expected=f"{len(inputs[0])} {kind}",
+                             got=len(a), remedy="One target for each sample")  # fmt: skip
+    return Samples(tuple(inputs), tuple(targets), tuple(types.values()), tuple(held))
+
+
+def _place(what: str, name: str) -> str:
+    return what if name == what else f"{what} {name!r}"
 
 
 def batches(n: int, size: int) -> list[slice]:

@@ -6,20 +6,22 @@ independent ones, or numbers; where it would mean nothing, it is refused before 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import read_array, widened
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.spec import Kind, Meaning, Network
 from loom.nn.train.losses import CHANCE_LOSSES, Loss, loss_of
-from loom.nn.train.samples import WHOLE
+from loom.nn.train.samples import WHOLE, named
 
-__all__ = ["Output", "fitted", "outputs_of"]
+__all__ = ["Losses", "Output", "fitted", "fitted_all", "outputs_of"]
 
 Array = np.ndarray[Any, Any]
+Losses = str | Loss | Mapping[str, str | Loss] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,27 @@ def fitted(output: Output, y: Any, loss: str | Loss | None, where: str = "train,
     if found.shape[1:] == output.shape and output.shape:
         return name, _classes_of_rows(found, where)
     return name, _required_classes(output, found, where)
+
+
+def fitted_all(
+    outputs: Mapping[str, Output], y: Any, loss: Losses, where: str = "train, y"
+) -> tuple[str | Loss | dict[str, str | Loss], Any]:
+    """Return losses and targets as ``fitted``; of several outputs by their names.
+
+    ``y`` then has targets for each (see ``named``); ``loss`` is one for all, or some by name, the others being chosen.
+    """
+    names, place = tuple(outputs), where.removesuffix(", y")
+    if isinstance(loss, Mapping):
+        for name in loss:
+            if name not in outputs:
+                raise ArgumentError(f"{place}, loss", f"the network has no output {name!r}",
+                                    expected=", ".join(names), remedy=near_matches(str(name), names))  # fmt: skip
+    losses = loss if isinstance(loss, Mapping) else dict.fromkeys(names, loss)
+    given = named(y, names, where, "y")
+    if len(names) == 1:
+        return fitted(outputs[names[0]], given[names[0]], losses.get(names[0]), where)
+    made = {n: fitted(o, given[n], losses.get(n), f"{where} {n!r}") for n, o in outputs.items()}
+    return {n: name for n, (name, _) in made.items()}, {n: found for n, (_, found) in made.items()}
 
 
 def _chosen(output: Output, y: Array) -> str:

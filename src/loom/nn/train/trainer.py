@@ -7,7 +7,7 @@ and resumed has the bits of one that was not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.interrupts import asked_to_stop
 from loom.nn.train.programs import Programs, Trainable
-from loom.nn.train.samples import Samples, batches, checked_samples
+from loom.nn.train.samples import WHOLE, Samples, batches, checked_samples
 from loom.nn.train.schedules import Constant
 from loom.nn.train.shuffle import order_of_epoch
 
@@ -47,8 +47,9 @@ class Trainer:
     """Trains a model; ``fit`` may be called again to go on for more epochs with another config's number of them.
 
     ``frozen``: names of weights that stay as they are; ``rates``: name -> rate of weights that have their own.
-    ``x_type``: the type of the network's input; ``y_type``: that of targets that are no classes. ``after``: a training
-    of the model that is over, whose programs are taken if they are the same. ``has_run``: ``fit`` has come to its
+    ``x_type``: the type of the network's input, of several by name; ``y_type``: that of targets that are no classes;
+    ``outputs``: the names of several outputs, each of which the config has a loss for. ``after``: a training of the
+    model that is over, whose programs are taken if they are the same. ``has_run``: ``fit`` has come to its
     first step; ``kept``: where it ended, None if an error ended it.
     """
 
@@ -59,17 +60,19 @@ class Trainer:
         *,
         frozen: Collection[str] = (),
         rates: Mapping[str, float] | None = None,
-        x_type: DType = f32,
+        x_type: DType | Mapping[str, DType] = f32,
         y_type: DType = f32,
+        outputs: Sequence[str] = (),
         after: Trainer | None = None,
     ) -> None:
         self.model, self.config = model, config
-        self.x_type, self.y_type = x_type, y_type
+        self.x_type, self.y_type, self.outputs = x_type, y_type, tuple(outputs)
         if after is not None and after.model is model and after.programs.suit(config, frozen, rates or {}):
             self.programs = after.programs
             self.programs.restart(config)
         else:
-            self.programs = Programs(model, config, frozen, rates or {})
+            inputs = x_type if isinstance(x_type, Mapping) else ()
+            self.programs = Programs(model, config, frozen, rates or {}, inputs, outputs)
         self.history = History()
         self.epoch = 0
         self._at = 0  # batches of this epoch that are done
@@ -83,7 +86,9 @@ class Trainer:
         self.has_run = False
 
     def _checked(self, x: Any, y: Any, where: str = "train") -> Samples:
-        return checked_samples(x, y, self.config.loss, self.x_type, where, y_type=self.y_type)
+        return checked_samples(
+            x, y, self.config.loss, self.x_type, where, y_type=self.y_type, outputs=self.outputs
+        )  # fmt: skip
 
     def stop(self) -> None:
         """Have ``fit`` end after the batch at hand, a checkpoint written if there is a folder for it."""
@@ -203,15 +208,16 @@ class Trainer:
         return loss
 
     def validate(self, data: Samples) -> tuple[float, float | None]:
-        """Return the mean loss over samples, and the accuracy where targets are classes."""
-        total, right, are_classes = 0.0, 0, False
+        """Return the mean loss over samples, and the accuracy of all targets that are classes."""
+        total, right, count = 0.0, 0, 0
         for cut in batches(len(data), self.config.batch_size):
-            loss, output = self.programs.loss(data.x[cut], data.y[cut])
+            loss, outputs = self.programs.loss(data, cut)
             total += loss * (cut.stop - cut.start)
-            are_classes = not data.y_type.is_float and output.ndim > data.y.ndim
-            if are_classes:
-                right += int((output.argmax(-1) == data.y[cut]).sum())
-        return total / len(data), right / data.y.size if are_classes else None
+            for output, y in zip(outputs, data.y, strict=True):
+                if y.dtype.kind in WHOLE and output.ndim > y.ndim:
+                    right += int((output.argmax(-1) == y[cut]).sum())
+                    count += y[cut].size
+        return total / len(data), right / count if count else None
 
     def _watch(self, loss: float) -> None:
         """Keep the best weights and stop when patience is over; a loss that is NaN is never the best."""
