@@ -49,6 +49,7 @@ def _imported(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     folder = str(path.resolve().parent)
     sys.path.append(folder)
+    told, sys.argv = sys.argv, [str(path)]  # a file that reads its arguments has none
     sys.modules[_MODULE_NAME] = module
     try:
         spec.loader.exec_module(module)
@@ -63,6 +64,7 @@ def _imported(path: Path) -> ModuleType:
         ) from error
     finally:
         sys.path.remove(folder)
+        sys.argv = told
     return module
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "read_array",
     "read_as",
     "read_complex",
+    "shared",
     "shown",
     "widened",
 ]
@@ -80,7 +81,7 @@ def read_complex(data: Any, where: str) -> Array | None:
     elif hasattr(data, "host_elements"):
         return None
     else:
-        array = _foreign(data, where)[0]
+        array = shared(data, where)[0]
     if array.dtype.kind != "c":
         return None
     array = _native(array)
@@ -121,7 +122,7 @@ def _found(data: Any, where: str, dtype: DType | None) -> tuple[Array, DType]:
         array = converted(_native(array), found, dtype, where)
         return _viewed(array, dtype), dtype
     else:
-        array, found = _foreign(data, where)
+        array, found = shared(data, where)
         if found is not None:
             return array, found
     found = _real(array, where)
@@ -155,8 +156,11 @@ def _not_an_array(data: Any, error: Exception, where: str) -> DTypeError:
 # foreign arrays
 
 
-def _foreign(data: Any, where: str) -> tuple[Array, DType | None]:
-    """Return an object of another library as an array, with its dtype if numpy's cannot say it."""
+def shared(data: Any, where: str) -> tuple[Array, DType | None]:
+    """Return an object of another library as an array, with its dtype if numpy's cannot say it.
+
+    It shares memory with what comes through DLPack or ``__array_interface__``.
+    """
     if hasattr(data, "__dlpack__") and not isinstance(data, np.generic):
         return _shared(data, where)
     try:

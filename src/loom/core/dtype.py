@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -139,19 +139,69 @@ class DType:
         return lookup, (self.name,)
 
 
-bool_ = DType("bool", Kind.BOOL, 8)
-i8 = DType("i8", Kind.SIGNED, 8)
-i16 = DType("i16", Kind.SIGNED, 16)
-i32 = DType("i32", Kind.SIGNED, 32)
-i64 = DType("i64", Kind.SIGNED, 64)
-u8 = DType("u8", Kind.UNSIGNED, 8)
-u16 = DType("u16", Kind.UNSIGNED, 16)
-u32 = DType("u32", Kind.UNSIGNED, 32)
-u64 = DType("u64", Kind.UNSIGNED, 64)
-f16 = DType("f16", Kind.FLOAT, 16, storage_only=True)
-bf16 = DType("bf16", Kind.FLOAT, 16, storage_only=True)
-f32 = DType("f32", Kind.FLOAT, 32)
-f64 = DType("f64", Kind.FLOAT, 64)
+if TYPE_CHECKING:
+    # Type checkers see scalar types as classes, so that they may annotate a kernel's parameters; each is a ``DType``.
+    class _Scalar(DType, type): ...  # type: ignore[misc]
+
+    class _Value(metaclass=_Scalar):  # what a kernel's body may do with such a parameter
+        def __getattr__(self, name: str) -> Any: ...
+        @staticmethod
+        def __hash__() -> int: ...  # type: ignore[override]
+        def __bool__(self) -> bool: ...
+        def __index__(self) -> int: ...
+        def __int__(self) -> int: ...
+        def __float__(self) -> float: ...
+        def __neg__(self) -> Any: ...
+        def __invert__(self) -> Any: ...
+        def __abs__(self) -> Any: ...
+        def _binary(self, other: Any, /) -> Any: ...
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _binary
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = _binary
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _binary
+        __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _binary
+        __lt__ = __le__ = __gt__ = __ge__ = _binary
+
+    class bool_(_Value): ...  # noqa: D101, N801
+
+    class i8(_Value): ...  # noqa: D101, N801
+
+    class i16(_Value): ...  # noqa: D101, N801
+
+    class i32(_Value): ...  # noqa: D101, N801
+
+    class i64(_Value): ...  # noqa: D101, N801
+
+    class u8(_Value): ...  # noqa: D101, N801
+
+    class u16(_Value): ...  # noqa: D101, N801
+
+    class u32(_Value): ...  # noqa: D101, N801
+
+    class u64(_Value): ...  # noqa: D101, N801
+
+    class f16(_Value): ...  # noqa: D101, N801
+
+    class bf16(_Value): ...  # noqa: D101, N801
+
+    class f32(_Value): ...  # noqa: D101, N801
+
+    class f64(_Value): ...  # noqa: D101, N801
+
+else:
+    bool_ = DType("bool", Kind.BOOL, 8)
+    i8 = DType("i8", Kind.SIGNED, 8)
+    i16 = DType("i16", Kind.SIGNED, 16)
+    i32 = DType("i32", Kind.SIGNED, 32)
+    i64 = DType("i64", Kind.SIGNED, 64)
+    u8 = DType("u8", Kind.UNSIGNED, 8)
+    u16 = DType("u16", Kind.UNSIGNED, 16)
+    u32 = DType("u32", Kind.UNSIGNED, 32)
+    u64 = DType("u64", Kind.UNSIGNED, 64)
+    f16 = DType("f16", Kind.FLOAT, 16, storage_only=True)
+    bf16 = DType("bf16", Kind.FLOAT, 16, storage_only=True)
+    f32 = DType("f32", Kind.FLOAT, 32)
+    f64 = DType("f64", Kind.FLOAT, 64)
 
 SCALARS: dict[str, DType] = {t.name: t for t in (bool_, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64)}
 INTEGERS: tuple[DType, ...] = (i8, i16, i32, i64, u8, u16, u32, u64)
@@ -204,6 +254,8 @@ def of_numpy(dtype: Any, where: str) -> DType:
             "unsupported dtype",
             expected="one of bool, int8-64, uint8-64, float16, bfloat16, float32, float64 in native byte order",
             got=str(given),
-            remedy="Convert first, for example with array.astype(numpy.float32)",
+            remedy="Number them: numpy.unique(array, return_inverse=True) gives names and numbers"
+            if given.kind in "USO"
+            else "Convert first, for example with array.astype(numpy.float32)",
         )
     return found

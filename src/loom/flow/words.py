@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.arrays import read_array, widened
 from loom.core.dtype import DType, f32, i32, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.flow.roles import buffer_types
@@ -43,12 +44,7 @@ def as_words(data: Any, where: str) -> np.ndarray[Any, Any]:
 
     DTypeError for what are no numbers, or integers beyond 32 bits.
     """
-    try:
-        array = np.ascontiguousarray(data)
-    except (ValueError, TypeError) as error:
-        raise _no_words(where, f"not numbers ({error})", type(data).__name__) from None
-    if hasattr(data, "mask"):
-        raise _no_words(where, "the array has a mask", "a masked array")
+    array = widened(*read_array(data, where))
     if array.dtype.kind in "iuf" and array.itemsize == 4 and array.dtype.isnative:
         return array.reshape(-1)
     if array.dtype.kind not in "iuf":

@@ -158,7 +158,13 @@ class Builder:
         try:
             bits = constant_bits(value, dtype)
         except (OverflowError, ValueError) as error:
-            raise self.error(f"constant does not fit: {error}", dtype, repr(value), "Choose a wider type") from None
+            remedy = "Choose a wider type"
+            if dtype.is_integer and not dtype.is_signed and value < 0:
+                signed = "i32" if dtype.bits <= 32 else "i64"
+                remedy = (
+                    f"{dtype} has no numbers below 0: write x - {-value} for x + {value}, or compute with {signed}(x)"
+                )
+            raise self.error(f"constant does not fit: {error}", dtype, repr(value), remedy) from None
         if dtype.is_float and math.isinf(constant_value(bits, dtype)) and not _is_infinite(value):
             what = f"constant does not fit: {value!r} is beyond the largest {dtype}"
             raise self.error(what, dtype, repr(value), "Choose a wider type, or write float('inf')")

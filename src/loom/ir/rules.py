@@ -142,7 +142,8 @@ def _check_atomic(op: Op, memory: Memory) -> None:
             f"float atomics depend on the order of lanes and are refused ({op.name} on {memory.name})",
             "an integer of 32 or 64 bits",
             dtype,
-            "Reduce in a fixed order (shared memory and barriers), or bitcast to u32 for exchange",
+            "Reduce in a fixed order: store what each lane has and call loom.gpu_sum, or use shared memory and "
+            "barriers; bitcast to u32 for exchange",
         )
     if dtype.is_vector or not dtype.is_integer or dtype.bits < 32:
         raise TypeRule(f"{op.name} on {memory.name}", "an integer of 32 or 64 bits", dtype, "Use a u32 buffer")

@@ -111,7 +111,10 @@ def put_off(where: str, operation: Any, operands: Sequence[Array | Scalar]) -> A
     else:
         for _, p in pending.values():
             p.taken = True
-    return Array(made, arrays[0].device, result, arrays[0].shape)
+    later = Array(made, arrays[0].device, result, arrays[0].shape)
+    for array in arrays:
+        array.read_later(later)
+    return later
 
 
 def _is_large(step: Map) -> bool:

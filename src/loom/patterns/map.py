@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.arrays import host_type, shown
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.tracebacks import brief
+from loom.ir.frontend.elementary import Elementary
+from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.kernels.elementwise import ELEMENTWISE
 from loom.patterns.call import array
 from loom.patterns.fusion import Scalar, kernel_of, map_host, one_step, put_off
@@ -25,9 +28,10 @@ from loom.patterns.inputs import as_array
 from loom.runtime.array import Array
 from loom.runtime.device import Device, device
 
-__all__ = ["apply", "gpu_map"]
+__all__ = ["apply", "as_operation", "gpu_map"]
 
 
+@brief
 def gpu_map(
     data: Any,
     op: str | Callable[..., Any],
@@ -50,8 +54,7 @@ def gpu_map(
     >>> gpu_map([1.0, 2.0], lambda x: x * 2 + 1).tolist()
     [3.0, 5.0]
     """
-    _check_operation(op)
-    return apply("gpu_map", op, (data, *args), out=out, on=on)
+    return apply("gpu_map", as_operation(op), (data, *args), out=out, on=on)
 
 
 def apply(
@@ -178,15 +181,32 @@ def _check_out(
         )  # fmt: skip
 
 
-def _check_operation(op: str | Callable[..., Any]) -> None:
+def as_operation(op: Any, where: str = "gpu_map") -> str | FunctionType:
+    """Return an operation: its name, also for a function of Loom's such as ``loom.sin``, or a Python function.
+
+    ArgumentError for a name of none, DTypeError for what is neither.
+    """
+    if isinstance(op, Elementary):
+        return op.__name__
+    if isinstance(op, FunctionType) and INTRINSICS.get(op) in ELEMENTWISE:
+        return INTRINSICS[op]
     if isinstance(op, str):
         if op not in ELEMENTWISE:
-            raise ArgumentError("gpu_map", f"no operation is called {op!r}", remedy=near_matches(op, list(ELEMENTWISE)))
-    elif not isinstance(op, FunctionType):
+            raise ArgumentError(where, f"no operation is called {op!r}", remedy=near_matches(op, list(ELEMENTWISE)))
+    elif not isinstance(op, FunctionType) or op in INTRINSICS:
+        name = getattr(op, "__name__", None) or getattr(getattr(op, "func", None), "__name__", "f")
+        known = "abs" if name == "absolute" else name
         raise DTypeError(
-            "gpu_map", "not an operation", expected="a name or a Python function", got=type(op).__name__,
-            remedy="Pass a def or a lambda",
+            where, "not an operation", expected="a name or a Python function", got=_called(op),
+            remedy=f"Pass {known!r}" if known in ELEMENTWISE and isinstance(op, (np.ufunc, BuiltinFunctionType))
+            else f"Pass a def or a lambda, such as lambda v: {name}(v)",
         )  # fmt: skip
+    return op
+
+
+def _called(op: Any) -> str:
+    """Return what something callable is, for people."""
+    return "a bound method" if isinstance(op, MethodType) else type(op).__name__
 
 
 def _is_number(value: Any) -> bool:

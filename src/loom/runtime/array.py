@@ -1,13 +1,15 @@
 """Arrays that live on a device: what patterns return when they were given one.
 
-Layer: runtime. An array's elements never change once it is made, so that what still has to be computed for
-it may be computed late. Invariant: ``storage`` holds the elements in row-major order, packed.
+Layer: runtime. An array's elements change only when a kernel of the caller's writes them, before which all that was
+put off and reads them is computed; so it may be computed late. Invariant: ``storage`` holds the elements in row-major
+order, packed.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any, Protocol
+from weakref import ref
 
 import numpy as np
 
@@ -40,7 +42,7 @@ class Array(Readable):
     [2.0, 4.0]
     """
 
-    __slots__ = ("_source", "device", "dtype", "host_dtype", "shape")
+    __slots__ = ("__weakref__", "_readers", "_source", "device", "dtype", "host_dtype", "shape")
     __hash__ = None  # type: ignore[assignment]
     __array_priority__ = 100.0
     called = "loom.Array"
@@ -54,6 +56,7 @@ class Array(Readable):
         host_dtype: np.dtype[Any] | None = None,
     ) -> None:
         self._source = source
+        self._readers: list[ref[Array]] = []
         self.device = device
         self.dtype = dtype
         self.shape = tuple(shape)
@@ -107,7 +110,27 @@ class Array(Readable):
                 "loom.Array.reshape", "the elements do not fit", expected=f"a shape of {self.size} elements",
                 got=wanted, remedy="Match the number of elements",
             ) from None  # fmt: skip
-        return Array(self.storage, self.device, self.dtype, found, self.host_dtype)
+        seen = Array(self.storage, self.device, self.dtype, found, self.host_dtype)
+        seen._readers = self._readers
+        return seen
+
+    def read_later(self, reader: Array) -> None:
+        """Note that ``reader``, whose elements are pending, needs the elements as they are now."""
+        self._readers[:] = [
+            kept for kept in self._readers if (alive := kept()) is not None and alive.pending is not None
+        ]
+        self._readers.append(ref(reader))
+
+    def before_write(self) -> None:
+        """Compute what was put off and reads these elements."""
+        for reader in [kept() for kept in self._readers]:
+            if reader is not None:
+                _ = reader.storage
+        self._readers.clear()
+
+    def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:  # noqa: ARG002 - may always be written
+        """Return the elements' memory for a kernel, and its device."""
+        return self.storage, self.device
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape)) or "one element"

@@ -165,7 +165,7 @@ class Bindings:
                 where, "bind is no mapping", expected="names of buffers with the bindings they mean", got=repr(bind),
                 remedy='Write bind={"x": "registers"}',
             )  # fmt: skip
-        return self._names(kernel.kernel.buffers, dict(bind or {}), where)
+        return self._names(kernel.buffers, dict(bind or {}), where)
 
     def _names(self, buffers: Sequence[Memory], bind: dict[str, str], where: str) -> list[str]:
         stray = next((name for name in bind if name not in {m.name for m in buffers}), None)

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from loom.core.arrays import shown, widened
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError
+
+if TYPE_CHECKING:
+    from loom.runtime.device import Device
+    from loom.runtime.storage import Storage
 
 __all__ = ["Readable", "Sized"]
 
@@ -58,6 +62,13 @@ class Readable(Sized):
     @abstractmethod
     def item(self) -> Any:
         """Return the only element as a Python number; ShapeError if there are more or none."""
+
+    @abstractmethod
+    def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:
+        """Return the elements' memory for a kernel, and its device; StateError if it is not to be written."""
+
+    def before_write(self) -> None:
+        """Let go what still has to be computed of the elements as they are: a kernel is about to write them."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:

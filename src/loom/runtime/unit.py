@@ -20,6 +20,7 @@ from loom.core.arrays import shown
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, KernelFault, ShapeError, StateError
 from loom.core.numerics import Guarantee
+from loom.core.tracebacks import brief
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.program import Program, Timeline
@@ -227,14 +228,16 @@ class Unit:
 
     # dispatches
 
+    @brief
     def dispatch(
-        self, kernel: Any, params: Sequence[Any] = (), groups: Any = 1, *, bind: Mapping[str, str] | None = None
+        self, kernel: Any, params: Sequence[Any] = (), groups: Any = None, *, bind: Mapping[str, str] | None = None
     ) -> None:
         """Record a dispatch; nothing runs yet.
 
         ``kernel`` is a kernel function, a built kernel, or (on Vulkan) a SPIR-V module: its bytes, or the path of
         its ``.spv`` file; ``params`` its push constants in order;
-        ``groups`` the workgroups, an int or up to three. Its buffers are found by name among this unit's
+        ``groups`` the workgroups, an int or up to three, by default as many as the longest buffer needs
+        (see ``Chain.dispatch``). Its buffers are found by name among this unit's
         bindings (``bind`` may map names), or, if no name is known here, in order: registers, globals,
         heap, extra bindings.
         """
@@ -242,6 +245,7 @@ class Unit:
             chain = self._alive("dispatch")
             chain.dispatch(kernel, self._buffers(kernel, bind), params, groups)
 
+    @brief
     def dispatch_indirect(
         self,
         kernel: Any,

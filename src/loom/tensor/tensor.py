@@ -16,6 +16,7 @@ from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.runtime.device import Device, device
 from loom.runtime.elements import Readable
+from loom.runtime.storage import Storage
 from loom.tensor.graph import Kind, Node, Op, as_shape
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import products, reductions, views
@@ -95,6 +96,22 @@ class Tensor(Node, Readable):
             raise ShapeError("tensor.assign", "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         settle(self.device)
         self.data.write(0, memory.reshape(-1).view(np.uint8))
+
+    def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:
+        """Return the elements' memory for a kernel, and its device; StateError if ``writes`` meets no parameter."""
+        if writes and (self.op is not PARAMETER or self.data is None):
+            raise StateError(
+                where, "only a parameter can be written", expected="a parameter", got=self.op.name,
+                remedy="Make it with tensor.parameter, or bind a loom.array",
+            )  # fmt: skip
+        data, home = self.evaluate().data, self.device or device(None)
+        assert data is not None
+        settle(home)
+        return data, home
+
+    def before_write(self) -> None:
+        """Wait for what the tensor layer launched."""
+        settle(self.device)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape)) or "one element"

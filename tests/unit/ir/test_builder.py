@@ -187,7 +187,8 @@ REFUSED: dict[str, tuple[Callable[[Parts], Any], str]] = {
     "a float atomic": (
         lambda b: b.emit("atomic_add", b.of(u32), b.of(f32), memory=b.x),
         "float atomics depend on the order of lanes and are refused (atomic_add on x): expected an integer of 32 or 64 "
-        "bits, got f32. Reduce in a fixed order (shared memory and barriers), or bitcast to u32 for exchange.",
+        "bits, got f32. Reduce in a fixed order: store what each lane has and call loom.gpu_sum, or use shared memory "
+        "and barriers; bitcast to u32 for exchange.",
     ),
     "a small atomic": (
         lambda b: b.emit("atomic_or", b.of(u32), b.of(u8), memory=b.small),
@@ -247,7 +248,8 @@ REFUSED: dict[str, tuple[Callable[[Parts], Any], str]] = {
     ),
     "a negative constant": (
         lambda b: b.const(-1, u64),
-        "constant does not fit: -1 is outside 0 to 18446744073709551615: expected u64, got -1. Choose a wider type.",
+        "constant does not fit: -1 is outside 0 to 18446744073709551615: expected u64, got -1. u64 has no "
+        "numbers below 0: write x - 1 for x + -1, or compute with i64(x).",
     ),
     "a fraction for an integer": (
         lambda b: b.const(1.5, i64),

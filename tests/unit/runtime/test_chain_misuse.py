@@ -100,8 +100,8 @@ MISUSES: dict[str, tuple[Callable[[loom.Chain], Any], type[LoomError], str]] = {
     "a list": (
         lambda c: c.dispatch(count, [[1, 2]]),
         DTypeError,
-        "buffer 'x'] not a buffer: expected a numpy array or storage of the device, got list. Pass "
-        "numpy.array(..., 'uint32').",
+        "buffer 'x'] not a buffer: expected a numpy array, loom.array, tensor, DLPack array or storage of the device, "
+        "got list. Pass numpy.array(..., 'uint32').",
     ),
     "gaps": (
         lambda c: c.dispatch(count, [WORDS[::2]]),
@@ -190,6 +190,12 @@ MISUSES: dict[str, tuple[Callable[[loom.Chain], Any], type[LoomError], str]] = {
         lambda c: c.repeat(2.0).__enter__(),
         ArgumentError,
         "got 2.0",
+    ),
+    "too many repeats": (
+        lambda c: c.repeat(2**40, params=[]).__enter__(),
+        ArgumentError,
+        "[c.repeat] too many repeats for one recording: expected at most 16777216, got 1099511627776. Record fewer, and "
+        "launch the program several times.",
     ),
     "rows of params": (
         lambda c: c.repeat(3, params=np.zeros((2, 1))).__enter__(),

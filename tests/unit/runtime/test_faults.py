@@ -126,7 +126,7 @@ def test_a_run_that_raises_an_older_fault_has_done_nothing(on: str) -> None:
     chain = loom.Chain(on)
     chain.dispatch(expect, [flag], [0])
     failing = chain.build()
-    chain.dispatch(chatter, [x])
+    chain.dispatch(chatter, [x], groups=1)
     second = chain.build()
     failing.launch()
     with pytest.raises(AssertionFailed):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loom.core.dtype import DType, f32
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
+from loom.ir.frontend.instead import instead_of
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
@@ -153,7 +154,7 @@ class Calls:
                 ) from error  # fmt: skip
         raise self.b.error(
             f"{name} cannot be called inside a kernel", "a Loom function or one written in Python", name,
-            "Convert with a dtype such as f32(x)" if target in (int, float, bool) else "Compute it before the kernel",
+            instead_of(target, name, self.t.frame.outer),
         )  # fmt: skip
 
     def builtin(self, target: Any, node: ast.Call) -> Operand:

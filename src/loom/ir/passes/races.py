@@ -202,13 +202,19 @@ class _Checker:
     def error(self, a: _Visit, b: _Visit, lane_a: int, lane_b: int, element: int) -> VerifyError:
         did = {True: "writes", False: "reads"}
         line = f" (line {a.instr.loc.line})" if a.instr.loc is not None else ""
+        remedy = "Put loom.barrier() between the two, write from one lane, or use an atomic"
+        if b.memory.dtype.is_float:  # whose atomics are refused
+            remedy = (
+                "Put loom.barrier() between the two, or write from one lane; to add up what all lanes have, store it "
+                "and call loom.gpu_sum, or reduce in shared memory"
+            )
         place = f"element {element}" if a.index.is_known else f"element base + {element}"
         return VerifyError(
             self.kernel.where(b.instr.loc),
             f"lanes race on {b.memory.name!r}: lane {lane_a} {did[a.writes]} {place}{line} "
             f"and lane {lane_b} {did[b.writes]} it with no barrier between",
             expected="one writer per element between barriers",
-            remedy="Put loom.barrier() between the two, write from one lane, or use an atomic",
+            remedy=remedy,
         )
 
 

@@ -19,6 +19,7 @@ from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.verify import VerifiedKernel, verify
+from loom.runtime.elements import Readable
 from loom.runtime.known import recalled
 from loom.runtime.storage import Storage
 
@@ -223,16 +224,18 @@ def excess_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> Kerne
 # buffers
 
 
-def check_binding(memory: Memory, given: Storage | np.ndarray[Any, Any], where: str) -> int:
+def check_binding(memory: Memory, given: Storage | np.ndarray[Any, Any] | Readable, where: str) -> int:
     """Return how many elements a binding holds for ``memory``; DTypeError or ShapeError if it cannot."""
     where = f"{where}, buffer {memory.name!r}"
     if isinstance(given, np.ndarray):
         _check_array(memory, given, where)
-    elif not hasattr(given, "extent"):
-        raise DTypeError(
-            where, "not a buffer", expected="a numpy array or storage of the device", got=type(given).__name__,
-            remedy=f"Pass numpy.array(..., {str(memory.dtype.numpy)!r})",
-        )  # fmt: skip
+    elif isinstance(given, Readable):
+        if given.dtype != memory.dtype.scalar:
+            raise DTypeError(
+                where, f"the {given.called} has another type", expected=memory.dtype.scalar, got=given.dtype,
+                remedy="Make it of that type",
+            )  # fmt: skip
+        _check_lanes(memory, given.size, where)
     elements = given.nbytes // memory.dtype.nbytes
     if elements > 0xFFFF_FFFF:
         raise ShapeError(
@@ -256,8 +259,12 @@ def _check_array(memory: Memory, array: np.ndarray[Any, Any], where: str) -> Non
         )  # fmt: skip
     if memory.access.writes and not array.flags.writeable:
         raise ArgumentError(where, "the array is read-only", expected="a writable array", remedy="Pass a copy")
-    if memory.dtype.is_vector and array.size % memory.dtype.lanes:
+    _check_lanes(memory, array.size, where)
+
+
+def _check_lanes(memory: Memory, size: int, where: str) -> None:
+    if memory.dtype.is_vector and size % memory.dtype.lanes:
         raise ShapeError(
             where, f"not a whole number of {memory.dtype}", expected=f"a multiple of {memory.dtype.lanes}",
-            got=array.size, remedy="Pad the array",
+            got=size, remedy="Pad the array",
         )  # fmt: skip

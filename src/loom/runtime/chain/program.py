@@ -19,6 +19,7 @@ from weakref import WeakSet, ref
 from loom.core.errors import ArgumentError, LoomTimeout, StateError
 from loom.core.numerics import Guarantee
 from loom.ir.interp import current_debug
+from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.promise import Promises
 from loom.runtime.device import DeviceProgram, DeviceSubmission
@@ -129,6 +130,8 @@ class Timeline:
         self.programs: WeakSet[Program] = WeakSet()
         self.promises = Promises()
         self.pacing: Pacing | None = None
+        self.owed: deque[tuple[int, Moves]] = deque()
+        """What runs, by number, wrote that is not back where it was given."""
         self._hearing = threading.RLock()
         self._entered = 0
         self._heard = 0
@@ -169,6 +172,8 @@ class Timeline:
 
         A fault ends the report; later runs keep theirs for the next call.
         """
+        if self.owed:
+            self.pull(upto)
         with self._hearing:
             self._hear()
             while self._untold and (upto is None or self._untold[0][0] <= upto):
@@ -177,6 +182,12 @@ class Timeline:
                     print(line)
                 if outcome.fault is not None:
                     raise outcome.fault
+
+    def pull(self, upto: int | None = None) -> None:
+        """Bring back what the runs numbered up to ``upto`` (None: all) wrote; they must be over."""
+        with self._hearing:
+            while self.owed and (upto is None or self.owed[0][0] <= upto):
+                self.owed.popleft()[1].pull()
 
     def poll(self, number: int) -> bool:
         """Tell whether the run of that number is over; if it is, report as ``report`` does."""
@@ -202,7 +213,7 @@ class Timeline:
 
     def settle(self) -> None:
         """Wait for everything launched so far, raising the oldest fault not raised yet."""
-        if not self._unheard and not self._untold:  # what was heard is over
+        if not (self._unheard or self._untold or self.owed):  # what was heard is over
             return
         with self._hearing:
             last, number = self.last, self._entered
@@ -229,6 +240,7 @@ class Timeline:
         """Wait for everything launched so far and end all programs; ``report`` still has what they told."""
         with self.lock:
             self.drain()
+            self.pull()
             self.closed = True
             for program in list(self.programs):
                 program.release()
@@ -242,7 +254,7 @@ class _Touched:
         for _, steps in plan.segments:
             for dispatch in (step.dispatch for step in steps):
                 kernel = dispatch.kernel
-                for memory, binding in zip(kernel.kernel.buffers, dispatch.bindings, strict=True):
+                for memory, binding in zip(kernel.buffers, dispatch.bindings, strict=True):
                     kept[memory in kernel.writes][id(binding.storage)] = binding.storage
                 if dispatch.indirect is not None:
                     kept[False][id(dispatch.indirect[0])] = dispatch.indirect[0]
@@ -273,8 +285,12 @@ class _Touched:
 class Program:
     """A built chain. ``run`` and ``launch`` may be called any number of times."""
 
-    def __init__(self, inner: DeviceProgram, plan: Plan, timeline: Timeline, name: str) -> None:
+    def __init__(
+        self, inner: DeviceProgram, plan: Plan, timeline: Timeline, name: str, moves: Moves | None = None
+    ) -> None:
         self._inner: DeviceProgram | None = inner
+        self.moves = moves
+        """What is copied to the device before each run, and back after it; None for nothing."""
         self._plan: Plan | None = plan
         self._timeline = timeline
         self._name = name
@@ -313,6 +329,7 @@ class Program:
             pacer.hold_up()
         with self._timeline.lock:
             inner = self._program("launch")
+            self._bring()
             last = self._timeline.last
             previous = last if last is not None and not last.wait(0.0) else None
             if pacer is not None and pacer.is_watched:
@@ -324,7 +341,7 @@ class Program:
             finally:
                 use.began(begun)
             submission = Submission(found, self._name, self._timeline, watch)
-            self.latest = submission.number
+            self._started(submission.number)
             return submission
 
     def enter(self) -> Use:
@@ -364,7 +381,7 @@ class Program:
         def begin(begun: DeviceSubmission) -> None:
             nonlocal inner, number
             inner, number = begun, timeline.enter(begun)
-            self.latest = number
+            self._started(number)
 
         timeline.promises.wait()
         if pacer is not None and pacer.is_watched:
@@ -373,6 +390,7 @@ class Program:
             with timeline.lock:
                 program = self._program("run")
                 timeline.settle()
+                self._bring()
                 if pacer is not None and pacer.is_watched:
                     watch = self._watch(program, alone=True)
                 use = self.enter()
@@ -395,6 +413,17 @@ class Program:
                 use.began(inner)
             if watch is not None:
                 watch.drop()
+
+    def _bring(self) -> None:
+        """Bring what the device cannot use in place there, when earlier runs are over and theirs is back."""
+        if self.moves is not None:
+            self._timeline.settle()
+            self.moves.push()
+
+    def _started(self, number: int) -> None:
+        self.latest = number
+        if self.moves is not None:
+            self._timeline.owed.append((number, self.moves))
 
     def _program(self, verb: str) -> DeviceProgram:
         if self._inner is None or self._plan is None:
@@ -419,6 +448,7 @@ class Program:
         self._timeline.promises.wait()
         with self._timeline.lock:
             self._timeline.drain()
+            self._timeline.pull()
             self.release()
 
     def release(self) -> None:

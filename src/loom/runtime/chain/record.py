@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import u32
-from loom.core.errors import ArgumentError, DeviceError, ShapeError, StateError
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError
 from loom.core.numerics import Guarantee
+from loom.core.tracebacks import brief
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import check_binding, encode_groups, encode_params, verified_kernel
+from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.foreign import ForeignKernel
+from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.plan import make_plan
 from loom.runtime.chain.program import Program, Timeline
 from loom.runtime.device import Device, device
@@ -27,6 +30,8 @@ from loom.runtime.storage import Storage
 
 __all__ = ["Binding", "Chain", "Dispatch", "Segment"]
 
+MOST_REPEATS = 1 << 24
+"""Turns of a ``repeat``: each takes some 200 bytes of the host's memory on the CPU, 900 for Vulkan."""
 _COUNTS = Memory("counts", u32, Space.BUFFER, access=Access.READ)
 """What an indirect dispatch takes its group counts from."""
 
@@ -84,7 +89,7 @@ class Chain:
     ...         x[i] = x[i] * 2
     >>> data = numpy.arange(4, dtype=numpy.float32)
     >>> chain = Chain("cpu")
-    >>> chain.dispatch(double, [data], [], groups=1)
+    >>> chain.dispatch(double, [data])
     >>> chain.build().run()
     >>> data.tolist()
     [0.0, 2.0, 4.0, 6.0]
@@ -94,6 +99,7 @@ class Chain:
         self.device = device(on)
         self.name = name
         self.timeline = Timeline()
+        self._mirrors = Mirrors(self.device)
         self._segments: list[Segment] = []
         self._open: Segment | None = None
 
@@ -101,30 +107,38 @@ class Chain:
         """Return the number of dispatches recorded and not yet built."""
         return sum(s.repeats * len(s.dispatches) for s in self._segments)
 
+    @brief
     def dispatch(
         self,
         kernel: Any,
-        buffers: Sequence[Storage | np.ndarray[Any, Any]],
+        buffers: Sequence[Any],
         params: Sequence[Any] = (),
-        groups: Any = 1,
+        groups: Any = None,
     ) -> None:
         """Record ``kernel`` over ``groups`` workgroups (an int or up to three).
 
-        ``buffers`` are bound in the kernel's order: storage of the device, or contiguous arrays of the
-        declared dtype, which the CPU uses in place. ``params`` are numbers, exact in the declared types.
+        ``buffers`` are bound in the kernel's order: contiguous numpy arrays of the declared dtype, arrays of others
+        through DLPack, ``loom.array``, tensors (a parameter, where the kernel writes), storage of the device. What
+        the device cannot use in place is copied there before each run, and back, if the kernel writes it, when the run
+        is waited for. ``params`` are numbers, exact in the declared types.
+
+        Without ``groups`` there are as many as the longest buffer needs, if each lane finds its element by
+        ``global_id(0)``; one, if the kernel asks for no index of the dispatch; ArgumentError if neither is so.
         """
         self._record(kernel, buffers, params, groups, None)
 
+    @brief
     def dispatch_indirect(
         self,
         kernel: Any,
-        buffers: Sequence[Storage | np.ndarray[Any, Any]],
+        buffers: Sequence[Any],
         params: Sequence[Any],
         counts: Storage | np.ndarray[Any, Any],
         offset: int = 0,
     ) -> None:
         """Record ``kernel`` over group counts read from ``counts`` (three u32 at byte ``offset``) when it starts."""
         where = f"{self.name}.dispatch_indirect"
+        counts = as_data(counts, _COUNTS, where)
         check_binding(_COUNTS, counts, where)
         last = counts.nbytes - 12
         if not isinstance(offset, (int, np.integer)) or not 0 <= offset <= last or offset % 4:
@@ -134,7 +148,9 @@ class Chain:
                 got=repr(offset) if last >= 0 else f"{counts.nbytes} bytes",
                 remedy="Leave room for three 32-bit words",
             )  # fmt: skip
-        self._record(kernel, buffers, params, 0, (self._storage(counts, where), int(offset)))
+        self._record(
+            kernel, buffers, params, 0, (self._mirrors.storage(counts, writes=False, where=where), int(offset))
+        )
 
     @contextmanager
     def repeat(self, repeats: int, params: Any = None) -> Iterator[Segment]:
@@ -148,6 +164,11 @@ class Chain:
             raise ArgumentError(
                 f"{self.name}.repeat", "unusable number of repeats", expected="a whole number of at least 0",
                 got=repr(repeats), remedy="Pass an int",
+            )  # fmt: skip
+        if repeats > MOST_REPEATS:
+            raise ArgumentError(
+                f"{self.name}.repeat", "too many repeats for one recording", expected=f"at most {MOST_REPEATS}",
+                got=int(repeats), remedy="Record fewer, and launch the program several times",
             )  # fmt: skip
         if self._open is not None:
             raise StateError(f"{self.name}.repeat", "repeats cannot be nested", remedy="Record one after the other")
@@ -168,7 +189,7 @@ class Chain:
     def _record(
         self,
         kernel: Any,
-        buffers: Sequence[Storage | np.ndarray[Any, Any]],
+        buffers: Sequence[Any],
         params: Sequence[Any],
         groups: Any,
         indirect: tuple[Storage, int] | None,
@@ -179,9 +200,12 @@ class Chain:
         if isinstance(verified, ForeignKernel):
             self._check_foreign(where, indirect is not None)
         repeats = self._open.repeats if self._open is not None else 1
+        bindings = self._bind(verified, buffers, where)
+        if groups is None:
+            groups = groups_for(verified, [b.elements for b in bindings], where)
         dispatch = Dispatch(
             verified,
-            self._bind(verified, buffers, where),
+            bindings,
             encode_params(verified, params, repeats, where),
             encode_groups(verified, groups, repeats, where),
             indirect,
@@ -213,10 +237,13 @@ class Chain:
                 remedy="Dispatch it with groups known to the host",
             )  # fmt: skip
 
-    def _bind(
-        self, kernel: VerifiedKernel, buffers: Sequence[Storage | np.ndarray[Any, Any]], where: str
-    ) -> tuple[Binding, ...]:
+    def _bind(self, kernel: VerifiedKernel, buffers: Sequence[Any], where: str) -> tuple[Binding, ...]:
         declared = kernel.buffers
+        if not isinstance(buffers, (list, tuple)):
+            raise DTypeError(
+                where, "the buffers are no list", expected="a list with one buffer for each, in the kernel's order",
+                got=type(buffers).__name__, remedy="Write [x, y]",
+            )  # fmt: skip
         if len(buffers) != len(declared):
             raise ArgumentError(
                 where, f"the kernel has {len(declared)} buffers",
@@ -225,21 +252,13 @@ class Chain:
             )  # fmt: skip
         bindings = []
         for memory, given in zip(declared, buffers, strict=True):
-            elements = check_binding(memory, given, where)
-            bindings.append(Binding(self._storage(given, f"{where}, buffer {memory.name!r}"), elements))
+            named = f"{where}, buffer {memory.name!r}"
+            data = as_data(given, memory, named)
+            elements = check_binding(memory, data, where)
+            writes = memory in kernel.writes
+            bindings.append(Binding(self._mirrors.storage(data, writes=writes, where=named), elements))
         _refuse_overlaps(kernel, bindings, where)
         return tuple(bindings)
-
-    def _storage(self, given: Storage | np.ndarray[Any, Any], where: str) -> Storage:
-        if not isinstance(given, np.ndarray):
-            return given
-        adopted = self.device.adopt(given)
-        if adopted is None:
-            raise DeviceError(
-                where, f"device {self.device.name!r} cannot use host memory in place", expected="device storage",
-                got="a numpy array", remedy="Allocate with chain.device.allocate and write to it",
-            )  # fmt: skip
-        return adopted
 
     def build(self, guarantee: Guarantee | None = None) -> Program:
         """Plan what was recorded, compile it, and start recording anew.
@@ -250,9 +269,19 @@ class Chain:
         if self._open is not None:
             raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
         plan = make_plan(self._segments, self._guarantee(guarantee))
-        program = Program(self.device.build(plan), plan, self.timeline, self.name)
+        program = Program(self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._written()))
         self._segments = []
         return program
+
+    def _written(self) -> list[Storage]:
+        """Return the storage that what was recorded writes."""
+        return [
+            binding.storage
+            for segment in self._segments
+            for d in segment.dispatches
+            for memory, binding in zip(d.kernel.buffers, d.bindings, strict=True)
+            if memory in d.kernel.writes
+        ]
 
     def _guarantee(self, asked: Guarantee | None) -> Guarantee:
         """Return what is promised of the results of what was recorded: at least what is asked."""

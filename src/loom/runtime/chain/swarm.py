@@ -79,7 +79,11 @@ class Swarm:
         built = [program._program("swarm") for program in self._programs]
         plans = [program._plan for program in self._programs if program._plan is not None]
         _refuse_shared_memory(plans)
-        if options.check_bounds() or any(_tells(step.dispatch) for p in plans for _, s in p.segments for step in s):
+        if (
+            options.check_bounds()
+            or any(p.moves is not None for p in self._programs)
+            or any(_tells(step.dispatch) for p in plans for _, s in p.segments for step in s)
+        ):
             return None
         return built[0].woven(lambda: weave(plans), built)
 

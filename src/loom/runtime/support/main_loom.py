@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from loom.core.tracebacks import brief
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.record import Segment
 from loom.runtime.unit import Unit
@@ -53,12 +54,14 @@ class MainLoom:
         self._unit = unit
         self._fire = fire
 
+    @brief
     def dispatch(
-        self, kernel: Any, params: Sequence[Any] = (), groups: Any = 1, *, bind: Mapping[str, str] | None = None
+        self, kernel: Any, params: Sequence[Any] = (), groups: Any = None, *, bind: Mapping[str, str] | None = None
     ) -> None:
         """Record a dispatch; nothing runs yet."""
         self._unit.dispatch(kernel, params, groups, bind=bind)
 
+    @brief
     def dispatch_indirect(
         self,
         kernel: Any,

@@ -1,0 +1,142 @@
+"""Data that a dispatch is given: what it is, where the device finds it, and how it gets there and back.
+
+Layer: runtime. Memory that a device uses in place is bound as it is. Any other has a mirror on the device: what it
+holds goes there before each run of a program that uses it, and comes back after each run that writes it. Invariant:
+whoever waited for a run finds its results where the data were given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.arrays import plain, shared
+from loom.core.errors import ArgumentError, DTypeError
+from loom.ir.kernel import Memory
+from loom.runtime.device import Device
+from loom.runtime.elements import Readable
+from loom.runtime.storage import HostStorage, Storage
+
+__all__ = ["Mirrors", "Moves", "as_data"]
+
+
+def as_data(given: Any, memory: Memory, where: str) -> Any:
+    """Return what a buffer is given as storage, a numpy array that shares memory with it, or an array of Loom's.
+
+    DTypeError for data of no kind that can be bound.
+    """
+    if isinstance(given, np.ndarray):
+        return plain(given, where)
+    if isinstance(given, Readable) or hasattr(given, "extent"):
+        return given
+    if isinstance(given, np.generic) or not (hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__")):
+        raise DTypeError(
+            where, "not a buffer",
+            expected="a numpy array, loom.array, tensor, DLPack array or storage of the device",
+            got=type(given).__name__, remedy=f"Pass numpy.array(..., {str(memory.dtype.numpy)!r})",
+        )  # fmt: skip
+    if memory.access.writes and getattr(given, "requires_grad", False):
+        raise DTypeError(
+            where, "a kernel may not write what another library differentiates", expected="an array without gradient",
+            got=type(given).__name__, remedy="Pass x.detach()",
+        )  # fmt: skip
+    return shared(given, where)[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mirror:
+    """Memory of the device that stands for ``home``, an array of the host or storage of another device."""
+
+    storage: Storage
+    home: np.ndarray[Any, Any] | Storage
+
+    def push(self) -> None:
+        """Copy there what is at home."""
+        home = self.home
+        if isinstance(home, np.ndarray):
+            self.storage.write(0, home.reshape(-1).view(np.uint8))
+        else:
+            self.storage.write(0, home.read(0, self.storage.nbytes))
+
+    def pull(self) -> None:
+        """Copy home what is there."""
+        found = self.storage.read(0, self.storage.nbytes)
+        if isinstance(self.home, np.ndarray):
+            self.home.reshape(-1).view(np.uint8)[...] = found
+        else:
+            self.home.write(0, found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moves:
+    """What a program moves: mirrors that it uses, those of them that it writes, and arrays of Loom's that it writes."""
+
+    used: tuple[_Mirror, ...]
+    written: tuple[_Mirror, ...]
+    lent: tuple[Readable, ...]
+
+    def push(self) -> None:
+        """Before a run: let what is put off see arrays as they were, and bring data to the device."""
+        for array in self.lent:
+            array.before_write()
+        for mirror in self.used:
+            mirror.push()
+
+    def pull(self) -> None:
+        """After a run: bring data back."""
+        for mirror in self.written:
+            mirror.pull()
+
+
+class Mirrors:
+    """The mirrors of what is being recorded on one device."""
+
+    __slots__ = ("_device", "_lent", "_mirrors")
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._mirrors: list[_Mirror] = []
+        self._lent: list[tuple[Storage, Readable]] = []
+
+    def storage(self, given: Any, *, writes: bool, where: str) -> Storage:
+        """Return the device's storage for data of ``as_data``, written or not; ArgumentError if it overlaps others."""
+        if isinstance(given, Readable):
+            return self._of_array(given, writes, where)
+        if not isinstance(given, np.ndarray):
+            return given
+        return self._device.adopt(given) or self._mirror(given, HostStorage.adopt(given), where)
+
+    def _of_array(self, array: Readable, writes: bool, where: str) -> Storage:
+        storage, home = array.lend(writes=writes, where=where)
+        both = isinstance(storage, HostStorage) and self._device.adopt(np.empty(0, np.uint8)) is not None
+        found = storage if home is self._device or both else self._mirror(storage, storage, where)
+        if writes:
+            self._lent.append((found, array))
+        return found
+
+    def _mirror(self, home: np.ndarray[Any, Any] | Storage, seen: Storage, where: str) -> Storage:
+        start, stop = seen.extent()
+        for mirror in self._mirrors:
+            other = mirror.home
+            at = (HostStorage.adopt(other) if isinstance(other, np.ndarray) else other).extent()
+            if at == (start, stop):
+                return mirror.storage
+            if max(at[0], start) < min(at[1], stop):
+                raise ArgumentError(
+                    where, "the array overlaps another of the chain", expected="the same memory, or separate memory",
+                    got=f"an array of {seen.nbytes} bytes that shares some", remedy="Bind copies, or the whole array",
+                )  # fmt: skip
+        self._mirrors.append(_Mirror(self._device.allocate(seen.nbytes, zeroed=False), home))
+        return self._mirrors[-1].storage
+
+    def take(self, written: Sequence[Storage]) -> Moves | None:
+        """Return what the program now built moves, ``written`` being the storages it writes; None for nothing."""
+        changed = {id(storage) for storage in written}
+        mirrors, self._mirrors = tuple(self._mirrors), []
+        lent, self._lent = tuple(array for storage, array in self._lent if id(storage) in changed), []
+        if not mirrors and not lent:
+            return None
+        return Moves(mirrors, tuple(m for m in mirrors if id(m.storage) in changed), lent)
