@@ -143,6 +143,8 @@ def _native(array: Array) -> Array:
 def _not_numbers(got: Any, where: str) -> DTypeError:
     is_records = isinstance(got, np.dtype) and got.names is not None
     remedy = f"Pass one field, as in array[{got.names[0]!r}]" if is_records else "Pass numbers"  # type: ignore[index]
+    if isinstance(got, np.dtype) and got.kind in "US":
+        remedy = "Number texts first: numpy.unique(array, return_inverse=True) gives names and numbers"
     return DTypeError(where, "not numbers", expected="bools, ints or floats", got=got, remedy=remedy)
 
 

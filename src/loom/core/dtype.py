@@ -254,8 +254,6 @@ def of_numpy(dtype: Any, where: str) -> DType:
             "unsupported dtype",
             expected="one of bool, int8-64, uint8-64, float16, bfloat16, float32, float64 in native byte order",
             got=str(given),
-            remedy="Number them: numpy.unique(array, return_inverse=True) gives names and numbers"
-            if given.kind in "USO"
-            else "Convert first, for example with array.astype(numpy.float32)",
+            remedy="Convert first, for example with array.astype(numpy.float32)",
         )
     return found

@@ -194,12 +194,12 @@ def as_operation(op: Any, where: str = "gpu_map") -> str | FunctionType:
         if op not in ELEMENTWISE:
             raise ArgumentError(where, f"no operation is called {op!r}", remedy=near_matches(op, list(ELEMENTWISE)))
     elif not isinstance(op, FunctionType) or op in INTRINSICS:
-        name = getattr(op, "__name__", None) or getattr(getattr(op, "func", None), "__name__", "f")
+        name = getattr(op, "__name__", None) or getattr(getattr(op, "func", None), "__name__", "")
         known = "abs" if name == "absolute" else name
         raise DTypeError(
             where, "not an operation", expected="a name or a Python function", got=_called(op),
             remedy=f"Pass {known!r}" if known in ELEMENTWISE and isinstance(op, (np.ufunc, BuiltinFunctionType))
-            else f"Pass a def or a lambda, such as lambda v: {name}(v)",
+            else "Pass a def or a lambda" + (f", such as lambda v: {name}(v)" if name else ""),
         )  # fmt: skip
     return op
 

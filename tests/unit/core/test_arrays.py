@@ -129,7 +129,10 @@ def test_what_is_read(door: str) -> None:
 
 
 def refused(what: str) -> str:
-    return f"not numbers: expected bools, ints or floats, got {what}. Pass numbers."
+    remedy = "Pass numbers"
+    if what.startswith("<U"):
+        remedy = "Number texts first: numpy.unique(array, return_inverse=True) gives names and numbers"
+    return f"not numbers: expected bools, ints or floats, got {what}. {remedy}."
 
 
 MASK = "the array has a mask: expected a plain array, got MaskedArray. Use its compressed() or filled()."

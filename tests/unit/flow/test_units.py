@@ -290,7 +290,7 @@ MISUSES: dict[str, tuple[Callable[[loom.Unit], Any], type[LoomError], str]] = {
         "np.int64(1099511627776).",
     ),
     "heap too large": (lambda u: loom_set_heap(u, [2**32]), DTypeError, "memory is 32-bit words"),
-    "heap of words": (lambda u: loom_set_heap(u, ["a"]), DTypeError, "memory is 32-bit words"),
+    "heap of words": (lambda u: loom_set_heap(u, ["a"]), DTypeError, "not numbers"),
     "never launched": (
         loom_poll,
         StateError,

@@ -17,7 +17,7 @@ I32 = np.array([1, 2], np.int32)
 F32 = np.array([1, 2], np.float32)
 U8 = np.array([1, 2], np.uint8)
 BOOL = np.array([True, False])
-NOT_OPERATION = "[gpu_map] not an operation: expected a name or a Python function, got {}. Pass a def or a lambda."
+NOT_OPERATION = "[gpu_map] not an operation: expected a name or a Python function, got {}. {}"
 UNFIT = "[gpu_map, argument 1] {} does not fit {}: expected {}, got {}. Convert first, or use a type that holds it."
 I32_RANGE = "whole numbers from -2147483648 to 2147483647"
 U8_RANGE = "whole numbers from 0 to 255"
@@ -31,10 +31,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
         lambda: gpu_map(F32, "load"), ArgumentError,
         "[gpu_map] no operation is called 'load'.",
     ),
-    "a ufunc": (lambda: gpu_map(F32, np.sin), DTypeError, NOT_OPERATION.format("ufunc")),
-    "a builtin": (lambda: gpu_map(F32, abs), DTypeError, NOT_OPERATION.format("builtin_function_or_method")),
-    "a partial": (lambda: gpu_map(F32, functools.partial(max, 1)), DTypeError, NOT_OPERATION.format("partial")),
-    "no operation": (lambda: gpu_map(F32, 3), DTypeError, NOT_OPERATION.format("int")),
+    "a ufunc": (lambda: gpu_map(F32, np.sin), DTypeError, NOT_OPERATION.format("ufunc", "Pass 'sin'.")),
+    "a builtin": (
+        lambda: gpu_map(F32, abs), DTypeError, NOT_OPERATION.format("builtin_function_or_method", "Pass 'abs'.")
+    ),
+    "a partial": (
+        lambda: gpu_map(F32, functools.partial(max, 1)), DTypeError,
+        NOT_OPERATION.format("partial", "Pass a def or a lambda, such as lambda v: max(v)."),
+    ),
+    "no operation": (lambda: gpu_map(F32, 3), DTypeError, NOT_OPERATION.format("int", "Pass a def or a lambda.")),
     "too few operands": (
         lambda: gpu_map(I32, "add"), KernelTypeError,
         "[kernel 'map_add'] add takes 2 operands: expected 2, got 1. a + b; integers wrap.",
@@ -106,7 +111,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     ),
     "data that is no array": (
         lambda: gpu_map("text", "neg"), DTypeError,
-        "[gpu_map] not numbers: expected bools, ints or floats, got <U4. Pass numbers.",
+        "[gpu_map] not numbers: expected bools, ints or floats, got <U4. Number texts first: "
+        "numpy.unique(array, return_inverse=True) gives names and numbers.",
     ),
 }  # fmt: skip
 

@@ -194,8 +194,8 @@ MISUSES: dict[str, tuple[Callable[[loom.Chain], Any], type[LoomError], str]] = {
     "too many repeats": (
         lambda c: c.repeat(2**40, params=[]).__enter__(),
         ArgumentError,
-        "[c.repeat] too many repeats for one recording: expected at most 16777216, got 1099511627776. Record fewer, and "
-        "launch the program several times.",
+        "[c.repeat] too many repeats for one recording: expected at most 16777216, got 1099511627776. Record "
+        "fewer, and launch the program several times.",
     ),
     "rows of params": (
         lambda c: c.repeat(3, params=np.zeros((2, 1))).__enter__(),
