@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loom.cli.commands import bench, demo, devices, ir, monitor, networks, primes, train, verify
+from loom.cli.commands import bench, demo, devices, init, ir, monitor, networks, primes, train, verify
 from loom.core.errors import LoomError
 from loom.core.version import __version__
 
@@ -78,6 +78,7 @@ app.command("bench")(bench.bench)
 app.command("ir")(ir.ir)
 app.command("verify")(verify.verify)
 app.command("monitor")(monitor.monitor)
+app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("eval")(networks.evaluate)
 app.command("infer")(networks.infer)

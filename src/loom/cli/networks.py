@@ -7,8 +7,12 @@ can be written is told before anything runs.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from loom.core.errors import ArgumentError, ShapeError
 
@@ -16,42 +20,99 @@ if TYPE_CHECKING:
     from loom.nn.network import Network
     from loom.nn.train.datasets import Array
 
-__all__ = ["inputs_for", "open_network", "require_place", "samples_for"]
+__all__ = ["inputs_for", "name_classes", "open_network", "require_place", "samples_for"]
 
 
-def open_network(path: Path, device: str | None, *, trained: bool = False, model_id: str | None = None) -> Network:
-    """Return the network of a file; ``trained``: ArgumentError for a document without weights."""
+def open_network(
+    path: Path, device: str | None, *, trained: bool = False, model_id: str | None = None, scaled: bool = False
+) -> Network:
+    """Return the network of a file; ``trained``: ArgumentError for a document without weights.
+
+    ``scaled``: with a layer ``scale`` at its input; ArgumentError for a model that was trained without one.
+    """
+    net = _opened(path, device, trained, model_id, scaled)
+    for warning in net.warnings:
+        typer.echo(f"note: {warning}", err=True)
+    return net
+
+
+def _opened(path: Path, device: str | None, trained: bool, model_id: str | None, scaled: bool) -> Network:
     from loom.nn.network import Network
     from loom.nn.persistence import SAFETENSORS, is_bundle
+    from loom.nn.spec import convert, with_scaling
 
     if not path.is_file():
         raise ArgumentError("loom", "no such file", expected="a network's document or a model", got=str(path),
                             remedy="Check the path")  # fmt: skip
     if path.suffix == SAFETENSORS:
-        return Network.load(path, model_id, on=device)
+        return _with_its_scaling(Network.load(path, model_id, on=device), scaled)
     if not path.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         raise ArgumentError(str(path), "not a network", expected="JSON or .safetensors", got="something else",
                             remedy="Check which file it is")  # fmt: skip
     if is_bundle(path):
-        return Network.load(path, model_id, on=device)
+        return _with_its_scaling(Network.load(path, model_id, on=device), scaled)
     if trained:
         raise ArgumentError(str(path), "the file has no weights", expected="a bundle or .safetensors", got="a document",
                             remedy="Train it first: loom train NET.json --data ... --out MODEL.json")  # fmt: skip
-    return Network.from_json(path, on=device)
+    if not scaled:
+        return Network.from_json(path, on=device)
+    found = convert(path)
+    return Network(with_scaling(found.network), on=device, warnings=tuple(found.warnings))
 
 
-def samples_for(net: Network, data: str) -> tuple[Array, Array]:
+def _with_its_scaling(net: Network, scaled: bool) -> Network:
+    if scaled and not any(node.layer.kind == "scale" for node in net.spec.nodes):
+        raise ArgumentError("--scale", "the model was trained without scaling", expected="a document",
+                            got="a model without it", remedy="Leave it out or train the document")  # fmt: skip
+    return net
+
+
+def samples_for(net: Network, data: str, names: str | None = None, *, learn_names: bool = False) -> tuple[Array, Array]:
     """Return inputs and targets of ``--data`` as the network takes them.
 
-    Targets of one number for each sample get the axis that a network of one output has.
+    Texts are numbered as the model's classes are (or ``--names``, where it has none; with ``learn_names`` those of the
+    samples become the model's, in alphabetical order). Targets of one number for each sample get the axis that a
+    network of one output has.
     """
-    from loom.nn.train.datasets import read_samples
+    from loom.nn.train.datasets import class_names, numbered, read_targets
 
+<<<<<<< HEAD
     _require_one(net)
     x, y = read_samples(data, net.spec.inputs[0].shape)
+=======
+    x, y = read_targets(data, net.spec.inputs[0].shape)
+>>>>>>> 0e64bc1 (Names of classes and scaling belong to the model; rows of a table are told apart whole; loom init; the comparison with the old program in the guide)
     _require_size(net, data, x)
-    one = net.spec.shapes()[net.spec.outputs[0]] == (1,)
-    return x, y[:, None] if one and y.ndim == 1 else y
+    if names is not None:
+        name_classes(net, tuple(name.strip() for name in names.split(",")))
+    elif learn_names and not net.spec.classes and y.dtype.kind == "U":
+        name_classes(net, class_names(y))
+    if y.dtype.kind == "U" and not net.spec.classes:
+        raise ArgumentError(f"--data {data}", "the model does not know the names of its classes", expected="numbers",
+                            got=f"texts such as {y.tolist()[0]!r}", remedy="Pass them in the order "
+                            "that it was trained with: --names a,b,...")  # fmt: skip
+    y = numbered(y, net.spec.classes, data)
+    return x, y[:, None] if _outputs(net) == 1 and y.ndim == 1 else y
+
+
+def name_classes(net: Network, names: Sequence[str]) -> None:
+    """Make these the names of the model's classes; ArgumentError if they are not as many, or it has others."""
+    from loom.nn.spec import check
+
+    found = tuple(names)
+    if net.spec.classes not in ((), found):
+        raise ArgumentError("--names", "the model's classes have other names", expected=", ".join(net.spec.classes),
+                            got=", ".join(found), remedy="Leave --names out")  # fmt: skip
+    wanted = max(_outputs(net), 2)
+    if len(found) != wanted or len(set(found)) != wanted or not all(found):
+        raise ArgumentError("--names", "not one name for each class of the output", expected=f"{wanted} names",
+                            got=", ".join(found), remedy="Pass all, in the order of the outputs: --names a,b,...")  # fmt: skip
+    net.spec = check(replace(net.spec, classes=found))
+
+
+def _outputs(net: Network) -> int:
+    """Return the size of the last axis of the network's first output."""
+    return (net.spec.shapes()[net.spec.outputs[0]] or (1,))[-1]
 
 
 def inputs_for(net: Network, data: str) -> Array:

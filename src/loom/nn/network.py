@@ -20,6 +20,7 @@ from loom import tensor
 from loom.core.arrays import shown
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
 from loom.nn.persistence import (
     SAFETENSORS,
@@ -245,6 +246,7 @@ class Network:
             config = self._config(_count(given), loss, optimizer, schedule, settings)
             held_out = None if validation is None else self._held_out(validation, loss)
             trainer = self._trainer = self._trainer_for(config, self._trainer)
+            learn_scaling(self.spec, self.model.state, x)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
                 with shown_progress(progress) as report:

@@ -47,8 +47,9 @@ def test_from_document_to_answers(folder: Path) -> None:
     assert found["samples"] == 40
     assert found["accuracy"] > 0.9
     assert "accuracy" in invoke("eval", model, "--data", data, "--device", "cpu")
-    outputs = json.loads(invoke("infer", model, "--input", "2.0,2.0", "--json", "--device", "cpu"))
-    assert outputs[0][1] > outputs[0][0]  # 'up' comes after 'down'
+    (answer,) = json.loads(invoke("infer", model, "--input", "2.0,2.0", "--json", "--device", "cpu"))
+    assert answer["class"] == "up"
+    assert answer["outputs"][1] > answer["outputs"][0]  # 'up' comes after 'down'
     assert len(invoke("infer", model, "--data", data, "--device", "cpu").splitlines()) == 40
     assert digest in invoke("inspect", model)
     shown = json.loads(invoke("inspect", net, "--json"))

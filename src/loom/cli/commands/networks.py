@@ -23,6 +23,9 @@ def evaluate(
     model: Model,
     data: Annotated[str, typer.Option("--data", help="digits, FILE.npz or FILE.csv.")],
     loss: Annotated[str | None, typer.Option("--loss", help="Else as in loom train.")] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help="Of the classes of a model that does not know them: a,b,...")
+    ] = None,
     model_id: Id = None,
     device: Device = None,
     json: Json = False,
@@ -32,7 +35,7 @@ def evaluate(
     from loom.cli.output import print_json, print_table
 
     net = open_network(model, device, trained=True, model_id=model_id)
-    found = net.evaluate(*samples_for(net, data), loss=loss)
+    found = net.evaluate(*samples_for(net, data, names), loss=loss)
     if json:
         print_json(found.to_dict())
         return
@@ -41,8 +44,9 @@ def evaluate(
         typer.echo(f"score {found.deviation.score:.4g} of 100, {found.deviation.failures} off by more than 100 %")
     if found.accuracy is not None and found.confusion is not None:
         typer.echo(f"accuracy {found.accuracy:.6g}")
-        rows = [[str(k), *map(str, row)] for k, row in enumerate(found.confusion.tolist())]
-        print_table(["class", *map(str, range(len(rows)))], rows)
+        called = net.spec.classes or tuple(map(str, range(len(found.confusion))))
+        rows = [[name, *map(str, row)] for name, row in zip(called, found.confusion.tolist(), strict=False)]
+        print_table(["class", *called[: len(rows)]], rows)
 
 
 def infer(
@@ -55,7 +59,10 @@ def infer(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Print a model's outputs, one line for each sample."""
+    """Print a model's answers, one line for each sample.
+
+    Of a model that knows its classes: the likeliest, then each with its probability. Of others: the outputs.
+    """
     from loom.cli.networks import inputs_for, open_network
     from loom.cli.output import print_json
     from loom.core.errors import ArgumentError
@@ -70,11 +77,45 @@ def infer(
         )
     net = open_network(model, device, trained=True, model_id=model_id)
     outputs = net.predict(inputs_for(net, data or "") if values is None else _sample(values, net.spec.inputs[0].shape))
+    if net.spec.classes:
+        _print_classes(net.spec.classes, _chances(net, outputs), outputs, json)
+        return
     if json:
         print_json(outputs.tolist())
         return
     for row in outputs.reshape(len(outputs), -1).tolist():
         typer.echo(" ".join(f"{v:.9g}" for v in row))
+
+
+def _chances(net: Network, outputs: Any) -> Any:
+    """Return (samples, classes): the probability of each class, f64."""
+    import numpy as np
+
+    wide = np.asarray(outputs, np.float64).reshape(len(outputs), -1, outputs.shape[-1])[:, -1]
+    if wide.shape[1] == 1:
+        chance = wide if net.gives_probabilities else 1 / (1 + np.exp(-wide))
+        return np.concatenate([1 - chance, chance], 1)
+    if net.gives_probabilities:
+        return wide
+    powers = np.exp(wide - wide.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def _print_classes(classes: tuple[str, ...], chances: Any, outputs: Any, json: bool) -> None:
+    from loom.cli.output import print_json
+
+    likeliest = [classes[k] for k in chances.argmax(1)]
+    if json:
+        rows = zip(likeliest, chances.tolist(), outputs.tolist(), strict=True)
+        print_json([
+            {"class": name, "probabilities": dict(zip(classes, row, strict=True)), "outputs": output}
+            for name, row, output in rows
+        ])  # fmt: skip
+        return
+    width = max(map(len, classes))
+    for name, row in zip(likeliest, chances.tolist(), strict=True):
+        each = (f"{other}={chance:.6f}" for other, chance in zip(classes, row, strict=True))
+        typer.echo(f"{name.ljust(width)}  {' '.join(each)}")
 
 
 def _sample(text: str, shape: tuple[int, ...]) -> Any:
@@ -111,8 +152,8 @@ def inspect(
         return
     rows = [[v["name"], v["type"], _text(v["input"]), _text(v["output"]), f"{v['parameters']:,}"] for v in layers]
     print_table(["layer", "type", "input", "output", "weights"], rows)
-    for warning in net.warnings:
-        typer.echo(f"note: {warning}")
+    if net.spec.classes:
+        typer.echo(f"classes: {', '.join(net.spec.classes)}")
     typer.echo(f"{total:,} weights of {net.spec.dtype}, sha256 {net.digest()}")
 
 

@@ -32,6 +32,10 @@ def train(
         str | None, typer.Option("--schedule", help="Of the rate: linear, cosine, step, warmup, ...")
     ] = None,
     loss: Annotated[str | None, typer.Option("--loss", help="Else cross_entropy for classes, mse for numbers.")] = None,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Bring inputs to mean 0, deviation 1; the model keeps by what.")
+    ] = False,
+    names: Annotated[str | None, typer.Option("--names", help="Of the classes, in their order: a,b,...")] = None,
     hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples to test with.")] = 0.2,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
@@ -43,7 +47,8 @@ def train(
 ) -> None:
     """Train a network; print losses, the accuracy on what was held out, and the digest of the weights.
 
-    The digest is the same on every device and for any number of threads.
+    The digest is the same on every device and for any number of threads. Names of classes and scaling are kept with
+    the model.
 
     Example: loom train net.json --data data.csv --epochs 20 --out model.json --curves losses.png
     """
@@ -52,8 +57,8 @@ def train(
 
     require_place("loom train, --out", out, (".json", ".safetensors"))
     require_place("loom train, --curves", curves, (".png",))
-    net = open_network(network, device)
-    kept, held_out = divided(*samples_for(net, data), hold_out, seed)
+    net = open_network(network, device, scaled=scale)
+    kept, held_out = divided(*samples_for(net, data, names, learn_names=True), hold_out, seed)
     settings: dict[str, Any] = {
         "epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed,
         "schedule": schedule, "clip_norm": clip_norm, "patience": patience, "checkpoint": checkpoint,

@@ -17,6 +17,7 @@ from loom.nn.layers import (
     norm,
     pool,
     recurrent,
+    scale,
     shaping,
     softmax,
     swiglu,
@@ -25,5 +26,5 @@ from loom.nn.layers.registry import LAYERS, Context, Key, Known, Record, init, l
 
 __all__ = [
     "LAYERS", "Context", "Key", "Known", "Record", "activation", "attention", "combine", "conv", "dense", "dropout",
-    "embedding", "init", "layer", "nested", "norm", "pool", "recurrent", "shaping", "softmax", "swiglu",
+    "embedding", "init", "layer", "nested", "norm", "pool", "recurrent", "scale", "shaping", "softmax", "swiglu",
 ]  # fmt: skip

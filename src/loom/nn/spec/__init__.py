@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from loom.nn.spec.activations import Activation
 from loom.nn.spec.bundle import Model, read_bundle, write_bundle
-from loom.nn.spec.document import check, convert, parse, to_document, to_json
+from loom.nn.spec.document import check, convert, parse, to_document, to_json, with_scaling
 from loom.nn.spec.generations.pieces import Conversion, Slot
 from loom.nn.spec.layer import LAYERS, Layer, Part, Shape, Shared
 from loom.nn.spec.layers import (
@@ -39,6 +39,7 @@ from loom.nn.spec.layers import (
     Reshape,
     Residual,
     RMSNorm,
+    Scale,
     Sequential,
     Softmax,
     States,
@@ -92,6 +93,7 @@ __all__ = [
     "RMSNorm",
     "Reshape",
     "Residual",
+    "Scale",
     "Sequential",
     "Shape",
     "Shared",
@@ -109,5 +111,6 @@ __all__ = [
     "read_bundle",
     "to_document",
     "to_json",
+    "with_scaling",
     "write_bundle",
 ]

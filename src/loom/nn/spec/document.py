@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from loom.core.errors import DTypeError
+from loom.core.errors import ArgumentError, DTypeError
 from loom.nn.spec.generations.detect import read_any
 from loom.nn.spec.generations.pieces import Conversion
 from loom.nn.spec.network import Network
@@ -16,7 +16,7 @@ from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.reader import write_network
 from loom.nn.spec.text import JsonValue, canonical, load
 
-__all__ = ["Conversion", "check", "convert", "parse", "to_document", "to_json"]
+__all__ = ["Conversion", "check", "convert", "parse", "to_document", "to_json", "with_scaling"]
 
 
 def parse(document: str | bytes | dict[str, Any] | Path) -> Network:
@@ -68,6 +68,30 @@ def to_json(network: Network) -> str:
     True
     """
     return canonical(write_network(network))
+
+
+def with_scaling(network: Network) -> Network:
+    """Return a network of one input with a layer ``scale`` before its first layers; the same if it has one.
+
+    ArgumentError for several inputs, and for a list whose layers are shared by their numbers.
+    """
+    if any(node.layer.kind == "scale" for node in network.nodes):
+        return network
+    document, where = to_document(network), "loom.nn, scaling"
+    if len(network.inputs) != 1 or any(part.layer.kind == "$ref" for part in network.walk()):
+        raise ArgumentError(where, "where the layer belongs is not clear", expected="one input and no $ref",
+                            got=", ".join(i.name for i in network.inputs),
+                            remedy='Write {"type": "scale"} into the document')  # fmt: skip
+    if "layers" in document:
+        document["layers"].insert(0, {"type": "scale"})
+        return parse(document)
+    given, name = network.inputs[0].name, "scale"
+    while name in document["nodes"] or name == given:
+        name += "_"
+    for node in document["nodes"].values():
+        node["inputs"] = [name if source == given else source for source in node["inputs"]]
+    document["nodes"] = {name: {"type": "scale", "inputs": [given]}, **document["nodes"]}
+    return parse(document)
 
 
 def check(network: Network) -> Network:

@@ -17,7 +17,7 @@ from loom.nn.spec.layers.features import count
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
 from loom.nn.spec.meaning import NUMBERS, Meaning
-from loom.nn.spec.problems import Place, Reading
+from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.rules import Element, Free, Text, Whole
 
 __all__ = ["Input", "Network", "Node", "fit", "key_path"]
@@ -51,7 +51,8 @@ class Network:
     """A whole network as its document says it; no weights.
 
     ``nodes`` are in the order they run. ``dtype`` is that of weights and arithmetic, ``seed`` starts every random
-    number, ``batch_size`` is a default. ``metadata`` is kept and not read.
+    number, ``batch_size`` is a default. ``classes`` names what each element of the output's last axis stands for (or,
+    of an output of one element, what 0 and 1 do). ``metadata`` is kept and not read.
     """
 
     name: str | None = held(Text(200), "the network's name", None)
@@ -59,6 +60,7 @@ class Network:
     seed: int = held(Whole(0, (1 << 64) - 1), "the start of every random number", 0)
     batch_size: int = size("samples of a batch, where none is told", 1)
     grid: GridSize | None = held(Record(GridSize), "the grid in which nodes have cells", None)
+    classes: tuple[str, ...] = several(Text(200), "the classes' names, in the order of the output's last axis", ())
     metadata: dict[str, Any] = held(Free(), "what the author wants kept; not read", {})
     inputs: tuple[Input, ...] = ()
     nodes: tuple[Node, ...] = ()
@@ -135,7 +137,39 @@ def fit(network: Network, reading: Reading, paths: dict[str, str]) -> dict[str, 
         if place.count == before:
             parts |= _parts(node, shapes, place)
     _compare_shared(parts, reading)
+    _check_classes(network, shapes, Place(reading).at("classes"))
+    _check_scaling(network, {path: part.layer for part, path in parts.values()}, paths, reading)
     return shapes
+
+
+def _check_classes(network: Network, shapes: dict[str, Shape], place: Place) -> None:
+    """Note names that are there twice, or not as many as the output tells apart."""
+    names = network.classes
+    if not names:
+        return
+    if len(set(names)) != len(names):
+        twice = next(n for i, n in enumerate(names) if n in names[:i])
+        place.fault("two classes have the same name", expected="a name of its own for each", got=shown(twice))
+    if len(network.outputs) != 1:
+        place.fault("names of classes are those of one output", expected="1 output", got=len(network.outputs))
+    elif network.outputs[0] in shapes:
+        count_ = (shapes[network.outputs[0]] or (1,))[-1]
+        wanted = 2 if count_ == 1 else count_
+        if len(names) != wanted:
+            place.fault("not one name for each class of the output", expected=f"{wanted} names", got=len(names))
+
+
+def _check_scaling(network: Network, layers: dict[str, Layer], paths: dict[str, str], reading: Reading) -> None:
+    """Note layers ``scale`` that do not read an input of the network: nobody could tell them the samples."""
+    given = {i.name for i in network.inputs}
+    right = {paths[n.name] for n in network.nodes if n.layer.kind == "scale" and n.inputs[0] in given}
+    for path, layer in layers.items():
+        inner = layer.layer if isinstance(layer, Shared) else layer
+        if inner.kind == "scale" and (path not in right or layer is not inner):
+            Place(reading, path).fault(
+                "a scale layer reads something else than an input of the network",
+                remedy="Put it first, or use layer_norm.",
+            )
 
 
 def _parts(node: Node, shapes: dict[str, Shape], place: Place) -> dict[str, tuple[Part, str]]:

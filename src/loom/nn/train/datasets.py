@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, EmptyError, ShapeError, StateError
 from loom.nn.train.shuffle import order_of_epoch
 
-__all__ = ["divided", "read_inputs", "read_samples"]
+__all__ = ["class_names", "column_names", "divided", "numbered", "read_inputs", "read_samples", "read_targets"]
 
 Array = np.ndarray[Any, Any]
 
@@ -26,13 +27,20 @@ _HOLD_OUT_EPOCH = 2**31 - 1
 """The last of the epochs' streams, which no training comes to."""
 
 
-def read_samples(source: str, shape: tuple[int, ...] | None = None) -> tuple[Array, Array]:
+def read_samples(source: str, shape: tuple[int, ...] | None = None, classes: Sequence[str] = ()) -> tuple[Array, Array]:
     """Return inputs and targets of ``digits``, FILE.npz or FILE.csv; inputs take ``shape``, if they fit it.
 
     .npz: arrays x and y (or inputs and targets, images and labels, data and target). .csv: a row for each sample, its
-    last column the target; a first row of names is left out. Whole numbers in the last column are classes, texts are
-    classes in alphabetical order. ArgumentError tells the row and column of what is no number.
+    last column the target; a first row of names alone is left out. Whole numbers in the last column are classes; texts
+    are classes too: numbered as ``classes`` has them, without it in alphabetical order. ArgumentError tells the row and
+    column of what is no number, and of a text that is none of the classes.
     """
+    x, y = read_targets(source, shape)
+    return x, numbered(y, classes or class_names(y), source)
+
+
+def read_targets(source: str, shape: tuple[int, ...] | None = None) -> tuple[Array, Array]:
+    """Return the same with the targets as they stand there: texts are not numbered."""
     if source == "digits":
         x, y = _digits()
     elif _path(source).suffix == ".npz":
@@ -40,9 +48,39 @@ def read_samples(source: str, shape: tuple[int, ...] | None = None) -> tuple[Arr
     else:
         rows = _rows(Path(source), least=2)
         x = _columns(Path(source), [(number, row[:-1]) for number, row in rows])
-        y = _targets([row[-1].strip() for _, row in rows])
+        y = _targets(Path(source), [(number, row[-1].strip()) for number, row in rows])
     _require_samples(source, x, y)
     return _shaped(x, shape), y
+
+
+def class_names(targets: Array) -> tuple[str, ...]:
+    """Return the texts among targets, each once, in alphabetical order; () for numbers."""
+    return tuple(sorted(set(targets.tolist()))) if targets.dtype.kind == "U" else ()
+
+
+def numbered(targets: Array, classes: Sequence[str], source: str) -> Array:
+    """Return texts as the numbers of their classes; numbers are returned as they are, unless they name classes.
+
+    ArgumentError for a text that no class has.
+    """
+    places = {name: k for k, name in enumerate(classes)}
+    if targets.dtype.kind != "U":
+        cells = [f"{v:g}" for v in targets.tolist()] if targets.ndim == 1 and classes else []
+        are_names = bool(cells) and set(cells) <= set(places)
+        return np.array([places[c] for c in cells], np.int32) if are_names else targets
+    for row, name in enumerate(targets.tolist(), 1):
+        if name not in places:
+            raise ArgumentError(
+                f"{source}, sample {row}", "a class that the model does not know", expected=", ".join(places) or "numbers",
+                got=repr(name), remedy="Name all classes, in the order of the outputs: --names a,b,...",
+            )  # fmt: skip
+    return np.array([places[name] for name in targets.tolist()], np.int32)
+
+
+def column_names(source: str) -> tuple[str, ...]:
+    """Return the first row of a .csv, if it is one of names; else ()."""
+    first = next(iter(_lines(_path(source))), None)
+    return tuple(cell.strip() for cell in first[1]) if first is not None and _are_names(first[1]) else ()
 
 
 def read_inputs(source: str, shape: tuple[int, ...]) -> Array:
@@ -130,16 +168,33 @@ _Row = tuple[int, list[str]]
 """The number of a line and its cells."""
 
 
-def _rows(path: Path, *, least: int) -> list[_Row]:
-    """Return the lines of a .csv, all of the same number of columns, ``least`` or more, without one of names."""
+def _lines(path: Path) -> list[_Row]:
+    """Return the lines of a .csv that are not empty."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+            return [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ArgumentError(
             str(path), f"not a table of text ({error})", remedy="Save it as UTF-8 with commas"
         ) from None
-    if rows and not _is_number(rows[0][1][0]):
+
+
+def _are_names(row: list[str]) -> bool:
+    """Tell whether a row names columns: every cell is a text with a letter in it, none stands for a missing number."""
+    cells = [cell.strip() for cell in row]
+    return all(
+        not _is_number(c) and c.lower() not in _MISSING and any(map(str.isalpha, c)) for c in cells
+    ) and len(set(cells)) == len(cells)  # fmt: skip
+
+
+_MISSING = ("", "?", "-", "na", "n/a", "nan", "null", "none", "missing")
+"""What stands for a number that is not known."""
+
+
+def _rows(path: Path, *, least: int) -> list[_Row]:
+    """Return the lines of a .csv, all of the same number of columns, ``least`` or more, without one of names."""
+    rows = _lines(path)
+    if rows and _are_names(rows[0][1]):
         rows = rows[1:]
     if not rows:
         raise EmptyError(
@@ -165,10 +220,14 @@ def _columns(path: Path, rows: list[_Row]) -> Array:
     return np.array([[_number(path, number, c, cell) for c, cell in enumerate(row, 1)] for number, row in rows])
 
 
-def _targets(cells: list[str]) -> Array:
+def _targets(path: Path, rows: list[tuple[int, str]]) -> Array:
+    cells = [cell for _, cell in rows]
     if not all(map(_is_number, cells)):
-        names = {name: k for k, name in enumerate(sorted(set(cells)))}
-        return np.array([names[c] for c in cells], np.int32)
+        for number, cell in rows:
+            if cell.lower() in _MISSING:
+                raise ArgumentError(f"{path}, row {number}", "the target is missing", expected="a number or a class",
+                                    got=repr(cell), remedy="Leave the row out")  # fmt: skip
+        return np.array(cells)
     found = np.array([float(c) for c in cells])
     is_whole = np.isfinite(found).all() and (found == np.floor(found)).all() and (np.abs(found) < 2**31).all()
     return found.astype(np.int32) if is_whole else found
@@ -185,7 +244,7 @@ def _is_number(cell: str) -> bool:
 def _number(path: Path, row: int, column: int, cell: str) -> float:
     if not _is_number(cell):
         raise ArgumentError(f"{path}, row {row}, column {column}", "not a number", expected="a number", got=repr(cell),
-                            remedy="Only the last column may hold texts")  # fmt: skip
+                            remedy="Only the last column may hold texts; a first row of names has no number")  # fmt: skip
     return float(cell)
 
 

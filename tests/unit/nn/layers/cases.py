@@ -232,6 +232,7 @@ CASES = [
     Case("dense_tokens", (3, 2), _DENSE, dense),
     Case("dense_plain", (3,), _DENSE | {"bias": False}, lambda w, x: x @ w["weight"]),
     Case("stitch", (3,), {"type": "stitch", "output_size": 2}, dense),
+    Case("scale", (2, 3), {"type": "scale"}, lambda w, x: (x - w["shift"]) * w["factor"]),
     Case("dense_mish", (3,), _DENSE | {"activation": "mish"}, lambda w, x: F.mish(dense(w, x))),
     Case("flatten", (2, 3), {"type": "flatten"}, lambda _, x: x.flatten(1)),
     Case("reshape", (2, 3), {"type": "reshape", "shape": [3, -1]}, lambda _, x: x.reshape(-1, 3, 2)),

@@ -216,7 +216,7 @@ def test_every_type_has_a_config() -> None:
     families = (
         ("dense", "conv1d", "conv2d", "rnn", "lstm", "gru", "multi_head_attention", "embedding", "swiglu", "stitch"),
         ("layer_norm", "rms_norm", "batch_norm", "softmax", "kmeans", "parallel", "sequential", "residual", "merge"),
-        ("dropout", "max_pool", "average_pool", "flatten", "reshape", "activation"),
+        ("dropout", "max_pool", "average_pool", "flatten", "reshape", "activation", "scale"),
     )
     assert set(LAYERS) == {name for family in families for name in family}
     for kind, config in LAYERS.items():

@@ -15,6 +15,7 @@ from loom.nn.spec.layers.norm import BatchNorm, LayerNorm, RMSNorm
 from loom.nn.spec.layers.parallel import GridCell, GridSize, Parallel, ParallelMode
 from loom.nn.spec.layers.pool import AveragePool, MaxPool
 from loom.nn.spec.layers.recurrent import GRU, LSTM, RNN, States
+from loom.nn.spec.layers.scale import Scale
 from loom.nn.spec.layers.shaping import ActivationLayer, Dropout, Flatten, Reshape
 from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.nn.spec.layers.swiglu import SwiGLU
@@ -47,6 +48,7 @@ __all__ = [
     "RMSNorm",
     "Reshape",
     "Residual",
+    "Scale",
     "Sequential",
     "Softmax",
     "States",
