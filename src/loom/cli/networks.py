@@ -106,7 +106,7 @@ def name_classes(net: Network, names: Sequence[str]) -> None:
     wanted = max(_outputs(net), 2)
     if len(found) != wanted or len(set(found)) != wanted or not all(found):
         raise ArgumentError("--names", "not one name for each class of the output", expected=f"{wanted} names",
-                            got=", ".join(found), remedy="Pass all, in the order of the outputs: --names a,b,...")  # fmt: skip
+                            got=", ".join(found), remedy="Pass all, in the outputs' order: --names a,b,...")  # fmt: skip
     net.spec = check(replace(net.spec, classes=found))
 
 

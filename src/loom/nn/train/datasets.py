@@ -71,8 +71,8 @@ def numbered(targets: Array, classes: Sequence[str], source: str) -> Array:
     for row, name in enumerate(targets.tolist(), 1):
         if name not in places:
             raise ArgumentError(
-                f"{source}, sample {row}", "a class that the model does not know", expected=", ".join(places) or "numbers",
-                got=repr(name), remedy="Name all classes, in the order of the outputs: --names a,b,...",
+                f"{source}, sample {row}", "a class that the model does not know",
+                expected=", ".join(places) or "numbers", got=repr(name), remedy="Name all classes, in the order of the outputs: --names a,b,...",
             )  # fmt: skip
     return np.array([places[name] for name in targets.tolist()], np.int32)
 
@@ -244,7 +244,7 @@ def _is_number(cell: str) -> bool:
 def _number(path: Path, row: int, column: int, cell: str) -> float:
     if not _is_number(cell):
         raise ArgumentError(f"{path}, row {row}, column {column}", "not a number", expected="a number", got=repr(cell),
-                            remedy="Only the last column may hold texts; a first row of names has no number")  # fmt: skip
+                            remedy="Only targets may be texts; a first row of names has no number")  # fmt: skip
     return float(cell)
 
 
