@@ -76,12 +76,8 @@ def samples_for(net: Network, data: str, names: str | None = None, *, learn_name
     """
     from loom.nn.train.datasets import class_names, numbered, read_targets
 
-<<<<<<< HEAD
     _require_one(net)
-    x, y = read_samples(data, net.spec.inputs[0].shape)
-=======
     x, y = read_targets(data, net.spec.inputs[0].shape)
->>>>>>> 0e64bc1 (Names of classes and scaling belong to the model; rows of a table are told apart whole; loom init; the comparison with the old program in the guide)
     _require_size(net, data, x)
     if names is not None:
         name_classes(net, tuple(name.strip() for name in names.split(",")))
@@ -106,7 +102,7 @@ def name_classes(net: Network, names: Sequence[str]) -> None:
     wanted = max(_outputs(net), 2)
     if len(found) != wanted or len(set(found)) != wanted or not all(found):
         raise ArgumentError("--names", "not one name for each class of the output", expected=f"{wanted} names",
-                            got=", ".join(found), remedy="Pass all, in the outputs' order: --names a,b,...")  # fmt: skip
+                            got=", ".join(found), remedy="Pass all in the outputs' order: --names a,b,...")  # fmt: skip
     net.spec = check(replace(net.spec, classes=found))
 
 

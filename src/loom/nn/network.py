@@ -246,7 +246,7 @@ class Network:
             config = self._config(_count(given), loss, optimizer, schedule, settings)
             held_out = None if validation is None else self._held_out(validation, loss)
             trainer = self._trainer = self._trainer_for(config, self._trainer)
-            learn_scaling(self.spec, self.model.state, x)
+            learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
                 with shown_progress(progress) as report:

@@ -118,7 +118,7 @@ def test_errors_of_classes(folder: Path) -> None:
     assert "the model's classes have other names: expected ash, elm, oak, got a, b, c." in invoke(
         "train", model, "--data", data, "--names", "a,b,c", code=2
     )
-    assert "not one name for each class of the output: expected 3 names, got a, b. Pass all, in the" in invoke(
+    assert "not one name for each class of the output: expected 3 names, got a, b. Pass all in the" in invoke(
         "train", folder / "plain3.json" if (folder / "plain3.json").exists() else _plain(folder), "--data", data,
         "--names", "a,b", code=2,
     )  # fmt: skip

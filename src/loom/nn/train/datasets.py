@@ -70,10 +70,9 @@ def numbered(targets: Array, classes: Sequence[str], source: str) -> Array:
         return np.array([places[c] for c in cells], np.int32) if are_names else targets
     for row, name in enumerate(targets.tolist(), 1):
         if name not in places:
-            raise ArgumentError(
-                f"{source}, sample {row}", "a class that the model does not know",
-                expected=", ".join(places) or "numbers", got=repr(name), remedy="Name all classes, in the order of the outputs: --names a,b,...",
-            )  # fmt: skip
+            where, known = f"{source}, sample {row}", ", ".join(places) or "numbers"
+            raise ArgumentError(where, "a class that the model does not know", expected=known, got=repr(name),
+                                remedy="Name all classes, in the order of the outputs: --names a,b,...")  # fmt: skip
     return np.array([places[name] for name in targets.tolist()], np.int32)
 
 
