@@ -12,7 +12,6 @@ import pytest
 
 from functions.ulps import evaluate
 from loom.core.dtype import DType, f32, f64
-from loom.kernels.functions import function
 
 _LARGEST = float.fromhex("0x1.fffffep+127")
 _LEAST = 2.0**-149
@@ -135,23 +134,21 @@ def test_whole_powers_that_are_numbers_come_out_exact() -> None:
     assert (evaluate("pow", want, 1.0 / y)[y == 1] == x[y == 1]).all()
 
 
-def _positive(seed: int, name: str) -> list[np.ndarray]:
+def _positive(seed: int) -> list[np.ndarray]:
     """Return positive finite numbers of every exponent, in f32 and f64."""
     rng = np.random.default_rng(seed)
     single = rng.integers(0, 0x7F800000, 20_000, dtype=np.uint32).view(np.float32)
-    if f64 not in function(name).definitions:
-        return [single]
     return [single, rng.integers(0, 0x7FF << 52, 20_000, dtype=np.uint64).view(np.float64)]
 
 
 @pytest.mark.parametrize("name", ["asin", "atan", "cbrt", "erf", "j1", "sin", "sinh", "tan", "tanh"])
 def test_odd_functions_are_odd_in_every_bit(name: str) -> None:
-    for x in _positive(2, name):
+    for x in _positive(2):
         x = x[~np.isnan(evaluate(name, x))]
         assert _same(evaluate(name, x), -evaluate(name, -x)).all()
 
 
 @pytest.mark.parametrize("name", ["cos", "cosh", "j0"])
 def test_even_functions_are_even_in_every_bit(name: str) -> None:
-    for x in _positive(3, name):
+    for x in _positive(3):
         assert _same(evaluate(name, x), evaluate(name, -x)).all()

@@ -1,0 +1,27 @@
+"""The f64 functions give a GPU's driver no room: the interpreter's bits, on inputs of every exponent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from conformance.gpu import vulkan_device
+from functions.ulps import sample, sample_pairs
+from loom.core.dtype import f64
+from loom.core.errors import DeviceError
+from loom.kernels.functions import FUNCTIONS, function
+from loom.patterns.map import gpu_map
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_the_bits_of_the_interpreter(part: int) -> None:
+    device = vulkan_device()
+    try:
+        gpu_map(np.ones(1), "sqrt", on=device)
+    except DeviceError as error:
+        pytest.skip(f"no f64 on this GPU: {error}")
+    for name in sorted(FUNCTIONS)[part::4]:
+        drawn = (sample(name, f64, size=100),) if function(name).arity == 1 else sample_pairs(name, f64, size=4000)
+        operands = [np.ascontiguousarray(o[::13]) for o in drawn]
+        there, here = (np.asarray(gpu_map(operands[0], name, *operands[1:], on=on)) for on in (device, "interp"))
+        assert (there.view(np.uint64) == here.view(np.uint64)).all(), name
