@@ -7,14 +7,19 @@ the exact results, powers of two, written out as bits.
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from conformance.gpu import vulkan_device
 from conformance.running import Bits, environment, execute, require_same
 from conformance.writer import Writer
 from loom.core.dtype import f32, f64
@@ -169,3 +174,47 @@ def test_rounding_upwards_changes_no_number_recorded() -> None:
         out[0], out[1] = given, k.const(1.3, f32)
         (got,) = execute(k.finish(), [np.zeros(2, np.float32)], [0.7])
     require_same(got.view(np.uint32), np.array([0x3F333333, 0x3FA66666], np.uint32), "numbers")
+
+
+_OPENS_FLUSHING = """
+import threading
+import numpy as np
+import loom
+from conformance import test_caller as caller
+
+x = np.full(4096, 2.0**-126, np.float32)
+ones = np.linspace(1, 2, 4096, dtype=np.float32)
+found = []
+
+def halve() -> None:
+    with caller._caller_with(caller._FLUSHING):
+        found.append(loom.gpu_map(x, lambda v: v * 0.5, on="vulkan").view(np.uint32))
+        assert caller._control() & ~0x3F == caller._FLUSHING
+
+thread = threading.Thread(target=halve)
+thread.start()
+thread.join()
+found.append(loom.gpu_map(x, lambda v: v * 0.5, on="vulkan").view(np.uint32))
+with caller._caller_with(caller._UPWARDS):
+    thirds = loom.gpu_map(ones, lambda v: v / 3.0 + 0.1, on="vulkan").view(np.uint32)
+expected = loom.gpu_map(ones, lambda v: v / 3.0 + 0.1, on="interp").view(np.uint32)
+print([len(set(f.tolist())) == 1 and int(f[0]) == 1 << 22 for f in found], np.array_equal(thirds, expected))
+"""
+
+
+@pytest.mark.wide
+def test_a_vulkan_device_opened_by_a_thread_that_flushes(tmp_path: Path) -> None:
+    """The driver's workers inherit the settings of the thread that opens it: so these are put right around every call.
+
+    In a process of its own, since the workers stay as they were made.
+    """
+    vulkan_device()
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join([str(tests), *filter(None, [os.environ.get("PYTHONPATH")])])
+    script = tmp_path / "opens.py"
+    script.write_text(_OPENS_FLUSHING)
+    found = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONPATH": path, "LOOM_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert found.stdout == "[True, True] True\n", found.stderr[-2000:]

@@ -10,10 +10,11 @@ Source: fegetenv and fesetenv of C99, section 7.6; FE_DFL_ENV is the address -1 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["ordinary_arithmetic"]
+__all__ = ["in_ordinary_arithmetic", "ordinary_arithmetic"]
 
 _ONE, _LITTLE, _LEAST_NORMAL, _LEAST = 1.0, 2.0**-55, float.fromhex("0x1p-1022"), float.fromhex("0x1p-1074")
 _MOST_ENVIRONMENT_BYTES = 512
@@ -40,3 +41,21 @@ def ordinary_arithmetic() -> Iterator[None]:
         yield
     finally:
         library.fesetenv(before)
+
+
+def in_ordinary_arithmetic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a foreign function that is called with ordinary settings, and changes none of the caller's.
+
+    Threads that it starts inherit the settings; a library that it loads may change those of the calling thread.
+    """
+
+    def called(*args: Any) -> Any:
+        if not _is_ordinary():
+            with ordinary_arithmetic():
+                return function(*args)
+        found = function(*args)
+        if not _is_ordinary():
+            ctypes.CDLL(None).fesetenv(_DEFAULT)
+        return found
+
+    return called

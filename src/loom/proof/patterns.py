@@ -48,8 +48,10 @@ def _as_bf16(raw: Bits, device: Device) -> loom.Array:
 
 
 def _plain(result: Any) -> Bits:
-    """Return a result as an array of numbers; complex ones as pairs."""
+    """Return a result as an array of numbers; complex ones as pairs, bf16 as its bits."""
     found: Any = np.asarray(result)
+    if found.dtype.name == "bfloat16":
+        return found.view(np.uint16)
     return np.stack([found.real, found.imag]) if found.dtype.kind == "c" else found
 
 

@@ -117,6 +117,16 @@ def _choices(dtype: DType) -> Case:
     return rows.case(values, dtype)
 
 
+def _one_choice(dtype: DType, one: float, zero: float) -> Case:
+    """A kernel of nothing else: NVIDIA's driver chooses wrongly there, and rightly where there are many choices."""
+    k, x, rows, values = _begin("choice", dtype, dtype)
+    below = x < 0.0
+    rows.add(k.select(below, k.const(one, dtype), k.const(zero, dtype)))
+    rows.add(k.select(below, k.const(zero, dtype), k.const(one, dtype)))
+    expected = np.concatenate([np.where(values < 0, one, zero), np.where(values < 0, zero, one)])
+    return rows.case(values, dtype, expected.astype(dtype.numpy))
+
+
 def _worked_out(dtype: DType) -> Case:
     """Zeros and ones that stand nowhere: of cleared bits, of memory that starts as zero, of counters, of bools."""
     k, x, rows, values = _begin("worked_out", dtype, dtype)
@@ -150,6 +160,9 @@ for _dtype in (f32, f64):
             case(f"literals/{_op.name}-{_dtype}", widths=(4,))(partial(_on_both_sides, _op.name, _dtype))
     case(f"literals/alone-{_dtype}", widths=(4,))(partial(_alone, _dtype))
     case(f"literals/worked-out-{_dtype}", widths=(4,))(partial(_worked_out, _dtype))
+    for _one in (1.0, -1.0):
+        for _zero in (0.0, -0.0):
+            case(f"literals/choice-{_one}-{_zero}-{_dtype}", widths=(4,))(partial(_one_choice, _dtype, _one, _zero))
 for _dtype in (f16, bf16):
     for _name in ("add", "sub", "mul", "div", "max"):
         case(f"literals/{_name}-{_dtype}", widths=(4,))(partial(_on_both_sides, _name, _dtype))

@@ -52,10 +52,10 @@ class Arithmetic:
         if dtype.is_bool:
             return self.m.truth(bool(bits))
         if dtype.is_float and not self.features.exact_literals:
-            return self._hidden_constant(bits, dtype)
+            return self.hidden_constant(bits, dtype)
         return self.m.constant(self.type_of(dtype), bits, dtype.bits)
 
-    def _hidden_constant(self, bits: int, dtype: DType) -> int:
+    def hidden_constant(self, bits: int, dtype: DType) -> int:
         """Return a float whose bits no compiler knows, made once at the function's start."""
         found = self._hidden.get((bits, dtype))
         if found is None:
@@ -94,10 +94,8 @@ class Arithmetic:
         return self.hidden(value, s.type)
 
     def chosen(self, value: int, s: Instr) -> int:
-        """Return what is chosen or kept in a variable, hidden where a driver chooses wrongly if it may know it."""
-        if self.features.exact_choices or not self.knowledge.may_be_one(s):
-            return value
-        return self.hidden(value, s.type)
+        """Return what is chosen, kept in a variable or stored, hidden if a driver may know it to be 1.0 or -1.0."""
+        return self.hidden(value, s.type) if self.knowledge.may_be_one(s) else value
 
     def leading_zeros(self, value: int, dtype: DType) -> int:
         """Return how many of the highest bits of a 32- or 64-bit integer are 0."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loom.core.dtype import DType, f32, f64, i32, u32, u64
+from loom.ir.constants import constant_bits
 
 if TYPE_CHECKING:
     from loom.targets.spirv.arithmetic import Arithmetic
@@ -26,7 +27,8 @@ def convert(a: Arithmetic, x: int, source: DType, target: DType) -> int:
         zero = a.constant(0, source)
         return a.test("FUnordNotEqual" if source.is_float else "INotEqual", x, zero)
     if source.is_bool:
-        return a.select(x, a.constant(1, target), a.constant(0, target), target)
+        one = a.hidden_constant(constant_bits(1.0, target), target) if target.is_float else a.constant(1, target)
+        return a.select(x, one, a.constant(0, target), target)
     if source.is_integer and target.is_integer:
         return resized(a, x, source, target)
     if source.is_integer:

@@ -25,7 +25,6 @@ class Features:
     ``exact_wide_conversions``: from integers of 32 and of 64 bits to floats. ``exact_order``: signed comparison of
     64-bit integers. ``uncontracted``: NoContraction is obeyed, so that a product need not be hidden from the sum.
     ``exact_literals``: arithmetic with floats that the compiler knows, which need not be hidden from it.
-    ``exact_choices``: choices between numbers that the compiler knows, of which 1.0 and -1.0 need not be hidden.
     ``whole_vectors``: workgroups are filled up to a multiple of this many lanes by lanes that only look on.
     ``whole_loops``: a loop ends when its condition says so, however many turns it takes.
     """
@@ -46,6 +45,5 @@ class Features:
     exact_order: bool = True
     uncontracted: bool = True
     exact_literals: bool = True
-    exact_choices: bool = True
     whole_vectors: int = 1
     whole_loops: bool = True

@@ -1,9 +1,9 @@
 """What a compiler may know of a value: which values of a kernel are hidden from drivers that make bad use of it.
 
 Layer: targets. Mesa takes x * 0.0 for 0.0, x + 0.0 for x, and a choice between 1.0 and -0.0 for a bool made a float,
-whatever the module forbids; NVIDIA's driver does the last. Only what nobody can know is safe: what comes out of
-buffers, and what was hidden. Invariant: a value that is called opaque depends on something read from a buffer or
-handed over with the dispatch.
+whatever the module forbids; NVIDIA's driver does the last, in some kernels and not in others, so that no probe is to be
+trusted. Only what nobody can know is safe: what comes out of buffers, and what was hidden. Invariant: a value that is
+called opaque depends on something read from a buffer or handed over with the dispatch.
 """
 
 from __future__ import annotations

@@ -220,8 +220,7 @@ class Function:
                 found = self.a.hidden(found, s.type)
             self.values[s] = found
         elif s.op.name == "store":
-            own = memory.space is Space.PRIVATE
-            self.memory.store(s, memory, args[0], self.a.chosen(args[1], s.args[1]) if own else args[1])
+            self.memory.store(s, memory, args[0], self.a.chosen(args[1], s.args[1]))
         else:
             self.values[s] = self.memory.atomic(s, memory, args[0], args[1:])
 

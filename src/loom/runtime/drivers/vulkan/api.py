@@ -1,7 +1,9 @@
 """The Vulkan loader as cffi functions: structures made by name, results turned into errors.
 
 Layer: runtime. Only this file names the binding (PyPI ``vulkan``); its own wrappers are left aside, since they let
-go of memory that a call still reads. Invariant: what a structure points to lives as long as the structure.
+go of memory that a call still reads. Drivers compile and compute on threads that inherit the floating-point settings of
+the calling one, so that every call is made under ordinary ones. Invariant: what a structure points to lives as long
+as the structure.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from loom.core.arithmetic import in_ordinary_arithmetic, ordinary_arithmetic
 from loom.core.errors import DeviceError
 
 __all__ = ["LeftBehind", "Vulkan", "is_loss", "is_unknown", "load"]
@@ -39,12 +42,24 @@ def is_unknown(error: DeviceError) -> bool:
     return error.what == _RESULTS[_UNKNOWN]
 
 
+class _Functions:
+    """The loader's functions, each called under ordinary arithmetic."""
+
+    def __init__(self, lib: Any) -> None:
+        self._lib = lib
+
+    def __getattr__(self, name: str) -> Any:
+        found = in_ordinary_arithmetic(getattr(self._lib, name))
+        setattr(self, name, found)
+        return found
+
+
 class Vulkan:
     """Functions and structures of one loader."""
 
     def __init__(self, ffi: Any, lib: Any) -> None:
         self.ffi = ffi
-        self.lib = lib
+        self.lib = _Functions(lib)
         self._kept: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
     def new(self, name: str, **fields: Any) -> Any:
@@ -134,8 +149,9 @@ _TYPES: dict[str, int] = {}
 def load() -> Vulkan:
     """Return the loader; DeviceError if the binding or the loader is not installed."""
     try:
-        import vulkan
-        from vulkan._vulkan import ffi, lib
+        with ordinary_arithmetic():
+            import vulkan
+            from vulkan._vulkan import ffi, lib
     except ImportError as error:
         raise DeviceError(
             "Vulkan", f"the binding is not installed ({error})", remedy="pip install loom-compute[vulkan]"

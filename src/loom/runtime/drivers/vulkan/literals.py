@@ -1,7 +1,8 @@
 """Probes of arithmetic and choices with numbers that a compiler knows, or can work out.
 
 Layer: runtime. Drivers fold and simplify more than IEEE 754 allows: lavapipe takes x * 0.0 for 0.0, every Mesa driver
-and NVIDIA's a choice between 1.0 and -0.0 for one between 1.0 and 0.0. Invariant: the bits expected are the host's.
+and NVIDIA's a choice between 1.0 and -0.0 for one between 1.0 and 0.0 (which is why ones are hidden there always).
+Invariant: the bits expected are the host's.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from loom.core.arithmetic import in_ordinary_arithmetic
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.targets.base import Artifact
@@ -67,7 +68,7 @@ class Recorder:
         self._code = _code()
         pointer, word = ctypes.c_void_p, ctypes.c_uint64
         kind = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, word, pointer, ctypes.c_uint32)
-        self._call = kind(self._code.address("loom_record"))
+        self._call = in_ordinary_arithmetic(kind(self._code.address("loom_record")))
 
     def record(self, commands: int, rows: np.ndarray[Any, Any], barrier: int, stages: int) -> None:
         """Record ``rows`` into a command buffer; ``barrier`` is a VkMemoryBarrier for rows that wait."""

@@ -89,18 +89,13 @@ _CONTROLS = {
     for width in (32, 64)
 }  # fmt: skip
 _HIDDEN = _by("hidden from the driver", exact_literals=False)
-_CHOICES = (
-    *_by("ones hidden from the driver", exact_choices=False),
-    *_by("hidden from the driver", exact_choices=False, exact_literals=False),
-)
 _PRODUCTS = _by("products hidden from sums", uncontracted=False)
 
 
 def _literals(name: str, types: tuple[str, ...] = (), needs: tuple[str, ...] = ()) -> list[Ladder]:
     """Return the ladders of the numbers that a compiler knows."""
-    operations = (*(f"{op} with literals" for op in LITERAL_OPERATIONS), "zeros worked out")
-    hidden = [Ladder(f"{name} {operation}", _HIDDEN, types, needs) for operation in operations]
-    return [*hidden, Ladder(f"{name} select of literals", _CHOICES, types, needs)]
+    operations = (*(f"{op} with literals" for op in LITERAL_OPERATIONS), "zeros worked out", "select of literals")
+    return [Ladder(f"{name} {operation}", _HIDDEN, types, needs) for operation in operations]
 
 
 LADDERS: tuple[Ladder, ...] = (
