@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from loom.core.errors import AssertionFailed
 from loom.ir.interp.cells import Cells, local_cells
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.interp.options import Options
@@ -54,6 +55,8 @@ class Dispatch:
     used: frozenset[Instr]
     watch: Watch | None = None
     tracer: Tracer | None = None
+    fault: AssertionFailed | None = None
+    """Of the lowest lane whose ``assert`` failed so far."""
     lines: list[tuple[int, str]] = field(default_factory=list)
     """What ``print`` said: the lane's global number and the line."""
 
@@ -78,6 +81,8 @@ class Batch:
         self.nobody = Mask(np.zeros(self.lanes, np.bool_))
         self.left: list[Array | None] = []
         self.returned: Array | None = None
+        self.stopped = False
+        """Whether lanes have just stopped, so that the block being run goes on without them."""
         self.variables: dict[Variable, Array] = {v: _zero(v) for v in kernel.variables}
         self.cells = dict(dispatch.buffers)
         for memory in kernel.shared:
@@ -99,6 +104,11 @@ class Batch:
         """Return each lane's number in the dispatch along ``dimension`` (u32)."""
         extent = np.uint32(self.dispatch.kernel.workgroup[dimension])
         return self.group_id(dimension) * extent + self.local_id(dimension)
+
+    def stop(self, mask: Mask) -> None:
+        """Let lanes be done, as if they returned."""
+        self.returned = mask.active if self.returned is None else self.returned | mask.active
+        self.stopped = True
 
     def spread(self, value: Array) -> Array:
         """Return ``value`` with one row per lane."""

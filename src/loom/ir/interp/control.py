@@ -27,8 +27,12 @@ def run_block(batch: Batch, block: Block, mask: Mask) -> Mask:
             tracer.before(batch, statement, mask)
         if type(statement) is Instr:
             handlers[statement.op.name](batch, statement, mask)
-            continue
-        mask = _CONTROL[type(statement)](batch, statement, mask)
+            if not batch.stopped:
+                continue
+            batch.stopped = False
+            mask = mask.without(batch.returned)
+        else:
+            mask = _CONTROL[type(statement)](batch, statement, mask)
         if not mask.count:
             break
     return mask
@@ -63,6 +67,8 @@ def _while(batch: Batch, loop: While, mask: Mask) -> Mask:
     alive = mask
     while alive.count:
         alive = run_block(batch, loop.test, alive)
+        if not alive.count:
+            break
         alive = alive.narrow(batch.values[loop.condition])
         if not alive.count:
             break

@@ -56,8 +56,9 @@ def interpret(
     printed lines by lane, each lane's in program order. A kernel that races, or whose lanes wait for
     each other in a loop, has no defined outcome.
 
-    Raises ArgumentError, ShapeError or DTypeError for arguments that do not fit, AssertionFailed for a
-    failed ``assert``, and the faults ``options`` asks for; buffers then keep what was written so far.
+    Raises ArgumentError, ShapeError or DTypeError for arguments that do not fit; AssertionFailed, when all lanes are
+    done, for the lowest lane whose ``assert`` failed, each such lane having stopped there; and at once the faults
+    ``options`` asks for, buffers then keeping what was written so far.
 
     >>> from loom.ir.text import parse_kernel
     >>> k = parse_kernel('''kernel @twice workgroup 2 1 1 {
@@ -85,6 +86,8 @@ def interpret(
                 for line in in_order(dispatch.lines):
                     output(line)
                 dispatch.lines.clear()
+    if dispatch.fault is not None:
+        raise dispatch.fault
 
 
 def _run(batch: Batch) -> None:

@@ -1,7 +1,8 @@
 """Handlers of the operations that talk to the host: print, assert, breakpoint.
 
 Layer: ir. Invariant: lines are kept with their lane and put in dispatch order by ``in_order``, so what a
-kernel prints does not depend on how lanes are batched.
+kernel prints does not depend on how lanes are batched. A lane whose assert fails is done; the others go on, and the
+fault of the lowest lane is raised when the dispatch is over.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def _assert(batch: Batch, instr: Instr, mask: Mask) -> None:
     if not failed.count:
         return
     ((lane, message),) = _messages(batch, instr, instr.args[1:], [int(failed.lanes[0])])
-    raise assertion_failed(batch.dispatch.kernel.name, instr.loc, lane, message)
+    first = batch.dispatch.fault
+    if first is None or lane < first.lane:
+        batch.dispatch.fault = assertion_failed(batch.dispatch.kernel.name, instr.loc, lane, message)
+    batch.stop(failed)
 
 
 def _breakpoint(batch: Batch, instr: Instr, mask: Mask) -> None:

@@ -14,6 +14,7 @@ import llvmlite.ir as ll
 
 from loom.ir.kernel import Kernel, Memory, operands, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
+from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.uniformity import analyse_uniformity, variable_homes
 from loom.ir.verify import VerifiedKernel
@@ -73,7 +74,7 @@ def vector_width(lanes: int, has_barriers: bool, machine: Machine) -> int:
 
 def lower(verified: VerifiedKernel, machine: Machine, bounds: Bounds) -> Lowered:
     """Return the LLVM module of a kernel."""
-    scalar = scalarize(verified.kernel)
+    scalar = scalarize(stop_at_faults(verified.kernel))
     kernel = expand_halves(scalar.kernel)
     if not machine.native_rounding:
         kernel = expand_rounding(kernel)

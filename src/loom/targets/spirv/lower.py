@@ -14,6 +14,7 @@ from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Memory, Return,
 from loom.ir.ops import Effect
 from loom.ir.passes.exact import expand_division, expand_roots
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
+from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.verify import VerifiedKernel
@@ -46,7 +47,7 @@ class Lowered:
 
 def lower(verified: VerifiedKernel, bounds: Bounds, features: Features) -> Lowered:
     """Return the SPIR-V module of a kernel."""
-    scalar = scalarize(verified.kernel, lambda m: bounds is Bounds.TRUSTED and loads_whole(m))
+    scalar = scalarize(stop_at_faults(verified.kernel), lambda m: bounds is Bounds.TRUSTED and loads_whole(m))
     kernel = expand_narrow(expand_halves(scalar.kernel))
     if not features.exact_rounding:
         kernel = expand_rounding(kernel)

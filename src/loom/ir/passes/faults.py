@@ -1,0 +1,232 @@
+"""Lets a lane whose ``assert`` fails stop there, as the interpreter does by itself.
+
+Layer: ir. In a kernel without barriers the lane returns. Where lanes wait for each other it stays with them until the
+end and does nothing more that can be seen: a variable tells whether it still goes on, what it would write or print is
+skipped, and so are whole branches and loops without barriers. Invariant: what a lane writes and prints before its
+fault is unchanged, after it there is nothing, and barriers are reached by all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from loom.core.dtype import bool_
+from loom.ir.kernel import (
+    Block,
+    Break,
+    Continue,
+    For,
+    If,
+    Instr,
+    Kernel,
+    Return,
+    Statement,
+    Variable,
+    While,
+    walk,
+    walk_blocks,
+)
+from loom.ir.ops import OPS, Effect
+from loom.ir.passes.rewrite import Rewriter
+
+__all__ = ["stop_at_faults"]
+
+
+def stop_at_faults(kernel: Kernel) -> Kernel:
+    """Return a kernel whose lanes write and print nothing after an ``assert`` that failed; itself if it has none."""
+    if not any(_holds(s, _asserts) for s in kernel.body.statements):
+        return kernel
+    tests = (s.test for s in walk(kernel.body) if isinstance(s, While))
+    together = any(_holds(s, _waits) for s in kernel.body.statements)
+    if together or any(_holds(s, _asserts) for test in tests for s in test.statements):
+        return _Staying(kernel).rewritten()
+    return replace(kernel, body=_returning(kernel.body))
+
+
+def _asserts(s: Statement) -> bool:
+    return isinstance(s, Instr) and s.op.name == "assert"
+
+
+def _waits(s: Statement) -> bool:
+    return isinstance(s, Instr) and s.op.effect is Effect.SYNC
+
+
+def _holds(s: Statement, what: Callable[[Statement], bool]) -> bool:
+    """True if a statement is, or has inside it, one that is ``what``."""
+    return what(s) or any(what(inner) for block in walk_blocks(s) for inner in walk(block))
+
+
+def _leaves(s: Statement) -> bool:
+    """True if a branch ends the turn of the loop around it, or the kernel."""
+    if isinstance(s, If):
+        return any(_leaves(inner) for block in walk_blocks(s) for inner in block.statements)
+    return isinstance(s, (Break, Continue, Return))
+
+
+def _returning(block: Block) -> Block:
+    """Return ``block`` with a return of those that fail behind every assert."""
+    out: list[Statement] = []
+    for s in block.statements:
+        if isinstance(s, If):
+            out.append(If(s.condition, _returning(s.then), _returning(s.otherwise), s.loc))
+        elif isinstance(s, For):
+            out.append(For(s.index, s.start, s.stop, s.step, s.down, _returning(s.body), s.loc))
+        elif isinstance(s, While):
+            out.append(While(s.test, s.condition, _returning(s.body), s.loc))
+        else:
+            out.append(s)
+        if isinstance(s, Instr) and _asserts(s):
+            failed = Instr(OPS["not"], bool_, (s.args[0],), None, None, s.loc)
+            out += [failed, If(failed, Block([Return(s.loc)]), Block(), s.loc)]
+    return Block(out)
+
+
+class _Staying(Rewriter):
+    """``together`` rewrites what a group goes through as one, ``apart`` what lanes that still go on do alone."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.going = Variable("goes on", bool_)
+        self.variables = [self.going]
+        self.may_have_failed = False
+
+    def rewritten(self) -> Kernel:
+        self.emit("set", self.const(1, bool_), attr=self.going)
+        self.together(self.kernel.body.statements)
+        variables = (*self.kernel.variables, *self.variables)
+        return replace(self.kernel, body=Block(self.out), variables=variables)
+
+    @contextmanager
+    def inside(self) -> Iterator[Block]:
+        """Collect the statements of a block."""
+        outer, self.out = self.out, []
+        made = Block(self.out)
+        yield made
+        self.out = outer
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Leave out lanes that failed."""
+        if not self.may_have_failed:
+            yield
+            return
+        going, loc = self.emit("get", attr=self.going), self.loc
+        with self.inside() as made:
+            yield
+        self.out.append(If(going, made, Block(), loc))
+
+    # what a group goes through as one
+
+    def together(self, statements: Sequence[Statement]) -> None:
+        for s in statements:
+            self.loc = s.loc
+            if isinstance(s, Instr):
+                self.effect(s)
+            elif isinstance(s, (Break, Continue, Return)):
+                self.out.append(s)
+            elif _holds(s, _waits) or (isinstance(s, If) and _leaves(s)):
+                self.structure(s)
+            else:
+                with self.guarded():
+                    self.apart([s], in_loop=False)
+            self.may_have_failed = self.may_have_failed or _holds(s, _asserts)
+
+    def structure(self, s: If | For | While) -> None:
+        """Rewrite what is inside a statement that all lanes of the group go through."""
+        self.may_have_failed = self.may_have_failed or (not isinstance(s, If) and _holds(s, _asserts))
+        if isinstance(s, If):
+            then, otherwise = self.block_of(s.then), self.block_of(s.otherwise)
+            self.out.append(If(self.value(s.condition), then, otherwise, s.loc))
+        elif isinstance(s, For):
+            self.counted(s, self.block_of)
+        else:
+            test = self.block_of(s.test)
+            self.out.append(While(test, self.value(s.condition), self.block_of(s.body), s.loc))
+
+    def counted(self, s: For, body_of: Callable[[Block], Block]) -> None:
+        self.values[s.index] = s.index
+        start, stop, step = self.value(s.start), self.value(s.stop), self.value(s.step)
+        self.out.append(For(s.index, start, stop, step, s.down, body_of(s.body), s.loc))
+
+    def block_of(self, block: Block) -> Block:
+        before = self.may_have_failed
+        with self.inside() as made:
+            self.together(block.statements)
+        self.may_have_failed = before
+        return made
+
+    def effect(self, s: Instr) -> None:
+        """Rewrite an operation that lanes which failed come to as well."""
+        if s.op.name == "assert":
+            with self.guarded():
+                self.failing(s)
+        elif s.op.effect is Effect.ATOMIC and self.may_have_failed:
+            old = Variable("old", s.type)
+            self.variables.append(old)
+            self.emit("set", self.const(0, s.type), attr=old)
+            with self.guarded():
+                self.emit("set", self.copy(s), attr=old)
+            self.values[s] = self.emit("get", attr=old)
+        elif s.op.name in ("store", "print"):
+            with self.guarded():
+                self.copy(s)
+        else:
+            self.statement(s)
+
+    def failing(self, s: Instr) -> None:
+        """Append an assert and keep whether it held."""
+        self.copy(s)
+        self.emit("set", self.value(s.args[0]), attr=self.going)
+
+    # what lanes do alone
+
+    def apart(self, statements: Sequence[Statement], *, in_loop: bool) -> None:
+        """Rewrite statements that only lanes which go on come to: one that fails skips the rest."""
+        for position, s in enumerate(statements):
+            self.loc = s.loc
+            self.alone(s, in_loop=in_loop)
+            if not _holds(s, _asserts):
+                continue
+            if in_loop:
+                failed = self.emit("not", self.emit("get", attr=self.going))
+                self.out.append(If(failed, Block([Break(s.loc)]), Block(), s.loc))
+            elif position + 1 < len(statements):
+                going = self.emit("get", attr=self.going)
+                with self.inside() as rest:
+                    self.apart(statements[position + 1 :], in_loop=False)
+                self.out.append(If(going, rest, Block(), s.loc))
+                return
+
+    def alone(self, s: Statement, *, in_loop: bool) -> None:
+        if isinstance(s, Instr):
+            if _asserts(s):
+                self.failing(s)
+            else:
+                self.statement(s)
+        elif isinstance(s, If):
+            then, otherwise = (self.apart_block(block, in_loop=in_loop) for block in (s.then, s.otherwise))
+            self.out.append(If(self.value(s.condition), then, otherwise, s.loc))
+        elif isinstance(s, For):
+            self.counted(s, lambda body: self.apart_block(body, in_loop=True))
+        elif isinstance(s, While):
+            self.while_(s)
+        else:
+            self.out.append(s)
+
+    def apart_block(self, block: Block, *, in_loop: bool) -> Block:
+        with self.inside() as made:
+            self.apart(block.statements, in_loop=in_loop)
+        return made
+
+    def while_(self, s: While) -> None:
+        """A test that fails ends the loop; what follows the assert in it is computed, and has no effect."""
+        before, self.may_have_failed = self.may_have_failed, False
+        with self.inside() as test:
+            self.together(s.test.statements)
+            condition = self.value(s.condition)
+            if self.may_have_failed:
+                condition = self.emit("and", condition, self.emit("get", attr=self.going))
+        self.may_have_failed = before
+        self.out.append(While(test, condition, self.apart_block(s.body, in_loop=True), s.loc))
