@@ -18,7 +18,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, u32
 from loom.ir.builder import Builder
-from loom.ir.constants import constant_bits
+from loom.ir.constants import constant_bits, constant_value
 from loom.ir.frontend.decorator import translated
 from loom.ir.frontend.names import Frame
 from loom.ir.frontend.source import FunctionSource, function_source
@@ -27,7 +27,19 @@ from loom.ir.kernel import Access, Instr, Loc
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import FUNCTIONS, function
 
-__all__ = ["Apply", "Coordinate", "Load", "LoopNest", "Number", "Store", "Strided", "number", "strided"]
+__all__ = [
+    "BY_CONSTANTS",
+    "Apply",
+    "Coordinate",
+    "Given",
+    "Load",
+    "LoopNest",
+    "Number",
+    "Store",
+    "Strided",
+    "number",
+    "strided",
+]
 
 _THREADS = 256
 _TURNS = 16
@@ -39,6 +51,8 @@ _GROUP_ELEMENTS = 8192
 _FEW = 4
 """Operations an element that weigh as much as a function."""
 _MULTIPLE = 16
+BY_CONSTANTS = ("idiv", "irem", "shl", "shr")
+"""Operations that are many times faster by a number that the compiler knows."""
 _NARROW = 8
 """A last axis of fewer elements shares the lanes with the axes before it."""
 
@@ -61,6 +75,19 @@ class Number:
     """A number, by the bits it has in the type that ``dtype`` is computed in."""
 
     bits: int
+    dtype: DType
+
+    @property
+    def value(self) -> float | int | bool:
+        """The Python number."""
+        return constant_value(self.bits, _held(self.dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A number that the kernel gets as a parameter, set by ``strided``: parameter number ``position`` of those."""
+
+    position: int
     dtype: DType
 
 
@@ -97,7 +124,7 @@ class LoopNest:
     """What is computed at every index of ``shape``; ``values`` refer to earlier ones by position."""
 
     shape: tuple[int, ...]
-    values: tuple[Load | Number | Coordinate | Apply, ...]
+    values: tuple[Load | Number | Given | Coordinate | Apply, ...]
     stores: tuple[Store, ...]
     buffers: tuple[tuple[DType, Access], ...]
 
@@ -135,11 +162,12 @@ def _lie_together(accesses: Sequence[Load | Store], outer: int, inner: int, size
 
 @dataclass(frozen=True, slots=True)
 class Strided:
-    """A kernel with the parameters and groups that do a nest."""
+    """A kernel with the parameters and groups that do a nest; the last parameters are ``numbers``."""
 
     kernel: VerifiedKernel
-    params: tuple[int, ...]
+    params: tuple[Any, ...]
     groups: tuple[int, int]
+    numbers: tuple[Number, ...] = ()
 
 
 def number(value: float | int | bool, dtype: DType) -> Number:
@@ -150,23 +178,25 @@ def number(value: float | int | bool, dtype: DType) -> Number:
 def strided(nest: LoopNest, *, simt: bool = False) -> Strided:
     """Return what does ``nest``, which has elements. ``simt``: for a device whose lanes are threads.
 
-    A nest of one axis has one kernel for all lengths, and nests that differ in where in the buffers they begin, as the
-    steps of a recurrent network do, have one kernel.
+    A nest of one axis has one kernel for all lengths, and nests that differ in their numbers, or in where in the
+    buffers they begin, as the steps of a recurrent network do, have one kernel. Bools, and what integers are divided or
+    shifted by, stay in the code.
     """
-    nest = nest.merged()
+    nest, numbers = _numberless(nest.merged())
     flat = len(nest.shape) == 1
     total = math.prod(nest.shape)
     if flat:
         nest = _lengthless(nest, total)
     nest, begins = _begun(nest)
+    given = (*begins, *(n.value for n in numbers))
     if simt:
         many = total >= _MANY
         kernel = _kernel(nest, _Cut(_THREADS, _TURNS if many else 1, simt=True), len(begins))
-        return Strided(kernel, (total, *begins), (-(-total // (_THREADS * (_TURNS if many else 1))), 1))
+        return Strided(kernel, (total, *given), (-(-total // (_THREADS * (_TURNS if many else 1))), 1), numbers)
     if flat:
         lanes = _LANES if total > _LANES // 2 else max(_MULTIPLE, 1 << (total - 1).bit_length())
         kernel = _kernel(nest, _Cut(lanes), len(begins))
-        return Strided(kernel, (total, *begins), (-(-total // lanes), 1))
+        return Strided(kernel, (total, *given), (-(-total // lanes), 1), numbers)
     tail, inner = 1, nest.shape[-1]
     while inner < _NARROW and tail < len(nest.shape):
         tail += 1
@@ -175,7 +205,21 @@ def strided(nest: LoopNest, *, simt: bool = False) -> Strided:
     lanes = _breadth(inner)
     together = max(1, min(rows, _GROUP_ELEMENTS // (lanes * _weight(nest))))
     kernel = _kernel(nest, _Cut(lanes, together, tail), len(begins))
-    return Strided(kernel, (rows, *begins), (-(-inner // lanes), -(-rows // together)))
+    return Strided(kernel, (rows, *given), (-(-inner // lanes), -(-rows // together)), numbers)
+
+
+def _numberless(nest: LoopNest) -> tuple[LoopNest, tuple[Number, ...]]:
+    """Return a nest that gets its numbers from parameters, and these."""
+    kept = {v.operands[1] for v in nest.values if isinstance(v, Apply) and v.operation in BY_CONSTANTS}
+    numbers: list[Number] = []
+    values: list[Any] = []
+    for n, value in enumerate(nest.values):
+        if isinstance(value, Number) and not value.dtype.is_bool and n not in kept:
+            values.append(Given(len(numbers), value.dtype))
+            numbers.append(value)
+        else:
+            values.append(value)
+    return LoopNest(nest.shape, tuple(values), nest.stores, nest.buffers), tuple(numbers)
 
 
 def _weight(nest: LoopNest) -> int:
@@ -257,7 +301,7 @@ def _kernel(nest: LoopNest, cut: _Cut, begins: int) -> VerifiedKernel:
 
 class _Build:
     """Builds the kernel of a nest. Its parameters: the length, or with several axes on a CPU the number of rows, and
-    where ``count`` accesses begin."""
+    where ``count`` accesses begin, and numbers."""
 
     def __init__(self, nest: LoopNest, cut: _Cut, count: int, retyped: dict[Any, DType]) -> None:
         self.nest = nest
@@ -272,6 +316,8 @@ class _Build:
         self.buffers = [b.buffer(f"x{i}", dtype, access) for i, (dtype, access) in enumerate(self.nest.buffers)]
         self.length = length = b.emit("param", attr=b.param("n", u32))
         self.begins = [b.emit("param", attr=b.param(f"begin{i}", u32)) for i in range(self.count)]
+        given = [v for v in self.nest.values if isinstance(v, Given)]
+        self.numbers = [b.emit("param", attr=b.param(f"number{v.position}", _held(v.dtype))) for v in given]
         if self.cut.simt:
             self.threads(length)
         elif len(self.nest.shape) == 1:
@@ -357,7 +403,7 @@ class _Build:
             return self.word(offset)
         return total if offset == 0 else b.emit("add", total, self.word(offset))
 
-    def value(self, value: Load | Number | Coordinate | Apply, at: list[Instr], values: list[Instr]) -> Instr:
+    def value(self, value: Load | Number | Given | Coordinate | Apply, at: list[Instr], values: list[Instr]) -> Instr:
         """Return a value in the type it is computed in, rounded to its own."""
         b = self.b
         if isinstance(value, Load):
@@ -365,6 +411,8 @@ class _Build:
         if isinstance(value, Number):
             held = b.emit("const", attr=value.bits, dtype=_held(value.dtype))
             return self.rounded(held, value.dtype)
+        if isinstance(value, Given):
+            return self.rounded(self.numbers[value.position], value.dtype)
         if isinstance(value, Coordinate):
             return self.rounded(at[value.axis], value.dtype)
         operands = [values[o] for o in value.operands]

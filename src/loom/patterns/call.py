@@ -28,9 +28,10 @@ from loom.core.arrays import shown
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.patterns.inputs import as_array
-from loom.patterns.prepared import Prepared, prepare, shares_memory
+from loom.patterns.prepared import prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
+from loom.runtime.chain.kept import Kept
 from loom.runtime.device import Device, device
 from loom.runtime.storage import HostSlot, HostStorage, Storage, copy_storage
 
@@ -220,7 +221,7 @@ class Call:
         """Run the program kept for ``key``, recording it first if there is none, over ``operands``."""
         self.start(prepare(key, self.device, record), *operands)
 
-    def start(self, prepared: Prepared, *operands: Operand) -> None:
+    def start(self, prepared: Kept, *operands: Operand) -> None:
         """Run a program over ``operands``."""
         if prepared.in_place:
             prepared.run(*(o.memory for o in operands))

@@ -21,6 +21,7 @@ from loom.patterns.prepared import prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
 from loom.runtime.chain.arguments import encode_params
+from loom.runtime.chain.kept import NumberPlace
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, HostStorage, Storage
 
@@ -181,7 +182,7 @@ class Place(NamedTuple):
 def run_kernel(kernel: Any, places: Sequence[Place], scalars: Sequence[Scalar], size: int, where: Device) -> None:
     """Run a map's kernel over ``size`` elements: inputs and, at last, the result."""
     params = [*(s.value for s in scalars), size]
-    words = encode_params(kernel, params, 1, "gpu_map").tobytes()
+    words = encode_params(kernel, params, 1, "gpu_map")[0].tolist()
     if not size:
         return
 
@@ -190,5 +191,12 @@ def run_kernel(kernel: Any, places: Sequence[Place], scalars: Sequence[Scalar], 
         chain.dispatch(kernel, slots, params, groups=map_groups(kernel, size))
         return slots, None
 
-    prepared = prepare(("gpu_map", kernel.hash, size, words), where, record)
-    prepared.run(*(m.bytes[:nbytes] if isinstance(m, HostStorage) else m for m, nbytes in places))
+    def numbers(chain: Chain) -> list[NumberPlace]:
+        return [NumberPlace(chain.recorded[-1].params, n, n) for n in range(len(scalars))]
+
+    memory = [m.bytes[:nbytes] if isinstance(m, HostStorage) else m for m, nbytes in places]
+    if shares_memory(where):
+        prepared = prepare(("gpu_map", kernel.hash, size), where, record, numbers)
+        prepared.run(*memory, numbers=words)
+    else:  # the numbers are in what was recorded for the device
+        prepare(("gpu_map", kernel.hash, size, tuple(words)), where, record).run(*memory)

@@ -251,5 +251,5 @@ def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand)
         types.element.name, types.result.name, types.short,
     )  # fmt: skip
     prepared = prepare(key, call.device, record)
-    with workspace(prepared.keep[1], call.device) as scratch:
+    with workspace(prepared.extra[1], call.device) as scratch:
         call.start(prepared, x, y, out, *scratch)

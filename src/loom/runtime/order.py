@@ -79,9 +79,16 @@ class Use:
         return run is None or run.wait(seconds)
 
     def finish(self) -> None:
-        """Wait to the end."""
+        """Wait to the end; StateError if it stayed behind in the process that this one was forked from."""
         while not self.wait(_SLICE_SECONDS):
             pass
+
+    def has_read(self, seconds: float = 0.0) -> bool:
+        """Do as ``wait`` for what only reads: if that stayed behind, nothing reads here."""
+        try:
+            return self.wait(seconds)
+        except StateError:
+            return True
 
 
 class Uses:
@@ -98,7 +105,7 @@ class Uses:
         self._after_writer(use, waits)
         if use not in self.readers:
             if len(self.readers) >= _FEW:
-                self.readers = [r for r in self.readers if not r.wait(0.0)]
+                self.readers = [r for r in self.readers if not r.has_read()]
             self.readers.append(use)
 
     def write(self, use: Use, waits: list[Use]) -> None:
@@ -107,7 +114,7 @@ class Uses:
         for reader in self.readers:
             if reader is not use:
                 reader.fresh = False
-                if reader.domain is not use.domain:
+                if reader.domain is not use.domain and not reader.has_read():
                     waits.append(reader)
         self.writer, self.readers = use, []
 

@@ -133,7 +133,7 @@ class HostSlot(HostStorage):
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
         self.owner = None
-        self.uses = None
+        self.uses: Uses | None = None
         self.bytes = _NOTHING
         self.storage: Storage | None = None
         self._reserved = np.empty(1, np.uint8)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
+from loom.kernels.strided import LoopNest, Number, strided
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
 from loom.tensor.layout import Access
@@ -48,12 +49,13 @@ class Operand:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
-    """One dispatch."""
+    """One dispatch; its last parameters are ``numbers`` of the record."""
 
     kernel: Any
     buffers: tuple[Buffer, ...]
     params: tuple[Any, ...]
     groups: Any
+    numbers: tuple[Number, ...] = ()
 
 
 class _Place:
@@ -77,3 +79,8 @@ class Draft:
     def dispatch(self, kernel: Any, buffers: Sequence[Buffer], params: Sequence[Any] = (), groups: Any = 1) -> None:
         """Record a kernel."""
         self.dispatches.append(Recorded(kernel, tuple(buffers), tuple(params), groups))
+
+    def strided(self, nest: LoopNest, buffers: Sequence[Buffer]) -> None:
+        """Record the kernel of a loop nest, which has elements."""
+        what = strided(nest, simt=self.device.caps.simt)
+        self.dispatches.append(Recorded(what.kernel, tuple(buffers), what.params, what.groups, what.numbers))

@@ -1,98 +1,138 @@
-"""Evaluates tensors when their elements are asked for: one program per structure, kept and run with new arrays.
+"""Evaluates tensors when their elements are asked for: one program per structure, kept and run with new memory.
 
-Layer: tensor. Two records are of one structure if they differ in the elements of their sources alone. What a record
-needs of others that are not evaluated is computed with it; only what was asked for is kept. Invariant: evaluating
-changes no bit and no shape, only what is known already.
+Layer: tensor. Two records are of one structure if they differ in the elements of their sources, and in numbers, alone.
+What a record needs of others that are not evaluated is computed with it; only what was asked for is kept. Invariant:
+evaluating changes no bit and no shape, only what is known already.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from loom.core import options
 from loom.core.errors import StateError
-from loom.runtime.chain import Program
+from loom.kernels.strided import BY_CONSTANTS
+from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
 from loom.runtime.device import Device, device
-from loom.runtime.storage import HostSlot, HostStorage, Storage
+from loom.runtime.storage import HostSlot, Storage
 from loom.tensor.draft import Buffer, Draft
-from loom.tensor.graph import Node, ancestors
-from loom.tensor.lowering import followed, lower, structure
+from loom.tensor.graph import Node, ancestors, freed
+from loom.tensor.lowering import followed, lower
 from loom.tensor.memory import plan_memory
+from loom.tensor.ops.elementwise import NUMBER
+from loom.tensor.ops.views import DETACH, ROUTE
 from loom.tensor.program import build
-from loom.tensor.tensor import INPUT
+from loom.tensor.versions import record_lock
 
-__all__ = ["evaluate"]
+__all__ = ["Work", "evaluate", "work_of"]
 
-_MOST_KEPT = 256
-_lock = threading.Lock()
-
-
-class _Kept:
-    """A program with slots for sources, then results."""
-
-    def __init__(self, program: Program, slots: Sequence[HostSlot]) -> None:
-        self.program = program
-        self.slots = slots
-
-    def run(self, storages: Sequence[Storage]) -> None:
-        for slot, storage in zip(self.slots, storages, strict=True):
-            slot.attach(storage)
-        try:
-            if isinstance(storages[-1], HostStorage):
-                self.program.run()
-            else:
-                self.program.launch().poll()
-        finally:
-            for slot in self.slots:
-                slot.detach()
+_ALIASES = (DETACH, ROUTE)
 
 
-_kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+class Work(NamedTuple):
+    """What computes a record: its structure, the storages of its sources, and its numbers as 64-bit words.
+
+    ``numbers`` tells by the identity of a number which of the words it is.
+    """
+
+    key: Hashable
+    sources: list[Storage]
+    words: list[int]
+    numbers: dict[int, int]
 
 
 def evaluate(tensors: Sequence[Any]) -> None:
     """Compute the elements of tensors, in one run."""
-    wanted = list({id(t): t for t in tensors if t.data is None}.values())
-    if not wanted:
-        return
-    order = ancestors(wanted, followed)
-    sources = [n for n in order if n.data is not None]
+    with record_lock():
+        wanted = list({id(t): t for t in tensors if t.data is None}.values())
+        if not wanted:
+            return
+        order = ancestors(wanted, followed)
+        where = next((n.device for n in order if n.device is not None), None) or device(None)
+        work = work_of(order, wanted, where)
+        results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
+        keep(work.key, where, lambda: prepared(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
+        for tensor, storage in zip(wanted, results, strict=True):
+            tensor.data, tensor.device = storage, where
+
+
+def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target: Storage | None = None) -> Work:
+    """Return what computes ``wanted``, the last of ``order``; StateError if that depends on what a program is fed.
+
+    ``target``: storage that the result goes to, which a source may have.
+    """
+    in_place = shares_memory(where)
+    places: dict[int, int] = {}
+    known: dict[Any, int] = {}
+    numbers: dict[int, int] = {}
+    ids: dict[int, int] = {}
+    sources: list[Storage] = []
+    words: list[int] = []
+    rows: list[Any] = []
+    exact = any(n.op.name in BY_CONSTANTS for n in order)
     for node in order:
-        if node.op is INPUT and node.data is None:
+        places[id(node)] = len(places)
+        if node.data is not None:
+            at = ids.setdefault(id(node.data), len(sources))
+            if at == len(sources):
+                sources.append(node.data)
+            rows.append((node.shape, node.dtype, at))
+            continue
+        op = node.op
+        if op.is_fed:
             raise StateError("tensor", f"input {node.name!r} has no elements", expected="tensors made of arrays",
                              got=f"an input of shape {node.shape}", remedy="Compile a program and feed it")  # fmt: skip
-    where = next((n.device for n in order if n.device is not None), None) or device(None)
-    results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
-    with _lock:
-        key = _key(order, wanted, where)
-        kept = _kept.get(key)
-        if kept is None:
-            kept = _kept[key] = _prepared(wanted, sources, where)
-            while len(_kept) > _MOST_KEPT:
-                _kept.popitem(last=False)
-        else:
-            _kept.move_to_end(key)
-        storages = [*(n.data for n in sources), *results]
-        kept.run([s for s in storages if s is not None])
-    for tensor, storage in zip(wanted, results, strict=True):
-        tensor.data, tensor.device = storage, where
+        if op.is_written:
+            raise freed("tensor", node)
+        if op is NUMBER and in_place and (node.dtype.is_float or not (exact or node.dtype.is_bool)):
+            number = node.attributes[0]
+            at = known.setdefault(number, len(words))
+            if at == len(words):
+                words.append(number.bits)
+            numbers[id(number)] = at
+            rows.append((op, at, node.dtype))
+            continue
+        inputs = node.inputs[-1:] if op in _ALIASES else node.inputs
+        rows.append((op, *[places[id(i)] for i in inputs], node.shape, node.dtype,
+                     () if op in _ALIASES else node.attributes))  # fmt: skip
+    ends = tuple(places[id(w)] for w in wanted)
+    aim = None if target is None else ids.get(id(target), -1)
+    return Work(("tensor", tuple(rows), ends, aim), sources, words, numbers)
 
 
-def _key(order: Sequence[Node], wanted: Sequence[Node], where: Device) -> Hashable:
-    """Return what the program depends on."""
-    numbers = {id(n): k for k, n in enumerate(order)}
-    settings = options.thread_count(), options.simd_lanes(), options.check_bounds()
-    return where.name, settings, structure(order), tuple(numbers[id(w)] for w in wanted)
+def prepared(work: Work, wanted: Sequence[Any], where: Device, target: Node | None = None) -> Kept:
+    """Return the program that computes ``wanted``, with slots for sources, then results: the target, if there is one.
 
+    The new elements of the target are those of ``wanted``, one tensor.
+    """
+    slots = {id(s): Buffer(s.nbytes, HostSlot(s.nbytes)) for s in work.sources}
 
-def _prepared(wanted: Sequence[Any], sources: Sequence[Node], where: Device) -> _Kept:
-    slots = {id(n): Buffer(n.nbytes, HostSlot(n.nbytes)) for n in sources}
-    results = [Buffer(t.nbytes, HostSlot(t.nbytes)) for t in wanted]
+    def source(node: Node) -> Buffer:
+        found = slots.get(id(node.data))
+        if found is None:
+            assert node is target
+            found = slots[id(node.data)] = Buffer(node.nbytes, HostSlot(node.nbytes))
+        return found
+
     draft = Draft(where)
-    lower(draft, list(zip(wanted, results, strict=True)), (), lambda node: slots[id(node)])
-    program = build(draft, plan_memory(draft), where, "tensor")
-    places: list[Any] = [*(b.place for b in slots.values()), *(b.place for b in results)]
-    return _Kept(program, places)
+    if target is None:
+        results = [Buffer(t.nbytes, HostSlot(t.nbytes)) for t in wanted]
+        lower(draft, list(zip(wanted, results, strict=True)), (), source)
+    else:
+        source(target)
+        results = []
+        lower(draft, (), [(target, wanted[0])], source)
+    chain = build(draft, plan_memory(draft), where, "tensor")
+    places: list[Any] = [b.place for b in (*slots.values(), *results)]
+    numbers = _places_of(work, draft, [d.params for d in chain.recorded])
+    return Kept(chain.build(), places, in_place=shares_memory(where), numbers=numbers)
+
+
+def _places_of(work: Work, draft: Draft, params: Sequence[Any]) -> list[NumberPlace]:
+    """Return where the record's numbers are among the parameters of its dispatches."""
+    found: list[NumberPlace] = []
+    for recorded, row in zip(draft.dispatches, params, strict=True) if work.words else ():
+        first = len(recorded.params) - len(recorded.numbers)
+        known = [(first + k, work.numbers.get(id(n))) for k, n in enumerate(recorded.numbers)]
+        found += [NumberPlace(row, column, at) for column, at in known if at is not None]
+    return found

@@ -1,21 +1,25 @@
 """The record: a tensor is an operation, the tensors it takes, and a shape and dtype known before anything runs.
 
 Layer: tensor. There is no graph object: tensors hold what they are made of, so a record lives as long as somebody
-holds its end, and what nobody asks for is never computed. Invariant: a tensor is not changed once it is made; its
-elements may become known (``data``), which cannot be seen but in the time they take.
+holds its end, and what nobody asks for is never computed. Only parameters are written; what was recorded of one before
+keeps its old elements (see ``versions``). Invariant: a tensor is not changed once it is made; its elements may become
+known (``data``), which cannot be seen but in the time they take.
 """
 
 from __future__ import annotations
 
 import enum
 import itertools
+import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.runtime.device import Device
 from loom.runtime.elements import Sized
 
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from loom.tensor.draft import Draft
     from loom.tensor.layout import Access
 
-__all__ = ["Kind", "Node", "Op", "ancestors", "as_shape", "made", "require_tensor"]
+__all__ = ["Kind", "Node", "Op", "ancestors", "as_shape", "freed", "made", "require_tensor", "taken_users"]
 
 
 class Kind(enum.Enum):
@@ -55,15 +59,24 @@ class Op:
     view: Callable[[Any, Access], Access | None] | None = None
     record: Callable[[Any, Draft, Sequence[Any], Any], None] | None = None
     accepts: Callable[[Access], bool] | None = None
+    is_written: bool = False
+    """True of parameters, which are given new elements."""
+    is_fed: bool = False
+    """True of what a program is fed."""
 
 
+_MANY = 64
 _serials = itertools.count()
+_users_lock = threading.Lock()
 
 
 class Node(Sized):
     """One operation of the record; ``Tensor`` is the class that has operators."""
 
-    __slots__ = ("__weakref__", "attributes", "data", "device", "dtype", "inputs", "name", "op", "serial", "shape")
+    __slots__ = (
+        "__weakref__", "attributes", "data", "device", "dtype", "inputs", "is_fed", "name", "op", "serial", "shape",
+        "users",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -83,9 +96,34 @@ class Node(Sized):
         self.dtype = dtype
         self.attributes = attributes
         self.name = name
-        self.data = data
+        self.data: Storage | None = data
         self.device = device if device is not None else _one_device(op.name, self.inputs)
         self.serial = next(_serials)
+        self.is_fed = op.is_fed
+        """True if its elements depend on what programs are fed."""
+        self.users: list[ref[Node]] | None = [] if op.is_written else None
+        """Of a parameter: what was recorded of it since it was written last."""
+        for source in self.inputs:
+            if source.is_fed:
+                self.is_fed = True
+            if source.users is not None:
+                _note(source.users, self)
+
+
+def _note(users: list[ref[Node]], user: Node) -> None:
+    with _users_lock:
+        users.append(ref(user))
+        if len(users) >= _MANY and len(users).bit_count() == 1:  # now and then, those that are gone are let go
+            users[:] = [u for u in users if u() is not None]
+
+
+def taken_users(parameter: Node) -> list[Node]:
+    """Return what was recorded of a parameter and is still there, and forget it."""
+    assert parameter.users is not None
+    with _users_lock:
+        found = [u for u in (r() for r in parameter.users) if u is not None]
+        parameter.users.clear()
+    return found
 
 
 def _one_device(name: str, inputs: Sequence[Node]) -> Device | None:
@@ -133,6 +171,14 @@ def require_tensor(x: Any, where: str) -> None:
         raise ArgumentError(where, "not a tensor", expected="a tensor", got=repr(x), remedy="Make it with tensor.array")
 
 
+def freed(where: str, node: Node) -> StateError:
+    """Return what says that a parameter has no memory any more."""
+    return StateError(
+        where, "its memory was freed", expected="a tensor in use", got=f"one of shape {node.shape} after free()",
+        remedy="Create another, or free it later",
+    )  # fmt: skip
+
+
 def as_shape(shape: Any, where: str) -> tuple[int, ...]:
     """Return sizes as a tuple; ShapeError unless all are whole numbers of at least 0."""
     found = tuple(shape) if isinstance(shape, Iterable) else (shape,)
@@ -140,3 +186,13 @@ def as_shape(shape: Any, where: str) -> tuple[int, ...]:
         raise ShapeError(where, "not a shape", expected="whole numbers of at least 0", got=shape,
                          remedy="Pass the size of each axis")  # fmt: skip
     return tuple(int(n) for n in found)
+
+
+def _after_fork() -> None:
+    """A thread that stayed behind may have held it."""
+    global _users_lock  # noqa: PLW0603
+    _users_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -7,29 +7,29 @@ structure. Operations of a stream happen in order, streams side by side. Invaria
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from loom.core import options
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.runtime.chain import Program, Submission
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.runtime.chain import Submission
+from loom.runtime.chain.kept import Kept, keep
 from loom.runtime.chain.program import Timeline
 from loom.runtime.device import Device, DeviceInfo, device, devices
+from loom.runtime.order import touching
 from loom.runtime.storage import copy_storage
-from loom.tensor.draft import Buffer, Draft
-from loom.tensor.graph import Node, ancestors, as_shape
-from loom.tensor.lowering import followed, lower, structure
-from loom.tensor.memory import plan_memory
+from loom.tensor.eager import Work, prepared, work_of
+from loom.tensor.graph import ancestors, as_shape, freed
+from loom.tensor.lowering import followed
 from loom.tensor.ops.elementwise import as_dtype, cast
 from loom.tensor.ops.products import einsum, matmul
 from loom.tensor.ops.reductions import sum_of
-from loom.tensor.program import build, stream_of
+from loom.tensor.program import stream_of
 from loom.tensor.sparse import CSR, spmm
 from loom.tensor.tensor import PARAMETER, Tensor, full, host_array
+from loom.tensor.versions import before_writing, record_lock
 
 __all__ = ["LoomTensor", "OpHandle", "Stream", "create", "device_query"]
 
@@ -49,19 +49,17 @@ class Stream:
 class OpHandle:
     """An operation under way."""
 
-    def __init__(self, submission: Submission | None, keep: Any) -> None:
+    def __init__(self, submission: Submission) -> None:
         self._submission = submission
-        self._keep = keep
 
     @property
     def done(self) -> bool:
         """True when it is over."""
-        return self._submission is None or self._submission.done
+        return self._submission.done
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until it is over; LoomTimeout after ``timeout`` seconds, it then goes on."""
-        if self._submission is not None:
-            self._submission.wait(timeout)
+        self._submission.wait(timeout)
 
 
 class LoomTensor(Tensor):
@@ -98,27 +96,64 @@ class LoomTensor(Tensor):
 
     def write(self, values: Any) -> None:
         """Write all elements from the host."""
-        self.sync()
+        self._require_own("write")
         self.assign(values)
 
     def fill(self, value: float) -> None:
         """Set all elements to a number."""
-        self.enqueue(lambda: full(self.shape, value, self.dtype)).wait()
+        self._do(lambda: full(self.shape, value, self.dtype), (), "fill")
 
     def copy_from(self, source: Tensor) -> None:
         """Copy the elements of a tensor of the same shape and dtype, of any device."""
         if source.shape != self.shape or source.dtype != self.dtype:
             raise ShapeError("LoomTensor.copy_from", "the tensors differ", expected=f"{self.dtype} of {self.shape}",
                              got=f"{source.dtype} of {source.shape}", remedy="Match them")  # fmt: skip
+        self._require_own("copy_from")
         data = source.evaluate().data
         assert data is not None
         assert self.data is not None
-        copy_storage(data, 0, self.data, 0, self.nbytes)
+        with before_writing([self]):
+            copy_storage(data, 0, self.data, 0, self.nbytes)
+
+    def free(self) -> None:
+        """Give up its memory, after the operations on it; it cannot be used any more. Again does nothing.
+
+        What was recorded of it before keeps its elements.
+        """
+        if self.op.is_written and self.data is not None:
+            with before_writing([self]), touching(writes=(self.data,)):
+                self.data = None
+
+    def _require_own(self, what: str) -> None:
+        """See that there is memory of its own to write; StateError for the results of operations."""
+        if not self.op.is_written:
+            raise StateError(
+                f"LoomTensor.{what}", "only a tensor made by tensor.create can be written",
+                expected="a tensor of tensor.create", got=f"the result of {self.op.name!r}, which stays as it is",
+                remedy="Create a tensor of this shape, and fill or copy_from that",
+            )  # fmt: skip
+        if self.data is None:
+            raise freed(f"LoomTensor.{what}", self)
 
     # operations
 
     def enqueue(self, value: Callable[..., Tensor], *operands: Tensor) -> OpHandle:
         """Start ``self = value(*operands)`` and return at once; the operands may be this tensor."""
+        started = self._started(value, operands, "enqueue")
+        assert started is not None
+        return OpHandle(started)
+
+    def _do(self, value: Callable[..., Tensor], operands: Sequence[Tensor], where: str) -> None:
+        """Do ``self = value(*operands)``, and wait."""
+        started = self._started(value, operands, where, wait=True)
+        if started is not None:
+            started.wait()
+
+    def _started(
+        self, value: Callable[..., Tensor], operands: Sequence[Tensor], where: str, *, wait: bool = False
+    ) -> Submission | None:
+        """Start ``self = value(*operands)``; None if it is over, which it may be with ``wait``."""
+        self._require_own(where)
         result = value(*operands)
         if result.shape != self.shape or result.dtype != self.dtype:
             raise ShapeError(
@@ -128,32 +163,45 @@ class LoomTensor(Tensor):
                 got=f"{result.dtype} of {result.shape}",
                 remedy="Create the target in its shape",
             )
-        assert self.device is not None
-        program, keep = _program(self, result, self.device, self.timeline)
-        return OpHandle(program.launch(), (program, keep))
+        home, data = self.device, self.data
+        assert home is not None
+        assert data is not None
+        with record_lock():
+            work = work_of(ancestors([result], followed), [result], home, data)
+            program = _program(work, result, self, home)
+            memory = work.sources if any(s is data for s in work.sources) else [*work.sources, data]
+            del result  # what is recorded only for this needs no copy of the old elements
+            with before_writing([self]):
+                return program.launch(memory, work.words, self.timeline, wait=wait)
 
     def enqueue_gemm(self, a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False,
                      alpha: float = 1.0, beta: float = 0.0) -> OpHandle:  # fmt: skip
         """Start ``self = alpha a b + beta self`` (transposed as asked): the product, times alpha, plus beta self."""
+        return self.enqueue(self._product(transpose_a, transpose_b, alpha, beta), a, b)
 
-        def value(*_: Any) -> Tensor:
+    def gemm(self, a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False,
+             alpha: float = 1.0, beta: float = 0.0) -> None:  # fmt: skip
+        """Do ``enqueue_gemm`` and wait."""
+        self._do(self._product(transpose_a, transpose_b, alpha, beta), (a, b), "gemm")
+
+    def _product(self, transpose_a: bool, transpose_b: bool, alpha: float, beta: float) -> Callable[..., Tensor]:
+        def value(a: Tensor, b: Tensor) -> Tensor:
             found = matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
             found = found if alpha == 1.0 else found * alpha
             return found if beta == 0.0 else found + self * beta
 
-        return self.enqueue(value, a, b)
+        return value
 
-    def gemm(self, a: Tensor, b: Tensor, **options: Any) -> None:
-        """Do ``enqueue_gemm`` and wait."""
-        self.enqueue_gemm(a, b, **options).wait()
+    def _summed(self, axis: int) -> Callable[..., Tensor]:
+        return lambda a: cast(sum_of(a, axis), self.dtype)
 
     def enqueue_reduce_sum(self, a: Tensor, axis: int) -> OpHandle:
         """Start ``self`` = sums of ``a`` along an axis, in the canonical order."""
-        return self.enqueue(lambda _: cast(sum_of(a, axis), self.dtype), a)
+        return self.enqueue(self._summed(axis), a)
 
     def reduce_sum(self, a: Tensor, axis: int) -> None:
         """Do ``enqueue_reduce_sum`` and wait."""
-        self.enqueue_reduce_sum(a, axis).wait()
+        self._do(self._summed(axis), (a,), "reduce_sum")
 
     def enqueue_contract(self, subscripts: str, *operands: Tensor) -> OpHandle:
         """Start ``self`` = the contraction that ``einsum`` knows by its subscripts."""
@@ -161,7 +209,7 @@ class LoomTensor(Tensor):
 
     def contract(self, subscripts: str, *operands: Tensor) -> None:
         """Do ``enqueue_contract`` and wait."""
-        self.enqueue_contract(subscripts, *operands).wait()
+        self._do(lambda *given: einsum(subscripts, *given), operands, "contract")
 
     def enqueue_spmm(self, matrix: CSR, dense: Tensor) -> OpHandle:
         """Start ``self`` = sparse matrix times dense."""
@@ -169,7 +217,7 @@ class LoomTensor(Tensor):
 
     def spmm(self, matrix: CSR, dense: Tensor) -> None:
         """Do ``enqueue_spmm`` and wait."""
-        self.enqueue_spmm(matrix, dense).wait()
+        self._do(lambda d: spmm(matrix, d), (dense,), "spmm")
 
 
 def create(shape: Sequence[int], dtype: Any = "f32", *, on: str | Device | None = None, data: Any = None) -> LoomTensor:
@@ -193,30 +241,16 @@ def device_query() -> list[DeviceInfo]:
     return devices()
 
 
-_MOST_KEPT = 64
-_kept: OrderedDict[Any, tuple[Program, Any]] = OrderedDict()
-"""Programs by structure and storages, with what they use, so that no storage's place is taken by another."""
+_MOST_SIDE_BY_SIDE = 4
+"""Runs of one kept program's structure that may be under way; another one waits."""
 
 
-def _program(target: LoomTensor, value: Tensor, where: Device, timeline: Timeline) -> tuple[Program, Any]:
-    """Return the program of one operation on one target, and what it uses."""
-    order = ancestors([value], followed)
-    places = [n.data for n in order if n.data is not None]
-    settings = options.thread_count(), options.simd_lanes(), options.check_bounds()
-    key = (settings, id(timeline), structure(order), tuple(map(id, places)), id(target.data))
-    if key in _kept:
-        _kept.move_to_end(key)
-        return _kept[key]
-    sources: dict[int, Buffer] = {}
-
-    def source(node: Node) -> Buffer:
-        if id(node) not in sources:
-            sources[id(node)] = Buffer(node.nbytes, node.data)
-        return sources[id(node)]
-
-    draft = Draft(where)
-    lower(draft, (), [(target, value)], source)
-    _kept[key] = build(draft, plan_memory(draft), where, "tensor", timeline), (places, target, timeline)
-    if len(_kept) > _MOST_KEPT:
-        _kept.popitem(last=False)
-    return _kept[key]
+def _program(work: Work, wanted: Tensor, target: LoomTensor, where: Device) -> Kept:
+    """Return a program of one operation on one target that no run is using, if there is room for one."""
+    found: Kept | None = None
+    for number in range(_MOST_SIDE_BY_SIDE):
+        found = keep((work.key, number), where, lambda: prepared(work, [wanted], where, target))
+        if not found.is_busy:
+            break
+    assert found is not None
+    return found

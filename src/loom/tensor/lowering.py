@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.ir.kernel import Access as Use
-from loom.kernels.strided import Apply, Coordinate, Load, LoopNest, Store, strided
+from loom.kernels.strided import Apply, Coordinate, Load, LoopNest, Store
 from loom.tensor.draft import Buffer, Draft, Operand
 from loom.tensor.fusion import Group, Item, Stores, fused
 from loom.tensor.graph import Kind, Node, Op, ancestors, made
@@ -21,7 +21,7 @@ from loom.tensor.ops.elementwise import COORDINATE, NUMBER
 from loom.tensor.ops.joining import CONCAT, places
 from loom.tensor.ops.views import DETACH, ROUTE
 
-__all__ = ["COPY", "followed", "lower", "structure"]
+__all__ = ["COPY", "followed", "followed_unless", "is_known", "lower"]
 
 COPY = Op("copy", Kind.MAP, operation="")
 """Puts its input where an end is to be."""
@@ -35,42 +35,38 @@ def lower(
     outputs: Sequence[tuple[Node, Buffer]],
     updates: Sequence[tuple[Node, Node]],
     source: Callable[[Node], Buffer],
+    is_there: Callable[[Node], bool] | None = None,
 ) -> list[Group]:
     """Record everything that ``outputs`` and ``updates`` (parameter, new value) need; return the groups in order.
 
-    ``source`` gives the buffer of a node whose elements are there.
+    ``source`` gives the buffer of a node whose elements are there, as ``is_there`` tells (None: those that are known).
     """
-    return _Lowering(draft, source).run(outputs, updates)
+    return _Lowering(draft, source, is_there or is_known).run(outputs, updates)
 
 
-def _is_there(node: Node) -> bool:
+def is_known(node: Node) -> bool:
+    """Tell whether a node's elements are in memory."""
     return node.op.kind is Kind.SOURCE or node.data is not None
 
 
 def followed(node: Node) -> Sequence[Node]:
-    """Return the inputs that a node's elements are made of."""
-    if _is_there(node):
+    """Return the inputs that a node's elements are made of, while they are not known."""
+    if node.data is not None or node.op.kind is Kind.SOURCE:
         return ()
     return node.inputs[-1:] if node.op in _ALIASES else node.inputs
 
 
-def structure(order: Sequence[Node]) -> tuple[Any, ...]:
-    """Return what lowering nodes depends on: all but the elements that are there."""
-    numbers = {id(n): k for k, n in enumerate(order)}
-    rows: list[Any] = []
-    for node in order:
-        if _is_there(node):
-            rows.append((node.shape, node.dtype))
-        else:
-            inputs = tuple(numbers[id(i)] for i in followed(node))
-            rows.append((node.op, inputs, node.shape, node.dtype, () if node.op in _ALIASES else node.attributes))
-    return tuple(rows)
+def followed_unless(is_there: Callable[[Node], bool]) -> Callable[[Node], Sequence[Node]]:
+    """Return the same for another idea of which nodes' elements are there."""
+    return lambda node: () if is_there(node) else node.inputs[-1:] if node.op in _ALIASES else node.inputs
 
 
 class _Lowering:
-    def __init__(self, draft: Draft, source: Callable[[Node], Buffer]) -> None:
+    def __init__(self, draft: Draft, source: Callable[[Node], Buffer], is_there: Callable[[Node], bool]) -> None:
         self.draft = draft
         self.source = source
+        self.is_there = is_there
+        self.followed = followed_unless(is_there)
         self.items: list[Item] = []
         self.of: dict[int, Item] = {}
         self.known: dict[Any, Item] = {}
@@ -91,7 +87,7 @@ class _Lowering:
 
     def add_ends(self, outputs: Sequence[tuple[Node, Buffer]], updates: Sequence[tuple[Node, Node]]) -> list[Node]:
         copies: list[Node] = []
-        for node in ancestors([node for node, _ in outputs] + [value for _, value in updates], followed):
+        for node in ancestors([node for node, _ in outputs] + [value for _, value in updates], self.followed):
             self.add(node)
         for node, buffer in outputs:
             item = self.of[id(node)]
@@ -118,9 +114,9 @@ class _Lowering:
         found = self.of.get(id(node))
         if found is not None:
             return found
-        inputs = [self.of[id(i)] for i in followed(node)]
+        inputs = [self.of[id(i)] for i in self.followed(node)]
         key: Any = id(node)
-        if not _is_there(node) and node.op is not COPY:
+        if not self.is_there(node) and node.op is not COPY:
             key = (id(node.op), tuple(i.index for i in inputs), node.shape, node.dtype, node.attributes)
         item = self.known.get(key)
         if item is None:
@@ -134,7 +130,7 @@ class _Lowering:
     def settle(self, item: Item) -> None:
         """Find where the elements of an item are."""
         node = item.node
-        if _is_there(node):
+        if self.is_there(node):
             item.buffer, item.is_source = self.source(node), True
         if item.is_source or node.op.kind is not Kind.VIEW:
             return
@@ -203,8 +199,7 @@ class _Lowering:
             return
         for part in group.parts():
             nest, buffers = _Nest(self, part).finish()
-            what = strided(nest, simt=self.draft.device.caps.simt)
-            self.draft.dispatch(what.kernel, buffers, what.params, what.groups)
+            self.draft.strided(nest, buffers)
 
     def operand(self, item: Item, op: Op) -> Operand:
         """Return the buffer that a kernel reads, and how."""

@@ -1,14 +1,16 @@
 """Programs: a record compiled for a device, with its memory, run any number of times.
 
 Layer: tensor. Compiling drops what nobody needs, fuses, records every kernel into a draft, plans memory, and only then
-allocates and builds one chain. All programs of a device share one timeline, so that they and the host see parameters
+allocates and builds one chain. A program is a function of parameters and inputs: it computes what was recorded of them
+from what they are when it runs. All programs of a device share one timeline, so that they and the host see parameters
 in the order of the calls. Invariant: a run does no Python per operation.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,15 +25,28 @@ from loom.runtime.device import Device, device
 from loom.runtime.order import touching
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Buffer, Draft
-from loom.tensor.graph import Node, ancestors, require_tensor
-from loom.tensor.lowering import followed, lower
+from loom.tensor.graph import Kind, Node, ancestors, freed, require_tensor
+from loom.tensor.lowering import followed_unless, lower
 from loom.tensor.memory import MemoryPlan, plan_memory
+from loom.tensor.ops.views import ROUTE
 from loom.tensor.tensor import INPUT, PARAMETER, Tensor
+from loom.tensor.versions import before_writing
 
 __all__ = ["TensorProgram", "compile", "stream_of"]
 
 _streams: dict[Device, Timeline] = {}
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """What was under way on them stayed behind, with the threads that had their locks."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _streams.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def stream_of(where: Device) -> Timeline:
@@ -43,15 +58,15 @@ def stream_of(where: Device) -> Timeline:
     return found
 
 
-def build(draft: Draft, plan: MemoryPlan, where: Device, name: str, timeline: Timeline | None = None) -> Any:
-    """Return the program of a draft, its buffers allocated; its runs are in the order of a timeline."""
+def build(draft: Draft, plan: MemoryPlan, where: Device, name: str) -> Chain:
+    """Return the chain of a draft, its buffers allocated, to be built; runs are in the order of the device's others."""
     placed = plan.allocate(where)
     chain = Chain(where, name=name)
-    chain.timeline = timeline or stream_of(where)
+    chain.timeline = stream_of(where)
     for d in draft.dispatches:
         storages = [b.place if b.place is not None else placed[b] for b in d.buffers]
         chain.dispatch(d.kernel, storages, d.params, d.groups)
-    return chain.build()
+    return chain
 
 
 def compile(  # noqa: A001 - tensor.compile
@@ -123,7 +138,6 @@ class TensorProgram:
     ) -> None:
         self.device = where
         self.name = name
-        self.outputs = list(outputs)
         ends = [*outputs, *(t for pair in updates for t in pair)]
         self.inputs = self._inputs(ends)
         sources: dict[int, Buffer] = {}
@@ -134,25 +148,27 @@ class TensorProgram:
         by_node = {id(t): feeds[key] for key, t in self.inputs.items()}
 
         def source(node: Node) -> Buffer:
+            if node.op.is_written and node.data is None:
+                raise freed("tensor.compile", node)
             if id(node) not in sources:
                 sources[id(node)] = by_node.get(id(node)) or Buffer(node.nbytes, node.data)
             return sources[id(node)]
 
         draft = Draft(where)
-        self.groups = lower(draft, list(zip(outputs, results, strict=True)), updates, source)
+        self.groups = lower(draft, list(zip(outputs, results, strict=True)), updates, source, _constants(ends))
         kept = sum(b.nbytes for b in (*feeds.values(), *results))
         self.plan = plan_memory(draft, kept, budget_nbytes)
         for buffer in (*feeds.values(), *results):
             buffer.place = where.allocate(buffer.nbytes)
         self._feeds = {key: _Place(t, feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()}
         self._results = [_Place(t, b.place) for t, b in zip(outputs, results, strict=True)]
-        self._keep = ends  # parameters and constants, whose memory is bound
+        self._updated = [parameter for parameter, _ in updates]
         self._timeline = stream_of(where)
-        self._program = build(draft, self.plan, where, name)
+        self._program = build(draft, self.plan, where, name).build()
 
     def _inputs(self, ends: Sequence[Tensor]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for node in ancestors(ends, followed):
+        for node in ancestors(ends, followed_unless(_constants(ends))):
             if node.op is INPUT and found.setdefault(node.name, node) is not node:
                 raise ArgumentError(
                     "tensor.compile",
@@ -190,13 +206,22 @@ class TensorProgram:
         """Feed inputs by name and run to the end. Inputs: arrays of the input's shape, numbers that fit its dtype."""
         if inputs:
             self._feed(inputs)
+        self._before_writing()
         self._program.run()
 
     def launch(self, **inputs: Any) -> Submission:
         """Feed inputs, start a run and return at once; ``wait`` on what is returned, or read."""
         if inputs:
             self._feed(inputs)
+        self._before_writing()
         return self._program.launch()
+
+    def _before_writing(self) -> None:
+        """Keep what was recorded of the parameters that a run updates."""
+        for parameter in self._updated:
+            if parameter.users:
+                with before_writing(self._updated):
+                    return
 
     def read(self) -> list[np.ndarray[Any, Any]]:
         """Return copies of the outputs of the last run launched."""
@@ -206,6 +231,19 @@ class TensorProgram:
     def free(self) -> None:
         """Give up the program's memory, after its last run."""
         self._program.free()
+
+
+def _constants(ends: Sequence[Node]) -> Callable[[Node], bool]:
+    """Return what tells nodes that are as they are in every run: known ones that no parameter is behind."""
+    moving: set[int] = set()
+    for node in ancestors(ends):
+        if node.op.is_written or node.op.is_fed or any(id(i) in moving for i in _behind(node)):
+            moving.add(id(node))
+    return lambda node: node.op.kind is Kind.SOURCE or (node.data is not None and id(node) not in moving)
+
+
+def _behind(node: Node) -> Sequence[Node]:
+    return node.inputs[-1:] if node.op is ROUTE else node.inputs
 
 
 class _Nowhere:
@@ -219,14 +257,14 @@ _NOWHERE: Any = _Nowhere()
 class _Place:
     """The memory of an input or output; host memory is seen as an array of its shape."""
 
-    __slots__ = ("dtype", "shape", "storage", "tensor", "view", "where")
+    __slots__ = ("dtype", "nbytes", "shape", "storage", "type", "view", "where")
 
     def __init__(self, tensor: Tensor, storage: Storage | None, where: str = "") -> None:
         assert storage is not None
         self.where = where
-        self.tensor = tensor
         self.storage = storage
-        self.shape, self.dtype = tensor.shape, tensor.dtype.numpy
+        self.shape, self.type, self.nbytes = tensor.shape, tensor.dtype, tensor.nbytes
+        self.dtype = tensor.dtype.numpy
         self.view: np.ndarray[Any, Any] | None = None
         if isinstance(storage, HostStorage):
             self.view = storage.bytes[: tensor.nbytes].view(self.dtype).reshape(self.shape)
@@ -235,20 +273,20 @@ class _Place:
         """Return a copy of what is there."""
         if self.view is not None:
             with touching((self.storage,)):
-                return shown(self.view.copy(), self.tensor.dtype)
-        found = self.storage.read(0, self.tensor.nbytes).view(self.dtype).reshape(self.shape)
-        return shown(found, self.tensor.dtype)
+                return shown(self.view.copy(), self.type)
+        found = self.storage.read(0, self.nbytes).view(self.dtype).reshape(self.shape)
+        return shown(found, self.type)
 
     def write(self, value: Any) -> None:
         """Copy a value in."""
         memory = value
-        if not (type(value) is np.ndarray and value.dtype == self.dtype and self.tensor.dtype != bf16):
+        if not (type(value) is np.ndarray and value.dtype == self.dtype and self.type != bf16):
             if isinstance(value, (Array, Tensor)):
                 self.copy(value)
                 return
             from loom.tensor.tensor import host_array
 
-            memory = host_array(value, self.tensor.dtype, self.where)
+            memory = host_array(value, self.type, self.where)
         if memory.shape != self.shape:
             raise ShapeError(self.where, "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         if self.view is not None:
@@ -259,9 +297,8 @@ class _Place:
 
     def copy(self, value: Any) -> None:
         """Copy what is on a device."""
-        tensor = self.tensor
-        if value.shape != tensor.shape or value.dtype != tensor.dtype:
-            raise DTypeError(self.where, "an array of another kind", expected=f"{tensor.dtype} of {tensor.shape}",
+        if value.shape != self.shape or value.dtype != self.type:
+            raise DTypeError(self.where, "an array of another kind", expected=f"{self.type} of {self.shape}",
                              got=f"{value.dtype} of {value.shape}", remedy="Convert it")  # fmt: skip
         source = value.storage if isinstance(value, Array) else value.evaluate().data
-        copy_storage(source, 0, self.storage, 0, tensor.nbytes)
+        copy_storage(source, 0, self.storage, 0, self.nbytes)

@@ -20,11 +20,12 @@ from loom.runtime.storage import Storage
 from loom.tensor.graph import Kind, Node, Op, as_shape
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import products, reductions, views
+from loom.tensor.versions import before_writing
 
 __all__ = ["Tensor", "arange", "array", "full", "host_array", "input", "ones", "parameter", "zeros"]
 
-PARAMETER = Op("parameter", Kind.SOURCE)
-INPUT = Op("input", Kind.SOURCE)
+PARAMETER = Op("parameter", Kind.SOURCE, is_written=True)
+INPUT = Op("input", Kind.SOURCE, is_fed=True)
 ARRAY = views.KNOWN
 
 
@@ -95,7 +96,8 @@ class Tensor(Node, Readable):
         if memory.shape != self.shape:
             raise ShapeError("tensor.assign", "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         settle(self.device)
-        self.data.write(0, memory.reshape(-1).view(np.uint8))
+        with before_writing([self]):
+            self.data.write(0, memory.reshape(-1).view(np.uint8))
 
     def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:
         """Return the elements' memory for a kernel, and its device; StateError if ``writes`` meets no parameter."""

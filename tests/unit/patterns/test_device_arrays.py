@@ -12,7 +12,7 @@ import pytest
 import loom
 from conformance.gpu import vulkan_device
 from loom.core.errors import ArgumentError, DeviceError, KernelFault
-from loom.patterns import prepared
+from loom.runtime.chain.kept import kept_programs
 from unit.patterns.canonical import same_bits
 
 pytestmark = pytest.mark.wide
@@ -187,7 +187,8 @@ def test_a_program_serves_many_arrays_in_flight(on: Any) -> None:
 def test_the_same_storage_again_needs_no_new_recording(on: Any) -> None:
     x, out = loom.array(X, on=on), on.allocate(4)
     loom.gpu_max(x).numpy()
-    kept: Any = next(p for key, p in reversed(prepared._kept.items()) if "gpu_max" in str(key))
+    programs = kept_programs()
+    kept: Any = programs.find(next(key for key in reversed(programs.keys()) if "gpu_max" in str(key)))
     recordings = kept._program._inner.recordings
     bound = set()
     for _ in range(6):

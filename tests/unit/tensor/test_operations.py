@@ -151,17 +151,17 @@ def test_sizes_of_zero() -> None:
 
 
 def test_the_same_operations_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from loom.tensor import eager
+    from loom.runtime.chain import kept
 
-    monkeypatch.setattr(eager, "_kept", type(eager._kept)())  # full ones, of earlier tests, do not grow
+    monkeypatch.setattr(kept, "_programs", kept.KeptPrograms())  # full ones, of earlier tests, do not grow
     x = tensor.array(np.ones((3, 5), np.float32), on="cpu")
     (tensor.softmax(x) * 3).evaluate()
-    before = len(eager._kept)
+    before = len(kept.kept_programs())
     for k in range(3):
         y = tensor.array(np.full((3, 5), k, np.float32), on="cpu")
         assert (tensor.softmax(y) * 3).sum().item() == pytest.approx(9)
         (tensor.softmax(y) * 3).evaluate()
-    assert len(eager._kept) == before + 1
+    assert len(kept.kept_programs()) == before + 1
 
 
 def test_protocols() -> None:

@@ -86,6 +86,11 @@ class Submission:
             watch.over(at_once=waited)
         self._timeline.report(self.number)
 
+    def finish(self) -> None:
+        """Wait until the run is over; what it has to tell is left to ``poll`` and ``wait``."""
+        while not self._inner.wait(_SLICE_SECONDS):
+            pass
+
     def cancel(self) -> None:
         """Ask the run to stop before its next dependent dispatch; memory keeps what was done."""
         self._inner.cancel()
@@ -259,13 +264,17 @@ class _Touched:
                 if dispatch.indirect is not None:
                     kept[False][id(dispatch.indirect[0])] = dispatch.indirect[0]
         read = [s for key, s in kept[False].items() if key not in kept[True]]
-        self._fixed, self._slots = ([], []), ([], [])
+        self._fixed: tuple[list[Any], list[Any]] = [], []
+        self._slots: tuple[list[HostSlot], list[HostSlot]] = [], []
+        self.nbytes = 0
         for number, storages in enumerate((read, kept[True].values())):
             for storage in storages:
                 if isinstance(storage, HostSlot):
                     self._slots[number].append(storage)
-                elif storage.uses is not UNTRACKED:
-                    self._fixed[number].append(storage)
+                else:
+                    self.nbytes += storage.nbytes
+                    if storage.uses is not UNTRACKED:
+                        self._fixed[number].append(storage)
         self.is_fixed = not (self._slots[0] or self._slots[1])
 
     def reads(self) -> list[Any]:
@@ -320,6 +329,20 @@ class Program:
         if self.pacer is None:
             return None
         return ProgramPace(self._dispatches, self.pacer.baseline, self.pacer.last, self.pacer.pace)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the storage its kernels use, but for what is attached to slots."""
+        return self._touched.nbytes
+
+    def move(self, timeline: Timeline) -> None:
+        """Have its next runs be in the order of another timeline; no run may be under way that shares memory of it."""
+        if timeline is not self._timeline:
+            self._timeline.programs.discard(self)
+            timeline.programs.add(self)
+            self._timeline = timeline
+            self._domain = getattr(self._inner, "domain", None) or timeline.domain
+            self._use = Use(self._domain)
 
     def launch(self) -> Submission:
         """Start a run and return at once; it begins after earlier runs of the same unit."""

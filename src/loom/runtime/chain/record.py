@@ -107,6 +107,11 @@ class Chain:
         """Return the number of dispatches recorded and not yet built."""
         return sum(s.repeats * len(s.dispatches) for s in self._segments)
 
+    @property
+    def recorded(self) -> list[Dispatch]:
+        """Dispatches recorded and not yet built, those of a repeat once."""
+        return [d for segment in self._segments for d in segment.dispatches]
+
     @brief
     def dispatch(
         self,

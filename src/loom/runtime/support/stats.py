@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from loom.runtime.chain.kept import kept_programs
 from loom.runtime.support.budget import LEDGER
 from loom.runtime.support.parking import POOL
 
@@ -28,7 +29,11 @@ class UnitStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """``nbytes`` counts units, snapshots, mailboxes and what is kept for ``spawn`` (``pooled``, ``pooled_nbytes``)."""
+    """``nbytes`` counts units, snapshots, mailboxes and what is kept for ``spawn`` (``pooled``, ``pooled_nbytes``).
+
+    ``kept``: programs of patterns and tensors kept for the next call, ``kept_nbytes``: memory they have for themselves,
+    at most 256 MiB.
+    """
 
     units: tuple[UnitStats, ...]
     nbytes: int
@@ -36,6 +41,8 @@ class Stats:
     most_units: int | None
     pooled: int
     pooled_nbytes: int
+    kept: int
+    kept_nbytes: int
 
     @property
     def in_flight(self) -> int:
@@ -65,6 +72,8 @@ def stats() -> Stats:
         for u in LEDGER.units()
         if u.is_open
     ]
+    programs = kept_programs()
     return Stats(
-        tuple(units), LEDGER.nbytes, LEDGER.most_nbytes, LEDGER.most_units, len(POOL), POOL.nbytes
+        tuple(units), LEDGER.nbytes, LEDGER.most_nbytes, LEDGER.most_units, len(POOL), POOL.nbytes, len(programs),
+        programs.nbytes,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.kernel import Access as Use
-from loom.kernels.strided import Load, LoopNest, Number, Store, number, strided
+from loom.kernels.strided import Load, LoopNest, Number, Store, number
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Node, Op, made
 from loom.tensor.layout import Access, packed
@@ -41,8 +41,7 @@ def _copy(draft: Draft, source: Operand, out: Any, place: Access, dtype: Any) ->
 
 def _dispatch(draft: Draft, nest: LoopNest, buffers: Sequence[Any]) -> None:
     if math.prod(nest.shape):
-        what = strided(nest, simt=draft.device.caps.simt)
-        draft.dispatch(what.kernel, buffers, what.params, what.groups)
+        draft.strided(nest, buffers)
 
 
 def fill(draft: Draft, out: Any, size: int, value: Number) -> None:

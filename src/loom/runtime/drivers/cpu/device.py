@@ -229,6 +229,15 @@ class _CpuProgram:
         for bindings, position, slot in self.slots:
             bindings["address"][position] = slot.address
 
+    def _submission(self) -> _CpuSubmission:
+        """Return a run to begin, which keeps what is attached to slots."""
+        if not self.slots:
+            return _CpuSubmission(self)
+        self._fill_slots()
+        made = _CpuSubmission(self)
+        made.attached = [slot.owner for _, _, slot in self.slots]
+        return made
+
     def profiled(self) -> _CpuProgram:
         """Return the plan built to tell how long each dispatch takes."""
         return _CpuProgram(self.owner, self.plan, timed=True)
@@ -247,8 +256,7 @@ class _CpuProgram:
 
     def launch(self, previous: DeviceSubmission | None) -> _CpuSubmission:
         """Hand a run to the workers."""
-        self._fill_slots()
-        submission = _CpuSubmission(self)
+        submission = self._submission()
         after = 0
         if isinstance(previous, _CpuSubmission) and previous.program.threads is self.threads:
             after = previous.address
@@ -264,8 +272,7 @@ class _CpuProgram:
         if self.timed:
             begun(self.launch(None))
             return
-        self._fill_slots()
-        submission = _CpuSubmission(self)
+        submission = self._submission()
         _hold(submission)
         try:
             self.threads.run(submission.address)
@@ -287,6 +294,7 @@ def _hold(submission: _CpuSubmission) -> None:
     """Keep a run alive until it is over; let go of those that are."""
     for address, other in list(_under_way.items()):
         if other.is_over():
+            other.attached = []
             _under_way.pop(address, None)
     _under_way[submission.address] = submission
 
@@ -294,10 +302,11 @@ def _hold(submission: _CpuSubmission) -> None:
 class _CpuSubmission:
     """One run: what the walker calls %Submission, and its log."""
 
-    __slots__ = ("__weakref__", "address", "cells", "clock", "log", "lost", "program")
+    __slots__ = ("__weakref__", "address", "attached", "cells", "clock", "log", "lost", "program")
 
     def __init__(self, program: _CpuProgram) -> None:
         self.program = program
+        self.attached: list[Any] = []
         self.lost = False
         self.cells = SubmissionCells.from_buffer_copy(program.fresh)
         self.address = ctypes.addressof(self.cells)
@@ -321,6 +330,7 @@ class _CpuSubmission:
                 )  # fmt: skip
             if seconds <= 0 or not self.program.threads.wait(self.address, seconds):
                 return False
+        self.attached = []
         _under_way.pop(self.address, None)
         return True
 

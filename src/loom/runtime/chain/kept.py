@@ -1,0 +1,196 @@
+"""Programs kept between calls: recorded and built once per kind and size, run with new memory.
+
+Layer: runtime. The one home for those of patterns and of tensors. A kept program is recorded over ``HostSlot``s; each
+run attaches memory and lets go of it, so that nothing of a caller's is held. What programs have for themselves is
+bounded, in number and in bytes: the least recently used go first, and one that alone has more is not kept. Invariant: a
+kept program is started by one call at a time; a second one waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from loom.core import options
+from loom.runtime.chain.program import Program, Submission, Timeline
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot, Storage
+
+__all__ = ["Kept", "KeptPrograms", "NumberPlace", "keep", "kept_programs", "shares_memory"]
+
+_MOST_KEPT = 512
+_MOST_NBYTES = 256 << 20
+_NOTHING = np.empty(0, np.uint8)
+
+
+def shares_memory(device: Device) -> bool:
+    """Tell whether a device uses host memory in place."""
+    return device.adopt(_NOTHING) is not None
+
+
+class NumberPlace(NamedTuple):
+    """Where number ``position`` of those given to a run goes: a column of a dispatch's parameters."""
+
+    params: np.ndarray[Any, Any]
+    column: int
+    position: int
+
+
+class Kept:
+    """A program with slots, and places for numbers.
+
+    ``in_place``: the device uses host memory, and parameters, where they are, and a ``run`` is over when it returns;
+    elsewhere it may go on, and what reads the results waits. ``extra`` is whatever else must stay alive.
+    """
+
+    def __init__(self, program: Program, slots: Sequence[HostSlot], extra: Any = None, *, in_place: bool = True,
+                 numbers: Sequence[NumberPlace] = ()) -> None:  # fmt: skip
+        self._program = program
+        self._slots = tuple(slots)
+        self._numbers = tuple(numbers)
+        self._lock = threading.Lock()
+        self._last: Submission | None = None
+        self.in_place = in_place
+        self.extra = extra
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the program has for itself."""
+        return self._program.nbytes
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a call is starting it, or a run that reads its slots is under way."""
+        return self._lock.locked() or (self.in_place and self._last is not None and not self._last.done)
+
+    def run(self, *memory: np.ndarray[Any, Any] | Storage, numbers: Sequence[int] = ()) -> None:
+        """Run over one contiguous array or storage per slot; ``numbers`` are 64-bit words."""
+        with self._lock:
+            self._attach(memory, numbers)
+            try:
+                if self.in_place:
+                    self._program.run()
+                else:
+                    self._program.launch().poll()  # what may fault is over, and says so now
+            finally:
+                self._detach()
+
+    def launch(
+        self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int], timeline: Timeline,
+        *, wait: bool = False,
+    ) -> Submission | None:  # fmt: skip
+        """Start a run, after those given to a timeline before, and return at once.
+
+        ``wait``: the caller is going to wait, so that the run may be done here; None if it is.
+        """
+        with self._lock:
+            self._attach(memory, numbers)
+            try:
+                self._program.move(timeline)
+                if wait and self.in_place:
+                    self._program.run()
+                    return None
+                self._last = self._program.launch()
+            finally:
+                self._detach()
+            return self._last
+
+    def _attach(self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int]) -> None:
+        if self._last is not None:
+            if self.in_place:  # it reads what is attached until it is over
+                self._last.finish()
+            self._last = None
+        for slot, given in zip(self._slots, memory, strict=True):
+            slot.attach(given)
+        for params, column, position in self._numbers:
+            params[0, column] = numbers[position]
+
+    def _detach(self) -> None:
+        for slot in self._slots:
+            slot.detach()
+
+
+class KeptPrograms:
+    """Programs by what they depend on; at most ``most``, and ``most_nbytes`` of memory of their own."""
+
+    def __init__(self, most: int = _MOST_KEPT, most_nbytes: int = _MOST_NBYTES) -> None:
+        self.most = most
+        self.most_nbytes = most_nbytes
+        self._kept: OrderedDict[Hashable, tuple[Kept, int]] = OrderedDict()
+        self._nbytes = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._kept)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that those kept have for themselves."""
+        return self._nbytes
+
+    def keys(self) -> list[Hashable]:
+        """Return what those kept depend on, the least recently used first."""
+        with self._lock:
+            return list(self._kept)
+
+    def find(self, key: Hashable) -> Kept | None:
+        """Return the program kept for a key."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                return None
+            self._kept.move_to_end(key)
+            return found[0]
+
+    def put(self, key: Hashable, made: Kept) -> Kept:
+        """Keep a program, unless there is one by now; return the one to use."""
+        nbytes = made.nbytes
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                return found[0]
+            if nbytes <= self.most_nbytes:
+                self._kept[key] = made, nbytes
+                self._nbytes += nbytes
+            while len(self._kept) > self.most or self._nbytes > self.most_nbytes:
+                self._nbytes -= self._kept.popitem(last=False)[1][1]
+        return made
+
+    def clear(self) -> None:
+        """Let go of all."""
+        with self._lock:
+            self._kept.clear()
+            self._nbytes = 0
+
+    def after_fork(self) -> None:
+        """Forget all: a thread that stayed behind may have been starting one."""
+        self._lock = threading.Lock()
+        self.clear()
+
+
+_programs = KeptPrograms()
+
+
+def kept_programs() -> KeptPrograms:
+    """Return the programs that this process keeps."""
+    return _programs
+
+
+def keep(key: Hashable, device: Device, make: Callable[[], Kept]) -> Kept:
+    """Return the program kept for ``key`` on ``device``, making it if there is none.
+
+    The settings that programs are built under are part of the key.
+    """
+    whole = (device.name, options.thread_count(), options.simd_lanes(), options.check_bounds(), key)
+    programs = kept_programs()
+    return programs.find(whole) or programs.put(whole, make())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: kept_programs().after_fork())
