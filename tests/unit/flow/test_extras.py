@@ -10,7 +10,7 @@ import pytest
 
 import loom
 from loom import flow
-from loom.core.errors import ArgumentError, DTypeError, StateError
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, StateError
 from loom.flow import (
     ir_begin,
     ir_buf_load,
@@ -33,6 +33,7 @@ from loom.flow import (
     loom_run,
     loom_write,
 )
+from loom.runtime.chain.foreign import foreign_kernel
 
 DOUBLE = "stdlib/loom/kernels/math/double.spv"
 
@@ -162,3 +163,24 @@ def test_functions_of_two_numbers() -> None:
     x, y = np.array([0, 1, 2**32 - 1, 7], np.uint32), np.array([1, 0, 5, 7], np.uint32)
     assert computed("umin", x, y).tolist() == [0, 0, 5, 7]
     assert computed("umax", x, y).tolist() == [1, 1, 2**32 - 1, 7]
+
+
+def test_a_finished_kernel_as_a_module_of_others() -> None:
+    prog = ir_begin(workgroup=64)
+    body = ir_entry(prog)
+    lane = ir_global_id(body)
+    ir_buf_store(body, 0, lane, flow.ir_fmul(body, ir_buf_load(body, 1, lane), flow.ir_push_const(body, 0)))
+    module = flow.ir_spirv(ir_finalize(prog))
+    with pytest.raises(DTypeError, match=r"\[ir_spirv\] not a finished kernel"):
+        flow.ir_spirv(prog)  # type: ignore[arg-type]
+    try:
+        unit = loom.boot(100, 100, device="vulkan")
+    except DeviceError as error:
+        pytest.skip(f"no such device: {error}")
+    with unit:
+        unit.write(np.arange(100, dtype=np.float32))
+        params = len(foreign_kernel(module, "test").params)
+        pushed = [0x40000000, 100, 100, 0, 2, 1, 1, *[0] * params]  # 2.0, lengths, a zero, groups, starts
+        unit.dispatch(module, pushed[:params], 2)
+        unit.build().run()
+        assert unit.read(dtype=np.float32).tolist() == [2.0 * n for n in range(100)]
