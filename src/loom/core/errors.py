@@ -7,6 +7,7 @@ Layer: core (imports nothing of Loom). Invariant: the text of an error always re
     ├── ArgumentError      (ValueError)      an argument has an unusable value
     │   ├── ShapeError                       ... a wrong length or shape
     │   ├── EmptyError                       ... no elements where one is needed
+    │   ├── IndexOutside   (IndexError)      ... an index that there is not
     │   └── SpecError                        a network document has problems, all of them listed
     ├── DTypeError         (TypeError)       an argument has an unusable type
     ├── KernelError        (ValueError)      a kernel cannot be accepted
@@ -41,6 +42,7 @@ __all__ = [
     "DeviceError",
     "EmptyError",
     "FileError",
+    "IndexOutside",
     "KernelError",
     "KernelFault",
     "KernelTypeError",
@@ -134,6 +136,10 @@ class ArgumentError(LoomError, ValueError):
 
 class ShapeError(ArgumentError):
     """An array has the wrong length or shape."""
+
+
+class IndexOutside(ArgumentError, IndexError):
+    """An index lies outside an axis; being an IndexError, it ends iteration."""
 
 
 class EmptyError(ArgumentError):

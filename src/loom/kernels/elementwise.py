@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from loom.core.dtype import DType, bool_, f32, u32
+from loom.core.dtype import DType, f32, u32
 from loom.ir.builder import Builder
 from loom.ir.frontend.decorator import translated
 from loom.ir.frontend.elementary import Elementary
@@ -25,6 +25,7 @@ from loom.ir.kernel import Access, Block, Instr, Loc, Memory
 from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import FUNCTIONS, function
+from loom.kernels.rounding import emit_convert
 
 __all__ = ["ELEMENTWISE", "MAP_LANES", "OPERATIONS", "From", "Step", "fused_kernel", "map_groups", "map_kernel"]
 
@@ -32,9 +33,6 @@ MAP_LANES = 512
 """Elements per workgroup where a lane makes one."""
 
 _THREADS = 256
-"""Elements made at once per workgroup where lanes are threads."""
-_TELLING = 128
-"""The same where what it makes may print or fail: a lane makes one, so that its number is the element's."""
 _TURNS = 16
 """Elements a thread makes: on an H200 groups of fewer are begun too slowly to keep its memory busy."""
 
@@ -93,12 +91,7 @@ def fused_kernel(
 
     ``simt``: for a device whose lanes are threads.
     """
-
-    def made(lanes: int) -> tuple[VerifiedKernel, DType]:
-        return translated("gpu_map", lambda retyped: _Fused(steps, arrays, scalars, retyped, lanes).build())
-
-    found = made(_THREADS if simt else MAP_LANES)
-    return made(_TELLING) if simt and found[0].talks else found
+    return translated("gpu_map", lambda retyped: _Fused(steps, arrays, scalars, retyped, simt=simt).build())
 
 
 def _held(dtype: DType) -> DType:
@@ -113,12 +106,14 @@ class _Fused:
         arrays: Sequence[DType],
         scalars: Sequence[DType],
         retyped: dict[Any, DType],
-        lanes: int,
+        *,
+        simt: bool,
     ) -> None:
         self.steps = steps
         self.arrays = arrays
         self.scalars = scalars
-        self.simt = lanes == _THREADS
+        self.simt = simt
+        lanes = _THREADS if simt else MAP_LANES
         self.builder = Builder("map_" + "_".join(_name(s) for s in steps[-3:]), (lanes, 1, 1))
         self.translator = Translator(self.builder, retyped, of_elements="gpu_map")
 
@@ -188,9 +183,8 @@ class _Fused:
 
     def step(self, step: Step) -> Instr:
         """Translate a step; return its result, rounded to its dtype."""
-        first = step.operands[0]
         operands = [self.values[o.kind][o.position] for o in step.operands]
-        value, dtype = self.apply(step, operands, self.dtypes[first.kind][first.position])
+        value, dtype = self.apply(step, operands, [self.dtypes[o.kind][o.position] for o in step.operands])
         rounded = value if value.dtype == dtype else self.builder.emit("convert", value, dtype=dtype)
         self.values["step"].append(self.widened(rounded))
         self.dtypes["step"].append(dtype)
@@ -201,12 +195,12 @@ class _Fused:
         held = _held(value.type)
         return value if value.dtype == held else self.builder.emit("convert", value, dtype=held)
 
-    def apply(self, step: Step, operands: list[Instr], dtype: DType) -> tuple[Instr, DType]:
-        """Return the value of a step and the dtype it is rounded to; ``dtype`` is that of its first operand."""
+    def apply(self, step: Step, operands: list[Instr], dtypes: list[DType]) -> tuple[Instr, DType]:
+        """Return the value of a step and the dtype it is rounded to: that of the first operand computed in its type."""
         if isinstance(step.operation, DType):
-            return self.builder.emit("convert", operands[0], dtype=step.operation), step.operation
+            return emit_convert(self.builder, operands[0], step.operation), step.operation
         value = self.computed(step.operation, operands)
-        return value, bool_ if value.type.is_bool else dtype if value.dtype == _held(dtype) else value.type
+        return value, next((d for d in dtypes if value.type == _held(d)), value.type)
 
     def computed(self, operation: str | FunctionType, operands: list[Instr]) -> Instr:
         if not isinstance(operation, str):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from loom.core.dtype import DType, f32, f64, i64, u8, u64
+from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.kernels.fold import COLUMNS, FOLDS, fold_columns, fold_rows
 from loom.kernels.fold_simt import BESIDE, SHORT_LANES, lane_fold_columns, lane_fold_short_rows
@@ -24,10 +24,9 @@ from loom.kernels.reduce import (
     sum_four_tiles,
     sum_tiles,
 )
+from loom.kernels.types import Kinds
 
-__all__ = [
-    "SHORT_ROW", "Folding", "Kinds", "Rows", "kinds", "read_type", "record_fold", "record_means", "wide_type",
-]  # fmt: skip
+__all__ = ["SHORT_ROW", "Folding", "Rows", "record_fold", "record_means"]
 
 SHORT_ROW = 256
 """Rows of at most so many elements are folded by one lane each."""
@@ -57,40 +56,6 @@ class Folding:
     element: DType
     accumulator: DType
     result: DType
-
-
-@dataclass(frozen=True, slots=True)
-class Kinds:
-    """Types of a statistic: of the elements (a bool is a byte), of their sum, of arithmetic, of the result."""
-
-    element: DType
-    total: DType
-    computed: DType
-    result: DType
-
-
-def kinds(dtype: DType) -> Kinds:
-    """Return the types of a statistic of ``dtype``: floats keep theirs (16 bits in f32), integers give f64.
-
-    Integers are summed exactly, those of 64 bits as f64, since their sum may have no integer type.
-    """
-    total, _ = wide_type(dtype)
-    if dtype.is_float:
-        return Kinds(dtype, total, total, dtype)
-    return Kinds(read_type(dtype), f64 if dtype.bits == 64 else total, f64, f64)
-
-
-def read_type(dtype: DType) -> DType:
-    """Return the type elements are read as: a bool is a byte that holds 0 or 1."""
-    return u8 if dtype.is_bool else dtype
-
-
-def wide_type(dtype: DType) -> tuple[DType, DType]:
-    """Return the types of accumulators and result of a sum or product."""
-    if dtype.is_float:
-        return (f32, dtype) if dtype.storage_only else (dtype, dtype)
-    wide = i64 if dtype.is_signed else u64
-    return wide, wide
 
 
 def record_fold(chain: Recorder, source: Any, shape: Rows, folding: Folding, out: Any) -> list[Any]:

@@ -26,6 +26,7 @@ from loom.ir.frontend.translator import Translator
 from loom.ir.kernel import Access, Instr, Loc
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import FUNCTIONS, function
+from loom.kernels.rounding import emit_convert
 
 __all__ = [
     "BY_CONSTANTS",
@@ -424,11 +425,7 @@ class _Build:
 
     def rounded(self, value: Instr, dtype: DType) -> Instr:
         """Return a value as one of ``dtype``, in the type that is computed in."""
-        if value.dtype == dtype:
-            return self.widened(value)
-        if dtype.storage_only and value.dtype != f32:  # 16 bits are converted to by way of 32
-            value = self.b.emit("convert", value, dtype=f32)
-        return self.widened(self.b.emit("convert", value, dtype=dtype))
+        return self.widened(value if value.dtype == dtype else emit_convert(self.b, value, dtype))
 
     def widened(self, value: Instr) -> Instr:
         held = _held(value.type)

@@ -10,7 +10,7 @@ from typing import Any
 from loom.core.dtype import DType, i64, u32
 from loom.kernels.arg_record import record_arg
 from loom.kernels.arg_reduce import copy_indices
-from loom.kernels.fold_record import read_type
+from loom.kernels.types import read_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call
 from loom.patterns.inputs import require_elements

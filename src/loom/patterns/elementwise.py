@@ -16,7 +16,7 @@ from loom.core.errors import DTypeError
 from loom.ir.frontend.intrinsics import select
 from loom.ir.ops import OPS
 from loom.patterns.inputs import as_array
-from loom.patterns.map import apply, gpu_map
+from loom.patterns.map import apply, gpu_map, is_number
 from loom.runtime.array import Array
 from loom.runtime.device import Device
 
@@ -74,7 +74,8 @@ def _clipped(x: Any, low: Any, high: Any) -> Any:
 def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the element of ``a`` where ``condition`` (bools) holds, else that of ``b``.
 
-    ``a`` and ``b`` are arrays of the shape of ``condition`` and of one dtype, or numbers.
+    ``a`` and ``b`` are arrays of the shape of ``condition`` and of one dtype, which the result has too, or numbers,
+    which take that of the other; two numbers have the type of a list of them (int64, float64 or bool).
 
     >>> gpu_where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]
@@ -87,9 +88,11 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
         raise DTypeError(
             "gpu_where, condition", "not bools", expected="bool", got=dtype, remedy="Compare first, as in x > 0"
         )
-    if not np.ndim(a) and not isinstance(a, Array):
-        if not np.ndim(b) and not isinstance(b, Array):
-            a = np.full(condition.shape, a, np.result_type(a, b))
+    a, b = (x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in (a, b))
+    if is_number(a):
+        if is_number(b):
+            both, _ = as_array([a, b], "gpu_where")
+            a, b = np.full(condition.shape, both[0], both.dtype), both[1]
         else:
             return apply("gpu_where", _choice_reversed, (condition, b, a), typed_by=1, on=on)
     return apply("gpu_where", _choice, (condition, a, b), typed_by=1, on=on)

@@ -28,7 +28,7 @@ from loom.patterns.inputs import as_array
 from loom.runtime.array import Array
 from loom.runtime.device import Device, device
 
-__all__ = ["apply", "as_operation", "gpu_map"]
+__all__ = ["apply", "as_operation", "gpu_map", "is_number"]
 
 
 @brief
@@ -105,7 +105,7 @@ def _operands(where: str, given: Sequence[Any], typed_by: int) -> list[Given | S
     for position, value in enumerate(given):
         if position == typed_by:
             operands.append(Given(data, dtype))
-        elif position > typed_by and _is_number(value):
+        elif position > typed_by and is_number(value):
             operands.append(Scalar(_number(value, dtype, _place(where, position)), dtype))
         else:
             found, kind = as_array(value, _place(where, position), dtype=dtype)
@@ -122,7 +122,7 @@ def _on_device(where: str, given: Sequence[Any], typed_by: int, on: str | Device
     lead = lead if isinstance(lead, Array) else array(lead, on=home)
     operands: list[Array | Scalar] = []
     for position, value in enumerate(given):
-        if position > typed_by and _is_number(value):
+        if position > typed_by and is_number(value):
             operands.append(Scalar(_number(value, lead.dtype, _place(where, position)), lead.dtype))
             continue
         found = lead if position == typed_by else value
@@ -209,7 +209,8 @@ def _called(op: Any) -> str:
     return "a bound method" if isinstance(op, MethodType) else type(op).__name__
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Tell whether a value is one number of Python's or numpy's."""
     return isinstance(value, (bool, int, float, np.generic))
 
 

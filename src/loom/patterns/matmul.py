@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, lookup, of_numpy, u8, u16, u32, u64
+from loom.core.dtype import DType, f32, lookup, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.kernels.matmul import Arithmetic
 from loom.kernels.matmul_record import Multiplication, record_matmul
+from loom.kernels.types import PRODUCTS, held_type, pairs_of
 from loom.patterns.call import Call, Operand
 from loom.patterns.prepared import prepare
 from loom.patterns.workspace import workspace
@@ -26,22 +27,6 @@ from loom.runtime.storage import HostSlot
 __all__ = ["gpu_matmul", "matmul_arithmetic"]
 
 _WHERE = "gpu_matmul"
-_RESULTS: dict[DType, tuple[DType, ...]] = {
-    f32: (f32,),
-    f64: (f64,),
-    f16: (f16, f32),
-    bf16: (bf16, f32),
-    i8: (i32, i64),
-    u8: (i32, u64),
-    i16: (i32, i64),
-    u16: (u32, u64),
-    i32: (i32, i64),
-    u32: (u32, u64),
-    i64: (i64,),
-    u64: (u64,),
-}
-"""Types of the result by that of the operands, the default first."""
-
 _MOST_ELEMENTS = 0xFFFF_FFFF
 _KEPT_NBYTES = 1 << 24
 """Scratch memory of at most this size stays with a program; more is asked for anew in each call."""
@@ -97,10 +82,10 @@ def gpu_matmul(
 
 def matmul_arithmetic(operand: DType, result: DType | str | None = None, precision: str | None = None) -> Arithmetic:
     """Return the types that operands of a dtype are multiplied in; DTypeError or ArgumentError if there are none."""
-    allowed = _RESULTS.get(operand)
+    allowed = PRODUCTS.get(operand)
     if allowed is None:
         raise DTypeError(
-            _WHERE, "unsupported dtype", expected="one of " + ", ".join(map(str, _RESULTS)), got=operand,
+            _WHERE, "unsupported dtype", expected="one of " + ", ".join(map(str, PRODUCTS)), got=operand,
             remedy="Convert first, for example with array.astype",
         )  # fmt: skip
     if precision not in (None, "x12"):
@@ -118,8 +103,8 @@ def matmul_arithmetic(operand: DType, result: DType | str | None = None, precisi
             f"{_WHERE}, out_dtype", f"{operand} operands do not give {wanted}",
             expected=" or ".join(map(str, allowed)), got=wanted, remedy="Convert the operands or the result",
         )  # fmt: skip
-    accumulator = f32 if operand.storage_only else wanted
-    pairs = wanted == i32 and operand in (i8, u8, i16)
+    accumulator = held_type(wanted) if operand.storage_only else wanted
+    pairs = pairs_of(operand, wanted)
     return Arithmetic(operand, accumulator, accumulator, wanted, pairs=pairs, short=precision is not None)
 
 

@@ -13,7 +13,8 @@ from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold import dot_tiles, square_root
-from loom.kernels.fold_record import Folding, read_type, record_fold, wide_type
+from loom.kernels.fold_record import Folding, record_fold
+from loom.kernels.types import read_type, wide_type
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call
 from loom.patterns.reduce import folded

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import f32
-from loom.kernels.fold_record import Folding, kinds, read_type, record_fold, record_means, wide_type
+from loom.kernels.fold_record import Folding, record_fold, record_means
+from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call, Operand
 from loom.patterns.inputs import require_elements
@@ -94,8 +94,7 @@ def gpu_mean(data: Any, *, axis: int | None = None, keepdims: bool = False, on: 
 def _extreme(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Device | None) -> Any:
     call = Call(f"gpu_{name}", on)
     x = call.input(data)
-    held = f32 if x.dtype.storage_only else read_type(x.dtype)
-    return folded(call, x, Folding(name, read_type(x.dtype), held, x.dtype), axis, keepdims)
+    return folded(call, x, Folding(name, read_type(x.dtype), extreme_type(x.dtype), x.dtype), axis, keepdims)
 
 
 def folded(call: Call, x: Operand, folding: Folding, axis: Any, keepdims: bool, *, empty: Any = None) -> Any:

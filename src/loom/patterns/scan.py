@@ -12,10 +12,10 @@ from typing import Any
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
-from loom.kernels.fold_record import read_type, wide_type
 from loom.kernels.scan import ACROSS_LANES, RUNS, SCANS, run_totals, scan_tiles
 from loom.kernels.scan_across import BESIDE, lane_run_totals_across, lane_scan_across
 from loom.kernels.scan_simt import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
+from loom.kernels.types import read_type, wide_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call
 from loom.runtime.chain import Chain

@@ -77,8 +77,17 @@ class Readable(Sized):
         return found if dtype is None else found.astype(dtype, copy=False)
 
     def __dlpack__(self, **options: Any) -> Any:
-        """Return a capsule with a copy of the elements in host memory (bf16 as f32)."""
+        """Return a capsule with a copy of the elements in host memory (bf16 as f32); BufferError for copy=False."""
+        if options.get("copy") is False:
+            raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
         return widened(*self.host_elements()).__dlpack__(**options)
+
+    def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
+        """Let numpy's functions read the elements: ``numpy.sum(x)`` is numpy's, of a copy."""
+        known = {np.shape: self.shape, np.ndim: self.ndim}
+        if function in known and len(args) == 1 and args[0] is self:
+            return known[function]
+        return function(*_as_numpy(args), **_as_numpy(kwargs))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 1, 0  # the CPU
@@ -96,3 +105,12 @@ class Readable(Sized):
         if not self.shape:
             raise ShapeError(f"len of a {self.called}", "it has no dimension", remedy="Use item()")
         return self.shape[0]
+
+
+def _as_numpy(given: Any) -> Any:
+    """Return arguments of a function of numpy with copies in place of arrays of a device."""
+    if isinstance(given, Readable):
+        return given.numpy()
+    if type(given) in (list, tuple):
+        return type(given)(_as_numpy(each) for each in given)
+    return {name: _as_numpy(each) for name, each in given.items()} if type(given) is dict else given

@@ -36,6 +36,9 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
 
     Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3.
     """
+    if isinstance(wrt, Node):
+        raise ArgumentError("tensor.grad, wrt", "one tensor, not several", expected="a list of tensors", got=repr(wrt),
+                            remedy="Write [x], and take the first of the result")  # fmt: skip
     for x in (loss, *wrt):
         require_tensor(x, "tensor.grad")
         if not x.dtype.is_float:
@@ -128,6 +131,10 @@ def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
 
     def wrapped(*inputs: Tensor) -> Tensor:
+        for x in inputs:
+            require_tensor(x, "tensor.checkpoint")
+        if not inputs:
+            raise ArgumentError("tensor.checkpoint", "no tensors", expected="at least 1", got=0, remedy="Pass some")
         before = made(BARRIER, [inputs[0], inputs[0]], inputs[0].shape, inputs[0].dtype).serial
         result = fn(*inputs)
         outside = _outside(result, inputs, before)

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ShapeError
+from loom.core.numbers import whole
 from loom.tensor.autodiff import grad
 from loom.tensor.functions import maximum
+from loom.tensor.graph import require_tensor
 from loom.tensor.ops.correlating import product_of_rows
 from loom.tensor.ops.joining import pad, place
 from loom.tensor.ops.products import matmul
@@ -42,6 +44,8 @@ def convolve(
 
     The result has shape (batch, *places, filters). ``padding`` zeros are put on both sides of each dimension.
     """
+    for operand in (x, weight):
+        require_tensor(operand, "convolve")
     d = weight.ndim - 2
     if d < 1 or x.ndim != d + 2 or x.shape[-1] != weight.shape[-2]:
         raise ShapeError(
@@ -51,7 +55,8 @@ def convolve(
             got=f"{x.shape} and {weight.shape}",
             remedy="Channels come last",
         )
-    steps, around, gaps = (_each(v, d) for v in (stride, padding, dilation))
+    steps = _each(stride, d, "convolve, stride", 1)
+    around, gaps = _each(padding, d, "convolve, padding", 0), _each(dilation, d, "convolve, dilation", 1)
     result = _correlate(pad(x, [(0, 0), *((p, p) for p in around), (0, 0)]), weight, steps, gaps)
 
     def vjp(_node: Any, g: Any) -> list[Any]:
@@ -60,8 +65,15 @@ def convolve(
     return routed(result, [x, weight], vjp)
 
 
-def _each(value: int | Sequence[int], d: int) -> list[int]:
-    return [value] * d if isinstance(value, int) else list(value)
+def _each(value: Any, d: int, where: str, least: int) -> list[int]:
+    """Return a number for each of d dimensions, given one for all or one for each."""
+    if isinstance(value, str) or not np.ndim(value):
+        return [whole(value, where, least=least, remedy=f"Pass an int, or {d} of them")] * d
+    found = [whole(v, where, least=least) for v in value]
+    if len(found) != d:
+        raise ShapeError(where, "not one number for each dimension", expected=d, got=len(found),
+                         remedy=f"Pass an int, or {d} of them")  # fmt: skip
+    return found
 
 
 def _rows(x: Tensor, sizes: Sequence[int], steps: Sequence[int], gaps: Sequence[int]) -> Tensor:
@@ -82,8 +94,8 @@ def _weight_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: A
     d = weight.ndim - 2
     padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
     rows = _rows(padded, weight.shape[:d], steps, gaps)
-    k = math.prod(weight.shape[:-1])
-    return reshape(matmul(reshape(rows, (-1, k)).T, reshape(g, (-1, weight.shape[-1]))), weight.shape)
+    n, k = math.prod(rows.shape[: d + 1]), math.prod(weight.shape[:-1])
+    return reshape(matmul(reshape(rows, (n, k)).T, reshape(g, (n, weight.shape[-1]))), weight.shape)
 
 
 def _input_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: Any, gaps: Any) -> Tensor:
@@ -97,11 +109,18 @@ def _input_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: An
     return whole[(slice(None), *(slice(p, p + n) for p, n in zip(around, x.shape[1:-1], strict=True)))]
 
 
+def _dimensions(x: Tensor) -> int:
+    require_tensor(x, "pool")
+    if x.ndim < 3:
+        raise ShapeError("pool", "no images", expected="(batch, *size, channels)", got=x.shape, remedy="Reshape it")
+    return x.ndim - 2
+
+
 def max_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None) -> Tensor:
     """Return the largest of each window of ``x`` (batch, *size, channels); the first of several has the gradient."""
-    d = x.ndim - 2
-    sizes = _each(size, d)
-    return window_max(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d))
+    d = _dimensions(x)
+    sizes = _each(size, d, "pool, size", 1)
+    return window_max(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d, "pool, stride", 1))
 
 
 def window_max(x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Tensor:
@@ -126,7 +145,7 @@ def window_max(x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequ
 
 def average_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None) -> Tensor:
     """Return the mean of each window of ``x`` (batch, *size, channels)."""
-    d = x.ndim - 2
-    sizes = _each(size, d)
-    found = windows(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d))
+    d = _dimensions(x)
+    sizes = _each(size, d, "pool, size", 1)
+    found = windows(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d, "pool, stride", 1))
     return mean_of(found, tuple(range(x.ndim, x.ndim + d)))

@@ -6,9 +6,14 @@ the true maximum, e = exp(x - m), s = the canonical sum of e, r = 1 / s, y = e r
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from loom.core.dtype import i32, i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.numbers import whole
+from loom.kernels.types import held_type
+from loom.tensor.graph import require_tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.reductions import max_of, mean_of, sum_of
 from loom.tensor.ops.views import expand_dims, routed
@@ -37,26 +42,31 @@ def clip(x: Tensor, low: Any, high: Any) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """Return max(x, 0); the gradient at 0 is 0."""
+    require_tensor(x, "relu")
     return x.relu()
 
 
 def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
     """Return x where it is positive, else ``slope`` x."""
+    require_tensor(x, "leaky_relu")
     return where(x > 0, x, x * slope)
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """Return 1 / (1 + e^-x)."""
+    require_tensor(x, "sigmoid")
     return x.sigmoid()
 
 
 def tanh(x: Tensor) -> Tensor:
     """Return the hyperbolic tangent."""
+    require_tensor(x, "tanh")
     return x.tanh()
 
 
 def silu(x: Tensor) -> Tensor:
     """Return x sigmoid(x)."""
+    require_tensor(x, "silu")
     return x * x.sigmoid()
 
 
@@ -67,6 +77,7 @@ def gelu(x: Tensor, *, approximate: bool = False) -> Tensor:
 
 def softplus(x: Tensor) -> Tensor:
     """Return log(1 + e^x), without overflow; the derivative is sigmoid(x), at 0 as well."""
+    require_tensor(x, "softplus")
     y = maximum(x, 0) + apply("log1p", apply("exp", -abs(x)))
     return routed(y, [x], lambda node, g: [g * node.inputs[0].sigmoid()])
 
@@ -76,24 +87,26 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 
     Source: J. S. Bridle (1990); the derivative is y (g - sum(g y)).
     """
+    held, x = x, _wide(x, "softmax")
     e = apply("exp", x - max_of(x, axis, keepdims=True))
     y = e * (1 / sum_of(e, axis, keepdims=True))
 
     def vjp(node: Any, g: Any) -> list[Any]:
         return [node * (g - sum_of(g * node, axis, keepdims=True))]
 
-    return routed(y, [x], vjp)
+    return cast(routed(y, [x], vjp), held.dtype)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """Return x - max - log of the sum of e^(x - max) along an axis; the derivative is g - e^y sum(g)."""
+    held, x = x, _wide(x, "log_softmax")
     away = x - max_of(x, axis, keepdims=True)
     y = away - sum_of(apply("exp", away), axis, keepdims=True).log()
 
     def vjp(node: Any, g: Any) -> list[Any]:
         return [g - node.exp() * sum_of(g, axis, keepdims=True)]
 
-    return routed(y, [x], vjp)
+    return cast(routed(y, [x], vjp), held.dtype)
 
 
 def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, epsilon: float = 1e-5) -> Tensor:
@@ -101,6 +114,7 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
 
     Source: J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization" (2016).
     """
+    held, x = x, _wide(x, "layer_norm")
     away = x - mean_of(x, -1, keepdims=True)
     scale = apply("rsqrt", mean_of(away * away, -1, keepdims=True) + epsilon)
     inner = away * scale
@@ -109,7 +123,7 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
         along = mean_of(g * node, -1, keepdims=True)
         return [(g - mean_of(g, -1, keepdims=True) - node * along) * scale]
 
-    return _affine(routed(inner, [x], vjp), weight, bias)
+    return cast(_affine(routed(inner, [x], vjp), weight, bias), held.dtype)
 
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, epsilon: float = 1e-6) -> Tensor:
@@ -117,29 +131,45 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, epsilon: float = 1e-6) -> 
 
     Source: B. Zhang and R. Sennrich, "Root Mean Square Layer Normalization" (2019).
     """
+    held, x = x, _wide(x, "rms_norm")
     scale = apply("rsqrt", mean_of(x * x, -1, keepdims=True) + epsilon)
 
     def vjp(node: Any, g: Any) -> list[Any]:
         return [(g - node * mean_of(g * node, -1, keepdims=True)) * scale]
 
-    return _affine(routed(x * scale, [x], vjp), weight, None)
+    return cast(_affine(routed(x * scale, [x], vjp), weight, None), held.dtype)
+
+
+def _wide(x: Tensor, where: str) -> Tensor:
+    """Return a tensor of floats in the type it is computed in: f16 and bf16 in f32, to be rounded once."""
+    require_tensor(x, where)
+    if not x.dtype.is_float:
+        raise DTypeError(where, "unsupported dtype", expected="floats", got=x.dtype, remedy="Convert with astype")
+    return cast(x, held_type(x.dtype))
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    y = x if weight is None else x * weight
-    return y if bias is None else y + bias
+    y = x if weight is None else x * cast(weight, held_type(weight.dtype))
+    return y if bias is None else y + cast(bias, held_type(bias.dtype))
 
 
 # losses
 
 
 def one_hot(indices: Tensor, classes: int, dtype: Any = "f32") -> Tensor:
-    """Return 1 where the last axis, of ``classes``, equals the index, else 0."""
+    """Return 1 where the last axis, of ``classes``, equals the index, else 0: all 0 for an index outside."""
+    require_tensor(indices, "one_hot")
     if not indices.dtype.is_integer:
         raise DTypeError("one_hot", "indices are no integers", expected="an integer type", got=indices.dtype,
                          remedy="Convert with astype")  # fmt: skip
+    return cast(_is_class(indices, whole(classes, "one_hot, classes", least=0)), dtype)
+
+
+def _is_class(indices: Tensor, classes: int) -> Tensor:
+    """Return whether the last axis, a new one of ``classes``, equals the index, in a type that holds both."""
+    kind = next(t for t in (indices.dtype, i32, i64) if t.maximum >= classes - 1)
     shape = (*indices.shape, classes)
-    return cast(apply("eq", coordinate(shape, len(shape) - 1, indices.dtype, indices), expand_dims(indices, -1)), dtype)
+    return apply("eq", coordinate(shape, len(shape) - 1, kind, indices), expand_dims(cast(indices, kind), -1))
 
 
 def _reduced(x: Tensor, reduction: str) -> Tensor:
@@ -150,6 +180,8 @@ def _reduced(x: Tensor, reduction: str) -> Tensor:
 
 
 def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
+    for each in (x, target):
+        require_tensor(each, name)
     if x.shape != target.shape:
         raise ShapeError(name, "prediction and target differ in shape", expected=x.shape, got=target.shape,
                          remedy="Reshape the target")  # fmt: skip
@@ -176,17 +208,31 @@ def huber(x: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "me
 
 
 def nll(log_probabilities: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Return minus the log probability of the class ``target`` (integers, without the last axis)."""
+    """Return minus the log probability of the class ``target`` (integers, without the last axis).
+
+    NaN for a class that there is not, -1 too.
+    """
+    for x in (log_probabilities, target):
+        require_tensor(x, "nll")
+    if not target.dtype.is_integer:
+        raise DTypeError("nll", "classes are no integers", expected="an integer type", got=target.dtype,
+                         remedy="Convert with astype")  # fmt: skip
     if target.shape != log_probabilities.shape[:-1]:
         raise ShapeError("nll", "targets do not fit", expected=log_probabilities.shape[:-1], got=target.shape,
                          remedy="One class for each row")  # fmt: skip
-    shape = log_probabilities.shape
-    here = apply("eq", coordinate(shape, len(shape) - 1, target.dtype, target), expand_dims(target, -1))
-    return _reduced(-sum_of(where(here, log_probabilities, 0), -1), reduction)
+    classes = log_probabilities.shape[-1]
+    each = -sum_of(where(_is_class(target, classes), log_probabilities, 0), -1)
+    if target.dtype.maximum >= classes:
+        each = where(target < classes, each, math.nan)
+    if target.dtype.is_signed:
+        each = where(target >= 0, each, math.nan)
+    return _reduced(each, reduction)
 
 
 def cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Return the cross-entropy of softmax(logits) and ``target``: classes (integers), or probabilities."""
+    """Return the cross-entropy of softmax(logits) and ``target``: classes as ``nll`` takes them, or probabilities."""
+    for x in (logits, target):
+        require_tensor(x, "cross_entropy")
     if target.dtype.is_integer:
         return nll(log_softmax(logits), target, reduction=reduction)
     _same_shape("cross_entropy", logits, target)

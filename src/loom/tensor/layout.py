@@ -53,6 +53,8 @@ class Access:
         """Return the access in another shape of as many elements, None if its elements must be copied for that."""
         if self.shape == shape:
             return self
+        if math.prod(shape) == 0:
+            return packed(shape)
         old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
         strides: list[int] = []
         at = 0

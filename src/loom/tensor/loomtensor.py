@@ -73,6 +73,9 @@ class LoomTensor(Tensor):
 
     def set_stream(self, stream: Stream) -> None:
         """Let operations that write this tensor go to a stream of its device."""
+        if not isinstance(stream, Stream):
+            raise ArgumentError("LoomTensor.set_stream", "not a stream", expected="a tensor.Stream", got=repr(stream),
+                                remedy="Make one with tensor.Stream(device)")  # fmt: skip
         if stream.device is not self.device:
             raise ArgumentError("LoomTensor.set_stream", "the stream is of another device", expected=self.device,
                                 got=stream.device, remedy="Make a Stream on the tensor's device")  # fmt: skip

@@ -17,7 +17,7 @@ import numpy as np
 
 from loom.core.arrays import shown
 from loom.core.dtype import bf16
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain, Submission
 from loom.runtime.chain.program import Timeline
@@ -91,6 +91,9 @@ def compile(  # noqa: A001 - tensor.compile
     >>> step.read()[0].item(), w.tolist()
     (10.0, [0.0, 0.0])
     """
+    if isinstance(outputs, Tensor):
+        raise ArgumentError("tensor.compile, outputs", "one tensor, not several", expected="a list of tensors",
+                            got=repr(outputs), remedy="Write [x]")  # fmt: skip
     pairs = list(updates.items()) if isinstance(updates, Mapping) else [(p, v) for p, v in updates]
     for x in (*outputs, *(x for pair in pairs for x in pair)):
         require_tensor(x, "tensor.compile")
@@ -160,6 +163,8 @@ class TensorProgram:
         self.plan = plan_memory(draft, kept, budget_nbytes)
         for buffer in (*feeds.values(), *results):
             buffer.place = where.allocate(buffer.nbytes)
+        self._unfed = dict(self.inputs)
+        self._has_run = False
         self._feeds = {key: _Place(t, feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()}
         self._results = [_Place(t, b.place) for t, b in zip(outputs, results, strict=True)]
         self._updated = [parameter for parameter, _ in updates]
@@ -189,7 +194,7 @@ class TensorProgram:
         """Kernels of one run."""
         return self._program.dispatches
 
-    def feed(self, **inputs: Any) -> None:
+    def feed(self, /, **inputs: Any) -> None:
         """Write inputs, after earlier runs are over; those not given keep what they have."""
         self._feed(inputs)
 
@@ -201,18 +206,21 @@ class TensorProgram:
                 raise ArgumentError(self.name, f"there is no input {key!r}", expected=", ".join(self._feeds) or "none",
                                     got=key, remedy="Feed what was made with tensor.input")  # fmt: skip
             feed.write(value)
+            self._unfed.pop(key, None)
 
-    def run(self, **inputs: Any) -> None:
+    def run(self, /, **inputs: Any) -> None:
         """Feed inputs by name and run to the end. Inputs: arrays of the input's shape, numbers that fit its dtype."""
         if inputs:
             self._feed(inputs)
+        self._begin()
         self._before_writing()
         self._program.run()
 
-    def launch(self, **inputs: Any) -> Submission:
+    def launch(self, /, **inputs: Any) -> Submission:
         """Feed inputs, start a run and return at once; ``wait`` on what is returned, or read."""
         if inputs:
             self._feed(inputs)
+        self._begin()
         self._before_writing()
         return self._program.launch()
 
@@ -223,8 +231,18 @@ class TensorProgram:
                 with before_writing(self._updated):
                     return
 
+    def _begin(self) -> None:
+        """See that there is something to compute with; StateError if an input was never fed."""
+        if self._unfed:
+            raise StateError(self.name, "inputs were never fed", expected="something for each",
+                             got=f"nothing for {', '.join(self._unfed)}", remedy="Pass them to run, or to feed first",
+                             )  # fmt: skip
+        self._has_run = True
+
     def read(self) -> list[np.ndarray[Any, Any]]:
-        """Return copies of the outputs of the last run launched."""
+        """Return copies of the outputs of the last run launched; StateError before the first."""
+        if not self._has_run:
+            raise StateError(self.name, "nothing was run", expected="a run", got="none", remedy="Call run first")
         self._timeline.settle()
         return [place.read() for place in self._results]
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import read_as
+from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.runtime.device import Device
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made
+from loom.tensor.graph import Kind, Op, as_shape, made
 from loom.tensor.ops.indexing import gather
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.tensor import Tensor, array
@@ -84,8 +86,8 @@ def csr(
 
     ShapeError or ArgumentError if they do not fit together.
     """
-    heads, inner = np.asarray(starts, np.int64), np.asarray(columns, np.int64)
-    rows, width = shape
+    rows, width = _two(as_shape(shape, "tensor.csr, shape"))
+    heads, inner = read_as(starts, i64, "tensor.csr, starts"), read_as(columns, i64, "tensor.csr, columns")
     fits = heads.shape == (rows + 1,) and heads[0] == 0 and heads[-1] == inner.size and (np.diff(heads) >= 0).all()
     if not fits:
         raise ShapeError(
@@ -106,6 +108,13 @@ def csr(
     found = CSR((rows, width), array(heads.astype(np.uint32), on=where), array(inner.astype(np.uint32), on=where), held)
     found._host = heads.astype(np.uint32), inner.astype(np.uint32)
     return found
+
+
+def _two(shape: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) != 2:
+        raise ShapeError("tensor.csr, shape", "not the shape of a matrix", expected="(rows, columns)", got=shape,
+                         remedy="Pass two numbers")  # fmt: skip
+    return shape[0], shape[1]
 
 
 def spmm(matrix: CSR, dense: Tensor) -> Tensor:

@@ -6,14 +6,15 @@ Layer: tensor. Invariant: operators only record. Elements are computed when ``nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import converted, read_array, read_as, widened
 from loom.core.dtype import DType, f32, f64
-from loom.core.errors import ArgumentError, ShapeError, StateError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.core.numbers import whole
 from loom.runtime.device import Device, device
 from loom.runtime.elements import Readable
 from loom.runtime.storage import Storage
@@ -191,6 +192,9 @@ class Tensor(Node, Readable):
     def __getitem__(self, key: Any) -> Tensor:
         return views.sliced(self, key)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return (views.sliced(self, k) for k in range(len(self)))
+
     # what is used most, as methods
 
     def map(self, operation: str, *others: Any) -> Tensor:
@@ -321,21 +325,30 @@ _ANY = Tensor(INPUT, (), (), f32)
 
 def full(shape: Sequence[int], value: float, dtype: Any = "f32") -> Tensor:
     """Return a tensor of one number everywhere; it takes no memory until it must."""
-    return views.broadcast_to(
-        maps.constant(value, maps.as_dtype(dtype, "tensor.full"), _ANY), as_shape(shape, "tensor.full")
-    )
+    number = maps.constant(value, maps.as_dtype(dtype, "tensor.full"), _ANY, "tensor.full")
+    return views.broadcast_to(number, as_shape(shape, "tensor.full"))
+
+
+def _whole_of(value: int, dtype: Any) -> Any:
+    """Return 0 or 1 as a number that a dtype takes."""
+    return bool(value) if maps.as_dtype(dtype, "tensor").is_bool else value
 
 
 def zeros(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
     """Return a tensor of zeros."""
-    return full(shape, 0, dtype)
+    return full(shape, _whole_of(0, dtype), dtype)
 
 
 def ones(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
     """Return a tensor of ones."""
-    return full(shape, 1, dtype)
+    return full(shape, _whole_of(1, dtype), dtype)
 
 
 def arange(size: int, dtype: Any = "i32") -> Tensor:
-    """Return 0 to ``size - 1``."""
-    return maps.coordinate(as_shape(size, "tensor.arange"), 0, maps.as_dtype(dtype, "tensor.arange"), _ANY)
+    """Return 0 to ``size - 1``; DTypeError if ``dtype`` does not hold them."""
+    count, kind = whole(size, "tensor.arange", least=0), maps.as_dtype(dtype, "tensor.arange")
+    if count and not kind.is_bool:
+        maps.numbered(count - 1, kind, "tensor.arange")
+    elif count > 2:
+        raise DTypeError("tensor.arange", "bool has two numbers", expected="another dtype", got=kind, remedy="Use i32")
+    return maps.coordinate((count,), 0, kind, _ANY)

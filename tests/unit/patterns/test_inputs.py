@@ -118,6 +118,9 @@ COMPLEX = (
     "loom.signal."
 )
 NOT_NUMBERS = "[gpu_sum] not numbers: expected bools, ints or floats, got {}. Pass numbers."
+TEXTS = NOT_NUMBERS.replace(
+    "Pass numbers", "Number texts first: numpy.unique(array, return_inverse=True) gives names and numbers"
+)
 RANGES = (
     "[gpu_sum] no integer type holds all the numbers: expected int64 or uint64 for all of them, got {}. Write "
     "them as floats."
@@ -131,7 +134,7 @@ RANGES = (
         (np.array([1j]), COMPLEX),
         ([1j], COMPLEX),
         (np.array(["2020-01-01"], "M8[D]"), NOT_NUMBERS.format("datetime64[D]")),
-        (np.array(["a"]), NOT_NUMBERS.format("<U1")),
+        (np.array(["a"]), TEXTS.format("<U1")),
         (np.array([None]), NOT_NUMBERS.format("object")),
         (
             np.zeros(2, "f4,i4"),
@@ -139,8 +142,8 @@ RANGES = (
             "field, as in array['f0'].",
         ),
         (None, NOT_NUMBERS.format("NoneType")),
-        ("text", NOT_NUMBERS.format("<U4")),
-        (b"text", NOT_NUMBERS.format("|S4")),
+        ("text", TEXTS.format("<U4")),
+        (b"text", TEXTS.format("|S4")),
         ({1: 2}, NOT_NUMBERS.format("dict")),
         ({1, 2}, NOT_NUMBERS.format("set")),
         (iter([1]), NOT_NUMBERS.format("list_iterator")),
@@ -205,9 +208,9 @@ def test_too_many_elements(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == "[gpu_sum] too many elements: expected less than 2^32, got 60. Process it in parts."
 
 
-@pytest.mark.parametrize("call", [lambda: gpu_sum([1], on="gpu"), lambda: gpu_map([1], "neg", on="gpu")])
+@pytest.mark.parametrize("call", [lambda: gpu_sum([1], on="gpus"), lambda: gpu_map([1], "neg", on="gpus")])
 def test_a_device_that_does_not_exist(call: Callable[[], Any]) -> None:
-    with pytest.raises(DeviceError, match=re.escape("no device is called 'gpu'")):
+    with pytest.raises(DeviceError, match=re.escape("no device is called 'gpus'")):
         call()
 
 

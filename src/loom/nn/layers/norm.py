@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.core.dtype import f32
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import BatchNorm, LayerNorm, RMSNorm, Shape
 from loom.tensor import Tensor
@@ -41,9 +42,12 @@ def apply_rms_norm(config: RMSNorm, weights: Weights, x: Tensor, context: Contex
 @layer(BatchNorm, _init)
 def apply_batch_norm(config: BatchNorm, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer. Source: S. Ioffe and C. Szegedy, "Batch normalization" (2015)."""
-    shape = (x.shape[1], *(1,) * (x.ndim - 2))
+    given = x.dtype
+    wide = f32 if given.storage_only else given
+    x, shape = x.astype(wide), (x.shape[1], *(1,) * (x.ndim - 2))
     gamma, beta, mean, variance = (
-        tensor.reshape(weights[name], shape) for name in ("gamma", "beta", "running_mean", "running_variance")
+        tensor.reshape(weights[name], shape).astype(wide)
+        for name in ("gamma", "beta", "running_mean", "running_variance")
     )
     if context.training:
         axes = (0, *range(2, x.ndim))
@@ -52,11 +56,13 @@ def apply_batch_norm(config: BatchNorm, weights: Weights, x: Tensor, context: Co
         variance = (away * away).mean(axes, keepdims=True)
         _move(context, weights["running_mean"], mean, config.momentum)
         _move(context, weights["running_variance"], variance, config.momentum)
-    return (x - mean) * (variance + config.epsilon).map("rsqrt") * gamma + beta
+    return ((x - mean) * (variance + config.epsilon).map("rsqrt") * gamma + beta).astype(given)
 
 
 def _move(context: Context, running: Tensor, batch: Tensor, momentum: float) -> None:
     """Note the new value of a running mean; a layer met twice moves it twice."""
     updates = context.record.updates
     old = updates.get(running, running)
-    updates[running] = old * (1 - momentum) + tensor.detach(tensor.reshape(batch, running.shape)) * momentum
+    updates[running] = (
+        old * (1 - momentum) + tensor.detach(tensor.reshape(batch, running.shape)).astype(old.dtype) * momentum
+    )

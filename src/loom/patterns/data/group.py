@@ -12,7 +12,7 @@ from loom.core.dtype import DType, f32, i64, u32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels import groups
-from loom.kernels.fold_record import kinds, read_type, wide_type
+from loom.kernels.types import kinds, read_type, wide_type
 from loom.patterns.call import Call, Operand
 from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
 from loom.patterns.reduce import gpu_max

@@ -14,9 +14,9 @@ from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.kernels.compact import add_counts
 from loom.kernels.compact_simt import lane_add_counts, lane_count_pairs, lane_write_pairs
-from loom.kernels.fold_record import read_type
 from loom.kernels.join import JOIN_TILE, MATCH_LANES, count_pairs, match_keys, write_pairs
 from loom.kernels.sort_keys import Order, Records
+from loom.kernels.types import read_type
 from loom.patterns.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
 from loom.patterns.sort_chain import run_sort

@@ -12,9 +12,10 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, EmptyError, ShapeError
-from loom.kernels.fold_record import kinds, record_means
+from loom.kernels.fold_record import record_means
 from loom.kernels.reduce import divide_rows
 from loom.kernels.statistics import correlation_matrix, correlation_pair, covariance_matrix, product_tiles
+from loom.kernels.types import kinds
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call, Operand
 from loom.patterns.stats.deviations import freedom, record_tiles

@@ -13,9 +13,10 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.numerics import REDUCE_TILE
-from loom.kernels.fold_record import SHORT_ROW, Folding, Kinds, record_fold, record_means
+from loom.kernels.fold_record import SHORT_ROW, Folding, record_fold, record_means
 from loom.kernels.reduce import DIVIDE_LANES, divide_rows
 from loom.kernels.statistics import LINE_BLOCK, square_deviations, square_tiles
+from loom.kernels.types import Kinds
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call
 from loom.runtime.chain import Chain

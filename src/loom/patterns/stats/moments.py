@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.kernels.fold_record import kinds
 from loom.kernels.statistics import LINE_BLOCK, standardise
+from loom.kernels.types import kinds
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call, Operand
 from loom.patterns.inputs import require_elements

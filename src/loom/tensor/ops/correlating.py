@@ -37,7 +37,7 @@ def product_of_rows(rows: Tensor, weight: Tensor, axes: int) -> Tensor:
     places, k = rows.shape[:axes], math.prod(rows.shape[axes:])
     size = math.prod(places) * k * weight.shape[1]
     if rows.dtype not in (f32, f64) or size < _WORTH_TABLES:
-        return reshape(matmul(reshape(rows, (-1, k)), weight), (*places, weight.shape[1]))
+        return reshape(matmul(reshape(rows, (math.prod(places), k)), weight), (*places, weight.shape[1]))
     return made(ROWS, [rows, weight], (*places, weight.shape[1]), rows.dtype, (axes,))
 
 

@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from loom.core.arrays import read_as
 from loom.core.dtype import DType, bool_, f32, lookup, of_numpy
-from loom.core.errors import DTypeError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
-from loom.kernels.strided import number
-from loom.tensor.graph import Kind, Op, made
+from loom.kernels.strided import Number, number
+from loom.tensor.graph import Kind, Op, made, require_tensor
 from loom.tensor.ops.views import broadcast_to
 
 if TYPE_CHECKING:
     from loom.tensor.tensor import Tensor
 
-__all__ = ["MAPS", "apply", "as_dtype", "cast", "constant", "coordinate", "where"]
+__all__ = ["MAPS", "apply", "as_dtype", "cast", "constant", "coordinate", "numbered", "where"]
 
 Vjp = Callable[[Any, Any], Sequence[Any]]
 
 NUMBER = Op("number", Kind.NUMBER)
 COORDINATE = Op("coordinate", Kind.NUMBER)
+
+
+_LEAST_LARGEST = 65504.0
+"""The largest number of f16: no float type makes one up to it infinite."""
 
 
 def as_dtype(given: Any, where: str) -> DType:
@@ -38,9 +44,23 @@ def as_dtype(given: Any, where: str) -> DType:
     return lookup(given) if isinstance(given, str) else of_numpy(given, where)
 
 
-def constant(value: float | int | bool, dtype: DType, like: Tensor) -> Tensor:
-    """Return a tensor of no dimension that holds a number."""
-    return type(like)(NUMBER, (), (), dtype, (number(value, dtype),))
+def numbered(value: Any, dtype: DType, where: str) -> Number:
+    """Return a number of a dtype; DTypeError for none, or one that does not fit (``core.arrays``)."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    fits = isinstance(value, bool) if dtype.is_bool else isinstance(value, (int, float) if dtype.is_float else int)
+    if not fits:
+        raise DTypeError(where, f"{value!r} does not become {dtype}", expected="a tensor, or a number that fits",
+                         got=type(value).__name__, remedy="Use tensor.array, or astype on the tensor")  # fmt: skip
+    is_plain = dtype.minimum <= value <= dtype.maximum if dtype.is_integer else abs(value) <= _LEAST_LARGEST
+    if not is_plain:
+        read_as(value, dtype, where)  # says what is wrong
+    return number(value, dtype)
+
+
+def constant(value: float | int | bool, dtype: DType, like: Tensor, where: str = "tensor") -> Tensor:
+    """Return a tensor of no dimension that holds a number; DTypeError for one that does not fit."""
+    return type(like)(NUMBER, (), (), dtype, (numbered(value, dtype, where),))
 
 
 def coordinate(shape: tuple[int, ...], axis: int, dtype: DType, like: Tensor) -> Tensor:
@@ -54,18 +74,21 @@ def _no_gradient(node: Tensor, _g: Tensor) -> list[None]:
 
 def _larger_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
     a, b = node.inputs
-    first = a >= b if node.op.name == "max" else a <= b
+    first = (a >= b if node.op.name == "max" else a <= b) | apply("ne", a, a)  # a NaN wins
     return [where(first, g, 0), where(first, 0, g)]
 
 
 def _pow_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
     a, b = node.inputs[:2]
-    return [g * b * apply("pow", a, b - 1), g * node * apply("log", a)]
+    less = where(apply("eq", b, 0), b, b - 1)  # so that x**0 has the derivative 0 at 0 as well
+    positive = where(apply("eq", a, 0), 1, a)  # 0**b is 0 for all b nearby
+    return [g * b * apply("pow", a, less), g * node * apply("log", positive)]
 
 
 def _atan2_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
     y, x = node.inputs
     square = x * x + y * y
+    square = where(apply("eq", square, 0), 1, square)  # at the origin, where there is none, 0
     return [g * x / square, -(g * y) / square]
 
 
@@ -90,6 +113,12 @@ def _gelu_tanh_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
 def _y1_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
     x = node.inputs[0]
     return [g * (apply("y0", x) - node / x)]
+
+
+def _j1_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    is_zero = apply("eq", x, 0)
+    return [g * where(is_zero, 0.5, apply("j0", x) - node / where(is_zero, 1, x))]
 
 
 def _of(derivative: Callable[[Any, Any], Any]) -> Vjp:
@@ -134,7 +163,7 @@ _VJPS: dict[str, Vjp] = {
     "pow": _pow_vjp,
     "atan2": _atan2_vjp,
     "j0": _of(lambda x, _y: -apply("j1", x)),
-    "j1": _of(lambda x, y: apply("j0", x) - y / x),
+    "j1": _j1_vjp,
     "y0": _of(lambda x, _y: -apply("y1", x)),
     "y1": _y1_vjp,
     **dict.fromkeys(("floor", "ceil", "rint", "trunc"), _no_gradient),
@@ -155,6 +184,9 @@ _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 
 def apply(name: str, *operands: Any) -> Tensor:
     """Return an operation of tensors and numbers, broadcast; ShapeError and DTypeError name it."""
+    if len(operands) != _arity(name):
+        raise ArgumentError(name, "another number of operands", expected=_arity(name), got=len(operands),
+                            remedy="Give each operand once")  # fmt: skip
     typed = _typed(name, operands)
     shape = _common_shape(name, typed)
     first = typed[0].dtype
@@ -166,6 +198,7 @@ def apply(name: str, *operands: Any) -> Tensor:
 
 def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     """Return ``a`` where the condition holds, else ``b``."""
+    require_tensor(condition, "where")
     if condition.dtype != bool_:
         raise DTypeError("where", "the condition is no bool", expected="bool", got=condition.dtype,
                          remedy="Compare, for example x != 0")  # fmt: skip
@@ -205,7 +238,7 @@ def _typed(name: str, operands: Sequence[Any], like: Tensor | None = None) -> li
                 remedy="Convert one with astype",
             )
     maker: Any = tensors[0] if tensors else like
-    return [o if hasattr(o, "op") else _weak(name, o, dtype, maker) for o in operands]
+    return [o if hasattr(o, "op") else constant(o, dtype, maker, name) for o in operands]
 
 
 def _python_dtype(operands: Sequence[Any]) -> DType:
@@ -213,17 +246,11 @@ def _python_dtype(operands: Sequence[Any]) -> DType:
     return lookup("bool" if kinds == {bool} else "f32" if float in kinds else "i32")
 
 
-def _weak(name: str, value: Any, dtype: DType, like: Tensor) -> Tensor:
-    if isinstance(value, np.generic):
-        value = value.item()
-    fits = isinstance(value, bool) if dtype.is_bool else isinstance(value, (int, float) if dtype.is_float else int)
-    if not fits:
-        raise DTypeError(name, f"{value!r} does not become {dtype}", expected="a tensor, or a number that fits",
-                         got=type(value).__name__, remedy="Use tensor.array, or astype on the tensor")  # fmt: skip
-    try:
-        return constant(value, dtype, like)
-    except (OverflowError, ValueError) as error:
-        raise DTypeError(name, f"{value!r} does not fit {dtype} ({error})", remedy="Use a number that fits") from None
+@cache
+def _arity(name: str) -> int:
+    if name in FUNCTIONS:
+        return function(name).arity
+    return 3 if name == "select" else OPS["max" if name == "relu" else name].arity
 
 
 def _common_shape(name: str, typed: Sequence[Tensor]) -> tuple[int, ...]:

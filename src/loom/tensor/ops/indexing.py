@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import DType, u8, u32, u64
 from loom.core.errors import DTypeError, ShapeError
+from loom.core.numbers import whole
 from loom.kernels.gather import LANES, ROWS, SLAB, count_before, gather_rows, settle_places, start_rows, sum_rows
 from loom.kernels.sort_keys import Order, Records
 from loom.kernels.sort_simt_record import SimtSortPlan
 from loom.kernels.sort_small import sort_row
 from loom.kernels.strided import number
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made
-from loom.tensor.ops.elementwise import cast
+from loom.tensor.graph import Kind, Op, made, require_tensor
+from loom.tensor.ops.elementwise import cast, where
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.views import reshape
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["gather", "sum_by_index"]
 
+_NOWHERE = 0xFFFF_FFFF
+"""An index that no table has."""
 _FEW = 1024
 """Positions that a CPU sorts by comparing all with all."""
 
@@ -102,10 +105,16 @@ def _sums(x: Tensor, at: Tensor, shape: tuple[int, ...]) -> Tensor:
     return made(SUM_BY_INDEX, [x, at], shape, x.dtype)
 
 
-def _checked(indices: Tensor, name: str) -> Tensor:
+def _checked(indices: Tensor, name: str, rows: int) -> Tensor:
+    """Return indices as u32, those that it lacks as one that no row has."""
+    require_tensor(indices, name)
     if not indices.dtype.is_integer:
         raise DTypeError(name, "indices are no integers", expected="an integer type", got=indices.dtype,
                          remedy="Convert with astype")  # fmt: skip
+    if indices.dtype.bits == 64 or (indices.dtype.is_signed and rows > 1 << 31):
+        inside = indices < _NOWHERE if indices.dtype.bits > 32 else indices >= 0
+        inside = inside & (indices >= 0) if indices.dtype.is_signed else inside
+        return where(inside, cast(indices, u32), _NOWHERE)
     return cast(indices, u32)
 
 
@@ -114,15 +123,21 @@ def gather(table: Tensor, indices: Tensor) -> Tensor:
 
     An index outside the table, a negative one too, gives zeros and has no gradient.
     """
+    require_tensor(table, "gather")
     if not table.ndim:
         raise ShapeError("gather", "the table has no rows", expected="at least 1 dimension", got=table.shape,
                          remedy="Reshape it")  # fmt: skip
-    return _picked(table, _checked(indices, "gather"))
+    return _picked(table, _checked(indices, "gather", table.shape[0]))
 
 
 def sum_by_index(x: Tensor, indices: Tensor, rows: int) -> Tensor:
-    """Return (rows, ..): row r is the sum of the rows of ``x`` whose index is r, in the order of their positions."""
-    at = _checked(indices, "sum_by_index")
+    """Return (rows, ..): row r is the sum of the rows of ``x`` whose index is r, in the order of their positions.
+
+    A row whose index is outside, a negative one too, counts nowhere.
+    """
+    require_tensor(x, "sum_by_index")
+    rows = whole(rows, "sum_by_index, rows", least=0, most=_NOWHERE)
+    at = _checked(indices, "sum_by_index", rows)
     if x.shape[: at.ndim] != at.shape:
         raise ShapeError("sum_by_index", "the indices do not fit", expected=f"{at.shape} first", got=x.shape,
                          remedy="One index for each row")  # fmt: skip

@@ -9,12 +9,16 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.numbers import whole
 from loom.ir.kernel import Access as Use
-from loom.kernels.strided import Load, LoopNest, Number, Store, number
+from loom.kernels.strided import Load, LoopNest, Number, Store
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, Op, made
+from loom.tensor.graph import Kind, Node, Op, as_shape, made, require_tensor
 from loom.tensor.layout import Access, packed
+from loom.tensor.ops.elementwise import numbered
 from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
 
 if TYPE_CHECKING:
@@ -64,18 +68,35 @@ PLACE = Op(
 
 
 def place(x: Tensor, shape: Sequence[int], starts: Sequence[int], steps: Sequence[int], value: float = 0) -> Tensor:
-    """Return ``shape`` elements of ``value`` but for ``x`` at every ``steps``-th place from ``starts`` on."""
-    return made(PLACE, [x], tuple(shape), x.dtype, (tuple(starts), tuple(steps), number(value, x.dtype)))
+    """Return ``shape`` elements of ``value`` but for ``x`` at every ``steps``-th place from ``starts`` on.
+
+    ShapeError if a place of ``x`` is outside, DTypeError for a value that the dtype of ``x`` lacks.
+    """
+    require_tensor(x, "place")
+    wanted = as_shape(shape, "place")
+    starts, steps = (tuple(whole(n, "place") for n in each) for each in (starts, steps))
+    axes = zip(starts, steps, x.shape, wanted, strict=False)
+    if {len(wanted), len(starts), len(steps)} != {x.ndim} or not all(
+        first >= 0 and step >= 1 and (n == 0 or first + (n - 1) * step < size) for first, step, n, size in axes
+    ):
+        raise ShapeError("place", "the elements do not fit", expected=f"places of {x.shape} in {wanted}",
+                         got=f"every {steps} from {starts} on", remedy="Match starts, steps and shape")  # fmt: skip
+    return made(PLACE, [x], wanted, x.dtype, (starts, steps, numbered(value, x.dtype, "place")))
 
 
 def pad(x: Tensor, widths: Sequence[tuple[int, int]], value: float = 0) -> Tensor:
     """Return the tensor with ``widths[a] = (before, after)`` elements of ``value`` around it along axis a."""
-    pairs = [(int(a), int(b)) for a, b in widths]
+    require_tensor(x, "pad")
+    try:
+        pairs = [(whole(a, "pad"), whole(b, "pad")) for a, b in widths]
+    except (TypeError, ValueError):
+        pairs = [(-1, -1)]
     if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
         raise ArgumentError("pad", "unusable widths", expected=f"{x.ndim} pairs of at least 0", got=widths,
                             remedy="Give (before, after) for each axis")  # fmt: skip
     if not any(a or b for a, b in pairs):
         return x
+    numbered(value, x.dtype, "pad")
     shape = tuple(a + n + b for (a, b), n in zip(pairs, x.shape, strict=True))
     return place(x, shape, [a for a, _ in pairs], [1] * x.ndim, value)
 
@@ -105,6 +126,8 @@ CONCAT = Op("concat", Kind.KERNEL, record=_record_concat, accepts=lambda _: True
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Return tensors of one dtype joined along an existing axis."""
+    for x in tensors:
+        require_tensor(x, "concat")
     if not tensors:
         raise ArgumentError("concat", "no tensors", expected="at least 1", got=0, remedy="Pass some")
     first = tensors[0]
@@ -131,6 +154,8 @@ def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Return tensors of one shape and dtype joined along a new axis."""
+    for x in tensors:
+        require_tensor(x, "stack")
     if len({x.shape for x in tensors}) > 1:
         raise ShapeError("stack", "the shapes differ", expected=tensors[0].shape, got=[x.shape for x in tensors],
                          remedy="Use concat")  # fmt: skip
@@ -141,7 +166,11 @@ def split(x: Tensor, parts: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Return the tensor in ``parts`` equal parts, or parts of these lengths, along an axis."""
     at = normal_axis(x, axis, "split")
     n = x.shape[at]
-    sizes = list(parts) if not isinstance(parts, int) else [n // parts] * parts
+    if np.ndim(parts):  # type: ignore[arg-type]
+        sizes = [whole(size, "split, parts", least=0) for size in parts]  # type: ignore[union-attr]
+    else:
+        count = whole(parts, "split, parts", least=1)
+        sizes = [n // count] * count
     if sum(sizes) != n:
         raise ShapeError("split", "the parts do not fill the axis", expected=f"{n} in all", got=parts,
                          remedy="Match the length")  # fmt: skip

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.matmul import Arithmetic, choose_schedule
 from loom.kernels.matmul_record import Multiplication, record_matmul
 from loom.kernels.strided import number
+from loom.kernels.types import PRODUCTS, pairs_of
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made
+from loom.tensor.graph import Kind, Op, made, require_tensor
 from loom.tensor.layout import Access, packed
+from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import permute, reshape, transpose
@@ -29,12 +31,6 @@ if TYPE_CHECKING:
     from loom.tensor.tensor import Tensor
 
 __all__ = ["einsum", "matmul"]
-
-_RESULTS: dict[DType, DType] = {
-    f32: f32, f64: f64, f16: f16, bf16: bf16, i8: i32, u8: i32, i16: i32, u16: u32, i32: i32, u32: u32, i64: i64,
-    u64: u64,
-}  # fmt: skip
-
 
 _WORTH_TURNING = 32**3
 """Products from which a copy of the result costs less than it saves."""
@@ -60,7 +56,7 @@ def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -
     flipped = [not o.access.is_packed for o in operands]
     element, (short,) = a.dtype, node.attributes
     accumulator = f32 if element.storage_only else node.dtype
-    pairs = node.dtype == i32 and element in (i8, u8, i16)
+    pairs = pairs_of(element, node.dtype)
     arithmetic = Arithmetic(element, accumulator, accumulator, node.dtype, pairs=pairs, short=short)
     left, right = operands[0].buffer, operands[1].buffer
     if math.prod(node.shape[:-2]) == 1 and _turned_is_better(draft.device.caps, arithmetic, m, n, k):
@@ -106,11 +102,11 @@ MATMUL = Op("matmul", Kind.KERNEL, _vjp, record=_record, accepts=_accepts)
 
 def _product(a: Tensor, b: Tensor, short: bool) -> Tensor:
     if b.ndim == 2 and a.ndim > 2:  # one matrix of many rows, whose gradient is one product as well
-        flat = made(MATMUL, [reshape(a, (-1, a.shape[-1])), b], (math.prod(a.shape[:-1]), b.shape[-1]),
-                    _RESULTS[a.dtype], (short,))  # fmt: skip
+        rows = math.prod(a.shape[:-1])
+        flat = made(MATMUL, [reshape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), PRODUCTS[a.dtype][0], (short,))
         return reshape(flat, (*a.shape[:-1], b.shape[-1]))
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    return made(MATMUL, [a, b], shape, _RESULTS[a.dtype], (short,))
+    return made(MATMUL, [a, b], shape, PRODUCTS[a.dtype][0], (short,))
 
 
 def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False,
@@ -121,7 +117,7 @@ def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool
     ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision="x12"`` rounds f32 operands to
     12 significant bits first. Raises ShapeError and DTypeError.
     """
-    if not hasattr(a, "op") or not hasattr(b, "op") or a.dtype != b.dtype or a.dtype not in _RESULTS:
+    if not hasattr(a, "op") or not hasattr(b, "op") or a.dtype != b.dtype or a.dtype not in PRODUCTS:
         raise DTypeError("matmul", "unsupported operands", expected="two tensors of one dtype, numbers",
                          got=f"{getattr(a, 'dtype', type(a))} and {getattr(b, 'dtype', type(b))}",
                          remedy="Convert one with astype")  # fmt: skip
@@ -173,6 +169,8 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     Each step is a sum over axes that one operand alone has, then a batched matrix product over those that two share.
     Raises ArgumentError and ShapeError.
     """
+    for x in operands:
+        require_tensor(x, "einsum")
     inputs, output = _parsed(subscripts, operands)
     found, letters = _reduced(operands[0], inputs[0], set(output).union(*inputs[1:]))
     for n, (x, own) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
@@ -236,6 +234,9 @@ def _contracted(a: Tensor, a_letters: str, b: Tensor, b_letters: str, later: set
             permute(x, order), (*(sizes[c] for c in batch), *(math.prod(sizes[c] for c in g) for g in groups))
         )
 
+    if a.dtype != b.dtype:  # what earlier steps made wider
+        wider = max(a.dtype, b.dtype, key=lambda t: t.bits)
+        a, b = cast(a, wider), cast(b, wider)
     product = matmul(shaped(a, a_letters, rows, inner), shaped(b, b_letters, inner, columns))
     result = [*batch, *rows, *columns]
     return reshape(product, tuple(sizes[c] for c in result)), "".join(result)

@@ -10,11 +10,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from loom.core.dtype import f32, f64, i64, u32
-from loom.core.errors import DTypeError, EmptyError
+from loom.core.dtype import i64, u32
+from loom.core.errors import EmptyError
 from loom.kernels.arg_record import record_arg
-from loom.kernels.fold_record import Folding, Rows, read_type, record_fold, wide_type
+from loom.kernels.fold_record import Folding, Rows, record_fold
 from loom.kernels.strided import number
+from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Op, made
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
@@ -65,12 +66,15 @@ def _fold(x: Tensor, op: Op, axis: Any, keepdims: bool, folding: Folding) -> Ten
     axes = normal_axes(x, axis, op.name)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     result = tuple(n for a, n in enumerate(x.shape) if a not in axes)
-    found = x
-    for first, last in reversed(_runs(axes, x.shape)):
+    found, wide = x, folding.accumulator
+    runs = _runs(axes, x.shape)
+    for first, last in reversed(runs):
         shape = (*found.shape[:first], *(1,) * (last - first), *found.shape[last:])
-        found = made(op, [found], shape, folding.result, (first, last, folding))
-        folding = Folding(folding.name, read_type(folding.result), folding.accumulator, folding.result)
-    if found is x:  # every axis has length 1
+        given = folding if (first, last) == runs[0] else Folding(folding.name, folding.element, wide, wide)
+        dtype = x.dtype if x.dtype.is_bool and op is not SUM else given.result
+        found = made(op, [found], shape, dtype, (first, last, given))
+        folding = Folding(folding.name, given.result, wide, folding.result)
+    if found is x and not (x.dtype.is_bool and op is not SUM):  # every axis has length 1
         found = cast(x, folding.result)
     return reshape(found, kept if keepdims else result)
 
@@ -95,20 +99,28 @@ def sum_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 
 
 def mean_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-    """Return means: the sum divided by the number; integers give f64, f16 and bf16 are rounded once."""
+    """Return means: the sum divided by the number; f16 and bf16 are added in f32 and rounded once.
+
+    Integers give f64; those of 64 bits are added as f64, since their sum may have no integer type.
+    """
     axes = normal_axes(x, axis, "mean")
     count = math.prod(x.shape[a] for a in axes)
     if count == 0:
         raise EmptyError("mean", "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness first")
-    held = f32 if x.dtype.storage_only else x.dtype if x.dtype.is_float else f64
-    total = cast(sum_of(cast(x, held) if x.dtype.storage_only else x, axes, keepdims=keepdims), held)
-    return cast(total / count, x.dtype if x.dtype.is_float else f64)
+    types = kinds(x.dtype)
+    total = _fold(x, SUM, axes, keepdims, Folding("sum", types.element, types.total, types.total))
+    return cast(cast(total, types.computed) / count, types.result)
 
 
 def variance_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-    """Return variances in two passes: the mean of the squared distances from the mean."""
-    away = x - mean_of(x, axis, keepdims=True)
-    return mean_of(away * away, axis, keepdims=keepdims)
+    """Return variances in two passes: the mean of the squared distances from the mean.
+
+    Integers and bools give f64; f16 and bf16 are computed in f32 and rounded once.
+    """
+    types = kinds(x.dtype)
+    wide = cast(x, types.computed)
+    away = wide - mean_of(wide, axis, keepdims=True)
+    return cast(mean_of(away * away, axis, keepdims=keepdims), types.result)
 
 
 def max_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
@@ -123,10 +135,8 @@ def min_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 
 def _extreme(x: Tensor, name: str, axis: Any, keepdims: bool) -> Tensor:
     _require(x, name, normal_axes(x, axis, name))
-    if x.dtype.is_bool:
-        raise DTypeError(name, "unsupported dtype", expected="numbers", got=x.dtype, remedy="Convert with astype")
-    held = f32 if x.dtype.storage_only else x.dtype
-    return _fold(x, EXTREME[name], axis, keepdims, Folding(name, x.dtype, held, x.dtype))
+    element = read_type(x.dtype)
+    return _fold(x, EXTREME[name], axis, keepdims, Folding(name, element, extreme_type(x.dtype), element))
 
 
 def _require(x: Tensor, name: str, axes: Sequence[int]) -> None:

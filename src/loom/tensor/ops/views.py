@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.dtype import bool_
+from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
+from loom.core.numbers import whole
 from loom.tensor.graph import Kind, Op, made
 from loom.tensor.layout import Access
 
@@ -59,8 +61,8 @@ RESHAPE = Op(
 
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """Return the elements in row-major order in another shape, one length of which may be -1."""
-    wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    sizes = [int(n) for n in wanted]
+    wanted = tuple(shape[0]) if len(shape) == 1 and np.ndim(shape[0]) == 1 else shape
+    sizes = [whole(n, "reshape", least=-1, remedy="Pass the size of each axis, one of which may be -1") for n in wanted]
     known = math.prod(n for n in sizes if n != -1)
     if sizes.count(-1) == 1 and known > 0:
         sizes[sizes.index(-1)] = x.size // known
@@ -74,12 +76,15 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 def flatten(x: Tensor, start: int = 0) -> Tensor:
     """Return the tensor with all axes from ``start`` on as one."""
+    start = normal_axis(x, start, "flatten") if x.ndim or start else 0
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
 def expand_dims(x: Tensor, axis: int) -> Tensor:
     """Return the tensor with a new axis of length 1 at ``axis``."""
-    at = axis % (x.ndim + 1)
+    last = x.ndim
+    at = whole(axis, "expand_dims, axis", least=-1 - last, most=last, remedy=f"The tensor has shape {x.shape}")
+    at %= last + 1
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
@@ -188,10 +193,11 @@ def sliced(x: Tensor, key: Any) -> Tensor:
     """Return ``x[key]``: ints, slices with positive steps, ``...`` and None."""
     keys = list(key) if isinstance(key, tuple) else [key]
     count = sum(k is not None and k is not Ellipsis for k in keys)
-    if count > x.ndim or keys.count(Ellipsis) > 1:
+    dots = [n for n, k in enumerate(keys) if k is Ellipsis]
+    if count > x.ndim or len(dots) > 1:
         raise ArgumentError("tensor[...]", "too many indices", expected=f"at most {x.ndim}", got=count,
                             remedy=f"The tensor has shape {x.shape}")  # fmt: skip
-    at = keys.index(Ellipsis) if Ellipsis in keys else len(keys)
+    at = dots[0] if dots else len(keys)
     keys[at : at + 1] = [slice(None)] * (x.ndim - count)
     starts, steps, sizes, shape, axis = [], [], [], [], 0
     for k in keys:
@@ -215,10 +221,14 @@ def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
                                 remedy="Slice forwards")  # fmt: skip
         return start, step, len(range(start, stop, step))
     if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
-        raise DTypeError("tensor[...]", "not an index", expected="an int, a slice, ... or None", got=repr(key),
-                         remedy="Use tensor.gather for indices that are a tensor")  # fmt: skip
+        is_mask = getattr(key, "dtype", None) in (bool_, np.dtype(bool)) or isinstance(key, (bool, np.bool_))
+        remedy = (
+            "Use tensor.where, or loom.data.filter" if is_mask else "Use tensor.gather for indices that are a tensor"
+        )
+        raise DTypeError("tensor[...]", "not an index", expected="an int, a slice, ... or None",
+                         got="bools" if is_mask else repr(key), remedy=remedy)  # fmt: skip
     if not -n <= key < n:
-        raise ArgumentError("tensor[...]", f"index {key} is outside axis {axis}", expected=f"{-n} to {n - 1}",
+        raise IndexOutside("tensor[...]", f"index {key} is outside axis {axis}", expected=f"{-n} to {n - 1}",
                             got=int(key), remedy="Check the shape")  # fmt: skip
     return int(key) % n, 1, 1
 
@@ -248,7 +258,12 @@ def windows(
 
     Windows begin ``steps`` apart, and their elements lie ``dilations`` apart (default 1). Nothing is copied.
     """
-    spread = [1] * len(axes) if dilations is None else list(dilations)
+    axes = [normal_axis(x, a, "windows") for a in axes]
+    spread = [1] * len(axes) if dilations is None else dilations
+    sizes, steps, spread = ([whole(n, "windows") for n in each] for each in (sizes, steps, spread))
+    if {len(sizes), len(steps), len(spread)} != {len(axes)}:
+        raise ShapeError("windows", "not one number for each axis", expected=f"{len(axes)} sizes, steps and dilations",
+                         got=f"{len(sizes)}, {len(steps)} and {len(spread)}", remedy="Match them")  # fmt: skip
     shape = list(x.shape)
     for a, size, step, gap in zip(axes, sizes, steps, spread, strict=True):
         reach = (size - 1) * gap + 1

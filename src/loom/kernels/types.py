@@ -1,0 +1,79 @@
+"""Which types a computation has: statistics, extremes and matrix products, for patterns and tensors alike.
+
+Layer: kernels. Pure tables of types. Invariant: whoever sums, averages or multiplies asks here, so that one call and
+another give elements of one type, made by the same arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+
+__all__ = ["PRODUCTS", "Kinds", "extreme_type", "held_type", "kinds", "pairs_of", "read_type", "wide_type"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Types of a statistic: of the elements (a bool is a byte), of their sum, of arithmetic, of the result."""
+
+    element: DType
+    total: DType
+    computed: DType
+    result: DType
+
+
+def kinds(dtype: DType) -> Kinds:
+    """Return the types of a statistic of ``dtype``: floats keep theirs (16 bits in f32), integers give f64.
+
+    Integers are summed exactly, those of 64 bits as f64, since their sum may have no integer type.
+    """
+    total, _ = wide_type(dtype)
+    if dtype.is_float:
+        return Kinds(dtype, total, total, dtype)
+    return Kinds(read_type(dtype), f64 if dtype.bits == 64 else total, f64, f64)
+
+
+def held_type(dtype: DType) -> DType:
+    """Return the type that elements are computed in: f16 and bf16 in f32."""
+    return f32 if dtype.storage_only else dtype
+
+
+def read_type(dtype: DType) -> DType:
+    """Return the type elements are read as: a bool is a byte that holds 0 or 1."""
+    return u8 if dtype.is_bool else dtype
+
+
+def wide_type(dtype: DType) -> tuple[DType, DType]:
+    """Return the types of accumulators and result of a sum or product."""
+    if dtype.is_float:
+        return held_type(dtype), dtype
+    wide = i64 if dtype.is_signed else u64
+    return wide, wide
+
+
+def extreme_type(dtype: DType) -> DType:
+    """Return the type that a smallest or largest element is looked for in."""
+    return held_type(read_type(dtype))
+
+
+PRODUCTS: dict[DType, tuple[DType, ...]] = {
+    f32: (f32,),
+    f64: (f64,),
+    f16: (f16, f32),
+    bf16: (bf16, f32),
+    i8: (i32, i64),
+    u8: (i32, u64),
+    i16: (i32, i64),
+    u16: (u32, u64),
+    i32: (i32, i64),
+    u32: (u32, u64),
+    i64: (i64,),
+    u64: (u64,),
+}
+"""Types of a matrix product by that of the operands, the default first."""
+
+
+def pairs_of(element: DType, result: DType) -> bool:
+    """Tell whether two products of ``element`` and their sum fit an i32 exactly, so that they may be taken at once."""
+    return result == i32 and element in (i8, u8, i16)
