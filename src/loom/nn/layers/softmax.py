@@ -14,15 +14,13 @@ import numpy as np
 
 from loom import tensor
 from loom.core.dtype import u32
+from loom.nn.layers.entmax import entmax
 from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.random import Stream, gumbels
 from loom.nn.spec import Softmax, Variant
 from loom.tensor import Tensor
 
 __all__: list[str] = []
-
-_PLACES = 32
-"""Places between its bounds at which alpha-entmax looks for tau at once; 5 bits of it."""
 
 
 @layer(Softmax)
@@ -95,49 +93,12 @@ def _picked(x: Tensor, order: np.ndarray, context: Context) -> Tensor:
 
 def _sparse(config: Softmax, z: Tensor, context: Context) -> Tensor:
     del config, context
-    return _entmax(z, 2.0)
+    return entmax(z, 2.0)
 
 
 def _curved(config: Softmax, z: Tensor, context: Context) -> Tensor:
     del context
-    return tensor.softmax(z) if config.alpha == 1 else _entmax(z, config.alpha)
-
-
-def _entmax(z: Tensor, alpha: float) -> Tensor:
-    """Return [(alpha - 1) z - tau]+ ^ (1 / (alpha - 1)) with sum 1; tau by search, the rest by division.
-
-    Source: B. Peters, V. Niculae and A. Martins, "Sparse sequence-to-sequence models" (2019), algorithm 1, with more
-    places a step; the derivative is s (g - sum(s g) / sum(s)), s = y ^ (2 - alpha) where y > 0.
-    """
-    power = 1 / (alpha - 1)
-    raised = (z - z.max(-1, keepdims=True)) * (alpha - 1)
-    low = raised.max(-1, keepdims=True) - 1
-    width = 1 - float(z.shape[-1]) ** (1 - alpha)
-    places = tensor.arange(_PLACES, z.dtype) + 1
-    for _ in range(11 if z.dtype.nbytes == 8 else 5):
-        width /= _PLACES
-        sums = _power(tensor.expand_dims(raised, -2) - tensor.expand_dims(low + places * width, -1), power).sum(-1)
-        low = low + (sums >= 1).astype(z.dtype).sum(-1, keepdims=True) * width
-    y = _power(raised - low, power)
-    y = y / y.sum(-1, keepdims=True)
-
-    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
-        s = _power(node, 2 - alpha)
-        return [s * (g - (s * g).sum(-1, keepdims=True) / s.sum(-1, keepdims=True))]
-
-    return tensor.routed(y, [z], vjp)
-
-
-def _power(x: Tensor, exponent: float) -> Tensor:
-    """Return x to a power where x is positive, else 0."""
-    there = x > 0
-    if exponent == 0:
-        return there.astype(x.dtype)
-    if exponent in (1.0, 2.0):
-        return tensor.where(there, x if exponent == 1.0 else x * x, 0)
-    if exponent == 0.5:
-        return tensor.where(there, x, 0).sqrt()
-    return tensor.where(there, tensor.where(there, x, 1).map("pow", exponent), 0)
+    return tensor.softmax(z) if config.alpha == 1 else entmax(z, config.alpha)
 
 
 _VARIANTS: dict[Variant, Callable[[Softmax, Tensor, Context], Tensor]] = {
