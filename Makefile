@@ -51,9 +51,11 @@ $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q torch==2.13.0 || echo "torch is not available: benchmarks compare with numpy"
 	@touch $@
 
-# Emulators for the cross-target tests and a Vulkan driver with its tools, where Debian packages can be installed;
+# Emulators for the cross-target tests and Vulkan drivers of two makers (lavapipe; SwiftShader comes with Chromium) with
+# their tools, where Debian packages can be installed;
 # without them those tests are skipped and say so.
-SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-headers vulkan-validationlayers
+SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-headers vulkan-validationlayers \
+  chromium-common
 system:
 	@missing=""; for package in $(SYSTEM); do \
 	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -51,6 +52,8 @@ __all__ = ["VulkanDevice"]
 _MOST_QUEUES = 4
 """More overlap less: 16 chains of dependent dispatches took 17.8, 20.9 and 24.0 ms on 2, 4 and 8 queues of an H200."""
 _MOST_THREADS = 12
+_EXIT_SECONDS = 2.0
+"""How long the end of the process waits for dispatches that are with the device."""
 
 
 class VulkanDevice:
@@ -87,7 +90,7 @@ class VulkanDevice:
         self.pipelines = Pipelines(self)
         self.features = claimed_features(adapter)
         self.findings: Findings | None = None
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
         _devices.add(self)
         if tested:
             self._test()
@@ -237,11 +240,26 @@ class VulkanDevice:
             self.crew.shutdown()
             self.api.lib.vkDestroyDevice(self.handle, self.api.ffi.NULL)
             self.handle = None
-            atexit.unregister(self.close)
+            atexit.unregister(self._close_at_exit)
+
+    def _close_at_exit(self) -> None:
+        """Stop all runs and close; what cannot be stopped is left to the end of the process."""
+        with self.lock:
+            under_way = list(self._under_way)
+        for run in under_way:
+            run.cancel()
+        deadline = time.monotonic() + _EXIT_SECONDS
+        if all(run.wait(max(0.0, deadline - time.monotonic())) for run in under_way):
+            self.close()
+        else:
+            self.leave()
 
     def leave(self) -> None:
-        """Touch nothing native from now on: it all belongs to the process that this one was forked from."""
-        atexit.unregister(self.close)
+        """Touch nothing native from now on.
+
+        It all belongs to the process that this one was forked from, or to a run that the process's end will stop.
+        """
+        atexit.unregister(self._close_at_exit)
         self.handle, self.lost = None, True
         self.api = LeftBehind(self.name)  # type: ignore[assignment]
         self.lock = threading.RLock()

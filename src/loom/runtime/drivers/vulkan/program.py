@@ -7,8 +7,9 @@ way has a recording of its own.
 A program with slots (a pattern's) keeps a recording for each of the last few combinations of storage attached; for
 another one the least recently used that no run has is bound anew. Its runs all go to the shared queue, where each
 sees what those before it wrote, so that a pattern need not wait for the ones that made its arrays; reading an array
-waits. Other programs are started when those runs are over. Where kernels tell something, so that a run may fault,
-it is waited for at once. Invariant: whatever a run uses lives until the run is over.
+waits. A long run is handed over in parts, and may be cancelled between two. Other programs are started when those runs
+are over. Where kernels tell something, so that a run may fault, it is waited for at once. Invariant: whatever a run
+uses lives until the run is over.
 """
 
 from __future__ import annotations
@@ -140,11 +141,13 @@ class Run:
         self.queue = queue
         self.lock = threading.RLock()
         self.over = False
+        self.stopped = False
+        self.broken: DeviceError | None = None
         self.kept = Outcome()
         self.taken: Times | None = None
         self.fence: Any = program.device.queues.fence()
         try:
-            queue.submit([commands for _, commands in recording.parts], self.fence)
+            queue.submit([commands for _, commands in recording.parts], self.fence, self)
         except DeviceError as error:
             self.device.lost = self.device.lost or is_loss(error)
             self.device.queues.bury(self.fence)
@@ -157,6 +160,8 @@ class Run:
         if self.over:
             return True
         try:
+            if self.broken is not None:
+                raise self.broken
             done = self.device.queues.wait(self.fence, seconds)
         except DeviceError as error:
             self._end(lost=error)
@@ -200,7 +205,8 @@ class Run:
             return Outcome((), error)  # type: ignore[arg-type]
 
     def cancel(self) -> None:
-        """Commands handed to a queue cannot be stopped."""
+        """Hand over no more parts; those with the device are done to their end."""
+        self.stopped = True
 
     def times(self) -> Times | None:
         """Return when dispatches began and ended, None of a run without time stamps or that was lost."""

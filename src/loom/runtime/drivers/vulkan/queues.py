@@ -7,37 +7,116 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loom.core.errors import DeviceError
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.device import VulkanDevice
 
-__all__ = ["Queue", "Queues"]
+__all__ = ["PARTS_AT_ONCE", "Queue", "Queues"]
+
+PARTS_AT_ONCE = 3
+"""So many parts of a run are with the device; the rest waits, and may still be stopped."""
+_SLICE_SECONDS = 0.05
 
 _FOREVER = 3600.0
 _ONE_TIME = 0x1
 _MOST_IDLE = 16
 
 
-class Queue:
-    """A queue with its lock."""
+class Stoppable(Protocol):
+    """A run that may be told to stop, and is told what went wrong with handing it over."""
 
-    def __init__(self, device: VulkanDevice, number: int) -> None:
+    stopped: bool
+    broken: DeviceError | None
+
+
+@dataclass(frozen=True)
+class _Job:
+    parts: Sequence[Any]
+    fence: Any
+    run: Stoppable | None
+
+
+class Queue:
+    """A queue with its lock.
+
+    What is handed to a driver cannot be stopped any more. So work of many parts is handed over bit by bit, by a thread
+    that keeps a few parts with the device; all that is submitted meanwhile waits behind it, in order.
+    """
+
+    def __init__(self, device: VulkanDevice, number: int, fences: Queues) -> None:
         self.api = device.api
         self.lock = threading.Lock()
+        self._fences = fences
+        self._waiting: deque[_Job] = deque()
+        self._feeder: threading.Thread | None = None
         out = self.api.ffi.new("VkQueue*")
         self.api.call("vkGetDeviceQueue", device.handle, device.adapter.queue_family, number, out)
         self.handle = out[0]
 
-    def submit(self, commands: Sequence[Any], fence: Any) -> None:
-        """Start recorded command buffers, one after the other; ``fence`` tells when they are done."""
+    def submit(self, parts: Sequence[Any], fence: Any, run: Stoppable | None = None) -> None:
+        """Start recorded command buffers, one after the other; ``fence`` tells when they are done.
+
+        Many are handed over later, none of them after ``run`` is stopped.
+        """
+        with self.lock:
+            if self._feeder is None and len(parts) <= PARTS_AT_ONCE:
+                self._hand(parts, fence)
+                return
+            self._waiting.append(_Job(parts, fence, run))
+            if self._feeder is None:
+                self._feeder = threading.Thread(target=self._feed, name="loom vulkan feeder", daemon=True)
+                self._feeder.start()
+
+    def _hand(self, commands: Sequence[Any], fence: Any) -> None:
         buffers = self.api.ffi.new("VkCommandBuffer[]", commands)
         info = self.api.new("VkSubmitInfo", commandBufferCount=len(commands), pCommandBuffers=buffers)
+        self.api.call("vkQueueSubmit", self.handle, 1, info, fence)
+
+    def _feed(self) -> None:
+        """Hand over what waits, until nothing does."""
+        with_device: deque[Any] = deque()
+        while True:
+            with self.lock:
+                if not self._waiting:
+                    self._feeder = None
+                    break
+                job = self._waiting.popleft()
+            try:
+                self._hand_over(job, with_device)
+            except DeviceError as error:
+                if job.run is not None:
+                    job.run.broken = error
+        while with_device:
+            self._take_back(with_device.popleft())
+
+    def _hand_over(self, job: _Job, with_device: deque[Any]) -> None:
+        for part in job.parts:
+            while len(with_device) >= PARTS_AT_ONCE:
+                self._take_back(with_device.popleft())
+            if job.run is not None and job.run.stopped:
+                break
+            fence = self._fences.fence()
+            with self.lock:
+                self._hand([part], fence)
+            with_device.append(fence)
         with self.lock:
-            self.api.call("vkQueueSubmit", self.handle, 1, info, fence)
+            self._hand([], job.fence)
+
+    def _take_back(self, fence: Any) -> None:
+        while not self._fences.wait(fence, _SLICE_SECONDS):
+            pass
+        self._fences.give_back(fence)
+
+    def leave(self) -> None:
+        """Forget what was waiting, in a process that was forked."""
+        self.lock = threading.Lock()
+        self._waiting, self._feeder = deque(), None
 
 
 class Queues:
@@ -46,11 +125,11 @@ class Queues:
     def __init__(self, device: VulkanDevice, count: int) -> None:
         self.device = device
         self.api = device.api
-        self.all = [Queue(device, n) for n in range(count)]
+        self._lock = threading.Lock()
+        self.all = [Queue(device, n, self) for n in range(count)]
         self._turns = itertools.count()
         self._fences: list[Any] = []
         self._buried: list[Any] = []
-        self._lock = threading.Lock()
         self._idle: list[tuple[Any, Any]] = []
 
     def after(self, queue: Queue | None) -> Queue:
@@ -62,7 +141,7 @@ class Queues:
         for user in (self, *self.all):
             user.api = self.device.api
         for queue in self.all:
-            queue.lock = threading.Lock()
+            queue.leave()
         self._lock = threading.Lock()
         self._fences, self._buried, self._idle = [], [], []
 

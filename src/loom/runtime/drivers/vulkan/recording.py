@@ -3,8 +3,8 @@
 Layer: runtime. A recording whose kernels tell the host something serves one run at a time; the others any number.
 What is attached to slots stands in descriptor sets: to attach something else, sets are written and the commands
 recorded again from the same rows. A long table is cut into parts, each with a command buffer of its own, that threads
-record at the same time: most of the time goes into the driver. Invariant: nothing of a recording is freed or changed
-while a run of it is under way.
+record at the same time (most of the time goes into the driver), and between which a run can be stopped. Invariant:
+nothing of a recording is freed or changed while a run of it is under way.
 """
 
 from __future__ import annotations
@@ -35,8 +35,15 @@ _COMPUTE, _TRANSFER, _INDIRECT_STAGE, _HOST = 0x800, 0x1000, 0x2, 0x4000
 _SHADER_READ, _SHADER_WRITE, _INDIRECT_READ = 0x20, 0x40, 0x1
 _MEMORY_READ, _MEMORY_WRITE = 0x8000, 0x10000
 _SIMULTANEOUS = 0x4
-_LEAST_PART = 4096
-"""Rows worth a thread, at least."""
+_LEAST_PART, _LEAST_SLOW_PART = 256, 8
+"""Rows of a part, at least: on a GPU, and where the CPU does its work. A run is cancelled between parts."""
+_MOST_PARTS = 512
+
+
+def _count_parts(device: VulkanDevice, rows: int) -> int:
+    """Return how many parts to cut a table into."""
+    least = _LEAST_SLOW_PART if device.adapter.kind == "cpu" else _LEAST_PART
+    return max(1, min(_MOST_PARTS, -(-rows // least)))
 
 
 class Recording:
@@ -83,8 +90,7 @@ class Recording:
         wanted = {item.key: item for item in table.items}
         self.sets = Sets(device, [(k, i.kernel, lambda i=i: self._ranges(i)) for k, i in wanted.items()])
         self._changing = [(k, i) for k, i in wanted.items() if self.slots.any_in(i.bound)]
-        count = 1 if self.timed else min(device.threads, -(-len(table.rows) // _LEAST_PART))
-        for _ in range(max(1, count)):
+        for _ in range(1 if self.timed else _count_parts(device, len(table.rows))):
             self.parts.append(device.queues.commands())
         self.stamps = Timestamps(device, table) if self.timed else None
         self.rows = table.rows.copy() if self._changing else table.rows
