@@ -34,8 +34,8 @@ def horner(params: np.ndarray[Any, Any]) -> int:
 
 @pytest.mark.parametrize("parts", [1, 2, 7])
 def test_parts_follow_each_other(vulkan: Any, monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
-    monkeypatch.setattr(recording, "_LEAST_PART", 1)
-    monkeypatch.setattr(vulkan, "threads", parts)
+    for least in ("_LEAST_PART", "_LEAST_SLOW_PART"):
+        monkeypatch.setattr(recording, least, -(-500 // parts))
     params = np.random.default_rng(1).integers(0, 2**32, (500, 2)).astype(np.uint32)
     storage = vulkan.allocate(4)
     storage.write(0, np.ones(1, np.uint32).view(np.uint8))
