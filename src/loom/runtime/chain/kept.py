@@ -185,9 +185,10 @@ def kept_programs() -> KeptPrograms:
 def keep(key: Hashable, device: Device, make: Callable[[], Kept]) -> Kept:
     """Return the program kept for ``key`` on ``device``, making it if there is none.
 
-    The settings that programs are built under are part of the key.
+    The settings that programs are built under are part of the key; so is the device itself, which one opened anew
+    after a loss is not.
     """
-    whole = (device.name, options.thread_count(), options.simd_lanes(), options.check_bounds(), key)
+    whole = (id(device), options.thread_count(), options.simd_lanes(), options.check_bounds(), key)
     programs = kept_programs()
     return programs.find(whole) or programs.put(whole, make())
 

@@ -266,9 +266,18 @@ def test_memory_of_another_device(vulkan: Any) -> None:
     with pytest.raises(DeviceError) as caught:
         chain.build()
     assert "memory of another device: expected memory it allocated, got HostStorage" in str(caught.value)
-    with pytest.raises(DeviceError) as caught:
-        loom.Chain(vulkan).dispatch(affine, [np.zeros(4, np.uint32)], [1, 1])
-    assert "cannot use host memory in place" in str(caught.value)
+
+
+def test_a_device_opened_anew_gets_programs_of_its_own(vulkan: Any, other: Callable[..., Any]) -> None:
+    """A device that was lost has the name of the one opened after it."""
+    second = other()
+    second.name = vulkan.name
+    x = np.arange(1000, dtype=np.float32)
+    for device in (vulkan, second, vulkan):
+        array = loom.array(x, on=device)
+        assert float(loom.gpu_sum(array)) == 499500.0
+        assert np.array_equal(loom.gpu_map(array, "mul", array), x * x)
+    second.name = "other"
 
 
 # whole processes
@@ -381,6 +390,42 @@ FORKED = """
     program.run()
     print(computed(unit))
 """
+
+
+FORKED_PATTERNS = """
+    import os, sys
+    import numpy as np
+    import loom, loom.core.errors
+
+    def double(v):
+        return v * 2.0
+
+    x = np.arange(1000, dtype=np.float32)
+
+    def computed():
+        mapped, total = loom.gpu_map(x, double, on="vulkan"), loom.gpu_sum(x, on="vulkan")
+        print(float(mapped[3]), float(total), float(loom.gpu_sort(x, on="vulkan")[1]))
+
+    computed()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            computed()
+        except loom.core.errors.DeviceError as error:
+            print("refused:", error.where)
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    computed()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_patterns_prepared_before_a_fork_work_after_it(vulkan: Any, tmp_path: Path) -> None:
+    done = run_python(FORKED_PATTERNS, tmp_path)
+    right = "6.0 499500.0 1.0"
+    assert done.stdout.splitlines() in ([right] * 3, [right, "refused: Vulkan", right]), done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
