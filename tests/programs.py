@@ -63,7 +63,7 @@ class Program:
 
     def kernel(self) -> Any:
         """Return the kernel, its source where readers of source look for it."""
-        file = f"<program {self.seed}>"
+        file = f"<program {self.seed} {len(self.source)}>"
         linecache.cache[file] = (len(self.source), None, self.source.splitlines(keepends=True), file)
         names = {name: getattr(loom, name) for name in dir(loom) if not name.startswith("_") and name != "flow"}
         names |= {"loom": loom, "INF": float("inf"), "__name__": f"program_{self.seed}"}
@@ -71,9 +71,9 @@ class Program:
         return names["program"]
 
 
-def random_program(seed: int) -> Program:
-    """Return the program of a seed."""
-    return _Writer(seed).program()
+def random_program(seed: int, *, asserts: bool = False) -> Program:
+    """Return the program of a seed; with ``asserts``, which some lanes fail, another one."""
+    return _Writer(seed, asserts=asserts).program()
 
 
 @dataclass
@@ -85,9 +85,10 @@ class _Scope:
 
 
 class _Writer:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, asserts: bool) -> None:
         self.seed = seed
-        self.r = random.Random(f"program {seed}")
+        self.asserts = asserts
+        self.r = random.Random(f"program {seed}" + " with asserts" * asserts)
         self.lines: list[str] = []
         self.indent = 1
         self.count = 0
@@ -326,8 +327,9 @@ class _Writer:
             name, dtype, size = self.fresh("p"), self.r.choice(self.types), self.r.randint(1, 5)
             self.line(f"{name} = private({dtype}, {size})")
             self.privates[name] = dtype, size
-        if self.barriers:
+        for _ in range(1 + 2 * self.asserts if self.barriers else 0):
             self.exchange()
+            self.check()
         while self.budget > 0:
             self.statement(0)
         for dtype in self.types:
@@ -353,7 +355,9 @@ class _Writer:
         if r.random() < 0.4:
             self.line(f"if {number} == {r.randint(0, 3)}:")
             self.line(f"    {r.choice(['break', 'continue'])}")
+        self.check()
         self.line(f"{name}[lane] = {self.typed(dtype, 2)}")
+        self.check()
         self.line("barrier()")
         mine = [n for s in self.scopes for n, t in s.locals.items() if t == dtype]
         if mine:
@@ -362,10 +366,18 @@ class _Writer:
         self.scopes.pop()
         self.indent -= 1
 
+    def check(self) -> None:
+        """Write an assert that few lanes fail, if there are to be any."""
+        r = self.r
+        if self.asserts and r.random() < 0.5:
+            self.line(f"assert {self.condition(1)} or i % {r.randint(3, 9)} != {r.randint(0, 2)}, f'{{i}}'")
+
     def statement(self, depth: int) -> bool:
         """Write a statement; tell whether nothing after it is reached."""
         r = self.r
         self.budget -= 1
+        if self.asserts and r.random() < 0.3:
+            self.check()
         kind = r.random()
         if depth < 4 and kind < 0.28:
             return self.branch(depth)

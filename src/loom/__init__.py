@@ -136,6 +136,26 @@ if TYPE_CHECKING:
     from loom.patterns.logical import gpu_count as gpu_count
     from loom.patterns.map import gpu_map as gpu_map
     from loom.patterns.matmul import gpu_matmul as gpu_matmul
+    from loom.patterns.named import gpu_cumsum as gpu_cumsum
+    from loom.patterns.named import gpu_fft as gpu_fft
+    from loom.patterns.named import gpu_filter as gpu_filter
+    from loom.patterns.named import gpu_floor as gpu_floor
+    from loom.patterns.named import gpu_median as gpu_median
+    from loom.patterns.named import gpu_mod as gpu_mod
+    from loom.patterns.named import gpu_range as gpu_range
+    from loom.patterns.named import gpu_relu as gpu_relu
+    from loom.patterns.named import gpu_round as gpu_round
+    from loom.patterns.named import gpu_sign as gpu_sign
+    from loom.patterns.named import gpu_square as gpu_square
+    from loom.patterns.named import gpu_std as gpu_std
+    from loom.patterns.named import gpu_transpose as gpu_transpose
+    from loom.patterns.named import gpu_var as gpu_var
+    from loom.patterns.neural import gpu_attention as gpu_attention
+    from loom.patterns.neural import gpu_ffn as gpu_ffn
+    from loom.patterns.neural import gpu_rmsnorm as gpu_rmsnorm
+    from loom.patterns.neural import gpu_rope as gpu_rope
+    from loom.patterns.neural import gpu_silu as gpu_silu
+    from loom.patterns.neural import gpu_softmax as gpu_softmax
     from loom.patterns.products import gpu_dot as gpu_dot
     from loom.patterns.products import gpu_norm as gpu_norm
     from loom.patterns.reduce import gpu_max as gpu_max
@@ -231,6 +251,23 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.patterns.logical": ("gpu_all", "gpu_any", "gpu_count"),
     "loom.patterns.map": ("gpu_map",),
     "loom.patterns.matmul": ("gpu_matmul",),
+    "loom.patterns.named": (
+        "gpu_cumsum",
+        "gpu_fft",
+        "gpu_filter",
+        "gpu_floor",
+        "gpu_median",
+        "gpu_mod",
+        "gpu_range",
+        "gpu_relu",
+        "gpu_round",
+        "gpu_sign",
+        "gpu_square",
+        "gpu_std",
+        "gpu_transpose",
+        "gpu_var",
+    ),
+    "loom.patterns.neural": ("gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "gpu_softmax"),
     "loom.patterns.products": ("gpu_dot", "gpu_norm"),
     "loom.patterns.reduce": ("gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum"),
     "loom.patterns.scan": ("gpu_scan",),

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import ast
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
 
+import loom
 from conformance.gpu import run_on, vulkan_device
 from conformance.running import Bits, bits_of, environment, execute, require_same
+from loom.core.errors import AssertionFailed
 from loom.ir.interp import interpret
 from loom.ir.kernel import Memory
+from loom.runtime.chain import Chain
 from programs import Program, random_program
 
 pytestmark = pytest.mark.wide
@@ -76,10 +80,64 @@ def _on_vulkan(seeds: range) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_bits_on_vulkan() -> None:
+    _on_vulkan(range(12))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 400, _BATCH))
 def test_bits_of_many_on_vulkan(first: int) -> None:
     _on_vulkan(range(first, first + _BATCH))
+
+
+def _after_a_fault(seed: int, device: Any) -> bool:
+    """Compare what a program with asserts leaves, and what it tells; tell whether one failed."""
+    program = random_program(seed, asserts=True)
+    kernel, want = program.kernel(), [a.copy() for a in program.arrays]
+    told = ["", ""]
+    try:
+        interpret(kernel.ir, want, program.params, program.groups)
+    except AssertionFailed as fault:
+        told[0] = str(fault)
+    stored = [device.allocate(a.nbytes) for a in program.arrays]
+    for memory, array in zip(stored, program.arrays, strict=True):
+        memory.write(0, np.ascontiguousarray(array).view(np.uint8))
+    chain = Chain(device)
+    chain.dispatch(kernel, stored, program.params, program.groups)
+    with chain.build() as built:
+        try:
+            built.run()
+        except AssertionFailed as fault:
+            told[1] = str(fault)
+    assert told[0] == told[1], seed
+    for buffer, memory, array in zip(kernel.ir.buffers, stored, want, strict=True):
+        got = memory.read(0, array.nbytes).view(array.dtype)
+        name = f"program {seed} with asserts on {device.name}, {buffer.name}"
+        require_same(bits_of(got, buffer.dtype), bits_of(array, buffer.dtype), name)
+    return told[0] != ""
+
+
+def test_memory_after_faults() -> None:
+    failed = 0
+    for seed in range(16):
+        with environment(LOOM_SIMD=WIDTHS[seed % 4]):
+            failed += _after_a_fault(seed, loom.device("cpu"))
+    assert failed > 4
+
+
+def test_memory_after_faults_on_vulkan() -> None:
+    device = vulkan_device()
+    for seed in range(16, 22):
+        _after_a_fault(seed, device)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(22, 400, 54))
+def test_memory_after_many_faults(first: int) -> None:
+    for seed in range(first, first + 54):
+        for width in WIDTHS:
+            with environment(LOOM_SIMD=width):
+                _after_a_fault(seed, loom.device("cpu"))
 
 
 def test_seeds_have_what_they_are_for() -> None:

@@ -25,7 +25,7 @@ from loom.core.dtype import DType, f32
 from loom.kernels.functions import function
 from loom.patterns.map import gpu_map
 
-__all__ = ["Worst", "errors", "evaluate", "exact_errors", "exhaustive", "measured", "sample", "sample_pairs"]
+__all__ = ["Worst", "around", "errors", "evaluate", "exact_errors", "exhaustive", "measured", "sample", "sample_pairs"]
 
 Array = np.ndarray[Any, Any]
 _PRECISION = 300
@@ -156,14 +156,14 @@ def sample(name: str, dtype: DType, *, size: int = 200_000) -> Array:
     mantissas = rng.integers(0, 2**fraction, (2 * exponents, each), dtype=np.uint64)
     mantissas[:, 0], mantissas[:, 1] = 0, 2**fraction - 1
     every = (mantissas | (np.arange(2 * exponents, dtype=np.uint64) << np.uint64(fraction))[:, None]).ravel()
-    parts = [every.astype(carrier).view(dtype.numpy), _around(reference.edges, dtype, max(4, size // 2000))]
+    parts = [every.astype(carrier).view(dtype.numpy), around(reference.edges, dtype, max(4, size // 2000))]
     tiny = np.arange(1, 65, dtype=carrier).view(dtype.numpy)
     special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype.numpy)
     parts += [tiny, -tiny, special, rng.uniform(*reference.near, size // 2).astype(dtype.numpy)]
     return np.concatenate(parts)
 
 
-def _around(values: tuple[float, ...], dtype: DType, reach: int) -> Array:
+def around(values: tuple[float, ...], dtype: DType, reach: int) -> Array:
     """Return the values and their neighbours, ``reach`` on each side."""
     if not values:
         return np.zeros(0, dtype.numpy)

@@ -13,15 +13,21 @@ from importlib import import_module
 from typing import Any
 
 from loom.core.names import missing_name
-from loom.flow import arithmetic, ir, units
+from loom.flow import aliases, arithmetic, extras, functions, ir, units
+from loom.flow.aliases import *  # noqa: F403
 from loom.flow.arithmetic import *  # noqa: F403
+from loom.flow.extras import *  # noqa: F403
+from loom.flow.functions import *  # noqa: F403
 from loom.flow.ir import *  # noqa: F403
 from loom.flow.units import *  # noqa: F403
 
 __all__: list[str] = []
-__all__ += arithmetic.__all__
+__all__ += aliases.__all__
+__all__ += [name for name in arithmetic.__all__ if name.startswith("ir_")]
+__all__ += extras.__all__
+__all__ += functions.__all__
 __all__ += ir.__all__
-__all__ += units.__all__
+__all__ += [name for name in units.__all__ if name.startswith("loom_")]
 
 
 def __getattr__(name: str) -> Any:

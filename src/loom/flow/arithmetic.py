@@ -48,6 +48,7 @@ __all__ = [
     "ir_umod",
     "ir_umod64",
     "ir_xor",
+    "operation",
 ]
 
 # floats, u32, u64
@@ -55,80 +56,81 @@ __all__ = [
 
 def ir_fadd(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a + b as f32, rounded once."""
-    return _operation("ir_fadd", block, "add", f32, a, b)
+    return operation("ir_fadd", block, "add", f32, a, b)
 
 
 def ir_fsub(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a - b as f32, rounded once."""
-    return _operation("ir_fsub", block, "sub", f32, a, b)
+    return operation("ir_fsub", block, "sub", f32, a, b)
 
 
 def ir_fmul(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a * b as f32, rounded once."""
-    return _operation("ir_fmul", block, "mul", f32, a, b)
+    return operation("ir_fmul", block, "mul", f32, a, b)
 
 
 def ir_fdiv(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a / b as f32, correctly rounded."""
-    return _operation("ir_fdiv", block, "div", f32, a, b)
+    return operation("ir_fdiv", block, "div", f32, a, b)
 
 
 def ir_fsqrt(block: IrBlock, a: IrValue) -> IrValue:
     """Square root as f32, correctly rounded."""
-    return _operation("ir_fsqrt", block, "sqrt", f32, a)
+    return operation("ir_fsqrt", block, "sqrt", f32, a)
 
 
 def ir_iadd(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a + b as u32, wrapping."""
-    return _operation("ir_iadd", block, "add", u32, a, b)
+    return operation("ir_iadd", block, "add", u32, a, b)
 
 
 def ir_isub(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a - b as u32, wrapping."""
-    return _operation("ir_isub", block, "sub", u32, a, b)
+    return operation("ir_isub", block, "sub", u32, a, b)
 
 
 def ir_imul(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a * b as u32, wrapping."""
-    return _operation("ir_imul", block, "mul", u32, a, b)
+    return operation("ir_imul", block, "mul", u32, a, b)
 
 
 def ir_udiv(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """Quotient of u32; x / 0 is 0."""
-    return _operation("ir_udiv", block, "idiv", u32, a, b)
+    return operation("ir_udiv", block, "idiv", u32, a, b)
 
 
 def ir_umod(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """Remainder of u32; x % 0 is x."""
-    return _operation("ir_umod", block, "irem", u32, a, b)
+    return operation("ir_umod", block, "irem", u32, a, b)
 
 
 def ir_iadd64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a + b as u64, wrapping."""
-    return _operation("ir_iadd64", block, "add", u64, a, b)
+    return operation("ir_iadd64", block, "add", u64, a, b)
 
 
 def ir_isub64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a - b as u64, wrapping."""
-    return _operation("ir_isub64", block, "sub", u64, a, b)
+    return operation("ir_isub64", block, "sub", u64, a, b)
 
 
 def ir_imul64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a * b as u64, wrapping."""
-    return _operation("ir_imul64", block, "mul", u64, a, b)
+    return operation("ir_imul64", block, "mul", u64, a, b)
 
 
 def ir_udiv64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """Quotient of u64; x / 0 is 0."""
-    return _operation("ir_udiv64", block, "idiv", u64, a, b)
+    return operation("ir_udiv64", block, "idiv", u64, a, b)
 
 
 def ir_umod64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """Remainder of u64; x % 0 is x."""
-    return _operation("ir_umod64", block, "irem", u64, a, b)
+    return operation("ir_umod64", block, "irem", u64, a, b)
 
 
-def _operation(where: str, block: IrBlock, name: str, dtype: DType, *values: Any) -> IrValue:
+def operation(where: str, block: IrBlock, name: str, dtype: DType, *values: Any) -> IrValue:
+    """Append operation ``name`` of values taken as ``dtype``, for the function called ``where``."""
     target = open_block(block, where)
     return target.value(name, *(target.operand(v, dtype, where) for v in values))
 
@@ -158,17 +160,17 @@ def ir_not(block: IrBlock, a: IrValue) -> IrValue:
 
 def ir_shl(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a << b, the count modulo the width; both of one type."""
-    return _operation("ir_shl", block, "shl", _value("ir_shl", block, a).integer, a, b)
+    return operation("ir_shl", block, "shl", _value("ir_shl", block, a).integer, a, b)
 
 
 def ir_shr(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
     """a >> b, zeros coming in, the count modulo the width; both of one type."""
-    return _operation("ir_shr", block, "shr", _value("ir_shr", block, a).integer, a, b)
+    return operation("ir_shr", block, "shr", _value("ir_shr", block, a).integer, a, b)
 
 
 def ir_bitcount(block: IrBlock, val: IrValue) -> IrValue:
     """Number of one bits of a u32."""
-    return _operation("ir_bitcount", block, "popcount", u32, val)
+    return operation("ir_bitcount", block, "popcount", u32, val)
 
 
 def _value(where: str, block: IrBlock, given: Any) -> IrValue:
@@ -177,7 +179,7 @@ def _value(where: str, block: IrBlock, given: Any) -> IrValue:
 
 def _bitwise(where: str, block: IrBlock, name: str, *values: IrValue) -> IrValue:
     first = _value(where, block, values[0])
-    return _operation(where, block, name, bool_ if first.instr.dtype == bool_ else first.integer, *values)
+    return operation(where, block, name, bool_ if first.instr.dtype == bool_ else first.integer, *values)
 
 
 # types
@@ -264,7 +266,7 @@ def _comparison(where: str, block: IrBlock, a: Any, b: Any) -> IrValue:
             "two words",
             "Say it with ir_as_f32 or ir_as_u32",
         )
-    return _operation(where, block, where.removeprefix("ir_"), typed[0], a, b)
+    return operation(where, block, where.removeprefix("ir_"), typed[0], a, b)
 
 
 def ir_select(block: IrBlock, condition: IrValue, a: IrValue, b: IrValue) -> IrValue:

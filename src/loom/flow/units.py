@@ -33,6 +33,7 @@ from loom.runtime.support.presenters import Presenter
 from loom.runtime.unit import Unit, boot
 
 __all__ = [
+    "kernel_of",
     "loom_boot",
     "loom_build",
     "loom_dispatch",
@@ -46,6 +47,8 @@ __all__ = [
     "loom_shutdown",
     "loom_wait",
     "loom_write",
+    "push_constants",
+    "require_unit",
 ]
 
 _owners: WeakKeyDictionary[Program, Unit] = WeakKeyDictionary()
@@ -91,7 +94,7 @@ def loom_write(unit: Unit, offset: float, data: Any, *, bind: float = 1) -> None
     """
     where = "loom_write"
     binding = binding_name(bind, where)
-    target = _unit(unit, where)
+    target = require_unit(unit, where)
     words_of(target).write(target, binding, whole(offset, where, "offset"), as_words(data, where), where)
 
 
@@ -100,7 +103,7 @@ def loom_set_heap(unit: Unit, data: Any) -> None:
 
     Dispatches recorded from now on use it.
     """
-    target, words = _unit(unit, "loom_set_heap"), as_words(data, "loom_set_heap")
+    target, words = require_unit(unit, "loom_set_heap"), as_words(data, "loom_set_heap")
     target.set_heap(words.view(np.uint32), words=True)
     words_of(target).forget("heap")
     words_of(target).write(target, "heap", 0, words, "loom_set_heap")
@@ -129,7 +132,7 @@ def loom_build(unit: Unit) -> Program:
 
     ArgumentError names a number with a fraction where the kernels take integers.
     """
-    target = _unit(unit, "loom_build")
+    target = require_unit(unit, "loom_build")
     words_of(target).settle(target, "loom_build")
     program = target.build()
     _owners[program] = unit
@@ -187,7 +190,7 @@ def loom_present(unit: Unit, total: float, *, width: float | None = None, to: Pr
             got=f"{pixels} pixels" if width is None else f"{pixels} pixels of width {wide}",
             remedy="Pass width=columns",
         )  # fmt: skip
-    return _unit(unit, "loom_present").present((pixels // wide, wide), to)
+    return require_unit(unit, "loom_present").present((pixels // wide, wide), to)
 
 
 def loom_read(
@@ -209,7 +212,7 @@ def loom_read(
         words = loom_read(unit, 1, bind, 1 if off is None else off, dtype=dtype)
         return words[0] if off is None else words
     where = "loom_read"
-    target, binding = _unit(unit, where), binding_name(bind, where)
+    target, binding = require_unit(unit, where), binding_name(bind, where)
     start, count = whole(off or 0, where, "off"), whole(len, where, "len")
     if dtype is None:
         return words_of(target).read(target, binding, start, count, where)
@@ -221,17 +224,17 @@ def loom_read(
 
 def loom_shutdown(unit: Unit) -> None:
     """Wait for what is running and free the memory; calling it again does nothing."""
-    _unit(unit, "loom_shutdown").shutdown()
+    require_unit(unit, "loom_shutdown").shutdown()
 
 
 def _dispatch(
     where: str, unit: Unit, kernel: Any, params: Sequence[Any], wg: Any, bind: Mapping[str, str] | None
 ) -> None:
-    target = _unit(unit, where)
-    verified = _kernel(kernel, where, target)
+    target = require_unit(unit, where)
+    verified = kernel_of(kernel, where, target)
     counts = tuple(wg) if isinstance(wg, (tuple, list)) else (wg,)
     groups = tuple(whole(n, where, "wg") for n in counts)
-    ours = bind if bind is not None else {m.name: m.name for m in verified.kernel.buffers if m.name in BINDINGS}
+    ours = bind if bind is not None else {m.name: m.name for m in verified.buffers if m.name in BINDINGS}
     target.dispatch(verified, push_constants(verified, params), groups, bind=ours)
     words_of(target).record(verified, target.bound(verified, ours))
 
@@ -240,11 +243,12 @@ def push_constants(kernel: VerifiedKernel, params: Any) -> Any:
     """Return push constants for a kernel: whole floats stand for ints where one is declared."""
     if not isinstance(params, (list, tuple)):
         return params  # which ``dispatch`` refuses, or takes as an array
-    declared = kernel.kernel.params
+    declared = kernel.params
     return [_param(p, v) for p, v in zip(declared, params)] + list(params)[len(declared) :]  # noqa: B905
 
 
-def _kernel(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
+def kernel_of(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
+    """Return what names a kernel, for the call named ``where`` on ``unit``, as a verified one."""
     if isinstance(kernel, str) and kernel.startswith(FOLDER):
         return verified_kernel(stdlib_kernel(kernel, where), where)
     if isinstance(kernel, (str, bytes, os.PathLike)) and unit.device.kind != "vulkan":
@@ -262,11 +266,16 @@ def _kernel(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
 
 
 def _param(param: Param, value: Any) -> Any:
-    """Return a push constant; a whole float stands for an int where one is declared."""
-    return int(value) if param.dtype.is_integer and is_whole(value) else value
+    """Return a push constant, or an array of one per repeat; whole floats stand for ints where those are declared."""
+    if not param.dtype.is_integer:
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and (np.trunc(value) == value).all():
+        return value.astype(np.int64)
+    return int(value) if is_whole(value) else value
 
 
-def _unit(unit: Any, where: str) -> Unit:
+def require_unit(unit: Any, where: str) -> Unit:
+    """Return ``unit`` if it is one; DTypeError for the call named ``where`` otherwise."""
     return require_kind(unit, Unit, where, "unit", "loom_boot", "Write unit = loom_boot(1.0, words, 0)")
 
 

@@ -81,6 +81,20 @@ class Words:
         for memory, name in zip(kernel.kernel.buffers, names, strict=True):
             self._recorded += [(name, dtype, kernel.name) for dtype in types[memory]]
 
+    def record_type(self, name: str, dtype: DType, user: str) -> None:
+        """Take note that ``user`` takes words of a binding as ``dtype``."""
+        self._recorded.append((name, dtype, user))
+
+    def take(
+        self, unit: Unit, name: str, offset: int, others: Words, source: Unit, place: tuple[str, int, int], where: str
+    ) -> None:
+        """Copy numbers from another unit's binding, start and count; raw words where its kernels take several types."""
+        origin, start, count = place
+        if len(others._taken.get(origin, {})) > 1:
+            unit.copy_from(source, source=origin, start=start, count=count, target=name, offset=offset)
+            return
+        self.write(unit, name, offset, as_words(others.read(source, origin, start, count, where), where), where)
+
     def forget(self, name: str) -> None:
         """The binding is another one now, and empty."""
         self._kinds.pop(name, None)

@@ -33,6 +33,9 @@ MAP_LANES = 512
 """Elements per workgroup where a lane makes one."""
 
 _THREADS = 256
+"""Elements made at once per workgroup where lanes are threads."""
+_TELLING = 128
+"""The same where what it makes may print or fail: a lane makes one, so that its number is the element's."""
 _TURNS = 16
 """Elements a thread makes: on an H200 groups of fewer are begun too slowly to keep its memory busy."""
 
@@ -91,7 +94,12 @@ def fused_kernel(
 
     ``simt``: for a device whose lanes are threads.
     """
-    return translated("gpu_map", lambda retyped: _Fused(steps, arrays, scalars, retyped, simt=simt).build())
+
+    def made(lanes: int) -> tuple[VerifiedKernel, DType]:
+        return translated("gpu_map", lambda retyped: _Fused(steps, arrays, scalars, retyped, lanes).build())
+
+    found = made(_THREADS if simt else MAP_LANES)
+    return made(_TELLING) if simt and found[0].talks else found
 
 
 def _held(dtype: DType) -> DType:
@@ -106,14 +114,12 @@ class _Fused:
         arrays: Sequence[DType],
         scalars: Sequence[DType],
         retyped: dict[Any, DType],
-        *,
-        simt: bool,
+        lanes: int,
     ) -> None:
         self.steps = steps
         self.arrays = arrays
         self.scalars = scalars
-        self.simt = simt
-        lanes = _THREADS if simt else MAP_LANES
+        self.simt = lanes == _THREADS
         self.builder = Builder("map_" + "_".join(_name(s) for s in steps[-3:]), (lanes, 1, 1))
         self.translator = Translator(self.builder, retyped, of_elements="gpu_map")
 

@@ -29,6 +29,7 @@ from loom.nn.persistence import (
     read_safetensors,
     write_file,
     write_models,
+    write_older,
     write_safetensors,
 )
 from loom.nn.spec import Model as Saved
@@ -118,14 +119,20 @@ class Network:
         id: str = "model",  # noqa: A002
         *,
         training: bool = True,
+        older: bool = False,
     ) -> str:
         """Write it, weights and all, as a bundle or (``.safetensors``) through that library; return the bundle's text.
 
         Where its training stopped (the optimiser's state, the epoch, the history) goes with it unless ``training`` is
         False. Without a path nothing is written; a .safetensors file returns "".
+
+        ``older``: as programs of the first generation read it: weights alone. ArgumentError names a layer that it has
+        not; FileError where nothing can be written.
         """
         target = None if path is None else Path(path)
-        saved = self._saved(id, training)
+        saved = self._saved(id, training and not older)
+        if older:
+            return write_older(target, saved)
         if target is not None and target.suffix == SAFETENSORS:
             write_safetensors(target, saved)
             return ""
@@ -172,7 +179,8 @@ class Network:
 
         ``names`` maps their names to ours: of arrays, or of modules (``{"fc1": "layers.0"}``: all names that begin with
         it); None leaves one out; a function does the same. ``layout="torch"``: the arrays are those of PyTorch's
-        modules (``state_dict``), turned, split by gate and added as this network's layers have them.
+        modules (``state_dict``), turned, split by gate and added as this network's layers have them;
+        ``layout="older"``: those of a .safetensors file of the first generation.
 
         ArgumentError for names missing or strange and for numbers too large for the network's type, ShapeError,
         DTypeError for integers (quantised weights, whose scale is not told), NotFinite for NaN and infinities,

@@ -17,17 +17,29 @@ import numpy as np
 
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
-from loom.nn.spec import Model, Network, Snapshot, parse, read_bundle, to_json, write_bundle
+from loom.nn.spec import (
+    Model,
+    Network,
+    Snapshot,
+    from_older_tensors,
+    older_tensors,
+    parse,
+    read_bundle,
+    to_json,
+    write_bundle,
+    write_older_bundle,
+)
 from loom.nn.spec.text import file_bytes
 from loom.nn.tensorfile import Arrays, is_safetensors, read_tensors, require_numbers, safetensors_library
 from loom.nn.torchnames import Names, from_torch, renamed
 from loom.storage.atomic import replace_file
 
 __all__ = [
-    "is_bundle", "of_elsewhere", "read_model", "read_safetensors", "write_file", "write_models", "write_safetensors",
+    "is_bundle", "of_elsewhere", "read_model", "read_safetensors", "write_file", "write_models", "write_older",
+    "write_safetensors",
 ]  # fmt: skip
 
-LAYOUTS = ("loom", "torch")
+LAYOUTS = ("loom", "torch", "older")
 
 SAFETENSORS = ".safetensors"
 _NETWORK, _FACTS = "loom.network", "loom.training"
@@ -95,6 +107,17 @@ def write_safetensors(path: Path, model: Model) -> None:
     write_file(path, safetensors_library().save(flat, metadata=metadata), "loom.Network.save")
 
 
+def write_older(path: Path | None, model: Model) -> str:
+    """Write a model as programs of the first generation read it; return the bundle's text, of a .safetensors ""."""
+    if path is None or path.suffix != SAFETENSORS:
+        text = write_older_bundle(model)
+        if path is not None:
+            write_file(path, text.encode(), "loom.Network.save")
+        return text
+    write_file(path, safetensors_library().save(older_tensors(model)), "loom.Network.save")
+    return ""
+
+
 def read_safetensors(source: Path | bytes) -> Model:
     """Return the model of a file of ours, or of its bytes.
 
@@ -153,6 +176,8 @@ def of_elsewhere(
     found = renamed(_arrays_of(source, where), names, where)
     if layout == "torch":
         found = from_torch(network, found, where)
+    if layout == "older":
+        found = from_older_tensors(network, found, where)
     bits = {n for n, a in found.items() if network.dtype == bf16 and getattr(a, "dtype", None) == np.uint16}
     require_numbers({n: a for n, a in found.items() if n not in bits}, network.dtype, where)
     if is_file:

@@ -229,6 +229,7 @@ def test_demo_trains_on_every_device_but_the_interpreter() -> None:
         ("asm", b"loom_scale:"),
         ("wasm", b"\0asm"),
         ("ptx", b".entry loom_scale("),
+        ("spirv", b"\x03\x02\x23\x07"),
     ],
 )
 def test_ir(file: str, tmp_path: Path, emit: str, piece: bytes) -> None:
@@ -248,7 +249,14 @@ def test_ir_text_names_source_lines(file: str, tmp_path: Path) -> None:
 
 def test_ir_keeps_binary_off_a_terminal(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "is_terminal", lambda: True)
-    assert "is binary and does not go to a terminal" in invoke("ir", f"{file}:scale", "--emit", "wasm", code=2)
+    for emit in ("wasm", "spirv"):
+        assert "is binary and does not go to a terminal" in invoke("ir", f"{file}:scale", "--emit", emit, code=2)
+
+
+def test_ir_of_a_file_that_reads_its_arguments(file: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(KERNELS + "\nimport argparse\nargparse.ArgumentParser().parse_args()\n")
+    assert "kernel @scale" in invoke("ir", f"{script}:scale")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 import loom
 from loom import f16, f32, f32x2, u32
-from loom.core.errors import KernelTypeError
+from loom.core.errors import AssertionFailed, KernelTypeError
 
 
 @pytest.fixture(params=["interp", "cpu", "vulkan"])
@@ -95,3 +95,18 @@ def test_barriers_are_refused() -> None:
 
     with pytest.raises(KernelTypeError, match=r"loom\.barrier in a function given to gpu_map"):
         loom.gpu_map(np.zeros(8, np.float32), waits)
+
+
+def test_what_a_function_tells_names_elements(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where a thread makes several elements: the lane of a fault is the element, and lines come in their order."""
+
+    def telling(v):
+        if v > 9000.0:
+            print("saw", v)
+        assert v < 9006.0, f"{v}"
+        return v + 1
+
+    with pytest.raises(AssertionFailed) as told:
+        loom.gpu_map(np.arange(9010, dtype=np.float32), telling, on=device)
+    assert (told.value.lane, told.value.message) == (9006, "9006.0")
+    assert capsys.readouterr().out.splitlines() == [f"saw {n}.0" for n in range(9001, 9010)]

@@ -22,6 +22,7 @@ class Emit(str, enum.Enum):
     ASM = "asm"
     WASM = "wasm"
     PTX = "ptx"
+    SPIRV = "spirv"
 
 
 def ir(
@@ -31,7 +32,7 @@ def ir(
         typer.Option(
             "--emit",
             help="text: Loom's IR with source lines; llvm: optimised LLVM IR for this computer; "
-            "asm: its assembly; wasm: a wasm32 object (binary); ptx: PTX text.",
+            "asm: its assembly; wasm: a wasm32 object (binary); ptx: PTX text; spirv: a Vulkan module (binary).",
         ),
     ] = Emit.TEXT,
     out: Annotated[
@@ -39,7 +40,7 @@ def ir(
         typer.Option("-o", "--output", lazy=True, help="Write to a file ('-': stdout)."),
     ] = None,
 ) -> None:
-    """Print a kernel as Loom's IR, LLVM IR, assembly, wasm32 object or PTX.
+    """Print a kernel as Loom's IR, LLVM IR, assembly, wasm32 object, PTX or SPIR-V.
 
     Code is generated as the CPU device does it: after optimisation, with bounds checks unless trusted.
     """
@@ -50,9 +51,9 @@ def ir(
     data = compiled(load_kernel(kernel), emit)
     if out is not None:
         out.write(data)
-    elif emit is Emit.WASM and is_terminal():
+    elif emit in (Emit.WASM, Emit.SPIRV) and is_terminal():
         raise ArgumentError(
-            "loom ir, --emit wasm", "an object file is binary and does not go to a terminal",
+            f"loom ir, --emit {emit.value}", "it is binary and does not go to a terminal",
             remedy="Give a file with -o, or redirect the output",
         )  # fmt: skip
     else:
@@ -70,6 +71,13 @@ def compiled(kernel: VerifiedKernel, emit: Emit) -> bytes:
         return print_kernel(kernel.kernel, locations=True).encode()
     if emit is Emit.WASM:
         return LlvmTarget("wasm32").compile(kernel, _bounds(kernel), "object").data
+    if emit is Emit.SPIRV:
+        from loom.targets.spirv.features import Features
+        from loom.targets.spirv.target import SpirvTarget
+
+        return (
+            SpirvTarget(Features(modes=())).compile(kernel, _bounds(kernel)).data
+        )  # no controls: every device takes it
     if emit is Emit.PTX:
         return LlvmTarget("ptx").compile(kernel, _bounds(kernel), "asm").data
     host = LlvmTarget(host_machine(options.simd_lanes()))

@@ -7,19 +7,14 @@ Invariant: a token that may see none (padding before the first word) gets zeros 
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import Any
-
-import numpy as np
 
 from loom import tensor
-from loom.core.dtype import DType, f64
 from loom.nn.layers.dense import linear
 from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.layers.swiglu import glorot
 from loom.nn.spec import MultiHeadAttention
-from loom.runtime.device import Device
 from loom.tensor import Tensor
+from loom.tensor.rotary import rotated, turns
 
 __all__: list[str] = []
 
@@ -43,8 +38,8 @@ def apply(config: MultiHeadAttention, weights: Weights, x: Tensor, context: Cont
 
     q, k, v = heads("q", config.num_heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
     if config.rope_freq_base is not None:
-        turns = _turns(tokens, size // 2, config.rope_freq_base, context.record.dtype, context.record.device)
-        q, k = _rotated(q, turns), _rotated(k, turns)
+        turned = turns(tokens, size // 2, config.rope_freq_base, context.record.dtype, context.record.device)
+        q, k = rotated(q, turned), rotated(k, turned)
     if groups > 1:
         q = tensor.reshape(q, (batch, config.kv_heads, groups, tokens, size))
         k, v = tensor.expand_dims(k, 2), tensor.expand_dims(v, 2)
@@ -76,25 +71,3 @@ def _seen(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tenso
         there = tensor.reshape(mask != 0, (mask.shape[0], *(1,) * (scores.ndim - 2), tokens))
         seen = there if seen is None else there & seen
     return seen
-
-
-def _rotated(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
-    """Return pairs (d, d + half) of the last axis turned by each token's angle."""
-    cosine, sine = turns
-    first, second = tensor.split(x, 2, -1)
-    return tensor.concat([first * cosine - second * sine, second * cosine + first * sine], -1)
-
-
-def _turns(tokens: int, half: int, base: float, dtype: DType, where: Device) -> tuple[Tensor, Tensor]:
-    """Return cosine and sine of ``t base^(-d / half)`` as (tokens, half)."""
-    cosine, sine = (tensor.array(table, f64, on="cpu").astype(dtype).numpy() for table in _table(tokens, half, base))
-    return tensor.array(cosine, dtype, on=where), tensor.array(sine, dtype, on=where)
-
-
-@cache
-def _table(tokens: int, half: int, base: float) -> tuple[Any, Any]:
-    """Return cosine and sine in f64, by Loom's own functions on the CPU: the host's would differ from host to host."""
-    exponents = tensor.array(np.arange(half) / half, f64, on="cpu")
-    frequencies = (exponents * -tensor.array(np.array(base), f64, on="cpu").log()).exp()
-    angles = tensor.array(np.arange(tokens, dtype=np.float64)[:, None], f64, on="cpu") * frequencies
-    return angles.map("cos").numpy(), angles.map("sin").numpy()

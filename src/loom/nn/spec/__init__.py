@@ -49,6 +49,7 @@ from loom.nn.spec.layers import (
 )
 from loom.nn.spec.meaning import Kind, Meaning
 from loom.nn.spec.network import Input, Network, Node
+from loom.nn.spec.older_bundle import from_older_tensors, older_tensors, write_older_bundle
 from loom.nn.spec.problems import Problem
 from loom.nn.spec.schema import json_schema
 from loom.nn.spec.snapshot import Snapshot
@@ -106,11 +107,14 @@ __all__ = [
     "Variant",
     "check",
     "convert",
+    "from_older_tensors",
     "json_schema",
+    "older_tensors",
     "parse",
     "read_bundle",
     "to_document",
     "to_json",
     "with_scaling",
     "write_bundle",
+    "write_older_bundle",
 ]

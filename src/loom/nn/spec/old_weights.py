@@ -18,13 +18,13 @@ from loom.nn.spec.numbers import SCALES, STORED_TYPES, from_base64, from_list, f
 from loom.nn.spec.problems import Place, shown
 from loom.nn.spec.text import load
 
-__all__ = ["read_old_weights"]
+__all__ = ["NAMES", "read_old_weights"]
 
 _PLAIN, _PACKED = "jsonModelB64", "multiPrecisionB64"
 _CONV = {"weight": ("kernel",), "bias": ("conv_bias", "biases")}
 _DENSE = {"weight": ("kernel",), "bias": ("biases",)}
 _NORM = {"gamma": ("gamma",), "beta": ("beta",)}
-_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
+NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "dense": _DENSE,
     "stitch": _DENSE,
     "conv1d": _CONV,
@@ -153,8 +153,8 @@ def _of_slot(
     entry, here = _entry(slot.source, layers, place)
     prefix = f"{slot.key}."
     own = {n[len(prefix) :]: s for n, s in wanted.items() if n.startswith(prefix)}
-    names = _NAMES.get(slot.kind, {})
-    is_known = slot.kind in _NAMES
+    names = NAMES.get(slot.kind, {})
+    is_known = slot.kind in NAMES
     used = {name: shape for name, shape in own.items() if (name in names if is_known else "." not in name)}
     if not isinstance(entry, dict):
         if used:

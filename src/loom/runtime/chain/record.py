@@ -206,15 +206,10 @@ class Chain:
             self._check_foreign(where, indirect is not None)
         repeats = self._open.repeats if self._open is not None else 1
         bindings = self._bind(verified, buffers, where)
+        slots = encode_params(verified, params, repeats, where)
         if groups is None:
             groups = groups_for(verified, [b.elements for b in bindings], where)
-        dispatch = Dispatch(
-            verified,
-            bindings,
-            encode_params(verified, params, repeats, where),
-            encode_groups(verified, groups, repeats, where),
-            indirect,
-        )
+        dispatch = Dispatch(verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect)
         if self._open is not None:
             self._open.dispatches.append(dispatch)
             return

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.api import Vulkan, load
-from loom.runtime.drivers.vulkan.instance import API_VERSION, instance
+from loom.runtime.drivers.vulkan.instance import API_VERSION, asked_version, instance
 
 __all__ = ["FLOAT_CONTROLS2", "FLOAT_CONTROLS2_TYPE", "Adapter", "find_adapters"]
 
@@ -47,6 +47,7 @@ class Adapter:
     kind: str
     driver: str
     version: str
+    spirv: tuple[int, int]
     limits: dict[str, int]
     types: tuple[str, ...]
     int64_atomics: bool
@@ -77,6 +78,10 @@ def find_adapters() -> tuple[Adapter, ...]:
     return tuple(sorted(found, key=lambda a: (a.refused is not None, rank[a.kind])))
 
 
+_SPIRV = {0: (1, 0), 1: (1, 3), 2: (1, 5), 3: (1, 6)}
+"""The newest SPIR-V that a minor version of Vulkan takes."""
+
+
 def _describe(api: Vulkan, handle: Any) -> Adapter:
     subgroup = api.new("VkPhysicalDeviceSubgroupProperties")
     controls = api.new("VkPhysicalDeviceFloatControlsProperties", pNext=subgroup)
@@ -97,6 +102,7 @@ def _describe(api: Vulkan, handle: Any) -> Adapter:
         kind=_KINDS[properties.deviceType],
         driver=name,
         version=f"{version >> 22}.{version >> 12 & 0x3FF}.{version & 0xFFF}",
+        spirv=_SPIRV[min(version, asked_version()) >> 12 & 0x3FF],
         limits=_limits(properties.limits),
         types=types,
         int64_atomics=atomics and "VK_KHR_shader_atomic_int64" in extensions,

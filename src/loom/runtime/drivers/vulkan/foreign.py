@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["load_foreign", "pack_params", "refuse_many_groups"]
 
-_NEWEST = (1, 3)
-"""The SPIR-V of Vulkan 1.1, which the instance asks for."""
 _TYPE_CAPABILITIES = {
     "Float64": "f64", "Int64": "i64", "Int16": "i16", "Int8": "i8", "StorageBuffer16BitAccess": "i16",
     "StorageBuffer8BitAccess": "i8",
@@ -63,9 +61,10 @@ def _check_needs(device: VulkanDevice, module: ForeignModule, where: str) -> Non
             where, f"the device lacks {what}", expected=expected, got=got, remedy="Compile for Vulkan 1.1 without it"
         )
 
-    if module.version > _NEWEST:
+    newest = device.adapter.spirv
+    if module.version > newest:
         lacking(
-            "this version of SPIR-V", f"at most {_NEWEST[0]}.{_NEWEST[1]}", f"{module.version[0]}.{module.version[1]}"
+            "this version of SPIR-V", f"at most {newest[0]}.{newest[1]}", f"{module.version[0]}.{module.version[1]}"
         )
     usable = _capabilities(device)
     for name in module.capabilities:

@@ -13,20 +13,31 @@ from typing import Any
 
 from loom.runtime.drivers.vulkan.api import Vulkan, load
 
-__all__ = ["API_VERSION", "instance", "validation_messages"]
+__all__ = ["API_VERSION", "asked_version", "instance", "validation_messages"]
 
 API_VERSION = 1 << 22 | 1 << 12
-"""Vulkan 1.1."""
+"""Vulkan 1.1, the least that is asked for."""
+_NEWEST_VERSION = 1 << 22 | 3 << 12
+"""Vulkan 1.3, which is asked for where the loader has it, so that modules of others may be as new."""
 _VALIDATION_LAYER = "VK_LAYER_KHRONOS_validation"
 validation_messages: list[str] = []
 """What the validation layer said."""
 
 
 @cache
+def asked_version() -> int:
+    """Return the version of Vulkan that the instance asks for: 1.1 to 1.3, as the loader has it."""
+    api = load()
+    found = api.ffi.new("uint32_t*")
+    api.call("vkEnumerateInstanceVersion", found)
+    return max(API_VERSION, min(_NEWEST_VERSION, found[0]))
+
+
+@cache
 def instance() -> Any:
     """Return the instance; DeviceError without a loader."""
     api = load()
-    application = api.new("VkApplicationInfo", pApplicationName="loom", pEngineName="loom", apiVersion=API_VERSION)
+    application = api.new("VkApplicationInfo", pApplicationName="loom", pEngineName="loom", apiVersion=asked_version())
     validate = os.environ.get("LOOM_VULKAN_VALIDATE") == "1"
     layers = api.texts([_VALIDATION_LAYER] if validate else [])
     extensions = api.texts(["VK_EXT_debug_utils"] if validate else [])

@@ -1,0 +1,141 @@
+"""Tier 2 beyond the seeds' first table: repeats, indirect dispatches, copies, mailboxes, pace and profiles.
+
+Layer: flow. Each function is a line over ``Unit``, ``loom.mailbox`` and ``loom.profile``; whole floats count, as
+in ``units``. Invariant: nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from loom.core.dtype import u32
+from loom.core.errors import ArgumentError, StateError
+from loom.flow.counts import whole
+from loom.flow.draft import BINDINGS, binding_name
+from loom.flow.units import kernel_of, push_constants, require_unit
+from loom.flow.words import words_of
+from loom.runtime.chain.record import Segment
+from loom.runtime.device import Device
+from loom.runtime.profile import Profile
+from loom.runtime.support.mailbox import Mailbox, mailbox
+from loom.runtime.unit import Unit
+
+__all__ = [
+    "loom_copy",
+    "loom_dispatch_indirect",
+    "loom_mailbox",
+    "loom_pace",
+    "loom_profile",
+    "loom_profile_end",
+    "loom_profile_start",
+    "loom_repeat",
+]
+
+_profiles: list[Profile] = []
+"""Those started and not ended."""
+
+
+@contextmanager
+def loom_repeat(unit: Unit, count: float, params: Any = None) -> Iterator[Segment]:
+    """Record the dispatches made inside the ``with`` as done ``count`` times (see ``Chain.repeat``).
+
+    >>> from loom.flow import loom_boot, loom_build, loom_dispatch, loom_read, loom_run, loom_write
+    >>> unit = loom_boot(1.0, 4, 0)
+    >>> loom_write(unit, 0.0, [1, 2, 3, 4], bind=0)
+    >>> with loom_repeat(unit, 3.0):
+    ...     loom_dispatch(unit, "stdlib/loom/kernels/math/double.spv", [], 1.0)
+    >>> loom_run(loom_build(unit))
+    >>> loom_read(unit, 0.0, 0.0, 4).tolist()
+    [8.0, 16.0, 24.0, 32.0]
+    """
+    target = require_unit(unit, "loom_repeat")
+    with target.repeat(whole(count, "loom_repeat", "count"), params) as segment:
+        yield segment
+
+
+def loom_dispatch_indirect(
+    unit: Unit,
+    kernel: Any,
+    params: Sequence[Any],
+    bind: float,
+    off: float,
+    *,
+    buffers: Mapping[str, str] | None = None,
+) -> None:
+    """Record a kernel over the three workgroup counts that stand at word ``off`` of a binding when it starts.
+
+    A count of zero skips it. ``buffers`` names bindings for the kernel's, as ``bind`` of ``loom_dispatch``.
+    """
+    where = "loom_dispatch_indirect"
+    target, counts = require_unit(unit, where), binding_name(bind, where)
+    verified = kernel_of(kernel, where, target)
+    ours = buffers if buffers is not None else {m.name: m.name for m in verified.buffers if m.name in BINDINGS}
+    target.dispatch_indirect(
+        verified, push_constants(verified, params), counts, whole(off, where, "off"), bind=ours
+    )  # fmt: skip
+    words_of(target).record(verified, target.bound(verified, ours))
+    words_of(target).record_type(counts, u32, "loom_dispatch_indirect")
+
+
+def loom_copy(
+    unit: Unit,
+    source: Unit,
+    *,
+    bind: float = 0,
+    off: float = 0,
+    len: float | None = None,  # noqa: A002 (the seeds' name)
+    to: float | None = None,
+    at: float = 0,
+) -> None:
+    """Copy ``len`` numbers from word ``off`` of a binding of ``source`` to word ``at`` of binding ``to`` of ``unit``.
+
+    ``to`` is ``bind`` by default, and ``len`` all from ``off`` on. Runs launched before on either come first.
+    """
+    where = "loom_copy"
+    target, origin = require_unit(unit, where), require_unit(source, where)
+    name, into = binding_name(bind, where), binding_name(bind if to is None else to, where)
+    start = whole(off, where, "off")
+    if name not in origin.memory():
+        raise ArgumentError(where, f"the source has no {name}", remedy="Call loom_set_heap(source, data) first")
+    held = origin.memory()[name][0].nbytes // 4
+    count = max(0, held - start) if len is None else whole(len, where, "len")
+    words_of(target).take(target, into, whole(at, where, "at"), words_of(origin), origin, (name, start, count), where)
+
+
+def loom_mailbox(slot_words: float, slots: float, *, device: str | Device | None = None) -> Mailbox:
+    """Return a ring of ``slots`` slots of up to ``slot_words`` words between units (see ``loom.mailbox``)."""
+    where = "loom_mailbox"
+    return mailbox(whole(slot_words, where, "slot_words"), whole(slots, where, "slots"), device=device)
+
+
+def loom_pace(unit: Unit, microseconds: float | None) -> None:
+    """Set the delay before each submission of a unit; 0 for none, None for an automatic one."""
+    require_unit(unit, "loom_pace").pace(microseconds)
+
+
+def loom_profile() -> Profile:
+    """Return a profile for a ``with``: what runs inside is timed (see ``loom.profile``)."""
+    return Profile()
+
+
+def loom_profile_start() -> None:
+    """Time all that runs from now on, until ``loom_profile_end``."""
+    _profiles.append(Profile().__enter__())
+
+
+def loom_profile_end() -> Profile:
+    """End what ``loom_profile_start`` began last; the profile returned has ``rows`` and ``table()``.
+
+    >>> import loom
+    >>> loom_profile_start()
+    >>> _ = loom.gpu_sum([1.0, 2.0])
+    >>> loom_profile_end().rows[0].device
+    'cpu'
+    """
+    if not _profiles:
+        raise StateError("loom_profile_end", "no profile was started", remedy="Call loom_profile_start() first")
+    ended = _profiles.pop()
+    ended.__exit__(None, None, None)
+    return ended

@@ -1,0 +1,147 @@
+"""Names that people guess for what other modules hold, and short maps: ``gpu_median``, ``gpu_fft``, ``gpu_floor``, ...
+
+Layer: patterns. Invariant: a name here is the function it stands for, or one map of ``gpu_map``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from loom.core.arrays import read_array
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, DTypeError
+from loom.ir.frontend.intrinsics import select
+from loom.patterns.data.select import filter as gpu_filter
+from loom.patterns.elementwise import gpu_maximum, gpu_minimum, gpu_mul
+from loom.patterns.linalg.products import transpose as gpu_transpose
+from loom.patterns.map import apply
+from loom.patterns.scan import gpu_scan
+from loom.patterns.signal.fft import fft as gpu_fft
+from loom.patterns.stats.moments import std as gpu_std
+from loom.patterns.stats.moments import variance as gpu_var
+from loom.patterns.stats.quantile import median as gpu_median
+from loom.runtime.array import Array
+from loom.runtime.device import Device
+
+__all__ = [
+    "gpu_cumsum",
+    "gpu_fft",
+    "gpu_filter",
+    "gpu_floor",
+    "gpu_median",
+    "gpu_mod",
+    "gpu_range",
+    "gpu_relu",
+    "gpu_round",
+    "gpu_sign",
+    "gpu_square",
+    "gpu_std",
+    "gpu_transpose",
+    "gpu_var",
+]
+
+
+def gpu_cumsum(data: Any, *, on: str | Device | None = None) -> Any:
+    """Return the sums of the elements up to each, as ``gpu_scan``.
+
+    >>> gpu_cumsum([1, 2, 3]).tolist()
+    [1, 3, 6]
+    """
+    return gpu_scan(data, on=on)
+
+
+def gpu_floor(data: Any, *, on: str | Device | None = None) -> Any:
+    """Return the largest whole number not above each float."""
+    return apply("gpu_floor", "floor", (data,), on=on)
+
+
+def gpu_round(data: Any, *, on: str | Device | None = None) -> Any:
+    """Return the nearest whole number of each float, halves to even."""
+    return apply("gpu_round", "rint", (data,), on=on)
+
+
+def gpu_square(data: Any, *, on: str | Device | None = None) -> Any:
+    """Return x x of every element; integers wrap."""
+    data = data if isinstance(data, Array) else read_array(data, "gpu_square")[0]
+    return gpu_mul(data, data, on=on)
+
+
+def gpu_relu(data: Any, *, on: str | Device | None = None) -> Any:
+    """Return the larger of x and 0 of every element; NaN stays."""
+    return gpu_maximum(data, 0, on=on)
+
+
+def gpu_sign(data: Any, *, on: str | Device | None = None) -> Any:
+    """Return -1, 0 or 1 of every element, in its dtype; NaN stays.
+
+    >>> gpu_sign([-2.5, 0.0, 7.0]).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    dtype = _dtype(data, "gpu_sign")
+    if dtype.is_integer and not dtype.is_signed:
+        return gpu_minimum(data, 1, on=on)
+    return apply("gpu_sign", _sign, (data,), on=on)
+
+
+def _sign(v: Any) -> Any:
+    return select(v > 0, 1, select(v < 0, -1, v - v))
+
+
+def gpu_mod(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
+    """Return a - b floor(a / b) of integers, with the sign of ``b`` as in numpy; x modulo 0 is x.
+
+    DTypeError for floats.
+
+    >>> gpu_mod([-7, 7], 3).tolist()
+    [2, 1]
+    """
+    dtype = _dtype(a, "gpu_mod")
+    if not dtype.is_integer:
+        raise DTypeError(
+            "gpu_mod", "unsupported dtype", expected="integers", got=dtype,
+            remedy="Write gpu_map(a, lambda x, y: x - y * loom.floor(x / y), b), which rounds",
+        )  # fmt: skip
+    return apply("gpu_mod", _mod, (a, b), on=on)
+
+
+def _mod(a: Any, b: Any) -> Any:
+    return a % b
+
+
+def gpu_range(start: float, end: float | None = None, step: float = 1, *, on: str | Device | None = None) -> Any:
+    """Return the numbers from ``start`` (0, if one is given) up to but not including ``end``, as numpy does.
+
+    Whole numbers give int64, floats float64: start + i step, rounded twice. ArgumentError for a step of 0 or too many.
+
+    >>> gpu_range(0, 10, 3).tolist()
+    [0, 3, 6, 9]
+    """
+    first, last = (0, start) if end is None else (start, end)
+    given = (first, last, step)
+    if any(isinstance(n, bool) or not isinstance(n, (int, float, np.integer, np.floating)) for n in given) or (
+        step == 0 or not all(math.isfinite(n) for n in given)
+    ):
+        raise ArgumentError(
+            "gpu_range", "unusable bounds", expected="finite numbers, and a step other than 0", got=given,
+            remedy="Write gpu_range(start, end, step)",
+        )  # fmt: skip
+    count = max(0, math.ceil((last - first) / step))
+    if count > 0xFFFF_FFFF:
+        raise ArgumentError(
+            "gpu_range", "too many elements", expected="less than 2^32", got=count, remedy="Take a larger step"
+        )
+    whole = all(isinstance(n, (int, np.integer)) for n in given)
+    indexes = np.arange(count, dtype=np.int64 if whole else np.float64)
+    kind = np.int64 if whole else np.float64
+    return apply("gpu_range", _line, (indexes, kind(step), kind(first)), on=on)
+
+
+def _line(i: Any, step: Any, first: Any) -> Any:
+    return first + i * step
+
+
+def _dtype(data: Any, where: str) -> DType:
+    return data.dtype if isinstance(data, Array) else read_array(data, where)[1]

@@ -1,0 +1,174 @@
+"""Parts of neural networks as one call over arrays: softmax, norms, feed-forward, rotary positions, attention.
+
+Layer: patterns, over tensors. Data are what patterns take, and tensors; floats only, all of one dtype. The result is a
+tensor if one was given, else a ``loom.Array`` if one was given, else a numpy array. Invariant: bits are those of the
+same tensor operations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from loom import tensor
+from loom.core.arrays import read_array
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.patterns.call import array
+from loom.runtime.array import Array
+from loom.runtime.device import Device, device
+from loom.tensor import Tensor
+from loom.tensor.rotary import rotated, turns
+
+__all__ = ["gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "gpu_softmax"]
+
+_UNSEEN = {"f16": -6.0e4}
+"""The score of what must not be seen, where the type does not hold -1e30."""
+_ACTIVATIONS = ("silu", "gelu", "relu", "tanh", "sigmoid")
+
+
+class _Call:
+    """The tensors of one call, and the way back."""
+
+    def __init__(self, where: str, on: str | Device | None, **given: Any) -> None:
+        self.where = where
+        self.kept = any(isinstance(data, Tensor) for data in given.values())
+        arrays = [data for data in given.values() if isinstance(data, Array)]
+        self.is_array = bool(arrays)
+        self.device = device(on) if on is not None or not arrays else arrays[0].device
+        self.given = {name: self._tensor(name, data) for name, data in given.items() if data is not None}
+        self._check_types()
+
+    def _tensor(self, name: str, data: Any) -> Tensor:
+        if isinstance(data, Tensor):
+            return data
+        place = f"{self.where}, {name}"
+        if isinstance(data, Array) and data.device is not self.device:
+            raise ArgumentError(
+                place, "the array is on another device", expected=self.device.name, got=data.device.name,
+                remedy=f"Copy it with loom.array(x, on={self.device.name!r})",
+            )  # fmt: skip
+        found, dtype = read_array(data, place)
+        return tensor.array(found, dtype, on=self.device)
+
+    def _check_types(self) -> None:
+        wanted: DType | None = None
+        for name, made in self.given.items():
+            if not made.dtype.is_float or (wanted is not None and made.dtype != wanted):
+                raise DTypeError(
+                    f"{self.where}, {name}", "unsupported dtype", expected=wanted or "f16, bf16, f32 or f64",
+                    got=made.dtype, remedy="Convert first, for example with array.astype(numpy.float32)",
+                )  # fmt: skip
+            wanted = made.dtype
+
+    def result(self, made: Tensor) -> Any:
+        """Return a result to the caller as what was given."""
+        if self.kept:
+            return made
+        return array(made, on=self.device) if self.is_array else made.numpy()
+
+
+def gpu_softmax(data: Any, axis: int = -1, *, on: str | Device | None = None) -> Any:
+    """Return e^(x - max) over its sum along an axis (J. S. Bridle, 1990).
+
+    >>> gpu_softmax([[0.0, 0.0], [0.0, 0.0]]).tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    call = _Call("gpu_softmax", on, data=data)
+    return call.result(tensor.softmax(call.given["data"], axis))
+
+
+def gpu_silu(data: Any, *, on: str | Device | None = None) -> Any:
+    """Return x sigmoid(x) of every element (S. Elfwing and others, 2017)."""
+    call = _Call("gpu_silu", on, data=data)
+    return call.result(tensor.silu(call.given["data"]))
+
+
+def gpu_rmsnorm(data: Any, weight: Any = None, *, epsilon: float = 1e-6, on: str | Device | None = None) -> Any:
+    """Return x / sqrt(mean(x^2) + epsilon) along the last axis, times ``weight`` of its length (B. Zhang, 2019)."""
+    call = _Call("gpu_rmsnorm", on, data=data, weight=weight)
+    return call.result(tensor.rms_norm(call.given["data"], call.given.get("weight"), epsilon))
+
+
+def gpu_ffn(
+    data: Any, up: Any, down: Any, *, gate: Any = None, activation: str = "silu", on: str | Device | None = None
+) -> Any:
+    """Return a feed-forward layer: activation(x up) down, or (activation(x gate) * (x up)) down with a ``gate``.
+
+    ``data`` is (..., width), ``up`` and ``gate`` (width, hidden), ``down`` (hidden, width). ``activation`` is silu,
+    gelu, relu, tanh or sigmoid. Source: N. Shazeer, "GLU variants improve transformer" (2020).
+    """
+    if activation not in _ACTIVATIONS:
+        raise ArgumentError(
+            "gpu_ffn", f"no activation is called {activation!r}", expected=", ".join(_ACTIVATIONS), got=activation,
+            remedy="Use one of them",
+        )  # fmt: skip
+    act: Callable[[Tensor], Tensor] = getattr(tensor, activation)
+    call = _Call("gpu_ffn", on, data=data, up=up, down=down, gate=gate)
+    x, wide = call.given["data"], call.given["up"]
+    hidden = tensor.matmul(x, wide)
+    hidden = act(tensor.matmul(x, call.given["gate"])) * hidden if gate is not None else act(hidden)
+    return call.result(tensor.matmul(hidden, call.given["down"]))
+
+
+def gpu_rope(
+    data: Any, *, base: float = 10000.0, start: int = 0, interleaved: bool = False, on: str | Device | None = None
+) -> Any:
+    """Return (..., tokens, size) with pairs of components turned by each token's angle (J. Su and others, 2021).
+
+    Token t, counted from ``start``, turns pair d by t base^(-2 d / size). Pairs are (d, d + size / 2), or
+    (2 d, 2 d + 1) if they are ``interleaved``. ShapeError for an odd size.
+    """
+    call = _Call("gpu_rope", on, data=data)
+    x = call.given["data"]
+    if x.ndim < 2 or x.shape[-1] % 2:
+        raise ShapeError(
+            "gpu_rope", "no pairs", expected="(..., tokens, an even size)", got=x.shape, remedy="Reshape it"
+        )
+    if isinstance(start, bool) or not isinstance(start, int) or start < 0 or not base > 0:
+        raise ArgumentError(
+            "gpu_rope", "unusable start or base", expected="start an int of at least 0, base above 0",
+            got=(start, base), remedy="Leave them out",
+        )  # fmt: skip
+    turned = turns(x.shape[-2], x.shape[-1] // 2, float(base), x.dtype, x.device or call.device, start)
+    return call.result(rotated(x, turned, interleaved=interleaved))
+
+
+def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Device | None = None) -> Any:
+    """Return softmax(q k^T / sqrt(size)) v (A. Vaswani and others, 2017).
+
+    ``q`` is (..., tokens, size), ``k`` (..., others, size), ``v`` (..., others, width), with the same leading axes; the
+    last of those, heads, may be fewer in ``k`` and ``v``, each then serving as many of ``q`` (J. Ainslie, 2023).
+    ``causal``: the last token sees all others, each before it one less.
+
+    >>> import numpy
+    >>> gpu_attention(numpy.zeros((1, 2)), numpy.zeros((2, 2)), numpy.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[2.0, 3.0]]
+    """
+    call = _Call("gpu_attention", on, q=q, k=k, v=v)
+    x, keys, values = (call.given[name] for name in "qkv")
+    shape = (*x.shape[:-1], values.shape[-1])
+    x, keys, values = _grouped(x, keys, values)
+    scores = tensor.matmul(x, keys, transpose_b=True) * (1 / math.sqrt(x.shape[-1]))
+    if causal:
+        tokens, others = scores.shape[-2:]
+        seen = tensor.expand_dims(tensor.arange(tokens) + (others - tokens), 1) >= tensor.arange(others)
+        scores = tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30))
+    return call.result(tensor.reshape(tensor.matmul(tensor.softmax(scores), values), shape))
+
+
+def _grouped(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the three with axes that go together; ShapeError if they cannot."""
+    alike = k.shape[:-1] == v.shape[:-1] and q.shape[-1] == k.shape[-1] and min(q.ndim, k.ndim, v.ndim) > 1
+    heads, kept = (x.shape[-3] if x.ndim > 2 else 1 for x in (q, k))
+    if alike and q.shape[:-2] == k.shape[:-2]:
+        return q, k, v
+    if not alike or q.ndim != k.ndim or q.shape[:-3] != k.shape[:-3] or not kept or heads % kept:
+        raise ShapeError(
+            "gpu_attention", "the shapes do not go together",
+            expected="q (..., tokens, size), k (..., others, size), v (..., others, width)",
+            got=f"{q.shape}, {k.shape} and {v.shape}", remedy="Reshape them",
+        )  # fmt: skip
+    grouped = tensor.reshape(q, (*q.shape[:-3], kept, heads // kept, *q.shape[-2:]))
+    return grouped, tensor.expand_dims(k, -3), tensor.expand_dims(v, -3)
