@@ -19,6 +19,8 @@ __all__ = ["Group", "Item", "Stores", "fused"]
 _MOST_BUFFERS = 8
 """As many as every GPU can bind."""
 _MOST_MEMBERS = 64
+_MOST_LOOKED_AT = 128
+"""Groups that are looked at to find a circle, so that the time is linear in the length of a record."""
 
 
 class Item:
@@ -30,8 +32,8 @@ class Item:
     """
 
     __slots__ = (
-        "access", "after", "base", "buffer", "copies", "dense", "gathered", "group", "index", "inputs", "is_source",
-        "node", "reads_dense", "updates",
+        "_reads", "access", "after", "base", "buffer", "copies", "dense", "gathered", "group", "index", "inputs",
+        "is_source", "node", "reads_dense", "updates",
     )  # fmt: skip
 
     def __init__(self, index: int, node: Node, inputs: Sequence[Item]) -> None:
@@ -47,6 +49,7 @@ class Item:
         self.gathered: set[int] = set()
         self.dense = self.is_source = self.reads_dense = False
         self.group: Group | None = None
+        self._reads: list[tuple[Item, Access, bool]] | None = None
 
     @property
     def is_number(self) -> bool:
@@ -72,7 +75,15 @@ class Item:
         return operand.base, operand.access
 
     def reads(self) -> list[tuple[Item, Access, bool]]:
-        """Return what it reads as (item that runs or is a source, access, may it be in one kernel with this)."""
+        """Return what it reads as (item that runs or is a source, access, may it be in one kernel with this).
+
+        To be asked for once it is settled what is dense and what is gathered.
+        """
+        if self._reads is None:
+            self._reads = self._found_reads()
+        return self._reads
+
+    def _found_reads(self) -> list[tuple[Item, Access, bool]]:
         if self.node.op.kind in (Kind.VIEW, Kind.NUMBER):  # dense
             pairs = [(self.base, self.access, self.after)] if self.base is not self else []
         elif self.is_map:
@@ -97,15 +108,21 @@ Stores = dict[Item, bool]
 
 
 class Group:
-    """Items that run in one kernel. ``needs``: groups that run before it, and ``apart``: those of them never in one."""
+    """Items that run in one kernel.
 
-    __slots__ = ("apart", "first", "last", "members", "needs", "shape", "stored")
+    ``needs``: groups that run before it, ``apart``: those of them never in one, ``users``: those that need it. A
+    group's ``rank`` is above the ranks of those it needs.
+    """
+
+    __slots__ = ("apart", "first", "last", "members", "needs", "rank", "shape", "stored", "users")
 
     def __init__(self, item: Item) -> None:
         self.members = [item]
         self.shape = item.node.shape
         self.needs: set[Group] = set()
         self.apart: set[Group] = set()
+        self.users: set[Group] = set()
+        self.rank = 0
         self.first = self.last = item.index
         self.stored: Stores = {}
 
@@ -171,6 +188,7 @@ class _Fusion:
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items
         self.all: dict[Group, None] = {}
+        self.ranks = 0
         self.readers: dict[int, list[Item]] = {}
 
     def groups(self) -> list[Group]:
@@ -218,27 +236,35 @@ class _Fusion:
         chosen: list[Group] = []
         for group in sorted(wanted, key=lambda g: -g.last):
             trial = [*chosen, group]
-            if self.fits(item, trial) and not _circular(needed, trial):
+            if self.fits(item, trial) and not _circular(needed, trial) and _users_of(trial) is not None:
                 chosen = trial
+        above = _users_of(chosen)
+        assert above is not None
         target = Group(item)
         target.apart |= apart
+        target.needs |= set(needed)
         for group in chosen:
             target.members += group.members
             target.first, target.last = min(target.first, group.first), max(target.last, group.last)
             target.needs |= group.needs
             target.apart |= group.apart
+            target.users |= group.users
             del self.all[group]
-        target.needs |= set(needed)
-        target.needs -= set(chosen)
+        inside = set(chosen)
+        target.needs -= inside
+        target.users -= inside
         for member in target.members:
             member.group = target
-        for other in self.all if chosen else ():
-            if not other.needs.isdisjoint(chosen):
-                other.needs -= set(chosen)
-                other.needs.add(target)
-            if not other.apart.isdisjoint(chosen):
-                other.apart -= set(chosen)
-                other.apart.add(target)
+        for user in target.users:
+            user.needs = (user.needs - inside) | {target}
+            if not user.apart.isdisjoint(inside):
+                user.apart = (user.apart - inside) | {target}
+        for need in target.needs:
+            need.users -= inside
+            need.users.add(target)
+        for group in (target, *sorted(above, key=lambda g: g.rank)):
+            self.ranks += 1
+            group.rank = self.ranks
         self.all[target] = None
 
     def fits(self, item: Item, chosen: Sequence[Group]) -> bool:
@@ -248,18 +274,40 @@ class _Fusion:
 
 
 def _circular(needed: Iterable[Group], chosen: Sequence[Group]) -> bool:
-    """Tell whether one of the groups, or something that they together would need, must run after another of them."""
+    """Tell whether one of the groups, or something that they together would need, must run after another of them.
+
+    What would take long to tell counts as if it did: then they are not made one, which is always right.
+    """
     inside = set(chosen)
     if any(not g.apart.isdisjoint(inside) for g in chosen):
         return True
+    lowest = min(g.rank for g in chosen)
     waiting = [g for g in needed if g not in inside] + [n for g in chosen for n in g.needs if n not in inside]
     seen: set[Group] = set()
     while waiting:
         group = waiting.pop()
         if group in inside:
             return True
-        if group in seen:
+        if group in seen or group.rank < lowest:  # those have a higher rank than all they need
             continue
+        if len(seen) == _MOST_LOOKED_AT:
+            return True
         seen.add(group)
         waiting += group.needs
     return False
+
+
+def _users_of(groups: Sequence[Group]) -> set[Group] | None:
+    """Return all other groups that run after one of these because they need it; None if they are very many."""
+    inside = set(groups)
+    found: set[Group] = set()
+    waiting = [u for g in groups for u in g.users if u not in inside]
+    while waiting:
+        group = waiting.pop()
+        if group in found:
+            continue
+        if len(found) == _MOST_LOOKED_AT:
+            return None
+        found.add(group)
+        waiting += [u for u in group.users if u not in inside]
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["Access", "packed"]
 
@@ -89,6 +90,7 @@ class Access:
         return Access(shape, tuple(strides), self.offset)
 
 
+@lru_cache(maxsize=4096)
 def packed(shape: tuple[int, ...]) -> Access:
     """Return the access of row-major order."""
     return Access(shape, _strides(shape))

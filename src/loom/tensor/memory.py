@@ -9,8 +9,9 @@ Deep Neural Net Inference" (2020).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import heapq
+from bisect import bisect_left, insort
+from dataclasses import dataclass
 
 from loom.core.errors import ArgumentError
 from loom.runtime.device import Device
@@ -22,12 +23,6 @@ __all__ = ["MemoryPlan", "plan_memory"]
 
 _UNIT = 256
 """Blocks are multiples of so many bytes."""
-
-
-@dataclass(slots=True)
-class _Block:
-    nbytes: int
-    lives: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +83,11 @@ def plan_memory(draft: Draft, kept_nbytes: int = 0, budget_nbytes: int | None = 
                 constants[buffer] = None
             else:
                 lives[buffer] = (lives.get(buffer, (at, at))[0], at)
-    blocks: list[_Block] = []
-    block_of: dict[Buffer, int] = {}
-    for buffer in sorted(lives, key=lambda b: -b.nbytes):  # stable: equal sizes in order of use
-        block_of[buffer] = _placed(blocks, _rounded(buffer.nbytes), lives[buffer])
-    plan = MemoryPlan(tuple(b.nbytes for b in blocks), block_of, lives, tuple(constants), kept_nbytes)
+    blocks = _Blocks()
+    # the largest first; those of one size in the order of their first use
+    order = sorted(lives, key=lambda b: (-_rounded(b.nbytes), lives[b][0]))
+    block_of = {buffer: blocks.place(_rounded(buffer.nbytes), lives[buffer]) for buffer in order}
+    plan = MemoryPlan(tuple(blocks.sizes), block_of, lives, tuple(constants), kept_nbytes)
     if budget_nbytes is not None and plan.peak_nbytes > budget_nbytes:
         raise ArgumentError(
             "tensor.compile", "the program needs more memory than it may have",
@@ -102,15 +97,47 @@ def plan_memory(draft: Draft, kept_nbytes: int = 0, budget_nbytes: int | None = 
     return plan
 
 
-def _placed(blocks: Sequence[_Block], nbytes: int, life: tuple[int, int]) -> int:
-    """Return the block a buffer goes to; blocks were made for larger buffers, so all have room."""
-    fitting = [n for n, block in enumerate(blocks) if all(life[1] < a or b < life[0] for a, b in block.lives)]
-    best = min(fitting, key=lambda n: (blocks[n].nbytes, n)) if fitting else len(blocks)
-    if not fitting:
-        assert isinstance(blocks, list)
-        blocks.append(_Block(nbytes))
-    blocks[best].lives.append(life)
-    return best
+class _Blocks:
+    """Blocks, from the largest to the smallest. Buffers come in that order too, so that all blocks have room."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self._lives: list[list[tuple[int, int]]] = []
+        self._first = 0
+        self._free: list[int] = []
+        self._taken: list[tuple[int, int]] = []
+
+    def place(self, nbytes: int, life: tuple[int, int]) -> int:
+        """Return the block a buffer goes to: the smallest that is free then, the first of several, or a new one."""
+        if self.sizes and self.sizes[-1] != nbytes:  # the first of its size
+            self._first, self._free, self._taken = len(self.sizes), [], []
+        while self._taken and self._taken[0][0] < life[0]:
+            heapq.heappush(self._free, heapq.heappop(self._taken)[1])
+        if self._free:
+            found = heapq.heappop(self._free)
+        else:
+            larger = self._larger(life)
+            if larger is not None:
+                insort(self._lives[larger], life)
+                return larger
+            found = len(self.sizes)
+            self.sizes.append(nbytes)
+            self._lives.append([])
+        self._lives[found].append(life)
+        heapq.heappush(self._taken, (life[1], found))
+        return found
+
+    def _larger(self, life: tuple[int, int]) -> int | None:
+        """Return the smallest larger block that is free while a buffer lives."""
+        best: int | None = None
+        for block in range(self._first - 1, -1, -1):
+            if best is not None and self.sizes[block] > self.sizes[best]:
+                break
+            lives = self._lives[block]
+            at = bisect_left(lives, life)
+            if (at == 0 or lives[at - 1][1] < life[0]) and (at == len(lives) or life[1] < lives[at][0]):
+                best = block
+        return best
 
 
 def _rounded(nbytes: int) -> int:
