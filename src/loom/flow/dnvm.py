@@ -156,7 +156,7 @@ def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
             remedy="Pass [{'Input': [...], 'Target': [...]}]",
         )
     x = _samples(net, found["input"], "train_simple, Input")
-    y = numbers(found["target"], "train_simple", "Target").astype(np.float32)
+    y = numbers(found["target"], "train_simple", "Target").astype(np.float64)
     shape = net.spec.shapes()[net.spec.outputs[0]]
     if y.size != len(x) * int(np.prod(shape)):
         raise ShapeError(
@@ -182,7 +182,7 @@ def _samples(net: Network, values: Any, where: str) -> np.ndarray[Any, Any]:
     """Return flat numbers as samples of the network's input."""
     _require_one(net, where)
     shape = net.spec.inputs[0].shape
-    found = numbers(values, where, "the input").astype(np.float32)
+    found = numbers(values, where, "the input")
     each = int(np.prod(shape))
     if found.size == 0 or found.size % each:
         raise ShapeError(

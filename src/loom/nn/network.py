@@ -102,6 +102,7 @@ class Network:
         is_file = isinstance(source, Path) and source.suffix == SAFETENSORS
         if is_file or (isinstance(source, bytes) and is_safetensors(source)):
             assert isinstance(source, (Path, bytes))
+            _require_no_id(id, None, "loom.Network.load, id")
             return cls._loaded(read_safetensors(source), on)
         return cls._loaded(read_model(source, id), on)
 
@@ -134,6 +135,7 @@ class Network:
         if older:
             return write_older(target, saved)
         if target is not None and target.suffix == SAFETENSORS:
+            _require_no_id(id, "model", "loom.Network.save, id")
             write_safetensors(target, saved)
             return ""
         text = write_models([saved])
@@ -208,11 +210,18 @@ class Network:
         give f32.
         """
         given = self._given(x, "loom.Network.forward, x")
-        found = {n: numbers(a, "loom.Network", "x" if len(given) == 1 else f"x {n!r}") for n, a in given.items()}
-        if all(found[i.name].shape == i.shape for i in self.spec.inputs):
-            out = self._readable(self.model.forward({n: a[None] for n, a in found.items()}))
-            return out[0] if not isinstance(out, dict) else {name: value[0] for name, value in out.items()}
-        return self._readable(self.model.forward(self._plain(found)))
+        read = {n: numbers(a, "loom.Network", _place(n, given)) for n, a in given.items()}
+        is_one = all(read[i.name].shape == i.shape for i in self.spec.inputs)
+        found = self._checked({n: a[None] for n, a in read.items()} if is_one else read)
+        out = self._readable(self.model.forward(self._plain(found)))
+        if not is_one:
+            return out
+        return out[0] if not isinstance(out, dict) else {name: value[0] for name, value in out.items()}
+
+    def _checked(self, given: Mapping[str, Any]) -> dict[str, Array]:
+        """Return what is given as arrays of the inputs' types, all numbers finite."""
+        types = self._types()
+        return {n: checked_inputs(a, types[n], "loom.Network", _place(n, given)) for n, a in given.items()}
 
     def _readable(self, output: Any) -> Any:
         """Return outputs of bf16, which numpy lacks, as f32."""
@@ -312,11 +321,7 @@ class Network:
 
         Networks of several inputs take a mapping by name or a list; of several outputs give a dict.
         """
-        given, types = self._given(x, "loom.Network.predict, x"), self._types()
-        place = "loom.Network"
-        found = tuple(checked_inputs(a, types[n], place, "x" if len(types) == 1 else f"x {n!r}")
-                      for n, a in given.items())  # fmt: skip
-        made = self._predicted(found)
+        made = self._predicted(tuple(self._checked(self._given(x, "loom.Network.predict, x")).values()))
         return made if len(made) > 1 else made[self.spec.outputs[0]]
 
     def _predicted(self, inputs: Sequence[Array]) -> dict[str, Array]:
@@ -369,6 +374,10 @@ class Network:
             if key not in known:
                 raise ArgumentError("loom.Network.train", f"no setting is called {key!r}",
                                     remedy=near_matches(key, known))  # fmt: skip
+        if "learning_rate" in settings and isinstance(schedule, Schedule):
+            raise ArgumentError("train, learning_rate", "has no effect: the schedule has its own rates",
+                                expected="a schedule's name, or no learning_rate", got=repr(schedule),
+                                remedy="Give the schedule the rate and leave this out")  # fmt: skip
         meant = self._probabilities
         if settings.get("probabilities", meant) != meant:
             raise ArgumentError("train, probabilities", "not what the network's output means", expected=meant,
@@ -387,6 +396,17 @@ def _as_document(source: Document) -> Document:
     """Return a text that does not begin with ``{`` as the path of a file."""
     is_name = isinstance(source, str) and not source.lstrip().startswith("{")
     return Path(str(source)) if is_name else source
+
+
+def _require_no_id(given: str | None, default: str | None, where: str) -> None:
+    if given != default:
+        raise ArgumentError(where, "a .safetensors file keeps no id", expected="none", got=repr(given),
+                            remedy="Leave it out, or use a bundle (.json)")  # fmt: skip
+
+
+def _place(name: str, given: Mapping[str, Any]) -> str:
+    """Return how messages call an input."""
+    return "x" if len(given) == 1 else f"x {name!r}"
 
 
 def _count(given: Mapping[str, Any]) -> int:

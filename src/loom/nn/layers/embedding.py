@@ -1,11 +1,10 @@
 """``embedding``: a row of a table for each id.
 
-Layer: nn. First weights: even within +-1 / sqrt(embedding_dim). Invariant: an id outside the table gives zeros.
+Layer: nn. First weights: standard normal. Invariant: an id that is not whole or outside the table gives zeros.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from loom import tensor
@@ -18,11 +17,15 @@ __all__: list[str] = []
 
 
 def _init(config: Embedding, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
-    return {"weight": key.spread("weight", shapes["weight"], 1 / math.sqrt(config.embedding_dim))}
+    del config
+    return {"weight": key.normal("weight", shapes["weight"], 1.0)}
 
 
 @layer(Embedding, _init, any_dtype=True)
 def apply(config: Embedding, weights: Weights, x: Tensor, context: Context) -> Tensor:
-    """Record the lookup; ids that are floats are whole numbers."""
+    """Record the lookup; of floats that are no whole numbers, NaN among them, as of ids outside the table."""
     del config, context
-    return tensor.gather(weights["weight"], x if x.dtype.is_integer else x.astype(i32))
+    if x.dtype.is_integer:
+        return tensor.gather(weights["weight"], x)
+    ids = x.astype(i32)
+    return tensor.gather(weights["weight"], tensor.where(ids.astype(x.dtype) == x, ids, -1))

@@ -29,7 +29,7 @@ class Input:
 
     name: str = "input"
     shape: Shape = several(Whole(), "the sizes of one sample's axes, outermost first")
-    dtype: DType = held(Element(), "the type of an element", f32)
+    dtype: DType = held(Element(), "the type of an element; not told: f64 in a network of f64", f32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

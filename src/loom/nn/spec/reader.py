@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from loom.core.dtype import f64
 from loom.nn.spec.fields import Record, read_object, write_object
 from loom.nn.spec.layer import NODE_KEYS, read_layer, write_layer
 from loom.nn.spec.layers.parallel import GridCell
@@ -31,6 +32,9 @@ def read_network(value: dict[str, Any], place: Place) -> Network | None:
     """Return the network of a ``loom/1`` object; problems are noted, and then the result means nothing."""
     header = read_object(Network, value, place, besides=_STRUCTURE)
     inputs = _read_inputs(value, place)
+    if header is not BAD and header.dtype == f64:
+        told = [_told(value, i.name) for i in inputs]
+        inputs = [i if "dtype" in t else dataclasses.replace(i, dtype=f64) for i, t in zip(inputs, told, strict=True)]
     listed = _listed(value, place)
     raw: dict[str, tuple[Any, Place]] = {}
     if listed is not None:
@@ -50,6 +54,20 @@ def read_network(value: dict[str, Any], place: Place) -> Network | None:
     network = dataclasses.replace(header, inputs=tuple(inputs), nodes=ordered, outputs=outputs)
     fit(network, place.reading, {name: here.path for name, (_, here) in raw.items()})
     return network
+
+
+def _told(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the object of an input that has been read."""
+    return value["input"] if "input" in value else value["inputs"][name]
+
+
+def _write_input(given: Input, network: Network) -> dict[str, JsonValue]:
+    """Return the object of an input; its type is that of a network of f64, else f32, unless it is told."""
+    written = write_object(given)
+    if network.dtype == f64:
+        written.pop("dtype", None)
+        return written if given.dtype == f64 else {**written, "dtype": given.dtype.name}
+    return written
 
 
 def _read_inputs(value: dict[str, Any], place: Place) -> list[Input]:
@@ -221,9 +239,9 @@ def write_network(network: Network) -> dict[str, JsonValue]:
     written: dict[str, JsonValue] = {"format": FORMAT, **write_object(network)}
     metadata = written.pop("metadata", None)
     if len(network.inputs) == 1 and network.inputs[0].name == "input":
-        written["input"] = write_object(network.inputs[0])
+        written["input"] = _write_input(network.inputs[0], network)
     else:
-        written["inputs"] = {i.name: write_object(i) for i in network.inputs}
+        written["inputs"] = {i.name: _write_input(i, network) for i in network.inputs}
     if _is_chain(network):
         written["layers"] = [_write_listed(i, node) for i, node in enumerate(network.nodes)]
     else:

@@ -14,11 +14,12 @@ from typing import Any
 from loom.core.errors import ArgumentError
 from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.optimizers import SGD, Optimizer
+from loom.nn.train.scalars import flag, real, whole
 from loom.nn.train.schedules import Schedule
 
 __all__ = ["TrainConfig"]
 
-_LARGEST = sys.float_info.max
+_OPTIONAL = ("patience", "budget_nbytes", "clip_value", "clip_norm")
 _LEAST_CLIP = 2.0**-126
 """The least normal f32."""
 
@@ -56,23 +57,29 @@ class TrainConfig:
     budget_nbytes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
-            _require(name, getattr(self, name), least=1, kind=int)
-        _require("seed", self.seed, least=0, most=(1 << 64) - 1, kind=int)
-        for name in ("learning_rate", "least_gain"):
-            _require(name, getattr(self, name), least=0)
-        for name in ("clip_value", "clip_norm"):
-            if getattr(self, name) is not None:
-                _require(name, getattr(self, name), least=_LEAST_CLIP)
-        for name, least in (("patience", 0), ("budget_nbytes", 1)):
-            if getattr(self, name) is not None:
-                _require(name, getattr(self, name), least=least, kind=int)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("checkpoint_every", 1), ("seed", 0),
+                            ("patience", 0), ("budget_nbytes", 1)):  # fmt: skip
+            if getattr(self, name) is not None or name not in _OPTIONAL:
+                most = (1 << 64) - 1 if name == "seed" else sys.float_info.max
+                self._keep(name, whole(f"train, {name}", getattr(self, name), least=least, most=most))
+        for name, least in (("learning_rate", 0.0), ("least_gain", 0.0), ("clip_value", _LEAST_CLIP),
+                            ("clip_norm", _LEAST_CLIP)):  # fmt: skip
+            if getattr(self, name) is not None or name not in _OPTIONAL:
+                self._keep(name, real(f"train, {name}", getattr(self, name), least=least))
+        self._keep("shuffle", flag("train, shuffle", self.shuffle))
+        for name, default, needed in (("least_gain", 0, "patience"), ("checkpoint_every", 1, "checkpoint")):
+            if getattr(self, name) != default and getattr(self, needed) is None:
+                raise ArgumentError(f"train, {name}", "has no effect alone", expected=f"{needed}=... as well",
+                                    got=f"no {needed}", remedy=f"Pass {needed}, or leave {name} out")  # fmt: skip
         _require_kind("optimizer", self.optimizer, Optimizer, "an optimiser, for example Adam()")
         _require_kind(
             "schedule", self.schedule, (Schedule, type(None)), "a schedule, for example Cosine(0.1, steps=100)"
         )
         _require_kind("checkpoint", self.checkpoint, (str, Path, type(None)), "the path of a folder")
         self.loss_functions(tuple(self.loss) if isinstance(self.loss, Mapping) else ())
+
+    def _keep(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     def loss_functions(self, outputs: Sequence[str] = ()) -> list[Loss]:
         """Return the functions of the losses of outputs, without names of the only one."""
@@ -105,11 +112,3 @@ def _named(loss: Any) -> Any:
 def _require_kind(name: str, value: object, kinds: type | tuple[type, ...], expected: str) -> None:
     if not isinstance(value, kinds):
         raise ArgumentError(f"train, {name}", "not usable", expected=expected, got=repr(value), remedy="Correct it")
-
-
-def _require(name: str, value: object, *, least: float, most: float = _LARGEST, kind: type = float) -> None:
-    is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if not (is_number and least <= value <= most):  # type: ignore[operator]
-        what = "an int" if kind is int else "a number"
-        raise ArgumentError(f"train, {name}", "not usable", expected=f"{what} of at least {least:g}", got=repr(value),
-                            remedy="Correct it")  # fmt: skip

@@ -1,8 +1,8 @@
 """Optimisers: how a parameter's next value follows from its value, its gradient, the rate, and what is kept.
 
 Layer: nn. Each is one fixed expression per element, recorded into the training step. Invariant: no number of it comes
-from the host's libm; powers of the betas are f32 state that a step multiplies once. Narrow parameters (f16, bf16) are
-computed and their state is kept in f32, and rounded once.
+from the host's libm; powers of the betas are state that a step multiplies once, f32 or, in networks of f64, f64. Narrow
+parameters (f16, bf16) are computed and their state is kept in f32, and rounded once.
 
 Weight decay leaves arrays of one dimension alone: biases and gains.
 """
@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, near_matches
+from loom.nn.train.scalars import flag, real
 from loom.tensor import Tensor
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "optimizer_of", "starting_state"]
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "number_type", "optimizer_of",
+           "starting_state"]  # fmt: skip
 
 Arrays = dict[str, Tensor]
 
@@ -35,7 +38,13 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check(type(self).__name__, field.name, getattr(self, field.name))
+            where, value = f"train, {type(self).__name__}", getattr(self, field.name)
+            if isinstance(field.default, bool):
+                kept: Any = flag(f"{where}, {field.name}", value)
+            else:
+                below = 1.0 if field.name in _SHARES else float("inf")
+                kept = real(where, value, below=below, what=f"{field.name} is out of range")
+            object.__setattr__(self, field.name, kept)
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -52,16 +61,8 @@ class Optimizer(ABC):
         """Return the next value of ``w`` and of what is kept; ``powers`` are those of this step already."""
 
 
-def _check(name: str, field: str, value: Any) -> None:
-    if isinstance(value, bool):
-        return
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    below_one = field in ("momentum", "dampening", "beta1", "beta2", "alpha")
-    if not (is_number and 0 <= value < (1 if below_one else float("inf"))):
-        raise ArgumentError(
-            f"train, {name}", f"{field} is out of range", got=repr(value), remedy="Correct it",
-            expected="0 up to but not including 1" if below_one else "a number of at least 0",
-        )  # fmt: skip
+_SHARES = ("momentum", "dampening", "beta1", "beta2", "alpha")
+"""Settings below 1."""
 
 
 def _single(value: float) -> float:
@@ -71,7 +72,8 @@ def _single(value: float) -> float:
 
 def _mixed(old: Tensor, new: Tensor, share: float) -> Tensor:
     """Return ``share`` of the old and the rest of the new."""
-    return old * _single(share) + new * (1.0 - _single(share))
+    kept = share if old.dtype == f64 else _single(share)
+    return old * kept + new * (1.0 - kept)
 
 
 def _decayed(g: Tensor, w: Tensor, decay: float) -> Tensor:
@@ -82,14 +84,25 @@ def _decayed(g: Tensor, w: Tensor, decay: float) -> Tensor:
 class SGD(Optimizer):
     """w - rate g; with momentum v = m v + (1 - dampening) g and w - rate v, or rate (g + m v) of Nesterov.
 
+    v starts at 0, so that dampening counts from the first step on; PyTorch's first v is g. ``dampening`` and
+    ``nesterov`` need a momentum.
+
     Source: Y. Nesterov (1983) in the form of I. Sutskever et al., "On the importance of initialization and momentum
-    in deep learning" (2013), as PyTorch has it.
+    in deep learning" (2013).
     """
 
     momentum: float = 0.0
     dampening: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        Optimizer.__post_init__(self)
+        for name in ("dampening", "nesterov"):
+            if getattr(self, name) and not self.momentum:
+                raise ArgumentError(f"train, SGD, {name}", "has no effect without a momentum",
+                                    expected="momentum above 0", got=self.momentum,
+                                    remedy=f"Pass momentum=0.9, or leave {name} out")  # fmt: skip
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -127,7 +140,7 @@ class Adam(Optimizer):
     @property
     def powers(self) -> dict[str, float]:
         """Name -> base of the powers kept."""
-        return {"beta1": _single(self.beta1), "beta2": _single(self.beta2)}
+        return {"beta1": self.beta1, "beta2": self.beta2}
 
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
@@ -216,11 +229,12 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def optimizer_of(name: str, **settings: Any) -> Optimizer:
-    """Return the optimiser called ``name``; ArgumentError for an unknown name or setting.
+    """Return the optimiser called ``name``, in capitals or not; ArgumentError for an unknown name or setting.
 
     >>> optimizer_of("sgd", momentum=0.9).kept
     ('velocity',)
     """
+    name = name.lower()
     if name == "sgd_momentum":  # the older generations' name
         return optimizer_of("sgd", **({"momentum": 0.9} | settings))
     if name not in OPTIMIZERS:
@@ -243,5 +257,12 @@ def starting_state(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> di
             found[f"{key}.{name}"] = tensor.parameter(np.zeros(w.shape, held), name=f"{key}.{name}", on=w.device)
     where = next(iter(parameters.values())).device if parameters else None
     for key in optimizer.powers:
-        found[f"power.{key}"] = tensor.parameter(np.ones((), np.float32), name=f"power.{key}", on=where)
+        found[f"power.{key}"] = tensor.parameter(
+            np.ones((), number_type(parameters).numpy), name=f"power.{key}", on=where
+        )
     return found
+
+
+def number_type(parameters: Mapping[str, Tensor]) -> DType:
+    """Return the type of rates and powers: f64 for weights of f64, else f32."""
+    return f64 if any(w.dtype == f64 for w in parameters.values()) else f32

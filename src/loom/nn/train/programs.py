@@ -18,7 +18,7 @@ from loom import tensor
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.optimizers import starting_state
+from loom.nn.train.optimizers import number_type, starting_state
 from loom.nn.train.samples import Samples
 from loom.runtime.device import Device
 from loom.tensor import Tensor, TensorProgram
@@ -117,6 +117,7 @@ class Programs:
         if not self.trained:
             raise ArgumentError("train", "nothing can be trained", expected="at least one weight that is not frozen",
                                 got=f"{len(model.parameters)} weights", remedy="Unfreeze a layer")  # fmt: skip
+        self.number = number_type(self.trained)
         self.where = next(iter(self.trained.values())).device
         self.state = starting_state(config.optimizer, self.trained)
         self.step = tensor.parameter(np.zeros((), np.uint32), name="step", on=self.where)
@@ -230,7 +231,7 @@ class Programs:
     def update(self, rate: float) -> None:
         """Move the weights along the gradients added, and forget those."""
         with self.model.lock:
-            self._made[_UPDATE].run(rate=np.asarray(rate, np.float32))
+            self._made[_UPDATE].run(rate=np.asarray(rate, self.number.numpy))
 
     def train(self, data: Samples, rate: float) -> float:
         """Train with one batch, whatever was prepared; return its loss."""
@@ -242,7 +243,7 @@ class Programs:
     def _ran(self, program: TensorProgram, feeds: dict[str, Any], numbers: dict[str, float]) -> float:
         """Run a program; return its loss. Numbers that it has already are not written again."""
         if self._numbers.get(program) != numbers:
-            feeds |= {name: np.asarray(value, np.float32) for name, value in numbers.items()}
+            feeds |= {name: np.asarray(value, self.number.numpy) for name, value in numbers.items()}
             self._numbers[program] = numbers
         with self.model.lock:
             program.run(**feeds)
@@ -280,7 +281,7 @@ class Programs:
 
     def _sum(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
         loss, grads, moved = self._backward(batch, samples)
-        share = tensor.input("share", (), f32)
+        share = tensor.input("share", (), self.number)
         is_sound = (loss - loss) == 0
         updates = [(s, s + grads[n] * _as(share, s)) for n, s in self.sums.items()]
         updates += [*moved, *self._counted(batch, samples)]
@@ -323,7 +324,7 @@ class Programs:
     def _moved(self, grads: dict[str, Tensor]) -> Pairs:
         """Return the new values of trained weights and of the optimiser's state."""
         optimizer, grads = self.config.optimizer, self._clipped(grads)
-        rate = tensor.input("rate", (), f32)
+        rate = tensor.input("rate", (), self.number)
         powers = {key: self.state[f"power.{key}"] * base for key, base in optimizer.powers.items()}
         updates = [(self.state[f"power.{key}"], power) for key, power in powers.items()]
         for name, w in self.trained.items():

@@ -83,8 +83,9 @@ def checked_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
 
 
 def _require_finite(array: Array, where: str, name: str) -> None:
-    rows = np.isfinite(array).reshape(len(array), -1).all(1)
-    if not rows.all():
+    finite = np.isfinite(array)
+    if not finite.all():
+        rows = finite.reshape(len(array), -1).all(1)
         at = int(np.argmin(rows))
         row = array[at].reshape(-1)
         value = "NaN" if np.isnan(row[~np.isfinite(row)][0]) else "an infinity"

@@ -1,7 +1,8 @@
 """Schedules: the learning rate of each step, counted from 0.
 
 Layer: nn. Rates are doubles, made by +, -, * and / in numpy, cosines by ``core.turns`` and powers by ``decimal``, whose
-exp and ln are correctly rounded; the trainer rounds them to f32 once. Invariant: no rate depends on the host's libm.
+exp and ln are correctly rounded; the trainer rounds them once, to f32, unless the network is of f64. Invariant: no rate
+depends on the host's libm.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from decimal import Decimal, localcontext
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.turns import cos_sin_of_ratio
+from loom.nn.train.scalars import real
 
 __all__ = [
     "SCHEDULES", "Constant", "Cosine", "CosineWarmRestarts", "Exponential", "Linear", "Polynomial", "Schedule", "Step",
@@ -30,19 +33,19 @@ class Schedule(ABC):
     """Base of the schedules."""
 
     def __post_init__(self) -> None:
+        where = f"train, {type(self).__name__}"
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in _COUNTS and not (isinstance(value, int) and value >= 1):
-                raise ArgumentError(f"train, {type(self).__name__}", f"{field.name} is no number of steps",
-                                    expected="an int of at least 1", got=repr(value), remedy="Correct it")  # fmt: skip
-            if field.name not in (*_COUNTS, "after") and not 0 <= value < float("inf"):
-                raise ArgumentError(
-                    f"train, {type(self).__name__}",
-                    f"{field.name} is out of range",
-                    expected="a number of at least 0",
-                    got=repr(value),
-                    remedy="Correct it",
-                )
+            value, name = getattr(self, field.name), field.name
+            if name == "after":
+                continue
+            if name not in _COUNTS:
+                kept = real(where, value, what=f"{name} is out of range")
+            elif isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
+                kept = int(value)
+            else:
+                raise ArgumentError(where, f"{name} is no number of steps", expected="an int of at least 1",
+                                    got=repr(value), remedy="Correct it")  # fmt: skip
+            object.__setattr__(self, name, kept)
 
     @abstractmethod
     def rates(self, steps: Numbers) -> Numbers:
@@ -176,6 +179,12 @@ class Warmup(Schedule):
     steps: int
     start: float = 0.0
 
+    def __post_init__(self) -> None:
+        Schedule.__post_init__(self)
+        if not isinstance(self.after, Schedule):
+            raise ArgumentError("train, Warmup", "after is no schedule", expected="a schedule, as Constant(0.1)",
+                                got=repr(self.after), remedy="Correct it")  # fmt: skip
+
     def rates(self, steps: Numbers) -> Numbers:
         """Return the rates of steps."""
         rising = self.start + (self.after.at(0) - self.start) * _fraction(steps, self.steps)
@@ -186,7 +195,8 @@ SCHEDULES = ("constant", "linear", "cosine", "cosine_warm_restarts", "exponentia
 
 
 def schedule_of(name: str, rate: float, steps: int) -> Schedule:
-    """Return the schedule called ``name`` for a training of ``steps``, with the older generations' defaults.
+    """Return the schedule called ``name``, in capitals or not, for a training of ``steps``, with the older generations'
+    defaults.
 
     ``linear`` and ``polynomial`` (power 1) end at 1 % of the rate; ``warmup`` rises for a tenth of the steps, then is
     constant; ``cosine_warm_restarts`` begins anew four times.
@@ -205,6 +215,7 @@ def schedule_of(name: str, rate: float, steps: int) -> Schedule:
         "polynomial": Polynomial(rate, 0.01 * rate, steps),
         "warmup": Warmup(Constant(rate), max(1, steps // 10)),
     }
+    name = name.lower()
     if name not in made:
         raise ArgumentError("train, schedule", f"no schedule is called {name!r}", remedy=near_matches(name, made))
     return made[name]

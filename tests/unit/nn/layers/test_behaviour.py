@@ -197,6 +197,30 @@ def test_ids_outside_the_table_are_zeros(dtype: str) -> None:
     assert (y[0] == np.stack([table[2], np.zeros(2), np.zeros(2), table[0]])).all()
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_ids_that_are_not_whole_are_zeros_and_train_nothing(dtype: str) -> None:
+    layer = {"type": "embedding", "vocab_size": 3, "embedding_dim": 2}
+    model = build(layer, shape=(6,), dtype=dtype)
+    ids = np.array([[1.0, 0.5, np.nan, np.inf, -0.25, 2.0]])
+    table = model.weights()["layers.0.weight"]
+    y = model.forward(ids)
+    assert (y[0, [0, 5]] == table[[1, 2]]).all()
+    assert (y[0, 1:5] == 0).all()
+    fed = tensor.input("x", (1, 6), dtype)
+    found = tensor.compile([tensor.grad(model.apply(fed).sum(), list(model.parameters.values()))[0]])
+    found.run(x=ids)
+    assert found.read()[0].tolist() == [[0, 0], [1, 1], [1, 1]]
+
+
+def test_embeddings_start_standard_normal() -> None:
+    """By Kolmogorov and Smirnov: the largest distance of distributions is below 1.95 / sqrt(n) in 999 of 1000 draws."""
+    stats = pytest.importorskip("scipy.stats")
+    for seed in (1, 2):
+        model = build({"type": "embedding", "vocab_size": 100, "embedding_dim": 64}, shape=(2,), seed=seed)
+        drawn = model.weights()["layers.0.weight"].reshape(-1)
+        assert stats.kstest(drawn, "norm").statistic < 1.95 / 80
+
+
 def test_the_last_state_is_the_last_of_all() -> None:
     x = np.random.default_rng(2).normal(size=(2, 2, 2)).astype(np.float32)
     every, last = (build({"type": "gru", "hidden_size": 2, "output": o}, shape=(2, 2)) for o in ("sequence", "last"))

@@ -20,7 +20,8 @@ __all__ = ["Embedding"]
 class Embedding(Layer):
     """Row lookup, ids of any shape (...) to (..., embedding_dim); ids are integers, or floats that are whole.
 
-    Weights: ``weight`` (vocab_size, embedding_dim).
+    Weights: ``weight`` (vocab_size, embedding_dim), drawn from the standard normal distribution. An id outside the
+    table, or that is not whole, gives zeros and has no gradient.
     """
 
     kind: ClassVar[str] = "embedding"

@@ -1,0 +1,42 @@
+"""Single numbers of settings: Python's and numpy's alike, kept as Python's.
+
+Layer: nn. Invariant: equal numbers make equal settings, whatever type they came in.
+"""
+
+from __future__ import annotations
+
+import sys
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError
+
+__all__ = ["flag", "real", "whole"]
+
+_LARGEST = sys.float_info.max
+
+
+def whole(where: str, value: Any, *, least: int, most: float = _LARGEST) -> int:
+    """Return an integer from ``least`` to ``most`` as an int; ArgumentError for anything else."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
+        raise ArgumentError(where, "not usable", expected=f"an int of at least {least:g}", got=repr(value),
+                            remedy="Correct it")  # fmt: skip
+    return int(value)
+
+
+def real(where: str, value: Any, *, least: float = 0.0, below: float = float("inf"), what: str = "not usable") -> Any:
+    """Return a number from ``least`` up to but not including ``below`` as a Python number; ArgumentError else."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not least <= float(value) < below:
+        expected = f"{least:g} up to but not including {below:g}" if below < float("inf") else "a number"
+        expected += f" of at least {least:g}" if below == float("inf") else ""
+        raise ArgumentError(where, what, expected=expected, got=repr(value), remedy="Correct it")
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def flag(where: str, value: Any) -> bool:
+    """Return a truth as a bool; ArgumentError for anything else."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(where, "not usable", expected="True or False", got=repr(value), remedy="Correct it")
+    return bool(value)
