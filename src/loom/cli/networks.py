@@ -7,6 +7,7 @@ can be written is told before anything runs.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,9 @@ def open_network(
 
     ``scaled``: with a layer ``scale`` at its input; ArgumentError for a model that was trained without one.
     """
-    net = _opened(path, device, trained, model_id, scaled)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are printed
+        net = _opened(path, device, trained, model_id, scaled)
     for warning in net.warnings:
         typer.echo(f"note: {warning}", err=True)
     return net

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, StateError, near_matches
+from loom.nn.model import Model
 from loom.nn.network import Document, Network
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.measures import deviation_metrics
 from loom.nn.train.samples import numbers
+from loom.nn.train.scalars import flag, whole
 from loom.nn.train.targets import fitted
 from loom.nn.train.trainer import Trainer
 from loom.tensor import Tensor
@@ -81,35 +83,68 @@ def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
     ``inputs`` and ``targets`` are read as well.
 
     Config: Epochs, LearningRate, LossType ("mse", the sum over outputs of half the squared error, reported without the
-    half; "cross_entropy"), GradientClip (the norm), Verbose; ``learning_rate`` and the like are read as well. Batches
-    keep their order. Returns FinalLoss, BestLoss, TotalTime (ns), AvgThroughput (samples a second), LossHistory, and
-    EvalMetrics: those of ``evaluate_network_simple`` after training for ValidationInputs and ValidationTargets, None
-    without. UseGPU, PrintEveryBatch and EvaluateEveryN change nothing: the device is that of ``LOOM_DEVICE``.
+    half; "cross_entropy"), GradientClip (the norm); ``learning_rate`` and the like are read as well. Batches keep their
+    order. UseGPU: train on the best GPU (DeviceError if there is none), or, if false, on the CPU; else on the network's
+    device. Verbose prints each epoch's loss, PrintEveryBatch that of every so many batches. EvaluateEveryN measures
+    ValidationInputs and ValidationTargets after every so many epochs and prints it.
+
+    Returns FinalLoss, BestLoss, TotalTime (ns), AvgThroughput (samples a second), LossHistory, and EvalMetrics: those
+    of ``evaluate_network_simple`` after training, None without validation; with EvaluateEveryN also EvalHistory, one
+    such for each time, with its Epoch.
     """
     net, told = _network(), _plain_keys(config or {}, "train_simple, config")
     _require_one(net, "train_simple")
-    for key in told:
-        if key not in _KEYS:
-            raise ArgumentError(
-                "train_simple, config", f"no setting is called {key!r}", remedy=near_matches(key, _KEYS)
-            )
-    pairs = [_batch(net, batch) for batch in batches]
-    if not pairs:
-        raise EmptyError("train_simple, batches", "no batches", expected="at least 1", got="none",
-                         remedy="Pass [{'Input': [...], 'Target': [...]}]")  # fmt: skip
+    _require_settings(told)
+    pairs = [_batch(net, batch) for batch in _listed(batches)]
     start = time.perf_counter_ns()
     with net.model.alone("train_simple"):
-        history = _run(net, pairs, told)
+        history, measured = _run(net, pairs, told)
     spent = time.perf_counter_ns() - start
     samples = sum(len(x) for x, _ in pairs) * len(history)
-    return {
+    found = {
         "FinalLoss": history[-1], "BestLoss": min(history), "TotalTime": spent,
         "AvgThroughput": samples / max(spent, 1) * 1e9, "LossHistory": history, "EvalMetrics": _metrics(net, told),
     }  # fmt: skip
+    return found | ({"EvalHistory": measured} if "evaluateeveryn" in told else {})
 
 
-def _run(net: Network, pairs: list[tuple[Any, Any]], told: Mapping[str, Any]) -> list[float]:
-    """Train and return the mean loss of each epoch."""
+def _require_settings(told: Mapping[str, Any]) -> None:
+    """See that all settings are known, and that none is without effect."""
+    where = "train_simple, config"
+    for key in told:
+        if key not in _KEYS:
+            raise ArgumentError(where, f"no setting is called {key!r}", remedy=near_matches(key, _KEYS))
+    given = [key for key in ("validationinputs", "validationtargets") if told.get(key) is not None]
+    if len(given) == 1 or (_every(told, "evaluateeveryn") and not given):
+        raise ArgumentError(where, "a validation lacks its samples",
+                            expected="ValidationInputs and ValidationTargets", got=", ".join(given) or "neither",
+                            remedy="Pass both, or none of them and no EvaluateEveryN")  # fmt: skip
+    for key in ("usegpu", "verbose"):
+        if told.get(key) is not None:
+            flag(f"{where}, {key}", told[key])
+
+
+def _every(told: Mapping[str, Any], key: str) -> int:
+    """Return after how many epochs or batches something happens, 0 for never; true is after each."""
+    value = told.get(key) or 0
+    return 1 if value is True else whole(f"train_simple, config, {key}", value, least=0)
+
+
+def _listed(batches: Any) -> Sequence[Any]:
+    what = "a mapping" if isinstance(batches, Mapping) else type(batches).__name__
+    if isinstance(batches, (Mapping, str)) or not isinstance(batches, Sequence):
+        raise DTypeError("train_simple, batches", "not a list of batches", expected="[{'Input': ..., 'Target': ...}]",
+                         got=what, remedy="Put the batch into a list")  # fmt: skip
+    if not batches:
+        raise EmptyError("train_simple, batches", "no batches", expected="at least 1", got="none",
+                         remedy="Pass [{'Input': [...], 'Target': [...]}]")  # fmt: skip
+    return batches
+
+
+def _run(
+    net: Network, pairs: list[tuple[Any, Any]], told: Mapping[str, Any]
+) -> tuple[list[float], list[dict[str, Any]]]:
+    """Train; return the mean loss of each epoch, and what was measured in between."""
     kind = told.get("losstype") or "mse"
     output = next(iter(net.outputs.values()))
     fits = [fitted(output, y, kind, "train_simple, Target") for _, y in pairs]
@@ -119,19 +154,56 @@ def _run(net: Network, pairs: list[tuple[Any, Any]], told: Mapping[str, Any]) ->
         epochs=told.get("epochs", 1),
     )  # fmt: skip
     pairs, shown = [(x, y) for (x, _), (_, y) in zip(pairs, fits, strict=True)], 2.0 if kind == "mse" else 1.0
-    model = net.model
+    model = _model_on(net, told.get("usegpu"))
     x_type, y_type = net.spec.inputs[0].dtype, model.result_type
     trainer = Trainer(model, settings, frozen=model.frozen, rates=model.learning_rates, x_type=x_type, y_type=y_type)
-    count = sum(len(x) for x, _ in pairs)
-    history = []
-    for _ in range(settings.epochs):
-        total = sum(trainer.train_batch(x, y) * len(x) for x, y in pairs)
-        trainer.keep()
-        history.append(shown * total / count)
-        if told.get("verbose"):
-            print(f"epoch {len(history)}: loss {history[-1]:.6g}")
+    count, every = sum(len(x) for x, _ in pairs), _every(told, "evaluateeveryn")
+    history: list[float] = []
+    measured: list[dict[str, Any]] = []
+    try:
+        for epoch in range(1, settings.epochs + 1):
+            history.append(shown * _epoch(trainer, pairs, _every(told, "printeverybatch"), shown) / count)
+            if told.get("verbose"):
+                print(f"epoch {epoch}: loss {history[-1]:.6g}")
+            if every and epoch % every == 0:
+                _put_back(net, model)
+                measured.append({"Epoch": epoch, **(_metrics(net, told) or {})})
+                _print_metrics(measured[-1])
+    finally:
+        _put_back(net, model)
     net.training = None
-    return history
+    return history, measured
+
+
+def _epoch(trainer: Trainer, pairs: list[tuple[Any, Any]], every: int, shown: float) -> float:
+    """Make one update for each batch; return the sum of losses of all samples."""
+    total = 0.0
+    for number, (x, y) in enumerate(pairs, 1):
+        loss = trainer.train_batch(x, y)
+        total += loss * len(x)
+        if every and number % every == 0:
+            print(f"batch {number}: loss {shown * loss:.6g}")
+    trainer.keep()
+    return total
+
+
+def _model_on(net: Network, use_gpu: bool | None) -> Model:
+    """Return the network's model, or one with its weights on the device that is asked for."""
+    if use_gpu is None or bool(use_gpu) == net.model.device.caps.simt:
+        return net.model
+    found = Model(net.spec, "gpu" if use_gpu else "cpu")
+    found.load(net.model.weights())
+    return found
+
+
+def _put_back(net: Network, model: Model) -> None:
+    if model is not net.model:
+        net.model.load(model.weights())
+
+
+def _print_metrics(found: Mapping[str, Any]) -> None:
+    score, away = f"{found['score']:.1f}/100", f"{found['avg_deviation']:.1f}%"
+    print(f"  Validation Score: {score}, Avg Deviation: {away}, Failures: {found['failures']}/{found['total_samples']}")
 
 
 def _metrics(net: Network, told: Mapping[str, Any]) -> dict[str, Any] | None:

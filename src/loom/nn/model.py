@@ -57,8 +57,8 @@ class Model:
         parts = [p for p in network.walk() if not isinstance(p.layer, Shared)]
         self._own = {p.name: (*p.layer.own_weights(p.shape), *p.layer.own_state(p.shape)) for p in parts}
         first = self._first_weights(parts)
-        self.parameters = {name: self._stored(name, first[name]) for name in network.parameters()}
-        self.state = {name: self._stored(name, first[name]) for name in network.state()}
+        self.parameters = {name: first[name] for name in network.parameters()}
+        self.state = {name: first[name] for name in network.state()}
         self.frozen = frozenset(n for n in self.parameters if _is_frozen(n, parts))
         self.learning_rates = {
             f"{p.name}.centers": rate for p in parts if (rate := getattr(p.layer, "learning_rate", None)) is not None
@@ -68,14 +68,17 @@ class Model:
         self.lock = threading.RLock()
         self._turn = threading.Lock()
 
-    def _first_weights(self, parts: list[Part]) -> dict[str, Any]:
+    def _first_weights(self, parts: list[Part]) -> dict[str, Tensor]:
+        """Draw and store the weights, those of one layer at a time."""
         numbers = {name: i for i, name in enumerate(self.network.parameters())}
-        found: dict[str, Any] = {}
+        found: dict[str, Tensor] = {}
         for part in parts:
             shapes = part.layer.own_weights(part.shape) | part.layer.own_state(part.shape)
             own = {key: numbers[f"{part.name}.{key}"] for key in part.layer.own_weights(part.shape)}
             made = init(part.layer, shapes, Key(self.network.seed, own))
-            found |= {f"{part.name}.{key}": values for key, values in made.items()}
+            for key in list(made):
+                name = f"{part.name}.{key}"
+                found[name] = self._stored(name, made.pop(key))
         return found
 
     def _stored(self, name: str, values: Any) -> Tensor:

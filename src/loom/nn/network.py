@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from loom.nn.persistence import (
     write_older,
     write_safetensors,
 )
+from loom.nn.room import no_room, require_room
 from loom.nn.spec import Model as Saved
 from loom.nn.spec import Network as Spec
 from loom.nn.spec import Snapshot, convert, read_bundle
@@ -73,9 +75,12 @@ class Network:
     """
 
     def __init__(self, spec: Spec, *, on: str | Device | None = None, warnings: tuple[str, ...] = ()) -> None:
-        _require_memory(spec)
+        require_room(spec)
         self.spec = spec
-        self.model = Model(spec, on)
+        try:
+            self.model = Model(spec, on)
+        except MemoryError:
+            raise no_room("memory for all of them", "a refusal of the system while they were drawn") from None
         self.warnings = warnings
         self.outputs = outputs_of(spec)
         self.training: Snapshot | None = None
@@ -86,10 +91,17 @@ class Network:
         """Return a network with starting weights drawn by its seed.
 
         ``document``: JSON text, bytes, a dict or a Path, of ``loom/1`` or an older generation. ``on``: the device.
-        SpecError lists every problem.
+        SpecError lists every problem; what a conversion changed is shown as a ``UserWarning``, and in ``warnings``.
         """
         found = convert(document)
-        return cls(found.network, on=on, warnings=tuple(found.warnings))
+        net = cls(found.network, on=on, warnings=tuple(found.warnings))
+        net._warn()
+        return net
+
+    def _warn(self) -> None:
+        """Show what a conversion changed to who called the function that calls this."""
+        for text in self.warnings:
+            warn(f"loom.Network: {text}", UserWarning, stacklevel=3)
 
     @classmethod
     def load(cls, source: Document, id: str | None = None, *, on: str | Device | None = None) -> Network:  # noqa: A002
@@ -423,16 +435,3 @@ def _of_classes(y: Array, output: Array) -> tuple[float | None, Array | None]:
         return None, None
     predicted = output.argmax(-1)
     return float((predicted == y).mean()), confusion_of(predicted, y, output.shape[-1])
-
-
-def _require_memory(spec: Spec) -> None:
-    """See that the machine has the memory for the weights; where it does not say how much it has, pass."""
-    wanted = sum(math.prod(shape) for shape in (spec.parameters() | spec.state()).values()) * spec.dtype.nbytes
-    try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return
-    if wanted > there > 0:
-        raise ArgumentError("loom.Network", "the weights need more memory than this machine has",
-                            expected=f"at most {there} bytes", got=f"{wanted} bytes",
-                            remedy="Use smaller layers; nothing was allocated")  # fmt: skip

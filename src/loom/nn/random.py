@@ -26,6 +26,8 @@ _LOW = 0xFFFF_FFFF
 _HALF = np.uint64(32)
 _AT_ONCE = 1 << 14
 """Blocks computed at once: what the caches hold."""
+_PAIRS_AT_ONCE = 1 << 17
+"""Pairs of normal numbers made at once, so that drawing takes little memory besides the numbers."""
 
 Wide = np.ndarray[Any, np.dtype[np.uint64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -37,16 +39,6 @@ class Stream(enum.IntEnum):
     WEIGHTS = 0x4C570001
     DROPOUT = 0x4C570002
     GUMBEL = 0x4C570003
-
-
-def _host_words(count: int, seed: int, number: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """Return ``count`` words for initial weights number ``number``, rounded up to whole blocks."""
-    found = np.empty((-(-count // 4), 4), np.uint32)
-    for start in range(0, len(found), _AT_ONCE):
-        part = found[start : start + _AT_ONCE]
-        for k, word in enumerate(_host_blocks(start, len(part), seed, number)):
-            part[:, k] = word
-    return found.reshape(-1)
 
 
 def _host_blocks(start: int, count: int, seed: int, number: int) -> tuple[Wide, Wide, Wide, Wide]:
@@ -68,9 +60,13 @@ def uniforms(shape: tuple[int, ...], seed: int, number: int) -> Floats:
     >>> uniforms((2,), 7, 0).dtype.name
     'float32'
     """
-    count = math.prod(shape)
-    drawn = _host_words(count, seed, number)[:count] >> 8
-    return (drawn.astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
+    found = np.empty((-(-math.prod(shape) // 4), 4), np.float32)
+    for start in range(0, len(found), _AT_ONCE):
+        part = found[start : start + _AT_ONCE]
+        for k, word in enumerate(_host_blocks(start, len(part), seed, number)):
+            part[:, k] = word >> np.uint64(8)
+    found *= np.float32(2.0**-24)
+    return found.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
 def normals(shape: tuple[int, ...], seed: int, number: int) -> Floats:
@@ -80,12 +76,20 @@ def normals(shape: tuple[int, ...], seed: int, number: int) -> Floats:
     ``b / 2^8`` 2^-24 turns, by Loom's own functions.
     """
     count = math.prod(shape)
-    drawn = (_host_words(count, seed, number) >> 8).astype(np.float32).reshape(-1, 2)
+    found = np.empty((-(-count // 4), 4), np.float32)
+    for start in range(0, len(found), _PAIRS_AT_ONCE // 2):
+        part = found[start : start + _PAIRS_AT_ONCE // 2]
+        for k, word in enumerate(_host_blocks(start, len(part), seed, number)):
+            part[:, k] = word >> np.uint64(8)
+        part[...] = _normal_pairs(part.reshape(-1, 2)).reshape(part.shape)
+    return found.reshape(-1)[:count].reshape(shape)
+
+
+def _normal_pairs(drawn: Floats) -> Floats:
     first, second = (tensor.array(np.ascontiguousarray(drawn[:, k]), f32, on="cpu") for k in (0, 1))
     radius = (((first + 0.5) * 2.0**-24).log() * -2.0).sqrt()
     angle = second * (2.0 * math.pi * 2.0**-24)
-    pairs = tensor.stack([radius * angle.map("cos"), radius * angle.map("sin")], 1)
-    return pairs.numpy().reshape(-1)[:count].reshape(shape)
+    return tensor.stack([radius * angle.map("cos"), radius * angle.map("sin")], 1).numpy()
 
 
 def words(shape: tuple[int, ...], seed: int, number: int, step: Tensor, stream: Stream) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loom.core.errors import ArgumentError, ShapeError, StateError
+from conformance.gpu import vulkan_device
+from loom.core.errors import ArgumentError, DeviceError, LoomError, ShapeError, StateError
 from loom.flow import dnvm
 
 GRID = {
@@ -78,3 +80,92 @@ def test_errors() -> None:
         dnvm.forward_simple([1.0, 2.0, 3.0])
     with pytest.raises(ArgumentError, match=r"no setting is called 'epoch'.*Did you mean 'epochs'"):
         dnvm.train_simple(XOR, {"epoch": 1})
+
+
+def told(**config: Any) -> dict[str, Any]:
+    dnvm.create_network_from_json(GRID)
+    return dnvm.train_simple(XOR, {"Epochs": 4, "LearningRate": 0.5} | config)
+
+
+VALIDATION: dict[str, Any] = {"ValidationInputs": [[0, 1], [1, 1]], "ValidationTargets": [1, 0]}
+
+
+def test_evaluation_every_so_many_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    """004:219, 721: measured while training and printed; each is what a training of so many epochs is worth."""
+    found = told(EvaluateEveryN=2, **VALIDATION)
+    assert [m["Epoch"] for m in found["EvalHistory"]] == [2, 4]
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 2
+    score = found["EvalHistory"][1]["score"]
+    assert out[1].startswith(f"  Validation Score: {score:.1f}/100, Avg Deviation: ")
+    assert {k: v for k, v in found["EvalHistory"][1].items() if k != "Epoch"} == found["EvalMetrics"]
+    half = told(Epochs=2, **VALIDATION)
+    assert half["EvalMetrics"] == {k: v for k, v in found["EvalHistory"][0].items() if k != "Epoch"}
+    assert "EvalHistory" not in half
+    assert told(EvaluateEveryN=0)["EvalHistory"] == []
+
+
+def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    dnvm.create_network_from_json(GRID)
+    dnvm.train_simple(XOR * 4, {"Epochs": 2, "Verbose": True, "PrintEveryBatch": 2})
+    words = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["batch 2", "batch 4", "epoch 1", "batch 2", "batch 4", "epoch 2"]
+    dnvm.train_simple(XOR, {"PrintEveryBatch": True})
+    assert capsys.readouterr().out.startswith("batch 1: loss ")
+
+
+def test_use_gpu_trains_there_and_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    vulkan_device()  # skips without one
+    seen: list[str] = []
+    trainer = dnvm.Trainer
+
+    def noted(model: Any, *args: Any, **fields: Any) -> Any:
+        seen.append(model.device.kind)
+        return trainer(model, *args, **fields)
+
+    monkeypatch.setattr(dnvm, "Trainer", noted)
+    made = []
+    for use in (None, False, True):
+        net = dnvm.create_network_from_json(GRID)
+        found = dnvm.train_simple(XOR, {"Epochs": 3, "UseGPU": use, "EvaluateEveryN": 2} | VALIDATION)
+        made.append((net.digest(), found["LossHistory"], found["EvalHistory"]))
+    assert seen == ["cpu", "cpu", "vulkan"]
+    assert made[0] == made[1] == made[2]
+    monkeypatch.setenv("LOOM_DEVICE", "vulkan")
+    net = dnvm.create_network_from_json(GRID)
+    assert dnvm.train_simple(XOR, {"Epochs": 3, "UseGPU": False})["LossHistory"] == made[0][1]
+    assert (seen[-1], net.digest()) == ("cpu", made[0][0])
+
+
+def test_without_a_gpu_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    dnvm.create_network_from_json(GRID)
+    before = dnvm.save_model_simple()
+
+    def none(spec: Any, where: str) -> Any:
+        raise DeviceError("loom.device", f"no {where}", remedy="Use the CPU")
+
+    monkeypatch.setattr(dnvm, "Model", none)
+    with pytest.raises(DeviceError, match="no gpu"):
+        dnvm.train_simple(XOR, {"UseGPU": True})
+    assert dnvm.save_model_simple() == before
+
+
+@pytest.mark.parametrize(
+    ("batches", "config", "text"),
+    [
+        (XOR[0], {}, "[train_simple, batches] not a list of batches: expected [{'Input': ..., 'Target': ...}], got a "
+         "mapping. Put the batch into a list."),
+        ("no", {}, "[train_simple, batches] not a list of batches"),
+        (XOR, {"EvaluateEveryN": 1}, "[train_simple, config] a validation lacks its samples: expected ValidationInputs "
+         "and ValidationTargets, got neither. Pass both, or none of them and no EvaluateEveryN."),
+        (XOR, {"ValidationInputs": [[0, 1]]}, "a validation lacks its samples: expected ValidationInputs and "
+         "ValidationTargets, got validationinputs"),
+        (XOR, {"UseGPU": "yes"}, "[train_simple, config, usegpu] not usable: expected True or False, got 'yes'"),
+        (XOR, {"EvaluateEveryN": -1} | VALIDATION, "evaluateeveryn] not usable: expected an int of at least 0, got -1"),
+        (XOR, {"PrintEveryBatch": 1.5}, "printeverybatch] not usable: expected an int of at least 0, got 1.5"),
+    ],
+)  # fmt: skip
+def test_settings_without_sense(batches: Any, config: Any, text: str) -> None:
+    dnvm.create_network_from_json(GRID)
+    with pytest.raises(LoomError, match=re.escape(text)):
+        dnvm.train_simple(batches, config)

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import loom
+from loom.cli.main import app
 from loom.core.errors import LoomError
 from loom.flow import dnvm
 
@@ -199,3 +201,19 @@ def test_the_seeds_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dnvm.create_network_from_json(document(DENSE))
     call, text = SEEDS[name]
     assert text_of(call) == text
+
+
+def test_what_a_conversion_changes_is_shown(tmp_path: Path) -> None:
+    layers = [{"type": "dense", "input_size": 4, "output_size": 3},
+              {"type": "softmax", "softmax_variant": "masked"}]  # fmt: skip
+    with pytest.warns(UserWarning, match="loom.Network: ") as seen:
+        net = loom.Network.from_json({"layers": layers}, on="cpu")
+    assert [str(w.message).removeprefix("loom.Network: ") for w in seen] == list(net.warnings)
+    assert len(net.warnings) > 0
+    assert seen[0].filename == __file__
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps({"layers": layers}))
+    (tmp_path / "d.csv").write_text("1,2,3,4,0\n4,5,6,7,1\n1,2,3,4,2\n")
+    found = CliRunner().invoke(app, ["train", str(path), "--data", str(tmp_path / "d.csv"), "--epochs", "1"])
+    assert found.exit_code == 0
+    assert f"note: {net.warnings[0]}" in found.output

@@ -34,11 +34,17 @@ class Key:
 
     def spread(self, name: str, shape: Shape, reach: float) -> Any:
         """Return numbers spread evenly from ``-reach`` to ``reach``."""
-        return (uniforms(shape, self.seed, self.numbers[name]) * np.float32(2) - np.float32(1)) * np.float32(reach)
+        found = uniforms(shape, self.seed, self.numbers[name])
+        found *= np.float32(2)
+        found -= np.float32(1)
+        found *= np.float32(reach)
+        return found
 
     def normal(self, name: str, shape: Shape, deviation: float) -> Any:
         """Return normally distributed numbers."""
-        return normals(shape, self.seed, self.numbers[name]) * np.float32(deviation)
+        found = normals(shape, self.seed, self.numbers[name])
+        found *= np.float32(deviation)
+        return found
 
 
 def zeros(shape: Shape) -> Any:
