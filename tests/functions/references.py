@@ -32,7 +32,7 @@ class Reference:
     exact: Callable[..., Any]
     edges: tuple[float, ...] = ()
     near: tuple[float, float] = (-12.0, 12.0)
-    slack: Callable[[Any, Any], Any] | None = None
+    slack: Callable[[Any, Any, float], Any] | None = None
 
 
 def _sigmoid(x: Any) -> Any:

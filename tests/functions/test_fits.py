@@ -69,6 +69,7 @@ def test_every_table_has_a_script() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_scripts_give_the_coefficients(family: str) -> None:
     import importlib
