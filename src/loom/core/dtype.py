@@ -62,6 +62,10 @@ class DType:
     lanes: int = 1
     storage_only: bool = False
 
+    def __hash__(self) -> int:
+        """Return the hash of the name, which no two types share."""
+        return hash(self.name)
+
     @property
     def nbytes(self) -> int:
         """Bytes of one element in a buffer (vectors are packed without padding)."""

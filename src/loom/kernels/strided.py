@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from struct import pack, unpack
 from typing import Any
 
 from loom.core.dtype import DType, f32, u32
@@ -173,6 +174,13 @@ class Strided:
 
 def number(value: float | int | bool, dtype: DType) -> Number:
     """Return a number of a dtype."""
+    return _known_number(pack("<d", value) if type(value) is float else value, type(value), dtype)
+
+
+@lru_cache(maxsize=1024)
+def _known_number(value: Any, kind: type, dtype: DType) -> Number:
+    """Return a number, of a float given by its bits: equal numbers may have different ones."""
+    value = unpack("<d", value)[0] if kind is float else value
     return Number(constant_bits(value, _held(dtype)), dtype)
 
 

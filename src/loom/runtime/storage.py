@@ -62,9 +62,10 @@ def clear_storage(storage: Storage) -> None:
 class HostStorage:
     """Memory of this process: allocated here, or an array of the caller's adopted without a copy."""
 
-    __slots__ = ("__weakref__", "bytes", "nbytes", "owner", "uses")
+    __slots__ = ("__weakref__", "_address", "bytes", "nbytes", "owner", "uses")
 
-    def __init__(self, data: np.ndarray[Any, Any], owner: Any = None) -> None:
+    def __init__(self, data: np.ndarray[Any, Any], owner: Any = None, address: int | None = None) -> None:
+        self._address = address
         self.bytes = data
         self.uses: Uses | None = None
         self.nbytes = data.nbytes
@@ -79,8 +80,9 @@ class HostStorage:
             raise DeviceError(
                 "device memory", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
             ) from None
-        start = -block.ctypes.data % _ALIGNMENT
-        return cls(block[start : start + nbytes], block)
+        begin = block.ctypes.data
+        start = -begin % _ALIGNMENT
+        return cls(block[start : start + nbytes], block, begin + start)
 
     @classmethod
     def adopt(cls, array: np.ndarray[Any, Any]) -> HostStorage:
@@ -112,8 +114,15 @@ class HostStorage:
 
     def extent(self) -> tuple[int, int]:
         """Return first and last address + 1."""
-        address = self.bytes.ctypes.data
+        address = self.address
         return address, address + self.nbytes
+
+    @property
+    def address(self) -> int:
+        """Where the memory starts."""
+        if self._address is None:
+            self._address = self.bytes.ctypes.data
+        return self._address
 
     def view(self, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return the memory as an array, shared; bytes beyond the last whole element are left out."""
@@ -133,6 +142,7 @@ class HostSlot(HostStorage):
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
         self.owner = None
+        self._address = None
         self.uses: Uses | None = None
         self.bytes = _NOTHING
         self.storage: Storage | None = None
@@ -142,20 +152,15 @@ class HostSlot(HostStorage):
         """Use the memory of a contiguous array, or storage of the device, from the next run on."""
         if isinstance(given, np.ndarray):
             self.bytes = given.reshape(-1).view(np.uint8)
-            self.owner = given
+            self.owner, self._address = given, None
             return
         self.storage = given
         if isinstance(given, HostStorage):
-            self.bytes, self.owner = given.bytes, given
+            self.bytes, self.owner, self._address = given.bytes, given, given.address
 
     def detach(self) -> None:
         """Let go of what is attached."""
-        self.bytes, self.owner, self.storage = _NOTHING, None, None
-
-    @property
-    def address(self) -> int:
-        """Where the attached memory starts."""
-        return self.bytes.ctypes.data
+        self.bytes, self.owner, self.storage, self._address = _NOTHING, None, None, None
 
     def extent(self) -> tuple[int, int]:
         """Return a range no other memory has."""

@@ -149,14 +149,16 @@ def ancestors(ends: Iterable[Node], stop: Callable[[Node], Sequence[Node]] | Non
     follow = stop or (lambda node: node.inputs)
     done: dict[int, Node] = {}
     for end in ends:
-        waiting: list[tuple[Node, bool]] = [(end, False)]
+        waiting = [end]
         while waiting:
-            node, is_ready = waiting.pop()
-            if is_ready:
-                done.setdefault(id(node), node)
-            elif id(node) not in done:
-                waiting.append((node, True))
-                waiting += [(n, False) for n in reversed(follow(node)) if id(n) not in done]
+            node = waiting[-1]
+            if id(node) not in done:
+                left = [n for n in follow(node) if id(n) not in done]
+                if left:
+                    waiting += reversed(left)
+                    continue
+                done[id(node)] = node
+            waiting.pop()
     return list(done.values())
 
 

@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,11 +27,15 @@ __all__ = ["Kept", "KeptPrograms", "NumberPlace", "keep", "kept_programs", "shar
 _MOST_KEPT = 512
 _MOST_NBYTES = 256 << 20
 _NOTHING = np.empty(0, np.uint8)
+_sharing: WeakKeyDictionary[Device, bool] = WeakKeyDictionary()
 
 
 def shares_memory(device: Device) -> bool:
     """Tell whether a device uses host memory in place."""
-    return device.adopt(_NOTHING) is not None
+    found = _sharing.get(device)
+    if found is None:
+        found = _sharing[device] = device.adopt(_NOTHING) is not None
+    return found
 
 
 class NumberPlace(NamedTuple):

@@ -254,9 +254,9 @@ def _arity(name: str) -> int:
 
 
 def _common_shape(name: str, typed: Sequence[Tensor]) -> tuple[int, ...]:
-    first = typed[0].shape
-    if all(t.shape == first for t in typed):
-        return first
+    shapes = {t.shape for t in typed} - {()}
+    if len(shapes) < 2:
+        return shapes.pop() if shapes else ()
     try:
         return np.broadcast_shapes(*(t.shape for t in typed))
     except ValueError:
@@ -266,6 +266,7 @@ def _common_shape(name: str, typed: Sequence[Tensor]) -> tuple[int, ...]:
         ) from None  # fmt: skip
 
 
+@cache
 def _check_dtype(name: str, dtype: DType) -> None:
     held = f32 if dtype.storage_only else dtype
     if name in FUNCTIONS:

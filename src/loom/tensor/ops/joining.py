@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def _dispatch(draft: Draft, nest: LoopNest, buffers: Sequence[Any]) -> None:
 
 def fill(draft: Draft, out: Any, size: int, value: Number) -> None:
     """Record that all elements of ``out`` become a number."""
-    nest = LoopNest((size,), (value,), (Store(0, 0, 0, (1,)),), ((value.dtype, Use.WRITE),))
+    own = replace(value)  # a number node's object stands for what a kept program is given anew (see ``eager``)
+    nest = LoopNest((size,), (own,), (Store(0, 0, 0, (1,)),), ((value.dtype, Use.WRITE),))
     _dispatch(draft, nest, [out])
 
 
