@@ -12,12 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from loom import tensor
-from loom.core.arrays import read_array
-from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.patterns.call import array
-from loom.runtime.array import Array
-from loom.runtime.device import Device, device
+from loom.core.errors import ArgumentError, ShapeError
+from loom.patterns.tensors import Tensors
+from loom.runtime.device import Device
 from loom.tensor import Tensor
 from loom.tensor.rotary import rotated, turns
 
@@ -28,66 +25,25 @@ _UNSEEN = {"f16": -6.0e4}
 _ACTIVATIONS = ("silu", "gelu", "relu", "tanh", "sigmoid")
 
 
-class _Call:
-    """The tensors of one call, and the way back."""
-
-    def __init__(self, where: str, on: str | Device | None, **given: Any) -> None:
-        self.where = where
-        self.kept = any(isinstance(data, Tensor) for data in given.values())
-        arrays = [data for data in given.values() if isinstance(data, Array)]
-        self.is_array = bool(arrays)
-        self.device = device(on) if on is not None or not arrays else arrays[0].device
-        self.given = {name: self._tensor(name, data) for name, data in given.items() if data is not None}
-        self._check_types()
-
-    def _tensor(self, name: str, data: Any) -> Tensor:
-        if isinstance(data, Tensor):
-            return data
-        place = f"{self.where}, {name}"
-        if isinstance(data, Array) and data.device is not self.device:
-            raise ArgumentError(
-                place, "the array is on another device", expected=self.device.name, got=data.device.name,
-                remedy=f"Copy it with loom.array(x, on={self.device.name!r})",
-            )  # fmt: skip
-        found, dtype = read_array(data, place)
-        return tensor.array(found, dtype, on=self.device)
-
-    def _check_types(self) -> None:
-        wanted: DType | None = None
-        for name, made in self.given.items():
-            if not made.dtype.is_float or (wanted is not None and made.dtype != wanted):
-                raise DTypeError(
-                    f"{self.where}, {name}", "unsupported dtype", expected=wanted or "f16, bf16, f32 or f64",
-                    got=made.dtype, remedy="Convert first, for example with array.astype(numpy.float32)",
-                )  # fmt: skip
-            wanted = made.dtype
-
-    def result(self, made: Tensor) -> Any:
-        """Return a result to the caller as what was given."""
-        if self.kept:
-            return made
-        return array(made, on=self.device) if self.is_array else made.numpy()
-
-
 def gpu_softmax(data: Any, axis: int = -1, *, on: str | Device | None = None) -> Any:
     """Return e^(x - max) over its sum along an axis (J. S. Bridle, 1990).
 
     >>> gpu_softmax([[0.0, 0.0], [0.0, 0.0]]).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
-    call = _Call("gpu_softmax", on, data=data)
+    call = Tensors("gpu_softmax", on, data=data)
     return call.result(tensor.softmax(call.given["data"], axis))
 
 
 def gpu_silu(data: Any, *, on: str | Device | None = None) -> Any:
     """Return x sigmoid(x) of every element (S. Elfwing and others, 2017)."""
-    call = _Call("gpu_silu", on, data=data)
+    call = Tensors("gpu_silu", on, data=data)
     return call.result(tensor.silu(call.given["data"]))
 
 
 def gpu_rmsnorm(data: Any, weight: Any = None, *, epsilon: float = 1e-6, on: str | Device | None = None) -> Any:
     """Return x / sqrt(mean(x^2) + epsilon) along the last axis, times ``weight`` of its length (B. Zhang, 2019)."""
-    call = _Call("gpu_rmsnorm", on, data=data, weight=weight)
+    call = Tensors("gpu_rmsnorm", on, data=data, weight=weight)
     return call.result(tensor.rms_norm(call.given["data"], call.given.get("weight"), epsilon))
 
 
@@ -105,7 +61,7 @@ def gpu_ffn(
             remedy="Use one of them",
         )  # fmt: skip
     act: Callable[[Tensor], Tensor] = getattr(tensor, activation)
-    call = _Call("gpu_ffn", on, data=data, up=up, down=down, gate=gate)
+    call = Tensors("gpu_ffn", on, data=data, up=up, down=down, gate=gate)
     x, wide = call.given["data"], call.given["up"]
     hidden = tensor.matmul(x, wide)
     hidden = act(tensor.matmul(x, call.given["gate"])) * hidden if gate is not None else act(hidden)
@@ -120,7 +76,7 @@ def gpu_rope(
     Token t, counted from ``start``, turns pair d by t base^(-2 d / size). Pairs are (d, d + size / 2), or
     (2 d, 2 d + 1) if they are ``interleaved``. ShapeError for an odd size.
     """
-    call = _Call("gpu_rope", on, data=data)
+    call = Tensors("gpu_rope", on, data=data)
     x = call.given["data"]
     if x.ndim < 2 or x.shape[-1] % 2:
         raise ShapeError(
@@ -146,7 +102,7 @@ def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Dev
     >>> gpu_attention(numpy.zeros((1, 2)), numpy.zeros((2, 2)), numpy.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [[2.0, 3.0]]
     """
-    call = _Call("gpu_attention", on, q=q, k=k, v=v)
+    call = Tensors("gpu_attention", on, q=q, k=k, v=v)
     x, keys, values = (call.given[name] for name in "qkv")
     shape = (*x.shape[:-1], values.shape[-1])
     x, keys, values = _grouped(x, keys, values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.names import missing_name
+from loom.patterns.data.changes import Bands, bollinger, diff, log_returns, momentum, percent_change
 from loom.patterns.data.describe import Description, describe
 from loom.patterns.data.group import GroupBy, Groups, group_by
 from loom.patterns.data.join import Pairs, join
@@ -16,17 +17,23 @@ from loom.patterns.data.rolling import Rolling, rolling
 from loom.patterns.data.select import compact, filter  # noqa: A004
 
 __all__ = [
+    "Bands",
     "Description",
     "GroupBy",
     "Groups",
     "Pairs",
     "Rolling",
+    "bollinger",
     "compact",
     "describe",
+    "diff",
     "filter",
     "gather",
     "group_by",
     "join",
+    "log_returns",
+    "momentum",
+    "percent_change",
     "rolling",
     "scatter",
 ]

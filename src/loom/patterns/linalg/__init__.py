@@ -3,14 +3,17 @@
 from typing import Any
 
 from loom.core.names import missing_name
+from loom.patterns.linalg.distances import cosine_similarity, distance, pairwise
 from loom.patterns.linalg.elimination import cholesky, det, inv, lu, solve
 from loom.patterns.linalg.orthogonal import qr
 from loom.patterns.linalg.products import cross, dot, matvec, norm, normalize, outer, transpose
 
 __all__ = [
     "cholesky",
+    "cosine_similarity",
     "cross",
     "det",
+    "distance",
     "dot",
     "inv",
     "lu",
@@ -18,6 +21,7 @@ __all__ = [
     "norm",
     "normalize",
     "outer",
+    "pairwise",
     "qr",
     "solve",
     "transpose",

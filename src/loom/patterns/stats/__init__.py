@@ -15,10 +15,24 @@ from loom.patterns.stats.correlation import correlation, covariance
 from loom.patterns.stats.histogram import histogram
 from loom.patterns.stats.moments import mean, std, variance, zscore
 from loom.patterns.stats.quantile import median, quantile
+from loom.patterns.stats.scaling import autocorrelation, logsumexp, minmax
 from loom.runtime.support.stats import Stats
 from loom.runtime.support.stats import stats as _alive
 
-__all__ = ["correlation", "covariance", "histogram", "mean", "median", "quantile", "std", "variance", "zscore"]
+__all__ = [
+    "autocorrelation",
+    "correlation",
+    "covariance",
+    "histogram",
+    "logsumexp",
+    "mean",
+    "median",
+    "minmax",
+    "quantile",
+    "std",
+    "variance",
+    "zscore",
+]
 
 
 class _Statistics(ModuleType):

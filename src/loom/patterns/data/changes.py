@@ -1,0 +1,90 @@
+"""Changes along a series: differences, relative changes, logarithmic returns, momentum, bands.
+
+Layer: patterns, over tensors. Invariant: element i depends on the elements i and i + lag of the series alone (bands: on
+those of one window).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from loom import tensor
+from loom.core.errors import ArgumentError
+from loom.patterns.tensors import Tensors
+from loom.runtime.device import Device
+from loom.tensor import Tensor
+
+__all__ = ["Bands", "bollinger", "diff", "log_returns", "momentum", "percent_change"]
+
+
+class Bands(NamedTuple):
+    """What ``bollinger`` gives: three series, one element for each window."""
+
+    lower: Any
+    middle: Any
+    upper: Any
+
+
+def diff(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
+    """Return x[i + lag] - x[i] of a series of numbers; integers wrap. ArgumentError for a lag below 1.
+
+    >>> diff([1, 4, 9, 16]).tolist()
+    [3, 5, 7]
+    """
+    call = Tensors("data.diff", on, integers=True, data=data)
+    before, after = _pairs(call, lag)
+    return call.result(after - before)
+
+
+def momentum(data: Any, lag: int = 10, *, on: str | Device | None = None) -> Any:
+    """Return what a series gained in ``lag`` steps: ``diff`` with that lag."""
+    return diff(data, lag, on=on)
+
+
+def percent_change(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
+    """Return x[i + lag] / x[i] - 1 of a series of floats: 0.1 for a tenth more.
+
+    >>> percent_change([2.0, 3.0, 1.5]).tolist()
+    [0.5, -0.5]
+    """
+    call = Tensors("data.percent_change", on, data=data)
+    before, after = _pairs(call, lag)
+    return call.result(after / before - 1)
+
+
+def log_returns(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
+    """Return the natural logarithm of x[i + lag] / x[i] of a series of floats."""
+    call = Tensors("data.log_returns", on, data=data)
+    before, after = _pairs(call, lag)
+    return call.result((after / before).log())
+
+
+def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Device | None = None) -> Bands:
+    """Return the means of every window of a series of floats, and ``width`` deviations (of the window) below and above.
+
+    >>> [band.tolist() for band in bollinger([1.0, 3.0, 5.0], 2, 1.0)]
+    [[1.0, 3.0], [2.0, 4.0], [3.0, 5.0]]
+    """
+    call = Tensors("data.bollinger", on, data=data)
+    x = call.given["data"]
+    if x.ndim != 1 or isinstance(window, bool) or not isinstance(window, int) or not 1 <= window <= x.size:
+        raise ArgumentError(
+            "data.bollinger", "no windows", expected="a series, and a window of 1 to its length",
+            got=f"window {window!r} of shape {x.shape}", remedy="Pass a shorter window",
+        )  # fmt: skip
+    parts = tensor.windows(x, [0], [window], [1])
+    middle = parts.mean(-1)
+    away = tensor.variance(parts, -1).sqrt() * float(width)
+    return Bands(*map(call.result, (middle - away, middle, middle + away)))
+
+
+def _pairs(call: Tensors, lag: Any) -> tuple[Tensor, Tensor]:
+    """Return the elements that have one ``lag`` after them, and those."""
+    x = call.given["data"]
+    if x.ndim != 1 or isinstance(lag, bool) or not isinstance(lag, int) or lag < 1:
+        raise ArgumentError(
+            call.where, "no series or no lag", expected="one dimension, and a lag of at least 1",
+            got=f"lag {lag!r} of shape {x.shape}", remedy="Pass one series",
+        )  # fmt: skip
+    left = max(0, x.size - lag)
+    return x[:left], x[min(lag, x.size) :]

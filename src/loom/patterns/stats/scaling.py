@@ -1,0 +1,74 @@
+"""Scaling and sums of exponentials, and how a series goes with itself.
+
+Layer: patterns, over tensors. Floats only. Invariant: what is constant scales to 0, never to NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom import tensor
+from loom.core.errors import ArgumentError, EmptyError
+from loom.patterns.tensors import Tensors
+from loom.runtime.device import Device
+from loom.tensor import Tensor
+
+__all__ = ["autocorrelation", "logsumexp", "minmax"]
+
+
+def minmax(data: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
+    """Return (x - least) / (largest - least), over all of it or along ``axis``: numbers from 0 to 1.
+
+    >>> minmax([2.0, 4.0, 6.0]).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    call = Tensors("stats.minmax", on, data=data)
+    x = _some(call)
+    least, largest = x.min(axis, keepdims=True), x.max(axis, keepdims=True)
+    span = largest - least
+    return call.result((x - least) / tensor.where(span == 0, 1.0, span))
+
+
+def logsumexp(data: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
+    """Return the logarithm of the sum of e^x, over all of it or along ``axis``; nothing overflows on the way.
+
+    >>> logsumexp([1000.0, 1000.0]) - 1000 < 0.7
+    True
+    """
+    call = Tensors("stats.logsumexp", on, data=data)
+    x = _some(call)
+    most = x.max(axis, keepdims=True)
+    known = tensor.where(_abs(most) == float("inf"), 0.0, most)
+    total = (x - known).exp().sum(axis, keepdims=True).log() + known
+    shape = () if axis is None else tuple(n for d, n in enumerate(x.shape) if d != axis % x.ndim)
+    return call.result(tensor.reshape(total, shape))
+
+
+def _abs(x: Tensor) -> Tensor:
+    """Return the elements without their signs."""
+    return x.map("abs")
+
+
+def autocorrelation(data: Any, lags: int, *, on: str | Device | None = None) -> Any:
+    """Return the correlation of a series with itself 0 to ``lags`` steps later, divided by that of lag 0.
+
+    Deviations are from the mean of the whole series, as usual (G. Box and G. Jenkins). ArgumentError unless
+    0 <= lags < len(data).
+    """
+    call = Tensors("stats.autocorrelation", on, data=data)
+    x = _some(call)
+    if x.ndim != 1 or isinstance(lags, bool) or not isinstance(lags, int) or not 0 <= lags < x.size:
+        raise ArgumentError(
+            call.where, "no such lags", expected="a series, and fewer lags than elements",
+            got=f"{lags!r} of shape {x.shape}", remedy="Pass fewer",
+        )  # fmt: skip
+    away = x - x.mean()
+    sums = [(away[: x.size - lag] * away[lag:]).sum() for lag in range(lags + 1)]
+    return call.result(tensor.stack([each / sums[0] for each in sums], 0))
+
+
+def _some(call: Tensors) -> Tensor:
+    x = call.given["data"]
+    if not x.size:
+        raise EmptyError(call.where, "no elements", expected="at least 1", got=0, remedy="Check for emptiness first")
+    return x

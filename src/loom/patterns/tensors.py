@@ -1,0 +1,65 @@
+"""Calls of tensor operations over whatever patterns take.
+
+Layer: patterns, over tensors. The result is a tensor if one was given, else a ``loom.Array`` if one was given, else a
+numpy array (a number for shape ()). Invariant: all operands have one dtype and are on one device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom import tensor
+from loom.core.arrays import read_array
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, DTypeError
+from loom.patterns.call import array
+from loom.runtime.array import Array
+from loom.runtime.device import Device, device
+from loom.tensor import Tensor
+
+__all__ = ["Tensors"]
+
+
+class Tensors:
+    """See the module. ``given`` has the tensors by the names of their arguments; those that are None are left out."""
+
+    def __init__(self, where: str, on: str | Device | None, *, integers: bool = False, **given: Any) -> None:
+        self.where = where
+        self._kept = any(isinstance(data, Tensor) for data in given.values())
+        arrays = [data for data in given.values() if isinstance(data, Array)]
+        self._is_array = bool(arrays)
+        self.device = device(on) if on is not None or not arrays else arrays[0].device
+        self.given = {name: self._tensor(name, data) for name, data in given.items() if data is not None}
+        self._check_types(integers)
+
+    def _tensor(self, name: str, data: Any) -> Tensor:
+        if isinstance(data, Tensor):
+            return data
+        place = f"{self.where}, {name}"
+        if isinstance(data, Array) and data.device is not self.device:
+            raise ArgumentError(
+                place, "the array is on another device", expected=self.device.name, got=data.device.name,
+                remedy=f"Copy it with loom.array(x, on={self.device.name!r})",
+            )  # fmt: skip
+        found, dtype = read_array(data, place)
+        return tensor.array(found, dtype, on=self.device)
+
+    def _check_types(self, integers: bool) -> None:
+        wanted: DType | None = None
+        kinds = "an integer or a float" if integers else "f16, bf16, f32 or f64"
+        for name, made in self.given.items():
+            usable = made.dtype.is_float or (integers and made.dtype.is_integer)
+            if not usable or (wanted is not None and made.dtype != wanted):
+                raise DTypeError(
+                    f"{self.where}, {name}", "unsupported dtype", expected=wanted or kinds,
+                    got=made.dtype, remedy="Convert first, for example with array.astype(numpy.float32)",
+                )  # fmt: skip
+            wanted = made.dtype
+
+    def result(self, made: Tensor) -> Any:
+        """Return a result to the caller as what was given."""
+        if self._kept:
+            return made
+        if self._is_array:
+            return array(made, on=self.device)
+        return made.numpy() if made.shape else made.numpy()[()]
