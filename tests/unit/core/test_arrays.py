@@ -346,6 +346,28 @@ def test_a_networks_input_of_bf16() -> None:
         assert net.forward(given).tolist() == wanted.tolist()
 
 
+def test_a_masked_parameter_is_refused() -> None:
+    chain = loom.Chain("interp")
+    with pytest.raises(DTypeError, match="the array has a mask"):
+        chain.dispatch(filled, [np.ones(64, np.float32)], [np.ma.array(1.0, mask=True)])
+
+
+@loom.kernel
+def filled(x: loom.Out[loom.f32], a: loom.f32):  # type: ignore[no-untyped-def]
+    x[loom.global_id()] = a
+
+
+def test_settings_of_windows_and_joins_are_read() -> None:
+    empty = np.zeros(0)
+    for call in (
+        lambda: loom.signal.kaiser(8, empty), lambda: loom.signal.window(empty, 8),
+        lambda: loom.data.join([1], [1], empty),
+    ):  # fmt: skip
+        with pytest.raises(LoomError):
+            call()
+    assert loom.signal.kaiser(np.int64(8), np.float32(2)).shape == (8,)
+
+
 def test_shapes_that_do_not_fit_are_told() -> None:
     with pytest.raises(
         ShapeError, match=r"\[tensor.create\] the data do not fit: expected 4 elements, for \(2, 2\), got"

@@ -49,7 +49,7 @@ def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Devic
     >>> pairs.left.tolist(), pairs.right.tolist()
     ([0, 0, 1], [1, 2, 0])
     """
-    if how not in _HOW:
+    if not isinstance(how, str) or how not in _HOW:
         raise ArgumentError(
             "data.join, how", f"no join is called {how!r}", expected="'inner' or 'left'",
             remedy=near_matches(str(how), _HOW),

@@ -16,6 +16,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import FLOATS, DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.numbers import real, whole
 from loom.core.turns import cos_sin_of_ratio, cos_sin_of_turns
 
 __all__ = ["bartlett", "blackman", "blackman_harris", "boxcar", "firwin", "hamming", "hann", "kaiser", "window"]
@@ -96,7 +97,8 @@ def kaiser(n: int, beta: float, *, periodic: bool = False, dtype: DType = f32) -
     >>> kaiser(3, 0.0).tolist()
     [1.0, 1.0, 1.0]
     """
-    if not 0.0 <= float(beta) <= _LARGEST_BETA:
+    beta = real(beta, "signal.kaiser, beta")
+    if not 0.0 <= beta <= _LARGEST_BETA:
         raise ArgumentError(
             "signal.kaiser, beta", "out of range", expected=f"0 to {_LARGEST_BETA:g}", got=beta,
             remedy="Stay within it",
@@ -113,9 +115,9 @@ def window(name: str, n: int, *, periodic: bool = False, beta: float = 14.0, dty
     >>> window("hann", 4, periodic=True).tolist()
     [0.0, 0.5, 1.0, 0.5]
     """
-    if name == "kaiser":
+    if isinstance(name, str) and name == "kaiser":
         return kaiser(n, beta, periodic=periodic, dtype=dtype)
-    if name not in _NAMES:
+    if not isinstance(name, str) or name not in _NAMES:
         raise ArgumentError("signal.window, name", f"no window is called {name!r}", remedy=near_matches(name, _NAMES))
     where = f"signal.{name}"
     if name == "boxcar":
@@ -128,10 +130,12 @@ def window(name: str, n: int, *, periodic: bool = False, beta: float = 14.0, dty
 @ordinary_arithmetic()
 def _cut(where: str, n: int, periodic: bool, dtype: DType, make: Any) -> Floats:
     """Return a window; a periodic one is the symmetric one of one element more, without its last."""
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+    try:
+        n = whole(n, f"{where}, n", least=0)
+    except ArgumentError:
         raise ArgumentError(
             f"{where}, n", "not a number of elements", expected="an int of at least 0", got=repr(n), remedy="Pass one"
-        )
+        ) from None
     if dtype not in FLOATS:
         raise DTypeError(
             f"{where}, dtype", "unsupported dtype", expected="f32 or f64", got=dtype, remedy="Convert the window"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.arrays import plain
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
 from loom.ir.frontend.decorator import KernelFunction
@@ -85,6 +86,8 @@ def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, w
 def _column(param: Param, value: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
     if type(value) is int and param.dtype.is_integer and param.dtype.minimum <= value <= param.dtype.maximum:
         return np.array([value], param.dtype.numpy)
+    if isinstance(value, np.ndarray):
+        value = plain(value, where)
     try:
         array = np.asarray(value)
     except ValueError as error:

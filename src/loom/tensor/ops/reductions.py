@@ -162,12 +162,18 @@ def _arg(x: Tensor, axis: int, *, largest: bool) -> Tensor:
 
 
 def argmax_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
-    """Return where the largest element is along an axis (None: of all, in row-major order), the first of several."""
+    """Return where the largest element is along an axis (None: of all, in row-major order), the first of several.
+
+    As in ``max``, NaN wins and +0 is above -0.
+    """
     return _index(x, "argmax", axis, keepdims)
 
 
 def argmin_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
-    """Return where the smallest element is along an axis (None: of all, in row-major order), the first of several."""
+    """Return where the smallest element is along an axis (None: of all, in row-major order), the first of several.
+
+    As in ``min``, NaN wins and -0 is below +0.
+    """
     return _index(x, "argmin", axis, keepdims)
 
 
