@@ -33,6 +33,7 @@ from loom.targets.spirv.opcodes import EXECUTION_MODE
 __all__ = ["Function", "Lowered", "lower"]
 
 _GROUP_SCOPE = 2
+_ZEROED_AT_ONCE = 32
 _ACQUIRE_RELEASE, _BUFFERS, _SHARED = 0x8, 0x40, 0x100
 
 
@@ -79,6 +80,7 @@ class Function:
         self.values: dict[Instr, int] = {}
         self.slots: dict[Variable, int] = {}
         self.loops: list[Loop] = []
+        self.long_arrays: list[Memory] = []
         self.flags: int | None = None
         self.flag_count = 0
         self.ended = False
@@ -99,6 +101,7 @@ class Function:
         self.declare_memories()
         for variable in self.kernel.variables:
             self.slots[variable] = m.local(self.a.type_of(variable.dtype))
+        self.zero_private()
         if self.bounds is not Bounds.TRUSTED:
             self.zero_shared()
         self.block(self.kernel.body)
@@ -129,8 +132,38 @@ class Function:
             if array.space is Space.SHARED:
                 memory.variables[array] = m.variable("Workgroup", kind)
             else:
-                initial = m.null(kind) if self.bounds is not Bounds.TRUSTED else None
+                zeroed = self.bounds is not Bounds.TRUSTED
+                initial = m.null(kind) if zeroed and array.size <= _ZEROED_AT_ONCE else None
                 memory.variables[array] = m.local(kind, initial)
+                if zeroed and initial is None:
+                    self.long_arrays.append(array)
+
+    def zero_private(self) -> None:
+        """Zero long private arrays, some elements a turn: Mesa compiles an initial value element by element."""
+        m = self.m
+        for array in self.long_arrays:
+            assert array.size is not None
+            zero, counter = self.a.constant(0, self.memory.element(array.dtype)), m.local(m.u32())
+            rest = array.size % _ZEROED_AT_ONCE
+            head, test, inside, again, leave = (m.id() for _ in range(5))
+            m.emit("Store", counter, m.word(0))
+            m.emit("Branch", head)
+            m.label(head)
+            m.emit("LoopMerge", leave, again, 0)
+            m.emit("Branch", test)
+            m.label(test)
+            first = m.value("Load", m.u32(), counter)
+            m.emit("BranchConditional", self.a.test("ULessThan", first, m.word(array.size - rest)), inside, leave)
+            m.label(inside)
+            for n in range(_ZEROED_AT_ONCE):
+                m.emit("Store", self.memory.pointer(array, self.a.op("IAdd", u32, first, m.word(n))), zero)
+            m.emit("Branch", again)
+            m.label(again)
+            m.emit("Store", counter, self.a.op("IAdd", u32, first, m.word(_ZEROED_AT_ONCE)))
+            m.emit("Branch", head)
+            m.label(leave)
+            for n in range(array.size - rest, array.size):
+                m.emit("Store", self.memory.pointer(array, m.word(n)), zero)
 
     def zero_shared(self) -> None:
         """Each lane zeroes its share of shared memory, then all wait."""
