@@ -42,6 +42,11 @@ class Merge(Layer):
     combine_mode: Combine = choice(Combine, "how the inputs become one", Combine.CONCAT, {"average": "avg"})
     axis: int = held(Whole(-8, 7), "concat: the axis; negative from the last", -1)
 
+    def inspect(self, place: Place) -> None:
+        """Note an axis that nothing is put together along."""
+        if self.axis != -1 and self.combine_mode is not Combine.CONCAT:
+            place.at("axis").fault("only the combine_mode 'concat' has this key", got=self.combine_mode.value)
+
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         return self.infer_all((shape,), place)
 

@@ -94,6 +94,8 @@ class Parallel(Layer):
         for name, wanted in (("grid", "grid_scatter"), ("grid_positions", "grid_scatter"), ("gate", "filter")):
             if getattr(self, name) not in (None, ()) and mode.value != wanted:
                 place.at(name).fault(f"only the combine_mode '{wanted}' has this key", got=mode.value)
+        if self.axis != -1 and mode is not ParallelMode.CONCAT:
+            place.at("axis").fault("only the combine_mode 'concat' has this key", got=mode.value)
         if self.gate_softmax != Softmax() and mode is not ParallelMode.FILTER:
             place.at("gate_softmax").fault("only the combine_mode 'filter' has this key", got=mode.value)
         if mode is ParallelMode.GRID_SCATTER:
