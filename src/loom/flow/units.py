@@ -62,6 +62,7 @@ def loom_boot(
     globals: float = 0,  # noqa: A002 (the seeds' name)
     *,
     device: str | Device | None = None,
+    on: str | Device | None = None,
 ) -> Unit:
     """Return a unit of ``reg_size`` register words and ``globals`` words, all zero.
 
@@ -81,7 +82,7 @@ def loom_boot(
             remedy="Boot several units, or use loom.boot(registers, globals, bindings=...)",
         )
     sizes = whole(reg_size, "loom_boot", "reg_size"), whole(globals, "loom_boot", "globals")
-    return boot(*sizes, device=device)
+    return boot(*sizes, device=device, on=on)
 
 
 def loom_write(unit: Unit, offset: float, data: Any, *, bind: float = 1) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loom.core import options
 from loom.core.caps import Caps
-from loom.core.errors import DeviceError, DTypeError, near_matches
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, near_matches
 from loom.core.numerics import Guarantee
 from loom.runtime.storage import Storage
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loom.runtime.chain.plan import Plan
     from loom.runtime.log import Outcome
 
-__all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "device", "devices"]
+__all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "device", "devices", "one_device"]
 
 
 class DeviceSubmission(Protocol):
@@ -165,6 +165,18 @@ def device(name: str | Device | None = None) -> Device:
         )  # fmt: skip
     with _lock:
         return _made.get(wanted) or _made.setdefault(wanted, _make(wanted))
+
+
+def one_device(
+    given: str | Device | None, on: str | Device | None, where: str, name: str = "device"
+) -> str | Device | None:
+    """Return the device that two arguments of one meaning, ``name`` and ``on``, say; ArgumentError if they differ."""
+    if given is not None and on is not None and given != on:
+        raise ArgumentError(
+            where, f"{name} and on= are the same argument", expected="one of them", got=f"{given!r} and {on!r}",
+            remedy="Leave one out",
+        )  # fmt: skip
+    return on if given is None else given
 
 
 def devices() -> list[DeviceInfo]:

@@ -25,7 +25,7 @@ from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.program import Program, Timeline
 from loom.runtime.chain.record import Chain, Segment
-from loom.runtime.device import Device
+from loom.runtime.device import Device, one_device
 from loom.runtime.monitor import publish_if_asked
 from loom.runtime.pacing import Pacing, UnitStatus, as_pace
 from loom.runtime.storage import Storage, copy_storage
@@ -49,8 +49,10 @@ def boot(
     bindings: Mapping[str, Any] | Sequence[tuple[str, DType, int]] = (),
     device: str | Device | None = None,
     name: str | None = None,
+    *,
+    on: str | Device | None = None,
 ) -> Unit:
-    """Return a unit with zeroed memory.
+    """Return a unit with zeroed memory, on ``device`` (or ``on``, as patterns call it).
 
     ``registers`` and ``globals`` count 32-bit words; ``heap`` is an array that kernels only read;
     ``bindings`` adds typed buffers: ``{"x": (loom.f32, 1024)}``, ``{"x": array}`` or (name, dtype, size)
@@ -62,7 +64,7 @@ def boot(
     ...     unit.read(0, 3).tolist()
     [1, 2, 3]
     """
-    return Unit(registers, globals, heap, bindings, device, name)
+    return Unit(registers, globals, heap, bindings, one_device(device, on, "loom.boot"), name)
 
 
 class Unit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from typing import Any
 
 import numpy as np
@@ -160,3 +161,16 @@ def test_two_hundred_units_leave_nothing_behind() -> None:
     finally:
         gc.enable()
     assert grown < 200 * 20_000  # each unit has more than 280,000 bytes
+
+
+def test_device_and_on_are_one_argument() -> None:
+    made = [
+        loom.boot(1, on="interp"), loom.boot(1, device="interp"), loom.boot(1, device="interp", on="interp"),
+        loom.spawn(1, on="interp"), loom.Chain("interp"), loom.Chain(on="interp"), loom.Chain(device="interp"),
+        loom.mailbox(1, 1, on="interp"), loom.flow.loom_boot(1.0, 1, on="interp"),
+    ]  # fmt: skip
+    assert [m.device.name for m in made] == ["interp"] * len(made)
+    with pytest.raises(ArgumentError, match=re.escape(
+        "[loom.boot] device and on= are the same argument: expected one of them, got 'cpu' and 'interp'. Leave one out."
+    )):  # fmt: skip
+        loom.boot(1, device="cpu", on="interp")

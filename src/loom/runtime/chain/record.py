@@ -25,7 +25,8 @@ from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.plan import make_plan
 from loom.runtime.chain.program import Program, Timeline
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device, one_device
+from loom.runtime.device import device as chosen_device
 from loom.runtime.storage import Storage
 
 __all__ = ["Binding", "Chain", "Dispatch", "Segment"]
@@ -95,8 +96,14 @@ class Chain:
     [0.0, 2.0, 4.0, 6.0]
     """
 
-    def __init__(self, on: str | Device | None = None, *, name: str = "chain") -> None:
-        self.device = device(on)
+    def __init__(
+        self,
+        on: str | Device | None = None,
+        *,
+        name: str = "chain",
+        device: str | Device | None = None,
+    ) -> None:
+        self.device = chosen_device(one_device(device, on, "loom.Chain"))
         self.name = name
         self.timeline = Timeline()
         self._mirrors = Mirrors(self.device)

@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.runtime.chain.program import Program, Submission
-from loom.runtime.device import Device
+from loom.runtime.device import Device, one_device
 from loom.runtime.support.io_thread import Transfer
 from loom.runtime.support.main_loom import MainLoom
 from loom.runtime.support.presenters import Presenter
@@ -63,6 +63,7 @@ class Engine:
         support: str | Unit | Mapping[str, Any] | None = None,
         *,
         device: str | Device | None = None,
+        on: str | Device | None = None,
         workers: int | None = None,
         snapshot_nbytes: int = SNAPSHOT_NBYTES,
     ) -> None:
@@ -71,6 +72,7 @@ class Engine:
                 "loom.Engine", "no Mains", expected="a mapping of names to units or their sizes", got=repr(mains),
                 remedy='Write mains={"work": {"registers": 8, "globals": 1024}}',
             )  # fmt: skip
+        device = one_device(device, on, "loom.Engine")
         self._last: dict[Unit, Submission] = {}
         self.support = Support(workers=workers, snapshot_nbytes=snapshot_nbytes)
         try:

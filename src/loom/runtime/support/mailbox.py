@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DTypeError, ShapeError, StateError
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device, device, one_device
 from loom.runtime.storage import Storage, copy_storage
 from loom.runtime.support.budget import LEDGER
 from loom.runtime.unit import Unit, turns
@@ -28,8 +28,15 @@ _WORD_NBYTES = 4
 _numbers = itertools.count()
 
 
-def mailbox(slot_words: int, slots: int, *, device: str | Device | None = None, name: str | None = None) -> Mailbox:
-    """Return an empty mailbox of ``slots`` slots of up to ``slot_words`` 32-bit words.
+def mailbox(
+    slot_words: int,
+    slots: int,
+    *,
+    device: str | Device | None = None,
+    name: str | None = None,
+    on: str | Device | None = None,
+) -> Mailbox:
+    """Return an empty mailbox of ``slots`` slots of up to ``slot_words`` words, on ``device`` (or ``on``).
 
     ArgumentError for sizes below 1, DeviceError if the device or the budget has no room.
 
@@ -40,7 +47,7 @@ def mailbox(slot_words: int, slots: int, *, device: str | Device | None = None, 
     >>> box.is_full, box.take().tolist(), len(box)
     (True, [1, 2, 3], 1)
     """
-    return Mailbox(slot_words, slots, device, name)
+    return Mailbox(slot_words, slots, one_device(device, on, "loom.mailbox"), name)
 
 
 class Mailbox:

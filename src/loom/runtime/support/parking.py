@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import Any
 
 from loom.core.errors import DTypeError, StateError
-from loom.runtime.device import Device
+from loom.runtime.device import Device, one_device
 from loom.runtime.device import device as chosen_device
 from loom.runtime.storage import Storage, clear_storage
 from loom.runtime.support.budget import LEDGER
@@ -103,17 +103,19 @@ def spawn(
     bindings: Any = (),
     device: str | Device | None = None,
     name: str | None = None,
+    *,
+    on: str | Device | None = None,
 ) -> Unit:
     """Return a unit as ``loom.boot`` does, zeroed, from the memory of a released one if there is one of that size."""
-    on = chosen_device(device)
+    home = chosen_device(one_device(device, on, "loom.spawn"))
     sizes = (
         as_count(registers, "loom.spawn", "registers", "a number of 32-bit words, at least 0"),
         as_count(globals, "loom.spawn", "globals", "a number of 32-bit words, at least 0"),
     )
-    memory = POOL.take(on, *sizes)
+    memory = POOL.take(home, *sizes)
     for storage in (memory or {}).values():
         clear_storage(storage)
-    return Unit(*sizes, heap, bindings, on, name, memory)
+    return Unit(*sizes, heap, bindings, home, name, memory)
 
 
 def release(unit: Unit) -> None:
@@ -133,6 +135,7 @@ def warm(
     globals: int = 0,  # noqa: A002 (the seeds' name)
     *,
     device: str | Device | None = None,
+    on: str | Device | None = None,
 ) -> None:
     """Keep memory ready for ``count`` units of one size, counting what is kept already.
 
@@ -143,7 +146,7 @@ def warm(
     wanted = as_count(count, "loom.warm", "count", "a number of units, at least 0")
     ready = []
     while len(ready) < wanted:
-        ready.append(spawn(registers, globals, device=device, name=f"warm {len(ready)}"))
+        ready.append(spawn(registers, globals, device=device, on=on, name=f"warm {len(ready)}"))
     for unit in ready:
         release(unit)
 

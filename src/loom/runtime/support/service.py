@@ -95,10 +95,12 @@ class Support:
         heap: Any = None,
         bindings: Any = (),
         device: str | Device | None = None,
+        *,
+        on: str | Device | None = None,
     ) -> Unit:
         """Return a new unit that this Support serves and shuts down (see ``loom.boot``)."""
         self._require_free(name)
-        unit = boot(registers, globals, heap, bindings, device, name)
+        unit = boot(registers, globals, heap, bindings, device, name, on=on)
         self._own.append(unit)
         self._serve(name, unit)
         return unit

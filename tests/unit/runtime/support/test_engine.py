@@ -254,7 +254,7 @@ def test_unknown_mains() -> None:
 def test_waiting_too_long_says_so() -> None:
     with loom.Engine(mains={"work": {"registers": 64}}) as engine:
         with engine["work"].repeat(300_000):
-            engine["work"].dispatch(grow, [0, 64, 1])
+            engine["work"].dispatch(grow, [0, 64, 1], 64)
         engine.launch()
         begun = time.monotonic()
         with pytest.raises(TimeoutError):
