@@ -42,10 +42,12 @@ _SLICE_SECONDS = 0.05
 class VulkanProgram:
     """A plan ready to run."""
 
-    def __init__(self, device: VulkanDevice, plan: Plan, *, timed: bool = False) -> None:
+    def __init__(self, device: VulkanDevice, plan: Plan, *, timed: bool = False, side_by_side: bool = False) -> None:
         self.device = device
         self.plan = plan
         self.timed = timed
+        self.side_by_side = side_by_side
+        """Whether it does the work of several programs, of which a fault stops none."""
         self.slots = Slots(device, plan)
         self.domain = device.queues.shared if self.slots.all else None
         """Where its runs are in order with those of other programs; None: only with its owner's."""
@@ -54,7 +56,7 @@ class VulkanProgram:
         self.recordings: list[Recording] = []
         device.programs.add(self)
         if not self.slots.all:
-            self.recordings.append(Recording(device, self.table, self.slots, timed=timed))
+            self.recordings.append(self._recorded())
 
     def launch(self, previous: DeviceSubmission | None) -> Run:
         """Start a run after ``previous``; return at once, unless it is a pattern's and may fault."""
@@ -87,19 +89,22 @@ class VulkanProgram:
     def woven(self, plan: Callable[[], Plan], programs: Sequence[DeviceProgram]) -> VulkanProgram | None:
         """Return a program of a plan that does all ``programs`` do; None unless all are this device's."""
         if all(isinstance(p, VulkanProgram) and p.device is self.device for p in programs):
-            return VulkanProgram(self.device, plan())
+            return VulkanProgram(self.device, plan(), side_by_side=True)
         return None
 
     def profiled(self) -> VulkanProgram:
         """Return the plan recorded with time stamps."""
         return VulkanProgram(self.device, self.plan, timed=True)
 
+    def _recorded(self) -> Recording:
+        return Recording(self.device, self.table, self.slots, timed=self.timed, woven=self.side_by_side)
+
     def _recording(self) -> Recording:
         """Return a recording of what is attached, to run now; the one used last is the last in the list."""
         wanted = self.slots.bound()
         found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.talks)), None)
         if found is None and len(self.recordings) < _MOST_RECORDINGS:
-            found = Recording(self.device, self.table, self.slots, timed=self.timed)
+            found = self._recorded()
             self.recordings.append(found)
         while found is None:
             found = next((r for r in self.recordings if r.is_idle), None)
@@ -154,6 +159,18 @@ class Run:
             raise
         recording.runs.append(self)
         program.device.hold(self)
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether its parts are handed over one by one, each after those before it went well."""
+        recording = self.recording
+        return recording is not None and recording.is_careful
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a kernel of the parts that are over failed."""
+        recording = self.recording
+        return recording is not None and recording.has_failed
 
     def wait(self, seconds: float) -> bool:
         """Wait at most ``seconds``; tell whether the run is over."""

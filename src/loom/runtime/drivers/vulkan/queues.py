@@ -34,6 +34,16 @@ class Stoppable(Protocol):
     stopped: bool
     broken: DeviceError | None
 
+    @property
+    def is_careful(self) -> bool:
+        """Whether each part waits for those before it, and is left out if they failed."""
+        ...  # fmt: skip
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether they did."""
+        ...  # fmt: skip
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -65,7 +75,8 @@ class Queue:
         Many are handed over later, none of them after ``run`` is stopped.
         """
         with self.lock:
-            if self._feeder is None and len(parts) <= PARTS_AT_ONCE:
+            careful = run is not None and run.is_careful
+            if self._feeder is None and len(parts) <= PARTS_AT_ONCE and not careful:
                 self._hand(parts, fence)
                 return
             self._waiting.append(_Job(parts, fence, run))
@@ -96,10 +107,11 @@ class Queue:
             self._take_back(with_device.popleft())
 
     def _hand_over(self, job: _Job, with_device: deque[Any]) -> None:
+        careful = job.run is not None and job.run.is_careful
         for part in job.parts:
-            while len(with_device) >= PARTS_AT_ONCE:
+            while len(with_device) >= (1 if careful else PARTS_AT_ONCE):
                 self._take_back(with_device.popleft())
-            if job.run is not None and job.run.stopped:
+            if job.run is not None and (job.run.stopped or (careful and job.run.has_failed)):
                 break
             fence = self._fences.fence()
             with self.lock:

@@ -3,7 +3,8 @@
 Layer: runtime. A recording whose kernels tell the host something serves one run at a time; the others any number.
 What is attached to slots stands in descriptor sets: to attach something else, sets are written and the commands
 recorded again from the same rows. A long table is cut into parts, each with a command buffer of its own, that threads
-record at the same time (most of the time goes into the driver), and between which a run can be stopped. Invariant:
+record at the same time (most of the time goes into the driver), and between which a run can be stopped. Where kernels
+may fail, parts are cut so that what depends on a failed dispatch is never handed over. Invariant:
 nothing of a recording is freed or changed while a run of it is under way.
 """
 
@@ -19,6 +20,7 @@ from loom.runtime.chain.arguments import excess_groups
 from loom.runtime.drivers.vulkan.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.memory import Buffer
+from loom.runtime.drivers.vulkan.recorder import WAITS
 from loom.runtime.drivers.vulkan.slots import Slots
 from loom.runtime.drivers.vulkan.table import STATUS, WORDS, Item, Table
 from loom.runtime.drivers.vulkan.timestamps import Timestamps
@@ -38,6 +40,8 @@ _SIMULTANEOUS = 0x4
 _LEAST_PART, _LEAST_SLOW_PART = 256, 8
 """Rows of a part, at least: on a GPU, and where the CPU does its work. A run is cancelled between parts."""
 _MOST_PARTS = 512
+_FAULTS = ("assert", "bounds")
+"""Sites after which nothing is to run that depends on their dispatch."""
 
 
 def _count_parts(device: VulkanDevice, rows: int) -> int:
@@ -46,10 +50,25 @@ def _count_parts(device: VulkanDevice, rows: int) -> int:
     return max(1, min(_MOST_PARTS, -(-rows // least)))
 
 
+def _fault_cuts(table: Table) -> list[int]:
+    """Return where parts begin, so that each row that waits for others comes in a later part than any that may fail."""
+    may_fail = np.array([any(site.kind in _FAULTS for site in item.kernel.sites) for item in table.items], np.bool_)
+    if not may_fail.any():
+        return [0]
+    failing = np.concatenate([[0], np.cumsum(may_fail[table.owners])])
+    cuts = [0]
+    for row in np.flatnonzero(table.rows["flags"] & WAITS).tolist():
+        if failing[row] > failing[cuts[-1]]:
+            cuts.append(row)
+    return cuts
+
+
 class Recording:
     """See above. ``bound`` is what was attached to the slots; ``runs`` are those under way, and perhaps some over."""
 
-    def __init__(self, device: VulkanDevice, table: Table, slots: Slots, *, timed: bool = False) -> None:
+    def __init__(
+        self, device: VulkanDevice, table: Table, slots: Slots, *, timed: bool = False, woven: bool = False
+    ) -> None:
         self.device = device
         self.timed = timed
         self.table = table
@@ -58,6 +77,9 @@ class Recording:
         self.runs: list[Run] = []
         self.log: Buffer | None = None
         self.status: Buffer | None = None
+        self.cuts = _fault_cuts(table) if not timed and not woven else [0]
+        self.is_careful = len(self.cuts) > 1
+        """Whether a part may be run only when those before it are over, and did not fail."""
         self.parts: list[tuple[Any, Any]] = []
         self.sets: Sets | None = None
         self.stamps: Timestamps | None = None
@@ -71,6 +93,11 @@ class Recording:
     def talks(self) -> bool:
         """True when a run leaves something to read."""
         return self.log is not None or self.status is not None or self.timed
+
+    @property
+    def has_failed(self) -> bool:
+        """True when a lane of what has run raised the fault flag."""
+        return self.log is not None and bool(self.log.view(0, self.log.nbytes).view(np.uint64)[2])
 
     @property
     def is_idle(self) -> bool:
@@ -90,7 +117,10 @@ class Recording:
         wanted = {item.key: item for item in table.items}
         self.sets = Sets(device, [(k, i.kernel, lambda i=i: self._ranges(i)) for k, i in wanted.items()])
         self._changing = [(k, i) for k, i in wanted.items() if self.slots.any_in(i.bound)]
-        for _ in range(1 if self.timed else _count_parts(device, len(table.rows))):
+        if not self.is_careful and not self.timed:
+            count = _count_parts(device, len(table.rows))
+            self.cuts = [n * len(table.rows) // count for n in range(count)]
+        for _ in self.cuts:
             self.parts.append(device.queues.commands())
         self.stamps = Timestamps(device, table) if self.timed else None
         self.rows = table.rows.copy() if self._changing else table.rows
@@ -130,12 +160,12 @@ class Recording:
         return found
 
     def _record(self) -> None:
-        bounds = [n * len(self.rows) // len(self.parts) for n in range(len(self.parts) + 1)]
+        bounds = [*self.cuts, len(self.rows)]
         parts = [(*part, self.rows[a:b]) for part, a, b in zip(self.parts, bounds, bounds[1:], strict=False)]
         if len(parts) == 1:
             self._record_part(parts[0][1], self.rows, is_first=True, is_last=True)
             return
-        places = [(n == 0, n == len(parts) - 1) for n in range(len(parts))]
+        places = [(n == 0, self.is_careful or n == len(parts) - 1) for n in range(len(parts))]
         work = [
             self.device.crew.submit(self._record_part, commands, rows, is_first=first, is_last=last)
             for (_, commands, rows), (first, last) in zip(parts, places, strict=True)
