@@ -37,12 +37,12 @@ class Stoppable(Protocol):
     @property
     def is_careful(self) -> bool:
         """Whether each part waits for those before it, and is left out if they failed."""
-        ...  # fmt: skip
+        ...
 
     @property
     def has_failed(self) -> bool:
         """Whether they did."""
-        ...  # fmt: skip
+        ...
 
 
 @dataclass(frozen=True)
