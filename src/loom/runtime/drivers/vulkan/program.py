@@ -15,6 +15,7 @@ uses lives until the run is over.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,7 @@ class Run:
         self.over = False
         self.stopped = False
         self.broken: DeviceError | None = None
+        self.handed = threading.Event()
         self.kept = Outcome()
         self.taken: Times | None = None
         self.fence: Any = program.device.queues.fence()
@@ -176,10 +178,13 @@ class Run:
         """Wait at most ``seconds``; tell whether the run is over."""
         if self.over:
             return True
+        until = time.monotonic() + seconds
+        if not self.handed.wait(max(0.0, seconds)):
+            return False
         try:
             if self.broken is not None:
                 raise self.broken
-            done = self.device.queues.wait(self.fence, seconds)
+            done = self.device.queues.wait(self.fence, max(0.0, until - time.monotonic()))
         except DeviceError as error:
             self._end(lost=error)
             return True

@@ -33,6 +33,8 @@ class Stoppable(Protocol):
 
     stopped: bool
     broken: DeviceError | None
+    handed: threading.Event
+    """Set when its fence is with the driver, where others may wait for it, or never will be."""
 
     @property
     def is_careful(self) -> bool:
@@ -78,6 +80,8 @@ class Queue:
             careful = run is not None and run.is_careful
             if self._feeder is None and len(parts) <= PARTS_AT_ONCE and not careful:
                 self._hand(parts, fence)
+                if run is not None:
+                    run.handed.set()
                 return
             self._waiting.append(_Job(parts, fence, run))
             if self._feeder is None:
@@ -103,6 +107,8 @@ class Queue:
             except DeviceError as error:
                 if job.run is not None:
                     job.run.broken = error
+            if job.run is not None:
+                job.run.handed.set()
         while with_device:
             self._take_back(with_device.popleft())
 
