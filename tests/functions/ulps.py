@@ -160,6 +160,8 @@ def sample(name: str, dtype: DType, *, size: int = 200_000) -> Array:
     tiny = np.arange(1, 65, dtype=carrier).view(dtype.numpy)
     special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype.numpy)
     parts += [tiny, -tiny, special, rng.uniform(*reference.near, size // 2).astype(dtype.numpy)]
+    if dtype != f32:  # whose exponents reach eight times as far
+        parts.append(8 * rng.uniform(*reference.near, size // 4))
     return np.concatenate(parts)
 
 
@@ -180,10 +182,11 @@ def sample_pairs(name: str, dtype: DType, *, size: int = 200_000, seed: int = 0)
     specials = np.concatenate([specials, -specials])
     grid = np.stack([a.ravel() for a in np.meshgrid(specials, specials)])
     plain = rng.uniform(-4, 4, (2, size // 6)).astype(dtype.numpy)
-    wide = np.exp2(rng.uniform(-120, 120, size // 4))
+    reach, least, most = (120, -151, 129) if dtype == f32 else (1000, -1080, 1026)
+    wide = np.exp2(rng.uniform(-reach, reach, size // 4))
     wide = np.where(rng.random(size // 4) < 0.5, np.exp2(rng.uniform(-0.6, 0.6, size // 4)), wide).astype(dtype.numpy)
     with np.errstate(divide="ignore"):
-        near = (rng.uniform(-151, 129, size // 4) / np.log2(wide.astype(np.float64))).astype(dtype.numpy)
+        near = (rng.uniform(least, most, size // 4) / np.log2(wide.astype(np.float64))).astype(dtype.numpy)
     x, y = np.concatenate([anything, grid, plain, np.stack([wide, near])], axis=1)
     return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
