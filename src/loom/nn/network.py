@@ -108,7 +108,7 @@ class Network:
         """Return a network with its weights: of a bundle (file, text, bytes, dict), or of a .safetensors (file, bytes).
 
         ``id`` names one of several models. A text that does not begin with ``{`` is a file's name. FileError for a
-        file that cannot be read, SpecError and ArgumentError for what is no model.
+        file that cannot be read, SpecError and ArgumentError for what is no model. Warns as ``from_json`` does.
         """
         source = _as_document(source)
         is_file = isinstance(source, Path) and source.suffix == SAFETENSORS
@@ -116,7 +116,9 @@ class Network:
             assert isinstance(source, (Path, bytes))
             _require_no_id(id, None, "loom.Network.load, id")
             return cls._loaded(read_safetensors(source), on)
-        return cls._loaded(read_model(source, id), on)
+        net = cls._loaded(read_model(source, id), on)
+        net._warn()
+        return net
 
     @classmethod
     def _loaded(cls, saved: Saved, on: str | Device | None) -> Network:

@@ -144,8 +144,8 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[LoomError], str]] = {
                          "become 'layers.0.weight': expected a name of its own for each"),
     "a function": (replaced(), {"names": lambda n: 3}, DTypeError, "what it gives for 'layers.0.weight' is no name"),
     "names": (replaced(), {"names": 3}, DTypeError, "neither a mapping nor a function: expected their name to ours"),
-    "layout": (replaced(), {"layout": "keras"}, ArgumentError, "no such layout: expected 'loom' or 'torch', got "
-               "'keras'."),
+    "layout": (replaced(), {"layout": "keras"}, ArgumentError, "no such layout: expected 'loom' or 'torch' or "
+               "'older', got 'keras'."),
     "a layer of torch's": (replaced(), {"layout": "torch", "names": {"layers.0": "fc"}}, ArgumentError, "an array of "
                            "this dense layer is missing: expected layers.0.weight, got none. Map its module: names"),
     "not transposed": (replaced(), {"layout": "torch"}, ShapeError, "weight 'layers.0.weight' has another shape: "

@@ -73,6 +73,7 @@ NETWORKS: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.*a filter without a gate gives every branch the same weight:UserWarning")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_is_read_back_bit_for_bit(name: str, tmp_path: Path) -> None:
     net = NETWORKS[name]()
@@ -156,3 +157,12 @@ def test_weights_that_json_cannot_say() -> None:
     net.model.load({n: np.full_like(a, np.nan) for n, a in net.weights().items()})
     with pytest.raises(NotFinite, match="a weight is not finite: expected numbers that JSON has, got 32 others"):
         net.save(older=True)
+
+
+def test_what_a_bundle_changes_is_shown() -> None:
+    with pytest.warns(UserWarning, match="a filter without a gate gives every branch the same weight"):
+        net = NETWORKS["experts"]()
+    with pytest.warns(UserWarning, match="a filter without a gate gives every branch the same weight") as seen:
+        again = loom.Network.load(net.save(older=True), on="cpu")
+    assert again.warnings
+    assert seen[0].filename == __file__
