@@ -46,6 +46,7 @@ from loom.nn.train.measures import Evaluation, confusion_of, deviation_metrics
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.progress import shown_progress
 from loom.nn.train.samples import WHOLE, batches, checked_inputs, checked_samples, named, numbers
+from loom.nn.train.scalars import flag
 from loom.nn.train.schedules import Schedule, schedule_of
 from loom.nn.train.targets import Losses, fitted_all, outputs_of
 from loom.nn.train.trainer import Trainer
@@ -271,6 +272,8 @@ class Network:
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
+        resume = flag("train, resume", resume)
+        progress = None if progress is None else flag("train, progress", progress)
         with self.model.alone("loom.Network.train"):
             given = self._given(x, "train, x")
             loss, targets = fitted_all(self.outputs, y, settings.get("loss"))

@@ -120,6 +120,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"checkpoint_every": 2}, "[train, checkpoint_every] has no effect alone: expected checkpoint=... as well"),
     ({"schedule": Constant(0.1)}, "[train, learning_rate] has no effect: the schedule has its own rates"),
     ({"shuffle": "no"}, "[train, shuffle] not usable: expected True or False, got 'no'. Correct it."),
+    ({"resume": "folder"}, "[train, resume] not usable: expected True or False, got 'folder'. Correct it."),
+    ({"progress": "bar"}, "[train, progress] not usable: expected True or False, got 'bar'. Correct it."),
     ({"epochs": True}, "[train, epochs] not usable: expected an int of at least 1, got True. Correct it."),
     ({"epochs": np.float64(2)}, "[train, epochs] not usable: expected an int of at least 1"),
     ({"learning_rate": np.nan}, "[train, learning_rate] not usable: expected a number of at least 0, got nan"),
