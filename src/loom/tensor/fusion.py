@@ -51,6 +51,11 @@ class Item:
         self.group: Group | None = None
         self._reads: list[tuple[Item, Access, bool]] | None = None
 
+    def let_go(self) -> None:
+        """Forget everything: items refer to each other in circles, which would keep the elements of sources."""
+        del self.node, self.inputs, self.base, self.after, self.buffer, self.updates, self.copies, self.group
+        self._reads = None
+
     @property
     def is_number(self) -> bool:
         """True for a number or coordinate."""

@@ -36,12 +36,17 @@ def lower(
     updates: Sequence[tuple[Node, Node]],
     source: Callable[[Node], Buffer],
     is_there: Callable[[Node], bool] | None = None,
-) -> list[Group]:
-    """Record everything that ``outputs`` and ``updates`` (parameter, new value) need; return the groups in order.
+) -> None:
+    """Record everything that ``outputs`` and ``updates`` (parameter, new value) need.
 
     ``source`` gives the buffer of a node whose elements are there, as ``is_there`` tells (None: those that are known).
     """
-    return _Lowering(draft, source, is_there or is_known).run(outputs, updates)
+    lowering = _Lowering(draft, source, is_there or is_known)
+    try:
+        lowering.run(outputs, updates)
+    finally:
+        for item in lowering.items:
+            item.let_go()
 
 
 def is_known(node: Node) -> bool:
@@ -71,17 +76,15 @@ class _Lowering:
         self.of: dict[int, Item] = {}
         self.known: dict[Any, Item] = {}
 
-    def run(self, outputs: Sequence[tuple[Node, Buffer]], updates: Sequence[tuple[Node, Node]]) -> list[Group]:
+    def run(self, outputs: Sequence[tuple[Node, Buffer]], updates: Sequence[tuple[Node, Node]]) -> None:
         keep = self.add_ends(outputs, updates)
         for item in list(self.items):
             self.require_packed(item)
         for item in self.items:
             self.gather(item)
-        groups = _in_order(fused([i for i in self.items if i.runs]))
-        for group in groups:
+        for group in _in_order(fused([i for i in self.items if i.runs])):
             self.emit(group)
         del keep
-        return groups
 
     # items
 

@@ -158,7 +158,7 @@ class TensorProgram:
             return sources[id(node)]
 
         draft = Draft(where)
-        self.groups = lower(draft, list(zip(outputs, results, strict=True)), updates, source, _constants(ends))
+        lower(draft, list(zip(outputs, results, strict=True)), updates, source, _constants(ends))
         kept = sum(b.nbytes for b in (*feeds.values(), *results))
         self.plan = plan_memory(draft, kept, budget_nbytes)
         for buffer in (*feeds.values(), *results):
@@ -167,6 +167,7 @@ class TensorProgram:
         self._has_run = False
         self._feeds = {key: _Place(t, feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()}
         self._results = [_Place(t, b.place) for t, b in zip(outputs, results, strict=True)]
+        self._is_free = False
         self._updated = [parameter for parameter, _ in updates]
         self._timeline = stream_of(where)
         self._program = build(draft, self.plan, where, name).build()
@@ -199,6 +200,8 @@ class TensorProgram:
         self._feed(inputs)
 
     def _feed(self, inputs: Mapping[str, Any]) -> None:
+        if self._is_free:
+            raise StateError(f"{self.name}.feed", "the program was freed", remedy="Compile it again")
         self._timeline.settle()
         for key, value in inputs.items():
             feed = self._feeds.get(key)
@@ -243,12 +246,16 @@ class TensorProgram:
         """Return copies of the outputs of the last run launched; StateError before the first."""
         if not self._has_run:
             raise StateError(self.name, "nothing was run", expected="a run", got="none", remedy="Call run first")
+        if self._is_free:
+            raise StateError(f"{self.name}.read", "the program was freed", remedy="Compile it again")
         self._timeline.settle()
         return [place.read() for place in self._results]
 
     def free(self) -> None:
-        """Give up the program's memory, after its last run."""
+        """Give up the program's memory, inputs and results with it, after its last run; again does nothing."""
         self._program.free()
+        self._is_free = True
+        self._feeds, self._results = {}, []
 
 
 def _constants(ends: Sequence[Node]) -> Callable[[Node], bool]:

@@ -15,6 +15,7 @@ import pytest
 
 import loom
 from loom import tensor
+from loom.core.errors import StateError
 from loom.runtime.chain import kept as home
 from loom.runtime.chain.kept import KeptPrograms, kept_programs
 from loom.runtime.drivers.cpu import device as cpu
@@ -151,6 +152,38 @@ def test_nothing_of_a_users_is_held() -> None:
     del a, b
     gc.collect()
     assert [r for r in held if r() is not None] == []
+
+
+def test_memory_goes_at_once_without_the_collector(fresh: KeptPrograms) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        held = []
+        for n in range(3, 9):  # each compiled for the first time
+            x = tensor.array(np.ones((40, n), "f4"), on="cpu")
+            y = (x.exp() @ x.T).sum(0)
+            y.evaluate()
+            held += [weakref.ref(x.data), weakref.ref(x), weakref.ref(y.data)]
+            w = tensor.parameter(np.ones((n, 4), "f4"), on="cpu")
+            program = tensor.compile([(x @ w).sum()], [(w, w * 0.5)], on="cpu")
+            program.run()
+            held.append(weakref.ref(program._results[0].storage))
+            program.free()
+            del x, y, w, program
+        assert [r for r in held if r() is not None] == []
+    finally:
+        gc.enable()
+
+
+def test_a_program_that_was_freed_says_so() -> None:
+    x = tensor.input("x", (2,))
+    program = tensor.compile([x * 2], on="cpu")
+    program.run(x=[1.0, 2.0])
+    program.free()
+    program.free()
+    for use in (program.run, program.launch, program.read, lambda: program.feed(x=[1.0, 2.0])):
+        with pytest.raises(StateError, match="the program was freed"):
+            use()
 
 
 def test_scratch_is_bounded_and_told(fresh: KeptPrograms) -> None:
