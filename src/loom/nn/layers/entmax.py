@@ -35,10 +35,27 @@ def entmax(z: Tensor, alpha: float) -> Tensor:
     y = y / y.sum(-1, keepdims=True)
 
     def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+        if alpha > 2:
+            return [_steep_gradient(node, g, alpha)]
         s = _power(node, 2 - alpha)
         return [s * (g - (s * g).sum(-1, keepdims=True) / s.sum(-1, keepdims=True))]
 
     return tensor.routed(y, [z], vjp)
+
+
+def _steep_gradient(y: Tensor, g: Tensor, alpha: float) -> Tensor:
+    """Return the derivative where s grows as y falls: weights over the largest s; the gradients' sum is 0.
+
+    An s beyond a float's range is of the least y, which takes what the others leave, unless several are equal.
+    """
+    least = tensor.where(y > 0, y, math.inf).min(-1, keepdims=True)
+    weights = _power(tensor.where(y > 0, least / tensor.where(y > 0, y, 1), 0), alpha - 2)
+    away = g - (weights * g).sum(-1, keepdims=True) / weights.sum(-1, keepdims=True)
+    single = (y == least).astype(y.dtype).sum(-1, keepdims=True) == 1
+    most = 1e300 if y.dtype.nbytes == 8 else 1e37
+    s = tensor.minimum(_power(y, 2 - alpha), most) * away
+    others = tensor.where(y == least, 0, s)
+    return tensor.where(y == least, tensor.where(single, -others.sum(-1, keepdims=True), s), others)
 
 
 def _searched(z: Tensor, alpha: float) -> Tensor:

@@ -44,3 +44,20 @@ def test_ties_and_what_is_masked() -> None:
         assert found[0] == pytest.approx(1 / 40, rel=1e-6)
         assert found[1].tolist() == [0.5, 0.5, *[0.0] * 38]
         assert found[2].tolist() == [1.0, *[0.0] * 39]
+
+
+@pytest.mark.parametrize("alpha", [2.5, 5.0, 20.0])
+def test_gradients_stay_finite_and_right(alpha: float) -> None:
+    """Against difference quotients of the result, also where a result is so small that its slope has no float."""
+    z = np.array([[0.1, 0.0, -0.02, -3.0], [0.05252, 0.0, -9.0, -9.0]])
+    weights = np.array([1.0, -2.0, 0.5, 3.0])
+    wanted = np.zeros_like(z)
+    for at in np.ndindex(z.shape):
+        for sign in (1, -1):
+            moved = z.copy()
+            moved[at] += sign * 1e-7
+            wanted[at] += sign * (entmax(tensor.array(moved, on="cpu"), alpha).numpy() * weights).sum() / 2e-7
+    for dtype, bar in (("f8", 1e-5), ("f4", 1e-3)):
+        p = tensor.parameter(z.astype(dtype), on="cpu")
+        found = tensor.grad((entmax(p, alpha) * tensor.array(weights.astype(dtype), on="cpu")).sum(), [p])[0].numpy()
+        assert found == pytest.approx(wanted, rel=bar, abs=bar)
