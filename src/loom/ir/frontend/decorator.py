@@ -104,6 +104,11 @@ class KernelFunction:
         for name, parameter in signature.parameters.items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise builder.error("a kernel has a fixed number of parameters", "a name", f"*{name}", "Name each one")
+            if parameter.default is not parameter.empty:
+                raise builder.error(
+                    f"parameter {name!r} has a default", f"{name} alone", f"{name} = {parameter.default!r}",
+                    "Give its value with each dispatch, or name a constant outside the kernel",
+                )  # fmt: skip
         return list(signature.parameters)
 
     def _declare(self, builder: Builder, translator: Translator, parameters: list[str]) -> None:
