@@ -4,8 +4,8 @@ Layer: targets. ptxas takes results of ``neg.s16`` and ``abs`` for exact, as if 
 or compared, minus the least i16 is +32768 and the absolute value of the least number is positive (seen with
 CUDA 13.0 on an H200; the same in 32 bits is sound). A choice between 1.0 or -1.0 and -0.0 gives +0.0 for the latter
 (seen on an H100), so ones that are chosen come out of memory that ptxas cannot know. LLVM prefers these instructions
-whatever its input says, so its text is corrected. Invariant: the replacements wrap as Loom's ``neg`` and ``abs`` do, and
-give the bits that stand there.
+whatever its input says, so its text is corrected. Invariant: the replacements wrap as Loom's ``neg`` and ``abs`` do,
+and give the bits that stand there.
 """
 
 from __future__ import annotations
