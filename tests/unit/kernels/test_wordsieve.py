@@ -98,9 +98,9 @@ def test_counts_of_segment_and_total() -> None:
 def test_words_left_between_segment_and_counts() -> None:
     with loom.boot(registers=16, globals=8) as unit:
         unit.write(odd_primes(16))
-        unit.dispatch(sieve_init, [0, 4, 256, 0])
-        unit.dispatch(sieve_mark, [0, 4, 0, 5])
-        unit.dispatch(sieve_count, [4, 10])
+        unit.dispatch(sieve_init, [0, 4, 256, 0], groups=1)
+        unit.dispatch(sieve_mark, [0, 4, 0, 5], groups=1)
+        unit.dispatch(sieve_count, [4, 10], groups=1)
         program = unit.build()
         program.run()
         program.run()

@@ -113,7 +113,6 @@ def test_a_record_says_what_it_is_about() -> None:
         ("fold", "literals_add_f64", 0, 1, "literals: add f64"),
         ("fold", "literals_mul_f16", 1, 1, "literals: mul f16"),
         ("fold", "literals_select_f32", 6, 1, "literals: select f32"),
-        ("fold", None, None, 1, "literals: tensors f32"),
     ],
 )  # fmt: skip
 def test_one_mutated_operation_turns_the_digest_red(
