@@ -20,6 +20,7 @@ from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 
 __all__ = [
+    "MOST_AXES",
     "bfloat16_bits",
     "converted",
     "host_type",
@@ -35,6 +36,8 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
+MOST_AXES = 64
+"""What numpy has."""
 _COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
 _LARGEST = {
     "f16": 65504.0,
@@ -210,7 +213,11 @@ def _not_shared(data: Any, error: Exception, where: str) -> DTypeError:
 def _of_sequence(data: Any, where: str, dtype: DType | None) -> Array:
     """Return nested lists, or one number, as an array; no integer is rounded but to a float type asked for."""
     if isinstance(data, (list, tuple)):
-        data = _leaves_read(data, where)
+        try:
+            data = _leaves_read(data, where)
+        except RecursionError:
+            raise DTypeError(where, "a list that contains itself, or too deep a one", expected="at most 64 levels",
+                             got="more", remedy="Pass numbers in a regular shape") from None  # fmt: skip
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, OverflowError) as error:

@@ -103,6 +103,9 @@ class DType:
 
     def vector(self, lanes: int) -> DType:
         """Return the short vector type with ``lanes`` components (1 gives the scalar itself)."""
+        if isinstance(lanes, bool) or not isinstance(lanes, (int, np.integer)) or not 1 <= lanes <= 4:
+            raise DTypeError("loom.dtype, vector", "no such vector", expected="1 to 4 lanes", got=repr(lanes)[:200],
+                             remedy="Pass 2, 3 or 4")  # fmt: skip
         if lanes == 1:
             return self.scalar
         return lookup(f"{self.scalar.name}x{lanes}")
@@ -131,7 +134,17 @@ class DType:
         """Convert on the host to a numpy scalar of this type (inside a kernel: a conversion)."""
         if self.name == "bf16":
             raise DTypeError("loom.bf16", "numpy has no bf16 scalar", remedy="Use float32, or ml_dtypes.bfloat16")
-        return self.numpy.type(value)
+        found = None
+        try:
+            if not isinstance(value, (str, bytes)) and np.ndim(value) == 0:
+                with np.errstate(all="ignore"):
+                    found = self.numpy.type(value)
+        except Exception:  # whatever the conversion of an object of others raises
+            pass
+        if not isinstance(found, np.generic):
+            raise DTypeError(f"loom.{self.name}", "not a number of this type", expected="one number",
+                             got=repr(value)[:200], remedy="Pass a number, or use loom.array for several")  # fmt: skip
+        return found
 
     def __repr__(self) -> str:
         return f"loom.{self.name}"

@@ -263,6 +263,7 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     """Return ``Did you mean 'x' or 'y'?`` for a misspelt name, or known names, of many the nearest."""
     from difflib import get_close_matches
 
+    name = str(name)[:200]
     names = sorted(set(known))
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     if near:

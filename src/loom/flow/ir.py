@@ -82,7 +82,7 @@ def ir_begin(*, workgroup: int | tuple[int, ...] = 256, shared: int = 1024, name
             got=len(extents),
             remedy="Write workgroup=256 or workgroup=(16, 16)",
         )
-    if not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier():
         raise ArgumentError("ir_begin", "unusable name", expected="an identifier", got=repr(name), remedy="Use letters")
     x, y, z = (*(whole(e, "ir_begin", "workgroup", least=1) for e in extents), 1, 1)[:3]
     prog = IrProgram(Builder(name, (x, y, z)), whole(shared, "ir_begin", "shared size", least=1))

@@ -214,7 +214,7 @@ def loom_read(
         return words[0] if off is None else words
     where = "loom_read"
     target, binding = require_unit(unit, where), binding_name(bind, where)
-    start, count = whole(off or 0, where, "off"), whole(len, where, "len")
+    start, count = whole(0 if off is None else off, where, "off"), whole(len, where, "len")
     if dtype is None:
         return words_of(target).read(target, binding, start, count, where)
     kind = dtype if isinstance(dtype, DType) else of_numpy(dtype, where)

@@ -21,6 +21,7 @@ from loom import tensor
 from loom.core.arrays import shown
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.core.given import path as path_of
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
 from loom.nn.persistence import (
@@ -145,7 +146,9 @@ class Network:
         ``older``: as programs of the first generation read it: weights alone. ArgumentError names a layer that it has
         not; FileError where nothing can be written.
         """
-        target = None if path is None else Path(path)
+        target = None if path is None else _path(path, "loom.Network.save, path")
+        training = flag("loom.Network.save, training", training)
+        older = flag("loom.Network.save, older", older)
         saved = self._saved(id, training and not older)
         if older:
             return write_older(target, saved)
@@ -168,9 +171,13 @@ class Network:
         networks: Mapping[str, Network], path: str | os.PathLike[str] | None = None, *, training: bool = True
     ) -> str:
         """Write several networks, by their ids, as one bundle; return its text. Arguments as in ``save``."""
+        if not isinstance(networks, Mapping) or not all(isinstance(net, Network) for net in networks.values()):
+            raise ArgumentError("loom.Network.save_all", "not networks by name", expected="a dict of networks by id",
+                                got=repr(networks)[:200], remedy='Write {"model": net}')  # fmt: skip
+        training = flag("loom.Network.save_all, training", training)
         text = write_models([net._saved(model_id, training) for model_id, net in networks.items()])
         if path is not None:
-            write_file(Path(path), text.encode(), "loom.Network.save_all")
+            write_file(_path(path, "loom.Network.save_all, path"), text.encode(), "loom.Network.save_all")
         return text
 
     @classmethod
@@ -407,6 +414,11 @@ class Network:
             steps = math.ceil(math.ceil(n / config.batch_size) / config.accumulate) * config.epochs
             schedule = schedule_of(schedule, config.learning_rate, steps)
         return config if schedule is None else replace(config, schedule=schedule)
+
+
+def _path(given: Any, where: str) -> Path:
+    """Return the path of a file to write; a text that names none is told when it is written."""
+    return Path(given) if isinstance(given, str) else path_of(given, where)
 
 
 def _as_document(source: Document) -> Document:

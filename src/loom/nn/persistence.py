@@ -167,7 +167,7 @@ def of_elsewhere(
     ``names`` and ``layout`` are as in ``Network.load_weights``, which tells the errors.
     """
     where = "loom.Network.load_weights"
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ArgumentError(f"{where}, layout", "no such layout", expected=" or ".join(map(repr, LAYOUTS)),
                             got=repr(layout), remedy=near_matches(str(layout), LAYOUTS))  # fmt: skip
     is_file = isinstance(source, (str, os.PathLike))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import flag
 from loom.kernels.fold_record import Rows
 
 __all__ = ["Geometry", "geometry", "normal_axis"]
@@ -26,6 +27,7 @@ class Geometry(Rows):
 
 def geometry(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bool = False) -> Geometry:
     """Return how a shape is reduced along ``axis`` (an int, counted from the end if negative; None: all elements)."""
+    keepdims = flag(keepdims, f"{where}, keepdims")
     if axis is None:
         return Geometry(1, math.prod(shape), 1, (1,) * len(shape) if keepdims else ())
     at = normal_axis(shape, axis, where)

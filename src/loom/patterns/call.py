@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import shown
-from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.arrays import MOST_AXES, shown
+from loom.core.dtype import DType, lookup, of_numpy
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from loom.patterns.inputs import as_array
 from loom.patterns.prepared import prepare, shares_memory
 from loom.runtime.array import Array
@@ -209,8 +209,15 @@ class Call:
         kind = like.kind if like is not None and like.dtype == dtype else dtype.numpy
         where = self.device
         in_place = shares_memory(where)
+        if len(sizes) > MOST_AXES:
+            raise ShapeError(self.name, "too many dimensions", expected=f"at most {MOST_AXES}", got=len(sizes),
+                             remedy="Reshape it")  # fmt: skip
         if in_place and self._found is None:
-            return Operand(np.empty(sizes, kind), dtype)
+            try:
+                return Operand(np.empty(sizes, kind), dtype)
+            except (MemoryError, ValueError):  # ValueError: more than numpy can count
+                raise DeviceError(self.name, "out of memory", got=f"{math.prod(sizes) * dtype.nbytes} bytes",
+                                  remedy="Process the data in parts") from None  # fmt: skip
         storage = where.allocate(math.prod(sizes) * dtype.nbytes, zeroed=False)
         if not in_place:
             return Operand.stored(storage, dtype, sizes, kind)
@@ -262,6 +269,8 @@ def array(data: Any, *, dtype: DType | None = None, on: str | Device | None = No
     <loom.Array i64, 2 x 2, on cpu>
     """
     where = device(on)
+    if dtype is not None and not isinstance(dtype, DType):
+        dtype = lookup(dtype) if isinstance(dtype, str) else of_numpy(dtype, "loom.array, dtype")
     if isinstance(data, Array):
         source = data.storage
         storage = where.allocate(data.nbytes, zeroed=False)

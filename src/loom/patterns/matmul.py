@@ -14,6 +14,7 @@ import numpy as np
 
 from loom.core.dtype import DType, f32, lookup, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.given import flag
 from loom.kernels.matmul import Arithmetic
 from loom.kernels.matmul_record import Multiplication, record_matmul
 from loom.kernels.types import PRODUCTS, held_type, pairs_of
@@ -67,8 +68,9 @@ def gpu_matmul(
     call = Call(_WHERE, on)
     x, y = _operands(call, a, b)
     arithmetic = matmul_arithmetic(x.dtype, out_dtype, precision)
-    given, transposes = (m, n, k), (transpose_a, transpose_b)
-    is_flat = given != (None, None, None)
+    transposes = flag(transpose_a, f"{_WHERE}, transpose_a"), flag(transpose_b, f"{_WHERE}, transpose_b")
+    given = m, n, k
+    is_flat = any(each is not None for each in given)
     shapes = _flat_shapes(x, y, given, transposes) if is_flat else _Shapes(x.shape, y.shape)
     what = _described(shapes, arithmetic, *transposes)
     out = call.output(_checked(shapes.result(what)), arithmetic.result, like=x)
@@ -88,7 +90,7 @@ def matmul_arithmetic(operand: DType, result: DType | str | None = None, precisi
             _WHERE, "unsupported dtype", expected="one of " + ", ".join(map(str, PRODUCTS)), got=operand,
             remedy="Convert first, for example with array.astype",
         )  # fmt: skip
-    if precision not in (None, "x12"):
+    if precision is not None and not (isinstance(precision, str) and precision == "x12"):
         raise ArgumentError(
             f"{_WHERE}, precision", "unknown", expected="None or 'x12'", got=repr(precision),
             remedy=near_matches(str(precision), ["x12"]),

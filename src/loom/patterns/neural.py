@@ -13,6 +13,8 @@ from typing import Any
 
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.given import flag
+from loom.core.numbers import real, whole
 from loom.patterns.tensors import Tensors
 from loom.runtime.device import Device
 from loom.tensor import Tensor
@@ -55,7 +57,7 @@ def gpu_ffn(
     ``data`` is (..., width), ``up`` and ``gate`` (width, hidden), ``down`` (hidden, width). ``activation`` is silu,
     gelu, relu, tanh or sigmoid. Source: N. Shazeer, "GLU variants improve transformer" (2020).
     """
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ArgumentError(
             "gpu_ffn", f"no activation is called {activation!r}", expected=", ".join(_ACTIVATIONS), got=activation,
             remedy="Use one of them",
@@ -82,13 +84,14 @@ def gpu_rope(
         raise ShapeError(
             "gpu_rope", "no pairs", expected="(..., tokens, an even size)", got=x.shape, remedy="Reshape it"
         )
-    if isinstance(start, bool) or not isinstance(start, int) or start < 0 or not base > 0:
+    start, base = whole(start, "gpu_rope, start"), real(base, "gpu_rope, base")
+    if start < 0 or not base > 0:
         raise ArgumentError(
             "gpu_rope", "unusable start or base", expected="start an int of at least 0, base above 0",
             got=(start, base), remedy="Leave them out",
         )  # fmt: skip
     turned = turns(x.shape[-2], x.shape[-1] // 2, float(base), x.dtype, x.device or call.device, start)
-    return call.result(rotated(x, turned, interleaved=interleaved))
+    return call.result(rotated(x, turned, interleaved=flag(interleaved, "gpu_rope, interleaved")))
 
 
 def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Device | None = None) -> Any:
@@ -107,7 +110,7 @@ def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Dev
     shape = (*x.shape[:-1], values.shape[-1])
     x, keys, values = _grouped(x, keys, values)
     scores = tensor.matmul(x, keys, transpose_b=True) * (1 / math.sqrt(x.shape[-1]))
-    if causal:
+    if flag(causal, "gpu_attention, causal"):
         tokens, others = scores.shape[-2:]
         seen = tensor.expand_dims(tensor.arange(tokens) + (others - tokens), 1) >= tensor.arange(others)
         scores = tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30))

@@ -11,6 +11,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.given import flag
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.kernels.scan import ACROSS_LANES, RUNS, SCANS, run_totals, scan_tiles
 from loom.kernels.scan_across import BESIDE, lane_run_totals_across, lane_scan_across
@@ -46,7 +47,7 @@ def gpu_scan(
     >>> gpu_scan([3.0, 1.0, 2.0], "min", exclusive=True).tolist()
     [inf, 3.0, 1.0]
     """
-    call = Call("gpu_scan", on)
+    call, exclusive = Call("gpu_scan", on), flag(exclusive, "gpu_scan, exclusive")
     x = call.input(data)
     check_operation(op, call.name)
     if axis is None and len(x.shape) > 1:

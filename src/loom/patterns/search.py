@@ -10,6 +10,7 @@ from typing import Any
 
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.given import flag
 from loom.kernels import sort_search, sort_search_simt
 from loom.kernels.sort_keys import Order, Records
 from loom.patterns.call import Call, Operand
@@ -39,10 +40,12 @@ def gpu_unique(
     [[1, 3], [1, 0, 1], [1, 2]]
     """
     call = Call("gpu_unique", on)
+    return_inverse = flag(return_inverse, "gpu_unique, return_inverse")
+    return_counts = flag(return_counts, "gpu_unique, return_counts")
     x = call.input(data)
     inverse = call.output(x.shape, i64) if return_inverse else None
     if x.size:
-        values, lengths = _run_unique(call, x, inverse, bool(return_counts))
+        values, lengths = _run_unique(call, x, inverse, return_counts)
     else:
         values, lengths = call.output(0, x.dtype, like=x), call.output(0, i64)
     wanted = [values, inverse, lengths if return_counts else None]
@@ -62,7 +65,7 @@ def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | 
     [1, 0, 4]
     """
     where = "gpu_searchsorted"
-    if side not in _SIDES:
+    if not isinstance(side, str) or side not in _SIDES:
         raise ArgumentError(
             f"{where}, side", f"no side is called {side!r}", expected="'left' or 'right'",
             remedy=near_matches(str(side), _SIDES),

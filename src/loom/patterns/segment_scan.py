@@ -9,6 +9,7 @@ from typing import Any
 
 from loom.core.dtype import DType, u8
 from loom.core.errors import DTypeError, ShapeError
+from loom.core.given import flag
 from loom.core.numerics import SCAN_TILE
 from loom.kernels.scan import RUNS
 from loom.kernels.segment_scan import MARK_LANES, mark_segments, segment_run_totals, segment_scan_tiles
@@ -42,7 +43,7 @@ def gpu_segment_scan(
     >>> gpu_segment_scan([1, 2, 3, 4], [True, False, True, False], exclusive=True).tolist()
     [0, 1, 0, 3]
     """
-    call = Call("gpu_segment_scan", on)
+    call, exclusive = Call("gpu_segment_scan", on), flag(exclusive, "gpu_segment_scan, exclusive")
     x = call.input(data, ndim=1)
     marks = call.input(segments, "segments", ndim=1)
     check_operation(op, call.name)

@@ -13,6 +13,7 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import flag
 from loom.kernels import sort_select, sort_select_simt
 from loom.kernels.sort_keys import DIGITS, Order, Records
 from loom.patterns.call import Call, Operand
@@ -40,7 +41,7 @@ def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None
     k = _whole(k, "gpu_topk", 0, x.size)
     out, positions = call.output(k, x.dtype, like=x), call.output(k, i64)
     if k:
-        _run_topk(call, Order(x.dtype, bool(largest)), x, k, out, positions)
+        _run_topk(call, Order(x.dtype, flag(largest, "gpu_topk, largest")), x, k, out, positions)
     return call.result(out), call.result(positions)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from loom.core.dtype import i64, lookup
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.given import flag
 from loom.kernels.sort_keys import Order, Records
 from loom.patterns.axis import normal_axis
 from loom.patterns.call import Call, Operand
@@ -34,7 +35,7 @@ def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: 
     call = Call("gpu_sort", on)
     x, rows = _rows(call, call.input(data), axis)
     out = call.output(x.shape, x.dtype, like=x)
-    run_sort(call, Records(Order(x.dtype, bool(descending))), x, rows, keys=out)
+    run_sort(call, Records(Order(x.dtype, flag(descending, f"{call.name}, descending"))), x, rows, keys=out)
     return call.result(out)
 
 
@@ -49,7 +50,8 @@ def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, o
     call = Call("gpu_argsort", on)
     x, rows = _rows(call, call.input(data), axis)
     out = call.output(x.shape, i64)
-    run_sort(call, Records(Order(x.dtype, bool(descending)), "index"), x, rows, payloads=out)
+    order = Order(x.dtype, flag(descending, f"{call.name}, descending"))
+    run_sort(call, Records(order, "index"), x, rows, payloads=out)
     return call.result(out)
 
 
@@ -73,7 +75,7 @@ def gpu_sort_pairs(
             remedy="Match the lengths",
         )  # fmt: skip
     out, beside = call.output(x.shape, x.dtype, like=x), call.output(x.shape, moved.dtype, like=moved)
-    records = Records(Order(x.dtype, bool(descending)), lookup(f"u{moved.dtype.bits}"))
+    records = Records(Order(x.dtype, flag(descending, f"{call.name}, descending")), lookup(f"u{moved.dtype.bits}"))
     run_sort(call, records, x, 1, values=moved, keys=out, payloads=beside)
     return call.result(out), call.result(beside)
 

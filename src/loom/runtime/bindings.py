@@ -15,6 +15,7 @@ import numpy as np
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.given import flag
 from loom.ir.kernel import Memory
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.foreign import ForeignKernel
@@ -104,6 +105,7 @@ class Bindings:
 
     def set_heap(self, array: Any, *, words: bool = False) -> None:
         """Add or replace the bulk binding that kernels only read; as untyped words if told to."""
+        words = flag(words, f"{self._unit}.set_heap, words")
         area = self._filled("heap", array, read_only=True)
         self._areas["heap"] = Area("heap", area.storage, None, read_only=True) if words else area
 

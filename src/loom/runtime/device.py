@@ -141,7 +141,7 @@ def device(name: str | Device | None = None) -> Device:
     'cpu'
     """
     if name is not None and not isinstance(name, str):
-        if not hasattr(name, "build"):
+        if isinstance(name, type) or not all(hasattr(name, each) for each in ("build", "allocate", "caps")):
             raise DTypeError(
                 "loom.device", "not a device", expected="its name, or what loom.device returned", got=repr(name),
                 remedy="Write device='cpu'",
@@ -171,7 +171,11 @@ def one_device(
     given: str | Device | None, on: str | Device | None, where: str, name: str = "device"
 ) -> str | Device | None:
     """Return the device that two arguments of one meaning, ``name`` and ``on``, say; ArgumentError if they differ."""
-    if given is not None and on is not None and given != on:
+    if (
+        given is not None
+        and on is not None
+        and not (given is on or (isinstance(given, str) and isinstance(on, str) and given == on))
+    ):
         raise ArgumentError(
             where, f"{name} and on= are the same argument", expected="one of them", got=f"{given!r} and {on!r}",
             remedy="Leave one out",

@@ -13,7 +13,8 @@ import numpy as np
 
 from loom.core.arrays import shown, widened
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import flag
 
 if TYPE_CHECKING:
     from loom.runtime.device import Device
@@ -71,10 +72,18 @@ class Readable(Sized):
         """Let go what still has to be computed of the elements as they are: a kernel is about to write them."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if copy is False:
+        if copy is not None and not flag(copy, f"{self.called}, copy"):
             raise ArgumentError(self.called, "numpy must copy it", expected="copy=None or True", got=copy)
         found = self.numpy()
-        return found if dtype is None else found.astype(dtype, copy=False)
+        if dtype is None:
+            return found
+        if isinstance(dtype, DType):
+            dtype = dtype.numpy
+        try:
+            return found.astype(np.dtype(dtype), copy=False)
+        except (TypeError, ValueError):
+            raise DTypeError(self.called, "numpy does not convert to it", expected="a numpy dtype", got=repr(dtype),
+                             remedy="Pass for example numpy.float32") from None  # fmt: skip
 
     def __dlpack__(self, **options: Any) -> Any:
         """Return a capsule with a copy of the elements in host memory (bf16 as f32); BufferError for copy=False."""

@@ -19,6 +19,7 @@ import numpy as np
 from loom.core.arrays import shown
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, KernelFault, ShapeError, StateError
+from loom.core.given import able, text
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
@@ -80,7 +81,7 @@ class Unit:
         name: str | None,
         words: Mapping[str, Storage] | None = None,
     ) -> None:
-        self.name = name if name is not None else f"unit {next(_numbers)}"
+        self.name = text(name, "loom.boot, name") if name is not None else f"unit {next(_numbers)}"
         self._lock = threading.RLock()
         self._chain: Chain | None = Chain(on, name=self.name)
         self._told = self._chain.timeline
@@ -219,6 +220,8 @@ class Unit:
         """
         from loom.runtime.support.frames import take_frame
 
+        if to is not None:
+            able(to, f"{self.name}.present, to", "show", "a presenter")
         frame = take_frame(self, shape, binding, offset)
         if to is not None:
             to.show(frame)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import items
 from loom.tensor.graph import Kind, Node, Op, ancestors, made, require_tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
@@ -39,6 +40,9 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
     if isinstance(wrt, Node):
         raise ArgumentError("tensor.grad, wrt", "one tensor, not several", expected="a list of tensors", got=repr(wrt),
                             remedy="Write [x], and take the first of the result")  # fmt: skip
+    wrt = items(wrt, "tensor.grad, wrt", "tensors")
+    if seed is not None:
+        require_tensor(seed, "tensor.grad, seed")
     for x in (loss, *wrt):
         require_tensor(x, "tensor.grad")
         if not x.dtype.is_float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ShapeError
+from loom.core.given import items
 from loom.core.numbers import whole
 from loom.tensor.autodiff import grad
 from loom.tensor.functions import maximum
@@ -67,9 +68,9 @@ def convolve(
 
 def _each(value: Any, d: int, where: str, least: int) -> list[int]:
     """Return a number for each of d dimensions, given one for all or one for each."""
-    if isinstance(value, str) or not np.ndim(value):
+    if isinstance(value, str) or not isinstance(value, Iterable) or (isinstance(value, np.ndarray) and not value.ndim):
         return [whole(value, where, least=least, remedy=f"Pass an int, or {d} of them")] * d
-    found = [whole(v, where, least=least) for v in value]
+    found = [whole(v, where, least=least) for v in items(value, where, "whole numbers")]
     if len(found) != d:
         raise ShapeError(where, "not one number for each dimension", expected=d, got=len(found),
                          remedy=f"Pass an int, or {d} of them")  # fmt: skip

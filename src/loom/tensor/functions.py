@@ -11,6 +11,7 @@ from typing import Any
 
 from loom.core.dtype import i32, i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.kernels.types import held_type
 from loom.tensor.graph import require_tensor
@@ -72,7 +73,7 @@ def silu(x: Tensor) -> Tensor:
 
 def gelu(x: Tensor, *, approximate: bool = False) -> Tensor:
     """Return x times the normal distribution's function of x; ``approximate``: by tanh."""
-    return apply("gelu_tanh" if approximate else "gelu", x)
+    return apply("gelu_tanh" if flag(approximate, "gelu, approximate") else "gelu", x)
 
 
 def softplus(x: Tensor) -> Tensor:
@@ -149,6 +150,9 @@ def _wide(x: Tensor, where: str) -> Tensor:
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    for given in (weight, bias):
+        if given is not None:
+            require_tensor(given, "norm, weight and bias")
     y = x if weight is None else x * cast(weight, held_type(weight.dtype))
     return y if bias is None else y + cast(bias, held_type(bias.dtype))
 
@@ -173,7 +177,7 @@ def _is_class(indices: Tensor, classes: int) -> Tensor:
 
 
 def _reduced(x: Tensor, reduction: str) -> Tensor:
-    if reduction not in ("mean", "sum", "none"):
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ArgumentError("loss, reduction", "unknown", expected="'mean', 'sum' or 'none'", got=repr(reduction),
                             remedy="Choose one")  # fmt: skip
     return x if reduction == "none" else sum_of(x) if reduction == "sum" else mean_of(x)

@@ -18,6 +18,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from loom.core.arrays import MOST_AXES
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.runtime.device import Device
@@ -183,10 +184,16 @@ def freed(where: str, node: Node) -> StateError:
 
 def as_shape(shape: Any, where: str) -> tuple[int, ...]:
     """Return sizes as a tuple; ShapeError unless all are whole numbers of at least 0."""
-    found = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    try:
+        found = tuple(shape)
+    except Exception:  # one number, or an object of others that has no elements
+        found = (shape,)
     if not all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 0 for n in found):
         raise ShapeError(where, "not a shape", expected="whole numbers of at least 0", got=shape,
                          remedy="Pass the size of each axis")  # fmt: skip
+    if len(found) > MOST_AXES:
+        raise ShapeError(where, "too many dimensions", expected=f"at most {MOST_AXES}", got=len(found),
+                         remedy="Reshape it")  # fmt: skip
     return tuple(int(n) for n in found)
 
 

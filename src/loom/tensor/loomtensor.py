@@ -14,6 +14,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.core.numbers import real
 from loom.runtime.chain import Submission
 from loom.runtime.chain.kept import Kept, keep
 from loom.runtime.chain.program import Timeline
@@ -21,7 +22,7 @@ from loom.runtime.device import Device, DeviceInfo, device, devices
 from loom.runtime.order import touching
 from loom.runtime.storage import copy_storage
 from loom.tensor.eager import Work, prepared, work_of
-from loom.tensor.graph import ancestors, as_shape, freed
+from loom.tensor.graph import ancestors, as_shape, freed, require_tensor
 from loom.tensor.lowering import followed
 from loom.tensor.ops.elementwise import as_dtype, cast
 from loom.tensor.ops.products import einsum, matmul
@@ -108,6 +109,7 @@ class LoomTensor(Tensor):
 
     def copy_from(self, source: Tensor) -> None:
         """Copy the elements of a tensor of the same shape and dtype, of any device."""
+        require_tensor(source, "LoomTensor.copy_from")
         if source.shape != self.shape or source.dtype != self.dtype:
             raise ShapeError("LoomTensor.copy_from", "the tensors differ", expected=f"{self.dtype} of {self.shape}",
                              got=f"{source.dtype} of {source.shape}", remedy="Match them")  # fmt: skip
@@ -157,7 +159,13 @@ class LoomTensor(Tensor):
     ) -> Submission | None:
         """Start ``self = value(*operands)``; None if it is over, which it may be with ``wait``."""
         self._require_own(where)
+        if not callable(value):
+            raise ArgumentError(f"LoomTensor.{where}", "not a function", expected="a function of tensors",
+                                got=repr(value), remedy="Pass for example lambda a: a * 2.0")  # fmt: skip
+        for x in operands:
+            require_tensor(x, f"LoomTensor.{where}")
         result = value(*operands)
+        require_tensor(result, f"LoomTensor.{where}, what the function returned")
         if result.shape != self.shape or result.dtype != self.dtype:
             raise ShapeError(
                 "LoomTensor",
@@ -188,6 +196,8 @@ class LoomTensor(Tensor):
         self._do(self._product(transpose_a, transpose_b, alpha, beta), (a, b), "gemm")
 
     def _product(self, transpose_a: bool, transpose_b: bool, alpha: float, beta: float) -> Callable[..., Tensor]:
+        alpha, beta = real(alpha, "LoomTensor.gemm, alpha"), real(beta, "LoomTensor.gemm, beta")
+
         def value(a: Tensor, b: Tensor) -> Tensor:
             found = matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
             found = found if alpha == 1.0 else found * alpha

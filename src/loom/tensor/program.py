@@ -18,6 +18,8 @@ import numpy as np
 from loom.core.arrays import shown
 from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.core.given import items, text
+from loom.core.numbers import whole
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain, Submission
 from loom.runtime.chain.program import Timeline
@@ -94,12 +96,27 @@ def compile(  # noqa: A001 - tensor.compile
     if isinstance(outputs, Tensor):
         raise ArgumentError("tensor.compile, outputs", "one tensor, not several", expected="a list of tensors",
                             got=repr(outputs), remedy="Write [x]")  # fmt: skip
-    pairs = list(updates.items()) if isinstance(updates, Mapping) else [(p, v) for p, v in updates]
+    outputs = items(outputs, "tensor.compile, outputs", "tensors")
+    pairs = _pairs(updates)
     for x in (*outputs, *(x for pair in pairs for x in pair)):
         require_tensor(x, "tensor.compile")
     _check_updates(pairs)
     where = _home([*outputs, *(t for pair in pairs for t in pair)], on)
+    text(name, "tensor.compile, name")
+    if budget_nbytes is not None:
+        budget_nbytes = whole(budget_nbytes, "tensor.compile, budget_nbytes", least=0)
     return TensorProgram(list(outputs), pairs, where, budget_nbytes, name)
+
+
+def _pairs(updates: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return pairs of a parameter and its new value, from a mapping or several pairs."""
+    where = "tensor.compile, updates"
+    given = updates.items() if isinstance(updates, Mapping) else items(updates, where, "pairs")
+    pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in given]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ArgumentError(where, "not pairs", expected="(parameter, new value)", got=repr(updates)[:200],
+                            remedy="Pass a list of pairs")  # fmt: skip
+    return [(parameter, value) for parameter, value in pairs]
 
 
 def _check_updates(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

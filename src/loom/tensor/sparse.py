@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.runtime.device import Device
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, as_shape, made
+from loom.tensor.graph import Kind, Op, as_shape, made, require_tensor
 from loom.tensor.ops.indexing import gather
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.tensor import Tensor, array
@@ -64,6 +64,10 @@ class CSR:
 
     def transposed(self, values: Tensor) -> CSR:
         """Return the transposed matrix, its values taken from ``values`` in the order of this one's places."""
+        require_tensor(values, "CSR.transposed")
+        if values.shape != self.values.shape:
+            raise ShapeError("CSR.transposed", "not one value for each place", expected=self.values.shape,
+                             got=values.shape, remedy="Match them")  # fmt: skip
         if self._flipped is None:
             starts, columns = self._host
             rows = np.repeat(np.arange(self.shape[0], dtype=np.uint32), np.diff(starts.astype(np.int64)))
@@ -119,6 +123,10 @@ def _two(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def spmm(matrix: CSR, dense: Tensor) -> Tensor:
     """Return the product of a sparse matrix (m, k) and a dense one (k, n); products are added in the order stored."""
+    if not isinstance(matrix, CSR):
+        raise ArgumentError("spmm", "not a sparse matrix", expected="what tensor.csr returns", got=repr(matrix),
+                            remedy="Make it with tensor.csr")  # fmt: skip
+    require_tensor(dense, "spmm")
     if not dense.dtype.is_float or dense.dtype != matrix.values.dtype:
         raise DTypeError("spmm", "unsupported operands", expected=f"floats of one dtype, {matrix.values.dtype}",
                          got=dense.dtype, remedy="Convert one with astype")  # fmt: skip

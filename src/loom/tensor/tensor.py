@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.arrays import converted, read_array, read_as, widened
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.core.given import text
 from loom.core.numbers import whole
 from loom.runtime.device import Device, device
 from loom.runtime.elements import Readable
@@ -266,7 +267,7 @@ class Tensor(Node, Readable):
 def _known(operation: str) -> str:
     from loom.core.errors import near_matches
 
-    if operation not in maps.MAPS or operation == "select":
+    if not isinstance(operation, str) or operation not in maps.MAPS or operation == "select":
         raise ArgumentError(
             "tensor.map", f"no operation is called {operation!r}", remedy=near_matches(operation, list(maps.MAPS))
         )
@@ -304,7 +305,7 @@ def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device 
 
 def _stored(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
     where = f"tensor.{op.name}"
-    home = device(on)
+    home, name = device(on), text(name, f"{where}, name")
     memory, found = read_array(data, where, dtype=None if dtype is None else maps.as_dtype(dtype, where))
     wanted = found if dtype is None else maps.as_dtype(dtype, where)
     if dtype is None and found == f64 and isinstance(data, (float, list, tuple)):
@@ -317,6 +318,7 @@ def _stored(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -
 
 def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noqa: A001 - tensor.input
     """Return a place that is fed before each run of a program, by name."""
+    name = text(name, "tensor.input, name")
     return Tensor(INPUT, (), as_shape(shape, "tensor.input"), maps.as_dtype(dtype, "tensor.input"), name=name)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType
 from loom.core.errors import KernelTypeError, StateError, SyntaxNotSupported
+from loom.core.given import flag
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
 from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
@@ -178,6 +179,10 @@ def kernel(
     """
     names = dict(sys._getframe(1).f_locals)
     shape = _workgroup(workgroup)
+    trusted = flag(trusted, "loom.kernel, trusted")
+    if not isinstance(guarantee, Guarantee):
+        raise KernelTypeError("loom.kernel, guarantee", "not a guarantee", expected="a loom.Guarantee",
+                              got=repr(guarantee)[:200], remedy="Leave it out")  # fmt: skip
 
     def decorate(function: Callable[..., Any]) -> KernelFunction:
         if not isinstance(function, FunctionType):

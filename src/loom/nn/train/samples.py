@@ -118,7 +118,8 @@ def checked_samples(
     targets, held = [], []
     for name, each in wanted.items():
         read = numbers(each, where, _place("y", name))
-        held.append(i32 if losses[name] in CHANCE_LOSSES and read.dtype.kind in WHOLE else y_type)
+        of_classes = isinstance(losses[name], str) and losses[name] in CHANCE_LOSSES
+        held.append(i32 if of_classes and read.dtype.kind in WHOLE else y_type)
         targets.append(checked_inputs(read, held[-1], where, _place("y", name)))
     places = [*map(partial(_place, "x"), given), *map(partial(_place, "y"), wanted)]
     for what, a in zip(places, (*inputs, *targets), strict=True):

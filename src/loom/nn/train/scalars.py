@@ -9,9 +9,8 @@ import sys
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
 from loom.core.errors import ArgumentError
+from loom.core.given import flag as core_flag
 
 __all__ = ["flag", "real", "whole"]
 
@@ -37,6 +36,4 @@ def real(where: str, value: Any, *, least: float = 0.0, below: float = float("in
 
 def flag(where: str, value: Any) -> bool:
     """Return a truth as a bool; ArgumentError for anything else."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ArgumentError(where, "not usable", expected="True or False", got=repr(value), remedy="Correct it")
-    return bool(value)
+    return core_flag(value, where)

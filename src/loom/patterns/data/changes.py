@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from loom import tensor
 from loom.core.errors import ArgumentError
+from loom.core.numbers import real, whole
 from loom.patterns.tensors import Tensors
 from loom.runtime.device import Device
 from loom.tensor import Tensor
@@ -67,7 +68,9 @@ def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Devi
     """
     call = Tensors("data.bollinger", on, data=data)
     x = call.given["data"]
-    if x.ndim != 1 or isinstance(window, bool) or not isinstance(window, int) or not 1 <= window <= x.size:
+    width = real(width, "data.bollinger, width")
+    window = whole(window, "data.bollinger, window")
+    if x.ndim != 1 or not 1 <= window <= x.size:
         raise ArgumentError(
             "data.bollinger", "no windows", expected="a series, and a window of 1 to its length",
             got=f"window {window!r} of shape {x.shape}", remedy="Pass a shorter window",
@@ -81,7 +84,8 @@ def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Devi
 def _pairs(call: Tensors, lag: Any) -> tuple[Tensor, Tensor]:
     """Return the elements that have one ``lag`` after them, and those."""
     x = call.given["data"]
-    if x.ndim != 1 or isinstance(lag, bool) or not isinstance(lag, int) or lag < 1:
+    lag = whole(lag, f"{call.where}, lag")
+    if x.ndim != 1 or lag < 1:
         raise ArgumentError(
             call.where, "no series or no lag", expected="one dimension, and a lag of at least 1",
             got=f"lag {lag!r} of shape {x.shape}", remedy="Pass one series",

@@ -11,6 +11,7 @@ import numpy as np
 
 from loom.core.dtype import DType, bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
+from loom.core.given import flag
 from loom.kernels import compact as one_lane
 from loom.kernels import compact_simt as many_lanes
 from loom.kernels.compact import KEEP_TILE
@@ -65,7 +66,7 @@ def compact(data: Any, *, indices: bool = False, on: str | Device | None = None)
     >>> compact([0, 7, 0, 9], indices=True)[1].tolist()
     [1, 3]
     """
-    call = Call("data.compact", on)
+    call, indices = Call("data.compact", on), flag(indices, "data.compact, indices")
     x = call.input(data)
     found = call.result(kept(call, x, x))
     return (found, call.result(kept(call, None, x))) if indices else found

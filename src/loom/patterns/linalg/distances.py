@@ -45,7 +45,7 @@ def pairwise(a: Any, b: Any = None, metric: str = "euclidean", *, on: str | Devi
     ``metric``: euclidean, squared, manhattan, cosine (1 - the cosine). Rows that are equal are 0 apart.
     """
     where = "linalg.pairwise"
-    if metric not in _METRICS:
+    if not isinstance(metric, str) or metric not in _METRICS:
         raise ArgumentError(
             where, f"no metric is called {metric!r}", expected=", ".join(_METRICS), got=metric, remedy="Use one of them"
         )

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from loom.core.arrays import read_array
 from loom.core.dtype import DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.fold_record import Folding, record_fold
 from loom.kernels.vectors import TILE, cross_product, divide_rows, outer_product, scale_rows, transposed
-from loom.patterns.axis import geometry
+from loom.patterns.axis import geometry, normal_axis
 from loom.patterns.call import Call
 from loom.patterns.linalg.matrices import as_floats, same_dtype
 from loom.patterns.matmul import gpu_matmul
@@ -58,7 +57,8 @@ def matvec(a: Any, x: Any, *, on: str | Device | None = None) -> Any:
 
 
 def _dimensions(data: Any) -> int:
-    return len(data.shape) if hasattr(data, "shape") else np.ndim(data)
+    shape = getattr(data, "shape", None)
+    return len(shape) if isinstance(shape, (tuple, list)) else read_array(data, "linalg")[0].ndim
 
 
 def norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> Any:  # noqa: A002 - numpy's name
@@ -132,7 +132,7 @@ def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> A
     """
     call = Call("linalg.normalize", on)
     x = as_floats(call, data, "data")
-    rows = geometry(x.shape, int(axis), call.name)
+    rows = geometry(x.shape, normal_axis(x.shape, axis, call.name), call.name)
     out = call.output(x.shape, x.dtype)
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:

@@ -150,7 +150,7 @@ def _convolve(where: str, a: Any, v: Any, mode: str, method: str, on: str | Devi
 
 
 def _check_name(where: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
+    if not isinstance(given, str) or given not in known:
         raise ArgumentError(where, f"{given!r} is not known", remedy=near_matches(str(given), known))
 
 

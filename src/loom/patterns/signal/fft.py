@@ -159,7 +159,7 @@ def _real_length(where: str, n: int | None, m: int) -> int:
 
 def _scale(where: str, norm: str, n: int, *, inverse: bool) -> float:
     """Return the factor of a transform."""
-    if norm not in _NORMS:
+    if not isinstance(norm, str) or norm not in _NORMS:
         raise ArgumentError(f"{where}, norm", f"no norm is called {norm!r}", remedy=near_matches(str(norm), _NORMS))
     if norm == "ortho":
         return 1.0 / math.sqrt(n)

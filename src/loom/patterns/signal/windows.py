@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.arrays import read_as
 from loom.core.dtype import FLOATS, DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.core.turns import cos_sin_of_ratio, cos_sin_of_turns
 
@@ -33,6 +35,8 @@ _NAMES = ("bartlett", "blackman", "blackman_harris", "boxcar", "hamming", "hann"
 _PI = math.pi
 _BESSEL_TERMS = 500
 _LARGEST_BETA = 300.0
+_USUAL_BETA = 14.0
+_MOST_TAPS = 0xFFFF_FFFF
 
 
 def hann(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
@@ -106,8 +110,8 @@ def kaiser(n: int, beta: float, *, periodic: bool = False, dtype: DType = f32) -
     return _cut("signal.kaiser", n, periodic, dtype, lambda m: _kaiser(m, float(beta)))
 
 
-def window(name: str, n: int, *, periodic: bool = False, beta: float = 14.0, dtype: DType = f32) -> Floats:
-    """Return the window called ``name`` as a numpy array; ``beta`` is Kaiser's.
+def window(name: str, n: int, *, periodic: bool = False, beta: float | None = None, dtype: DType = f32) -> Floats:
+    """Return the window called ``name`` as a numpy array; ``beta`` is Kaiser's (14 if left out).
 
     "bartlett", "blackman", "blackman_harris", "boxcar", "hamming", "hann" or "kaiser"; symmetric for filters, or
     ``periodic`` for spectra. No elements for n = 0, a one for n = 1. Raises ArgumentError or DTypeError.
@@ -116,9 +120,14 @@ def window(name: str, n: int, *, periodic: bool = False, beta: float = 14.0, dty
     [0.0, 0.5, 1.0, 0.5]
     """
     if isinstance(name, str) and name == "kaiser":
-        return kaiser(n, beta, periodic=periodic, dtype=dtype)
+        return kaiser(n, _USUAL_BETA if beta is None else beta, periodic=periodic, dtype=dtype)
     if not isinstance(name, str) or name not in _NAMES:
-        raise ArgumentError("signal.window, name", f"no window is called {name!r}", remedy=near_matches(name, _NAMES))
+        raise ArgumentError(
+            "signal.window, name", f"no window is called {name!r}", remedy=near_matches(str(name), _NAMES)
+        )
+    if beta is not None:
+        raise ArgumentError("signal.window, beta", f"a {name} window has none", expected="the name 'kaiser'", got=beta,
+                            remedy="Leave beta out")  # fmt: skip
     where = f"signal.{name}"
     if name == "boxcar":
         return _cut(where, n, periodic, dtype, np.ones)
@@ -131,18 +140,24 @@ def window(name: str, n: int, *, periodic: bool = False, beta: float = 14.0, dty
 def _cut(where: str, n: int, periodic: bool, dtype: DType, make: Any) -> Floats:
     """Return a window; a periodic one is the symmetric one of one element more, without its last."""
     try:
-        n = whole(n, f"{where}, n", least=0)
+        n = whole(n, f"{where}, n", least=0, most=_MOST_TAPS)
     except ArgumentError:
         raise ArgumentError(
             f"{where}, n", "not a number of elements", expected="an int of at least 0", got=repr(n), remedy="Pass one"
         ) from None
-    if dtype not in FLOATS:
+    periodic = flag(periodic, f"{where}, periodic")
+    if not isinstance(dtype, DType) or dtype not in FLOATS:
         raise DTypeError(
             f"{where}, dtype", "unsupported dtype", expected="f32 or f64", got=dtype, remedy="Convert the window"
         )
     if n <= 1:
         return np.ones(n, dtype.numpy)
-    return make(int(n) + 1)[:-1].astype(dtype.numpy) if periodic else make(int(n)).astype(dtype.numpy)
+    try:
+        return make(int(n) + 1)[:-1].astype(dtype.numpy) if periodic else make(int(n)).astype(dtype.numpy)
+    except MemoryError:
+        raise ArgumentError(
+            f"{where}, n", "more elements than there is memory for", got=n, remedy="Take fewer"
+        ) from None
 
 
 def _cosine_sum(n: int, coefficients: Sequence[float]) -> Floats:
@@ -186,7 +201,7 @@ def firwin(
     cutoff: float | Sequence[float],
     *,
     kind: str = "hamming",
-    beta: float = 14.0,
+    beta: float | None = None,
     pass_zero: bool = True,
     fs: float = 2.0,
     dtype: DType = f32,
@@ -202,6 +217,12 @@ def firwin(
     [0.28, 0.44, 0.28]
     """
     where = "signal.firwin"
+    if not isinstance(dtype, DType) or dtype not in FLOATS:
+        raise DTypeError(f"{where}, dtype", "unsupported dtype", expected="f32 or f64", got=repr(dtype)[:200],
+                         remedy="Convert the taps")  # fmt: skip
+    numtaps = whole(numtaps, f"{where}, numtaps", least=1, most=_MOST_TAPS)
+    fs = real(fs, f"{where}, fs")
+    pass_zero = flag(pass_zero, f"{where}, pass_zero")
     edges = _edges(where, cutoff, fs, pass_zero=pass_zero)
     shape = window(kind, numtaps, beta=beta, dtype=f64)
     if numtaps < 1 or (edges[-1] == 1.0 and numtaps % 2 == 0):
@@ -221,7 +242,8 @@ def firwin(
 
 def _edges(where: str, cutoff: Any, fs: float, *, pass_zero: bool) -> list[float]:
     """Return the passbands as pairs of frequencies, 1 being half the sampling rate."""
-    cuts = [float(c) / (float(fs) / 2) for c in np.atleast_1d(np.asarray(cutoff, np.float64)).tolist()]
+    given = read_as(cutoff, f64, f"{where}, cutoff").reshape(-1).tolist()
+    cuts = [float(c) / (float(fs) / 2) for c in given] if fs > 0 else []
     inside = all(0.0 < c < 1.0 for c in cuts) and cuts == sorted(set(cuts))
     if not cuts or not inside:
         raise ArgumentError(

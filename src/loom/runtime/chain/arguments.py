@@ -63,7 +63,8 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
 def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, where: str) -> np.ndarray[Any, Any]:
     """Return parameters as 8-byte slots, one row per repeat; an array gives each repeat its value."""
     declared = kernel.params
-    if isinstance(params, (str, bytes)) or not hasattr(params, "__len__") or not hasattr(params, "__getitem__"):
+    is_one = isinstance(params, (str, bytes)) or getattr(params, "ndim", 1) == 0
+    if is_one or not hasattr(params, "__len__") or not hasattr(params, "__getitem__"):
         raise DTypeError(
             where, "params are not a sequence", expected="a list with one value for each parameter",
             got=repr(params), remedy="Write params=[value]",

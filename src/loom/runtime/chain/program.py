@@ -115,12 +115,16 @@ def _left(deadline: float) -> float:
     return max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
 
 
+_LONGEST_SECONDS = 1e9
+"""Some thirty years: no wait is longer."""
+
+
 def _seconds(timeout: Any, where: str) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not float(timeout) >= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout >= 0:
         raise ArgumentError(
             where, "unusable timeout", expected="seconds, at least 0, or None", got=repr(timeout), remedy="Pass a float"
         )
-    return float(timeout)
+    return float(min(timeout, _LONGEST_SECONDS))
 
 
 class Timeline:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import read_array
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError
+from loom.core.given import text
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.ir.kernel import Access, Memory, Space
@@ -104,7 +106,7 @@ class Chain:
         device: str | Device | None = None,
     ) -> None:
         self.device = chosen_device(one_device(device, on, "loom.Chain"))
-        self.name = name
+        self.name = text(name, "loom.Chain, name")
         self.timeline = Timeline()
         self._mirrors = Mirrors(self.device)
         self._segments: list[Segment] = []
@@ -184,7 +186,7 @@ class Chain:
             )  # fmt: skip
         if self._open is not None:
             raise StateError(f"{self.name}.repeat", "repeats cannot be nested", remedy="Record one after the other")
-        values = None if params is None else np.asarray(params)
+        values = None if params is None else _rows_of(params, f"{self.name}.repeat, params")
         if values is not None and (values.shape[:1] != (repeats,) or values.ndim > 2):
             raise ShapeError(
                 f"{self.name}.repeat", "params must have one row per repeat", expected=f"({repeats}, columns)",
@@ -295,6 +297,9 @@ class Chain:
         kernels = (d.kernel for segment in self._segments for d in segment.dispatches)
         foreign = next((k.name for k in kernels if isinstance(k, ForeignKernel)), None)
         offered = self.device.guarantee if foreign is None else min(self.device.guarantee, Guarantee.RUN_TO_RUN)
+        if asked is not None and not isinstance(asked, Guarantee):
+            raise DTypeError(f"{self.name}.build, guarantee", "not a guarantee", expected="a loom.Guarantee",
+                             got=repr(asked), remedy="Pass for example loom.Guarantee.BIT_EXACT")  # fmt: skip
         if asked is not None and asked > offered:
             raise DeviceError(
                 f"{self.name}.build", "the results cannot be promised so much", expected=asked.name,
@@ -302,6 +307,13 @@ class Chain:
                 remedy="Write the kernel with @loom.kernel, or ask for less",
             )  # fmt: skip
         return offered
+
+
+def _rows_of(params: Any, where: str) -> np.ndarray[Any, Any]:
+    """Return the values of repeats: an array of numbers, or of records."""
+    if isinstance(params, np.ndarray) and params.dtype.names:
+        return params
+    return read_array(params, where)[0]
 
 
 def _refuse_overlaps(kernel: VerifiedKernel, bindings: Sequence[Binding], where: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from loom.core import options
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import items
 from loom.ir.interp import current_debug
 from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.chain.program import Program, Submission
@@ -58,7 +59,7 @@ class Swarm:
     """See ``swarm``."""
 
     def __init__(self, programs: Sequence[Program]) -> None:
-        self._programs = list(programs)
+        self._programs: list[Program] = items(programs, "loom.swarm", "programs")
         for program in self._programs:
             if not isinstance(program, Program):
                 raise DTypeError(

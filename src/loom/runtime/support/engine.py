@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.runtime.chain.program import Program, Submission
+from loom.core.given import able, text
+from loom.core.numbers import whole
+from loom.runtime.chain.program import Program, Submission, deadline_of
 from loom.runtime.device import Device, one_device
+from loom.runtime.support.frames import checked_shape
 from loom.runtime.support.io_thread import Transfer
 from loom.runtime.support.main_loom import MainLoom
 from loom.runtime.support.presenters import Presenter
@@ -32,6 +35,12 @@ class View:
     to: Presenter
     binding: str = "globals"
     offset: int = 0
+
+    def __post_init__(self) -> None:
+        checked_shape(self.shape, "loom.View")
+        able(self.to, "loom.View, to", "show", "a presenter")
+        text(self.binding, "loom.View, binding")
+        whole(self.offset, "loom.View, offset", least=0)
 
 
 class Engine:
@@ -117,7 +126,7 @@ class Engine:
 
     def __getitem__(self, name: str) -> MainLoom:
         """Return a Main by name."""
-        if name not in self.mains:
+        if not isinstance(name, str) or name not in self.mains:
             raise ArgumentError(
                 "loom.Engine", f"no Main is called {name!r}", remedy=near_matches(str(name), self.mains)
             )
@@ -134,6 +143,7 @@ class Engine:
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until every Main is done; LoomTimeout if one takes longer, faults as for ``Submission.wait``."""
+        deadline_of(timeout, "loom.Engine.wait")
         for submission in list(self._last.values()):
             submission.wait(timeout)
 
@@ -146,6 +156,14 @@ class Engine:
         ``count``. Pictures are taken and shown by the I/O thread while ``step`` runs. Return how many frames were
         launched.
         """
+        able(step, "loom.Engine.frames, step", "__call__", "a function of the frame's number")
+        if count is not None:
+            count = whole(count, "loom.Engine.frames, count", least=0)
+        if present is not None and not (
+            isinstance(present, Mapping) and all(isinstance(v, View) for v in present.values())
+        ):
+            raise ArgumentError("loom.Engine.frames, present", "not views", expected="Mains' names to loom.View",
+                                got=repr(present), remedy='Write {"m": loom.View(shape, to)}')  # fmt: skip
         views = {name: (self[name], view) for name, view in (present or {}).items()}
         shown: list[Transfer] = []
         number = 0

@@ -75,7 +75,7 @@ def take_frame(unit: Unit, shape: Any, binding: str, offset: int) -> Frame:
     """Return words of a unit's binding as a picture, after what was launched before."""
     where = f"{unit.name}.present"
     height, width = checked_shape(shape, where)
-    held = unit.memory().get(binding)
+    held = unit.memory().get(binding) if isinstance(binding, str) else None
     if held is not None and held[1] not in (None, u32):
         raise DTypeError(
             where, f"binding {binding!r} holds no pixels", expected="32-bit words or u32", got=held[1],

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DTypeError, ShapeError, StateError
+from loom.core.given import text
 from loom.runtime.device import Device, device, one_device
 from loom.runtime.storage import Storage, copy_storage
 from loom.runtime.support.budget import LEDGER
@@ -54,7 +55,7 @@ class Mailbox:
     """See ``mailbox``. ``len(box)`` is the number of slots taken; any thread may post and take."""
 
     def __init__(self, slot_words: int, slots: int, on: str | Device | None, name: str | None) -> None:
-        self.name = name if name is not None else f"mailbox {next(_numbers)}"
+        self.name = text(name, "loom.mailbox, name") if name is not None else f"mailbox {next(_numbers)}"
         self.slot_words = self._size(slot_words, "slot_words", "words")
         self.slots = self._size(slots, "slots", "slots")
         self.device = device(on)

@@ -10,11 +10,12 @@ import contextlib
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.core.given import able, path
+from loom.core.numbers import whole
 from loom.runtime.support.frames import Frame
 from loom.storage.atomic import replace_file
 
@@ -71,8 +72,12 @@ class PngSequence:
 
     def __init__(self, folder: str | os.PathLike[str], *, name: str = "frame-{:05}.png", first: int = 0) -> None:
         try:
-            distinct = name.format(0) != name.format(1) and os.path.basename(name.format(0)) == name.format(0)
-        except (IndexError, KeyError, ValueError):
+            distinct = (
+                isinstance(name, str)
+                and name.format(0) != name.format(1)
+                and os.path.basename(name.format(0)) == name.format(0)
+            )
+        except (IndexError, KeyError, AttributeError, TypeError, ValueError):
             distinct = False
         if not distinct:
             raise ArgumentError(
@@ -80,13 +85,15 @@ class PngSequence:
                 expected="a file's name with a place for the number, as frame-{:05}.png", got=repr(name),
                 remedy="Leave it out",
             )  # fmt: skip
-        self.folder = Path(folder)
+        self.folder = path(folder, "loom.PngSequence, folder")
         self.name = name
-        self.next = first
+        self.next = whole(first, "loom.PngSequence, first", least=0)
 
     def show(self, frame: Frame) -> None:
         """Write the next file."""
-        replace_file(self.folder / self.name.format(self.next), frame.png())
+        replace_file(
+            self.folder / self.name.format(self.next), able(frame, "loom.PngSequence.show", "png", "a loom.Frame").png()
+        )
         self.next += 1
 
     def close(self) -> None:

@@ -16,10 +16,11 @@ import weakref
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
+from loom.core.given import able, items, text
+from loom.core.given import path as path_of
 from loom.core.options import thread_count
 from loom.runtime.chain.program import Program, Submission, deadline_of
 from loom.runtime.device import Device
@@ -129,7 +130,7 @@ class Support:
 
     def unit(self, which: str | Unit, where: str = "support.unit") -> Unit:
         """Return a unit it serves, by name or itself; ArgumentError for another."""
-        units = self.units
+        units, where = self.units, text(where, "support.unit, where")
         found = units.get(which) if isinstance(which, str) else which
         if not isinstance(found, Unit) or found not in units.values():
             name = which if isinstance(which, str) else getattr(which, "name", repr(which))
@@ -143,7 +144,11 @@ class Support:
         """Return units by name, None: all."""
         if isinstance(units, str):
             units = [units]
-        return self.units if units is None else {name: self.unit(name, where) for name in units}
+        return (
+            self.units
+            if units is None
+            else {name: self.unit(name, where) for name in items(units, where, "names of units")}
+        )
 
     # transfers
 
@@ -179,6 +184,8 @@ class Support:
         The unit is held only while the pixels are copied, not while they are shown.
         """
         source = self.unit(unit, "support.present")
+        if to is not None:
+            able(to, "support.present, to", "show", "a presenter")
         checked_shape(shape, f"{source.name}.present")
 
         def show(transfer: Transfer) -> Frame:
@@ -236,13 +243,17 @@ class Support:
 
         A crash or a full disk at any moment leaves the one before. Units are held only while their memory is copied.
         """
-        folder, chosen, kept = Path(path), self._chosen(units, "support.checkpoint"), checked_facts(facts)
+        folder, chosen, kept = (
+            path_of(path, "support.checkpoint"),
+            self._chosen(units, "support.checkpoint"),
+            checked_facts(facts),
+        )
         work = lambda t: write_checkpoint(folder, chosen, kept, t.release)  # noqa: E731
         return self._io.ask("checkpoint", work, chosen.values())
 
     def resume(self, path: str | os.PathLike[str], units: Iterable[str] | None = None) -> Transfer:
         """Give units the memory a checkpoint has, bit for bit; gives its facts. CheckpointError if it does not fit."""
-        folder, chosen = Path(path), self._chosen(units, "support.resume")
+        folder, chosen = path_of(path, "support.resume"), self._chosen(units, "support.resume")
         return self._io.ask("resume", lambda _: read_checkpoint(folder, chosen), chosen.values())
 
     # building
@@ -252,7 +263,7 @@ class Support:
 
         When one fails the others are built all the same, then the first error is raised.
         """
-        chosen = [self.unit(u, "support.build_all") for u in units]
+        chosen = [self.unit(u, "support.build_all") for u in items(units, "support.build_all", "units")]
         if len(chosen) < 2:
             return [unit.build() for unit in chosen]
         if self._builders is None:

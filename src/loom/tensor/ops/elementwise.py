@@ -19,7 +19,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.strided import Number, number
-from loom.tensor.graph import Kind, Op, made, require_tensor
+from loom.tensor.graph import Kind, Node, Op, made, require_tensor
 from loom.tensor.ops.views import broadcast_to
 
 if TYPE_CHECKING:
@@ -217,13 +217,14 @@ CONVERT = Op("convert", Kind.MAP, _cast_vjp, operation="convert")
 
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """Return the tensor in another dtype: floats to integers truncate and saturate, NaN gives 0."""
+    require_tensor(x, "astype")
     wanted = as_dtype(dtype, "astype")
     return x if x.dtype == wanted else made(CONVERT, [x], x.shape, wanted)
 
 
 def _typed(name: str, operands: Sequence[Any], like: Tensor | None = None) -> list[Tensor]:
     """Return operands as tensors of one dtype, which Python numbers take."""
-    tensors = [o for o in operands if hasattr(o, "op")]
+    tensors: list[Tensor] = [o for o in operands if isinstance(o, Node)]  # type: ignore[misc]
     if not tensors and like is None:
         raise DTypeError(name, "no tensor among the operands", expected="at least one tensor",
                          got=", ".join(type(o).__name__ for o in operands), remedy="Use tensor.array")  # fmt: skip
@@ -238,7 +239,7 @@ def _typed(name: str, operands: Sequence[Any], like: Tensor | None = None) -> li
                 remedy="Convert one with astype",
             )
     maker: Any = tensors[0] if tensors else like
-    return [o if hasattr(o, "op") else constant(o, dtype, maker, name) for o in operands]
+    return [o if isinstance(o, Node) else constant(o, dtype, maker, name) for o in operands]  # type: ignore[misc]
 
 
 def _python_dtype(operands: Sequence[Any]) -> DType:

@@ -6,13 +6,14 @@ Layer: tensor. Invariant: every element of a result is written by one copy, or b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import items
 from loom.core.numbers import whole
 from loom.ir.kernel import Access as Use
 from loom.kernels.strided import Load, LoopNest, Number, Store
@@ -76,7 +77,8 @@ def place(x: Tensor, shape: Sequence[int], starts: Sequence[int], steps: Sequenc
     """
     require_tensor(x, "place")
     wanted = as_shape(shape, "place")
-    starts, steps = (tuple(whole(n, "place") for n in each) for each in (starts, steps))
+    given = items(starts, "place, starts", "whole numbers"), items(steps, "place, steps", "whole numbers")
+    starts, steps = (tuple(whole(n, "place") for n in each) for each in given)
     axes = zip(starts, steps, x.shape, wanted, strict=False)
     if {len(wanted), len(starts), len(steps)} != {x.ndim} or not all(
         first >= 0 and step >= 1 and (n == 0 or first + (n - 1) * step < size) for first, step, n, size in axes
@@ -128,6 +130,7 @@ CONCAT = Op("concat", Kind.KERNEL, record=_record_concat, accepts=lambda _: True
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Return tensors of one dtype joined along an existing axis."""
+    tensors = items(tensors, "concat", "tensors")
     for x in tensors:
         require_tensor(x, "concat")
     if not tensors:
@@ -156,6 +159,7 @@ def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Return tensors of one shape and dtype joined along a new axis."""
+    tensors = items(tensors, "stack", "tensors")
     for x in tensors:
         require_tensor(x, "stack")
     if len({x.shape for x in tensors}) > 1:
@@ -168,8 +172,8 @@ def split(x: Tensor, parts: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Return the tensor in ``parts`` equal parts, or parts of these lengths, along an axis."""
     at = normal_axis(x, axis, "split")
     n = x.shape[at]
-    if np.ndim(parts):  # type: ignore[arg-type]
-        sizes = [whole(size, "split, parts", least=0) for size in parts]  # type: ignore[union-attr]
+    if isinstance(parts, Iterable) and not (isinstance(parts, np.ndarray) and not parts.ndim):
+        sizes = [whole(size, "split, parts", least=0) for size in items(parts, "split, parts", "lengths")]
     else:
         count = whole(parts, "split, parts", least=1)
         sizes = [n // count] * count

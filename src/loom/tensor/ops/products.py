@@ -15,12 +15,13 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import flag, text
 from loom.kernels.matmul import Arithmetic, choose_schedule
 from loom.kernels.matmul_record import Multiplication, record_matmul
 from loom.kernels.strided import number
 from loom.kernels.types import PRODUCTS, pairs_of
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made, require_tensor
+from loom.tensor.graph import Kind, Node, Op, made, require_tensor
 from loom.tensor.layout import Access, packed
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import copy_into, fill
@@ -117,11 +118,15 @@ def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool
     ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision="x12"`` rounds f32 operands to
     12 significant bits first. Raises ShapeError and DTypeError.
     """
-    if not hasattr(a, "op") or not hasattr(b, "op") or a.dtype != b.dtype or a.dtype not in PRODUCTS:
+    if not isinstance(a, Node) or not isinstance(b, Node) or a.dtype != b.dtype or a.dtype not in PRODUCTS:
         raise DTypeError("matmul", "unsupported operands", expected="two tensors of one dtype, numbers",
                          got=f"{getattr(a, 'dtype', type(a))} and {getattr(b, 'dtype', type(b))}",
                          remedy="Convert one with astype")  # fmt: skip
-    if precision not in (None, "x12") or (precision and a.dtype != f32):
+    if (
+        not (precision is None or isinstance(precision, str))
+        or precision not in (None, "x12")
+        or (precision and a.dtype != f32)
+    ):
         raise ArgumentError("matmul, precision", "unknown", expected="None, or 'x12' for f32", got=repr(precision),
                             remedy="Leave it out")  # fmt: skip
     given = a.shape, b.shape
@@ -136,7 +141,8 @@ def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool
             got=f"{given[0]} @ {given[1]}",
             remedy="Multiply with *",
         )
-    a, b = transpose(a) if transpose_a else a, transpose(b) if transpose_b else b
+    a = transpose(a) if flag(transpose_a, "matmul, transpose_a") else a
+    b = transpose(b) if flag(transpose_b, "matmul, transpose_b") else b
     if a.shape[-1] != b.shape[-2]:
         raise ShapeError(
             "matmul",
@@ -182,7 +188,7 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
 
 
 def _parsed(subscripts: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
-    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    left, arrow, output = text(subscripts, "einsum, subscripts").replace(" ", "").partition("->")
     inputs = left.split(",")
     if not arrow:
         letters = "".join(inputs)

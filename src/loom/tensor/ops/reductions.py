@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import i64, u32
 from loom.core.errors import EmptyError
+from loom.core.given import flag
 from loom.kernels.arg_record import record_arg
 from loom.kernels.fold_record import Folding, Rows, record_fold
 from loom.kernels.strided import number
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made
+from loom.tensor.graph import Kind, Op, made, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.views import broadcast_to, normal_axes, normal_axis, reshape
@@ -76,7 +77,7 @@ def _fold(x: Tensor, op: Op, axis: Any, keepdims: bool, folding: Folding) -> Ten
         folding = Folding(folding.name, given.result, wide, folding.result)
     if found is x and not (x.dtype.is_bool and op is not SUM):  # every axis has length 1
         found = cast(x, folding.result)
-    return reshape(found, kept if keepdims else result)
+    return reshape(found, kept if flag(keepdims, f"{op.name}, keepdims") else result)
 
 
 def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
@@ -94,6 +95,7 @@ def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
 
 def sum_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     """Return sums; floats keep their dtype, integers and bools give 64 bits."""
+    require_tensor(x, "sum")
     wide, result = wide_type(x.dtype)
     return _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
 
@@ -117,6 +119,7 @@ def variance_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tenso
 
     Integers and bools give f64; f16 and bf16 are computed in f32 and rounded once.
     """
+    require_tensor(x, "variance")
     types = kinds(x.dtype)
     wide = cast(x, types.computed)
     away = wide - mean_of(wide, axis, keepdims=True)
@@ -178,10 +181,11 @@ def argmin_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> 
 
 
 def _index(x: Tensor, name: str, axis: int | None, keepdims: bool) -> Tensor:
+    require_tensor(x, name)
     flat = reshape(x, (x.size,)) if axis is None else x
     at = 0 if axis is None else normal_axis(x, axis, name)
     _require(flat, name, (at,))
     found = cast(_arg(flat, at, largest=name == "argmax"), i64)
     kept = (1,) * x.ndim if axis is None else found.shape
     dropped = () if axis is None else (*x.shape[:at], *x.shape[at + 1 :])
-    return reshape(found, kept if keepdims else dropped)
+    return reshape(found, kept if flag(keepdims, f"{name}, keepdims") else dropped)

@@ -6,15 +6,16 @@ Layer: tensor. Invariant: the gradient of a view is made of views, sums and copi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.dtype import bool_
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
+from loom.core.given import items
 from loom.core.numbers import whole
-from loom.tensor.graph import Kind, Op, made
+from loom.tensor.graph import Kind, Op, as_shape, made, require_tensor
 from loom.tensor.layout import Access
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
 
 def normal_axis(x: Tensor, axis: Any, where: str) -> int:
     """Return ``axis`` counted from the start; ArgumentError if there is none such."""
+    require_tensor(x, where)
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
         raise DTypeError(f"{where}, axis", "not an axis", expected="an int", got=repr(axis), remedy="Name one")
     if not -x.ndim <= axis < x.ndim:
@@ -41,6 +43,7 @@ def normal_axis(x: Tensor, axis: Any, where: str) -> int:
 
 def normal_axes(x: Tensor, axis: Any, where: str) -> tuple[int, ...]:
     """Return the axes that ``axis`` names (None: all), ascending."""
+    require_tensor(x, where)
     if axis is None:
         return tuple(range(x.ndim))
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
@@ -59,9 +62,14 @@ RESHAPE = Op(
 )  # fmt: skip
 
 
+def _is_several(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) == 1
+
+
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """Return the elements in row-major order in another shape, one length of which may be -1."""
-    wanted = tuple(shape[0]) if len(shape) == 1 and np.ndim(shape[0]) == 1 else shape
+    require_tensor(x, "reshape")
+    wanted = tuple(items(shape[0], "reshape")) if len(shape) == 1 and _is_several(shape[0]) else shape
     sizes = [whole(n, "reshape", least=-1, remedy="Pass the size of each axis, one of which may be -1") for n in wanted]
     known = math.prod(n for n in sizes if n != -1)
     if sizes.count(-1) == 1 and known > 0:
@@ -76,12 +84,14 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 def flatten(x: Tensor, start: int = 0) -> Tensor:
     """Return the tensor with all axes from ``start`` on as one."""
-    start = normal_axis(x, start, "flatten") if x.ndim or start else 0
+    require_tensor(x, "flatten")
+    start = normal_axis(x, start, "flatten") if x.ndim or not isinstance(start, int) or start else 0
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
 def expand_dims(x: Tensor, axis: int) -> Tensor:
     """Return the tensor with a new axis of length 1 at ``axis``."""
+    require_tensor(x, "expand_dims")
     last = x.ndim
     at = whole(axis, "expand_dims, axis", least=-1 - last, most=last, remedy=f"The tensor has shape {x.shape}")
     at %= last + 1
@@ -90,6 +100,7 @@ def expand_dims(x: Tensor, axis: int) -> Tensor:
 
 def squeeze(x: Tensor, axis: Any = None) -> Tensor:
     """Return the tensor without the axes named (None: all), which have length 1."""
+    require_tensor(x, "squeeze")
     drop = {a for a, n in enumerate(x.shape) if n == 1} if axis is None else set(normal_axes(x, axis, "squeeze"))
     if any(x.shape[a] != 1 for a in drop):
         raise ShapeError("squeeze", "an axis is longer than 1", expected="axes of length 1", got=x.shape,
@@ -107,10 +118,10 @@ PERMUTE = Op(
 
 def permute(x: Tensor, axes: Sequence[int]) -> Tensor:
     """Return the tensor with its axes in another order."""
-    order = tuple(normal_axis(x, a, "permute") for a in axes)
+    order = tuple(normal_axis(x, a, "permute") for a in items(axes, "permute, axes", "axes"))
     if sorted(order) != list(range(x.ndim)):
         raise ArgumentError("permute", "not an order of the axes", expected=f"0 to {x.ndim - 1}, each once",
-                            got=tuple(axes), remedy=f"The tensor has shape {x.shape}")  # fmt: skip
+                            got=order, remedy=f"The tensor has shape {x.shape}")  # fmt: skip
     if order == tuple(range(x.ndim)):
         return x
     return made(PERMUTE, [x], tuple(x.shape[a] for a in order), x.dtype, (order,))
@@ -157,7 +168,8 @@ BROADCAST = Op(
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     """Return the tensor with axes of length 1, and new ones in front, repeated to ``shape``."""
-    wanted = tuple(shape)
+    require_tensor(x, "broadcast")
+    wanted = as_shape(shape, "broadcast")
     if x.shape == wanted:
         return x
     new = len(wanted) - x.ndim
@@ -215,7 +227,11 @@ def sliced(x: Tensor, key: Any) -> Tensor:
 def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
     """Return start, step and number of elements of one index."""
     if isinstance(key, slice):
-        start, stop, step = key.indices(n)
+        try:
+            start, stop, step = key.indices(n)
+        except (TypeError, ValueError):
+            raise DTypeError("tensor[...]", "not a slice of ints", expected="ints, the step not 0", got=repr(key),
+                             remedy="Slice with whole numbers") from None  # fmt: skip
         if step < 1:
             raise ArgumentError("tensor[...]", "a slice goes backwards", expected="a positive step", got=step,
                                 remedy="Slice forwards")  # fmt: skip
@@ -258,9 +274,10 @@ def windows(
 
     Windows begin ``steps`` apart, and their elements lie ``dilations`` apart (default 1). Nothing is copied.
     """
-    axes = [normal_axis(x, a, "windows") for a in axes]
+    axes = [normal_axis(x, a, "windows") for a in items(axes, "windows, axes", "axes")]
     spread = [1] * len(axes) if dilations is None else dilations
-    sizes, steps, spread = ([whole(n, "windows") for n in each] for each in (sizes, steps, spread))
+    sizes, steps, spread = ([whole(n, "windows") for n in items(each, "windows", "whole numbers")]
+                            for each in (sizes, steps, spread))  # fmt: skip
     if {len(sizes), len(steps), len(spread)} != {len(axes)}:
         raise ShapeError("windows", "not one number for each axis", expected=f"{len(axes)} sizes, steps and dilations",
                          got=f"{len(sizes)}, {len(steps)} and {len(spread)}", remedy="Match them")  # fmt: skip
@@ -322,6 +339,7 @@ ROUTE = Op(
 
 def detach(x: Tensor) -> Tensor:
     """Return the tensor as a constant: no gradient goes through it; known elements stand for themselves."""
+    require_tensor(x, "detach")
     if x.data is not None and x.users is None:
         return type(x)(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device)
     return made(DETACH, [x], x.shape, x.dtype)

@@ -170,7 +170,7 @@ def test_when_one_build_fails_the_others_are_built(support: loom.Support, monkey
 
     monkeypatch.setattr(units[1], "build", fail)
     with pytest.raises(DTypeError, match="no"):
-        support.build_all("abc")
+        support.build_all(list("abc"))
     assert [u.recorded for u in units] == [0, 1, 0]
 
 

@@ -1,0 +1,1 @@
+"""Every public function, called with what nobody should pass."""
