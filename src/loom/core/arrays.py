@@ -135,7 +135,7 @@ def _found(data: Any, where: str, dtype: DType | None) -> tuple[Array, DType]:
 def _real(array: Array, where: str) -> DType:
     if array.dtype.kind == "c":
         raise DTypeError(where, "complex numbers", expected="bools, ints or floats", got=array.dtype,
-                         remedy="Pass .real and .imag apart, or use loom.signal")  # fmt: skip
+                         remedy="Pass .real and .imag apart; loom.signal.fft and its kin take them")  # fmt: skip
     return of_numpy(array.dtype if array.dtype.isnative else array.dtype.newbyteorder("="), where)
 
 

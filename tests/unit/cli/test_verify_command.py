@@ -46,8 +46,8 @@ def test_more_differences_than_fit_are_counted() -> None:
 
 
 def test_errors() -> None:
-    unknown = _invoke("--device", "gpu", code=2)
-    assert unknown.startswith("loom: [loom.device] no device is called 'gpu'")
+    unknown = _invoke("--device", "gpus", code=2)
+    assert unknown.startswith("loom: [loom.device] no device is called 'gpus'")
     mutation = _invoke("--mutate", "melt", code=2)
     assert mutation.startswith("loom: [loom verify, mutation] no mutation is called 'melt'. Known names: ")
     layer = _invoke("--layer", "7", code=2)

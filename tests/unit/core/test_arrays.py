@@ -148,7 +148,8 @@ RAGGED = (
     "the rows differ in length: expected numbers in a regular shape, got a ragged list. Pad them, or pass them apart."
 )
 COMPLEX = (
-    "complex numbers: expected bools, ints or floats, got complex{}. Pass .real and .imag apart, or use loom.signal."
+    "complex numbers: expected bools, ints or floats, got complex{}. "
+    "Pass .real and .imag apart; loom.signal.fft and its kin take them."
 )
 REFUSED: dict[str, tuple[Any, str]] = {
     "masked": (np.ma.array([1, 2], mask=[0, 1]), MASK),

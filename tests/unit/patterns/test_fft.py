@@ -205,9 +205,10 @@ def test_errors() -> None:
         irfft([1.0, 2.0, 3.0], 6)
     with pytest.raises(DTypeError, match=r"\[signal.irfft, n\] not a whole number"):
         irfft([1.0, 2.0, 3.0], 4.0)  # type: ignore[arg-type]
-    with pytest.raises(DTypeError, match=r"\[signal.rfft\] unsupported dtype"):
+    with pytest.raises(
+        DTypeError, match=r"\[signal.rfft\] complex numbers: expected bools, ints or floats, got complex64"
+    ):
         rfft(np.ones(3, np.complex64))
-    with pytest.raises(DTypeError, match="expected complex64 or complex128 in native byte order, got >c8"):
-        fft(np.ones(3, ">c8"))
+    assert np.array_equal(fft(np.arange(3, dtype=">c8")), fft(np.arange(3, dtype=np.complex64)))
     with pytest.raises(DTypeError, match="not numbers"):
         fft(["a"])

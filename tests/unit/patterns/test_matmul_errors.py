@@ -52,8 +52,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     ),
     "complex numbers": (
         lambda: gpu_matmul(A + 0j, A.T + 0j), DTypeError,
-        "[gpu_matmul, a] complex numbers: expected bools, ints or floats, got complex64. Pass .real and .imag apart, "
-        "or use loom.signal.",
+        "[gpu_matmul, a] complex numbers: expected bools, ints or floats, got complex64. Pass .real and .imag apart; "
+        "loom.signal.fft and its kin take them.",
     ),
     "a result type that is none": (
         lambda: gpu_matmul(A, A.T, out_dtype="f16"), DTypeError,

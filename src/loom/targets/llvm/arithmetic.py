@@ -22,9 +22,10 @@ __all__ = ["EMIT", "Arithmetic", "suffix"]
 class Arithmetic:
     """Emits pure operations with one IRBuilder."""
 
-    def __init__(self, builder: ll.IRBuilder, vectors: Vectors) -> None:
+    def __init__(self, builder: ll.IRBuilder, vectors: Vectors, *, exact_choices: bool) -> None:
         self.b = builder
         self.v = vectors
+        self.exact_choices = exact_choices
 
     def emit(self, s: Instr, args: list[Lanes], stride: int | None) -> Lanes:
         """Emit ``s``; ``stride`` says how its result is held."""
@@ -200,10 +201,16 @@ def _clz(a: Arithmetic, _s: Instr, args: list[Any]) -> Any:
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
+_ORDERING = ("<", "<=", ">", ">=")
+"""Compares of which LLVM makes a minimum or maximum where a choice follows: not of what is fenced off from it."""
+
+
 @_emits(*_COMPARE)
 def _compare(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     symbol, dtype = _COMPARE[s.op.name], _operand(s)
     if dtype.is_float:
+        if symbol in _ORDERING and not a.exact_choices:
+            args = [args[0], a.intrinsic("arithmetic.fence", args[1])]
         return (a.b.fcmp_unordered if symbol == "!=" else a.b.fcmp_ordered)(symbol, *args)
     return (a.b.icmp_signed if dtype.is_signed else a.b.icmp_unsigned)(symbol, *args)
 

@@ -40,6 +40,14 @@ class Machine:
     widest: int = 64
     has_heap: bool = True
 
+    @property
+    def exact_choices(self) -> bool:
+        """Tell whether LLVM keeps ``x < 0.0 ? x : 0.0`` as it is.
+
+        LLVM 22 makes it a minimum for AArch64 and PTX, which is -0.0 for x = -0.0.
+        """
+        return self.triple.startswith("x86_64")
+
 
 _CROSS = {
     "aarch64": Machine("aarch64", "aarch64-unknown-linux-musl", "generic", "+neon", 4),

@@ -66,7 +66,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.vectors = Vectors(self.builder, self.width)
-        self.arithmetic = Arithmetic(self.builder, self.vectors)
+        self.arithmetic = Arithmetic(self.builder, self.vectors, exact_choices=self.machine.exact_choices)
 
     def stack(self, kind: Any, count: int | None = None, name: str = "") -> Any:
         """Reserve stack space at the function's entry, so that loops do not grow the stack.
