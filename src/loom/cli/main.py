@@ -32,8 +32,8 @@ class _Commands(TyperGroup):
         except LoomError as error:
             _show(error, debug=bool(ctx.params.get("debug")))
             raise typer.Exit(ERROR_EXIT_CODE) from None
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            if ctx.params.get("debug"):
+        except OSError as error:
+            if ctx.params.get("debug") or error.filename is None:  # None: no path of anybody
                 raise
             typer.echo(f"loom: [{error.filename}] {error.strerror}. Check the path.", err=True)
             raise typer.Exit(ERROR_EXIT_CODE) from None

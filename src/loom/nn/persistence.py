@@ -82,7 +82,7 @@ def read_model(document: str | bytes | dict[str, Any] | Path, model_id: str | No
     if model_id is None:
         raise ArgumentError(where, "the bundle has not one model", expected="an id", got=f"{len(models)} models",
                             remedy=f"Pass one of {', '.join(map(repr, models)) or 'none'}")  # fmt: skip
-    if model_id not in models:
+    if not isinstance(model_id, str) or model_id not in models:
         raise ArgumentError(where, f"no model is called {model_id!r}", remedy=near_matches(model_id, list(models)))
     return models[model_id]
 

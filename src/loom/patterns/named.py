@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DeviceError, DTypeError
 from loom.ir.frontend.intrinsics import select
 from loom.patterns.data.select import filter as gpu_filter
 from loom.patterns.elementwise import gpu_maximum, gpu_minimum, gpu_mul
@@ -121,22 +121,35 @@ def gpu_range(start: float, end: float | None = None, step: float = 1, *, on: st
     """
     first, last = (0, start) if end is None else (start, end)
     given = (first, last, step)
-    if any(isinstance(n, bool) or not isinstance(n, (int, float, np.integer, np.floating)) for n in given) or (
-        step == 0 or not all(math.isfinite(n) for n in given)
-    ):
+    numbers = [n.item() if isinstance(n, np.generic) else n for n in given]
+    whole = all(type(n) is int for n in numbers)
+    if any(type(n) not in (int, float) for n in numbers) or numbers[2] == 0 or not all(map(_is_usable, numbers)):
         raise ArgumentError(
-            "gpu_range", "unusable bounds", expected="finite numbers, and a step other than 0", got=given,
+            "gpu_range", "unusable bounds", expected="finite numbers of 64 bits, and a step other than 0", got=given,
             remedy="Write gpu_range(start, end, step)",
         )  # fmt: skip
-    count = max(0, math.ceil((last - first) / step))
-    if count > 0xFFFF_FFFF:
+    first, last, step = numbers
+    span = -((first - last) // step) if whole else (last - first) / step
+    count = math.ceil(max(0, min(span, _MOST + 1)))
+    if count > _MOST:
         raise ArgumentError(
             "gpu_range", "too many elements", expected="less than 2^32", got=count, remedy="Take a larger step"
         )
-    whole = all(isinstance(n, (int, np.integer)) for n in given)
-    indexes = np.arange(count, dtype=np.int64 if whole else np.float64)
     kind = np.int64 if whole else np.float64
+    try:
+        indexes = np.arange(count, dtype=kind)
+    except MemoryError:
+        raise DeviceError(
+            "gpu_range", "out of memory", got=f"{count * 8} bytes", remedy="Make the range in parts"
+        ) from None
     return apply("gpu_range", _line, (indexes, kind(step), kind(first)), on=on)
+
+
+_MOST = 0xFFFF_FFFF
+
+
+def _is_usable(n: int | float) -> bool:
+    return -(1 << 63) <= n < 1 << 63 if isinstance(n, int) else math.isfinite(n)
 
 
 def _line(i: Any, step: Any, first: Any) -> Any:

@@ -45,7 +45,7 @@ def gpu_silu(data: Any, *, on: str | Device | None = None) -> Any:
 
 def gpu_rmsnorm(data: Any, weight: Any = None, *, epsilon: float = 1e-6, on: str | Device | None = None) -> Any:
     """Return x / sqrt(mean(x^2) + epsilon) along the last axis, times ``weight`` of its length (B. Zhang, 2019)."""
-    call = Tensors("gpu_rmsnorm", on, data=data, weight=weight)
+    call = Tensors("gpu_rmsnorm", on, optional=("weight",), data=data, weight=weight)
     return call.result(tensor.rms_norm(call.given["data"], call.given.get("weight"), epsilon))
 
 
@@ -63,7 +63,7 @@ def gpu_ffn(
             remedy="Use one of them",
         )  # fmt: skip
     act: Callable[[Tensor], Tensor] = getattr(tensor, activation)
-    call = Tensors("gpu_ffn", on, data=data, up=up, down=down, gate=gate)
+    call = Tensors("gpu_ffn", on, optional=("gate",), data=data, up=up, down=down, gate=gate)
     x, wide = call.given["data"], call.given["up"]
     hidden = tensor.matmul(x, wide)
     hidden = act(tensor.matmul(x, call.given["gate"])) * hidden if gate is not None else act(hidden)

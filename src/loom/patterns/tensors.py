@@ -21,15 +21,24 @@ __all__ = ["Tensors"]
 
 
 class Tensors:
-    """See the module. ``given`` has the tensors by the names of their arguments; those that are None are left out."""
+    """See the module. ``given`` has the tensors by the names of their arguments, without ``optional`` ones of None."""
 
-    def __init__(self, where: str, on: str | Device | None, *, integers: bool = False, **given: Any) -> None:
+    def __init__(
+        self,
+        where: str,
+        on: str | Device | None,
+        *,
+        integers: bool = False,
+        optional: tuple[str, ...] = (),
+        **given: Any,
+    ) -> None:
         self.where = where
         self._kept = any(isinstance(data, Tensor) for data in given.values())
         arrays = [data for data in given.values() if isinstance(data, Array)]
         self._is_array = bool(arrays)
         self.device = device(on) if on is not None or not arrays else arrays[0].device
-        self.given = {name: self._tensor(name, data) for name, data in given.items() if data is not None}
+        self.given = {name: self._tensor(name, data) for name, data in given.items()
+                      if data is not None or name not in optional}  # fmt: skip
         self._check_types(integers)
 
     def _tensor(self, name: str, data: Any) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 from loom.core.arrays import widened
 from loom.core.dtype import DType
 from loom.core.errors import ShapeError, StateError
+from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.storage import HostStorage, Storage
@@ -102,10 +103,10 @@ class Array(Readable):
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Array:
         """Return the same elements in another shape, one length of which may be -1; nothing is copied."""
-        wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         try:
             found = _fitted(self.size, wanted)
-        except (TypeError, ValueError):
+        except ValueError:
             raise ShapeError(
                 "loom.Array.reshape", "the elements do not fit", expected=f"a shape of {self.size} elements",
                 got=wanted, remedy="Match the number of elements",
@@ -140,7 +141,7 @@ class Array(Readable):
 
 def _fitted(size: int, wanted: tuple[Any, ...]) -> tuple[int, ...]:
     """Return the shape with its -1 worked out; ValueError if the elements do not fill it."""
-    shape = [int(n) for n in wanted]
+    shape = [whole(n, "loom.Array.reshape", least=-1) for n in wanted]
     known = math.prod(n for n in shape if n != -1)
     if shape.count(-1) == 1 and known > 0:
         shape[shape.index(-1)] = size // known

@@ -70,6 +70,19 @@ REFUSED: dict[str, Any] = {
 }
 
 
+REFUSED |= {
+    r"\[data.bollinger, data\] not numbers|\[data.bollinger, data\]": lambda: loom.data.bollinger(None),
+    r"\[loom.Array.reshape\] the elements do not fit": lambda: loom.array([1.0, 2.0]).reshape(2.7),
+    r"\[gpu_range\] unusable bounds: expected finite numbers of 64 bits": lambda: loom.gpu_range(0, 10**400),
+    r"\[gpu_range\] too many elements": lambda: loom.gpu_range(-1e308, 1e308, 1e-300),
+    r"\[loom.Network.load\]|\[loom.nn": lambda: loom.Network.load("{}", [2]),
+    r"\[loom.bool\] not a number of this type": lambda: loom.bool_("False"),
+    r"\[loom.kernel, trusted\] not usable": lambda: loom.kernel(trusted=1),
+    r"\[loom.boot, name\] not a text": lambda: loom.boot(4, name=3),
+    r"\[loom.View, binding\] not a text": lambda: loom.View((2, 2), loom.Latest(), 3),
+}
+
+
 @pytest.mark.parametrize("message", REFUSED)
 def test_each_fault_found_by_the_hostile_calls_is_told(message: str) -> None:
     with pytest.raises(LoomError, match=message):
@@ -81,3 +94,9 @@ def test_a_list_that_contains_itself_is_refused() -> None:
     rows.append(rows)
     with pytest.raises(DTypeError, match="a list that contains itself, or too deep a one"):
         loom.gpu_sum(rows)
+
+
+def test_a_range_of_large_whole_numbers_is_exact() -> None:
+    start = 2**62
+    assert loom.gpu_range(start, start + 5, 2).tolist() == list(range(start, start + 5, 2))
+    assert loom.gpu_range(2**62 + 1, 2**62 - 4, -3).tolist() == list(range(2**62 + 1, 2**62 - 4, -3))

@@ -49,7 +49,7 @@ def pairwise(a: Any, b: Any = None, metric: str = "euclidean", *, on: str | Devi
         raise ArgumentError(
             where, f"no metric is called {metric!r}", expected=", ".join(_METRICS), got=metric, remedy="Use one of them"
         )
-    call = Tensors(where, on, a=a, b=b)
+    call = Tensors(where, on, optional=("b",), a=a, b=b)
     x, y = call.given["a"], call.given.get("b", call.given["a"])
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ShapeError(

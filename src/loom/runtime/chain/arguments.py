@@ -171,7 +171,7 @@ def _as_rows(groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
     """Return whole numbers as rows of extents, if they are numbers, single or in one dimension."""
     try:
         array: np.ndarray[Any, Any] = np.asarray(groups)
-    except ValueError:
+    except Exception:  # ragged lists, arrays of others that cannot be read
         array = np.empty(0)
     huge = array.dtype == object and all(isinstance(v, int) for v in array.flat)
     if array.dtype.kind not in "iu" and not huge:
