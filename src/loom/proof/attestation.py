@@ -18,6 +18,7 @@ from typing import Any
 
 from loom.core import options
 from loom.core.errors import ArgumentError, LoomError
+from loom.core.numbers import whole
 from loom.core.version import __version__
 from loom.proof.cases import LAYERS, Case, cases_of
 from loom.proof.golden import SPEC, golden
@@ -63,7 +64,7 @@ class Attestation:
 def verify(
     on: str | Device | None = None,
     *,
-    layers: Iterable[int] = tuple(LAYERS),
+    layers: int | Iterable[int] = tuple(LAYERS),
     fresh: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Attestation:
@@ -75,7 +76,7 @@ def verify(
     >>> verify("cpu", layers=[1]).exact
     True
     """
-    wanted = sorted(set(layers))
+    wanted = [whole(layers, "loom.verify, layers")] if not isinstance(layers, Iterable) else sorted(set(layers))
     if not wanted or not set(wanted) <= set(LAYERS):
         raise ArgumentError(
             "loom.verify, layers", "no such layer", expected=f"some of {', '.join(map(str, LAYERS))}", got=wanted,

@@ -58,7 +58,7 @@ class Area:
                 remedy="Write int(offset), or use loom.flow, where whole floats count",
             )  # fmt: skip
         if offset < 0 or nbytes < 0 or int(offset) * self.step + nbytes > self.storage.nbytes:
-            end = f"{offset} + {max(0, nbytes) // self.step}" if nbytes >= 0 else repr(offset)
+            end = f"{offset} + {nbytes // self.step}"
             raise ShapeError(
                 where, f"range outside {self.name!r}", expected=f"within its {self.held} elements", got=end,
                 remedy="Check offset and count",

@@ -57,7 +57,7 @@ class KnownKernel(VerifiedKernel):
 
 def recalled(function: KernelFunction) -> VerifiedKernel:
     """Return a kernel as verified: a kernel of the library from what is known of it, where that is kept."""
-    if not function.fn.__module__.startswith(_LIBRARY) or "verified" in function.__dict__:
+    if not (function.fn.__module__ or "").startswith(_LIBRARY) or "verified" in function.__dict__:
         return function.verified
     found = _met.get(function)
     if found is None:

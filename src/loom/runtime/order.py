@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any, Protocol
 from weakref import ref
 
 from loom.core.errors import StateError
 
-__all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching"]
+__all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching", "uses_at"]
 
 _SLICE_SECONDS = 0.05
 _FEW = 4
@@ -92,13 +93,29 @@ class Use:
 
 
 class Uses:
-    """Who uses one storage."""
+    """Who uses one storage, or memory of the caller that several storages share."""
 
-    __slots__ = ("readers", "writer")
+    __slots__ = ("__weakref__", "merged", "older", "readers", "writer")
 
     def __init__(self) -> None:
         self.writer: Use | None = None
         self.readers: list[Use] = []
+        self.older: list[Use] = []
+        """Writers of memory that was taken for several until now."""
+        self.merged: Uses | None = None
+        """What stands for it since other memory turned out to be part of it."""
+
+    def absorb(self, other: Uses) -> None:
+        """Stand for ``other`` from now on."""
+        for use in (*self.uses(), *other.uses()):
+            use.fresh = False
+        self.older += other.older if other.writer is None else [*other.older, other.writer]
+        self.readers += other.readers
+        other.merged, other.writer, other.readers, other.older = self, None, [], []
+
+    def uses(self) -> list[Use]:
+        """Return all that are remembered."""
+        return [*self.older, *self.readers] if self.writer is None else [*self.older, *self.readers, self.writer]
 
     def read(self, use: Use, waits: list[Use]) -> None:
         """Take note of a reader."""
@@ -116,9 +133,12 @@ class Uses:
                 reader.fresh = False
                 if reader.domain is not use.domain and not reader.has_read():
                     waits.append(reader)
-        self.writer, self.readers = use, []
+        self.writer, self.readers, self.older = use, [], []
 
     def _after_writer(self, use: Use, waits: list[Use]) -> None:
+        for old in self.older:
+            old.fresh = False
+            waits.append(old)
         writer = self.writer
         if writer is not None and writer is not use:
             writer.fresh = False
@@ -159,10 +179,47 @@ def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
 
 
 def _of(storage: Any) -> Uses:
-    found = storage.uses
+    found: Uses | None = storage.uses
     if found is None:
         found = storage.uses = Uses()
+    while found.merged is not None:
+        found = storage.uses = found.merged
     return found
+
+
+_starts: list[int] = []
+_ranges: list[tuple[int, ref[Uses]]] = []
+"""Ends and uses of the callers' memory that programs are bound to, in the order of ``_starts``; none overlap."""
+_FEW_RANGES = 256
+
+
+def uses_at(start: int, stop: int) -> Uses:
+    """Return who uses the addresses from ``start`` to ``stop``, memory of the caller: the same for all that overlaps.
+
+    Programs are told apart by storage, and each makes its own of an array of the caller's; whoever binds the same
+    array, or a view of it, gets the same answer here as long as the one before is alive.
+    """
+    with _lock:
+        first = bisect_right(_starts, start)
+        if first and _ranges[first - 1][0] > start:
+            first -= 1
+        last, kept = first, None
+        begin, end = start, stop
+        while last < len(_starts) and _starts[last] < stop:
+            found = _ranges[last][1]()
+            if found is not None:
+                begin, end = min(begin, _starts[last]), max(end, _ranges[last][0])
+                if kept is None:
+                    kept = found
+                else:
+                    kept.absorb(found)
+            last += 1
+        kept = Uses() if kept is None else kept
+        _starts[first:last], _ranges[first:last] = [begin], [(end, ref(kept))]
+        if len(_starts) % _FEW_RANGES == 0:
+            alive = [n for n, (_, uses) in enumerate(_ranges) if uses() is not None]
+            _starts[:], _ranges[:] = [_starts[n] for n in alive], [_ranges[n] for n in alive]
+        return kept
 
 
 class touching:  # noqa: N801 - used as a function is

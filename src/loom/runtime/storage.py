@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from loom.core.errors import DeviceError
-from loom.runtime.order import Uses, touching
+from loom.core.numbers import whole
+from loom.runtime.order import Uses, touching, uses_at
 
 __all__ = ["HostSlot", "HostStorage", "Storage", "clear_storage", "copy_storage"]
 
@@ -74,6 +75,7 @@ class HostStorage:
     @classmethod
     def allocate(cls, nbytes: int, *, zeroed: bool = True) -> HostStorage:
         """Return memory, zeroed or with any contents; DeviceError if the system has not enough."""
+        nbytes = whole(nbytes, "device.allocate, nbytes", least=0)
         try:
             block = (np.zeros if zeroed else np.empty)(nbytes + _ALIGNMENT, np.uint8)
         except (MemoryError, ValueError):  # ValueError: more than numpy can count
@@ -86,8 +88,11 @@ class HostStorage:
 
     @classmethod
     def adopt(cls, array: np.ndarray[Any, Any]) -> HostStorage:
-        """Return the memory of a contiguous array, shared with it."""
-        return cls(array.reshape(-1).view(np.uint8), array)
+        """Return the memory of a contiguous array, shared with it, in order with all else that adopted it."""
+        adopted = cls(array.reshape(-1).view(np.uint8), array)
+        if adopted.nbytes:
+            adopted.uses = uses_at(*adopted.extent())
+        return adopted
 
     def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
         """Copy bytes in at ``offset``."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loom.core.dtype import DType, f32
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
-from loom.ir.frontend.instead import instead_of
+from loom.ir.frontend.instead import instead_of, is_pattern
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
@@ -66,6 +66,11 @@ class Calls:
             return self.inlining.inline(target.__func__, args, self.keywords(node))
         if isinstance(target, types.FunctionType) and target in INTRINSICS:
             return self.intrinsic(INTRINSICS[target], self.ordered(target, node), node)
+        if isinstance(target, types.FunctionType) and is_pattern(target):
+            raise self.b.error(
+                f"{target.__name__} cannot be called inside a kernel", "a function for lanes", ast.unparse(node.func),
+                "It takes whole arrays: call it before the kernel, and pass what it gives",
+            )  # fmt: skip
         if isinstance(target, types.FunctionType):
             return self.inlining.inline(target, self.positional(node), self.keywords(node))
         if isinstance(target, Elementary):
@@ -177,6 +182,12 @@ class Calls:
             parts = [self.to_scalar(target.scalar, a) for a in args]
             return self.b.emit("vector", *parts, dtype=target)
         if len(args) != 1:
+            if target.is_vector:
+                names = ", ".join("abcd"[: target.lanes])
+                raise self.b.error(
+                    f"{target} takes one number, or one for each component", f"1 or {target.lanes}", len(args),
+                    f"Write {target}(a) or {target}({names})",
+                )  # fmt: skip
             raise self.b.error(f"{target} takes one value", 1, len(args), f"Write {target}(x)")
         value = self.to_scalar(target, args[0])
         return self.typing.widened(value, target)
@@ -249,6 +260,11 @@ class Calls:
 
     def bitcast(self, args: list[Operand]) -> Operand:
         target, value = self.count("bitcast", args, 2)
+        if isinstance(value, Static) and isinstance(value.value, DType):
+            raise self.b.error(
+                "the type of a bitcast comes first", "a type and a value", f"{describe(target)} and {value.value}",
+                f"Write bitcast({value.value}, x)",
+            )  # fmt: skip
         dtype = expect_static(self.b, target, "the type of a bitcast", (DType,))
         return self.b.emit("bitcast", self.typing.typed(value), dtype=dtype)
 

@@ -108,7 +108,7 @@ class _Capture:
             raise _NotUnderstood(type(thing))
 
     def _function(self, fn: FunctionType) -> None:
-        if not fn.__module__.startswith(_PACKAGE):
+        if not (fn.__module__ or "").startswith(_PACKAGE):
             raise _NotUnderstood(fn.__module__)
         self.say("function", fn.__name__, marshal.dumps(fn.__code__, _MARSHAL))
         self.values([fn.__defaults__, fn.__kwdefaults__])

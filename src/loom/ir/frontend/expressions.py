@@ -122,7 +122,7 @@ class Expressions:
                     f"no attribute {node.attr!r}", f"an attribute of {describe(base)}", node.attr,
                     near_matches(node.attr, names),
                 ) from None  # fmt: skip
-        if isinstance(base, Instr) and base.type.is_vector and node.attr in _COMPONENTS[: base.type.lanes]:
+        if isinstance(base, Instr) and base.type.is_vector and node.attr in tuple(_COMPONENTS[: base.type.lanes]):
             return self.b.emit("extract", base, attr=_COMPONENTS.index(node.attr))
         if isinstance(base, (Memory, Instr)) and node.attr == "dtype":
             return Static(base.dtype)

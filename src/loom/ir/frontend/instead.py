@@ -5,12 +5,17 @@ Layer: ir. Invariant: a remedy that names a function of Loom's names one that ke
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
+import numpy as np
+
+from loom.core.dtype import of_numpy
+from loom.core.errors import DTypeError
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
 
-__all__ = ["instead_of"]
+__all__ = ["instead_of", "is_pattern"]
 
 _ELEMENTARY = (
     "acos", "asin", "atan", "atan2", "cbrt", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "gamma", "lgamma",
@@ -29,9 +34,21 @@ _BUILTINS = {
 """Functions that Python's own stand for."""
 
 
+def is_pattern(fn: FunctionType) -> bool:
+    """Tell whether ``fn`` is one of Loom's functions of whole arrays, which kernels cannot call."""
+    return fn.__name__.startswith("gpu_") and (fn.__module__ or "").startswith("loom.")
+
+
 def instead_of(target: Any, name: str, outer: dict[str, Any]) -> str:
     """Return the remedy for a call of ``target``, called ``name``; ``outer`` are the names the kernel sees."""
-    if target in (int, float, bool):
+    if target is bool:
+        return "Compare, for example x != 0"
+    if isinstance(target, type) and issubclass(target, np.generic):
+        try:
+            return f"Write loom.{of_numpy(target, name)}(x)"
+        except DTypeError:
+            return "Convert with a dtype such as f32(x)"
+    if target in (int, float):
         return "Convert with a dtype such as f32(x)"
     known = _OTHER_NAMES.get(name, name)
     if known in INTRINSICS.values() or known in _ELEMENTARY:

@@ -176,7 +176,7 @@ class Translator(Names):
 
     def assign_component(self, target: ast.Attribute, name: str, operand: Operand) -> None:
         variable = self.find(name)
-        if not isinstance(variable, Variable) or target.attr not in "xyzw"[: variable.dtype.lanes]:
+        if not isinstance(variable, Variable) or target.attr not in tuple("xyzw"[: variable.dtype.lanes]):
             raise self.builder.error("no such component", "x, y, z or w of a vector", target.attr, "Check the name")
         old = self.builder.emit("get", attr=variable)
         wanted = "xyzw".index(target.attr)

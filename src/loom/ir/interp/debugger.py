@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TextIO
 
+from loom.core.numbers import whole
 from loom.ir.interp.options import Options
 
 __all__ = ["Debug", "current_debug", "debug"]
@@ -57,6 +58,10 @@ def debug(
     >>> current_debug() is None
     True
     """
+    if lane is not None:
+        lane = whole(lane, "loom.debug, lane", least=0)
+    breakpoints = [breakpoints] if not isinstance(breakpoints, Iterable) else breakpoints
+    lines = frozenset(whole(line, "loom.debug, breakpoints", least=1) for line in breakpoints)
     chosen = Debug(
         Options(
             bounds=bounds,
@@ -64,7 +69,7 @@ def debug(
             races=races,
             uninitialized=uninitialized,
             lane=lane,
-            breakpoints=frozenset(breakpoints),
+            breakpoints=lines,
             debugger=True,
             stdin=stdin,
             stdout=stdout,

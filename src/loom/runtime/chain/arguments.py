@@ -8,7 +8,7 @@ has, or not at all.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
 def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, where: str) -> np.ndarray[Any, Any]:
     """Return parameters as 8-byte slots, one row per repeat; an array gives each repeat its value."""
     declared = kernel.params
-    is_one = isinstance(params, (str, bytes)) or getattr(params, "ndim", 1) == 0
+    is_one = isinstance(params, (str, bytes, Mapping)) or getattr(params, "ndim", 1) == 0
     if is_one or not hasattr(params, "__len__") or not hasattr(params, "__getitem__"):
         raise DTypeError(
             where, "params are not a sequence", expected="a list with one value for each parameter",

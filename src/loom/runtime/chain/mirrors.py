@@ -53,6 +53,10 @@ class _Mirror:
     storage: Storage
     home: np.ndarray[Any, Any] | Storage
 
+    def extent(self) -> tuple[int, int]:
+        """Return where home starts and ends."""
+        return (HostStorage(self.home.reshape(-1)) if isinstance(self.home, np.ndarray) else self.home).extent()
+
     def push(self) -> None:
         """Copy there what is at home."""
         home = self.home
@@ -77,6 +81,13 @@ class Moves:
     used: tuple[_Mirror, ...]
     written: tuple[_Mirror, ...]
     lent: tuple[Readable, ...]
+
+    def touches(self, other: Moves) -> bool:
+        """Tell whether it uses memory that ``other`` writes."""
+        theirs = [mirror.extent() for mirror in other.written]
+        return bool(theirs) and any(
+            max(start, low) < min(stop, high) for low, high in theirs for start, stop in (m.extent() for m in self.used)
+        )
 
     def push(self) -> None:
         """Before a run: let what is put off see arrays as they were, and bring data to the device."""
@@ -107,7 +118,7 @@ class Mirrors:
             return self._of_array(given, writes, where)
         if not isinstance(given, np.ndarray):
             return given
-        return self._device.adopt(given) or self._mirror(given, HostStorage.adopt(given), where)
+        return self._device.adopt(given) or self._mirror(given, HostStorage(given.reshape(-1).view(np.uint8)), where)
 
     def _of_array(self, array: Readable, writes: bool, where: str) -> Storage:
         storage, home = array.lend(writes=writes, where=where)
@@ -119,9 +130,8 @@ class Mirrors:
 
     def _mirror(self, home: np.ndarray[Any, Any] | Storage, seen: Storage, where: str) -> Storage:
         start, stop = seen.extent()
-        for mirror in self._mirrors:
-            other = mirror.home
-            at = (HostStorage.adopt(other) if isinstance(other, np.ndarray) else other).extent()
+        for mirror in self._mirrors if stop > start else ():  # what is empty is nowhere
+            at = mirror.extent()
             if at == (start, stop):
                 return mirror.storage
             if max(at[0], start) < min(at[1], stop):

@@ -9,9 +9,11 @@ write, shutdown.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
+from contextlib import ExitStack
 from numbers import Real
 from typing import Any
 from weakref import WeakSet, ref
@@ -198,6 +200,18 @@ class Timeline:
             while self.owed and (upto is None or self.owed[0][0] <= upto):
                 self.owed.popleft()[1].pull()
 
+    def bring_back(self, moves: Moves) -> None:
+        """Wait for runs that write what ``moves`` uses and bring that back; what they told is left to be told."""
+        with self._hearing:
+            self._hear()
+            number = max((n for n, theirs in self.owed if moves.touches(theirs)), default=0)
+            inner = self._unheard[number - self._heard - 1] if number > self._heard else None
+        while inner is not None and not inner.wait(_SLICE_SECONDS):
+            pass
+        self.pull(number)
+        if not self.owed:
+            _moving.owing.discard(self)
+
     def poll(self, number: int) -> bool:
         """Tell whether the run of that number is over; if it is, report as ``report`` does."""
         with self._hearing:
@@ -253,6 +267,26 @@ class Timeline:
             self.closed = True
             for program in list(self.programs):
                 program.release()
+
+
+class _Moving:
+    """Whose runs wrote what may not be back where it was given.
+
+    ``lock`` is kept from the moment data go to a device until the run that uses them has begun.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """What was under way stays with the parent of a fork."""
+        self.lock = threading.RLock()
+        self.owing: WeakSet[Timeline] = WeakSet()
+
+
+_moving = _Moving()
 
 
 class _Touched:
@@ -354,9 +388,9 @@ class Program:
         self._timeline.promises.wait()
         if pacer is not None and pacer.is_watched:
             pacer.hold_up()
-        with self._timeline.lock:
+        with self._timeline.lock, ExitStack() as moving:
             inner = self._program("launch")
-            self._bring()
+            self._bring(moving)
             last = self._timeline.last
             previous = last if last is not None and not last.wait(0.0) else None
             if pacer is not None and pacer.is_watched:
@@ -409,7 +443,9 @@ class Program:
             nonlocal inner, number
             inner, number = begun, timeline.enter(begun)
             self._started(number)
+            moving.close()
 
+        moving = ExitStack()
         timeline.promises.wait()
         if pacer is not None and pacer.is_watched:
             pacer.hold_up()
@@ -417,7 +453,7 @@ class Program:
             with timeline.lock:
                 program = self._program("run")
                 timeline.settle()
-                self._bring()
+                self._bring(moving)
                 if pacer is not None and pacer.is_watched:
                     watch = self._watch(program, alone=True)
                 use = self.enter()
@@ -436,21 +472,29 @@ class Program:
                 inner.wait(_STOP_SECONDS)
             raise
         finally:
+            moving.close()
             if use is not None:
                 use.began(inner)
             if watch is not None:
                 watch.drop()
 
-    def _bring(self) -> None:
-        """Bring what the device cannot use in place there, when earlier runs are over and theirs is back."""
+    def _bring(self, moving: ExitStack) -> None:
+        """Bring what the device cannot use in place there, when earlier runs are over and theirs is back.
+
+        Nobody else does so until ``moving`` is closed: what this run is about to write is not to be read before.
+        """
         if self.moves is not None:
             self._timeline.settle()
+            moving.enter_context(_moving.lock)
+            for timeline in list(_moving.owing):
+                timeline.bring_back(self.moves)
             self.moves.push()
 
     def _started(self, number: int) -> None:
         self.latest = number
         if self.moves is not None:
             self._timeline.owed.append((number, self.moves))
+            _moving.owing.add(self._timeline)
 
     def _program(self, verb: str) -> DeviceProgram:
         if self._inner is None or self._plan is None:

@@ -294,6 +294,9 @@ class Chain:
 
     def _guarantee(self, asked: Guarantee | None) -> Guarantee:
         """Return what is promised of the results of what was recorded: at least what is asked."""
+        if asked is not None and not isinstance(asked, Guarantee):
+            raise ArgumentError(f"{self.name}.build, guarantee", "not a guarantee", expected="one of loom.Guarantee",
+                                got=repr(asked), remedy="Write loom.Guarantee.BIT_EXACT")  # fmt: skip
         kernels = (d.kernel for segment in self._segments for d in segment.dispatches)
         foreign = next((k.name for k in kernels if isinstance(k, ForeignKernel)), None)
         offered = self.device.guarantee if foreign is None else min(self.device.guarantee, Guarantee.RUN_TO_RUN)

@@ -21,6 +21,7 @@ from weakref import WeakSet
 from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import DeviceError
+from loom.core.numbers import whole
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import walk
 from loom.ir.verify import VerifiedKernel
@@ -132,7 +133,7 @@ class VulkanDevice:
 
     def allocate(self, nbytes: int, *, zeroed: bool = True) -> VulkanStorage:
         """Return memory, zeroed or with any contents; DeviceError if there is not enough, or a buffer has less."""
-        return self.memory.allocate(nbytes, zeroed=zeroed)
+        return self.memory.allocate(whole(nbytes, "device.allocate, nbytes", least=0), zeroed=zeroed)
 
     def adopt(self, array: Any) -> None:
         """Arrays of the host cannot be used in place."""

@@ -1,0 +1,147 @@
+"""Programs of several chains bound to the same array of the host run in the order they were launched, everywhere."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import loom
+from loom import In, InOut, Out, u32
+from loom.core.errors import DeviceError
+from loom.runtime.order import Use, uses_at
+
+SIZES = {"cpu": (300_000, 40), "interp": (600, 5), "vulkan": (3_000, 100)}
+"""Elements, and turns for each: enough that runs would overlap."""
+
+
+@loom.kernel(workgroup=64)
+def step(y: InOut[u32], n: u32) -> None:
+    i = loom.global_id()
+    if i < len(y):
+        s = y[i]
+        for _ in range(n):
+            s = s * (1664525 + (s & 0)) + (1013904223 ^ (s >> 31))
+        y[i] = s
+
+
+@loom.kernel(workgroup=64)
+def backwards(x: In[u32], y: Out[u32]) -> None:
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = x[len(y) - 1 - i]
+
+
+@pytest.fixture(params=list(SIZES))
+def device(request: pytest.FixtureRequest) -> str:
+    try:
+        loom.device(request.param)
+    except DeviceError as error:
+        pytest.skip(f"no such device: {error}")
+    return request.param
+
+
+def program(device: str, kernel: loom.kernel, arrays: list[np.ndarray], *params: int) -> loom.Program:
+    chain = loom.Chain(device)
+    chain.dispatch(kernel, arrays, list(params))
+    return chain.build()
+
+
+def stepped(x: np.ndarray, turns: int) -> np.ndarray:
+    """The same in numpy."""
+    for _ in range(turns):
+        x = x * np.uint32(1664525) + (np.uint32(1013904223) ^ (x >> np.uint32(31)))
+    return x
+
+
+def test_launched_one_after_the_other(device: str) -> None:
+    size, turns = SIZES[device]
+    y = np.arange(size, dtype=np.uint32)
+    expected = stepped(y, 6 * turns)
+    programs = [program(device, step, [y], turns) for _ in range(3)]
+    for run in [p.launch() for p in programs for _ in range(2)]:
+        run.wait()
+    assert np.array_equal(y, expected)
+
+
+def test_run_by_several_threads(device: str) -> None:
+    size, turns = SIZES[device]
+    y = np.arange(size, dtype=np.uint32)
+    expected = stepped(y, 6 * turns)
+    programs = [program(device, step, [y], turns) for _ in range(3)]
+    threads = [threading.Thread(target=lambda p: (p.run(), p.run()), args=(p,)) for p in programs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert np.array_equal(y, expected)
+
+
+def test_a_reader_comes_after_the_writer(device: str) -> None:
+    size, turns = SIZES[device]
+    y, out = np.arange(size, dtype=np.uint32), np.zeros(size, np.uint32)
+    expected = stepped(y, turns)
+    writer, reader = program(device, step, [y], turns), program(device, backwards, [y, out])
+    run = writer.launch()
+    reader.launch().wait()
+    assert np.array_equal(out, expected[::-1])
+    run.wait()
+    assert np.array_equal(y, expected)
+
+
+def test_views_of_one_array(device: str) -> None:
+    size, turns = SIZES[device]
+    y = np.arange(size, dtype=np.uint32)
+    expected = stepped(y, 3 * turns)
+    half = size // 2
+    parts = [program(device, step, [part], turns) for part in (y[:half], y[half:])]
+    whole = program(device, step, [y], turns)
+    runs = [p.launch() for p in (*parts, whole, *parts)]
+    for run in reversed(runs):
+        run.wait()
+    assert np.array_equal(y, expected)
+
+
+def test_a_swarm_of_chains_with_one_array_is_in_order_or_refused(device: str) -> None:
+    y = np.arange(100, dtype=np.uint32)
+    programs = [program(device, step, [y], 3) for _ in range(2)]
+    if device == "vulkan":
+        for run in loom.swarm(programs).launch():
+            run.wait()
+        assert np.array_equal(y, stepped(np.arange(100, dtype=np.uint32), 6))
+    else:
+        with pytest.raises(loom.LoomError, match="two programs share memory"):
+            loom.swarm(programs)
+
+
+def test_an_empty_array_shares_nothing(device: str) -> None:
+    empty = np.zeros(0, np.uint32)
+    program(device, backwards, [empty, empty]).run()
+
+
+def test_uses_of_overlapping_memory_are_the_same() -> None:
+    base = 1 << 60  # nobody's memory
+    left, right = uses_at(base, base + 10), uses_at(base + 20, base + 30)
+    assert left is not right
+    assert uses_at(base + 10, base + 20) not in (left, right)
+    writers = [Use(object()), Use(object())]
+    left.writer, right.writer = writers
+    both = uses_at(base + 9, base + 21)
+    waits: list[Use] = []
+    both.read(Use(object()), waits)
+    assert set(waits) == set(writers)
+    assert left.merged is both or both is left
+    assert uses_at(base + 29, base + 30) is both
+    waits.clear()
+    both.write(Use(object()), waits)
+    assert set(writers) == set(waits)
+    assert not both.older
+
+
+def test_uses_are_forgotten_with_the_memory() -> None:
+    base = (1 << 60) + 4096
+    kept = uses_at(base, base + 8)
+    kept.writer = Use(object())
+    del kept
+    assert uses_at(base, base + 8).writer is None
