@@ -16,6 +16,7 @@ from loom.core.version import __version__
 
 if TYPE_CHECKING:
     from loom import flow as flow
+    from loom import nn as nn
     from loom import tensor as tensor
     from loom.core.dtype import DType as DType
     from loom.core.dtype import bf16 as bf16
@@ -222,7 +223,7 @@ _MAPS = (
 
 _MODULES = ("data", "linalg", "random", "signal", "stats")
 """Names that are modules of ``loom.patterns``: families of functions, called as ``loom.stats.mean(...)``."""
-_PACKAGES = ("flow", "tensor")
+_PACKAGES = ("flow", "nn", "tensor")
 """Names that are packages of their own."""
 
 _NAMES: dict[str, tuple[str, ...]] = {

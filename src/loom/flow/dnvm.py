@@ -218,7 +218,7 @@ def _half_square(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
-    found = {key.removesuffix("s"): value for key, value in _plain_keys(batch, "train_simple, batches").items()}
+    found = _plain_keys(batch, "train_simple, batches")
     if set(found) != {"input", "target"}:
         raise ArgumentError(
             "train_simple, batches",
@@ -268,11 +268,24 @@ def _samples(net: Network, values: Any, where: str) -> np.ndarray[Any, Any]:
 
 
 def _plain_keys(found: Any, where: str) -> dict[str, Any]:
-    """Return a mapping's values by its keys without underscores and capitals."""
+    """Return a mapping's values by its keys without underscores and capitals; ArgumentError for a key twice."""
     if not isinstance(found, Mapping):
         raise DTypeError(where, "not a mapping", expected="keys and values", got=type(found).__name__,
                          remedy="Pass a dict")  # fmt: skip
-    return {str(key).replace("_", "").lower(): value for key, value in found.items()}
+    plain: dict[str, Any] = {}
+    spelt: dict[str, str] = {}
+    for key, value in found.items():
+        name = str(key).replace("_", "").lower()
+        name = _BATCH_KEYS.get(name, name)
+        if name in plain:
+            raise ArgumentError(where, "a key is there twice, in two spellings", expected="one of them",
+                                got=f"{spelt[name]!r} and {key!r}", remedy="Leave one out")  # fmt: skip
+        plain[name], spelt[name] = value, str(key)
+    return plain
+
+
+_BATCH_KEYS = {"inputs": "input", "targets": "target"}
+"""Other names of what a batch has."""
 
 
 def _set(net: Network) -> Network:

@@ -3,3 +3,17 @@
 Layer: nn (above ``tensor``; a stranger to ``patterns``). Invariant: a network computes through recorded
 chains of ``loom.tensor`` alone, so its bits are those of every other program.
 """
+
+from importlib import import_module
+from typing import Any
+
+from loom.core.names import missing_name
+
+_OPEN = ("spec", "train")
+"""Packages that the guide names: loaded when first used."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OPEN:
+        return import_module(f"loom.nn.{name}")
+    raise missing_name("loom.nn", name, _OPEN)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 import numpy as np
@@ -22,6 +22,7 @@ from loom.core.arrays import shown
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import path as path_of
+from loom.nn.elsewhere import called_here, of_network
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
 from loom.nn.persistence import (
@@ -43,10 +44,10 @@ from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.losses import Loss
-from loom.nn.train.measures import Evaluation, confusion_of, deviation_metrics
+from loom.nn.train.measures import Evaluation, classes_said, confusion_of, deviation_metrics
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.progress import shown_progress
-from loom.nn.train.samples import WHOLE, batches, checked_inputs, checked_samples, named, numbers
+from loom.nn.train.samples import batches, checked_inputs, checked_samples, named, numbers
 from loom.nn.train.scalars import flag
 from loom.nn.train.schedules import Schedule, schedule_of
 from loom.nn.train.targets import Losses, fitted_all, outputs_of
@@ -59,6 +60,8 @@ Array = np.ndarray[Any, Any]
 Document = str | bytes | dict[str, Any] | Path
 
 _EVALUATED_AT_ONCE = 256
+_OWN_SETTINGS = ("validation", "resume", "progress")
+"""Those that ``train`` has besides ``TrainConfig``'s."""
 
 
 class Network:
@@ -99,6 +102,22 @@ class Network:
         net = cls(found.network, on=on, warnings=tuple(found.warnings))
         net._warn()
         return net
+
+    if not TYPE_CHECKING:  # type checkers would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Tell what a name of another library is called here."""
+            raise AttributeError(of_network(name, [n for n in dir(type(self)) if n[0] != "_"]), name=name, obj=self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have ``pickle`` and ``copy`` make a network of its own: with the weights, and where its training stopped."""
+        return _remade, (type(self), self.save(), self.model.device.name, self.warnings)
+
+    def __repr__(self) -> str:
+        """Return what it is called, of what shapes, and where it runs."""
+        shapes = ", ".join(str(i.shape) for i in self.spec.inputs)
+        made = ", ".join(str(o.shape) for o in self.outputs.values())
+        return f"<loom.Network {self.spec.name!r}: {shapes} to {made}, on {self.model.device.name}>"
 
     def _warn(self) -> None:
         """Show what a conversion changed to who called the function that calls this."""
@@ -287,7 +306,7 @@ class Network:
             config = self._config(_count(given), loss, optimizer, schedule, settings)
             held_out = None if validation is None else self._held_out(validation, loss)
             trainer = self._trainer = self._trainer_for(config, self._trainer)
-            learn_scaling(self.spec, self.model.state, given)
+            before = learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
                 with shown_progress(progress) as report:
@@ -295,6 +314,9 @@ class Network:
             finally:
                 if trainer.has_run:
                     self.training = trainer.kept
+                else:  # refused: nothing was learned of these samples
+                    for name, value in before.items():
+                        self.model.state[name].assign(value)
 
     def _held_out(self, validation: Any, loss: Losses) -> tuple[Any, Any]:
         """Return samples held out, with targets as the loss of the training takes them."""
@@ -314,6 +336,8 @@ class Network:
 
     def evaluate(self, x: Any, y: Any, *, loss: Losses = None) -> Evaluation:
         """Return loss, accuracy and confusion (of classes) and deviation metrics (of one number for each sample).
+
+        Truths, 0 and 1, of one output with the binary cross-entropy are two classes.
 
         ``x``, ``y`` and ``loss`` are those of ``train``.
         """
@@ -338,7 +362,11 @@ class Network:
         wide = tensor.array(output, self.model.result_type, on=self.model.device)
         value = float(function(wide, tensor.array(y, y_type, on=self.model.device)).item())
         deviation = deviation_metrics(output, y) if y.size == len(y) else None
-        return Evaluation(len(y), value, *_of_classes(y, output), deviation)
+        told = classes_said(output, y, loss, probabilities=self.outputs[name].gives_probabilities)
+        if told is None:
+            return Evaluation(len(y), value, None, None, deviation)
+        said, true, _ = told
+        return Evaluation(len(y), value, float((said == true).mean()), confusion_of(*told), deviation)
 
     def predict(self, x: Any) -> Any:
         """Return the outputs for samples (n, *shape), some hundred at a time.
@@ -397,7 +425,7 @@ class Network:
         for key in settings:
             if key not in known:
                 raise ArgumentError("loom.Network.train", f"no setting is called {key!r}",
-                                    remedy=near_matches(key, known))  # fmt: skip
+                                    remedy=called_here(key) or near_matches(key, [*known, *_OWN_SETTINGS]))  # fmt: skip
         if "learning_rate" in settings and isinstance(schedule, Schedule):
             raise ArgumentError("train, learning_rate", "has no effect: the schedule has its own rates",
                                 expected="a schedule's name, or no learning_rate", got=repr(schedule),
@@ -446,9 +474,8 @@ def _count(given: Mapping[str, Any]) -> int:
         return 1
 
 
-def _of_classes(y: Array, output: Array) -> tuple[float | None, Array | None]:
-    """Return accuracy and confusion, if targets are classes."""
-    if y.dtype.kind not in WHOLE:
-        return None, None
-    predicted = output.argmax(-1)
-    return float((predicted == y).mean()), confusion_of(predicted, y, output.shape[-1])
+def _remade(kind: type[Network], text: str, device: str, warnings: tuple[str, ...]) -> Network:
+    """Return a copied network."""
+    net = kind._loaded(read_model(text), device)
+    net.warnings = warnings
+    return net

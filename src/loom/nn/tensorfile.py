@@ -16,7 +16,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, NotFinite, StateError
 
-__all__ = ["Arrays", "is_safetensors", "read_tensors", "require_numbers", "safetensors_library"]
+__all__ = ["LARGEST", "Arrays", "is_safetensors", "read_tensors", "require_numbers", "safetensors_library"]
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -89,13 +89,13 @@ def require_numbers(weights: Mapping[str, Any], dtype: DType, where: str) -> Non
                             got=f"{np.count_nonzero(~is_finite)} others, the first at {place}",
                             remedy="The training it comes from diverged, or the file is damaged")  # fmt: skip
         largest = float(np.abs(array.astype(np.float64)).max(initial=0.0))
-        if largest > _LARGEST[dtype.name]:
+        if largest > LARGEST[dtype.name]:
             raise ArgumentError(f"{where}, {name!r}", f"a weight is too large for {dtype}",
-                                expected=f"at most {_LARGEST[dtype.name]:g} in size", got=f"{largest:g}",
+                                expected=f"at most {LARGEST[dtype.name]:g} in size", got=f"{largest:g}",
                                 remedy='Use a network of a wider type: {"dtype": "f64"}')  # fmt: skip
 
 
-_LARGEST = {
+LARGEST = {
     "f64": float(np.finfo(np.float64).max),
     "f32": float(np.finfo(np.float32).max),
     "f16": float(np.finfo(np.float16).max),

@@ -36,7 +36,7 @@ def init(
         raise ArgumentError("loom init, --out", "the file is there already", expected="a new name", got=str(out),
                             remedy="Choose another name; nothing was written")  # fmt: skip
     x, y = read_targets(data)
-    outputs, classes = _outputs(y)
+    outputs, classes = _outputs(y, data)
     document: dict[str, Any] = {
         "format": "loom/1", "name": Path(data).stem, "seed": seed, "classes": list(classes),
         "input": {"shape": list(x.shape[1:])},
@@ -52,12 +52,17 @@ def init(
     typer.echo(f"{out}: {x.shape[1:]} to {what}, for {len(x)} samples")
 
 
-def _outputs(y: Array) -> tuple[int, tuple[str, ...]]:
-    """Return how many outputs such targets need, and the names of their classes."""
+def _outputs(y: Array, data: str) -> tuple[int, tuple[str, ...]]:
+    """Return how many outputs such targets need, and the names of their classes; ArgumentError for a single name."""
+    from loom.core.errors import ArgumentError
     from loom.nn.train.datasets import class_names
 
     names = class_names(y)
+    if len(names) == 1:
+        raise ArgumentError(data, "all samples are of one class: there is nothing to tell apart",
+                            expected="2 classes or more", got=repr(names[0]),
+                            remedy="Add samples of the others")  # fmt: skip
     if names:
-        return max(len(names), 2), names if len(names) > 1 else ()
+        return len(names), names
     is_class = y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < max(2, len(y) // 2)
     return (max(int(y.max()) + 1, 2), ()) if is_class else (1 if y.ndim == 1 else y.shape[-1], ())

@@ -148,7 +148,8 @@ def inspect(
     layers = _layers(net)
     total = sum(layer["parameters"] for layer in layers)
     if json:
-        print_json({"name": net.spec.name, "layers": layers, "parameters": total, "sha256": net.digest()})
+        print_json({"name": net.spec.name, "classes": list(net.spec.classes), "layers": layers, "parameters": total,
+                    "sha256": net.digest()})  # fmt: skip
         return
     rows = [[v["name"], v["type"], _text(v["input"]), _text(v["output"]), f"{v['parameters']:,}"] for v in layers]
     print_table(["layer", "type", "input", "output", "weights"], rows)

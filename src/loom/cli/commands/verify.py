@@ -12,11 +12,12 @@ _DIFFERS_EXIT_CODE = 1
 
 
 def verify(
-    device: Annotated[str, typer.Option("--device", help="cpu, interp, auto, or all.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="cpu, interp, vulkan, auto, or all.")] = "auto",
     layer: Annotated[list[int] | None, typer.Option("--layer", help="1 to 4; may be repeated. Default: all.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what was proved before.")] = False,
     mutate: Annotated[
-        str | None, typer.Option("--mutate", help="Break the device first: swap, fuse or flush. Must be found out.")
+        str | None,
+        typer.Option("--mutate", help="Break it first: swap, fuse, fold or flush. Must be found out."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the attestations as JSON.")] = False,
 ) -> None:

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
-from loom.core.dtype import f64
+from loom.core.arrays import converted, read_array, widened
+from loom.core.dtype import DType, f64
+from loom.core.errors import ArgumentError, LoomError
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Network, Scale, Shape
+from loom.nn.tensorfile import LARGEST
 from loom.tensor import Tensor
 
 __all__ = ["learn_scaling"]
@@ -32,32 +35,58 @@ def apply(config: Scale, weights: Weights, x: Tensor, context: Context) -> Tenso
     return (x - weights["shift"]) * weights["factor"]
 
 
-def learn_scaling(network: Network, state: Mapping[str, Tensor], samples: Any) -> None:
+def learn_scaling(network: Network, state: Mapping[str, Tensor], samples: Any) -> dict[str, Any]:
     """Set the state of layers that have none yet to mean and deviation of ``samples``: (n, *shape), or such by input.
 
-    Nothing is done for samples that no training takes: who trains with them says what is wrong.
+    Return what it was, by name. Nothing is done for samples that no training takes: who trains with them says what is
+    wrong. An element that is the same in all samples, as the network sees them, has the factor 1. DTypeError for
+    samples, ArgumentError for factors that are too large for the network's type.
     """
     given = samples if isinstance(samples, Mapping) else {network.inputs[0].name: samples}
+    types = {i.name: i.dtype for i in network.inputs}
+    before: dict[str, Any] = {}
     for node in network.nodes:
         if not isinstance(node.layer, Scale):
             continue
-        shift, factor = (state[f"{node.name}.{name}"] for name in ("shift", "factor"))
+        names = [f"{node.name}.{name}" for name in ("shift", "factor")]
+        shift, factor = (state[name] for name in names)
         if np.any(shift.numpy()) or np.any(factor.astype(f64).numpy() != 1):
             continue
-        found = _usable(given.get(node.inputs[0]), shift.shape)
-        if found is not None:
-            mean, deviation = _measured(found)
+        seen = _usable(given.get(node.inputs[0]), shift.shape, types[node.inputs[0]])
+        if seen is not None:
+            mean, deviation = _measured(seen[0])
+            deviation[seen[1]] = 1
+            with np.errstate(divide="ignore", over="ignore"):
+                factors = 1 / deviation
+            _require_fit(node.name, factors, factor.dtype)
+            before |= {name: state[name].numpy() for name in names}
             shift.assign(mean)
-            factor.assign(1 / np.where(deviation == 0, 1, deviation))
+            factor.assign(factors)
+    return before
 
 
-def _usable(samples: Any, shape: Shape) -> Any:
-    """Return samples as f64, None if they are not finite numbers of this shape."""
+def _usable(samples: Any, shape: Shape, dtype: DType) -> Any:
+    """Return samples as f64, and where all are equal as ``dtype``; None if they are not finite numbers of this shape.
+
+    DTypeError if they are too large for ``dtype``.
+    """
     try:
-        found = np.asarray(samples, np.float64)
-    except (ValueError, TypeError):
+        array, held = read_array(samples, "train, x")
+    except LoomError:
         return None
-    return found if found.shape[1:] == shape and len(found) and np.isfinite(found).all() else None
+    found = widened(array, held).astype(np.float64)
+    if found.shape[1:] != shape or not len(found) or not np.isfinite(found).all():
+        return None
+    narrow = widened(converted(array, held, dtype, "train, x"), dtype)
+    return found, (narrow == narrow[:1]).all(0)
+
+
+def _require_fit(name: str, factors: Any, dtype: DType) -> None:
+    most, largest = LARGEST[dtype.name], factors.max(initial=0.0)
+    if largest > most:
+        raise ArgumentError(f"train, layer {name!r}", f"samples differ too little to be scaled in {dtype}",
+                            expected=f"factors, 1 / deviation, of at most {most:g}", got=f"{largest:g}",
+                            remedy="Multiply the samples yourself before, or leave the layer out")  # fmt: skip
 
 
 def _measured(samples: Any) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ read and found to belong to this training; a crash while writing leaves the chec
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from loom.nn.spec import Snapshot
 from loom.storage.disk import Disk
 from loom.storage.manifest import Manifest, load_blob, load_manifest, save_blobs
 
-__all__ = ["read_checkpoint", "require_arrays", "write_checkpoint"]
+__all__ = ["read_checkpoint", "require_arrays", "require_folder", "write_checkpoint"]
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 _KIND = "training"
@@ -35,6 +36,20 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, disk: Disk | None = None)
             "train, checkpoint", f"cannot write to {str(folder)!r} ({error})",
             remedy="The checkpoint before is still there",
         ) from error  # fmt: skip
+
+
+def require_folder(folder: Path) -> None:
+    """Make the folder, or see that it can be written to; CheckpointError, before anything is computed, if not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_usable = os.access(folder, os.W_OK | os.X_OK)
+        why = "" if is_usable else "it may not be written to"
+    except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
+        why = getattr(error, "strerror", None) or str(error)
+    if why:
+        raise CheckpointError("train, checkpoint", f"the folder cannot be used ({why})",
+                              expected="a folder that can be written to", got=repr(str(folder)),
+                              remedy="Choose another; nothing was run")  # fmt: skip
 
 
 def read_checkpoint(folder: Path) -> Snapshot:

@@ -76,6 +76,9 @@ class TrainConfig:
             "schedule", self.schedule, (Schedule, type(None)), "a schedule, for example Cosine(0.1, steps=100)"
         )
         _require_kind("checkpoint", self.checkpoint, (str, Path, type(None)), "the path of a folder")
+        if self.checkpoint == "":
+            raise ArgumentError("train, checkpoint", "not usable", expected="the path of a folder", got="''",
+                                remedy="Name a folder, '.' for the one at hand, or leave it out")  # fmt: skip
         self.loss_functions(tuple(self.loss) if isinstance(self.loss, Mapping) else ())
 
     def _keep(self, name: str, value: object) -> None:

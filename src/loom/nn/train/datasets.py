@@ -168,14 +168,25 @@ _Row = tuple[int, list[str]]
 
 
 def _lines(path: Path) -> list[_Row]:
-    """Return the lines of a .csv that are not empty."""
+    """Return the lines of a .csv that are not empty; ArgumentError for a quote that does not end.
+
+    Without ``strict`` such a quote takes every row after it for one cell.
+    """
+    rows: list[_Row] = []
+    number = 0
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+            for number, row in enumerate(csv.reader(file, strict=True), 1):
+                rows += [(number, row)] if row else []
+            return rows
+    except UnicodeDecodeError as error:
         raise ArgumentError(
             str(path), f"not a table of text ({error})", remedy="Save it as UTF-8 with commas"
         ) from None
+    except csv.Error as error:
+        raise ArgumentError(f"{path}, row {number + 1}", f"its cells cannot be told apart ({error})",
+                            expected="quotes around whole cells, each with its end, doubled inside of them",
+                            remedy="Correct the quotes of this row") from None  # fmt: skip
 
 
 def _are_names(row: list[str]) -> bool:
@@ -242,8 +253,11 @@ def _is_number(cell: str) -> bool:
 
 def _number(path: Path, row: int, column: int, cell: str) -> float:
     if not _is_number(cell):
+        remedy = "Only targets may be texts; a first row of names has no number"
+        if row == 1:
+            remedy += " and has a name for each column, all different (pandas: to_csv(index=False))"
         raise ArgumentError(f"{path}, row {row}, column {column}", "not a number", expected="a number", got=repr(cell),
-                            remedy="Only targets may be texts; a first row of names has no number")  # fmt: skip
+                            remedy=remedy)  # fmt: skip
     return float(cell)
 
 

@@ -12,8 +12,17 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ShapeError
+from loom.nn.train.samples import WHOLE
 
-__all__ = ["BUCKETS", "DeviationMetrics", "Evaluation", "Prediction", "confusion_of", "deviation_metrics"]
+__all__ = [
+    "BUCKETS",
+    "DeviationMetrics",
+    "Evaluation",
+    "Prediction",
+    "classes_said",
+    "confusion_of",
+    "deviation_metrics",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -100,6 +109,20 @@ def deviation_metrics(outputs: Any, expected: Any) -> DeviationMetrics:
 
 def _bucket(deviation: float) -> str:
     return next(name for name, (_, high) in BUCKETS.items() if deviation <= high)
+
+
+def classes_said(output: Array, y: Array, loss: object, *, probabilities: bool) -> tuple[Array, Array, int] | None:
+    """Return the classes that outputs say, the true ones, and how many there are; None for targets that are no classes.
+
+    Integers with an axis less than the output are classes: said is the largest output, the first of several. Of one
+    output and the binary cross-entropy, 0 and 1 are two classes: 1 is said above 0.5, of logits above 0.
+    """
+    if y.dtype.kind in WHOLE and output.ndim > y.ndim:
+        return output.argmax(-1), y, output.shape[-1]
+    is_one = output.shape == y.shape and y.size == len(y) and loss == "binary_cross_entropy"
+    if not is_one or not ((y == 0) | (y == 1)).all():
+        return None
+    return (output > (0.5 if probabilities else 0)).astype(np.int32), y.astype(np.int32), 2
 
 
 def confusion_of(predicted: Array, classes: Array, count: int) -> Array:

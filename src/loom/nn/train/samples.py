@@ -5,6 +5,7 @@ Layer: nn. Invariant: what is wrong with data is told before anything runs, with
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,14 @@ class Samples:
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(a.nbytes for a in (*self.x, *self.y))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of types, shapes and bits of all arrays: what tells data from others."""
+        found = hashlib.sha256()
+        for a in (*self.x, *self.y):
+            found.update(f"{a.dtype.newbyteorder('<').str} {a.shape}\n".encode())
+            found.update(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).data.cast("B"))
+        return found.hexdigest()
 
 
 def named(given: Any, names: Sequence[str], where: str, what: str = "x") -> dict[str, Any]:

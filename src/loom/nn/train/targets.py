@@ -56,6 +56,8 @@ def fitted(output: Output, y: Any, loss: str | Loss | None, where: str = "train,
         return name, found
     loss_of(name)
     name = _meant(name, output, where)
+    if name == "binary_cross_entropy" and output.shape[-1:] == (1,):
+        _require_shape(output, found, where)
     if name not in CHANCE_LOSSES or found.dtype.kind not in WHOLE:
         _require_shape(output, found, where)
         if name in CHANCE_LOSSES:
@@ -120,6 +122,10 @@ def _meant(name: str, output: Output, where: str) -> str:
         raise _meaningless(where, name, output, "logits or probabilities", "Let the last layer be dense, softmax or "
                            "sigmoid (of branches that are probabilities take the mean, combine_mode 'avg'), or use "
                            "loss='mse' with targets of the output's shape")  # fmt: skip
+    if name == "cross_entropy" and output.shape[-1:] in ((1,), ()) and meaning.kind is not Kind.INDEPENDENT:
+        raise ArgumentError(where.replace(", y", ", loss"), "cross_entropy means nothing for a single output",
+                            expected="an output for each class", got="1",
+                            remedy="Use loss='binary_cross_entropy' with targets of 0 and 1")  # fmt: skip
     if name == "cross_entropy" and meaning.kind is Kind.PROBABILITIES and meaning.width != output.shape[-1]:
         raise _meaningless(where, name, output, f"probabilities of sum 1 along the last axis, of {output.shape[-1]}",
                            f"Add a reshape layer whose last size is {meaning.width}, or use "
@@ -137,7 +143,9 @@ def _require_shape(output: Output, y: Array, where: str) -> None:
         return
     are_whole = y.dtype.kind == "f" and y.shape[1:] == output.shape[:-1] and bool((y == np.floor(y)).all())
     remedy = "Reshape them"
-    if are_whole and output.shape:
+    if output.shape[-1:] == (1,) and y.ndim and y.shape[1:] == output.shape[:-1]:
+        remedy = "Give them the output's axis: numpy.expand_dims(y, -1)"
+    elif are_whole and output.shape:
         remedy = "Pass classes as integers, y.astype(int)"
     elif y.dtype.kind in WHOLE:
         remedy += ", or pass classes with loss='cross_entropy'"

@@ -17,12 +17,13 @@ import numpy as np
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, CheckpointError, NotFinite, StateError
 from loom.nn.spec import Snapshot
-from loom.nn.train.checkpoints import read_checkpoint, require_arrays, write_checkpoint
+from loom.nn.train.checkpoints import read_checkpoint, require_arrays, require_folder, write_checkpoint
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.interrupts import asked_to_stop
+from loom.nn.train.measures import classes_said
 from loom.nn.train.programs import Programs, Trainable
-from loom.nn.train.samples import WHOLE, Samples, batches, checked_samples
+from loom.nn.train.samples import Samples, batches, checked_samples
 from loom.nn.train.schedules import Constant
 from loom.nn.train.shuffle import order_of_epoch
 
@@ -82,6 +83,7 @@ class Trainer:
         self._best_weights: Arrays = {}
         self._last_good: Arrays = {}
         self._is_stopping = False
+        self._data: dict[str, Any] = {}  # what tells the data of ``fit`` from others
         self.kept: Snapshot | None = None
         self.has_run = False
 
@@ -114,15 +116,18 @@ class Trainer:
         held_out = None
         if validation is not None:
             held_out = self._checked(*validation, "train, validation")
+        self._data = _told(data, held_out)
+        if self.config.checkpoint is not None:
+            require_folder(Path(self.config.checkpoint))
         self._prepare(data, held_out)
         if resume:
-            self._resume(resume, len(data))
+            self._resume(resume)
         self._is_stopping = False
         self.has_run = True
         with asked_to_stop(self.stop) as interrupted:
             while self.epoch < self.config.epochs and not self.history.stopped and not self._is_stopping:
                 self._run_epoch(data, held_out, report or (lambda _progress: None))
-        self.kept = self._snapshot(len(data))
+        self.kept = self._snapshot()
         if self.config.checkpoint is not None:
             write_checkpoint(Path(self.config.checkpoint), self.kept)
         if interrupted:
@@ -187,7 +192,7 @@ class Trainer:
         self.epoch, self._at, self._total = self.epoch + 1, 0, 0.0
         self._watch(watched)
         if self.config.checkpoint is not None and self.epoch % self.config.checkpoint_every == 0:
-            write_checkpoint(Path(self.config.checkpoint), self._snapshot(n))
+            write_checkpoint(Path(self.config.checkpoint), self._snapshot())
         report(Progress(self.epoch - 1, self.config.epochs, count, count, mean, watched if held_out else None))
 
     def train_batch(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
@@ -208,15 +213,18 @@ class Trainer:
         return loss
 
     def validate(self, data: Samples) -> tuple[float, float | None]:
-        """Return the mean loss over samples, and the accuracy of all targets that are classes."""
+        """Return the mean loss over samples, and the accuracy of all targets that are classes (or of the only output's
+        truths)."""
         total, right, count = 0.0, 0, 0
         for cut in batches(len(data), self.config.batch_size):
             loss, outputs = self.programs.loss(data, cut)
             total += loss * (cut.stop - cut.start)
             for output, y in zip(outputs, data.y, strict=True):
-                if y.dtype.kind in WHOLE and output.ndim > y.ndim:
-                    right += int((output.argmax(-1) == y[cut]).sum())
-                    count += y[cut].size
+                loss = None if self.outputs else self.config.loss
+                told = classes_said(output, y[cut], loss, probabilities=bool(self.config.probabilities))
+                if told is not None:
+                    right += int((told[0] == told[1]).sum())
+                    count += told[1].size
         return total / len(data), right / count if count else None
 
     def _watch(self, loss: float) -> None:
@@ -272,18 +280,18 @@ class Trainer:
             for name, t in self.programs.kept.items():
                 t.assign(arrays[f"state/{name}"])
 
-    def _snapshot(self, n: int) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         facts = {
-            "config": self.config.facts(), "samples": n, "epoch": self.epoch, "at": self._at, "total": self._total,
+            "config": self.config.facts(), **self._data, "epoch": self.epoch, "at": self._at, "total": self._total,
             "best": None if self._best == float("inf") else self._best, "stale": self._stale,
             "history": self.history.to_dict(),
         }  # fmt: skip
         best = {f"best/{name}": a for name, a in self._best_weights.items()}
         return Snapshot(facts, self.arrays() | best)
 
-    def _resume(self, resume: bool | Snapshot, n: int) -> None:
+    def _resume(self, resume: bool | Snapshot) -> None:
         if isinstance(resume, Snapshot):
-            self._restore(resume, n, "what is kept of the training")
+            self._restore(resume, "what is kept of the training")
             return
         if self.config.checkpoint is None:
             raise ArgumentError("train, resume", "there is no folder to resume from", expected="checkpoint=...",
@@ -291,13 +299,13 @@ class Trainer:
         folder = Path(self.config.checkpoint)
         if not (folder / "manifest.json").exists():
             return
-        self._restore(read_checkpoint(folder), n, f"the checkpoint in {str(folder)!r}")
+        self._restore(read_checkpoint(folder), f"the checkpoint in {str(folder)!r}")
 
-    def _restore(self, snapshot: Snapshot, n: int, what: str) -> None:
+    def _restore(self, snapshot: Snapshot, what: str) -> None:
         require_arrays(snapshot, self.arrays(), what)
         facts, arrays = snapshot.facts, snapshot.arrays
         try:
-            self._require_same(facts, n)
+            self._require_same(facts)
             best = float("inf") if facts["best"] is None else float(facts["best"])
             epoch, at, stale, total = (*(int(facts[k]) for k in ("epoch", "at", "stale")), float(facts["total"]))
             history = History.from_dict(facts["history"])
@@ -309,18 +317,30 @@ class Trainer:
         self._best, self._stale, self.history = best, stale, history
         self.epoch, self._at, self._total = epoch, at, total
 
-    def _require_same(self, facts: Mapping[str, Any], n: int) -> None:
-        mine = {**self.config.facts(), "samples": n}
-        theirs = {**facts["config"], "samples": facts["samples"]}
+    def _require_same(self, facts: Mapping[str, Any]) -> None:
+        mine = {**self.config.facts(), **self._data}
+        told = {name: facts[name] for name in self._data if name in facts or name == "samples"}
+        theirs = {**facts["config"], **told}
         for name, value in mine.items():
+            if name in _DATA and name not in theirs:  # kept before these were told
+                continue
             if theirs.get(name) != value:
                 raise CheckpointError(
                     "train, resume",
-                    f"the checkpoint was made with another {name}",
+                    f"the checkpoint was made with {_DATA.get(name, f'another {name}')}",
                     expected=value,
                     got=theirs.get(name),
-                    remedy="Use the same settings, or train from the start",
+                    remedy=f"Use the same {'data' if name in _DATA else 'settings'}, or train from the start",
                 )
+
+
+_DATA = {"data": "other data than these of as many samples", "held_out": "other data for validation"}
+"""What a snapshot tells of data, besides their number, in words."""
+
+
+def _told(data: Samples, held_out: Samples | None) -> dict[str, Any]:
+    """Return what a snapshot tells of the data: how many samples, and digests."""
+    return {"samples": len(data), "data": data.digest(), "held_out": None if held_out is None else held_out.digest()}
 
 
 def _is_finite(array: np.ndarray[Any, Any]) -> bool:
