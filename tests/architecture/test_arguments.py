@@ -1,8 +1,7 @@
-"""No public function or method takes an argument that has no effect.
+"""No public function, method or command takes an argument that its body does not read.
 
-Two nets. The first reads the source: every parameter of everything public is read in the body of its function, other
-than to be thrown away. The second calls, with what ``hostile.samples`` knows of usable arguments: an option that is
-given an object of no use must refuse it; one that takes it in silence does not look at it.
+Every parameter of everything public, found by itself, is read in the body of its function, other than to be thrown
+away. That what is read has an effect is seen by calls: ``hostile/test_options.py`` and ``hostile/test_settings.py``.
 """
 
 from __future__ import annotations
@@ -11,15 +10,11 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import loom
-from hostile.calls import made_call, usual_arguments
-from hostile.samples import shut
-from hostile.sites import sites
-from loom import LoomError
+from loom.cli.main import app
 
 MODULES = ("tensor", "linalg", "stats", "signal", "data", "random", "flow")
 
@@ -52,7 +47,7 @@ WITHOUT_EFFECT = {
 
 
 @cache
-def _tree(function: Any) -> ast.FunctionDef | None:
+def tree_of(function: Any) -> ast.FunctionDef | None:
     """Return the definition of a function; None if it has none in Python."""
     try:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
@@ -62,18 +57,30 @@ def _tree(function: Any) -> ast.FunctionDef | None:
     return node if isinstance(node, ast.FunctionDef) else None
 
 
+def parameters(node: ast.FunctionDef) -> list[str]:
+    """Return the names of a function's parameters."""
+    a = node.args
+    found = (*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg)))
+    return [p.arg for p in found if p.arg not in ("self", "cls")]
+
+
+def read_names(node: ast.FunctionDef) -> set[str]:
+    """Return the names that a function's body reads, other than to throw them away."""
+    read: set[str] = set()
+    for inner in (n for each in node.body for n in ast.walk(each)):
+        if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Name):
+            if all(isinstance(t, ast.Name) and t.id == "_" for t in inner.targets):
+                inner.value.ctx = ast.Del()
+    for inner in (n for each in node.body for n in ast.walk(each)):
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
+            read.add(inner.id)
+    return read
+
+
 def unused(node: ast.FunctionDef) -> list[str]:
     """Return the parameters that a function's body does not read, or only throws away."""
-    a = node.args
-    names = [p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg)))]
-    read: set[str] = set()
-    for each in node.body:
-        for inner in ast.walk(each):
-            if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Name):
-                if all(isinstance(t, ast.Name) and t.id == "_" for t in inner.targets):
-                    inner.value.ctx = ast.Del()  # thrown away
-        read |= {n.id for n in ast.walk(each) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    return [name for name in names if name not in read and name not in ("self", "cls")]
+    read = read_names(node)
+    return [name for name in parameters(node) if name not in read]
 
 
 def is_word(node: ast.FunctionDef) -> bool:
@@ -84,7 +91,7 @@ def is_word(node: ast.FunctionDef) -> bool:
 def test_every_parameter_is_read() -> None:
     wrong = []
     for name, found in _public():
-        node = _tree(found)
+        node = tree_of(found)
         if node is None or name in WITHOUT_EFFECT or is_word(node):
             continue
         wrong += [f"{name}({parameter}=..)" for parameter in unused(node)]
@@ -98,59 +105,11 @@ def test_a_parameter_that_is_thrown_away_is_found() -> None:
     assert unused(node) == ["a", "b", "c", "d"]
 
 
-class _Useless:
-    """Nothing that anybody could want."""
-
-
-TAKES_ANYTHING = {
-    "loom.tensor.checkpoint": "a function of the caller's",
-}
-"""``function`` or ``function(option=)`` that may be given any object, and why."""
-
-
-def test_every_option_is_looked_at() -> None:
+def test_every_option_of_a_command_is_read() -> None:
     wrong = []
-    for site in sites():
-        usual = usual_arguments(site)
-        for name, parameter in site.signature.parameters.items():
-            if parameter.default is parameter.empty or name in usual or site.name in TAKES_ANYTHING:
-                continue
-            try:
-                made_call(site, {**usual, name: ("an object of no use", _Useless)})
-                shut()
-            except LoomError:
-                continue
-            finally:
-                with suppress(LoomError):
-                    shut()
-            wrong.append(f"{site.name}({name}=..)")
-    assert not wrong, (
-        "these options take an object of no use in silence: read them with core.given, core.numbers or core.arrays, "
-        "refuse them where they have no effect, or take them out: " + ", ".join(wrong)
-    )
-
-
-def test_what_is_called_with_usable_arguments_is_answered() -> None:
-    """An option that is refused says nothing where the call is refused without it."""
-    refused = []
-    for site in sites():
-        has_options = any(p.default is not p.empty for p in site.signature.parameters.values())
-        if not has_options or site.name in NEEDS_MORE:
-            continue
-        try:
-            made_call(site, usual_arguments(site))
-        except LoomError as error:
-            if "called on the host" not in str(error):
-                refused.append(f"{site.name}: {error}")
-        finally:
-            with suppress(LoomError):
-                shut()
-    assert not refused, "give usable arguments in tests/hostile/samples.py: " + ", ".join(refused)
-
-
-NEEDS_MORE = {
-    "loom.tensor.input": "an input has elements when a program is fed",
-    "Mailbox.take": "a mailbox with something in it",
-    "Mailbox.take_into": "a mailbox with something in it",
-}
-"""What even usable arguments do not let answer, and what it needs."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        node = tree_of(command.callback)
+        assert node is not None
+        wrong += [f"loom {command.name}, {name}" for name in parameters(node) if name not in read_names(node)]
+    assert not wrong, "these options have no effect: " + ", ".join(wrong)
