@@ -190,15 +190,25 @@ def _arrays_of(source: Any, where: str) -> Mapping[str, Any]:
         return {str(name): _on_host(a) for name, a in source.items()}
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
+        _require_no_archive(data, where)
         return read_tensors(data, where)[0] if is_safetensors(data) else read_model(data).weights
     if not isinstance(source, (str, os.PathLike)):
         raise DTypeError(where, "not weights", expected="a mapping of arrays, a file's name or its bytes",
                          got=type(source).__name__, remedy="Pass for example a state_dict")  # fmt: skip
     path = Path(source)
     if path.suffix != SAFETENSORS:
+        _require_no_archive(file_bytes(path, where), where)
         return read_model(path).weights
     found = read_tensors(file_bytes(path, where), where)[0]
     return {name: a for name, a in found.items() if not name.startswith(_KEPT)}
+
+
+def _require_no_archive(data: bytes, where: str) -> None:
+    """See that it is no .npz or .pt, which are zip archives, some of objects that run code when they are read."""
+    if data.startswith(b"PK\x03\x04"):
+        raise ArgumentError(where, "an archive, as numpy and PyTorch write them", expected="a .safetensors or a bundle",
+                            got="a zip file", remedy="Pass what they read of it: dict(numpy.load(path)), or "
+                            "torch.load(path, weights_only=True)")  # fmt: skip
 
 
 def _on_host(array: Any) -> Any:

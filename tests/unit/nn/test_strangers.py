@@ -72,7 +72,8 @@ def test_a_training_that_is_refused_learns_no_scaling(tmp_path: Path) -> None:
     first = made.digest()
     (tmp_path / "file").write_text("")
     error(made.train, X * 9, Y, checkpoint=tmp_path / "file")
-    error(made.train, X * 9, Y, budget_nbytes=10)
+    told = error(made.train, X * 9, Y, budget_nbytes=10)
+    assert "weights and what the optimiser keeps need more than all of it: expected at most 10 bytes, got" in told
     error(made.train, X * 9, Y, resume=True)
     assert made.digest() == first
 
@@ -224,3 +225,12 @@ def test_commands_tell_of_one_class_and_of_names(tmp_path: Path, monkeypatch: py
     assert "accuracy" in found.output, found.output
     assert json.loads(run.invoke(app, ["inspect", "m.json", "--json"]).output)["classes"] == ["a", "b"]
     assert "class  a  b" in run.invoke(app, ["eval", "m.json", "--data", "two.csv"]).output
+
+
+def test_archives_of_others_are_told_how_to_pass(tmp_path: Path) -> None:
+    made, other = net(dense(3), seed=1), net(dense(3), seed=2)
+    np.savez(tmp_path / "w.npz", **made.weights())
+    for source in (tmp_path / "w.npz", (tmp_path / "w.npz").read_bytes()):
+        assert "an archive, as numpy and PyTorch write them" in error(other.load_weights, source)
+    other.load_weights(dict(np.load(tmp_path / "w.npz")))  # as the message says
+    assert other.digest() == made.digest()

@@ -269,9 +269,17 @@ class Programs:
                     record = {"step": self._step, "sum": self._sum, "loss": self._loss}[kind]
                     outputs, updates = record(batch, samples)
             budget = self.config.budget_nbytes
-            left = None if budget is None else max(0, budget - self.nbytes)
+            left = None if budget is None else self._left_of(budget)
             self._made[key] = tensor.compile(outputs, updates, on=self.where, budget_nbytes=left, name=f"train, {kind}")
         return self._made[key]
+
+    def _left_of(self, budget: int) -> int:
+        """Return the bytes that weights and state leave for programs; ArgumentError for none."""
+        if budget <= self.nbytes:
+            raise ArgumentError("train, budget_nbytes", "weights and what the optimiser keeps need more than all of it",
+                                expected=f"at most {budget} bytes", got=f"{self.nbytes} bytes",
+                                remedy="Allow more; nothing was run")  # fmt: skip
+        return budget - self.nbytes
 
     def _step(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
         loss, grads, moved = self._backward(batch, samples)
