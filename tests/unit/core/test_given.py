@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pathlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,10 @@ def test_a_range_of_large_whole_numbers_is_exact() -> None:
     start = 2**62
     assert loom.gpu_range(start, start + 5, 2).tolist() == list(range(start, start + 5, 2))
     assert loom.gpu_range(2**62 + 1, 2**62 - 4, -3).tolist() == list(range(2**62 + 1, 2**62 - 4, -3))
+
+
+def test_what_cannot_be_copied_is_not_uploaded() -> None:
+    with loom.Support(workers=1) as support:
+        support.boot("a", 16)
+        with pytest.raises(DTypeError, match=r"\[support.upload\] not an array: expected numbers, got lock"):
+            support.upload("a", threading.Lock())

@@ -154,7 +154,12 @@ class Support:
 
     def upload(self, unit: str | Unit, data: Any, offset: int = 0, *, binding: str = "globals") -> Transfer:
         """Copy ``data`` into a binding (see ``Unit.write``); it is copied now, so the caller may change it."""
-        target, kept = self.unit(unit, "support.upload"), copy.deepcopy(data)
+        target = self.unit(unit, "support.upload")
+        try:
+            kept = copy.deepcopy(data)
+        except Exception as error:  # an object of others that cannot be copied
+            raise DTypeError("support.upload", "not an array", expected="numbers", got=type(data).__name__,
+                             remedy="Pass numbers") from error  # fmt: skip
         return self._io.ask("upload", lambda _: target.write(kept, offset, binding=binding), [target])
 
     def download(
