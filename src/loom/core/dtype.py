@@ -22,6 +22,7 @@ __all__ = [
     "Kind",
     "bf16",
     "bool_",
+    "dtype_of",
     "f16",
     "f32",
     "f64",
@@ -233,6 +234,7 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     **{t.name: np.dtype(t.name.replace("i", "int").replace("u", "uint")) for t in INTEGERS},
 }
 _OF_NUMPY: dict[np.dtype[Any], DType] = {_NUMPY[n]: SCALARS[n] for n in SCALARS if n != "bf16"}
+_SPELLED: dict[str, DType] = {kind.name: t for kind, t in _OF_NUMPY.items()} | {"bfloat16": bf16}
 _VECTORS: dict[str, DType] = {
     f"{t.name}x{n}": DType(f"{t.name}x{n}", t.kind, t.bits, n, t.storage_only)
     for t in SCALARS.values()
@@ -252,6 +254,18 @@ def lookup(name: str) -> DType:
             remedy=near_matches(name, [*SCALARS, *_VECTORS]),
         )
     return found
+
+
+def dtype_of(given: Any, where: str) -> DType:
+    """Return the type meant by one of Loom's or numpy's, or by a name: Loom's first, so "u8" has 8 bits everywhere.
+
+    Of numpy's names those that tell bits are taken ("float32"): numpy's "u8", of 8 bytes, would be another type.
+    """
+    if isinstance(given, DType):
+        return given
+    if not isinstance(given, str):
+        return of_numpy(given, where)
+    return _SPELLED[given] if given in _SPELLED else lookup(given)
 
 
 def of_numpy(dtype: Any, where: str) -> DType:

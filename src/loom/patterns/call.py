@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import MOST_AXES, shown
-from loom.core.dtype import DType, lookup, of_numpy
+from loom.core.arrays import MOST_AXES, converted, host_type, shown
+from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from loom.patterns.inputs import as_array
 from loom.patterns.prepared import prepare, shares_memory
@@ -259,24 +259,27 @@ class Call:
         return Array(x.storage or x.held(where), where, x.dtype, x.shape, x.kind)
 
 
-def array(data: Any, *, dtype: DType | None = None, on: str | Device | None = None) -> Array:
+def array(data: Any, *, dtype: Any = None, on: str | Device | None = None) -> Array:
     """Return a copy of ``data`` on a device; what patterns make of it stays there.
 
-    ``dtype`` types the numbers of a list. Maps over arrays are put off and fused: they are computed,
-    in one kernel, when another pattern or the host needs their result.
+    ``dtype``: what the elements are converted to, each rounded once; DTypeError for one that it lacks. Maps
+    over arrays are put off and fused: they are computed, in one kernel, when another pattern or the host needs them.
 
     >>> array([[1, 2], [3, 4]], on="cpu")
     <loom.Array i64, 2 x 2, on cpu>
     """
     where = device(on)
-    if dtype is not None and not isinstance(dtype, DType):
-        dtype = lookup(dtype) if isinstance(dtype, str) else of_numpy(dtype, "loom.array, dtype")
-    if isinstance(data, Array):
+    wanted = None if dtype is None else dtype_of(dtype, "loom.array, dtype")
+    if isinstance(data, Array) and wanted in (None, data.dtype):
         source = data.storage
         storage = where.allocate(data.nbytes, zeroed=False)
         copy_storage(source, 0, storage, 0, data.nbytes)
         return Array(storage, where, data.dtype, data.shape, data.host_dtype)
-    memory, found = as_array(data, "loom.array", dtype=dtype)
+    memory, found = as_array(data, "loom.array", dtype=wanted)
+    kind = memory.dtype
+    if wanted not in (None, found):
+        memory, found = converted(memory, found, wanted, "loom.array"), wanted
+        kind = host_type(wanted)
     storage = where.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))
-    return Array(storage, where, found, memory.shape, memory.dtype)
+    return Array(storage, where, found, memory.shape, kind)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType
+from loom.core.dtype import dtype_of
 from loom.core.errors import DTypeError
 from loom.ir.frontend.intrinsics import select
 from loom.ir.ops import OPS
@@ -111,13 +111,14 @@ def gpu_clip(data: Any, low: Any, high: Any, *, out: Any = None, on: str | Devic
     return apply("gpu_clip", _clipped, (data, low, high), out=out, on=on)
 
 
-def gpu_cast(data: Any, dtype: DType, *, on: str | Device | None = None) -> Any:
+def gpu_cast(data: Any, dtype: Any, *, on: str | Device | None = None) -> Any:
     """Return the elements converted to ``dtype``: floats to integers saturate, NaN gives 0.
 
     >>> import loom
     >>> gpu_cast([1.75, -2.5, 1e20], loom.i32).tolist()
     [1, -2, 2147483647]
     """
-    if not isinstance(dtype, DType) or dtype.is_vector:
+    wanted = dtype_of(dtype, "gpu_cast")
+    if wanted.is_vector:
         raise DTypeError("gpu_cast", "not a type of elements", expected="such as loom.f32", got=repr(dtype))
-    return apply("gpu_cast", dtype, (data,), on=on)
+    return apply("gpu_cast", wanted, (data,), on=on)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.arrays import host_type, shown
+from loom.core.arrays import host_type, read_as, shown, widened
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.tracebacks import brief
@@ -43,7 +43,7 @@ def gpu_map(
 
     ``op`` is the name of an operation or elementary function (``"mul"``, ``"sqrt"``, ``"exp"``, ...) or a
     Python function of one element and ``args``, compiled like a kernel. Array arguments have the shape and
-    dtype of ``data``; scalars are taken exactly in its dtype. The result keeps shape and dtype; comparisons
+    dtype of ``data``; scalars are rounded to its dtype. The result keeps shape and dtype; comparisons
     give bool, and a function may return another type. ``out`` is an array of the result's shape and dtype
     to write to, in one piece and apart from the operands; without it a new one is made. If an operand is a
     ``loom.Array`` the result is one too, computed when it is needed, together with the maps it is made of.
@@ -222,4 +222,6 @@ def _number(value: Any, dtype: DType, where: str) -> Any:
         of_numpy(value.dtype, where)
     if dtype.is_integer and isinstance(number, float) and number.is_integer():
         return int(number)
+    if dtype.storage_only and isinstance(number, (int, float)) and not isinstance(number, bool):
+        return float(widened(read_as(number, dtype, where), dtype))  # it has the type of the elements, as in a tensor
     return number

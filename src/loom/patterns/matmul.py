@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, f32, lookup, of_numpy
+from loom.core.dtype import DType, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag
 from loom.kernels.matmul import Arithmetic
@@ -99,7 +99,7 @@ def matmul_arithmetic(operand: DType, result: DType | str | None = None, precisi
         raise DTypeError(
             f"{_WHERE}, precision", "x12 rounds operands of f32", expected=f32, got=operand, remedy="Leave it out"
         )
-    wanted = allowed[0] if result is None else _dtype(result)
+    wanted = allowed[0] if result is None else dtype_of(result, f"{_WHERE}, out_dtype")
     if wanted not in allowed:
         raise DTypeError(
             f"{_WHERE}, out_dtype", f"{operand} operands do not give {wanted}",
@@ -108,12 +108,6 @@ def matmul_arithmetic(operand: DType, result: DType | str | None = None, precisi
     accumulator = held_type(wanted) if operand.storage_only else wanted
     pairs = pairs_of(operand, wanted)
     return Arithmetic(operand, accumulator, accumulator, wanted, pairs=pairs, short=precision is not None)
-
-
-def _dtype(given: Any) -> DType:
-    if isinstance(given, DType):
-        return given
-    return lookup(given) if isinstance(given, str) else of_numpy(given, f"{_WHERE}, out_dtype")
 
 
 def _operands(call: Call, a: Any, b: Any) -> tuple[Operand, Operand]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import INTEGERS, DType, bf16, bool_, f16, f32, f64, i64, of_numpy, u32, u64
+from loom.core.dtype import INTEGERS, DType, bf16, bool_, dtype_of, f16, f32, f64, i64, of_numpy, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.names import missing_name
 from loom.kernels import random as kernels
@@ -230,7 +230,7 @@ def _record(chain: Chain, draw: kernels.Draw, sizes: list[int], n: int) -> tuple
 
 
 def _dtype(given: Any, where: str, allowed: Sequence[DType]) -> DType:
-    found = given if isinstance(given, DType) else of_numpy(given, where)
+    found = dtype_of(given, where)
     if found not in allowed:
         raise DTypeError(
             where, "unsupported dtype", expected="one of " + ", ".join(map(str, allowed)), got=found,

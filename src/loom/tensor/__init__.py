@@ -134,5 +134,5 @@ __all__ = [
     "zeros",
 ]  # fmt: skip
 
-OPERATIONS = tuple(MAPS)
+OPERATIONS = tuple(name for name in MAPS if name != "select")
 """Every operation and elementary function that ``Tensor.map`` takes by name."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType
+from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.numbers import real
 from loom.runtime.chain import Submission
@@ -24,7 +24,7 @@ from loom.runtime.storage import copy_storage
 from loom.tensor.eager import Work, prepared, work_of
 from loom.tensor.graph import ancestors, as_shape, freed, require_tensor
 from loom.tensor.lowering import followed
-from loom.tensor.ops.elementwise import as_dtype, cast
+from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.products import einsum, matmul
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.program import stream_of
@@ -143,7 +143,10 @@ class LoomTensor(Tensor):
     # operations
 
     def enqueue(self, value: Callable[..., Tensor], *operands: Tensor) -> OpHandle:
-        """Start ``self = value(*operands)`` and return at once; the operands may be this tensor."""
+        """Start ``self = value(*operands)`` and return at once; the operands may be this tensor.
+
+        ``value`` is called while no other thread records or writes: it waits for none of them.
+        """
         started = self._started(value, operands, "enqueue")
         assert started is not None
         return OpHandle(started)
@@ -164,8 +167,23 @@ class LoomTensor(Tensor):
                                 got=repr(value), remedy="Pass for example lambda a: a * 2.0")  # fmt: skip
         for x in operands:
             require_tensor(x, f"LoomTensor.{where}")
-        result = value(*operands)
-        require_tensor(result, f"LoomTensor.{where}, what the function returned")
+        home = self.device
+        assert home is not None
+        with record_lock():  # nobody writes an operand between its being recorded and the start
+            result = value(*operands)
+            require_tensor(result, f"LoomTensor.{where}, what the function returned")
+            self._require_like(result)
+            data = self.data
+            assert data is not None
+            work = work_of(ancestors([result], followed), [result], home, data)
+            program = _program(work, result, self, home)
+            memory = work.sources if any(s is data for s in work.sources) else [*work.sources, data]
+            del result  # what is recorded only for this needs no copy of the old elements
+            with before_writing([self]):
+                return program.launch(memory, work.words, self.timeline, wait=wait)
+
+    def _require_like(self, result: Tensor) -> None:
+        """Raise unless a result has this tensor's shape and dtype."""
         if result.shape != self.shape or result.dtype != self.dtype:
             raise ShapeError(
                 "LoomTensor",
@@ -174,16 +192,6 @@ class LoomTensor(Tensor):
                 got=f"{result.dtype} of {result.shape}",
                 remedy="Create the target in its shape",
             )
-        home, data = self.device, self.data
-        assert home is not None
-        assert data is not None
-        with record_lock():
-            work = work_of(ancestors([result], followed), [result], home, data)
-            program = _program(work, result, self, home)
-            memory = work.sources if any(s is data for s in work.sources) else [*work.sources, data]
-            del result  # what is recorded only for this needs no copy of the old elements
-            with before_writing([self]):
-                return program.launch(memory, work.words, self.timeline, wait=wait)
 
     def enqueue_gemm(self, a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False,
                      alpha: float = 1.0, beta: float = 0.0) -> OpHandle:  # fmt: skip
@@ -235,7 +243,7 @@ class LoomTensor(Tensor):
 
 def create(shape: Sequence[int], dtype: Any = "f32", *, on: str | Device | None = None, data: Any = None) -> LoomTensor:
     """Return a tensor of zeros, or of ``data``, on a device."""
-    wanted, home = as_dtype(dtype, "tensor.create"), device(on)
+    wanted, home = dtype_of(dtype, "tensor.create"), device(on)
     if not (wanted.is_float or wanted.is_integer or wanted.is_bool):
         raise DTypeError("tensor.create", "unsupported dtype", expected="numbers", got=wanted, remedy="Choose another")
     made = LoomTensor(PARAMETER, (), as_shape(shape, "tensor.create"), wanted, device=home)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import converted, read_array, read_as, widened
-from loom.core.dtype import DType, f32, f64
+from loom.core.dtype import DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import text
 from loom.core.numbers import whole
@@ -151,6 +151,9 @@ class Tensor(Node, Readable):
     def __pow__(self, other: Any) -> Tensor:
         return self * self if isinstance(other, int) and other == 2 else maps.apply("pow", self, other)
 
+    def __rpow__(self, other: Any) -> Tensor:
+        return maps.apply("pow", other, self)
+
     def __matmul__(self, other: Any) -> Tensor:
         return products.matmul(self, other)
 
@@ -250,9 +253,10 @@ class Tensor(Node, Readable):
         """Return it in another shape, one length of which may be -1."""
         return views.reshape(self, *shape)
 
-    def permute(self, *axes: int) -> Tensor:
-        """Return it with its axes in another order."""
-        return views.permute(self, axes)
+    def permute(self, *axes: Any) -> Tensor:
+        """Return it with its axes in another order: numbers, or one sequence of them."""
+        is_sequence = len(axes) == 1 and isinstance(axes[0], (tuple, list))
+        return views.permute(self, axes[0] if is_sequence else axes)
 
     def broadcast_to(self, shape: Sequence[int]) -> Tensor:
         """Return it repeated to a shape."""
@@ -267,7 +271,10 @@ class Tensor(Node, Readable):
 def _known(operation: str) -> str:
     from loom.core.errors import near_matches
 
-    if not isinstance(operation, str) or operation not in maps.MAPS or operation == "select":
+    if operation == "select":
+        raise ArgumentError("tensor.map", "select has a condition, which is no operand", expected="another operation",
+                            got="select", remedy="Use tensor.where(condition, a, b)")  # fmt: skip
+    if not isinstance(operation, str) or operation not in maps.MAPS:
         raise ArgumentError(
             "tensor.map", f"no operation is called {operation!r}", remedy=near_matches(operation, list(maps.MAPS))
         )
@@ -306,8 +313,8 @@ def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device 
 def _stored(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
     where = f"tensor.{op.name}"
     home, name = device(on), text(name, f"{where}, name")
-    memory, found = read_array(data, where, dtype=None if dtype is None else maps.as_dtype(dtype, where))
-    wanted = found if dtype is None else maps.as_dtype(dtype, where)
+    memory, found = read_array(data, where, dtype=None if dtype is None else dtype_of(dtype, where))
+    wanted = found if dtype is None else dtype_of(dtype, where)
     if dtype is None and found == f64 and isinstance(data, (float, list, tuple)):
         wanted = f32
     memory = converted(memory, found, wanted, where)
@@ -319,7 +326,7 @@ def _stored(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -
 def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noqa: A001 - tensor.input
     """Return a place that is fed before each run of a program, by name."""
     name = text(name, "tensor.input, name")
-    return Tensor(INPUT, (), as_shape(shape, "tensor.input"), maps.as_dtype(dtype, "tensor.input"), name=name)
+    return Tensor(INPUT, (), as_shape(shape, "tensor.input"), dtype_of(dtype, "tensor.input"), name=name)
 
 
 _ANY = Tensor(INPUT, (), (), f32)
@@ -327,13 +334,13 @@ _ANY = Tensor(INPUT, (), (), f32)
 
 def full(shape: Sequence[int], value: float, dtype: Any = "f32") -> Tensor:
     """Return a tensor of one number everywhere; it takes no memory until it must."""
-    number = maps.constant(value, maps.as_dtype(dtype, "tensor.full"), _ANY, "tensor.full")
+    number = maps.constant(value, dtype_of(dtype, "tensor.full"), _ANY, "tensor.full")
     return views.broadcast_to(number, as_shape(shape, "tensor.full"))
 
 
 def _whole_of(value: int, dtype: Any) -> Any:
     """Return 0 or 1 as a number that a dtype takes."""
-    return bool(value) if maps.as_dtype(dtype, "tensor").is_bool else value
+    return bool(value) if dtype_of(dtype, "tensor").is_bool else value
 
 
 def zeros(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
@@ -348,7 +355,7 @@ def ones(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
 
 def arange(size: int, dtype: Any = "i32") -> Tensor:
     """Return 0 to ``size - 1``; DTypeError if ``dtype`` does not hold them."""
-    count, kind = whole(size, "tensor.arange", least=0), maps.as_dtype(dtype, "tensor.arange")
+    count, kind = whole(size, "tensor.arange", least=0), dtype_of(dtype, "tensor.arange")
     if count and not kind.is_bool:
         maps.numbered(count - 1, kind, "tensor.arange")
     elif count > 2:

@@ -181,5 +181,5 @@ def test_where_and_clip() -> None:
 
 def test_cast() -> None:
     assert same_bits(loom.gpu_cast([1.75, -300.0, np.nan], loom.i8), np.array([1, -128, 0], np.int8))
-    with pytest.raises(DTypeError, match=r"\[gpu_cast\] not a type of elements: expected such as loom.f32, got 'f32'"):
-        loom.gpu_cast([1.0], "f32")  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match=r"\[gpu_cast\] not a type of elements: expected such as loom.f32, got 'f32x"):
+        loom.gpu_cast([1.0], "f32x2")

@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.arrays import read_as
-from loom.core.dtype import FLOATS, DType, f32, f64
+from loom.core.dtype import FLOATS, DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag
 from loom.core.numbers import real, whole
@@ -146,7 +146,8 @@ def _cut(where: str, n: int, periodic: bool, dtype: DType, make: Any) -> Floats:
             f"{where}, n", "not a number of elements", expected="an int of at least 0", got=repr(n), remedy="Pass one"
         ) from None
     periodic = flag(periodic, f"{where}, periodic")
-    if not isinstance(dtype, DType) or dtype not in FLOATS:
+    dtype = dtype_of(dtype, f"{where}, dtype")
+    if dtype not in FLOATS:
         raise DTypeError(
             f"{where}, dtype", "unsupported dtype", expected="f32 or f64", got=dtype, remedy="Convert the window"
         )
@@ -217,8 +218,9 @@ def firwin(
     [0.28, 0.44, 0.28]
     """
     where = "signal.firwin"
-    if not isinstance(dtype, DType) or dtype not in FLOATS:
-        raise DTypeError(f"{where}, dtype", "unsupported dtype", expected="f32 or f64", got=repr(dtype)[:200],
+    wanted = dtype_of(dtype, f"{where}, dtype")
+    if wanted not in FLOATS:
+        raise DTypeError(f"{where}, dtype", "unsupported dtype", expected="f32 or f64", got=wanted,
                          remedy="Convert the taps")  # fmt: skip
     numtaps = whole(numtaps, f"{where}, numtaps", least=1, most=_MOST_TAPS)
     fs = real(fs, f"{where}, fs")
@@ -237,7 +239,7 @@ def firwin(
     taps = taps * shape
     middle = 0.0 if edges[0] == 0.0 else 1.0 if edges[1] == 1.0 else (edges[0] + edges[1]) / 2
     gain = math.fsum(taps * cos_sin_of_turns(doubled * middle / 4)[0])
-    return (taps / gain).astype(dtype.numpy)
+    return (taps / gain).astype(wanted.numpy)
 
 
 def _edges(where: str, cutoff: Any, fs: float, *, pass_zero: bool) -> list[float]:

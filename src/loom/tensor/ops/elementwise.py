@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.arrays import read_as
-from loom.core.dtype import DType, bool_, f32, lookup, of_numpy
+from loom.core.dtype import DType, bool_, dtype_of, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
@@ -25,7 +25,7 @@ from loom.tensor.ops.views import broadcast_to
 if TYPE_CHECKING:
     from loom.tensor.tensor import Tensor
 
-__all__ = ["MAPS", "apply", "as_dtype", "cast", "constant", "coordinate", "numbered", "where"]
+__all__ = ["MAPS", "apply", "cast", "constant", "coordinate", "numbered", "where"]
 
 Vjp = Callable[[Any, Any], Sequence[Any]]
 
@@ -35,13 +35,6 @@ COORDINATE = Op("coordinate", Kind.NUMBER)
 
 _LEAST_LARGEST = 65504.0
 """The largest number of f16: no float type makes one up to it infinite."""
-
-
-def as_dtype(given: Any, where: str) -> DType:
-    """Return the Loom type that a dtype or its name stands for."""
-    if isinstance(given, DType):
-        return given
-    return lookup(given) if isinstance(given, str) else of_numpy(given, where)
 
 
 def numbered(value: Any, dtype: DType, where: str) -> Number:
@@ -218,7 +211,7 @@ CONVERT = Op("convert", Kind.MAP, _cast_vjp, operation="convert")
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """Return the tensor in another dtype: floats to integers truncate and saturate, NaN gives 0."""
     require_tensor(x, "astype")
-    wanted = as_dtype(dtype, "astype")
+    wanted = dtype_of(dtype, "astype")
     return x if x.dtype == wanted else made(CONVERT, [x], x.shape, wanted)
 
 

@@ -202,7 +202,7 @@ def take_slices(x: Tensor, starts: Sequence[int], steps: Sequence[int], shape: S
 
 
 def sliced(x: Tensor, key: Any) -> Tensor:
-    """Return ``x[key]``: ints, slices with positive steps, ``...`` and None."""
+    """Return ``x[key]``: ints, slices, ``...`` and None."""
     keys = list(key) if isinstance(key, tuple) else [key]
     count = sum(k is not None and k is not Ellipsis for k in keys)
     dots = [n for n, k in enumerate(keys) if k is Ellipsis]
@@ -211,17 +211,21 @@ def sliced(x: Tensor, key: Any) -> Tensor:
                             remedy=f"The tensor has shape {x.shape}")  # fmt: skip
     at = dots[0] if dots else len(keys)
     keys[at : at + 1] = [slice(None)] * (x.ndim - count)
-    starts, steps, sizes, shape, axis = [], [], [], [], 0
+    starts, steps, sizes, shape, backwards, axis = [], [], [], [], [], 0
     for k in keys:
         if k is None:
             shape.append(1)
             continue
         start, step, size = _range(k, x.shape[axis], axis)
+        if step < 0:
+            start, step = start + (size - 1) * step if size else 0, -step
+            backwards.append(axis)
         starts, steps, sizes = [*starts, start], [*steps, step], [*sizes, size]
         if isinstance(k, slice):
             shape.append(size)
         axis += 1
-    return reshape(take_slices(x, starts, steps, sizes), tuple(shape))
+    found = take_slices(x, starts, steps, sizes)
+    return reshape(reverse(found, tuple(backwards)) if backwards else found, tuple(shape))
 
 
 def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
@@ -232,9 +236,6 @@ def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
         except (TypeError, ValueError):
             raise DTypeError("tensor[...]", "not a slice of ints", expected="ints, the step not 0", got=repr(key),
                              remedy="Slice with whole numbers") from None  # fmt: skip
-        if step < 1:
-            raise ArgumentError("tensor[...]", "a slice goes backwards", expected="a positive step", got=step,
-                                remedy="Slice forwards")  # fmt: skip
         return start, step, len(range(start, stop, step))
     if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
         is_mask = getattr(key, "dtype", None) in (bool_, np.dtype(bool)) or isinstance(key, (bool, np.bool_))
