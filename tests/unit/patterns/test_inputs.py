@@ -114,8 +114,8 @@ UNSUPPORTED = (
     "native byte order, got {}. Convert first, for example with array.astype(numpy.float32)."
 )
 COMPLEX = (
-    "[gpu_sum] complex numbers: expected bools, ints or floats, got complex128. Pass .real and .imag apart, or use "
-    "loom.signal."
+    "[gpu_sum] complex numbers: expected bools, ints or floats, got complex128. Pass .real and .imag apart; "
+    "loom.signal.fft and its kin take them."
 )
 NOT_NUMBERS = "[gpu_sum] not numbers: expected bools, ints or floats, got {}. Pass numbers."
 TEXTS = NOT_NUMBERS.replace(

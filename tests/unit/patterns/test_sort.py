@@ -243,8 +243,8 @@ def test_errors() -> None:
     with pytest.raises(DTypeError) as caught_type:
         gpu_sort(np.zeros(3, np.complex64))
     assert str(caught_type.value) == (
-        "[gpu_sort] complex numbers: expected bools, ints or floats, got complex64. Pass .real and .imag apart, or use "
-        "loom.signal."
+        "[gpu_sort] complex numbers: expected bools, ints or floats, got complex64. Pass .real and .imag apart; "
+        "loom.signal.fft and its kin take them."
     )
 
 
