@@ -20,7 +20,7 @@ from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.strided import Number, number
 from loom.tensor.graph import Kind, Node, Op, made, require_tensor
-from loom.tensor.ops.views import broadcast_to
+from loom.tensor.ops.views import BROADCAST
 
 if TYPE_CHECKING:
     from loom.tensor.tensor import Tensor
@@ -185,8 +185,7 @@ def apply(name: str, *operands: Any) -> Tensor:
     first = typed[0].dtype
     _check_dtype(name, first)
     result = bool_ if name in _COMPARISONS else first
-    inputs = [broadcast_to(t, shape) for t in typed]
-    return made(MAPS[name], inputs, shape, result)
+    return made(MAPS[name], [_spread(t, shape) for t in typed], shape, result)
 
 
 def where(condition: Tensor, a: Any, b: Any) -> Tensor:
@@ -197,7 +196,7 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
                          remedy="Compare, for example x != 0")  # fmt: skip
     typed = [condition, *_typed("where", (a, b), like=condition)]
     shape = _common_shape("where", typed)
-    return made(MAPS["select"], [broadcast_to(t, shape) for t in typed], shape, typed[1].dtype)
+    return made(MAPS["select"], [_spread(t, shape) for t in typed], shape, typed[1].dtype)
 
 
 def _cast_vjp(node: Tensor, g: Tensor) -> list[Any]:
@@ -241,10 +240,16 @@ def _python_dtype(operands: Sequence[Any]) -> DType:
 
 
 @cache
+@cache
 def _arity(name: str) -> int:
     if name in FUNCTIONS:
         return function(name).arity
     return 3 if name == "select" else OPS["max" if name == "relu" else name].arity
+
+
+def _spread(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return an operand repeated to the common shape."""
+    return x if x.shape == shape else made(BROADCAST, [x], shape, x.dtype)
 
 
 def _common_shape(name: str, typed: Sequence[Tensor]) -> tuple[int, ...]:

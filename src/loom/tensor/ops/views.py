@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from loom.tensor.tensor import Tensor
 
 __all__ = [
-    "KNOWN", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis", "permute", "reshape",
-    "reverse", "routed", "sliced", "squeeze", "take_slices", "transpose", "windows",
+    "BROADCAST", "KNOWN", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis", "permute",
+    "reshape", "reverse", "routed", "sliced", "squeeze", "take_slices", "transpose", "windows",
 ]  # fmt: skip
 
 
