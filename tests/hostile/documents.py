@@ -127,7 +127,9 @@ def broken(rng: random.Random) -> Any:
 def _changed(found: Any, path: tuple[Any, ...], rng: random.Random) -> Any:
     odd = copy.deepcopy(rng.choice(_ODD))
     if not path:
-        return odd if rng.random() < 0.2 else {**found, rng.choice(("layers", "seed", "dtype", "name", "outputs")): odd}
+        if rng.random() < 0.2 or not isinstance(found, dict):  # a second change may meet a list
+            return odd
+        return {**found, rng.choice(("layers", "seed", "dtype", "name", "outputs")): odd}
     owner = found
     for key in path[:-1]:
         owner = owner[key]

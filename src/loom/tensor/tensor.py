@@ -271,7 +271,7 @@ class Tensor(Node, Readable):
 def _known(operation: str) -> str:
     from loom.core.errors import near_matches
 
-    if operation == "select":
+    if isinstance(operation, str) and operation == "select":
         raise ArgumentError("tensor.map", "select has a condition, which is no operand", expected="another operation",
                             got="select", remedy="Use tensor.where(condition, a, b)")  # fmt: skip
     if not isinstance(operation, str) or operation not in maps.MAPS:

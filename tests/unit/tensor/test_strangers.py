@@ -111,3 +111,9 @@ def test_random_graphs_are_numpys(seed: int) -> None:
     for name in ("cpu", "interp"):
         for got, wanted in zip(worlds[name], worlds["numpy"], strict=True):
             assert (got + 0.0).tobytes() == (wanted + 0.0).tobytes()
+
+
+@pytest.mark.parametrize("operation", [np.ones(2, np.float32), np.rec.array([(1, 2)]), None, 3])
+def test_a_map_of_what_is_no_name_is_refused(operation: object) -> None:
+    with pytest.raises(ArgumentError, match=r"\[tensor.map\] no operation is called"):
+        tensor.array([1.0, 2.0]).map(operation)  # type: ignore[arg-type]
