@@ -131,12 +131,12 @@ def record_gathered(
     As ``record_matmul``, for one product of elements that are factors as they lie. None, and nothing recorded, where
     that is no way to read them: on GPUs, and where neighbouring k do not lie side by side.
     """
-    recording = _Recording(chain, what, allocate or chain.device.allocate)
     cut = choose_schedule(chain.device.caps, what.arithmetic, what.m, what.n, 1)
     unroll = cut.tile.unroll
     runs = k_at.reshape(-1, unroll) if what.k % unroll == 0 else np.empty((0, 1))
     if chain.device.caps.simt or not runs.size or (np.diff(runs, axis=1) != 1).any():
         return None
+    recording = _Recording(chain, what, allocate or chain.device.allocate)
     recording.gathered(a, rows_at, runs[:, 0], b, out, cut)
     return recording.keep
 

@@ -112,7 +112,7 @@ def _pairs(updates: Any) -> list[tuple[Tensor, Tensor]]:
     """Return pairs of a parameter and its new value, from a mapping or several pairs."""
     where = "tensor.compile, updates"
     given = updates.items() if isinstance(updates, Mapping) else items(updates, where, "pairs")
-    pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in given]
+    pairs: list[tuple[Any, ...]] = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in given]
     if any(len(pair) != 2 for pair in pairs):
         raise ArgumentError(where, "not pairs", expected="(parameter, new value)", got=repr(updates)[:200],
                             remedy="Pass a list of pairs")  # fmt: skip

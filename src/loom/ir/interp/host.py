@@ -34,7 +34,7 @@ def _assert(batch: Batch, instr: Instr, mask: Mask) -> None:
         return
     ((lane, message),) = _messages(batch, instr, instr.args[1:], [int(failed.lanes[0])])
     first = batch.dispatch.fault
-    if first is None or lane < first.lane:
+    if first is None or first.lane is None or lane < first.lane:
         batch.dispatch.fault = assertion_failed(batch.dispatch.kernel.name, instr.loc, lane, message)
     batch.stop(failed)
 

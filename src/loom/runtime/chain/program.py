@@ -122,7 +122,7 @@ _LONGEST_SECONDS = 1e9
 
 
 def _seconds(timeout: Any, where: str) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout >= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout >= 0:  # type: ignore[operator]
         raise ArgumentError(
             where, "unusable timeout", expected="seconds, at least 0, or None", got=repr(timeout), remedy="Pass a float"
         )
