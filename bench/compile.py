@@ -26,8 +26,8 @@ RUNS = 5
 
 
 def _library(name: str) -> Any:
-    from loom.kernels.reduce import extreme_tiles, sum_tiles
-    from loom.kernels.sieve import sieve_segments
+    from loom.kernels.fold.tiles import extreme_tiles, sum_tiles
+    from loom.kernels.sieve.wheel import sieve_segments
 
     made = {
         "sum_tiles": partial(sum_tiles, loom.f32, loom.f32, loom.f32),

@@ -17,8 +17,8 @@ import loom
 from bench.harness import Side, alternate
 from bench.report import Bar, Row
 from loom.core.dtype import f32
-from loom.kernels.matmul_record import Multiplication, record_matmul
 from loom.patterns.matmul import matmul_arithmetic
+from loom.schedules.matmul import Multiplication, record_matmul
 
 SIZES = (1024, 2048, 4096)
 JUDGED, SPEED = 4096, 0.42

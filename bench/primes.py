@@ -17,7 +17,7 @@ import numpy as np
 import loom
 from bench.harness import THREADS, Side, Timings, alternate, time_calls
 from bench.report import Bar, Family, Row, main, wanted_device
-from loom.patterns.sieve_simt import build_count, segment_words
+from loom.patterns.sieve_threads import build_count, segment_words
 
 TIMES = 3.0
 KNOWN = {

@@ -13,7 +13,7 @@ import loom
 from bench.harness import Side, alternate
 from bench.report import Bar, Row
 from loom.core.dtype import f32, u32, u64
-from loom.kernels.sort_keys import Order, Records
+from loom.kernels.sort.keys import Order, Records
 from loom.patterns.sort_chain import plan_sort
 
 SPEED = 0.4

@@ -16,11 +16,11 @@ import loom
 from bench.harness import Side, alternate
 from bench.report import Bar, Family, Row, main, wanted_device
 from loom import f32
-from loom.kernels.elementwise import map_groups
-from loom.kernels.fold_record import Folding, record_fold
+from loom.kernels.maps.elementwise import map_groups
 from loom.patterns.axis import Geometry
 from loom.patterns.fusion import kernel_of, one_step
 from loom.patterns.scan import record_scan, scan_types
+from loom.schedules.fold import Folding, record_fold
 
 SIZE = 1 << 28
 REPEATS = 10
@@ -78,7 +78,7 @@ def _sum(chain: Any, x: Any, out: Any) -> Any:
 
 
 def _map(chain: Any, x: Any, out: Any) -> Any:
-    kernel, _ = kernel_of(*one_step(twice_and_one, [(f32, True)]), simt=chain.device.caps.simt)
+    kernel, _ = kernel_of(*one_step(twice_and_one, [(f32, True)]), threads=chain.device.caps.threads)
     chain.dispatch(kernel, [x, out], [SIZE], groups=map_groups(kernel, SIZE))
 
 

@@ -6,7 +6,7 @@
 import numpy as np
 
 import loom
-from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
+from loom.kernels.sieve.words import sieve_count, sieve_init, sieve_mark
 
 UNITS, WORDS, N = 16, 2048, 10_000_000
 primes = loom.gpu_primes(3, 3_164).astype(np.uint32)  # up to the root of N

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 import loom
-from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
+from loom.kernels.sieve.words import sieve_count, sieve_init, sieve_mark
 
 segments, words = 19_074, 16
 n_hi, n_lo = divmod(segments * words * 64, 2**24)

@@ -2,7 +2,7 @@
 
 import loom
 from loom.flow import loom_boot, loom_build, loom_dispatch, loom_launch, loom_poll, loom_read, loom_write
-from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
+from loom.kernels.sieve.words import sieve_count, sieve_init, sieve_mark
 
 n = 100_000_000
 words = 8192

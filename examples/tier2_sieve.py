@@ -5,7 +5,7 @@ A segment of 8192 words holds the odd numbers below 524,288; the 53 odd primes b
 
 import loom
 from loom.flow import loom_boot, loom_build, loom_dispatch, loom_launch, loom_poll, loom_read, loom_write
-from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
+from loom.kernels.sieve.words import sieve_count, sieve_init, sieve_mark
 
 seg, words, count_off = 0, 8192, 8192
 n_hi, n_lo = divmod(65_536, 2**24)

@@ -21,8 +21,8 @@ from loom.ir.builder import Builder
 from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
-from loom.kernels.reduce import EXTREME_TILE, extreme_tiles, sum_tiles
-from loom.kernels.sieve import PATTERN_STARTS, base_primes, fill_patterns
+from loom.kernels.fold.tiles import EXTREME_TILE, extreme_tiles, sum_tiles
+from loom.kernels.sieve.wheel import PATTERN_STARTS, base_primes, fill_patterns
 from programs import random_program
 from strategies import SLOTS, random_kernel
 

@@ -177,6 +177,8 @@ if TYPE_CHECKING:
     from loom.patterns.sort import gpu_sort_pairs as gpu_sort_pairs
     from loom.proof.attestation import verify as verify
     from loom.runtime.array import Array as Array
+    from loom.runtime.budget import max_units as max_units
+    from loom.runtime.budget import vram_budget as vram_budget
     from loom.runtime.chain.program import Program as Program
     from loom.runtime.chain.program import Submission as Submission
     from loom.runtime.chain.record import Chain as Chain
@@ -184,29 +186,27 @@ if TYPE_CHECKING:
     from loom.runtime.chain.swarm import swarm as swarm
     from loom.runtime.device import device as device
     from loom.runtime.device import devices as devices
+    from loom.runtime.frames import Frame as Frame
     from loom.runtime.monitor import publish as publish
     from loom.runtime.profile import Profile as Profile
     from loom.runtime.profile import profile as profile
-    from loom.runtime.support.budget import max_units as max_units
-    from loom.runtime.support.budget import vram_budget as vram_budget
-    from loom.runtime.support.engine import Engine as Engine
-    from loom.runtime.support.engine import View as View
-    from loom.runtime.support.frames import Frame as Frame
-    from loom.runtime.support.mailbox import Mailbox as Mailbox
-    from loom.runtime.support.mailbox import mailbox as mailbox
-    from loom.runtime.support.main_loom import MainLoom as MainLoom
-    from loom.runtime.support.parking import park as park
-    from loom.runtime.support.parking import release as release
-    from loom.runtime.support.parking import spawn as spawn
-    from loom.runtime.support.parking import unpark as unpark
-    from loom.runtime.support.parking import warm as warm
-    from loom.runtime.support.presenters import Latest as Latest
-    from loom.runtime.support.presenters import Page as Page
-    from loom.runtime.support.presenters import PngSequence as PngSequence
-    from loom.runtime.support.service import Support as Support
-    from loom.runtime.support.stats import Stats as Stats
     from loom.runtime.unit import Unit as Unit
     from loom.runtime.unit import boot as boot
+    from loom.support.engine import Engine as Engine
+    from loom.support.engine import View as View
+    from loom.support.mailbox import Mailbox as Mailbox
+    from loom.support.mailbox import mailbox as mailbox
+    from loom.support.main_loom import MainLoom as MainLoom
+    from loom.support.parking import park as park
+    from loom.support.parking import release as release
+    from loom.support.parking import spawn as spawn
+    from loom.support.parking import unpark as unpark
+    from loom.support.parking import warm as warm
+    from loom.support.presenters import Latest as Latest
+    from loom.support.presenters import Page as Page
+    from loom.support.presenters import PngSequence as PngSequence
+    from loom.support.service import Support as Support
+    from loom.support.stats import Stats as Stats
 
 _SCALARS = ("bf16", "bool_", "f16", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
 _INSIDE_KERNELS = (
@@ -285,15 +285,15 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.runtime.device": ("device", "devices"),
     "loom.runtime.monitor": ("publish",),
     "loom.runtime.profile": ("Profile", "profile"),
-    "loom.runtime.support.budget": ("max_units", "vram_budget"),
-    "loom.runtime.support.engine": ("Engine", "View"),
-    "loom.runtime.support.frames": ("Frame",),
-    "loom.runtime.support.mailbox": ("Mailbox", "mailbox"),
-    "loom.runtime.support.main_loom": ("MainLoom",),
-    "loom.runtime.support.parking": ("park", "release", "spawn", "unpark", "warm"),
-    "loom.runtime.support.presenters": ("Latest", "Page", "PngSequence"),
-    "loom.runtime.support.service": ("Support",),
-    "loom.runtime.support.stats": ("Stats",),
+    "loom.runtime.budget": ("max_units", "vram_budget"),
+    "loom.support.engine": ("Engine", "View"),
+    "loom.runtime.frames": ("Frame",),
+    "loom.support.mailbox": ("Mailbox", "mailbox"),
+    "loom.support.main_loom": ("MainLoom",),
+    "loom.support.parking": ("park", "release", "spawn", "unpark", "warm"),
+    "loom.support.presenters": ("Latest", "Page", "PngSequence"),
+    "loom.support.service": ("Support",),
+    "loom.support.stats": ("Stats",),
     "loom.runtime.unit": ("Unit", "boot"),
 }
 """Where each public name is defined; the imports above say the same to type checkers (tested)."""

@@ -22,12 +22,12 @@ _RUNS = [
 ]
 
 
-_THINNED = ("library", "sorting", "sorting-simt", "threads")
+_THINNED = ("library", "sorting", "sorting-threads", "threads")
 """Themes of many kernels that take long to compile: every other one is always run, make prove runs all."""
 _LEFT = {name for about in _THINNED for name in [n for n in CASES if theme(n) == about][1::2]}
 
 
-_ALONE = ("sorting-simt/select", "sorting-simt/runs")
+_ALONE = ("sorting-threads/select", "sorting-threads/runs")
 """Kernels whose bounds no other test sees: none of them is left out."""
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.wide
 _OFTEN = {
     "operations": 1, "convert": 1, "select": 1, "bool": 1, "halves": 1, "memory": 6, "control": 3, "barriers": 9,
     "loops": 7, "vectors": 6, "shapes": 9, "strides": 4, "atomics": 5, "probe": 8, "constant-right": 6,
-    "functions": 5, "signals": 25, "sorting": 15, "sorting-simt": 12, "threads": 12, "tensors": 5,
+    "functions": 5, "signals": 25, "sorting": 15, "sorting-threads": 12, "threads": 12, "tensors": 5,
     "literals": 12,
 }  # fmt: skip
 """Every how many cases of a theme one is always run."""
@@ -48,7 +48,7 @@ def _chosen() -> list[str]:
 def _takes_long(name: str) -> bool:
     """LLVM takes 2 to 60 seconds for each of these on AArch64, which make prove alone spends."""
     scans = name.startswith(("threads/scan-", "threads/segment-")) and not name.endswith("-across")
-    return scans or name.startswith("sorting-simt/row-")
+    return scans or name.startswith("sorting-threads/row-")
 
 
 _BESIDE = ["threads/scan-totals-sum-across", "threads/scan-sum-i8-across"]

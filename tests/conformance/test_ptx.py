@@ -20,7 +20,7 @@ _FORBIDDEN = {
     "free to fuse": r"\b(add|sub|mul)\.f(32|64)\b",  # ptxas may join these where .rn is not written
     "not rounded to nearest": r"\b(div|sqrt|rcp)\.(?!rn\.)[\w.]*f(32|64)\b|\.(rz|rm|rp)\.f(32|64)\b",
 }
-_OFTEN = {"random": 2, "probe": 2, "library": 4, "threads": 5, "sorting": 2, "sorting-simt": 3}
+_OFTEN = {"random": 2, "probe": 2, "library": 4, "threads": 5, "sorting": 2, "sorting-threads": 3}
 """Every how many kernels of a theme one is always looked at; make prove looks at all."""
 _THEMES = list(dict.fromkeys(theme(name) for name in CASES))
 

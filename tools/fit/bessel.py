@@ -13,7 +13,7 @@ WIDTH = EDGE**2 * 1.0001
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_bessel.py``."""
+    """Return the tables of ``coefficients/bessel.py``."""
     found = {}
     for order in (0, 1):
         found[f"J{order}"] = small_j(order, 5)

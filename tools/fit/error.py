@@ -14,7 +14,7 @@ EDGES = (0.94, 2.1, 3.92)
 
 
 def tables() -> dict[str, list[float]]:
-    """Return every table of ``coefficients_error``."""
+    """Return every table of ``coefficients/error.py``."""
     with mp.workprec(120):
         scale = mp.sqrt(8 / mp.pi)
         return {

@@ -9,7 +9,7 @@ __all__ = ["tables"]
 
 
 def tables() -> dict[str, list[float]]:
-    """Return every table of ``coefficients_exponential``."""
+    """Return every table of ``coefficients/exponential.py``."""
     with mp.workprec(120):
         half_step = float(mp.log(2) / 2) * 1.001
         return {

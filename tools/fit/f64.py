@@ -14,7 +14,7 @@ TANH_SPLIT = 0.55
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_f64.py``."""
+    """Return the tables of ``coefficients/f64.py``."""
     with mp.workprec(400):
         ln2 = pieces(mp.log(2), [42, 53])
         half_pi = pieces(mp.pi / 2, [33, 33, 33, 53])

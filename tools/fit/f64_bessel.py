@@ -28,7 +28,7 @@ FUNCTIONS: dict[str, Callable[[Real], Real]] = {
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_f64_bessel.py``."""
+    """Return the tables of ``coefficients/f64_bessel.py``."""
     found = {}
     for order in (0, 1):
         found[f"J{order}"] = small_j(order, 10)

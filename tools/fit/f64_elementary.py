@@ -15,7 +15,7 @@ GUESS_ERROR = 0.12
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_f64_elementary.py``."""
+    """Return the tables of ``coefficients/f64_elementary.py``."""
     with mp.workprec(240):
         pairs = {
             "THIRD": split(mp.mpf(1) / 3, 53, last=53),

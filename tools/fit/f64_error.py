@@ -11,7 +11,7 @@ TAIL_CENTRE, NORMAL_CENTRE = 4.0, 5.0
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_f64_error.py``."""
+    """Return the tables of ``coefficients/f64_error.py``."""
     with mp.workprec(240):
         scale = mp.sqrt(8 / mp.pi)
         pairs = {

@@ -7,7 +7,7 @@ from remez import Real, fit, split, write
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_f64_gamma.py``."""
+    """Return the tables of ``coefficients/f64_gamma.py``."""
     with mp.workprec(240):
         half_log = split(mp.log(2 * mp.pi) / 2, 53, last=53)
     return {

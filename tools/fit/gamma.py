@@ -11,7 +11,7 @@ LOG_WIDTH = ((ROOT - 1) / (ROOT + 1)) ** 2 * 1.0001
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_gamma.py``."""
+    """Return the tables of ``coefficients/gamma.py``."""
     with mp.workprec(120):
         return {
             "GAMMA": middle(12),

@@ -11,7 +11,7 @@ __all__ = ["tables"]
 
 
 def tables() -> dict[str, list[float]]:
-    """Return every table of ``coefficients_hyperbolic``."""
+    """Return every table of ``coefficients/hyperbolic.py``."""
     with mp.workprec(120):
         quarter_step = float(mp.log(2) / 4) * 1.001
         return {

@@ -7,7 +7,7 @@ from remez import Real, fit, write
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_inverse.py``."""
+    """Return the tables of ``coefficients/inverse.py``."""
     return {"ARCTANGENT": odd(mp.atan, 1, 10), "ARCSINE": odd(mp.asin, 0.25, 6)}
 
 

@@ -9,7 +9,7 @@ __all__ = ["tables"]
 
 
 def tables() -> dict[str, list[float]]:
-    """Return every table of ``coefficients_logarithm``."""
+    """Return every table of ``coefficients/logarithm.py``."""
     with mp.workprec(120):
         low, high = float(mp.sqrt(0.5)) - 1.001, float(mp.sqrt(2)) - 0.999
         return {

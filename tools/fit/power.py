@@ -11,7 +11,7 @@ __all__ = ["tables"]
 
 
 def tables() -> dict[str, list[float]]:
-    """Return every table of ``coefficients_power``."""
+    """Return every table of ``coefficients/power.py``."""
     with mp.workprec(120):
         first, second = (2 / (n * mp.log(2)) for n in (1, 3))
         top = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")

@@ -2,7 +2,7 @@
 
 How to use it: ``tools/fit/<family>.py`` has a function ``tables() -> dict[str, list[float]]`` that calls
 ``fit`` once a polynomial, and a last line ``if __name__ == "__main__": write("<family>", tables())``;
-``python tools/fit/<family>.py`` then writes ``src/loom/kernels/functions/coefficients_<family>.py``. A slow
+``python tools/fit/<family>.py`` then writes ``src/loom/kernels/functions/coefficients/<family>.py``. A slow
 test (``tests/functions/test_fits.py``) runs ``tables()`` again and compares. Invariant: the result depends on the
 arguments alone.
 
@@ -107,12 +107,12 @@ def split(value: Real, *bits: int, last: int = 24) -> list[float]:
 
 
 def write(family: str, tables: Mapping[str, Sequence[float]]) -> None:
-    """Write ``coefficients_<family>.py``: one tuple of exact floats per table."""
-    (TARGET / f"coefficients_{family}.py").write_text(source(family, tables), encoding="utf-8")
+    """Write ``coefficients/<family>.py``: one tuple of exact floats per table."""
+    (TARGET / "coefficients" / f"{family}.py").write_text(source(family, tables), encoding="utf-8")
 
 
 def source(family: str, tables: Mapping[str, Sequence[float]]) -> str:
-    """Return the text of the module ``coefficients_<family>``; lowest power first within a table."""
+    """Return the text of the module ``coefficients/<family>.py``; lowest power first within a table."""
     names = [f'"{name}"' for name in sorted(tables)]
     exports = [f"__all__ = [{', '.join(names)}]"]
     if len(exports[0]) > _LINE:  # as the formatter has it

@@ -10,7 +10,7 @@ EIGHTH = (0.7854 * 1.0005) ** 2
 
 
 def tables() -> dict[str, list[float]]:
-    """Return the tables of ``coefficients_trigonometric.py``."""
+    """Return the tables of ``coefficients/trigonometric.py``."""
     with mp.workprec(120):
         return {
             "SINE": sine(4),

@@ -17,8 +17,8 @@ class Caps:
     ``simd_lanes``: 32-bit lanes executed as one; ``shared_nbytes``: shared memory of a workgroup;
     ``max_workgroup_lanes``; ``unified_memory``: host and device see the same memory; ``workers``:
     workgroups executed at once (of a GPU its multiprocessors); ``cache_nbytes``: fast memory private to a worker;
-    ``simt``: each lane is a thread of hardware (a GPU), so that a lane alone is slow, many hide each other's waiting,
-    and lanes side by side should touch memory side by side.
+    ``threads``: each lane is a thread of hardware (a GPU), so that a lane alone is slow, many hide each other's
+    waiting, and lanes side by side should touch memory side by side.
     """
 
     simd_lanes: int
@@ -27,4 +27,4 @@ class Caps:
     unified_memory: bool
     workers: int
     cache_nbytes: int
-    simt: bool = False
+    threads: bool = False

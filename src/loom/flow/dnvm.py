@@ -189,7 +189,7 @@ def _epoch(trainer: Trainer, pairs: list[tuple[Any, Any]], every: int, shown: fl
 
 def _model_on(net: Network, use_gpu: bool | None) -> Model:
     """Return the network's model, or one with its weights on the device that is asked for."""
-    if use_gpu is None or bool(use_gpu) == net.model.device.caps.simt:
+    if use_gpu is None or bool(use_gpu) == net.model.device.caps.threads:
         return net.model
     found = Model(net.spec, "gpu" if use_gpu else "cpu")
     found.load(net.model.weights())

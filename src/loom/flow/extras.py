@@ -19,8 +19,8 @@ from loom.flow.words import words_of
 from loom.runtime.chain.record import Segment
 from loom.runtime.device import Device
 from loom.runtime.profile import Profile
-from loom.runtime.support.mailbox import Mailbox, mailbox
 from loom.runtime.unit import Unit
+from loom.support.mailbox import Mailbox, mailbox
 
 __all__ = [
     "loom_copy",

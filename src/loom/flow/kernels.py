@@ -1,8 +1,8 @@
 """The kernels that the seeds keep as files: ``math``, ``reduce``, ``nn`` and ``vm``, over registers and globals as f32.
 
 Layer: flow. Unless said otherwise a kernel works in place on all registers, a lane each, and ``wg`` is the number of
-registers over 256, rounded up. Invariant: sums are in the order of ``loom.kernels.reduce`` (up to 64 tiles of 4096),
-products in that of ``loom.kernels.matmul`` (up to 4096 columns), so that bits are those of the patterns.
+registers over 256, rounded up. Invariant: sums are in the order of ``loom.kernels.fold.tiles`` (up to 64 tiles of
+4096), products in that of ``loom.kernels.matmul.tiles`` (up to 4096 columns), so that bits are those of the patterns.
 """
 
 from __future__ import annotations

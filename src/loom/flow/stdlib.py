@@ -30,7 +30,7 @@ def double(registers: InOut[f32]) -> None:
 @cache
 def _kernels() -> dict[str, KernelFunction]:
     from loom.flow.kernels import FILES
-    from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
+    from loom.kernels.sieve.words import sieve_count, sieve_init, sieve_mark
 
     sieve = {"sieve_count": sieve_count, "sieve_init": sieve_init, "sieve_mark": sieve_mark}
     named = {"math/double": double, **FILES, **sieve, **{f"sieve/{name}": found for name, found in sieve.items()}}

@@ -28,9 +28,9 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.program import Program, Submission, Timeline
 from loom.runtime.device import Device
-from loom.runtime.support.frames import Frame
-from loom.runtime.support.presenters import Presenter
+from loom.runtime.frames import Frame
 from loom.runtime.unit import Unit, boot
+from loom.support.presenters import Presenter
 
 __all__ = [
     "kernel_of",

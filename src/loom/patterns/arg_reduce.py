@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.dtype import DType, i64, u32
-from loom.kernels.arg_record import record_arg
-from loom.kernels.arg_reduce import copy_indices
+from loom.kernels.fold.arg import copy_indices
 from loom.kernels.types import read_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call
@@ -17,6 +16,7 @@ from loom.patterns.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.arg import record_arg
 
 __all__ = ["gpu_argmax", "gpu_argmin"]
 

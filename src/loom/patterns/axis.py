@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
-from loom.kernels.fold_record import Rows
+from loom.schedules.fold import Rows
 
 __all__ = ["Geometry", "geometry", "normal_axis"]
 

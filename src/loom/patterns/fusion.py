@@ -16,7 +16,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.ir.frontend.meaning import function_meaning
-from loom.kernels.elementwise import From, Step, fused_kernel, map_groups
+from loom.kernels.maps.elementwise import From, Step, fused_kernel, map_groups
 from loom.patterns.prepared import prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
@@ -57,7 +57,7 @@ class Map:
         whole = _Whole(self)
         home, size = whole.arrays[0].device, whole.arrays[0].size
         dtypes = [a.dtype for a in whole.arrays], [s.dtype for s in whole.scalars]
-        kernel, result = kernel_of(whole.steps, *dtypes, simt=home.caps.simt)
+        kernel, result = kernel_of(whole.steps, *dtypes, threads=home.caps.threads)
         storage = home.allocate(size * result.nbytes, zeroed=False)
         places = [*(Place(a.storage, a.nbytes) for a in whole.arrays), Place(storage, storage.nbytes)]
         run_kernel(kernel, places, whole.scalars, size, home)
@@ -102,7 +102,7 @@ def put_off(where: str, operation: Any, operands: Sequence[Array | Scalar]) -> A
     """
     arrays = [o for o in operands if isinstance(o, Array)]
     typed = one_step(operation, [(o.dtype, isinstance(o, Array)) for o in operands])
-    kernel, result = kernel_of(*typed, simt=arrays[0].device.caps.simt)
+    kernel, result = kernel_of(*typed, threads=arrays[0].device.caps.threads)
     encode_params(kernel, [*(o.value for o in operands if isinstance(o, Scalar)), arrays[0].size], 1, where)
     made = Map(operation, operands)
     pending = {id(a): (a, a.pending) for a in arrays if isinstance(a.pending, Map)}
@@ -138,15 +138,17 @@ _kernels: dict[Any, tuple[Any, Any]] = {}
 """Kernel and result type by what they depend on, with the steps, so that the functions' code stays alive."""
 
 
-def kernel_of(steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType], *, simt: bool = False) -> Any:
+def kernel_of(
+    steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType], *, threads: bool = False
+) -> Any:
     """Return the kernel and result type, translated once per steps, outer values of functions, and types."""
     meanings = [function_meaning(s.operation) if isinstance(s.operation, FunctionType) else s.operation for s in steps]
     if any(m is None for m in meanings):
-        return fused_kernel(steps, arrays, scalars, simt=simt)
-    key = (*zip(meanings, (s.operands for s in steps), strict=True), tuple(arrays), tuple(scalars), simt)
+        return fused_kernel(steps, arrays, scalars, threads=threads)
+    key = (*zip(meanings, (s.operands for s in steps), strict=True), tuple(arrays), tuple(scalars), threads)
     found = _kernels.get(key)
     if found is None:
-        found = fused_kernel(steps, arrays, scalars, simt=simt), steps
+        found = fused_kernel(steps, arrays, scalars, threads=threads), steps
         if len(_kernels) >= _MOST_KEPT:
             _kernels.clear()
         _kernels[key] = found

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.dtype import bool_, i64, u8, u32
-from loom.kernels.fold_record import Folding
 from loom.kernels.types import read_type
 from loom.patterns.call import Call
 from loom.patterns.reduce import folded
 from loom.runtime.device import Device
+from loom.schedules.fold import Folding
 
 __all__ = ["gpu_all", "gpu_any", "gpu_count"]
 

@@ -21,7 +21,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.kernels.elementwise import ELEMENTWISE
+from loom.kernels.maps.elementwise import ELEMENTWISE
 from loom.patterns.call import array
 from loom.patterns.fusion import Scalar, kernel_of, map_host, one_step, put_off
 from loom.patterns.inputs import as_array
@@ -78,7 +78,7 @@ def apply(
     arrays = [o.memory for o in operands if isinstance(o, Given)]
     where_to = device(on)
     kernel, result = kernel_of(
-        *one_step(op, [(o.dtype, isinstance(o, Given)) for o in operands]), simt=where_to.caps.simt
+        *one_step(op, [(o.dtype, isinstance(o, Given)) for o in operands]), threads=where_to.caps.threads
     )
     made = host_type(result)
     given_out = out

@@ -1,6 +1,6 @@
 """``gpu_matmul``: products of matrices, of batches of them, and of vectors, in the canonical order.
 
-Layer: patterns. The order is that of ``kernels.matmul``. Invariant: an element of the result depends on its row,
+Layer: patterns. The order is that of ``kernels.matmul.tiles``. Invariant: an element of the result depends on its row,
 its column and k alone, never on the other rows, the batch, transposes or the machine.
 """
 
@@ -15,8 +15,7 @@ import numpy as np
 from loom.core.dtype import DType, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag
-from loom.kernels.matmul import Arithmetic
-from loom.kernels.matmul_record import Multiplication, record_matmul
+from loom.kernels.matmul.tiles import Arithmetic
 from loom.kernels.types import PRODUCTS, held_type, pairs_of
 from loom.patterns.call import Call, Operand
 from loom.patterns.prepared import prepare
@@ -24,6 +23,7 @@ from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.matmul import Multiplication, record_matmul
 
 __all__ = ["gpu_matmul", "matmul_arithmetic"]
 
@@ -63,7 +63,7 @@ def gpu_matmul(
     >>> gpu_matmul([1, 2, 3, 4], [1, 10], 2, 1, 2).tolist()
     [[21], [43]]
 
-    The order of sums: ``kernels.matmul``.
+    The order of sums: ``kernels.matmul.tiles``.
     """
     call = Call(_WHERE, on)
     x, y = _operands(call, a, b)

@@ -12,8 +12,7 @@ from typing import Any
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.numerics import REDUCE_TILE
-from loom.kernels.fold import dot_tiles, square_root
-from loom.kernels.fold_record import Folding, record_fold
+from loom.kernels.fold.lanes import dot_tiles, square_root
 from loom.kernels.types import read_type, wide_type
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call
@@ -21,6 +20,7 @@ from loom.patterns.reduce import folded
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.fold import Folding, record_fold
 
 __all__ = ["gpu_dot", "gpu_norm"]
 

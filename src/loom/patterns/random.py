@@ -1,6 +1,6 @@
 """``loom.random``: uniform, normal, integers, bernoulli, dropout_mask, bits and permutation.
 
-Layer: patterns. Numbers come from Philox4x32-10 (``kernels.random``). There is no hidden state: every function
+Layer: patterns. Numbers come from Philox4x32-10 (``kernels.maps.random``). There is no hidden state: every function
 takes ``seed`` (0 to 2^64 - 1) and ``stream`` (0 to 2^32 - 1), and different streams of a seed are independent.
 ``shape`` is an int or a tuple of them. Results are numpy arrays; with ``like=``, a ``loom.Array``, they are arrays
 on its device. Invariant: element i in row-major order depends on seed, stream, i and the function's own
@@ -18,7 +18,7 @@ import numpy as np
 from loom.core.dtype import INTEGERS, DType, bf16, bool_, dtype_of, f16, f32, f64, i64, of_numpy, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.names import missing_name
-from loom.kernels import random as kernels
+from loom.kernels.maps import random as kernels
 from loom.patterns.call import Call, Operand
 from loom.patterns.sort import gpu_argsort
 from loom.runtime.chain import Chain
@@ -205,7 +205,7 @@ def _draw(
     like: Any,
     on: str | Device | None,
 ) -> Any:
-    """Run a kernel of ``kernels.random`` over a new array."""
+    """Run a kernel of ``kernels.maps.random`` over a new array."""
     sizes = _shape(shape, where)
     key, lane = _within(seed, where, "seed", 64), _within(stream, where, "stream", 32)
     call = Call(where, on)

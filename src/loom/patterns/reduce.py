@@ -1,6 +1,6 @@
 """``gpu_sum``, ``gpu_product``, ``gpu_min``, ``gpu_max``, ``gpu_mean``: one number from an array or from each row.
 
-Layer: patterns. Sums and products of floats follow the canonical order (``kernels.reduce``), so they depend on the
+Layer: patterns. Sums and products of floats follow the canonical order (``kernels.fold.tiles``), so they depend on the
 elements and their number alone; along an axis each row has the bits it has as an array of its own. Invariant: the
 same array gives the same bits on every device.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.kernels.fold_record import Folding, record_fold, record_means
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call, Operand
@@ -17,6 +16,7 @@ from loom.patterns.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.fold import Folding, record_fold, record_means
 
 __all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of"]
 

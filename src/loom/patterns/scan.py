@@ -1,7 +1,7 @@
 """``gpu_scan``: running sums, products, minima and maxima.
 
-Layer: patterns. Floats follow the canonical order of ``kernels.scan``. Invariant: result i depends on the elements
-up to i, on i, and on nothing else.
+Layer: patterns. Floats follow the canonical order of ``kernels.scan.lanes``. Invariant: result i depends on the
+elements up to i, on i, and on nothing else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
-from loom.kernels.scan import ACROSS_LANES, RUNS, SCANS, run_totals, scan_tiles
-from loom.kernels.scan_across import BESIDE, lane_run_totals_across, lane_scan_across
-from loom.kernels.scan_simt import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
+from loom.kernels.scan.columns import BESIDE, lane_run_totals_across, lane_scan_across
+from loom.kernels.scan.lanes import ACROSS_LANES, RUNS, SCANS, run_totals, scan_tiles
+from loom.kernels.scan.threads import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
 from loom.kernels.types import read_type, wide_type
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call
@@ -138,7 +138,7 @@ class _Passes:
         """Record the totals of runs; ``buffers`` as for ``run_totals``."""
         kinds = self.op, self.types.element, self.types.accumulator
         across = self.shape.inner > 1
-        if not self.chain.device.caps.simt:
+        if not self.chain.device.caps.threads:
             self._record_tiles(run_totals(*kinds, across=across), buffers, ACROSS_LANES)
         elif across:
             self._record_tiles(lane_run_totals_across(*kinds), buffers, BESIDE)
@@ -152,7 +152,7 @@ class _Passes:
         """Record the results; ``buffers`` as for ``scan_tiles``."""
         kinds = self.op, self.types.element, self.types.accumulator, self.types.result
         across = self.shape.inner > 1
-        if not self.chain.device.caps.simt:
+        if not self.chain.device.caps.threads:
             self._record_tiles(scan_tiles(*kinds, across=across, exclusive=exclusive), buffers, ACROSS_LANES)
         elif across:
             self._record_tiles(lane_scan_across(*kinds, exclusive=exclusive), buffers, BESIDE)

@@ -11,8 +11,9 @@ from typing import Any
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag
-from loom.kernels import sort_search, sort_search_simt
-from loom.kernels.sort_keys import Order, Records
+from loom.kernels.sort import search as sort_search
+from loom.kernels.sort import search_threads as sort_search_threads
+from loom.kernels.sort.keys import Order, Records
 from loom.patterns.call import Call, Operand
 from loom.patterns.sort_chain import cut, plan_sort
 from loom.patterns.workspace import workspace
@@ -109,7 +110,7 @@ def _run_unique(call: Call, x: Operand, inverse: Operand | None, counted: bool) 
         source, numbers = slots[0], slots[1] if inverse is not None else chain.device.allocate(u64.nbytes)
         in_order, where, places, out, starts, long, *lent = slots[len(given) :]
         kept = plan.record(chain, source, None, in_order, where if inverse is not None else None, lent)
-        kernels: Any = sort_search_simt if caps.simt else sort_search
+        kernels: Any = sort_search_threads if caps.threads else sort_search
         chain.dispatch(kernels.count_runs(order), [in_order, places], [n, tile], groups=tiles)
         chain.dispatch(kernels.place_runs(), [places], [tiles])
         write = kernels.write_runs(order, inverse=inverse is not None)

@@ -11,9 +11,9 @@ from loom.core.dtype import DType, u8
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numerics import SCAN_TILE
-from loom.kernels.scan import RUNS
-from loom.kernels.segment_scan import MARK_LANES, mark_segments, segment_run_totals, segment_scan_tiles
-from loom.kernels.segment_scan_simt import lane_segment_run_totals, lane_segment_scan_tiles
+from loom.kernels.scan.lanes import RUNS
+from loom.kernels.scan.segments import MARK_LANES, mark_segments, segment_run_totals, segment_scan_tiles
+from loom.kernels.scan.segments_threads import lane_segment_run_totals, lane_segment_scan_tiles
 from loom.patterns.call import Call
 from loom.patterns.scan import ScanTypes, check_operation, scan_types
 from loom.runtime.chain import Chain
@@ -79,13 +79,13 @@ def _record_level(
     runs, total, offsets = (chain.device.allocate(k * wide.nbytes) for k in (tiles * RUNS, tiles, tiles))
     run_marks, total_marks = (chain.device.allocate(k * u8.nbytes) for k in (tiles * RUNS, tiles))
     kept: list[Any] = [runs, total, offsets, run_marks, total_marks]
-    simt = chain.device.caps.simt
-    kernel = (lane_segment_run_totals if simt else segment_run_totals)(op, types.element, wide)
+    threads = chain.device.caps.threads
+    kernel = (lane_segment_run_totals if threads else segment_run_totals)(op, types.element, wide)
     chain.dispatch(kernel, [x, marks, runs, run_marks, total, total_marks], [n], groups=tiles)
     if tiles > 1:
         above = ScanTypes(wide, wide, wide)
         kept += _record_level(chain, total, total_marks, offsets, tiles, op, False, above)
-    make = lane_segment_scan_tiles if simt else segment_scan_tiles
+    make = lane_segment_scan_tiles if threads else segment_scan_tiles
     results = make(op, types.element, wide, types.result, exclusive=exclusive)
     chain.dispatch(results, [x, marks, runs, run_marks, offsets, out], [n], groups=tiles)
     return kept

@@ -1,6 +1,6 @@
 """``gpu_topk`` and ``gpu_partition``: what can be told of an order without sorting all of it.
 
-Layer: patterns. Both find the element of one rank by its digits (``kernels.sort_select``). The order is that of
+Layer: patterns. Both find the element of one rank by its digits (``kernels.sort.select``). The order is that of
 ``gpu_sort``. Invariant: among equal elements the earlier one comes first.
 """
 
@@ -14,8 +14,9 @@ from loom.core.caps import Caps
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
-from loom.kernels import sort_select, sort_select_simt
-from loom.kernels.sort_keys import DIGITS, Order, Records
+from loom.kernels.sort import select as sort_select
+from loom.kernels.sort import select_threads as sort_select_threads
+from loom.kernels.sort.keys import DIGITS, Order, Records
 from loom.patterns.call import Call, Operand
 from loom.patterns.sort_chain import cut, plan_sort
 from loom.patterns.workspace import workspace
@@ -109,20 +110,20 @@ class _Search:
         self.n = n
         self.tile = cut(n, order.dtype.nbytes, caps)
         self.tiles = -(-n // self.tile)
-        self.simt = caps.simt
-        self.kernels: Any = sort_select_simt if caps.simt else sort_select
+        self.threads = caps.threads
+        self.kernels: Any = sort_select_threads if caps.threads else sort_select
 
     def record(self, chain: Chain, x: Storage, found: Storage) -> list[Storage]:
         """Record the search for the rank in ``found``; return its memory, the second being the parts' places."""
         kernels, digits = self.kernels, self.order.bits.nbytes
-        counts = chain.device.allocate((digits if self.simt else self.tiles) * DIGITS * u32.nbytes)
+        counts = chain.device.allocate((digits if self.threads else self.tiles) * DIGITS * u32.nbytes)
         places = chain.device.allocate(self.tiles * sort_select.PARTS * u32.nbytes)
-        if self.simt:
-            chain.dispatch(sort_select_simt.clear_counts(), [counts], groups=digits)
+        if self.threads:
+            chain.dispatch(sort_select_threads.clear_counts(), [counts], groups=digits)
         count = kernels.count_prefixed(self.order)
         for number in reversed(range(digits)):
             chain.dispatch(count, [x, found, counts], [self.n, self.tile, number], groups=self.tiles)
-            chain.dispatch(kernels.find_digit(), [counts, found], [number] if self.simt else [self.tiles, number])
+            chain.dispatch(kernels.find_digit(), [counts, found], [number] if self.threads else [self.tiles, number])
         parts = kernels.count_parts(self.order)
         chain.dispatch(parts, [x, found, places], [self.n, self.tile], groups=self.tiles)
         chain.dispatch(kernels.place_parts(), [places], [self.tiles])

@@ -2,7 +2,7 @@
 
 Layer: patterns. One chain: base primes, patterns, first strides, then dispatches that each sieve some
 segments of every stretch, carrying their state on; where lanes are threads of hardware, the schedule of
-``sieve_simt``. Invariant: the answer is exact up to 10^12.
+``sieve_threads``. Invariant: the answer is exact up to 10^12.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from loom.core.dtype import u32, u64
 from loom.core.errors import ArgumentError, DTypeError
-from loom.kernels import sieve
-from loom.kernels.reduce import sum_tiles
-from loom.patterns import sieve_simt
+from loom.kernels.fold.tiles import sum_tiles
+from loom.kernels.sieve import wheel as sieve
+from loom.patterns import sieve_threads
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device, device
 from loom.runtime.storage import Storage
@@ -44,8 +44,8 @@ def gpu_prime_count(n: int, *, on: str | Device | None = None) -> int:
     if n <= 7:
         return sum(p < n for p in (2, 3, 5))
     where = device(on)
-    if where.caps.simt:
-        return 3 + sieve_simt.count_above_5(n, where)
+    if where.caps.threads:
+        return 3 + sieve_threads.count_above_5(n, where)
     chain = Chain(where, name="gpu_prime_count")
     job = _Job.of(0, n, chain.device, keep=False)
     memory = _record_sieve(chain, job, keep=False)
@@ -69,8 +69,8 @@ def gpu_primes(lo: int, hi: int, *, on: str | Device | None = None) -> np.ndarra
         return first
     where = device(on)
     job = _Job.of(lo, hi, where, keep=True)
-    if where.caps.simt:
-        return np.concatenate([first, sieve_simt.list_above_5(lo, hi, where)])
+    if where.caps.threads:
+        return np.concatenate([first, sieve_threads.list_above_5(lo, hi, where)])
     chain = Chain(where, name="gpu_primes")
     memory = _record_sieve(chain, job, keep=True)
     tiles = -(-job.total // _TILE)

@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.dtype import i64, lookup
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
-from loom.kernels.sort_keys import Order, Records
+from loom.kernels.sort.keys import Order, Records
 from loom.patterns.axis import normal_axis
 from loom.patterns.call import Call, Operand
 from loom.patterns.sort_chain import run_sort

@@ -3,7 +3,7 @@
 Layer: patterns. Short rows take one dispatch, a group each. A long row of wide keys goes to buckets that are
 sorted inside the cache, unless the device finds that its keys do not spread; then, and for narrow keys, it takes
 three dispatches per digit: count, scan, scatter. Where lanes are threads of hardware,
-``kernels.sort_simt_record`` plans. Invariant: the plan changes speed, never the result, since a stable order is unique.
+``schedules.sort_threads`` plans. Invariant: the plan changes speed, never the result, since a stable order is unique.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
-from loom.kernels import sort, sort_buckets
-from loom.kernels.marks import MARK_TILE
-from loom.kernels.sort_keys import DIGITS, Records
-from loom.kernels.sort_simt_record import SimtSortPlan
-from loom.kernels.sort_small import sort_row
+from loom.kernels.group.marks import MARK_TILE
+from loom.kernels.sort import buckets as sort_buckets
+from loom.kernels.sort import radix as sort
+from loom.kernels.sort.keys import DIGITS, Records
+from loom.kernels.sort.small import sort_row
 from loom.patterns.call import Call, Operand
 from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.storage import HostSlot, Storage
+from loom.schedules.sort_threads import ThreadSortPlan
 
 __all__ = ["SortPlan", "cut", "plan_sort", "run_sort"]
 
@@ -47,7 +48,7 @@ def cut(n: int, nbytes: int, caps: Caps) -> int:
 
     Where lanes are threads of hardware it is what the lanes of a group take together.
     """
-    if caps.simt:
+    if caps.threads:
         return MARK_TILE
     fitting = max(_LEAST_TILE, caps.cache_nbytes // (8 * nbytes))
     shared = -(-n // (_TILES_PER_WORKER * caps.workers))
@@ -228,9 +229,9 @@ class _Steps:
 
 def plan_sort(
     records: Records, rows: int, n: int, *, keys_out: bool, caps: Caps, where: str
-) -> SortPlan | SimtSortPlan:
+) -> SortPlan | ThreadSortPlan:
     """Return the plan for a device: its ``sizes`` of working memory are given to its ``record``."""
-    kind = SimtSortPlan if caps.simt else SortPlan
+    kind = ThreadSortPlan if caps.threads else SortPlan
     return kind.of(records, rows, n, keys_out=keys_out, caps=caps, where=where)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import DType, bf16, f16, f32, f64
 from loom.ir.frontend.decorator import KernelFunction
-from loom.kernels.literals import (
+from loom.kernels.maps.literals import (
     CHOICES,
     LITERAL_OPERATIONS,
     ZEROS,

@@ -18,10 +18,10 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag
 from loom.ir.kernel import Memory
 from loom.ir.verify import VerifiedKernel
+from loom.runtime.budget import LEDGER
 from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
-from loom.runtime.support.budget import LEDGER
 from loom.runtime.values import as_count
 
 __all__ = ["WORD_NBYTES", "Area", "Bindings"]

@@ -19,8 +19,8 @@ from typing import Any
 
 from loom.core import options
 from loom.core.errors import StateError
+from loom.runtime.budget import LEDGER
 from loom.runtime.cache import cache_folder
-from loom.runtime.support.budget import LEDGER
 from loom.storage.atomic import replace_file
 
 __all__ = ["document", "publish", "publish_if_asked", "published"]

@@ -23,6 +23,7 @@ from loom.core.given import able, text
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
+from loom.runtime.budget import LEDGER
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.program import Program, Timeline
 from loom.runtime.chain.record import Chain, Segment
@@ -30,11 +31,10 @@ from loom.runtime.device import Device, one_device
 from loom.runtime.monitor import publish_if_asked
 from loom.runtime.pacing import Pacing, UnitStatus, as_pace
 from loom.runtime.storage import Storage, copy_storage
-from loom.runtime.support.budget import LEDGER
 from loom.runtime.values import as_bindings, as_count, as_data, as_read_dtype
 
 if TYPE_CHECKING:
-    from loom.runtime.support.frames import Frame
+    from loom.runtime.frames import Frame
 
 __all__ = ["Unit", "boot", "turns"]
 
@@ -218,7 +218,7 @@ class Unit:
         A word is a pixel of four bytes in memory order: red, green, blue, alpha (red is the lowest byte of the u32).
         ``to`` is a presenter such as ``loom.PngSequence(folder)`` or ``loom.Page()``; a notebook shows the frame.
         """
-        from loom.runtime.support.frames import take_frame
+        from loom.runtime.frames import take_frame
 
         if to is not None:
             able(to, f"{self.name}.present, to", "show", "a presenter")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.kernels.strided import LoopNest, Number, strided
+from loom.kernels.maps.strided import LoopNest, Number, strided
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
 from loom.tensor.layout import Access
@@ -82,5 +82,5 @@ class Draft:
 
     def strided(self, nest: LoopNest, buffers: Sequence[Buffer]) -> None:
         """Record the kernel of a loop nest, which has elements."""
-        what = strided(nest, simt=self.device.caps.simt)
+        what = strided(nest, threads=self.device.caps.threads)
         self.dispatches.append(Recorded(what.kernel, tuple(buffers), what.params, what.groups, what.numbers))

@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.arrays import read_as
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.kernels.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
+from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.runtime.device import Device
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Op, as_shape, made, require_tensor

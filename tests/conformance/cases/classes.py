@@ -1,4 +1,4 @@
-"""The sieve over classes of numbers, for devices of many lanes: every kernel of ``loom.kernels.sieve_simt``.
+"""The sieve over classes of numbers, for devices of many lanes: every kernel of ``loom.kernels.sieve.classes``.
 
 Oracles besides the interpreter: trial division on the host.
 """
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from conformance.running import EVERY_MODE, Case, case
-from loom.kernels import sieve_simt
-from loom.kernels.sieve import RESIDUES
-from loom.patterns.sieve_simt import Cut, base_primes, prime_table
+from loom.kernels.sieve import classes as sieve_threads
+from loom.kernels.sieve.wheel import RESIDUES
+from loom.patterns.sieve_threads import Cut, base_primes, prime_table
 
 __all__: list[str] = []
 
@@ -39,7 +39,7 @@ def _rows(cut: Cut) -> Array:
 def _patterns() -> Array:
     """A word for every 32 numbers 30 k + 1, over a whole period of each row of primes."""
     parts = []
-    for primes in sieve_simt.PRESIEVED:
+    for primes in sieve_threads.PRESIEVED:
         numbers = 30 * np.arange(32 * math.prod(primes)) + 1
         left = np.all([numbers % p != 0 for p in primes], axis=0)
         parts.append(np.packbits(left, bitorder="little").view(np.uint32))
@@ -53,10 +53,10 @@ def _library(kernel: Any, buffers: list[Array], params: tuple[int, ...], groups:
 @case("library/classes-patterns", widths=(4, 16))
 def patterns() -> Case:
     """The first three patterns; the rest of the buffer stays."""
-    groups = sieve_simt.PATTERN_STARTS[3] // 64
-    known = np.zeros(sieve_simt.PATTERN_STARTS[-1], np.uint32)
+    groups = sieve_threads.PATTERN_STARTS[3] // 64
+    known = np.zeros(sieve_threads.PATTERN_STARTS[-1], np.uint32)
     known[: groups * 64] = _patterns()[: groups * 64]
-    return _library(sieve_simt.fill_patterns(), [np.zeros_like(known)], (), (groups, 1, 1), patterns=known)
+    return _library(sieve_threads.fill_patterns(), [np.zeros_like(known)], (), (groups, 1, 1), patterns=known)
 
 
 def _segments(cut: Cut, keep: bool) -> Case:
@@ -71,7 +71,7 @@ def _segments(cut: Cut, keep: bool) -> Case:
     params = (cut.first, cut.end, 0, cut.row, len(primes), small, middle)
     buffers = [prime_table(primes), cut.classes(), _patterns(), cut.reach(primes), out]
     groups = (cut.segments, len(RESIDUES), 1)
-    return _library(sieve_simt.sieve_segments(cut.words, keep=keep), buffers, params, groups, out=known)
+    return _library(sieve_threads.sieve_segments(cut.words, keep=keep), buffers, params, groups, out=known)
 
 
 _FROM_0, _LATER = Cut(0, 50_021, _WORDS), Cut(61_000, 89_989, _WORDS)
@@ -90,7 +90,7 @@ def _counts() -> Array:
 @case("library/classes-count-columns", widths=(4, 16))
 def count_columns() -> Case:
     buffers = [_rows(_LATER).reshape(-1), np.full(2, 9, np.uint32)]
-    return _library(sieve_simt.count_columns(), buffers, (_LATER.row,), (2, 1, 1), counts=_counts())
+    return _library(sieve_threads.count_columns(), buffers, (_LATER.row,), (2, 1, 1), counts=_counts())
 
 
 @case("library/classes-collect", widths=(4, 16))
@@ -99,4 +99,4 @@ def collect_columns() -> Case:
     known = numbers[_is_prime()[numbers]].astype(np.uint64)
     starts = np.array([0, known.size], np.uint32)
     buffers = [_rows(_LATER).reshape(-1), starts, np.zeros(known.size, np.uint64)]
-    return _library(sieve_simt.collect_columns(), buffers, (_LATER.row, _LATER.first), (2, 1, 1), out=known)
+    return _library(sieve_threads.collect_columns(), buffers, (_LATER.row, _LATER.first), (2, 1, 1), out=known)

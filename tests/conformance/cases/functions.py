@@ -13,8 +13,8 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import adversarial, triples
 from loom.core.dtype import DType
-from loom.kernels.elementwise import MAP_LANES, map_kernel
 from loom.kernels.functions import FUNCTIONS, function
+from loom.kernels.maps.elementwise import MAP_LANES, map_kernel
 
 __all__: list[str] = []
 

@@ -18,9 +18,9 @@ from loom.core.errors import LoomError
 from loom.core.numerics import REDUCE_TILE
 from loom.ir.kernel import Kernel
 from loom.ir.ops import OPS
-from loom.kernels.elementwise import MAP_LANES, OPERATIONS, map_kernel
-from loom.kernels.reduce import EXTREME_TILE, divide_rows, extreme_tiles, sum_tiles
-from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
+from loom.kernels.fold.tiles import EXTREME_TILE, divide_rows, extreme_tiles, sum_tiles
+from loom.kernels.maps.elementwise import MAP_LANES, OPERATIONS, map_kernel
+from loom.kernels.sieve.words import sieve_count, sieve_init, sieve_mark
 
 __all__: list[str] = []
 

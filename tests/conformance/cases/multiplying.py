@@ -14,10 +14,10 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, u8, u16, u32, u64
-from loom.kernels.matmul import Arithmetic, Tile, multiply_tiles
-from loom.kernels.matmul_direct import STRIP, finish_chunks, multiply_direct, multiply_rows
-from loom.kernels.matmul_pack import PANELS, pack_columns, pack_rows
-from loom.kernels.matmul_simt import FOLD_LANES, Grid, Layout, fold_blocks, multiply_slabs
+from loom.kernels.matmul.direct import STRIP, finish_chunks, multiply_direct, multiply_rows
+from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
+from loom.kernels.matmul.threads import FOLD_LANES, Grid, Layout, fold_blocks, multiply_slabs
+from loom.kernels.matmul.tiles import Arithmetic, Tile, multiply_tiles
 
 __all__: list[str] = []
 
@@ -174,7 +174,7 @@ def _slabs(types: Arithmetic, grid: Grid, sides: tuple[int, int, int], layout: L
     params = (m, n, k, *steps, 2, parts, span)
     return Case(
         kernel, tuple(buffers), params, groups=groups, modes=("trusted", "checked")
-    )  # reports: test_matmul_simt
+    )  # reports: test_matmul_threads
 
 
 _SCATTERED = Layout(a_by_k=True, b_by_k=False, a_whole=False, b_whole=False, out_whole=False)

@@ -16,9 +16,9 @@ from conformance.values import adversarial, random_bits
 from loom import In, Out, bitcast, f32, f64, sqrt, u32
 from loom.core.dtype import DType, bf16, f16, i8, i64, u64
 from loom.ir.passes.exact import exact_div, exact_sqrt
-from loom.kernels import random
-from loom.kernels.elementwise import MAP_LANES, map_kernel
-from loom.kernels.random import Draw
+from loom.kernels.maps import random
+from loom.kernels.maps.elementwise import MAP_LANES, map_kernel
+from loom.kernels.maps.random import Draw
 
 __all__: list[str] = []
 

@@ -13,11 +13,11 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u32, u64
-from loom.kernels.arg_reduce import arg_columns, arg_rows, arg_rows_again, copy_indices
-from loom.kernels.fold import COLUMNS, FOLDS, dot_tiles, fold_columns, fold_rows, square_root
-from loom.kernels.reduce import SUM_TILES, sum_four_tiles
-from loom.kernels.scan import ACROSS_LANES, SCANS, run_totals, scan_tiles
-from loom.kernels.segment_scan import MARK_LANES, mark_segments, segment_run_totals, segment_scan_tiles
+from loom.kernels.fold.arg import arg_columns, arg_rows, arg_rows_again, copy_indices
+from loom.kernels.fold.lanes import COLUMNS, FOLDS, dot_tiles, fold_columns, fold_rows, square_root
+from loom.kernels.fold.tiles import SUM_TILES, sum_four_tiles
+from loom.kernels.scan.lanes import ACROSS_LANES, SCANS, run_totals, scan_tiles
+from loom.kernels.scan.segments import MARK_LANES, mark_segments, segment_run_totals, segment_scan_tiles
 
 __all__: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The sieve over bytes of 30 numbers: every kernel of ``loom.kernels.sieve``, fed with what the host computes.
+"""The sieve over bytes of 30 numbers: every kernel of ``loom.kernels.sieve.wheel``, fed with what the host computes.
 
 Oracles besides the interpreter: trial division on the host, for every buffer but the strides carried on.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from conformance.running import Case, case
-from loom.kernels import sieve
+from loom.kernels.sieve import wheel as sieve
 
 __all__: list[str] = []
 

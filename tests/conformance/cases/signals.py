@@ -13,10 +13,10 @@ import numpy as np
 from conformance.running import Case, case
 from loom.core.dtype import DType, f32, f64, i32, i64
 from loom.ir.frontend.decorator import KernelFunction
-from loom.kernels import cholesky, convolve, lu, qr, vectors
-from loom.kernels.fft import steps
+from loom.kernels.fft import convolve, steps
 from loom.kernels.fft.butterflies import RADICES
 from loom.kernels.fft.stages import LANES, WIDE, Form, narrow_stage, wide_stage
+from loom.kernels.linalg import cholesky, lu, qr, vectors
 
 __all__: list[str] = []
 

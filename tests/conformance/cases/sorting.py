@@ -16,9 +16,12 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i16, i64, u8, u16, u32, u64
-from loom.kernels import sort, sort_buckets, sort_search, sort_select
-from loom.kernels.sort_keys import DIGITS, Order, Records
-from loom.kernels.sort_small import sort_row
+from loom.kernels.sort import buckets as sort_buckets
+from loom.kernels.sort import radix as sort
+from loom.kernels.sort import search as sort_search
+from loom.kernels.sort import select as sort_select
+from loom.kernels.sort.keys import DIGITS, Order, Records
+from loom.kernels.sort.small import sort_row
 
 __all__ = ["bucket_steps"]
 

@@ -13,9 +13,11 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import adversarial
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8, u16, u32, u64
-from loom.kernels import compact, groups, histogram, join, rolling, statistics
-from loom.kernels.reduce import divide_rows
-from loom.kernels.sort_keys import Order
+from loom.kernels.fold import deviations as statistics
+from loom.kernels.fold import groups, rolling
+from loom.kernels.fold.tiles import divide_rows
+from loom.kernels.move import compact, histogram, join
+from loom.kernels.sort.keys import Order
 
 __all__: list[str] = []
 

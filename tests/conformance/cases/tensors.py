@@ -13,9 +13,9 @@ import numpy as np
 from conformance.running import Case, case
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i32, u32, u64
 from loom.ir.kernel import Access
-from loom.kernels import gather
-from loom.kernels.sparse import multiply_sparse
-from loom.kernels.strided import Apply, Coordinate, Load, LoopNest, Store, number, strided
+from loom.kernels.linalg.sparse import multiply_sparse
+from loom.kernels.maps.strided import Apply, Coordinate, Load, LoopNest, Store, number, strided
+from loom.kernels.move import gather
 
 __all__: list[str] = []
 
@@ -34,7 +34,7 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(np.prod(shape[a + 1 :])) for a in range(len(shape)))
 
 
-def _nest(shape: tuple[int, ...], dtype: DType, simt: bool) -> Case:
+def _nest(shape: tuple[int, ...], dtype: DType, threads: bool) -> Case:
     """(x + row) * x turned round, and where the last axis's index is below it; the first result is stored backwards."""
     axis, own = len(shape) - 1, _strides(shape)
     row = (0,) * axis + (1,)
@@ -47,7 +47,7 @@ def _nest(shape: tuple[int, ...], dtype: DType, simt: bool) -> Case:
     )  # fmt: skip
     stores = (Store(4, 2, size - 1, turned), Store(8, 3, 0, own))
     buffers = ((dtype, Access.READ), (dtype, Access.READ), (dtype, Access.WRITE), (bool_, Access.WRITE))
-    what = strided(LoopNest(shape, values, stores, buffers), simt=simt)
+    what = strided(LoopNest(shape, values, stores, buffers), threads=threads)
     x, last = _numbers(dtype, size), _numbers(dtype, shape[-1])
     arrays = (x, last, np.zeros_like(x), np.zeros(size, np.bool_))
     expected = {}
@@ -61,9 +61,9 @@ def _nest(shape: tuple[int, ...], dtype: DType, simt: bool) -> Case:
 
 
 for _shape in ((70,), (5, 7), (3, 2, 48), (4, 700), (2, 3, 2, 3)):
-    for _simt in (False, True):
-        _name = f"tensors/strided-{'x'.join(map(str, _shape))}{'-simt' if _simt else ''}"
-        case(_name, widths=(1, 8, 16))(partial(_nest, _shape, f32, _simt))
+    for _threads in (False, True):
+        _name = f"tensors/strided-{'x'.join(map(str, _shape))}{'-threads' if _threads else ''}"
+        case(_name, widths=(1, 8, 16))(partial(_nest, _shape, f32, _threads))
 for _dtype in (f64, i32, f16, bf16):
     case(f"tensors/strided-{_dtype}", widths=(1, 8))(partial(_nest, (5, 30), _dtype, False))
 

@@ -14,10 +14,13 @@ import numpy as np
 from conformance.cases.scanning import _elements, _library, _marks
 from conformance.running import Case, case
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i32, i64, u32, u64
-from loom.kernels import compact_simt, fold_simt, scan_across, scan_simt
-from loom.kernels.elementwise import map_groups, map_kernel
-from loom.kernels.groups import fold_short_groups, lane_cut_groups, lane_list_tiles
-from loom.kernels.segment_scan_simt import lane_segment_run_totals, lane_segment_scan_tiles
+from loom.kernels.fold import threads as fold_threads
+from loom.kernels.fold.groups import fold_short_groups, lane_cut_groups, lane_list_tiles
+from loom.kernels.maps.elementwise import map_groups, map_kernel
+from loom.kernels.move import compact_threads
+from loom.kernels.scan import columns as scan_across
+from loom.kernels.scan import threads as scan_threads
+from loom.kernels.scan.segments_threads import lane_segment_run_totals, lane_segment_scan_tiles
 
 __all__: list[str] = []
 
@@ -40,7 +43,7 @@ def _totals(op: str, types: Any, shape: tuple[int, int, int]) -> Case:
     rows = outer * tiles * inner
     buffers = [_elements(types[0], outer * n * inner), np.zeros(rows * width, wide.numpy), np.zeros(rows, wide.numpy)]
     if inner == 1:
-        kernel = scan_simt.lane_run_totals(op, *types[:2])
+        kernel = scan_threads.lane_run_totals(op, *types[:2])
         return _library(kernel, buffers, (n, tiles, width, 0), outer * tiles)
     kernel = scan_across.lane_run_totals_across(op, *types[:2])
     return _library(kernel, buffers, (n, inner, tiles, width), outer * tiles * -(-inner // scan_across.BESIDE))
@@ -56,7 +59,7 @@ def _results(op: str, types: Any, shape: tuple[int, int, int], exclusive: bool) 
     if op == "sum" and types[0].is_integer and width == 1 and not exclusive:
         known["out"] = np.cumsum(x.reshape(shape), 1, types[1].numpy).reshape(-1)
     if inner == 1:
-        kernel = scan_simt.lane_scan_tiles(op, *types, exclusive=exclusive)
+        kernel = scan_threads.lane_scan_tiles(op, *types, exclusive=exclusive)
         return _library(kernel, given, (n, tiles, width, 0), outer * tiles, **known)
     kernel = scan_across.lane_scan_across(op, *types, exclusive=exclusive)
     return _library(kernel, given, (n, inner, tiles, width), outer * tiles * -(-inner // scan_across.BESIDE), **known)
@@ -82,12 +85,12 @@ case("threads/scan-sum-i8-across", widths=_WIDTHS)(partial(_results, "sum", (i8,
 def _quads(op: str, dtype: DType) -> Case:
     x = _elements(dtype, 2 * _TILE)
     buffers = [x, np.zeros(2 * _RUN, dtype.numpy), np.zeros(2, dtype.numpy)]
-    return _library(scan_simt.quad_run_totals(op, dtype), buffers, (), 2)
+    return _library(scan_threads.quad_run_totals(op, dtype), buffers, (), 2)
 
 
 def _quad_results(op: str, dtype: DType) -> Case:
     given = [_elements(dtype, k) for k in (2 * _TILE, 2 * _RUN, 2)]
-    return _library(scan_simt.quad_scan_tiles(op, dtype), [*given, np.zeros(2 * _TILE, dtype.numpy)], (2,), 2)
+    return _library(scan_threads.quad_scan_tiles(op, dtype), [*given, np.zeros(2 * _TILE, dtype.numpy)], (2,), 2)
 
 
 for _op, _dtype in (("sum", f32), ("max", i32)):
@@ -128,15 +131,15 @@ def _columns(name: str, types: Any, shape: tuple[int, int, int]) -> Case:
     known = {}
     if types[0].is_integer and tiles == 1:
         known["out"] = x.reshape(shape).sum(1, types[2].numpy).reshape(-1)
-    out, groups = np.zeros(outer * tiles * inner, types[2].numpy), outer * tiles * -(-inner // fold_simt.BESIDE)
-    return _library(fold_simt.lane_fold_columns(name, *types), [x, out], (n, inner, tiles), groups, **known)
+    out, groups = np.zeros(outer * tiles * inner, types[2].numpy), outer * tiles * -(-inner // fold_threads.BESIDE)
+    return _library(fold_threads.lane_fold_columns(name, *types), [x, out], (n, inner, tiles), groups, **known)
 
 
 def _short(name: str, types: Any, rows: int, n: int, slots: int) -> Case:
     x = _elements(types[0], rows * n)
     known = {"out": x.reshape(rows, n).sum(1, types[2].numpy)} if types[0].is_integer else {}
-    groups = -(-rows // (fold_simt.SHORT_LANES // slots))
-    kernel = fold_simt.lane_fold_short_rows(name, *types, slots)
+    groups = -(-rows // (fold_threads.SHORT_LANES // slots))
+    kernel = fold_threads.lane_fold_short_rows(name, *types, slots)
     return _library(kernel, [x, np.zeros(rows, types[2].numpy)], (n, rows), groups, **known)
 
 
@@ -164,7 +167,7 @@ def _sums(dtype: DType, n: int) -> Case:
     known = {"starts": np.cumsum(counts) - counts, "total": counts.sum(keepdims=True)}
     buffers = [counts, np.zeros(n, dtype.numpy), np.zeros(1, dtype.numpy)]
     found = {name: a.astype(dtype.numpy) for name, a in known.items()}
-    return _library(compact_simt.lane_add_counts(dtype), buffers, (n,), 1, **found)
+    return _library(compact_threads.lane_add_counts(dtype), buffers, (n,), 1, **found)
 
 
 for _dtype in (u32, u64):
@@ -179,15 +182,15 @@ def _keep(positions: bool) -> Case:
     out = np.zeros(kept.size, np.int64 if positions else np.uint32)
     known = {"out": kept if positions else x[kept]}
     if positions:
-        return _library(compact_simt.lane_keep_positions(bool_), [mask, starts, out], (n,), 2, **known)
-    return _library(compact_simt.lane_keep_elements(f32, bool_), [x, mask, starts, out], (n,), 2, **known)
+        return _library(compact_threads.lane_keep_positions(bool_), [mask, starts, out], (n,), 2, **known)
+    return _library(compact_threads.lane_keep_elements(f32, bool_), [x, mask, starts, out], (n,), 2, **known)
 
 
 case("threads/keep-elements", widths=_WIDTHS)(partial(_keep, False))
 case("threads/keep-positions", widths=_WIDTHS)(partial(_keep, True))
 case("threads/count-kept", widths=_WIDTHS)(
     lambda: _library(
-        compact_simt.lane_count_kept(bool_),
+        compact_threads.lane_count_kept(bool_),
         [_mask(2348), np.zeros(2, np.uint32)],
         (2348,),
         2,
@@ -206,7 +209,7 @@ def _pairs(outer: bool) -> Case:
     place = np.arange(lefts.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     rights = np.where(counts[lefts] == 0, -1, positions[(lows[lefts] + place) % 60])
     made = [np.zeros(lefts.size, np.int64), np.zeros(lefts.size, np.int64)]
-    kernel = compact_simt.lane_write_pairs(outer=outer)
+    kernel = compact_threads.lane_write_pairs(outer=outer)
     return _library(kernel, [lows, counts, positions, starts, *made], (n,), 2, lefts=lefts, rights=rights)
 
 
@@ -214,7 +217,7 @@ for _outer in (False, True):
     case(f"threads/pairs{'-outer' if _outer else ''}", widths=_WIDTHS)(partial(_pairs, _outer))
 case("threads/pairs-count", widths=_WIDTHS)(
     lambda: _library(
-        compact_simt.lane_count_pairs(outer=True),
+        compact_threads.lane_count_pairs(outer=True),
         [np.arange(2100, dtype=np.uint32) % 3, np.zeros(2, np.uint64)],
         (2100,),
         2,
@@ -250,7 +253,7 @@ case("threads/groups-tiles", widths=_WIDTHS)(
 
 def _short_groups() -> Case:
     starts = np.array([0, 1, 65, 70, 100], np.uint32)
-    kernel = fold_short_groups("sum", f32, f32, f32, simt=True)
+    kernel = fold_short_groups("sum", f32, f32, f32, threads=True)
     return _library(kernel, [_elements(f32, 100), starts, np.zeros(4, np.float32)], (4,), 1)
 
 
@@ -261,7 +264,7 @@ case("threads/short-groups", widths=_WIDTHS)(_short_groups)
 
 
 def _map(operation: str, dtype: DType, size: int) -> Case:
-    verified, result = map_kernel(operation, dtype, (True,), simt=True)
+    verified, result = map_kernel(operation, dtype, (True,), threads=True)
     buffers = (_elements(dtype, size), np.zeros(size, result.numpy))
     return Case(
         verified.kernel, buffers, (size,), groups=(map_groups(verified, size), 1, 1), modes=("trusted", "reported")

@@ -348,7 +348,9 @@ def test_two_dimensions() -> None:
 
 def test_the_kernels_of_the_library_are_not_refused() -> None:
     from loom.core.dtype import f32
-    from loom.kernels import reduce, sieve, wordsieve
+    from loom.kernels.fold import tiles as reduce
+    from loom.kernels.sieve import wheel as sieve
+    from loom.kernels.sieve import words as wordsieve
 
     kernels = [
         reduce.sum_tiles(f32, f32, f32), reduce.extreme_tiles(f32, largest=True), reduce.divide_rows(f32, f32, f32),

@@ -12,8 +12,12 @@ import pytest
 
 import loom
 from loom.core.dtype import f16, f32, f64, i8, i64, u8, u32
-from loom.kernels import arg_reduce, fold, reduce, scan, segment_scan
-from loom.kernels.fold_record import Folding, Rows, record_fold
+from loom.kernels.fold import arg as arg_reduce
+from loom.kernels.fold import lanes as fold
+from loom.kernels.fold import tiles as reduce
+from loom.kernels.scan import lanes as scan
+from loom.kernels.scan import segments as segment_scan
+from loom.schedules.fold import Folding, Rows, record_fold
 from unit.patterns.canonical import canonical_reduce, same_bits
 
 pytestmark = pytest.mark.wide

@@ -10,10 +10,11 @@ import pytest
 import loom
 from loom.core.caps import Caps
 from loom.core.dtype import f16, f32, f64, i8, i32, u32
-from loom.kernels import matmul, matmul_record
-from loom.kernels.matmul import Arithmetic, Schedule, Tile, choose_schedule
-from loom.kernels.matmul_direct import multiply_direct, multiply_rows
-from loom.kernels.matmul_record import Multiplication, record_matmul
+from loom.kernels.matmul import tiles as matmul
+from loom.kernels.matmul.direct import multiply_direct, multiply_rows
+from loom.kernels.matmul.tiles import Arithmetic, Schedule, Tile, choose_schedule
+from loom.schedules import matmul as matmul_record
+from loom.schedules.matmul import Multiplication, record_matmul
 from unit.patterns.canonical import same_bits
 from unit.patterns.matmul_order import canonical_matmul
 

@@ -8,7 +8,7 @@ import pytest
 import loom
 from kernel_oracle import run
 from loom import Out, u32
-from loom.kernels.random import philox
+from loom.kernels.maps.random import philox
 
 # counter, key, words
 KNOWN = [

@@ -9,7 +9,7 @@ import pytest
 
 import loom
 from loom.core.dtype import bf16, f16, f32, f64, i64, u8, u64
-from loom.kernels import reduce
+from loom.kernels.fold import tiles as reduce
 
 pytestmark = pytest.mark.wide
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.kernels import sieve
+from loom.kernels.sieve import wheel as sieve
 
 WHEEL = (1, 7, 11, 13, 17, 19, 23, 29)
 

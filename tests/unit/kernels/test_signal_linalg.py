@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import loom
-from loom.kernels.convolve import sliding_sums
 from loom.kernels.fft.butterflies import RADICES
+from loom.kernels.fft.convolve import sliding_sums
 from loom.kernels.fft.stages import Form, narrow_stage, wide_stage
-from loom.kernels.lu import eliminate_panel
+from loom.kernels.linalg.lu import eliminate_panel
 from loom.patterns import linalg, signal
 from loom.patterns.signal.transform import convolution_length, radices
 

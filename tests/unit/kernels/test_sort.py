@@ -10,9 +10,12 @@ import pytest
 import loom
 from conformance.cases.sorting import bucket_steps
 from loom.core.dtype import SCALARS, DType, bf16, f16, f32, i8, i64, u8, u16, u32, u64
-from loom.kernels import sort, sort_buckets, sort_search, sort_select
-from loom.kernels.sort_keys import DIGITS, Order, Records
-from loom.kernels.sort_small import sort_row
+from loom.kernels.sort import buckets as sort_buckets
+from loom.kernels.sort import radix as sort
+from loom.kernels.sort import search as sort_search
+from loom.kernels.sort import select as sort_select
+from loom.kernels.sort.keys import DIGITS, Order, Records
+from loom.kernels.sort.small import sort_row
 from unit.patterns.canonical import same_bits
 from unit.patterns.sorted_oracle import numbers, order
 

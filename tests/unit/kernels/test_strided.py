@@ -6,24 +6,24 @@ import pytest
 
 from loom.core.dtype import f32
 from loom.ir.kernel import Access
-from loom.kernels.strided import Load, LoopNest, Store, Strided, strided
+from loom.kernels.maps.strided import Load, LoopNest, Store, Strided, strided
 
 
-def _copy(shape: tuple[int, ...], begin: int, target: int, *, simt: bool) -> Strided:
+def _copy(shape: tuple[int, ...], begin: int, target: int, *, threads: bool) -> Strided:
     rows = (100, 1)[-len(shape) :]
     values = Load(0, begin, rows), Load(0, begin + 7, rows)
     stores = Store(0, 1, target, rows), Store(1, 1, target + 50, rows)
-    return strided(LoopNest(shape, values, stores, ((f32, Access.READ), (f32, Access.WRITE))), simt=simt)
+    return strided(LoopNest(shape, values, stores, ((f32, Access.READ), (f32, Access.WRITE))), threads=threads)
 
 
-@pytest.mark.parametrize("simt", [False, True])
+@pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("shape", [(40,), (3, 40)])
-def test_nests_that_begin_elsewhere_share_a_kernel(shape: tuple[int, ...], simt: bool) -> None:
-    first, second = _copy(shape, 300, 200, simt=simt), _copy(shape, 500, 900, simt=simt)
+def test_nests_that_begin_elsewhere_share_a_kernel(shape: tuple[int, ...], threads: bool) -> None:
+    first, second = _copy(shape, 300, 200, threads=threads), _copy(shape, 500, 900, threads=threads)
     assert first.kernel is second.kernel
     assert sorted(first.params[1:]) == [200, 250, 300]
     assert sorted(second.params[1:]) == [500, 900, 950]
 
 
 def test_one_buffer_stored_to_twice_has_one_kernel_for_all_lengths() -> None:
-    assert _copy((40,), 300, 200, simt=False).kernel is _copy((50,), 300, 200, simt=False).kernel
+    assert _copy((40,), 300, 200, threads=False).kernel is _copy((50,), 300, 200, threads=False).kernel

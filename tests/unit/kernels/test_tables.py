@@ -9,7 +9,9 @@ import loom
 from conformance.cases import tables
 from conformance.running import CASES, SLOW, execute, load_case
 from loom.core.dtype import f16, f32, i64
-from loom.kernels import compact, groups, histogram, join, rolling, statistics
+from loom.kernels.fold import deviations as statistics
+from loom.kernels.fold import groups, rolling
+from loom.kernels.move import compact, histogram, join
 
 pytestmark = pytest.mark.wide
 

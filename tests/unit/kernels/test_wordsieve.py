@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.kernels.wordsieve import sieve_count, sieve_init, sieve_mark
+from loom.kernels.sieve.words import sieve_count, sieve_init, sieve_mark
 from prime_oracle import is_prime
 
 PI = {10**6: 78_498, 10**7: 664_579}

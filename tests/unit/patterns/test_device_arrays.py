@@ -237,7 +237,7 @@ def test_another_device_and_too_large_an_array(on: Any) -> None:
 
 
 def test_transfers_in_pieces(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from loom.runtime.drivers.vulkan import memory
+    from loom.runtime.drivers.vulkan.native import memory
 
     monkeypatch.setattr(memory, "_PIECE_NBYTES", 1000)
     monkeypatch.setattr(memory, "_LEAST_SHARED", 900)

@@ -13,7 +13,7 @@ import loom
 from loom import gpu_argsort, gpu_sort, gpu_sort_pairs
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.kernels.sort_keys import Order, Records
+from loom.kernels.sort.keys import Order, Records
 from loom.patterns.sort_chain import SortPlan
 from loom.runtime.device import device
 from unit.patterns.canonical import same_bits

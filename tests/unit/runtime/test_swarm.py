@@ -65,7 +65,7 @@ def test_a_swarm_leaves_what_its_programs_leave(units: list[loom.Unit], on: Any)
     for unit in units:
         unit.fill(0)
     together = loom.swarm(programs)
-    assert together.is_woven == on.caps.simt
+    assert together.is_woven == on.caps.threads
     together.run()
     together.run()
     assert [unit.read().tolist() for unit in units] == expected

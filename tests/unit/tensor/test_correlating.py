@@ -10,7 +10,7 @@ import pytest
 from loom import tensor
 from loom.core.dtype import f32
 from loom.core.numerics import canonical_bits
-from loom.kernels import matmul_record
+from loom.schedules import matmul as matmul_record
 from loom.tensor.ops import correlating
 from unit.patterns.matmul_order import canonical_matmul
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from loom.core.turns import cos_sin_of_ratio
 from loom.ir.frontend.intrinsics import static_range
-from loom.kernels.joining import items
+from loom.kernels.group.join import items
 
 __all__ = ["RADICES", "butterfly", "conjugate_multiply", "multiply"]
 

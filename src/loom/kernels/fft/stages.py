@@ -25,7 +25,7 @@ from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, global_id, group_id, local_id, select, static_range
 from loom.kernels.fft.butterflies import butterfly, multiply
-from loom.kernels.joining import items
+from loom.kernels.group.join import items
 
 __all__ = ["LANES", "WIDE", "Form", "exchanged", "load", "narrow_stage", "store", "wide_stage"]
 

@@ -14,7 +14,7 @@ from typing import Any
 from loom.core.dtype import f32, u32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, select, sqrt
-from loom.kernels.functions.coefficients_bessel import (
+from loom.kernels.functions.coefficients.bessel import (
     EIGHTH_TURN,
     J0,
     J1,
@@ -30,7 +30,7 @@ from loom.kernels.functions.coefficients_bessel import (
     Y1_NEAR,
 )
 from loom.kernels.functions.doubles import product, two_sum
-from loom.kernels.functions.f64_bessel import j0_f64, j1_f64, y0_f64, y1_f64
+from loom.kernels.functions.f64.bessel import j0_f64, j1_f64, y0_f64, y1_f64
 from loom.kernels.functions.gamma import log_pair
 from loom.kernels.functions.polynomial import horner
 from loom.kernels.functions.reduction import quarter_turns

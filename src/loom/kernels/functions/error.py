@@ -15,7 +15,7 @@ from typing import Any
 from loom.core.dtype import f32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import rint, select, static_range
-from loom.kernels.functions.coefficients_error import (
+from loom.kernels.functions.coefficients.error import (
     ERF,
     ERF_HIGH,
     ERF_MIDDLE,
@@ -26,10 +26,10 @@ from loom.kernels.functions.coefficients_error import (
     TANH_CUBIC,
     TANH_LINEAR,
 )
-from loom.kernels.functions.coefficients_exponential import EXP, LN2, LOG2E
+from loom.kernels.functions.coefficients.exponential import EXP, LN2, LOG2E
 from loom.kernels.functions.doubles import upper
 from loom.kernels.functions.exponential import scales
-from loom.kernels.functions.f64_error import erf_f64, erfc_f64, gelu_f64, gelu_tanh_f64
+from loom.kernels.functions.f64.error import erf_f64, erfc_f64, gelu_f64, gelu_tanh_f64
 from loom.kernels.functions.hyperbolic import with_sign
 from loom.kernels.functions.polynomial import horner
 

@@ -12,8 +12,8 @@ from typing import Any
 from loom.core.dtype import f32, i32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, rint, select
-from loom.kernels.functions.coefficients_exponential import EXP, EXP2, EXPM1, LN2, LOG2E
-from loom.kernels.functions.f64_exponential import exp2_f64, exp_f64, expm1_f64, sigmoid_f64
+from loom.kernels.functions.coefficients.exponential import EXP, EXP2, EXPM1, LN2, LOG2E
+from loom.kernels.functions.f64.exponential import exp2_f64, exp_f64, expm1_f64, sigmoid_f64
 from loom.kernels.functions.polynomial import horner
 
 __all__ = [

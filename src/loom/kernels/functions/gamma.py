@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.dtype import f32, i32, u32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, floor, rint, select, static_range
-from loom.kernels.functions.coefficients_gamma import (
+from loom.kernels.functions.coefficients.gamma import (
     GAMMA,
     HALF_LOG_TWO_PI,
     LGAMMA,
@@ -24,7 +24,7 @@ from loom.kernels.functions.coefficients_gamma import (
 )
 from loom.kernels.functions.doubles import fast_two_sum, product, two_sum
 from loom.kernels.functions.exponential import growth, reduced, scaled
-from loom.kernels.functions.f64_gamma import gamma_f64, lgamma_f64
+from loom.kernels.functions.f64.gamma import gamma_f64, lgamma_f64
 from loom.kernels.functions.polynomial import horner
 
 __all__ = ["gamma", "lgamma", "log_pair"]

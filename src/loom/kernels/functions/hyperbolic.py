@@ -12,9 +12,9 @@ from typing import Any
 from loom.core.dtype import f32, u32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, rint, select
-from loom.kernels.functions.coefficients_hyperbolic import EXP_TWICE, HALF_LN2, SINH, TANH, TWICE_LOG2E
+from loom.kernels.functions.coefficients.hyperbolic import EXP_TWICE, HALF_LN2, SINH, TANH, TWICE_LOG2E
 from loom.kernels.functions.exponential import growth, power_of_two, reduced, scaled
-from loom.kernels.functions.f64_hyperbolic import cosh_f64, sinh_f64, tanh_f64
+from loom.kernels.functions.f64.hyperbolic import cosh_f64, sinh_f64, tanh_f64
 from loom.kernels.functions.polynomial import horner
 
 __all__ = ["cosh", "sinh", "tanh", "with_sign"]

@@ -13,10 +13,10 @@ from typing import Any
 from loom.core.dtype import f32, u32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, select, sqrt
-from loom.kernels.functions.coefficients_inverse import ARCSINE, ARCTANGENT
-from loom.kernels.functions.coefficients_trigonometric import HALF_PI
+from loom.kernels.functions.coefficients.inverse import ARCSINE, ARCTANGENT
+from loom.kernels.functions.coefficients.trigonometric import HALF_PI
 from loom.kernels.functions.doubles import fast_two_sum
-from loom.kernels.functions.f64_inverse import acos_f64, asin_f64, atan2_f64, atan_f64
+from loom.kernels.functions.f64.inverse import acos_f64, asin_f64, atan2_f64, atan_f64
 from loom.kernels.functions.polynomial import horner
 
 __all__ = ["acos", "asin", "atan", "atan2"]

@@ -14,8 +14,8 @@ from typing import Any
 from loom.core.dtype import f32, i32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, select
-from loom.kernels.functions.coefficients_logarithm import LN2, LOG, LOG2E
-from loom.kernels.functions.f64_logarithm import log1p_f64, log2_f64, log_f64
+from loom.kernels.functions.coefficients.logarithm import LN2, LOG, LOG2E
+from loom.kernels.functions.f64.logarithm import log1p_f64, log2_f64, log_f64
 from loom.kernels.functions.polynomial import horner
 
 __all__ = ["decomposed", "log", "log1p", "log2", "widened"]

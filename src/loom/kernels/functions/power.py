@@ -14,10 +14,10 @@ from typing import Any
 from loom.core.dtype import f32, i32, u32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select, sqrt
-from loom.kernels.functions.coefficients_power import INVERSE_CUBE_ROOT, LOG2_FIRST, LOG2_REST, LOG2_SECOND
+from loom.kernels.functions.coefficients.power import INVERSE_CUBE_ROOT, LOG2_FIRST, LOG2_REST, LOG2_SECOND
 from loom.kernels.functions.doubles import upper
 from loom.kernels.functions.exponential import clamped, power_of_two_of, scaled
-from loom.kernels.functions.f64_power import cbrt_f64, pow_f64
+from loom.kernels.functions.f64.power import cbrt_f64, pow_f64
 from loom.kernels.functions.hyperbolic import with_sign
 from loom.kernels.functions.logarithm import widened
 from loom.kernels.functions.polynomial import horner

@@ -13,7 +13,7 @@ from typing import Any
 
 from loom.core.dtype import f32, u32
 from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select, static_range
-from loom.kernels.functions.coefficients_trigonometric import HALF_PI, PIECES, TURNS
+from loom.kernels.functions.coefficients.trigonometric import HALF_PI, PIECES, TURNS
 from loom.kernels.functions.doubles import fast_two_sum, product, two_sum
 
 __all__ = ["quarter_turns"]

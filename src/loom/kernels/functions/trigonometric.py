@@ -11,9 +11,9 @@ from typing import Any
 from loom.core.dtype import f32, u32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, select
-from loom.kernels.functions.coefficients_trigonometric import COSINE, SINE
+from loom.kernels.functions.coefficients.trigonometric import COSINE, SINE
 from loom.kernels.functions.doubles import fast_two_sum, product
-from loom.kernels.functions.f64_trigonometric import cos_f64, sin_f64, tan_f64
+from loom.kernels.functions.f64.trigonometric import cos_f64, sin_f64, tan_f64
 from loom.kernels.functions.polynomial import horner
 from loom.kernels.functions.reduction import quarter_turns
 

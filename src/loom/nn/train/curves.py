@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.runtime.support.frames import Frame
+from loom.runtime.frames import Frame
 
 __all__ = ["draw_curves"]
 

@@ -367,7 +367,7 @@ def _feeds(data: Samples, chosen: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _is_gpu(where: Device | None) -> bool:
-    return where is not None and where.caps.simt
+    return where is not None and where.caps.threads
 
 
 def _recorded(config: TrainConfig) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from loom.core.dtype import DType, f32, i64, u32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.numerics import REDUCE_TILE
-from loom.kernels import groups
+from loom.kernels.fold import groups
 from loom.kernels.types import kinds, read_type, wide_type
 from loom.patterns.call import Call, Operand
 from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
@@ -206,7 +206,7 @@ class _Fold:
         x, starts, out = slots
         if levels < 0:
             types = self.element, self.accumulator, self.result
-            kernel = groups.fold_short_groups(self.name, *types, simt=chain.device.caps.simt)
+            kernel = groups.fold_short_groups(self.name, *types, threads=chain.device.caps.threads)
             chain.dispatch(kernel, slots, [count], groups=-(-count // groups.SHORT_GROUPS))
             return slots, None
         kept: list[Storage] = []
@@ -216,7 +216,7 @@ class _Fold:
             size = count + size // REDUCE_TILE
             offsets, owners = chain.device.allocate((count + 1) * 4), chain.device.allocate(size * 4)
             tiles = chain.device.allocate(size * self.accumulator.nbytes)
-            if chain.device.caps.simt:
+            if chain.device.caps.threads:
                 chain.dispatch(groups.lane_cut_groups(), [begins, offsets], [count])
                 chain.dispatch(groups.lane_list_tiles(), [offsets, owners], [count], groups=-(-size // 64))
             else:

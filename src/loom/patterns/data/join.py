@@ -12,10 +12,10 @@ import numpy as np
 
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
-from loom.kernels.compact import add_counts
-from loom.kernels.compact_simt import lane_add_counts, lane_count_pairs, lane_write_pairs
-from loom.kernels.join import JOIN_TILE, MATCH_LANES, count_pairs, match_keys, write_pairs
-from loom.kernels.sort_keys import Order, Records
+from loom.kernels.move.compact import add_counts
+from loom.kernels.move.compact_threads import lane_add_counts, lane_count_pairs, lane_write_pairs
+from loom.kernels.move.join import JOIN_TILE, MATCH_LANES, count_pairs, match_keys, write_pairs
+from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import read_type
 from loom.patterns.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
@@ -83,10 +83,10 @@ def _joined(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
         pairs = chain.device.allocate(tiles * u64.nbytes)
         buffers = [wanted, sorted_keys, low, count]
         chain.dispatch(match_keys(key), buffers, [n, m], groups=-(-n // MATCH_LANES))
-        simt = chain.device.caps.simt
-        counting = lane_count_pairs(outer=outer) if simt else count_pairs(outer=outer)
+        threads = chain.device.caps.threads
+        counting = lane_count_pairs(outer=outer) if threads else count_pairs(outer=outer)
         chain.dispatch(counting, [count, pairs], [n], groups=tiles)
-        adding = lane_add_counts(u64) if simt else add_counts(u64)
+        adding = lane_add_counts(u64) if threads else add_counts(u64)
         chain.dispatch(adding, [pairs, start, whole], [tiles])
         return slots, pairs
 
@@ -98,7 +98,7 @@ def _joined(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
 
     def write(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(o.nbytes) for o in (lows, counts, positions, starts, lefts, rights)]
-        writing = lane_write_pairs(outer=outer) if chain.device.caps.simt else write_pairs(outer=outer)
+        writing = lane_write_pairs(outer=outer) if chain.device.caps.threads else write_pairs(outer=outer)
         chain.dispatch(writing, slots, [n], groups=tiles)
         return slots, None
 

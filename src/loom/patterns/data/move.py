@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.dtype import INTEGERS, i64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.kernels.compact import (
+from loom.kernels.move.compact import (
     MOVE_LANES,
     NO_FAULT,
     claim_places,

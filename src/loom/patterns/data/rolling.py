@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, f64, i64, u64
 from loom.core.errors import ArgumentError, DTypeError
-from loom.kernels.rolling import BLOCK_LANES, DIVIDE_LANES, fold_windows, window_results
+from loom.kernels.fold.rolling import BLOCK_LANES, DIVIDE_LANES, fold_windows, window_results
 from loom.kernels.types import read_type
 from loom.patterns.call import Call, Operand
 from loom.patterns.workspace import workspace
@@ -55,7 +55,7 @@ class Rolling:
     """The windows of an array (see ``rolling``).
 
     The end of a block of ``window`` elements is folded backwards, the beginning of the next one forwards, and the
-    two are joined (``kernels.rolling``): the order depends on the window's place and width alone. A NaN is in the
+    two are joined (``kernels.fold.rolling``): the order depends on the window's place and width alone. A NaN is in the
     result of every window it is in.
     """
 
@@ -133,8 +133,8 @@ def _record(chain: Chain, source: Operand, window: int, name: str, join: str, ro
     n, results = source.size, source.size - window + 1
     slots = [HostSlot(nbytes) for nbytes in (source.nbytes, results * result.nbytes, room)]
     x, out, folds = slots
-    simt = chain.device.caps.simt
-    lanes, blocks = (BLOCK_LANES, 1) if simt else (1, max(1, _GROUP // window))
+    threads = chain.device.caps.threads
+    lanes, blocks = (BLOCK_LANES, 1) if threads else (1, max(1, _GROUP // window))
     kernel = fold_windows(element, held, join, lanes)
     target = out if room == 1 else folds
     chain.dispatch(kernel, [x, target], [n, window, blocks], groups=-(-results // (lanes * blocks * window)))

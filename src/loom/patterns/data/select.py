@@ -12,9 +12,9 @@ import numpy as np
 from loom.core.dtype import DType, bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.kernels import compact as one_lane
-from loom.kernels import compact_simt as many_lanes
-from loom.kernels.compact import KEEP_TILE
+from loom.kernels.move import compact as one_lane
+from loom.kernels.move import compact_threads as many_lanes
+from loom.kernels.move.compact import KEEP_TILE
 from loom.patterns.call import Call, Operand
 from loom.patterns.data.move import gathered
 from loom.patterns.map import gpu_map
@@ -97,7 +97,7 @@ def _record(chain: Chain, element: DType | None, flags: Operand, is_one: bool) -
     )  # fmt: skip
     x = [] if element is None else [mask if is_one else HostSlot(n * element.nbytes)]
     counts, starts = (chain.device.allocate(tiles * u32.nbytes) for _ in range(2))
-    if chain.device.caps.simt:
+    if chain.device.caps.threads:
         count, add = many_lanes.lane_count_kept(flags.dtype), many_lanes.lane_add_counts(u32)
         positions, elements = many_lanes.lane_keep_positions, many_lanes.lane_keep_elements
     else:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, lookup, u32
-from loom.kernels import sort_search, sort_search_simt
-from loom.kernels.groups import close_runs, merge_keys, split_keys
-from loom.kernels.sort_keys import Order, Records
+from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
+from loom.kernels.sort import search as sort_search
+from loom.kernels.sort import search_threads as sort_search_threads
+from loom.kernels.sort.keys import Order, Records
 from loom.patterns.call import Call, Operand
 from loom.patterns.sort_chain import cut, run_sort
 from loom.runtime.chain import Chain
@@ -75,7 +76,7 @@ def find_runs(call: Call, in_order: Operand) -> Runs:
     n, order = in_order.size, Order(in_order.dtype)
     tile = cut(n, in_order.dtype.nbytes, call.device.caps)
     tiles = -(-n // tile)
-    kernels: Any = sort_search_simt if call.device.caps.simt else sort_search
+    kernels: Any = sort_search_threads if call.device.caps.threads else sort_search
     out = call.output(n, in_order.dtype, like=in_order)
     starts, places = call.output(n + 1, u32), call.output(tiles + 1, u32)
 

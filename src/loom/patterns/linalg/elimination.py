@@ -1,7 +1,7 @@
 """``solve``, ``inv``, ``det``, ``lu``, ``cholesky``: elimination by columns.
 
-Layer: patterns. The order of operations is the plain right-looking one (``kernels.lu``, ``kernels.cholesky``).
-Invariant: panels, batches and threads change no bit.
+Layer: patterns. The order of operations is the plain right-looking one (``kernels.linalg.lu``,
+``kernels.linalg.cholesky``). Invariant: panels, batches and threads change no bit.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 
 from loom.core.dtype import u32
 from loom.core.errors import ShapeError
-from loom.kernels import lu as kernels
-from loom.kernels.cholesky import cholesky_panel, lower_triangle
-from loom.kernels.lu import COLUMNS, PANEL, PANEL_THREADS
+from loom.kernels.linalg import lu as kernels
+from loom.kernels.linalg.cholesky import cholesky_panel, lower_triangle
+from loom.kernels.linalg.lu import COLUMNS, PANEL, PANEL_THREADS
 from loom.patterns.call import Call
 from loom.patterns.linalg.matrices import Columns, as_floats, batch_of, raise_failure, same_dtype, square, status
 from loom.runtime.chain import Chain
@@ -207,7 +207,7 @@ def _fitting(shape: tuple[int, ...]) -> str:
 
 def _panel_lanes(chain: Chain) -> int:
     """Return the lanes of a group that works alone."""
-    return PANEL_THREADS if chain.device.caps.simt else PANEL
+    return PANEL_THREADS if chain.device.caps.threads else PANEL
 
 
 def _record_elimination(work: Columns, info: Storage, pivots: Storage | None = None) -> Storage:

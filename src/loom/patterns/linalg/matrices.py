@@ -1,7 +1,7 @@
 """Matrices as the factorisations take them: checked operands, and their columns in memory.
 
 Layer: patterns. Leading dimensions are a batch. Columns are a multiple of 64 long, with zeros below the last row
-(``kernels.lu``). Invariant: a batch changes no bit of any of its matrices.
+(``kernels.linalg.lu``). Invariant: a batch changes no bit of any of its matrices.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from loom.core.dtype import DType, f32, f64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.kernels.lu import COLUMNS, PANEL
-from loom.kernels.vectors import TILE, columns_to_rows, identity_columns, rows_to_columns
+from loom.kernels.linalg.lu import COLUMNS, PANEL
+from loom.kernels.linalg.vectors import TILE, columns_to_rows, identity_columns, rows_to_columns
 from loom.patterns.call import Call, Operand
 from loom.runtime.chain import Chain
 from loom.runtime.storage import Storage

@@ -1,6 +1,6 @@
 """``qr``: orthogonal factors by Householder's reflections.
 
-Layer: patterns. Invariant: a column's reflection depends on the columns before it alone (``kernels.qr``).
+Layer: patterns. Invariant: a column's reflection depends on the columns before it alone (``kernels.linalg.qr``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.kernels.qr import apply_reflection, make_reflection
+from loom.kernels.linalg.qr import apply_reflection, make_reflection
 from loom.patterns.call import Call
 from loom.patterns.linalg.matrices import Columns, batch_of, matrices
 from loom.runtime.chain import Chain

@@ -12,8 +12,7 @@ from typing import Any
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
-from loom.kernels.fold_record import Folding, record_fold
-from loom.kernels.vectors import TILE, cross_product, divide_rows, outer_product, scale_rows, transposed
+from loom.kernels.linalg.vectors import TILE, cross_product, divide_rows, outer_product, scale_rows, transposed
 from loom.patterns.axis import geometry, normal_axis
 from loom.patterns.call import Call
 from loom.patterns.linalg.matrices import as_floats, same_dtype
@@ -22,6 +21,7 @@ from loom.patterns.products import gpu_dot, gpu_norm
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.fold import Folding, record_fold
 
 __all__ = ["cross", "dot", "matvec", "norm", "normalize", "outer", "transpose"]
 

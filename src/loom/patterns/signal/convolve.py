@@ -1,7 +1,7 @@
 """``convolve``, ``correlate``, ``fir_filter``, ``ema``: sums of products along a signal.
 
 Layer: patterns. Direct sums follow the canonical order of products over the shorter operand, its last element first
-(``kernels.convolve``); long ones go through real Fourier transforms. Invariant: which of the two is chosen depends
+(``kernels.fft.convolve``); long ones go through real Fourier transforms. Invariant: which of the two is chosen depends
 on the lengths and the dtype alone.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, f64, i32, i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, near_matches
-from loom.kernels.convolve import CHUNK, SLIDING_TILE, add_rows, moving_average, sliding_sums
 from loom.kernels.fft import steps
+from loom.kernels.fft.convolve import CHUNK, SLIDING_TILE, add_rows, moving_average, sliding_sums
 from loom.kernels.fft.stages import LANES, Form
 from loom.patterns.axis import geometry
 from loom.patterns.call import Call, Operand

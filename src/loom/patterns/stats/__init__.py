@@ -16,8 +16,8 @@ from loom.patterns.stats.histogram import histogram
 from loom.patterns.stats.moments import mean, std, variance, zscore
 from loom.patterns.stats.quantile import median, quantile
 from loom.patterns.stats.scaling import autocorrelation, logsumexp, minmax
-from loom.runtime.support.stats import Stats
-from loom.runtime.support.stats import stats as _alive
+from loom.support.stats import Stats
+from loom.support.stats import stats as _alive
 
 __all__ = [
     "autocorrelation",
@@ -39,7 +39,7 @@ class _Statistics(ModuleType):
     """The family, which is also the call the engine's documents name."""
 
     def __call__(self) -> Stats:
-        """Return what is alive now (see ``loom.runtime.support.stats``)."""
+        """Return what is alive now (see ``loom.support.stats``)."""
         return _alive()
 
 

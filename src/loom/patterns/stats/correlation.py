@@ -12,9 +12,8 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, EmptyError, ShapeError
-from loom.kernels.fold_record import record_means
-from loom.kernels.reduce import divide_rows
-from loom.kernels.statistics import correlation_matrix, correlation_pair, covariance_matrix, product_tiles
+from loom.kernels.fold.deviations import correlation_matrix, correlation_pair, covariance_matrix, product_tiles
+from loom.kernels.fold.tiles import divide_rows
 from loom.kernels.types import kinds
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call, Operand
@@ -22,6 +21,7 @@ from loom.patterns.stats.deviations import freedom, record_tiles
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
+from loom.schedules.fold import record_means
 
 __all__ = ["correlation", "covariance"]
 

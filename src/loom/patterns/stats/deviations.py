@@ -13,14 +13,14 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.numerics import REDUCE_TILE
-from loom.kernels.fold_record import SHORT_ROW, Folding, record_fold, record_means
-from loom.kernels.reduce import DIVIDE_LANES, divide_rows
-from loom.kernels.statistics import LINE_BLOCK, square_deviations, square_tiles
+from loom.kernels.fold.deviations import LINE_BLOCK, square_deviations, square_tiles
+from loom.kernels.fold.tiles import DIVIDE_LANES, divide_rows
 from loom.kernels.types import Kinds
 from loom.patterns.axis import Geometry
 from loom.patterns.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.storage import Storage
+from loom.schedules.fold import SHORT_ROW, Folding, record_fold, record_means
 
 __all__ = ["Spread", "freedom", "lines", "record_tiles", "squares_nbytes"]
 

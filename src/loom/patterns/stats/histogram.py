@@ -14,8 +14,8 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16, f16, f32, f64, i64, u8, u32
 from loom.core.errors import ArgumentError, DTypeError
-from loom.kernels.compact import clear_words
-from loom.kernels.histogram import (
+from loom.kernels.move.compact import clear_words
+from loom.kernels.move.histogram import (
     COUNT_LANES,
     COUNT_THREADS,
     HISTOGRAM_TILE,
@@ -151,7 +151,7 @@ def _record(chain: Chain, x: Operand, computed: DType, found: _Edges) -> tuple[l
     groups = -(-found.bins // 64)
     chain.dispatch(clear_words(), [counts], [found.bins], groups=groups)
     if x.size:
-        lanes = COUNT_THREADS if chain.device.caps.simt else COUNT_LANES
+        lanes = COUNT_THREADS if chain.device.caps.threads else COUNT_LANES
         alone = found.bins <= MOST_SHARED
         kernel = count_bins(element, computed, even=found.scale is not None, alone=alone, lanes=lanes)
         params = [x.size, found.bins, found.scale or 0.0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.kernels.statistics import LINE_BLOCK, standardise
+from loom.kernels.fold.deviations import LINE_BLOCK, standardise
 from loom.kernels.types import kinds
 from loom.patterns.axis import Geometry, geometry
 from loom.patterns.call import Call, Operand

@@ -12,8 +12,8 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DTypeError, EmptyError
-from loom.kernels.sort_keys import Order, Records
-from loom.kernels.statistics import interpolate_ranks
+from loom.kernels.fold.deviations import interpolate_ranks
+from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import kinds
 from loom.patterns.axis import normal_axis
 from loom.patterns.call import Call, Operand

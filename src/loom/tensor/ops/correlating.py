@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.dtype import f32, f64
-from loom.kernels.matmul import Arithmetic
-from loom.kernels.matmul_record import Multiplication, record_gathered, record_matmul
+from loom.kernels.matmul.tiles import Arithmetic
+from loom.schedules.matmul import Multiplication, record_gathered, record_matmul
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Op, made
 from loom.tensor.ops.joining import copy_into

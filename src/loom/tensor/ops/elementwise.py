@@ -1,7 +1,7 @@
 """Element by element: operations, functions, comparisons, choices and conversions.
 
-Layer: tensor. One record each: the name ``kernels.strided`` knows it by, and its derivative. Invariant: operands are
-of one shape, numbers among them being repeated, and of one dtype (the condition of ``where`` apart).
+Layer: tensor. One record each: the name ``kernels.maps.strided`` knows it by, and its derivative. Invariant: operands
+are of one shape, numbers among them being repeated, and of one dtype (the condition of ``where`` apart).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from loom.core.dtype import DType, bool_, dtype_of, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
-from loom.kernels.strided import Number, number
+from loom.kernels.maps.strided import Number, number
 from loom.tensor.graph import Kind, Node, Op, made, require_tensor
 from loom.tensor.ops.views import BROADCAST
 

@@ -1,7 +1,7 @@
 """Rows picked by indices that are a tensor (embedding), and sums of rows by index.
 
 Layer: tensor. Each is the derivative of the other. Invariant: rows are added in the order of their positions
-(``kernels.gather``), never scattered.
+(``kernels.move.gather``), never scattered.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from loom.core.dtype import DType, u8, u32, u64
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import whole
-from loom.kernels.gather import LANES, ROWS, SLAB, count_before, gather_rows, settle_places, start_rows, sum_rows
-from loom.kernels.sort_keys import Order, Records
-from loom.kernels.sort_simt_record import SimtSortPlan
-from loom.kernels.sort_small import sort_row
-from loom.kernels.strided import number
+from loom.kernels.maps.strided import number
+from loom.kernels.move.gather import LANES, ROWS, SLAB, count_before, gather_rows, settle_places, start_rows, sum_rows
+from loom.kernels.sort.keys import Order, Records
+from loom.kernels.sort.small import sort_row
+from loom.schedules.sort_threads import ThreadSortPlan
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Op, made, require_tensor
 from loom.tensor.ops.elementwise import cast, where
@@ -68,7 +68,7 @@ def _record_sums(node: Tensor, draft: Draft, operands: Sequence[Operand], out: A
 def _sorted(draft: Draft, at: Any, n: int) -> tuple[Any, Any, DType]:
     """Record the stable sort of ``n`` indices; return them ascending, their positions, and the type of these."""
     caps = draft.device.caps
-    few = n <= _FEW and not caps.simt
+    few = n <= _FEW and not caps.threads
     place = u32 if few else u64
     ordered, order = draft.device.allocate(n * u32.nbytes), draft.device.allocate(n * place.nbytes)
     records = Records(Order(u32), "index")
@@ -77,8 +77,8 @@ def _sorted(draft: Draft, at: Any, n: int) -> tuple[Any, Any, DType]:
         fill(draft, places, n, number(0, u32))
         draft.dispatch(count_before(), [at, places], [n], (-(-n // LANES), -(-n // SLAB)))
         draft.dispatch(settle_places(), [at, places, ordered, order], [n], -(-n // LANES))
-    elif caps.simt:
-        plan = SimtSortPlan.of(records, 1, n, keys_out=True, caps=caps, where="sum_by_index")
+    elif caps.threads:
+        plan = ThreadSortPlan.of(records, 1, n, keys_out=True, caps=caps, where="sum_by_index")
         plan.record(draft, at, None, ordered, order, [draft.device.allocate(nbytes) for nbytes in plan.sizes])
     else:
         both = draft.device.allocate(2 * n * records.nbytes)

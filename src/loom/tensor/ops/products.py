@@ -1,7 +1,7 @@
 """Products of matrices and contractions.
 
 Layer: tensor. Transposed operands are read where they are; other views are packed first. Invariant: the order of sums
-is that of ``kernels.matmul``, whatever the batch.
+is that of ``kernels.matmul.tiles``, whatever the batch.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from loom.core.caps import Caps
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag, text
-from loom.kernels.matmul import Arithmetic, choose_schedule
-from loom.kernels.matmul_record import Multiplication, record_matmul
-from loom.kernels.strided import number
+from loom.kernels.maps.strided import number
+from loom.kernels.matmul.tiles import Arithmetic, choose_schedule
 from loom.kernels.types import PRODUCTS, pairs_of
+from loom.schedules.matmul import Multiplication, record_matmul
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Node, Op, made, require_tensor
 from loom.tensor.layout import Access, packed
@@ -71,7 +71,7 @@ def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -
 
 def _turned_is_better(caps: Caps, arithmetic: Arithmetic, m: int, n: int, k: int) -> bool:
     """Tell whether the transposed product, whose sums are the same, fills the tiles of a CPU so much better."""
-    if caps.simt or m * n * k < _WORTH_TURNING:
+    if caps.threads or m * n * k < _WORTH_TURNING:
         return False
     found = []
     for rows, columns in ((m, n), (n, m)):

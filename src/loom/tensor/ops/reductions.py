@@ -1,7 +1,7 @@
 """Reductions along axes: sums, means, extremes and where they are.
 
 Layer: tensor. Axes side by side are folded as one; axes apart one run after the other, the last run first. Invariant:
-the order of a sum depends on the shape and axes alone (``kernels.reduce``).
+the order of a sum depends on the shape and axes alone (``kernels.fold.tiles``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from loom.core.dtype import i64, u32
 from loom.core.errors import EmptyError
 from loom.core.given import flag
-from loom.kernels.arg_record import record_arg
-from loom.kernels.fold_record import Folding, Rows, record_fold
-from loom.kernels.strided import number
+from loom.kernels.maps.strided import number
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
+from loom.schedules.arg import record_arg
+from loom.schedules.fold import Folding, Rows, record_fold
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Op, made, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where

@@ -14,7 +14,9 @@ import pytest
 from functions.ulps import exact_errors
 from loom import f64, gpu_map
 from loom.core.numerics import canonical_bits
-from loom.kernels.functions import coefficients_f64, f64_reduction, function
+from loom.kernels.functions import function
+from loom.kernels.functions.coefficients import f64 as coefficients_f64
+from loom.kernels.functions.f64 import reduction as f64_reduction
 
 Array = np.ndarray[Any, Any]
 FIT = Path(__file__).parents[4] / "tools" / "fit"

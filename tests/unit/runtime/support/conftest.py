@@ -9,7 +9,7 @@ import pytest
 
 import loom
 from loom.core.errors import DeviceError
-from loom.runtime.support.parking import POOL
+from loom.support.parking import POOL
 
 
 @pytest.fixture(params=["cpu", "vulkan"])

@@ -12,8 +12,8 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, CheckpointError
-from loom.runtime.support.checkpoint import read_checkpoint, write_checkpoint
 from loom.storage.disk import FaultyDisk
+from loom.support.checkpoint import read_checkpoint, write_checkpoint
 from unit.runtime.support.support_kernels import fall
 
 WORDS = 200

@@ -12,8 +12,8 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, AssertionFailed, DeviceError, DTypeError, LoomError
-from loom.runtime.support.main_loom import MainLoom, MainProgram
-from loom.runtime.support.parking import POOL
+from loom.support.main_loom import MainLoom, MainProgram
+from loom.support.parking import POOL
 from unit.runtime.support.support_kernels import grow, paint, refuse, sum_up
 
 WIDTH, HEIGHT = 16, 8

@@ -9,7 +9,7 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, DeviceError, StateError
-from loom.runtime.support.parking import POOL
+from loom.support.parking import POOL
 from unit.runtime.support.support_kernels import fall, grow
 
 WORDS = 256

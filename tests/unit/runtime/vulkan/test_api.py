@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from loom.runtime.drivers.vulkan.adapter import _queue_family
-from loom.runtime.drivers.vulkan.api import load
+from loom.runtime.drivers.vulkan.native.adapter import _queue_family
+from loom.runtime.drivers.vulkan.native.api import load
 
 GRAPHICS, COMPUTE, TRANSFER = 1, 2, 4
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.runtime.drivers.vulkan.queues import PARTS_AT_ONCE
+from loom.runtime.drivers.vulkan.native.queues import PARTS_AT_ONCE
 
 pytestmark = pytest.mark.wide
 _MANY = 1500

@@ -16,7 +16,7 @@ import pytest
 
 import loom
 from loom.core.errors import DeviceError
-from loom.runtime.drivers.vulkan.memory import Arena
+from loom.runtime.drivers.vulkan.native.memory import Arena
 
 pytestmark = pytest.mark.wide
 
@@ -309,7 +309,7 @@ def test_pipelines_are_kept_on_disk(vulkan: Any, tmp_path: Path) -> None:
 
 VALIDATED = """
     import os, numpy as np, loom
-    from loom.runtime.drivers.vulkan.instance import validation_messages
+    from loom.runtime.drivers.vulkan.native.instance import validation_messages
     from loom.runtime.drivers.vulkan import find_adapters
 
     @loom.kernel(workgroup=4)

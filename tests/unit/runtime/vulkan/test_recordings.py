@@ -9,7 +9,7 @@ import pytest
 
 import loom
 from loom.core.errors import KernelFault
-from loom.runtime.drivers.vulkan import recording
+from loom.runtime.drivers.vulkan.program import recording
 
 
 @loom.kernel(workgroup=4)

@@ -14,7 +14,7 @@ import pytest
 
 from loom.core.dtype import f32, i32, u32, u64
 from loom.core.errors import KernelError
-from loom.kernels.sieve import fill_patterns
+from loom.kernels.sieve.wheel import fill_patterns
 from loom.targets.base import Bounds
 from loom.targets.spirv.reflect import ForeignBuffer, PushMember, reflect
 from loom.targets.spirv.target import SpirvTarget

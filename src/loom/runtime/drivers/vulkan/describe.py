@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loom.runtime.device import DeviceInfo
-from loom.runtime.drivers.vulkan.adapter import Adapter
+from loom.runtime.drivers.vulkan.native.adapter import Adapter
 
 if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.selftest import Findings
+    from loom.runtime.drivers.vulkan.selftest.levels import Findings
 
 __all__ = ["describe_adapter"]
 

@@ -29,24 +29,24 @@ from loom.runtime.cache import ArtifactCache
 from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.plan import Plan
 from loom.runtime.device import DeviceInfo
-from loom.runtime.drivers.vulkan.adapter import Adapter
-from loom.runtime.drivers.vulkan.api import LeftBehind, Vulkan, load
 from loom.runtime.drivers.vulkan.describe import describe_adapter
-from loom.runtime.drivers.vulkan.foreign import load_foreign
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, load_kernel
-from loom.runtime.drivers.vulkan.logical import open_device
-from loom.runtime.drivers.vulkan.memory import Memory, VulkanStorage
-from loom.runtime.drivers.vulkan.pipelines import Pipelines
-from loom.runtime.drivers.vulkan.program import Run, VulkanProgram
-from loom.runtime.drivers.vulkan.queues import Queue, Queues
-from loom.runtime.drivers.vulkan.recorder import Recorder
+from loom.runtime.drivers.vulkan.native.adapter import Adapter
+from loom.runtime.drivers.vulkan.native.api import LeftBehind, Vulkan, load
+from loom.runtime.drivers.vulkan.native.logical import open_device
+from loom.runtime.drivers.vulkan.native.memory import Memory, VulkanStorage
+from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
+from loom.runtime.drivers.vulkan.native.queues import Queue, Queues
+from loom.runtime.drivers.vulkan.program.foreign import load_foreign
+from loom.runtime.drivers.vulkan.program.program import Run, VulkanProgram
+from loom.runtime.drivers.vulkan.program.recorder import Recorder
 from loom.targets.base import Artifact, Bounds
 from loom.targets.llvm.machine import compiler_fingerprint
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.target import SpirvTarget
 
 if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.selftest import Findings
+    from loom.runtime.drivers.vulkan.selftest.levels import Findings
 
 __all__ = ["VulkanDevice"]
 
@@ -97,7 +97,7 @@ class VulkanDevice:
             self._test()
 
     def _test(self) -> None:
-        from loom.runtime.drivers.vulkan.selftest import find_features
+        from loom.runtime.drivers.vulkan.selftest.levels import find_features
 
         try:
             self.features, self.findings = find_features(self)
@@ -124,7 +124,7 @@ class VulkanDevice:
             simd_lanes=self.adapter.subgroup, shared_nbytes=limits["shared_nbytes"],
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=self.memory.unified,
             workers=options.thread_count() if self.adapter.kind == "cpu" else self.adapter.processors,
-            cache_nbytes=1 << 20, simt=True,
+            cache_nbytes=1 << 20, threads=True,
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:

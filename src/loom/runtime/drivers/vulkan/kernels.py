@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.drivers.vulkan.api import is_unknown
+from loom.runtime.drivers.vulkan.native.api import is_unknown
 from loom.targets.base import Artifact, Site
 from loom.targets.spirv.identity import filled_lanes
 from loom.targets.spirv.layout import PushLayout

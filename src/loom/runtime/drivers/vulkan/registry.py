@@ -10,10 +10,10 @@ import threading
 
 from loom.core.errors import DeviceError
 from loom.runtime.device import DeviceInfo
-from loom.runtime.drivers.vulkan.adapter import find_adapters
 from loom.runtime.drivers.vulkan.describe import describe_adapter
 from loom.runtime.drivers.vulkan.device import VulkanDevice
-from loom.runtime.drivers.vulkan.instance import instance
+from loom.runtime.drivers.vulkan.native.adapter import find_adapters
+from loom.runtime.drivers.vulkan.native.instance import instance
 
 __all__ = ["open_adapter", "vulkan_infos"]
 

@@ -1,0 +1,313 @@
+"""Deviations from means: their squares and products, summed in the canonical order, and what is made of the sums.
+
+Layer: kernels. A workgroup folds one tile of one row as ``kernels.fold.tiles`` does; folding the results in turn
+reduces rows of any length. Invariant: a row's result has the bits that row has alone, and depends on its
+elements and their number.
+
+Source: the two-pass algorithm of Chan, Golub and LeVeque, "Algorithms for computing the sample variance"
+(The American Statistician 37, 1983).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+from loom.core.dtype import DType, f64, u32
+from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
+from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, shared, sqrt
+from loom.kernels.group.join import added, join_lanes
+
+__all__ = [
+    "LINE_BLOCK",
+    "correlation_matrix",
+    "correlation_pair",
+    "covariance_matrix",
+    "interpolate_ranks",
+    "product_tiles",
+    "square_deviations",
+    "square_tiles",
+    "standardise",
+]
+
+LINE_BLOCK = 4096
+"""Elements of a line that a workgroup takes."""
+
+_ROWS = REDUCE_TILE // REDUCE_LANES
+
+
+@cache
+def square_tiles(element: DType, computed: DType) -> KernelFunction:
+    """Return the kernel (x, centres, out, n, tiles) that sums ``(x - centre of the row)`` squared per tile."""
+
+    @kernel(workgroup=REDUCE_LANES, trusted=True)
+    def squares(x: In[element], centres: In[computed], out: Out[computed], n: u32, tiles: u32):  # type: ignore[valid-type]
+        lane = local_id()
+        row = idiv(group_id(), tiles)
+        first = (group_id() - row * tiles) * REDUCE_TILE
+        begin = row * n + first
+        centre = centres[row]
+        total = computed(0)
+        if n - first >= REDUCE_TILE:
+            for step in range(_ROWS):
+                d = computed(x[begin + step * REDUCE_LANES + lane]) - centre
+                total = total + d * d
+        else:
+            for at in range(lane, n - first, REDUCE_LANES):
+                d = computed(x[begin + at]) - centre
+                total = total + d * d
+        lanes = shared(computed, REDUCE_LANES)
+        join_lanes(lanes, lane, total, added)
+        if lane == 0:
+            out[group_id()] = lanes[0]
+
+    squares.name = f"squares_{element}_{computed}"
+    return squares
+
+
+@cache
+def product_tiles(element: DType, other: DType, computed: DType) -> KernelFunction:
+    """Return the kernel (x, y, x_centres, y_centres, pairs, out, n, tiles): products of deviations, summed.
+
+    Pair p is row ``pairs[2 p]`` of ``x`` with row ``pairs[2 p + 1]`` of ``y``; ``out[p * tiles + t]`` is the
+    sum over tile t of (x - its centre) (y - its centre).
+    """
+
+    @kernel(workgroup=REDUCE_LANES, trusted=True)
+    def products(  # type: ignore[no-untyped-def]
+        x: In[element],  # type: ignore[valid-type]
+        y: In[other],  # type: ignore[valid-type]
+        x_centres: In[computed],  # type: ignore[valid-type]
+        y_centres: In[computed],  # type: ignore[valid-type]
+        pairs: In[u32],  # type: ignore[valid-type]
+        out: Out[computed],  # type: ignore[valid-type]
+        n: u32,
+        tiles: u32,
+    ):
+        lane = local_id()
+        pair = idiv(group_id(), tiles)
+        first = (group_id() - pair * tiles) * REDUCE_TILE
+        i, j = pairs[2 * pair], pairs[2 * pair + 1]
+        a, b = x_centres[i], y_centres[j]
+        i, j = i * n + first, j * n + first
+        total = computed(0)
+        if n - first >= REDUCE_TILE:
+            for step in range(_ROWS):
+                at = step * REDUCE_LANES + lane
+                total = total + (computed(x[i + at]) - a) * (computed(y[j + at]) - b)
+        else:
+            for at in range(lane, n - first, REDUCE_LANES):
+                total = total + (computed(x[i + at]) - a) * (computed(y[j + at]) - b)
+        lanes = shared(computed, REDUCE_LANES)
+        join_lanes(lanes, lane, total, added)
+        if lane == 0:
+            out[group_id()] = lanes[0]
+
+    products.name = f"products_{element}_{other}_{computed}"
+    return products
+
+
+@cache
+def square_deviations(element: DType, computed: DType, *, per_line: bool) -> KernelFunction:
+    """Return the kernel (x, centres, out, n, length, blocks): the square of every element's deviation.
+
+    The array is lines of ``length`` elements, a line taking ``blocks`` workgroups of up to ``LINE_BLOCK``.
+    ``per_line``: line l has the centre l; else element c of line l has the centre ``l // n * length + c``.
+    """
+
+    def square(x: Any, centre: Any) -> Any:
+        d = computed(x) - centre
+        return d * d
+
+    @kernel(workgroup=REDUCE_LANES, trusted=True)
+    def squares(  # type: ignore[no-untyped-def]
+        x: In[element],  # type: ignore[valid-type]
+        centres: In[computed],  # type: ignore[valid-type]
+        out: Out[computed],  # type: ignore[valid-type]
+        n: u32,
+        length: u32,
+        blocks: u32,
+    ):
+        line = idiv(group_id(), blocks)
+        first = (group_id() - line * blocks) * LINE_BLOCK
+        size = min(length - first, LINE_BLOCK)
+        begin = line * length + first
+        centre = line if per_line else idiv(line, n) * length + first
+        whole = size - size % REDUCE_LANES
+        for row in range(0, whole, REDUCE_LANES):
+            at = row + local_id()
+            out[begin + at] = square(x[begin + at], centres[centre if per_line else centre + at])
+        at = whole + local_id()
+        if at < size:
+            out[begin + at] = square(x[begin + at], centres[centre if per_line else centre + at])
+
+    squares.name = f"squares_{element}_{computed}{'_line' if per_line else ''}"
+    return squares
+
+
+@cache
+def standardise(element: DType, computed: DType, result: DType, *, per_line: bool) -> KernelFunction:
+    """Return the kernel (x, means, deviations, out, n, length, blocks): ``(x - mean) / deviation``.
+
+    Lines and centres as in ``square_deviations``.
+    """
+
+    def standard(x: Any, mean: Any, deviation: Any) -> Any:
+        return result((computed(x) - mean) / deviation)
+
+    @kernel(workgroup=REDUCE_LANES, trusted=True)
+    def scores(  # type: ignore[no-untyped-def]
+        x: In[element],  # type: ignore[valid-type]
+        means: In[computed],  # type: ignore[valid-type]
+        deviations: In[computed],  # type: ignore[valid-type]
+        out: Out[result],  # type: ignore[valid-type]
+        n: u32,
+        length: u32,
+        blocks: u32,
+    ):
+        line = idiv(group_id(), blocks)
+        first = (group_id() - line * blocks) * LINE_BLOCK
+        size = min(length - first, LINE_BLOCK)
+        begin = line * length + first
+        centre = line if per_line else idiv(line, n) * length + first
+        whole = size - size % REDUCE_LANES
+        for row in range(0, whole, REDUCE_LANES):
+            at = row + local_id()
+            place = centre if per_line else centre + at
+            out[begin + at] = standard(x[begin + at], means[place], deviations[place])
+        at = whole + local_id()
+        if at < size:
+            place = centre if per_line else centre + at
+            out[begin + at] = standard(x[begin + at], means[place], deviations[place])
+
+    scores.name = f"standardise_{element}_{computed}_{result}{'_line' if per_line else ''}"
+    return scores
+
+
+@cache
+def covariance_matrix(computed: DType, result: DType) -> KernelFunction:
+    """Return the kernel (sums, out, count, rows): element (i, j) is the sum of pair (i, j) by ``count``.
+
+    ``sums`` holds the pairs (0, 0), (0, 1), .. (0, rows - 1), (1, 1), ..; a lane per element.
+    """
+
+    @kernel(workgroup=64, trusted=True)
+    def covariances(sums: In[computed], out: Out[result], count: u32, rows: u32):  # type: ignore[valid-type]
+        at = global_id()
+        if at < rows * rows:
+            i = idiv(at, rows)
+            out[at] = result(sums[pair_place(i, at - i * rows, rows)] / computed(count))
+
+    covariances.name = f"covariance_{computed}_{result}"
+    return covariances
+
+
+@cache
+def correlation_matrix(computed: DType, result: DType) -> KernelFunction:
+    """Return the kernel (sums, out, rows): s_ij / sqrt(s_ii s_jj), not beyond 1, exactly 1 where i = j.
+
+    NaN where a row does not vary.
+    """
+    least = least_scale(computed)
+
+    @kernel(workgroup=64, trusted=True)
+    def correlations(sums: In[computed], out: Out[result], rows: u32):  # type: ignore[valid-type]
+        at = global_id()
+        if at < rows * rows:
+            i = idiv(at, rows)
+            j = at - i * rows
+            xx, yy = sums[pair_place(i, i, rows)], sums[pair_place(j, j, rows)]
+            r = coefficient(sums[pair_place(i, j, rows)], xx, yy, least)
+            if i == j and r == r:  # noqa: PLR0124 - no NaN
+                r = computed(1)
+            out[at] = result(r)
+
+    correlations.name = f"correlation_{computed}_{result}"
+    return correlations
+
+
+@cache
+def correlation_pair(computed: DType, result: DType) -> KernelFunction:
+    """Return the kernel (xx, xy, yy, out): the correlation from the three sums of two arrays."""
+    least = least_scale(computed)
+
+    @kernel(workgroup=1, trusted=True)
+    def correlation(xx: In[computed], xy: In[computed], yy: In[computed], out: Out[result]):  # type: ignore[valid-type]
+        out[0] = result(coefficient(xy[0], xx[0], yy[0], least))
+
+    correlation.name = f"correlation_pair_{computed}_{result}"
+    return correlation
+
+
+def coefficient(xy: Any, xx: Any, yy: Any, least: Any) -> Any:
+    """Return xy / sqrt(xx yy), kept within -1 and 1; two roots where the product is below ``least`` or infinite."""
+    scale = sqrt(xx * yy)
+    if not (scale > least and scale < math.inf):
+        scale = sqrt(xx) * sqrt(yy)
+    return min(max(xy / scale, -1), 1)
+
+
+def least_scale(computed: DType) -> float:
+    """Return a root above which no digit of the product was lost to underflow."""
+    return 2.0**-480 if computed == f64 else 2.0**-50
+
+
+def pair_place(i: Any, j: Any, rows: Any) -> Any:
+    """Return where pair (i, j) stands in the list of pairs whose first row is not above the second."""
+    a, b = min(i, j), max(i, j)
+    return a * rows - idiv(a * (a + 1), u32(2)) + b
+
+
+@cache
+def interpolate_ranks(element: DType, computed: DType, result: DType) -> KernelFunction:
+    """Return the kernel (x, ranks, fractions, out, n, rows, count): quantiles of sorted rows of ``n`` elements.
+
+    Quantile q of a row lies ``fractions[q]`` of the way from the element of rank ``ranks[q]`` to the next one;
+    it goes to ``out[q * rows + row]``. NaN if the last, which is the largest, is NaN. A lane per quantile.
+    """
+
+    @kernel(workgroup=64, trusted=True)
+    def interpolate(  # type: ignore[no-untyped-def]
+        x: In[element],  # type: ignore[valid-type]
+        ranks: In[u32],
+        fractions: In[computed],  # type: ignore[valid-type]
+        out: Out[result],  # type: ignore[valid-type]
+        n: u32,
+        rows: u32,
+        count: u32,
+    ):
+        at = global_id()
+        if at < count * rows:
+            q = idiv(at, rows)
+            first = (at - q * rows) * n
+            rank = ranks[q]
+            low, high = computed(x[first + rank]), computed(x[first + min(rank + 1, n - 1)])
+            value = between(low, high, fractions[q])
+            last = computed(x[first + n - 1])
+            if last != last:  # noqa: PLR0124 - a NaN
+                value = last
+            out[at] = result(value)
+
+    interpolate.name = f"quantiles_{element}_{computed}_{result}"
+    return interpolate
+
+
+def between(low: Any, high: Any, t: Any) -> Any:
+    """Return the point ``t`` of the way from ``low`` to ``high``, computed from the nearer one as in numpy.
+
+    Next to an infinity it is that infinity; a distance that overflows is halved first.
+    """
+    distance = high - low
+    value = low + distance * t
+    if t >= 0.5:
+        value = high - distance * (1 - t)
+    if abs(distance) == math.inf:
+        value = (low * 0.5 + (high * 0.5 - low * 0.5) * t) * 2
+        if abs(low) == math.inf or abs(high) == math.inf:
+            value = low + high
+    if t == 0 or low == high:
+        value = low
+    return value

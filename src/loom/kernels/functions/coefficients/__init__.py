@@ -1,0 +1,1 @@
+"""Fitted coefficients, written by ``tools/fit``."""

@@ -1,0 +1,1 @@
+"""What the lanes of one workgroup do together."""

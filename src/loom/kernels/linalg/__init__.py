@@ -1,0 +1,1 @@
+"""Factorisations, small products, sparse matrices."""

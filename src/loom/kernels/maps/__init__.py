@@ -1,0 +1,1 @@
+"""Element by element: fused maps, strided maps, random numbers, literals."""

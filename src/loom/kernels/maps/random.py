@@ -1,0 +1,203 @@
+"""Random numbers: Philox4x32-10 and what is made of its words.
+
+Layer: kernels. One lane computes one block of four words, from which come the elements the block is for: four
+that take a word each, or two that take two. The counter is (block, 0, attempt, stream) and the key the seed, as
+in numerics.md section 5 with the middle two words free for training (tensor, step). Invariant: element i depends
+on seed, stream and i alone.
+
+Every kernel has the buffers ``seeds`` (key low, key high, stream), ``numbers`` (of its own meaning) and ``out``,
+and the parameter n. Sources: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011;
+G. Box and M. Muller 1958; D. Lemire, "Fast random integer generation in an interval", 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u32, u64
+from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import bitcast, global_id, mulhi, sqrt, static_range
+from loom.kernels.functions.f64.trigonometric import wave as wave_f64
+from loom.kernels.functions.logarithm import log
+from loom.kernels.functions.trigonometric import wave
+
+__all__ = ["RANDOM_LANES", "Draw", "bits", "coins", "integers", "normal", "philox", "uniform"]
+
+RANDOM_LANES = 256
+"""Blocks per workgroup."""
+
+_ROUNDS = 10
+_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+_WEYL = 0x9E3779B9, 0xBB67AE85
+_SIGNIFICANT = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53}
+_QUARTER = math.pi / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A kernel of random numbers and how many elements each block is for, 2 or 4."""
+
+    kernel: KernelFunction
+    per_block: int
+
+
+def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
+    """Return the four words of a counter of four words under a key of two, all u32."""
+    for _ in static_range(_ROUNDS):
+        high_0, high_1 = mulhi(c0, _MULTIPLIERS[0]), mulhi(c2, _MULTIPLIERS[1])
+        low_0, low_1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = high_1 ^ c1 ^ k0, low_1, high_0 ^ c3 ^ k1, low_0
+        k0, k1 = k0 + _WEYL[0], k1 + _WEYL[1]
+    return c0, c1, c2, c3
+
+
+def _words(block: Any, seeds: Any) -> Any:
+    return philox(block, u32(0), u32(0), seeds[2], seeds[0], seeds[1])
+
+
+def _wide_words(block: Any, attempt: Any, seeds: Any) -> Any:
+    """Return two words of 64 bits, the earlier word of 32 in the lower half."""
+    a, b, c, d = philox(block, u32(0), attempt, seeds[2], seeds[0], seeds[1])
+    return u64(b) << 32 | u64(a), u64(d) << 32 | u64(c)
+
+
+def _drawn(name: str, element: DType, number: DType, values: Callable[..., Any], count: int) -> Draw:
+    """Make the kernel that stores the ``count`` results of ``values(block, seeds, numbers)`` of every block."""
+
+    @kernel(workgroup=RANDOM_LANES, trusted=True)
+    def draw(seeds: In[u32], numbers: In[number], out: Out[element], n: u32):  # type: ignore[valid-type]
+        block = global_id()
+        first = block * count
+        if block <= (n - 1) >> count.bit_length() - 1:
+            found = values(block, seeds, numbers)
+            if n - first >= count:
+                for k in static_range(count):
+                    out[first + k] = found[k]
+            else:
+                for k in static_range(count - 1):
+                    if first + k < n:
+                        out[first + k] = found[k]
+
+    draw.name = f"random_{name}_{element}"
+    return Draw(draw, count)
+
+
+@cache
+def bits(element: DType) -> Draw:
+    """Return the kernel of random words, u32 or u64; ``numbers`` is not read."""
+
+    def narrow(block, seeds, numbers):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        return _words(block, seeds)
+
+    def wide(block, seeds, numbers):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        return _wide_words(block, u32(0), seeds)
+
+    return _drawn("bits", element, u32, wide if element == u64 else narrow, 2 if element == u64 else 4)
+
+
+@cache
+def uniform(element: DType) -> Draw:
+    """Return the kernel of ``low + u (high - low)``, ``numbers`` = (low, high); u has as many bits as fit exactly.
+
+    u is the upper bits of a word (f64: of two) over 2^24 (f64 2^53, f16 2^11, bf16 2^8): 0 to 1 without 1.
+    """
+    significant = _SIGNIFICANT[element.name]
+
+    def narrow(block, seeds, numbers):  # type: ignore[no-untyped-def]
+        low, high = numbers[0], numbers[1]
+        a, b, c, d = _words(block, seeds)
+        return spread(a, low, high), spread(b, low, high), spread(c, low, high), spread(d, low, high)
+
+    def spread(word, low, high):  # type: ignore[no-untyped-def]
+        return low + f32(word >> (32 - significant)) * 2.0**-significant * (high - low)
+
+    def wide(block, seeds, numbers):  # type: ignore[no-untyped-def]
+        low, high = numbers[0], numbers[1]
+        a, b = _wide_words(block, u32(0), seeds)
+        span = high - low
+        return low + f64(a >> 11) * 2.0**-53 * span, low + f64(b >> 11) * 2.0**-53 * span
+
+    if element == f64:
+        return _drawn("uniform", element, f64, wide, 2)
+    return _drawn("uniform", element, f32, narrow, 4)
+
+
+@cache
+def normal(element: DType) -> Draw:
+    """Return the kernel of ``mean + std z``, ``numbers`` = (mean, std); z in pairs by Box and Muller.
+
+    With words a, b: radius sqrt(-2 log((a + 1/2) 2^-32)), angle b 2^-32 turns; z = radius times cosine, sine. f64
+    takes 52 bits for the radius and 64 for the angle.
+    """
+
+    def pair(a, b, mean, std):  # type: ignore[no-untyped-def]
+        radius = sqrt(-2.0 * log((f32(a) + 0.5) * 2.0**-32))
+        quarters = (b + 0x20000000) >> 30  # the nearest quarter turn, and the signed rest
+        rest = f32(bitcast(i32, b << 2)) * (2.0**-32 * _QUARTER)
+        return mean + std * (radius * wave(quarters + 1, rest, 0.0)), mean + std * (radius * wave(quarters, rest, 0.0))
+
+    def narrow(block, seeds, numbers):  # type: ignore[no-untyped-def]
+        a, b, c, d = _words(block, seeds)
+        x, y = pair(a, b, numbers[0], numbers[1])
+        z, w = pair(c, d, numbers[0], numbers[1])
+        return x, y, z, w
+
+    def wide(block, seeds, numbers):  # type: ignore[no-untyped-def]
+        a, b = _wide_words(block, u32(0), seeds)
+        radius = sqrt(-2.0 * log((f64(a >> 12) + 0.5) * 2.0**-52))
+        quarters = u32((b + (1 << 61)) >> 62)
+        rest = f64(bitcast(i64, b << 2)) * (2.0**-64 * _QUARTER)
+        mean, std = numbers[0], numbers[1]
+        cosine, sine = wave_f64(quarters + 1, rest, 0.0), wave_f64(quarters, rest, 0.0)
+        return mean + std * (radius * cosine), mean + std * (radius * sine)
+
+    if element == f64:
+        return _drawn("normal", element, f64, wide, 2)
+    return _drawn("normal", element, f32, narrow, 4)
+
+
+@cache
+def integers(element: DType) -> Draw:
+    """Return the kernel of integers without bias, ``numbers`` = (low, count, least), all u64 modulo 2^64.
+
+    With x of 64 bits the element is low + the upper half of x count, accepted if the lower half is at least
+    ``least`` = 2^64 mod count (Lemire); if not, attempt 1, 2, ... of the same block gives another x. A count of
+    0 stands for 2^64.
+    """
+
+    def bounded(block, k, x, seeds, numbers):  # type: ignore[no-untyped-def]
+        count, least = numbers[1], numbers[2]
+        attempt = u32(0)
+        while x * count < least:
+            attempt += 1
+            x = _wide_words(block, attempt, seeds)[k]
+        return element(numbers[0] + (x if count == 0 else mulhi(x, count)))
+
+    def values(block, seeds, numbers):  # type: ignore[no-untyped-def]
+        a, b = _wide_words(block, u32(0), seeds)
+        return bounded(block, 0, a, seeds, numbers), bounded(block, 1, b, seeds, numbers)
+
+    return _drawn("integers", element, u64, values, 2)
+
+
+@cache
+def coins(*, kept: bool) -> Draw:
+    """Return the kernel of bools, ``numbers`` = (threshold,), 0 to 2^32: true where a word is below it, or is not.
+
+    Dropout keeps the words that are not below (``kept``).
+    """
+
+    def is_true(word, threshold):  # type: ignore[no-untyped-def]
+        return u64(word) >= threshold if kept else u64(word) < threshold
+
+    def values(block, seeds, numbers):  # type: ignore[no-untyped-def]
+        threshold = numbers[0]
+        a, b, c, d = _words(block, seeds)
+        return is_true(a, threshold), is_true(b, threshold), is_true(c, threshold), is_true(d, threshold)
+
+    return _drawn("kept" if kept else "coins", bool_, u64, values, 4)

@@ -1,0 +1,213 @@
+"""Matrix multiplication without packing, for small and narrow shapes, and the end of every multiplication.
+
+Layer: kernels. Invariant: the order of ``kernels.matmul.tiles``, whatever the shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from loom.core.dtype import DType, u32, u64
+from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, static_range
+from loom.kernels.matmul.pack import factor_of
+from loom.kernels.matmul.tiles import BLOCK, CHUNK, Arithmetic, Tile
+
+__all__ = ["FINISH_LANES", "STRIP", "finish_chunks", "multiply_direct", "multiply_rows"]
+
+STRIP = 1024
+"""Most columns per group of ``multiply_rows``."""
+FINISH_LANES = 256
+"""Elements of the result per group of ``finish_chunks``."""
+
+
+def _strip(tile: Tile, arithmetic: Arithmetic, transposed: bool, swapped: bool) -> Callable[..., None]:
+    """Return what multiplies the rows of a tile by ``count`` vectors of columns, this lane's from ``first`` on."""
+    rows, lanes, at = tile.rows, tile.lanes, tile.index
+    accumulator, factor = arithmetic.accumulator, factor_of(arithmetic)
+
+    def strip(a, b, out, a_at, a_row, a_k, b_at, at_out, row, m, n, first, begin, end, depth, count):  # type: ignore[no-untyped-def]
+        totals = private(accumulator, rows * count)
+        sums = private(accumulator, rows * count)
+        for s in static_range(rows * count):
+            totals[s] = accumulator(0)
+        for block in range(begin, end, BLOCK):
+            for s in static_range(rows * count):
+                sums[s] = accumulator(0)
+            for k in range(block, block + min(end - block, BLOCK)):
+                for r in static_range(rows):
+                    x = factor(a[a_at + (at(min(row + r, m - 1)) * at(a_row) + at(k) * at(a_k))])
+                    for v in static_range(count):
+                        j = first + v * lanes
+                        place = j * at(depth) + at(k) if transposed else at(k) * at(n) + j
+                        sums[r * count + v] = sums[r * count + v] + x * factor(b[b_at + place])
+            for s in static_range(rows * count):
+                totals[s] = totals[s] + sums[s]
+        for r in static_range(rows):
+            if row + r < m:
+                for v in static_range(count):
+                    i, j = at(row + r), first + v * lanes
+                    out[at_out + (j * at(m) + i if swapped else i * at(n) + j)] = totals[r * count + v]
+
+    return strip
+
+
+@cache
+def multiply_direct(tile: Tile, arithmetic: Arithmetic, *, transposed: bool, swapped: bool) -> KernelFunction:
+    """Return the kernel that multiplies elements where they are into chunks of the result.
+
+    Group (x, y, z) computes one tile of chunk ``z % chunks`` of batch ``z // chunks``, of ``a[which[batch]]``
+    and ``b[which[batches + batch]]``. Element (i, k) of ``a`` is at ``i a_row + k a_k``; ``b`` is k by n, or n by k
+    if ``transposed``. The result is m by n, or n by m if ``swapped``.
+    """
+    element, accumulator, at = arithmetic.element, arithmetic.accumulator, tile.index
+    rows, vectors, lanes = tile.rows, tile.vectors, tile.lanes
+    strip = _strip(tile, arithmetic, transposed, swapped)
+
+    @kernel(workgroup=lanes, trusted=True)
+    def direct(
+        a: In[element],  # type: ignore[valid-type]
+        b: In[element],  # type: ignore[valid-type]
+        which: In[u32],
+        out: Out[accumulator],  # type: ignore[valid-type]
+        m: u32,
+        n: u32,
+        depth: u32,
+        a_row: u32,
+        a_k: u32,
+        batches: u32,
+        chunks: u32,
+    ):
+        batch, chunk = group_id(2) // chunks, group_id(2) % chunks
+        row, column = group_id(1) * rows, group_id(0) * (vectors * lanes)
+        a_at = at(which[batch]) * (at(m) * at(depth))
+        b_at = at(which[batches + batch]) * (at(n) * at(depth))
+        at_out = at(group_id(2)) * (at(m) * at(n))
+        begin = chunk * CHUNK
+        end = begin + min(depth - begin, CHUNK)
+        first = at(column) + at(local_id())
+        if column + vectors * lanes <= n:
+            strip(a, b, out, a_at, a_row, a_k, b_at, at_out, row, m, n, first, begin, end, depth, vectors)
+        else:
+            for v in range(vectors):
+                if column + (v * lanes + local_id()) < n:
+                    here = first + at(v) * lanes
+                    strip(a, b, out, a_at, a_row, a_k, b_at, at_out, row, m, n, here, begin, end, depth, 1)
+
+    order = "_transposed" * transposed + "_swapped" * swapped
+    direct.name = f"matmul_direct_{rows}x{vectors}x{lanes}_{element}_{accumulator}{order}"
+    return direct
+
+
+def _long_strip(rows: int, lanes: int, arithmetic: Arithmetic, swapped: bool, at: DType) -> Callable[..., None]:
+    """Return what multiplies ``rows`` rows by ``vectors`` vectors of columns, this lane's from ``column`` on."""
+    accumulator, factor = arithmetic.accumulator, factor_of(arithmetic)
+    many, unroll = STRIP // lanes, max(1, 8 // rows)
+
+    def add_products(a, b, sums, a_at, a_row, a_k, b_at, n, k, c, count):  # type: ignore[no-untyped-def]
+        """Add the products of ``count`` k from k on to the sums of vector c."""
+        for r in static_range(rows):
+            total = sums[c * rows + r]
+            for u in static_range(count):
+                x = factor(a[a_at + (at(r) * at(a_row) + at(k + u) * at(a_k))])
+                total = total + x * factor(b[b_at + (at(k + u) * at(n) + at(c) * lanes)])
+            sums[c * rows + r] = total
+
+    def strip(a, b, out, a_at, a_row, a_k, b_at, at_out, n, column, begin, end, vectors):  # type: ignore[no-untyped-def]
+        sums, totals = private(accumulator, rows * many), private(accumulator, rows * many)
+        for s in range(rows * vectors):
+            totals[s] = accumulator(0)
+        for block in range(begin, end, BLOCK):
+            for s in range(rows * vectors):
+                sums[s] = accumulator(0)
+            last = block + min(end - block, BLOCK)
+            whole = last - (last - block) % unroll
+            for k in range(block, whole, unroll):
+                for c in range(vectors):
+                    add_products(a, b, sums, a_at, a_row, a_k, b_at, n, k, c, unroll)
+            for k in range(whole, last):
+                for c in range(vectors):
+                    add_products(a, b, sums, a_at, a_row, a_k, b_at, n, k, c, 1)
+            for s in range(rows * vectors):
+                totals[s] = totals[s] + sums[s]
+        for c in range(vectors):
+            for r in static_range(rows):
+                j = at(column) + at(c) * lanes
+                out[at_out + (j * rows + r if swapped else j + at(n) * r)] = totals[c * rows + r]
+
+    return strip
+
+
+@cache
+def multiply_rows(
+    rows: int, lanes: int, arithmetic: Arithmetic, *, swapped: bool, index: DType = u64
+) -> KernelFunction:
+    """Return the kernel that multiplies ``rows`` rows of ``a`` by a k by n matrix, read in long stretches.
+
+    Like ``multiply_direct``, for m = ``rows``; a group keeps the sums of ``width`` columns, a multiple of ``lanes`` up
+    to ``STRIP``, in fast memory and takes several k at a time, each from a row of ``b`` of its own.
+    """
+    element, accumulator, at = arithmetic.element, arithmetic.accumulator, index
+    strip = _long_strip(rows, lanes, arithmetic, swapped, index)
+
+    @kernel(workgroup=lanes, trusted=True)
+    def wide(
+        a: In[element],  # type: ignore[valid-type]
+        b: In[element],  # type: ignore[valid-type]
+        which: In[u32],
+        out: Out[accumulator],  # type: ignore[valid-type]
+        n: u32,
+        depth: u32,
+        a_row: u32,
+        a_k: u32,
+        batches: u32,
+        chunks: u32,
+        width: u32,
+    ):
+        batch, chunk = group_id(1) // chunks, group_id(1) % chunks
+        column = group_id(0) * width
+        a_at = at(which[batch]) * (at(depth) * rows)
+        b_at = at(which[batches + batch]) * (at(n) * at(depth)) + at(column) + at(local_id())
+        at_out = at(group_id(1)) * (at(n) * rows)
+        begin = chunk * CHUNK
+        end = begin + min(depth - begin, CHUNK)
+        vectors = min(n - column, width) // lanes
+        first = column + local_id()
+        strip(a, b, out, a_at, a_row, a_k, b_at, at_out, n, first, begin, end, vectors)
+        edge = first + vectors * lanes
+        if vectors * lanes < width and edge < n:
+            strip(a, b, out, a_at, a_row, a_k, b_at + at(vectors) * lanes, at_out, n, edge, begin, end, 1)
+
+    wide.name = f"matmul_{rows}_rows_x{lanes}_{element}_{accumulator}{'_swapped' * swapped}"
+    return wide
+
+
+@cache
+def finish_chunks(accumulator: DType, result: DType) -> KernelFunction:
+    """Return the kernel that joins chunks of ``size`` elements by the tree, and converts their sum.
+
+    Group (x, z) takes ``FINISH_LANES`` elements of batch z, whose result goes to ``out`` as batch ``first + z``.
+    """
+
+    @kernel(workgroup=FINISH_LANES, trusted=True)
+    def finish(
+        parts: InOut[accumulator],  # type: ignore[valid-type]
+        out: Out[result],  # type: ignore[valid-type]
+        size: u32,
+        chunks: u32,
+        first: u32,
+    ):
+        i = global_id(0)
+        if i < size:
+            base = group_id(1) * chunks * size + i
+            step = u32(1)
+            while step < chunks:
+                for c in range(0, chunks - step, 2 * step):
+                    parts[base + c * size] = parts[base + c * size] + parts[base + (c + step) * size]
+                step = 2 * step
+            out[(first + group_id(1)) * size + i] = result(parts[base])
+
+    finish.name = f"matmul_finish_{accumulator}_{result}"
+    return finish

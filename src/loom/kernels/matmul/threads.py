@@ -1,0 +1,265 @@
+"""Matrix multiplication for GPUs: each lane keeps a tile of sums in registers, a group shares slabs of factors.
+
+Layer: kernels. Elements are read where they are, transposed or not. Invariant: the order of ``kernels.matmul.tiles``,
+whatever the tile; a ``Cut`` changes speed, never bits.
+
+Source of the cut: Volkov and Demmel, "Benchmarking GPUs to Tune Dense Linear Algebra" (SC 2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from loom.core.caps import Caps
+from loom.core.dtype import DType, u32
+from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
+from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
+from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK, Arithmetic
+
+__all__ = ["FOLD_LANES", "Cut", "Grid", "Layout", "choose_cut", "fold_blocks", "multiply_slabs"]
+
+FOLD_LANES = 128
+"""Elements of the result per group of ``fold_blocks``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """``down`` by ``across`` lanes, each with ``rows`` by ``columns`` times 4 by 4 sums, and ``depth`` k at a time."""
+
+    down: int
+    across: int
+    rows: int
+    columns: int
+    depth: int
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of a group."""
+        return self.down * self.across
+
+    @property
+    def height(self) -> int:
+        """Rows of a group."""
+        return self.down * self.rows * QUAD
+
+    @property
+    def width(self) -> int:
+        """Columns of a group."""
+        return self.across * self.columns * QUAD
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A group takes a tile of ``grid`` and one chunk; if ``split``, one block, and blocks are added up afterwards."""
+
+    grid: Grid
+    split: bool
+
+
+_GRIDS = (Grid(8, 16, 2, 1, 16), Grid(8, 8, 1, 1, 16), Grid(64, 1, 1, 1, 8), Grid(1, 64, 1, 1, 8))
+"""64 by 64, the fastest of 20 measured on an H200; 32 by 32; 256 by 4; 4 by 256."""
+_LANES_AT_HALF = 128
+"""Lanes with which a multiprocessor reaches half its speed."""
+_SMALL_COST = 1.15
+"""Time of a sum of a lane that has 16, to that of one that has 32."""
+_SPLIT_COST, _PART_COST = 1 << 19, 24
+"""What splitting costs in multiplications of a multiprocessor: once, and for each sum of a block."""
+
+
+def choose_cut(caps: Caps, arithmetic: Arithmetic, m: int, n: int, k: int, batches: int) -> Cut:
+    """Return the cut that takes least time, as estimated from measurements on an H200."""
+    blocks, chunks = -(-k // BLOCK), -(-k // CHUNK)
+
+    def cost(cut: Cut) -> float:
+        grid, parts = cut.grid, blocks if cut.split else chunks
+        tiles = -(-m // grid.height) * -(-n // grid.width) * batches
+        groups = -(-tiles * parts // caps.workers)
+        speed = groups * grid.lanes / (groups * grid.lanes + _LANES_AT_HALF)
+        once = grid.height * grid.width * min(k, BLOCK if cut.split else CHUNK)
+        own = groups * once / speed * (_SMALL_COST if grid.rows * grid.columns == 1 else 1.0)
+        return own + (_SPLIT_COST + _PART_COST * m * n * batches * parts / caps.workers if cut.split else 0)
+
+    cuts = [Cut(grid, split) for grid in _GRIDS for split in ((False, True) if blocks > 1 else (False,))]
+    best = min(cuts, key=cost)
+    if arithmetic.accumulator.bits == 64:  # as much shared memory, and fewer registers
+        return replace(best, grid=replace(best.grid, depth=best.grid.depth // 2))
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Whether elements of neighbouring k are neighbours in ``a`` and in ``b``, and whether each is read in vectors."""
+
+    a_by_k: bool
+    b_by_k: bool
+    a_whole: bool
+    b_whole: bool
+    out_whole: bool
+
+
+def _summing(grid: Grid, a_pitch: int, b_pitch: int, accumulator: DType) -> Callable[..., None]:
+    """Return what adds the products of a slab, of which this lane's first vectors are at ``a_at`` and ``b_at``."""
+    rows, columns = grid.rows * QUAD, grid.columns * QUAD
+
+    def fetch(factors: Any, tile: Any, at: Any, apart: Any) -> None:
+        for q in static_range(len(factors) // QUAD):
+            quad = tile[at + q * apart]
+            for i in static_range(QUAD):
+                factors[q * QUAD + i] = quad[i]
+
+    def add_slab(a: Any, b: Any, sums: Any, a_at: Any, b_at: Any) -> None:
+        x, y = private(accumulator, rows), private(accumulator, columns)
+        for k in static_range(grid.depth):  # written out: a loop here costs a third of the speed
+            fetch(x, a, a_at + k * a_pitch, grid.down)
+            fetch(y, b, b_at + k * b_pitch, grid.across)
+            for i in static_range(rows):
+                for j in static_range(columns):
+                    sums[i * columns + j] = sums[i * columns + j] + x[i] * y[j]
+
+    return add_slab
+
+
+def _keeping(grid: Grid, whole: bool) -> Callable[..., None]:
+    """Return what stores the sums of a first block, or adds those of a later one to what is there."""
+    columns = grid.columns * QUAD
+
+    def keep_quad(out: Any, sums: Any, s: Any, at: Any, c: Any, n: Any, is_first: Any) -> None:
+        if whole:
+            quad = out.dtype(sums[s], sums[s + 1], sums[s + 2], sums[s + 3])
+            if is_first:
+                out[at // QUAD] = quad
+            else:
+                out[at // QUAD] = out[at // QUAD] + quad
+        else:
+            for j in static_range(QUAD):
+                if c + j < n:
+                    if is_first:
+                        out[at + j] = sums[s + j]
+                    else:
+                        out[at + j] = out[at + j] + sums[s + j]
+
+    def keep(out: Any, sums: Any, place: Any, m: Any, n: Any, row: Any, column: Any, is_first: Any) -> None:
+        for i in static_range(grid.rows * QUAD):
+            r = row + (i // QUAD * grid.down * QUAD + i % QUAD)
+            if r < m:
+                for q in static_range(grid.columns):
+                    c = column + q * grid.across * QUAD
+                    if c < n:
+                        keep_quad(out, sums, i * columns + q * QUAD, place + r * n + c, c, n, is_first)
+
+    return keep
+
+
+@cache
+def multiply_slabs(grid: Grid, layout: Layout, arithmetic: Arithmetic) -> KernelFunction:
+    """Return the kernel that multiplies elements where they are into parts of the result.
+
+    Group (x, y, z) computes one tile of part ``z % parts`` of batch ``z // parts``, of ``a[which[batch]]`` and
+    ``b[which[batches + batch]]``; a part is ``span`` k, one block or a chunk. Element (i, k) of ``a`` is at
+    i a_step + k or k a_step + i, by the layout, and (j, k) of ``b`` likewise. Element (row, column) of a part goes to
+    ``out[(z m + row) n + column]``.
+    """
+    accumulator, lanes, depth, quad = arithmetic.accumulator, grid.lanes, grid.depth, QUAD
+    a_slab = Slab(grid.height, depth, lanes, layout.a_by_k, layout.a_whole)
+    b_slab = Slab(grid.width, depth, lanes, layout.b_by_k, layout.b_whole)
+    a_type = arithmetic.element.vector(quad) if layout.a_whole else arithmetic.element
+    b_type = arithmetic.element.vector(quad) if layout.b_whole else arithmetic.element
+    out_type = accumulator.vector(quad) if layout.out_whole else accumulator
+    locate_a, read_a, lay_a = reader_of(a_slab, arithmetic)
+    locate_b, read_b, lay_b = reader_of(b_slab, arithmetic)
+    add_slab, keep = _summing(grid, a_slab.pitch, b_slab.pitch, accumulator), _keeping(grid, layout.out_whole)
+    held, count = accumulator.vector(quad), grid.rows * grid.columns * quad * quad
+
+    @kernel(workgroup=lanes, trusted=True)
+    def slabs(
+        a: In[a_type],  # type: ignore[valid-type]
+        b: In[b_type],  # type: ignore[valid-type]
+        which: In[u32],
+        out: InOut[out_type],  # type: ignore[valid-type]
+        m: u32,
+        n: u32,
+        k: u32,
+        a_step: u32,
+        b_step: u32,
+        batches: u32,
+        parts: u32,
+        span: u32,
+    ):
+        lane = local_id()
+        batch, part = group_id(2) // parts, group_id(2) % parts
+        first_row, first_column = group_id(1) * grid.height, group_id(0) * grid.width
+        begin = part * span
+        end = begin + min(k - begin, span)
+        a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
+        a_starts, b_starts = private(u32, a_slab.turns * a_slab.loads), private(u32, b_slab.turns * b_slab.loads)
+        a_held, b_held = private(accumulator, a_slab.turns * quad), private(accumulator, b_slab.turns * quad)
+        locate_a(a_starts, lane, which[batch] * (m * k), first_row, m, a_step)
+        locate_b(b_starts, lane, which[batches + batch] * (n * k), first_column, n, b_step)
+        read_a(a, a_held, a_starts, lane, a_step, begin, end)
+        read_b(b, b_held, b_starts, lane, b_step, begin, end)
+        lay_a(a_tile, a_held, lane, 0)
+        lay_b(b_tile, b_held, lane, 0)
+        barrier()
+        ty, tx = lane // grid.across, lane % grid.across
+        row, column = first_row + ty * quad, first_column + tx * quad
+        place = group_id(2) * m * n
+        stage = u32(0)
+        sums = private(accumulator, count)
+        for block in range(begin, end, BLOCK):
+            for s in static_range(count):
+                sums[s] = accumulator(0)
+            for slab in range(block, block + min(end - block, BLOCK), depth):
+                read_a(a, a_held, a_starts, lane, a_step, slab + depth, end)
+                read_b(b, b_held, b_starts, lane, b_step, slab + depth, end)
+                add_slab(a_tile, b_tile, sums, stage * a_slab.quads + ty, stage * b_slab.quads + tx)
+                stage = 1 - stage
+                lay_a(a_tile, a_held, lane, stage * a_slab.quads)
+                lay_b(b_tile, b_held, lane, stage * b_slab.quads)
+                barrier()
+            keep(out, sums, place, m, n, row, column, block == begin)
+
+    slabs.name = f"matmul_{_named(grid, layout)}_{arithmetic.element}_{accumulator}{'_x12' if arithmetic.short else ''}"
+    return slabs
+
+
+def _named(grid: Grid, layout: Layout) -> str:
+    shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}"
+    operands = "".join(
+        "k" if by_k else "v" if whole else "s"
+        for by_k, whole in ((layout.a_by_k, layout.a_whole), (layout.b_by_k, layout.b_whole), (False, layout.out_whole))
+    )
+    return f"slabs_{shape}_{operands}"
+
+
+@cache
+def fold_blocks(accumulator: DType) -> KernelFunction:
+    """Return the kernel that adds up the blocks of a chunk, one after the other.
+
+    Group (x, z) takes ``FOLD_LANES`` elements of chunk ``z % chunks`` of batch ``z // chunks``, of ``size`` elements.
+    """
+
+    @kernel(workgroup=FOLD_LANES, trusted=True)
+    def fold(
+        parts: In[accumulator],  # type: ignore[valid-type]
+        out: Out[accumulator],  # type: ignore[valid-type]
+        size: u32,
+        blocks: u32,
+        chunks: u32,
+    ):
+        i = global_id(0)
+        if i < size:
+            batch, chunk = group_id(1) // chunks, group_id(1) % chunks
+            at = (batch * blocks + chunk * BLOCKS) * size + i
+            total = parts[at]
+            for _ in range(1, min(blocks - chunk * BLOCKS, BLOCKS)):
+                at = at + size
+                total = total + parts[at]
+            out[group_id(1) * size + i] = total
+
+    fold.name = f"matmul_fold_{accumulator}"
+    return fold

@@ -1,0 +1,1 @@
+"""Elements put elsewhere: compaction, gathering, joining, counting into bins."""

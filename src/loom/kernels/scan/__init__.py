@@ -1,0 +1,1 @@
+"""Scans: running sums and extremes, of rows, of columns, of marked segments."""

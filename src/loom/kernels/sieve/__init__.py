@@ -1,0 +1,1 @@
+"""The sieve of Eratosthenes."""

@@ -1,0 +1,1 @@
+"""Sorting: keys, stable radix sorts, selection and search."""

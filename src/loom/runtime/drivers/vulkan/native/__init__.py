@@ -1,0 +1,1 @@
+"""Vulkan itself: loader, instance, adapters, memory, queues."""

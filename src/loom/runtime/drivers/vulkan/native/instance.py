@@ -1,0 +1,73 @@
+"""The one Vulkan instance of a process.
+
+Layer: runtime. ``LOOM_VULKAN_VALIDATE=1`` loads the validation layer, whose words are kept in
+``validation_messages``. Invariant: the instance lives as long as the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from functools import cache
+from typing import Any
+
+from loom.runtime.drivers.vulkan.native.api import Vulkan, load
+
+__all__ = ["API_VERSION", "asked_version", "instance", "validation_messages"]
+
+API_VERSION = 1 << 22 | 1 << 12
+"""Vulkan 1.1, the least that is asked for."""
+_NEWEST_VERSION = 1 << 22 | 3 << 12
+"""Vulkan 1.3, which is asked for where the loader has it, so that modules of others may be as new."""
+_VALIDATION_LAYER = "VK_LAYER_KHRONOS_validation"
+validation_messages: list[str] = []
+"""What the validation layer said."""
+
+
+@cache
+def asked_version() -> int:
+    """Return the version of Vulkan that the instance asks for: 1.1 to 1.3, as the loader has it."""
+    api = load()
+    found = api.ffi.new("uint32_t*")
+    api.call("vkEnumerateInstanceVersion", found)
+    return max(API_VERSION, min(_NEWEST_VERSION, found[0]))
+
+
+@cache
+def instance() -> Any:
+    """Return the instance; DeviceError without a loader."""
+    api = load()
+    application = api.new("VkApplicationInfo", pApplicationName="loom", pEngineName="loom", apiVersion=asked_version())
+    validate = os.environ.get("LOOM_VULKAN_VALIDATE") == "1"
+    layers = api.texts([_VALIDATION_LAYER] if validate else [])
+    extensions = api.texts(["VK_EXT_debug_utils"] if validate else [])
+    info = api.new(
+        "VkInstanceCreateInfo", pApplicationInfo=application, enabledLayerCount=len(layers), ppEnabledLayerNames=layers,
+        enabledExtensionCount=len(extensions), ppEnabledExtensionNames=extensions,
+    )  # fmt: skip
+    out = api.ffi.new("VkInstance*")
+    api.call("vkCreateInstance", info, api.ffi.NULL, out)
+    if validate:
+        _listen(api, out[0])
+    return out[0]
+
+
+def _listen(api: Vulkan, made: Any) -> None:
+    """Collect the validation layer's warnings and errors."""
+    ffi = api.ffi
+
+    def heard(_severity: int, _kind: int, data: Any, _user: Any) -> int:
+        validation_messages.append(api.text(data.pMessage))
+        return 0
+
+    callback = ffi.callback("PFN_vkDebugUtilsMessengerCallbackEXT", heard)
+    info = api.new(
+        "VkDebugUtilsMessengerCreateInfoEXT", messageSeverity=0x1100, messageType=0x7, pfnUserCallback=callback
+    )
+    create = ffi.cast(
+        "PFN_vkCreateDebugUtilsMessengerEXT",
+        api.lib.vkGetInstanceProcAddr(made, ffi.new("char[]", b"vkCreateDebugUtilsMessengerEXT")),
+    )
+    messenger = ffi.new("VkDebugUtilsMessengerEXT*")
+    create(made, info, ffi.NULL, messenger)
+    atexit.register(lambda: (callback, info))  # alive as long as the process

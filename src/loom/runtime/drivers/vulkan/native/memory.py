@@ -1,0 +1,395 @@
+"""Device memory: arenas cut into storages, host access through a mapping or a staging buffer.
+
+Layer: runtime. Storages of up to a sixteenth of an arena share arenas; larger ones have their own, of which some are
+kept for the next one of the kind. Transfers go in pieces: one is copied by the device while the host fills or empties
+the other. Invariant: storage is zero when allocated unless it is asked for with any contents, and its range returns to
+its arena when the last reference to it goes, which a run under way holds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.errors import DeviceError
+from loom.runtime.drivers.vulkan.native.api import Vulkan
+from loom.runtime.order import Uses, touching
+
+if TYPE_CHECKING:
+    from loom.runtime.drivers.vulkan.device import VulkanDevice
+    from loom.runtime.drivers.vulkan.program.program import Run
+    from loom.runtime.storage import Storage
+
+__all__ = ["LEAST_NBYTES", "Arena", "Buffer", "Memory", "VulkanStorage"]
+
+_STORAGE_USAGE = 0x20 | 0x100 | 0x1 | 0x2
+"""Storage buffer, indirect, transfer source and target."""
+_TRANSFER_USAGE = 0x1 | 0x2
+_LOCAL, _VISIBLE, _COHERENT, _CACHED = 1, 2, 4, 8
+_TRANSFER_STAGE, _HOST_STAGE, _TRANSFER_WRITE, _HOST_READ = 0x1000, 0x4000, 0x1000, 0x2000
+_ARENA_NBYTES = 64 << 20
+_PIECE_NBYTES = 8 << 20
+"""What is transferred at once; the staging buffer has two of them."""
+_COPIERS, _LEAST_SHARED = 4, 1 << 20
+"""Threads that copy bytes of the host, and the least bytes worth it."""
+_SPARE_NBYTES = 1 << 30
+"""Most memory kept in arenas of one storage that is gone: making one takes longer than most patterns."""
+LEAST_NBYTES = 16
+"""Room of a storage of no bytes: a load may read something."""
+
+
+class Buffer:
+    """A Vulkan buffer with memory of its own; ``mapped`` is its address in this process, 0 if it has none."""
+
+    def __init__(self, memory: Memory, nbytes: int, usage: int, kind: int, *, mapped: bool) -> None:
+        api, device = memory.api, memory.device
+        self.nbytes = nbytes
+        self.block: Any = None
+        self.mapped = 0
+        self.host: Any = None
+        info = api.new("VkBufferCreateInfo", size=nbytes, usage=usage)
+        self.handle = api.create("vkCreateBuffer", device, info, "VkBuffer")
+        memory.live["Buffer"] += 1
+        try:
+            self._back(memory, kind, mapped)
+        except DeviceError:
+            self.destroy(memory)
+            raise
+
+    def _back(self, memory: Memory, kind: int, mapped: bool) -> None:
+        """Give the buffer memory."""
+        api, device = memory.api, memory.device
+        needs = api.ffi.new("VkMemoryRequirements*")
+        api.call("vkGetBufferMemoryRequirements", device, self.handle, needs)
+        wanted = api.new("VkMemoryAllocateInfo", allocationSize=needs.size, memoryTypeIndex=kind)
+        self.block = api.create("vkAllocateMemory", device, wanted, "VkDeviceMemory")
+        memory.live["DeviceMemory"] += 1
+        api.call("vkBindBufferMemory", device, self.handle, self.block, 0)
+        if mapped:
+            out = api.ffi.new("void**")
+            api.call("vkMapMemory", device, self.block, 0, 0xFFFFFFFFFFFFFFFF, 0, out)
+            self.mapped = int(api.ffi.cast("uintptr_t", out[0]))
+            self.host = np.frombuffer(api.ffi.buffer(out[0], self.nbytes), np.uint8)
+
+    def view(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+        """Return mapped bytes as an array."""
+        return self.host[offset : offset + nbytes]
+
+    def destroy(self, memory: Memory) -> None:
+        """Free the buffer and its memory."""
+        api, device = memory.api, memory.device
+        api.call("vkDestroyBuffer", device, self.handle, api.ffi.NULL)
+        memory.live["Buffer"] -= 1
+        if self.block is not None:
+            api.call("vkFreeMemory", device, self.block, api.ffi.NULL)
+            memory.live["DeviceMemory"] -= 1
+
+
+class Arena:
+    """A buffer cut into ranges; ``free`` are (offset, nbytes) ascending, never two in a row that touch.
+
+    ``serial`` is a number that no other arena has or had.
+    """
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+        self.serial = next(_serials)
+        self.free: list[tuple[int, int]] = [(0, buffer.nbytes)]
+
+    def take(self, nbytes: int) -> int | None:
+        """Return the offset of a range taken, first fit."""
+        for n, (offset, room) in enumerate(self.free):
+            if room >= nbytes:
+                self.free[n : n + 1] = [(offset + nbytes, room - nbytes)] if room > nbytes else []
+                return offset
+        return None
+
+    def give(self, offset: int, nbytes: int) -> None:
+        """Return a range, joined with its neighbours."""
+        self.free.append((offset, nbytes))
+        self.free.sort()
+        joined: list[tuple[int, int]] = []
+        for start, room in self.free:
+            if joined and sum(joined[-1]) == start:
+                joined[-1] = joined[-1][0], joined[-1][1] + room
+            else:
+                joined.append((start, room))
+        self.free = joined
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing of it is taken."""
+        return self.free == [(0, self.buffer.nbytes)]
+
+
+_serials = itertools.count()
+
+
+class Memory:
+    """All memory of a device. ``live`` counts native objects by kind, for the leak test."""
+
+    def __init__(self, owner: VulkanDevice) -> None:
+        self.api: Vulkan = owner.api
+        self.owner = owner
+        self.device = owner.handle
+        self.live: Counter[str] = owner.live
+        self.alignment = max(64, owner.adapter.limits["offset_alignment"])
+        self.lock = threading.RLock()
+        self.arenas: list[Arena] = []
+        self.spares: list[Arena] = []
+        properties = self.api.ffi.new("VkPhysicalDeviceMemoryProperties*")
+        self.api.call("vkGetPhysicalDeviceMemoryProperties", owner.adapter.handle, properties)
+        self.types = [properties.memoryTypes[n].propertyFlags for n in range(properties.memoryTypeCount)]
+        shared = self._type(_LOCAL | _VISIBLE | _COHERENT | _CACHED)
+        self.unified = owner.adapter.kind in ("integrated", "cpu") and shared is not None
+        self.kind = shared if self.unified else self._type(_LOCAL)
+        staging = self._type(_VISIBLE | _COHERENT | _CACHED)
+        self.staging_kind = staging if staging is not None else self._type(_VISIBLE | _COHERENT)
+        self._staging: Buffer | None = None
+
+    def _type(self, wanted: int) -> int | None:
+        return next((n for n, flags in enumerate(self.types) if flags & wanted == wanted), None)
+
+    def visible(self, nbytes: int) -> Buffer:
+        """Return a buffer of its own that kernels write and the host reads where it is."""
+        assert self.staging_kind is not None, "Vulkan promises a host-visible type"
+        return Buffer(self, nbytes, _STORAGE_USAGE, self.staging_kind, mapped=True)
+
+    # storages
+
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> VulkanStorage:
+        """Return memory, zeroed or with any contents."""
+        limit = self.owner.adapter.limits["buffer_nbytes"]
+        if nbytes > limit:
+            raise DeviceError(
+                f"device {self.owner.name!r}", "too large a buffer", expected=f"at most {limit} bytes in one",
+                got=nbytes, remedy="Split the work, or use another device",
+            )  # fmt: skip
+        room = -(-max(nbytes, LEAST_NBYTES) // self.alignment) * self.alignment
+        with self.lock:
+            arena, offset, taken = self._range(room)
+            storage = VulkanStorage(self, arena, offset, nbytes)
+            weakref.finalize(storage, self._free, arena, offset, taken).atexit = False
+        if zeroed:
+            storage.clear(room)
+        return storage
+
+    def _range(self, room: int) -> tuple[Arena, int, int]:
+        """Return an arena, where a range of it starts, and its bytes."""
+        if room > _ARENA_NBYTES // 16:
+            arena = self._spare(room) or self._arena(room)
+            return arena, arena.take(arena.buffer.nbytes) or 0, arena.buffer.nbytes
+        for arena in self.arenas:
+            offset = arena.take(room)
+            if offset is not None:
+                return arena, offset, room
+        arena = self._arena(_ARENA_NBYTES)
+        return arena, arena.take(room) or 0, room
+
+    def _spare(self, room: int) -> Arena | None:
+        """Return the smallest arena kept that is large enough, though not much larger."""
+        fitting = [a for a in self.spares if room <= a.buffer.nbytes <= 2 * room]
+        if not fitting:
+            return None
+        arena = min(fitting, key=lambda a: a.buffer.nbytes)
+        self.spares.remove(arena)
+        self.arenas.append(arena)
+        return arena
+
+    def _arena(self, nbytes: int) -> Arena:
+        assert self.kind is not None, "Vulkan promises a device-local type"
+        try:
+            buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
+        except DeviceError:
+            self.owner.settle()  # what runs under way hold is free when they are over
+            self._drop_spares(0)
+            buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
+        self.arenas.append(Arena(buffer))
+        return self.arenas[-1]
+
+    def _free(self, arena: Arena, offset: int, room: int) -> None:
+        """Take a range back. Of shared arenas with nothing in them one stays; others become spares."""
+        with self.lock:
+            if arena not in self.arenas:  # the device was closed
+                return
+            arena.give(offset, room)
+            if not arena.is_empty:
+                return
+            if arena.buffer.nbytes != _ARENA_NBYTES:
+                self.arenas.remove(arena)
+                self.spares.append(arena)
+                self._drop_spares(_SPARE_NBYTES)
+            elif sum(a.is_empty and a.buffer.nbytes == _ARENA_NBYTES for a in self.arenas) > 1:
+                self.arenas.remove(arena)
+                arena.buffer.destroy(self)
+
+    def _drop_spares(self, most: int) -> None:
+        """Free the oldest spares until they have at most so many bytes."""
+        while sum(a.buffer.nbytes for a in self.spares) > most:
+            self.spares.pop(0).buffer.destroy(self)
+
+    def leave(self) -> None:
+        """Free nothing from now on: it all belongs to the process that this one was forked from."""
+        self.api = self.owner.api
+        self.lock = threading.RLock()
+        self.arenas, self.spares, self._staging = [], [], None
+
+    # transfers
+
+    def staging(self) -> Buffer:
+        """Return the buffer that transfers go through."""
+        if self._staging is None:
+            assert self.staging_kind is not None, "Vulkan promises a host-visible type"
+            self._staging = Buffer(self, 2 * _PIECE_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
+        return self._staging
+
+    def upload(self, target: VulkanStorage, offset: int, data: np.ndarray[Any, Any]) -> None:
+        """Copy bytes to the device."""
+        buffer, start = target.arena.buffer, target.offset + offset
+        if self.unified:
+            buffer.view(start, data.nbytes)[:] = data
+            return
+        with self.lock:
+            staging, begun = self.staging(), deque[Any]()
+            for at in range(0, data.nbytes, _PIECE_NBYTES):
+                part, place = data[at : at + _PIECE_NBYTES], at % (2 * _PIECE_NBYTES)
+                if len(begun) == 2:
+                    self.owner.queues.finish(begun.popleft())
+                self._fill(staging.view(place, part.nbytes), part)
+                begun.append(self._copy(staging, place, buffer, start + at, part.nbytes))
+            for copy in begun:
+                self.owner.queues.finish(copy)
+
+    def download(self, source: VulkanStorage, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+        """Copy bytes from the device."""
+        buffer, start = source.arena.buffer, source.offset + offset
+        if self.unified:
+            return buffer.view(start, nbytes).copy()
+        found = np.empty(nbytes, np.uint8)
+        with self.lock:
+            staging, begun = self.staging(), deque[tuple[int, int, Any]]()
+            for at in [*range(0, nbytes, _PIECE_NBYTES), None]:
+                if at is not None:
+                    size = min(_PIECE_NBYTES, nbytes - at)
+                    copy = self._copy(buffer, start + at, staging, at % (2 * _PIECE_NBYTES), size)
+                    begun.append((at, size, copy))
+                while len(begun) == 2 or (at is None and begun):
+                    first, size, copy = begun.popleft()
+                    self.owner.queues.finish(copy)
+                    self._fill(found[first : first + size], staging.view(first % (2 * _PIECE_NBYTES), size))
+        return found
+
+    def _fill(self, target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
+        """Copy bytes of the host, many of them by several threads."""
+        if target.nbytes < _LEAST_SHARED:
+            target[:] = source
+            return
+        part = -(-target.nbytes // _COPIERS)
+        begins = range(0, target.nbytes, part)
+        pairs = [(target[at : at + part], source[at : at + part]) for at in begins]
+        for done in [self.owner.crew.submit(np.copyto, *pair) for pair in pairs]:
+            done.result()
+
+    def copy(self, source: VulkanStorage, start: int, target: VulkanStorage, offset: int, nbytes: int) -> None:
+        """Copy bytes on the device; the two storages are not the same."""
+        origin, at = source.arena.buffer, source.offset + start
+        buffer, to = target.arena.buffer, target.offset + offset
+        if self.unified:
+            buffer.view(to, nbytes)[:] = origin.view(at, nbytes)
+        else:
+            self.owner.queues.finish(self._copy(origin, at, buffer, to, nbytes))
+
+    def _copy(self, source: Buffer, start: int, target: Buffer, at: int, nbytes: int) -> Any:
+        """Start a copy on the shared queue."""
+        region = self.api.ffi.new("VkBufferCopy*", {"srcOffset": start, "dstOffset": at, "size": nbytes})
+
+        def record(commands: Any) -> None:
+            self.api.call("vkCmdCopyBuffer", commands, source.handle, target.handle, 1, region)
+            info = self.api.new("VkMemoryBarrier", srcAccessMask=_TRANSFER_WRITE, dstAccessMask=_HOST_READ)
+            null = self.api.ffi.NULL
+            self.api.lib.vkCmdPipelineBarrier(commands, _TRANSFER_STAGE, _HOST_STAGE, 0, 1, info, 0, null, 0, null)
+
+        return self.owner.queues.begin(record)
+
+    def fill_zero(self, storage: VulkanStorage, room: int) -> None:
+        """Zero a range."""
+        buffer = storage.arena.buffer
+        if self.unified:
+            buffer.view(storage.offset, room)[:] = 0
+            return
+
+        def record(commands: Any) -> None:
+            self.api.call("vkCmdFillBuffer", commands, buffer.handle, storage.offset, room, 0)
+
+        self.owner.queues.run_once(record)
+
+    def destroy(self) -> None:
+        """Free everything."""
+        with self.lock:
+            for arena in (*self.arenas, *self.spares):
+                arena.buffer.destroy(self)
+            self.arenas.clear()
+            self.spares.clear()
+            if self._staging is not None:
+                self._staging.destroy(self)
+                self._staging = None
+
+
+class VulkanStorage:
+    """A range of device memory. ``run`` is the last run of a pattern that writes it, if it may be under way."""
+
+    def __init__(self, memory: Memory, arena: Arena, offset: int, nbytes: int) -> None:
+        self.memory = memory
+        self.arena = arena
+        self.offset = offset
+        self.nbytes = nbytes
+        self.run: Run | None = None
+        self.uses: Uses | None = None
+
+    def settle(self) -> None:
+        """Wait for the run that writes this, and raise what went wrong with it."""
+        run = self.run
+        if run is not None:
+            run.finish()
+            if run.kept.fault is not None:
+                raise run.kept.fault
+            self.run = None
+
+    def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
+        """Copy bytes to the device at ``offset``."""
+        with touching(writes=(self,)):
+            self.settle()
+            if data.nbytes:
+                self.memory.upload(self, offset, data)
+
+    def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+        """Return a copy of bytes from the device."""
+        with touching((self,)):
+            self.settle()
+            return self.memory.download(self, offset, nbytes) if nbytes else np.empty(0, np.uint8)
+
+    def clear(self, room: int) -> None:
+        """Zero the first ``room`` bytes, a multiple of 4."""
+        with touching(writes=(self,)):
+            self.settle()
+            self.memory.fill_zero(self, room)
+
+    def copy_from(self, offset: int, source: Storage, start: int, nbytes: int) -> bool:
+        """Copy bytes from other storage of the same device without the host; False if it is of another device."""
+        if not isinstance(source, VulkanStorage) or source.memory is not self.memory:
+            return False
+        with touching((source,), (self,)):
+            source.settle()
+            self.settle()
+            self.memory.copy(source, start, self, offset, nbytes)
+        return True
+
+    def extent(self) -> tuple[int, int]:
+        """Return where the range starts and ends, counted through all arenas."""
+        start = (self.arena.serial << 40) + self.offset
+        return start, start + max(self.nbytes, 1)

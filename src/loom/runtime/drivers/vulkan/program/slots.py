@@ -1,0 +1,65 @@
+"""The storage attached to a plan's slots: what stands where a pattern's arrays are given anew for each run.
+
+Layer: runtime. Only storage of the device is attached; patterns bring arrays of the host there first. Invariant: a
+recording is used only for the storage it was made for, told apart by arena and offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from loom.core.errors import DeviceError
+from loom.runtime.chain.plan import Plan
+from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
+from loom.runtime.storage import HostSlot, Storage
+
+if TYPE_CHECKING:
+    from loom.runtime.drivers.vulkan.device import VulkanDevice
+
+__all__ = ["Slots"]
+
+
+class Slots:
+    """The slots of a plan (``all``), of which kernels write those in ``written``, and its storages."""
+
+    def __init__(self, device: VulkanDevice, plan: Plan) -> None:
+        self.device = device
+        self.all: list[HostSlot] = []
+        self.written: list[HostSlot] = []
+        for _, steps in plan.segments:
+            for step in steps:
+                dispatch = step.dispatch
+                for memory, binding in zip(dispatch.kernel.buffers, dispatch.bindings, strict=True):
+                    self._take(binding.storage, memory in dispatch.kernel.writes)
+                if dispatch.indirect is not None:
+                    self._take(dispatch.indirect[0], False)
+
+    def _take(self, storage: Storage, written: bool) -> None:
+        if isinstance(storage, HostSlot):
+            for slots in (self.all, self.written) if written else (self.all,):
+                if not any(slot is storage for slot in slots):
+                    slots.append(storage)
+
+    def any_in(self, bound: Iterable[tuple[Any, int]]) -> bool:
+        """Tell whether slots are among what a dispatch binds."""
+        return any(isinstance(storage, HostSlot) for storage, _ in bound)
+
+    def attached(self) -> list[VulkanStorage]:
+        """Return the storage attached to each slot."""
+        return [self.memory(slot) for slot in self.all]
+
+    def bound(self) -> tuple[tuple[int, int], ...]:
+        """Return what tells the storage attached from all other: no two arenas ever have one number."""
+        return tuple((s.arena.serial, s.offset) for s in self.attached())
+
+    def memory(self, storage: Storage) -> VulkanStorage:
+        """Return a storage, or what is attached to a slot; DeviceError if it is another device's."""
+        found = storage.storage if isinstance(storage, HostSlot) else storage
+        if not isinstance(found, VulkanStorage) or found.memory.owner is not self.device:
+            raise DeviceError(
+                f"device {self.device.name!r}", "memory of another device", expected="memory it allocated",
+                got=type(found).__name__, remedy="Allocate with chain.device.allocate",
+            )  # fmt: skip
+        assert found.nbytes >= storage.nbytes, "a slot is given at least the bytes it was planned with"
+        return found

@@ -1,0 +1,1 @@
+"""What a device computes rightly, found out by probes."""

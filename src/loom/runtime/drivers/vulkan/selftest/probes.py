@@ -1,0 +1,340 @@
+"""Probes of a device: small kernels, what they are given, and the bits they must leave.
+
+Layer: runtime. Values come from buffers, so that no compiler can compute with them; literals have probes of their own
+(see ``literals``). Invariant: the bits expected are
+the host's, worked out by numpy under ordinary arithmetic, never the device's own.
+
+The hazards are those of section 6 of the numerics document: contraction, flushing, reassociation, quotients and
+roots next to a tie, integers that become floats, rounding functions, and what drivers get wrong about control flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.dtype import DType, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import (
+    atomic_add,
+    barrier,
+    ceil,
+    clz,
+    floor,
+    global_id,
+    group_id,
+    mulhi,
+    rint,
+    select,
+    sqrt,
+    trunc,
+)  # fmt: skip
+from loom.runtime.drivers.vulkan.selftest import samples
+from loom.runtime.drivers.vulkan.selftest.literals import LITERAL_PROBES
+from loom.runtime.drivers.vulkan.selftest.probe import Array, Probe, on_host, ordered
+
+__all__ = ["PROBES"]
+
+_LANES = 64
+
+
+def _same(x):  # type: ignore[no-untyped-def]
+    return x
+
+
+def _add(x, y):  # type: ignore[no-untyped-def]
+    return x + y
+
+
+def _subtract(x, y):  # type: ignore[no-untyped-def]
+    return x - y
+
+
+def _multiply(x, y):  # type: ignore[no-untyped-def]
+    return x * y
+
+
+def _divide(x, y):  # type: ignore[no-untyped-def]
+    return x / y
+
+
+def _larger(x, y):  # type: ignore[no-untyped-def]
+    return max(x, y)
+
+
+def _smaller(x, y):  # type: ignore[no-untyped-def]
+    return min(x, y)
+
+
+def _chosen(x, y):  # type: ignore[no-untyped-def]
+    return select(x < y, x, y)
+
+
+def _regrouped(x, y):  # type: ignore[no-untyped-def]
+    return (x + y) - x
+
+
+def _product_plus(x, y, z):  # type: ignore[no-untyped-def]
+    return x * y + z
+
+
+def _minus_product(x, y, z):  # type: ignore[no-untyped-def]
+    return z - x * y
+
+
+def _quotient(x, y):  # type: ignore[no-untyped-def]
+    return x // (y | 1)
+
+
+def _below_zero(x):  # type: ignore[no-untyped-def]
+    return select(i64(x) < 0, i64(x) + 100, i64(x))
+
+
+def _widened_opposite(x):  # type: ignore[no-untyped-def]
+    return i64(-x)
+
+
+def _unary(expression: Callable[..., Any], source: DType, result: DType) -> KernelFunction:
+    @kernel(workgroup=_LANES, trusted=True)
+    def probe(x: In[source], out: Out[result]):  # type: ignore[valid-type]
+        i = global_id()
+        if i < len(out):
+            out[i] = expression(x[i])
+
+    return probe
+
+
+def _binary(expression: Callable[..., Any], source: DType, result: DType) -> KernelFunction:
+    @kernel(workgroup=_LANES, trusted=True)
+    def probe(x: In[source], y: In[source], out: Out[result]):  # type: ignore[valid-type]
+        i = global_id()
+        if i < len(out):
+            out[i] = expression(x[i], y[i])
+
+    return probe
+
+
+def _ternary(expression: Callable[..., Any], source: DType, result: DType) -> KernelFunction:
+    @kernel(workgroup=_LANES, trusted=True)
+    def probe(x: In[source], y: In[source], z: In[source], out: Out[result]):  # type: ignore[valid-type]
+        i = global_id()
+        if i < len(out):
+            out[i] = expression(x[i], y[i], z[i])
+
+    return probe
+
+
+def _accumulate(source: DType) -> KernelFunction:
+    """A dot product by each lane: products and sums in a loop are contracted more readily."""
+
+    @kernel(workgroup=_LANES, trusted=True)
+    def probe(x: In[source], y: In[source], out: Out[source]):  # type: ignore[valid-type]
+        i = global_id()
+        total = source(0.0)
+        for n in range(8):
+            total = total + x[(i + n) % len(x)] * y[(i + 2 * n) % len(x)]
+        if i < len(out):
+            out[i] = total
+
+    return probe
+
+
+@ordinary_arithmetic()
+def _accumulated(x: Array, y: Array) -> Array:
+    total, i = np.zeros(len(x), x.dtype), np.arange(len(x))
+    with np.errstate(all="ignore"):
+        for n in range(8):
+            total = total + x[(i + n) % len(x)] * y[(i + 2 * n) % len(x)]
+    return total
+
+
+def _long_loop() -> KernelFunction:
+    @kernel(workgroup=8, trusted=True)
+    def probe(turns: In[u32], out: Out[u32]):
+        i = global_id()
+        state = i
+        for n in range(turns[i]):
+            state = state * 1664525 + n
+        out[i] = state
+
+    return probe
+
+
+def _looped(turns: Array) -> Array:
+    state = np.arange(len(turns), dtype=np.uint32)
+    with np.errstate(over="ignore"):
+        for n in range(int(turns[0])):
+            state = state * np.uint32(1664525) + np.uint32(n)
+    return state
+
+
+def _partial_group() -> KernelFunction:
+    """Lanes that do not exist must take no part: they would see 0 in place of a bound, and go round once more."""
+
+    @kernel(workgroup=12, trusted=True)
+    def probe(bounds: In[u32], out: Out[u32]):
+        turns = bounds[group_id() * 12] % 4 + 1
+        value = u32(0)
+        for n in range(turns):
+            for m in range(n, 4):
+                barrier()
+                value = value + m
+                barrier()
+            if turns == 4:
+                break
+        out[global_id()] = value + turns
+
+    return probe
+
+
+def _single_lane() -> KernelFunction:
+    @kernel(workgroup=1, trusted=True)
+    def probe(bounds: In[u32], out: Out[u32]):
+        at = group_id()
+        n = u32(1)
+        while n != bounds[at]:
+            n = n + 1
+        for m in range(bounds[at]):
+            n = n * 5 + m
+        out[at] = n
+
+    return probe
+
+
+def _single(bounds: Array) -> Array:
+    found = bounds.copy()
+    for at, bound in enumerate(bounds.tolist()):
+        n = bound
+        for m in range(bound):
+            n = (n * 5 + m) & 0xFFFFFFFF
+        found[at] = n
+    return found
+
+
+def _tally() -> KernelFunction:
+    @kernel(workgroup=_LANES, trusted=True)
+    def probe(x: In[u64], out: InOut[u64]):
+        atomic_add(out, global_id() % 4, x[global_id()])
+
+    return probe
+
+
+def _tallied(x: Array) -> Array:
+    return np.array([x[n::4].sum(dtype=np.uint64) for n in range(4)])
+
+
+def _saturated(target: DType) -> Callable[..., Array]:
+    def convert(x: Array) -> Array:
+        low, high = float(target.minimum), float(target.maximum + 1)
+        wide = np.nan_to_num(np.trunc(x), nan=0.0, posinf=high, neginf=low)
+        inside = np.clip(wide, low, np.nextafter(high, 0, dtype=x.dtype)).astype(target.numpy)
+        return np.where(x >= high, np.array(target.maximum, target.numpy), inside)
+
+    return on_host(convert)
+
+
+def _floats(dtype: DType) -> list[Probe]:
+    """The probes of a float type's arithmetic."""
+    name, kind = dtype.name, dtype.numpy
+
+    def one(operation: str, expression: Any, fn: Any, given: Any) -> Probe:
+        make = lambda: _unary(expression, dtype, dtype)  # noqa: E731
+        return Probe(f"{name} {operation}", make, lambda: (given(kind),), on_host(fn))
+
+    def two(operation: str, expression: Any, fn: Any, given: Any) -> Probe:
+        return Probe(f"{name} {operation}", lambda: _binary(expression, dtype, dtype), lambda: given(kind), on_host(fn))
+
+    pairs, products = samples.pairs, samples.products
+    return [
+        one("load and store", _same, lambda x: x, samples.specials),
+        two("select", _chosen, lambda x, y: np.where(x < y, x, y), pairs),
+        two("add", _add, np.add, pairs),
+        two("sub", _subtract, np.subtract, pairs),
+        two("mul", _multiply, np.multiply, pairs),
+        two("reassociation", _regrouped, lambda x, y: (x + y) - x, pairs),
+        Probe(
+            f"{name} contraction", lambda: _ternary(_product_plus, dtype, dtype), lambda: products(kind),
+            on_host(lambda x, y, z: x * y + z),
+        ),
+        Probe(
+            f"{name} contraction", lambda: _ternary(_minus_product, dtype, dtype), lambda: products(kind),
+            on_host(lambda x, y, z: z - x * y),
+        ),
+        Probe(f"{name} contraction", lambda: _accumulate(dtype), lambda: products(kind)[:2], _accumulated),
+        two("min", _smaller, ordered("min"), pairs),
+        two("max", _larger, ordered("max"), pairs),
+        one("rounding", rint, np.rint, samples.fractions),
+        one("rounding", floor, np.floor, samples.fractions),
+        one("rounding", ceil, np.ceil, samples.fractions),
+        one("rounding", trunc, np.trunc, samples.fractions),
+        two("division", _divide, np.divide, samples.quotients),
+        one("square root", sqrt, np.sqrt, samples.squares),
+    ]  # fmt: skip
+
+
+def _conversion(source: DType, target: DType, operation: str, given: Any, expected: Any = None) -> Probe:
+    expected = expected or on_host(lambda x: x.astype(target.numpy))
+    return Probe(operation, lambda: _unary(target, source, target), lambda: (given(source, target),), expected)
+
+
+def _integers(dtype: DType) -> list[Probe]:
+    """The probes of a narrow or wide integer type."""
+    name, kind = dtype.name, dtype.numpy
+
+    def given() -> tuple[Array, ...]:
+        return samples.whole_pairs(kind)
+
+    def two(expression: Any, fn: Any) -> Probe:
+        return Probe(f"{name} arithmetic", lambda: _binary(expression, dtype, dtype), given, on_host(fn))
+
+    return [
+        two(_add, np.add), two(_multiply, np.multiply), two(_quotient, samples.divided), two(mulhi, samples.high_half),
+        Probe(
+            f"{name} arithmetic", lambda: _unary(clz, dtype, dtype), lambda: given()[:1], samples.leading_zeros
+        ),
+    ]  # fmt: skip
+
+
+PROBES: tuple[Probe, ...] = (
+    Probe("long loops", _long_loop, lambda: (np.full(8, 70_000, np.uint32),), _looped, 1),
+    Probe("short loops", _long_loop, lambda: (np.full(8, 60_000, np.uint32),), _looped, 1),
+    Probe(
+        "partial vectors", _partial_group, lambda: (np.repeat(np.array([3, 4, 1, 7], np.uint32), 12),),
+        samples.partial_turns, 4,
+    ),
+    Probe("partial vectors", _single_lane, lambda: (np.array([9, 3, 700, 5], np.uint32),), _single, 4),
+    *_integers(u32), *_integers(i32), *_integers(u8), *_integers(i8), *_integers(u16), *_integers(i16),
+    *_integers(u64), *_integers(i64),
+    Probe(
+        "i64 order", lambda: _unary(_below_zero, i32, i64),
+        lambda: (np.array([5, -1, -100, -101, 99, 100, 2**31 - 1, -(2**31)], np.int32),),
+        lambda x: np.where(x < 0, x.astype(np.int64) + 100, x.astype(np.int64)),
+    ),
+    *(
+        Probe(
+            f"{t.name} arithmetic", lambda t=t: _unary(_widened_opposite, t, i64),
+            lambda t=t: samples.whole_pairs(t.numpy)[:1], on_host(lambda x: (-x).astype(np.int64)),
+        )
+        for t in (i8, i16)
+    ),
+    Probe("64-bit atomics", _tally, lambda: (samples.whole_pairs(np.dtype(np.uint64))[0][:1024],), _tallied, 16),
+    *_floats(f32), *LITERAL_PROBES[f32], *LITERAL_PROBES[f16],
+    _conversion(u32, f32, "integers to floats", samples.wholes),
+    _conversion(i32, f32, "integers to floats", samples.wholes),
+    _conversion(f32, i32, "f32 to integers", samples.reals, _saturated(i32)),
+    _conversion(f32, u32, "f32 to integers", samples.reals, _saturated(u32)),
+    _conversion(u64, f32, "64-bit integers to floats", samples.wholes),
+    _conversion(i64, f32, "64-bit integers to floats", samples.wholes),
+    *_floats(f64), *LITERAL_PROBES[f64],
+    _conversion(u32, f64, "f64 conversions", samples.wholes), _conversion(i32, f64, "f64 conversions", samples.wholes),
+    _conversion(f64, f32, "f64 conversions", samples.reals), _conversion(f32, f64, "f64 conversions", samples.reals),
+    _conversion(f64, i64, "f64 conversions", samples.reals, _saturated(i64)),
+    _conversion(f64, u64, "f64 conversions", samples.reals, _saturated(u64)),
+    _conversion(u64, f64, "64-bit integers to floats", samples.wholes),
+    _conversion(i64, f64, "64-bit integers to floats", samples.wholes),
+)  # fmt: skip
+"""All probes, in the order of what they build on."""

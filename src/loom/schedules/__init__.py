@@ -1,0 +1,1 @@
+"""Which kernels, in which order, on which memory: how a computation is recorded for a device."""

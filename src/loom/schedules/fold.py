@@ -1,0 +1,122 @@
+"""Records the levels of a reduction: tiles of the array, then tiles of their results, until one is left.
+
+Layer: kernels. Patterns and tensors record through ``record_fold``; a chain is whatever has ``dispatch`` and a
+``device`` that allocates. Invariant: which kernel folds a level depends on the shape and ``Caps`` alone and cannot be
+seen in the bits, which are those of ``kernels.fold.lanes``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from loom.core.dtype import DType
+from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
+from loom.kernels.fold.lanes import COLUMNS, FOLDS, fold_columns, fold_rows
+from loom.kernels.fold.threads import BESIDE, SHORT_LANES, lane_fold_columns, lane_fold_short_rows
+from loom.kernels.fold.tiles import (
+    DIVIDE_LANES,
+    EXTREME_TILE,
+    SUM_TILES,
+    divide_rows,
+    extreme_tiles,
+    sum_four_tiles,
+    sum_tiles,
+)
+from loom.kernels.types import Kinds
+from loom.schedules.matmul import Recorder
+
+__all__ = ["SHORT_ROW", "Folding", "Rows", "record_fold", "record_means"]
+
+SHORT_ROW = 256
+"""Rows of at most so many elements are folded by one lane each."""
+_SHORT_FOLD = 128
+"""The same on a CPU, where lanes that read rows of their own reach far apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An array as (outer, n, inner), row-major, n being the axis: ``outer * inner`` rows are folded along n."""
+
+    outer: int
+    n: int
+    inner: int
+
+    @property
+    def results(self) -> int:
+        """Number of rows along the axis."""
+        return self.outer * self.inner
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """A fold of ``FOLDS`` by name, and the types of elements, accumulators and result."""
+
+    name: str
+    element: DType
+    accumulator: DType
+    result: DType
+
+
+def record_fold(chain: Recorder, source: Any, shape: Rows, folding: Folding, out: Any) -> list[Any]:
+    """Record the reduction of storage ``source`` along the axis into ``out``; return the memory in between.
+
+    There are elements and results.
+    """
+    tile = REDUCE_TILE
+    if shape.results == 1 and folding.name in ("min", "max"):  # their kernel keeps the type of the elements
+        tile, folding = EXTREME_TILE, Folding(folding.name, folding.element, folding.element, folding.result)
+    kept: list[Any] = []
+    n, level = shape.n, folding
+    while True:
+        tiles = -(-n // tile)
+        is_last = tiles == 1
+        target = out if is_last else chain.device.allocate(shape.results * tiles * level.accumulator.nbytes)
+        _record_level(chain, source, target, Rows(shape.outer, n, shape.inner), level, is_last)
+        if is_last:
+            return kept
+        kept.append(target)
+        later = FOLDS[level.name].later or level.name
+        source, n, level = target, tiles, Folding(later, level.accumulator, level.accumulator, level.result)
+
+
+def record_means(chain: Recorder, source: Any, shape: Rows, types: Kinds, result: DType, out: Any) -> list[Any]:
+    """Record the means along the axis into ``out``, as ``result``; return the memory in between."""
+    totals = chain.device.allocate(shape.results * types.total.nbytes)
+    kept = record_fold(chain, source, shape, Folding("sum", types.element, types.total, types.total), totals)
+    divide = divide_rows(types.total, types.computed, result)
+    chain.dispatch(divide, [totals, out], [shape.n, shape.results], groups=-(-shape.results // DIVIDE_LANES))
+    return [totals, *kept]
+
+
+def _record_level(chain: Recorder, source: Any, target: Any, shape: Rows, level: Folding, is_last: bool) -> None:
+    name, element, accumulator = level.name, level.element, level.accumulator
+    result = level.result if is_last else accumulator
+    n, tiles = shape.n, -(-shape.n // REDUCE_TILE)
+    threads = chain.device.caps.threads
+    if shape.results == 1 and name == "sum" and tiles >= SUM_TILES and not threads:
+        kernel = sum_four_tiles(element, accumulator, result)
+        chain.dispatch(kernel, [source, target], [n], groups=-(-tiles // SUM_TILES))
+    elif shape.results == 1 and name == "sum":
+        chain.dispatch(sum_tiles(element, accumulator, result), [source, target], [n], groups=tiles)
+    elif shape.results == 1 and name in ("min", "max"):
+        kernel = extreme_tiles(element, largest=name == "max")
+        chain.dispatch(kernel, [source, target], [n], groups=-(-n // EXTREME_TILE))
+    elif shape.inner == 1 and (shape.outer == 1 or n > (SHORT_ROW if threads else _SHORT_FOLD)):
+        kernel = fold_rows(name, element, accumulator, result)
+        chain.dispatch(kernel, [source, target], [n, tiles], groups=shape.outer * tiles)
+    elif threads and shape.inner == 1:
+        slots = min(REDUCE_LANES, 1 << (n - 1).bit_length())
+        kernel = lane_fold_short_rows(name, element, accumulator, result, slots)
+        groups = -(-shape.outer // (SHORT_LANES // slots))
+        chain.dispatch(kernel, [source, target], [n, shape.outer], groups=groups)
+    elif threads:
+        kernel = lane_fold_columns(name, element, accumulator, result)
+        groups = shape.outer * tiles * -(-shape.inner // BESIDE)
+        chain.dispatch(kernel, [source, target], [n, shape.inner, tiles], groups=groups)
+    else:
+        short_rows = shape.inner == 1
+        outer, inner = (1, shape.outer) if short_rows else (shape.outer, shape.inner)
+        kernel = fold_columns(name, element, accumulator, result, short_rows=short_rows)
+        groups = outer * tiles * -(-inner // COLUMNS)
+        chain.dispatch(kernel, [source, target], [n, inner, tiles], groups=groups)

@@ -1,0 +1,327 @@
+"""Records a matrix multiplication of any shape into a chain: which kernels, over which pieces.
+
+Layer: kernels. Patterns and tensors record through ``record_matmul``; a chain is whatever has ``dispatch`` and
+a ``device`` that allocates. Invariant: shapes and ``Caps`` choose the path, and every path gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from loom.core.errors import ShapeError
+from loom.kernels.matmul.direct import FINISH_LANES, STRIP, finish_chunks, multiply_direct, multiply_rows
+from loom.kernels.matmul.gather import multiply_gathered
+from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
+from loom.kernels.matmul.slabs import QUAD
+from loom.kernels.matmul.threads import FOLD_LANES, Cut, Layout, choose_cut, fold_blocks, multiply_slabs
+from loom.kernels.matmul.tiles import BLOCK, CHUNK, Arithmetic, Schedule, Tile, choose_schedule, multiply_tiles
+
+__all__ = ["Multiplication", "Recorder", "record_gathered", "record_matmul"]
+
+_SMALL = 128**3
+"""Products per batch up to which packing costs more than it saves."""
+_NARROW = 4
+"""Rows or columns up to which memory is the limit and nothing is packed."""
+_LEAST_LANES = 4
+"""Lanes to which vectors are halved where rows are no multiple of them."""
+_LEAST_VECTORS = 4
+"""Vectors of columns that a group takes at least: whole cache lines, several sums side by side."""
+_NEAR_NBYTES = 1 << 12
+"""Rows this long are read where they are: of longer ones too many fall on the same place of a cache."""
+_PACKED_NBYTES = 1 << 26
+"""Packed operands of this size are made at a time, several batches if they fit."""
+_MOST_ELEMENTS = 0xFFFF_FFFF
+
+
+class Recorder(Protocol):
+    """What ``record_matmul`` needs of a chain."""
+
+    device: Any
+
+    def dispatch(self, kernel: Any, buffers: Any, params: Any = (), groups: Any = 1) -> None:
+        """Record a kernel."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplication:
+    """``a`` (m by k) times ``b`` (k by n) for every batch; stored k by m, n by k where transposed.
+
+    ``a_batch`` and ``b_batch`` are the leading dimensions of the operands, broadcast as in numpy.
+    """
+
+    m: int
+    n: int
+    k: int
+    arithmetic: Arithmetic
+    transpose_a: bool = False
+    transpose_b: bool = False
+    a_batch: tuple[int, ...] = ()
+    b_batch: tuple[int, ...] = ()
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """Leading dimensions of the result."""
+        return np.broadcast_shapes(self.a_batch, self.b_batch)
+
+    @property
+    def batches(self) -> int:
+        """Matrices in the result."""
+        return math.prod(self.batch)
+
+    def which(self) -> np.ndarray[Any, Any]:
+        """Return the matrix of ``a`` for every matrix of the result, then that of ``b``, as u32."""
+        found = []
+        for own in (self.a_batch, self.b_batch):
+            numbers = np.arange(math.prod(own), dtype=np.uint32).reshape(own)
+            found.append(np.broadcast_to(numbers, self.batch).reshape(-1))
+        return np.concatenate(found)
+
+    def joined(self) -> Multiplication:
+        """Return the same with the batches of ``a`` as rows of one matrix, if all are multiplied by one ``b``."""
+        if self.batches == 1 or math.prod(self.b_batch) != 1 or self.transpose_a:
+            return self
+        return replace(self, m=self.m * self.batches, a_batch=(), b_batch=())
+
+
+Allocate = Callable[[int], Any]
+
+
+def record_matmul(
+    chain: Recorder,
+    a: Any,
+    b: Any,
+    out: Any,
+    what: Multiplication,
+    *,
+    allocate: Allocate | None = None,
+    schedule: Schedule | Cut | None = None,
+) -> list[Any]:
+    """Record ``out = a @ b`` over storages of packed row-major matrices; return what must stay alive with the chain.
+
+    No dimension may be 0. ``allocate`` gives scratch memory of some bytes (default: the device's). ``schedule``: a
+    Schedule forces a cut with packing, a Cut the way of GPUs. ShapeError if the partial sums are 2^32 or more.
+    """
+    what = what.joined()
+    recording = _Recording(chain, what, allocate or chain.device.allocate)
+    caps = chain.device.caps
+    if isinstance(schedule, Cut):
+        recording.slabs(a, b, out, schedule)
+    elif schedule is None and caps.threads:
+        recording.slabs(a, b, out, choose_cut(caps, what.arithmetic, what.m, what.n, what.k, what.batches))
+    elif schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
+        recording.direct(a, b, out)
+    else:
+        cut = schedule or choose_schedule(caps, what.arithmetic, what.m, what.n, what.batches)
+        recording.packed(a, b, out, cut)
+    return recording.keep
+
+
+def record_gathered(
+    chain: Recorder, a: Any, rows_at: np.ndarray[Any, Any], k_at: np.ndarray[Any, Any], b: Any, out: Any,
+    what: Multiplication, *, allocate: Allocate | None = None,
+) -> list[Any] | None:  # fmt: skip
+    """Record ``out = rows @ b`` where element (row, k) of ``rows`` is ``a[rows_at[row] + k_at[k]]``.
+
+    As ``record_matmul``, for one product of elements that are factors as they lie. None, and nothing recorded, where
+    that is no way to read them: on GPUs, and where neighbouring k do not lie side by side.
+    """
+    cut = choose_schedule(chain.device.caps, what.arithmetic, what.m, what.n, 1)
+    unroll = cut.tile.unroll
+    runs = k_at.reshape(-1, unroll) if what.k % unroll == 0 else np.empty((0, 1))
+    if chain.device.caps.threads or not runs.size or (np.diff(runs, axis=1) != 1).any():
+        return None
+    recording = _Recording(chain, what, allocate or chain.device.allocate)
+    recording.gathered(a, rows_at, runs[:, 0], b, out, cut)
+    return recording.keep
+
+
+class _Recording:
+    def __init__(self, chain: Recorder, what: Multiplication, allocate: Allocate) -> None:
+        self.chain = chain
+        self.what = what
+        self.allocate = allocate
+        self.chunks = -(-what.k // CHUNK)
+        self.keep: list[Any] = []
+        which = what.which()
+        self.which = chain.device.allocate(which.nbytes)
+        self.which.write(0, which.view(np.uint8))
+
+    def scratch(self, nbytes: int) -> Any:
+        self.keep.append(self.allocate(nbytes))
+        return self.keep[-1]
+
+    def sums(self, out: Any, batches: int) -> Any:
+        """Return where sums of chunks go: the result itself if it is one chunk of the right type."""
+        what = self.what
+        if self.chunks == 1 and what.arithmetic.accumulator == what.arithmetic.result:
+            return out
+        return self.scratch(self.counted(batches * self.chunks) * what.arithmetic.accumulator.nbytes)
+
+    def counted(self, parts: int) -> int:
+        """Return the elements of so many partial results; ShapeError if they are too many."""
+        what = self.what
+        size = parts * what.m * what.n
+        if size > _MOST_ELEMENTS:
+            raise ShapeError(
+                "matmul", "too many partial sums", expected="m n (k / 4096) below 2^32",
+                got=f"{what.m} x {what.n} x {what.k}",
+                remedy="Multiply in parts of rows",
+            )  # fmt: skip
+        return size
+
+    def finish(self, sums: Any, out: Any, first: int, batches: int) -> None:
+        if sums is out:
+            return
+        size, types = self.what.m * self.what.n, self.what.arithmetic
+        groups = (-(-size // FINISH_LANES), batches)
+        self.chain.dispatch(
+            finish_chunks(types.accumulator, types.result), [sums, out], [size, self.chunks, first], groups
+        )
+
+    # on GPUs
+
+    def slabs(self, a: Any, b: Any, out: Any, cut: Cut) -> None:
+        """Multiply where the elements are, a group for each tile and chunk, or for each tile and block."""
+        what, grid = self.what, cut.grid
+        arithmetic = replace(what.arithmetic, held=what.arithmetic.accumulator, pairs=False)
+        blocks, size = -(-what.k // BLOCK), what.m * what.n
+        sums, split = self.sums(out, what.batches), cut.split and blocks > 1
+        parts, target = blocks if split else self.chunks, sums
+        if split:
+            target = self.scratch(self.counted(what.batches * blocks) * arithmetic.accumulator.nbytes)
+        a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
+        params = [what.m, what.n, what.k, a_step, b_step, what.batches, parts, BLOCK if split else CHUNK]
+        groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * parts)
+        kernel = multiply_slabs(grid, self.layout(), arithmetic)
+        self.chain.dispatch(kernel, [a, b, self.which, target], params, groups)
+        if split:
+            groups = (-(-size // FOLD_LANES), what.batches * self.chunks)
+            fold = fold_blocks(arithmetic.accumulator)
+            self.chain.dispatch(fold, [target, sums], [size, blocks, self.chunks], groups)
+        self.finish(sums, out, 0, what.batches)
+
+    def layout(self) -> Layout:
+        """Return how operands lie in memory: vectors are read where each of them begins at a multiple of its size."""
+        what = self.what
+        a_by_k, b_by_k = not what.transpose_a, what.transpose_b
+        is_word, fits = what.arithmetic.element.bits == 32, what.n % QUAD == 0
+        return Layout(
+            a_by_k, b_by_k,
+            a_whole=is_word and not a_by_k and what.m % QUAD == 0,
+            b_whole=is_word and not b_by_k and fits,
+            out_whole=what.arithmetic.accumulator.bits == 32 and fits,
+        )  # fmt: skip
+
+    # without packing
+
+    def direct(self, a: Any, b: Any, out: Any) -> None:
+        """Multiply where the elements are; few columns are taken for rows of the transposed product."""
+        what = self.what
+        swapped = what.n <= _NARROW < what.m or (what.n < what.m <= _NARROW)
+        m, n, k = (what.n, what.m, what.k) if swapped else (what.m, what.n, what.k)
+        arithmetic = replace(what.arithmetic, held=what.arithmetic.accumulator, pairs=False)
+        if swapped:
+            a, b = b, a
+            by_rows, transposed = what.transpose_b, not what.transpose_a
+            which = np.roll(what.which(), what.batches)
+            self.which.write(0, which.view(np.uint8))
+        else:
+            by_rows, transposed = not what.transpose_a, what.transpose_b
+        sums = self.sums(out, what.batches)
+        tile = choose_schedule(self.chain.device.caps, what.arithmetic, m, n, what.batches).tile
+        tile = replace(tile, lanes=min(tile.lanes, 1 << (n.bit_length() - 1)))
+        strides = [k, 1] if by_rows else [1, m]
+        if m <= _NARROW and not transposed:
+            half = tile.lanes // 2  # so that no vector lies across two lines of cache
+            lanes = half if half >= _LEAST_LANES and n % tile.lanes == half else tile.lanes
+            kernel: Any = multiply_rows(m, lanes, arithmetic, swapped=swapped)
+            width = self.width(n, lanes)
+            params = [n, k, *strides, what.batches, self.chunks, width]
+            groups = (-(-n // width), what.batches * self.chunks)
+        else:
+            if m <= _NARROW:
+                tile = replace(tile, rows=m, vectors=1)
+            kernel = multiply_direct(tile, arithmetic, transposed=transposed, swapped=swapped)
+            params = [m, n, k, *strides, what.batches, self.chunks]
+            groups = (-(-n // tile.columns), -(-m // tile.rows), what.batches * self.chunks)
+        self.chain.dispatch(kernel, [a, b, self.which, sums], params, groups)
+        self.finish(sums, out, 0, what.batches)
+
+    def width(self, n: int, lanes: int) -> int:
+        """Return the columns of a group of ``multiply_rows``: few enough that every worker has some."""
+        parts = -(-self.chain.device.caps.workers // (self.what.batches * self.chunks))
+        vectors = -(-n // lanes)
+        return min(STRIP, max(_LEAST_VECTORS, -(-vectors // parts)) * lanes)
+
+    # with packing
+
+    def packed(self, a: Any, b: Any, out: Any, cut: Schedule) -> None:
+        """Pack both operands, several batches at a time, and multiply tiles."""
+        what, tile, types = self.what, cut.tile, self.what.arithmetic
+        high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
+        block_nbytes = blocks * types.words * types.held.nbytes
+        a_nbytes, b_nbytes = high * tile.rows * block_nbytes, wide * tile.columns * block_nbytes
+        single_a, single_b = math.prod(what.a_batch) == 1, math.prod(what.b_batch) == 1
+        stretch = max(1, min(what.batches, _PACKED_NBYTES // (a_nbytes + b_nbytes)))
+        in_place = self.is_read_in_place(tile) and (single_a or stretch == what.batches)
+        a_packed = a if in_place else self.scratch(a_nbytes * (1 if single_a else stretch))
+        b_packed = self.scratch(b_nbytes * (1 if single_b else stretch))
+        sums = self.sums(out, stretch)
+        rows = pack_rows(tile, types, transposed=what.transpose_a)
+        columns = pack_columns(tile, types, transposed=what.transpose_b)
+        for first in range(0, what.batches, stretch):
+            count = min(stretch, what.batches - first)
+            if not in_place and (first == 0 or not single_a):
+                groups = (high, blocks, 1 if single_a else count)
+                self.chain.dispatch(rows, [a, self.which, a_packed], [what.m, what.k, first], groups)
+            if first == 0 or not single_b:
+                groups = (-(-wide // PANELS), blocks, 1 if single_b else count)
+                params = [what.n, what.k, what.batches + first]
+                self.chain.dispatch(columns, [b, self.which, b_packed], params, groups)
+            params = [
+                what.m, what.n, what.k, cut.down, cut.across, int(not single_a), int(not single_b), self.chunks,
+                first if sums is out else 0,
+            ]  # fmt: skip
+            groups = (-(-wide // cut.across), -(-high // cut.down), count * self.chunks)
+            kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
+            self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
+            self.finish(sums, out, first, count)
+
+    def gathered(self, a: Any, rows_at: Any, k_at: Any, b: Any, out: Any, cut: Schedule) -> None:
+        """Pack the right operand and multiply tiles of rows read through tables."""
+        what, tile, types = self.what, cut.tile, self.what.arithmetic
+        high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
+        padded = np.zeros(high * tile.rows, np.int64)
+        padded[: what.m] = rows_at
+        tables = [self.table(padded), self.table(k_at)]
+        b_packed = self.scratch(wide * tile.columns * blocks * types.words * types.held.nbytes)
+        sums = self.sums(out, 1)
+        columns = pack_columns(tile, types, transposed=what.transpose_b)
+        groups = (-(-wide // PANELS), blocks, 1)
+        self.chain.dispatch(columns, [b, self.which, b_packed], [what.n, what.k, 1], groups)
+        params = [what.m, what.n, what.k, cut.down, cut.across]
+        groups = (-(-wide // cut.across), -(-high // cut.down), self.chunks)
+        self.chain.dispatch(multiply_gathered(tile, types), [a, *tables, b_packed, sums], params, groups)
+        self.finish(sums, out, 0, 1)
+
+    def table(self, values: np.ndarray[Any, Any]) -> Any:
+        """Return memory with these distances, as u32."""
+        held = self.chain.device.allocate(values.size * 4)
+        held.write(0, values.astype(np.uint32).view(np.uint8))
+        self.keep.append(held)
+        return held
+
+    def is_read_in_place(self, tile: Tile) -> bool:
+        """Tell whether the left operand is whole tiles of factors as they lie, near enough for a cache."""
+        what, types = self.what, self.what.arithmetic
+        is_factor = types.element == types.held and not types.short
+        is_whole = what.m % tile.rows == 0 and what.k % tile.unroll == 0
+        follows = what.a_batch == what.batch or math.prod(what.a_batch) == 1
+        near = (what.m if what.transpose_a else what.k) * types.held.nbytes <= _NEAR_NBYTES
+        return is_factor and is_whole and follows and near

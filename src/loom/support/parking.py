@@ -1,0 +1,160 @@
+"""Units set aside, and memory of released units kept for the next ones.
+
+Layer: runtime. ``park`` puts a unit to sleep with all it holds, ``unpark`` wakes it. ``spawn`` boots from memory
+that ``release`` or ``warm`` left, which saves the driver's allocation. Invariant: a spawned unit is zeroed and new;
+whoever kept a reference to the released one gets StateErrors.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import Any
+
+from loom.core.errors import DTypeError, StateError
+from loom.runtime.budget import LEDGER
+from loom.runtime.device import Device, one_device
+from loom.runtime.device import device as chosen_device
+from loom.runtime.storage import Storage, clear_storage
+from loom.runtime.unit import Unit
+from loom.runtime.values import as_count
+
+__all__ = ["POOL", "Pool", "park", "release", "spawn", "unpark", "warm"]
+
+_WORD_NBYTES = 4
+Key = tuple[int, int, int]
+"""Device (its id), registers, globals."""
+
+
+class Pool:
+    """Memory of released units, by device and size. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._kept: defaultdict[Key, list[dict[str, Storage]]] = defaultdict(list)
+        self._devices: dict[int, Device] = {}
+
+    def take(self, on: Device, registers: int, globals_: int) -> dict[str, Storage] | None:
+        """Return kept memory of that size, None if there is none."""
+        with self._lock:
+            found = self._kept.get((id(on), registers, globals_))
+            return found.pop() if found else None
+
+    def keep(self, on: Device, memory: dict[str, Storage]) -> None:
+        """Keep memory for the next unit of its size."""
+        registers, globals_ = (memory[name].nbytes // _WORD_NBYTES for name in ("registers", "globals"))
+        with self._lock:
+            self._devices[id(on)] = on  # so that its id stays its own
+            self._kept[id(on), registers, globals_].append(memory)
+
+    def clear(self) -> None:
+        """Free all of it."""
+        with self._lock:
+            self._kept.clear()
+            self._devices.clear()
+
+    def __len__(self) -> int:
+        """Return for how many units there is memory."""
+        with self._lock:
+            return sum(map(len, self._kept.values()))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept."""
+        with self._lock:
+            return sum(s.nbytes for group in self._kept.values() for m in group for s in m.values())
+
+
+POOL = Pool()
+"""The pool of this process."""
+LEDGER.spare = POOL.clear
+
+
+def park(unit: Unit) -> None:
+    """Put a unit to sleep, after its last run: it keeps memory and recording, and takes no call until ``unpark``."""
+    _require_unit(unit, "loom.park")
+    with unit.turn("park"):
+        unit.is_parked = True
+
+
+def unpark(unit: Unit) -> Unit:
+    """Wake a parked unit, as it was; return it. StateError if it is not parked.
+
+    >>> import loom
+    >>> unit = loom.boot(registers=1)
+    >>> unit.write([7], binding="registers")
+    >>> loom.park(unit)
+    >>> loom.unpark(unit).read().tolist()
+    [7]
+    """
+    if not _require_unit(unit, "loom.unpark").is_parked:
+        raise StateError(
+            "loom.unpark", f"unit {unit.name!r} is not parked", expected="a parked unit", got=repr(unit),
+            remedy="Boot or spawn one if it is shut down",
+        )  # fmt: skip
+    unit.is_parked = False
+    return unit
+
+
+def spawn(
+    registers: int,
+    globals: int = 0,  # noqa: A002 (the seeds' name)
+    heap: Any = None,
+    bindings: Any = (),
+    device: str | Device | None = None,
+    name: str | None = None,
+    *,
+    on: str | Device | None = None,
+) -> Unit:
+    """Return a unit as ``loom.boot`` does, zeroed, from the memory of a released one if there is one of that size."""
+    home = chosen_device(one_device(device, on, "loom.spawn"))
+    sizes = (
+        as_count(registers, "loom.spawn", "registers", "a number of 32-bit words, at least 0"),
+        as_count(globals, "loom.spawn", "globals", "a number of 32-bit words, at least 0"),
+    )
+    memory = POOL.take(home, *sizes)
+    for storage in (memory or {}).values():
+        clear_storage(storage)
+    return Unit(*sizes, heap, bindings, home, name, memory)
+
+
+def release(unit: Unit) -> None:
+    """Shut a unit down, after its last run, and keep its registers and globals for ``spawn``.
+
+    What it holds beside them is freed. The memory counts in the budget, and goes when the budget needs it.
+    """
+    memory = _require_unit(unit, "loom.release").memory()
+    on = unit.device
+    unit.shutdown()
+    POOL.keep(on, {name: memory[name][0] for name in ("registers", "globals")})
+
+
+def warm(
+    count: int,
+    registers: int,
+    globals: int = 0,  # noqa: A002 (the seeds' name)
+    *,
+    device: str | Device | None = None,
+    on: str | Device | None = None,
+) -> None:
+    """Keep memory ready for ``count`` units of one size, counting what is kept already.
+
+    >>> import loom
+    >>> loom.warm(2, registers=64)
+    >>> unit = loom.spawn(registers=64)
+    """
+    wanted = as_count(count, "loom.warm", "count", "a number of units, at least 0")
+    ready = []
+    while len(ready) < wanted:
+        ready.append(spawn(registers, globals, device=device, on=on, name=f"warm {len(ready)}"))
+    for unit in ready:
+        release(unit)
+
+
+def _require_unit(unit: Any, where: str) -> Unit:
+    if not isinstance(unit, Unit):
+        raise DTypeError(
+            where, "not a unit", expected="what loom.boot or loom.spawn returned", got=type(unit).__name__,
+            remedy="Write unit = loom.spawn(registers)",
+        )  # fmt: skip
+    return unit

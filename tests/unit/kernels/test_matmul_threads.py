@@ -1,0 +1,140 @@
+"""The kernels of matrix multiplication for GPUs: every cut gives the canonical bits, no access is wrong.
+
+Oracles: ``canonical_matmul`` (numpy, one operation after the other), exact integers, and on a Vulkan device the bits of
+the CPU, which takes other kernels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from conformance.gpu import vulkan_device
+from loom.core.caps import Caps
+from loom.core.dtype import f16, f32, f64, i8, i32
+from loom.kernels.matmul.slabs import Slab
+from loom.kernels.matmul.threads import Cut, Grid, Layout, choose_cut, fold_blocks, multiply_slabs
+from loom.kernels.matmul.tiles import Arithmetic
+from loom.schedules.matmul import Multiplication, record_matmul
+from unit.patterns.canonical import same_bits
+from unit.patterns.matmul_order import canonical_matmul
+
+pytestmark = pytest.mark.wide
+
+Array = np.ndarray[Any, Any]
+
+FLOATS = Arithmetic(f32, f32, f32, f32)
+PAIRS = Arithmetic(i8, i32, i32, i32, pairs=True)
+HALVES = Arithmetic(f16, f32, f32, f16)
+CHUNKS, SPLIT = Cut(Grid(2, 4, 1, 1, 4), split=False), Cut(Grid(4, 1, 1, 2, 4), split=True)
+GPU = Caps(32, 49152, 1024, False, 132, 1 << 20, threads=True)
+
+
+def numbers(dtype: Any, *shape: int) -> Array:
+    rng = np.random.default_rng(shape)
+    if dtype.is_integer:
+        return rng.integers(-128, 127, shape, dtype.numpy, endpoint=True)
+    return (rng.standard_normal(shape) * 2.0 ** rng.integers(-4, 4, shape)).astype(dtype.numpy)
+
+
+def multiply(a: Array, b: Array, what: Multiplication, cut: Cut) -> Array:
+    out = np.zeros((*what.batch, what.m, what.n), what.arithmetic.result.numpy)
+    chain = loom.Chain("cpu")
+    keep = record_matmul(chain, a, b, out, what, schedule=cut)
+    chain.build().run()
+    assert keep is not None
+    return out
+
+
+@pytest.mark.parametrize(
+    ("cut", "sides", "turned"),
+    [
+        (CHUNKS, (17, 36, 260), (False, False)),
+        (CHUNKS, (20, 11, 129), (True, True)),
+        (SPLIT, (17, 11, 260), (False, False)),
+        (SPLIT, (1, 1, 1), (False, False)),
+        (SPLIT, (9, 11, 8200), (False, False)),
+        pytest.param(CHUNKS, (9, 11, 8200), (True, False), marks=pytest.mark.slow),
+        pytest.param(SPLIT, (36, 36, 129), (True, False), marks=pytest.mark.slow),
+        pytest.param(Cut(Grid(4, 8, 2, 1, 16), split=False), (70, 40, 300), (False, True), marks=pytest.mark.slow),
+    ],
+)
+def test_a_cut_changes_no_bit(cut: Cut, sides: tuple[int, int, int], turned: tuple[bool, bool]) -> None:
+    m, n, k = sides
+    a, b = numbers(f32, m, k), numbers(f32, k, n)
+    what = Multiplication(m, n, k, FLOATS, transpose_a=turned[0], transpose_b=turned[1])
+    stored = [np.ascontiguousarray(x.T if t else x) for x, t in zip((a, b), turned, strict=True)]
+    assert same_bits(multiply(stored[0], stored[1], what, cut), canonical_matmul(a, b))
+
+
+def test_integers_and_halves_in_batches() -> None:
+    x, y = numbers(i8, 20, 300), numbers(i8, 300, 37)
+    exact = (x.astype(np.int64) @ y.astype(np.int64)).astype(np.int32)
+    assert same_bits(multiply(x, y, Multiplication(20, 37, 300, PAIRS), SPLIT), exact)
+    h, g = numbers(f16, 2, 140, 9), numbers(f16, 1, 140, 12)
+    what = Multiplication(9, 12, 140, HALVES, transpose_a=True, a_batch=(2,), b_batch=(1,))
+    wide = [np.ascontiguousarray(p.T).astype(np.float32) for p in h]
+    expected = [canonical_matmul(p, g[0].astype(np.float32)).astype(np.float16) for p in wide]
+    assert same_bits(multiply(h, g, what, CHUNKS), np.stack(expected))
+
+
+@pytest.mark.slow
+def test_checked_and_debugged_runs_find_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    what = Multiplication(9, 10, 140, FLOATS)
+    a, b = numbers(f32, 9, 140), numbers(f32, 140, 10)
+    with loom.debug(races=True, bounds=True, uninitialized=True):
+        assert same_bits(multiply(a, b, what, SPLIT), canonical_matmul(a, b))
+    monkeypatch.setenv("LOOM_CHECK", "1")
+    assert same_bits(multiply(a, b, what, CHUNKS), canonical_matmul(a, b))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "a_shape", "b_shape"),
+    [
+        (f32, (67, 130), (130, 68)),
+        (f32, (1, 4096), (4096, 4097)),
+        (f32, (257, 9000), (9000,)),
+        (f32, (3, 33, 65), (65, 40)),
+        (i8, (70, 140), (140, 33)),
+        pytest.param(f64, (67, 130), (130, 68), marks=pytest.mark.slow),
+        pytest.param(f16, (67, 130), (130, 68), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_a_gpu_gives_the_bits_of_the_cpu(dtype: Any, a_shape: tuple[int, ...], b_shape: tuple[int, ...]) -> None:
+    vulkan_device()
+    a, b = numbers(dtype, *a_shape), numbers(dtype, *b_shape)
+    assert same_bits(loom.gpu_matmul(a, b, on="vulkan"), loom.gpu_matmul(a, b, on="cpu"))
+
+
+def test_cuts_fill_a_gpu() -> None:
+    square = choose_cut(GPU, FLOATS, 4096, 4096, 4096, 1)
+    assert (square.grid.height, square.grid.width, square.split) == (64, 64, False)
+    tall, flat = choose_cut(GPU, FLOATS, 4096, 1, 4096, 1), choose_cut(GPU, FLOATS, 1, 4096, 4096, 1)
+    assert (tall.grid.width, tall.split) == (4, True)
+    assert (flat.grid.height, flat.split) == (4, True)
+    assert choose_cut(GPU, FLOATS, 32, 32, 65536, 1).split
+    assert not choose_cut(GPU, FLOATS, 64, 64, 64, 1000).split
+
+
+@pytest.mark.parametrize("dtype", [f32, f64], ids=str)
+def test_shared_memory_is_within_that_of_any_device(dtype: Any) -> None:
+    arithmetic = Arithmetic(dtype, dtype, dtype, dtype)
+    for m, n in ((4096, 4096), (200, 200), (4096, 1), (1, 4096)):
+        grid = choose_cut(GPU, arithmetic, m, n, 4096, 1).grid
+        slabs = [Slab(width, grid.depth, grid.lanes, by_k=True, whole=False) for width in (grid.height, grid.width)]
+        assert 2 * sum(s.quads for s in slabs) * 4 * dtype.nbytes <= 32768
+
+
+def test_one_kernel_is_made_for_each_choice() -> None:
+    layouts = [
+        Layout(a, b, False, w, w) for a, b, w in ((True, False, False), (True, False, True), (False, True, False))
+    ]
+    kernels = [multiply_slabs(CHUNKS.grid, layout, FLOATS) for layout in layouts]
+    kernels += [multiply_slabs(SPLIT.grid, layouts[0], FLOATS), fold_blocks(f32)]
+    kernels += [multiply_slabs(CHUNKS.grid, layouts[0], Arithmetic(f32, f32, f32, f32, short=True))]
+    assert kernels[0] is multiply_slabs(Grid(2, 4, 1, 1, 4), layouts[0], FLOATS)
+    assert len({k.verified.hash for k in kernels}) == len({k.verified.name for k in kernels}) == len(kernels)
