@@ -18,7 +18,7 @@ from bench.report import Bar, Family, Row, main, wanted_device
 from loom import f32
 from loom.kernels.maps.elementwise import map_groups
 from loom.patterns.axis import Geometry
-from loom.patterns.fusion import kernel_of, one_step
+from loom.patterns.calling.fusion import kernel_of, one_step
 from loom.patterns.scan import record_scan, scan_types
 from loom.schedules.fold import Folding, record_fold
 

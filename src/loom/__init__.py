@@ -106,51 +106,51 @@ if TYPE_CHECKING:
     from loom.patterns import stats as stats
     from loom.patterns.arg_reduce import gpu_argmax as gpu_argmax
     from loom.patterns.arg_reduce import gpu_argmin as gpu_argmin
-    from loom.patterns.call import array as array
-    from loom.patterns.elementwise import gpu_abs as gpu_abs
-    from loom.patterns.elementwise import gpu_add as gpu_add
-    from loom.patterns.elementwise import gpu_cast as gpu_cast
-    from loom.patterns.elementwise import gpu_clip as gpu_clip
-    from loom.patterns.elementwise import gpu_cos as gpu_cos
-    from loom.patterns.elementwise import gpu_div as gpu_div
-    from loom.patterns.elementwise import gpu_equal as gpu_equal
-    from loom.patterns.elementwise import gpu_erf as gpu_erf
-    from loom.patterns.elementwise import gpu_exp as gpu_exp
-    from loom.patterns.elementwise import gpu_gelu as gpu_gelu
-    from loom.patterns.elementwise import gpu_greater as gpu_greater
-    from loom.patterns.elementwise import gpu_less as gpu_less
-    from loom.patterns.elementwise import gpu_log as gpu_log
-    from loom.patterns.elementwise import gpu_maximum as gpu_maximum
-    from loom.patterns.elementwise import gpu_minimum as gpu_minimum
-    from loom.patterns.elementwise import gpu_mul as gpu_mul
-    from loom.patterns.elementwise import gpu_neg as gpu_neg
-    from loom.patterns.elementwise import gpu_pow as gpu_pow
-    from loom.patterns.elementwise import gpu_rsqrt as gpu_rsqrt
-    from loom.patterns.elementwise import gpu_sigmoid as gpu_sigmoid
-    from loom.patterns.elementwise import gpu_sin as gpu_sin
-    from loom.patterns.elementwise import gpu_sqrt as gpu_sqrt
-    from loom.patterns.elementwise import gpu_sub as gpu_sub
-    from loom.patterns.elementwise import gpu_tanh as gpu_tanh
-    from loom.patterns.elementwise import gpu_where as gpu_where
+    from loom.patterns.calling.call import array as array
     from loom.patterns.logical import gpu_all as gpu_all
     from loom.patterns.logical import gpu_any as gpu_any
     from loom.patterns.logical import gpu_count as gpu_count
-    from loom.patterns.map import gpu_map as gpu_map
+    from loom.patterns.maps.elementwise import gpu_abs as gpu_abs
+    from loom.patterns.maps.elementwise import gpu_add as gpu_add
+    from loom.patterns.maps.elementwise import gpu_cast as gpu_cast
+    from loom.patterns.maps.elementwise import gpu_clip as gpu_clip
+    from loom.patterns.maps.elementwise import gpu_cos as gpu_cos
+    from loom.patterns.maps.elementwise import gpu_div as gpu_div
+    from loom.patterns.maps.elementwise import gpu_equal as gpu_equal
+    from loom.patterns.maps.elementwise import gpu_erf as gpu_erf
+    from loom.patterns.maps.elementwise import gpu_exp as gpu_exp
+    from loom.patterns.maps.elementwise import gpu_gelu as gpu_gelu
+    from loom.patterns.maps.elementwise import gpu_greater as gpu_greater
+    from loom.patterns.maps.elementwise import gpu_less as gpu_less
+    from loom.patterns.maps.elementwise import gpu_log as gpu_log
+    from loom.patterns.maps.elementwise import gpu_maximum as gpu_maximum
+    from loom.patterns.maps.elementwise import gpu_minimum as gpu_minimum
+    from loom.patterns.maps.elementwise import gpu_mul as gpu_mul
+    from loom.patterns.maps.elementwise import gpu_neg as gpu_neg
+    from loom.patterns.maps.elementwise import gpu_pow as gpu_pow
+    from loom.patterns.maps.elementwise import gpu_rsqrt as gpu_rsqrt
+    from loom.patterns.maps.elementwise import gpu_sigmoid as gpu_sigmoid
+    from loom.patterns.maps.elementwise import gpu_sin as gpu_sin
+    from loom.patterns.maps.elementwise import gpu_sqrt as gpu_sqrt
+    from loom.patterns.maps.elementwise import gpu_sub as gpu_sub
+    from loom.patterns.maps.elementwise import gpu_tanh as gpu_tanh
+    from loom.patterns.maps.elementwise import gpu_where as gpu_where
+    from loom.patterns.maps.map import gpu_map as gpu_map
+    from loom.patterns.maps.named import gpu_cumsum as gpu_cumsum
+    from loom.patterns.maps.named import gpu_fft as gpu_fft
+    from loom.patterns.maps.named import gpu_filter as gpu_filter
+    from loom.patterns.maps.named import gpu_floor as gpu_floor
+    from loom.patterns.maps.named import gpu_median as gpu_median
+    from loom.patterns.maps.named import gpu_mod as gpu_mod
+    from loom.patterns.maps.named import gpu_range as gpu_range
+    from loom.patterns.maps.named import gpu_relu as gpu_relu
+    from loom.patterns.maps.named import gpu_round as gpu_round
+    from loom.patterns.maps.named import gpu_sign as gpu_sign
+    from loom.patterns.maps.named import gpu_square as gpu_square
+    from loom.patterns.maps.named import gpu_std as gpu_std
+    from loom.patterns.maps.named import gpu_transpose as gpu_transpose
+    from loom.patterns.maps.named import gpu_var as gpu_var
     from loom.patterns.matmul import gpu_matmul as gpu_matmul
-    from loom.patterns.named import gpu_cumsum as gpu_cumsum
-    from loom.patterns.named import gpu_fft as gpu_fft
-    from loom.patterns.named import gpu_filter as gpu_filter
-    from loom.patterns.named import gpu_floor as gpu_floor
-    from loom.patterns.named import gpu_median as gpu_median
-    from loom.patterns.named import gpu_mod as gpu_mod
-    from loom.patterns.named import gpu_range as gpu_range
-    from loom.patterns.named import gpu_relu as gpu_relu
-    from loom.patterns.named import gpu_round as gpu_round
-    from loom.patterns.named import gpu_sign as gpu_sign
-    from loom.patterns.named import gpu_square as gpu_square
-    from loom.patterns.named import gpu_std as gpu_std
-    from loom.patterns.named import gpu_transpose as gpu_transpose
-    from loom.patterns.named import gpu_var as gpu_var
     from loom.patterns.neural import gpu_attention as gpu_attention
     from loom.patterns.neural import gpu_ffn as gpu_ffn
     from loom.patterns.neural import gpu_rmsnorm as gpu_rmsnorm
@@ -247,12 +247,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.nn.network": ("Network",),
     "loom.patterns": _MODULES,
     "loom.patterns.arg_reduce": ("gpu_argmax", "gpu_argmin"),
-    "loom.patterns.call": ("array",),
-    "loom.patterns.elementwise": _MAPS,
+    "loom.patterns.calling.call": ("array",),
+    "loom.patterns.maps.elementwise": _MAPS,
     "loom.patterns.logical": ("gpu_all", "gpu_any", "gpu_count"),
-    "loom.patterns.map": ("gpu_map",),
+    "loom.patterns.maps.map": ("gpu_map",),
     "loom.patterns.matmul": ("gpu_matmul",),
-    "loom.patterns.named": (
+    "loom.patterns.maps.named": (
         "gpu_cumsum",
         "gpu_fft",
         "gpu_filter",

@@ -10,7 +10,7 @@ from functions import ulps
 from functions.ulps import errors, exact_errors, measured, sample
 from loom.core.dtype import f32
 from loom.kernels.functions import exponential, function
-from loom.patterns.map import gpu_map
+from loom.patterns.maps.map import gpu_map
 
 _INF, _NAN = float("inf"), float("nan")
 

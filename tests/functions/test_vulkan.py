@@ -10,7 +10,7 @@ from functions.ulps import sample, sample_pairs
 from loom.core.dtype import f64
 from loom.core.errors import DeviceError
 from loom.kernels.functions import FUNCTIONS, function
-from loom.patterns.map import gpu_map
+from loom.patterns.maps.map import gpu_map
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -23,7 +23,7 @@ if __name__ == "__main__":
 from functions.references import REFERENCES, Reference
 from loom.core.dtype import DType, f32
 from loom.kernels.functions import function
-from loom.patterns.map import gpu_map
+from loom.patterns.maps.map import gpu_map
 
 __all__ = ["Worst", "around", "errors", "evaluate", "exact_errors", "exhaustive", "measured", "sample", "sample_pairs"]
 

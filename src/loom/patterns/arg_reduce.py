@@ -11,8 +11,8 @@ from loom.core.dtype import DType, i64, u32
 from loom.kernels.fold.arg import copy_indices
 from loom.kernels.types import read_type
 from loom.patterns.axis import Geometry, geometry
-from loom.patterns.call import Call
-from loom.patterns.inputs import require_elements
+from loom.patterns.calling.call import Call
+from loom.patterns.calling.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

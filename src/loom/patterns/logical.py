@@ -9,7 +9,7 @@ from typing import Any
 
 from loom.core.dtype import bool_, i64, u8, u32
 from loom.kernels.types import read_type
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.patterns.reduce import folded
 from loom.runtime.device import Device
 from loom.schedules.fold import Folding

@@ -17,9 +17,9 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag
 from loom.kernels.matmul.tiles import Arithmetic
 from loom.kernels.types import PRODUCTS, held_type, pairs_of
-from loom.patterns.call import Call, Operand
-from loom.patterns.prepared import prepare
-from loom.patterns.workspace import workspace
+from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.prepared import prepare
+from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

@@ -15,7 +15,7 @@ from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold.lanes import dot_tiles, square_root
 from loom.kernels.types import read_type, wide_type
 from loom.patterns.axis import Geometry
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.patterns.reduce import folded
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

@@ -19,7 +19,7 @@ from loom.core.dtype import INTEGERS, DType, bf16, bool_, dtype_of, f16, f32, f6
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.names import missing_name
 from loom.kernels.maps import random as kernels
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.sort import gpu_argsort
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

@@ -11,8 +11,8 @@ from typing import Any
 
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.patterns.axis import Geometry, geometry
-from loom.patterns.call import Call, Operand
-from loom.patterns.inputs import require_elements
+from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

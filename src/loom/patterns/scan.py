@@ -18,7 +18,7 @@ from loom.kernels.scan.lanes import ACROSS_LANES, RUNS, SCANS, run_totals, scan_
 from loom.kernels.scan.threads import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
 from loom.kernels.types import read_type, wide_type
 from loom.patterns.axis import Geometry, geometry
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage

@@ -14,9 +14,9 @@ from loom.core.given import flag
 from loom.kernels.sort import search as sort_search
 from loom.kernels.sort import search_threads as sort_search_threads
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.workspace import workspace
 from loom.patterns.sort_chain import cut, plan_sort
-from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

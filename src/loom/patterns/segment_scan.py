@@ -14,7 +14,7 @@ from loom.core.numerics import SCAN_TILE
 from loom.kernels.scan.lanes import RUNS
 from loom.kernels.scan.segments import MARK_LANES, mark_segments, segment_run_totals, segment_scan_tiles
 from loom.kernels.scan.segments_threads import lane_segment_run_totals, lane_segment_scan_tiles
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.patterns.scan import ScanTypes, check_operation, scan_types
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

@@ -17,9 +17,9 @@ from loom.core.given import flag
 from loom.kernels.sort import select as sort_select
 from loom.kernels.sort import select_threads as sort_select_threads
 from loom.kernels.sort.keys import DIGITS, Order, Records
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.workspace import workspace
 from loom.patterns.sort_chain import cut, plan_sort
-from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage

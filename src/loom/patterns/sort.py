@@ -14,7 +14,7 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.axis import normal_axis
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.sort_chain import run_sort
 from loom.runtime.device import Device
 

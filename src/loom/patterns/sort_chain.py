@@ -22,8 +22,8 @@ from loom.kernels.sort import buckets as sort_buckets
 from loom.kernels.sort import radix as sort
 from loom.kernels.sort.keys import DIGITS, Records
 from loom.kernels.sort.small import sort_row
-from loom.patterns.call import Call, Operand
-from loom.patterns.workspace import workspace
+from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.storage import HostSlot, Storage
 from loom.schedules.sort_threads import ThreadSortPlan

@@ -12,7 +12,7 @@ from loom import tensor
 from loom.core.arrays import read_array
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError
-from loom.patterns.call import array
+from loom.patterns.calling.call import array
 from loom.runtime.array import Array
 from loom.runtime.device import Device, device
 from loom.tensor import Tensor

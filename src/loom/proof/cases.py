@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.kernels.functions import FUNCTIONS, function
-from loom.patterns.map import gpu_map
+from loom.patterns.maps.map import gpu_map
 from loom.proof.contexts import CONTEXTS, in_context, operands_of
 from loom.proof.inputs import numbers, seed_of, stratified
 from loom.proof.probes import PROBES, Probe

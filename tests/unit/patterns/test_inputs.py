@@ -12,7 +12,7 @@ import pytest
 from loom import gpu_map, gpu_max, gpu_mean, gpu_min, gpu_sum
 from loom.core import arrays
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, EmptyError, LoomError, ShapeError
-from loom.patterns import inputs
+from loom.patterns.calling import inputs
 from unit.patterns.canonical import same_bits
 
 Array = np.ndarray[Any, Any]

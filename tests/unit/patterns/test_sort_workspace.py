@@ -7,8 +7,8 @@ import threading
 import numpy as np
 
 from loom import gpu_argsort
-from loom.patterns import workspace as module
-from loom.patterns.workspace import workspace
+from loom.patterns.calling import workspace as module
+from loom.patterns.calling.workspace import workspace
 from unit.patterns.canonical import same_bits
 from unit.patterns.sorted_oracle import numbers, order
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.patterns.stats import mean, quantile, std
 from loom.runtime.device import Device

@@ -13,7 +13,7 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold import groups
 from loom.kernels.types import kinds, read_type, wide_type
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
 from loom.patterns.reduce import gpu_max
 from loom.runtime.chain import Chain

@@ -17,7 +17,7 @@ from loom.kernels.move.compact_threads import lane_add_counts, lane_count_pairs,
 from loom.kernels.move.join import JOIN_TILE, MATCH_LANES, count_pairs, match_keys, write_pairs
 from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import read_type
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
 from loom.patterns.sort_chain import run_sort
 from loom.runtime.chain import Chain

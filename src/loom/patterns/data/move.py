@@ -22,7 +22,7 @@ from loom.kernels.move.compact import (
     place_elements,
     place_rows,
 )
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

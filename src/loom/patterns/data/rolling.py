@@ -13,8 +13,8 @@ from loom.core.dtype import DType, f32, f64, i64, u64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.kernels.fold.rolling import BLOCK_LANES, DIVIDE_LANES, fold_windows, window_results
 from loom.kernels.types import read_type
-from loom.patterns.call import Call, Operand
-from loom.patterns.workspace import workspace
+from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

@@ -15,9 +15,9 @@ from loom.core.given import flag
 from loom.kernels.move import compact as one_lane
 from loom.kernels.move import compact_threads as many_lanes
 from loom.kernels.move.compact import KEEP_TILE
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.move import gathered
-from loom.patterns.map import gpu_map
+from loom.patterns.maps.map import gpu_map
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

@@ -13,7 +13,7 @@ from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
 from loom.kernels.sort import search as sort_search
 from loom.kernels.sort import search_threads as sort_search_threads
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.sort_chain import cut, run_sort
 from loom.runtime.chain import Chain
 from loom.runtime.storage import HostSlot

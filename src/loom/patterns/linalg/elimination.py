@@ -13,7 +13,7 @@ from loom.core.errors import ShapeError
 from loom.kernels.linalg import lu as kernels
 from loom.kernels.linalg.cholesky import cholesky_panel, lower_triangle
 from loom.kernels.linalg.lu import COLUMNS, PANEL, PANEL_THREADS
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.patterns.linalg.matrices import Columns, as_floats, batch_of, raise_failure, same_dtype, square, status
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

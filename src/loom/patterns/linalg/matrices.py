@@ -16,7 +16,7 @@ from loom.core.dtype import DType, f32, f64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.linalg.lu import COLUMNS, PANEL
 from loom.kernels.linalg.vectors import TILE, columns_to_rows, identity_columns, rows_to_columns
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.runtime.chain import Chain
 from loom.runtime.storage import Storage
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from loom.kernels.linalg.qr import apply_reflection, make_reflection
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.patterns.linalg.matrices import Columns, batch_of, matrices
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

@@ -14,7 +14,7 @@ from loom.core.dtype import DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.linalg.vectors import TILE, cross_product, divide_rows, outer_product, scale_rows, transposed
 from loom.patterns.axis import geometry, normal_axis
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.patterns.linalg.matrices import as_floats, same_dtype
 from loom.patterns.matmul import gpu_matmul
 from loom.patterns.products import gpu_dot, gpu_norm

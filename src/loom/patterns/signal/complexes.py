@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.arrays import read_complex, widened
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ShapeError
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.runtime.array import Array
 
 __all__ = ["complex_input", "complex_result", "real_input"]

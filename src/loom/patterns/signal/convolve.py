@@ -17,7 +17,7 @@ from loom.kernels.fft import steps
 from loom.kernels.fft.convolve import CHUNK, SLIDING_TILE, add_rows, moving_average, sliding_sums
 from loom.kernels.fft.stages import LANES, Form
 from loom.patterns.axis import geometry
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.signal.transform import Rows, convolution_length, record_inverse_real, record_real
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

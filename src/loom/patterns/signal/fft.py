@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, near_matches
 from loom.kernels.fft.stages import Form
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.signal.complexes import complex_input, complex_result, real_input
 from loom.patterns.signal.transform import Ends, Rows, record_inverse_real, record_real, record_transform
 from loom.runtime.chain import Chain

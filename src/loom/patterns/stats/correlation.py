@@ -16,7 +16,7 @@ from loom.kernels.fold.deviations import correlation_matrix, correlation_pair, c
 from loom.kernels.fold.tiles import divide_rows
 from loom.kernels.types import kinds
 from loom.patterns.axis import Geometry
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.stats.deviations import freedom, record_tiles
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

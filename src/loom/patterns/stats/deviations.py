@@ -17,7 +17,7 @@ from loom.kernels.fold.deviations import LINE_BLOCK, square_deviations, square_t
 from loom.kernels.fold.tiles import DIVIDE_LANES, divide_rows
 from loom.kernels.types import Kinds
 from loom.patterns.axis import Geometry
-from loom.patterns.call import Call
+from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.storage import Storage
 from loom.schedules.fold import SHORT_ROW, Folding, record_fold, record_means

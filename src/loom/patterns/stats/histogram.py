@@ -24,7 +24,7 @@ from loom.kernels.move.histogram import (
     count_bins,
     wide_counts,
 )
-from loom.patterns.call import Call, Operand
+from loom.patterns.calling.call import Call, Operand
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device

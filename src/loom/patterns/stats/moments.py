@@ -11,11 +11,11 @@ from typing import Any
 from loom.kernels.fold.deviations import LINE_BLOCK, standardise
 from loom.kernels.types import kinds
 from loom.patterns.axis import Geometry, geometry
-from loom.patterns.call import Call, Operand
-from loom.patterns.inputs import require_elements
+from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.inputs import require_elements
+from loom.patterns.calling.workspace import workspace
 from loom.patterns.reduce import mean_of
 from loom.patterns.stats.deviations import Spread, freedom, lines, squares_nbytes
-from loom.patterns.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

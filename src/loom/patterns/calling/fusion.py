@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.ir.frontend.meaning import function_meaning
 from loom.kernels.maps.elementwise import From, Step, fused_kernel, map_groups
-from loom.patterns.prepared import prepare, shares_memory
+from loom.patterns.calling.prepared import prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
 from loom.runtime.chain.arguments import encode_params

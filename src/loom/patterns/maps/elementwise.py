@@ -15,8 +15,8 @@ from loom.core.dtype import dtype_of
 from loom.core.errors import DTypeError
 from loom.ir.frontend.intrinsics import select
 from loom.ir.ops import OPS
-from loom.patterns.inputs import as_array
-from loom.patterns.map import apply, gpu_map, is_number
+from loom.patterns.calling.inputs import as_array
+from loom.patterns.maps.map import apply, gpu_map, is_number
 from loom.runtime.array import Array
 from loom.runtime.device import Device
 

@@ -27,8 +27,8 @@ import numpy as np
 from loom.core.arrays import MOST_AXES, converted, host_type, shown
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
-from loom.patterns.inputs import as_array
-from loom.patterns.prepared import prepare, shares_memory
+from loom.patterns.calling.inputs import as_array
+from loom.patterns.calling.prepared import prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept

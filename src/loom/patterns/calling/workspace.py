@@ -15,8 +15,8 @@ import numpy as np
 
 from loom.core.dtype import u8
 from loom.core.errors import DeviceError
-from loom.patterns.call import Operand
-from loom.patterns.prepared import shares_memory
+from loom.patterns.calling.call import Operand
+from loom.patterns.calling.prepared import shares_memory
 from loom.runtime.device import Device
 
 __all__ = ["workspace"]

@@ -22,9 +22,9 @@ from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.kernels.maps.elementwise import ELEMENTWISE
-from loom.patterns.call import array
-from loom.patterns.fusion import Scalar, kernel_of, map_host, one_step, put_off
-from loom.patterns.inputs import as_array
+from loom.patterns.calling.call import array
+from loom.patterns.calling.fusion import Scalar, kernel_of, map_host, one_step, put_off
+from loom.patterns.calling.inputs import as_array
 from loom.runtime.array import Array
 from loom.runtime.device import Device, device
 

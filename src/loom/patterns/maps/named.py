@@ -15,9 +15,9 @@ from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DeviceError, DTypeError
 from loom.ir.frontend.intrinsics import select
 from loom.patterns.data.select import filter as gpu_filter
-from loom.patterns.elementwise import gpu_maximum, gpu_minimum, gpu_mul
 from loom.patterns.linalg.products import transpose as gpu_transpose
-from loom.patterns.map import apply
+from loom.patterns.maps.elementwise import gpu_maximum, gpu_minimum, gpu_mul
+from loom.patterns.maps.map import apply
 from loom.patterns.scan import gpu_scan
 from loom.patterns.signal.fft import fft as gpu_fft
 from loom.patterns.stats.moments import std as gpu_std

@@ -1,0 +1,1 @@
+"""How a pattern is called: arguments read, programs kept, workspaces lent, operations fused."""

@@ -1,0 +1,1 @@
+"""Maps: functions of the user, arithmetic and named functions, element by element."""
