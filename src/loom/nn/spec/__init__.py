@@ -9,7 +9,6 @@ from __future__ import annotations
 from loom.nn.spec.activations import Activation
 from loom.nn.spec.bundle import Model, read_bundle, write_bundle
 from loom.nn.spec.document import check, convert, parse, to_document, to_json, with_scaling
-from loom.nn.spec.generations.pieces import Conversion, Slot
 from loom.nn.spec.layer import LAYERS, Layer, Part, Shape, Shared
 from loom.nn.spec.layers import (
     GRU,
@@ -49,7 +48,8 @@ from loom.nn.spec.layers import (
 )
 from loom.nn.spec.meaning import Kind, Meaning
 from loom.nn.spec.network import Input, Network, Node
-from loom.nn.spec.older_bundle import from_older_tensors, older_tensors, write_older_bundle
+from loom.nn.spec.older.bundle import from_older_tensors, older_tensors, write_older_bundle
+from loom.nn.spec.older.pieces import Conversion, Slot
 from loom.nn.spec.problems import Problem
 from loom.nn.spec.schema import json_schema
 from loom.nn.spec.snapshot import Snapshot

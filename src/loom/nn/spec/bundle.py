@@ -16,11 +16,11 @@ import numpy as np
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.nn.spec.fields import IGNORED
-from loom.nn.spec.generations.detect import read_any
-from loom.nn.spec.generations.first import read_first
-from loom.nn.spec.generations.pieces import Conversion
 from loom.nn.spec.network import Network
-from loom.nn.spec.old_weights import read_old_weights
+from loom.nn.spec.older.detect import read_any
+from loom.nn.spec.older.first import read_first
+from loom.nn.spec.older.pieces import Conversion
+from loom.nn.spec.older.weights import read_old_weights
 from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.reader import FORMAT, write_network
 from loom.nn.spec.rules import Text

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.nn.spec.generations.detect import read_any
-from loom.nn.spec.generations.pieces import Conversion
 from loom.nn.spec.network import Network
+from loom.nn.spec.older.detect import read_any
+from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.reader import write_network
 from loom.nn.spec.text import JsonValue, canonical, load

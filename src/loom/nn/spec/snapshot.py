@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import lookup
-from loom.nn.spec.numbers import from_base64
+from loom.nn.spec.older.numbers import from_base64
 from loom.nn.spec.problems import Place
 
 __all__ = ["Snapshot", "read_tensor", "read_training", "write_tensor", "write_training"]

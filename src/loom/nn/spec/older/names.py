@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from loom.core.dtype import DType, bf16, f16, f32, f64
 from loom.nn.spec.activations import Activation
-from loom.nn.spec.generations.definition import Notes, normal
 from loom.nn.spec.layers import Distance, KMeansOutput, ParallelMode, Variant
+from loom.nn.spec.older.definition import Notes, normal
 from loom.nn.spec.problems import Place
 
 __all__ = ["activation_of", "dtype_of", "kind_of", "member_of"]

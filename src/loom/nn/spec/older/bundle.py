@@ -14,10 +14,10 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, NotFinite
 from loom.nn.spec.bundle import ID, OLDER_KIND, Model
-from loom.nn.spec.generations.pieces import Slot, joined
-from loom.nn.spec.generations.write import Older, written_as_first
 from loom.nn.spec.network import Network
-from loom.nn.spec.old_weights import NAMES
+from loom.nn.spec.older.pieces import Slot, joined
+from loom.nn.spec.older.weights import NAMES
+from loom.nn.spec.older.write import Older, written_as_first
 from loom.nn.spec.text import canonical
 
 __all__ = ["from_older_tensors", "older_tensors", "write_older_bundle"]

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loom.core.dtype import f32, f64
-from loom.nn.spec.generations.definition import Definition, Notes
-from loom.nn.spec.generations.nested import is_as_told, made_of, view
-from loom.nn.spec.generations.pieces import Conversion, Slot, joined
-from loom.nn.spec.generations.start import start_of
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers import Combine, GridCell, GridSize, Merge
 from loom.nn.spec.layers.features import count
 from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.network import Input, Network, Node, fit
+from loom.nn.spec.older.definition import Definition, Notes
+from loom.nn.spec.older.nested import is_as_told, made_of, view
+from loom.nn.spec.older.pieces import Conversion, Slot, joined
+from loom.nn.spec.older.start import start_of
 from loom.nn.spec.problems import Place, Problem, Reading
 
 __all__ = ["Grid", "build_network"]

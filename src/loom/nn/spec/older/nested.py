@@ -10,10 +10,6 @@ import dataclasses
 from collections.abc import Mapping
 
 from loom.nn.spec.activations import Activation
-from loom.nn.spec.generations.definition import Definition, Notes
-from loom.nn.spec.generations.names import member_of
-from loom.nn.spec.generations.pieces import Pieces, Slot, joined
-from loom.nn.spec.generations.single import SINGLE, SOFTMAX_KEYS, softmax_of
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers import (
     ActivationLayer,
@@ -31,6 +27,10 @@ from loom.nn.spec.layers import (
     Softmax,
 )
 from loom.nn.spec.layers.features import count
+from loom.nn.spec.older.definition import Definition, Notes
+from loom.nn.spec.older.names import member_of
+from loom.nn.spec.older.pieces import Pieces, Slot, joined
+from loom.nn.spec.older.single import SINGLE, SOFTMAX_KEYS, softmax_of
 from loom.nn.spec.problems import Place
 
 __all__ = ["is_as_told", "made_of", "view"]

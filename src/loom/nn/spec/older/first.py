@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.nn.spec.generations.build import Grid, build_network
-from loom.nn.spec.generations.definition import Definition, Notes, folded, folded_layer, read_keys
-from loom.nn.spec.generations.names import activation_of, dtype_of, kind_of
-from loom.nn.spec.generations.pieces import Conversion
 from loom.nn.spec.limits import MOST_LAYERS
+from loom.nn.spec.older.build import Grid, build_network
+from loom.nn.spec.older.definition import Definition, Notes, folded, folded_layer, read_keys
+from loom.nn.spec.older.names import activation_of, dtype_of, kind_of
+from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Flag, Real, Several, Text, Whole
 

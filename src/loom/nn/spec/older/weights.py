@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from loom.nn.spec.fields import IGNORED
-from loom.nn.spec.generations.definition import normal
-from loom.nn.spec.generations.names import kind_of
-from loom.nn.spec.generations.pieces import Conversion, Slot
 from loom.nn.spec.layers.features import count
-from loom.nn.spec.numbers import SCALES, STORED_TYPES, from_base64, from_list, from_stored
+from loom.nn.spec.older.definition import normal
+from loom.nn.spec.older.names import kind_of
+from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, from_base64, from_list, from_stored
+from loom.nn.spec.older.pieces import Conversion, Slot
 from loom.nn.spec.problems import Place, shown
 from loom.nn.spec.text import load
 

@@ -13,8 +13,6 @@ from loom.core.dtype import f32
 from loom.core.errors import ArgumentError
 from loom.nn.spec.activations import Activation
 from loom.nn.spec.fields import write_object
-from loom.nn.spec.generations.first import read_first
-from loom.nn.spec.generations.pieces import Conversion
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.layers import (
     LSTM,
@@ -41,6 +39,8 @@ from loom.nn.spec.layers import (
 )
 from loom.nn.spec.layers.features import count
 from loom.nn.spec.network import Network
+from loom.nn.spec.older.first import read_first
+from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place, Reading
 
 __all__ = ["Older", "written_as_first"]

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loom.nn.spec.generations.definition import Definition, Notes
-from loom.nn.spec.generations.names import member_of
-from loom.nn.spec.generations.start import told_size
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers import (
     GRU,
@@ -28,6 +25,9 @@ from loom.nn.spec.layers import (
     Variant,
 )
 from loom.nn.spec.layers.features import count
+from loom.nn.spec.older.definition import Definition, Notes
+from loom.nn.spec.older.names import member_of
+from loom.nn.spec.older.start import told_size
 
 __all__ = ["SINGLE", "SOFTMAX_KEYS", "softmax_of"]
 

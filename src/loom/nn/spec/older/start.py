@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from loom.nn.spec.generations.definition import Definition
 from loom.nn.spec.layer import Shape
+from loom.nn.spec.older.definition import Definition
 
 __all__ = ["Start", "start_of", "told_size"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.errors import near_matches
-from loom.nn.spec.generations.definition import normal
-from loom.nn.spec.generations.first import read_first
-from loom.nn.spec.generations.pieces import Conversion
-from loom.nn.spec.generations.second import read_second
+from loom.nn.spec.older.definition import normal
+from loom.nn.spec.older.first import read_first
+from loom.nn.spec.older.pieces import Conversion
+from loom.nn.spec.older.second import read_second
 from loom.nn.spec.problems import Place, shown
 from loom.nn.spec.reader import FORMAT, read_network
 
