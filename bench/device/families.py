@@ -23,8 +23,8 @@ from loom.ir.ops import OPS, Accepts
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.fold.tiles import EXTREME_TILE, extreme_tiles, sum_tiles
 from loom.kernels.sieve.wheel import PATTERN_STARTS, base_primes, fill_patterns
-from programs import random_program
-from strategies import SLOTS, random_kernel
+from conformance.programs import random_program
+from conformance.strategies import SLOTS, random_kernel
 
 __all__ = ["FAMILIES", "Job"]
 
@@ -102,7 +102,7 @@ def _edge_values(dtype: DType) -> np.ndarray[Any, Any]:
 
 
 def _cases(part: int, parts: int, _seeds: int) -> Iterator[Job]:
-    """The cases of tests/conformance that do not depend on the order of lanes."""
+    """The conformance cases that do not depend on the order of lanes."""
     for name in islice(CASES, part, None, parts):
         found = load_case(name)
         if not found.in_order:

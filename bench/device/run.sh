@@ -14,6 +14,6 @@ if [ -d $carried ]; then
 fi
 icd=/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json
 if [ -f $icd ] && [ -z "${VK_DRIVER_FILES:-}" ]; then export VK_DRIVER_FILES=$icd; fi
-export PYTHONPATH="src:tests:bench/device:.:$site:${PYTHONPATH:-}" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+export PYTHONPATH="src:bench/device:.:$site:${PYTHONPATH:-}" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 export LOOM_CACHE_DIR="${TMPDIR:-/tmp}/loom-device-cache"
 exec python3 bench/device/suite.py "$@"

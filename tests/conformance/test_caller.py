@@ -209,8 +209,8 @@ def test_a_vulkan_device_opened_by_a_thread_that_flushes(tmp_path: Path) -> None
     In a process of its own, since the workers stay as they were made.
     """
     vulkan_device()
-    tests = Path(__file__).parents[1]
-    path = os.pathsep.join([str(tests), *filter(None, [os.environ.get("PYTHONPATH")])])
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     script = tmp_path / "opens.py"
     script.write_text(_OPENS_FLUSHING)
     found = subprocess.run(

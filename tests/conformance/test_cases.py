@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.cases import operations
+from conformance.cases.language import operations
 from conformance.running import CASES, CPU, EVERY_MODE, SLOW, TARGETS, WIDTHS, Target, conform, theme
 from loom.ir.ops import OPS
 

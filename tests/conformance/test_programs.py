@@ -20,7 +20,7 @@ from loom.core.errors import AssertionFailed
 from loom.ir.interp import interpret
 from loom.ir.kernel import Memory
 from loom.runtime.chain import Chain
-from programs import Program, random_program
+from conformance.programs import Program, random_program
 
 pytestmark = pytest.mark.wide
 WIDTHS = (1, 4, 8, 16)

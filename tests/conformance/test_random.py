@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import conformance.cases  # noqa: F401 (registers them)
-from conformance.cases.random_kernels import FAST_SEEDS, SEEDS
+from conformance.cases.language.random_kernels import FAST_SEEDS, SEEDS
 from conformance.running import CPU, TARGETS, Target, conform, load_case, reference_bits
 from loom.ir.kernel import For, If, Return, While, walk
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import conformance.cases  # noqa: F401 (registers them)
-from conformance.cases.random_kernels import FAST_SEEDS, SEEDS
+from conformance.cases.language.random_kernels import FAST_SEEDS, SEEDS
 from conformance.gpu import conform_on, run_on, vulkan_device
 from conformance.running import CASES, SLOW, Target, environment, load_case, theme, verified
 from conformance.test_messages import MESSAGES, _run, _told

@@ -14,7 +14,7 @@ from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
 from loom.ir.kernel import Access, Kernel, Loc
 from loom.ir.text import parse_kernel
-from strategies import random_kernel
+from conformance.strategies import random_kernel
 
 TEXT = """kernel @k workgroup 64 1 1 {
   buffer x: f32 read

@@ -15,7 +15,7 @@ from loom.ir.kernel import Access, Instr, Kernel, Loc, Memory, Param, Space, Var
 from loom.ir.ops import OPS
 from loom.ir.text import parse_kernel
 from loom.ir.verify import verify
-from strategies import random_kernel
+from conformance.strategies import random_kernel
 
 
 class Draft(Builder):

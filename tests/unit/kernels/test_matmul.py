@@ -16,7 +16,7 @@ from loom.kernels.matmul.tiles import Arithmetic, Schedule, Tile, choose_schedul
 from loom.schedules import matmul as matmul_record
 from loom.schedules.matmul import Multiplication, record_matmul
 from unit.patterns.canonical import same_bits
-from unit.patterns.matmul_order import canonical_matmul
+from unit.patterns.linalg.matmul_order import canonical_matmul
 
 pytestmark = pytest.mark.wide
 

@@ -20,7 +20,7 @@ from loom.kernels.matmul.threads import Cut, Grid, Layout, choose_cut, fold_bloc
 from loom.kernels.matmul.tiles import Arithmetic
 from loom.schedules.matmul import Multiplication, record_matmul
 from unit.patterns.canonical import same_bits
-from unit.patterns.matmul_order import canonical_matmul
+from unit.patterns.linalg.matmul_order import canonical_matmul
 
 pytestmark = pytest.mark.wide
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import loom
-from conformance.cases.sorting import bucket_steps
+from conformance.cases.library.sorting import bucket_steps
 from loom.core.dtype import SCALARS, DType, bf16, f16, f32, i8, i64, u8, u16, u32, u64
 from loom.kernels.sort import buckets as sort_buckets
 from loom.kernels.sort import radix as sort
@@ -17,7 +17,7 @@ from loom.kernels.sort import select as sort_select
 from loom.kernels.sort.keys import DIGITS, Order, Records
 from loom.kernels.sort.small import sort_row
 from unit.patterns.canonical import same_bits
-from unit.patterns.sorted_oracle import numbers, order
+from unit.patterns.sort.sorted_oracle import numbers, order
 
 pytestmark = pytest.mark.wide
 

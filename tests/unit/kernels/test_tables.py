@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import loom
-from conformance.cases import tables
+from conformance.cases.library import tables
 from conformance.running import CASES, SLOW, execute, load_case
 from loom.core.dtype import f16, f32, i64
 from loom.kernels.fold import deviations as statistics

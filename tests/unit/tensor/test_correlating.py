@@ -12,7 +12,7 @@ from loom.core.dtype import f32
 from loom.core.numerics import canonical_bits
 from loom.schedules import matmul as matmul_record
 from loom.tensor.ops import correlating
-from unit.patterns.matmul_order import canonical_matmul
+from unit.patterns.linalg.matmul_order import canonical_matmul
 
 CASES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 9, 11, 8), (3, 3, 8, 40), {"padding": 1}),

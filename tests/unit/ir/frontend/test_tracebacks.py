@@ -1,0 +1,157 @@
+"""Errors of kernels: the line they show, what they tell to do instead, and what a type checker says of kernels."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom import In, InOut, Out, f32, sqrt, u32
+from loom.core.errors import DTypeError, KernelError
+
+HERE = Path(__file__)
+DATA = np.ones(64, np.float32)
+
+
+@loom.kernel
+def rooted(x: In[f32], y: Out[f32]) -> None:
+    y[loom.global_id()] = math.sqrt(x[loom.global_id()])  # the line
+
+
+@loom.kernel
+def below(x: In[u32], y: Out[u32]) -> None:
+    y[loom.global_id()] = x[loom.global_id()] + -1  # the line
+
+
+@loom.kernel
+def racing(x: In[f32], y: InOut[f32]) -> None:
+    y[0] += x[loom.local_id()]  # the line
+
+
+@loom.kernel
+def adding(x: In[f32], y: InOut[f32]) -> None:
+    loom.atomic_add(y, 0, x[loom.local_id()])  # the line
+
+
+@loom.kernel
+def rounded(x: In[f32], y: Out[f32]) -> None:
+    y[loom.global_id()] = round(x[loom.global_id()])  # the line
+
+
+@loom.kernel
+def larger(x: In[f32], y: Out[f32]) -> None:
+    y[loom.global_id()] = np.maximum(x[loom.global_id()], 1.0)  # the line
+
+
+KERNELS = {
+    rooted: "sqrt cannot be called inside a kernel: expected a Loom function or one written in Python, got sqrt. "
+            "Write sqrt(x).",
+    below: "expected u32, got -1. u32 has no numbers below 0: write x - 1 for x + -1, or compute with i32(x).",
+    racing: "Put loom.barrier() between the two, or write from one lane; to add up what all lanes have, store it and "
+            "call loom.gpu_sum, or reduce in shared memory.",
+    adding: "Reduce in a fixed order: store what each lane has and call loom.gpu_sum, or use shared memory and "
+            "barriers; bitcast",
+    rounded: "Write loom.rint(x).",
+    larger: "Write max(x, y).",
+}  # fmt: skip
+
+
+def shown(call: Any) -> list[str]:
+    """Return the traceback that a user sees, line by line."""
+    with pytest.raises(KernelError) as caught:
+        call()
+    return "".join(traceback.format_exception(caught.type, caught.value, caught.tb)).splitlines()
+
+
+@pytest.mark.parametrize(("kernel", "text"), KERNELS.items(), ids=[k.name for k in KERNELS])
+@pytest.mark.parametrize("owner", ["chain", "unit"])
+def test_the_kernels_line_is_shown_with_what_to_do(kernel: Any, text: str, owner: str) -> None:
+    if owner == "chain":
+        lines = shown(lambda: loom.Chain().dispatch(kernel, [DATA, DATA.copy()]))
+    else:
+        lines = shown(lambda: loom.boot(64, 64).dispatch(kernel))
+    assert lines[-1].endswith(text) or text in lines[-1]
+    assert len(lines) <= 14, lines
+    assert sum("the line" in line for line in lines) == 1
+    at = next(n for n, line in enumerate(lines) if "the line" in line)
+    assert re.fullmatch(rf'  File "{re.escape(str(HERE))}", line \d+, in {kernel.name}', lines[at - 1])
+    assert sum("/src/loom/" in line for line in lines) <= 2
+
+
+def test_the_line_of_a_function_of_a_map_is_shown() -> None:
+    lines = shown(lambda: loom.gpu_map(DATA, lambda v: math.exp(v)))  # noqa: PLW0108
+    assert "lambda v: math.exp(v)" in lines[-2]
+    assert lines[-1].endswith("Write loom.exp(x).")
+    assert len(lines) <= 14
+
+
+def test_a_remedy_is_the_name_that_the_kernel_can_call() -> None:
+    assert sqrt is loom.sqrt  # imported above, so that the remedy is the bare name
+    assert loom.gpu_map(DATA, lambda v: sqrt(v) + loom.rint(v)).tolist() == [2.0] * 64
+
+
+@loom.kernel
+def doubled(x: InOut[f32]) -> None:
+    x[loom.global_id()] *= 2.0
+
+
+class _Scaler:
+    def scale(self, v: Any) -> Any:
+        return v * 2
+
+
+@pytest.mark.parametrize(("op", "text"), [
+    (_Scaler().scale, "got a bound method. Pass a def or a lambda, such as lambda v: scale(v)."),
+    (partial(pow, 2), "got partial. Pass a def or a lambda, such as lambda v: pow(v)."),
+    (np.sqrt, "got ufunc. Pass 'sqrt'."), (math.sin, "got builtin_function_or_method. Pass 'sin'."),
+    (loom.global_id, "got function"), (5, "got int"), (None, "got NoneType"),
+])  # fmt: skip
+def test_what_is_no_operation(op: Any, text: str) -> None:
+    with pytest.raises(DTypeError, match=re.escape(f"[gpu_map] not an operation: expected a name or a Python function, "
+                                                   f"{text}")):  # fmt: skip
+        loom.gpu_map(DATA, op)
+
+
+def test_functions_of_loom_are_operations() -> None:
+    x = np.array([0.25, 1.0, 2.5], np.float32)
+    for name in ("sqrt", "floor", "rint", "sin", "exp", "tanh"):
+        assert np.array_equal(loom.gpu_map(x, getattr(loom, name)), loom.gpu_map(x, name))
+
+
+def test_texts_are_to_be_numbered() -> None:
+    with pytest.raises(DTypeError, match=re.escape("numpy.unique(array, return_inverse=True) gives names and numbers")):
+        loom.Chain().dispatch(doubled, [np.array(["a", "b"])])
+
+
+def test_a_default_of_a_parameter_has_no_effect_and_is_told() -> None:
+    @loom.kernel
+    def filled(y: Out[f32], v: f32 = 3.0) -> None:
+        y[loom.global_id()] = v
+
+    with pytest.raises(KernelError, match=re.escape(
+        "parameter 'v' has a default: expected v alone, got v = 3.0. Give its value with each dispatch, or name a "
+        "constant outside the kernel."
+    )):  # fmt: skip
+        loom.Chain().dispatch(filled, [DATA.copy()])
+
+
+@pytest.mark.slow
+def test_a_type_checker_has_nothing_to_say_of_kernels() -> None:
+    pyright = Path(sys.executable).with_name("pyright")
+    if not pyright.exists():
+        pytest.skip("pyright is not installed")
+    file = HERE.parent / "typed/kernels_typed.py"
+    said = subprocess.run(
+        [str(pyright), "--pythonpath", sys.executable, str(file)], capture_output=True, text=True, check=False,
+        cwd=HERE.parents[4],
+    )  # fmt: skip
+    assert said.returncode == 0, said.stdout + said.stderr
