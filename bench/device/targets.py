@@ -37,8 +37,9 @@ def _ptx() -> Runner:
 
 
 def _vulkan() -> Runner:
-    import loom
     from conformance.gpu import run_on
+
+    import loom
 
     try:
         device = loom.device("vulkan")

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conformance.gpu import vulkan_device
 from conformance.running import Bits, environment, execute, require_same
 from conformance.writer import Writer
+
 from loom.core.dtype import f32, f64
 from loom.ir.kernel import Kernel
 from loom.runtime.drivers.cpu.code import LinkedCode, link
@@ -180,7 +180,7 @@ _OPENS_FLUSHING = """
 import threading
 import numpy as np
 import loom
-from conformance import test_caller as caller
+from tests.conformance import test_caller as caller
 
 x = np.full(4096, 2.0**-126, np.float32)
 ones = np.linspace(1, 2, 4096, dtype=np.float32)

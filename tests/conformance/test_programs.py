@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.gpu import run_on, vulkan_device
+from conformance.programs import Program, random_program
+from conformance.running import Bits, bits_of, environment, execute, require_same
 
 import loom
-from conformance.gpu import run_on, vulkan_device
-from conformance.running import Bits, bits_of, environment, execute, require_same
 from loom.core.errors import AssertionFailed
 from loom.ir.interp import interpret
 from loom.ir.kernel import Memory
 from loom.runtime.chain import Chain
-from conformance.programs import Program, random_program
 
 pytestmark = pytest.mark.wide
 WIDTHS = (1, 4, 8, 16)

@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 
 from conformance.running import Case, case
+from conformance.strategies import SLOTS, random_kernel
 from conformance.values import random_bits
 from loom.core.dtype import DType
-from conformance.strategies import SLOTS, random_kernel
 
 __all__ = ["FAST_SEEDS", "SEEDS"]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from conformance.strategies import random_kernel
 
 import loom
 from loom import In, Out, f32, u32
@@ -14,7 +15,6 @@ from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
 from loom.ir.kernel import Access, Kernel, Loc
 from loom.ir.text import parse_kernel
-from conformance.strategies import random_kernel
 
 TEXT = """kernel @k workgroup 64 1 1 {
   buffer x: f32 read

@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
+from conformance.strategies import random_kernel
 
 from loom.core.dtype import f32, i32, u32
 from loom.core.errors import KernelError, KernelTypeError, VerifyError
@@ -13,7 +14,6 @@ from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
 from loom.ir.kernel import Access, For, Instr, Kernel, Loc, walk
 from loom.ir.text import parse_kernel, print_kernel
-from conformance.strategies import random_kernel
 
 HAND = """kernel @every.part workgroup 4 2 1 trusted guarantee run_to_run {
   buffer x: f32 read

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from conformance.strategies import random_kernel
 
 from loom.core.dtype import DType, bf16, bool_, f32, lookup, u8, u32
 from loom.core.errors import VerifyError
@@ -15,7 +16,6 @@ from loom.ir.kernel import Access, Instr, Kernel, Loc, Memory, Param, Space, Var
 from loom.ir.ops import OPS
 from loom.ir.text import parse_kernel
 from loom.ir.verify import verify
-from conformance.strategies import random_kernel
 
 
 class Draft(Builder):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.strategies import random_kernel
 
 import loom
 from kernel_oracle import run
@@ -21,7 +22,6 @@ from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.passes.exact import exact_div, exact_sqrt, expand_division, expand_roots
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
-from conformance.strategies import random_kernel
 
 Array = np.ndarray[Any, Any]
 LANES = 256

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from conformance.strategies import random_kernel
 
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i16, i64, lookup, u8, u16, u32
 from loom.core.numerics import canonical_bits
@@ -19,7 +20,6 @@ from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
-from conformance.strategies import random_kernel
 
 Array = np.ndarray
 PASSES: dict[str, Callable[[Kernel], Kernel]] = {

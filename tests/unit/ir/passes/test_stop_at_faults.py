@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.strategies import random_kernel
 
 import loom
 from loom import InOut, u32
@@ -13,7 +14,6 @@ from loom.ir.interp import interpret
 from loom.ir.kernel import Return, walk
 from loom.ir.passes.faults import stop_at_faults
 from loom.ir.verify import verify
-from conformance.strategies import random_kernel
 
 
 def test_a_kernel_without_asserts_stays_itself() -> None:

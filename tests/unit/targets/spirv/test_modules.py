@@ -11,11 +11,11 @@ import struct
 import subprocess
 from pathlib import Path
 
-import pytest
-
 import conformance.cases  # noqa: F401 (registers them)
-import loom
+import pytest
 from conformance.running import CASES, load_case, theme
+
+import loom
 from loom.ir.verify import VerifiedKernel, verify
 from loom.targets.base import Bounds
 from loom.targets.spirv.features import Features
