@@ -17,9 +17,9 @@ from bench.harness import Side, alternate
 from bench.report import Bar, Family, Row, main, wanted_device
 from loom import f32
 from loom.kernels.maps.elementwise import map_groups
-from loom.patterns.axis import Geometry
 from loom.patterns.calling.fusion import kernel_of, one_step
 from loom.patterns.scan import record_scan, scan_types
+from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
 
 SIZE = 1 << 28
@@ -74,7 +74,7 @@ def _program(device: Any, record: Callable[[Any], Any]) -> tuple[Any, Any]:
 
 
 def _sum(chain: Any, x: Any, out: Any) -> Any:
-    return record_fold(chain, x, Geometry(1, SIZE, 1, ()), Folding("sum", f32, f32, f32), out)
+    return record_fold(chain, x, Rows(1, SIZE), Folding("sum", f32, f32, f32), out)
 
 
 def _map(chain: Any, x: Any, out: Any) -> Any:
@@ -83,7 +83,7 @@ def _map(chain: Any, x: Any, out: Any) -> Any:
 
 
 def _scan(chain: Any, x: Any, out: Any) -> Any:
-    return record_scan(chain, x, out, Geometry(1, SIZE, 1, ()), "sum", False, scan_types("sum", f32))
+    return record_scan(chain, x, out, Rows(1, SIZE), "sum", False, scan_types("sum", f32))
 
 
 def _same(out: Any, expected: Any) -> bool:

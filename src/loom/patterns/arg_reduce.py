@@ -10,13 +10,14 @@ from typing import Any
 from loom.core.dtype import DType, i64, u32
 from loom.kernels.fold.arg import copy_indices
 from loom.kernels.types import read_type
-from loom.patterns.axis import Geometry, geometry
+from loom.patterns.axis import reduced_shape, rows_of
 from loom.patterns.calling.call import Call
 from loom.patterns.calling.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.arg import record_arg
+from loom.schedules.axis import Rows
 
 __all__ = ["gpu_argmax", "gpu_argmin"]
 
@@ -51,8 +52,8 @@ def gpu_argmax(data: Any, *, axis: int | None = None, keepdims: bool = False, on
 def _arg(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Device | None, *, largest: bool) -> Any:
     call = Call(name, on)
     x = call.input(data)
-    shape = geometry(x.shape, axis, name, keepdims=keepdims)
-    out = call.output(shape.shape, i64)
+    shape = rows_of(x.shape, axis, name)
+    out = call.output(reduced_shape(x.shape, axis, name, keepdims=keepdims), i64)
     if shape.results:
         require_elements(x, name, "maximum" if largest else "minimum")
         element = read_type(x.dtype)
@@ -60,7 +61,7 @@ def _arg(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Devic
     return call.result(out)
 
 
-def _record(chain: Chain, nbytes: int, element: DType, shape: Geometry, largest: bool) -> tuple[list[HostSlot], Any]:
+def _record(chain: Chain, nbytes: int, element: DType, shape: Rows, largest: bool) -> tuple[list[HostSlot], Any]:
     x, out = HostSlot(nbytes), HostSlot(shape.results * i64.nbytes)
     found = chain.device.allocate(shape.results * u32.nbytes)
     kept = record_arg(chain, x, shape, element, found, largest=largest)

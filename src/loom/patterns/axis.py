@@ -5,35 +5,32 @@ Layer: patterns. Invariant: ``outer * n * inner`` is the number of elements, in 
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
-from loom.schedules.fold import Rows
+from loom.schedules.axis import Rows, rows_along
 
-__all__ = ["Geometry", "geometry", "normal_axis"]
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry(Rows):
-    """``outer`` and ``inner`` are the elements before and after the axis; ``shape`` is a reduction's result."""
-
-    shape: tuple[int, ...]
+__all__ = ["normal_axis", "reduced_shape", "rows_of"]
 
 
-def geometry(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bool = False) -> Geometry:
-    """Return how a shape is reduced along ``axis`` (an int, counted from the end if negative; None: all elements)."""
-    keepdims = flag(keepdims, f"{where}, keepdims")
+def rows_of(shape: tuple[int, ...], axis: Any, where: str) -> Rows:
+    """Return an array's rows along ``axis`` (an int, counted from the end if negative; None: one of all elements)."""
     if axis is None:
-        return Geometry(1, math.prod(shape), 1, (1,) * len(shape) if keepdims else ())
+        return rows_along(shape, 0, len(shape))
     at = normal_axis(shape, axis, where)
-    kept = (1,) if keepdims else ()
-    before, after = shape[:at], shape[at + 1 :]
-    return Geometry(math.prod(before), shape[at], math.prod(after), (*before, *kept, *after))
+    return rows_along(shape, at, at + 1)
+
+
+def reduced_shape(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bool = False) -> tuple[int, ...]:
+    """Return the shape of one result for each row along ``axis``."""
+    kept = (1,) if flag(keepdims, f"{where}, keepdims") else ()
+    if axis is None:
+        return kept * len(shape)
+    at = normal_axis(shape, axis, where)
+    return (*shape[:at], *kept, *shape[at + 1 :])
 
 
 def normal_axis(shape: tuple[int, ...], axis: Any, where: str) -> int:

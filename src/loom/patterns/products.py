@@ -14,12 +14,12 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold.lanes import dot_tiles, square_root
 from loom.kernels.types import read_type, wide_type
-from loom.patterns.axis import Geometry
 from loom.patterns.calling.call import Call
 from loom.patterns.reduce import folded
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
 
 __all__ = ["gpu_dot", "gpu_norm"]
@@ -62,7 +62,7 @@ def _record_dot(chain: Chain, size: int, element: DType, wide: DType, result: DT
         return [x, y, out], None
     sums = chain.device.allocate(tiles * wide.nbytes)
     chain.dispatch(dot_tiles(element, wide, wide), [x, y, sums], [size], groups=tiles)
-    kept = record_fold(chain, sums, Geometry(1, tiles, 1, ()), Folding("sum", wide, wide, result), out)
+    kept = record_fold(chain, sums, Rows(1, tiles), Folding("sum", wide, wide, result), out)
     return [x, y, out], [sums, kept]
 
 
@@ -95,6 +95,6 @@ def gpu_norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> An
 def _record_norm(chain: Chain, size: int, element: DType, wide: DType, result: DType) -> tuple[list[HostSlot], Any]:
     x, out = HostSlot(size * element.nbytes), HostSlot(result.nbytes)
     total = chain.device.allocate(wide.nbytes)
-    kept = record_fold(chain, x, Geometry(1, size, 1, ()), Folding("squares", element, wide, wide), total)
+    kept = record_fold(chain, x, Rows(1, size), Folding("squares", element, wide, wide), total)
     chain.dispatch(square_root(wide, result), [total, out], [], groups=1)
     return [x, out], [total, kept]

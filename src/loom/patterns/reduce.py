@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
-from loom.patterns.axis import Geometry, geometry
+from loom.patterns.axis import reduced_shape, rows_of
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold, record_means
 
 __all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of"]
@@ -88,7 +89,7 @@ def gpu_mean(data: Any, *, axis: int | None = None, keepdims: bool = False, on: 
     """
     call = Call("gpu_mean", on)
     x = call.input(data)
-    return mean_of(call, x, geometry(x.shape, axis, call.name, keepdims=keepdims))
+    return mean_of(call, x, axis, keepdims=keepdims)
 
 
 def _extreme(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Device | None) -> Any:
@@ -99,8 +100,8 @@ def _extreme(name: str, data: Any, axis: int | None, keepdims: bool, on: str | D
 
 def folded(call: Call, x: Operand, folding: Folding, axis: Any, keepdims: bool, *, empty: Any = None) -> Any:
     """Return a fold of ``x`` along ``axis``; ``empty`` is that of no elements, EmptyError if None."""
-    shape = geometry(x.shape, axis, call.name, keepdims=keepdims)
-    out = call.output(shape.shape, folding.result, like=x)
+    shape = rows_of(x.shape, axis, call.name)
+    out = call.output(reduced_shape(x.shape, axis, call.name, keepdims=keepdims), folding.result, like=x)
     if shape.n == 0 and shape.results:
         if empty is None:
             require_elements(x, call.name, "minimum" if folding.name == "min" else "maximum")
@@ -112,10 +113,10 @@ def folded(call: Call, x: Operand, folding: Folding, axis: Any, keepdims: bool, 
     return call.result(out)
 
 
-def mean_of(call: Call, x: Operand, shape: Geometry) -> Any:
-    """Return the means of ``x`` along the axis of ``shape``; EmptyError if there are no elements."""
-    types = kinds(x.dtype)
-    out = call.output(shape.shape, types.result, like=x)
+def mean_of(call: Call, x: Operand, axis: Any, *, keepdims: bool = False) -> Any:
+    """Return the means of ``x`` along ``axis``; EmptyError if there are no elements."""
+    shape, types = rows_of(x.shape, axis, call.name), kinds(x.dtype)
+    out = call.output(reduced_shape(x.shape, axis, call.name, keepdims=keepdims), types.result, like=x)
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(x.nbytes), HostSlot(out.nbytes)]
@@ -127,6 +128,6 @@ def mean_of(call: Call, x: Operand, shape: Geometry) -> Any:
     return call.result(out)
 
 
-def _record(chain: Chain, nbytes: int, shape: Geometry, folding: Folding) -> tuple[list[HostSlot], Any]:
+def _record(chain: Chain, nbytes: int, shape: Rows, folding: Folding) -> tuple[list[HostSlot], Any]:
     x, out = HostSlot(nbytes), HostSlot(shape.results * folding.result.nbytes)
     return [x, out], record_fold(chain, x, shape, folding, out)

@@ -17,11 +17,12 @@ from loom.kernels.scan.columns import BESIDE, lane_run_totals_across, lane_scan_
 from loom.kernels.scan.lanes import ACROSS_LANES, RUNS, SCANS, run_totals, scan_tiles
 from loom.kernels.scan.threads import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
 from loom.kernels.types import read_type, wide_type
-from loom.patterns.axis import Geometry, geometry
+from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
+from loom.schedules.axis import Rows
 
 __all__ = ["gpu_scan", "record_scan", "scan_types"]
 
@@ -55,7 +56,7 @@ def gpu_scan(
             "gpu_scan, axis", "no axis to scan along", expected="an int", got=f"None, shape {x.shape}",
             remedy="Name the axis, or flatten the array",
         )  # fmt: skip
-    shape = geometry(x.shape, axis, call.name)
+    shape = rows_of(x.shape, axis, call.name)
     types = scan_types(op, x.dtype)
     out = call.output(x.shape, types.result, like=x)
     if x.size:
@@ -87,14 +88,13 @@ def scan_types(op: str, dtype: DType) -> ScanTypes:
     return ScanTypes(element, *wide_type(dtype))
 
 
-def _record(chain: Chain, shape: Geometry, op: str, exclusive: bool, types: ScanTypes) -> tuple[list[HostSlot], Any]:
-    size = shape.results * shape.n
-    x, out = HostSlot(size * types.element.nbytes), HostSlot(size * types.result.nbytes)
+def _record(chain: Chain, shape: Rows, op: str, exclusive: bool, types: ScanTypes) -> tuple[list[HostSlot], Any]:
+    x, out = HostSlot(shape.size * types.element.nbytes), HostSlot(shape.size * types.result.nbytes)
     return [x, out], record_scan(chain, x, out, shape, op, exclusive, types)
 
 
 def record_scan(
-    chain: Chain, x: Storage, out: Storage, shape: Geometry, op: str, exclusive: bool, types: ScanTypes
+    chain: Chain, x: Storage, out: Storage, shape: Rows, op: str, exclusive: bool, types: ScanTypes
 ) -> list[Any]:
     """Record totals of runs, the scan of the totals of tiles, and results; return the memory in between."""
     wide = types.accumulator
@@ -107,7 +107,7 @@ def record_scan(
     if width > 1:
         passes.totals([x, runs, total])
     if tiles > 1:
-        above = Geometry(shape.outer, tiles, shape.inner, ())
+        above = Rows(shape.outer, tiles, shape.inner)
         kept += record_scan(chain, total, offsets, above, op, False, ScanTypes(wide, wide, wide))
     passes.results([x, runs, offsets, out], exclusive)
     return kept
@@ -118,7 +118,7 @@ class _Passes:
     """The two passes over the elements, by the kernels that suit the device."""
 
     chain: Chain
-    shape: Geometry
+    shape: Rows
     op: str
     types: ScanTypes
     tiles: int

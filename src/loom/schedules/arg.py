@@ -1,24 +1,25 @@
 """Records where the smallest or largest element of rows is: tiles, then tiles of their results.
 
-Layer: kernels. Patterns and tensors record through ``record_arg``, into whatever ``fold_record`` takes for a chain.
-Invariant: of equal elements the first is found, of NaNs the first as well, whichever kernel looks.
+Layer: schedules. Patterns and tensors record through ``record_arg``. Invariant: of equal elements the first is found,
+of NaNs the first as well, whichever kernel looks.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from loom.core.dtype import DType, u32
 from loom.kernels.fold.arg import ARG_TILE, arg_columns, arg_rows, arg_rows_again
-from loom.schedules.fold import SHORT_ROW, Rows
-from loom.schedules.matmul import Recorder
+from loom.schedules.axis import Rows
+from loom.schedules.fold import SHORT_ROW
+from loom.schedules.recorder import Recorder, StorageLike
 
 __all__ = ["record_arg"]
 
 _LANES = 64
 
 
-def record_arg(chain: Recorder, source: Any, shape: Rows, element: DType, out: Any, *, largest: bool) -> list[Any]:
+def record_arg(
+    chain: Recorder, source: StorageLike, shape: Rows, element: DType, out: StorageLike, *, largest: bool
+) -> list[StorageLike]:
     """Record the index along n of the smallest (or largest) element of each row into ``out``, u32.
 
     There are elements and results. Returns the memory in between.
@@ -32,7 +33,7 @@ def record_arg(chain: Recorder, source: Any, shape: Rows, element: DType, out: A
     rows, count = shape.outer, -(-shape.n // ARG_TILE)
     at = out if count == 1 else chain.device.allocate(rows * count * u32.nbytes)
     chain.dispatch(arg_rows(element, largest=largest), [source, at], [shape.n, count], groups=rows * count)
-    kept = []
+    kept: list[StorageLike] = []
     while count > 1:
         tiles = -(-count // ARG_TILE)
         target = out if tiles == 1 else chain.device.allocate(rows * tiles * u32.nbytes)

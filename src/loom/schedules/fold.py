@@ -1,14 +1,12 @@
 """Records the levels of a reduction: tiles of the array, then tiles of their results, until one is left.
 
-Layer: kernels. Patterns and tensors record through ``record_fold``; a chain is whatever has ``dispatch`` and a
-``device`` that allocates. Invariant: which kernel folds a level depends on the shape and ``Caps`` alone and cannot be
-seen in the bits, which are those of ``kernels.fold.lanes``.
+Layer: schedules. Patterns and tensors record through ``record_fold``. Invariant: which kernel folds a level depends on
+the shape and ``Caps`` alone and cannot be seen in the bits, which are those of ``kernels.fold.lanes``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
@@ -24,28 +22,15 @@ from loom.kernels.fold.tiles import (
     sum_tiles,
 )
 from loom.kernels.types import Kinds
-from loom.schedules.matmul import Recorder
+from loom.schedules.axis import Rows
+from loom.schedules.recorder import Recorder, StorageLike
 
-__all__ = ["SHORT_ROW", "Folding", "Rows", "record_fold", "record_means"]
+__all__ = ["SHORT_ROW", "Folding", "record_fold", "record_means"]
 
 SHORT_ROW = 256
 """Rows of at most so many elements are folded by one lane each."""
 _SHORT_FOLD = 128
 """The same on a CPU, where lanes that read rows of their own reach far apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """An array as (outer, n, inner), row-major, n being the axis: ``outer * inner`` rows are folded along n."""
-
-    outer: int
-    n: int
-    inner: int
-
-    @property
-    def results(self) -> int:
-        """Number of rows along the axis."""
-        return self.outer * self.inner
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +43,9 @@ class Folding:
     result: DType
 
 
-def record_fold(chain: Recorder, source: Any, shape: Rows, folding: Folding, out: Any) -> list[Any]:
+def record_fold(
+    chain: Recorder, source: StorageLike, shape: Rows, folding: Folding, out: StorageLike
+) -> list[StorageLike]:
     """Record the reduction of storage ``source`` along the axis into ``out``; return the memory in between.
 
     There are elements and results.
@@ -66,7 +53,7 @@ def record_fold(chain: Recorder, source: Any, shape: Rows, folding: Folding, out
     tile = REDUCE_TILE
     if shape.results == 1 and folding.name in ("min", "max"):  # their kernel keeps the type of the elements
         tile, folding = EXTREME_TILE, Folding(folding.name, folding.element, folding.element, folding.result)
-    kept: list[Any] = []
+    kept: list[StorageLike] = []
     n, level = shape.n, folding
     while True:
         tiles = -(-n // tile)
@@ -80,7 +67,9 @@ def record_fold(chain: Recorder, source: Any, shape: Rows, folding: Folding, out
         source, n, level = target, tiles, Folding(later, level.accumulator, level.accumulator, level.result)
 
 
-def record_means(chain: Recorder, source: Any, shape: Rows, types: Kinds, result: DType, out: Any) -> list[Any]:
+def record_means(
+    chain: Recorder, source: StorageLike, shape: Rows, types: Kinds, result: DType, out: StorageLike
+) -> list[StorageLike]:
     """Record the means along the axis into ``out``, as ``result``; return the memory in between."""
     totals = chain.device.allocate(shape.results * types.total.nbytes)
     kept = record_fold(chain, source, shape, Folding("sum", types.element, types.total, types.total), totals)
@@ -89,7 +78,9 @@ def record_means(chain: Recorder, source: Any, shape: Rows, types: Kinds, result
     return [totals, *kept]
 
 
-def _record_level(chain: Recorder, source: Any, target: Any, shape: Rows, level: Folding, is_last: bool) -> None:
+def _record_level(
+    chain: Recorder, source: StorageLike, target: StorageLike, shape: Rows, level: Folding, is_last: bool
+) -> None:
     name, element, accumulator = level.name, level.element, level.accumulator
     result = level.result if is_last else accumulator
     n, tiles = shape.n, -(-shape.n // REDUCE_TILE)

@@ -1,7 +1,7 @@
 """Records a matrix multiplication of any shape into a chain: which kernels, over which pieces.
 
-Layer: kernels. Patterns and tensors record through ``record_matmul``; a chain is whatever has ``dispatch`` and
-a ``device`` that allocates. Invariant: shapes and ``Caps`` choose the path, and every path gives the same bits.
+Layer: schedules. Patterns and tensors record through ``record_matmul``. Invariant: shapes and ``Caps`` choose the path,
+and every path gives the same bits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import FOLD_LANES, Cut, Layout, choose_cut, fold_blocks, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Arithmetic, Schedule, Tile, choose_schedule, multiply_tiles
+from loom.schedules.recorder import Recorder
 
-__all__ = ["Multiplication", "Recorder", "record_gathered", "record_matmul"]
+__all__ = ["Multiplication", "record_gathered", "record_matmul"]
 
 _SMALL = 128**3
 """Products per batch up to which packing costs more than it saves."""
@@ -36,16 +37,6 @@ _NEAR_NBYTES = 1 << 12
 _PACKED_NBYTES = 1 << 26
 """Packed operands of this size are made at a time, several batches if they fit."""
 _MOST_ELEMENTS = 0xFFFF_FFFF
-
-
-class Recorder(Protocol):
-    """What ``record_matmul`` needs of a chain."""
-
-    device: Any
-
-    def dispatch(self, kernel: Any, buffers: Any, params: Any = (), groups: Any = 1) -> None:
-        """Record a kernel."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

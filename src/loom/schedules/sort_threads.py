@@ -1,9 +1,8 @@
 """Records a sort for devices whose lanes are threads of hardware: how rows are cut, the memory, the dispatches.
 
-Layer: kernels. Patterns and tensors record through a ``ThreadSortPlan``; a chain is whatever has ``dispatch`` and a
-``device`` that allocates. Rows of at most a tile take one dispatch, a workgroup each; longer ones three dispatches per
-digit of eight bits, all rows at once. Invariant: the plan changes speed, never the result, since a stable order is
-unique.
+Layer: schedules. Patterns and tensors record through a ``ThreadSortPlan``. Rows of at most a tile take one dispatch, a
+workgroup each; longer ones three dispatches per digit of eight bits, all rows at once. Invariant: the plan changes
+speed, never the result, since a stable order is unique.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from loom.core.errors import ShapeError
 from loom.kernels.sort import threads as sort_threads
 from loom.kernels.sort.exchange import MOST_ITEMS, Tile
 from loom.kernels.sort.keys import DIGITS, Records
-from loom.schedules.matmul import Recorder
+from loom.schedules.recorder import Recorder
 
 __all__ = ["ThreadSortPlan"]
 

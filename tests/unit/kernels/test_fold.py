@@ -17,7 +17,8 @@ from loom.kernels.fold import lanes as fold
 from loom.kernels.fold import tiles as reduce
 from loom.kernels.scan import lanes as scan
 from loom.kernels.scan import segments as segment_scan
-from loom.schedules.fold import Folding, Rows, record_fold
+from loom.schedules.axis import Rows
+from loom.schedules.fold import Folding, record_fold
 from unit.patterns.canonical import canonical_reduce, same_bits
 
 pytestmark = pytest.mark.wide

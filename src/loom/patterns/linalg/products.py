@@ -13,7 +13,7 @@ from loom.core.arrays import read_array
 from loom.core.dtype import DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.linalg.vectors import TILE, cross_product, divide_rows, outer_product, scale_rows, transposed
-from loom.patterns.axis import geometry, normal_axis
+from loom.patterns.axis import normal_axis, rows_of
 from loom.patterns.calling.call import Call
 from loom.patterns.linalg.matrices import as_floats, same_dtype
 from loom.patterns.matmul import gpu_matmul
@@ -132,7 +132,7 @@ def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> A
     """
     call = Call("linalg.normalize", on)
     x = as_floats(call, data, "data")
-    rows = geometry(x.shape, normal_axis(x.shape, axis, call.name), call.name)
+    rows = rows_of(x.shape, normal_axis(x.shape, axis, call.name), call.name)
     out = call.output(x.shape, x.dtype)
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:

@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, 
 from loom.kernels.fft import steps
 from loom.kernels.fft.convolve import CHUNK, SLIDING_TILE, add_rows, moving_average, sliding_sums
 from loom.kernels.fft.stages import LANES, Form
-from loom.patterns.axis import geometry
+from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.signal.transform import Rows, convolution_length, record_inverse_real, record_real
 from loom.runtime.chain import Chain
@@ -102,7 +102,7 @@ def ema(data: Any, alpha: float, *, axis: int | None = -1, on: str | Device | No
         raise ArgumentError(
             f"{where}, alpha", "out of range", expected="0 to 1", got=repr(alpha), remedy="Stay within it"
         )
-    along = geometry(x.shape, axis, where)
+    along = rows_of(x.shape, axis, where)
     n, inner = along.n, along.inner
     out = call.output(x.shape, x.dtype)
 

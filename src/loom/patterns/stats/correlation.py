@@ -15,12 +15,12 @@ from loom.core.errors import DTypeError, EmptyError, ShapeError
 from loom.kernels.fold.deviations import correlation_matrix, correlation_pair, covariance_matrix, product_tiles
 from loom.kernels.fold.tiles import divide_rows
 from loom.kernels.types import kinds
-from loom.patterns.axis import Geometry
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.stats.deviations import freedom, record_tiles
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
+from loom.schedules.axis import Rows
 from loom.schedules.fold import record_means
 
 __all__ = ["correlation", "covariance"]
@@ -106,7 +106,7 @@ def _record_pair(chain: Chain, dtype: DType, n: int, left: int | None) -> tuple[
     means = {slot: chain.device.allocate(types.computed.nbytes) for slot in (x, y)}
     kept: list[Any] = [means]
     for slot, mean in means.items():
-        kept.append(record_means(chain, slot, Geometry(1, n, 1, ()), types, types.computed, mean))
+        kept.append(record_means(chain, slot, Rows(1, n), types, types.computed, mean))
     kernel = product_tiles(types.element, types.element, types.computed)
     only = _stored(chain, np.zeros(2, np.uint32))
 
@@ -137,7 +137,7 @@ def _record_matrix(chain: Chain, dtype: DType, variables: int, n: int, left: int
     types = kinds(dtype)
     x, out = HostSlot(variables * n * dtype.nbytes), HostSlot(variables * variables * types.result.nbytes)
     means = chain.device.allocate(variables * types.computed.nbytes)
-    kept = record_means(chain, x, Geometry(variables, n, 1, ()), types, types.computed, means)
+    kept = record_means(chain, x, Rows(variables, n), types, types.computed, means)
     pairs = np.stack(np.triu_indices(variables), axis=1).astype(np.uint32)
     listed = _stored(chain, pairs)
     kernel = product_tiles(types.element, types.element, types.computed)

@@ -16,10 +16,10 @@ from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold.deviations import LINE_BLOCK, square_deviations, square_tiles
 from loom.kernels.fold.tiles import DIVIDE_LANES, divide_rows
 from loom.kernels.types import Kinds
-from loom.patterns.axis import Geometry
 from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.storage import Storage
+from loom.schedules.axis import Rows
 from loom.schedules.fold import SHORT_ROW, Folding, record_fold, record_means
 
 __all__ = ["Spread", "freedom", "lines", "record_tiles", "squares_nbytes"]
@@ -41,7 +41,7 @@ def freedom(call: Call, ddof: Any, n: int) -> int:
     return n - int(ddof)
 
 
-def lines(shape: Geometry) -> tuple[int, int, bool]:
+def lines(shape: Rows) -> tuple[int, int, bool]:
     """Return how many lines an array is cut into for elementwise work, how long they are, if one has one centre."""
     return (shape.outer, shape.n, True) if shape.inner == 1 else (shape.outer * shape.n, shape.inner, False)
 
@@ -55,25 +55,25 @@ def record_tiles(
     chain.dispatch(kernel, [*buffers, target], [n, tiles], groups=rows * tiles)
     if tiles == 1:
         return []
-    shape = Geometry(rows, tiles, 1, ())
+    shape = Rows(rows, tiles)
     return [target, *record_fold(chain, target, shape, Folding("sum", kind, kind, kind), out)]
 
 
-def _in_tiles(shape: Geometry) -> bool:
+def _in_tiles(shape: Rows) -> bool:
     """True if a workgroup squares and sums a tile of a row at once; else the squares are written down first."""
     return shape.inner == 1 and (shape.outer == 1 or shape.n > SHORT_ROW)
 
 
-def squares_nbytes(shape: Geometry, types: Kinds) -> int:
+def squares_nbytes(shape: Rows, types: Kinds) -> int:
     """Return the bytes of memory that ``Spread`` needs for squares."""
-    return types.computed.nbytes * (1 if _in_tiles(shape) else shape.results * shape.n)
+    return types.computed.nbytes * (1 if _in_tiles(shape) else shape.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
     """Variances of rows by ``left``, or their roots, as ``result``."""
 
-    shape: Geometry
+    shape: Rows
     types: Kinds
     left: int
     result: DType

@@ -10,7 +10,7 @@ from typing import Any
 
 from loom.kernels.fold.deviations import LINE_BLOCK, standardise
 from loom.kernels.types import kinds
-from loom.patterns.axis import Geometry, geometry
+from loom.patterns.axis import reduced_shape, rows_of
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.inputs import require_elements
 from loom.patterns.calling.workspace import workspace
@@ -19,6 +19,7 @@ from loom.patterns.stats.deviations import Spread, freedom, lines, squares_nbyte
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.axis import Rows
 
 __all__ = ["mean", "std", "variance", "zscore"]
 
@@ -34,7 +35,7 @@ def mean(data: Any, axis: int | None = None, *, on: str | Device | None = None) 
     """
     call = Call("stats.mean", on)
     x = call.input(data)
-    return mean_of(call, x, geometry(x.shape, axis, call.name))
+    return mean_of(call, x, axis)
 
 
 def variance(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Device | None = None) -> Any:
@@ -70,7 +71,7 @@ def zscore(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Devic
     """
     call = Call("stats.zscore", on)
     x = call.input(data)
-    shape = geometry(x.shape, axis, call.name)
+    shape = rows_of(x.shape, axis, call.name)
     out = call.output(x.shape, kinds(x.dtype).result, like=x)
     if x.size:
         left = freedom(call, ddof, shape.n)
@@ -81,22 +82,22 @@ def zscore(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Devic
 def _spread(name: str, what: str, data: Any, axis: int | None, ddof: int, on: str | Device | None) -> Any:
     call = Call(name, on)
     x = call.input(data)
-    shape = geometry(x.shape, axis, call.name)
-    out = call.output(shape.shape, kinds(x.dtype).result, like=x)
+    shape = rows_of(x.shape, axis, call.name)
+    out = call.output(reduced_shape(x.shape, axis, call.name), kinds(x.dtype).result, like=x)
     if out.size:
         require_elements(x, call.name, what)
         _run(call, x, shape, freedom(call, ddof, shape.n), out)
     return call.result(out)
 
 
-def _run(call: Call, x: Operand, shape: Geometry, left: int, out: Operand) -> None:
+def _run(call: Call, x: Operand, shape: Rows, left: int, out: Operand) -> None:
     key, room = (call.name, x.dtype, shape, left), squares_nbytes(shape, kinds(x.dtype))
     with workspace([room], call.device) as lent:
         call.run(key, lambda chain: _record_spread(chain, call.name, x, shape, left, out, room), x, out, *lent)
 
 
 def _record_spread(
-    chain: Chain, name: str, data: Operand, shape: Geometry, left: int, result: Operand, room: int
+    chain: Chain, name: str, data: Operand, shape: Rows, left: int, result: Operand, room: int
 ) -> tuple[list[HostSlot], Any]:
     """Record variances, their roots, or what is made of those."""
     types, slots = kinds(data.dtype), [HostSlot(n) for n in (data.nbytes, result.nbytes, room)]

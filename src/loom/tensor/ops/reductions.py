@@ -16,7 +16,8 @@ from loom.core.given import flag
 from loom.kernels.maps.strided import number
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.arg import record_arg
-from loom.schedules.fold import Folding, Rows, record_fold
+from loom.schedules.axis import rows_along
+from loom.schedules.fold import Folding, record_fold
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Op, made, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
@@ -29,13 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["argmax_of", "argmin_of", "max_of", "mean_of", "min_of", "sum_of", "variance_of"]
 
 
-def _rows(shape: Sequence[int], first: int, last: int) -> Rows:
-    return Rows(math.prod(shape[:first]), math.prod(shape[first:last]), math.prod(shape[last:]))
-
-
 def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     first, last, folding = node.attributes
-    shape = _rows(node.inputs[0].shape, first, last)
+    shape = rows_along(node.inputs[0].shape, first, last)
     if shape.n == 0:
         fill(draft, out, node.size, number(0, folding.result))
     elif shape.results:
@@ -50,7 +47,7 @@ def _sum_vjp(node: Tensor, g: Tensor) -> list[Any]:
 def _extreme_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
     """Give it to the first of the elements that are extreme."""
     x, (first, last, folding) = node.inputs[0], node.attributes
-    rows = _rows(x.shape, first, last)
+    rows = rows_along(x.shape, first, last)
     flat = reshape(x, (rows.outer, rows.n, rows.inner))
     at = _arg(flat, 1, largest=folding.name == "max")
     here = apply("eq", coordinate(flat.shape, 1, u32, x), broadcast_to(at, flat.shape))
@@ -150,7 +147,7 @@ def _require(x: Tensor, name: str, axes: Sequence[int]) -> None:
 def _record_arg(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     axis, largest = node.attributes
     x = node.inputs[0]
-    shape = _rows(x.shape, axis, axis + 1)
+    shape = rows_along(x.shape, axis, axis + 1)
     if shape.results:
         record_arg(draft, operands[0].buffer, shape, read_type(x.dtype), out, largest=largest)
 
