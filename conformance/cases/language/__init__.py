@@ -1,0 +1,1 @@
+"""Cases of the language: operations, control flow, memory."""

@@ -1,0 +1,1 @@
+"""Cases of the library: the kernels of patterns and tensors."""
