@@ -26,8 +26,9 @@ from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.record import Dispatch
-from loom.runtime.device import DeviceInfo, DeviceSubmission, device
+from loom.runtime.device import DeviceInfo, DeviceSubmission
 from loom.runtime.log import Outcome
+from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage
 
 __all__ = ["Capture", "Emulated", "Hosted", "missing_tool"]
@@ -155,6 +156,8 @@ class Emulated(Hosted):
 
 
 class _Program:
+    domain = None
+
     def __init__(self, on: Hosted, plan: Plan) -> None:
         self.on = on
         self.plan = plan
@@ -178,3 +181,6 @@ class _Done:
 
     def outcome(self) -> Outcome:
         return Outcome(())
+
+    def times(self) -> None:
+        """There is no clock."""

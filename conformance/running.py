@@ -27,8 +27,8 @@ from loom.core.numerics import canonical_bits
 from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.chain import Chain
-from loom.runtime.device import device
 from loom.runtime.drivers.cpu import CpuDevice
+from loom.runtime.registry import device
 from loom.targets.llvm.machine import Machine, machine
 
 __all__ = [

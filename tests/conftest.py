@@ -42,6 +42,6 @@ def what_is_old_is_left_alone() -> None:
 @pytest.fixture(scope="session")
 def device_names() -> list[str]:
     """Names of the devices present, fastest first."""
-    from loom.runtime.device import devices
+    from loom.runtime.registry import devices
 
     return [info.name for info in devices()]

@@ -184,12 +184,12 @@ if TYPE_CHECKING:
     from loom.runtime.chain.record import Chain as Chain
     from loom.runtime.chain.swarm import Swarm as Swarm
     from loom.runtime.chain.swarm import swarm as swarm
-    from loom.runtime.device import device as device
-    from loom.runtime.device import devices as devices
     from loom.runtime.frames import Frame as Frame
     from loom.runtime.monitor import publish as publish
     from loom.runtime.profile import Profile as Profile
     from loom.runtime.profile import profile as profile
+    from loom.runtime.registry import device as device
+    from loom.runtime.registry import devices as devices
     from loom.runtime.unit import Unit as Unit
     from loom.runtime.unit import boot as boot
     from loom.support.engine import Engine as Engine
@@ -282,7 +282,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loom.runtime.chain.program": ("Program", "Submission"),
     "loom.runtime.chain.record": ("Chain",),
     "loom.runtime.chain.swarm": ("Swarm", "swarm"),
-    "loom.runtime.device": ("device", "devices"),
+    "loom.runtime.registry": ("device", "devices"),
     "loom.runtime.monitor": ("publish",),
     "loom.runtime.profile": ("Profile", "profile"),
     "loom.runtime.budget": ("max_units", "vram_budget"),

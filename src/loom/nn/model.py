@@ -20,8 +20,8 @@ from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.nn.layers import Context, Key, Record, init
 from loom.nn.spec import Network, Part, Shared
 from loom.runtime.device import Device
-from loom.runtime.device import device as find_device
 from loom.runtime.elements import Readable
+from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["Model"]

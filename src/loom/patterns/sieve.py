@@ -19,7 +19,8 @@ from loom.kernels.fold.tiles import sum_tiles
 from loom.kernels.sieve import wheel as sieve
 from loom.patterns import sieve_threads
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device
+from loom.runtime.registry import device
 from loom.runtime.storage import Storage
 
 __all__ = ["gpu_prime_count", "gpu_primes"]

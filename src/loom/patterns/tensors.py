@@ -14,7 +14,8 @@ from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError
 from loom.patterns.calling.call import array
 from loom.runtime.array import Array
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device
+from loom.runtime.registry import device
 from loom.tensor import Tensor
 
 __all__ = ["Tensors"]

@@ -24,7 +24,8 @@ from loom.proof.cases import LAYERS, Case, cases_of
 from loom.proof.golden import SPEC, golden
 from loom.proof.running import digest_of, digest_of_texts
 from loom.runtime.cache import cache_folder
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device
+from loom.runtime.registry import device
 from loom.storage.atomic import replace_file
 
 __all__ = ["Attestation", "verify"]

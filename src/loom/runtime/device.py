@@ -1,28 +1,25 @@
-"""The port every device implements, and the choice of one by name.
+"""The port every device implements.
 
 Layer: runtime. A driver holds no kernel and no policy: it allocates memory, turns a plan into something
-it can run, runs it, and tells what came out. Invariant: an unknown or missing device is an error that
-names those present, never a silent fallback.
+it can run, runs it, and tells what came out. Invariant: nothing here knows a device.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from loom.core import options
 from loom.core.caps import Caps
-from loom.core.errors import ArgumentError, DeviceError, DTypeError, near_matches
 from loom.core.numerics import Guarantee
 from loom.runtime.storage import Storage
 
 if TYPE_CHECKING:
     from loom.runtime.chain.plan import Plan
     from loom.runtime.log import Outcome
+    from loom.runtime.times import Times
 
-__all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "device", "devices", "one_device"]
+__all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "Driver"]
 
 
 class DeviceSubmission(Protocol):
@@ -40,9 +37,18 @@ class DeviceSubmission(Protocol):
         """Return what kernels printed and the first fault; the run must be over."""
         ...
 
+    def times(self) -> Times | None:
+        """Return when dispatches began and ended; None of a run of a program that is not ``profiled``, or was lost."""
+        ...
+
 
 class DeviceProgram(Protocol):
     """A plan built for a device, to be run any number of times."""
+
+    @property
+    def domain(self) -> object | None:
+        """Where its runs are in order with those of other programs; None: only with its owner's."""
+        ...
 
     def launch(self, previous: DeviceSubmission | None) -> DeviceSubmission:
         """Start a run after ``previous`` (of the same program owner) is over; return at once."""
@@ -113,78 +119,18 @@ class DeviceInfo:
     refused: str | None = None
 
 
-_KINDS = ("cpu", "interp")
-_VULKAN = "vulkan"
-_made: dict[str, Device] = {}
-_lock = threading.Lock()
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A kind of device: ``open`` returns one by name, ``infos`` tells of all that are present, usable or refused.
 
-
-def _make(name: str) -> Device:
-    if name == "cpu":
-        from loom.runtime.drivers.cpu import CpuDevice
-
-        return CpuDevice()
-    from loom.runtime.drivers.interp import InterpDevice
-
-    return InterpDevice()
-
-
-def device(name: str | Device | None = None) -> Device:
-    """Return a device: ``"cpu"``, ``"interp"``, ``"vulkan"`` (the best adapter), ``"vulkan:1"``, ``"auto"``.
-
-    ``"gpu"`` is the best adapter of all GPU drivers, which today is ``"vulkan"``.
-
-    A device given is returned. None means what ``LOOM_DEVICE`` says, else auto, which is the CPU. DeviceError names
-    the devices present, or what is missing.
-
-    >>> device("cpu").kind
-    'cpu'
+    ``open`` is also told whom an error is to name, and gives the same device for the same name. ``numbered``: there
+    may be several, ``name:1`` and so on. ``offers`` says what not every kind can do, in words that tests ask for:
+    ``compiled`` (kernels become machine code), ``vectors`` or ``threads`` (what a lane is), ``shares`` (arrays of the
+    host are used in place), ``asynchronous`` (a launch returns before the run is over), ``spirv`` (runs modules of
+    others).
     """
-    if name is not None and not isinstance(name, str):
-        if isinstance(name, type) or not all(hasattr(name, each) for each in ("build", "allocate", "caps")):
-            raise DTypeError(
-                "loom.device", "not a device", expected="its name, or what loom.device returned", got=repr(name),
-                remedy="Write device='cpu'",
-            )  # fmt: skip
-        return name
-    wanted = name if name is not None else options.default_device()
-    wanted = {"auto": "cpu", "gpu": _VULKAN}.get(wanted, wanted)
-    found = _made.get(wanted)
-    if found is not None:
-        return found
-    where = "loom.device" if name is not None else "environment LOOM_DEVICE"
-    if wanted == _VULKAN or wanted.startswith(f"{_VULKAN}:"):
-        from loom.runtime.drivers.vulkan import open_adapter
 
-        return open_adapter(wanted, where)
-    if wanted not in _KINDS:
-        names = [*_KINDS, _VULKAN, "auto", "gpu"]
-        raise DeviceError(
-            where, f"no device is called {wanted!r}", expected="one of " + ", ".join(sorted(names)),
-            remedy=near_matches(wanted, names),
-        )  # fmt: skip
-    with _lock:
-        return _made.get(wanted) or _made.setdefault(wanted, _make(wanted))
-
-
-def one_device(
-    given: str | Device | None, on: str | Device | None, where: str, name: str = "device"
-) -> str | Device | None:
-    """Return the device that two arguments of one meaning, ``name`` and ``on``, say; ArgumentError if they differ."""
-    if (
-        given is not None
-        and on is not None
-        and not (given is on or (isinstance(given, str) and isinstance(on, str) and given == on))
-    ):
-        raise ArgumentError(
-            where, f"{name} and on= are the same argument", expected="one of them", got=f"{given!r} and {on!r}",
-            remedy="Leave one out",
-        )  # fmt: skip
-    return on if given is None else given
-
-
-def devices() -> list[DeviceInfo]:
-    """Return the devices present: the CPU, the interpreter, then every Vulkan adapter, usable or refused."""
-    from loom.runtime.drivers.vulkan import vulkan_infos
-
-    return [*(device(kind).describe() for kind in _KINDS), *vulkan_infos()]
+    open: Callable[[str, str], Device]
+    infos: Callable[[], list[DeviceInfo]]
+    numbered: bool = False
+    offers: frozenset[str] = frozenset()

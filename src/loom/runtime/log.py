@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, lookup
-from loom.core.errors import KernelFault
+from loom.core.errors import DeviceError, KernelFault
 from loom.ir.faults import assertion_failed, out_of_bounds
 from loom.ir.kernel import Loc
 from loom.ir.message import format_message
@@ -28,10 +28,16 @@ LOG_WORDS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run sent: printed lines, and the first fault if there was one."""
+    """What a run sent: printed lines, the first fault if there was one, or why the device lost the run."""
 
     lines: tuple[str, ...] = ()
     fault: KernelFault | None = None
+    lost: DeviceError | None = None
+
+    @property
+    def error(self) -> KernelFault | DeviceError | None:
+        """What whoever waits for the run is to be told."""
+        return self.fault if self.lost is None else self.lost
 
 
 SILENT = Outcome()

@@ -110,7 +110,7 @@ class Profile:
         for number, (run, plan, name, begun) in enumerate(self._runs):
             while not run.wait(_SLICE_SECONDS):
                 pass
-            times: Times | None = run.times()  # type: ignore[attr-defined]
+            times = run.times()
             if times is not None and len(times.numbers):
                 origin = 0 if times.host_clock else origins.setdefault(times.device, int(times.begins[0]) - begun)
                 rows += _rows(times, plan, name, number, origin + self._begun)
@@ -196,6 +196,11 @@ class _Timed:
             begun(run)
 
         self.inner.run(enter)
+
+    @property
+    def domain(self) -> object | None:
+        """Where its runs are in order."""
+        return self.inner.domain
 
     def profiled(self) -> DeviceProgram:
         """Return itself."""

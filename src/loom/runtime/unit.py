@@ -27,9 +27,10 @@ from loom.runtime.budget import LEDGER
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.program import Program, Timeline
 from loom.runtime.chain.record import Chain, Segment
-from loom.runtime.device import Device, one_device
+from loom.runtime.device import Device
 from loom.runtime.monitor import publish_if_asked
 from loom.runtime.pacing import Pacing, UnitStatus, as_pace
+from loom.runtime.registry import one_device
 from loom.runtime.storage import Storage, copy_storage
 from loom.runtime.values import as_bindings, as_count, as_data, as_read_dtype
 

@@ -14,8 +14,9 @@ from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import able, text
 from loom.core.numbers import whole
 from loom.runtime.chain.program import Program, Submission, deadline_of
-from loom.runtime.device import Device, one_device
+from loom.runtime.device import Device
 from loom.runtime.frames import checked_shape
+from loom.runtime.registry import one_device
 from loom.runtime.unit import Unit
 from loom.support.io_thread import Transfer
 from loom.support.main_loom import MainLoom

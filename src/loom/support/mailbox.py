@@ -18,7 +18,8 @@ import numpy as np
 from loom.core.errors import DTypeError, ShapeError, StateError
 from loom.core.given import text
 from loom.runtime.budget import LEDGER
-from loom.runtime.device import Device, device, one_device
+from loom.runtime.device import Device
+from loom.runtime.registry import device, one_device
 from loom.runtime.storage import Storage, copy_storage
 from loom.runtime.unit import Unit, turns
 from loom.runtime.values import as_count, as_data, as_read_dtype

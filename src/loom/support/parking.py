@@ -13,8 +13,9 @@ from typing import Any
 
 from loom.core.errors import DTypeError, StateError
 from loom.runtime.budget import LEDGER
-from loom.runtime.device import Device, one_device
-from loom.runtime.device import device as chosen_device
+from loom.runtime.device import Device
+from loom.runtime.registry import device as chosen_device
+from loom.runtime.registry import one_device
 from loom.runtime.storage import Storage, clear_storage
 from loom.runtime.unit import Unit
 from loom.runtime.values import as_count

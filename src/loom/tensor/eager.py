@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from loom.core.errors import StateError
 from loom.kernels.maps.strided import BY_CONSTANTS
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device
+from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot, Storage
 from loom.tensor.draft import Buffer, Draft
 from loom.tensor.graph import Node, ancestors, freed

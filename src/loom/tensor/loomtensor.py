@@ -18,8 +18,9 @@ from loom.core.numbers import real
 from loom.runtime.chain import Submission
 from loom.runtime.chain.kept import Kept, keep
 from loom.runtime.chain.program import Timeline
-from loom.runtime.device import Device, DeviceInfo, device, devices
+from loom.runtime.device import Device, DeviceInfo
 from loom.runtime.order import touching
+from loom.runtime.registry import device, devices
 from loom.runtime.storage import copy_storage
 from loom.tensor.eager import Work, prepared, work_of
 from loom.tensor.graph import ancestors, as_shape, freed, require_tensor

@@ -23,8 +23,9 @@ from loom.core.numbers import whole
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain, Submission
 from loom.runtime.chain.program import Timeline
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device
 from loom.runtime.order import touching
+from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Buffer, Draft
 from loom.tensor.graph import Kind, Node, ancestors, freed, require_tensor

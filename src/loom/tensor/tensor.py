@@ -16,8 +16,9 @@ from loom.core.dtype import DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import text
 from loom.core.numbers import whole
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device
 from loom.runtime.elements import Readable
+from loom.runtime.registry import device
 from loom.runtime.storage import Storage
 from loom.tensor.graph import Kind, Node, Op, as_shape
 from loom.tensor.ops import elementwise as maps

@@ -103,13 +103,13 @@ def test_devices_as_text() -> None:
 
 def test_devices_say_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from loom.core.errors import DeviceError
-    from loom.runtime.drivers import vulkan
 
     def missing(*_: object) -> None:
         raise DeviceError("Vulkan", "the binding is not installed", remedy="pip install loom-compute[vulkan]")
 
-    monkeypatch.setattr("loom.devices", lambda: [loom.device("cpu").describe()], raising=False)
-    monkeypatch.setattr(vulkan, "open_adapter", missing)
+    described = [loom.device(name).describe() for name in ("cpu", "interp")]
+    monkeypatch.setattr("loom.devices", lambda: described, raising=False)
+    monkeypatch.setattr("loom.device", missing, raising=False)
     text = invoke("devices", "--operations")
     assert "no GPU: [Vulkan] the binding is not installed. pip install loom-compute[vulkan]." in text
     assert "operation" not in text

@@ -11,7 +11,7 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, DeviceError, DTypeError
-from loom.runtime.device import device, devices
+from loom.runtime.registry import device, devices
 from loom.targets.llvm.layout import BARRIER_BEFORE, GRAIN_SHIFT, INDIRECT, SMALL
 
 

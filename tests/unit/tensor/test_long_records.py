@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loom import tensor
-from loom.runtime.device import device
+from loom.runtime.registry import device
 from loom.tensor.draft import Buffer, Draft
 from loom.tensor.memory import plan_memory
 

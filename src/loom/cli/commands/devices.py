@@ -20,6 +20,7 @@ def devices(
     """List the devices present with their limits, and the adapters that were refused with the reason."""
     import loom
     from loom.cli.output import print_json, print_table
+    from loom.runtime.registry import DRIVERS
 
     found = loom.devices()
     if json:
@@ -27,8 +28,8 @@ def devices(
         return
     rows = [[d.name, d.kind, d.description, d.guarantee, _remarks(d)] for d in found]
     print_table(["device", "kind", "description", "guarantee", "limits"], rows)
-    if not any(d.kind == "vulkan" for d in found):
-        typer.echo(f"no GPU: {_why_no_adapter()}", err=True)
+    for kind in sorted(set(DRIVERS.names()) - {d.kind for d in found}):
+        typer.echo(f"no GPU: {_why_none(kind)}", err=True)
     tested = [d for d in found if d.operations]
     if operations and tested:
         names = list(dict.fromkeys(name for d in tested for name in d.operations))
@@ -36,13 +37,13 @@ def devices(
         print_table(["operation", *(d.name for d in tested)], lines)
 
 
-def _why_no_adapter() -> str:
-    """Return what is missing for Vulkan, in one line."""
+def _why_none(kind: str) -> str:
+    """Return why no device of a kind is present, in one line."""
     import loom
     from loom.core.errors import DeviceError
 
     try:
-        loom.device("vulkan")
+        loom.device(kind)
     except DeviceError as error:
         return " ".join(str(error).split())
     return "none found"

@@ -32,7 +32,8 @@ from loom.patterns.calling.prepared import prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device
+from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot, HostStorage, Storage, copy_storage
 
 __all__ = ["Call", "Operand", "array"]

@@ -26,7 +26,8 @@ from loom.patterns.calling.call import array
 from loom.patterns.calling.fusion import Scalar, kernel_of, map_host, one_step, put_off
 from loom.patterns.calling.inputs import as_array
 from loom.runtime.array import Array
-from loom.runtime.device import Device, device
+from loom.runtime.device import Device
+from loom.runtime.registry import device
 
 __all__ = ["apply", "as_operation", "gpu_map", "is_number"]
 

@@ -175,7 +175,7 @@ class Timeline:
         while self._unheard and self._unheard[0].wait(0.0):
             outcome = self._unheard.popleft().outcome()
             self._heard += 1
-            if outcome.lines or outcome.fault is not None:
+            if outcome.lines or outcome.error is not None:
                 self._untold.append((self._heard, outcome))
 
     def report(self, upto: int | None = None) -> None:
@@ -191,8 +191,8 @@ class Timeline:
                 outcome = self._untold.popleft()[1]
                 for line in outcome.lines:
                     print(line)
-                if outcome.fault is not None:
-                    raise outcome.fault
+                if outcome.error is not None:
+                    raise outcome.error
 
     def pull(self, upto: int | None = None) -> None:
         """Bring back what the runs numbered up to ``upto`` (None: all) wrote; they must be over."""
@@ -346,7 +346,7 @@ class Program:
         self.latest = 0
         """The number of its last run among those of its unit, 0 before the first."""
         self._touched = _Touched(plan)
-        self._domain = getattr(inner, "domain", None) or timeline.domain
+        self._domain = inner.domain or timeline.domain
         self._use = Use(self._domain)
         self.pacer: Pacer | None = None if timeline.pacing is None else timeline.pacing.pacer()
         timeline.programs.add(self)
@@ -379,7 +379,7 @@ class Program:
             self._timeline.programs.discard(self)
             timeline.programs.add(self)
             self._timeline = timeline
-            self._domain = getattr(self._inner, "domain", None) or timeline.domain
+            self._domain = (self._inner and self._inner.domain) or timeline.domain
             self._use = Use(self._domain)
 
     def launch(self) -> Submission:

@@ -27,8 +27,9 @@ from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.plan import make_plan
 from loom.runtime.chain.program import Program, Timeline
-from loom.runtime.device import Device, one_device
-from loom.runtime.device import device as chosen_device
+from loom.runtime.device import Device
+from loom.runtime.registry import device as chosen_device
+from loom.runtime.registry import one_device
 from loom.runtime.storage import Storage
 
 __all__ = ["Binding", "Chain", "Dispatch", "Segment"]

@@ -22,12 +22,12 @@ from loom.ir.interp import Options, current_debug, interpret
 from loom.runtime.chain.arguments import check_indirect_groups
 from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.record import Dispatch
-from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
+from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission, Driver
 from loom.runtime.log import Outcome
 from loom.runtime.storage import HostSlot, HostStorage, Storage
 from loom.runtime.times import Times
 
-__all__ = ["InterpDevice", "InterpProgram"]
+__all__ = ["DRIVER", "InterpDevice", "InterpProgram"]
 
 
 class InterpDevice:
@@ -58,8 +58,14 @@ class InterpDevice:
         return InterpProgram(plan)
 
 
+_DEVICE = InterpDevice()
+DRIVER = Driver(lambda _name, _where: _DEVICE, lambda: [_DEVICE.describe()], offers=frozenset({"shares"}))
+
+
 class InterpProgram:
     """A plan that the interpreter runs when it is launched."""
+
+    domain = None
 
     def __init__(self, plan: Plan, *, timed: bool = False) -> None:
         self.plan = plan

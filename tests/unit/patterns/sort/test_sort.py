@@ -15,7 +15,7 @@ from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.sort_chain import SortPlan
-from loom.runtime.device import device
+from loom.runtime.registry import device
 from unit.patterns.canonical import same_bits
 from unit.patterns.sort.sorted_oracle import DTYPES, numbers, order
 

@@ -168,6 +168,8 @@ def _cache_nbytes() -> int:
 class _CpuProgram:
     """A plan as the walker reads it: records, bindings, parameters."""
 
+    domain = None
+
     def __init__(self, owner: CpuDevice, plan: Plan, *, timed: bool = False) -> None:
         self.plan = plan
         self.owner = owner
@@ -346,8 +348,10 @@ class _CpuSubmission:
         """Stop before the next dependent dispatch."""
         self.cells.cancel = 1
 
-    def times(self) -> Times:
+    def times(self) -> Times | None:
         """Return when each dispatch began and ended, those that ran; the run must be over."""
+        if not self.program.timed:
+            return None
         ran = np.flatnonzero((self.clock[:-1] > 0) & (self.clock[1:] > 0))
         return Times("cpu", ran, self.clock[ran], self.clock[ran + 1], np.ones(len(ran)), host_clock=True)
 

@@ -356,8 +356,8 @@ class VulkanStorage:
         run = self.run
         if run is not None:
             run.finish()
-            if run.kept.fault is not None:
-                raise run.kept.fault
+            if run.kept.error is not None:
+                raise run.kept.error
             self.run = None
 
     def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:

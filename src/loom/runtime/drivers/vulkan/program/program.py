@@ -206,7 +206,7 @@ class Run:
             if lost is not None:
                 self.device.lost = self.device.lost or is_loss(lost)
                 self.device.queues.bury(self.fence)
-                self.kept = Outcome((), lost)  # type: ignore[arg-type]
+                self.kept = Outcome(lost=lost)
             else:
                 self.kept = self._collected(self.recording)
                 self.device.queues.give_back(self.fence)
@@ -224,7 +224,7 @@ class Run:
             self.taken = recording.times()
             return recording.outcome()
         except DeviceError as error:
-            return Outcome((), error)  # type: ignore[arg-type]
+            return Outcome(lost=error)
 
     def cancel(self) -> None:
         """Hand over no more parts; those with the device are done to their end."""

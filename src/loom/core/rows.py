@@ -1,0 +1,54 @@
+"""Tables of names that other packages may add to: Loom's own rows, then the entry points of a group.
+
+Layer: core. Invariant: a row is imported when it is asked for, and other packages are looked for only when a name is
+not Loom's own, or all names are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["Rows"]
+
+T = TypeVar("T")
+
+
+class Rows(Generic[T]):
+    """Rows of a table; ``own`` are places in Loom, each ``module:name``, written as in an entry point."""
+
+    def __init__(self, group: str, own: Mapping[str, str]) -> None:
+        self.group = group
+        self._own = dict(own)
+        self._loaded: dict[str, T] = {}
+
+    @cached_property
+    def _others(self) -> dict[str, EntryPoint]:
+        """What other packages added, by name; a name of Loom's own cannot be taken."""
+        from importlib.metadata import entry_points
+
+        return {each.name: each for each in entry_points(group=self.group) if each.name not in self._own}
+
+    def names(self) -> list[str]:
+        """Return all names, Loom's own first."""
+        return [*self._own, *sorted(self._others)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._others
+
+    def load(self, name: str) -> T:
+        """Return what a name of the table stands for; whatever its package raises while it is imported goes through."""
+        if name not in self._loaded:
+            self._loaded[name] = cast("T", self._import(name))
+        return self._loaded[name]
+
+    def _import(self, name: str) -> Any:
+        if name not in self._own:
+            return self._others[name].load()
+        module, _, attribute = self._own[name].partition(":")
+        return getattr(import_module(module), attribute)

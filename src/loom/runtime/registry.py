@@ -1,0 +1,105 @@
+"""Which kinds of devices there are, and the choice of one by name.
+
+Layer: runtime. A kind is a row: its name, and where its ``Driver`` is. Another package adds one by an entry point of
+the group ``loom.drivers``. Invariant: an unknown or missing device is an error that names those present, never a
+silent fallback.
+"""
+
+from __future__ import annotations
+
+from loom.core import options
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, near_matches
+from loom.core.rows import Rows
+from loom.runtime.device import Device, DeviceInfo, Driver
+
+__all__ = ["DRIVERS", "device", "devices", "driver", "one_device"]
+
+DRIVERS: Rows[Driver] = Rows(
+    "loom.drivers",
+    {
+        "cpu": "loom.runtime.drivers.cpu:DRIVER",
+        "interp": "loom.runtime.drivers.interp:DRIVER",
+        "vulkan": "loom.runtime.drivers.vulkan:DRIVER",
+    },
+)
+"""Every kind of device by name: the processor, the interpreter, then GPUs."""
+
+_ALIASES = {"auto": "cpu", "gpu": "vulkan"}
+_asked: dict[str, Driver] = {}
+
+
+def driver(name: str, where: str = "loom.device") -> Driver:
+    """Return the driver of a device's name, ``"vulkan"`` or ``"vulkan:1"``; DeviceError if there is none."""
+    found = _asked.get(name)
+    if found is not None:
+        return found
+    kind, colon, _ = name.partition(":")
+    found = _load(kind, where) if kind in DRIVERS else None
+    if found is None or (colon and not found.numbered):
+        names = [*DRIVERS.names(), *_ALIASES]
+        raise DeviceError(
+            where, f"no device is called {name!r}", expected="one of " + ", ".join(sorted(names)),
+            remedy=near_matches(name, names),
+        )  # fmt: skip
+    return _asked.setdefault(name, found)
+
+
+def _load(kind: str, where: str) -> Driver:
+    try:
+        return DRIVERS.load(kind)
+    except Exception as error:  # a package of somebody else's
+        raise DeviceError(
+            where, f"the driver of device {kind!r} cannot be loaded ({type(error).__name__}: {error})",
+            remedy="Mend or remove the package that brings it",
+        ) from error  # fmt: skip
+
+
+def device(name: str | Device | None = None) -> Device:
+    """Return a device: ``"cpu"``, ``"interp"``, ``"vulkan"`` (the best adapter), ``"vulkan:1"``, ``"auto"``.
+
+    ``"gpu"`` is the best adapter of all GPU drivers, which today is ``"vulkan"``.
+
+    A device given is returned. None means what ``LOOM_DEVICE`` says, else auto, which is the CPU. DeviceError names
+    the devices present, or what is missing.
+
+    >>> device("cpu").kind
+    'cpu'
+    """
+    if name is not None and not isinstance(name, str):
+        if isinstance(name, type) or not all(hasattr(name, each) for each in ("build", "allocate", "caps")):
+            raise DTypeError(
+                "loom.device", "not a device", expected="its name, or what loom.device returned", got=repr(name),
+                remedy="Write device='cpu'",
+            )  # fmt: skip
+        return name
+    where = "loom.device" if name is not None else "environment LOOM_DEVICE"
+    wanted = name if name is not None else options.default_device()
+    wanted = _ALIASES.get(wanted, wanted)
+    return driver(wanted, where).open(wanted, where)
+
+
+def one_device(
+    given: str | Device | None, on: str | Device | None, where: str, name: str = "device"
+) -> str | Device | None:
+    """Return the device that two arguments of one meaning, ``name`` and ``on``, say; ArgumentError if they differ."""
+    if (
+        given is not None
+        and on is not None
+        and not (given is on or (isinstance(given, str) and isinstance(on, str) and given == on))
+    ):
+        raise ArgumentError(
+            where, f"{name} and on= are the same argument", expected="one of them", got=f"{given!r} and {on!r}",
+            remedy="Leave one out",
+        )  # fmt: skip
+    return on if given is None else given
+
+
+def devices() -> list[DeviceInfo]:
+    """Return the devices present, usable or refused: the CPU, the interpreter, then every adapter of every driver."""
+    found: list[DeviceInfo] = []
+    for kind in DRIVERS.names():
+        try:
+            found += _load(kind, "loom.devices").infos()
+        except DeviceError as error:
+            found.append(DeviceInfo(kind, kind, "a driver of another package", "none", refused=error.what))
+    return found
