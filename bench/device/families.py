@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-import conformance.cases  # noqa: F401 - registers the cases
 import numpy as np
+
+import conformance.cases  # noqa: F401 - registers the cases
 from conformance.programs import random_program
 from conformance.running import CASES, load_case
 from conformance.strategies import SLOTS, random_kernel
-
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from loom.core.errors import LoomError
 from loom.core.numerics import REDUCE_TILE

@@ -7,8 +7,8 @@ from typing import Any
 
 import cupy
 import numpy as np
-from conformance.emulated import Hosted
 
+from conformance.emulated import Hosted
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds
 from loom.targets.llvm.target import LlvmTarget

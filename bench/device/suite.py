@@ -16,12 +16,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
-import conformance.cases  # noqa: F401 - registers the cases
 import numpy as np
-from conformance.running import CASES, Target, conform, load_case
 from families import FAMILIES, Job
 from targets import TARGETS, Missing, open_target, proof_device
 
+import conformance.cases  # noqa: F401 - registers the cases
+from conformance.running import CASES, Target, conform, load_case
 from loom.cli.demo import FULL
 from loom.cli.demo_digits import committed_digest, has_digits, train_digits
 from loom.core.dtype import DType

@@ -37,9 +37,8 @@ def _ptx() -> Runner:
 
 
 def _vulkan() -> Runner:
-    from conformance.gpu import run_on
-
     import loom
+    from conformance.gpu import run_on
 
     try:
         device = loom.device("vulkan")

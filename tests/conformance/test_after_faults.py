@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.running import environment
 
 import loom
+from conformance.running import environment
 from loom import In, InOut, u32
 from loom.core.errors import AssertionFailed
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conformance.gpu import vulkan_device
 from conformance.running import Bits, environment, execute, require_same
 from conformance.writer import Writer
-
 from loom.core.dtype import f32, f64
 from loom.ir.kernel import Kernel
 from loom.runtime.drivers.cpu.code import LinkedCode, link

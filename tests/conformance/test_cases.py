@@ -8,9 +8,9 @@ arithmetic also for the oldest x86-64; kernels without checks at width 4. With `
 from __future__ import annotations
 
 import pytest
+
 from conformance.cases.language import operations
 from conformance.running import CASES, CPU, EVERY_MODE, SLOW, TARGETS, WIDTHS, Target, conform, theme
-
 from loom.ir.ops import OPS
 
 _ARITHMETIC = {"operations", "constant-left", "constant-right", "convert", "probe", "select"}

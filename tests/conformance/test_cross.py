@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import conformance.cases  # noqa: F401 (registers them)
 import pytest
+
+import conformance.cases  # noqa: F401 (registers them)
 from conformance.cases.language.random_kernels import FAST_SEEDS, SEEDS
 from conformance.images import Image
 from conformance.machines import EMULATORS, ZIG_TARGETS, build, run_program
 from conformance.running import CASES, SLOW, bits_of, load_case, reference_bits, require_same, theme
-
 from loom.targets.base import Bounds
 
 pytestmark = pytest.mark.wide

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.running import execute
 
 import loom
+from conformance.running import execute
 from loom import In, InOut, i32, u8, u32
 
 WIDTHS = (1, 4, 8, 16)

@@ -10,9 +10,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+
 from conformance.running import Case, Target, environment, execute, require_same
 from conformance.writer import Value, Writer
-
 from loom.core.dtype import SCALARS, DType, bool_, f32, f64, i8, i32, i64, lookup, u8, u16, u32, u64
 from loom.core.errors import AssertionFailed, KernelFault, OutOfBounds
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import loom
 from conformance.gpu import run_on, vulkan_device
 from conformance.programs import Program, random_program
 from conformance.running import Bits, bits_of, environment, execute, require_same
-
-import loom
 from loom.core.errors import AssertionFailed
 from loom.ir.interp import interpret
 from loom.ir.kernel import Memory

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-import conformance.cases  # noqa: F401 (registers them)
 import pytest
-from conformance.running import CASES, SLOW, load_case, theme, verified
 
+import conformance.cases  # noqa: F401 (registers them)
+from conformance.running import CASES, SLOW, load_case, theme, verified
 from loom.targets.base import Bounds
 from loom.targets.llvm.target import LlvmTarget
 

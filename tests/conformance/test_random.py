@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import conformance.cases  # noqa: F401 (registers them)
 import numpy as np
 import pytest
+
+import conformance.cases  # noqa: F401 (registers them)
 from conformance.cases.language.random_kernels import FAST_SEEDS, SEEDS
 from conformance.running import CPU, TARGETS, Target, conform, load_case, reference_bits
-
 from loom.ir.kernel import For, If, Return, While, walk
 
 pytestmark = pytest.mark.wide

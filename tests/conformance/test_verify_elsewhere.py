@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conformance.emulated import Capture, Emulated, missing_tool
 
+from conformance.emulated import Capture, Emulated, missing_tool
 from loom.proof.attestation import verify
 from loom.proof.cases import LAYERS, cases_of
 from loom.proof.golden import golden

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import conformance.cases  # noqa: F401 (registers them)
 import pytest
+
+import conformance.cases  # noqa: F401 (registers them)
 from conformance.cases.language.random_kernels import FAST_SEEDS, SEEDS
 from conformance.gpu import conform_on, run_on, vulkan_device
 from conformance.running import CASES, SLOW, Target, environment, load_case, theme, verified
-from tests.conformance.test_messages import MESSAGES, _run, _told
-
 from loom.core.errors import DeviceError, KernelFault
 from loom.proof import attestation
 from loom.proof.attestation import verify
@@ -24,6 +23,7 @@ from loom.proof.cases import cases_of
 from loom.proof.golden import golden
 from loom.targets.base import Bounds
 from loom.targets.spirv.known import Knowledge
+from tests.conformance.test_messages import MESSAGES, _run, _told
 
 pytestmark = pytest.mark.wide
 _OFTEN = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
+from conformance.gpu import vulkan_device
 from functions.ulps import sample, sample_pairs
 from loom.core.dtype import f64
 from loom.core.errors import DeviceError

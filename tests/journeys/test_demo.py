@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 from typer.testing import CliRunner
 
 import loom
+from conformance.gpu import vulkan_device
 from loom.cli import demo as job
 from loom.cli import demo_digits as digits
 from loom.cli.main import app

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conformance.gpu import vulkan_device
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
+from conformance.gpu import vulkan_device
 from loom.core.errors import ArgumentError, DeviceError, LoomError, ShapeError, StateError
 from loom.flow import dnvm
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conformance.strategies import random_kernel
 
 import loom
+from conformance.strategies import random_kernel
 from loom import In, Out, f32, u32
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder

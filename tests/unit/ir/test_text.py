@@ -6,8 +6,8 @@ import json
 from contextlib import suppress
 
 import pytest
-from conformance.strategies import random_kernel
 
+from conformance.strategies import random_kernel
 from loom.core.dtype import f32, i32, u32
 from loom.core.errors import KernelError, KernelTypeError, VerifyError
 from loom.core.numerics import Guarantee

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conformance.strategies import random_kernel
 
+from conformance.strategies import random_kernel
 from loom.core.dtype import DType, bf16, bool_, f32, lookup, u8, u32
 from loom.core.errors import VerifyError
 from loom.ir.builder import Builder

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
 import loom
+from conformance.gpu import vulkan_device
 from loom.core.caps import Caps
 from loom.core.dtype import f16, f32, f64, i8, i32
 from loom.kernels.matmul.slabs import Slab

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
 import loom
+from conformance.gpu import vulkan_device
 from loom.core.numerics import canonical_bits
 from loom.patterns import data, linalg, stats
 

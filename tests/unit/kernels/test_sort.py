@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.cases.library.sorting import bucket_steps
 
 import loom
+from conformance.cases.library.sorting import bucket_steps
 from loom.core.dtype import SCALARS, DType, bf16, f16, f32, i8, i64, u8, u16, u32, u64
 from loom.kernels.sort import buckets as sort_buckets
 from loom.kernels.sort import radix as sort

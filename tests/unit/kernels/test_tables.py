@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conformance.cases.library import tables
-from conformance.running import CASES, SLOW, execute, load_case
 
 import loom
+from conformance.cases.library import tables
+from conformance.running import CASES, SLOW, execute, load_case
 from loom.core.dtype import f16, f32, i64
 from loom.kernels.fold import deviations as statistics
 from loom.kernels.fold import groups, rolling

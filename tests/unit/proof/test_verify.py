@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance.running import environment
 
 import loom
+from conformance.running import environment
 from loom.core.errors import ArgumentError, DeviceError
 from loom.proof import attestation
 from loom.proof.attestation import Attestation, verify

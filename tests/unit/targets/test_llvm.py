@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from conformance.writer import Value, Writer
 
+from conformance.writer import Value, Writer
 from loom.core.dtype import u8, u32, u64
 from loom.core.errors import ArgumentError
 from loom.ir.passes.uniformity import analyse_uniformity

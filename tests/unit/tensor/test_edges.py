@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
 import loom
+from conformance.gpu import vulkan_device
 from loom import tensor
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, StateError
 from unit.core.test_arrays import nearest

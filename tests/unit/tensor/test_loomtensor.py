@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse
-from conformance.gpu import vulkan_device
 
+from conformance.gpu import vulkan_device
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 from scipy import special
 
 import loom
+from conformance.gpu import vulkan_device
 from loom import tensor
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, StateError
 from loom.tensor import Tensor

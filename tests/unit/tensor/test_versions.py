@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
+from conformance.gpu import vulkan_device
 from loom import tensor
 from loom.core.errors import StateError
 from loom.tensor.graph import ancestors

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.strategies import random_kernel
 
 import loom
+from conformance.strategies import random_kernel
 from kernel_oracle import run
 from loom import In, Out, bitcast, f32, f64, select, sqrt, u32
 from loom.core.numerics import canonical_bits

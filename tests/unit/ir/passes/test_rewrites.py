@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conformance.strategies import random_kernel
 
+from conformance.strategies import random_kernel
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i16, i64, lookup, u8, u16, u32
 from loom.core.numerics import canonical_bits
 from loom.ir.builder import Builder

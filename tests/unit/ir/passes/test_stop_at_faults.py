@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.strategies import random_kernel
 
 import loom
+from conformance.strategies import random_kernel
 from loom import InOut, u32
 from loom.ir.interp import interpret
 from loom.ir.kernel import Return, walk

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
 import loom
+from conformance.gpu import vulkan_device
 from loom.core.errors import ArgumentError, DeviceError, KernelFault
 from loom.runtime.chain.kept import kept_programs
 from unit.patterns.canonical import same_bits

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
 import loom
+from conformance.gpu import vulkan_device
 from unit.patterns.canonical import same_bits
 
 X = np.random.default_rng(1).normal(size=9001).astype(np.float32)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
 import loom
+from conformance.gpu import vulkan_device
 from loom import gpu_prime_count, gpu_primes
 from loom.patterns.sieve_threads import build_count, list_above_5, segment_words
 from prime_oracle import is_prime

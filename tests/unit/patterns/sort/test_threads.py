@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.gpu import vulkan_device
 
 import loom
+from conformance.gpu import vulkan_device
 from loom.core.caps import Caps
 from loom.core.dtype import f32, of_numpy, u32, u64
 from loom.core.errors import ShapeError

@@ -11,11 +11,11 @@ import struct
 import subprocess
 from pathlib import Path
 
-import conformance.cases  # noqa: F401 (registers them)
 import pytest
-from conformance.running import CASES, load_case, theme
 
+import conformance.cases  # noqa: F401 (registers them)
 import loom
+from conformance.running import CASES, load_case, theme
 from loom.ir.verify import VerifiedKernel, verify
 from loom.targets.base import Bounds
 from loom.targets.spirv.features import Features
