@@ -24,8 +24,8 @@ from loom.core.numerics import Guarantee
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel
+from loom.runtime.chain.dispatch import Dispatch
 from loom.runtime.chain.plan import Plan
-from loom.runtime.chain.record import Dispatch
 from loom.runtime.device import DeviceInfo, DeviceSubmission
 from loom.runtime.log import Outcome
 from loom.runtime.registry import device

@@ -25,8 +25,9 @@ from loom.core.tracebacks import brief
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.budget import LEDGER
 from loom.runtime.chain.arguments import verified_kernel
+from loom.runtime.chain.dispatch import Segment
 from loom.runtime.chain.program import Program, Timeline
-from loom.runtime.chain.record import Chain, Segment
+from loom.runtime.chain.record import Chain
 from loom.runtime.device import Device
 from loom.runtime.monitor import publish_if_asked
 from loom.runtime.pacing import Pacing, UnitStatus, as_pace

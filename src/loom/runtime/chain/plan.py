@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from loom.core.numerics import Guarantee
+from loom.runtime.chain.dispatch import Dispatch, Segment
 from loom.runtime.storage import Storage
-
-if TYPE_CHECKING:
-    from loom.runtime.chain.record import Dispatch, Segment
 
 __all__ = ["Plan", "Step", "make_plan"]
 

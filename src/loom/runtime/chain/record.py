@@ -1,14 +1,12 @@
 """Records dispatches. Nothing runs here, and repeated dispatches cost no Python each.
 
-Layer: runtime. A chain is a list of segments; a segment is a few dispatches done ``repeats`` times, each
-time with its own parameters. Invariant: what is recorded has been checked and cannot fail to build.
+Layer: runtime. Invariant: what is recorded has been checked and cannot fail to build.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from loom.core.tracebacks import brief
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import check_binding, encode_groups, encode_params, verified_kernel
+from loom.runtime.chain.dispatch import Binding, Dispatch, Segment
 from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.mirrors import Mirrors, as_data
@@ -32,54 +31,12 @@ from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 from loom.runtime.storage import Storage
 
-__all__ = ["Binding", "Chain", "Dispatch", "Segment"]
+__all__ = ["Chain"]
 
 MOST_REPEATS = 1 << 24
 """Turns of a ``repeat``: each takes some 200 bytes of the host's memory on the CPU, 900 for Vulkan."""
 _COUNTS = Memory("counts", u32, Space.BUFFER, access=Access.READ)
 """What an indirect dispatch takes its group counts from."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Binding:
-    """Memory as one kernel buffer sees it."""
-
-    storage: Storage
-    elements: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dispatch:
-    """A kernel with its bindings; ``params`` and ``groups`` have one row per repeat of the segment.
-
-    ``indirect`` is (storage, byte offset) of three u32 counts read when the dispatch starts.
-    """
-
-    kernel: VerifiedKernel
-    bindings: tuple[Binding, ...]
-    params: np.ndarray[Any, Any]
-    groups: np.ndarray[Any, Any]
-    indirect: tuple[Storage, int] | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Segment:
-    """Dispatches done in order, ``repeats`` times."""
-
-    repeats: int
-    dispatches: list[Dispatch] = field(default_factory=list)
-    values: np.ndarray[Any, Any] | None = None
-
-    @property
-    def params(self) -> Sequence[np.ndarray[Any, Any]]:
-        """Columns of the array given to ``repeat``, to be passed on as parameters."""
-        if self.values is None:
-            raise StateError(
-                "chain.repeat", "no array of parameters was given", remedy="Write chain.repeat(n, params=array)"
-            )
-        if self.values.dtype.names:
-            return [self.values[name] for name in self.values.dtype.names]
-        return list(np.atleast_2d(self.values.T))
 
 
 class Chain:

@@ -24,7 +24,7 @@ from loom.runtime.order import Use
 from loom.runtime.profile import active_profile
 
 if TYPE_CHECKING:
-    from loom.runtime.chain.record import Dispatch
+    from loom.runtime.chain.dispatch import Dispatch
     from loom.runtime.device import DeviceProgram, DeviceSubmission
 
 __all__ = ["Swarm", "swarm", "weave"]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.runtime.chain.arguments import largest_groups
+from loom.runtime.chain.dispatch import Dispatch
 from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.plan import Plan, Step
-from loom.runtime.chain.record import Dispatch
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS, check_counts
