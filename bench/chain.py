@@ -1,6 +1,6 @@
 """95,370 small dependent dispatches in one submission: recorded by ``repeat``, built, run.
 
-95,370 is the length of the sieve of 10^10 in the seeds. Every dispatch reads what the one before it wrote. On the CPU
+95,370 is the length of a sieve of 10^10. Every dispatch reads what the one before it wrote. On the CPU
 two threads run it; ``--device vulkan`` takes a GPU, where recording is what the driver takes for every dispatch.
 """
 

@@ -1,4 +1,4 @@
-"""Every tier-2 listing of the seeds, translated line by line to Python, runs on each device.
+"""Every tier-2 listing of the documents Loom began from, translated line by line to Python, runs on each device.
 
 The left column of a listing is in its comments. Set aside: booleans, ``end`` and ``let``; what a listing takes from
 elsewhere (kernels of the reader's own, data, ``running``) is defined before it. Oracles: published prime counts and
@@ -50,7 +50,7 @@ def on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return request.param
 
 
-# kernels of the reader's own: the seeds name files, rect.spv, text.spv, ...
+# kernels of the reader's own: the listings name files, rect.spv, text.spv, ...
 
 
 @loom.kernel(workgroup=256)

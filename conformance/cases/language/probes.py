@@ -1,4 +1,4 @@
-"""The scalar probes of the numeric contract (``numerics.md`` section 6, layer 1), each in four settings.
+"""The scalar probes of the numeric contract (docs/numerics.md, section 6), each in four settings.
 
 A probe is an expression of operands loaded from a buffer, and the bits it must give: literals, so that
 interpreter and devices are both judged. The settings: straight code; a loop whose bound the compiler does not

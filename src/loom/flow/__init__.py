@@ -1,8 +1,8 @@
-"""The seeds' own names: tier 2 (``loom_boot``, ``loom_run``, ...), tier 3 (``ir_begin``, ``ir_fmul``, ...).
+"""Loom under its older names: tier 2 (``loom_boot``, ``loom_run``, ...), tier 3 (``ir_begin``, ``ir_fmul``, ...).
 
 Layer: flow, on top of everything but the command line; nothing imports it. The one-call patterns of
 tier 1 are in ``loom`` itself, the names of networks in ``loom.flow.dnvm``. Invariant: a name here means what
-the seeds' tables say, and nothing more.
+the tables of ``docs/guide/flow.md`` say, and nothing more.
 
 >>> import loom
 >>> loom.flow.loom_read(loom.flow.loom_boot(1.0, 8, 0), 0.0, 0.0, 2).tolist()

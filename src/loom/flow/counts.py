@@ -1,4 +1,4 @@
-"""Whole numbers as the seeds write them: ``4.0`` counts as 4.
+"""Whole numbers of ``loom.flow`` (docs/guide/flow.md, "Numbers"): ``4.0`` counts as 4.
 
 Layer: flow. Invariant: a number that is not whole is an error, never rounded.
 """

@@ -1,7 +1,7 @@
-"""The seeds' cross-platform names of networks: ``create_network_from_json``, ``forward_simple``, ``train_simple``, ...
+"""The older cross-platform names of networks: ``create_network_from_json``, ``forward_simple``, ``train_simple``, ...
 
 Layer: flow, over ``loom.nn``. As there, one network is the current one: the one that the thread made or loaded last; in
-a thread that made none, the one made last in any. Invariant: a name here means what the seeds' table says, computed by
+a thread that made none, the one made last in any. Invariant: a name means what it meant there, computed by
 ``loom.Network``, and no thread takes another's network away.
 
 >>> from loom.flow.dnvm import create_network_from_json, forward_simple
@@ -44,7 +44,7 @@ _KEYS = (
     "epochs", "learningrate", "usegpu", "printeverybatch", "gradientclip", "losstype", "verbose", "evaluateeveryn",
     "validationinputs", "validationtargets",
 )  # fmt: skip
-"""Keys of a training's config, without underscores and capitals: both of the seeds' spellings are read."""
+"""Keys of a training's config, without underscores and capitals: both spellings are read."""
 
 
 def create_network_from_json(document: Document) -> Network:
@@ -69,7 +69,7 @@ def load_model_simple(bundle: Document, model_id: str | None = None) -> Network:
 
 
 def evaluate_network_simple(inputs: Sequence[Sequence[float]], expected: Sequence[float]) -> dict[str, Any]:
-    """Return the deviation metrics of the current network, as the seeds' JSON has them."""
+    """Return the deviation metrics of the current network, under the names of the older JSON."""
     return _measured(_network(), inputs, expected, "evaluate_network_simple")
 
 

@@ -33,7 +33,7 @@ __all__ = [
 _Given = TypeVar("_Given")
 
 BINDINGS = ("registers", "globals", "heap")
-"""Names of a unit's memory, by the seeds' numbers."""
+"""Names of a unit's memory, by the numbers of bindings."""
 
 _OURS = f"{__name__.rpartition('.')[0]}."
 

@@ -1,4 +1,4 @@
-"""Tier 2 beyond the seeds' first table: repeats, indirect dispatches, copies, mailboxes, pace and profiles.
+"""Tier 2 beyond units and chains: repeats, indirect dispatches, copies, mailboxes, pace and profiles.
 
 Layer: flow. Each function is a line over ``Unit``, ``loom.mailbox`` and ``loom.profile``; whole floats count, as
 in ``units``. Invariant: nothing is computed here.
@@ -85,7 +85,7 @@ def loom_copy(
     *,
     bind: float = 0,
     off: float = 0,
-    len: float | None = None,  # noqa: A002 (the seeds' name)
+    len: float | None = None,  # noqa: A002 - a word of loom.flow
     to: float | None = None,
     at: float = 0,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Tier 3: a kernel written operation by operation, under the names of the seeds.
+"""Tier 3: a kernel written operation by operation (docs/guide/flow.md, "Tier 3").
 
 Layer: flow, over ``draft``. Every function takes the block it appends to. Blocks run in the order they were
 made, entry first. ``ir_if`` and ``ir_loop`` return further blocks; what is appended to the outer block after

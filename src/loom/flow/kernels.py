@@ -1,4 +1,4 @@
-"""The kernels that the seeds keep as files: ``math``, ``reduce``, ``nn`` and ``vm``, over registers and globals as f32.
+"""The kernels that have paths: ``math``, ``reduce``, ``nn`` and ``vm``, over registers and globals as f32.
 
 Layer: flow. Unless said otherwise a kernel works in place on all registers, a lane each, and ``wg`` is the number of
 registers over 256, rounded up. Invariant: sums are in the order of ``loom.kernels.fold.tiles`` (up to 64 tiles of
@@ -37,7 +37,7 @@ def _unary(name: str, fn: Callable[[Any], Any]) -> KernelFunction:
 
 def _binary(name: str, fn: Callable[[Any, Any], Any]) -> KernelFunction:
     @kernel(workgroup=256)
-    def binary(registers: InOut[f32], globals: In[f32]) -> None:  # noqa: A002 - the seeds' name
+    def binary(registers: InOut[f32], globals: In[f32]) -> None:  # noqa: A002 - a word of loom.flow
         """Put the function of each register and the global beside it in the register."""
         i = global_id()
         if i < len(registers) and i < len(globals):

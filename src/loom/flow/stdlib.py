@@ -1,4 +1,4 @@
-"""The seeds' kernel files by their paths: ``stdlib/loom/kernels/sieve_init.spv`` names a kernel of Loom's own.
+"""Kernels by path: ``stdlib/loom/kernels/sieve_init.spv`` names a kernel of Loom's own.
 
 Layer: flow. They run on every device, so no file is read. Invariant: a path under ``stdlib/loom/kernels`` is one of
 these or an error that names them.
@@ -38,7 +38,7 @@ def _kernels() -> dict[str, KernelFunction]:
 
 
 def stdlib_kernel(path: str, where: str) -> KernelFunction:
-    """Return the kernel the seeds keep at ``path``; ArgumentError names those there are."""
+    """Return the kernel at ``path``; ArgumentError names those there are."""
     found = _kernels().get(path)
     if found is None:
         raise ArgumentError(where, f"no kernel of the library is at {path!r}", remedy=near_matches(path, _kernels()))

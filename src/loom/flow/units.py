@@ -1,6 +1,6 @@
-"""Tier 2 under the names of the seeds: each function is a line over ``loom.boot`` and the unit it returns.
+"""Tier 2 of docs/guide/flow.md, "Tier 2": each function is a line over ``loom.boot`` and the unit it returns.
 
-Layer: flow. Wherever the seeds write a count as a float (``4.0``), a whole float is taken as an int. Memory
+Layer: flow. Wherever a count is written as a float (``4.0``), a whole float is taken as an int. Memory
 is named by number: 0 registers, 1 globals, 2 heap, all 32-bit words. A program is polled by itself, by its
 unit (the unit's last launch) or by what ``loom_launch`` returned. Errors are those of ``Unit`` and
 ``Program``, plus DTypeError for an object of the wrong kind. Invariant: nothing is computed here, so bits
@@ -59,14 +59,14 @@ _launched: WeakKeyDictionary[Program | Unit, Submission] = WeakKeyDictionary()
 def loom_boot(
     bind: float,
     reg_size: float,
-    globals: float = 0,  # noqa: A002 (the seeds' name)
+    globals: float = 0,  # noqa: A002 - a word of loom.flow
     *,
     device: str | Device | None = None,
     on: str | Device | None = None,
 ) -> Unit:
     """Return a unit of ``reg_size`` register words and ``globals`` words, all zero.
 
-    ``bind`` is the number of register buffers: 1 in all of the seeds, and here.
+    ``bind`` is the number of register buffers: 1.
 
     >>> unit = loom_boot(1.0, 4, 2)
     >>> loom_write(unit, 0.0, [1.5, 2.5])
@@ -181,7 +181,7 @@ def loom_wait(prog: Program | Unit | Submission, timeout: float | None = None) -
 def loom_present(unit: Unit, total: float, *, width: float | None = None, to: Presenter | None = None) -> Frame:
     """Return the first ``total`` words of the globals as a picture, and show it at ``to`` (see ``Unit.present``).
 
-    The seeds give no width: without one the picture is square. ArgumentError if ``total`` pixels fill no such picture.
+    Without a width the picture is square. ArgumentError if ``total`` pixels fill no such picture.
     """
     pixels = whole(total, "loom_present", "total", least=1)
     wide = math.isqrt(pixels) if width is None else whole(width, "loom_present", "width", least=1)
@@ -198,7 +198,7 @@ def loom_read(
     unit: Unit,
     bind: float,
     off: float | None = None,
-    len: float | None = None,  # noqa: A002 (the seeds' name)
+    len: float | None = None,  # noqa: A002 - a word of loom.flow
     *,
     dtype: Any = None,
 ) -> Any:
@@ -206,7 +206,7 @@ def loom_read(
 
     The words are the numbers they are: of the type that built kernels take the binding for, else of the type they were
     written as, else float32. ``dtype`` (loom.f32, u32 or i32) reads them as another; it is needed where kernels take
-    one binding for several types (ArgumentError). Of the globals the seeds also read
+    one binding for several types (ArgumentError). Of the globals there are also
     ``loom_read(unit, offset, count)``, and ``loom_read(unit, cursor)``: one word, a number.
     """
     if len is None:

@@ -1,9 +1,10 @@
 """Numbers in a unit's words: a number written takes the type that kernels say, and is read back as a number.
 
-Layer: flow. The seeds know one kind of number, a float; kernels know integers too. So what ``loom_write`` was given
-stays a number until ``loom_build`` shows what the kernels take a binding's words for: where all agree on one 32-bit
-type, the numbers become that type (a number with a fraction is no integer: an error), else they keep their own (floats
-f32, integers u32, or i32 with negative ones). Invariant: a number never changes its value but by rounding to f32.
+Layer: flow. Callers know one kind of number, a float; kernels know integers too (docs/guide/flow.md, "Numbers"). So
+what ``loom_write`` was given stays a number until ``loom_build`` shows what the kernels take a binding's words for:
+where all agree on one 32-bit type, the numbers become that type (a number with a fraction is no integer: an error),
+else they keep their own (floats f32, integers u32, or i32 with negative ones). Invariant: a number never changes its
+value but by rounding to f32.
 """
 
 from __future__ import annotations

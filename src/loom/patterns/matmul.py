@@ -165,7 +165,7 @@ def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _count(value: Any, name: str) -> int:
-    """Return m, n or k as an int; a whole float may stand for it (the seeds write 2.0)."""
+    """Return m, n or k as an int; a whole float may stand for it (docs/guide/flow.md, "Numbers")."""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:

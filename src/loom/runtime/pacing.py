@@ -4,7 +4,7 @@ Layer: runtime. ``Pacer`` is arithmetic on times it is told, one per program; ``
 times one submission. Delays come before a run is handed to the device, in the thread that starts it, so that order
 never changes. Invariant: no result depends on any of it, and what is not watched costs one comparison a run.
 
-Source: the seeds' homeostasis; steps and limits are those of the engine's design.
+What it adjusts and when: docs/guide/profiling.md, "Pacing".
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ _UNPACED = ("cpu", "interp")
 
 def boot(
     registers: int,
-    globals: int = 0,  # noqa: A002 - the seeds' name
+    globals: int = 0,  # noqa: A002 - a word of loom.flow
     heap: Any = None,
     bindings: Mapping[str, Any] | Sequence[tuple[str, DType, int]] = (),
     device: str | Device | None = None,

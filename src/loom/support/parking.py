@@ -99,7 +99,7 @@ def unpark(unit: Unit) -> Unit:
 
 def spawn(
     registers: int,
-    globals: int = 0,  # noqa: A002 (the seeds' name)
+    globals: int = 0,  # noqa: A002 - a word of loom.flow
     heap: Any = None,
     bindings: Any = (),
     device: str | Device | None = None,
@@ -133,7 +133,7 @@ def release(unit: Unit) -> None:
 def warm(
     count: int,
     registers: int,
-    globals: int = 0,  # noqa: A002 (the seeds' name)
+    globals: int = 0,  # noqa: A002 - a word of loom.flow
     *,
     device: str | Device | None = None,
     on: str | Device | None = None,

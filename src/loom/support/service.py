@@ -92,7 +92,7 @@ class Support:
         self,
         name: str,
         registers: int,
-        globals: int = 0,  # noqa: A002 (the seeds' name)
+        globals: int = 0,  # noqa: A002 - a word of loom.flow
         heap: Any = None,
         bindings: Any = (),
         device: str | Device | None = None,

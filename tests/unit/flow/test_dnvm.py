@@ -1,4 +1,4 @@
-"""The seeds' names of networks: created, run, trained, saved, loaded and measured."""
+"""The older names of networks: created, run, trained, saved, loaded and measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels that the seeds name by path: numpy, torch and the patterns on the same numbers."""
+"""The kernels that have paths: numpy, torch and the patterns on the same numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tier 2 under the seeds' names: whole floats, memory by number, launches, and every misuse."""
+"""Tier 2 under its older names: whole floats, memory by number, launches, and every misuse."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fail(x: loom.InOut[loom.u32]) -> None:
     assert x[0] == 1, "not yet"
 
 
-def test_the_seeds_other_ways_to_read(unit: loom.Unit) -> None:
+def test_other_ways_to_read(unit: loom.Unit) -> None:
     loom_write(unit, 1.0, [1.5, 2.5])
     assert loom_read(unit, 1.0, 2.0).tolist() == [1.5, 2.5]
     assert loom_read(unit, 2.0) == 2.5

@@ -34,7 +34,7 @@ def inputs(net: loom.Network) -> np.ndarray:
 
 DENSE = {"type": "dense", "input_size": 6, "output_size": 4, "activation": "tanh"}
 NETWORKS: dict[str, Any] = {
-    "the seeds'": lambda: older({"type": "dense", "width": 4, "height": 8, "activation": "relu"},
+    "as first written": lambda: older({"type": "dense", "width": 4, "height": 8, "activation": "relu"},
                                 {"type": "dense", "input_size": 8, "output_size": 2, "activation": "sigmoid"}),
     "images": lambda: network(
         {"type": "conv2d", "filters": 2, "kernel_size": 3, "padding": 1, "activation": "scaled_relu"},
@@ -96,7 +96,7 @@ def test_it_is_read_back_bit_for_bit(name: str, tmp_path: Path) -> None:
 
 def test_what_stands_in_the_bundle() -> None:
     """As section 12 of the first generation's description has it: a config, and lists of numbers by its own names."""
-    net = NETWORKS["the seeds'"]()
+    net = NETWORKS["as first written"]()
     model = json.loads(net.save(older=True))["models"][0]
     assert model["cfg"]["grid_rows"] * model["cfg"]["grid_cols"] * model["cfg"]["layers_per_cell"] == 2
     assert model["cfg"]["layers"][0] == {
@@ -111,7 +111,7 @@ def test_what_stands_in_the_bundle() -> None:
 
 def test_names_and_shapes_of_its_safetensors(tmp_path: Path) -> None:
     library = pytest.importorskip("safetensors.numpy")
-    net = NETWORKS["the seeds'"]()
+    net = NETWORKS["as first written"]()
     net.save(tmp_path / "a.safetensors", older=True)
     found = library.load_file(tmp_path / "a.safetensors")
     assert {n: a.shape for n, a in found.items()} == {
@@ -153,7 +153,7 @@ def test_what_it_has_not_is_refused_by_name(name: str, tmp_path: Path) -> None:
 
 
 def test_weights_that_json_cannot_say() -> None:
-    net = NETWORKS["the seeds'"]()
+    net = NETWORKS["as first written"]()
     net.model.load({n: np.full_like(a, np.nan) for n, a in net.weights().items()})
     with pytest.raises(NotFinite, match="a weight is not finite: expected numbers that JSON has, got 32 others"):
         net.save(older=True)

@@ -1,4 +1,4 @@
-"""The canonical orders of sums and scans, written again from the document (numerics.md, section 2) in plain numpy.
+"""The canonical orders of sums and scans, written again from the document (docs/numerics.md, section 2) in plain numpy.
 
 Reduce: tile of 4096 elements; lane l of 64 sums x[64 i + l], i ascending from +0; then lane l + lane l + 32, 16, 8,
 4, 2, 1; then the same operator on the tile sums until one is left. Scan: tile of 64 runs of 64 elements; a run is

@@ -32,7 +32,7 @@ def test_a_main_receives_dispatches_and_nothing_else() -> None:
 
 
 def test_implicit_form_many_mains(on: str) -> None:
-    """The seeds' sieve: units that compute, this process that boots, launches and reads."""
+    """The sieve of the first documents: units that compute, this process that boots, launches and reads."""
     sizes = {"registers": 64, "globals": 64}
     with loom.Engine(mains={f"vm {n}": sizes for n in range(16)}, device=on) as engine:
         assert (engine.form, engine.state) == ("implicit", None)

@@ -3,7 +3,7 @@
 Layer: kernels. Invariant: no branches; tails keep their relative accuracy down to the smallest number, because
 squares in an exponent are taken exactly, in two parts.
 
-Source: numerics.md section 3; the tails as exp(-a^2) times a polynomial in (a - k) / (a + k), which W. J. Cody,
+Source: docs/numerics.md, section 3; the tails as exp(-a^2) times a polynomial in (a - k) / (a + k), which W. J. Cody,
 "Rational Chebyshev approximations for the error function", 1969, does with rational functions; coefficients from
 ``tools/fit/error.py``.
 """

@@ -2,7 +2,7 @@
 
 Layer: kernels. Invariant: no branches; sinh and tanh are odd, bit for bit, the sign of zero included.
 
-Source: numerics.md section 3; polynomials from ``tools/fit/hyperbolic.py``.
+Source: docs/numerics.md, section 3; polynomials from ``tools/fit/hyperbolic.py``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Layer: kernels. No branches. Invariant: atan, asin are odd and atan2 is odd in ``y``, bit for bit.
 
-Source: numerics.md section 3; polynomials fitted by ``tools/fit/inverse.py``. What a rounded subtraction from pi/2
+Source: docs/numerics.md, section 3; polynomials from ``tools/fit/inverse.py``. What a rounded subtraction from pi/2
 or pi leaves out is added again (Dekker).
 """
 

@@ -2,7 +2,7 @@
 
 Layer: kernels. Invariant: only correctly rounded operations and integer operations are used; no branches.
 
-Sources: numerics.md section 3; log2 by the series of (m - 1)/(m + 1) as in FreeBSD's e_pow.c (Sun Microsystems,
+Sources: docs/numerics.md, section 3; log2 by the series of (m - 1)/(m + 1) as in FreeBSD's e_pow.c (Sun Microsystems,
 1993); exact sums and products after Dekker 1971; coefficients from ``tools/fit/power.py``.
 """
 

@@ -72,7 +72,7 @@ def _tan32(x: Any) -> Any:
 def sin(x: Any) -> Any:  # type: ignore[empty-body]
     """Sine of ``x`` radians, at most 1 ulp off for every f32 and f64: -0 gives -0, infinities NaN.
 
-    Source: numerics.md section 3; the polynomial corrects a remainder kept in two floats.
+    Source: docs/numerics.md, section 3; the polynomial corrects a remainder kept in two floats.
     """
 
 

@@ -2,7 +2,7 @@
 
 Layer: kernels. One lane computes one block of four words, from which come the elements the block is for: four
 that take a word each, or two that take two. The counter is (block, 0, attempt, stream) and the key the seed, as
-in numerics.md section 5 with the middle two words free for training (tensor, step). Invariant: element i depends
+in docs/numerics.md, section 5, with the middle two words free for training (tensor, step). Invariant: element i depends
 on seed, stream and i alone.
 
 Every kernel has the buffers ``seeds`` (key low, key high, stream), ``numbers`` (of its own meaning) and ``out``,

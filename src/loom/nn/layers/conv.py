@@ -2,7 +2,7 @@
 
 Layer: nn. Channels come first, so that columns are copied by rows of the image. The input's gradient is gathered from
 that of the columns, never scattered. First weights: even within +-sqrt(3 gain / (channels window)) as in
-``dense``; biases 0. Invariant: k runs over the places of the window, channels fastest (numerics.md, implicit GEMM).
+``dense``; biases 0. Invariant: k runs over the places of the window, channels fastest (docs/numerics.md, section 2).
 """
 
 from __future__ import annotations

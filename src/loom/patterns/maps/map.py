@@ -217,7 +217,7 @@ def is_number(value: Any) -> bool:
 
 @ordinary_arithmetic()
 def _number(value: Any, dtype: DType, where: str) -> Any:
-    """Return a scalar operand; a whole float may stand for an integer (the seeds write 2.0)."""
+    """Return a scalar operand; a whole float may stand for an integer (docs/guide/flow.md, "Numbers")."""
     number = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, np.generic):
         of_numpy(value.dtype, where)

@@ -1,4 +1,4 @@
-"""Grid softmax as the gate of mixtures of experts: the seeds' proof (``004_*.txt``, native mixture of experts).
+"""Grid softmax as the gate of mixtures of experts: an earlier proof, done again.
 
 Its claims: outputs and gradients equal those of a mixture of experts (difference 0.00e+00), finite differences agree,
 and training brings the loss down by 97.1 % and the accuracy to 100 %.
@@ -118,7 +118,7 @@ def test_against_pytorch_and_finite_differences() -> None:
 
 
 @pytest.mark.slow
-def test_it_learns_what_the_seeds_say() -> None:
+def test_it_learns_as_was_claimed() -> None:
     """Three classes that overlap in no point: loss down by at least 97.1 %, all of them right."""
     draw = np.random.default_rng(5)
     y = np.repeat(np.arange(3), 8)

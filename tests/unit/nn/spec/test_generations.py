@@ -1,4 +1,4 @@
-"""Documents of the first and second generation: aliases, spellings, the seeds' own, what becomes of each layer."""
+"""Documents of the first and second generation: aliases, spellings, the first ones, what becomes of each layer."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ SEED_PARALLEL = {  # seed 004, "Grid Scatter", as it stands there
 }
 
 
-def test_the_seeds_grid_scatter() -> None:
+def test_grid_scatter_of_the_first_documents() -> None:
     found = convert({"batch_size": 1, "layers": [dense(6, 8), SEED_PARALLEL]}).network
     layer = found.node("layer1").layer
     assert isinstance(layer, Parallel)

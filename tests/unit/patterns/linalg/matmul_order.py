@@ -1,4 +1,4 @@
-"""The canonical order of matrix products, written again from the document (numerics.md, section 2) in plain numpy.
+"""The canonical order of matrix products, written again from the document (docs/numerics.md, section 2) in plain numpy.
 
 Block j covers k in [128 j, 128 j + 128): acc = +0, then k ascending acc = acc + a_k b_k, the product rounded, then the
 sum; blocks are added up in turn within 4096 k, and those chunks by pairs, (0, 1), (2, 3), ..., level by level, an odd

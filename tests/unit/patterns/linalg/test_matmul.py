@@ -270,7 +270,7 @@ def test_the_flat_form(some: str) -> None:
     a, b = floats("float32", 5, 3), floats("float32", 3, 7)
     expected = canonical_matmul(a, b)
     assert same_bits(gpu_matmul(a.reshape(-1), b.reshape(-1), 5, 7, 3, on=some), expected)
-    assert same_bits(gpu_matmul(a, b, 5.0, 7.0, 3.0, on=some), expected)  # type: ignore[arg-type]  # as the seeds write
+    assert same_bits(gpu_matmul(a, b, 5.0, 7.0, 3.0, on=some), expected)  # type: ignore[arg-type]  # whole floats
     got = gpu_matmul(a.T.copy().reshape(-1), b.reshape(-1), 5, 7, 3, transpose_a=True, on=some)
     assert same_bits(got, expected)
 

@@ -111,7 +111,7 @@ def _read_grid(top: dict[str, Any], there: set[str], layers: int, place: Place, 
     if any(name in there and name not in top for name in names):
         return None  # unusable, which is noted
     if not any(given):
-        return Grid(1, 1, layers)  # as the seeds write it
+        return Grid(1, 1, layers)  # written in full
     for name, n in zip(names, given, strict=True):
         if not n:
             place.fault(f"key '{name}' is missing", expected="an integer from 1", remedy="A grid has all three sizes.")

@@ -1,0 +1,111 @@
+"""The papers say what is there: files, links, headings and sections that are named exist.
+
+Paths stand in `code`, from the root of the repository, from `src/loom`, or from the document; ``<family>`` is any name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAPERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LIVING = [p for p in PAPERS if p.parent.name != "adr"]
+"""Papers that are kept true; a decision names files as they were called when it was taken."""
+TOPS = ("src", "tests", "conformance", "bench", "examples", "tools")
+SOURCES = sorted(p for top in TOPS for p in (ROOT / top).rglob("*.py"))
+NOT_FILES = ("stdlib/", "chrome://", "s/n")
+"""Beginnings of what looks like a path and is none: names of kernels in ``loom.flow``."""
+
+_CODE = re.compile(r"`([^`\n]+)`")
+_PATH = re.compile(r"(?:[\w.<>*{},-]+/)+(?:[\w<>*{},-]+\.[a-z]{1,5})?|[\w-]+/[\w-]+\.(?:py|md|toml|json|ll|sh)")
+_LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+_CITED = re.compile(r'(docs/[\w/-]+\.md)(?:,? section (\d+)|, "([^"\n]+)")?')
+
+
+@cache
+def _headings(path: Path) -> tuple[str, ...]:
+    lines = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL).splitlines()
+    return tuple(line.lstrip("#").strip() for line in lines if line.startswith("#"))
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def _without_blocks(path: Path) -> str:
+    return re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def paths_in(text: str) -> Iterator[str]:
+    """Yield what is written as a path, in `code`."""
+    for span in _CODE.findall(text):
+        for word in span.split():
+            if _PATH.fullmatch(word) and not word.startswith(NOT_FILES):
+                yield word
+
+
+def _exists(path: str, document: Path) -> bool:
+    choices = re.search(r"\{([^}]*)\}", path)
+    if choices:
+        return all(_exists(path.replace(choices[0], each), document) for each in choices[1].split(","))
+    pattern = re.sub(r"<[^>]*>", "*", path).rstrip("/")
+    return any(any(base.glob(pattern)) for base in (ROOT, ROOT / "src/loom", document.parent))
+
+
+@pytest.mark.parametrize("document", LIVING, ids=lambda p: p.name)
+def test_paths_exist(document: Path) -> None:
+    missing = [path for path in paths_in(_without_blocks(document)) if not _exists(path, document)]
+    assert not missing, f"{document.name} names files that are not there"
+
+
+@pytest.mark.parametrize("document", PAPERS, ids=lambda p: p.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in _LINK.findall(document.read_text()):
+        if link.startswith(("http:", "https:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        if anchor:
+            assert anchor in {_anchor(h) for h in _headings(target)}, link
+
+
+def cited_wrongly(text: str) -> list[str]:
+    """Return the citations of documents, sections and headings that do not exist."""
+    wrong = []
+    for match in _CITED.finditer(text):
+        path, section, heading = ROOT / match[1], match[2], match[3]
+        there = path.exists() and (
+            not (section or heading)
+            or any(h.startswith(f"{section}. ") if section else h == heading for h in _headings(path))
+        )
+        if not there:
+            wrong.append(match[0])
+    return wrong
+
+
+def test_what_code_cites_exists() -> None:
+    wrong = {str(p): found for p in SOURCES if p != Path(__file__) and (found := cited_wrongly(p.read_text()))}
+    assert not wrong
+
+
+def test_citations_carry_their_folder() -> None:
+    """``numerics.md`` alone is found by nobody: a citation is a path from the root."""
+    alone = re.compile(r"(?<![\w/])(numerics|architecture|kernels|flow|support|training)\.md")
+    assert not [str(p) for p in SOURCES if p != Path(__file__) and alone.search(p.read_text())]
+
+
+def test_what_is_not_there_is_found(tmp_path: Path) -> None:
+    text = "see `src/loom/nowhere.py` and `src/loom/ir/ops.py`, `kernels/<family>/` and `fast/slow`"
+    assert [p for p in paths_in(text) if not _exists(p, tmp_path / "x.md")] == ["src/loom/nowhere.py"]
+    assert cited_wrongly("docs/numerics.md, section 99; docs/numerics.md, section 2; docs/none.md") == [
+        "docs/numerics.md, section 99", "docs/none.md",
+    ]  # fmt: skip
+    assert cited_wrongly('docs/guide/flow.md, "Numbers"; docs/guide/flow.md, "Nothing"') == [
+        'docs/guide/flow.md, "Nothing"'
+    ]
