@@ -15,7 +15,7 @@ from typing import Any
 from loom.core.dtype import DType, Kind
 from loom.ir import evaluate as ev
 
-__all__ = ["OPS", "Accepts", "Effect", "Op", "Result"]
+__all__ = ["OPS", "Accepts", "Effect", "Narrow", "Op", "Result"]
 
 
 class Accepts(enum.Enum):
@@ -68,9 +68,19 @@ class Effect(enum.Enum):
     DEBUG = "talks to the host"
 
 
+class Narrow(enum.Enum):
+    """What an operation on integers gives, if their numbers are held in more bits."""
+
+    KEEPS = "a number in the range of the operands"
+    WRAPS = "the number, but for a multiple of the range"
+
+
 @dataclass(frozen=True)
 class Op:
-    """One row: ``evaluate`` takes the operand arrays (and, for convert and bitcast, the types)."""
+    """One row: ``evaluate`` takes the operand arrays (and, for convert and bitcast, the types).
+
+    ``narrow`` says how 8 and 16 bits are computed in 32; what is ``named`` is a function of that name in kernels.
+    """
 
     name: str
     arity: int
@@ -79,6 +89,8 @@ class Op:
     effect: Effect
     doc: str
     evaluate: Callable[..., Any] | None = None
+    narrow: Narrow | None = None
+    named: bool = False
 
     @property
     def is_pure(self) -> bool:
@@ -86,39 +98,47 @@ class Op:
         return self.effect is Effect.PURE
 
 
-def _pure(name: str, arity: int, accepts: Accepts, result: Result, doc: str, fn: Callable[..., Any] | None) -> Op:
-    return Op(name, arity, accepts, result, Effect.PURE, doc, fn)
+def _pure(
+    name: str, arity: int, accepts: Accepts, result: Result, doc: str, fn: Callable[..., Any] | None,
+    narrow: Narrow | None = None, *, named: bool = False,
+) -> Op:  # fmt: skip
+    return Op(name, arity, accepts, result, Effect.PURE, doc, fn, narrow, named)
+
+
+def _atomic(name: str, arity: int, doc: str) -> Op:
+    return Op(name, arity, Accepts.SPECIAL, Result.ELEMENT, Effect.ATOMIC, doc, named=True)
 
 
 _A, _R, _E = Accepts, Result, Effect
+_KEEPS, _WRAPS = Narrow.KEEPS, Narrow.WRAPS
 
 _ROWS = (
     # arithmetic
-    _pure("add", 2, _A.NUMBER, _R.SAME, "a + b; integers wrap", ev.add),
-    _pure("sub", 2, _A.NUMBER, _R.SAME, "a - b; integers wrap", ev.sub),
-    _pure("mul", 2, _A.NUMBER, _R.SAME, "a * b; integers wrap", ev.mul),
+    _pure("add", 2, _A.NUMBER, _R.SAME, "a + b; integers wrap", ev.add, _WRAPS),
+    _pure("sub", 2, _A.NUMBER, _R.SAME, "a - b; integers wrap", ev.sub, _WRAPS),
+    _pure("mul", 2, _A.NUMBER, _R.SAME, "a * b; integers wrap", ev.mul, _WRAPS),
     _pure("div", 2, _A.FLOAT, _R.SAME, "a / b, correctly rounded", ev.div),
-    _pure("idiv", 2, _A.INTEGER, _R.SAME, "a / b toward zero; x / 0 = 0", ev.idiv),
-    _pure("irem", 2, _A.INTEGER, _R.SAME, "a - (a / b) b; x % 0 = x", ev.irem),
-    _pure("mulhi", 2, _A.INTEGER, _R.SAME, "high half of the product", ev.mulhi),
-    _pure("neg", 1, _A.NUMBER, _R.SAME, "-a; integers wrap", ev.neg),
-    _pure("abs", 1, _A.NUMBER, _R.SAME, "absolute value; integers wrap", ev.abs_),
-    _pure("min", 2, _A.NUMBER, _R.SAME, "smaller; NaN wins, -0 < +0", ev.minimum),
-    _pure("max", 2, _A.NUMBER, _R.SAME, "larger; NaN wins, -0 < +0", ev.maximum),
-    _pure("floor", 1, _A.FLOAT, _R.SAME, "round toward minus infinity", ev.floor),
-    _pure("ceil", 1, _A.FLOAT, _R.SAME, "round toward plus infinity", ev.ceil),
-    _pure("rint", 1, _A.FLOAT, _R.SAME, "round to nearest, halves to even", ev.rint),
-    _pure("trunc", 1, _A.FLOAT, _R.SAME, "round toward zero", ev.trunc),
-    _pure("sqrt", 1, _A.FLOAT, _R.SAME, "square root, correctly rounded", ev.sqrt),
+    _pure("idiv", 2, _A.INTEGER, _R.SAME, "a / b toward zero; x / 0 = 0", ev.idiv, _WRAPS, named=True),
+    _pure("irem", 2, _A.INTEGER, _R.SAME, "a - (a / b) b; x % 0 = x", ev.irem, _KEEPS, named=True),
+    _pure("mulhi", 2, _A.INTEGER, _R.SAME, "high half of the product", ev.mulhi, named=True),
+    _pure("neg", 1, _A.NUMBER, _R.SAME, "-a; integers wrap", ev.neg, _WRAPS),
+    _pure("abs", 1, _A.NUMBER, _R.SAME, "absolute value; integers wrap", ev.abs_, _WRAPS),
+    _pure("min", 2, _A.NUMBER, _R.SAME, "smaller; NaN wins, -0 < +0", ev.minimum, _KEEPS),
+    _pure("max", 2, _A.NUMBER, _R.SAME, "larger; NaN wins, -0 < +0", ev.maximum, _KEEPS),
+    _pure("floor", 1, _A.FLOAT, _R.SAME, "round toward minus infinity", ev.floor, named=True),
+    _pure("ceil", 1, _A.FLOAT, _R.SAME, "round toward plus infinity", ev.ceil, named=True),
+    _pure("rint", 1, _A.FLOAT, _R.SAME, "round to nearest, halves to even", ev.rint, named=True),
+    _pure("trunc", 1, _A.FLOAT, _R.SAME, "round toward zero", ev.trunc, named=True),
+    _pure("sqrt", 1, _A.FLOAT, _R.SAME, "square root, correctly rounded", ev.sqrt, named=True),
     # bits
-    _pure("and", 2, _A.BITS, _R.SAME, "bitwise and", ev.and_),
-    _pure("or", 2, _A.BITS, _R.SAME, "bitwise or", ev.or_),
-    _pure("xor", 2, _A.BITS, _R.SAME, "bitwise exclusive or", ev.xor),
-    _pure("not", 1, _A.BITS, _R.SAME, "bitwise complement", ev.not_),
+    _pure("and", 2, _A.BITS, _R.SAME, "bitwise and", ev.and_, _KEEPS),
+    _pure("or", 2, _A.BITS, _R.SAME, "bitwise or", ev.or_, _KEEPS),
+    _pure("xor", 2, _A.BITS, _R.SAME, "bitwise exclusive or", ev.xor, _KEEPS),
+    _pure("not", 1, _A.BITS, _R.SAME, "bitwise complement", ev.not_, _WRAPS),
     _pure("shl", 2, _A.INTEGER, _R.SAME, "a << (b mod width)", ev.shl),
     _pure("shr", 2, _A.INTEGER, _R.SAME, "a >> (b mod width)", ev.shr),
-    _pure("popcount", 1, _A.INTEGER, _R.SAME, "number of one bits", ev.popcount),
-    _pure("clz", 1, _A.INTEGER, _R.SAME, "number of leading zeros", ev.clz),
+    _pure("popcount", 1, _A.INTEGER, _R.SAME, "number of one bits", ev.popcount, named=True),
+    _pure("clz", 1, _A.INTEGER, _R.SAME, "number of leading zeros", ev.clz, named=True),
     # comparison and choice
     _pure("eq", 2, _A.COMPARABLE, _R.BOOL, "a == b", ev.eq),
     _pure("ne", 2, _A.COMPARABLE, _R.BOOL, "a != b; true for NaN", ev.ne),
@@ -126,7 +146,7 @@ _ROWS = (
     _pure("le", 2, _A.NUMBER, _R.BOOL, "a <= b; false for NaN", ev.le),
     _pure("gt", 2, _A.NUMBER, _R.BOOL, "a > b; false for NaN", ev.gt),
     _pure("ge", 2, _A.NUMBER, _R.BOOL, "a >= b; false for NaN", ev.ge),
-    _pure("select", 3, _A.SPECIAL, _R.SAME, "condition ? a : b", ev.select),
+    _pure("select", 3, _A.SPECIAL, _R.SAME, "condition ? a : b", ev.select, _KEEPS),
     # types
     _pure("const", 0, _A.NONE, _R.ATTR, "a bit pattern", None),
     _pure("convert", 1, _A.ANY, _R.ATTR, "value conversion; floats saturate", ev.convert),
@@ -146,21 +166,14 @@ _ROWS = (
     Op("store", 2, _A.SPECIAL, _R.NOTHING, _E.WRITE, "memory[i] = value; outside is dropped"),
     Op("get", 0, _A.NONE, _R.ATTR, _E.READ, "value of a local variable"),
     Op("set", 1, _A.SPECIAL, _R.NOTHING, _E.WRITE, "assign a local variable"),
-    Op("atomic_add", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] += v; gives the old value"),
-    Op("atomic_and", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] &= v; gives the old value"),
-    Op("atomic_or", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] |= v; gives the old value"),
-    Op("atomic_xor", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] ^= v; gives the old value"),
-    Op("atomic_min", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] = min; gives the old value"),
-    Op("atomic_max", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] = max; gives the old value"),
-    Op("atomic_exchange", 2, _A.SPECIAL, _R.ELEMENT, _E.ATOMIC, "memory[i] = v; gives the old"),
-    Op(
-        "atomic_compare_exchange",
-        3,
-        _A.SPECIAL,
-        _R.ELEMENT,
-        _E.ATOMIC,
-        "memory[i] = v if it equals the expected value; gives the old value",
-    ),
+    _atomic("atomic_add", 2, "memory[i] += v; gives the old value"),
+    _atomic("atomic_and", 2, "memory[i] &= v; gives the old value"),
+    _atomic("atomic_or", 2, "memory[i] |= v; gives the old value"),
+    _atomic("atomic_xor", 2, "memory[i] ^= v; gives the old value"),
+    _atomic("atomic_min", 2, "memory[i] = min; gives the old value"),
+    _atomic("atomic_max", 2, "memory[i] = max; gives the old value"),
+    _atomic("atomic_exchange", 2, "memory[i] = v; gives the old"),
+    _atomic("atomic_compare_exchange", 3, "memory[i] = v if it equals the expected value; gives the old value"),
     # order and host
     Op("barrier", 0, _A.NONE, _R.NOTHING, _E.SYNC, "all lanes of the workgroup arrive, then go on"),
     Op("print", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "a line of text to the host"),

@@ -18,14 +18,13 @@ from loom.ir.frontend.instead import instead_of, is_pattern
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
+from loom.ir.ops import OPS, Effect, Op
 
 if TYPE_CHECKING:
     from loom.ir.frontend.translator import Translator
 
 __all__ = ["Calls"]
 
-_UNARY = ("floor", "ceil", "rint", "trunc", "sqrt", "popcount", "clz")
-_BINARY = ("mulhi", "idiv", "irem")
 _IDS = ("global_id", "local_id", "group_id", "num_groups")
 _OF_LANES = {
     **dict.fromkeys((*_IDS, "workgroup_size"), "Pass the positions as an array of their own, for example np.arange(n)"),
@@ -229,14 +228,14 @@ class Calls:
             return self.b.emit(name, attr=self.dimension(args))
         if name == "workgroup_size":
             return Static(self.b.workgroup[self.dimension(args)])
-        if name in _UNARY:
-            (value,) = self.count(name, args, 1)
-            return self.typing.emit(name, self.typing.typed(value))
-        if name in _BINARY:
-            return self.typing.emit(name, *self.typing.unify(self.count(name, args, 2)))
-        if name.startswith("atomic_"):
-            return self.atomic(name, args)
-        return getattr(self, name)(args)
+        op = OPS.get(name)
+        if op is None or not op.named:
+            return getattr(self, name)(args)
+        if op.effect is Effect.ATOMIC:
+            return self.atomic(op, args)
+        values = self.count(name, args, op.arity)
+        typed = [self.typing.typed(values[0])] if op.arity == 1 else self.typing.unify(values)
+        return self.typing.emit(name, *typed)
 
     def count(self, name: str, args: list[Operand], wanted: int) -> list[Operand]:
         if len(args) != wanted:
@@ -291,8 +290,9 @@ class Calls:
                 what, "1 to 3 bounds and a step other than 0", tuple(bounds), "Write static_range(n)"
             ) from None
 
-    def atomic(self, name: str, args: list[Operand]) -> Operand:
-        memory, index, *values = self.count(name, args, 4 if name.endswith("compare_exchange") else 3)
+    def atomic(self, op: Op, args: list[Operand]) -> Operand:
+        name = op.name
+        memory, index, *values = self.count(name, args, 1 + op.arity)
         if not isinstance(memory, Memory):
             raise self.b.error(f"{name} needs memory", "a buffer or shared array", describe(memory), "Pass the array")
         typed = [self.typing.typed(v, memory.dtype) for v in values]

@@ -1,48 +1,33 @@
 """The functions that exist inside kernels; on the host each only explains itself.
 
-Layer: ir. The translator recognises these objects and emits the operation named. Invariant: every
-function here has a handler in ``calls`` (tested), and none computes anything on the host.
+Layer: ir. The translator recognises these objects and emits the operation named. Functions that are one operation
+are made from its row in ``ops``, those with rules of their own are written out. Invariant: every function here has a
+handler in ``calls`` (tested), and none computes anything on the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from inspect import signature
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from loom.core.dtype import DType
 from loom.core.errors import StateError
+from loom.ir.ops import OPS, Effect, Op
 
 __all__ = [
     "INTRINSICS",
-    "atomic_add",
-    "atomic_and",
-    "atomic_compare_exchange",
-    "atomic_exchange",
-    "atomic_max",
-    "atomic_min",
-    "atomic_or",
-    "atomic_xor",
     "barrier",
     "bitcast",
-    "ceil",
-    "clz",
-    "floor",
     "global_id",
     "group_id",
-    "idiv",
-    "irem",
     "local_id",
-    "mulhi",
     "num_groups",
-    "popcount",
     "private",
-    "rint",
     "select",
     "shared",
-    "sqrt",
     "static_range",
-    "trunc",
     "workgroup_size",
 ]
 
@@ -52,18 +37,21 @@ INTRINSICS: dict[Callable[..., Any], str] = {}
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _intrinsic(fn: _F) -> _F:
+def _intrinsic(fn: _F, name: str = "", doc: str = "") -> _F:
     @wraps(fn)
     def on_host(*_args: Any, **_kwargs: Any) -> Any:
         raise StateError(
-            f"loom.{fn.__name__}",
+            f"loom.{on_host.__name__}",
             "called on the host",
             expected="a call inside a kernel",
             remedy="Use it in a function decorated with @loom.kernel, or in one such a kernel calls",
         )
 
-    INTRINSICS[on_host] = fn.__name__
-    return on_host  # type: ignore[return-value]
+    if name:
+        on_host.__name__ = on_host.__qualname__ = name
+        on_host.__doc__ = doc
+    INTRINSICS[on_host] = on_host.__name__
+    return cast("_F", on_host)
 
 
 @_intrinsic
@@ -117,95 +105,41 @@ def select(condition: Any, a: Any, b: Any) -> Any:
 
 
 @_intrinsic
-def floor(x: Any) -> Any:
-    """Largest whole number not above ``x`` (f32, f64)."""
-
-
-@_intrinsic
-def ceil(x: Any) -> Any:
-    """Smallest whole number not below ``x`` (f32, f64)."""
-
-
-@_intrinsic
-def rint(x: Any) -> Any:
-    """Nearest whole number, halves to even (f32, f64)."""
-
-
-@_intrinsic
-def trunc(x: Any) -> Any:
-    """Whole part of ``x``, toward zero (f32, f64)."""
-
-
-@_intrinsic
-def sqrt(x: Any) -> Any:
-    """Square root, correctly rounded (f32, f64)."""
-
-
-@_intrinsic
-def popcount(x: Any) -> Any:
-    """Number of one bits, in the type of ``x`` (integers)."""
-
-
-@_intrinsic
-def clz(x: Any) -> Any:
-    """Number of leading zero bits, the width for 0, in the type of ``x`` (integers)."""
-
-
-@_intrinsic
-def mulhi(a: Any, b: Any) -> Any:
-    """High half of the double-width product of two integers of one type."""
-
-
-@_intrinsic
-def idiv(a: Any, b: Any) -> Any:
-    """Quotient toward zero (``//`` rounds down as in Python); ``x / 0`` is 0."""
-
-
-@_intrinsic
-def irem(a: Any, b: Any) -> Any:
-    """Remainder with the sign of ``a`` (``%`` follows ``b`` as in Python); ``x % 0`` is ``x``."""
-
-
-@_intrinsic
 def bitcast(dtype: DType, x: Any) -> Any:
     """The bits of ``x`` read as ``dtype``, a type of the same width."""
 
 
-@_intrinsic
-def atomic_add(memory: Any, index: Any, value: Any) -> Any:
-    """``memory[index] += value`` in one step; gives the old value (32- and 64-bit integers)."""
+# functions that are one operation
 
 
-@_intrinsic
-def atomic_and(memory: Any, index: Any, value: Any) -> Any:
-    """``memory[index] &= value`` in one step; gives the old value."""
+def _of_one(x: Any) -> Any:
+    """An operation of one operand."""
 
 
-@_intrinsic
-def atomic_or(memory: Any, index: Any, value: Any) -> Any:
-    """``memory[index] |= value`` in one step; gives the old value."""
+def _of_two(a: Any, b: Any) -> Any:
+    """An operation of two operands of one type."""
 
 
-@_intrinsic
-def atomic_xor(memory: Any, index: Any, value: Any) -> Any:
-    """``memory[index] ^= value`` in one step; gives the old value."""
+def _atomic(memory: Any, index: Any, value: Any) -> Any:
+    """An atomic operation."""
 
 
-@_intrinsic
-def atomic_min(memory: Any, index: Any, value: Any) -> Any:
-    """``memory[index] = min(memory[index], value)`` in one step; gives the old value."""
+def _atomic_compare(memory: Any, index: Any, expected: Any, value: Any) -> Any:
+    """An atomic operation that compares first."""
 
 
-@_intrinsic
-def atomic_max(memory: Any, index: Any, value: Any) -> Any:
-    """``memory[index] = max(memory[index], value)`` in one step; gives the old value."""
+def _one_operation(op: Op) -> Callable[..., Any]:
+    """Return the function of kernels that is the operation ``op``."""
+    if op.effect is Effect.ATOMIC:
+        like, takes = _atomic if op.arity == 2 else _atomic_compare, "in one step, on integers of 32 or 64 bits"
+    else:
+        like, takes = _of_one if op.arity == 1 else _of_two, f"takes {op.accepts.value}"
+    arguments = ", ".join(signature(like).parameters)
+    return _intrinsic(like, op.name, f"``{op.name}({arguments})``: {op.doc} ({takes}).")
 
 
-@_intrinsic
-def atomic_exchange(memory: Any, index: Any, value: Any) -> Any:
-    """``memory[index] = value`` in one step; gives the old value."""
+globals().update({op.name: _one_operation(op) for op in OPS.values() if op.named})
 
+if TYPE_CHECKING:
 
-@_intrinsic
-def atomic_compare_exchange(memory: Any, index: Any, expected: Any, value: Any) -> Any:
-    """Store ``value`` if the element equals ``expected``, in one step; gives the old value."""
+    def __getattr__(name: str) -> Any: ...

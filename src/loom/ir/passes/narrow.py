@@ -16,13 +16,10 @@ from dataclasses import replace
 from loom.core.dtype import DType, i32, u32
 from loom.ir.constants import constant_value
 from loom.ir.kernel import For, Instr, Kernel, Param, Variable, walk
+from loom.ir.ops import Narrow
 from loom.ir.passes.rewrite import Rewriter
 
 __all__ = ["expand_narrow"]
-
-_KEEPING = frozenset({"and", "or", "xor", "min", "max", "irem", "select"})
-"""Operations whose result lies in the range of their operands."""
-_WRAPPING = frozenset({"add", "sub", "mul", "neg", "abs", "not", "idiv"})
 
 
 def expand_narrow(kernel: Kernel) -> Kernel:
@@ -92,9 +89,9 @@ class _Narrow(Rewriter):
         args = [self.value(a) for a in s.args]
         if name in ("convert", "bitcast"):
             return self.conversion(args[0], dtype)
-        if name in _KEEPING:
+        if s.op.narrow is Narrow.KEEPS:
             return self.emit(name, *args)
-        if name in _WRAPPING:
+        if s.op.narrow is Narrow.WRAPS:
             return self.wrapped(self.emit(name, *args), dtype)
         if name in ("shl", "shr"):
             by = self.emit("and", args[1], self.const(dtype.bits - 1, wide))
