@@ -17,8 +17,8 @@ from loom import tensor
 from loom.core.arrays import read_array, read_as
 from loom.core.dtype import DType, bf16, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
-from loom.nn.layers import Context, Key, Record, init
-from loom.nn.spec import Network, Part, Shared
+from loom.nn.layers import Context, ForwardPass, Key, init
+from loom.nn.spec import NetworkSpec, Part, Shared
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device as find_device
@@ -49,7 +49,7 @@ class Model:
     [[4.0, 6.0]]
     """
 
-    def __init__(self, network: Network, device: str | Device | None = None) -> None:
+    def __init__(self, network: NetworkSpec, device: str | Device | None = None) -> None:
         self.network = network
         self.device = find_device(device)
         self.shapes = network.shapes()
@@ -155,7 +155,7 @@ class Model:
     ) -> dict[str, Tensor]:
         """Record the network; return its outputs by node name. Arguments as in ``apply``."""
         made = self._inputs(x)
-        record = Record(
+        record = ForwardPass(
             tensors=self.parameters | self.state, names=self._own, inputs=dict(made), dtype=self.network.dtype,
             device=self.device, seed=self.network.seed, training=training, step=step,
         )  # fmt: skip

@@ -36,9 +36,7 @@ from loom.nn.persistence import (
     write_safetensors,
 )
 from loom.nn.room import no_room, require_room
-from loom.nn.spec import Model as Saved
-from loom.nn.spec import Network as Spec
-from loom.nn.spec import Snapshot, convert, read_bundle
+from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
 from loom.nn.tensorfile import is_safetensors
 from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
@@ -79,7 +77,7 @@ class Network:
     (1, 3)
     """
 
-    def __init__(self, spec: Spec, *, on: str | Device | None = None, warnings: tuple[str, ...] = ()) -> None:
+    def __init__(self, spec: NetworkSpec, *, on: str | Device | None = None, warnings: tuple[str, ...] = ()) -> None:
         require_room(spec)
         self.spec = spec
         try:
@@ -142,7 +140,7 @@ class Network:
         return net
 
     @classmethod
-    def _loaded(cls, saved: Saved, on: str | Device | None) -> Network:
+    def _loaded(cls, saved: SavedModel, on: str | Device | None) -> Network:
         net = cls(saved.network, on=on, warnings=saved.warnings)
         net.model.load(saved.weights)
         if saved.training is not None:
@@ -180,10 +178,10 @@ class Network:
             write_file(target, text.encode(), "loom.Network.save")
         return text
 
-    def _saved(self, model_id: str, training: bool) -> Saved:
+    def _saved(self, model_id: str, training: bool) -> SavedModel:
         weights = self.model.weights()
         kept = None if self.training is None or not training else self.training.without(weights)
-        return Saved(id=model_id, network=self.spec, weights=weights, training=kept)
+        return SavedModel(id=model_id, network=self.spec, weights=weights, training=kept)
 
     @staticmethod
     def save_all(

@@ -18,8 +18,8 @@ import numpy as np
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.nn.spec import (
-    Model,
-    Network,
+    NetworkSpec,
+    SavedModel,
     Snapshot,
     from_older_tensors,
     older_tensors,
@@ -68,12 +68,12 @@ def _wide(arrays: Mapping[str, np.ndarray[Any, Any]], dtype: DType) -> Arrays:
     return {n: (a.astype(np.uint32) << 16).view(np.float32) for n, a in arrays.items()}
 
 
-def write_models(models: Sequence[Model]) -> str:
+def write_models(models: Sequence[SavedModel]) -> str:
     """Return the text of a bundle."""
     return write_bundle([replace(m, weights=_wide(m.weights, m.network.dtype)) for m in models])
 
 
-def read_model(document: str | bytes | dict[str, Any] | Path, model_id: str | None = None) -> Model:
+def read_model(document: str | bytes | dict[str, Any] | Path, model_id: str | None = None) -> SavedModel:
     """Return the model called ``model_id`` of a bundle, or its only one; ArgumentError if there is no such."""
     where = "loom.Network.load"
     models = {m.id: m for m in read_bundle(document)}
@@ -97,7 +97,7 @@ def write_file(path: Path, data: bytes, where: str) -> None:
                         got=str(path)[:200], remedy="Choose another place") from None  # fmt: skip
 
 
-def write_safetensors(path: Path, model: Model) -> None:
+def write_safetensors(path: Path, model: SavedModel) -> None:
     """Write weights by their names, and the network's document as metadata; StateError without the library."""
     arrays, metadata = _wide(model.weights, model.network.dtype), {_NETWORK: to_json(model.network)}
     if model.training is not None:
@@ -107,7 +107,7 @@ def write_safetensors(path: Path, model: Model) -> None:
     write_file(path, safetensors_library().save(flat, metadata=metadata), "loom.Network.save")
 
 
-def write_older(path: Path | None, model: Model) -> str:
+def write_older(path: Path | None, model: SavedModel) -> str:
     """Write a model as programs of the first generation read it; return the bundle's text, of a .safetensors ""."""
     if path is None or path.suffix != SAFETENSORS:
         text = write_older_bundle(model)
@@ -118,7 +118,7 @@ def write_older(path: Path | None, model: Model) -> str:
     return ""
 
 
-def read_safetensors(source: Path | bytes) -> Model:
+def read_safetensors(source: Path | bytes) -> SavedModel:
     """Return the model of a file of ours, or of its bytes.
 
     ArgumentError for what is no safetensors, holds no network, or does not have exactly its weights.
@@ -133,7 +133,7 @@ def read_safetensors(source: Path | bytes) -> Model:
     kept = {n.removeprefix(_KEPT): arrays.pop(n) for n in list(arrays) if n.startswith(_KEPT)}
     _require_fit(arrays, found, where)
     training = Snapshot(_facts(told, where), kept) if _FACTS in told else None
-    return Model(id=Path(name).stem, network=found, weights=arrays, training=training)
+    return SavedModel(id=Path(name).stem, network=found, weights=arrays, training=training)
 
 
 def _facts(told: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _facts(told: Mapping[str, str], where: str) -> dict[str, Any]:
     return facts
 
 
-def _require_fit(arrays: Mapping[str, np.ndarray[Any, Any]], network: Network, where: str) -> None:
+def _require_fit(arrays: Mapping[str, np.ndarray[Any, Any]], network: NetworkSpec, where: str) -> None:
     wanted = network.parameters() | network.state()
     for name in arrays:
         if name not in wanted:
@@ -160,7 +160,7 @@ def _require_fit(arrays: Mapping[str, np.ndarray[Any, Any]], network: Network, w
 
 
 def of_elsewhere(
-    source: Mapping[str, Any] | str | bytes | os.PathLike[str], network: Network, names: Names, layout: str
+    source: Mapping[str, Any] | str | bytes | os.PathLike[str], network: NetworkSpec, names: Names, layout: str
 ) -> dict[str, Any]:
     """Return weights for a network: of a mapping, of a .safetensors file or its bytes, or of a bundle of one model.
 

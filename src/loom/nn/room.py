@@ -12,14 +12,14 @@ from pathlib import Path
 
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError
-from loom.nn.spec import Network
+from loom.nn.spec import NetworkSpec
 
 __all__ = ["no_room", "require_room"]
 
 _GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
-def require_room(network: Network) -> None:
+def require_room(network: NetworkSpec) -> None:
     """See that there is memory for all weights, and to draw those of the largest array; where nobody says, pass."""
     sizes = [math.prod(shape) for shape in (network.parameters() | network.state()).values()]
     held, there = sum(sizes) * network.dtype.nbytes, _there()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
-from loom.nn.spec import Network, Part, Shared
+from loom.nn.spec import NetworkSpec, Part, Shared
 
 __all__ = ["Names", "from_torch", "renamed"]
 
@@ -63,7 +63,7 @@ def _renamed(theirs: str, names: Names, used: set[str], where: str) -> str | Non
     return theirs
 
 
-def from_torch(network: Network, arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
+def from_torch(network: NetworkSpec, arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
     """Return a network's weights, of PyTorch's arrays under the names of its layers (``layers.0.weight``).
 
     ArgumentError names a layer that lacks an array or has a strange one; ShapeError tells of gates that are none.

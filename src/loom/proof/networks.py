@@ -17,7 +17,7 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import f32, u32
 from loom.nn.model import Model
-from loom.nn.spec import Network, parse
+from loom.nn.spec import NetworkSpec, parse
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import CLASS_LOSSES, LOSSES
 from loom.nn.train.optimizers import OPTIMIZERS, optimizer_of
@@ -45,14 +45,14 @@ def _classes(shape: tuple[int, ...], count: int, name: str) -> Bits:
     return (words(int(np.prod(shape)), seed_of(name)) % np.uint32(count)).astype(np.int32).reshape(shape)
 
 
-def _weights(network: Network, name: str) -> list[Bits]:
+def _weights(network: NetworkSpec, name: str) -> list[Bits]:
     """Return all weights and state, in the order of the network's; variances are positive."""
     shapes = network.parameters() | network.state()
     found = {key: _floats(shape, f"{name} {key}") for key, shape in shapes.items()}
     return [np.abs(w) if key.endswith("variance") else w for key, w in found.items()]
 
 
-def _model(network: Network, device: Device, weights: Sequence[Bits]) -> Model:
+def _model(network: NetworkSpec, device: Device, weights: Sequence[Bits]) -> Model:
     model = Model(network, device)
     model.load(dict(zip(network.parameters() | network.state(), weights, strict=True)))
     return model

@@ -22,9 +22,29 @@ from loom.nn.layers import (
     softmax,
     swiglu,
 )
-from loom.nn.layers.registry import LAYERS, Context, Key, Known, Record, init, layer
+from loom.nn.layers.registry import LAYERS, Context, ForwardPass, Key, Known, init, layer
 
 __all__ = [
-    "LAYERS", "Context", "Key", "Known", "Record", "activation", "attention", "combine", "conv", "dense", "dropout",
-    "embedding", "init", "layer", "nested", "norm", "pool", "recurrent", "scale", "shaping", "softmax", "swiglu",
+    "LAYERS",
+    "Context",
+    "ForwardPass",
+    "Key",
+    "Known",
+    "activation",
+    "attention",
+    "combine",
+    "conv",
+    "dense",
+    "dropout",
+    "embedding",
+    "init",
+    "layer",
+    "nested",
+    "norm",
+    "pool",
+    "recurrent",
+    "scale",
+    "shaping",
+    "softmax",
+    "swiglu",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from loom.nn.spec.layer import Layer, Shape, Shared
 from loom.runtime.device import Device
 from loom.tensor import Tensor
 
-__all__ = ["Context", "Key", "Known", "Record", "Weights", "init", "layer", "zeros"]
+__all__ = ["Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
 
 Weights = Mapping[str, Tensor]
 """A layer's own weights and state by their names within it."""
@@ -53,7 +53,7 @@ def zeros(shape: Shape) -> Any:
 
 
 @dataclass(slots=True)
-class Record:
+class ForwardPass:
     """What all layers of one forward pass share. ``updates``: state -> its value after this pass."""
 
     tensors: Mapping[str, Tensor]
@@ -73,7 +73,7 @@ class Context:
     """Where a layer is: ``name`` is its key in the network, and ``record`` the pass it belongs to."""
 
     name: str
-    record: Record
+    record: ForwardPass
 
     @property
     def training(self) -> bool:

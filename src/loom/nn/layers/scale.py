@@ -16,7 +16,7 @@ from loom.core.arrays import converted, read_array, widened
 from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, LoomError
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
-from loom.nn.spec import Network, Scale, Shape
+from loom.nn.spec import NetworkSpec, Scale, Shape
 from loom.nn.tensorfile import LARGEST
 from loom.tensor import Tensor
 
@@ -35,7 +35,7 @@ def apply(config: Scale, weights: Weights, x: Tensor, context: Context) -> Tenso
     return (x - weights["shift"]) * weights["factor"]
 
 
-def learn_scaling(network: Network, state: Mapping[str, Tensor], samples: Any) -> dict[str, Any]:
+def learn_scaling(network: NetworkSpec, state: Mapping[str, Tensor], samples: Any) -> dict[str, Any]:
     """Set the state of layers that have none yet to mean and deviation of ``samples``: (n, *shape), or such by input.
 
     Return what it was, by name. Nothing is done for samples that no training takes: who trains with them says what is

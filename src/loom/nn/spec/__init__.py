@@ -1,4 +1,4 @@
-"""Network documents: JSON parsed, checked and converted to a frozen ``Network``; its shapes and its weights' names.
+"""Network documents: JSON parsed, checked and converted to a frozen ``NetworkSpec``; its shapes and its weights' names.
 
 Layer: nn, of which it is the lowest part: it imports ``loom.core`` alone and computes nothing. Invariant: what
 ``parse`` returns is sound, and ``parse(to_json(network)) == network``.
@@ -7,7 +7,7 @@ Layer: nn, of which it is the lowest part: it imports ``loom.core`` alone and co
 from __future__ import annotations
 
 from loom.nn.spec.activations import Activation
-from loom.nn.spec.bundle import Model, read_bundle, write_bundle
+from loom.nn.spec.bundle import SavedModel, read_bundle, write_bundle
 from loom.nn.spec.document import check, convert, parse, to_document, to_json, with_scaling
 from loom.nn.spec.layer import LAYERS, Layer, Part, Shape, Shared
 from loom.nn.spec.layers import (
@@ -46,8 +46,8 @@ from loom.nn.spec.layers import (
     SwiGLU,
     Variant,
 )
-from loom.nn.spec.meaning import Kind, Meaning
-from loom.nn.spec.network import Input, Network, Node
+from loom.nn.spec.meaning import Meaning, NumberKind
+from loom.nn.spec.network import Input, NetworkSpec, NodeSpec
 from loom.nn.spec.older.bundle import from_older_tensors, older_tensors, write_older_bundle
 from loom.nn.spec.older.pieces import Conversion, Slot
 from loom.nn.spec.problems import Problem
@@ -77,16 +77,15 @@ __all__ = [
     "Input",
     "KMeans",
     "KMeansOutput",
-    "Kind",
     "Layer",
     "LayerNorm",
     "MaxPool",
     "Meaning",
     "Merge",
-    "Model",
     "MultiHeadAttention",
-    "Network",
-    "Node",
+    "NetworkSpec",
+    "NodeSpec",
+    "NumberKind",
     "Parallel",
     "ParallelMode",
     "Part",
@@ -94,6 +93,7 @@ __all__ = [
     "RMSNorm",
     "Reshape",
     "Residual",
+    "SavedModel",
     "Scale",
     "Sequential",
     "Shape",

@@ -1,7 +1,7 @@
 """Bundles of models: networks with their weights in one JSON text.
 
 Layer: nn. Invariant: ``read_bundle(write_bundle(models))`` gives the same networks and the same bits; every array read
-has the shape that ``Network.parameters`` or ``Network.state`` says.
+has the shape that ``NetworkSpec.parameters`` or ``NetworkSpec.state`` says.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.nn.spec.fields import IGNORED
-from loom.nn.spec.network import Network
+from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.detect import read_any
 from loom.nn.spec.older.first import read_first
 from loom.nn.spec.older.pieces import Conversion
@@ -27,7 +27,7 @@ from loom.nn.spec.rules import Text
 from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
 from loom.nn.spec.text import canonical, load
 
-__all__ = ["Model", "read_bundle", "write_bundle"]
+__all__ = ["SavedModel", "read_bundle", "write_bundle"]
 
 KIND = "loom/bundle"
 """The type of our bundles, of version 1; ``OLDER_KIND`` with weights in ``loom/1`` is what we wrote before."""
@@ -38,20 +38,20 @@ _STORED = ("f32", "f64", "f16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Model:
+class SavedModel:
     """A network with its weights: ``weights`` maps each name of ``parameters()`` and ``state()`` to an array.
 
     ``training``: where its training stopped, None if the bundle does not say.
     """
 
     id: str
-    network: Network
+    network: NetworkSpec
     weights: Mapping[str, np.ndarray]
     warnings: tuple[str, ...] = ()
     training: Snapshot | None = None
 
 
-def read_bundle(document: str | bytes | dict[str, Any] | Path) -> tuple[Model, ...]:
+def read_bundle(document: str | bytes | dict[str, Any] | Path) -> tuple[SavedModel, ...]:
     """Return the models of a bundle of ours or of the first generation, in the document's order.
 
     ``document`` is as for ``parse``. Weights of older bundles come as float32, ours as they were written; arrays
@@ -71,7 +71,7 @@ def read_bundle(document: str | bytes | dict[str, Any] | Path) -> tuple[Model, .
     return tuple(models)
 
 
-def _read_models(value: Any, place: Place) -> list[Model]:
+def _read_models(value: Any, place: Place) -> list[SavedModel]:
     if not isinstance(value, dict):
         place.wrong("an object", value)
         return []
@@ -91,7 +91,7 @@ def _read_models(value: Any, place: Place) -> list[Model]:
     if not isinstance(raw, (list, tuple)):
         here.wrong("a list of models", raw)
         return []
-    models: list[Model] = []
+    models: list[SavedModel] = []
     for i, each in enumerate(raw):
         model = _read_model(each, here.at(i))
         if model is not None and any(m.id == model.id for m in models):
@@ -100,7 +100,7 @@ def _read_models(value: Any, place: Place) -> list[Model]:
     return models
 
 
-def _read_model(value: Any, place: Place) -> Model | None:
+def _read_model(value: Any, place: Place) -> SavedModel | None:
     if not isinstance(value, dict):
         place.wrong("a model: an object with id, cfg and weights", value)
         return None
@@ -120,7 +120,8 @@ def _read_model(value: Any, place: Place) -> Model | None:
     training = read_training(value["training"], place.at("training")) if "training" in value else None
     if place.count != before:
         return None
-    return Model(id=value["id"], network=conversion.network, weights=arrays, warnings=tuple(notes), training=training)
+    network, warnings = conversion.network, tuple(notes)
+    return SavedModel(id=value["id"], network=network, weights=arrays, warnings=warnings, training=training)
 
 
 def _read_network(value: Any, place: Place) -> Conversion | None:
@@ -159,7 +160,7 @@ def _read_weights(model: dict[str, Any], found: Conversion, place: Place, notes:
     return arrays
 
 
-def write_bundle(models: Sequence[Model]) -> str:
+def write_bundle(models: Sequence[SavedModel]) -> str:
     """Return the text of a bundle: networks as ``loom/1``, weights as base64 of their little-endian bytes.
 
     Each model's ``weights`` are f32, f64 or f16 arrays with exactly the names and shapes of ``parameters()`` and
@@ -176,7 +177,7 @@ def write_bundle(models: Sequence[Model]) -> str:
     return canonical({"type": KIND, "version": 1, "models": [_write_model(m, where) for m in models]})
 
 
-def _write_model(model: Model, where: str) -> dict[str, Any]:
+def _write_model(model: SavedModel, where: str) -> dict[str, Any]:
     wanted = model.network.parameters() | model.network.state()
     for name in model.weights:
         if name not in wanted:

@@ -1,4 +1,4 @@
-"""The way in and out: a document of any format to a ``Network``, a ``Network`` to canonical JSON.
+"""The way in and out: a document of any format to a ``NetworkSpec``, a ``NetworkSpec`` to canonical JSON.
 
 Layer: nn. Invariant: ``parse(to_json(network)) == network``, and ``to_json`` gives one text per network.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.nn.spec.network import Network
+from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.detect import read_any
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place, Reading
@@ -19,7 +19,7 @@ from loom.nn.spec.text import JsonValue, canonical, load
 __all__ = ["Conversion", "check", "convert", "parse", "to_document", "to_json", "with_scaling"]
 
 
-def parse(document: str | bytes | dict[str, Any] | Path) -> Network:
+def parse(document: str | bytes | dict[str, Any] | Path) -> NetworkSpec:
     """Return the network of a document: ``loom/1``, or one of the first or second generation.
 
     ``document`` is JSON text, its UTF-8 bytes, a dict as ``json.loads`` makes them, or the ``Path`` of a file.
@@ -55,12 +55,12 @@ def _converted(document: Any, where: str) -> Conversion:
     return conversion
 
 
-def to_document(network: Network) -> dict[str, JsonValue]:
+def to_document(network: NetworkSpec) -> dict[str, JsonValue]:
     """Return the ``loom/1`` object of a network, as ``json.dumps`` takes it."""
     return write_network(network)
 
 
-def to_json(network: Network) -> str:
+def to_json(network: NetworkSpec) -> str:
     """Return the canonical ``loom/1`` text of a network: two spaces of indent, fixed order of keys, no defaults.
 
     >>> network = parse({"format": "loom/1", "input": {"shape": [1]}, "layers": [{"type": "flatten"}]})
@@ -70,7 +70,7 @@ def to_json(network: Network) -> str:
     return canonical(write_network(network))
 
 
-def with_scaling(network: Network) -> Network:
+def with_scaling(network: NetworkSpec) -> NetworkSpec:
     """Return a network of one input with a layer ``scale`` before its first layers; the same if it has one.
 
     ArgumentError for several inputs, and for a list whose layers are shared by their numbers.
@@ -94,6 +94,6 @@ def with_scaling(network: Network) -> Network:
     return parse(document)
 
 
-def check(network: Network) -> Network:
+def check(network: NetworkSpec) -> NetworkSpec:
     """Return the network if it is sound; for those built in Python. SpecError lists every problem otherwise."""
     return parse(write_network(network))

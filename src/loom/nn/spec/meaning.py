@@ -13,13 +13,24 @@ from math import prod
 
 from loom.nn.spec.activations import Activation
 
-__all__ = ["INDEPENDENT", "NEITHER", "NUMBERS", "Kind", "Meaning", "activated", "averaged", "joined", "multiplied",
-           "probabilities", "summed"]  # fmt: skip
+__all__ = [
+    "INDEPENDENT",
+    "NEITHER",
+    "NUMBERS",
+    "Meaning",
+    "NumberKind",
+    "activated",
+    "averaged",
+    "joined",
+    "multiplied",
+    "probabilities",
+    "summed",
+]  # fmt: skip
 
 Shape = tuple[int, ...]
 
 
-class Kind(enum.Enum):
+class NumberKind(enum.Enum):
     """What numbers are."""
 
     NUMBERS = "numbers"
@@ -36,14 +47,16 @@ class Kind(enum.Enum):
 class Meaning:
     """``width``: how many probabilities, one after another, have the sum 1."""
 
-    kind: Kind
+    kind: NumberKind
     width: int = 0
 
     def __str__(self) -> str:
         return self.kind.value + (f" of sum 1 for each {self.width}" if self.width else "")
 
 
-NUMBERS, INDEPENDENT, NEITHER = Meaning(Kind.NUMBERS), Meaning(Kind.INDEPENDENT), Meaning(Kind.NEITHER)
+NUMBERS = Meaning(NumberKind.NUMBERS)
+INDEPENDENT = Meaning(NumberKind.INDEPENDENT)
+NEITHER = Meaning(NumberKind.NEITHER)
 
 _KEEPING = (Activation.LINEAR, Activation.RELU, Activation.LEAKY_RELU, Activation.ELU)
 """Functions that leave what is not negative as it is."""
@@ -51,7 +64,7 @@ _KEEPING = (Activation.LINEAR, Activation.RELU, Activation.LEAKY_RELU, Activatio
 
 def probabilities(width: int) -> Meaning:
     """Return the meaning of distributions of so many elements."""
-    return Meaning(Kind.PROBABILITIES, width)
+    return Meaning(NumberKind.PROBABILITIES, width)
 
 
 def activated(function: Activation, shape: Shape, given: Meaning = NUMBERS) -> Meaning:

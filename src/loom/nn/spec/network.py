@@ -1,6 +1,6 @@
 """A network: inputs, nodes in the order they run, outputs; and the shapes that follow from them.
 
-Layer: nn. Invariant: a ``Network`` that ``parse`` returns is sound: every node's inputs come before it, every shape
+Layer: nn. Invariant: a ``NetworkSpec`` that ``parse`` returns is sound: every node's inputs come before it, every shape
 fits, every name is met once.
 """
 
@@ -20,7 +20,7 @@ from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.rules import Element, Free, Text, Whole
 
-__all__ = ["Input", "Network", "Node", "fit", "key_path"]
+__all__ = ["Input", "NetworkSpec", "NodeSpec", "fit", "key_path"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class NodeSpec:
     """A layer in its place.
 
     ``name`` prefixes the layer's weights; ``inputs`` are names of nodes or network inputs; ``cell`` is the place
@@ -47,7 +47,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class NetworkSpec:
     """A whole network as its document says it; no weights.
 
     ``nodes`` are in the order they run. ``dtype`` is that of weights and arithmetic, ``seed`` starts every random
@@ -63,7 +63,7 @@ class Network:
     classes: tuple[str, ...] = several(Text(200), "the classes' names, in the order of the output's last axis", ())
     metadata: dict[str, Any] = held(Free(), "what the author wants kept; not read", {})
     inputs: tuple[Input, ...] = ()
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[NodeSpec, ...] = ()
     outputs: tuple[str, ...] = ()
 
     def shapes(self) -> dict[str, Shape]:
@@ -103,7 +103,7 @@ class Network:
         for name, layer, shape in self._met():
             yield from layer.walk(shape, name)
 
-    def node(self, name: str) -> Node:
+    def node(self, name: str) -> NodeSpec:
         """Return the node called ``name``; KeyError if there is none."""
         return {n.name: n for n in self.nodes}[name]
 
@@ -119,7 +119,7 @@ def key_path(path: str, key: str) -> str:
     return Place(Reading(), path).at(*steps).path
 
 
-def fit(network: Network, reading: Reading, paths: dict[str, str]) -> dict[str, Shape]:
+def fit(network: NetworkSpec, reading: Reading, paths: dict[str, str]) -> dict[str, Shape]:
     """Return the shape of every input and node, noting in ``reading`` what does not fit; ``paths`` are the nodes'."""
     reading.inputs = {i.name: i.shape for i in network.inputs}
     shapes: dict[str, Shape] = dict(reading.inputs)
@@ -142,7 +142,7 @@ def fit(network: Network, reading: Reading, paths: dict[str, str]) -> dict[str, 
     return shapes
 
 
-def _check_classes(network: Network, shapes: dict[str, Shape], place: Place) -> None:
+def _check_classes(network: NetworkSpec, shapes: dict[str, Shape], place: Place) -> None:
     """Note names that are there twice, or not as many as the output tells apart."""
     names = network.classes
     if not names:
@@ -159,7 +159,7 @@ def _check_classes(network: Network, shapes: dict[str, Shape], place: Place) -> 
             place.fault("not one name for each class of the output", expected=f"{wanted} names", got=len(names))
 
 
-def _check_scaling(network: Network, layers: dict[str, Layer], paths: dict[str, str], reading: Reading) -> None:
+def _check_scaling(network: NetworkSpec, layers: dict[str, Layer], paths: dict[str, str], reading: Reading) -> None:
     """Note layers ``scale`` that do not read an input of the network: nobody could tell them the samples."""
     given = {i.name for i in network.inputs}
     right = {paths[n.name] for n in network.nodes if n.layer.kind == "scale" and n.inputs[0] in given}
@@ -172,7 +172,7 @@ def _check_scaling(network: Network, layers: dict[str, Layer], paths: dict[str, 
             )
 
 
-def _parts(node: Node, shapes: dict[str, Shape], place: Place) -> dict[str, tuple[Part, str]]:
+def _parts(node: NodeSpec, shapes: dict[str, Shape], place: Place) -> dict[str, tuple[Part, str]]:
     """Return key -> layer and path of a sound node and all within it, after a look at the sizes."""
     first = shapes[node.inputs[0]]
     _limit(shapes[node.name], place, "output")

@@ -1,4 +1,4 @@
-"""``loom/1`` documents: an object to a ``Network``, and back.
+"""``loom/1`` documents: an object to a ``NetworkSpec``, and back.
 
 Layer: nn. Invariant: ``read_network(write_network(n))`` equals ``n``; keys are written in a fixed order, defaults
 are left out.
@@ -13,7 +13,7 @@ from loom.core.dtype import f64
 from loom.nn.spec.fields import Record, read_object, write_object
 from loom.nn.spec.layer import NODE_KEYS, read_layer, write_layer
 from loom.nn.spec.layers.parallel import GridCell
-from loom.nn.spec.network import Input, Network, Node, fit
+from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
 from loom.nn.spec.order import cycle, run_order
 from loom.nn.spec.problems import Place, shown
 from loom.nn.spec.rules import BAD, Name, Several
@@ -28,9 +28,9 @@ _WITHIN = ("branches", "layers", "gate", "attached_layer")
 """Keys of a layer's object that hold layers."""
 
 
-def read_network(value: dict[str, Any], place: Place) -> Network | None:
+def read_network(value: dict[str, Any], place: Place) -> NetworkSpec | None:
     """Return the network of a ``loom/1`` object; problems are noted, and then the result means nothing."""
-    header = read_object(Network, value, place, besides=_STRUCTURE)
+    header = read_object(NetworkSpec, value, place, besides=_STRUCTURE)
     inputs = _read_inputs(value, place)
     if header is not BAD and header.dtype == f64:
         told = [_told(value, i.name) for i in inputs]
@@ -47,7 +47,7 @@ def read_network(value: dict[str, Any], place: Place) -> Network | None:
     grid = header.grid if header is not BAD else None
     _check_cells(nodes, {name: here for name, (_, here) in raw.items()}, grid)
     if header is BAD:
-        header = Network()
+        header = NetworkSpec()
     ordered = _ordered(nodes, {name: here for name, (_, here) in raw.items()}, place)
     whole = len(ordered) == len(raw)
     outputs = _read_outputs(value, ordered, place, isinstance(listed, list)) if whole and raw else ()
@@ -61,7 +61,7 @@ def _told(value: dict[str, Any], name: str) -> dict[str, Any]:
     return value["input"] if "input" in value else value["inputs"][name]
 
 
-def _write_input(given: Input, network: Network) -> dict[str, JsonValue]:
+def _write_input(given: Input, network: NetworkSpec) -> dict[str, JsonValue]:
     """Return the object of an input; its type is that of a network of f64, else f32, unless it is told."""
     written = write_object(given)
     if network.dtype == f64:
@@ -143,10 +143,10 @@ def _note_raw(key: str, raw: Any, place: Place) -> None:
                 _note_raw(f"{key}.{name}.{i}", each, place.at(name, i))
 
 
-def _read_nodes(raw: dict[str, tuple[Any, Place]], inputs: list[Input], is_list: bool) -> dict[str, Node]:
+def _read_nodes(raw: dict[str, tuple[Any, Place]], inputs: list[Input], is_list: bool) -> dict[str, NodeSpec]:
     known = [i.name for i in inputs] + list(raw)
     before = inputs[0].name if inputs else "input"
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, NodeSpec] = {}
     for name, (value, here) in raw.items():
         layer = read_layer(value, here, besides=NODE_KEYS)
         fields = value if isinstance(value, dict) else {}
@@ -163,7 +163,7 @@ def _read_nodes(raw: dict[str, tuple[Any, Place]], inputs: list[Input], is_list:
             sources = _sources(fields, known, here)
         before = name
         if layer is not BAD and cell is not BAD and sources is not BAD:
-            nodes[name] = Node(name=name, layer=layer, inputs=sources, cell=cell)
+            nodes[name] = NodeSpec(name=name, layer=layer, inputs=sources, cell=cell)
     return nodes
 
 
@@ -180,7 +180,7 @@ def _sources(fields: dict[str, Any], known: list[str], here: Place) -> Any:
     return BAD if strange else names
 
 
-def _check_cells(nodes: dict[str, Node], places: dict[str, Place], grid: Any) -> None:
+def _check_cells(nodes: dict[str, NodeSpec], places: dict[str, Place], grid: Any) -> None:
     taken: dict[GridCell, str] = {}
     for name, node in nodes.items():
         here = places[name].at("cell")
@@ -192,7 +192,7 @@ def _check_cells(nodes: dict[str, Node], places: dict[str, Place], grid: Any) ->
             here.fault(f"the cell is that of {shown(taken[node.cell])}", expected="a cell of its own")
 
 
-def _ordered(nodes: dict[str, Node], places: dict[str, Place], place: Place) -> tuple[Node, ...]:
+def _ordered(nodes: dict[str, NodeSpec], places: dict[str, Place], place: Place) -> tuple[NodeSpec, ...]:
     """Return the nodes in running order, as far as they are sound; a cycle is noted."""
     reads = {name: [s for s in node.inputs if s in nodes] for name, node in nodes.items()}
     order = run_order(reads)
@@ -205,7 +205,7 @@ def _ordered(nodes: dict[str, Node], places: dict[str, Place], place: Place) -> 
     return tuple(nodes[name] for name in order)
 
 
-def _read_outputs(value: dict[str, Any], nodes: tuple[Node, ...], place: Place, is_list: bool) -> tuple[str, ...]:
+def _read_outputs(value: dict[str, Any], nodes: tuple[NodeSpec, ...], place: Place, is_list: bool) -> tuple[str, ...]:
     known = [n.name for n in nodes]
     if "output" in value and "outputs" in value:
         place.fault("a network has either 'output' or 'outputs'", got="both")
@@ -234,7 +234,7 @@ def _read_outputs(value: dict[str, Any], nodes: tuple[Node, ...], place: Place, 
     return tuple(ends)
 
 
-def write_network(network: Network) -> dict[str, JsonValue]:
+def write_network(network: NetworkSpec) -> dict[str, JsonValue]:
     """Return the ``loom/1`` object of a network: a list of layers if each reads the one before, else a graph."""
     written: dict[str, JsonValue] = {"format": FORMAT, **write_object(network)}
     metadata = written.pop("metadata", None)
@@ -251,7 +251,7 @@ def write_network(network: Network) -> dict[str, JsonValue]:
     return written if metadata is None else {**written, "metadata": metadata}
 
 
-def _is_chain(network: Network) -> bool:
+def _is_chain(network: NetworkSpec) -> bool:
     if not network.inputs or not network.nodes:
         return False
     before = network.inputs[0].name
@@ -262,14 +262,14 @@ def _is_chain(network: Network) -> bool:
     return True
 
 
-def _write_listed(number: int, node: Node) -> dict[str, JsonValue]:
+def _write_listed(number: int, node: NodeSpec) -> dict[str, JsonValue]:
     name = {} if node.name == f"layers.{number}" else {"name": node.name}
     return {**name, **write_layer(node.layer), **_write_cell(node)}
 
 
-def _write_node(node: Node) -> dict[str, JsonValue]:
+def _write_node(node: NodeSpec) -> dict[str, JsonValue]:
     return {**write_layer(node.layer), "inputs": list(node.inputs), **_write_cell(node)}
 
 
-def _write_cell(node: Node) -> dict[str, JsonValue]:
+def _write_cell(node: NodeSpec) -> dict[str, JsonValue]:
     return {} if node.cell is None else {"cell": write_object(node.cell)}

@@ -11,7 +11,7 @@ from typing import Any
 from loom.nn.spec.fields import IGNORED, Record, object_schema
 from loom.nn.spec.layer import LAYERS, layer_schema
 from loom.nn.spec.layers.parallel import GridCell
-from loom.nn.spec.network import Input, Network
+from loom.nn.spec.network import Input, NetworkSpec
 from loom.nn.spec.reader import FORMAT
 from loom.nn.spec.rules import Name, Several
 
@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
     >>> json_schema()["properties"]["format"]
     {'const': 'loom/1'}
     """
-    network = object_schema(Network)
+    network = object_schema(NetworkSpec)
     listed = {"name": Name().schema(), "cell": Record(GridCell).schema()}
     graphed = {"inputs": Several(Name(), 1).schema(), "cell": Record(GridCell).schema()}
     return {

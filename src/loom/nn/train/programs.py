@@ -23,7 +23,7 @@ from loom.nn.train.samples import Samples
 from loom.runtime.device import Device
 from loom.tensor import Tensor, TensorProgram
 
-__all__ = ["Batch", "Programs", "Trainable"]
+__all__ = ["BatchShape", "Programs", "Trainable"]
 
 _MOST_HELD_NBYTES = 1 << 30
 """Samples of so many bytes are kept on a GPU."""
@@ -75,7 +75,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchShape:
     """Shapes and dtypes of one sample and its targets, and where samples are if they lie on the device."""
 
     x: tuple[tuple[Shape, DType], ...]
@@ -83,7 +83,7 @@ class Batch:
     held: Held | None = None
 
     @classmethod
-    def of(cls, data: Samples, held: Held | None = None) -> Batch:
+    def of(cls, data: Samples, held: Held | None = None) -> BatchShape:
         """Return what batches of these samples are like."""
         x, y = zip(data.x, data.x_types, strict=True), zip(data.y, data.y_types, strict=True)
         return cls(tuple((a.shape[1:], t) for a, t in x), tuple((a.shape[1:], t) for a, t in y), held)
@@ -99,7 +99,7 @@ class Batch:
         return fed("x", self.x), fed("y", self.y)
 
 
-Key = tuple[str, int, "Batch | None"]
+Key = tuple[str, int, "BatchShape | None"]
 """What a program does, with how many samples, like what."""
 _UPDATE: Key = ("update", 0, None)
 
@@ -166,12 +166,12 @@ class Programs:
         ArgumentError beyond the budget.
         """
         self._data, self._held = data, self._holding(data)
-        batch, kind = Batch.of(data, self._held), "sum" if self.sums else "step"
+        batch, kind = BatchShape.of(data, self._held), "sum" if self.sums else "step"
         wanted: list[Key] = [(kind, samples, batch) for samples in sizes]
         if self.sums:
             wanted.append(_UPDATE)
         if held_out is not None:
-            wanted += [("loss", samples, Batch.of(held_out)) for samples in others]
+            wanted += [("loss", samples, BatchShape.of(held_out)) for samples in others]
         made = [self._program(*key) for key in wanted]
         self._forget(wanted)
         self._steps = dict(zip(sizes, made, strict=False))
@@ -235,7 +235,7 @@ class Programs:
 
     def train(self, data: Samples, rate: float) -> float:
         """Train with one batch, whatever was prepared; return its loss."""
-        key = ("step", len(data), Batch.of(data))
+        key = ("step", len(data), BatchShape.of(data))
         program = self._program(*key)
         self._forget([key])
         return self._ran(program, _feeds(data, slice(None)), {"rate": rate})
@@ -259,7 +259,7 @@ class Programs:
 
     # compiling
 
-    def _program(self, kind: str, samples: int, batch: Batch | None) -> TensorProgram:
+    def _program(self, kind: str, samples: int, batch: BatchShape | None) -> TensorProgram:
         key = kind, samples, batch
         if key not in self._made:
             with self.model.lock:
@@ -281,13 +281,13 @@ class Programs:
                                 remedy="Allow more; nothing was run")  # fmt: skip
         return budget - self.nbytes
 
-    def _step(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
+    def _step(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
         loss, grads, moved = self._backward(batch, samples)
         is_sound = (loss - loss) == 0
         updates = [*self._moved(grads), *moved, *self._counted(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
-    def _sum(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
+    def _sum(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
         loss, grads, moved = self._backward(batch, samples)
         share = tensor.input("share", (), self.number)
         is_sound = (loss - loss) == 0
@@ -295,14 +295,14 @@ class Programs:
         updates += [*moved, *self._counted(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
-    def _counted(self, batch: Batch, samples: int) -> Pairs:
+    def _counted(self, batch: BatchShape, samples: int) -> Pairs:
         held = batch.held
         return [(self.step, self.step + 1), *([] if held is None else [(held.done, held.done + samples)])]
 
     def _update(self) -> tuple[list[Tensor], Pairs]:
         return [], [*self._moved(dict(self.sums)), *((s, tensor.zeros(s.shape, s.dtype)) for s in self.sums.values())]
 
-    def _loss(self, batch: Batch, samples: int) -> tuple[list[Tensor], Pairs]:
+    def _loss(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
         x, y = batch.inputs(samples)
         outputs = self._applied(x, training=False)
         return [self._total(outputs, y), *outputs], []
@@ -321,7 +321,7 @@ class Programs:
         losses = [_as(f(x, t), outputs[0]) for f, x, t in zip(functions, outputs, y, strict=True)]
         return reduce(lambda a, b: a + b, losses)
 
-    def _backward(self, batch: Batch, samples: int) -> tuple[Tensor, dict[str, Tensor], Pairs]:
+    def _backward(self, batch: BatchShape, samples: int) -> tuple[Tensor, dict[str, Tensor], Pairs]:
         x, y = batch.inputs(samples)
         outputs = self._applied(x, training=True, step=self.step)
         moved = list(self.model.state_updates)

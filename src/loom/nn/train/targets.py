@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.arrays import read_array, widened
 from loom.core.errors import ArgumentError, ShapeError, near_matches
-from loom.nn.spec import Kind, Meaning, Network
+from loom.nn.spec import Meaning, NetworkSpec, NumberKind
 from loom.nn.train.losses import CHANCE_LOSSES, Loss, loss_of
 from loom.nn.train.samples import WHOLE, named
 
@@ -34,10 +34,10 @@ class Output:
     @property
     def gives_probabilities(self) -> bool:
         """Tell whether it gives probabilities, not logits or other numbers."""
-        return self.meaning.kind in (Kind.PROBABILITIES, Kind.INDEPENDENT)
+        return self.meaning.kind in (NumberKind.PROBABILITIES, NumberKind.INDEPENDENT)
 
 
-def outputs_of(network: Network) -> dict[str, Output]:
+def outputs_of(network: NetworkSpec) -> dict[str, Output]:
     """Return a network's outputs by name."""
     shapes, meanings = network.shapes(), network.meanings()
     return {name: Output(shapes[name], meanings[name]) for name in network.outputs}
@@ -97,7 +97,7 @@ def _chosen(output: Output, y: Array) -> str:
     if y.dtype.kind not in WHOLE:
         return "mse"
     if y.shape[1:] == output.shape:
-        is_chance = output.meaning.kind is Kind.INDEPENDENT and _are_truths(y)
+        is_chance = output.meaning.kind is NumberKind.INDEPENDENT and _are_truths(y)
         return "binary_cross_entropy" if is_chance else "cross_entropy" if _is_one_hot(y) else "mse"
     return "mse" if output.shape[-1:] in ((1,), ()) else "cross_entropy"
 
@@ -118,19 +118,19 @@ def _meant(name: str, output: Output, where: str) -> str:
                            "logits or probabilities")  # fmt: skip
     if name not in CHANCE_LOSSES:
         return name
-    if meaning.kind is Kind.NEITHER:
+    if meaning.kind is NumberKind.NEITHER:
         raise _meaningless(where, name, output, "logits or probabilities", "Let the last layer be dense, softmax or "
                            "sigmoid (of branches that are probabilities take the mean, combine_mode 'avg'), or use "
                            "loss='mse' with targets of the output's shape")  # fmt: skip
-    if name == "cross_entropy" and output.shape[-1:] in ((1,), ()) and meaning.kind is not Kind.INDEPENDENT:
+    if name == "cross_entropy" and output.shape[-1:] in ((1,), ()) and meaning.kind is not NumberKind.INDEPENDENT:
         raise ArgumentError(where.replace(", y", ", loss"), "cross_entropy means nothing for a single output",
                             expected="an output for each class", got="1",
                             remedy="Use loss='binary_cross_entropy' with targets of 0 and 1")  # fmt: skip
-    if name == "cross_entropy" and meaning.kind is Kind.PROBABILITIES and meaning.width != output.shape[-1]:
+    if name == "cross_entropy" and meaning.kind is NumberKind.PROBABILITIES and meaning.width != output.shape[-1]:
         raise _meaningless(where, name, output, f"probabilities of sum 1 along the last axis, of {output.shape[-1]}",
                            f"Add a reshape layer whose last size is {meaning.width}, or use "
                            "loss='binary_cross_entropy'")  # fmt: skip
-    return "binary_cross_entropy" if name == "cross_entropy" and meaning.kind is Kind.INDEPENDENT else name
+    return "binary_cross_entropy" if name == "cross_entropy" and meaning.kind is NumberKind.INDEPENDENT else name
 
 
 def _meaningless(where: str, name: str, output: Output, expected: str, remedy: str) -> ArgumentError:

@@ -34,8 +34,8 @@ from loom.nn.spec import (
     MaxPool,
     Merge,
     MultiHeadAttention,
-    Network,
-    Node,
+    NetworkSpec,
+    NodeSpec,
     Parallel,
     ParallelMode,
     Reshape,
@@ -171,22 +171,22 @@ def layers(draw: Any, shape: Shape, depth: int = 2) -> Layer:
 
 
 @st.composite
-def networks(draw: Any) -> Network:
+def networks(draw: Any) -> NetworkSpec:
     shape: Shape = draw(st.lists(_some, min_size=1, max_size=3).map(tuple))
     first = Input(name=draw(st.sampled_from(["input", "x"])), shape=shape, dtype=draw(st.sampled_from([f32, f64, i32])))
-    nodes: list[Node] = []
+    nodes: list[NodeSpec] = []
     name = first.name
     is_graph = draw(st.booleans())
     for i in range(draw(st.integers(1, 4))):
         layer = draw(layers(shape))
         own = f"n{i}" if is_graph else draw(st.sampled_from([f"layers.{i}", f"n{i}"]))
-        nodes.append(Node(name=own, layer=layer, inputs=(name,)))
+        nodes.append(NodeSpec(name=own, layer=layer, inputs=(name,)))
         name, shape = own, layer.output_shape(shape)
         if is_graph and draw(st.booleans()):
             merge = Merge(combine_mode=draw(st.sampled_from(Combine)))
-            nodes.append(Node(name=f"m{i}", layer=merge, inputs=(own, own)))
+            nodes.append(NodeSpec(name=f"m{i}", layer=merge, inputs=(own, own)))
             name, shape = f"m{i}", Merge.infer_all(merge, (shape, shape), None) or shape  # type: ignore[arg-type]
-    return Network(
+    return NetworkSpec(
         name=draw(st.sampled_from([None, "näme"])),
         seed=draw(st.integers(0, 2**64 - 1)),
         batch_size=draw(_some),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, SpecError
-from loom.nn.spec import Dense, Model, Parallel, parse, read_bundle, write_bundle
+from loom.nn.spec import Dense, Parallel, SavedModel, parse, read_bundle, write_bundle
 from loom.nn.spec.older.numbers import STORED_TYPES, from_stored
 from loom.nn.spec.problems import Place, Reading
 
@@ -198,7 +198,7 @@ def weights(seed: int) -> dict[str, np.ndarray]:
 
 
 def test_our_own_bit_for_bit() -> None:
-    models = [Model(id=str(i), network=NETWORK, weights=weights(i)) for i in range(2)]  # NaN payloads included
+    models = [SavedModel(id=str(i), network=NETWORK, weights=weights(i)) for i in range(2)]  # NaN payloads included
     text = write_bundle(models)
     again = read_bundle(text)
     for before, after in zip(models, again, strict=True):
@@ -212,7 +212,7 @@ def test_our_own_bit_for_bit() -> None:
 
 def test_our_own_in_other_types() -> None:
     made = {n: a.astype(np.float16 if n.endswith("bias") else np.float64) for n, a in weights(3).items()}
-    (model,) = read_bundle(write_bundle([Model(id="x", network=NETWORK, weights=made)]))
+    (model,) = read_bundle(write_bundle([SavedModel(id="x", network=NETWORK, weights=made)]))
     assert all(model.weights[n].dtype == a.dtype and model.weights[n].tobytes() == a.tobytes() for n, a in made.items())
 
 
@@ -220,7 +220,7 @@ def test_what_cannot_be_written() -> None:
     good = weights(0)
 
     def write(**more: Any) -> None:
-        write_bundle([Model(id="x", network=NETWORK, weights=good | more)])
+        write_bundle([SavedModel(id="x", network=NETWORK, weights=good | more)])
 
     with pytest.raises(ArgumentError, match=r"unknown weight 'layers.2.wight'. Did you mean 'layers.2.weight'"):
         write(**{"layers.2.wight": good["layers.2.weight"]})
@@ -229,13 +229,13 @@ def test_what_cannot_be_written() -> None:
     with pytest.raises(DTypeError, match="expected f32, f64, f16, got int64"):
         write(**{"layers.2.bias": np.zeros(2, np.int64)})
     with pytest.raises(ArgumentError, match=r"weight 'layers.0.gamma' is missing: expected shape \(2,\)"):
-        write_bundle([Model(id="x", network=NETWORK, weights={})])
+        write_bundle([SavedModel(id="x", network=NETWORK, weights={})])
     with pytest.raises(ArgumentError, match="two models have the same id"):
-        write_bundle([Model(id="x", network=NETWORK, weights=good)] * 2)
+        write_bundle([SavedModel(id="x", network=NETWORK, weights=good)] * 2)
 
 
 def test_our_own_that_is_wrong() -> None:
-    document = json.loads(write_bundle([Model(id="x", network=NETWORK, weights=weights(0))]))
+    document = json.loads(write_bundle([SavedModel(id="x", network=NETWORK, weights=weights(0))]))
     tensors = document["models"][0]["weights"]["tensors"]
     tensors["layers.2.bias"]["shape"] = [3]
     tensors["layers.0.gamma"]["data"] = "AAAA"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from loom.core.errors import ArgumentError, FileError, SpecError
-from loom.nn.spec import Model, parse, read_bundle, write_bundle
+from loom.nn.spec import SavedModel, parse, read_bundle, write_bundle
 
 DENSE = {"type": "dense", "activation": "relu", "width": 1, "height": 1, "input_height": 2, "output_height": 1}
 RIGHT = {"kernel": [1.0, 2.0], "biases": [0.5]}
@@ -133,13 +133,13 @@ def test_ids_that_cannot_be_written() -> None:
     weights = {n: np.zeros(s, np.float32) for n, s in network.parameters().items()}
     for name in ("\ud800", 3, None, "x" * 2000):
         with pytest.raises(ArgumentError, match="unusable id of a model: expected a text of at most 1000 characters"):
-            write_bundle([Model(id=name, network=network, weights=weights)])  # type: ignore[arg-type]
+            write_bundle([SavedModel(id=name, network=network, weights=weights)])  # type: ignore[arg-type]
 
 
 def test_our_bundles_say_what_they_are_and_those_before_them_are_read() -> None:
     network = parse({"format": "loom/1", "input": {"shape": [2]}, "layers": [{"type": "dense", "output_size": 1}]})
     weights = {n: np.ones(s, np.float32) for n, s in network.parameters().items()}
-    written = json.loads(write_bundle([Model(id="a", network=network, weights=weights)]))
+    written = json.loads(write_bundle([SavedModel(id="a", network=network, weights=weights)]))
     assert (written["type"], written["version"]) == ("loom/bundle", 1)
     (before,) = read_bundle(written | {"type": "modelhost/bundle"})
     assert before.network == network

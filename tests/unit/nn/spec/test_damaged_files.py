@@ -19,7 +19,7 @@ import pytest
 
 from loom.core.errors import LoomError
 from loom.nn.persistence import is_bundle, read_safetensors
-from loom.nn.spec import Model, convert, parse, read_bundle, to_json, write_bundle, write_older_bundle
+from loom.nn.spec import SavedModel, convert, parse, read_bundle, to_json, write_bundle, write_older_bundle
 
 LONGEST_SECONDS = 20
 """Of processor time for one file of some kilobytes; most take a few milliseconds."""
@@ -116,12 +116,12 @@ def bytes_damaged(data: bytes, draw: random.Random) -> bytes:
     return bytes(made)
 
 
-def weighted(document: dict[str, Any]) -> Model:
+def weighted(document: dict[str, Any]) -> SavedModel:
     network = convert(document).network
     draw = np.random.default_rng(1)
     shapes = network.parameters() | network.state()
     weights = {n: draw.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
-    return Model(id="m", network=network, weights=weights)
+    return SavedModel(id="m", network=network, weights=weights)
 
 
 def old_bundle_damaged(text: str, draw: random.Random) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from loom.nn.spec import (
     GridCell,
     Input,
     MultiHeadAttention,
-    Network,
-    Node,
+    NetworkSpec,
+    NodeSpec,
     Problem,
     Shared,
     check,
@@ -45,13 +45,13 @@ def problems(document: Any) -> list[str]:
 
 def test_a_list() -> None:
     found = parse(network(DENSE, {"type": "dense", "output_size": 3, "name": "head"}, seed=7, name="x"))
-    assert found == Network(
+    assert found == NetworkSpec(
         name="x",
         seed=7,
         inputs=(Input(shape=(4,), dtype=f32),),
         nodes=(
-            Node(name="layers.0", layer=Dense(output_size=2), inputs=("input",)),
-            Node(name="head", layer=Dense(output_size=3), inputs=("layers.0",)),
+            NodeSpec(name="layers.0", layer=Dense(output_size=2), inputs=("input",)),
+            NodeSpec(name="head", layer=Dense(output_size=3), inputs=("layers.0",)),
         ),
         outputs=("head",),
     )
@@ -355,11 +355,11 @@ def test_networks_built_in_python() -> None:
     assert check(good) == good
     with pytest.raises(SpecError, match="expected an integer from 1"):
         check(
-            Network(
+            NetworkSpec(
                 inputs=good.inputs,
-                nodes=(Node(name="a", layer=Dense(output_size=0), inputs=("input",)),),
+                nodes=(NodeSpec(name="a", layer=Dense(output_size=0), inputs=("input",)),),
                 outputs=("a",),
             )
         )
     with pytest.raises(SpecError):
-        check(Network())
+        check(NetworkSpec())

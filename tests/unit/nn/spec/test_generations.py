@@ -19,7 +19,7 @@ from loom.nn.spec import (
     KMeans,
     LayerNorm,
     MultiHeadAttention,
-    Network,
+    NetworkSpec,
     Parallel,
     ParallelMode,
     Reshape,
@@ -49,7 +49,7 @@ def problems(document: Any) -> list[str]:
     return [str(p) for p in caught.value.problems]
 
 
-def kinds(network: Network) -> list[str]:
+def kinds(network: NetworkSpec) -> list[str]:
     return [f"{n.name}:{n.layer.kind}" for n in network.nodes]
 
 

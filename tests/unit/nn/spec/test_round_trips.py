@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loom.core.errors import SpecError
-from loom.nn.spec import LAYERS, Network, json_schema, parse, to_document, to_json
+from loom.nn.spec import LAYERS, NetworkSpec, json_schema, parse, to_document, to_json
 from unit.nn.spec.networks import networks
 from unit.nn.spec.test_generations import ALIASES, SEED_PARALLEL, first
 
@@ -38,7 +38,7 @@ def told_or_read(document: Any) -> None:
 
 @QUICK
 @given(networks())
-def test_a_network_survives_its_text(network: Network) -> None:
+def test_a_network_survives_its_text(network: NetworkSpec) -> None:
     text = to_json(network)
     again = parse(text)
     assert again == network
@@ -67,7 +67,7 @@ def broken(document: Any, random: Any) -> Any:
 
 @QUICK
 @given(networks(), st.randoms(use_true_random=False))
-def test_a_broken_document_is_told_or_read(network: Network, random: Any) -> None:
+def test_a_broken_document_is_told_or_read(network: NetworkSpec, random: Any) -> None:
     told_or_read(broken(to_document(network), random))
 
 
@@ -92,7 +92,7 @@ def test_the_schema_is_one_and_accepts_what_is_written() -> None:
 
     @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
     @given(networks())
-    def accepts(network: Network) -> None:
+    def accepts(network: NetworkSpec) -> None:
         validator.validate(to_document(network))
 
     accepts()

@@ -11,7 +11,7 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, ShapeError
 from loom.flow import dnvm
-from loom.nn.spec import LAYERS, Kind, parse
+from loom.nn.spec import LAYERS, NumberKind, parse
 
 OUT = {"type": "dense", "output_size": 3}
 SOFT, CHANCES = OUT | {"activation": "softmax"}, OUT | {"activation": "sigmoid"}
@@ -43,7 +43,7 @@ DISTRIBUTIONS: dict[str, list[dict[str, Any]]] = {
 }
 
 CASES: list[tuple[str, list[dict[str, Any]]]] = [
-    *((Kind.PROBABILITIES.value, tail) for tail in DISTRIBUTIONS.values()),
+    *((NumberKind.PROBABILITIES.value, tail) for tail in DISTRIBUTIONS.values()),
     ("probabilities", [both("concat", SOFT, SOFT)]),
     ("probabilities", [{"type": "dense", "output_size": 6}, {"type": "softmax", "variant": "grid", "rows": 2,
                                                               "cols": 3}]),
@@ -98,10 +98,10 @@ def test_what_is_called_probabilities_is_such() -> None:
         output = net.predict(x).astype(np.float64)
         meaning = net.outputs[net.spec.outputs[0]].meaning
         assert meaning.kind.value == kind, layers
-        if meaning.kind in (Kind.PROBABILITIES, Kind.INDEPENDENT):
+        if meaning.kind in (NumberKind.PROBABILITIES, NumberKind.INDEPENDENT):
             assert output.min() >= 0, layers
             assert output.max() <= 1 + 1e-6, layers
-        if meaning.kind is Kind.PROBABILITIES:
+        if meaning.kind is NumberKind.PROBABILITIES:
             np.testing.assert_allclose(output.reshape(-1, meaning.width).sum(1), 1, atol=1e-6)
     text = str(CASES)
     unmet = {kind for kind in LAYERS if f"'{kind}'" not in text}

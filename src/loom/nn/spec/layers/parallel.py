@@ -46,6 +46,17 @@ class GridSize:
     cols: int = size("the number of columns")
     layers: int = size("the number of layers of a cell", 1)
 
+    @property
+    def cells(self) -> int:
+        """Number of layers that the grid has room for."""
+        return self.rows * self.cols * self.layers
+
+    def cell(self, number: int) -> GridCell:
+        """Return the place of a layer by its number, which counts layers of a cell, then columns, then rows."""
+        row, rest = divmod(number, self.cols * self.layers)
+        col, layer = divmod(rest, self.layers)
+        return GridCell(row=row, col=col, layer=layer)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridCell:

@@ -11,42 +11,17 @@ from typing import Any
 
 from loom.core.dtype import f32, f64
 from loom.nn.spec.layer import Layer, Shape
-from loom.nn.spec.layers import Combine, GridCell, GridSize, Merge
+from loom.nn.spec.layers import Combine, GridSize, Merge
 from loom.nn.spec.layers.features import count
 from loom.nn.spec.limits import MOST_WIDTH
-from loom.nn.spec.network import Input, Network, Node, fit
+from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
 from loom.nn.spec.older.definition import Definition, Notes
 from loom.nn.spec.older.nested import is_as_told, made_of, view
 from loom.nn.spec.older.pieces import Conversion, Slot, joined
 from loom.nn.spec.older.start import start_of
 from loom.nn.spec.problems import Place, Problem, Reading
 
-__all__ = ["Grid", "build_network"]
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Rows x columns x layers per cell; layers run in the order of rows, columns, layers of the cell."""
-
-    rows: int
-    cols: int
-    layers: int
-
-    @property
-    def cells(self) -> int:
-        """Number of layers that the grid has room for."""
-        return self.rows * self.cols * self.layers
-
-    def cell(self, number: int) -> GridCell:
-        """Return the place of a layer, by its flat number."""
-        return GridCell(
-            row=number // (self.cols * self.layers), col=number // self.layers % self.cols, layer=number % self.layers
-        )
-
-    @property
-    def size(self) -> GridSize:
-        """The same as a document's grid."""
-        return GridSize(rows=self.rows, cols=self.cols, layers=self.layers)
+__all__ = ["build_network"]
 
 
 @dataclass(slots=True)
@@ -54,11 +29,11 @@ class _Building:
     """A network in the making: ``name`` and ``shape`` are of what the next layer reads."""
 
     shape: Shape
-    grid: Grid
+    grid: GridSize
     first: Shape = ()
     """The network's input."""
     name: str = "input"
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[NodeSpec] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     paths: dict[str, str] = field(default_factory=dict)
     kept: tuple[str, Shape] | None = None
@@ -69,7 +44,7 @@ class _Building:
     def add(self, name: str, layer: Layer, shape: Shape, place: Place, number: int | None = None, *more: str) -> None:
         """Append a node that reads what is there now, and what ``more`` names."""
         cell = None if number is None else self.grid.cell(number)
-        self.nodes.append(Node(name=name, layer=layer, inputs=(self.name, *more), cell=cell))
+        self.nodes.append(NodeSpec(name=name, layer=layer, inputs=(self.name, *more), cell=cell))
         self.paths[name] = place.path
         self.name, self.shape = name, shape
 
@@ -87,7 +62,7 @@ class _Building:
 
 def build_network(
     definitions: tuple[Definition, ...],
-    grid: Grid,
+    grid: GridSize,
     settings: dict[str, Any],
     place: Place,
     notes: Notes,
@@ -98,14 +73,14 @@ def build_network(
 
     ``implicit`` writes out the additions that the first generation does unsaid around attention, swiglu and norms.
     """
-    building = _Search(definitions, grid, place.reading, notes, implicit).run()
+    building = _InputSearch(definitions, grid, place.reading, notes, implicit).run()
     if building is None:
         return None
     shape = building.first
     dtype = f64 if settings["dtype"] is f64 else f32
-    network = Network(
+    network = NetworkSpec(
         **settings,
-        grid=grid.size,
+        grid=grid,
         inputs=(Input(shape=shape, dtype=dtype),),
         nodes=tuple(building.nodes),
         outputs=(building.name,),
@@ -115,7 +90,7 @@ def build_network(
 
 
 @dataclass(slots=True)
-class _Search:
+class _InputSearch:
     """The search for a network's input where its first layer tells the size of a row alone.
 
     One row is tried first; where a layer then asks for a multiple of what it meets, that many times the rows are. What
@@ -123,7 +98,7 @@ class _Search:
     """
 
     definitions: tuple[Definition, ...]
-    grid: Grid
+    grid: GridSize
     reading: Reading
     notes: Notes
     implicit: bool

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, NotFinite
-from loom.nn.spec.bundle import ID, OLDER_KIND, Model
-from loom.nn.spec.network import Network
+from loom.nn.spec.bundle import ID, OLDER_KIND, SavedModel
+from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Slot, joined
 from loom.nn.spec.older.weights import NAMES
 from loom.nn.spec.older.write import Older, written_as_first
@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 _WHERE = "loom.Network.save"
 
 
-def write_older_bundle(model: Model) -> str:
+def write_older_bundle(model: SavedModel) -> str:
     """Return the text of a bundle of one model, as the first generation writes it (``jsonModelB64``).
 
     ArgumentError names the layer that it has not; NotFinite for weights that JSON cannot say.
@@ -69,7 +69,7 @@ def _numbers(name: str, array: Array) -> list[float]:
     return np.asarray(array, np.float32).reshape(-1).tolist()  # each number as the double that it is
 
 
-def older_tensors(model: Model) -> dict[str, Array]:
+def older_tensors(model: SavedModel) -> dict[str, Array]:
     """Return the arrays of a safetensors file of the first generation: ``layers.N.weight``, ``.branches.B.`` within.
 
     A dense layer's weight has the shape (out, in) there and still the order of (in, out). Errors as for the bundle.
@@ -82,7 +82,7 @@ def older_tensors(model: Model) -> dict[str, Array]:
     return dict(sorted(found.items()))
 
 
-def from_older_tensors(network: Network, arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
+def from_older_tensors(network: NetworkSpec, arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
     """Return a network's weights, of arrays as ``older_tensors`` gives them; strange names are left as they are.
 
     ArgumentError names a layer that the first generation has not.

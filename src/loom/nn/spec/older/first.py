@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from loom.nn.spec.layers import GridSize
 from loom.nn.spec.limits import MOST_LAYERS
-from loom.nn.spec.older.build import Grid, build_network
+from loom.nn.spec.older.build import build_network
 from loom.nn.spec.older.definition import Definition, Notes, folded, folded_layer, read_keys
 from loom.nn.spec.older.names import activation_of, dtype_of, kind_of
 from loom.nn.spec.older.pieces import Conversion
@@ -105,21 +106,22 @@ def read_first(value: dict[str, Any], place: Place, *, saved: bool = False) -> C
     return build_network(known, grid, settings, place, notes, implicit=True)
 
 
-def _read_grid(top: dict[str, Any], there: set[str], layers: int, place: Place, here: Place) -> Grid | None:
+def _read_grid(top: dict[str, Any], there: set[str], layers: int, place: Place, here: Place) -> GridSize | None:
     names = ("grid_rows", "grid_cols", "layers_per_cell")
     given = [top.get(name) or 0 for name in names]
     if any(name in there and name not in top for name in names):
         return None  # unusable, which is noted
     if not any(given):
-        return Grid(1, 1, layers)  # written in full
+        return GridSize(rows=1, cols=1, layers=layers)  # written in full
     for name, n in zip(names, given, strict=True):
         if not n:
             place.fault(f"key '{name}' is missing", expected="an integer from 1", remedy="A grid has all three sizes.")
-    grid = Grid(*given)
+    rows, cols, per_cell = given
+    grid = GridSize(rows=rows, cols=cols, layers=per_cell)
     if all(given) and grid.cells != layers:
         here.fault(
             "the number of layers does not match the grid",
-            expected=f"{grid.cells} layers ({given[0]} rows x {given[1]} columns x {given[2]} layers per cell)",
+            expected=f"{grid.cells} layers ({rows} rows x {cols} columns x {per_cell} layers per cell)",
             got=layers,
         )
         return None

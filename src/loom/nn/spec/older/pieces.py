@@ -1,6 +1,6 @@
 """What becomes of an older layer: one layer or several, and where its weights go.
 
-Layer: nn. Invariant: ``Slot.key`` prefixes the names that ``Network.parameters`` has for those weights.
+Layer: nn. Invariant: ``Slot.key`` prefixes the names that ``NetworkSpec.parameters`` has for those weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers import Sequential
-from loom.nn.spec.network import Network
+from loom.nn.spec.network import NetworkSpec
 
 __all__ = ["Conversion", "Pieces", "Slot", "joined"]
 
@@ -28,7 +28,7 @@ class Slot:
 class Conversion:
     """A network read from any format, what was changed or left out on the way, and where its weights go."""
 
-    network: Network
+    network: NetworkSpec
     warnings: tuple[str, ...] = ()
     slots: tuple[Slot, ...] = ()
 

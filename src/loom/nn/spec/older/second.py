@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from loom.nn.spec.layers import GridSize
 from loom.nn.spec.limits import MOST_LAYERS
-from loom.nn.spec.older.build import Grid, build_network
+from loom.nn.spec.older.build import build_network
 from loom.nn.spec.older.definition import Definition, Notes, folded, folded_layer, read_keys
 from loom.nn.spec.older.names import activation_of, dtype_of, kind_of
 from loom.nn.spec.older.pieces import Conversion
@@ -71,9 +72,11 @@ def read_second(value: dict[str, Any], place: Place) -> Conversion | None:
     settings: dict[str, Any] = {"name": top.get("id") or None, "seed": top.get("seed", 0)}
     settings["dtype"] = dtype_of(dtype_value, dtype_place, notes)
     settings["batch_size"] = top.get("batch_size") or 1
-    grid = Grid(1, 1, len(known)) if not known or not _has_positions(known) else Grid(sizes[0] * sizes[1], *sizes[2:])
+    depth, rows, cols, per_cell = sizes
+    line = GridSize(rows=1, cols=1, layers=len(known))
+    grid = GridSize(rows=depth * rows, cols=cols, layers=per_cell) if known and _has_positions(known) else line
     if grid.cells != len(known):
-        grid = Grid(1, 1, len(known))
+        grid = line
         notes.add(here, "not every cell of the volume has a layer: placed in one row")
     return build_network(tuple(known), grid, settings, place, notes, implicit=False) if known else None
 

@@ -38,7 +38,7 @@ from loom.nn.spec.layers import (
     Variant,
 )
 from loom.nn.spec.layers.features import count
-from loom.nn.spec.network import Network
+from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.first import read_first
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place, Reading
@@ -68,7 +68,7 @@ class Older:
     names: dict[str, str]
 
 
-def written_as_first(network: Network, name: str, where: str) -> Older:
+def written_as_first(network: NetworkSpec, name: str, where: str) -> Older:
     """Return a network's config as bundles of the first generation have it; ArgumentError names what it cannot say."""
     if len(network.inputs) != 1 or len(network.outputs) != 1 or network.outputs[0] != network.nodes[-1].name:
         raise _cannot(where, "networks of the first generation have one input and one output, the last layer's",
@@ -84,7 +84,7 @@ def written_as_first(network: Network, name: str, where: str) -> Older:
     config = {"id": name, "batch_size": network.batch_size, "grid_rows": 1, "grid_cols": 1,
               "layers_per_cell": len(layers), "layers": layers}  # fmt: skip
     grid = network.grid
-    if grid is not None and grid.rows * grid.cols * grid.layers == len(layers):
+    if grid is not None and grid.cells == len(layers):
         config |= {"grid_rows": grid.rows, "grid_cols": grid.cols, "layers_per_cell": grid.layers}
     reading = Reading()
     found = read_first(config, Place(reading), saved=True)
@@ -249,7 +249,7 @@ _WRITERS: dict[type[Layer], Any] = {
 """Config -> its keys in the first generation; types that its loader does not know are missing."""
 
 
-def _compare(network: Network, again: Network, where: str) -> None:
+def _compare(network: NetworkSpec, again: NetworkSpec, where: str) -> None:
     """See that what is read back computes the same: the same layers on the same rows, joined in the same way."""
     ours, theirs = _graph(network), _graph(again)
     for (name, one), (_, other) in zip(ours, theirs, strict=False):
@@ -267,7 +267,7 @@ def _text(each: Any) -> str:
     return str(each)[:200]
 
 
-def _graph(network: Network) -> list[tuple[str, Any]]:
+def _graph(network: NetworkSpec) -> list[tuple[str, Any]]:
     """Return each node that computes: its name, what it is, and the numbers of those that it reads."""
     shapes, made = network.shapes(), []
     places: dict[str, int] = {i.name: -1 for i in network.inputs}
