@@ -1,7 +1,7 @@
 """The programs of a training: forward, loss, backward, clipping and update as one, for each size of batch.
 
-Layer: nn. On a GPU the samples lie on the device and steps pick theirs by the epoch's order; elsewhere the host picks
-them. Invariant: a step whose loss is NaN or infinite changes nothing, so that what was before it is still there.
+Layer: nn. A device with memory of its own keeps the samples, and steps pick theirs by the epoch's order; elsewhere
+the host picks them. Invariant: a step whose loss is NaN or infinite changes nothing: what was before it is still there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from loom.tensor import Tensor, TensorProgram
 __all__ = ["BatchShape", "Programs", "Trainable"]
 
 _MOST_HELD_NBYTES = 1 << 30
-"""Samples of so many bytes are kept on a GPU."""
+"""Samples of so many bytes are kept by a device with memory of its own."""
 _MOST_PROGRAMS = 8
 """Programs that are kept, if no training needs more at a time."""
 
@@ -178,11 +178,11 @@ class Programs:
         self._losses = dict(zip(others, made[len(made) - len(others) :], strict=True))
 
     def _holding(self, data: Samples) -> Held | None:
-        """Return samples put on the device, in the place of those before if they are alike; None if it is no GPU."""
+        """Return samples put on the device, in the place of those before if they are alike; None if they are fed."""
         nbytes, types = data.nbytes, (*data.x_types, *data.y_types)
         arrays = (*data.x, *data.y)
         is_free = self.config.budget_nbytes is None and not any(t.storage_only for t in types)
-        if not _is_gpu(self.where) or nbytes > _MOST_HELD_NBYTES or not is_free:
+        if not _is_apart(self.where) or nbytes > _MOST_HELD_NBYTES or not is_free:
             return None
         held = self._held
         kinds = [(a.shape, t) for a, t in zip(arrays, types, strict=True)]
@@ -366,8 +366,9 @@ def _feeds(data: Samples, chosen: Any) -> dict[str, np.ndarray[Any, Any]]:
     return x | {f"y{i}": a[chosen] for i, a in enumerate(data.y)}
 
 
-def _is_gpu(where: Device | None) -> bool:
-    return where is not None and where.caps.threads
+def _is_apart(where: Device | None) -> bool:
+    """Tell whether the device has memory of its own, so that samples fed by the host travel."""
+    return where is not None and not where.caps.unified_memory
 
 
 def _recorded(config: TrainConfig) -> tuple[Any, ...]:

@@ -45,7 +45,7 @@ def test_samples_on_the_device_give_the_same_bits(
 ) -> None:
     settings: dict[str, Any] = {"accumulate": accumulate, "optimizer": Adam()}
     fed = _fitted(two_layers(), samples, **settings)
-    monkeypatch.setattr(programs, "_is_gpu", lambda _where: True)
+    monkeypatch.setattr(programs, "_is_apart", lambda _where: True)
     held = _fitted(two_layers(), samples, **settings)
     assert digest(held.arrays()) == digest(fed.arrays())
     assert held.history.loss == fed.history.loss
@@ -57,7 +57,7 @@ def test_samples_on_the_device_after_a_stop_and_of_other_data(
     two_layers: Any, samples: Any, digest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = _fitted(two_layers(), samples)
-    monkeypatch.setattr(programs, "_is_gpu", lambda _where: True)
+    monkeypatch.setattr(programs, "_is_apart", lambda _where: True)
     trainer = Trainer(two_layers(), whole.config)
     trainer.fit(*samples, report=lambda p: trainer.stop() if (p.epoch, p.batch) == (1, 2) else None)
     trainer.fit(*samples)
@@ -68,7 +68,7 @@ def test_samples_on_the_device_after_a_stop_and_of_other_data(
     fresh = two_layers()
     fresh.load(trainer.model.weights())
     again.fit(*other)
-    monkeypatch.setattr(programs, "_is_gpu", lambda _where: False)
+    monkeypatch.setattr(programs, "_is_apart", lambda _where: False)
     assert digest(again.arrays()) == digest(_fitted(fresh, other).arrays())
 
 
@@ -76,8 +76,8 @@ def test_a_loss_that_is_not_finite_stops_held_training_at_its_step(
     two_layers: Any, samples: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
-    for is_gpu in (False, True):
-        monkeypatch.setattr(programs, "_is_gpu", lambda _where, answer=is_gpu: answer)
+    for is_apart in (False, True):
+        monkeypatch.setattr(programs, "_is_apart", lambda _where, answer=is_apart: answer)
         config = TrainConfig(loss="mse", batch_size=5, epochs=3, learning_rate=1e18)
         trainer = Trainer(two_layers(), config)
         with pytest.raises(NotFinite) as caught:

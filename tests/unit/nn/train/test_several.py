@@ -55,7 +55,7 @@ def alone(net: loom.Network, node: str, shape: int, **fields: Any) -> loom.Netwo
 def test_outputs_that_share_nothing_train_as_networks_of_their_own(held: bool, monkeypatch: Any) -> None:
     """Bit for bit: losses, weights, answers, whether the host or the device picks the samples."""
     if held:
-        monkeypatch.setattr(programs, "_is_gpu", lambda _where: True)
+        monkeypatch.setattr(programs, "_is_apart", lambda _where: True)
     both = network({"p": dense(3, "a"), "q": dense(1, "b", activation="sigmoid")}, ["p", "q"])
     one, other = alone(both, "p", 4, output_size=3), alone(both, "q", 3, output_size=1, activation="sigmoid")
     truths = (B[:, :1] > 0).astype(int)
