@@ -8,17 +8,16 @@ that gradients have the same bits everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import items
-from loom.tensor.graph import Kind, Node, Op, ancestors, made, require_tensor
+from loom.tensor.derivatives import VJPS, derivative
+from loom.tensor.graph import Kind, Node, Op, ancestors, make, require_tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.views import broadcast_to, routed
-
-if TYPE_CHECKING:
-    from loom.tensor.tensor import Tensor
+from loom.tensor.tensor import Tensor
 
 __all__ = ["checkpoint", "grad"]
 
@@ -76,7 +75,8 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
 def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) -> None:
     if not node.dtype.is_float:
         return
-    if node.op.vjp is None:
+    vjp = VJPS.get(node.op)
+    if vjp is None:
         raise ArgumentError(
             "tensor.grad",
             f"{node.op.name} has no derivative",
@@ -84,7 +84,7 @@ def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) 
             got=f"{node.op.name} of shape {node.shape}",
             remedy="Use tensor.detach to leave it out",
         )
-    for source, part in zip(node.inputs, node.op.vjp(node, g), strict=True):
+    for source, part in zip(node.inputs, vjp(node, g), strict=True):
         if part is not None and id(source) in leading and source.dtype.is_float:
             assert part.shape == source.shape, (
                 f"the gradient of {node.op.name} has shape {part.shape}, not {source.shape}"
@@ -123,8 +123,9 @@ def _tiling(parts: list[Any]) -> Any:
 
 # checkpointing
 
-BARRIER = Op("barrier", Kind.VIEW, vjp=lambda _node, g: [g, None], view=lambda _node, access: access)
+BARRIER = Op("barrier", Kind.VIEW, view=lambda _node, access: access)
 """Its first input, not to be used before the second is there."""
+derivative(BARRIER)(lambda _node, g: [g, None])
 
 
 def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -139,13 +140,13 @@ def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
             require_tensor(x, "tensor.checkpoint")
         if not inputs:
             raise ArgumentError("tensor.checkpoint", "no tensors", expected="at least 1", got=0, remedy="Pass some")
-        before = made(BARRIER, [inputs[0], inputs[0]], inputs[0].shape, inputs[0].dtype).serial
+        before = make(BARRIER, [inputs[0], inputs[0]], inputs[0].shape, inputs[0].dtype).serial
         result = fn(*inputs)
         outside = _outside(result, inputs, before)
         sources = [*inputs, *outside]
 
         def vjp(_node: Any, g: Any) -> list[Any]:
-            again = [made(BARRIER, [x, g], x.shape, x.dtype) for x in sources]
+            again = [make(BARRIER, [x, g], x.shape, x.dtype) for x in sources]
             renewed = _again(result, dict(zip(map(id, sources), again, strict=True)), before)
             wanted = [x for x in again if x.dtype.is_float]
             grads = iter(grad(renewed, wanted, seed=g))

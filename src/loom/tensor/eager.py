@@ -22,7 +22,7 @@ from loom.tensor.lowering import followed, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.elementwise import NUMBER
 from loom.tensor.ops.views import DETACH, ROUTE
-from loom.tensor.program import build
+from loom.tensor.timelines import build
 from loom.tensor.versions import record_lock
 
 __all__ = ["Work", "evaluate", "work_of"]

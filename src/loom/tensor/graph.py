@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 from weakref import ref
 
 from loom.core.arrays import MOST_AXES
@@ -23,13 +23,14 @@ from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.runtime.device import Device
 from loom.runtime.elements import Sized
+from loom.runtime.storage import Storage
+from loom.tensor.draft import Draft
+from loom.tensor.layout import Access
 
-if TYPE_CHECKING:
-    from loom.runtime.storage import Storage
-    from loom.tensor.draft import Draft
-    from loom.tensor.layout import Access
-
-__all__ = ["Kind", "Node", "Op", "ancestors", "as_shape", "freed", "made", "require_tensor", "taken_users"]
+__all__ = [
+    "INPUT", "KNOWN", "PARAMETER", "Kind", "Node", "NodeT", "Op", "ancestors", "as_shape", "freed", "make",
+    "require_tensor", "take_users",
+]  # fmt: skip
 
 
 class Kind(enum.Enum):
@@ -44,8 +45,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Op:
-    """An operation. ``vjp(node, g)`` gives for each input what ``g``, the gradient of the result, makes its gradient
-    (None: nothing); an Op without it has no derivative.
+    """An operation; its derivative, where it has one, is in ``derivatives``.
 
     MAP: ``operation`` is what ``kernels.maps.strided`` calls it. VIEW: ``view(node, access)`` gives the access of the
     result in the buffer of the first input, None if that cannot be. KERNEL: ``record(node, draft, operands, out)``
@@ -55,7 +55,6 @@ class Op:
 
     name: str
     kind: Kind
-    vjp: Callable[[Any, Any], Sequence[Any]] | None = None
     operation: str = ""
     view: Callable[[Any, Access], Access | None] | None = None
     record: Callable[[Any, Draft, Sequence[Any], Any], None] | None = None
@@ -65,6 +64,10 @@ class Op:
     is_fed: bool = False
     """True of what a program is fed."""
 
+
+PARAMETER = Op("parameter", Kind.SOURCE, is_written=True)
+INPUT = Op("input", Kind.SOURCE, is_fed=True)
+KNOWN = Op("array", Kind.SOURCE)
 
 _MANY = 64
 _serials = itertools.count()
@@ -118,7 +121,7 @@ def _note(users: list[ref[Node]], user: Node) -> None:
             users[:] = [u for u in users if u() is not None]
 
 
-def taken_users(parameter: Node) -> list[Node]:
+def take_users(parameter: Node) -> list[Node]:
     """Return what was recorded of a parameter and is still there, and forget it."""
     assert parameter.users is not None
     with _users_lock:
@@ -163,7 +166,12 @@ def ancestors(ends: Iterable[Node], stop: Callable[[Node], Sequence[Node]] | Non
     return list(done.values())
 
 
-def made(op: Op, inputs: Sequence[Node], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()) -> Any:
+NodeT = TypeVar("NodeT", bound=Node)
+
+
+def make(
+    op: Op, inputs: Sequence[NodeT], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()
+) -> NodeT:
     """Return a node of the class of its first input."""
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import read_as
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.numbers import real
@@ -23,14 +24,14 @@ from loom.runtime.order import touching
 from loom.runtime.registry import device, devices
 from loom.runtime.storage import copy_storage
 from loom.tensor.eager import Work, prepared, work_of
-from loom.tensor.graph import ancestors, as_shape, freed, require_tensor
+from loom.tensor.graph import PARAMETER, ancestors, as_shape, freed, require_tensor
 from loom.tensor.lowering import followed
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.products import einsum, matmul
 from loom.tensor.ops.reductions import sum_of
-from loom.tensor.program import stream_of
 from loom.tensor.sparse import CSR, spmm
-from loom.tensor.tensor import PARAMETER, Tensor, full, host_array
+from loom.tensor.tensor import Tensor, full
+from loom.tensor.timelines import timeline_of
 from loom.tensor.versions import before_writing, record_lock
 
 __all__ = ["LoomTensor", "OpHandle", "Stream", "create", "device_query"]
@@ -92,7 +93,7 @@ class LoomTensor(Tensor):
     def timeline(self) -> Timeline:
         """Where its operations are in order."""
         assert self.device is not None
-        return self.stream or stream_of(self.device)
+        return self.stream or timeline_of(self.device)
 
     def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
         """Return a copy as it is stored, and the dtype, after the operations that write it."""
@@ -250,7 +251,7 @@ def create(shape: Sequence[int], dtype: Any = "f32", *, on: str | Device | None 
     made = LoomTensor(PARAMETER, (), as_shape(shape, "tensor.create"), wanted, device=home)
     made.data = home.allocate(made.nbytes)
     if data is not None:
-        memory = host_array(data, wanted, "tensor.create")
+        memory = read_as(data, wanted, "tensor.create")
         if memory.size != made.size:
             raise ShapeError("tensor.create", "the data do not fit", expected=f"{made.size} elements, for {made.shape}",
                              got=memory.shape, remedy="Match the shape")  # fmt: skip

@@ -15,7 +15,7 @@ from loom.ir.kernel import Access as Use
 from loom.kernels.maps.strided import Apply, Coordinate, Load, LoopNest, Store
 from loom.tensor.draft import Buffer, Draft, Operand
 from loom.tensor.fusion import Group, Item, Stores, fused
-from loom.tensor.graph import Kind, Node, Op, ancestors, made
+from loom.tensor.graph import Kind, Node, Op, ancestors, make
 from loom.tensor.layout import packed
 from loom.tensor.ops.elementwise import COORDINATE, NUMBER
 from loom.tensor.ops.joining import CONCAT, places
@@ -95,7 +95,7 @@ class _Lowering:
         for node, buffer in outputs:
             item = self.of[id(node)]
             if not (item.node.op.kind in (Kind.MAP, Kind.KERNEL) and item.buffer is None):
-                copies.append(made(COPY, [node], node.shape, node.dtype))
+                copies.append(make(COPY, [node], node.shape, node.dtype))
                 item = self.add(copies[-1])
             item.buffer = buffer
         updated = {id(self.add(parameter)) for parameter, _ in updates}
@@ -103,11 +103,11 @@ class _Lowering:
         for n, value in enumerate(values):
             base = self.of[id(value)].base
             if id(base) in updated and base is not self.add(updates[n][0]):  # to be read before anything is written
-                values[n] = made(COPY, [value], value.shape, value.dtype)
+                values[n] = make(COPY, [value], value.shape, value.dtype)
                 copies.append(values[n])
                 self.add(values[n])
         for (parameter, _), value in zip(updates, values, strict=True):
-            copies.append(made(COPY, [value], value.shape, value.dtype))
+            copies.append(make(COPY, [value], value.shape, value.dtype))
             item = self.add(copies[-1])
             item.buffer, item.updates = self.source(parameter), self.add(parameter)
         return copies

@@ -8,68 +8,32 @@ in the order of the calls. Invariant: a run does no Python per operation.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import shown
+from loom.core.arrays import read_as, shown
 from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import items, text
 from loom.core.numbers import whole
 from loom.runtime.array import Array
-from loom.runtime.chain import Chain, Submission
-from loom.runtime.chain.program import Timeline
+from loom.runtime.chain import Submission
 from loom.runtime.device import Device
 from loom.runtime.order import touching
 from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Buffer, Draft
-from loom.tensor.graph import Kind, Node, ancestors, freed, require_tensor
+from loom.tensor.graph import INPUT, PARAMETER, Kind, Node, ancestors, freed, require_tensor
 from loom.tensor.lowering import followed_unless, lower
-from loom.tensor.memory import MemoryPlan, plan_memory
+from loom.tensor.memory import plan_memory
 from loom.tensor.ops.views import ROUTE
-from loom.tensor.tensor import INPUT, PARAMETER, Tensor
+from loom.tensor.tensor import Tensor
+from loom.tensor.timelines import build, timeline_of
 from loom.tensor.versions import before_writing
 
-__all__ = ["TensorProgram", "compile", "stream_of"]
-
-_streams: dict[Device, Timeline] = {}
-_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    """What was under way on them stayed behind, with the threads that had their locks."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    _streams.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def stream_of(where: Device) -> Timeline:
-    """Return the timeline of a device's tensor programs."""
-    found = _streams.get(where)
-    if found is None:
-        with _lock:
-            found = _streams.setdefault(where, Timeline())
-    return found
-
-
-def build(draft: Draft, plan: MemoryPlan, where: Device, name: str) -> Chain:
-    """Return the chain of a draft, its buffers allocated, to be built; runs are in the order of the device's others."""
-    placed = plan.allocate(where)
-    chain = Chain(where, name=name)
-    chain.timeline = stream_of(where)
-    for d in draft.dispatches:
-        storages = [b.place if b.place is not None else placed[b] for b in d.buffers]
-        chain.dispatch(d.kernel, storages, d.params, d.groups)
-    return chain
+__all__ = ["TensorProgram", "compile"]
 
 
 def compile(  # noqa: A001 - tensor.compile
@@ -187,7 +151,7 @@ class TensorProgram:
         self._results = [_Place(t, b.place) for t, b in zip(outputs, results, strict=True)]
         self._is_free = False
         self._updated = [parameter for parameter, _ in updates]
-        self._timeline = stream_of(where)
+        self._timeline = timeline_of(where)
         self._program = build(draft, self.plan, where, name).build()
 
     def _inputs(self, ends: Sequence[Tensor]) -> dict[str, Any]:
@@ -327,9 +291,7 @@ class _Place:
             if isinstance(value, (Array, Tensor)):
                 self.copy(value)
                 return
-            from loom.tensor.tensor import host_array
-
-            memory = host_array(value, self.type, self.where)
+            memory = read_as(value, self.type, self.where)
         if memory.shape != self.shape:
             raise ShapeError(self.where, "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         if self.view is not None:

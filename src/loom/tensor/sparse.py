@@ -15,8 +15,9 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.runtime.device import Device
+from loom.tensor.derivatives import derivative
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, as_shape, made, require_tensor
+from loom.tensor.graph import Kind, Op, as_shape, make, require_tensor
 from loom.tensor.ops.indexing import gather
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.tensor import Tensor, array
@@ -31,14 +32,15 @@ def _record(node: Any, draft: Draft, operands: Sequence[Operand], out: Any) -> N
         draft.dispatch(multiply_sparse(node.dtype), [*(o.buffer for o in operands), out], [rows, n], groups)
 
 
+SPMM = Op("spmm", Kind.KERNEL, record=_record)
+
+
+@derivative(SPMM)
 def _vjp(node: Any, g: Any) -> list[Any]:
     _, columns, values, dense = node.inputs
     (matrix,) = node.attributes
     by_value = sum_of(gather(g, matrix.row_of_place) * gather(dense, columns), -1)
     return [None, None, by_value, _product(matrix.transposed(values), g)]
-
-
-SPMM = Op("spmm", Kind.KERNEL, _vjp, record=_record)
 
 
 class CSR:
@@ -138,4 +140,4 @@ def spmm(matrix: CSR, dense: Tensor) -> Tensor:
 
 def _product(matrix: CSR, dense: Tensor) -> Tensor:
     inputs = [matrix.starts, matrix.columns, matrix.values, dense]
-    return made(SPMM, inputs, (matrix.shape[0], dense.shape[1]), dense.dtype, (matrix,))
+    return make(SPMM, inputs, (matrix.shape[0], dense.shape[1]), dense.dtype, (matrix,))

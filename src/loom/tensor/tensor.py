@@ -13,23 +13,21 @@ import numpy as np
 
 from loom.core.arrays import converted, read_array, read_as, widened
 from loom.core.dtype import DType, dtype_of, f32, f64
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import text
 from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device
 from loom.runtime.storage import Storage
-from loom.tensor.graph import Kind, Node, Op, as_shape
+from loom.tensor.eager import evaluate
+from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, Op, as_shape
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import products, reductions, views
+from loom.tensor.timelines import settle
 from loom.tensor.versions import before_writing
 
-__all__ = ["Tensor", "arange", "array", "full", "host_array", "input", "ones", "parameter", "zeros"]
-
-PARAMETER = Op("parameter", Kind.SOURCE, is_written=True)
-INPUT = Op("input", Kind.SOURCE, is_fed=True)
-ARRAY = views.KNOWN
+__all__ = ["Tensor", "arange", "array", "full", "input", "ones", "parameter", "zeros"]
 
 
 class Tensor(Node, Readable):
@@ -53,8 +51,6 @@ class Tensor(Node, Readable):
     def evaluate(self) -> Tensor:
         """Compute the elements now, with those of everything they are made of that is still unknown; return itself."""
         if self.data is None:
-            from loom.tensor.eager import evaluate
-
             evaluate([self])
         return self
 
@@ -91,7 +87,7 @@ class Tensor(Node, Readable):
                 got=self.op.name,
                 remedy="Make it with tensor.parameter",
             )
-        self.write_elements(host_array(values, self.dtype, "tensor.assign"))
+        self.write_elements(read_as(values, self.dtype, "tensor.assign"))
 
     def write_elements(self, memory: np.ndarray[Any, Any]) -> None:
         """Write elements as they are stored (bf16 as its 16 bits); ShapeError for another shape."""
@@ -195,10 +191,10 @@ class Tensor(Node, Readable):
         return maps.apply("not", self)
 
     def __getitem__(self, key: Any) -> Tensor:
-        return views.sliced(self, key)
+        return views.slice_by(self, key)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (views.sliced(self, k) for k in range(len(self)))
+        return (views.slice_by(self, k) for k in range(len(self)))
 
     # what is used most, as methods
 
@@ -270,8 +266,6 @@ class Tensor(Node, Readable):
 
 
 def _known(operation: str) -> str:
-    from loom.core.errors import near_matches
-
     if isinstance(operation, str) and operation == "select":
         raise ArgumentError("tensor.map", "select has a condition, which is no operand", expected="another operation",
                             got="select", remedy="Use tensor.where(condition, a, b)")  # fmt: skip
@@ -282,20 +276,7 @@ def _known(operation: str) -> str:
     return operation
 
 
-def settle(where: Device | None) -> None:
-    """Wait for everything the tensor layer launched on a device."""
-    from loom.tensor.program import stream_of
-
-    if where is not None:
-        stream_of(where).settle()
-
-
 # making
-
-
-def host_array(data: Any, dtype: DType, where: str) -> np.ndarray[Any, Any]:
-    """Return what a caller passes as a contiguous array of ``dtype``, bf16 as its 16 bits (``core.arrays``)."""
-    return read_as(data, dtype, where)
 
 
 def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Tensor:
@@ -303,15 +284,15 @@ def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Te
 
     ``dtype``: what numbers are converted to; the default is that of the array, f32 for Python's floats.
     """
-    return _stored(ARRAY, data, dtype, on, "")
+    return _store(KNOWN, data, dtype, on, "")
 
 
 def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device | None = None) -> Tensor:
     """Return a tensor that keeps its place on a device, and that programs may update (``compile(updates=..)``)."""
-    return _stored(PARAMETER, data, dtype, on, name)
+    return _store(PARAMETER, data, dtype, on, name)
 
 
-def _stored(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
+def _store(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
     where = f"tensor.{op.name}"
     home, name = device(on), text(name, f"{where}, name")
     memory, found = read_array(data, where, dtype=None if dtype is None else dtype_of(dtype, where))

@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any
 
 from loom.runtime.storage import copy_storage
-from loom.tensor.graph import Kind, Node, Op, made, taken_users
+from loom.tensor.graph import Kind, Node, Op, make, take_users
 
 __all__ = ["VALUE", "before_writing", "record_lock"]
 
-VALUE = Op("value", Kind.VIEW, vjp=lambda _node, g: [g], view=lambda _node, access: access)
+VALUE = Op("value", Kind.VIEW, view=lambda _node, access: access)
 """The elements that a parameter had."""
 _lock = threading.RLock()
 
@@ -54,16 +54,16 @@ class before_writing:  # noqa: N801 - used as a function is
 
 def _keep(parameter: Node) -> None:
     """Give what was recorded of a parameter a copy of its elements; what programs are fed needs none."""
-    users = [u for u in taken_users(parameter) if not u.is_fed]
+    users = [u for u in take_users(parameter) if not u.is_fed]
     if not users:
         return
     assert parameter.data is not None
     assert parameter.device is not None
     copy = parameter.device.allocate(parameter.nbytes, zeroed=False)
     copy_storage(parameter.data, 0, copy, 0, parameter.nbytes)
-    value = made(VALUE, [parameter], parameter.shape, parameter.dtype)
+    value = make(VALUE, [parameter], parameter.shape, parameter.dtype)
     value.data = copy
-    taken_users(parameter)  # of this one there will be no other version
+    take_users(parameter)  # of this one there will be no other version
     for user in users:
         user.inputs = tuple(value if x is parameter else x for x in user.inputs)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,21 +15,18 @@ from loom.core.dtype import f32, f64
 from loom.kernels.matmul.tiles import Arithmetic
 from loom.schedules.matmul import Multiplication, record_gathered, record_matmul
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made
+from loom.tensor.graph import Kind, Node, NodeT, Op, make
 from loom.tensor.ops.joining import copy_into
 from loom.tensor.ops.products import matmul
-from loom.tensor.ops.views import reshape, transpose
+from loom.tensor.ops.views import reshape
 
-if TYPE_CHECKING:
-    from loom.tensor.tensor import Tensor
-
-__all__ = ["product_of_rows"]
+__all__ = ["ROWS", "product_of_rows"]
 
 _WORTH_TABLES = 64**3
 """Products from which two tables cost less than the copy they save."""
 
 
-def product_of_rows(rows: Tensor, weight: Tensor, axes: int) -> Tensor:
+def product_of_rows(rows: NodeT, weight: NodeT, axes: int) -> NodeT:
     """Return ``rows`` (*places, *inner) times ``weight`` (k, columns): (*places, columns).
 
     The first ``axes`` axes of ``rows`` count rows, the others, k elements in all, are summed over in row-major order.
@@ -38,10 +35,10 @@ def product_of_rows(rows: Tensor, weight: Tensor, axes: int) -> Tensor:
     size = math.prod(places) * k * weight.shape[1]
     if rows.dtype not in (f32, f64) or size < _WORTH_TABLES:
         return reshape(matmul(reshape(rows, (math.prod(places), k)), weight), (*places, weight.shape[1]))
-    return made(ROWS, [rows, weight], (*places, weight.shape[1]), rows.dtype, (axes,))
+    return make(ROWS, [rows, weight], (*places, weight.shape[1]), rows.dtype, (axes,))
 
 
-def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     (axes,), dtype = node.attributes, node.dtype
     shape = node.inputs[0].shape
     m, k, n = math.prod(shape[:axes]), math.prod(shape[axes:]), node.shape[-1]
@@ -74,12 +71,5 @@ def _packed(draft: Draft, operand: Operand, dtype: Any) -> Any:
     return copy
 
 
-def _vjp(node: Tensor, g: Tensor) -> list[Any]:
-    rows, weight = node.inputs
-    columns = weight.shape[1]
-    flat, spread = reshape(rows, (-1, weight.shape[0])), reshape(g, (-1, columns))
-    return [reshape(matmul(spread, transpose(weight)), rows.shape), matmul(transpose(flat), spread)]
-
-
-ROWS = Op("product_of_rows", Kind.KERNEL, _vjp, record=_record, accepts=lambda _: True)
+ROWS = Op("product_of_rows", Kind.KERNEL, record=_record, accepts=lambda _: True)
 """Its first input's rows, however they lie, times its second."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.core.dtype import DType, u8, u32, u64
 from loom.core.errors import DTypeError, ShapeError
@@ -19,15 +19,12 @@ from loom.kernels.sort.keys import Order, Records
 from loom.kernels.sort.small import sort_row
 from loom.schedules.sort_threads import ThreadSortPlan
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made, require_tensor
-from loom.tensor.ops.elementwise import cast, where
+from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
+from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.views import reshape
 
-if TYPE_CHECKING:
-    from loom.tensor.tensor import Tensor
-
-__all__ = ["gather", "sum_by_index"]
+__all__ = ["GATHER", "SUM_BY_INDEX", "gather", "pick_rows", "sum_by_index", "sum_rows_by"]
 
 _NOWHERE = 0xFFFF_FFFF
 """An index that no table has."""
@@ -39,7 +36,7 @@ def _inner(shape: Sequence[int]) -> int:
     return math.prod(shape[1:])
 
 
-def _record_gather(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record_gather(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     table, at = node.inputs
     inner = _inner(table.shape)
     if node.size == 0:
@@ -49,7 +46,7 @@ def _record_gather(node: Tensor, draft: Draft, operands: Sequence[Operand], out:
     draft.dispatch(gather_rows(node.dtype), buffers, [at.size, table.shape[0], inner], groups)
 
 
-def _record_sums(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record_sums(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     x, at = node.inputs
     rows, inner, n = node.shape[0], _inner(node.shape), at.size
     if node.size == 0:
@@ -88,37 +85,34 @@ def _sorted(draft: Draft, at: Any, n: int) -> tuple[Any, Any, DType]:
     return ordered, order, place
 
 
-GATHER = Op(
-    "gather", Kind.KERNEL, record=_record_gather,
-    vjp=lambda node, g: [_sums(g, node.inputs[1], node.inputs[0].shape), None],
-)  # fmt: skip
-SUM_BY_INDEX = Op(
-    "sum_by_index", Kind.KERNEL, record=_record_sums, vjp=lambda node, g: [_picked(g, node.inputs[1]), None]
-)
+GATHER = Op("gather", Kind.KERNEL, record=_record_gather)
+SUM_BY_INDEX = Op("sum_by_index", Kind.KERNEL, record=_record_sums)
 
 
-def _picked(table: Tensor, at: Tensor) -> Tensor:
-    return made(GATHER, [table, at], (*at.shape, *table.shape[1:]), table.dtype)
+def pick_rows(table: NodeT, at: NodeT) -> NodeT:
+    """Return rows by indices that are u32."""
+    return make(GATHER, [table, at], (*at.shape, *table.shape[1:]), table.dtype)
 
 
-def _sums(x: Tensor, at: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return made(SUM_BY_INDEX, [x, at], shape, x.dtype)
+def sum_rows_by(x: NodeT, at: NodeT, shape: tuple[int, ...]) -> NodeT:
+    """Return the sums of rows by indices that are u32."""
+    return make(SUM_BY_INDEX, [x, at], shape, x.dtype)
 
 
-def _checked(indices: Tensor, name: str, rows: int) -> Tensor:
+def _checked(indices: NodeT, name: str, rows: int) -> NodeT:
     """Return indices as u32, those that it lacks as one that no row has."""
     require_tensor(indices, name)
     if not indices.dtype.is_integer:
         raise DTypeError(name, "indices are no integers", expected="an integer type", got=indices.dtype,
                          remedy="Convert with astype")  # fmt: skip
     if indices.dtype.bits == 64 or (indices.dtype.is_signed and rows > 1 << 31):
-        inside = indices < _NOWHERE if indices.dtype.bits > 32 else indices >= 0
-        inside = inside & (indices >= 0) if indices.dtype.is_signed else inside
+        inside = apply("lt", indices, _NOWHERE) if indices.dtype.bits > 32 else apply("ge", indices, 0)
+        inside = apply("and", inside, apply("ge", indices, 0)) if indices.dtype.is_signed else inside
         return where(inside, cast(indices, u32), _NOWHERE)
     return cast(indices, u32)
 
 
-def gather(table: Tensor, indices: Tensor) -> Tensor:
+def gather(table: NodeT, indices: NodeT) -> NodeT:
     """Return rows of ``table`` (first axis) by ``indices``: shape (*indices.shape, *table.shape[1:]).
 
     An index outside the table, a negative one too, gives zeros and has no gradient.
@@ -127,10 +121,10 @@ def gather(table: Tensor, indices: Tensor) -> Tensor:
     if not table.ndim:
         raise ShapeError("gather", "the table has no rows", expected="at least 1 dimension", got=table.shape,
                          remedy="Reshape it")  # fmt: skip
-    return _picked(table, _checked(indices, "gather", table.shape[0]))
+    return pick_rows(table, _checked(indices, "gather", table.shape[0]))
 
 
-def sum_by_index(x: Tensor, indices: Tensor, rows: int) -> Tensor:
+def sum_by_index(x: NodeT, indices: NodeT, rows: int) -> NodeT:
     """Return (rows, ..): row r is the sum of the rows of ``x`` whose index is r, in the order of their positions.
 
     A row whose index is outside, a negative one too, counts nowhere.
@@ -142,4 +136,4 @@ def sum_by_index(x: Tensor, indices: Tensor, rows: int) -> Tensor:
         raise ShapeError("sum_by_index", "the indices do not fit", expected=f"{at.shape} first", got=x.shape,
                          remedy="One index for each row")  # fmt: skip
     inner = x.shape[at.ndim :]
-    return _sums(reshape(x, (at.size, *inner)), reshape(at, (at.size,)), (rows, *inner))
+    return sum_rows_by(reshape(x, (at.size, *inner)), reshape(at, (at.size,)), (rows, *inner))

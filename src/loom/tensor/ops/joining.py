@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +18,10 @@ from loom.core.numbers import whole
 from loom.ir.kernel import Access as Use
 from loom.kernels.maps.strided import Load, LoopNest, Number, Store
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, Op, as_shape, made, require_tensor
+from loom.tensor.graph import Kind, Node, NodeT, Op, as_shape, make, require_tensor
 from loom.tensor.layout import Access, packed
 from loom.tensor.ops.elementwise import numbered
 from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
-
-if TYPE_CHECKING:
-    from loom.tensor.tensor import Tensor
 
 __all__ = ["CONCAT", "PLACE", "concat", "copy_into", "fill", "pad", "place", "places", "split", "stack"]
 
@@ -57,20 +54,17 @@ def fill(draft: Draft, out: Any, size: int, value: Number) -> None:
     _dispatch(draft, nest, [out])
 
 
-def _record_place(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record_place(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     starts, steps, value = node.attributes
     fill(draft, out, node.size, value)
     copy_into(draft, operands[0], out, node.shape, starts, steps, node.dtype)
 
 
-PLACE = Op(
-    "place", Kind.KERNEL, record=_record_place, accepts=lambda _: True,
-    vjp=lambda node, g: [take_slices(g, node.attributes[0], node.attributes[1], node.inputs[0].shape)],
-)  # fmt: skip
+PLACE = Op("place", Kind.KERNEL, record=_record_place, accepts=lambda _: True)
 """Its input at every ``steps``-th place from ``starts`` on, a number elsewhere."""
 
 
-def place(x: Tensor, shape: Sequence[int], starts: Sequence[int], steps: Sequence[int], value: float = 0) -> Tensor:
+def place(x: NodeT, shape: Sequence[int], starts: Sequence[int], steps: Sequence[int], value: float = 0) -> NodeT:
     """Return ``shape`` elements of ``value`` but for ``x`` at every ``steps``-th place from ``starts`` on.
 
     ShapeError if a place of ``x`` is outside, DTypeError for a value that the dtype of ``x`` lacks.
@@ -85,10 +79,10 @@ def place(x: Tensor, shape: Sequence[int], starts: Sequence[int], steps: Sequenc
     ):
         raise ShapeError("place", "the elements do not fit", expected=f"places of {x.shape} in {wanted}",
                          got=f"every {steps} from {starts} on", remedy="Match starts, steps and shape")  # fmt: skip
-    return made(PLACE, [x], wanted, x.dtype, (starts, steps, numbered(value, x.dtype, "place")))
+    return make(PLACE, [x], wanted, x.dtype, (starts, steps, numbered(value, x.dtype, "place")))
 
 
-def pad(x: Tensor, widths: Sequence[tuple[int, int]], value: float = 0) -> Tensor:
+def pad(x: NodeT, widths: Sequence[tuple[int, int]], value: float = 0) -> NodeT:
     """Return the tensor with ``widths[a] = (before, after)`` elements of ``value`` around it along axis a."""
     require_tensor(x, "pad")
     try:
@@ -115,20 +109,16 @@ def places(node: Node) -> list[Access]:
     return found
 
 
-def _record_concat(node: Tensor, draft: Draft, operands: Sequence[Operand | None], out: Any) -> None:
+def _record_concat(node: Node, draft: Draft, operands: Sequence[Operand | None], out: Any) -> None:
     for operand, place in zip(operands, places(node), strict=True):
         if operand is not None:  # else whatever makes it puts it there
             _copy(draft, operand, out, place, node.dtype)
 
 
-def _concat_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
-    return split(g, [x.shape[node.attributes[0]] for x in node.inputs], node.attributes[0])
+CONCAT = Op("concat", Kind.KERNEL, record=_record_concat, accepts=lambda _: True)
 
 
-CONCAT = Op("concat", Kind.KERNEL, record=_record_concat, accepts=lambda _: True, vjp=_concat_vjp)
-
-
-def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+def concat(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
     """Return tensors of one dtype joined along an existing axis."""
     tensors = items(tensors, "concat", "tensors")
     for x in tensors:
@@ -154,10 +144,10 @@ def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     if len(tensors) == 1:
         return first
     shape = (*first.shape[:at], sum(x.shape[at] for x in tensors), *first.shape[at + 1 :])
-    return made(CONCAT, tensors, shape, first.dtype, (at,))
+    return make(CONCAT, tensors, shape, first.dtype, (at,))
 
 
-def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+def stack(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
     """Return tensors of one shape and dtype joined along a new axis."""
     tensors = items(tensors, "stack", "tensors")
     for x in tensors:
@@ -168,7 +158,7 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     return concat([expand_dims(x, axis) for x in tensors], axis)
 
 
-def split(x: Tensor, parts: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+def split(x: NodeT, parts: int | Sequence[int], axis: int = 0) -> list[NodeT]:
     """Return the tensor in ``parts`` equal parts, or parts of these lengths, along an axis."""
     at = normal_axis(x, axis, "split")
     n = x.shape[at]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,17 +21,14 @@ from loom.kernels.matmul.tiles import Arithmetic, choose_schedule
 from loom.kernels.types import PRODUCTS, pairs_of
 from loom.schedules.matmul import Multiplication, record_matmul
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, Op, made, require_tensor
+from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
 from loom.tensor.layout import Access, packed
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import permute, reshape, transpose
 
-if TYPE_CHECKING:
-    from loom.tensor.tensor import Tensor
-
-__all__ = ["einsum", "matmul"]
+__all__ = ["MATMUL", "einsum", "matmul", "multiply"]
 
 _WORTH_TURNING = 32**3
 """Products from which a copy of the result costs less than it saves."""
@@ -46,7 +43,7 @@ def _accepts(access: Access) -> bool:
     return access.is_packed or _swapped(access).is_packed
 
 
-def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     a, b = node.inputs
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     if node.size == 0:
@@ -80,38 +77,21 @@ def _turned_is_better(caps: Caps, arithmetic: Arithmetic, m: int, n: int, k: int
     return 3 * found[1] <= 2 * found[0]
 
 
-def _vjp(node: Tensor, g: Tensor) -> list[Any]:
-    a, b = node.inputs
-    if not a.dtype.is_float:
-        return [None, None]
-    short = node.attributes[0]
-    return [
-        _summed(_product(g, transpose(b), short), a.shape),
-        _summed(_product(transpose(a), g, short), b.shape),
-    ]
+MATMUL = Op("matmul", Kind.KERNEL, record=_record, accepts=_accepts)
 
 
-def _summed(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return ``x`` summed over batch axes that ``shape`` repeats."""
-    new = x.ndim - len(shape)
-    axes = [*range(new), *(new + a for a, n in enumerate(shape[:-2]) if n == 1 and x.shape[new + a] != 1)]
-    return reshape(sum_of(x, tuple(axes)), shape) if axes else x
-
-
-MATMUL = Op("matmul", Kind.KERNEL, _vjp, record=_record, accepts=_accepts)
-
-
-def _product(a: Tensor, b: Tensor, short: bool) -> Tensor:
+def multiply(a: NodeT, b: NodeT, short: bool) -> NodeT:
+    """Return the product of matrices, batches broadcast; ``short`` rounds the operands first."""
     if b.ndim == 2 and a.ndim > 2:  # one matrix of many rows, whose gradient is one product as well
         rows = math.prod(a.shape[:-1])
-        flat = made(MATMUL, [reshape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), PRODUCTS[a.dtype][0], (short,))
+        flat = make(MATMUL, [reshape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), PRODUCTS[a.dtype][0], (short,))
         return reshape(flat, (*a.shape[:-1], b.shape[-1]))
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    return made(MATMUL, [a, b], shape, PRODUCTS[a.dtype][0], (short,))
+    return make(MATMUL, [a, b], shape, PRODUCTS[a.dtype][0], (short,))
 
 
-def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False,
-           precision: str | None = None) -> Tensor:  # fmt: skip
+def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool = False,
+           precision: str | None = None) -> NodeT:  # fmt: skip
     """Return the matrix product of ``a`` (.., m, k) and ``b`` (.., k, n), batches broadcast, vectors as in numpy.
 
     Types as in ``gpu_matmul``: floats keep theirs (f16 and bf16 are added in f32), small integers give 32 bits.
@@ -161,7 +141,7 @@ def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool
             got=f"{given[0]} @ {given[1]}",
             remedy="Reshape one operand",
         ) from None
-    found = _product(a, b, precision is not None)
+    found = multiply(a, b, precision is not None)
     shape = (*found.shape[:-2], *(() if rows else found.shape[-2:-1]), *(() if columns else found.shape[-1:]))
     return reshape(found, shape)
 
@@ -169,7 +149,7 @@ def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool
 # contraction
 
 
-def einsum(subscripts: str, *operands: Tensor) -> Tensor:
+def einsum(subscripts: str, *operands: NodeT) -> NodeT:
     """Return the contraction that ``subscripts`` tells ("bik,bkj->bij"), as ``numpy.einsum``, operands left to right.
 
     Each step is a sum over axes that one operand alone has, then a batched matrix product over those that two share.
@@ -187,7 +167,7 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     return permute(found, [letters.index(c) for c in output]) if len(output) > 1 else found
 
 
-def _parsed(subscripts: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
+def _parsed(subscripts: str, operands: Sequence[NodeT]) -> tuple[list[str], str]:
     left, arrow, output = text(subscripts, "einsum, subscripts").replace(" ", "").partition("->")
     inputs = left.split(",")
     if not arrow:
@@ -219,13 +199,13 @@ def _parsed(subscripts: str, operands: Sequence[Tensor]) -> tuple[list[str], str
     return inputs, output
 
 
-def _reduced(x: Tensor, letters: str, needed: set[str]) -> tuple[Tensor, str]:
+def _reduced(x: NodeT, letters: str, needed: set[str]) -> tuple[NodeT, str]:
     """Sum over letters that nothing else needs."""
     axes = tuple(a for a, c in enumerate(letters) if c not in needed)
     return (sum_of(x, axes) if axes else x), "".join(c for c in letters if c in needed)
 
 
-def _contracted(a: Tensor, a_letters: str, b: Tensor, b_letters: str, later: set[str]) -> tuple[Tensor, str]:
+def _contracted(a: NodeT, a_letters: str, b: NodeT, b_letters: str, later: set[str]) -> tuple[NodeT, str]:
     """Return the product of two operands, summed over letters that both have and nothing later needs."""
     sizes = dict(zip(a_letters + b_letters, a.shape + b.shape, strict=True))
     shared = [c for c in a_letters if c in b_letters]
@@ -234,7 +214,7 @@ def _contracted(a: Tensor, a_letters: str, b: Tensor, b_letters: str, later: set
     rows = [c for c in a_letters if c not in shared]
     columns = [c for c in b_letters if c not in shared]
 
-    def shaped(x: Tensor, own: str, *groups: list[str]) -> Tensor:
+    def shaped(x: NodeT, own: str, *groups: list[str]) -> NodeT:
         order = [own.index(c) for g in (batch, *groups) for c in g]
         return reshape(
             permute(x, order), (*(sizes[c] for c in batch), *(math.prod(sizes[c] for c in g) for g in groups))

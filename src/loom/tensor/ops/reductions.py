@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.core.dtype import i64, u32
 from loom.core.errors import EmptyError
@@ -19,18 +19,18 @@ from loom.schedules.arg import record_arg
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
 from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, made, require_tensor
-from loom.tensor.ops.elementwise import apply, cast, coordinate, where
+from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
+from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import fill
-from loom.tensor.ops.views import broadcast_to, normal_axes, normal_axis, reshape
+from loom.tensor.ops.views import normal_axes, normal_axis, reshape
 
-if TYPE_CHECKING:
-    from loom.tensor.tensor import Tensor
+__all__ = [
+    "EXTREME", "SUM", "argmax_of", "argmin_of", "find_extreme", "max_of", "mean_of", "min_of", "sum_of",
+    "variance_of",
+]  # fmt: skip
 
-__all__ = ["argmax_of", "argmin_of", "max_of", "mean_of", "min_of", "sum_of", "variance_of"]
 
-
-def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     first, last, folding = node.attributes
     shape = rows_along(node.inputs[0].shape, first, last)
     if shape.n == 0:
@@ -39,27 +39,11 @@ def _record(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -
         record_fold(draft, operands[0].buffer, shape, folding, out)
 
 
-def _sum_vjp(node: Tensor, g: Tensor) -> list[Any]:
-    x = node.inputs[0]
-    return [cast(broadcast_to(g, x.shape), x.dtype) if x.dtype.is_float else None]
+SUM = Op("sum", Kind.KERNEL, record=_record)
+EXTREME = {name: Op(name, Kind.KERNEL, record=_record) for name in ("max", "min")}
 
 
-def _extreme_vjp(node: Tensor, g: Tensor) -> list[Tensor]:
-    """Give it to the first of the elements that are extreme."""
-    x, (first, last, folding) = node.inputs[0], node.attributes
-    rows = rows_along(x.shape, first, last)
-    flat = reshape(x, (rows.outer, rows.n, rows.inner))
-    at = _arg(flat, 1, largest=folding.name == "max")
-    here = apply("eq", coordinate(flat.shape, 1, u32, x), broadcast_to(at, flat.shape))
-    g = broadcast_to(reshape(g, (rows.outer, 1, rows.inner)), flat.shape)
-    return [reshape(where(here, g, 0), x.shape)]
-
-
-SUM = Op("sum", Kind.KERNEL, _sum_vjp, record=_record)
-EXTREME = {name: Op(name, Kind.KERNEL, _extreme_vjp, record=_record) for name in ("max", "min")}
-
-
-def _fold(x: Tensor, op: Op, axis: Any, keepdims: bool, folding: Folding) -> Tensor:
+def _fold(x: NodeT, op: Op, axis: Any, keepdims: bool, folding: Folding) -> NodeT:
     """Return the fold of ``x`` along axes, run by run of axes side by side."""
     axes = normal_axes(x, axis, op.name)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
@@ -70,7 +54,7 @@ def _fold(x: Tensor, op: Op, axis: Any, keepdims: bool, folding: Folding) -> Ten
         shape = (*found.shape[:first], *(1,) * (last - first), *found.shape[last:])
         given = folding if (first, last) == runs[0] else Folding(folding.name, folding.element, wide, wide)
         dtype = x.dtype if x.dtype.is_bool and op is not SUM else given.result
-        found = made(op, [found], shape, dtype, (first, last, given))
+        found = make(op, [found], shape, dtype, (first, last, given))
         folding = Folding(folding.name, given.result, wide, folding.result)
     if found is x and not (x.dtype.is_bool and op is not SUM):  # every axis has length 1
         found = cast(x, folding.result)
@@ -90,14 +74,14 @@ def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def sum_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return sums; floats keep their dtype, integers and bools give 64 bits."""
     require_tensor(x, "sum")
     wide, result = wide_type(x.dtype)
     return _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
 
 
-def mean_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+def mean_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return means: the sum divided by the number; f16 and bf16 are added in f32 and rounded once.
 
     Integers give f64; those of 64 bits are added as f64, since their sum may have no integer type.
@@ -108,10 +92,10 @@ def mean_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
         raise EmptyError("mean", "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness first")
     types = kinds(x.dtype)
     total = _fold(x, SUM, axes, keepdims, Folding("sum", types.element, types.total, types.total))
-    return cast(cast(total, types.computed) / count, types.result)
+    return cast(apply("div", cast(total, types.computed), count), types.result)
 
 
-def variance_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+def variance_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return variances in two passes: the mean of the squared distances from the mean.
 
     Integers and bools give f64; f16 and bf16 are computed in f32 and rounded once.
@@ -119,32 +103,32 @@ def variance_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tenso
     require_tensor(x, "variance")
     types = kinds(x.dtype)
     wide = cast(x, types.computed)
-    away = wide - mean_of(wide, axis, keepdims=True)
-    return cast(mean_of(away * away, axis, keepdims=keepdims), types.result)
+    away = apply("sub", wide, mean_of(wide, axis, keepdims=True))
+    return cast(mean_of(apply("mul", away, away), axis, keepdims=keepdims), types.result)
 
 
-def max_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+def max_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return the largest elements; NaN wins. The gradient goes to the first of several."""
     return _extreme(x, "max", axis, keepdims)
 
 
-def min_of(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+def min_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return the smallest elements; NaN wins. The gradient goes to the first of several."""
     return _extreme(x, "min", axis, keepdims)
 
 
-def _extreme(x: Tensor, name: str, axis: Any, keepdims: bool) -> Tensor:
+def _extreme(x: NodeT, name: str, axis: Any, keepdims: bool) -> NodeT:
     _require(x, name, normal_axes(x, axis, name))
     element = read_type(x.dtype)
     return _fold(x, EXTREME[name], axis, keepdims, Folding(name, element, extreme_type(x.dtype), element))
 
 
-def _require(x: Tensor, name: str, axes: Sequence[int]) -> None:
+def _require(x: Node, name: str, axes: Sequence[int]) -> None:
     if math.prod(x.shape[a] for a in axes) == 0:
         raise EmptyError(name, "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness first")
 
 
-def _record_arg(node: Tensor, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record_arg(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
     axis, largest = node.attributes
     x = node.inputs[0]
     shape = rows_along(x.shape, axis, axis + 1)
@@ -155,13 +139,13 @@ def _record_arg(node: Tensor, draft: Draft, operands: Sequence[Operand], out: An
 ARG = Op("argmax", Kind.KERNEL, record=_record_arg)
 
 
-def _arg(x: Tensor, axis: int, *, largest: bool) -> Tensor:
-    """Return indices as u32, the axis kept with length 1."""
+def find_extreme(x: NodeT, axis: int, *, largest: bool) -> NodeT:
+    """Return where the extreme is along an axis, as u32, the axis kept with length 1."""
     shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-    return made(ARG, [x], shape, u32, (axis, largest))
+    return make(ARG, [x], shape, u32, (axis, largest))
 
 
-def argmax_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+def argmax_of(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> NodeT:
     """Return where the largest element is along an axis (None: of all, in row-major order), the first of several.
 
     As in ``max``, NaN wins and +0 is above -0.
@@ -169,7 +153,7 @@ def argmax_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> 
     return _index(x, "argmax", axis, keepdims)
 
 
-def argmin_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+def argmin_of(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> NodeT:
     """Return where the smallest element is along an axis (None: of all, in row-major order), the first of several.
 
     As in ``min``, NaN wins and -0 is below +0.
@@ -177,12 +161,12 @@ def argmin_of(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> 
     return _index(x, "argmin", axis, keepdims)
 
 
-def _index(x: Tensor, name: str, axis: int | None, keepdims: bool) -> Tensor:
+def _index(x: NodeT, name: str, axis: int | None, keepdims: bool) -> NodeT:
     require_tensor(x, name)
     flat = reshape(x, (x.size,)) if axis is None else x
     at = 0 if axis is None else normal_axis(x, axis, name)
     _require(flat, name, (at,))
-    found = cast(_arg(flat, at, largest=name == "argmax"), i64)
+    found = cast(find_extreme(flat, at, largest=name == "argmax"), i64)
     kept = (1,) * x.ndim if axis is None else found.shape
     dropped = () if axis is None else (*x.shape[:at], *x.shape[at + 1 :])
     return reshape(found, kept if flag(keepdims, f"{name}, keepdims") else dropped)

@@ -1,13 +1,13 @@
 """Views: the same elements seen in another shape, order or part.
 
-Layer: tensor. Invariant: the gradient of a view is made of views, sums and copies, never of stores that meet.
+Layer: tensor. Invariant: a view moves nothing and computes nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,19 +15,16 @@ from loom.core.dtype import bool_
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
 from loom.core.given import items
 from loom.core.numbers import whole
-from loom.tensor.graph import Kind, Op, as_shape, made, require_tensor
+from loom.tensor.graph import KNOWN, Kind, Node, NodeT, Op, as_shape, make, require_tensor
 from loom.tensor.layout import Access
 
-if TYPE_CHECKING:
-    from loom.tensor.tensor import Tensor
-
 __all__ = [
-    "BROADCAST", "KNOWN", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis", "permute",
-    "reshape", "reverse", "routed", "sliced", "squeeze", "take_slices", "transpose", "windows",
+    "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis", "permute",
+    "reshape", "reverse", "routed", "slice_by", "squeeze", "take_slices", "transpose", "windows",
 ]  # fmt: skip
 
 
-def normal_axis(x: Tensor, axis: Any, where: str) -> int:
+def normal_axis(x: Node, axis: Any, where: str) -> int:
     """Return ``axis`` counted from the start; ArgumentError if there is none such."""
     require_tensor(x, where)
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
@@ -41,7 +38,7 @@ def normal_axis(x: Tensor, axis: Any, where: str) -> int:
     return int(axis) % x.ndim
 
 
-def normal_axes(x: Tensor, axis: Any, where: str) -> tuple[int, ...]:
+def normal_axes(x: Node, axis: Any, where: str) -> tuple[int, ...]:
     """Return the axes that ``axis`` names (None: all), ascending."""
     require_tensor(x, where)
     if axis is None:
@@ -57,8 +54,7 @@ def normal_axes(x: Tensor, axis: Any, where: str) -> tuple[int, ...]:
 # reshape
 
 RESHAPE = Op(
-    "reshape", Kind.VIEW, vjp=lambda node, g: [reshape(g, node.inputs[0].shape)],
-    view=lambda node, access: access.reshaped(node.shape),
+    "reshape", Kind.VIEW, view=lambda node, access: access.reshaped(node.shape)
 )  # fmt: skip
 
 
@@ -66,7 +62,7 @@ def _is_several(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) == 1
 
 
-def reshape(x: Tensor, *shape: Any) -> Tensor:
+def reshape(x: NodeT, *shape: Any) -> NodeT:
     """Return the elements in row-major order in another shape, one length of which may be -1."""
     require_tensor(x, "reshape")
     wanted = tuple(items(shape[0], "reshape")) if len(shape) == 1 and _is_several(shape[0]) else shape
@@ -79,17 +75,17 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
             "reshape", "the elements do not fit", expected=f"a shape of {x.size} elements, for {x.shape}", got=wanted,
             remedy="Match the number of elements",
         )  # fmt: skip
-    return x if tuple(sizes) == x.shape else made(RESHAPE, [x], tuple(sizes), x.dtype)
+    return x if tuple(sizes) == x.shape else make(RESHAPE, [x], tuple(sizes), x.dtype)
 
 
-def flatten(x: Tensor, start: int = 0) -> Tensor:
+def flatten(x: NodeT, start: int = 0) -> NodeT:
     """Return the tensor with all axes from ``start`` on as one."""
     require_tensor(x, "flatten")
     start = normal_axis(x, start, "flatten") if x.ndim or not isinstance(start, int) or start else 0
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
-def expand_dims(x: Tensor, axis: int) -> Tensor:
+def expand_dims(x: NodeT, axis: int) -> NodeT:
     """Return the tensor with a new axis of length 1 at ``axis``."""
     require_tensor(x, "expand_dims")
     last = x.ndim
@@ -98,7 +94,7 @@ def expand_dims(x: Tensor, axis: int) -> Tensor:
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
-def squeeze(x: Tensor, axis: Any = None) -> Tensor:
+def squeeze(x: NodeT, axis: Any = None) -> NodeT:
     """Return the tensor without the axes named (None: all), which have length 1."""
     require_tensor(x, "squeeze")
     drop = {a for a, n in enumerate(x.shape) if n == 1} if axis is None else set(normal_axes(x, axis, "squeeze"))
@@ -111,12 +107,11 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
 # permute
 
 PERMUTE = Op(
-    "permute", Kind.VIEW, vjp=lambda node, g: [permute(g, np.argsort(node.attributes[0]).tolist())],
-    view=lambda node, access: access.permuted(node.attributes[0]),
+    "permute", Kind.VIEW, view=lambda node, access: access.permuted(node.attributes[0]),
 )  # fmt: skip
 
 
-def permute(x: Tensor, axes: Sequence[int]) -> Tensor:
+def permute(x: NodeT, axes: Sequence[int]) -> NodeT:
     """Return the tensor with its axes in another order."""
     order = tuple(normal_axis(x, a, "permute") for a in items(axes, "permute, axes", "axes"))
     if sorted(order) != list(range(x.ndim)):
@@ -124,10 +119,10 @@ def permute(x: Tensor, axes: Sequence[int]) -> Tensor:
                             got=order, remedy=f"The tensor has shape {x.shape}")  # fmt: skip
     if order == tuple(range(x.ndim)):
         return x
-    return made(PERMUTE, [x], tuple(x.shape[a] for a in order), x.dtype, (order,))
+    return make(PERMUTE, [x], tuple(x.shape[a] for a in order), x.dtype, (order,))
 
 
-def transpose(x: Tensor, first: int = -1, second: int = -2) -> Tensor:
+def transpose(x: NodeT, first: int = -1, second: int = -2) -> NodeT:
     """Return the tensor with two axes exchanged, by default the last two."""
     a, b = normal_axis(x, first, "transpose"), normal_axis(x, second, "transpose")
     order = list(range(x.ndim))
@@ -138,35 +133,25 @@ def transpose(x: Tensor, first: int = -1, second: int = -2) -> Tensor:
 # reverse
 
 REVERSE = Op(
-    "reverse", Kind.VIEW, vjp=lambda node, g: [reverse(g, node.attributes[0])],
-    view=lambda node, access: access.reversed(node.attributes[0]),
+    "reverse", Kind.VIEW, view=lambda node, access: access.reversed(node.attributes[0]),
 )  # fmt: skip
 
 
-def reverse(x: Tensor, axis: Any = None) -> Tensor:
+def reverse(x: NodeT, axis: Any = None) -> NodeT:
     """Return the tensor with the order of its elements reversed along axes (None: all)."""
     axes = normal_axes(x, axis, "reverse")
-    return made(REVERSE, [x], x.shape, x.dtype, (axes,)) if axes else x
+    return make(REVERSE, [x], x.shape, x.dtype, (axes,)) if axes else x
 
 
 # broadcast
 
 
-def _unbroadcast(node: Tensor, g: Tensor) -> list[Tensor]:
-    from loom.tensor.ops.reductions import sum_of
-
-    x = node.inputs[0]
-    new = g.ndim - x.ndim
-    axes = [*range(new), *(new + a for a, n in enumerate(x.shape) if n == 1 and g.shape[new + a] != 1)]
-    return [reshape(sum_of(g, tuple(axes)), x.shape)]
-
-
 BROADCAST = Op(
-    "broadcast", Kind.VIEW, vjp=_unbroadcast, view=lambda node, access: access.broadcast(node.shape),
+    "broadcast", Kind.VIEW, view=lambda node, access: access.broadcast(node.shape),
 )  # fmt: skip
 
 
-def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
+def broadcast_to(x: NodeT, shape: Sequence[int]) -> NodeT:
     """Return the tensor with axes of length 1, and new ones in front, repeated to ``shape``."""
     require_tensor(x, "broadcast")
     wanted = as_shape(shape, "broadcast")
@@ -176,32 +161,25 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     if new < 0 or any(n not in (1, m) for n, m in zip(x.shape, wanted[new:], strict=True)):
         raise ShapeError("broadcast", "the shape does not broadcast", expected=f"a shape that {x.shape} extends to",
                          got=wanted, remedy="Reshape it first")  # fmt: skip
-    return made(BROADCAST, [x], wanted, x.dtype)
+    return make(BROADCAST, [x], wanted, x.dtype)
 
 
 # slices
 
 SLICE = Op(
-    "slice", Kind.VIEW, vjp=lambda node, g: [_put(g, node)],
+    "slice", Kind.VIEW,
     view=lambda node, access: access.sliced(node.attributes[0], node.attributes[1], node.shape),
 )  # fmt: skip
 
 
-def _put(g: Tensor, node: Tensor) -> Tensor:
-    starts, steps = node.attributes
-    from loom.tensor.ops.joining import place
-
-    return place(g, node.inputs[0].shape, starts, steps)
-
-
-def take_slices(x: Tensor, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]) -> Tensor:
+def take_slices(x: NodeT, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]) -> NodeT:
     """Return ``shape`` elements, every ``steps``-th from ``starts`` on along each axis, which must be there."""
     if tuple(shape) == x.shape and not any(starts):
         return x
-    return made(SLICE, [x], tuple(shape), x.dtype, (tuple(starts), tuple(steps)))
+    return make(SLICE, [x], tuple(shape), x.dtype, (tuple(starts), tuple(steps)))
 
 
-def sliced(x: Tensor, key: Any) -> Tensor:
+def slice_by(x: NodeT, key: Any) -> NodeT:
     """Return ``x[key]``: ints, slices, ``...`` and None."""
     keys = list(key) if isinstance(key, tuple) else [key]
     count = sum(k is not None and k is not Ellipsis for k in keys)
@@ -253,7 +231,7 @@ def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
 # windows
 
 
-def _window_access(node: Tensor, access: Access) -> Access:
+def _window_access(node: Node, access: Access) -> Access:
     axes, _, steps, dilations = node.attributes
     strides = list(access.strides)
     for a, step in zip(axes, steps, strict=True):
@@ -262,15 +240,12 @@ def _window_access(node: Tensor, access: Access) -> Access:
     return Access(node.shape, (*strides, *inner), access.offset)
 
 
-WINDOWS = Op(
-    "windows", Kind.VIEW, vjp=lambda node, g: [_spread_windows(g, node)],
-    view=_window_access,
-)  # fmt: skip
+WINDOWS = Op("windows", Kind.VIEW, view=_window_access)
 
 
 def windows(
-    x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequence[int], dilations: Sequence[int] | None = None
-) -> Tensor:
+    x: NodeT, axes: Sequence[int], sizes: Sequence[int], steps: Sequence[int], dilations: Sequence[int] | None = None
+) -> NodeT:
     """Return every window of ``sizes`` along ``axes``: the axes count windows, new last axes the places in one.
 
     Windows begin ``steps`` apart, and their elements lie ``dilations`` apart (default 1). Nothing is copied.
@@ -295,58 +270,24 @@ def windows(
             )
         shape[a] = (x.shape[a] - reach) // step + 1
     what = tuple(axes), tuple(sizes), tuple(steps), tuple(spread)
-    return made(WINDOWS, [x], (*shape, *sizes), x.dtype, what)
-
-
-def _spread_windows(g: Tensor, node: Tensor) -> Tensor:
-    """Add the gradients of every place in the window, the first place first, each where its element was."""
-    from loom.tensor.ops.joining import place
-
-    axes, sizes, steps, dilations = node.attributes
-    x = node.inputs[0]
-    if steps == sizes and math.prod(sizes) > 1 and max(dilations) == 1:
-        return _side_by_side(g, x, axes, sizes)
-    total: Any = None
-    for at in np.ndindex(*sizes):
-        part = sliced(g, (..., *(int(p) for p in at)))
-        starts, strides = [0] * x.ndim, [1] * x.ndim
-        for a, p, step, gap in zip(axes, at, steps, dilations, strict=True):
-            starts[a], strides[a] = int(p) * gap, step
-        part = place(part, x.shape, starts, strides)
-        total = part if total is None else total + part
-    return total
-
-
-def _side_by_side(g: Tensor, x: Tensor, axes: Sequence[int], sizes: Sequence[int]) -> Tensor:
-    """Return the same for windows that do not meet: each element has one place, and + 0 of the others."""
-    from loom.tensor.ops.joining import pad
-
-    inner = dict(zip(axes, range(x.ndim, g.ndim), strict=True))
-    order = [axis for a in range(x.ndim) for axis in ((a, inner[a]) if a in inner else (a,))]
-    repeats = dict(zip(axes, sizes, strict=True))
-    covered = [n * repeats.get(a, 1) for a, n in enumerate(g.shape[: x.ndim])]
-    found = reshape(permute(g, order) + 0, covered)
-    return pad(found, [(0, n - own) for n, own in zip(x.shape, covered, strict=True)])
+    return make(WINDOWS, [x], (*shape, *sizes), x.dtype, what)
 
 
 # gradients led elsewhere
 
-DETACH = Op("detach", Kind.VIEW, vjp=lambda _node, _g: [None], view=lambda _node, access: access)
-KNOWN = Op("array", Kind.SOURCE)
-ROUTE = Op(
-    "route", Kind.VIEW, vjp=lambda node, g: [*node.attributes[0](node, g), None], view=lambda _node, access: access
-)
+DETACH = Op("detach", Kind.VIEW, view=lambda _node, access: access)
+ROUTE = Op("route", Kind.VIEW, view=lambda _node, access: access)
 
 
-def detach(x: Tensor) -> Tensor:
+def detach(x: NodeT) -> NodeT:
     """Return the tensor as a constant: no gradient goes through it; known elements stand for themselves."""
     require_tensor(x, "detach")
     if x.data is not None and x.users is None:
         return type(x)(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device)
-    return made(DETACH, [x], x.shape, x.dtype)
+    return make(DETACH, [x], x.shape, x.dtype)
 
 
-def routed(result: Tensor, sources: Sequence[Tensor], vjp: Any) -> Tensor:
+def routed(result: NodeT, sources: Sequence[NodeT], vjp: Any) -> NodeT:
     """Return ``result`` with a derivative of its own: ``vjp(node, g)`` gives those of ``sources``,
     which are ``node.inputs`` but for the last."""
-    return made(ROUTE, [*sources, result], result.shape, result.dtype, (vjp,))
+    return make(ROUTE, [*sources, result], result.shape, result.dtype, (vjp,))

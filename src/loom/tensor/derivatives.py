@@ -1,0 +1,269 @@
+"""Derivatives of the operations, backwards: what the gradient of a result makes the gradients of its operands.
+
+Layer: tensor. ``vjp(node, g)`` gives a part for each input of ``node``, of which ``g`` is the gradient; None stands for
+nothing, and an operation that is not in ``VJPS`` has no derivative. Derivatives are recorded in operations, so that
+they have derivatives again. Invariant: none of them scatters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import u32
+from loom.schedules.axis import rows_along
+from loom.tensor.graph import Op
+from loom.tensor.ops import indexing, joining, products, reductions, views
+from loom.tensor.ops.correlating import ROWS
+from loom.tensor.ops.elementwise import CONVERT, MAPS, apply, cast, coordinate, where
+from loom.tensor.ops.products import MATMUL, multiply
+from loom.tensor.ops.views import broadcast_to, permute, reshape, transpose
+from loom.tensor.tensor import Tensor
+from loom.tensor.versions import VALUE
+
+__all__ = ["VJPS", "Vjp", "derivative"]
+
+Vjp = Callable[[Any, Any], Sequence[Any]]
+
+VJPS: dict[Op, Vjp] = {}
+
+
+def derivative(*ops: Op) -> Callable[[Vjp], Vjp]:
+    """Make the function below the derivative of operations."""
+
+    def register(vjp: Vjp) -> Vjp:
+        VJPS.update(dict.fromkeys(ops, vjp))
+        return vjp
+
+    return register
+
+
+# element by element. Of two equal operands of min and max the first has it all; steps have none; abs has 0 at 0
+
+
+def _chained(slope: Callable[[Any, Any], Any]) -> Vjp:
+    """Return the derivative of a function of one operand, of its slope by operand and result."""
+    return lambda node, g: [g * slope(node.inputs[0], node)]
+
+
+_SQRT_PI, _TWO_PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
+_SLOPES: dict[str, Callable[[Any, Any], Any]] = {
+    "exp": lambda _x, y: y,
+    "exp2": lambda _x, y: y * math.log(2),
+    "expm1": lambda _x, y: y + 1,
+    "tanh": lambda _x, y: 1 - y * y,
+    "sigmoid": lambda _x, y: y * (1 - y),
+    "erf": lambda x, _y: apply("exp", -(x * x)) * (2 / _SQRT_PI),
+    "erfc": lambda x, _y: apply("exp", -(x * x)) * (-2 / _SQRT_PI),
+    "sin": lambda x, _y: apply("cos", x),
+    "cos": lambda x, _y: -apply("sin", x),
+    "tan": lambda _x, y: y * y + 1,
+    "sinh": lambda x, _y: apply("cosh", x),
+    "cosh": lambda x, _y: apply("sinh", x),
+    "rsqrt": lambda _x, y: y * y * y * -0.5,
+    "j0": lambda x, _y: -apply("j1", x),
+    "y0": lambda x, _y: -apply("y1", x),
+    "y1": lambda x, y: apply("y0", x) - y / x,
+}
+"""Functions of one operand by their slopes, which the gradient is multiplied by."""
+
+_BY_NAME: dict[str, Vjp] = {
+    "add": lambda _node, g: [g, g],
+    "sub": lambda _node, g: [g, -g],
+    "mul": lambda node, g: [g * node.inputs[1], g * node.inputs[0]],
+    "div": lambda node, g: [g / node.inputs[1], -(g / node.inputs[1] * node)],
+    "neg": lambda _node, g: [-g],
+    "relu": lambda node, g: [where(node > 0, g, 0), None],
+    "sqrt": lambda node, g: [g * 0.5 / node],
+    "select": lambda node, g: [None, where(node.inputs[0], g, 0), where(node.inputs[0], 0, g)],
+    "log": lambda node, g: [g / node.inputs[0]],
+    "log1p": lambda node, g: [g / (node.inputs[0] + 1)],
+    "log2": lambda node, g: [g / (node.inputs[0] * math.log(2))],
+    "asin": lambda node, g: [g / apply("sqrt", 1 - node.inputs[0] * node.inputs[0])],
+    "acos": lambda node, g: [-(g / apply("sqrt", 1 - node.inputs[0] * node.inputs[0]))],
+    "atan": lambda node, g: [g / (node.inputs[0] * node.inputs[0] + 1)],
+    "cbrt": lambda node, g: [g / (node * node * 3)],
+    **{name: _chained(slope) for name, slope in _SLOPES.items()},
+    **dict.fromkeys(("floor", "ceil", "rint", "trunc"), lambda node, _g: [None] * len(node.inputs)),
+}
+VJPS.update((MAPS[name], vjp) for name, vjp in _BY_NAME.items())
+
+
+@derivative(MAPS["min"], MAPS["max"])
+def _larger(node: Tensor, g: Tensor) -> list[Tensor]:
+    a, b = node.inputs
+    first = (a >= b if node.op.name == "max" else a <= b) | apply("ne", a, a)  # a NaN wins
+    return [where(first, g, 0), where(first, 0, g)]
+
+
+@derivative(MAPS["pow"])
+def _pow(node: Tensor, g: Tensor) -> list[Tensor]:
+    a, b = node.inputs[:2]
+    less = where(apply("eq", b, 0), b, b - 1)  # so that x**0 has the derivative 0 at 0 as well
+    positive = where(apply("eq", a, 0), 1, a)  # 0**b is 0 for all b nearby
+    return [g * b * apply("pow", a, less), g * node * apply("log", positive)]
+
+
+@derivative(MAPS["atan2"])
+def _atan2(node: Tensor, g: Tensor) -> list[Tensor]:
+    y, x = node.inputs
+    square = x * x + y * y
+    square = where(apply("eq", square, 0), 1, square)  # at the origin, where there is none, 0
+    return [g * x / square, -(g * y) / square]
+
+
+@derivative(MAPS["abs"])
+def _abs(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    return [where(x > 0, g, where(x < 0, -g, 0))]
+
+
+@derivative(MAPS["gelu"])
+def _gelu(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    density = apply("exp", x * x * -0.5) * (1 / _TWO_PI)
+    return [g * (apply("erfc", x * -math.sqrt(0.5)) * 0.5 + x * density)]
+
+
+@derivative(MAPS["gelu_tanh"])
+def _gelu_tanh(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    a, b = math.sqrt(2 / math.pi), 0.044715
+    t = apply("tanh", (x + x * x * x * b) * a)
+    return [g * ((t + 1) * 0.5 + x * (1 - t * t) * (x * x * (3 * b) + 1) * (0.5 * a))]
+
+
+@derivative(MAPS["j1"])
+def _j1(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    is_zero = apply("eq", x, 0)
+    return [g * where(is_zero, 0.5, apply("j0", x) - node / where(is_zero, 1, x))]
+
+
+@derivative(CONVERT)
+def _convert(node: Tensor, g: Tensor) -> list[Any]:
+    source = node.inputs[0].dtype
+    return [cast(g, source) if source.is_float and node.dtype.is_float else None]
+
+
+# views
+
+VJPS.update({
+    VALUE: lambda _node, g: [g],
+    views.DETACH: lambda _node, _g: [None],
+    views.ROUTE: lambda node, g: [*node.attributes[0](node, g), None],
+    views.RESHAPE: lambda node, g: [reshape(g, node.inputs[0].shape)],
+    views.PERMUTE: lambda node, g: [permute(g, np.argsort(node.attributes[0]).tolist())],
+    views.REVERSE: lambda node, g: [views.reverse(g, node.attributes[0])],
+    views.SLICE: lambda node, g: [joining.place(g, node.inputs[0].shape, *node.attributes)],
+})  # fmt: skip
+
+
+@derivative(views.BROADCAST)
+def _broadcast(node: Tensor, g: Tensor) -> list[Tensor]:
+    x = node.inputs[0]
+    new = g.ndim - x.ndim
+    axes = [*range(new), *(new + a for a, n in enumerate(x.shape) if n == 1 and g.shape[new + a] != 1)]
+    return [reshape(reductions.sum_of(g, tuple(axes)), x.shape)]
+
+
+@derivative(views.WINDOWS)
+def _windows(node: Tensor, g: Tensor) -> list[Tensor]:
+    """Add the gradients of every place in the window, the first place first, each where its element was."""
+    axes, sizes, steps, dilations = node.attributes
+    x = node.inputs[0]
+    if steps == sizes and math.prod(sizes) > 1 and max(dilations) == 1:
+        return [_side_by_side(g, x, axes, sizes)]
+    total: Any = None
+    for at in np.ndindex(*sizes):
+        part = views.slice_by(g, (..., *(int(p) for p in at)))
+        starts, strides = [0] * x.ndim, [1] * x.ndim
+        for a, p, step, gap in zip(axes, at, steps, dilations, strict=True):
+            starts[a], strides[a] = int(p) * gap, step
+        part = joining.place(part, x.shape, starts, strides)
+        total = part if total is None else total + part
+    return [total]
+
+
+def _side_by_side(g: Tensor, x: Tensor, axes: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """Return the same for windows that do not meet: each element has one place, and + 0 of the others."""
+    inner = dict(zip(axes, range(x.ndim, g.ndim), strict=True))
+    order = [axis for a in range(x.ndim) for axis in ((a, inner[a]) if a in inner else (a,))]
+    repeats = dict(zip(axes, sizes, strict=True))
+    covered = [n * repeats.get(a, 1) for a, n in enumerate(g.shape[: x.ndim])]
+    found = reshape(permute(g, order) + 0, covered)
+    return joining.pad(found, [(0, n - own) for n, own in zip(x.shape, covered, strict=True)])
+
+
+# by kernels of their own
+
+
+@derivative(joining.PLACE)
+def _place(node: Tensor, g: Tensor) -> list[Tensor]:
+    starts, steps, _ = node.attributes
+    return [views.take_slices(g, starts, steps, node.inputs[0].shape)]
+
+
+@derivative(joining.CONCAT)
+def _concat(node: Tensor, g: Tensor) -> list[Tensor]:
+    (axis,) = node.attributes
+    return joining.split(g, [x.shape[axis] for x in node.inputs], axis)
+
+
+@derivative(reductions.SUM)
+def _sum(node: Tensor, g: Tensor) -> list[Any]:
+    x = node.inputs[0]
+    return [cast(broadcast_to(g, x.shape), x.dtype) if x.dtype.is_float else None]
+
+
+@derivative(*reductions.EXTREME.values())
+def _extreme(node: Tensor, g: Tensor) -> list[Tensor]:
+    """Give it to the first of the elements that are extreme."""
+    x, (first, last, folding) = node.inputs[0], node.attributes
+    rows = rows_along(x.shape, first, last)
+    flat = reshape(x, (rows.outer, rows.n, rows.inner))
+    at = reductions.find_extreme(flat, 1, largest=folding.name == "max")
+    here = apply("eq", coordinate(flat.shape, 1, u32, x), broadcast_to(at, flat.shape))
+    g = broadcast_to(reshape(g, (rows.outer, 1, rows.inner)), flat.shape)
+    return [reshape(where(here, g, 0), x.shape)]
+
+
+@derivative(MATMUL)
+def _matmul(node: Tensor, g: Tensor) -> list[Any]:
+    a, b = node.inputs
+    if not a.dtype.is_float:
+        return [None, None]
+    (short,) = node.attributes
+    return [
+        _summed(multiply(g, transpose(b), short), a.shape),
+        _summed(multiply(transpose(a), g, short), b.shape),
+    ]
+
+
+def _summed(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return ``x`` summed over batch axes that ``shape`` repeats."""
+    new = x.ndim - len(shape)
+    axes = [*range(new), *(new + a for a, n in enumerate(shape[:-2]) if n == 1 and x.shape[new + a] != 1)]
+    return reshape(reductions.sum_of(x, tuple(axes)), shape) if axes else x
+
+
+@derivative(ROWS)
+def _rows(node: Tensor, g: Tensor) -> list[Tensor]:
+    rows, weight = node.inputs
+    flat, spread = reshape(rows, (-1, weight.shape[0])), reshape(g, (-1, weight.shape[1]))
+    by_rows = products.matmul(spread, transpose(weight))
+    return [reshape(by_rows, rows.shape), products.matmul(transpose(flat), spread)]
+
+
+@derivative(indexing.GATHER)
+def _gather(node: Tensor, g: Tensor) -> list[Any]:
+    table, at = node.inputs
+    return [indexing.sum_rows_by(g, at, table.shape), None]
+
+
+@derivative(indexing.SUM_BY_INDEX)
+def _sum_by_index(node: Tensor, g: Tensor) -> list[Any]:
+    return [indexing.pick_rows(g, node.inputs[1]), None]

@@ -1,0 +1,58 @@
+"""In which order a device's tensor programs run: all on one timeline, so that the host sees parameters in that order.
+
+Layer: tensor. A draft becomes a chain here: its buffers get their memory, its runs their place among the others.
+Invariant: there is one timeline for each device in a process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from loom.runtime.chain import Chain
+from loom.runtime.chain.program import Timeline
+from loom.runtime.device import Device
+from loom.tensor.draft import Draft
+from loom.tensor.memory import MemoryPlan
+
+__all__ = ["build", "settle", "timeline_of"]
+
+_timelines: dict[Device, Timeline] = {}
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """What was under way on them stayed behind, with the threads that had their locks."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _timelines.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def timeline_of(where: Device) -> Timeline:
+    """Return the timeline of a device's tensor programs."""
+    found = _timelines.get(where)
+    if found is None:
+        with _lock:
+            found = _timelines.setdefault(where, Timeline())
+    return found
+
+
+def settle(where: Device | None) -> None:
+    """Wait for everything the tensor layer launched on a device."""
+    if where is not None:
+        timeline_of(where).settle()
+
+
+def build(draft: Draft, plan: MemoryPlan, where: Device, name: str) -> Chain:
+    """Return the chain of a draft, its buffers allocated, to be built; runs are in the order of the device's others."""
+    placed = plan.allocate(where)
+    chain = Chain(where, name=name)
+    chain.timeline = timeline_of(where)
+    for d in draft.dispatches:
+        storages = [b.place if b.place is not None else placed[b] for b in d.buffers]
+        chain.dispatch(d.kernel, storages, d.params, d.groups)
+    return chain
