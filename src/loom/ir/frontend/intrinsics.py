@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from loom.core.dtype import DType
@@ -131,11 +130,10 @@ def _atomic_compare(memory: Any, index: Any, expected: Any, value: Any) -> Any:
 def _one_operation(op: Op) -> Callable[..., Any]:
     """Return the function of kernels that is the operation ``op``."""
     if op.effect is Effect.ATOMIC:
-        like, takes = _atomic if op.arity == 2 else _atomic_compare, "in one step, on integers of 32 or 64 bits"
-    else:
-        like, takes = _of_one if op.arity == 1 else _of_two, f"takes {op.accepts.value}"
-    arguments = ", ".join(signature(like).parameters)
-    return _intrinsic(like, op.name, f"``{op.name}({arguments})``: {op.doc} ({takes}).")
+        like = _atomic if op.arity == 2 else _atomic_compare
+        return _intrinsic(like, op.name, f"In one step: {op.doc} (integers of 32 or 64 bits).")
+    like = _of_one if op.arity == 1 else _of_two
+    return _intrinsic(like, op.name, f"In each lane: {op.doc} ({op.accepts.value}).")
 
 
 globals().update({op.name: _one_operation(op) for op in OPS.values() if op.named})

@@ -1,0 +1,42 @@
+"""Writes ``src/loom/__init__.pyi``: names of ``loom``, as type checkers read them, from the table in ``__init__.py``.
+
+Run ``python tools/door.py`` when a public name has come or gone; a test tells if the file is behind.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import loom
+from loom.ir.ops import OPS
+
+FILE = Path(loom.__file__).with_suffix(".pyi")
+HEAD = '"""The public names of ``loom``; written by ``tools/door.py``."""\n\nfrom typing import Any\n\n'
+TAIL = "\ndef __getattr__(name: str) -> Any: ...  # short vectors, such as f32x4\n"
+
+
+def stub() -> str:
+    """Return the text of the file: imports, functions that are one operation, and what is left to ``__getattr__``."""
+    operations = {name for name, op in OPS.items() if op.named}
+    where: dict[str, str] = {**loom._WHERE, "__version__": "loom.core.version"}
+    imports = sorted((module, _rank(name), name) for name, module in where.items() if name not in operations)
+    lines = [f"from {module} import {name} as {name}\n" for module, _, name in imports]
+    functions = [_function(getattr(loom, name)) for name in loom.__all__ if name in operations]
+    return HEAD + "".join(lines) + "".join(functions) + TAIL
+
+
+def _rank(name: str) -> tuple[Any, ...]:
+    """Order names as imports are sorted: classes first, numbers by their size."""
+    return not name[0].isupper(), [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _function(fn: Any) -> str:
+    arguments = ", ".join(f"{name}: Any" for name in inspect.signature(fn).parameters)
+    return f'\ndef {fn.__name__}({arguments}) -> Any:\n    """{fn.__doc__}"""\n'
+
+
+if __name__ == "__main__":
+    FILE.write_text(stub(), encoding="utf-8")
