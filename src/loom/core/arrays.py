@@ -10,41 +10,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.conversions import Array, convert, refuse, show, view_typed
 from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 
 __all__ = [
     "MOST_AXES",
-    "bfloat16_bits",
-    "converted",
-    "host_type",
     "plain",
     "read_array",
     "read_as",
     "read_complex",
     "shared",
-    "shown",
-    "widened",
 ]
-
-Array = np.ndarray[Any, Any]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
 MOST_AXES = 64
 """What numpy has."""
 _COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
-_LARGEST = {
-    "f16": 65504.0,
-    "bf16": (2 - 2.0**-7) * 2.0**127,
-    "f32": (2 - 2.0**-23) * 2.0**127,
-    "f64": sys.float_info.max,
-}
 _ODD_BITS, _MOST_EXPONENT = 52, 1023
 _PLAIN = frozenset((bool, int, float))
 """Types of a list's elements about which numpy knows everything."""
@@ -72,7 +58,7 @@ def read_as(data: Any, dtype: DType, where: str) -> Array:
     Floats are rounded once, to the nearest; DTypeError for a whole number, or a bool, that ``dtype`` lacks, and for a
     finite number that would become infinite.
     """
-    return converted(*read_array(data, where, dtype=dtype), dtype, where)
+    return convert(*read_array(data, where, dtype=dtype), dtype, where)
 
 
 def read_complex(data: Any, where: str) -> Array | None:
@@ -116,14 +102,14 @@ def _found(data: Any, where: str, dtype: DType | None) -> tuple[Array, DType]:
         array = plain(data, where)
     elif hasattr(data, "host_elements"):  # Loom's own
         held, found = data.host_elements()
-        return _viewed(held, found), found
+        return view_typed(held, found), found
     elif isinstance(data, (list, tuple, bool, int, float)):
         array = _of_sequence(data, where, dtype)
         found = _real(array, where)
         if dtype is None or found == dtype:
             return _native(array), found
-        array = converted(_native(array), found, dtype, where)
-        return _viewed(array, dtype), dtype
+        array = convert(_native(array), found, dtype, where)
+        return view_typed(array, dtype), dtype
     else:
         array, found = shared(data, where)
         if found is not None:
@@ -183,7 +169,7 @@ def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
             data = data.detach()  # its numbers, whether or not a gradient is asked for
             if str(data.dtype) == "torch.bfloat16":
                 bits = np.from_dlpack(data.view(sys.modules["torch"].int16)).view(np.uint16)
-                return _viewed(bits, bf16), bf16
+                return view_typed(bits, bf16), bf16
         return np.from_dlpack(data), None
     except Exception as error:  # whatever another library raises
         if hasattr(data, "__array__") and type(data).__module__.partition(".")[0] != "torch":
@@ -258,7 +244,7 @@ def _leaf(value: Any, where: str) -> Any:
     if isinstance(value, (str, bytes)) or value is None:
         raise _not_numbers(type(value).__name__, where)
     array, found = read_array(value, where)
-    return shown(array, found)
+    return show(array, found)
 
 
 def _exact_integers(data: Any, array: Array, where: str, dtype: DType | None) -> Array:
@@ -308,139 +294,9 @@ def _nearest(value: Any, dtype: DType, where: str) -> float:
     number = int(value)
     shift = max(0, number.bit_length() - _ODD_BITS)
     if shift > _MOST_EXPONENT - _ODD_BITS:
-        raise _not_fitting(number, dtype, where)
+        raise refuse(number, dtype, where)
     if dtype == f64:
         return float(number)
     kept = abs(number) >> shift
     kept |= int(kept << shift != abs(number))  # to odd: a sticky bit below those that a narrower type keeps
     return float(kept if number >= 0 else -kept) * 2.0**shift
-
-
-# conversions
-
-
-@ordinary_arithmetic()
-def converted(array: Array, found: DType, dtype: DType, where: str) -> Array:
-    """Return an array of ``found`` as a contiguous one of ``dtype``, bf16 as its 16 bits; rules of ``read_as``."""
-    if found == dtype:
-        held = array.view(np.uint16) if found == bf16 else array
-        return np.require(held, requirements=("C", "A"))
-    if found == bf16:
-        array = _widened(array)
-    if dtype.is_float:
-        return np.require(_to_float(array, dtype, where), requirements=("C", "A"))
-    lowest, highest = (0, 1) if dtype.is_bool else (dtype.minimum, dtype.maximum)
-    wrong = (array < lowest) | (array >= highest + 1) if array.dtype.kind == "f" else _outside(array, lowest, highest)
-    if array.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
-            wrong |= np.isnan(array) | (np.trunc(array) != array)
-    if wrong.any():
-        raise _not_fitting(array[wrong].flat[0] if array.ndim else array[()], dtype, where)
-    return np.require(array.astype(dtype.numpy), requirements=("C", "A"))
-
-
-def _outside(array: Array, lowest: int, highest: int) -> Array:
-    """Tell which integers, or bools, are below ``lowest`` or above ``highest``, without wrapping."""
-    wrong = np.zeros(array.shape, np.bool_)
-    if array.dtype.kind == "b":
-        return wrong
-    limits = np.iinfo(array.dtype)
-    if limits.min < lowest:
-        wrong |= array < lowest
-    if limits.max > highest:
-        wrong |= array > highest
-    return wrong
-
-
-def _to_float(array: Array, dtype: DType, where: str) -> Array:
-    with np.errstate(all="ignore"):
-        if dtype == bf16:
-            typed = bfloat16_bits(array)
-            is_lost = (typed & 0x7FFF) == 0x7F80
-        else:
-            typed = array.astype(dtype.numpy)
-            is_lost = np.isinf(typed)
-        if is_lost.any() and (wrong := is_lost & np.isfinite(array)).any():
-            raise _not_fitting(array[wrong].flat[0] if array.ndim else array[()], dtype, where)
-    return typed
-
-
-def _not_fitting(value: Any, dtype: DType, where: str) -> DTypeError:
-    if dtype.is_bool:
-        expected = "True or False, 1 or 0"
-    elif dtype.is_float:
-        expected = f"at most {_LARGEST[dtype.name]} in size"
-    else:
-        expected = f"whole numbers from {dtype.minimum} to {dtype.maximum}"
-    shown_value = value if isinstance(value, int) else value.item()
-    return DTypeError(where, f"{shown_value} does not fit {dtype}", expected=expected, got=shown_value,
-                      remedy="Convert first, or use a type that holds it")  # fmt: skip
-
-
-def bfloat16_bits(array: Array) -> Array:
-    """Return the 16 bits of real numbers rounded to bf16 once, halves to even; every NaN is 0x7fc0."""
-    with np.errstate(all="ignore"):
-        near = array.astype(np.float32)
-        bits = np.ascontiguousarray(near).view(np.uint32).reshape(near.shape)
-        if array.dtype.itemsize > 2 and array.dtype != np.float32:
-            bits = _odd(array, near, bits)
-    wide = bits.astype(np.uint64)
-    rounded = ((wide + 0x7FFF + ((wide >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)).astype(np.uint16)
-    return np.where(np.isnan(near), np.uint16(0x7FC0), rounded)
-
-
-def _odd(array: Array, near: Array, bits: Array) -> Array:
-    """Return f32 bits of numbers rounded to odd: what is rounded on from there is as if from the exact number."""
-    if array.dtype.kind == "f":
-        beyond = np.abs(near.astype(np.float64)) > np.abs(array)
-        inexact = (near.astype(np.float64) != array) & ~np.isnan(array)
-    else:  # an integer: compared as integers, where the float is one
-        size = np.where(array < 0, np.uint64(0) - array.astype(np.uint64), array.astype(np.uint64))
-        is_top = np.abs(near) >= np.float32(2.0**64)
-        back = np.where(is_top, np.uint64(0), np.where(is_top, 0, np.abs(near)).astype(np.uint64))
-        beyond, inexact = is_top | (back > size), is_top | (back != size)
-    return np.where(inexact, (bits - beyond.astype(np.uint32)) | np.uint32(1), bits)
-
-
-# bf16 on the host
-
-
-@cache
-def _bfloat16() -> np.dtype[Any] | None:
-    """Return numpy's dtype of bf16, which ml_dtypes gives it, or None."""
-    try:
-        from ml_dtypes import bfloat16  # type: ignore[import-not-found]
-    except ImportError:
-        return None
-    return np.dtype(bfloat16)
-
-
-def host_type(dtype: DType) -> np.dtype[Any]:
-    """Return the numpy dtype that elements in host memory have: bf16 ml_dtypes' type, or else its 16 bits."""
-    return (_bfloat16() if dtype == bf16 else None) or dtype.numpy
-
-
-def _viewed(array: Array, dtype: DType) -> Array:
-    return array.view(host_type(dtype)) if dtype == bf16 else array
-
-
-def widened(array: Array, dtype: DType) -> Array:
-    """Return elements that every library knows: bf16, as it is stored, as f32."""
-    return _widened(array) if dtype == bf16 else array
-
-
-def _widened(array: Array) -> Array:
-    bits = np.ascontiguousarray(array).view(np.uint16).reshape(array.shape)
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-def shown(array: Array, dtype: DType) -> Array:
-    """Return elements as users see them: bf16, never as integers, in ml_dtypes' type or else as f32.
-
-    >>> from loom.core.dtype import f32
-    >>> shown(np.array([1.5], np.float32), f32).tolist()
-    [1.5]
-    """
-    if dtype != bf16:
-        return array
-    return _widened(array) if _bfloat16() is None else _viewed(array, dtype)

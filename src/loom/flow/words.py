@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.arrays import read_array, widened
+from loom.core.arrays import read_array
+from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, i32, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.flow.roles import buffer_types
@@ -45,7 +46,7 @@ def as_words(data: Any, where: str) -> np.ndarray[Any, Any]:
 
     DTypeError for what are no numbers, or integers beyond 32 bits.
     """
-    array = widened(*read_array(data, where))
+    array = widen(*read_array(data, where))
     if array.dtype.kind in "iuf" and array.itemsize == 4 and array.dtype.isnative:
         return array.reshape(-1)
     if array.dtype.kind not in "iuf":

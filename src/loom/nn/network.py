@@ -18,7 +18,7 @@ from warnings import warn
 import numpy as np
 
 from loom import tensor
-from loom.core.arrays import shown
+from loom.core.conversions import show
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import path as path_of
@@ -206,7 +206,7 @@ class Network:
 
     def weights(self) -> dict[str, Array]:
         """Return copies of all weights and running means by name; those of bf16 as ``tensor.numpy`` gives them."""
-        return {name: shown(a, self.spec.dtype) for name, a in self.model.weights().items()}
+        return {name: show(a, self.spec.dtype) for name, a in self.model.weights().items()}
 
     def load_weights(
         self,

@@ -13,7 +13,7 @@ from weakref import ref
 
 import numpy as np
 
-from loom.core.arrays import widened
+from loom.core.conversions import widen
 from loom.core.dtype import DType
 from loom.core.errors import ShapeError, StateError
 from loom.core.numbers import whole
@@ -95,11 +95,11 @@ class Array(Readable):
         """Return the only element as a Python number; ShapeError if there are more or none."""
         if self.size != 1:
             raise ShapeError("loom.Array.item", "not one element", expected=1, got=self.size, remedy="Use tolist()")
-        return widened(*self.host_elements()).item()
+        return widen(*self.host_elements()).item()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers (one number for shape ())."""
-        return widened(*self.host_elements()).tolist()
+        return widen(*self.host_elements()).tolist()
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Array:
         """Return the same elements in another shape, one length of which may be -1; nothing is copied."""

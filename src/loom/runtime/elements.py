@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from loom.core.arrays import shown, widened
+from loom.core.conversions import show, widen
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
@@ -58,7 +58,7 @@ class Readable(Sized):
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """Return a copy as a numpy array of the same shape; bf16 in ml_dtypes' type if it is installed, else as f32."""
-        return shown(*self.host_elements())
+        return show(*self.host_elements())
 
     @abstractmethod
     def item(self) -> Any:
@@ -89,7 +89,7 @@ class Readable(Sized):
         """Return a capsule with a copy of the elements in host memory (bf16 as f32); BufferError for copy=False."""
         if options.get("copy") is False:
             raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
-        return widened(*self.host_elements()).__dlpack__(**options)
+        return widen(*self.host_elements()).__dlpack__(**options)
 
     def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
         """Let numpy's functions read the elements: ``numpy.sum(x)`` is numpy's, of a copy."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.arrays import shown
+from loom.core.conversions import show
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, KernelFault, ShapeError, StateError
 from loom.core.given import able, text
@@ -157,7 +157,7 @@ class Unit:
             area.check_range(offset, nbytes, f"{self.name}.read")
         with self.turn("read"):
             found = area.storage.read(int(offset) * area.step, int(nbytes)).view(kind)
-        return found if area.dtype is None else shown(found, area.dtype.scalar)
+        return found if area.dtype is None else show(found, area.dtype.scalar)
 
     def fill(self, value: Any, offset: int = 0, count: int | None = None, *, binding: str = "registers") -> None:
         """Set ``count`` words or elements (None: to the end) to one value."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import converted, read_array
+from loom.core.arrays import read_array
+from loom.core.conversions import convert
 from loom.core.dtype import DType, bf16, f32, i32, of_numpy, u16, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numbers import whole
@@ -59,7 +60,7 @@ def as_data(data: Any, dtype: DType | None, where: str) -> np.ndarray[Any, Any]:
         memory, found = read_array(data, where, dtype=held)
         if held is None:
             held = _word_type(memory, found)
-        return converted(memory, found, held, where)
+        return convert(memory, found, held, where)
     memory, found = read_array(data, where)
     is_stand_in = held is bf16 and found in (u16, f32)
     if not is_stand_in and (found.bits != 32 if held is None else found != held):
@@ -68,7 +69,7 @@ def as_data(data: Any, dtype: DType | None, where: str) -> np.ndarray[Any, Any]:
             where, "data of the wrong type", expected=wanted, got=found.numpy if found != bf16 else found,
             remedy="Convert with array.astype(...), or array.view(numpy.uint32) to copy raw words",
         )  # fmt: skip
-    return memory if found == u16 else converted(memory, found, held or found, where)
+    return memory if found == u16 else convert(memory, found, held or found, where)
 
 
 def _word_type(array: np.ndarray[Any, Any], found: DType) -> DType:

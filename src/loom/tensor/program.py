@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import read_as, shown
+from loom.core.arrays import read_as
+from loom.core.conversions import show
 from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import items, text
@@ -280,9 +281,9 @@ class _Place:
         """Return a copy of what is there."""
         if self.view is not None:
             with touching((self.storage,)):
-                return shown(self.view.copy(), self.type)
+                return show(self.view.copy(), self.type)
         found = self.storage.read(0, self.nbytes).view(self.dtype).reshape(self.shape)
-        return shown(found, self.type)
+        return show(found, self.type)
 
     def write(self, value: Any) -> None:
         """Copy a value in."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import converted, read_array, read_as, widened
+from loom.core.arrays import read_array, read_as
+from loom.core.conversions import convert, widen
 from loom.core.dtype import DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import text
@@ -69,7 +70,7 @@ class Tensor(Node, Readable):
 
     def tolist_flat(self) -> list[Any]:
         """Return the elements in row-major order."""
-        return widened(*self.host_elements()).reshape(-1).tolist()
+        return widen(*self.host_elements()).reshape(-1).tolist()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers (one number for shape ())."""
@@ -299,7 +300,7 @@ def _store(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) ->
     wanted = found if dtype is None else dtype_of(dtype, where)
     if dtype is None and found == f64 and isinstance(data, (float, list, tuple)):
         wanted = f32
-    memory = converted(memory, found, wanted, where)
+    memory = convert(memory, found, wanted, where)
     storage = home.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))
     return Tensor(op, (), memory.shape, wanted, name=name, data=storage, device=home)

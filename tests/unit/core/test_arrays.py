@@ -13,7 +13,8 @@ import pytest
 
 import loom
 from loom import tensor
-from loom.core import arrays
+from loom.core import arrays, conversions
+from loom.core.conversions import convert
 from loom.core.dtype import SCALARS, bf16, f16, f32, f64, lookup
 from loom.core.errors import DTypeError, LoomError, ShapeError
 
@@ -322,7 +323,7 @@ def test_bf16_never_leaves_as_integers() -> None:
 
 
 def test_without_ml_dtypes_bf16_leaves_as_f32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "_bfloat16", lambda: None)
+    monkeypatch.setattr(conversions, "_bfloat16", lambda: None)
     x = tensor.array([1.0, 2.0], "bf16", on="interp")
     y = torch.tensor([1.0, 2.0], dtype=torch.bfloat16)
     for found in (
@@ -381,4 +382,4 @@ def test_an_array_in_order_is_not_copied() -> None:
         taken, found = arrays.read_array(x, "here")
         assert np.shares_memory(taken, x)
         assert found in (f32, f64, bf16)
-    assert arrays.converted(np.array([1.5], np.float16), f16, f16, "here").dtype == lookup("f16").numpy
+    assert convert(np.array([1.5], np.float16), f16, f16, "here").dtype == lookup("f16").numpy

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
-from loom.core.arrays import converted, read_array, widened
+from loom.core.arrays import read_array
+from loom.core.conversions import convert, widen
 from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, LoomError
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
@@ -74,10 +75,10 @@ def _usable(samples: Any, shape: Shape, dtype: DType) -> Any:
         array, held = read_array(samples, "train, x")
     except LoomError:
         return None
-    found = widened(array, held).astype(np.float64)
+    found = widen(array, held).astype(np.float64)
     if found.shape[1:] != shape or not len(found) or not np.isfinite(found).all():
         return None
-    narrow = widened(converted(array, held, dtype, "train, x"), dtype)
+    narrow = widen(convert(array, held, dtype, "train, x"), dtype)
     return found, (narrow == narrow[:1]).all(0)
 
 

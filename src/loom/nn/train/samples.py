@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import converted, read_array, shown, widened
+from loom.core.arrays import read_array
+from loom.core.conversions import convert, show, widen
 from loom.core.dtype import DType, f32, i32
 from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
 from loom.nn.train.losses import CHANCE_LOSSES
@@ -77,7 +78,7 @@ _PORTS = {"x": "inputs", "y": "outputs"}
 
 def numbers(x: Any, where: str, name: str = "x") -> Array:
     """Return ``x`` as an array (``core.arrays``), bf16 as f32; DTypeError if it is none of numbers."""
-    return widened(*read_array(x, f"{where}, {name}"))
+    return widen(*read_array(x, f"{where}, {name}"))
 
 
 def checked_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
@@ -87,8 +88,8 @@ def checked_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
         raise EmptyError(where, f"{name} has no samples", expected="at least 1", got=f"shape {found.shape}",
                          remedy="Pass an array whose first axis counts samples")  # fmt: skip
     if held.is_float:
-        _require_finite(widened(found, held), where, name)
-    return shown(converted(found, held, x_type, f"{where}, {name}"), x_type)
+        _require_finite(widen(found, held), where, name)
+    return show(convert(found, held, x_type, f"{where}, {name}"), x_type)
 
 
 def _require_finite(array: Array, where: str, name: str) -> None:

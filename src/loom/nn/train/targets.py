@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import read_array, widened
+from loom.core.arrays import read_array
+from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.spec import Meaning, NetworkSpec, NumberKind
 from loom.nn.train.losses import CHANCE_LOSSES, Loss, loss_of
@@ -50,7 +51,7 @@ def fitted(output: Output, y: Any, loss: str | Loss | None, where: str = "train,
     tell. ArgumentError and ShapeError for targets that do not fit, and for a loss that such an output has no meaning
     for.
     """
-    found = widened(*read_array(y, where))
+    found = widen(*read_array(y, where))
     name = _chosen(output, found) if loss is None else loss
     if not isinstance(name, str):
         return name, found

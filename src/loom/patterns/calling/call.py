@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import MOST_AXES, converted, host_type, shown
+from loom.core.arrays import MOST_AXES
+from loom.core.conversions import convert, host_type, show
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from loom.patterns.calling.inputs import as_array
@@ -240,7 +241,7 @@ class Call:
     def result(self, out: Operand) -> Any:
         """Return an output to the caller: an Array if an input was one, else a numpy array or scalar."""
         if self._found is None:
-            memory = shown(out.memory if out.in_host else out.read(), out.dtype)
+            memory = show(out.memory if out.in_host else out.read(), out.dtype)
             return memory if out.shape else memory[()]
         if out.storage is None:
             self._store(out)
@@ -279,7 +280,7 @@ def array(data: Any, *, dtype: Any = None, on: str | Device | None = None) -> Ar
     memory, found = as_array(data, "loom.array", dtype=wanted)
     kind = memory.dtype
     if wanted not in (None, found):
-        memory, found = converted(memory, found, wanted, "loom.array"), wanted
+        memory, found = convert(memory, found, wanted, "loom.array"), wanted
         kind = host_type(wanted)
     storage = where.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))

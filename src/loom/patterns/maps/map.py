@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.arrays import host_type, read_as, shown, widened
+from loom.core.arrays import read_as
+from loom.core.conversions import host_type, show, widen
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.tracebacks import brief
@@ -88,7 +89,7 @@ def apply(
     else:
         _check_out(where, out, arrays[0].shape, made, arrays)
     map_host(kernel, arrays, [o for o in operands if isinstance(o, Scalar)], out, where_to)
-    return shown(out, result) if given_out is None else out
+    return show(out, result) if given_out is None else out
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,5 +225,5 @@ def _number(value: Any, dtype: DType, where: str) -> Any:
     if dtype.is_integer and isinstance(number, float) and number.is_integer():
         return int(number)
     if dtype.storage_only and isinstance(number, (int, float)) and not isinstance(number, bool):
-        return float(widened(read_as(number, dtype, where), dtype))  # it has the type of the elements, as in a tensor
+        return float(widen(read_as(number, dtype, where), dtype))  # it has the type of the elements, as in a tensor
     return number

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import read_complex, widened
+from loom.core.arrays import read_complex
+from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ShapeError
 from loom.patterns.calling.call import Call, Operand
@@ -50,7 +51,7 @@ def real_input(call: Call, data: Any, what: str = "data") -> Operand:
     found = call.input(data, what)
     if found.dtype in (f32, f64):
         return _aligned(found)
-    wide = widened(found.memory, found.dtype)
+    wide = widen(found.memory, found.dtype)
     return call.input(wide.astype(np.float32 if found.dtype.storage_only else np.float64), what)
 
 

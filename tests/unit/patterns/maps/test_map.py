@@ -10,7 +10,7 @@ import pytest
 
 import loom
 from loom import gpu_map
-from loom.core.arrays import shown
+from loom.core.conversions import show
 from unit.patterns.canonical import same_bits
 
 Array = np.ndarray[Any, Any]
@@ -207,7 +207,7 @@ def test_branches_loops_and_helpers() -> None:
         (lambda x: loom.f64(x) / 3, np.array([1, 2, 3]) / 3),
         (lambda x: loom.u8(x + 255), np.array([0, 1, 2], np.uint8)),
         (lambda x: loom.f16(loom.f32(x)), np.array([1, 2, 3], np.float16)),
-        (lambda x: loom.bf16(loom.f32(x)), shown(np.array([0x3F80, 0x4000, 0x4040], np.uint16), loom.bf16)),
+        (lambda x: loom.bf16(loom.f32(x)), show(np.array([0x3F80, 0x4000, 0x4040], np.uint16), loom.bf16)),
         (lambda x: 7, np.array([7, 7, 7])),
         (lambda x: x, np.array([1, 2, 3])),
     ],

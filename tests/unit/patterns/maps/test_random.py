@@ -15,7 +15,7 @@ import pytest
 
 import loom
 from loom import random
-from loom.core.arrays import shown
+from loom.core.conversions import show
 from unit.patterns.canonical import same_bits
 
 Array = np.ndarray[Any, Any]
@@ -76,7 +76,7 @@ def test_uniform_numbers(place: str) -> None:
     half = ((w >> 21).astype(np.float32) * np.float32(2.0**-11)).astype(np.float16)
     assert same_bits(random.uniform(1001, dtype="float16", **options), half)
     brain = ((w >> 24).astype(np.float32) * np.float32(2.0**-8)).view(np.uint32) >> 16
-    assert same_bits(random.uniform(1001, dtype=loom.bf16, **options), shown(brain.astype(np.uint16), loom.bf16))
+    assert same_bits(random.uniform(1001, dtype=loom.bf16, **options), show(brain.astype(np.uint16), loom.bf16))
 
 
 RANGES = [
