@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo fast test prove check bench clean system
+.PHONY: demo fast test prove check docs bench clean system
 
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
@@ -26,6 +26,10 @@ check: $(STAMP)-check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+# the API reference, from docstrings: build/docs/index.html
+docs: $(STAMP)-docs
+	$(BIN)/python tools/reference.py
+
 bench: $(STAMP)-bench
 	$(BIN)/loom bench
 
@@ -45,6 +49,10 @@ $(STAMP)-test: pyproject.toml | $(VENV)/bin/python
 $(STAMP)-check: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e ".[test,check]"
 	@touch $@ $(STAMP)-demo $(STAMP)-test
+
+$(STAMP)-docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e ".[docs]"
+	@touch $@
 
 $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e .
