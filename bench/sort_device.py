@@ -14,7 +14,7 @@ from bench.harness import Side, alternate
 from bench.report import Bar, Row
 from loom.core.dtype import f32, u32, u64
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.sort_chain import plan_sort
+from loom.schedules.sort import plan_sort
 
 SPEED = 0.4
 BLOCKS, CALLS = 7, 3
@@ -83,9 +83,9 @@ def _program(work: Work, x: np.ndarray[Any, Any], device: Any) -> tuple[Any, Cal
     plan = plan_sort(work.records, work.rows, work.size, keys_out=keys_out, caps=device.caps, where="bench")
     room = [device.allocate(nbytes) for nbytes in plan.sizes]
     chain = loom.Chain(device)
-    kept = plan.record(chain, given, None, out if keys_out else None, None if keys_out else out, room)
+    plan.record(chain, given, None, out if keys_out else None, None if keys_out else out, room)
     program = chain.build()
-    return program, lambda: (out.read(0, out.nbytes).view(kind), kept)[0]
+    return program, lambda: out.read(0, out.nbytes).view(kind)
 
 
 def _peer(work: Work, x: np.ndarray[Any, Any]) -> Callable[[], Any] | None:

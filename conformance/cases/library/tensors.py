@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from conformance.running import Case, case
-from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i32, u32, u64
+from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i32
 from loom.ir.kernel import Access
 from loom.kernels.linalg.sparse import multiply_sparse
 from loom.kernels.maps.strided import Apply, Coordinate, Load, LoopNest, Store, number, strided
@@ -80,26 +80,6 @@ def _gather() -> Case:
     return Case(kernel, arrays, (_AT.size, _ROWS, _INNER), (2, 1, 1), {"out": wanted.reshape(-1)}, _MODES)
 
 
-@case("tensors/count-before", widths=(1, 8))
-def _count() -> Case:
-    at = np.random.default_rng(2).integers(0, 9, 2100).astype(np.uint32)
-    places = np.empty(at.size, np.uint32)
-    places[np.argsort(at, kind="stable")] = np.arange(at.size)
-    groups = (-(-at.size // gather.LANES), 2, 1)
-    kernel = gather.count_before().verified.kernel
-    return Case(kernel, (at, np.zeros_like(at)), (at.size,), groups, {"places": places}, _MODES)
-
-
-@case("tensors/settle-places", widths=(1, 8))
-def _settle() -> Case:
-    order = np.argsort(_AT, kind="stable").astype(np.uint32)
-    places = np.empty_like(_AT)
-    places[order] = np.arange(_AT.size, dtype=np.uint32)
-    kernel = gather.settle_places().verified.kernel
-    expected = {"ordered": _AT[order], "order": order}
-    return Case(kernel, (_AT, places, np.zeros_like(_AT), np.zeros_like(_AT)), (_AT.size,), (1, 1, 1), expected, _MODES)
-
-
 @case("tensors/start-rows", widths=(1, 8))
 def _start() -> Case:
     ordered = np.sort(_AT)
@@ -108,7 +88,7 @@ def _start() -> Case:
     return Case(kernel, (ordered, np.ones_like(wanted)), (_AT.size, _ROWS), (1, 1, 1), {"starts": wanted}, _MODES)
 
 
-def _sum_rows(dtype: DType, place: DType) -> Case:
+def _sum_rows(dtype: DType) -> Case:
     at = np.concatenate([_AT, np.repeat(_AT[:2], 9)])  # some rows are read ahead, and some are left over
     x = _numbers(dtype, at.size * _INNER)
     order = np.argsort(at, kind="stable")
@@ -117,14 +97,14 @@ def _sum_rows(dtype: DType, place: DType) -> Case:
     for row, values in zip(at, x.reshape(at.size, _INNER), strict=True):
         if row < _ROWS:
             wanted[row] = wanted[row] + values
-    kernel = gather.sum_rows(dtype, dtype, place).verified.kernel
-    arrays = (x, order.astype(place.numpy), starts, np.ones(wanted.size, dtype.numpy))
+    kernel = gather.sum_rows(dtype, dtype).verified.kernel
+    arrays = (x, order.astype(np.uint64), starts, np.ones(wanted.size, dtype.numpy))
     expected = {} if dtype.storage_only else {"out": wanted.reshape(-1)}
     return Case(kernel, arrays, (_ROWS, _INNER), (2, 1, 1), expected, _MODES)
 
 
-case("tensors/sum-rows", widths=(1, 8))(partial(_sum_rows, f32, u32))
-case("tensors/sum-rows-f16", widths=(1, 8))(partial(_sum_rows, f16, u64))
+case("tensors/sum-rows", widths=(1, 8))(partial(_sum_rows, f32))
+case("tensors/sum-rows-f16", widths=(1, 8))(partial(_sum_rows, f16))
 
 
 @case("tensors/spmm", widths=(1, 8))

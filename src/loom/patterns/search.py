@@ -11,15 +11,15 @@ from typing import Any
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag
-from loom.kernels.sort import search as sort_search
-from loom.kernels.sort import search_threads as sort_search_threads
 from loom.kernels.sort.keys import Order, Records
+from loom.kernels.sort.search import SEARCH_LANES, measure_runs, search
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.workspace import workspace
-from loom.patterns.sort_chain import cut, plan_sort
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.search import RunSearch
+from loom.schedules.sort import plan_sort
 
 __all__ = ["gpu_searchsorted", "gpu_unique"]
 
@@ -82,11 +82,11 @@ def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | 
     if not x.size or not looked.size:
         out.write(0)
         return call.result(out)
-    kernel = sort_search.search(Order(x.dtype), right=side == "right")
+    kernel = search(Order(x.dtype), right=side == "right")
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(o.nbytes) for o in (x, looked, out)]
-        chain.dispatch(kernel, slots, [x.size, looked.size], groups=-(-looked.size // sort_search.SEARCH_LANES))
+        chain.dispatch(kernel, slots, [x.size, looked.size], groups=-(-looked.size // SEARCH_LANES))
         return slots, None
 
     call.run((where, x.dtype, side, x.size, looked.size), record, x, looked, out)
@@ -95,37 +95,31 @@ def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | 
 
 def _run_unique(call: Call, x: Operand, inverse: Operand | None, counted: bool) -> tuple[Operand, Operand]:
     """Sort, list the runs of equal elements, and return them and their lengths."""
-    n, order = x.size, Order(x.dtype)
-    caps = call.device.caps
+    n, order, caps = x.size, Order(x.dtype), call.device.caps
     records = Records(order, None if inverse is None else "index")
-    plan = plan_sort(records, 1, n, keys_out=True, caps=caps, where=call.name)
-    tile = cut(n, x.dtype.nbytes, caps)
-    tiles = -(-n // tile)
-    positions = u64.nbytes if inverse is None else n * u64.nbytes
-    lengths = n * u64.nbytes if counted else u64.nbytes
+    plan, runs = plan_sort(records, 1, n, keys_out=True, caps=caps, where=call.name), RunSearch.of(order, n, caps)
+    tiles, nothing = runs.tiles, u64.nbytes
+    positions = nothing if inverse is None else n * u64.nbytes
+    lengths = n * u64.nbytes if counted else nothing
     sizes = [x.nbytes, positions, (tiles + 1) * u32.nbytes, x.nbytes, n * u32.nbytes, lengths, *plan.sizes]
+    given = [x] if inverse is None else [x, inverse]
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(o.nbytes) for o in given] + [HostSlot(nbytes) for nbytes in sizes]
-        source, numbers = slots[0], slots[1] if inverse is not None else chain.device.allocate(u64.nbytes)
-        in_order, where, places, out, starts, long, *lent = slots[len(given) :]
-        kept = plan.record(chain, source, None, in_order, where if inverse is not None else None, lent)
-        kernels: Any = sort_search_threads if caps.threads else sort_search
-        chain.dispatch(kernels.count_runs(order), [in_order, places], [n, tile], groups=tiles)
-        chain.dispatch(kernels.place_runs(), [places], [tiles])
-        write = kernels.write_runs(order, inverse=inverse is not None)
-        chain.dispatch(write, [in_order, where, places, out, starts, numbers], [n, tile], groups=tiles)
+        operands = [HostSlot(o.nbytes) for o in given]
+        lent = [HostSlot(nbytes) for nbytes in sizes]
+        in_order, where, places, out, starts, long, *room = lent
+        numbered = None if inverse is None else (where, operands[1])
+        plan.record(chain, operands[0], None, in_order, None if inverse is None else where, room)
+        runs.record(chain, in_order, places, out, starts, numbered)
         if counted:
-            groups = -(-n // sort_search.SEARCH_LANES)
-            chain.dispatch(sort_search.measure_runs(), [starts, places, long], [n, tiles], groups=groups)
-        return slots, [kept, numbers]
+            chain.dispatch(measure_runs(), [starts, places, long], [n, tiles], groups=-(-n // SEARCH_LANES))
+        return [*operands, *lent], None
 
-    given = [x] if inverse is None else [x, inverse]
     with workspace(sizes, call.device) as room:
-        call.run((call.name, plan, inverse is not None, counted, tile), record, *given, *room)
+        call.run((call.name, plan, runs, counted), record, *given, *room)
         _, _, places, out, _, long, *_ = room
-        runs = places.seen_as(u32).item(tiles)
-        values, numbers = call.output(runs, x.dtype, like=x), call.output(runs if counted else 0, i64)
+        count = places.seen_as(u32).item(tiles)
+        values, numbers = call.output(count, x.dtype, like=x), call.output(count if counted else 0, i64)
         values.take(out)
         numbers.take(long)
     return values, numbers

@@ -1,6 +1,6 @@
 """``gpu_topk`` and ``gpu_partition``: what can be told of an order without sorting all of it.
 
-Layer: patterns. Both find the element of one rank by its digits (``kernels.sort.select``). The order is that of
+Layer: patterns. Both find the element of one rank by its digits (``schedules.select``). The order is that of
 ``gpu_sort``. Invariant: among equal elements the earlier one comes first.
 """
 
@@ -10,19 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.caps import Caps
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
-from loom.kernels.sort import select as sort_select
-from loom.kernels.sort import select_threads as sort_select_threads
-from loom.kernels.sort.keys import DIGITS, Order, Records
+from loom.kernels.sort.keys import Order, Records
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.workspace import workspace
-from loom.patterns.sort_chain import cut, plan_sort
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.storage import HostSlot
+from loom.schedules.select import Selection
+from loom.schedules.sort import plan_sort
 
 __all__ = ["gpu_partition", "gpu_topk"]
 
@@ -61,73 +59,38 @@ def gpu_partition(data: Any, k: int, *, on: str | Device | None = None) -> Any:
     x = call.input(data, ndim=1)
     rank = _whole(k, "gpu_partition", -x.size, x.size - 1) % max(1, x.size)
     out = call.output(x.shape, x.dtype, like=x)
-    search = _Search(Order(x.dtype), x.size, call.device.caps)
-    key = ("gpu_partition", search.order, x.size, search.tile)
+    found, search = _start(rank), Selection.of(Order(x.dtype), x.size, call.device.caps)
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(o.nbytes) for o in (x, out, found)]
-        source, target, state = slots
-        kept = search.record(chain, source, state)
-        write = search.kernels.write_parts(search.order)
-        chain.dispatch(write, [source, state, kept[1], target], [search.n, search.tile], groups=search.tiles)
-        return slots, kept
+        slots = [HostSlot(o.nbytes) for o in (x, found, out)]
+        search.record_parts(chain, *slots)
+        return slots, None
 
-    found = _start(rank)
-    call.run(key, record, x, out, found)
+    call.run(("gpu_partition", search), record, x, found, out)
     return call.result(out)
 
 
 def _run_topk(call: Call, order: Order, x: Operand, k: int, out: Operand, positions: Operand) -> None:
     """Pick the first k, unsorted, then sort them."""
-    search = _Search(order, x.size, call.device.caps)
-    plan = plan_sort(Records(order, "position"), 1, k, keys_out=True, caps=call.device.caps, where=call.name)
+    caps = call.device.caps
+    found, search = _start(k - 1), Selection.of(order, x.size, caps)
+    plan = plan_sort(Records(order, "position"), 1, k, keys_out=True, caps=caps, where=call.name)
     sizes = [k * x.dtype.nbytes, k * u32.nbytes, *plan.sizes]
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(n) for n in (x.nbytes, out.nbytes, positions.nbytes, found.nbytes, *sizes)]
         source, target, order_out, state, picked, places, *lent = slots
-        kept = search.record(chain, source, state)
-        pick = search.kernels.pick_lowest(order)
-        buffers = [source, state, kept[1], picked, places]
-        chain.dispatch(pick, buffers, [search.n, search.tile, k], groups=search.tiles)
-        return slots, [kept, plan.record(chain, picked, places, target, order_out, lent)]
+        search.record_lowest(chain, source, state, k, picked, places)
+        plan.record(chain, picked, places, target, order_out, lent)
+        return slots, None
 
-    found = _start(k - 1)
     with workspace(sizes, call.device) as room:
-        call.run((call.name, plan, search.n, search.tile), record, x, out, positions, found, *room)
+        call.run((call.name, plan, search), record, x, out, positions, found, *room)
 
 
 def _start(rank: int) -> Operand:
     """Return what a search starts from: no digits found, and the rank looked for."""
     return Operand(np.array([0, rank], np.uint64), u64)
-
-
-class _Search:
-    """Records how the key of a rank is found and the parts around it are counted."""
-
-    def __init__(self, order: Order, n: int, caps: Caps) -> None:
-        self.order = order
-        self.n = n
-        self.tile = cut(n, order.dtype.nbytes, caps)
-        self.tiles = -(-n // self.tile)
-        self.threads = caps.threads
-        self.kernels: Any = sort_select_threads if caps.threads else sort_select
-
-    def record(self, chain: Chain, x: Storage, found: Storage) -> list[Storage]:
-        """Record the search for the rank in ``found``; return its memory, the second being the parts' places."""
-        kernels, digits = self.kernels, self.order.bits.nbytes
-        counts = chain.device.allocate((digits if self.threads else self.tiles) * DIGITS * u32.nbytes)
-        places = chain.device.allocate(self.tiles * sort_select.PARTS * u32.nbytes)
-        if self.threads:
-            chain.dispatch(sort_select_threads.clear_counts(), [counts], groups=digits)
-        count = kernels.count_prefixed(self.order)
-        for number in reversed(range(digits)):
-            chain.dispatch(count, [x, found, counts], [self.n, self.tile, number], groups=self.tiles)
-            chain.dispatch(kernels.find_digit(), [counts, found], [number] if self.threads else [self.tiles, number])
-        parts = kernels.count_parts(self.order)
-        chain.dispatch(parts, [x, found, places], [self.n, self.tile], groups=self.tiles)
-        chain.dispatch(kernels.place_parts(), [places], [self.tiles])
-        return [counts, places]
 
 
 def _whole(value: Any, where: str, least: int, most: int) -> int:

@@ -15,10 +15,13 @@ from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.axis import normal_axis
 from loom.patterns.calling.call import Call, Operand
-from loom.patterns.sort_chain import run_sort
+from loom.patterns.calling.workspace import workspace
+from loom.runtime.chain import Chain
 from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot
+from loom.schedules.sort import plan_sort
 
-__all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs"]
+__all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs", "run_sort"]
 
 
 def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
@@ -91,3 +94,25 @@ def _rows(call: Call, x: Operand, axis: int | None) -> tuple[Operand, int]:
             got=axis, remedy="Transpose data first",
         )  # fmt: skip
     return x, x.size // max(1, x.shape[-1])
+
+
+def run_sort(
+    call: Call, records: Records, x: Operand, rows: int, *, values: Operand | None = None,
+    keys: Operand | None = None, payloads: Operand | None = None,
+) -> None:  # fmt: skip
+    """Sort each of ``rows`` rows of ``x`` into ``keys`` and ``payloads``, of which at least one is wanted."""
+    if not x.size:
+        return
+    n = x.size // rows
+    plan = plan_sort(records, rows, n, keys_out=keys is not None, caps=call.device.caps, where=call.name)
+    given = [o for o in (x, values, keys, payloads) if o is not None]
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        lent = [HostSlot(nbytes) for nbytes in plan.sizes]
+        source = HostSlot(x.nbytes)
+        others = [None if o is None else HostSlot(o.nbytes) for o in (values, keys, payloads)]
+        plan.record(chain, source, *others, lent)
+        return [slot for slot in (source, *others, *lent) if slot is not None], None
+
+    with workspace(plan.sizes, call.device) as room:
+        call.run((call.name, plan), record, *given, *room)

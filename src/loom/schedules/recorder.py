@@ -7,6 +7,7 @@ names of memory, never elements, so that it can record before there is memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,6 +61,21 @@ class Recorder(Protocol):
         groups: int | Sequence[int] | np.ndarray[Any, Any] = 1,
     ) -> None:
         """Record a kernel over memory; the parameters are numbers."""
+        ...
+
+    def dispatch_indirect(
+        self,
+        kernel: KernelFunction | VerifiedKernel,
+        buffers: Sequence[Any],
+        params: Sequence[Any],
+        counts: Any,
+        offset: int = 0,
+    ) -> None:
+        """Record a kernel over group counts, three u32 at byte ``offset`` of ``counts``, read when it starts."""
+        ...
+
+    def repeat(self, repeats: int) -> AbstractContextManager[Any]:
+        """Record what is dispatched inside the ``with`` so many times; a parameter may be an array, one for each."""
         ...
 
 

@@ -1,23 +1,22 @@
 """Records a sort for devices whose lanes are threads of hardware: how rows are cut, the memory, the dispatches.
 
-Layer: schedules. Patterns and tensors record through a ``ThreadSortPlan``. Rows of at most a tile take one dispatch, a
-workgroup each; longer ones three dispatches per digit of eight bits, all rows at once. Invariant: the plan changes
-speed, never the result, since a stable order is unique.
+Layer: schedules. ``sort.plan_sort`` chooses it. Rows of at most a tile take one dispatch, a workgroup each; longer
+ones three dispatches per digit of eight bits, all rows at once. Invariant: the plan changes speed, never the result,
+since a stable order is unique.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
-from loom.kernels.sort import threads as sort_threads
+from loom.kernels.sort import threads
 from loom.kernels.sort.exchange import MOST_ITEMS, Tile
 from loom.kernels.sort.keys import DIGITS, Records
-from loom.schedules.recorder import Recorder
+from loom.schedules.recorder import Recorder, StorageLike
 
 __all__ = ["ThreadSortPlan"]
 
@@ -78,26 +77,27 @@ class ThreadSortPlan:
         return *halves, self.rows * self.blocks * DIGITS * u32.nbytes, self.rows * DIGITS * u32.nbytes
 
     def record(
-        self, chain: Recorder, x: Any, values: Any | None, keys: Any | None, payloads: Any | None, room: Sequence[Any]
-    ) -> list[Any]:
-        """Record the sort of storage ``x`` into ``keys`` and ``payloads``; return memory the program must keep."""
+        self, chain: Recorder, x: StorageLike, values: StorageLike | None, keys: StorageLike | None,
+        payloads: StorageLike | None, room: Sequence[StorageLike],
+    ) -> None:  # fmt: skip
+        """Record the sort of ``x`` (and ``values``) into ``keys`` and ``payloads``; ``room``: memory of ``sizes``."""
         nothing = chain.device.allocate(_NOTHING)
         given = [x, nothing if values is None else values]
         results = [nothing if keys is None else keys, nothing if payloads is None else payloads]
         if self.is_short:
-            kernel = sort_threads.sort_rows(self.records, self.tile, keys_out=self.keys_out)
+            kernel = threads.sort_rows(self.records, self.tile, keys_out=self.keys_out)
             chain.dispatch(kernel, [*given, *results], [self.n], groups=self.rows)
-            return [nothing]
+            return
         last = self.records.passes - 1
         for number in range(self.records.passes):
             inputs = given if number == 0 else [nothing, nothing]
             outputs = results if number == last else [nothing, nothing]
             self._record_pass(chain, number, inputs, outputs, room)
-        return [nothing]
 
     def _record_pass(
-        self, chain: Recorder, number: int, inputs: list[Any], outputs: list[Any], room: Sequence[Any]
-    ) -> None:
+        self, chain: Recorder, number: int, inputs: list[StorageLike], outputs: list[StorageLike],
+        room: Sequence[StorageLike],
+    ) -> None:  # fmt: skip
         """Record count, scan and scatter of a digit; kernels that see no element serve many types."""
         first, last = number == 0, number == self.records.passes - 1
         counted = self.records if first else self.records.layout
@@ -105,11 +105,11 @@ class ThreadSortPlan:
         *halves, counts, totals = room
         source, target = halves[1 - number % 2], halves[number % 2]
         cuts, groups = [self.n, self.blocks, self.turns, number], self.rows * self.blocks
-        count = sort_threads.count_digits(counted, self.tile, first=first)
-        move = sort_threads.scatter_digits(moved, self.tile, first=first, last=last, keys_out=self.keys_out and last)
+        count = threads.count_digits(counted, self.tile, first=first)
+        move = threads.scatter_digits(moved, self.tile, first=first, last=last, keys_out=self.keys_out and last)
         chain.dispatch(count, [inputs[0], source, counts], cuts, groups=groups)
         few = self.blocks <= _FEW_BLOCKS
-        scan = sort_threads.scan_few_counts() if few else sort_threads.scan_counts()
+        scan = threads.scan_few_counts() if few else threads.scan_counts()
         chain.dispatch(scan, [counts, totals], [self.blocks], groups=self.rows * (1 if few else DIGITS))
         chain.dispatch(move, [*inputs, source, counts, totals, target, *outputs], cuts, groups=groups)
 

@@ -7,8 +7,9 @@ anything allocated. Invariant: a buffer that is written by the host is a constan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,13 +50,17 @@ class Operand:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
-    """One dispatch; its last parameters are ``numbers`` of the record."""
+    """One dispatch; its last parameters are ``numbers`` of the record.
+
+    Where there is an ``offset``, three group counts are read there, from the last of the buffers, when it starts.
+    """
 
     kernel: Any
     buffers: tuple[Buffer, ...]
     params: tuple[Any, ...]
     groups: Any
     numbers: tuple[Number, ...] = ()
+    offset: int | None = None
 
 
 class _Place:
@@ -79,6 +84,24 @@ class Draft:
     def dispatch(self, kernel: Any, buffers: Sequence[Buffer], params: Sequence[Any] = (), groups: Any = 1) -> None:
         """Record a kernel."""
         self.dispatches.append(Recorded(kernel, tuple(buffers), tuple(params), groups))
+
+    def dispatch_indirect(
+        self, kernel: Any, buffers: Sequence[Buffer], params: Sequence[Any], counts: Buffer, offset: int = 0
+    ) -> None:
+        """Record a kernel over group counts that are read when it starts."""
+        self.dispatches.append(Recorded(kernel, (*buffers, counts), tuple(params), 0, offset=offset))
+
+    @contextmanager
+    def repeat(self, repeats: int) -> Iterator[None]:
+        """Record what is dispatched inside the ``with`` so many times, each with its own of parameters in arrays."""
+        first = len(self.dispatches)
+        yield
+        turn = self.dispatches[first:]
+        self.dispatches[first:] = [
+            replace(d, params=tuple(p[k] if isinstance(p, np.ndarray) else p for p in d.params))
+            for k in range(repeats)
+            for d in turn
+        ]
 
     def strided(self, nest: LoopNest, buffers: Sequence[Buffer]) -> None:
         """Record the kernel of a loop nest, which has elements."""

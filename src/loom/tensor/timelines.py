@@ -54,5 +54,8 @@ def build(draft: Draft, plan: MemoryPlan, where: Device, name: str) -> Chain:
     chain.timeline = timeline_of(where)
     for d in draft.dispatches:
         storages = [b.place if b.place is not None else placed[b] for b in d.buffers]
-        chain.dispatch(d.kernel, storages, d.params, d.groups)
+        if d.offset is None:
+            chain.dispatch(d.kernel, storages, d.params, d.groups)
+        else:
+            chain.dispatch_indirect(d.kernel, storages[:-1], d.params, storages[-1], d.offset)
     return chain

@@ -1,28 +1,25 @@
 """Rows picked by indices, and the opposite: rows summed by index, in the order of their positions.
 
-Layer: kernels. There is no float scatter. ``count_before`` gives every position its place in the stable order of the
-indices (integers, so any order of counting does) and ``settle_places`` inverts that, for few; many are sorted.
-``start_rows`` finds where each index begins, and ``sum_rows`` adds, for each row of the result, the rows whose index
-names it, positions ascending, from +0. An index outside names no row: picking it gives zeros, its gradient goes
-nowhere. Invariant: a sum depends on the indices and the rows alone.
+Layer: kernels. There is no float scatter. Positions are sorted by index; ``start_rows`` finds where each index begins,
+and ``sum_rows`` adds, for each row of the result, the rows whose index names it, positions ascending, from +0. An index
+outside names no row: picking it gives zeros, its gradient goes nowhere. Invariant: a sum depends on the indices and the
+rows alone.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-from loom.core.dtype import DType, f32, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.core.dtype import DType, f32, u32, u64
+from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import atomic_add, global_id, group_id, local_id, private, select, static_range
+from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, static_range
 
-__all__ = ["LANES", "ROWS", "SLAB", "count_before", "gather_rows", "settle_places", "start_rows", "sum_rows"]
+__all__ = ["LANES", "ROWS", "gather_rows", "start_rows", "sum_rows"]
 
 LANES = 64
 ROWS = 16
 """Rows a group of ``gather_rows`` and ``sum_rows`` takes."""
-SLAB = 2048
-"""Positions that a group of ``count_before`` compares with."""
 _AHEAD = 8
 """Rows that a lane of ``sum_rows`` reads before it adds them."""
 
@@ -52,44 +49,6 @@ def gather_rows(element: DType) -> KernelFunction:
 
 
 @cache
-def count_before() -> KernelFunction:
-    """Return the kernel (at, places, n): adds to ``places[i]``, 0 before, how many positions come before i in order.
-
-    Groups: positions by ``LANES``, then those they are compared with by ``SLAB``.
-    """
-
-    @kernel(workgroup=LANES, trusted=True)
-    def count(at: In[u32], places: InOut[u32], n: u32):
-        i = group_id(0) * LANES + local_id()
-        first = group_id(1) * SLAB
-        own = at[min(i, n - 1)]
-        before = u32(0)
-        for j in range(first, min(n, first + SLAB)):
-            other = at[j]
-            before = before + select((other < own) or (other == own and j < i), u32(1), u32(0))
-        if i < n:
-            atomic_add(places, i, before)
-
-    count.name = "count_before"
-    return count
-
-
-@cache
-def settle_places() -> KernelFunction:
-    """Return the kernel (at, places, sorted, order, n): position i goes to ``places[i]`` of both results."""
-
-    @kernel(workgroup=LANES, trusted=True)
-    def settle(at: In[u32], places: In[u32], ordered: Out[u32], order: Out[u32], n: u32):
-        i = global_id()
-        if i < n:
-            ordered[places[i]] = at[i]
-            order[places[i]] = i
-
-    settle.name = "settle_places"
-    return settle
-
-
-@cache
 def start_rows() -> KernelFunction:
     """Return the kernel (ordered, starts, n, rows): ``starts[r]`` is how many of the ascending indices are below r.
 
@@ -114,16 +73,16 @@ def start_rows() -> KernelFunction:
 
 
 @cache
-def sum_rows(element: DType, result: DType, place: DType) -> KernelFunction:
+def sum_rows(element: DType, result: DType) -> KernelFunction:
     """Return the kernel (x, order, starts, out, rows, inner): row r is the sum of the rows of x with index r.
 
-    ``order`` are positions by ascending index, of type ``place``; those of row r from ``starts[r]`` to
-    ``starts[r + 1]``. Groups as for ``gather_rows``, by rows of ``out``.
+    ``order`` are positions by ascending index, those of row r from ``starts[r]`` to ``starts[r + 1]``. Groups as for
+    ``gather_rows``, by rows of ``out``.
     """
     held = f32 if element.storage_only else element
 
     @kernel(workgroup=LANES, trusted=True)
-    def sums(x: In[element], order: In[place], starts: In[u32], out: Out[result], rows: u32, inner: u32):  # type: ignore[valid-type]
+    def sums(x: In[element], order: In[u64], starts: In[u32], out: Out[result], rows: u32, inner: u32):  # type: ignore[valid-type]
         column = group_id(0) * LANES + local_id()
         terms = private(held, _AHEAD)
         if column < inner:
@@ -139,5 +98,5 @@ def sum_rows(element: DType, result: DType, place: DType) -> KernelFunction:
                     total = total + held(x[u32(order[p]) * inner + column])
                 out[row * inner + column] = result(total)
 
-    sums.name = f"sum_rows_{element}_{result}_{place}"
+    sums.name = f"sum_rows_{element}_{result}"
     return sums

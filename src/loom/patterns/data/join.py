@@ -19,7 +19,7 @@ from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import read_type
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
-from loom.patterns.sort_chain import run_sort
+from loom.patterns.sort import run_sort
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

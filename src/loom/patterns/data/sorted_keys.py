@@ -10,13 +10,12 @@ from typing import Any
 
 from loom.core.dtype import DType, lookup, u32
 from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
-from loom.kernels.sort import search as sort_search
-from loom.kernels.sort import search_threads as sort_search_threads
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.calling.call import Call, Operand
-from loom.patterns.sort_chain import cut, run_sort
+from loom.patterns.sort import run_sort
 from loom.runtime.chain import Chain
 from loom.runtime.storage import HostSlot
+from loom.schedules.search import RunSearch
 
 __all__ = ["Runs", "comparable", "find_runs", "plain_keys", "put_in_order"]
 
@@ -73,26 +72,19 @@ class Runs:
 
 def find_runs(call: Call, in_order: Operand) -> Runs:
     """Return the runs of keys that are in order, of which there is at least one."""
-    n, order = in_order.size, Order(in_order.dtype)
-    tile = cut(n, in_order.dtype.nbytes, call.device.caps)
-    tiles = -(-n // tile)
-    kernels: Any = sort_search_threads if call.device.caps.threads else sort_search
+    n = in_order.size
+    runs = RunSearch.of(Order(in_order.dtype), n, call.device.caps)
     out = call.output(n, in_order.dtype, like=in_order)
-    starts, places = call.output(n + 1, u32), call.output(tiles + 1, u32)
+    starts, places = call.output(n + 1, u32), call.output(runs.tiles + 1, u32)
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(o.nbytes) for o in (in_order, out, starts, places)]
-        x, keys, begins, counts = slots
-        unused, numbers = chain.device.allocate(8), chain.device.allocate(8)
-        chain.dispatch(kernels.count_runs(order), [x, counts], [n, tile], groups=tiles)
-        chain.dispatch(kernels.place_runs(), [counts], [tiles])
-        write = kernels.write_runs(order, inverse=False)
-        chain.dispatch(write, [x, unused, counts, keys, begins, numbers], [n, tile], groups=tiles)
-        chain.dispatch(close_runs(), [begins, counts], [n, tiles])
-        return slots, [unused, numbers]
+        slots = x, keys, begins, counts = [HostSlot(o.nbytes) for o in (in_order, out, starts, places)]
+        runs.record(chain, x, counts, keys, begins)
+        chain.dispatch(close_runs(), [begins, counts], [n, runs.tiles])
+        return slots, None
 
-    call.run((call.name, "runs", in_order.dtype, n, tile), record, in_order, out, starts, places)
-    count = places.item(tiles)
+    call.run((call.name, "runs", runs), record, in_order, out, starts, places)
+    count = places.item(runs.tiles)
     return Runs(count, _first(call, out, count), _first(call, starts, count + 1))
 
 

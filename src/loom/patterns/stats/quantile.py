@@ -17,7 +17,7 @@ from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import kinds
 from loom.patterns.axis import normal_axis
 from loom.patterns.calling.call import Call, Operand
-from loom.patterns.sort_chain import run_sort
+from loom.patterns.sort import run_sort
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot

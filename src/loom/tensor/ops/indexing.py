@@ -10,14 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from loom.core.dtype import DType, u8, u32, u64
+from loom.core.dtype import u32, u64
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import whole
 from loom.kernels.maps.strided import number
-from loom.kernels.move.gather import LANES, ROWS, SLAB, count_before, gather_rows, settle_places, start_rows, sum_rows
-from loom.kernels.sort.keys import Order, Records
-from loom.kernels.sort.small import sort_row
-from loom.schedules.sort_threads import ThreadSortPlan
+from loom.kernels.move.gather import LANES, ROWS, gather_rows, start_rows, sum_rows
+from loom.kernels.sort.keys import DIGIT_BITS, Order, Records
+from loom.schedules.sort import plan_sort
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, where
@@ -28,8 +27,6 @@ __all__ = ["GATHER", "SUM_BY_INDEX", "gather", "pick_rows", "sum_by_index", "sum
 
 _NOWHERE = 0xFFFF_FFFF
 """An index that no table has."""
-_FEW = 1024
-"""Positions that a CPU sorts by comparing all with all."""
 
 
 def _inner(shape: Sequence[int]) -> int:
@@ -54,35 +51,15 @@ def _record_sums(node: Node, draft: Draft, operands: Sequence[Operand], out: Any
     if n == 0:
         fill(draft, out, node.size, number(0, node.dtype))
         return
-    ordered, order, place = _sorted(draft, operands[1].buffer, n)
-    starts = draft.device.allocate((rows + 1) * u32.nbytes)
+    digits = max(1, -(-(rows - 1).bit_length() // DIGIT_BITS))
+    plan = plan_sort(Records(Order(u32), "index"), 1, n, keys_out=True, caps=draft.device.caps, where="sum_by_index",
+                     digits=digits)  # fmt: skip
+    sizes = n * u32.nbytes, n * u64.nbytes, (rows + 1) * u32.nbytes, *plan.sizes
+    ordered, order, starts, *room = (draft.device.allocate(nbytes) for nbytes in sizes)
+    plan.record(draft, operands[1].buffer, None, ordered, order, room)
     draft.dispatch(start_rows(), [ordered, starts], [n, rows], rows // LANES + 1)
     groups = (-(-inner // LANES), -(-rows // ROWS))
-    kernel = sum_rows(x.dtype, node.dtype, place)
-    draft.dispatch(kernel, [operands[0].buffer, order, starts, out], [rows, inner], groups)
-
-
-def _sorted(draft: Draft, at: Any, n: int) -> tuple[Any, Any, DType]:
-    """Record the stable sort of ``n`` indices; return them ascending, their positions, and the type of these."""
-    caps = draft.device.caps
-    few = n <= _FEW and not caps.threads
-    place = u32 if few else u64
-    ordered, order = draft.device.allocate(n * u32.nbytes), draft.device.allocate(n * place.nbytes)
-    records = Records(Order(u32), "index")
-    if few:
-        places = draft.device.allocate(n * u32.nbytes)
-        fill(draft, places, n, number(0, u32))
-        draft.dispatch(count_before(), [at, places], [n], (-(-n // LANES), -(-n // SLAB)))
-        draft.dispatch(settle_places(), [at, places, ordered, order], [n], -(-n // LANES))
-    elif caps.threads:
-        plan = ThreadSortPlan.of(records, 1, n, keys_out=True, caps=caps, where="sum_by_index")
-        plan.record(draft, at, None, ordered, order, [draft.device.allocate(nbytes) for nbytes in plan.sizes])
-    else:
-        both = draft.device.allocate(2 * n * records.nbytes)
-        unused = draft.device.allocate(u8.nbytes * 8)
-        fill(draft, unused, 8, number(0, u8))
-        draft.dispatch(sort_row(records, keys_out=True), [at, unused, both, ordered, order], [n], 1)
-    return ordered, order, place
+    draft.dispatch(sum_rows(x.dtype, node.dtype), [operands[0].buffer, order, starts, out], [rows, inner], groups)
 
 
 GATHER = Op("gather", Kind.KERNEL, record=_record_gather)

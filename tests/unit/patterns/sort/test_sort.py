@@ -14,8 +14,8 @@ from loom import gpu_argsort, gpu_sort, gpu_sort_pairs
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.sort_chain import SortPlan
 from loom.runtime.registry import device
+from loom.schedules.sort import SortPlan
 from unit.patterns.canonical import same_bits
 from unit.patterns.sort.sorted_oracle import DTYPES, numbers, order
 

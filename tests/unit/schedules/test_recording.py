@@ -1,0 +1,69 @@
+"""What schedules record into a draft of the tensors gives the bits that numpy gives, as what chains take does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loom.core.dtype import of_numpy
+from loom.kernels.sort.keys import Order, Records
+from loom.runtime.registry import device
+from loom.schedules.recorder import Recorder
+from loom.schedules.sort import plan_sort
+from loom.tensor.draft import Buffer, Draft
+from loom.tensor.memory import plan_memory
+from loom.tensor.timelines import build
+
+Array = np.ndarray[Any, Any]
+rng = np.random.default_rng(13)
+
+
+def drafted(record: Callable[[Recorder, Sequence[Buffer]], object], inputs: Sequence[Array], outs: Sequence[Array],
+            on: str = "cpu") -> list[Array]:  # fmt: skip
+    """Return what a recording over buffers of ``inputs``, then of the size of ``outs``, leaves in the latter."""
+    where = device(on)
+    draft = Draft(where)
+    buffers = [Buffer(a.nbytes, where.allocate(a.nbytes)) for a in (*inputs, *outs)]
+    for buffer, array in zip(buffers, inputs, strict=False):
+        buffer.place.write(0, array.reshape(-1).view(np.uint8))
+    record(draft, buffers)
+    with build(draft, plan_memory(draft), where, "test").build() as program:
+        program.run()
+    found = [b.place.read(0, b.nbytes) for b in buffers[len(inputs) :]]
+    return [f.view(o.dtype).reshape(o.shape) for f, o in zip(found, outs, strict=True)]
+
+
+def _keys(kind: str, rows: int, n: int) -> Array:
+    if kind == "few":
+        return rng.integers(0, 7, (rows, n)).astype(np.uint32)
+    if kind == "narrow":
+        return rng.integers(-(2**15), 2**15, (rows, n)).astype(np.int16)
+    return rng.standard_normal((rows, n)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "n", "on"),
+    [
+        ("spread", 3, 300, "cpu"),  # a group for each row
+        ("spread", 2, 9000, "cpu"),  # through buckets, row after row
+        ("few", 1, 9000, "cpu"),  # which do not serve here: the device lets the passes run
+        ("narrow", 2, 5000, "cpu"),
+        ("spread", 1, 40, "interp"),
+    ],
+)
+def test_a_sort(kind: str, rows: int, n: int, on: str) -> None:
+    x = _keys(kind, rows, n)
+    records = Records(Order(of_numpy(x.dtype, "test")), "index")
+
+    def record(draft: Recorder, buffers: Sequence[Buffer]) -> None:
+        plan = plan_sort(records, rows, n, keys_out=True, caps=draft.device.caps, where="test")
+        room = [draft.device.allocate(nbytes) for nbytes in plan.sizes]
+        plan.record(draft, buffers[0], None, buffers[1], buffers[2], room)
+
+    order = np.argsort(x, axis=1, kind="stable")
+    keys, positions = drafted(record, [x], [x, order], on)
+    assert np.array_equal(positions, order)
+    assert np.array_equal(keys, np.take_along_axis(x, order, 1))
