@@ -60,9 +60,7 @@ class Model:
         self.parameters = {name: first[name] for name in network.parameters()}
         self.state = {name: first[name] for name in network.state()}
         self.frozen = frozenset(n for n in self.parameters if _is_frozen(n, parts))
-        self.learning_rates = {
-            f"{p.name}.centers": rate for p in parts if (rate := getattr(p.layer, "learning_rate", None)) is not None
-        }
+        self.learning_rates = {f"{p.name}.{name}": rate for p in parts for name, rate in p.layer.own_rates().items()}
         self._feeds = {i.name: f"x{n}" for n, i in enumerate(network.inputs)}
         self._programs: dict[tuple[Any, ...], TensorProgram] = {}
         self.lock = threading.RLock()
@@ -161,8 +159,8 @@ class Model:
         )  # fmt: skip
         for node in self.network.nodes:
             sources = [made[name] for name in node.inputs]
-            many = node.layer.kind == "merge"
-            made[node.name] = Context(node.name, record).run(node.layer, sources if many else sources[0])
+            given = sources if node.layer.takes_many else sources[0]
+            made[node.name] = Context(node.name, record).run(node.layer, given)
         self.state_updates = list(record.updates.items())
         return {name: made[name] for name in self.network.outputs}
 

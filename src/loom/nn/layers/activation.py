@@ -11,7 +11,8 @@ from typing import Any
 
 from loom import tensor
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.spec import Activation, ActivationLayer
+from loom.nn.spec import Activation
+from loom.nn.spec.layers.shaping import ActivationLayer
 from loom.tensor import Tensor
 
 __all__ = ["activate", "gain"]

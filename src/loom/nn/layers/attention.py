@@ -12,7 +12,7 @@ from loom import tensor
 from loom.nn.layers.dense import linear
 from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.layers.swiglu import glorot
-from loom.nn.spec import MultiHeadAttention
+from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.tensor import Tensor
 from loom.tensor.rotary import rotated, turns
 

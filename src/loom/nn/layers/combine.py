@@ -10,7 +10,8 @@ from functools import reduce
 
 from loom import tensor
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.spec import Combine, GridCell, Merge, Parallel, ParallelMode
+from loom.nn.spec.layers.combine import Combine, Merge
+from loom.nn.spec.layers.parallel import GridCell, Parallel, ParallelMode
 from loom.tensor import Tensor
 
 __all__: list[str] = []

@@ -15,7 +15,8 @@ from typing import Any
 from loom import tensor
 from loom.nn.layers.activation import activate, gain
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
-from loom.nn.spec import Conv1D, Conv2D, Shape
+from loom.nn.spec import Shape
+from loom.nn.spec.layers.conv import Conv1D, Conv2D
 from loom.tensor import Tensor
 
 __all__ = ["convolved"]

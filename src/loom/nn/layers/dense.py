@@ -11,7 +11,8 @@ from typing import Any
 
 from loom.nn.layers.activation import activate, gain
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
-from loom.nn.spec import Dense, Shape, Stitch
+from loom.nn.spec import Shape
+from loom.nn.spec.layers.dense import Dense, Stitch
 from loom.tensor import Tensor, matmul
 
 __all__ = ["linear"]

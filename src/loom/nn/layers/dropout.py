@@ -8,7 +8,7 @@ from __future__ import annotations
 from loom import tensor
 from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.random import Stream, keep_mask
-from loom.nn.spec import Dropout
+from loom.nn.spec.layers.shaping import Dropout
 from loom.tensor import Tensor
 
 __all__: list[str] = []

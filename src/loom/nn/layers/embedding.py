@@ -10,7 +10,8 @@ from typing import Any
 from loom import tensor
 from loom.core.dtype import i32
 from loom.nn.layers.registry import Context, Key, Weights, layer
-from loom.nn.spec import Embedding, Shape
+from loom.nn.spec import Shape
+from loom.nn.spec.layers.embedding import Embedding
 from loom.tensor import Tensor
 
 __all__: list[str] = []

@@ -9,7 +9,8 @@ from typing import Any
 
 from loom import tensor
 from loom.nn.layers.registry import Context, Key, Weights, layer
-from loom.nn.spec import Distance, KMeans, KMeansOutput, Layer, Residual, Sequential, Shape
+from loom.nn.spec import Layer, Shape
+from loom.nn.spec.layers.nested import Distance, KMeans, KMeansOutput, Residual, Sequential
 from loom.tensor import Tensor
 
 __all__: list[str] = []

@@ -13,7 +13,8 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import f32
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
-from loom.nn.spec import BatchNorm, LayerNorm, RMSNorm, Shape
+from loom.nn.spec import Shape
+from loom.nn.spec.layers.norm import BatchNorm, LayerNorm, RMSNorm
 from loom.tensor import Tensor
 
 __all__: list[str] = []

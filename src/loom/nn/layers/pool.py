@@ -13,7 +13,7 @@ import numpy as np
 
 from loom import tensor
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.spec import AveragePool, MaxPool
+from loom.nn.spec.layers.pool import AveragePool, MaxPool
 from loom.tensor import Tensor
 from loom.tensor.convolution import window_max
 

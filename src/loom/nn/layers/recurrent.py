@@ -19,7 +19,8 @@ import numpy as np
 
 from loom import tensor
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
-from loom.nn.spec import GRU, LSTM, RNN, Shape, States
+from loom.nn.spec import Shape
+from loom.nn.spec.layers.recurrent import GRU, LSTM, RNN, States
 from loom.tensor import Tensor
 
 __all__: list[str] = []

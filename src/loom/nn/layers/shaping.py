@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from loom import tensor
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.spec import Flatten, Reshape
+from loom.nn.spec.layers.shaping import Flatten, Reshape
 from loom.tensor import Tensor
 
 __all__: list[str] = []

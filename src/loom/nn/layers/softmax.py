@@ -17,7 +17,7 @@ from loom.core.dtype import u32
 from loom.nn.layers.entmax import entmax
 from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.random import Stream, gumbels
-from loom.nn.spec import Softmax, Variant
+from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.tensor import Tensor
 
 __all__: list[str] = []

@@ -12,7 +12,8 @@ from typing import Any
 from loom import tensor
 from loom.nn.layers.dense import linear
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
-from loom.nn.spec import Shape, SwiGLU
+from loom.nn.spec import Shape
+from loom.nn.spec.layers.swiglu import SwiGLU
 from loom.tensor import Tensor
 
 __all__ = ["glorot"]

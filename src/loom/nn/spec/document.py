@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError
+from loom.nn.spec.layer import Shared
+from loom.nn.spec.layers.scale import Scale
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.detect import read_any
 from loom.nn.spec.older.pieces import Conversion
@@ -75,10 +77,10 @@ def with_scaling(network: NetworkSpec) -> NetworkSpec:
 
     ArgumentError for several inputs, and for a list whose layers are shared by their numbers.
     """
-    if any(node.layer.kind == "scale" for node in network.nodes):
+    if any(isinstance(node.layer, Scale) for node in network.nodes):
         return network
     document, where = to_document(network), "loom.nn, scaling"
-    if len(network.inputs) != 1 or any(part.layer.kind == "$ref" for part in network.walk()):
+    if len(network.inputs) != 1 or any(isinstance(part.layer, Shared) for part in network.walk()):
         raise ArgumentError(where, "where the layer belongs is not clear", expected="one input and no $ref",
                             got=", ".join(i.name for i in network.inputs),
                             remedy='Write {"type": "scale"} into the document')  # fmt: skip

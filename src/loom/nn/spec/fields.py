@@ -19,6 +19,7 @@ from loom.nn.spec.text import JsonValue
 
 __all__ = [
     "IGNORED",
+    "Config",
     "Record",
     "ValueField",
     "choice",
@@ -37,6 +38,15 @@ __all__ = [
 
 IGNORED = ("comment", "$comment")
 """Keys that any object may have and that mean nothing."""
+
+
+class Config:
+    """What a JSON object is read as: a dataclass of fields with rules."""
+
+    __slots__ = ()
+
+    def inspect(self, place: Place) -> None:
+        """Note fields that do not go together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +121,7 @@ def value_fields(config: type) -> tuple[ValueField, ...]:
 def read_object(config: type, value: JsonValue, place: Place, *, besides: Iterable[str] = ()) -> Any:
     """Return a ``config`` read from a JSON object, or note every problem in it and return ``BAD``.
 
-    Keys of ``besides`` belong to the object as well and are read by the caller. A config's ``inspect(place)``,
-    if it has one, is called with what was read.
+    Keys of ``besides`` belong to the object as well and are read by the caller.
     """
     if not isinstance(value, dict):
         place.wrong("an object", value)
@@ -131,8 +140,7 @@ def read_object(config: type, value: JsonValue, place: Place, *, besides: Iterab
         return BAD
     made = config(**read)
     before = place.count
-    if hasattr(made, "inspect"):
-        made.inspect(place)
+    made.inspect(place)
     return made if place.count == before else BAD
 
 

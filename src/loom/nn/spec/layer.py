@@ -9,9 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from loom.nn.spec.fields import flag, object_schema, read_object, write_object
+from loom.nn.spec.fields import Config, flag, object_schema, read_object, value_fields, write_object
 from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.rules import BAD, Name
@@ -25,6 +26,7 @@ __all__ = [
     "Part",
     "Shape",
     "Shared",
+    "keys_of_layers",
     "layer_schema",
     "read_layer",
     "register",
@@ -36,24 +38,6 @@ Shape = tuple[int, ...]
 
 LAYERS: dict[str, type[Layer]] = {}
 """Type name in documents -> config class."""
-
-_OTHER_NAMES = {
-    "mha": "multi_head_attention",
-    "attention": "multi_head_attention",
-    "multiheadattention": "multi_head_attention",
-    "layernorm": "layer_norm",
-    "rmsnorm": "rms_norm",
-    "batchnorm": "batch_norm",
-    "linear": "dense",
-    "fully_connected": "dense",
-    "cnn1": "conv1d",
-    "cnn2": "conv2d",
-    "maxpool": "max_pool",
-    "avg_pool": "average_pool",
-    "add": "merge",
-    "concat": "merge",
-}
-"""What other formats call the same; an error suggests ours."""
 
 NODE_KEYS = ("name", "inputs", "cell")
 """Keys of a node's object that are not its layer's."""
@@ -71,14 +55,19 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer(ABC):
+class Layer(Config, ABC):
     """Config of one layer.
 
-    A subclass names its type (``kind``), declares its fields, and defines ``infer`` (output shape, problems noted)
-    and, where it has them, ``own_weights``, ``own_state`` and ``parts``.
+    A subclass names its type (``kind``) and what other formats call the same (``other_names``; an error suggests
+    ours), declares its fields, and defines ``infer`` (output shape, problems noted) and, where it has them,
+    ``own_weights``, ``own_state``, ``own_rates`` and ``parts``. ``takes_many``: a graph's node of it has several
+    inputs, which ``infer_all`` and ``means_all`` look at; ``is_at_input``: it reads an input of the network.
     """
 
     kind: ClassVar[str] = ""
+    other_names: ClassVar[tuple[str, ...]] = ()
+    takes_many: ClassVar[bool] = False
+    is_at_input: ClassVar[bool] = False
 
     frozen: bool = flag("true if training leaves the weights as they are", False)
 
@@ -113,6 +102,10 @@ class Layer(ABC):
     def own_state(self, shape: Shape) -> dict[str, Shape]:
         """Return the arrays that training changes by other means than gradients, for an input of ``shape``."""
         del shape
+        return {}
+
+    def own_rates(self) -> dict[str, float]:
+        """Return the step sizes of own weights that have another than the optimiser's."""
         return {}
 
     def parts(self, shape: Shape) -> tuple[Part, ...]:
@@ -181,20 +174,20 @@ def register(config: AnyLayer) -> AnyLayer:
     return config
 
 
+@dataclass(frozen=True)
 class LayerRule:
     """A rule: a layer object, one of ``kinds`` if given."""
 
-    def __init__(self, *kinds: str) -> None:
-        self._kinds = kinds
+    kinds: tuple[str, ...] = ()
 
     @property
     def expected(self) -> str:
-        return "a layer object" + (f" of type {' or '.join(self._kinds)}" if self._kinds else "")
+        return "a layer object" + (f" of type {' or '.join(self.kinds)}" if self.kinds else "")
 
     def read(self, value: JsonValue, place: Place) -> Any:
         layer = read_layer(value, place)
-        if layer is not BAD and self._kinds and layer.kind not in self._kinds:
-            place.fault("a layer of this type cannot be here", expected=" or ".join(self._kinds), got=layer.kind)
+        if layer is not BAD and self.kinds and layer.kind not in self.kinds:
+            place.fault("a layer of this type cannot be here", expected=" or ".join(self.kinds), got=layer.kind)
             return BAD
         return layer
 
@@ -202,9 +195,9 @@ class LayerRule:
         return write_layer(value)
 
     def schema(self) -> dict[str, Any]:
-        if not self._kinds:
+        if not self.kinds:
             return {"$ref": "#/$defs/layer"}
-        return {"anyOf": [{"$ref": f"#/$defs/{k}"} for k in self._kinds], "unevaluatedProperties": False}
+        return {"anyOf": [{"$ref": f"#/$defs/{k}"} for k in self.kinds], "unevaluatedProperties": False}
 
 
 def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ()) -> Any:
@@ -225,7 +218,7 @@ def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ())
         here.fault("a layer has no type", expected="one of " + ", ".join(sorted(LAYERS)), got=shown(kind))
         return BAD
     if kind not in LAYERS:
-        other = _OTHER_NAMES.get(kind.lower())
+        other = next((k for k, config in LAYERS.items() if kind.lower() in config.other_names), None)
         if other:
             place.at("type").fault(f"unknown layer type {shown(kind)}", remedy=f"Did you mean {other!r}?")
         else:
@@ -257,6 +250,13 @@ def _followed(value: Mapping[str, Any], place: Place, besides: tuple[str, ...]) 
     layer = read_layer(raw, Place(aside, path), besides=NODE_KEYS)  # its problems are noted where it stands
     reading.layers += aside.layers
     return BAD if layer is BAD else Shared(target=target, layer=layer)
+
+
+@cache
+def keys_of_layers() -> tuple[str, ...]:
+    """Return the keys of layers' objects that hold layers of any type, or lists of them."""
+    fields = [f for config in LAYERS.values() for f in value_fields(config)]
+    return tuple(sorted({f.name for f in fields if getattr(f.rule, "each", f.rule) == LayerRule()}))
 
 
 def _refers(value: JsonValue) -> bool:

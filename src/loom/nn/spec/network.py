@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, f32
-from loom.nn.spec.fields import Record, held, several, size
+from loom.nn.spec.fields import Config, Record, held, several, size
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
-from loom.nn.spec.layers.features import count
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
 from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.spec.problems import Place, Reading, shown
 from loom.nn.spec.rules import Element, Free, Text, Whole
+from loom.nn.spec.shapes import count
 
 __all__ = ["Input", "NetworkSpec", "NodeSpec", "fit", "key_path"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class Input(Config):
     """What a network is given: arrays of (batch, *shape)."""
 
     name: str = "input"
@@ -47,7 +47,7 @@ class NodeSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSpec:
+class NetworkSpec(Config):
     """A whole network as its document says it; no weights.
 
     ``nodes`` are in the order they run. ``dtype`` is that of weights and arithmetic, ``seed`` starts every random
@@ -138,7 +138,7 @@ def fit(network: NetworkSpec, reading: Reading, paths: dict[str, str]) -> dict[s
             parts |= _parts(node, shapes, place)
     _compare_shared(parts, reading)
     _check_classes(network, shapes, Place(reading).at("classes"))
-    _check_scaling(network, {path: part.layer for part, path in parts.values()}, paths, reading)
+    _check_at_inputs(network, {path: part.layer for part, path in parts.values()}, paths, reading)
     return shapes
 
 
@@ -159,15 +159,15 @@ def _check_classes(network: NetworkSpec, shapes: dict[str, Shape], place: Place)
             place.fault("not one name for each class of the output", expected=f"{wanted} names", got=len(names))
 
 
-def _check_scaling(network: NetworkSpec, layers: dict[str, Layer], paths: dict[str, str], reading: Reading) -> None:
-    """Note layers ``scale`` that do not read an input of the network: nobody could tell them the samples."""
+def _check_at_inputs(network: NetworkSpec, layers: dict[str, Layer], paths: dict[str, str], reading: Reading) -> None:
+    """Note layers at an input that do not read one of the network: nobody could tell them the samples."""
     given = {i.name for i in network.inputs}
-    right = {paths[n.name] for n in network.nodes if n.layer.kind == "scale" and n.inputs[0] in given}
+    right = {paths[n.name] for n in network.nodes if n.layer.is_at_input and n.inputs[0] in given}
     for path, layer in layers.items():
         inner = layer.layer if isinstance(layer, Shared) else layer
-        if inner.kind == "scale" and (path not in right or layer is not inner):
+        if inner.is_at_input and (path not in right or layer is not inner):
             Place(reading, path).fault(
-                "a scale layer reads something else than an input of the network",
+                f"a {inner.kind} layer reads something else than an input of the network",
                 remedy="Put it first, or use layer_norm.",
             )
 

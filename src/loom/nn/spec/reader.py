@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import f64
 from loom.nn.spec.fields import Record, read_object, write_object
-from loom.nn.spec.layer import NODE_KEYS, read_layer, write_layer
+from loom.nn.spec.layer import NODE_KEYS, keys_of_layers, read_layer, write_layer
 from loom.nn.spec.layers.parallel import GridCell
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
 from loom.nn.spec.order import cycle, run_order
@@ -24,8 +24,6 @@ __all__ = ["FORMAT", "read_network", "write_network"]
 FORMAT = "loom/1"
 
 _STRUCTURE = ("format", "$schema", "input", "inputs", "layers", "nodes", "output", "outputs")
-_WITHIN = ("branches", "layers", "gate", "attached_layer")
-"""Keys of a layer's object that hold layers."""
 
 
 def read_network(value: dict[str, Any], place: Place) -> NetworkSpec | None:
@@ -134,7 +132,7 @@ def _note_raw(key: str, raw: Any, place: Place) -> None:
     if not isinstance(raw, dict):
         return
     place.reading.raw_layers[key] = (raw, place.path)
-    for name in _WITHIN:
+    for name in keys_of_layers():
         within = raw.get(name)
         if isinstance(within, dict):
             _note_raw(f"{key}.{name}", within, place.at(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loom.core.errors import SpecError
-from loom.nn.spec import LAYERS, NetworkSpec, json_schema, parse, to_document, to_json
+from loom.nn.spec import NetworkSpec, json_schema, parse, to_document, to_json
 from unit.nn.spec.networks import networks
 from unit.nn.spec.test_generations import ALIASES, SEED_PARALLEL, first
 
 pytestmark = pytest.mark.wide
 
 ROOT = Path(__file__).parents[4]
-SCHEMA = ROOT / "docs/formats/network.schema.json"
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -80,8 +80,10 @@ def test_a_broken_older_document_is_told_or_read(one: str, other: str, random: A
     told_or_read(broken(broken(document, random), random))
 
 
-def test_the_committed_schema_is_the_one_of_the_configs() -> None:
-    assert json.loads(SCHEMA.read_text()) == json_schema()
+@pytest.mark.parametrize(("name", "text"), [("network.schema.json", "schema"), ("network.md", "guide")])
+def test_what_is_said_of_layers_is_up_to_date(name: str, text: str) -> None:
+    written = runpy.run_path(str(ROOT / "tools/formats.py"))[text]()
+    assert (ROOT / "docs/formats" / name).read_text() == written, "run python tools/formats.py"
 
 
 def test_the_schema_is_one_and_accepts_what_is_written() -> None:
@@ -121,8 +123,3 @@ def test_the_documents_of_the_guide_are_valid() -> None:
 def test_the_example_of_the_guide_runs() -> None:
     (example,) = [p.split("```")[0] for p in (ROOT / "docs/formats/network.md").read_text().split("```python\n")[1:]]
     exec(compile(example, "network.md", "exec"), {})
-
-
-def test_the_guide_names_every_type() -> None:
-    text = (ROOT / "docs/formats/network.md").read_text()
-    assert not [kind for kind in LAYERS if f"`{kind}`" not in text]

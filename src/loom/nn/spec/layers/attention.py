@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from loom.nn.spec.fields import flag, held, real, size
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.layers.features import agrees, has_rank
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Name
+from loom.nn.spec.shapes import agrees, has_rank
 
 __all__ = ["MultiHeadAttention"]
 
@@ -30,6 +30,7 @@ class MultiHeadAttention(Layer):
     """
 
     kind: ClassVar[str] = "multi_head_attention"
+    other_names: ClassVar[tuple[str, ...]] = ("mha", "attention", "multiheadattention")
 
     num_heads: int = size("the number of query heads")
     num_kv_heads: int | None = size("the number of key and value heads; as many as query heads if not given", None)

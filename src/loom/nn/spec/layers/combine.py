@@ -38,6 +38,8 @@ class Merge(Layer):
     """One array of a graph node's several inputs; two or more, of equal shapes but for ``concat`` along its axis."""
 
     kind: ClassVar[str] = "merge"
+    other_names: ClassVar[tuple[str, ...]] = ("add", "concat")
+    takes_many: ClassVar[bool] = True
 
     combine_mode: Combine = choice(Combine, "how the inputs become one", Combine.CONCAT, {"average": "avg"})
     axis: int = held(Whole(-8, 7), "concat: the axis; negative from the last", -1)

@@ -11,9 +11,9 @@ from typing import ClassVar
 from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, pair, size
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.layers.features import agrees, has_rank, slid
 from loom.nn.spec.meaning import Meaning, activated
 from loom.nn.spec.problems import Place
+from loom.nn.spec.shapes import agrees, has_rank, slid
 
 __all__ = ["Conv1D", "Conv2D"]
 
@@ -27,6 +27,7 @@ class Conv1D(Layer):
     """
 
     kind: ClassVar[str] = "conv1d"
+    other_names: ClassVar[tuple[str, ...]] = ("cnn1",)
 
     filters: int = size("the number of output channels")
     kernel_size: int = size("the length of the window, in elements")
@@ -62,6 +63,7 @@ class Conv2D(Layer):
     """
 
     kind: ClassVar[str] = "conv2d"
+    other_names: ClassVar[tuple[str, ...]] = ("cnn2",)
 
     filters: int = size("the number of output channels")
     kernel_size: tuple[int, int] = pair("rows and columns of the window")

@@ -11,9 +11,9 @@ from typing import ClassVar
 from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, size
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.layers.features import agrees, has_rank
 from loom.nn.spec.meaning import Meaning, activated
 from loom.nn.spec.problems import Place
+from loom.nn.spec.shapes import agrees, has_rank
 
 __all__ = ["Dense", "Stitch"]
 
@@ -41,6 +41,7 @@ class Dense(_Linear):
     """
 
     kind: ClassVar[str] = "dense"
+    other_names: ClassVar[tuple[str, ...]] = ("linear", "fully_connected")
 
     activation: Activation = activation("the function of each output")
     bias: bool = flag("true if a bias is added", True)

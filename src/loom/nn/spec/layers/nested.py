@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from loom.nn.spec.fields import choice, held, real, several, size
 from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
-from loom.nn.spec.layers.features import has_rank
 from loom.nn.spec.meaning import NUMBERS, Meaning, probabilities, summed
 from loom.nn.spec.problems import Place, Reading
+from loom.nn.spec.shapes import has_rank
 
 __all__ = ["Distance", "KMeans", "KMeansOutput", "Residual", "Sequential"]
 
@@ -146,6 +146,9 @@ class KMeans(Layer):
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         features = shape if self.attached_layer is None else self.attached_layer.output_shape(shape)
         return {"centers": (self.num_clusters, features[-1])}
+
+    def own_rates(self) -> dict[str, float]:
+        return {} if self.learning_rate is None else {"centers": self.learning_rate}
 
     def parts(self, shape: Shape) -> tuple[Part, ...]:
         return () if self.attached_layer is None else (Part("attached_layer", self.attached_layer, shape),)

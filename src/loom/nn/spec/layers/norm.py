@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from loom.nn.spec.fields import real, size
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.layers.features import agrees, has_rank
 from loom.nn.spec.problems import Place
+from loom.nn.spec.shapes import agrees, has_rank
 
 __all__ = ["BatchNorm", "LayerNorm", "RMSNorm"]
 
@@ -38,6 +38,7 @@ class LayerNorm(_Normalised):
     """
 
     kind: ClassVar[str] = "layer_norm"
+    other_names: ClassVar[tuple[str, ...]] = ("layernorm",)
 
     epsilon: float = real("added to the variance", 1e-5, above=0.0)
 
@@ -54,6 +55,7 @@ class RMSNorm(_Normalised):
     """
 
     kind: ClassVar[str] = "rms_norm"
+    other_names: ClassVar[tuple[str, ...]] = ("rmsnorm",)
 
     epsilon: float = real("added to the mean square", 1e-5, above=0.0)
 
@@ -71,6 +73,7 @@ class BatchNorm(Layer):
     """
 
     kind: ClassVar[str] = "batch_norm"
+    other_names: ClassVar[tuple[str, ...]] = ("batchnorm",)
 
     channels: int | None = size("the number of channels, if it is to be checked", None)
     epsilon: float = real("added to the variance", 1e-5, above=0.0)

@@ -9,14 +9,14 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import Record, choice, held, several, size
+from loom.nn.spec.fields import Config, Record, choice, held, several, size
 from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
 from loom.nn.spec.layers.combine import Combine, combined, concatenated, equal
-from loom.nn.spec.layers.features import count
 from loom.nn.spec.layers.softmax import Softmax
 from loom.nn.spec.meaning import Meaning, averaged, joined, probabilities, summed
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
+from loom.nn.spec.shapes import count
 
 __all__ = ["GridCell", "GridSize", "Parallel", "ParallelMode"]
 
@@ -39,7 +39,7 @@ class ParallelMode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GridSize:
+class GridSize(Config):
     """Numbers of rows, columns and layers of a grid."""
 
     rows: int = size("the number of rows")
@@ -59,7 +59,7 @@ class GridSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GridCell:
+class GridCell(Config):
     """A place in a grid; numbers start at 0."""
 
     row: int = size("the row, from 0", 0, low=0)
@@ -97,7 +97,7 @@ class Parallel(Layer):
     grid: GridSize | None = held(Record(GridSize), "grid_scatter: the grid's size", None)
     grid_positions: tuple[GridCell, ...] = several(Record(GridCell), "grid_scatter: the cell of each branch", ())
     gate: Layer | None = held(LayerRule(), "filter: the layer that weighs the branches", None)
-    gate_softmax: Softmax = held(LayerRule("softmax"), "filter: what makes weights of the gate's output", Softmax())
+    gate_softmax: Softmax = held(LayerRule(("softmax",)), "filter: what makes weights of the gate's output", Softmax())
 
     def inspect(self, place: Place) -> None:
         """Note fields that do not go together."""

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from loom.nn.spec.fields import pair
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.layers.features import has_rank, slid
 from loom.nn.spec.meaning import NEITHER, Meaning
 from loom.nn.spec.problems import Place
+from loom.nn.spec.shapes import has_rank, slid
 
 __all__ = ["AveragePool", "MaxPool"]
 
@@ -59,6 +59,7 @@ class MaxPool(_Pool):
     """The largest element of each window, (channels, n...) to (channels, n'...), sizes as in conv2d."""
 
     kind: ClassVar[str] = "max_pool"
+    other_names: ClassVar[tuple[str, ...]] = ("maxpool",)
 
 
 @register
@@ -67,3 +68,4 @@ class AveragePool(_Pool):
     """The mean of each window's elements, (channels, n...) to (channels, n'...), sizes as in conv2d."""
 
     kind: ClassVar[str] = "average_pool"
+    other_names: ClassVar[tuple[str, ...]] = ("avg_pool",)

@@ -24,6 +24,7 @@ class Scale(Layer):
     """
 
     kind: ClassVar[str] = "scale"
+    is_at_input: ClassVar[bool] = True
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         del place

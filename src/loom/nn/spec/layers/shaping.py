@@ -11,10 +11,10 @@ from typing import ClassVar
 from loom.nn.spec.activations import OTHER_NAMES, Activation
 from loom.nn.spec.fields import choice, real, several
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.layers.features import count
 from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning, activated
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
+from loom.nn.spec.shapes import count
 
 __all__ = ["ActivationLayer", "Dropout", "Flatten", "Reshape"]
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from loom.nn.spec.fields import flag, size
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.layers.features import agrees, has_rank
 from loom.nn.spec.problems import Place
+from loom.nn.spec.shapes import agrees, has_rank
 
 __all__ = ["SwiGLU"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from loom.core.dtype import f32, f64
 from loom.nn.spec.layer import Layer, Shape
-from loom.nn.spec.layers import Combine, GridSize, Merge
-from loom.nn.spec.layers.features import count
+from loom.nn.spec.layers.combine import Combine, Merge
+from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
 from loom.nn.spec.older.definition import Definition, Notes
@@ -20,6 +20,7 @@ from loom.nn.spec.older.nested import is_as_told, made_of, view
 from loom.nn.spec.older.pieces import Conversion, Slot, joined
 from loom.nn.spec.older.start import start_of
 from loom.nn.spec.problems import Place, Problem, Reading
+from loom.nn.spec.shapes import count
 
 __all__ = ["build_network"]
 

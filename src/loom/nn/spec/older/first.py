@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.nn.spec.layers import GridSize
+from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.older.build import build_network
 from loom.nn.spec.older.definition import Definition, Notes, folded, folded_layer, read_keys

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from loom.core.dtype import DType, bf16, f16, f32, f64
 from loom.nn.spec.activations import Activation
-from loom.nn.spec.layers import Distance, KMeansOutput, ParallelMode, Variant
+from loom.nn.spec.layers.nested import Distance, KMeansOutput
+from loom.nn.spec.layers.parallel import ParallelMode
+from loom.nn.spec.layers.softmax import Variant
 from loom.nn.spec.older.definition import Notes, normal
 from loom.nn.spec.problems import Place
 

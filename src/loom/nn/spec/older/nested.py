@@ -11,27 +11,16 @@ from collections.abc import Mapping
 
 from loom.nn.spec.activations import Activation
 from loom.nn.spec.layer import Layer, Shape
-from loom.nn.spec.layers import (
-    ActivationLayer,
-    Distance,
-    Flatten,
-    GridCell,
-    GridSize,
-    KMeans,
-    KMeansOutput,
-    Parallel,
-    ParallelMode,
-    Reshape,
-    Residual,
-    Sequential,
-    Softmax,
-)
-from loom.nn.spec.layers.features import count
+from loom.nn.spec.layers.nested import Distance, KMeans, KMeansOutput, Residual, Sequential
+from loom.nn.spec.layers.parallel import GridCell, GridSize, Parallel, ParallelMode
+from loom.nn.spec.layers.shaping import ActivationLayer, Flatten, Reshape
+from loom.nn.spec.layers.softmax import Softmax
 from loom.nn.spec.older.definition import Definition, Notes
 from loom.nn.spec.older.names import member_of
 from loom.nn.spec.older.pieces import Pieces, Slot, joined
 from loom.nn.spec.older.single import SINGLE, SOFTMAX_KEYS, softmax_of
 from loom.nn.spec.problems import Place
+from loom.nn.spec.shapes import count
 
 __all__ = ["is_as_told", "made_of", "view"]
 
@@ -87,9 +76,7 @@ def _placed(layer: Layer, wanted: Shape, slots: tuple[Slot, ...], d: Definition,
     if before is None:
         return None
     check = d.place.count
-    layer_check = getattr(layer, "inspect", None)
-    if layer_check is not None:
-        layer_check(d.place)
+    layer.inspect(d.place)
     output = layer.infer(wanted, d.place) if d.place.count == check else None
     if output is None or d.place.count != check:
         return None

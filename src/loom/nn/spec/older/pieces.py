@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from loom.nn.spec.layer import Layer, Shape
-from loom.nn.spec.layers import Sequential
+from loom.nn.spec.layers.nested import Sequential
 from loom.nn.spec.network import NetworkSpec
 
 __all__ = ["Conversion", "Pieces", "Slot", "joined"]

@@ -8,26 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loom.nn.spec.layer import Layer, Shape
-from loom.nn.spec.layers import (
-    GRU,
-    LSTM,
-    RNN,
-    Conv1D,
-    Conv2D,
-    Dense,
-    Embedding,
-    LayerNorm,
-    MultiHeadAttention,
-    RMSNorm,
-    Softmax,
-    Stitch,
-    SwiGLU,
-    Variant,
-)
-from loom.nn.spec.layers.features import count
+from loom.nn.spec.layers.attention import MultiHeadAttention
+from loom.nn.spec.layers.conv import Conv1D, Conv2D
+from loom.nn.spec.layers.dense import Dense, Stitch
+from loom.nn.spec.layers.embedding import Embedding
+from loom.nn.spec.layers.norm import LayerNorm, RMSNorm
+from loom.nn.spec.layers.recurrent import GRU, LSTM, RNN
+from loom.nn.spec.layers.softmax import Softmax, Variant
+from loom.nn.spec.layers.swiglu import SwiGLU
 from loom.nn.spec.older.definition import Definition, Notes
 from loom.nn.spec.older.names import member_of
 from loom.nn.spec.older.start import told_size
+from loom.nn.spec.shapes import count
 
 __all__ = ["SINGLE", "SOFTMAX_KEYS", "softmax_of"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from loom.nn.spec.fields import IGNORED
-from loom.nn.spec.layers.features import count
 from loom.nn.spec.older.definition import normal
 from loom.nn.spec.older.names import kind_of
 from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, from_base64, from_list, from_stored
 from loom.nn.spec.older.pieces import Conversion, Slot
 from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.shapes import count
 from loom.nn.spec.text import load
 
 __all__ = ["NAMES", "read_old_weights"]

@@ -14,34 +14,22 @@ from loom.core.errors import ArgumentError
 from loom.nn.spec.activations import Activation
 from loom.nn.spec.fields import write_object
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
-from loom.nn.spec.layers import (
-    LSTM,
-    RNN,
-    ActivationLayer,
-    Combine,
-    Conv1D,
-    Conv2D,
-    Dense,
-    Distance,
-    Flatten,
-    KMeans,
-    LayerNorm,
-    Merge,
-    MultiHeadAttention,
-    Parallel,
-    ParallelMode,
-    Reshape,
-    RMSNorm,
-    Sequential,
-    Softmax,
-    SwiGLU,
-    Variant,
-)
-from loom.nn.spec.layers.features import count
+from loom.nn.spec.layers.attention import MultiHeadAttention
+from loom.nn.spec.layers.combine import Combine, Merge
+from loom.nn.spec.layers.conv import Conv1D, Conv2D
+from loom.nn.spec.layers.dense import Dense
+from loom.nn.spec.layers.nested import Distance, KMeans, Sequential
+from loom.nn.spec.layers.norm import LayerNorm, RMSNorm
+from loom.nn.spec.layers.parallel import Parallel, ParallelMode
+from loom.nn.spec.layers.recurrent import LSTM, RNN
+from loom.nn.spec.layers.shaping import ActivationLayer, Flatten, Reshape
+from loom.nn.spec.layers.softmax import Softmax, Variant
+from loom.nn.spec.layers.swiglu import SwiGLU
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.first import read_first
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place, Reading
+from loom.nn.spec.shapes import count
 
 __all__ = ["Older", "written_as_first"]
 
