@@ -47,6 +47,7 @@ _NUMBERS: dict[str, tuple[Draw, Any]] = {
     "normal-f64": (random.normal(f64), np.array([0.1, 2.5])),
 }
 case("library/random-known")(partial(_draw, random.bits(u32), _ZERO, np.zeros(1, np.uint32), 4, out=_KNOWN))
+case("library/random-step")(partial(_draw, random.step_bits(), np.append(_SEEDS, _SEEDS[:1]), _SEEDS[1:2], 1502))
 for _name, (_drawn, _numbers) in _NUMBERS.items():
     case(f"library/random-{_name}", slow=_name[-4:] in ("bf16", "-f16"))(
         partial(_draw, _drawn, _SEEDS, _numbers, 1500 + len(_name) % 4)

@@ -1,7 +1,8 @@
 """Inputs of the proof: the same bits on every machine, made of integers alone.
 
-Layer: proof. Words come from Philox4x32-10, here in numpy so that no device takes part in what it is judged
-by. Invariant: an input is a function of its name's seed and its size.
+Layer: proof. Words come from Philox4x32-10, written out here once more and on purpose: inputs are an oracle, so neither
+a device nor ``core.philox`` takes part in what it is judged by. Invariant: an input is a function of its
+name's seed and its size.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 """

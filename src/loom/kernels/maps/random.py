@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u32, u64
+from loom.core.philox import MULTIPLIERS, ROUNDS, WEYL
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, global_id, mulhi, sqrt, static_range
@@ -26,14 +27,11 @@ from loom.kernels.functions.f64.trigonometric import wave as wave_f64
 from loom.kernels.functions.logarithm import log
 from loom.kernels.functions.trigonometric import wave
 
-__all__ = ["RANDOM_LANES", "Draw", "bits", "coins", "integers", "normal", "philox", "uniform"]
+__all__ = ["RANDOM_LANES", "Draw", "bits", "coins", "integers", "normal", "philox", "step_bits", "uniform"]
 
 RANDOM_LANES = 256
 """Blocks per workgroup."""
 
-_ROUNDS = 10
-_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-_WEYL = 0x9E3779B9, 0xBB67AE85
 _SIGNIFICANT = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53}
 _QUARTER = math.pi / 2
 
@@ -48,11 +46,11 @@ class Draw:
 
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     """Return the four words of a counter of four words under a key of two, all u32."""
-    for _ in static_range(_ROUNDS):
-        high_0, high_1 = mulhi(c0, _MULTIPLIERS[0]), mulhi(c2, _MULTIPLIERS[1])
-        low_0, low_1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+    for _ in static_range(ROUNDS):
+        high_0, high_1 = mulhi(c0, MULTIPLIERS[0]), mulhi(c2, MULTIPLIERS[1])
+        low_0, low_1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1, c2, c3 = high_1 ^ c1 ^ k0, low_1, high_0 ^ c3 ^ k1, low_0
-        k0, k1 = k0 + _WEYL[0], k1 + _WEYL[1]
+        k0, k1 = k0 + WEYL[0], k1 + WEYL[1]
     return c0, c1, c2, c3
 
 
@@ -98,6 +96,19 @@ def bits(element: DType) -> Draw:
         return _wide_words(block, u32(0), seeds)
 
     return _drawn("bits", element, u32, wide if element == u64 else narrow, 2 if element == u64 else 4)
+
+
+@cache
+def step_bits() -> Draw:
+    """Return the kernel of random u32 of a training step, ``numbers`` = (step,), ``seeds`` with the tensor as fourth.
+
+    The counter is (block, tensor, step, stream).
+    """
+
+    def values(block, seeds, numbers):  # type: ignore[no-untyped-def]
+        return philox(block, seeds[3], numbers[0], seeds[2], seeds[0], seeds[1])
+
+    return _drawn("step_bits", u32, u32, values, 4)
 
 
 @cache

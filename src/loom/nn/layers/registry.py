@@ -13,10 +13,11 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import StateError
-from loom.nn.random import Stream, normals, uniforms, words
+from loom.nn.random import Stream, normals, uniforms
 from loom.nn.spec.layer import Layer, Shape, Shared
 from loom.runtime.device import Device
 from loom.tensor import Tensor
+from loom.tensor.ops.random import random_words
 
 __all__ = ["Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
 
@@ -104,7 +105,7 @@ class Context:
                 got="step=None", remedy="Pass step=, an integer tensor of one element",
             )  # fmt: skip
         self.record.draws += 1
-        return words(shape, self.record.seed, self.record.draws, self.record.step, stream)
+        return random_words(shape, self.record.seed, self.record.draws, self.record.step, stream)
 
 
 @dataclass(frozen=True, slots=True)
