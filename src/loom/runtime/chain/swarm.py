@@ -43,7 +43,8 @@ def swarm(programs: Sequence[Program]) -> Swarm:
     >>> import loom
     >>> @loom.kernel
     ... def count(registers: loom.InOut[loom.u32]):
-    ...     registers[0] = registers[0] + 1
+    ...     if loom.global_id() == 0:
+    ...         registers[0] = registers[0] + 1
     >>> units = [loom.boot(registers=1) for _ in range(16)]
     >>> for unit in units:
     ...     unit.dispatch(count)
