@@ -16,11 +16,11 @@ import loom
 from bench.harness import Side, alternate
 from bench.report import Bar, Family, Row, main, wanted_device
 from loom import f32
-from loom.kernels.maps.elementwise import map_groups
-from loom.patterns.calling.fusion import kernel_of, one_step
+from loom.patterns.maps.fusion import kernel_of
 from loom.patterns.scan import record_scan, scan_types
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
+from loom.schedules.maps import map_groups
 
 SIZE = 1 << 28
 REPEATS = 10
@@ -78,7 +78,7 @@ def _sum(chain: Any, x: Any, out: Any) -> Any:
 
 
 def _map(chain: Any, x: Any, out: Any) -> Any:
-    kernel, _ = kernel_of(*one_step(twice_and_one, [(f32, True)]), threads=chain.device.caps.threads)
+    kernel, _ = kernel_of(twice_and_one, [(f32, True)], chain.device)
     chain.dispatch(kernel, [x, out], [SIZE], groups=map_groups(kernel, SIZE))
 
 

@@ -14,12 +14,13 @@ from conformance.running import Case, case
 from conformance.values import adversarial, triples
 from loom.core.dtype import DType
 from loom.kernels.functions import FUNCTIONS, function
-from loom.kernels.maps.elementwise import MAP_LANES, map_kernel
+from loom.kernels.maps.nest import one_value
+from loom.schedules.maps import LANES, map_kernel
 
 __all__: list[str] = []
 
 Array = np.ndarray[Any, Any]
-_SIZE = 8 * MAP_LANES - 3
+_SIZE = 8 * LANES - 3
 
 
 @cache
@@ -46,7 +47,7 @@ def _operands(dtype: DType, arity: int) -> list[Array]:
 
 def _function(name: str, dtype: DType) -> Case:
     operands = _operands(dtype, function(name).arity)
-    verified, result = map_kernel(name, dtype, (True,) * len(operands))
+    verified, result = map_kernel(one_value(name, [(dtype, True)] * len(operands)), LANES)
     buffers = (*operands, np.zeros(_SIZE, result.numpy))
     return Case(verified.kernel, buffers, (_SIZE,), groups=(8, 1, 1), modes=("trusted",))
 

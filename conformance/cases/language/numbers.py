@@ -17,8 +17,9 @@ from loom import In, Out, bitcast, f32, f64, sqrt, u32
 from loom.core.dtype import DType, bf16, f16, i8, i64, u64
 from loom.ir.passes.exact import exact_div, exact_sqrt
 from loom.kernels.maps import random
-from loom.kernels.maps.elementwise import MAP_LANES, map_kernel
+from loom.kernels.maps.nest import one_value
 from loom.kernels.maps.random import Draw
+from loom.schedules.maps import LANES, map_kernel
 
 __all__: list[str] = []
 
@@ -98,11 +99,11 @@ def _division() -> Case:
 
 def _function(name: str, dtype: DType) -> Case:
     rng = np.random.default_rng(len(name))
-    size = 2 * MAP_LANES - 9
+    size = 2 * LANES - 9
     x = np.concatenate(
         [rng.uniform(-8, 8, size // 2), rng.integers(0, 1 << 64, size - size // 2, np.uint64).view(float)]
     )
-    kernel = map_kernel(name, dtype, (True,))[0].kernel
+    kernel = map_kernel(one_value(name, [(dtype, True)]), LANES)[0].kernel
     return Case(kernel, (x, np.zeros(size)), (size,), groups=(2, 1, 1), modes=_MODES)
 
 

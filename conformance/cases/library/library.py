@@ -19,8 +19,9 @@ from loom.core.numerics import REDUCE_TILE
 from loom.ir.kernel import Kernel
 from loom.ir.ops import OPS
 from loom.kernels.fold.tiles import EXTREME_TILE, divide_rows, extreme_tiles, sum_tiles
-from loom.kernels.maps.elementwise import MAP_LANES, OPERATIONS, map_kernel
+from loom.kernels.maps.nest import OPERATIONS, one_value
 from loom.kernels.sieve.words import sieve_count, sieve_init, sieve_mark
+from loom.schedules.maps import LANES, map_kernel
 
 __all__: list[str] = []
 
@@ -104,13 +105,13 @@ for _types in [(f32, f32, f32), (f64, f64, f64), (i64, f64, f64), (u64, f64, f64
 
 
 def _map(operation: Any, dtype: DType, is_array: tuple[bool, ...]) -> Case:
-    verified, result = map_kernel(operation, dtype, is_array)
-    size = MAP_LANES + 77
+    verified, result = map_kernel(one_value(operation, [(dtype, a) for a in is_array]), LANES)
+    size = LANES + 77
     operands = triples(dtype, size, seed=len(is_array))
     scalar = {f16: -0.75, bf16: 1e30}.get(dtype, adversarial(dtype)[1])
     buffers = [a for a, array in zip(operands, is_array, strict=False) if array]
     params = [scalar for array in is_array if not array]
-    return _library(verified.kernel, [*buffers, np.zeros(size, result.numpy)], (*params, size), 2)
+    return _library(verified.kernel, [*buffers, np.zeros(size, result.numpy)], (size, *params), 2)
 
 
 def _accepted(operation: str) -> list[DType]:
@@ -118,7 +119,7 @@ def _accepted(operation: str) -> list[DType]:
     found = []
     for name in ("f32", "i32", "u8", "f16", "i64", "f64", "bf16", "i16", "u32", "bool"):
         try:
-            map_kernel(operation, lookup(name), (True,) * OPS[operation].arity)
+            map_kernel(one_value(operation, [(lookup(name), True)] * OPS[operation].arity), LANES)
         except LoomError:
             continue
         found.append(lookup(name))

@@ -16,11 +16,12 @@ from conformance.running import Case, case
 from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i32, i64, u32, u64
 from loom.kernels.fold import threads as fold_threads
 from loom.kernels.fold.groups import fold_short_groups, lane_cut_groups, lane_list_tiles
-from loom.kernels.maps.elementwise import map_groups, map_kernel
+from loom.kernels.maps.nest import one_value
 from loom.kernels.move import compact_threads
 from loom.kernels.scan import columns as scan_across
 from loom.kernels.scan import threads as scan_threads
 from loom.kernels.scan.segments_threads import lane_segment_run_totals, lane_segment_scan_tiles
+from loom.schedules.maps import THREADS, map_groups, map_kernel
 
 __all__: list[str] = []
 
@@ -264,7 +265,7 @@ case("threads/short-groups", widths=_WIDTHS)(_short_groups)
 
 
 def _map(operation: str, dtype: DType, size: int) -> Case:
-    verified, result = map_kernel(operation, dtype, (True,), threads=True)
+    verified, result = map_kernel(one_value(operation, [(dtype, True)]), THREADS)
     buffers = (_elements(dtype, size), np.zeros(size, result.numpy))
     return Case(
         verified.kernel, buffers, (size,), groups=(map_groups(verified, size), 1, 1), modes=("trusted", "reported")

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.kernels.maps.strided import LoopNest, Number, strided
+from loom.kernels.maps.nest import LoopNest, Number
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
+from loom.schedules.maps import lanes_of, strided
 from loom.tensor.layout import Access
 
 __all__ = ["Buffer", "Draft", "Operand", "Recorded"]
@@ -105,5 +106,5 @@ class Draft:
 
     def strided(self, nest: LoopNest, buffers: Sequence[Buffer]) -> None:
         """Record the kernel of a loop nest, which has elements."""
-        what = strided(nest, threads=self.device.caps.threads)
+        what = strided(nest, lanes_of(self.device.caps))
         self.dispatches.append(Recorded(what.kernel, tuple(buffers), what.params, what.groups, what.numbers))

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 from loom.core.errors import StateError
-from loom.kernels.maps.strided import BY_CONSTANTS
+from loom.kernels.maps.nest import BY_CONSTANTS
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
 from loom.runtime.device import Device
 from loom.runtime.registry import device

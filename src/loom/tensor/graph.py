@@ -47,7 +47,7 @@ class Kind(enum.Enum):
 class Op:
     """An operation; its derivative, where it has one, is in ``derivatives``.
 
-    MAP: ``operation`` is what ``kernels.maps.strided`` calls it. VIEW: ``view(node, access)`` gives the access of the
+    MAP: ``operation`` is what ``kernels.maps.nest`` calls it. VIEW: ``view(node, access)`` gives the access of the
     result in the buffer of the first input, None if that cannot be. KERNEL: ``record(node, draft, operands, out)``
     dispatches; operands are packed unless ``accepts`` takes their access, and those of a concatenation are None if what
     makes them puts them into ``out``.

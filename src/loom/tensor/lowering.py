@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.ir.kernel import Access as Use
-from loom.kernels.maps.strided import Apply, Coordinate, Load, LoopNest, Store
+from loom.kernels.maps.nest import Apply, Coordinate, Load, LoopNest, Store
 from loom.tensor.draft import Buffer, Draft, Operand
 from loom.tensor.fusion import Group, Item, Stores, fused
 from loom.tensor.graph import Kind, Node, Op, ancestors, make

@@ -6,14 +6,16 @@ import pytest
 
 from loom.core.dtype import f32
 from loom.ir.kernel import Access
-from loom.kernels.maps.strided import Load, LoopNest, Store, Strided, strided
+from loom.kernels.maps.nest import Load, LoopNest, Store
+from loom.schedules.maps import LANES, THREADS, Strided, strided
 
 
 def _copy(shape: tuple[int, ...], begin: int, target: int, *, threads: bool) -> Strided:
     rows = (100, 1)[-len(shape) :]
     values = Load(0, begin, rows), Load(0, begin + 7, rows)
     stores = Store(0, 1, target, rows), Store(1, 1, target + 50, rows)
-    return strided(LoopNest(shape, values, stores, ((f32, Access.READ), (f32, Access.WRITE))), threads=threads)
+    nest = LoopNest(shape, values, stores, ((f32, Access.READ), (f32, Access.WRITE)))
+    return strided(nest, THREADS if threads else LANES)
 
 
 @pytest.mark.parametrize("threads", [False, True])

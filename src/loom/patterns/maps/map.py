@@ -22,10 +22,10 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.kernels.maps.elementwise import ELEMENTWISE
+from loom.kernels.maps.nest import ELEMENTWISE
 from loom.patterns.calling.call import array
-from loom.patterns.calling.fusion import Scalar, kernel_of, map_host, one_step, put_off
 from loom.patterns.calling.inputs import as_array
+from loom.patterns.maps.fusion import Scalar, kernel_of, map_host, put_off
 from loom.runtime.array import Array
 from loom.runtime.device import Device
 from loom.runtime.registry import device
@@ -79,9 +79,7 @@ def apply(
     operands = _operands(where, given, typed_by)
     arrays = [o.memory for o in operands if isinstance(o, Given)]
     where_to = device(on)
-    kernel, result = kernel_of(
-        *one_step(op, [(o.dtype, isinstance(o, Given)) for o in operands]), threads=where_to.caps.threads
-    )
+    kernel, result = kernel_of(op, [(o.dtype, isinstance(o, Given)) for o in operands], where_to)
     made = host_type(result)
     given_out = out
     if out is None:

@@ -1,6 +1,6 @@
 """Element by element: operations, functions, comparisons, choices and conversions.
 
-Layer: tensor. One record each: the name ``kernels.maps.strided`` knows it by. Invariant: operands
+Layer: tensor. One record each: the name ``kernels.maps.nest`` knows it by. Invariant: operands
 are of one shape, numbers among them being repeated, and of one dtype (the condition of ``where`` apart).
 """
 
@@ -17,7 +17,7 @@ from loom.core.dtype import DType, bool_, dtype_of, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
-from loom.kernels.maps.strided import Number, number
+from loom.kernels.maps.nest import Number, number
 from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
 from loom.tensor.ops.views import BROADCAST
 

@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.dtype import u32, u64
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import whole
-from loom.kernels.maps.strided import number
+from loom.kernels.maps.nest import number
 from loom.kernels.move.gather import LANES, ROWS, gather_rows, start_rows, sum_rows
 from loom.kernels.sort.keys import DIGIT_BITS, Order, Records
 from loom.schedules.sort import plan_sort

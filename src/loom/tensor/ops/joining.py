@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import items
 from loom.core.numbers import whole
 from loom.ir.kernel import Access as Use
-from loom.kernels.maps.strided import Load, LoopNest, Number, Store
+from loom.kernels.maps.nest import Load, LoopNest, Number, Store
 from loom.tensor.draft import Draft, Operand
 from loom.tensor.graph import Kind, Node, NodeT, Op, as_shape, make, require_tensor
 from loom.tensor.layout import Access, packed

@@ -16,7 +16,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag, text
-from loom.kernels.maps.strided import number
+from loom.kernels.maps.nest import number
 from loom.kernels.matmul.tiles import Arithmetic, choose_schedule
 from loom.kernels.types import PRODUCTS, pairs_of
 from loom.schedules.matmul import Multiplication, record_matmul

@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.dtype import i64, u32
 from loom.core.errors import EmptyError
 from loom.core.given import flag
-from loom.kernels.maps.strided import number
+from loom.kernels.maps.nest import number
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.arg import record_arg
 from loom.schedules.axis import rows_along

@@ -11,7 +11,7 @@ import pytest
 import loom
 from loom import gpu_map
 from loom.core.errors import ArgumentError, DTypeError, KernelError, LoomError, ShapeError
-from loom.patterns.calling import fusion
+from loom.patterns.maps import fusion
 from unit.patterns.canonical import same_bits
 
 X = np.random.default_rng(1).normal(size=3000).astype(np.float32)

@@ -56,7 +56,7 @@ BY_NAME: dict[str, tuple[tuple[Array, ...], Callable[..., Array]]] = {
 
 
 def test_every_operation_is_tried_by_name() -> None:
-    from loom.kernels.maps.elementwise import OPERATIONS
+    from loom.kernels.maps.nest import OPERATIONS
 
     assert set(BY_NAME) == set(OPERATIONS)
 

@@ -7,7 +7,7 @@ Invariant: fusing changes no bit; f16 and bf16 are rounded after every map.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.ir.frontend.meaning import function_meaning
-from loom.kernels.maps.elementwise import From, Step, fused_kernel, map_groups
+from loom.ir.verify import VerifiedKernel
+from loom.kernels.maps.nest import Apply, Given, Load, LoopNest, Value, apply_operation, map_nest, one_value
 from loom.patterns.calling.prepared import prepare, shares_memory
 from loom.runtime.array import Array
 from loom.runtime.chain import Chain
@@ -24,8 +25,9 @@ from loom.runtime.chain.arguments import encode_params
 from loom.runtime.chain.kept import NumberPlace
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, HostStorage, Storage
+from loom.schedules.maps import lanes_of, map_groups, map_kernel
 
-__all__ = ["Scalar", "kernel_of", "map_host", "one_step", "put_off"]
+__all__ = ["Scalar", "kernel_of", "map_host", "put_off"]
 
 _MOST_KEPT = 256
 _MOST_STEPS = 32
@@ -56,8 +58,10 @@ class Map:
         """Compute the elements in one kernel with all that is pending below."""
         whole = _Whole(self)
         home, size = whole.arrays[0].device, whole.arrays[0].size
-        dtypes = [a.dtype for a in whole.arrays], [s.dtype for s in whole.scalars]
-        kernel, result = kernel_of(whole.steps, *dtypes, threads=home.caps.threads)
+        if whole.steps == 1 and len(whole.values) == len(self.operands) + 1:  # as it was when it was put off
+            kernel, result = kernel_of(self.operation, [(o.dtype, isinstance(o, Array)) for o in self.operands], home)
+        else:
+            kernel, result = _kernel_of_many(whole.values, tuple(a.dtype for a in whole.arrays), lanes_of(home.caps))
         storage = home.allocate(size * result.nbytes, zeroed=False)
         places = [*(Place(a.storage, a.nbytes) for a in whole.arrays), Place(storage, storage.nbytes)]
         run_kernel(kernel, places, whole.scalars, size, home)
@@ -65,24 +69,28 @@ class Map:
 
 
 class _Whole:
-    """A map with everything pending below it: the steps in order, the arrays and scalars they take."""
+    """A map with everything pending below it: the values in order, the arrays and scalars they take."""
 
     def __init__(self, root: Map) -> None:
-        self.steps: list[Step] = []
+        self.values: list[Value] = []
         self.arrays: list[Array] = []
         self.scalars: list[Scalar] = []
-        self._known: dict[int, From] = {}
+        self.steps = 0
+        self._known: dict[int, int] = {}
         self._add(root)
 
-    def _add(self, step: Map) -> From:
-        operands = tuple(self._operand(o) for o in step.operands)
-        self.steps.append(Step(step.operation, operands))
-        return From("step", len(self.steps) - 1)
+    def _add(self, step: Map) -> int:
+        self.steps += 1
+        return self._append(apply_operation(step.operation, tuple(self._operand(o) for o in step.operands)))
 
-    def _operand(self, operand: Array | Scalar) -> From:
+    def _append(self, value: Value) -> int:
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def _operand(self, operand: Array | Scalar) -> int:
         if isinstance(operand, Scalar):
             self.scalars.append(operand)
-            return From("scalar", len(self.scalars) - 1)
+            return self._append(Given(len(self.scalars) - 1, operand.dtype))
         found = self._known.get(id(operand))
         if found is None:
             pending = operand.pending
@@ -90,7 +98,7 @@ class _Whole:
                 found = self._add(pending)
             else:
                 self.arrays.append(operand)
-                found = From("array", len(self.arrays) - 1)
+                found = self._append(Load(len(self.arrays) - 1, 0, (1,)))
             self._known[id(operand)] = found
         return found
 
@@ -101,9 +109,8 @@ def put_off(where: str, operation: Any, operands: Sequence[Array | Scalar]) -> A
     Whatever is wrong with operation, dtypes or scalars is raised now.
     """
     arrays = [o for o in operands if isinstance(o, Array)]
-    typed = one_step(operation, [(o.dtype, isinstance(o, Array)) for o in operands])
-    kernel, result = kernel_of(*typed, threads=arrays[0].device.caps.threads)
-    encode_params(kernel, [*(o.value for o in operands if isinstance(o, Scalar)), arrays[0].size], 1, where)
+    kernel, result = kernel_of(operation, [(o.dtype, isinstance(o, Array)) for o in operands], arrays[0].device)
+    encode_params(kernel, [arrays[0].size, *(o.value for o in operands if isinstance(o, Scalar))], 1, where)
     made = Map(operation, operands)
     pending = {id(a): (a, a.pending) for a in arrays if isinstance(a.pending, Map)}
     if any(p.taken for _, p in pending.values()) or _is_large(made):
@@ -120,39 +127,45 @@ def put_off(where: str, operation: Any, operands: Sequence[Array | Scalar]) -> A
 
 def _is_large(step: Map) -> bool:
     whole = _Whole(step)
-    return len(whole.steps) > _MOST_STEPS or len(whole.arrays) > _MOST_ARRAYS
+    return whole.steps > _MOST_STEPS or len(whole.arrays) > _MOST_ARRAYS
 
 
-def one_step(operation: Any, operands: Sequence[tuple[DType, bool]]) -> tuple[list[Step], list[DType], list[DType]]:
-    """Return steps, array dtypes and scalar dtypes of one operation over (dtype, is it an array) operands."""
-    dtypes: dict[str, list[DType]] = {"array": [], "scalar": []}
-    places = []
-    for dtype, is_array in operands:
-        kind = "array" if is_array else "scalar"
-        places.append(From(kind, len(dtypes[kind])))
-        dtypes[kind].append(dtype)
-    return [Step(operation, tuple(places))], dtypes["array"], dtypes["scalar"]
+_kernels: dict[Hashable, tuple[tuple[VerifiedKernel, DType], LoopNest]] = {}
+"""Kernel and result type by what they depend on, with the nest, so that the functions' code stays alive."""
 
 
-_kernels: dict[Any, tuple[Any, Any]] = {}
-"""Kernel and result type by what they depend on, with the steps, so that the functions' code stays alive."""
+def kernel_of(operation: Any, operands: Sequence[tuple[DType, bool]], where: Device) -> tuple[VerifiedKernel, DType]:
+    """Return the kernel and result type of one operation over (dtype, is it an array) operands."""
+    lanes, meaning = lanes_of(where.caps), _meaning(operation)
+    key = None if meaning is None else (meaning, *operands, lanes)
+    return _recall(key, lambda: one_value(operation, operands), lanes)
 
 
-def kernel_of(
-    steps: Sequence[Step], arrays: Sequence[DType], scalars: Sequence[DType], *, threads: bool = False
-) -> Any:
-    """Return the kernel and result type, translated once per steps, outer values of functions, and types."""
-    meanings = [function_meaning(s.operation) if isinstance(s.operation, FunctionType) else s.operation for s in steps]
-    if any(m is None for m in meanings):
-        return fused_kernel(steps, arrays, scalars, threads=threads)
-    key = (*zip(meanings, (s.operands for s in steps), strict=True), tuple(arrays), tuple(scalars), threads)
+def _kernel_of_many(values: Sequence[Value], arrays: tuple[DType, ...], lanes: int) -> tuple[VerifiedKernel, DType]:
+    """Return the kernel of values over arrays, and the type of the last one."""
+    meanings = [_meaning(v.operation) if isinstance(v, Apply) else v for v in values]
+    places = [(v.operands, v.dtype) for v in values if isinstance(v, Apply)]
+    key = None if None in meanings else (*meanings, *places, arrays, lanes)
+    return _recall(key, lambda: map_nest(values, arrays), lanes)
+
+
+def _recall(key: Hashable, nest: Callable[[], LoopNest], lanes: int) -> tuple[VerifiedKernel, DType]:
+    """Return the kernel of a nest, translated once per key; None is what cannot be known again."""
+    if key is None:
+        return map_kernel(nest(), lanes)
     found = _kernels.get(key)
     if found is None:
-        found = fused_kernel(steps, arrays, scalars, threads=threads), steps
+        whole = nest()
+        found = map_kernel(whole, lanes), whole
         if len(_kernels) >= _MOST_KEPT:
             _kernels.clear()
         _kernels[key] = found
     return found[0]
+
+
+def _meaning(operation: Any) -> Hashable:
+    """Return what an operation computes, the outer values of a function included; None if that is not known."""
+    return function_meaning(operation) if isinstance(operation, FunctionType) else operation
 
 
 def map_host(
@@ -183,8 +196,8 @@ class Place(NamedTuple):
 
 def run_kernel(kernel: Any, places: Sequence[Place], scalars: Sequence[Scalar], size: int, where: Device) -> None:
     """Run a map's kernel over ``size`` elements: inputs and, at last, the result."""
-    params = [*(s.value for s in scalars), size]
-    words = encode_params(kernel, params, 1, "gpu_map")[0].tolist()
+    params = [size, *(s.value for s in scalars)]
+    words = encode_params(kernel, params, 1, "gpu_map")[0, 1:].tolist()
     if not size:
         return
 
@@ -194,7 +207,7 @@ def run_kernel(kernel: Any, places: Sequence[Place], scalars: Sequence[Scalar], 
         return slots, None
 
     def numbers(chain: Chain) -> list[NumberPlace]:
-        return [NumberPlace(chain.recorded[-1].params, n, n) for n in range(len(scalars))]
+        return [NumberPlace(chain.recorded[-1].params, 1 + n, n) for n in range(len(scalars))]
 
     memory = [m.bytes[:nbytes] if isinstance(m, HostStorage) else m for m, nbytes in places]
     if shares_memory(where):

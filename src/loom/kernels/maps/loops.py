@@ -1,0 +1,261 @@
+"""The kernels of loop nests.
+
+Layer: kernels. Buffers are those of the nest; parameters the length (of several axes on a CPU: the number of rows),
+where accesses begin, and numbers. Where lanes are vectors of a CPU they run along the last axes and a group takes some
+rows; where they are threads, each takes elements of the whole shape in turn. f16 and bf16 are computed in f32 and
+rounded after each operation. Invariant: neither the cut nor what else is in the kernel changes a bit of a result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from loom.core.dtype import DType, f32, u32
+from loom.ir.builder import Builder
+from loom.ir.frontend.decorator import translated
+from loom.ir.frontend.elementary import Elementary
+from loom.ir.frontend.names import Frame
+from loom.ir.frontend.source import FunctionSource, function_source
+from loom.ir.frontend.translator import Translator
+from loom.ir.frontend.values import Operand, describe
+from loom.ir.kernel import Block, Instr, Loc, Memory
+from loom.ir.ops import OPS
+from loom.ir.verify import VerifiedKernel, verify
+from loom.kernels.functions import FUNCTIONS, function
+from loom.kernels.maps.nest import Apply, Given, Load, LoopNest, Number, Store, Value
+from loom.kernels.maps.rounding import emit_convert
+from loom.kernels.types import held_type
+
+__all__ = ["Cut", "write_loops"]
+
+_MAP = "gpu_map"
+"""What takes functions of the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Lanes of a group, and the rows, or elements a lane, that it takes in ``turns``.
+
+    ``tail``: how many of the last axes the lanes run along. ``threads``: lanes take elements of the whole shape, a
+    group's breadth apart; ``twice``: groups that have all of them do not test for each.
+    """
+
+    lanes: int
+    turns: int = 1
+    tail: int = 1
+    threads: bool = False
+    twice: bool = False
+
+
+def write_loops(nest: LoopNest, cut: Cut) -> tuple[VerifiedKernel, DType]:
+    """Return the kernel of a nest, and the type of its last value. KernelError if a function cannot be applied."""
+    return translated(_MAP, lambda retyped: _Loops(nest, cut, retyped).kernel())
+
+
+class _Loops:
+    def __init__(self, nest: LoopNest, cut: Cut, retyped: dict[Any, DType]) -> None:
+        self.nest = nest
+        self.cut = cut
+        self.b = Builder(_name(nest), (cut.lanes, 1, 1))
+        self.translator = Translator(self.b, retyped, of_elements=_MAP)
+        self.types: list[DType] = []
+        """What the values made so far are rounded to."""
+        self.kept: list[Instr] = []
+        """These values as they may be stored; 16 bits that were only loaded are rounded once more."""
+
+    def kernel(self) -> tuple[VerifiedKernel, DType]:
+        b, nest = self.b, self.nest
+        named = [(f"x{i}", dtype, access) for i, (dtype, access) in enumerate(nest.buffers)]
+        self.buffers = [None if dtype is None else b.buffer(name, dtype, access) for name, dtype, access in named]
+        self.length = length = b.emit("param", attr=b.param("n", u32))
+        accesses = [a for a in (*nest.values, *nest.stores) if isinstance(a, (Load, Store))]
+        begins = 1 + max((a.begin for a in accesses if a.begin is not None), default=-1)
+        self.begins = [b.emit("param", attr=b.param(f"begin{i}", u32)) for i in range(begins)]
+        given = [v for v in nest.values if isinstance(v, Given)]
+        self.numbers = [b.emit("param", attr=b.param(f"a{v.position + 1}", held_type(v.dtype))) for v in given]
+        if self.cut.threads:
+            self.threads(length)
+        elif len(nest.shape) == 1:
+            index = b.emit("global_id", attr=0)
+            with b.into(b.if_(b.emit("lt", index, length)).then):
+                self.element([index])
+        else:
+            self.rows(length)
+        own = not b.arrays  # without arrays of a user's function every access is this file's, and inside
+        return verify(b.finish(trusted=own)), self.types[-1]
+
+    def word(self, value: int) -> Instr:
+        return self.b.const(value % (1 << 32), u32)
+
+    # the cut
+
+    def threads(self, length: Instr) -> None:
+        """Take elements a group's breadth apart."""
+        b, cut = self.b, self.cut
+        lanes, many = self.word(cut.lanes), self.word(cut.lanes * cut.turns)
+        start = b.emit("mul", b.emit("group_id", attr=0), many)
+        first = b.emit("add", start, b.emit("local_id", attr=0))
+        if cut.turns == 1:
+            with b.into(b.if_(b.emit("lt", first, length)).then):
+                self.element(self.coordinates(first, self.nest.shape))
+            return
+        block, stop = b.block, length
+        if cut.twice:
+            all_there = b.if_(b.emit("ge", b.emit("sub", length, start), many))
+            block = all_there.otherwise
+            with b.into(all_there.then):
+                turns = b.for_(self.word(0), self.word(cut.turns), self.word(1))
+                with b.into(turns.body):
+                    self.element([b.emit("add", first, b.emit("mul", turns.index, lanes))])
+        else:
+            stop = b.emit("min", length, b.emit("add", start, many))
+        with b.into(block):
+            loop = b.for_(first, stop, lanes)
+            with b.into(loop.body):
+                self.element(self.coordinates(loop.index, self.nest.shape))
+
+    def rows(self, rows: Instr) -> None:
+        """Take some rows, a lane for each place in them."""
+        b, cut = self.b, self.cut
+        outer, last = self.nest.shape[: -cut.tail], self.nest.shape[-cut.tail :]
+        inner = math.prod(last)
+        column = b.emit("global_id", attr=0)
+        block = b.block
+        if inner % cut.lanes:
+            block = b.if_(b.emit("lt", column, self.word(inner))).then
+        with b.into(block):
+            columns = self.coordinates(column, last)
+            if not outer:
+                self.element(columns)
+                return
+            first = b.emit("mul", b.emit("group_id", attr=1), self.word(cut.turns))
+            stop = b.emit("min", rows, b.emit("add", first, self.word(cut.turns)))
+            loop = b.for_(first, stop, self.word(1))
+            with b.into(loop.body):
+                self.element([*self.coordinates(loop.index, outer), *columns])
+
+    def coordinates(self, index: Instr, shape: Sequence[int]) -> list[Instr]:
+        """Return the coordinates of an index in row-major order."""
+        found: list[Instr] = []
+        for size in reversed(shape[1:]):
+            found.append(self.b.emit("irem", index, self.word(size)))
+            index = self.b.emit("idiv", index, self.word(size))
+        return [index, *reversed(found)]
+
+    # elements
+
+    def element(self, at: list[Instr]) -> None:
+        """Compute and store what there is at an index; arrays of a function start as zero for each element."""
+        b = self.b
+        made, known = Block(), len(b.arrays)
+        with b.into(made):
+            self.compute(at)
+        if self.cut.turns > 1:
+            for memory in b.arrays[known:]:
+                self.clear(memory)
+        self.translator.splice(made)
+
+    def clear(self, memory: Memory) -> None:
+        b, dtype = self.b, memory.dtype
+        zero = b.const(0, f32 if dtype.storage_only else dtype.scalar)
+        zero = b.emit("vector", *[zero] * dtype.lanes, dtype=zero.type.vector(dtype.lanes)) if dtype.is_vector else zero
+        zero = b.emit("convert", zero, dtype=dtype) if dtype.storage_only else zero
+        turns = b.for_(self.word(0), self.word(memory.size or 0), self.word(1))
+        with b.into(turns.body):
+            b.emit("store", turns.index, zero, memory=memory)
+
+    def compute(self, at: list[Instr]) -> None:
+        self.types, self.kept = [], []
+        values: list[Instr] = []
+        for value in self.nest.values:
+            values.append(self.value(value, at, values))
+        for store in self.nest.stores:
+            value, memory = self.kept[store.value], self.buffers[store.buffer]
+            if memory is None:
+                memory = self.b.buffer("out", self.types[store.value], self.nest.buffers[store.buffer][1])
+                self.buffers[store.buffer] = memory
+            if value.type != memory.dtype:
+                assert memory.dtype.storage_only, f"{value.type} stored as {memory.dtype}"
+                value = self.b.emit("convert", value, dtype=memory.dtype)
+            self.b.emit("store", self.place(store, at), value, memory=memory)
+
+    def place(self, access: Load | Store, at: list[Instr]) -> Instr:
+        """Return the index into a buffer."""
+        b, offset = self.b, access.offset
+        total = None if access.begin is None else self.begins[access.begin]
+        for stride, coordinate, size in zip(access.strides, at, self.nest.shape, strict=True):
+            if stride < 0:  # counted from the end, so that no partial sum is negative
+                last = self.word(size - 1) if size else b.emit("sub", self.length, self.word(1))
+                coordinate = b.emit("sub", last, coordinate)
+                if size:
+                    offset += stride * (size - 1)
+            if stride:
+                term = coordinate if abs(stride) == 1 else b.emit("mul", coordinate, self.word(abs(stride)))
+                total = term if total is None else b.emit("add", total, term)
+        if total is None:
+            return self.word(offset)
+        return total if offset == 0 else b.emit("add", total, self.word(offset))
+
+    def value(self, value: Value, at: list[Instr], values: list[Instr]) -> Instr:
+        """Return a value in the type it is computed in, rounded to its own."""
+        b = self.b
+        if isinstance(value, Load):
+            memory = self.buffers[value.buffer]
+            assert memory is not None, "what is read has a type"
+            found, dtype = b.emit("load", self.place(value, at), memory=memory), memory.dtype
+        elif isinstance(value, Number):
+            found, dtype = b.emit("const", attr=value.bits, dtype=held_type(value.dtype)), value.dtype
+        elif isinstance(value, Given):
+            found, dtype = self.numbers[value.position], value.dtype
+        elif isinstance(value, Apply):
+            found = self.applied(value.operation, [values[o] for o in value.operands])
+            kinds = (self.types[o] for o in value.operands)
+            dtype = value.dtype or next((d for d in kinds if found.type == held_type(d)), found.type)
+        else:
+            found, dtype = at[value.axis], value.dtype
+        self.types.append(dtype)
+        rounded = found if found.dtype == dtype else emit_convert(b, found, dtype)
+        held = held_type(dtype)
+        computed = rounded if rounded.dtype == held else b.emit("convert", rounded, dtype=held)
+        self.kept.append(rounded if isinstance(value, Apply) else computed)
+        return computed
+
+    def applied(self, operation: str | FunctionType, operands: list[Instr]) -> Instr:
+        """Return what an operation or function makes of operands."""
+        if not isinstance(operation, str):
+            return self.call(operation, operands)
+        if operation == "convert":
+            return operands[0]
+        if operation in FUNCTIONS:
+            return self.call(function(operation), operands)
+        op = OPS[operation]
+        if len(operands) != op.arity:
+            raise self.b.error(f"{operation} takes {op.arity} operands", op.arity, len(operands), op.doc)
+        return self.b.emit(operation, *operands)
+
+    def call(self, fn: FunctionType | Elementary, operands: list[Instr]) -> Instr:
+        """Translate a Python or elementary function of the operands in place."""
+        translator = self.translator
+        here = function_source(next(iter(fn.definitions.values())) if isinstance(fn, Elementary) else fn)
+        self.b.loc = Loc(here.file, here.line)
+        outside = FunctionSource(_MAP, here.file, here.line, here.arguments, [])
+        translator.frames.append(Frame(outside, {}, set(), 0, is_kernel=False))
+        result: Operand = translator.calls.function(fn, list(operands))
+        translator.frames.pop()
+        if isinstance(result, Instr) and not result.type.is_vector:
+            return result
+        if isinstance(result, (tuple, Instr)):
+            raise self.b.error("the function must return one number", "a number", describe(result), "Return one")
+        return translator.typing.typed(result, operands[0].type)
+
+
+def _name(nest: LoopNest) -> str:
+    """Return what a nest's kernel is called, after its last operations."""
+    operations = [v.operation for v in nest.values if isinstance(v, Apply)]
+    names = [o if isinstance(o, str) else o.__name__.strip("<>") for o in operations[-3:]]
+    is_map = any(dtype is None for dtype, _ in nest.buffers)
+    return "_".join(["map" if is_map else "tensor", *(names or ["copy"])])

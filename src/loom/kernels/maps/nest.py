@@ -1,0 +1,198 @@
+"""Loop nests: what is computed for every index of a shape, of arrays broadcast, permuted or sliced, and numbers.
+
+Layer: kernels. Values are loaded from buffers at an offset and a stride per axis, are numbers, coordinates, or
+operations and functions of these; some are stored. ``loops`` writes the kernel of a nest. Invariant: values refer to
+earlier ones, and an element of the result depends on the values of its own index alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from struct import pack, unpack
+from types import FunctionType
+from typing import Any
+
+from loom.core.dtype import DType
+from loom.ir.constants import constant_bits, constant_value
+from loom.ir.kernel import Access
+from loom.ir.ops import OPS, Accepts
+from loom.kernels.functions import FUNCTIONS
+from loom.kernels.types import held_type
+
+__all__ = [
+    "BY_CONSTANTS",
+    "ELEMENTWISE",
+    "OPERATIONS",
+    "Apply",
+    "Coordinate",
+    "Given",
+    "Load",
+    "LoopNest",
+    "Number",
+    "Store",
+    "Value",
+    "apply_operation",
+    "map_nest",
+    "number",
+    "one_value",
+]
+
+BY_CONSTANTS = ("idiv", "irem", "shl", "shr")
+"""Operations that are many times faster by a number that the compiler knows."""
+OPERATIONS: tuple[str, ...] = tuple(
+    name for name, op in OPS.items() if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
+)
+"""Operations of the IR that a map takes by name."""
+ELEMENTWISE: tuple[str, ...] = (*OPERATIONS, *FUNCTIONS)
+"""Everything a map takes by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The element of a buffer at ``offset`` plus ``strides`` times the index.
+
+    ``begin``: the number of a parameter that is added.
+    """
+
+    buffer: int
+    offset: int
+    strides: tuple[int, ...]
+    begin: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number, by the bits it has in the type that ``dtype`` is computed in."""
+
+    bits: int
+    dtype: DType
+
+    @property
+    def value(self) -> float | int | bool:
+        """The Python number."""
+        return constant_value(self.bits, held_type(self.dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A number that the kernel gets as a parameter: number ``position`` of those."""
+
+    position: int
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinate:
+    """The index along an axis."""
+
+    axis: int
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """One of ``ELEMENTWISE``, a Python function, or "convert", of earlier values.
+
+    ``dtype``: what the result is rounded to; None: that of the first operand that is computed in the result's type.
+    """
+
+    operation: str | FunctionType
+    operands: tuple[int, ...]
+    dtype: DType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A value and where it goes."""
+
+    value: int
+    buffer: int
+    offset: int
+    strides: tuple[int, ...]
+    begin: int | None = None
+
+
+Value = Load | Number | Given | Coordinate | Apply
+
+
+@dataclass(frozen=True, slots=True)
+class LoopNest:
+    """What is computed at every index of ``shape``; ``values`` refer to earlier ones by position.
+
+    A length of 0 along an only axis is one that the kernel gets when it runs. The type of a buffer is None if it is
+    that of what is stored there, which a function of the user gives.
+    """
+
+    shape: tuple[int, ...]
+    values: tuple[Value, ...]
+    stores: tuple[Store, ...]
+    buffers: tuple[tuple[DType | None, Access], ...]
+
+    def merged(self) -> LoopNest:
+        """Return the same with as few axes as there can be, at least one."""
+        accesses = [v for v in (*self.values, *self.stores) if isinstance(v, (Load, Store))]
+        named = {v.axis for v in self.values if isinstance(v, Coordinate)}
+        groups: list[list[int]] = []
+        for axis, size in enumerate(self.shape):
+            if size == 1 and axis not in named:
+                continue
+            last = groups[-1][-1] if groups else None
+            if last is None or {last, axis} & named or not _lie_together(accesses, last, axis, size):
+                groups.append([axis])
+            else:
+                groups[-1].append(axis)
+        shape = tuple(math.prod(self.shape[a] for a in group) for group in groups) or (1,)
+        last_axes = [group[-1] for group in groups]
+        places = {axis: place for place, axis in enumerate(last_axes)}
+
+        def move(value: Load | Store | Coordinate) -> Any:
+            if isinstance(value, Coordinate):
+                return replace(value, axis=places[value.axis])
+            return replace(value, strides=tuple(value.strides[a] for a in last_axes) or (1,))  # one element
+
+        return self.changed(move, shape)
+
+    def changed(self, change: Callable[[Load | Store | Coordinate], Any], shape: tuple[int, ...]) -> LoopNest:
+        """Return the same over another shape, after ``change`` of all that knows of axes."""
+        values = tuple(v if isinstance(v, (Number, Given, Apply)) else change(v) for v in self.values)
+        return LoopNest(shape, values, tuple(change(s) for s in self.stores), self.buffers)
+
+
+def _lie_together(accesses: Sequence[Load | Store], outer: int, inner: int, size: int) -> bool:
+    return all(a.strides[outer] == a.strides[inner] * size for a in accesses)
+
+
+def number(value: float | int | bool, dtype: DType) -> Number:
+    """Return a number of a dtype."""
+    return _known_number(pack("<d", value) if type(value) is float else value, type(value), dtype)
+
+
+@lru_cache(maxsize=1024)
+def _known_number(value: Any, kind: type, dtype: DType) -> Number:
+    """Return a number, of a float given by its bits: equal numbers may have different ones."""
+    value = unpack("<d", value)[0] if kind is float else value
+    return Number(constant_bits(value, held_type(dtype)), dtype)
+
+
+def apply_operation(operation: str | FunctionType | DType, operands: tuple[int, ...]) -> Apply:
+    """Return an operation, or the conversion to a type, of earlier values."""
+    return Apply("convert", operands, operation) if isinstance(operation, DType) else Apply(operation, operands)
+
+
+def map_nest(values: Sequence[Value], arrays: Sequence[DType]) -> LoopNest:
+    """Return the nest, of any length, of values over ``arrays``, element by element; the last one is stored."""
+    buffers = (*((dtype, Access.READ) for dtype in arrays), (None, Access.WRITE))
+    return LoopNest((0,), tuple(values), (Store(len(values) - 1, len(arrays), 0, (1,)),), buffers)
+
+
+def one_value(operation: str | FunctionType | DType, operands: Sequence[tuple[DType, bool]]) -> LoopNest:
+    """Return the nest of one operation over (dtype, is it an array) operands."""
+    values: list[Value] = []
+    arrays: list[DType] = []
+    for dtype, is_array in operands:
+        values.append(Load(len(arrays), 0, (1,)) if is_array else Given(len(values) - len(arrays), dtype))
+        arrays += [dtype] * is_array
+    return map_nest([*values, apply_operation(operation, tuple(range(len(values))))], arrays)
