@@ -17,7 +17,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.ir.verify import VerifiedKernel
 from loom.kernels.functions import FUNCTIONS
-from loom.kernels.maps.loops import Cut, write_loops
+from loom.kernels.maps.loops import NestCut, write_loops
 from loom.kernels.maps.nest import BY_CONSTANTS, Apply, Coordinate, Given, Load, LoopNest, Number, Store, Value
 
 __all__ = ["LANES", "THREADS", "Strided", "lanes_of", "map_groups", "map_kernel", "strided"]
@@ -52,9 +52,9 @@ def map_kernel(nest: LoopNest, lanes: int) -> tuple[VerifiedKernel, DType]:
     ``lanes`` is THREADS or LANES. KernelError if it cannot be applied.
     """
     if lanes != THREADS:
-        return write_loops(nest, Cut(lanes))
-    found = write_loops(nest, Cut(THREADS, _TURNS, threads=True, twice=True))
-    return write_loops(nest, Cut(_TELLING)) if found[0].talks else found
+        return write_loops(nest, NestCut(lanes))
+    found = write_loops(nest, NestCut(THREADS, _TURNS, threads=True, twice=True))
+    return write_loops(nest, NestCut(_TELLING)) if found[0].talks else found
 
 
 def map_groups(kernel: VerifiedKernel, size: int) -> int:
@@ -90,18 +90,18 @@ def strided(nest: LoopNest, lanes: int) -> Strided:
 
 
 @lru_cache(maxsize=4096)
-def _kernel(nest: LoopNest, cut: Cut) -> VerifiedKernel:
+def _kernel(nest: LoopNest, cut: NestCut) -> VerifiedKernel:
     return write_loops(nest, cut)[0]
 
 
-def _cut(nest: LoopNest, total: int, lanes: int) -> tuple[Cut, int, tuple[int, int]]:
+def _cut(nest: LoopNest, total: int, lanes: int) -> tuple[NestCut, int, tuple[int, int]]:
     """Return how a nest of ``total`` elements is cut, the length that its kernel is told, and groups."""
     if lanes == THREADS:
         turns = _TURNS if total >= _MANY else 1
-        return Cut(THREADS, turns, threads=True), total, (-(-total // (THREADS * turns)), 1)
+        return NestCut(THREADS, turns, threads=True), total, (-(-total // (THREADS * turns)), 1)
     if len(nest.shape) == 1:
         lanes = LANES if total > LANES // 2 else max(_MULTIPLE, 1 << (total - 1).bit_length())
-        return Cut(lanes), total, (-(-total // lanes), 1)
+        return NestCut(lanes), total, (-(-total // lanes), 1)
     tail, inner = 1, nest.shape[-1]
     while inner < _NARROW and tail < len(nest.shape):
         tail += 1
@@ -109,7 +109,7 @@ def _cut(nest: LoopNest, total: int, lanes: int) -> tuple[Cut, int, tuple[int, i
     rows = total // inner
     lanes = _breadth(inner)
     together = max(1, min(rows, _GROUP_ELEMENTS // (lanes * _weight(nest))))
-    return Cut(lanes, together, tail), rows, (-(-inner // lanes), -(-rows // together))
+    return NestCut(lanes, together, tail), rows, (-(-inner // lanes), -(-rows // together))
 
 
 def _numberless(nest: LoopNest) -> tuple[LoopNest, tuple[Number, ...]]:

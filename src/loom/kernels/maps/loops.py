@@ -30,14 +30,14 @@ from loom.kernels.maps.nest import Apply, Given, Load, LoopNest, Number, Store, 
 from loom.kernels.maps.rounding import emit_convert
 from loom.kernels.types import held_type
 
-__all__ = ["Cut", "write_loops"]
+__all__ = ["NestCut", "write_loops"]
 
 _MAP = "gpu_map"
 """What takes functions of the user."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class NestCut:
     """Lanes of a group, and the rows, or elements a lane, that it takes in ``turns``.
 
     ``tail``: how many of the last axes the lanes run along. ``threads``: lanes take elements of the whole shape, a
@@ -51,13 +51,13 @@ class Cut:
     twice: bool = False
 
 
-def write_loops(nest: LoopNest, cut: Cut) -> tuple[VerifiedKernel, DType]:
+def write_loops(nest: LoopNest, cut: NestCut) -> tuple[VerifiedKernel, DType]:
     """Return the kernel of a nest, and the type of its last value. KernelError if a function cannot be applied."""
     return translated(_MAP, lambda retyped: _Loops(nest, cut, retyped).kernel())
 
 
 class _Loops:
-    def __init__(self, nest: LoopNest, cut: Cut, retyped: dict[Any, DType]) -> None:
+    def __init__(self, nest: LoopNest, cut: NestCut, retyped: dict[Any, DType]) -> None:
         self.nest = nest
         self.cut = cut
         self.b = Builder(_name(nest), (cut.lanes, 1, 1))

@@ -77,9 +77,9 @@ def apply(
             )  # fmt: skip
         return put_off(where, op, _on_device(where, given, typed_by, on))
     operands = _operands(where, given, typed_by)
-    arrays = [o.memory for o in operands if isinstance(o, Given)]
+    arrays = [o.memory for o in operands if isinstance(o, HostArray)]
     where_to = device(on)
-    kernel, result = kernel_of(op, [(o.dtype, isinstance(o, Given)) for o in operands], where_to)
+    kernel, result = kernel_of(op, [(o.dtype, isinstance(o, HostArray)) for o in operands], where_to)
     made = host_type(result)
     given_out = out
     if out is None:
@@ -91,26 +91,26 @@ def apply(
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class HostArray:
     """An array of the host among the operands."""
 
     memory: np.ndarray[Any, Any]
     dtype: DType
 
 
-def _operands(where: str, given: Sequence[Any], typed_by: int) -> list[Given | Scalar]:
+def _operands(where: str, given: Sequence[Any], typed_by: int) -> list[HostArray | Scalar]:
     """Return operands of the host: arrays, of one shape and (from ``typed_by`` on) dtype, and scalars."""
     data, dtype = as_array(given[typed_by], _place(where, typed_by))
-    operands: list[Given | Scalar] = []
+    operands: list[HostArray | Scalar] = []
     for position, value in enumerate(given):
         if position == typed_by:
-            operands.append(Given(data, dtype))
+            operands.append(HostArray(data, dtype))
         elif position > typed_by and is_number(value):
             operands.append(Scalar(_number(value, dtype, _place(where, position)), dtype))
         else:
             found, kind = as_array(value, _place(where, position), dtype=dtype)
             _check_alike(where, position, (found.shape, kind, found.dtype), (data.shape, dtype, data.dtype), typed_by)
-            operands.append(Given(found, kind))
+            operands.append(HostArray(found, kind))
     return operands
 
 
