@@ -18,7 +18,7 @@ from loom.kernels.fft.convolve import sliding_sums
 from loom.kernels.fft.stages import Form, narrow_stage, wide_stage
 from loom.kernels.linalg.lu import eliminate_panel
 from loom.patterns import linalg, signal
-from loom.patterns.signal.transform import convolution_length, radices
+from loom.schedules.fft import convolution_length, radices
 
 pytestmark = pytest.mark.wide
 

@@ -13,15 +13,15 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, f64, i32, i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, near_matches
-from loom.kernels.fft import steps
-from loom.kernels.fft.convolve import CHUNK, SLIDING_TILE, add_rows, moving_average, sliding_sums
-from loom.kernels.fft.stages import LANES, Form
+from loom.kernels.fft.convolve import moving_average
+from loom.kernels.fft.stages import LANES
 from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call, Operand
-from loom.patterns.signal.transform import Rows, convolution_length, record_inverse_real, record_real
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.storage import HostSlot
+from loom.schedules.convolution import record_direct, record_spectra, record_swapped
+from loom.schedules.fft import Signals
 
 __all__ = ["convolve", "correlate", "ema", "fir_filter"]
 
@@ -77,7 +77,7 @@ def fir_filter(data: Any, taps: Any, *, on: str | Device | None = None) -> Any:
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         job, slots = _slots(chain, x.dtype, rows, x, h, out)
-        _record_direct(job, slots, (n, k), (0, n), reverse=True)
+        record_direct(job, slots, (n, k), (0, n), reverse=True)
         return slots, job.kept
 
     if x.size:
@@ -138,11 +138,11 @@ def _convolve(where: str, a: Any, v: Any, mode: str, method: str, on: str | Devi
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         job, slots = _slots(chain, x.dtype, 1, x, y, out)
         if by_fft:
-            _record_spectra(job, slots, (m, n), kept, reverse=reverse)
+            record_spectra(job, slots, (m, n), kept, reverse=reverse)
         elif m >= n:
-            _record_direct(job, slots, (m, n), kept, reverse=not reverse)
+            record_direct(job, slots, (m, n), kept, reverse=not reverse)
         else:
-            _record_swapped(job, slots, (m, n), kept, reverse=reverse)
+            record_swapped(job, slots, (m, n), kept, reverse=reverse)
         return slots, job.kept
 
     call.run((where, x.dtype, m, n, mode, by_fft), record, x, y, out)
@@ -175,88 +175,5 @@ def _kept(m: int, n: int, mode: str, reverse: bool) -> tuple[int, int]:
     return (short // 2 if reverse and n > m else (short - 1) // 2), long
 
 
-def _slots(chain: Chain, element: DType, rows: int, *operands: Operand) -> tuple[Rows, list[HostSlot]]:
-    return Rows(chain, element, rows), [HostSlot(o.nbytes) for o in operands]
-
-
-def _zeros_around(job: Rows, source: Storage, sizes: tuple[int, int], before: int) -> Storage:
-    """Record a copy of rows of sizes[0] in rows of sizes[1], ``before`` zeros first (0 to the second); return it."""
-    n, width = sizes
-    found = job.chain.device.allocate(width * job.rows * job.element.nbytes)
-    job.kept.append(found)
-    job.dispatch(steps.pad(job.element), [source, found], [n, width, before, 0], width)
-    return found
-
-
-def _record_direct(
-    job: Rows, slots: list[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
-) -> None:
-    """Record the sums ``kept`` of taps sliding along the rows, the last one first if ``reverse``."""
-    (n, k), (first, length) = sizes, kept
-    x, taps, out = slots
-    if reverse:
-        taps = _reversed(job, taps, k)
-    width = -(-length // SLIDING_TILE) * SLIDING_TILE + k - 1
-    # sum i of the whole starts k - 1 - i elements before the row; those before ``first`` are left out
-    source = _zeros_around(job, x, (n, width), k - 1 - first)
-    _record_chunks(job, [source, taps, out], k, width, length)
-
-
-def _record_chunks(job: Rows, buffers: list[Storage], k: int, width: int, length: int) -> None:
-    """Record sums over chunks of taps and join them: neighbours first, an odd last one waiting."""
-    source, taps, out = buffers
-    parts: list[Storage] = []
-    for first in range(0, k, CHUNK):
-        target = out if first == 0 else job.chain.device.allocate(length * job.rows * job.element.nbytes)
-        parts.append(target)
-        params = [first, min(CHUNK, k - first), width, length]
-        groups = -(-length // SLIDING_TILE), job.rows
-        job.chain.dispatch(sliding_sums(job.element), [source, taps, target], params, groups=groups)
-    job.kept += parts[1:]
-    while len(parts) > 1:
-        for left, right in zip(parts[::2], parts[1::2], strict=False):
-            count = length * job.rows
-            job.chain.dispatch(add_rows(job.element), [left, right], [count], groups=-(-count // LANES))
-        parts = parts[::2]
-
-
-def _reversed(job: Rows, source: Storage, n: int) -> Storage:
-    found = job.chain.device.allocate(n * job.element.nbytes)
-    job.kept.append(found)
-    job.chain.dispatch(steps.reverse(job.element), [source, found], [n], groups=-(-n // LANES))
-    return found
-
-
-def _record_swapped(
-    job: Rows, slots: list[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
-) -> None:
-    """Record a direct sum whose second operand is the longer: the first slides along it."""
-    a, v, out = slots
-    m, n = sizes
-    if not reverse:
-        _record_direct(job, [v, a, out], (n, m), kept, reverse=True)
-        return
-    # a correlation: the convolution of a with v reversed
-    _record_direct(job, [_reversed(job, v, n), a, out], (n, m), kept, reverse=True)
-
-
-def _record_spectra(
-    job: Rows, slots: list[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
-) -> None:
-    """Record a convolution as the product of real transforms of the operands, zeros behind them."""
-    a, v, out = slots
-    m, n = sizes
-    size = convolution_length(m + n - 1)
-    width = size // 2 + 1
-    if reverse:
-        v = _reversed(job, v, n)
-    both = Rows(job.chain, job.element, 2, job.kept)
-    padded, spectra, product = both.allocate(width), both.allocate(width), job.allocate(width)
-    for row, (operand, length) in enumerate(((a, m), (v, n))):
-        job.dispatch(steps.pad(job.element), [operand, padded], [length, size, 0, row], size)
-    record_real(both, padded, spectra, size, Form.PLANES, 1.0)
-    job.dispatch(steps.spectrum_product(job.element), [spectra, product], [width], width)
-    result = job.allocate(width)
-    record_inverse_real(job, product, result, size, Form.PLANES, 1.0 / size)
-    first, length = kept
-    job.dispatch(steps.cut(job.element), [result, out], [first, length], length)
+def _slots(chain: Chain, element: DType, rows: int, *operands: Operand) -> tuple[Signals, list[HostSlot]]:
+    return Signals(chain, chain.device, element, rows), [HostSlot(o.nbytes) for o in operands]

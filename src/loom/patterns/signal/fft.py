@@ -1,6 +1,6 @@
 """``fft``, ``ifft``, ``rfft``, ``irfft``: discrete Fourier transforms of any length, along the last axis.
 
-Layer: patterns. The order of operations (``transform``, ``kernels.fft``) depends on the length alone; roots are
+Layer: patterns. The order of operations (``schedules.fft``, ``kernels.fft``) depends on the length alone; roots are
 correctly rounded. The error relative to the root mean square of the result is below eps sqrt(log2 n) for lengths whose
 prime factors are 2, 3, 5 and 7, and below 2.5 times that for others (tested; 1.2 times is seen). Invariant: the same
 input gives the same bits on every device.
@@ -17,10 +17,10 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, 
 from loom.kernels.fft.stages import Form
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.signal.complexes import complex_input, complex_result, real_input
-from loom.patterns.signal.transform import Ends, Rows, record_inverse_real, record_real, record_transform
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.fft import Ends, Signals, record_inverse_real, record_real, record_transform
 
 __all__ = ["fft", "ifft", "irfft", "rfft"]
 
@@ -126,8 +126,8 @@ def _complex(where: str, data: Any, norm: str, on: str | Device | None, *, inver
     return complex_result(call, out)
 
 
-def _begin(chain: Chain, x: Operand, out: Operand, rows: int) -> tuple[Rows, list[HostSlot]]:
-    return Rows(chain, x.dtype, rows), [HostSlot(x.nbytes), HostSlot(out.nbytes)]
+def _begin(chain: Chain, x: Operand, out: Operand, rows: int) -> tuple[Signals, list[HostSlot]]:
+    return Signals(chain, chain.device, x.dtype, rows), [HostSlot(x.nbytes), HostSlot(out.nbytes)]
 
 
 def _length(where: str, shape: tuple[int, ...]) -> int:

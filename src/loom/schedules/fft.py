@@ -1,6 +1,6 @@
 """Records Fourier transforms of many rows of one length: in stages, or as a convolution with a chirp.
 
-Layer: patterns. A length whose prime factors are 2, 3, 5 and 7 is split into radices, 16 as often as it goes, then
+Layer: schedules. A length whose prime factors are 2, 3, 5 and 7 is split into radices, 16 as often as it goes, then
 8, 4 or 2, then 7, 5 and 3, one dispatch each. Any other length n is Bluestein's convolution, done with transforms
 of the least f 2^k of at least 2 n - 1, f one of 1, 3, 5, 7 and 9 and k at least 4. Invariant: radices, roots and
 order depend on the length alone.
@@ -17,13 +17,15 @@ import numpy as np
 from loom.core.dtype import DType, f64
 from loom.core.errors import ShapeError
 from loom.core.turns import roots_of_unity
+from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fft import steps
 from loom.kernels.fft.butterflies import RADICES
 from loom.kernels.fft.stages import LANES, WIDE, Form, narrow_stage, wide_stage
 from loom.runtime.chain import Chain
-from loom.runtime.storage import Storage
+from loom.runtime.device import Device
+from loom.schedules.recorder import Recorder, StorageLike, store
 
-__all__ = ["Ends", "Rows", "convolution_length", "radices", "record_inverse_real", "record_real", "record_transform"]
+__all__ = ["Ends", "Signals", "convolution_length", "radices", "record_inverse_real", "record_real", "record_transform"]
 
 _FACTORS = (1, 3, 5, 7, 9)
 _LEAST_POWER = 16
@@ -47,15 +49,19 @@ def convolution_length(least: int) -> int:
 
 
 @dataclass(slots=True)
-class Rows:
-    """A recording over ``rows`` rows of ``element``; ``kept`` are the memories that the program needs."""
+class Signals:
+    """A recording over ``rows`` rows of ``element``; ``kept`` are the memories that the program needs.
 
-    chain: Chain
+    ``home``: the device that computes what a length alone decides, once.
+    """
+
+    chain: Recorder
+    home: Device
     element: DType
     rows: int
-    kept: list[Storage] = field(default_factory=list)
+    kept: list[StorageLike] = field(default_factory=list)
 
-    def allocate(self, numbers: int) -> Storage:
+    def allocate(self, numbers: int) -> StorageLike:
         """Return memory for two planes of ``numbers`` numbers a row."""
         total = 2 * numbers * self.rows
         if total > 0xFFFF_FFFF:
@@ -63,19 +69,21 @@ class Rows:
                 "loom.signal", "too many numbers for one transform", expected="less than 2^31",
                 got=numbers * self.rows, remedy="Transform the rows in parts",
             )  # fmt: skip
-        found = self.chain.device.allocate(total * self.element.nbytes)
+        return self.scratch(total)
+
+    def scratch(self, numbers: int) -> StorageLike:
+        """Return memory for ``numbers`` numbers in all."""
+        found = self.chain.device.allocate(numbers * self.element.nbytes)
         self.kept.append(found)
         return found
 
-    def upload(self, *planes: np.ndarray[Any, Any]) -> Storage:
+    def upload(self, *planes: np.ndarray[Any, Any]) -> StorageLike:
         """Return memory holding arrays one after the other."""
         data = np.concatenate([p.reshape(-1) for p in planes]).astype(self.element.numpy)
-        found = self.chain.device.allocate(data.nbytes)
-        found.write(0, data.view(np.uint8))
-        self.kept.append(found)
-        return found
+        self.kept.append(store(self.chain, data))
+        return self.kept[-1]
 
-    def dispatch(self, kernel: Any, buffers: list[Storage], params: list[Any], along: int) -> None:
+    def dispatch(self, kernel: KernelFunction, buffers: list[Any], params: list[Any], along: int) -> None:
         """Record a kernel whose lanes run along rows of ``along`` elements."""
         self.chain.dispatch(kernel, buffers, params, groups=(-(-along // LANES), self.rows))
 
@@ -90,7 +98,7 @@ class Ends:
     swap_out: bool = False
 
 
-def record_transform(job: Rows, source: Storage, target: Storage, n: int, ends: Ends, scale: float = 1.0) -> None:
+def record_transform(job: Signals, source: Any, target: Any, n: int, ends: Ends, scale: float = 1.0) -> None:
     """Record the transform of rows of length n, times ``scale``."""
     split = radices(n)
     if split is None:
@@ -105,7 +113,7 @@ def record_transform(job: Rows, source: Storage, target: Storage, n: int, ends: 
 
 
 def _record_stage(
-    job: Rows, reads: Storage, writes: Storage, sizes: tuple[int, int, int], ends: Ends, scale: float
+    job: Signals, reads: StorageLike, writes: StorageLike, sizes: tuple[int, int, int], ends: Ends, scale: float
 ) -> None:
     n, radix, step = sizes
     m, first, last = n // radix, step == 1, step * radix == n
@@ -144,7 +152,7 @@ def _stage_roots(n: int, radix: int, step: int, element: DType) -> tuple[np.ndar
 # lengths with other prime factors
 
 
-def _record_chirp(job: Rows, source: Storage, target: Storage, n: int, ends: Ends, scale: float) -> None:
+def _record_chirp(job: Signals, source: Any, target: Any, n: int, ends: Ends, scale: float) -> None:
     """Record Bluestein's transform: i k = (i^2 + k^2 - (k - i)^2) / 2 makes it a convolution with a chirp."""
     size = convolution_length(2 * n - 1)
     re, im = _chirp(n, job.element)
@@ -168,17 +176,17 @@ def _chirp(n: int, element: DType) -> tuple[np.ndarray[Any, Any], np.ndarray[Any
     return re[squares], im[squares]
 
 
-def _chirp_spectrum(job: Rows, n: int, size: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _chirp_spectrum(job: Signals, n: int, size: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return the transform of the conjugate chirp around 0, over ``size``, computed in f64."""
     re, im = _chirp(n, f64)
     planes = np.zeros((2, size))
     for plane, values in zip(planes, (re, 0.0 - im), strict=True):
         plane[:n] = values
         plane[size - n + 1 :] = values[:0:-1]
-    own = Rows(Chain(job.chain.device), f64, 1)
-    source, target = own.upload(planes), own.allocate(size)
-    record_transform(own, source, target, size, Ends(), scale=1.0 / size)
-    own.chain.build().run()
+    chain, target = Chain(job.home), job.home.allocate(planes.nbytes)
+    own = Signals(chain, job.home, f64, 1)
+    record_transform(own, own.upload(planes), target, size, Ends(), scale=1.0 / size)
+    chain.build().run()
     found = target.read(0, planes.nbytes).view(np.float64).reshape(2, size)
     return found[0], found[1]
 
@@ -186,7 +194,7 @@ def _chirp_spectrum(job: Rows, n: int, size: int) -> tuple[np.ndarray[Any, Any],
 # real signals
 
 
-def record_real(job: Rows, source: Storage, target: Storage, n: int, form: Form, scale: float) -> None:
+def record_real(job: Signals, source: Any, target: Any, n: int, form: Form, scale: float) -> None:
     """Record the n // 2 + 1 first numbers of the transform of real rows of length n."""
     half = n // 2
     if n % 2:
@@ -201,7 +209,7 @@ def record_real(job: Rows, source: Storage, target: Storage, n: int, form: Form,
     job.dispatch(steps.real_after(job.element, form), [work, roots, target], [half, job.rows, scale], half + 1)
 
 
-def record_inverse_real(job: Rows, source: Storage, target: Storage, n: int, form: Form, scale: float) -> None:
+def record_inverse_real(job: Signals, source: Any, target: Any, n: int, form: Form, scale: float) -> None:
     """Record the real rows of length n whose transform begins with the n // 2 + 1 numbers of ``source``."""
     half = n // 2
     if n % 2:
