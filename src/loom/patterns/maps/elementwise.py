@@ -27,40 +27,44 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _named(operation: str, name: str | None = None) -> Callable[..., Any]:
-    """Return ``gpu_map`` with one operation, called ``gpu_<name>``."""
+def _named(operation: str, name: str | None = None, *, shown: str) -> Callable[..., Any]:
+    """Return ``gpu_map`` with one operation, called ``gpu_<name>``; ``shown``: arguments and elements of an example."""
+    given, _, elements = shown.partition(" -> ")
     about = OPS[operation].doc if operation in OPS else f"``loom.{operation}``"
 
     def mapped(data: Any, *args: Any, out: Any = None, on: str | Device | None = None) -> Any:
         return gpu_map(data, operation, *args, out=out, on=on)
 
     mapped.__name__ = mapped.__qualname__ = f"gpu_{name or operation}"
-    mapped.__doc__ = f'{about}, for every element: ``gpu_map(data, "{operation}", ...)``.'
+    mapped.__doc__ = (
+        f'{about}, for every element: ``gpu_map(data, "{operation}", ...)``.\n\n'
+        f">>> {mapped.__name__}({given}).tolist()\n{elements}\n"
+    )
     return mapped
 
 
-gpu_abs = _named("abs")
-gpu_add = _named("add")
-gpu_cos = _named("cos")
-gpu_div = _named("div")
-gpu_equal = _named("eq", "equal")
-gpu_erf = _named("erf")
-gpu_exp = _named("exp")
-gpu_gelu = _named("gelu")
-gpu_greater = _named("gt", "greater")
-gpu_less = _named("lt", "less")
-gpu_log = _named("log")
-gpu_maximum = _named("max", "maximum")
-gpu_minimum = _named("min", "minimum")
-gpu_mul = _named("mul")
-gpu_neg = _named("neg")
-gpu_pow = _named("pow")
-gpu_rsqrt = _named("rsqrt")
-gpu_sigmoid = _named("sigmoid")
-gpu_sin = _named("sin")
-gpu_sqrt = _named("sqrt")
-gpu_sub = _named("sub")
-gpu_tanh = _named("tanh")
+gpu_abs = _named("abs", shown="[-1.5, 2.0] -> [1.5, 2.0]")
+gpu_add = _named("add", shown="[1, 2], [3, 4] -> [4, 6]")
+gpu_cos = _named("cos", shown="[0.0] -> [1.0]")
+gpu_div = _named("div", shown="[1.0, 3.0], 2.0 -> [0.5, 1.5]")
+gpu_equal = _named("eq", "equal", shown="[1, 2], [1, 3] -> [True, False]")
+gpu_erf = _named("erf", shown="[0.0, 1.0] -> [0.0, 0.8427007929497149]")
+gpu_exp = _named("exp", shown="[0.0, 1.0] -> [1.0, 2.7182818284590455]")
+gpu_gelu = _named("gelu", shown="[0.0, 1.0] -> [0.0, 0.8413447460685429]")
+gpu_greater = _named("gt", "greater", shown="[1, 3], 2 -> [False, True]")
+gpu_less = _named("lt", "less", shown="[1, 3], 2 -> [True, False]")
+gpu_log = _named("log", shown="[1.0, 10.0] -> [0.0, 2.302585092994046]")
+gpu_maximum = _named("max", "maximum", shown="[1, 3], 2 -> [2, 3]")
+gpu_minimum = _named("min", "minimum", shown="[1, 3], 2 -> [1, 2]")
+gpu_mul = _named("mul", shown="[1, 2], 3 -> [3, 6]")
+gpu_neg = _named("neg", shown="[1, -2] -> [-1, 2]")
+gpu_pow = _named("pow", shown="[2.0, 3.0], [3.0, 2.0] -> [8.0, 9.0]")
+gpu_rsqrt = _named("rsqrt", shown="[4.0, 16.0] -> [0.5, 0.25]")
+gpu_sigmoid = _named("sigmoid", shown="[0.0, 1.0] -> [0.5, 0.7310585786300049]")
+gpu_sin = _named("sin", shown="[0.0, 1.0] -> [0.0, 0.8414709848078965]")
+gpu_sqrt = _named("sqrt", shown="[9.0, 2.0] -> [3.0, 1.4142135623730951]")
+gpu_sub = _named("sub", shown="[3, 5], 1 -> [2, 4]")
+gpu_tanh = _named("tanh", shown="[0.0, 1.0] -> [0.0, 0.7615941559557649]")
 
 
 def _choice(condition: Any, a: Any, b: Any) -> Any:
