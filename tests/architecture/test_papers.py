@@ -100,6 +100,23 @@ def test_citations_carry_their_folder() -> None:
     assert not [str(p) for p in SOURCES if p != Path(__file__) and alone.search(p.read_text())]
 
 
+DECISIONS = sorted((ROOT / "docs/adr").glob("0*.md"))
+
+
+def test_decisions_have_one_form() -> None:
+    """A number that is the file's, a sentence, then context, decision, and what there is of the rest, in this order."""
+    for number, path in enumerate(DECISIONS, 1):
+        assert int(path.name[:4]) == number, "numbers are never left out"
+        title, _, text = path.read_text().partition("\n")
+        assert re.fullmatch(rf"# {number}\. .+", title), path.name
+        parts = re.findall(r"^\**(Context|Decision|Consequences|Rejected)\.\**", text, re.MULTILINE)
+        order = ["Context", "Decision", "Consequences", "Rejected"]
+        assert parts == [each for each in order if each in parts], path.name
+        assert parts[:2] == order[:2], path.name
+        bold = re.findall(r"^\*\*(\w+)\.\*\* ", text, re.MULTILINE)
+        assert bold == parts, f"{path.name}: write **Context.** and so on"
+
+
 def test_what_is_not_there_is_found(tmp_path: Path) -> None:
     text = "see `src/loom/nowhere.py` and `src/loom/ir/ops.py`, `kernels/<family>/` and `fast/slow`"
     assert [p for p in paths_in(text) if not _exists(p, tmp_path / "x.md")] == ["src/loom/nowhere.py"]
