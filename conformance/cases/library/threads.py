@@ -254,7 +254,7 @@ case("threads/groups-tiles", widths=_WIDTHS)(
 
 def _short_groups() -> Case:
     starts = np.array([0, 1, 65, 70, 100], np.uint32)
-    kernel = fold_short_groups("sum", f32, f32, f32, threads=True)
+    kernel = fold_short_groups("sum", f32, f32, f32, 1)
     return _library(kernel, [_elements(f32, 100), starts, np.zeros(4, np.float32)], (4,), 1)
 
 

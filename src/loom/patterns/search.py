@@ -18,7 +18,7 @@ from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
-from loom.schedules.search import RunSearch
+from loom.schedules.select import RunSearch
 from loom.schedules.sort import plan_sort
 
 __all__ = ["gpu_searchsorted", "gpu_unique"]

@@ -21,6 +21,7 @@ from loom.kernels.move.compact_threads import TILE_LANES, add_up, last_at_most
 from loom.kernels.sort.keys import Order
 
 __all__ = [
+    "LANES",
     "SHORT_GROUP",
     "SHORT_GROUPS",
     "close_runs",
@@ -40,17 +41,18 @@ __all__ = [
 SHORT_GROUP = 64
 """Elements up to which a group is folded by one lane: its accumulators hold one element each."""
 SHORT_GROUPS = 64
-"""Groups such a lane folds, one after the other."""
+"""Groups that a workgroup folds, of these."""
 
 _ROWS = REDUCE_TILE // REDUCE_LANES
-_LANES = 64
+LANES = 64
+"""Lanes of a workgroup that takes something each: an element, a group, a tile."""
 
 
 @cache
 def merge_keys(order: Order) -> KernelFunction:
     """Return the kernel (x, keys, n): unsigned keys in the order of the elements; -0 is +0, all NaNs are one."""
 
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def merge(x: In[order.bits], keys: Out[order.bits], n: u32):  # type: ignore[valid-type]
         i = global_id()
         if i < n:
@@ -64,7 +66,7 @@ def merge_keys(order: Order) -> KernelFunction:
 def split_keys(order: Order) -> KernelFunction:
     """Return the kernel (keys, out, n): the elements of keys."""
 
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def split(keys: In[order.bits], out: Out[order.bits], n: u32):  # type: ignore[valid-type]
         i = global_id()
         if i < n:
@@ -90,7 +92,7 @@ def close_runs() -> KernelFunction:
 def measure_groups() -> KernelFunction:
     """Return the kernel (starts, lengths, groups): how many elements each group has, as i64."""
 
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def measure(starts: In[u32], lengths: Out[i64], groups: u32):  # type: ignore[valid-type]
         g = global_id()
         if g < groups:
@@ -125,7 +127,7 @@ def cut_groups() -> KernelFunction:
 def list_tiles() -> KernelFunction:
     """Return the kernel (offsets, owners, groups): the group each tile belongs to."""
 
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def owners_of(offsets: In[u32], owners: Out[u32], groups: u32):  # type: ignore[valid-type]
         g = global_id()
         if g < groups:
@@ -155,7 +157,7 @@ def lane_cut_groups() -> KernelFunction:
 def lane_list_tiles() -> KernelFunction:
     """Return the kernel of ``list_tiles`` for lanes that are threads, one for each tile there may be."""
 
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def owners_of(offsets: In[u32], owners: Out[u32], groups: u32):  # type: ignore[valid-type]
         tile = global_id()
         if tile < offsets[groups]:
@@ -225,17 +227,16 @@ def fold_tiles(name: str, element: DType, accumulator: DType) -> KernelFunction:
 
 @cache
 def fold_short_groups(
-    name: str, element: DType, accumulator: DType, result: DType, *, threads: bool = False
+    name: str, element: DType, accumulator: DType, result: DType, own: int = SHORT_GROUPS
 ) -> KernelFunction:
     """Return the kernel (x, starts, out, groups) for groups of at most ``SHORT_GROUP`` elements.
 
-    A lane folds ``SHORT_GROUPS`` groups, alone in its workgroup, or, where lanes are threads, one of as many.
+    A workgroup folds ``SHORT_GROUPS`` of them, a lane ``own``, one after the other.
 
     An accumulator that has no element holds what changes nothing, and is left out.
     """
     fold = FOLDS[name]
     term, join, start = fold.term, fold.join, fold.start(accumulator)
-    own = 1 if threads else SHORT_GROUPS
 
     @kernel(workgroup=SHORT_GROUPS // own, trusted=True)
     def groups_of(x: In[element], starts: In[u32], out: Out[result], groups: u32):  # type: ignore[valid-type]
@@ -255,7 +256,7 @@ def fold_short_groups(
             out[g] = result(held[0])
             begin = end
 
-    groups_of.name = f"{'lane_' if threads else ''}short_groups_{name}_{element}_{accumulator}_{result}"
+    groups_of.name = f"{'lane_' if own == 1 else ''}short_groups_{name}_{element}_{accumulator}_{result}"
     return groups_of
 
 
@@ -263,7 +264,7 @@ def fold_short_groups(
 def divide_groups(total: DType, computed: DType, result: DType) -> KernelFunction:
     """Return the kernel (totals, starts, out, groups): each group's total by its number of elements."""
 
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def divide(totals: In[total], starts: In[u32], out: Out[result], groups: u32):  # type: ignore[valid-type]
         g = global_id()
         if g < groups:

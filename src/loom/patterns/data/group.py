@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from loom.core.dtype import DType, f32, i64, u32
+from loom.core.dtype import DType, f32, i64
 from loom.core.errors import ArgumentError, ShapeError
-from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold import groups
 from loom.kernels.types import kinds, read_type, wide_type
 from loom.patterns.calling.call import Call, Operand
@@ -18,7 +17,8 @@ from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_ke
 from loom.patterns.reduce import gpu_max
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.storage import HostSlot
+from loom.schedules.groups import GroupFold, levels_of
 
 __all__ = ["GroupBy", "Groups", "group_by"]
 
@@ -141,7 +141,7 @@ class GroupBy:
 
         def record(chain: Chain) -> tuple[list[HostSlot], Any]:
             slots = [HostSlot(runs.starts.nbytes), HostSlot(out.nbytes)]
-            chain.dispatch(groups.measure_groups(), slots, [runs.count], groups=-(-runs.count // 64))
+            chain.dispatch(groups.measure_groups(), slots, [runs.count], groups=-(-runs.count // groups.LANES))
             return slots, None
 
         call.run((call.name, "lengths", runs.count), record, runs.starts, out)
@@ -156,10 +156,15 @@ class GroupBy:
             return out
         if not self._longest:
             self._longest = int(gpu_max(call.array(self._lengths())))
-        levels = _levels(self._longest)
-        key = (call.name, name, x.dtype, accumulator, result, x.size, runs.count, levels)
-        fold = _Fold(name, read_type(x.dtype), accumulator, read_type(result))
-        call.run(key, lambda chain: fold.record(chain, x.size, runs.count, levels), x, runs.starts, out)
+        types = read_type(x.dtype), accumulator, read_type(result)
+        fold = GroupFold(name, *types, x.size, runs.count, levels_of(self._longest))
+
+        def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+            slots = [HostSlot(o.nbytes) for o in (x, runs.starts, out)]
+            fold.record(chain, *slots)
+            return slots, None
+
+        call.run((call.name, fold), record, x, runs.starts, out)
         return out
 
     def _divide(self, totals: Operand, computed: DType, result: DType) -> Operand:
@@ -172,60 +177,8 @@ class GroupBy:
 
         def record(chain: Chain) -> tuple[list[HostSlot], Any]:
             slots = [HostSlot(o.nbytes) for o in (totals, runs.starts, out)]
-            chain.dispatch(kernel, slots, [runs.count], groups=-(-runs.count // 64))
+            chain.dispatch(kernel, slots, [runs.count], groups=-(-runs.count // groups.LANES))
             return slots, None
 
         call.run((call.name, "mean", totals.dtype, result, runs.count), record, totals, runs.starts, out)
         return out
-
-
-def _levels(longest: int) -> int:
-    """Return how many times the longest group is cut into tiles; -1 if one lane folds it."""
-    if longest <= groups.SHORT_GROUP:
-        return -1
-    levels = 0
-    while longest > REDUCE_TILE:
-        longest = -(-longest // REDUCE_TILE)
-        levels += 1
-    return levels
-
-
-class _Fold:
-    """Records a fold of groups."""
-
-    def __init__(self, name: str, element: DType, accumulator: DType, result: DType) -> None:
-        self.name = name
-        self.element = element
-        self.accumulator = accumulator
-        self.result = result
-
-    def record(self, chain: Chain, n: int, count: int, levels: int) -> tuple[list[HostSlot], Any]:
-        """Record it for ``n`` values in ``count`` groups, the longest of which are cut ``levels`` times."""
-        slots = [HostSlot(n * self.element.nbytes), HostSlot((count + 1) * u32.nbytes)]
-        slots.append(HostSlot(count * self.result.nbytes))
-        x, starts, out = slots
-        if levels < 0:
-            types = self.element, self.accumulator, self.result
-            kernel = groups.fold_short_groups(self.name, *types, threads=chain.device.caps.threads)
-            chain.dispatch(kernel, slots, [count], groups=-(-count // groups.SHORT_GROUPS))
-            return slots, None
-        kept: list[Storage] = []
-        element, size = self.element, n
-        source, begins = x, starts
-        for _ in range(levels):
-            size = count + size // REDUCE_TILE
-            offsets, owners = chain.device.allocate((count + 1) * 4), chain.device.allocate(size * 4)
-            tiles = chain.device.allocate(size * self.accumulator.nbytes)
-            if chain.device.caps.threads:
-                chain.dispatch(groups.lane_cut_groups(), [begins, offsets], [count])
-                chain.dispatch(groups.lane_list_tiles(), [offsets, owners], [count], groups=-(-size // 64))
-            else:
-                chain.dispatch(groups.cut_groups(), [begins, offsets], [count])
-                chain.dispatch(groups.list_tiles(), [offsets, owners], [count], groups=-(-count // 64))
-            kernel = groups.fold_tiles(self.name, element, self.accumulator)
-            chain.dispatch(kernel, [source, begins, offsets, owners, tiles], [count], groups=size)
-            kept += [offsets, owners, tiles]
-            source, begins, element = tiles, offsets, self.accumulator
-        kernel = groups.fold_groups(self.name, element, self.accumulator, self.result)
-        chain.dispatch(kernel, [source, begins, out], [], groups=count)
-        return slots, kept

@@ -12,9 +12,6 @@ import numpy as np
 
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
-from loom.kernels.move.compact import add_counts
-from loom.kernels.move.compact_threads import lane_add_counts, lane_count_pairs, lane_write_pairs
-from loom.kernels.move.join import JOIN_TILE, MATCH_LANES, count_pairs, match_keys, write_pairs
 from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import read_type
 from loom.patterns.calling.call import Call, Operand
@@ -23,6 +20,7 @@ from loom.patterns.sort import run_sort
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.compact import Pairing
 
 __all__ = ["Pairs", "join"]
 
@@ -69,28 +67,20 @@ def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Devic
 
 
 def _joined(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
-    n, m, key = left.size, right.size, read_type(left.dtype)
-    tiles = -(-n // JOIN_TILE)
+    n, m = left.size, right.size
+    pairing = Pairing(read_type(left.dtype), n, m, outer)
     in_order, positions = call.output(max(m, 1), left.dtype), call.output(max(m, 1), i64)
     if m:
         run_sort(call, Records(Order(right.dtype), "index"), right, 1, keys=in_order, payloads=positions)
     lows, counts = call.output(n, u32), call.output(n, u32)
-    starts, total = call.output(tiles, u64), call.output(1, u64)
+    starts, total = call.output(pairing.tiles, u64), call.output(1, u64)
 
     def find(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(o.nbytes) for o in (left, in_order, lows, counts, starts, total)]
-        wanted, sorted_keys, low, count, start, whole = slots
-        pairs = chain.device.allocate(tiles * u64.nbytes)
-        buffers = [wanted, sorted_keys, low, count]
-        chain.dispatch(match_keys(key), buffers, [n, m], groups=-(-n // MATCH_LANES))
-        threads = chain.device.caps.threads
-        counting = lane_count_pairs(outer=outer) if threads else count_pairs(outer=outer)
-        chain.dispatch(counting, [count, pairs], [n], groups=tiles)
-        adding = lane_add_counts(u64) if threads else add_counts(u64)
-        chain.dispatch(adding, [pairs, start, whole], [tiles])
-        return slots, pairs
+        pairing.record_matches(chain, *slots)
+        return slots, None
 
-    call.run(("data.join", "find", key, n, m, outer), find, left, in_order, lows, counts, starts, total)
+    call.run(("data.join", "find", pairing), find, left, in_order, lows, counts, starts, total)
     size = total.item()
     if size > _MOST:
         raise ShapeError("data.join", "too many pairs", expected="less than 2^32", got=size, remedy="Join in parts")
@@ -98,11 +88,9 @@ def _joined(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
 
     def write(chain: Chain) -> tuple[list[HostSlot], Any]:
         slots = [HostSlot(o.nbytes) for o in (lows, counts, positions, starts, lefts, rights)]
-        writing = lane_write_pairs(outer=outer) if chain.device.caps.threads else write_pairs(outer=outer)
-        chain.dispatch(writing, slots, [n], groups=tiles)
+        pairing.record_pairs(chain, *slots)
         return slots, None
 
     if size:
-        key_of_write = ("data.join", "write", n, m, size, outer)
-        call.run(key_of_write, write, lows, counts, positions, starts, lefts, rights)
+        call.run(("data.join", "write", pairing, size), write, lows, counts, positions, starts, lefts, rights)
     return Pairs(call.result(lefts), call.result(rights))

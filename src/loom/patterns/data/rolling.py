@@ -9,20 +9,15 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from loom.core.dtype import DType, f32, f64, i64, u64
 from loom.core.errors import ArgumentError, DTypeError
-from loom.kernels.fold.rolling import BLOCK_LANES, DIVIDE_LANES, fold_windows, window_results
-from loom.kernels.types import read_type
-from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.call import Call
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.rolling import Windows
 
 __all__ = ["Rolling", "rolling"]
-
-_GROUP = 4096
-"""Elements a workgroup folds, at least."""
 
 
 def rolling(data: Any, window: int, *, on: str | Device | None = None) -> Rolling:
@@ -70,7 +65,7 @@ class Rolling:
         >>> rolling([0.5, 1.0, 1.5], 2).sum().tolist()
         [1.5, 2.5]
         """
-        return self._fold("sum", "sum")
+        return self._fold("sum")
 
     def mean(self) -> Any:
         """Return the means: the sums divided once; integers and bools give float64.
@@ -78,7 +73,7 @@ class Rolling:
         >>> rolling([1, 2, 4], 2).mean().tolist()
         [1.5, 3.0]
         """
-        return self._fold("mean", "sum")
+        return self._fold("mean")
 
     def min(self) -> Any:
         """Return the smallest elements; NaN wins, and -0 is below +0.
@@ -86,7 +81,7 @@ class Rolling:
         >>> rolling([3, 1, 2], 2).min().tolist()
         [1, 1]
         """
-        return self._fold("min", "min")
+        return self._fold("min")
 
     def max(self) -> Any:
         """Return the largest elements; NaN wins, and +0 is above -0.
@@ -94,51 +89,19 @@ class Rolling:
         >>> rolling([3, 1, 2], 2).max().tolist()
         [3, 2]
         """
-        return self._fold("max", "max")
+        return self._fold("max")
 
-    def _fold(self, name: str, join: str) -> Any:
+    def _fold(self, name: str) -> Any:
         call = Call(f"data.rolling.{name}", self._on)
         x = call.input(self._data)
-        *_, result = _kinds(x.dtype, name)
-        out = call.output(x.size - self._window + 1, result, like=x)
-        key, room = (call.name, x.dtype, x.size, self._window), _room(x, name, out.size)
-        with workspace([room], call.device) as lent:
-            call.run(key, lambda chain: _record(chain, x, self._window, name, join, room), x, out, *lent)
+        windows = Windows.of(name, x.size, self._window, x.dtype)
+        out = call.output(windows.results, windows.result, like=x)
+
+        def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+            slots = [HostSlot(nbytes) for nbytes in (x.nbytes, out.nbytes, windows.room)]
+            windows.record(chain, *slots)
+            return slots, None
+
+        with workspace([windows.room], call.device) as lent:
+            call.run((call.name, x.dtype, windows), record, x, out, *lent)
         return call.result(out)
-
-
-def _kinds(dtype: DType, name: str) -> tuple[DType, DType, DType, DType]:
-    """Return the types elements are read as, folded in, computed in at the end, and of the result."""
-    element = read_type(dtype)
-    if name in ("min", "max"):
-        held = f32 if dtype.storage_only else element
-        return element, held, held, dtype
-    if dtype.is_float:
-        held = f32 if dtype.storage_only else dtype
-        return element, held, held, dtype
-    wide = i64 if element.is_signed else u64
-    if name == "sum":
-        return element, wide, wide, wide
-    return element, f64 if element.bits == 64 else wide, f64, f64
-
-
-def _room(x: Operand, name: str, results: int) -> int:
-    """Return the bytes that folds take apart from the results; one if they are the results."""
-    _, held, _, result = _kinds(x.dtype, name)
-    return 1 if name != "mean" and held == read_type(result) else results * held.nbytes
-
-
-def _record(chain: Chain, source: Operand, window: int, name: str, join: str, room: int) -> tuple[list[HostSlot], Any]:
-    element, held, computed, result = _kinds(source.dtype, name)
-    n, results = source.size, source.size - window + 1
-    slots = [HostSlot(nbytes) for nbytes in (source.nbytes, results * result.nbytes, room)]
-    x, out, folds = slots
-    threads = chain.device.caps.threads
-    lanes, blocks = (BLOCK_LANES, 1) if threads else (1, max(1, _GROUP // window))
-    kernel = fold_windows(element, held, join, lanes)
-    target = out if room == 1 else folds
-    chain.dispatch(kernel, [x, target], [n, window, blocks], groups=-(-results // (lanes * blocks * window)))
-    if target is folds:
-        finish = window_results(held, computed, read_type(result), mean=name == "mean")
-        chain.dispatch(finish, [target, out], [results, window], groups=-(-results // DIVIDE_LANES))
-    return slots, None

@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, bool_, i64, u32
+from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.kernels.move import compact as one_lane
-from loom.kernels.move import compact_threads as many_lanes
-from loom.kernels.move.compact import KEEP_TILE
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.move import gathered
 from loom.patterns.maps.map import gpu_map
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.compact import record_kept
 
 __all__ = ["compact", "filter"]
 
@@ -79,33 +77,19 @@ def kept(call: Call, x: Operand | None, flags: Operand) -> Operand:
     found = call.output(1, u32)
     if not n:
         return room
-    key = (call.name, "keep", None if x is None else x.dtype, flags.dtype, n, x is flags)
-    operands = [flags, room, found] if x is None or x is flags else [x, flags, room, found]
-    call.run(key, lambda chain: _record(chain, None if x is None else x.dtype, flags, x is flags), *operands)
+    is_one = x is flags
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = mask, out, count = [HostSlot(o.nbytes) for o in (flags, room, found)]
+        source = mask if x is None or is_one else HostSlot(x.nbytes)
+        record_kept(chain, flags.dtype, n, mask, out, count, None if x is None else (x.dtype, source))
+        return slots if source is mask else [*slots, source], None
+
+    operands = [flags, room, found] if x is None or is_one else [flags, room, found, x]
+    call.run((call.name, "keep", None if x is None else x.dtype, flags.dtype, n, is_one), record, *operands)
     size = found.item()
     if size > n // 2:
         return room.first(size)
     fitting = call.output(size, dtype, like=x)  # so that what is left out of a large array takes no memory
     fitting.take(room)
     return fitting
-
-
-def _record(chain: Chain, element: DType | None, flags: Operand, is_one: bool) -> tuple[list[HostSlot], Any]:
-    n, tiles = flags.size, -(-flags.size // KEEP_TILE)
-    mask, out, found = (
-        HostSlot(flags.nbytes), HostSlot(n * (i64 if element is None else element).nbytes), HostSlot(u32.nbytes),
-    )  # fmt: skip
-    x = [] if element is None else [mask if is_one else HostSlot(n * element.nbytes)]
-    counts, starts = (chain.device.allocate(tiles * u32.nbytes) for _ in range(2))
-    if chain.device.caps.threads:
-        count, add = many_lanes.lane_count_kept(flags.dtype), many_lanes.lane_add_counts(u32)
-        positions, elements = many_lanes.lane_keep_positions, many_lanes.lane_keep_elements
-    else:
-        count, add = one_lane.count_kept(flags.dtype), one_lane.add_counts(u32)
-        positions, elements = one_lane.keep_positions, one_lane.keep_elements
-    chain.dispatch(count, [mask, counts], [n], groups=tiles)
-    chain.dispatch(add, [counts, starts, found], [tiles], groups=1)
-    move = positions(flags.dtype) if element is None else elements(element, flags.dtype)
-    chain.dispatch(move, [*x, mask, starts, out], [n], groups=tiles)
-    slots = [mask, out, found] if is_one or element is None else [*x, mask, out, found]
-    return slots, [counts, starts]

@@ -86,9 +86,9 @@ def test_groups_of_many_tiles(size: int, groups: int) -> None:
 
 
 def test_three_levels_of_tiles_are_recorded() -> None:
-    from loom.patterns.data.group import _levels
+    from loom.schedules.groups import levels_of
 
-    assert [_levels(n) for n in (1, 64, 65, 4096, 4097, 4096**2, 4096**2 + 1)] == [-1, -1, 0, 0, 1, 1, 2]
+    assert [levels_of(n) for n in (1, 64, 65, 4096, 4097, 4096**2, 4096**2 + 1)] == [-1, -1, 0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("place", ["cpu", "interp"])
