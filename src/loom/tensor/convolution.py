@@ -1,14 +1,16 @@
-"""Convolutions and pooling, channels last: windows are views, the sums are matrix products and reductions.
+"""Convolutions and pooling: windows are views, the sums are matrix products and reductions.
 
 Layer: tensor. A convolution is the product of the windows, as rows of k = (place in the window, channel), and the
-weights: implicit GEMM's order of k, channels fastest. Its gradient for the input is a convolution too, of the padded
-gradient with the weights turned round. Invariant: nothing is scattered.
+weights: implicit GEMM's order of k, channels fastest, in both layouts (docs/numerics.md, section 2). With channels last
+its gradient for the input is a convolution too, of the padded gradient with the weights turned round; with channels
+first, as networks have them, it is gathered. Invariant: nothing is scattered.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,7 +29,7 @@ from loom.tensor.ops.reductions import max_of, mean_of
 from loom.tensor.ops.views import permute, reshape, reverse, routed, windows
 from loom.tensor.tensor import Tensor
 
-__all__ = ["average_pool", "convolve", "max_pool", "window_max"]
+__all__ = ["average_pool", "convolve", "convolve_planes", "max_pool", "window_max"]
 
 _MOST_PLACES = 64
 """Of a window whose places are compared one by one."""
@@ -58,12 +60,12 @@ def convolve(
         )
     steps = _each(stride, d, "convolve, stride", 1)
     around, gaps = _each(padding, d, "convolve, padding", 0), _each(dilation, d, "convolve, dilation", 1)
-    result = _correlate(pad(x, [(0, 0), *((p, p) for p in around), (0, 0)]), weight, steps, gaps)
+    padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
 
     def vjp(_node: Any, g: Any) -> list[Any]:
-        return [_input_gradient(x, weight, g, steps, around, gaps), _weight_gradient(x, weight, g, steps, around, gaps)]
+        return [_input_gradient(x, weight, g, steps, around, gaps), _weight_gradient(padded, weight, g, steps, gaps)]
 
-    return routed(result, [x, weight], vjp)
+    return routed(_correlate(padded, weight, steps, gaps), [x, weight], vjp)
 
 
 def _each(value: Any, d: int, where: str, least: int) -> list[int]:
@@ -85,18 +87,15 @@ def _rows(x: Tensor, sizes: Sequence[int], steps: Sequence[int], gaps: Sequence[
 
 
 def _correlate(x: Tensor, weight: Tensor, steps: Sequence[int], gaps: Sequence[int]) -> Tensor:
-    d, filters = weight.ndim - 2, weight.shape[-1]
+    d, k = weight.ndim - 2, math.prod(weight.shape[:-1])
     rows = _rows(x, weight.shape[:d], steps, gaps)
-    k = math.prod(weight.shape[:-1])
-    return product_of_rows(rows, reshape(weight, (k, filters)), d + 1)
+    return product_of_rows(rows, reshape(weight, (k, weight.shape[-1])), d + 1)
 
 
-def _weight_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: Any, gaps: Any) -> Tensor:
-    d = weight.ndim - 2
-    padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
-    rows = _rows(padded, weight.shape[:d], steps, gaps)
-    n, k = math.prod(rows.shape[: d + 1]), math.prod(weight.shape[:-1])
-    return reshape(matmul(reshape(rows, (n, k)).T, reshape(g, (n, weight.shape[-1]))), weight.shape)
+def _weight_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], gaps: Sequence[int]) -> Tensor:
+    n, k, filters = math.prod(g.shape[:-1]), math.prod(weight.shape[:-1]), weight.shape[-1]
+    rows = reshape(_rows(padded, weight.shape[:-2], steps, gaps), (n, k))
+    return reshape(matmul(rows.T, reshape(g, (n, filters))), weight.shape)
 
 
 def _input_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: Any, gaps: Any) -> Tensor:
@@ -108,6 +107,73 @@ def _input_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: An
     turned = permute(reverse(weight, tuple(range(d))), [*range(d), d + 1, d])
     whole = _correlate(spread, turned, [1] * d, gaps)
     return whole[(slice(None), *(slice(p, p + n) for p, n in zip(around, x.shape[1:-1], strict=True)))]
+
+
+# channels first
+
+
+def convolve_planes(x: Tensor, weight: Tensor, steps: Sequence[int], around: Sequence[int]) -> Tensor:
+    """Return the cross-correlation of ``x`` (batch, channels, *size) and ``weight`` (filters, channels, *window).
+
+    The result is (filters, batch, *places), as the product leaves it, of the bits of ``convolve``. The gradient of
+    ``x`` is gathered from that of the windows: sums of products over filters, for one place of the window after the
+    other.
+    """
+    padded = pad(x, [(0, 0), (0, 0), *((p, p) for p in around)])
+    columns, filters = _columns(padded, weight.shape[2:], steps), weight.shape[0]
+    product = matmul(_matrix(weight), reshape(columns, (math.prod(weight.shape[1:]), -1)))
+    result = reshape(product, (filters, *columns.shape[len(steps) + 1 :]))
+
+    def vjp(_node: Any, g: Any) -> list[Any]:
+        return [_planes_gradient(x, weight, g, steps, around), _filters_gradient(padded, weight, g, steps)]
+
+    return routed(result, [x, weight], vjp)
+
+
+def _columns(x: Tensor, window: Sequence[int], steps: Sequence[int]) -> Tensor:
+    """Return windows as (*window, channels, batch, *places), which are copied by rows of the image."""
+    d = len(window)
+    found = windows(x, range(2, d + 2), window, steps)
+    return permute(found, (*range(d + 2, 2 * d + 2), 1, 0, *range(2, d + 2)))
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """Return weights (filters, channels, *window) as (filters, k)."""
+    return reshape(permute(weight, (0, *range(2, weight.ndim), 1)), (weight.shape[0], -1))
+
+
+def _filters_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int]) -> Tensor:
+    filters, channels, *window = weight.shape
+    columns = reshape(_columns(padded, window, steps), (math.prod(weight.shape[1:]), -1))
+    product = matmul(reshape(g, (filters, -1)), columns, transpose_b=True)
+    return permute(reshape(product, (filters, *window, channels)), (0, weight.ndim - 1, *range(1, weight.ndim - 1)))
+
+
+def _planes_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], around: Sequence[int]) -> Tensor:
+    """Return for every element the sum over the places of a window at which it was read, the first place first.
+
+    The columns' gradient, one product, is spread to the steps of padded images. Each place of the window reads that,
+    shifted; what it reads beyond an image's edge is the end of the row or image before, where no window begins: zeros,
+    as is the image put first.
+    """
+    filters, channels, *window = weight.shape
+    d, images = len(window), channels * x.shape[0]
+    product = matmul(_matrix(weight), reshape(g, (filters, -1)), transpose_a=True)
+    columns = reshape(product, (math.prod(window), images, *g.shape[2:]))
+    whole = [n + 2 * p for n, p in zip(x.shape[2:], around, strict=True)]
+    spread = place(columns, (len(columns), images + 1, *whole), [0, 1, *[0] * d], [1, 1, *steps])
+    size = math.prod(whole)
+    flat = reshape(spread, (len(columns), -1))
+    parts: list[Tensor] = []
+    for i, at in enumerate(np.ndindex(*window)):
+        begin = size - sum(k * math.prod(whole[a + 1 :]) for a, k in enumerate(at))
+        parts.append(flat[i, begin : begin + images * size])
+    total = functools.reduce(operator.add, parts)
+    padded = permute(reshape(total, (channels, -1, *whole)), (1, 0, *range(2, d + 2)))
+    return padded[(..., *(slice(p, p + n) for p, n in zip(around, x.shape[2:], strict=True)))]
+
+
+# pooling
 
 
 def _dimensions(x: Tensor) -> int:

@@ -14,12 +14,12 @@ from loom import tensor
 from loom.core.dtype import u32
 from loom.core.errors import StateError
 from loom.nn.layers import LAYERS
-from loom.nn.layers.conv import convolved
 from loom.nn.model import Model
 from loom.nn.random import Stream, uniforms
 from loom.nn.spec import LAYERS as CONFIGS
 from loom.nn.spec import parse
 from loom.tensor import Tensor
+from loom.tensor.convolution import convolve_planes
 from loom.tensor.ops.random import random_words
 
 pytestmark = pytest.mark.wide
@@ -242,7 +242,7 @@ def test_a_convolution_adds_in_the_order_of_implicit_gemm() -> None:
     """``tensor.convolve`` has the same k, channels fastest, in another layout."""
     rng = np.random.default_rng(3)
     x, w = rng.normal(size=(3, 5, 9, 8)).astype(np.float32), rng.normal(size=(4, 5, 3, 3)).astype(np.float32)
-    found = convolved(tensor.array(x, on="cpu"), tensor.array(w, on="cpu"), [2, 1], [1, 1]).numpy()
+    found = convolve_planes(tensor.array(x, on="cpu"), tensor.array(w, on="cpu"), [2, 1], [1, 1]).numpy()
     last = (
         tensor.array(x.transpose(0, 2, 3, 1).copy(), on="cpu"),
         tensor.array(w.transpose(2, 3, 1, 0).copy(), on="cpu"),
