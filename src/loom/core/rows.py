@@ -6,10 +6,9 @@ not Loom's own, or all names are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -20,12 +19,11 @@ T = TypeVar("T")
 
 
 class Rows(Generic[T]):
-    """Rows of a table; ``own`` are places in Loom, each ``module:name``, written as in an entry point."""
+    """Rows of a table; ``own`` are functions that import and return what Loom itself has."""
 
-    def __init__(self, group: str, own: Mapping[str, str]) -> None:
+    def __init__(self, group: str, own: Mapping[str, Callable[[], T]]) -> None:
         self.group = group
-        self._own = dict(own)
-        self._loaded: dict[str, T] = {}
+        self._own = own
 
     @cached_property
     def _others(self) -> dict[str, EntryPoint]:
@@ -43,12 +41,5 @@ class Rows(Generic[T]):
 
     def load(self, name: str) -> T:
         """Return what a name of the table stands for; whatever its package raises while it is imported goes through."""
-        if name not in self._loaded:
-            self._loaded[name] = cast("T", self._import(name))
-        return self._loaded[name]
-
-    def _import(self, name: str) -> Any:
-        if name not in self._own:
-            return self._others[name].load()
-        module, _, attribute = self._own[name].partition(":")
-        return getattr(import_module(module), attribute)
+        own = self._own.get(name)
+        return cast("T", self._others[name].load()) if own is None else own()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -42,6 +43,15 @@ class ArtifactCache:
         except OSError:
             return None
         return _decode(key, data)
+
+    def artifact(self, everything: str, make: Callable[[], Artifact]) -> Artifact:
+        """Return the artifact of a text that says everything it depends on: kept, or made and kept now."""
+        key = hashlib.sha256(everything.encode()).hexdigest()
+        found = self.load(key)
+        if found is None:
+            found = make()
+            self.store(key, found)
+        return found
 
     def store(self, key: str, artifact: Artifact) -> None:
         """Keep an artifact; a folder that cannot be written is left alone."""

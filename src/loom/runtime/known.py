@@ -21,8 +21,7 @@ from loom.ir.kernel import Access, Kernel, Memory, Param, Space
 from loom.ir.passes.uniformity import Uniformity
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache, cache_folder
-from loom.targets.base import Artifact
-from loom.targets.llvm.machine import compiler_fingerprint
+from loom.targets.base import Artifact, compiler_fingerprint
 
 __all__ = ["KnownKernel", "recalled"]
 

@@ -17,8 +17,7 @@ from loom.core.errors import DeviceError, KernelFault
 from loom.ir.faults import assertion_failed, out_of_bounds
 from loom.ir.kernel import Loc
 from loom.ir.message import format_message
-from loom.targets.base import Site
-from loom.targets.llvm.layout import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES
+from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Site
 
 __all__ = ["LOG_WORDS", "SILENT", "Outcome", "new_log", "read_log"]
 

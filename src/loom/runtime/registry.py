@@ -14,14 +14,26 @@ from loom.runtime.device import Device, DeviceInfo, Driver
 
 __all__ = ["DRIVERS", "device", "devices", "driver", "one_device"]
 
-DRIVERS: Rows[Driver] = Rows(
-    "loom.drivers",
-    {
-        "cpu": "loom.runtime.drivers.cpu:DRIVER",
-        "interp": "loom.runtime.drivers.interp:DRIVER",
-        "vulkan": "loom.runtime.drivers.vulkan:DRIVER",
-    },
-)
+
+def _cpu() -> Driver:
+    from loom.runtime.drivers.cpu import DRIVER
+
+    return DRIVER
+
+
+def _interp() -> Driver:
+    from loom.runtime.drivers.interp import DRIVER
+
+    return DRIVER
+
+
+def _vulkan() -> Driver:
+    from loom.runtime.drivers.vulkan import DRIVER
+
+    return DRIVER
+
+
+DRIVERS: Rows[Driver] = Rows("loom.drivers", {"cpu": _cpu, "interp": _interp, "vulkan": _vulkan})
 """Every kind of device by name: the processor, the interpreter, then GPUs."""
 
 _ALIASES = {"auto": "cpu", "gpu": "vulkan"}

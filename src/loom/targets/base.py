@@ -1,17 +1,32 @@
-"""What every target shares: artifacts, and how faults and messages are numbered.
+"""What every target shares: artifacts, how faults and messages are numbered, the log they are written to.
 
 Layer: targets. Invariant: compiling the same kernel for the same machine gives the same bytes.
+
+    Log, of 64-bit words
+      0  capacity in words
+      1  words claimed (atomic)
+      2  fault flag (atomic)
+      3  reserved
+      4  words: entries of site << 32 | words in the entry; dispatch number; flat lane number; one word per value
 """
 
 from __future__ import annotations
 
 import enum
+import hashlib
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 from loom.ir.verify import VerifiedKernel
 
-__all__ = ["Artifact", "Bounds", "Site", "Target"]
+__all__ = [
+    "LOG_HEADER_WORDS", "LOG_WORDS_BEFORE_VALUES", "Artifact", "Bounds", "Site", "Target", "compiler_fingerprint",
+]  # fmt: skip
+
+LOG_HEADER_WORDS = 4
+LOG_WORDS_BEFORE_VALUES = 3
 
 
 class Bounds(enum.Enum):
@@ -53,8 +68,32 @@ class Artifact:
 class Target(Protocol):
     """Compiles kernels for one kind of machine."""
 
-    name: str
-
-    def compile(self, kernel: VerifiedKernel, bounds: Bounds) -> Artifact:
-        """Return the artifact of ``kernel``."""
+    @property
+    def name(self) -> str:
+        """The machine's or the format's name."""
         ...
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """What ``compile`` can give; the first is what a device takes."""
+        ...
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """Names of the pure operations there is an emitter for; others are rewritten or written in place."""
+        ...
+
+    def compile(self, kernel: VerifiedKernel, bounds: Bounds, form: str | None = None) -> Artifact:
+        """Return the artifact of ``kernel``, in the first of the forms if none is named."""
+        ...
+
+
+@cache
+def compiler_fingerprint() -> str:
+    """Return a hash of the compiler itself, so that caches notice when it changes."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for folder in ("ir", "targets"):
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

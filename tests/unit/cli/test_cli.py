@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -230,6 +231,9 @@ def test_demo_trains_on_every_device_but_the_interpreter() -> None:
         ("wasm", b"\0asm"),
         ("ptx", b".entry loom_scale("),
         ("spirv", b"\x03\x02\x23\x07"),
+        ("aarch64", b"\x7fELF"),
+        ("wasm32:llvm", b'target triple = "wasm32'),
+        ("host:object", b"loom_scale"),
     ],
 )
 def test_ir(file: str, tmp_path: Path, emit: str, piece: bytes) -> None:
@@ -238,6 +242,30 @@ def test_ir(file: str, tmp_path: Path, emit: str, piece: bytes) -> None:
     assert piece in out.read_bytes()
     result = CliRunner().invoke(app, ["ir", f"{file}:scale", "--emit", emit])
     assert result.stdout_bytes == out.read_bytes()
+
+
+@pytest.mark.skipif(shutil.which("spirv-dis") is None, reason="spirv-dis is missing: install spirv-tools")
+def test_ir_of_spirv_as_text(file: str) -> None:
+    assert 'OpEntryPoint GLCompute %2 "main"' in invoke("ir", f"{file}:scale", "--emit", "spirv:asm")
+
+
+def test_ir_of_spirv_as_text_needs_a_tool(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    text = invoke("ir", f"{file}:scale", "--emit", "spirv:asm", code=2)
+    assert "[target 'spirv', form asm] spirv-dis is not installed" in text
+    assert "Install spirv-tools, or take the binary form." in text
+
+
+@pytest.mark.parametrize(
+    ("emit", "message"),
+    [
+        ("spirb", "no form is called 'spirb': expected one of text, llvm, asm, wasm, host, "),
+        ("spirb", "Did you mean 'spirv'?"),
+        ("ptx:object", "target 'ptx' has no form 'object': expected one of asm, llvm. "),
+    ],
+)
+def test_ir_in_no_known_form(file: str, emit: str, message: str) -> None:
+    assert message in invoke("ir", f"{file}:scale", "--emit", emit, code=2)
 
 
 def test_ir_text_names_source_lines(file: str, tmp_path: Path) -> None:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from loom.ir.verify import VerifiedKernel
-    from loom.targets.base import Bounds
 
-__all__ = ["Emit", "compiled", "ir"]
+__all__ = ["compiled", "ir"]
 
-
-class Emit(str, enum.Enum):
-    """What ``loom ir`` prints."""
-
-    TEXT = "text"
-    LLVM = "llvm"
-    ASM = "asm"
-    WASM = "wasm"
-    PTX = "ptx"
-    SPIRV = "spirv"
+_SHORT = {"llvm": "host:llvm", "asm": "host:asm", "wasm": "wasm32"}
+"""Forms of code for this computer, and a name people know better."""
 
 
 def ir(
     kernel: Annotated[str, typer.Argument(metavar="FILE:KERNEL", help="A Python file, and a kernel in it.")],
     emit: Annotated[
-        Emit,
+        str,
         typer.Option(
             "--emit",
+            metavar="FORM",
             help="text: Loom's IR with source lines; llvm: optimised LLVM IR for this computer; "
-            "asm: its assembly; wasm: a wasm32 object (binary); ptx: PTX text; spirv: a Vulkan module (binary).",
+            "asm: its assembly; wasm: a wasm32 object (binary); ptx: PTX text; spirv: a Vulkan module (binary); "
+            "spirv:asm: its text; TARGET or TARGET:FORM: of any other target (an unknown one lists them).",
         ),
-    ] = Emit.TEXT,
+    ] = "text",
     out: Annotated[
         typer.FileBinaryWrite | None,
         typer.Option("-o", "--output", lazy=True, help="Write to a file ('-': stdout)."),
@@ -51,43 +43,35 @@ def ir(
     data = compiled(load_kernel(kernel), emit)
     if out is not None:
         out.write(data)
-    elif emit in (Emit.WASM, Emit.SPIRV) and is_terminal():
+    elif b"\0" in data and is_terminal():
         raise ArgumentError(
-            f"loom ir, --emit {emit.value}", "it is binary and does not go to a terminal",
+            f"loom ir, --emit {emit}", "it is binary and does not go to a terminal",
             remedy="Give a file with -o, or redirect the output",
         )  # fmt: skip
     else:
         typer.echo(data, nl=False)
 
 
-def compiled(kernel: VerifiedKernel, emit: Emit) -> bytes:
-    """Return a kernel in the form asked for."""
-    from loom.core import options
+def compiled(kernel: VerifiedKernel, emit: str) -> bytes:
+    """Return a kernel in the form asked for: ``text``, or a target's of the registry."""
+    from loom.core.errors import ArgumentError, near_matches
     from loom.ir.text import print_kernel
-    from loom.targets.llvm.machine import host_machine
-    from loom.targets.llvm.target import LlvmTarget
+    from loom.runtime.drivers.loading import bounds_of
+    from loom.targets.registry import TARGETS
 
-    if emit is Emit.TEXT:
+    if emit == "text":
         return print_kernel(kernel.kernel, locations=True).encode()
-    if emit is Emit.WASM:
-        return LlvmTarget("wasm32").compile(kernel, _bounds(kernel), "object").data
-    if emit is Emit.SPIRV:
-        from loom.targets.spirv.features import Features
-        from loom.targets.spirv.target import SpirvTarget
-
-        return (
-            SpirvTarget(Features(modes=())).compile(kernel, _bounds(kernel)).data
-        )  # no controls: every device takes it
-    if emit is Emit.PTX:
-        return LlvmTarget("ptx").compile(kernel, _bounds(kernel), "asm").data
-    host = LlvmTarget(host_machine(options.simd_lanes()))
-    return host.compile(kernel, _bounds(kernel), emit.value).data
-
-
-def _bounds(kernel: VerifiedKernel) -> Bounds:
-    from loom.core import options
-    from loom.targets.base import Bounds
-
-    if options.check_bounds():
-        return Bounds.REPORTED
-    return Bounds.TRUSTED if kernel.kernel.trusted else Bounds.CHECKED
+    name, _, form = _SHORT.get(emit, emit).partition(":")
+    if name not in TARGETS:
+        names = ["text", *_SHORT, *TARGETS.names()]
+        raise ArgumentError(
+            "loom ir, --emit", f"no form is called {emit!r}", expected="one of " + ", ".join(names),
+            remedy=near_matches(name, names),
+        )  # fmt: skip
+    target = TARGETS.load(name)
+    if form and form not in target.forms:
+        raise ArgumentError(
+            "loom ir, --emit", f"target {name!r} has no form {form!r}", expected="one of " + ", ".join(target.forms),
+            remedy=near_matches(form, target.forms),
+        )  # fmt: skip
+    return target.compile(kernel, bounds_of(kernel), form or None).data

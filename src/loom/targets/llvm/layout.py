@@ -4,20 +4,19 @@ Layer: targets. All fields are little-endian and 64 bits wide unless noted, so t
 the layout. A kernel is ``void entry(Record *record, Log *log, i64 first_group, i64 end_group)``.
 Invariant: the generated walker (``runtime``) and generated kernels read these constants only.
 
-    Record (64 bytes)            Binding (16 bytes)     Log
-      0  kernel entry              0  address             0  capacity in words
-      8  address of Bindings       8  elements            8  words claimed (atomic)
-     16  address of parameters                           16  fault flag (atomic)
-     24  address of an Indirect, or 0                    24  reserved
-     32  groups x, y, z (u32 each)                       32  words
+    Record (64 bytes)            Binding (16 bytes)
+      0  kernel entry              0  address
+      8  address of Bindings       8  elements
+     16  address of parameters
+     24  address of an Indirect, or 0
+     32  groups x, y, z (u32 each)
      44  flags (u32)
      48  total groups
      56  dispatch number (u32)
      60  first group within its batch (u32)
 
 An Indirect (24 bytes) holds the address of three u32 counts in memory and, as u32 each, the largest ones
-allowed. Parameters take one 8-byte slot each, the value in its low bytes. A log entry is: site << 32 | words in
-the entry; dispatch number; flat lane number; one word per value.
+allowed. Parameters take one 8-byte slot each, the value in its low bytes. The log is that of ``targets.base``.
 """
 
 from __future__ import annotations
@@ -30,8 +29,6 @@ __all__ = [
     "GRAIN_SHIFT",
     "INDIRECT",
     "INDIRECT_COUNTS",
-    "LOG_HEADER_WORDS",
-    "LOG_WORDS_BEFORE_VALUES",
     "RECORD",
     "SMALL",
 ]
@@ -63,6 +60,3 @@ SMALL = 4
 
 GRAIN_SHIFT = 8
 """From this bit up, flags hold the base-2 logarithm of the fewest groups worth handing to a thread."""
-
-LOG_HEADER_WORDS = 4
-LOG_WORDS_BEFORE_VALUES = 3

@@ -6,16 +6,15 @@ part of every cache key. Invariant: no fast-math flag and no contraction is ever
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
+from loom.targets.base import compiler_fingerprint
 
-__all__ = ["Machine", "compiler_fingerprint", "emit", "host_machine", "machine", "machine_names"]
+__all__ = ["Machine", "emit", "host_machine", "llvm_fingerprint", "machine", "machine_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +140,8 @@ def _target_machine(target: Machine) -> Any:
 
 
 @cache
-def compiler_fingerprint() -> str:
-    """Return a hash of the code generator itself, so that caches notice when it changes."""
+def llvm_fingerprint() -> str:
+    """Return a text that changes when the code generator does: Loom's compiler, or LLVM."""
     import llvmlite
 
-    digest = hashlib.sha256(llvmlite.__version__.encode())
-    root = Path(__file__).parents[2]
-    for folder in ("ir", "targets"):
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return f"{compiler_fingerprint()} llvmlite {llvmlite.__version__}"

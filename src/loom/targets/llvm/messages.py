@@ -1,7 +1,7 @@
 """Emits the records a running kernel sends to the host: print, failed assert, index out of bounds.
 
 Layer: targets. Each place that can send is a numbered ``Site``; a record carries the site, the dispatch,
-the lane and the values as 64-bit words (see ``layout``). Invariant: a full log drops records, counted,
+the lane and the values as 64-bit words (see ``targets.base``). Invariant: a full log drops records, counted,
 and never blocks or overruns.
 """
 
@@ -11,9 +11,8 @@ from typing import Any
 
 from loom.core.dtype import DType, lookup, u64
 from loom.ir.kernel import Instr, Memory
-from loom.targets.base import Bounds, Site
+from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Bounds, Site
 from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.layout import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I64
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Artifact, Bounds
+from loom.targets.llvm.arithmetic import EMIT
 from loom.targets.llvm.lower import lower
 from loom.targets.llvm.machine import Machine, emit, machine
 from loom.targets.llvm.ptx import corrected
@@ -30,12 +31,22 @@ class LlvmTarget:
         """The machine's name."""
         return self.machine.name
 
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Object code, but for PTX, which is text; assembly, LLVM's IR."""
+        return ("asm", "llvm") if self.machine.threads else ("object", "asm", "llvm")
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """Names of the pure operations there is an emitter for."""
+        return frozenset(EMIT)
+
     @ordinary_arithmetic()
-    def compile(self, kernel: VerifiedKernel, bounds: Bounds, kind: str | None = None) -> Artifact:
-        """Return ``kernel`` as ``kind``: object (the default on CPUs), asm (the default on PTX) or llvm."""
-        kind = kind or ("asm" if self.machine.threads else "object")
+    def compile(self, kernel: VerifiedKernel, bounds: Bounds, form: str | None = None) -> Artifact:
+        """Return ``kernel`` in one of the ``forms``."""
+        form = form or self.forms[0]
         lowered = lower(kernel, self.machine, bounds)
-        data = emit(lowered.text, self.machine, kind, vectorise_loops=not lowered.wraps)
-        if self.machine.threads and kind == "asm":
+        data = emit(lowered.text, self.machine, form, vectorise_loops=not lowered.wraps)
+        if self.machine.threads and form == "asm":
             data = corrected(data.decode()).encode()
-        return Artifact(kind, data, lowered.entry, lowered.sites, {"width": lowered.width})
+        return Artifact(form, data, lowered.entry, lowered.sites, {"width": lowered.width})

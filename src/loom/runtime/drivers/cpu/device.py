@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import hashlib
 import math
 import os
 import platform
@@ -24,7 +23,6 @@ from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import KernelFault, StateError
 from loom.core.numerics import Guarantee
-from loom.ir.kernel import walk
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.chain.arguments import excess_groups, largest_groups
@@ -33,12 +31,13 @@ from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
 from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
+from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
 from loom.targets.base import Artifact, Bounds, Site
 from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD
-from loom.targets.llvm.machine import Machine, compiler_fingerprint, host_machine
+from loom.targets.llvm.machine import Machine, host_machine, llvm_fingerprint
 
 __all__ = ["CpuDevice"]
 
@@ -115,8 +114,8 @@ class CpuDevice:
 
     def load(self, kernel: VerifiedKernel) -> _Loaded:
         """Return a kernel ready to run: from memory, from disk, or compiled now."""
-        bounds = _bounds(kernel)
-        key = (kernel.hash, _locations(kernel, bounds), bounds, self.machine)
+        bounds = bounds_of(kernel)
+        key = (kernel.hash, locations_of(kernel, bounds), bounds, self.machine)
         found = self._loaded.get(key)
         if found is None:
             with self._lock:
@@ -124,22 +123,13 @@ class CpuDevice:
         return found
 
     def _load(self, kernel: VerifiedKernel, locations: str, bounds: Bounds, machine: Machine) -> _Loaded:
-        name = f"{kernel.hash} {bounds.value} {machine} {compiler_fingerprint()}{locations}"
-        key = hashlib.sha256(name.encode()).hexdigest()
-        artifact = self._cache.load(key)
-        if artifact is None:
+        def compile_now() -> Artifact:
             from loom.targets.llvm.target import LlvmTarget  # the generator is needed only now
 
-            artifact = LlvmTarget(machine).compile(kernel, bounds)
-            self._cache.store(key, artifact)
-        return _link(kernel, artifact)
+            return LlvmTarget(machine).compile(kernel, bounds)
 
-
-def _locations(kernel: VerifiedKernel, bounds: Bounds) -> str:
-    """Return the source lines that messages name, which the hash does not; nothing for a silent kernel."""
-    if not kernel.talks and bounds is not Bounds.REPORTED:
-        return ""
-    return "".join(f" {getattr(s, 'loc', None)}" for s in walk(kernel.kernel.body))
+        target = f"{machine} {llvm_fingerprint()}"
+        return _link(kernel, load_artifact(self._cache, kernel, bounds, locations, target, compile_now))
 
 
 def _link(kernel: VerifiedKernel, artifact: Artifact) -> _Loaded:
@@ -147,12 +137,6 @@ def _link(kernel: VerifiedKernel, artifact: Artifact) -> _Loaded:
     count = kernel.statements
     operations = None if count is None else max(1, count) * math.prod(kernel.workgroup) / artifact.facts["width"]
     return _Loaded(code, code.address(artifact.entry), artifact.sites, operations)
-
-
-def _bounds(kernel: VerifiedKernel) -> Bounds:
-    if options.check_bounds():
-        return Bounds.REPORTED
-    return Bounds.TRUSTED if kernel.trusted else Bounds.CHECKED
 
 
 def _cache_nbytes() -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import hashlib
 import os
 import platform
 import threading
@@ -22,8 +21,7 @@ from loom.core import options
 from loom.core.errors import DeviceError
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
-from loom.targets.base import Artifact
-from loom.targets.llvm.layout import LOG_HEADER_WORDS
+from loom.targets.base import LOG_HEADER_WORDS, Artifact
 from loom.targets.llvm.machine import emit, host_machine
 
 __all__ = ["Pool", "SubmissionCells", "pool"]
@@ -100,12 +98,9 @@ def _walker_source() -> str:
 def _walker_code() -> LinkedCode:
     source = _walker_source()
     machine = host_machine()
-    key = hashlib.sha256(f"walker {machine} {source}".encode()).hexdigest()
-    cache = ArtifactCache()
-    artifact = cache.load(key)
-    if artifact is None:
-        artifact = Artifact("object", emit(source, machine, "object"), "walker")
-        cache.store(key, artifact)
+    artifact = ArtifactCache().artifact(
+        f"walker {machine} {source}", lambda: Artifact("object", emit(source, machine, "object"), "walker")
+    )
     return link(artifact.data, *_ENTRIES)
 
 

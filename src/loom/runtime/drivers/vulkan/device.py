@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import os
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -23,12 +23,12 @@ from loom.core.caps import Caps
 from loom.core.errors import DeviceError
 from loom.core.numbers import whole
 from loom.core.numerics import Guarantee
-from loom.ir.kernel import walk
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.plan import Plan
 from loom.runtime.device import DeviceInfo
+from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.drivers.vulkan.describe import describe_adapter
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, load_kernel
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
@@ -40,8 +40,7 @@ from loom.runtime.drivers.vulkan.native.queues import Queue, Queues
 from loom.runtime.drivers.vulkan.program.foreign import load_foreign
 from loom.runtime.drivers.vulkan.program.program import Run, VulkanProgram
 from loom.runtime.drivers.vulkan.program.recorder import Recorder
-from loom.targets.base import Artifact, Bounds
-from loom.targets.llvm.machine import compiler_fingerprint
+from loom.targets.base import Artifact, Bounds, compiler_fingerprint
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.target import SpirvTarget
 
@@ -151,9 +150,8 @@ class VulkanDevice:
         """
         if isinstance(kernel, ForeignKernel):
             return self._load_foreign(kernel)
-        trusted = Bounds.TRUSTED if kernel.trusted else Bounds.CHECKED
-        bounds = Bounds.REPORTED if options.check_bounds() else trusted
-        key = (kernel.hash, self._locations(kernel, bounds), bounds, counted)
+        bounds = bounds_of(kernel)
+        key = (kernel.hash, locations_of(kernel, bounds), bounds, counted)
         with self.lock:
             found = self._kernels.get(key)
             if found is None:
@@ -168,20 +166,10 @@ class VulkanDevice:
                 found = self._kernels["spirv", kernel.hash] = load_foreign(self, kernel)
             return found
 
-    def _locations(self, kernel: VerifiedKernel, bounds: Bounds) -> str:
-        """Return the source lines that messages name, which the hash does not; nothing for a silent kernel."""
-        if not kernel.talks and bounds is not Bounds.REPORTED:
-            return ""
-        return "".join(f" {getattr(s, 'loc', None)}" for s in walk(kernel.kernel.body))
-
     def _artifact(self, kernel: VerifiedKernel, bounds: Bounds, features: Features, locations: str) -> Artifact:
-        name = f"spirv {kernel.hash} {kernel.name} {bounds.value} {features} {compiler_fingerprint()}{locations}"
-        key = hashlib.sha256(name.encode()).hexdigest()
-        artifact = self._artifacts.load(key)
-        if artifact is None:
-            artifact = SpirvTarget(features).compile(kernel, bounds)
-            self._artifacts.store(key, artifact)
-        return artifact
+        target = f"spirv {features} {compiler_fingerprint()}"
+        compile_now = partial(SpirvTarget(features).compile, kernel, bounds)
+        return load_artifact(self._artifacts, kernel, bounds, locations, target, compile_now)
 
     # runs
 

@@ -7,7 +7,6 @@ it is pushed.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,16 +41,14 @@ _FUNCTIONS = (
 @cache
 def _code() -> LinkedCode:
     """Return the recorder, compiled at most once per machine."""
-    from loom.targets.llvm.machine import compiler_fingerprint, emit, host_machine
+    from loom.targets.llvm.machine import emit, host_machine, llvm_fingerprint
 
     text, machine = Path(__file__).with_name("recorder.ll").read_text(encoding="ascii"), host_machine(None)
-    key = hashlib.sha256(f"{text} {machine} {compiler_fingerprint()}".encode()).hexdigest()
-    cache = ArtifactCache()
-    artifact = cache.load(key)
-    if artifact is None:
-        whole = f'target triple = "{machine.triple}"\n{text}'
-        artifact = Artifact("object", emit(whole, machine, "object"), "loom_record")
-        cache.store(key, artifact)
+    whole = f'target triple = "{machine.triple}"\n{text}'
+    artifact = ArtifactCache().artifact(
+        f"{whole} {machine} {llvm_fingerprint()}",
+        lambda: Artifact("object", emit(whole, machine, "object"), "loom_record"),
+    )
     return link(artifact.data, "loom_record")
 
 

@@ -26,7 +26,7 @@ from loom.runtime.chain.record import Chain
 from loom.runtime.drivers.vulkan.selftest.probe import Probe
 from loom.runtime.drivers.vulkan.selftest.probes import PROBES
 from loom.storage.atomic import replace_file
-from loom.targets.llvm.machine import compiler_fingerprint
+from loom.targets.base import compiler_fingerprint
 from loom.targets.spirv.features import Features
 
 if TYPE_CHECKING:

@@ -1,0 +1,35 @@
+"""Which targets there are, by name.
+
+Layer: targets. Another package adds one by an entry point of the group ``loom.targets`` that names a ``Target``.
+Invariant: a name stands for one machine or format, whatever devices are present.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from loom.core import options
+from loom.core.rows import Rows
+from loom.targets.base import Target
+from loom.targets.llvm.machine import host_machine, machine, machine_names
+
+__all__ = ["TARGETS"]
+
+
+def _llvm(name: str) -> Target:
+    from loom.targets.llvm.target import LlvmTarget
+
+    return LlvmTarget(host_machine(options.simd_lanes()) if name == "host" else machine(name))
+
+
+def _spirv() -> Target:
+    from loom.targets.spirv.features import Features
+    from loom.targets.spirv.target import SpirvTarget
+
+    return SpirvTarget(Features(modes=()))  # no controls: every device takes it
+
+
+TARGETS: Rows[Target] = Rows(
+    "loom.targets", {**{name: partial(_llvm, name) for name in machine_names()}, "spirv": _spirv}
+)
+"""Every target by name: this computer, the machines of LLVM, SPIR-V."""

@@ -1,0 +1,122 @@
+"""Devices and targets that another package brings: a folder with ``entry_points`` on the path is all it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = """
+from dataclasses import replace
+from loom.runtime.device import Driver
+from loom.runtime.drivers.interp import InterpDevice
+from loom.targets.base import Artifact
+
+class Slate(InterpDevice):
+    name, kind = "slate", "slate"
+    def describe(self):
+        return replace(super().describe(), name="slate", kind="slate", description="chalk")
+
+class Chalk:
+    name, forms, operations = "chalk", ("text", "names"), frozenset()
+    def compile(self, kernel, bounds, form=None):
+        return Artifact(form or "text", f"{form} of {kernel.name}".encode(), kernel.name)
+
+slate = Slate()
+DRIVER = Driver(lambda name, where: slate, lambda: [slate.describe()], offers=frozenset({"shares"}))
+TARGET = Chalk()
+"""
+KERNEL = """
+import loom
+
+@loom.kernel
+def double(x: loom.InOut[loom.f32]):
+    i = loom.global_id()
+    if i < len(x):
+        x[i] = x[i] * 2
+"""
+ENTRIES = """[loom.drivers]
+slate = slate:DRIVER
+cpu = slate:DRIVER
+broken = slate:NOTHING
+
+[loom.targets]
+chalk = slate:TARGET
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Return the folder of a package that was installed there."""
+    (tmp_path / "slate.py").write_text(SOURCE)
+    (tmp_path / "kernels.py").write_text(KERNEL)
+    facts = tmp_path / "slate-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: slate\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(ENTRIES)
+    return tmp_path
+
+
+def run(folder: Path, code: str) -> list[str]:
+    """Return the lines that code prints where the package is on the path, and no adapter is."""
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", ""), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, "PYTHONPATH": path, "VK_DRIVER_FILES": "none", "VK_ICD_FILENAMES": "none"},
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_command_line_knows_what_another_package_adds(package: Path) -> None:
+    code = """
+from typer.testing import CliRunner
+from loom.cli.main import app
+def invoke(*arguments):
+    print(CliRunner().invoke(app, arguments).output.replace(chr(10), " "))
+invoke("devices", "--json")
+for form in ("chalk", "chalk:names", "chalk:ode"):
+    invoke("ir", "kernels.py:double", "--emit", form)
+"""
+    devices, *emitted = run(package, code)
+    found = {d["name"]: d for d in json.loads(devices)}
+    assert list(found) == ["cpu", "interp", "broken", "slate"]
+    assert found["slate"]["description"] == "chalk"
+    assert found["cpu"]["kind"] == "cpu"  # a name of Loom's own cannot be taken
+    assert found["broken"]["refused"].startswith("the driver of device 'broken' cannot be loaded (AttributeError: ")
+    assert emitted[:2] == ["None of double", "names of double"]
+    assert "target 'chalk' has no form 'ode': expected one of text, names. " in emitted[2]
+
+
+def test_a_device_of_another_package_runs_kernels(package: Path) -> None:
+    code = """
+import numpy, loom
+from kernels import double
+from loom.runtime.registry import DRIVERS, driver
+x = numpy.arange(3, dtype=numpy.float32)
+chain = loom.Chain("slate")
+chain.dispatch(double, [x])
+chain.build().run()
+print(x.tolist(), loom.device("slate") is loom.device("slate"), sorted(driver("slate").offers), DRIVERS.names())
+for name in ("slates", "slate:1", "broken"):
+    try:
+        loom.device(name)
+    except loom.LoomError as error:
+        print(error)
+"""
+    lines = run(package, code)
+    assert lines[0] == "[0.0, 2.0, 4.0] True ['shares'] ['cpu', 'interp', 'vulkan', 'broken', 'slate']"
+    known = "expected one of auto, broken, cpu, gpu, interp, slate, vulkan. Did you mean 'slate'?"
+    assert lines[1] == f"[loom.device] no device is called 'slates': {known}"
+    assert lines[2] == f"[loom.device] no device is called 'slate:1': {known}"
+    assert lines[3].startswith("[loom.device] the driver of device 'broken' cannot be loaded (AttributeError: ")
+    assert lines[3].endswith("Mend or remove the package that brings it.")
+
+
+def test_a_device_of_loom_looks_for_no_package(tmp_path: Path) -> None:
+    code = "import sys, loom; loom.device('cpu'); print('importlib.metadata' in sys.modules)"
+    assert run(tmp_path, code) == ["False"]
