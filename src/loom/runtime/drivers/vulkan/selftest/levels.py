@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.errors import DeviceError, KernelFault
-from loom.core.numerics import canonical_bits
+from loom.core.errors import DeviceError
+from loom.core.numerics import Guarantee, canonical_bits
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.cache import cache_folder
-from loom.runtime.chain.record import Chain
+from loom.runtime.chain.dispatch import Binding, Dispatch, Segment
+from loom.runtime.chain.plan import make_plan
 from loom.runtime.drivers.vulkan.selftest.probe import Probe
 from loom.runtime.drivers.vulkan.selftest.probes import PROBES
 from loom.storage.atomic import replace_file
@@ -203,21 +204,21 @@ def _can_run(probe: Probe, types: set[str]) -> bool:
 def _passes(device: VulkanDevice, probe: Probe) -> bool:
     inputs = probe.inputs()
     expected = probe.expected(*inputs)
-    made = probe.make()
-    chain = Chain(device)
-    storages = []
+    bindings: list[Binding] = []
     for array in (*inputs, np.zeros_like(expected)):
         storage = device.allocate(array.nbytes)
         storage.write(0, np.ascontiguousarray(array).view(np.uint8))
-        storages.append(storage)
-    groups = probe.groups or -(-len(expected) // _LANES)
-    chain.dispatch(made, storages, [], groups)
-    with chain.build() as program:
-        try:
-            program.run()
-        except KernelFault:
-            return False
-    got = storages[-1].read(0, expected.nbytes).view(expected.dtype)
+        bindings.append(Binding(storage, len(array)))
+    groups = np.array([[probe.groups or -(-len(expected) // _LANES), 1, 1]], np.uint32)
+    dispatch = Dispatch(probe.make().verified, tuple(bindings), np.zeros((1, 0), np.uint64), groups)
+    run = device.build(make_plan([Segment(1, [dispatch])], Guarantee.BIT_EXACT)).launch(None)
+    run.finish()
+    outcome = run.outcome()
+    if outcome.lost is not None:
+        raise outcome.lost
+    if outcome.fault is not None:
+        return False
+    got = bindings[-1].storage.read(0, expected.nbytes).view(expected.dtype)
     return np.array_equal(canonical_bits(got), canonical_bits(expected))
 
 
