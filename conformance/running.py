@@ -1,12 +1,13 @@
 """Runs a conformance case on a device and compares bits with the reference interpreter.
 
-A case is a kernel, its buffers, parameters and group counts. ``conform`` runs it on one ``Target``: a device
-under one vector width, with one thread and with two, started by ``run`` and by ``launch``. Oracle: the bits
-the interpreter leaves in every buffer, compared as integers with all NaNs made one; where a case states
-``expected``, the interpreter itself is held against that.
+A case is a kernel, its buffers, parameters and group counts. ``conform`` runs it on one ``Target``: a device of the
+registry, where its lanes are vectors under one width, with one thread and with two, started by ``run`` and by
+``launch``. Oracle: the bits the interpreter leaves in every buffer, compared as integers with all NaNs made one; where
+a case states ``expected``, the interpreter itself is held against that.
 
 Every buffer is a slice of a larger one: the elements around it hold a pattern that must survive, and it starts
-at an address that is a multiple of its element's size only.
+at an address that is a multiple of its element's size only. On a device with memory of its own, memory beside each
+buffer holds the pattern.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.chain import Chain
 from loom.runtime.drivers.cpu import CpuDevice
-from loom.runtime.registry import device
+from loom.runtime.registry import DRIVERS, device
 from loom.targets.llvm.machine import Machine, machine
 
 __all__ = [
@@ -48,9 +49,11 @@ __all__ = [
     "conform",
     "environment",
     "execute",
+    "kinds",
     "load_case",
     "reference_bits",
     "require_same",
+    "targets_on",
     "theme",
     "verified",
 ]
@@ -58,7 +61,7 @@ __all__ = [
 Bits = np.ndarray[Any, Any]
 Groups = tuple[int, int, int]
 _MARGIN = 96
-"""Bytes around each buffer, filled with the pattern."""
+"""Bytes around or beside each buffer, filled with the pattern."""
 _PATTERN = 0xA5
 
 
@@ -147,11 +150,23 @@ class _Baseline(CpuDevice):
         return machine("x86-64")
 
 
+def kinds(*needs: str) -> list[str]:
+    """Name every registered kind of device that offers all that is needed (``runtime.device.Driver``)."""
+    return [name for name in DRIVERS.names() if DRIVERS.load(name).offers.issuperset(needs)]
+
+
+def targets_on(kind: str) -> tuple[Target, ...]:
+    """Return a device under every setting: one for each vector width, where its lanes are vectors."""
+    if "vectors" not in DRIVERS.load(kind).offers:
+        return (Target(kind),)
+    return tuple(Target(kind, width, (1, 2)) for width in (1, 4, 8, 16))
+
+
 REFERENCE = Target("interp")
-CPU = tuple(Target("cpu", width, (1, 2)) for width in (1, 4, 8, 16))
+CPU = targets_on("cpu")
 _BASELINE = (Target("x86-64", 4, (1,)),) if platform.machine() in ("x86_64", "AMD64") else ()
-TARGETS = (*CPU, *_BASELINE)
-"""What every case is compared with the interpreter on."""
+TARGETS = (*(target for kind in kinds("vectors") for target in targets_on(kind)), *_BASELINE)
+"""What every case is compared with the interpreter on, where lanes are vectors."""
 
 _baseline = _Baseline()
 
@@ -216,19 +231,48 @@ def execute(
 ) -> list[Bits]:
     """Run one dispatch on copies of ``arrays``; return them as the kernel left them."""
     checked = kernel if isinstance(kernel, VerifiedKernel) else verified(kernel)
+    place = device(on)
+    shares = place.adopt(np.zeros(1, np.uint64)) is not None
+    with (_on_host if shares else _on_device)(place, checked.kernel, arrays) as (given, results):
+        chain = Chain(place)
+        chain.dispatch(checked, given, params, groups)
+        with chain.build() as program:
+            if launch:
+                program.launch().wait()
+            else:
+                program.run()
+        return results()
+
+
+_Held = tuple[list[Any], Callable[[], list[Bits]]]
+
+
+@contextmanager
+def _on_host(_place: Any, kernel: Kernel, arrays: Sequence[Bits]) -> Iterator[_Held]:
+    """Give copies of ``arrays`` to a device that uses memory of the host; what is around them must be left alone."""
     guarded = [Guarded(a) for a in arrays]
-    chain = Chain(on)
-    chain.dispatch(checked, [g.inner for g in guarded], params, groups)
-    program = chain.build()
     try:
-        if launch:
-            program.launch().wait()
-        else:
-            program.run()
+        yield [g.inner for g in guarded], lambda: [g.inner for g in guarded]
     finally:
-        for memory, copy in zip(checked.kernel.buffers, guarded, strict=True):
+        for memory, copy in zip(kernel.buffers, guarded, strict=True):
             copy.check(memory.name)
-    return [g.inner for g in guarded]
+
+
+@contextmanager
+def _on_device(place: Any, _kernel: Kernel, arrays: Sequence[Bits]) -> Iterator[_Held]:
+    """Put ``arrays`` into a device's own memory, each between others that must be left alone."""
+    pattern = np.full(_MARGIN, _PATTERN, np.uint8)
+    stored, neighbours = [], [place.allocate(_MARGIN)]
+    for array in arrays:
+        stored.append(place.allocate(array.nbytes))
+        neighbours.append(place.allocate(_MARGIN))
+        stored[-1].write(0, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    for neighbour in neighbours:
+        neighbour.write(0, pattern)
+    pairs = list(zip(stored, arrays, strict=True))
+    yield stored, lambda: [s.read(0, a.nbytes).view(a.dtype).reshape(a.shape) for s, a in pairs]
+    for neighbour in neighbours:
+        assert np.array_equal(neighbour.read(0, _MARGIN), pattern), "memory beside a buffer was overwritten"
 
 
 def bits_of(array: Bits, dtype: DType) -> Bits:
@@ -258,7 +302,7 @@ def conform(name: str, target: Target, modes: Sequence[str] = EVERY_MODE) -> Non
     found = load_case(name)
     expected = reference_bits(name)
     for mode in [m for m in found.modes if m in modes]:
-        if mode == "reported" and target != _reporting(name):
+        if mode == "reported" and (target.simd not in (None, _reporting(name)) or target in _BASELINE):
             continue
         kernel = _trusting(found.kernel, mode != "checked")
         for threads in target.threads:
@@ -267,9 +311,9 @@ def conform(name: str, target: Target, modes: Sequence[str] = EVERY_MODE) -> Non
                 _run_and_compare(found, kernel, target, expected, where, launch=threads > 1)
 
 
-def _reporting(name: str) -> Target:
-    """Return the one target a case is run on with LOOM_CHECK=1."""
-    return CPU[1] if 4 in WIDTHS[name] else next(t for t in CPU if t.simd == WIDTHS[name][-1])
+def _reporting(name: str) -> int:
+    """Return the one width a case is run at with LOOM_CHECK=1."""
+    return 4 if 4 in WIDTHS[name] else WIDTHS[name][-1]
 
 
 def _run_and_compare(

@@ -1,6 +1,8 @@
-"""What all tests share: a compile cache of their own, settings that are known, the devices present.
+"""What all tests share: a compile cache of their own, settings that are known, the devices of the registry.
 
-Long sweeps carry ``@pytest.mark.slow``; ``make test`` leaves them out, ``make prove`` runs everything.
+A test that takes ``on`` (a name) or ``device`` runs on every registered device, ``@pytest.mark.needs("threads")`` on
+those that offer threads (``runtime.device.Driver``). Long sweeps carry ``@pytest.mark.slow``; ``make test`` leaves them
+out, ``make prove`` runs everything.
 """
 
 from __future__ import annotations
@@ -8,8 +10,13 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+import loom
+from loom.core.errors import DeviceError
+from loom.runtime.registry import DRIVERS
 
 pytest.register_assert_rewrite("conformance.running")
 
@@ -39,9 +46,33 @@ def what_is_old_is_left_alone() -> None:
     gc.freeze()
 
 
-@pytest.fixture(scope="session")
-def device_names() -> list[str]:
-    """Names of the devices present, fastest first."""
-    from loom.runtime.registry import devices
+def _param(kind: str) -> Any:
+    """Return a device as a parameter; others than the processor and the interpreter are wide."""
+    return pytest.param(kind, marks=[] if kind in ("cpu", "interp") else pytest.mark.wide)
 
-    return [info.name for info in devices()]
+
+@pytest.fixture(params=map(_param, DRIVERS.names()))
+def on(request: pytest.FixtureRequest) -> str:
+    """Name a registered device; the test is skipped, with the reason, where there is none of that kind."""
+    try:
+        loom.device(request.param)
+    except DeviceError as error:
+        pytest.skip(f"no device {request.param!r}: {error}")
+    return request.param
+
+
+@pytest.fixture
+def device(on: str) -> Any:
+    """Return a registered device."""
+    return loom.device(on)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the runs on devices that do not offer what a test needs."""
+    items[:] = [item for item in items if _is_offered(item)]
+
+
+def _is_offered(item: pytest.Item) -> bool:
+    needs = {need for mark in item.iter_markers("needs") for need in mark.args}
+    kind = getattr(item, "callspec", None) and item.callspec.params.get("on")  # type: ignore[attr-defined]
+    return not needs or kind is None or DRIVERS.load(kind).offers >= needs

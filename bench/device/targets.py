@@ -38,13 +38,13 @@ def _ptx() -> Runner:
 
 def _vulkan() -> Runner:
     import loom
-    from conformance.gpu import run_on
+    from conformance.running import execute
 
     try:
         device = loom.device("vulkan")
     except DeviceError as error:
         raise Missing(str(error)) from None
-    return lambda kernel, arrays, params, groups: run_on(device, kernel, arrays, params, groups)
+    return lambda kernel, arrays, params, groups: execute(kernel, arrays, params, groups, on=device)
 
 
 TARGETS: dict[str, Callable[[], Runner]] = {"ptx": _ptx, "vulkan": _vulkan}

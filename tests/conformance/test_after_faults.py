@@ -1,4 +1,4 @@
-"""What memory holds after an ``assert`` failed: the same in the interpreter, on the CPU at every width, and on Vulkan.
+"""What memory holds after an ``assert`` failed: the same on every device, at every width.
 
 A lane that fails has written what it wrote before, and writes and prints nothing more; the others go on to the end.
 Oracle: the same steps in Python, lane by lane.
@@ -13,22 +13,23 @@ import numpy as np
 import pytest
 
 import loom
-from conformance.running import environment
+from conformance.running import environment, kinds, targets_on
 from loom import In, InOut, u32
-from loom.core.errors import AssertionFailed
+from loom.core.errors import AssertionFailed, DeviceError
 
-DEVICES = ["interp", "cpu-1", "cpu-4", "cpu-8", "cpu-16", "vulkan"]
+TARGETS = [target for kind in kinds() for target in targets_on(kind)]
 Array = np.ndarray[Any, Any]
 LANES = 24
 
 
-@pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest, device_names: list[str]) -> Any:
-    name, _, width = request.param.partition("-")
-    if name not in (*device_names, "interp"):
-        pytest.skip("no such device here")
-    with environment(LOOM_SIMD=width or None):
-        yield loom.device(name)
+@pytest.fixture(params=TARGETS, ids=str)
+def device(request: pytest.FixtureRequest) -> Any:
+    try:
+        found = loom.device(request.param.device)
+    except DeviceError as error:
+        pytest.skip(f"no such device here: {error}")
+    with environment(LOOM_SIMD=request.param.simd):
+        yield found
 
 
 def after(kernel: Any, device: Any, x: Array, *, more: Callable[[Any, Any, Any], None] | None = None) -> list[Array]:

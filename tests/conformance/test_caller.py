@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conformance.gpu import vulkan_device
 from conformance.running import Bits, environment, execute, require_same
 from conformance.writer import Writer
 from loom.core.dtype import f32, f64
@@ -177,6 +176,7 @@ def test_rounding_upwards_changes_no_number_recorded() -> None:
 
 
 _OPENS_FLUSHING = """
+import sys
 import threading
 import numpy as np
 import loom
@@ -188,33 +188,32 @@ found = []
 
 def halve() -> None:
     with caller._caller_with(caller._FLUSHING):
-        found.append(loom.gpu_map(x, lambda v: v * 0.5, on="vulkan").view(np.uint32))
+        found.append(loom.gpu_map(x, lambda v: v * 0.5, on=sys.argv[1]).view(np.uint32))
         assert caller._control() & ~0x3F == caller._FLUSHING
 
 thread = threading.Thread(target=halve)
 thread.start()
 thread.join()
-found.append(loom.gpu_map(x, lambda v: v * 0.5, on="vulkan").view(np.uint32))
+found.append(loom.gpu_map(x, lambda v: v * 0.5, on=sys.argv[1]).view(np.uint32))
 with caller._caller_with(caller._UPWARDS):
-    thirds = loom.gpu_map(ones, lambda v: v / 3.0 + 0.1, on="vulkan").view(np.uint32)
+    thirds = loom.gpu_map(ones, lambda v: v / 3.0 + 0.1, on=sys.argv[1]).view(np.uint32)
 expected = loom.gpu_map(ones, lambda v: v / 3.0 + 0.1, on="interp").view(np.uint32)
 print([len(set(f.tolist())) == 1 and int(f[0]) == 1 << 22 for f in found], np.array_equal(thirds, expected))
 """
 
 
-@pytest.mark.wide
-def test_a_vulkan_device_opened_by_a_thread_that_flushes(tmp_path: Path) -> None:
+@pytest.mark.needs("threads")
+def test_a_device_opened_by_a_thread_that_flushes(on: str, tmp_path: Path) -> None:
     """The driver's workers inherit the settings of the thread that opens it: so these are put right around every call.
 
     In a process of its own, since the workers stay as they were made.
     """
-    vulkan_device()
     root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     script = tmp_path / "opens.py"
     script.write_text(_OPENS_FLUSHING)
     found = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, str(script), on], capture_output=True, text=True, timeout=120, check=False,
         env={**os.environ, "PYTHONPATH": path, "LOOM_CACHE_DIR": str(tmp_path)},
     )  # fmt: skip
     assert found.stdout == "[True, True] True\n", found.stderr[-2000:]

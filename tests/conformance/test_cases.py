@@ -1,4 +1,4 @@
-"""Every conformance case on every target: the bits of every buffer are the interpreter's.
+"""Every conformance case on every device whose lanes are vectors: the bits of every buffer are the interpreter's.
 
 Always: all cases at widths 1, 4 and 16 (most probes, and the library's kernels, which tests/unit/patterns runs
 at all widths, at 4; the schedules for GPUs at 8; of the library, the sorts and those schedules every other one),
@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.cases.language import operations
-from conformance.running import CASES, CPU, EVERY_MODE, SLOW, TARGETS, WIDTHS, Target, conform, theme
+from conformance.running import CASES, EVERY_MODE, SLOW, TARGETS, WIDTHS, Target, conform, theme
 from loom.ir.ops import OPS
 
 _ARITHMETIC = {"operations", "constant-left", "constant-right", "convert", "probe", "select"}
@@ -31,15 +31,19 @@ _ALONE = ("sorting-threads/select", "sorting-threads/runs")
 """Kernels whose bounds no other test sees: none of them is left out."""
 
 
+def _is_usual(target: Target) -> bool:
+    return target.simd == 4 and target.device != "x86-64"
+
+
 def _always(name: str, target: Target) -> bool:
     if name in SLOW or (name in _LEFT and not name.startswith(_ALONE)):
         return False
     if name in _LEFT:
-        return target == CPU[1]
+        return _is_usual(target)
     if theme(name) == "threads":
-        return target == CPU[2]  # LLVM takes four times as long at 16
+        return target.simd == 8  # LLVM takes four times as long at 16
     if theme(name) == "library" or (theme(name) == "probe" and name.endswith(("-loop", "-vector", "-shared"))):
-        return target == CPU[1]
+        return _is_usual(target)
     if target.device == "x86-64":
         return theme(name) in _ARITHMETIC
     return target.simd != 8 or 16 not in WIDTHS[name]
@@ -47,7 +51,7 @@ def _always(name: str, target: Target) -> bool:
 
 def _wide(name: str, target: Target) -> bool:
     """What ``make fast`` leaves out: other widths than 4, and the library's kernels."""
-    return target != CPU[1] or theme(name) in {"signals", *_THINNED}
+    return not _is_usual(target) or theme(name) in {"signals", *_THINNED}
 
 
 _MARKED = [pytest.param(*r, marks=[pytest.mark.wide] if _wide(*r) else []) for r in _RUNS if _always(*r)]
@@ -60,7 +64,7 @@ def test_bits(name: str, target: Target) -> None:
 
 def _modes(name: str, target: Target) -> tuple[str, ...]:
     """Kernels compiled without checks are always run at one width, since it takes as long again."""
-    return EVERY_MODE if target == CPU[1] or 4 not in WIDTHS[name] else ("checked",)
+    return EVERY_MODE if _is_usual(target) or 4 not in WIDTHS[name] else ("checked",)
 
 
 @pytest.mark.slow

@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 
 import loom
-from conformance.running import execute
+from conformance.running import Target, execute, kinds, targets_on
 from loom import In, InOut, i32, u8, u32
 
-WIDTHS = (1, 4, 8, 16)
+TARGETS = [Target("interp"), *(target for kind in kinds("vectors") for target in targets_on(kind))]
 Array = np.ndarray[Any, Any]
 
 
-@pytest.fixture(params=["interp", *WIDTHS], ids=str)
+@pytest.fixture(params=TARGETS, ids=str)
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "interp":
-        return "interp"
-    monkeypatch.setenv("LOOM_SIMD", str(request.param))
-    return "cpu"
+    if request.param.simd:
+        monkeypatch.setenv("LOOM_SIMD", str(request.param.simd))
+    return request.param.device
 
 
 def run(kernel: Any, arrays: list[Array], device: str, groups: tuple[int, int, int] = (1, 1, 1)) -> list[int]:

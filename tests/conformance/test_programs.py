@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import loom
-from conformance.gpu import run_on, vulkan_device
 from conformance.programs import Program, random_program
 from conformance.running import Bits, bits_of, environment, execute, require_same
 from loom.core.errors import AssertionFailed
@@ -41,38 +39,40 @@ def _compare(seed: int, where: str, got: list[Bits], memories: tuple[Memory, ...
         require_same(bits_of(array, memory.dtype), bits_of(want, memory.dtype), name)
 
 
-def _on_cpu(seed: int, width: int, threads: int) -> None:
+def _of_width(seed: int, on: str, width: int, threads: int) -> None:
     program, _ = _expected(seed)
     kernel = program.kernel().verified
     with environment(LOOM_SIMD=width, LOOM_THREADS=threads):
-        got = execute(kernel, program.arrays, program.params, program.groups, launch=threads > 1)
-    _compare(seed, f"cpu, width {width}, {threads} threads", got, kernel.kernel.buffers)
+        got = execute(kernel, program.arrays, program.params, program.groups, on=on, launch=threads > 1)
+    _compare(seed, f"{on}, width {width}, {threads} threads", got, kernel.kernel.buffers)
 
 
+@pytest.mark.needs("vectors")
 @pytest.mark.parametrize("first", range(0, _FAST, 8))
-def test_bits(first: int) -> None:
+def test_bits(first: int, on: str) -> None:
     for seed in range(first, first + 8):
         for width in (WIDTHS[seed % 4], WIDTHS[(seed + 1) % 4]):
-            _on_cpu(seed, width, 1 + seed % 2)
+            _of_width(seed, on, width, 1 + seed % 2)
 
 
 @pytest.mark.slow
+@pytest.mark.needs("vectors")
 @pytest.mark.parametrize("first", range(_FAST, _SLOW, _BATCH))
-def test_bits_of_many(first: int) -> None:
+def test_bits_of_many(first: int, on: str) -> None:
     for seed in range(first, first + _BATCH):
         for width in WIDTHS:
             for threads in (1, 2):
-                _on_cpu(seed, width, threads)
+                _of_width(seed, on, width, threads)
 
 
-def _on_vulkan(seeds: range) -> None:
-    device, wrong = vulkan_device(), []
+def _of_threads(seeds: range, device: Any) -> None:
+    wrong = []
     for seed in seeds:
         program, _ = _expected(seed)
         kernel = program.kernel().verified
-        if len(kernel.kernel.buffers) + 2 > device.adapter.limits["buffers"]:
+        if len(kernel.kernel.buffers) + 2 > device.describe().limits.get("buffers", 1000):
             continue
-        got = run_on(device, kernel, program.arrays, program.params, program.groups)
+        got = execute(kernel, program.arrays, program.params, program.groups, on=device)
         try:
             _compare(seed, device.name, got, kernel.kernel.buffers)
         except AssertionError as error:
@@ -80,14 +80,16 @@ def _on_vulkan(seeds: range) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_bits_on_vulkan() -> None:
-    _on_vulkan(range(12))
+@pytest.mark.needs("threads")
+def test_bits_of_threads(device: Any) -> None:
+    _of_threads(range(12), device)
 
 
 @pytest.mark.slow
+@pytest.mark.needs("threads")
 @pytest.mark.parametrize("first", range(0, 400, _BATCH))
-def test_bits_of_many_on_vulkan(first: int) -> None:
-    _on_vulkan(range(first, first + _BATCH))
+def test_bits_of_many_of_threads(first: int, device: Any) -> None:
+    _of_threads(range(first, first + _BATCH), device)
 
 
 def _after_a_fault(seed: int, device: Any) -> bool:
@@ -117,27 +119,29 @@ def _after_a_fault(seed: int, device: Any) -> bool:
     return told[0] != ""
 
 
-def test_memory_after_faults() -> None:
+@pytest.mark.needs("vectors")
+def test_memory_after_faults(device: Any) -> None:
     failed = 0
     for seed in range(16):
         with environment(LOOM_SIMD=WIDTHS[seed % 4]):
-            failed += _after_a_fault(seed, loom.device("cpu"))
+            failed += _after_a_fault(seed, device)
     assert failed > 4
 
 
-def test_memory_after_faults_on_vulkan() -> None:
-    device = vulkan_device()
+@pytest.mark.needs("threads")
+def test_memory_after_faults_of_threads(device: Any) -> None:
     for seed in range(16, 22):
         _after_a_fault(seed, device)
 
 
 @pytest.mark.slow
+@pytest.mark.needs("vectors")
 @pytest.mark.parametrize("first", range(22, 400, 54))
-def test_memory_after_many_faults(first: int) -> None:
+def test_memory_after_many_faults(first: int, device: Any) -> None:
     for seed in range(first, first + 54):
         for width in WIDTHS:
             with environment(LOOM_SIMD=width):
-                _after_a_fault(seed, loom.device("cpu"))
+                _after_a_fault(seed, device)
 
 
 def test_seeds_have_what_they_are_for() -> None:

@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 import loom
-from conformance.gpu import vulkan_device
 from loom.cli import demo as job
 from loom.cli import demo_digits as digits
 from loom.cli.main import app
@@ -63,9 +62,9 @@ def test_digits_after_one_epoch(threads: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
-def test_digits_after_one_epoch_on_a_gpu() -> None:
-    vulkan_device()
-    (line,) = digits.train_digits(1, ["vulkan"])
+@pytest.mark.needs("threads")
+def test_digits_after_one_epoch_on_a_gpu(on: str) -> None:
+    (line,) = digits.train_digits(1, [on])
     assert line.sha256 == digits.committed_digest(1)
 
 
@@ -80,9 +79,9 @@ def test_digits_are_learnt() -> None:
 
 
 @pytest.mark.slow
-def test_digits_are_learnt_on_a_gpu() -> None:
-    vulkan_device()
-    (line,) = digits.train_digits(20, ["vulkan"])
+@pytest.mark.needs("threads")
+def test_digits_are_learnt_on_a_gpu(on: str) -> None:
+    (line,) = digits.train_digits(20, [on])
     assert line.sha256 == digits.committed_digest(20)
 
 

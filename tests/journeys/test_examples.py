@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from conformance.gpu import vulkan_device
-
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NOT_RUN: set[str] = set()
@@ -33,12 +31,11 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
 
 
-@pytest.mark.wide
+@pytest.mark.needs("threads")
 @pytest.mark.parametrize("name", ["prime_swarm", "three_pipelines", "tier2_sieve"])
-def test_example_runs_on_vulkan(name: str, tmp_path: Path) -> None:
-    vulkan_device()
+def test_example_runs_on_threads(name: str, on: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
-    environment = {**os.environ, "LOOM_DEVICE": "vulkan"}
+    environment = {**os.environ, "LOOM_DEVICE": on}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

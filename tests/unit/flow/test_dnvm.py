@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.gpu import vulkan_device
 from loom.core.errors import ArgumentError, DeviceError, LoomError, ShapeError, StateError
 from loom.flow import dnvm
 
@@ -114,8 +113,8 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("batch 1: loss ")
 
 
-def test_use_gpu_trains_there_and_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    vulkan_device()  # skips without one
+@pytest.mark.parametrize("on", ["vulkan"], indirect=True)
+def test_use_gpu_trains_there_and_gives_the_same_bits(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     trainer = dnvm.Trainer
 
@@ -129,9 +128,9 @@ def test_use_gpu_trains_there_and_gives_the_same_bits(monkeypatch: pytest.Monkey
         net = dnvm.create_network_from_json(GRID)
         found = dnvm.train_simple(XOR, {"Epochs": 3, "UseGPU": use, "EvaluateEveryN": 2} | VALIDATION)
         made.append((net.digest(), found["LossHistory"], found["EvalHistory"]))
-    assert seen == ["cpu", "cpu", "vulkan"]
+    assert seen == ["cpu", "cpu", on]
     assert made[0] == made[1] == made[2]
-    monkeypatch.setenv("LOOM_DEVICE", "vulkan")
+    monkeypatch.setenv("LOOM_DEVICE", on)
     net = dnvm.create_network_from_json(GRID)
     assert dnvm.train_simple(XOR, {"Epochs": 3, "UseGPU": False})["LossHistory"] == made[0][1]
     assert (seen[-1], net.digest()) == ("cpu", made[0][0])

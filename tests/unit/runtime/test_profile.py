@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import AssertionFailed, DeviceError, StateError
+from loom.core.errors import AssertionFailed, StateError
 from loom.runtime.profile import active_profile
 from loom.runtime.times import sample
 
@@ -37,14 +37,6 @@ def scale(globals: loom.InOut[loom.u32], k: loom.u32) -> None:  # noqa: A002
 def refuse(registers: loom.InOut[loom.u32], k: loom.u32) -> None:
     registers[0] = registers[0] + 1
     assert registers[0] < k
-
-
-@pytest.fixture(params=["cpu", "interp", "vulkan"])
-def device(request: pytest.FixtureRequest) -> Any:
-    try:
-        return loom.device(request.param)
-    except DeviceError as error:
-        pytest.skip(str(error))
 
 
 def test_rows_and_totals(device: Any) -> None:

@@ -1,4 +1,4 @@
-"""What tests of Support Loom share: devices, and the check that nothing stays alive."""
+"""What tests of Support Loom share: the check that nothing stays alive."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import loom
-from loom.core.errors import DeviceError
 from loom.support.parking import POOL
-
-
-@pytest.fixture(params=["cpu", "vulkan"])
-def on(request: pytest.FixtureRequest) -> str:
-    """Name a device; the test runs on each that is there."""
-    try:
-        loom.device(request.param)
-    except DeviceError as error:
-        pytest.skip(f"no such device: {error}")
-    return request.param
 
 
 @pytest.fixture(autouse=True)

@@ -60,6 +60,7 @@ def test_a_spawned_unit_is_zeroed_and_the_released_one_dead(on: str) -> None:
     new.shutdown()
 
 
+@pytest.mark.needs("compiled")
 def test_only_memory_of_the_same_size_and_device_is_used_again(on: str) -> None:
     loom.release(loom.spawn(8, 8, device=on))
     for sizes, device in (((8, 9), on), ((9, 8), on), ((8, 8), "interp")):

@@ -149,15 +149,12 @@ def test_a_unit_that_is_gone_cannot_be_restored(support: loom.Support) -> None:
         support.restore("both").result(20)
 
 
-def test_copies_stay_on_a_device_with_memory_of_its_own() -> None:
+@pytest.mark.parametrize("on", ["vulkan"], indirect=True)
+def test_copies_stay_on_a_device_with_memory_of_its_own(device: Any) -> None:
     """As on a discrete adapter: no memory of the device is mapped, copies go from buffer to buffer."""
     from loom.runtime.drivers.vulkan import VulkanDevice
 
-    try:
-        vulkan: Any = loom.device("vulkan")
-    except DeviceError as error:
-        pytest.skip(f"no Vulkan device: {error}")
-    device = VulkanDevice(vulkan.adapter, "discrete", tested=False)
+    device = VulkanDevice(device.adapter, "discrete", tested=False)
     try:
         device.memory.unified = False
         with loom.boot(1000, device=device) as a, loom.boot(1000, device=device) as b, loom.Support() as support:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.gpu import vulkan_device
 from loom import tensor
 from loom.tensor import Tensor, TensorProgram
 
@@ -110,19 +109,20 @@ def _reference(name: str) -> tuple[str, list[float]]:
 
 @pytest.mark.parametrize(("threads", "simd"), [("1", "8"), ("2", "1"), ("2", "8")])
 @pytest.mark.parametrize("name", _NETWORKS)
-def test_the_cpu_has_the_bits_of_the_interpreter(
-    name: str, threads: str, simd: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.needs("vectors")
+def test_vectors_have_the_bits_of_the_interpreter(
+    name: str, on: str, threads: str, simd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = _reference(name)
     monkeypatch.setenv("LOOM_THREADS", threads)
     monkeypatch.setenv("LOOM_SIMD", simd)
-    assert _trained(name, "cpu") == wanted
+    assert _trained(name, on) == wanted
 
 
+@pytest.mark.needs("threads")
 @pytest.mark.parametrize("name", _NETWORKS)
-def test_vulkan_has_the_bits_of_the_interpreter(name: str) -> None:
-    vulkan_device()
-    assert _trained(name, "vulkan") == _reference(name)
+def test_threads_have_the_bits_of_the_interpreter(name: str, on: str) -> None:
+    assert _trained(name, on) == _reference(name)
 
 
 @pytest.mark.parametrize("name", _NETWORKS)

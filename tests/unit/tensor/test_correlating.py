@@ -81,10 +81,8 @@ def test_gradients_are_those_of_the_product(monkeypatch: pytest.MonkeyPatch) -> 
     assert found[0][0].dtype == f32.numpy
 
 
-@pytest.mark.parametrize("on", ["cpu", "vulkan"])
-def test_views_of_images(on: str, device_names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    if on not in device_names:
-        pytest.skip(f"no {on} device here")
+@pytest.mark.needs("compiled")
+def test_views_of_images(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correlating, "_WORTH_TABLES", 0)
     x, w = sample(2, 12, 11, 8), sample(3, 3, 8, 12)
     held, weight = tensor.array(x, on=on), tensor.array(w, on=on)

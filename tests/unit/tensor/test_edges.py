@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import loom
-from conformance.gpu import vulkan_device
+from conformance.running import kinds
 from loom import tensor
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, StateError
 from unit.core.test_arrays import nearest
@@ -169,9 +169,7 @@ def test_norms_and_softmax_are_computed_in_f32_and_rounded_once(dtype: str) -> N
     assert grad.dtype == x.dtype
 
 
-@pytest.mark.parametrize("on", ["interp", "cpu", "vulkan"])
 def test_conversions_to_16_bits_round_once(on: str) -> None:
-    place = vulkan_device() if on == "vulkan" else on
     rng = np.random.default_rng(8)
     for dtype, bits, least in (("f16", 10, -14), ("bf16", 7, -126)):
         middle = (1 + (2 * rng.integers(0, 1 << bits, 150) + 1) / 2.0 ** (bits + 1)) * 2.0 ** rng.integers(-12, 12, 150)
@@ -192,13 +190,13 @@ def test_conversions_to_16_bits_round_once(on: str) -> None:
         small = [n for n in whole if n < 2**31]
         given: list[np.ndarray[Any, Any]] = [np.array(whole), -np.array(whole), np.array(whole, np.uint64),
                                              np.array(small, np.int32), np.array(small, np.uint32)]  # fmt: skip
-        if on != "vulkan" or "f64" in str(place):
+        if on in kinds("shares") or "f64" in str(loom.device(on)):
             given.append(doubles)
         for data in given:
-            x = tensor.array(data, on=place)
+            x = tensor.array(data, on=on)
             wanted = [nearest(Fraction(v), bits, least) for v in data.tolist()]
             assert [Fraction(v) for v in x.astype(dtype).tolist()] == wanted, (dtype, data.dtype)
-            cast = loom.gpu_cast(loom.array(data, on=place), loom.core.dtype.lookup(dtype))
+            cast = loom.gpu_cast(loom.array(data, on=on), loom.core.dtype.lookup(dtype))
             assert cast.tolist() == x.astype(dtype).tolist()
     odd = tensor.array([math.inf, -math.inf, math.nan, 1e300, -1e300, 65519.9], "f64", on="interp").astype("f16")
     assert str(odd.tolist()) == "[inf, -inf, nan, inf, -inf, 65504.0]"

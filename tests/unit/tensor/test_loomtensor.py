@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from conformance.gpu import vulkan_device
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
 
@@ -14,11 +13,7 @@ _RNG = np.random.default_rng(9)
 _A, _B, _C = _RNG.normal(size=(5, 7)), _RNG.normal(size=(9, 5)), _RNG.normal(size=(7, 9))
 
 
-@pytest.fixture(params=["cpu", "vulkan"])
-def on(request: pytest.FixtureRequest) -> str:
-    if request.param == "vulkan":
-        vulkan_device()
-    return request.param
+pytestmark = pytest.mark.needs("compiled")
 
 
 def test_products_with_transposes_and_factors(on: str) -> None:

@@ -13,18 +13,10 @@ import numpy as np
 import pytest
 
 import loom
-from conformance.gpu import vulkan_device
 from loom import tensor
 
 _N = 96
 _LIMIT = 1 << 20
-
-
-@pytest.fixture(params=["cpu", "interp", "vulkan"])
-def on(request: pytest.FixtureRequest) -> str:
-    if request.param == "vulkan":
-        vulkan_device()
-    return request.param
 
 
 class _World:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.gpu import vulkan_device
 from loom import tensor
 from loom.core.errors import StateError
 from loom.tensor.graph import ancestors
@@ -27,13 +26,6 @@ _WRITES: dict[str, Callable[[Any], Any]] = {
     "enqueue": lambda p: p.enqueue(lambda x: x * 10, p),
     "enqueue what is recorded": lambda p: p.enqueue(lambda: p * 10),
 }
-
-
-@pytest.fixture(params=["cpu", "interp", "vulkan"])
-def on(request: pytest.FixtureRequest) -> str:
-    if request.param == "vulkan":
-        vulkan_device()
-    return request.param
 
 
 def _made(how: str, on: str) -> Any:

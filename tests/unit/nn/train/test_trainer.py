@@ -51,11 +51,10 @@ def test_same_bits_for_threads_and_lanes(
     assert digest(trained(two_layers(), samples, replace(PLAIN, epochs=2)).arrays()) == reference
 
 
-def test_same_bits_on_vulkan(two_layers: Any, samples: Any, digest: Any) -> None:
-    if not any(d.name.startswith("vulkan") and d.refused is None for d in loom.devices()):
-        pytest.skip("no Vulkan device")
+@pytest.mark.needs("threads")
+def test_same_bits_on_threads(on: str, two_layers: Any, samples: Any, digest: Any) -> None:
     config = replace(PLAIN, epochs=2)  # 6 steps
-    found = [digest(trained(two_layers(on=on), samples, config).arrays()) for on in ("cpu", "vulkan")]
+    found = [digest(trained(two_layers(on=place), samples, config).arrays()) for place in ("cpu", on)]
     assert found[0] == found[1]
 
 

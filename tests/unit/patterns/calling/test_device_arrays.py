@@ -1,4 +1,4 @@
-"""Patterns over arrays that live on a Vulkan device: the bits of the CPU, results that stay there, mixed inputs."""
+"""Patterns over arrays in a device's own memory: the bits of the CPU, results that stay there, mixed inputs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 import loom
-from conformance.gpu import vulkan_device
 from loom.core.errors import ArgumentError, DeviceError, KernelFault
 from loom.runtime.chain.kept import kept_programs
 from unit.patterns.canonical import same_bits
 
-pytestmark = pytest.mark.wide
+pytestmark = [pytest.mark.wide, pytest.mark.needs("threads")]
 
 Pattern = Callable[..., Any]
 
@@ -106,23 +105,18 @@ CASES: dict[str, tuple[Pattern, tuple[Any, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def on() -> Any:
-    return vulkan_device()
-
-
 def results(found: Any) -> list[Any]:
     return list(found) if isinstance(found, tuple) else [found]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_bits_of_the_cpu(on: Any, name: str) -> None:
+def test_the_bits_of_the_cpu(device: Any, name: str) -> None:
     pattern, given = CASES[name]
     expected = results(pattern(*(loom.array(a, on="cpu") for a in given)))
-    inputs = [loom.array(a, on=on) for a in given]
+    inputs = [loom.array(a, on=device) for a in given]
     for found, wanted in zip(results(pattern(*inputs)), expected, strict=True):
         assert isinstance(found, loom.Array)
-        assert found.device is on
+        assert found.device is device
         assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
         assert same_bits(found.numpy(), wanted.numpy())
     for array, before in zip(inputs, given, strict=True):
@@ -130,35 +124,36 @@ def test_the_bits_of_the_cpu(on: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sum", "sort", "unique inverse", "matmul", "solve", "group", "filter few", "map"])
-def test_host_arrays_come_back_to_the_host(on: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_arrays_come_back_to_the_host(device: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pattern, given = CASES[name]
     expected = results(pattern(*given))
-    monkeypatch.setenv("LOOM_DEVICE", on.name)
+    monkeypatch.setenv("LOOM_DEVICE", device.name)
     found = results(pattern(*given))
     for value, wanted in zip(found, expected, strict=True):
         assert isinstance(value, (np.ndarray, np.generic))
         assert same_bits(value, wanted)
 
 
-def test_describe_and_mixed_inputs(on: Any) -> None:
-    x = loom.array(X, on=on)
+def test_describe_and_mixed_inputs(device: Any) -> None:
+    x = loom.array(X, on=device)
     assert loom.data.describe(x) == loom.data.describe(X)
     mixed = loom.gpu_dot(x, Y)
-    assert mixed.device is on
+    assert mixed.device is device
     assert same_bits(mixed.numpy()[()], loom.gpu_dot(X, Y))
-    assert same_bits(loom.gpu_dot(X, loom.array(Y, on=on)).numpy()[()], loom.gpu_dot(X, Y))
+    assert same_bits(loom.gpu_dot(X, loom.array(Y, on=device)).numpy()[()], loom.gpu_dot(X, Y))
     assert same_bits(loom.gpu_searchsorted(np.sort(X), x).numpy(), loom.gpu_searchsorted(np.sort(X), X))
 
 
-def test_maps_feed_patterns_without_the_host(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = loom.array(X, on=on)
+@pytest.mark.parametrize("on", ["vulkan"], indirect=True)
+def test_maps_feed_patterns_without_the_host(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = loom.array(X, on=device)
 
     def refused(*_: Any) -> Any:
         raise AssertionError("the host took part")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(on.memory), "download", refused)
-        patch.setattr(type(on.memory), "upload", refused)
+        patch.setattr(type(device.memory), "download", refused)
+        patch.setattr(type(device.memory), "upload", refused)
         y = loom.gpu_mul(loom.gpu_exp(loom.gpu_neg(x)), 2.0)
         total, running, ordered = loom.gpu_sum(y), loom.gpu_scan(y), loom.gpu_sort(y)
         product = loom.gpu_mul(running, ordered)
@@ -168,24 +163,24 @@ def test_maps_feed_patterns_without_the_host(on: Any, monkeypatch: pytest.Monkey
     assert same_bits(product.numpy(), loom.gpu_mul(loom.gpu_scan(expected), loom.gpu_sort(expected)))
 
 
-def test_a_copy_on_the_device_is_its_own(on: Any) -> None:
-    x = loom.array(X, on=on)
-    y = loom.array(x, on=on)
+def test_a_copy_on_the_device_is_its_own(device: Any) -> None:
+    x = loom.array(X, on=device)
+    y = loom.array(x, on=device)
     assert y.storage is not x.storage
     assert same_bits(y.numpy(), X)
     assert same_bits(loom.array(x, on="cpu").numpy(), X)
 
 
-def test_a_program_serves_many_arrays_in_flight(on: Any) -> None:
-    arrays = [loom.array(X + np.float32(n), on=on) for n in range(9)]
+def test_a_program_serves_many_arrays_in_flight(device: Any) -> None:
+    arrays = [loom.array(X + np.float32(n), on=device) for n in range(9)]
     for _ in range(3):
         found = [loom.gpu_sum(loom.gpu_scan(a)) for a in arrays]
         for n, result in enumerate(found):
             assert same_bits(result.numpy()[()], loom.gpu_sum(loom.gpu_scan(X + np.float32(n))))
 
 
-def test_the_same_storage_again_needs_no_new_recording(on: Any) -> None:
-    x, out = loom.array(X, on=on), on.allocate(4)
+def test_the_same_storage_again_needs_no_new_recording(device: Any) -> None:
+    x, out = loom.array(X, on=device), device.allocate(4)
     loom.gpu_max(x).numpy()
     programs = kept_programs()
     kept: Any = programs.find(next(key for key in reversed(programs.keys()) if "gpu_max" in str(key)))
@@ -196,58 +191,60 @@ def test_the_same_storage_again_needs_no_new_recording(on: Any) -> None:
         bound.add(recordings[-1].bound)
     assert len(bound) == 1
     assert np.float32(X.max()) == out.read(0, 4).view(np.float32)[0]
-    others = [on.allocate(4) for _ in range(10)]
+    others = [device.allocate(4) for _ in range(10)]
     for other in others:
         kept.run(x.storage, other)
     assert [o.read(0, 4).view(np.float32)[0] for o in others] == [X.max()] * 10
     assert len(recordings) <= 4
 
 
-def test_memory_of_a_run_under_way_is_not_used_again(on: Any) -> None:
-    x = loom.array(X, on=on)
+def test_memory_of_a_run_under_way_is_not_used_again(device: Any) -> None:
+    x = loom.array(X, on=device)
     for n in range(30):
         y = loom.gpu_scan(loom.gpu_scan(x))  # what is between is let go of at once
-        z = loom.array(np.full(5003, n, np.float32), on=on)
+        z = loom.array(np.full(5003, n, np.float32), on=device)
         assert same_bits(y.numpy(), loom.gpu_scan(loom.gpu_scan(X)))
         assert (z.numpy() == n).all()
     gc.collect()
 
 
-def test_a_fault_is_raised_by_the_call(on: Any) -> None:
+def test_a_fault_is_raised_by_the_call(device: Any) -> None:
     def careful(v: Any) -> Any:
         assert v < 3.0, "too large"
         return v
 
-    good = loom.gpu_map(loom.array(np.ones(10, np.float32), on=on), careful)
-    bad = loom.gpu_map(loom.array(np.arange(10, dtype=np.float32), on=on), careful)
+    good = loom.gpu_map(loom.array(np.ones(10, np.float32), on=device), careful)
+    bad = loom.gpu_map(loom.array(np.arange(10, dtype=np.float32), on=device), careful)
     assert good.tolist() == [1.0] * 10
     with pytest.raises(KernelFault, match="too large"):
         bad.numpy()
     with pytest.raises(ArgumentError, match=r"\[data.gather, indices\] the index at position 1 is outside"):
-        loom.data.gather(loom.array(X, on=on), loom.array(np.array([1, 9000]), on=on))
+        loom.data.gather(loom.array(X, on=device), loom.array(np.array([1, 9000]), on=device))
 
 
-def test_another_device_and_too_large_an_array(on: Any) -> None:
+@pytest.mark.parametrize("on", ["vulkan"], indirect=True)
+def test_another_device_and_too_large_an_array(device: Any) -> None:
     with pytest.raises(ArgumentError, match=r"\[gpu_dot, b\] the array is on another device"):
-        loom.gpu_dot(loom.array(X, on=on), loom.array(Y, on="cpu"))
-    limit = on.adapter.limits["buffer_nbytes"]
+        loom.gpu_dot(loom.array(X, on=device), loom.array(Y, on="cpu"))
+    limit = device.adapter.limits["buffer_nbytes"]
     if limit < 1 << 28:
         with pytest.raises(DeviceError, match=f"too large a buffer: expected at most {limit} bytes in one"):
-            loom.array(np.zeros(limit + 1, np.uint8), on=on)
+            loom.array(np.zeros(limit + 1, np.uint8), on=device)
 
 
-def test_transfers_in_pieces(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("on", ["vulkan"], indirect=True)
+def test_transfers_in_pieces(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from loom.runtime.drivers.vulkan.native import memory
 
     monkeypatch.setattr(memory, "_PIECE_NBYTES", 1000)
     monkeypatch.setattr(memory, "_LEAST_SHARED", 900)
-    monkeypatch.setattr(on.memory, "unified", False)
-    monkeypatch.setattr(on.memory, "_staging", None)
+    monkeypatch.setattr(device.memory, "unified", False)
+    monkeypatch.setattr(device.memory, "_staging", None)
     data = np.arange(10_007, dtype=np.uint32).view(np.uint8)
-    storage = on.allocate(data.nbytes)
+    storage = device.allocate(data.nbytes)
     for length in (4, 1000, 1004, 2000, 5000, data.nbytes):
         storage.write(0, data[:length])
         assert (storage.read(0, length) == data[:length]).all()
     storage.write(1004, data[8:3008])
     assert (storage.read(1004, 3000) == data[8:3008]).all()
-    on.memory._staging.destroy(on.memory)
+    device.memory._staging.destroy(device.memory)

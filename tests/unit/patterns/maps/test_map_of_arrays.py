@@ -13,13 +13,6 @@ from loom import f16, f32, f32x2, u32
 from loom.core.errors import AssertionFailed, KernelTypeError
 
 
-@pytest.fixture(params=["interp", "cpu", "vulkan"])
-def device(request: pytest.FixtureRequest, device_names: list[str]) -> str:
-    if request.param not in (*device_names, "interp"):
-        pytest.skip("no such device here")
-    return request.param
-
-
 @pytest.mark.parametrize("value", [4.0, 5.0, 1e5, 4e9])
 def test_an_index_outside_reads_zero_and_stores_nothing(device: str, value: float) -> None:
     def outside(v):

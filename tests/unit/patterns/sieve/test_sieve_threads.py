@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import loom
-from conformance.gpu import vulkan_device
 from loom import gpu_prime_count, gpu_primes
 from loom.patterns.sieve_threads import build_count, list_above_5, segment_words
 from prime_oracle import is_prime
@@ -28,11 +27,6 @@ EDGES = [
     *(30 * k + d for k in (3, 31, 32, 33, 100) for d in (-1, 0, 1, 2, 7, 8, 29)),
     *(SEGMENT * k + d for k in (1, 2, 3) for d in (-30, -1, 0, 1, 2, 30)),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def on() -> Any:
-    return vulkan_device()
 
 
 @functools.cache
@@ -104,40 +98,47 @@ def test_nothing_is_read_before_it_is_written_and_no_lanes_race() -> None:
 # on a Vulkan device
 
 
-def test_a_device_gets_segments_that_its_shared_memory_holds(on: Any) -> None:
-    words = segment_words(on)
-    assert words * 4 <= on.caps.shared_nbytes
+@pytest.mark.needs("threads")
+def test_a_device_gets_segments_that_its_shared_memory_holds(device: Any) -> None:
+    words = segment_words(device)
+    assert words * 4 <= device.caps.shared_nbytes
     assert words in (4096, 8192)
 
 
 @pytest.mark.parametrize("n", PI)
-def test_published_counts(n: int, on: Any) -> None:
-    assert gpu_prime_count(n, on=on) == PI[n]
+@pytest.mark.needs("threads")
+def test_published_counts(n: int, device: Any) -> None:
+    assert gpu_prime_count(n, on=device) == PI[n]
 
 
 @pytest.mark.slow
-def test_published_count_of_a_thousand_million(on: Any) -> None:
-    assert gpu_prime_count(10**9, on=on) == 50_847_534
+@pytest.mark.needs("threads")
+def test_published_count_of_a_thousand_million(device: Any) -> None:
+    assert gpu_prime_count(10**9, on=device) == 50_847_534
 
 
-def test_counts_of_the_first_numbers(on: Any) -> None:
+@pytest.mark.needs("threads")
+def test_counts_of_the_first_numbers(device: Any) -> None:
     for n in (*range(12), 29, 30, 31, 32, 48, 49, 50, 961, 962):
-        assert gpu_prime_count(n, on=on) == np.searchsorted(plain_primes(), n), n
+        assert gpu_prime_count(n, on=device) == np.searchsorted(plain_primes(), n), n
 
 
-def test_lists_are_the_cpu_s(on: Any) -> None:
+@pytest.mark.needs("threads")
+def test_lists_are_the_cpu_s(device: Any) -> None:
     for lo, hi in [(0, 0), (0, 4), (0, 100), (5, 7), (5, 8), (900_000, 1_000_000), (10**12 - 10_000, 10**12)]:
-        found = gpu_primes(lo, hi, on=on)
+        found = gpu_primes(lo, hi, on=device)
         assert found.dtype == np.uint64
         assert np.array_equal(found, gpu_primes(lo, hi)), (lo, hi)
 
 
-def test_lists_join_without_gap_or_overlap(on: Any) -> None:
+@pytest.mark.needs("threads")
+def test_lists_join_without_gap_or_overlap(device: Any) -> None:
     cuts = [0, 1, 7, 29, 30, 31, 1000, 65_537, 99_999, 100_000]
-    parts = [gpu_primes(a, b, on=on) for a, b in itertools.pairwise(cuts)]
+    parts = [gpu_primes(a, b, on=device) for a, b in itertools.pairwise(cuts)]
     assert np.array_equal(np.concatenate(parts), plain_primes()[: PI[10**5]])
 
 
-def test_a_list_that_cannot_be_held_is_refused_there_too(on: Any) -> None:
+@pytest.mark.needs("threads")
+def test_a_list_that_cannot_be_held_is_refused_there_too(device: Any) -> None:
     with pytest.raises(loom.LoomError, match=r"^\[gpu_primes\] the range is too long: expected at most \d+, got"):
-        gpu_primes(5, 10**12, on=on)
+        gpu_primes(5, 10**12, on=device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import loom
+from conformance.running import kinds
 from loom import In, InOut, Out, f32, tensor, u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, LoomError, StateError
 from unit.runtime.chain.chain_kernels import affine, copy
@@ -19,8 +21,7 @@ SIZE = 1000
 KINDS: dict[str, Callable[[np.ndarray], Any]] = {
     "numpy": np.copy,
     "array": loom.array,
-    "array of the interpreter": lambda x: loom.array(x, on="interp"),
-    "array of vulkan": lambda x: loom.array(x, on="vulkan"),
+    **{f"array of {kind}": partial(loom.array, on=kind) for kind in kinds()},
     "parameter": tensor.parameter,
     "torch": lambda x: torch.from_numpy(x.copy()),
 }
@@ -40,12 +41,9 @@ def evens(y: Out[f32]) -> None:
         y[i] = 0.5
 
 
-@pytest.fixture(params=["cpu", "interp", "vulkan"])
-def chain(request: pytest.FixtureRequest) -> loom.Chain:
-    try:
-        return loom.Chain(request.param, name="c")
-    except DeviceError as error:
-        pytest.skip(f"no such device: {error}")
+@pytest.fixture
+def chain(on: str) -> loom.Chain:
+    return loom.Chain(on, name="c")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,7 +123,7 @@ def test_maps_put_off_see_an_array_as_it_was() -> None:
 def test_memory_that_overlaps(chain: loom.Chain) -> None:
     x = np.zeros(SIZE, np.float32)
     text = "share memory and one is written"
-    if chain.device.kind == "vulkan":
+    if chain.device.kind in kinds("threads"):
         text = (
             "[c.dispatch of 'saxpy', buffer 'y'] the array overlaps another of the chain: expected the same memory, or "
             "separate memory, got an array of 2000 bytes that shares some."

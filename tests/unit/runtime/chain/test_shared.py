@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 import loom
+from conformance.running import kinds
 from loom import In, InOut, Out, u32
-from loom.core.errors import DeviceError
 from loom.runtime.order import Use, uses_at
 
-SIZES = {"cpu": (300_000, 40), "interp": (600, 5), "vulkan": (3_000, 100)}
+SIZES = {
+    **dict.fromkeys(kinds(), (600, 5)),
+    **dict.fromkeys(kinds("vectors"), (300_000, 40)),
+    **dict.fromkeys(kinds("threads"), (3_000, 100)),
+}
 """Elements, and turns for each: enough that runs would overlap."""
 
 
@@ -33,17 +37,8 @@ def backwards(x: In[u32], y: Out[u32]) -> None:
         y[i] = x[len(y) - 1 - i]
 
 
-@pytest.fixture(params=list(SIZES))
-def device(request: pytest.FixtureRequest) -> str:
-    try:
-        loom.device(request.param)
-    except DeviceError as error:
-        pytest.skip(f"no such device: {error}")
-    return request.param
-
-
-def program(device: str, kernel: loom.kernel, arrays: list[np.ndarray], *params: int) -> loom.Program:
-    chain = loom.Chain(device)
+def program(on: str, kernel: loom.kernel, arrays: list[np.ndarray], *params: int) -> loom.Program:
+    chain = loom.Chain(on)
     chain.dispatch(kernel, arrays, list(params))
     return chain.build()
 
@@ -55,21 +50,21 @@ def stepped(x: np.ndarray, turns: int) -> np.ndarray:
     return x
 
 
-def test_launched_one_after_the_other(device: str) -> None:
-    size, turns = SIZES[device]
+def test_launched_one_after_the_other(on: str) -> None:
+    size, turns = SIZES[on]
     y = np.arange(size, dtype=np.uint32)
     expected = stepped(y, 6 * turns)
-    programs = [program(device, step, [y], turns) for _ in range(3)]
+    programs = [program(on, step, [y], turns) for _ in range(3)]
     for run in [p.launch() for p in programs for _ in range(2)]:
         run.wait()
     assert np.array_equal(y, expected)
 
 
-def test_run_by_several_threads(device: str) -> None:
-    size, turns = SIZES[device]
+def test_run_by_several_threads(on: str) -> None:
+    size, turns = SIZES[on]
     y = np.arange(size, dtype=np.uint32)
     expected = stepped(y, 6 * turns)
-    programs = [program(device, step, [y], turns) for _ in range(3)]
+    programs = [program(on, step, [y], turns) for _ in range(3)]
     threads = [threading.Thread(target=lambda p: (p.run(), p.run()), args=(p,)) for p in programs]
     for thread in threads:
         thread.start()
@@ -78,11 +73,11 @@ def test_run_by_several_threads(device: str) -> None:
     assert np.array_equal(y, expected)
 
 
-def test_a_reader_comes_after_the_writer(device: str) -> None:
-    size, turns = SIZES[device]
+def test_a_reader_comes_after_the_writer(on: str) -> None:
+    size, turns = SIZES[on]
     y, out = np.arange(size, dtype=np.uint32), np.zeros(size, np.uint32)
     expected = stepped(y, turns)
-    writer, reader = program(device, step, [y], turns), program(device, backwards, [y, out])
+    writer, reader = program(on, step, [y], turns), program(on, backwards, [y, out])
     run = writer.launch()
     reader.launch().wait()
     assert np.array_equal(out, expected[::-1])
@@ -90,23 +85,23 @@ def test_a_reader_comes_after_the_writer(device: str) -> None:
     assert np.array_equal(y, expected)
 
 
-def test_views_of_one_array(device: str) -> None:
-    size, turns = SIZES[device]
+def test_views_of_one_array(on: str) -> None:
+    size, turns = SIZES[on]
     y = np.arange(size, dtype=np.uint32)
     expected = stepped(y, 3 * turns)
     half = size // 2
-    parts = [program(device, step, [part], turns) for part in (y[:half], y[half:])]
-    whole = program(device, step, [y], turns)
+    parts = [program(on, step, [part], turns) for part in (y[:half], y[half:])]
+    whole = program(on, step, [y], turns)
     runs = [p.launch() for p in (*parts, whole, *parts)]
     for run in reversed(runs):
         run.wait()
     assert np.array_equal(y, expected)
 
 
-def test_a_swarm_of_chains_with_one_array_is_in_order_or_refused(device: str) -> None:
+def test_a_swarm_of_chains_with_one_array_is_in_order_or_refused(on: str) -> None:
     y = np.arange(100, dtype=np.uint32)
-    programs = [program(device, step, [y], 3) for _ in range(2)]
-    if device == "vulkan":
+    programs = [program(on, step, [y], 3) for _ in range(2)]
+    if on in kinds("threads"):
         for run in loom.swarm(programs).launch():
             run.wait()
         assert np.array_equal(y, stepped(np.arange(100, dtype=np.uint32), 6))
@@ -115,9 +110,9 @@ def test_a_swarm_of_chains_with_one_array_is_in_order_or_refused(device: str) ->
             loom.swarm(programs)
 
 
-def test_an_empty_array_shares_nothing(device: str) -> None:
+def test_an_empty_array_shares_nothing(on: str) -> None:
     empty = np.zeros(0, np.uint32)
-    program(device, backwards, [empty, empty]).run()
+    program(on, backwards, [empty, empty]).run()
 
 
 def test_uses_of_overlapping_memory_are_the_same() -> None:

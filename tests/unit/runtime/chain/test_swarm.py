@@ -28,20 +28,11 @@ def check(registers: loom.InOut[loom.u32], b: loom.u32) -> None:
     assert registers[0] == b, "not so"
 
 
-@pytest.fixture(params=["cpu", "interp", "vulkan"])
-def on(request: pytest.FixtureRequest) -> Any:
-    if request.param == "vulkan":
-        from conformance.gpu import vulkan_device
-
-        return vulkan_device()
-    return loom.device(request.param)
-
-
 @pytest.fixture
-def units(on: Any) -> Iterator[list[loom.Unit]]:
+def units(device: Any) -> Iterator[list[loom.Unit]]:
     """Five units."""
     with ExitStack() as stack:
-        yield [stack.enter_context(loom.boot(registers=8, device=on)) for _ in range(5)]
+        yield [stack.enter_context(loom.boot(registers=8, device=device)) for _ in range(5)]
 
 
 def record(unit: loom.Unit, number: int) -> loom.Program:
@@ -56,7 +47,7 @@ def record(unit: loom.Unit, number: int) -> loom.Program:
     return unit.build()
 
 
-def test_a_swarm_leaves_what_its_programs_leave(units: list[loom.Unit], on: Any) -> None:
+def test_a_swarm_leaves_what_its_programs_leave(units: list[loom.Unit], device: Any) -> None:
     programs = [record(unit, n) for n, unit in enumerate(units)]
     for program in programs:
         program.run()
@@ -65,7 +56,7 @@ def test_a_swarm_leaves_what_its_programs_leave(units: list[loom.Unit], on: Any)
     for unit in units:
         unit.fill(0)
     together = loom.swarm(programs)
-    assert together.is_woven == on.caps.threads
+    assert together.is_woven == device.caps.threads
     together.run()
     together.run()
     assert [unit.read().tolist() for unit in units] == expected
@@ -112,7 +103,7 @@ def test_checked_programs_run_one_by_one(units: list[loom.Unit], monkeypatch: py
     assert not loom.swarm([record(unit, n) for n, unit in enumerate(units)]).is_woven
 
 
-def test_what_is_no_swarm(units: list[loom.Unit], on: Any) -> None:
+def test_what_is_no_swarm(units: list[loom.Unit], device: Any) -> None:
     program = record(units[0], 0)
     told = "[loom.swarm] not programs of different units: expected at least one, and one of each unit, got {}. "
     told += "Record what one unit does in one program."
@@ -125,8 +116,8 @@ def test_what_is_no_swarm(units: list[loom.Unit], on: Any) -> None:
     assert str(caught_type.value) == (
         "[loom.swarm] not a program: expected what unit.build() returned, got Unit. Build each unit first."
     )
-    storage = on.allocate(32)
-    chains = [loom.Chain(on), loom.Chain(on)]
+    storage = device.allocate(32)
+    chains = [loom.Chain(device), loom.Chain(device)]
     for chain in chains:
         chain.dispatch(affine, [storage], [1, 1])
     with pytest.raises(ArgumentError) as caught:

@@ -167,3 +167,8 @@ def test_fast_math_forbidden_at_once() -> None:
     assert names == [b"SPV_KHR_float_controls", b"SPV_KHR_float_controls2"]
     assert [w[1:] for op, w in found if op == 16] == [(17, 64, 1, 1), (4462, 32), (4459, 32)]  # no SignedZeroInfNan...
     assert not any(op == 71 and w[1] == 42 for op, w in found)  # no NoContraction
+
+
+def test_modules_of_both_bounds_differ() -> None:
+    kernel = verify(load_case("memory/strided-and-scattered").kernel)
+    assert SpirvTarget().compile(kernel, Bounds.CHECKED).data != SpirvTarget().compile(kernel, Bounds.REPORTED).data

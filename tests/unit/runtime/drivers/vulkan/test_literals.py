@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,10 @@ import pytest
 import loom
 from loom import tensor
 from loom.core.numerics import canonical_bits
+from loom.proof import attestation
+from loom.proof.cases import cases_of
+from loom.runtime.drivers.vulkan import VulkanDevice
+from loom.targets.spirv.known import Knowledge
 
 pytestmark = pytest.mark.wide
 VALUES = [0.0, -0.0, 1.0, 2.0, -2.0, 1e-310, -1e-40, 1e30, np.inf, -np.inf, np.nan]
@@ -86,3 +92,20 @@ def test_tensors_and_gradients(vulkan: Any) -> None:
 
     for got, expected in zip(computed(vulkan), computed("interp"), strict=True):
         assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("case", ["literals: mul f32", "literals: zeros worked out f64", "literals: select f16"])
+def test_the_proof_is_red_where_a_driver_folds(
+    case: str, vulkan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The fault of Mesa's drivers, which its rung puts right: without the rung it is seen."""
+    if vulkan.features.exact_literals:
+        pytest.skip("this driver folds no literals")
+    monkeypatch.setenv("LOOM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(Knowledge, "may_be_one", lambda *_: False)
+    folding = VulkanDevice(vulkan.adapter, "folding", tested=False)
+    folding.use(replace(vulkan.features, exact_literals=True))
+    monkeypatch.setattr(attestation, "cases_of", lambda layer: [c for c in cases_of(layer) if c.name == case])
+    found = attestation.verify(folding, layers=[1], fresh=True)
+    folding.close()
+    assert [d.split(": expected")[0] for d in found.differing] == [case]

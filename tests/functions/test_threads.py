@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from conformance.gpu import vulkan_device
 from functions.ulps import sample, sample_pairs
 from loom.core.dtype import f64
 from loom.core.errors import DeviceError
@@ -13,13 +14,13 @@ from loom.kernels.functions import FUNCTIONS, function
 from loom.patterns.maps.map import gpu_map
 
 
+@pytest.mark.needs("threads")
 @pytest.mark.parametrize("part", range(4))
-def test_the_bits_of_the_interpreter(part: int) -> None:
-    device = vulkan_device()
+def test_the_bits_of_the_interpreter(part: int, device: Any) -> None:
     try:
         gpu_map(np.ones(1), "sqrt", on=device)
     except DeviceError as error:
-        pytest.skip(f"no f64 on this GPU: {error}")
+        pytest.skip(f"no f64 on this device: {error}")
     for name in sorted(FUNCTIONS)[part::4]:
         drawn = (sample(name, f64, size=100),) if function(name).arity == 1 else sample_pairs(name, f64, size=4000)
         operands = [np.ascontiguousarray(o[::13]) for o in drawn]
