@@ -17,10 +17,11 @@ from bench.harness import Side, alternate
 from bench.report import Bar, Family, Row, main, wanted_device
 from loom import f32
 from loom.patterns.maps.fusion import kernel_of
-from loom.patterns.scan import record_scan, scan_types
+from loom.patterns.scan import scanning_of
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
 from loom.schedules.maps import map_groups
+from loom.schedules.scan import record_scan
 
 SIZE = 1 << 28
 REPEATS = 10
@@ -83,7 +84,7 @@ def _map(chain: Any, x: Any, out: Any) -> Any:
 
 
 def _scan(chain: Any, x: Any, out: Any) -> Any:
-    return record_scan(chain, x, out, Rows(1, SIZE), "sum", False, scan_types("sum", f32))
+    return record_scan(chain, x, out, Rows(1, SIZE), scanning_of("sum", f32))
 
 
 def _same(out: Any, expected: Any) -> bool:

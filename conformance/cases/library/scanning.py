@@ -16,8 +16,7 @@ from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u32, u
 from loom.kernels.fold.arg import arg_columns, arg_rows, arg_rows_again, copy_indices
 from loom.kernels.fold.lanes import COLUMNS, FOLDS, dot_tiles, fold_columns, fold_rows, square_root
 from loom.kernels.fold.tiles import SUM_TILES, sum_four_tiles
-from loom.kernels.scan.lanes import ACROSS_LANES, SCANS, run_totals, scan_tiles
-from loom.kernels.scan.segments import MARK_LANES, mark_segments, segment_run_totals, segment_scan_tiles
+from loom.kernels.scan.lanes import ACROSS_LANES, MARK_LANES, SCANS, mark_segments, run_totals, scan_tiles
 
 __all__: list[str] = []
 
@@ -192,19 +191,19 @@ def _marks(size: int) -> Array:
 
 
 def _segment_totals(op: str, types: tuple[DType, DType, DType], size: int) -> Case:
-    tiles = -(-size // _TILE)
-    made = [np.zeros(tiles * _RUN, types[1].numpy), np.zeros(tiles * _RUN, np.uint8)]
+    tiles, width = -(-size // _TILE), min(-(-size // _RUN), _RUN)
+    made = [np.zeros(tiles * width, types[1].numpy), np.zeros(tiles * width, np.uint8)]
     made += [np.zeros(tiles, types[1].numpy), np.zeros(tiles, np.uint8)]
-    kernel = segment_run_totals(op, *types[:2])
-    return _library(kernel, [_elements(types[0], size), _marks(size), *made], (size,), tiles)
+    kernel = run_totals(op, *types[:2], across=False, segmented=True)
+    return _library(kernel, [_elements(types[0], size), _marks(size), *made], (size, 1, tiles, width), tiles)
 
 
 def _segment_results(op: str, types: tuple[DType, DType, DType], size: int, exclusive: bool) -> Case:
-    tiles = -(-size // _TILE)
-    given = [_elements(types[0], size), _marks(size), _elements(types[1], tiles * _RUN), _marks(tiles * _RUN)]
+    tiles, width = -(-size // _TILE), min(-(-size // _RUN), _RUN)
+    given = [_elements(types[0], size), _marks(size), _elements(types[1], tiles * width), _marks(tiles * width)]
     given += [_elements(types[1], tiles), np.zeros(size, types[2].numpy)]
-    kernel = segment_scan_tiles(op, *types, exclusive=exclusive)
-    return _library(kernel, given, (size,), tiles)
+    kernel = scan_tiles(op, *types, across=False, exclusive=exclusive, segmented=True)
+    return _library(kernel, given, (size, 1, tiles, width), tiles)
 
 
 def _mark(dtype: DType) -> Case:

@@ -20,7 +20,6 @@ from loom.kernels.maps.nest import one_value
 from loom.kernels.move import compact_threads
 from loom.kernels.scan import columns as scan_across
 from loom.kernels.scan import threads as scan_threads
-from loom.kernels.scan.segments_threads import lane_segment_run_totals, lane_segment_scan_tiles
 from loom.schedules.maps import THREADS, map_groups, map_kernel
 
 __all__: list[str] = []
@@ -100,20 +99,17 @@ for _op, _dtype in (("sum", f32), ("max", i32)):
 
 
 def _segment_totals(op: str, types: Any) -> Case:
-    made = [
-        np.zeros(_RUN, types[1].numpy),
-        np.zeros(_RUN, np.uint8),
-        np.zeros(1, types[1].numpy),
-        np.zeros(1, np.uint8),
-    ]
-    kernel = lane_segment_run_totals(op, *types[:2])
-    return _library(kernel, [_elements(types[0], 700), _marks(700), *made], (700,), 1)
+    width = _room(700)[1]
+    made = [np.zeros(size, kind) for size in (width, 1) for kind in (types[1].numpy, np.uint8)]
+    kernel = scan_threads.lane_run_totals(op, *types[:2], segmented=True)
+    return _library(kernel, [_elements(types[0], 700), _marks(700), *made], (700, 1, width, 0), 1)
 
 
 def _segment_results(op: str, types: Any, exclusive: bool) -> Case:
-    given = [_elements(types[0], 700), _marks(700), _elements(types[1], _RUN), _marks(_RUN), _elements(types[1], 1)]
-    kernel = lane_segment_scan_tiles(op, *types, exclusive=exclusive)
-    return _library(kernel, [*given, np.zeros(700, types[2].numpy)], (700,), 1)
+    width = _room(700)[1]
+    given = [_elements(types[0], 700), _marks(700), _elements(types[1], width), _marks(width), _elements(types[1], 1)]
+    kernel = scan_threads.lane_scan_tiles(op, *types, exclusive=exclusive, segmented=True)
+    return _library(kernel, [*given, np.zeros(700, types[2].numpy)], (700, 1, width, 0), 1)
 
 
 for _op, _types in _KINDS.items():

@@ -6,25 +6,22 @@ elements up to i, on i, and on nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag
-from loom.core.numerics import SCAN_RUN, SCAN_TILE
-from loom.kernels.scan.columns import BESIDE, lane_run_totals_across, lane_scan_across
-from loom.kernels.scan.lanes import ACROSS_LANES, RUNS, SCANS, run_totals, scan_tiles
-from loom.kernels.scan.threads import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
+from loom.kernels.scan.lanes import SCANS
 from loom.kernels.types import read_type, wide_type
 from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.storage import HostSlot
 from loom.schedules.axis import Rows
+from loom.schedules.scan import Scanning, record_scan
 
-__all__ = ["gpu_scan", "record_scan", "scan_types"]
+__all__ = ["check_operation", "gpu_scan", "scanning_of"]
 
 
 def gpu_scan(
@@ -57,11 +54,11 @@ def gpu_scan(
             remedy="Name the axis, or flatten the array",
         )  # fmt: skip
     shape = rows_of(x.shape, axis, call.name)
-    types = scan_types(op, x.dtype)
-    out = call.output(x.shape, types.result, like=x)
+    scanning = scanning_of(op, x.dtype, exclusive=exclusive)
+    out = call.output(x.shape, scanning.result, like=x)
     if x.size:
         key = (call.name, op, exclusive, x.dtype, shape)
-        call.run(key, lambda c: _record(c, shape, op, exclusive, types), x, out)
+        call.run(key, lambda c: _record(c, shape, scanning), x, out)
     return call.result(out)
 
 
@@ -71,105 +68,14 @@ def check_operation(op: Any, where: str) -> None:
         raise ArgumentError(f"{where}, op", f"no scan is called {op!r}", remedy=near_matches(str(op), list(SCANS)))
 
 
-@dataclass(frozen=True, slots=True)
-class ScanTypes:
-    """Types of elements, accumulators and results, as a kernel sees them."""
-
-    element: DType
-    accumulator: DType
-    result: DType
-
-
-def scan_types(op: str, dtype: DType) -> ScanTypes:
-    """Return the types of a scan of ``dtype``."""
+def scanning_of(op: str, dtype: DType, *, exclusive: bool = False) -> Scanning:
+    """Return a scan of ``dtype``."""
     element = read_type(dtype)
     if op in ("min", "max"):
-        return ScanTypes(element, f32 if dtype.storage_only else element, dtype)
-    return ScanTypes(element, *wide_type(dtype))
+        return Scanning(op, element, f32 if dtype.storage_only else element, dtype, exclusive)
+    return Scanning(op, element, *wide_type(dtype), exclusive)
 
 
-def _record(chain: Chain, shape: Rows, op: str, exclusive: bool, types: ScanTypes) -> tuple[list[HostSlot], Any]:
-    x, out = HostSlot(shape.size * types.element.nbytes), HostSlot(shape.size * types.result.nbytes)
-    return [x, out], record_scan(chain, x, out, shape, op, exclusive, types)
-
-
-def record_scan(
-    chain: Chain, x: Storage, out: Storage, shape: Rows, op: str, exclusive: bool, types: ScanTypes
-) -> list[Any]:
-    """Record totals of runs, the scan of the totals of tiles, and results; return the memory in between."""
-    wide = types.accumulator
-    tiles = -(-shape.n // SCAN_TILE)
-    width = min(-(-shape.n // SCAN_RUN), RUNS)
-    rows = shape.results * tiles
-    runs, total, offsets = (chain.device.allocate(count * wide.nbytes) for count in (rows * width, rows, rows))
-    kept: list[Any] = [runs, total, offsets]
-    passes = _Passes(chain, shape, op, types, tiles, width)
-    if width > 1:
-        passes.totals([x, runs, total])
-    if tiles > 1:
-        above = Rows(shape.outer, tiles, shape.inner)
-        kept += record_scan(chain, total, offsets, above, op, False, ScanTypes(wide, wide, wide))
-    passes.results([x, runs, offsets, out], exclusive)
-    return kept
-
-
-@dataclass(frozen=True, slots=True)
-class _Passes:
-    """The two passes over the elements, by the kernels that suit the device."""
-
-    chain: Chain
-    shape: Rows
-    op: str
-    types: ScanTypes
-    tiles: int
-    width: int
-
-    @property
-    def whole(self) -> int:
-        """How many of the first tiles are whole, of 32-bit numbers, and begin at a multiple of 4."""
-        shape, types = self.shape, self.types
-        if types.element.bits != 32 or types.accumulator != types.element or types.result != types.element:
-            return 0
-        if shape.n % SCAN_TILE == 0:
-            return shape.outer * self.tiles
-        return shape.n // SCAN_TILE if shape.outer == 1 else 0
-
-    def totals(self, buffers: list[Storage]) -> None:
-        """Record the totals of runs; ``buffers`` as for ``run_totals``."""
-        kinds = self.op, self.types.element, self.types.accumulator
-        across = self.shape.inner > 1
-        if not self.chain.device.caps.threads:
-            self._record_tiles(run_totals(*kinds, across=across), buffers, ACROSS_LANES)
-        elif across:
-            self._record_tiles(lane_run_totals_across(*kinds), buffers, BESIDE)
-        else:
-            whole = self.whole
-            if whole:
-                self.chain.dispatch(quad_run_totals(*kinds[:2]), buffers, [], groups=whole)
-            self._record_rest(lane_run_totals(*kinds), buffers, whole)
-
-    def results(self, buffers: list[Storage], exclusive: bool) -> None:
-        """Record the results; ``buffers`` as for ``scan_tiles``."""
-        kinds = self.op, self.types.element, self.types.accumulator, self.types.result
-        across = self.shape.inner > 1
-        if not self.chain.device.caps.threads:
-            self._record_tiles(scan_tiles(*kinds, across=across, exclusive=exclusive), buffers, ACROSS_LANES)
-        elif across:
-            self._record_tiles(lane_scan_across(*kinds, exclusive=exclusive), buffers, BESIDE)
-        else:
-            whole = 0 if exclusive else self.whole
-            if whole:
-                self.chain.dispatch(quad_scan_tiles(*kinds[:2]), buffers, [self.tiles], groups=whole)
-            self._record_rest(lane_scan_tiles(*kinds, exclusive=exclusive), buffers, whole)
-
-    def _record_tiles(self, kernel: Any, buffers: list[Storage], beside: int) -> None:
-        """Record a kernel of which a group does a tile of one row, or of ``beside`` columns."""
-        shape = self.shape
-        groups = shape.outer * self.tiles * (-(-shape.inner // beside) if shape.inner > 1 else 1)
-        self.chain.dispatch(kernel, buffers, [shape.n, shape.inner, self.tiles, self.width], groups=groups)
-
-    def _record_rest(self, kernel: Any, buffers: list[Storage], skip: int) -> None:
-        """Record the tiles from number ``skip`` on, if there are any."""
-        groups = self.shape.outer * self.tiles - skip
-        if groups:
-            self.chain.dispatch(kernel, buffers, [self.shape.n, self.tiles, self.width, skip], groups=groups)
+def _record(chain: Chain, shape: Rows, scanning: Scanning) -> tuple[list[HostSlot], Any]:
+    x, out = HostSlot(shape.size * scanning.element.nbytes), HostSlot(shape.size * scanning.result.nbytes)
+    return [x, out], record_scan(chain, x, out, shape, scanning)

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import DType, u8
+from loom.core.dtype import DType
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.core.numerics import SCAN_TILE
-from loom.kernels.scan.lanes import RUNS
-from loom.kernels.scan.segments import MARK_LANES, mark_segments, segment_run_totals, segment_scan_tiles
-from loom.kernels.scan.segments_threads import lane_segment_run_totals, lane_segment_scan_tiles
 from loom.patterns.calling.call import Call
-from loom.patterns.scan import ScanTypes, check_operation, scan_types
+from loom.patterns.scan import check_operation, scanning_of
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.storage import HostSlot
+from loom.schedules.axis import Rows
+from loom.schedules.scan import Scanning, record_marks, record_scan
 
 __all__ = ["gpu_segment_scan"]
 
@@ -53,39 +51,16 @@ def gpu_segment_scan(
     if marks.size != x.size:
         raise ShapeError("gpu_segment_scan, segments", "another length than data", expected=x.size, got=marks.size,
                          remedy="Give one for each element")  # fmt: skip
-    types = scan_types(op, x.dtype)
-    out = call.output(x.shape, types.result, like=x)
+    scanning = scanning_of(op, x.dtype, exclusive=exclusive)
+    out = call.output(x.shape, scanning.result, like=x)
     if x.size:
         key = (call.name, op, exclusive, x.dtype, marks.dtype, x.size)
-        call.run(key, lambda c: _record(c, x.size, op, exclusive, types, marks.dtype), x, marks, out)
+        call.run(key, lambda c: _record(c, x.size, scanning, marks.dtype), x, marks, out)
     return call.result(out)
 
 
-def _record(chain: Chain, n: int, op: str, exclusive: bool, types: ScanTypes, ids: DType) -> tuple[list[HostSlot], Any]:
-    x, segments = HostSlot(n * types.element.nbytes), HostSlot(n * ids.nbytes)
-    out = HostSlot(n * types.result.nbytes)
-    marks: Storage = segments
-    if not ids.is_bool:
-        marks = chain.device.allocate(n)
-        chain.dispatch(mark_segments(ids), [segments, marks], [n], groups=-(-n // MARK_LANES))
-    return [x, segments, out], [marks, _record_level(chain, x, marks, out, n, op, exclusive, types)]
-
-
-def _record_level(
-    chain: Chain, x: Storage, marks: Storage, out: Storage, n: int, op: str, exclusive: bool, types: ScanTypes
-) -> list[Any]:
-    """Record totals of runs, the scan of the totals of tiles, and results; return the memory in between."""
-    wide, tiles = types.accumulator, -(-n // SCAN_TILE)
-    runs, total, offsets = (chain.device.allocate(k * wide.nbytes) for k in (tiles * RUNS, tiles, tiles))
-    run_marks, total_marks = (chain.device.allocate(k * u8.nbytes) for k in (tiles * RUNS, tiles))
-    kept: list[Any] = [runs, total, offsets, run_marks, total_marks]
-    threads = chain.device.caps.threads
-    kernel = (lane_segment_run_totals if threads else segment_run_totals)(op, types.element, wide)
-    chain.dispatch(kernel, [x, marks, runs, run_marks, total, total_marks], [n], groups=tiles)
-    if tiles > 1:
-        above = ScanTypes(wide, wide, wide)
-        kept += _record_level(chain, total, total_marks, offsets, tiles, op, False, above)
-    make = lane_segment_scan_tiles if threads else segment_scan_tiles
-    results = make(op, types.element, wide, types.result, exclusive=exclusive)
-    chain.dispatch(results, [x, marks, runs, run_marks, offsets, out], [n], groups=tiles)
-    return kept
+def _record(chain: Chain, n: int, scanning: Scanning, ids: DType) -> tuple[list[HostSlot], Any]:
+    x, segments = HostSlot(n * scanning.element.nbytes), HostSlot(n * ids.nbytes)
+    out = HostSlot(n * scanning.result.nbytes)
+    marks = segments if ids.is_bool else record_marks(chain, segments, ids, n)
+    return [x, segments, out], [marks, record_scan(chain, x, out, Rows(1, n), scanning, marks)]

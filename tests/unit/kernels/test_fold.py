@@ -16,7 +16,6 @@ from loom.kernels.fold import arg as arg_reduce
 from loom.kernels.fold import lanes as fold
 from loom.kernels.fold import tiles as reduce
 from loom.kernels.scan import lanes as scan
-from loom.kernels.scan import segments as segment_scan
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
 from unit.patterns.canonical import canonical_reduce, same_bits
@@ -132,13 +131,15 @@ def test_scans(monkeypatch: pytest.MonkeyPatch, exclusive: bool) -> None:
 def test_segmented_scans(monkeypatch: pytest.MonkeyPatch, exclusive: bool) -> None:
     for n in (1, 65, 520, 4160):
         x, marks, tiles = elements(f32, n), (elements(u8, n) == 0).astype(np.uint8), -(-n // 4096)
-        totals = segment_scan.segment_run_totals("sum", f32, f32)
-        same_under_watch(monkeypatch, totals, [x, marks], [tiles * 64, tiles * 64, tiles, tiles], [n], tiles)
-        given = [x, marks, elements(f32, tiles * 64), elements(u8, tiles * 64) // 3, elements(f32, tiles)]
-        results = segment_scan.segment_scan_tiles("sum", f32, f32, f32, exclusive=exclusive)
-        same_under_watch(monkeypatch, results, given, [n], [n], tiles)
+        width = min(-(-n // 64), 64)
+        runs, params = tiles * width, [n, 1, tiles, width]
+        totals = scan.run_totals("sum", f32, f32, across=False, segmented=True)
+        same_under_watch(monkeypatch, totals, [x, marks], [runs, runs, tiles, tiles], params, tiles)
+        given = [x, marks, elements(f32, runs), elements(u8, runs) // 3, elements(f32, tiles)]
+        results = scan.scan_tiles("sum", f32, f32, f32, across=False, exclusive=exclusive, segmented=True)
+        same_under_watch(monkeypatch, results, given, [n], params, tiles)
         ids = elements(i8, n)
-        same_under_watch(monkeypatch, segment_scan.mark_segments(i8), [ids], [n], [n], -(-n // 256))
+        same_under_watch(monkeypatch, scan.mark_segments(i8), [ids], [n], [n], -(-n // 256))
 
 
 def test_one_kernel_is_made_for_each_choice() -> None:

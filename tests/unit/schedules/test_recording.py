@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,32 +10,14 @@ import pytest
 
 from loom.core.dtype import bool_, f32, i32, of_numpy, u32
 from loom.kernels.sort.keys import Order, Records
-from loom.runtime.registry import device
 from loom.schedules.compact import record_kept
-from loom.schedules.recorder import Recorder
+from loom.schedules.recorder import Recorder, StorageLike
 from loom.schedules.select import RunSearch, Selection
 from loom.schedules.sort import plan_sort
-from loom.tensor.draft import Buffer, Draft
-from loom.tensor.memory import plan_memory
-from loom.tensor.timelines import build
+from unit.schedules.drafted import drafted
 
 Array = np.ndarray[Any, Any]
 rng = np.random.default_rng(13)
-
-
-def drafted(record: Callable[[Recorder, Sequence[Buffer]], object], inputs: Sequence[Array], outs: Sequence[Array],
-            on: str = "cpu") -> list[Array]:  # fmt: skip
-    """Return what a recording over buffers of ``inputs``, then of the size of ``outs``, leaves in the latter."""
-    where = device(on)
-    draft = Draft(where)
-    buffers = [Buffer(a.nbytes, where.allocate(a.nbytes)) for a in (*inputs, *outs)]
-    for buffer, array in zip(buffers, inputs, strict=False):
-        buffer.place.write(0, array.reshape(-1).view(np.uint8))
-    record(draft, buffers)
-    with build(draft, plan_memory(draft), where, "test").build() as program:
-        program.run()
-    found = [b.place.read(0, b.nbytes) for b in buffers[len(inputs) :]]
-    return [f.view(o.dtype).reshape(o.shape) for f, o in zip(found, outs, strict=True)]
 
 
 def _keys(kind: str, rows: int, n: int) -> Array:
@@ -60,7 +42,7 @@ def test_a_sort(kind: str, rows: int, n: int, on: str) -> None:
     x = _keys(kind, rows, n)
     records = Records(Order(of_numpy(x.dtype, "test")), "index")
 
-    def record(draft: Recorder, buffers: Sequence[Buffer]) -> None:
+    def record(draft: Recorder, buffers: Sequence[StorageLike]) -> None:
         plan = plan_sort(records, rows, n, keys_out=True, caps=draft.device.caps, where="test")
         room = [draft.device.allocate(nbytes) for nbytes in plan.sizes]
         plan.record(draft, buffers[0], None, buffers[1], buffers[2], room)
@@ -76,7 +58,7 @@ def test_a_compaction() -> None:
     mask, x = rng.random(n) < 0.3, rng.standard_normal(n).astype(np.float32)
     size = np.zeros(1, np.uint32)
 
-    def record(draft: Recorder, buffers: Sequence[Buffer]) -> None:
+    def record(draft: Recorder, buffers: Sequence[StorageLike]) -> None:
         flags, data, kept, count, positions, again = buffers
         record_kept(draft, bool_, n, flags, kept, count, (f32, data))
         record_kept(draft, bool_, n, flags, positions, again)
@@ -92,7 +74,7 @@ def test_a_selection() -> None:
     x = rng.integers(-50, 50, n).astype(np.int32)
     start = np.array([0, k - 1], np.uint64)
 
-    def record(draft: Recorder, buffers: Sequence[Buffer]) -> None:
+    def record(draft: Recorder, buffers: Sequence[StorageLike]) -> None:
         data, found, again, parts, lowest, positions = buffers
         search = Selection.of(Order(i32), n, draft.device.caps)
         search.record_parts(draft, data, found, parts)
@@ -111,7 +93,7 @@ def test_runs() -> None:
     x = np.sort(rng.integers(0, 900, n).astype(np.uint32))
     values, starts = np.unique(x, return_index=True)
 
-    def record(draft: Recorder, buffers: Sequence[Buffer]) -> None:
+    def record(draft: Recorder, buffers: Sequence[StorageLike]) -> None:
         runs = RunSearch.of(Order(u32), n, draft.device.caps)
         places = draft.device.allocate((runs.tiles + 1) * u32.nbytes)
         runs.record(draft, buffers[0], places, buffers[1], buffers[2])

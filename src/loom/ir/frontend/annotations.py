@@ -13,7 +13,7 @@ from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
 from loom.ir.kernel import Access
 
-__all__ = ["BufferType", "In", "InOut", "Out", "resolve_annotations", "scalar_type"]
+__all__ = ["Absent", "BufferType", "In", "InOut", "Out", "resolve_annotations", "scalar_type"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,10 @@ class InOut(_BufferAnnotation):
     """A buffer the kernel reads and writes: ``x: InOut[f32]``."""
 
     _access = Access.READ_WRITE
+
+
+class Absent:
+    """Annotation of a parameter that a factory leaves out of this kernel: in the body it stands for None."""
 
 
 _PYTHON_TYPES: dict[Any, DType] = {bool: bool_, int: i32, float: f32}

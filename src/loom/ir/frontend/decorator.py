@@ -20,12 +20,12 @@ from loom.core.errors import KernelTypeError, StateError, SyntaxNotSupported
 from loom.core.given import flag
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
-from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.names import Frame
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
 from loom.ir.frontend.translator import Translator
-from loom.ir.frontend.values import Retype
+from loom.ir.frontend.values import Retype, Static
 from loom.ir.kernel import Kernel, Loc
 from loom.ir.verify import VerifiedKernel, verify
 
@@ -130,7 +130,9 @@ class KernelFunction:
                     )  # fmt: skip
         for name in parameters:
             annotation = self.annotations[name]
-            if not isinstance(annotation, BufferType):
+            if annotation is Absent:
+                translator.frame.names[name] = Static(None)
+            elif not isinstance(annotation, BufferType):
                 dtype = scalar_type(annotation, builder.where())
                 value = builder.emit("param", attr=builder.param(name, dtype))
                 translator.assign_name(name, value)

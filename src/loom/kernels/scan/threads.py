@@ -13,25 +13,22 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import DType, u32
+from loom.core.dtype import DType, u8, u32
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, num_groups, select, shared, static_range
 from loom.kernels.group.join import items, scan_lanes
-from loom.kernels.scan.lanes import RUNS, SCANS
+from loom.kernels.scan.lanes import RUNS, SCANS, after_offsets, joined, started_anew
 
-__all__ = [
-    "PIECE", "PIECES", "PIECE_ROW", "STEPS", "lane_run_totals", "lane_scan_tiles", "place", "quad_run_totals",
-    "quad_scan_tiles",
-]  # fmt: skip
+__all__ = ["lane_run_totals", "lane_scan_tiles", "quad_run_totals", "quad_scan_tiles"]
 
-STEPS = RUNS.bit_length() - 1
+_STEPS = RUNS.bit_length() - 1
 """Steps of the scan of all lanes."""
-PIECE = 16
+_PIECE = 16
 """Elements of each run that are in shared memory at a time."""
-PIECES = SCAN_RUN // PIECE
-PIECE_ROW = PIECE + 1
+_PIECES = SCAN_RUN // _PIECE
+_PIECE_ROW = _PIECE + 1
 """Places of a run in shared memory."""
 _QUADS = SCAN_RUN // 4
 """Fours of elements of a run."""
@@ -39,58 +36,96 @@ _QUAD_ROW = _QUADS + 1
 _QUAD_TILE = SCAN_TILE // 4
 
 
-def place(turn: Any, piece: Any) -> tuple[Any, Any]:
+def _place(turn: Any, piece: Any) -> tuple[Any, Any]:
     """Return where in the tile, and where in shared memory, the element is that this lane moves in a turn."""
-    run, column = turn * (RUNS // PIECE) + local_id() // PIECE, local_id() % PIECE
-    return run * SCAN_RUN + piece * PIECE + column, run * PIECE_ROW + column
+    run, column = turn * (RUNS // _PIECE) + local_id() // _PIECE, local_id() % _PIECE
+    return run * SCAN_RUN + piece * _PIECE + column, run * _PIECE_ROW + column
+
+
+def _scan_runs(held: Any, seen: Any, lane: Any, value: Any, mark: Any, join: Any) -> tuple[Any, Any]:
+    """Return what ``scan_lanes`` makes of the totals of all lanes' runs, and of their marks."""
+    if seen is None:
+        return items(scan_lanes(held, lane, value, join, _STEPS), None)
+    held[lane], seen[lane] = value, mark
+    barrier()
+    for step in static_range(_STEPS):
+        here, there = (step & 1) * RUNS + lane, (1 - (step & 1)) * RUNS + lane
+        if lane >= 1 << step:
+            value = joined(join, held[here - (1 << step)], value, mark)
+            mark = mark | seen[here - (1 << step)]
+        held[there], seen[there] = value, mark
+        barrier()
+    return items(value, mark)
 
 
 @cache
-def lane_run_totals(operation: str, element: DType, accumulator: DType) -> KernelFunction:
-    """Return the kernel (x, runs, total, n, tiles, width, skip): ``run_totals`` of rows, one group per tile."""
+def lane_run_totals(operation: str, element: DType, accumulator: DType, *, segmented: bool = False) -> KernelFunction:
+    """Return the kernel (x, marks, runs, run_marks, total, total_marks, n, tiles, width, skip).
+
+    It is ``run_totals`` of rows, one group per tile, with marks if ``segmented``.
+    """
     join, neutral = SCANS[operation].join, accumulator(SCANS[operation].neutral(accumulator))
+    marked, marking = (In[u8], Out[u8]) if segmented else (Absent, Absent)
 
     @kernel(workgroup=RUNS, trusted=True)
     def totals(
-        x: In[element], runs: Out[accumulator], total: Out[accumulator],  # type: ignore[valid-type]
+        x: In[element], marks: marked, runs: Out[accumulator], run_marks: marking,  # type: ignore[valid-type]
+        total: Out[accumulator], total_marks: marking,  # type: ignore[valid-type]
         n: u32, tiles: u32, width: u32, skip: u32,
     ):  # fmt: skip
         lane, number = local_id(), skip + group_id()
         tile, outer = number % tiles, number // tiles
         size = min(n - tile * SCAN_TILE, SCAN_TILE)
         first = outer * n + tile * SCAN_TILE
-        staged = shared(accumulator, RUNS * PIECE_ROW)
+        staged = shared(accumulator, RUNS * _PIECE_ROW)
+        seen = shared(u32, RUNS * _PIECE_ROW) if segmented else None
         value = neutral
-        for piece in range(PIECES):
-            for turn in static_range(PIECE):
-                at, to = place(turn, piece)
-                staged[to] = select(at < size, accumulator(x[first + min(at, size - 1)]), neutral)
+        any_mark = u32(0) if segmented else None
+        for piece in range(_PIECES):
+            for turn in static_range(_PIECE):
+                at, to = _place(turn, piece)
+                here = first + min(at, size - 1)
+                staged[to] = select(at < size, accumulator(x[here]), neutral)
+                if segmented:
+                    seen[to] = select(at < size, u32(marks[here]), u32(0))
             barrier()
-            for k in static_range(PIECE):
-                value = join(value, staged[lane * PIECE_ROW + k])
+            for k in static_range(_PIECE):
+                own = lane * _PIECE_ROW + k
+                value = joined(join, value, staged[own], seen[own] if segmented else None)
+                if segmented:
+                    any_mark = any_mark | seen[own]
             barrier()
-        value = scan_lanes(staged, lane, value, join, STEPS)
+        scanned, scanned_mark = _scan_runs(staged, seen, lane, value, any_mark, join)
         if lane < width:
-            runs[number * width + lane] = value
+            runs[number * width + lane] = scanned
+            if segmented:
+                run_marks[number * width + lane] = u8(scanned_mark)
         if lane == RUNS - 1:
-            total[number] = value
+            total[number] = scanned
+            if segmented:
+                total_marks[number] = u8(scanned_mark)
 
-    totals.name = f"lane_run_totals_{operation}_{element}_{accumulator}"
+    totals.name = f"lane_{'segment_' if segmented else ''}run_totals_{operation}_{element}_{accumulator}"
     return totals
 
 
 @cache
 def lane_scan_tiles(
-    operation: str, element: DType, accumulator: DType, result: DType, *, exclusive: bool
+    operation: str, element: DType, accumulator: DType, result: DType, *, exclusive: bool, segmented: bool = False
 ) -> KernelFunction:
-    """Return the kernel (x, runs, offsets, out, n, tiles, width, skip): ``scan_tiles`` of rows, one group per tile."""
+    """Return the kernel (x, marks, runs, run_marks, offsets, out, n, tiles, width, skip).
+
+    It is ``scan_tiles`` of rows, one group per tile, with marks if ``segmented``.
+    """
     scan = SCANS[operation]
     join, neutral = scan.join, accumulator(scan.neutral(accumulator))
-    identity = scan.identity(accumulator)
+    identity = accumulator(scan.identity(accumulator))
+    marked = In[u8] if segmented else Absent
 
     @kernel(workgroup=RUNS, trusted=True)
     def results(
-        x: In[element], runs: In[accumulator], offsets: In[accumulator], out: Out[result],  # type: ignore[valid-type]
+        x: In[element], marks: marked, runs: In[accumulator], run_marks: marked,  # type: ignore[valid-type]
+        offsets: In[accumulator], out: Out[result],  # type: ignore[valid-type]
         n: u32, tiles: u32, width: u32, skip: u32,
     ):  # fmt: skip
         lane, number = local_id(), skip + group_id()
@@ -101,31 +136,45 @@ def lane_scan_tiles(
         if exclusive:
             stored = min(size, n - tile * SCAN_TILE - 1)  # the last result has no place
         before, shift = neutral, neutral
+        shift_mark = u32(0) if segmented else None
         if tile > 0:
             before = offsets[number - 1]
         if lane > 0 and lane * SCAN_RUN < size:
             shift = runs[number * width + lane - 1]
+            if segmented:
+                shift_mark = u32(run_marks[number * width + lane - 1])
         if exclusive and tile == 0 and lane == 0:
             out[first] = result(identity)
-        staged = shared(accumulator, RUNS * PIECE_ROW)
+        staged = shared(accumulator, RUNS * _PIECE_ROW)
+        seen = shared(u32, RUNS * _PIECE_ROW) if segmented else None
         value = neutral
-        for piece in range(PIECES):
-            for turn in static_range(PIECE):
-                at, to = place(turn, piece)
-                staged[to] = accumulator(x[first + min(at, size - 1)])
+        any_mark = u32(0) if segmented else None
+        for piece in range(_PIECES):
+            for turn in static_range(_PIECE):
+                at, to = _place(turn, piece)
+                here = first + min(at, size - 1)
+                staged[to] = accumulator(x[here])
+                if segmented:
+                    seen[to] = u32(marks[here])
             barrier()
-            for k in static_range(PIECE):
-                here = lane * PIECE_ROW + k
-                value = join(value, staged[here])
-                staged[here] = join(before, join(shift, value))
+            for k in static_range(_PIECE):
+                own = lane * _PIECE_ROW + k
+                value = joined(join, value, staged[own], seen[own] if segmented else None)
+                if segmented:
+                    any_mark = any_mark | seen[own]
+                staged[own] = after_offsets(join, before, shift, value, shift_mark, any_mark)
             barrier()
-            for turn in static_range(PIECE):
-                at, to = place(turn, piece)
+            for turn in static_range(_PIECE):
+                at, to = _place(turn, piece)
                 if at < stored:
-                    out[first + at + 1 if exclusive else first + at] = result(staged[to])
+                    if exclusive:
+                        out[first + at + 1] = result(started_anew(marks, first + at + 1, identity, staged[to]))
+                    else:
+                        out[first + at] = result(staged[to])
             barrier()
 
-    results.name = f"lane_{'exclusive_' if exclusive else ''}scan_{operation}_{element}_{accumulator}_{result}"
+    kind = f"{'exclusive_' if exclusive else ''}{'segment_' if segmented else ''}scan"
+    results.name = f"lane_{kind}_{operation}_{element}_{accumulator}_{result}"
     return results
 
 
@@ -141,7 +190,7 @@ def quad_run_totals(operation: str, element: DType) -> KernelFunction:
         row, column = lane // _QUADS, lane % _QUADS
         first = number * _QUAD_TILE + row * _QUADS + column
         staged = shared(quad, RUNS * _QUAD_ROW)
-        stage_tile(x, staged, first, row * _QUAD_ROW + column)
+        _stage_tile(x, staged, first, row * _QUAD_ROW + column)
         barrier()
         value = neutral
         for k in static_range(_QUADS):
@@ -149,7 +198,7 @@ def quad_run_totals(operation: str, element: DType) -> KernelFunction:
             for c in static_range(4):
                 value = join(value, four[c])
         held = shared(element, 2 * RUNS)
-        value = scan_lanes(held, lane, value, join, STEPS)
+        value = scan_lanes(held, lane, value, join, _STEPS)
         runs[number * RUNS + lane] = value
         if lane == RUNS - 1:
             total[number] = value
@@ -178,7 +227,7 @@ def quad_scan_tiles(operation: str, element: DType) -> KernelFunction:
         if lane > 0:
             shift = runs[number * RUNS + lane - 1]
         staged = shared(quad, RUNS * _QUAD_ROW)
-        stage_tile(x, staged, first, row * _QUAD_ROW + column)
+        _stage_tile(x, staged, first, row * _QUAD_ROW + column)
         barrier()
         value = neutral
         for k in static_range(_QUADS):
@@ -199,7 +248,7 @@ def quad_scan_tiles(operation: str, element: DType) -> KernelFunction:
     return results
 
 
-def stage_tile(x: Any, staged: Any, first: Any, to: Any) -> None:
+def _stage_tile(x: Any, staged: Any, first: Any, to: Any) -> None:
     """Bring this lane's share of a tile to shared memory; all of it is read before any is stored."""
     read = items()
     for turn in static_range(_QUADS):
