@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from loom.core import options
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, near_matches
-from loom.core.rows import Rows
+from loom.core.registry import Registry
 from loom.runtime.device import Device, DeviceInfo, Driver
 
 __all__ = ["DRIVERS", "device", "devices", "driver", "one_device"]
@@ -33,7 +33,7 @@ def _vulkan() -> Driver:
     return DRIVER
 
 
-DRIVERS: Rows[Driver] = Rows("loom.drivers", {"cpu": _cpu, "interp": _interp, "vulkan": _vulkan})
+DRIVERS: Registry[Driver] = Registry("loom.drivers", {"cpu": _cpu, "interp": _interp, "vulkan": _vulkan})
 """Every kind of device by name: the processor, the interpreter, then GPUs."""
 
 _ALIASES = {"auto": "cpu", "gpu": "vulkan"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from loom.core import options
-from loom.core.rows import Rows
+from loom.core.registry import Registry
 from loom.targets.base import Target
 from loom.targets.llvm.machine import host_machine, machine, machine_names
 
@@ -29,7 +29,7 @@ def _spirv() -> Target:
     return SpirvTarget(Features(modes=()))  # no controls: every device takes it
 
 
-TARGETS: Rows[Target] = Rows(
+TARGETS: Registry[Target] = Registry(
     "loom.targets", {**{name: partial(_llvm, name) for name in machine_names()}, "spirv": _spirv}
 )
 """Every target by name: this computer, the machines of LLVM, SPIR-V."""

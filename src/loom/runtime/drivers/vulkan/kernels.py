@@ -6,18 +6,18 @@ Layer: runtime. Invariant: a kernel the device has no room or no types for is re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.vulkan.native.api import is_unknown
+from loom.runtime.drivers.vulkan.native.context import DeviceContext
+from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
 from loom.targets.base import Artifact, Site
+from loom.targets.spirv.features import Features
 from loom.targets.spirv.identity import filled_lanes
 from loom.targets.spirv.layout import PushLayout
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["LoadedKernel", "check_room", "load_kernel", "make_pipeline"]
 
@@ -38,7 +38,7 @@ class LoadedKernel:
     sites: tuple[Site, ...]
     bindings: tuple[int, ...]
 
-    def destroy(self, device: VulkanDevice) -> None:
+    def destroy(self, device: DeviceContext) -> None:
         """Free the native objects."""
         for kind, handle in (
             ("Pipeline", self.pipeline), ("PipelineLayout", self.layout), ("DescriptorSetLayout", self.set_layout),
@@ -47,7 +47,7 @@ class LoadedKernel:
             device.destroy(kind, handle)
 
 
-def load_kernel(device: VulkanDevice, verified: VerifiedKernel, artifact: Artifact) -> LoadedKernel:
+def load_kernel(pipelines: Pipelines, features: Features, verified: VerifiedKernel, artifact: Artifact) -> LoadedKernel:
     """Return the pipeline of a compiled kernel."""
     raw = artifact.facts["push"]
     starts = tuple(raw["starts"])
@@ -57,19 +57,20 @@ def load_kernel(device: VulkanDevice, verified: VerifiedKernel, artifact: Artifa
     )  # fmt: skip
     count = len(verified.kernel.buffers)
     bindings = (*range(count), *([count] if artifact.sites else []), *([count + 1] if push.in_table else []))
-    _check(device, verified.kernel, len(bindings))
-    return make_pipeline(device, verified, artifact.data, "main", push, artifact.sites, bindings)
+    _check(pipelines.device, features, verified.kernel, len(bindings))
+    return make_pipeline(pipelines, verified, artifact.data, "main", push, artifact.sites, bindings)
 
 
 def make_pipeline(
-    device: VulkanDevice, verified: VerifiedKernel, data: bytes, entry: str, push: PushLayout, sites: tuple[Site, ...],
+    pipelines: Pipelines, verified: VerifiedKernel, data: bytes, entry: str, push: PushLayout, sites: tuple[Site, ...],
     bindings: tuple[int, ...],
 ) -> LoadedKernel:  # fmt: skip
     """Return the pipeline of a module's entry point; nothing is left of one that cannot be made."""
     made: list[tuple[str, Any]] = []
     try:
-        return _make(device, verified, data, entry, push, sites, bindings, made)
+        return _make(pipelines, verified, data, entry, push, sites, bindings, made)
     except DeviceError as error:
+        device = pipelines.device
         for kind, handle in reversed(made):
             device.destroy(kind, handle)
         if not is_unknown(error):
@@ -82,9 +83,10 @@ def make_pipeline(
 
 
 def _make(
-    device: VulkanDevice, verified: VerifiedKernel, data: bytes, entry: str, push: PushLayout, sites: tuple[Site, ...],
+    pipelines: Pipelines, verified: VerifiedKernel, data: bytes, entry: str, push: PushLayout, sites: tuple[Site, ...],
     bindings: tuple[int, ...], made: list[tuple[str, Any]],
 ) -> LoadedKernel:  # fmt: skip
+    device = pipelines.device
     api = device.api
 
     def create(kind: str, info: Any) -> Any:
@@ -103,11 +105,11 @@ def _make(
     )  # fmt: skip
     layout = create("PipelineLayout", wanted)
     stage = api.new("VkPipelineShaderStageCreateInfo", stage=_COMPUTE_STAGE, module=module, pName=entry)
-    pipeline = device.pipelines.create(api.new("VkComputePipelineCreateInfo", stage=stage[0], layout=layout))
+    pipeline = pipelines.create(api.new("VkComputePipelineCreateInfo", stage=stage[0], layout=layout))
     return LoadedKernel(verified, pipeline, layout, set_layout, module, push, sites, bindings)
 
 
-def _set_layout(device: VulkanDevice, bindings: tuple[int, ...]) -> Any:
+def _set_layout(device: DeviceContext, bindings: tuple[int, ...]) -> Any:
     api = device.api
     rows = api.ffi.new("VkDescriptorSetLayoutBinding[]", max(1, len(bindings)))
     for row, number in zip(rows, bindings, strict=False):
@@ -116,26 +118,26 @@ def _set_layout(device: VulkanDevice, bindings: tuple[int, ...]) -> Any:
     return api.new("VkDescriptorSetLayoutCreateInfo", bindingCount=len(bindings), pBindings=rows)
 
 
-def _check(device: VulkanDevice, kernel: Kernel, bindings: int) -> None:
+def _check(device: DeviceContext, features: Features, kernel: Kernel, bindings: int) -> None:
     """Raise DeviceError for what the device has no room or no types for."""
     where = f"kernel {kernel.name!r} on device {device.name!r}"
     shared = sum((m.size or 0) * m.dtype.nbytes for m in kernel.shared)
-    lanes = max(kernel.lanes, filled_lanes(kernel, device.features))
+    lanes = max(kernel.lanes, filled_lanes(kernel, features))
     check_room(device, where, bindings=bindings, shared=shared, lanes=lanes, workgroup=kernel.workgroup)
-    missing = _types_of(kernel) - set(device.features.types)
+    missing = _types_of(kernel) - set(features.types)
     if missing:
         raise DeviceError(
             where, "the device lacks types, or computes wrongly with them", expected=", ".join(sorted(missing)),
-            got=", ".join(device.features.types) or "32-bit types only", remedy="Use another device",
+            got=", ".join(features.types) or "32-bit types only", remedy="Use another device",
         )  # fmt: skip
-    if not device.features.int64_atomics and _has_wide_atomics(kernel):
+    if not features.int64_atomics and _has_wide_atomics(kernel):
         raise DeviceError(
             where, "the device lacks 64-bit atomics", expected="atomics of 32 bits", remedy="Use another device"
         )
 
 
 def check_room(
-    device: VulkanDevice, where: str, *, bindings: int, shared: int, lanes: int, workgroup: tuple[int, int, int]
+    device: DeviceContext, where: str, *, bindings: int, shared: int, lanes: int, workgroup: tuple[int, int, int]
 ) -> None:
     """Raise DeviceError for a kernel of more buffers, shared bytes or lanes than the device takes."""
     limits = device.adapter.limits

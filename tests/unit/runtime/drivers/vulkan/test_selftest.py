@@ -17,7 +17,7 @@ import loom
 from loom.core.dtype import f32, f64, i32, i64, u32, u64
 from loom.core.errors import DeviceError
 from loom.core.numerics import canonical_bits
-from loom.runtime.drivers.vulkan.device import claimed_features
+from loom.runtime.drivers.vulkan.opened import claimed_features
 from loom.runtime.drivers.vulkan.selftest import levels as selftest
 from loom.runtime.drivers.vulkan.selftest import samples
 from loom.runtime.drivers.vulkan.selftest.levels import LADDERS, find_features

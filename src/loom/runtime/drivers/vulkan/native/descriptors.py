@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel
+from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.memory import LEAST_NBYTES
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["Range", "Sets"]
 
@@ -29,7 +27,7 @@ class Sets:
     """``wanted`` are (key, kernel, ranges of its bindings); ``found`` gives the set of a key as a number."""
 
     def __init__(
-        self, device: VulkanDevice, wanted: Sequence[tuple[Any, LoadedKernel, Callable[[], list[Range]]]]
+        self, device: DeviceContext, wanted: Sequence[tuple[Any, LoadedKernel, Callable[[], list[Range]]]]
     ) -> None:
         self.device = device
         api = device.api

@@ -12,17 +12,17 @@ import itertools
 import threading
 import weakref
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.errors import DeviceError
-from loom.runtime.drivers.vulkan.native.api import Vulkan
+from loom.runtime.drivers.vulkan.native.context import DeviceContext
+from loom.runtime.drivers.vulkan.native.queues import Queues, UnderWay
 from loom.runtime.order import Uses, touching
 
 if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
-    from loom.runtime.drivers.vulkan.program.program import Run
     from loom.runtime.storage import Storage
 
 __all__ = ["LEAST_NBYTES", "Arena", "Buffer", "Memory", "VulkanStorage"]
@@ -131,11 +131,13 @@ _serials = itertools.count()
 
 
 class Memory:
-    """All memory of a device. ``live`` counts native objects by kind, for the leak test."""
+    """All memory of a device; ``settle`` waits for all runs under way, which hold memory."""
 
-    def __init__(self, owner: VulkanDevice) -> None:
-        self.api: Vulkan = owner.api
+    def __init__(self, owner: DeviceContext, queues: Queues, settle: Callable[[], None]) -> None:
+        self.api = owner.api
         self.owner = owner
+        self.queues = queues
+        self._settle = settle
         self.device = owner.handle
         self.live: Counter[str] = owner.live
         self.alignment = max(64, owner.adapter.limits["offset_alignment"])
@@ -206,7 +208,7 @@ class Memory:
         try:
             buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
         except DeviceError:
-            self.owner.settle()  # what runs under way hold is free when they are over
+            self._settle()  # what runs under way hold is free when they are over
             self._drop_spares(0)
             buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
         self.arenas.append(Arena(buffer))
@@ -259,11 +261,11 @@ class Memory:
             for at in range(0, data.nbytes, _PIECE_NBYTES):
                 part, place = data[at : at + _PIECE_NBYTES], at % (2 * _PIECE_NBYTES)
                 if len(begun) == 2:
-                    self.owner.queues.finish(begun.popleft())
+                    self.queues.finish(begun.popleft())
                 self._fill(staging.view(place, part.nbytes), part)
                 begun.append(self._copy(staging, place, buffer, start + at, part.nbytes))
             for copy in begun:
-                self.owner.queues.finish(copy)
+                self.queues.finish(copy)
 
     def download(self, source: VulkanStorage, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Copy bytes from the device."""
@@ -280,7 +282,7 @@ class Memory:
                     begun.append((at, size, copy))
                 while len(begun) == 2 or (at is None and begun):
                     first, size, copy = begun.popleft()
-                    self.owner.queues.finish(copy)
+                    self.queues.finish(copy)
                     self._fill(found[first : first + size], staging.view(first % (2 * _PIECE_NBYTES), size))
         return found
 
@@ -302,7 +304,7 @@ class Memory:
         if self.unified:
             buffer.view(to, nbytes)[:] = origin.view(at, nbytes)
         else:
-            self.owner.queues.finish(self._copy(origin, at, buffer, to, nbytes))
+            self.queues.finish(self._copy(origin, at, buffer, to, nbytes))
 
     def _copy(self, source: Buffer, start: int, target: Buffer, at: int, nbytes: int) -> Any:
         """Start a copy on the shared queue."""
@@ -314,7 +316,7 @@ class Memory:
             null = self.api.ffi.NULL
             self.api.lib.vkCmdPipelineBarrier(commands, _TRANSFER_STAGE, _HOST_STAGE, 0, 1, info, 0, null, 0, null)
 
-        return self.owner.queues.begin(record)
+        return self.queues.begin(record)
 
     def fill_zero(self, storage: VulkanStorage, room: int) -> None:
         """Zero a range."""
@@ -326,7 +328,7 @@ class Memory:
         def record(commands: Any) -> None:
             self.api.call("vkCmdFillBuffer", commands, buffer.handle, storage.offset, room, 0)
 
-        self.owner.queues.run_once(record)
+        self.queues.run_once(record)
 
     def destroy(self) -> None:
         """Free everything."""
@@ -348,7 +350,7 @@ class VulkanStorage:
         self.arena = arena
         self.offset = offset
         self.nbytes = nbytes
-        self.run: Run | None = None
+        self.run: UnderWay | None = None
         self.uses: Uses | None = None
 
     def settle(self) -> None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.runtime.cache import cache_folder
+from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.storage.atomic import replace_file
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["Pipelines"]
 
@@ -25,7 +23,7 @@ _MOST_NBYTES = 64 << 20
 class Pipelines:
     """Makes pipelines with the help of the cache."""
 
-    def __init__(self, device: VulkanDevice) -> None:
+    def __init__(self, device: DeviceContext) -> None:
         self.device = device
         name = hashlib.sha256(device.adapter.key.encode()).hexdigest()[:24]
         self.path = cache_folder() / f"{name}.vkcache"

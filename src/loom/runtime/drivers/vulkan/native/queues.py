@@ -10,14 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from loom.core.errors import DeviceError
+from loom.runtime.drivers.vulkan.native.context import DeviceContext
+from loom.runtime.log import Outcome
 
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
-
-__all__ = ["PARTS_AT_ONCE", "Queue", "Queues"]
+__all__ = ["PARTS_AT_ONCE", "Queue", "Queues", "Stoppable", "UnderWay"]
 
 PARTS_AT_ONCE = 3
 """So many parts of a run are with the device; the rest waits, and may still be stopped."""
@@ -47,6 +46,25 @@ class Stoppable(Protocol):
         ...
 
 
+class UnderWay(Protocol):
+    """A run that was started, and what it left when it was over."""
+
+    queue: Queue
+    kept: Outcome
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most ``seconds``; tell whether the run is over."""
+        ...
+
+    def finish(self) -> None:
+        """Wait to the end."""
+        ...
+
+    def cancel(self) -> None:
+        """Hand over no more parts."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Job:
     parts: Sequence[Any]
@@ -61,7 +79,7 @@ class Queue:
     that keeps a few parts with the device; all that is submitted meanwhile waits behind it, in order.
     """
 
-    def __init__(self, device: VulkanDevice, number: int, fences: Queues) -> None:
+    def __init__(self, device: DeviceContext, number: int, fences: Queues) -> None:
         self.api = device.api
         self.lock = threading.Lock()
         self._fences = fences
@@ -140,7 +158,7 @@ class Queue:
 class Queues:
     """All queues of a device."""
 
-    def __init__(self, device: VulkanDevice, count: int) -> None:
+    def __init__(self, device: DeviceContext, count: int) -> None:
         self.device = device
         self.api = device.api
         self._lock = threading.Lock()

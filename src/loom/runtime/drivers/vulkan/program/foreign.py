@@ -6,19 +6,20 @@ opened; whether its code is sound, spirv-val tells.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from loom.core.errors import DeviceError
 from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, check_room, make_pipeline
+from loom.runtime.drivers.vulkan.native.adapter import Adapter
+from loom.runtime.drivers.vulkan.native.context import DeviceContext
+from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
+from loom.targets.spirv.features import Features
 from loom.targets.spirv.layout import PushLayout
 from loom.targets.spirv.opcodes import CAPABILITY, FLOAT_CONTROLS2, SUBGROUP_CAPABILITIES
 from loom.targets.spirv.reflect import ForeignModule
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["load_foreign", "pack_params", "refuse_many_groups"]
 
@@ -34,11 +35,11 @@ _EXTENSIONS = {
 """Extensions of modules, and what the device must have for them."""
 
 
-def load_foreign(device: VulkanDevice, foreign: ForeignKernel) -> LoadedKernel:
+def load_foreign(pipelines: Pipelines, features: Features, foreign: ForeignKernel) -> LoadedKernel:
     """Return the pipeline of a module; DeviceError for what the device does not have."""
-    module = foreign.module
+    module, device = foreign.module, pipelines.device
     where = f"SPIR-V module {foreign.name!r} on device {device.name!r}"
-    _check_needs(device, module, where)
+    _check_needs(device, features, module, where)
     bindings = tuple(buffer.binding for buffer in module.buffers)
     check_room(
         device, where, bindings=len(bindings), shared=module.shared_nbytes, lanes=foreign.kernel.lanes,
@@ -52,10 +53,10 @@ def load_foreign(device: VulkanDevice, foreign: ForeignKernel) -> LoadedKernel:
         )  # fmt: skip
     words = max(1, -(-module.push_nbytes // 4))  # something is pushed always
     push = PushLayout((), 0, 0, 0, (-1, -1, -1), words, False)
-    return make_pipeline(device, foreign, module.data, module.entry, push, (), bindings)
+    return make_pipeline(pipelines, foreign, module.data, module.entry, push, (), bindings)
 
 
-def _check_needs(device: VulkanDevice, module: ForeignModule, where: str) -> None:
+def _check_needs(device: DeviceContext, features: Features, module: ForeignModule, where: str) -> None:
     def lacking(what: str, expected: str, got: str) -> NoReturn:
         raise DeviceError(
             where, f"the device lacks {what}", expected=expected, got=got, remedy="Compile for Vulkan 1.1 without it"
@@ -66,7 +67,7 @@ def _check_needs(device: VulkanDevice, module: ForeignModule, where: str) -> Non
         lacking(
             "this version of SPIR-V", f"at most {newest[0]}.{newest[1]}", f"{module.version[0]}.{module.version[1]}"
         )
-    usable = _capabilities(device)
+    usable = _capabilities(device.adapter, features)
     for name in module.capabilities:
         if name not in usable:
             lacking("a capability", ", ".join(sorted(usable)), name)
@@ -76,11 +77,10 @@ def _check_needs(device: VulkanDevice, module: ForeignModule, where: str) -> Non
             lacking("an extension", ", ".join(extensions), name)
 
 
-def _capabilities(device: VulkanDevice) -> set[str]:
+def _capabilities(adapter: Adapter, features: Features) -> set[str]:
     """Return the capabilities that go with what the device was opened with, and the float modes it was seen to keep."""
-    adapter = device.adapter
     found = {"Matrix", "Shader"} | {n for n, kind in _TYPE_CAPABILITIES.items() if kind in adapter.types}
-    modes = (*adapter.float_modes, *device.features.modes)
+    modes = (*adapter.float_modes, *features.modes)
     found |= {mode for mode, _ in modes if mode in CAPABILITY}
     found |= {n for n, bit in SUBGROUP_CAPABILITIES.items() if adapter.subgroup_operations & bit}
     found |= {f"number {FLOAT_CONTROLS2}"} if adapter.float_controls2 else set()
@@ -98,7 +98,7 @@ def pack_params(foreign: ForeignKernel, params: np.ndarray[Any, Any]) -> np.ndar
     return rows.view(np.uint32)
 
 
-def refuse_many_groups(device: VulkanDevice, foreign: ForeignKernel, groups: tuple[int, ...]) -> NoReturn:
+def refuse_many_groups(device: DeviceContext, foreign: ForeignKernel, groups: tuple[int, ...]) -> NoReturn:
     """Raise for a dispatch that would have to be cut, which a module of others knows nothing of."""
     limits = device.adapter.limits
     raise DeviceError(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.runtime.chain.plan import Plan
@@ -25,14 +25,12 @@ from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.vulkan.native.api import is_loss
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.queues import Queue
+from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.recording import Recording
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import Table
 from loom.runtime.log import Outcome
 from loom.runtime.times import Times
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["Run", "VulkanProgram"]
 
@@ -43,7 +41,7 @@ _SLICE_SECONDS = 0.05
 class VulkanProgram:
     """A plan ready to run."""
 
-    def __init__(self, device: VulkanDevice, plan: Plan, *, timed: bool = False, side_by_side: bool = False) -> None:
+    def __init__(self, device: OpenAdapter, plan: Plan, *, timed: bool = False, side_by_side: bool = False) -> None:
         self.device = device
         self.plan = plan
         self.timed = timed

@@ -9,17 +9,15 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from loom.core.arithmetic import in_ordinary_arithmetic
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
+from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.targets.base import Artifact
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["EMPTY", "INDIRECT", "ROW", "WAITS", "Recorder"]
 
@@ -55,7 +53,7 @@ def _code() -> LinkedCode:
 class Recorder:
     """The recorder with the functions of one device."""
 
-    def __init__(self, device: VulkanDevice) -> None:
+    def __init__(self, device: DeviceContext) -> None:
         api, ffi = device.api, device.api.ffi
         found = [
             int(ffi.cast("uintptr_t", api.lib.vkGetDeviceProcAddr(device.handle, ffi.new("char[]", name.encode()))))

@@ -11,7 +11,7 @@ nothing of a recording is freed or changed while a run of it is under way.
 from __future__ import annotations
 
 from concurrent.futures import wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from loom.core.errors import KernelFault
 from loom.runtime.chain.arguments import excess_groups
 from loom.runtime.drivers.vulkan.native.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.native.memory import Buffer
+from loom.runtime.drivers.vulkan.native.queues import UnderWay
+from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.program.recorder import WAITS
 from loom.runtime.drivers.vulkan.program.slots import Slots
@@ -26,10 +28,6 @@ from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, Table
 from loom.runtime.drivers.vulkan.program.timestamps import Timestamps
 from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
 from loom.runtime.times import Times
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
-    from loom.runtime.drivers.vulkan.program.program import Run
 
 __all__ = ["Recording"]
 
@@ -44,7 +42,7 @@ _FAULTS = ("assert", "bounds")
 """Sites after which nothing is to run that depends on their dispatch."""
 
 
-def _count_parts(device: VulkanDevice, rows: int) -> int:
+def _count_parts(device: OpenAdapter, rows: int) -> int:
     """Return how many parts to cut a table into."""
     least = _LEAST_SLOW_PART if device.adapter.kind == "cpu" else _LEAST_PART
     return max(1, min(_MOST_PARTS, -(-rows // least)))
@@ -67,14 +65,14 @@ class Recording:
     """See above. ``bound`` is what was attached to the slots; ``runs`` are those under way, and perhaps some over."""
 
     def __init__(
-        self, device: VulkanDevice, table: Table, slots: Slots, *, timed: bool = False, woven: bool = False
+        self, device: OpenAdapter, table: Table, slots: Slots, *, timed: bool = False, woven: bool = False
     ) -> None:
         self.device = device
         self.timed = timed
         self.table = table
         self.slots = slots
         self.bound = slots.bound()
-        self.runs: list[Run] = []
+        self.runs: list[UnderWay] = []
         self.log: Buffer | None = None
         self.status: Buffer | None = None
         self.cuts = _fault_cuts(table) if not timed and not woven else [0]

@@ -7,15 +7,13 @@ recording is used only for the storage it was made for, told apart by arena and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.runtime.chain.plan import Plan
+from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.storage import HostSlot, Storage
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["Slots"]
 
@@ -23,7 +21,7 @@ __all__ = ["Slots"]
 class Slots:
     """The slots of a plan (``all``), of which kernels write those in ``written``, and its storages."""
 
-    def __init__(self, device: VulkanDevice, plan: Plan) -> None:
+    def __init__(self, device: DeviceContext, plan: Plan) -> None:
         self.device = device
         self.all: list[HostSlot] = []
         self.written: list[HostSlot] = []

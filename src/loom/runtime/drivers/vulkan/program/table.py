@@ -9,7 +9,7 @@ Invariant: rows are in the plan's order, and the words they point to live as lon
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +19,12 @@ from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
+from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.vulkan.program.foreign import pack_params, refuse_many_groups
 from loom.runtime.drivers.vulkan.program.recorder import EMPTY, INDIRECT, ROW, WAITS
 from loom.runtime.storage import Storage
 from loom.targets.base import Site
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["STATUS", "WORDS", "Item", "Table"]
 
@@ -78,7 +76,7 @@ class Table:
     dispatch.
     """
 
-    def __init__(self, device: VulkanDevice, plan: Plan) -> None:
+    def __init__(self, device: OpenAdapter, plan: Plan) -> None:
         self.device = device
         self.plan = plan
         self.items: list[Item] = []
@@ -89,7 +87,7 @@ class Table:
             for position, step in enumerate(steps):
                 self._add(step, number + position + np.arange(repeats) * len(steps))
             number += repeats * len(steps)
-        self.words: VulkanStorage | None = device.allocate(4 * self._in_table) if self._in_table else None
+        self.words: VulkanStorage | None = device.memory.allocate(4 * self._in_table) if self._in_table else None
         self.words_size = self._in_table
         self._kept: list[Array] = []
         whole = np.zeros(self._in_table, np.uint32)

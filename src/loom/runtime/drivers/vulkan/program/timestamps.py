@@ -7,17 +7,15 @@ is its own. Invariant: a recording with stamps serves one run at a time, and its
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.recorder import WAITS
+from loom.runtime.drivers.vulkan.program.table import Table
 from loom.runtime.times import Times, sample
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
-    from loom.runtime.drivers.vulkan.program.table import Table
 
 __all__ = ["Timestamps"]
 
@@ -29,7 +27,7 @@ _64_BIT = 0x1
 class Timestamps:
     """Stamps for the rows of a table, in place of its recorder; of many rows some are timed (see ``sample``)."""
 
-    def __init__(self, device: VulkanDevice, table: Table) -> None:
+    def __init__(self, device: OpenAdapter, table: Table) -> None:
         adapter, api = device.adapter, device.api
         if not adapter.timestamp_bits:
             raise DeviceError(

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +24,13 @@ from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.cache import cache_folder
 from loom.runtime.chain.dispatch import Binding, Dispatch, Segment
 from loom.runtime.chain.plan import make_plan
+from loom.runtime.drivers.vulkan.opened import OpenAdapter
+from loom.runtime.drivers.vulkan.program.program import VulkanProgram
 from loom.runtime.drivers.vulkan.selftest.probe import Probe
 from loom.runtime.drivers.vulkan.selftest.probes import PROBES
 from loom.storage.atomic import replace_file
 from loom.targets.base import compiler_fingerprint
 from loom.targets.spirv.features import Features
-
-if TYPE_CHECKING:
-    from loom.runtime.drivers.vulkan.device import VulkanDevice
 
 __all__ = ["LADDERS", "Findings", "Ladder", "find_features"]
 
@@ -49,7 +48,7 @@ class Findings:
     types: tuple[str, ...]
 
 
-_Change = Callable[[Features, "VulkanDevice"], Features]
+_Change = Callable[[Features, OpenAdapter], Features]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def _without(**values: Any) -> _Change:
     return lambda features, _device: replace(features, **values)
 
 
-def _filled(features: Features, device: VulkanDevice) -> Features:
+def _filled(features: Features, device: OpenAdapter) -> Features:
     return replace(features, whole_vectors=max(2, device.adapter.subgroup))
 
 
@@ -130,7 +129,7 @@ LADDERS: tuple[Ladder, ...] = (
 """Every operation looked at, in the order of what builds on what."""
 
 
-def find_features(device: VulkanDevice) -> tuple[Features, Findings]:
+def find_features(device: OpenAdapter) -> tuple[Features, Findings]:
     """Return the features of a device and what was found.
 
     DeviceError, with everything that is wrong, if it computes what cannot be put right.
@@ -155,7 +154,7 @@ def find_features(device: VulkanDevice) -> tuple[Features, Findings]:
     return features, findings
 
 
-def _without_fast_math(device: VulkanDevice) -> Features:
+def _without_fast_math(device: OpenAdapter) -> Features:
     """Return the claimed features, SPV_KHR_float_controls2 left out if f32 goes wrong with it and right without."""
     claimed = device.features
     if not claimed.no_fast_math or _is_exact(device, claimed):
@@ -164,11 +163,11 @@ def _without_fast_math(device: VulkanDevice) -> Features:
     return plain if _is_exact(device, plain) else claimed
 
 
-def _is_exact(device: VulkanDevice, features: Features) -> bool:
+def _is_exact(device: OpenAdapter, features: Features) -> bool:
     return all(_right(device, f"f32 {n}", features) for n in ("add", "sub", "mul", "reassociation", "contraction"))
 
 
-def _climb(device: VulkanDevice, ladder: Ladder, features: Features) -> tuple[str, Features]:
+def _climb(device: OpenAdapter, ladder: Ladder, features: Features) -> tuple[str, Features]:
     """Return how an operation is computed, and the features for it."""
     missing = not set(ladder.needs) <= set(features.types)
     if missing or (ladder.operation == "64-bit atomics" and not features.int64_atomics):
@@ -186,7 +185,7 @@ def _climb(device: VulkanDevice, ladder: Ladder, features: Features) -> tuple[st
     return _WRONG, features
 
 
-def _right(device: VulkanDevice, operation: str, features: Features) -> bool:
+def _right(device: OpenAdapter, operation: str, features: Features) -> bool:
     """Tell whether all probes of an operation give the bits expected."""
     if device.features != features:
         device.use(features)
@@ -201,17 +200,17 @@ def _can_run(probe: Probe, types: set[str]) -> bool:
     return all(t.bits == 32 or ("f64" if t.is_float else f"i{t.bits}") in types for t in held)
 
 
-def _passes(device: VulkanDevice, probe: Probe) -> bool:
+def _passes(device: OpenAdapter, probe: Probe) -> bool:
     inputs = probe.inputs()
     expected = probe.expected(*inputs)
     bindings: list[Binding] = []
     for array in (*inputs, np.zeros_like(expected)):
-        storage = device.allocate(array.nbytes)
+        storage = device.memory.allocate(array.nbytes)
         storage.write(0, np.ascontiguousarray(array).view(np.uint8))
         bindings.append(Binding(storage, len(array)))
     groups = np.array([[probe.groups or -(-len(expected) // _LANES), 1, 1]], np.uint32)
     dispatch = Dispatch(probe.make().verified, tuple(bindings), np.zeros((1, 0), np.uint64), groups)
-    run = device.build(make_plan([Segment(1, [dispatch])], Guarantee.BIT_EXACT)).launch(None)
+    run = VulkanProgram(device, make_plan([Segment(1, [dispatch])], Guarantee.BIT_EXACT)).launch(None)
     run.finish()
     outcome = run.outcome()
     if outcome.lost is not None:
@@ -225,7 +224,7 @@ def _passes(device: VulkanDevice, probe: Probe) -> bool:
 # on disk
 
 
-def _key(device: VulkanDevice) -> str:
+def _key(device: OpenAdapter) -> str:
     folder = Path(__file__).parent
     own = b"".join((folder / name).read_bytes() for name in _SOURCES)
     text = f"{device.adapter.key} {device.features} {compiler_fingerprint()} {hashlib.sha256(own).hexdigest()}"

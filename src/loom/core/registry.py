@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Rows"]
+__all__ = ["Registry"]
 
 T = TypeVar("T")
 
 
-class Rows(Generic[T]):
+class Registry(Generic[T]):
     """Rows of a table; ``own`` are functions that import and return what Loom itself has."""
 
     def __init__(self, group: str, own: Mapping[str, Callable[[], T]]) -> None:
