@@ -18,7 +18,7 @@ from loom.core.dtype import f32, i32
 from loom.core.philox import philox
 from loom.tensor import Tensor
 
-__all__ = ["Stream", "gumbels", "keep_mask", "normals", "uniforms"]
+__all__ = ["RandomStream", "gumbels", "keep_mask", "normals", "uniforms"]
 
 _AT_ONCE = 1 << 14
 """Blocks computed at once: what the caches hold."""
@@ -28,7 +28,7 @@ _PAIRS_AT_ONCE = 1 << 17
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class Stream(enum.IntEnum):
+class RandomStream(enum.IntEnum):
     """What random numbers are for; each is a sequence of its own."""
 
     WEIGHTS = 0x4C570001
@@ -42,7 +42,7 @@ def _upper_bits(count: int, seed: int, number: int) -> Floats:
     for start in range(0, len(found), _AT_ONCE):
         part = found[start : start + _AT_ONCE]
         blocks = np.arange(start, start + len(part), dtype=np.uint64)
-        for k, word in enumerate(philox(blocks, number, 0, Stream.WEIGHTS, seed)):
+        for k, word in enumerate(philox(blocks, number, 0, RandomStream.WEIGHTS, seed)):
             part[:, k] = word >> np.uint64(8)
     return found
 

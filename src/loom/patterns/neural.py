@@ -18,7 +18,7 @@ from loom.core.numbers import real, whole
 from loom.patterns.tensors import Tensors
 from loom.runtime.device import Device
 from loom.tensor import Tensor
-from loom.tensor.rotary import rotated, turns
+from loom.tensor.rotary import rotate, turns
 
 __all__ = ["gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "gpu_softmax"]
 
@@ -91,7 +91,7 @@ def gpu_rope(
             got=(start, base), remedy="Leave them out",
         )  # fmt: skip
     turned = turns(x.shape[-2], x.shape[-1] // 2, float(base), x.dtype, x.device or call.device, start)
-    return call.result(rotated(x, turned, interleaved=flag(interleaved, "gpu_rope, interleaved")))
+    return call.result(rotate(x, turned, interleaved=flag(interleaved, "gpu_rope, interleaved")))
 
 
 def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Device | None = None) -> Any:

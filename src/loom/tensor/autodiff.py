@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import items
 from loom.tensor.derivatives import VJPS, derivative
-from loom.tensor.graph import Kind, Node, Op, ancestors, make, require_tensor
+from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make, require_tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.views import broadcast_to, routed
@@ -65,7 +65,7 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
     for node in reversed(order):
         if id(node) not in leading or id(node) not in parts:
             continue
-        g = _joined(parts.pop(id(node)))
+        g = _join(parts.pop(id(node)))
         found[id(node)] = g
         if any(id(i) in leading for i in node.inputs):
             _spread(node, g, leading, parts)
@@ -92,7 +92,7 @@ def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) 
             parts.setdefault(id(source), []).append(part)
 
 
-def _joined(parts: list[Any]) -> Any:
+def _join(parts: list[Any]) -> Any:
     """Return the sum of the parts, from the left; parts that fill an axis one after the other are put together."""
     whole = _tiling(parts) if len(parts) > 1 else None
     if whole is not None:
@@ -123,7 +123,7 @@ def _tiling(parts: list[Any]) -> Any:
 
 # checkpointing
 
-BARRIER = Op("barrier", Kind.VIEW, view=lambda _node, access: access)
+BARRIER = TensorOp("barrier", NodeKind.VIEW, view=lambda _node, access: access)
 """Its first input, not to be used before the second is there."""
 derivative(BARRIER)(lambda _node, g: [g, None])
 
@@ -161,7 +161,7 @@ def _outside(result: Any, inputs: Sequence[Any], before: int) -> list[Any]:
     """Return the tensors older than the call that its result is made of, other than its inputs."""
     given = {id(x) for x in inputs}
     found = ancestors([result], lambda n: () if id(n) in given or n.serial < before else n.inputs)
-    return [n for n in found if n.serial < before and id(n) not in given and n.op.kind is not Kind.NUMBER]
+    return [n for n in found if n.serial < before and id(n) not in given and n.op.kind is not NodeKind.NUMBER]
 
 
 def _again(result: Any, replaced: dict[int, Any], before: int) -> Any:

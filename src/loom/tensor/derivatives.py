@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.schedules.axis import rows_along
-from loom.tensor.graph import Op
+from loom.tensor.graph import TensorOp
 from loom.tensor.ops import indexing, joining, products, reductions, views
 from loom.tensor.ops.correlating import ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, apply, cast, coordinate, where
@@ -28,10 +28,10 @@ __all__ = ["VJPS", "Vjp", "derivative"]
 
 Vjp = Callable[[Any, Any], Sequence[Any]]
 
-VJPS: dict[Op, Vjp] = {}
+VJPS: dict[TensorOp, Vjp] = {}
 
 
-def derivative(*ops: Op) -> Callable[[Vjp], Vjp]:
+def derivative(*ops: TensorOp) -> Callable[[Vjp], Vjp]:
     """Make the function below the derivative of operations."""
 
     def register(vjp: Vjp) -> Vjp:
@@ -44,7 +44,7 @@ def derivative(*ops: Op) -> Callable[[Vjp], Vjp]:
 # element by element. Of two equal operands of min and max the first has it all; steps have none; abs has 0 at 0
 
 
-def _chained(slope: Callable[[Any, Any], Any]) -> Vjp:
+def _chain(slope: Callable[[Any, Any], Any]) -> Vjp:
     """Return the derivative of a function of one operand, of its slope by operand and result."""
     return lambda node, g: [g * slope(node.inputs[0], node)]
 
@@ -86,7 +86,7 @@ _BY_NAME: dict[str, Vjp] = {
     "acos": lambda node, g: [-(g / apply("sqrt", 1 - node.inputs[0] * node.inputs[0]))],
     "atan": lambda node, g: [g / (node.inputs[0] * node.inputs[0] + 1)],
     "cbrt": lambda node, g: [g / (node * node * 3)],
-    **{name: _chained(slope) for name, slope in _SLOPES.items()},
+    **{name: _chain(slope) for name, slope in _SLOPES.items()},
     **dict.fromkeys(("floor", "ceil", "rint", "trunc"), lambda node, _g: [None] * len(node.inputs)),
 }
 VJPS.update((MAPS[name], vjp) for name, vjp in _BY_NAME.items())
@@ -238,12 +238,12 @@ def _matmul(node: Tensor, g: Tensor) -> list[Any]:
         return [None, None]
     (short,) = node.attributes
     return [
-        _summed(multiply(g, transpose(b), short), a.shape),
-        _summed(multiply(transpose(a), g, short), b.shape),
+        _sum_repeats(multiply(g, transpose(b), short), a.shape),
+        _sum_repeats(multiply(transpose(a), g, short), b.shape),
     ]
 
 
-def _summed(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _sum_repeats(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return ``x`` summed over batch axes that ``shape`` repeats."""
     new = x.ndim - len(shape)
     axes = [*range(new), *(new + a for a, n in enumerate(shape[:-2]) if n == 1 and x.shape[new + a] != 1)]

@@ -19,12 +19,12 @@ from loom.kernels.maps.nest import LoopNest, Number
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
 from loom.schedules.maps import lanes_of, strided
-from loom.tensor.layout import Access
+from loom.tensor.layout import StridedLayout
 
-__all__ = ["Buffer", "Draft", "Operand", "Recorded"]
+__all__ = ["BufferView", "Draft", "DraftBuffer", "Recorded"]
 
 
-class Buffer:
+class DraftBuffer:
     """Memory to be. ``place`` is set for memory that outlives a run; ``content`` for constants."""
 
     __slots__ = ("content", "nbytes", "place")
@@ -42,11 +42,11 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
-class Operand:
+class BufferView:
     """A buffer and where in it a tensor's elements lie."""
 
-    buffer: Buffer
-    access: Access
+    buffer: DraftBuffer
+    access: StridedLayout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,37 +57,39 @@ class Recorded:
     """
 
     kernel: Any
-    buffers: tuple[Buffer, ...]
+    buffers: tuple[DraftBuffer, ...]
     params: tuple[Any, ...]
     groups: Any
     numbers: tuple[Number, ...] = ()
     offset: int | None = None
 
 
-class _Place:
+class _DraftDevice:
     """The device as recorders see it."""
 
     def __init__(self, caps: Caps) -> None:
         self.caps = caps
 
-    def allocate(self, nbytes: int, *, zeroed: bool = True) -> Buffer:  # noqa: ARG002 - a recorder relies on neither
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> DraftBuffer:  # noqa: ARG002 - a recorder relies on neither
         """Return scratch memory with any content."""
-        return Buffer(nbytes)
+        return DraftBuffer(nbytes)
 
 
 class Draft:
     """Takes dispatches in order; has what recorders need of a chain."""
 
     def __init__(self, on: Device) -> None:
-        self.device = _Place(on.caps)
+        self.device = _DraftDevice(on.caps)
         self.dispatches: list[Recorded] = []
 
-    def dispatch(self, kernel: Any, buffers: Sequence[Buffer], params: Sequence[Any] = (), groups: Any = 1) -> None:
+    def dispatch(
+        self, kernel: Any, buffers: Sequence[DraftBuffer], params: Sequence[Any] = (), groups: Any = 1
+    ) -> None:
         """Record a kernel."""
         self.dispatches.append(Recorded(kernel, tuple(buffers), tuple(params), groups))
 
     def dispatch_indirect(
-        self, kernel: Any, buffers: Sequence[Buffer], params: Sequence[Any], counts: Buffer, offset: int = 0
+        self, kernel: Any, buffers: Sequence[DraftBuffer], params: Sequence[Any], counts: DraftBuffer, offset: int = 0
     ) -> None:
         """Record a kernel over group counts that are read when it starts."""
         self.dispatches.append(Recorded(kernel, (*buffers, counts), tuple(params), 0, offset=offset))
@@ -104,7 +106,7 @@ class Draft:
             for d in turn
         ]
 
-    def strided(self, nest: LoopNest, buffers: Sequence[Buffer]) -> None:
+    def strided(self, nest: LoopNest, buffers: Sequence[DraftBuffer]) -> None:
         """Record the kernel of a loop nest, which has elements."""
         what = strided(nest, lanes_of(self.device.caps))
         self.dispatches.append(Recorded(what.kernel, tuple(buffers), what.params, what.groups, what.numbers))

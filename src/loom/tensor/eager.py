@@ -16,9 +16,9 @@ from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
 from loom.runtime.device import Device
 from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot, Storage
-from loom.tensor.draft import Buffer, Draft
-from loom.tensor.graph import Node, ancestors, freed
-from loom.tensor.lowering import followed, lower
+from loom.tensor.draft import Draft, DraftBuffer
+from loom.tensor.graph import Node, ancestors, refuse_freed
+from loom.tensor.lowering import follow, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.elementwise import NUMBER
 from loom.tensor.ops.views import DETACH, ROUTE
@@ -48,11 +48,11 @@ def evaluate(tensors: Sequence[Any]) -> None:
         wanted = list({id(t): t for t in tensors if t.data is None}.values())
         if not wanted:
             return
-        order = ancestors(wanted, followed)
+        order = ancestors(wanted, follow)
         where = next((n.device for n in order if n.device is not None), None) or device(None)
         work = work_of(order, wanted, where)
         results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
-        keep(work.key, where, lambda: prepared(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
+        keep(work.key, where, lambda: prepare(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
         for tensor, storage in zip(wanted, results, strict=True):
             tensor.data, tensor.device = storage, where
 
@@ -84,7 +84,7 @@ def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target
             raise StateError("tensor", f"input {node.name!r} has no elements", expected="tensors made of arrays",
                              got=f"an input of shape {node.shape}", remedy="Compile a program and feed it")  # fmt: skip
         if op.is_written:
-            raise freed("tensor", node)
+            raise refuse_freed("tensor", node)
         if op is NUMBER and in_place and (node.dtype.is_float or not (exact or node.dtype.is_bool)):
             number = node.attributes[0]
             at = known.setdefault(number, len(words))
@@ -101,23 +101,23 @@ def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target
     return Work(("tensor", tuple(rows), ends, aim), sources, words, numbers)
 
 
-def prepared(work: Work, wanted: Sequence[Any], where: Device, target: Node | None = None) -> Kept:
+def prepare(work: Work, wanted: Sequence[Any], where: Device, target: Node | None = None) -> Kept:
     """Return the program that computes ``wanted``, with slots for sources, then results: the target, if there is one.
 
     The new elements of the target are those of ``wanted``, one tensor.
     """
-    slots = {id(s): Buffer(s.nbytes, HostSlot(s.nbytes)) for s in work.sources}
+    slots = {id(s): DraftBuffer(s.nbytes, HostSlot(s.nbytes)) for s in work.sources}
 
-    def source(node: Node) -> Buffer:
+    def source(node: Node) -> DraftBuffer:
         found = slots.get(id(node.data))
         if found is None:
             assert node is target
-            found = slots[id(node.data)] = Buffer(node.nbytes, HostSlot(node.nbytes))
+            found = slots[id(node.data)] = DraftBuffer(node.nbytes, HostSlot(node.nbytes))
         return found
 
     draft = Draft(where)
     if target is None:
-        results = [Buffer(t.nbytes, HostSlot(t.nbytes)) for t in wanted]
+        results = [DraftBuffer(t.nbytes, HostSlot(t.nbytes)) for t in wanted]
         lower(draft, list(zip(wanted, results, strict=True)), (), source)
     else:
         source(target)

@@ -176,7 +176,7 @@ def _is_class(indices: Tensor, classes: int) -> Tensor:
     return apply("eq", coordinate(shape, len(shape) - 1, kind, indices), expand_dims(cast(indices, kind), -1))
 
 
-def _reduced(x: Tensor, reduction: str) -> Tensor:
+def _reduce(x: Tensor, reduction: str) -> Tensor:
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ArgumentError("loss, reduction", "unknown", expected="'mean', 'sum' or 'none'", got=repr(reduction),
                             remedy="Choose one")  # fmt: skip
@@ -195,20 +195,20 @@ def mse(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the squared error."""
     _same_shape("mse", x, target)
     away = x - target
-    return _reduced(away * away, reduction)
+    return _reduce(away * away, reduction)
 
 
 def mae(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the absolute error."""
     _same_shape("mae", x, target)
-    return _reduced(abs(x - target), reduction)
+    return _reduce(abs(x - target), reduction)
 
 
 def huber(x: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean") -> Tensor:
     """Return half the squared error up to ``delta``, beyond it ``delta`` (|error| - delta / 2)."""
     _same_shape("huber", x, target)
     away = abs(x - target)
-    return _reduced(where(away <= delta, away * away * 0.5, (away - delta * 0.5) * delta), reduction)
+    return _reduce(where(away <= delta, away * away * 0.5, (away - delta * 0.5) * delta), reduction)
 
 
 def nll(log_probabilities: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -230,7 +230,7 @@ def nll(log_probabilities: Tensor, target: Tensor, *, reduction: str = "mean") -
         each = where(target < classes, each, math.nan)
     if target.dtype.is_signed:
         each = where(target >= 0, each, math.nan)
-    return _reduced(each, reduction)
+    return _reduce(each, reduction)
 
 
 def cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -240,7 +240,7 @@ def cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") ->
     if target.dtype.is_integer:
         return nll(log_softmax(logits), target, reduction=reduction)
     _same_shape("cross_entropy", logits, target)
-    return _reduced(-sum_of(log_softmax(logits) * target, -1), reduction)
+    return _reduce(-sum_of(log_softmax(logits) * target, -1), reduction)
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -252,4 +252,4 @@ def binary_cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "me
         x, wanted = node.inputs[:2]
         return [g * (x.sigmoid() - wanted), -(g * x)]
 
-    return _reduced(routed(each, [logits, target], vjp), reduction)
+    return _reduce(routed(each, [logits, target], vjp), reduction)

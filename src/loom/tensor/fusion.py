@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from loom.tensor.draft import Buffer
-from loom.tensor.graph import Kind, Node
-from loom.tensor.layout import Access, packed
+from loom.tensor.draft import DraftBuffer
+from loom.tensor.graph import Node, NodeKind
+from loom.tensor.layout import StridedLayout, row_major
 
-__all__ = ["Group", "Item", "Stores", "fused"]
+__all__ = ["Group", "LoweredNode", "Stores", "fuse"]
 
 _MOST_BUFFERS = 8
 """As many as every GPU can bind."""
@@ -23,7 +23,7 @@ _MOST_LOOKED_AT = 128
 """Groups that are looked at to find a circle, so that the time is linear in the length of a record."""
 
 
-class Item:
+class LoweredNode:
     """A node as it is lowered; see ``lowering``. ``updates``: the parameter whose place it takes.
 
     ``after``: items that must be there before its elements are used. ``reads_dense``: its operand is read packed.
@@ -36,20 +36,20 @@ class Item:
         "is_source", "node", "reads_dense", "updates",
     )  # fmt: skip
 
-    def __init__(self, index: int, node: Node, inputs: Sequence[Item]) -> None:
+    def __init__(self, index: int, node: Node, inputs: Sequence[LoweredNode]) -> None:
         self.index = index
         self.node = node
         self.inputs = tuple(inputs)
         self.base = self
-        self.access: Access = packed(node.shape)
-        self.after: tuple[Item, ...] = ()
-        self.buffer: Buffer | None = None
-        self.updates: Item | None = None
-        self.copies: list[tuple[Item, Access]] = []
+        self.access: StridedLayout = row_major(node.shape)
+        self.after: tuple[LoweredNode, ...] = ()
+        self.buffer: DraftBuffer | None = None
+        self.updates: LoweredNode | None = None
+        self.copies: list[tuple[LoweredNode, StridedLayout]] = []
         self.gathered: set[int] = set()
         self.dense = self.is_source = self.reads_dense = False
         self.group: Group | None = None
-        self._reads: list[tuple[Item, Access, bool]] | None = None
+        self._reads: list[tuple[LoweredNode, StridedLayout, bool]] | None = None
 
     def let_go(self) -> None:
         """Forget everything: items refer to each other in circles, which would keep the elements of sources."""
@@ -59,27 +59,27 @@ class Item:
     @property
     def is_number(self) -> bool:
         """True for a number or coordinate."""
-        return self.node.op.kind is Kind.NUMBER and not self.is_source
+        return self.node.op.kind is NodeKind.NUMBER and not self.is_source
 
     @property
     def runs(self) -> bool:
         """True if it takes a kernel, its own or a share of one."""
         if self.is_source or self.node.size == 0:
             return False
-        return self.dense or self.node.op.kind in (Kind.MAP, Kind.KERNEL)
+        return self.dense or self.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL)
 
     @property
     def is_map(self) -> bool:
         """True if it is made element by element."""
-        return self.node.op.kind is not Kind.KERNEL
+        return self.node.op.kind is not NodeKind.KERNEL
 
-    def read(self, operand: Item) -> tuple[Item, Access]:
+    def read(self, operand: LoweredNode) -> tuple[LoweredNode, StridedLayout]:
         """Return the item whose elements are read for an operand, and where they are in it."""
         if self.reads_dense:
-            return operand, packed(operand.node.shape)
+            return operand, row_major(operand.node.shape)
         return operand.base, operand.access
 
-    def reads(self) -> list[tuple[Item, Access, bool]]:
+    def reads(self) -> list[tuple[LoweredNode, StridedLayout, bool]]:
         """Return what it reads as (item that runs or is a source, access, may it be in one kernel with this).
 
         To be asked for once it is settled what is dense and what is gathered.
@@ -88,8 +88,8 @@ class Item:
             self._reads = self._found_reads()
         return self._reads
 
-    def _found_reads(self) -> list[tuple[Item, Access, bool]]:
-        if self.node.op.kind in (Kind.VIEW, Kind.NUMBER):  # dense
+    def _found_reads(self) -> list[tuple[LoweredNode, StridedLayout, bool]]:
+        if self.node.op.kind in (NodeKind.VIEW, NodeKind.NUMBER):  # dense
             pairs = [(self.base, self.access, self.after)] if self.base is not self else []
         elif self.is_map:
             pairs = [(*self.read(o), o.after) for o in self.inputs]
@@ -99,16 +99,16 @@ class Item:
                 accepts = self.node.op.accepts
                 fits = o.access.is_packed if accepts is None else accepts(o.access)
                 dense = o.base.is_number or not fits
-                pairs.append((o, packed(o.node.shape), o.after) if dense else (o.base, o.access, o.after))
-        return [(b, a, not after and a == packed(b.node.shape) and self.is_map) for b, a, after in pairs]
+                pairs.append((o, row_major(o.node.shape), o.after) if dense else (o.base, o.access, o.after))
+        return [(b, a, not after and a == row_major(b.node.shape) and self.is_map) for b, a, after in pairs]
 
-    def waits_for(self) -> Iterable[Item]:
+    def waits_for(self) -> Iterable[LoweredNode]:
         """Return items that must have run before, though they are not read."""
-        inputs = [self] if self.node.op.kind is Kind.VIEW else self.inputs
+        inputs = [self] if self.node.op.kind is NodeKind.VIEW else self.inputs
         return [late.base for o in inputs for late in o.after] + [self.inputs[n].base for n in self.gathered]
 
 
-Stores = dict[Item, bool]
+Stores = dict[LoweredNode, bool]
 """Items whose elements a kernel writes; True: to a buffer of their own, not only to the places of ``copies``."""
 
 
@@ -121,7 +121,7 @@ class Group:
 
     __slots__ = ("apart", "first", "last", "members", "needs", "rank", "shape", "stored", "users")
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: LoweredNode) -> None:
         self.members = [item]
         self.shape = item.node.shape
         self.needs: set[Group] = set()
@@ -131,12 +131,12 @@ class Group:
         self.first = self.last = item.index
         self.stored: Stores = {}
 
-    def parts(self) -> list[tuple[list[Item], Stores]]:
+    def parts(self) -> list[tuple[list[LoweredNode], Stores]]:
         """Return its kernels as (members, what they store): several if one had too many buffers."""
         if len(self.stored) == 1 or len(_buffers(self.members, self.stored)) <= _MOST_BUFFERS:
             return [(self.members, self.stored)]
-        found: list[tuple[list[Item], Stores]] = []
-        done: list[Item] = []  # by earlier kernels, into buffers of their own
+        found: list[tuple[list[LoweredNode], Stores]] = []
+        done: list[LoweredNode] = []  # by earlier kernels, into buffers of their own
         for item in _safe_order(self):
             stored = {item: self.stored[item]}
             if found:
@@ -150,7 +150,7 @@ class Group:
         return found
 
 
-def _safe_order(group: Group) -> list[Item]:
+def _safe_order(group: Group) -> list[LoweredNode]:
     """Return what a group stores, parameters after all that read their old values."""
     found = [m for m in group.stored if m.updates is None]
     left = [m for m in group.stored if m.updates is not None]
@@ -164,10 +164,12 @@ def _safe_order(group: Group) -> list[Item]:
     return found
 
 
-def _inner_ancestors(items: Iterable[Item], members: Sequence[Item], done: Sequence[Item]) -> list[Item]:
+def _inner_ancestors(
+    items: Iterable[LoweredNode], members: Sequence[LoweredNode], done: Sequence[LoweredNode]
+) -> list[LoweredNode]:
     """Return the members that ``items`` are made of, themselves included, as far as those stored before."""
     inside, known = {id(m) for m in members}, {id(m) for m in done}
-    found: dict[int, Item] = {}
+    found: dict[int, LoweredNode] = {}
     waiting = list(items)
     while waiting:
         here = waiting.pop()
@@ -176,7 +178,7 @@ def _inner_ancestors(items: Iterable[Item], members: Sequence[Item], done: Seque
     return sorted(found.values(), key=lambda m: m.index)
 
 
-def _buffers(members: Sequence[Item], stored: Stores) -> set[int]:
+def _buffers(members: Sequence[LoweredNode], stored: Stores) -> set[int]:
     """Return what stands for the buffers of a kernel."""
     inside = {id(m) for m in members}
     read = [b for m in members for b, _, _ in m.reads() if id(b) not in inside and not (b.is_number and not b.dense)]
@@ -184,17 +186,17 @@ def _buffers(members: Sequence[Item], stored: Stores) -> set[int]:
     return {id(b) for b in (*read, *written)}
 
 
-def fused(items: Sequence[Item]) -> list[Group]:
+def fuse(items: Sequence[LoweredNode]) -> list[Group]:
     """Return the groups of items that run, in the order of the record."""
     return _Fusion(items).groups()
 
 
 class _Fusion:
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[LoweredNode]) -> None:
         self.items = items
         self.all: dict[Group, None] = {}
         self.ranks = 0
-        self.readers: dict[int, list[Item]] = {}
+        self.readers: dict[int, list[LoweredNode]] = {}
 
     def groups(self) -> list[Group]:
         for item in self.items:
@@ -203,10 +205,10 @@ class _Fusion:
                 self.readers.setdefault(id(base), []).append(item)
         for group in self.all:
             group.members.sort(key=lambda m: m.index)
-            group.stored = self.stored(group.members)
+            group.stored = self.choose_stored(group.members)
         return list(self.all)
 
-    def stored(self, members: Sequence[Item]) -> Stores:
+    def choose_stored(self, members: Sequence[LoweredNode]) -> Stores:
         """Return members whose elements are results, read by others or gathered, as far as is known."""
         inside = {id(m) for m in members}
         kept = [
@@ -214,7 +216,7 @@ class _Fusion:
         ]  # fmt: skip
         return {m: is_kept for m, is_kept in zip(members, kept, strict=True) if is_kept or m.copies}
 
-    def place(self, item: Item) -> None:
+    def place(self, item: LoweredNode) -> None:
         """Put an item in a group."""
         needed: dict[Group, None] = {}
         hard: set[Group] = set()
@@ -236,7 +238,7 @@ class _Fusion:
                 hard.add(reader.group)
         self.join(item, needed, wanted - hard, hard)
 
-    def join(self, item: Item, needed: dict[Group, None], wanted: set[Group], apart: set[Group]) -> None:
+    def join(self, item: LoweredNode, needed: dict[Group, None], wanted: set[Group], apart: set[Group]) -> None:
         """Make one group of the item and as many of those wanted as can be."""
         chosen: list[Group] = []
         for group in sorted(wanted, key=lambda g: -g.last):
@@ -272,10 +274,10 @@ class _Fusion:
             group.rank = self.ranks
         self.all[target] = None
 
-    def fits(self, item: Item, chosen: Sequence[Group]) -> bool:
+    def fits(self, item: LoweredNode, chosen: Sequence[Group]) -> bool:
         """Tell whether one kernel can be bound to all the buffers."""
         members = [item, *(m for g in chosen for m in g.members)]
-        return len(members) <= _MOST_MEMBERS and len(_buffers(members, self.stored(members))) <= _MOST_BUFFERS
+        return len(members) <= _MOST_MEMBERS and len(_buffers(members, self.choose_stored(members))) <= _MOST_BUFFERS
 
 
 def _circular(needed: Iterable[Group], chosen: Sequence[Group]) -> bool:

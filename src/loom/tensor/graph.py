@@ -25,15 +25,26 @@ from loom.runtime.device import Device
 from loom.runtime.elements import Sized
 from loom.runtime.storage import Storage
 from loom.tensor.draft import Draft
-from loom.tensor.layout import Access
+from loom.tensor.layout import StridedLayout
 
 __all__ = [
-    "INPUT", "KNOWN", "PARAMETER", "Kind", "Node", "NodeT", "Op", "ancestors", "as_shape", "freed", "make",
-    "require_tensor", "take_users",
+    "INPUT",
+    "KNOWN",
+    "PARAMETER",
+    "Node",
+    "NodeKind",
+    "NodeT",
+    "TensorOp",
+    "ancestors",
+    "as_shape",
+    "make",
+    "refuse_freed",
+    "require_tensor",
+    "take_users",
 ]  # fmt: skip
 
 
-class Kind(enum.Enum):
+class NodeKind(enum.Enum):
     """How a node comes to its elements."""
 
     SOURCE = "it has them: a parameter, an input, an array"
@@ -44,7 +55,7 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Op:
+class TensorOp:
     """An operation; its derivative, where it has one, is in ``derivatives``.
 
     MAP: ``operation`` is what ``kernels.maps.nest`` calls it. VIEW: ``view(node, access)`` gives the access of the
@@ -54,20 +65,20 @@ class Op:
     """
 
     name: str
-    kind: Kind
+    kind: NodeKind
     operation: str = ""
-    view: Callable[[Any, Access], Access | None] | None = None
+    view: Callable[[Any, StridedLayout], StridedLayout | None] | None = None
     record: Callable[[Any, Draft, Sequence[Any], Any], None] | None = None
-    accepts: Callable[[Access], bool] | None = None
+    accepts: Callable[[StridedLayout], bool] | None = None
     is_written: bool = False
     """True of parameters, which are given new elements."""
     is_fed: bool = False
     """True of what a program is fed."""
 
 
-PARAMETER = Op("parameter", Kind.SOURCE, is_written=True)
-INPUT = Op("input", Kind.SOURCE, is_fed=True)
-KNOWN = Op("array", Kind.SOURCE)
+PARAMETER = TensorOp("parameter", NodeKind.SOURCE, is_written=True)
+INPUT = TensorOp("input", NodeKind.SOURCE, is_fed=True)
+KNOWN = TensorOp("array", NodeKind.SOURCE)
 
 _MANY = 64
 _serials = itertools.count()
@@ -84,7 +95,7 @@ class Node(Sized):
 
     def __init__(
         self,
-        op: Op,
+        op: TensorOp,
         inputs: Sequence[Node],
         shape: tuple[int, ...],
         dtype: DType,
@@ -170,7 +181,7 @@ NodeT = TypeVar("NodeT", bound=Node)
 
 
 def make(
-    op: Op, inputs: Sequence[NodeT], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()
+    op: TensorOp, inputs: Sequence[NodeT], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()
 ) -> NodeT:
     """Return a node of the class of its first input."""
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
@@ -182,7 +193,7 @@ def require_tensor(x: Any, where: str) -> None:
         raise ArgumentError(where, "not a tensor", expected="a tensor", got=repr(x), remedy="Make it with tensor.array")
 
 
-def freed(where: str, node: Node) -> StateError:
+def refuse_freed(where: str, node: Node) -> StateError:
     """Return what says that a parameter has no memory any more."""
     return StateError(
         where, "its memory was freed", expected="a tensor in use", got=f"one of shape {node.shape} after free()",

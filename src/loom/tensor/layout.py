@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Access", "packed"]
+__all__ = ["StridedLayout", "row_major"]
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class StridedLayout:
     """Element (i, j, ..) is number ``offset + i strides[0] + j strides[1] + ..`` of the buffer."""
 
     shape: tuple[int, ...]
@@ -29,33 +29,33 @@ class Access:
         pairs = zip(self.shape, self.strides, wanted, strict=True)
         return self.offset == 0 and all(size == 1 or own == other for size, own, other in pairs)
 
-    def permuted(self, axes: Sequence[int]) -> Access:
+    def permute(self, axes: Sequence[int]) -> StridedLayout:
         """Return the access with its axes in another order."""
-        return Access(tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes), self.offset)
+        return StridedLayout(tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes), self.offset)
 
-    def broadcast(self, shape: tuple[int, ...]) -> Access:
+    def broadcast(self, shape: tuple[int, ...]) -> StridedLayout:
         """Return the access with axes of length 1 or none repeated, as numpy does."""
         new = len(shape) - len(self.shape)
         kept = zip(self.shape, self.strides, shape[new:], strict=True)
-        return Access(shape, (0,) * new + tuple(0 if own != size else s for own, s, size in kept), self.offset)
+        return StridedLayout(shape, (0,) * new + tuple(0 if own != size else s for own, s, size in kept), self.offset)
 
-    def sliced(self, starts: Sequence[int], steps: Sequence[int], shape: tuple[int, ...]) -> Access:
+    def slice(self, starts: Sequence[int], steps: Sequence[int], shape: tuple[int, ...]) -> StridedLayout:
         """Return the access of every ``steps``-th element from ``starts`` on along each axis."""
         offset = self.offset + sum(a * s for a, s in zip(starts, self.strides, strict=True))
-        return Access(shape, tuple(s * t for s, t in zip(self.strides, steps, strict=True)), offset)
+        return StridedLayout(shape, tuple(s * t for s, t in zip(self.strides, steps, strict=True)), offset)
 
-    def reversed(self, axes: Sequence[int]) -> Access:
+    def reverse(self, axes: Sequence[int]) -> StridedLayout:
         """Return the access with axes counted from their ends."""
         offset = self.offset + sum((self.shape[a] - 1) * self.strides[a] for a in axes)
         strides = tuple(-s if a in axes else s for a, s in enumerate(self.strides))
-        return Access(self.shape, strides, offset)
+        return StridedLayout(self.shape, strides, offset)
 
-    def reshaped(self, shape: tuple[int, ...]) -> Access | None:
+    def reshape(self, shape: tuple[int, ...]) -> StridedLayout | None:
         """Return the access in another shape of as many elements, None if its elements must be copied for that."""
         if self.shape == shape:
             return self
         if math.prod(shape) == 0:
-            return packed(shape)
+            return row_major(shape)
         old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
         strides: list[int] = []
         at = 0
@@ -87,13 +87,13 @@ class Access:
                 return None
             inner = joined[-1][1]
             strides += [inner * math.prod(run[k + 1 :]) for k in range(len(run))]
-        return Access(shape, tuple(strides), self.offset)
+        return StridedLayout(shape, tuple(strides), self.offset)
 
 
 @lru_cache(maxsize=4096)
-def packed(shape: tuple[int, ...]) -> Access:
+def row_major(shape: tuple[int, ...]) -> StridedLayout:
     """Return the access of row-major order."""
-    return Access(shape, _strides(shape))
+    return StridedLayout(shape, _strides(shape))
 
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -23,9 +23,9 @@ from loom.runtime.device import Device, DeviceInfo
 from loom.runtime.order import touching
 from loom.runtime.registry import device, devices
 from loom.runtime.storage import copy_storage
-from loom.tensor.eager import Work, prepared, work_of
-from loom.tensor.graph import PARAMETER, ancestors, as_shape, freed, require_tensor
-from loom.tensor.lowering import followed
+from loom.tensor.eager import Work, prepare, work_of
+from loom.tensor.graph import PARAMETER, ancestors, as_shape, refuse_freed, require_tensor
+from loom.tensor.lowering import follow
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.products import einsum, matmul
 from loom.tensor.ops.reductions import sum_of
@@ -140,7 +140,7 @@ class LoomTensor(Tensor):
                 remedy="Create a tensor of this shape, and fill or copy_from that",
             )  # fmt: skip
         if self.data is None:
-            raise freed(f"LoomTensor.{what}", self)
+            raise refuse_freed(f"LoomTensor.{what}", self)
 
     # operations
 
@@ -149,17 +149,17 @@ class LoomTensor(Tensor):
 
         ``value`` is called while no other thread records or writes: it waits for none of them.
         """
-        started = self._started(value, operands, "enqueue")
+        started = self._start(value, operands, "enqueue")
         assert started is not None
         return OpHandle(started)
 
     def _do(self, value: Callable[..., Tensor], operands: Sequence[Tensor], where: str) -> None:
         """Do ``self = value(*operands)``, and wait."""
-        started = self._started(value, operands, where, wait=True)
+        started = self._start(value, operands, where, wait=True)
         if started is not None:
             started.wait()
 
-    def _started(
+    def _start(
         self, value: Callable[..., Tensor], operands: Sequence[Tensor], where: str, *, wait: bool = False
     ) -> Submission | None:
         """Start ``self = value(*operands)``; None if it is over, which it may be with ``wait``."""
@@ -177,7 +177,7 @@ class LoomTensor(Tensor):
             self._require_like(result)
             data = self.data
             assert data is not None
-            work = work_of(ancestors([result], followed), [result], home, data)
+            work = work_of(ancestors([result], follow), [result], home, data)
             program = _program(work, result, self, home)
             memory = work.sources if any(s is data for s in work.sources) else [*work.sources, data]
             del result  # what is recorded only for this needs no copy of the old elements
@@ -215,16 +215,16 @@ class LoomTensor(Tensor):
 
         return value
 
-    def _summed(self, axis: int) -> Callable[..., Tensor]:
+    def _sum(self, axis: int) -> Callable[..., Tensor]:
         return lambda a: cast(sum_of(a, axis), self.dtype)
 
     def enqueue_reduce_sum(self, a: Tensor, axis: int) -> OpHandle:
         """Start ``self`` = sums of ``a`` along an axis, in the canonical order."""
-        return self.enqueue(self._summed(axis), a)
+        return self.enqueue(self._sum(axis), a)
 
     def reduce_sum(self, a: Tensor, axis: int) -> None:
         """Do ``enqueue_reduce_sum`` and wait."""
-        self._do(self._summed(axis), (a,), "reduce_sum")
+        self._do(self._sum(axis), (a,), "reduce_sum")
 
     def enqueue_contract(self, subscripts: str, *operands: Tensor) -> OpHandle:
         """Start ``self`` = the contraction that ``einsum`` knows by its subscripts."""
@@ -272,7 +272,7 @@ def _program(work: Work, wanted: Tensor, target: LoomTensor, where: Device) -> K
     """Return a program of one operation on one target that no run is using, if there is room for one."""
     found: Kept | None = None
     for number in range(_MOST_SIDE_BY_SIDE):
-        found = keep((work.key, number), where, lambda: prepared(work, [wanted], where, target))
+        found = keep((work.key, number), where, lambda: prepare(work, [wanted], where, target))
         if not found.is_busy:
             break
     assert found is not None

@@ -1,8 +1,8 @@
 """From the record to dispatches: equal nodes become one, views become accesses, elementwise nodes become few kernels.
 
-Layer: tensor. ``Item`` is a node as it is lowered: its elements are ``access`` in the buffer of ``base``. Nodes that
-run are MAP and KERNEL nodes, and views that something needs packed (``dense``). Fusion is in ``fusion``. Invariant:
-what is fused, and in which order groups run, cannot be seen in the bits.
+Layer: tensor. The elements of a ``LoweredNode`` are ``access`` in the buffer of its ``base``. Nodes that run are MAP
+and KERNEL nodes, and views that something needs packed (``dense``). Fusion is in ``fusion``. Invariant: what is fused,
+and in which order groups run, cannot be seen in the bits.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from loom.ir.kernel import Access as Use
+from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Apply, Coordinate, Load, LoopNest, Store
-from loom.tensor.draft import Buffer, Draft, Operand
-from loom.tensor.fusion import Group, Item, Stores, fused
-from loom.tensor.graph import Kind, Node, Op, ancestors, make
-from loom.tensor.layout import packed
+from loom.tensor.draft import BufferView, Draft, DraftBuffer
+from loom.tensor.fusion import Group, LoweredNode, Stores, fuse
+from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make
+from loom.tensor.layout import row_major
 from loom.tensor.ops.elementwise import COORDINATE, NUMBER
 from loom.tensor.ops.joining import CONCAT, places
 from loom.tensor.ops.views import DETACH, ROUTE
 
-__all__ = ["COPY", "followed", "followed_unless", "is_known", "lower"]
+__all__ = ["COPY", "follow", "follow_unless", "is_known", "lower"]
 
-COPY = Op("copy", Kind.MAP, operation="")
+COPY = TensorOp("copy", NodeKind.MAP, operation="")
 """Puts its input where an end is to be."""
 _ALIASES = (DETACH, ROUTE)
 _MOST_COPIES = 3
@@ -32,9 +32,9 @@ _MOST_COPIES = 3
 
 def lower(
     draft: Draft,
-    outputs: Sequence[tuple[Node, Buffer]],
+    outputs: Sequence[tuple[Node, DraftBuffer]],
     updates: Sequence[tuple[Node, Node]],
-    source: Callable[[Node], Buffer],
+    source: Callable[[Node], DraftBuffer],
     is_there: Callable[[Node], bool] | None = None,
 ) -> None:
     """Record everything that ``outputs`` and ``updates`` (parameter, new value) need.
@@ -51,50 +51,50 @@ def lower(
 
 def is_known(node: Node) -> bool:
     """Tell whether a node's elements are in memory."""
-    return node.op.kind is Kind.SOURCE or node.data is not None
+    return node.op.kind is NodeKind.SOURCE or node.data is not None
 
 
-def followed(node: Node) -> Sequence[Node]:
+def follow(node: Node) -> Sequence[Node]:
     """Return the inputs that a node's elements are made of, while they are not known."""
-    if node.data is not None or node.op.kind is Kind.SOURCE:
+    if node.data is not None or node.op.kind is NodeKind.SOURCE:
         return ()
     return node.inputs[-1:] if node.op in _ALIASES else node.inputs
 
 
-def followed_unless(is_there: Callable[[Node], bool]) -> Callable[[Node], Sequence[Node]]:
+def follow_unless(is_there: Callable[[Node], bool]) -> Callable[[Node], Sequence[Node]]:
     """Return the same for another idea of which nodes' elements are there."""
     return lambda node: () if is_there(node) else node.inputs[-1:] if node.op in _ALIASES else node.inputs
 
 
 class _Lowering:
-    def __init__(self, draft: Draft, source: Callable[[Node], Buffer], is_there: Callable[[Node], bool]) -> None:
+    def __init__(self, draft: Draft, source: Callable[[Node], DraftBuffer], is_there: Callable[[Node], bool]) -> None:
         self.draft = draft
         self.source = source
         self.is_there = is_there
-        self.followed = followed_unless(is_there)
-        self.items: list[Item] = []
-        self.of: dict[int, Item] = {}
-        self.known: dict[Any, Item] = {}
+        self.follow = follow_unless(is_there)
+        self.items: list[LoweredNode] = []
+        self.of: dict[int, LoweredNode] = {}
+        self.known: dict[Any, LoweredNode] = {}
 
-    def run(self, outputs: Sequence[tuple[Node, Buffer]], updates: Sequence[tuple[Node, Node]]) -> None:
+    def run(self, outputs: Sequence[tuple[Node, DraftBuffer]], updates: Sequence[tuple[Node, Node]]) -> None:
         keep = self.add_ends(outputs, updates)
         for item in list(self.items):
             self.require_packed(item)
         for item in self.items:
             self.gather(item)
-        for group in _in_order(fused([i for i in self.items if i.runs])):
+        for group in _in_order(fuse([i for i in self.items if i.runs])):
             self.emit(group)
         del keep
 
     # items
 
-    def add_ends(self, outputs: Sequence[tuple[Node, Buffer]], updates: Sequence[tuple[Node, Node]]) -> list[Node]:
+    def add_ends(self, outputs: Sequence[tuple[Node, DraftBuffer]], updates: Sequence[tuple[Node, Node]]) -> list[Node]:
         copies: list[Node] = []
-        for node in ancestors([node for node, _ in outputs] + [value for _, value in updates], self.followed):
+        for node in ancestors([node for node, _ in outputs] + [value for _, value in updates], self.follow):
             self.add(node)
         for node, buffer in outputs:
             item = self.of[id(node)]
-            if not (item.node.op.kind in (Kind.MAP, Kind.KERNEL) and item.buffer is None):
+            if not (item.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and item.buffer is None):
                 copies.append(make(COPY, [node], node.shape, node.dtype))
                 item = self.add(copies[-1])
             item.buffer = buffer
@@ -112,87 +112,87 @@ class _Lowering:
             item.buffer, item.updates = self.source(parameter), self.add(parameter)
         return copies
 
-    def add(self, node: Node) -> Item:
+    def add(self, node: Node) -> LoweredNode:
         """Return the item of a node, the one of an equal node if there is one."""
         found = self.of.get(id(node))
         if found is not None:
             return found
-        inputs = [self.of[id(i)] for i in self.followed(node)]
+        inputs = [self.of[id(i)] for i in self.follow(node)]
         key: Any = id(node)
         if not self.is_there(node) and node.op is not COPY:
             key = (id(node.op), tuple(i.index for i in inputs), node.shape, node.dtype, node.attributes)
         item = self.known.get(key)
         if item is None:
-            item = Item(len(self.items), node, inputs)
+            item = LoweredNode(len(self.items), node, inputs)
             self.known[key] = item
             self.items.append(item)
             self.settle(item)
         self.of[id(node)] = item
         return item
 
-    def settle(self, item: Item) -> None:
+    def settle(self, item: LoweredNode) -> None:
         """Find where the elements of an item are."""
         node = item.node
         if self.is_there(node):
             item.buffer, item.is_source = self.source(node), True
-        if item.is_source or node.op.kind is not Kind.VIEW:
+        if item.is_source or node.op.kind is not NodeKind.VIEW:
             return
         parent = item.inputs[0]
         assert node.op.view is not None
         access = node.op.view(node, parent.access)
         base = parent.base
         is_number = base.node.op is COORDINATE and not base.is_source
-        if access is None or (is_number and access != packed(base.node.shape)):
+        if access is None or (is_number and access != row_major(base.node.shape)):
             self.make_dense(parent)
-            base, access = parent, node.op.view(node, packed(parent.node.shape))
+            base, access = parent, node.op.view(node, row_major(parent.node.shape))
             assert access is not None, "packed elements can be seen in any way"
         item.base, item.access, item.after = base, access, parent.after
         if len(item.inputs) > 1:  # a barrier
             item.after = (*parent.after, item.inputs[1])
 
-    def make_dense(self, item: Item) -> None:
+    def make_dense(self, item: LoweredNode) -> None:
         """Let an item have a packed buffer of its own."""
-        item.dense = item.dense or item.node.op.kind in (Kind.VIEW, Kind.NUMBER)
+        item.dense = item.dense or item.node.op.kind in (NodeKind.VIEW, NodeKind.NUMBER)
 
-    def require_packed(self, item: Item) -> None:
+    def require_packed(self, item: LoweredNode) -> None:
         """See that the operands of an item's kernels can be read where they are."""
         op = item.node.op
         if item.is_source:
             return
         if item.updates is not None:
             operand = item.inputs[0]
-            if operand.base is item.updates and operand.access != packed(item.node.shape):
+            if operand.base is item.updates and operand.access != row_major(item.node.shape):
                 self.make_dense(operand)
                 item.reads_dense = True
-        if op.kind is Kind.KERNEL:
+        if op.kind is NodeKind.KERNEL:
             for operand in item.inputs:
                 fits = operand.access.is_packed if op.accepts is None else op.accepts(operand.access)
                 if operand.base.is_number or not fits:
                     self.make_dense(operand)
 
-    def gather(self, item: Item) -> None:
+    def gather(self, item: LoweredNode) -> None:
         """Let what is joined be written in its place by the kernels that make it, element by element."""
         if item.node.op is not CONCAT or item.is_source:
             return
         for n, (part, place) in enumerate(zip(item.inputs, places(item.node), strict=True)):
             maker = part.base
             is_whole = part.access.is_packed and part.node.size == maker.node.size and not part.after
-            access = place.reshaped(maker.node.shape) if is_whole else None
-            is_made = maker.node.op.kind is Kind.MAP and not maker.is_source and maker.runs
+            access = place.reshape(maker.node.shape) if is_whole else None
+            is_made = maker.node.op.kind is NodeKind.MAP and not maker.is_source and maker.runs
             if access is not None and is_made and len(maker.copies) < _MOST_COPIES:
                 maker.copies.append((item, access))
                 item.gathered.add(n)
 
     # dispatches
 
-    def buffer_of(self, item: Item) -> Buffer:
+    def buffer_of(self, item: LoweredNode) -> DraftBuffer:
         if item.buffer is None:
-            item.buffer = Buffer(item.node.nbytes)
+            item.buffer = DraftBuffer(item.node.nbytes)
         return item.buffer
 
     def emit(self, group: Group) -> None:
         first = group.members[0]
-        if first.node.op.kind is Kind.KERNEL and not first.is_source:
+        if first.node.op.kind is NodeKind.KERNEL and not first.is_source:
             node = first.node
             assert node.op.record is not None
             operands = [
@@ -204,54 +204,54 @@ class _Lowering:
             nest, buffers = _Nest(self, part).finish()
             self.draft.strided(nest, buffers)
 
-    def operand(self, item: Item, op: Op) -> Operand:
+    def operand(self, item: LoweredNode, op: TensorOp) -> BufferView:
         """Return the buffer that a kernel reads, and how."""
         fits = item.access.is_packed if op.accepts is None else op.accepts(item.access)
         if item.base.is_number or not fits:
-            return Operand(self.buffer_of(item), packed(item.node.shape))
-        return Operand(self.buffer_of(item.base), item.access)
+            return BufferView(self.buffer_of(item), row_major(item.node.shape))
+        return BufferView(self.buffer_of(item.base), item.access)
 
 
 class _Nest:
     """The loop nest of a group's members."""
 
-    def __init__(self, lowering: _Lowering, part: tuple[list[Item], Stores]) -> None:
+    def __init__(self, lowering: _Lowering, part: tuple[list[LoweredNode], Stores]) -> None:
         self.members, self.stored = part
         self.lowering = lowering
         self.shape = self.members[0].node.shape
         self.values: list[Any] = []
         self.places: dict[Any, int] = {}
-        self.buffers: dict[Buffer, list[Any]] = {}
+        self.buffers: dict[DraftBuffer, list[Any]] = {}
         self.inside = {id(m): -1 for m in self.members}
 
-    def finish(self) -> tuple[LoopNest, list[Buffer]]:
+    def finish(self) -> tuple[LoopNest, list[DraftBuffer]]:
         stores = []
         for member in self.members:
-            self.inside[id(member)] = self.computed(member)
+            self.inside[id(member)] = self.compute(member)
         for member, is_kept in self.stored.items():
-            for item, access in [(member, packed(self.shape))] * is_kept + member.copies:
+            for item, access in [(member, row_major(self.shape))] * is_kept + member.copies:
                 slot = self.slot(self.lowering.buffer_of(item), item, writes=True)
                 stores.append(Store(self.inside[id(member)], slot, access.offset, access.strides))
         buffers = tuple((dtype, _use(reads, writes)) for dtype, reads, writes in self.buffers.values())
         return LoopNest(self.shape, tuple(self.values), tuple(stores), buffers), list(self.buffers)
 
-    def computed(self, item: Item) -> int:
+    def compute(self, item: LoweredNode) -> int:
         node = item.node
-        if node.op.kind is not Kind.MAP or item.is_source:  # a packed copy of a view, or of a number
+        if node.op.kind is not NodeKind.MAP or item.is_source:  # a packed copy of a view, or of a number
             return self.read(item.base, item.access)
         operands = tuple(self.read(*item.read(o)) for o in item.inputs)
         if node.op is COPY:
             return operands[0]
         return self.append(Apply(node.op.operation, operands, node.dtype))
 
-    def read(self, base: Item, access: Any) -> int:
+    def read(self, base: LoweredNode, access: Any) -> int:
         inside = self.inside.get(id(base), -1)
         if inside >= 0:
             return inside
         if base.is_number and not base.is_source:
             if base.node.op is NUMBER:
                 return self.append(base.node.attributes[0])
-            if access == packed(base.node.shape):
+            if access == row_major(base.node.shape):
                 return self.append(Coordinate(base.node.attributes[0], base.node.dtype))
         slot = self.slot(self.lowering.buffer_of(base), base, writes=False)
         return self.append(Load(slot, access.offset, access.strides))
@@ -262,14 +262,14 @@ class _Nest:
             self.values.append(value)
         return self.places[value]
 
-    def slot(self, buffer: Buffer, item: Item, *, writes: bool) -> int:
+    def slot(self, buffer: DraftBuffer, item: LoweredNode, *, writes: bool) -> int:
         entry = self.buffers.setdefault(buffer, [item.node.dtype, False, False])
         entry[2 if writes else 1] = True
         return list(self.buffers).index(buffer)
 
 
-def _use(reads: bool, writes: bool) -> Use:
-    return Use.READ_WRITE if reads and writes else Use.WRITE if writes else Use.READ
+def _use(reads: bool, writes: bool) -> Access:
+    return Access.READ_WRITE if reads and writes else Access.WRITE if writes else Access.READ
 
 
 def _in_order(groups: Sequence[Group]) -> list[Group]:

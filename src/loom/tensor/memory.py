@@ -17,7 +17,7 @@ from loom.core.errors import ArgumentError
 from loom.runtime.device import Device
 from loom.runtime.order import UNTRACKED
 from loom.runtime.storage import Storage
-from loom.tensor.draft import Buffer, Draft
+from loom.tensor.draft import Draft, DraftBuffer
 
 __all__ = ["MemoryPlan", "plan_memory"]
 
@@ -33,25 +33,25 @@ class MemoryPlan:
     """
 
     blocks: tuple[int, ...]
-    block_of: dict[Buffer, int]
-    lives: dict[Buffer, tuple[int, int]]
-    constants: tuple[Buffer, ...]
+    block_of: dict[DraftBuffer, int]
+    lives: dict[DraftBuffer, tuple[int, int]]
+    constants: tuple[DraftBuffer, ...]
     kept_nbytes: int
 
     @property
     def peak_nbytes(self) -> int:
         """Bytes of all blocks, constants and results."""
-        return sum(self.blocks) + sum(_rounded(c.nbytes) for c in self.constants) + self.kept_nbytes
+        return sum(self.blocks) + sum(_round_up(c.nbytes) for c in self.constants) + self.kept_nbytes
 
     @property
     def sum_nbytes(self) -> int:
         """Bytes the buffers would take with a place of its own for each."""
-        return self.peak_nbytes - sum(self.blocks) + sum(_rounded(b.nbytes) for b in self.block_of)
+        return self.peak_nbytes - sum(self.blocks) + sum(_round_up(b.nbytes) for b in self.block_of)
 
-    def allocate(self, where: Device) -> dict[Buffer, Storage]:
+    def allocate(self, where: Device) -> dict[DraftBuffer, Storage]:
         """Return storage for every buffer of the plan."""
         blocks = [_own(where, nbytes) for nbytes in self.blocks]
-        found: dict[Buffer, Storage] = {buffer: blocks[block] for buffer, block in self.block_of.items()}
+        found: dict[DraftBuffer, Storage] = {buffer: blocks[block] for buffer, block in self.block_of.items()}
         equal: dict[bytes, Storage] = {}
         for constant in self.constants:
             assert constant.content is not None
@@ -73,8 +73,8 @@ def _own(where: Device, nbytes: int) -> Storage:
 
 def plan_memory(draft: Draft, kept_nbytes: int = 0, budget_nbytes: int | None = None) -> MemoryPlan:
     """Return where buffers without a place go; ArgumentError if that takes more than the budget."""
-    lives: dict[Buffer, tuple[int, int]] = {}
-    constants: dict[Buffer, None] = {}
+    lives: dict[DraftBuffer, tuple[int, int]] = {}
+    constants: dict[DraftBuffer, None] = {}
     for at, dispatch in enumerate(draft.dispatches):
         for buffer in dispatch.buffers:
             if buffer.place is not None:
@@ -85,8 +85,8 @@ def plan_memory(draft: Draft, kept_nbytes: int = 0, budget_nbytes: int | None = 
                 lives[buffer] = (lives.get(buffer, (at, at))[0], at)
     blocks = _Blocks()
     # the largest first; those of one size in the order of their first use
-    order = sorted(lives, key=lambda b: (-_rounded(b.nbytes), lives[b][0]))
-    block_of = {buffer: blocks.place(_rounded(buffer.nbytes), lives[buffer]) for buffer in order}
+    order = sorted(lives, key=lambda b: (-_round_up(b.nbytes), lives[b][0]))
+    block_of = {buffer: blocks.place(_round_up(buffer.nbytes), lives[buffer]) for buffer in order}
     plan = MemoryPlan(tuple(blocks.sizes), block_of, lives, tuple(constants), kept_nbytes)
     if budget_nbytes is not None and plan.peak_nbytes > budget_nbytes:
         raise ArgumentError(
@@ -140,5 +140,5 @@ class _Blocks:
         return best
 
 
-def _rounded(nbytes: int) -> int:
+def _round_up(nbytes: int) -> int:
     return -(-max(nbytes, 1) // _UNIT) * _UNIT

@@ -25,9 +25,9 @@ from loom.runtime.device import Device
 from loom.runtime.order import touching
 from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
-from loom.tensor.draft import Buffer, Draft
-from loom.tensor.graph import INPUT, PARAMETER, Kind, Node, ancestors, freed, require_tensor
-from loom.tensor.lowering import followed_unless, lower
+from loom.tensor.draft import Draft, DraftBuffer
+from loom.tensor.graph import INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
+from loom.tensor.lowering import follow_unless, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.views import ROUTE
 from loom.tensor.tensor import Tensor
@@ -126,18 +126,18 @@ class TensorProgram:
         self.name = name
         ends = [*outputs, *(t for pair in updates for t in pair)]
         self.inputs = self._inputs(ends)
-        sources: dict[int, Buffer] = {}
-        feeds = {key: Buffer(t.nbytes) for key, t in self.inputs.items()}
-        results = [Buffer(t.nbytes) for t in outputs]
+        sources: dict[int, DraftBuffer] = {}
+        feeds = {key: DraftBuffer(t.nbytes) for key, t in self.inputs.items()}
+        results = [DraftBuffer(t.nbytes) for t in outputs]
         for buffer in (*feeds.values(), *results):
             buffer.place = _NOWHERE
         by_node = {id(t): feeds[key] for key, t in self.inputs.items()}
 
-        def source(node: Node) -> Buffer:
+        def source(node: Node) -> DraftBuffer:
             if node.op.is_written and node.data is None:
-                raise freed("tensor.compile", node)
+                raise refuse_freed("tensor.compile", node)
             if id(node) not in sources:
-                sources[id(node)] = by_node.get(id(node)) or Buffer(node.nbytes, node.data)
+                sources[id(node)] = by_node.get(id(node)) or DraftBuffer(node.nbytes, node.data)
             return sources[id(node)]
 
         draft = Draft(where)
@@ -148,8 +148,8 @@ class TensorProgram:
             buffer.place = where.allocate(buffer.nbytes)
         self._unfed = dict(self.inputs)
         self._has_run = False
-        self._feeds = {key: _Place(t, feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()}
-        self._results = [_Place(t, b.place) for t, b in zip(outputs, results, strict=True)]
+        self._feeds = {key: _Port(t, feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()}
+        self._results = [_Port(t, b.place) for t, b in zip(outputs, results, strict=True)]
         self._is_free = False
         self._updated = [parameter for parameter, _ in updates]
         self._timeline = timeline_of(where)
@@ -157,7 +157,7 @@ class TensorProgram:
 
     def _inputs(self, ends: Sequence[Tensor]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for node in ancestors(ends, followed_unless(_constants(ends))):
+        for node in ancestors(ends, follow_unless(_constants(ends))):
             if node.op is INPUT and found.setdefault(node.name, node) is not node:
                 raise ArgumentError(
                     "tensor.compile",
@@ -247,7 +247,7 @@ def _constants(ends: Sequence[Node]) -> Callable[[Node], bool]:
     for node in ancestors(ends):
         if node.op.is_written or node.op.is_fed or any(id(i) in moving for i in _behind(node)):
             moving.add(id(node))
-    return lambda node: node.op.kind is Kind.SOURCE or (node.data is not None and id(node) not in moving)
+    return lambda node: node.op.kind is NodeKind.SOURCE or (node.data is not None and id(node) not in moving)
 
 
 def _behind(node: Node) -> Sequence[Node]:
@@ -262,7 +262,7 @@ _NOWHERE: Any = _Nowhere()
 """The place of buffers that are allocated once the plan is known to fit."""
 
 
-class _Place:
+class _Port:
     """The memory of an input or output; host memory is seen as an array of its shape."""
 
     __slots__ = ("dtype", "nbytes", "shape", "storage", "type", "view", "where")

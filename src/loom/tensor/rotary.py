@@ -19,10 +19,10 @@ from loom.tensor.ops.joining import concat, split, stack
 from loom.tensor.ops.views import reshape
 from loom.tensor.tensor import Tensor, array
 
-__all__ = ["rotated", "turns"]
+__all__ = ["rotate", "turns"]
 
 
-def rotated(x: Tensor, turned: tuple[Tensor, Tensor], *, interleaved: bool = False) -> Tensor:
+def rotate(x: Tensor, turned: tuple[Tensor, Tensor], *, interleaved: bool = False) -> Tensor:
     """Return ``x`` (..., tokens, size) with pairs of its last axis turned by each token's angle.
 
     ``turned`` is what ``turns`` gives. Pairs are (d, d + half), or (2 d, 2 d + 1) if they are ``interleaved``.

@@ -16,8 +16,8 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.runtime.device import Device
 from loom.tensor.derivatives import derivative
-from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Op, as_shape, make, require_tensor
+from loom.tensor.draft import BufferView, Draft
+from loom.tensor.graph import NodeKind, TensorOp, as_shape, make, require_tensor
 from loom.tensor.ops.indexing import gather
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.tensor import Tensor, array
@@ -25,14 +25,14 @@ from loom.tensor.tensor import Tensor, array
 __all__ = ["CSR", "csr", "spmm"]
 
 
-def _record(node: Any, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record(node: Any, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     rows, n = node.shape
     if node.size:
         groups = (-(-n // SPMM_LANES), -(-rows // SPMM_ROWS))
         draft.dispatch(multiply_sparse(node.dtype), [*(o.buffer for o in operands), out], [rows, n], groups)
 
 
-SPMM = Op("spmm", Kind.KERNEL, record=_record)
+SPMM = TensorOp("spmm", NodeKind.KERNEL, record=_record)
 
 
 @derivative(SPMM)

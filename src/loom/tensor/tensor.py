@@ -22,7 +22,7 @@ from loom.runtime.elements import Readable
 from loom.runtime.registry import device
 from loom.runtime.storage import Storage
 from loom.tensor.eager import evaluate
-from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, Op, as_shape
+from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import products, reductions, views
 from loom.tensor.timelines import settle
@@ -201,7 +201,7 @@ class Tensor(Node, Readable):
 
     def map(self, operation: str, *others: Any) -> Tensor:
         """Return an operation or elementary function of this and other operands, by name: ``x.map("exp")``."""
-        return maps.apply(_known(operation), self, *others)
+        return maps.apply(_require_known(operation), self, *others)
 
     def astype(self, dtype: Any) -> Tensor:
         """Return it converted to another dtype."""
@@ -266,7 +266,7 @@ class Tensor(Node, Readable):
         return views.transpose(self)
 
 
-def _known(operation: str) -> str:
+def _require_known(operation: str) -> str:
     if isinstance(operation, str) and operation == "select":
         raise ArgumentError("tensor.map", "select has a condition, which is no operand", expected="another operation",
                             got="select", remedy="Use tensor.where(condition, a, b)")  # fmt: skip
@@ -293,7 +293,7 @@ def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device 
     return _store(PARAMETER, data, dtype, on, name)
 
 
-def _store(op: Op, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
+def _store(op: TensorOp, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
     where = f"tensor.{op.name}"
     home, name = device(on), text(name, f"{where}, name")
     memory, found = read_array(data, where, dtype=None if dtype is None else dtype_of(dtype, where))
@@ -340,7 +340,7 @@ def arange(size: int, dtype: Any = "i32") -> Tensor:
     """Return 0 to ``size - 1``; DTypeError if ``dtype`` does not hold them."""
     count, kind = whole(size, "tensor.arange", least=0), dtype_of(dtype, "tensor.arange")
     if count and not kind.is_bool:
-        maps.numbered(count - 1, kind, "tensor.arange")
+        maps.as_number(count - 1, kind, "tensor.arange")
     elif count > 2:
         raise DTypeError("tensor.arange", "bool has two numbers", expected="another dtype", got=kind, remedy="Use i32")
     return maps.coordinate((count,), 0, kind, _ANY)

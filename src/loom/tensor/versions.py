@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any
 
 from loom.runtime.storage import copy_storage
-from loom.tensor.graph import Kind, Node, Op, make, take_users
+from loom.tensor.graph import Node, NodeKind, TensorOp, make, take_users
 
 __all__ = ["VALUE", "before_writing", "record_lock"]
 
-VALUE = Op("value", Kind.VIEW, view=lambda _node, access: access)
+VALUE = TensorOp("value", NodeKind.VIEW, view=lambda _node, access: access)
 """The elements that a parameter had."""
 _lock = threading.RLock()
 

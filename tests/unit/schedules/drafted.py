@@ -10,7 +10,7 @@ import numpy as np
 from loom.runtime.chain import Chain
 from loom.runtime.registry import device
 from loom.schedules.recorder import Recorder, StorageLike
-from loom.tensor.draft import Buffer, Draft
+from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.memory import plan_memory
 from loom.tensor.timelines import build
 
@@ -23,7 +23,7 @@ def drafted(record: Record, inputs: Sequence[Array], outs: Sequence[Array], on: 
     where = device(on)
     draft = Draft(where)
     places = _places(inputs, outs, on)
-    record(draft, [Buffer(place.nbytes, place) for place in places])
+    record(draft, [DraftBuffer(place.nbytes, place) for place in places])
     with build(draft, plan_memory(draft), where, "test").build() as program:
         program.run()
     return _found(places[len(inputs) :], outs)

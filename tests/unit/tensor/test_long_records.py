@@ -11,7 +11,7 @@ import pytest
 
 from loom import tensor
 from loom.runtime.registry import device
-from loom.tensor.draft import Buffer, Draft
+from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.memory import plan_memory
 
 
@@ -56,17 +56,17 @@ def test_blocks_are_those_of_the_simple_way(seed: int) -> None:
     """For each buffer, the largest first, the smallest block that is free while it lives, else a new one."""
     rng = np.random.default_rng(seed)
     draft = Draft(device("interp"))
-    buffers = [Buffer(int(rng.choice([256, 512, 512, 1024, 4096, 5000]))) for _ in range(80)]
+    buffers = [DraftBuffer(int(rng.choice([256, 512, 512, 1024, 4096, 5000]))) for _ in range(80)]
     born = {b: int(rng.integers(0, 200)) for b in buffers}
     dies = {b: at + int(rng.choice([0, 1, 5, 40, 150])) for b, at in born.items()}
     for at in range(400):
         draft.dispatch(None, [b for b in buffers if at in (born[b], dies[b])])
     plan = plan_memory(draft)
 
-    def meet(a: Buffer, b: Buffer) -> bool:
+    def meet(a: DraftBuffer, b: DraftBuffer) -> bool:
         return born[a] <= dies[b] and born[b] <= dies[a]
 
-    blocks: list[tuple[int, list[Buffer]]] = []
+    blocks: list[tuple[int, list[DraftBuffer]]] = []
     for b in sorted(buffers, key=lambda b: (-b.nbytes // 256, born[b], buffers.index(b))):
         free = [(size, n) for n, (size, users) in enumerate(blocks) if not any(meet(b, o) for o in users)]
         if not free:

@@ -14,7 +14,7 @@ from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.layers.swiglu import glorot
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.tensor import Tensor
-from loom.tensor.rotary import rotated, turns
+from loom.tensor.rotary import rotate, turns
 
 __all__: list[str] = []
 
@@ -39,7 +39,7 @@ def apply(config: MultiHeadAttention, weights: Weights, x: Tensor, context: Cont
     q, k, v = heads("q", config.num_heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
     if config.rope_freq_base is not None:
         turned = turns(tokens, size // 2, config.rope_freq_base, context.record.dtype, context.record.device)
-        q, k = rotated(q, turned), rotated(k, turned)
+        q, k = rotate(q, turned), rotate(k, turned)
     if groups > 1:
         q = tensor.reshape(q, (batch, config.kv_heads, groups, tokens, size))
         k, v = tensor.expand_dims(k, 2), tensor.expand_dims(v, 2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from loom import tensor
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.random import Stream, keep_mask
+from loom.nn.random import RandomStream, keep_mask
 from loom.nn.spec.layers.shaping import Dropout
 from loom.tensor import Tensor
 
@@ -20,5 +20,5 @@ def apply(config: Dropout, weights: Weights, x: Tensor, context: Context) -> Ten
     del weights
     if not context.training or config.rate == 0:
         return x
-    keep = keep_mask(context.draw(x.shape, Stream.DROPOUT), config.rate)
+    keep = keep_mask(context.draw(x.shape, RandomStream.DROPOUT), config.rate)
     return tensor.where(keep, x / (1 - config.rate), 0)

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import StateError
-from loom.nn.random import Stream, normals, uniforms
+from loom.nn.random import RandomStream, normals, uniforms
 from loom.nn.spec.layer import Layer, Shape, Shared
 from loom.runtime.device import Device
 from loom.tensor import Tensor
@@ -97,7 +97,7 @@ class Context:
         """Return a tensor, or several, in the network's type."""
         return [self.typed(each) for each in x] if isinstance(x, list) else x.astype(self.record.dtype)
 
-    def draw(self, shape: Shape, stream: Stream) -> Tensor:
+    def draw(self, shape: Shape, stream: RandomStream) -> Tensor:
         """Return random words; each call of a pass has a sequence of its own."""
         if self.record.step is None:
             raise StateError(

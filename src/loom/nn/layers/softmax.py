@@ -16,7 +16,7 @@ from loom import tensor
 from loom.core.dtype import u32
 from loom.nn.layers.entmax import entmax
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.random import Stream, gumbels
+from loom.nn.random import RandomStream, gumbels
 from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.tensor import Tensor
 
@@ -28,7 +28,7 @@ def apply(config: Softmax, weights: Weights, x: Tensor, context: Context) -> Ten
     """Record the variant."""
     del weights
     if config.variant is Variant.GUMBEL and config.noise and context.training:
-        x = x + gumbels(context.draw(x.shape, Stream.GUMBEL)).astype(x.dtype)
+        x = x + gumbels(context.draw(x.shape, RandomStream.GUMBEL)).astype(x.dtype)
     z = x if config.temperature == 1 else x / config.temperature
     made = _VARIANTS.get(config.variant)
     return tensor.softmax(z) if made is None else made(config, z, context)

@@ -14,8 +14,8 @@ import numpy as np
 from loom.core.dtype import f32, f64
 from loom.kernels.matmul.tiles import Arithmetic
 from loom.schedules.matmul import Multiplication, record_gathered, record_matmul
-from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, NodeT, Op, make
+from loom.tensor.draft import BufferView, Draft
+from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.joining import copy_into
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.views import reshape
@@ -38,17 +38,17 @@ def product_of_rows(rows: NodeT, weight: NodeT, axes: int) -> NodeT:
     return make(ROWS, [rows, weight], (*places, weight.shape[1]), rows.dtype, (axes,))
 
 
-def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     (axes,), dtype = node.attributes, node.dtype
     shape = node.inputs[0].shape
     m, k, n = math.prod(shape[:axes]), math.prod(shape[axes:]), node.shape[-1]
     what = Multiplication(m, n, k, Arithmetic(dtype, dtype, dtype, dtype))
-    access, weight = operands[0].access, _packed(draft, operands[1], dtype)
+    access, weight = operands[0].access, _pack(draft, operands[1], dtype)
     rows_at = access.offset + _distances(shape[:axes], access.strides[:axes])
     k_at = _distances(shape[axes:], access.strides[axes:])
     if min(access.strides) >= 0 and record_gathered(draft, operands[0].buffer, rows_at, k_at, weight, out, what):
         return
-    record_matmul(draft, _packed(draft, operands[0], dtype), weight, out, what)
+    record_matmul(draft, _pack(draft, operands[0], dtype), weight, out, what)
 
 
 def _distances(shape: Sequence[int], strides: Sequence[int]) -> np.ndarray[Any, Any]:
@@ -59,7 +59,7 @@ def _distances(shape: Sequence[int], strides: Sequence[int]) -> np.ndarray[Any, 
     return found.reshape(-1)
 
 
-def _packed(draft: Draft, operand: Operand, dtype: Any) -> Any:
+def _pack(draft: Draft, operand: BufferView, dtype: Any) -> Any:
     """Return a buffer with the elements in row-major order, a copy if they do not lie so."""
     access = operand.access
     if access.is_packed:
@@ -71,5 +71,5 @@ def _packed(draft: Draft, operand: Operand, dtype: Any) -> Any:
     return copy
 
 
-ROWS = Op("product_of_rows", Kind.KERNEL, record=_record, accepts=lambda _: True)
+ROWS = TensorOp("product_of_rows", NodeKind.KERNEL, record=_record, accepts=lambda _: True)
 """Its first input's rows, however they lie, times its second."""

@@ -18,20 +18,20 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
-from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
+from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.views import BROADCAST
 
-__all__ = ["CONVERT", "MAPS", "apply", "cast", "constant", "coordinate", "numbered", "where"]
+__all__ = ["CONVERT", "MAPS", "apply", "as_number", "cast", "constant", "coordinate", "where"]
 
-NUMBER = Op("number", Kind.NUMBER)
-COORDINATE = Op("coordinate", Kind.NUMBER)
+NUMBER = TensorOp("number", NodeKind.NUMBER)
+COORDINATE = TensorOp("coordinate", NodeKind.NUMBER)
 
 
 _LEAST_LARGEST = 65504.0
 """The largest number of f16: no float type makes one up to it infinite."""
 
 
-def numbered(value: Any, dtype: DType, where: str) -> Number:
+def as_number(value: Any, dtype: DType, where: str) -> Number:
     """Return a number of a dtype; DTypeError for none, or one that does not fit (``core.arrays``)."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -47,7 +47,7 @@ def numbered(value: Any, dtype: DType, where: str) -> Number:
 
 def constant(value: float | int | bool, dtype: DType, like: NodeT, where: str = "tensor") -> NodeT:
     """Return a tensor of no dimension that holds a number; DTypeError for one that does not fit."""
-    return type(like)(NUMBER, (), (), dtype, (numbered(value, dtype, where),))
+    return type(like)(NUMBER, (), (), dtype, (as_number(value, dtype, where),))
 
 
 def coordinate(shape: tuple[int, ...], axis: int, dtype: DType, like: NodeT) -> NodeT:
@@ -59,8 +59,10 @@ _OPERATIONS = [
     name for name, op in OPS.items()
     if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
 ]  # fmt: skip
-MAPS: dict[str, Op] = {name: Op(name, Kind.MAP, operation=name) for name in (*_OPERATIONS, "select", *FUNCTIONS)}
-MAPS["relu"] = Op("relu", Kind.MAP, operation="max")
+MAPS: dict[str, TensorOp] = {
+    name: TensorOp(name, NodeKind.MAP, operation=name) for name in (*_OPERATIONS, "select", *FUNCTIONS)
+}
+MAPS["relu"] = TensorOp("relu", NodeKind.MAP, operation="max")
 """All operations by name. Relu is one: its derivative is known from its result, so that its operand is not kept."""
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 
@@ -70,7 +72,7 @@ def apply(name: str, *operands: Any) -> Any:
     if len(operands) != _arity(name):
         raise ArgumentError(name, "another number of operands", expected=_arity(name), got=len(operands),
                             remedy="Give each operand once")  # fmt: skip
-    typed = _typed(name, operands)
+    typed = _match_types(name, operands)
     shape = _common_shape(name, typed)
     first = typed[0].dtype
     _check_dtype(name, first)
@@ -84,12 +86,12 @@ def where(condition: NodeT, a: Any, b: Any) -> NodeT:
     if condition.dtype != bool_:
         raise DTypeError("where", "the condition is no bool", expected="bool", got=condition.dtype,
                          remedy="Compare, for example x != 0")  # fmt: skip
-    typed = [condition, *_typed("where", (a, b), like=condition)]
+    typed = [condition, *_match_types("where", (a, b), like=condition)]
     shape = _common_shape("where", typed)
     return make(MAPS["select"], [_spread(t, shape) for t in typed], shape, typed[1].dtype)
 
 
-CONVERT = Op("convert", Kind.MAP, operation="convert")
+CONVERT = TensorOp("convert", NodeKind.MAP, operation="convert")
 
 
 def cast(x: NodeT, dtype: Any) -> NodeT:
@@ -99,7 +101,7 @@ def cast(x: NodeT, dtype: Any) -> NodeT:
     return x if x.dtype == wanted else make(CONVERT, [x], x.shape, wanted)
 
 
-def _typed(name: str, operands: Sequence[Any], like: Node | None = None) -> list[Any]:
+def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -> list[Any]:
     """Return operands as tensors of one dtype, which Python numbers take."""
     tensors = [o for o in operands if isinstance(o, Node)]
     if not tensors and like is None:

@@ -17,8 +17,8 @@ from loom.kernels.maps.nest import number
 from loom.kernels.move.gather import LANES, ROWS, gather_rows, start_rows, sum_rows
 from loom.kernels.sort.keys import DIGIT_BITS, Order, Records
 from loom.schedules.sort import plan_sort
-from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
+from loom.tensor.draft import BufferView, Draft
+from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.views import reshape
@@ -33,7 +33,7 @@ def _inner(shape: Sequence[int]) -> int:
     return math.prod(shape[1:])
 
 
-def _record_gather(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record_gather(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     table, at = node.inputs
     inner = _inner(table.shape)
     if node.size == 0:
@@ -43,7 +43,7 @@ def _record_gather(node: Node, draft: Draft, operands: Sequence[Operand], out: A
     draft.dispatch(gather_rows(node.dtype), buffers, [at.size, table.shape[0], inner], groups)
 
 
-def _record_sums(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record_sums(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     x, at = node.inputs
     rows, inner, n = node.shape[0], _inner(node.shape), at.size
     if node.size == 0:
@@ -62,8 +62,8 @@ def _record_sums(node: Node, draft: Draft, operands: Sequence[Operand], out: Any
     draft.dispatch(sum_rows(x.dtype, node.dtype), [operands[0].buffer, order, starts, out], [rows, inner], groups)
 
 
-GATHER = Op("gather", Kind.KERNEL, record=_record_gather)
-SUM_BY_INDEX = Op("sum_by_index", Kind.KERNEL, record=_record_sums)
+GATHER = TensorOp("gather", NodeKind.KERNEL, record=_record_gather)
+SUM_BY_INDEX = TensorOp("sum_by_index", NodeKind.KERNEL, record=_record_sums)
 
 
 def pick_rows(table: NodeT, at: NodeT) -> NodeT:
@@ -76,7 +76,7 @@ def sum_rows_by(x: NodeT, at: NodeT, shape: tuple[int, ...]) -> NodeT:
     return make(SUM_BY_INDEX, [x, at], shape, x.dtype)
 
 
-def _checked(indices: NodeT, name: str, rows: int) -> NodeT:
+def _check_indices(indices: NodeT, name: str, rows: int) -> NodeT:
     """Return indices as u32, those that it lacks as one that no row has."""
     require_tensor(indices, name)
     if not indices.dtype.is_integer:
@@ -98,7 +98,7 @@ def gather(table: NodeT, indices: NodeT) -> NodeT:
     if not table.ndim:
         raise ShapeError("gather", "the table has no rows", expected="at least 1 dimension", got=table.shape,
                          remedy="Reshape it")  # fmt: skip
-    return pick_rows(table, _checked(indices, "gather", table.shape[0]))
+    return pick_rows(table, _check_indices(indices, "gather", table.shape[0]))
 
 
 def sum_by_index(x: NodeT, indices: NodeT, rows: int) -> NodeT:
@@ -108,7 +108,7 @@ def sum_by_index(x: NodeT, indices: NodeT, rows: int) -> NodeT:
     """
     require_tensor(x, "sum_by_index")
     rows = whole(rows, "sum_by_index, rows", least=0, most=_NOWHERE)
-    at = _checked(indices, "sum_by_index", rows)
+    at = _check_indices(indices, "sum_by_index", rows)
     if x.shape[: at.ndim] != at.shape:
         raise ShapeError("sum_by_index", "the indices do not fit", expected=f"{at.shape} first", got=x.shape,
                          remedy="One index for each row")  # fmt: skip

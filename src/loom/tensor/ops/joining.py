@@ -15,29 +15,29 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import items
 from loom.core.numbers import whole
-from loom.ir.kernel import Access as Use
+from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Load, LoopNest, Number, Store
-from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, NodeT, Op, as_shape, make, require_tensor
-from loom.tensor.layout import Access, packed
-from loom.tensor.ops.elementwise import numbered
+from loom.tensor.draft import BufferView, Draft
+from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
+from loom.tensor.layout import StridedLayout, row_major
+from loom.tensor.ops.elementwise import as_number
 from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
 
 __all__ = ["CONCAT", "PLACE", "concat", "copy_into", "fill", "pad", "place", "places", "split", "stack"]
 
 
-def copy_into(draft: Draft, source: Operand, out: Any, whole: tuple[int, ...], starts: Any, steps: Any,
+def copy_into(draft: Draft, source: BufferView, out: Any, whole: tuple[int, ...], starts: Any, steps: Any,
               dtype: Any) -> None:  # fmt: skip
     """Record a copy to every ``steps``-th place from ``starts`` on of ``out``, of shape ``whole``."""
-    _copy(draft, source, out, packed(whole).sliced(starts, steps, source.access.shape), dtype)
+    _copy(draft, source, out, row_major(whole).slice(starts, steps, source.access.shape), dtype)
 
 
-def _copy(draft: Draft, source: Operand, out: Any, place: Access, dtype: Any) -> None:
+def _copy(draft: Draft, source: BufferView, out: Any, place: StridedLayout, dtype: Any) -> None:
     values = (Load(0, source.access.offset, source.access.strides),)
     stores = (Store(0, 1, place.offset, place.strides),)
     _dispatch(
         draft,
-        LoopNest(source.access.shape, values, stores, ((dtype, Use.READ), (dtype, Use.WRITE))),
+        LoopNest(source.access.shape, values, stores, ((dtype, Access.READ), (dtype, Access.WRITE))),
         [source.buffer, out],
     )
 
@@ -50,17 +50,17 @@ def _dispatch(draft: Draft, nest: LoopNest, buffers: Sequence[Any]) -> None:
 def fill(draft: Draft, out: Any, size: int, value: Number) -> None:
     """Record that all elements of ``out`` become a number."""
     own = replace(value)  # a number node's object stands for what a kept program is given anew (see ``eager``)
-    nest = LoopNest((size,), (own,), (Store(0, 0, 0, (1,)),), ((value.dtype, Use.WRITE),))
+    nest = LoopNest((size,), (own,), (Store(0, 0, 0, (1,)),), ((value.dtype, Access.WRITE),))
     _dispatch(draft, nest, [out])
 
 
-def _record_place(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record_place(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     starts, steps, value = node.attributes
     fill(draft, out, node.size, value)
     copy_into(draft, operands[0], out, node.shape, starts, steps, node.dtype)
 
 
-PLACE = Op("place", Kind.KERNEL, record=_record_place, accepts=lambda _: True)
+PLACE = TensorOp("place", NodeKind.KERNEL, record=_record_place, accepts=lambda _: True)
 """Its input at every ``steps``-th place from ``starts`` on, a number elsewhere."""
 
 
@@ -79,7 +79,7 @@ def place(x: NodeT, shape: Sequence[int], starts: Sequence[int], steps: Sequence
     ):
         raise ShapeError("place", "the elements do not fit", expected=f"places of {x.shape} in {wanted}",
                          got=f"every {steps} from {starts} on", remedy="Match starts, steps and shape")  # fmt: skip
-    return make(PLACE, [x], wanted, x.dtype, (starts, steps, numbered(value, x.dtype, "place")))
+    return make(PLACE, [x], wanted, x.dtype, (starts, steps, as_number(value, x.dtype, "place")))
 
 
 def pad(x: NodeT, widths: Sequence[tuple[int, int]], value: float = 0) -> NodeT:
@@ -94,28 +94,28 @@ def pad(x: NodeT, widths: Sequence[tuple[int, int]], value: float = 0) -> NodeT:
                             remedy="Give (before, after) for each axis")  # fmt: skip
     if not any(a or b for a, b in pairs):
         return x
-    numbered(value, x.dtype, "pad")
+    as_number(value, x.dtype, "pad")
     shape = tuple(a + n + b for (a, b), n in zip(pairs, x.shape, strict=True))
     return place(x, shape, [a for a, _ in pairs], [1] * x.ndim, value)
 
 
-def places(node: Node) -> list[Access]:
+def places(node: Node) -> list[StridedLayout]:
     """Return where in a concatenation each of its inputs comes to be."""
     axis, at, found = node.attributes[0], 0, []
     for part in node.inputs:
         starts = [at if a == axis else 0 for a in range(node.ndim)]
-        found.append(packed(node.shape).sliced(starts, [1] * node.ndim, part.shape))
+        found.append(row_major(node.shape).slice(starts, [1] * node.ndim, part.shape))
         at += part.shape[axis]
     return found
 
 
-def _record_concat(node: Node, draft: Draft, operands: Sequence[Operand | None], out: Any) -> None:
+def _record_concat(node: Node, draft: Draft, operands: Sequence[BufferView | None], out: Any) -> None:
     for operand, place in zip(operands, places(node), strict=True):
         if operand is not None:  # else whatever makes it puts it there
             _copy(draft, operand, out, place, node.dtype)
 
 
-CONCAT = Op("concat", Kind.KERNEL, record=_record_concat, accepts=lambda _: True)
+CONCAT = TensorOp("concat", NodeKind.KERNEL, record=_record_concat, accepts=lambda _: True)
 
 
 def concat(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:

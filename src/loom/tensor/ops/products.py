@@ -20,9 +20,9 @@ from loom.kernels.maps.nest import number
 from loom.kernels.matmul.tiles import Arithmetic, choose_schedule
 from loom.kernels.types import PRODUCTS, pairs_of
 from loom.schedules.matmul import Multiplication, record_matmul
-from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
-from loom.tensor.layout import Access, packed
+from loom.tensor.draft import BufferView, Draft
+from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.reductions import sum_of
@@ -34,16 +34,16 @@ _WORTH_TURNING = 32**3
 """Products from which a copy of the result costs less than it saves."""
 
 
-def _swapped(access: Access) -> Access:
+def _swap(access: StridedLayout) -> StridedLayout:
     order = [*range(len(access.shape) - 2), len(access.shape) - 1, len(access.shape) - 2]
-    return access.permuted(order)
+    return access.permute(order)
 
 
-def _accepts(access: Access) -> bool:
-    return access.is_packed or _swapped(access).is_packed
+def _accepts(access: StridedLayout) -> bool:
+    return access.is_packed or _swap(access).is_packed
 
 
-def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     a, b = node.inputs
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     if node.size == 0:
@@ -60,7 +60,7 @@ def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> 
     if math.prod(node.shape[:-2]) == 1 and _turned_is_better(draft.device.caps, arithmetic, m, n, k):
         turned = draft.device.allocate(node.nbytes)
         record_matmul(draft, right, left, turned, Multiplication(n, m, k, arithmetic, not flipped[1], not flipped[0]))
-        copy_into(draft, Operand(turned, packed((n, m)).permuted((1, 0))), out, (m, n), (0, 0), (1, 1), node.dtype)
+        copy_into(draft, BufferView(turned, row_major((n, m)).permute((1, 0))), out, (m, n), (0, 0), (1, 1), node.dtype)
         return
     what = Multiplication(m, n, k, arithmetic, flipped[0], flipped[1], a.shape[:-2], b.shape[:-2])
     record_matmul(draft, left, right, out, what)
@@ -77,7 +77,7 @@ def _turned_is_better(caps: Caps, arithmetic: Arithmetic, m: int, n: int, k: int
     return 3 * found[1] <= 2 * found[0]
 
 
-MATMUL = Op("matmul", Kind.KERNEL, record=_record, accepts=_accepts)
+MATMUL = TensorOp("matmul", NodeKind.KERNEL, record=_record, accepts=_accepts)
 
 
 def multiply(a: NodeT, b: NodeT, short: bool) -> NodeT:
@@ -157,17 +157,17 @@ def einsum(subscripts: str, *operands: NodeT) -> NodeT:
     """
     for x in operands:
         require_tensor(x, "einsum")
-    inputs, output = _parsed(subscripts, operands)
-    found, letters = _reduced(operands[0], inputs[0], set(output).union(*inputs[1:]))
+    inputs, output = _parse(subscripts, operands)
+    found, letters = _reduce(operands[0], inputs[0], set(output).union(*inputs[1:]))
     for n, (x, own) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
         later = set(output).union(*inputs[n:])
-        x, own = _reduced(x, own, later | set(letters))
-        found, letters = _contracted(found, letters, x, own, later)
-    found, letters = _reduced(found, letters, set(output))
+        x, own = _reduce(x, own, later | set(letters))
+        found, letters = _contract(found, letters, x, own, later)
+    found, letters = _reduce(found, letters, set(output))
     return permute(found, [letters.index(c) for c in output]) if len(output) > 1 else found
 
 
-def _parsed(subscripts: str, operands: Sequence[NodeT]) -> tuple[list[str], str]:
+def _parse(subscripts: str, operands: Sequence[NodeT]) -> tuple[list[str], str]:
     left, arrow, output = text(subscripts, "einsum, subscripts").replace(" ", "").partition("->")
     inputs = left.split(",")
     if not arrow:
@@ -199,13 +199,13 @@ def _parsed(subscripts: str, operands: Sequence[NodeT]) -> tuple[list[str], str]
     return inputs, output
 
 
-def _reduced(x: NodeT, letters: str, needed: set[str]) -> tuple[NodeT, str]:
+def _reduce(x: NodeT, letters: str, needed: set[str]) -> tuple[NodeT, str]:
     """Sum over letters that nothing else needs."""
     axes = tuple(a for a, c in enumerate(letters) if c not in needed)
     return (sum_of(x, axes) if axes else x), "".join(c for c in letters if c in needed)
 
 
-def _contracted(a: NodeT, a_letters: str, b: NodeT, b_letters: str, later: set[str]) -> tuple[NodeT, str]:
+def _contract(a: NodeT, a_letters: str, b: NodeT, b_letters: str, later: set[str]) -> tuple[NodeT, str]:
     """Return the product of two operands, summed over letters that both have and nothing later needs."""
     sizes = dict(zip(a_letters + b_letters, a.shape + b.shape, strict=True))
     shared = [c for c in a_letters if c in b_letters]
@@ -214,7 +214,7 @@ def _contracted(a: NodeT, a_letters: str, b: NodeT, b_letters: str, later: set[s
     rows = [c for c in a_letters if c not in shared]
     columns = [c for c in b_letters if c not in shared]
 
-    def shaped(x: NodeT, own: str, *groups: list[str]) -> NodeT:
+    def shape_as(x: NodeT, own: str, *groups: list[str]) -> NodeT:
         order = [own.index(c) for g in (batch, *groups) for c in g]
         return reshape(
             permute(x, order), (*(sizes[c] for c in batch), *(math.prod(sizes[c] for c in g) for g in groups))
@@ -223,6 +223,6 @@ def _contracted(a: NodeT, a_letters: str, b: NodeT, b_letters: str, later: set[s
     if a.dtype != b.dtype:  # what earlier steps made wider
         wider = max(a.dtype, b.dtype, key=lambda t: t.bits)
         a, b = cast(a, wider), cast(b, wider)
-    product = matmul(shaped(a, a_letters, rows, inner), shaped(b, b_letters, inner, columns))
+    product = matmul(shape_as(a, a_letters, rows, inner), shape_as(b, b_letters, inner, columns))
     result = [*batch, *rows, *columns]
     return reshape(product, tuple(sizes[c] for c in result)), "".join(result)

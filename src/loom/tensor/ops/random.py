@@ -15,15 +15,15 @@ import numpy as np
 from loom.core.dtype import u32
 from loom.kernels.maps.random import RANDOM_LANES, step_bits
 from loom.schedules.recorder import store
-from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, NodeT, Op, make
+from loom.tensor.draft import BufferView, Draft
+from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.views import reshape
 
 __all__ = ["random_words"]
 
 
-def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     seed, number, stream = node.attributes
     if node.size:
         seeds = store(draft, np.array([seed & 0xFFFF_FFFF, seed >> 32, stream, number], np.uint32))
@@ -32,7 +32,7 @@ def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> 
         draft.dispatch(draw.kernel, [seeds, operands[0].buffer, out], [node.size], groups)
 
 
-WORDS = Op("random_words", Kind.KERNEL, record=_record)
+WORDS = TensorOp("random_words", NodeKind.KERNEL, record=_record)
 
 
 def random_words(shape: Sequence[int], seed: int, number: int, step: NodeT, stream: int) -> NodeT:

@@ -18,8 +18,8 @@ from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.arg import record_arg
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
-from loom.tensor.draft import Draft, Operand
-from loom.tensor.graph import Kind, Node, NodeT, Op, make, require_tensor
+from loom.tensor.draft import BufferView, Draft
+from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.views import normal_axes, normal_axis, reshape
@@ -30,7 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     first, last, folding = node.attributes
     shape = rows_along(node.inputs[0].shape, first, last)
     if shape.n == 0:
@@ -39,11 +39,11 @@ def _record(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> 
         record_fold(draft, operands[0].buffer, shape, folding, out)
 
 
-SUM = Op("sum", Kind.KERNEL, record=_record)
-EXTREME = {name: Op(name, Kind.KERNEL, record=_record) for name in ("max", "min")}
+SUM = TensorOp("sum", NodeKind.KERNEL, record=_record)
+EXTREME = {name: TensorOp(name, NodeKind.KERNEL, record=_record) for name in ("max", "min")}
 
 
-def _fold(x: NodeT, op: Op, axis: Any, keepdims: bool, folding: Folding) -> NodeT:
+def _fold(x: NodeT, op: TensorOp, axis: Any, keepdims: bool, folding: Folding) -> NodeT:
     """Return the fold of ``x`` along axes, run by run of axes side by side."""
     axes = normal_axes(x, axis, op.name)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
@@ -128,7 +128,7 @@ def _require(x: Node, name: str, axes: Sequence[int]) -> None:
         raise EmptyError(name, "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness first")
 
 
-def _record_arg(node: Node, draft: Draft, operands: Sequence[Operand], out: Any) -> None:
+def _record_arg(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     axis, largest = node.attributes
     x = node.inputs[0]
     shape = rows_along(x.shape, axis, axis + 1)
@@ -136,7 +136,7 @@ def _record_arg(node: Node, draft: Draft, operands: Sequence[Operand], out: Any)
         record_arg(draft, operands[0].buffer, shape, read_type(x.dtype), out, largest=largest)
 
 
-ARG = Op("argmax", Kind.KERNEL, record=_record_arg)
+ARG = TensorOp("argmax", NodeKind.KERNEL, record=_record_arg)
 
 
 def find_extreme(x: NodeT, axis: int, *, largest: bool) -> NodeT:

@@ -15,8 +15,8 @@ from loom.core.dtype import bool_
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
 from loom.core.given import items
 from loom.core.numbers import whole
-from loom.tensor.graph import KNOWN, Kind, Node, NodeT, Op, as_shape, make, require_tensor
-from loom.tensor.layout import Access
+from loom.tensor.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
+from loom.tensor.layout import StridedLayout
 
 __all__ = [
     "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis", "permute",
@@ -53,8 +53,8 @@ def normal_axes(x: Node, axis: Any, where: str) -> tuple[int, ...]:
 
 # reshape
 
-RESHAPE = Op(
-    "reshape", Kind.VIEW, view=lambda node, access: access.reshaped(node.shape)
+RESHAPE = TensorOp(
+    "reshape", NodeKind.VIEW, view=lambda node, access: access.reshape(node.shape)
 )  # fmt: skip
 
 
@@ -106,8 +106,8 @@ def squeeze(x: NodeT, axis: Any = None) -> NodeT:
 
 # permute
 
-PERMUTE = Op(
-    "permute", Kind.VIEW, view=lambda node, access: access.permuted(node.attributes[0]),
+PERMUTE = TensorOp(
+    "permute", NodeKind.VIEW, view=lambda node, access: access.permute(node.attributes[0]),
 )  # fmt: skip
 
 
@@ -132,8 +132,8 @@ def transpose(x: NodeT, first: int = -1, second: int = -2) -> NodeT:
 
 # reverse
 
-REVERSE = Op(
-    "reverse", Kind.VIEW, view=lambda node, access: access.reversed(node.attributes[0]),
+REVERSE = TensorOp(
+    "reverse", NodeKind.VIEW, view=lambda node, access: access.reverse(node.attributes[0]),
 )  # fmt: skip
 
 
@@ -146,8 +146,8 @@ def reverse(x: NodeT, axis: Any = None) -> NodeT:
 # broadcast
 
 
-BROADCAST = Op(
-    "broadcast", Kind.VIEW, view=lambda node, access: access.broadcast(node.shape),
+BROADCAST = TensorOp(
+    "broadcast", NodeKind.VIEW, view=lambda node, access: access.broadcast(node.shape),
 )  # fmt: skip
 
 
@@ -166,9 +166,9 @@ def broadcast_to(x: NodeT, shape: Sequence[int]) -> NodeT:
 
 # slices
 
-SLICE = Op(
-    "slice", Kind.VIEW,
-    view=lambda node, access: access.sliced(node.attributes[0], node.attributes[1], node.shape),
+SLICE = TensorOp(
+    "slice", NodeKind.VIEW,
+    view=lambda node, access: access.slice(node.attributes[0], node.attributes[1], node.shape),
 )  # fmt: skip
 
 
@@ -231,16 +231,16 @@ def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
 # windows
 
 
-def _window_access(node: Node, access: Access) -> Access:
+def _window_access(node: Node, access: StridedLayout) -> StridedLayout:
     axes, _, steps, dilations = node.attributes
     strides = list(access.strides)
     for a, step in zip(axes, steps, strict=True):
         strides[a] *= step
     inner = tuple(access.strides[a] * d for a, d in zip(axes, dilations, strict=True))
-    return Access(node.shape, (*strides, *inner), access.offset)
+    return StridedLayout(node.shape, (*strides, *inner), access.offset)
 
 
-WINDOWS = Op("windows", Kind.VIEW, view=_window_access)
+WINDOWS = TensorOp("windows", NodeKind.VIEW, view=_window_access)
 
 
 def windows(
@@ -275,8 +275,8 @@ def windows(
 
 # gradients led elsewhere
 
-DETACH = Op("detach", Kind.VIEW, view=lambda _node, access: access)
-ROUTE = Op("route", Kind.VIEW, view=lambda _node, access: access)
+DETACH = TensorOp("detach", NodeKind.VIEW, view=lambda _node, access: access)
+ROUTE = TensorOp("route", NodeKind.VIEW, view=lambda _node, access: access)
 
 
 def detach(x: NodeT) -> NodeT:

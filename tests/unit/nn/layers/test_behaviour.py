@@ -14,7 +14,7 @@ from loom.core.dtype import u32
 from loom.core.errors import StateError
 from loom.nn.layers import LAYERS
 from loom.nn.model import Model
-from loom.nn.random import Stream, uniforms
+from loom.nn.random import RandomStream, uniforms
 from loom.nn.spec import LAYERS as CONFIGS
 from loom.nn.spec import parse
 from loom.tensor import Tensor
@@ -51,7 +51,7 @@ def test_published_words() -> None:
 
 def test_first_weights_are_the_recorded_words() -> None:
     seed = 2**40 + 5
-    drawn = random_words((7,), seed, 3, step(0), Stream.WEIGHTS).numpy() >> 8
+    drawn = random_words((7,), seed, 3, step(0), RandomStream.WEIGHTS).numpy() >> 8
     assert (uniforms((7,), seed, 3) == drawn.astype(np.float32) * np.float32(2**-24)).all()
 
 
