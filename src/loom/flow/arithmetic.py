@@ -2,12 +2,14 @@
 
 Layer: flow, over ``draft``. ``ir_f...`` compute in f32, ``ir_i...`` and ``ir_u...`` in u32, those ending in
 64 in u64; a word takes the type of the operation. Invariant: each function appends one operation of
-``ir.ops`` (and a bitcast for each word read as f32); errors are those of ``loom.flow.ir``.
+``ir.ops`` (and a bitcast for each word read as f32); errors are those of ``loom.flow.ir``. Most are rows: a name, how
+the operation is recorded, what it means.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from loom.core.dtype import DType, bool_, f32, u32, u64
 from loom.flow.draft import IrBlock, IrValue, open_block
@@ -48,225 +50,150 @@ __all__ = [
     "ir_umod",
     "ir_umod64",
     "ir_xor",
-    "operation",
+    "of_one",
+    "of_two",
+    "typed",
 ]
 
-# floats, u32, u64
+Record = Callable[..., IrValue]
+"""Appends an operation: the function's name, the block, the operands."""
 
 
-def ir_fadd(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a + b as f32, rounded once."""
-    return operation("ir_fadd", block, "add", f32, a, b)
+class OfOne(Protocol):
+    """An operation of one value."""
+
+    def __call__(self, block: IrBlock, a: IrValue) -> IrValue:
+        """Append it."""
+        ...
 
 
-def ir_fsub(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a - b as f32, rounded once."""
-    return operation("ir_fsub", block, "sub", f32, a, b)
+class OfTwo(Protocol):
+    """An operation of two values."""
+
+    def __call__(self, block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
+        """Append it."""
+        ...
 
 
-def ir_fmul(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a * b as f32, rounded once."""
-    return operation("ir_fmul", block, "mul", f32, a, b)
+def of_one(name: str, record: Record, meaning: str) -> OfOne:
+    """Return the public function ``name`` of one value."""
+
+    def append(block: IrBlock, a: IrValue) -> IrValue:
+        return record(name, block, a)
+
+    append.__name__ = append.__qualname__ = name
+    append.__doc__ = meaning
+    return append
 
 
-def ir_fdiv(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a / b as f32, correctly rounded."""
-    return operation("ir_fdiv", block, "div", f32, a, b)
+def of_two(name: str, record: Record, meaning: str) -> OfTwo:
+    """Return the public function ``name`` of two values."""
+
+    def append(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
+        return record(name, block, a, b)
+
+    append.__name__ = append.__qualname__ = name
+    append.__doc__ = meaning
+    return append
 
 
-def ir_fsqrt(block: IrBlock, a: IrValue) -> IrValue:
-    """Square root as f32, correctly rounded."""
-    return operation("ir_fsqrt", block, "sqrt", f32, a)
+def typed(name: str, dtype: DType) -> Record:
+    """Record operation ``name`` of values taken as ``dtype``."""
+    return lambda where, block, *values: _operation(where, block, name, dtype, *values)
 
 
-def ir_iadd(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a + b as u32, wrapping."""
-    return operation("ir_iadd", block, "add", u32, a, b)
-
-
-def ir_isub(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a - b as u32, wrapping."""
-    return operation("ir_isub", block, "sub", u32, a, b)
-
-
-def ir_imul(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a * b as u32, wrapping."""
-    return operation("ir_imul", block, "mul", u32, a, b)
-
-
-def ir_udiv(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """Quotient of u32; x / 0 is 0."""
-    return operation("ir_udiv", block, "idiv", u32, a, b)
-
-
-def ir_umod(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """Remainder of u32; x % 0 is x."""
-    return operation("ir_umod", block, "irem", u32, a, b)
-
-
-def ir_iadd64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a + b as u64, wrapping."""
-    return operation("ir_iadd64", block, "add", u64, a, b)
-
-
-def ir_isub64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a - b as u64, wrapping."""
-    return operation("ir_isub64", block, "sub", u64, a, b)
-
-
-def ir_imul64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a * b as u64, wrapping."""
-    return operation("ir_imul64", block, "mul", u64, a, b)
-
-
-def ir_udiv64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """Quotient of u64; x / 0 is 0."""
-    return operation("ir_udiv64", block, "idiv", u64, a, b)
-
-
-def ir_umod64(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """Remainder of u64; x % 0 is x."""
-    return operation("ir_umod64", block, "irem", u64, a, b)
-
-
-def operation(where: str, block: IrBlock, name: str, dtype: DType, *values: Any) -> IrValue:
-    """Append operation ``name`` of values taken as ``dtype``, for the function called ``where``."""
+def _operation(where: str, block: IrBlock, name: str, dtype: DType, *values: Any) -> IrValue:
     target = open_block(block, where)
     return target.value(name, *(target.operand(v, dtype, where) for v in values))
 
 
-# bits: u32, or the type of ``a`` if that is u64 (or bool, where it makes sense)
+def _bitwise(name: str) -> Record:
+    """Of u32, or the type of the first if that is u64 or bool."""
+
+    def record(where: str, block: IrBlock, *values: Any) -> IrValue:
+        first = open_block(block, where).own(values[0], where)
+        return _operation(where, block, name, bool_ if first.instr.dtype == bool_ else first.integer, *values)
+
+    return record
 
 
-def ir_and(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """Bitwise and; also of two conditions."""
-    return _bitwise("ir_and", block, "and", a, b)
+def _shift(name: str) -> Record:
+    def record(where: str, block: IrBlock, a: Any, b: Any) -> IrValue:
+        return _operation(where, block, name, open_block(block, where).own(a, where).integer, a, b)
+
+    return record
 
 
-def ir_or(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """Bitwise or; also of two conditions."""
-    return _bitwise("ir_or", block, "or", a, b)
-
-
-def ir_xor(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """Bitwise exclusive or; also of two conditions."""
-    return _bitwise("ir_xor", block, "xor", a, b)
-
-
-def ir_not(block: IrBlock, a: IrValue) -> IrValue:
-    """Bitwise complement; also of a condition."""
-    return _bitwise("ir_not", block, "not", a)
-
-
-def ir_shl(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a << b, the count modulo the width; both of one type."""
-    return operation("ir_shl", block, "shl", _value("ir_shl", block, a).integer, a, b)
-
-
-def ir_shr(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a >> b, zeros coming in, the count modulo the width; both of one type."""
-    return operation("ir_shr", block, "shr", _value("ir_shr", block, a).integer, a, b)
-
-
-def ir_bitcount(block: IrBlock, val: IrValue) -> IrValue:
-    """Number of one bits of a u32."""
-    return operation("ir_bitcount", block, "popcount", u32, val)
-
-
-def _value(where: str, block: IrBlock, given: Any) -> IrValue:
-    return open_block(block, where).own(given, where)
-
-
-def _bitwise(where: str, block: IrBlock, name: str, *values: IrValue) -> IrValue:
-    first = _value(where, block, values[0])
-    return operation(where, block, name, bool_ if first.instr.dtype == bool_ else first.integer, *values)
-
-
-# types
-
-
-def ir_u32_to_u64(block: IrBlock, a: IrValue) -> IrValue:
-    """Widen a u32 to u64."""
-    return _conversion("ir_u32_to_u64", block, a, u32, u64)
-
-
-def ir_u64_to_u32(block: IrBlock, a: IrValue) -> IrValue:
-    """The low 32 bits of a u64."""
-    return _conversion("ir_u64_to_u32", block, a, u64, u32)
-
-
-def ir_u32_to_f32(block: IrBlock, a: IrValue) -> IrValue:
-    """The f32 nearest to a u32."""
-    return _conversion("ir_u32_to_f32", block, a, u32, f32)
-
-
-def ir_f32_to_u32(block: IrBlock, a: IrValue) -> IrValue:
-    """The whole part of an f32 as u32; too large or below 0 gives the nearest there is, NaN gives 0."""
-    return _conversion("ir_f32_to_u32", block, a, f32, u32)
-
-
-def ir_as_f32(block: IrBlock, a: IrValue) -> IrValue:
-    """The 32 bits of a word, u32 or f32, read as f32."""
-    return _conversion("ir_as_f32", block, a, None, f32)
-
-
-def ir_as_u32(block: IrBlock, a: IrValue) -> IrValue:
-    """The 32 bits of a word, u32 or f32, read as u32."""
-    return _conversion("ir_as_u32", block, a, None, u32)
-
-
-def _conversion(where: str, block: IrBlock, a: Any, source: DType | None, result: DType) -> IrValue:
+def _conversion(source: DType | None, result: DType) -> Record:
     """Convert from ``source``; None takes any 32 bits and keeps them."""
-    target = open_block(block, where)
-    if source is None:
-        return target.value("bitcast", target.bits(a, where), dtype=result)
-    return target.value("convert", target.operand(a, source, where), dtype=result)
 
+    def record(where: str, block: IrBlock, a: Any) -> IrValue:
+        target = open_block(block, where)
+        if source is None:
+            return target.value("bitcast", target.bits(a, where), dtype=result)
+        return target.value("convert", target.operand(a, source, where), dtype=result)
 
-# comparison and choice
-
-
-def ir_lt(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a < b; a word is compared in the type of the other operand."""
-    return _comparison("ir_lt", block, a, b)
-
-
-def ir_le(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a <= b, typed as ``ir_lt``."""
-    return _comparison("ir_le", block, a, b)
-
-
-def ir_gt(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a > b, typed as ``ir_lt``."""
-    return _comparison("ir_gt", block, a, b)
-
-
-def ir_ge(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a >= b, typed as ``ir_lt``."""
-    return _comparison("ir_ge", block, a, b)
-
-
-def ir_eq(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a == b, typed as ``ir_lt``."""
-    return _comparison("ir_eq", block, a, b)
-
-
-def ir_ne(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """a != b, typed as ``ir_lt``."""
-    return _comparison("ir_ne", block, a, b)
+    return record
 
 
 def _comparison(where: str, block: IrBlock, a: Any, b: Any) -> IrValue:
     target = open_block(block, where)
-    typed = [v.instr.type for v in (target.own(a, where), target.own(b, where)) if not v.is_word]
-    if not typed:
+    known = [v.instr.type for v in (target.own(a, where), target.own(b, where)) if not v.is_word]
+    if not known:
         raise target.program.builder.error(
             f"{where} cannot tell the type of two words",
             "one operand of known type",
             "two words",
             "Say it with ir_as_f32 or ir_as_u32",
         )
-    return operation(where, block, where.removeprefix("ir_"), typed[0], a, b)
+    return _operation(where, block, where.removeprefix("ir_"), known[0], a, b)
+
+
+# floats, u32, u64
+ir_fadd = of_two("ir_fadd", typed("add", f32), "a + b as f32, rounded once.")
+ir_fsub = of_two("ir_fsub", typed("sub", f32), "a - b as f32, rounded once.")
+ir_fmul = of_two("ir_fmul", typed("mul", f32), "a * b as f32, rounded once.")
+ir_fdiv = of_two("ir_fdiv", typed("div", f32), "a / b as f32, correctly rounded.")
+ir_fsqrt = of_one("ir_fsqrt", typed("sqrt", f32), "Square root as f32, correctly rounded.")
+ir_iadd = of_two("ir_iadd", typed("add", u32), "a + b as u32, wrapping.")
+ir_isub = of_two("ir_isub", typed("sub", u32), "a - b as u32, wrapping.")
+ir_imul = of_two("ir_imul", typed("mul", u32), "a * b as u32, wrapping.")
+ir_udiv = of_two("ir_udiv", typed("idiv", u32), "Quotient of u32; x / 0 is 0.")
+ir_umod = of_two("ir_umod", typed("irem", u32), "Remainder of u32; x % 0 is x.")
+ir_iadd64 = of_two("ir_iadd64", typed("add", u64), "a + b as u64, wrapping.")
+ir_isub64 = of_two("ir_isub64", typed("sub", u64), "a - b as u64, wrapping.")
+ir_imul64 = of_two("ir_imul64", typed("mul", u64), "a * b as u64, wrapping.")
+ir_udiv64 = of_two("ir_udiv64", typed("idiv", u64), "Quotient of u64; x / 0 is 0.")
+ir_umod64 = of_two("ir_umod64", typed("irem", u64), "Remainder of u64; x % 0 is x.")
+
+# bits: u32, or the type of ``a`` if that is u64 (or bool, where it makes sense)
+ir_and = of_two("ir_and", _bitwise("and"), "Bitwise and; also of two conditions.")
+ir_or = of_two("ir_or", _bitwise("or"), "Bitwise or; also of two conditions.")
+ir_xor = of_two("ir_xor", _bitwise("xor"), "Bitwise exclusive or; also of two conditions.")
+ir_not = of_one("ir_not", _bitwise("not"), "Bitwise complement; also of a condition.")
+ir_shl = of_two("ir_shl", _shift("shl"), "a << b, the count modulo the width; both of one type.")
+ir_shr = of_two("ir_shr", _shift("shr"), "a >> b, zeros coming in, the count modulo the width; both of one type.")
+ir_bitcount = of_one("ir_bitcount", typed("popcount", u32), "Number of one bits of a u32.")
+
+# types
+ir_u32_to_u64 = of_one("ir_u32_to_u64", _conversion(u32, u64), "Widen a u32 to u64.")
+ir_u64_to_u32 = of_one("ir_u64_to_u32", _conversion(u64, u32), "The low 32 bits of a u64.")
+ir_u32_to_f32 = of_one("ir_u32_to_f32", _conversion(u32, f32), "The f32 nearest to a u32.")
+ir_f32_to_u32 = of_one(
+    "ir_f32_to_u32",
+    _conversion(f32, u32),
+    "The whole part of an f32 as u32; too large or below 0 gives the nearest there is, NaN gives 0.",
+)
+ir_as_f32 = of_one("ir_as_f32", _conversion(None, f32), "The 32 bits of a word, u32 or f32, read as f32.")
+ir_as_u32 = of_one("ir_as_u32", _conversion(None, u32), "The 32 bits of a word, u32 or f32, read as u32.")
+
+# comparison and choice
+ir_lt = of_two("ir_lt", _comparison, "a < b; a word is compared in the type of the other operand.")
+ir_le = of_two("ir_le", _comparison, "a <= b, typed as ``ir_lt``.")
+ir_gt = of_two("ir_gt", _comparison, "a > b, typed as ``ir_lt``.")
+ir_ge = of_two("ir_ge", _comparison, "a >= b, typed as ``ir_lt``.")
+ir_eq = of_two("ir_eq", _comparison, "a == b, typed as ``ir_lt``.")
+ir_ne = of_two("ir_ne", _comparison, "a != b, typed as ``ir_lt``.")
 
 
 def ir_select(block: IrBlock, condition: IrValue, a: IrValue, b: IrValue) -> IrValue:

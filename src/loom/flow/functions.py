@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.dtype import f32, u32
-from loom.flow.arithmetic import operation
+from loom.flow.arithmetic import Record, of_one, of_two, typed
 from loom.flow.draft import IrBlock, IrValue, open_block
 from loom.ir.frontend.decorator import translated
 from loom.ir.frontend.names import Frame
@@ -39,87 +39,12 @@ __all__ = [
 ]
 
 
-def ir_fmin(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """The smaller of two f32; NaN wins, and -0 is below +0."""
-    return operation("ir_fmin", block, "min", f32, a, b)
+def _elementary(name: str) -> Record:
+    """Record the elementary function of that name, of f32."""
+    return lambda where, block, *values: _in_place(where, block, name, *values)
 
 
-def ir_fmax(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """The larger of two f32; NaN wins, and +0 is above -0."""
-    return operation("ir_fmax", block, "max", f32, a, b)
-
-
-def ir_umin(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """The smaller of two u32."""
-    return operation("ir_umin", block, "min", u32, a, b)
-
-
-def ir_umax(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """The larger of two u32."""
-    return operation("ir_umax", block, "max", u32, a, b)
-
-
-def ir_fabs(block: IrBlock, a: IrValue) -> IrValue:
-    """An f32 without its sign."""
-    return operation("ir_fabs", block, "abs", f32, a)
-
-
-def ir_fneg(block: IrBlock, a: IrValue) -> IrValue:
-    """An f32 of the other sign."""
-    return operation("ir_fneg", block, "neg", f32, a)
-
-
-def ir_ffloor(block: IrBlock, a: IrValue) -> IrValue:
-    """The largest whole f32 not above it."""
-    return operation("ir_ffloor", block, "floor", f32, a)
-
-
-def ir_fceil(block: IrBlock, a: IrValue) -> IrValue:
-    """The smallest whole f32 not below it."""
-    return operation("ir_fceil", block, "ceil", f32, a)
-
-
-def ir_frint(block: IrBlock, a: IrValue) -> IrValue:
-    """The nearest whole f32, halves to even."""
-    return operation("ir_frint", block, "rint", f32, a)
-
-
-def ir_ftrunc(block: IrBlock, a: IrValue) -> IrValue:
-    """An f32 without its fraction."""
-    return operation("ir_ftrunc", block, "trunc", f32, a)
-
-
-def ir_fexp(block: IrBlock, a: IrValue) -> IrValue:
-    """e to the power of an f32, as ``loom.exp``."""
-    return _elementary("ir_fexp", block, "exp", a)
-
-
-def ir_flog(block: IrBlock, a: IrValue) -> IrValue:
-    """Natural logarithm of an f32, as ``loom.log``."""
-    return _elementary("ir_flog", block, "log", a)
-
-
-def ir_fsin(block: IrBlock, a: IrValue) -> IrValue:
-    """Sine of an f32 in radians, as ``loom.sin``."""
-    return _elementary("ir_fsin", block, "sin", a)
-
-
-def ir_fcos(block: IrBlock, a: IrValue) -> IrValue:
-    """Cosine of an f32 in radians, as ``loom.cos``."""
-    return _elementary("ir_fcos", block, "cos", a)
-
-
-def ir_ftanh(block: IrBlock, a: IrValue) -> IrValue:
-    """Hyperbolic tangent of an f32, as ``loom.tanh``."""
-    return _elementary("ir_ftanh", block, "tanh", a)
-
-
-def ir_fpow(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-    """An f32 to the power of another, as ``loom.pow``."""
-    return _elementary("ir_fpow", block, "pow", a, b)
-
-
-def _elementary(where: str, block: IrBlock, name: str, *values: Any) -> IrValue:
+def _in_place(where: str, block: IrBlock, name: str, *values: Any) -> IrValue:
     target = open_block(block, where)
     builder, fn = target.program.builder, function(name)
     given = [target.operand(v, f32, where) for v in values]
@@ -138,3 +63,21 @@ def _elementary(where: str, block: IrBlock, name: str, *values: Any) -> IrValue:
     builder.loc = here
     target.body.statements.extend(made.statements)
     return IrValue(target.program, result)
+
+
+ir_fmin = of_two("ir_fmin", typed("min", f32), "The smaller of two f32; NaN wins, and -0 is below +0.")
+ir_fmax = of_two("ir_fmax", typed("max", f32), "The larger of two f32; NaN wins, and +0 is above -0.")
+ir_umin = of_two("ir_umin", typed("min", u32), "The smaller of two u32.")
+ir_umax = of_two("ir_umax", typed("max", u32), "The larger of two u32.")
+ir_fabs = of_one("ir_fabs", typed("abs", f32), "An f32 without its sign.")
+ir_fneg = of_one("ir_fneg", typed("neg", f32), "An f32 of the other sign.")
+ir_ffloor = of_one("ir_ffloor", typed("floor", f32), "The largest whole f32 not above it.")
+ir_fceil = of_one("ir_fceil", typed("ceil", f32), "The smallest whole f32 not below it.")
+ir_frint = of_one("ir_frint", typed("rint", f32), "The nearest whole f32, halves to even.")
+ir_ftrunc = of_one("ir_ftrunc", typed("trunc", f32), "An f32 without its fraction.")
+ir_fexp = of_one("ir_fexp", _elementary("exp"), "e to the power of an f32, as ``loom.exp``.")
+ir_flog = of_one("ir_flog", _elementary("log"), "Natural logarithm of an f32, as ``loom.log``.")
+ir_fsin = of_one("ir_fsin", _elementary("sin"), "Sine of an f32 in radians, as ``loom.sin``.")
+ir_fcos = of_one("ir_fcos", _elementary("cos"), "Cosine of an f32 in radians, as ``loom.cos``.")
+ir_ftanh = of_one("ir_ftanh", _elementary("tanh"), "Hyperbolic tangent of an f32, as ``loom.tanh``.")
+ir_fpow = of_two("ir_fpow", _elementary("pow"), "An f32 to the power of another, as ``loom.pow``.")
