@@ -5,6 +5,8 @@ The figures are those of ``tools/graph.py``, which prints them with their member
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
@@ -55,6 +57,17 @@ def test_circles_of_files_are_few_and_small() -> None:
 
 def test_no_import_points_upward() -> None:
     assert not _graph().arrows_up(_sources(), _graph().read_layers(ROOT))
+
+
+def test_a_module_names_the_layer_it_stands_in() -> None:
+    """Commands, doors of packages and the version say it by where they are."""
+    wrong = []
+    for source in _sources().values():
+        layer = source.name.split(".")[1]
+        said = re.search(r"Layer: (\w+)", ast.get_docstring(source.tree) or "")
+        if (said or (layer != "cli" and source.path.name[0] != "_")) and source.path.name != "version.py":
+            wrong += [str(source.path)] * (said is None or said[1] != layer)
+    assert not wrong
 
 
 def test_few_places_ask_how_lanes_are_run() -> None:

@@ -1,6 +1,6 @@
 """Units' memory as files: written whole or not at all, read back bit for bit.
 
-Layer: runtime, over ``loom.storage.manifest``. A folder holds one checkpoint. Invariant: nothing of a unit is
+Layer: support, over ``loom.storage.manifest``. A folder holds one checkpoint. Invariant: nothing of a unit is
 changed before everything of the checkpoint has been read and found sound.
 """
 

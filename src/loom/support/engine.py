@@ -1,6 +1,6 @@
 """The Loom Engine: Mains that compute, one Support that serves them, and the double-buffer cycle of frames.
 
-Layer: runtime. Its three forms differ in where state lives. Invariant: a frame's picture is taken after
+Layer: support. Its three forms differ in where state lives. Invariant: a frame's picture is taken after
 the frame is done and before the next one starts, whatever is recorded meanwhile.
 """
 

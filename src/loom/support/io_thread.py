@@ -1,6 +1,6 @@
 """The I/O thread: does what it is asked, one thing after the other, and gives futures.
 
-Layer: runtime. Invariant: a request holds its units' order (see ``runtime.chain.promise``) from the moment it is
+Layer: support. Invariant: a request holds its units' order (see ``runtime.chain.promise``) from the moment it is
 asked for, so what comes out does not depend on when the thread gets to it; a failure nobody heard of is told at the
 end.
 """

@@ -1,6 +1,6 @@
 """A mailbox: a ring of slots in device memory, through which units hand each other words.
 
-Layer: runtime. Every slot keeps the length of what was put into it. Posts and takes keep the order of the units they
+Layer: support. Every slot keeps the length of what was put into it. Posts and takes keep the order of the units they
 touch: words are copied after what was launched before, on the device where both are of one. Invariant: what is taken
 is what was posted, whole, in order, once; a full or an empty ring is an error and changes nothing.
 """

@@ -1,6 +1,6 @@
 """Main Loom: what receives dispatches, and nothing else.
 
-Layer: runtime. It imports no file, socket or presenter, and has no method that moves data between a unit and the
+Layer: support. It imports no file, socket or presenter, and has no method that moves data between a unit and the
 world: an import contract and a test hold it to that. Invariant: whoever has only a Main can make a device compute,
 and learn nothing.
 """

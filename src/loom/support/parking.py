@@ -1,6 +1,6 @@
 """Units set aside, and memory of released units kept for the next ones.
 
-Layer: runtime. ``park`` puts a unit to sleep with all it holds, ``unpark`` wakes it. ``spawn`` boots from memory
+Layer: support. ``park`` puts a unit to sleep with all it holds, ``unpark`` wakes it. ``spawn`` boots from memory
 that ``release`` or ``warm`` left, which saves the driver's allocation. Invariant: a spawned unit is zeroed and new;
 whoever kept a reference to the released one gets StateErrors.
 """

@@ -1,6 +1,6 @@
 """Where pictures go: numbered PNG files, a page on this computer, or memory.
 
-Layer: runtime. Nothing is opened before it is asked for; the page listens on 127.0.0.1 alone. Invariant: ``show``
+Layer: support. Nothing is opened before it is asked for; the page listens on 127.0.0.1 alone. Invariant: ``show``
 returns when the frame has been taken over; what a reader of the page sees is a whole frame.
 """
 

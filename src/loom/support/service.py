@@ -1,6 +1,6 @@
 """The Support: boots units, moves data, keeps snapshots and checkpoints; one per application, one I/O thread.
 
-Layer: runtime. The caller's code stays in its own thread: transfers are done by the I/O thread in the order asked
+Layer: support. The caller's code stays in its own thread: transfers are done by the I/O thread in the order asked
 for, chains are built by workers. Invariant: what a transfer sees of a unit is what was launched before it was asked
 for, and a later launch waits for it.
 """

@@ -1,6 +1,6 @@
 """Copies of units' memory on their devices, in a line that can be walked back and forth.
 
-Layer: runtime. The line is what every editor has: taking a snapshot after an undo drops those that were undone. When
+Layer: support. The line is what every editor has: taking a snapshot after an undo drops those that were undone. When
 the budget is full the oldest go. Invariant: a snapshot is of one moment for all its units, and restoring it gives
 every bit back.
 """

@@ -1,6 +1,6 @@
 """What is alive: units, bytes, runs under way, memory kept.
 
-Layer: runtime. Invariant: asking changes nothing and waits for nothing.
+Layer: support. Invariant: asking changes nothing and waits for nothing.
 """
 
 from __future__ import annotations
