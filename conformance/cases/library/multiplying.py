@@ -17,24 +17,25 @@ from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, u8, u16, u
 from loom.kernels.matmul.direct import STRIP, finish_chunks, multiply_direct, multiply_rows
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul.threads import FOLD_LANES, Grid, Layout, fold_blocks, multiply_slabs
-from loom.kernels.matmul.tiles import Arithmetic, Tile, multiply_tiles
+from loom.kernels.matmul.tiles import Tile, multiply_tiles
+from loom.kernels.types import ProductTypes
 
 __all__: list[str] = []
 
 Array = np.ndarray[Any, Any]
 
-_FLOATS = Arithmetic(f32, f32, f32, f32)
+_FLOATS = ProductTypes(f32, f32, f32, f32)
 _TYPES = {
     "f32": _FLOATS,
-    "x12": Arithmetic(f32, f32, f32, f32, short=True),
-    "f64": Arithmetic(f64, f64, f64, f64),
-    "f16": Arithmetic(f16, f32, f32, f16),
-    "bf16": Arithmetic(bf16, f32, f32, bf16),
-    "i8": Arithmetic(i8, i32, i32, i32, pairs=True),
-    "u8": Arithmetic(u8, i32, i32, i32, pairs=True),
-    "i16": Arithmetic(i16, i32, i32, i32, pairs=True),
-    "u16": Arithmetic(u16, u32, u32, u32),
-    "u32-u64": Arithmetic(u32, u64, u64, u64),
+    "x12": ProductTypes(f32, f32, f32, f32, short=True),
+    "f64": ProductTypes(f64, f64, f64, f64),
+    "f16": ProductTypes(f16, f32, f32, f16),
+    "bf16": ProductTypes(bf16, f32, f32, bf16),
+    "i8": ProductTypes(i8, i32, i32, i32, pairs=True),
+    "u8": ProductTypes(u8, i32, i32, i32, pairs=True),
+    "i16": ProductTypes(i16, i32, i32, i32, pairs=True),
+    "u16": ProductTypes(u16, u32, u32, u32),
+    "u32-u64": ProductTypes(u32, u64, u64, u64),
 }
 _TILES = {"2x2x4": Tile(2, 2, 4, 2), "3x1x16": Tile(3, 1, 16, 4, u32)}
 _M, _N, _K = 7, 21, 150
@@ -56,14 +57,14 @@ def _library(kernel: Any, buffers: list[Array], params: tuple[Any, ...], groups:
     return Case(kernel.verified.kernel, tuple(buffers), params, groups=groups, modes=("trusted", "reported"))
 
 
-def _pack_rows(types: Arithmetic, transposed: bool) -> Case:
+def _pack_rows(types: ProductTypes, transposed: bool) -> Case:
     tile = _TILES["2x2x4"]
     out = np.zeros(2 * _BLOCKS * _HIGH * tile.rows * types.words, types.held.numpy)
     x, which = _numbers(types.element, 3 * _M * _K), np.array([9, 2, 0], np.uint32)
     return _library(pack_rows(tile, types, transposed=transposed), [x, which, out], (_M, _K, 1), (_HIGH, _BLOCKS, 2))
 
 
-def _pack_columns(types: Arithmetic, transposed: bool, name: str) -> Case:
+def _pack_columns(types: ProductTypes, transposed: bool, name: str) -> Case:
     tile = _TILES[name]
     wide = -(-_N // tile.columns)
     out = np.zeros(_BLOCKS * wide * tile.columns * types.words, types.held.numpy)
@@ -83,7 +84,7 @@ for _name, _types in _TYPES.items():
             )
 
 
-def _tiles(types: Arithmetic, name: str, depth: int, chunks: int) -> Case:
+def _tiles(types: ProductTypes, name: str, depth: int, chunks: int) -> Case:
     tile = _TILES[name]
     high, wide, blocks = -(-_M // tile.rows), -(-_N // tile.columns), -(-depth // 128)
     a = _numbers(types.held, blocks * high * tile.rows * types.words)
@@ -103,7 +104,7 @@ for _name, _types in _TYPES.items():
 case("library/matmul-tiles-chunks", slow=True)(partial(_tiles, _FLOATS, "3x1x16", 4100, 2))
 
 
-def _tiles_in_place(types: Arithmetic, transposed: bool) -> Case:
+def _tiles_in_place(types: ProductTypes, transposed: bool) -> Case:
     tile, m, depth = _TILES["2x2x4"], 6, 150
     wide = -(-_N // tile.columns)
     a, b = _numbers(types.held, 2 * m * depth), _numbers(types.held, wide * tile.columns * 2 * types.words)
@@ -119,7 +120,7 @@ for _name in ("f32", "f64"):
         )
 
 
-def _direct(types: Arithmetic, transposed: bool, swapped: bool) -> Case:
+def _direct(types: ProductTypes, transposed: bool, swapped: bool) -> Case:
     tile = _TILES["2x2x4"]
     a, b = _numbers(types.element, 2 * _M * _K), _numbers(types.element, _N * _K)
     which = np.array([1, 0, 0, 0], np.uint32)
@@ -129,7 +130,7 @@ def _direct(types: Arithmetic, transposed: bool, swapped: bool) -> Case:
     return _library(kernel, [a, b, which, out], (_M, _N, _K, _K, 1, 2, 1), groups)
 
 
-def _rows(types: Arithmetic, rows: int, n: int, width: int, swapped: bool) -> Case:
+def _rows(types: ProductTypes, rows: int, n: int, width: int, swapped: bool) -> Case:
     a, b = _numbers(types.element, rows * _K), _numbers(types.element, n * _K)
     which, out = np.zeros(2, np.uint32), np.zeros(rows * n, types.accumulator.numpy)
     kernel = multiply_rows(rows, 8, types, swapped=swapped)
@@ -161,7 +162,7 @@ case("library/matmul-finish-f16")(partial(_finish, f32, f16, 3))
 case("library/matmul-finish-bf16", slow=True)(partial(_finish, f32, bf16, 3))
 
 
-def _slabs(types: Arithmetic, grid: Grid, sides: tuple[int, int, int], layout: Layout, span: int) -> Case:
+def _slabs(types: ProductTypes, grid: Grid, sides: tuple[int, int, int], layout: Layout, span: int) -> Case:
     m, n, k = sides
     plain = replace(types, held=types.accumulator, pairs=False)
     a, b = _numbers(types.element, 2 * m * k), _numbers(types.element, n * k)

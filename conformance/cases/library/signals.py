@@ -132,7 +132,7 @@ def _moves(which: str) -> Case:
         buffers = [pairs, np.zeros(2 * n * rows, np.float32)]
         return _signal(steps.hermitian(f32, Form.PAIRS), buffers, (n, rows), (2, rows))
     if which == "keep":
-        return _signal(steps.keep(f32, Form.PAIRS), [x, np.zeros_like(pairs)], (n, 36, rows, 0.75), (1, rows))
+        return _signal(steps.keep_half(f32, Form.PAIRS), [x, np.zeros_like(pairs)], (n, 36, rows, 0.75), (1, rows))
     if which == "pad":
         buffers = [x[: n * rows], np.zeros(100 * (rows + 1), np.float32)]
         padded = np.zeros((rows + 1, 100), np.float32)

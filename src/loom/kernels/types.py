@@ -9,8 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+from loom.core.numerics import MATMUL_BLOCK
 
-__all__ = ["PRODUCTS", "Kinds", "extreme_type", "held_type", "kinds", "pairs_of", "read_type", "wide_type"]
+__all__ = [
+    "PRODUCTS",
+    "Kinds",
+    "ProductTypes",
+    "extreme_type",
+    "held_type",
+    "kinds",
+    "product_types",
+    "read_type",
+    "wide_type",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,32 @@ PRODUCTS: dict[DType, tuple[DType, ...]] = {
 """Types of a matrix product by that of the operands, the default first."""
 
 
-def pairs_of(element: DType, result: DType) -> bool:
-    """Tell whether two products of ``element`` and their sum fit an i32 exactly, so that they may be taken at once."""
-    return result == i32 and element in (i8, u8, i16)
+@dataclass(frozen=True, slots=True)
+class ProductTypes:
+    """The types of a multiplication: elements in memory, factors as held, sums, and the result.
+
+    ``pairs``: a held i32 is two factors of 16 bits, of k and k + 64 of a block: integers are exact in any
+    order. ``short``: factors are rounded to 12 significant bits first.
+    """
+
+    element: DType
+    held: DType
+    accumulator: DType
+    result: DType
+    pairs: bool = False
+    short: bool = False
+
+    @property
+    def words(self) -> int:
+        """Held factors of a block."""
+        return MATMUL_BLOCK // 2 if self.pairs else MATMUL_BLOCK
+
+
+def product_types(element: DType, result: DType, *, short: bool = False) -> ProductTypes:
+    """Return the types of a product of ``element`` that gives ``result``, one of its ``PRODUCTS``.
+
+    Two products of small integers, and their sum, fit an i32 exactly, so that they are taken at once.
+    """
+    accumulator = held_type(result) if element.storage_only else result
+    pairs = result == i32 and element in (i8, u8, i16)
+    return ProductTypes(element, accumulator, accumulator, result, pairs=pairs, short=short)

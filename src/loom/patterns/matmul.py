@@ -15,8 +15,7 @@ import numpy as np
 from loom.core.dtype import DType, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag
-from loom.kernels.matmul.tiles import Arithmetic
-from loom.kernels.types import PRODUCTS, held_type, pairs_of
+from loom.kernels.types import PRODUCTS, ProductTypes, product_types
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.prepared import prepare
 from loom.patterns.calling.workspace import workspace
@@ -25,7 +24,7 @@ from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.matmul import Multiplication, record_matmul
 
-__all__ = ["gpu_matmul", "matmul_arithmetic"]
+__all__ = ["gpu_matmul", "matmul_types"]
 
 _WHERE = "gpu_matmul"
 _MOST_ELEMENTS = 0xFFFF_FFFF
@@ -67,13 +66,13 @@ def gpu_matmul(
     """
     call = Call(_WHERE, on)
     x, y = _operands(call, a, b)
-    arithmetic = matmul_arithmetic(x.dtype, out_dtype, precision)
+    types = matmul_types(x.dtype, out_dtype, precision)
     transposes = flag(transpose_a, f"{_WHERE}, transpose_a"), flag(transpose_b, f"{_WHERE}, transpose_b")
     given = m, n, k
     is_flat = any(each is not None for each in given)
     shapes = _flat_shapes(x, y, given, transposes) if is_flat else _Shapes(x.shape, y.shape)
-    what = _described(shapes, arithmetic, *transposes)
-    out = call.output(_checked(shapes.result(what)), arithmetic.result, like=x)
+    what = _describe(shapes, types, *transposes)
+    out = call.output(_checked(shapes.result(what)), types.result, like=x)
     if out.size:
         if what.k:
             _run(call, what, x, y, out)
@@ -82,7 +81,7 @@ def gpu_matmul(
     return call.result(out)
 
 
-def matmul_arithmetic(operand: DType, result: DType | str | None = None, precision: str | None = None) -> Arithmetic:
+def matmul_types(operand: DType, result: DType | str | None = None, precision: str | None = None) -> ProductTypes:
     """Return the types that operands of a dtype are multiplied in; DTypeError or ArgumentError if there are none."""
     allowed = PRODUCTS.get(operand)
     if allowed is None:
@@ -105,9 +104,7 @@ def matmul_arithmetic(operand: DType, result: DType | str | None = None, precisi
             f"{_WHERE}, out_dtype", f"{operand} operands do not give {wanted}",
             expected=" or ".join(map(str, allowed)), got=wanted, remedy="Convert the operands or the result",
         )  # fmt: skip
-    accumulator = held_type(wanted) if operand.storage_only else wanted
-    pairs = pairs_of(operand, wanted)
-    return Arithmetic(operand, accumulator, accumulator, wanted, pairs=pairs, short=precision is not None)
+    return product_types(operand, wanted, short=precision is not None)
 
 
 def _operands(call: Call, a: Any, b: Any) -> tuple[Operand, Operand]:
@@ -176,7 +173,7 @@ def _count(value: Any, name: str) -> int:
     return int(value)
 
 
-def _described(shapes: _Shapes, arithmetic: Arithmetic, transpose_a: bool, transpose_b: bool) -> Multiplication:
+def _describe(shapes: _Shapes, types: ProductTypes, transpose_a: bool, transpose_b: bool) -> Multiplication:
     """Return what is multiplied; ShapeError if the shapes do not fit."""
     for shape, name, transpose in ((shapes.a, "a", transpose_a), (shapes.b, "b", transpose_b)):
         if not shape or (len(shape) == 1 and transpose):
@@ -203,7 +200,7 @@ def _described(shapes: _Shapes, arithmetic: Arithmetic, transpose_a: bool, trans
             _WHERE, "the batches do not broadcast", expected="equal leading dimensions, or 1, or none",
             got=f"{shapes.a} @ {shapes.b}", remedy="Reshape one operand",
         ) from None  # fmt: skip
-    return Multiplication(m, n, k, arithmetic, transpose_a, transpose_b, a[:-2], b[:-2])
+    return Multiplication(m, n, k, types, transpose_a, transpose_b, a[:-2], b[:-2])
 
 
 def _matrix(shape: tuple[int, ...], transpose: bool) -> str:
@@ -226,7 +223,7 @@ def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand)
         kept = record_matmul(chain, left, right, result, what, allocate=allocate)
         return [left, right, result, *fresh], (kept, [slot.nbytes for slot in fresh])
 
-    types = what.arithmetic
+    types = what.types
     key = (
         _WHERE, what.m, what.n, what.k, what.transpose_a, what.transpose_b, what.a_batch, what.b_batch,
         types.element.name, types.result.name, types.short,

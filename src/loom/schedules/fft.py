@@ -200,7 +200,7 @@ def record_real(job: Signals, source: Any, target: Any, n: int, form: Form, scal
     if n % 2:
         work = job.allocate(n)
         record_transform(job, source, work, n, Ends(Form.REAL, Form.PLANES))
-        job.dispatch(steps.keep(job.element, form), [work, target], [n, half + 1, job.rows, scale], half + 1)
+        job.dispatch(steps.keep_half(job.element, form), [work, target], [n, half + 1, job.rows, scale], half + 1)
         return
     work = job.allocate(half)
     record_transform(job, source, work, half, Ends(Form.PAIRS, Form.PLANES))

@@ -13,21 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.caps import Caps
 from loom.core.errors import ShapeError
 from loom.kernels.matmul.direct import FINISH_LANES, STRIP, finish_chunks, multiply_direct, multiply_rows
 from loom.kernels.matmul.gather import multiply_gathered
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import FOLD_LANES, Cut, Layout, choose_cut, fold_blocks, multiply_slabs
-from loom.kernels.matmul.tiles import BLOCK, CHUNK, Arithmetic, Schedule, Tile, choose_schedule, multiply_tiles
+from loom.kernels.matmul.threads import FOLD_LANES, Layout, Slabs, choose_slabs, fold_blocks, multiply_slabs
+from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
+from loom.kernels.types import ProductTypes
 from loom.schedules.recorder import Recorder
 
-__all__ = ["Multiplication", "record_gathered", "record_matmul"]
+__all__ = ["Multiplication", "is_better_turned", "record_gathered", "record_matmul"]
 
 _SMALL = 128**3
 """Products per batch up to which packing costs more than it saves."""
 _NARROW = 4
 """Rows or columns up to which memory is the limit and nothing is packed."""
+_WORTH_TURNING = 32**3
+"""Products from which a copy of the result costs less than it saves."""
 _LEAST_LANES = 4
 """Lanes to which vectors are halved where rows are no multiple of them."""
 _LEAST_VECTORS = 4
@@ -49,7 +53,7 @@ class Multiplication:
     m: int
     n: int
     k: int
-    arithmetic: Arithmetic
+    types: ProductTypes
     transpose_a: bool = False
     transpose_b: bool = False
     a_batch: tuple[int, ...] = ()
@@ -91,24 +95,21 @@ def record_matmul(
     what: Multiplication,
     *,
     allocate: Allocate | None = None,
-    schedule: Schedule | Cut | None = None,
+    schedule: Blocking | Slabs | None = None,
 ) -> list[Any]:
     """Record ``out = a @ b`` over storages of packed row-major matrices; return what must stay alive with the chain.
 
     No dimension may be 0. ``allocate`` gives scratch memory of some bytes (default: the device's). ``schedule``: a
-    Schedule forces a cut with packing, a Cut the way of GPUs. ShapeError if the partial sums are 2^32 or more.
+    Blocking forces a cut with packing, a Slabs the way of GPUs. ShapeError if the partial sums are 2^32 or more.
     """
     what = what.joined()
     recording = _Recording(chain, what, allocate or chain.device.allocate)
-    caps = chain.device.caps
-    if isinstance(schedule, Cut):
-        recording.slabs(a, b, out, schedule)
-    elif schedule is None and caps.threads:
-        recording.slabs(a, b, out, choose_cut(caps, what.arithmetic, what.m, what.n, what.k, what.batches))
+    cut = schedule or _choose(chain.device.caps, what)
+    if isinstance(cut, Slabs):
+        recording.slabs(a, b, out, cut)
     elif schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
         recording.direct(a, b, out)
     else:
-        cut = schedule or choose_schedule(caps, what.arithmetic, what.m, what.n, what.batches)
         recording.packed(a, b, out, cut)
     return recording.keep
 
@@ -122,14 +123,40 @@ def record_gathered(
     As ``record_matmul``, for one product of elements that are factors as they lie. None, and nothing recorded, where
     that is no way to read them: on GPUs, and where neighbouring k do not lie side by side.
     """
-    cut = choose_schedule(chain.device.caps, what.arithmetic, what.m, what.n, 1)
+    cut = _choose(chain.device.caps, what)
+    if isinstance(cut, Slabs):
+        return None
     unroll = cut.tile.unroll
     runs = k_at.reshape(-1, unroll) if what.k % unroll == 0 else np.empty((0, 1))
-    if chain.device.caps.threads or not runs.size or (np.diff(runs, axis=1) != 1).any():
+    if not runs.size or (np.diff(runs, axis=1) != 1).any():
         return None
     recording = _Recording(chain, what, allocate or chain.device.allocate)
     recording.gathered(a, rows_at, runs[:, 0], b, out, cut)
     return recording.keep
+
+
+def is_better_turned(caps: Caps, what: Multiplication) -> bool:
+    """Tell whether the transposed product, whose sums are the same, fills the tiles of a CPU so much better.
+
+    It must be worth a copy of the result, one matrix.
+    """
+    if math.prod(what.batch) != 1 or what.m * what.n * what.k < _WORTH_TURNING:
+        return False
+    found: list[int] = []
+    for rows, columns in ((what.m, what.n), (what.n, what.m)):
+        cut = _choose(caps, replace(what, m=rows, n=columns))
+        if isinstance(cut, Slabs):
+            return False
+        tile = cut.tile
+        found.append(-(-rows // tile.rows) * tile.rows * (-(-columns // tile.columns) * tile.columns))
+    return 3 * found[1] <= 2 * found[0]
+
+
+def _choose(caps: Caps, what: Multiplication) -> Blocking | Slabs:
+    """Return how a product is cut on a device: in slabs where lanes are threads, else into packed blocks."""
+    if caps.threads:
+        return choose_slabs(caps, what.types, what.m, what.n, what.k, what.batches)
+    return choose_blocking(caps, what.types, what.m, what.n, what.batches)
 
 
 class _Recording:
@@ -150,9 +177,9 @@ class _Recording:
     def sums(self, out: Any, batches: int) -> Any:
         """Return where sums of chunks go: the result itself if it is one chunk of the right type."""
         what = self.what
-        if self.chunks == 1 and what.arithmetic.accumulator == what.arithmetic.result:
+        if self.chunks == 1 and what.types.accumulator == what.types.result:
             return out
-        return self.scratch(self.counted(batches * self.chunks) * what.arithmetic.accumulator.nbytes)
+        return self.scratch(self.counted(batches * self.chunks) * what.types.accumulator.nbytes)
 
     def counted(self, parts: int) -> int:
         """Return the elements of so many partial results; ShapeError if they are too many."""
@@ -169,7 +196,7 @@ class _Recording:
     def finish(self, sums: Any, out: Any, first: int, batches: int) -> None:
         if sums is out:
             return
-        size, types = self.what.m * self.what.n, self.what.arithmetic
+        size, types = self.what.m * self.what.n, self.what.types
         groups = (-(-size // FINISH_LANES), batches)
         self.chain.dispatch(
             finish_chunks(types.accumulator, types.result), [sums, out], [size, self.chunks, first], groups
@@ -177,10 +204,10 @@ class _Recording:
 
     # on GPUs
 
-    def slabs(self, a: Any, b: Any, out: Any, cut: Cut) -> None:
+    def slabs(self, a: Any, b: Any, out: Any, cut: Slabs) -> None:
         """Multiply where the elements are, a group for each tile and chunk, or for each tile and block."""
         what, grid = self.what, cut.grid
-        arithmetic = replace(what.arithmetic, held=what.arithmetic.accumulator, pairs=False)
+        arithmetic = replace(what.types, held=what.types.accumulator, pairs=False)
         blocks, size = -(-what.k // BLOCK), what.m * what.n
         sums, split = self.sums(out, what.batches), cut.split and blocks > 1
         parts, target = blocks if split else self.chunks, sums
@@ -201,12 +228,12 @@ class _Recording:
         """Return how operands lie in memory: vectors are read where each of them begins at a multiple of its size."""
         what = self.what
         a_by_k, b_by_k = not what.transpose_a, what.transpose_b
-        is_word, fits = what.arithmetic.element.bits == 32, what.n % QUAD == 0
+        is_word, fits = what.types.element.bits == 32, what.n % QUAD == 0
         return Layout(
             a_by_k, b_by_k,
             a_whole=is_word and not a_by_k and what.m % QUAD == 0,
             b_whole=is_word and not b_by_k and fits,
-            out_whole=what.arithmetic.accumulator.bits == 32 and fits,
+            out_whole=what.types.accumulator.bits == 32 and fits,
         )  # fmt: skip
 
     # without packing
@@ -216,7 +243,7 @@ class _Recording:
         what = self.what
         swapped = what.n <= _NARROW < what.m or (what.n < what.m <= _NARROW)
         m, n, k = (what.n, what.m, what.k) if swapped else (what.m, what.n, what.k)
-        arithmetic = replace(what.arithmetic, held=what.arithmetic.accumulator, pairs=False)
+        arithmetic = replace(what.types, held=what.types.accumulator, pairs=False)
         if swapped:
             a, b = b, a
             by_rows, transposed = what.transpose_b, not what.transpose_a
@@ -225,7 +252,7 @@ class _Recording:
         else:
             by_rows, transposed = not what.transpose_a, what.transpose_b
         sums = self.sums(out, what.batches)
-        tile = choose_schedule(self.chain.device.caps, what.arithmetic, m, n, what.batches).tile
+        tile = choose_blocking(self.chain.device.caps, what.types, m, n, what.batches).tile
         tile = replace(tile, lanes=min(tile.lanes, 1 << (n.bit_length() - 1)))
         strides = [k, 1] if by_rows else [1, m]
         if m <= _NARROW and not transposed:
@@ -252,9 +279,9 @@ class _Recording:
 
     # with packing
 
-    def packed(self, a: Any, b: Any, out: Any, cut: Schedule) -> None:
+    def packed(self, a: Any, b: Any, out: Any, cut: Blocking) -> None:
         """Pack both operands, several batches at a time, and multiply tiles."""
-        what, tile, types = self.what, cut.tile, self.what.arithmetic
+        what, tile, types = self.what, cut.tile, self.what.types
         high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
         block_nbytes = blocks * types.words * types.held.nbytes
         a_nbytes, b_nbytes = high * tile.rows * block_nbytes, wide * tile.columns * block_nbytes
@@ -284,9 +311,9 @@ class _Recording:
             self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
             self.finish(sums, out, first, count)
 
-    def gathered(self, a: Any, rows_at: Any, k_at: Any, b: Any, out: Any, cut: Schedule) -> None:
+    def gathered(self, a: Any, rows_at: Any, k_at: Any, b: Any, out: Any, cut: Blocking) -> None:
         """Pack the right operand and multiply tiles of rows read through tables."""
-        what, tile, types = self.what, cut.tile, self.what.arithmetic
+        what, tile, types = self.what, cut.tile, self.what.types
         high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
         padded = np.zeros(high * tile.rows, np.int64)
         padded[: what.m] = rows_at
@@ -310,7 +337,7 @@ class _Recording:
 
     def is_read_in_place(self, tile: Tile) -> bool:
         """Tell whether the left operand is whole tiles of factors as they lie, near enough for a cache."""
-        what, types = self.what, self.what.arithmetic
+        what, types = self.what, self.what.types
         is_factor = types.element == types.held and not types.short
         is_whole = what.m % tile.rows == 0 and what.k % tile.unroll == 0
         follows = what.a_batch == what.batch or math.prod(what.a_batch) == 1

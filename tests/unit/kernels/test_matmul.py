@@ -12,7 +12,8 @@ from loom.core.caps import Caps
 from loom.core.dtype import f16, f32, f64, i8, i32, u32
 from loom.kernels.matmul import tiles as matmul
 from loom.kernels.matmul.direct import multiply_direct, multiply_rows
-from loom.kernels.matmul.tiles import Arithmetic, Schedule, Tile, choose_schedule
+from loom.kernels.matmul.tiles import Blocking, Tile, choose_blocking
+from loom.kernels.types import ProductTypes
 from loom.schedules import matmul as matmul_record
 from loom.schedules.matmul import Multiplication, record_matmul
 from unit.patterns.canonical import same_bits
@@ -22,16 +23,16 @@ pytestmark = pytest.mark.wide
 
 Array = np.ndarray[Any, Any]
 
-FLOATS = Arithmetic(f32, f32, f32, f32)
-PAIRS = Arithmetic(i8, i32, i32, i32, pairs=True)
-HALVES = Arithmetic(f16, f32, f32, f16)
+FLOATS = ProductTypes(f32, f32, f32, f32)
+PAIRS = ProductTypes(i8, i32, i32, i32, pairs=True)
+HALVES = ProductTypes(f16, f32, f32, f16)
 SCHEDULES = [
-    Schedule(Tile(1, 1, 4, 1), 1, 1),
-    Schedule(Tile(3, 2, 8, 2), 2, 5),
-    Schedule(Tile(8, 2, 16, 4), 3, 1),
-    Schedule(Tile(5, 1, 16, 8), 100, 100),
-    Schedule(Tile(4, 3, 4, 2, u32), 4, 4),
-    Schedule(Tile(2, 1, 64, 4, u32), 2, 1),
+    Blocking(Tile(1, 1, 4, 1), 1, 1),
+    Blocking(Tile(3, 2, 8, 2), 2, 5),
+    Blocking(Tile(8, 2, 16, 4), 3, 1),
+    Blocking(Tile(5, 1, 16, 8), 100, 100),
+    Blocking(Tile(4, 3, 4, 2, u32), 4, 4),
+    Blocking(Tile(2, 1, 64, 4, u32), 2, 1),
 ]
 
 
@@ -42,8 +43,8 @@ def numbers(dtype: Any, *shape: int) -> Array:
     return (rng.standard_normal(shape) * 2.0 ** rng.integers(-4, 4, shape)).astype(dtype.numpy)
 
 
-def multiply(a: Array, b: Array, what: Multiplication, on: str = "cpu", schedule: Schedule | None = None) -> Array:
-    out = np.zeros((*what.batch, what.m, what.n), what.arithmetic.result.numpy)
+def multiply(a: Array, b: Array, what: Multiplication, on: str = "cpu", schedule: Blocking | None = None) -> Array:
+    out = np.zeros((*what.batch, what.m, what.n), what.types.result.numpy)
     chain = loom.Chain(on)
     keep = record_matmul(chain, a, b, out, what, schedule=schedule)
     chain.build().run()
@@ -52,7 +53,7 @@ def multiply(a: Array, b: Array, what: Multiplication, on: str = "cpu", schedule
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: f"{s.tile.rows}x{s.tile.vectors}x{s.tile.lanes}")
-def test_a_schedule_changes_no_bit(schedule: Schedule) -> None:
+def test_a_schedule_changes_no_bit(schedule: Blocking) -> None:
     for m, n, k in [(1, 1, 1), (17, 35, 260), (40, 70, 129), (24, 35, 136)]:  # the last: its left is read in place
         a, b = numbers(f32, m, k), numbers(f32, k, n)
         expected = canonical_matmul(a, b)
@@ -98,7 +99,7 @@ def test_few_rows_are_cut_by_the_workers_and_no_bit_changes(threads: str, monkey
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES[1:3], ids=str)
-def test_chunks_and_short_factors_under_schedules(schedule: Schedule) -> None:
+def test_chunks_and_short_factors_under_schedules(schedule: Blocking) -> None:
     a, b = numbers(f32, 9, 8200), numbers(f32, 8200, 11)
     assert same_bits(multiply(a, b, Multiplication(9, 11, 8200, FLOATS), schedule=schedule), canonical_matmul(a, b))
     x, y = numbers(i8, 20, 300), numbers(i8, 300, 37)
@@ -119,24 +120,24 @@ def test_chunks_and_short_factors_under_schedules(schedule: Schedule) -> None:
         Multiplication(131, 130, 140, PAIRS, transpose_a=True, transpose_b=True),
         Multiplication(9, 8, 130, HALVES, a_batch=(2,), b_batch=(1,), transpose_a=True),
     ],
-    ids=lambda w: f"{w.m}x{w.n}x{w.k}-{w.arithmetic.element}",
+    ids=lambda w: f"{w.m}x{w.n}x{w.k}-{w.types.element}",
 )
 def test_checked_and_debugged_runs_find_no_fault_and_the_same_bits(
     what: Multiplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOM_SIMD", "4")
     a_shape, b_shape = (what.m, what.k), (what.k, what.n)
-    a = numbers(what.arithmetic.element, *what.a_batch, *(a_shape[::-1] if what.transpose_a else a_shape))
-    b = numbers(what.arithmetic.element, *what.b_batch, *(b_shape[::-1] if what.transpose_b else b_shape))
+    a = numbers(what.types.element, *what.a_batch, *(a_shape[::-1] if what.transpose_a else a_shape))
+    b = numbers(what.types.element, *what.b_batch, *(b_shape[::-1] if what.transpose_b else b_shape))
     plain = multiply(a, b, what)
     small = Multiplication(  # the interpreter is slow
-        min(what.m, 9), min(what.n, 10), what.k, what.arithmetic, what.transpose_a, what.transpose_b,
+        min(what.m, 9), min(what.n, 10), what.k, what.types, what.transpose_a, what.transpose_b,
         what.a_batch, what.b_batch,
     )  # fmt: skip
     rows = (..., slice(None), slice(small.m)) if what.transpose_a else (..., slice(small.m), slice(None))
     columns = (..., slice(small.n), slice(None)) if what.transpose_b else (..., slice(None), slice(small.n))
     parts = np.ascontiguousarray(a[rows]), np.ascontiguousarray(b[columns])
-    schedule = Schedule(Tile(4, 1, 32, 2), 1, 1) if what.m > 100 else None
+    schedule = Blocking(Tile(4, 1, 32, 2), 1, 1) if what.m > 100 else None
     with loom.debug(races=True, bounds=True, uninitialized=True):
         watched = multiply(*parts, small, "cpu", schedule)
     assert same_bits(watched, np.ascontiguousarray(plain[..., : small.m, : small.n]))
@@ -160,12 +161,12 @@ def test_one_kernel_is_made_for_each_choice() -> None:
 
 
 @pytest.mark.parametrize("simd", [1, 2, 4, 8, 16, 32])
-@pytest.mark.parametrize("arithmetic", [FLOATS, PAIRS, Arithmetic(f64, f64, f64, f64)], ids=lambda a: str(a.element))
-def test_schedules_fit_the_machine(simd: int, arithmetic: Arithmetic) -> None:
+@pytest.mark.parametrize("arithmetic", [FLOATS, PAIRS, ProductTypes(f64, f64, f64, f64)], ids=lambda a: str(a.element))
+def test_schedules_fit_the_machine(simd: int, arithmetic: ProductTypes) -> None:
     for cache in (1 << 14, 1 << 18, 1 << 21):
         caps = Caps(simd, 65536, 1024, True, 2, cache)
         for m, n in ((1, 1), (100, 3000), (512, 512), (5000, 4000)):
-            cut = choose_schedule(caps, arithmetic, m, n, 1)
+            cut = choose_blocking(caps, arithmetic, m, n, 1)
             nbytes = arithmetic.accumulator.nbytes
             assert 1 <= cut.tile.lanes <= 32
             if simd >= 4:

@@ -15,8 +15,8 @@ import loom
 from loom.core.caps import Caps
 from loom.core.dtype import f16, f32, f64, i8, i32
 from loom.kernels.matmul.slabs import Slab
-from loom.kernels.matmul.threads import Cut, Grid, Layout, choose_cut, fold_blocks, multiply_slabs
-from loom.kernels.matmul.tiles import Arithmetic
+from loom.kernels.matmul.threads import Grid, Layout, Slabs, choose_slabs, fold_blocks, multiply_slabs
+from loom.kernels.types import ProductTypes
 from loom.schedules.matmul import Multiplication, record_matmul
 from unit.patterns.canonical import same_bits
 from unit.patterns.linalg.matmul_order import canonical_matmul
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.wide
 
 Array = np.ndarray[Any, Any]
 
-FLOATS = Arithmetic(f32, f32, f32, f32)
-PAIRS = Arithmetic(i8, i32, i32, i32, pairs=True)
-HALVES = Arithmetic(f16, f32, f32, f16)
-CHUNKS, SPLIT = Cut(Grid(2, 4, 1, 1, 4), split=False), Cut(Grid(4, 1, 1, 2, 4), split=True)
+FLOATS = ProductTypes(f32, f32, f32, f32)
+PAIRS = ProductTypes(i8, i32, i32, i32, pairs=True)
+HALVES = ProductTypes(f16, f32, f32, f16)
+CHUNKS, SPLIT = Slabs(Grid(2, 4, 1, 1, 4), split=False), Slabs(Grid(4, 1, 1, 2, 4), split=True)
 GPU = Caps(32, 49152, 1024, False, 132, 1 << 20, threads=True)
 
 
@@ -39,8 +39,8 @@ def numbers(dtype: Any, *shape: int) -> Array:
     return (rng.standard_normal(shape) * 2.0 ** rng.integers(-4, 4, shape)).astype(dtype.numpy)
 
 
-def multiply(a: Array, b: Array, what: Multiplication, cut: Cut) -> Array:
-    out = np.zeros((*what.batch, what.m, what.n), what.arithmetic.result.numpy)
+def multiply(a: Array, b: Array, what: Multiplication, cut: Slabs) -> Array:
+    out = np.zeros((*what.batch, what.m, what.n), what.types.result.numpy)
     chain = loom.Chain("cpu")
     keep = record_matmul(chain, a, b, out, what, schedule=cut)
     chain.build().run()
@@ -58,10 +58,10 @@ def multiply(a: Array, b: Array, what: Multiplication, cut: Cut) -> Array:
         (SPLIT, (9, 11, 8200), (False, False)),
         pytest.param(CHUNKS, (9, 11, 8200), (True, False), marks=pytest.mark.slow),
         pytest.param(SPLIT, (36, 36, 129), (True, False), marks=pytest.mark.slow),
-        pytest.param(Cut(Grid(4, 8, 2, 1, 16), split=False), (70, 40, 300), (False, True), marks=pytest.mark.slow),
+        pytest.param(Slabs(Grid(4, 8, 2, 1, 16), split=False), (70, 40, 300), (False, True), marks=pytest.mark.slow),
     ],
 )
-def test_a_cut_changes_no_bit(cut: Cut, sides: tuple[int, int, int], turned: tuple[bool, bool]) -> None:
+def test_a_cut_changes_no_bit(cut: Slabs, sides: tuple[int, int, int], turned: tuple[bool, bool]) -> None:
     m, n, k = sides
     a, b = numbers(f32, m, k), numbers(f32, k, n)
     what = Multiplication(m, n, k, FLOATS, transpose_a=turned[0], transpose_b=turned[1])
@@ -111,20 +111,20 @@ def test_a_gpu_gives_the_bits_of_the_cpu(
 
 
 def test_cuts_fill_a_gpu() -> None:
-    square = choose_cut(GPU, FLOATS, 4096, 4096, 4096, 1)
+    square = choose_slabs(GPU, FLOATS, 4096, 4096, 4096, 1)
     assert (square.grid.height, square.grid.width, square.split) == (64, 64, False)
-    tall, flat = choose_cut(GPU, FLOATS, 4096, 1, 4096, 1), choose_cut(GPU, FLOATS, 1, 4096, 4096, 1)
+    tall, flat = choose_slabs(GPU, FLOATS, 4096, 1, 4096, 1), choose_slabs(GPU, FLOATS, 1, 4096, 4096, 1)
     assert (tall.grid.width, tall.split) == (4, True)
     assert (flat.grid.height, flat.split) == (4, True)
-    assert choose_cut(GPU, FLOATS, 32, 32, 65536, 1).split
-    assert not choose_cut(GPU, FLOATS, 64, 64, 64, 1000).split
+    assert choose_slabs(GPU, FLOATS, 32, 32, 65536, 1).split
+    assert not choose_slabs(GPU, FLOATS, 64, 64, 64, 1000).split
 
 
 @pytest.mark.parametrize("dtype", [f32, f64], ids=str)
 def test_shared_memory_is_within_that_of_any_device(dtype: Any) -> None:
-    arithmetic = Arithmetic(dtype, dtype, dtype, dtype)
+    arithmetic = ProductTypes(dtype, dtype, dtype, dtype)
     for m, n in ((4096, 4096), (200, 200), (4096, 1), (1, 4096)):
-        grid = choose_cut(GPU, arithmetic, m, n, 4096, 1).grid
+        grid = choose_slabs(GPU, arithmetic, m, n, 4096, 1).grid
         slabs = [Slab(width, grid.depth, grid.lanes, by_k=True, whole=False) for width in (grid.height, grid.width)]
         assert 2 * sum(s.quads for s in slabs) * 4 * dtype.nbytes <= 32768
 
@@ -135,6 +135,6 @@ def test_one_kernel_is_made_for_each_choice() -> None:
     ]
     kernels = [multiply_slabs(CHUNKS.grid, layout, FLOATS) for layout in layouts]
     kernels += [multiply_slabs(SPLIT.grid, layouts[0], FLOATS), fold_blocks(f32)]
-    kernels += [multiply_slabs(CHUNKS.grid, layouts[0], Arithmetic(f32, f32, f32, f32, short=True))]
+    kernels += [multiply_slabs(CHUNKS.grid, layouts[0], ProductTypes(f32, f32, f32, f32, short=True))]
     assert kernels[0] is multiply_slabs(Grid(2, 4, 1, 1, 4), layouts[0], FLOATS)
     assert len({k.verified.hash for k in kernels}) == len({k.verified.name for k in kernels}) == len(kernels)

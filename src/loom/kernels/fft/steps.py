@@ -20,7 +20,7 @@ from loom.kernels.fft.butterflies import conjugate_multiply, multiply
 from loom.kernels.fft.stages import LANES, Form, exchanged, load, store
 
 __all__ = [
-    "chirp_in", "chirp_out", "cut", "hermitian", "keep", "multiply_spectra", "pad", "real_after", "real_before",
+    "chirp_in", "chirp_out", "cut", "hermitian", "keep_half", "multiply_spectra", "pad", "real_after", "real_before",
     "real_parts", "reverse", "spectrum_product",
 ]  # fmt: skip
 
@@ -159,7 +159,7 @@ def hermitian(element: DType, source: Form) -> KernelFunction:
 
 
 @cache
-def keep(element: DType, target: Form) -> KernelFunction:
+def keep_half(element: DType, target: Form) -> KernelFunction:
     """Return the kernel (x, out, n, kept, rows, scale): the first ``kept`` of n numbers in planes, times ``scale``."""
 
     @kernel(workgroup=LANES, trusted=True)

@@ -13,8 +13,15 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, select, shared, sqrt
 
 __all__ = [
-    "TILE", "columns_to_rows", "cross_product", "divide_rows", "identity_columns", "outer_product", "rows_to_columns",
-    "scale_rows", "transposed",
+    "TILE",
+    "columns_to_rows",
+    "cross_product",
+    "identity_columns",
+    "normalize_rows",
+    "outer_product",
+    "rows_to_columns",
+    "scale_rows",
+    "transposed",
 ]  # fmt: skip
 
 TILE = 16
@@ -148,7 +155,7 @@ def outer_product(element: DType) -> KernelFunction:
 
 
 @cache
-def divide_rows(element: DType) -> KernelFunction:
+def normalize_rows(element: DType) -> KernelFunction:
     """Return the kernel (x, squares, out, size, n, inner): x divided by the root of its row's sum of squares.
 
     Row r along an axis of n, ``inner`` elements after it, has squares[r]; elements of rows whose sum is 0 are kept.
@@ -161,7 +168,7 @@ def divide_rows(element: DType) -> KernelFunction:
             norm = sqrt(squares[at // (n * inner) * inner + at % inner])
             out[at] = select(norm == 0, x[at], x[at] / norm)
 
-    divided.name = f"divide_rows_{element}"
+    divided.name = f"normalize_rows_{element}"
     return divided
 
 

@@ -13,7 +13,8 @@ from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, static_range
 from loom.kernels.matmul.pack import factor_of
-from loom.kernels.matmul.tiles import BLOCK, CHUNK, Arithmetic, Tile
+from loom.kernels.matmul.tiles import BLOCK, CHUNK, Tile
+from loom.kernels.types import ProductTypes
 
 __all__ = ["FINISH_LANES", "STRIP", "finish_chunks", "multiply_direct", "multiply_rows"]
 
@@ -23,7 +24,7 @@ FINISH_LANES = 256
 """Elements of the result per group of ``finish_chunks``."""
 
 
-def _strip(tile: Tile, arithmetic: Arithmetic, transposed: bool, swapped: bool) -> Callable[..., None]:
+def _strip(tile: Tile, arithmetic: ProductTypes, transposed: bool, swapped: bool) -> Callable[..., None]:
     """Return what multiplies the rows of a tile by ``count`` vectors of columns, this lane's from ``first`` on."""
     rows, lanes, at = tile.rows, tile.lanes, tile.index
     accumulator, factor = arithmetic.accumulator, factor_of(arithmetic)
@@ -55,7 +56,7 @@ def _strip(tile: Tile, arithmetic: Arithmetic, transposed: bool, swapped: bool) 
 
 
 @cache
-def multiply_direct(tile: Tile, arithmetic: Arithmetic, *, transposed: bool, swapped: bool) -> KernelFunction:
+def multiply_direct(tile: Tile, arithmetic: ProductTypes, *, transposed: bool, swapped: bool) -> KernelFunction:
     """Return the kernel that multiplies elements where they are into chunks of the result.
 
     Group (x, y, z) computes one tile of chunk ``z % chunks`` of batch ``z // chunks``, of ``a[which[batch]]``
@@ -101,7 +102,7 @@ def multiply_direct(tile: Tile, arithmetic: Arithmetic, *, transposed: bool, swa
     return direct
 
 
-def _long_strip(rows: int, lanes: int, arithmetic: Arithmetic, swapped: bool, at: DType) -> Callable[..., None]:
+def _long_strip(rows: int, lanes: int, arithmetic: ProductTypes, swapped: bool, at: DType) -> Callable[..., None]:
     """Return what multiplies ``rows`` rows by ``vectors`` vectors of columns, this lane's from ``column`` on."""
     accumulator, factor = arithmetic.accumulator, factor_of(arithmetic)
     many, unroll = STRIP // lanes, max(1, 8 // rows)
@@ -142,7 +143,7 @@ def _long_strip(rows: int, lanes: int, arithmetic: Arithmetic, swapped: bool, at
 
 @cache
 def multiply_rows(
-    rows: int, lanes: int, arithmetic: Arithmetic, *, swapped: bool, index: DType = u64
+    rows: int, lanes: int, arithmetic: ProductTypes, *, swapped: bool, index: DType = u64
 ) -> KernelFunction:
     """Return the kernel that multiplies ``rows`` rows of ``a`` by a k by n matrix, read in long stretches.
 

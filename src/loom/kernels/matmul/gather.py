@@ -15,13 +15,14 @@ from loom.core.dtype import u32
 from loom.ir.frontend.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
-from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Arithmetic, Tile, keeping, turns_of
+from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, turns_of
+from loom.kernels.types import ProductTypes
 
 __all__ = ["multiply_gathered"]
 
 
 @cache
-def multiply_gathered(tile: Tile, arithmetic: Arithmetic) -> KernelFunction:
+def multiply_gathered(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
     """Return the kernel that multiplies gathered rows and packed columns into chunks of the result.
 
     Group (x, y, chunk) takes ``across`` columns of tiles from x on and ``down`` rows of them from y on. ``rows_at`` has

@@ -16,7 +16,8 @@ from loom.core.dtype import f32, i32, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, select, static_range
-from loom.kernels.matmul.tiles import BLOCK, Arithmetic, Tile, turns_of
+from loom.kernels.matmul.tiles import BLOCK, Tile, turns_of
+from loom.kernels.types import ProductTypes
 
 __all__ = ["PANELS", "factor_of", "pack_columns", "pack_rows"]
 
@@ -31,13 +32,13 @@ def _short(x: Any) -> Any:
     return select(x != x, x, bitcast(f32, rounded))  # noqa: PLR0124 - a NaN
 
 
-def factor_of(arithmetic: Arithmetic) -> Callable[[Any], Any]:
+def factor_of(arithmetic: ProductTypes) -> Callable[[Any], Any]:
     """Return what turns an element into a factor that is not one of a pair."""
     wide = f32 if arithmetic.element.storage_only else arithmetic.accumulator
     return _short if arithmetic.short else wide
 
 
-def _word_of(arithmetic: Arithmetic) -> Callable[[Any, Any, Any], Any]:
+def _word_of(arithmetic: ProductTypes) -> Callable[[Any, Any, Any], Any]:
     """Return what reads a held factor: (memory, index, distance to the other one of its pair)."""
     factor = factor_of(arithmetic)
     if arithmetic.pairs:
@@ -45,7 +46,7 @@ def _word_of(arithmetic: Arithmetic) -> Callable[[Any, Any, Any], Any]:
     return lambda x, at, _apart: factor(x[at])
 
 
-def _edge_word_of(arithmetic: Arithmetic) -> Callable[..., Any]:
+def _edge_word_of(arithmetic: ProductTypes) -> Callable[..., Any]:
     """Return the same for a word of which the second, or both, may lie beyond the last k."""
     factor, pairs, held = factor_of(arithmetic), arithmetic.pairs, arithmetic.held
 
@@ -64,7 +65,7 @@ def _edge_word_of(arithmetic: Arithmetic) -> Callable[..., Any]:
 
 
 @cache
-def pack_rows(tile: Tile, arithmetic: Arithmetic, *, transposed: bool) -> KernelFunction:
+def pack_rows(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> KernelFunction:
     """Return the kernel that packs ``x``, rows by k (or k by rows, ``transposed``), for the left operand.
 
     Group (i, block, z) packs tile of rows i of a block of matrix ``which[first + z]``.
@@ -108,7 +109,7 @@ def pack_rows(tile: Tile, arithmetic: Arithmetic, *, transposed: bool) -> Kernel
 
 
 @cache
-def pack_columns(tile: Tile, arithmetic: Arithmetic, *, transposed: bool) -> KernelFunction:
+def pack_columns(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> KernelFunction:
     """Return the kernel that packs ``x``, k by columns (or columns by k, ``transposed``), for the right operand.
 
     Group (j, block, z) packs ``PANELS`` tiles of columns of a block of matrix ``which[first + z]``.

@@ -13,7 +13,7 @@ from typing import Any
 
 from loom.ir.frontend.intrinsics import static_range
 from loom.kernels.matmul.pack import factor_of
-from loom.kernels.matmul.tiles import Arithmetic
+from loom.kernels.types import ProductTypes
 
 __all__ = ["QUAD", "Slab", "reader_of"]
 
@@ -70,7 +70,7 @@ class Slab:
 _Inlined = Callable[..., None]
 
 
-def reader_of(slab: Slab, arithmetic: Arithmetic) -> tuple[_Inlined, _Inlined, _Inlined]:
+def reader_of(slab: Slab, arithmetic: ProductTypes) -> tuple[_Inlined, _Inlined, _Inlined]:
     """Return what finds a lane's places in memory, what reads its pieces of a slab, and what lays them down.
 
     ``locate(starts, lane, base, first, count, step)``: element (i, k) is at base + i step + k, or base + k step + i.
@@ -94,7 +94,7 @@ def _locating(slab: Slab) -> _Inlined:
     return locate
 
 
-def _reading(slab: Slab, arithmetic: Arithmetic) -> _Inlined:
+def _reading(slab: Slab, arithmetic: ProductTypes) -> _Inlined:
     wide = arithmetic.accumulator
 
     def convert(x: Any) -> Any:
@@ -124,7 +124,7 @@ def _reading(slab: Slab, arithmetic: Arithmetic) -> _Inlined:
     return read
 
 
-def _laying(slab: Slab, arithmetic: Arithmetic) -> _Inlined:
+def _laying(slab: Slab, arithmetic: ProductTypes) -> _Inlined:
     factor = factor_of(arithmetic)
     quad: Any = arithmetic.accumulator.vector(QUAD)
 

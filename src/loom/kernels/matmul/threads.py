@@ -1,7 +1,7 @@
 """Matrix multiplication for GPUs: each lane keeps a tile of sums in registers, a group shares slabs of factors.
 
 Layer: kernels. Elements are read where they are, transposed or not. Invariant: the order of ``kernels.matmul.tiles``,
-whatever the tile; a ``Cut`` changes speed, never bits.
+whatever the tile; a ``Slabs`` changes speed, never bits.
 
 Source of the cut: Volkov and Demmel, "Benchmarking GPUs to Tune Dense Linear Algebra" (SC 2008).
 """
@@ -19,9 +19,10 @@ from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
 from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
-from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK, Arithmetic
+from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK
+from loom.kernels.types import ProductTypes
 
-__all__ = ["FOLD_LANES", "Cut", "Grid", "Layout", "choose_cut", "fold_blocks", "multiply_slabs"]
+__all__ = ["FOLD_LANES", "Grid", "Layout", "Slabs", "choose_slabs", "fold_blocks", "multiply_slabs"]
 
 FOLD_LANES = 128
 """Elements of the result per group of ``fold_blocks``."""
@@ -54,7 +55,7 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Slabs:
     """A group takes a tile of ``grid`` and one chunk; if ``split``, one block, and blocks are added up afterwards."""
 
     grid: Grid
@@ -71,11 +72,11 @@ _SPLIT_COST, _PART_COST = 1 << 19, 24
 """What splitting costs in multiplications of a multiprocessor: once, and for each sum of a block."""
 
 
-def choose_cut(caps: Caps, arithmetic: Arithmetic, m: int, n: int, k: int, batches: int) -> Cut:
+def choose_slabs(caps: Caps, arithmetic: ProductTypes, m: int, n: int, k: int, batches: int) -> Slabs:
     """Return the cut that takes least time, as estimated from measurements on an H200."""
     blocks, chunks = -(-k // BLOCK), -(-k // CHUNK)
 
-    def cost(cut: Cut) -> float:
+    def cost(cut: Slabs) -> float:
         grid, parts = cut.grid, blocks if cut.split else chunks
         tiles = -(-m // grid.height) * -(-n // grid.width) * batches
         groups = -(-tiles * parts // caps.workers)
@@ -84,7 +85,7 @@ def choose_cut(caps: Caps, arithmetic: Arithmetic, m: int, n: int, k: int, batch
         own = groups * once / speed * (_SMALL_COST if grid.rows * grid.columns == 1 else 1.0)
         return own + (_SPLIT_COST + _PART_COST * m * n * batches * parts / caps.workers if cut.split else 0)
 
-    cuts = [Cut(grid, split) for grid in _GRIDS for split in ((False, True) if blocks > 1 else (False,))]
+    cuts = [Slabs(grid, split) for grid in _GRIDS for split in ((False, True) if blocks > 1 else (False,))]
     best = min(cuts, key=cost)
     if arithmetic.accumulator.bits == 64:  # as much shared memory, and fewer registers
         return replace(best, grid=replace(best.grid, depth=best.grid.depth // 2))
@@ -156,7 +157,7 @@ def _keeping(grid: Grid, whole: bool) -> Callable[..., None]:
 
 
 @cache
-def multiply_slabs(grid: Grid, layout: Layout, arithmetic: Arithmetic) -> KernelFunction:
+def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> KernelFunction:
     """Return the kernel that multiplies elements where they are into parts of the result.
 
     Group (x, y, z) computes one tile of part ``z % parts`` of batch ``z // parts``, of ``a[which[batch]]`` and

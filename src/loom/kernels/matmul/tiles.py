@@ -2,7 +2,7 @@
 
 Layer: kernels. For each element of the result, block j covers k in [128 j, 128 j + 128): acc = +0, then k
 ascending acc = acc + a_k b_k, a multiplication and an addition. Blocks are added up one after the other
-within a chunk of 4096 k, chunks by a balanced tree. Invariant: a ``Schedule`` changes speed, never bits.
+within a chunk of 4096 k, chunks by a balanced tree. Invariant: a ``Blocking`` changes speed, never bits.
 
 Source of the cut: Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (TOMS 2008).
 """
@@ -21,9 +21,10 @@ from loom.core.numerics import MATMUL_CHUNK as CHUNK
 from loom.ir.frontend.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, select, static_range
+from loom.kernels.types import ProductTypes
 
 __all__ = [
-    "BLOCK", "BLOCKS", "CHUNK", "Arithmetic", "Schedule", "Tile", "choose_schedule", "keeping", "multiply_tiles",
+    "BLOCK", "BLOCKS", "CHUNK", "Blocking", "Tile", "choose_blocking", "keeping", "multiply_tiles",
     "product_of", "turns_of",
 ]  # fmt: skip
 
@@ -31,27 +32,6 @@ BLOCKS = CHUNK // BLOCK
 """Blocks of a chunk."""
 _GROUPS_PER_WORKER = 8
 """Groups a worker gets at least, so that workers end together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """The types of a multiplication: elements in memory, factors as held, sums, and the result.
-
-    ``pairs``: a held i32 is two factors of 16 bits, of k and k + 64 of a block: integers are exact in any
-    order. ``short``: factors are rounded to 12 significant bits first.
-    """
-
-    element: DType
-    held: DType
-    accumulator: DType
-    result: DType
-    pairs: bool = False
-    short: bool = False
-
-    @property
-    def words(self) -> int:
-        """Held factors of a block."""
-        return BLOCK // 2 if self.pairs else BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +52,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Blocking:
     """How a multiplication is cut: a group computes up to ``down`` by ``across`` tiles."""
 
     tile: Tile
@@ -88,11 +68,11 @@ _HEIGHT, _WIDTH = 128, 256
 """Rows and columns of a group at most: a block of ``a``, one of ``b`` and the sums stay in its cache."""
 
 
-def choose_schedule(caps: Caps, arithmetic: Arithmetic, m: int, n: int, batches: int) -> Schedule:
+def choose_blocking(caps: Caps, arithmetic: ProductTypes, m: int, n: int, batches: int) -> Blocking:
     """Return the cut for ``batches`` results of m by n: enough groups for the workers, each within its cache."""
     nbytes = arithmetic.accumulator.nbytes
     if caps.simd_lanes < min(_TILES):
-        return Schedule(_SCALAR, 1, 1)
+        return Blocking(_SCALAR, 1, 1)
     simd = max(lanes for lanes in _TILES if lanes <= caps.simd_lanes)
     rows, vectors, unroll = _TILES[simd]
     tile = Tile(rows, vectors, simd * 4 // nbytes, unroll)
@@ -106,23 +86,23 @@ def choose_schedule(caps: Caps, arithmetic: Arithmetic, m: int, n: int, batches:
             width //= 2
         else:
             height //= 2
-    return Schedule(tile, max(1, height // rows), max(1, width // tile.columns))
+    return Blocking(tile, max(1, height // rows), max(1, width // tile.columns))
 
 
-def product_of(arithmetic: Arithmetic) -> Callable[[Any, Any], Any]:
+def product_of(arithmetic: ProductTypes) -> Callable[[Any, Any], Any]:
     """Return the product of two held factors; of pairs the sum of two products, which wraps."""
     if not arithmetic.pairs:
         return lambda x, y: x * y
     return lambda x, y: i32(i16(x)) * i32(i16(y)) + (x >> 16) * (y >> 16)
 
 
-def turns_of(tile: Tile, arithmetic: Arithmetic) -> Callable[[Any, Any], Any]:
+def turns_of(tile: Tile, arithmetic: ProductTypes) -> Callable[[Any, Any], Any]:
     """Return what tells how many times ``unroll`` words of a block are multiplied: (block, depth)."""
     words, unroll = arithmetic.words, tile.unroll
     return lambda block, depth: (min(depth - block * BLOCK, words) + (unroll - 1)) // unroll
 
 
-def _summing(tile: Tile, arithmetic: Arithmetic) -> Callable[..., None]:
+def _summing(tile: Tile, arithmetic: ProductTypes) -> Callable[..., None]:
     """Return what adds the products of a block, ``turns`` times ``unroll`` of them, to sums of +0.
 
     ``a_row`` and ``a_k``: from one row or k of ``a`` to the next.
@@ -168,7 +148,7 @@ def keeping(tile: Tile) -> Callable[..., None]:
 
 @cache
 def multiply_tiles(
-    tile: Tile, arithmetic: Arithmetic, *, in_place: bool = False, transposed: bool = False
+    tile: Tile, arithmetic: ProductTypes, *, in_place: bool = False, transposed: bool = False
 ) -> KernelFunction:
     """Return the kernel that multiplies packed factors (see ``matmul_pack``) into chunks of the result.
 

@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
-from loom.kernels.linalg.vectors import TILE, cross_product, divide_rows, outer_product, scale_rows, transposed
+from loom.kernels.linalg.vectors import TILE, cross_product, normalize_rows, outer_product, scale_rows, transposed
 from loom.patterns.axis import normal_axis, rows_of
 from loom.patterns.calling.call import Call
 from loom.patterns.linalg.matrices import as_floats, same_dtype
@@ -143,7 +143,7 @@ def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> A
         kept = record_fold(chain, slots[0], rows, Folding("largest", x.dtype, x.dtype, x.dtype), largest)
         chain.dispatch(scale_rows(x.dtype), [slots[0], largest, scaled], params, groups=groups)
         kept_too = record_fold(chain, scaled, rows, Folding("squares", x.dtype, x.dtype, x.dtype), squares)
-        chain.dispatch(divide_rows(x.dtype), [scaled, squares, slots[1]], params, groups=groups)
+        chain.dispatch(normalize_rows(x.dtype), [scaled, squares, slots[1]], params, groups=groups)
         return slots, (largest, squares, scaled, kept, kept_too)
 
     if x.size:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import f32, f64
-from loom.kernels.matmul.tiles import Arithmetic
+from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication, record_gathered, record_matmul
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
@@ -42,7 +42,7 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
     (axes,), dtype = node.attributes, node.dtype
     shape = node.inputs[0].shape
     m, k, n = math.prod(shape[:axes]), math.prod(shape[axes:]), node.shape[-1]
-    what = Multiplication(m, n, k, Arithmetic(dtype, dtype, dtype, dtype))
+    what = Multiplication(m, n, k, product_types(dtype, dtype))
     access, weight = operands[0].access, _pack(draft, operands[1], dtype)
     rows_at = access.offset + _distances(shape[:axes], access.strides[:axes])
     k_at = _distances(shape[axes:], access.strides[axes:])

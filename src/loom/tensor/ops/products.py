@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.caps import Caps
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag, text
 from loom.kernels.maps.nest import number
-from loom.kernels.matmul.tiles import Arithmetic, choose_schedule
-from loom.kernels.types import PRODUCTS, pairs_of
-from loom.schedules.matmul import Multiplication, record_matmul
+from loom.kernels.types import PRODUCTS, product_types
+from loom.schedules.matmul import Multiplication, is_better_turned, record_matmul
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.layout import StridedLayout, row_major
@@ -29,9 +27,6 @@ from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import permute, reshape, transpose
 
 __all__ = ["MATMUL", "einsum", "matmul", "multiply"]
-
-_WORTH_TURNING = 32**3
-"""Products from which a copy of the result costs less than it saves."""
 
 
 def _swap(access: StridedLayout) -> StridedLayout:
@@ -53,28 +48,15 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
         return
     flipped = [not o.access.is_packed for o in operands]
     element, (short,) = a.dtype, node.attributes
-    accumulator = f32 if element.storage_only else node.dtype
-    pairs = pairs_of(element, node.dtype)
-    arithmetic = Arithmetic(element, accumulator, accumulator, node.dtype, pairs=pairs, short=short)
+    types = product_types(element, node.dtype, short=short)
     left, right = operands[0].buffer, operands[1].buffer
-    if math.prod(node.shape[:-2]) == 1 and _turned_is_better(draft.device.caps, arithmetic, m, n, k):
+    what = Multiplication(m, n, k, types, flipped[0], flipped[1], a.shape[:-2], b.shape[:-2])
+    if is_better_turned(draft.device.caps, what):
         turned = draft.device.allocate(node.nbytes)
-        record_matmul(draft, right, left, turned, Multiplication(n, m, k, arithmetic, not flipped[1], not flipped[0]))
+        record_matmul(draft, right, left, turned, Multiplication(n, m, k, types, not flipped[1], not flipped[0]))
         copy_into(draft, BufferView(turned, row_major((n, m)).permute((1, 0))), out, (m, n), (0, 0), (1, 1), node.dtype)
         return
-    what = Multiplication(m, n, k, arithmetic, flipped[0], flipped[1], a.shape[:-2], b.shape[:-2])
     record_matmul(draft, left, right, out, what)
-
-
-def _turned_is_better(caps: Caps, arithmetic: Arithmetic, m: int, n: int, k: int) -> bool:
-    """Tell whether the transposed product, whose sums are the same, fills the tiles of a CPU so much better."""
-    if caps.threads or m * n * k < _WORTH_TURNING:
-        return False
-    found = []
-    for rows, columns in ((m, n), (n, m)):
-        tile = choose_schedule(caps, arithmetic, rows, columns, 1).tile
-        found.append(-(-rows // tile.rows) * tile.rows * (-(-columns // tile.columns) * tile.columns))
-    return 3 * found[1] <= 2 * found[0]
 
 
 MATMUL = TensorOp("matmul", NodeKind.KERNEL, record=_record, accepts=_accepts)
