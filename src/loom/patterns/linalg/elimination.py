@@ -6,18 +6,23 @@ Layer: patterns. The order of operations is the plain right-looking one (``kerne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from loom.core.dtype import u32
 from loom.core.errors import ShapeError
-from loom.kernels.linalg import lu as kernels
-from loom.kernels.linalg.cholesky import cholesky_panel, lower_triangle
-from loom.kernels.linalg.lu import COLUMNS, PANEL, PANEL_THREADS
-from loom.patterns.calling.call import Call
-from loom.patterns.linalg.matrices import Columns, as_floats, batch_of, raise_failure, same_dtype, square, status
+from loom.patterns.calling.call import Call, Operand
+from loom.patterns.linalg.matrices import as_floats, batch_of, raise_failure, same_dtype, square, status
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.storage import HostSlot
+from loom.schedules.elimination import (
+    Columns,
+    record_cholesky,
+    record_determinants,
+    record_factors,
+    record_solution,
+)
 
 __all__ = ["cholesky", "det", "inv", "lu", "solve"]
 
@@ -49,20 +54,17 @@ def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
             got=f"{y.shape} for a of shape {x.shape}", remedy="Match rows and leading dimensions",
         )  # fmt: skip
     out = call.output(y.shape, x.dtype)
-    n, m, batch = x.shape[-1], 1 if is_vector else y.shape[-1], batch_of(x.shape)
-    info = status(batch)
+    n, m = x.shape[-1], 1 if is_vector else y.shape[-1]
+    info = status(batch_of(x.shape))
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(o.nbytes) for o in (x, y, out, info)]
-        work = Columns(chain, x.dtype, batch, n, n + m)
-        work.load(slots[0], n, 0)
-        work.load(slots[1], m, n)
-        kept = _record_solution(work, slots[3], m)
-        work.store(slots[2], n, m, n)
-        return slots, (work, kept)
+    def record(work: Columns, right: HostSlot, found: HostSlot, failed: HostSlot) -> Any:
+        work.load(right, m, n)
+        kept = record_solution(work, failed, m)
+        work.store(found, n, m, n)
+        return kept
 
     if x.size and out.size:
-        call.run(("linalg.solve", x.dtype, batch, n, m), record, x, y, out, info)
+        _run(call, x, n + m, record, y, out, info)
     raise_failure(call, info, x.shape, _SINGULAR, _PIVOT, "Check the matrix, or use least squares")
     return call.result(out)
 
@@ -77,21 +79,15 @@ def inv(a: Any, *, on: str | Device | None = None) -> Any:
     """
     call = Call("linalg.inv", on)
     x = square(call, a, "a")
-    out = call.output(x.shape, x.dtype)
-    n, batch = x.shape[-1], batch_of(x.shape)
-    info = status(batch)
+    n = x.shape[-1]
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(o.nbytes) for o in (x, out, info)]
-        work = Columns(chain, x.dtype, batch, n, 2 * n)
-        work.load(slots[0], n, 0)
+    def record(work: Columns, found: HostSlot, failed: HostSlot) -> Any:
         work.identity(n, n)
-        kept = _record_solution(work, slots[2], n)
-        work.store(slots[1], n, n, n)
-        return slots, (work, kept)
+        kept = record_solution(work, failed, n)
+        work.store(found, n, n, n)
+        return kept
 
-    if x.size:
-        call.run(("linalg.inv", x.dtype, batch, n), record, x, out, info)
+    out, info = _run_square(call, x, 2 * n, record)
     raise_failure(call, info, x.shape, _SINGULAR, _PIVOT, "Check the matrix")
     return call.result(out)
 
@@ -107,21 +103,8 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
     call = Call("linalg.det", on)
     x = square(call, a, "a")
     out = call.output(x.shape[:-2], x.dtype)
-    n, batch = x.shape[-1], batch_of(x.shape)
-
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(x.nbytes), HostSlot(out.nbytes)]
-        work = Columns(chain, x.dtype, batch, n, n)
-        work.load(slots[0], n, 0)
-        info = chain.device.allocate(batch * u32.nbytes)
-        pivots = _record_elimination(work, info)
-        params = [n, work.rows, work.columns, batch]
-        kernel = kernels.determinant(x.dtype)
-        chain.dispatch(kernel, [work.memory, pivots, slots[1]], params, groups=-(-batch // PANEL))
-        return slots, (work, pivots, info)
-
     if x.size:
-        call.run(("linalg.det", x.dtype, batch, n), record, x, out)
+        _run(call, x, x.shape[-1], record_determinants, out)
     else:
         out.write(1)
     return call.result(out)
@@ -140,23 +123,9 @@ def lu(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     """
     call = Call("linalg.lu", on)
     x = square(call, a, "a")
-    n, batch = x.shape[-1], batch_of(x.shape)
     out, chosen = call.output(x.shape, x.dtype), call.output(x.shape[:-1], u32)
-
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(o.nbytes) for o in (x, out, chosen)]
-        work = Columns(chain, x.dtype, batch, n, n)
-        work.load(slots[0], n, 0)
-        info = chain.device.allocate(batch * u32.nbytes)
-        _record_elimination(work, info, slots[2])
-        kernel = kernels.swap_rows(x.dtype)
-        params = [n, work.rows, work.columns]
-        chain.dispatch(kernel, [work.memory, slots[2]], params, groups=(-(-n // PANEL), batch))
-        work.store(slots[1], n, n, 0)
-        return slots, (work, info)
-
     if x.size:
-        call.run(("linalg.lu", x.dtype, batch, n), record, x, out, chosen)
+        _run(call, x, x.shape[-1], record_factors, out, chosen)
     return call.result(out), call.result(chosen)
 
 
@@ -172,26 +141,7 @@ def cholesky(a: Any, *, on: str | Device | None = None) -> Any:
     """
     call = Call("linalg.cholesky", on)
     x = square(call, a, "a")
-    out = call.output(x.shape, x.dtype)
-    n, batch = x.shape[-1], batch_of(x.shape)
-    info = status(batch)
-
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
-        slots = [HostSlot(o.nbytes) for o in (x, out, info)]
-        work = Columns(chain, x.dtype, batch, n, n)
-        work.load(slots[0], n, 0)
-        for first in range(0, n, PANEL):
-            end = min(first + PANEL, n)
-            sizes = [first, end, work.rows, work.columns]
-            kernel = cholesky_panel(x.dtype, _panel_lanes(chain))
-            chain.dispatch(kernel, [work.memory, slots[2]], sizes, groups=batch)
-            _record_rest(work, sizes, symmetric=True)
-        groups = -(-n // PANEL), n, batch
-        chain.dispatch(lower_triangle(x.dtype), [work.memory, slots[1]], [n, work.rows, work.columns], groups=groups)
-        return slots, work
-
-    if x.size:
-        call.run(("linalg.cholesky", x.dtype, batch, n), record, x, out, info)
+    out, info = _run_square(call, x, x.shape[-1], record_cholesky)
     raise_failure(
         call, info, x.shape, "the matrix is not positive definite", "a diagonal above 0 left in every column",
         "Check the matrix, or use solve",
@@ -205,41 +155,22 @@ def _fitting(shape: tuple[int, ...]) -> str:
     return f"{columns} or ({shape[0]},)" if len(shape) == 1 else columns
 
 
-def _panel_lanes(chain: Chain) -> int:
-    """Return the lanes of a group that works alone."""
-    return PANEL_THREADS if chain.device.caps.threads else PANEL
+def _run_square(call: Call, x: Operand, columns: int, record: Callable[..., Any]) -> tuple[Operand, Operand]:
+    """Return what ``record`` makes of square matrices, as many of the same size, and the columns that failed."""
+    out, info = call.output(x.shape, x.dtype), status(batch_of(x.shape))
+    if x.size:
+        _run(call, x, columns, record, out, info)
+    return out, info
 
 
-def _record_elimination(work: Columns, info: Storage, pivots: Storage | None = None) -> Storage:
-    """Record the elimination of the n first columns, done to the others too; return where the pivots are."""
-    n, element, chain = work.n, work.element, work.chain
-    if pivots is None:
-        pivots = chain.device.allocate(work.batch * n * u32.nbytes)
-    for first in range(0, n, PANEL):
-        end = min(first + PANEL, n)
-        params = [first, end, n, work.rows, work.columns]
-        panel = kernels.eliminate_panel(element, _panel_lanes(chain))
-        chain.dispatch(panel, [work.memory, pivots, info], params, groups=work.batch)
-        if end < work.columns:
-            groups = -(-(work.columns - end) // PANEL), work.batch
-            chain.dispatch(kernels.eliminate_rows(element), [work.memory, pivots], params, groups=groups)
-            _record_rest(work, [first, end, work.rows, work.columns], symmetric=False)
-    return pivots
+def _run(call: Call, x: Operand, columns: int, record: Callable[..., Any], *others: Operand) -> None:
+    """Run what ``record`` makes of matrices in the first of so many columns, and of the slots of other operands."""
+    n, batch = x.shape[-1], batch_of(x.shape)
 
+    def whole(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(o.nbytes) for o in (x, *others)]
+        work = Columns(chain, x.dtype, batch, n, columns)
+        work.load(slots[0], n, 0)
+        return slots, (work, record(work, *slots[1:]))
 
-def _record_rest(work: Columns, sizes: list[int], *, symmetric: bool) -> None:
-    """Record what a panel does to the rows and columns beyond it, if there are rows."""
-    end = sizes[1]
-    if end % PANEL or end == work.rows:
-        return
-    groups = (work.rows - end) // PANEL, -(-(work.columns - end) // COLUMNS), work.batch
-    kernel = kernels.eliminate_rest(work.element, symmetric=symmetric)
-    work.chain.dispatch(kernel, [work.memory], sizes, groups=groups)
-
-
-def _record_solution(work: Columns, info: Storage, m: int) -> Storage:
-    pivots = _record_elimination(work, info)
-    params = [work.n, work.rows, work.columns]
-    kernel = kernels.back_substitution(work.element, _panel_lanes(work.chain))
-    work.chain.dispatch(kernel, [work.memory], params, groups=(m, work.batch))
-    return pivots
+    call.run((call.name, x.dtype, batch, n, columns), whole, x, *others)

@@ -1,36 +1,24 @@
-"""Matrices as the factorisations take them: checked operands, and their columns in memory.
+"""Matrices as the factorisations take them: checked operands, and what is told of those that have no answer.
 
-Layer: patterns. Leading dimensions are a batch. Columns are a multiple of 64 long, with zeros below the last row
-(``kernels.linalg.lu``). Invariant: a batch changes no bit of any of its matrices.
+Layer: patterns. Leading dimensions are a batch. Invariant: elements are read, never changed here.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType, f32, f64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.kernels.linalg.lu import COLUMNS, PANEL
-from loom.kernels.linalg.vectors import TILE, columns_to_rows, identity_columns, rows_to_columns
 from loom.patterns.calling.call import Call, Operand
-from loom.runtime.chain import Chain
-from loom.runtime.storage import Storage
 
 __all__ = [
-    "FLOAT_TYPES", "Columns", "as_floats", "batch_of", "matrices", "raise_failure", "same_dtype", "square", "status",
-    "up",
+    "FLOAT_TYPES", "as_floats", "batch_of", "matrices", "raise_failure", "same_dtype", "square", "status",
 ]  # fmt: skip
 
 FLOAT_TYPES = (f32, f64)
-
-
-def up(n: int, multiple: int) -> int:
-    """Return the least multiple that is not below n."""
-    return -(-n // multiple) * multiple
 
 
 def as_floats(call: Call, data: Any, what: str, *, dtype: DType | None = None) -> Operand:
@@ -86,52 +74,6 @@ def raise_failure(call: Call, info: Operand, shape: tuple[int, ...], what: str, 
     column = int(found[failed[0]]) - 1
     which = "" if not shape[:-2] else f" of matrix {tuple(int(i) for i in np.unravel_index(failed[0], shape[:-2]))}"
     raise ArgumentError(call.name, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
-
-
-@dataclass(slots=True)
-class Columns:
-    """A recording over a batch of matrices laid in ``columns`` columns of n rows, padded to ``rows``."""
-
-    chain: Chain
-    element: DType
-    batch: int
-    n: int
-    columns: int
-    memory: Storage = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.columns = up(self.columns, COLUMNS)
-        nbytes = self.batch * self.columns * self.rows * self.element.nbytes
-        if nbytes // self.element.nbytes > 0xFFFF_FFFF:
-            raise ShapeError(
-                "loom.linalg", "the matrices are too large", expected="less than 2^32 elements with their padding",
-                got=nbytes // self.element.nbytes, remedy="Work on the batch in parts",
-            )  # fmt: skip
-        self.memory = self.chain.device.allocate(nbytes)
-
-    @property
-    def rows(self) -> int:
-        """Elements of a column in memory."""
-        return up(self.n, PANEL)
-
-    def load(self, source: Storage, m: int, first: int) -> None:
-        """Record n by m matrices becoming the columns from ``first`` on."""
-        groups = -(-m // TILE), -(-self.rows // TILE), self.batch
-        params = [self.n, m, self.rows, self.columns, first]
-        self.chain.dispatch(rows_to_columns(self.element), [source, self.memory], params, groups=groups)
-
-    def identity(self, m: int, first: int) -> None:
-        """Record the columns from ``first`` on becoming the m first of the identity."""
-        groups = -(-self.rows // PANEL), m, self.batch
-        kernel = identity_columns(self.element)
-        self.chain.dispatch(kernel, [self.memory], [self.rows, self.columns, first], groups=groups)
-
-    def store(self, target: Storage, n: int, m: int, first: int, *, upper: bool = False) -> None:
-        """Record the n first rows of the m columns from ``first`` on becoming n by m matrices."""
-        groups = -(-m // TILE), -(-n // TILE), self.batch
-        params = [n, m, self.rows, self.columns, first]
-        kernel = columns_to_rows(self.element, upper=upper)
-        self.chain.dispatch(kernel, [self.memory, target], params, groups=groups)
 
 
 def batch_of(shape: tuple[int, ...]) -> int:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from loom.kernels.linalg.qr import apply_reflection, make_reflection
 from loom.patterns.calling.call import Call
-from loom.patterns.linalg.matrices import Columns, batch_of, matrices
+from loom.patterns.linalg.matrices import batch_of, matrices
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.storage import HostSlot
+from loom.schedules.elimination import Columns, record_basis, record_reflections
 
 __all__ = ["qr"]
 
@@ -42,35 +40,14 @@ def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
         work = Columns(chain, x.dtype, batch, m, n)
         factors = chain.device.allocate(batch * k * x.dtype.nbytes)
         work.load(slots[0], n, 0)
-        _record_reflections(work, factors, k, n)
+        record_reflections(chain, work, factors, k, n)
         work.store(slots[2], k, n, 0, upper=True)
         basis = Columns(chain, x.dtype, batch, m, k)
         basis.identity(k, 0)
-        _record_basis(work, basis, factors, k)
+        record_basis(chain, work, basis, factors, k)
         basis.store(slots[1], m, k, 0)
         return slots, (work, basis, factors)
 
     if x.size:
         call.run(("linalg.qr", x.dtype, batch, m, n), record, x, q, r)
     return call.result(q), call.result(r)
-
-
-def _record_reflections(work: Columns, factors: Storage, k: int, n: int) -> None:
-    """Record the reflection of each of k columns, applied to those after it."""
-    steps = np.arange(k, dtype=np.uint32)
-    left = np.stack([n - 1 - steps, np.full(k, work.batch)], axis=1)
-    buffers, sizes = [work.memory, factors], [k, work.rows, work.columns]
-    with work.chain.repeat(k):
-        work.chain.dispatch(make_reflection(work.element), buffers, [steps, *sizes], groups=work.batch)
-        applied = apply_reflection(work.element, apart=False)
-        work.chain.dispatch(applied, buffers, [steps, steps + np.uint32(1), *sizes], groups=left)
-
-
-def _record_basis(work: Columns, basis: Columns, factors: Storage, k: int) -> None:
-    """Record the reflections applied to the identity, the last one first; column j is reached by those up to j."""
-    steps = np.arange(k - 1, -1, -1, dtype=np.uint32)
-    groups = np.stack([k - steps, np.full(k, work.batch)], axis=1)
-    params = [steps, steps, k, work.rows, work.columns, basis.columns]
-    with work.chain.repeat(k):
-        kernel = apply_reflection(work.element, apart=True)
-        work.chain.dispatch(kernel, [work.memory, factors, basis.memory], params, groups=groups)
