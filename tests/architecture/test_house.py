@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 MOST_FILES = 20
-MOST_CIRCLES, LARGEST_CIRCLE = 7, 4
+MOST_CIRCLES, LARGEST_CIRCLE = 5, 4
 MOST_READS = 15
 MOST_SHARED = 28
 

@@ -26,7 +26,8 @@ from loom.flow.words import as_words, words_of
 from loom.ir.kernel import Param
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import verified_kernel
-from loom.runtime.chain.program import Program, Submission, Timeline
+from loom.runtime.chain.program import Program, Submission
+from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.frames import Frame
 from loom.runtime.unit import Unit, boot

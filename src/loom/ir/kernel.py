@@ -9,10 +9,8 @@ immutable once built, and its text form (see ``text``) contains everything that 
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Union
 
 from loom.core.dtype import DType
@@ -237,16 +235,6 @@ class Kernel:
         """Lanes in one workgroup."""
         x, y, z = self.workgroup
         return x * y * z
-
-    @cached_property
-    def hash(self) -> str:
-        """SHA-256 of the text form: equal for kernels that mean the same operations in the same order.
-
-        Locations and the names of variables do not count; those of memories and parameters, which errors show, do.
-        """
-        from loom.ir.text import print_kernel
-
-        return hashlib.sha256(print_kernel(self, anonymous=True).encode()).hexdigest()
 
     def where(self, loc: Loc | None) -> str:
         """Name the kernel and source line, for errors."""

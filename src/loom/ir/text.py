@@ -17,6 +17,7 @@ text give equal bits. Source locations appear only as comments, on request.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -43,7 +44,7 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import OPS, Result
 
-__all__ = ["parse_kernel", "print_kernel"]
+__all__ = ["hash_kernel", "parse_kernel", "print_kernel"]
 
 _DIMENSIONED = ("global_id", "local_id", "group_id", "num_groups", "extract")
 _TEXTS = ("print", "assert")
@@ -55,6 +56,14 @@ def print_kernel(kernel: Kernel, *, locations: bool = False, anonymous: bool = F
     ``anonymous`` numbers the variables, whose names nothing ever shows, instead of naming them.
     """
     return _Printer(kernel, locations, anonymous).text()
+
+
+def hash_kernel(kernel: Kernel) -> str:
+    """Return the SHA-256 of the text form: equal for kernels that mean the same operations in the same order.
+
+    Locations and the names of variables do not count; those of memories and parameters, which errors show, do.
+    """
+    return hashlib.sha256(print_kernel(kernel, anonymous=True).encode()).hexdigest()
 
 
 class _Printer:

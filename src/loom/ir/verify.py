@@ -96,7 +96,9 @@ class VerifiedKernel:
     @cached_property
     def hash(self) -> str:
         """Content hash of the kernel as verified."""
-        return self.kernel.hash
+        from loom.ir.text import hash_kernel  # not needed where kernels are recalled
+
+        return hash_kernel(self.kernel)
 
     @cached_property
     def _accesses(self) -> list[Instr]:

@@ -22,7 +22,7 @@ from loom.runtime.budget import LEDGER
 from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
-from loom.runtime.values import as_count
+from loom.runtime.values import as_count, as_data, as_read_dtype
 
 __all__ = ["WORD_NBYTES", "Area", "Bindings"]
 
@@ -63,6 +63,53 @@ class Area:
                 where, f"range outside {self.name!r}", expected=f"within its {self.held} elements", got=end,
                 remedy="Check offset and count",
             )  # fmt: skip
+
+    def check_read(self, offset: Any, count: Any, dtype: Any, where: str) -> tuple[np.dtype[Any], int]:
+        """Return as what to read and how many bytes: ``count`` elements, or all from ``offset`` on."""
+        if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer))):
+            raise DTypeError(
+                where, "the count is no whole number", expected="an int", got=repr(count),
+                remedy="Write int(count), or leave it out",
+            )  # fmt: skip
+        kind = as_read_dtype(dtype, self.dtype, f"{where} of {self.name!r}")
+        if count is None:
+            self.check_range(offset, 0, where)
+            count = (self.storage.nbytes - int(offset) * self.step) // kind.itemsize
+        nbytes = int(count) * kind.itemsize
+        self.check_range(offset, nbytes, where)
+        return kind, nbytes
+
+    def repeat_value(self, value: Any, offset: Any, count: Any, where: str) -> tuple[int, np.ndarray[Any, Any]]:
+        """Return where to begin and the bytes of one value, as often as there are elements to fill."""
+        named = f"{where} of {self.name!r}"
+        start = as_count(offset, named, "offset", "a whole number, at least 0")
+        size = max(0, self.held - start) if count is None else as_count(count, named, "count", "at least 0")
+        self.check_range(start, size * self.step, where)
+        one = as_data(value if np.ndim(value) else [value], self.dtype, named)
+        lanes = self.dtype.lanes if self.dtype is not None else 1
+        if one.size not in (1, lanes):
+            raise ShapeError(
+                named, "not one value", expected=f"a number or {lanes}" if lanes > 1 else "a number",
+                got=np.shape(value), remedy="Use unit.write for several",
+            )  # fmt: skip
+        whole = np.broadcast_to(one.reshape(-1), (size, lanes))
+        return start, np.ascontiguousarray(whole).reshape(-1).view(np.uint8)
+
+    def check_copy(
+        self, origin: Area, start: Any, count: Any, offset: Any, mine: str, theirs: str
+    ) -> tuple[int, int, int]:
+        """Return from which byte of ``origin``, to which, and how many to copy; the units' names are for errors."""
+        where = f"{mine}.copy_from"
+        if origin.step != self.step or (origin.dtype and self.dtype and origin.dtype != self.dtype):
+            raise DTypeError(
+                where, "bindings of different types", expected=self.dtype or "32-bit words",
+                got=origin.dtype or "32-bit words", remedy="Copy between bindings of one type",
+            )  # fmt: skip
+        start, offset = (as_count(n, where, "start or offset", "a whole number, at least 0") for n in (start, offset))
+        wanted = max(0, origin.held - start) if count is None else as_count(count, where, "count", "at least 0")
+        origin.check_range(start, wanted * origin.step, f"{theirs}.copy_from")
+        self.check_range(offset, wanted * self.step, where)
+        return start * self.step, offset * self.step, wanted * self.step
 
 
 class Bindings:

@@ -12,15 +12,13 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from loom.core.dtype import u32
+from loom.core.dtype import DType, u32
 from loom.core.errors import DTypeError, ShapeError
-
-if TYPE_CHECKING:
-    from loom.runtime.unit import Unit
+from loom.runtime.storage import Storage
 
 __all__ = ["Frame", "checked_shape", "take_frame"]
 
@@ -71,7 +69,21 @@ def checked_shape(shape: Any, where: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def take_frame(unit: Unit, shape: Any, binding: str, offset: int) -> Frame:
+class Drawn(Protocol):
+    """A unit, as far as its pictures are concerned."""
+
+    name: str
+
+    def memory(self) -> dict[str, tuple[Storage, DType | None]]:
+        """Return the bindings' memory by name, with the type of those that have one."""
+        ...
+
+    def read(self, offset: int = 0, count: int | None = None, *, binding: str) -> np.ndarray[Any, Any]:
+        """Return a copy of elements, after what was launched before."""
+        ...
+
+
+def take_frame(unit: Drawn, shape: Any, binding: str, offset: int) -> Frame:
     """Return words of a unit's binding as a picture, after what was launched before."""
     where = f"{unit.name}.present"
     height, width = checked_shape(shape, where)

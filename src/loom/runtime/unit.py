@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core.conversions import show
 from loom.core.dtype import DType
-from loom.core.errors import DTypeError, KernelFault, ShapeError, StateError
+from loom.core.errors import DTypeError, KernelFault, StateError
 from loom.core.given import able, text
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
@@ -26,14 +26,15 @@ from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.budget import LEDGER
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.dispatch import Segment
-from loom.runtime.chain.program import Program, Timeline
+from loom.runtime.chain.program import Program
 from loom.runtime.chain.record import Chain
+from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.monitor import publish_if_asked
 from loom.runtime.pacing import Pacing, UnitStatus, as_pace
 from loom.runtime.registry import one_device
 from loom.runtime.storage import Storage, copy_storage
-from loom.runtime.values import as_bindings, as_count, as_data, as_read_dtype
+from loom.runtime.values import as_bindings, as_count, as_data
 
 if TYPE_CHECKING:
     from loom.runtime.frames import Frame
@@ -144,39 +145,18 @@ class Unit:
         """
         with self._lock:
             area = self._area(binding, "read")
-            if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer))):
-                raise DTypeError(
-                    f"{self.name}.read", "the count is no whole number", expected="an int", got=repr(count),
-                    remedy="Write int(count), or leave it out",
-                )  # fmt: skip
-            kind = as_read_dtype(dtype, area.dtype, f"{self.name}.read of {binding!r}")
-            if count is None:
-                area.check_range(offset, 0, f"{self.name}.read")
-                count = (area.storage.nbytes - int(offset) * area.step) // kind.itemsize
-            nbytes = int(count) * kind.itemsize
-            area.check_range(offset, nbytes, f"{self.name}.read")
+            kind, nbytes = area.check_read(offset, count, dtype, f"{self.name}.read")
         with self.turn("read"):
-            found = area.storage.read(int(offset) * area.step, int(nbytes)).view(kind)
+            found = area.storage.read(int(offset) * area.step, nbytes).view(kind)
         return found if area.dtype is None else show(found, area.dtype.scalar)
 
     def fill(self, value: Any, offset: int = 0, count: int | None = None, *, binding: str = "registers") -> None:
         """Set ``count`` words or elements (None: to the end) to one value."""
         with self._lock:
             area = self._area(binding, "fill")
-            where = f"{self.name}.fill of {binding!r}"
-            start = as_count(offset, where, "offset", "a whole number, at least 0")
-            size = max(0, area.held - start) if count is None else as_count(count, where, "count", "at least 0")
-            area.check_range(start, size * area.step, f"{self.name}.fill")
-            one = as_data(value if np.ndim(value) else [value], area.dtype, where)
-            lanes = area.dtype.lanes if area.dtype is not None else 1
-            if one.size not in (1, lanes):
-                raise ShapeError(
-                    where, "not one value", expected=f"a number or {lanes}" if lanes > 1 else "a number",
-                    got=np.shape(value), remedy="Use unit.write for several",
-                )  # fmt: skip
+            start, data = area.repeat_value(value, offset, count, f"{self.name}.fill")
         with self.turn("fill"):
-            whole = np.broadcast_to(one.reshape(-1), (size, lanes))
-            area.storage.write(start * area.step, np.ascontiguousarray(whole).reshape(-1).view(np.uint8))
+            area.storage.write(start * area.step, data)
 
     def copy_from(
         self,
@@ -198,21 +178,10 @@ class Unit:
                 f"{self.name}.copy_from", "not a unit", expected="what loom.boot returned", got=type(other).__name__,
                 remedy="Write unit.write(data) for data of the host",
             )  # fmt: skip
-        origin = other._area(source, "copy_from")
-        area = self._area(target, "copy_from")
-        if origin.step != area.step or (origin.dtype and area.dtype and origin.dtype != area.dtype):
-            raise DTypeError(
-                f"{self.name}.copy_from", "bindings of different types", expected=area.dtype or "32-bit words",
-                got=origin.dtype or "32-bit words", remedy="Copy between bindings of one type",
-            )  # fmt: skip
-        where = f"{self.name}.copy_from"
-        start, offset = (as_count(n, where, "start or offset", "a whole number, at least 0") for n in (start, offset))
-        wanted = max(0, origin.held - start) if count is None else as_count(count, where, "count", "at least 0")
-        origin.check_range(start, wanted * origin.step, f"{other.name}.copy_from")
-        area.check_range(offset, wanted * area.step, where)
+        origin, area = other._area(source, "copy_from"), self._area(target, "copy_from")
+        theirs, mine, nbytes = area.check_copy(origin, start, count, offset, self.name, other.name)
         with turns([self, other], "copy_from"):
-            step = area.step
-            copy_storage(origin.storage, start * step, area.storage, offset * step, wanted * step)
+            copy_storage(origin.storage, theirs, area.storage, mine, nbytes)
 
     def present(self, shape: tuple[int, int], to: Any = None, *, binding: str = "globals", offset: int = 0) -> Frame:
         """Return (height, width) words of a binding as a picture, after what was launched before; show it at ``to``.

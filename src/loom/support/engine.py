@@ -13,7 +13,8 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import able, text
 from loom.core.numbers import whole
-from loom.runtime.chain.program import Program, Submission, deadline_of
+from loom.runtime.chain.program import Program, Submission
+from loom.runtime.chain.timeline import deadline_of
 from loom.runtime.device import Device
 from loom.runtime.frames import checked_shape
 from loom.runtime.registry import one_device

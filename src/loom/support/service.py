@@ -22,7 +22,8 @@ from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import able, items, text
 from loom.core.given import path as path_of
 from loom.core.options import thread_count
-from loom.runtime.chain.program import Program, Submission, deadline_of
+from loom.runtime.chain.program import Program, Submission
+from loom.runtime.chain.timeline import deadline_of
 from loom.runtime.device import Device
 from loom.runtime.frames import Frame, checked_shape, take_frame
 from loom.runtime.unit import Unit, boot

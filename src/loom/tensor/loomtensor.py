@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.numbers import real
 from loom.runtime.chain import Submission
 from loom.runtime.chain.kept import Kept, keep
-from loom.runtime.chain.program import Timeline
+from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device, DeviceInfo
 from loom.runtime.order import touching
 from loom.runtime.registry import device, devices

@@ -10,7 +10,7 @@ import os
 import threading
 
 from loom.runtime.chain import Chain
-from loom.runtime.chain.program import Timeline
+from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.tensor.draft import Draft
 from loom.tensor.memory import MemoryPlan

@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core import options
-from loom.runtime.chain.program import Program, Submission, Timeline
+from loom.runtime.chain.program import Program, Submission
+from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
 

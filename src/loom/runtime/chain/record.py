@@ -25,7 +25,8 @@ from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.plan import make_plan
-from loom.runtime.chain.program import Program, Timeline
+from loom.runtime.chain.program import Program
+from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
