@@ -1,4 +1,4 @@
-"""The papers say what is there: files, links, headings and sections that are named exist.
+"""The papers say what is there: files, links, headings, sections and modules that are named exist.
 
 Paths stand in `code`, from the root of the repository, from `src/loom`, or from the document; ``<family>`` is any name.
 """
@@ -100,6 +100,47 @@ def test_citations_carry_their_folder() -> None:
     assert not [str(p) for p in SOURCES if p != Path(__file__) and alone.search(p.read_text())]
 
 
+@cache
+def _modules() -> dict[str, Path]:
+    """Return the files of ``loom`` by dotted name without ``loom.``."""
+    base = ROOT / "src/loom"
+    named = {".".join(p.relative_to(base).with_suffix("").parts): p for p in base.rglob("*.py")}
+    return {name.removesuffix("__init__").rstrip("."): path for name, path in named.items()}
+
+
+def _is_there(dotted: str) -> bool:
+    """Tell whether ``a.b.c`` is a module, or a name that the text of the module before it has."""
+    parts = dotted.split(".")
+    end = next((k for k in range(len(parts), 0, -1) if ".".join(parts[:k]) in _modules()), 0)
+    text = _modules()[".".join(parts[:end])].read_text()
+    return end == len(parts) or re.search(rf"\b{parts[end]}\b", text) is not None
+
+
+NOT_NAMES = {"drivers", "targets", "training"}
+"""Groups of entry points, and a key of documents."""
+
+
+def names_in(text: str) -> set[str]:
+    """Return what is written in code as a name below ``loom``, or below one of its layers; ``loom.`` left out."""
+    tops = {name.split(".")[0] for name in _modules()} - {""}
+    inside = {f for f in re.findall(r"``([a-z]\w*(?:\.\w+)+)``", text) if f.split(".")[0] in tops}
+    named = {f for f in re.findall(r"`loom\.(\w+(?:\.\w+)*)", text) if not f.endswith((".py", ".json"))}
+    return inside | named - NOT_NAMES
+
+
+@pytest.mark.parametrize("document", LIVING, ids=lambda p: p.name)
+def test_names_of_papers_exist(document: Path) -> None:
+    missing = [name for name in names_in(_without_blocks(document)) if not _is_there(name)]
+    assert not missing
+
+
+def test_names_in_sources_exist() -> None:
+    wrong = {
+        str(p.relative_to(ROOT)): m for p in SOURCES if (m := [n for n in names_in(p.read_text()) if not _is_there(n)])
+    }
+    assert not wrong
+
+
 DECISIONS = sorted((ROOT / "docs/adr").glob("0*.md"))
 
 
@@ -123,6 +164,10 @@ def test_what_is_not_there_is_found(tmp_path: Path) -> None:
     assert cited_wrongly("docs/numerics.md, section 99; docs/numerics.md, section 2; docs/none.md") == [
         "docs/numerics.md, section 99", "docs/none.md",
     ]  # fmt: skip
+    names = names_in(
+        "``" + "kernels.nowhere`` and ``kernels.fold.tiles.sum_tiles``, `" + "loom.gpu_smu`, `loom.stats.mean(x)`"
+    )
+    assert sorted(n for n in names if not _is_there(n)) == ["gpu_smu", "kernels.nowhere"]
     assert cited_wrongly('docs/guide/flow.md, "Numbers"; docs/guide/flow.md, "Nothing"') == [
         'docs/guide/flow.md, "Nothing"'
     ]
