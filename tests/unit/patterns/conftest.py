@@ -1,4 +1,4 @@
-"""Where patterns are run: the CPU device under every vector width, with one thread or two, and the interpreter."""
+"""Where patterns are run: every registered device, under every vector width, with one thread or two."""
 
 from __future__ import annotations
 
@@ -7,17 +7,35 @@ from typing import Any
 
 import pytest
 
-PLACES = [("cpu", 1, 2), ("cpu", 4, 1), ("cpu", 8, 2), ("cpu", 16, 1)]
-EVERYWHERE = [*PLACES, ("interp", None, None)]
+import loom
+from conformance.running import kinds
+from loom.core.errors import DeviceError
+
+Place = tuple[str, "int | None", "int | None"]
+EVERYWHERE: list[Place] = [
+    (kind, simd, threads)
+    for kind in kinds()
+    for simd, threads in (((1, 2), (4, 1), (8, 2), (16, 1)) if kind in kinds("vectors") else ((None, None),))
+]
+"""Devices with their settings: width and threads."""
+PLACES = [place for place in EVERYWHERE if place[0] == "cpu"]
+ALWAYS: list[Place] = [("cpu", 16, 1), ("interp", None, None)]
 
 
-def _name(setting: tuple[Any, ...]) -> str:
+def _name(setting: Place) -> str:
     return "-".join(str(x) for x in setting if x)
 
 
-def _marks(setting: tuple[Any, ...]) -> list[Any]:
-    """Widths but the widest are wide tests."""
-    return [] if setting in EVERYWHERE[-2:] else [pytest.mark.wide]
+def _marks(setting: Place, other_widths: pytest.MarkDecorator) -> list[Any]:
+    """Other widths than the widest, and other devices, are not always run."""
+    if setting in ALWAYS:
+        return []
+    return [other_widths] if setting[0] == "cpu" else [pytest.mark.slow]
+
+
+def places(other_widths: pytest.MarkDecorator = pytest.mark.wide) -> list[Any]:
+    """Return every place as a parameter of the fixture ``place``."""
+    return [pytest.param(setting, id=_name(setting), marks=_marks(setting, other_widths)) for setting in EVERYWHERE]
 
 
 def placed(dtypes: Sequence[str], everywhere: Collection[str]) -> list[Any]:
@@ -26,22 +44,30 @@ def placed(dtypes: Sequence[str], everywhere: Collection[str]) -> list[Any]:
     The others are always done with the widest vectors and by the interpreter, since every width is compiled anew; the
     conformance cases have their kernels with other widths.
     """
-    quick = EVERYWHERE[-2:]
     return [
         pytest.param(
             setting, dtype, id=f"{_name(setting)}-{dtype}",
-            marks=_marks(setting) if dtype in everywhere or setting in quick else pytest.mark.slow,
+            marks=_marks(setting, pytest.mark.wide if dtype in everywhere else pytest.mark.slow),
         )
         for setting in EVERYWHERE
         for dtype in dtypes
     ]  # fmt: skip
 
 
-@pytest.fixture(params=[pytest.param(setting, id=_name(setting), marks=_marks(setting)) for setting in EVERYWHERE])
-def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of a device, under settings that must not matter."""
+def settle(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Apply the settings of a place and name its device; the test is skipped where there is none."""
     name, simd, threads = request.param
     if simd:
         monkeypatch.setenv("LOOM_SIMD", str(simd))
         monkeypatch.setenv("LOOM_THREADS", str(threads))
+    try:
+        loom.device(name)
+    except DeviceError as error:
+        pytest.skip(f"no device {name!r}: {error}")
     return name
+
+
+@pytest.fixture(params=places())
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a device, under settings that must not matter."""
+    return settle(request, monkeypatch)

@@ -1,4 +1,4 @@
-"""What the runtime's tests share: each device by name, and whole processes to interrupt, fork and end."""
+"""What the runtime's tests share: whole processes to interrupt, fork and end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ from pathlib import Path
 import pytest
 
 Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture(params=["cpu", "interp"])
-def on(request: pytest.FixtureRequest) -> str:
-    """Name a device; the test runs on each."""
-    return request.param
 
 
 PRELUDE = """

@@ -35,8 +35,6 @@ BOOTS: dict[str, Case] = {
     "float": (boot(registers=2.0), ArgumentError, "[v, registers] unusable size"),
     "bool": (boot(globals=True), ArgumentError, "[v, globals] unusable size"),
     "text": (boot(globals="4"), ArgumentError, "[v, globals] unusable size"),
-    "too large": (boot(registers=2**58), DeviceError, f"[device memory] out of memory: got {2**60} bytes. Free units"),
-    "beyond 64 bits": (boot(registers=2**70), DeviceError, "[device memory] out of memory"),
     "name taken": (
         boot(bindings={"registers": (loom.u32, 1)}),
         ArgumentError,
@@ -178,6 +176,17 @@ CALLS: dict[str, Case] = {
     "copy offset": (lambda u: u.copy_from(u, offset=-1), ArgumentError, "[u.copy_from] unusable start or offset"),
     "copy count": (lambda u: u.copy_from(u, count="1"), ArgumentError, "[u.copy_from] unusable count"),
 }
+
+
+@pytest.mark.needs("shares")
+@pytest.mark.parametrize(
+    ("size", "text"), [(2**58, f"[device memory] out of memory: got {2**60} bytes. Free units"),
+                       (2**70, "[device memory] out of memory")],
+)  # fmt: skip
+def test_more_than_the_host_has(on: str, size: int, text: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        loom.boot(registers=size, name="v", device=on)
+    assert text in str(caught.value)
 
 
 @pytest.mark.parametrize(("wrong", "error", "text"), [*BOOTS.values(), *CALLS.values()], ids=[*BOOTS, *CALLS])

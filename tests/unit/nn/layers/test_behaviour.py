@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.running import kinds
 from loom import tensor
 from loom.core.dtype import u32
 from loom.core.errors import StateError
@@ -307,5 +308,6 @@ def _digest(layers: list[dict[str, Any]], on: Any) -> str:
 
 
 @pytest.mark.parametrize("layers", [_SHORT, pytest.param(_LONG, marks=pytest.mark.wide)], ids=["short", "long"])
+@pytest.mark.parametrize("on", [kind for kind in kinds() if kind != "cpu"], indirect=True)
 def test_bits_are_those_of_the_cpu(on: str, layers: list[dict[str, Any]]) -> None:
     assert _digest(layers, on) == _digest(layers, "cpu")

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-_ALWAYS, _RARELY = [("cpu", 16, 2), ("interp", None, None)], [("cpu", 1, 2), ("cpu", 4, 1), ("cpu", 8, 2)]
-_PLACES = [*_ALWAYS, *(pytest.param(p, marks=pytest.mark.slow) for p in _RARELY)]
+from unit.patterns.conftest import places, settle
 
 
-@pytest.fixture(params=_PLACES, ids=lambda p: "-".join(str(x) for x in p if x))
+@pytest.fixture(params=places(pytest.mark.slow))
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Name of a device, under settings that must not matter."""
-    name, simd, threads = request.param
-    if simd:
-        monkeypatch.setenv("LOOM_SIMD", str(simd))
-        monkeypatch.setenv("LOOM_THREADS", str(threads))
-    return name
+    return settle(request, monkeypatch)

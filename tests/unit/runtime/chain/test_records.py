@@ -176,6 +176,7 @@ def test_indirect_groups(on: str, counts: tuple[int, int, int]) -> None:
     assert (x[0], y[0]) == (2 * np.prod(counts, dtype=np.int64), 10)
 
 
+@pytest.mark.needs("shares")  # two arrays over the same memory
 def test_indirect_groups_are_those_at_the_start_of_each_run(on: str) -> None:
     table, x = np.array([0, 1, 1], np.uint32), np.zeros(1, np.uint32)
     chain = loom.Chain(on)
@@ -186,6 +187,7 @@ def test_indirect_groups_are_those_at_the_start_of_each_run(on: str) -> None:
     assert x[0] == 0 + 1 + 3 + 7
 
 
+@pytest.mark.needs("shares")  # elsewhere what does not depend on the dispatch may run
 @pytest.mark.parametrize("counts", [(2**32 - 1, 2**32 - 1, 1), (2**16, 2**15, 2), (1, 1, 2**32 - 1), (2**30 + 1, 0, 1)])
 def test_huge_indirect_groups_are_a_fault(on: str, counts: tuple[int, int, int]) -> None:
     table, x, after = np.array(counts, np.uint32), np.zeros(1, np.uint32), np.zeros(1, np.uint32)
