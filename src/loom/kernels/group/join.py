@@ -12,12 +12,15 @@ from typing import Any
 
 from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES
-from loom.ir.frontend.intrinsics import barrier, static_range
+from loom.ir.frontend.intrinsics import barrier, local_id, select, static_range
 
 __all__ = [
-    "HALVES", "added", "highest", "items", "join_lanes", "larger", "lowest", "multiplied", "scan_lanes", "smaller",
+    "HALVES", "added", "highest", "items", "join_lanes", "larger", "lowest", "multiplied", "scan_lanes", "share_total",
+    "smaller", "sum_lanes",
 ]  # fmt: skip
 
+_WIDTH = 4
+"""Values a lane adds up in a step of ``sum_lanes``."""
 HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
 """Distances of the lanes joined at each step of the tree."""
 
@@ -75,6 +78,37 @@ def scan_lanes(held: Any, lane: Any, value: Any, join: Any, steps: Any) -> Any:
         held[(((steps - step - 1) & 1) << steps) + lane] = value
         barrier()
     return value
+
+
+def sum_lanes(lanes: Any, sums: Any, value: Any) -> Any:
+    """Return the sum of the lanes' integers up to and including this lane's; ``sums`` is shared, two places a lane.
+
+    Integers may be added in any order: half the barriers of ``scan_lanes``. ``share_total`` may follow.
+    """
+    lane = local_id()
+    for k in static_range(sum_steps(lanes)):
+        row, reach = (k % 2) * lanes, _WIDTH**k
+        sums[row + lane] = value
+        barrier()
+        for j in static_range(1, min(_WIDTH, -(-lanes // reach))):
+            value += select(lane >= j * reach, sums[row + ((lane - j * reach) & (lanes - 1))], sums.dtype(0))
+    return value
+
+
+def share_total(lanes: Any, sums: Any, upto: Any) -> Any:
+    """Return the sum of all lanes to each, from what ``sum_lanes`` returned; ``sums`` may be used again."""
+    place = (sum_steps(lanes) % 2) * lanes  # which nobody reads any more
+    if local_id() == lanes - 1:
+        sums[place] = upto
+    barrier()
+    total = sums[place]
+    barrier()
+    return total
+
+
+def sum_steps(lanes: Any) -> Any:
+    """Return the steps of ``sum_lanes``."""
+    return ((lanes - 1).bit_length() + 1) // 2
 
 
 def items(*values: Any) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import u32
 from loom.ir.frontend.intrinsics import atomic_or, barrier, local_id, popcount
-from loom.kernels.sort.exchange import scan_lanes
+from loom.kernels.group.join import share_total, sum_lanes
 
 __all__ = [
     "MARK_LANES", "MARK_ROUNDS", "MARK_TILE", "MARK_WORDS", "clear_marks", "count_marks", "is_marked", "mark",
@@ -44,7 +44,7 @@ def count_marks(marks: Any, before: Any, sums: Any) -> None:
     value = u32(0)
     if local_id() < MARK_WORDS:
         value = u32(popcount(marks[local_id()]))
-    upto = scan_lanes(MARK_LANES, sums, value)
+    upto = sum_lanes(MARK_LANES, sums, value)
     if local_id() < MARK_WORDS:
         before[local_id()] = upto - value
     barrier()
@@ -60,10 +60,10 @@ def marked_before(marks: Any, before: Any, p: Any) -> Any:
     return before[p >> 5] + u32(popcount(marks[p >> 5] & ((u32(1) << (p & 31)) - 1)))
 
 
-def scan_stretch(counts: Any, first: Any, stride: Any, size: Any, start: Any, sums: Any, last: Any) -> Any:
+def scan_stretch(counts: Any, first: Any, stride: Any, size: Any, start: Any, sums: Any) -> Any:
     """Turn ``size`` counts, ``stride`` apart, into the sums of those before each, from ``start`` on; return the end.
 
-    All lanes of the group call it; ``last`` has room for one word.
+    All lanes of the group call it.
     """
     lane = local_id()
     so_far = u32(start)
@@ -72,12 +72,8 @@ def scan_stretch(counts: Any, first: Any, stride: Any, size: Any, start: Any, su
         value = u32(0)
         if chunk + lane < size:
             value = counts[at]
-        upto = scan_lanes(MARK_LANES, sums, value)
+        upto = sum_lanes(MARK_LANES, sums, value)
         if chunk + lane < size:
             counts[at] = so_far + upto - value
-        if lane == MARK_LANES - 1:
-            last[0] = upto
-        barrier()
-        so_far += last[0]
-        barrier()
+        so_far += share_total(MARK_LANES, sums, upto)
     return so_far

@@ -16,7 +16,7 @@ from loom.core.dtype import DType, i64, u32, u64
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, group_id, local_id, select, shared, static_range
-from loom.kernels.group.join import added, scan_lanes
+from loom.kernels.group.join import share_total, sum_lanes
 from loom.kernels.move.compact import KEEP_TILE, is_kept, words_of
 from loom.kernels.move.join import JOIN_TILE
 
@@ -25,8 +25,7 @@ __all__ = [
     "lane_keep_positions", "lane_write_pairs", "last_at_most",
 ]  # fmt: skip
 
-_STEPS = 8
-TILE_LANES = 1 << _STEPS
+TILE_LANES = 256
 """Lanes that share a tile."""
 _EACH = 8
 _CHUNK = TILE_LANES * _EACH
@@ -46,13 +45,13 @@ def add_up(counts: Any, starts: Any, n: Any, held: Any, count: Any) -> Any:
         for k in static_range(_EACH):
             if first + k < n:
                 own = own + count(counts, first + k)
-        so_far = carry + scan_lanes(held, lane, own, added, _STEPS) - own
+        upto = sum_lanes(TILE_LANES, held, own)
+        so_far = carry + upto - own
         for k in static_range(_EACH):
             if first + k < n:
                 starts[first + k] = so_far
                 so_far = so_far + count(counts, first + k)
-        carry = carry + held[TILE_LANES - 1]
-        barrier()
+        carry = carry + share_total(TILE_LANES, held, upto)
     return carry
 
 
@@ -119,14 +118,15 @@ def keep(x: Any, mask: Any, starts: Any, out: Any, n: Any, flags: DType, room: A
         if begin + k < size:
             own += select(is_kept(mask[first + begin + k], flags), u32(1), u32(0))
     held = shared(u32, 2 * TILE_LANES)
-    to = scan_lanes(held, lane, own, added, _STEPS) - own
+    upto = sum_lanes(TILE_LANES, held, own)
+    to = upto - own
     for k in static_range(_OWN_KEPT):
         if begin + k < size and is_kept(mask[first + begin + k], flags):
             room[to] = room.dtype(first + begin + k) if x is None else x[first + begin + k]
             to += 1
-    barrier()
+    kept = share_total(TILE_LANES, held, upto)
     start = starts[group_id()]
-    for k in range(lane, held[TILE_LANES - 1], TILE_LANES):
+    for k in range(lane, kept, TILE_LANES):
         out[start + k] = room[k]
 
 
@@ -170,10 +170,9 @@ def lane_count_pairs(*, outer: bool) -> KernelFunction:
         own = u64(0)
         for i in range(lane, size, TILE_LANES):
             own += u64(max(counts[first + i], u32(least)))
-        held = shared(u64, 2 * TILE_LANES)
-        own = scan_lanes(held, lane, own, added, _STEPS)
+        upto = sum_lanes(TILE_LANES, shared(u64, 2 * TILE_LANES), own)
         if lane == TILE_LANES - 1:
-            pairs[group_id()] = own
+            pairs[group_id()] = upto
 
     count.name = f"lane_pairs_count{'_outer' if outer else ''}"
     return count
@@ -204,14 +203,15 @@ def lane_write_pairs(*, outer: bool) -> KernelFunction:
             if begin + k < size:
                 own += max(counts[first + begin + k], u32(least))
         held, before = shared(u32, 2 * TILE_LANES), shared(u32, JOIN_TILE)
-        so_far = scan_lanes(held, lane, own, added, _STEPS) - own
+        upto = sum_lanes(TILE_LANES, held, own)
+        so_far = upto - own
         for k in static_range(_OWN_PAIRS):
             if begin + k < size:
                 before[begin + k] = so_far
                 so_far += max(counts[first + begin + k], u32(least))
-        barrier()
+        whole = share_total(TILE_LANES, held, upto)
         start = starts[group_id()]
-        for pair in range(lane, held[TILE_LANES - 1], TILE_LANES):
+        for pair in range(lane, whole, TILE_LANES):
             key = last_at_most(before, size, pair)
             to = start + u64(pair)
             lefts[to] = i64(first + key)

@@ -32,6 +32,7 @@ from loom.ir.frontend.intrinsics import (
     shared,
     static_range,
 )
+from loom.kernels.group.join import sum_lanes
 from loom.kernels.sieve.wheel import RESIDUES
 
 __all__ = [
@@ -249,7 +250,7 @@ def collect_columns() -> KernelFunction:
 
     @kernel(workgroup=LANES, trusted=True)
     def collect(bits: In[u32], starts: In[u32], out: Out[u64], row: u32, first: u64):  # type: ignore[valid-type]
-        lane, column = local_id(), global_id()
+        column = global_id()
         left = private(u32, len(RESIDUES))
         total = u32(0)
         for y in static_range(len(RESIDUES)):
@@ -258,7 +259,7 @@ def collect_columns() -> KernelFunction:
                 word = bits[y * row + column]
             left[y] = word
             total += popcount(word)
-        at = starts[group_id()] + lanes_before(lane, total)
+        at = starts[group_id()] + sum_lanes(LANES, shared(u32, 2 * LANES), total) - total
         number = (first + u64(column) * _LIST_BITS) * 30
         for bit in range(_LIST_BITS):
             for y in static_range(len(RESIDUES)):
@@ -269,20 +270,3 @@ def collect_columns() -> KernelFunction:
 
     collect.name = "sieve_threads_collect"
     return collect
-
-
-def lanes_before(lane: Any, value: Any) -> Any:
-    """Return the sum of ``value`` over the lanes before this one."""
-    sums = shared(u32, LANES)
-    total = value
-    sums[lane] = total
-    barrier()
-    for step in static_range(LANES.bit_length() - 1):
-        before = u32(0)
-        if lane >= 1 << step:
-            before = sums[lane - (1 << step)]
-        barrier()
-        total += before
-        sums[lane] = total
-        barrier()
-    return total - value

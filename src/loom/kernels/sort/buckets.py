@@ -19,9 +19,10 @@ from loom.core.dtype import u8, u32, u64
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import clz, group_id, num_groups, private
+from loom.kernels.group.join import items
 from loom.kernels.sort.keys import DIGITS, Order, Records
 from loom.kernels.sort.radix import half_of
-from loom.kernels.sort.tiles import clear, copy_runs, finish, stage_input, start_runs, tally, write_counts
+from loom.kernels.sort.tiles import STAGE, clear, copy_runs, finish, settle_input, tally, write_counts
 
 __all__ = [
     "SAMPLES",
@@ -39,7 +40,6 @@ SAMPLES = 4096
 WAYS = 3
 """Group counts that ``decide`` writes: of the counts, the scatters and the scans of ``kernels.sort.radix``."""
 
-_STAGE = 1024
 _WIDEST = 9
 """Most bits of a digit within a bucket: its counters and the ends of its runs stay in the first-level cache."""
 
@@ -106,12 +106,12 @@ def count_buckets(order: Order) -> KernelFunction:
         tile: u64,
     ) -> None:
         tallies = private(u32, 2 * DIGITS)
-        stage = private(u32, _STAGE)
+        stage = private(u32, STAGE)
         clear(tallies)
         first = base + u64(group_id()) * tile
         last = min(first + tile, base + n)
-        for block in range(first, last, _STAGE):
-            size = min(last - block, u64(_STAGE))
+        for block in range(first, last, STAGE):
+            size = min(last - block, u64(STAGE))
             for i in range(size):
                 stage[i] = prefix_of(order, order.encode(x[block + i]), bounds)
             for i in range(size // 2):
@@ -174,23 +174,11 @@ def scatter_buckets(records: Records) -> KernelFunction:
         tiles: u32,
     ) -> None:
         ends = private(u32, DIGITS)
-        stage = private(records.word, _STAGE * records.words)
+        stage = private(records.word, STAGE * records.words)
         room = u64(group_id()) * tile
         for t in range(group_id(), tiles, num_groups()):
-            start_runs(offsets, ends, t)
-            first = u64(t) * tile
-            last = min(first + tile, n)
-            for block in range(first, last, _STAGE):
-                size = min(last - block, u64(_STAGE))
-                stage_input(records, x, values, stage, base, block, size)
-                for i in range(size):
-                    word = stage[i * records.words]
-                    bucket = u32(table[prefix_of(order, records.key(word), bounds)])
-                    at = ends[bucket]
-                    ends[bucket] = at + 1
-                    scratch[(room + u64(at)) * records.words] = word
-                    if records.words == 2:
-                        scratch[(room + u64(at)) * 2 + 1] = stage[i * 2 + 1]
+            settle_input(records, x, values, offsets, ends, stage, scratch, room, n, base, tile, t, bucket_of,
+                         items(table, bounds))  # fmt: skip
             copy_runs(records, offsets, ends, scratch, room, out, u64(0), t)
 
     scatter.name = f"sort_to_buckets_{records.name}"
@@ -264,6 +252,12 @@ def prefix_of(order: Any, key: Any, bounds: Any) -> Any:
     """Return the high bits of a key's distance to the least one of the sample, cut to the range."""
     least = bounds[0]
     return u32(min((max(key, least) - least) >> bounds[1], order.bits(prefixes(order) - 1)))
+
+
+def bucket_of(records: Any, word: Any, by: Any) -> Any:
+    """Return the bucket of a record; ``by``: the table of buckets by prefix, and the bounds of the sample."""
+    table, bounds = by
+    return u32(table[prefix_of(records.order, records.key(word), bounds)])
 
 
 def extent(records: Any, both: Any, first: Any, size: Any) -> Any:

@@ -17,8 +17,9 @@ from typing import Any
 
 from loom.core.dtype import DType, u32, u64
 from loom.ir.frontend.intrinsics import barrier, local_id, private, select, static_range
+from loom.kernels.group.join import sum_lanes
 
-__all__ = ["MOST_ITEMS", "STEP_BITS", "Tile", "digit_at", "exchange", "get", "rank", "scan_lanes", "swap", "take"]
+__all__ = ["MOST_ITEMS", "STEP_BITS", "Tile", "digit_at", "exchange", "get", "rank", "swap", "take"]
 
 STEP_BITS = 4
 """Bits ranked by at a time."""
@@ -27,8 +28,6 @@ MOST_ITEMS = 15
 
 _CELLS = 8
 """Cells of a lane, of two counters each."""
-_WIDTH = 4
-"""Values a lane adds up in a step of a scan: half the barriers of adding two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +81,6 @@ def digit_at(tile: Any, room: Any, p: Any, shift: Any, mask: Any) -> Any:
     return (room[p] >> shift) & mask
 
 
-def scan_lanes(lanes: Any, sums: Any, value: Any) -> Any:
-    """Return the sum of the lanes' values up to and including this lane's; ``sums`` has room for two rows."""
-    lane = local_id()
-    for k in static_range(((lanes - 1).bit_length() + 1) // 2):
-        row, reach = (k % 2) * lanes, _WIDTH**k
-        sums[row + lane] = value
-        barrier()
-        for j in static_range(1, min(_WIDTH, -(-lanes // reach))):
-            value += select(lane >= j * reach, sums[row + ((lane - j * reach) & (lanes - 1))], u32(0))
-    return value
-
-
 def rank(tile: Any, held: Any, ranks: Any, cells: Any, sums: Any, shift: Any) -> None:
     """Set ``ranks`` to the places of the words held, in the stable order of their four bits at ``shift``.
 
@@ -115,7 +102,7 @@ def rank(tile: Any, held: Any, ranks: Any, cells: Any, sums: Any, shift: Any) ->
     for c in static_range(_CELLS):
         before[c] = total
         total += cells[(_CELLS + 1) * lane + c]
-    upto = scan_lanes(lanes, sums, total)
+    upto = sum_lanes(lanes, sums, total)
     for c in static_range(_CELLS):
         cells[(_CELLS + 1) * lane + c] = before[c] + (upto - total)
     if lane == lanes - 1:

@@ -21,9 +21,21 @@ from typing import Any
 from loom.core.dtype import DType, u8, u32, u64
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, group_id, local_id, num_groups, private, shared, static_range
+from loom.ir.frontend.intrinsics import group_id, local_id, num_groups, private, shared
+from loom.kernels.group.join import sum_lanes
 from loom.kernels.sort.keys import DIGIT_BITS, DIGITS, Order, Records
-from loom.kernels.sort.tiles import clear, copy_runs, finish, settle, stage_input, start_runs, tally, write_counts
+from loom.kernels.sort.tiles import (
+    STAGE,
+    clear,
+    copy_runs,
+    digit_of,
+    finish,
+    settle,
+    settle_input,
+    start_runs,
+    tally,
+    write_counts,
+)
 
 __all__ = [
     "count_input",
@@ -38,9 +50,6 @@ __all__ = [
     "scatter_only",
 ]
 
-_STAGE = 1024
-"""Records read ahead in one go: long enough for wide reads, short enough for the first-level cache."""
-
 
 @cache
 def count_input(order: Order) -> KernelFunction:
@@ -52,12 +61,12 @@ def count_input(order: Order) -> KernelFunction:
     @kernel(workgroup=1, trusted=True)
     def count(x: In[order.bits], counts: Out[u32], n: u64, base: u64, tile: u64) -> None:
         table = private(u32, 2 * DIGITS)
-        stage = private(order.bits, _STAGE)
+        stage = private(order.bits, STAGE)
         clear(table)
         first = base + u64(group_id()) * tile
         last = min(first + tile, base + n)
-        for block in range(first, last, _STAGE):
-            size = min(last - block, u64(_STAGE))
+        for block in range(first, last, STAGE):
+            size = min(last - block, u64(STAGE))
             for i in range(size):
                 stage[i] = order.encode(x[block + i])
             for i in range(size // 2):
@@ -108,14 +117,14 @@ def count_records(records: Records) -> KernelFunction:
     ) -> None:
         if moves(records, state, number):
             table = private(u32, 2 * DIGITS)
-            stage = private(records.word, _STAGE)
+            stage = private(records.word, STAGE)
             clear(table)
             half = u64(half_of(records, state, number)) * n
             shift = records.key_shift + DIGIT_BITS * number
             first = u64(group_id()) * tile
             last = min(first + tile, n)
-            for block in range(first, last, _STAGE):
-                size = min(last - block, u64(_STAGE))
+            for block in range(first, last, STAGE):
+                size = min(last - block, u64(STAGE))
                 for i in range(size):
                     stage[i] = source[(half + block + i) * words]
                 for i in range(size // 2):
@@ -157,17 +166,7 @@ def scan_digits() -> KernelFunction:
         total = u32(0)
         for t in range(tiles):
             total += counts[t * DIGITS + digit]
-        sums = shared(u32, 2 * DIGITS)
-        sums[digit] = total
-        barrier()
-        for k in static_range(DIGIT_BITS):
-            here, there = (k % 2) * DIGITS, (1 - k % 2) * DIGITS
-            value = sums[here + digit]
-            if digit >= 1 << k:
-                value += sums[here + digit - (1 << k)]
-            sums[there + digit] = value
-            barrier()
-        place = sums[(DIGIT_BITS % 2) * DIGITS + digit] - total
+        place = sum_lanes(DIGITS, shared(u32, 2 * DIGITS), total) - total
         for t in range(tiles):
             size = counts[t * DIGITS + digit]
             counts[t * DIGITS + digit] = place
@@ -201,10 +200,11 @@ def scatter_first(records: Records) -> KernelFunction:
         tiles: u32,
     ) -> None:
         ends = private(u32, DIGITS)
-        stage = private(records.word, _STAGE * records.words)
+        stage = private(records.word, STAGE * records.words)
         room = u64(group_id()) * tile
         for t in range(group_id(), tiles, num_groups()):
-            settle_input(records, x, values, offsets, ends, stage, scratch, room, n, base, tile, t)
+            settle_input(records, x, values, offsets, ends, stage, scratch, room, n, base, tile, t, digit_of,
+                         u32(records.key_shift))  # fmt: skip
             copy_runs(records, offsets, ends, scratch, room, out, u64(0), t)
 
     scatter.name = f"sort_first_{records.name}"
@@ -233,7 +233,7 @@ def scatter_middle(records: Records) -> KernelFunction:
     ) -> None:
         if moves(records, state, number):
             ends = private(u32, DIGITS)
-            stage = private(records.word, _STAGE * records.words)
+            stage = private(records.word, STAGE * records.words)
             half = u64(half_of(records, state, number))
             room = u64(group_id()) * tile
             for t in range(group_id(), tiles, num_groups()):
@@ -266,7 +266,7 @@ def scatter_last(records: Records, *, keys_out: bool) -> KernelFunction:
         tiles: u32,
     ) -> None:
         ends = private(u32, DIGITS)
-        stage = private(records.word, _STAGE * records.words)
+        stage = private(records.word, STAGE * records.words)
         room = u64(group_id()) * tile
         number = u32(records.passes - 1)
         for t in range(group_id(), tiles, num_groups()):
@@ -300,10 +300,11 @@ def scatter_only(records: Records, *, keys_out: bool) -> KernelFunction:
         tiles: u32,
     ) -> None:
         ends = private(u32, DIGITS)
-        stage = private(records.word, _STAGE * records.words)
+        stage = private(records.word, STAGE * records.words)
         room = u64(group_id()) * tile
         for t in range(group_id(), tiles, num_groups()):
-            settle_input(records, x, values, offsets, ends, stage, scratch, room, n, base, tile, t)
+            settle_input(records, x, values, offsets, ends, stage, scratch, room, n, base, tile, t, digit_of,
+                         u32(records.key_shift))  # fmt: skip
             finish_runs(records, keys_out, offsets, ends, scratch, room, keys, payloads, base, t)
 
     scatter.name = f"sort_only_{records.name}{'' if keys_out else '_payload'}"
@@ -328,20 +329,6 @@ def half_of(records: Any, state: Any, number: Any) -> Any:
     return half
 
 
-def settle_input(
-    records: Any, x: Any, values: Any, offsets: Any, ends: Any, stage: Any, scratch: Any, room: Any, n: Any,
-    base: Any, tile: Any, t: Any,
-) -> None:  # fmt: skip
-    """Make records of tile ``t`` of the input, sorted by their lowest digit, in ``scratch[room:]``."""
-    start_runs(offsets, ends, t)
-    first = u64(t) * tile
-    last = min(first + tile, n)
-    for block in range(first, last, _STAGE):
-        size = min(last - block, u64(_STAGE))
-        stage_input(records, x, values, stage, base, block, size)
-        settle(records, stage, ends, scratch, room, size, u32(records.key_shift))
-
-
 def settle_tile(
     records: Any, source: Any, half: Any, offsets: Any, ends: Any, stage: Any, scratch: Any, room: Any, n: Any,
     tile: Any, t: Any, number: Any,
@@ -350,11 +337,11 @@ def settle_tile(
     start_runs(offsets, ends, t)
     first = u64(t) * tile
     last = min(first + tile, n)
-    for block in range(first, last, _STAGE):
-        size = min(last - block, u64(_STAGE))
+    for block in range(first, last, STAGE):
+        size = min(last - block, u64(STAGE))
         for i in range(size * records.words):
             stage[i] = source[(half + block) * records.words + i]
-        settle(records, stage, ends, scratch, room, size, records.key_shift + DIGIT_BITS * number)
+        settle(records, stage, ends, scratch, room, size, digit_of, records.key_shift + DIGIT_BITS * number)
 
 
 def finish_runs(

@@ -12,6 +12,7 @@ from loom.core.dtype import u32, u64
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, select, shared
+from loom.kernels.group.join import sum_lanes
 from loom.kernels.group.marks import (
     MARK_LANES,
     MARK_ROUNDS,
@@ -23,7 +24,6 @@ from loom.kernels.group.marks import (
     marked_before,
     scan_stretch,
 )
-from loom.kernels.sort.exchange import scan_lanes
 from loom.kernels.sort.keys import Order
 from loom.kernels.sort.search import is_start
 
@@ -43,7 +43,7 @@ def count_runs(order: Order) -> KernelFunction:
             i = group_id() * tile + p
             if p < tile and i < n:
                 runs += select(i == 0 or is_start(order, x, i), u32(1), u32(0))
-        upto = scan_lanes(MARK_LANES, sums, runs)
+        upto = sum_lanes(MARK_LANES, sums, runs)
         if local_id() == MARK_LANES - 1:
             counts[group_id()] = upto
 
@@ -57,8 +57,8 @@ def place_runs() -> KernelFunction:
 
     @kernel(workgroup=MARK_LANES, trusted=True)
     def place(counts: InOut[u32], tiles: u32) -> None:
-        sums, last = shared(u32, 2 * MARK_LANES), shared(u32, 1)
-        total = scan_stretch(counts, u32(0), u32(1), tiles, u32(0), sums, last)
+        sums = shared(u32, 2 * MARK_LANES)
+        total = scan_stretch(counts, u32(0), u32(1), tiles, u32(0), sums)
         if local_id() == 0:
             counts[tiles] = total
 

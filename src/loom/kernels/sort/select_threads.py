@@ -16,6 +16,7 @@ from loom.core.dtype import u32, u64
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, global_id, group_id, local_id, select, shared, static_range
+from loom.kernels.group.join import sum_lanes
 from loom.kernels.group.marks import (
     MARK_LANES,
     MARK_ROUNDS,
@@ -27,7 +28,6 @@ from loom.kernels.group.marks import (
     marked_before,
     scan_stretch,
 )
-from loom.kernels.sort.exchange import scan_lanes
 from loom.kernels.sort.keys import DIGIT_BITS, DIGITS, Order
 from loom.kernels.sort.select import PARTS
 
@@ -102,7 +102,7 @@ def find_digit() -> KernelFunction:
         sums = shared(u32, 2 * DIGITS)
         rank = u32(found[1])
         size = counts[number * DIGITS + local_id()]
-        upto = scan_lanes(DIGITS, sums, size)
+        upto = sum_lanes(DIGITS, sums, size)
         if upto - size <= rank < upto:
             found[0] = found[0] | u64(local_id()) << u64(DIGIT_BITS * number)
             found[1] = u64(rank - (upto - size))
@@ -133,7 +133,7 @@ def count_parts(order: Order) -> KernelFunction:
             if p < tile and i < n:
                 key = order.encode(x[i])
                 both += select(key < middle, u32(1), u32(0)) + select(key == middle, u32(1 << 16), u32(0))
-        upto = scan_lanes(MARK_LANES, sums, both)
+        upto = sum_lanes(MARK_LANES, sums, both)
         if local_id() == MARK_LANES - 1:
             below, equal = upto & 0xFFFF, upto >> 16
             counts[group_id() * PARTS] = below
@@ -150,10 +150,10 @@ def place_parts() -> KernelFunction:
 
     @kernel(workgroup=MARK_LANES, trusted=True)
     def place(counts: InOut[u32], tiles: u32) -> None:
-        sums, last = shared(u32, 2 * MARK_LANES), shared(u32, 1)
+        sums = shared(u32, 2 * MARK_LANES)
         at = u32(0)
         for part in static_range(PARTS):
-            at = scan_stretch(counts, u32(part), u32(PARTS), tiles, at, sums, last)
+            at = scan_stretch(counts, u32(part), u32(PARTS), tiles, at, sums)
 
     place.name = "select_threads_place"
     return place

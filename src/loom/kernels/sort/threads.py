@@ -19,8 +19,9 @@ from loom.core.dtype import u8, u32, u64
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, group_id, local_id, private, select, shared, static_range
+from loom.kernels.group.join import sum_lanes
 from loom.kernels.group.marks import MARK_LANES, scan_stretch
-from loom.kernels.sort.exchange import STEP_BITS, Tile, digit_at, exchange, get, rank, scan_lanes, swap, take
+from loom.kernels.sort.exchange import STEP_BITS, Tile, digit_at, exchange, get, rank, swap, take
 from loom.kernels.sort.keys import DIGIT_BITS, DIGITS, Records
 
 __all__ = ["count_digits", "scan_counts", "scan_few_counts", "scatter_digits", "sort_rows"]
@@ -82,8 +83,8 @@ def scan_counts() -> KernelFunction:
 
     @kernel(workgroup=MARK_LANES, trusted=True)
     def scan(counts: InOut[u32], totals: Out[u32], blocks: u32) -> None:
-        sums, last = shared(u32, 2 * MARK_LANES), shared(u32, 1)
-        total = scan_stretch(counts, group_id() * blocks, u32(1), blocks, u32(0), sums, last)
+        sums = shared(u32, 2 * MARK_LANES)
+        total = scan_stretch(counts, group_id() * blocks, u32(1), blocks, u32(0), sums)
         if local_id() == 0:
             totals[group_id()] = total
 
@@ -148,7 +149,7 @@ def scatter_digits(records: Records, tile: Tile, *, first: bool, last: bool, key
         if lane < DIGITS:
             total = totals[row * DIGITS + lane]
             before = counts[(row * DIGITS + lane) * blocks + block]
-        place = row * n + before + scan_lanes(tile.lanes, sums, total) - total
+        place = row * n + before + sum_lanes(tile.lanes, sums, total) - total
         for start in range(begin, end, tile.size):
             size = min(end - start, tile.size)
             load(records, tile, first, x, values, source, held, beside, row * n, start, size)

@@ -12,7 +12,13 @@ from loom.core.dtype import u32, u64
 from loom.ir.frontend.intrinsics import group_id
 from loom.kernels.sort.keys import DIGITS
 
-__all__ = ["clear", "copy_runs", "finish", "settle", "stage_input", "start_runs", "tally", "write_counts"]
+__all__ = [
+    "STAGE", "clear", "copy_runs", "digit_of", "finish", "settle", "settle_input", "stage_input", "start_runs", "tally",
+    "write_counts",
+]  # fmt: skip
+
+STAGE = 1024
+"""Records read ahead in one go: long enough for wide reads, short enough for the first-level cache."""
 
 
 def clear(table: Any) -> None:
@@ -54,16 +60,35 @@ def stage_input(records: Any, x: Any, values: Any, stage: Any, base: Any, block:
             stage[i * 2 + 1] = payload
 
 
-def settle(records: Any, stage: Any, ends: Any, scratch: Any, room: Any, size: Any, shift: Any) -> None:
-    """Move staged records to the runs of their digits in ``scratch[room:]``, in order."""
+def settle_input(
+    records: Any, x: Any, values: Any, offsets: Any, ends: Any, stage: Any, scratch: Any, room: Any, n: Any,
+    base: Any, tile: Any, t: Any, run_of: Any, by: Any,
+) -> None:  # fmt: skip
+    """Make records of tile ``t`` of the input, sorted by their runs (see ``settle``), in ``scratch[room:]``."""
+    start_runs(offsets, ends, t)
+    first = u64(t) * tile
+    last = min(first + tile, n)
+    for block in range(first, last, STAGE):
+        size = min(last - block, u64(STAGE))
+        stage_input(records, x, values, stage, base, block, size)
+        settle(records, stage, ends, scratch, room, size, run_of, by)
+
+
+def settle(records: Any, stage: Any, ends: Any, scratch: Any, room: Any, size: Any, run_of: Any, by: Any) -> None:
+    """Move staged records to their runs in ``scratch[room:]``, in order: ``run_of(records, word, by)`` tells which."""
     for i in range(size):
         word = stage[i * records.words]
-        digit = records.digit(word, shift)
-        at = ends[digit]
-        ends[digit] = at + 1
+        run = run_of(records, word, by)
+        at = ends[run]
+        ends[run] = at + 1
         scratch[(room + u64(at)) * records.words] = word
         if records.words == 2:
             scratch[(room + u64(at)) * 2 + 1] = stage[i * 2 + 1]
+
+
+def digit_of(records: Any, word: Any, shift: Any) -> Any:
+    """Return the digit of a record at ``shift``."""
+    return records.digit(word, shift)
 
 
 def copy_runs(records: Any, offsets: Any, ends: Any, scratch: Any, room: Any, out: Any, half: Any, t: Any) -> None:
