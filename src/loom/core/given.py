@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 
-__all__ = ["able", "flag", "items", "one_of", "path", "text"]
+__all__ = ["able", "flag", "is_mapping", "items", "one_of", "path", "text"]
 
 _MOST_ITEMS = 1 << 24
 """More are no settings, but a mistake."""
@@ -30,6 +30,11 @@ def flag(value: Any, where: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ArgumentError(where, "not usable", expected="True or False", got=repr(value), remedy="Correct it")
     return bool(value)
+
+
+def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    """Tell whether a value is a mapping, whatever of."""
+    return isinstance(value, Mapping)
 
 
 def text(value: Any, where: str) -> str:

@@ -7,16 +7,17 @@ network, weights and inputs alone, never on the device, on what ran before, or o
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
-from loom.core.arrays import read_array, read_as
+from loom.core.arrays import Array, read_array, read_as
 from loom.core.dtype import DType, bf16, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
+from loom.core.given import is_mapping
 from loom.nn.layers import Context, ForwardPass, Key, init
 from loom.nn.spec import NetworkSpec, Part, Shared
 from loom.runtime.device import Device
@@ -84,7 +85,7 @@ class Model:
 
     # weights
 
-    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+    def weights(self) -> dict[str, Array]:
         """Return copies of all weights and state by name (bf16 as its 16 bits)."""
         with self.lock:
             return {name: held.host_elements()[0] for name, held in (self.parameters | self.state).items()}
@@ -118,7 +119,7 @@ class Model:
                 held.write_elements(stored[name])
 
     @contextmanager
-    def alone(self, where: str) -> Iterator[None]:
+    def alone(self, where: str) -> Generator[None, None, None]:
         """Be the only one to change weights meanwhile; StateError, naming ``where``, if someone else is."""
         if not self._turn.acquire(blocking=False):
             raise StateError(where, "the network is being trained", expected="one training at a time",
@@ -166,7 +167,7 @@ class Model:
 
     def _inputs(self, x: Any) -> dict[str, Any]:
         """Return the inputs by name, of one batch size and of the shapes that the network asks for."""
-        given = dict(x) if isinstance(x, Mapping) else {self.network.inputs[0].name: x}
+        given: dict[str, Any] = dict(x) if is_mapping(x) else {self.network.inputs[0].name: x}
         names = [i.name for i in self.network.inputs]
         if sorted(given) != sorted(names):
             raise ArgumentError(
@@ -203,7 +204,7 @@ class Model:
 
     def _fed(self, x: Any) -> dict[str, Any]:
         """Return arrays by the names of a program's inputs, in their order."""
-        given = x if isinstance(x, Mapping) else {self.network.inputs[0].name: x}
+        given = x if is_mapping(x) else {self.network.inputs[0].name: x}
         arrays = {
             name: a if isinstance(a, Readable) else read_array(a, "loom.nn.Model")[0] for name, a in given.items()
         }
@@ -222,7 +223,7 @@ class Model:
         return tensor.compile(outputs, on=self.device, name=self.network.name or "network")
 
 
-def _as_stored(values: Any, dtype: DType, where: str) -> np.ndarray[Any, Any]:
+def _as_stored(values: Any, dtype: DType, where: str) -> Array:
     is_stored = dtype == bf16 and type(values) is np.ndarray and values.dtype == np.uint16
     return np.require(values, requirements=("C", "A")) if is_stored else read_as(values, dtype, where)
 

@@ -7,59 +7,53 @@ a training depends on document, data and settings alone.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 import numpy as np
 
 from loom import tensor
+from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.dtype import DType, bf16
-from loom.core.errors import ArgumentError, ShapeError, near_matches
-from loom.core.given import path as path_of
-from loom.nn.elsewhere import called_here, of_network
+from loom.core.errors import ArgumentError, ShapeError
+from loom.core.given import is_mapping
+from loom.nn.elsewhere import of_network
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
 from loom.nn.persistence import (
-    SAFETENSORS,
+    Document,
+    as_document,
     of_elsewhere,
+    path_to_write,
     read_model,
-    read_safetensors,
+    read_saved,
     write_file,
     write_models,
     write_older,
-    write_safetensors,
+    write_saved,
 )
 from loom.nn.room import no_room, require_room
+from loom.nn.settings import config_of
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
-from loom.nn.tensorfile import is_safetensors
 from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
-from loom.nn.train.losses import Loss
-from loom.nn.train.measures import Evaluation, classes_said, confusion_of, deviation_metrics
-from loom.nn.train.optimizers import Optimizer, optimizer_of
+from loom.nn.train.measures import Evaluation, evaluation_of
+from loom.nn.train.optimizers import Optimizer
 from loom.nn.train.progress import shown_progress
-from loom.nn.train.samples import batches, checked_inputs, checked_samples, named, numbers
+from loom.nn.train.samples import batches, checked_inputs, checked_samples, for_each, named, numbers
 from loom.nn.train.scalars import flag
-from loom.nn.train.schedules import Schedule, schedule_of
+from loom.nn.train.schedules import Schedule
 from loom.nn.train.targets import Losses, fitted_all, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
 
-__all__ = ["Network"]
-
-Array = np.ndarray[Any, Any]
-Document = str | bytes | dict[str, Any] | Path
+__all__ = ["Document", "Network"]
 
 _EVALUATED_AT_ONCE = 256
-_OWN_SETTINGS = ("validation", "resume", "progress")
-"""Those that ``train`` has besides ``TrainConfig``'s."""
 
 
 class Network:
@@ -109,7 +103,14 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Have ``pickle`` and ``copy`` make a network of its own: with the weights, and where its training stopped."""
-        return _remade, (type(self), self.save(), self.model.device.name, self.warnings)
+        return self._remade, (self.save(), self.model.device.name, self.warnings)
+
+    @classmethod
+    def _remade(cls, text: str, device: str, warnings: tuple[str, ...]) -> Network:
+        """Return a copied network."""
+        net = cls._loaded(read_model(text), device)
+        net.warnings = warnings
+        return net
 
     def __repr__(self) -> str:
         """Return what it is called, of what shapes, and where it runs."""
@@ -129,13 +130,7 @@ class Network:
         ``id`` names one of several models. A text that does not begin with ``{`` is a file's name. FileError for a
         file that cannot be read, SpecError and ArgumentError for what is no model. Warns as ``from_json`` does.
         """
-        source = _as_document(source)
-        is_file = isinstance(source, Path) and source.suffix == SAFETENSORS
-        if is_file or (isinstance(source, bytes) and is_safetensors(source)):
-            assert isinstance(source, (Path, bytes))
-            _require_no_id(id, None, "loom.Network.load, id")
-            return cls._loaded(read_safetensors(source), on)
-        net = cls._loaded(read_model(source, id), on)
+        net = cls._loaded(read_saved(source, id), on)
         net._warn()
         return net
 
@@ -163,20 +158,11 @@ class Network:
         ``older``: as programs of the first generation read it: weights alone. ArgumentError names a layer that it has
         not; FileError where nothing can be written.
         """
-        target = None if path is None else _path(path, "loom.Network.save, path")
+        target = None if path is None else path_to_write(path, "loom.Network.save, path")
         training = flag("loom.Network.save, training", training)
         older = flag("loom.Network.save, older", older)
         saved = self._saved(id, training and not older)
-        if older:
-            return write_older(target, saved)
-        if target is not None and target.suffix == SAFETENSORS:
-            _require_no_id(id, "model", "loom.Network.save, id")
-            write_safetensors(target, saved)
-            return ""
-        text = write_models([saved])
-        if target is not None:
-            write_file(target, text.encode(), "loom.Network.save")
-        return text
+        return write_older(target, saved) if older else write_saved(target, saved)
 
     def _saved(self, model_id: str, training: bool) -> SavedModel:
         weights = self.model.weights()
@@ -194,13 +180,14 @@ class Network:
         training = flag("loom.Network.save_all, training", training)
         text = write_models([net._saved(model_id, training) for model_id, net in networks.items()])
         if path is not None:
-            write_file(_path(path, "loom.Network.save_all, path"), text.encode(), "loom.Network.save_all")
+            where = "loom.Network.save_all"
+            write_file(path_to_write(path, f"{where}, path"), text.encode(), where)
         return text
 
     @classmethod
     def load_all(cls, source: Document, *, on: str | Device | None = None) -> dict[str, Network]:
         """Return all networks of a bundle (file, text, bytes, dict) by their ids."""
-        return {model.id: cls._loaded(model, on) for model in read_bundle(_as_document(source))}
+        return {model.id: cls._loaded(model, on) for model in read_bundle(as_document(source))}
 
     # weights
 
@@ -255,7 +242,7 @@ class Network:
         out = self._readable(self.model.forward(self._plain(found)))
         if not is_one:
             return out
-        return out[0] if not isinstance(out, dict) else {name: value[0] for name, value in out.items()}
+        return {name: value[0] for name, value in out.items()} if is_mapping(out) else out[0]
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """Return what is given as arrays of the inputs' types, all numbers finite."""
@@ -264,7 +251,7 @@ class Network:
 
     def _readable(self, output: Any) -> Any:
         """Return outputs of bf16, which numpy lacks, as f32."""
-        if isinstance(output, dict):
+        if is_mapping(output):
             return {name: self._readable(value) for name, value in output.items()}
         return output.astype(np.float32) if self.spec.dtype == bf16 else output
 
@@ -301,7 +288,8 @@ class Network:
         with self.model.alone("loom.Network.train"):
             given = self._given(x, "train, x")
             loss, targets = fitted_all(self.outputs, y, settings.get("loss"))
-            config = self._config(_count(given), loss, optimizer, schedule, settings)
+            told = {**settings, "loss": loss}
+            config = config_of(self.spec, self._probabilities, _count(given), optimizer, schedule, told)
             held_out = None if validation is None else self._held_out(validation, loss)
             trainer = self._trainer = self._trainer_for(config, self._trainer)
             before = learn_scaling(self.spec, self.model.state, given)
@@ -316,7 +304,7 @@ class Network:
                     for name, value in before.items():
                         self.model.state[name].assign(value)
 
-    def _held_out(self, validation: Any, loss: Losses) -> tuple[Any, Any]:
+    def _held_out(self, validation: Sequence[Any], loss: Losses) -> tuple[Any, Any]:
         """Return samples held out, with targets as the loss of the training takes them."""
         if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
             raise ArgumentError("train, validation", "not samples and their targets", expected="a pair (x, y)",
@@ -345,26 +333,16 @@ class Network:
         data = checked_samples(given, targets, found, types if len(types) > 1 else next(iter(types.values())),
                                "evaluate", y_type=self.model.result_type, outputs=self._names())  # fmt: skip
         made = self._predicted(data.x)
-        losses = found if isinstance(found, dict) else {self.spec.outputs[0]: found}
-        each = {
-            name: self._evaluation(name, losses[name], made[name], data.y[i], data.y_types[i])
-            for i, name in enumerate(self.spec.outputs)
-        }
+        losses, each = for_each(found, self.spec.outputs), dict[str, Evaluation]()
+        functions = TrainConfig(loss=found, probabilities=self._probabilities).loss_functions(self._names())
+        for name, function, true, y_type in zip(self.spec.outputs, functions, data.y, data.y_types, strict=True):
+            wide = tensor.array(made[name], self.model.result_type, on=self.model.device)
+            value = float(function(wide, tensor.array(true, y_type, on=self.model.device)).item())
+            is_chance = self.outputs[name].gives_probabilities
+            each[name] = evaluation_of(made[name], true, value, losses[name], probabilities=is_chance)
         if len(each) == 1:
             return each[self.spec.outputs[0]]
         return Evaluation(len(data), sum(e.loss for e in each.values()), None, None, None, each)
-
-    def _evaluation(self, name: str, loss: str | Loss, output: Array, y: Array, y_type: DType) -> Evaluation:
-        config = TrainConfig(loss=loss, probabilities=self.outputs[name].gives_probabilities)
-        (function,) = config.loss_functions()
-        wide = tensor.array(output, self.model.result_type, on=self.model.device)
-        value = float(function(wide, tensor.array(y, y_type, on=self.model.device)).item())
-        deviation = deviation_metrics(output, y) if y.size == len(y) else None
-        told = classes_said(output, y, loss, probabilities=self.outputs[name].gives_probabilities)
-        if told is None:
-            return Evaluation(len(y), value, None, None, deviation)
-        said, true, _ = told
-        return Evaluation(len(y), value, float((said == true).mean()), confusion_of(*told), deviation)
 
     def predict(self, x: Any) -> Any:
         """Return the outputs for samples (n, *shape), some hundred at a time.
@@ -414,50 +392,6 @@ class Network:
         made = {name: output.gives_probabilities for name, output in self.outputs.items()}
         return made if len(made) > 1 else next(iter(made.values()))
 
-    def _config(
-        self, n: int, loss: Losses, optimizer: str | Optimizer, schedule: str | Schedule | None,
-        settings: dict[str, Any],
-    ) -> TrainConfig:  # fmt: skip
-        """Return the settings of a training with n samples."""
-        known = list(TrainConfig.__dataclass_fields__)
-        for key in settings:
-            if key not in known:
-                raise ArgumentError("loom.Network.train", f"no setting is called {key!r}",
-                                    remedy=called_here(key) or near_matches(key, [*known, *_OWN_SETTINGS]))  # fmt: skip
-        if "learning_rate" in settings and isinstance(schedule, Schedule):
-            raise ArgumentError("train, learning_rate", "has no effect: the schedule has its own rates",
-                                expected="a schedule's name, or no learning_rate", got=repr(schedule),
-                                remedy="Give the schedule the rate and leave this out")  # fmt: skip
-        meant = self._probabilities
-        if settings.get("probabilities", meant) != meant:
-            raise ArgumentError("train, probabilities", "not what the network's output means", expected=meant,
-                                got=settings["probabilities"], remedy="Leave it out: the last layers tell")  # fmt: skip
-        given: dict[str, Any] = {"seed": self.spec.seed, "probabilities": meant}
-        given |= {"batch_size": self.spec.batch_size} if self.spec.batch_size > 1 else {}
-        chosen = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
-        config = TrainConfig(**{**given, **settings, "loss": loss, "optimizer": chosen})
-        if isinstance(schedule, str):
-            steps = math.ceil(math.ceil(n / config.batch_size) / config.accumulate) * config.epochs
-            schedule = schedule_of(schedule, config.learning_rate, steps)
-        return config if schedule is None else replace(config, schedule=schedule)
-
-
-def _path(given: Any, where: str) -> Path:
-    """Return the path of a file to write; a text that names none is told when it is written."""
-    return Path(given) if isinstance(given, str) else path_of(given, where)
-
-
-def _as_document(source: Document) -> Document:
-    """Return a text that does not begin with ``{`` as the path of a file."""
-    is_name = isinstance(source, str) and not source.lstrip().startswith("{")
-    return Path(str(source)) if is_name else source
-
-
-def _require_no_id(given: str | None, default: str | None, where: str) -> None:
-    if given != default:
-        raise ArgumentError(where, "a .safetensors file keeps no id", expected="none", got=repr(given),
-                            remedy="Leave it out, or use a bundle (.json)")  # fmt: skip
-
 
 def _place(name: str, given: Mapping[str, Any]) -> str:
     """Return how messages call an input."""
@@ -470,10 +404,3 @@ def _count(given: Mapping[str, Any]) -> int:
         return len(next(iter(given.values())))
     except TypeError:
         return 1
-
-
-def _remade(kind: type[Network], text: str, device: str, warnings: tuple[str, ...]) -> Network:
-    """Return a copied network."""
-    net = kind._loaded(read_model(text), device)
-    net.warnings = warnings
-    return net

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
+from loom.core.given import is_mapping
+from loom.core.given import path as path_of
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -35,10 +38,11 @@ from loom.nn.torchnames import Names, from_torch, renamed
 from loom.storage.atomic import replace_file
 
 __all__ = [
-    "is_bundle", "of_elsewhere", "read_model", "read_safetensors", "write_file", "write_models", "write_older",
-    "write_safetensors",
+    "Document", "as_document", "is_bundle", "of_elsewhere", "path_to_write", "read_model", "read_saved",
+    "write_file", "write_models", "write_older", "write_saved",
 ]  # fmt: skip
 
+Document = str | bytes | dict[str, Any] | Path
 LAYOUTS = ("loom", "torch", "older")
 
 SAFETENSORS = ".safetensors"
@@ -61,7 +65,7 @@ def is_bundle(document: Any) -> bool:
     return isinstance(value, dict) and "models" in value and "layers" not in value
 
 
-def _wide(arrays: Mapping[str, np.ndarray[Any, Any]], dtype: DType) -> Arrays:
+def _wide(arrays: Mapping[str, Array], dtype: DType) -> Arrays:
     """Return weights as other software reads them: bf16's bits as f32."""
     if dtype != bf16:
         return dict(arrays)
@@ -73,7 +77,7 @@ def write_models(models: Sequence[SavedModel]) -> str:
     return write_bundle([replace(m, weights=_wide(m.weights, m.network.dtype)) for m in models])
 
 
-def read_model(document: str | bytes | dict[str, Any] | Path, model_id: str | None = None) -> SavedModel:
+def read_model(document: Document, model_id: str | None = None) -> SavedModel:
     """Return the model called ``model_id`` of a bundle, or its only one; ArgumentError if there is no such."""
     where = "loom.Network.load"
     models = {m.id: m for m in read_bundle(document)}
@@ -105,6 +109,46 @@ def write_safetensors(path: Path, model: SavedModel) -> None:
         metadata[_FACTS] = json.dumps(dict(model.training.facts))
     flat = {n: np.asarray(a, order="C") for n, a in arrays.items()}
     write_file(path, safetensors_library().save(flat, metadata=metadata), "loom.Network.save")
+
+
+def path_to_write(given: str | os.PathLike[str], where: str) -> Path:
+    """Return the path of a file to write; a text that names none is told when it is written."""
+    return Path(given) if isinstance(given, str) else path_of(given, where)
+
+
+def as_document(source: Document) -> Document:
+    """Return a text that does not begin with ``{`` as the path of a file."""
+    is_name = isinstance(source, str) and not source.lstrip().startswith("{")
+    return Path(str(source)) if is_name else source
+
+
+def read_saved(source: Document, model_id: str | None) -> SavedModel:
+    """Return a model of a bundle (file, text, bytes, dict), or that of a .safetensors (file, bytes)."""
+    source = as_document(source)
+    if isinstance(source, (Path, bytes)) and (
+        source.suffix == SAFETENSORS if isinstance(source, Path) else is_safetensors(source)
+    ):
+        _require_no_id(model_id, None, "loom.Network.load, id")
+        return read_safetensors(source)
+    return read_model(source, model_id)
+
+
+def write_saved(path: Path | None, model: SavedModel) -> str:
+    """Write a model; return the bundle's text, of a .safetensors ""."""
+    if path is not None and path.suffix == SAFETENSORS:
+        _require_no_id(model.id, "model", "loom.Network.save, id")
+        write_safetensors(path, model)
+        return ""
+    text = write_models([model])
+    if path is not None:
+        write_file(path, text.encode(), "loom.Network.save")
+    return text
+
+
+def _require_no_id(given: str | None, default: str | None, where: str) -> None:
+    if given != default:
+        raise ArgumentError(where, "a .safetensors file keeps no id", expected="none", got=repr(given),
+                            remedy="Leave it out, or use a bundle (.json)")  # fmt: skip
 
 
 def write_older(path: Path | None, model: SavedModel) -> str:
@@ -141,13 +185,13 @@ def _facts(told: Mapping[str, str], where: str) -> dict[str, Any]:
         facts = json.loads(told[_FACTS])
     except ValueError:
         facts = None
-    if not isinstance(facts, dict):
+    if not is_mapping(facts):
         raise ArgumentError(where, f"the metadata {_FACTS!r} is no object", expected="a JSON object",
                             got=repr(told[_FACTS])[:60], remedy="Check which file it is")  # fmt: skip
-    return facts
+    return dict(facts)
 
 
-def _require_fit(arrays: Mapping[str, np.ndarray[Any, Any]], network: NetworkSpec, where: str) -> None:
+def _require_fit(arrays: Mapping[str, Array], network: NetworkSpec, where: str) -> None:
     wanted = network.parameters() | network.state()
     for name in arrays:
         if name not in wanted:
@@ -185,8 +229,8 @@ def of_elsewhere(
     return found
 
 
-def _arrays_of(source: Any, where: str) -> Mapping[str, Any]:
-    if isinstance(source, Mapping):
+def _arrays_of(source: Mapping[str, Any] | str | bytes | os.PathLike[str], where: str) -> Mapping[str, Any]:
+    if is_mapping(source):
         return {str(name): _on_host(a) for name, a in source.items()}
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)

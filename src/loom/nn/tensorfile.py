@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, NotFinite, StateError
 
 __all__ = ["LARGEST", "Arrays", "is_safetensors", "read_tensors", "require_numbers", "safetensors_library"]
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = dict[str, Array]
 
 _TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
@@ -53,13 +54,14 @@ def read_tensors(data: bytes, where: str) -> tuple[Arrays, dict[str, str]]:
     library = safetensors_library("safetensors")
     try:
         found = library.deserialize(data)
-        told = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
+        header: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        told: dict[str, str] = header.get("__metadata__") or {}
     except Exception as error:  # the library's own class, which may change
         raise ArgumentError(where, f"not a safetensors file ({error})", remedy="Check which file it is") from None
     return {name: _array(name, tensor, where) for name, tensor in found}, told
 
 
-def _array(name: str, tensor: Mapping[str, Any], where: str) -> np.ndarray[Any, Any]:
+def _array(name: str, tensor: Mapping[str, Any], where: str) -> Array:
     kind, shape = tensor["dtype"], tuple(tensor["shape"])
     if kind == "BF16":
         wide = np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.given import is_mapping
 from loom.nn.spec import NetworkSpec, Part, Shared
 
 __all__ = ["Names", "from_torch", "renamed"]
 
-Array = np.ndarray[Any, Any]
 Names = Mapping[str, str | None] | Callable[[str], str | None] | None
 """Their name (of an array, or of a module: all names that begin with it) to ours; None leaves it out."""
 
@@ -34,7 +35,7 @@ def renamed(arrays: Mapping[str, Any], names: Names, where: str) -> dict[str, An
             raise ArgumentError(where, f"two arrays become {ours!r}", expected="a name of its own for each",
                                 got=f"{sources[ours]!r} and {theirs!r}", remedy="Map one of them to None")  # fmt: skip
         found[ours], sources[ours] = array, theirs
-    left = [n for n in names if n not in used] if isinstance(names, Mapping) else []
+    left = [n for n in names if n not in used] if is_mapping(names) else []
     if left:
         raise ArgumentError(f"{where}, names", f"nothing is called {left[0]!r}",
                             remedy=near_matches(left[0], list(arrays)) or "Leave it out")  # fmt: skip
@@ -44,11 +45,11 @@ def renamed(arrays: Mapping[str, Any], names: Names, where: str) -> dict[str, An
 def _renamed(theirs: str, names: Names, used: set[str], where: str) -> str | None:
     if names is None:
         return theirs
-    if not isinstance(names, Mapping):
+    if not is_mapping(names):
         if not callable(names):
             raise DTypeError(f"{where}, names", "neither a mapping nor a function", expected="their name to ours",
                              got=type(names).__name__, remedy='Pass for example {"fc1": "layers.0"}')  # fmt: skip
-        ours = names(theirs)
+        ours: Any = names(theirs)
         if ours is not None and not isinstance(ours, str):
             raise DTypeError(f"{where}, names", f"what it gives for {theirs!r} is no name", expected="a text or None",
                              got=type(ours).__name__, remedy="Return our name, or None to leave it out")  # fmt: skip

@@ -65,7 +65,7 @@ class ForwardPass:
     seed: int
     training: bool
     step: Tensor | None
-    updates: dict[Tensor, Tensor] = field(default_factory=dict)
+    updates: dict[Tensor, Tensor] = field(default_factory=dict[Tensor, Tensor])
     draws: int = 0
 
 
@@ -85,17 +85,19 @@ class Context:
         """Record the layer held under ``key`` (``branches.0``)."""
         return replace(self, name=f"{self.name}.{key}").run(config, x)
 
-    def run(self, config: Layer, x: Any) -> Tensor:
+    def run(self, config: Layer, x: Tensor | list[Tensor]) -> Tensor:
         """Record ``config`` as the layer of this name, on ``x`` (of several inputs: a list)."""
         if isinstance(config, Shared):
             return replace(self, name=config.target).run(config.layer, x)
         known = LAYERS[type(config)]
         own = {key: self.record.tensors[f"{self.name}.{key}"] for key in self.record.names.get(self.name, ())}
-        return known.apply(config, own, x if known.any_dtype else self.typed(x), self)
+        if not known.any_dtype:
+            x = [self.typed(each) for each in x] if isinstance(x, list) else self.typed(x)
+        return known.apply(config, own, x, self)
 
-    def typed(self, x: Any) -> Any:
-        """Return a tensor, or several, in the network's type."""
-        return [self.typed(each) for each in x] if isinstance(x, list) else x.astype(self.record.dtype)
+    def typed(self, x: Tensor) -> Tensor:
+        """Return a tensor in the network's type."""
+        return x.astype(self.record.dtype)
 
     def draw(self, shape: Shape, stream: RandomStream) -> Tensor:
         """Return random words; each call of a pass has a sequence of its own."""

@@ -37,14 +37,13 @@ def apply(config: Scale, weights: Weights, x: Tensor, context: Context) -> Tenso
     return (x - weights["shift"]) * weights["factor"]
 
 
-def learn_scaling(network: NetworkSpec, state: Mapping[str, Tensor], samples: Any) -> dict[str, Any]:
-    """Set the state of layers that have none yet to mean and deviation of ``samples``: (n, *shape), or such by input.
+def learn_scaling(network: NetworkSpec, state: Mapping[str, Tensor], samples: Mapping[str, Any]) -> dict[str, Any]:
+    """Set the state of layers that have none yet to mean and deviation of ``samples``, (n, *shape) by input.
 
     Return what it was, by name. Nothing is done for samples that no training takes: who trains with them says what is
     wrong. An element that is the same in all samples, as the network sees them, has the factor 1. DTypeError for
     samples, ArgumentError for factors that are too large for the network's type.
     """
-    given = samples if isinstance(samples, Mapping) else {network.inputs[0].name: samples}
     types = {i.name: i.dtype for i in network.inputs}
     before: dict[str, Any] = {}
     for node in network.nodes:
@@ -54,7 +53,7 @@ def learn_scaling(network: NetworkSpec, state: Mapping[str, Tensor], samples: An
         shift, factor = (state[name] for name in names)
         if np.any(shift.numpy()) or np.any(factor.astype(f64).numpy() != 1):
             continue
-        seen = _usable(given.get(node.inputs[0]), shift.shape, types[node.inputs[0]])
+        seen = _usable(samples.get(node.inputs[0]), shift.shape, types[node.inputs[0]])
         if seen is not None:
             mean, deviation = _measured(seen[0])
             deviation[seen[1]] = 1

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import accumulate
+from operator import mul
 
 import numpy as np
 
 from loom import tensor
+from loom.core.arrays import Array
 from loom.core.dtype import u32
 from loom.nn.layers.entmax import entmax
 from loom.nn.layers.registry import Context, Weights, layer
@@ -54,16 +56,15 @@ def _hierarchical(config: Softmax, z: Tensor, context: Context) -> Tensor:
     """Return the chances along the path to each leaf, level after level."""
     del context
     lead = z.shape[:-1]
-    sizes = list(accumulate(config.levels, lambda a, b: a * b))
+    sizes: list[int] = list(accumulate(config.levels, mul))
     if z.shape[-1] == sizes[-1]:  # one number per leaf: a node has the mean of those below
         logits = [tensor.reshape(z, (*lead, n, -1)).mean(-1) for n in sizes]
     else:
         logits = tensor.split(z, sizes, -1)
-    path: Tensor | None = None
-    for level, children in zip(logits, config.levels, strict=True):
+    path = tensor.softmax(logits[0])
+    for level, children in zip(logits[1:], config.levels[1:], strict=True):
         here = tensor.softmax(tensor.reshape(level, (*lead, -1, children)))
-        path = tensor.reshape(here if path is None else here * tensor.expand_dims(path, -1), level.shape)
-    assert path is not None
+        path = tensor.reshape(here * tensor.expand_dims(path, -1), level.shape)
     return path
 
 
@@ -84,7 +85,7 @@ def _adaptive(config: Softmax, z: Tensor, context: Context) -> Tensor:
     return _picked(tensor.concat(made, -1), np.argsort(order), context)
 
 
-def _picked(x: Tensor, order: np.ndarray, context: Context) -> Tensor:
+def _picked(x: Tensor, order: Array, context: Context) -> Tensor:
     """Return the last axis in another order."""
     at = tensor.array(order, u32, on=context.record.device)
     rows = tensor.gather(tensor.permute(x, (x.ndim - 1, *range(x.ndim - 1))), at)

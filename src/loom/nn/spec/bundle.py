@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.nn.spec.document import read_any
 from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.network import NetworkSpec
-from loom.nn.spec.older.detect import read_any
-from loom.nn.spec.older.first import read_first
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.weights import read_old_weights
 from loom.nn.spec.problems import Place, Reading, shown
@@ -26,8 +25,10 @@ from loom.nn.spec.reader import FORMAT, write_network
 from loom.nn.spec.rules import Text
 from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
 from loom.nn.spec.text import canonical, load
+from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["SavedModel", "read_bundle", "write_bundle"]
+
 
 KIND = "loom/bundle"
 """The type of our bundles, of version 1; ``OLDER_KIND`` with weights in ``loom/1`` is what we wrote before."""
@@ -46,12 +47,12 @@ class SavedModel:
 
     id: str
     network: NetworkSpec
-    weights: Mapping[str, np.ndarray]
+    weights: Mapping[str, Array]
     warnings: tuple[str, ...] = ()
     training: Snapshot | None = None
 
 
-def read_bundle(document: str | bytes | dict[str, Any] | Path) -> tuple[SavedModel, ...]:
+def read_bundle(document: str | bytes | JsonObject | Path) -> tuple[SavedModel, ...]:
     """Return the models of a bundle of ours or of the first generation, in the document's order.
 
     ``document`` is as for ``parse``. Weights of older bundles come as float32, ours as they were written; arrays
@@ -71,7 +72,7 @@ def read_bundle(document: str | bytes | dict[str, Any] | Path) -> tuple[SavedMod
     return tuple(models)
 
 
-def _read_models(value: Any, place: Place) -> list[SavedModel]:
+def _read_models(value: JsonValue, place: Place) -> list[SavedModel]:
     if not isinstance(value, dict):
         place.wrong("an object", value)
         return []
@@ -100,7 +101,7 @@ def _read_models(value: Any, place: Place) -> list[SavedModel]:
     return models
 
 
-def _read_model(value: Any, place: Place) -> SavedModel | None:
+def _read_model(value: JsonValue, place: Place) -> SavedModel | None:
     if not isinstance(value, dict):
         place.wrong("a model: an object with id, cfg and weights", value)
         return None
@@ -113,31 +114,32 @@ def _read_model(value: Any, place: Place) -> SavedModel | None:
     weights = value.get("weights")
     if not isinstance(weights, dict) or not isinstance(weights.get("fmt"), str):
         place.at("weights").wrong("an object with fmt", weights)
+        return None
     if conversion is None or place.count != before:
         return None
     notes = list(conversion.warnings)
-    arrays = _read_weights(value, conversion, place.at("weights"), notes)
+    arrays = _read_weights(weights, value["cfg"], conversion, place.at("weights"), notes)
     training = read_training(value["training"], place.at("training")) if "training" in value else None
     if place.count != before:
         return None
     network, warnings = conversion.network, tuple(notes)
-    return SavedModel(id=value["id"], network=network, weights=arrays, warnings=warnings, training=training)
+    return SavedModel(id=str(value["id"]), network=network, weights=arrays, warnings=warnings, training=training)
 
 
-def _read_network(value: Any, place: Place) -> Conversion | None:
+def _read_network(value: JsonValue, place: Place) -> Conversion | None:
     own = Reading()  # names of layers are known within their network alone
     here = Place(own, place.path)
-    is_older = isinstance(value, dict) and "format" not in value and "layers" in value
-    conversion = read_first(value, here, saved=True) if is_older else read_any(value, here)
+    conversion = read_any(value, here, saved=True)
     for problem in own.problems:
         place.reading.note(problem)
     return None if own.problems else conversion
 
 
-def _read_weights(model: dict[str, Any], found: Conversion, place: Place, notes: list[str]) -> dict[str, np.ndarray]:
-    value = model["weights"]
+def _read_weights(
+    value: JsonObject, config: JsonValue, found: Conversion, place: Place, notes: list[str]
+) -> dict[str, Array]:
     if value["fmt"] != FORMAT:
-        return read_old_weights(value, model["cfg"], found, place, notes)
+        return read_old_weights(value, config, found, place, notes)
     for key in value:
         if key not in ("fmt", "tensors", *IGNORED):
             place.at(key).unknown("key", key, ("fmt", "tensors"))
@@ -149,7 +151,7 @@ def _read_weights(model: dict[str, Any], found: Conversion, place: Place, notes:
     for name in tensors:
         if name not in wanted:
             here.at(name).unknown("weight", name, wanted)
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for name, shape in wanted.items():
         if name not in tensors:
             here.fault(f"weight {shown(name)} is missing", expected=f"shape {shape}")
@@ -177,21 +179,22 @@ def write_bundle(models: Sequence[SavedModel]) -> str:
     return canonical({"type": KIND, "version": 1, "models": [_write_model(m, where) for m in models]})
 
 
-def _write_model(model: SavedModel, where: str) -> dict[str, Any]:
+def _write_model(model: SavedModel, where: str) -> JsonObject:
     wanted = model.network.parameters() | model.network.state()
     for name in model.weights:
         if name not in wanted:
             raise ArgumentError(where, f"unknown weight {name!r}", remedy=near_matches(name, wanted))
-    tensors = {}
+    tensors: JsonObject = {}
     for name, shape in wanted.items():
         if name not in model.weights:
             raise ArgumentError(where, f"weight {name!r} is missing", expected=f"shape {shape}")
         tensors[name] = _write_weight(name, np.asarray(model.weights[name]), shape, where)
-    made = {"id": model.id, "cfg": write_network(model.network), "weights": {"fmt": FORMAT, "tensors": tensors}}
-    return made if model.training is None else made | {"training": write_training(model.training)}
+    weights: JsonObject = {"fmt": FORMAT, "tensors": tensors}
+    made: JsonObject = {"id": model.id, "cfg": write_network(model.network), "weights": weights}
+    return made if model.training is None else {**made, "training": write_training(model.training)}
 
 
-def _write_weight(name: str, array: np.ndarray, shape: tuple[int, ...], where: str) -> dict[str, Any]:
+def _write_weight(name: str, array: Array, shape: tuple[int, ...], where: str) -> JsonObject:
     if array.dtype not in [lookup(n).numpy for n in _STORED]:
         raise DTypeError(where, f"weight {name!r} has an unusable type", expected=", ".join(_STORED), got=array.dtype)
     if array.shape != shape:

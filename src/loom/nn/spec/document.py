@@ -8,20 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.nn.spec.layer import Shared
 from loom.nn.spec.layers.scale import Scale
 from loom.nn.spec.network import NetworkSpec
-from loom.nn.spec.older.detect import read_any
 from loom.nn.spec.older.pieces import Conversion
-from loom.nn.spec.problems import Place, Reading
-from loom.nn.spec.reader import write_network
-from loom.nn.spec.text import JsonValue, canonical, load
+from loom.nn.spec.older.reader import read_older
+from loom.nn.spec.problems import Place, Reading, shown
+from loom.nn.spec.reader import FORMAT, read_network, write_network
+from loom.nn.spec.text import canonical, load
+from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["Conversion", "check", "convert", "parse", "to_document", "to_json", "with_scaling"]
+__all__ = ["Conversion", "check", "convert", "parse", "read_any", "to_document", "to_json", "with_scaling"]
 
 
-def parse(document: str | bytes | dict[str, Any] | Path) -> NetworkSpec:
+def parse(document: str | bytes | JsonObject | Path) -> NetworkSpec:
     """Return the network of a document: ``loom/1``, or one of the first or second generation.
 
     ``document`` is JSON text, its UTF-8 bytes, a dict as ``json.loads`` makes them, or the ``Path`` of a file.
@@ -35,7 +36,7 @@ def parse(document: str | bytes | dict[str, Any] | Path) -> NetworkSpec:
     return _converted(document, "loom.nn.parse").network
 
 
-def convert(document: str | bytes | dict[str, Any] | Path) -> Conversion:
+def convert(document: str | bytes | JsonObject | Path) -> Conversion:
     """Return the network of a document of any generation, with warnings of all that changes its meaning.
 
     Arguments and errors are those of ``parse``. ``to_json(convert(old).network)`` is the old document in ``loom/1``.
@@ -43,7 +44,7 @@ def convert(document: str | bytes | dict[str, Any] | Path) -> Conversion:
     return _converted(document, "loom.nn.convert")
 
 
-def _converted(document: Any, where: str) -> Conversion:
+def _converted(document: str | bytes | JsonObject | Path, where: str) -> Conversion:
     if not isinstance(document, (str, bytes, dict, Path)):
         raise DTypeError(
             where, "not a document", expected="JSON text, bytes, a dict or a pathlib.Path", got=type(document).__name__
@@ -57,9 +58,24 @@ def _converted(document: Any, where: str) -> Conversion:
     return conversion
 
 
-def to_document(network: NetworkSpec) -> dict[str, JsonValue]:
+def read_any(value: JsonValue, place: Place, *, saved: bool = False) -> Conversion | None:
+    """Return the network of a document of any format, noting what is wrong at ``place``; ``saved``: of a bundle."""
+    if not isinstance(value, dict):
+        place.wrong("an object", value)
+        return None
+    if "format" not in value:
+        return read_older(value, place, saved=saved)
+    if value["format"] != FORMAT:
+        near = near_matches(str(value["format"])[:100], [FORMAT])
+        place.at("format").fault("unknown format", expected=f"'{FORMAT}'", got=shown(value["format"]), remedy=near)
+        return None
+    network = read_network(value, place)
+    return None if network is None else Conversion(network=network)
+
+
+def to_document(network: NetworkSpec) -> dict[str, Any]:
     """Return the ``loom/1`` object of a network, as ``json.dumps`` takes it."""
-    return write_network(network)
+    return dict[str, Any](write_network(network))
 
 
 def to_json(network: NetworkSpec) -> str:

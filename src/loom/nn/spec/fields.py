@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any
 
 from loom.nn.spec.problems import Place, shown
-from loom.nn.spec.rules import BAD, Choice, Flag, Pair, Real, Rule, Several, Text, Whole
-from loom.nn.spec.text import JsonValue
+from loom.nn.spec.rules import BAD, Choice, Flag, Free, Pair, Real, Rule, Several, Text, Whole
+from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = [
     "IGNORED",
@@ -24,6 +24,7 @@ __all__ = [
     "ValueField",
     "choice",
     "flag",
+    "free",
     "held",
     "object_schema",
     "pair",
@@ -40,10 +41,9 @@ IGNORED = ("comment", "$comment")
 """Keys that any object may have and that mean nothing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What a JSON object is read as: a dataclass of fields with rules."""
-
-    __slots__ = ()
 
     def inspect(self, place: Place) -> None:
         """Note fields that do not go together."""
@@ -54,7 +54,7 @@ class ValueField:
     """One field of a config: its name, rule, meaning, default (MISSING: must be given)."""
 
     name: str
-    rule: Any
+    rule: Rule
     meaning: str
     default: Any
 
@@ -65,11 +65,14 @@ class ValueField:
 
 
 def held(rule: Rule, meaning: str, default: Any = MISSING) -> Any:
-    """Return a dataclass field read by ``rule``; without default it must be given. A dict default is copied."""
-    metadata = {"rule": rule, "meaning": meaning}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata, hash=False)
-    return dataclasses.field(default=default, metadata=metadata)
+    """Return a dataclass field read by ``rule``; without default it must be given."""
+    return dataclasses.field(default=default, metadata={"rule": rule, "meaning": meaning})
+
+
+def free(meaning: str) -> Any:
+    """Return a field of any object, empty if not given."""
+    metadata = {"rule": Free(), "meaning": meaning}
+    return dataclasses.field(default_factory=dict[str, JsonValue], metadata=metadata, hash=False)
 
 
 def size(meaning: str, default: Any = MISSING, *, low: int = 1) -> Any:
@@ -108,9 +111,9 @@ def several(each: Rule, meaning: str, default: Any = MISSING, *, least: int = 0)
 
 
 @cache
-def value_fields(config: type) -> tuple[ValueField, ...]:
+def value_fields(config: type[Config]) -> tuple[ValueField, ...]:
     """Return the fields of a config class that a document may give, in order."""
-    made = []
+    made: list[ValueField] = []
     for f in dataclasses.fields(config):
         if "rule" in f.metadata:
             default = f.default if f.default_factory is MISSING else f.default_factory()
@@ -118,7 +121,7 @@ def value_fields(config: type) -> tuple[ValueField, ...]:
     return tuple(made)
 
 
-def read_object(config: type, value: JsonValue, place: Place, *, besides: Iterable[str] = ()) -> Any:
+def read_object(config: type[Config], value: JsonValue, place: Place, *, besides: Iterable[str] = ()) -> Any:
     """Return a ``config`` read from a JSON object, or note every problem in it and return ``BAD``.
 
     Keys of ``besides`` belong to the object as well and are read by the caller.
@@ -144,9 +147,9 @@ def read_object(config: type, value: JsonValue, place: Place, *, besides: Iterab
     return made if place.count == before else BAD
 
 
-def write_object(config: Any) -> dict[str, JsonValue]:
+def write_object(config: Config) -> JsonObject:
     """Return the JSON object of a config: fields in order, those at their default left out."""
-    written: dict[str, JsonValue] = {}
+    written: JsonObject = {}
     for f in value_fields(type(config)):
         value = getattr(config, f.name)
         if f.is_required or value != f.default:
@@ -158,7 +161,7 @@ def write_object(config: Any) -> dict[str, JsonValue]:
 class Record:
     """A rule: an object that is read as a config class of its own."""
 
-    config: type
+    config: type[Config]
 
     @property
     def expected(self) -> str:
@@ -174,10 +177,10 @@ class Record:
         return object_schema(self.config)
 
 
-def object_schema(config: type) -> dict[str, Any]:
+def object_schema(config: type[Config]) -> dict[str, Any]:
     """Return the JSON Schema of a config class's object."""
     fields = value_fields(config)
-    properties = {}
+    properties: dict[str, Any] = {}
     for f in fields:
         properties[f.name] = f.rule.schema() | {"description": f.meaning}
         if not f.is_required and f.default is not None:

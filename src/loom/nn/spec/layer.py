@@ -7,7 +7,7 @@ its weights; it holds no weight. Shapes are of one sample: the batch is no axis 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -15,8 +15,8 @@ from typing import Any, ClassVar, TypeVar
 from loom.nn.spec.fields import Config, flag, object_schema, read_object, value_fields, write_object
 from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.spec.problems import Place, Reading, shown
-from loom.nn.spec.rules import BAD, Name
-from loom.nn.spec.text import JsonValue
+from loom.nn.spec.rules import BAD, Name, Several
+from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = [
     "LAYERS",
@@ -227,7 +227,7 @@ def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ())
     return read_object(LAYERS[kind], value, place, besides=("type", *besides))
 
 
-def _followed(value: Mapping[str, Any], place: Place, besides: tuple[str, ...]) -> Any:
+def _followed(value: JsonObject, place: Place, besides: tuple[str, ...]) -> Any:
     """Return the ``Shared`` of an object with ``$ref``."""
     reading = place.reading
     for key in value:
@@ -256,7 +256,8 @@ def _followed(value: Mapping[str, Any], place: Place, besides: tuple[str, ...]) 
 def keys_of_layers() -> tuple[str, ...]:
     """Return the keys of layers' objects that hold layers of any type, or lists of them."""
     fields = [f for config in LAYERS.values() for f in value_fields(config)]
-    return tuple(sorted({f.name for f in fields if getattr(f.rule, "each", f.rule) == LayerRule()}))
+    rules = [(f.name, f.rule.each if isinstance(f.rule, Several) else f.rule) for f in fields]
+    return tuple(sorted({name for name, rule in rules if rule == LayerRule()}))
 
 
 def _refers(value: JsonValue) -> bool:
@@ -266,7 +267,7 @@ def _refers(value: JsonValue) -> bool:
     return isinstance(value, list) and any(isinstance(v, (dict, list)) and _refers(v) for v in value)
 
 
-def write_layer(layer: Layer) -> dict[str, JsonValue]:
+def write_layer(layer: Layer) -> JsonObject:
     """Return the JSON object of a layer: ``type`` first, then its fields that differ from the defaults."""
     if isinstance(layer, Shared):
         return {"$ref": layer.target}

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from loom.core.dtype import DType, f32
-from loom.nn.spec.fields import Config, Record, held, several, size
+from loom.nn.spec.fields import Config, Record, free, held, several, size
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
 from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.spec.problems import Place, Reading, shown
-from loom.nn.spec.rules import Element, Free, Text, Whole
+from loom.nn.spec.rules import Element, Text, Whole
 from loom.nn.spec.shapes import count
+from loom.nn.spec.values import JsonObject
 
 __all__ = ["Input", "NetworkSpec", "NodeSpec", "fit", "key_path"]
 
@@ -61,7 +61,7 @@ class NetworkSpec(Config):
     batch_size: int = size("samples of a batch, where none is told", 1)
     grid: GridSize | None = held(Record(GridSize), "the grid in which nodes have cells", None)
     classes: tuple[str, ...] = several(Text(200), "the classes' names, in the order of the output's last axis", ())
-    metadata: dict[str, Any] = held(Free(), "what the author wants kept; not read", {})
+    metadata: JsonObject = free("what the author wants kept; not read")
     inputs: tuple[Input, ...] = ()
     nodes: tuple[NodeSpec, ...] = ()
     outputs: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ def run_order(inputs: Mapping[str, Sequence[str]]) -> list[str]:
             readers[source].append(name)
     ready = [place[name] for name in names if not missing[name]]
     heapq.heapify(ready)
-    order = []
+    order: list[str] = []
     while ready:
         name = names[heapq.heappop(ready)]
         order.append(name)

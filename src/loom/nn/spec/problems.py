@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from loom.core.errors import SpecError, near_matches
 from loom.nn.spec.limits import MOST_LAYERS
+from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["Place", "Problem", "Reading", "shown"]
 
@@ -48,15 +48,15 @@ class Problem:
 class Reading:
     """What is gathered while one document is read: its problems, and what its places refer to."""
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list[Problem])
     inputs: dict[str, tuple[int, ...]] | None = None
     """Shapes of the network's inputs; None where a layer is looked at by itself."""
-    raw_layers: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    raw_layers: dict[str, tuple[JsonObject, str]] = field(default_factory=dict[str, "tuple[JsonObject, str]"])
     """Layer key -> (what the document says, its path), for ``$ref``."""
     layers: int = 0
     misfit: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     """The last pair of shapes, met and wanted, that differ in their number of elements."""
-    _noted: set[Problem] = field(default_factory=set)
+    _noted: set[Problem] = field(default_factory=set[Problem])
 
     def note(self, problem: Problem) -> None:
         """Add a problem, unless it is noted already."""
@@ -111,7 +111,7 @@ class Place:
         """Note a problem at this place."""
         self.reading.note(Problem(self.path, what, str(expected), str(got), remedy))
 
-    def wrong(self, expected: object, value: object) -> None:
+    def wrong(self, expected: object, value: JsonValue) -> None:
         """Note that ``value`` is not what is expected here."""
         self.fault("unusable value", expected=expected, got=shown(value))
 
@@ -132,7 +132,7 @@ class Place:
         return len(self.reading.problems)
 
 
-def shown(value: object) -> str:
+def shown(value: JsonValue) -> str:
     """Return a short text for a value of a document."""
     if isinstance(value, dict):
         return f"an object with {len(value)} keys" if len(value) != 1 else "an object with 1 key"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from loom.core.dtype import f64
+from loom.core.dtype import DType, f32, f64
 from loom.nn.spec.fields import Record, read_object, write_object
 from loom.nn.spec.layer import NODE_KEYS, keys_of_layers, read_layer, write_layer
 from loom.nn.spec.layers.parallel import GridCell
@@ -17,7 +17,7 @@ from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
 from loom.nn.spec.order import cycle, run_order
 from loom.nn.spec.problems import Place, shown
 from loom.nn.spec.rules import BAD, Name, Several
-from loom.nn.spec.text import JsonValue
+from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["FORMAT", "read_network", "write_network"]
 
@@ -26,15 +26,12 @@ FORMAT = "loom/1"
 _STRUCTURE = ("format", "$schema", "input", "inputs", "layers", "nodes", "output", "outputs")
 
 
-def read_network(value: dict[str, Any], place: Place) -> NetworkSpec | None:
+def read_network(value: JsonObject, place: Place) -> NetworkSpec | None:
     """Return the network of a ``loom/1`` object; problems are noted, and then the result means nothing."""
     header = read_object(NetworkSpec, value, place, besides=_STRUCTURE)
-    inputs = _read_inputs(value, place)
-    if header is not BAD and header.dtype == f64:
-        told = [_told(value, i.name) for i in inputs]
-        inputs = [i if "dtype" in t else dataclasses.replace(i, dtype=f64) for i, t in zip(inputs, told, strict=True)]
+    inputs = _read_inputs(value, place, f64 if header is not BAD and header.dtype == f64 else f32)
     listed = _listed(value, place)
-    raw: dict[str, tuple[Any, Place]] = {}
+    raw: dict[str, tuple[JsonValue, Place]] = {}
     if listed is not None:
         raw = _named_list(listed, place) if isinstance(listed, list) else _named_graph(listed, place)
     for name, (layer, here) in raw.items():
@@ -54,12 +51,7 @@ def read_network(value: dict[str, Any], place: Place) -> NetworkSpec | None:
     return network
 
 
-def _told(value: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the object of an input that has been read."""
-    return value["input"] if "input" in value else value["inputs"][name]
-
-
-def _write_input(given: Input, network: NetworkSpec) -> dict[str, JsonValue]:
+def _write_input(given: Input, network: NetworkSpec) -> JsonObject:
     """Return the object of an input; its type is that of a network of f64, else f32, unless it is told."""
     written = write_object(given)
     if network.dtype == f64:
@@ -68,7 +60,8 @@ def _write_input(given: Input, network: NetworkSpec) -> dict[str, JsonValue]:
     return written
 
 
-def _read_inputs(value: dict[str, Any], place: Place) -> list[Input]:
+def _read_inputs(value: JsonObject, place: Place, dtype: DType) -> list[Input]:
+    """Return the inputs, of type ``dtype`` where none is told."""
     if ("input" in value) == ("inputs" in value):
         place.fault(
             "a network has either 'input' or 'inputs'", expected='{"shape": [sizes], "dtype": "f32"} under "input"',
@@ -76,35 +69,47 @@ def _read_inputs(value: dict[str, Any], place: Place) -> list[Input]:
         )  # fmt: skip
         return []
     if "input" in value:
-        only = read_object(Input, value["input"], place.at("input"))
-        return [] if only is BAD else [only]
-    here = place.at("inputs")
-    if not isinstance(value["inputs"], dict) or not value["inputs"]:
-        here.wrong("an object that names at least one input", value["inputs"])
+        return _read_input("input", value["input"], place.at("input"), dtype)
+    named, here = value["inputs"], place.at("inputs")
+    if not isinstance(named, dict) or not named:
+        here.wrong("an object that names at least one input", named)
         return []
-    made = []
-    for name, what in value["inputs"].items():
+    found: list[Input] = []
+    for name, what in named.items():
         if Name().read(name, here.at(name)) is not BAD:
-            made.append((name, read_object(Input, what, here.at(name))))
-    return [dataclasses.replace(i, name=name) for name, i in made if i is not BAD]
+            found += _read_input(name, what, here.at(name), dtype)
+    return found
 
 
-def _listed(value: dict[str, Any], place: Place) -> Any:
+def _read_input(name: str, what: JsonValue, place: Place, dtype: DType) -> list[Input]:
+    """Return the one input of an object, none if it is unusable."""
+    only = read_object(Input, what, place)
+    if only is BAD:
+        return []
+    is_told = isinstance(what, dict) and "dtype" in what
+    return [dataclasses.replace(only, name=name, dtype=only.dtype if is_told else dtype)]
+
+
+def _listed(value: JsonObject, place: Place) -> list[JsonValue] | JsonObject | None:
     """Return the list of ``layers`` or the object of ``nodes``, whichever the document has; None if it is unusable."""
     if ("layers" in value) == ("nodes" in value):
         both = "layers" in value
         place.fault("a network has either a list 'layers' or a graph 'nodes'", got="both" if both else "neither")
-        return None
-    name, kind = ("layers", list) if "layers" in value else ("nodes", dict)
-    if not isinstance(value[name], kind) or not value[name]:
-        expected = "a list of at least one layer" if kind is list else "an object that names at least one node"
-        place.at(name).wrong(expected, value[name])
-        return None
-    return value[name]
+    elif "layers" in value:
+        layers = value["layers"]
+        if isinstance(layers, list) and layers:
+            return layers
+        place.at("layers").wrong("a list of at least one layer", layers)
+    else:
+        nodes = value["nodes"]
+        if isinstance(nodes, dict) and nodes:
+            return nodes
+        place.at("nodes").wrong("an object that names at least one node", nodes)
+    return None
 
 
-def _named_list(listed: list[Any], place: Place) -> dict[str, tuple[Any, Place]]:
-    made: dict[str, tuple[Any, Place]] = {}
+def _named_list(listed: list[JsonValue], place: Place) -> dict[str, tuple[JsonValue, Place]]:
+    made: dict[str, tuple[JsonValue, Place]] = {}
     for i, raw in enumerate(listed):
         here = place.at("layers", i)
         name = f"layers.{i}"
@@ -118,16 +123,16 @@ def _named_list(listed: list[Any], place: Place) -> dict[str, tuple[Any, Place]]
     return made
 
 
-def _named_graph(listed: dict[str, Any], place: Place) -> dict[str, tuple[Any, Place]]:
+def _named_graph(listed: JsonObject, place: Place) -> dict[str, tuple[JsonValue, Place]]:
     here = place.at("nodes")
-    made = {}
+    made: dict[str, tuple[JsonValue, Place]] = {}
     for name, raw in listed.items():
         if Name().read(name, here.at(name)) is not BAD:
             made[name] = (raw, here.at(name))
     return made
 
 
-def _note_raw(key: str, raw: Any, place: Place) -> None:
+def _note_raw(key: str, raw: JsonValue, place: Place) -> None:
     """Make a layer, and all within it, known to ``$ref`` under their keys."""
     if not isinstance(raw, dict):
         return
@@ -141,7 +146,7 @@ def _note_raw(key: str, raw: Any, place: Place) -> None:
                 _note_raw(f"{key}.{name}.{i}", each, place.at(name, i))
 
 
-def _read_nodes(raw: dict[str, tuple[Any, Place]], inputs: list[Input], is_list: bool) -> dict[str, NodeSpec]:
+def _read_nodes(raw: dict[str, tuple[JsonValue, Place]], inputs: list[Input], is_list: bool) -> dict[str, NodeSpec]:
     known = [i.name for i in inputs] + list(raw)
     before = inputs[0].name if inputs else "input"
     nodes: dict[str, NodeSpec] = {}
@@ -165,7 +170,7 @@ def _read_nodes(raw: dict[str, tuple[Any, Place]], inputs: list[Input], is_list:
     return nodes
 
 
-def _sources(fields: dict[str, Any], known: list[str], here: Place) -> Any:
+def _sources(fields: JsonObject, known: list[str], here: Place) -> Any:
     if "inputs" not in fields:
         here.fault("key 'inputs' is missing", expected="a list of names of nodes or network inputs")
         return BAD
@@ -203,7 +208,7 @@ def _ordered(nodes: dict[str, NodeSpec], places: dict[str, Place], place: Place)
     return tuple(nodes[name] for name in order)
 
 
-def _read_outputs(value: dict[str, Any], nodes: tuple[NodeSpec, ...], place: Place, is_list: bool) -> tuple[str, ...]:
+def _read_outputs(value: JsonObject, nodes: tuple[NodeSpec, ...], place: Place, is_list: bool) -> tuple[str, ...]:
     known = [n.name for n in nodes]
     if "output" in value and "outputs" in value:
         place.fault("a network has either 'output' or 'outputs'", got="both")
@@ -232,9 +237,9 @@ def _read_outputs(value: dict[str, Any], nodes: tuple[NodeSpec, ...], place: Pla
     return tuple(ends)
 
 
-def write_network(network: NetworkSpec) -> dict[str, JsonValue]:
+def write_network(network: NetworkSpec) -> JsonObject:
     """Return the ``loom/1`` object of a network: a list of layers if each reads the one before, else a graph."""
-    written: dict[str, JsonValue] = {"format": FORMAT, **write_object(network)}
+    written: JsonObject = {"format": FORMAT, **write_object(network)}
     metadata = written.pop("metadata", None)
     if len(network.inputs) == 1 and network.inputs[0].name == "input":
         written["input"] = _write_input(network.inputs[0], network)
@@ -260,14 +265,14 @@ def _is_chain(network: NetworkSpec) -> bool:
     return True
 
 
-def _write_listed(number: int, node: NodeSpec) -> dict[str, JsonValue]:
+def _write_listed(number: int, node: NodeSpec) -> JsonObject:
     name = {} if node.name == f"layers.{number}" else {"name": node.name}
     return {**name, **write_layer(node.layer), **_write_cell(node)}
 
 
-def _write_node(node: NodeSpec) -> dict[str, JsonValue]:
+def _write_node(node: NodeSpec) -> JsonObject:
     return {**write_layer(node.layer), "inputs": list(node.inputs), **_write_cell(node)}
 
 
-def _write_cell(node: NodeSpec) -> dict[str, JsonValue]:
+def _write_cell(node: NodeSpec) -> JsonObject:
     return {} if node.cell is None else {"cell": write_object(node.cell)}

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from loom.core.dtype import SCALARS, DType, lookup
 from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.problems import Place, shown
-from loom.nn.spec.text import JsonValue, is_unicode
+from loom.nn.spec.text import is_unicode
+from loom.nn.spec.values import JsonValue
 
 __all__ = [
     "BAD",
@@ -256,7 +257,7 @@ class Element:
 class Several:
     """A list of ``least`` to ``most`` values of one rule, read as a tuple."""
 
-    each: Any
+    each: Rule
     least: int = 0
     most: int = 1_000_000
 
@@ -305,7 +306,7 @@ class Pair:
         return BAD if only is BAD else (only, only)
 
     def write(self, value: Any) -> JsonValue:
-        return value[0] if value[0] == value[1] else list(value)
+        return value[0] if value[0] == value[1] else list[JsonValue](value)
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [self.each.schema(), Several(self.each, 2, 2).schema()]}

@@ -8,17 +8,19 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.dtype import lookup
-from loom.nn.spec.older.numbers import from_base64
 from loom.nn.spec.problems import Place
+from loom.nn.spec.text import from_base64
+from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["Snapshot", "read_tensor", "read_training", "write_tensor", "write_training"]
 
-Array = np.ndarray[Any, Any]
 
 _TYPES = ("f32", "f64", "f16", "u16", "u32")
 """Those of weights (bf16 as its 16 bits), of an optimiser's state, and of the step's number."""
@@ -46,39 +48,45 @@ def _same(one: Array | None, other: Array) -> bool:
     return one is not None and one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
-def read_training(value: Any, place: Place) -> Snapshot | None:
+def read_training(value: JsonValue, place: Place) -> Snapshot | None:
     """Return what a bundle has of a training; problems are noted at ``place``."""
-    is_whole = isinstance(value, dict) and set(value) == {"facts", "tensors"}
-    if not is_whole or not all(isinstance(part, dict) for part in value.values()):
+    facts, tensors = (value["facts"], value["tensors"]) if _has(value, "facts", "tensors") else (None, None)
+    if not isinstance(facts, dict) or not isinstance(tensors, dict):
         place.wrong("an object with facts and tensors, both objects", value)
         return None
     here = place.at("tensors")
-    found = {name: read_tensor(each, here.at(name), _TYPES) for name, each in value["tensors"].items()}
-    return Snapshot(value["facts"], {name: a for name, a in found.items() if a is not None})
+    found = {name: read_tensor(each, here.at(name), _TYPES) for name, each in tensors.items()}
+    return Snapshot(facts, {name: a for name, a in found.items() if a is not None})
 
 
-def write_training(snapshot: Snapshot) -> dict[str, Any]:
+def _has(value: JsonValue, *keys: str) -> TypeGuard[JsonObject]:
+    """Tell whether a value is an object of these keys and no others."""
+    return isinstance(value, dict) and set(value) == set(keys)
+
+
+def write_training(snapshot: Snapshot) -> JsonObject:
     """Return the form in a bundle."""
-    tensors = {name: write_tensor(array) for name, array in snapshot.arrays.items()}
+    tensors: JsonObject = {name: write_tensor(array) for name, array in snapshot.arrays.items()}
     return {"facts": dict(snapshot.facts), "tensors": tensors}
 
 
 def read_tensor(
-    value: Any, place: Place, types: tuple[str, ...], expected: tuple[int, ...] | None = None
+    value: JsonValue, place: Place, types: tuple[str, ...], expected: tuple[int, ...] | None = None
 ) -> Array | None:
     """Return the array of ``{"dtype", "shape", "data"}``, of one of ``types`` and the shape expected, if one is.
 
     Problems are noted at ``place``.
     """
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data"}:
+    if not _has(value, "dtype", "shape", "data"):
         place.wrong("an object with dtype, shape and data", value)
         return None
-    if value["dtype"] not in types:
-        place.at("dtype").wrong("one of " + ", ".join(types), value["dtype"])
+    kind, sizes = value["dtype"], value["shape"]
+    if not isinstance(kind, str) or kind not in types:
+        place.at("dtype").wrong("one of " + ", ".join(types), kind)
         return None
-    shape = value["shape"]
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        place.at("shape").wrong("a list of sizes", shape)
+    shape = [n for n in sizes if type(n) is int and n >= 0] if isinstance(sizes, list) else None
+    if shape is None or shape != sizes:
+        place.at("shape").wrong("a list of sizes", sizes)
         return None
     if expected is not None and shape != list(expected):
         place.at("shape").fault("the weight has another shape", expected=list(expected), got=shape)
@@ -86,18 +94,16 @@ def read_tensor(
     data = from_base64(value["data"], place.at("data"))
     if data is None:
         return None
-    dtype = lookup(value["dtype"]).numpy.newbyteorder("<")
-    wanted = dtype.itemsize
-    for size in shape:
-        wanted *= size
+    dtype: np.dtype[Any] = lookup(kind).numpy.newbyteorder("<")
+    wanted = dtype.itemsize * prod(shape)
     if len(data) != wanted:
         place.at("data").fault("the number of bytes does not match", expected=wanted, got=len(data))
         return None
     return np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
 
 
-def write_tensor(array: Array) -> dict[str, Any]:
+def write_tensor(array: Array) -> JsonObject:
     """Return ``{"dtype", "shape", "data"}``: base64 of the little-endian bytes, row-major."""
     kinds = {lookup(name).numpy: name for name in _TYPES}
     data = array.astype(array.dtype.newbyteorder("<")).tobytes()
-    return {"dtype": kinds[array.dtype], "shape": list(array.shape), "data": base64.b64encode(data).decode("ascii")}
+    return {"dtype": kinds[array.dtype], "shape": [*array.shape], "data": base64.b64encode(data).decode("ascii")}

@@ -6,29 +6,30 @@ Layer: nn. Invariant: what leaves here is made of dict, list, str, int, finite f
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from loom.core.errors import FileError
 from loom.nn.spec.limits import MOST_BYTES, MOST_DEPTH, MOST_VALUES
 from loom.nn.spec.problems import Place, Problem, shown
+from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["JsonValue", "canonical", "file_bytes", "is_unicode", "load"]
-
-JsonValue = Any
-"""A value of a document: dict, list, str, int, float, bool or None."""
+__all__ = ["canonical", "file_bytes", "from_base64", "is_unicode", "load"]
 
 
-class _Object(dict[str, Any]):
+class _Object(dict[str, JsonValue]):
     """An object of the text, with the keys that it has more than once."""
 
     __slots__ = ("doubles",)
 
+    doubles: tuple[str, ...]
 
-def load(document: str | bytes | dict[str, Any] | Path, place: Place) -> JsonValue:
+
+def load(document: str | bytes | JsonObject | Path, place: Place) -> JsonValue:
     """Return the document's value, checked as the module says; problems are noted (then the value is None).
 
     ``document`` is JSON text, its UTF-8 bytes, a file's ``Path``, or a dict as ``json.loads`` makes them. A
@@ -41,11 +42,13 @@ def load(document: str | bytes | dict[str, Any] | Path, place: Place) -> JsonVal
         if len(document) > MOST_BYTES:
             place.fault("the document is too large", expected=f"at most {MOST_BYTES} bytes", got=f"{len(document)}")
             return None
-        document = _parsed(document, place)
+        value = _parsed(document, place)
         if place.count != before:
             return None
-    _examine(document, place)
-    return None if place.count != before else document
+    else:
+        value = document
+    _examine(value, place)
+    return None if place.count != before else value
 
 
 def file_bytes(path: Path, where: str = "loom.nn") -> bytes:
@@ -82,7 +85,7 @@ def _parsed(text: str | bytes, place: Place) -> JsonValue:
     return None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> _Object:
+def _object(pairs: list[tuple[str, JsonValue]]) -> _Object:
     made = _Object(pairs)
     made.doubles = ()
     if len(made) != len(pairs):
@@ -114,7 +117,7 @@ def _examine(document: JsonValue, place: Place) -> None:
 def _parts(value: JsonValue, here: Place) -> list[tuple[JsonValue, Place]]:
     """Return the values within ``value``, last first; note what is wrong with ``value`` itself."""
     if isinstance(value, dict):
-        for name in getattr(value, "doubles", ()):
+        for name in value.doubles if isinstance(value, _Object) else ():
             here.fault(f"key {shown(name)} occurs more than once", remedy="Keep one of them.")
         for name in value:
             if not isinstance(name, str):
@@ -138,3 +141,14 @@ def _parts(value: JsonValue, here: Place) -> list[tuple[JsonValue, Place]]:
 def canonical(value: JsonValue) -> str:
     """Return the text of a value: two spaces of indent, keys in the order given, a newline at the end."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_base64(value: JsonValue, place: Place) -> bytes | None:
+    """Return the bytes of a base64 text; None, and a problem, if it is none."""
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            pass
+    place.fault("not base64", got=shown(value))
+    return None

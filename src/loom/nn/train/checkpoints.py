@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.errors import CheckpointError
 from loom.nn.spec import Snapshot
 from loom.storage.disk import Disk
@@ -20,7 +20,7 @@ from loom.storage.manifest import Manifest, load_blob, load_manifest, save_blobs
 
 __all__ = ["read_checkpoint", "require_arrays", "require_folder", "write_checkpoint"]
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = dict[str, Array]
 _KIND = "training"
 
 
@@ -63,7 +63,7 @@ def read_checkpoint(folder: Path) -> Snapshot:
         raise _broken(folder, str(error)) from None
 
 
-def require_arrays(snapshot: Snapshot, expected: Mapping[str, np.ndarray[Any, Any]], what: str) -> None:
+def require_arrays(snapshot: Snapshot, expected: Mapping[str, Array], what: str) -> None:
     """See that the arrays of ``expected`` are there, of its shapes and types; CheckpointError else, naming ``what``.
 
     Arrays called ``best/...`` may be there besides.
@@ -82,7 +82,7 @@ def require_arrays(snapshot: Snapshot, expected: Mapping[str, np.ndarray[Any, An
 def _arrays(folder: Path, manifest: Manifest) -> Arrays:
     if manifest.facts["kind"] != _KIND:
         raise ValueError(f"kind {manifest.facts['kind']!r}, not {_KIND!r}")
-    found = {}
+    found: Arrays = {}
     for name, (dtype, shape) in manifest.facts["arrays"].items():
         found[name] = np.frombuffer(load_blob(folder, manifest.blobs[name]), np.dtype(dtype)).reshape(shape).copy()
     return found

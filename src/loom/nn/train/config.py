@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError
+from loom.core.given import is_mapping
 from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.optimizers import SGD, Optimizer
 from loom.nn.train.scalars import flag, real, whole
@@ -79,21 +80,21 @@ class TrainConfig:
         if self.checkpoint == "":
             raise ArgumentError("train, checkpoint", "not usable", expected="the path of a folder", got="''",
                                 remedy="Name a folder, '.' for the one at hand, or leave it out")  # fmt: skip
-        self.loss_functions(tuple(self.loss) if isinstance(self.loss, Mapping) else ())
+        self.loss_functions(tuple(self.loss) if is_mapping(self.loss) else ())
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
     def loss_functions(self, outputs: Sequence[str] = ()) -> list[Loss]:
         """Return the functions of the losses of outputs, without names of the only one."""
-        found = []
+        found: list[Loss] = []
         for name in outputs or ("",):
-            loss = self.loss[name] if isinstance(self.loss, Mapping) else self.loss
+            loss: Any = self.loss[name] if is_mapping(self.loss) else self.loss
             given = self.probabilities
-            of = given.get(name, False) if isinstance(given, Mapping) else given
+            of: Any = given.get(name, False) if is_mapping(given) else given
             if not callable(loss):
                 _require_kind("loss", loss, str, "a name, or a function of output and target")
-            found.append(loss_of(loss, probabilities=of) if isinstance(loss, str) else loss)
+            found.append(loss_of(loss, probabilities=of) if isinstance(loss, str) else cast("Loss", loss))
         return found
 
     def facts(self) -> dict[str, str]:
@@ -101,13 +102,14 @@ class TrainConfig:
         names = ("loss", "probabilities", "optimizer", "learning_rate", "schedule", "batch_size", "accumulate",
                  "shuffle", "seed", "clip_value", "clip_norm", "patience", "least_gain")  # fmt: skip
         found = {name: repr(getattr(self, name)) for name in names}
-        found["loss"] = repr(_named(self.loss)) if isinstance(self.loss, (str, Mapping)) else _named(self.loss)
+        loss = _named(self.loss)
+        found["loss"] = loss if callable(self.loss) else repr(loss)
         return found
 
 
 def _named(loss: Any) -> Any:
     """Return losses by their names, functions by theirs."""
-    if isinstance(loss, Mapping):
+    if is_mapping(loss):
         return {name: _named(each) for name, each in loss.items()}
     return loss if isinstance(loss, str) else getattr(loss, "__name__", "a function")
 

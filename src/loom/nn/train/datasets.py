@@ -10,17 +10,17 @@ import csv
 import zipfile
 from collections.abc import Sequence
 from importlib import import_module
+from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, EmptyError, ShapeError, StateError
 from loom.nn.train.shuffle import order_of_epoch
 
 __all__ = ["class_names", "column_names", "divided", "numbered", "read_inputs", "read_samples", "read_targets"]
 
-Array = np.ndarray[Any, Any]
 
 _NAMES = (("x", "y"), ("X", "Y"), ("inputs", "targets"), ("images", "labels"), ("data", "target"))
 _HOLD_OUT_EPOCH = 2**31 - 1
@@ -120,7 +120,7 @@ def _require_samples(source: str, x: Array, y: Array) -> None:
 
 
 def _shaped(x: Array, shape: tuple[int, ...] | None) -> Array:
-    fits = shape is not None and x.shape[1:] != shape and int(np.prod(x.shape[1:])) == int(np.prod(shape))
+    fits = shape is not None and x.shape[1:] != shape and prod(x.shape[1:]) == prod(shape)
     return x.reshape(len(x), *shape) if fits and shape is not None else x
 
 

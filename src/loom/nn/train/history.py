@@ -24,10 +24,10 @@ class History:
     ``validation_accuracy`` is of classes. ``stopped``: why training ended before its last epoch, or "".
     """
 
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list[float])
+    validation_loss: list[float] = field(default_factory=list[float])
+    validation_accuracy: list[float] = field(default_factory=list[float])
+    rate: list[float] = field(default_factory=list[float])
     stopped: str = ""
 
     @property

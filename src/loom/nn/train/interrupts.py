@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = ["asked_to_stop"]
 
 
 @contextmanager
-def asked_to_stop(stop: Callable[[], None]) -> Iterator[list[int]]:
+def asked_to_stop(stop: Callable[[], None]) -> Generator[list[int], None, None]:
     """Call ``stop`` at the first Ctrl-C, noted in the list given; in the main thread alone, as Python has it."""
     interrupted: list[int] = []
     if threading.current_thread() is not threading.main_thread():

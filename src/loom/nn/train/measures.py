@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.errors import ShapeError
+from loom.nn.train.losses import Loss
 from loom.nn.train.samples import WHOLE
 
 __all__ = [
@@ -22,9 +24,9 @@ __all__ = [
     "classes_said",
     "confusion_of",
     "deviation_metrics",
+    "evaluation_of",
 ]
 
-Array = np.ndarray[Any, Any]
 
 BUCKETS = {
     "0-10%": (0.0, 10.0), "10-20%": (10.0, 20.0), "20-30%": (20.0, 30.0), "30-40%": (30.0, 40.0),
@@ -144,7 +146,7 @@ class Evaluation:
     accuracy: float | None
     confusion: Array | None
     deviation: DeviationMetrics | None
-    outputs: Mapping[str, Evaluation] = field(default_factory=dict)
+    outputs: Mapping[str, Evaluation] = field(default_factory=dict[str, "Evaluation"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
@@ -155,3 +157,13 @@ class Evaluation:
             "deviation": deviation,
         }  # fmt: skip
         return found | ({"outputs": {n: e.to_dict() for n, e in self.outputs.items()}} if self.outputs else {})
+
+
+def evaluation_of(output: Array, y: Array, value: float, loss: str | Loss, *, probabilities: bool) -> Evaluation:
+    """Return what an output is worth for targets, ``value`` being that of the loss."""
+    deviation = deviation_metrics(output, y) if y.size == len(y) else None
+    told = classes_said(output, y, loss, probabilities=probabilities)
+    if told is None:
+        return Evaluation(len(y), value, None, None, deviation)
+    said, true, _ = told
+    return Evaluation(len(y), value, float((said == true).mean()), confusion_of(*told), deviation)

@@ -250,7 +250,7 @@ def optimizer_of(name: str, **settings: Any) -> Optimizer:
 
 def starting_state(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return name -> parameter of the tensor layer, of all an optimiser keeps, at its start."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, w in parameters.items():
         held = np.float32 if w.dtype.storage_only else w.dtype.numpy
         for key in optimizer.kept:

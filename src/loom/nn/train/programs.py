@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from loom import tensor
+from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
 from loom.nn.train.config import TrainConfig
@@ -46,15 +47,18 @@ class Trainable(Protocol):
         ...
 
     def apply(self, x: Any, *, training: bool, step: Tensor | None = None) -> Tensor:
-        """Record the forward pass on a tensor; of several inputs a mapping by name, and then
-        ``apply_all`` returns several outputs by name."""
+        """Record the forward pass on a tensor; of several inputs a mapping by name."""
         ...
 
-    def load(self, weights: dict[str, np.ndarray[Any, Any]]) -> None:
+    def apply_all(self, x: Any, *, training: bool, step: Tensor | None = None) -> dict[str, Tensor]:
+        """Record the same and return several outputs by name; asked only if there are several."""
+        ...
+
+    def load(self, weights: dict[str, Array]) -> None:
         """Write weights."""
         ...
 
-    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+    def weights(self) -> dict[str, Array]:
         """Return copies of parameters and state."""
         ...
 
@@ -206,7 +210,7 @@ class Programs:
 
     # running
 
-    def begin(self, order: np.ndarray[Any, Any], done: int) -> None:
+    def begin(self, order: Array, done: int) -> None:
         """Have steps take the samples prepared for in an order (int64), from number ``done`` of it on."""
         self._order = order
         if self._held is not None:
@@ -249,7 +253,7 @@ class Programs:
             program.run(**feeds)
             return float(program.read()[0])
 
-    def loss(self, data: Samples, cut: slice) -> tuple[float, list[np.ndarray[Any, Any]]]:
+    def loss(self, data: Samples, cut: slice) -> tuple[float, list[Array]]:
         """Return the loss of one batch and the network's outputs, nothing being trained."""
         program = self._losses[cut.stop - cut.start]
         with self.model.lock:
@@ -312,7 +316,7 @@ class Programs:
         given = dict(zip(self.inputs, x, strict=True)) if self.inputs else x[0]
         if not self.outputs:
             return [_wide(self.model.apply(given, training=training, step=step))]
-        made = self.model.apply_all(given, training=training, step=step)  # type: ignore[attr-defined]
+        made = self.model.apply_all(given, training=training, step=step)
         return [_wide(made[name]) for name in self.outputs]
 
     def _total(self, outputs: list[Tensor], y: list[Tensor]) -> Tensor:
@@ -360,7 +364,7 @@ class Programs:
         return grads
 
 
-def _feeds(data: Samples, chosen: Any) -> dict[str, np.ndarray[Any, Any]]:
+def _feeds(data: Samples, chosen: Any) -> dict[str, Array]:
     """Return the chosen samples by the names of a program's inputs."""
     x = {f"x{i}": a[chosen] for i, a in enumerate(data.x)}
     return x | {f"y{i}": a[chosen] for i, a in enumerate(data.y)}

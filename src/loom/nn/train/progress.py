@@ -6,7 +6,7 @@ Layer: nn. Invariant: what is not a terminal gets nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from loom.nn.train.trainer import Progress
@@ -15,7 +15,7 @@ __all__ = ["shown_progress"]
 
 
 @contextmanager
-def shown_progress(wanted: bool | None) -> Iterator[Callable[[Progress], None] | None]:
+def shown_progress(wanted: bool | None) -> Generator[Callable[[Progress], None] | None, None, None]:
     """Give what draws progress on stderr, None if it is not wanted (``wanted`` None: only on a terminal)."""
     if not (sys.stderr.isatty() if wanted is None else wanted):
         yield None

@@ -6,22 +6,22 @@ Layer: nn. Invariant: what is wrong with data is told before anything runs, with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from loom.core.arrays import read_array
+from loom.core.arrays import Array, read_array
 from loom.core.conversions import convert, show, widen
 from loom.core.dtype import DType, f32, i32
 from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
+from loom.core.given import is_mapping
 from loom.nn.train.losses import CHANCE_LOSSES
 
-__all__ = ["WHOLE", "Samples", "batches", "checked_inputs", "checked_samples", "named", "numbers"]
+__all__ = ["WHOLE", "Samples", "batches", "checked_inputs", "checked_samples", "for_each", "named", "numbers"]
 
-Array = np.ndarray[Any, Any]
 WHOLE = "biu"
 """Kinds of numpy types that number classes."""
 
@@ -57,7 +57,7 @@ def named(given: Any, names: Sequence[str], where: str, what: str = "x") -> dict
 
     ArgumentError for names that are not theirs, and for another number of things.
     """
-    if isinstance(given, Mapping):
+    if is_mapping(given):
         if sorted(map(str, given)) != sorted(names):
             raise ArgumentError(where, f"{what} does not name the network's {_PORTS[what]}", expected=", ".join(names),
                                 got=", ".join(map(str, given)) or "nothing",
@@ -65,12 +65,19 @@ def named(given: Any, names: Sequence[str], where: str, what: str = "x") -> dict
         return {name: given[name] for name in names}
     if len(names) == 1:
         return {names[0]: given}
-    if not isinstance(given, (list, tuple)) or len(given) != len(names):
-        many = f"{len(given)} things" if isinstance(given, (list, tuple)) else type(given).__name__
+    kind = type(given).__name__
+    several = cast("Sequence[Any]", given) if isinstance(given, (list, tuple)) else None
+    if several is None or len(several) != len(names):
+        many = kind if several is None else f"{len(several)} things"
         raise ArgumentError(where, f"the network has several {_PORTS[what]}",
                             expected=f"a dict of {', '.join(map(repr, names))}, or a list of {len(names)} arrays",
                             got=many, remedy="Pass one array for each, the first axis counting samples")  # fmt: skip
-    return dict(zip(names, given, strict=True))
+    return dict(zip(names, several, strict=True))
+
+
+def for_each(given: Any, names: Iterable[str]) -> Mapping[str, Any]:
+    """Return a setting by name: as it is given, or the same for all."""
+    return given if is_mapping(given) else dict.fromkeys(names, given)
 
 
 _PORTS = {"x": "inputs", "y": "outputs"}
@@ -124,8 +131,9 @@ def checked_samples(
     given = named(x, tuple(types), where) if isinstance(x_type, Mapping) else {"x": x}
     inputs = [checked_inputs(a, types[n], where, _place("x", n)) for n, a in given.items()]
     wanted = named(y, outputs, where, "y") if outputs else {"y": y}
-    losses = loss if isinstance(loss, Mapping) else dict.fromkeys(wanted, loss)
-    targets, held = [], []
+    losses = for_each(loss, wanted)
+    targets: list[Array] = []
+    held: list[DType] = []
     for name, each in wanted.items():
         read = numbers(each, where, _place("y", name))
         of_classes = isinstance(losses[name], str) and losses[name] in CHANCE_LOSSES

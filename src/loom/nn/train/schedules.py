@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from decimal import Decimal, localcontext
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.turns import cos_sin_of_ratio
 from loom.nn.train.scalars import real
@@ -24,7 +24,7 @@ __all__ = [
     "Warmup", "schedule_of",
 ]  # fmt: skip
 
-Numbers = np.ndarray[Any, Any]
+Numbers = Array
 _DIGITS = 40
 
 

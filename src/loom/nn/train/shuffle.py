@@ -5,10 +5,9 @@ Layer: nn. Invariant: the order depends on the seed, the epoch and the number of
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.philox import philox
 
 __all__ = ["order_of_epoch"]
@@ -17,7 +16,7 @@ _STREAMS = 1 << 31
 """Epochs take the streams from here on; those before are for weights and dropout."""
 
 
-def order_of_epoch(n: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
+def order_of_epoch(n: int, seed: int, epoch: int) -> Array:
     """Return 0 to n - 1 (int64) in the order of an epoch.
 
     It is ``loom.random.permutation(n, seed=seed, stream=2^31 + epoch)``.

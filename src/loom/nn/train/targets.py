@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import read_array
+from loom.core.arrays import Array, read_array
 from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.spec import Meaning, NetworkSpec, NumberKind
 from loom.nn.train.losses import CHANCE_LOSSES, Loss, loss_of
-from loom.nn.train.samples import WHOLE, named
+from loom.nn.train.samples import WHOLE, for_each, named
 
 __all__ = ["Losses", "Output", "fitted", "fitted_all", "outputs_of"]
 
-Array = np.ndarray[Any, Any]
 Losses = str | Loss | Mapping[str, str | Loss] | None
 
 
@@ -80,12 +79,11 @@ def fitted_all(
     ``y`` then has targets for each (see ``named``); ``loss`` is one for all, or some by name, the others being chosen.
     """
     names, place = tuple(outputs), where.removesuffix(", y")
-    if isinstance(loss, Mapping):
-        for name in loss:
-            if name not in outputs:
-                raise ArgumentError(f"{place}, loss", f"the network has no output {name!r}",
-                                    expected=", ".join(names), remedy=near_matches(str(name), names))  # fmt: skip
-    losses = loss if isinstance(loss, Mapping) else dict.fromkeys(names, loss)
+    losses = for_each(loss, names)
+    for name in losses:
+        if name not in outputs:
+            raise ArgumentError(f"{place}, loss", f"the network has no output {name!r}",
+                                expected=", ".join(names), remedy=near_matches(str(name), names))  # fmt: skip
     given = named(y, names, where, "y")
     if len(names) == 1:
         return fitted(outputs[names[0]], given[names[0]], losses.get(names[0]), where)

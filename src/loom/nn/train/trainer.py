@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, CheckpointError, NotFinite, StateError
 from loom.nn.spec import Snapshot
@@ -29,7 +30,7 @@ from loom.nn.train.shuffle import order_of_epoch
 
 __all__ = ["Progress", "Trainer"]
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Trainer:
     def _prepare(self, data: Samples, held_out: Samples | None) -> None:
         size = self.config.batch_size
         sizes = {s.stop - s.start for s in batches(len(data), size)}
-        others = {s.stop - s.start for s in batches(len(held_out), size)} if held_out is not None else set()
+        others = {s.stop - s.start for s in batches(0 if held_out is None else len(held_out), size)}
         self.programs.prepare(data, sorted(sizes, reverse=True), held_out, sorted(others, reverse=True))
 
     # epochs
@@ -195,7 +196,7 @@ class Trainer:
             write_checkpoint(Path(self.config.checkpoint), self._snapshot())
         report(Progress(self.epoch - 1, self.config.epochs, count, count, mean, watched if held_out else None))
 
-    def train_batch(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
+    def train_batch(self, x: Array, y: Array) -> float:
         """Make one update of one batch, whatever epoch it is of, at the config's rate; return its loss.
 
         The errors are those of ``fit``, and StateError where gradients of several batches make an update.
@@ -274,7 +275,7 @@ class Trainer:
             weights = {f"weights/{n}": a for n, a in self.model.weights().items()}
             return weights | {f"state/{n}": t.numpy() for n, t in self.programs.kept.items()}
 
-    def _put(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def _put(self, arrays: Mapping[str, Array]) -> None:
         with self.model.lock:
             self.model.load({n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")})
             for name, t in self.programs.kept.items():
@@ -343,7 +344,7 @@ def _told(data: Samples, held_out: Samples | None) -> dict[str, Any]:
     return {"samples": len(data), "data": data.digest(), "held_out": None if held_out is None else held_out.digest()}
 
 
-def _is_finite(array: np.ndarray[Any, Any]) -> bool:
+def _is_finite(array: Array) -> bool:
     """Tell whether all elements are; uint16 are the bits of bf16."""
     if array.dtype == np.uint16:
         return bool(((array & 0x7F80) != 0x7F80).all())

@@ -34,9 +34,9 @@ class _Building:
     first: Shape = ()
     """The network's input."""
     name: str = "input"
-    nodes: list[NodeSpec] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
-    paths: dict[str, str] = field(default_factory=dict)
+    nodes: list[NodeSpec] = field(default_factory=list[NodeSpec])
+    slots: list[Slot] = field(default_factory=list[Slot])
+    paths: dict[str, str] = field(default_factory=dict[str, str])
     kept: tuple[str, Shape] | None = None
     """What the original adds unsaid at the next attention, swiglu or layer norm."""
     previous: tuple[str, Shape] | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite
 from loom.nn.spec.bundle import ID, OLDER_KIND, SavedModel
 from loom.nn.spec.network import NetworkSpec
@@ -19,10 +20,10 @@ from loom.nn.spec.older.pieces import Slot, joined
 from loom.nn.spec.older.weights import NAMES
 from loom.nn.spec.older.write import Older, written_as_first
 from loom.nn.spec.text import canonical
+from loom.nn.spec.values import JsonObject
 
 __all__ = ["from_older_tensors", "older_tensors", "write_older_bundle"]
 
-Array = np.ndarray[Any, Any]
 
 _WHERE = "loom.Network.save"
 
@@ -44,8 +45,8 @@ def write_older_bundle(model: SavedModel) -> str:
             if name is not None:
                 entry[theirs[0]] = _numbers(name, model.weights[name])
     data = json.dumps({"type": "float32", "dtype": "", "layers": entries}).encode()
-    weights = {"fmt": "jsonModelB64", "data": base64.b64encode(data).decode("ascii")}
-    made = {"id": model.id, "cfg": older.config, "weights": weights}
+    weights: JsonObject = {"fmt": "jsonModelB64", "data": base64.b64encode(data).decode("ascii")}
+    made: JsonObject = {"id": model.id, "cfg": older.config, "weights": weights}
     return canonical({"type": OLDER_KIND, "version": 1, "models": [made]})
 
 
@@ -75,7 +76,7 @@ def older_tensors(model: SavedModel) -> dict[str, Array]:
     A dense layer's weight has the shape (out, in) there and still the order of (in, out). Errors as for the bundle.
     """
     older = written_as_first(model.network, model.id, _WHERE)
-    found = {}
+    found: dict[str, Array] = {}
     for theirs, ours in _by_their_names(older).items():
         array = np.asarray(model.weights[ours], np.float32)
         found[theirs] = array.reshape(array.shape[::-1]) if _is_dense(theirs, array) else array

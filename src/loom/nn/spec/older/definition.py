@@ -5,23 +5,32 @@ Layer: nn. Invariant: a value of 0, an empty list and an empty text mean the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from loom.nn.spec.activations import Activation
 from loom.nn.spec.fields import IGNORED
+from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.problems import Place, shown
-from loom.nn.spec.rules import BAD
+from loom.nn.spec.rules import BAD, Rule, Whole
+from loom.nn.spec.values import JsonValue
 
-__all__ = ["Definition", "Notes", "folded", "folded_layer", "normal", "read_keys"]
+__all__ = [
+    "Definition", "Notes", "Pairs", "Rules", "folded", "folded_layer", "normal", "read_cells", "read_keys", "read_list",
+]  # fmt: skip
+
+Pairs = dict[str, tuple[JsonValue, Place]]
+"""Key as we spell it -> its value, and where that stands."""
+Rules = Mapping[str, Rule | None]
+"""Key -> what it may hold; None: who reads it says."""
 
 
 @dataclass(slots=True)
 class Notes:
     """Warnings of one conversion, in the order they arose."""
 
-    texts: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list[str])
 
     def add(self, place: Place, what: str) -> None:
         """Note what a conversion changes."""
@@ -59,13 +68,13 @@ def normal(key: str) -> str:
     return key.lower().replace("_", "")
 
 
-def folded(value: Any, place: Place, known: Mapping[str, Any], what: str = "an object") -> dict[str, Any]:
+def folded(value: JsonValue, place: Place, known: Iterable[str], what: str = "an object") -> Pairs:
     """Return the object under the names of ``known``; keys that are none, or twice there, are noted."""
     if not isinstance(value, dict):
         place.wrong(what, value)
         return {}
     names = {normal(k): k for k in known}
-    made: dict[str, Any] = {}
+    made: Pairs = {}
     for key, each in value.items():
         name = names.get(normal(key))
         if name is None:
@@ -78,7 +87,7 @@ def folded(value: Any, place: Place, known: Mapping[str, Any], what: str = "an o
     return made
 
 
-def folded_layer(value: Any, place: Place, known: Mapping[str, Any]) -> dict[str, Any] | None:
+def folded_layer(value: JsonValue, place: Place, known: Iterable[str]) -> Pairs | None:
     """Return a layer object as ``folded`` does; None, noted, without a type or if the network has too many layers."""
     if not place.count_layer():
         return None
@@ -91,10 +100,28 @@ def folded_layer(value: Any, place: Place, known: Mapping[str, Any]) -> dict[str
     return pairs
 
 
-def read_keys(pairs: Mapping[str, tuple[Any, Place]], rules: Mapping[str, Any]) -> dict[str, Any]:
+def read_keys(pairs: Pairs, rules: Rules) -> dict[str, Any]:
     """Return the values of the keys that have a rule; null means missing; what is unusable is noted and left out."""
-    read = {}
+    read: dict[str, Any] = {}
     for name, (value, place) in pairs.items():
-        if rules.get(name) is not None and value is not None:
-            read[name] = rules[name].read(value, place)
+        rule = rules.get(name)
+        if rule is not None and value is not None:
+            read[name] = rule.read(value, place)
     return {name: value for name, value in read.items() if value is not BAD}
+
+
+def read_list(pairs: Pairs, key: str, place: Place) -> list[tuple[JsonValue, Place]]:
+    """Return the layers of a list of at least one; none, which is noted, if it is unusable."""
+    raw, here = pairs.get(key, (None, place.at(key)))
+    if isinstance(raw, (list, tuple)) and raw:
+        return [(each, here.at(i)) for i, each in enumerate(raw)]
+    here.wrong("a list of at least one layer", raw)
+    return []
+
+
+def read_cells(raw: Sequence[JsonValue], place: Place) -> tuple[dict[str, int], ...]:
+    """Return the places of branches in a grid."""
+    return tuple(read_keys(folded(v, place.at(i), _CELL), _CELL) for i, v in enumerate(raw))
+
+
+_CELL = {n: Whole(0, MOST_LAYERS) for n in ("branch_index", "target_row", "target_col", "target_layer")}

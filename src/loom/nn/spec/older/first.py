@@ -11,15 +11,26 @@ from typing import Any
 from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.older.build import build_network
-from loom.nn.spec.older.definition import Definition, Notes, folded, folded_layer, read_keys
-from loom.nn.spec.older.names import activation_of, dtype_of, kind_of
+from loom.nn.spec.older.definition import (
+    Definition,
+    Notes,
+    Pairs,
+    Rules,
+    folded,
+    folded_layer,
+    read_cells,
+    read_keys,
+    read_list,
+)  # fmt: skip
+from loom.nn.spec.older.names import activation_of, kind_of, settings_of
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Flag, Real, Several, Text, Whole
+from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["TOP_KEYS", "read_first"]
+__all__ = ["read_first"]
 
-TOP_KEYS = {
+_TOP: Rules = {
     "id": Text(200),
     "dtype": None,
     "batch_size": Whole(0),
@@ -39,7 +50,7 @@ kmeans_learning_rate""".split()
 _STRUCTURE = """type activation softmax_variant combine_mode filter_softmax distance_metric kmeans_output_mode branches
 filter_gate attached_layer grid_positions""".split()
 
-LAYER_KEYS: dict[str, Any] = {
+_KEYS: Rules = {
     **dict.fromkeys(_STRUCTURE),
     **{name: Whole(0) for name in _SIZES},
     **{name: Real(low=0.0) for name in _REALS},
@@ -49,7 +60,6 @@ LAYER_KEYS: dict[str, Any] = {
     "adaptive_clusters": Several(Several(Whole(0))),
     "mixture_weights": Several(Real(low=0.0)),
 }
-_CELL_KEYS = {n: Whole(0, MOST_LAYERS) for n in ("branch_index", "target_row", "target_col", "target_layer")}
 
 _SOFTMAX = {"softmax_variant", "softmax_rows", "softmax_cols", "temperature", "gumbel_noise", "mask"} | {
     *("hierarchy_levels", "adaptive_clusters", "mixture_weights", "entmax_alpha")
@@ -82,27 +92,23 @@ _ACTIVE = ("dense", "conv1d", "conv2d")
 """Layers whose activation the original applies."""
 
 
-def read_first(value: dict[str, Any], place: Place, *, saved: bool = False) -> Conversion | None:
+def read_first(value: JsonObject, place: Place, *, saved: bool = False) -> Conversion | None:
     """Return the conversion of a first-generation document, None where it has problems (all noted).
 
     ``saved`` tells a config out of a bundle, in which sizes of dense layers stand elsewhere.
     """
     notes = Notes()
-    pairs = folded(value, place, TOP_KEYS)
-    top = read_keys(pairs, TOP_KEYS)
-    raw, here = pairs.get("layers", (None, place.at("layers")))
-    if not isinstance(raw, (list, tuple)) or not raw:
-        here.wrong("a list of at least one layer", raw)
+    pairs = folded(value, place, _TOP)
+    top = read_keys(pairs, _TOP)
+    raw = read_list(pairs, "layers", place)
+    if not raw:
         return None
-    grid = _read_grid(top, {n for n, (v, _) in pairs.items() if v is not None}, len(raw), place, here)
-    definitions = [_read_layer(v, here.at(i), notes, saved) for i, v in enumerate(raw)]
-    dtype_value, dtype_place = pairs.get("dtype", (None, place))
-    dtype = dtype_of(dtype_value, dtype_place, notes)
+    grid = _read_grid(top, {n for n, (v, _) in pairs.items() if v is not None}, len(raw), place, pairs["layers"][1])
+    definitions = [_read_layer(v, here, notes, saved) for v, here in raw]
+    settings = settings_of(top, pairs, place, notes)
     known = tuple(d for d in definitions if d is not None)
     if grid is None or len(known) != len(definitions):
         return None
-    settings = {"name": top.get("id") or None, "seed": top.get("seed", 0), "dtype": dtype}
-    settings["batch_size"] = top.get("batch_size") or 1
     return build_network(known, grid, settings, place, notes, implicit=True)
 
 
@@ -128,60 +134,56 @@ def _read_grid(top: dict[str, Any], there: set[str], layers: int, place: Place, 
     return grid if all(given) else None
 
 
-def _read_layer(value: Any, place: Place, notes: Notes, saved: bool) -> Definition | None:
-    pairs = folded_layer(value, place, LAYER_KEYS)
+def _read_layer(value: JsonValue, place: Place, notes: Notes, saved: bool) -> Definition | None:
+    pairs = folded_layer(value, place, _KEYS)
     if pairs is None:
         return None
     before = place.count
     kind = kind_of(*pairs["type"])
-    named, at = pairs.get("activation", (None, place))
-    activation = activation_of(named, at, 1)
-    values = read_keys(pairs, LAYER_KEYS)
+    activation = activation_of(*pairs.get("activation", (None, place)), 1)
+    values = read_keys(pairs, _KEYS)
     for name in ("softmax_variant", "combine_mode", "filter_softmax", "distance_metric", "kmeans_output_mode"):
         if name in pairs:
             values[name] = pairs[name][0]
-    inner = _read_inner(pairs, notes, saved)
+    gate, attached = (_read_held(key, pairs, notes, saved) for key in ("filter_gate", "attached_layer"))
+    branches = _read_branches(pairs, notes, saved)
     if "grid_positions" in pairs:
-        values["grid_positions"] = _read_cells(*pairs["grid_positions"])
+        raw, here = pairs["grid_positions"]
+        if not (raw is None or isinstance(raw, (list, tuple))):
+            here.wrong("a list of positions", raw)
+        values["grid_positions"] = read_cells(raw, here) if isinstance(raw, (list, tuple)) else ()
     if kind is None or place.count != before:
         return None
     _warn_unused(kind, pairs, notes, saved)
     if saved and kind in ("dense", "stitch") and values.get("input_height"):
         values = {k: v for k, v in values.items() if k not in ("width", "height")}  # written as 1, read from elsewhere
-    if kind == "kmeans" and len(inner["branches"]) > 1:
-        place.at("branches").fault("a kmeans layer has one layer within", expected=1, got=len(inner["branches"]))
+    if kind == "kmeans" and len(branches) > 1:
+        place.at("branches").fault("a kmeans layer has one layer within", expected=1, got=len(branches))
         return None
-    if kind == "kmeans" and inner["attached"] is None and inner["branches"]:
-        inner = {**inner, "attached": inner["branches"][0], "branches": ()}
-    return Definition(kind=kind, place=place, activation=activation, values=values, **inner)
+    if kind == "kmeans" and attached is None and branches:
+        attached, branches = branches[0], ()
+    return Definition(
+        kind=kind, place=place, activation=activation, values=values, branches=branches, gate=gate, attached=attached
+    )
 
 
-def _read_inner(pairs: dict[str, Any], notes: Notes, saved: bool) -> dict[str, Any]:
-    made: dict[str, Any] = {"branches": (), "gate": None, "attached": None}
-    for name, key in (("gate", "filter_gate"), ("attached", "attached_layer")):
-        if key in pairs and pairs[key][0] is not None:
-            raw, here = pairs[key]
-            made[name] = _read_layer(raw, here, notes, saved)
-    if "branches" in pairs and pairs["branches"][0] is not None:
-        raw, here = pairs["branches"]
-        if not isinstance(raw, (list, tuple)):
-            here.wrong("a list of layers", raw)
-        else:
-            read = [_read_layer(v, here.at(i), notes, saved) for i, v in enumerate(raw)]
-            made["branches"] = tuple(d for d in read if d is not None)
-    return made
+def _read_held(key: str, pairs: Pairs, notes: Notes, saved: bool) -> Definition | None:
+    value, place = pairs.get(key, (None, None))
+    return None if value is None or place is None else _read_layer(value, place, notes, saved)
 
 
-def _read_cells(raw: Any, place: Place) -> tuple[dict[str, int], ...]:
-    if raw is None:
+def _read_branches(pairs: Pairs, notes: Notes, saved: bool) -> tuple[Definition, ...]:
+    raw, here = pairs.get("branches", (None, None))
+    if raw is None or here is None:
         return ()
     if not isinstance(raw, (list, tuple)):
-        place.wrong("a list of positions", raw)
+        here.wrong("a list of layers", raw)
         return ()
-    return tuple(read_keys(folded(v, place.at(i), _CELL_KEYS), _CELL_KEYS) for i, v in enumerate(raw))
+    read = [_read_layer(v, here.at(i), notes, saved) for i, v in enumerate(raw)]
+    return tuple(d for d in read if d is not None)
 
 
-def _warn_unused(kind: str, pairs: dict[str, Any], notes: Notes, saved: bool) -> None:
+def _warn_unused(kind: str, pairs: Pairs, notes: Notes, saved: bool) -> None:
     if saved:
         return
     used = _USED[kind] | {"type", "activation"}
@@ -194,10 +196,10 @@ def _warn_unused(kind: str, pairs: dict[str, Any], notes: Notes, saved: bool) ->
         for name in told[1:]:
             if given[name] != given[told[0]]:
                 notes.add(pairs[name][1], f"'{told[0]}' says the same and has another value: left out")
-    name, place = pairs.get("activation", (None, None))
+    name = pairs["activation"][0] if "activation" in pairs else None
     is_own = name in (None, "", "linear") or (name == "tanh" and kind in ("rnn", "lstm", "gru"))
-    if place is not None and kind not in _ACTIVE and not is_own:
-        notes.add(place, f"a {kind} layer has no activation of its own: left out")
+    if kind not in _ACTIVE and not is_own:
+        notes.add(pairs["activation"][1], f"a {kind} layer has no activation of its own: left out")
 
 
 _LINEAR = (("width", "input_size", "input_height"), ("height", "output_size", "output_height"))

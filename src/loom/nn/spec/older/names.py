@@ -6,6 +6,7 @@ Layer: nn. Invariant: names are met without case and underscores.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from loom.core.dtype import DType, bf16, f16, f32, f64
@@ -13,10 +14,11 @@ from loom.nn.spec.activations import Activation
 from loom.nn.spec.layers.nested import Distance, KMeansOutput
 from loom.nn.spec.layers.parallel import ParallelMode
 from loom.nn.spec.layers.softmax import Variant
-from loom.nn.spec.older.definition import Notes, normal
+from loom.nn.spec.older.definition import Notes, Pairs, normal
 from loom.nn.spec.problems import Place
+from loom.nn.spec.values import JsonValue
 
-__all__ = ["activation_of", "dtype_of", "kind_of", "member_of"]
+__all__ = ["activation_of", "dtype_of", "kind_of", "member_of", "settings_of"]
 
 Member = TypeVar("Member", bound=enum.Enum)
 
@@ -77,7 +79,7 @@ _NUMBERED = (
 """The second generation's numbers of element types."""
 
 
-def kind_of(name: Any, place: Place) -> str | None:
+def kind_of(name: JsonValue, place: Place) -> str | None:
     """Return the ``loom/1`` type of a layer type's name; None if it is unusable, which is noted."""
     if not isinstance(name, str):
         place.wrong("the name of a layer type", name)
@@ -91,7 +93,7 @@ def kind_of(name: Any, place: Place) -> str | None:
     return _KINDS[normal(name)]
 
 
-def activation_of(value: Any, place: Place, generation: int) -> Activation:
+def activation_of(value: JsonValue, place: Place, generation: int) -> Activation:
     """Return the activation that a name or number means; missing: scaled relu in the first, linear in the second."""
     missing = Activation.SCALED_RELU if generation == 1 else Activation.LINEAR
     if value in (None, ""):
@@ -131,7 +133,14 @@ def member_of(members: type[Member], value: Any, place: Place, missing: Member) 
     return known[normal(value)]
 
 
-def dtype_of(value: Any, place: Place, notes: Notes) -> DType:
+def settings_of(top: Mapping[str, Any], pairs: Pairs, place: Place, notes: Notes) -> dict[str, Any]:
+    """Return the network's settings, by what is read (``top``) and given (``pairs``) of it."""
+    dtype = dtype_of(*pairs.get("dtype", (None, place)), notes)
+    name, seed, size = top.get("id") or None, top.get("seed", 0), top.get("batch_size") or 1
+    return {"name": name, "seed": seed, "dtype": dtype, "batch_size": size}
+
+
+def dtype_of(value: JsonValue, place: Place, notes: Notes) -> DType:
     """Return the type of weights that a name (or the second generation's number) means; f32 if Loom has none such."""
     if value in (None, "") and not isinstance(value, int):
         return f32

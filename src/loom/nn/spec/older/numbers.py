@@ -5,15 +5,13 @@ Layer: nn. Invariant: every decoder is exact: it returns the float32 nearest to 
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Any
-
 import numpy as np
 
-from loom.nn.spec.problems import Place, shown
+from loom.core.arrays import Array
+from loom.nn.spec.problems import Place
+from loom.nn.spec.values import JsonValue
 
-__all__ = ["SCALES", "STORED_TYPES", "from_base64", "from_list", "from_stored"]
+__all__ = ["SCALES", "STORED_TYPES", "from_list", "from_stored"]
 
 SCALES = {"int8": 127.0, "int16": 32767.0, "int32": float(1 << 31) - 1.0, "int64": 127.0}
 """What a stored integer is divided by."""
@@ -22,7 +20,7 @@ STORED_TYPES = (*_FLOATS, "bfloat16", "float8", "float4", *SCALES, "uint8", "uin
 """Element types that ``from_stored`` reads."""
 
 
-def from_list(value: Any, place: Place) -> np.ndarray | None:
+def from_list(value: JsonValue, place: Place) -> Array | None:
     """Return a list of JSON numbers as float32; None, and a problem, if it is none or a number does not fit."""
     if not isinstance(value, (list, tuple)) or not all(type(v) in (int, float) for v in value):
         place.wrong("a list of numbers", value)
@@ -38,18 +36,7 @@ def from_list(value: Any, place: Place) -> np.ndarray | None:
     return made
 
 
-def from_base64(value: Any, place: Place) -> bytes | None:
-    """Return the bytes of a base64 text; None, and a problem, if it is none."""
-    if isinstance(value, str):
-        try:
-            return base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            pass
-    place.fault("not base64", got=shown(value))
-    return None
-
-
-def from_stored(kind: str, data: bytes, count: int, place: Place) -> np.ndarray | None:
+def from_stored(kind: str, data: bytes, count: int, place: Place) -> Array | None:
     """Return ``count`` elements of type ``kind`` (one of ``STORED_TYPES``, little-endian) as float32.
 
     Integers stand for fractions: ``q / scale``, unsigned ones for ``2 q / maximum - 1``; float8 is E4M3 of bias 7;
@@ -73,7 +60,7 @@ def from_stored(kind: str, data: bytes, count: int, place: Place) -> np.ndarray 
     return made
 
 
-def _decoded(kind: str, data: bytes, count: int) -> np.ndarray:
+def _decoded(kind: str, data: bytes, count: int) -> Array:
     if kind in _FLOATS:
         return np.frombuffer(data, _FLOATS[kind]).astype(np.float32)
     if kind == "bfloat16":

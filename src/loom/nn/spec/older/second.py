@@ -11,15 +11,26 @@ from typing import Any
 from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.older.build import build_network
-from loom.nn.spec.older.definition import Definition, Notes, folded, folded_layer, read_keys
-from loom.nn.spec.older.names import activation_of, dtype_of, kind_of
+from loom.nn.spec.older.definition import (
+    Definition,
+    Notes,
+    Pairs,
+    Rules,
+    folded,
+    folded_layer,
+    read_cells,
+    read_keys,
+    read_list,
+)  # fmt: skip
+from loom.nn.spec.older.names import activation_of, dtype_of, kind_of, settings_of
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Flag, Real, Several, Text, Whole
+from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["TOP_KEYS", "read_second"]
+__all__ = ["read_second"]
 
-TOP_KEYS = {
+_TOP: Rules = {
     "id": Text(200),
     "depth": Whole(0, MOST_LAYERS),
     "rows": Whole(0, MOST_LAYERS),
@@ -37,9 +48,8 @@ grid_output_rows grid_output_cols grid_output_layers norm_size hidden_size""".sp
 _REALS = "rope_freq_base temperature entmax_alpha kmeans_temperature scale epsilon".split()
 _STRUCTURE = """type activation dtype output_mode parallel_branches combine_mode sequential_layers softmax_type
 weights native meta_rules""".split()
-_CELLS = {n: Whole(0, MOST_LAYERS) for n in ("branch_index", "target_row", "target_col", "target_layer")}
 
-LAYER_KEYS: dict[str, Any] = {
+_KEYS: Rules = {
     **dict.fromkeys(_STRUCTURE),
     **{name: Whole(0) for name in _SIZES},
     **{name: Real(low=0.0) for name in _REALS},
@@ -50,35 +60,28 @@ LAYER_KEYS: dict[str, Any] = {
 _RENAMED = {"output_mode": "kmeans_output_mode", "softmax_type": "softmax_variant", "combine_mode": "combine_mode"}
 
 
-def read_second(value: dict[str, Any], place: Place) -> Conversion | None:
+def read_second(value: JsonObject, place: Place) -> Conversion | None:
     """Return the conversion of a second-generation document, None where it has problems (all noted)."""
     notes = Notes()
-    pairs = folded(value, place, TOP_KEYS)
-    top = read_keys(pairs, TOP_KEYS)
-    raw, here = pairs.get("layers", (None, place.at("layers")))
-    if not isinstance(raw, (list, tuple)) or not raw:
-        here.wrong("a list of at least one layer", raw)
-        return None
-    read = [(v, here.at(i)) for i, v in enumerate(raw)]
-    definitions = [_read_layer(v, p, notes) for v, p in read]
+    pairs = folded(value, place, _TOP)
+    top = read_keys(pairs, _TOP)
+    raw = read_list(pairs, "layers", place)
+    definitions = [_read_layer(v, here, notes) for v, here in raw]
     known = [d for d in definitions if d is not None]
-    if len(known) != len(definitions) or place.count:
+    if not known or len(known) != len(definitions) or place.count:
         return None
     sizes = [top.get(n) or 1 for n in ("depth", "rows", "cols", "layers_per_cell")]
     known = _sorted(known, sizes, notes)
     if place.count:
         return None
-    dtype_value, dtype_place = pairs.get("dtype", (None, place))
-    settings: dict[str, Any] = {"name": top.get("id") or None, "seed": top.get("seed", 0)}
-    settings["dtype"] = dtype_of(dtype_value, dtype_place, notes)
-    settings["batch_size"] = top.get("batch_size") or 1
+    settings = settings_of(top, pairs, place, notes)
     depth, rows, cols, per_cell = sizes
     line = GridSize(rows=1, cols=1, layers=len(known))
-    grid = GridSize(rows=depth * rows, cols=cols, layers=per_cell) if known and _has_positions(known) else line
+    grid = GridSize(rows=depth * rows, cols=cols, layers=per_cell) if _has_positions(known) else line
     if grid.cells != len(known):
         grid = line
-        notes.add(here, "not every cell of the volume has a layer: placed in one row")
-    return build_network(tuple(known), grid, settings, place, notes, implicit=False) if known else None
+        notes.add(pairs["layers"][1], "not every cell of the volume has a layer: placed in one row")
+    return build_network(tuple(known), grid, settings, place, notes, implicit=False)
 
 
 def _has_positions(layers: list[Definition]) -> bool:
@@ -105,21 +108,20 @@ def _sorted(layers: list[Definition], sizes: list[int], notes: Notes) -> list[De
     return left
 
 
-def _read_layer(value: Any, place: Place, notes: Notes) -> Definition | None:
-    pairs = folded_layer(value, place, {**LAYER_KEYS, "grid_positions": None})
+def _read_layer(value: JsonValue, place: Place, notes: Notes) -> Definition | None:
+    pairs = folded_layer(value, place, {**_KEYS, "grid_positions": None})
     if pairs is None:
         return None
     before = place.count
     kind = kind_of(*pairs["type"])
-    named, at = pairs.get("activation", (None, place))
-    activation = activation_of(named, at, 2)
-    values = read_keys(pairs, LAYER_KEYS)
+    activation = activation_of(*pairs.get("activation", (None, place)), 2)
+    values = read_keys(pairs, _KEYS)
     for name, ours in _RENAMED.items():
         if name in pairs:
             values[ours] = pairs[name][0]
-    if "grid_positions" in pairs and isinstance(pairs["grid_positions"][0], list):
-        raw, here = pairs["grid_positions"]
-        values["grid_positions"] = tuple(read_keys(folded(v, here.at(i), _CELLS), _CELLS) for i, v in enumerate(raw))
+    positions, here = pairs.get("grid_positions", (None, place))
+    if isinstance(positions, list):
+        values["grid_positions"] = read_cells(positions, here)
     branches = _read_branches(pairs, notes)
     _note_rest(pairs, values, notes)
     if kind is None or place.count != before:
@@ -127,7 +129,7 @@ def _read_layer(value: Any, place: Place, notes: Notes) -> Definition | None:
     return Definition(kind=kind, place=place, activation=activation, values=_sizes(kind, values), branches=branches)
 
 
-def _read_branches(pairs: dict[str, Any], notes: Notes) -> tuple[Definition, ...]:
+def _read_branches(pairs: Pairs, notes: Notes) -> tuple[Definition, ...]:
     made: list[Definition] = []
     for name in ("parallel_branches", "sequential_layers"):
         if name in pairs and pairs[name][0] is not None:
@@ -140,7 +142,7 @@ def _read_branches(pairs: dict[str, Any], notes: Notes) -> tuple[Definition, ...
     return tuple(made)
 
 
-def _note_rest(pairs: dict[str, Any], values: dict[str, Any], notes: Notes) -> None:
+def _note_rest(pairs: Pairs, values: dict[str, Any], notes: Notes) -> None:
     """Note what Loom has not, and what is left out."""
     if values.get("is_remote_link"):
         pairs["is_remote_link"][1].fault("Loom has no remote links", remedy="Write the layers in their order.")

@@ -5,18 +5,18 @@ Layer: nn. Invariant: an array that is missing, strange or of another size is a 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.older.definition import normal
 from loom.nn.spec.older.names import kind_of
-from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, from_base64, from_list, from_stored
+from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, from_list, from_stored
 from loom.nn.spec.older.pieces import Conversion, Slot
 from loom.nn.spec.problems import Place, shown
 from loom.nn.spec.shapes import count
-from loom.nn.spec.text import load
+from loom.nn.spec.text import from_base64, load
+from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["NAMES", "read_old_weights"]
 
@@ -54,34 +54,36 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def read_old_weights(
-    value: dict[str, Any], config: dict[str, Any], found: Conversion, place: Place, notes: list[str]
-) -> dict[str, np.ndarray]:
+    value: JsonObject, config: JsonValue, found: Conversion, place: Place, notes: list[str]
+) -> dict[str, Array]:
     """Return name -> float32 array of all the network's weights; problems are noted at ``place``.
 
     ``config`` is what ``found`` was made of: it says how many layers are within which.
     """
     _only(value, ("fmt", "data"), place)
-    if value["fmt"] not in (_PLAIN, _PACKED):
-        place.at("fmt").unknown("format of weights", value["fmt"], (_PLAIN, _PACKED, "loom/1"))
+    form = str(value["fmt"])
+    if form not in (_PLAIN, _PACKED):
+        place.at("fmt").unknown("format of weights", form, (_PLAIN, _PACKED, "loom/1"))
         return {}
     here = place.at("data")
     raw = from_base64(value.get("data"), here)
     inner = None if raw is None else load(raw, here)
     if inner is None:
         return {}
-    if not isinstance(inner, dict) or not isinstance(inner.get("layers"), list):
+    layers = inner.get("layers") if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or not isinstance(layers, list):
         here.wrong("an object with layers", inner)
         return {}
-    kind = _element_type(inner, value["fmt"] == _PACKED, here)
+    kind = _element_type(inner, form == _PACKED, here)
     _only(inner, ("type", "dtype", "scale", "layers"), here)
-    _match_layers(config, "layers", inner["layers"], here.at("layers"))
+    _match_layers(config, "layers", layers, here.at("layers"))
     if kind is None:
         return {}
     _note_scale(inner.get("scale"), kind, here, notes)
     wanted = found.network.parameters()
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Array] = {}
     for slot in found.slots:
-        arrays |= _of_slot(slot, inner["layers"], wanted, kind, here.at("layers"))
+        arrays |= _of_slot(slot, layers, wanted, kind, here.at("layers"))
     for name, shape in wanted.items():
         if name not in arrays and _is_of_gate(name):
             notes.append(f"{place.path}: the file has no '{name}' (older files never have a gate's): zeros")
@@ -89,14 +91,14 @@ def read_old_weights(
     return arrays
 
 
-def _only(value: dict[str, Any], known: tuple[str, ...], place: Place) -> None:
+def _only(value: JsonObject, known: tuple[str, ...], place: Place) -> None:
     """Note keys that are none of ``known``."""
     for key in value:
         if key not in known and key not in IGNORED:
             place.at(key).unknown("key", key, known)
 
 
-def _match_layers(config: Any, name: str, entries: Any, place: Place) -> None:
+def _match_layers(config: JsonValue, name: str, entries: JsonValue, place: Place) -> None:
     """Note weights of layers that the config has not, at any depth, and what is said of a layer that it is not."""
     layers = _within(config, name)
     if not isinstance(entries, list):
@@ -110,32 +112,33 @@ def _match_layers(config: Any, name: str, entries: Any, place: Place) -> None:
             _match_layers(layer, inner, entry["branch_weights"], place.at(i, "branch_weights"))
 
 
-def _within(config: Any, name: str) -> list[Any]:
+def _within(config: JsonValue, name: str) -> list[JsonValue]:
     """Return the layers under a key of a config, met in any spelling; one stands for a list of one."""
     found = [v for k, v in config.items() if normal(k) == normal(name)] if isinstance(config, dict) else []
-    if not found or found[0] is None:
-        return []
-    return list(found[0]) if isinstance(found[0], (list, tuple)) else [found[0]]
+    first = found[0] if found else None
+    if isinstance(first, (list, tuple)):
+        return [*first]
+    return [] if first is None else [first]
 
 
-def _note_scale(scale: Any, kind: str, place: Place, notes: list[str]) -> None:
+def _note_scale(scale: JsonValue, kind: str, place: Place, notes: list[str]) -> None:
     """Note a scale other than the type's own, which is what numbers are read by."""
     if scale not in (None, 0, 1, SCALES.get(kind)):
         notes.append(f"{place.path}: 'scale' {shown(scale)} is not used: numbers of {kind} have a scale of their own")
 
 
-def _element_type(inner: dict[str, Any], is_packed: bool, place: Place) -> str | None:
+def _element_type(inner: JsonObject, is_packed: bool, place: Place) -> str | None:
     if not is_packed:
         if inner.get("type", "float32") not in ("float32", ""):
             place.at("type").wrong("'float32'", inner["type"])
             return None
         return "list"
     kind = inner.get("dtype")
+    if not isinstance(kind, str):
+        place.at("dtype").wrong("the name of an element type", kind)
+        return None
     if kind not in STORED_TYPES:
-        if not isinstance(kind, str):
-            place.at("dtype").wrong("the name of an element type", kind)
-        else:
-            place.at("dtype").unknown("element type", kind, STORED_TYPES)
+        place.at("dtype").unknown("element type", kind, STORED_TYPES)
         return None
     return kind
 
@@ -145,8 +148,8 @@ def _is_of_gate(name: str) -> bool:
 
 
 def _of_slot(
-    slot: Slot, layers: list[Any], wanted: dict[str, tuple[int, ...]], kind: str, place: Place
-) -> dict[str, np.ndarray]:
+    slot: Slot, layers: list[JsonValue], wanted: dict[str, tuple[int, ...]], kind: str, place: Place
+) -> dict[str, Array]:
     """Return the arrays of one layer of the older network."""
     if -1 in slot.source:
         return {}  # within a gate
@@ -160,7 +163,7 @@ def _of_slot(
         if used:
             here.wrong("an object of weights", entry)
         return {}
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for name, shape in used.items():
         theirs = names.get(name, (name,))
         key = next((k for k in theirs if entry.get(k)), None)
@@ -174,7 +177,7 @@ def _of_slot(
     return arrays
 
 
-def _note_rest(entry: dict[str, Any], kind: str, known: set[str], place: Place) -> None:
+def _note_rest(entry: JsonObject, kind: str, known: set[str], place: Place) -> None:
     """Note what an entry has that is no weight of its layer; empty arrays, zeros and false stand for nothing."""
     for key, value in entry.items():
         here = place.at(key)
@@ -187,23 +190,19 @@ def _note_rest(entry: dict[str, Any], kind: str, known: set[str], place: Place) 
         here.unknown("weight", key, known)
 
 
-def _entry(source: tuple[int, ...], layers: list[Any], place: Place) -> tuple[Any, Place]:
+def _entry(source: tuple[int, ...], entries: JsonValue, place: Place) -> tuple[JsonValue, Place]:
     """Return what the file has for a layer, and where."""
-    entries: Any = layers
-    here = place
-    entry: Any = None
-    for depth, number in enumerate(source):
-        if depth:
-            entries = entry.get("branch_weights") if isinstance(entry, dict) else None
-            here = here.at("branch_weights")
-        here = here.at(number)
-        if not isinstance(entries, list) or number >= len(entries):
-            return None, here
-        entry = entries[number]
-    return entry, here
+    here = place.at(source[0])
+    if not isinstance(entries, list) or source[0] >= len(entries):
+        return None, here
+    entry = entries[source[0]]
+    if len(source) == 1:
+        return entry, here
+    within = entry.get("branch_weights") if isinstance(entry, dict) else None
+    return _entry(source[1:], within, here.at("branch_weights"))
 
 
-def _numbers(value: Any, n: int, kind: str, place: Place) -> np.ndarray | None:
+def _numbers(value: JsonValue, n: int, kind: str, place: Place) -> Array | None:
     if kind != "list":
         data = from_base64(value, place)
         return None if data is None else from_stored(kind, data, n, place)

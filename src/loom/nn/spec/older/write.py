@@ -69,7 +69,7 @@ def written_as_first(network: NetworkSpec, name: str, where: str) -> Older:
         layers += _written(Part(node.name, node.layer, shapes[node.inputs[0]]), where)
     if layers and layers[0]["type"] in _SIZED:
         layers[0]["input_size"] = count(network.inputs[0].shape)  # older programs do not read it
-    config = {"id": name, "batch_size": network.batch_size, "grid_rows": 1, "grid_cols": 1,
+    config: dict[str, Any] = {"id": name, "batch_size": network.batch_size, "grid_rows": 1, "grid_cols": 1,
               "layers_per_cell": len(layers), "layers": layers}  # fmt: skip
     grid = network.grid
     if grid is not None and grid.cells == len(layers):
@@ -257,7 +257,8 @@ def _text(each: Any) -> str:
 
 def _graph(network: NetworkSpec) -> list[tuple[str, Any]]:
     """Return each node that computes: its name, what it is, and the numbers of those that it reads."""
-    shapes, made = network.shapes(), []
+    shapes = network.shapes()
+    made: list[tuple[str, Any]] = []
     places: dict[str, int] = {i.name: -1 for i in network.inputs}
     for node in network.nodes:
         reads = sorted(places[name] for name in node.inputs)

@@ -1,0 +1,50 @@
+"""The settings of a training as ``Network.train`` takes them: by name, with the document's as defaults.
+
+Layer: nn. Invariant: a setting that is unknown, or would have no effect, is told before anything runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from loom.core.errors import ArgumentError, near_matches
+from loom.nn.elsewhere import called_here
+from loom.nn.spec import NetworkSpec
+from loom.nn.train.config import TrainConfig
+from loom.nn.train.optimizers import Optimizer, optimizer_of
+from loom.nn.train.schedules import Schedule, schedule_of
+
+__all__ = ["config_of"]
+
+_OWN_SETTINGS = ("validation", "resume", "progress")
+"""Those that ``train`` has besides ``TrainConfig``'s."""
+
+
+def config_of(
+    spec: NetworkSpec, probabilities: bool | dict[str, bool], samples: int, optimizer: str | Optimizer,
+    schedule: str | Schedule | None, settings: Mapping[str, Any],
+) -> TrainConfig:  # fmt: skip
+    """Return the config of a training with so many samples; ``probabilities``: what the network's outputs are."""
+    known = list(TrainConfig.__dataclass_fields__)
+    for key in settings:
+        if key not in known:
+            raise ArgumentError("loom.Network.train", f"no setting is called {key!r}",
+                                remedy=called_here(key) or near_matches(key, [*known, *_OWN_SETTINGS]))  # fmt: skip
+    if "learning_rate" in settings and isinstance(schedule, Schedule):
+        raise ArgumentError("train, learning_rate", "has no effect: the schedule has its own rates",
+                            expected="a schedule's name, or no learning_rate", got=repr(schedule),
+                            remedy="Give the schedule the rate and leave this out")  # fmt: skip
+    if settings.get("probabilities", probabilities) != probabilities:
+        raise ArgumentError("train, probabilities", "not what the network's output means", expected=probabilities,
+                            got=settings["probabilities"], remedy="Leave it out: the last layers tell")  # fmt: skip
+    given: dict[str, Any] = {"seed": spec.seed, "probabilities": probabilities}
+    given |= {"batch_size": spec.batch_size} if spec.batch_size > 1 else {}
+    given |= {**settings, "optimizer": optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer}
+    config = TrainConfig(**given)
+    if isinstance(schedule, str):
+        steps = math.ceil(math.ceil(samples / config.batch_size) / config.accumulate) * config.epochs
+        schedule = schedule_of(schedule, config.learning_rate, steps)
+    return config if schedule is None else replace(config, schedule=schedule)
