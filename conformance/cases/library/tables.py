@@ -53,14 +53,14 @@ _KINDS = [(f32, f32, f32), (f64, f64, f64), (f16, f32, f16), (bf16, f32, bf16), 
 def _squares(element: DType, computed: DType) -> Case:
     n, rows = TILE + 130, 2
     x, out = _numbers(element, rows * n), np.zeros(2 * rows, computed.numpy)
-    kernel = statistics.square_tiles(element, computed)
+    kernel = statistics.product_tiles(element, computed, paired=False)
     return _case(kernel, [x, np.array([0.5, -3], computed.numpy), out], (n, 2), 2 * rows)
 
 
 def _products(element: DType, computed: DType) -> Case:
     n, pairs = TILE + 70, np.array([0, 0, 0, 1, 1, 1], np.uint32)
     x, centres = _numbers(element, 2 * n), np.array([0.5, -3], computed.numpy)
-    kernel = statistics.product_tiles(element, element, computed)
+    kernel = statistics.product_tiles(element, computed, paired=True)
     return _case(kernel, [x, x, centres, centres, pairs, np.zeros(6, computed.numpy)], (n, 2), 6)
 
 
@@ -71,10 +71,10 @@ def _elementwise(what: str, element: DType, computed: DType, result: DType, per_
     x, means = _numbers(element, count * length), _numbers(computed, centres)
     groups_ = count * blocks
     if what == "square":
-        kernel = statistics.square_deviations(element, computed, per_line=per_line)
+        kernel = statistics.deviations(element, computed, computed, per_line=per_line, divided=False)
         return _case(kernel, [x, means, np.zeros(x.size, computed.numpy)], (n, length, blocks), groups_)
     spreads = np.abs(means) + computed.numpy.type(0.25)
-    kernel = statistics.standardise(element, computed, result, per_line=per_line)
+    kernel = statistics.deviations(element, computed, result, per_line=per_line, divided=True)
     return _case(kernel, [x, means, spreads, np.zeros(x.size, result.numpy)], (n, length, blocks), groups_)
 
 

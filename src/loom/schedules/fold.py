@@ -44,12 +44,20 @@ class Folding:
 
 
 def record_fold(
-    chain: Recorder, source: StorageLike, shape: Rows, folding: Folding, out: StorageLike
+    chain: Recorder,
+    source: StorageLike,
+    shape: Rows,
+    folding: Folding,
+    out: StorageLike,
+    *,
+    threads: bool | None = None,
 ) -> list[StorageLike]:
     """Record the reduction of storage ``source`` along the axis into ``out``; return the memory in between.
 
-    There are elements and results.
+    There are elements and results. ``threads`` tells whether lanes are taken for threads of hardware: by default where
+    they are, as elsewhere that takes up to 24 times as long.
     """
+    threads = chain.device.caps.threads if threads is None else threads
     tile = REDUCE_TILE
     if shape.results == 1 and folding.name in ("min", "max"):  # their kernel keeps the type of the elements
         tile, folding = EXTREME_TILE, Folding(folding.name, folding.element, folding.element, folding.result)
@@ -59,7 +67,7 @@ def record_fold(
         tiles = -(-n // tile)
         is_last = tiles == 1
         target = out if is_last else chain.device.allocate(shape.results * tiles * level.accumulator.nbytes)
-        _record_level(chain, source, target, Rows(shape.outer, n, shape.inner), level, is_last)
+        _record_level(chain, source, target, Rows(shape.outer, n, shape.inner), level, is_last, threads=threads)
         if is_last:
             return kept
         kept.append(target)
@@ -79,12 +87,18 @@ def record_means(
 
 
 def _record_level(
-    chain: Recorder, source: StorageLike, target: StorageLike, shape: Rows, level: Folding, is_last: bool
+    chain: Recorder,
+    source: StorageLike,
+    target: StorageLike,
+    shape: Rows,
+    level: Folding,
+    is_last: bool,
+    *,
+    threads: bool,
 ) -> None:
     name, element, accumulator = level.name, level.element, level.accumulator
     result = level.result if is_last else accumulator
     n, tiles = shape.n, -(-shape.n // REDUCE_TILE)
-    threads = chain.device.caps.threads
     if shape.results == 1 and name == "sum" and tiles >= SUM_TILES and not threads:
         kernel = sum_four_tiles(element, accumulator, result)
         chain.dispatch(kernel, [source, target], [n], groups=-(-tiles // SUM_TILES))

@@ -33,7 +33,8 @@ def test_the_debugger_finds_no_fault_and_the_same_bits(name: str) -> None:
 
 
 def test_one_kernel_is_made_for_each_choice_of_types() -> None:
-    assert statistics.square_tiles(f32, f32) is statistics.square_tiles(f32, f32)
+    tiles = statistics.product_tiles(f32, f32, paired=False)
+    assert tiles is statistics.product_tiles(f32, f32, paired=False)
     assert compact.keep_elements(f32, f32) is not compact.keep_elements(f32, i64)
     assert compact.gather_elements(f16, i64).name == "gather_u16_i64"
     assert rolling.fold_windows(f32, f32, "sum").name == "rolling_sum_f32_f32"

@@ -16,22 +16,15 @@ from typing import Any
 
 from loom.core.dtype import DType, f64, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, shared, sqrt
 from loom.kernels.group.join import added, join_lanes
 
 __all__ = [
-    "LINE_BLOCK",
-    "correlation_matrix",
-    "correlation_pair",
-    "covariance_matrix",
-    "interpolate_ranks",
+    "LINE_BLOCK", "correlation_matrix", "correlation_pair", "covariance_matrix", "deviations", "interpolate_ranks",
     "product_tiles",
-    "square_deviations",
-    "square_tiles",
-    "standardise",
-]
+]  # fmt: skip
 
 LINE_BLOCK = 4096
 """Elements of a line that a workgroup takes."""
@@ -40,97 +33,70 @@ _ROWS = REDUCE_TILE // REDUCE_LANES
 
 
 @cache
-def square_tiles(element: DType, computed: DType) -> KernelFunction:
-    """Return the kernel (x, centres, out, n, tiles) that sums ``(x - centre of the row)`` squared per tile."""
-
-    @kernel(workgroup=REDUCE_LANES, trusted=True)
-    def squares(x: In[element], centres: In[computed], out: Out[computed], n: u32, tiles: u32):  # type: ignore[valid-type]
-        lane = local_id()
-        row = idiv(group_id(), tiles)
-        first = (group_id() - row * tiles) * REDUCE_TILE
-        begin = row * n + first
-        centre = centres[row]
-        total = computed(0)
-        if n - first >= REDUCE_TILE:
-            for step in range(_ROWS):
-                d = computed(x[begin + step * REDUCE_LANES + lane]) - centre
-                total = total + d * d
-        else:
-            for at in range(lane, n - first, REDUCE_LANES):
-                d = computed(x[begin + at]) - centre
-                total = total + d * d
-        lanes = shared(computed, REDUCE_LANES)
-        join_lanes(lanes, lane, total, added)
-        if lane == 0:
-            out[group_id()] = lanes[0]
-
-    squares.name = f"squares_{element}_{computed}"
-    return squares
-
-
-@cache
-def product_tiles(element: DType, other: DType, computed: DType) -> KernelFunction:
+def product_tiles(element: DType, computed: DType, *, paired: bool) -> KernelFunction:
     """Return the kernel (x, y, x_centres, y_centres, pairs, out, n, tiles): products of deviations, summed.
 
     Pair p is row ``pairs[2 p]`` of ``x`` with row ``pairs[2 p + 1]`` of ``y``; ``out[p * tiles + t]`` is the
-    sum over tile t of (x - its centre) (y - its centre).
+    sum over tile t of (x - its centre) (y - its centre). Unless ``paired`` each row of ``x`` goes with itself, and the
+    kernel is (x, x_centres, out, n, tiles).
     """
+    given, centres, numbers = (In[element], In[computed], In[u32]) if paired else (Absent, Absent, Absent)
+
+    def product(x: Any, y: Any, a: Any, b: Any, i: Any, j: Any) -> Any:
+        d = computed(x[i]) - a
+        if y is None:
+            return d * d
+        return d * (computed(y[j]) - b)
 
     @kernel(workgroup=REDUCE_LANES, trusted=True)
-    def products(  # type: ignore[no-untyped-def]
-        x: In[element],  # type: ignore[valid-type]
-        y: In[other],  # type: ignore[valid-type]
-        x_centres: In[computed],  # type: ignore[valid-type]
-        y_centres: In[computed],  # type: ignore[valid-type]
-        pairs: In[u32],  # type: ignore[valid-type]
-        out: Out[computed],  # type: ignore[valid-type]
-        n: u32,
-        tiles: u32,
-    ):
+    def products(
+        x: In[element], y: given, x_centres: In[computed], y_centres: centres, pairs: numbers,  # type: ignore[valid-type]
+        out: Out[computed], n: u32, tiles: u32,  # type: ignore[valid-type]
+    ):  # fmt: skip
         lane = local_id()
         pair = idiv(group_id(), tiles)
         first = (group_id() - pair * tiles) * REDUCE_TILE
-        i, j = pairs[2 * pair], pairs[2 * pair + 1]
-        a, b = x_centres[i], y_centres[j]
+        i = pairs[2 * pair] if paired else pair
+        j = pairs[2 * pair + 1] if paired else pair
+        a = x_centres[i]
+        b = y_centres[j] if paired else a
         i, j = i * n + first, j * n + first
         total = computed(0)
         if n - first >= REDUCE_TILE:
             for step in range(_ROWS):
                 at = step * REDUCE_LANES + lane
-                total = total + (computed(x[i + at]) - a) * (computed(y[j + at]) - b)
+                total = total + product(x, y, a, b, i + at, j + at)
         else:
             for at in range(lane, n - first, REDUCE_LANES):
-                total = total + (computed(x[i + at]) - a) * (computed(y[j + at]) - b)
+                total = total + product(x, y, a, b, i + at, j + at)
         lanes = shared(computed, REDUCE_LANES)
         join_lanes(lanes, lane, total, added)
         if lane == 0:
             out[group_id()] = lanes[0]
 
-    products.name = f"products_{element}_{other}_{computed}"
+    products.name = f"{'products' if paired else 'squares'}_{element}_{computed}"
     return products
 
 
 @cache
-def square_deviations(element: DType, computed: DType, *, per_line: bool) -> KernelFunction:
-    """Return the kernel (x, centres, out, n, length, blocks): the square of every element's deviation.
+def deviations(element: DType, computed: DType, result: DType, *, per_line: bool, divided: bool) -> KernelFunction:
+    """Return the kernel (x, centres, spreads, out, n, length, blocks): ``(x - centre) / spread`` of every element.
 
-    The array is lines of ``length`` elements, a line taking ``blocks`` workgroups of up to ``LINE_BLOCK``.
-    ``per_line``: line l has the centre l; else element c of line l has the centre ``l // n * length + c``.
+    Unless ``divided`` there are no spreads, and the deviation is squared. The array is lines of ``length`` elements, a
+    line taking ``blocks`` workgroups of up to ``LINE_BLOCK``. ``per_line``: line l has the centre l; else element c of
+    line l has the centre ``l // n * length + c``.
     """
+    given = In[computed] if divided else Absent
 
-    def square(x: Any, centre: Any) -> Any:
-        d = computed(x) - centre
-        return d * d
+    def store(x: Any, centres: Any, spreads: Any, out: Any, at: Any, place: Any) -> None:
+        d = computed(x[at]) - centres[place]
+        out[at] = result(d * d if spreads is None else d / spreads[place])
 
     @kernel(workgroup=REDUCE_LANES, trusted=True)
-    def squares(  # type: ignore[no-untyped-def]
-        x: In[element],  # type: ignore[valid-type]
-        centres: In[computed],  # type: ignore[valid-type]
-        out: Out[computed],  # type: ignore[valid-type]
-        n: u32,
-        length: u32,
-        blocks: u32,
-    ):
+    def deviate(
+        x: In[element], centres: In[computed], spreads: given, out: Out[result],  # type: ignore[valid-type]
+        n: u32, length: u32, blocks: u32,
+    ):  # fmt: skip
         line = idiv(group_id(), blocks)
         first = (group_id() - line * blocks) * LINE_BLOCK
         size = min(length - first, LINE_BLOCK)
@@ -139,52 +105,14 @@ def square_deviations(element: DType, computed: DType, *, per_line: bool) -> Ker
         whole = size - size % REDUCE_LANES
         for row in range(0, whole, REDUCE_LANES):
             at = row + local_id()
-            out[begin + at] = square(x[begin + at], centres[centre if per_line else centre + at])
+            store(x, centres, spreads, out, begin + at, centre if per_line else centre + at)
         at = whole + local_id()
         if at < size:
-            out[begin + at] = square(x[begin + at], centres[centre if per_line else centre + at])
+            store(x, centres, spreads, out, begin + at, centre if per_line else centre + at)
 
-    squares.name = f"squares_{element}_{computed}{'_line' if per_line else ''}"
-    return squares
-
-
-@cache
-def standardise(element: DType, computed: DType, result: DType, *, per_line: bool) -> KernelFunction:
-    """Return the kernel (x, means, deviations, out, n, length, blocks): ``(x - mean) / deviation``.
-
-    Lines and centres as in ``square_deviations``.
-    """
-
-    def standard(x: Any, mean: Any, deviation: Any) -> Any:
-        return result((computed(x) - mean) / deviation)
-
-    @kernel(workgroup=REDUCE_LANES, trusted=True)
-    def scores(  # type: ignore[no-untyped-def]
-        x: In[element],  # type: ignore[valid-type]
-        means: In[computed],  # type: ignore[valid-type]
-        deviations: In[computed],  # type: ignore[valid-type]
-        out: Out[result],  # type: ignore[valid-type]
-        n: u32,
-        length: u32,
-        blocks: u32,
-    ):
-        line = idiv(group_id(), blocks)
-        first = (group_id() - line * blocks) * LINE_BLOCK
-        size = min(length - first, LINE_BLOCK)
-        begin = line * length + first
-        centre = line if per_line else idiv(line, n) * length + first
-        whole = size - size % REDUCE_LANES
-        for row in range(0, whole, REDUCE_LANES):
-            at = row + local_id()
-            place = centre if per_line else centre + at
-            out[begin + at] = standard(x[begin + at], means[place], deviations[place])
-        at = whole + local_id()
-        if at < size:
-            place = centre if per_line else centre + at
-            out[begin + at] = standard(x[begin + at], means[place], deviations[place])
-
-    scores.name = f"standardise_{element}_{computed}_{result}{'_line' if per_line else ''}"
-    return scores
+    kind = f"standardise_{element}_{computed}_{result}" if divided else f"squares_{element}_{computed}"
+    deviate.name = f"{kind}{'_line' if per_line else ''}"
+    return deviate
 
 
 @cache

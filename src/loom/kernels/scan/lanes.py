@@ -299,7 +299,7 @@ def scan_tiles(
                     value = joined(join, value, accumulator(x[here]), _read(marks, here))
                     if segmented:
                         any_mark = any_mark | marks[here]
-                    if i < safe:
+                    if not exclusive or i < safe:
                         found = after_offsets(join, before, shift, value, shift_mark, any_mark)
                         _put(out, marks, here, here + along, at_first, result, found)
 

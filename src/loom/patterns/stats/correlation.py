@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, EmptyError, ShapeError
-from loom.kernels.fold.deviations import correlation_matrix, correlation_pair, covariance_matrix, product_tiles
-from loom.kernels.fold.tiles import divide_rows
 from loom.kernels.types import kinds
 from loom.patterns.calling.call import Call, Operand
-from loom.patterns.stats.deviations import freedom, record_tiles
+from loom.patterns.stats.moments import freedom
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
-from loom.schedules.axis import Rows
-from loom.schedules.fold import record_means
+from loom.runtime.storage import HostSlot
+from loom.schedules.deviations import record_pair, record_pairs
 
 __all__ = ["correlation", "covariance"]
 
@@ -103,25 +98,7 @@ def _pair(call: Call, x: Operand, y: Operand, left: int | None) -> Any:
 def _record_pair(chain: Chain, dtype: DType, n: int, left: int | None) -> tuple[list[HostSlot], Any]:
     types = kinds(dtype)
     x, y, out = HostSlot(n * dtype.nbytes), HostSlot(n * dtype.nbytes), HostSlot(types.result.nbytes)
-    means = {slot: chain.device.allocate(types.computed.nbytes) for slot in (x, y)}
-    kept: list[Any] = [means]
-    for slot, mean in means.items():
-        kept.append(record_means(chain, slot, Rows(1, n), types, types.computed, mean))
-    kernel = product_tiles(types.element, types.element, types.computed)
-    only = _stored(chain, np.zeros(2, np.uint32))
-
-    def product(a: HostSlot, b: HostSlot) -> Storage:
-        total = chain.device.allocate(types.computed.nbytes)
-        kept.append(record_tiles(chain, kernel, [a, b, means[a], means[b], only], types.computed, 1, n, total))
-        return total
-
-    if left is None:
-        sums = [product(x, x), product(x, y), product(y, y)]
-        chain.dispatch(correlation_pair(types.computed, types.result), [*sums, out], [], groups=1)
-    else:
-        divide = divide_rows(types.computed, types.computed, types.result)
-        chain.dispatch(divide, [product(x, y), out], [left, 1], groups=1)
-    return [x, y, out], [kept, only]
+    return [x, y, out], record_pair(chain, [x, y], n, types, left, out)
 
 
 def _matrix(call: Call, x: Operand, variables: int, n: int, left: int | None) -> Any:
@@ -136,24 +113,4 @@ def _matrix(call: Call, x: Operand, variables: int, n: int, left: int | None) ->
 def _record_matrix(chain: Chain, dtype: DType, variables: int, n: int, left: int | None) -> tuple[list[HostSlot], Any]:
     types = kinds(dtype)
     x, out = HostSlot(variables * n * dtype.nbytes), HostSlot(variables * variables * types.result.nbytes)
-    means = chain.device.allocate(variables * types.computed.nbytes)
-    kept = record_means(chain, x, Rows(variables, n), types, types.computed, means)
-    pairs = np.stack(np.triu_indices(variables), axis=1).astype(np.uint32)
-    listed = _stored(chain, pairs)
-    kernel = product_tiles(types.element, types.element, types.computed)
-    sums = chain.device.allocate(len(pairs) * types.computed.nbytes)
-    kept += record_tiles(chain, kernel, [x, x, means, means, listed], types.computed, len(pairs), n, sums)
-    groups = -(-variables * variables // 64)
-    if left is None:
-        chain.dispatch(correlation_matrix(types.computed, types.result), [sums, out], [variables], groups=groups)
-    else:
-        kernel = covariance_matrix(types.computed, types.result)
-        chain.dispatch(kernel, [sums, out], [left, variables], groups=groups)
-    return [x, out], [means, listed, sums, kept]
-
-
-def _stored(chain: Chain, array: np.ndarray[Any, Any]) -> Storage:
-    """Return device memory that holds a copy of ``array``."""
-    storage = chain.device.allocate(array.nbytes)
-    storage.write(0, array.reshape(-1).view(np.uint8))
-    return storage
+    return [x, out], record_pairs(chain, x, variables, n, types, left, out)

@@ -12,23 +12,15 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType, bf16, f16, f32, f64, i64, u8, u32
+from loom.core.dtype import DType, bf16, f16, f32, f64, i64, u8
 from loom.core.errors import ArgumentError, DTypeError
-from loom.kernels.move.compact import clear_words
-from loom.kernels.move.histogram import (
-    COUNT_LANES,
-    COUNT_THREADS,
-    HISTOGRAM_TILE,
-    MOST_GUESSED,
-    MOST_SHARED,
-    count_bins,
-    wide_counts,
-)
+from loom.kernels.move.histogram import MOST_GUESSED
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
+from loom.schedules.histogram import record_histogram
 
 __all__ = ["histogram"]
 
@@ -145,16 +137,6 @@ def _even(where: str, bins: int, low: float, high: float, computed: DType) -> _E
 
 
 def _record(chain: Chain, x: Operand, computed: DType, found: _Edges) -> tuple[list[HostSlot], Any]:
-    element = u8 if x.dtype.is_bool else x.dtype
     data, edges, out = HostSlot(x.nbytes), HostSlot(found.array.nbytes), HostSlot(found.bins * i64.nbytes)
-    counts = chain.device.allocate(found.bins * u32.nbytes)
-    groups = -(-found.bins // 64)
-    chain.dispatch(clear_words(), [counts], [found.bins], groups=groups)
-    if x.size:
-        lanes = COUNT_THREADS if chain.device.caps.threads else COUNT_LANES
-        alone = found.bins <= MOST_SHARED
-        kernel = count_bins(element, computed, even=found.scale is not None, alone=alone, lanes=lanes)
-        params = [x.size, found.bins, found.scale or 0.0]
-        chain.dispatch(kernel, [data, edges, counts], params, groups=-(-x.size // HISTOGRAM_TILE))
-    chain.dispatch(wide_counts(), [counts, out], [found.bins], groups=groups)
-    return [data, edges, out], counts
+    types = u8 if x.dtype.is_bool else x.dtype, computed
+    return [data, edges, out], record_histogram(chain, data, edges, out, (x.size, found.bins), types, found.scale)

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.kernels.fold.deviations import LINE_BLOCK, standardise
+import numpy as np
+
+from loom.core.errors import ArgumentError
 from loom.kernels.types import kinds
 from loom.patterns.axis import reduced_shape, rows_of
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.inputs import require_elements
 from loom.patterns.calling.workspace import workspace
 from loom.patterns.reduce import mean_of
-from loom.patterns.stats.deviations import Spread, freedom, lines, squares_nbytes
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
-from loom.schedules.axis import Rows
+from loom.schedules.deviations import Spread
 
-__all__ = ["mean", "std", "variance", "zscore"]
+__all__ = ["freedom", "mean", "std", "variance", "zscore"]
 
 
 def mean(data: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
@@ -74,8 +75,7 @@ def zscore(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Devic
     shape = rows_of(x.shape, axis, call.name)
     out = call.output(x.shape, kinds(x.dtype).result, like=x)
     if x.size:
-        left = freedom(call, ddof, shape.n)
-        _run(call, x, shape, left, out)
+        _run(call, x, Spread(shape, kinds(x.dtype), freedom(call, ddof, shape.n), root=True), out)
     return call.result(out)
 
 
@@ -86,30 +86,37 @@ def _spread(name: str, what: str, data: Any, axis: int | None, ddof: int, on: st
     out = call.output(reduced_shape(x.shape, axis, call.name), kinds(x.dtype).result, like=x)
     if out.size:
         require_elements(x, call.name, what)
-        _run(call, x, shape, freedom(call, ddof, shape.n), out)
+        root = name == "stats.std"
+        _run(call, x, Spread(shape, kinds(x.dtype), freedom(call, ddof, shape.n), root), out)
     return call.result(out)
 
 
-def _run(call: Call, x: Operand, shape: Rows, left: int, out: Operand) -> None:
-    key, room = (call.name, x.dtype, shape, left), squares_nbytes(shape, kinds(x.dtype))
-    with workspace([room], call.device) as lent:
-        call.run(key, lambda chain: _record_spread(chain, call.name, x, shape, left, out, room), x, out, *lent)
+def _run(call: Call, x: Operand, spread: Spread, out: Operand) -> None:
+    """Compute variances, their roots, or what is made of those."""
+
+    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        slots = [HostSlot(n) for n in (x.nbytes, out.nbytes, spread.squares_nbytes)]
+        data, result, squares = slots
+        means = chain.device.allocate(spread.shape.results * spread.types.computed.nbytes)
+        if call.name == "stats.zscore":
+            return slots, [means, spread.record_scores(chain, data, means, squares, result)]
+        return slots, [means, spread.record(chain, data, means, squares, result, spread.types.result)]
+
+    with workspace([spread.squares_nbytes], call.device) as lent:
+        call.run((call.name, x.dtype, spread.shape, spread.left), record, x, out, *lent)
 
 
-def _record_spread(
-    chain: Chain, name: str, data: Operand, shape: Rows, left: int, result: Operand, room: int
-) -> tuple[list[HostSlot], Any]:
-    """Record variances, their roots, or what is made of those."""
-    types, slots = kinds(data.dtype), [HostSlot(n) for n in (data.nbytes, result.nbytes, room)]
-    x, out, squares = slots
-    means = chain.device.allocate(shape.results * types.computed.nbytes)
-    if name != "stats.zscore":
-        spread = Spread(shape, types, left, types.result, root=name == "stats.std")
-        return slots, [means, spread.record(chain, x, means, squares, out)]
-    deviations = chain.device.allocate(shape.results * types.computed.nbytes)
-    kept = Spread(shape, types, left, types.computed, root=True).record(chain, x, means, squares, deviations)
-    count, length, per_line = lines(shape)
-    blocks = -(-length // LINE_BLOCK)
-    kernel = standardise(types.element, types.computed, types.result, per_line=per_line)
-    chain.dispatch(kernel, [x, means, deviations, out], [shape.n, length, blocks], groups=count * blocks)
-    return slots, [means, deviations, kept]
+def freedom(call: Call, ddof: Any, n: int) -> int:
+    """Return ``n - ddof``, what sums of squares are divided by; ArgumentError unless it is at least 1."""
+    if isinstance(ddof, bool) or not isinstance(ddof, (int, np.integer)) or ddof < 0:
+        raise ArgumentError(
+            f"{call.name}, ddof", "unusable", expected="a whole number of at least 0", got=repr(ddof),
+            remedy="Pass 0 for a population, 1 for a sample",
+        )  # fmt: skip
+    if n <= ddof:
+        raise ArgumentError(
+            f"{call.name}, ddof", "no degree of freedom is left",
+            expected=f"less than the {n} elements" if n > 1 else "0 for one element", got=int(ddof),
+            remedy="Pass a smaller ddof or more elements",
+        )  # fmt: skip
+    return n - int(ddof)
