@@ -38,37 +38,50 @@ def test_inputs_are_the_golden_ones() -> None:
 
 @pytest.mark.parametrize("settings", [(1, 4), (2, 8), (2, 16)], ids=str)
 @pytest.mark.wide
-def test_operations_and_functions_are_the_same_under_every_setting(settings: Settings) -> None:
-    _layers_are_golden(settings, (1, 2))
+@pytest.mark.needs("vectors")
+def test_operations_and_functions_are_the_same_under_every_setting(on: str, settings: Settings) -> None:
+    _layers_are_golden(on, settings, (1, 2))
 
 
 @pytest.mark.wide
-def test_patterns_are_the_golden_ones() -> None:
+@pytest.mark.needs("vectors")
+def test_patterns_are_the_golden_ones(on: str) -> None:
     """At one width, since many kernels are compiled anew for each; networks, below, at this machine's own."""
-    _layers_are_golden((2, 8), (3,))
+    _layers_are_golden(on, (2, 8), (3,))
 
 
-def _layers_are_golden(settings: Settings, layers: tuple[int, ...]) -> None:
+def _layers_are_golden(on: str, settings: Settings, layers: tuple[int, ...]) -> None:
     threads, simd = settings
     with environment(LOOM_THREADS=threads, LOOM_SIMD=simd):
-        found = verify("cpu", layers=layers, fresh=True)
+        found = verify(on, layers=layers, fresh=True)
     assert found.differing == ()
     assert found.layers == {str(layer): golden().layers[str(layer)] for layer in layers}
 
 
 @pytest.mark.wide
-def test_networks_are_the_golden_ones() -> None:
-    found = verify("cpu", layers=[4], fresh=True)
+@pytest.mark.needs("vectors")
+def test_networks_are_the_golden_ones(on: str) -> None:
+    found = verify(on, layers=[4], fresh=True)
     assert found.differing == ()
     assert found.layers == {"4": golden().layers["4"]}
 
 
+@pytest.mark.wide
+@pytest.mark.needs("threads")
+def test_the_root_is_the_golden_one(on: str) -> None:
+    """Operations, functions, patterns and networks, with the schedules of a GPU."""
+    found = verify(on, fresh=True)
+    assert found.differing == ()
+    assert found.layers == golden().layers
+
+
 @pytest.mark.slow
+@pytest.mark.needs("vectors")
 @pytest.mark.parametrize("settings", [(1, 1), (1, 4), (2, 8), (2, 16)], ids=str)
-def test_root_is_the_same_under_every_setting(settings: Settings) -> None:
+def test_root_is_the_same_under_every_setting(on: str, settings: Settings) -> None:
     threads, simd = settings
     with environment(LOOM_THREADS=threads, LOOM_SIMD=simd):
-        found = verify("cpu", fresh=True)
+        found = verify(on, fresh=True)
     assert found.differing == ()
     assert found.root == attestation.digest_of_texts([found.spec, *(f"{k} {v}" for k, v in golden().layers.items())])
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import loom
+from conformance.running import kinds
 from loom import gpu_matmul
 from loom.core.dtype import f32, i64, u64
 from unit.patterns.canonical import same_bits
@@ -47,7 +48,7 @@ def integers(dtype: str, *shape: int) -> Array:
 
 
 def shapes_on(place: str) -> list[tuple[int, int, int]]:
-    if place == "interp":
+    if place not in kinds("vectors"):
         return [*SMALL, (67, 129, 140)]
     return [*SMALL, *LARGE, *DEEP] if os.environ["LOOM_SIMD"] in ("4", "16") else [SMALL[1], LARGE[0]]
 
