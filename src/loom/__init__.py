@@ -51,11 +51,11 @@ _NAMES = {
         "gpu_tanh gpu_where"
     ),
     "loom.patterns.maps.map": "gpu_map",
-    "loom.patterns.maps.named": (
+    "loom.patterns.matmul": "gpu_matmul",
+    "loom.patterns.named": (
         "gpu_cumsum gpu_fft gpu_filter gpu_floor gpu_median gpu_mod gpu_range gpu_relu gpu_round gpu_sign "
         "gpu_square gpu_std gpu_transpose gpu_var"
     ),
-    "loom.patterns.matmul": "gpu_matmul",
     "loom.patterns.neural": "gpu_attention gpu_ffn gpu_rmsnorm gpu_rope gpu_silu gpu_softmax",
     "loom.patterns.products": "gpu_dot gpu_norm",
     "loom.patterns.reduce": "gpu_max gpu_mean gpu_min gpu_product gpu_sum",
