@@ -24,10 +24,10 @@ from loom.core.numerics import Guarantee
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.chain.dispatch import Dispatch
-from loom.runtime.chain.plan import Plan
 from loom.runtime.device import DeviceInfo, DeviceSubmission
 from loom.runtime.log import Outcome
+from loom.runtime.plans.dispatch import Dispatch
+from loom.runtime.plans.plan import Plan
 from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage
 

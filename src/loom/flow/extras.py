@@ -16,8 +16,8 @@ from loom.flow.counts import whole
 from loom.flow.draft import BINDINGS, binding_name
 from loom.flow.units import kernel_of, push_constants, require_unit
 from loom.flow.words import words_of
-from loom.runtime.chain.dispatch import Segment
 from loom.runtime.device import Device
+from loom.runtime.plans.dispatch import Segment
 from loom.runtime.profile import Profile
 from loom.runtime.unit import Unit
 from loom.support.mailbox import Mailbox, mailbox

@@ -16,8 +16,8 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.ir.kernel import For, Instr, Kernel, Space, walk
 from loom.ir.passes.rewrite import Rewriter
 from loom.ir.verify import VerifiedKernel, verify
-from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.device import Device, DeviceInfo, DeviceProgram
+from loom.runtime.plans.plan import Plan, Step
 from loom.runtime.storage import Storage
 
 __all__ = ["MUTATIONS", "Mutant", "mutated"]

@@ -19,8 +19,8 @@ from loom.core.given import flag
 from loom.ir.kernel import Memory
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.budget import LEDGER
-from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.device import Device
+from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.storage import Storage
 from loom.runtime.values import as_count, as_data, as_read_dtype
 

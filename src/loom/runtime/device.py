@@ -15,8 +15,8 @@ from loom.core.numerics import Guarantee
 from loom.runtime.storage import Storage
 
 if TYPE_CHECKING:
-    from loom.runtime.chain.plan import Plan
     from loom.runtime.log import Outcome
+    from loom.runtime.plans.plan import Plan
     from loom.runtime.times import Times
 
 __all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "Driver"]

@@ -20,8 +20,8 @@ from loom.runtime.times import Times
 from loom.storage.atomic import replace_file
 
 if TYPE_CHECKING:
-    from loom.runtime.chain.plan import Plan
     from loom.runtime.device import DeviceProgram, DeviceSubmission
+    from loom.runtime.plans.plan import Plan
 
 __all__ = ["KernelTotal", "Profile", "ProfileRow", "active_profile", "profile"]
 

@@ -25,13 +25,13 @@ from loom.core.tracebacks import brief
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.budget import LEDGER
 from loom.runtime.chain.arguments import verified_kernel
-from loom.runtime.chain.dispatch import Segment
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.record import Chain
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.monitor import publish_if_asked
 from loom.runtime.pacing import Pacing, UnitStatus, as_pace
+from loom.runtime.plans.dispatch import Segment
 from loom.runtime.registry import one_device
 from loom.runtime.storage import Storage, copy_storage
 from loom.runtime.values import as_bindings, as_count, as_data

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from loom.core.tracebacks import brief
-from loom.runtime.chain.dispatch import Segment
 from loom.runtime.chain.program import Program
+from loom.runtime.plans.dispatch import Segment
 from loom.runtime.unit import Unit
 
 __all__ = ["MainLoom", "MainProgram"]

@@ -33,7 +33,7 @@ from loom.flow import (
     loom_run,
     loom_write,
 )
-from loom.runtime.chain.foreign import foreign_kernel
+from loom.runtime.plans.foreign import foreign_kernel
 
 DOUBLE = "stdlib/loom/kernels/math/double.spv"
 

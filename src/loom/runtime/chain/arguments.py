@@ -1,4 +1,4 @@
-"""Checks and encodes what a dispatch is given: kernel, buffers, parameters, group counts.
+"""Checks and encodes what a dispatch is given: kernel, buffers, parameters.
 
 Layer: runtime. Everything wrong is found here, while recording, with the caller's names in the text.
 Invariant: a parameter reaches the kernel with the value it was given, for a float type the nearest one it
@@ -16,7 +16,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.arrays import plain
 from loom.core.dtype import DType, of_numpy
-from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.verify import VerifiedKernel, verify
@@ -24,18 +24,7 @@ from loom.runtime.elements import Readable
 from loom.runtime.known import recalled
 from loom.runtime.storage import Storage
 
-__all__ = [
-    "check_binding",
-    "check_indirect_groups",
-    "encode_groups",
-    "encode_params",
-    "excess_groups",
-    "largest_groups",
-    "verified_kernel",
-]
-
-MAX_GROUPS = 0xFFFF_FFFF
-_GROUP_LIMITS = f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROUPS} groups"
+__all__ = ["check_binding", "encode_params", "verified_kernel"]
 
 
 def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
@@ -47,7 +36,7 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
     if isinstance(kernel, Kernel):
         return verify(kernel)
     if isinstance(kernel, (bytes, str, os.PathLike)):
-        from loom.runtime.chain.foreign import foreign_kernel
+        from loom.runtime.plans.foreign import foreign_kernel
 
         return foreign_kernel(kernel, where)
     raise DTypeError(
@@ -140,89 +129,6 @@ def _check_kind(dtype: DType, array: np.ndarray[Any, Any], where: str) -> None:
             where, f"does not fit {dtype}", expected=kinds[wanted],
             got=repr(array.item()) if array.ndim == 0 else array.dtype, remedy=f"Pass a value of type {dtype}",
         )  # fmt: skip
-
-
-# group counts
-
-
-def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
-    """Return group counts as one row of three per repeat.
-
-    A tuple or list of up to three is one dispatch's extents; an array of length ``repeats`` has a number per repeat.
-    """
-    if type(groups) is int and 0 <= groups <= MAX_GROUPS and groups * kernel.workgroup[0] <= 1 << 32:
-        full = np.ones((repeats, 3), np.uint32)
-        full[:, 0] = groups
-        return full
-    array = _as_rows(groups, repeats, where)
-    columns = array.shape[-1]
-    if array.ndim != 2 or not 1 <= columns <= 3 or len(array) not in (1, repeats):
-        raise ShapeError(
-            where, "groups have a wrong shape", expected="an int, up to three, or one row per repeat",
-            got=np.shape(groups), remedy="Write groups=(x, y, z)",
-        )  # fmt: skip
-    full = np.ones((repeats, 3), np.int64)
-    full[:, :columns] = np.clip(array, -1, 1 << 33)  # beyond every limit, within 64 bits
-    _check_group_limits(kernel, full, np.broadcast_to(array, (repeats, columns)), where)
-    return full.astype(np.uint32)
-
-
-def _as_rows(groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
-    """Return whole numbers as rows of extents, if they are numbers, single or in one dimension."""
-    try:
-        array: np.ndarray[Any, Any] = np.asarray(groups)
-    except Exception:  # ragged lists, arrays of others that cannot be read
-        array = np.empty(0)
-    huge = array.dtype == object and all(isinstance(v, int) for v in array.flat)
-    if array.dtype.kind not in "iu" and not huge:
-        raise DTypeError(
-            where, "groups must be whole numbers", expected="an int or up to three", got=repr(groups),
-            remedy="Use integer division to count groups: (n + lanes - 1) // lanes",
-        )  # fmt: skip
-    if array.ndim == 0:
-        return array.reshape(1, 1)
-    if array.ndim == 1:
-        extents = len(array) <= 3 and not isinstance(groups, np.ndarray)
-        per_repeat = not extents and array.shape == (repeats,)
-        return array.reshape(-1, 1) if per_repeat else array.reshape(1, -1)
-    return array
-
-
-def _check_group_limits(
-    kernel: VerifiedKernel, groups: np.ndarray[Any, Any], given: np.ndarray[Any, Any], where: str
-) -> None:
-    wrong = _beyond_limits(kernel, groups)
-    if wrong.any():
-        raise ArgumentError(
-            where, "unusable number of workgroups", expected=_GROUP_LIMITS,
-            got=tuple(int(g) for g in given[int(np.argmax(wrong))]),
-            remedy="Let each lane do more, or dispatch in parts",
-        )  # fmt: skip
-
-
-def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Tell for each row of group counts whether it is too much for a dispatch."""
-    totals = groups.astype(np.float64).prod(axis=1)
-    return (groups < 0).any(1) | (groups > largest_groups(kernel)).any(1) | (totals > MAX_GROUPS)
-
-
-def largest_groups(kernel: VerifiedKernel) -> list[int]:
-    """Return the largest number of groups along each dimension: at most 2^32 lanes."""
-    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.workgroup]
-
-
-def check_indirect_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> None:
-    """Raise KernelFault for counts, read when a dispatch started, that are beyond the limits."""
-    if _beyond_limits(kernel, np.array([groups], np.int64)).any():
-        raise excess_groups(kernel, groups)
-
-
-def excess_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> KernelFault:
-    """Return the fault of such counts."""
-    return KernelFault(
-        f"kernel {kernel.name!r}", "unusable number of workgroups in an indirect dispatch",
-        expected=_GROUP_LIMITS, got=groups, remedy="Check what writes the counts",
-    )  # fmt: skip
 
 
 # buffers

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from loom.core.errors import ArgumentError
 from loom.ir.kernel import Instr, walk
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.chain.foreign import ForeignKernel
+from loom.runtime.plans.foreign import ForeignKernel
 
 __all__ = ["groups_for"]
 

@@ -14,12 +14,13 @@ from loom.core.errors import StateError
 from loom.core.numerics import Guarantee
 from loom.ir.interp import current_debug
 from loom.runtime.chain.mirrors import Moves
-from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
 from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.order import UNTRACKED, Use, enter
 from loom.runtime.pacing import Pacer, ProgramPace, Watch
+from loom.runtime.plans.plan import Plan
 from loom.runtime.profile import active_profile
+from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot
 
 __all__ = ["Program", "Submission"]
@@ -301,9 +302,7 @@ class Program:
                 what, remedy = "its unit is shut down", "Boot a new unit"
             raise StateError(f"{self._name}.{verb}", what, remedy=remedy)
         if current_debug() is not None:
-            from loom.runtime.drivers.interp import InterpProgram
-
-            return InterpProgram(self._plan)
+            return device("interp").build(self._plan)
         profile = active_profile()
         return self._inner if profile is None else profile.program(self._inner, self._plan, self._name)
 

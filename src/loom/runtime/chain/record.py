@@ -19,15 +19,16 @@ from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.chain.arguments import check_binding, encode_groups, encode_params, verified_kernel
-from loom.runtime.chain.dispatch import Binding, Dispatch, Segment
+from loom.runtime.chain.arguments import check_binding, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for
-from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.chain.mirrors import Mirrors, as_data
-from loom.runtime.chain.plan import make_plan
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
+from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
+from loom.runtime.plans.foreign import ForeignKernel
+from loom.runtime.plans.groups import encode_groups
+from loom.runtime.plans.plan import make_plan
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 from loom.runtime.storage import Storage

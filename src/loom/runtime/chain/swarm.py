@@ -18,14 +18,14 @@ from loom.core import options
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import items
 from loom.ir.interp import current_debug
-from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.order import Use
+from loom.runtime.plans.plan import Plan, Step
 from loom.runtime.profile import active_profile
 
 if TYPE_CHECKING:
-    from loom.runtime.chain.dispatch import Dispatch
     from loom.runtime.device import DeviceProgram, DeviceSubmission
+    from loom.runtime.plans.dispatch import Dispatch
 
 __all__ = ["Swarm", "swarm", "weave"]
 

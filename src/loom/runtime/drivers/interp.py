@@ -19,11 +19,11 @@ from loom.core.numerics import Guarantee
 from loom.core.options import check_bounds
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options, current_debug, interpret
-from loom.runtime.chain.arguments import check_indirect_groups
-from loom.runtime.chain.dispatch import Dispatch
-from loom.runtime.chain.plan import Plan
 from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission, Driver
 from loom.runtime.log import Outcome
+from loom.runtime.plans.dispatch import Dispatch
+from loom.runtime.plans.groups import check_indirect_groups
+from loom.runtime.plans.plan import Plan
 from loom.runtime.storage import HostSlot, HostStorage, Storage
 from loom.runtime.times import Times
 

@@ -12,8 +12,8 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, DTypeError, StateError
-from loom.runtime.chain.plan import Plan
 from loom.runtime.chain.swarm import weave
+from loom.runtime.plans.plan import Plan
 
 
 @loom.kernel(workgroup=4)

@@ -25,14 +25,14 @@ from loom.core.errors import KernelFault, StateError
 from loom.core.numerics import Guarantee
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
-from loom.runtime.chain.arguments import excess_groups, largest_groups
-from loom.runtime.chain.plan import Plan, Step
 from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
 from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
+from loom.runtime.plans.groups import excess_groups, largest_groups
+from loom.runtime.plans.plan import Plan, Step
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
 from loom.targets.base import Artifact, Bounds, Site

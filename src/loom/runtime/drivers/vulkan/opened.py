@@ -12,16 +12,16 @@ from weakref import WeakSet
 
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
-from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
+from loom.runtime.drivers.vulkan.foreign import load_foreign
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, load_kernel
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.memory import Memory
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
 from loom.runtime.drivers.vulkan.native.queues import Queue, Queues, UnderWay
-from loom.runtime.drivers.vulkan.program.foreign import load_foreign
-from loom.runtime.drivers.vulkan.program.recorder import Recorder
+from loom.runtime.drivers.vulkan.native.recorder import Recorder
+from loom.runtime.plans.foreign import ForeignKernel
 from loom.targets.base import Artifact, Bounds, compiler_fingerprint
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.target import SpirvTarget

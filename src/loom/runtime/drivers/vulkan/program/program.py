@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.core.errors import DeviceError
-from loom.runtime.chain.plan import Plan
 from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.vulkan.native.api import is_loss
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
@@ -30,6 +29,7 @@ from loom.runtime.drivers.vulkan.program.recording import Recording
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import Table
 from loom.runtime.log import Outcome
+from loom.runtime.plans.plan import Plan
 from loom.runtime.times import Times
 
 __all__ = ["Run", "VulkanProgram"]

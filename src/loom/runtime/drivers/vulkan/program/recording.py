@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import KernelFault
-from loom.runtime.chain.arguments import excess_groups
-from loom.runtime.drivers.vulkan.native.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.native.memory import Buffer
 from loom.runtime.drivers.vulkan.native.queues import UnderWay
+from loom.runtime.drivers.vulkan.native.recorder import WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS
-from loom.runtime.drivers.vulkan.program.recorder import WAITS
+from loom.runtime.drivers.vulkan.program.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, Table
 from loom.runtime.drivers.vulkan.program.timestamps import Timestamps
 from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
+from loom.runtime.plans.groups import excess_groups
 from loom.runtime.times import Times
 
 __all__ = ["Recording"]

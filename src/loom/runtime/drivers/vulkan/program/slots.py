@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from loom.core.errors import DeviceError
-from loom.runtime.chain.plan import Plan
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
+from loom.runtime.plans.plan import Plan
 from loom.runtime.storage import HostSlot, Storage
 
 __all__ = ["Slots"]

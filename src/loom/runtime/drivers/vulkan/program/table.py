@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from loom.runtime.chain.arguments import largest_groups
-from loom.runtime.chain.dispatch import Dispatch
-from loom.runtime.chain.foreign import ForeignKernel
-from loom.runtime.chain.plan import Plan, Step
+from loom.runtime.drivers.vulkan.foreign import pack_params, refuse_many_groups
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
+from loom.runtime.drivers.vulkan.native.recorder import EMPTY, INDIRECT, ROW, WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS, check_counts
-from loom.runtime.drivers.vulkan.program.foreign import pack_params, refuse_many_groups
-from loom.runtime.drivers.vulkan.program.recorder import EMPTY, INDIRECT, ROW, WAITS
+from loom.runtime.plans.dispatch import Dispatch
+from loom.runtime.plans.foreign import ForeignKernel
+from loom.runtime.plans.groups import largest_groups
+from loom.runtime.plans.plan import Plan, Step
 from loom.runtime.storage import Storage
 from loom.targets.base import Site
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.runtime.drivers.vulkan.native.recorder import WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
-from loom.runtime.drivers.vulkan.program.recorder import WAITS
 from loom.runtime.drivers.vulkan.program.table import Table
 from loom.runtime.times import Times, sample
 

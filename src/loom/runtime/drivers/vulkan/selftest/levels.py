@@ -22,12 +22,12 @@ from loom.core.errors import DeviceError
 from loom.core.numerics import Guarantee, canonical_bits
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.cache import cache_folder
-from loom.runtime.chain.dispatch import Binding, Dispatch, Segment
-from loom.runtime.chain.plan import make_plan
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.program import VulkanProgram
 from loom.runtime.drivers.vulkan.selftest.probe import Probe
 from loom.runtime.drivers.vulkan.selftest.probes import PROBES
+from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
+from loom.runtime.plans.plan import make_plan
 from loom.storage.atomic import replace_file
 from loom.targets.base import compiler_fingerprint
 from loom.targets.spirv.features import Features

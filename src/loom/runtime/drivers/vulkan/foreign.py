@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from loom.core.errors import DeviceError
-from loom.runtime.chain.foreign import ForeignKernel
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, check_room, make_pipeline
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
+from loom.runtime.plans.foreign import ForeignKernel
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.layout import PushLayout
 from loom.targets.spirv.opcodes import CAPABILITY, FLOAT_CONTROLS2, SUBGROUP_CAPABILITIES

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.numerics import Guarantee
-from loom.runtime.chain.dispatch import Dispatch, Segment
+from loom.runtime.plans.dispatch import Dispatch, Segment
 from loom.runtime.storage import Storage
 
 __all__ = ["Plan", "Step", "make_plan"]

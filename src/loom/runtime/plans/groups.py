@@ -1,0 +1,98 @@
+"""How many workgroups a dispatch has: what callers give as rows of counts, and the limits.
+
+Layer: runtime. Invariant: whatever is dispatched has at most 2^32 lanes along a dimension and fewer than 2^32 groups.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
+from loom.ir.verify import VerifiedKernel
+
+__all__ = ["check_indirect_groups", "encode_groups", "excess_groups", "largest_groups"]
+
+MAX_GROUPS = 0xFFFF_FFFF
+_GROUP_LIMITS = f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROUPS} groups"
+
+
+def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
+    """Return group counts as one row of three per repeat.
+
+    A tuple or list of up to three is one dispatch's extents; an array of length ``repeats`` has a number per repeat.
+    """
+    if type(groups) is int and 0 <= groups <= MAX_GROUPS and groups * kernel.workgroup[0] <= 1 << 32:
+        full = np.ones((repeats, 3), np.uint32)
+        full[:, 0] = groups
+        return full
+    array = _as_rows(groups, repeats, where)
+    columns = array.shape[-1]
+    if array.ndim != 2 or not 1 <= columns <= 3 or len(array) not in (1, repeats):
+        raise ShapeError(
+            where, "groups have a wrong shape", expected="an int, up to three, or one row per repeat",
+            got=np.shape(groups), remedy="Write groups=(x, y, z)",
+        )  # fmt: skip
+    full = np.ones((repeats, 3), np.int64)
+    full[:, :columns] = np.clip(array, -1, 1 << 33)  # beyond every limit, within 64 bits
+    _check_group_limits(kernel, full, np.broadcast_to(array, (repeats, columns)), where)
+    return full.astype(np.uint32)
+
+
+def _as_rows(groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
+    """Return whole numbers as rows of extents, if they are numbers, single or in one dimension."""
+    try:
+        array: np.ndarray[Any, Any] = np.asarray(groups)
+    except Exception:  # ragged lists, arrays of others that cannot be read
+        array = np.empty(0)
+    huge = array.dtype == object and all(isinstance(v, int) for v in array.flat)
+    if array.dtype.kind not in "iu" and not huge:
+        raise DTypeError(
+            where, "groups must be whole numbers", expected="an int or up to three", got=repr(groups),
+            remedy="Use integer division to count groups: (n + lanes - 1) // lanes",
+        )  # fmt: skip
+    if array.ndim == 0:
+        return array.reshape(1, 1)
+    if array.ndim == 1:
+        extents = len(array) <= 3 and not isinstance(groups, np.ndarray)
+        per_repeat = not extents and array.shape == (repeats,)
+        return array.reshape(-1, 1) if per_repeat else array.reshape(1, -1)
+    return array
+
+
+def _check_group_limits(
+    kernel: VerifiedKernel, groups: np.ndarray[Any, Any], given: np.ndarray[Any, Any], where: str
+) -> None:
+    wrong = _beyond_limits(kernel, groups)
+    if wrong.any():
+        raise ArgumentError(
+            where, "unusable number of workgroups", expected=_GROUP_LIMITS,
+            got=tuple(int(g) for g in given[int(np.argmax(wrong))]),
+            remedy="Let each lane do more, or dispatch in parts",
+        )  # fmt: skip
+
+
+def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Tell for each row of group counts whether it is too much for a dispatch."""
+    totals = groups.astype(np.float64).prod(axis=1)
+    return (groups < 0).any(1) | (groups > largest_groups(kernel)).any(1) | (totals > MAX_GROUPS)
+
+
+def largest_groups(kernel: VerifiedKernel) -> list[int]:
+    """Return the largest number of groups along each dimension: at most 2^32 lanes."""
+    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.workgroup]
+
+
+def check_indirect_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> None:
+    """Raise KernelFault for counts, read when a dispatch started, that are beyond the limits."""
+    if _beyond_limits(kernel, np.array([groups], np.int64)).any():
+        raise excess_groups(kernel, groups)
+
+
+def excess_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> KernelFault:
+    """Return the fault of such counts."""
+    return KernelFault(
+        f"kernel {kernel.name!r}", "unusable number of workgroups in an indirect dispatch",
+        expected=_GROUP_LIMITS, got=groups, remedy="Check what writes the counts",
+    )  # fmt: skip
