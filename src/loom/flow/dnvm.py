@@ -36,6 +36,8 @@ __all__ = [
     "train_simple",
 ]  # fmt: skip
 
+_NO_GPU = ("cpu", "interp")
+"""Kinds of devices that are not asked for as a GPU."""
 _latest: list[Network] = []
 """The network made last in any thread."""
 _own = threading.local()
@@ -189,7 +191,7 @@ def _epoch(trainer: Trainer, pairs: list[tuple[Any, Any]], every: int, shown: fl
 
 def _model_on(net: Network, use_gpu: bool | None) -> Model:
     """Return the network's model, or one with its weights on the device that is asked for."""
-    if use_gpu is None or bool(use_gpu) == net.model.device.caps.threads:
+    if use_gpu is None or bool(use_gpu) == (net.model.device.kind not in _NO_GPU):
         return net.model
     found = Model(net.spec, "gpu" if use_gpu else "cpu")
     found.load(net.model.weights())
