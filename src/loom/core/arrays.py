@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, SupportsInt, cast
 
 import numpy as np
 
 from loom.core.conversions import Array, convert, refuse, show, view_typed
 from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
+from loom.core.given import is_array, is_list, is_scalar
 
 __all__ = [
     "MOST_AXES",
@@ -63,7 +64,7 @@ def read_as(data: Any, dtype: DType, where: str) -> Array:
 
 def read_complex(data: Any, where: str) -> Array | None:
     """Return ``data`` as a contiguous array of complex64 or complex128 if it is of complex numbers, else None."""
-    if isinstance(data, np.ndarray):
+    if is_array(data):
         array = plain(data, where)
     elif isinstance(data, (list, tuple, bool, int, float)):
         array = _of_sequence(data, where, None)
@@ -98,7 +99,7 @@ def plain(array: Array, where: str) -> Array:
 
 
 def _found(data: Any, where: str, dtype: DType | None) -> tuple[Array, DType]:
-    if isinstance(data, np.ndarray):
+    if is_array(data):
         array = plain(data, where)
     elif hasattr(data, "host_elements"):  # Loom's own
         held, found = data.host_elements()
@@ -130,9 +131,10 @@ def _native(array: Array) -> Array:
 
 
 def _not_numbers(got: Any, where: str) -> DTypeError:
-    is_records = isinstance(got, np.dtype) and got.names is not None
-    remedy = f"Pass one field, as in array[{got.names[0]!r}]" if is_records else "Pass numbers"  # type: ignore[index]
-    if isinstance(got, np.dtype) and got.kind in "US":
+    remedy, names = "Pass numbers", getattr(got, "names", None)
+    if names:
+        remedy = f"Pass one field, as in array[{names[0]!r}]"
+    elif getattr(got, "kind", "b") in "US":
         remedy = "Number texts first: numpy.unique(array, return_inverse=True) gives names and numbers"
     return DTypeError(where, "not numbers", expected="bools, ints or floats", got=got, remedy=remedy)
 
@@ -152,10 +154,10 @@ def shared(data: Any, where: str) -> tuple[Array, DType | None]:
 
     It shares memory with what comes through DLPack or ``__array_interface__``.
     """
-    if hasattr(data, "__dlpack__") and not isinstance(data, np.generic):
+    if hasattr(data, "__dlpack__") and not is_scalar(data):
         return _shared(data, where)
     try:
-        array = np.asarray(data)
+        array: Array = np.asarray(data)
     except Exception as error:  # whatever another library raises
         raise _not_an_array(data, error, where) from error
     if array.dtype == object and array.ndim == 0:
@@ -198,7 +200,7 @@ def _not_shared(data: Any, error: Exception, where: str) -> DTypeError:
 
 def _of_sequence(data: Any, where: str, dtype: DType | None) -> Array:
     """Return nested lists, or one number, as an array; no integer is rounded but to a float type asked for."""
-    if isinstance(data, (list, tuple)):
+    if is_list(data):
         try:
             data = _leaves_read(data, where)
         except RecursionError:
@@ -233,13 +235,11 @@ def _leaves_read(data: Sequence[Any], where: str) -> Sequence[Any]:
 
 
 def _leaf(value: Any, where: str) -> Any:
-    if isinstance(value, (bool, int, float, complex)) or (
-        isinstance(value, np.generic) and value.dtype.kind in "biufc"
-    ):
+    if isinstance(value, (bool, int, float, complex)) or (is_scalar(value) and value.dtype.kind in "biufc"):
         return value
-    if isinstance(value, (list, tuple)):
+    if is_list(value):
         return _leaves_read(value, where)
-    if isinstance(value, np.ndarray):
+    if is_array(value):
         return plain(value, where)
     if isinstance(value, (str, bytes)) or value is None:
         raise _not_numbers(type(value).__name__, where)
@@ -270,10 +270,10 @@ def _exact_integers(data: Any, array: Array, where: str, dtype: DType | None) ->
 
 
 def _leaves(data: Any) -> Iterator[Any]:
-    if isinstance(data, (list, tuple)):
+    if is_list(data):
         for each in data:
             yield from _leaves(each)
-    elif isinstance(data, np.ndarray):
+    elif is_array(data):
         yield from data.flat
     else:
         yield data
@@ -282,16 +282,17 @@ def _leaves(data: Any) -> Iterator[Any]:
 def _refuse_rounded(leaves: list[Any], where: str) -> None:
     """A list of ints and floats is one of float64, which lacks some of the large ints."""
     for x in leaves:
-        if isinstance(x, (int, np.integer)) and (abs(int(x)) >= 1 << 1023 or int(float(x)) != int(x)):
-            raise DTypeError(where, f"float64 does not hold {int(x)}", expected="ints that it holds among floats",
-                             got=int(x), remedy="Write it as a float to have it rounded")  # fmt: skip
+        number = int(cast("SupportsInt", x)) if isinstance(x, (int, np.integer)) else 0
+        if abs(number) >= 1 << 1023 or int(float(number)) != number:
+            raise DTypeError(where, f"float64 does not hold {number}", expected="ints that it holds among floats",
+                             got=number, remedy="Write it as a float to have it rounded")  # fmt: skip
 
 
 def _nearest(value: Any, dtype: DType, where: str) -> float:
     """Return a number so that rounding it to ``dtype`` is as if from the exact one."""
     if not isinstance(value, (int, np.integer)):
         return float(value)
-    number = int(value)
+    number = int(cast("SupportsInt", value))
     shift = max(0, number.bit_length() - _ODD_BITS)
     if shift > _MOST_EXPONENT - _ODD_BITS:
         raise refuse(number, dtype, where)

@@ -6,7 +6,7 @@ Layer: core. Invariant: whatever is passed, what comes back is usable, or the er
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 
-__all__ = ["able", "flag", "is_mapping", "items", "one_of", "path", "text"]
+__all__ = ["able", "flag", "is_array", "is_list", "is_mapping", "is_scalar", "items", "one_of", "path", "text"]
 
 _MOST_ITEMS = 1 << 24
 """More are no settings, but a mistake."""
@@ -30,6 +30,21 @@ def flag(value: Any, where: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ArgumentError(where, "not usable", expected="True or False", got=repr(value), remedy="Correct it")
     return bool(value)
+
+
+def is_array(value: Any) -> TypeGuard[np.ndarray[Any, Any]]:
+    """Tell whether something is a numpy array."""
+    return isinstance(value, np.ndarray)
+
+
+def is_scalar(value: Any) -> TypeGuard[np.generic[Any]]:
+    """Tell whether something is a number of numpy's."""
+    return isinstance(value, np.generic)
+
+
+def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Tell whether something is a list or a tuple."""
+    return isinstance(value, (list, tuple))
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:

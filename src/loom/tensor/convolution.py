@@ -200,14 +200,17 @@ def window_max(x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequ
     whole = max_of(found, inner)
     if math.prod(sizes) > _MOST_PLACES:
         return whole
-    parts = []
+    parts: list[Tensor] = []
     for at in np.ndindex(*sizes):
         part = [slice(None)] * x.ndim
         for a, place_in, step in zip(axes, at, steps, strict=True):
             part[a] = slice(int(place_in), int(place_in) + (found.shape[a] - 1) * step + 1, step)
         parts.append(x[tuple(part)])
-    largest = functools.reduce(maximum, parts)
-    return routed(largest, [x], lambda _node, g: grad(whole, [x], seed=g))
+
+    def vjp(_node: Any, g: Any) -> list[Tensor]:
+        return grad(whole, [x], seed=g)
+
+    return routed(functools.reduce(maximum, parts), [x], vjp)
 
 
 def average_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None) -> Tensor:

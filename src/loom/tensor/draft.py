@@ -7,7 +7,7 @@ anything allocated. Invariant: a buffer that is written by the host is a constan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,7 +95,7 @@ class Draft:
         self.dispatches.append(Recorded(kernel, (*buffers, counts), tuple(params), 0, offset=offset))
 
     @contextmanager
-    def repeat(self, repeats: int) -> Iterator[None]:
+    def repeat(self, repeats: int) -> Generator[None, None, None]:
         """Record what is dispatched inside the ``with`` so many times, each with its own of parameters in arrays."""
         first = len(self.dispatches)
         yield

@@ -80,7 +80,11 @@ def softplus(x: Tensor) -> Tensor:
     """Return log(1 + e^x), without overflow; the derivative is sigmoid(x), at 0 as well."""
     require_tensor(x, "softplus")
     y = maximum(x, 0) + apply("log1p", apply("exp", -abs(x)))
-    return routed(y, [x], lambda node, g: [g * node.inputs[0].sigmoid()])
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [g * node.inputs[0].sigmoid()]
+
+    return routed(y, [x], vjp)
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:

@@ -89,6 +89,7 @@ class LoweredNode:
         return self._reads
 
     def _found_reads(self) -> list[tuple[LoweredNode, StridedLayout, bool]]:
+        pairs: list[tuple[LoweredNode, StridedLayout, tuple[LoweredNode, ...]]]
         if self.node.op.kind in (NodeKind.VIEW, NodeKind.NUMBER):  # dense
             pairs = [(self.base, self.access, self.after)] if self.base is not self else []
         elif self.is_map:

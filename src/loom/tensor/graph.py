@@ -156,12 +156,16 @@ def _one_device(name: str, inputs: Sequence[Node]) -> Device | None:
     return found
 
 
-def ancestors(ends: Iterable[Node], stop: Callable[[Node], Sequence[Node]] | None = None) -> list[Node]:
+def inputs_of(node: Node) -> Sequence[Node]:
+    """Return what a node is made of."""
+    return node.inputs
+
+
+def ancestors(ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = inputs_of) -> list[Node]:
     """Return ``ends`` and all they are made of, each after its inputs, first input first.
 
-    ``stop`` gives the inputs of a node that are followed, by default all.
+    ``follow`` gives the inputs of a node that are followed, by default all.
     """
-    follow = stop or (lambda node: node.inputs)
     done: dict[int, Node] = {}
     for end in ends:
         waiting = [end]

@@ -8,6 +8,7 @@ structure. Operations of a stream happen in order, streams side by side. Invaria
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -216,7 +217,10 @@ class LoomTensor(Tensor):
         return value
 
     def _sum(self, axis: int) -> Callable[..., Tensor]:
-        return lambda a: cast(sum_of(a, axis), self.dtype)
+        def value(a: Tensor) -> Tensor:
+            return cast(sum_of(a, axis), self.dtype)
+
+        return value
 
     def enqueue_reduce_sum(self, a: Tensor, axis: int) -> OpHandle:
         """Start ``self`` = sums of ``a`` along an axis, in the canonical order."""
@@ -236,11 +240,11 @@ class LoomTensor(Tensor):
 
     def enqueue_spmm(self, matrix: CSR, dense: Tensor) -> OpHandle:
         """Start ``self`` = sparse matrix times dense."""
-        return self.enqueue(lambda d: spmm(matrix, d), dense)
+        return self.enqueue(partial(spmm, matrix), dense)
 
     def spmm(self, matrix: CSR, dense: Tensor) -> None:
         """Do ``enqueue_spmm`` and wait."""
-        self._do(lambda d: spmm(matrix, d), (dense,), "spmm")
+        self._do(partial(spmm, matrix), (dense,), "spmm")
 
 
 def create(shape: Sequence[int], dtype: Any = "f32", *, on: str | Device | None = None, data: Any = None) -> LoomTensor:

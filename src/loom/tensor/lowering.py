@@ -225,7 +225,7 @@ class _Nest:
         self.inside = {id(m): -1 for m in self.members}
 
     def finish(self) -> tuple[LoopNest, list[DraftBuffer]]:
-        stores = []
+        stores: list[Store] = []
         for member in self.members:
             self.inside[id(member)] = self.compute(member)
         for member, is_kept in self.stored.items():

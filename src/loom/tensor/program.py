@@ -8,7 +8,7 @@ in the order of the calls. Invariant: a run does no Python per operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from loom.core.arrays import read_as
 from loom.core.conversions import show
 from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
-from loom.core.given import items, text
+from loom.core.given import is_list, is_mapping, items, text
 from loom.core.numbers import whole
 from loom.runtime.array import Array
 from loom.runtime.chain import Submission
@@ -77,8 +77,8 @@ def compile(  # noqa: A001 - tensor.compile
 def _pairs(updates: Any) -> list[tuple[Tensor, Tensor]]:
     """Return pairs of a parameter and its new value, from a mapping or several pairs."""
     where = "tensor.compile, updates"
-    given = updates.items() if isinstance(updates, Mapping) else items(updates, where, "pairs")
-    pairs: list[tuple[Any, ...]] = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in given]
+    given: Iterable[Any] = updates.items() if is_mapping(updates) else items(updates, where, "pairs")
+    pairs: list[tuple[Any, ...]] = [tuple(pair) if is_list(pair) else () for pair in given]
     if any(len(pair) != 2 for pair in pairs):
         raise ArgumentError(where, "not pairs", expected="(parameter, new value)", got=repr(updates)[:200],
                             remedy="Pass a list of pairs")  # fmt: skip

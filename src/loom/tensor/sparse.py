@@ -43,15 +43,20 @@ def _vjp(node: Any, g: Any) -> list[Any]:
     return [None, None, by_value, _product(matrix.transposed(values), g)]
 
 
+_Host = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+
 class CSR:
     """A sparse matrix of ``shape``: row r has ``values`` at ``columns``, places ``starts[r]`` to ``starts[r + 1]``."""
 
-    def __init__(self, shape: tuple[int, int], starts: Any, columns: Any, values: Tensor) -> None:
+    def __init__(
+        self, shape: tuple[int, int], starts: Any, columns: Any, values: Tensor, host: _Host | None = None
+    ) -> None:
         self.shape = shape
         self.starts = starts
         self.columns = columns
         self.values = values
-        self._host = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
+        self._host = host or (np.zeros(0, np.uint32), np.zeros(0, np.uint32))
         self._rows: Tensor | None = None
         self._flipped: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -80,9 +85,7 @@ class CSR:
             where = self.values.device
             self._flipped = array(heads, on=where), array(rows[order], on=where), array(order, on=where)
         heads, rows_of, order = self._flipped
-        found = CSR((self.shape[1], self.shape[0]), heads, rows_of, gather(values, order))
-        found._host = self._flipped_host
-        return found
+        return CSR((self.shape[1], self.shape[0]), heads, rows_of, gather(values, order), self._flipped_host)
 
 
 def csr(
@@ -111,9 +114,8 @@ def csr(
         raise ShapeError("tensor.csr, values", "not one value for each column", expected=inner.shape, got=held.shape,
                          remedy="Match them")  # fmt: skip
     where = held.device if held.device is not None else on
-    found = CSR((rows, width), array(heads.astype(np.uint32), on=where), array(inner.astype(np.uint32), on=where), held)
-    found._host = heads.astype(np.uint32), inner.astype(np.uint32)
-    return found
+    host = heads.astype(np.uint32), inner.astype(np.uint32)
+    return CSR((rows, width), array(host[0], on=where), array(host[1], on=where), held, host)
 
 
 def _two(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from loom.core.arrays import read_array, read_as
 from loom.core.conversions import convert, widen
 from loom.core.dtype import DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError, near_matches
-from loom.core.given import text
+from loom.core.given import is_list, text
 from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
@@ -253,8 +253,7 @@ class Tensor(Node, Readable):
 
     def permute(self, *axes: Any) -> Tensor:
         """Return it with its axes in another order: numbers, or one sequence of them."""
-        is_sequence = len(axes) == 1 and isinstance(axes[0], (tuple, list))
-        return views.permute(self, axes[0] if is_sequence else axes)
+        return views.permute(self, axes[0] if len(axes) == 1 and is_list(axes[0]) else axes)
 
     def broadcast_to(self, shape: Sequence[int]) -> Tensor:
         """Return it repeated to a shape."""

@@ -7,6 +7,7 @@ first of several.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,10 @@ def apply_average(config: AveragePool, weights: Weights, x: Tensor, context: Con
     total = tensor.windows(padded, axes, sizes, steps).sum(tuple(range(x.ndim, x.ndim + len(axes))))
     if not any(config.padding[-len(axes) :]):
         return total / math.prod(sizes)
-    counts = np.ones((), np.float64)
-    pairs = zip(x.shape[2:], sizes, steps, config.padding[-len(axes) :], strict=True)
+    counts: np.ndarray[Any, Any] = np.ones((), np.float64)
+    pairs: Iterable[tuple[int, int, int, int]] = zip(
+        x.shape[2:], sizes, steps, config.padding[-len(axes) :], strict=True
+    )
     for n, size, step, around in pairs:
         begin = np.arange((n + 2 * around - size) // step + 1) * step - around
         there = np.minimum(begin + size, n) - np.maximum(begin, 0)

@@ -15,6 +15,7 @@ import numpy as np
 from loom.core.arrays import read_as
 from loom.core.dtype import DType, bool_, dtype_of, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import is_scalar
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
@@ -33,7 +34,7 @@ _LEAST_LARGEST = 65504.0
 
 def as_number(value: Any, dtype: DType, where: str) -> Number:
     """Return a number of a dtype; DTypeError for none, or one that does not fit (``core.arrays``)."""
-    if isinstance(value, np.generic):
+    if is_scalar(value):
         value = value.item()
     fits = isinstance(value, bool) if dtype.is_bool else isinstance(value, (int, float) if dtype.is_float else int)
     if not fits:
@@ -123,7 +124,7 @@ def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -
 
 
 def _python_dtype(operands: Sequence[Any]) -> DType:
-    kinds = {type(o) for o in operands}
+    kinds: set[type[Any]] = {type(o) for o in operands}
     return lookup("bool" if kinds == {bool} else "f32" if float in kinds else "i32")
 
 

@@ -101,7 +101,8 @@ def pad(x: NodeT, widths: Sequence[tuple[int, int]], value: float = 0) -> NodeT:
 
 def places(node: Node) -> list[StridedLayout]:
     """Return where in a concatenation each of its inputs comes to be."""
-    axis, at, found = node.attributes[0], 0, []
+    axis, at = node.attributes[0], 0
+    found: list[StridedLayout] = []
     for part in node.inputs:
         starts = [at if a == axis else 0 for a in range(node.ndim)]
         found.append(row_major(node.shape).slice(starts, [1] * node.ndim, part.shape))
@@ -170,7 +171,8 @@ def split(x: NodeT, parts: int | Sequence[int], axis: int = 0) -> list[NodeT]:
     if sum(sizes) != n:
         raise ShapeError("split", "the parts do not fill the axis", expected=f"{n} in all", got=parts,
                          remedy="Match the length")  # fmt: skip
-    found, start = [], 0
+    found: list[NodeT] = []
+    start = 0
     for size in sizes:
         starts = [start if a == at else 0 for a in range(x.ndim)]
         found.append(take_slices(x, starts, [1] * x.ndim, (*x.shape[:at], size, *x.shape[at + 1 :])))

@@ -14,8 +14,8 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.kernels.maps.random import RANDOM_LANES, step_bits
-from loom.schedules.recorder import store
-from loom.tensor.draft import BufferView, Draft
+from loom.schedules.recorder import Recorder, store
+from loom.tensor.draft import BufferView
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.views import reshape
@@ -23,7 +23,7 @@ from loom.tensor.ops.views import reshape
 __all__ = ["random_words"]
 
 
-def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+def _record(node: Node, draft: Recorder, operands: Sequence[BufferView], out: Any) -> None:
     seed, number, stream = node.attributes
     if node.size:
         seeds = store(draft, np.array([seed & 0xFFFF_FFFF, seed >> 32, stream, number], np.uint32))

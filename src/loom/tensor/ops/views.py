@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, SupportsInt, cast
 
 import numpy as np
 
 from loom.core.dtype import bool_
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
-from loom.core.given import items
+from loom.core.given import is_list, items
 from loom.core.numbers import whole
 from loom.tensor.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
 from loom.tensor.layout import StridedLayout
@@ -29,13 +29,14 @@ def normal_axis(x: Node, axis: Any, where: str) -> int:
     require_tensor(x, where)
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
         raise DTypeError(f"{where}, axis", "not an axis", expected="an int", got=repr(axis), remedy="Name one")
-    if not -x.ndim <= axis < x.ndim:
+    at = int(cast("SupportsInt", axis))
+    if not -x.ndim <= at < x.ndim:
         raise ArgumentError(
             f"{where}, axis", "there is no such axis",
-            expected=f"{-x.ndim} to {x.ndim - 1}" if x.ndim else "none, for a tensor of no dimension", got=int(axis),
+            expected=f"{-x.ndim} to {x.ndim - 1}" if x.ndim else "none, for a tensor of no dimension", got=at,
             remedy=f"The tensor has shape {x.shape}",
         )  # fmt: skip
-    return int(axis) % x.ndim
+    return at % x.ndim
 
 
 def normal_axes(x: Node, axis: Any, where: str) -> tuple[int, ...]:
@@ -43,7 +44,7 @@ def normal_axes(x: Node, axis: Any, where: str) -> tuple[int, ...]:
     require_tensor(x, where)
     if axis is None:
         return tuple(range(x.ndim))
-    given = axis if isinstance(axis, (tuple, list)) else (axis,)
+    given = axis if is_list(axis) else (axis,)
     found = sorted(normal_axis(x, a, where) for a in given)
     if len(set(found)) < len(found):
         raise ArgumentError(f"{where}, axis", "an axis is named twice", expected="different axes", got=axis,
@@ -59,7 +60,8 @@ RESHAPE = TensorOp(
 
 
 def _is_several(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) == 1
+    is_one = isinstance(value, str) or not isinstance(value, Iterable)
+    return not is_one and getattr(cast("object", value), "ndim", 1) == 1
 
 
 def reshape(x: NodeT, *shape: Any) -> NodeT:
@@ -181,7 +183,7 @@ def take_slices(x: NodeT, starts: Sequence[int], steps: Sequence[int], shape: Se
 
 def slice_by(x: NodeT, key: Any) -> NodeT:
     """Return ``x[key]``: ints, slices, ``...`` and None."""
-    keys = list(key) if isinstance(key, tuple) else [key]
+    keys: list[Any] = list(cast("tuple[Any, ...]", key)) if isinstance(key, tuple) else [key]
     count = sum(k is not None and k is not Ellipsis for k in keys)
     dots = [n for n, k in enumerate(keys) if k is Ellipsis]
     if count > x.ndim or len(dots) > 1:
@@ -189,7 +191,12 @@ def slice_by(x: NodeT, key: Any) -> NodeT:
                             remedy=f"The tensor has shape {x.shape}")  # fmt: skip
     at = dots[0] if dots else len(keys)
     keys[at : at + 1] = [slice(None)] * (x.ndim - count)
-    starts, steps, sizes, shape, backwards, axis = [], [], [], [], [], 0
+    starts: list[int] = []
+    steps: list[int] = []
+    sizes: list[int] = []
+    shape: list[int] = []
+    backwards: list[int] = []
+    axis = 0
     for k in keys:
         if k is None:
             shape.append(1)
@@ -198,7 +205,9 @@ def slice_by(x: NodeT, key: Any) -> NodeT:
         if step < 0:
             start, step = start + (size - 1) * step if size else 0, -step
             backwards.append(axis)
-        starts, steps, sizes = [*starts, start], [*steps, step], [*sizes, size]
+        starts.append(start)
+        steps.append(step)
+        sizes.append(size)
         if isinstance(k, slice):
             shape.append(size)
         axis += 1
@@ -212,8 +221,8 @@ def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
         try:
             start, stop, step = key.indices(n)
         except (TypeError, ValueError):
-            raise DTypeError("tensor[...]", "not a slice of ints", expected="ints, the step not 0", got=repr(key),
-                             remedy="Slice with whole numbers") from None  # fmt: skip
+            raise DTypeError("tensor[...]", "not a slice of ints", expected="ints, the step not 0",
+                             got=repr(cast("object", key)), remedy="Slice with whole numbers") from None  # fmt: skip
         return start, step, len(range(start, stop, step))
     if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
         is_mask = getattr(key, "dtype", None) in (bool_, np.dtype(bool)) or isinstance(key, (bool, np.bool_))
@@ -221,18 +230,19 @@ def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
             "Use tensor.where, or loom.data.filter" if is_mask else "Use tensor.gather for indices that are a tensor"
         )
         raise DTypeError("tensor[...]", "not an index", expected="an int, a slice, ... or None",
-                         got="bools" if is_mask else repr(key), remedy=remedy)  # fmt: skip
-    if not -n <= key < n:
-        raise IndexOutside("tensor[...]", f"index {key} is outside axis {axis}", expected=f"{-n} to {n - 1}",
-                            got=int(key), remedy="Check the shape")  # fmt: skip
-    return int(key) % n, 1, 1
+                         got="bools" if is_mask else repr(cast("object", key)), remedy=remedy)  # fmt: skip
+    at = int(cast("SupportsInt", key))
+    if not -n <= at < n:
+        raise IndexOutside("tensor[...]", f"index {at} is outside axis {axis}", expected=f"{-n} to {n - 1}",
+                            got=at, remedy="Check the shape")  # fmt: skip
+    return at % n, 1, 1
 
 
 # windows
 
 
 def _window_access(node: Node, access: StridedLayout) -> StridedLayout:
-    axes, _, steps, dilations = node.attributes
+    axes, _, steps, dilations = cast("tuple[tuple[int, ...], ...]", node.attributes)
     strides = list(access.strides)
     for a, step in zip(axes, steps, strict=True):
         strides[a] *= step
