@@ -13,7 +13,7 @@ from loom.core.dtype import f32, u32
 from loom.flow.arithmetic import Record, of_one, of_two, typed
 from loom.flow.draft import IrBlock, IrValue, open_block
 from loom.ir.frontend.decorator import translated
-from loom.ir.frontend.names import Frame
+from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
 from loom.ir.kernel import Block, Instr
@@ -54,7 +54,7 @@ def _in_place(where: str, block: IrBlock, name: str, *values: Any) -> IrValue:
     def translate(retyped: dict[Any, Any]) -> tuple[Block, Instr]:
         made, translator = Block(), Translator(builder, retyped)
         outside = FunctionSource(where, source.file, source.line, source.arguments, [])
-        translator.frames.append(Frame(outside, {}, set(), 0, is_kernel=False))
+        translator.frames.append(FunctionNames(outside, {}, set(), 0, is_kernel=False))
         with builder.into(made):
             result = translator.typing.typed(translator.calls.function(fn, list(given)), f32)
         return made, result

@@ -18,7 +18,7 @@ from loom.kernels.functions import FUNCTIONS, function
 from loom.patterns.maps.map import gpu_map
 from loom.proof.contexts import CONTEXTS, in_context, operands_of
 from loom.proof.inputs import numbers, seed_of, stratified
-from loom.proof.probes import PROBES, Probe
+from loom.proof.probes import PROBES, ScalarProbe
 from loom.runtime.device import Device
 
 __all__ = ["FUNCTION_INPUTS", "LAYERS", "Case", "cases_of"]
@@ -58,7 +58,7 @@ def cases_of(layer: int) -> Iterator[Case]:
         yield from (Case(*row) for row in NETWORKS)
 
 
-def _probe(probe: Probe, context: str) -> Case:
+def _probe(probe: ScalarProbe, context: str) -> Case:
     def compute(device: Device, operands: Bits) -> Sequence[Bits]:
         return [in_context(probe, context, device, operands)]
 

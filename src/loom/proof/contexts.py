@@ -16,7 +16,7 @@ from loom.core.numerics import canonical_bits
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, local_id, shared, static_range
-from loom.proof.probes import Probe
+from loom.proof.probes import ScalarProbe
 from loom.proof.running import run_kernel
 from loom.runtime.device import Device
 
@@ -27,13 +27,13 @@ _TURNS = 5
 CONTEXTS = ("straight", "loop", "vector", "reduction")
 
 
-def operands_of(probe: Probe) -> np.ndarray[Any, Any]:
+def operands_of(probe: ScalarProbe) -> np.ndarray[Any, Any]:
     """Return the operands, each repeated for every lane."""
     bits = np.array(probe.operands, probe.dtype.bits_numpy)
     return np.repeat(bits, _LANES).view(probe.dtype.numpy)
 
 
-def in_context(probe: Probe, context: str, device: Device, operands: Any) -> np.ndarray[Any, Any]:
+def in_context(probe: ScalarProbe, context: str, device: Device, operands: Any) -> np.ndarray[Any, Any]:
     """Return the bits a device computes for a probe, one or more for each lane; none where it does not apply."""
     if context == "vector" and not probe.vectors:
         return np.empty(0, probe.result.bits_numpy)

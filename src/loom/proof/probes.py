@@ -15,11 +15,11 @@ from typing import Any
 from loom.core.dtype import DType, f32, f64, i32, u32
 from loom.ir.frontend.intrinsics import bitcast, clz, mulhi, rint, select, sqrt
 
-__all__ = ["PROBES", "Probe"]
+__all__ = ["PROBES", "ScalarProbe"]
 
 
 @dataclass(frozen=True)
-class Probe:
+class ScalarProbe:
     """``expression`` of operands given as bits of ``dtype`` must be ``expected``, bits of ``result``."""
 
     name: str
@@ -132,60 +132,60 @@ def _bits(a):  # type: ignore[no-untyped-def]
 _ONE, _NAN, _INF = 0x3F800000, 0x7FC00000, 0x7F800000
 _UP12, _DOWN = 0x3F800800, 0xBF801000  # 1 + 2^-12, -(1 + 2^-11)
 _TINY24 = 0x33800000  # 2^-24
-_wide = partial(Probe, dtype=f64, result=f64)
-_words = partial(Probe, dtype=u32, result=u32, vectors=False)
-_signed = partial(Probe, dtype=i32, result=i32, vectors=False)
+_wide = partial(ScalarProbe, dtype=f64, result=f64)
+_words = partial(ScalarProbe, dtype=u32, result=u32, vectors=False)
+_signed = partial(ScalarProbe, dtype=i32, result=i32, vectors=False)
 
-PROBES: tuple[Probe, ...] = (
-    Probe("a*b + c", "contraction", _product_plus, (_UP12, _UP12, _DOWN), 0),
-    Probe("c - a*b", "contraction", _minus_product, (_UP12, _UP12, 0x3F801000), 0),
-    Probe("a*b + c*d", "contraction", _two_products, (_UP12, _UP12, _DOWN, _ONE), 0),
+PROBES: tuple[ScalarProbe, ...] = (
+    ScalarProbe("a*b + c", "contraction", _product_plus, (_UP12, _UP12, _DOWN), 0),
+    ScalarProbe("c - a*b", "contraction", _minus_product, (_UP12, _UP12, 0x3F801000), 0),
+    ScalarProbe("a*b + c*d", "contraction", _two_products, (_UP12, _UP12, _DOWN, _ONE), 0),
     _wide(
         "a*b + c in f64", "contraction", _product_plus,
         (0x3FF0000002000000, 0x3FF0000002000000, 0xBFF0000004000000), 0,
     ),
-    Probe("(a + b) + c", "reassociation", _sum_of_three, (_ONE, _TINY24, _TINY24), _ONE),
-    Probe("(a + b) - a", "reassociation", _sum_of_three, (0x4B800000, _ONE, 0xCB800000), 0),
-    Probe("(a + b) + c, large", "reassociation", _sum_of_three, (0x7F000000, 0x7F000000, 0xFF000000), _INF),
+    ScalarProbe("(a + b) + c", "reassociation", _sum_of_three, (_ONE, _TINY24, _TINY24), _ONE),
+    ScalarProbe("(a + b) - a", "reassociation", _sum_of_three, (0x4B800000, _ONE, 0xCB800000), 0),
+    ScalarProbe("(a + b) + c, large", "reassociation", _sum_of_three, (0x7F000000, 0x7F000000, 0xFF000000), _INF),
     # quotients beside the midpoint of two floats, and of 25 bits
-    Probe("1 / 3", "division", _divide, (_ONE, 0x40400000), 0x3EAAAAAB),
-    Probe("a / b, just above a midpoint", "division", _divide, (0x3F800001, 0x3F800002), 0x3F7FFFFE),
-    Probe("a / b, just below one", "division", _divide, (0x3F7FFFFF, _ONE), 0x3F7FFFFF),
-    Probe("5 / 7", "division", _divide, (0x40A00000, 0x40E00000), 0x3F36DB6E),
-    Probe("a / b, subnormal", "division", _divide, (0x00800001, 0x40000000), 0x00400000),
-    Probe("a / b, half the least", "division", _divide, (0x00000001, 0x40000000), 0),
-    Probe("a / b, overflow", "division", _divide, (0x7F7FFFFF, 0x3F000000), _INF),
-    Probe("1 / 0", "division", _divide, (_ONE, 0x80000000), 0xFF800000),
-    Probe("sqrt(2)", "root", _root, (0x40000000,), 0x3FB504F3),
-    Probe("sqrt(1 - ulp)", "root", _root, (0x3F7FFFFF,), 0x3F7FFFFF),
-    Probe("sqrt of a subnormal", "root", _root, (0x00000001,), 0x1A3504F3),
-    Probe("sqrt(-0)", "root", _root, (0x80000000,), 0x80000000),
-    Probe("sqrt(-1)", "root", _root, (0xBF800000,), _NAN),
-    Probe("2^-126 * 0.5", "flush", _multiply, (0x00800000, 0x3F000000), 0x00400000),
-    Probe("2^-149 + 2^-149", "flush", _add, (1, 1), 2),
-    Probe("2^-130 * 2^10", "flush", _multiply, (0x00080000, 0x44800000), 0x03800000),
-    Probe("2^-126 - 2^-149", "flush", _subtract, (0x00800000, 1), 0x007FFFFF),
-    Probe("a subnormal, loaded and stored", "flush", _same, (0x00000001,), 0x00000001),
-    Probe("a subnormal, chosen", "flush", _chosen, (0x00000001, 0x00000002), 0x00000001, vectors=False),
-    Probe("a subnormal, converted", "flush", _halved, (0x36A0000000000000,), 0x00000001, f64, f32, vectors=False),
-    Probe("flushed before rounding", "flush timing", _multiply, (0x21800001, 0x1E7FFFFE), 0x00800000),
-    Probe("1 + 2^-24", "rounding", _add, (_ONE, _TINY24), _ONE),
-    Probe("1 + 3*2^-24", "rounding", _add, (_ONE, 0x34400000), 0x3F800002),
-    Probe("1 - 2^-25", "rounding", _subtract, (_ONE, 0x33000000), _ONE),
-    Probe("16777219 to float", "rounding", _to_float, (0x01000003,), 0x4B800002, u32, f32, vectors=False),
-    Probe("0xffffffff to float", "rounding", _to_float, (0xFFFFFFFF,), 0x4F800000, u32, f32, vectors=False),
-    Probe("rint(2.5)", "rounding", _nearest, (0x40200000,), 0x40000000, vectors=False),
-    Probe("rint(-0.5)", "rounding", _nearest, (0xBF000000,), 0x80000000, vectors=False),
-    Probe("f64 to f32, a tie", "rounding", _halved, (0x3FF0000010000000,), _ONE, f64, f32, vectors=False),
-    Probe("-0 + 0", "signed zero", _add, (0x80000000, 0), 0),
-    Probe("-0 * 1", "signed zero", _multiply, (0x80000000, _ONE), 0x80000000),
-    Probe("max(-0, 0)", "signed zero", _larger, (0x80000000, 0), 0, vectors=False),
-    Probe("min(0, -0)", "signed zero", _smaller, (0, 0x80000000), 0x80000000, vectors=False),
-    Probe("inf - inf", "NaN", _subtract, (_INF, _INF), _NAN),
-    Probe("0 * inf", "NaN", _multiply, (0, _INF), _NAN),
-    Probe("max(NaN, 1)", "NaN", _larger, (_NAN, _ONE), _NAN, vectors=False),
-    Probe("min(1, NaN)", "NaN", _smaller, (_ONE, _NAN), _NAN, vectors=False),
-    Probe("NaN < 1 chooses", "NaN", _chosen, (_NAN, _ONE), _ONE, vectors=False),
+    ScalarProbe("1 / 3", "division", _divide, (_ONE, 0x40400000), 0x3EAAAAAB),
+    ScalarProbe("a / b, just above a midpoint", "division", _divide, (0x3F800001, 0x3F800002), 0x3F7FFFFE),
+    ScalarProbe("a / b, just below one", "division", _divide, (0x3F7FFFFF, _ONE), 0x3F7FFFFF),
+    ScalarProbe("5 / 7", "division", _divide, (0x40A00000, 0x40E00000), 0x3F36DB6E),
+    ScalarProbe("a / b, subnormal", "division", _divide, (0x00800001, 0x40000000), 0x00400000),
+    ScalarProbe("a / b, half the least", "division", _divide, (0x00000001, 0x40000000), 0),
+    ScalarProbe("a / b, overflow", "division", _divide, (0x7F7FFFFF, 0x3F000000), _INF),
+    ScalarProbe("1 / 0", "division", _divide, (_ONE, 0x80000000), 0xFF800000),
+    ScalarProbe("sqrt(2)", "root", _root, (0x40000000,), 0x3FB504F3),
+    ScalarProbe("sqrt(1 - ulp)", "root", _root, (0x3F7FFFFF,), 0x3F7FFFFF),
+    ScalarProbe("sqrt of a subnormal", "root", _root, (0x00000001,), 0x1A3504F3),
+    ScalarProbe("sqrt(-0)", "root", _root, (0x80000000,), 0x80000000),
+    ScalarProbe("sqrt(-1)", "root", _root, (0xBF800000,), _NAN),
+    ScalarProbe("2^-126 * 0.5", "flush", _multiply, (0x00800000, 0x3F000000), 0x00400000),
+    ScalarProbe("2^-149 + 2^-149", "flush", _add, (1, 1), 2),
+    ScalarProbe("2^-130 * 2^10", "flush", _multiply, (0x00080000, 0x44800000), 0x03800000),
+    ScalarProbe("2^-126 - 2^-149", "flush", _subtract, (0x00800000, 1), 0x007FFFFF),
+    ScalarProbe("a subnormal, loaded and stored", "flush", _same, (0x00000001,), 0x00000001),
+    ScalarProbe("a subnormal, chosen", "flush", _chosen, (0x00000001, 0x00000002), 0x00000001, vectors=False),
+    ScalarProbe("a subnormal, converted", "flush", _halved, (0x36A0000000000000,), 0x00000001, f64, f32, vectors=False),
+    ScalarProbe("flushed before rounding", "flush timing", _multiply, (0x21800001, 0x1E7FFFFE), 0x00800000),
+    ScalarProbe("1 + 2^-24", "rounding", _add, (_ONE, _TINY24), _ONE),
+    ScalarProbe("1 + 3*2^-24", "rounding", _add, (_ONE, 0x34400000), 0x3F800002),
+    ScalarProbe("1 - 2^-25", "rounding", _subtract, (_ONE, 0x33000000), _ONE),
+    ScalarProbe("16777219 to float", "rounding", _to_float, (0x01000003,), 0x4B800002, u32, f32, vectors=False),
+    ScalarProbe("0xffffffff to float", "rounding", _to_float, (0xFFFFFFFF,), 0x4F800000, u32, f32, vectors=False),
+    ScalarProbe("rint(2.5)", "rounding", _nearest, (0x40200000,), 0x40000000, vectors=False),
+    ScalarProbe("rint(-0.5)", "rounding", _nearest, (0xBF000000,), 0x80000000, vectors=False),
+    ScalarProbe("f64 to f32, a tie", "rounding", _halved, (0x3FF0000010000000,), _ONE, f64, f32, vectors=False),
+    ScalarProbe("-0 + 0", "signed zero", _add, (0x80000000, 0), 0),
+    ScalarProbe("-0 * 1", "signed zero", _multiply, (0x80000000, _ONE), 0x80000000),
+    ScalarProbe("max(-0, 0)", "signed zero", _larger, (0x80000000, 0), 0, vectors=False),
+    ScalarProbe("min(0, -0)", "signed zero", _smaller, (0, 0x80000000), 0x80000000, vectors=False),
+    ScalarProbe("inf - inf", "NaN", _subtract, (_INF, _INF), _NAN),
+    ScalarProbe("0 * inf", "NaN", _multiply, (0, _INF), _NAN),
+    ScalarProbe("max(NaN, 1)", "NaN", _larger, (_NAN, _ONE), _NAN, vectors=False),
+    ScalarProbe("min(1, NaN)", "NaN", _smaller, (_ONE, _NAN), _NAN, vectors=False),
+    ScalarProbe("NaN < 1 chooses", "NaN", _chosen, (_NAN, _ONE), _ONE, vectors=False),
     _words("wrap", "integers", _multiply, (0x10001, 0x10001), 0x20001),
     _words("high half", "integers", _high, (0xFFFFFFFF, 0xFFFFFFFF), 0xFFFFFFFE),
     _signed("high half, signed", "integers", _high, (0x80000000, 0x7FFFFFFF), 0xC0000000),
@@ -194,10 +194,10 @@ PROBES: tuple[Probe, ...] = (
     _words("clz(0)", "integers", _leading, (0,), 32),
     _words("x // 0", "integers", _quotient, (7, 0), 0),
     _signed("-7 // 2", "integers", _quotient, (0xFFFFFFF9, 2), 0xFFFFFFFC),
-    Probe("1e20 to int", "integers", _to_int, (0x60AD78EC,), 0x7FFFFFFF, f32, i32, vectors=False),
-    Probe("-1e20 to int", "integers", _to_int, (0xE0AD78EC,), 0x80000000, f32, i32, vectors=False),
-    Probe("NaN to int", "integers", _to_int, (_NAN,), 0, f32, i32, vectors=False),
-    Probe("-1 to unsigned", "integers", _to_unsigned, (0xBF800000,), 0, f32, u32, vectors=False),
-    Probe("bits of -0", "integers", _bits, (0x80000000,), 0x80000000, f32, u32, vectors=False),
+    ScalarProbe("1e20 to int", "integers", _to_int, (0x60AD78EC,), 0x7FFFFFFF, f32, i32, vectors=False),
+    ScalarProbe("-1e20 to int", "integers", _to_int, (0xE0AD78EC,), 0x80000000, f32, i32, vectors=False),
+    ScalarProbe("NaN to int", "integers", _to_int, (_NAN,), 0, f32, i32, vectors=False),
+    ScalarProbe("-1 to unsigned", "integers", _to_unsigned, (0xBF800000,), 0, f32, u32, vectors=False),
+    ScalarProbe("bits of -0", "integers", _bits, (0x80000000,), 0x80000000, f32, u32, vectors=False),
 )  # fmt: skip
 """Every probe; the names are unique."""

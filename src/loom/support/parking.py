@@ -20,14 +20,14 @@ from loom.runtime.storage import Storage, clear_storage
 from loom.runtime.unit import Unit
 from loom.runtime.values import as_count
 
-__all__ = ["POOL", "Pool", "park", "release", "spawn", "unpark", "warm"]
+__all__ = ["POOL", "ReleasedMemory", "park", "release", "spawn", "unpark", "warm"]
 
 _WORD_NBYTES = 4
 Key = tuple[int, int, int]
 """Device (its id), registers, globals."""
 
 
-class Pool:
+class ReleasedMemory:
     """Memory of released units, by device and size. Any thread may use it."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Pool:
             return sum(s.nbytes for group in self._kept.values() for m in group for s in m.values())
 
 
-POOL = Pool()
+POOL = ReleasedMemory()
 """The pool of this process."""
 LEDGER.spare = POOL.clear
 

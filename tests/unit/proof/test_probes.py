@@ -10,7 +10,7 @@ import pytest
 
 import loom
 from loom.proof.contexts import CONTEXTS, in_context, operands_of
-from loom.proof.probes import PROBES, Probe
+from loom.proof.probes import PROBES, ScalarProbe
 
 BY_NAME = {p.name: p for p in PROBES}
 _EXACT = {
@@ -42,7 +42,7 @@ def _nearest_f32(exact: Fraction) -> int:
     return int(whole) + ((exponent + 126) << 23) if exponent > -126 or whole >= 2**23 else int(whole)
 
 
-def _exactly(probe: Probe) -> Fraction | None:
+def _exactly(probe: ScalarProbe) -> Fraction | None:
     """Return the exact result of a probe of numbers, None if that is no positive float."""
     if probe.expression.__name__ not in _EXACT or probe.dtype != loom.f32:
         return None

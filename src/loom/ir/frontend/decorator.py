@@ -21,7 +21,7 @@ from loom.core.given import flag
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
 from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
-from loom.ir.frontend.names import Frame
+from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
 from loom.ir.frontend.translator import Translator
@@ -94,7 +94,7 @@ class KernelFunction:
         translator = Translator(builder, retyped)
         parameters = self._parameters(builder)
         mutable = mutable_names(source.body, set(parameters))
-        frame = Frame(source, names_of(self.fn), mutable, 0, is_kernel=True, function=self.fn)
+        frame = FunctionNames(source, names_of(self.fn), mutable, 0, is_kernel=True, function=self.fn)
         translator.frames.append(frame)
         self._declare(builder, translator, parameters)
         translator.body(source.body)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loom.core.dtype import DType
 from loom.core.errors import SyntaxNotSupported
 from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
-from loom.ir.frontend.names import Frame
+from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import FunctionSource, function_source, names_of
 from loom.ir.frontend.values import Operand, Static
@@ -58,7 +58,7 @@ class Inlining:
         """Translate the body of ``fn`` in a frame of its own."""
         self.t.inlined += 1
         mutable = mutable_names(source.body, set(bound))
-        frame = Frame(source, names_of(fn), mutable, self.t.inlined, is_kernel=False, function=fn)
+        frame = FunctionNames(source, names_of(fn), mutable, self.t.inlined, is_kernel=False, function=fn)
         self.t.frames.append(frame)
         try:
             for name, operand in bound.items():

@@ -21,14 +21,14 @@ from loom.ir.frontend.source import FunctionSource
 from loom.ir.frontend.values import Operand, Retype, Static, Typing, describe, is_number, promoted
 from loom.ir.kernel import Block, Instr, Variable
 
-__all__ = ["Frame", "Names"]
+__all__ = ["FunctionNames", "Names"]
 
 _BUILTINS = (abs, bool, breakpoint, float, int, len, max, min, print, range)
 """Those of Python's builtins that mean something in a kernel."""
 
 
 @dataclass(slots=True)
-class Frame:
+class FunctionNames:
     """The names of one function being translated. ``number`` tells inlined calls apart.
 
     ``homes`` has the block in which a mutable name was first assigned; ``copies`` counts how often the
@@ -60,10 +60,10 @@ class Names:
         self.builder = builder
         self.typing = Typing(builder)
         self.retyped = retyped
-        self.frames: list[Frame] = []
+        self.frames: list[FunctionNames] = []
 
     @property
-    def frame(self) -> Frame:
+    def frame(self) -> FunctionNames:
         """The function being translated."""
         return self.frames[-1]
 

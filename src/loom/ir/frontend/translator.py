@@ -1,7 +1,7 @@
 """Translates the statements of a Python function to structured IR.
 
 Layer: ir. One ``Translator`` serves one kernel; functions it calls are translated in place, each in its
-own ``Frame``. A local typed by a bare constant alone may turn out to need another type; then ``Retype``
+own ``FunctionNames``. A local typed by a bare constant alone may turn out to need another type; then ``Retype``
 is raised and the whole kernel is translated again. Invariant: translation depends on the source and on
 the values of outer names only, so equal inputs give equal kernels.
 """

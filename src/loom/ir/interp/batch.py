@@ -19,10 +19,10 @@ from loom.ir.interp.masks import Array, Mask
 from loom.ir.interp.options import Options
 from loom.ir.kernel import Instr, Kernel, Memory, Param, Statement, Variable
 
-__all__ = ["Batch", "Dispatch", "Handler", "Tracer", "Watch"]
+__all__ = ["AccessWatch", "Batch", "DispatchState", "Handler", "Tracer"]
 
 
-class Watch(Protocol):
+class AccessWatch(Protocol):
     """Sees every memory access before it happens; raises a fault for a wrong one."""
 
     def begin(self, batch: Batch) -> None:
@@ -43,7 +43,7 @@ class Tracer(Protocol):
 
 
 @dataclass(slots=True)
-class Dispatch:
+class DispatchState:
     """What all batches share. ``used`` holds the atomics whose old value something reads."""
 
     kernel: Kernel
@@ -53,7 +53,7 @@ class Dispatch:
     params: dict[Param, Array]
     handlers: dict[str, Handler]
     used: frozenset[Instr]
-    watch: Watch | None = None
+    watch: AccessWatch | None = None
     tracer: Tracer | None = None
     fault: AssertionFailed | None = None
     """Of the lowest lane whose ``assert`` failed so far."""
@@ -68,7 +68,7 @@ class Batch:
     that are done (both None while there are none).
     """
 
-    def __init__(self, dispatch: Dispatch, first: int, count: int) -> None:
+    def __init__(self, dispatch: DispatchState, first: int, count: int) -> None:
         kernel = dispatch.kernel
         self.dispatch = dispatch
         self.lanes = count * kernel.lanes

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import ArgumentError, StateError
-from loom.ir.interp.batch import Batch, Dispatch, Handler
+from loom.ir.interp.batch import Batch, DispatchState, Handler
 from loom.ir.interp.binding import bind_buffers, bind_params
 from loom.ir.interp.checks import MemoryWatch
 from loom.ir.interp.control import run_block
@@ -102,8 +102,8 @@ def _prepare(
     params: Sequence[int | float | bool],
     groups: tuple[int, int, int],
     options: Options,
-) -> Dispatch:
-    dispatch = Dispatch(
+) -> DispatchState:
+    dispatch = DispatchState(
         kernel=kernel,
         options=options,
         groups=groups,

@@ -23,7 +23,7 @@ from loom.ir.builder import Builder
 from loom.ir.frontend.decorator import translated
 from loom.ir.frontend.intrinsics import bitcast, clz, select
 from loom.ir.frontend.intrinsics import sqrt as native_sqrt
-from loom.ir.frontend.names import Frame
+from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import function_source
 from loom.ir.frontend.translator import Translator
 from loom.ir.frontend.values import Static
@@ -170,7 +170,7 @@ class _Exact(Rewriter):
         """Return the statements that compute ``s``, which declare nothing, and their result."""
         builder = Builder(self.kernel.name, self.kernel.workgroup, s.loc)
         translator = Translator(builder, retyped)
-        frame = Frame(function_source(self.exact), {}, set(), 0, is_kernel=False)
+        frame = FunctionNames(function_source(self.exact), {}, set(), 0, is_kernel=False)
         translator.frames.append(frame)
         operands = [*(self.value(a) for a in s.args), Static(self.approximate)]
         with builder.into(Block()) as block:

@@ -18,7 +18,7 @@ from loom.core.dtype import DType, f32, u32
 from loom.ir.builder import Builder
 from loom.ir.frontend.decorator import translated
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.names import Frame
+from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
 from loom.ir.frontend.values import Operand, describe
@@ -243,7 +243,7 @@ class _Loops:
         here = function_source(next(iter(fn.definitions.values())) if isinstance(fn, Elementary) else fn)
         self.b.loc = Loc(here.file, here.line)
         outside = FunctionSource(_MAP, here.file, here.line, here.arguments, [])
-        translator.frames.append(Frame(outside, {}, set(), 0, is_kernel=False))
+        translator.frames.append(FunctionNames(outside, {}, set(), 0, is_kernel=False))
         result: Operand = translator.calls.function(fn, list(operands))
         translator.frames.pop()
         if isinstance(result, Instr) and not result.type.is_vector:

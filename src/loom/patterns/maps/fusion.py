@@ -63,7 +63,7 @@ class Map:
         else:
             kernel, result = _kernel_of_many(whole.values, tuple(a.dtype for a in whole.arrays), lanes_of(home.caps))
         storage = home.allocate(size * result.nbytes, zeroed=False)
-        places = [*(Held(a.storage, a.nbytes) for a in whole.arrays), Held(storage, storage.nbytes)]
+        places = [*(HeldMemory(a.storage, a.nbytes) for a in whole.arrays), HeldMemory(storage, storage.nbytes)]
         run_kernel(kernel, places, whole.scalars, size, home)
         return storage
 
@@ -176,25 +176,25 @@ def map_host(
     where: Device,
 ) -> None:
     """Run a map's kernel over arrays in host memory, on whatever device."""
-    given = [Held(a, a.nbytes) for a in (*arrays, out)]
+    given = [HeldMemory(a, a.nbytes) for a in (*arrays, out)]
     if shares_memory(where):
         run_kernel(kernel, given, scalars, out.size, where)
         return
-    there = [Held(where.allocate(nbytes, zeroed=False), nbytes) for _, nbytes in given]
+    there = [HeldMemory(where.allocate(nbytes, zeroed=False), nbytes) for _, nbytes in given]
     for array, place in zip(arrays, there, strict=False):
         place.memory.write(0, array.reshape(-1).view(np.uint8))
     run_kernel(kernel, there, scalars, out.size, where)
     out.reshape(-1).view(np.uint8)[:] = there[-1].memory.read(0, out.nbytes)
 
 
-class Held(NamedTuple):
+class HeldMemory(NamedTuple):
     """An array's memory (numpy's, or storage that may be longer) and bytes."""
 
     memory: Any
     nbytes: int
 
 
-def run_kernel(kernel: Any, places: Sequence[Held], scalars: Sequence[Scalar], size: int, where: Device) -> None:
+def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scalar], size: int, where: Device) -> None:
     """Run a map's kernel over ``size`` elements: inputs and, at last, the result."""
     params = [size, *(s.value for s in scalars)]
     words = encode_params(kernel, params, 1, "gpu_map")[0, 1:].tolist()

@@ -57,7 +57,7 @@ def lane_dimensions(workgroup: tuple[int, int, int], width: int) -> tuple[Stride
 
 def analyse_lanes(kernel: Kernel, width: int, uniformity: Uniformity) -> Shapes:
     """Return the shapes of all values for vectors of ``width`` lanes."""
-    analysis = _Analysis(kernel, width, uniformity)
+    analysis = _LaneAnalysis(kernel, width, uniformity)
     while True:
         before = dict(analysis.variables)
         analysis.block(kernel.body)
@@ -68,7 +68,7 @@ def analyse_lanes(kernel: Kernel, width: int, uniformity: Uniformity) -> Shapes:
     return Shapes(values, {v: known.get(v, 0) for v in kernel.variables})
 
 
-class _Analysis:
+class _LaneAnalysis:
     def __init__(self, kernel: Kernel, width: int, uniformity: Uniformity) -> None:
         self.width = width
         self.uniformity = uniformity

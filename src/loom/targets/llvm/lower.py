@@ -28,7 +28,7 @@ from loom.targets.llvm.memory import MemoryAccess
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.places import Places
 from loom.targets.llvm.regions import Regions, has_barrier
-from loom.targets.llvm.state import Array, State
+from loom.targets.llvm.state import ArrayMemory, State
 from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type, scalar_type
 from loom.targets.llvm.wrapping import wraps_index
 
@@ -202,7 +202,7 @@ class _Function:
             offset = position * BINDING.itemsize
             address = b.load(b.gep(bindings, [I64(offset)], source_etype=I8), typ=I64)
             length = b.load(b.gep(bindings, [I64(offset + 8)], source_etype=I8), typ=I64)
-            self.s.arrays[buffer] = Array(self.pointer(address), self.scaled(buffer, length))
+            self.s.arrays[buffer] = ArrayMemory(self.pointer(address), self.scaled(buffer, length))
         for position, param in enumerate(self.kernel.params):
             kind = memory_type(param.dtype)
             value = b.load(b.gep(params, [I64(8 * position)], source_etype=I8), typ=kind)
@@ -221,7 +221,7 @@ class _Function:
             assert memory.size is not None
             base = self.s.stack(memory_type(memory.dtype), memory.size, memory.name)
             base.align = 64
-            self.s.arrays[memory] = Array(base, I64(memory.size))
+            self.s.arrays[memory] = ArrayMemory(base, I64(memory.size))
 
     def zero_shared(self) -> None:
         """Shared memory starts as zero in every group, unless the kernel is trusted to fill it."""
@@ -275,7 +275,7 @@ class _Function:
         function.calling_convention = "ptx_kernel"
         for position, buffer in enumerate(self.kernel.buffers):
             base, length = function.args[2 * position : 2 * position + 2]
-            self.s.arrays[buffer] = Array(base, self.scaled(buffer, length))
+            self.s.arrays[buffer] = ArrayMemory(base, self.scaled(buffer, length))
         after = 2 * len(self.kernel.buffers)
         for param, value in zip(self.kernel.params, function.args[after:], strict=False):
             identity.params[param] = b.icmp_unsigned("!=", value, I8(0)) if param.dtype.is_bool else value
@@ -290,7 +290,7 @@ class _Function:
         for array in self.kernel.private:
             assert array.size is not None
             base = self.s.stack(memory_type(array.dtype), array.size, array.name)
-            self.s.arrays[array] = Array(base, I64(array.size))
+            self.s.arrays[array] = ArrayMemory(base, I64(array.size))
             if self.s.bounds is not Bounds.TRUSTED:
                 self.s.clear(base, array.size * array.dtype.bits // 8)
         self.zero_shared_together(identity)
@@ -301,7 +301,7 @@ class _Function:
         b.position_at_end(control.lane_end)
         b.ret_void()
 
-    def shared_global(self, memory: Memory) -> Array:
+    def shared_global(self, memory: Memory) -> ArrayMemory:
         """Return an array in the GPU's shared memory (address space 3), through a generic pointer."""
         assert memory.size is not None
         kind = ll.ArrayType(memory_type(memory.dtype), memory.size)
@@ -309,7 +309,7 @@ class _Function:
         array.initializer = ll.Constant(kind, ll.Undefined)
         array.linkage = "internal"
         array.align = 16
-        return Array(self.b.addrspacecast(array, POINTER), I64(memory.size))
+        return ArrayMemory(self.b.addrspacecast(array, POINTER), I64(memory.size))
 
     def zero_shared_together(self, identity: ThreadIdentity) -> None:
         """Each thread zeroes its share of shared memory, then all wait."""

@@ -18,7 +18,7 @@ from loom.targets.llvm.control import Control
 from loom.targets.llvm.identity import CpuIdentity
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.regions import is_shared
-from loom.targets.llvm.state import Array, State
+from loom.targets.llvm.state import ArrayMemory, State
 from loom.targets.llvm.types import I1, I32, I64, memory_type
 
 __all__ = ["Places"]
@@ -74,7 +74,7 @@ class Places:
                 start = b.gep(base, [first], source_etype=memory_type(memory.dtype))
             elif self.s.bounds is not Bounds.TRUSTED:
                 self.s.clear(base, elements * memory.dtype.bits // 8)
-            self.s.arrays[memory] = Array(start, I64(memory.size or 0))
+            self.s.arrays[memory] = ArrayMemory(start, I64(memory.size or 0))
         first_lane = b.mul(vector, I32(self.s.width))
         if self.s.numbers_lanes:
             group_first = b.mul(self.group, I64(self.kernel.lanes))

@@ -21,7 +21,7 @@ from loom.targets.llvm.lanes import Lanes, Shapes
 from loom.targets.llvm.machine import Machine
 from loom.targets.llvm.types import I1, I8, I64, POINTER, Vectors, size_of
 
-__all__ = ["Array", "State"]
+__all__ = ["ArrayMemory", "State"]
 
 
 _LARGE = 1024
@@ -30,7 +30,7 @@ _ALIGNED = 64
 
 
 @dataclass(slots=True)
-class Array:
+class ArrayMemory:
     """A memory in generated code: where it starts and how many elements it has (an i64)."""
 
     base: Any
@@ -56,7 +56,7 @@ class State:
     sites: list[Site] = field(default_factory=list)
     values: dict[Instr, Lanes] = field(default_factory=dict)
     slots: dict[Variable, Any] = field(default_factory=dict)
-    arrays: dict[Memory, Array] = field(default_factory=dict)
+    arrays: dict[Memory, ArrayMemory] = field(default_factory=dict)
     mask: Any = None
     used: set[Instr] = field(default_factory=set)
     stack_nbytes: int = 0

@@ -66,7 +66,7 @@ class UnderWay(Protocol):
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Submitted:
     parts: Sequence[Any]
     fence: Any
     run: Stoppable | None
@@ -83,7 +83,7 @@ class Queue:
         self.api = device.api
         self.lock = threading.Lock()
         self._fences = fences
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_Submitted] = deque()
         self._feeder: threading.Thread | None = None
         out = self.api.ffi.new("VkQueue*")
         self.api.call("vkGetDeviceQueue", device.handle, device.adapter.queue_family, number, out)
@@ -101,7 +101,7 @@ class Queue:
                 if run is not None:
                     run.handed.set()
                 return
-            self._waiting.append(_Job(parts, fence, run))
+            self._waiting.append(_Submitted(parts, fence, run))
             if self._feeder is None:
                 self._feeder = threading.Thread(target=self._feed, name="loom vulkan feeder", daemon=True)
                 self._feeder.start()
@@ -130,7 +130,7 @@ class Queue:
         while with_device:
             self._take_back(with_device.popleft())
 
-    def _hand_over(self, job: _Job, with_device: deque[Any]) -> None:
+    def _hand_over(self, job: _Submitted, with_device: deque[Any]) -> None:
         careful = job.run is not None and job.run.is_careful
         for part in job.parts:
             while len(with_device) >= (1 if careful else PARTS_AT_ONCE):
