@@ -17,7 +17,8 @@ import numpy as np
 import loom
 from bench.harness import THREADS, Side, Timings, alternate, time_calls
 from bench.report import Bar, Family, Row, main, wanted_device
-from loom.patterns.sieve_threads import build_count, segment_words
+from loom.patterns.sieve import build_count
+from loom.schedules.sieve.plan import plan_sieve
 
 TIMES = 3.0
 KNOWN = {
@@ -56,7 +57,7 @@ def run(family: Family) -> None:
 
 def _on_device(n: int, device: Any) -> Row:
     """Time the program, and whole calls."""
-    program, out = build_count(n, segment_words(device), device)
+    program, out = build_count(plan_sieve(0, n, device.caps), device)
     program.run()
     found = 3 + int(out.read(0, 8).view(np.uint64)[0])
     assert found == KNOWN[n], f"{found} primes below {n}"

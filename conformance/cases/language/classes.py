@@ -14,7 +14,7 @@ import numpy as np
 from conformance.running import EVERY_MODE, Case, case
 from loom.kernels.sieve import classes as sieve_threads
 from loom.kernels.sieve.wheel import RESIDUES
-from loom.patterns.sieve_threads import Cut, base_primes, prime_table
+from loom.schedules.sieve.classes import Classes, prime_table, striking_primes
 
 __all__: list[str] = []
 
@@ -28,7 +28,7 @@ def _is_prime() -> Array:
     return np.array([n > 1 and all(n % d for d in range(2, math.isqrt(n) + 1)) for n in range(_LIMIT)])
 
 
-def _rows(cut: Cut) -> Array:
+def _rows(cut: Classes) -> Array:
     """The bits of every class from the first on, a row each; those of numbers beyond the end are clear."""
     numbers = 30 * (cut.first + np.arange(32 * cut.row)) + np.array(RESIDUES)[:, None]
     left = (numbers < cut.hi) & _is_prime()[np.minimum(numbers, _LIMIT - 1)]
@@ -59,8 +59,8 @@ def patterns() -> Case:
     return _library(sieve_threads.fill_patterns(), [np.zeros_like(known)], (), (groups, 1, 1), patterns=known)
 
 
-def _segments(cut: Cut, keep: bool) -> Case:
-    primes = base_primes(math.isqrt(cut.hi - 1))
+def _segments(cut: Classes, keep: bool) -> Case:
+    primes = striking_primes(math.isqrt(cut.hi - 1))
     rows = _rows(cut)
     if keep:
         known, out = rows.reshape(-1), np.zeros(8 * cut.row, np.uint32)
@@ -74,7 +74,7 @@ def _segments(cut: Cut, keep: bool) -> Case:
     return _library(sieve_threads.sieve_segments(cut.words, keep=keep), buffers, params, groups, out=known)
 
 
-_FROM_0, _LATER = Cut(0, 50_021, _WORDS), Cut(61_000, 89_989, _WORDS)
+_FROM_0, _LATER = Classes(0, 50_021, _WORDS), Classes(61_000, 89_989, _WORDS)
 case("library/classes-count", widths=(4, 16))(partial(_segments, _FROM_0, False))
 case("library/classes-keep", widths=(4, 16))(partial(_segments, _LATER, True))
 case("library/classes-keep-first", widths=(8,), slow=True)(partial(_segments, _FROM_0, True))

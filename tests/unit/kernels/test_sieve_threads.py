@@ -10,7 +10,7 @@ import pytest
 
 import loom
 from loom.kernels.sieve import classes as kernels
-from loom.patterns.sieve_threads import Cut, base_primes, pattern_shifts, prime_table
+from loom.schedules.sieve.classes import Classes, pattern_shifts, prime_table, striking_primes
 from prime_oracle import is_prime
 
 pytestmark = pytest.mark.wide
@@ -35,8 +35,8 @@ def bits_of(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.unpackbits(words.view(np.uint8), bitorder="little")
 
 
-def sieve(cut: Cut, *, keep: bool, limits: tuple[int, int] = (256, 4096)) -> np.ndarray[Any, Any]:
-    primes = base_primes(math.isqrt(cut.hi - 1))
+def sieve(cut: Classes, *, keep: bool, limits: tuple[int, int] = (256, 4096)) -> np.ndarray[Any, Any]:
+    primes = striking_primes(math.isqrt(cut.hi - 1))
     out = np.zeros(8 * (cut.row if keep else cut.segments), np.uint32)
     buffers = [prime_table(primes), cut.classes(), patterns(), cut.reach(primes), out]
     params = (cut.first, cut.end, 0, cut.row, len(primes), *np.searchsorted(primes, limits).tolist())
@@ -46,7 +46,7 @@ def sieve(cut: Cut, *, keep: bool, limits: tuple[int, int] = (256, 4096)) -> np.
 
 @pytest.mark.parametrize("limit", [0, 1, 79, 82, 83, 88, 89, 1000, 99_991, 1_000_000])
 def test_base_primes_are_those_above_79(limit: int) -> None:
-    found = base_primes(limit)
+    found = striking_primes(limit)
     assert found.dtype == np.uint32
     if limit <= 1000:
         assert found.tolist() == [n for n in range(80, limit + 1) if is_prime(n)]
@@ -56,7 +56,7 @@ def test_base_primes_are_those_above_79(limit: int) -> None:
 
 
 def test_the_table_of_primes_holds_reciprocals_and_inverses() -> None:
-    primes = base_primes(1_000_000)
+    primes = striking_primes(1_000_000)
     p, reciprocal, inverse = prime_table(primes).reshape(3, -1).astype(object)
     assert (p == primes).all()
     assert (reciprocal == 2**32 // p).all()
@@ -87,7 +87,7 @@ def test_a_class_finds_its_place_in_each_pattern(residue: int) -> None:
 @pytest.mark.parametrize("limits", [(0, 0), (0, 10**6), (10**6, 10**6), (100, 200)], ids=str)
 @pytest.mark.parametrize(("lo", "hi"), [(0, 300_000), (250_000, 251_000), (10**10, 10**10 + 3_000)])
 def test_bits_are_the_primes_of_a_class(lo: int, hi: int, limits: tuple[int, int]) -> None:
-    cut = Cut(lo, hi, WORDS)
+    cut = Classes(lo, hi, WORDS)
     rows = sieve(cut, keep=True, limits=limits)
     for residue, row in zip(CLASSES, rows, strict=True):
         found = (30 * (cut.first + np.flatnonzero(bits_of(row))) + residue).tolist()
@@ -95,7 +95,7 @@ def test_bits_are_the_primes_of_a_class(lo: int, hi: int, limits: tuple[int, int
 
 
 def test_counts_are_of_a_segment_and_class() -> None:
-    cut = Cut(0, 700_001, WORDS)
+    cut = Classes(0, 700_001, WORDS)
     counts = sieve(cut, keep=False)
     assert counts.shape == (3, 8)
     assert counts.sum() == sum(is_prime(n) for n in range(7, 700_001))

@@ -36,6 +36,14 @@ def plain_primes(limit: int = 4_000_000) -> list[int]:
     return [n for n, flag in enumerate(flags) if flag]
 
 
+@pytest.fixture(params=["chosen", "stretches"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Few numbers are sieved by classes; here by stretches as well."""
+    if request.param == "stretches":
+        monkeypatch.setattr("loom.schedules.sieve.plan._FEW_NUMBERS", 0)
+    return request.param
+
+
 def test_the_oracles_agree() -> None:
     assert [n for n in range(20_000) if is_prime(n)] == [p for p in plain_primes() if p < 20_000]
     assert len(plain_primes(10**6)) == PI[10**6]
@@ -53,6 +61,7 @@ def test_published_counts(n: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", ["stretches"], indirect=True)
 @pytest.mark.parametrize(("n", "count"), [(10**9, 50_847_534), (10**10, 455_052_511)])
 def test_published_counts_of_billions(n: int, count: int) -> None:
     assert gpu_prime_count(n) == count
@@ -64,6 +73,7 @@ def test_every_setting_counts_the_same(place: str) -> None:
     assert gpu_primes(n - 500, n, on=place).tolist() == [p for p in range(n - 500, n) if is_prime(p)]
 
 
+@pytest.mark.parametrize("way", ["stretches"], indirect=True)  # of classes: in test_sieve_threads
 def test_no_index_is_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOM_CHECK", "1")
     assert gpu_prime_count(3_000_000) == 216_816

@@ -12,7 +12,9 @@ import pytest
 
 import loom
 from loom import gpu_prime_count, gpu_primes
-from loom.patterns.sieve_threads import build_count, list_above_5, segment_words
+from loom.patterns.sieve import build_count, list_primes
+from loom.schedules.sieve.classes import Classes, segment_words
+from loom.schedules.sieve.plan import plan_list
 from prime_oracle import is_prime
 
 pytestmark = pytest.mark.wide
@@ -40,7 +42,7 @@ def plain_primes(limit: int = 1_100_000) -> np.ndarray[Any, Any]:
 
 
 def count_on_cpu(n: int, words: int = WORDS) -> int:
-    program, out = build_count(n, words, loom.device("cpu"))
+    program, out = build_count(Classes(0, n, words), loom.device("cpu"))
     program.run()
     return 3 + int(out.read(0, 8).view(np.uint64)[0])
 
@@ -70,21 +72,22 @@ def test_more_segments_than_one_dispatch_does_and_more_counts_than_one_tile() ->
     ],
 )  # fmt: skip
 def test_lists(lo: int, hi: int) -> None:
-    found = list_above_5(lo, hi, loom.device("cpu"), WORDS)
+    found = list_primes(Classes(lo, hi, WORDS), loom.device("cpu"))
     assert found.dtype == np.uint64
     assert found.tolist() == [n for n in range(max(lo, 7), hi) if is_prime(n)]
 
 
 def test_a_list_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loom.patterns.sieve_threads._NUMBERS_PER_LIST", 50_000)
-    assert np.array_equal(list_above_5(6, 400_001, loom.device("cpu"), WORDS), plain_primes()[3:33_860])
+    monkeypatch.setattr("loom.schedules.sieve.plan._NUMBERS_PER_LIST", 50_000)
+    assert len(plan_list(6, 400_001, loom.device("cpu").caps)) == 8
+    assert np.array_equal(gpu_primes(6, 400_001), plain_primes()[3:33_860])
 
 
 @pytest.mark.slow
 def test_no_index_is_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOM_CHECK", "1")
     assert count_on_cpu(600_000) == 49_098
-    assert list_above_5(299_000, 300_000, loom.device("cpu"), WORDS).tolist() == [
+    assert list_primes(Classes(299_000, 300_000, WORDS), loom.device("cpu")).tolist() == [
         n for n in range(299_000, 300_000) if is_prime(n)
     ]
 
@@ -92,7 +95,7 @@ def test_no_index_is_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_read_before_it_is_written_and_no_lanes_race() -> None:
     with loom.debug(races=True, bounds=True, uninitialized=True):
         assert count_on_cpu(10_000) == PI[10_000]
-        assert list_above_5(6, 10_000, loom.device("cpu"), WORDS).size == PI[10_000] - 3
+        assert list_primes(Classes(6, 10_000, WORDS), loom.device("cpu")).size == PI[10_000] - 3
 
 
 # on a Vulkan device
@@ -100,7 +103,7 @@ def test_nothing_is_read_before_it_is_written_and_no_lanes_race() -> None:
 
 @pytest.mark.needs("threads")
 def test_a_device_gets_segments_that_its_shared_memory_holds(device: Any) -> None:
-    words = segment_words(device)
+    words = segment_words(device.caps)
     assert words * 4 <= device.caps.shared_nbytes
     assert words in (4096, 8192)
 
