@@ -12,9 +12,23 @@ from typing import Any
 
 import numpy as np
 
-import loom
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u16, u32
+from loom.patterns import data, linalg, random, signal, stats
+from loom.patterns.arg_reduce import gpu_argmax
+from loom.patterns.calling.call import array
+from loom.patterns.logical import gpu_count
+from loom.patterns.maps.elementwise import gpu_abs, gpu_cast, gpu_sqrt, gpu_sub, gpu_where
+from loom.patterns.maps.map import gpu_map
+from loom.patterns.matmul import gpu_matmul
+from loom.patterns.products import gpu_dot, gpu_norm
+from loom.patterns.reduce import gpu_max, gpu_mean, gpu_min, gpu_product, gpu_sum
+from loom.patterns.scan import gpu_scan
+from loom.patterns.search import gpu_unique
+from loom.patterns.segment_scan import gpu_segment_scan
+from loom.patterns.select import gpu_topk
+from loom.patterns.sort import gpu_argsort, gpu_sort, gpu_sort_pairs
 from loom.proof.inputs import numbers, seed_of
+from loom.runtime.array import Array
 from loom.runtime.device import Device
 
 __all__ = ["PATTERNS"]
@@ -41,10 +55,10 @@ def _row(name: str, shapes: Sequence[Any], dtypes: DType | Sequence[DType], comp
     return name, inputs, results
 
 
-def _as_bf16(raw: Bits, device: Device) -> loom.Array:
+def _as_bf16(raw: Bits, device: Device) -> Array:
     """Return raw bits of bf16 as an array that says so; numpy has no such type."""
     wide = (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return loom.gpu_cast(loom.array(wide, on=device), bf16)
+    return gpu_cast(array(wide, on=device), bf16)
 
 
 def _plain(result: Any) -> Bits:
@@ -66,38 +80,38 @@ def _single(pairs: Bits) -> Bits:
 
 
 def _fft(pairs: Bits, on: Device) -> Any:
-    return loom.signal.fft(_complex(pairs), on=on)
+    return signal.fft(_complex(pairs), on=on)
 
 
 def _definite(a: Bits, on: Device) -> Any:
     """Return the Cholesky factor of ``a a' + n I``."""
-    square = loom.gpu_matmul(a, a, transpose_b=True, on=on) + np.eye(len(a), dtype=a.dtype) * a.dtype.type(len(a))
-    return loom.linalg.cholesky(square, on=on)
+    square = gpu_matmul(a, a, transpose_b=True, on=on) + np.eye(len(a), dtype=a.dtype) * a.dtype.type(len(a))
+    return linalg.cholesky(square, on=on)
 
 
 def _segments(x: Bits, ids: Bits, on: Device) -> Any:
-    return loom.gpu_segment_scan(x, ids % np.uint8(17) == 0, on=on)
+    return gpu_segment_scan(x, ids % np.uint8(17) == 0, on=on)
 
 
 def _grouped(keys: Bits, values: Bits, on: Device) -> Any:
-    return tuple(loom.data.group_by(keys, values, on=on).sum())
+    return tuple(data.group_by(keys, values, on=on).sum())
 
 
 def _joined(left: Bits, right: Bits, on: Device) -> Any:
-    return tuple(loom.data.join(left, right, on=on))
+    return tuple(data.join(left, right, on=on))
 
 
 def _filtered(x: Bits, on: Device) -> Any:
-    return loom.data.filter(x, x > 0, on=on)
+    return data.filter(x, x > 0, on=on)
 
 
 def _fused(x: Bits, y: Bits, on: Device) -> Any:
-    a, b = loom.array(x, on=on), loom.array(y, on=on)
-    return loom.gpu_sub(loom.gpu_sqrt(loom.gpu_abs(loom.gpu_map(a, "mul", b))), b)
+    a, b = array(x, on=on), array(y, on=on)
+    return gpu_sub(gpu_sqrt(gpu_abs(gpu_map(a, "mul", b))), b)
 
 
 def _where(x: Bits, y: Bits, on: Device) -> Any:
-    return loom.gpu_where(x < y, x, y, on=on)
+    return gpu_where(x < y, x, y, on=on)
 
 
 _SQUARE = (67, 517), (517, 129)
@@ -105,53 +119,53 @@ _SQUARE = (67, 517), (517, 129)
 PATTERNS: tuple[_Row, ...] = (
     _row("fused maps f32", [_MIDDLE, _MIDDLE], f32, _fused),
     _row("where f32", [_MIDDLE, _MIDDLE], f32, _where),
-    *(_row(f"sum {t}", [_LONG], t, loom.gpu_sum) for t in (f32, f64, i32)),
-    *(_row(f"sum {t}", [_MIDDLE], t, loom.gpu_sum) for t in (f16, bf16, u8)),
-    *(_row(f"sum f32 of axis {n}", [(513, 1029)], f32, partial(loom.gpu_sum, axis=n)) for n in (0, 1)),
-    _row("mean f32", [_LONG], f32, loom.gpu_mean),
-    _row("mean i64", [_MIDDLE], i64, loom.gpu_mean),
-    _row("product f32", [_MIDDLE], f32, loom.gpu_product, 1),
-    _row("max f32", [_LONG], f32, loom.gpu_max),
-    _row("min u32", [_LONG], u32, loom.gpu_min),
-    _row("argmax f32", [_LONG], f32, loom.gpu_argmax),
-    _row("count f16", [_MIDDLE], f16, loom.gpu_count),
-    _row("dot f32", [_LONG, _LONG], f32, loom.gpu_dot),
-    _row("norm f32", [_LONG], f32, loom.gpu_norm),
-    _row("scan f32", [_LONG], f32, loom.gpu_scan),
-    _row("scan f64", [_MIDDLE], f64, loom.gpu_scan),
-    _row("scan i32", [_MIDDLE], i32, loom.gpu_scan),
-    _row("scan f32, exclusive", [_MIDDLE], f32, partial(loom.gpu_scan, exclusive=True)),
-    _row("scan f32, max", [_MIDDLE], f32, partial(loom.gpu_scan, op="max")),
+    *(_row(f"sum {t}", [_LONG], t, gpu_sum) for t in (f32, f64, i32)),
+    *(_row(f"sum {t}", [_MIDDLE], t, gpu_sum) for t in (f16, bf16, u8)),
+    *(_row(f"sum f32 of axis {n}", [(513, 1029)], f32, partial(gpu_sum, axis=n)) for n in (0, 1)),
+    _row("mean f32", [_LONG], f32, gpu_mean),
+    _row("mean i64", [_MIDDLE], i64, gpu_mean),
+    _row("product f32", [_MIDDLE], f32, gpu_product, 1),
+    _row("max f32", [_LONG], f32, gpu_max),
+    _row("min u32", [_LONG], u32, gpu_min),
+    _row("argmax f32", [_LONG], f32, gpu_argmax),
+    _row("count f16", [_MIDDLE], f16, gpu_count),
+    _row("dot f32", [_LONG, _LONG], f32, gpu_dot),
+    _row("norm f32", [_LONG], f32, gpu_norm),
+    _row("scan f32", [_LONG], f32, gpu_scan),
+    _row("scan f64", [_MIDDLE], f64, gpu_scan),
+    _row("scan i32", [_MIDDLE], i32, gpu_scan),
+    _row("scan f32, exclusive", [_MIDDLE], f32, partial(gpu_scan, exclusive=True)),
+    _row("scan f32, max", [_MIDDLE], f32, partial(gpu_scan, op="max")),
     _row("scan f32 in segments", [_MIDDLE, _MIDDLE], (f32, u8), _segments),
-    *(_row(f"sort {t}", [_SHORT], t, loom.gpu_sort) for t in (f32, f64, f16, u8, i32, u32)),
-    _row("argsort f32", [_SHORT], f32, loom.gpu_argsort),
-    _row("sort pairs i8, f32", [_SHORT, _SHORT], (i8, f32), loom.gpu_sort_pairs),
-    _row("top f32", [_SHORT], f32, partial(loom.gpu_topk, k=129)),
-    _row("unique i32", [_SHORT], i32, loom.gpu_unique),
-    *(_row(f"matmul {t}", _SQUARE, t, loom.gpu_matmul) for t in (f32, f64, f16, bf16, i8, u8, u16, i32)),
-    _row("matmul f32, x12", _SQUARE, f32, partial(loom.gpu_matmul, precision="x12")),
-    _row("matmul f32, one row", [(1, 4096), (4096, 4097)], f32, loom.gpu_matmul),
-    _row("matmul f32, deep", [(5, 9000), (9000, 7)], f32, loom.gpu_matmul),
-    _row("matmul f32, batches", [(3, 33, 65), (65, 40)], f32, loom.gpu_matmul),
+    *(_row(f"sort {t}", [_SHORT], t, gpu_sort) for t in (f32, f64, f16, u8, i32, u32)),
+    _row("argsort f32", [_SHORT], f32, gpu_argsort),
+    _row("sort pairs i8, f32", [_SHORT, _SHORT], (i8, f32), gpu_sort_pairs),
+    _row("top f32", [_SHORT], f32, partial(gpu_topk, k=129)),
+    _row("unique i32", [_SHORT], i32, gpu_unique),
+    *(_row(f"matmul {t}", _SQUARE, t, gpu_matmul) for t in (f32, f64, f16, bf16, i8, u8, u16, i32)),
+    _row("matmul f32, x12", _SQUARE, f32, partial(gpu_matmul, precision="x12")),
+    _row("matmul f32, one row", [(1, 4096), (4096, 4097)], f32, gpu_matmul),
+    _row("matmul f32, deep", [(5, 9000), (9000, 7)], f32, gpu_matmul),
+    _row("matmul f32, batches", [(3, 33, 65), (65, 40)], f32, gpu_matmul),
     *(_row(f"fft f32 {n}", [(2, n)], f32, _fft) for n in (1024, 1000, 997)),
     _row("fft f64 1000", [(2, 1000)], f64, _fft),
-    _row("convolve f32", [5003, 64], f32, partial(loom.signal.convolve, method="direct")),
-    _row("ema f32", [5003], f32, partial(loom.signal.ema, alpha=0.1)),
-    _row("solve f32", [(65, 65), 65], f32, loom.linalg.solve),
+    _row("convolve f32", [5003, 64], f32, partial(signal.convolve, method="direct")),
+    _row("ema f32", [5003], f32, partial(signal.ema, alpha=0.1)),
+    _row("solve f32", [(65, 65), 65], f32, linalg.solve),
     _row("cholesky f32", [(65, 65)], f32, _definite),
-    _row("qr f32", [(65, 33)], f32, loom.linalg.qr),
-    _row("variance f32", [_MIDDLE], f32, loom.stats.variance),
-    _row("median f32", [_SHORT], f32, loom.stats.median),
-    _row("correlation f32", [(5, 3001)], f32, loom.stats.correlation),
-    _row("histogram f32", [_MIDDLE], f32, loom.stats.histogram),
+    _row("qr f32", [(65, 33)], f32, linalg.qr),
+    _row("variance f32", [_MIDDLE], f32, stats.variance),
+    _row("median f32", [_SHORT], f32, stats.median),
+    _row("correlation f32", [(5, 3001)], f32, stats.correlation),
+    _row("histogram f32", [_MIDDLE], f32, stats.histogram),
     _row("filter f32", [_MIDDLE], f32, _filtered),
     _row("group sums u8, f32", [_SHORT, _SHORT], (u8, f32), _grouped),
     _row("join u16", [3001, 2003], u16, _joined),
-    _row("rolling means f32", [5003], f32, lambda x, on: loom.data.rolling(x, 65, on=on).mean()),
-    _row("uniform f32", [], f32, partial(loom.random.uniform, _MIDDLE, seed=1)),
-    _row("normal f32", [], f32, partial(loom.random.normal, _MIDDLE, seed=2)),
-    _row("normal f64", [], f64, partial(loom.random.normal, 5003, seed=3, dtype=f64)),
-    _row("integers i64", [], i64, partial(loom.random.integers, _MIDDLE, -5, 1000, seed=4)),
-    _row("permutation", [], i64, partial(loom.random.permutation, _SHORT, seed=5)),
+    _row("rolling means f32", [5003], f32, lambda x, on: data.rolling(x, 65, on=on).mean()),
+    _row("uniform f32", [], f32, partial(random.uniform, _MIDDLE, seed=1)),
+    _row("normal f32", [], f32, partial(random.normal, _MIDDLE, seed=2)),
+    _row("normal f64", [], f64, partial(random.normal, 5003, seed=3, dtype=f64)),
+    _row("integers i64", [], i64, partial(random.integers, _MIDDLE, -5, 1000, seed=4)),
+    _row("permutation", [], i64, partial(random.permutation, _SHORT, seed=5)),
 )
 """Every case of layer 3."""
