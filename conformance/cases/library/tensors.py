@@ -76,7 +76,7 @@ _ROWS, _INNER = 5, 70
 def _gather() -> Case:
     table = _numbers(f32, _ROWS * _INNER).reshape(_ROWS, _INNER)
     wanted = np.where((_AT < _ROWS)[:, None], table[np.minimum(_AT, _ROWS - 1)], np.float32(0))
-    kernel = gather.gather_rows(f32).verified.kernel
+    kernel = gather.take_rows(f32).verified.kernel
     arrays = (table.reshape(-1), _AT, np.ones(_AT.size * _INNER, np.float32))
     return Case(kernel, arrays, (_AT.size, _ROWS, _INNER), (2, 1, 1), {"out": wanted.reshape(-1)}, _MODES)
 

@@ -19,7 +19,7 @@ from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, shared, sqrt
-from loom.kernels.group.join import added, join_lanes
+from loom.kernels.group.join import add, join_lanes
 
 __all__ = [
     "LINE_BLOCK", "correlation_matrix", "correlation_pair", "covariance_matrix", "deviations", "interpolate_ranks",
@@ -70,7 +70,7 @@ def product_tiles(element: DType, computed: DType, *, paired: bool) -> KernelFun
             for at in range(lane, n - first, REDUCE_LANES):
                 total = total + product(x, y, a, b, i + at, j + at)
         lanes = shared(computed, REDUCE_LANES)
-        join_lanes(lanes, lane, total, added)
+        join_lanes(lanes, lane, total, add)
         if lane == 0:
             out[group_id()] = lanes[0]
 

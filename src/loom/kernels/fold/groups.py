@@ -56,7 +56,7 @@ def merge_keys(order: Order) -> KernelFunction:
     def merge(x: In[order.bits], keys: Out[order.bits], n: u32):  # type: ignore[valid-type]
         i = global_id()
         if i < n:
-            keys[i] = order.merged(order.encode(x[i]))
+            keys[i] = order.merge_zeros(order.encode(x[i]))
 
     merge.name = f"merge_{order.dtype}"
     return merge

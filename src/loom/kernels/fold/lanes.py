@@ -27,7 +27,7 @@ from loom.ir.frontend.intrinsics import (
     sqrt,
     static_range,
 )
-from loom.kernels.group.join import added, highest, join_lanes, larger, lowest, multiplied, smaller
+from loom.kernels.group.join import add, highest, join_lanes, larger, lowest, multiply, smaller
 
 __all__ = ["COLUMNS", "FOLDS", "Fold", "dot_tiles", "fold_columns", "fold_rows", "held_type", "square_root", "term_of"]
 
@@ -72,14 +72,14 @@ def _is_set(x: Any) -> Any:
 
 
 FOLDS: dict[str, Fold] = {
-    "sum": Fold(_itself, added, lambda _t: 0),
-    "product": Fold(_itself, multiplied, lambda _t: 1),
+    "sum": Fold(_itself, add, lambda _t: 0),
+    "product": Fold(_itself, multiply, lambda _t: 1),
     "min": Fold(_itself, smaller, highest, any_order=True),
     "max": Fold(_itself, larger, lowest, any_order=True),
-    "squares": Fold(_squared, added, lambda _t: 0, later="sum"),
-    "magnitudes": Fold(_magnitude, added, lambda _t: 0, later="sum"),
+    "squares": Fold(_squared, add, lambda _t: 0, later="sum"),
+    "magnitudes": Fold(_magnitude, add, lambda _t: 0, later="sum"),
     "largest": Fold(_magnitude, larger, lowest, any_order=True),
-    "count": Fold(_is_set, added, lambda _t: 0, later="sum", of_element=True, any_order=True),
+    "count": Fold(_is_set, add, lambda _t: 0, later="sum", of_element=True, any_order=True),
     "any": Fold(_is_set, larger, lambda _t: 0, of_element=True, any_order=True),
     "all": Fold(_is_set, smaller, lambda _t: 1, of_element=True, any_order=True),
 }
@@ -212,7 +212,7 @@ def dot_tiles(element: DType, accumulator: DType, result: DType) -> KernelFuncti
             for at in range(first + lane, n, REDUCE_LANES):
                 total = total + accumulator(x[at]) * accumulator(y[at])
         lanes = shared(accumulator, REDUCE_LANES)
-        join_lanes(lanes, lane, total, added)
+        join_lanes(lanes, lane, total, add)
         if lane == 0:
             out[group_id()] = result(lanes[0])
 

@@ -17,7 +17,7 @@ from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, idiv
-from loom.kernels.group.join import added, larger, smaller
+from loom.kernels.group.join import add, larger, smaller
 
 __all__ = ["BLOCK_LANES", "DIVIDE_LANES", "fold_windows", "window_results"]
 
@@ -28,7 +28,7 @@ DIVIDE_LANES = 256
 """Elements a workgroup of ``window_results`` takes."""
 
 
-_JOINS = {"sum": added, "min": smaller, "max": larger}
+_JOINS = {"sum": add, "min": smaller, "max": larger}
 
 
 @cache

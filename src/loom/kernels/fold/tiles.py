@@ -25,7 +25,7 @@ from loom.ir.frontend.intrinsics import (
     sqrt,
     static_range,
 )
-from loom.kernels.group.join import HALVES, added, highest, join_lanes, larger, lowest, smaller
+from loom.kernels.group.join import HALVES, add, highest, join_lanes, larger, lowest, smaller
 
 __all__ = ["DIVIDE_LANES", "EXTREME_TILE", "SUM_TILES", "divide_rows", "extreme_tiles", "sum_four_tiles", "sum_tiles"]
 
@@ -62,7 +62,7 @@ def sum_tiles(element: DType, accumulator: DType, result: DType) -> KernelFuncti
             for at in range(first + lane, n, REDUCE_LANES):
                 total = total + accumulator(x[at])
         lanes = shared(accumulator, REDUCE_LANES)
-        join_lanes(lanes, lane, total, added)
+        join_lanes(lanes, lane, total, add)
         if lane == 0:
             out[group_id()] = result(lanes[0])
 

@@ -15,7 +15,7 @@ from loom.core.numerics import REDUCE_LANES
 from loom.ir.frontend.intrinsics import barrier, local_id, select, static_range
 
 __all__ = [
-    "HALVES", "added", "highest", "items", "join_lanes", "larger", "lowest", "multiplied", "scan_lanes", "share_total",
+    "HALVES", "add", "highest", "items", "join_lanes", "larger", "lowest", "multiply", "scan_lanes", "share_total",
     "smaller", "sum_lanes",
 ]  # fmt: skip
 
@@ -25,12 +25,12 @@ HALVES = tuple(REDUCE_LANES >> k for k in range(1, REDUCE_LANES.bit_length()))
 """Distances of the lanes joined at each step of the tree."""
 
 
-def added(a: Any, b: Any) -> Any:
+def add(a: Any, b: Any) -> Any:
     """Return ``a + b``."""
     return a + b
 
 
-def multiplied(a: Any, b: Any) -> Any:
+def multiply(a: Any, b: Any) -> Any:
     """Return ``a * b``."""
     return a * b
 

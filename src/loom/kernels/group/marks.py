@@ -14,8 +14,16 @@ from loom.ir.frontend.intrinsics import atomic_or, barrier, local_id, popcount
 from loom.kernels.group.join import share_total, sum_lanes
 
 __all__ = [
-    "MARK_LANES", "MARK_ROUNDS", "MARK_TILE", "MARK_WORDS", "clear_marks", "count_marks", "is_marked", "mark",
-    "marked_before", "scan_stretch",
+    "MARK_LANES",
+    "MARK_ROUNDS",
+    "MARK_TILE",
+    "MARK_WORDS",
+    "clear_marks",
+    "count_before",
+    "count_marks",
+    "is_marked",
+    "mark",
+    "scan_stretch",
 ]  # fmt: skip
 
 MARK_LANES = 256
@@ -55,7 +63,7 @@ def is_marked(marks: Any, p: Any) -> Any:
     return (marks[p >> 5] >> (p & 31)) & 1 != 0
 
 
-def marked_before(marks: Any, before: Any, p: Any) -> Any:
+def count_before(marks: Any, before: Any, p: Any) -> Any:
     """Return how many bits are set before that of element ``p``."""
     return before[p >> 5] + u32(popcount(marks[p >> 5] & ((u32(1) << (p & 31)) - 1)))
 

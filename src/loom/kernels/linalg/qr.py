@@ -17,7 +17,7 @@ from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, sqrt
-from loom.kernels.group.join import added, join_lanes
+from loom.kernels.group.join import add, join_lanes
 
 __all__ = ["apply_reflection", "make_reflection"]
 
@@ -42,7 +42,7 @@ def make_reflection(element: DType) -> KernelFunction:
             if i > k:
                 total = total + x[column + i] * x[column + i]
         sums = shared(element, _LANES)
-        join_lanes(sums, lane, total, added)
+        join_lanes(sums, lane, total, add)
         a = x[column + k]
         length = sqrt(a * a + sums[0])
         b = select(a < 0, length, -length)
@@ -80,7 +80,7 @@ def apply_reflection(element: DType, *, apart: bool) -> KernelFunction:
             elif i == k:
                 total = total + y[at + i]
         sums = shared(element, _LANES)
-        join_lanes(sums, lane, total, added)
+        join_lanes(sums, lane, total, add)
         scaled = factor * sums[0]
         for tile in range(begin, rows, _LANES):
             i = tile + lane

@@ -15,17 +15,17 @@ from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, static_range
 
-__all__ = ["LANES", "ROWS", "gather_rows", "start_rows", "sum_rows"]
+__all__ = ["LANES", "ROWS", "start_rows", "sum_rows", "take_rows"]
 
 LANES = 64
 ROWS = 16
-"""Rows a group of ``gather_rows`` and ``sum_rows`` takes."""
+"""Rows a group of ``take_rows`` and ``sum_rows`` takes."""
 _AHEAD = 8
 """Rows that a lane of ``sum_rows`` reads before it adds them."""
 
 
 @cache
-def gather_rows(element: DType) -> KernelFunction:
+def take_rows(element: DType) -> KernelFunction:
     """Return the kernel (table, at, out, n, rows, inner): ``out[i] = table[at[i]]``, rows of ``inner`` elements.
 
     Groups: columns by ``LANES``, then positions by ``ROWS``.
@@ -44,7 +44,7 @@ def gather_rows(element: DType) -> KernelFunction:
                 else:
                     out[i * inner + column] = nothing
 
-    gather.name = f"gather_rows_{element}"
+    gather.name = f"take_rows_{element}"
     return gather
 
 
@@ -77,7 +77,7 @@ def sum_rows(element: DType, result: DType) -> KernelFunction:
     """Return the kernel (x, order, starts, out, rows, inner): row r is the sum of the rows of x with index r.
 
     ``order`` are positions by ascending index, those of row r from ``starts[r]`` to ``starts[r + 1]``. Groups as for
-    ``gather_rows``, by rows of ``out``.
+    ``take_rows``, by rows of ``out``.
     """
     held = f32 if element.storage_only else element
 

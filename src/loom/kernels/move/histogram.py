@@ -77,7 +77,7 @@ def count_bins(element: DType, computed: DType, *, even: bool, alone: bool, lane
         whole = size // lanes * lanes
         for row in range(0, whole, lanes):
             v = computed(x[first + row + lane])
-            k = guessed(v, edges, bins, scale) if even else searched(v, edges, bins)
+            k = guess_bin(v, edges, bins, scale) if even else search_bin(v, edges, bins)
             inside = (v >= low) & (v <= high)
             if alone:
                 atomic_add(own, select(inside, k, bins), 1)  # no branch: those outside have a counter nobody reads
@@ -85,7 +85,7 @@ def count_bins(element: DType, computed: DType, *, even: bool, alone: bool, lane
                 atomic_add(counts, k, 1)
         if whole + lane < size:
             v = computed(x[first + whole + lane])
-            k = guessed(v, edges, bins, scale) if even else searched(v, edges, bins)
+            k = guess_bin(v, edges, bins, scale) if even else search_bin(v, edges, bins)
             if v >= low and v <= high:
                 if alone:
                     atomic_add(own, k, 1)
@@ -103,14 +103,14 @@ def count_bins(element: DType, computed: DType, *, even: bool, alone: bool, lane
     return count
 
 
-def guessed(v: Any, edges: Any, bins: Any, scale: Any) -> Any:
+def guess_bin(v: Any, edges: Any, bins: Any, scale: Any) -> Any:
     """Return the bin of an element within evenly spaced edges; some bin for one outside."""
     k = min(u32(max(i32((v - edges[0]) * scale), 0)), bins - 1)
     k = k - select((v < edges[k]) & (k > 0), u32(1), u32(0))
     return min(k + select(v >= edges[k + 1], u32(1), u32(0)), bins - 1)
 
 
-def searched(v: Any, edges: Any, bins: Any) -> Any:
+def search_bin(v: Any, edges: Any, bins: Any) -> Any:
     """Return the last bin whose lower edge is not above ``v``, by halving what is left; 0 if there is none."""
     k, left = u32(0), bins
     while left > 1:

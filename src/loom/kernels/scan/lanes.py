@@ -29,7 +29,7 @@ from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.ir.frontend.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, select, static_range
-from loom.kernels.group.join import added, highest, items, larger, lowest, multiplied, smaller
+from loom.kernels.group.join import add, highest, items, larger, lowest, multiply, smaller
 
 __all__ = [
     "ACROSS_LANES", "MARK_LANES", "RUNS", "SCANS", "Scan", "after_offsets", "either", "joined", "mark_segments",
@@ -58,8 +58,8 @@ class Scan:
 
 
 SCANS: dict[str, Scan] = {
-    "sum": Scan(added, lambda t: -0.0 if t.is_float else 0, lambda _t: 0),
-    "product": Scan(multiplied, lambda _t: 1, lambda _t: 1),
+    "sum": Scan(add, lambda t: -0.0 if t.is_float else 0, lambda _t: 0),
+    "product": Scan(multiply, lambda _t: 1, lambda _t: 1),
     "min": Scan(smaller, highest, highest),
     "max": Scan(larger, lowest, lowest),
 }

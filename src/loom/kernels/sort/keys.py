@@ -87,7 +87,7 @@ class Order:
             return key ^ (self.sign ^ self.flip)
         return key ^ self.flip
 
-    def merged(self, key: Any) -> Any:
+    def merge_zeros(self, key: Any) -> Any:
         """Return the key with -0 taken for +0, so that equal numbers have equal keys (inside kernels)."""
         if self.dtype.is_float:
             negative = (self.sign - 1) ^ self.flip

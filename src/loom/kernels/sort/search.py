@@ -127,7 +127,7 @@ def search(order: Order, *, right: bool) -> KernelFunction:
     ) -> None:
         j = global_id()
         if j < count:
-            value = order.merged(order.encode(values[j]))
+            value = order.merge_zeros(order.encode(values[j]))
             begin, length = u32(0), n
             while length > 1:
                 half = length >> 1
@@ -147,12 +147,12 @@ def search(order: Order, *, right: bool) -> KernelFunction:
 
 def is_start(order: Any, x: Any, i: Any) -> Any:
     """True if element i differs from the one before it."""
-    return order.merged(order.encode(x[i])) != order.merged(order.encode(x[i - 1]))
+    return order.merge_zeros(order.encode(x[i])) != order.merge_zeros(order.encode(x[i - 1]))
 
 
 def is_before(order: Any, x: Any, i: Any, value: Any, right: Any) -> Any:
     """True if element i comes before the value."""
-    key = order.merged(order.encode(x[i]))
+    key = order.merge_zeros(order.encode(x[i]))
     if right:
         return key <= value
     return key < value

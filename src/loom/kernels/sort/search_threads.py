@@ -18,10 +18,10 @@ from loom.kernels.group.marks import (
     MARK_ROUNDS,
     MARK_WORDS,
     clear_marks,
+    count_before,
     count_marks,
     is_marked,
     mark,
-    marked_before,
     scan_stretch,
 )
 from loom.kernels.sort.keys import Order
@@ -95,7 +95,7 @@ def write_runs(order: Order, *, inverse: bool) -> KernelFunction:
         for k in range(MARK_ROUNDS):
             p = k * MARK_LANES + local_id()
             if p < size:
-                run = places[group_id()] + marked_before(marks, before, p)
+                run = places[group_id()] + count_before(marks, before, p)
                 if is_marked(marks, p):
                     out[run] = x[first + p]
                     starts[run] = first + p

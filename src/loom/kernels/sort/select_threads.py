@@ -22,10 +22,10 @@ from loom.kernels.group.marks import (
     MARK_ROUNDS,
     MARK_WORDS,
     clear_marks,
+    count_before,
     count_marks,
     is_marked,
     mark,
-    marked_before,
     scan_stretch,
 )
 from loom.kernels.sort.keys import DIGIT_BITS, DIGITS, Order
@@ -179,7 +179,7 @@ def write_parts(order: Order) -> KernelFunction:
         for k in range(MARK_ROUNDS):
             p = k * MARK_LANES + local_id()
             if p < size:
-                lower, same = marked_before(below, before_below, p), marked_before(equal, before_equal, p)
+                lower, same = count_before(below, before_below, p), count_before(equal, before_equal, p)
                 to = places[at + 2] + p - lower - same
                 if is_marked(below, p):
                     to = places[at] + lower
@@ -215,9 +215,9 @@ def pick_lowest(order: Order) -> KernelFunction:
             if p < size:
                 to = k
                 if is_marked(below, p):
-                    to = places[at] + marked_before(below, before_below, p)
+                    to = places[at] + count_before(below, before_below, p)
                 elif is_marked(equal, p):
-                    to = places[at + 1] + marked_before(equal, before_equal, p)
+                    to = places[at + 1] + count_before(equal, before_equal, p)
                 if to < k:
                     out[to] = x[first + p]
                     positions[to] = first + p

@@ -89,7 +89,7 @@ class GroupBy:
         >>> group_by([2, 1, 2], [1.5, 2.0, 3.0]).sum().values.tolist()
         [2.0, 4.5]
         """
-        values = self._required("sum")
+        values = self._require_values("sum")
         return self._result(self._fold("sum", *wide_type(values.dtype)))
 
     def mean(self) -> Groups:
@@ -98,7 +98,7 @@ class GroupBy:
         >>> group_by([2, 1, 2], [1, 2, 4]).mean().values.tolist()
         [2.0, 2.5]
         """
-        types = kinds(self._required("mean").dtype)
+        types = kinds(self._require_values("mean").dtype)
         totals = self._fold("sum", types.total, types.total)
         return self._result(self._divide(totals, types.computed, types.result))
 
@@ -119,10 +119,10 @@ class GroupBy:
         return self._extreme("max")
 
     def _extreme(self, name: str) -> Groups:
-        dtype = self._required(name).dtype
+        dtype = self._require_values(name).dtype
         return self._result(self._fold(name, f32 if dtype.storage_only else read_type(dtype), dtype))
 
-    def _required(self, name: str) -> Operand:
+    def _require_values(self, name: str) -> Operand:
         if self._values is None:
             raise ArgumentError(
                 f"data.group_by.{name}", "no values were given", remedy="Write group_by(keys, values), or use count"

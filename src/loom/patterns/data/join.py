@@ -63,10 +63,10 @@ def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Devic
         )
     if not left.size:
         return Pairs(*(call.result(call.output(0, i64)) for _ in range(2)))
-    return _joined(call, comparable(call, left), comparable(call, right), outer=how == "left")
+    return _pair(call, comparable(call, left), comparable(call, right), outer=how == "left")
 
 
-def _joined(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
+def _pair(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
     n, m = left.size, right.size
     pairing = Pairing(read_type(left.dtype), n, m, outer)
     in_order, positions = call.output(max(m, 1), left.dtype), call.output(max(m, 1), i64)

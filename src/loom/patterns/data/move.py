@@ -27,7 +27,7 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 
-__all__ = ["gather", "gathered", "indices_of", "scatter"]
+__all__ = ["gather", "indices_of", "pick", "scatter"]
 
 
 def gather(data: Any, indices: Any, *, on: str | Device | None = None) -> Any:
@@ -42,7 +42,7 @@ def gather(data: Any, indices: Any, *, on: str | Device | None = None) -> Any:
     call = Call("data.gather", on)
     x = call.input(data)
     _require_dimension(call, x, "data")
-    return call.result(gathered(call, x, indices_of(call, indices)))
+    return call.result(pick(call, x, indices_of(call, indices)))
 
 
 def scatter(data: Any, indices: Any, target: Any, *, on: str | Device | None = None) -> Any:
@@ -98,7 +98,7 @@ def indices_of(call: Call, indices: Any) -> Operand:
     return found
 
 
-def gathered(call: Call, x: Operand, indices: Operand) -> Operand:
+def pick(call: Call, x: Operand, indices: Operand) -> Operand:
     """Return the elements or rows of ``x`` at checked indices."""
     rows, row = x.shape[0], x.shape[1:]
     out = call.output(indices.shape + row, x.dtype, like=x)

@@ -13,7 +13,7 @@ from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
 from loom.patterns.calling.call import Call, Operand
-from loom.patterns.data.move import gathered
+from loom.patterns.data.move import pick
 from loom.patterns.maps.map import gpu_map
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
@@ -44,13 +44,13 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
             remedy="Compare, for example mask != 0" if not callable(mask) else "Return a comparison",
         )  # fmt: skip
     if flags.shape == x.shape:
-        return call.result(kept(call, x, flags))
+        return call.result(keep(call, x, flags))
     if flags.shape != x.shape[:1]:
         raise ShapeError(
             f"{call.name}, mask", "of another shape", expected=f"{x.shape}, or {x.shape[:1]} for rows",
             got=flags.shape, remedy="Give one bool per element or per row",
         )  # fmt: skip
-    return call.result(gathered(call, x, kept(call, None, flags)))
+    return call.result(pick(call, x, keep(call, None, flags)))
 
 
 def compact(data: Any, *, indices: bool = False, on: str | Device | None = None) -> Any:
@@ -66,11 +66,11 @@ def compact(data: Any, *, indices: bool = False, on: str | Device | None = None)
     """
     call, indices = Call("data.compact", on), flag(indices, "data.compact, indices")
     x = call.input(data)
-    found = call.result(kept(call, x, x))
-    return (found, call.result(kept(call, None, x))) if indices else found
+    found = call.result(keep(call, x, x))
+    return (found, call.result(keep(call, None, x))) if indices else found
 
 
-def kept(call: Call, x: Operand | None, flags: Operand) -> Operand:
+def keep(call: Call, x: Operand | None, flags: Operand) -> Operand:
     """Return the elements of ``x`` (None: their positions) whose flag is not zero."""
     n, dtype = flags.size, i64 if x is None else x.dtype
     room = call.output(n, dtype, like=x)

@@ -27,7 +27,7 @@ def comparable(call: Call, keys: Operand) -> Operand:
     if not keys.dtype.is_float or not keys.size:
         return keys
     order = Order(keys.dtype)
-    return _converted(call, "merge", merge_keys(order), keys, order.bits)
+    return _convert(call, "merge", merge_keys(order), keys, order.bits)
 
 
 def plain_keys(call: Call, keys: Operand, like: Operand) -> Operand:
@@ -36,11 +36,11 @@ def plain_keys(call: Call, keys: Operand, like: Operand) -> Operand:
         return keys.seen_as(like.dtype, like.kind)
     if not keys.size:
         return call.output(0, like.dtype, like=like)
-    found = _converted(call, "split", split_keys(Order(like.dtype)), keys, like.dtype)
+    found = _convert(call, "split", split_keys(Order(like.dtype)), keys, like.dtype)
     return found.seen_as(like.dtype, like.kind)
 
 
-def _converted(call: Call, step: str, kernel: Any, keys: Operand, dtype: DType) -> Operand:
+def _convert(call: Call, step: str, kernel: Any, keys: Operand, dtype: DType) -> Operand:
     out = call.output(keys.shape, dtype)
 
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:

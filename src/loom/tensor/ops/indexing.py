@@ -14,7 +14,7 @@ from loom.core.dtype import u32, u64
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import whole
 from loom.kernels.maps.nest import number
-from loom.kernels.move.gather import LANES, ROWS, gather_rows, start_rows, sum_rows
+from loom.kernels.move.gather import LANES, ROWS, start_rows, sum_rows, take_rows
 from loom.kernels.sort.keys import DIGIT_BITS, Order, Records
 from loom.schedules.sort import plan_sort
 from loom.tensor.draft import BufferView, Draft
@@ -40,7 +40,7 @@ def _record_gather(node: Node, draft: Draft, operands: Sequence[BufferView], out
         return
     groups = (-(-inner // LANES), -(-at.size // ROWS))
     buffers = [operands[0].buffer, operands[1].buffer, out]
-    draft.dispatch(gather_rows(node.dtype), buffers, [at.size, table.shape[0], inner], groups)
+    draft.dispatch(take_rows(node.dtype), buffers, [at.size, table.shape[0], inner], groups)
 
 
 def _record_sums(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
