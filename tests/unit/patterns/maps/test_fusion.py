@@ -163,7 +163,8 @@ def test_short_names() -> None:
     assert same_bits(loom.gpu_maximum(X, Y), np.maximum(X, Y))
     assert same_bits(loom.gpu_less(X, Y), X < Y)
     assert loom.gpu_add.__name__ == "gpu_add"
-    assert loom.gpu_less.__doc__ == 'a < b; false for NaN, for every element: ``gpu_map(data, "lt", ...)``.'
+    said = 'a < b; false for NaN, for every element: ``gpu_map(data, "lt", ...)``.'
+    assert loom.gpu_less.__doc__ == f"{said}\n\n>>> gpu_less([1, 3], 2).tolist()\n[True, False]\n"
 
 
 def test_where_and_clip() -> None:
