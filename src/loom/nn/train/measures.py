@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import Array
+from loom.core.arrays import Array, read_as
+from loom.core.dtype import f64
 from loom.core.errors import ShapeError
 from loom.nn.train.losses import Loss
 from loom.nn.train.samples import WHOLE
@@ -88,8 +89,8 @@ def deviation_metrics(outputs: Any, expected: Any) -> DeviationMetrics:
     >>> deviation_metrics([[0.1, 0.9], [0.8, 0.2]], [1, 1]).score
     50.0
     """
-    found = np.asarray(outputs, np.float64)
-    wanted = np.asarray(expected, np.float64).reshape(-1)
+    found = read_as(outputs, f64, "evaluate, outputs")
+    wanted = read_as(expected, f64, "evaluate, expected").reshape(-1)
     if found.ndim == 0 or len(found) != len(wanted) or not len(wanted):
         raise ShapeError("evaluate", "not one expected number for each sample", expected=found.shape[:1],
                          got=wanted.shape, remedy="Pass one number for each output")  # fmt: skip
