@@ -63,9 +63,9 @@ def digits_devices(device: str | None, *, quick: bool) -> list[str]:
 
 def train_digits(epochs: int, devices: list[str]) -> Iterator[DemoLine]:
     """Train for so many epochs on one device after the other; a line's answer counts what was held out."""
-    from loom.nn.train.datasets import divided, read_samples
+    from loom.nn.train.datasets import divide, read_samples
 
-    kept, held_out = divided(*read_samples("digits", (1, 8, 8)), HELD_OUT, SETTINGS["seed"])
+    kept, held_out = divide(*read_samples("digits", (1, 8, 8)), HELD_OUT, SETTINGS["seed"])
     assert held_out is not None
     for name in devices:
         yield _trained(epochs, name, kept, held_out)

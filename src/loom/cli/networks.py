@@ -77,7 +77,7 @@ def samples_for(net: Network, data: str, names: str | None = None, *, learn_name
     samples become the model's, in alphabetical order). Targets of one number for each sample get the axis that a
     network of one output has.
     """
-    from loom.nn.train.datasets import class_names, numbered, read_targets
+    from loom.nn.train.datasets import class_names, number_classes, read_targets
 
     _require_one(net)
     x, y = read_targets(data, net.spec.inputs[0].shape)
@@ -90,7 +90,7 @@ def samples_for(net: Network, data: str, names: str | None = None, *, learn_name
         raise ArgumentError(f"--data {data}", "the model does not know the names of its classes", expected="numbers",
                             got=f"texts such as {y.tolist()[0]!r}", remedy="Pass them in the order "
                             "that it was trained with: --names a,b,...")  # fmt: skip
-    y = numbered(y, net.spec.classes, data)
+    y = number_classes(y, net.spec.classes, data)
     return x, y[:, None] if _outputs(net) == 1 and y.ndim == 1 else y
 
 

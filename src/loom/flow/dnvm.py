@@ -27,7 +27,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.measures import deviation_metrics
 from loom.nn.train.samples import numbers
 from loom.nn.train.scalars import flag, whole
-from loom.nn.train.targets import fitted
+from loom.nn.train.targets import fit_targets
 from loom.nn.train.trainer import Trainer
 from loom.tensor import Tensor
 
@@ -149,7 +149,7 @@ def _run(
     """Train; return the mean loss of each epoch, and what was measured in between."""
     kind = told.get("losstype") or "mse"
     output = next(iter(net.outputs.values()))
-    fits = [fitted(output, y, kind, "train_simple, Target") for _, y in pairs]
+    fits = [fit_targets(output, y, kind, "train_simple, Target") for _, y in pairs]
     settings = TrainConfig(
         loss=_half_square if kind == "mse" else fits[0][0], probabilities=net.gives_probabilities,
         learning_rate=told.get("learningrate", 0.01), clip_norm=told.get("gradientclip") or None,

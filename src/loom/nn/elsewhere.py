@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from loom.core.errors import near_matches
 
-__all__ = ["METHODS", "SETTINGS", "called_here", "of_network"]
+__all__ = ["METHODS", "SETTINGS", "name_here", "of_network"]
 
 _OPTIMIZER = "It is the optimiser's: optimizer=loom.nn.train.{}"
 _DEVICE = "Name it when the network is made: Network.from_json(document, on=...)"
@@ -35,7 +35,7 @@ METHODS = {
 """A method elsewhere -> the name here."""
 
 
-def called_here(name: str) -> str:
+def name_here(name: str) -> str:
     """Return what to do in place of a setting of another library; nothing if it is none."""
     return SETTINGS.get(name, "")
 

@@ -77,10 +77,10 @@ class Model:
             made = init(part.layer, shapes, Key(self.network.seed, own))
             for key in list(made):
                 name = f"{part.name}.{key}"
-                found[name] = self._stored(name, made.pop(key))
+                found[name] = self._store(name, made.pop(key))
         return found
 
-    def _stored(self, name: str, values: Any) -> Tensor:
+    def _store(self, name: str, values: Any) -> Tensor:
         return tensor.parameter(values, self.network.dtype, name=name, on=self.device)
 
     # weights
@@ -192,17 +192,17 @@ class Model:
 
         The result is an array, of a network of several outputs a dict of them. Raises ShapeError and ArgumentError.
         """
-        feeds = {_FIRST: x} if type(x) is np.ndarray and len(self._feeds) == 1 else self._fed(x)
+        feeds = {_FIRST: x} if type(x) is np.ndarray and len(self._feeds) == 1 else self._feed(x)
         shapes = tuple([a.shape for a in feeds.values()])
         with self.lock:
             program = self._programs.get(shapes)
             if program is None:
-                program = self._programs[shapes] = self._compiled(feeds)
+                program = self._programs[shapes] = self._compile(feeds)
             program.run(**feeds)
             results = program.read()
         return results[0] if len(results) == 1 else dict(zip(self.network.outputs, results, strict=True))
 
-    def _fed(self, x: Any) -> dict[str, Any]:
+    def _feed(self, x: Any) -> dict[str, Any]:
         """Return arrays by the names of a program's inputs, in their order."""
         given = x if is_mapping(x) else {self.network.inputs[0].name: x}
         arrays = {
@@ -211,7 +211,7 @@ class Model:
         self._inputs(arrays)
         return {feed: arrays[name] for name, feed in self._feeds.items()}
 
-    def _compiled(self, feeds: Mapping[str, Any]) -> TensorProgram:
+    def _compile(self, feeds: Mapping[str, Any]) -> TensorProgram:
         """Return a new program for arrays of these shapes, which are checked."""
         made = self._inputs({name: feeds[feed] for name, feed in self._feeds.items()})
         inputs = {i.name: tensor.input(self._feeds[i.name], made[i.name].shape, i.dtype) for i in self.network.inputs}

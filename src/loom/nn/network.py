@@ -34,7 +34,7 @@ from loom.nn.persistence import (
     write_models,
     write_older,
     write_saved,
-)
+)  # fmt: skip
 from loom.nn.room import no_room, require_room
 from loom.nn.settings import config_of
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
@@ -43,11 +43,11 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.measures import Evaluation, evaluation_of
 from loom.nn.train.optimizers import Optimizer
-from loom.nn.train.progress import shown_progress
-from loom.nn.train.samples import batches, checked_inputs, checked_samples, for_each, named, numbers
+from loom.nn.train.progress import show_progress
+from loom.nn.train.samples import batches, by_name, check_inputs, check_samples, for_each, numbers
 from loom.nn.train.scalars import flag
 from loom.nn.train.schedules import Schedule
-from loom.nn.train.targets import Losses, fitted_all, outputs_of
+from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
 
@@ -108,7 +108,7 @@ class Network:
     @classmethod
     def _remade(cls, text: str, device: str, warnings: tuple[str, ...]) -> Network:
         """Return a copied network."""
-        net = cls._loaded(read_model(text), device)
+        net = cls._load(read_model(text), device)
         net.warnings = warnings
         return net
 
@@ -130,16 +130,16 @@ class Network:
         ``id`` names one of several models. A text that does not begin with ``{`` is a file's name. FileError for a
         file that cannot be read, SpecError and ArgumentError for what is no model. Warns as ``from_json`` does.
         """
-        net = cls._loaded(read_saved(source, id), on)
+        net = cls._load(read_saved(source, id), on)
         net._warn()
         return net
 
     @classmethod
-    def _loaded(cls, saved: SavedModel, on: str | Device | None) -> Network:
+    def _load(cls, saved: SavedModel, on: str | Device | None) -> Network:
         net = cls(saved.network, on=on, warnings=saved.warnings)
         net.model.load(saved.weights)
         if saved.training is not None:
-            net.training = saved.training.completed(net.model.weights())
+            net.training = saved.training.complete(net.model.weights())
         return net
 
     def save(
@@ -161,10 +161,10 @@ class Network:
         target = None if path is None else path_to_write(path, "loom.Network.save, path")
         training = flag("loom.Network.save, training", training)
         older = flag("loom.Network.save, older", older)
-        saved = self._saved(id, training and not older)
+        saved = self._as_saved(id, training and not older)
         return write_older(target, saved) if older else write_saved(target, saved)
 
-    def _saved(self, model_id: str, training: bool) -> SavedModel:
+    def _as_saved(self, model_id: str, training: bool) -> SavedModel:
         weights = self.model.weights()
         kept = None if self.training is None or not training else self.training.without(weights)
         return SavedModel(id=model_id, network=self.spec, weights=weights, training=kept)
@@ -178,7 +178,7 @@ class Network:
             raise ArgumentError("loom.Network.save_all", "not networks by name", expected="a dict of networks by id",
                                 got=repr(networks)[:200], remedy='Write {"model": net}')  # fmt: skip
         training = flag("loom.Network.save_all, training", training)
-        text = write_models([net._saved(model_id, training) for model_id, net in networks.items()])
+        text = write_models([net._as_saved(model_id, training) for model_id, net in networks.items()])
         if path is not None:
             where = "loom.Network.save_all"
             write_file(path_to_write(path, f"{where}, path"), text.encode(), where)
@@ -187,7 +187,7 @@ class Network:
     @classmethod
     def load_all(cls, source: Document, *, on: str | Device | None = None) -> dict[str, Network]:
         """Return all networks of a bundle (file, text, bytes, dict) by their ids."""
-        return {model.id: cls._loaded(model, on) for model in read_bundle(as_document(source))}
+        return {model.id: cls._load(model, on) for model in read_bundle(as_document(source))}
 
     # weights
 
@@ -235,19 +235,19 @@ class Network:
         Networks of several inputs take a mapping by name or a list; of several outputs give a dict. Those of bf16
         give f32.
         """
-        given = self._given(x, "loom.Network.forward, x")
+        given = self._name_inputs(x, "loom.Network.forward, x")
         read = {n: numbers(a, "loom.Network", _place(n, given)) for n, a in given.items()}
         is_one = all(read[i.name].shape == i.shape for i in self.spec.inputs)
-        found = self._checked({n: a[None] for n, a in read.items()} if is_one else read)
+        found = self._check({n: a[None] for n, a in read.items()} if is_one else read)
         out = self._readable(self.model.forward(self._plain(found)))
         if not is_one:
             return out
         return {name: value[0] for name, value in out.items()} if is_mapping(out) else out[0]
 
-    def _checked(self, given: Mapping[str, Any]) -> dict[str, Array]:
+    def _check(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """Return what is given as arrays of the inputs' types, all numbers finite."""
         types = self._types()
-        return {n: checked_inputs(a, types[n], "loom.Network", _place(n, given)) for n, a in given.items()}
+        return {n: check_inputs(a, types[n], "loom.Network", _place(n, given)) for n, a in given.items()}
 
     def _readable(self, output: Any) -> Any:
         """Return outputs of bf16, which numpy lacks, as f32."""
@@ -286,16 +286,16 @@ class Network:
         resume = flag("train, resume", resume)
         progress = None if progress is None else flag("train, progress", progress)
         with self.model.alone("loom.Network.train"):
-            given = self._given(x, "train, x")
-            loss, targets = fitted_all(self.outputs, y, settings.get("loss"))
+            given = self._name_inputs(x, "train, x")
+            loss, targets = fit_all_targets(self.outputs, y, settings.get("loss"))
             told = {**settings, "loss": loss}
-            config = config_of(self.spec, self._probabilities, _count(given), optimizer, schedule, told)
-            held_out = None if validation is None else self._held_out(validation, loss)
+            config = config_of(self.spec, self._probabilities, given, optimizer, schedule, told)
+            held_out = None if validation is None else self._hold_out(validation, loss)
             trainer = self._trainer = self._trainer_for(config, self._trainer)
             before = learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
-                with shown_progress(progress) as report:
+                with show_progress(progress) as report:
                     return trainer.fit(self._plain(given), targets, held_out, resume=start, report=report)
             finally:
                 if trainer.has_run:
@@ -304,20 +304,20 @@ class Network:
                     for name, value in before.items():
                         self.model.state[name].assign(value)
 
-    def _held_out(self, validation: Sequence[Any], loss: Losses) -> tuple[Any, Any]:
+    def _hold_out(self, validation: Sequence[Any], loss: Losses) -> tuple[Any, Any]:
         """Return samples held out, with targets as the loss of the training takes them."""
         if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
             raise ArgumentError("train, validation", "not samples and their targets", expected="a pair (x, y)",
                                 got=type(validation).__name__,
                                 remedy="Hold some out and pass validation=(x, y)")  # fmt: skip
-        x = self._plain(self._given(validation[0], "train, validation x"))
-        return x, fitted_all(self.outputs, validation[1], loss, "train, validation y")[1]
+        x = self._plain(self._name_inputs(validation[0], "train, validation x"))
+        return x, fit_all_targets(self.outputs, validation[1], loss, "train, validation y")[1]
 
     def _trainer_for(self, config: TrainConfig, after: Trainer | None) -> Trainer:
-        model, types = self.model, self._types()
+        model = self.model
         return Trainer(
             model, config, frozen=model.frozen, rates=model.learning_rates, y_type=model.result_type, after=after,
-            x_type=types if len(types) > 1 else next(iter(types.values())), outputs=self._names(),
+            x_type=self._plain(self._types()), outputs=self._names(),
         )  # fmt: skip
 
     def evaluate(self, x: Any, y: Any, *, loss: Losses = None) -> Evaluation:
@@ -327,17 +327,17 @@ class Network:
 
         ``x``, ``y`` and ``loss`` are those of ``train``.
         """
-        given = self._plain(self._given(x, "evaluate, x"))
-        found, targets = fitted_all(self.outputs, y, loss, "evaluate, y")
-        types = self._types()
-        data = checked_samples(given, targets, found, types if len(types) > 1 else next(iter(types.values())),
-                               "evaluate", y_type=self.model.result_type, outputs=self._names())  # fmt: skip
-        made = self._predicted(data.x)
+        given = self._plain(self._name_inputs(x, "evaluate, x"))
+        found, targets = fit_all_targets(self.outputs, y, loss, "evaluate, y")
+        types = self._plain(self._types())
+        y_type, names = self.model.result_type, self._names()
+        data = check_samples(given, targets, found, types, "evaluate", y_type=y_type, outputs=names)
+        made = self._predict(data.x)
         losses, each = for_each(found, self.spec.outputs), dict[str, Evaluation]()
-        functions = TrainConfig(loss=found, probabilities=self._probabilities).loss_functions(self._names())
-        for name, function, true, y_type in zip(self.spec.outputs, functions, data.y, data.y_types, strict=True):
-            wide = tensor.array(made[name], self.model.result_type, on=self.model.device)
-            value = float(function(wide, tensor.array(true, y_type, on=self.model.device)).item())
+        functions = TrainConfig(loss=found, probabilities=self._probabilities).loss_functions(names)
+        for name, function, true, held in zip(self.spec.outputs, functions, data.y, data.y_types, strict=True):
+            wide = tensor.array(made[name], y_type, on=self.model.device)
+            value = float(function(wide, tensor.array(true, held, on=self.model.device)).item())
             is_chance = self.outputs[name].gives_probabilities
             each[name] = evaluation_of(made[name], true, value, losses[name], probabilities=is_chance)
         if len(each) == 1:
@@ -349,10 +349,10 @@ class Network:
 
         Networks of several inputs take a mapping by name or a list; of several outputs give a dict.
         """
-        made = self._predicted(tuple(self._checked(self._given(x, "loom.Network.predict, x")).values()))
-        return made if len(made) > 1 else made[self.spec.outputs[0]]
+        made = self._predict(tuple(self._check(self._name_inputs(x, "loom.Network.predict, x")).values()))
+        return self._plain(made)
 
-    def _predicted(self, inputs: Sequence[Array]) -> dict[str, Array]:
+    def _predict(self, inputs: Sequence[Array]) -> dict[str, Array]:
         """Return the outputs by name for arrays of the inputs' types, all of one state of the weights."""
         names = [i.name for i in self.spec.inputs]
         if len({len(a) for a in inputs}) > 1:
@@ -368,11 +368,12 @@ class Network:
 
     # settings
 
-    def _given(self, x: Any, where: str) -> dict[str, Any]:
+    def _name_inputs(self, x: Any, where: str) -> dict[str, Any]:
         """Return what is given for the inputs by their names."""
-        return named(x, [i.name for i in self.spec.inputs], where)
+        return by_name(x, [i.name for i in self.spec.inputs], where)
 
-    def _plain(self, given: dict[str, Any]) -> Any:
+    def _plain(self, given: Mapping[str, Any]) -> Any:
+        """Return what is by name, the only one without its name."""
         return given if len(given) > 1 else next(iter(given.values()))
 
     def _types(self) -> dict[str, DType]:
@@ -389,18 +390,9 @@ class Network:
 
     @property
     def _probabilities(self) -> bool | dict[str, bool]:
-        made = {name: output.gives_probabilities for name, output in self.outputs.items()}
-        return made if len(made) > 1 else next(iter(made.values()))
+        return self._plain({name: output.gives_probabilities for name, output in self.outputs.items()})
 
 
 def _place(name: str, given: Mapping[str, Any]) -> str:
     """Return how messages call an input."""
     return "x" if len(given) == 1 else f"x {name!r}"
-
-
-def _count(given: Mapping[str, Any]) -> int:
-    """Return how many samples are given; what is wrong with them is told by who reads them."""
-    try:
-        return len(next(iter(given.values())))
-    except TypeError:
-        return 1

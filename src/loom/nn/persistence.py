@@ -34,7 +34,7 @@ from loom.nn.spec import (
 )
 from loom.nn.spec.text import file_bytes
 from loom.nn.tensorfile import Arrays, is_safetensors, read_tensors, require_numbers, safetensors_library
-from loom.nn.torchnames import Names, from_torch, renamed
+from loom.nn.torchnames import Names, from_torch, rename
 from loom.storage.atomic import replace_file
 
 __all__ = [
@@ -217,7 +217,7 @@ def of_elsewhere(
     is_file = isinstance(source, (str, os.PathLike))
     if is_file:
         where = f"{where}, {Path(source).name}"
-    found = renamed(_arrays_of(source, where), names, where)
+    found = rename(_arrays_of(source, where), names, where)
     if layout == "torch":
         found = from_torch(network, found, where)
     if layout == "older":

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
-from loom.nn.elsewhere import called_here
+from loom.nn.elsewhere import name_here
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.optimizers import Optimizer, optimizer_of
@@ -24,15 +24,15 @@ _OWN_SETTINGS = ("validation", "resume", "progress")
 
 
 def config_of(
-    spec: NetworkSpec, probabilities: bool | dict[str, bool], samples: int, optimizer: str | Optimizer,
+    spec: NetworkSpec, probabilities: bool | dict[str, bool], samples: Mapping[str, Any], optimizer: str | Optimizer,
     schedule: str | Schedule | None, settings: Mapping[str, Any],
 ) -> TrainConfig:  # fmt: skip
-    """Return the config of a training with so many samples; ``probabilities``: what the network's outputs are."""
+    """Return the config of a training with samples by input; ``probabilities``: what the network's outputs are."""
     known = list(TrainConfig.__dataclass_fields__)
     for key in settings:
         if key not in known:
             raise ArgumentError("loom.Network.train", f"no setting is called {key!r}",
-                                remedy=called_here(key) or near_matches(key, [*known, *_OWN_SETTINGS]))  # fmt: skip
+                                remedy=name_here(key) or near_matches(key, [*known, *_OWN_SETTINGS]))  # fmt: skip
     if "learning_rate" in settings and isinstance(schedule, Schedule):
         raise ArgumentError("train, learning_rate", "has no effect: the schedule has its own rates",
                             expected="a schedule's name, or no learning_rate", got=repr(schedule),
@@ -45,6 +45,14 @@ def config_of(
     given |= {**settings, "optimizer": optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer}
     config = TrainConfig(**given)
     if isinstance(schedule, str):
-        steps = math.ceil(math.ceil(samples / config.batch_size) / config.accumulate) * config.epochs
+        steps = math.ceil(math.ceil(_count(samples) / config.batch_size) / config.accumulate) * config.epochs
         schedule = schedule_of(schedule, config.learning_rate, steps)
     return config if schedule is None else replace(config, schedule=schedule)
+
+
+def _count(given: Mapping[str, Any]) -> int:
+    """Return how many samples are given; what is wrong with them is told by who reads them."""
+    try:
+        return len(next(iter(given.values())))
+    except TypeError:
+        return 1

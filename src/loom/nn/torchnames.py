@@ -16,19 +16,19 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import is_mapping
 from loom.nn.spec import NetworkSpec, Part, Shared
 
-__all__ = ["Names", "from_torch", "renamed"]
+__all__ = ["Names", "from_torch", "rename"]
 
 Names = Mapping[str, str | None] | Callable[[str], str | None] | None
 """Their name (of an array, or of a module: all names that begin with it) to ours; None leaves it out."""
 
 
-def renamed(arrays: Mapping[str, Any], names: Names, where: str) -> dict[str, Any]:
+def rename(arrays: Mapping[str, Any], names: Names, where: str) -> dict[str, Any]:
     """Return arrays under our names; ArgumentError if two get one, or ``names`` names what is not there."""
     found: dict[str, Any] = {}
     sources: dict[str, str] = {}
     used: set[str] = set()
     for theirs, array in arrays.items():
-        ours = _renamed(theirs, names, used, where)
+        ours = _rename(theirs, names, used, where)
         if ours is None:
             continue
         if ours in found:
@@ -42,7 +42,7 @@ def renamed(arrays: Mapping[str, Any], names: Names, where: str) -> dict[str, An
     return found
 
 
-def _renamed(theirs: str, names: Names, used: set[str], where: str) -> str | None:
+def _rename(theirs: str, names: Names, used: set[str], where: str) -> str | None:
     if names is None:
         return theirs
     if not is_mapping(names):

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from loom.cli.main import app
-from loom.nn.train.datasets import divided, read_samples
+from loom.nn.train.datasets import divide, read_samples
 
 DOCUMENT = {
     "format": "loom/1", "seed": 1, "input": {"shape": [2]},
@@ -156,7 +156,7 @@ def test_samples_of_files(tmp_path: Path) -> None:
     assert y.tolist() == [0, 1]
     (tmp_path / "r.csv").write_text("0.5,1.5\n1,2.25\n")
     assert [a.tolist() for a in read_samples(str(tmp_path / "r.csv"))] == [[[0.5], [1.0]], [1.5, 2.25]]
-    (kept, _), held_out = divided(np.arange(10), np.arange(10), 0.3, 4)
+    (kept, _), held_out = divide(np.arange(10), np.arange(10), 0.3, 4)
     assert held_out is not None
     assert sorted([*kept.tolist(), *held_out[0].tolist()]) == list(range(10))
     assert len(held_out[0]) == 3

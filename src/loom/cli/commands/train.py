@@ -53,12 +53,12 @@ def train(
     Example: loom train net.json --data data.csv --epochs 20 --out model.json --curves losses.png
     """
     from loom.cli.networks import open_network, require_place, samples_for
-    from loom.nn.train.datasets import divided
+    from loom.nn.train.datasets import divide
 
     require_place("loom train, --out", out, (".json", ".safetensors"))
     require_place("loom train, --curves", curves, (".png",))
     net = open_network(network, device, scaled=scale)
-    kept, held_out = divided(*samples_for(net, data, names, learn_names=True), hold_out, seed)
+    kept, held_out = divide(*samples_for(net, data, names, learn_names=True), hold_out, seed)
     settings: dict[str, Any] = {
         "epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed,
         "schedule": schedule, "clip_norm": clip_norm, "patience": patience, "checkpoint": checkpoint,

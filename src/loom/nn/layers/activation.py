@@ -25,7 +25,7 @@ def _leaky(x: Tensor) -> Tensor:
     return tensor.where(x >= 0, x, x * _LEAK)
 
 
-def _squared(x: Tensor) -> Tensor:
+def _relu2(x: Tensor) -> Tensor:
     positive = x.relu()
     return positive * positive
 
@@ -48,7 +48,7 @@ FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.RELU: tensor.relu,
     Activation.SCALED_RELU: lambda x: (x * 1.1).relu(),
     Activation.LEAKY_RELU: _leaky,
-    Activation.RELU2: _squared,
+    Activation.RELU2: _relu2,
     Activation.SIGMOID: tensor.sigmoid,
     Activation.TANH: tensor.tanh,
     Activation.SOFTPLUS: tensor.softplus,

@@ -43,14 +43,14 @@ def apply(config: MultiHeadAttention, weights: Weights, x: Tensor, context: Cont
     if groups > 1:
         q = tensor.reshape(q, (batch, config.kv_heads, groups, tokens, size))
         k, v = tensor.expand_dims(k, 2), tensor.expand_dims(v, 2)
-    found = tensor.reshape(_attended(config, q, k, v, context), (batch, config.num_heads, tokens, size))
+    found = tensor.reshape(_attend(config, q, k, v, context), (batch, config.num_heads, tokens, size))
     joined = tensor.reshape(tensor.permute(found, (0, 2, 1, 3)), (batch, tokens, config.num_heads * size))
     return linear(joined, weights["o_weight"], weights.get("o_bias"))
 
 
-def _attended(config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+def _attend(config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
     scores = tensor.matmul(q, k, transpose_b=True) * (1 / math.sqrt(q.shape[-1]))
-    seen = _seen(config, scores, context)
+    seen = _mask(config, scores, context)
     if seen is None:
         return tensor.matmul(tensor.softmax(scores), v)
     chances = tensor.softmax(tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30)))
@@ -59,7 +59,7 @@ def _attended(config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, conte
     return tensor.matmul(chances, v)
 
 
-def _seen(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tensor | None:
+def _mask(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tensor | None:
     """Return true where a query's token (last but one axis) may see a key's (last), None if all see all."""
     tokens = scores.shape[-1]
     seen = None

@@ -17,7 +17,7 @@ from loom.tensor import Tensor
 __all__: list[str] = []
 
 
-def _combined(arrays: Sequence[Tensor], mode: Combine, axis: int) -> Tensor:
+def _combine(arrays: Sequence[Tensor], mode: Combine, axis: int) -> Tensor:
     if mode is Combine.CONCAT:
         return tensor.concat(arrays, axis if axis < 0 else axis + 1)
     if mode is Combine.MULTIPLY:
@@ -30,22 +30,22 @@ def _combined(arrays: Sequence[Tensor], mode: Combine, axis: int) -> Tensor:
 def apply_merge(config: Merge, weights: Weights, x: list[Tensor], context: Context) -> Tensor:
     """Record the one array."""
     del weights, context
-    return _combined(x, config.combine_mode, config.axis)
+    return _combine(x, config.combine_mode, config.axis)
 
 
 @layer(Parallel, any_dtype=True)
 def apply_parallel(config: Parallel, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the branches and what makes them one."""
     del weights
-    made = [context.typed(context.part(b, x, f"branches.{i}")) for i, b in enumerate(config.branches)]
+    made = [context.convert(context.part(b, x, f"branches.{i}")) for i, b in enumerate(config.branches)]
     if config.combine_mode is ParallelMode.GRID_SCATTER:
-        return _scattered(config, made)
+        return _scatter(config, made)
     if config.combine_mode is ParallelMode.FILTER:
-        return _filtered(config, made, x, context)
-    return _combined(made, Combine(config.combine_mode.value), config.axis)
+        return _filter(config, made, x, context)
+    return _combine(made, Combine(config.combine_mode.value), config.axis)
 
 
-def _scattered(config: Parallel, made: Sequence[Tensor]) -> Tensor:
+def _scatter(config: Parallel, made: Sequence[Tensor]) -> Tensor:
     def place(cell: GridCell) -> tuple[int, int, int]:
         return cell.row, cell.col, cell.layer
 
@@ -53,12 +53,12 @@ def _scattered(config: Parallel, made: Sequence[Tensor]) -> Tensor:
     return tensor.concat([tensor.reshape(made[i], (made[i].shape[0], -1)) for i in order], 1)
 
 
-def _filtered(config: Parallel, made: Sequence[Tensor], x: Tensor, context: Context) -> Tensor:
+def _filter(config: Parallel, made: Sequence[Tensor], x: Tensor, context: Context) -> Tensor:
     """Return the sum of the branches, each times its gate's weight. Source: R. Jacobs and others (1991)."""
     longest = max(b.shape[-1] for b in made)
     padded = [tensor.pad(b, [(0, 0)] * (b.ndim - 1) + [(0, longest - b.shape[-1])]) for b in made]
     if config.gate is None:
-        return _combined(padded, Combine.AVG, -1)
+        return _combine(padded, Combine.AVG, -1)
     shares = context.part(config.gate_softmax, context.part(config.gate, x, "gate"), "gate_softmax")
     if shares.ndim < padded[0].ndim:  # one for all of a sample
         shares = tensor.reshape(shares, (shares.shape[0], *(1,) * (padded[0].ndim - 2), len(made)))

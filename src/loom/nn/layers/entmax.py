@@ -31,7 +31,7 @@ def entmax(z: Tensor, alpha: float) -> Tensor:
     The derivative is s (g - sum(s g) / sum(s)), s = y ^ (2 - alpha) where y > 0. Results are off by at most 2^-20
     (f64: 2^-45), for alpha near 1 by 2^-17.
     """
-    y = _steep(z, alpha - 1) if alpha > 2 else _power(_searched(z, alpha), 1 / (alpha - 1))
+    y = _steep(z, alpha - 1) if alpha > 2 else _power(_search(z, alpha), 1 / (alpha - 1))
     y = y / y.sum(-1, keepdims=True)
 
     def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
@@ -58,7 +58,7 @@ def _steep_gradient(y: Tensor, g: Tensor, alpha: float) -> Tensor:
     return tensor.where(y == least, tensor.where(single, -others.sum(-1, keepdims=True), s), others)
 
 
-def _searched(z: Tensor, alpha: float) -> Tensor:
+def _search(z: Tensor, alpha: float) -> Tensor:
     """Return (alpha - 1) z - tau."""
     power = 1 / (alpha - 1)
     raised = (z - z.max(-1, keepdims=True)) * (alpha - 1)
@@ -103,7 +103,7 @@ def _above_threshold(z: Tensor, slope: float) -> Tensor:
     """Return slope (z - max z) - tau nearly: first the exponent of -tau is found, then its digits, from below."""
     double = z.dtype.nbytes == 8
     power, places = 1 / slope, tensor.arange(_PLACES, z.dtype) + 1
-    raised, rest = _raised(z, slope)
+    raised, rest = _scale(z, slope)
     across, across1 = tensor.expand_dims(raised, -2), tensor.expand_dims(rest, -2)
 
     def below_one(t: Tensor, t1: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def _above_threshold(z: Tensor, slope: float) -> Tensor:
     return _plus(t, t1, raised, rest)
 
 
-def _raised(z: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+def _scale(z: Tensor, slope: float) -> tuple[Tensor, Tensor]:
     """Return slope (z - max z), cut at -2, as a pair."""
     away, left = _two_sum(z, -z.max(-1, keepdims=True))
     inside = away > -2 / slope

@@ -36,7 +36,7 @@ def apply_sequential(config: Sequential, weights: Weights, x: Tensor, context: C
 def apply_residual(config: Residual, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record ``x + layers(x)``."""
     del weights
-    return x + context.typed(_chain(config.layers, x, context))
+    return x + context.convert(_chain(config.layers, x, context))
 
 
 def _init_kmeans(config: KMeans, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _init_kmeans(config: KMeans, shapes: dict[str, Shape], key: Key) -> dict[str
 def apply_kmeans(config: KMeans, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the soft assignment of the features to the centres."""
     made = x if config.attached_layer is None else context.part(config.attached_layer, x, "attached_layer")
-    features, centers = context.typed(made), weights["centers"]
+    features, centers = context.convert(made), weights["centers"]
     chances = tensor.softmax(_logits(config, features, centers))
     return tensor.matmul(chances, centers) if config.output_mode is KMeansOutput.FEATURES else chances
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.core.arrays import Array
 from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.spec.layers.pool import AveragePool, MaxPool
 from loom.tensor import Tensor
@@ -49,7 +50,7 @@ def apply_average(config: AveragePool, weights: Weights, x: Tensor, context: Con
         x.shape[2:], sizes, steps, config.padding[-len(axes) :], strict=True
     )
     for n, size, step, around in pairs:
-        begin = np.arange((n + 2 * around - size) // step + 1) * step - around
+        begin: Array = np.arange((n + 2 * around - size) // step + 1) * step - around
         there = np.minimum(begin + size, n) - np.maximum(begin, 0)
         counts = np.multiply.outer(counts, there)
     return total / tensor.array(counts, context.record.dtype, on=context.record.device)

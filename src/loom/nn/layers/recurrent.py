@@ -53,7 +53,7 @@ def _init(config: Any, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
     return made
 
 
-def _unrolled(cell: _Cell, config: RNN | LSTM | GRU, given: Tensor, biases: Sequence[Tensor], inner: Sequence[Tensor],
+def _unroll(cell: _Cell, config: RNN | LSTM | GRU, given: Tensor, biases: Sequence[Tensor], inner: Sequence[Tensor],
               inside: Tensor | None = None) -> Tensor:  # fmt: skip
     """Return the states of all tokens, or the last, of ``given``, the inputs' products (batch, tokens, gates).
 
@@ -143,7 +143,7 @@ def apply_rnn(config: RNN, weights: Weights, x: Tensor, context: Context) -> Ten
     """Record the layer. Source: J. Elman, "Finding structure in time" (1990)."""
     del context
     given = tensor.matmul(x, weights["weight_ih"], transpose_b=True)
-    return _unrolled(_Cell(1, _rnn_step, _rnn_back), config, given, [weights["bias_h"]], [weights["weight_hh"]])
+    return _unroll(_Cell(1, _rnn_step, _rnn_back), config, given, [weights["bias_h"]], [weights["weight_hh"]])
 
 
 def _lstm_step(share: Parts, product: Parts | None, _h: Any, c: Tensor | None) -> tuple[Tensor, Tensor, Parts]:
@@ -171,7 +171,7 @@ def apply_lstm(config: LSTM, weights: Weights, x: Tensor, context: Context) -> T
     del context
     outer, biases, inner = ([weights[f"{name}_{g}"] for g in "ifgo"] for name in ("weight_ih", "bias", "weight_hh"))
     given = tensor.matmul(x, tensor.concat(outer, 0), transpose_b=True)
-    return _unrolled(_Cell(4, _lstm_step, _lstm_back), config, given, biases, inner)
+    return _unroll(_Cell(4, _lstm_step, _lstm_back), config, given, biases, inner)
 
 
 def _gru_step(bias: Tensor) -> Callable[..., tuple[Tensor, None, Parts]]:
@@ -199,4 +199,4 @@ def apply_gru(config: GRU, weights: Weights, x: Tensor, context: Context) -> Ten
     del context
     outer, biases, inner = ([weights[f"{name}_{g}"] for g in "rzn"] for name in ("weight_ih", "bias", "weight_hh"))
     given, inside = tensor.matmul(x, tensor.concat(outer, 0), transpose_b=True), weights["bias_hn"]
-    return _unrolled(_Cell(3, _gru_step(inside), _gru_back), config, given, biases, inner, inside)
+    return _unroll(_Cell(3, _gru_step(inside), _gru_back), config, given, biases, inner, inside)

@@ -92,10 +92,10 @@ class Context:
         known = LAYERS[type(config)]
         own = {key: self.record.tensors[f"{self.name}.{key}"] for key in self.record.names.get(self.name, ())}
         if not known.any_dtype:
-            x = [self.typed(each) for each in x] if isinstance(x, list) else self.typed(x)
+            x = [self.convert(each) for each in x] if isinstance(x, list) else self.convert(x)
         return known.apply(config, own, x, self)
 
-    def typed(self, x: Tensor) -> Tensor:
+    def convert(self, x: Tensor) -> Tensor:
         """Return a tensor in the network's type."""
         return x.astype(self.record.dtype)
 

@@ -55,7 +55,7 @@ def learn_scaling(network: NetworkSpec, state: Mapping[str, Tensor], samples: Ma
             continue
         seen = _usable(samples.get(node.inputs[0]), shift.shape, types[node.inputs[0]])
         if seen is not None:
-            mean, deviation = _measured(seen[0])
+            mean, deviation = _measure(seen[0])
             deviation[seen[1]] = 1
             with np.errstate(divide="ignore", over="ignore"):
                 factors = 1 / deviation
@@ -90,7 +90,7 @@ def _require_fit(name: str, factors: Any, dtype: DType) -> None:
                             remedy="Multiply the samples yourself before, or leave the layer out")  # fmt: skip
 
 
-def _measured(samples: Any) -> tuple[Any, Any]:
+def _measure(samples: Any) -> tuple[Any, Any]:
     """Return mean and deviation along the first axis, of f64 in Loom's order of sums."""
     x = tensor.array(samples, f64, on="cpu")
     mean = x.mean(0)

@@ -41,7 +41,7 @@ def _grid(config: Softmax, z: Tensor, context: Context) -> Tensor:
     return tensor.reshape(tensor.softmax(tensor.reshape(z, (*z.shape[:-1], config.rows, config.cols))), z.shape)
 
 
-def _masked(config: Softmax, z: Tensor, context: Context) -> Tensor:
+def _mask(config: Softmax, z: Tensor, context: Context) -> Tensor:
     there = tensor.array(np.array(config.mask), on=context.record.device)
     return tensor.softmax(tensor.where(there, z, -math.inf))
 
@@ -72,7 +72,7 @@ def _adaptive(config: Softmax, z: Tensor, context: Context) -> Tensor:
     """Return head chances of the head's items, and of the others those of their cluster's token times their own."""
     items = sum(map(len, config.clusters))
     order = np.array([i for cluster in config.clusters for i in cluster])
-    head, *tails = tensor.split(_picked(z[..., :items], order, context), [len(c) for c in config.clusters], -1)
+    head, *tails = tensor.split(_pick(z[..., :items], order, context), [len(c) for c in config.clusters], -1)
     if z.shape[-1] > items:
         tokens = [z[..., items:]] if tails else []
     else:
@@ -82,10 +82,10 @@ def _adaptive(config: Softmax, z: Tensor, context: Context) -> Tensor:
     made = [first[..., :known]]
     for i, tail in enumerate(tails):
         made.append(first[..., known + i : known + i + 1] * tensor.softmax(tail))
-    return _picked(tensor.concat(made, -1), np.argsort(order), context)
+    return _pick(tensor.concat(made, -1), np.argsort(order), context)
 
 
-def _picked(x: Tensor, order: Array, context: Context) -> Tensor:
+def _pick(x: Tensor, order: Array, context: Context) -> Tensor:
     """Return the last axis in another order."""
     at = tensor.array(order, u32, on=context.record.device)
     rows = tensor.gather(tensor.permute(x, (x.ndim - 1, *range(x.ndim - 1))), at)
@@ -97,7 +97,7 @@ def _sparse(config: Softmax, z: Tensor, context: Context) -> Tensor:
     return entmax(z, 2.0)
 
 
-def _curved(config: Softmax, z: Tensor, context: Context) -> Tensor:
+def _entmax(config: Softmax, z: Tensor, context: Context) -> Tensor:
     del context
     return tensor.softmax(z) if config.alpha == 1 else entmax(z, config.alpha)
 
@@ -105,10 +105,10 @@ def _curved(config: Softmax, z: Tensor, context: Context) -> Tensor:
 _VARIANTS: dict[Variant, Callable[[Softmax, Tensor, Context], Tensor]] = {
     Variant.GRID: _grid,
     Variant.HIERARCHICAL: _hierarchical,
-    Variant.MASKED: _masked,
+    Variant.MASKED: _mask,
     Variant.SPARSE: _sparse,
     Variant.ADAPTIVE: _adaptive,
     Variant.MIXTURE: _mixture,
-    Variant.ENTMAX: _curved,
+    Variant.ENTMAX: _entmax,
 }
 """Those that are more than the standard softmax of z."""

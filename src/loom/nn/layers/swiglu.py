@@ -33,7 +33,7 @@ def apply(config: SwiGLU, weights: Weights, x: Tensor, context: Context) -> Tens
     """Record the layer. Source: N. Shazeer, "GLU variants improve transformer" (2020)."""
     del config, context
 
-    def projected(value: Tensor, name: str) -> Tensor:
+    def project(value: Tensor, name: str) -> Tensor:
         return linear(value, weights[f"{name}_weight"], weights.get(f"{name}_bias"))
 
-    return projected(tensor.silu(projected(x, "gate")) * projected(x, "up"), "down")
+    return project(tensor.silu(project(x, "gate")) * project(x, "up"), "down")

@@ -20,7 +20,7 @@ from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.weights import read_old_weights
-from loom.nn.spec.problems import Place, Reading, shown
+from loom.nn.spec.problems import Place, Reading, brief
 from loom.nn.spec.reader import FORMAT, write_network
 from loom.nn.spec.rules import Text
 from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
@@ -80,11 +80,11 @@ def _read_models(value: JsonValue, place: Place) -> list[SavedModel]:
     if kind not in (KIND, OLDER_KIND):
         remedy = "It is a network without weights: read it with from_json." if "format" in value else ""
         expected = f"'{KIND}' or '{OLDER_KIND}'"
-        place.at("type").fault("not a bundle", expected=expected, got=shown(kind), remedy=remedy)
+        place.at("type").fault("not a bundle", expected=expected, got=brief(kind), remedy=remedy)
         return []
     if type(version) is not int or version != 1:
         remedy = "A newer Loom wrote it." if type(version) is int and version > 1 and kind == KIND else ""
-        place.at("version").fault("unusable version", expected=1, got=shown(version), remedy=remedy)
+        place.at("version").fault("unusable version", expected=1, got=brief(version), remedy=remedy)
     for key in value:
         if key not in ("type", "version", "models", *IGNORED):
             place.at(key).unknown("key", key, ("type", "version", "models"))
@@ -96,7 +96,7 @@ def _read_models(value: JsonValue, place: Place) -> list[SavedModel]:
     for i, each in enumerate(raw):
         model = _read_model(each, here.at(i))
         if model is not None and any(m.id == model.id for m in models):
-            here.at(i, "id").fault(f"another model has the id {shown(model.id)}")
+            here.at(i, "id").fault(f"another model has the id {brief(model.id)}")
         models += [model] if model is not None else []
     return models
 
@@ -154,7 +154,7 @@ def _read_weights(
     arrays: dict[str, Array] = {}
     for name, shape in wanted.items():
         if name not in tensors:
-            here.fault(f"weight {shown(name)} is missing", expected=f"shape {shape}")
+            here.fault(f"weight {brief(name)} is missing", expected=f"shape {shape}")
             continue
         array = read_tensor(tensors[name], here.at(name), _STORED, shape)
         if array is not None:

@@ -14,7 +14,7 @@ from loom.nn.spec.layers.scale import Scale
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.reader import read_older
-from loom.nn.spec.problems import Place, Reading, shown
+from loom.nn.spec.problems import Place, Reading, brief
 from loom.nn.spec.reader import FORMAT, read_network, write_network
 from loom.nn.spec.text import canonical, load
 from loom.nn.spec.values import JsonObject, JsonValue
@@ -33,7 +33,7 @@ def parse(document: str | bytes | JsonObject | Path) -> NetworkSpec:
     >>> parse(text).outputs
     ('layers.0',)
     """
-    return _converted(document, "loom.nn.parse").network
+    return _convert(document, "loom.nn.parse").network
 
 
 def convert(document: str | bytes | JsonObject | Path) -> Conversion:
@@ -41,10 +41,10 @@ def convert(document: str | bytes | JsonObject | Path) -> Conversion:
 
     Arguments and errors are those of ``parse``. ``to_json(convert(old).network)`` is the old document in ``loom/1``.
     """
-    return _converted(document, "loom.nn.convert")
+    return _convert(document, "loom.nn.convert")
 
 
-def _converted(document: str | bytes | JsonObject | Path, where: str) -> Conversion:
+def _convert(document: str | bytes | JsonObject | Path, where: str) -> Conversion:
     if not isinstance(document, (str, bytes, dict, Path)):
         raise DTypeError(
             where, "not a document", expected="JSON text, bytes, a dict or a pathlib.Path", got=type(document).__name__
@@ -67,7 +67,7 @@ def read_any(value: JsonValue, place: Place, *, saved: bool = False) -> Conversi
         return read_older(value, place, saved=saved)
     if value["format"] != FORMAT:
         near = near_matches(str(value["format"])[:100], [FORMAT])
-        place.at("format").fault("unknown format", expected=f"'{FORMAT}'", got=shown(value["format"]), remedy=near)
+        place.at("format").fault("unknown format", expected=f"'{FORMAT}'", got=brief(value["format"]), remedy=near)
         return None
     network = read_network(value, place)
     return None if network is None else Conversion(network=network)

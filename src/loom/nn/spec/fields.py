@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any
 
-from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.problems import Place, brief
 from loom.nn.spec.rules import BAD, Choice, Flag, Free, Pair, Real, Rule, Several, Text, Whole
 from loom.nn.spec.values import JsonObject, JsonValue
 
@@ -23,9 +23,9 @@ __all__ = [
     "Record",
     "ValueField",
     "choice",
+    "field_of",
     "flag",
     "free",
-    "held",
     "object_schema",
     "pair",
     "read_object",
@@ -64,7 +64,7 @@ class ValueField:
         return self.default is MISSING
 
 
-def held(rule: Rule, meaning: str, default: Any = MISSING) -> Any:
+def field_of(rule: Rule, meaning: str, default: Any = MISSING) -> Any:
     """Return a dataclass field read by ``rule``; without default it must be given."""
     return dataclasses.field(default=default, metadata={"rule": rule, "meaning": meaning})
 
@@ -77,37 +77,37 @@ def free(meaning: str) -> Any:
 
 def size(meaning: str, default: Any = MISSING, *, low: int = 1) -> Any:
     """Return a field of an integer from ``low``; ``default=None`` means it follows from the input's shape."""
-    return held(Whole(low), meaning, default)
+    return field_of(Whole(low), meaning, default)
 
 
 def pair(meaning: str, default: Any = MISSING, *, low: int = 1) -> Any:
     """Return a field of two integers, rows and columns, that one integer may stand for."""
-    return held(Pair(Whole(low)), meaning, default)
+    return field_of(Pair(Whole(low)), meaning, default)
 
 
 def real(meaning: str, default: Any = MISSING, **limits: float) -> Any:
     """Return a field of a finite number within ``low``, ``high``, ``above`` and ``below``."""
-    return held(Real(**limits), meaning, default)
+    return field_of(Real(**limits), meaning, default)
 
 
 def flag(meaning: str, default: bool) -> Any:
     """Return a field that is true or false."""
-    return held(Flag(), meaning, default)
+    return field_of(Flag(), meaning, default)
 
 
 def text(meaning: str, default: Any = MISSING) -> Any:
     """Return a field of any text."""
-    return held(Text(), meaning, default)
+    return field_of(Text(), meaning, default)
 
 
 def choice(members: type[enum.Enum], meaning: str, default: Any, also: dict[str, str] | None = None) -> Any:
     """Return a field of an enum's member."""
-    return held(Choice(members, also), meaning, default)
+    return field_of(Choice(members, also), meaning, default)
 
 
 def several(each: Rule, meaning: str, default: Any = MISSING, *, least: int = 0) -> Any:
     """Return a field of a tuple whose values have one rule."""
-    return held(Several(each, least), meaning, default)
+    return field_of(Several(each, least), meaning, default)
 
 
 @cache
@@ -137,7 +137,7 @@ def read_object(config: type[Config], value: JsonValue, place: Place, *, besides
     read = {f.name: f.rule.read(value[f.name], place.at(f.name)) for f in fields if f.name in value}
     for f in fields:
         if f.is_required and f.name not in value:
-            place.fault(f"key {shown(f.name)} is missing", expected=f.rule.expected, remedy=f"It is {f.meaning}.")
+            place.fault(f"key {brief(f.name)} is missing", expected=f.rule.expected, remedy=f"It is {f.meaning}.")
             read[f.name] = BAD
     if any(v is BAD for v in read.values()):
         return BAD

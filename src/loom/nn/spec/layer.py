@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from loom.nn.spec.fields import Config, flag, object_schema, read_object, value_fields, write_object
 from loom.nn.spec.meaning import NUMBERS, Meaning
-from loom.nn.spec.problems import Place, Reading, shown
+from loom.nn.spec.problems import Place, Reading, brief
 from loom.nn.spec.rules import BAD, Name, Several
 from loom.nn.spec.values import JsonObject, JsonValue
 
@@ -211,29 +211,29 @@ def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ())
         place.wrong("a layer object", value)
         return BAD
     if "$ref" in value:
-        return _followed(value, place, besides)
+        return _follow(value, place, besides)
     kind = value.get("type")
     if not isinstance(kind, str):
         here = place.at("type") if "type" in value else place
-        here.fault("a layer has no type", expected="one of " + ", ".join(sorted(LAYERS)), got=shown(kind))
+        here.fault("a layer has no type", expected="one of " + ", ".join(sorted(LAYERS)), got=brief(kind))
         return BAD
     if kind not in LAYERS:
         other = next((k for k, config in LAYERS.items() if kind.lower() in config.other_names), None)
         if other:
-            place.at("type").fault(f"unknown layer type {shown(kind)}", remedy=f"Did you mean {other!r}?")
+            place.at("type").fault(f"unknown layer type {brief(kind)}", remedy=f"Did you mean {other!r}?")
         else:
             place.at("type").unknown("layer type", kind, LAYERS)
         return BAD
     return read_object(LAYERS[kind], value, place, besides=("type", *besides))
 
 
-def _followed(value: JsonObject, place: Place, besides: tuple[str, ...]) -> Any:
+def _follow(value: JsonObject, place: Place, besides: tuple[str, ...]) -> Any:
     """Return the ``Shared`` of an object with ``$ref``."""
     reading = place.reading
     for key in value:
         if key not in ("$ref", "comment", "$comment", *besides):
             place.at(key).fault(
-                f"key {shown(key)} stands beside '$ref'", remedy="A shared layer has no fields of its own."
+                f"key {brief(key)} stands beside '$ref'", remedy="A shared layer has no fields of its own."
             )
     target = Name(dotted=True).read(value["$ref"], place.at("$ref"))
     if target is BAD:
@@ -244,7 +244,7 @@ def _followed(value: JsonObject, place: Place, besides: tuple[str, ...]) -> Any:
     raw, path = reading.raw_layers[target]
     if _refers(raw):  # one step only: references that multiply cannot make a small document a huge network
         remedy = f"Share the inner layer of {path} instead."
-        place.at("$ref").fault(f"the shared layer {shown(target)} holds a '$ref' itself", remedy=remedy)
+        place.at("$ref").fault(f"the shared layer {brief(target)} holds a '$ref' itself", remedy=remedy)
         return BAD
     aside = Reading(inputs=reading.inputs)
     layer = read_layer(raw, Place(aside, path), besides=NODE_KEYS)  # its problems are noted where it stands

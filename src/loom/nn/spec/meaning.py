@@ -19,12 +19,12 @@ __all__ = [
     "NUMBERS",
     "Meaning",
     "NumberKind",
-    "activated",
-    "averaged",
-    "joined",
-    "multiplied",
+    "meaning_of_activation",
+    "meaning_of_concat",
+    "meaning_of_mean",
+    "meaning_of_product",
+    "meaning_of_sum",
     "probabilities",
-    "summed",
 ]  # fmt: skip
 
 Shape = tuple[int, ...]
@@ -67,7 +67,7 @@ def probabilities(width: int) -> Meaning:
     return Meaning(NumberKind.PROBABILITIES, width)
 
 
-def activated(function: Activation, shape: Shape, given: Meaning = NUMBERS) -> Meaning:
+def meaning_of_activation(function: Activation, shape: Shape, given: Meaning = NUMBERS) -> Meaning:
     """Return what a function makes of numbers of one sample's ``shape``."""
     if function is Activation.SOFTMAX:
         return probabilities(shape[-1] if shape else 1)
@@ -81,22 +81,22 @@ def _one(given: Sequence[Meaning]) -> Meaning | None:
     return given[0] if len(set(given)) == 1 else NUMBERS if NUMBERS in given else None
 
 
-def averaged(given: Sequence[Meaning]) -> Meaning:
+def meaning_of_mean(given: Sequence[Meaning]) -> Meaning:
     """Return the meaning of a mean, its weights of sum 1."""
     return _one(given) or (NEITHER if NEITHER in given else INDEPENDENT)
 
 
-def summed(given: Sequence[Meaning]) -> Meaning:
+def meaning_of_sum(given: Sequence[Meaning]) -> Meaning:
     """Return the meaning of a sum."""
     return given[0] if len(given) == 1 else NUMBERS if NUMBERS in given else NEITHER
 
 
-def multiplied(given: Sequence[Meaning]) -> Meaning:
+def meaning_of_product(given: Sequence[Meaning]) -> Meaning:
     """Return the meaning of a product: that all of independent things come true is a chance."""
-    return INDEPENDENT if set(given) == {INDEPENDENT} else summed(given)
+    return INDEPENDENT if set(given) == {INDEPENDENT} else meaning_of_sum(given)
 
 
-def joined(given: Sequence[Meaning], shapes: Sequence[Shape], axis: int) -> Meaning:
+def meaning_of_concat(given: Sequence[Meaning], shapes: Sequence[Shape], axis: int) -> Meaning:
     """Return the meaning of arrays of ``shapes`` put one after another along ``axis``."""
     if len(set(given)) != 1:
         return NEITHER

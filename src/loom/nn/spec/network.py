@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loom.core.dtype import DType, f32
-from loom.nn.spec.fields import Config, Record, free, held, several, size
+from loom.nn.spec.fields import Config, Record, field_of, free, several, size
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
 from loom.nn.spec.meaning import NUMBERS, Meaning
-from loom.nn.spec.problems import Place, Reading, shown
+from loom.nn.spec.problems import Place, Reading, brief
 from loom.nn.spec.rules import Element, Text, Whole
 from loom.nn.spec.shapes import count
 from loom.nn.spec.values import JsonObject
@@ -29,7 +29,7 @@ class Input(Config):
 
     name: str = "input"
     shape: Shape = several(Whole(), "the sizes of one sample's axes, outermost first")
-    dtype: DType = held(Element(), "the type of an element; not told: f64 in a network of f64", f32)
+    dtype: DType = field_of(Element(), "the type of an element; not told: f64 in a network of f64", f32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +55,11 @@ class NetworkSpec(Config):
     of an output of one element, what 0 and 1 do). ``metadata`` is kept and not read.
     """
 
-    name: str | None = held(Text(200), "the network's name", None)
-    dtype: DType = held(Element(("f32", "f64", "f16", "bf16")), "the type of weights and arithmetic", f32)
-    seed: int = held(Whole(0, (1 << 64) - 1), "the start of every random number", 0)
+    name: str | None = field_of(Text(200), "the network's name", None)
+    dtype: DType = field_of(Element(("f32", "f64", "f16", "bf16")), "the type of weights and arithmetic", f32)
+    seed: int = field_of(Whole(0, (1 << 64) - 1), "the start of every random number", 0)
     batch_size: int = size("samples of a batch, where none is told", 1)
-    grid: GridSize | None = held(Record(GridSize), "the grid in which nodes have cells", None)
+    grid: GridSize | None = field_of(Record(GridSize), "the grid in which nodes have cells", None)
     classes: tuple[str, ...] = several(Text(200), "the classes' names, in the order of the output's last axis", ())
     metadata: JsonObject = free("what the author wants kept; not read")
     inputs: tuple[Input, ...] = ()
@@ -92,22 +92,22 @@ class NetworkSpec(Config):
         >>> parse({"format": "loom/1", "input": {"shape": [4]}, "layers": layers}).parameters()
         {'layers.0.weight': (4, 2), 'layers.0.bias': (2,)}
         """
-        return {f"{name}.{k}": v for name, layer, shape in self._met() for k, v in layer.parameters(shape).items()}
+        return {f"{name}.{k}": v for name, layer, shape in self._layers() for k, v in layer.parameters(shape).items()}
 
     def state(self) -> dict[str, Shape]:
         """Return name -> shape of every array that is saved and not trained."""
-        return {f"{name}.{k}": v for name, layer, shape in self._met() for k, v in layer.state(shape).items()}
+        return {f"{name}.{k}": v for name, layer, shape in self._layers() for k, v in layer.state(shape).items()}
 
     def walk(self) -> Iterator[Part]:
         """Yield every layer of the network, nested ones included, with its key and its input's shape."""
-        for name, layer, shape in self._met():
+        for name, layer, shape in self._layers():
             yield from layer.walk(shape, name)
 
     def node(self, name: str) -> NodeSpec:
         """Return the node called ``name``; KeyError if there is none."""
         return {n.name: n for n in self.nodes}[name]
 
-    def _met(self) -> Iterator[tuple[str, Layer, Shape]]:
+    def _layers(self) -> Iterator[tuple[str, Layer, Shape]]:
         shapes = self.shapes()
         for node in self.nodes:
             yield node.name, node.layer, shapes[node.inputs[0]]
@@ -149,7 +149,7 @@ def _check_classes(network: NetworkSpec, shapes: dict[str, Shape], place: Place)
         return
     if len(set(names)) != len(names):
         twice = next(n for i, n in enumerate(names) if n in names[:i])
-        place.fault("two classes have the same name", expected="a name of its own for each", got=shown(twice))
+        place.fault("two classes have the same name", expected="a name of its own for each", got=brief(twice))
     if len(network.outputs) != 1:
         place.fault("names of classes are those of one output", expected="1 output", got=len(network.outputs))
     elif network.outputs[0] in shapes:

@@ -14,7 +14,7 @@ from loom.core.errors import SpecError, near_matches
 from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["Place", "Problem", "Reading", "shown"]
+__all__ = ["Place", "Problem", "Reading", "brief"]
 
 _PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*")
 _LONGEST = 60
@@ -64,7 +64,7 @@ class Reading:
             self._noted.add(problem)
             self.problems.append(problem)
 
-    def taken_back(self, count: int) -> list[Problem]:
+    def take_back(self, count: int) -> list[Problem]:
         """Forget all problems after the first ``count``, and return them."""
         dropped = self.problems[count:]
         del self.problems[count:]
@@ -104,7 +104,7 @@ class Place:
             if isinstance(step, int):
                 path += f"[{step}]"
             else:
-                path += f".{step}" if _PLAIN.fullmatch(step) else f"[{_quoted(step)}]"
+                path += f".{step}" if _PLAIN.fullmatch(step) else f"[{_quote(step)}]"
         return Place(self.reading, path)
 
     def fault(self, what: str, *, expected: object = "", got: object = "", remedy: str = "") -> None:
@@ -113,11 +113,11 @@ class Place:
 
     def wrong(self, expected: object, value: JsonValue) -> None:
         """Note that ``value`` is not what is expected here."""
-        self.fault("unusable value", expected=expected, got=shown(value))
+        self.fault("unusable value", expected=expected, got=brief(value))
 
     def unknown(self, what: str, name: str, known: Iterable[str]) -> None:
         """Note a name that nothing has, with near matches."""
-        self.fault(f"unknown {what} {shown(name)}", remedy=near_matches(name[:100], known))
+        self.fault(f"unknown {what} {brief(name)}", remedy=near_matches(name[:100], known))
 
     def count_layer(self) -> bool:
         """Count a layer of the network; False, and noted once, if there are too many."""
@@ -132,7 +132,7 @@ class Place:
         return len(self.reading.problems)
 
 
-def shown(value: JsonValue) -> str:
+def brief(value: JsonValue) -> str:
     """Return a short text for a value of a document."""
     if isinstance(value, dict):
         return f"an object with {len(value)} keys" if len(value) != 1 else "an object with 1 key"
@@ -141,12 +141,12 @@ def shown(value: JsonValue) -> str:
     if value is None or value is True or value is False:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        return _quoted(value)
+        return _quote(value)
     if isinstance(value, int) and value.bit_length() > 200:
         return f"an integer of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return repr(text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "...")

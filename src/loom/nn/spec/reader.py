@@ -15,7 +15,7 @@ from loom.nn.spec.layer import NODE_KEYS, keys_of_layers, read_layer, write_laye
 from loom.nn.spec.layers.parallel import GridCell
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
 from loom.nn.spec.order import cycle, run_order
-from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.problems import Place, brief
 from loom.nn.spec.rules import BAD, Name, Several
 from loom.nn.spec.values import JsonObject, JsonValue
 
@@ -30,20 +30,20 @@ def read_network(value: JsonObject, place: Place) -> NetworkSpec | None:
     """Return the network of a ``loom/1`` object; problems are noted, and then the result means nothing."""
     header = read_object(NetworkSpec, value, place, besides=_STRUCTURE)
     inputs = _read_inputs(value, place, f64 if header is not BAD and header.dtype == f64 else f32)
-    listed = _listed(value, place)
+    listed = _read_listed(value, place)
     raw: dict[str, tuple[JsonValue, Place]] = {}
     if listed is not None:
-        raw = _named_list(listed, place) if isinstance(listed, list) else _named_graph(listed, place)
+        raw = _name_list(listed, place) if isinstance(listed, list) else _name_graph(listed, place)
     for name, (layer, here) in raw.items():
         _note_raw(name, layer, here)
     for name in {i.name for i in inputs} & set(raw):
-        raw[name][1].fault(f"a network input is called {shown(name)} as well", remedy="Rename one of them.")
+        raw[name][1].fault(f"a network input is called {brief(name)} as well", remedy="Rename one of them.")
     nodes = _read_nodes(raw, inputs, isinstance(listed, list))
     grid = header.grid if header is not BAD else None
     _check_cells(nodes, {name: here for name, (_, here) in raw.items()}, grid)
     if header is BAD:
         header = NetworkSpec()
-    ordered = _ordered(nodes, {name: here for name, (_, here) in raw.items()}, place)
+    ordered = _order(nodes, {name: here for name, (_, here) in raw.items()}, place)
     whole = len(ordered) == len(raw)
     outputs = _read_outputs(value, ordered, place, isinstance(listed, list)) if whole and raw else ()
     network = dataclasses.replace(header, inputs=tuple(inputs), nodes=ordered, outputs=outputs)
@@ -90,7 +90,7 @@ def _read_input(name: str, what: JsonValue, place: Place, dtype: DType) -> list[
     return [dataclasses.replace(only, name=name, dtype=only.dtype if is_told else dtype)]
 
 
-def _listed(value: JsonObject, place: Place) -> list[JsonValue] | JsonObject | None:
+def _read_listed(value: JsonObject, place: Place) -> list[JsonValue] | JsonObject | None:
     """Return the list of ``layers`` or the object of ``nodes``, whichever the document has; None if it is unusable."""
     if ("layers" in value) == ("nodes" in value):
         both = "layers" in value
@@ -108,7 +108,7 @@ def _listed(value: JsonObject, place: Place) -> list[JsonValue] | JsonObject | N
     return None
 
 
-def _named_list(listed: list[JsonValue], place: Place) -> dict[str, tuple[JsonValue, Place]]:
+def _name_list(listed: list[JsonValue], place: Place) -> dict[str, tuple[JsonValue, Place]]:
     made: dict[str, tuple[JsonValue, Place]] = {}
     for i, raw in enumerate(listed):
         here = place.at("layers", i)
@@ -116,14 +116,14 @@ def _named_list(listed: list[JsonValue], place: Place) -> dict[str, tuple[JsonVa
         if isinstance(raw, dict) and "name" in raw:
             given = Name().read(raw["name"], here.at("name"))
             if given is not BAD and given in made:
-                here.at("name").fault(f"another layer is called {shown(given)}", got=made[given][1].path)
+                here.at("name").fault(f"another layer is called {brief(given)}", got=made[given][1].path)
             elif given is not BAD:
                 name = given
         made[name] = (raw, here)
     return made
 
 
-def _named_graph(listed: JsonObject, place: Place) -> dict[str, tuple[JsonValue, Place]]:
+def _name_graph(listed: JsonObject, place: Place) -> dict[str, tuple[JsonValue, Place]]:
     here = place.at("nodes")
     made: dict[str, tuple[JsonValue, Place]] = {}
     for name, raw in listed.items():
@@ -162,7 +162,7 @@ def _read_nodes(raw: dict[str, tuple[JsonValue, Place]], inputs: list[Input], is
             sources: Any = (before,)
         else:
             if "name" in fields:
-                here.at("name").fault("a node of a graph is named by its key", got=shown(fields["name"]))
+                here.at("name").fault("a node of a graph is named by its key", got=brief(fields["name"]))
             sources = _sources(fields, known, here)
         before = name
         if layer is not BAD and cell is not BAD and sources is not BAD:
@@ -192,10 +192,10 @@ def _check_cells(nodes: dict[str, NodeSpec], places: dict[str, Place], grid: Any
         if grid is None:
             here.fault("the network has no grid", remedy="Give 'grid' with rows, cols and layers.")
         elif node.cell.within(grid, here) and taken.setdefault(node.cell, name) != name:
-            here.fault(f"the cell is that of {shown(taken[node.cell])}", expected="a cell of its own")
+            here.fault(f"the cell is that of {brief(taken[node.cell])}", expected="a cell of its own")
 
 
-def _ordered(nodes: dict[str, NodeSpec], places: dict[str, Place], place: Place) -> tuple[NodeSpec, ...]:
+def _order(nodes: dict[str, NodeSpec], places: dict[str, Place], place: Place) -> tuple[NodeSpec, ...]:
     """Return the nodes in running order, as far as they are sound; a cycle is noted."""
     reads = {name: [s for s in node.inputs if s in nodes] for name, node in nodes.items()}
     order = run_order(reads)
@@ -223,7 +223,7 @@ def _read_outputs(value: JsonObject, nodes: tuple[NodeSpec, ...], place: Place, 
             if name not in known:
                 place.at(key).unknown("node", name, known)
         if len(set(names)) != len(names):
-            place.at(key).fault("an output is named twice", got=shown(list(names)))
+            place.at(key).fault("an output is named twice", got=brief(list(names)))
         return names
     if is_list:
         return (known[-1],)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from loom.core.dtype import SCALARS, DType, lookup
 from loom.nn.spec.limits import MOST_WIDTH
-from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.problems import Place, brief
 from loom.nn.spec.text import is_unicode
 from loom.nn.spec.values import JsonValue
 
@@ -214,7 +214,7 @@ class Choice:
             meant = (self.also or {}).get(value.lower())
             remedy = {"remedy": f"Did you mean {meant!r}?"} if meant else {}
             if remedy:
-                place.fault(f"unknown name {shown(value)}", **remedy)
+                place.fault(f"unknown name {brief(value)}", **remedy)
             else:
                 place.unknown("name", value, known)
             return BAD

@@ -38,9 +38,9 @@ def json_schema() -> dict[str, Any]:
             "$schema": {"type": "string"},
             **network["properties"],
             "input": {"$ref": "#/$defs/input"},
-            "inputs": _named({"$ref": "#/$defs/input"}),
+            "inputs": _object_of({"$ref": "#/$defs/input"}),
             "layers": {"type": "array", "minItems": 1, "items": _node(listed, [])},
-            "nodes": _named(_node(graphed, ["inputs"])),
+            "nodes": _object_of(_node(graphed, ["inputs"])),
             "output": Name(dotted=True).schema(),
             "outputs": Several(Name(dotted=True), 1).schema(),
         },
@@ -49,7 +49,7 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": {
             **{kind: layer_schema(config) for kind, config in sorted(LAYERS.items())},
-            "shared": _shared(),
+            "shared": _reference(),
             "any": {"anyOf": [{"$ref": f"#/$defs/{kind}"} for kind in (*sorted(LAYERS), "shared")]},
             "layer": {"$ref": "#/$defs/any", "unevaluatedProperties": False},
             "input": object_schema(Input),
@@ -57,12 +57,12 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _named(each: dict[str, Any]) -> dict[str, Any]:
+def _object_of(each: dict[str, Any]) -> dict[str, Any]:
     names = Name().schema()
     return {"type": "object", "minProperties": 1, "propertyNames": names, "additionalProperties": each}
 
 
-def _shared() -> dict[str, Any]:
+def _reference() -> dict[str, Any]:
     return {
         "description": "The layer of that name once more, with the same weights.",
         "type": "object",

@@ -39,7 +39,7 @@ class Snapshot:
         own = {n for n, a in weights.items() if _same(self.arrays.get(_WEIGHTS + n), a)}
         return Snapshot(self.facts, {n: a for n, a in self.arrays.items() if n.removeprefix(_WEIGHTS) not in own})
 
-    def completed(self, weights: Mapping[str, Array]) -> Snapshot:
+    def complete(self, weights: Mapping[str, Array]) -> Snapshot:
         """Return it with the network's weights in place of those that it lacks."""
         return Snapshot(self.facts, {_WEIGHTS + n: a for n, a in weights.items()} | dict(self.arrays))
 

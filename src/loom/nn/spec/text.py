@@ -15,7 +15,7 @@ from pathlib import Path
 
 from loom.core.errors import FileError
 from loom.nn.spec.limits import MOST_BYTES, MOST_DEPTH, MOST_VALUES
-from loom.nn.spec.problems import Place, Problem, shown
+from loom.nn.spec.problems import Place, Problem, brief
 from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["canonical", "file_bytes", "from_base64", "is_unicode", "load"]
@@ -42,7 +42,7 @@ def load(document: str | bytes | JsonObject | Path, place: Place) -> JsonValue:
         if len(document) > MOST_BYTES:
             place.fault("the document is too large", expected=f"at most {MOST_BYTES} bytes", got=f"{len(document)}")
             return None
-        value = _parsed(document, place)
+        value = _decode(document, place)
         if place.count != before:
             return None
     else:
@@ -66,7 +66,7 @@ def is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def _parsed(text: str | bytes, place: Place) -> JsonValue:
+def _decode(text: str | bytes, place: Place) -> JsonValue:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
@@ -118,21 +118,21 @@ def _parts(value: JsonValue, here: Place) -> list[tuple[JsonValue, Place]]:
     """Return the values within ``value``, last first; note what is wrong with ``value`` itself."""
     if isinstance(value, dict):
         for name in value.doubles if isinstance(value, _Object) else ():
-            here.fault(f"key {shown(name)} occurs more than once", remedy="Keep one of them.")
+            here.fault(f"key {brief(name)} occurs more than once", remedy="Keep one of them.")
         for name in value:
             if not isinstance(name, str):
-                here.fault("a key is not a text", got=shown(name))
+                here.fault("a key is not a text", got=brief(name))
             elif not is_unicode(name):
-                here.fault("a key is not Unicode", got=shown(name), remedy="It has half of a surrogate pair.")
+                here.fault("a key is not Unicode", got=brief(name), remedy="It has half of a surrogate pair.")
         return [(v, here.at(k)) for k, v in reversed(value.items()) if isinstance(k, str)]
     if isinstance(value, (list, tuple)):
         if all(isinstance(v, (int, float)) and math.isfinite(v) for v in value if not isinstance(v, int)):
             return []  # long lists of numbers are common: weights
         return [(v, here.at(i)) for i, v in reversed(list(enumerate(value)))]
     if isinstance(value, float) and not math.isfinite(value):
-        here.fault("not a finite number", got=shown(value))
+        here.fault("not a finite number", got=brief(value))
     elif isinstance(value, str) and not is_unicode(value):
-        here.fault("a text is not Unicode", got=shown(value), remedy="It has half of a surrogate pair.")
+        here.fault("a text is not Unicode", got=brief(value), remedy="It has half of a surrogate pair.")
     elif value is not None and not isinstance(value, (str, int, float, bool)):
         here.fault("not a JSON value", got=type(value).__name__)
     return []
@@ -150,5 +150,5 @@ def from_base64(value: JsonValue, place: Place) -> bytes | None:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
             pass
-    place.fault("not base64", got=shown(value))
+    place.fault("not base64", got=brief(value))
     return None

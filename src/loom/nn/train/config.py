@@ -102,15 +102,15 @@ class TrainConfig:
         names = ("loss", "probabilities", "optimizer", "learning_rate", "schedule", "batch_size", "accumulate",
                  "shuffle", "seed", "clip_value", "clip_norm", "patience", "least_gain")  # fmt: skip
         found = {name: repr(getattr(self, name)) for name in names}
-        loss = _named(self.loss)
+        loss = _name_of(self.loss)
         found["loss"] = loss if callable(self.loss) else repr(loss)
         return found
 
 
-def _named(loss: Any) -> Any:
+def _name_of(loss: Any) -> Any:
     """Return losses by their names, functions by theirs."""
     if is_mapping(loss):
-        return {name: _named(each) for name, each in loss.items()}
+        return {name: _name_of(each) for name, each in loss.items()}
     return loss if isinstance(loss, str) else getattr(loss, "__name__", "a function")
 
 

@@ -19,7 +19,7 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, EmptyError, ShapeError, StateError
 from loom.nn.train.shuffle import order_of_epoch
 
-__all__ = ["class_names", "column_names", "divided", "numbered", "read_inputs", "read_samples", "read_targets"]
+__all__ = ["class_names", "column_names", "divide", "number_classes", "read_inputs", "read_samples", "read_targets"]
 
 
 _NAMES = (("x", "y"), ("X", "Y"), ("inputs", "targets"), ("images", "labels"), ("data", "target"))
@@ -36,7 +36,7 @@ def read_samples(source: str, shape: tuple[int, ...] | None = None, classes: Seq
     column of what is no number, and of a text that is none of the classes.
     """
     x, y = read_targets(source, shape)
-    return x, numbered(y, classes or class_names(y), source)
+    return x, number_classes(y, classes or class_names(y), source)
 
 
 def read_targets(source: str, shape: tuple[int, ...] | None = None) -> tuple[Array, Array]:
@@ -50,7 +50,7 @@ def read_targets(source: str, shape: tuple[int, ...] | None = None) -> tuple[Arr
         x = _columns(Path(source), [(number, row[:-1]) for number, row in rows])
         y = _targets(Path(source), [(number, row[-1].strip()) for number, row in rows])
     _require_samples(source, x, y)
-    return _shaped(x, shape), y
+    return _reshape(x, shape), y
 
 
 def class_names(targets: Array) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def class_names(targets: Array) -> tuple[str, ...]:
     return tuple(sorted(set(targets.tolist()))) if targets.dtype.kind == "U" else ()
 
 
-def numbered(targets: Array, classes: Sequence[str], source: str) -> Array:
+def number_classes(targets: Array, classes: Sequence[str], source: str) -> Array:
     """Return texts as the numbers of their classes; numbers are returned as they are, unless they name classes.
 
     ArgumentError for a text that no class has.
@@ -92,11 +92,11 @@ def read_inputs(source: str, shape: tuple[int, ...]) -> Array:
         name = next((x for x, _ in _NAMES if x in found), None)
         if name is not None:
             _require_samples(source, found[name], found[name])
-            return _shaped(found[name], shape)
+            return _reshape(found[name], shape)
     elif source != "digits":
         rows = _rows(Path(source), least=1)
         if len(rows[0][1]) == int(np.prod(shape)):
-            return _shaped(_columns(Path(source), rows), shape)
+            return _reshape(_columns(Path(source), rows), shape)
     return read_samples(source, shape)[0]
 
 
@@ -119,7 +119,7 @@ def _require_samples(source: str, x: Array, y: Array) -> None:
                          remedy="The first axis of both counts samples")  # fmt: skip
 
 
-def _shaped(x: Array, shape: tuple[int, ...] | None) -> Array:
+def _reshape(x: Array, shape: tuple[int, ...] | None) -> Array:
     fits = shape is not None and x.shape[1:] != shape and prod(x.shape[1:]) == prod(shape)
     return x.reshape(len(x), *shape) if fits and shape is not None else x
 
@@ -261,7 +261,7 @@ def _number(path: Path, row: int, column: int, cell: str) -> float:
     return float(cell)
 
 
-def divided(x: Array, y: Array, share: float, seed: int = 0) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+def divide(x: Array, y: Array, share: float, seed: int = 0) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
     """Return samples to train with and those held out: ``share`` (0 up to 1) of them, chosen by the seed."""
     if not 0 <= share < 1:
         raise ArgumentError("--hold-out", "not a share", expected="0 up to but not including 1", got=share,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["asked_to_stop"]
+__all__ = ["stop_on_interrupt"]
 
 
 @contextmanager
-def asked_to_stop(stop: Callable[[], None]) -> Generator[list[int], None, None]:
+def stop_on_interrupt(stop: Callable[[], None]) -> Generator[list[int], None, None]:
     """Call ``stop`` at the first Ctrl-C, noted in the list given; in the main thread alone, as Python has it."""
     interrupted: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -70,13 +70,13 @@ def _single(value: float) -> float:
     return float(np.float32(value))
 
 
-def _mixed(old: Tensor, new: Tensor, share: float) -> Tensor:
+def _mix(old: Tensor, new: Tensor, share: float) -> Tensor:
     """Return ``share`` of the old and the rest of the new."""
     kept = share if old.dtype == f64 else _single(share)
     return old * kept + new * (1.0 - kept)
 
 
-def _decayed(g: Tensor, w: Tensor, decay: float) -> Tensor:
+def _decay(g: Tensor, w: Tensor, decay: float) -> Tensor:
     return g + w * decay if decay and w.ndim > 1 else g
 
 
@@ -112,7 +112,7 @@ class SGD(Optimizer):
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
         del powers
-        g = _decayed(g, w, self.weight_decay)
+        g = _decay(g, w, self.weight_decay)
         if not self.momentum:
             return w - g * rate, {}
         velocity = kept["velocity"] * self.momentum + (g * (1.0 - self.dampening) if self.dampening else g)
@@ -144,12 +144,12 @@ class Adam(Optimizer):
 
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
-        along, found = self._along(_decayed(g, w, self.weight_decay), kept, powers)
+        along, found = self._along(_decay(g, w, self.weight_decay), kept, powers)
         return w - along * rate, found
 
     def _along(self, g: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
-        mean = _mixed(kept["mean"], g, self.beta1)
-        square = _mixed(kept["square"], g * g, self.beta2)
+        mean = _mix(kept["mean"], g, self.beta1)
+        square = _mix(kept["square"], g * g, self.beta2)
         scale = (square / (1 - powers["beta2"])).sqrt() + self.epsilon
         return mean / (1 - powers["beta1"]) / scale, {"mean": mean, "square": square}
 
@@ -166,7 +166,7 @@ class AdamW(Adam):
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
         along, found = self._along(g, kept, powers)
-        return w - _decayed(along, w, self.weight_decay) * rate, found
+        return w - _decay(along, w, self.weight_decay) * rate, found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +189,8 @@ class RMSprop(Optimizer):
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
         del powers
-        g = _decayed(g, w, self.weight_decay)
-        square = _mixed(kept["square"], g * g, self.alpha)
+        g = _decay(g, w, self.weight_decay)
+        square = _mix(kept["square"], g * g, self.alpha)
         along = g / (square.sqrt() + self.epsilon)
         if not self.momentum:
             return w - along * rate, {"square": square}
@@ -217,10 +217,10 @@ class Lion(Optimizer):
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
         del powers
-        way = _mixed(kept["mean"], g, self.beta1)
+        way = _mix(kept["mean"], g, self.beta1)
         ones = tensor.ones(way.shape, way.dtype)
         sign = tensor.where(way > 0, ones, tensor.where(way < 0, -ones, 0))
-        return w - _decayed(sign, w, self.weight_decay) * rate, {"mean": _mixed(kept["mean"], g, self.beta2)}
+        return w - _decay(sign, w, self.weight_decay) * rate, {"mean": _mix(kept["mean"], g, self.beta2)}
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

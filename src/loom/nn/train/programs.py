@@ -64,7 +64,7 @@ class Trainable(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class HeldSamples:
     """Samples on the device, their ``order`` in the epoch (u32), and how many of it are ``done``."""
 
     x: tuple[Tensor, ...]
@@ -72,7 +72,7 @@ class Held:
     order: Tensor
     done: Tensor
 
-    def picked(self, samples: int) -> tuple[list[Tensor], list[Tensor]]:
+    def pick(self, samples: int) -> tuple[list[Tensor], list[Tensor]]:
         """Record the next samples and their targets."""
         chosen = tensor.gather(self.order, self.done + tensor.arange(samples, "u32"))
         return [tensor.gather(x, chosen) for x in self.x], [tensor.gather(y, chosen) for y in self.y]
@@ -84,10 +84,10 @@ class BatchShape:
 
     x: tuple[tuple[Shape, DType], ...]
     y: tuple[tuple[Shape, DType], ...]
-    held: Held | None = None
+    held: HeldSamples | None = None
 
     @classmethod
-    def of(cls, data: Samples, held: Held | None = None) -> BatchShape:
+    def of(cls, data: Samples, held: HeldSamples | None = None) -> BatchShape:
         """Return what batches of these samples are like."""
         x, y = zip(data.x, data.x_types, strict=True), zip(data.y, data.y_types, strict=True)
         return cls(tuple((a.shape[1:], t) for a, t in x), tuple((a.shape[1:], t) for a, t in y), held)
@@ -95,7 +95,7 @@ class BatchShape:
     def inputs(self, samples: int) -> tuple[list[Tensor], list[Tensor]]:
         """Return inputs and targets of a program for so many samples: those picked, or fed."""
         if self.held is not None:
-            return self.held.picked(samples)
+            return self.held.pick(samples)
 
         def fed(name: str, arrays: tuple[tuple[Shape, DType], ...]) -> list[Tensor]:
             return [tensor.input(f"{name}{i}", (samples, *shape), t) for i, (shape, t) in enumerate(arrays)]
@@ -131,13 +131,17 @@ class Programs:
         self._steps: dict[int, TensorProgram] = {}
         self._losses: dict[int, TensorProgram] = {}
         self._numbers: dict[TensorProgram, dict[str, float]] = {}
-        self._held: Held | None = None
+        self._held: HeldSamples | None = None
         self._data: Samples | None = None
         self._order = np.empty(0, np.int64)
 
     def suit(self, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float]) -> bool:
         """Tell whether these programs are those of another training of the same model."""
-        return _recorded(config) == _recorded(self.config) and frozenset(frozen) == self._frozen and rates == self.rates
+        return (
+            _settings_of(config) == _settings_of(self.config)
+            and frozenset(frozen) == self._frozen
+            and rates == self.rates
+        )
 
     def restart(self, config: TrainConfig) -> None:
         """Begin another training, which they ``suit``: all they keep is as at the start."""
@@ -149,7 +153,7 @@ class Programs:
 
     def _zeros(self) -> dict[str, Tensor]:
         return {
-            name: tensor.parameter(np.zeros(w.shape, _held(w).numpy), name=f"sum.{name}", on=self.where)
+            name: tensor.parameter(np.zeros(w.shape, _sum_type(w).numpy), name=f"sum.{name}", on=self.where)
             for name, w in self.trained.items()
         }
 
@@ -181,7 +185,7 @@ class Programs:
         self._steps = dict(zip(sizes, made, strict=False))
         self._losses = dict(zip(others, made[len(made) - len(others) :], strict=True))
 
-    def _holding(self, data: Samples) -> Held | None:
+    def _holding(self, data: Samples) -> HeldSamples | None:
         """Return samples put on the device, in the place of those before if they are alike; None if they are fed."""
         nbytes, types = data.nbytes, (*data.x_types, *data.y_types)
         arrays = (*data.x, *data.y)
@@ -197,7 +201,7 @@ class Programs:
         made = tuple(tensor.parameter(a, t, on=self.where) for a, t in zip(arrays, types, strict=True))
         order = tensor.parameter(np.zeros(len(data), np.uint32), on=self.where)
         done = tensor.parameter(np.zeros((), np.uint32), on=self.where)
-        return Held(made[: len(data.x)], made[len(data.x) :], order, done)
+        return HeldSamples(made[: len(data.x)], made[len(data.x) :], order, done)
 
     def _forget(self, wanted: Collection[Key]) -> None:
         """Free the oldest programs but those wanted, if there are many."""
@@ -219,18 +223,18 @@ class Programs:
 
     def run(self, cut: slice, rate: float) -> float:
         """Train with one batch of the order, the next one, at a rate; return its loss."""
-        return self._trained(cut, rate=rate)
+        return self._train_next(cut, rate=rate)
 
     def add(self, cut: slice, share: float) -> float:
         """Add the gradient of the next batch, which has ``share`` of the samples of an update; return its loss."""
-        return self._trained(cut, share=share)
+        return self._train_next(cut, share=share)
 
-    def _trained(self, cut: slice, **numbers: float) -> float:
+    def _train_next(self, cut: slice, **numbers: float) -> float:
         feeds: dict[str, Any] = {}
         if self._held is None:
             assert self._data is not None
             feeds = _feeds(self._data, self._order[cut])
-        return self._ran(self._steps[cut.stop - cut.start], feeds, numbers)
+        return self._execute(self._steps[cut.stop - cut.start], feeds, numbers)
 
     def update(self, rate: float) -> None:
         """Move the weights along the gradients added, and forget those."""
@@ -242,9 +246,9 @@ class Programs:
         key = ("step", len(data), BatchShape.of(data))
         program = self._program(*key)
         self._forget([key])
-        return self._ran(program, _feeds(data, slice(None)), {"rate": rate})
+        return self._execute(program, _feeds(data, slice(None)), {"rate": rate})
 
-    def _ran(self, program: TensorProgram, feeds: dict[str, Any], numbers: dict[str, float]) -> float:
+    def _execute(self, program: TensorProgram, feeds: dict[str, Any], numbers: dict[str, float]) -> float:
         """Run a program; return its loss. Numbers that it has already are not written again."""
         if self._numbers.get(program) != numbers:
             feeds |= {name: np.asarray(value, self.number.numpy) for name, value in numbers.items()}
@@ -288,7 +292,7 @@ class Programs:
     def _step(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
         loss, grads, moved = self._backward(batch, samples)
         is_sound = (loss - loss) == 0
-        updates = [*self._moved(grads), *moved, *self._counted(batch, samples)]
+        updates = [*self._move(grads), *moved, *self._count(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
     def _sum(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
@@ -296,22 +300,22 @@ class Programs:
         share = tensor.input("share", (), self.number)
         is_sound = (loss - loss) == 0
         updates = [(s, s + grads[n] * _as(share, s)) for n, s in self.sums.items()]
-        updates += [*moved, *self._counted(batch, samples)]
+        updates += [*moved, *self._count(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
-    def _counted(self, batch: BatchShape, samples: int) -> Pairs:
+    def _count(self, batch: BatchShape, samples: int) -> Pairs:
         held = batch.held
         return [(self.step, self.step + 1), *([] if held is None else [(held.done, held.done + samples)])]
 
     def _update(self) -> tuple[list[Tensor], Pairs]:
-        return [], [*self._moved(dict(self.sums)), *((s, tensor.zeros(s.shape, s.dtype)) for s in self.sums.values())]
+        return [], [*self._move(dict(self.sums)), *((s, tensor.zeros(s.shape, s.dtype)) for s in self.sums.values())]
 
     def _loss(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
         x, y = batch.inputs(samples)
-        outputs = self._applied(x, training=False)
+        outputs = self._apply(x, training=False)
         return [self._total(outputs, y), *outputs], []
 
-    def _applied(self, x: list[Tensor], *, training: bool, step: Tensor | None = None) -> list[Tensor]:
+    def _apply(self, x: list[Tensor], *, training: bool, step: Tensor | None = None) -> list[Tensor]:
         """Record the network; return its outputs, narrow ones as f32."""
         given = dict(zip(self.inputs, x, strict=True)) if self.inputs else x[0]
         if not self.outputs:
@@ -327,15 +331,15 @@ class Programs:
 
     def _backward(self, batch: BatchShape, samples: int) -> tuple[Tensor, dict[str, Tensor], Pairs]:
         x, y = batch.inputs(samples)
-        outputs = self._applied(x, training=True, step=self.step)
+        outputs = self._apply(x, training=True, step=self.step)
         moved = list(self.model.state_updates)
         loss = self._total(outputs, y)
         grads = tensor.grad(loss, list(self.trained.values()))
         return loss, {n: _wide(g) for n, g in zip(self.trained, grads, strict=True)}, moved
 
-    def _moved(self, grads: dict[str, Tensor]) -> Pairs:
+    def _move(self, grads: dict[str, Tensor]) -> Pairs:
         """Return the new values of trained weights and of the optimiser's state."""
-        optimizer, grads = self.config.optimizer, self._clipped(grads)
+        optimizer, grads = self.config.optimizer, self._clip(grads)
         rate = tensor.input("rate", (), self.number)
         powers = {key: self.state[f"power.{key}"] * base for key, base in optimizer.powers.items()}
         updates = [(self.state[f"power.{key}"], power) for key, power in powers.items()]
@@ -350,7 +354,7 @@ class Programs:
             updates += [(kept[key], value) for key, value in found.items()]
         return updates
 
-    def _clipped(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _clip(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
         value, norm = self.config.clip_value, self.config.clip_norm
         if value is not None:
             grads = {n: tensor.clip(g, -value, value) for n, g in grads.items()}
@@ -375,7 +379,7 @@ def _is_apart(where: Device | None) -> bool:
     return where is not None and not where.caps.unified_memory
 
 
-def _recorded(config: TrainConfig) -> tuple[Any, ...]:
+def _settings_of(config: TrainConfig) -> tuple[Any, ...]:
     """Return the settings that programs are made of."""
     return (
         config.optimizer, config.loss, config.probabilities, config.clip_value, config.clip_norm,
@@ -383,7 +387,7 @@ def _recorded(config: TrainConfig) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _held(w: Tensor) -> DType:
+def _sum_type(w: Tensor) -> DType:
     return f32 if w.dtype.storage_only else w.dtype
 
 

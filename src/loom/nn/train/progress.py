@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 from loom.nn.train.trainer import Progress
 
-__all__ = ["shown_progress"]
+__all__ = ["show_progress"]
 
 
 @contextmanager
-def shown_progress(wanted: bool | None) -> Generator[Callable[[Progress], None] | None, None, None]:
+def show_progress(wanted: bool | None) -> Generator[Callable[[Progress], None] | None, None, None]:
     """Give what draws progress on stderr, None if it is not wanted (``wanted`` None: only on a terminal)."""
     if not (sys.stderr.isatty() if wanted is None else wanted):
         yield None

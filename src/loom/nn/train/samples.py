@@ -20,7 +20,7 @@ from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
 from loom.core.given import is_mapping
 from loom.nn.train.losses import CHANCE_LOSSES
 
-__all__ = ["WHOLE", "Samples", "batches", "checked_inputs", "checked_samples", "for_each", "named", "numbers"]
+__all__ = ["WHOLE", "Samples", "batches", "by_name", "check_inputs", "check_samples", "for_each", "numbers"]
 
 WHOLE = "biu"
 """Kinds of numpy types that number classes."""
@@ -52,7 +52,7 @@ class Samples:
         return found.hexdigest()
 
 
-def named(given: Any, names: Sequence[str], where: str, what: str = "x") -> dict[str, Any]:
+def by_name(given: Any, names: Sequence[str], where: str, what: str = "x") -> dict[str, Any]:
     """Return what is given for inputs or outputs by their names: one thing, a mapping, or a list in their order.
 
     ArgumentError for names that are not theirs, and for another number of things.
@@ -88,7 +88,7 @@ def numbers(x: Any, where: str, name: str = "x") -> Array:
     return widen(*read_array(x, f"{where}, {name}"))
 
 
-def checked_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
+def check_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
     """Return inputs as a contiguous array of a type; errors for no samples, no numbers, NaN and infinities."""
     found, held = read_array(x, f"{where}, {name}")
     if found.ndim == 0 or len(found) == 0:
@@ -112,7 +112,7 @@ def _require_finite(array: Array, where: str, name: str) -> None:
         raise error
 
 
-def checked_samples(
+def check_samples(
     x: Any,
     y: Any,
     loss: Any,
@@ -125,12 +125,12 @@ def checked_samples(
     """Return samples for a loss; classes for those of classes become i32, other targets floats of ``y_type``.
 
     Of several inputs ``x_type`` has the types by name, of several outputs ``outputs`` the names and ``loss`` the losses
-    by name; ``x`` and ``y`` are what ``named`` takes then.
+    by name; ``x`` and ``y`` are what ``by_name`` takes then.
     """
     types = x_type if isinstance(x_type, Mapping) else {"x": x_type}
-    given = named(x, tuple(types), where) if isinstance(x_type, Mapping) else {"x": x}
-    inputs = [checked_inputs(a, types[n], where, _place("x", n)) for n, a in given.items()]
-    wanted = named(y, outputs, where, "y") if outputs else {"y": y}
+    given = by_name(x, tuple(types), where) if isinstance(x_type, Mapping) else {"x": x}
+    inputs = [check_inputs(a, types[n], where, _place("x", n)) for n, a in given.items()]
+    wanted = by_name(y, outputs, where, "y") if outputs else {"y": y}
     losses = for_each(loss, wanted)
     targets: list[Array] = []
     held: list[DType] = []
@@ -138,7 +138,7 @@ def checked_samples(
         read = numbers(each, where, _place("y", name))
         of_classes = isinstance(losses[name], str) and losses[name] in CHANCE_LOSSES
         held.append(i32 if of_classes and read.dtype.kind in WHOLE else y_type)
-        targets.append(checked_inputs(read, held[-1], where, _place("y", name)))
+        targets.append(check_inputs(read, held[-1], where, _place("y", name)))
     places = [*map(partial(_place, "x"), given), *map(partial(_place, "y"), wanted)]
     for what, a in zip(places, (*inputs, *targets), strict=True):
         if len(a) != len(inputs[0]):

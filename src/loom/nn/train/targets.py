@@ -17,9 +17,9 @@ from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.spec import Meaning, NetworkSpec, NumberKind
 from loom.nn.train.losses import CHANCE_LOSSES, Loss, loss_of
-from loom.nn.train.samples import WHOLE, for_each, named
+from loom.nn.train.samples import WHOLE, by_name, for_each
 
-__all__ = ["Losses", "Output", "fitted", "fitted_all", "outputs_of"]
+__all__ = ["Losses", "Output", "fit_all_targets", "fit_targets", "outputs_of"]
 
 Losses = str | Loss | Mapping[str, str | Loss] | None
 
@@ -43,7 +43,7 @@ def outputs_of(network: NetworkSpec) -> dict[str, Output]:
     return {name: Output(shapes[name], meanings[name]) for name in network.outputs}
 
 
-def fitted(output: Output, y: Any, loss: str | Loss | None, where: str = "train, y") -> tuple[str | Loss, Array]:
+def fit_targets(output: Output, y: Any, loss: str | Loss | None, where: str = "train, y") -> tuple[str | Loss, Array]:
     """Return the loss, chosen if it is None, and the targets as it takes them: classes as integers, or numbers.
 
     Cross-entropy of independent probabilities is the binary one; one-hot rows of whole numbers are the classes they
@@ -51,11 +51,11 @@ def fitted(output: Output, y: Any, loss: str | Loss | None, where: str = "train,
     for.
     """
     found = widen(*read_array(y, where))
-    name = _chosen(output, found) if loss is None else loss
+    name = _choose(output, found) if loss is None else loss
     if not isinstance(name, str):
         return name, found
     loss_of(name)
-    name = _meant(name, output, where)
+    name = _interpret(name, output, where)
     if name == "binary_cross_entropy" and output.shape[-1:] == (1,):
         _require_shape(output, found, where)
     if name not in CHANCE_LOSSES or found.dtype.kind not in WHOLE:
@@ -68,15 +68,15 @@ def fitted(output: Output, y: Any, loss: str | Loss | None, where: str = "train,
         return name, found.astype(np.float32)
     if found.shape[1:] == output.shape and output.shape:
         return name, _classes_of_rows(found, where)
-    return name, _required_classes(output, found, where)
+    return name, _require_classes(output, found, where)
 
 
-def fitted_all(
+def fit_all_targets(
     outputs: Mapping[str, Output], y: Any, loss: Losses, where: str = "train, y"
 ) -> tuple[str | Loss | dict[str, str | Loss], Any]:
-    """Return losses and targets as ``fitted``; of several outputs by their names.
+    """Return losses and targets as ``fit_targets``; of several outputs by their names.
 
-    ``y`` then has targets for each (see ``named``); ``loss`` is one for all, or some by name, the others being chosen.
+    ``y`` then has targets for each (see ``by_name``); ``loss`` is one for all, or some by name, others being chosen.
     """
     names, place = tuple(outputs), where.removesuffix(", y")
     losses = for_each(loss, names)
@@ -84,14 +84,14 @@ def fitted_all(
         if name not in outputs:
             raise ArgumentError(f"{place}, loss", f"the network has no output {name!r}",
                                 expected=", ".join(names), remedy=near_matches(str(name), names))  # fmt: skip
-    given = named(y, names, where, "y")
+    given = by_name(y, names, where, "y")
     if len(names) == 1:
-        return fitted(outputs[names[0]], given[names[0]], losses.get(names[0]), where)
-    made = {n: fitted(o, given[n], losses.get(n), f"{where} {n!r}") for n, o in outputs.items()}
+        return fit_targets(outputs[names[0]], given[names[0]], losses.get(names[0]), where)
+    made = {n: fit_targets(o, given[n], losses.get(n), f"{where} {n!r}") for n, o in outputs.items()}
     return {n: name for n, (name, _) in made.items()}, {n: found for n, (_, found) in made.items()}
 
 
-def _chosen(output: Output, y: Array) -> str:
+def _choose(output: Output, y: Array) -> str:
     """Return the loss for targets: of classes and one-hot rows cross-entropy, of numbers the mean squared error."""
     if y.dtype.kind not in WHOLE:
         return "mse"
@@ -109,7 +109,7 @@ def _is_one_hot(y: Array) -> bool:
     return y.ndim > 1 and y.shape[-1] > 1 and _are_truths(y) and bool((y.sum(-1) == 1).all())
 
 
-def _meant(name: str, output: Output, where: str) -> str:
+def _interpret(name: str, output: Output, where: str) -> str:
     """Return the loss that is meant by a name of such an output; ArgumentError if there is none."""
     meaning = output.meaning
     if name == "nll":
@@ -165,7 +165,7 @@ def _classes_of_rows(y: Array, where: str) -> Array:
     return y.argmax(-1).astype(np.int32)
 
 
-def _required_classes(output: Output, y: Array, where: str) -> Array:
+def _require_classes(output: Output, y: Array, where: str) -> Array:
     if y.shape[1:] != output.shape[:-1] or not y.ndim or not output.shape:
         flatten = "Put a flatten layer before the last dense layer, so that there is one row for each sample"
         remedy = flatten if y.ndim == 1 and len(output.shape) > 1 else "One class for each row of the output"

@@ -21,10 +21,10 @@ from loom.nn.spec import Snapshot
 from loom.nn.train.checkpoints import read_checkpoint, require_arrays, require_folder, write_checkpoint
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
-from loom.nn.train.interrupts import asked_to_stop
+from loom.nn.train.interrupts import stop_on_interrupt
 from loom.nn.train.measures import classes_said
 from loom.nn.train.programs import Programs, Trainable
-from loom.nn.train.samples import Samples, batches, checked_samples
+from loom.nn.train.samples import Samples, batches, check_samples
 from loom.nn.train.schedules import Constant
 from loom.nn.train.shuffle import order_of_epoch
 
@@ -88,8 +88,8 @@ class Trainer:
         self.kept: Snapshot | None = None
         self.has_run = False
 
-    def _checked(self, x: Any, y: Any, where: str = "train") -> Samples:
-        return checked_samples(
+    def _check(self, x: Any, y: Any, where: str = "train") -> Samples:
+        return check_samples(
             x, y, self.config.loss, self.x_type, where, y_type=self.y_type, outputs=self.outputs
         )  # fmt: skip
 
@@ -113,11 +113,11 @@ class Trainer:
         ones. KeyboardInterrupt after Ctrl-C, the checkpoint written. ArgumentError beyond the memory budget, before
         anything runs.
         """
-        data = self._checked(x, y)
+        data = self._check(x, y)
         held_out = None
         if validation is not None:
-            held_out = self._checked(*validation, "train, validation")
-        self._data = _told(data, held_out)
+            held_out = self._check(*validation, "train, validation")
+        self._data = _describe(data, held_out)
         if self.config.checkpoint is not None:
             require_folder(Path(self.config.checkpoint))
         self._prepare(data, held_out)
@@ -125,7 +125,7 @@ class Trainer:
             self._resume(resume)
         self._is_stopping = False
         self.has_run = True
-        with asked_to_stop(self.stop) as interrupted:
+        with stop_on_interrupt(self.stop) as interrupted:
             while self.epoch < self.config.epochs and not self.history.stopped and not self._is_stopping:
                 self._run_epoch(data, held_out, report or (lambda _progress: None))
         self.kept = self._snapshot()
@@ -204,7 +204,7 @@ class Trainer:
         if self.config.accumulate > 1:
             raise StateError("train_batch", "an update takes several batches", expected="accumulate=1",
                              got=self.config.accumulate, remedy="Use fit")  # fmt: skip
-        data = self._checked(x, y)
+        data = self._check(x, y)
         if not self._last_good:
             self.keep()
         schedule = self.config.schedule or Constant(self.config.learning_rate)
@@ -339,7 +339,7 @@ _DATA = {"data": "other data than these of as many samples", "held_out": "other 
 """What a snapshot tells of data, besides their number, in words."""
 
 
-def _told(data: Samples, held_out: Samples | None) -> dict[str, Any]:
+def _describe(data: Samples, held_out: Samples | None) -> dict[str, Any]:
     """Return what a snapshot tells of the data: how many samples, and digests."""
     return {"samples": len(data), "data": data.digest(), "held_out": None if held_out is None else held_out.digest()}
 

@@ -122,7 +122,7 @@ def test_after_control_c_in_the_same_process(samples: Any, monkeypatch: pytest.M
             return None
 
     with monkeypatch.context() as patch:
-        patch.setattr("loom.nn.network.shown_progress", lambda _shown: Bar())
+        patch.setattr("loom.nn.network.show_progress", lambda _shown: Bar())
         with pytest.raises(KeyboardInterrupt):
             parts.train(*samples, epochs=3, **NESTEROV)
     assert signal.getsignal(signal.SIGINT) is interrupt

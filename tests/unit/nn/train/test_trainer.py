@@ -175,9 +175,9 @@ def test_patience_puts_the_best_weights_back(two_layers: Any, samples: Any) -> N
     history = trainer.fit(x[:10], y[:10], (x[10:], y[10:]))
     assert history.stopped == "no gain for 3 epochs"
     assert history.epochs < 60
-    from loom.nn.train.samples import checked_samples
+    from loom.nn.train.samples import check_samples
 
-    loss, _ = trainer.validate(checked_samples(x[10:], y[10:], "cross_entropy"))
+    loss, _ = trainer.validate(check_samples(x[10:], y[10:], "cross_entropy"))
     assert loss == min(history.validation_loss) < history.validation_loss[-1]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import flag, held, real, size
+from loom.nn.spec.fields import field_of, flag, real, size
 from loom.nn.spec.layer import Layer, Shape, register
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Name
@@ -38,7 +38,7 @@ class MultiHeadAttention(Layer):
     head_dim: int | None = size("features of a head; d_model / num_heads if not given", None)
     causal: bool = flag("true if a token sees only itself and those before it", False)
     rope_freq_base: float | None = real("base of the rotary position embedding; none if not given", None, above=0.0)
-    padding_mask: str | None = held(
+    padding_mask: str | None = field_of(
         Name(), "the network input of shape (tokens,) that is zero where a token is padding and must not be seen", None
     )
     bias: bool = flag("true if the four projections have biases", True)

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import choice, held
+from loom.nn.spec.fields import choice, field_of
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import Meaning, averaged, joined, multiplied, summed
+from loom.nn.spec.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_product, meaning_of_sum
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
 
-__all__ = ["Combine", "Merge", "combined", "concatenated", "equal", "normal_axis"]
+__all__ = ["Combine", "Merge", "concatenate", "equal", "meaning_of_combination", "normal_axis"]
 
 
 class Combine(enum.Enum):
@@ -42,7 +42,7 @@ class Merge(Layer):
     takes_many: ClassVar[bool] = True
 
     combine_mode: Combine = choice(Combine, "how the inputs become one", Combine.CONCAT, {"average": "avg"})
-    axis: int = held(Whole(-8, 7), "concat: the axis; negative from the last", -1)
+    axis: int = field_of(Whole(-8, 7), "concat: the axis; negative from the last", -1)
 
     def inspect(self, place: Place) -> None:
         """Note an axis that nothing is put together along."""
@@ -60,18 +60,19 @@ class Merge(Layer):
             )  # fmt: skip
             return None
         if self.combine_mode is Combine.CONCAT:
-            return concatenated(shapes, self.axis, place, "inputs")
+            return concatenate(shapes, self.axis, place, "inputs")
         return shapes[0] if equal(shapes, place, "inputs") else None
 
     def means_all(self, shapes: tuple[Shape, ...], given: tuple[Meaning, ...]) -> Meaning:
-        return combined(self.combine_mode, self.axis, shapes, given)
+        return meaning_of_combination(self.combine_mode, self.axis, shapes, given)
 
 
-def combined(mode: Combine, axis: int, shapes: Sequence[Shape], given: Sequence[Meaning]) -> Meaning:
+def meaning_of_combination(mode: Combine, axis: int, shapes: Sequence[Shape], given: Sequence[Meaning]) -> Meaning:
     """Return what the array made of several means."""
     if mode is Combine.CONCAT:
-        return joined(given, shapes, axis % len(shapes[0]))
-    return {Combine.ADD: summed, Combine.AVG: averaged, Combine.MULTIPLY: multiplied}[mode](given)
+        return meaning_of_concat(given, shapes, axis % len(shapes[0]))
+    of_mode = {Combine.ADD: meaning_of_sum, Combine.AVG: meaning_of_mean, Combine.MULTIPLY: meaning_of_product}
+    return of_mode[mode](given)
 
 
 def equal(shapes: tuple[Shape, ...], place: Place, what: str) -> bool:
@@ -96,7 +97,7 @@ def normal_axis(axis: int, rank: int, place: Place) -> int | None:
     return None
 
 
-def concatenated(shapes: tuple[Shape, ...], axis: int, place: Place, what: str) -> Shape | None:
+def concatenate(shapes: tuple[Shape, ...], axis: int, place: Place, what: str) -> Shape | None:
     """Return the shape of arrays put one after another along an axis, where all other sizes are equal."""
     if len({len(s) for s in shapes}) != 1:
         equal(shapes, place, what)

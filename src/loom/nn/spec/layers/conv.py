@@ -11,7 +11,7 @@ from typing import ClassVar
 from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, pair, size
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import Meaning, activated
+from loom.nn.spec.meaning import Meaning, meaning_of_activation
 from loom.nn.spec.problems import Place
 from loom.nn.spec.shapes import agrees, has_rank, slid
 
@@ -46,7 +46,7 @@ class Conv1D(Layer):
 
     def means(self, shape: Shape, given: Meaning) -> Meaning:
         del given
-        return activated(self.activation, self.output_shape(shape))
+        return meaning_of_activation(self.activation, self.output_shape(shape))
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         bias: dict[str, Shape] = {"bias": (self.filters,)} if self.bias else {}
@@ -85,7 +85,7 @@ class Conv2D(Layer):
 
     def means(self, shape: Shape, given: Meaning) -> Meaning:
         del given
-        return activated(self.activation, self.output_shape(shape))
+        return meaning_of_activation(self.activation, self.output_shape(shape))
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         bias: dict[str, Shape] = {"bias": (self.filters,)} if self.bias else {}

@@ -11,7 +11,7 @@ from typing import ClassVar
 from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, size
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import Meaning, activated
+from loom.nn.spec.meaning import Meaning, meaning_of_activation
 from loom.nn.spec.problems import Place
 from loom.nn.spec.shapes import agrees, has_rank
 
@@ -48,7 +48,7 @@ class Dense(_Linear):
 
     def means(self, shape: Shape, given: Meaning) -> Meaning:
         del given
-        return activated(self.activation, self.output_shape(shape))
+        return meaning_of_activation(self.activation, self.output_shape(shape))
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         bias: dict[str, Shape] = {"bias": (self.output_size,)} if self.bias else {}

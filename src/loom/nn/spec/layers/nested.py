@@ -9,9 +9,9 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import choice, held, real, several, size
+from loom.nn.spec.fields import choice, field_of, real, several, size
 from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
-from loom.nn.spec.meaning import NUMBERS, Meaning, probabilities, summed
+from loom.nn.spec.meaning import NUMBERS, Meaning, meaning_of_sum, probabilities
 from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.shapes import has_rank
 
@@ -82,7 +82,7 @@ class Residual(Layer):
         return shape
 
     def means(self, shape: Shape, given: Meaning) -> Meaning:
-        return summed([given, _chain_means(self.layers, shape, given)])
+        return meaning_of_sum([given, _chain_means(self.layers, shape, given)])
 
     def parts(self, shape: Shape) -> tuple[Part, ...]:
         return _chain_parts(self.layers, shape)
@@ -120,7 +120,7 @@ class KMeans(Layer):
     kind: ClassVar[str] = "kmeans"
 
     num_clusters: int = size("the number of centres")
-    attached_layer: Layer | None = held(
+    attached_layer: Layer | None = field_of(
         LayerRule(), "the layer that makes the features; the input itself if none", None
     )
     cluster_dim: int | None = size("the number of features, if it is to be checked", None)

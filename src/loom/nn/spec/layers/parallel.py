@@ -9,11 +9,11 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import Config, Record, choice, held, several, size
+from loom.nn.spec.fields import Config, Record, choice, field_of, several, size
 from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
-from loom.nn.spec.layers.combine import Combine, combined, concatenated, equal
+from loom.nn.spec.layers.combine import Combine, concatenate, equal, meaning_of_combination
 from loom.nn.spec.layers.softmax import Softmax
-from loom.nn.spec.meaning import Meaning, averaged, joined, probabilities, summed
+from loom.nn.spec.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_sum, probabilities
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
 from loom.nn.spec.shapes import count
@@ -93,11 +93,13 @@ class Parallel(Layer):
     combine_mode: ParallelMode = choice(
         ParallelMode, "how the branches' outputs become one", ParallelMode.CONCAT, {"average": "avg"}
     )
-    axis: int = held(Whole(-8, 7), "concat: the axis; negative from the last", -1)
-    grid: GridSize | None = held(Record(GridSize), "grid_scatter: the grid's size", None)
+    axis: int = field_of(Whole(-8, 7), "concat: the axis; negative from the last", -1)
+    grid: GridSize | None = field_of(Record(GridSize), "grid_scatter: the grid's size", None)
     grid_positions: tuple[GridCell, ...] = several(Record(GridCell), "grid_scatter: the cell of each branch", ())
-    gate: Layer | None = held(LayerRule(), "filter: the layer that weighs the branches", None)
-    gate_softmax: Softmax = held(LayerRule(("softmax",)), "filter: what makes weights of the gate's output", Softmax())
+    gate: Layer | None = field_of(LayerRule(), "filter: the layer that weighs the branches", None)
+    gate_softmax: Softmax = field_of(
+        LayerRule(("softmax",)), "filter: what makes weights of the gate's output", Softmax()
+    )
 
     def inspect(self, place: Place) -> None:
         """Note fields that do not go together."""
@@ -134,7 +136,7 @@ class Parallel(Layer):
         if len(shapes) != len(met):
             return None
         if self.combine_mode is ParallelMode.CONCAT:
-            return concatenated(shapes, self.axis, place, "branches")
+            return concatenate(shapes, self.axis, place, "branches")
         if self.combine_mode is ParallelMode.GRID_SCATTER:
             return (sum(count(s) for s in shapes),)
         if self.combine_mode is ParallelMode.FILTER:
@@ -169,17 +171,17 @@ class Parallel(Layer):
         found = [b.means(shape, given) for b in self.branches]
         mode = self.combine_mode
         if mode is ParallelMode.GRID_SCATTER:
-            return joined(found, made, 0)
+            return meaning_of_concat(found, made, 0)
         if mode is ParallelMode.FILTER:
-            return self._mixed(found, made)
-        return combined(Combine(mode.value), self.axis, made, found)
+            return self._meaning_of_mixture(found, made)
+        return meaning_of_combination(Combine(mode.value), self.axis, made, found)
 
-    def _mixed(self, found: list[Meaning], made: list[Shape]) -> Meaning:
+    def _meaning_of_mixture(self, found: list[Meaning], made: list[Shape]) -> Meaning:
         """Return what the mean of the branches means: zeros that make one longer are chances as well."""
         longest = max(s[-1] for s in made)
         met = [probabilities(longest) if m.width == s[-1] else m for m, s in zip(found, made, strict=True)]
         is_mean = self.gate is None or self.gate_softmax.rows in (None, 1)
-        return averaged(met) if is_mean else summed(met)
+        return meaning_of_mean(met) if is_mean else meaning_of_sum(met)
 
     def parts(self, shape: Shape) -> tuple[Part, ...]:
         gate = () if self.gate is None else (Part("gate", self.gate, shape),)

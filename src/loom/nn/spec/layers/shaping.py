@@ -11,7 +11,7 @@ from typing import ClassVar
 from loom.nn.spec.activations import OTHER_NAMES, Activation
 from loom.nn.spec.fields import choice, real, several
 from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning, activated
+from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning, meaning_of_activation
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
 from loom.nn.spec.shapes import count
@@ -82,7 +82,7 @@ class ActivationLayer(Layer):
         return shape
 
     def means(self, shape: Shape, given: Meaning) -> Meaning:
-        return activated(self.function, shape, given)
+        return meaning_of_activation(self.function, shape, given)
 
 
 @register

@@ -16,8 +16,8 @@ from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
 from loom.nn.spec.older.definition import Definition, Notes
-from loom.nn.spec.older.nested import is_as_told, made_of, view
-from loom.nn.spec.older.pieces import Conversion, Slot, joined
+from loom.nn.spec.older.nested import convert_layer, is_as_told, view
+from loom.nn.spec.older.pieces import Conversion, Slot, join_key
 from loom.nn.spec.older.start import start_of
 from loom.nn.spec.problems import Place, Problem, Reading
 from loom.nn.spec.shapes import count
@@ -117,8 +117,8 @@ class _InputSearch:
             if building is not None:
                 is_free = start.is_guess and rows == 1 and self._fits(start.shape(2))
                 return self._untold() if is_free else building
-            more = self._asked(done, met) if start.is_open else 1
-            problems = self.reading.taken_back(clean[0])
+            more = self._ask(done, met) if start.is_open else 1
+            problems = self.reading.take_back(clean[0])
             farthest = max(farthest, (done, problems), key=lambda each: each[0])
             if more == 1 or rows * more > MOST_WIDTH:
                 break
@@ -142,18 +142,18 @@ class _InputSearch:
     def _fits(self, shape: Shape) -> bool:
         before, texts = len(self.reading.problems), len(self.notes.texts)
         found = self._attempt(shape)[0]
-        self.reading.taken_back(before)
+        self.reading.take_back(before)
         del self.notes.texts[texts:]
         return found is not None
 
-    def _asked(self, number: int, before: tuple[Shape, Shape] | None) -> int:
+    def _ask(self, number: int, before: tuple[Shape, Shape] | None) -> int:
         """Return how many times the elements that it met a layer wants; 1 if no number of rows gives them."""
         if self.reading.misfit in (None, before):
             return 1
         met, wanted = self.reading.misfit
         last = self.definitions[number - 1] if number else None
         if last is not None and last.kind == "swiglu" and wanted[-1:] == (last.first("output_size", "output_height"),):
-            self.reading.taken_back(len(self.reading.problems) - 1)
+            self.reading.take_back(len(self.reading.problems) - 1)
             self.definitions[number].place.fault(
                 "the layer reads what a swiglu gives, which is as wide as what it reads",
                 expected=f"input size {met[-1]}", got=wanted[-1],
@@ -210,7 +210,7 @@ def _append(b: _Building, number: int, d: Definition, notes: Notes, implicit: bo
 
 
 def _append_pieces(b: _Building, name: str, number: int, d: Definition, notes: Notes) -> bool:
-    pieces = made_of(d, b.shape, (number,), notes)
+    pieces = convert_layer(d, b.shape, (number,), notes)
     if pieces is None:
         return False
     for i, layer in enumerate(pieces.layers):
@@ -221,5 +221,5 @@ def _append_pieces(b: _Building, name: str, number: int, d: Definition, notes: N
         b.add(own, layer, shape, d.place, number if i == pieces.main else None)
     for slot in pieces.slots:
         key = slot.key.partition(".")[2]
-        b.slots.append(Slot(source=slot.source, key=joined(name, key), kind=slot.kind))
+        b.slots.append(Slot(source=slot.source, key=join_key(name, key), kind=slot.kind))
     return True

@@ -16,9 +16,9 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite
 from loom.nn.spec.bundle import ID, OLDER_KIND, SavedModel
 from loom.nn.spec.network import NetworkSpec
-from loom.nn.spec.older.pieces import Slot, joined
+from loom.nn.spec.older.pieces import Slot, join_key
 from loom.nn.spec.older.weights import NAMES
-from loom.nn.spec.older.write import Older, written_as_first
+from loom.nn.spec.older.write import Older, write_as_first
 from loom.nn.spec.text import canonical
 from loom.nn.spec.values import JsonObject
 
@@ -36,7 +36,7 @@ def write_older_bundle(model: SavedModel) -> str:
     if not ID.holds(model.id):
         raise ArgumentError(_WHERE, "unusable id of a model", expected=ID.expected, got=ascii(model.id)[:100],
                             remedy="Call it by a short name")  # fmt: skip
-    older = written_as_first(model.network, model.id, _WHERE)
+    older = write_as_first(model.network, model.id, _WHERE)
     entries: list[dict[str, Any]] = [{} for _ in older.config["layers"]]
     for slot in older.conversion.slots:
         entry = _entry(entries, slot.source)
@@ -75,7 +75,7 @@ def older_tensors(model: SavedModel) -> dict[str, Array]:
 
     A dense layer's weight has the shape (out, in) there and still the order of (in, out). Errors as for the bundle.
     """
-    older = written_as_first(model.network, model.id, _WHERE)
+    older = write_as_first(model.network, model.id, _WHERE)
     found: dict[str, Array] = {}
     for theirs, ours in _by_their_names(older).items():
         array = np.asarray(model.weights[ours], np.float32)
@@ -88,7 +88,7 @@ def from_older_tensors(network: NetworkSpec, arrays: Mapping[str, Array], where:
 
     ArgumentError names a layer that the first generation has not.
     """
-    older, shapes = written_as_first(network, "model", where), network.parameters()
+    older, shapes = write_as_first(network, "model", where), network.parameters()
     ours = _by_their_names(older)
     found = {ours.get(name, name): a for name, a in arrays.items()}
     return {n: a.reshape(shapes[n]) if n in shapes and a.size == np.prod(shapes[n]) else a for n, a in found.items()}
@@ -105,7 +105,7 @@ def _by_their_names(older: Older) -> dict[str, str]:
         for ours in NAMES[slot.kind]:
             name = older.names.get(f"{slot.key}.{ours}")
             if name is not None:
-                found[joined(_prefix(slot), ours)] = name
+                found[join_key(_prefix(slot), ours)] = name
     return found
 
 

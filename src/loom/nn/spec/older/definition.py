@@ -12,12 +12,12 @@ from typing import Any
 from loom.nn.spec.activations import Activation
 from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.limits import MOST_LAYERS
-from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.problems import Place, brief
 from loom.nn.spec.rules import BAD, Rule, Whole
 from loom.nn.spec.values import JsonValue
 
 __all__ = [
-    "Definition", "Notes", "Pairs", "Rules", "folded", "folded_layer", "normal", "read_cells", "read_keys", "read_list",
+    "Definition", "Notes", "Pairs", "Rules", "fold", "fold_layer", "normal", "read_cells", "read_keys", "read_list",
 ]  # fmt: skip
 
 Pairs = dict[str, tuple[JsonValue, Place]]
@@ -68,7 +68,7 @@ def normal(key: str) -> str:
     return key.lower().replace("_", "")
 
 
-def folded(value: JsonValue, place: Place, known: Iterable[str], what: str = "an object") -> Pairs:
+def fold(value: JsonValue, place: Place, known: Iterable[str], what: str = "an object") -> Pairs:
     """Return the object under the names of ``known``; keys that are none, or twice there, are noted."""
     if not isinstance(value, dict):
         place.wrong(what, value)
@@ -81,17 +81,17 @@ def folded(value: JsonValue, place: Place, known: Iterable[str], what: str = "an
             if key not in IGNORED:
                 place.at(key).unknown("key", key, known)
         elif name in made:
-            place.at(key).fault(f"key {shown(name)} is there in another spelling too", remedy="Keep one of them.")
+            place.at(key).fault(f"key {brief(name)} is there in another spelling too", remedy="Keep one of them.")
         else:
             made[name] = (each, place.at(key))
     return made
 
 
-def folded_layer(value: JsonValue, place: Place, known: Iterable[str]) -> Pairs | None:
-    """Return a layer object as ``folded`` does; None, noted, without a type or if the network has too many layers."""
+def fold_layer(value: JsonValue, place: Place, known: Iterable[str]) -> Pairs | None:
+    """Return a layer object as ``fold`` does; None, noted, without a type or if the network has too many layers."""
     if not place.count_layer():
         return None
-    pairs = folded(value, place, known, "a layer object")
+    pairs = fold(value, place, known, "a layer object")
     if not isinstance(value, dict):
         return None
     if "type" not in pairs:
@@ -121,7 +121,7 @@ def read_list(pairs: Pairs, key: str, place: Place) -> list[tuple[JsonValue, Pla
 
 def read_cells(raw: Sequence[JsonValue], place: Place) -> tuple[dict[str, int], ...]:
     """Return the places of branches in a grid."""
-    return tuple(read_keys(folded(v, place.at(i), _CELL), _CELL) for i, v in enumerate(raw))
+    return tuple(read_keys(fold(v, place.at(i), _CELL), _CELL) for i, v in enumerate(raw))
 
 
 _CELL = {n: Whole(0, MOST_LAYERS) for n in ("branch_index", "target_row", "target_col", "target_layer")}

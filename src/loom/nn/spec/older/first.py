@@ -16,8 +16,8 @@ from loom.nn.spec.older.definition import (
     Notes,
     Pairs,
     Rules,
-    folded,
-    folded_layer,
+    fold,
+    fold_layer,
     read_cells,
     read_keys,
     read_list,
@@ -98,7 +98,7 @@ def read_first(value: JsonObject, place: Place, *, saved: bool = False) -> Conve
     ``saved`` tells a config out of a bundle, in which sizes of dense layers stand elsewhere.
     """
     notes = Notes()
-    pairs = folded(value, place, _TOP)
+    pairs = fold(value, place, _TOP)
     top = read_keys(pairs, _TOP)
     raw = read_list(pairs, "layers", place)
     if not raw:
@@ -135,7 +135,7 @@ def _read_grid(top: dict[str, Any], there: set[str], layers: int, place: Place, 
 
 
 def _read_layer(value: JsonValue, place: Place, notes: Notes, saved: bool) -> Definition | None:
-    pairs = folded_layer(value, place, _KEYS)
+    pairs = fold_layer(value, place, _KEYS)
     if pairs is None:
         return None
     before = place.count

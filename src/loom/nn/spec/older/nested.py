@@ -17,12 +17,12 @@ from loom.nn.spec.layers.shaping import ActivationLayer, Flatten, Reshape
 from loom.nn.spec.layers.softmax import Softmax
 from loom.nn.spec.older.definition import Definition, Notes
 from loom.nn.spec.older.names import member_of
-from loom.nn.spec.older.pieces import Pieces, Slot, joined
+from loom.nn.spec.older.pieces import Pieces, Slot, join_key
 from loom.nn.spec.older.single import SINGLE, SOFTMAX_KEYS, softmax_of
 from loom.nn.spec.problems import Place
 from loom.nn.spec.shapes import count
 
-__all__ = ["is_as_told", "made_of", "view"]
+__all__ = ["convert_layer", "is_as_told", "view"]
 
 
 def view(shape: Shape, wanted: Shape, place: Place) -> tuple[Layer, ...] | None:
@@ -39,7 +39,7 @@ def view(shape: Shape, wanted: Shape, place: Place) -> tuple[Layer, ...] | None:
     return (Flatten(),) if len(wanted) == 1 else (Reshape(shape=wanted),)
 
 
-def made_of(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) -> Pieces | None:
+def convert_layer(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) -> Pieces | None:
     """Return what becomes of a layer for an input of ``shape``; None if something is wrong, which is noted."""
     if not is_as_told(d, shape):
         return None
@@ -56,7 +56,7 @@ def made_of(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) 
     if made is None:
         return None
     wanted, layer = made
-    return _placed(layer, wanted, (Slot(source=source, key="", kind=d.kind),), d, shape)
+    return _place(layer, wanted, (Slot(source=source, key="", kind=d.kind),), d, shape)
 
 
 def is_as_told(d: Definition, shape: Shape) -> bool:
@@ -70,7 +70,7 @@ def is_as_told(d: Definition, shape: Shape) -> bool:
 _SIZED = ("softmax", "layer_norm", "rms_norm", "parallel", "sequential", "kmeans", "residual")
 
 
-def _placed(layer: Layer, wanted: Shape, slots: tuple[Slot, ...], d: Definition, shape: Shape) -> Pieces | None:
+def _place(layer: Layer, wanted: Shape, slots: tuple[Slot, ...], d: Definition, shape: Shape) -> Pieces | None:
     """Return a layer after the view it needs; ``slots`` have keys within the layer."""
     before = view(shape, wanted, d.place)
     if before is None:
@@ -81,14 +81,14 @@ def _placed(layer: Layer, wanted: Shape, slots: tuple[Slot, ...], d: Definition,
     if output is None or d.place.count != check:
         return None
     main = len(before)
-    moved = tuple(dataclasses.replace(s, key=joined(str(main), s.key)) for s in slots)
+    moved = tuple(dataclasses.replace(s, key=join_key(str(main), s.key)) for s in slots)
     return Pieces(layers=(*before, layer), main=main, slots=moved, shape=output)
 
 
 def _parallel(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) -> Pieces | None:
     mode = member_of(ParallelMode, d.values.get("combine_mode"), d.place.at("combine_mode"), ParallelMode.CONCAT)
     _note_modes(d, mode, notes)
-    made = [made_of(b, shape, (*source, i), notes) for i, b in enumerate(d.branches)]
+    made = [convert_layer(b, shape, (*source, i), notes) for i, b in enumerate(d.branches)]
     branches = [p for p in made if p is not None]
     if not d.branches:
         d.place.fault("a parallel layer has no branches", expected="at least one")
@@ -99,11 +99,11 @@ def _parallel(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes
         branches = [_flat(p) for p in branches]
     singles = [p.single() for p in branches]
     slots = [
-        dataclasses.replace(s, key=joined(f"branches.{i}", s.key)) for i, (_, ss) in enumerate(singles) for s in ss
+        dataclasses.replace(s, key=join_key(f"branches.{i}", s.key)) for i, (_, ss) in enumerate(singles) for s in ss
     ]
     layers = tuple(layer for layer, _ in singles)
     if mode is ParallelMode.GRID_SCATTER:
-        scattered = _scattered(d, layers)
+        scattered = _scatter(d, layers)
         if scattered is None:
             return None
         layer = scattered
@@ -113,7 +113,7 @@ def _parallel(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes
         layer = Parallel(branches=layers, combine_mode=mode, gate=gate, gate_softmax=_gate_softmax(d, notes))
     else:
         layer = Parallel(branches=layers, combine_mode=mode)
-    return _placed(layer, shape, tuple(slots), d, shape)
+    return _place(layer, shape, tuple(slots), d, shape)
 
 
 _SCATTER_KEYS = ("grid_positions", "grid_output_rows", "grid_output_cols", "grid_output_layers")
@@ -135,7 +135,7 @@ def _flat(pieces: Pieces) -> Pieces:
     return dataclasses.replace(pieces, layers=(*pieces.layers, Flatten()), shape=(count(pieces.shape),))
 
 
-def _scattered(d: Definition, layers: tuple[Layer, ...]) -> Layer | None:
+def _scatter(d: Definition, layers: tuple[Layer, ...]) -> Layer | None:
     positions = _by_branch(d, len(layers))
     if positions is None:
         return None
@@ -178,11 +178,11 @@ def _gate(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) ->
     if d.gate is None:
         notes.add(d.place, "a filter without a gate gives every branch the same weight")
         return None, []
-    made = made_of(d.gate, shape, (*source, -1), notes)
+    made = convert_layer(d.gate, shape, (*source, -1), notes)
     if made is None:
         return None, []
     gate, slots = _flat(made).single()
-    return gate, [dataclasses.replace(s, key=joined("gate", s.key)) for s in slots]
+    return gate, [dataclasses.replace(s, key=join_key("gate", s.key)) for s in slots]
 
 
 def _gate_softmax(d: Definition, notes: Notes) -> Softmax:
@@ -205,38 +205,38 @@ def _sequential(d: Definition, shape: Shape, source: tuple[int, ...], notes: Not
             slots = [_within_residual(s, start) for s in slots]
             layers, met = [*layers[:start], Residual(layers=inner)], before
             continue
-        made = made_of(b, met, (*source, i), notes)
+        made = convert_layer(b, met, (*source, i), notes)
         if made is None:
             return None
         start, before = len(layers), met
-        slots += [_shifted(s, start) for s in made.slots]
+        slots += [_shift(s, start) for s in made.slots]
         layers += made.layers
         met = made.shape
     inner_slots = tuple(dataclasses.replace(s, key=f"layers.{s.key}") for s in slots)
-    return _placed(Sequential(layers=tuple(layers)), shape, inner_slots, d, shape)
+    return _place(Sequential(layers=tuple(layers)), shape, inner_slots, d, shape)
 
 
-def _shifted(slot: Slot, by: int) -> Slot:
+def _shift(slot: Slot, by: int) -> Slot:
     number, _, rest = slot.key.partition(".")
-    return dataclasses.replace(slot, key=joined(str(int(number) + by), rest))
+    return dataclasses.replace(slot, key=join_key(str(int(number) + by), rest))
 
 
 def _within_residual(slot: Slot, start: int) -> Slot:
     number, _, rest = slot.key.partition(".")
     if int(number) < start:
         return slot
-    return dataclasses.replace(slot, key=joined(f"{start}.layers.{int(number) - start}", rest))
+    return dataclasses.replace(slot, key=join_key(f"{start}.layers.{int(number) - start}", rest))
 
 
 def _kmeans(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) -> Pieces | None:
     clusters = d.need("num_clusters")
     attached, slots, wanted = None, [Slot(source=source, key="", kind="kmeans")], (count(shape),)
     if d.attached is not None:
-        made = made_of(d.attached, shape, (*source, 0), notes)
+        made = convert_layer(d.attached, shape, (*source, 0), notes)
         if made is None:
             return None
         attached, within = _flat(made).single()
-        slots += [dataclasses.replace(s, key=joined("attached_layer", s.key)) for s in within]
+        slots += [dataclasses.replace(s, key=join_key("attached_layer", s.key)) for s in within]
         wanted = shape
     if clusters is None:
         return None
@@ -250,4 +250,4 @@ def _kmeans(d: Definition, shape: Shape, source: tuple[int, ...], notes: Notes) 
         output_mode=member_of(KMeansOutput, values.get("kmeans_output_mode"), place, KMeansOutput.PROBABILITIES),
         learning_rate=d.first("kmeans_learning_rate"),
     )
-    return _placed(layer, wanted, tuple(slots), d, shape)
+    return _place(layer, wanted, tuple(slots), d, shape)

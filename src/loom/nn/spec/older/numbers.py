@@ -50,7 +50,7 @@ def from_stored(kind: str, data: bytes, count: int, place: Place) -> Array | Non
         )
         return None
     with np.errstate(over="ignore"):
-        made = _decoded(kind, data, count)
+        made = _decode(kind, data, count)
     if not np.isfinite(made).all():
         place.fault(
             "a number is not finite in float32", expected="at most 3.4028235e+38 in size",
@@ -60,7 +60,7 @@ def from_stored(kind: str, data: bytes, count: int, place: Place) -> Array | Non
     return made
 
 
-def _decoded(kind: str, data: bytes, count: int) -> Array:
+def _decode(kind: str, data: bytes, count: int) -> Array:
     if kind in _FLOATS:
         return np.frombuffer(data, _FLOATS[kind]).astype(np.float32)
     if kind == "bfloat16":

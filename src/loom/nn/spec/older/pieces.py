@@ -12,7 +12,7 @@ from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers.nested import Sequential
 from loom.nn.spec.network import NetworkSpec
 
-__all__ = ["Conversion", "Pieces", "Slot", "joined"]
+__all__ = ["Conversion", "Pieces", "Slot", "join_key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,6 @@ class Pieces:
         return Sequential(layers=self.layers), slots
 
 
-def joined(*parts: str) -> str:
+def join_key(*parts: str) -> str:
     """Return a key of parts, empty ones left out."""
     return ".".join(p for p in parts if p)

@@ -16,8 +16,8 @@ from loom.nn.spec.older.definition import (
     Notes,
     Pairs,
     Rules,
-    folded,
-    folded_layer,
+    fold,
+    fold_layer,
     read_cells,
     read_keys,
     read_list,
@@ -63,7 +63,7 @@ _RENAMED = {"output_mode": "kmeans_output_mode", "softmax_type": "softmax_varian
 def read_second(value: JsonObject, place: Place) -> Conversion | None:
     """Return the conversion of a second-generation document, None where it has problems (all noted)."""
     notes = Notes()
-    pairs = folded(value, place, _TOP)
+    pairs = fold(value, place, _TOP)
     top = read_keys(pairs, _TOP)
     raw = read_list(pairs, "layers", place)
     definitions = [_read_layer(v, here, notes) for v, here in raw]
@@ -71,7 +71,7 @@ def read_second(value: JsonObject, place: Place) -> Conversion | None:
     if not known or len(known) != len(definitions) or place.count:
         return None
     sizes = [top.get(n) or 1 for n in ("depth", "rows", "cols", "layers_per_cell")]
-    known = _sorted(known, sizes, notes)
+    known = _sort(known, sizes, notes)
     if place.count:
         return None
     settings = settings_of(top, pairs, place, notes)
@@ -88,7 +88,7 @@ def _has_positions(layers: list[Definition]) -> bool:
     return any(d.first("z", "y", "x", "l") for d in layers)
 
 
-def _sorted(layers: list[Definition], sizes: list[int], notes: Notes) -> list[Definition]:
+def _sort(layers: list[Definition], sizes: list[int], notes: Notes) -> list[Definition]:
     """Return the layers in running order, disabled ones left out; noted are positions outside and double ones."""
     taken: dict[tuple[int, ...], str] = {}
     if _has_positions(layers):
@@ -109,7 +109,7 @@ def _sorted(layers: list[Definition], sizes: list[int], notes: Notes) -> list[De
 
 
 def _read_layer(value: JsonValue, place: Place, notes: Notes) -> Definition | None:
-    pairs = folded_layer(value, place, {**_KEYS, "grid_positions": None})
+    pairs = fold_layer(value, place, {**_KEYS, "grid_positions": None})
     if pairs is None:
         return None
     before = place.count

@@ -18,7 +18,7 @@ from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.nn.spec.layers.swiglu import SwiGLU
 from loom.nn.spec.older.definition import Definition, Notes
 from loom.nn.spec.older.names import member_of
-from loom.nn.spec.older.start import told_size
+from loom.nn.spec.older.start import size_told_by
 from loom.nn.spec.shapes import count
 
 __all__ = ["SINGLE", "SOFTMAX_KEYS", "softmax_of"]
@@ -145,8 +145,8 @@ def _embedding(d: Definition, shape: Shape, notes: Notes) -> Made:
 
 def _softmax(d: Definition, shape: Shape, notes: Notes) -> Made:
     total = count(shape)
-    if told_size(d) not in (None, total):
-        d.place.reading.misfit = (shape, (told_size(d) or 1,))
+    if size_told_by(d) not in (None, total):
+        d.place.reading.misfit = (shape, (size_told_by(d) or 1,))
     return (total,), softmax_of(d, d.values.get("softmax_variant"), d.first("temperature"), total, notes)
 
 

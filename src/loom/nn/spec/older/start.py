@@ -12,7 +12,7 @@ from math import prod
 from loom.nn.spec.layer import Shape
 from loom.nn.spec.older.definition import Definition
 
-__all__ = ["Start", "start_of", "told_size"]
+__all__ = ["Start", "size_told_by", "start_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ def start_of(d: Definition) -> Start | None:
         return _tokens(d)
     if d.kind in ("layer_norm", "rms_norm", "swiglu"):
         return _rows(d)
-    return _exact(v("input_size", "input_height") or told_size(d)) if d.kind in ("softmax", "residual") else _outer(d)
+    return (
+        _exact(v("input_size", "input_height") or size_told_by(d)) if d.kind in ("softmax", "residual") else _outer(d)
+    )
 
 
 def _exact(size: int | None) -> Start:
@@ -86,7 +88,7 @@ def _rows(d: Definition) -> Start:
     return Start((width,), is_open=True)
 
 
-def told_size(d: Definition) -> int | None:
+def size_told_by(d: Definition) -> int | None:
     """Return the number of elements that a softmax's keys tell; None if they do not, or for another layer."""
     if d.kind != "softmax":
         return None

@@ -13,7 +13,7 @@ from loom.nn.spec.older.definition import normal
 from loom.nn.spec.older.names import kind_of
 from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, from_list, from_stored
 from loom.nn.spec.older.pieces import Conversion, Slot
-from loom.nn.spec.problems import Place, shown
+from loom.nn.spec.problems import Place, brief
 from loom.nn.spec.shapes import count
 from loom.nn.spec.text import from_base64, load
 from loom.nn.spec.values import JsonObject, JsonValue
@@ -124,7 +124,7 @@ def _within(config: JsonValue, name: str) -> list[JsonValue]:
 def _note_scale(scale: JsonValue, kind: str, place: Place, notes: list[str]) -> None:
     """Note a scale other than the type's own, which is what numbers are read by."""
     if scale not in (None, 0, 1, SCALES.get(kind)):
-        notes.append(f"{place.path}: 'scale' {shown(scale)} is not used: numbers of {kind} have a scale of their own")
+        notes.append(f"{place.path}: 'scale' {brief(scale)} is not used: numbers of {kind} have a scale of their own")
 
 
 def _element_type(inner: JsonObject, is_packed: bool, place: Place) -> str | None:
@@ -168,7 +168,7 @@ def _of_slot(
         theirs = names.get(name, (name,))
         key = next((k for k in theirs if entry.get(k)), None)
         if key is None:
-            here.fault(f"weight {shown(theirs[0])} is missing", expected=f"{count(shape)} numbers")
+            here.fault(f"weight {brief(theirs[0])} is missing", expected=f"{count(shape)} numbers")
             continue
         array = _numbers(entry[key], count(shape), kind, here.at(key))
         if array is not None:
@@ -182,7 +182,7 @@ def _note_rest(entry: JsonObject, kind: str, known: set[str], place: Place) -> N
     for key, value in entry.items():
         here = place.at(key)
         if key == "type" and value != "" and kind_of(value, here) not in (None, kind):
-            here.fault("the weights are of another layer", expected=f"'{kind}'", got=shown(value))
+            here.fault("the weights are of another layer", expected=f"'{kind}'", got=brief(value))
         if key in (*known, "type", "branch_weights", *IGNORED) or value in (None, 0, "", [], False):
             continue
         if key == "beta" and isinstance(value, list) and not any(value):

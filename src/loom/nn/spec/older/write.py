@@ -31,7 +31,7 @@ from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.shapes import count
 
-__all__ = ["Older", "written_as_first"]
+__all__ = ["Older", "write_as_first"]
 
 _ACTIVATIONS = {
     Activation.SCALED_RELU: "relu",
@@ -56,7 +56,7 @@ class Older:
     names: dict[str, str]
 
 
-def written_as_first(network: NetworkSpec, name: str, where: str) -> Older:
+def write_as_first(network: NetworkSpec, name: str, where: str) -> Older:
     """Return a network's config as bundles of the first generation have it; ArgumentError names what it cannot say."""
     if len(network.inputs) != 1 or len(network.outputs) != 1 or network.outputs[0] != network.nodes[-1].name:
         raise _cannot(where, "networks of the first generation have one input and one output, the last layer's",
@@ -66,7 +66,7 @@ def written_as_first(network: NetworkSpec, name: str, where: str) -> Older:
     shapes = network.shapes()
     layers: list[dict[str, Any]] = []
     for node in network.nodes:
-        layers += _written(Part(node.name, node.layer, shapes[node.inputs[0]]), where)
+        layers += _write(Part(node.name, node.layer, shapes[node.inputs[0]]), where)
     if layers and layers[0]["type"] in _SIZED:
         layers[0]["input_size"] = count(network.inputs[0].shape)  # older programs do not read it
     config: dict[str, Any] = {"id": name, "batch_size": network.batch_size, "grid_rows": 1, "grid_cols": 1,
@@ -88,7 +88,7 @@ def _cannot(where: str, what: str, got: str) -> ArgumentError:
                          remedy="Save it as Loom's own bundle")  # fmt: skip
 
 
-def _written(part: Part, where: str) -> list[dict[str, Any]]:
+def _write(part: Part, where: str) -> list[dict[str, Any]]:
     """Return what a layer becomes: none for a change of shape, which is not said there, else one."""
     layer, shape = part.layer, part.shape
     here = f"{where}, layer {part.name!r}"
@@ -97,7 +97,7 @@ def _written(part: Part, where: str) -> list[dict[str, Any]]:
     if isinstance(layer, Merge) and layer.combine_mode is Combine.ADD:
         return []  # those that it does unsaid; any other is found by the comparison
     if isinstance(layer, Sequential):
-        inner = [each for p in layer.parts(shape) for each in _written(_named(part, p), where)]
+        inner = [each for p in layer.parts(shape) for each in _write(_within(part, p), where)]
         return [{"type": "sequential", "branches": inner}] if len(inner) > 1 else inner
     write = _WRITERS.get(type(layer))
     if write is None or isinstance(layer, Shared):
@@ -105,10 +105,10 @@ def _written(part: Part, where: str) -> list[dict[str, Any]]:
     made = write(layer, shape, here)
     if isinstance(layer, Parallel):
         made["branches"] = [
-            _branch(_named(part, p), where) for p in layer.parts(shape) if p.name.startswith("branches")
+            _branch(_within(part, p), where) for p in layer.parts(shape) if p.name.startswith("branches")
         ]
     if isinstance(layer, KMeans) and layer.attached_layer is not None:
-        made["branches"] = [_branch(_named(part, p), where) for p in layer.parts(shape)]
+        made["branches"] = [_branch(_within(part, p), where) for p in layer.parts(shape)]
     return [{"type": _TYPES.get(layer.kind, layer.kind), **{k: v for k, v in made.items() if v is not None}}]
 
 
@@ -118,12 +118,12 @@ _SIZED = ("layer_norm", "rms_norm", "softmax", "parallel", "sequential", "kmeans
 _TYPES = {"multi_head_attention": "mha"}
 
 
-def _named(outer: Part, inner: Part) -> Part:
+def _within(outer: Part, inner: Part) -> Part:
     return Part(f"{outer.name}.{inner.name}", inner.layer, inner.shape)
 
 
 def _branch(part: Part, where: str) -> dict[str, Any]:
-    made = _written(part, where)
+    made = _write(part, where)
     if not made:
         raise _cannot(f"{where}, layer {part.name!r}", "it has no branch that changes nothing", part.layer.kind)
     return made[0] if len(made) == 1 else {"type": "sequential", "branches": made}
