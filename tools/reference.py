@@ -139,9 +139,7 @@ def find_broken(folder: Path) -> Iterator[str]:
 def main() -> int:
     """Write the pages, look at them, and tell."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build/docs"
-    warnings.filterwarnings(
-        "ignore", "Error parsing type annotation ForwardRef", UserWarning
-    )  # of NamedTuple's own code
+    warnings.filterwarnings("ignore", "Error parsing type annotation ForwardRef", UserWarning)  # left as it is written
     pages = write(folder)
     wrong = [*find_missing(folder), *find_broken(folder)]
     names = sum(len(public_names(m)) for m in public_modules().values())
