@@ -6,7 +6,7 @@ Layer: patterns. Both find the element of one rank by its digits (``schedules.se
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -96,9 +96,10 @@ def _start(rank: int) -> Operand:
 def _whole(value: Any, where: str, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise DTypeError(f"{where}, k", "not a whole number", expected="an int", got=repr(value), remedy="Pass an int")
-    if not least <= int(value) <= most:
+    found = int(cast("int", value))
+    if not least <= found <= most:
         raise ArgumentError(
             f"{where}, k", "out of range", expected=f"{least} to {most}" if least <= most else "at least 1 element",
-            got=int(value) if least <= most else 0, remedy="Compare it with the number of elements",
+            got=found if least <= most else 0, remedy="Compare it with the number of elements",
         )  # fmt: skip
-    return int(value)
+    return found

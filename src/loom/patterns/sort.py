@@ -110,9 +110,9 @@ def run_sort(
     def record(chain: Chain) -> tuple[list[HostSlot], Any]:
         lent = [HostSlot(nbytes) for nbytes in plan.sizes]
         source = HostSlot(x.nbytes)
-        others = [None if o is None else HostSlot(o.nbytes) for o in (values, keys, payloads)]
-        plan.record(chain, source, *others, lent)
-        return [slot for slot in (source, *others, *lent) if slot is not None], None
+        moved, in_order, beside = (None if o is None else HostSlot(o.nbytes) for o in (values, keys, payloads))
+        plan.record(chain, source, moved, in_order, beside, lent)
+        return [slot for slot in (source, moved, in_order, beside, *lent) if slot is not None], None
 
     with workspace(plan.sizes, call.device) as room:
         call.run((call.name, plan), record, *given, *room)

@@ -35,7 +35,7 @@ _TILES_PER_WORKER = 4
 """So that workers end together though one was held up."""
 _LEAST_BUCKET = 2048
 """Elements of a bucket, at least: with fewer, its counters cost more than its elements."""
-_SECOND_DIGIT = 0xFF00
+_SECOND_DIGIT = np.array([0x00, 0xFF, 0, 0, 0, 0, 0, 0], np.uint8)
 """What is said to vary of keys of two digits, whose first pass is done when that is asked."""
 _NOTHING = 8
 """Bytes bound in place of a buffer that a kernel does not use."""
@@ -165,7 +165,7 @@ class _Steps:
             self.dispatch(only, [*self.inputs, *places, *self.outputs], cuts, plan.groups)
             return
         self.dispatch(radix.scatter_first(records), [*self.inputs, *places, self.both], cuts, plan.groups)
-        self.state.write(0, np.array([_SECOND_DIGIT], np.uint64).view(np.uint8))
+        self.state.write(0, _SECOND_DIGIT)
         count = radix.count_records(records.layout)
         self.dispatch(count, [self.both, self.state, self.counts], [plan.n, plan.tile, 1], tiles)
         self.dispatch(radix.scan_digits(), [self.counts], [tiles])

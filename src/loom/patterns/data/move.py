@@ -6,7 +6,7 @@ elements for one place the last one gets it, whatever ran first.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -130,11 +130,12 @@ def _target(call: Call, target: Any, x: Operand, row: tuple[int, ...]) -> Operan
     """Return what elements are placed into."""
     where = f"{call.name}, target"
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        if not 0 <= target <= NO_FAULT:
+        places = int(cast("int", target))
+        if not 0 <= places <= NO_FAULT:
             raise ArgumentError(
-                where, "unusable number of places", expected=f"0 to {NO_FAULT}", got=target, remedy="Stay within it"
+                where, "unusable number of places", expected=f"0 to {NO_FAULT}", got=places, remedy="Stay within it"
             )
-        base = call.output((int(target), *row), x.dtype, like=x)
+        base = call.output((places, *row), x.dtype, like=x)
         base.write(0)
         return base
     base = call.input(target, "target", dtype=x.dtype)

@@ -37,11 +37,12 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
     """
     call = Call("data.filter", on)
     x = call.input(data)
-    flags = call.input(gpu_map(data, mask, on=on) if callable(mask) else mask, "mask")
+    is_asked = callable(mask)
+    flags = call.input(gpu_map(data, mask, on=on) if is_asked else mask, "mask")
     if flags.dtype != bool_ and (flags.size or isinstance(mask, np.ndarray)):
         raise DTypeError(
             f"{call.name}, mask", "not a mask", expected="bool", got=flags.dtype,
-            remedy="Compare, for example mask != 0" if not callable(mask) else "Return a comparison",
+            remedy="Return a comparison" if is_asked else "Compare, for example mask != 0",
         )  # fmt: skip
     if flags.shape == x.shape:
         return call.result(keep(call, x, flags))

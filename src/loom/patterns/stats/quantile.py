@@ -62,7 +62,7 @@ def _fractions(q: Any) -> np.ndarray[Any, Any]:
     outside = numbers[~((numbers >= 0) & (numbers <= 1))]
     if outside.size:
         raise ArgumentError(
-            "stats.quantile, q", "out of range", expected="0 to 1", got=float(outside.flat[0]),
+            "stats.quantile, q", "out of range", expected="0 to 1", got=float(outside.ravel()[0]),
             remedy="Divide percentages by 100",
         )  # fmt: skip
     return numbers
@@ -78,7 +78,7 @@ def _quantile(call: Call, data: Any, q: np.ndarray[Any, Any], axis: int | None) 
         return call.result(out)
     in_order = call.output(x.shape, x.dtype, like=x)
     run_sort(call, Records(Order(x.dtype)), x, rows, keys=in_order)
-    places = q.reshape(-1) * (n - 1)
+    places = q.ravel() * (n - 1)
     floors = np.minimum(np.floor(places), n - 1)
     ranks = Operand(floors.astype(np.uint32), u32)
     fractions = Operand((places - floors).astype(types.computed.numpy), types.computed)
