@@ -163,14 +163,15 @@ def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _count(value: Any, name: str) -> int:
     """Return m, n or k as an int; a whole float may stand for it (docs/guide/flow.md, "Numbers")."""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+    number: Any = value
+    if isinstance(value, (float, np.floating)) and float(number).is_integer():
+        value = number = int(number)
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or number < 0:
         raise ArgumentError(
             f"{_WHERE}, {name}", "not a size", expected="m, n and k as whole numbers of at least 0",
-            got=repr(value), remedy="Pass all three for flat operands, none otherwise",
+            got=repr(number), remedy="Pass all three for flat operands, none otherwise",
         )  # fmt: skip
-    return int(value)
+    return int(number)
 
 
 def _describe(shapes: _Shapes, types: ProductTypes, transpose_a: bool, transpose_b: bool) -> Multiplication:

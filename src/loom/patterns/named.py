@@ -6,7 +6,7 @@ Layer: patterns. Invariant: a name here is the function it stands for, or one ma
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -120,8 +120,8 @@ def gpu_range(start: float, end: float | None = None, step: float = 1, *, on: st
     [0, 3, 6, 9]
     """
     first, last = (0, start) if end is None else (start, end)
-    given = (first, last, step)
-    numbers = [n.item() if isinstance(n, np.generic) else n for n in given]
+    given: tuple[Any, ...] = (first, last, step)
+    numbers: list[Any] = [cast("Any", n).item() if isinstance(n, np.generic) else n for n in given]
     whole = all(type(n) is int for n in numbers)
     if any(type(n) not in (int, float) for n in numbers) or numbers[2] == 0 or not all(map(_is_usable, numbers)):
         raise ArgumentError(

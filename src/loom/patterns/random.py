@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -244,17 +244,17 @@ def _held(element: DType) -> DType:
 
 
 def _shape(given: Any, where: str) -> tuple[int, ...]:
-    sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    sizes: tuple[Any, ...] = tuple(cast("Sequence[Any]", given)) if isinstance(given, (tuple, list)) else (given,)
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise DTypeError(
-                f"{where}, shape", "not a length", expected="an int or a tuple of ints", got=repr(size),
+                f"{where}, shape", "not a length", expected="an int or a tuple of ints", got=repr(cast("Any", size)),
                 remedy="Pass whole numbers",
             )  # fmt: skip
     if any(size < 0 for size in sizes) or math.prod(map(int, sizes)) > _MOST_ELEMENTS:
         raise ShapeError(
             f"{where}, shape", "unusable shape", expected="lengths of at least 0, less than 2^32 elements in all",
-            got=given, remedy="Check the lengths",
+            got=cast("Any", given), remedy="Check the lengths",
         )  # fmt: skip
     return tuple(int(size) for size in sizes)
 
@@ -262,9 +262,13 @@ def _shape(given: Any, where: str) -> tuple[int, ...]:
 def _whole(given: Any, where: str, name: str) -> int:
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
         raise DTypeError(
-            f"{where}, {name}", "not a whole number", expected="an int", got=repr(given), remedy="Round it first"
+            f"{where}, {name}",
+            "not a whole number",
+            expected="an int",
+            got=repr(cast("Any", given)),
+            remedy="Round it first",
         )
-    return int(given)
+    return int(cast("Any", given))
 
 
 def _within(given: Any, where: str, name: str, width: int) -> int:
@@ -281,10 +285,11 @@ def _floats(given: list[Any], element: DType, where: str, names: Sequence[str]) 
     """Return numbers in the type the kernel computes in; they must be finite there."""
     for value, name in zip(given, names, strict=True):
         if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-            raise DTypeError(f"{where}, {name}", "not a number", expected="a float", got=repr(value), remedy="Pass one")
-        if not _is_finite(value, _held(element)):
+            raise DTypeError(f"{where}, {name}", "not a number", expected="a float", got=repr(cast("Any", value)),
+                            remedy="Pass one")  # fmt: skip
+        if not _is_finite(cast("Any", value), _held(element)):
             raise ArgumentError(
-                f"{where}, {name}", "not finite", expected=f"a finite {_held(element)}", got=value,
+                f"{where}, {name}", "not finite", expected=f"a finite {_held(element)}", got=cast("Any", value),
                 remedy="Pass an ordinary number",
             )  # fmt: skip
     return np.array(given, _held(element).numpy)

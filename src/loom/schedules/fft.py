@@ -35,7 +35,7 @@ _PARTS = LANES // WIDE
 @lru_cache(maxsize=256)
 def radices(n: int) -> tuple[int, ...] | None:
     """Return the radices a length is split into, in the order of their stages; None if 2, 3, 5, 7 do not do."""
-    found = []
+    found: list[int] = []
     for radix in RADICES:
         while n % radix == 0:
             found.append(radix)
@@ -59,7 +59,7 @@ class Signals:
     home: Device
     element: DType
     rows: int
-    kept: list[StorageLike] = field(default_factory=list)
+    kept: list[StorageLike] = field(default_factory=list[StorageLike])
 
     def allocate(self, numbers: int) -> StorageLike:
         """Return memory for two planes of ``numbers`` numbers a row."""

@@ -71,7 +71,7 @@ class Multiplication:
 
     def which(self) -> np.ndarray[Any, Any]:
         """Return the matrix of ``a`` for every matrix of the result, then that of ``b``, as u32."""
-        found = []
+        found: list[np.ndarray[Any, Any]] = []
         for own in (self.a_batch, self.b_batch):
             numbers = np.arange(math.prod(own), dtype=np.uint32).reshape(own)
             found.append(np.broadcast_to(numbers, self.batch).reshape(-1))

@@ -26,7 +26,7 @@ def _table(n: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(cosine.tolist()), tuple(sine.tolist())
 
 
-_TABLES = {n: _table(n) for n in (3, 5, 7, 16)}
+_TABLES: dict[Any, Any] = {n: _table(n) for n in (3, 5, 7, 16)}
 _ROOT_HALF = _TABLES[16][0][2]
 _C1, _S1 = _TABLES[16][0][1], _TABLES[16][1][1]
 

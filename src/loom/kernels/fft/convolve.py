@@ -98,7 +98,7 @@ def moving_average(element: DType) -> KernelFunction:
             out[at] = y
             for _ in range(1, n):
                 at = at + inner
-                y = alpha * x[at] + beta * y
+                y = alpha * x[at] + beta * y  # pyright: ignore[reportUnknownVariableType] - a kernel finds the type
                 out[at] = y
 
     average.name = f"moving_average_{element}"

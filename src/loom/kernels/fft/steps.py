@@ -109,8 +109,8 @@ def real_after(element: DType, target: Form) -> KernelFunction:
             e_re, e_im = (re + other_re) * 0.5, (im - other_im) * 0.5
             odd = (im + other_im) * 0.5, (other_re - re) * 0.5
             o_re, o_im = multiply(odd, (roots[k], roots[k + h + 1]))
-            value = (e_re + o_re) * scale, (e_im + o_im) * scale
-            store(out, row * (h + 1) + k, rows * (h + 1), target, value)
+            both = (e_re + o_re) * scale, (e_im + o_im) * scale  # pyright: ignore[reportUnknownVariableType] - a kernel
+            store(out, row * (h + 1) + k, rows * (h + 1), target, both)
 
     joined.name = f"rfft_after_{element}_{target.value}"
     return joined

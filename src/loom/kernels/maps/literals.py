@@ -33,39 +33,39 @@ CHOICES, ZEROS = 48, 10
 _LANES = 64
 
 
-def _add(a, b):  # type: ignore[no-untyped-def]
+def _add(a: Any, b: Any) -> Any:
     return a + b
 
 
-def _subtract(a, b):  # type: ignore[no-untyped-def]
+def _subtract(a: Any, b: Any) -> Any:
     return a - b
 
 
-def _multiply(a, b):  # type: ignore[no-untyped-def]
+def _multiply(a: Any, b: Any) -> Any:
     return a * b
 
 
-def _divide(a, b):  # type: ignore[no-untyped-def]
+def _divide(a: Any, b: Any) -> Any:
     return a / b
 
 
-def _product_plus(a, b):  # type: ignore[no-untyped-def]
+def _product_plus(a: Any, b: Any) -> Any:
     return a * b + a
 
 
-def _smaller(a, b):  # type: ignore[no-untyped-def]
+def _smaller(a: Any, b: Any) -> Any:
     return min(a, b)
 
 
-def _larger(a, b):  # type: ignore[no-untyped-def]
+def _larger(a: Any, b: Any) -> Any:
     return max(a, b)
 
 
-def _first_if_below(a, b):  # type: ignore[no-untyped-def]
+def _first_if_below(a: Any, b: Any) -> Any:
     return select(a < b, a, b)
 
 
-def _first_unless_equal(a, b):  # type: ignore[no-untyped-def]
+def _first_unless_equal(a: Any, b: Any) -> Any:
     return select(a == b, b, a)
 
 

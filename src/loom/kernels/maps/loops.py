@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 from loom.core.dtype import DType, f32, u32
 from loom.ir.builder import Builder
@@ -212,7 +212,8 @@ class _Loops:
         elif isinstance(value, Given):
             found, dtype = self.numbers[value.position], value.dtype
         elif isinstance(value, Apply):
-            found = self.applied(value.operation, [values[o] for o in value.operands])
+            operation = cast("str | FunctionType", value.operation)  # a function in a field is no method
+            found = self.applied(operation, [values[o] for o in value.operands])
             kinds = (self.types[o] for o in value.operands)
             dtype = value.dtype or next((d for d in kinds if found.type == held_type(d)), found.type)
         else:

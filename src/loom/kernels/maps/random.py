@@ -89,10 +89,10 @@ def _drawn(name: str, element: DType, number: DType, values: Callable[..., Any],
 def bits(element: DType) -> Draw:
     """Return the kernel of random words, u32 or u64; ``numbers`` is not read."""
 
-    def narrow(block, seeds, numbers):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def narrow(block: Any, seeds: Any, numbers: Any) -> Any:  # noqa: ARG001
         return _words(block, seeds)
 
-    def wide(block, seeds, numbers):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def wide(block: Any, seeds: Any, numbers: Any) -> Any:  # noqa: ARG001
         return _wide_words(block, u32(0), seeds)
 
     return _drawn("bits", element, u32, wide if element == u64 else narrow, 2 if element == u64 else 4)
@@ -105,7 +105,7 @@ def step_bits() -> Draw:
     The counter is (block, tensor, step, stream).
     """
 
-    def values(block, seeds, numbers):  # type: ignore[no-untyped-def]
+    def values(block: Any, seeds: Any, numbers: Any) -> Any:
         return philox(block, seeds[3], numbers[0], seeds[2], seeds[0], seeds[1])
 
     return _drawn("step_bits", u32, u32, values, 4)
@@ -119,15 +119,15 @@ def uniform(element: DType) -> Draw:
     """
     significant = _SIGNIFICANT[element.name]
 
-    def narrow(block, seeds, numbers):  # type: ignore[no-untyped-def]
+    def narrow(block: Any, seeds: Any, numbers: Any) -> Any:
         low, high = numbers[0], numbers[1]
         a, b, c, d = _words(block, seeds)
         return spread(a, low, high), spread(b, low, high), spread(c, low, high), spread(d, low, high)
 
-    def spread(word, low, high):  # type: ignore[no-untyped-def]
+    def spread(word: Any, low: Any, high: Any) -> Any:
         return low + f32(word >> (32 - significant)) * 2.0**-significant * (high - low)
 
-    def wide(block, seeds, numbers):  # type: ignore[no-untyped-def]
+    def wide(block: Any, seeds: Any, numbers: Any) -> Any:
         low, high = numbers[0], numbers[1]
         a, b = _wide_words(block, u32(0), seeds)
         span = high - low
@@ -146,19 +146,19 @@ def normal(element: DType) -> Draw:
     takes 52 bits for the radius and 64 for the angle.
     """
 
-    def pair(a, b, mean, std):  # type: ignore[no-untyped-def]
+    def pair(a: Any, b: Any, mean: Any, std: Any) -> Any:
         radius = sqrt(-2.0 * log((f32(a) + 0.5) * 2.0**-32))
         quarters = (b + 0x20000000) >> 30  # the nearest quarter turn, and the signed rest
         rest = f32(bitcast(i32, b << 2)) * (2.0**-32 * _QUARTER)
         return mean + std * (radius * wave(quarters + 1, rest, 0.0)), mean + std * (radius * wave(quarters, rest, 0.0))
 
-    def narrow(block, seeds, numbers):  # type: ignore[no-untyped-def]
+    def narrow(block: Any, seeds: Any, numbers: Any) -> Any:
         a, b, c, d = _words(block, seeds)
         x, y = pair(a, b, numbers[0], numbers[1])
         z, w = pair(c, d, numbers[0], numbers[1])
         return x, y, z, w
 
-    def wide(block, seeds, numbers):  # type: ignore[no-untyped-def]
+    def wide(block: Any, seeds: Any, numbers: Any) -> Any:
         a, b = _wide_words(block, u32(0), seeds)
         radius = sqrt(-2.0 * log((f64(a >> 12) + 0.5) * 2.0**-52))
         quarters = u32((b + (1 << 61)) >> 62)
@@ -181,7 +181,7 @@ def integers(element: DType) -> Draw:
     0 stands for 2^64.
     """
 
-    def bounded(block, k, x, seeds, numbers):  # type: ignore[no-untyped-def]
+    def bounded(block: Any, k: Any, x: Any, seeds: Any, numbers: Any) -> Any:
         count, least = numbers[1], numbers[2]
         attempt = u32(0)
         while x * count < least:
@@ -189,7 +189,7 @@ def integers(element: DType) -> Draw:
             x = _wide_words(block, attempt, seeds)[k]
         return element(numbers[0] + (x if count == 0 else mulhi(x, count)))
 
-    def values(block, seeds, numbers):  # type: ignore[no-untyped-def]
+    def values(block: Any, seeds: Any, numbers: Any) -> Any:
         a, b = _wide_words(block, u32(0), seeds)
         return bounded(block, 0, a, seeds, numbers), bounded(block, 1, b, seeds, numbers)
 
@@ -203,10 +203,10 @@ def coins(*, kept: bool) -> Draw:
     Dropout keeps the words that are not below (``kept``).
     """
 
-    def is_true(word, threshold):  # type: ignore[no-untyped-def]
+    def is_true(word: Any, threshold: Any) -> Any:
         return u64(word) >= threshold if kept else u64(word) < threshold
 
-    def values(block, seeds, numbers):  # type: ignore[no-untyped-def]
+    def values(block: Any, seeds: Any, numbers: Any) -> Any:
         threshold = numbers[0]
         a, b, c, d = _words(block, seeds)
         return is_true(a, threshold), is_true(b, threshold), is_true(c, threshold), is_true(d, threshold)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from loom.core.dtype import DType, u32, u64
 from loom.ir.frontend.annotations import In, InOut, Out
@@ -29,7 +30,10 @@ def _strip(tile: Tile, arithmetic: ProductTypes, transposed: bool, swapped: bool
     rows, lanes, at = tile.rows, tile.lanes, tile.index
     accumulator, factor = arithmetic.accumulator, factor_of(arithmetic)
 
-    def strip(a, b, out, a_at, a_row, a_k, b_at, at_out, row, m, n, first, begin, end, depth, count):  # type: ignore[no-untyped-def]
+    def strip(
+        a: Any, b: Any, out: Any, a_at: Any, a_row: Any, a_k: Any, b_at: Any, at_out: Any, row: Any, m: Any, n: Any,
+        first: Any, begin: Any, end: Any, depth: Any, count: Any,
+    ) -> None:  # fmt: skip
         totals = private(accumulator, rows * count)
         sums = private(accumulator, rows * count)
         for s in static_range(rows * count):
@@ -107,7 +111,9 @@ def _long_strip(rows: int, lanes: int, arithmetic: ProductTypes, swapped: bool, 
     accumulator, factor = arithmetic.accumulator, factor_of(arithmetic)
     many, unroll = STRIP // lanes, max(1, 8 // rows)
 
-    def add_products(a, b, sums, a_at, a_row, a_k, b_at, n, k, c, count):  # type: ignore[no-untyped-def]
+    def add_products(
+        a: Any, b: Any, sums: Any, a_at: Any, a_row: Any, a_k: Any, b_at: Any, n: Any, k: Any, c: Any, count: Any,
+    ) -> None:  # fmt: skip
         """Add the products of ``count`` k from k on to the sums of vector c."""
         for r in static_range(rows):
             total = sums[c * rows + r]
@@ -116,7 +122,10 @@ def _long_strip(rows: int, lanes: int, arithmetic: ProductTypes, swapped: bool, 
                 total = total + x * factor(b[b_at + (at(k + u) * at(n) + at(c) * lanes)])
             sums[c * rows + r] = total
 
-    def strip(a, b, out, a_at, a_row, a_k, b_at, at_out, n, column, begin, end, vectors):  # type: ignore[no-untyped-def]
+    def strip(
+        a: Any, b: Any, out: Any, a_at: Any, a_row: Any, a_k: Any, b_at: Any, at_out: Any, n: Any, column: Any, begin:
+        Any, end: Any, vectors: Any,
+    ) -> None:  # fmt: skip
         sums, totals = private(accumulator, rows * many), private(accumulator, rows * many)
         for s in range(rows * vectors):
             totals[s] = accumulator(0)

@@ -119,7 +119,7 @@ def pack_columns(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> K
     unroll, turns = tile.unroll, turns_of(tile, arithmetic)
     word, edge_word = _word_of(arithmetic), _edge_word_of(arithmetic)
 
-    def put(x, out, target, source, apart, j, v, k, n, depth):  # type: ignore[no-untyped-def]
+    def put(x: Any, out: Any, target: Any, source: Any, apart: Any, j: Any, v: Any, k: Any, n: Any, depth: Any) -> None:
         """Copy vector v of tile j for one k."""
         column = j * columns + v * lanes
         place = source + at(k) * at(n) + at(column) + at(local_id())

@@ -7,7 +7,7 @@ recording depends on is in its key.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
@@ -30,7 +30,7 @@ def prepare(
     """
 
     def make() -> Kept:
-        chain = Chain(device, name=str(key[0]) if isinstance(key, tuple) else "pattern")
+        chain = Chain(device, name=str(cast("tuple[Any, ...]", key)[0]) if isinstance(key, tuple) else "pattern")
         slots, extra = record(chain)
         places = () if numbers is None else numbers(chain)
         return Kept(chain.build(), slots, extra, in_place=shares_memory(device), numbers=places)

@@ -8,7 +8,7 @@ calls never hold the same memory.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -31,7 +31,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def workspace(sizes: Sequence[int], where: Device | None = None) -> Iterator[list[Operand]]:
+def workspace(sizes: Sequence[int], where: Device | None = None) -> Generator[list[Operand]]:
     """Lend memory of the given sizes in bytes, with any contents, until the ``with`` block ends.
 
     ``where``: the device that is to use it; None is one that uses host memory in place.

@@ -6,7 +6,7 @@ Layer: patterns. Leading dimensions are a batch. Invariant: elements are read, n
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -72,7 +72,8 @@ def raise_failure(call: Call, info: Operand, shape: tuple[int, ...], what: str, 
     if not failed.size:
         return
     column = int(found[failed[0]]) - 1
-    which = "" if not shape[:-2] else f" of matrix {tuple(int(i) for i in np.unravel_index(failed[0], shape[:-2]))}"
+    place = cast("tuple[Any, ...]", np.unravel_index(failed[0], shape[:-2]) if shape[:-2] else ())
+    which = "" if not shape[:-2] else f" of matrix {tuple(map(int, place))}"
     raise ArgumentError(call.name, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
 
 

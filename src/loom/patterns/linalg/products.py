@@ -7,7 +7,8 @@ depends on its own row, column or vector alone.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, u8, u16, u32, u64
@@ -57,8 +58,8 @@ def matvec(a: Any, x: Any, *, on: str | Device | None = None) -> Any:
 
 
 def _dimensions(data: Any) -> int:
-    shape = getattr(data, "shape", None)
-    return len(shape) if isinstance(shape, (tuple, list)) else read_array(data, "linalg")[0].ndim
+    shape: Any = getattr(data, "shape", None)
+    return len(cast("Sequence[int]", shape)) if isinstance(shape, (tuple, list)) else read_array(data, "linalg")[0].ndim
 
 
 def norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> Any:  # noqa: A002 - numpy's name

@@ -92,7 +92,7 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
         raise DTypeError(
             "gpu_where, condition", "not bools", expected="bool", got=dtype, remedy="Compare first, as in x > 0"
         )
-    a, b = (x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in (a, b))
+    a, b = _unwrap(a), _unwrap(b)
     if is_number(a):
         if is_number(b):
             both, _ = as_array([a, b], "gpu_where")
@@ -100,6 +100,12 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
         else:
             return apply("gpu_where", _choice_reversed, (condition, b, a), typed_by=1, on=on)
     return apply("gpu_where", _choice, (condition, a, b), typed_by=1, on=on)
+
+
+def _unwrap(x: Any) -> Any:
+    """Return the element of a numpy array of no dimensions; anything else as it is."""
+    given: Any = x
+    return given[()] if isinstance(x, np.ndarray) and not given.ndim else given
 
 
 def _choice_reversed(condition: Any, b: Any, a: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -161,20 +161,21 @@ def _check_out(
 ) -> None:
     """Raise unless ``out`` is an array that results of this shape and dtype can be written to directly."""
     where = f"{where}, out"
-    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+    is_array, found = isinstance(out, np.ndarray), cast("np.ndarray[Any, Any]", out)
+    if not is_array or found.dtype != dtype:
         raise DTypeError(
             where, "cannot take the result", expected=f"a numpy array of {dtype}",
-            got=out.dtype if isinstance(out, np.ndarray) else type(out).__name__,
+            got=found.dtype if is_array else type(found).__name__,
             remedy="Leave out= away, or pass numpy.empty_like of the result",
         )  # fmt: skip
-    if out.shape != shape:
-        raise ShapeError(where, "another shape", expected=shape, got=out.shape, remedy="Match the shape of data")
-    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+    if found.shape != shape:
+        raise ShapeError(where, "another shape", expected=shape, got=found.shape, remedy="Match the shape of data")
+    if not (found.flags.c_contiguous and found.flags.aligned and found.flags.writeable):
         raise ArgumentError(
             where, "cannot be written to directly", expected="a writable, contiguous, aligned array",
             got="another", remedy="Pass a fresh numpy.empty(...)",
         )  # fmt: skip
-    if any(np.may_share_memory(out, operand) for operand in operands):
+    if any(np.may_share_memory(found, operand) for operand in operands):
         raise ArgumentError(
             where, "shares memory with an operand", expected="memory of its own", got="an overlap",
             remedy="Pass another array",
@@ -217,9 +218,11 @@ def is_number(value: Any) -> bool:
 @ordinary_arithmetic()
 def _number(value: Any, dtype: DType, where: str) -> Any:
     """Return a scalar operand; a whole float may stand for an integer (docs/guide/flow.md, "Numbers")."""
-    number = value.item() if isinstance(value, np.generic) else value
+    number = value
     if isinstance(value, np.generic):
-        of_numpy(value.dtype, where)
+        scalar: Any = cast("Any", value)
+        number = scalar.item()
+        of_numpy(scalar.dtype, where)
     if dtype.is_integer and isinstance(number, float) and number.is_integer():
         return int(number)
     if dtype.storage_only and isinstance(number, (int, float)) and not isinstance(number, bool):

@@ -8,7 +8,7 @@ machine; float32 windows are float64 ones rounded.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def window(name: str, n: int, *, periodic: bool = False, beta: float | None = No
 
 
 @ordinary_arithmetic()
-def _cut(where: str, n: int, periodic: bool, dtype: DType, make: Any) -> Floats:
+def _cut(where: str, n: int, periodic: bool, dtype: DType, make: Callable[[int], Floats]) -> Floats:
     """Return a window; a periodic one is the symmetric one of one element more, without its last."""
     try:
         n = whole(n, f"{where}, n", least=0, most=_MOST_TAPS)
