@@ -279,7 +279,7 @@ def _vectors(which: str) -> Case:
         )
     squares = abs(x[:66])
     squares[3] = 0
-    return _signal(vectors.divide_rows(f32), [x, squares, np.zeros_like(x)], (x.size, 20, 33), 21)
+    return _signal(vectors.normalize_rows(f32), [x, squares, np.zeros_like(x)], (x.size, 20, 33), 21)
 
 
 for _which in ("transposed", "to", "from", "identity", "cross", "outer", "divide"):
