@@ -19,14 +19,7 @@ from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list, is_scalar
 
-__all__ = [
-    "MOST_AXES",
-    "plain",
-    "read_array",
-    "read_as",
-    "read_complex",
-    "shared",
-]
+__all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "shared"]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
 MOST_AXES = 64

@@ -15,28 +15,9 @@ import numpy as np
 from loom.core.errors import DTypeError, near_matches
 
 __all__ = [
-    "FLOATS",
-    "INTEGERS",
-    "SCALARS",
-    "DType",
-    "Kind",
-    "bf16",
-    "bool_",
-    "dtype_of",
-    "f16",
-    "f32",
-    "f64",
-    "i8",
-    "i16",
-    "i32",
-    "i64",
-    "lookup",
-    "of_numpy",
-    "u8",
-    "u16",
-    "u32",
-    "u64",
-]
+    "FLOATS", "INTEGERS", "SCALARS", "DType", "Kind", "bf16", "bool_", "dtype_of", "f16", "f32", "f64", "i8",
+    "i16", "i32", "i64", "lookup", "of_numpy", "u8", "u16", "u32", "u64",
+]  # fmt: skip
 
 
 class Kind(enum.Enum):

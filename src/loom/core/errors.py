@@ -34,31 +34,11 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
-    "ArgumentError",
-    "AssertionFailed",
-    "CacheError",
-    "CheckpointError",
-    "DTypeError",
-    "DeviceError",
-    "EmptyError",
-    "FileError",
-    "IndexOutside",
-    "KernelError",
-    "KernelFault",
-    "KernelTypeError",
-    "LoomError",
-    "LoomTimeout",
-    "NotANumber",
-    "NotFinite",
-    "OutOfBounds",
-    "RaceDetected",
-    "ShapeError",
-    "SpecError",
-    "StateError",
-    "SyntaxNotSupported",
-    "VerifyError",
-    "near_matches",
-]
+    "ArgumentError", "AssertionFailed", "CacheError", "CheckpointError", "DTypeError", "DeviceError",
+    "EmptyError", "FileError", "IndexOutside", "KernelError", "KernelFault", "KernelTypeError", "LoomError",
+    "LoomTimeout", "NotANumber", "NotFinite", "OutOfBounds", "RaceDetected", "ShapeError", "SpecError",
+    "StateError", "SyntaxNotSupported", "VerifyError", "near_matches",
+]  # fmt: skip
 
 _MOST_NAMES = 12
 """More known names than this are not all listed."""

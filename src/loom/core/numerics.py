@@ -11,16 +11,9 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "MATMUL_BLOCK",
-    "MATMUL_CHUNK",
-    "NAN_BITS",
-    "REDUCE_LANES",
-    "REDUCE_TILE",
-    "SCAN_RUN",
-    "SCAN_TILE",
-    "Guarantee",
-    "canonical_bits",
-]
+    "MATMUL_BLOCK", "MATMUL_CHUNK", "NAN_BITS", "REDUCE_LANES", "REDUCE_TILE", "SCAN_RUN", "SCAN_TILE",
+    "Guarantee", "canonical_bits",
+]  # fmt: skip
 
 REDUCE_TILE = 4096
 """Elements summed by one tile of the canonical reduction."""

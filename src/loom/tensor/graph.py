@@ -28,19 +28,8 @@ from loom.tensor.draft import Draft
 from loom.tensor.layout import StridedLayout
 
 __all__ = [
-    "INPUT",
-    "KNOWN",
-    "PARAMETER",
-    "Node",
-    "NodeKind",
-    "NodeT",
-    "TensorOp",
-    "ancestors",
-    "as_shape",
-    "make",
-    "refuse_freed",
-    "require_tensor",
-    "take_users",
+    "INPUT", "KNOWN", "PARAMETER", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape", "make",
+    "refuse_freed", "require_tensor", "take_users",
 ]  # fmt: skip
 
 
