@@ -15,7 +15,7 @@ from loom.nn.spec.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
 from loom.nn.spec.meaning import NUMBERS, Meaning
-from loom.nn.spec.problems import Place, Reading, brief
+from loom.nn.spec.problems import Place, Reading, brief, path_below
 from loom.nn.spec.rules import Element, Text, Whole
 from loom.nn.spec.shapes import count
 from loom.nn.spec.values import JsonObject
@@ -116,7 +116,7 @@ class NetworkSpec(Config):
 def key_path(path: str, key: str) -> str:
     """Return the path of the layer ``key`` (``branches.0.gate``, "" for itself) within the one at ``path``."""
     steps = [int(s) if s.isdigit() else s for s in key.split(".")] if key else []
-    return Place(Reading(), path).at(*steps).path
+    return path_below(path, *steps)
 
 
 def fit(network: NetworkSpec, reading: Reading, paths: dict[str, str]) -> dict[str, Shape]:

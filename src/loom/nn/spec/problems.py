@@ -14,7 +14,7 @@ from loom.core.errors import SpecError, near_matches
 from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["Place", "Problem", "Reading", "brief"]
+__all__ = ["Place", "Problem", "Reading", "brief", "path_below"]
 
 _PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*")
 _LONGEST = 60
@@ -99,13 +99,7 @@ class Place:
 
     def at(self, *steps: str | int) -> Place:
         """Return the place below this one, by keys and indexes."""
-        path = self.path
-        for step in steps:
-            if isinstance(step, int):
-                path += f"[{step}]"
-            else:
-                path += f".{step}" if _PLAIN.fullmatch(step) else f"[{_quote(step)}]"
-        return Place(self.reading, path)
+        return Place(self.reading, path_below(self.path, *steps))
 
     def fault(self, what: str, *, expected: object = "", got: object = "", remedy: str = "") -> None:
         """Note a problem at this place."""
@@ -130,6 +124,16 @@ class Place:
     def count(self) -> int:
         """How many problems are known by now, to see whether a part added any."""
         return len(self.reading.problems)
+
+
+def path_below(path: str, *steps: str | int) -> str:
+    """Return the path of what is below another, by keys and indexes."""
+    for step in steps:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path += f".{step}" if _PLAIN.fullmatch(step) else f"[{_quote(step)}]"
+    return path
 
 
 def brief(value: JsonValue) -> str:
