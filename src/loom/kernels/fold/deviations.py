@@ -64,8 +64,8 @@ def product_tiles(element: DType, computed: DType, *, paired: bool) -> KernelFun
         total = computed(0)
         if n - first >= REDUCE_TILE:
             for step in range(_ROWS):
-                at = step * REDUCE_LANES + lane
-                total = total + product(x, y, a, b, i + at, j + at)
+                row = step * REDUCE_LANES  # lanes are added last, so that vectors are seen to lie side by side
+                total = total + product(x, y, a, b, i + row + lane, j + row + lane)
         else:
             for at in range(lane, n - first, REDUCE_LANES):
                 total = total + product(x, y, a, b, i + at, j + at)

@@ -8,6 +8,7 @@ import pytest
 import loom
 from kernel_oracle import agree, run
 from loom import In, Out, f32, f64, i8, i32, i64, kernel, u8, u32, u64
+from loom.ir.frontend.annotations import Absent
 
 X = np.array([-7, -3, -1, 0, 1, 2, 5, 9])
 
@@ -325,3 +326,23 @@ def test_bools_are_a_type_of_their_own() -> None:
         w[i] = (1 if found else 0) + (2 if a == b else 0) + (4 if not found else 0)
 
     agree(k, X.astype(np.int32), zeros(np.bool_), zeros(np.int32))
+
+
+# parameters left out
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_factory_leaves_a_parameter_out(scaled: bool) -> None:
+    factors = In[i32] if scaled else Absent
+
+    @kernel(workgroup=8)
+    def k(x: In[i32], by: factors, y: Out[i32]):
+        i = loom.global_id()
+        y[i] = x[i] if by is None else x[i] * by[i]
+
+    assert [b.name for b in k.verified.kernel.buffers] == (["x", "by", "y"] if scaled else ["x", "y"])
+    given = [X.astype(np.int32), *([np.full(8, 3, np.int32)] if scaled else []), zeros(np.int32)]
+    chain = loom.Chain("cpu")
+    chain.dispatch(k, given, groups=1)
+    chain.build().run()
+    assert given[-1].tolist() == (X * 3 if scaled else X).tolist()
