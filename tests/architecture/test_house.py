@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 MOST_FILES = 20
 MOST_CIRCLES, LARGEST_CIRCLE = 5, 4
 MOST_READS = 11
-MOST_SHARED = 4
 ONE_A_TARGET = {"Arithmetic", "Identity", "Lowered", "MemoryAccess", "Messages"}
 """Classes that each target has, for one and the same part of a kernel; targets are strangers to each other."""
 
@@ -83,7 +82,7 @@ def test_a_class_name_has_one_meaning() -> None:
     for name in ONE_A_TARGET:
         places = shared.pop(name)
         assert all(place.startswith("src/loom/targets/") for place in places), name
-    assert len(shared) <= MOST_SHARED, shared
+    assert not shared, "one of them means something else: call it so"
 
 
 def test_a_circle_and_an_arrow_up_are_found(tmp_path: Path) -> None:

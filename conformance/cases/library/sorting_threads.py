@@ -16,7 +16,7 @@ from loom.core.dtype import DType, f16, f32, f64, i8, i64, u8, u16, u32, u64
 from loom.kernels.sort import search_threads as sort_search_threads
 from loom.kernels.sort import select_threads as sort_select_threads
 from loom.kernels.sort import threads as sort_threads
-from loom.kernels.sort.exchange import Tile
+from loom.kernels.sort.exchange import SortTile
 from loom.kernels.sort.keys import DIGITS, Order, Records
 
 _ROWS = [
@@ -30,7 +30,7 @@ def _word(records: Records) -> DType:
     return u64 if records.word == u64 else u32
 
 
-def _rows(records: Records, size: int, tile: Tile) -> Case:
+def _rows(records: Records, size: int, tile: SortTile) -> Case:
     rows = 2
     bits, values = _elements(records.order, rows * size), _values(records, rows * size)
     outputs = [np.zeros(1 if o.size == 1 else rows * size, o.dtype) for o in _outputs(records, size)]
@@ -44,7 +44,7 @@ def _rows(records: Records, size: int, tile: Tile) -> Case:
 for _n, _records in enumerate(_ROWS):
     for _size, _lanes, _items in ((67, 32, 3), (32, 32, 1)):
         case(f"sorting-threads/row-{_records.name}-{_size}", widths=(4, 16), slow=_n % 4 != 0 or _items == 1)(
-            partial(_rows, _records, _size, Tile(_lanes, _items, _word(_records)))
+            partial(_rows, _records, _size, SortTile(_lanes, _items, _word(_records)))
         )
 
 
@@ -76,7 +76,7 @@ def _count(first: bool) -> Case:
     digits = (bits if first else bits >> 8) & 0xFF
     places, sums = _places(digits)
     counts = np.diff(places.reshape(2, DIGITS, _BLOCKS), axis=2, append=sums.reshape(2, DIGITS, 1)).reshape(-1)
-    kernel = sort_threads.count_digits(records, Tile(_LANES, _ITEMS, u32), first=first)
+    kernel = sort_threads.count_digits(records, SortTile(_LANES, _ITEMS, u32), first=first)
     buffers = [bits, bits, np.zeros_like(places)]
     return _case(kernel, buffers, [_SIZE, _BLOCKS, _TURNS, 1 - first], 2 * _BLOCKS, counts=counts.astype(np.uint32))
 
@@ -114,7 +114,7 @@ def _scatter(records: Records, *, first: bool, last: bool) -> Case:
         if records.payload is not None:
             known["payloads"] = _by_digit(payload.astype(records.payload_output.numpy), digits)
     kernel = sort_threads.scatter_digits(
-        records, Tile(_LANES, _ITEMS, _word(records)), first=first, last=last, keys_out=last
+        records, SortTile(_LANES, _ITEMS, _word(records)), first=first, last=last, keys_out=last
     )
     x = bits if first else np.zeros(8, bits.dtype)
     target = np.zeros(1 if last else size * words, records.word.numpy)

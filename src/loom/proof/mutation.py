@@ -17,7 +17,7 @@ from loom.ir.kernel import For, Instr, Kernel, Space, walk
 from loom.ir.passes.rewrite import Rewriter
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.device import Device, DeviceInfo, DeviceProgram
-from loom.runtime.plans.plan import Plan, Step
+from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.storage import Storage
 
 __all__ = ["MUTATIONS", "Mutant", "mutated"]
@@ -74,7 +74,7 @@ class Mutant:
         segments = tuple((repeats, tuple(self._step(s) for s in steps)) for repeats, steps in plan.segments)
         return self.inner.build(Plan(segments, plan.guarantee))
 
-    def _step(self, step: Step) -> Step:
+    def _step(self, step: PlanStep) -> PlanStep:
         kernel = step.dispatch.kernel
         if self.only is not None and not kernel.name.startswith(self.only):
             return step
@@ -85,7 +85,7 @@ class Mutant:
             self._made[kernel.hash] = found
         if found is not kernel:
             self.changed.add(kernel.name)
-        return Step(replace(step.dispatch, kernel=found), step.waits)
+        return PlanStep(replace(step.dispatch, kernel=found), step.waits)
 
 
 def mutated(kernel: Kernel, mutation: str, site: int | None = None) -> Kernel | None:

@@ -14,7 +14,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.sort import threads
-from loom.kernels.sort.exchange import MOST_ITEMS, Tile
+from loom.kernels.sort.exchange import MOST_ITEMS, SortTile
 from loom.kernels.sort.keys import DIGITS, Records
 from loom.schedules.recorder import Recorder, StorageLike
 
@@ -45,7 +45,7 @@ class ThreadSortPlan:
     rows: int
     n: int
     keys_out: bool
-    tile: Tile
+    tile: SortTile
     blocks: int
     turns: int
 
@@ -114,7 +114,7 @@ class ThreadSortPlan:
         chain.dispatch(move, [*inputs, source, counts, totals, target, *outputs], cuts, groups=groups)
 
 
-def _tile_of(records: Records, n: int, caps: Caps) -> Tile:
+def _tile_of(records: Records, n: int, caps: Caps) -> SortTile:
     """Return the tile that a group sorts: of a short row only as many lanes and items as it needs."""
     word = u64 if records.word.bits == u64.bits else u32
     fitting = min(MOST_ITEMS, int(caps.shared_nbytes * _SHARE) // (_LANES * word.nbytes))
@@ -123,4 +123,4 @@ def _tile_of(records: Records, n: int, caps: Caps) -> Tile:
     while lanes < _LANES and n > lanes * min(most, _EAGER_ITEMS):
         lanes *= 2
     items = -(-n // lanes)
-    return Tile(lanes, min(most, items + 1 - items % 2), word)
+    return SortTile(lanes, min(most, items + 1 - items % 2), word)

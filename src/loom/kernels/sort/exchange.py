@@ -19,7 +19,7 @@ from loom.core.dtype import DType, u32, u64
 from loom.ir.frontend.intrinsics import barrier, local_id, private, select, static_range
 from loom.kernels.group.join import sum_lanes
 
-__all__ = ["MOST_ITEMS", "STEP_BITS", "Tile", "digit_at", "exchange", "get", "rank", "swap", "take"]
+__all__ = ["MOST_ITEMS", "STEP_BITS", "SortTile", "digit_at", "exchange", "get", "rank", "swap", "take"]
 
 STEP_BITS = 4
 """Bits ranked by at a time."""
@@ -31,7 +31,7 @@ _CELLS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class SortTile:
     """How many ``lanes`` hold how many ``items`` each, which are ``word``s (u32 or u64); items are odd.
 
     An odd distance between lanes spreads what they read over all banks of shared memory.

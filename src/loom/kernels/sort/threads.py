@@ -21,14 +21,14 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, group_id, local_id, private, select, shared, static_range
 from loom.kernels.group.join import sum_lanes
 from loom.kernels.group.marks import MARK_LANES, scan_stretch
-from loom.kernels.sort.exchange import STEP_BITS, Tile, digit_at, exchange, get, rank, swap, take
+from loom.kernels.sort.exchange import STEP_BITS, SortTile, digit_at, exchange, get, rank, swap, take
 from loom.kernels.sort.keys import DIGIT_BITS, DIGITS, Records
 
 __all__ = ["count_digits", "scan_counts", "scan_few_counts", "scatter_digits", "sort_rows"]
 
 
 @cache
-def count_digits(records: Records, tile: Tile, *, first: bool) -> KernelFunction:
+def count_digits(records: Records, tile: SortTile, *, first: bool) -> KernelFunction:
     """Return the kernel (x, source, counts, n, blocks, turns, number) that counts digit ``number`` of each block.
 
     ``counts[(row * 256 + d) * blocks + block]`` becomes the number of keys of digit d. ``first``: the keys are those
@@ -111,7 +111,7 @@ def scan_few_counts() -> KernelFunction:
 
 
 @cache
-def scatter_digits(records: Records, tile: Tile, *, first: bool, last: bool, keys_out: bool) -> KernelFunction:
+def scatter_digits(records: Records, tile: SortTile, *, first: bool, last: bool, keys_out: bool) -> KernelFunction:
     """Return the kernel that moves the records of each block to the places of their digits.
 
     Buffers x, values, source, counts, totals, target, keys, payloads; parameters n, blocks, turns, number. The first
@@ -187,7 +187,7 @@ def scatter_digits(records: Records, tile: Tile, *, first: bool, last: bool, key
 
 
 @cache
-def sort_rows(records: Records, tile: Tile, *, keys_out: bool) -> KernelFunction:
+def sort_rows(records: Records, tile: SortTile, *, keys_out: bool) -> KernelFunction:
     """Return the kernel (x, values, keys, payloads, n): group g sorts elements ``g n`` to ``(g + 1) n``.
 
     These are at most a tile; results are those of ``scatter_digits`` in its last pass.

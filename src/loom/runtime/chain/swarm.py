@@ -20,7 +20,7 @@ from loom.core.given import items
 from loom.ir.interp import current_debug
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.order import Use
-from loom.runtime.plans.plan import Plan, Step
+from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.profile import active_profile
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _refuse_shared_memory(plans: Sequence[Plan]) -> None:
 def weave(plans: Sequence[Plan]) -> Plan:
     """Return a plan that does those of independent programs in step; its waits are for all of them."""
     left = [list(plan.segments) for plan in plans]
-    woven: list[tuple[int, tuple[Step, ...]]] = []
+    woven: list[tuple[int, tuple[PlanStep, ...]]] = []
     while any(left):
         rows = [segments for segments in left if segments]
         turns = min(segments[0][0] for segments in rows)
@@ -185,17 +185,17 @@ def weave(plans: Sequence[Plan]) -> Plan:
     return Plan(tuple(woven), min(plan.guarantee for plan in plans))
 
 
-def _part(step: Step, start: int, stop: int) -> Step:
+def _part(step: PlanStep, start: int, stop: int) -> PlanStep:
     """Return the turns ``start`` to ``stop`` of a step."""
     d, turns = step.dispatch, slice(start, stop)
-    return Step(replace(d, params=d.params[turns], groups=d.groups[turns]), step.waits[turns])
+    return PlanStep(replace(d, params=d.params[turns], groups=d.groups[turns]), step.waits[turns])
 
 
-def _in_step(heads: Sequence[Sequence[Step]]) -> list[Step]:
+def _in_step(heads: Sequence[Sequence[PlanStep]]) -> list[PlanStep]:
     """Return first steps, second steps and so on; where one of them waits, the first of them waits for all."""
-    found: list[Step] = []
+    found: list[PlanStep] = []
     for position in range(max(map(len, heads))):
         steps = [steps[position] for steps in heads if position < len(steps)]
         waits: Any = np.any([step.waits for step in steps], axis=0)
-        found += [Step(s.dispatch, waits if n == 0 else np.zeros_like(waits)) for n, s in enumerate(steps)]
+        found += [PlanStep(s.dispatch, waits if n == 0 else np.zeros_like(waits)) for n, s in enumerate(steps)]
     return found

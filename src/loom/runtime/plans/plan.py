@@ -17,11 +17,11 @@ from loom.core.numerics import Guarantee
 from loom.runtime.plans.dispatch import Dispatch, Segment
 from loom.runtime.storage import Storage
 
-__all__ = ["Plan", "Step", "make_plan"]
+__all__ = ["Plan", "PlanStep", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class PlanStep:
     """One dispatch of a segment: ``waits[r]`` tells whether its turn ``r`` must wait."""
 
     dispatch: Dispatch
@@ -32,7 +32,7 @@ class Step:
 class Plan:
     """Segments as (repeats, steps), in order; dispatches are numbered turn by turn, from 0."""
 
-    segments: tuple[tuple[int, tuple[Step, ...]], ...]
+    segments: tuple[tuple[int, tuple[PlanStep, ...]], ...]
     guarantee: Guarantee
 
     @property
@@ -40,7 +40,7 @@ class Plan:
         """Number of dispatches."""
         return sum(repeats * len(steps) for repeats, steps in self.segments)
 
-    def step_of(self, number: int) -> Step:
+    def step_of(self, number: int) -> PlanStep:
         """Return the step that dispatch ``number`` belongs to."""
         for repeats, steps in self.segments:
             if number < repeats * len(steps):
@@ -69,7 +69,7 @@ def make_plan(segments: list[Segment], guarantee: Guarantee) -> Plan:
         for position, dispatch in enumerate(segment.dispatches):
             waits = np.full(segment.repeats, any(turn[position] for turn in turns[1:]))
             waits[0] = turns[0][position]
-            steps.append(Step(dispatch, waits))
+            steps.append(PlanStep(dispatch, waits))
         planned.append((segment.repeats, tuple(steps)))
     return Plan(tuple(planned), guarantee)
 

@@ -32,7 +32,7 @@ from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_ba
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.plans.groups import excess_groups, largest_groups
-from loom.runtime.plans.plan import Plan, Step
+from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
 from loom.targets.base import Artifact, Bounds, Site
@@ -184,7 +184,7 @@ class _CpuProgram:
             self._pool, self._process = pool(), _process
         return self._pool
 
-    def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: Step) -> None:
+    def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: PlanStep) -> None:
         dispatch = step.dispatch
         loaded = owner.load(dispatch.kernel)
         bindings = bindings_of(dispatch)

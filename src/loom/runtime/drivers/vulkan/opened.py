@@ -17,10 +17,10 @@ from loom.runtime.drivers.vulkan.foreign import load_foreign
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, load_kernel
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
-from loom.runtime.drivers.vulkan.native.memory import Memory
+from loom.runtime.drivers.vulkan.native.memory import DeviceMemory
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
 from loom.runtime.drivers.vulkan.native.queues import Queue, Queues, UnderWay
-from loom.runtime.drivers.vulkan.native.recorder import Recorder
+from loom.runtime.drivers.vulkan.native.recorder import NativeRecorder
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.targets.base import Artifact, Bounds, compiler_fingerprint
 from loom.targets.spirv.features import Features
@@ -53,8 +53,8 @@ class OpenAdapter(DeviceContext):
         self._kernels: dict[Any, LoadedKernel] = {}
         self._artifacts = ArtifactCache()
         self.queues = Queues(self, queues)
-        self.recorder = Recorder(self)
-        self.memory = Memory(self, self.queues, self.settle)
+        self.recorder = NativeRecorder(self)
+        self.memory = DeviceMemory(self, self.queues, self.settle)
         self.pipelines = Pipelines(self)
         self.features = claimed_features(adapter)
 

@@ -25,7 +25,7 @@ from loom.runtime.order import Uses, touching
 if TYPE_CHECKING:
     from loom.runtime.storage import Storage
 
-__all__ = ["LEAST_NBYTES", "Arena", "Buffer", "Memory", "VulkanStorage"]
+__all__ = ["LEAST_NBYTES", "Arena", "Buffer", "DeviceMemory", "VulkanStorage"]
 
 _STORAGE_USAGE = 0x20 | 0x100 | 0x1 | 0x2
 """Storage buffer, indirect, transfer source and target."""
@@ -46,7 +46,7 @@ LEAST_NBYTES = 16
 class Buffer:
     """A Vulkan buffer with memory of its own; ``mapped`` is its address in this process, 0 if it has none."""
 
-    def __init__(self, memory: Memory, nbytes: int, usage: int, kind: int, *, mapped: bool) -> None:
+    def __init__(self, memory: DeviceMemory, nbytes: int, usage: int, kind: int, *, mapped: bool) -> None:
         api, device = memory.api, memory.device
         self.nbytes = nbytes
         self.block: Any = None
@@ -61,7 +61,7 @@ class Buffer:
             self.destroy(memory)
             raise
 
-    def _back(self, memory: Memory, kind: int, mapped: bool) -> None:
+    def _back(self, memory: DeviceMemory, kind: int, mapped: bool) -> None:
         """Give the buffer memory."""
         api, device = memory.api, memory.device
         needs = api.ffi.new("VkMemoryRequirements*")
@@ -80,7 +80,7 @@ class Buffer:
         """Return mapped bytes as an array."""
         return self.host[offset : offset + nbytes]
 
-    def destroy(self, memory: Memory) -> None:
+    def destroy(self, memory: DeviceMemory) -> None:
         """Free the buffer and its memory."""
         api, device = memory.api, memory.device
         api.call("vkDestroyBuffer", device, self.handle, api.ffi.NULL)
@@ -130,7 +130,7 @@ class Arena:
 _serials = itertools.count()
 
 
-class Memory:
+class DeviceMemory:
     """All memory of a device; ``settle`` waits for all runs under way, which hold memory."""
 
     def __init__(self, owner: DeviceContext, queues: Queues, settle: Callable[[], None]) -> None:
@@ -345,7 +345,7 @@ class Memory:
 class VulkanStorage:
     """A range of device memory. ``run`` is the last run of a pattern that writes it, if it may be under way."""
 
-    def __init__(self, memory: Memory, arena: Arena, offset: int, nbytes: int) -> None:
+    def __init__(self, memory: DeviceMemory, arena: Arena, offset: int, nbytes: int) -> None:
         self.memory = memory
         self.arena = arena
         self.offset = offset

@@ -19,7 +19,7 @@ from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.targets.base import Artifact
 
-__all__ = ["EMPTY", "INDIRECT", "ROW", "WAITS", "Recorder"]
+__all__ = ["EMPTY", "INDIRECT", "ROW", "WAITS", "NativeRecorder"]
 
 ROW = np.dtype(
     [
@@ -50,7 +50,7 @@ def _code() -> LinkedCode:
     return link(artifact.data, "loom_record")
 
 
-class Recorder:
+class NativeRecorder:
     """The recorder with the functions of one device."""
 
     def __init__(self, device: DeviceContext) -> None:

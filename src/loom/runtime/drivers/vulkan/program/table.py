@@ -22,7 +22,7 @@ from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS, check_count
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import largest_groups
-from loom.runtime.plans.plan import Plan, Step
+from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.storage import Storage
 from loom.targets.base import Site
 
@@ -113,7 +113,7 @@ class Table:
 
     # which rows there are
 
-    def _add(self, step: Step, numbers: Array) -> None:
+    def _add(self, step: PlanStep, numbers: Array) -> None:
         dispatch = step.dispatch
         kernel = self.device.load(dispatch.kernel, counted=dispatch.indirect is not None)
         bound = tuple((b.storage, b.elements) for b in dispatch.bindings)
@@ -135,7 +135,7 @@ class Table:
         if kernel.push.in_table:
             self._in_table += kernel.push.words * rows
 
-    def _add_check(self, step: Step, item: Item) -> None:
+    def _add_check(self, step: PlanStep, item: Item) -> None:
         """Add the check before an indirect dispatch."""
         dispatch, numbers, push = step.dispatch, item.order // 2, item.kernel.push
         assert dispatch.indirect is not None
