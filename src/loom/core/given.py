@@ -15,7 +15,19 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 
-__all__ = ["able", "flag", "is_array", "is_list", "is_mapping", "is_scalar", "items", "one_of", "path", "text"]
+__all__ = [
+    "able",
+    "flag",
+    "is_array",
+    "is_int",
+    "is_list",
+    "is_mapping",
+    "is_scalar",
+    "items",
+    "one_of",
+    "path",
+    "text",
+]
 
 _MOST_ITEMS = 1 << 24
 """More are no settings, but a mistake."""
@@ -40,6 +52,11 @@ def is_array(value: Any) -> TypeGuard[np.ndarray[Any, Any]]:
 def is_scalar(value: Any) -> TypeGuard[np.generic[Any]]:
     """Tell whether something is a number of numpy's."""
     return isinstance(value, np.generic)
+
+
+def is_int(value: Any) -> TypeGuard[int]:
+    """Tell whether a value is an int, of Python or numpy; a bool is none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def is_list(value: Any) -> TypeGuard[Sequence[Any]]:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.given import flag
+from loom.core.given import flag, is_int
 from loom.schedules.axis import Rows, rows_along
 
 __all__ = ["normal_axis", "reduced_shape", "rows_of"]
@@ -35,7 +33,7 @@ def reduced_shape(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bo
 
 def normal_axis(shape: tuple[int, ...], axis: Any, where: str) -> int:
     """Return ``axis`` counted from the start; DTypeError if it is no int, ArgumentError if there is none such."""
-    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+    if not is_int(axis):
         raise DTypeError(f"{where}, axis", "not an axis", expected="an int or None", got=repr(axis), remedy="Name one")
     if not -len(shape) <= axis < len(shape):
         raise ArgumentError(

@@ -5,12 +5,13 @@ Layer: patterns. Invariant: the answer is exact up to 10^12.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from loom.core.dtype import u32, u64
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import is_int
 from loom.runtime.chain import Chain
 from loom.runtime.chain.program import Program
 from loom.runtime.device import Device
@@ -86,9 +87,9 @@ def list_primes(sieve: Sieve, where: Device) -> np.ndarray[Any, Any]:
 
 
 def _whole(value: Any, where: str, name: str) -> int:
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, (float, np.floating)) and (number := float(cast(float, value))).is_integer():
+        value = int(number)
+    if not is_int(value):
         raise DTypeError(
             f"{where}, {name}", "not a whole number", expected="an int", got=repr(value), remedy="Round it first"
         )

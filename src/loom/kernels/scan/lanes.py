@@ -33,7 +33,7 @@ from loom.kernels.group.join import add, highest, items, larger, lowest, multipl
 
 __all__ = [
     "ACROSS_LANES", "MARK_LANES", "RUNS", "SCANS", "Scan", "after_offsets", "either", "joined", "mark_segments",
-    "run_totals", "scan_tiles", "started_anew",
+    "read_mark", "run_totals", "scan_tiles", "started_anew", "write_mark",
 ]  # fmt: skip
 
 RUNS = SCAN_TILE // SCAN_RUN
@@ -92,14 +92,14 @@ def started_anew(marks: Any, at: Any, identity: Any, value: Any) -> Any:
     return select(marks[at] != 0, identity, value)
 
 
-def _read(marks: Any, at: Any) -> Any:
+def read_mark(marks: Any, at: Any) -> Any:
     """Return a mark."""
     if marks is None:
         return None
     return marks[at]
 
 
-def _write(marks: Any, at: Any, mark: Any) -> None:
+def write_mark(marks: Any, at: Any, mark: Any) -> None:
     """Store a mark."""
     if marks is not None:
         marks[at] = mark
@@ -137,14 +137,14 @@ def _kogge_stone(totals: Any, seen: Any, scratch: Any, scratch_seen: Any, join: 
     for step in static_range(RUNS.bit_length() - 1):
         for run in range(1 << step):
             scratch[run] = totals[run]
-            _write(scratch_seen, run, _read(seen, run))
+            write_mark(scratch_seen, run, read_mark(seen, run))
         for run in range(1 << step, RUNS):
             earlier = run - (1 << step)
-            scratch[run] = joined(join, totals[earlier], totals[run], _read(seen, run))
-            _write(scratch_seen, run, either(_read(seen, run), _read(seen, earlier)))
+            scratch[run] = joined(join, totals[earlier], totals[run], read_mark(seen, run))
+            write_mark(scratch_seen, run, either(read_mark(seen, run), read_mark(seen, earlier)))
         for run in range(RUNS):
             totals[run] = scratch[run]
-            _write(seen, run, _read(scratch_seen, run))
+            write_mark(seen, run, read_mark(scratch_seen, run))
 
 
 @cache
@@ -183,15 +183,15 @@ def run_totals(
         found = private(u8, _TOGETHER) if segmented else None
         for k in static_range(_TOGETHER):
             running[k] = neutral
-            _write(found, k, u8(0))
+            write_mark(found, k, u8(0))
         for i in range(SCAN_RUN):
             for k in static_range(_TOGETHER):
                 here = at + k * SCAN_RUN + i
-                running[k] = joined(join, running[k], accumulator(x[here]), _read(marks, here))
-                _write(found, k, either(_read(marks, here), _read(found, k)))
+                running[k] = joined(join, running[k], accumulator(x[here]), read_mark(marks, here))
+                write_mark(found, k, either(read_mark(marks, here), read_mark(found, k)))
         for k in static_range(_TOGETHER):
             held[part * _TOGETHER + k] = running[k]
-            _write(seen, part * _TOGETHER + k, _read(found, k))
+            write_mark(seen, part * _TOGETHER + k, read_mark(found, k))
 
     @kernel(workgroup=ACROSS_LANES if across else 1, trusted=True)
     def totals(
@@ -214,18 +214,18 @@ def run_totals(
                 value = neutral
                 any_mark = u8(0) if segmented else None
                 for i in range(run * SCAN_RUN, min(size, (run + 1) * SCAN_RUN)):
-                    value = joined(join, value, accumulator(x[first + i * along]), _read(marks, first + i * along))
+                    value = joined(join, value, accumulator(x[first + i * along]), read_mark(marks, first + i * along))
                     if segmented:
                         any_mark = any_mark | marks[first + i * along]
                 held[run] = value
-                _write(seen, run, any_mark)
+                write_mark(seen, run, any_mark)
             _kogge_stone(held, seen, scratch, scratch_seen, join)
             to = (outer * tiles + tile) * width * along + column
             for run in range(width):
                 runs[to + run * along] = held[run]
-                _write(run_marks, to + run * along, _read(seen, run))
+                write_mark(run_marks, to + run * along, read_mark(seen, run))
             total[(outer * tiles + tile) * along + column] = held[RUNS - 1]
-            _write(total_marks, (outer * tiles + tile) * along + column, _read(seen, RUNS - 1))
+            write_mark(total_marks, (outer * tiles + tile) * along + column, read_mark(seen, RUNS - 1))
 
     kind = f"{'segment_' if segmented else ''}run_totals"
     totals.name = f"{kind}_{operation}_{element}_{accumulator}{'_across' if across else ''}"
@@ -254,13 +254,15 @@ def scan_tiles(
         seen = private(u8, _TOGETHER) if segmented else None
         for k in static_range(_TOGETHER):
             running[k] = neutral
-            _write(seen, k, u8(0))
+            write_mark(seen, k, u8(0))
         for i in range(SCAN_RUN):
             for k in static_range(_TOGETHER):
                 here = at + k * SCAN_RUN + i
-                running[k] = joined(join, running[k], accumulator(x[here]), _read(marks, here))
-                _write(seen, k, either(_read(marks, here), _read(seen, k)))
-                found = after_offsets(join, before, offset[k], running[k], _read(offset_mark, k), _read(seen, k))
+                running[k] = joined(join, running[k], accumulator(x[here]), read_mark(marks, here))
+                write_mark(seen, k, either(read_mark(marks, here), read_mark(seen, k)))
+                found = after_offsets(
+                    join, before, offset[k], running[k], read_mark(offset_mark, k), read_mark(seen, k)
+                )
                 _put(out, marks, here, here + 1, at_first, result, found)
 
     @kernel(workgroup=ACROSS_LANES if across else 1, trusted=True)
@@ -288,7 +290,7 @@ def scan_tiles(
                 for k in static_range(_TOGETHER):
                     run = part * _TOGETHER + k
                     offset[k], mark = _earlier(runs, run_marks, run, scanned + run - 1, neutral)
-                    _write(offset_mark, k, mark)
+                    write_mark(offset_mark, k, mark)
                 at = first + begin + part * (_TOGETHER * SCAN_RUN)
                 scan_together(x, marks, offset, offset_mark, out, before, at)
             for run in range(whole * _TOGETHER, (end - begin + (SCAN_RUN - 1)) // SCAN_RUN):
@@ -296,7 +298,7 @@ def scan_tiles(
                 shift, shift_mark = _earlier(runs, run_marks, run, scanned + (run - 1) * along, neutral)
                 for i in range(begin + run * SCAN_RUN, min(end, begin + (run + 1) * SCAN_RUN)):
                     here = first + i * along
-                    value = joined(join, value, accumulator(x[here]), _read(marks, here))
+                    value = joined(join, value, accumulator(x[here]), read_mark(marks, here))
                     if segmented:
                         any_mark = any_mark | marks[here]
                     if not exclusive or i < safe:

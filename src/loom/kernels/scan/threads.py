@@ -19,7 +19,7 @@ from loom.ir.frontend.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, num_groups, select, shared, static_range
 from loom.kernels.group.join import items, scan_lanes
-from loom.kernels.scan.lanes import RUNS, SCANS, after_offsets, joined, started_anew
+from loom.kernels.scan.lanes import RUNS, SCANS, after_offsets, joined, read_mark, started_anew, write_mark
 
 __all__ = ["lane_run_totals", "lane_scan_tiles", "quad_run_totals", "quad_scan_tiles"]
 
@@ -87,13 +87,13 @@ def lane_run_totals(operation: str, element: DType, accumulator: DType, *, segme
                 here = first + min(at, size - 1)
                 staged[to] = select(at < size, accumulator(x[here]), neutral)
                 if segmented:
-                    seen[to] = select(at < size, u32(marks[here]), u32(0))
+                    write_mark(seen, to, select(at < size, u32(marks[here]), u32(0)))
             barrier()
             for k in static_range(_PIECE):
                 own = lane * _PIECE_ROW + k
-                value = joined(join, value, staged[own], seen[own] if segmented else None)
+                value = joined(join, value, staged[own], read_mark(seen, own))
                 if segmented:
-                    any_mark = any_mark | seen[own]
+                    any_mark = any_mark | read_mark(seen, own)
             barrier()
         scanned, scanned_mark = _scan_runs(staged, seen, lane, value, any_mark, join)
         if lane < width:
@@ -155,13 +155,13 @@ def lane_scan_tiles(
                 here = first + min(at, size - 1)
                 staged[to] = accumulator(x[here])
                 if segmented:
-                    seen[to] = u32(marks[here])
+                    write_mark(seen, to, u32(marks[here]))
             barrier()
             for k in static_range(_PIECE):
                 own = lane * _PIECE_ROW + k
-                value = joined(join, value, staged[own], seen[own] if segmented else None)
+                value = joined(join, value, staged[own], read_mark(seen, own))
                 if segmented:
-                    any_mark = any_mark | seen[own]
+                    any_mark = any_mark | read_mark(seen, own)
                 staged[own] = after_offsets(join, before, shift, value, shift_mark, any_mark)
             barrier()
             for turn in static_range(_PIECE):

@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16, f16, f32, f64, i64, u8
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import is_int
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.reduce import gpu_max, gpu_min
@@ -74,7 +75,7 @@ class _Edges:
 @ordinary_arithmetic()
 def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _Edges:
     where = f"{call.name}, bins"
-    if isinstance(bins, (int, np.integer)) and not isinstance(bins, bool):
+    if is_int(bins):
         if not 1 <= bins <= _MOST_BINS:
             raise ArgumentError(where, "out of range", expected=f"1 to {_MOST_BINS}", got=bins, remedy="Stay within it")
         low, high = _limits(call, x, limits)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from loom.core.errors import ArgumentError
+from loom.core.given import is_int
 from loom.kernels.types import kinds
 from loom.patterns.axis import reduced_shape, rows_of
 from loom.patterns.calling.call import Call, Operand
@@ -108,7 +107,7 @@ def _run(call: Call, x: Operand, spread: Spread, out: Operand) -> None:
 
 def freedom(call: Call, ddof: Any, n: int) -> int:
     """Return ``n - ddof``, what sums of squares are divided by; ArgumentError unless it is at least 1."""
-    if isinstance(ddof, bool) or not isinstance(ddof, (int, np.integer)) or ddof < 0:
+    if not is_int(ddof) or ddof < 0:
         raise ArgumentError(
             f"{call.name}, ddof", "unusable", expected="a whole number of at least 0", got=repr(ddof),
             remedy="Pass 0 for a population, 1 for a sample",
