@@ -173,7 +173,6 @@ ir_xor = of_two("ir_xor", _bitwise("xor"), "Bitwise exclusive or; also of two co
 ir_not = of_one("ir_not", _bitwise("not"), "Bitwise complement; also of a condition.")
 ir_shl = of_two("ir_shl", _shift("shl"), "a << b, the count modulo the width; both of one type.")
 ir_shr = of_two("ir_shr", _shift("shr"), "a >> b, zeros coming in, the count modulo the width; both of one type.")
-ir_bitcount = of_one("ir_bitcount", typed("popcount", u32), "Number of one bits of a u32.")
 
 # types
 ir_u32_to_u64 = of_one("ir_u32_to_u64", _conversion(u32, u64), "Widen a u32 to u64.")
@@ -206,3 +205,8 @@ def ir_select(block: IrBlock, condition: IrValue, a: IrValue, b: IrValue) -> IrV
     test = target.operand(condition, bool_, where)
     chosen = target.emit("select", test, *(target.operand(v, dtype, where) for v in both))
     return IrValue(target.program, chosen, is_word=not typed)
+
+
+def ir_bitcount(block: IrBlock, val: IrValue) -> IrValue:
+    """Number of one bits of a u32."""
+    return _operation("ir_bitcount", block, "popcount", u32, val)
