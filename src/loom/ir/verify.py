@@ -12,6 +12,7 @@ from functools import cached_property
 
 from loom.core.dtype import bool_
 from loom.core.errors import VerifyError
+from loom.core.given import is_list
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import (
     Block,
@@ -232,7 +233,7 @@ class _Scopes:
                 self.condition(s.condition, s.loc, values)
                 ends = [self.block(b, values, assigned, in_loop=in_loop) for b in (s.then, s.otherwise)]
                 reached = [e for e in ends if e is not None]
-                assigned = set.intersection(*reached) if reached else assigned | set(self.kernel.variables)
+                assigned = set[Variable].intersection(*reached) if reached else assigned | set(self.kernel.variables)
             elif isinstance(s, For):
                 for value in (s.start, s.stop, s.step):
                     self.in_scope(value, s.loc, values)
@@ -306,7 +307,7 @@ class _Scopes:
                 raise self.fail(s.loc, f"{attr.name!r} is not the kernel's", "a declared name", None, "Declare it")
         elif name in ("print", "assert"):
             pieces = len(s.args) + (name == "print")
-            if not isinstance(attr, tuple) or len(attr) != pieces:
+            if not (is_list(attr) and isinstance(attr, tuple)) or len(attr) != pieces:
                 raise self.fail(s.loc, f"{name} has a wrong text", f"{pieces} pieces of text", repr(attr), "Add them")
         elif name == "index":
             raise self.fail(s.loc, "index outside the head of a loop", "for", None, "Use the counter of a for")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsInt, cast
 
 import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
-from loom.core.given import flag
+from loom.core.given import flag, is_list
 from loom.ir.kernel import Memory
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.budget import LEDGER
@@ -57,7 +57,8 @@ class Area:
                 where, "the offset is no whole number", expected="an int", got=repr(offset),
                 remedy="Write int(offset), or use loom.flow, where whole floats count",
             )  # fmt: skip
-        if offset < 0 or nbytes < 0 or int(offset) * self.step + nbytes > self.storage.nbytes:
+        first = int(cast("SupportsInt", offset))
+        if first < 0 or nbytes < 0 or first * self.step + nbytes > self.storage.nbytes:
             end = f"{offset} + {nbytes // self.step}"
             raise ShapeError(
                 where, f"range outside {self.name!r}", expected=f"within its {self.held} elements", got=end,
@@ -75,7 +76,7 @@ class Area:
         if count is None:
             self.check_range(offset, 0, where)
             count = (self.storage.nbytes - int(offset) * self.step) // kind.itemsize
-        nbytes = int(count) * kind.itemsize
+        nbytes = int(cast("SupportsInt", count)) * kind.itemsize
         self.check_range(offset, nbytes, where)
         return kind, nbytes
 
@@ -143,7 +144,12 @@ class Bindings:
             raise ArgumentError(where, "not a name", expected="a str", got=repr(name), remedy="Name the binding")
         if name in self._areas or name in _RESERVED:
             raise ArgumentError(where, "the name is taken", expected="a new name", got=name, remedy="Choose another")
-        if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], (DType, np.dtype, type, str)):
+        if (
+            is_list(spec)
+            and isinstance(spec, tuple)
+            and len(spec) == 2
+            and isinstance(spec[0], (DType, np.dtype, type, str))
+        ):
             dtype = spec[0] if isinstance(spec[0], DType) else of_numpy(spec[0], where)
             size = as_count(spec[1], where, "size", "a number of elements, at least 0")
             self._areas[name] = Area(name, self._allocate(size * dtype.nbytes), dtype)

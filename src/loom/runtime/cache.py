@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from loom.core import options
 from loom.storage.atomic import replace_file, sweep
@@ -94,6 +95,11 @@ def _encode(key: str, artifact: Artifact) -> bytes:
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
+def _site(kept: dict[str, Any]) -> Site:
+    lists: dict[str, Any] = {name: tuple(kept[name]) for name in ("pieces", "dtypes")}
+    return Site(**{**kept, **lists})
+
+
 def _decode(key: str, data: bytes) -> Artifact | None:
     body = data[40:]
     if data[:8] != _MAGIC or hashlib.sha256(body).digest() != data[8:40]:
@@ -103,7 +109,7 @@ def _decode(key: str, data: bytes) -> Artifact | None:
         head = json.loads(body[4 : 4 + length])
         if head["key"] != key:  # a file of another kernel under this name
             return None
-        sites = tuple(Site(**{**s, "pieces": tuple(s["pieces"]), "dtypes": tuple(s["dtypes"])}) for s in head["sites"])
+        sites = tuple(_site(s) for s in head["sites"])
         return Artifact(head["kind"], body[4 + length :], head["entry"], sites, head["facts"])
     except (ValueError, KeyError, TypeError, struct.error):  # sound, but not what this version writes
         return None

@@ -114,8 +114,8 @@ class DeviceInfo:
     kind: str
     description: str
     guarantee: str
-    limits: dict[str, Any] = field(default_factory=dict)
-    operations: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict[str, Any])
+    operations: dict[str, str] = field(default_factory=dict[str, str])
     refused: str | None = None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -122,4 +122,7 @@ def _as_numpy(given: Any) -> Any:
         return given.numpy()
     if type(given) in (list, tuple):
         return type(given)(_as_numpy(each) for each in given)
-    return {name: _as_numpy(each) for name, each in given.items()} if type(given) is dict else given
+    if type(given) is not dict:
+        return given
+    named = cast("dict[str, Any]", given)
+    return {name: _as_numpy(each) for name, each in named.items()}

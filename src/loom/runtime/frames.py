@@ -18,6 +18,7 @@ import numpy as np
 
 from loom.core.dtype import DType, u32
 from loom.core.errors import DTypeError, ShapeError
+from loom.core.given import is_list
 from loom.runtime.storage import Storage
 
 __all__ = ["Frame", "checked_shape", "take_frame"]
@@ -59,7 +60,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def checked_shape(shape: Any, where: str) -> tuple[int, int]:
     """Return (height, width), both at least 1; ShapeError otherwise."""
-    sides = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    sides: tuple[Any, ...] = tuple(shape) if is_list(shape) else ()
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 0 < n <= _LARGEST_SIDE for n in sides)
     if len(sides) != 2 or not whole:
         raise ShapeError(

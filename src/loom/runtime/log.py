@@ -77,7 +77,8 @@ def read_log(log: np.ndarray[Any, Any], sites_of: Callable[[int], tuple[Site, ..
 
 
 def _entries(words: np.ndarray[Any, Any], end: int, sites_of: Callable[[int], tuple[Site, ...]]) -> list[_Entry]:
-    entries, at = [], 0
+    entries: list[_Entry] = []
+    at = 0
     while at + LOG_WORDS_BEFORE_VALUES <= end:
         head, number, lane = (int(w) for w in words[at : at + LOG_WORDS_BEFORE_VALUES])
         length = head & 0xFFFFFFFF

@@ -109,7 +109,7 @@ def _path(process: int) -> Path:
 
 def published() -> list[dict[str, Any]]:
     """Return what the processes of this user show now, the oldest first; files of those that died are removed."""
-    found = []
+    found: list[dict[str, Any]] = []
     folder = cache_folder() / "monitor"
     for path in folder.glob("*.json") if folder.is_dir() else ():
         if not path.stem.isdecimal() or not _is_alive(int(path.stem)):

@@ -105,7 +105,7 @@ class Profile:
 
     def __exit__(self, *_exc: object) -> None:
         _open.remove(self)
-        rows = []
+        rows: list[ProfileRow] = []
         origins: dict[str, int] = {}
         for number, (run, plan, name, begun) in enumerate(self._runs):
             while not run.wait(_SLICE_SECONDS):
@@ -214,7 +214,7 @@ def _rows(times: Times, plan: Plan, name: str, run: int, origin: int) -> list[Pr
     """Return a run's rows; ``origin`` is when the profile was opened, on the clock of the times."""
     places = _places(plan)
     begins, durations = (times.begins - origin) / 1e3, (times.ends - times.begins) / 1e3
-    found = []
+    found: list[ProfileRow] = []
     columns = (times.numbers.tolist(), begins.tolist(), durations.tolist(), times.weights.tolist())
     for number, begin, duration, weight in zip(*columns, strict=True):
         kernel, nbytes, groups = places(number)

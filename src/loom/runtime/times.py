@@ -39,11 +39,13 @@ def sample(owners: np.ndarray[Any, Any], most: int = MOST_TIMED) -> tuple[np.nda
     """
     if len(owners) <= most:
         return np.arange(len(owners)), np.ones(len(owners))
-    chosen, weights = [], []
+    chosen: list[np.ndarray[Any, Any]] = []
+    weights: list[np.ndarray[Any, Any]] = []
     for owner in np.unique(owners):
         rows = np.flatnonzero(owners == owner)
         wanted = max(1, most * len(rows) // len(owners))
-        picked = np.unique(np.linspace(0, len(rows) - 1, wanted).round().astype(np.int64))
+        places: np.ndarray[Any, Any] = np.linspace(0, len(rows) - 1, wanted)
+        picked = np.unique(np.round(places).astype(np.int64))
         chosen.append(rows[picked])
         weights.append(np.full(len(picked), len(rows) / len(picked)))
     order = np.argsort(np.concatenate(chosen), kind="stable")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -245,7 +245,7 @@ class Unit:
         return self._bindings.resolve(verified_kernel(kernel, f"{self.name}.dispatch"), bind)
 
     @contextmanager
-    def repeat(self, repeats: int, params: Any = None) -> Iterator[Segment]:
+    def repeat(self, repeats: int, params: Any = None) -> Generator[Segment, None, None]:
         """Record the dispatches made inside the ``with`` as done ``repeats`` times (see ``Chain.repeat``)."""
         with self._lock, self._alive("repeat").repeat(repeats, params) as segment:
             yield segment
@@ -303,7 +303,7 @@ class Unit:
         return self._alive(verb).timeline
 
     @contextmanager
-    def turn(self, verb: str) -> Iterator[None]:
+    def turn(self, verb: str) -> Generator[None, None, None]:
         """Hold the unit still: what was launched or asked for before is over, and nothing starts meanwhile."""
         with turns([self], verb):
             yield
@@ -386,7 +386,7 @@ class Unit:
 
 
 @contextmanager
-def turns(units: Iterable[Unit], verb: str) -> Iterator[None]:
+def turns(units: Iterable[Unit], verb: str) -> Generator[None, None, None]:
     """Hold several units still (see ``Unit.turn``), in one order whoever asks: no two wait for each other."""
     timelines = [unit.timeline(verb) for unit in sorted(set(units), key=id)]
     for timeline in timelines:

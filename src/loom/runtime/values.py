@@ -6,7 +6,6 @@ of the binding's type, never as an infinity it was not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from loom.core.arrays import read_array
 from loom.core.conversions import convert
 from loom.core.dtype import DType, bf16, f32, i32, of_numpy, u16, u32
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import is_list, is_mapping
 from loom.core.numbers import whole
 
 __all__ = ["as_bindings", "as_count", "as_data", "as_read_dtype"]
@@ -36,11 +36,11 @@ def as_count(value: Any, where: str, what: str, expected: str) -> int:
 
 def as_bindings(bindings: Any, unit: str) -> list[tuple[str, Any]]:
     """Return (name, specification) pairs of a mapping or of (name, dtype, size) triples."""
-    if isinstance(bindings, Mapping):
+    if is_mapping(bindings):
         return list(bindings.items())
-    pairs = []
-    for item in bindings if isinstance(bindings, (list, tuple)) else [bindings]:
-        if not isinstance(item, tuple) or len(item) != 3:
+    pairs: list[tuple[str, Any]] = []
+    for item in bindings if is_list(bindings) else [bindings]:
+        if not (is_list(item) and isinstance(item, tuple)) or len(item) != 3:
             raise ArgumentError(
                 f"{unit}, bindings", "not a binding", expected="(name, dtype, size)", got=repr(item),
                 remedy="Pass a mapping or triples",

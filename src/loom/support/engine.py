@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.core.given import able, text
+from loom.core.given import able, is_mapping, text
 from loom.core.numbers import whole
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
@@ -101,7 +101,7 @@ class Engine:
             self.support.adopt(name, spec)
             return spec
         known = ("registers", "globals", "heap", "bindings", "device")
-        if not isinstance(spec, Mapping) or "registers" not in spec:
+        if not is_mapping(spec) or "registers" not in spec:
             raise DTypeError(
                 f"loom.Engine, {name!r}", "not a unit", expected="a unit, or its sizes with 'registers'",
                 got=repr(spec), remedy='Write {"registers": 8, "globals": 1024}',
@@ -112,7 +112,8 @@ class Engine:
                 f"loom.Engine, {name!r}", f"a unit has no {stray!r}", expected=", ".join(known), got=stray,
                 remedy=near_matches(str(stray), known),
             )  # fmt: skip
-        return self.support.boot(name, **{"device": device, **spec})
+        sizes: dict[str, Any] = {"device": device, **spec}
+        return self.support.boot(name, **sizes)
 
     def _placed(self, support: Any, device: str | Device | None) -> tuple[str, Unit | None]:
         """Return the form and the unit that keeps state."""

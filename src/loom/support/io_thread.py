@@ -96,8 +96,8 @@ class IoThread:
         transfer.add_done_callback(self._note)
         return transfer
 
-    def _note(self, transfer: Any) -> None:
-        if not transfer.cancelled() and Future.exception(transfer) is not None:
+    def _note(self, transfer: Transfer) -> None:
+        if not transfer.cancelled() and super(Transfer, transfer).exception() is not None:
             self._failed = [t for t in self._failed if not t.heard] + [transfer]
 
     def abandon(self) -> None:

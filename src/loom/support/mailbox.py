@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -107,7 +107,7 @@ class Mailbox:
             copy_storage(source, start, storage, at, words * _WORD_NBYTES)
 
     @contextmanager
-    def _next_slot(self, verb: str, words: int) -> Iterator[tuple[Storage, int]]:
+    def _next_slot(self, verb: str, words: int) -> Generator[tuple[Storage, int], None, None]:
         """Give the memory of the next free slot; it counts once it is filled."""
         storage = self._alive(verb)
         if words > self.slot_words:
@@ -154,7 +154,7 @@ class Mailbox:
             return words
 
     @contextmanager
-    def _oldest_slot(self, verb: str) -> Iterator[tuple[Storage, int, int]]:
+    def _oldest_slot(self, verb: str) -> Generator[tuple[Storage, int, int], None, None]:
         """Give the memory and the length of the oldest slot; it is free once this ends well."""
         storage = self._alive(verb)
         if self.is_empty:

@@ -145,7 +145,7 @@ def warm(
     >>> unit = loom.spawn(registers=64)
     """
     wanted = as_count(count, "loom.warm", "count", "a number of units, at least 0")
-    ready = []
+    ready: list[Unit] = []
     while len(ready) < wanted:
         ready.append(spawn(registers, globals, device=device, on=on, name=f"warm {len(ready)}"))
     for unit in ready:

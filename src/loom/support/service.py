@@ -254,7 +254,10 @@ class Support:
             self._chosen(units, "support.checkpoint"),
             checked_facts(facts),
         )
-        work = lambda t: write_checkpoint(folder, chosen, kept, t.release)  # noqa: E731
+
+        def work(transfer: Transfer) -> None:
+            write_checkpoint(folder, chosen, kept, transfer.release)
+
         return self._io.ask("checkpoint", work, chosen.values())
 
     def resume(self, path: str | os.PathLike[str], units: Iterable[str] | None = None) -> Transfer:

@@ -67,7 +67,7 @@ class Snapshots:
                 remedy="Raise snapshot_nbytes, or name fewer units",
             )  # fmt: skip
         self._make_room(name, nbytes)
-        copies = []
+        copies: list[tuple[Unit, dict[str, Storage]]] = []
         with turns(units.values(), "snapshot"):
             for unit, memory in sources:
                 kept: dict[str, Storage] = {}

@@ -62,7 +62,7 @@ class Artifact:
     data: bytes
     entry: str
     sites: tuple[Site, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Target(Protocol):

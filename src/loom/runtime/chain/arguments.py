@@ -17,6 +17,7 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.arrays import plain
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import is_array
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.verify import VerifiedKernel, verify
@@ -76,7 +77,7 @@ def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, w
 def _column(param: Param, value: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
     if type(value) is int and param.dtype.is_integer and param.dtype.minimum <= value <= param.dtype.maximum:
         return np.array([value], param.dtype.numpy)
-    if isinstance(value, np.ndarray):
+    if is_array(value):
         value = plain(value, where)
     try:
         array = np.asarray(value)

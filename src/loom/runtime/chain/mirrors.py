@@ -15,6 +15,7 @@ import numpy as np
 
 from loom.core.arrays import plain, shared
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import is_array, is_scalar
 from loom.ir.kernel import Memory
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
@@ -28,11 +29,11 @@ def as_data(given: Any, memory: Memory, where: str) -> Any:
 
     DTypeError for data of no kind that can be bound.
     """
-    if isinstance(given, np.ndarray):
+    if is_array(given):
         return plain(given, where)
     if isinstance(given, Readable) or hasattr(given, "extent"):
         return given
-    if isinstance(given, np.generic) or not (hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__")):
+    if is_scalar(given) or not (hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__")):
         raise DTypeError(
             where, "not a buffer",
             expected="a numpy array, loom.array, tensor, DLPack array or storage of the device",

@@ -137,9 +137,10 @@ class Program:
         self._inner: DeviceProgram | None = inner
         self.moves = moves
         """What is copied to the device before each run, and back after it; None for nothing."""
-        self._plan: Plan | None = plan
+        self.plan: Plan | None = plan
+        """What it was built from, None when it was freed."""
         self._timeline = timeline
-        self._name = name
+        self.name = name
         self._dispatches = plan.count
         self._guarantee = plan.guarantee
         self.latest = 0
@@ -188,7 +189,7 @@ class Program:
         if pacer is not None and pacer.is_watched:
             pacer.hold_up()
         with self._timeline.lock, ExitStack() as moving:
-            inner = self._program("launch")
+            inner = self.ready("launch")
             self._bring(moving)
             last = self._timeline.last
             previous = last if last is not None and not last.wait(0.0) else None
@@ -200,7 +201,7 @@ class Program:
                 begun = found = inner.launch(previous)
             finally:
                 use.began(begun)
-            submission = Submission(found, self._name, self._timeline, watch)
+            submission = Submission(found, self.name, self._timeline, watch)
             self._started(submission.number)
             return submission
 
@@ -250,7 +251,7 @@ class Program:
             pacer.hold_up()
         try:
             with timeline.lock:
-                program = self._program("run")
+                program = self.ready("run")
                 timeline.settle()
                 self._bring(moving)
                 if pacer is not None and pacer.is_watched:
@@ -295,16 +296,17 @@ class Program:
             self._timeline.owed.append((number, self.moves))
             MOVING.owing.add(self._timeline)
 
-    def _program(self, verb: str) -> DeviceProgram:
-        if self._inner is None or self._plan is None:
+    def ready(self, verb: str) -> DeviceProgram:
+        """Return what the device runs, for a call named ``verb``; StateError if it was freed."""
+        if self._inner is None or self.plan is None:
             what, remedy = "the program was freed", "Record and build it again"
             if self._timeline.closed:
                 what, remedy = "its unit is shut down", "Boot a new unit"
-            raise StateError(f"{self._name}.{verb}", what, remedy=remedy)
+            raise StateError(f"{self.name}.{verb}", what, remedy=remedy)
         if current_debug() is not None:
-            return device("interp").build(self._plan)
+            return device("interp").build(self.plan)
         profile = active_profile()
-        return self._inner if profile is None else profile.program(self._inner, self._plan, self._name)
+        return self._inner if profile is None else profile.program(self._inner, self.plan, self.name)
 
     @property
     def timeline(self) -> Timeline:
@@ -321,7 +323,7 @@ class Program:
 
     def release(self) -> None:
         """Let go of the program's memory; no run may be under way."""
-        self._inner = self._plan = None
+        self._inner = self.plan = None
         self._touched = _NOTHING
 
     def __enter__(self) -> Program:

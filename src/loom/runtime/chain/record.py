@@ -5,7 +5,7 @@ Layer: runtime. Invariant: what is recorded has been checked and cannot fail to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.arrays import read_array
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError
-from loom.core.given import text
+from loom.core.given import is_array, text
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.ir.kernel import Access, Memory, Space
@@ -127,7 +127,7 @@ class Chain:
         )
 
     @contextmanager
-    def repeat(self, repeats: int, params: Any = None) -> Iterator[Segment]:
+    def repeat(self, repeats: int, params: Any = None) -> Generator[Segment, None, None]:
         """Record the dispatches made inside the ``with`` as done ``repeats`` times.
 
         A parameter that is an array of length ``repeats`` gives each turn its value. ``params`` is a
@@ -219,7 +219,7 @@ class Chain:
                 expected=", ".join(f"{m.name}: {m.dtype}" for m in declared) or "none", got=len(buffers),
                 remedy="Bind one for each, in order",
             )  # fmt: skip
-        bindings = []
+        bindings: list[Binding] = []
         for memory, given in zip(declared, buffers, strict=True):
             named = f"{where}, buffer {memory.name!r}"
             data = as_data(given, memory, named)
@@ -274,7 +274,7 @@ class Chain:
 
 def _rows_of(params: Any, where: str) -> np.ndarray[Any, Any]:
     """Return the values of repeats: an array of numbers, or of records."""
-    if isinstance(params, np.ndarray) and params.dtype.names:
+    if is_array(params) and params.dtype.names:
         return params
     return read_array(params, where)[0]
 

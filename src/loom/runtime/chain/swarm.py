@@ -67,7 +67,7 @@ class Swarm:
                     "loom.swarm", "not a program", expected="what unit.build() returned", got=type(program).__name__,
                     remedy="Build each unit first",
                 )  # fmt: skip
-        self._timelines = sorted({p._timeline for p in self._programs}, key=id)
+        self._timelines = sorted({p.timeline for p in self._programs}, key=id)
         if not self._programs or len(self._timelines) < len(self._programs):
             raise ArgumentError(
                 "loom.swarm", "not programs of different units", expected="at least one, and one of each unit",
@@ -78,8 +78,8 @@ class Swarm:
 
     def _weave(self) -> DeviceProgram | None:
         """Return all programs as one, None if they are to be launched one by one."""
-        built = [program._program("swarm") for program in self._programs]
-        plans = [program._plan for program in self._programs if program._plan is not None]
+        built = [program.ready("swarm") for program in self._programs]
+        plans = [program.plan for program in self._programs if program.plan is not None]
         _refuse_shared_memory(plans)
         if (
             options.check_bounds()
@@ -105,11 +105,11 @@ class Swarm:
             for timeline in self._timelines:
                 held.enter_context(timeline.lock)
             for program in self._programs:
-                program._program("launch")  # StateError if it was freed
+                program.ready("launch")  # StateError if it was freed
             if self._woven is None or current_debug() is not None or active_profile() is not None:
                 return tuple(program.launch() for program in self._programs)
             inner = self._launched(self._woven)
-            runs = tuple(Submission(inner, program._name, program._timeline) for program in self._programs)
+            runs = tuple(Submission(inner, program.name, program.timeline) for program in self._programs)
             for program, run in zip(self._programs, runs, strict=True):
                 program.latest = run.number
             return runs
@@ -175,7 +175,7 @@ def weave(plans: Sequence[Plan]) -> Plan:
     while any(left):
         rows = [segments for segments in left if segments]
         turns = min(segments[0][0] for segments in rows)
-        heads = []
+        heads: list[list[Step]] = []
         for segments in rows:
             repeats, steps = segments.pop(0)
             heads.append([_part(step, 0, turns) for step in steps] if turns < repeats else list(steps))

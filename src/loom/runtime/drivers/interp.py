@@ -132,7 +132,7 @@ class _Done:
 def _interpret(dispatch: Dispatch, turn: int, options: Options, lines: list[str]) -> None:
     kernel = dispatch.kernel.kernel
     held = _Held()
-    buffers = []
+    buffers: list[np.ndarray[Any, Any]] = []
     for memory, binding in zip(kernel.buffers, dispatch.bindings, strict=True):
         whole = held.bytes(binding.storage)[: binding.elements * memory.dtype.nbytes]
         buffers.append(whole.view(memory.dtype.numpy))

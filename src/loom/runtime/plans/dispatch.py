@@ -46,7 +46,7 @@ class Segment:
     """Dispatches done in order, ``repeats`` times."""
 
     repeats: int
-    dispatches: list[Dispatch] = field(default_factory=list)
+    dispatches: list[Dispatch] = field(default_factory=list[Dispatch])
     values: np.ndarray[Any, Any] | None = None
 
     @property
@@ -58,4 +58,4 @@ class Segment:
             )
         if self.values.dtype.names:
             return [self.values[name] for name in self.values.dtype.names]
-        return list(np.atleast_2d(self.values.T))
+        return [*np.atleast_2d(self.values.transpose())]

@@ -143,8 +143,8 @@ def random_plan(rng: random.Random, storages: list[Any]) -> Plan:
             for _ in range(rng.randint(1, 3)):
                 chain.dispatch(affine, [rng.choice(storages)], [rng.randint(0, 9), 1])
     program = chain.build()
-    assert program._plan is not None
-    return program._plan
+    assert program.plan is not None
+    return program.plan
 
 
 def ordered(plan: Plan) -> list[tuple[Any, bool]]:

@@ -159,7 +159,7 @@ def _types_of(kernel: Kernel) -> set[str]:
     """Return the types a kernel uses that not every device has."""
     values = [s.type for s in walk(kernel.body) if isinstance(s, Instr) and s.dtype is not None]
     held = [m.dtype for m in (*kernel.buffers, *kernel.shared, *kernel.private)]
-    names = set()
+    names: set[str] = set()
     for dtype in (*values, *held, *(p.dtype for p in kernel.params), *(v.dtype for v in kernel.variables)):
         scalar = dtype.scalar
         if not scalar.is_bool and scalar.bits != 32:

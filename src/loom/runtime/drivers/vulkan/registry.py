@@ -56,7 +56,7 @@ def _device(number: int) -> VulkanDevice:
 
 def vulkan_infos() -> list[DeviceInfo]:
     """Return all adapters, opened and tested, those refused with the reason; none without Vulkan."""
-    infos = []
+    infos: list[DeviceInfo] = []
     try:
         adapters = find_adapters()
     except DeviceError:

@@ -193,7 +193,7 @@ def _has_float_controls2(api: Vulkan, handle: Any, extensions: set[str]) -> bool
 
 def _float_modes(controls: Any, types: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     """Return the float controls that an adapter offers."""
-    found = []
+    found: list[tuple[str, int]] = []
     for width in (32, 64) if "f64" in types else (32,):
         found += [(mode, width) for mode in _MODES if getattr(controls, f"shader{mode}Float{width}")]
     return tuple(found)

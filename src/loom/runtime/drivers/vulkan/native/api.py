@@ -65,7 +65,7 @@ class Vulkan:
     def new(self, name: str, **fields: Any) -> Any:
         """Return a pointer to a structure; its sType follows from the name, other structures are given as pointers."""
         found = self.ffi.new(f"{name}*")
-        kept = []
+        kept: list[Any] = []
         names = dict(self.ffi.typeof(name).fields)
         if "sType" in names and name in _TYPES:
             found.sType = _TYPES[name]

@@ -136,7 +136,8 @@ class Recording:
 
     def _ranges(self, item: Item) -> list[Range]:
         """Return the memory of a set's bindings, in their order."""
-        table, found = self.table, []
+        table = self.table
+        found: list[Range] = []
         for storage, elements in item.bound:
             if storage == STATUS:
                 assert self.status is not None

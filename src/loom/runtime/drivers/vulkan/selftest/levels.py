@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.core.given import is_list
 from loom.core.numerics import Guarantee, canonical_bits
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.cache import cache_folder
@@ -138,7 +139,8 @@ def find_features(device: OpenAdapter) -> tuple[Features, Findings]:
     known = _read(path)
     if known is not None:
         return known
-    features, operations = _without_fast_math(device), []
+    features = _without_fast_math(device)
+    operations: list[tuple[str, str]] = []
     for ladder in LADDERS:
         how, features = _climb(device, ladder, features)
         operations.append((ladder.operation, how))
@@ -248,7 +250,7 @@ def _read(path: Path) -> tuple[Features, Findings] | None:
         raw = json.loads(text)
         given = raw["features"]
         given["modes"] = tuple((name, width) for name, width in given["modes"])
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        values: dict[str, Any] = {k: tuple(v) if is_list(v) else v for k, v in given.items()}
         features = Features(**values)
         return features, Findings(tuple((a, b) for a, b in raw["operations"]), features.types)
     except (OSError, ValueError, KeyError, TypeError):

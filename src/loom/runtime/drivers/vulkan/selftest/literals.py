@@ -24,10 +24,23 @@ from loom.runtime.drivers.vulkan.selftest.probe import Array, Probe, on_host, or
 
 __all__ = ["LITERAL_PROBES"]
 
+
+def _product_and_sum(a: Array, b: Array) -> Array:
+    return a * b + a
+
+
+def _lesser(a: Array, b: Array) -> Array:
+    return np.where(a < b, a, b)
+
+
+def _second_if_equal(a: Array, b: Array) -> Array:
+    return np.where(a == b, b, a)
+
+
 _NUMPY: dict[str, Any] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "mul and add": lambda a, b: a * b + a,
-    "min": ordered("min"), "max": ordered("max"), "lt": lambda a, b: np.where(a < b, a, b),
-    "eq": lambda a, b: np.where(a == b, b, a),
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "mul and add": _product_and_sum,
+    "min": ordered("min"), "max": ordered("max"), "lt": _lesser,
+    "eq": _second_if_equal,
 }  # fmt: skip
 
 
@@ -48,7 +61,7 @@ def _inputs(dtype: DType) -> tuple[Array, ...]:
 @on_host
 def _operated(name: str, dtype: DType, x: Array) -> Array:
     wide = x.astype(_wide(dtype))
-    rows = []
+    rows: list[Array] = []
     for literal in literals_of(dtype):
         known = np.full_like(wide, literal)
         rows += [_NUMPY[name](wide, known), _NUMPY[name](known, wide)]
@@ -58,7 +71,7 @@ def _operated(name: str, dtype: DType, x: Array) -> Array:
 @on_host
 def _chosen(dtype: DType, x: Array) -> Array:
     known = literals_of(dtype)[:4]
-    rows = [np.where(x < 0, dtype.numpy.type(a), dtype.numpy.type(b)) for a in known for b in known]
+    rows: list[Array] = [np.where(x < 0, dtype.numpy.type(a), dtype.numpy.type(b)) for a in known for b in known]
     return np.concatenate([row for row in rows for _ in range(3)])
 
 

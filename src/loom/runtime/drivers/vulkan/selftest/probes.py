@@ -42,59 +42,59 @@ __all__ = ["PROBES"]
 _LANES = 64
 
 
-def _same(x):  # type: ignore[no-untyped-def]
+def _same(x: Any) -> Any:
     return x
 
 
-def _add(x, y):  # type: ignore[no-untyped-def]
+def _add(x: Any, y: Any) -> Any:
     return x + y
 
 
-def _subtract(x, y):  # type: ignore[no-untyped-def]
+def _subtract(x: Any, y: Any) -> Any:
     return x - y
 
 
-def _multiply(x, y):  # type: ignore[no-untyped-def]
+def _multiply(x: Any, y: Any) -> Any:
     return x * y
 
 
-def _divide(x, y):  # type: ignore[no-untyped-def]
+def _divide(x: Any, y: Any) -> Any:
     return x / y
 
 
-def _larger(x, y):  # type: ignore[no-untyped-def]
+def _larger(x: Any, y: Any) -> Any:
     return max(x, y)
 
 
-def _smaller(x, y):  # type: ignore[no-untyped-def]
+def _smaller(x: Any, y: Any) -> Any:
     return min(x, y)
 
 
-def _chosen(x, y):  # type: ignore[no-untyped-def]
+def _chosen(x: Any, y: Any) -> Any:
     return select(x < y, x, y)
 
 
-def _regrouped(x, y):  # type: ignore[no-untyped-def]
+def _regrouped(x: Any, y: Any) -> Any:
     return (x + y) - x
 
 
-def _product_plus(x, y, z):  # type: ignore[no-untyped-def]
+def _product_plus(x: Any, y: Any, z: Any) -> Any:
     return x * y + z
 
 
-def _minus_product(x, y, z):  # type: ignore[no-untyped-def]
+def _minus_product(x: Any, y: Any, z: Any) -> Any:
     return z - x * y
 
 
-def _quotient(x, y):  # type: ignore[no-untyped-def]
+def _quotient(x: Any, y: Any) -> Any:
     return x // (y | 1)
 
 
-def _below_zero(x):  # type: ignore[no-untyped-def]
+def _below_zero(x: Any) -> Any:
     return select(i64(x) < 0, i64(x) + 100, i64(x))
 
 
-def _widened_opposite(x):  # type: ignore[no-untyped-def]
+def _widened_opposite(x: Any) -> Any:
     return i64(-x)
 
 
@@ -241,11 +241,11 @@ def _floats(dtype: DType) -> list[Probe]:
     """The probes of a float type's arithmetic."""
     name, kind = dtype.name, dtype.numpy
 
-    def one(operation: str, expression: Any, fn: Any, given: Any) -> Probe:
+    def one(operation: str, expression: Any, fn: Callable[[Array], Array], given: Any) -> Probe:
         make = lambda: _unary(expression, dtype, dtype)  # noqa: E731
         return Probe(f"{name} {operation}", make, lambda: (given(kind),), on_host(fn))
 
-    def two(operation: str, expression: Any, fn: Any, given: Any) -> Probe:
+    def two(operation: str, expression: Any, fn: Callable[[Array, Array], Array], given: Any) -> Probe:
         return Probe(f"{name} {operation}", lambda: _binary(expression, dtype, dtype), lambda: given(kind), on_host(fn))
 
     pairs, products = samples.pairs, samples.products
@@ -258,11 +258,11 @@ def _floats(dtype: DType) -> list[Probe]:
         two("reassociation", _regrouped, lambda x, y: (x + y) - x, pairs),
         Probe(
             f"{name} contraction", lambda: _ternary(_product_plus, dtype, dtype), lambda: products(kind),
-            on_host(lambda x, y, z: x * y + z),
+            on_host(_product_plus),
         ),
         Probe(
             f"{name} contraction", lambda: _ternary(_minus_product, dtype, dtype), lambda: products(kind),
-            on_host(lambda x, y, z: z - x * y),
+            on_host(_minus_product),
         ),
         Probe(f"{name} contraction", lambda: _accumulate(dtype), lambda: products(kind)[:2], _accumulated),
         two("min", _smaller, ordered("min"), pairs),
@@ -277,7 +277,10 @@ def _floats(dtype: DType) -> list[Probe]:
 
 
 def _conversion(source: DType, target: DType, operation: str, given: Any, expected: Any = None) -> Probe:
-    expected = expected or on_host(lambda x: x.astype(target.numpy))
+    def converted(x: Array) -> Array:
+        return x.astype(target.numpy)
+
+    expected = expected or on_host(converted)
     return Probe(operation, lambda: _unary(target, source, target), lambda: (given(source, target),), expected)
 
 
@@ -299,6 +302,14 @@ def _integers(dtype: DType) -> list[Probe]:
     ]  # fmt: skip
 
 
+def _below_zero_on_host(x: Array) -> Array:
+    return np.where(x < 0, x.astype(np.int64) + 100, x.astype(np.int64))
+
+
+def _widened_opposite_on_host(x: Array) -> Array:
+    return (-x).astype(np.int64)
+
+
 PROBES: tuple[Probe, ...] = (
     Probe("long loops", _long_loop, lambda: (np.full(8, 70_000, np.uint32),), _looped, 1),
     Probe("short loops", _long_loop, lambda: (np.full(8, 60_000, np.uint32),), _looped, 1),
@@ -312,12 +323,12 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "i64 order", lambda: _unary(_below_zero, i32, i64),
         lambda: (np.array([5, -1, -100, -101, 99, 100, 2**31 - 1, -(2**31)], np.int32),),
-        lambda x: np.where(x < 0, x.astype(np.int64) + 100, x.astype(np.int64)),
+        _below_zero_on_host,
     ),
     *(
         Probe(
             f"{t.name} arithmetic", lambda t=t: _unary(_widened_opposite, t, i64),
-            lambda t=t: samples.whole_pairs(t.numpy)[:1], on_host(lambda x: (-x).astype(np.int64)),
+            lambda t=t: samples.whole_pairs(t.numpy)[:1], on_host(_widened_opposite_on_host),
         )
         for t in (i8, i16)
     ),

@@ -6,6 +6,7 @@ infinities and NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def whole_pairs(kind: np.dtype[Any]) -> tuple[Array, Array]:
     return np.concatenate([np.repeat(known, len(known)), x]), np.concatenate([np.tile(known, len(known)), y])
 
 
-def _each(x: Array, y: Array, function: Any) -> Array:
+def _each(x: Array, y: Array, function: Callable[[int, int], int]) -> Array:
     bits = x.dtype.itemsize * 8
     found = [function(a, b) & ((1 << bits) - 1) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
     return np.array(found, f"u{x.dtype.itemsize}").view(x.dtype)
@@ -197,7 +198,7 @@ def leading_zeros(x: Array) -> Array:
 
 def partial_turns(bounds: Array) -> Array:
     """Return what the probe of partial groups computes."""
-    found = []
+    found: list[int] = []
     for bound in bounds.tolist():
         turns = bound % 4 + 1
         value = sum(m for n in range(1 if turns == 4 else turns) for m in range(n, 4))
