@@ -57,8 +57,8 @@ def test_independent_dispatches_all_happen(on: str) -> None:
 
 def waits(chain: loom.Chain) -> list[bool]:
     program = chain.build()
-    assert program._plan is not None
-    return [bool(step.waits[turn]) for n, steps in program._plan.segments for turn in range(n) for step in steps]
+    assert program.plan is not None
+    return [bool(step.waits[turn]) for n, steps in program.plan.segments for turn in range(n) for step in steps]
 
 
 def test_only_conflicts_wait() -> None:
