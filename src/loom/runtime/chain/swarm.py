@@ -175,7 +175,7 @@ def weave(plans: Sequence[Plan]) -> Plan:
     while any(left):
         rows = [segments for segments in left if segments]
         turns = min(segments[0][0] for segments in rows)
-        heads: list[list[Step]] = []
+        heads: list[list[PlanStep]] = []
         for segments in rows:
             repeats, steps = segments.pop(0)
             heads.append([_part(step, 0, turns) for step in steps] if turns < repeats else list(steps))

@@ -60,12 +60,12 @@ def make_plan(segments: list[Segment], guarantee: Guarantee) -> Plan:
     """Return the plan of a recording."""
     resources = _Resources(segments)
     hazards = _Hazards(resources)
-    planned: list[tuple[int, tuple[Step, ...]]] = []
+    planned: list[tuple[int, tuple[PlanStep, ...]]] = []
     for segment in segments:
         # a second turn meets what the last wait of the first has left; a third meets all of the segment,
         # should the second need no wait; from there on nothing new is met
         turns = [[hazards.waits(d) for d in segment.dispatches] for _ in range(min(segment.repeats, 3))]
-        steps: list[Step] = []
+        steps: list[PlanStep] = []
         for position, dispatch in enumerate(segment.dispatches):
             waits = np.full(segment.repeats, any(turn[position] for turn in turns[1:]))
             waits[0] = turns[0][position]
