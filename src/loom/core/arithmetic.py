@@ -10,7 +10,7 @@ Source: fegetenv and fesetenv of C99, section 7.6; FE_DFL_ENV is the address -1 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ def _is_ordinary() -> bool:
 
 
 @contextmanager
-def ordinary_arithmetic() -> Iterator[None]:
+def ordinary_arithmetic() -> Generator[None, None, None]:
     """Compute with ordinary floating-point settings inside the ``with`` (or the function so decorated)."""
     if _is_ordinary():
         yield

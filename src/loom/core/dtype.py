@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class DType:
         if not isinstance(found, np.generic):
             raise DTypeError(f"loom.{self.name}", "not a number of this type", expected="one number",
                              got=repr(value)[:200], remedy="Pass a number, or use loom.array for several")  # fmt: skip
-        return found
+        return cast("np.generic[Any]", found)
 
     def __repr__(self) -> str:
         return f"loom.{self.name}"

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def flag(value: Any, where: str) -> bool:
     """
     if not isinstance(value, (bool, np.bool_)):
         raise ArgumentError(where, "not usable", expected="True or False", got=repr(value), remedy="Correct it")
-    return bool(value)
+    return bool(cast("Any", value))
 
 
 def is_array(value: Any) -> TypeGuard[np.ndarray[Any, Any]]:
@@ -89,7 +89,7 @@ def path(value: Any, where: str) -> Path:
     """Return the path of a file or folder; DTypeError for what names none."""
     found = None
     try:
-        name = os.fspath(value)
+        name = cast("str | bytes", os.fspath(value))
         os.fsencode(name)
         found = Path(os.fsdecode(name)) if name else None
     except (TypeError, ValueError, NotImplementedError):
@@ -100,11 +100,16 @@ def path(value: Any, where: str) -> Path:
     return found
 
 
+def _is_several(value: Any) -> TypeGuard[Iterable[Any]]:
+    """Tell whether something holds values, and is no text, mapping or class."""
+    return not isinstance(value, (str, bytes, bytearray, Mapping, type)) and isinstance(value, Iterable)
+
+
 def items(value: Any, where: str, what: str = "values") -> list[Any]:
     """Return what a list, a tuple or another iterable holds; ArgumentError for a text, a mapping and one thing."""
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray, Mapping, type)):
+    if _is_several(value):
         try:
-            found = list(islice(value, _MOST_ITEMS + 1))
+            found: list[Any] = list(islice(value, _MOST_ITEMS + 1))
             if len(found) <= _MOST_ITEMS:
                 return found
         except Exception:  # an array of no dimension, an object of others that has no elements

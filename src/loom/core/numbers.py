@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError
+from loom.core.given import is_array, is_scalar
 
 __all__ = ["real", "whole"]
 
 
 def _plain(value: Any) -> Any:
     """Return numpy's numbers, arrays of one included, as Python's."""
-    if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0 and value.dtype.kind in "biuf":
+    if (is_array(value) or is_scalar(value)) and np.ndim(value) == 0 and value.dtype.kind in "biuf":
         return value.item()
     return value
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import factorial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -106,15 +106,15 @@ def _unfolded(octant: Any, fraction: Pair) -> tuple[Pair, Pair]:
     """Return cosine and sine of ``octant`` + ``fraction`` eighths of a turn (octant 0 to 7)."""
     odd = octant % 2 == 1
     reflected = _add((np.ones_like(fraction[0]), np.zeros_like(fraction[0])), (-fraction[0], -fraction[1]))
-    near = tuple(np.where(odd, r, f) for r, f in zip(reflected, fraction, strict=True))
-    cosine, sine = _cos_sin_of_octant((near[0], near[1]))
+    high, low = (cast("Any", np.where(odd, r, f)) for r, f in zip(reflected, fraction, strict=True))
+    cosine, sine = _cos_sin_of_octant((high, low))
     swapped = (octant % 4 == 1) | (octant % 4 == 2)
     left, down = (octant >= 2) & (octant < 6), octant >= 4
 
     def choose(a: Pair, b: Pair, negative: Any) -> Pair:
-        high, low = (np.where(swapped, q, p) for p, q in zip(a, b, strict=True))
+        high, low = (cast("Any", np.where(swapped, q, p)) for p, q in zip(a, b, strict=True))
         # adding zero turns -0 into +0, so that signs of zeros never depend on the way an angle was written
-        return np.where(negative, -high, high) + 0.0, np.where(negative, -low, low) + 0.0
+        return cast("Any", np.where(negative, -high, high)) + 0.0, cast("Any", np.where(negative, -low, low)) + 0.0
 
     return choose(cosine, sine, left), choose(sine, cosine, down)
 

@@ -99,7 +99,11 @@ def of_two(name: str, record: Record, meaning: str) -> OfTwo:
 
 def typed(name: str, dtype: DType) -> Record:
     """Record operation ``name`` of values taken as ``dtype``."""
-    return lambda where, block, *values: _operation(where, block, name, dtype, *values)
+
+    def record(where: str, block: Any, *values: Any) -> IrValue:
+        return _operation(where, block, name, dtype, *values)
+
+    return record
 
 
 def _operation(where: str, block: IrBlock, name: str, dtype: DType, *values: Any) -> IrValue:

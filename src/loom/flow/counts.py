@@ -5,7 +5,7 @@ Layer: flow. Invariant: a number that is not whole is an error, never rounded.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def is_whole(value: Any) -> bool:
         return False
     if isinstance(value, (int, np.integer)):
         return True
-    return isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return isinstance(value, (float, np.floating)) and float(cast("float", value)).is_integer()
 
 
 def whole(value: Any, where: str, name: str, *, least: int = 0) -> int:

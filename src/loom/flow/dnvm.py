@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -140,7 +140,7 @@ def _listed(batches: Any) -> Sequence[Any]:
     if not batches:
         raise EmptyError("train_simple, batches", "no batches", expected="at least 1", got="none",
                          remedy="Pass [{'Input': [...], 'Target': [...]}]")  # fmt: skip
-    return batches
+    return cast("Sequence[Any]", batches)
 
 
 def _run(
@@ -276,7 +276,7 @@ def _plain_keys(found: Any, where: str) -> dict[str, Any]:
                          remedy="Pass a dict")  # fmt: skip
     plain: dict[str, Any] = {}
     spelt: dict[str, str] = {}
-    for key, value in found.items():
+    for key, value in cast("Mapping[Any, Any]", found).items():
         name = str(key).replace("_", "").lower()
         name = _BATCH_KEYS.get(name, name)
         if name in plain:

@@ -60,9 +60,9 @@ class IrProgram:
     shared_words: int
     has_entry: bool = False
     is_finished: bool = False
-    blocks: list[Block] = field(default_factory=list)
-    buffers: dict[int, Memory] = field(default_factory=dict)
-    params: dict[int, Param] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list[Block])
+    buffers: dict[int, Memory] = field(default_factory=dict[int, Memory])
+    params: dict[int, Param] = field(default_factory=dict[int, Param])
     shared: Memory | None = None
 
     def add_block(self) -> IrBlock:
@@ -246,7 +246,7 @@ def open_block(block: Any, where: str) -> IrBlock:
 
 def _caller() -> Loc:
     """Return the line outside this package that called."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
         frame = frame.f_back
     return Loc(frame.f_code.co_filename, frame.f_lineno)

@@ -6,7 +6,7 @@ in ``units``. Invariant: nothing is computed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,7 +38,7 @@ _profiles: list[Profile] = []
 
 
 @contextmanager
-def loom_repeat(unit: Unit, count: float, params: Any = None) -> Iterator[Segment]:
+def loom_repeat(unit: Unit, count: float, params: Any = None) -> Generator[Segment, None, None]:
     """Record the dispatches made inside the ``with`` as done ``count`` times (see ``Chain.repeat``).
 
     >>> from loom.flow import loom_boot, loom_build, loom_dispatch, loom_read, loom_run, loom_write

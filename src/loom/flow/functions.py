@@ -41,7 +41,11 @@ __all__ = [
 
 def _elementary(name: str) -> Record:
     """Record the elementary function of that name, of f32."""
-    return lambda where, block, *values: _in_place(where, block, name, *values)
+
+    def record(where: str, block: Any, *values: Any) -> IrValue:
+        return _in_place(where, block, name, *values)
+
+    return record
 
 
 def _in_place(where: str, block: IrBlock, name: str, *values: Any) -> IrValue:

@@ -37,7 +37,7 @@ def buffer_types(kernel: VerifiedKernel) -> dict[Memory, Types]:
 class _Flow:
     """Who uses which value, and what variables are given."""
 
-    accesses: list[Instr] = field(default_factory=list)
+    accesses: list[Instr] = field(default_factory=list[Instr])
     users: defaultdict[Instr, list[tuple[Statement, int]]] = field(default_factory=lambda: defaultdict(list))
     gets: defaultdict[Variable, list[Instr]] = field(default_factory=lambda: defaultdict(list))
     sets: defaultdict[Variable, list[Instr]] = field(default_factory=lambda: defaultdict(list))
@@ -103,7 +103,7 @@ class _Flow:
         if value.name == "bitcast":
             return set(_declared(value.args[0].type))
         if value.name == "get":
-            return set().union(*(self._origins(given, seen) for given in self.sets[value.attr]))
+            return set[DType]().union(*(self._origins(given, seen) for given in self.sets[value.attr]))
         if value.name == "select":
             return self._origins(value.args[1], seen) | self._origins(value.args[2], seen)
         return set(_declared(value.type))

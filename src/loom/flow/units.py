@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, StateError
+from loom.core.given import is_array, is_list
 from loom.flow.counts import is_whole, whole
 from loom.flow.draft import BINDINGS, IrProgram, binding_name, require_kind
 from loom.flow.stdlib import FOLDER, stdlib_kernel
@@ -234,7 +235,7 @@ def _dispatch(
 ) -> None:
     target = require_unit(unit, where)
     verified = kernel_of(kernel, where, target)
-    counts = tuple(wg) if isinstance(wg, (tuple, list)) else (wg,)
+    counts = tuple(wg) if is_list(wg) else (wg,)
     groups = tuple(whole(n, where, "wg") for n in counts)
     ours = bind if bind is not None else {m.name: m.name for m in verified.buffers if m.name in BINDINGS}
     target.dispatch(verified, push_constants(verified, params), groups, bind=ours)
@@ -243,7 +244,7 @@ def _dispatch(
 
 def push_constants(kernel: VerifiedKernel, params: Any) -> Any:
     """Return push constants for a kernel: whole floats stand for ints where one is declared."""
-    if not isinstance(params, (list, tuple)):
+    if not is_list(params):
         return params  # which ``dispatch`` refuses, or takes as an array
     declared = kernel.params
     return [_param(p, v) for p, v in zip(declared, params)] + list(params)[len(declared) :]  # noqa: B905
@@ -254,7 +255,11 @@ def kernel_of(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
     if isinstance(kernel, str) and kernel.startswith(FOLDER):
         return verified_kernel(stdlib_kernel(kernel, where), where)
     if isinstance(kernel, (str, bytes, os.PathLike)) and unit.device.kind != "vulkan":
-        shown = f"{len(kernel)} bytes" if isinstance(kernel, bytes) else repr(os.fspath(kernel))
+        shown = (
+            f"{len(kernel)} bytes"
+            if isinstance(kernel, bytes)
+            else repr(cast("object", os.fspath(cast("Any", kernel))))
+        )
         raise DeviceError(
             where,
             f"device {unit.device.name!r} cannot run SPIR-V (Vulkan only)",
@@ -271,7 +276,7 @@ def _param(param: Param, value: Any) -> Any:
     """Return a push constant, or an array of one per repeat; whole floats stand for ints where those are declared."""
     if not param.dtype.is_integer:
         return value
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and (np.trunc(value) == value).all():
+    if is_array(value) and value.dtype.kind == "f" and (np.trunc(value) == value).all():
         return value.astype(np.int64)
     return int(value) if is_whole(value) else value
 

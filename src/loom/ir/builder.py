@@ -7,7 +7,7 @@ kernel cannot be ill-typed however it was written. Invariant: whatever it append
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -186,7 +186,7 @@ class Builder:
     # structure
 
     @contextmanager
-    def into(self, block: Block) -> Iterator[Block]:
+    def into(self, block: Block) -> Generator[Block, None, None]:
         """Append to ``block`` inside the ``with``."""
         self._blocks.append(block)
         try:

@@ -144,7 +144,7 @@ class Instr:
 class Block:
     """Statements in order."""
 
-    statements: list[Statement] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list["Statement"])
 
 
 @dataclass(slots=True, eq=False)
@@ -228,7 +228,7 @@ class Kernel:
     trusted: bool = False
     guarantee: Guarantee = Guarantee.BIT_EXACT
     loc: Loc | None = None
-    names: dict[Instr, str] = field(default_factory=dict)
+    names: dict[Instr, str] = field(default_factory=dict[Instr, str])
 
     @property
     def lanes(self) -> int:

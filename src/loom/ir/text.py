@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from typing import Any, cast
 
 from loom.core.dtype import DType, lookup
 from loom.core.errors import LoomError, VerifyError
@@ -145,8 +146,9 @@ class _Printer:
         values = [self.ref(a) for a in s.args]
         if s.op.name == "assert":
             words.append(values.pop(0))
-        if s.op.name in _TEXTS and isinstance(s.attr, tuple):
-            words += _interleave(s.attr, values)
+        attr: Any = s.attr
+        if s.op.name in _TEXTS and isinstance(attr, tuple):
+            words += _interleave(cast("tuple[str, ...]", attr), values)
         else:
             words += values
         text = " ".join(words)

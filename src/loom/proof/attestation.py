@@ -95,9 +95,12 @@ def verify(
 
 def _run(where: Device, layers: list[int], progress: Callable[[str], None]) -> Attestation:
     begun = time.perf_counter()
-    digests, wrong, vectors, count = {}, [], [], 0
+    digests: dict[str, str] = {}
+    wrong: list[str] = []
+    vectors: list[str] = []
+    count = 0
     for layer in layers:
-        lines = []
+        lines: list[str] = []
         for case in cases_of(layer):
             progress(case.name)
             inputs = case.inputs()
@@ -175,7 +178,8 @@ def _load(path: Path) -> Attestation | None:
     try:
         fields = json.loads(path.read_text())
         fields.pop("exact")
-        return Attestation(**{**fields, "differing": tuple(fields["differing"])})
+        given: dict[str, Any] = {**fields, "differing": tuple(fields["differing"])}
+        return Attestation(**given)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

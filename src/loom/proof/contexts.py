@@ -56,7 +56,7 @@ def _kernel(expression: Any, arity: int, dtype: DType, result: DType, context: s
 def _loaded(expression: Any, arity: int, lanes: int) -> Any:
     """Return a kernel function (x, lane): the expression of the lane's operands."""
 
-    def loaded(x, lane):  # type: ignore[no-untyped-def]
+    def loaded(x: Any, lane: Any) -> Any:
         if arity == 1:
             return expression(x[lane])
         if arity == 2:

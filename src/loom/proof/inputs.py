@@ -10,7 +10,7 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -78,6 +78,7 @@ def stratified(count: int, dtype: DType, seed: int) -> Bits:
     sign = np.arange(count, dtype=np.uint64) % np.uint64(2)
     mantissa = _random_bits(count, dtype.bits, seed) & kind((1 << fraction) - 1)
     simple = words(count, seed + 1) % np.uint32(8)  # an eighth of the fractions all zeros, an eighth all ones
-    mantissa = np.where(simple == 0, kind(0), np.where(simple == 1, kind((1 << fraction) - 1), mantissa))
+    ones = cast("Any", np.where(simple == 1, kind((1 << fraction) - 1), mantissa))
+    mantissa = cast("Any", np.where(simple == 0, kind(0), ones))
     bits = sign.astype(kind) << kind(dtype.bits - 1) | field.astype(kind) << kind(fraction) | mantissa
     return bits.astype(kind).view(dtype.numpy)

@@ -25,7 +25,7 @@ __all__ = ["MUTATIONS", "Mutant", "mutated"]
 MUTATIONS = ("swap", "fuse", "flush", "fold")
 """Swap an add: another order. Fuse a multiply: one rounding less. Flush a product: no subnormals. Fold: x * 0.0 is
 0.0, x + 0.0 is x, a choice between ones and zeros forgets a zero's sign, as Mesa's drivers do."""
-_LEAST_NORMAL = {f32: 2.0**-126, f64: 2.0**-1022}
+_LEAST_NORMAL: dict[DType, float] = {f32: 2.0**-126, f64: 2.0**-1022}
 
 
 class Mutant:

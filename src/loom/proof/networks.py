@@ -18,6 +18,7 @@ from loom import tensor
 from loom.core.dtype import f32, u32
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, parse
+from loom.nn.spec.values import JsonObject
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import CLASS_LOSSES, LOSSES
 from loom.nn.train.optimizers import OPTIMIZERS, optimizer_of
@@ -63,8 +64,8 @@ def _model(network: NetworkSpec, device: Device, weights: Sequence[Bits]) -> Mod
 
 def _layer(name: str, shape: tuple[int, ...], layer: dict[str, Any], *, ids: int = 0, training: bool = False) -> _Row:
     """Return a case: output of a layer, then gradients of sum(output c) by weights and input (none of ``ids``)."""
-    what = {"shape": list(shape), "dtype": "i32" if ids else "f32"}
-    document = {"format": "loom/1", "seed": 43, "input": what, "layers": [layer]}
+    what: JsonObject = {"shape": list(shape), "dtype": "i32" if ids else "f32"}
+    document: JsonObject = {"format": "loom/1", "seed": 43, "input": what, "layers": [layer]}
     case = f"layer {name}"
 
     def inputs() -> Sequence[Bits]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def _row(name: str, shapes: Sequence[Any], dtypes: DType | Sequence[DType], comp
     def results(device: Device, *arrays: Bits) -> Sequence[Bits]:
         given = (_as_bf16(a, device) if k == bf16 else a for a, k in zip(arrays, kinds, strict=True))
         found = compute(*given, on=device)
-        return [_plain(a) for a in (found if isinstance(found, tuple) else (found,))]
+        return [_plain(a) for a in (cast("tuple[Any, ...]", found) if isinstance(found, tuple) else (found,))]
 
     return name, inputs, results
 
@@ -67,6 +67,10 @@ def _plain(result: Any) -> Bits:
     if found.dtype.name == "bfloat16":
         return found.view(np.uint16)
     return np.stack([found.real, found.imag]) if found.dtype.kind == "c" else found
+
+
+def _rolling_means(x: Bits, on: Device) -> Any:
+    return data.rolling(x, 65, on=on).mean()
 
 
 def _complex(pairs: Bits) -> Bits:
@@ -161,7 +165,7 @@ PATTERNS: tuple[_Row, ...] = (
     _row("filter f32", [_MIDDLE], f32, _filtered),
     _row("group sums u8, f32", [_SHORT, _SHORT], (u8, f32), _grouped),
     _row("join u16", [3001, 2003], u16, _joined),
-    _row("rolling means f32", [5003], f32, lambda x, on: data.rolling(x, 65, on=on).mean()),
+    _row("rolling means f32", [5003], f32, _rolling_means),
     _row("uniform f32", [], f32, partial(random.uniform, _MIDDLE, seed=1)),
     _row("normal f32", [], f32, partial(random.normal, _MIDDLE, seed=2)),
     _row("normal f64", [], f64, partial(random.normal, 5003, seed=3, dtype=f64)),

@@ -33,99 +33,99 @@ class ScalarProbe:
     """Whether the operations used exist for short vectors."""
 
 
-def _product_plus(a, b, c):  # type: ignore[no-untyped-def]
+def _product_plus(a: Any, b: Any, c: Any) -> Any:
     return a * b + c
 
 
-def _minus_product(a, b, c):  # type: ignore[no-untyped-def]
+def _minus_product(a: Any, b: Any, c: Any) -> Any:
     return c - a * b
 
 
-def _two_products(a, b, c, d):  # type: ignore[no-untyped-def]
+def _two_products(a: Any, b: Any, c: Any, d: Any) -> Any:
     return a * b + c * d
 
 
-def _sum_of_three(a, b, c):  # type: ignore[no-untyped-def]
+def _sum_of_three(a: Any, b: Any, c: Any) -> Any:
     return (a + b) + c
 
 
-def _add(a, b):  # type: ignore[no-untyped-def]
+def _add(a: Any, b: Any) -> Any:
     return a + b
 
 
-def _subtract(a, b):  # type: ignore[no-untyped-def]
+def _subtract(a: Any, b: Any) -> Any:
     return a - b
 
 
-def _multiply(a, b):  # type: ignore[no-untyped-def]
+def _multiply(a: Any, b: Any) -> Any:
     return a * b
 
 
-def _divide(a, b):  # type: ignore[no-untyped-def]
+def _divide(a: Any, b: Any) -> Any:
     return a / b
 
 
-def _root(a):  # type: ignore[no-untyped-def]
+def _root(a: Any) -> Any:
     return sqrt(a)
 
 
-def _same(a):  # type: ignore[no-untyped-def]
+def _same(a: Any) -> Any:
     return a
 
 
-def _chosen(a, b):  # type: ignore[no-untyped-def]
+def _chosen(a: Any, b: Any) -> Any:
     return select(a < b, a, b)
 
 
-def _larger(a, b):  # type: ignore[no-untyped-def]
+def _larger(a: Any, b: Any) -> Any:
     return max(a, b)
 
 
-def _smaller(a, b):  # type: ignore[no-untyped-def]
+def _smaller(a: Any, b: Any) -> Any:
     return min(a, b)
 
 
-def _nearest(a):  # type: ignore[no-untyped-def]
+def _nearest(a: Any) -> Any:
     return rint(a)
 
 
-def _to_float(a):  # type: ignore[no-untyped-def]
+def _to_float(a: Any) -> Any:
     return f32(a)
 
 
-def _to_int(a):  # type: ignore[no-untyped-def]
+def _to_int(a: Any) -> Any:
     return i32(a)
 
 
-def _to_unsigned(a):  # type: ignore[no-untyped-def]
+def _to_unsigned(a: Any) -> Any:
     return u32(a)
 
 
-def _halved(a):  # type: ignore[no-untyped-def]
+def _halved(a: Any) -> Any:
     return f32(a)
 
 
-def _high(a, b):  # type: ignore[no-untyped-def]
+def _high(a: Any, b: Any) -> Any:
     return mulhi(a, b)
 
 
-def _left(a, b):  # type: ignore[no-untyped-def]
+def _left(a: Any, b: Any) -> Any:
     return a << b
 
 
-def _right(a, b):  # type: ignore[no-untyped-def]
+def _right(a: Any, b: Any) -> Any:
     return a >> b
 
 
-def _leading(a):  # type: ignore[no-untyped-def]
+def _leading(a: Any) -> Any:
     return clz(a)
 
 
-def _quotient(a, b):  # type: ignore[no-untyped-def]
+def _quotient(a: Any, b: Any) -> Any:
     return a // b
 
 
-def _bits(a):  # type: ignore[no-untyped-def]
+def _bits(a: Any) -> Any:
     return bitcast(u32, a)
 
 

@@ -53,7 +53,7 @@ def demo(
 
 def _shown(lines: Iterable[DemoLine], json: bool) -> list[DemoLine]:
     """Print each line when it is there, unless ``json``; return them all."""
-    found = []
+    found: list[DemoLine] = []
     for line in lines:
         found.append(line)
         if not json:

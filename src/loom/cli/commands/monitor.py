@@ -61,7 +61,7 @@ def view(processes: list[dict[str, Any]]) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
 
-    tables = []
+    tables: list[Table] = []
     for process in processes:
         table = Table(title=escape(_title(process)), title_justify="left", expand=True)
         for n, column in enumerate(_COLUMNS):

@@ -104,7 +104,7 @@ def _chances(net: Network, outputs: Any) -> Any:
 def _print_classes(classes: tuple[str, ...], chances: Any, outputs: Any, json: bool) -> None:
     from loom.cli.output import print_json
 
-    likeliest = [classes[k] for k in chances.argmax(1)]
+    likeliest = [classes[int(k)] for k in chances.argmax(1)]
     if json:
         rows = zip(likeliest, chances.tolist(), outputs.tolist(), strict=True)
         print_json([
@@ -160,7 +160,7 @@ def inspect(
 
 def _layers(net: Network) -> list[dict[str, Any]]:
     shapes, parameters = net.spec.shapes(), net.spec.parameters()
-    found = []
+    found: list[dict[str, Any]] = []
     for node in net.spec.nodes:
         sizes = [math.prod(shape) for name, shape in parameters.items() if name.startswith(f"{node.name}.")]
         found.append({

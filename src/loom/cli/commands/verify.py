@@ -24,12 +24,13 @@ def verify(
     """Prove a device: compute every case and compare its digest with the golden one (exit code 1 if one differs)."""
     import loom
     from loom.cli.output import is_terminal, print_json
+    from loom.proof.attestation import Attestation
     from loom.proof.attestation import verify as prove
     from loom.proof.cases import LAYERS
     from loom.proof.mutation import Mutant
 
     names = [d.name for d in loom.devices() if d.refused is None] if device == "all" else [device]
-    found = []
+    found: list[Attestation] = []
     for name in names:
         where = loom.device(name)
         where = Mutant(where, mutate) if mutate is not None else where

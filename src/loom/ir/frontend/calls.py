@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import inspect
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import DType, f32
+from loom.core.given import is_list
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern
@@ -41,7 +43,7 @@ class Calls:
         self.b = translator.builder
         self.typing = translator.typing
         self.inlining = Inlining(translator)
-        self.builtins: dict[Any, Any] = {
+        self.builtins: dict[Any, Callable[[list[Operand]], Operand]] = {
             len: self.length,
             min: lambda args: self.fold("min", args),
             max: lambda args: self.fold("max", args),
@@ -97,7 +99,7 @@ class Calls:
                 args.append(self.t.expressions.evaluate(argument))
                 continue
             items = self.t.expressions.evaluate(argument.value)
-            if isinstance(items, Static) and isinstance(items.value, (tuple, list, range)):
+            if isinstance(items, Static) and (is_list(items.value) or isinstance(items.value, range)):
                 items = tuple(Static(v) for v in items.value)
             if not isinstance(items, tuple):
                 raise self.b.error("* needs a tuple", "a tuple", describe(items), "Write the arguments one by one")
@@ -334,7 +336,8 @@ class Calls:
 
     def message(self, nodes: list[ast.expr]) -> tuple[tuple[str, ...], list[Instr]]:
         """Return the text pieces and the values between them, arguments set apart by spaces."""
-        pieces, values = [""], []
+        pieces: list[str] = [""]
+        values: list[Instr] = []
         for position, node in enumerate(nodes):
             pieces[-1] += " " if position else ""
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]

@@ -14,10 +14,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-
+from loom.core.given import is_array, is_list, is_scalar
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
@@ -70,13 +69,13 @@ class _Capture:
             self.say("enum", type(value).__qualname__, value.name)
         elif type(value) in _PLAIN:
             self.say(type(value).__name__, repr(value))
-        elif isinstance(value, (tuple, list)):
+        elif is_list(value):
             self.say(type(value).__name__)
             self.values(value)
         elif isinstance(value, dict):
             self.say("dict")
-            self.values(list(value.items()))
-        elif isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
+            self.values(list(cast("dict[Any, Any]", value).items()))
+        elif (is_array(value) or is_scalar(value)) and value.dtype.kind in "biuf":
             self.say("numpy", value.dtype.str, value.shape, value.tobytes())
         elif isinstance(value, ModuleType):
             self.say("module", value.__name__)
@@ -105,7 +104,7 @@ class _Capture:
             self.say("data", type(thing).__qualname__)
             self.values([getattr(thing, f.name) for f in fields(thing)])
         else:
-            raise _NotUnderstood(type(thing))
+            raise _NotUnderstood(type(cast("object", thing)))
 
     def _function(self, fn: FunctionType) -> None:
         if not (fn.__module__ or "").startswith(_PACKAGE):

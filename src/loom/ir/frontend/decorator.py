@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType
 from loom.core.errors import KernelTypeError, StateError, SyntaxNotSupported
-from loom.core.given import flag
+from loom.core.given import flag, is_list
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
 from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
@@ -179,7 +179,7 @@ def kernel(
     ...     if i < len(y):
     ...         y[i] = y[i] * a
     """
-    names = dict(sys._getframe(1).f_locals)
+    names = dict(sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
     shape = _workgroup(workgroup)
     trusted = flag(trusted, "loom.kernel, trusted")
     if not isinstance(guarantee, Guarantee):
@@ -199,7 +199,7 @@ def kernel(
 
 def _workgroup(given: Any) -> tuple[int, int, int]:
     """Return the three extents of a workgroup given as one number or up to three."""
-    extents = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    extents = tuple(given) if is_list(given) else (given,)
     whole = all(isinstance(e, (int, np.integer)) and not isinstance(e, bool) for e in extents)
     if not whole or not 1 <= len(extents) <= 3:
         raise KernelTypeError(

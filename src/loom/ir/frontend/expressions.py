@@ -25,28 +25,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Expressions"]
 
+_python: Any = operator  # of whose functions some have no types
 _BINARY: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
-    ast.Add: ("add", operator.add),
-    ast.Sub: ("sub", operator.sub),
-    ast.Mult: ("mul", operator.mul),
-    ast.Div: ("div", operator.truediv),
-    ast.FloorDiv: ("floordiv", operator.floordiv),
-    ast.Mod: ("mod", operator.mod),
-    ast.Pow: ("pow", operator.pow),
-    ast.LShift: ("shl", operator.lshift),
-    ast.RShift: ("shr", operator.rshift),
-    ast.BitAnd: ("and", operator.and_),
-    ast.BitOr: ("or", operator.or_),
-    ast.BitXor: ("xor", operator.xor),
+    ast.Add: ("add", _python.add),
+    ast.Sub: ("sub", _python.sub),
+    ast.Mult: ("mul", _python.mul),
+    ast.Div: ("div", _python.truediv),
+    ast.FloorDiv: ("floordiv", _python.floordiv),
+    ast.Mod: ("mod", _python.mod),
+    ast.Pow: ("pow", _python.pow),
+    ast.LShift: ("shl", _python.lshift),
+    ast.RShift: ("shr", _python.rshift),
+    ast.BitAnd: ("and", _python.and_),
+    ast.BitOr: ("or", _python.or_),
+    ast.BitXor: ("xor", _python.xor),
 }
 _COMPARE: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
-    ast.Eq: ("eq", operator.eq),
-    ast.NotEq: ("ne", operator.ne),
-    ast.Lt: ("lt", operator.lt),
-    ast.LtE: ("le", operator.le),
-    ast.Gt: ("gt", operator.gt),
-    ast.GtE: ("ge", operator.ge),
-    ast.Is: ("is", operator.is_),
+    ast.Eq: ("eq", _python.eq),
+    ast.NotEq: ("ne", _python.ne),
+    ast.Lt: ("lt", _python.lt),
+    ast.LtE: ("le", _python.le),
+    ast.Gt: ("gt", _python.gt),
+    ast.GtE: ("ge", _python.ge),
+    ast.Is: ("is", _python.is_),
     ast.IsNot: ("is not", operator.is_not),
     ast.In: ("in", lambda a, b: a in b),
     ast.NotIn: ("not in", lambda a, b: a not in b),
@@ -246,7 +247,7 @@ class Expressions:
                 Static(not truth.value) if isinstance(truth, Static) else self.b.emit("not", self.typing.typed(truth))
             )
         operand = self.evaluate(node.operand)
-        name = {ast.USub: "neg", ast.Invert: "not"}.get(type(node.op))
+        name = "neg" if isinstance(node.op, ast.USub) else "not" if isinstance(node.op, ast.Invert) else None
         if isinstance(operand, Static):
             if name is not None and is_typed(operand):
                 return self.folded(lambda: self.typing.emit(name, self.typing.typed(operand)))
@@ -363,7 +364,8 @@ class Expressions:
 
     def folded(self, emit: Callable[[], Operand]) -> Static:
         """Evaluate what ``emit`` emits of typed constants now, by the meaning of its operations."""
-        block, known = Block(), {}
+        block = Block()
+        known: dict[Instr, Any] = {}
         with self.b.into(block):
             result = self.typing.typed(emit())
         for s in block.statements:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.dtype import DType
 from loom.core.errors import SyntaxNotSupported
@@ -192,5 +192,7 @@ def _ends(statements: list[ast.stmt]) -> bool:
 
 def _spread(operand: Operand) -> Operand:
     """Return a tuple of constants as a tuple of operands."""
-    is_tuple = isinstance(operand, Static) and isinstance(operand.value, tuple)
-    return tuple(Static(v) for v in operand.value) if is_tuple and isinstance(operand, Static) else operand
+    value: Any = operand.value if isinstance(operand, Static) else None
+    if isinstance(value, tuple):
+        return tuple(Static(v) for v in cast("tuple[Any, ...]", value))
+    return operand

@@ -10,11 +10,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Hashable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any
-
-import numpy as np
+from typing import Any, cast
 
 from loom.core.dtype import DType
+from loom.core.given import is_scalar
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
 
@@ -72,8 +71,8 @@ def _of_value(value: Any, names: tuple[str, ...], around: tuple[CodeType, ...]) 
         return value, *(_of_value(a, names, around) for a in attributes if a is not value)
     if isinstance(value, (bool, int, str, float)):
         return type(value), repr(value)
-    if isinstance(value, np.generic):
+    if is_scalar(value):
         return value.dtype, value.tobytes()
     if type(value) is tuple:
-        return tuple(_of_value(v, names, around) for v in value)
+        return tuple(_of_value(v, names, around) for v in cast("tuple[Any, ...]", value))
     raise _UnknownError

@@ -41,8 +41,8 @@ class FunctionNames:
     number: int
     is_kernel: bool
     function: Any = None
-    names: dict[str, Operand | Variable] = field(default_factory=dict)
-    homes: dict[str, Block] = field(default_factory=dict)
+    names: dict[str, Operand | Variable] = field(default_factory=dict[str, "Operand | Variable"])
+    homes: dict[str, Block] = field(default_factory=dict[str, Block])
     loops: int = 0
     copies: int = 0
 

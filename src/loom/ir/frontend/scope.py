@@ -19,8 +19,8 @@ _COUNTER = -1
 
 @dataclass(slots=True)
 class _Use:
-    assignments: list[tuple[int, ...]] = field(default_factory=list)
-    reads: list[tuple[int, ...]] = field(default_factory=list)
+    assignments: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
+    reads: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
     augmented: bool = False
 
 

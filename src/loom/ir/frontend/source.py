@@ -14,10 +14,9 @@ import inspect
 import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, reduce
-from operator import or_
+from functools import lru_cache
 from types import CodeType
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import SyntaxNotSupported
 
@@ -42,7 +41,7 @@ _CACHE: dict[int, tuple[CodeType, FunctionSource]] = {}
 """By identity: functions that differ in a local annotation alone are equal as code objects."""
 _LINES: dict[str, list[str]] = {}
 """The text of files as they were when the last kernel in them was decorated."""
-_FUTURE = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
+_FUTURE = sum({getattr(__future__, name).compiler_flag for name in __future__.all_feature_names})
 
 
 def keep_source(fn: Callable[..., Any]) -> list[str] | None:
@@ -210,11 +209,12 @@ def _same(a: CodeType, b: CodeType) -> bool:
     return all(_same_constant(x, y) for x, y in zip(a.co_consts, b.co_consts, strict=True))
 
 
-def _same_constant(a: object, b: object) -> bool:
+def _same_constant(a: Any, b: Any) -> bool:
     if isinstance(a, CodeType) and isinstance(b, CodeType):
         return _same(a, b)
-    if isinstance(a, frozenset) and isinstance(b, frozenset):
-        return {(type(x), repr(x)) for x in a} == {(type(x), repr(x)) for x in b}
+    if type(a) is frozenset and type(b) is frozenset:
+        first, second = cast("frozenset[object]", a), cast("frozenset[object]", b)
+        return {(type(x), repr(x)) for x in first} == {(type(x), repr(x)) for x in second}
     return type(a) is type(b) and repr(a) == repr(b)
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import SyntaxNotSupported
+from loom.core.given import is_list
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
 from loom.ir.frontend.calls import Calls
@@ -141,12 +142,12 @@ class Translator(Names):
 
     def assign_tuple(self, target: ast.Tuple | ast.List, operand: Operand) -> None:
         items: Any = operand
-        if isinstance(operand, Static) and isinstance(operand.value, (tuple, list)):
+        if isinstance(operand, Static) and is_list(operand.value):
             items = [Static(v) for v in operand.value]
         starred = next((e for e in target.elts if isinstance(e, ast.Starred)), None)
         if starred is not None:
             raise self.unsupported(starred, "starred targets")
-        if not isinstance(items, (list, tuple)) or len(items) != len(target.elts):
+        if not is_list(items) or len(items) != len(target.elts):
             raise self.builder.error(
                 "cannot unpack", f"{len(target.elts)} values", describe(operand), "Match the numbers"
             )
@@ -235,11 +236,7 @@ class Translator(Names):
         """Unroll a loop over compile-time items."""
         if isinstance(items, tuple):
             values = list(items)
-        elif (
-            isinstance(items, Static)
-            and isinstance(items.value, Iterable)
-            and not isinstance(items.value, (str, bytes, set))
-        ):
+        elif isinstance(items, Static) and _has_order(items.value):
             values = [Static(v) for v in itertools.islice(items.value, _MOST_UNROLLED + 1)]
         else:
             raise self.builder.error(
@@ -371,3 +368,8 @@ def _as_load(target: ast.expr) -> ast.expr:
         return ast.Subscript(target.value, target.slice, ast.Load())
     assert isinstance(target, ast.Attribute), "what an augmented assignment has for targets"
     return ast.Attribute(target.value, target.attr, ast.Load())
+
+
+def _has_order(value: Any) -> TypeGuard[Iterable[Any]]:
+    """Tell whether a compile-time value has items in an order of its own, and is no text."""
+    return not isinstance(value, (str, bytes, set)) and isinstance(value, Iterable)

@@ -13,6 +13,7 @@ from typing import Any, Union
 import numpy as np
 
 from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u64
+from loom.core.given import is_scalar
 from loom.ir.builder import Builder
 from loom.ir.kernel import For, Instr, Memory, Variable
 
@@ -107,8 +108,8 @@ class Typing:
     def constant(self, value: Any, dtype: DType) -> Instr:
         """Return a constant; short vectors repeat it in every component."""
         scalar = dtype.scalar
-        strong = isinstance(value, np.generic)
-        if strong and self.default_dtype(value) != scalar:
+        strong = is_scalar(value)
+        if is_scalar(value) and self.default_dtype(value) != scalar:
             raise self.builder.error("constant has another type", dtype, value.dtype, f"Convert with {scalar}(...)")
         if isinstance(value, bool) != scalar.is_bool and not strong:
             raise self.builder.error("constant of wrong kind", dtype, repr(value), "Write True or False for bool only")
@@ -121,7 +122,7 @@ class Typing:
                 repr(value),
                 "Write a whole number, or convert with f32(...)",
             )
-        item: Any = value.item() if isinstance(value, np.generic) else value
+        item: Any = value.item() if is_scalar(value) else value
         result = self.builder.const(item, scalar)
         if dtype.is_vector:
             result = self.builder.emit("vector", *[result] * dtype.lanes, dtype=dtype)

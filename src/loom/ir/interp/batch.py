@@ -57,7 +57,7 @@ class DispatchState:
     tracer: Tracer | None = None
     fault: AssertionFailed | None = None
     """Of the lowest lane whose ``assert`` failed so far."""
-    lines: list[tuple[int, str]] = field(default_factory=list)
+    lines: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """What ``print`` said: the lane's global number and the line."""
 
 

@@ -7,7 +7,7 @@ block and the context (thread or task) it was set in, nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def debug(
     uninitialized: bool = False,
     stdin: TextIO | None = None,
     stdout: TextIO | None = None,
-) -> Iterator[Debug]:
+) -> Generator[Debug, None, None]:
     """Run every dispatch launched in the block in the interpreter, checked and with pdb at breakpoints.
 
     ``lane`` is the global flat number of the lane to look at (None: the lowest one there);

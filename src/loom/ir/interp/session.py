@@ -52,7 +52,7 @@ class Session(pdb.Pdb):
             raise bdb.BdbQuit
 
     def _talk(self) -> None:
-        self.interaction(sys._getframe(1), None)
+        self.interaction(sys._getframe(1), None)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
 
     def get_stack(self, f: FrameType | None, t: Any) -> tuple[list[tuple[FrameType, int]], int]:
         """Show the kernel's frame alone, not the interpreter's below it."""

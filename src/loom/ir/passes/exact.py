@@ -26,7 +26,7 @@ from loom.ir.frontend.intrinsics import sqrt as native_sqrt
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import function_source
 from loom.ir.frontend.translator import Translator
-from loom.ir.frontend.values import Static
+from loom.ir.frontend.values import Operand, Static
 from loom.ir.kernel import Block, Instr, Kernel, walk
 from loom.ir.passes.rewrite import Rewriter
 
@@ -172,7 +172,7 @@ class _Exact(Rewriter):
         translator = Translator(builder, retyped)
         frame = FunctionNames(function_source(self.exact), {}, set(), 0, is_kernel=False)
         translator.frames.append(frame)
-        operands = [*(self.value(a) for a in s.args), Static(self.approximate)]
+        operands: list[Operand] = [*(self.value(a) for a in s.args), Static(self.approximate)]
         with builder.into(Block()) as block:
             result = translator.calls.function(self.exact, operands)
         assert not builder.finish().variables, "an approximation assigns each of its names once"

@@ -8,7 +8,7 @@ fault is unchanged, after it there is nothing, and barriers are reached by all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -99,7 +99,7 @@ class _Staying(Rewriter):
         return replace(self.kernel, body=Block(self.out), variables=variables)
 
     @contextmanager
-    def inside(self) -> Iterator[Block]:
+    def inside(self) -> Generator[Block, None, None]:
         """Collect the statements of a block."""
         outer, self.out = self.out, []
         made = Block(self.out)
@@ -107,7 +107,7 @@ class _Staying(Rewriter):
         self.out = outer
 
     @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> Generator[None, None, None]:
         """Leave out lanes that failed."""
         if not self.may_have_failed:
             yield

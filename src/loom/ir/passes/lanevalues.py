@@ -89,10 +89,10 @@ class LaneEvaluator:
             value = int(constant_value(s.attr, s.dtype))
             return LaneValue(self.zeros + value, frozenset()) if abs(value) < _EXACT else None
         if name == "local_id":
-            return LaneValue(self.local[s.attr], frozenset())
+            return LaneValue(self.local[int(s.attr)], frozenset())
         if name == "global_id":
-            group = frozenset([(("group", s.attr), self.workgroup[s.attr])])
-            return LaneValue(self.local[s.attr], group)
+            group = frozenset([(("group", s.attr), self.workgroup[int(s.attr)])])
+            return LaneValue(self.local[int(s.attr)], group)
         if name in ("group_id", "num_groups", "param", "length"):
             key = ("group", s.attr) if name == "group_id" else (name, s.attr, s.memory)
             return self.unknown(key)

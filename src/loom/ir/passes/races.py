@@ -9,7 +9,7 @@ while running. Invariant: no false alarm for a guard this module does not unders
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -78,7 +78,8 @@ class _Checker:
         return True
 
     def if_(self, s: If, active: _Lanes | None) -> None:
-        before, after, outside = list(self.pending), [], self.guards
+        before, outside = list(self.pending), self.guards
+        after: list[_Visit] = []
         for block, (lanes, guard) in zip((s.then, s.otherwise), self.branches(s.condition), strict=True):
             self.pending, self.guards = list(before), outside if guard is None else outside | {guard}
             if _BOUND in self.guards and len(self.guards) > 1:
@@ -114,7 +115,7 @@ class _Checker:
 
     def loop(self, s: For | While, active: _Lanes | None) -> None:
         """Visit the body twice, so that the end of one turn meets the start of the next, if there is one."""
-        changed = _assigned(s.body) | (_assigned(s.test) if isinstance(s, While) else set())
+        changed = _assigned(s.body) | (_assigned(s.test) if isinstance(s, While) else set[Variable]())
         if s in self.uniformity.divergent_loops:
             active = None
         self.left.append([])
@@ -169,7 +170,7 @@ class _Checker:
         if not self.uniformity.is_varying(v.instr.args[1]):
             return
         elements, lanes = v.index.offsets[v.active], np.flatnonzero(v.active)
-        first = {}
+        first: dict[int, int] = {}
         for element, lane in zip(elements.tolist(), lanes.tolist(), strict=True):
             if element in first:
                 raise self.error(v, v, first[element], lane, element)
@@ -219,7 +220,7 @@ class _Checker:
 
 
 def _is_group(key: Any) -> bool:
-    return isinstance(key, tuple) and key[0] == "group"
+    return isinstance(key, tuple) and cast("tuple[Any, ...]", key)[0] == "group"
 
 
 def _is_given(key: Any) -> bool:

@@ -59,7 +59,7 @@ class _Scalarizer(Rewriter):
 
     def parts(self, old: Instr, lanes: int) -> _Parts:
         """Return the components of a value, a scalar repeated."""
-        new = self.values[old]
+        new: Instr | _Parts = self.values[old]
         return new if isinstance(new, tuple) else (new,) * lanes
 
     def instr(self, s: Instr) -> Instr | _Parts:

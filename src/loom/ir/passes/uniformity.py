@@ -42,13 +42,13 @@ class Uniformity:
     disagreements around each block.
     """
 
-    varying: set[Instr] = field(default_factory=set)
-    varying_variables: set[Variable] = field(default_factory=set)
-    masked_variables: set[Variable] = field(default_factory=set)
-    divergent_loops: set[For | While] = field(default_factory=set)
-    divergent_barriers: list[Instr] = field(default_factory=list)
-    divergent_returns: list[Return] = field(default_factory=list)
-    depth: dict[Block, int] = field(default_factory=dict)
+    varying: set[Instr] = field(default_factory=set[Instr])
+    varying_variables: set[Variable] = field(default_factory=set[Variable])
+    masked_variables: set[Variable] = field(default_factory=set[Variable])
+    divergent_loops: set[For | While] = field(default_factory=set["For | While"])
+    divergent_barriers: list[Instr] = field(default_factory=list[Instr])
+    divergent_returns: list[Return] = field(default_factory=list[Return])
+    depth: dict[Block, int] = field(default_factory=dict[Block, int])
 
     def is_varying(self, value: Instr) -> bool:
         """True when lanes of one workgroup may hold different values."""
@@ -182,7 +182,7 @@ class _Analysis:
 
     def gives_varying(self, s: Instr) -> bool:
         if s.op.name in ("global_id", "local_id"):
-            return self.dimensions[s.attr]
+            return self.dimensions[int(s.attr)]
         if s.op.name == "get":
             return s.attr in self.found.varying_variables
         if s.op.effect is Effect.ATOMIC:

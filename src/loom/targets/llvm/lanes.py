@@ -41,8 +41,8 @@ _UNSET = _Unset()
 class Shapes:
     """The stride of each value and variable."""
 
-    values: dict[Instr, Stride] = field(default_factory=dict)
-    variables: dict[Variable, Stride] = field(default_factory=dict)
+    values: dict[Instr, Stride] = field(default_factory=dict[Instr, Stride])
+    variables: dict[Variable, Stride] = field(default_factory=dict[Variable, Stride])
 
 
 def lane_dimensions(workgroup: tuple[int, int, int], width: int) -> tuple[Stride, Stride, Stride]:
@@ -114,7 +114,7 @@ class _LaneAnalysis:
     def stride(self, s: Instr) -> Any:
         name = s.op.name
         if name in ("global_id", "local_id"):
-            return self.dimensions[s.attr]
+            return self.dimensions[int(s.attr)]
         if s.op.effect is Effect.IDENTITY or name == "const":
             return 0
         if name == "get":

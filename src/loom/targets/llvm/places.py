@@ -47,7 +47,7 @@ class Places:
 
     def reserve(self) -> None:
         """Reserve stack space; what may live across barriers gets room for every vector."""
-        shared_blocks = set(_group_blocks(self.kernel.body)) if self.count > 1 else set()
+        shared_blocks = set(_group_blocks(self.kernel.body) if self.count > 1 else ())
         for variable in self.kernel.variables:
             home = self.control.homes.get(variable)
             count = self.count if home in shared_blocks else 1

@@ -6,7 +6,7 @@ one lane set; code is only ever generated where some lane runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,12 +53,12 @@ class State:
     entry: ll.IRBuilder
     log: Any
     number: Any = None
-    sites: list[Site] = field(default_factory=list)
-    values: dict[Instr, Lanes] = field(default_factory=dict)
-    slots: dict[Variable, Any] = field(default_factory=dict)
-    arrays: dict[Memory, ArrayMemory] = field(default_factory=dict)
+    sites: list[Site] = field(default_factory=list[Site])
+    values: dict[Instr, Lanes] = field(default_factory=dict[Instr, Lanes])
+    slots: dict[Variable, Any] = field(default_factory=dict[Variable, Any])
+    arrays: dict[Memory, ArrayMemory] = field(default_factory=dict[Memory, ArrayMemory])
     mask: Any = None
-    used: set[Instr] = field(default_factory=set)
+    used: set[Instr] = field(default_factory=set[Instr])
     stack_nbytes: int = 0
     heaped: list[Any] | None = None
     vectors: Vectors = field(init=False)
@@ -118,7 +118,7 @@ class State:
         return self.function.append_basic_block(name)
 
     @contextmanager
-    def branch(self, condition: Any, name: str) -> Iterator[None]:
+    def branch(self, condition: Any, name: str) -> Generator[None, None, None]:
         """Generate code that runs if a scalar condition holds, then go on after it."""
         then, after = self.block(name), self.block(name + ".end")
         self.builder.cbranch(condition, then, after)
@@ -139,7 +139,7 @@ class State:
         return self.vectors.splat(ll.IntType(1)(1))
 
     @contextmanager
-    def lanes_of(self, mask: Any, name: str) -> Iterator[Any]:
+    def lanes_of(self, mask: Any, name: str) -> Generator[Any, None, None]:
         """Generate code once per set lane of ``mask``, lowest first; gives the lane's number (i32).
 
         With width 1 and no mask the code is generated in place.

@@ -46,7 +46,7 @@ class Knowledge:
         if name in _GIVEN or name.startswith("atomic"):
             return True
         if name == "local_id":
-            return self._workgroup[s.attr] > 1
+            return self._workgroup[int(s.attr)] > 1
         if name in _PASSING:
             return self.is_opaque(s.args[0])
         if name in ("and", "or") and all(a.op.name == "bitcast" and a.args[0].type.is_float for a in s.args):

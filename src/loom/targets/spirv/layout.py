@@ -43,14 +43,15 @@ class PushLayout:
 
 def push_layout(kernel: Kernel, features: Features) -> PushLayout:
     """Return the layout of a kernel for a device."""
-    firsts, at = [], 0
+    at = 0
+    firsts: list[int] = []
     for param in kernel.params:
         firsts.append(at)
         at += 2 if param.dtype.bits == 64 else 1
     lengths = at
     number = lengths + len(kernel.buffers)
     at = number + 4
-    starts = []
+    starts: list[int] = []
     for lanes, most in zip(kernel.workgroup, features.most_groups, strict=True):
         cut = most < _MOST_LANES // lanes
         starts.append(at if cut else -1)

@@ -7,7 +7,7 @@ Invariant: no address outside an array is ever computed for a checked kernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from loom.core.dtype import DType, i32, u8, u32, u64
@@ -186,7 +186,7 @@ class MemoryAccess:
         return None if memory.space is Space.PRIVATE else self.messages.identity.real
 
     @contextmanager
-    def guarded(self, memory: Memory, inside: int | None) -> Iterator[None]:
+    def guarded(self, memory: Memory, inside: int | None) -> Generator[None, None, None]:
         """What is emitted inside the ``with`` happens for indexes inside, in the kernel's own lanes."""
         mine = self.real(memory)
         conditions = [c for c in (inside, mine) if c is not None]

@@ -8,7 +8,7 @@ Source: Khronos, "SPIR-V Specification" 1.3, sections 2.3 (binary form) and 2.4 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -208,7 +208,7 @@ class Module:
         return self.value("ExtInst", kind, self._glsl, GLSL[name], *operands)
 
     @contextmanager
-    def when(self, condition: int, *, is_true: bool = True) -> Iterator[None]:
+    def when(self, condition: int, *, is_true: bool = True) -> Generator[None, None, None]:
         """What is appended inside the ``with`` runs where the condition is ``is_true``."""
         then, after = self.id(), self.id()
         self.emit("SelectionMerge", after, 0)

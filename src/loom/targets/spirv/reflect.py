@@ -82,8 +82,8 @@ def reflect(data: bytes, where: str = "SPIR-V") -> ForeignModule:
 class _Marks:
     """Decorations of one identifier: its own, and those of its members."""
 
-    own: dict[int, Words] = field(default_factory=dict)
-    members: dict[int, dict[int, Words]] = field(default_factory=dict)
+    own: dict[int, Words] = field(default_factory=dict[int, Words])
+    members: dict[int, dict[int, Words]] = field(default_factory=dict[int, dict[int, Words]])
 
 
 class _Reader:
@@ -116,7 +116,7 @@ class _Reader:
         """Yield what Loom knows of, with its operands; the whole module must be well formed."""
         words = self.words()
         at = _HEADER_WORDS
-        found = []
+        found: list[tuple[str, Words]] = []
         while at < len(words):
             length, opcode = words[at] >> 16, words[at] & 0xFFFF
             if not length or at + length > len(words):
@@ -302,7 +302,7 @@ class _Reader:
             parts = [(operands[0], f"{name}[{n}]", n * stride) for n in range(count)]
         elif form == "Struct":
             members = self.marks.get(kind, _Marks()).members
-            parts = []
+            parts: list[tuple[int, str, int]] = []
             for n, member in enumerate(operands):
                 start = members.get(n, {}).get(DECORATION["Offset"])
                 own = self.names.get((kind, n)) or f"member {n}"
