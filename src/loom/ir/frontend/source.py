@@ -212,10 +212,14 @@ def _same(a: CodeType, b: CodeType) -> bool:
 def _same_constant(a: Any, b: Any) -> bool:
     if isinstance(a, CodeType) and isinstance(b, CodeType):
         return _same(a, b)
-    if type(a) is frozenset and type(b) is frozenset:
-        first, second = cast("frozenset[object]", a), cast("frozenset[object]", b)
-        return {(type(x), repr(x)) for x in first} == {(type(x), repr(x)) for x in second}
-    return type(a) is type(b) and repr(a) == repr(b)
+    return _spelt(a) == _spelt(b)
+
+
+def _spelt(constant: Any) -> Any:
+    """Return what tells a constant of code from others; the order of a set says nothing."""
+    if isinstance(constant, frozenset):
+        return {(type(x), repr(x)) for x in cast("frozenset[object]", constant)}
+    return type(constant), repr(constant)
 
 
 def names_of(fn: Callable[..., Any]) -> dict[str, Any]:
