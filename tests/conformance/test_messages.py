@@ -19,6 +19,7 @@ _TARGETS = [
     replace(target, threads=(threads,))
     for kind in kinds("vectors") for target in targets_on(kind) if target.simd != 8 for threads in (1, 2)
 ]  # fmt: skip
+_SOME_WIDE = [t if t.simd == 4 else pytest.param(t, marks=pytest.mark.wide) for t in _TARGETS]
 _ALWAYS = [name for name in MESSAGES if not name.startswith("bounds")] + ["bounds-buffer-load-i32--9-lane"]
 _ON_THREADS = [
     pytest.param(Target(kind), name, marks=pytest.mark.wide if name in _ALWAYS else pytest.mark.slow)
@@ -26,7 +27,11 @@ _ON_THREADS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("target", _TARGETS, ids=lambda t: f"{t}-{t.threads[0]}")
+@pytest.mark.parametrize(
+    "target",
+    [t if t.simd == 4 else pytest.param(t, marks=pytest.mark.wide) for t in _TARGETS],
+    ids=lambda t: f"{t}-{t.threads[0]}",
+)
 @pytest.mark.parametrize("name", MESSAGES)
 def test_same_words(name: str, target: Target, capsys: pytest.CaptureFixture[str]) -> None:
     found = message_case(name)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
+
 from hostile.calls import made_call, usual_arguments
 from hostile.samples import shut
 from hostile.sites import sites
@@ -46,6 +48,7 @@ def test_every_option_is_looked_at() -> None:
     )
 
 
+@pytest.mark.wide
 def test_what_is_called_with_usable_arguments_is_answered() -> None:
     """An option that is refused says nothing where the call is refused without it."""
     refused = []

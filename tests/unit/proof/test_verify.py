@@ -128,6 +128,7 @@ def test_a_record_says_what_it_is_about() -> None:
         ("fold", "literals_select_f32", 6, 1, "literals: select f32"),
     ],
 )  # fmt: skip
+@pytest.mark.wide
 def test_one_mutated_operation_turns_the_digest_red(
     mutation: str, kernel: str | None, site: int | None, layer: int, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

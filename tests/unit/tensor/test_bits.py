@@ -107,7 +107,10 @@ def _reference(name: str) -> tuple[str, list[float]]:
     return _trained(name, "interp")
 
 
-@pytest.mark.parametrize(("threads", "simd"), [("1", "8"), ("2", "1"), ("2", "8")])
+@pytest.mark.parametrize(
+    ("threads", "simd"),
+    [pytest.param("1", "8", marks=pytest.mark.wide), pytest.param("2", "1", marks=pytest.mark.wide), ("2", "8")],
+)
 @pytest.mark.parametrize("name", _NETWORKS)
 @pytest.mark.needs("vectors")
 def test_vectors_have_the_bits_of_the_interpreter(
