@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType
-from loom.core.errors import KernelFault
+from loom.core.errors import DeviceError, KernelFault
 from loom.core.numerics import canonical_bits
 from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.chain import Chain
 from loom.runtime.drivers.cpu import CpuDevice
-from loom.runtime.registry import DRIVERS, device
+from loom.runtime.registry import DRIVERS, device, driver
 from loom.targets.llvm.machine import Machine, machine
 
 __all__ = [
@@ -150,14 +150,25 @@ class _Baseline(CpuDevice):
         return machine("x86-64")
 
 
+_LOADED = "loaded"
+
+
 def kinds(*needs: str) -> list[str]:
     """Name every registered kind of device that offers all that is needed (``runtime.device.Driver``)."""
-    return [name for name in DRIVERS.names() if DRIVERS.load(name).offers.issuperset(needs)]
+    return [name for name in DRIVERS.names() if _offers(name).issuperset({*needs, _LOADED})]
+
+
+def _offers(kind: str) -> frozenset[str]:
+    """Return what a driver offers; nothing where the package that brings it is broken."""
+    try:
+        return driver(kind).offers | {_LOADED}
+    except DeviceError:
+        return frozenset()
 
 
 def targets_on(kind: str) -> tuple[Target, ...]:
     """Return a device under every setting: one for each vector width, where its lanes are vectors."""
-    if "vectors" not in DRIVERS.load(kind).offers:
+    if "vectors" not in _offers(kind):
         return (Target(kind),)
     return tuple(Target(kind, width, (1, 2)) for width in (1, 4, 8, 16))
 

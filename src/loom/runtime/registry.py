@@ -48,7 +48,7 @@ def driver(name: str, where: str = "loom.device") -> Driver:
     kind, colon, _ = name.partition(":")
     found = _load(kind, where) if kind in DRIVERS else None
     if found is None or (colon and not found.numbered):
-        names = [*DRIVERS.names(), *_ALIASES]
+        names = {*(each for each in DRIVERS.names() if ":" not in each), *_ALIASES}
         raise DeviceError(
             where, f"no device is called {name!r}", expected="one of " + ", ".join(sorted(names)),
             remedy=near_matches(name, names),
@@ -58,8 +58,13 @@ def driver(name: str, where: str = "loom.device") -> Driver:
 
 def _load(kind: str, where: str) -> Driver:
     try:
-        return DRIVERS.load(kind)
-    except Exception as error:  # a package of somebody else's
+        found = DRIVERS.load(kind)
+        if ":" in kind or kind in _ALIASES:
+            raise ValueError("no device can have this name")
+        if not isinstance(found, Driver):
+            raise TypeError(f"expected a Driver, got {found!r}")
+        return found
+    except (Exception, SystemExit) as error:  # a package of somebody else's
         raise DeviceError(
             where, f"the driver of device {kind!r} cannot be loaded ({type(error).__name__}: {error})",
             remedy="Mend or remove the package that brings it",
@@ -112,6 +117,7 @@ def devices() -> list[DeviceInfo]:
     for kind in DRIVERS.names():
         try:
             found += _load(kind, "loom.devices").infos()
-        except DeviceError as error:
-            found.append(DeviceInfo(kind, kind, "a driver of another package", "none", refused=error.what))
+        except Exception as error:  # one driver that fails does not hide the others
+            why = error.what if isinstance(error, DeviceError) else f"{type(error).__name__}: {error}"
+            found.append(DeviceInfo(kind, kind, "a driver that fails", "none", refused=why))
     return found

@@ -29,6 +29,11 @@ class Chalk:
 slate = Slate()
 DRIVER = Driver(lambda name, where: slate, lambda: [slate.describe()], offers=frozenset({"shares"}))
 TARGET = Chalk()
+
+def nobody(*_):
+    raise OSError("the bus is gone")
+
+GONE = Driver(nobody, nobody)
 """
 KERNEL = """
 import loom
@@ -46,6 +51,21 @@ broken = slate:NOTHING
 
 [loom.targets]
 chalk = slate:TARGET
+"""
+
+
+BROKEN = """[loom.drivers]
+a:b = slate:DRIVER
+auto = slate:DRIVER
+class = slate:Slate
+gone = slate:GONE
+leaving = leaving:DRIVER
+
+[loom.targets]
+class = slate:Chalk
+leaving = leaving:TARGET
+nothing = slate:NOTHING
+text = slate:TARGET
 """
 
 
@@ -115,6 +135,56 @@ for name in ("slates", "slate:1", "broken"):
     assert lines[2] == f"[loom.device] no device is called 'slate:1': {known}"
     assert lines[3].startswith("[loom.device] the driver of device 'broken' cannot be loaded (AttributeError: ")
     assert lines[3].endswith("Mend or remove the package that brings it.")
+
+
+@pytest.fixture
+def broken(package: Path) -> Path:
+    """Return the same folder with a package in it of which nothing is right."""
+    (package / "leaving.py").write_text("raise SystemExit(3)")
+    facts = package / "wrong-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(BROKEN)
+    return package
+
+
+def test_a_broken_driver_is_refused_and_hides_no_other(broken: Path) -> None:
+    code = """
+import loom
+for info in loom.devices():
+    print(info.name, "|", info.refused)
+for name in ("class", "leaving", "a:b", "auto"):
+    try:
+        print(loom.device(name).name)
+    except loom.LoomError as error:
+        print(error)
+"""
+    lines = run(broken, code)
+    refused = dict(line.split(" | ") for line in lines[:9])
+    assert [name for name, why in refused.items() if why == "None"] == ["cpu", "interp", "slate"]
+    assert refused["gone"] == "OSError: the bus is gone"
+    cannot = "the driver of device {!r} cannot be loaded ({})"
+    assert refused["class"] == cannot.format("class", "TypeError: expected a Driver, got <class 'slate.Slate'>")
+    assert refused["leaving"] == cannot.format("leaving", "SystemExit: 3")
+    for name in ("a:b", "auto"):
+        assert refused[name] == cannot.format(name, "ValueError: no device can have this name")
+    for name, line in zip(("class", "leaving"), lines[9:], strict=False):
+        assert line == f"[loom.device] {refused[name]}. Mend or remove the package that brings it."
+    known = "auto, broken, class, cpu, gone, gpu, interp, leaving, slate, vulkan"
+    assert lines[11].startswith(f"[loom.device] no device is called 'a:b': expected one of {known}. ")
+    assert lines[12] == "cpu"
+
+
+def test_a_broken_target_is_an_error_that_says_so(broken: Path) -> None:
+    code = """
+from typer.testing import CliRunner
+from loom.cli.main import app
+for form in ("class", "leaving", "nothing"):
+    print(str(CliRunner().invoke(app, ("ir", "kernels.py:double", "--emit", form)).output).replace(chr(10), " "))
+"""
+    reasons = ("TypeError: expected a Target, got", "SystemExit: 3).", "AttributeError: module 'slate'")
+    for name, why, line in zip(("class", "leaving", "nothing"), reasons, run(broken, code), strict=True):
+        assert f"[loom ir, --emit] target {name!r} cannot be loaded ({why}" in line
 
 
 def test_a_device_of_loom_looks_for_no_package(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from loom.ir.verify import VerifiedKernel
+    from loom.targets.base import Target
 
 __all__ = ["compiled", "ir"]
 
@@ -63,15 +64,31 @@ def compiled(kernel: VerifiedKernel, emit: str) -> bytes:
         return print_kernel(kernel.kernel, locations=True).encode()
     name, _, form = _SHORT.get(emit, emit).partition(":")
     if name not in TARGETS:
-        names = ["text", *_SHORT, *TARGETS.names()]
+        names = list(dict.fromkeys(["text", *_SHORT, *TARGETS.names()]))
         raise ArgumentError(
             "loom ir, --emit", f"no form is called {emit!r}", expected="one of " + ", ".join(names),
             remedy=near_matches(name, names),
         )  # fmt: skip
-    target = TARGETS.load(name)
+    target = _loaded(name)
     if form and form not in target.forms:
         raise ArgumentError(
             "loom ir, --emit", f"target {name!r} has no form {form!r}", expected="one of " + ", ".join(target.forms),
             remedy=near_matches(form, target.forms),
         )  # fmt: skip
     return target.compile(kernel, bounds_of(kernel), form or None).data
+
+
+def _loaded(name: str) -> Target:
+    from loom.core.errors import ArgumentError
+    from loom.targets.registry import TARGETS
+
+    try:
+        target = TARGETS.load(name)
+        if isinstance(target, type) or not all(hasattr(target, each) for each in ("forms", "compile")):
+            raise TypeError(f"expected a Target, got {target!r}")
+        return target
+    except (Exception, SystemExit) as error:  # a package of somebody else's
+        raise ArgumentError(
+            "loom ir, --emit", f"target {name!r} cannot be loaded ({type(error).__name__}: {error})",
+            remedy="Mend or remove the package that brings it",
+        ) from error  # fmt: skip
