@@ -44,7 +44,7 @@ def _row(size: int, device: Any) -> Row:
         storage.write(0, matrix.reshape(-1).view(np.uint8))
     chain = loom.Chain(device)
     with chain.repeat(PRODUCTS):
-        kept = record_matmul(chain, *held, Multiplication(size, size, size, matmul_types(f32)))
+        record_matmul(chain, *held, Multiplication(size, size, size, matmul_types(f32)))
     program = chain.build()
     program.run()
     expected = loom.gpu_matmul(a[:CHECKED], b, on="cpu")
@@ -56,7 +56,6 @@ def _row(size: int, device: Any) -> Row:
     for side in sides:
         _warm(side.call)
     timings = alternate(sides, blocks=BLOCKS, calls=CALLS)
-    del kept
     operations = 2e-12 * size**3 * PRODUCTS
     measured: dict[str, float | int | str] = {f"{n}_tflops": operations / timings.median(n) for n in timings.blocks}
     bars: tuple[Bar, ...] = ()

@@ -45,13 +45,13 @@ def run(family: Family) -> None:
     given, out = device.allocate(x.nbytes), device.allocate(x.nbytes)
     given.write(0, x.view(np.uint8))
     copy = _copy(x, given, out)
-    works: list[tuple[str, int, float, Callable[[Any], Any], Callable[[], bool]]] = [
+    works: list[tuple[str, int, float, Callable[[Any], None], Callable[[], bool]]] = [
         ("sum", 1, 0.85, lambda c: _sum(c, given, out), lambda: _same(out, np.array([loom.gpu_sum(x)]))),
         ("map x*2+1", 2, 0.85, lambda c: _map(c, given, out), lambda: _same(out, x[:CHECKED] * 2 + 1)),
         ("scan", 2, 0.6, lambda c: _scan(c, given, out), lambda: _same(out, loom.gpu_scan(x)[:CHECKED])),
     ]
     for what, passes, limit, record, right in works:
-        program, kept = _program(device, record)
+        program = _program(device, record)
         program.run()
         assert right(), f"{what}: wrong bits"
         timings = alternate([Side("loom", program.run), Side("copy", copy)], blocks=BLOCKS, calls=CALLS)
@@ -63,28 +63,28 @@ def run(family: Family) -> None:
         }  # fmt: skip
         bar = Bar(f"at least {limit} of the copy's bandwidth", limit, share, at_least=True)
         family.rows.append(Row(f"{what}, f32, 2^{SIZE.bit_length() - 1} on {device.name}", measured, (bar,)))
-        del program, kept
+        del program
 
 
-def _program(device: Any, record: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """Return the work done several times over as one program, and what it keeps alive."""
+def _program(device: Any, record: Callable[[Any], None]) -> Any:
+    """Return the work done several times over as one program."""
     chain = loom.Chain(device)
     with chain.repeat(REPEATS):
-        kept = record(chain)
-    return chain.build(), kept
+        record(chain)
+    return chain.build()
 
 
-def _sum(chain: Any, x: Any, out: Any) -> Any:
-    return record_fold(chain, x, Rows(1, SIZE), Folding("sum", f32, f32, f32), out)
+def _sum(chain: Any, x: Any, out: Any) -> None:
+    record_fold(chain, x, Rows(1, SIZE), Folding("sum", f32, f32, f32), out)
 
 
-def _map(chain: Any, x: Any, out: Any) -> Any:
+def _map(chain: Any, x: Any, out: Any) -> None:
     kernel, _ = kernel_of(twice_and_one, [(f32, True)], chain.device)
     chain.dispatch(kernel, [x, out], [SIZE], groups=map_groups(kernel, SIZE))
 
 
-def _scan(chain: Any, x: Any, out: Any) -> Any:
-    return record_scan(chain, x, out, Rows(1, SIZE), scanning_of("sum", f32))
+def _scan(chain: Any, x: Any, out: Any) -> None:
+    record_scan(chain, x, out, Rows(1, SIZE), scanning_of("sum", f32))
 
 
 def _same(out: Any, expected: Any) -> bool:

@@ -61,9 +61,9 @@ def _arg(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Devic
     return call.result(out)
 
 
-def _record(chain: Chain, nbytes: int, element: DType, shape: Rows, largest: bool) -> tuple[list[HostSlot], Any]:
+def _record(chain: Chain, nbytes: int, element: DType, shape: Rows, largest: bool) -> list[HostSlot]:
     x, out = HostSlot(nbytes), HostSlot(shape.results * i64.nbytes)
     found = chain.device.allocate(shape.results * u32.nbytes)
-    kept = record_arg(chain, x, shape, element, found, largest=largest)
+    record_arg(chain, x, shape, element, found, largest=largest)
     chain.dispatch(copy_indices(), [found, out], [], groups=-(-shape.results // _LANES))
-    return [x, out], [found, *kept]
+    return [x, out]

@@ -211,7 +211,7 @@ def _matrix(shape: tuple[int, ...], transpose: bool) -> str:
 def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand) -> None:
     """Run the program of a multiplication, with scratch memory of this call where it needs much."""
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         left, right, result = (HostSlot(operand.nbytes) for operand in (x, y, out))
         fresh: list[HostSlot] = []
 
@@ -221,8 +221,8 @@ def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand)
             fresh.append(HostSlot(nbytes))
             return fresh[-1]
 
-        kept = record_matmul(chain, left, right, result, what, allocate=allocate)
-        return [left, right, result, *fresh], (kept, [slot.nbytes for slot in fresh])
+        record_matmul(chain, left, right, result, what, allocate=allocate)
+        return [left, right, result, *fresh]
 
     types = what.types
     key = (
@@ -230,5 +230,5 @@ def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand)
         types.element.name, types.result.name, types.short,
     )  # fmt: skip
     prepared = prepare(key, call.device, record)
-    with workspace(prepared.extra[1], call.device) as scratch:
+    with workspace([slot.nbytes for slot in prepared.slots[3:]], call.device) as scratch:
         call.start(prepared, x, y, out, *scratch)

@@ -54,16 +54,16 @@ def gpu_dot(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     return call.result(out)
 
 
-def _record_dot(chain: Chain, size: int, element: DType, wide: DType, result: DType) -> tuple[list[HostSlot], Any]:
+def _record_dot(chain: Chain, size: int, element: DType, wide: DType, result: DType) -> list[HostSlot]:
     x, y, out = HostSlot(size * element.nbytes), HostSlot(size * element.nbytes), HostSlot(result.nbytes)
     tiles = -(-size // REDUCE_TILE)
     if tiles == 1:
         chain.dispatch(dot_tiles(element, wide, result), [x, y, out], [size], groups=1)
-        return [x, y, out], None
+        return [x, y, out]
     sums = chain.device.allocate(tiles * wide.nbytes)
     chain.dispatch(dot_tiles(element, wide, wide), [x, y, sums], [size], groups=tiles)
-    kept = record_fold(chain, sums, Rows(1, tiles), Folding("sum", wide, wide, result), out)
-    return [x, y, out], [sums, kept]
+    record_fold(chain, sums, Rows(1, tiles), Folding("sum", wide, wide, result), out)
+    return [x, y, out]
 
 
 def gpu_norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> Any:  # noqa: A002 - numpy's name
@@ -92,9 +92,9 @@ def gpu_norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> An
     return call.result(out)
 
 
-def _record_norm(chain: Chain, size: int, element: DType, wide: DType, result: DType) -> tuple[list[HostSlot], Any]:
+def _record_norm(chain: Chain, size: int, element: DType, wide: DType, result: DType) -> list[HostSlot]:
     x, out = HostSlot(size * element.nbytes), HostSlot(result.nbytes)
     total = chain.device.allocate(wide.nbytes)
-    kept = record_fold(chain, x, Rows(1, size), Folding("squares", element, wide, wide), total)
+    record_fold(chain, x, Rows(1, size), Folding("squares", element, wide, wide), total)
     chain.dispatch(square_root(wide, result), [total, out], [], groups=1)
-    return [x, out], [total, kept]
+    return [x, out]

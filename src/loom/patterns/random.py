@@ -220,10 +220,10 @@ def _draw(
     return call.result(out)
 
 
-def _record(chain: Chain, draw: kernels.Draw, sizes: list[int], n: int) -> tuple[list[HostSlot], Any]:
+def _record(chain: Chain, draw: kernels.Draw, sizes: list[int], n: int) -> list[HostSlot]:
     slots = [HostSlot(nbytes) for nbytes in sizes]
     chain.dispatch(draw.kernel, slots, [n], groups=-(-n // (draw.per_block * kernels.RANDOM_LANES)))
-    return slots, None
+    return slots
 
 
 # arguments

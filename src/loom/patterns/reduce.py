@@ -118,9 +118,10 @@ def mean_of(call: Call, x: Operand, axis: Any, *, keepdims: bool = False) -> Any
     shape, types = rows_of(x.shape, axis, call.name), kinds(x.dtype)
     out = call.output(reduced_shape(x.shape, axis, call.name, keepdims=keepdims), types.result, like=x)
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         slots = [HostSlot(x.nbytes), HostSlot(out.nbytes)]
-        return slots, record_means(chain, slots[0], shape, types, types.result, slots[1])
+        record_means(chain, slots[0], shape, types, types.result, slots[1])
+        return slots
 
     if shape.results:
         require_elements(x, call.name, "mean")
@@ -128,6 +129,7 @@ def mean_of(call: Call, x: Operand, axis: Any, *, keepdims: bool = False) -> Any
     return call.result(out)
 
 
-def _record(chain: Chain, nbytes: int, shape: Rows, folding: Folding) -> tuple[list[HostSlot], Any]:
+def _record(chain: Chain, nbytes: int, shape: Rows, folding: Folding) -> list[HostSlot]:
     x, out = HostSlot(nbytes), HostSlot(shape.results * folding.result.nbytes)
-    return [x, out], record_fold(chain, x, shape, folding, out)
+    record_fold(chain, x, shape, folding, out)
+    return [x, out]

@@ -76,6 +76,7 @@ def scanning_of(op: str, dtype: DType, *, exclusive: bool = False) -> Scanning:
     return Scanning(op, element, *wide_type(dtype), exclusive)
 
 
-def _record(chain: Chain, shape: Rows, scanning: Scanning) -> tuple[list[HostSlot], Any]:
+def _record(chain: Chain, shape: Rows, scanning: Scanning) -> list[HostSlot]:
     x, out = HostSlot(shape.size * scanning.element.nbytes), HostSlot(shape.size * scanning.result.nbytes)
-    return [x, out], record_scan(chain, x, out, shape, scanning)
+    record_scan(chain, x, out, shape, scanning)
+    return [x, out]

@@ -59,8 +59,9 @@ def gpu_segment_scan(
     return call.result(out)
 
 
-def _record(chain: Chain, n: int, scanning: Scanning, ids: DType) -> tuple[list[HostSlot], Any]:
+def _record(chain: Chain, n: int, scanning: Scanning, ids: DType) -> list[HostSlot]:
     x, segments = HostSlot(n * scanning.element.nbytes), HostSlot(n * ids.nbytes)
     out = HostSlot(n * scanning.result.nbytes)
     marks = segments if ids.is_bool else record_marks(chain, segments, ids, n)
-    return [x, segments, out], [marks, record_scan(chain, x, out, Rows(1, n), scanning, marks)]
+    record_scan(chain, x, out, Rows(1, n), scanning, marks)
+    return [x, segments, out]

@@ -19,26 +19,23 @@ _LANES = 64
 
 def record_arg(
     chain: Recorder, source: StorageLike, shape: Rows, element: DType, out: StorageLike, *, largest: bool
-) -> list[StorageLike]:
+) -> None:
     """Record the index along n of the smallest (or largest) element of each row into ``out``, u32.
 
-    There are elements and results. Returns the memory in between.
+    There are elements and results.
     """
     if shape.inner != 1 or (shape.outer != 1 and shape.n <= SHORT_ROW):
         short_rows = shape.inner == 1
         outer, inner = (1, shape.outer) if short_rows else (shape.outer, shape.inner)
         kernel = arg_columns(element, largest=largest, short_rows=short_rows)
         chain.dispatch(kernel, [source, out], [shape.n, inner], groups=outer * -(-inner // _LANES))
-        return []
+        return
     rows, count = shape.outer, -(-shape.n // ARG_TILE)
     at = out if count == 1 else chain.device.allocate(rows * count * u32.nbytes)
     chain.dispatch(arg_rows(element, largest=largest), [source, at], [shape.n, count], groups=rows * count)
-    kept: list[StorageLike] = []
     while count > 1:
         tiles = -(-count // ARG_TILE)
         target = out if tiles == 1 else chain.device.allocate(rows * tiles * u32.nbytes)
         again = arg_rows_again(element, largest=largest)
         chain.dispatch(again, [source, at, target], [shape.n, count, tiles], groups=rows * tiles)
-        kept.append(at)
         at, count = target, tiles
-    return kept

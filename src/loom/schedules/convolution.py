@@ -85,7 +85,7 @@ def record_spectra(
     width = size // 2 + 1
     if reverse:
         v = _reversed(job, v, n)
-    both = Signals(job.chain, job.home, job.element, 2, job.kept)
+    both = Signals(job.chain, job.home, job.element, 2)
     padded, spectra, product = both.allocate(width), both.allocate(width), job.allocate(width)
     for row, (operand, length) in enumerate(((a, m), (v, n))):
         job.dispatch(steps.pad(job.element), [operand, padded], [length, size, 0, row], size)

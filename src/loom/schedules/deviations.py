@@ -54,29 +54,27 @@ class Spread:
 
     def record(
         self, chain: Recorder, x: StorageLike, means: StorageLike, squares: StorageLike, out: StorageLike, result: DType
-    ) -> list[StorageLike]:
-        """Record the means, in the type computed in, and the variances; return the storage used in between."""
+    ) -> None:
+        """Record the means, in the type computed in, and the variances."""
         shape, types, computed = self.shape, self.types, self.types.computed
-        kept = record_means(chain, x, shape, types, computed, means)
+        record_means(chain, x, shape, types, computed, means)
         sums = chain.device.allocate(shape.results * computed.nbytes)
         if self._in_tiles:
             kernel = product_tiles(types.element, computed, paired=False)
-            kept += _record_tiles(chain, kernel, [x, means], computed, shape.outer, shape.n, sums)
+            _record_tiles(chain, kernel, [x, means], computed, shape.outer, shape.n, sums)
         else:
             self._record_lines(chain, [x, means, squares], computed)
-            kept += record_fold(chain, squares, shape, Folding("sum", computed, computed, computed), sums)
+            record_fold(chain, squares, shape, Folding("sum", computed, computed, computed), sums)
         divide = divide_rows(computed, computed, result, root=self.root)
         chain.dispatch(divide, [sums, out], [self.left, shape.results], groups=-(-shape.results // DIVIDE_LANES))
-        return [*kept, sums]
 
     def record_scores(
         self, chain: Recorder, x: StorageLike, means: StorageLike, squares: StorageLike, out: StorageLike
-    ) -> list[StorageLike]:
-        """Record (x - mean) / deviation of every element, the roots being computed first; return what is in between."""
+    ) -> None:
+        """Record (x - mean) / deviation of every element, the roots being computed first."""
         spreads = chain.device.allocate(self.shape.results * self.types.computed.nbytes)
-        kept = self.record(chain, x, means, squares, spreads, self.types.computed)
+        self.record(chain, x, means, squares, spreads, self.types.computed)
         self._record_lines(chain, [x, means, spreads, out], self.types.result)
-        return [spreads, *kept]
 
     def _record_lines(self, chain: Recorder, buffers: list[StorageLike], result: DType) -> None:
         """Record what is done with each deviation: squared, or, given spreads, divided by them."""
@@ -90,20 +88,19 @@ class Spread:
 
 def record_pair(
     chain: Recorder, arrays: Sequence[StorageLike], n: int, types: Kinds, left: int | None, out: StorageLike
-) -> list[StorageLike]:
+) -> None:
     """Record the covariance of two arrays by ``left``, or, if that is None, their correlation."""
     computed = types.computed
     only = store(chain, np.zeros(2, np.uint32))
-    kept: list[StorageLike] = []
     means = [chain.device.allocate(computed.nbytes) for _ in arrays]
     for array, mean in zip(arrays, means, strict=True):
-        kept += record_means(chain, array, Rows(1, n), types, computed, mean)
+        record_means(chain, array, Rows(1, n), types, computed, mean)
     kernel = product_tiles(types.element, computed, paired=True)
 
     def product(a: int, b: int) -> StorageLike:
         total = chain.device.allocate(computed.nbytes)
         buffers = [arrays[a], arrays[b], means[a], means[b], only]
-        kept.extend([total, *_record_tiles(chain, kernel, buffers, computed, 1, n, total)])
+        _record_tiles(chain, kernel, buffers, computed, 1, n, total)
         return total
 
     if left is None:
@@ -111,35 +108,32 @@ def record_pair(
         chain.dispatch(correlation_pair(computed, types.result), [*sums, out], [], groups=1)
     else:
         chain.dispatch(divide_rows(computed, computed, types.result), [product(0, 1), out], [left, 1], groups=1)
-    return [*means, only, *kept]
 
 
 def record_pairs(
     chain: Recorder, x: StorageLike, variables: int, n: int, types: Kinds, left: int | None, out: StorageLike
-) -> list[StorageLike]:
+) -> None:
     """Record the covariances of all rows by ``left``, or, if that is None, their correlations."""
     computed = types.computed
     pairs = np.stack(np.triu_indices(variables), axis=1).astype(np.uint32)
     means, listed = chain.device.allocate(variables * computed.nbytes), store(chain, pairs)
     sums = chain.device.allocate(len(pairs) * computed.nbytes)
-    kept = record_means(chain, x, Rows(variables, n), types, computed, means)
+    record_means(chain, x, Rows(variables, n), types, computed, means)
     kernel = product_tiles(types.element, computed, paired=True)
-    kept += _record_tiles(chain, kernel, [x, x, means, means, listed], computed, len(pairs), n, sums)
+    _record_tiles(chain, kernel, [x, x, means, means, listed], computed, len(pairs), n, sums)
     matrix, params = correlation_matrix(computed, types.result), [variables]
     if left is not None:
         matrix, params = covariance_matrix(computed, types.result), [left, variables]
     chain.dispatch(matrix, [sums, out], params, groups=-(-variables * variables // _MATRIX_LANES))
-    return [means, listed, sums, *kept]
 
 
 def _record_tiles(
     chain: Recorder, kernel: KernelFunction, buffers: list[StorageLike], kind: DType, rows: int, n: int,
     out: StorageLike,
-) -> list[StorageLike]:  # fmt: skip
+) -> None:  # fmt: skip
     """Record sums of rows whose tiles ``kernel`` folds from ``buffers``, given its results, n and tiles of a row."""
     tiles = -(-n // REDUCE_TILE)
     target = out if tiles == 1 else chain.device.allocate(rows * tiles * kind.nbytes)
     chain.dispatch(kernel, [*buffers, target], [n, tiles], groups=rows * tiles)
-    if tiles == 1:
-        return []
-    return [target, *record_fold(chain, target, Rows(rows, tiles), Folding("sum", kind, kind, kind), out)]
+    if tiles > 1:
+        record_fold(chain, target, Rows(rows, tiles), Folding("sum", kind, kind, kind), out)

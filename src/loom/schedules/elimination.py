@@ -114,34 +114,31 @@ def _record_rest(work: Columns, sizes: list[int], *, symmetric: bool) -> None:
     work.chain.dispatch(kernel, [work.memory], sizes, groups=groups)
 
 
-def record_solution(work: Columns, info: Any, m: int) -> Any:
-    """Record the elimination and the back substitution of m columns behind the matrix; return what must stay alive."""
+def record_solution(work: Columns, info: Any, m: int) -> None:
+    """Record the elimination and the back substitution of m columns behind the matrix."""
     pivots = work.words(work.n)
     _record_elimination(work, pivots, info)
     kernel = kernels.back_substitution(work.element, work.lanes)
     work.chain.dispatch(kernel, [work.memory], [work.n, work.rows, work.columns], groups=(m, work.batch))
-    return pivots
 
 
-def record_determinants(work: Columns, out: Any) -> Any:
-    """Record the elimination and the products of the pivots; return what must stay alive."""
+def record_determinants(work: Columns, out: Any) -> None:
+    """Record the elimination and the products of the pivots."""
     pivots, info = work.words(work.n), work.words(1)
     _record_elimination(work, pivots, info)
     params = [work.n, work.rows, work.columns, work.batch]
     kernel = kernels.determinant(work.element)
     work.chain.dispatch(kernel, [work.memory, pivots, out], params, groups=-(-work.batch // PANEL))
-    return pivots, info
 
 
-def record_factors(work: Columns, out: Any, pivots: Any) -> Any:
-    """Record the elimination and its factors, rows exchanged in both; return what must stay alive."""
+def record_factors(work: Columns, out: Any, pivots: Any) -> None:
+    """Record the elimination and its factors, rows exchanged in both."""
     info = work.words(1)
     _record_elimination(work, pivots, info)
     params = [work.n, work.rows, work.columns]
     kernel = kernels.swap_rows(work.element)
     work.chain.dispatch(kernel, [work.memory, pivots], params, groups=(-(-work.n // PANEL), work.batch))
     work.store(out, work.n, work.n, 0)
-    return info
 
 
 def record_cholesky(work: Columns, out: Any, info: Any) -> None:

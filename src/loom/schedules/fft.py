@@ -8,7 +8,7 @@ order depend on the length alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -50,7 +50,7 @@ def convolution_length(least: int) -> int:
 
 @dataclass(slots=True)
 class Signals:
-    """A recording over ``rows`` rows of ``element``; ``kept`` are the memories that the program needs.
+    """A recording over ``rows`` rows of ``element``.
 
     ``home``: the device that computes what a length alone decides, once.
     """
@@ -59,7 +59,6 @@ class Signals:
     home: Device
     element: DType
     rows: int
-    kept: list[StorageLike] = field(default_factory=list[StorageLike])
 
     def allocate(self, numbers: int) -> StorageLike:
         """Return memory for two planes of ``numbers`` numbers a row."""
@@ -73,15 +72,12 @@ class Signals:
 
     def scratch(self, numbers: int) -> StorageLike:
         """Return memory for ``numbers`` numbers in all."""
-        found = self.chain.device.allocate(numbers * self.element.nbytes)
-        self.kept.append(found)
-        return found
+        return self.chain.device.allocate(numbers * self.element.nbytes)
 
     def upload(self, *planes: np.ndarray[Any, Any]) -> StorageLike:
         """Return memory holding arrays one after the other."""
         data = np.concatenate([p.reshape(-1) for p in planes]).astype(self.element.numpy)
-        self.kept.append(store(self.chain, data))
-        return self.kept[-1]
+        return store(self.chain, data)
 
     def dispatch(self, kernel: KernelFunction, buffers: list[Any], params: list[Any], along: int) -> None:
         """Record a kernel whose lanes run along rows of ``along`` elements."""

@@ -51,8 +51,8 @@ def record_fold(
     out: StorageLike,
     *,
     threads: bool | None = None,
-) -> list[StorageLike]:
-    """Record the reduction of storage ``source`` along the axis into ``out``; return the memory in between.
+) -> None:
+    """Record the reduction of storage ``source`` along the axis into ``out``.
 
     There are elements and results. ``threads`` tells whether lanes are taken for threads of hardware: by default where
     they are, as elsewhere that takes up to 24 times as long.
@@ -61,7 +61,6 @@ def record_fold(
     tile = REDUCE_TILE
     if shape.results == 1 and folding.name in ("min", "max"):  # their kernel keeps the type of the elements
         tile, folding = EXTREME_TILE, Folding(folding.name, folding.element, folding.element, folding.result)
-    kept: list[StorageLike] = []
     n, level = shape.n, folding
     while True:
         tiles = -(-n // tile)
@@ -69,21 +68,19 @@ def record_fold(
         target = out if is_last else chain.device.allocate(shape.results * tiles * level.accumulator.nbytes)
         _record_level(chain, source, target, Rows(shape.outer, n, shape.inner), level, is_last, threads=threads)
         if is_last:
-            return kept
-        kept.append(target)
+            return
         later = FOLDS[level.name].later or level.name
         source, n, level = target, tiles, Folding(later, level.accumulator, level.accumulator, level.result)
 
 
 def record_means(
     chain: Recorder, source: StorageLike, shape: Rows, types: Kinds, result: DType, out: StorageLike
-) -> list[StorageLike]:
-    """Record the means along the axis into ``out``, as ``result``; return the memory in between."""
+) -> None:
+    """Record the means along the axis into ``out``, as ``result``."""
     totals = chain.device.allocate(shape.results * types.total.nbytes)
-    kept = record_fold(chain, source, shape, Folding("sum", types.element, types.total, types.total), totals)
+    record_fold(chain, source, shape, Folding("sum", types.element, types.total, types.total), totals)
     divide = divide_rows(types.total, types.computed, result)
     chain.dispatch(divide, [totals, out], [shape.n, shape.results], groups=-(-shape.results // DIVIDE_LANES))
-    return [totals, *kept]
 
 
 def _record_level(

@@ -25,8 +25,8 @@ _LANES = 64
 def record_histogram(
     chain: Recorder, x: StorageLike, edges: StorageLike, out: StorageLike, sizes: tuple[int, int],
     types: tuple[DType, DType], scale: float | None,
-) -> StorageLike:  # fmt: skip
-    """Record the counts, i64, of the bins between ``edges``; return the memory in between.
+) -> None:  # fmt: skip
+    """Record the counts, i64, of the bins between ``edges``.
 
     ``sizes``: elements and bins; ``types``: of the elements, and that they are compared in; ``scale``: bins to one if
     they are evenly spaced.
@@ -39,4 +39,3 @@ def record_histogram(
         kernel = count_bins(element, computed, even=scale is not None, alone=bins <= MOST_SHARED, lanes=lanes)
         chain.dispatch(kernel, [x, edges, counts], [size, bins, scale or 0.0], groups=-(-size // HISTOGRAM_TILE))
     chain.dispatch(wide_counts(), [counts, out], [bins], groups=groups)
-    return counts

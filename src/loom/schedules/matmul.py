@@ -22,7 +22,7 @@ from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import FOLD_LANES, Layout, Slabs, choose_slabs, fold_blocks, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
 from loom.kernels.types import ProductTypes
-from loom.schedules.recorder import Recorder
+from loom.schedules.recorder import Recorder, store
 
 __all__ = ["Multiplication", "is_better_turned", "record_gathered", "record_matmul"]
 
@@ -96,8 +96,8 @@ def record_matmul(
     *,
     allocate: Allocate | None = None,
     schedule: Blocking | Slabs | None = None,
-) -> list[Any]:
-    """Record ``out = a @ b`` over storages of packed row-major matrices; return what must stay alive with the chain.
+) -> None:
+    """Record ``out = a @ b`` over storages of packed row-major matrices.
 
     No dimension may be 0. ``allocate`` gives scratch memory of some bytes (default: the device's). ``schedule``: a
     Blocking forces a cut with packing, a Slabs the way of GPUs. ShapeError if the partial sums are 2^32 or more.
@@ -111,28 +111,27 @@ def record_matmul(
         recording.direct(a, b, out)
     else:
         recording.packed(a, b, out, cut)
-    return recording.keep
 
 
 def record_gathered(
     chain: Recorder, a: Any, rows_at: np.ndarray[Any, Any], k_at: np.ndarray[Any, Any], b: Any, out: Any,
     what: Multiplication, *, allocate: Allocate | None = None,
-) -> list[Any] | None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Record ``out = rows @ b`` where element (row, k) of ``rows`` is ``a[rows_at[row] + k_at[k]]``.
 
-    As ``record_matmul``, for one product of elements that are factors as they lie. None, and nothing recorded, where
+    As ``record_matmul``, for one product of elements that are factors as they lie. False, and nothing recorded, where
     that is no way to read them: on GPUs, and where neighbouring k do not lie side by side.
     """
     cut = _choose(chain.device.caps, what)
     if isinstance(cut, Slabs):
-        return None
+        return False
     unroll = cut.tile.unroll
     runs = k_at.reshape(-1, unroll) if what.k % unroll == 0 else np.empty((0, 1))
     if not runs.size or (np.diff(runs, axis=1) != 1).any():
-        return None
+        return False
     recording = _Recording(chain, what, allocate or chain.device.allocate)
     recording.gathered(a, rows_at, runs[:, 0], b, out, cut)
-    return recording.keep
+    return True
 
 
 def is_better_turned(caps: Caps, what: Multiplication) -> bool:
@@ -165,21 +164,14 @@ class _Recording:
         self.what = what
         self.allocate = allocate
         self.chunks = -(-what.k // CHUNK)
-        self.keep: list[Any] = []
-        which = what.which()
-        self.which = chain.device.allocate(which.nbytes)
-        self.which.write(0, which.view(np.uint8))
-
-    def scratch(self, nbytes: int) -> Any:
-        self.keep.append(self.allocate(nbytes))
-        return self.keep[-1]
+        self.which = store(chain, what.which())
 
     def sums(self, out: Any, batches: int) -> Any:
         """Return where sums of chunks go: the result itself if it is one chunk of the right type."""
         what = self.what
         if self.chunks == 1 and what.types.accumulator == what.types.result:
             return out
-        return self.scratch(self.counted(batches * self.chunks) * what.types.accumulator.nbytes)
+        return self.allocate(self.counted(batches * self.chunks) * what.types.accumulator.nbytes)
 
     def counted(self, parts: int) -> int:
         """Return the elements of so many partial results; ShapeError if they are too many."""
@@ -212,7 +204,7 @@ class _Recording:
         sums, split = self.sums(out, what.batches), cut.split and blocks > 1
         parts, target = blocks if split else self.chunks, sums
         if split:
-            target = self.scratch(self.counted(what.batches * blocks) * arithmetic.accumulator.nbytes)
+            target = self.allocate(self.counted(what.batches * blocks) * arithmetic.accumulator.nbytes)
         a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
         params = [what.m, what.n, what.k, a_step, b_step, what.batches, parts, BLOCK if split else CHUNK]
         groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * parts)
@@ -288,8 +280,8 @@ class _Recording:
         single_a, single_b = math.prod(what.a_batch) == 1, math.prod(what.b_batch) == 1
         stretch = max(1, min(what.batches, _PACKED_NBYTES // (a_nbytes + b_nbytes)))
         in_place = self.is_read_in_place(tile) and (single_a or stretch == what.batches)
-        a_packed = a if in_place else self.scratch(a_nbytes * (1 if single_a else stretch))
-        b_packed = self.scratch(b_nbytes * (1 if single_b else stretch))
+        a_packed = a if in_place else self.allocate(a_nbytes * (1 if single_a else stretch))
+        b_packed = self.allocate(b_nbytes * (1 if single_b else stretch))
         sums = self.sums(out, stretch)
         rows = pack_rows(tile, types, transposed=what.transpose_a)
         columns = pack_columns(tile, types, transposed=what.transpose_b)
@@ -317,8 +309,8 @@ class _Recording:
         high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
         padded = np.zeros(high * tile.rows, np.int64)
         padded[: what.m] = rows_at
-        tables = [self.table(padded), self.table(k_at)]
-        b_packed = self.scratch(wide * tile.columns * blocks * types.words * types.held.nbytes)
+        tables = [store(self.chain, values.astype(np.uint32)) for values in (padded, k_at)]
+        b_packed = self.allocate(wide * tile.columns * blocks * types.words * types.held.nbytes)
         sums = self.sums(out, 1)
         columns = pack_columns(tile, types, transposed=what.transpose_b)
         groups = (-(-wide // PANELS), blocks, 1)
@@ -327,13 +319,6 @@ class _Recording:
         groups = (-(-wide // cut.across), -(-high // cut.down), self.chunks)
         self.chain.dispatch(multiply_gathered(tile, types), [a, *tables, b_packed, sums], params, groups)
         self.finish(sums, out, 0, 1)
-
-    def table(self, values: np.ndarray[Any, Any]) -> Any:
-        """Return memory with these distances, as u32."""
-        held = self.chain.device.allocate(values.size * 4)
-        held.write(0, values.astype(np.uint32).view(np.uint8))
-        self.keep.append(held)
-        return held
 
     def is_read_in_place(self, tile: Tile) -> bool:
         """Tell whether the left operand is whole tiles of factors as they lie, near enough for a cache."""

@@ -45,15 +45,15 @@ def record_scan(
     marks: StorageLike | None = None,
     *,
     threads: bool | None = None,
-) -> list[StorageLike]:
-    """Record the scan of ``x`` along the axis into ``out``; return the memory in between.
+) -> None:
+    """Record the scan of ``x`` along the axis into ``out``.
 
     There are elements. ``marks`` (u8, beside the elements of a single row) begin segments. ``threads`` tells whether
     lanes share the runs of a tile: by default where they are threads of hardware, as elsewhere that takes 1.3 to 12
     times as long for every shape.
     """
     scan = _Scan(chain, shape, scanning, chain.device.caps.threads if threads is None else threads)
-    return scan.record(x, marks, out)
+    scan.record(x, marks, out)
 
 
 def record_marks(chain: Recorder, ids: StorageLike, element: DType, n: int) -> StorageLike:
@@ -80,7 +80,7 @@ class _Scan:
         """Runs of a tile."""
         return min(-(-self.shape.n // SCAN_RUN), RUNS)
 
-    def record(self, x: StorageLike, marks: StorageLike | None, out: StorageLike) -> list[StorageLike]:
+    def record(self, x: StorageLike, marks: StorageLike | None, out: StorageLike) -> None:
         """Record the passes over elements, and between them the scan of the totals of tiles."""
         wide, rows = self.scanning.accumulator, self.shape.results * self.tiles
         totals: list[StorageLike] = []
@@ -91,15 +91,13 @@ class _Scan:
         given = [x] if marks is None else [x, marks]
         runs, total = totals[: len(given)], totals[len(given) :]
         offsets = self.chain.device.allocate(rows * wide.nbytes)
-        kept = [*totals, offsets]
         if self.width > 1:
             self.record_totals([*given, *totals], marked=marks is not None)
         if self.tiles > 1:
             above = Rows(self.shape.outer, self.tiles, self.shape.inner)
             later = self.scanning.of_totals()
-            kept += record_scan(self.chain, total[0], offsets, above, later, *total[1:], threads=self.threads)
+            record_scan(self.chain, total[0], offsets, above, later, *total[1:], threads=self.threads)
         self.record_results([*given, *runs, offsets, out], marked=marks is not None)
-        return kept
 
     def whole(self, *, marked: bool) -> int:
         """Return how many of the first tiles are whole, of 32-bit numbers, and begin at a multiple of 4."""

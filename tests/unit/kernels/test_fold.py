@@ -79,9 +79,9 @@ def test_rows_of_any_length_are_added_in_one_order(n: int) -> None:
     x = (rng.standard_normal((5, n)) * 2.0 ** rng.integers(-9, 9, (5, n))).astype(np.float32)
     out = np.zeros(5, np.float32)
     chain = loom.Chain("cpu")
-    keep = record_fold(chain, x, Rows(5, n, 1), Folding("sum", f32, f32, f32), out)
+    record_fold(chain, x, Rows(5, n, 1), Folding("sum", f32, f32, f32), out)
+    assert len(chain) == 1
     chain.build().run()
-    assert keep == []
     assert same_bits(out, canonical_reduce(x, np.add, 0))
 
 

@@ -15,7 +15,7 @@ from loom.tensor.memory import plan_memory
 from loom.tensor.timelines import build
 
 Array = np.ndarray[Any, Any]
-Record = Callable[[Recorder, Sequence[StorageLike]], object]
+Record = Callable[[Recorder, Sequence[StorageLike]], None]
 
 
 def drafted(record: Record, inputs: Sequence[Array], outs: Sequence[Array], on: str = "cpu") -> list[Array]:
@@ -32,9 +32,8 @@ def drafted(record: Record, inputs: Sequence[Array], outs: Sequence[Array], on: 
 def chained(record: Record, inputs: Sequence[Array], outs: Sequence[Array], on: str = "cpu") -> list[Array]:
     """Return the same of a recording into a chain."""
     chain, places = Chain(on), _places(inputs, outs, on)
-    kept = record(chain, places)
+    record(chain, places)
     chain.build().run()
-    del kept
     return _found(places[len(inputs) :], outs)
 
 

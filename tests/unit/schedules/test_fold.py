@@ -33,8 +33,8 @@ def test_sum(shape: tuple[int, int, int], threads: bool | None) -> None:
     x = wide(*shape)
     expected = canonical_reduce(x, np.add, 0, axis=1)
 
-    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> object:
-        return record_fold(recorder, memory[0], Rows(*shape), Folding("sum", f32, f32, f32), memory[1], threads=threads)
+    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> None:
+        record_fold(recorder, memory[0], Rows(*shape), Folding("sum", f32, f32, f32), memory[1], threads=threads)
 
     for run in (chained, drafted):
         assert same_bits(run(record, [x], [expected])[0], expected)
@@ -44,8 +44,8 @@ def test_sum_of_integers() -> None:
     x = np.random.default_rng(1).integers(-9, 9, (2, 130, 5)).astype(np.int8)
     expected = x.sum(1, np.int64)
 
-    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> object:
-        return record_fold(recorder, memory[0], Rows(*x.shape), Folding("sum", i8, i64, i64), memory[1])
+    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> None:
+        record_fold(recorder, memory[0], Rows(*x.shape), Folding("sum", i8, i64, i64), memory[1])
 
     assert np.array_equal(drafted(record, [x], [expected])[0], expected)
 
@@ -57,9 +57,9 @@ def test_variance_in_a_draft(shape: tuple[int, int, int]) -> None:
     expected = canonical_reduce((x - mean) * (x - mean), np.add, 0, axis=1) / np.float32(shape[1])
     spread = Spread(Rows(*shape), kinds(f32), left=shape[1], root=False)
 
-    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> object:
+    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> None:
         means, squares = (recorder.device.allocate(n) for n in (expected.nbytes, spread.squares_nbytes))
-        return spread.record(recorder, memory[0], means, squares, memory[1], f32)
+        spread.record(recorder, memory[0], means, squares, memory[1], f32)
 
     for run in (chained, drafted):
         assert same_bits(run(record, [x], [expected])[0], expected)
@@ -69,8 +69,8 @@ def test_histogram_in_a_draft() -> None:
     x, edges = wide(700), np.linspace(-3, 3, 8).astype(np.float32)
     expected = np.histogram(x, edges)[0]
 
-    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> object:
+    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> None:
         data, at, out = memory
-        return record_histogram(recorder, data, at, out, (x.size, expected.size), (f32, f32), None)
+        record_histogram(recorder, data, at, out, (x.size, expected.size), (f32, f32), None)
 
     assert np.array_equal(drafted(record, [x, edges], [expected])[0], expected)

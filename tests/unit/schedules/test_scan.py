@@ -36,8 +36,8 @@ def test_scan(shape: tuple[int, int, int], threads: bool | None) -> None:
     x = wide(*shape)
     expected = np.apply_along_axis(canonical_scan, 1, x)
 
-    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> object:
-        return record_scan(recorder, *memory, Rows(*shape), SUM, threads=threads)
+    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> None:
+        record_scan(recorder, *memory, Rows(*shape), SUM, threads=threads)
 
     for run in (chained, drafted):
         assert same_bits(run(record, [x], [x])[0], expected)
@@ -50,9 +50,9 @@ def test_scan_of_segments(n: int, threads: bool | None) -> None:
     pairs = scan_of_items(list(zip(marks, x, strict=True)), lambda a, b: (a[0] | b[0], b[1] if b[0] else a[1] + b[1]))
     expected = np.array([value for _, value in pairs], np.float32)
 
-    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> object:
+    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> None:
         given, begins, out = memory
-        return record_scan(recorder, given, out, Rows(1, n), SUM, begins, threads=threads)
+        record_scan(recorder, given, out, Rows(1, n), SUM, begins, threads=threads)
 
     for run in (chained, drafted):
         assert same_bits(run(record, [x, marks], [x])[0], expected)
@@ -64,7 +64,7 @@ def test_exclusive_scan_of_integers(threads: bool) -> None:
     expected = np.cumsum(x, 1, np.int64) - x
     scanning = Scanning("sum", i8, i64, i64, exclusive=True)
 
-    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> object:
-        return record_scan(recorder, *memory, Rows(*x.shape), scanning, threads=threads)
+    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> None:
+        record_scan(recorder, *memory, Rows(*x.shape), scanning, threads=threads)
 
     assert np.array_equal(drafted(record, [x], [expected])[0], expected)

@@ -64,7 +64,7 @@ def test_windows_are_read_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(correlating, "record_gathered", lambda *a, **k: used.append(real(*a, **k)) or used[-1])
     x, w = tensor.array(sample(1, 17, 19, 8)), tensor.array(sample(3, 3, 8, 32))
     tensor.convolve(x, w).evaluate()
-    assert used[0] is not None
+    assert used == [True]
 
 
 def test_gradients_are_those_of_the_product(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,7 +226,7 @@ class Call:
         assert isinstance(storage, HostStorage), "a device that adopts arrays has its memory in the host"
         return Operand(storage.bytes.view(kind).reshape(sizes), dtype, storage)
 
-    def run(self, key: Hashable, record: Callable[[Chain], tuple[Sequence[HostSlot], Any]], *operands: Operand) -> None:
+    def run(self, key: Hashable, record: Callable[[Chain], Sequence[HostSlot]], *operands: Operand) -> None:
         """Run the program kept for ``key``, recording it first if there is none, over ``operands``."""
         self.start(prepare(key, self.device, record), *operands)
 

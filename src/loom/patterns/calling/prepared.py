@@ -20,19 +20,19 @@ __all__ = ["prepare", "shares_memory"]
 def prepare(
     key: Hashable,
     device: Device,
-    record: Callable[[Chain], tuple[Sequence[HostSlot], Any]],
+    record: Callable[[Chain], Sequence[HostSlot]],
     numbers: Callable[[Chain], Sequence[NumberPlace]] | None = None,
 ) -> Kept:
     """Return the program kept for ``key`` on ``device``, recording and building it if there is none.
 
-    ``record`` writes the chain and returns its slots and whatever else must stay alive; ``numbers`` then tells where
-    in it the numbers given to each run go, on a device that reads parameters in place.
+    ``record`` writes the chain, which keeps what it binds, and returns its slots; ``numbers`` then tells where in it
+    the numbers given to each run go, on a device that reads parameters in place.
     """
 
     def make() -> Kept:
         chain = Chain(device, name=str(cast("tuple[Any, ...]", key)[0]) if isinstance(key, tuple) else "pattern")
-        slots, extra = record(chain)
+        slots = record(chain)
         places = () if numbers is None else numbers(chain)
-        return Kept(chain.build(), slots, extra, in_place=shares_memory(device), numbers=places)
+        return Kept(chain.build(), slots, in_place=shares_memory(device), numbers=places)
 
     return keep(key, device, make)

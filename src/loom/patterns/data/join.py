@@ -75,10 +75,10 @@ def _pair(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
     lows, counts = call.output(n, u32), call.output(n, u32)
     starts, total = call.output(pairing.tiles, u64), call.output(1, u64)
 
-    def find(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def find(chain: Chain) -> list[HostSlot]:
         slots = [HostSlot(o.nbytes) for o in (left, in_order, lows, counts, starts, total)]
         pairing.record_matches(chain, *slots)
-        return slots, None
+        return slots
 
     call.run(("data.join", "find", pairing), find, left, in_order, lows, counts, starts, total)
     size = total.item()
@@ -86,10 +86,10 @@ def _pair(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
         raise ShapeError("data.join", "too many pairs", expected="less than 2^32", got=size, remedy="Join in parts")
     lefts, rights = call.output(size, i64), call.output(size, i64)
 
-    def write(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def write(chain: Chain) -> list[HostSlot]:
         slots = [HostSlot(o.nbytes) for o in (lows, counts, positions, starts, lefts, rights)]
         pairing.record_pairs(chain, *slots)
-        return slots, None
+        return slots
 
     if size:
         call.run(("data.join", "write", pairing, size), write, lows, counts, positions, starts, lefts, rights)

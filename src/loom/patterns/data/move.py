@@ -149,7 +149,7 @@ def _target(call: Call, target: Any, x: Operand, row: tuple[int, ...]) -> Operan
     return base
 
 
-def _record_gather(chain: Chain, x: Operand, indices: Operand) -> tuple[list[HostSlot], Any]:
+def _record_gather(chain: Chain, x: Operand, indices: Operand) -> list[HostSlot]:
     n, rows, width = indices.size, x.shape[0], x.size // x.shape[0]
     slots = [HostSlot(size) for size in (x.nbytes, indices.nbytes, u32.nbytes, n * width * x.dtype.nbytes)]
     source, places, fault, out = slots
@@ -158,10 +158,10 @@ def _record_gather(chain: Chain, x: Operand, indices: Operand) -> tuple[list[Hos
     else:
         kernel, params, groups = gather_rows(x.dtype, indices.dtype), [rows, width], n
     chain.dispatch(kernel, [source, places, out, fault], params, groups=groups)
-    return slots, None
+    return slots
 
 
-def _record_scatter(chain: Chain, x: Operand, indices: Operand, base: Operand) -> tuple[list[HostSlot], Any]:
+def _record_scatter(chain: Chain, x: Operand, indices: Operand, base: Operand) -> list[HostSlot]:
     rows, width = base.shape[0], base.size // base.shape[0]
     sizes = x.nbytes, indices.nbytes, base.nbytes, u32.nbytes, rows * u32.nbytes, base.nbytes
     slots = [HostSlot(size) for size in sizes]
@@ -175,4 +175,4 @@ def _record_scatter(chain: Chain, x: Operand, indices: Operand, base: Operand) -
     else:
         kernel, params, groups = place_rows(x.dtype), [width], rows
     chain.dispatch(kernel, [source, claims, target, out], params, groups=groups)
-    return slots, None
+    return slots

@@ -97,10 +97,10 @@ class Rolling:
         windows = Windows.of(name, x.size, self._window, x.dtype)
         out = call.output(windows.results, windows.result, like=x)
 
-        def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+        def record(chain: Chain) -> list[HostSlot]:
             slots = [HostSlot(nbytes) for nbytes in (x.nbytes, out.nbytes, windows.room)]
             windows.record(chain, *slots)
-            return slots, None
+            return slots
 
         with workspace([windows.room], call.device) as lent:
             call.run((call.name, x.dtype, windows), record, x, out, *lent)

@@ -57,11 +57,10 @@ def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     n, m = x.shape[-1], 1 if is_vector else y.shape[-1]
     info = status(batch_of(x.shape))
 
-    def record(work: Columns, right: HostSlot, found: HostSlot, failed: HostSlot) -> Any:
+    def record(work: Columns, right: HostSlot, found: HostSlot, failed: HostSlot) -> None:
         work.load(right, m, n)
-        kept = record_solution(work, failed, m)
+        record_solution(work, failed, m)
         work.store(found, n, m, n)
-        return kept
 
     if x.size and out.size:
         _run(call, x, n + m, record, y, out, info)
@@ -81,11 +80,10 @@ def inv(a: Any, *, on: str | Device | None = None) -> Any:
     x = square(call, a, "a")
     n = x.shape[-1]
 
-    def record(work: Columns, found: HostSlot, failed: HostSlot) -> Any:
+    def record(work: Columns, found: HostSlot, failed: HostSlot) -> None:
         work.identity(n, n)
-        kept = record_solution(work, failed, n)
+        record_solution(work, failed, n)
         work.store(found, n, n, n)
-        return kept
 
     out, info = _run_square(call, x, 2 * n, record)
     raise_failure(call, info, x.shape, _SINGULAR, _PIVOT, "Check the matrix")
@@ -155,7 +153,7 @@ def _fitting(shape: tuple[int, ...]) -> str:
     return f"{columns} or ({shape[0]},)" if len(shape) == 1 else columns
 
 
-def _run_square(call: Call, x: Operand, columns: int, record: Callable[..., Any]) -> tuple[Operand, Operand]:
+def _run_square(call: Call, x: Operand, columns: int, record: Callable[..., None]) -> tuple[Operand, Operand]:
     """Return what ``record`` makes of square matrices, as many of the same size, and the columns that failed."""
     out, info = call.output(x.shape, x.dtype), status(batch_of(x.shape))
     if x.size:
@@ -163,14 +161,15 @@ def _run_square(call: Call, x: Operand, columns: int, record: Callable[..., Any]
     return out, info
 
 
-def _run(call: Call, x: Operand, columns: int, record: Callable[..., Any], *others: Operand) -> None:
+def _run(call: Call, x: Operand, columns: int, record: Callable[..., None], *others: Operand) -> None:
     """Run what ``record`` makes of matrices in the first of so many columns, and of the slots of other operands."""
     n, batch = x.shape[-1], batch_of(x.shape)
 
-    def whole(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def whole(chain: Chain) -> list[HostSlot]:
         slots = [HostSlot(o.nbytes) for o in (x, *others)]
         work = Columns(chain, x.dtype, batch, n, columns)
         work.load(slots[0], n, 0)
-        return slots, (work, record(work, *slots[1:]))
+        record(work, *slots[1:])
+        return slots
 
     call.run((call.name, x.dtype, batch, n, columns), whole, x, *others)

@@ -201,10 +201,10 @@ def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scal
     if not size:
         return
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         slots = [HostSlot(place.nbytes) for place in places]
         chain.dispatch(kernel, slots, params, groups=map_groups(kernel, size))
-        return slots, None
+        return slots
 
     def numbers(chain: Chain) -> list[NumberPlace]:
         return [NumberPlace(chain.recorded[-1].params, 1 + n, n) for n in range(len(scalars))]

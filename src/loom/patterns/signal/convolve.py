@@ -75,10 +75,10 @@ def fir_filter(data: Any, taps: Any, *, on: str | Device | None = None) -> Any:
     out = call.output(x.shape, x.dtype)
     rows, n, k = math.prod(x.shape[:-1]), x.shape[-1], h.size
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         job, slots = _slots(chain, x.dtype, rows, x, h, out)
         record_direct(job, slots, (n, k), (0, n), reverse=True)
-        return slots, job.kept
+        return slots
 
     if x.size:
         call.run((where, x.dtype, rows, n, k), record, x, h, out)
@@ -106,12 +106,12 @@ def ema(data: Any, alpha: float, *, axis: int | None = -1, on: str | Device | No
     n, inner = along.n, along.inner
     out = call.output(x.shape, x.dtype)
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         slots = [HostSlot(x.nbytes), HostSlot(out.nbytes)]
         lanes = along.results
         params = [n, inner, lanes, float(alpha), 1.0 - float(alpha)]
         chain.dispatch(moving_average(x.dtype), slots, params, groups=-(-lanes // LANES))
-        return slots, None
+        return slots
 
     if x.size:
         call.run((where, x.dtype, x.size, n, inner, float(alpha)), record, x, out)
@@ -135,7 +135,7 @@ def _convolve(where: str, a: Any, v: Any, mode: str, method: str, on: str | Devi
     out = call.output(kept[1], x.dtype)
     by_fft = method == "fft" or (method == "auto" and x.dtype in (f32, f64) and min(m, n) > _MOST_DIRECT)
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         job, slots = _slots(chain, x.dtype, 1, x, y, out)
         if by_fft:
             record_spectra(job, slots, (m, n), kept, reverse=reverse)
@@ -143,7 +143,7 @@ def _convolve(where: str, a: Any, v: Any, mode: str, method: str, on: str | Devi
             record_direct(job, slots, (m, n), kept, reverse=not reverse)
         else:
             record_swapped(job, slots, (m, n), kept, reverse=reverse)
-        return slots, job.kept
+        return slots
 
     call.run((where, x.dtype, m, n, mode, by_fft), record, x, y, out)
     return call.result(out)

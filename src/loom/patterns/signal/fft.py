@@ -70,10 +70,10 @@ def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
     scale = _scale(where, norm, n, inverse=False)
     rows = math.prod(x.shape[:-1])
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         job, slots = _begin(chain, x, out, rows)
         record_real(job, slots[0], slots[1], n, Form.PAIRS, scale)
-        return slots, job.kept
+        return slots
 
     if rows:
         call.run((where, x.dtype, rows, n, scale), record, x, out)
@@ -98,10 +98,10 @@ def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | 
     scale = _scale(where, norm, size, inverse=True)
     rows = math.prod(x.shape[:-2])
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         job, slots = _begin(chain, x, out, rows)
         record_inverse_real(job, slots[0], slots[1], size, Form.PAIRS, scale)
-        return slots, job.kept
+        return slots
 
     if rows:
         call.run((where, x.dtype, rows, size, scale), record, x, out)
@@ -115,11 +115,11 @@ def _complex(where: str, data: Any, norm: str, on: str | Device | None, *, inver
     scale = _scale(where, norm, n, inverse=inverse)
     out = call.output(x.shape, x.dtype)
 
-    def record(chain: Chain) -> tuple[list[HostSlot], Any]:
+    def record(chain: Chain) -> list[HostSlot]:
         job, slots = _begin(chain, x, out, rows)
         ends = Ends(Form.PAIRS, Form.PAIRS, swap_in=inverse, swap_out=inverse)
         record_transform(job, slots[0], slots[1], n, ends, scale)
-        return slots, job.kept
+        return slots
 
     if rows:
         call.run((where, x.dtype, rows, n, scale), record, x, out)

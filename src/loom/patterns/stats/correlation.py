@@ -95,10 +95,11 @@ def _pair(call: Call, x: Operand, y: Operand, left: int | None) -> Any:
     return call.result(out)
 
 
-def _record_pair(chain: Chain, dtype: DType, n: int, left: int | None) -> tuple[list[HostSlot], Any]:
+def _record_pair(chain: Chain, dtype: DType, n: int, left: int | None) -> list[HostSlot]:
     types = kinds(dtype)
     x, y, out = HostSlot(n * dtype.nbytes), HostSlot(n * dtype.nbytes), HostSlot(types.result.nbytes)
-    return [x, y, out], record_pair(chain, [x, y], n, types, left, out)
+    record_pair(chain, [x, y], n, types, left, out)
+    return [x, y, out]
 
 
 def _matrix(call: Call, x: Operand, variables: int, n: int, left: int | None) -> Any:
@@ -110,7 +111,8 @@ def _matrix(call: Call, x: Operand, variables: int, n: int, left: int | None) ->
     return call.result(out)
 
 
-def _record_matrix(chain: Chain, dtype: DType, variables: int, n: int, left: int | None) -> tuple[list[HostSlot], Any]:
+def _record_matrix(chain: Chain, dtype: DType, variables: int, n: int, left: int | None) -> list[HostSlot]:
     types = kinds(dtype)
     x, out = HostSlot(variables * n * dtype.nbytes), HostSlot(variables * variables * types.result.nbytes)
-    return [x, out], record_pairs(chain, x, variables, n, types, left, out)
+    record_pairs(chain, x, variables, n, types, left, out)
+    return [x, out]

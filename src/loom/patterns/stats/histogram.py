@@ -137,7 +137,8 @@ def _even(where: str, bins: int, low: float, high: float, computed: DType) -> _E
     return _Edges(array, scale if bins <= MOST_GUESSED and math.isfinite(scale) else None)
 
 
-def _record(chain: Chain, x: Operand, computed: DType, found: _Edges) -> tuple[list[HostSlot], Any]:
+def _record(chain: Chain, x: Operand, computed: DType, found: _Edges) -> list[HostSlot]:
     data, edges, out = HostSlot(x.nbytes), HostSlot(found.array.nbytes), HostSlot(found.bins * i64.nbytes)
     types = u8 if x.dtype.is_bool else x.dtype, computed
-    return [data, edges, out], record_histogram(chain, data, edges, out, (x.size, found.bins), types, found.scale)
+    record_histogram(chain, data, edges, out, (x.size, found.bins), types, found.scale)
+    return [data, edges, out]

@@ -51,18 +51,17 @@ class Kept:
     """A program with slots, and places for numbers.
 
     ``in_place``: the device uses host memory, and parameters, where they are, and a ``run`` is over when it returns;
-    elsewhere it may go on, and what reads the results waits. ``extra`` is whatever else must stay alive.
+    elsewhere it may go on, and what reads the results waits.
     """
 
-    def __init__(self, program: Program, slots: Sequence[HostSlot], extra: Any = None, *, in_place: bool = True,
+    def __init__(self, program: Program, slots: Sequence[HostSlot], *, in_place: bool = True,
                  numbers: Sequence[NumberPlace] = ()) -> None:  # fmt: skip
         self._program = program
-        self._slots = tuple(slots)
+        self.slots = tuple(slots)
         self._numbers = tuple(numbers)
         self._lock = threading.Lock()
         self._last: Submission | None = None
         self.in_place = in_place
-        self.extra = extra
 
     @property
     def nbytes(self) -> int:
@@ -111,13 +110,13 @@ class Kept:
             if self.in_place:  # it reads what is attached until it is over
                 self._last.finish()
             self._last = None
-        for slot, given in zip(self._slots, memory, strict=True):
+        for slot, given in zip(self.slots, memory, strict=True):
             slot.attach(given)
         for params, column, position in self._numbers:
             params[0, column] = numbers[position]
 
     def _detach(self) -> None:
-        for slot in self._slots:
+        for slot in self.slots:
             slot.detach()
 
 

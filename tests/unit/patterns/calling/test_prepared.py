@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 
-from loom import gpu_map, gpu_max, gpu_sort, gpu_sum
+from loom import In, Out, gpu_map, gpu_max, gpu_sort, gpu_sum, kernel, profile
+from loom.core.dtype import i32, i64
+from loom.patterns.calling.call import Call
+from loom.runtime.chain import Chain
 from loom.runtime.chain import kept as home
 from loom.runtime.chain.kept import KeptPrograms
+from loom.runtime.storage import HostSlot
+from loom.schedules.axis import Rows
+from loom.schedules.fold import Folding, record_fold
+from loom.schedules.recorder import store
+
+
+@kernel
+def join(a: In[i64], b: In[i64], out: Out[i64]):
+    out[0] = a[0]
+    out[1] = b[0]
 
 
 @pytest.fixture
@@ -72,13 +87,43 @@ def test_what_programs_have_for_themselves_is_bounded_in_bytes(kept: KeptProgram
 
 
 def test_arrays_are_let_go_after_a_call(kept: KeptPrograms) -> None:
-    import weakref
-
     x = np.ones(50, np.float32)
     gone = weakref.ref(x)
     gpu_sum(x)
     del x
     assert gone() is None
+
+
+@pytest.mark.parametrize("on", ["cpu", "interp", "vulkan"], indirect=True)
+def test_a_program_keeps_the_memory_it_binds_alive(kept: KeptPrograms, on: str) -> None:
+    between: list[weakref.ref[Any]] = []
+
+    def record(chain: Chain) -> list[HostSlot]:
+        x, out = HostSlot(9000 * i32.nbytes), HostSlot(2 * i64.nbytes)
+        constant = store(chain, np.arange(9000, dtype=np.int32))
+        sums = [chain.device.allocate(i64.nbytes) for _ in range(2)]
+        for source, total in zip((x, constant), sums, strict=True):
+            record_fold(chain, source, Rows(1, 9000), Folding("sum", i32, i64, i64), total)
+        chain.dispatch(join, [*sums, out], [], groups=1)
+        bound = {id(b.storage): b.storage for d in chain.recorded for b in d.bindings}
+        between.extend(weakref.ref(s) for s in bound.values() if not isinstance(s, HostSlot))
+        return [x, out]
+
+    def total(n: int) -> list[int]:
+        call = Call("test", on)
+        x, out = call.input(np.arange(n, n + 9000, dtype=np.int32)), call.output(2, i64)
+        call.run("two sums", record, x, out)
+        return call.result(out).tolist()
+
+    for n in range(3):
+        assert total(n) == [9000 * n + 9000 * 8999 // 2, 9000 * 8999 // 2]
+        gc.collect()
+        assert len(between) == 5
+        for storage in [found for memory in between if (found := memory()) is not None]:
+            Call("test", on).device.allocate(storage.nbytes).write(0, np.full(storage.nbytes, 255, np.uint8))
+        assert all(memory() is not None for memory in between)
+    with profile():
+        assert total(7) == [9000 * 7 + 9000 * 8999 // 2, 9000 * 8999 // 2]
 
 
 def test_calls_from_many_threads_get_their_own_answers() -> None:
