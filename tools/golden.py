@@ -1,4 +1,4 @@
-"""Writes ``src/loom/proof/golden.json``: the digests every device is held against.
+"""Writes ``src/loom/proof/golden.json``, the digests every device is held against, and their root into the guide.
 
 Run ``python tools/golden.py``. The reference interpreter computes them; a change of any digest is a change of
 the numeric contract. ``--on cpu`` takes another device, for trying out; what is committed comes from interp.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from loom.proof.golden import SPEC
 from loom.proof.running import digest_of, digest_of_texts
 
 FILE = Path(__file__).parents[1] / "src" / "loom" / "proof" / "golden.json"
+GUIDE = Path(__file__).parents[1] / "docs" / "guide" / "verify.md"
 
 
 def main() -> None:
@@ -46,6 +48,8 @@ def main() -> None:
         layers[str(layer)] = digest_of_texts(lines)
         vectors[str(layer)] = digest_of_texts(inputs)
     FILE.write_text(json.dumps({"spec": SPEC, "vectors": vectors, "cases": cases, "layers": layers}, indent=1) + "\n")
+    root = digest_of_texts([SPEC, *(f"{layer} {digest}" for layer, digest in layers.items())])
+    GUIDE.write_text(re.sub("(?<=The root of all four is `)[0-9a-f]+", root, GUIDE.read_text()))
     print(f"{len(cases)} cases; layers {layers}")
 
 

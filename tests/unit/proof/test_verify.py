@@ -30,6 +30,12 @@ def test_golden_digests_cover_every_case() -> None:
     assert set(golden().layers) == {"1", "2", "3", "4"}
 
 
+def test_the_guide_names_the_root() -> None:
+    root = attestation.digest_of_texts([golden().spec, *(f"{k} {v}" for k, v in golden().layers.items())])
+    guide = Path(__file__).parents[3] / "docs" / "guide" / "verify.md"
+    assert f"The root of all four is `{root}`." in guide.read_text(), "run tools/golden.py"
+
+
 def test_inputs_are_the_golden_ones() -> None:
     for layer in LAYERS:
         digests = [digest_of(c.inputs()) for c in cases_of(layer)]
