@@ -27,6 +27,7 @@ _OFTEN = {
     "library": 41,
     "sorting": 29,
     "literals": 1,
+    "operations": 1,
 }
 _BATCH = 20
 

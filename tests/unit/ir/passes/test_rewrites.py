@@ -14,6 +14,7 @@ from loom.core.numerics import canonical_bits
 from loom.ir.builder import Builder
 from loom.ir.interp import interpret
 from loom.ir.kernel import Access, Continue, If, Instr, Kernel, Return, walk
+from loom.ir.ops import OPS, Result
 from loom.ir.passes.escapes import fold_escapes
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.narrow import expand_narrow
@@ -313,8 +314,11 @@ def test_halves_in_every_memory_and_variable() -> None:
 
 # integers of 8 and 16 bits
 
-_OF_TWO = ("add", "sub", "mul", "idiv", "irem", "mulhi", "min", "max", "and", "or", "xor", "shl", "shr")
-_OF_ONE = ("neg", "abs", "not", "popcount", "clz")
+_OF_INTEGERS = [
+    op
+    for op in OPS.values()
+    if op.is_pure and op.result is Result.SAME and op.name != "select" and op.accepts.allows(u8)
+]
 _ORDER = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
@@ -324,7 +328,7 @@ def narrow_kernel(dtype: DType) -> Kernel:
     inputs = [b.buffer(n, dtype, Access.READ) for n in "xy"]
     at = b.emit("global_id", attr=0)
     x, y = (b.emit("load", at, memory=m) for m in inputs)
-    found = [b.emit(n, x, y) for n in _OF_TWO] + [b.emit(n, x) for n in _OF_ONE]
+    found = [b.emit(op.name, *(x, y)[: op.arity]) for op in _OF_INTEGERS]
     for n, value in enumerate(found):
         for kind in (dtype, i64, f32, u8, i16):
             b.emit("store", at, b.emit("convert", value, dtype=kind), memory=b.buffer(f"r{n}_{kind}", kind))
