@@ -27,3 +27,11 @@ def test_the_table_of_bars() -> None:
     stated = {name: (float(single), float(double) if double else None) for name, single, double in rows}
     declared = {n: (function(n).ulps[loom.f32], function(n).ulps.get(loom.f64)) for n in FUNCTIONS}
     assert stated == declared
+
+
+def test_what_docstrings_say_of_bars() -> None:
+    for name in FUNCTIONS:
+        text, bars = function(name).__doc__ or "", function(name).ulps
+        for single, double in re.findall(r"at most ([\d.]+) ulp off(?: \(f64: ([\d.]+)\))?", text):
+            assert float(single) == bars[loom.f32], name
+            assert float(double or single) == bars[loom.f64], name

@@ -83,7 +83,7 @@ def log2(x: Any) -> Any:  # type: ignore[empty-body]
 
 @elementary(f32=(_log1p, 1.39), f64=(log1p_f64, 1.0))
 def log1p(x: Any) -> Any:  # type: ignore[empty-body]
-    """``log(1 + x)`` without cancellation, at most 1.39 ulp off (f64: 1.3).
+    """``log(1 + x)`` without cancellation, at most 1.39 ulp off (f64: 1).
 
     -0 gives -0, -1 gives -inf, below -1 NaN.
     """
