@@ -26,11 +26,15 @@ class Registry(Generic[T]):
         self._own = own
 
     @cached_property
-    def _others(self) -> dict[str, EntryPoint]:
-        """What other packages added, by name; a name of Loom's own cannot be taken."""
+    def _others(self) -> dict[str, dict[str, EntryPoint]]:
+        """What other packages added, by name and place; a name of Loom's own cannot be taken."""
         from importlib.metadata import entry_points
 
-        return {each.name: each for each in entry_points(group=self.group) if each.name not in self._own}
+        found: dict[str, dict[str, EntryPoint]] = {}
+        for each in entry_points(group=self.group):
+            if each.name not in self._own:
+                found.setdefault(each.name, {})[each.value] = each
+        return found
 
     def names(self) -> list[str]:
         """Return all names, Loom's own first."""
@@ -40,6 +44,14 @@ class Registry(Generic[T]):
         return name in self._own or name in self._others
 
     def load(self, name: str) -> T:
-        """Return what a name of the table stands for; whatever its package raises while it is imported goes through."""
+        """Return what a name of the table stands for; whatever its package raises while it is imported goes through.
+
+        LookupError if packages bring several things of the name: none of them is taken.
+        """
         own = self._own.get(name)
-        return cast("T", self._others[name].load()) if own is None else own()
+        if own is not None:
+            return own()
+        first, *others = sorted(self._others[name])
+        if others:
+            raise LookupError(f"several packages bring it: {', '.join((first, *others))}")
+        return cast("T", self._others[name][first].load())

@@ -38,6 +38,9 @@ DRIVERS: Registry[Driver] = Registry("loom.drivers", {"cpu": _cpu, "interp": _in
 
 _ALIASES = {"auto": "cpu", "gpu": "vulkan"}
 _asked: dict[str, Driver] = {}
+_PORT = ("name", "kind", "guarantee", "caps", "describe", "allocate", "adopt", "build")
+_seen: set[str] = set()
+"""Names of devices that were looked at for what a device must have."""
 
 
 def driver(name: str, where: str = "loom.device") -> Driver:
@@ -92,7 +95,20 @@ def device(name: str | Device | None = None) -> Device:
     where = "loom.device" if name is not None else "environment LOOM_DEVICE"
     wanted = name if name is not None else options.default_device()
     wanted = _ALIASES.get(wanted, wanted)
-    return driver(wanted, where).open(wanted, where)
+    return _whole(driver(wanted, where).open(wanted, where), wanted, where)
+
+
+def _whole(found: Device, name: str, where: str) -> Device:
+    """Return a device; DeviceError if it lacks methods of the port."""
+    if name not in _seen:
+        lacking = [each for each in _PORT if not hasattr(found, each)]
+        if lacking:
+            raise DeviceError(
+                where, f"what the driver of {name!r} opens is no Device: it lacks {', '.join(lacking)}",
+                remedy="Mend or remove the package that brings it",
+            )  # fmt: skip
+        _seen.add(name)
+    return found
 
 
 def one_device(

@@ -34,6 +34,7 @@ def nobody(*_):
     raise OSError("the bus is gone")
 
 GONE = Driver(nobody, nobody)
+HALF = Driver(lambda name, where: TARGET, lambda: [])
 """
 KERNEL = """
 import loom
@@ -59,7 +60,9 @@ a:b = slate:DRIVER
 auto = slate:DRIVER
 class = slate:Slate
 gone = slate:GONE
+half = slate:HALF
 leaving = leaving:DRIVER
+twice = slate:DRIVER
 
 [loom.targets]
 class = slate:Chalk
@@ -145,6 +148,10 @@ def broken(package: Path) -> Path:
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text(BROKEN)
+    other = package / "other-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[loom.drivers]\ntwice = slate:GONE\n")
     return package
 
 
@@ -153,14 +160,14 @@ def test_a_broken_driver_is_refused_and_hides_no_other(broken: Path) -> None:
 import loom
 for info in loom.devices():
     print(info.name, "|", info.refused)
-for name in ("class", "leaving", "a:b", "auto"):
+for name in ("class", "leaving", "a:b", "auto", "half"):
     try:
         print(loom.device(name).name)
     except loom.LoomError as error:
         print(error)
 """
     lines = run(broken, code)
-    refused = dict(line.split(" | ") for line in lines[:9])
+    refused = dict(line.split(" | ") for line in lines[:10])
     assert [name for name, why in refused.items() if why == "None"] == ["cpu", "interp", "slate"]
     assert refused["gone"] == "OSError: the bus is gone"
     cannot = "the driver of device {!r} cannot be loaded ({})"
@@ -168,11 +175,15 @@ for name in ("class", "leaving", "a:b", "auto"):
     assert refused["leaving"] == cannot.format("leaving", "SystemExit: 3")
     for name in ("a:b", "auto"):
         assert refused[name] == cannot.format(name, "ValueError: no device can have this name")
-    for name, line in zip(("class", "leaving"), lines[9:], strict=False):
+    for name, line in zip(("class", "leaving"), lines[10:], strict=False):
         assert line == f"[loom.device] {refused[name]}. Mend or remove the package that brings it."
-    known = "auto, broken, class, cpu, gone, gpu, interp, leaving, slate, vulkan"
-    assert lines[11].startswith(f"[loom.device] no device is called 'a:b': expected one of {known}. ")
-    assert lines[12] == "cpu"
+    known = "auto, broken, class, cpu, gone, gpu, half, interp, leaving, slate, twice, vulkan"
+    assert lines[12].startswith(f"[loom.device] no device is called 'a:b': expected one of {known}. ")
+    assert lines[13] == "cpu"
+    lacking = "guarantee, caps, describe, allocate, adopt, build"
+    assert f"what the driver of 'half' opens is no Device: it lacks kind, {lacking}. Mend or remove" in lines[14]
+    several = "LookupError: several packages bring it: slate:DRIVER, slate:GONE"
+    assert refused["twice"] == cannot.format("twice", several)
 
 
 def test_a_broken_target_is_an_error_that_says_so(broken: Path) -> None:
