@@ -15,7 +15,9 @@ from loom.ir.ops import OPS
 
 FILE = Path(loom.__file__).with_suffix(".pyi")
 HEAD = '"""The public names of ``loom``; written by ``tools/door.py``."""\n\nfrom typing import Any\n\n'
-TAIL = "\ndef __getattr__(name: str) -> Any: ...  # short vectors, such as f32x4\n"
+TAIL = (
+    "\ndef __getattr__(name: str) -> Any: ...  # pyright: ignore[reportIncompleteStub] - short vectors, such as f32x4\n"
+)
 
 
 def stub() -> str:

@@ -232,4 +232,4 @@ def sqrt(x: Any) -> Any:
 def trunc(x: Any) -> Any:
     """In each lane: round toward zero (f32 or f64)."""
 
-def __getattr__(name: str) -> Any: ...  # short vectors, such as f32x4
+def __getattr__(name: str) -> Any: ...  # pyright: ignore[reportIncompleteStub] - short vectors, such as f32x4

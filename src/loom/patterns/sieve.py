@@ -91,7 +91,7 @@ def _whole(value: Any, where: str, name: str) -> int:
         value = int(number)
     if not is_int(value):
         raise DTypeError(
-            f"{where}, {name}", "not a whole number", expected="an int", got=repr(value), remedy="Round it first"
+            f"{where}, {name}", "not a whole number", expected="an int", got=f"{value!r}", remedy="Round it first"
         )
     if not 0 <= int(value) <= _LIMIT:
         raise ArgumentError(

@@ -35,11 +35,13 @@ class KnownKernel(VerifiedKernel):
 
     def __init__(self, function: KernelFunction, facts: dict[str, Any]) -> None:
         buffers = tuple(Memory(n, lookup(t), Space.BUFFER, access=Access(a)) for n, t, a in facts["buffers"])
+        reads: frozenset[Memory] = frozenset(buffers[int(i)] for i in facts["reads"])
+        writes: frozenset[Memory] = frozenset(buffers[int(i)] for i in facts["writes"])
         self.__dict__.update(
             function=function, name=facts["name"], hash=facts["hash"], buffers=buffers,
             params=tuple(Param(n, lookup(t)) for n, t in facts["params"]),
             workgroup=tuple(facts["workgroup"]), trusted=facts["trusted"], guarantee=Guarantee[facts["guarantee"]],
-            reads=frozenset(buffers[i] for i in facts["reads"]), writes=frozenset(buffers[i] for i in facts["writes"]),
+            reads=reads, writes=writes,
             has_barrier=facts["has_barrier"], talks=facts["talks"], statements=facts["statements"],
         )  # fmt: skip
 

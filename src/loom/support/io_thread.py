@@ -96,7 +96,8 @@ class IoThread:
         transfer.add_done_callback(self._note)
         return transfer
 
-    def _note(self, transfer: Transfer) -> None:
+    def _note(self, transfer: Future[Any]) -> None:
+        assert isinstance(transfer, Transfer)
         if not transfer.cancelled() and super(Transfer, transfer).exception() is not None:
             self._failed = [t for t in self._failed if not t.heard] + [transfer]
 

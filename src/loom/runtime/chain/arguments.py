@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
     if isinstance(kernel, (bytes, str, os.PathLike)):
         from loom.runtime.plans.foreign import foreign_kernel
 
-        return foreign_kernel(kernel, where)
+        return foreign_kernel(cast("bytes | str | os.PathLike[str]", kernel), where)
     raise DTypeError(
         where, "not a kernel", expected="a function decorated with @loom.kernel, or a built kernel",
         got=type(kernel).__name__, remedy="Decorate it with @loom.kernel",

@@ -117,7 +117,7 @@ class Mirrors:
         """Return the device's storage for data of ``as_data``, written or not; ArgumentError if it overlaps others."""
         if isinstance(given, Readable):
             return self._of_array(given, writes, where)
-        if not isinstance(given, np.ndarray):
+        if not is_array(given):
             return given
         return self._device.adopt(given) or self._mirror(given, HostStorage(given.reshape(-1).view(np.uint8)), where)
 
