@@ -29,7 +29,9 @@ def devices(
     rows = [[d.name, d.kind, d.description, d.guarantee, _remarks(d)] for d in found]
     print_table(["device", "kind", "description", "guarantee", "limits"], rows)
     for kind in sorted(set(DRIVERS.names()) - {d.kind for d in found}):
-        typer.echo(f"no GPU: {_why_none(kind)}", err=True)
+        typer.echo(
+            f"no GPU: {_why_none(kind)}" if kind == "vulkan" else f"no device of {kind}: {_why_none(kind)}", err=True
+        )
     tested = [d for d in found if d.operations]
     if operations and tested:
         names = list(dict.fromkeys(name for d in tested for name in d.operations))
