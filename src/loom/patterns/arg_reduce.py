@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import DType, i64, u32
+from loom.core.dtype import i64, u32
 from loom.kernels.fold.arg import copy_indices
 from loom.kernels.types import read_type
 from loom.patterns.axis import reduced_shape, rows_of
@@ -17,7 +17,6 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.arg import record_arg
-from loom.schedules.axis import Rows
 
 __all__ = ["gpu_argmax", "gpu_argmin"]
 
@@ -57,13 +56,11 @@ def _arg(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Devic
     if shape.results:
         require_elements(x, name, "maximum" if largest else "minimum")
         element = read_type(x.dtype)
-        call.run((name, x.dtype, shape), lambda c: _record(c, x.nbytes, element, shape, largest), x, out)
+
+        def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
+            found = chain.device.allocate(shape.results * u32.nbytes)
+            record_arg(chain, data, shape, element, found, largest=largest)
+            chain.dispatch(copy_indices(), [found, out], [], groups=-(-shape.results // _LANES))
+
+        call.run((name, x.dtype, shape), record, x, out)
     return call.result(out)
-
-
-def _record(chain: Chain, nbytes: int, element: DType, shape: Rows, largest: bool) -> list[HostSlot]:
-    x, out = HostSlot(nbytes), HostSlot(shape.results * i64.nbytes)
-    found = chain.device.allocate(shape.results * u32.nbytes)
-    record_arg(chain, x, shape, element, found, largest=largest)
-    chain.dispatch(copy_indices(), [found, out], [], groups=-(-shape.results // _LANES))
-    return [x, out]

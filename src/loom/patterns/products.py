@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.dtype import DType, f32, f64
+from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold.lanes import dot_tiles, square_root
@@ -47,23 +47,20 @@ def gpu_dot(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     wide, result = wide_type(x.dtype)
     out = call.output((), result, like=x)
     if x.size:
-        element = read_type(x.dtype)
-        call.run(("gpu_dot", x.dtype, x.size), lambda c: _record_dot(c, x.size, element, wide, result), x, y, out)
+        element, tiles = read_type(x.dtype), -(-x.size // REDUCE_TILE)
+
+        def record(chain: Chain, a: HostSlot, b: HostSlot, out: HostSlot) -> None:
+            if tiles == 1:
+                chain.dispatch(dot_tiles(element, wide, result), [a, b, out], [x.size], groups=1)
+                return
+            sums = chain.device.allocate(tiles * wide.nbytes)
+            chain.dispatch(dot_tiles(element, wide, wide), [a, b, sums], [x.size], groups=tiles)
+            record_fold(chain, sums, Rows(1, tiles), Folding("sum", wide, wide, result), out)
+
+        call.run(("gpu_dot", x.dtype, x.size), record, x, y, out)
     else:
         out.write(0)
     return call.result(out)
-
-
-def _record_dot(chain: Chain, size: int, element: DType, wide: DType, result: DType) -> list[HostSlot]:
-    x, y, out = HostSlot(size * element.nbytes), HostSlot(size * element.nbytes), HostSlot(result.nbytes)
-    tiles = -(-size // REDUCE_TILE)
-    if tiles == 1:
-        chain.dispatch(dot_tiles(element, wide, result), [x, y, out], [size], groups=1)
-        return [x, y, out]
-    sums = chain.device.allocate(tiles * wide.nbytes)
-    chain.dispatch(dot_tiles(element, wide, wide), [x, y, sums], [size], groups=tiles)
-    record_fold(chain, sums, Rows(1, tiles), Folding("sum", wide, wide, result), out)
-    return [x, y, out]
 
 
 def gpu_norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> Any:  # noqa: A002 - numpy's name
@@ -88,13 +85,11 @@ def gpu_norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> An
         return folded(call, x, Folding(kind, read_type(x.dtype), wide, result), None, False, empty=0)
     out = call.output((), result, like=x)
     element = read_type(x.dtype)
-    call.run(("gpu_norm", x.dtype, x.size), lambda c: _record_norm(c, x.size, element, wide, result), x, out)
+
+    def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
+        total = chain.device.allocate(wide.nbytes)
+        record_fold(chain, data, Rows(1, x.size), Folding("squares", element, wide, wide), total)
+        chain.dispatch(square_root(wide, result), [total, out], [], groups=1)
+
+    call.run(("gpu_norm", x.dtype, x.size), record, x, out)
     return call.result(out)
-
-
-def _record_norm(chain: Chain, size: int, element: DType, wide: DType, result: DType) -> list[HostSlot]:
-    x, out = HostSlot(size * element.nbytes), HostSlot(result.nbytes)
-    total = chain.device.allocate(wide.nbytes)
-    record_fold(chain, x, Rows(1, size), Folding("squares", element, wide, wide), total)
-    chain.dispatch(square_root(wide, result), [total, out], [], groups=1)
-    return [x, out]

@@ -215,15 +215,13 @@ def _draw(
     if out.size:
         seeds = Operand(np.array([key & 0xFFFF_FFFF, key >> 32, lane], np.uint32), u32)
         settings = Operand(numbers, of_numpy(numbers.dtype, where))
-        given = [o.nbytes for o in (seeds, settings, out)]
-        call.run((draw.kernel.name, out.size), lambda c: _record(c, draw, given, out.size), seeds, settings, out)
+        groups = -(-out.size // (draw.per_block * kernels.RANDOM_LANES))
+
+        def record(chain: Chain, *slots: HostSlot) -> None:
+            chain.dispatch(draw.kernel, slots, [out.size], groups=groups)
+
+        call.run((draw.kernel.name, out.size), record, seeds, settings, out)
     return call.result(out)
-
-
-def _record(chain: Chain, draw: kernels.Draw, sizes: list[int], n: int) -> list[HostSlot]:
-    slots = [HostSlot(nbytes) for nbytes in sizes]
-    chain.dispatch(draw.kernel, slots, [n], groups=-(-n // (draw.per_block * kernels.RANDOM_LANES)))
-    return slots
 
 
 # arguments

@@ -16,7 +16,6 @@ from loom.patterns.calling.inputs import require_elements
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
-from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold, record_means
 
 __all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of"]
@@ -109,7 +108,11 @@ def folded(call: Call, x: Operand, folding: Folding, axis: Any, keepdims: bool, 
     elif shape.results:
         written = Folding(folding.name, folding.element, folding.accumulator, read_type(folding.result))
         key = (call.name, folding.name, x.dtype, shape)
-        call.run(key, lambda c: _record(c, x.nbytes, shape, written), x, out)
+
+        def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
+            record_fold(chain, data, shape, written, out)
+
+        call.run(key, record, x, out)
     return call.result(out)
 
 
@@ -118,18 +121,10 @@ def mean_of(call: Call, x: Operand, axis: Any, *, keepdims: bool = False) -> Any
     shape, types = rows_of(x.shape, axis, call.name), kinds(x.dtype)
     out = call.output(reduced_shape(x.shape, axis, call.name, keepdims=keepdims), types.result, like=x)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(x.nbytes), HostSlot(out.nbytes)]
-        record_means(chain, slots[0], shape, types, types.result, slots[1])
-        return slots
+    def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
+        record_means(chain, data, shape, types, types.result, out)
 
     if shape.results:
         require_elements(x, call.name, "mean")
         call.run((call.name, x.dtype, shape), record, x, out)
     return call.result(out)
-
-
-def _record(chain: Chain, nbytes: int, shape: Rows, folding: Folding) -> list[HostSlot]:
-    x, out = HostSlot(nbytes), HostSlot(shape.results * folding.result.nbytes)
-    record_fold(chain, x, shape, folding, out)
-    return [x, out]

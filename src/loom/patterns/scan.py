@@ -18,7 +18,6 @@ from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
-from loom.schedules.axis import Rows
 from loom.schedules.scan import Scanning, record_scan
 
 __all__ = ["check_operation", "gpu_scan", "scanning_of"]
@@ -58,7 +57,11 @@ def gpu_scan(
     out = call.output(x.shape, scanning.result, like=x)
     if x.size:
         key = (call.name, op, exclusive, x.dtype, shape)
-        call.run(key, lambda c: _record(c, shape, scanning), x, out)
+
+        def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
+            record_scan(chain, data, out, shape, scanning)
+
+        call.run(key, record, x, out)
     return call.result(out)
 
 
@@ -74,9 +77,3 @@ def scanning_of(op: str, dtype: DType, *, exclusive: bool = False) -> Scanning:
     if op in ("min", "max"):
         return Scanning(op, element, f32 if dtype.storage_only else element, dtype, exclusive)
     return Scanning(op, element, *wide_type(dtype), exclusive)
-
-
-def _record(chain: Chain, shape: Rows, scanning: Scanning) -> list[HostSlot]:
-    x, out = HostSlot(shape.size * scanning.element.nbytes), HostSlot(shape.size * scanning.result.nbytes)
-    record_scan(chain, x, out, shape, scanning)
-    return [x, out]

@@ -84,10 +84,8 @@ def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | 
         return call.result(out)
     kernel = search(Order(x.dtype), right=side == "right")
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (x, looked, out)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         chain.dispatch(kernel, slots, [x.size, looked.size], groups=-(-looked.size // SEARCH_LANES))
-        return slots
 
     call.run((where, x.dtype, side, x.size, looked.size), record, x, looked, out)
     return call.result(out)
@@ -104,16 +102,14 @@ def _run_unique(call: Call, x: Operand, inverse: Operand | None, counted: bool) 
     sizes = [x.nbytes, positions, (tiles + 1) * u32.nbytes, x.nbytes, n * u32.nbytes, lengths, *plan.sizes]
     given = [x] if inverse is None else [x, inverse]
 
-    def record(chain: Chain) -> list[HostSlot]:
-        operands = [HostSlot(o.nbytes) for o in given]
-        lent = [HostSlot(nbytes) for nbytes in sizes]
+    def record(chain: Chain, *slots: HostSlot) -> None:
+        operands, lent = slots[: len(given)], slots[len(given) :]
         in_order, where, places, out, starts, long, *room = lent
         numbered = None if inverse is None else (where, operands[1])
         plan.record(chain, operands[0], None, in_order, None if inverse is None else where, room)
         runs.record(chain, in_order, places, out, starts, numbered)
         if counted:
             chain.dispatch(measure_runs(), [starts, places, long], [n, tiles], groups=-(-n // SEARCH_LANES))
-        return [*operands, *lent]
 
     with workspace(sizes, call.device) as room:
         call.run((call.name, plan, runs, counted), record, *given, *room)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import DType
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
 from loom.patterns.calling.call import Call
@@ -16,7 +15,7 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.axis import Rows
-from loom.schedules.scan import Scanning, record_marks, record_scan
+from loom.schedules.scan import record_marks, record_scan
 
 __all__ = ["gpu_segment_scan"]
 
@@ -55,13 +54,10 @@ def gpu_segment_scan(
     out = call.output(x.shape, scanning.result, like=x)
     if x.size:
         key = (call.name, op, exclusive, x.dtype, marks.dtype, x.size)
-        call.run(key, lambda c: _record(c, x.size, scanning, marks.dtype), x, marks, out)
+
+        def record(chain: Chain, data: HostSlot, ids: HostSlot, out: HostSlot) -> None:
+            begins = ids if marks.dtype.is_bool else record_marks(chain, ids, marks.dtype, x.size)
+            record_scan(chain, data, out, Rows(1, x.size), scanning, begins)
+
+        call.run(key, record, x, marks, out)
     return call.result(out)
-
-
-def _record(chain: Chain, n: int, scanning: Scanning, ids: DType) -> list[HostSlot]:
-    x, segments = HostSlot(n * scanning.element.nbytes), HostSlot(n * ids.nbytes)
-    out = HostSlot(n * scanning.result.nbytes)
-    marks = segments if ids.is_bool else record_marks(chain, segments, ids, n)
-    record_scan(chain, x, out, Rows(1, n), scanning, marks)
-    return [x, segments, out]

@@ -60,13 +60,7 @@ def gpu_partition(data: Any, k: int, *, on: str | Device | None = None) -> Any:
     rank = _whole(k, "gpu_partition", -x.size, x.size - 1) % max(1, x.size)
     out = call.output(x.shape, x.dtype, like=x)
     found, search = _start(rank), Selection.of(Order(x.dtype), x.size, call.device.caps)
-
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (x, found, out)]
-        search.record_parts(chain, *slots)
-        return slots
-
-    call.run(("gpu_partition", search), record, x, found, out)
+    call.run(("gpu_partition", search), search.record_parts, x, found, out)
     return call.result(out)
 
 
@@ -77,12 +71,10 @@ def _run_topk(call: Call, order: Order, x: Operand, k: int, out: Operand, positi
     plan = plan_sort(Records(order, "position"), 1, k, keys_out=True, caps=caps, where=call.name)
     sizes = [k * x.dtype.nbytes, k * u32.nbytes, *plan.sizes]
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(n) for n in (x.nbytes, out.nbytes, positions.nbytes, found.nbytes, *sizes)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         source, target, order_out, state, picked, places, *lent = slots
         search.record_lowest(chain, source, state, k, picked, places)
         plan.record(chain, picked, places, target, order_out, lent)
-        return slots
 
     with workspace(sizes, call.device) as room:
         call.run((call.name, plan, search), record, x, out, positions, found, *room)

@@ -107,12 +107,10 @@ def run_sort(
     plan = plan_sort(records, rows, n, keys_out=keys is not None, caps=call.device.caps, where=call.name)
     given = [o for o in (x, values, keys, payloads) if o is not None]
 
-    def record(chain: Chain) -> list[HostSlot]:
-        lent = [HostSlot(nbytes) for nbytes in plan.sizes]
-        source = HostSlot(x.nbytes)
-        moved, in_order, beside = (None if o is None else HostSlot(o.nbytes) for o in (values, keys, payloads))
-        plan.record(chain, source, moved, in_order, beside, lent)
-        return [slot for slot in (source, moved, in_order, beside, *lent) if slot is not None]
+    def record(chain: Chain, source: HostSlot, *slots: HostSlot) -> None:
+        left = iter(slots)
+        moved, in_order, beside = (None if o is None else next(left) for o in (values, keys, payloads))
+        plan.record(chain, source, moved, in_order, beside, [*left])
 
     with workspace(plan.sizes, call.device) as room:
         call.run((call.name, plan), record, *given, *room)

@@ -6,6 +6,7 @@ is asked for, never a matter of the device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from loom.kernels.fft import steps
@@ -26,7 +27,7 @@ def _zeros_around(job: Signals, source: Any, sizes: tuple[int, int], before: int
 
 
 def record_direct(
-    job: Signals, slots: list[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
+    job: Signals, slots: Sequence[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
 ) -> None:
     """Record the sums ``kept`` of taps sliding along the rows, the last one first if ``reverse``."""
     (n, k), (first, length) = sizes, kept
@@ -63,7 +64,7 @@ def _reversed(job: Signals, source: Any, n: int) -> StorageLike:
 
 
 def record_swapped(
-    job: Signals, slots: list[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
+    job: Signals, slots: Sequence[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
 ) -> None:
     """Record a direct sum whose second operand is the longer: the first slides along it."""
     a, v, out = slots
@@ -76,7 +77,7 @@ def record_swapped(
 
 
 def record_spectra(
-    job: Signals, slots: list[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
+    job: Signals, slots: Sequence[Any], sizes: tuple[int, int], kept: tuple[int, int], *, reverse: bool
 ) -> None:
     """Record a convolution as the product of real transforms of the operands, zeros behind them."""
     a, v, out = slots

@@ -6,10 +6,10 @@ Layer: patterns. A pattern reads
     x = call.input(data)
     out = call.output(x.shape, x.dtype, like=x)
     if x.size:
-        call.run(("gpu_thing", x.dtype, x.size), lambda chain: _record(chain, x.dtype, x.size), x, out)
+        call.run(("gpu_thing", x.dtype, x.size), record, x, out)
     return call.result(out)
 
-where ``_record`` dispatches over one ``HostSlot`` per operand, as ``prepare`` wants it, and everything its
+where ``record(chain, *slots)`` dispatches over one ``HostSlot`` per operand, as large as that, and everything its
 recording depends on is in the key. On a device with memory of its own, inputs of the host go there when a program
 first needs them, and everything else is made there; only ``result`` brings it back, if no input was a
 ``loom.Array``. What a pattern must know in between it reads with ``Operand.item`` and ``memory``, which wait.
@@ -226,9 +226,15 @@ class Call:
         assert isinstance(storage, HostStorage), "a device that adopts arrays has its memory in the host"
         return Operand(storage.bytes.view(kind).reshape(sizes), dtype, storage)
 
-    def run(self, key: Hashable, record: Callable[[Chain], Sequence[HostSlot]], *operands: Operand) -> None:
-        """Run the program kept for ``key``, recording it first if there is none, over ``operands``."""
-        self.start(prepare(key, self.device, record), *operands)
+    def run(self, key: Hashable, record: Callable[..., None], *operands: Operand) -> None:
+        """Run the program kept for ``key`` over ``operands``; else ``record`` is given a chain and slots."""
+
+        def over_slots(chain: Chain) -> list[HostSlot]:
+            slots = [HostSlot(operand.nbytes) for operand in operands]
+            record(chain, *slots)
+            return slots
+
+        self.start(prepare(key, self.device, over_slots), *operands)
 
     def start(self, prepared: Kept, *operands: Operand) -> None:
         """Run a program over ``operands``."""

@@ -139,10 +139,8 @@ class GroupBy:
             return call.output(0, i64)
         out = call.output(runs.count, i64)
 
-        def record(chain: Chain) -> list[HostSlot]:
-            slots = [HostSlot(runs.starts.nbytes), HostSlot(out.nbytes)]
+        def record(chain: Chain, *slots: HostSlot) -> None:
             chain.dispatch(groups.measure_groups(), slots, [runs.count], groups=-(-runs.count // groups.LANES))
-            return slots
 
         call.run((call.name, "lengths", runs.count), record, runs.starts, out)
         return out
@@ -158,13 +156,7 @@ class GroupBy:
             self._longest = int(gpu_max(call.array(self._lengths())))
         types = read_type(x.dtype), accumulator, read_type(result)
         fold = GroupFold(name, *types, x.size, runs.count, levels_of(self._longest))
-
-        def record(chain: Chain) -> list[HostSlot]:
-            slots = [HostSlot(o.nbytes) for o in (x, runs.starts, out)]
-            fold.record(chain, *slots)
-            return slots
-
-        call.run((call.name, fold), record, x, runs.starts, out)
+        call.run((call.name, fold), fold.record, x, runs.starts, out)
         return out
 
     def _divide(self, totals: Operand, computed: DType, result: DType) -> Operand:
@@ -175,10 +167,8 @@ class GroupBy:
             return out
         kernel = groups.divide_groups(totals.dtype, computed, result)
 
-        def record(chain: Chain) -> list[HostSlot]:
-            slots = [HostSlot(o.nbytes) for o in (totals, runs.starts, out)]
+        def record(chain: Chain, *slots: HostSlot) -> None:
             chain.dispatch(kernel, slots, [runs.count], groups=-(-runs.count // groups.LANES))
-            return slots
 
         call.run((call.name, "mean", totals.dtype, result, runs.count), record, totals, runs.starts, out)
         return out

@@ -17,9 +17,7 @@ from loom.kernels.types import read_type
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
 from loom.patterns.sort import run_sort
-from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
 from loom.schedules.compact import Pairing
 
 __all__ = ["Pairs", "join"]
@@ -75,22 +73,12 @@ def _pair(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
     lows, counts = call.output(n, u32), call.output(n, u32)
     starts, total = call.output(pairing.tiles, u64), call.output(1, u64)
 
-    def find(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (left, in_order, lows, counts, starts, total)]
-        pairing.record_matches(chain, *slots)
-        return slots
-
-    call.run(("data.join", "find", pairing), find, left, in_order, lows, counts, starts, total)
+    call.run(("data.join", "find", pairing), pairing.record_matches, left, in_order, lows, counts, starts, total)
     size = total.item()
     if size > _MOST:
         raise ShapeError("data.join", "too many pairs", expected="less than 2^32", got=size, remedy="Join in parts")
     lefts, rights = call.output(size, i64), call.output(size, i64)
-
-    def write(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (lows, counts, positions, starts, lefts, rights)]
-        pairing.record_pairs(chain, *slots)
-        return slots
-
     if size:
-        call.run(("data.join", "write", pairing, size), write, lows, counts, positions, starts, lefts, rights)
+        key = ("data.join", "write", pairing, size)
+        call.run(key, pairing.record_pairs, lows, counts, positions, starts, lefts, rights)
     return Pairs(call.result(lefts), call.result(rights))

@@ -6,6 +6,7 @@ elements for one place the last one gets it, whatever ran first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -73,7 +74,11 @@ def scatter(data: Any, indices: Any, target: Any, *, on: str | Device | None = N
     fault, claims = call.output(1, u32), call.output(base.shape[0], u32)
     fault.write(NO_FAULT)
     key = (call.name, x.dtype, places.dtype, places.size, base.shape[0], out.size)
-    call.run(key, lambda chain: _record_scatter(chain, x, places, base), x, places, base, fault, claims, out)
+
+    def record(chain: Chain, *slots: HostSlot) -> None:
+        _record_scatter(chain, slots, x, places, base)
+
+    call.run(key, record, x, places, base, fault, claims, out)
     _require_inside(call, places, fault.item(), base.shape[0])
     return call.result(out)
 
@@ -109,7 +114,16 @@ def pick(call: Call, x: Operand, indices: Operand) -> Operand:
     fault = call.output(1, u32)
     fault.write(NO_FAULT)
     key = (call.name, "gather", x.dtype, indices.dtype, x.size, rows, indices.size)
-    call.run(key, lambda chain: _record_gather(chain, x, indices), x, indices, fault, out)
+    n, width = indices.size, x.size // rows
+
+    def record(chain: Chain, source: HostSlot, places: HostSlot, fault: HostSlot, out: HostSlot) -> None:
+        if width == 1:
+            kernel, params, groups = gather_elements(x.dtype, indices.dtype), [n, rows], -(-n // MOVE_LANES)
+        else:
+            kernel, params, groups = gather_rows(x.dtype, indices.dtype), [rows, width], n
+        chain.dispatch(kernel, [source, places, out, fault], params, groups=groups)
+
+    call.run(key, record, x, indices, fault, out)
     _require_inside(call, indices, fault.item(), rows)
     return out
 
@@ -149,22 +163,8 @@ def _target(call: Call, target: Any, x: Operand, row: tuple[int, ...]) -> Operan
     return base
 
 
-def _record_gather(chain: Chain, x: Operand, indices: Operand) -> list[HostSlot]:
-    n, rows, width = indices.size, x.shape[0], x.size // x.shape[0]
-    slots = [HostSlot(size) for size in (x.nbytes, indices.nbytes, u32.nbytes, n * width * x.dtype.nbytes)]
-    source, places, fault, out = slots
-    if width == 1:
-        kernel, params, groups = gather_elements(x.dtype, indices.dtype), [n, rows], -(-n // MOVE_LANES)
-    else:
-        kernel, params, groups = gather_rows(x.dtype, indices.dtype), [rows, width], n
-    chain.dispatch(kernel, [source, places, out, fault], params, groups=groups)
-    return slots
-
-
-def _record_scatter(chain: Chain, x: Operand, indices: Operand, base: Operand) -> list[HostSlot]:
+def _record_scatter(chain: Chain, slots: Sequence[HostSlot], x: Operand, indices: Operand, base: Operand) -> None:
     rows, width = base.shape[0], base.size // base.shape[0]
-    sizes = x.nbytes, indices.nbytes, base.nbytes, u32.nbytes, rows * u32.nbytes, base.nbytes
-    slots = [HostSlot(size) for size in sizes]
     source, places, target, fault, claims, out = slots
     chain.dispatch(clear_words(), [claims], [rows], groups=-(-rows // 64))
     if indices.size:
@@ -175,4 +175,3 @@ def _record_scatter(chain: Chain, x: Operand, indices: Operand, base: Operand) -
     else:
         kernel, params, groups = place_rows(x.dtype), [width], rows
     chain.dispatch(kernel, [source, claims, target, out], params, groups=groups)
-    return slots

@@ -12,9 +12,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError
 from loom.patterns.calling.call import Call
 from loom.patterns.calling.workspace import workspace
-from loom.runtime.chain import Chain
 from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
 from loom.schedules.rolling import Windows
 
 __all__ = ["Rolling", "rolling"]
@@ -97,11 +95,6 @@ class Rolling:
         windows = Windows.of(name, x.size, self._window, x.dtype)
         out = call.output(windows.results, windows.result, like=x)
 
-        def record(chain: Chain) -> list[HostSlot]:
-            slots = [HostSlot(nbytes) for nbytes in (x.nbytes, out.nbytes, windows.room)]
-            windows.record(chain, *slots)
-            return slots
-
         with workspace([windows.room], call.device) as lent:
-            call.run((call.name, x.dtype, windows), record, x, out, *lent)
+            call.run((call.name, x.dtype, windows), windows.record, x, out, *lent)
         return call.result(out)

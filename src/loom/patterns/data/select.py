@@ -80,11 +80,8 @@ def keep(call: Call, x: Operand | None, flags: Operand) -> Operand:
         return room
     is_one = x is flags
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = mask, out, count = [HostSlot(o.nbytes) for o in (flags, room, found)]
-        source = mask if x is None or is_one else HostSlot(x.nbytes)
-        record_kept(chain, flags.dtype, n, mask, out, count, None if x is None else (x.dtype, source))
-        return slots if source is mask else [*slots, source]
+    def record(chain: Chain, mask: HostSlot, out: HostSlot, count: HostSlot, source: HostSlot | None = None) -> None:
+        record_kept(chain, flags.dtype, n, mask, out, count, None if x is None else (x.dtype, source or mask))
 
     operands = [flags, room, found] if x is None or is_one else [flags, room, found, x]
     call.run((call.name, "keep", None if x is None else x.dtype, flags.dtype, n, is_one), record, *operands)

@@ -43,10 +43,8 @@ def plain_keys(call: Call, keys: Operand, like: Operand) -> Operand:
 def _convert(call: Call, step: str, kernel: Any, keys: Operand, dtype: DType) -> Operand:
     out = call.output(keys.shape, dtype)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(keys.nbytes), HostSlot(keys.nbytes)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         chain.dispatch(kernel, slots, [keys.size], groups=-(-keys.size // _LANES))
-        return slots
 
     call.run((call.name, step, kernel.name, keys.size), record, keys, out)
     return out
@@ -77,11 +75,9 @@ def find_runs(call: Call, in_order: Operand) -> Runs:
     out = call.output(n, in_order.dtype, like=in_order)
     starts, places = call.output(n + 1, u32), call.output(runs.tiles + 1, u32)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = x, keys, begins, counts = [HostSlot(o.nbytes) for o in (in_order, out, starts, places)]
+    def record(chain: Chain, x: HostSlot, keys: HostSlot, begins: HostSlot, counts: HostSlot) -> None:
         runs.record(chain, x, counts, keys, begins)
         chain.dispatch(close_runs(), [begins, counts], [n, runs.tiles])
-        return slots
 
     call.run((call.name, "runs", runs), record, in_order, out, starts, places)
     count = places.item(runs.tiles)

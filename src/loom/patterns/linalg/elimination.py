@@ -165,11 +165,9 @@ def _run(call: Call, x: Operand, columns: int, record: Callable[..., None], *oth
     """Run what ``record`` makes of matrices in the first of so many columns, and of the slots of other operands."""
     n, batch = x.shape[-1], batch_of(x.shape)
 
-    def whole(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (x, *others)]
+    def whole(chain: Chain, source: HostSlot, *slots: HostSlot) -> None:
         work = Columns(chain, x.dtype, batch, n, columns)
-        work.load(slots[0], n, 0)
-        record(work, *slots[1:])
-        return slots
+        work.load(source, n, 0)
+        record(work, *slots)
 
     call.run((call.name, x.dtype, batch, n, columns), whole, x, *others)

@@ -35,8 +35,7 @@ def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     k, batch = min(m, n), batch_of(x.shape)
     q, r = call.output((*x.shape[:-1], k), x.dtype), call.output((*x.shape[:-2], k, n), x.dtype)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (x, q, r)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         work = Columns(chain, x.dtype, batch, m, n)
         factors = chain.device.allocate(batch * k * x.dtype.nbytes)
         work.load(slots[0], n, 0)
@@ -46,7 +45,6 @@ def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
         basis.identity(k, 0)
         record_basis(chain, work, basis, factors, k)
         basis.store(slots[1], m, k, 0)
-        return slots
 
     if x.size:
         call.run(("linalg.qr", x.dtype, batch, m, n), record, x, q, r)

@@ -82,10 +82,8 @@ def outer(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     same_dtype(call, x, y, "b")
     out = call.output((x.size, y.size), x.dtype)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (x, y, out)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         chain.dispatch(outer_product(x.dtype), slots, [y.size], groups=(-(-y.size // _LANES), x.size))
-        return slots
 
     if out.size:
         call.run(("linalg.outer", x.dtype, x.size, y.size), record, x, y, out)
@@ -112,10 +110,8 @@ def cross(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     out = call.output(shape, x.dtype)
     counts = [o.size // 3 for o in (out, x, y)]
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (x, y, out)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         chain.dispatch(cross_product(x.dtype), slots, counts, groups=-(-counts[0] // _LANES))
-        return slots
 
     if out.size:
         call.run(("linalg.cross", x.dtype, *counts), record, x, y, out)
@@ -136,8 +132,7 @@ def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> A
     rows = rows_of(x.shape, normal_axis(x.shape, axis, call.name), call.name)
     out = call.output(x.shape, x.dtype)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (x, out)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         largest, squares = (chain.device.allocate(rows.results * x.dtype.nbytes) for _ in range(2))
         scaled = chain.device.allocate(x.nbytes)
         params, groups = [x.size, rows.n, rows.inner], -(-x.size // _LANES)
@@ -145,7 +140,6 @@ def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> A
         chain.dispatch(scale_rows(x.dtype), [slots[0], largest, scaled], params, groups=groups)
         record_fold(chain, scaled, rows, Folding("squares", x.dtype, x.dtype, x.dtype), squares)
         chain.dispatch(normalize_rows(x.dtype), [scaled, squares, slots[1]], params, groups=groups)
-        return slots
 
     if x.size:
         call.run(("linalg.normalize", x.dtype, x.shape, axis), record, x, out)
@@ -164,12 +158,10 @@ def transpose(data: Any, *, on: str | Device | None = None) -> Any:
     out = call.output(shape, x.dtype, like=x)
     batch = math.prod(x.shape[:-2])
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (x, out)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         m, n = (1, 1, *x.shape)[-2:]
         groups = -(-n // TILE), -(-m // TILE), batch
         chain.dispatch(transposed(_BYTES[x.dtype.nbytes]), slots, [m, n], groups=groups)
-        return slots
 
     if x.size:
         call.run(("linalg.transpose", x.dtype.nbytes, x.shape), record, x, out)

@@ -75,10 +75,9 @@ def fir_filter(data: Any, taps: Any, *, on: str | Device | None = None) -> Any:
     out = call.output(x.shape, x.dtype)
     rows, n, k = math.prod(x.shape[:-1]), x.shape[-1], h.size
 
-    def record(chain: Chain) -> list[HostSlot]:
-        job, slots = _slots(chain, x.dtype, rows, x, h, out)
+    def record(chain: Chain, *slots: HostSlot) -> None:
+        job = Signals(chain, chain.device, x.dtype, rows)
         record_direct(job, slots, (n, k), (0, n), reverse=True)
-        return slots
 
     if x.size:
         call.run((where, x.dtype, rows, n, k), record, x, h, out)
@@ -106,12 +105,10 @@ def ema(data: Any, alpha: float, *, axis: int | None = -1, on: str | Device | No
     n, inner = along.n, along.inner
     out = call.output(x.shape, x.dtype)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(x.nbytes), HostSlot(out.nbytes)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         lanes = along.results
         params = [n, inner, lanes, float(alpha), 1.0 - float(alpha)]
         chain.dispatch(moving_average(x.dtype), slots, params, groups=-(-lanes // LANES))
-        return slots
 
     if x.size:
         call.run((where, x.dtype, x.size, n, inner, float(alpha)), record, x, out)
@@ -135,15 +132,14 @@ def _convolve(where: str, a: Any, v: Any, mode: str, method: str, on: str | Devi
     out = call.output(kept[1], x.dtype)
     by_fft = method == "fft" or (method == "auto" and x.dtype in (f32, f64) and min(m, n) > _MOST_DIRECT)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        job, slots = _slots(chain, x.dtype, 1, x, y, out)
+    def record(chain: Chain, *slots: HostSlot) -> None:
+        job = Signals(chain, chain.device, x.dtype, 1)
         if by_fft:
             record_spectra(job, slots, (m, n), kept, reverse=reverse)
         elif m >= n:
             record_direct(job, slots, (m, n), kept, reverse=not reverse)
         else:
             record_swapped(job, slots, (m, n), kept, reverse=reverse)
-        return slots
 
     call.run((where, x.dtype, m, n, mode, by_fft), record, x, y, out)
     return call.result(out)
@@ -173,7 +169,3 @@ def _kept(m: int, n: int, mode: str, reverse: bool) -> tuple[int, int]:
     if mode == "valid":
         return short - 1, long - short + 1
     return (short // 2 if reverse and n > m else (short - 1) // 2), long
-
-
-def _slots(chain: Chain, element: DType, rows: int, *operands: Operand) -> tuple[Signals, list[HostSlot]]:
-    return Signals(chain, chain.device, element, rows), [HostSlot(o.nbytes) for o in operands]

@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, near_matches
 from loom.kernels.fft.stages import Form
-from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.call import Call
 from loom.patterns.signal.complexes import complex_input, complex_result, real_input
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
@@ -70,10 +70,9 @@ def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
     scale = _scale(where, norm, n, inverse=False)
     rows = math.prod(x.shape[:-1])
 
-    def record(chain: Chain) -> list[HostSlot]:
-        job, slots = _begin(chain, x, out, rows)
-        record_real(job, slots[0], slots[1], n, Form.PAIRS, scale)
-        return slots
+    def record(chain: Chain, source: HostSlot, target: HostSlot) -> None:
+        job = Signals(chain, chain.device, x.dtype, rows)
+        record_real(job, source, target, n, Form.PAIRS, scale)
 
     if rows:
         call.run((where, x.dtype, rows, n, scale), record, x, out)
@@ -98,10 +97,9 @@ def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | 
     scale = _scale(where, norm, size, inverse=True)
     rows = math.prod(x.shape[:-2])
 
-    def record(chain: Chain) -> list[HostSlot]:
-        job, slots = _begin(chain, x, out, rows)
-        record_inverse_real(job, slots[0], slots[1], size, Form.PAIRS, scale)
-        return slots
+    def record(chain: Chain, source: HostSlot, target: HostSlot) -> None:
+        job = Signals(chain, chain.device, x.dtype, rows)
+        record_inverse_real(job, source, target, size, Form.PAIRS, scale)
 
     if rows:
         call.run((where, x.dtype, rows, size, scale), record, x, out)
@@ -115,19 +113,14 @@ def _complex(where: str, data: Any, norm: str, on: str | Device | None, *, inver
     scale = _scale(where, norm, n, inverse=inverse)
     out = call.output(x.shape, x.dtype)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        job, slots = _begin(chain, x, out, rows)
+    def record(chain: Chain, source: HostSlot, target: HostSlot) -> None:
+        job = Signals(chain, chain.device, x.dtype, rows)
         ends = Ends(Form.PAIRS, Form.PAIRS, swap_in=inverse, swap_out=inverse)
-        record_transform(job, slots[0], slots[1], n, ends, scale)
-        return slots
+        record_transform(job, source, target, n, ends, scale)
 
     if rows:
         call.run((where, x.dtype, rows, n, scale), record, x, out)
     return complex_result(call, out)
-
-
-def _begin(chain: Chain, x: Operand, out: Operand, rows: int) -> tuple[Signals, list[HostSlot]]:
-    return Signals(chain, chain.device, x.dtype, rows), [HostSlot(x.nbytes), HostSlot(out.nbytes)]
 
 
 def _length(where: str, shape: tuple[int, ...]) -> int:

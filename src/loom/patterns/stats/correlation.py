@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import DType
 from loom.core.errors import DTypeError, EmptyError, ShapeError
 from loom.kernels.types import kinds
 from loom.patterns.calling.call import Call, Operand
@@ -89,30 +88,24 @@ def _require_observations(call: Call, n: int) -> None:
 
 def _pair(call: Call, x: Operand, y: Operand, left: int | None) -> Any:
     """Return the covariance of two arrays, or, if ``left`` is None, their correlation."""
-    out = call.output((), kinds(x.dtype).result, like=x)
-    key = (call.name, "pair", x.dtype, x.size, left)
-    call.run(key, lambda chain: _record_pair(chain, x.dtype, x.size, left), x, y, out)
+    types = kinds(x.dtype)
+    out = call.output((), types.result, like=x)
+
+    def record(chain: Chain, *slots: HostSlot) -> None:
+        record_pair(chain, slots[:2], x.size, types, left, slots[2])
+
+    call.run((call.name, "pair", x.dtype, x.size, left), record, x, y, out)
     return call.result(out)
-
-
-def _record_pair(chain: Chain, dtype: DType, n: int, left: int | None) -> list[HostSlot]:
-    types = kinds(dtype)
-    x, y, out = HostSlot(n * dtype.nbytes), HostSlot(n * dtype.nbytes), HostSlot(types.result.nbytes)
-    record_pair(chain, [x, y], n, types, left, out)
-    return [x, y, out]
 
 
 def _matrix(call: Call, x: Operand, variables: int, n: int, left: int | None) -> Any:
     """Return the covariances of all rows, or, if ``left`` is None, their correlations."""
-    out = call.output((variables, variables), kinds(x.dtype).result, like=x)
+    types = kinds(x.dtype)
+    out = call.output((variables, variables), types.result, like=x)
+
+    def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
+        record_pairs(chain, data, variables, n, types, left, out)
+
     if out.size:
-        key = (call.name, "matrix", x.dtype, variables, n, left)
-        call.run(key, lambda chain: _record_matrix(chain, x.dtype, variables, n, left), x, out)
+        call.run((call.name, "matrix", x.dtype, variables, n, left), record, x, out)
     return call.result(out)
-
-
-def _record_matrix(chain: Chain, dtype: DType, variables: int, n: int, left: int | None) -> list[HostSlot]:
-    types = kinds(dtype)
-    x, out = HostSlot(variables * n * dtype.nbytes), HostSlot(variables * variables * types.result.nbytes)
-    record_pairs(chain, x, variables, n, types, left, out)
-    return [x, out]

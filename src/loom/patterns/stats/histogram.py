@@ -56,7 +56,12 @@ def histogram(
     edges.write(found.array)
     counts = call.output(found.bins, i64)
     key = (call.name, x.dtype, x.size, found.bins, found.scale)
-    call.run(key, lambda chain: _record(chain, x, computed, found), x, edges, counts)
+    types = u8 if x.dtype.is_bool else x.dtype, computed
+
+    def record(chain: Chain, data: HostSlot, edges: HostSlot, out: HostSlot) -> None:
+        record_histogram(chain, data, edges, out, (x.size, found.bins), types, found.scale)
+
+    call.run(key, record, x, edges, counts)
     return call.result(counts), call.result(edges)
 
 
@@ -135,10 +140,3 @@ def _even(where: str, bins: int, low: float, high: float, computed: DType) -> _E
         )  # fmt: skip
     scale = float(computed.numpy.type(1.0 / width))
     return _Edges(array, scale if bins <= MOST_GUESSED and math.isfinite(scale) else None)
-
-
-def _record(chain: Chain, x: Operand, computed: DType, found: _Edges) -> list[HostSlot]:
-    data, edges, out = HostSlot(x.nbytes), HostSlot(found.array.nbytes), HostSlot(found.bins * i64.nbytes)
-    types = u8 if x.dtype.is_bool else x.dtype, computed
-    record_histogram(chain, data, edges, out, (x.size, found.bins), types, found.scale)
-    return [data, edges, out]

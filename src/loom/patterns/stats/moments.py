@@ -93,15 +93,12 @@ def _spread(name: str, what: str, data: Any, axis: int | None, ddof: int, on: st
 def _run(call: Call, x: Operand, spread: Spread, out: Operand) -> None:
     """Compute variances, their roots, or what is made of those."""
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(n) for n in (x.nbytes, out.nbytes, spread.squares_nbytes)]
-        data, result, squares = slots
+    def record(chain: Chain, data: HostSlot, result: HostSlot, squares: HostSlot) -> None:
         means = chain.device.allocate(spread.shape.results * spread.types.computed.nbytes)
         if call.name == "stats.zscore":
             spread.record_scores(chain, data, means, squares, result)
         else:
             spread.record(chain, data, means, squares, result, spread.types.result)
-        return slots
 
     with workspace([spread.squares_nbytes], call.device) as lent:
         call.run((call.name, x.dtype, spread.shape, spread.left), record, x, out, *lent)

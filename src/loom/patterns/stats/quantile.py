@@ -83,11 +83,9 @@ def _quantile(call: Call, data: Any, q: np.ndarray[Any, Any], axis: int | None) 
     ranks = Operand(floors.astype(np.uint32), u32)
     fractions = Operand((places - floors).astype(types.computed.numpy), types.computed)
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(o.nbytes) for o in (in_order, ranks, fractions, out)]
+    def record(chain: Chain, *slots: HostSlot) -> None:
         kernel = interpolate_ranks(types.element, types.computed, types.result)
         chain.dispatch(kernel, slots, [n, rows, q.size], groups=-(-out.size // 64))
-        return slots
 
     call.run(("stats.quantile", x.dtype, rows, n, q.size), record, in_order, ranks, fractions, out)
     return call.result(out)

@@ -98,8 +98,7 @@ def test_arrays_are_let_go_after_a_call(kept: KeptPrograms) -> None:
 def test_a_program_keeps_the_memory_it_binds_alive(kept: KeptPrograms, on: str) -> None:
     between: list[weakref.ref[Any]] = []
 
-    def record(chain: Chain) -> list[HostSlot]:
-        x, out = HostSlot(9000 * i32.nbytes), HostSlot(2 * i64.nbytes)
+    def record(chain: Chain, x: HostSlot, out: HostSlot) -> None:
         constant = store(chain, np.arange(9000, dtype=np.int32))
         sums = [chain.device.allocate(i64.nbytes) for _ in range(2)]
         for source, total in zip((x, constant), sums, strict=True):
@@ -107,7 +106,6 @@ def test_a_program_keeps_the_memory_it_binds_alive(kept: KeptPrograms, on: str) 
         chain.dispatch(join, [*sums, out], [], groups=1)
         bound = {id(b.storage): b.storage for d in chain.recorded for b in d.bindings}
         between.extend(weakref.ref(s) for s in bound.values() if not isinstance(s, HostSlot))
-        return [x, out]
 
     def total(n: int) -> list[int]:
         call = Call("test", on)
