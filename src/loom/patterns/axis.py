@@ -5,6 +5,7 @@ Layer: patterns. Invariant: ``outer * n * inner`` is the number of elements, in 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError
@@ -17,7 +18,7 @@ __all__ = ["normal_axis", "reduced_shape", "rows_of"]
 def rows_of(shape: tuple[int, ...], axis: Any, where: str) -> Rows:
     """Return an array's rows along ``axis`` (an int, counted from the end if negative; None: one of all elements)."""
     if axis is None:
-        return rows_along(shape, 0, len(shape))
+        return Rows(1, math.prod(shape))
     at = normal_axis(shape, axis, where)
     return rows_along(shape, at, at + 1)
 

@@ -37,17 +37,13 @@ DRIVERS: Registry[Driver] = Registry("loom.drivers", {"cpu": _cpu, "interp": _in
 """Every kind of device by name: the processor, the interpreter, then GPUs."""
 
 _ALIASES = {"auto": "cpu", "gpu": "vulkan"}
-_asked: dict[str, Driver] = {}
 _PORT = ("name", "kind", "guarantee", "caps", "describe", "allocate", "adopt", "build")
-_seen: set[str] = set()
-"""Names of devices that were looked at for what a device must have."""
+_opened: dict[str, Driver] = {}
+"""Drivers by the names of their devices that were found to be some."""
 
 
 def driver(name: str, where: str = "loom.device") -> Driver:
     """Return the driver of a device's name, ``"vulkan"`` or ``"vulkan:1"``; DeviceError if there is none."""
-    found = _asked.get(name)
-    if found is not None:
-        return found
     kind, colon, _ = name.partition(":")
     found = _load(kind, where) if kind in DRIVERS else None
     if found is None or (colon and not found.numbered):
@@ -56,7 +52,7 @@ def driver(name: str, where: str = "loom.device") -> Driver:
             where, f"no device is called {name!r}", expected="one of " + ", ".join(sorted(names)),
             remedy=near_matches(name, names),
         )  # fmt: skip
-    return _asked.setdefault(name, found)
+    return found
 
 
 def _load(kind: str, where: str) -> Driver:
@@ -95,20 +91,24 @@ def device(name: str | Device | None = None) -> Device:
     where = "loom.device" if name is not None else "environment LOOM_DEVICE"
     wanted = name if name is not None else options.default_device()
     wanted = _ALIASES.get(wanted, wanted)
-    return _whole(driver(wanted, where).open(wanted, where), wanted, where)
-
-
-def _whole(found: Device, name: str, where: str) -> Device:
-    """Return a device; DeviceError if it lacks methods of the port."""
-    if name not in _seen:
-        lacking = [each for each in _PORT if not hasattr(found, each)]
-        if lacking:
-            raise DeviceError(
-                where, f"what the driver of {name!r} opens is no Device: it lacks {', '.join(lacking)}",
-                remedy="Mend or remove the package that brings it",
-            )  # fmt: skip
-        _seen.add(name)
+    known = _opened.get(wanted)
+    if known is not None:
+        return known.open(wanted, where)
+    known = driver(wanted, where)
+    found = known.open(wanted, where)
+    _require_port(found, wanted, where)
+    _opened[wanted] = known
     return found
+
+
+def _require_port(found: Device, name: str, where: str) -> None:
+    """Raise DeviceError if a device lacks methods of the port."""
+    lacking = [each for each in _PORT if not hasattr(found, each)]
+    if lacking:
+        raise DeviceError(
+            where, f"what the driver of {name!r} opens is no Device: it lacks {', '.join(lacking)}",
+            remedy="Mend or remove the package that brings it",
+        )  # fmt: skip
 
 
 def one_device(
