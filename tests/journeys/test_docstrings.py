@@ -14,7 +14,10 @@ import loom
 from loom.ir.frontend.elementary import Elementary
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {"attestation.py": "half a minute; docs/guide/verify.md has the same example, and is run"}
+ELSEWHERE = {
+    "attestation.py": "half a minute; docs/guide/verify.md has the same example, and is run",
+    "monitor.py": "shows a process from then on, here that of the tests; tests/unit/cli/test_monitor.py does",
+}
 FILES = sorted((ROOT / "src/loom").rglob("*.py"))
 SOURCES = [p for p in FILES if ">>> " in p.read_text() and p.name not in ELSEWHERE]
 
