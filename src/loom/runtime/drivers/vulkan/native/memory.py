@@ -131,7 +131,11 @@ _serials = itertools.count()
 
 
 class DeviceMemory:
-    """All memory of a device; ``settle`` waits for all runs under way, which hold memory."""
+    """All memory of a device; ``settle`` waits for all runs under way, which hold memory.
+
+    Storages are given back when they are collected, which may happen in the middle of any line that makes an object:
+    ranges change hands under a lock that no thread takes twice, and what comes meanwhile waits in a queue.
+    """
 
     def __init__(self, owner: DeviceContext, queues: Queues, settle: Callable[[], None]) -> None:
         self.api = owner.api
@@ -142,6 +146,8 @@ class DeviceMemory:
         self.live: Counter[str] = owner.live
         self.alignment = max(64, owner.adapter.limits["offset_alignment"])
         self.lock = threading.RLock()
+        self._ranges = threading.Lock()
+        self._given: deque[tuple[Arena, int, int]] = deque()
         self.arenas: list[Arena] = []
         self.spares: list[Arena] = []
         properties = self.api.ffi.new("VkPhysicalDeviceMemoryProperties*")
@@ -173,7 +179,8 @@ class DeviceMemory:
                 got=nbytes, remedy="Split the work, or use another device",
             )  # fmt: skip
         room = -(-max(nbytes, LEAST_NBYTES) // self.alignment) * self.alignment
-        with self.lock:
+        with self._ranges:
+            self._take_back()
             arena, offset, taken = self._range(room)
             storage = VulkanStorage(self, arena, offset, nbytes)
             weakref.finalize(storage, self._free, arena, offset, taken).atexit = False
@@ -209,19 +216,30 @@ class DeviceMemory:
             buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
         except DeviceError:
             self._settle()  # what runs under way hold is free when they are over
+            self._take_back()
             self._drop_spares(0)
             buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
         self.arenas.append(Arena(buffer))
         return self.arenas[-1]
 
     def _free(self, arena: Arena, offset: int, room: int) -> None:
-        """Take a range back. Of shared arenas with nothing in them one stays; others become spares."""
-        with self.lock:
+        """Have a range taken back: now, or by the call whose middle the collector of garbage has come into."""
+        self._given.append((arena, offset, room))
+        if self._ranges.acquire(blocking=False):
+            try:
+                self._take_back()
+            finally:
+                self._ranges.release()
+
+    def _take_back(self) -> None:
+        """Take back what was given. Of shared arenas with nothing in them one stays; others become spares."""
+        while self._given:
+            arena, offset, room = self._given.popleft()
             if arena not in self.arenas:  # the device was closed
-                return
+                continue
             arena.give(offset, room)
             if not arena.is_empty:
-                return
+                continue
             if arena.buffer.nbytes != _ARENA_NBYTES:
                 self.arenas.remove(arena)
                 self.spares.append(arena)
@@ -238,7 +256,8 @@ class DeviceMemory:
     def leave(self) -> None:
         """Free nothing from now on: it all belongs to the process that this one was forked from."""
         self.api = self.owner.api
-        self.lock = threading.RLock()
+        self.lock, self._ranges = threading.RLock(), threading.Lock()
+        self._given.clear()
         self.arenas, self.spares, self._staging = [], [], None
 
     # transfers
@@ -332,7 +351,7 @@ class DeviceMemory:
 
     def destroy(self) -> None:
         """Free everything."""
-        with self.lock:
+        with self.lock, self._ranges:
             for arena in (*self.arenas, *self.spares):
                 arena.buffer.destroy(self)
             self.arenas.clear()
