@@ -55,6 +55,10 @@ class _Loaded:
     operations: float | None
 
 
+MOST_LOADED = 8192
+"""Kernels kept for the next program: each is two mappings of memory, and Linux gives a process 65,530."""
+
+
 class CpuDevice:
     """The processor of this computer."""
 
@@ -120,6 +124,8 @@ class CpuDevice:
         if found is None:
             with self._lock:
                 found = self._loaded.get(key) or self._loaded.setdefault(key, self._load(kernel, *key[1:]))
+                while len(self._loaded) > MOST_LOADED:  # programs keep their own
+                    del self._loaded[next(iter(self._loaded))]
         return found
 
     def _load(self, kernel: VerifiedKernel, locations: str, bounds: Bounds, machine: Machine) -> _Loaded:
