@@ -47,8 +47,8 @@ def what_is_old_is_left_alone() -> None:
 
 
 def _param(kind: str) -> Any:
-    """Return a device as a parameter; others than the processor and the interpreter are wide."""
-    return pytest.param(kind, marks=[] if kind in ("cpu", "interp") else pytest.mark.wide)
+    """Return a device as a parameter; all others than the processor are wide."""
+    return pytest.param(kind, marks=[] if kind == "cpu" else pytest.mark.wide)
 
 
 @pytest.fixture(params=map(_param, DRIVERS.names()))

@@ -395,9 +395,5 @@ def _is_harmless(block: Block) -> bool:
         isinstance(s, Instr) and (s.op.is_pure or s.op.effect is Effect.IDENTITY or s.op.name == "get")
         for s in block.statements
     )
-    return harmless and len(block.statements) <= 24 and not any(_is_division(s) for s in block.statements)
-
-
-def _is_division(s: object) -> bool:
-    """True for the operations that cost much more than a branch."""
-    return isinstance(s, Instr) and s.op.name in ("idiv", "irem")
+    costly = any(isinstance(s, Instr) and s.op.name in ("idiv", "irem") for s in block.statements)  # beside a branch
+    return harmless and not costly and len(block.statements) <= 24

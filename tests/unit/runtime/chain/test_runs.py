@@ -107,20 +107,21 @@ def test_runs_of_one_chain_happen_in_order_of_launch() -> None:
 
 
 def test_launching_one_program_from_many_threads(on: str) -> None:
-    data = np.zeros(4, np.uint32)
-    program = chain_of(affine, data, [1, 1], on=on)
+    for _ in range(10):
+        data = np.zeros(4, np.uint32)
+        program = chain_of(affine, data, [1, 1], on=on)
 
-    def work() -> None:
-        for _ in range(10):
-            program.run()
-            program.launch().wait(30)
+        def work(program: loom.Program = program) -> None:
+            for _ in range(5):
+                program.run()
+                program.launch().wait(30)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert data.tolist() == [80] * 4
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert data.tolist() == [40] * 4
 
 
 def test_chains_side_by_side_share_the_workers() -> None:

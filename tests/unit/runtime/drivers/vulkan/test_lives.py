@@ -16,7 +16,7 @@ import pytest
 
 import loom
 from loom.core.errors import DeviceError
-from loom.runtime.drivers.vulkan.native.memory import Arena
+from loom.runtime.drivers.vulkan.native.arenas import Arena
 
 pytestmark = pytest.mark.wide
 

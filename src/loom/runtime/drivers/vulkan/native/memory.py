@@ -8,16 +8,16 @@ its arena when the last reference to it goes, which a run under way holds.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import weakref
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.runtime.drivers.vulkan.native.arenas import Arena, Buffer
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.queues import Queues, UnderWay
 from loom.runtime.order import Uses, touching
@@ -25,7 +25,7 @@ from loom.runtime.order import Uses, touching
 if TYPE_CHECKING:
     from loom.runtime.storage import Storage
 
-__all__ = ["LEAST_NBYTES", "Arena", "Buffer", "DeviceMemory", "VulkanStorage"]
+__all__ = ["LEAST_NBYTES", "DeviceMemory", "VulkanStorage"]
 
 _STORAGE_USAGE = 0x20 | 0x100 | 0x1 | 0x2
 """Storage buffer, indirect, transfer source and target."""
@@ -43,93 +43,6 @@ LEAST_NBYTES = 16
 """Room of a storage of no bytes: a load may read something."""
 
 
-class Buffer:
-    """A Vulkan buffer with memory of its own; ``mapped`` is its address in this process, 0 if it has none."""
-
-    def __init__(self, memory: DeviceMemory, nbytes: int, usage: int, kind: int, *, mapped: bool) -> None:
-        api, device = memory.api, memory.device
-        self.nbytes = nbytes
-        self.block: Any = None
-        self.mapped = 0
-        self.host: Any = None
-        info = api.new("VkBufferCreateInfo", size=nbytes, usage=usage)
-        self.handle = api.create("vkCreateBuffer", device, info, "VkBuffer")
-        memory.live["Buffer"] += 1
-        try:
-            self._back(memory, kind, mapped)
-        except DeviceError:
-            self.destroy(memory)
-            raise
-
-    def _back(self, memory: DeviceMemory, kind: int, mapped: bool) -> None:
-        """Give the buffer memory."""
-        api, device = memory.api, memory.device
-        needs = api.ffi.new("VkMemoryRequirements*")
-        api.call("vkGetBufferMemoryRequirements", device, self.handle, needs)
-        wanted = api.new("VkMemoryAllocateInfo", allocationSize=needs.size, memoryTypeIndex=kind)
-        self.block = api.create("vkAllocateMemory", device, wanted, "VkDeviceMemory")
-        memory.live["DeviceMemory"] += 1
-        api.call("vkBindBufferMemory", device, self.handle, self.block, 0)
-        if mapped:
-            out = api.ffi.new("void**")
-            api.call("vkMapMemory", device, self.block, 0, 0xFFFFFFFFFFFFFFFF, 0, out)
-            self.mapped = int(api.ffi.cast("uintptr_t", out[0]))
-            self.host = np.frombuffer(api.ffi.buffer(out[0], self.nbytes), np.uint8)
-
-    def view(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
-        """Return mapped bytes as an array."""
-        return self.host[offset : offset + nbytes]
-
-    def destroy(self, memory: DeviceMemory) -> None:
-        """Free the buffer and its memory."""
-        api, device = memory.api, memory.device
-        api.call("vkDestroyBuffer", device, self.handle, api.ffi.NULL)
-        memory.live["Buffer"] -= 1
-        if self.block is not None:
-            api.call("vkFreeMemory", device, self.block, api.ffi.NULL)
-            memory.live["DeviceMemory"] -= 1
-
-
-class Arena:
-    """A buffer cut into ranges; ``free`` are (offset, nbytes) ascending, never two in a row that touch.
-
-    ``serial`` is a number that no other arena has or had.
-    """
-
-    def __init__(self, buffer: Buffer) -> None:
-        self.buffer = buffer
-        self.serial = next(_serials)
-        self.free: list[tuple[int, int]] = [(0, buffer.nbytes)]
-
-    def take(self, nbytes: int) -> int | None:
-        """Return the offset of a range taken, first fit."""
-        for n, (offset, room) in enumerate(self.free):
-            if room >= nbytes:
-                self.free[n : n + 1] = [(offset + nbytes, room - nbytes)] if room > nbytes else []
-                return offset
-        return None
-
-    def give(self, offset: int, nbytes: int) -> None:
-        """Return a range, joined with its neighbours."""
-        self.free.append((offset, nbytes))
-        self.free.sort()
-        joined: list[tuple[int, int]] = []
-        for start, room in self.free:
-            if joined and sum(joined[-1]) == start:
-                joined[-1] = joined[-1][0], joined[-1][1] + room
-            else:
-                joined.append((start, room))
-        self.free = joined
-
-    @property
-    def is_empty(self) -> bool:
-        """True when nothing of it is taken."""
-        return self.free == [(0, self.buffer.nbytes)]
-
-
-_serials = itertools.count()
-
-
 class DeviceMemory:
     """All memory of a device; ``settle`` waits for all runs under way, which hold memory.
 
@@ -142,8 +55,6 @@ class DeviceMemory:
         self.owner = owner
         self.queues = queues
         self._settle = settle
-        self.device = owner.handle
-        self.live: Counter[str] = owner.live
         self.alignment = max(64, owner.adapter.limits["offset_alignment"])
         self.lock = threading.RLock()
         self._ranges = threading.Lock()
@@ -166,7 +77,7 @@ class DeviceMemory:
     def visible(self, nbytes: int) -> Buffer:
         """Return a buffer of its own that kernels write and the host reads where it is."""
         assert self.staging_kind is not None, "Vulkan promises a host-visible type"
-        return Buffer(self, nbytes, _STORAGE_USAGE, self.staging_kind, mapped=True)
+        return Buffer(self.owner, nbytes, _STORAGE_USAGE, self.staging_kind, mapped=True)
 
     # storages
 
@@ -213,12 +124,12 @@ class DeviceMemory:
     def _arena(self, nbytes: int) -> Arena:
         assert self.kind is not None, "Vulkan promises a device-local type"
         try:
-            buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
+            buffer = Buffer(self.owner, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
         except DeviceError:
             self._settle()  # what runs under way hold is free when they are over
             self._take_back()
             self._drop_spares(0)
-            buffer = Buffer(self, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
+            buffer = Buffer(self.owner, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
         self.arenas.append(Arena(buffer))
         return self.arenas[-1]
 
@@ -246,12 +157,12 @@ class DeviceMemory:
                 self._drop_spares(_SPARE_NBYTES)
             elif sum(a.is_empty and a.buffer.nbytes == _ARENA_NBYTES for a in self.arenas) > 1:
                 self.arenas.remove(arena)
-                arena.buffer.destroy(self)
+                arena.buffer.destroy(self.owner)
 
     def _drop_spares(self, most: int) -> None:
         """Free the oldest spares until they have at most so many bytes."""
         while sum(a.buffer.nbytes for a in self.spares) > most:
-            self.spares.pop(0).buffer.destroy(self)
+            self.spares.pop(0).buffer.destroy(self.owner)
 
     def leave(self) -> None:
         """Free nothing from now on: it all belongs to the process that this one was forked from."""
@@ -266,7 +177,7 @@ class DeviceMemory:
         """Return the buffer that transfers go through."""
         if self._staging is None:
             assert self.staging_kind is not None, "Vulkan promises a host-visible type"
-            self._staging = Buffer(self, 2 * _PIECE_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
+            self._staging = Buffer(self.owner, 2 * _PIECE_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
         return self._staging
 
     def upload(self, target: VulkanStorage, offset: int, data: np.ndarray[Any, Any]) -> None:
@@ -353,11 +264,11 @@ class DeviceMemory:
         """Free everything."""
         with self.lock, self._ranges:
             for arena in (*self.arenas, *self.spares):
-                arena.buffer.destroy(self)
+                arena.buffer.destroy(self.owner)
             self.arenas.clear()
             self.spares.clear()
             if self._staging is not None:
-                self._staging.destroy(self)
+                self._staging.destroy(self.owner)
                 self._staging = None
 
 

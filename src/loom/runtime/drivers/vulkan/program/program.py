@@ -144,6 +144,7 @@ class Run:
         self.device = program.device
         self.queue = queue
         self.lock = threading.RLock()
+        self._waiting = 0
         self.over = False
         self.stopped = False
         self.broken: DeviceError | None = None
@@ -179,16 +180,29 @@ class Run:
         until = time.monotonic() + seconds
         if not self.handed.wait(max(0.0, seconds)):
             return False
+        with self.lock:
+            if self.over:
+                return True
+            self._waiting += 1
         try:
             if self.broken is not None:
                 raise self.broken
-            done = self.device.queues.wait(self.fence, max(0.0, until - time.monotonic()))
+            if self.device.queues.wait(self.fence, max(0.0, until - time.monotonic())):
+                self._end()
         except DeviceError as error:
             self._end(lost=error)
-            return True
-        if done:
-            self._end()
+        finally:
+            self._leave_fence()
         return self.over
+
+    def _leave_fence(self) -> None:
+        """Give the fence back with the last thread that waits for it: who waits still may signal it anew."""
+        with self.lock:
+            self._waiting -= 1
+            if self._waiting or not self.over:
+                return
+            queues = self.device.queues
+            (queues.give_back if self.kept.lost is None else queues.bury)(self.fence)
 
     def finish(self) -> None:
         """Wait to the end."""
@@ -203,11 +217,9 @@ class Run:
             assert self.recording is not None
             if lost is not None:
                 self.device.lost = self.device.lost or is_loss(lost)
-                self.device.queues.bury(self.fence)
                 self.kept = Outcome(lost=lost)
             else:
                 self.kept = self._collected(self.recording)
-                self.device.queues.give_back(self.fence)
             self.over = True
             if lost is None:
                 for storage in self.attached:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import KernelFault
-from loom.runtime.drivers.vulkan.native.memory import Buffer
+from loom.runtime.drivers.vulkan.native.arenas import Buffer
 from loom.runtime.drivers.vulkan.native.queues import UnderWay
 from loom.runtime.drivers.vulkan.native.recorder import WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
@@ -250,7 +250,7 @@ class Recording:
         self.parts = []
         for buffer in (self.log, self.status):
             if buffer is not None:
-                buffer.destroy(self.device.memory)
+                buffer.destroy(self.device)
         if self.stamps is not None:
             self.stamps.destroy()
         self.stamps = None
