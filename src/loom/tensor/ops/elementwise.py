@@ -1,7 +1,7 @@
 """Element by element: operations, functions, comparisons, choices and conversions.
 
 Layer: tensor. One record each: the name ``kernels.maps.nest`` knows it by. Invariant: operands
-are of one shape, numbers among them being repeated, and of one dtype (the condition of ``where`` apart).
+are made one shape, numbers among them being repeated, and one dtype (the condition of ``where`` apart).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import read_as
-from loom.core.dtype import DType, bool_, dtype_of, f32, lookup
+from loom.core.dtype import DType, bool_, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import is_scalar
+from loom.core.promotion import as_float, promote
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
@@ -65,6 +66,8 @@ MAPS: dict[str, TensorOp] = {
 }
 MAPS["relu"] = TensorOp("relu", NodeKind.MAP, operation="max")
 """All operations by name. Relu is one: its derivative is known from its result, so that its operand is not kept."""
+_OF_FLOATS = frozenset((*FUNCTIONS, *(n for n in _OPERATIONS if OPS[n].accepts is Accepts.FLOAT)))
+"""Operations that integers and bools are made floats for."""
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 
 
@@ -103,29 +106,17 @@ def cast(x: NodeT, dtype: Any) -> NodeT:
 
 
 def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -> list[Any]:
-    """Return operands as tensors of one dtype, which Python numbers take."""
+    """Return operands as tensors of the one dtype in which they meet (``core.promotion``)."""
     tensors = [o for o in operands if isinstance(o, Node)]
     if not tensors and like is None:
         raise DTypeError(name, "no tensor among the operands", expected="at least one tensor",
                          got=", ".join(type(o).__name__ for o in operands), remedy="Use tensor.array")  # fmt: skip
-    dtype = tensors[0].dtype if tensors else _python_dtype(operands)
-    for t in tensors:
-        if t.dtype != dtype:
-            raise DTypeError(
-                name,
-                "operands of different types",
-                expected="one dtype",
-                got=" and ".join(str(t.dtype) for t in tensors),
-                remedy="Convert one with astype",
-            )
+    dtype = promote(name, [t.dtype for t in tensors], [o for o in operands if not isinstance(o, Node)])
+    if name in _OF_FLOATS:
+        dtype = as_float(dtype)
     maker = tensors[0] if tensors else like
     assert maker is not None
-    return [o if isinstance(o, Node) else constant(o, dtype, maker, name) for o in operands]
-
-
-def _python_dtype(operands: Sequence[Any]) -> DType:
-    kinds: set[type[Any]] = {type(o) for o in operands}
-    return lookup("bool" if kinds == {bool} else "f32" if float in kinds else "i32")
+    return [cast(o, dtype) if isinstance(o, Node) else constant(o, dtype, maker, name) for o in operands]
 
 
 @cache

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import items
 from loom.core.numbers import whole
+from loom.core.promotion import promote
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Load, LoopNest, Number, Store
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
 from loom.tensor.layout import StridedLayout, row_major
-from loom.tensor.ops.elementwise import as_number
+from loom.tensor.ops.elementwise import as_number, cast
 from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
 
 __all__ = ["CONCAT", "PLACE", "concat", "copy_into", "fill", "pad", "place", "places", "split", "stack"]
@@ -120,7 +121,7 @@ CONCAT = TensorOp("concat", NodeKind.KERNEL, record=_record_concat, accepts=lamb
 
 
 def concat(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
-    """Return tensors of one dtype joined along an existing axis."""
+    """Return tensors joined along an existing axis, in the dtype in which theirs meet."""
     tensors = items(tensors, "concat", "tensors")
     for x in tensors:
         require_tensor(x, "concat")
@@ -129,9 +130,6 @@ def concat(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
     first = tensors[0]
     at = normal_axis(first, axis, "concat")
     for x in tensors:
-        if x.dtype != first.dtype:
-            raise DTypeError("concat", "tensors of different types", expected=first.dtype, got=x.dtype,
-                             remedy="Convert with astype")  # fmt: skip
         if x.ndim != first.ndim or any(
             a != at and n != m for a, (n, m) in enumerate(zip(x.shape, first.shape, strict=True))
         ):
@@ -142,14 +140,16 @@ def concat(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
                 got=x.shape,
                 remedy="Reshape or pad",
             )
+    dtype = promote("concat", [x.dtype for x in tensors])
+    tensors = [cast(x, dtype) for x in tensors]
     if len(tensors) == 1:
-        return first
+        return tensors[0]
     shape = (*first.shape[:at], sum(x.shape[at] for x in tensors), *first.shape[at + 1 :])
-    return make(CONCAT, tensors, shape, first.dtype, (at,))
+    return make(CONCAT, tensors, shape, dtype, (at,))
 
 
 def stack(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
-    """Return tensors of one shape and dtype joined along a new axis."""
+    """Return tensors of one shape joined along a new axis, in the dtype in which theirs meet."""
     tensors = items(tensors, "stack", "tensors")
     for x in tensors:
         require_tensor(x, "stack")

@@ -15,6 +15,7 @@ import numpy as np
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag, text
+from loom.core.promotion import promote
 from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_matmul
@@ -80,10 +81,13 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
     ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision="x12"`` rounds f32 operands to
     12 significant bits first. Raises ShapeError and DTypeError.
     """
-    if not isinstance(a, Node) or not isinstance(b, Node) or a.dtype != b.dtype or a.dtype not in PRODUCTS:
-        raise DTypeError("matmul", "unsupported operands", expected="two tensors of one dtype, numbers",
-                         got=f"{getattr(a, 'dtype', type(a))} and {getattr(b, 'dtype', type(b))}",
-                         remedy="Convert one with astype")  # fmt: skip
+    for x in (a, b):
+        require_tensor(x, "matmul")
+    dtype = promote("matmul", [a.dtype, b.dtype])
+    if dtype not in PRODUCTS:
+        raise DTypeError("matmul", "unsupported operands", expected="tensors of numbers", got=dtype,
+                         remedy="Convert with astype")  # fmt: skip
+    a, b = cast(a, dtype), cast(b, dtype)
     if (
         not (precision is None or isinstance(precision, str))
         or precision not in (None, "x12")
@@ -202,9 +206,6 @@ def _contract(a: NodeT, a_letters: str, b: NodeT, b_letters: str, later: set[str
             permute(x, order), (*(sizes[c] for c in batch), *(math.prod(sizes[c] for c in g) for g in groups))
         )
 
-    if a.dtype != b.dtype:  # what earlier steps made wider
-        wider = max(a.dtype, b.dtype, key=lambda t: t.bits)
-        a, b = cast(a, wider), cast(b, wider)
     product = matmul(shape_as(a, a_letters, rows, inner), shape_as(b, b_letters, inner, columns))
     result = [*batch, *rows, *columns]
     return reshape(product, tuple(sizes[c] for c in result)), "".join(result)

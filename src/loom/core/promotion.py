@@ -1,0 +1,105 @@
+"""In which type operands of several types meet, and which types Python's numbers have.
+
+Layer: core. Source: the tables of the Python array API standard 2024.12 ("Type Promotion Rules") inside a kind; across
+kinds bool < integers < floats < complex numbers, and the higher kind alone says the type, as in torch. Invariant: the
+order of operands changes nothing, and Python's numbers never make a type of their own kind wider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import SCALARS, DType, bool_, f32, f64, i64, lookup, u64
+from loom.core.errors import DTypeError
+
+__all__ = ["as_float", "default_dtype", "is_number", "promote"]
+
+_LEVELS = {"bool": 0, "unsigned": 1, "signed": 1, "float": 2, "complex": 3}
+_PYTHON: dict[type, int] = {bool: 0, int: 1, float: 2, complex: 3}
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number of Python's or numpy's, which takes the type of what it meets."""
+    return isinstance(value, (bool, int, float, complex, np.generic)) and np.ndim(value) == 0
+
+
+def default_dtype(kind: type) -> DType:
+    """Return the type that numbers of ``bool``, ``int``, ``float`` or ``complex`` have by themselves.
+
+    >>> str(default_dtype(int)), str(default_dtype(float))
+    ('i64', 'f32')
+    """
+    return (bool_, i64, f32)[_PYTHON[kind]] if kind is not complex else lookup("c64")
+
+
+def as_float(dtype: DType) -> DType:
+    """Return a type of floats or complex numbers as it is; integers and bools become f32, the default one."""
+    return dtype if _level(dtype) > 1 else f32
+
+
+def promote(where: str, dtypes: Iterable[DType], numbers: Iterable[Any] = ()) -> DType:
+    """Return the type of what is computed of operands of ``dtypes`` and of Python's ``numbers``.
+
+    DTypeError for u64 with signed integers, whose numbers no integer type holds, and for what is no number.
+
+    >>> from loom.core.dtype import f16, i32, i64, u8
+    >>> str(promote("add", [u8, i32])), str(promote("add", [i64, f16])), str(promote("add", [u8], [0.5]))
+    ('i32', 'f16', 'f32')
+    """
+    return _promoted(where, tuple(dtypes), tuple(_python_type(where, n) for n in numbers))
+
+
+def _python_type(where: str, number: Any) -> type:
+    if is_number(number):
+        value = number.item() if isinstance(number, np.generic) else number
+        for kind in _PYTHON:
+            if isinstance(value, kind):
+                return kind
+    raise DTypeError(where, f"{number!r} is no number", expected="a tensor, or a number", got=type(number).__name__,
+                     remedy="Use tensor.array, or astype on the tensor")  # fmt: skip
+
+
+@cache
+def _promoted(where: str, dtypes: tuple[DType, ...], kinds: tuple[type, ...]) -> DType:
+    level = max(map(_level, dtypes), default=-1)
+    found: DType | None = None
+    for dtype in dtypes:
+        if _level(dtype) == level:
+            found = dtype if found is None else _joined(where, found, dtype)
+    least = max((_PYTHON[kind] for kind in kinds), default=-1)
+    if found is None or least > level:
+        own = default_dtype(next(kind for kind, at in _PYTHON.items() if at == least))
+        return _complex_of(found) if found is not None and least > 2 else own
+    if level == _LEVELS["complex"]:  # f64 with c64 are numbers of 64 bits each
+        for dtype in dtypes:
+            if _complex_of(dtype).bits > found.bits:
+                found = _complex_of(dtype)
+    return found
+
+
+def _level(dtype: DType) -> int:
+    return _LEVELS[dtype.kind.value]
+
+
+def _complex_of(dtype: DType) -> DType:
+    """Return the complex type whose parts hold the numbers of a type."""
+    return dtype if _level(dtype) > 2 else lookup("c128" if dtype == f64 else "c64")
+
+
+def _joined(where: str, a: DType, b: DType) -> DType:
+    """Return the least type of the same kind that holds the numbers of both."""
+    if a.kind is not b.kind:  # integers
+        signed, unsigned = (a, b) if a.is_signed else (b, a)
+        if unsigned == u64:
+            raise DTypeError(
+                where, "no integer type holds all numbers of both", expected="u64 alone, or signed integers",
+                got=f"{a} and {b}", remedy="Convert one with astype, u64 to i64 for example",
+            )  # fmt: skip
+        return SCALARS[f"i{max(signed.bits, 2 * unsigned.bits)}"]
+    if a.bits == b.bits and a != b:  # f16 and bf16
+        return f32
+    return a if a.bits >= b.bits else b
