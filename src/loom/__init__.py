@@ -21,7 +21,7 @@ _MODULES = {
 }
 """Names that are modules of their own: families of functions, called as ``loom.stats.mean(...)``, and their places."""
 _NAMES = {
-    "loom.core.dtype": "bf16 bool_ DType f16 f32 f64 i16 i32 i64 i8 u16 u32 u64 u8",
+    "loom.core.dtype": "bf16 bool_ c128 c64 DType f16 f32 f64 i16 i32 i64 i8 u16 u32 u64 u8",
     "loom.core.errors": "LoomError",
     "loom.core.numerics": "Guarantee",
     "loom.ir.frontend.annotations": "In InOut Out",

@@ -8,6 +8,8 @@ from loom import tensor as tensor
 from loom.core.dtype import DType as DType
 from loom.core.dtype import bf16 as bf16
 from loom.core.dtype import bool_ as bool_
+from loom.core.dtype import c64 as c64
+from loom.core.dtype import c128 as c128
 from loom.core.dtype import f16 as f16
 from loom.core.dtype import f32 as f32
 from loom.core.dtype import f64 as f64

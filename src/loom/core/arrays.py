@@ -30,13 +30,14 @@ _PLAIN = frozenset((bool, int, float))
 """Types of a list's elements about which numpy knows everything."""
 
 
-def read_array(data: Any, where: str, *, dtype: DType | None = None) -> tuple[Array, DType]:
+def read_array(data: Any, where: str, *, dtype: DType | None = None, complexes: bool = False) -> tuple[Array, DType]:
     """Return ``data`` as a contiguous array of its shape in native byte order, with its dtype.
 
     ``dtype`` types the numbers of a list; arrays keep theirs. bf16 comes in ml_dtypes' type where numpy has it, else
-    as its 16 bits. DTypeError for what is no array of numbers, ShapeError for 2^32 elements or more.
+    as its 16 bits. DTypeError for what is no array of numbers, and for complex numbers unless ``complexes``;
+    ShapeError for 2^32 elements or more.
     """
-    array, found = _found(data, where, dtype)
+    array, found = _found(data, where, dtype, complexes)
     if array.size > _MOST_ELEMENTS:
         raise ShapeError(
             where, "too many elements", expected="less than 2^32", got=array.size, remedy="Process it in parts"
@@ -52,6 +53,8 @@ def read_as(data: Any, dtype: DType, where: str) -> Array:
     Floats are rounded once, to the nearest; DTypeError for a whole number, or a bool, that ``dtype`` lacks, and for a
     finite number that would become infinite.
     """
+    if dtype.is_complex:
+        return convert(*read_array(data, where, complexes=True), dtype, where)
     return convert(*read_array(data, where, dtype=dtype), dtype, where)
 
 
@@ -91,16 +94,18 @@ def plain(array: Array, where: str) -> Array:
 # what there is
 
 
-def _found(data: Any, where: str, dtype: DType | None) -> tuple[Array, DType]:
+def _found(data: Any, where: str, dtype: DType | None, complexes: bool) -> tuple[Array, DType]:
     if is_array(data):
         array = plain(data, where)
     elif hasattr(data, "host_elements"):  # Loom's own
         held, found = data.host_elements()
+        if found.is_complex and not complexes:
+            raise _refuse_complex(found, where)
         return view_typed(held, found), found
-    elif isinstance(data, (list, tuple, bool, int, float)):
+    elif isinstance(data, (list, tuple, bool, int, float, complex)):
         array = _of_sequence(data, where, dtype)
-        found = _real(array, where)
-        if dtype is None or found == dtype:
+        found = _kind_of(array, where, complexes)
+        if dtype is None or found == dtype or found.is_complex:
             return _native(array), found
         array = convert(_native(array), found, dtype, where)
         return view_typed(array, dtype), dtype
@@ -108,15 +113,19 @@ def _found(data: Any, where: str, dtype: DType | None) -> tuple[Array, DType]:
         array, found = shared(data, where)
         if found is not None:
             return array, found
-    found = _real(array, where)
+    found = _kind_of(array, where, complexes)
     return _native(array), found
 
 
-def _real(array: Array, where: str) -> DType:
-    if array.dtype.kind == "c":
-        raise DTypeError(where, "complex numbers", expected="bools, ints or floats", got=array.dtype,
-                         remedy="Pass .real and .imag apart; loom.signal.fft and its kin take them")  # fmt: skip
-    return of_numpy(array.dtype if array.dtype.isnative else array.dtype.newbyteorder("="), where)
+def _kind_of(array: Array, where: str, complexes: bool) -> DType:
+    if array.dtype.kind == "c" and not complexes:
+        raise _refuse_complex(array.dtype, where)
+    return of_numpy(array.dtype if array.dtype.isnative else array.dtype.newbyteorder("="), where, complexes=complexes)
+
+
+def _refuse_complex(got: Any, where: str) -> DTypeError:
+    return DTypeError(where, "complex numbers", expected="bools, ints or floats", got=got,
+                      remedy="Pass .real and .imag apart; loom.signal.fft and its kin take them")  # fmt: skip
 
 
 def _native(array: Array) -> Array:

@@ -35,6 +35,11 @@ def convert(array: Array, found: DType, dtype: DType, where: str) -> Array:
         return np.require(held, requirements=("C", "A"))
     if found == bf16:
         array = _to_f32(array)
+    if dtype.is_complex:
+        return _to_complex(array, dtype, where)
+    if found.is_complex:
+        raise DTypeError(where, "complex numbers do not become real ones", expected=dtype, got=found,
+                         remedy="Take the real part first")  # fmt: skip
     if dtype.is_float:
         return np.require(_to_float(array, dtype, where), requirements=("C", "A"))
     lowest, highest = (0, 1) if dtype.is_bool else (dtype.minimum, dtype.maximum)
@@ -71,6 +76,15 @@ def _to_float(array: Array, dtype: DType, where: str) -> Array:
         if is_lost.any() and (wrong := is_lost & np.isfinite(array)).any():
             raise refuse(array[wrong].flat[0] if array.ndim else array[()], dtype, where)
     return typed
+
+
+def _to_complex(array: Array, dtype: DType, where: str) -> Array:
+    """Return real or complex numbers as complex ones, each part rounded once; real ones get the imaginary part +0."""
+    found = np.zeros(array.shape, dtype.numpy)
+    found.real = _to_float(array.real, dtype.part, where)
+    if array.dtype.kind == "c":
+        found.imag = _to_float(array.imag, dtype.part, where)
+    return found
 
 
 def refuse(value: Any, dtype: DType, where: str) -> DTypeError:

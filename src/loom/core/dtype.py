@@ -1,6 +1,7 @@
-"""Element types: the scalars of the kernel language and their short vectors.
+"""Element types: the scalars of the kernel language and their short vectors; complex numbers of arrays.
 
-Layer: core. Invariant: one ``DType`` object exists per type (compare with ``is`` or ``==``),
+Layer: core. Kernels have no complex numbers: in their buffers each is two floats, re before im.
+Invariant: one ``DType`` object exists per type (compare with ``is`` or ``==``),
 and a type's bits mean the same on every device.
 """
 
@@ -15,8 +16,8 @@ import numpy as np
 from loom.core.errors import DTypeError, near_matches
 
 __all__ = [
-    "FLOATS", "INTEGERS", "SCALARS", "DType", "Kind", "bf16", "bool_", "dtype_of", "f16", "f32", "f64", "i8",
-    "i16", "i32", "i64", "lookup", "of_numpy", "u8", "u16", "u32", "u64",
+    "COMPLEXES", "FLOATS", "INTEGERS", "SCALARS", "DType", "Kind", "bf16", "bool_", "c64", "c128", "complex_of",
+    "dtype_of", "f16", "f32", "f64", "i8", "i16", "i32", "i64", "lookup", "of_numpy", "u8", "u16", "u32", "u64",
 ]  # fmt: skip
 
 
@@ -27,6 +28,7 @@ class Kind(enum.Enum):
     SIGNED = "signed"
     UNSIGNED = "unsigned"
     FLOAT = "float"
+    COMPLEX = "complex"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,16 @@ class DType:
     def is_float(self) -> bool:
         """True for f16, bf16, f32, f64 and vectors of them."""
         return self.kind is Kind.FLOAT
+
+    @property
+    def is_complex(self) -> bool:
+        """True for c64 and c128."""
+        return self.kind is Kind.COMPLEX
+
+    @property
+    def part(self) -> DType:
+        """The type of the real and imaginary parts: f32 of c64, f64 of c128; of any other type that itself."""
+        return {"c64": f32, "c128": f64}.get(self.name, self)
 
     @property
     def is_signed(self) -> bool:
@@ -90,6 +102,9 @@ class DType:
                              remedy="Pass 2, 3 or 4")  # fmt: skip
         if lanes == 1:
             return self.scalar
+        if self.is_complex:
+            raise DTypeError("loom.dtype, vector", "no vectors of complex numbers", expected="a real type", got=self,
+                             remedy="Use its parts")  # fmt: skip
         return lookup(f"{self.scalar.name}x{lanes}")
 
     @property
@@ -99,8 +114,8 @@ class DType:
 
     @property
     def bits_numpy(self) -> np.dtype[Any]:
-        """The unsigned numpy dtype of the same width, for comparing bits."""
-        return np.dtype(f"u{self.bits // 8}")
+        """The unsigned numpy dtype of the same width, for comparing bits; of complex numbers that of a part."""
+        return np.dtype(f"u{self.part.bits // 8}")
 
     @property
     def minimum(self) -> int:
@@ -187,6 +202,10 @@ if TYPE_CHECKING:
 
     class f64(_Value): ...  # noqa: D101, N801
 
+    class c64(_Value): ...  # noqa: D101, N801
+
+    class c128(_Value): ...  # noqa: D101, N801
+
 else:
     bool_ = DType("bool", Kind.BOOL, 8)
     i8 = DType("i8", Kind.SIGNED, 8)
@@ -201,10 +220,14 @@ else:
     bf16 = DType("bf16", Kind.FLOAT, 16, storage_only=True)
     f32 = DType("f32", Kind.FLOAT, 32)
     f64 = DType("f64", Kind.FLOAT, 64)
+    c64 = DType("c64", Kind.COMPLEX, 64)
+    c128 = DType("c128", Kind.COMPLEX, 128)
 
 SCALARS: dict[str, DType] = {t.name: t for t in (bool_, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64)}
 INTEGERS: tuple[DType, ...] = (i8, i16, i32, i64, u8, u16, u32, u64)
 FLOATS: tuple[DType, ...] = (f32, f64)
+COMPLEXES: tuple[DType, ...] = (c64, c128)
+"""Types of arrays and tensors that kernels know as pairs of floats."""
 
 _NUMPY: dict[str, np.dtype[Any]] = {
     "bool": np.dtype(np.bool_),
@@ -212,10 +235,14 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     "bf16": np.dtype(np.uint16),
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
+    "c64": np.dtype(np.complex64),
+    "c128": np.dtype(np.complex128),
     **{t.name: np.dtype(t.name.replace("i", "int").replace("u", "uint")) for t in INTEGERS},
 }
 _OF_NUMPY: dict[np.dtype[Any], DType] = {_NUMPY[n]: SCALARS[n] for n in SCALARS if n != "bf16"}
-_SPELLED: dict[str, DType] = {kind.name: t for kind, t in _OF_NUMPY.items()} | {"bfloat16": bf16}
+_COMPLEX_OF_NUMPY: dict[np.dtype[Any], DType] = {_NUMPY[t.name]: t for t in COMPLEXES}
+_SPELLED: dict[str, DType] = {kind.name: t for kind, t in (_OF_NUMPY | _COMPLEX_OF_NUMPY).items()} | {"bfloat16": bf16}
+_NOT_IN_KERNELS: dict[str, DType] = {t.name: t for t in COMPLEXES}
 _VECTORS: dict[str, DType] = {
     f"{t.name}x{n}": DType(f"{t.name}x{n}", t.kind, t.bits, n, t.storage_only)
     for t in SCALARS.values()
@@ -227,12 +254,12 @@ def lookup(name: str) -> DType:
     """Return the type called ``name`` (``"f32"``, ``"u8x4"``); DTypeError with near matches if none."""
     if not isinstance(name, str):
         raise DTypeError("loom.dtype", "not a name", expected="a str", got=repr(name), remedy='Write "f32"')
-    found = SCALARS.get(name) or _VECTORS.get(name)
+    found = SCALARS.get(name) or _VECTORS.get(name) or _NOT_IN_KERNELS.get(name)
     if found is None:
         raise DTypeError(
             "loom.dtype",
             f"no dtype is called {name!r}",
-            remedy=near_matches(name, [*SCALARS, *_VECTORS]),
+            remedy=near_matches(name, [*SCALARS, *_NOT_IN_KERNELS, *_VECTORS]),
         )
     return found
 
@@ -245,12 +272,26 @@ def dtype_of(given: Any, where: str) -> DType:
     if isinstance(given, DType):
         return given
     if not isinstance(given, str):
-        return of_numpy(given, where)
+        return of_numpy(given, where, complexes=True)
     return _SPELLED[given] if given in _SPELLED else lookup(given)
 
 
-def of_numpy(dtype: Any, where: str) -> DType:
-    """Return Loom's type for a numpy dtype, native byte order; DTypeError names ``where`` otherwise."""
+def complex_of(dtype: DType) -> DType:
+    """Return the complex type whose parts hold a type's numbers best: c128 for f64 and whole numbers, else c64.
+
+    >>> complex_of(f32), complex_of(f64)
+    (loom.c64, loom.c128)
+    """
+    if dtype.is_complex:
+        return dtype
+    return c64 if dtype.is_float and dtype.bits <= 32 else c128
+
+
+def of_numpy(dtype: Any, where: str, *, complexes: bool = False) -> DType:
+    """Return Loom's type for a numpy dtype, native byte order; DTypeError names ``where`` otherwise.
+
+    ``complexes``: also complex64 and complex128, which kernels have not.
+    """
     try:
         given = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError):
@@ -258,6 +299,8 @@ def of_numpy(dtype: Any, where: str) -> DType:
             where, "not a dtype", expected="a Loom or numpy dtype", got=repr(dtype), remedy="Pass for example loom.f32"
         ) from None
     found = _OF_NUMPY.get(given) if given.isnative else None
+    if found is None and complexes and given.isnative:
+        found = _COMPLEX_OF_NUMPY.get(given)
     if found is None and given.name == "bfloat16":  # of ml_dtypes
         return bf16
     if found is None:

@@ -38,8 +38,8 @@ class Accepts(enum.Enum):
             Accepts.FLOAT: dtype.kind is Kind.FLOAT and not dtype.storage_only,
             Accepts.INTEGER: dtype.is_integer,
             Accepts.BITS: dtype.is_integer or dtype.is_bool,
-            Accepts.ANY: True,
-            Accepts.COMPARABLE: not dtype.storage_only,
+            Accepts.ANY: not dtype.is_complex,
+            Accepts.COMPARABLE: not (dtype.storage_only or dtype.is_complex),
             Accepts.NONE: False,
             Accepts.SPECIAL: True,
         }[self]

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.arrays import read_array, read_as
 from loom.core.conversions import convert, widen
-from loom.core.dtype import DType, dtype_of, f32, f64
+from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import is_list, text
 from loom.core.numbers import whole
@@ -295,10 +295,10 @@ def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device 
 def _store(op: TensorOp, data: Any, dtype: Any, on: str | Device | None, name: str) -> Tensor:
     where = f"tensor.{op.name}"
     home, name = device(on), text(name, f"{where}, name")
-    memory, found = read_array(data, where, dtype=None if dtype is None else dtype_of(dtype, where))
+    memory, found = read_array(data, where, dtype=None if dtype is None else dtype_of(dtype, where), complexes=True)
     wanted = found if dtype is None else dtype_of(dtype, where)
-    if dtype is None and found == f64 and isinstance(data, (float, list, tuple)):
-        wanted = f32
+    if dtype is None and found in (f64, c128) and isinstance(data, (float, complex, list, tuple)):
+        wanted = f32 if found == f64 else c64
     memory = convert(memory, found, wanted, where)
     storage = home.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))

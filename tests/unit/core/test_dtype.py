@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from loom.core import dtype as types
-from loom.core.dtype import SCALARS, DType, lookup, of_numpy
-from loom.core.errors import DTypeError
+from loom.core.dtype import SCALARS, DType, complex_of, dtype_of, lookup, of_numpy
+from loom.core.errors import DTypeError, KernelTypeError
+from loom.ir.frontend.annotations import In
 
 INTEGER_NAMES = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"]
 
@@ -101,3 +102,28 @@ def test_types_are_frozen() -> None:
     with pytest.raises(AttributeError):
         types.f32.bits = 16  # type: ignore[misc]
     assert isinstance(types.f32, DType)
+
+
+@pytest.mark.parametrize(("name", "spelled", "part"), [("c64", "complex64", "f32"), ("c128", "complex128", "f64")])
+def test_complex_types_are_of_arrays_and_not_of_kernels(name: str, spelled: str, part: str) -> None:
+    found = lookup(name)
+    assert found.is_complex
+    assert found.part is lookup(part)
+    assert found.numpy == np.dtype(spelled)
+    assert found.nbytes == found.numpy.itemsize
+    assert dtype_of(spelled, "x") is dtype_of(np.dtype(spelled), "x") is found
+    assert pickle.loads(pickle.dumps(found)) is found
+    assert [found.is_float, found.is_integer, found.is_bool, found.is_signed] == [False] * 4
+    assert name not in SCALARS
+    with pytest.raises(DTypeError, match="no vectors of complex numbers"):
+        found.vector(2)
+    with pytest.raises(DTypeError, match="unsupported dtype"):
+        of_numpy(spelled, "a kernel")
+    with pytest.raises(KernelTypeError, match=r"kernels have no complex numbers: expected .* Bind tensor.view_as_real"):
+        In[found]
+
+
+def test_the_complex_type_of_each_real_one_holds_its_numbers() -> None:
+    assert [complex_of(lookup(n)).name for n in ("f16", "bf16", "f32", "f64", "i8", "u64", "bool", "c64")] == [
+        "c64", "c64", "c64", "c128", "c128", "c128", "c128", "c64",
+    ]  # fmt: skip

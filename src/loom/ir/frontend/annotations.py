@@ -65,6 +65,11 @@ _PYTHON_TYPES: dict[Any, DType] = {bool: bool_, int: i32, float: f32}
 def scalar_type(annotation: Any, where: str) -> DType:
     """Return the dtype an annotation names; Python's bool, int and float mean bool, i32 and f32."""
     if isinstance(annotation, DType):
+        if annotation.is_complex:
+            raise KernelTypeError(
+                where, "kernels have no complex numbers", expected=f"{annotation.part}, two for each number",
+                got=annotation, remedy="Bind tensor.view_as_real(x), a last axis of (re, im), and compute with these",
+            )  # fmt: skip
         return annotation
     if annotation in _PYTHON_TYPES:
         return _PYTHON_TYPES[annotation]

@@ -144,7 +144,8 @@ def check_binding(memory: Memory, given: Storage | np.ndarray[Any, Any] | Readab
         if given.dtype != memory.dtype.scalar:
             raise DTypeError(
                 where, f"the {given.called} has another type", expected=memory.dtype.scalar, got=given.dtype,
-                remedy="Make it of that type",
+                remedy="Bind tensor.view_as_real(x), whose last axis is (re, im)" if given.dtype.is_complex
+                else "Make it of that type",
             )  # fmt: skip
         _check_lanes(memory, given.size, where)
     elements = given.nbytes // memory.dtype.nbytes
