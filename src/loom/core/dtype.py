@@ -277,14 +277,12 @@ def dtype_of(given: Any, where: str) -> DType:
 
 
 def complex_of(dtype: DType) -> DType:
-    """Return the complex type whose parts hold a type's numbers best: c128 for f64 and whole numbers, else c64.
+    """Return the complex type that a type's numbers become: c128 of f64, c64 of others, as floats of f32 by default.
 
     >>> complex_of(f32), complex_of(f64)
     (loom.c64, loom.c128)
     """
-    if dtype.is_complex:
-        return dtype
-    return c64 if dtype.is_float and dtype.bits <= 32 else c128
+    return dtype if dtype.is_complex else c128 if dtype.name == "f64" else c64
 
 
 def of_numpy(dtype: Any, where: str, *, complexes: bool = False) -> DType:

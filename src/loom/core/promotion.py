@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import SCALARS, DType, bool_, f32, f64, i64, lookup, u64
+from loom.core.dtype import SCALARS, DType, bool_, c64, complex_of, f32, i64, u64
 from loom.core.errors import DTypeError
 
 __all__ = ["as_float", "default_dtype", "is_number", "promote"]
@@ -33,7 +33,7 @@ def default_dtype(kind: type) -> DType:
     >>> str(default_dtype(int)), str(default_dtype(float))
     ('i64', 'f32')
     """
-    return (bool_, i64, f32)[_PYTHON[kind]] if kind is not complex else lookup("c64")
+    return (bool_, i64, f32, c64)[_PYTHON[kind]]
 
 
 def as_float(dtype: DType) -> DType:
@@ -73,21 +73,16 @@ def _promoted(where: str, dtypes: tuple[DType, ...], kinds: tuple[type, ...]) ->
     least = max((_PYTHON[kind] for kind in kinds), default=-1)
     if found is None or least > level:
         own = default_dtype(next(kind for kind, at in _PYTHON.items() if at == least))
-        return _complex_of(found) if found is not None and least > 2 else own
+        return complex_of(found) if found is not None and least > 2 else own
     if level == _LEVELS["complex"]:  # f64 with c64 are numbers of 64 bits each
         for dtype in dtypes:
-            if _complex_of(dtype).bits > found.bits:
-                found = _complex_of(dtype)
+            if complex_of(dtype).bits > found.bits:
+                found = complex_of(dtype)
     return found
 
 
 def _level(dtype: DType) -> int:
     return _LEVELS[dtype.kind.value]
-
-
-def _complex_of(dtype: DType) -> DType:
-    """Return the complex type whose parts hold the numbers of a type."""
-    return dtype if _level(dtype) > 2 else lookup("c128" if dtype == f64 else "c64")
 
 
 def _joined(where: str, a: DType, b: DType) -> DType:
