@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo fast test prove check docs bench clean system
+.PHONY: demo fast test prove check docs bench wheel clean system
 
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
@@ -29,6 +29,14 @@ check: $(STAMP)-check
 # the API reference, from docstrings: build/docs/index.html
 docs: $(STAMP)-docs
 	$(BIN)/python tools/reference.py
+
+# dist/*.whl, tried where nothing else is installed: the demo runs from it
+wheel: $(STAMP)-check
+	rm -rf dist build/wheel
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install -q "$$(ls dist/*.whl)[demo]"
+	cd build/wheel && bin/loom demo
 
 bench: $(STAMP)-bench
 	$(BIN)/loom bench
@@ -63,7 +71,7 @@ $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 # their tools, where Debian packages can be installed;
 # without them those tests are skipped and say so.
 SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-headers vulkan-validationlayers \
-  chromium-common
+  chromium-common xvfb tmux
 system:
 	@missing=""; for package in $(SYSTEM); do \
 	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \

@@ -83,6 +83,7 @@ _NAMES = {
     "loom.support.presenters": "Latest Page PngSequence",
     "loom.support.service": "Support",
     "loom.support.stats": "Stats",
+    "loom.support.window": "Event Window",
 }  # fmt: skip
 """The names that each module gives."""
 

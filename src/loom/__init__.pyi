@@ -179,6 +179,8 @@ from loom.support.presenters import Page as Page
 from loom.support.presenters import PngSequence as PngSequence
 from loom.support.service import Support as Support
 from loom.support.stats import Stats as Stats
+from loom.support.window import Event as Event
+from loom.support.window import Window as Window
 
 def atomic_add(memory: Any, index: Any, value: Any) -> Any:
     """In one step: memory[i] += v; gives the old value (integers of 32 or 64 bits)."""

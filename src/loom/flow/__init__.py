@@ -13,13 +13,14 @@ from importlib import import_module
 from typing import Any
 
 from loom.core.names import missing_name
-from loom.flow import aliases, arithmetic, extras, functions, ir, units
+from loom.flow import aliases, arithmetic, extras, functions, ir, units, window
 from loom.flow.aliases import *  # noqa: F403
 from loom.flow.arithmetic import *  # noqa: F403
 from loom.flow.extras import *  # noqa: F403
 from loom.flow.functions import *  # noqa: F403
 from loom.flow.ir import *  # noqa: F403
 from loom.flow.units import *  # noqa: F403
+from loom.flow.window import *  # noqa: F403
 
 __all__: list[str] = []
 __all__ += aliases.__all__
@@ -28,6 +29,7 @@ __all__ += extras.__all__
 __all__ += functions.__all__
 __all__ += ir.__all__
 __all__ += [name for name in units.__all__ if name.startswith("loom_")]
+__all__ += window.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -33,6 +33,7 @@ from loom.runtime.device import Device
 from loom.runtime.frames import Frame
 from loom.runtime.unit import Unit, boot
 from loom.support.presenters import Presenter
+from loom.support.window import current_window
 
 __all__ = [
     "kernel_of",
@@ -183,6 +184,8 @@ def loom_wait(prog: Program | Unit | Submission, timeout: float | None = None) -
 def loom_present(unit: Unit, total: float, *, width: float | None = None, to: Presenter | None = None) -> Frame:
     """Return the first ``total`` words of the globals as a picture, and show it at ``to`` (see ``Unit.present``).
 
+    ``to`` is by default the window of ``ui_open``, if that is open.
+
     Without a width the picture is square. ArgumentError if ``total`` pixels fill no such picture.
     """
     pixels = whole(total, "loom_present", "total", least=1)
@@ -193,7 +196,7 @@ def loom_present(unit: Unit, total: float, *, width: float | None = None, to: Pr
             got=f"{pixels} pixels" if width is None else f"{pixels} pixels of width {wide}",
             remedy="Pass width=columns",
         )  # fmt: skip
-    return require_unit(unit, "loom_present").present((pixels // wide, wide), to)
+    return require_unit(unit, "loom_present").present((pixels // wide, wide), current_window() if to is None else to)
 
 
 def loom_read(

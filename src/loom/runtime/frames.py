@@ -31,9 +31,16 @@ _LARGEST_SIDE = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """A picture. ``pixels`` has shape (height, width, 4), dtype uint8: red, green, blue, alpha."""
+    """A picture. ``pixels`` has shape (height, width, 4), dtype uint8: red, green, blue, alpha.
+
+    It may be made of grey (height, width), or of (height, width, 3) without alpha, and of floats from 0 to 1: what is
+    below or above counts as that, NaN as 0. ShapeError and DTypeError for anything else.
+    """
 
     pixels: np.ndarray[Any, Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pixels", _as_rgba(self.pixels))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,6 +59,28 @@ class Frame:
     def _repr_png_(self) -> bytes:
         """Show the picture in a notebook."""
         return self.png()
+
+
+def _as_rgba(given: Any) -> np.ndarray[Any, Any]:
+    """Return pixels as bytes of four channels: the array itself if it is that."""
+    found = np.asarray(given)
+    if found.ndim not in (2, 3) or (found.ndim == 3 and found.shape[2] not in (3, 4)) or 0 in found.shape[:2]:
+        raise ShapeError(
+            "loom.Frame", "not the shape of a picture", expected="(height, width), (height, width, 3) or (.., 4)",
+            got=found.shape, remedy="Pass rows of pixels",
+        )  # fmt: skip
+    if found.dtype.kind == "f":
+        found = np.rint(np.clip(np.nan_to_num(found, nan=0.0), 0.0, 1.0) * 255).astype(np.uint8)
+    elif found.dtype.kind == "b":
+        found = found.astype(np.uint8) * np.uint8(255)
+    if found.dtype != np.uint8:
+        raise DTypeError("loom.Frame", "pixels are bytes or floats", expected="uint8, bool, or floats from 0 to 1",
+                         got=found.dtype, remedy="Scale it to 0 to 1, or convert it with astype('uint8')")  # fmt: skip
+    if found.ndim == 3 and found.shape[2] == 4:
+        return found
+    whole = np.full((*found.shape[:2], 4), 255, np.uint8)
+    whole[..., :3] = found[..., None] if found.ndim == 2 else found
+    return whole
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

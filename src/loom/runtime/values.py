@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.conversions import convert
-from loom.core.dtype import DType, bf16, f32, i32, of_numpy, u16, u32
+from loom.core.dtype import DType, bf16, dtype_of, f32, i32, u16, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list, is_mapping
 from loom.core.numbers import whole
@@ -85,7 +85,7 @@ def as_read_dtype(dtype: Any, held: DType | None, where: str) -> np.dtype[Any]:
     """Return the numpy dtype to read memory of type ``held`` (None: words) as."""
     if dtype is None:
         return (held or u32).numpy
-    found = dtype if isinstance(dtype, DType) else of_numpy(dtype, where)
+    found = dtype_of(dtype, where)
     if held is not None and found.scalar != held.scalar:
         raise DTypeError(
             where, "read as another type", expected=held, got=found, remedy="Leave dtype out, then use .view()"

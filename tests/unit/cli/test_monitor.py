@@ -8,8 +8,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +134,7 @@ def test_parked_and_budgeted() -> None:
         "name": "a", "device": "cpu", "nbytes": 3 << 30, "recorded": 0, "parked": True, "submissions": 7,
         "in_flight": 1, "mode": "off", "baseline_us": 900.0, "last_us": 1500.0, "pace_us": 0.0, "programs": [],
     }  # fmt: skip
-    console = Console(file=io.StringIO(), width=120)
+    console = Console(file=io.StringIO(), width=400)
     console.print(view([{**picture, "budget_nbytes": 4 << 30, "nbytes": 3 << 30, "units": [unit]}]))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in ("memory 3.0 GiB of 4.0 GiB, runs 7", "a (parked)", "900 us", "1.50 ms", "off"):
@@ -143,3 +147,48 @@ def test_asked_by_the_environment(monkeypatch: pytest.MonkeyPatch, folder: Path)
     monkeypatch.setenv("LOOM_MONITOR", "yes")
     with pytest.raises(ArgumentError, match=r"environment LOOM_MONITOR\] not a usable number: expected 0 to 1"):
         loom.boot(1)
+
+
+@pytest.mark.wide
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux: install the Debian package tmux")
+def test_live_in_a_terminal(process: Any, folder: Path) -> None:
+    socket = f"loom-test-{os.getpid()}"
+    loom_monitor = shlex.join([sys.executable, "-m", "loom", "monitor", "--interval", "0.1"])
+
+    def tmux(*arguments: str) -> str:
+        return subprocess.run(["tmux", "-L", socket, *arguments], capture_output=True, text=True, check=True).stdout
+
+    def until(wanted: Callable[[str], bool]) -> str:
+        for _ in range(200):
+            if wanted(text := tmux("capture-pane", "-p", "-t", "t")):
+                return text
+            time.sleep(0.1)
+        raise AssertionError(text)
+
+    tmux(
+        "new-session",
+        "-d",
+        "-s",
+        "t",
+        "-x",
+        "120",
+        "-y",
+        "20",
+        "env",
+        *["-u", "LOOM_MONITOR", "-u", "COLUMNS", "-u", "LINES"],
+        "sh",
+    )
+    try:
+        environment = f"LOOM_CACHE_DIR={shlex.quote(os.environ['LOOM_CACHE_DIR'])}"
+        source = shlex.quote(str(Path(loom.__file__).parents[1]))
+        tmux("send-keys", "-t", "t", f"PYTHONPATH={source} {environment} {loom_monitor}; echo left $?", "Enter")
+        text = until(lambda seen: "render [0]" in seen)
+        assert f"{process.pid} " in text
+        assert "baseline" in text
+        assert "250 us set" in text
+        tmux("resize-window", "-t", "t", "-x", "70", "-y", "12")
+        until(lambda seen: "render [0]" in seen and max(map(len, seen.splitlines())) <= 70)
+        tmux("send-keys", "-t", "t", "C-c")
+        assert "render [0]" not in until(lambda seen: "left 0" in seen)  # the screen before is back
+    finally:
+        tmux("kill-server")

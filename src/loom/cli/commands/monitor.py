@@ -65,7 +65,7 @@ def view(processes: list[dict[str, Any]]) -> RenderableType:
     for process in processes:
         table = Table(title=escape(_title(process)), title_justify="left", expand=True)
         for n, column in enumerate(_COLUMNS):
-            table.add_column(column, justify="left" if n < 2 else "right")
+            table.add_column(column, justify="left" if n < 2 else "right", no_wrap=n == 0)
         for unit in process["units"]:
             table.add_row(*(escape(cell) for cell in _row(unit)))
         tables.append(table)

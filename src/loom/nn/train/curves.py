@@ -1,4 +1,4 @@
-"""Curves drawn to a PNG: axes, marks with numbers, one line for each series.
+"""Curves drawn to a PNG: axes, marks with numbers, one line for each series, and which is which.
 
 Layer: nn. Invariant: the same numbers give the same bytes (of one zlib).
 """
@@ -24,12 +24,17 @@ _SCALE = 2
 _GLYPHS = {
     "0": "755557", "1": "262227", "2": "717447", "3": "717117", "4": "555711", "5": "747117", "6": "747557",
     "7": "711222", "8": "757557", "9": "757117", ".": "000002", "-": "007000", "e": "075747", "+": "027200",
+    "a": "003553", "d": "113553", "i": "202222", "l": "622227", "n": "006555", "o": "002552", "s": "003636",
+    "t": "227223", "v": "005552",
 }  # fmt: skip
 """Rows of three pixels, each an octal digit, from above."""
 
 
-def draw_curves(series: Sequence[Sequence[float]]) -> bytes:
-    """Return a PNG of series over their indexes from 1; numbers that are not finite leave gaps."""
+def draw_curves(series: Sequence[Sequence[float]], names: Sequence[str] = ()) -> bytes:
+    """Return a PNG of series over their indexes from 1; numbers that are not finite leave gaps.
+
+    ``names`` of the series stand at the upper right, each beside its colour, but for those of empty ones.
+    """
     pixels = np.full((_HEIGHT, _WIDTH, 4), 255, np.uint8)
     finite = [v for line in series for v in line if np.isfinite(v)]
     top = max([v for v in finite if v > 0], default=1.0)
@@ -44,7 +49,19 @@ def draw_curves(series: Sequence[Sequence[float]]) -> bytes:
         for a, b in pairwise(points):
             if a is not None and b is not None:
                 _draw_line(pixels, a, b, colour)
+    shown = [(name, colour) for name, line, colour in zip(names, series, _COLOURS, strict=False) if len(line)]
+    _draw_legend(pixels, shown)
     return Frame(pixels).png()
+
+
+def _draw_legend(pixels: Any, shown: Sequence[tuple[str, tuple[int, int, int]]]) -> None:
+    """Write names, one below the other, over what was drawn, each after a stroke of its colour."""
+    column = _WIDTH - _RIGHT - 4 * _SCALE * max([len(name) for name, _ in shown], default=0)
+    for n, (name, colour) in enumerate(shown):
+        row = _TOP + 4 + 18 * n
+        pixels[row - 3 : row + 6 * _SCALE + 3, column - 36 : _WIDTH - _RIGHT, :3] = 255
+        pixels[row + 5 : row + 7, column - 30 : column - 8, :3] = colour
+        _write(pixels, name, row, column)
 
 
 def _place(k: int, most: int, value: float, bottom: float, top: float) -> tuple[int, int]:

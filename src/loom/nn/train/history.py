@@ -46,7 +46,7 @@ class History:
 
     def png(self) -> bytes:
         """Return the losses of the epochs as a picture: training blue, validation red, from 0 to the largest."""
-        return draw_curves([self.loss, self.validation_loss])
+        return draw_curves([self.loss, self.validation_loss], ["loss", "validation"])
 
     def save_png(self, path: str | os.PathLike[str]) -> None:
         """Write the picture to a file."""

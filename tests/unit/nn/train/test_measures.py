@@ -52,6 +52,30 @@ def test_curves_are_pictures(series: list[list[float]]) -> None:
     assert drawn == bool(series[0])
 
 
+def pixels_of(png: bytes) -> np.ndarray:
+    size = int.from_bytes(png[33:37], "big")
+    return (
+        np.frombuffer(zlib.decompress(png[41 : 41 + size]), np.uint8)
+        .reshape(360, 1 + 640 * 4)[:, 1:]
+        .reshape(360, 640, 4)
+    )
+
+
+def test_curves_say_which_is_which() -> None:
+    blue, red = (31, 119, 180), (214, 39, 40)
+    both = pixels_of(draw_curves([[2.0, 1.0], [1.5, 1.25]], ["loss", "validation"]))
+    bare = pixels_of(draw_curves([[2.0, 1.0], [1.5, 1.25]]))
+    legend = both[20:60, 500:620, :3]
+    for colour in (blue, red):
+        rows, columns = np.nonzero((legend == colour).all(-1))
+        assert len(set(rows.tolist())) == 2
+        assert len(set(columns.tolist())) == 22  # a stroke
+    assert (legend == (60, 60, 60)).all(-1).sum() > 200  # ink of letters
+    assert np.array_equal(both[80:, :500], bare[80:, :500])
+    alone = pixels_of(draw_curves([[2.0, 1.0], []], ["loss", "validation"]))[20:60, 560:620, :3]
+    assert not (alone == red).all(-1).any()
+
+
 def test_history_is_data_and_a_file(tmp_path: Path) -> None:
     history = History(loss=[0.1, 1 / 3], rate=[0.5, 0.25])
     assert History.from_dict(json.loads(json.dumps(history.to_dict()))) == history

@@ -247,4 +247,4 @@ def test_transfers_in_pieces(device: Any, monkeypatch: pytest.MonkeyPatch) -> No
         assert (storage.read(0, length) == data[:length]).all()
     storage.write(1004, data[8:3008])
     assert (storage.read(1004, 3000) == data[8:3008]).all()
-    device.memory._staging.destroy(device.memory)
+    device.memory._staging.destroy(device)
