@@ -250,14 +250,14 @@ _VECTORS: dict[str, DType] = {
 }
 
 
-def lookup(name: str) -> DType:
+def lookup(name: str, where: str = "loom.dtype") -> DType:
     """Return the type called ``name`` (``"f32"``, ``"u8x4"``); DTypeError with near matches if none."""
     if not isinstance(name, str):
-        raise DTypeError("loom.dtype", "not a name", expected="a str", got=repr(name), remedy='Write "f32"')
+        raise DTypeError(where, "not a name", expected="a str", got=repr(name), remedy='Write "f32"')
     found = SCALARS.get(name) or _VECTORS.get(name) or _NOT_IN_KERNELS.get(name)
     if found is None:
         raise DTypeError(
-            "loom.dtype",
+            where,
             f"no dtype is called {name!r}",
             remedy=near_matches(name, [*SCALARS, *_NOT_IN_KERNELS, *_VECTORS]),
         )
@@ -273,7 +273,7 @@ def dtype_of(given: Any, where: str) -> DType:
         return given
     if not isinstance(given, str):
         return of_numpy(given, where, complexes=True)
-    return _SPELLED[given] if given in _SPELLED else lookup(given)
+    return _SPELLED[given] if given in _SPELLED else lookup(given, where)
 
 
 def complex_of(dtype: DType) -> DType:

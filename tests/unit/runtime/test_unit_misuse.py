@@ -149,7 +149,7 @@ CALLS: dict[str, Case] = {
     "read as no type": (
         lambda u: u.read(dtype="f23"),
         DTypeError,
-        "[u.read of 'registers'] not a dtype: expected a Loom or numpy dtype, got 'f23'.",
+        "[u.read of 'registers'] no dtype is called 'f23'. Did you mean 'f32'?",
     ),
     "fill outside": (lambda u: u.fill(0, 4, 5), ShapeError, "[u.fill] range outside 'registers'"),
     "fill from beyond": (lambda u: u.fill(0, 9), ShapeError, "[u.fill] range outside 'registers'"),
