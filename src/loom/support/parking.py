@@ -11,7 +11,7 @@ import threading
 from collections import defaultdict
 from typing import Any
 
-from loom.core.errors import DTypeError, StateError
+from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.runtime.budget import LEDGER
 from loom.runtime.device import Device
 from loom.runtime.registry import device as chosen_device
@@ -25,6 +25,9 @@ __all__ = ["POOL", "ReleasedMemory", "park", "release", "spawn", "unpark", "warm
 _WORD_NBYTES = 4
 Key = tuple[int, int, int]
 """Device (its id), registers, globals."""
+
+_MOST_WARM = 16_384
+"""Units that ``warm`` makes in one call."""
 
 
 class ReleasedMemory:
@@ -145,6 +148,9 @@ def warm(
     >>> unit = loom.spawn(registers=64)
     """
     wanted = as_count(count, "loom.warm", "count", "a number of units, at least 0")
+    if wanted > _MOST_WARM:
+        raise ArgumentError("loom.warm, count", "too many units", expected=f"at most {_MOST_WARM}", got=wanted,
+                            remedy="Boot one with more registers, and let its lanes share them")  # fmt: skip
     ready: list[Unit] = []
     while len(ready) < wanted:
         ready.append(spawn(registers, globals, device=device, on=on, name=f"warm {len(ready)}"))

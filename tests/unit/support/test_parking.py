@@ -81,6 +81,12 @@ def test_warm_keeps_memory_ready(on: str) -> None:
         unit.shutdown()
 
 
+def test_too_many_to_warm_are_refused() -> None:
+    with pytest.raises(loom.LoomError, match=r"\[loom.warm, count\] too many units: expected at most 16384, got 16385"):
+        loom.warm(16_385, 1)
+    assert len(POOL) == 0
+
+
 def test_no_more_units_than_allowed() -> None:
     loom.max_units(2)
     with loom.boot(1), loom.boot(1):

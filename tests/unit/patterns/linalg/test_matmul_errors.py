@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     ),
     "a misspelt result type": (
         lambda: gpu_matmul(A, A.T, out_dtype="f23"), DTypeError,
-        "[loom.dtype] no dtype is called 'f23'. Did you mean 'f32'?",
+        "[gpu_matmul, out_dtype] no dtype is called 'f23'. Did you mean 'f32'?",
     ),
     "an unknown precision": (
         lambda: gpu_matmul(A, A.T, precision="x13"), ArgumentError,
