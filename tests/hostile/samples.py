@@ -14,6 +14,8 @@ import numpy as np
 import loom
 from loom import flow, tensor
 
+from .tensor_samples import SAMPLES
+
 Make = Callable[[], Any]
 
 
@@ -454,7 +456,7 @@ _OF_MATRICES = frozenset(("cholesky", "det", "inv", "lu", "qr", "pairwise", "sol
 
 def sample(where: str, name: str) -> Make | None:
     """Return how a usable value of one parameter is made, or None where nobody has said."""
-    own = BY_FUNCTION.get(where, {})
+    own = {**SAMPLES.get(where.removeprefix("loom.tensor."), {}), **BY_FUNCTION.get(where, {})}
     if name in own:
         return own[name]
     if where.startswith("loom.flow.ir_") and (found := _ir(where.rpartition(".")[2], name)):

@@ -46,7 +46,7 @@ def _rename(theirs: str, names: Names, used: set[str], where: str) -> str | None
     if names is None:
         return theirs
     if not is_mapping(names):
-        if not callable(names):
+        if not callable(names) or isinstance(names, type):
             raise DTypeError(f"{where}, names", "neither a mapping nor a function", expected="their name to ours",
                              got=type(names).__name__, remedy='Pass for example {"fc1": "layers.0"}')  # fmt: skip
         ours: Any = names(theirs)

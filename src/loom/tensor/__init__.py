@@ -38,7 +38,7 @@ from loom.tensor.functions import (
 )
 from loom.tensor.loomtensor import LoomTensor, OpHandle, Stream, create, device_query
 from loom.tensor.ops.elementwise import MAPS, cast, where
-from loom.tensor.ops.indexing import gather, sum_by_index
+from loom.tensor.ops.indexing import sum_by_index
 from loom.tensor.ops.joining import concat, pad, place, split, stack
 from loom.tensor.ops.products import einsum, matmul
 from loom.tensor.ops.reductions import argmax_of as argmax
@@ -58,18 +58,31 @@ from loom.tensor.ops.views import (
     windows,
 )
 from loom.tensor.program import TensorProgram, compile  # noqa: A004 - tensor.compile
+from loom.tensor.selecting.scattering import (
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    masked_fill,
+    put_along_axis,
+    scatter,
+    scatter_add,
+    scatter_reduce,
+)
+from loom.tensor.selecting.taking import gather, index_select, take, take_along_axis
 from loom.tensor.sparse import CSR, csr, spmm
 from loom.tensor.tensor import Tensor, arange, array, full, input, ones, parameter, zeros  # noqa: A004
 
 __all__ = [
-    "CSR", "OPERATIONS", "LoomTensor", "OpHandle", "Stream", "Tensor", "TensorProgram", "arange", "argmax",
-    "argmin", "array", "average_pool", "binary_cross_entropy", "broadcast_to", "cast", "checkpoint", "clip",
-    "compile", "concat", "convolve", "create", "cross_entropy", "csr", "detach", "device_query", "einsum",
-    "expand_dims", "flatten", "full", "gather", "gelu", "grad", "huber", "input", "layer_norm", "leaky_relu",
-    "log_softmax", "mae", "matmul", "max_pool", "maximum", "minimum", "mse", "nll", "one_hot", "ones", "pad",
-    "parameter", "permute", "place", "relu", "reshape", "reverse", "rms_norm", "routed", "sigmoid", "silu",
-    "softmax", "softplus", "split", "spmm", "squeeze", "stack", "sum_by_index", "tanh", "transpose", "variance",
-    "where", "windows", "zeros",
+    "CSR", "OPERATIONS", "LoomTensor", "OpHandle", "Stream", "Tensor", "TensorProgram", "arange", "argmax", "argmin",
+    "array", "average_pool", "binary_cross_entropy", "broadcast_to", "cast", "checkpoint", "clip", "compile",
+    "concat", "convolve", "create", "cross_entropy", "csr", "detach", "device_query", "einsum", "expand_dims",
+    "flatten", "full", "gather", "gelu", "grad", "huber", "index_add", "index_copy", "index_fill", "index_put",
+    "index_select", "input", "layer_norm", "leaky_relu", "log_softmax", "mae", "masked_fill", "matmul", "max_pool",
+    "maximum", "minimum", "mse", "nll", "one_hot", "ones", "pad", "parameter", "permute", "place", "put_along_axis",
+    "relu", "reshape", "reverse", "rms_norm", "routed", "scatter", "scatter_add", "scatter_reduce", "sigmoid", "silu",
+    "softmax", "softplus", "split", "spmm", "squeeze", "stack", "sum_by_index", "take", "take_along_axis", "tanh",
+    "transpose", "variance", "where", "windows", "zeros",
 ]  # fmt: skip
 
 OPERATIONS = tuple(name for name in MAPS if name != "select")

@@ -258,12 +258,14 @@ def _rows(node: Tensor, g: Tensor) -> list[Tensor]:
     return [reshape(by_rows, rows.shape), products.matmul(transpose(flat), spread)]
 
 
-@derivative(indexing.GATHER)
-def _gather(node: Tensor, g: Tensor) -> list[Any]:
-    table, at = node.inputs
-    return [indexing.sum_rows_by(g, at, table.shape), None]
+@derivative(indexing.TAKE)
+def _take(node: Tensor, g: Tensor) -> list[Any]:
+    (x, at), (axis, shared) = node.inputs, node.attributes
+    return [indexing.fold_by(g, at, axis, x.shape[axis], shared=shared), None]
 
 
-@derivative(indexing.SUM_BY_INDEX)
-def _sum_by_index(node: Tensor, g: Tensor) -> list[Any]:
-    return [indexing.pick_rows(g, node.inputs[1]), None]
+@derivative(indexing.FOLD)
+def _fold(node: Tensor, g: Tensor) -> list[Any]:
+    axis, shared, operation = node.attributes
+    assert operation == "sum", "others have derivatives of their own"
+    return [cast(indexing.pick(g, node.inputs[1], axis, shared=shared), node.inputs[0].dtype), None]

@@ -14,8 +14,9 @@ from loom.core.dtype import DType, f32, u32, u64
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, static_range
+from loom.kernels.move.along import JOINS
 
-__all__ = ["LANES", "ROWS", "start_rows", "sum_rows", "take_rows"]
+__all__ = ["LANES", "ROWS", "fold_places", "start_rows", "sum_rows", "take_rows"]
 
 LANES = 64
 ROWS = 16
@@ -100,3 +101,23 @@ def sum_rows(element: DType, result: DType) -> KernelFunction:
 
     sums.name = f"sum_rows_{element}_{result}"
     return sums
+
+
+@cache
+def fold_places(operation: str, element: DType, result: DType) -> KernelFunction:
+    """Return the kernel (x, order, starts, out, rows, inner): as ``sum_rows``, any of ``JOINS``, a lane an element."""
+    held = f32 if element.storage_only else element
+    join, start = JOINS[operation]
+    neutral = held(start(held))
+
+    @kernel(workgroup=LANES, trusted=True)
+    def fold(x: In[element], order: In[u64], starts: In[u32], out: Out[result], rows: u32, inner: u32):  # type: ignore[valid-type]
+        e = global_id()
+        if e < rows * inner:
+            row, column, total = e // inner, e % inner, neutral
+            for p in range(starts[row], starts[row + 1]):
+                total = join(total, held(x[u32(order[p]) * inner + column]))
+            out[e] = result(total)
+
+    fold.name = f"fold_places_{operation}_{element}_{result}"
+    return fold

@@ -1,82 +1,95 @@
-"""Rows picked by indices that are a tensor (embedding), and sums of rows by index.
+"""Elements picked along an axis by indices that are a tensor (embedding), and elements folded there by index.
 
-Layer: tensor. Each is the derivative of the other. Invariant: rows are added in the order of their positions
-(``kernels.move.gather``), never scattered.
+Layer: tensor. Each is the derivative of the other. Invariant: elements of one place are folded in the order of their
+positions (``kernels.move.along``), never scattered.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from loom.core.dtype import u32, u64
+from loom.core.dtype import i32, i64, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import whole
 from loom.kernels.maps.nest import number
-from loom.kernels.move.gather import LANES, ROWS, start_rows, sum_rows, take_rows
-from loom.kernels.sort.keys import DIGIT_BITS, Order, Records
-from loom.schedules.sort import plan_sort
+from loom.kernels.move.along import JOINS
+from loom.kernels.types import held_type
+from loom.schedules.along import Picking
+from loom.schedules.axis import rows_along
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.views import reshape
 
-__all__ = ["GATHER", "SUM_BY_INDEX", "gather", "pick_rows", "sum_by_index", "sum_rows_by"]
+__all__ = [
+    "FOLD", "TAKE", "fold_by", "gather", "pick", "positions_of", "sum_by_index", "sum_rows_by", "wrapped_positions",
+]  # fmt: skip
 
 _NOWHERE = 0xFFFF_FFFF
 """An index that no table has."""
 
 
-def _inner(shape: Sequence[int]) -> int:
-    return math.prod(shape[1:])
-
-
-def _record_gather(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+def _record_take(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+    axis, shared = node.attributes
     table, at = node.inputs
-    inner = _inner(table.shape)
     if node.size == 0:
         return
-    groups = (-(-inner // LANES), -(-at.size // ROWS))
-    buffers = [operands[0].buffer, operands[1].buffer, out]
-    draft.dispatch(take_rows(node.dtype), buffers, [at.size, table.shape[0], inner], groups)
+    what = Picking(rows_along(table.shape, axis, axis + 1), at.size if shared else at.shape[axis], shared)
+    what.record_take(draft, operands[0].buffer, operands[1].buffer, out, node.dtype)
 
 
-def _record_sums(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
-    x, at = node.inputs
-    rows, inner, n = node.shape[0], _inner(node.shape), at.size
+def _record_fold(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+    axis, shared, operation = node.attributes
+    x = node.inputs[0]
     if node.size == 0:
         return
-    if n == 0:
-        fill(draft, out, node.size, number(0, node.dtype))
+    if x.size == 0:
+        fill(draft, out, node.size, number(JOINS[operation][1](node.dtype), node.dtype))
         return
-    digits = max(1, -(-(rows - 1).bit_length() // DIGIT_BITS))
-    plan = plan_sort(Records(Order(u32), "index"), 1, n, keys_out=True, caps=draft.device.caps, where="sum_by_index",
-                     digits=digits)  # fmt: skip
-    sizes = n * u32.nbytes, n * u64.nbytes, (rows + 1) * u32.nbytes, *plan.sizes
-    ordered, order, starts, *room = (draft.device.allocate(nbytes) for nbytes in sizes)
-    plan.record(draft, operands[1].buffer, None, ordered, order, room)
-    draft.dispatch(start_rows(), [ordered, starts], [n, rows], rows // LANES + 1)
-    groups = (-(-inner // LANES), -(-rows // ROWS))
-    draft.dispatch(sum_rows(x.dtype, node.dtype), [operands[0].buffer, order, starts, out], [rows, inner], groups)
+    what = Picking(rows_along(node.shape, axis, axis + 1), x.shape[axis], shared)
+    buffers = operands[0].buffer, operands[1].buffer, out
+    what.record_fold(draft, *buffers, operation, x.dtype, node.dtype, node.op.name)
 
 
-GATHER = TensorOp("gather", NodeKind.KERNEL, record=_record_gather)
-SUM_BY_INDEX = TensorOp("sum_by_index", NodeKind.KERNEL, record=_record_sums)
+TAKE = TensorOp("gather", NodeKind.KERNEL, record=_record_take)
+FOLD = TensorOp("sum_by_index", NodeKind.KERNEL, record=_record_fold)
 
 
-def pick_rows(table: NodeT, at: NodeT) -> NodeT:
-    """Return rows by indices that are u32."""
-    return make(GATHER, [table, at], (*at.shape, *table.shape[1:]), table.dtype)
+def pick(x: NodeT, at: NodeT, axis: int, *, shared: bool) -> NodeT:
+    """Return elements along an axis by indices that are u32, those outside as zeros.
+
+    ``shared``: one row of indices for all; else ``at`` has the shape of ``x`` but for the axis.
+    """
+    shape = (*x.shape[:axis], at.size, *x.shape[axis + 1 :]) if shared else at.shape
+    return make(TAKE, [x, at], shape, x.dtype, (axis, shared))
+
+
+def fold_by(x: NodeT, at: NodeT, axis: int, n: int, *, shared: bool, operation: str = "sum") -> NodeT:
+    """Return ``n`` places along an axis, each the fold of the elements with its index (u32) in their order."""
+    held = held_type(x.dtype)
+    shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
+    return cast(make(FOLD, [x, at], shape, held, (axis, shared, operation)), x.dtype)
 
 
 def sum_rows_by(x: NodeT, at: NodeT, shape: tuple[int, ...]) -> NodeT:
-    """Return the sums of rows by indices that are u32."""
-    return make(SUM_BY_INDEX, [x, at], shape, x.dtype)
+    """Return the sums of rows by a row of indices that are u32."""
+    return reshape(fold_by(x, at, 0, shape[0], shared=True), shape)
 
 
-def _check_indices(indices: NodeT, name: str, rows: int) -> NodeT:
+def wrapped_positions(indices: NodeT, name: str, n: int) -> NodeT:
+    """Return indices as u32: -n to -1 count from the end, and those outside become one that no axis has."""
+    require_tensor(indices, name)
+    kind = indices.dtype
+    if not (kind.is_integer and kind.is_signed):
+        return positions_of(indices, name, n)
+    wide = i32 if kind.bits <= i32.bits and n < i32.maximum else i64
+    at = cast(indices, wide)
+    return positions_of(where(apply("lt", at, 0), apply("add", at, n), at), name, n)
+
+
+def positions_of(indices: NodeT, name: str, rows: int) -> NodeT:
     """Return indices as u32, those that it lacks as one that no row has."""
     require_tensor(indices, name)
     if not indices.dtype.is_integer:
@@ -98,7 +111,9 @@ def gather(table: NodeT, indices: NodeT) -> NodeT:
     if not table.ndim:
         raise ShapeError("gather", "the table has no rows", expected="at least 1 dimension", got=table.shape,
                          remedy="Reshape it")  # fmt: skip
-    return pick_rows(table, _check_indices(indices, "gather", table.shape[0]))
+    at = positions_of(indices, "gather", table.shape[0])
+    found = pick(table, reshape(at, (at.size,)), 0, shared=True)
+    return reshape(found, (*at.shape, *table.shape[1:]))
 
 
 def sum_by_index(x: NodeT, indices: NodeT, rows: int) -> NodeT:
@@ -108,7 +123,7 @@ def sum_by_index(x: NodeT, indices: NodeT, rows: int) -> NodeT:
     """
     require_tensor(x, "sum_by_index")
     rows = whole(rows, "sum_by_index, rows", least=0, most=_NOWHERE)
-    at = _check_indices(indices, "sum_by_index", rows)
+    at = positions_of(indices, "sum_by_index", rows)
     if x.shape[: at.ndim] != at.shape:
         raise ShapeError("sum_by_index", "the indices do not fit", expected=f"{at.shape} first", got=x.shape,
                          remedy="One index for each row")  # fmt: skip

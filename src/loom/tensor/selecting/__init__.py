@@ -1,0 +1,1 @@
+"""Tensors by index and by order: taken, put, sorted, searched, counted. Layer: tensor."""
