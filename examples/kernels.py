@@ -6,7 +6,7 @@ import loom
 from loom import In, InOut, f32
 
 
-@loom.kernel(workgroup=64)
+@loom.kernel
 def saxpy(x: In[f32], y: InOut[f32], a: f32):
     i = loom.global_id()
     if i < len(y):
@@ -15,8 +15,6 @@ def saxpy(x: In[f32], y: InOut[f32], a: f32):
 
 if __name__ == "__main__":
     x, y = np.ones(1000, np.float32), np.arange(1000, dtype=np.float32)
-    chain = loom.Chain()
-    chain.dispatch(saxpy, [x, y], [2.0], groups=16)
-    chain.build().run()
+    saxpy(x, y, a=2.0)
     print(y[:4])
     assert (y == np.arange(1000) + 2).all()

@@ -25,7 +25,6 @@ _NAMES = {
     "loom.core.errors": "LoomError",
     "loom.core.numerics": "Guarantee",
     "loom.ir.frontend.annotations": "In InOut Out",
-    "loom.ir.frontend.decorator": "kernel",
     "loom.ir.frontend.intrinsics": (
         "atomic_add atomic_and atomic_compare_exchange atomic_exchange atomic_max atomic_min atomic_or atomic_xor "
         "barrier bitcast ceil clz floor global_id group_id idiv irem local_id mulhi num_groups popcount private "
@@ -68,6 +67,7 @@ _NAMES = {
     "loom.proof.attestation": "verify",
     "loom.runtime.array": "Array",
     "loom.runtime.budget": "max_units vram_budget",
+    "loom.runtime.calls.kernels": "kernel",
     "loom.runtime.chain.program": "Program Submission",
     "loom.runtime.chain.record": "Chain",
     "loom.runtime.chain.swarm": "Swarm swarm",

@@ -27,7 +27,6 @@ from loom.core.version import __version__ as __version__
 from loom.ir.frontend.annotations import In as In
 from loom.ir.frontend.annotations import InOut as InOut
 from loom.ir.frontend.annotations import Out as Out
-from loom.ir.frontend.decorator import kernel as kernel
 from loom.ir.frontend.intrinsics import barrier as barrier
 from loom.ir.frontend.intrinsics import bitcast as bitcast
 from loom.ir.frontend.intrinsics import global_id as global_id
@@ -151,6 +150,7 @@ from loom.proof.attestation import verify as verify
 from loom.runtime.array import Array as Array
 from loom.runtime.budget import max_units as max_units
 from loom.runtime.budget import vram_budget as vram_budget
+from loom.runtime.calls.kernels import kernel as kernel
 from loom.runtime.chain.program import Program as Program
 from loom.runtime.chain.program import Submission as Submission
 from loom.runtime.chain.record import Chain as Chain

@@ -18,7 +18,15 @@ import os
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["cache_directory", "check_bounds", "default_device", "monitor_wanted", "simd_lanes", "thread_count"]
+__all__ = [
+    "cache_directory",
+    "check_bounds",
+    "compiled_under",
+    "default_device",
+    "monitor_wanted",
+    "simd_lanes",
+    "thread_count",
+]
 
 MAX_THREADS = 64
 
@@ -48,6 +56,11 @@ def check_bounds() -> bool:
     return _integer("LOOM_CHECK", 0, 1) == 1
 
 
+def compiled_under() -> tuple[int, int | None, bool]:
+    """Return the settings that programs are built under: threads, lanes of a vector, whether indexes are checked."""
+    return thread_count(), simd_lanes(), check_bounds()
+
+
 def monitor_wanted() -> bool:
     """Tell whether this process is to be shown to ``loom monitor``."""
     return _integer("LOOM_MONITOR", 0, 1) == 1
@@ -55,7 +68,7 @@ def monitor_wanted() -> bool:
 
 def default_device() -> str:
     """Return the name of the device used where none is named."""
-    return os.environ.get("LOOM_DEVICE") or "auto"
+    return _text("LOOM_DEVICE") or "auto"
 
 
 def cache_directory() -> str | None:
@@ -63,8 +76,17 @@ def cache_directory() -> str | None:
     return os.environ.get("LOOM_CACHE_DIR") or None
 
 
+_SET: dict[bytes, bytes] | None = getattr(os.environ, "_data", None) if os.name == "posix" else None
+"""What ``os.environ`` holds, where that can be asked without an exception for each name that is not set."""
+
+
+def _text(name: str) -> str | None:
+    """Return what a variable is set to."""
+    return os.environ.get(name) if _SET is None or name.encode() in _SET else None
+
+
 def _integer(name: str, least: int, most: int) -> int | None:
-    text = os.environ.get(name)
+    text = _text(name)
     if not text:
         return None
     if not text.isdecimal() or not least <= int(text) <= most:

@@ -129,6 +129,11 @@ class Array(Readable):
                 _ = reader.storage
         self._readers.clear()
 
+    @property
+    def home(self) -> Device:
+        """The device its elements are on."""
+        return self.device
+
     def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:  # noqa: ARG002 - may always be written
         """Return the elements' memory for a kernel, and its device."""
         return self.storage, self.device

@@ -51,6 +51,8 @@ class Readable(Sized):
 
     __slots__ = ()
     called: ClassVar[str]
+    record_call: ClassVar[Any] = None
+    """What records a kernel's call whose outputs are left out; None where nothing is recorded."""
 
     @abstractmethod
     def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
@@ -67,6 +69,11 @@ class Readable(Sized):
     @abstractmethod
     def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:
         """Return the elements' memory for a kernel, and its device; StateError if it is not to be written."""
+
+    @property
+    @abstractmethod
+    def home(self) -> Device:
+        """The device its elements are on, or will be."""
 
     def before_write(self) -> None:
         """Let go what still has to be computed of the elements as they are: a kernel is about to write them."""

@@ -17,7 +17,7 @@ from weakref import ref
 
 from loom.core.errors import StateError
 
-__all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching", "uses_at"]
+__all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching", "tracked_at", "uses_at"]
 
 _SLICE_SECONDS = 0.05
 _FEW = 4
@@ -220,6 +220,16 @@ def uses_at(start: int, stop: int) -> Uses:
             alive = [n for n, (_, uses) in enumerate(_ranges) if uses() is not None]
             _starts[:], _ranges[:] = [_starts[n] for n in alive], [_ranges[n] for n in alive]
         return kept
+
+
+def tracked_at(start: int, stop: int) -> bool:
+    """Tell whether a program is bound to memory of the caller between two addresses."""
+    if not _starts:
+        return False
+    with _lock:
+        first = bisect_right(_starts, start)
+        before = first and _ranges[first - 1][0] > start
+        return bool(before) or (first < len(_starts) and _starts[first] < stop)
 
 
 class touching:  # noqa: N801 - used as a function is

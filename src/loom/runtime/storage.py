@@ -157,7 +157,7 @@ class HostSlot(HostStorage):
         """Use the memory of a contiguous array, or storage of the device, from the next run on."""
         if isinstance(given, np.ndarray):
             self.bytes = given.reshape(-1).view(np.uint8)
-            self.owner, self._address = given, None
+            self.owner, self._address = given, given.__array_interface__["data"][0]
             return
         self.storage = given
         if isinstance(given, HostStorage):

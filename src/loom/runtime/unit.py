@@ -212,7 +212,7 @@ class Unit:
 
         ``kernel`` is a kernel function, a built kernel, or (on Vulkan) a SPIR-V module: its bytes, or the path of
         its ``.spv`` file; ``params`` its push constants in order;
-        ``groups`` the workgroups, an int or up to three, by default as many as the longest buffer needs
+        ``groups`` the workgroups, an int or up to three, by default as many as have something to do
         (see ``Chain.dispatch``). Its buffers are found by name among this unit's
         bindings (``bind`` may map names), or, if no name is known here, in order: registers, globals,
         heap, extra bindings.

@@ -99,6 +99,11 @@ class Tensor(Node, Readable):
         with before_writing([self]):
             self.data.write(0, memory.reshape(-1).view(np.uint8))
 
+    @property
+    def home(self) -> Device:
+        """The device its elements are on, or will be."""
+        return self.device or device(None)
+
     def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:
         """Return the elements' memory for a kernel, and its device; StateError if ``writes`` meets no parameter."""
         if writes and (self.op is not PARAMETER or self.data is None):

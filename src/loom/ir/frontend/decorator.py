@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
 from types import FunctionType
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType
-from loom.core.errors import KernelTypeError, StateError, SyntaxNotSupported
-from loom.core.given import flag, is_list
+from loom.core.errors import ArgumentError, KernelTypeError, StateError, SyntaxNotSupported
+from loom.core.given import flag, is_int, is_list
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
 from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
@@ -137,14 +137,73 @@ class KernelFunction:
                 value = builder.emit("param", attr=builder.param(name, dtype))
                 translator.assign_name(name, value)
 
-    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
-        raise StateError(
-            f"kernel {self.name!r}", "a kernel cannot be called like a function",
-            expected="a dispatch", remedy="Record it with unit.dispatch(kernel, params, groups) or chain.dispatch(...)",
-        )  # fmt: skip
+    launch: ClassVar[Callable[..., Any] | None] = None
+    """What a call does: ``runtime.calls`` tells."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the parameters, in order."""
+        return tuple(inspect.signature(self.fn, follow_wrapped=False).parameters)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Run it over arrays of numpy, of Loom or of others: ``saxpy(x, y, a=2.0)``.
+
+        ``args`` and ``named`` are the kernel's parameters, in order or by name. Besides them: ``on`` is the device, by
+        default that of the arrays; ``lanes`` (a number, or a shape whose last axis lies along dimension 0) or
+        ``groups`` the size, by default as many as have something to do (see ``Chain.dispatch``); ``out`` the shape of
+        outputs that are left out, or shapes by name. Returns these, new arrays of zeros before the kernel writes them,
+        None if there are none. Arrays of the host are written when it returns; arrays of a device are put in order.
+        """
+        if KernelFunction.launch is None:
+            raise StateError(f"kernel {self.name!r}", "nothing that runs kernels is loaded", expected="loom.kernel",
+                             remedy="Import loom.runtime.calls.kernels")  # fmt: skip
+        return KernelFunction.launch(self, args, named)
+
+    def __getitem__(self, size: Any) -> Callable[..., Any]:
+        """Return it with a number of groups, as in ``k[groups](x, y)``; ``k[groups, workgroup]`` checks the workgroup.
+
+        ArgumentError for another workgroup than the kernel's, which ``@loom.kernel(workgroup=...)`` sets.
+        """
+        groups, *rest = tuple(size) if isinstance(size, tuple) and size else (size,)
+        if rest and (len(rest) > 1 or _extents(rest[0]) != self.workgroup):
+            raise ArgumentError(
+                f"kernel {self.name!r}", "another workgroup than the kernel's",
+                expected=f"k[groups] or k[groups, {self.workgroup}]",
+                got=f"k[{', '.join(map(str, size))}]",
+                remedy="Set it with @loom.kernel(workgroup=...); several dimensions of groups are k[(x, y),](...)",
+            )  # fmt: skip
+        if _extents(groups) is None:
+            raise ArgumentError(
+                f"kernel {self.name!r}", "not a number of groups", expected="an int or up to three",
+                got=repr(groups)[:200], remedy="Write k[groups](x, y), or k(x, y, lanes=n)",
+            )  # fmt: skip
+        return _Sized(self, groups)
 
     def __repr__(self) -> str:
         return f"<loom kernel {self.name!r}, workgroup {self.workgroup}>"
+
+
+class _Sized:
+    """A kernel with its number of groups, to be called."""
+
+    __slots__ = ("_function", "_groups")
+
+    def __init__(self, function: KernelFunction, groups: Any) -> None:
+        self._function = function
+        self._groups = groups
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        assert KernelFunction.launch is not None
+        return KernelFunction.launch(self._function, args, named, self._groups)
+
+
+def _extents(size: Any) -> tuple[int, int, int] | None:
+    """Return one number or up to three as three, None for anything else."""
+    found = tuple(size) if is_list(size) else (size,)
+    if not 1 <= len(found) <= 3 or not all(is_int(n) for n in found):
+        return None
+    x, y, z = (*(int(n) for n in found), 1, 1)[:3]
+    return x, y, z
 
 
 @overload

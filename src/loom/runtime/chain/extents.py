@@ -1,51 +1,112 @@
-"""How many workgroups a dispatch has that was given no number: as many as its data need.
+"""How many workgroups a dispatch has that was given no number: as many as its lanes can do something in.
 
-Layer: runtime. Lanes that find their element by ``global_id(0)`` are needed once for each element of the longest
-buffer. A kernel that asks for no index of its dispatch needs one group. Anything else cannot be told from outside.
+Layer: runtime. A kernel's guards tell how far it reaches (``ir.passes.reach``): beyond that, lanes do nothing. Where
+they do not tell, a kernel of one dimension that stores by its lane's number gets a lane for each element of the longest
+buffer; one that asks for no index of its dispatch gets one group; anything else cannot be told from outside.
 Invariant: a number that is a guess is never used; it is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from loom.core.errors import ArgumentError
-from loom.ir.kernel import Instr, walk
+import numpy as np
+
+from loom.core.errors import ArgumentError, ShapeError
+from loom.core.given import is_list
+from loom.core.numbers import whole
+from loom.ir.kernel import Instr
+from loom.ir.ops import Effect
+from loom.ir.passes.reach import Reach, reach_of
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
-__all__ = ["groups_for"]
+__all__ = ["groups_for", "groups_of_lanes"]
 
-_OF_THE_DISPATCH = ("global_id", "group_id", "num_groups")
-_asked: WeakKeyDictionary[VerifiedKernel, str] = WeakKeyDictionary()
-"""What a kernel asks of its place: "" nothing of the dispatch, "lane" its number, else why nothing can be told."""
+_known: WeakKeyDictionary[VerifiedKernel, Reach | str] = WeakKeyDictionary()
+"""How far kernels reach, or why nothing can be told."""
 
 
-def groups_for(kernel: VerifiedKernel, elements: Sequence[int], where: str) -> int:
-    """Return how many groups cover buffers of so many ``elements``; ArgumentError if that cannot be told."""
-    asks = _asked.get(kernel)
-    if asks is None:
-        asks = _asked[kernel] = _asks(kernel)
-    if not asks:
-        return 1
-    if asks == "lane" and elements:
-        return -(-max(elements) // kernel.workgroup[0])
-    raise ArgumentError(
-        where, "the number of workgroups cannot be told from the data",
-        expected="groups=n, for " + (asks if asks != "lane" else "the kernel has no buffers"),
-        got="none", remedy="Write groups=(elements + lanes - 1) // lanes, or up to three numbers",
+def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str) -> Any:
+    """Return how many groups do all there is to do over buffers of so many ``elements``.
+
+    ``params`` has a row of 8-byte slots for each repeat, as ``encode_params`` gives them; the result is three numbers,
+    or a row of them for each repeat. ArgumentError if they cannot be told.
+    """
+    reach = _known.get(kernel)
+    if reach is None:
+        reach = _known[kernel] = _reach(kernel)
+    if isinstance(reach, str):
+        raise _untold(reach, where)
+    if reach.loose:
+        return _of_the_longest(kernel, reach, elements, where)
+    if not len(params):  # a repeat of no turns
+        return 1, 1, 1
+    lengths = dict(zip(kernel.kernel.buffers, elements, strict=True))
+    used = [n for n, param in enumerate(kernel.params) if param in reach.params]
+    if not used or len(params) == 1:
+        return _groups(kernel, reach.lanes(_values(kernel, params[0]), lengths))
+    rows, places = np.unique(params[:, used], axis=0, return_inverse=True)
+    found: list[tuple[int, int, int]] = []
+    for row in rows:
+        whole_row = params[0].copy()
+        whole_row[used] = row
+        found.append(_groups(kernel, reach.lanes(_values(kernel, whole_row), lengths)))
+    return np.array(found, np.int64)[places.reshape(-1)]
+
+
+def _values(kernel: VerifiedKernel, row: np.ndarray[Any, Any]) -> dict[Any, Any]:
+    """Return parameters from their slots."""
+    return {p: row[n : n + 1].view(p.dtype.numpy)[0] for n, p in enumerate(kernel.kernel.params)}
+
+
+def _groups(kernel: VerifiedKernel, lanes: Sequence[int]) -> tuple[int, int, int]:
+    x, y, z = (-(-n // extent) for n, extent in zip(lanes, kernel.workgroup, strict=True))
+    return x, y, z
+
+
+def _of_the_longest(kernel: VerifiedKernel, reach: Reach, elements: Sequence[int], where: str) -> tuple[int, int, int]:
+    """Return the groups of a lane for each element, of a kernel whose code does not say where it ends."""
+    if reach.groups:
+        raise _untold("the kernel asks for its group_id", where)
+    if reach.asked[1:] != (False, False) or kernel.workgroup[1:] != (1, 1):
+        raise _untold("the kernel has more than one dimension", where)
+    if reach.counts:
+        raise _untold("the kernel asks for num_groups", where)
+    if not elements:
+        raise _untold("the kernel has no buffers", where)
+    sizes = elements
+    if any(not _is_store(s) for s in reach.loose):  # what all lanes do together depends on how many there are
+        sizes = [n for m, n in zip(kernel.kernel.buffers, elements, strict=True) if m in reach.indexed]
+        if not sizes:
+            raise _untold(f"what {reach.loose[0].name} gives depends on the number of lanes", where)
+    return _groups(kernel, (max(sizes), 1, 1))
+
+
+def _is_store(effect: Instr) -> bool:
+    return effect.op.effect is Effect.WRITE
+
+
+def _reach(kernel: VerifiedKernel) -> Reach | str:
+    return "its code is not Loom's" if isinstance(kernel, ForeignKernel) else reach_of(kernel.kernel)
+
+
+def _untold(why: str, where: str) -> ArgumentError:
+    return ArgumentError(
+        where, "the number of workgroups cannot be told from the data", expected=f"groups=n, for {why}", got="none",
+        remedy="Write groups=(elements + lanes - 1) // lanes, or up to three numbers",
     )  # fmt: skip
 
 
-def _asks(kernel: VerifiedKernel) -> str:
-    if isinstance(kernel, ForeignKernel):
-        return "its code is not Loom's"
-    found = [s for s in walk(kernel.kernel.body) if isinstance(s, Instr) and s.name in _OF_THE_DISPATCH]
-    if not found:
-        return ""
-    if any(s.name == "group_id" for s in found):
-        return "the kernel asks for its group_id"
-    if any(s.attr for s in found) or kernel.workgroup[1:] != (1, 1):
-        return "the kernel has more than one dimension"
-    return "lane"
+def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int, int, int]:
+    """Return the groups that have at least ``lanes`` lanes: a number, or a shape, whose last axis is dimension 0."""
+    sizes = tuple(lanes) if is_list(lanes) else (lanes,)
+    if not 1 <= len(sizes) <= 3:
+        raise ShapeError(
+            f"{where}, lanes", "too many axes" if sizes else "no axes", expected="a number, or up to three", got=lanes,
+            remedy="Write lanes=(height, width)",
+        )  # fmt: skip
+    x, y, z = (*(whole(n, f"{where}, lanes", least=0) for n in sizes[::-1]), 1, 1)[:3]
+    return _groups(kernel, (x, y, z))

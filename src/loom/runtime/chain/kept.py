@@ -23,7 +23,7 @@ from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
 
-__all__ = ["Kept", "KeptPrograms", "NumberPlace", "keep", "kept_programs", "shares_memory"]
+__all__ = ["Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "kept_programs", "shares_memory"]
 
 _MOST_KEPT = 512
 _MOST_NBYTES = 256 << 20
@@ -73,13 +73,18 @@ class Kept:
         """True while a call is starting it, or a run that reads its slots is under way."""
         return self._lock.locked() or (self.in_place and self._last is not None and not self._last.done)
 
-    def run(self, *memory: np.ndarray[Any, Any] | Storage, numbers: Sequence[int] = ()) -> None:
-        """Run over one contiguous array or storage per slot; ``numbers`` are 64-bit words."""
+    def run(self, *memory: np.ndarray[Any, Any] | Storage, numbers: Sequence[int] = (), wait: bool = False) -> None:
+        """Run over one contiguous array or storage per slot; ``numbers`` are 64-bit words.
+
+        ``wait``: it is over when this returns, whatever the device.
+        """
         with self._lock:
             self._attach(memory, numbers)
             try:
                 if self.in_place:
                     self._program.run()
+                elif wait:
+                    self._program.launch().wait()
                 else:
                     self._program.launch().poll()  # what may fault is over, and says so now
             finally:
@@ -193,9 +198,18 @@ def keep(key: Hashable, device: Device, make: Callable[[], Kept]) -> Kept:
     The settings that programs are built under are part of the key; so is the device itself, which one opened anew
     after a loss is not.
     """
-    whole = (id(device), options.thread_count(), options.simd_lanes(), options.check_bounds(), key)
+    whole = _whole(key, device)
     programs = kept_programs()
     return programs.find(whole) or programs.put(whole, make())
+
+
+def find_kept(key: Hashable, device: Device) -> Kept | None:
+    """Return the program kept for ``key`` on ``device`` (see ``keep``), None if there is none."""
+    return kept_programs().find(_whole(key, device))
+
+
+def _whole(key: Hashable, device: Device) -> Hashable:
+    return id(device), *options.compiled_under(), key
 
 
 if hasattr(os, "register_at_fork"):

@@ -96,8 +96,9 @@ class Chain:
         the device cannot use in place is copied there before each run, and back, if the kernel writes it, when the run
         is waited for. ``params`` are numbers, exact in the declared types.
 
-        Without ``groups`` there are as many as the longest buffer needs, if each lane finds its element by
-        ``global_id(0)``; one, if the kernel asks for no index of the dispatch; ArgumentError if neither is so.
+        Without ``groups`` there are as many as have something to do: the kernel's guards (``if i < len(y)``) tell how
+        far it reaches. A kernel of one dimension without guards has a lane for each element of the longest buffer, one
+        that asks for no index of the dispatch one group; ArgumentError where none of this is so.
         """
         self._record(kernel, buffers, params, groups, None)
 
@@ -177,7 +178,7 @@ class Chain:
         bindings = self._bind(verified, buffers, where)
         slots = encode_params(verified, params, repeats, where)
         if groups is None:
-            groups = groups_for(verified, [b.elements for b in bindings], where)
+            groups = groups_for(verified, [b.elements for b in bindings], slots, where)
         dispatch = Dispatch(verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect)
         if self._open is not None:
             self._open.dispatches.append(dispatch)

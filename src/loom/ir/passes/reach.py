@@ -1,0 +1,267 @@
+"""Tells which lanes of a dispatch can do anything: how far a kernel reaches, read off its guards.
+
+Layer: ir. An effect is a store or an atomic to a buffer, a line printed, an assertion. A lane gets to one only past its
+guards: ``if i < n``, an early return, ``range(i, n, step)``; and a store at ``x[i]`` beyond x is dropped. Where every
+effect has such a bound, in each dimension that the kernel asks for, lanes beyond the largest do nothing. Invariant: a
+bound is never too small; what is not understood has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from loom.ir import evaluate as ev
+from loom.ir.constants import constant_value
+from loom.ir.kernel import Block, For, If, Instr, Kernel, Memory, Param, Space, Variable, While, walk, walk_blocks
+from loom.ir.ops import OPS
+
+__all__ = ["Bound", "Reach", "reach_of"]
+
+_MOST = 1 << 32
+"""No dispatch has more lanes along a dimension."""
+_OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
+_LENGTH = OPS["length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Lanes get past a guard if their number, plus ``shift``, is below ``limit`` (``closed``: at most it).
+
+    ``scale``: the lanes of one step, where it is the number of the group that is compared.
+    """
+
+    limit: Instr
+    shift: int = 0
+    closed: bool = False
+    scale: int = 1
+
+    def lanes(self, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> int:
+        """Return the number of lanes below the bound."""
+        value = int(_evaluate(self.limit, params, lengths)[0]) - self.shift + self.closed
+        return min(max(value, -self.shift, 0) * self.scale, _MOST)
+
+
+_Bounds = tuple[tuple["Bound", ...], ...]
+
+
+@dataclass(slots=True)
+class Reach:
+    """What a kernel asks of its place, and the bounds of its effects.
+
+    ``asked`` tells for each dimension whether the kernel asks for the number of its lane or group there; ``groups``
+    whether it asks for that of its group, ``counts`` whether for how many there are. ``effects`` has the bounds of each
+    effect for each dimension, ``loose`` those effects that nothing bounds in a dimension asked for; ``indexed`` are the
+    buffers that lanes index by their number along dimension 0.
+    """
+
+    asked: tuple[bool, bool, bool]
+    groups: bool
+    counts: bool
+    effects: list[_Bounds] = field(default_factory=list[_Bounds])
+    loose: list[Instr] = field(default_factory=list[Instr])
+    indexed: set[Memory] = field(default_factory=set[Memory])
+
+    @property
+    def params(self) -> set[Param]:
+        """The parameters that bounds are made of."""
+        limits = (bound.limit for effect in self.effects for each in effect for bound in each)
+        return {v.attr for limit in limits for v in (limit, *_leaves(limit)) if v.name == "param"}
+
+    def lanes(self, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> tuple[int, int, int]:
+        """Return the lanes needed along each dimension (1 where none is asked for); there is no ``loose`` effect."""
+        found = [int(not (asked and self.effects)) for asked in self.asked]
+        for bounds in self.effects:
+            box = [min((b.lanes(params, lengths) for b in each), default=1) for each in bounds]
+            if all(box):
+                found = [max(pair) for pair in zip(found, box, strict=True)]
+        x, y, z = found
+        return x, y, z
+
+
+def reach_of(kernel: Kernel) -> Reach:
+    """Return how far a verified kernel reaches."""
+    reader = _Guards(kernel)
+    reader.block(kernel.body, ())
+    return reader.found
+
+
+_Facts = tuple[tuple[int, Bound], ...]
+"""What holds of the lanes that get to a place: dimensions with their bounds."""
+
+
+class _Guards:
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        body = [s for s in walk(kernel.body) if isinstance(s, Instr)]
+        asked = {s.attr for s in body if s.name in ("global_id", "group_id")}
+        self.found = Reach(
+            (0 in asked, 1 in asked, 2 in asked),
+            any(s.name == "group_id" for s in body),
+            any(s.name == "num_groups" for s in body),
+        )
+        self.sets: dict[Variable, list[Instr]] = {}
+        for s in body:
+            if s.name == "set":
+                self.sets.setdefault(s.attr, []).append(s)
+        self.guarded = _homes(kernel.body)
+
+    def block(self, block: Block, facts: _Facts) -> None:
+        """Visit the statements that lanes with ``facts`` get to."""
+        for s in block.statements:
+            if isinstance(s, Instr):
+                self.instr(s, facts)
+            elif isinstance(s, If):
+                self.block(s.then, facts + self.implied(s.condition, holds=True))
+                self.block(s.otherwise, facts + self.implied(s.condition, holds=False))
+            elif isinstance(s, While):
+                self.block(s.test, facts)
+                self.block(s.body, facts + self.implied(s.condition, holds=True))
+            elif isinstance(s, For):
+                counted = () if s.down else self.below(s.start, s.stop, closed=False)
+                self.block(s.body, facts + counted)
+
+    def instr(self, s: Instr, facts: _Facts) -> None:
+        is_buffer = s.memory is not None and s.memory.space is Space.BUFFER
+        at = self.lane(s.args[0]) if is_buffer and s.args else None
+        if at == (0, 0, 1):
+            assert s.memory is not None
+            self.found.indexed.add(s.memory)
+        if not (is_buffer and s.name not in ("load", "length")) and s.name not in ("print", "assert"):
+            return
+        if at is not None and is_buffer:
+            dimension, shift, scale = at
+            length = Instr(_LENGTH, None, (), None, s.memory)
+            facts = (*facts, (dimension, Bound(length, shift, scale=scale)))
+        bounds = tuple(tuple(bound for d, bound in facts if d == dimension) for dimension in range(3))
+        if any(asked and not each for asked, each in zip(self.found.asked, bounds, strict=True)):
+            self.found.loose.append(s)
+        self.found.effects.append(bounds)
+
+    # guards
+
+    def implied(self, condition: Instr, *, holds: bool) -> _Facts:
+        """Return what is true of lanes for which ``condition`` is, or is not."""
+        name, args = condition.name, condition.args
+        if condition.type.is_vector:
+            return ()
+        if name == "not":
+            return self.implied(args[0], holds=not holds)
+        if (name, holds) in (("and", True), ("or", False)):
+            return self.implied(args[0], holds=holds) + self.implied(args[1], holds=holds)
+        if name == "get":
+            return self.chosen(condition, holds=holds)
+        if (name, holds) in (("eq", True), ("ne", False)):
+            return self.below(args[0], args[1], closed=True) + self.below(args[1], args[0], closed=True)
+        if name not in _OPPOSITE:
+            return ()
+        name = name if holds else _OPPOSITE[name]
+        low, high = args if name in ("lt", "le") else args[::-1]
+        return self.below(low, high, closed=name in ("le", "ge"))
+
+    def chosen(self, value: Instr, *, holds: bool) -> _Facts:
+        """Return what ``a and b`` (``or``, where it does not hold) says if ``b`` was computed only where needed."""
+        sets = self.sets.get(value.attr, [])
+        if len(sets) != 2:
+            return ()
+        first, second = (s.args[0] for s in sets)
+        test = self.guarded.get(sets[1])
+        needed = test is first if holds else test is not None and test.name == "not" and test.args[0] is first
+        if not needed or self.guarded.get(sets[0]) is test:
+            return ()
+        return self.implied(first, holds=holds) + self.implied(second, holds=holds)
+
+    def below(self, low: Instr, high: Instr, *, closed: bool) -> _Facts:
+        """Return what ``low < high`` (``closed``: ``<=``) says of lanes."""
+        at = self.lane(low)
+        if at is None or not _is_given(high):
+            return ()
+        dimension, shift, scale = at
+        return ((dimension, Bound(high, shift, closed, scale)),)
+
+    def lane(self, value: Instr) -> tuple[int, int, int] | None:
+        """Return (dimension, shift, scale) of a value that is a lane's number, or its group's, plus a shift."""
+        if value.dtype is None or not value.dtype.is_integer or value.dtype.is_vector:
+            return None
+        if value.name == "convert" and value.type.bits >= 32:
+            return self.lane(value.args[0])
+        if value.name == "global_id":
+            return value.attr, 0, 1
+        if value.name == "group_id":
+            return value.attr, 0, self.kernel.workgroup[value.attr]
+        if value.name == "add" and (own := self.by_hand(*value.args)) is not None:
+            return own, 0, 1
+        if value.name in ("add", "sub") and value.args[1].name == "const":
+            found, shift = self.lane(value.args[0]), int(constant_value(value.args[1].attr, value.type))
+            if found is not None and abs(shift) < _MOST:
+                return found[0], found[1] + (shift if value.name == "add" else -shift), found[2]
+        return None
+
+    def by_hand(self, a: Instr, b: Instr) -> int | None:
+        """Return the dimension of ``group_id(d) * workgroup_size(d) + local_id(d)``."""
+        for product, local in ((a, b), (b, a)):
+            if local.name == "local_id" and product.name == "mul":
+                for group, size in (product.args, product.args[::-1]):
+                    is_own = group.name == "group_id" and group.attr == local.attr and size.name == "const"
+                    if is_own and size.attr == self.kernel.workgroup[local.attr]:
+                        return local.attr
+        return None
+
+
+def _leaves(value: Instr) -> list[Instr]:
+    """Return what a value is computed from, itself left out."""
+    found: list[Instr] = []
+    waiting = [value]
+    while waiting:
+        for each in waiting.pop().args:
+            found.append(each)
+            waiting.append(each)
+    return found
+
+
+def _homes(body: Block, condition: Instr | None = None) -> dict[Instr, Instr | None]:
+    """Return for each ``set`` the condition of the branch it stands in, if it is the first of its ``if``."""
+    found: dict[Instr, Instr | None] = {}
+    for s in body.statements:
+        if isinstance(s, Instr):
+            if s.name == "set":
+                found[s] = condition
+        elif isinstance(s, If):
+            found |= _homes(s.then, s.condition) | _homes(s.otherwise)
+        else:
+            for inner in walk_blocks(s):
+                found |= _homes(inner)
+    return found
+
+
+# values that a dispatch gives
+
+
+def _is_given(value: Instr) -> bool:
+    """Tell whether a number is the same for all lanes of a dispatch and can be told before it starts."""
+    if value.dtype is None or value.dtype.is_vector or value.dtype.is_float:
+        return False
+    if value.name in ("const", "param", "length"):
+        return True
+    known = value.op.is_pure and (value.op.evaluate is not None or value.name == "convert")
+    return known and value.name != "bitcast" and all(_is_given(a) for a in value.args)
+
+
+def _evaluate(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> np.ndarray[Any, Any]:
+    """Return the value of what ``_is_given``, in an array of one."""
+    if value.name == "length":
+        assert value.memory is not None
+        return np.array([lengths[value.memory]], np.uint32)
+    if value.name == "param":
+        return np.array([params[value.attr]], value.type.numpy)
+    if value.name == "const":
+        return np.array([constant_value(value.attr, value.type)], value.type.numpy)
+    args = [_evaluate(a, params, lengths) for a in value.args]
+    if value.name == "convert":
+        return ev.convert(args[0], value.args[0].type, value.type)
+    assert value.op.evaluate is not None
+    with np.errstate(all="ignore"):
+        return value.op.evaluate(*args)

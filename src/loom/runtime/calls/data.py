@@ -1,0 +1,140 @@
+"""Where a device finds what a call is given, and how what the kernel wrote gets back.
+
+Layer: runtime. Arrays of the host that a device uses in place are attached as they are; a copy stands for one that has
+gaps, another byte order, or a device that cannot see it, and what was written is copied back. Invariant: after the call
+the caller's array holds what the kernel wrote, and nothing else of it has changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loom.core.arrays import read_as
+from loom.core.errors import ArgumentError
+from loom.core.given import is_array, is_list
+from loom.ir.kernel import Memory
+from loom.runtime.chain.arguments import check_binding
+from loom.runtime.chain.kept import shares_memory
+from loom.runtime.chain.mirrors import as_data
+from loom.runtime.device import Device
+from loom.runtime.elements import Readable
+from loom.runtime.order import tracked_at
+from loom.runtime.storage import HostStorage, Storage
+
+__all__ = ["CallBuffer", "operand"]
+
+_MOST_WORK = 10_000
+
+
+class CallBuffer:
+    """One buffer of a call: its ``memory`` for the device, its elements; ``back`` puts home what was written."""
+
+    __slots__ = ("_copy", "_given", "_home", "elements", "extent", "memory", "on_host", "shape")
+
+    def __init__(self, memory: Any, elements: int, shape: tuple[int, ...], extent: tuple[int, int], given: Any = None,
+                 ) -> None:  # fmt: skip
+        self.memory: np.ndarray[Any, Any] | Storage = memory
+        self._given = given
+        self.elements = elements
+        self.shape = shape
+        self.extent = extent
+        self.on_host = is_array(memory)
+        self._home: np.ndarray[Any, Any] | None = None
+        self._copy: np.ndarray[Any, Any] | None = None
+
+    def overlaps(self, other: CallBuffer) -> bool:
+        """Tell whether it shares an element with another; of arrays about which that is hard to tell, memory."""
+        if max(self.extent[0], other.extent[0]) >= min(self.extent[1], other.extent[1]):
+            return False
+        if not (is_array(self._given) and is_array(other._given)):
+            return True
+        try:
+            return np.shares_memory(self._given, other._given, max_work=_MOST_WORK)
+        except np.exceptions.TooHardError:
+            return True
+
+    def returns_to(self, home: np.ndarray[Any, Any], copy: np.ndarray[Any, Any]) -> None:
+        """Take note that ``copy`` stands for ``home``, which is written."""
+        self._home, self._copy = home, copy
+
+    def move(self, where: Device) -> None:
+        """Put an array of the host where a device that has memory of its own finds it."""
+        array = self.memory
+        assert isinstance(array, np.ndarray)
+        self._copy = array
+        self.memory = where.allocate(array.nbytes, zeroed=False)
+        self.memory.write(0, array.reshape(-1).view(np.uint8))
+
+    def back(self) -> None:
+        """Bring what was written to the caller's array, once the run is over."""
+        copy = self._copy
+        if copy is None:
+            return
+        if not is_array(self.memory):
+            copy.reshape(-1).view(np.uint8)[...] = self.memory.read(0, copy.nbytes)
+        if self._home is not None:
+            self._home[...] = copy
+
+
+def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: bool) -> CallBuffer:
+    """Return what a buffer is given as memory for ``device``; errors as of a dispatch."""
+    named = f"{where}, buffer {memory.name!r}"
+    if is_list(given) and not writes:
+        given = read_as(given, memory.dtype.scalar, named)
+    found = as_data(given, memory, named)
+    if is_array(found):
+        return _of_host(found, memory, where, device, writes)
+    elements = check_binding(memory, found, where)
+    if not isinstance(found, Readable):
+        return CallBuffer(found, elements, (elements,), found.extent())
+    if writes:
+        found.before_write()
+    storage, home = found.lend(writes=writes, where=named)
+    both = isinstance(storage, HostStorage) and shares_memory(device)
+    if home is not device and not both:
+        raise ArgumentError(
+            named, "the array is on another device", expected=device.name, got=home.name,
+            remedy=f"Copy it with loom.array(x, on={device.name!r})",
+        )  # fmt: skip
+    return CallBuffer(storage, elements, found.shape, storage.extent())
+
+
+def _of_host(array: np.ndarray[Any, Any], memory: Memory, where: str, device: Device, writes: bool) -> CallBuffer:
+    home, flags = array, array.flags
+    if not (flags.c_contiguous and flags.aligned and array.dtype.isnative):
+        if writes and flags.writeable:
+            _refuse_overlapping(array, f"{where}, buffer {memory.name!r}")
+        array = np.require(array, array.dtype.newbyteorder("="), ("C", "A"))
+        if not home.flags.writeable:
+            array.flags.writeable = False
+    elements = check_binding(memory, array, where)
+    start = home.__array_interface__["data"][0]
+    found = CallBuffer(array, elements, home.shape, _extent(home, start), home)
+    if array is not home and writes:
+        found.returns_to(home, array)
+    if shares_memory(device):
+        if array is home and tracked_at(*found.extent):
+            found.memory = HostStorage.adopt(array)
+    else:
+        found.move(device)
+    return found
+
+
+def _extent(array: np.ndarray[Any, Any], start: int) -> tuple[int, int]:
+    """Return where an array of any strides starts and ends."""
+    if array.flags.c_contiguous or not array.size:
+        return start, start + array.nbytes
+    reach = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
+    return start + sum(r for r in reach if r < 0), start + sum(r for r in reach if r > 0) + array.itemsize
+
+
+def _refuse_overlapping(array: np.ndarray[Any, Any], where: str) -> None:
+    """See that no two elements of an array share memory."""
+    covered = array.itemsize
+    for stride, n in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < covered:
+            raise ArgumentError(where, "elements of the array share memory", expected="an element for each place",
+                                got=f"strides {array.strides}", remedy="Pass a copy")  # fmt: skip
+        covered += (n - 1) * stride

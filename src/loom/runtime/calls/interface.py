@@ -1,0 +1,131 @@
+"""What a kernel takes, by name and in order, and what one call gives it.
+
+Layer: runtime. Invariant: no argument is left out, none is given twice, and a number reaches the kernel as
+``encode_params`` would encode it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, near_matches
+from loom.ir.frontend.decorator import KernelFunction
+from loom.ir.kernel import Memory, Param
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.chain.arguments import encode_params, verified_kernel
+from loom.runtime.chain.extents import groups_for
+
+__all__ = ["MISSING", "Interface", "interface_of"]
+
+MISSING: Any = object()
+"""Stands for an argument that was not given."""
+_FLOATS = {"f32": (struct.Struct("<f"), struct.Struct("<I")), "f64": (struct.Struct("<d"), struct.Struct("<Q"))}
+_MOST_SIZES = 256
+_known: WeakKeyDictionary[KernelFunction, Interface] = WeakKeyDictionary()
+
+
+def interface_of(function: KernelFunction) -> Interface:
+    """Return what a kernel takes."""
+    found = _known.get(function)
+    if found is None:
+        found = _known[function] = Interface(function)
+    return found
+
+
+class Interface:
+    """``buffers`` and ``params`` with their places among the arguments; ``written`` tells of each buffer."""
+
+    def __init__(self, function: KernelFunction) -> None:
+        self.where = f"kernel {function.name!r}"
+        self.kernel: VerifiedKernel = verified_kernel(function, self.where)
+        own = {**{m.name: m for m in self.kernel.buffers}, **{p.name: p for p in self.kernel.params}}
+        self.names = tuple(name for name in function.parameters if name in own)
+        self.places = {name: place for place, name in enumerate(self.names)}
+        self.buffers: tuple[tuple[int, Memory], ...] = tuple((self.places[m.name], m) for m in self.kernel.buffers)
+        self.params: tuple[tuple[int, Param], ...] = tuple((self.places[p.name], p) for p in self.kernel.params)
+        self.written = tuple(m in self.kernel.writes for m in self.kernel.buffers)
+        self.plain: tuple[tuple[int, np.dtype[Any]], ...] = _plain(self.buffers)
+        """Places and numpy dtypes of the buffers, if arrays of the host can be all that they are given; else none."""
+        self._sizes: dict[Any, Any] = {}
+
+    def bind(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+        """Return the arguments in order, ``MISSING`` where none was given."""
+        names = self.names
+        if len(args) > len(names):
+            raise ArgumentError(self.where, "too many arguments", expected=self.signature(), got=len(args),
+                                remedy="Give one for each parameter, or by name")  # fmt: skip
+        values = [*args, *[MISSING] * (len(names) - len(args))]
+        for name, value in named.items():
+            place = self.places.get(name, -1)
+            if place < 0:
+                raise ArgumentError(self.where, f"no parameter is called {name!r}", expected=self.signature(),
+                                    got=f"{name}=", remedy=near_matches(name, [*names, *SETTINGS]))  # fmt: skip
+            if values[place] is not MISSING:
+                raise ArgumentError(self.where, f"parameter {name!r} is given twice", expected="one value",
+                                    got="one by position and one by name", remedy="Leave one out")  # fmt: skip
+            values[place] = value
+        return values
+
+    def missing(self, names: Sequence[str], remedy: str) -> ArgumentError:
+        """Return what says that nothing was given for ``names``."""
+        what = "nothing was given for " + ", ".join(map(repr, names))
+        return ArgumentError(self.where, what, expected=self.signature(), got="none", remedy=remedy)
+
+    def signature(self) -> str:
+        """Return the parameters as they are declared."""
+        kinds = {m.name: f"{_ACCESS[m.access.value]}[{m.dtype}]" for _, m in self.buffers}
+        kinds |= {p.name: str(p.dtype) for _, p in self.params}
+        return ", ".join(f"{name}: {kinds[name]}" for name in self.names) or "none"
+
+    def words(self, values: Sequence[Any]) -> list[int]:
+        """Return the parameters as 64-bit words; errors as of a dispatch."""
+        found: list[int] = []
+        for place, param in self.params:
+            value, dtype = values[place], param.dtype
+            kind = type(value)
+            if kind is float and dtype.name in _FLOATS:
+                numbers, bits = _FLOATS[dtype.name]
+                try:
+                    found.append(bits.unpack(numbers.pack(value))[0])
+                    continue
+                except OverflowError:
+                    pass
+            elif kind is int and dtype.is_integer and dtype.minimum <= value <= dtype.maximum:
+                found.append(value & ((1 << dtype.bits) - 1))
+                continue
+            return self._encoded(values)
+        return found
+
+    def _encoded(self, values: Sequence[Any]) -> list[int]:
+        return encode_params(self.kernel, [values[place] for place, _ in self.params], 1, self.where)[0].tolist()
+
+    def counted(self, key: tuple[int, ...]) -> Any:
+        """Return how many groups ``groups`` gave before for elements and words, one after the other; else None."""
+        return self._sizes.get(key)
+
+    def groups(self, elements: Sequence[int], words: Sequence[int]) -> Any:
+        """Return how many groups there are without a number given (see ``extents``)."""
+        key = (*elements, *words)
+        found = self._sizes.get(key)
+        if found is None:
+            found = groups_for(self.kernel, elements, np.array([words], np.uint64), self.where)
+            if len(self._sizes) >= _MOST_SIZES:
+                self._sizes.clear()
+            self._sizes[key] = found
+        return found
+
+
+def _plain(buffers: Sequence[tuple[int, Memory]]) -> tuple[tuple[int, np.dtype[Any]], ...]:
+    if any(memory.dtype.is_vector for _, memory in buffers):
+        return ()
+    return tuple((place, memory.dtype.numpy) for place, memory in buffers)
+
+
+SETTINGS = ("on", "lanes", "groups", "out")
+"""What a call takes besides the kernel's own parameters; a parameter of the kernel's of that name comes first."""
+_ACCESS = {"read": "In", "write": "Out", "read_write": "InOut"}

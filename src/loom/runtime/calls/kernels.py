@@ -1,0 +1,23 @@
+"""``loom.kernel`` as users have it: kernels of the front end that can be called.
+
+Layer: runtime. The front end knows no device; what a call does is told to it here, and loaded at the first call.
+Invariant: whoever has ``loom.kernel`` has kernels that can be called.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.ir.frontend.decorator import KernelFunction, kernel
+
+__all__ = ["kernel"]
+
+
+def _launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any], groups: Any = None) -> Any:
+    from loom.runtime.calls.launch import launch
+
+    KernelFunction.launch = staticmethod(launch)
+    return launch(function, args, named, groups)
+
+
+KernelFunction.launch = staticmethod(_launch)

@@ -1,0 +1,255 @@
+"""One call of a kernel: ``saxpy(x, y, a=2.0)``.
+
+Layer: runtime. A call binds its arguments by position and name, finds the device (``on=``, else that of the arrays,
+else the default), makes the outputs that are left out, and runs the program kept for kernel, sizes and groups. It
+returns when the work is done if an array of the host was given; arrays of a device are put in order without waiting.
+Invariant: what a call does is what a chain with that one dispatch would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError
+from loom.core.given import is_list, is_mapping
+from loom.core.numbers import whole
+from loom.core.tracebacks import brief
+from loom.ir.frontend.decorator import KernelFunction
+from loom.ir.kernel import Access, Memory
+from loom.runtime.calls.data import CallBuffer, operand
+from loom.runtime.calls.interface import MISSING, SETTINGS, Interface, interface_of
+from loom.runtime.chain.extents import groups_of_lanes
+from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
+from loom.runtime.chain.record import Chain
+from loom.runtime.device import Device
+from loom.runtime.elements import Readable
+from loom.runtime.order import tracked_at
+from loom.runtime.registry import device
+from loom.runtime.storage import HostSlot
+
+__all__ = ["launch", "run_over"]
+
+
+@brief
+def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any], groups: Any = None) -> Any:
+    """Run a kernel over what a call gives; return the outputs that were left out, None if there were none."""
+    interface = interface_of(function)
+    if interface.plain and groups is None:
+        again = _again(interface, args, named)
+        if again is not None:
+            kept, arrays, words = again
+            kept.run(*arrays, numbers=words)
+            return None
+    settings: dict[str, Any] = {}
+    for name in SETTINGS:
+        if name in named and (name not in interface.places or (name == "out" and _is_shape(named[name]))):
+            settings[name] = named.pop(name)
+    if groups is not None and "groups" in settings:
+        raise ArgumentError(interface.where, "groups are given twice", expected="k[groups](...) or groups=", got="both",
+                            remedy="Leave one out")  # fmt: skip
+    if groups is not None:
+        settings["groups"] = groups
+    values = interface.bind(args, named)
+    left_out = _left_out(interface, values, settings)
+    arrays = [values[place] for place, _ in interface.buffers if isinstance(values[place], Readable)]
+    if left_out:
+        recorded = _recorded(function, interface, values, left_out, settings, arrays)
+        if recorded is not None:
+            return recorded
+    where = device(settings["on"]) if settings.get("on") is not None else arrays[0].home if arrays else device(None)
+    made = _make(interface, values, left_out, settings)
+    run_over(interface, values, where, settings.get("groups"), settings.get("lanes"))
+    return None if not made else made[0] if len(made) == 1 else tuple(made)
+
+
+def _again(
+    interface: Interface, args: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[Kept, list[np.ndarray[Any, Any]], list[int]] | None:
+    """Return the program kept for a call like one before, with nothing but arrays of the host used in place.
+
+    None for any other call, also one that is wrong: it goes the whole way.
+    """
+    count = len(interface.names)
+    values: list[Any] | tuple[Any, ...] = args
+    if len(args) != count:
+        if len(args) + len(named) != count:
+            return None
+        values = [*args]
+        for name in interface.names[len(args) :]:
+            if name not in named:
+                return None
+            values.append(named[name])
+    elif named:
+        return None
+    arrays: list[np.ndarray[Any, Any]] = []
+    sizes: list[int] = []
+    ends: list[tuple[int, int]] = []
+    for (place, dtype), writes in zip(interface.plain, interface.written, strict=True):
+        array = values[place]
+        if type(array) is not np.ndarray or array.dtype is not dtype:
+            return None
+        flags = array.flags
+        if not (flags.carray if writes else flags.c_contiguous and flags.aligned):
+            return None
+        start = array.__array_interface__["data"][0]
+        stop = start + array.nbytes
+        if tracked_at(start, stop):
+            return None
+        for other, (low, high) in enumerate(ends):
+            if start < high and low < stop and (writes or interface.written[other]):
+                return None
+        arrays.append(array)
+        sizes.append(array.size)
+        ends.append((start, stop))
+    words = interface.words(values)
+    groups = interface.counted((*sizes, *words))
+    where = device(None)
+    if groups is None or not shares_memory(where):
+        return None
+    kept = find_kept(("call", interface, tuple(sizes), groups, None), where)
+    return None if kept is None else (kept, arrays, words)
+
+
+def run_over(interface: Interface, values: Sequence[Any], where: Device, groups: Any, lanes: Any) -> None:
+    """Run a kernel once, with a value for each of its parameters."""
+    words = interface.words(values)
+    operands = [
+        operand(values[place], memory, interface.where, where, writes=writes)
+        for (place, memory), writes in zip(interface.buffers, interface.written, strict=True)
+    ]
+    _refuse_shared(interface, operands)
+    if lanes is not None:
+        if groups is not None:
+            raise ArgumentError(interface.where, "lanes and groups are given", expected="one of them", got="both",
+                                remedy="Leave one out")  # fmt: skip
+        groups = groups_of_lanes(interface.kernel, lanes, interface.where)
+    elif groups is None:
+        groups = interface.groups([each.elements for each in operands], words)
+    kept = _kept(interface, operands, words, groups, where)
+    on_host = any(each.on_host for each in operands)
+    kept.run(*[each.memory for each in operands], numbers=words, wait=on_host or interface.kernel.talks)
+    for each, writes in zip(operands, interface.written, strict=True):
+        if writes:
+            each.back()
+
+
+def _kept(
+    interface: Interface, operands: Sequence[CallBuffer], words: Sequence[int], groups: Any, where: Device
+) -> Kept:
+    in_place = shares_memory(where)
+    counts = tuple(groups) if is_list(groups) else groups
+    key = ("call", interface, tuple(each.elements for each in operands), counts, None if in_place else tuple(words))
+
+    def make() -> Kept:
+        kernel = interface.kernel
+        slots = [HostSlot(e.elements * m.dtype.nbytes) for e, m in zip(operands, kernel.buffers, strict=True)]
+        raw = [np.array([w], np.uint64).view(p.dtype.numpy)[0] for w, p in zip(words, kernel.params, strict=True)]
+        chain = Chain(where, name=kernel.name)
+        chain.dispatch(kernel, slots, raw, groups)
+        row = chain.recorded[0].params
+        numbers = [NumberPlace(row, n, n) for n in range(len(words))] if in_place else []
+        return Kept(chain.build(), slots, in_place=in_place, numbers=numbers)
+
+    return keep(key, where, make)
+
+
+def _refuse_shared(interface: Interface, operands: Sequence[CallBuffer]) -> None:
+    """Two buffers must not share memory if one of them is written."""
+    for j, second in enumerate(operands):
+        for i in range(j):
+            first = operands[i]
+            if (interface.written[i] or interface.written[j]) and first.overlaps(second):
+                names = interface.buffers[i][1].name, interface.buffers[j][1].name
+                raise ArgumentError(
+                    interface.where, f"{names[0]!r} and {names[1]!r} share memory and one is written",
+                    expected="separate memory", remedy="Pass a copy of one, or declare one parameter InOut",
+                )  # fmt: skip
+
+
+# outputs that are left out
+
+
+def _left_out(interface: Interface, values: list[Any], settings: dict[str, Any]) -> list[Memory]:
+    """Return the outputs that nothing was given for; ArgumentError if anything else lacks a value."""
+    if "out" not in settings and not any(v is MISSING for v in values):
+        return []
+    outputs = [m for place, m in interface.buffers if values[place] is MISSING and m.access is Access.WRITE]
+    made = {m.name for m in outputs}
+    lacking = [n for n, v in zip(interface.names, values, strict=True) if v is MISSING and n not in made]
+    if lacking:
+        raise interface.missing(lacking, "Give a value for each, in order or by name; only Out may be left out")
+    given = settings.get("out")
+    if given is None or _is_shape(given) or is_mapping(given):
+        return outputs
+    if len(outputs) != 1:
+        raise ArgumentError(f"{interface.where}, out", "an array for several outputs, or for none",
+                            expected="one output", got=len(outputs),
+                            remedy="Give arrays by the names of their parameters")  # fmt: skip
+    values[interface.places[outputs[0].name]] = settings.pop("out")
+    return []
+
+
+def _is_shape(given: Any) -> bool:
+    """Tell whether ``out`` is a shape, not an array."""
+    return isinstance(given, (int, np.integer)) or (
+        is_list(given) and all(isinstance(n, (int, np.integer)) for n in given)
+    )
+
+
+def _recorded(
+    function: KernelFunction, interface: Interface, values: list[Any], left_out: list[Memory], settings: dict[str, Any],
+    arrays: Sequence[Any],
+) -> Any:  # fmt: skip
+    """Return the outputs as tensors, recorded, if a tensor was given; else None."""
+    record = next((each.record_call for each in arrays if each.record_call is not None), None)
+    if record is None:
+        return None
+    return record(function, interface, values, _shapes(interface, values, left_out, settings), settings)
+
+
+def _make(interface: Interface, values: list[Any], left_out: list[Memory], settings: dict[str, Any]) -> list[Any]:
+    """Put new arrays of zeros in the places of the outputs that are left out; return them."""
+    if "out" in settings and not left_out:
+        raise ArgumentError(f"{interface.where}, out", "no output is left out", expected="nothing", got="a shape",
+                            remedy="Leave out= away, or the array")  # fmt: skip
+    shapes = _shapes(interface, values, left_out, settings) if left_out else {}
+    made: list[Any] = []
+    for memory in left_out:
+        shape, dtype = shapes[memory.name], memory.dtype
+        whole_shape = (*shape, dtype.lanes) if dtype.is_vector else shape
+        made.append(np.zeros(whole_shape, dtype.numpy))
+        values[interface.places[memory.name]] = made[-1]
+    return made
+
+
+def _shapes(
+    interface: Interface, values: Sequence[Any], left_out: Sequence[Memory], settings: dict[str, Any]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of outputs that are left out: those of ``out=``, else that which all inputs have."""
+    where, asked = f"{interface.where}, out", settings.get("out")
+    names = [m.name for m in left_out]
+    if is_mapping(asked):
+        unknown = [n for n in asked if n not in names]
+        lacking = [n for n in names if n not in asked]
+        if unknown or lacking:
+            raise ArgumentError(where, "shapes for other outputs", expected=", ".join(names),
+                                got=", ".join(map(str, asked)), remedy="Give one for each left out")  # fmt: skip
+        return {n: _shape(asked[n], where) for n in names}
+    if asked is not None:
+        return dict.fromkeys(names, _shape(asked, where))
+    given = {tuple(np.shape(values[place])) for place, m in interface.buffers if m.name not in names}
+    if len(given) != 1:
+        raise ArgumentError(
+            interface.where, f"the shape of {', '.join(map(repr, names))} cannot be told",
+            expected="one shape of all inputs",
+            got=" and ".join(map(str, sorted(given))) or "no inputs", remedy="Pass out=shape, or the array to write",
+        )  # fmt: skip
+    return dict.fromkeys(names, given.pop())
+
+
+def _shape(given: Any, where: str) -> tuple[int, ...]:
+    sizes = given if is_list(given) else (given,)
+    return tuple(whole(n, where, least=0) for n in sizes)

@@ -1,0 +1,194 @@
+"""How far kernels reach: lanes beyond what their guards tell do nothing, and none that does something is left out."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom import InOut, Out, f32, i32, i64, u32
+from loom.core.errors import ArgumentError
+from loom.ir.interp import interpret
+
+
+def groups_of(kernel: Any, sizes: list[int], params: tuple[Any, ...] = ()) -> list[list[int]]:
+    chain = loom.Chain("interp", name="c")
+    buffers = [np.zeros(n, m.dtype.numpy) for n, m in zip(sizes, kernel.verified.buffers, strict=True)]
+    chain.dispatch(kernel, buffers, params)
+    return chain.recorded[0].groups.tolist()
+
+
+@loom.kernel(workgroup=16)
+def guarded(y: Out[f32], n: u32):
+    i = loom.global_id()
+    if i < n and i < len(y):
+        y[i] = 1.0
+
+
+@loom.kernel(workgroup=16)
+def returns(y: Out[f32], n: i64):
+    i = i64(loom.global_id())
+    if not i < n:
+        return
+    y[u32(i)] = 1.0
+
+
+@loom.kernel(workgroup=16)
+def needed(x: InOut[u32], n: u32):
+    i = loom.global_id()
+    if i < n and x[i * 2] > 0:  # the right side loads, so that it runs only where the left holds
+        x[i * 2] = 0
+
+
+@loom.kernel(workgroup=16)
+def neither(x: InOut[u32], n: u32):
+    i = loom.global_id()
+    if i >= n or x[i * 2] > 0:
+        return
+    x[i * 2] = 7
+
+
+@loom.kernel(workgroup=16)
+def counted(hits: InOut[u32], n: u32):
+    for _ in range(loom.global_id(), n, loom.num_groups() * 16):
+        loom.atomic_add(hits, 0, 1)
+
+
+@loom.kernel(workgroup=16)
+def alone(x: InOut[u32]):
+    if loom.global_id() == 0:
+        x[len(x) - 1] = 3
+
+
+@loom.kernel(workgroup=(8, 4))
+def picture(p: Out[u32], w: u32, h: u32):
+    x, y = loom.group_id(0) * 8 + loom.local_id(0), loom.global_id(1)
+    if x < w and y < h:
+        p[y * w + x] = 1
+
+
+@loom.kernel(workgroup=16)
+def by_group(sums: Out[u32], x: InOut[u32]):
+    x[loom.global_id()] = 1
+    if loom.local_id() == 0:
+        sums[loom.group_id()] = loom.group_id()
+
+
+@loom.kernel(workgroup=16)
+def inner(y: Out[f32], x: InOut[f32]):
+    i = loom.global_id()
+    if i > 0 and i + 1 < len(x) and i - 1 < 1000:
+        y[i] = x[i - 1] + x[i + 1]
+
+
+@pytest.mark.parametrize(("kernel", "sizes", "params", "expected"), [
+    (guarded, [100], (1000,), [7, 1, 1]), (guarded, [1000], (100,), [7, 1, 1]), (guarded, [100], (0,), [0, 1, 1]),
+    (returns, [1000], (-5,), [0, 1, 1]), (returns, [1000], (17,), [2, 1, 1]), (returns, [8], (1 << 40,), [1, 1, 1]),
+    (needed, [1000], (33,), [3, 1, 1]), (neither, [1000], (33,), [3, 1, 1]), (counted, [1], (1000,), [63, 1, 1]),
+    (alone, [1000], (), [1, 1, 1]), (picture, [100], (10, 9), [2, 3, 1]), (picture, [0], (0, 9), [0, 0, 1]),
+    (by_group, [5, 33], (), [5, 1, 1]), (by_group, [2, 33], (), [3, 1, 1]), (inner, [40, 40], (), [3, 1, 1]),
+])  # fmt: skip
+def test_guards_tell_how_many_groups_there_are(kernel: Any, sizes: list[int], params: Any, expected: list[int]) -> None:
+    assert groups_of(kernel, sizes, params) == [expected]
+
+
+def test_turns_of_a_repeat_have_as_many_groups_as_each_needs(on: str) -> None:
+    chain, hits = loom.Chain(on), np.zeros(1, np.uint32)
+    with chain.repeat(4, params=np.array([[10], [200], [0], [33]], np.uint32)) as turn:
+        chain.dispatch(counted, [hits], [turn.params[0]])
+    assert chain.build().run() is None
+    assert hits.tolist() == [243]
+
+
+@loom.kernel(workgroup=16)
+def unguarded(hits: InOut[u32]):
+    if loom.global_id() % 2 == 0:
+        loom.atomic_add(hits, 0, 1)
+
+
+@loom.kernel(workgroup=16)
+def says(x: InOut[u32]):
+    print("lane", loom.global_id(), len(x))
+
+
+@loom.kernel(workgroup=16)
+def steps(x: InOut[u32]):
+    x[loom.global_id() * 2 + loom.num_groups()] = 1
+
+
+@pytest.mark.parametrize(("kernel", "why"), [
+    (unguarded, "what atomic_add gives depends on the number of lanes"),
+    (says, "what print gives depends on the number of lanes"), (steps, "the kernel asks for num_groups"),
+])  # fmt: skip
+def test_what_depends_on_the_number_of_lanes_is_not_guessed(kernel: Any, why: str) -> None:
+    with pytest.raises(ArgumentError, match=f"cannot be told from the data: expected groups=n, for {why}"):
+        groups_of(kernel, [64])
+
+
+CONDITIONS = (
+    lambda i, x, n: i < n,
+    lambda i, x, n: not i >= len(x),
+    lambda i, x, n: i <= n // 2 and i % 3 != 1,
+    lambda i, x, n: i == n or x[i] > 4,
+    lambda i, x, n: n > i and x[(i * 5) % 64] % 2 == 0,
+    lambda i, x, n: not (i > n or x[i] == 3),
+    lambda i, x, n: i > 2 and i + 3 < min(n, 50),
+    lambda i, x, n: i32(i) - 2 < i32(n) - 4,
+    lambda i, x, n: x[i] < 5,
+)
+PLACES = (lambda i, n: i, lambda i, n: i * 2, lambda i, n: i + 3, lambda i, n: i - 1, lambda i, n: 63 - i)
+
+
+def random_kernel(dice: random.Random) -> Any:
+    """Return a kernel with guards of all kinds, nested, around stores of all kinds."""
+    first, second, third = (dice.choice(CONDITIONS) for _ in range(3))
+    one, two = dice.choice(PLACES), dice.choice(PLACES)
+    early, looped = dice.random() < 0.3, dice.random() < 0.4
+
+    @loom.kernel(workgroup=8)
+    def made(x: InOut[u32], y: InOut[u32], n: u32):
+        i = loom.global_id()
+        if early:
+            if first(i, x, n):
+                return
+        if second(i, x, n):
+            y[one(i, n)] = i + 1
+            if looped:
+                for k in range(i, n, 40):
+                    y[two(i, n)] = k + n
+        elif third(i, x, n):
+            y[two(i, n)] = i * 2 + 7
+
+    return made
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_larger_dispatch_does_nothing_more(seed: int) -> None:
+    """The oracle is the interpreter with many more groups: what the guards keep out must have done nothing."""
+    dice = random.Random(seed)
+    kernel = random_kernel(dice)
+    for size, n in itertools.product((0, 5, 64), (0, 9, 61)):
+        x = np.random.default_rng(seed).integers(0, 9, size, np.uint32)
+        chain = loom.Chain("interp")
+        memory = [x.copy(), np.zeros(64, np.uint32)]
+        try:
+            chain.dispatch(kernel, memory, [n])
+        except ArgumentError:
+            continue
+        chain.build().run()
+        whole = [x.copy(), np.zeros(64, np.uint32)]
+        interpret(kernel.verified.kernel, whole, [n], (40, 1, 1))
+        told = chain_covers(kernel, size, n)
+        if told:
+            assert [m.tolist() for m in memory] == [m.tolist() for m in whole]
+
+
+def chain_covers(kernel: Any, size: int, n: int) -> bool:
+    """Tell whether the guards told the size, rather than the longest buffer."""
+    from loom.ir.passes.reach import reach_of
+
+    return not reach_of(kernel.verified.kernel).loose
