@@ -9,15 +9,18 @@ from typing import Any
 
 from loom.core.names import missing_name
 from loom.patterns.data.changes import Bands, bollinger, diff, log_returns, momentum, percent_change
+from loom.patterns.data.csv import read_csv
 from loom.patterns.data.describe import Description, describe
 from loom.patterns.data.group import GroupBy, Groups, group_by
 from loom.patterns.data.join import Pairs, join
 from loom.patterns.data.move import gather, scatter
 from loom.patterns.data.rolling import Rolling, rolling
 from loom.patterns.data.select import compact, filter  # noqa: A004
+from loom.patterns.data.texts import Codes, factorize
 
 __all__ = [
     "Bands",
+    "Codes",
     "Description",
     "GroupBy",
     "Groups",
@@ -27,6 +30,7 @@ __all__ = [
     "compact",
     "describe",
     "diff",
+    "factorize",
     "filter",
     "gather",
     "group_by",
@@ -34,6 +38,7 @@ __all__ = [
     "log_returns",
     "momentum",
     "percent_change",
+    "read_csv",
     "rolling",
     "scatter",
 ]

@@ -14,6 +14,7 @@ from loom.kernels.fold import groups
 from loom.kernels.types import kinds, read_type, wide_type
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
+from loom.patterns.data.texts import factorize, is_text
 from loom.patterns.reduce import gpu_max
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
@@ -33,8 +34,8 @@ class Groups(NamedTuple):
 def group_by(keys: Any, values: Any = None, *, on: str | Device | None = None) -> GroupBy:
     """Return ``values`` grouped by ``keys``, both of one dimension and one length; values may be left out to count.
 
-    Keys and values are of any dtype. Float keys: -0 and +0 are one key, shown as +0; all NaNs are one key, the
-    last. ShapeError for two lengths.
+    Keys and values are of any dtype; keys may be texts, then in the order of their code points (see ``factorize``).
+    Float keys: -0 and +0 are one key, shown as +0; all NaNs are one key, the last. ShapeError for two lengths.
 
     >>> keys, sums = group_by([2, 1, 2], [10.0, 20.0, 30.0]).sum()
     >>> keys.tolist(), sums.tolist()
@@ -52,6 +53,9 @@ class GroupBy:
 
     def __init__(self, keys: Any, values: Any, on: str | Device | None) -> None:
         call = self._call = Call("data.group_by", on)
+        self._names: Any = None
+        if is_text(keys):
+            keys, self._names = factorize(keys)
         given = call.input(keys, "keys", ndim=1)
         self._values = None if values is None else call.input(values, "values", ndim=1)
         if self._values is not None and self._values.size != given.size:
@@ -71,6 +75,8 @@ class GroupBy:
     @property
     def keys(self) -> Any:
         """The different keys, ascending."""
+        if self._names is not None:
+            return self._names.copy()  # every one of them occurs
         keys = self._call.output(self._keys.shape, self._keys.dtype, like=self._keys)  # the caller's to change
         keys.take(self._keys)
         return self._call.result(keys)

@@ -16,6 +16,7 @@ from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import read_type
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
+from loom.patterns.data.texts import is_text, number_together
 from loom.patterns.sort import run_sort
 from loom.runtime.device import Device
 from loom.schedules.compact import Pairing
@@ -36,8 +37,8 @@ class Pairs(NamedTuple):
 def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Device | None = None) -> Pairs:
     """Return the positions of all pairs of equal keys, in the order of the left position, then of the right one.
 
-    Keys have one dimension and one dtype, any (a list on the right is read as that of the left). ``how``: "inner",
-    or "left", where a left key without an equal is paired with -1. -0 equals +0, and NaN equals NaN.
+    Keys have one dimension and one dtype, any (a list on the right is read as that of the left), or are texts.
+    ``how``: "inner", or "left", where a left key without an equal is paired with -1. -0 equals +0, and NaN equals NaN.
     ``gather`` with the positions joins the columns. DTypeError for two dtypes, ArgumentError for another ``how``,
     ShapeError if there are 2^32 pairs or more.
 
@@ -51,6 +52,8 @@ def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Devic
             remedy=near_matches(str(how), _HOW),
         )  # fmt: skip
     call = Call("data.join", on)
+    if is_text(left_keys) or is_text(right_keys):
+        left_keys, right_keys = number_together(left_keys, right_keys, "data.join")
     left = call.input(left_keys, "left_keys", ndim=1)
     right = call.input(right_keys, "right_keys", ndim=1, dtype=left.dtype if left.size else None)
     if not left.size and not hasattr(left_keys, "dtype"):
