@@ -38,6 +38,7 @@ from loom.ir.frontend.intrinsics import select as select
 from loom.ir.frontend.intrinsics import shared as shared
 from loom.ir.frontend.intrinsics import static_range as static_range
 from loom.ir.frontend.intrinsics import workgroup_size as workgroup_size
+from loom.ir.frontend.structs import struct as struct
 from loom.ir.interp.debugger import debug as debug
 from loom.kernels.functions.bessel import j0 as j0
 from loom.kernels.functions.bessel import j1 as j1

@@ -71,7 +71,7 @@ def loom_dispatch_indirect(
     where = "loom_dispatch_indirect"
     target, counts = require_unit(unit, where), binding_name(bind, where)
     verified = kernel_of(kernel, where, target)
-    ours = buffers if buffers is not None else {m.name: m.name for m in verified.buffers if m.name in BINDINGS}
+    ours = buffers if buffers is not None else {m.name: m.name for m in verified.bound if m.name in BINDINGS}
     target.dispatch_indirect(
         verified, push_constants(verified, params), counts, whole(off, where, "off"), bind=ours
     )  # fmt: skip

@@ -240,7 +240,7 @@ def _dispatch(
     verified = kernel_of(kernel, where, target)
     counts = tuple(wg) if is_list(wg) else (wg,)
     groups = tuple(whole(n, where, "wg") for n in counts)
-    ours = bind if bind is not None else {m.name: m.name for m in verified.buffers if m.name in BINDINGS}
+    ours = bind if bind is not None else {m.name: m.name for m in verified.bound if m.name in BINDINGS}
     target.dispatch(verified, push_constants(verified, params), groups, bind=ours)
     words_of(target).record(verified, target.bound(verified, ours))
 
@@ -249,7 +249,7 @@ def push_constants(kernel: VerifiedKernel, params: Any) -> Any:
     """Return push constants for a kernel: whole floats stand for ints where one is declared."""
     if not is_list(params):
         return params  # which ``dispatch`` refuses, or takes as an array
-    declared = kernel.params
+    declared = kernel.given
     return [_param(p, v) for p, v in zip(declared, params)] + list(params)[len(declared) :]  # noqa: B905
 
 

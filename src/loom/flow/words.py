@@ -80,7 +80,7 @@ class Words:
     def record(self, kernel: VerifiedKernel, names: list[str]) -> None:
         """Take note of a dispatch of ``kernel`` over the bindings called ``names``."""
         types = buffer_types(kernel)
-        for memory, name in zip(kernel.kernel.buffers, names, strict=True):
+        for memory, name in zip((m for m in kernel.kernel.buffers if m.data is None), names, strict=True):
             self._recorded += [(name, dtype, kernel.name) for dtype in types[memory]]
 
     def record_type(self, name: str, dtype: DType, user: str) -> None:

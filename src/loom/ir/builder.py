@@ -83,9 +83,18 @@ class Builder:
         self._taken.add(candidate)
         return candidate
 
-    def buffer(self, name: str, dtype: DType, access: Access = Access.READ_WRITE) -> Memory:
-        """Declare the next buffer binding."""
-        memory = Memory(self.unique(name), dtype, Space.BUFFER, None, access)
+    def buffer(
+        self,
+        name: str,
+        dtype: DType,
+        access: Access = Access.READ_WRITE,
+        *,
+        ndim: int = 0,
+        record: str = "",
+        data: bytes | None = None,
+    ) -> Memory:
+        """Declare the next buffer binding; see ``Memory`` for ``ndim``, ``record`` and ``data``."""
+        memory = Memory(self.unique(name), dtype, Space.BUFFER, None, access, ndim, record, data)
         self._buffers.append(memory)
         return memory
 
@@ -106,9 +115,9 @@ class Builder:
         """The shared and private arrays declared so far, the private ones last."""
         return [*self._shared, *self._private]
 
-    def param(self, name: str, dtype: DType) -> Param:
-        """Declare the next push constant."""
-        param = Param(self.unique(name), dtype)
+    def param(self, name: str, dtype: DType, *, extent: tuple[str, int] | None = None, default: Any = None) -> Param:
+        """Declare the next push constant; see ``Param`` for ``extent`` and ``default``."""
+        param = Param(self.unique(name), dtype, extent, default)
         self._params.append(param)
         return param
 

@@ -45,10 +45,12 @@ def assertion_failed(kernel: str, loc: Loc | None, lane: int, message: str) -> A
 def out_of_bounds(
     kernel: str, loc: Loc | None, lane: int, operation: str, space: str, memory: str, index: int, bound: int
 ) -> OutOfBounds:
-    """``operation`` on ``memory`` of ``bound`` elements used ``index`` in ``lane``."""
+    """``operation`` on ``memory`` of ``bound`` elements (``space``: or along an axis) used ``index`` in ``lane``."""
+    axis = space.removeprefix("axis ").partition(" ")[0] if space.startswith("axis ") else ""
+    length = f"{memory}.shape[{axis}]" if axis else f"len({memory})"
     return make_fault(
         OutOfBounds, kernel, loc, f"{operation} outside {space} {memory!r} in lane {lane}",
         expected=f"an index from 0 to {bound - 1}" if bound else "no access, it has no elements",
-        got=index, remedy=f"Guard it, for example with: if i < len({memory})",
+        got=index, remedy=f"Guard it, for example with: if i < {length}",
         lane=lane, memory=memory, index=index, bound=bound,
     )  # fmt: skip

@@ -83,6 +83,10 @@ class Memory:
 
     ``size`` counts elements and is None for buffers, whose length is known when a dispatch is
     recorded. Shared and private memory starts as zero in every workgroup.
+
+    Of buffers: ``ndim`` is how many dimensions what is bound must have (0: any, seen flat), ``record`` the layout of
+    the records whose words it holds ("" for plain elements), ``data`` what a table of constants holds, which nobody
+    binds.
     """
 
     name: str
@@ -90,14 +94,23 @@ class Memory:
     space: Space
     size: int | None = None
     access: Access = Access.READ_WRITE
+    ndim: int = 0
+    record: str = ""
+    data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Param:
-    """A push constant: a scalar given anew with each dispatch, kept exactly."""
+    """A push constant: a scalar given anew with each dispatch, kept exactly.
+
+    ``extent`` names a buffer and one of its axes: the value is then the length bound there, and nobody gives it.
+    ``default`` is what the dispatch takes where nothing is given; it is no part of the kernel's identity.
+    """
 
     name: str
     dtype: DType
+    extent: tuple[str, int] | None = None
+    default: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +128,7 @@ class Instr:
     ``attr`` by operation: const: the bits; convert, bitcast: nothing (the type says it);
     global_id, local_id, group_id, num_groups: the dimension; extract: the component;
     param: the Param; length: nothing (the memory says it); get, set: the Variable; print and assert:
-    the text pieces around the values printed (one more than there are values).
+    the text pieces around the values printed (one more than there are values); within: what is indexed, and its name.
     """
 
     op: Op

@@ -178,6 +178,9 @@ _ROWS = (
     Op("barrier", 0, _A.NONE, _R.NOTHING, _E.SYNC, "all lanes of the workgroup arrive, then go on"),
     Op("print", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "a line of text to the host"),
     Op("assert", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "stop the program unless the condition holds"),
+    Op(
+        "within", 2, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "tell the host, if it checks, of an index at or beyond an extent"
+    ),
     Op("breakpoint", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "stop in the debugger; nothing elsewhere"),
 )
 

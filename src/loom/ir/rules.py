@@ -165,6 +165,14 @@ def _rule_breakpoint(op: Op, types: Sequence[DType], named: DType | None, memory
         raise TypeRule("breakpoint takes no operands", 0, len(types), "Print them, or look at them in the debugger")
 
 
+def _rule_within(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
+    index, extent = types
+    if not index.is_integer or index.is_vector:
+        raise TypeRule(f"an axis is indexed by {index}", "an integer", index, "Convert with u32(...)")
+    if extent != u32:
+        raise TypeRule("an extent has a wrong type", u32, extent, f"{op.name}: {op.doc}")
+
+
 def _rule_print(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
     for dtype in types:
         if dtype.is_vector or dtype.storage_only:
@@ -185,5 +193,6 @@ _SPECIAL = {
     "print": _rule_print,
     "assert": _rule_assert,
     "breakpoint": _rule_breakpoint,
+    "within": _rule_within,
     **{name: _rule_memory for name, op in OPS.items() if name in ("load", "store") or op.effect is Effect.ATOMIC},
 }

@@ -48,7 +48,7 @@ from loom.ir.ops import OPS, Result
 __all__ = ["hash_kernel", "parse_kernel", "print_kernel"]
 
 _DIMENSIONED = ("global_id", "local_id", "group_id", "num_groups", "extract")
-_TEXTS = ("print", "assert")
+_TEXTS = ("print", "assert", "within")
 
 
 def print_kernel(kernel: Kernel, *, locations: bool = False, anonymous: bool = False) -> str:
@@ -81,8 +81,8 @@ class _Printer:
         if k.guarantee is not Guarantee.BIT_EXACT:
             flags += f" guarantee {k.guarantee.name.lower()}"
         self.lines.append(f"kernel @{k.name} workgroup {' '.join(map(str, k.workgroup))}{flags} {{")
-        self.lines += [f"  buffer {m.name}: {m.dtype} {m.access.value}" for m in k.buffers]
-        self.lines += [f"  param {p.name}: {p.dtype}" for p in k.params]
+        self.lines += [f"  buffer {m.name}: {m.dtype} {m.access.value}{_bound(m)}" for m in k.buffers]
+        self.lines += [f"  param {p.name}: {p.dtype}{_measured(p)}" for p in k.params]
         self.lines += [f"  shared {m.name}: {m.dtype}[{m.size}]" for m in k.shared]
         self.lines += [f"  private {m.name}: {m.dtype}[{m.size}]" for m in k.private]
         self.lines += [f"  var {name}: {v.dtype}" for v, name in self.variables.items()]
@@ -147,12 +147,25 @@ class _Printer:
         if s.op.name == "assert":
             words.append(values.pop(0))
         attr: Any = s.attr
-        if s.op.name in _TEXTS and isinstance(attr, tuple):
+        if s.op.name == "within":
+            words += [*values, *map(json.dumps, attr)]
+        elif s.op.name in _TEXTS and isinstance(attr, tuple):
             words += _interleave(cast("tuple[str, ...]", attr), values)
         else:
             words += values
         text = " ".join(words)
         return text if s.dtype is None else f"{self.number(s)} = {text} : {s.dtype}"
+
+
+def _bound(memory: Memory) -> str:
+    """Return what is asked of what is bound to a buffer, and what a table holds."""
+    text = f" {memory.ndim}d" if memory.ndim else ""
+    text += f" {memory.record}" if memory.record else ""
+    return text if memory.data is None else f"{text} = {memory.data.hex()}"
+
+
+def _measured(param: Param) -> str:
+    return "" if param.extent is None else f" extent {param.extent[0]} {param.extent[1]}"
 
 
 def _interleave(pieces: tuple[str, ...], values: list[str]) -> list[str]:
@@ -165,8 +178,8 @@ def _interleave(pieces: tuple[str, ...], values: list[str]) -> list[str]:
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')
 _HEADER = re.compile(r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?(?: guarantee (\w+))? \{$")
 _ARRAY = re.compile(r"(shared|private) (\S+): (\w+)\[(\d+)\]$")
-_BUFFER = re.compile(r"buffer (\S+): (\w+) (\w+)$")
-_SCALAR = re.compile(r"(param|var) (\S+): (\w+)$")
+_BUFFER = re.compile(r"buffer (\S+): (\w+) (\w+)(?: (\d+)d)?(?: (\{\S+\}))?(?: = ((?:[0-9a-f]{2})*))?$")
+_SCALAR = re.compile(r"(param|var) (\S+): (\w+)(?: extent (\S+) (\d+))?$")
 _IF = re.compile(r"if (%\d+) \{$")
 _FOR = re.compile(r"for (%\d+) = (%\d+) (to|downto) (%\d+) step (%\d+) : (\w+) \{$")
 _TEST = re.compile(r"\} test (%\d+) \{$")
@@ -232,13 +245,17 @@ class _Parser:
     def declaration(self, line: str) -> bool:
         b = self.builder
         if m := _BUFFER.match(line):
-            self.memories[m[1]] = b.buffer(m[1], self.dtype(m[2]), self.access(m[3]))
+            data = None if m[6] is None else bytes.fromhex(m[6])
+            self.memories[m[1]] = b.buffer(
+                m[1], self.dtype(m[2]), self.access(m[3]), ndim=int(m[4] or 0), record=m[5] or "", data=data
+            )
         elif m := _ARRAY.match(line):
             declare = b.shared if m[1] == "shared" else b.private
             self.memories[m[2]] = declare(m[2], self.dtype(m[3]), int(m[4]))
         elif m := _SCALAR.match(line):
-            declare_scalar = b.param if m[1] == "param" else b.variable
-            self.scalars[m[2]] = declare_scalar(m[2], self.dtype(m[3]))
+            extent = None if m[4] is None else (m[4], int(m[5]))
+            dtype = self.dtype(m[3])
+            self.scalars[m[2]] = b.param(m[2], dtype, extent=extent) if m[1] == "param" else b.variable(m[2], dtype)
         else:
             return False
         return True

@@ -74,6 +74,16 @@ class VerifiedKernel:
         return self.kernel.params
 
     @cached_property
+    def bound(self) -> tuple[Memory, ...]:
+        """The buffers that a dispatch is given, in order: all but tables of constants."""
+        return tuple(m for m in self.buffers if m.data is None)
+
+    @cached_property
+    def given(self) -> tuple[Param, ...]:
+        """The parameters that a dispatch is given, in order: all but the lengths of what is bound."""
+        return tuple(p for p in self.params if p.extent is None)
+
+    @cached_property
     def workgroup(self) -> tuple[int, int, int]:
         """Lanes of a group along each dimension."""
         return self.kernel.workgroup
@@ -91,7 +101,7 @@ class VerifiedKernel:
     @cached_property
     def statements(self) -> int | None:
         """How many statements a lane runs at most, None if it loops."""
-        body = list(walk(self.kernel.body))
+        body = [s for s in walk(self.kernel.body) if not isinstance(s, Instr) or s.op.name != "within"]
         return None if any(isinstance(s, (For, While)) for s in body) else len(body)
 
     @cached_property
@@ -305,7 +315,7 @@ class _Scopes:
                 raise self.fail(s.loc, f"{name} names nothing", f"a {kind.__name__}", repr(attr), "Declare it")
             if attr not in self.scalars:
                 raise self.fail(s.loc, f"{attr.name!r} is not the kernel's", "a declared name", None, "Declare it")
-        elif name in ("print", "assert"):
+        elif name in ("print", "assert", "within"):
             pieces = len(s.args) + (name == "print")
             if not (is_list(attr) and isinstance(attr, tuple)) or len(attr) != pieces:
                 raise self.fail(s.loc, f"{name} has a wrong text", f"{pieces} pieces of text", repr(attr), "Add them")

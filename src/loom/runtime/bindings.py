@@ -6,8 +6,9 @@ read-only; further bindings are typed. Invariant: a name, once added, keeps its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, SupportsInt, cast
 
 import numpy as np
@@ -15,13 +16,14 @@ import numpy as np
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
-from loom.core.given import flag, is_list
+from loom.core.given import flag, is_array, is_list
+from loom.ir.frontend.structs import is_struct
 from loom.ir.kernel import Memory
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.budget import LEDGER
 from loom.runtime.device import Device
 from loom.runtime.plans.foreign import ForeignKernel
-from loom.runtime.storage import Storage
+from loom.runtime.storage import ShapedStorage, Storage
 from loom.runtime.values import as_count, as_data, as_read_dtype
 
 __all__ = ["WORD_NBYTES", "Area", "Bindings"]
@@ -33,16 +35,23 @@ _RESERVED = ("registers", "globals", "heap")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Area:
-    """One binding; ``dtype`` None means untyped 32-bit words."""
+    """One binding; ``dtype`` None means untyped 32-bit words, or records of the numpy dtype ``record``.
+
+    ``shape`` is that of the array it was made of, or the one it was given.
+    """
 
     name: str
     storage: Storage
     dtype: DType | None
     read_only: bool = False
+    shape: tuple[int, ...] | None = None
+    record: np.dtype[Any] | None = None
 
     @property
     def step(self) -> int:
         """Bytes per unit of offset."""
+        if self.record is not None:
+            return self.record.itemsize
         return self.dtype.nbytes if self.dtype is not None else WORD_NBYTES
 
     @property
@@ -72,7 +81,9 @@ class Area:
                 where, "the count is no whole number", expected="an int", got=repr(count),
                 remedy="Write int(count), or leave it out",
             )  # fmt: skip
-        kind = as_read_dtype(dtype, self.dtype, f"{where} of {self.name!r}")
+        as_records = dtype is None and self.record is not None
+        kind = self.record if as_records else as_read_dtype(dtype, self.dtype, f"{where} of {self.name!r}")
+        assert kind is not None
         if count is None:
             self.check_range(offset, 0, where)
             count = (self.storage.nbytes - int(offset) * self.step) // kind.itemsize
@@ -86,7 +97,11 @@ class Area:
         start = as_count(offset, named, "offset", "a whole number, at least 0")
         size = max(0, self.held - start) if count is None else as_count(count, named, "count", "at least 0")
         self.check_range(start, size * self.step, where)
-        one = as_data(value if np.ndim(value) else [value], self.dtype, named)
+        if self.record is not None:
+            value = np.asarray(value)
+            one = self.taken(value.reshape(-1)[:2], named)
+        else:
+            one = as_data(value if np.ndim(value) else [value], self.dtype, named)
         lanes = self.dtype.lanes if self.dtype is not None else 1
         if one.size not in (1, lanes):
             raise ShapeError(
@@ -95,6 +110,18 @@ class Area:
             )  # fmt: skip
         whole = np.broadcast_to(one.reshape(-1), (size, lanes))
         return start, np.ascontiguousarray(whole).reshape(-1).view(np.uint8)
+
+    def taken(self, data: Any, where: str) -> np.ndarray[Any, Any]:
+        """Return what is to be written as a contiguous array of the binding's type."""
+        if self.record is None:
+            return as_data(data, self.dtype, where)
+        if not is_array(data) or data.dtype != self.record:
+            raise DTypeError(
+                where, "the binding holds records", expected=self.record,
+                got=data.dtype if is_array(data) else type(data).__name__,
+                remedy="Pass a structured array of that dtype",
+            )  # fmt: skip
+        return np.ascontiguousarray(data)
 
     def check_copy(
         self, origin: Area, start: Any, count: Any, offset: Any, mine: str, theirs: str
@@ -150,27 +177,40 @@ class Bindings:
             and len(spec) == 2
             and isinstance(spec[0], (DType, np.dtype, type, str))
         ):
-            dtype = spec[0] if isinstance(spec[0], DType) else of_numpy(spec[0], where)
-            size = as_count(spec[1], where, "size", "a number of elements, at least 0")
-            self._areas[name] = Area(name, self._allocate(size * dtype.nbytes), dtype)
+            self._areas[name] = self._typed(name, spec[0], spec[1], where)
         else:
             self._areas[name] = self._filled(name, spec, read_only=False)
+
+    def _typed(self, name: str, kind: Any, size: Any, where: str) -> Area:
+        """Return zeroed memory of a type, a numpy dtype or a class of records, and of a size or a shape."""
+        text = "a number of elements, at least 0"
+        shape = tuple(as_count(n, where, "size", text) for n in (size if is_list(size) else (size,)))
+        count = math.prod(shape)
+        kind = getattr(kind, "numpy", kind) if isinstance(kind, type) and is_struct(kind) else kind
+        if isinstance(kind, np.dtype) and kind.names:
+            return Area(name, self._allocate(count * kind.itemsize), None, shape=shape, record=kind)
+        dtype = kind if isinstance(kind, DType) else of_numpy(kind, where)
+        inner = (*shape, dtype.lanes) if dtype.is_vector else shape
+        return Area(name, self._allocate(count * dtype.nbytes), dtype, shape=inner)
 
     def set_heap(self, array: Any, *, words: bool = False) -> None:
         """Add or replace the bulk binding that kernels only read; as untyped words if told to."""
         words = flag(words, f"{self._unit}.set_heap, words")
         area = self._filled("heap", array, read_only=True)
-        self._areas["heap"] = Area("heap", area.storage, None, read_only=True) if words else area
+        self._areas["heap"] = replace(area, dtype=None, shape=None, record=None) if words else area
 
     def _allocate(self, nbytes: int) -> Storage:
         return LEDGER.allocate(self._device, nbytes, f"{self._unit}, memory")
 
     def _filled(self, name: str, data: Any, *, read_only: bool) -> Area:
         where = f"{self._unit}, binding {name!r}"
-        array, dtype = read_array(data, where)
+        if is_array(data) and data.dtype.names:
+            array, dtype, record = np.ascontiguousarray(data), None, data.dtype
+        else:
+            (array, dtype), record = read_array(data, where), None
         storage = self._allocate(array.nbytes)
         storage.write(0, array.reshape(-1).view(np.uint8))
-        return Area(name, storage, dtype, read_only)
+        return Area(name, storage, dtype, read_only, array.shape, record)
 
     def clear(self) -> None:
         """Let go of all memory."""
@@ -190,12 +230,12 @@ class Bindings:
             raise ArgumentError(where, f"no binding is called {name!r}", remedy=near_matches(name, list(self._areas)))
         return found
 
-    def resolve(self, kernel: VerifiedKernel, bind: Mapping[str, str] | None) -> list[Storage]:
+    def resolve(self, kernel: VerifiedKernel, bind: Mapping[str, str] | None) -> list[Storage | ShapedStorage]:
         """Return the storage for each buffer of a kernel: by name (``bind`` maps some), else in order.
 
         The order is registers, globals, heap, then the others as they were added.
         """
-        buffers = kernel.buffers
+        buffers = kernel.bound
         where = f"{self._unit}.dispatch of {kernel.name!r}"
         areas = [self.find(name, f"{self._unit}.dispatch") for name in self.names(kernel, bind)]
         for memory, area in zip(buffers, areas, strict=True):
@@ -210,7 +250,7 @@ class Bindings:
                     where, f"buffer {memory.name!r} does not match binding {area.name!r}", expected=memory.dtype,
                     got=area.dtype, remedy="Bind a buffer of that type",
                 )  # fmt: skip
-        return [area.storage for area in areas]
+        return [a.storage if a.shape is None else ShapedStorage(a.storage, a.shape, a.record) for a in areas]
 
     def names(self, kernel: VerifiedKernel, bind: Mapping[str, str] | None) -> list[str]:
         """Return which bindings a kernel's buffers mean, by name or in order; ArgumentError if there is none."""
@@ -220,7 +260,7 @@ class Bindings:
                 where, "bind is no mapping", expected="names of buffers with the bindings they mean", got=repr(bind),
                 remedy='Write bind={"x": "registers"}',
             )  # fmt: skip
-        return self._names(kernel.buffers, dict(bind or {}), where)
+        return self._names(kernel.bound, dict(bind or {}), where)
 
     def _names(self, buffers: Sequence[Memory], bind: dict[str, str], where: str) -> list[str]:
         stray = next((name for name in bind if name not in {m.name for m in buffers}), None)

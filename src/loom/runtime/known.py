@@ -34,12 +34,12 @@ class KnownKernel(VerifiedKernel):
     """A verified kernel of which the facts are at hand and the body is not yet."""
 
     def __init__(self, function: KernelFunction, facts: dict[str, Any]) -> None:
-        buffers = tuple(Memory(n, lookup(t), Space.BUFFER, access=Access(a)) for n, t, a in facts["buffers"])
+        buffers = tuple(_buffer(*each) for each in facts["buffers"])
         reads: frozenset[Memory] = frozenset(buffers[int(i)] for i in facts["reads"])
         writes: frozenset[Memory] = frozenset(buffers[int(i)] for i in facts["writes"])
         self.__dict__.update(
             function=function, name=facts["name"], hash=facts["hash"], buffers=buffers,
-            params=tuple(Param(n, lookup(t)) for n, t in facts["params"]),
+            params=tuple(Param(n, lookup(t), extent=e and (e[0], e[1])) for n, t, e in facts["params"]),
             workgroup=tuple(facts["workgroup"]), trusted=facts["trusted"], guarantee=Guarantee[facts["guarantee"]],
             reads=reads, writes=writes,
             has_barrier=facts["has_barrier"], talks=facts["talks"], statements=facts["statements"],
@@ -54,6 +54,11 @@ class KnownKernel(VerifiedKernel):
     def uniformity(self) -> Uniformity:  # type: ignore[override]
         """What differs from lane to lane."""
         return self.__dict__["function"].verified.uniformity
+
+
+def _buffer(name: str, dtype: str, access: str, ndim: int, record: str, data: str | None) -> Memory:
+    held = None if data is None else bytes.fromhex(data)
+    return Memory(name, lookup(dtype), Space.BUFFER, None, Access(access), ndim, record, held)
 
 
 def recalled(function: KernelFunction) -> VerifiedKernel:
@@ -86,8 +91,11 @@ def facts_of(verified: VerifiedKernel) -> dict[str, Any]:
     return {
         "name": verified.name,
         "hash": verified.hash,
-        "buffers": [(m.name, m.dtype.name, m.access.value) for m in buffers],
-        "params": [(p.name, p.dtype.name) for p in verified.params],
+        "buffers": [
+            (m.name, m.dtype.name, m.access.value, m.ndim, m.record, None if m.data is None else m.data.hex())
+            for m in buffers
+        ],
+        "params": [(p.name, p.dtype.name, p.extent) for p in verified.params],
         "workgroup": verified.workgroup,
         "trusted": verified.trusted,
         "guarantee": verified.guarantee.name,

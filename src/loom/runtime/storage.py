@@ -7,6 +7,7 @@ place. Who uses storage, and in which order, is in ``order``: whatever reads or 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from loom.core.errors import DeviceError
 from loom.core.numbers import whole
 from loom.runtime.order import Uses, touching, uses_at
 
-__all__ = ["HostSlot", "HostStorage", "Storage", "clear_storage", "copy_storage"]
+__all__ = ["HostSlot", "HostStorage", "ShapedStorage", "Storage", "clear_storage", "copy_storage"]
 
 _ALIGNMENT = 64
 
@@ -46,6 +47,24 @@ class Storage(Protocol):
     def extent(self) -> tuple[int, int]:
         """Return where the memory starts and ends, for telling overlaps."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShapedStorage:
+    """Storage of which the shape is known, and the numpy dtype of the records it holds, if it does."""
+
+    storage: Storage
+    shape: tuple[int, ...]
+    record: np.dtype[Any] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return self.storage.nbytes
+
+    def extent(self) -> tuple[int, int]:
+        """Return where the memory starts and ends."""
+        return self.storage.extent()
 
 
 def copy_storage(source: Storage, start: int, target: Storage, offset: int, nbytes: int) -> None:

@@ -33,8 +33,8 @@ from loom.runtime.monitor import publish_if_asked
 from loom.runtime.pacing import Pacing, UnitStatus, as_pace
 from loom.runtime.plans.dispatch import Segment
 from loom.runtime.registry import one_device
-from loom.runtime.storage import Storage, copy_storage
-from loom.runtime.values import as_bindings, as_count, as_data
+from loom.runtime.storage import ShapedStorage, Storage, copy_storage
+from loom.runtime.values import as_bindings, as_count
 
 if TYPE_CHECKING:
     from loom.runtime.frames import Frame
@@ -59,8 +59,9 @@ def boot(
     """Return a unit with zeroed memory, on ``device`` (or ``on``, as patterns call it).
 
     ``registers`` and ``globals`` count 32-bit words; ``heap`` is an array that kernels only read;
-    ``bindings`` adds typed buffers: ``{"x": (loom.f32, 1024)}``, ``{"x": array}`` or (name, dtype, size)
-    triples. Raises ArgumentError for sizes that make no sense and DeviceError for a missing device.
+    ``bindings`` adds typed buffers: ``{"x": (loom.f32, 1024)}``, ``{"x": (loom.f32, (480, 640))}``, ``{"x": array}``
+    or (name, dtype, size) triples. Raises ArgumentError for sizes that make no sense and DeviceError for a missing
+    device.
 
     >>> import loom
     >>> with loom.boot(registers=8) as unit:
@@ -131,7 +132,7 @@ class Unit:
         """
         with self._lock:
             area = self._area(binding, "write")
-            array = as_data(data, area.dtype, f"{self.name}.write to {binding!r}")
+            array = area.taken(data, f"{self.name}.write to {binding!r}")
             area.check_range(offset, array.nbytes, f"{self.name}.write")
         with self.turn("write"):
             area.storage.write(offset * area.step, array.reshape(-1).view(np.uint8))
@@ -206,12 +207,17 @@ class Unit:
 
     @brief
     def dispatch(
-        self, kernel: Any, params: Sequence[Any] = (), groups: Any = None, *, bind: Mapping[str, str] | None = None
+        self,
+        kernel: Any,
+        params: Sequence[Any] | Mapping[str, Any] = (),
+        groups: Any = None,
+        *,
+        bind: Mapping[str, str] | None = None,
     ) -> None:
         """Record a dispatch; nothing runs yet.
 
         ``kernel`` is a kernel function, a built kernel, or (on Vulkan) a SPIR-V module: its bytes, or the path of
-        its ``.spv`` file; ``params`` its push constants in order;
+        its ``.spv`` file; ``params`` its push constants, in order or by name;
         ``groups`` the workgroups, an int or up to three, by default as many as have something to do
         (see ``Chain.dispatch``). Its buffers are found by name among this unit's
         bindings (``bind`` may map names), or, if no name is known here, in order: registers, globals,
@@ -225,7 +231,7 @@ class Unit:
     def dispatch_indirect(
         self,
         kernel: Any,
-        params: Sequence[Any] = (),
+        params: Sequence[Any] | Mapping[str, Any] = (),
         buffer: str = "registers",
         offset: int = 0,
         *,
@@ -241,7 +247,7 @@ class Unit:
             start = as_count(offset, f"{self.name}.dispatch_indirect", "offset", "a whole number, at least 0")
             chain.dispatch_indirect(kernel, self._buffers(kernel, bind), params, area.storage, start * area.step)
 
-    def _buffers(self, kernel: Any, bind: Mapping[str, str] | None) -> list[Storage]:
+    def _buffers(self, kernel: Any, bind: Mapping[str, str] | None) -> list[Storage | ShapedStorage]:
         return self._bindings.resolve(verified_kernel(kernel, f"{self.name}.dispatch"), bind)
 
     @contextmanager

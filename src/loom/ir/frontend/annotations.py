@@ -7,30 +7,51 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
 from loom.ir.kernel import Access
 
-__all__ = ["Absent", "BufferType", "In", "InOut", "Out", "resolve_annotations", "scalar_type"]
+__all__ = ["Absent", "BufferType", "In", "InOut", "Out", "is_struct", "resolve_annotations", "scalar_type"]
 
 
 @dataclass(frozen=True, slots=True)
 class BufferType:
-    """A buffer of ``dtype`` that a kernel may use as ``access`` says."""
+    """A buffer of ``dtype`` that a kernel may use as ``access`` says.
 
-    dtype: DType
+    ``dtype`` may be a class of records, or a type variable, which an instance of the kernel replaces. ``ndim`` is the
+    number of dimensions that arrays bound to it must have; 0 takes any and sees them flat.
+    """
+
+    dtype: Any
     access: Access
+    ndim: int = 0
+
+
+MOST_AXES = 8
+"""Dimensions that a buffer may have."""
 
 
 class _BufferAnnotation:
     _access = Access.READ
 
-    def __class_getitem__(cls, dtype: Any) -> BufferType:
-        return BufferType(scalar_type(dtype, cls.__name__), cls._access)
+    def __class_getitem__(cls, given: Any) -> BufferType:
+        dtype, ndim = given if isinstance(given, tuple) and len(given) == 2 else (given, 0)
+        if isinstance(ndim, bool) or not isinstance(ndim, int) or not 1 <= ndim <= MOST_AXES:
+            if given is not dtype or ndim:
+                raise KernelTypeError(
+                    cls.__name__, "no number of dimensions", expected=f"1 to {MOST_AXES}", got=repr(ndim),
+                    remedy=f"Write {cls.__name__}[f32, 2]",
+                )  # fmt: skip
+        is_kind = is_struct(dtype) or isinstance(dtype, TypeVar)
+        return BufferType(dtype if is_kind else scalar_type(dtype, cls.__name__), cls._access, ndim)
 
     if TYPE_CHECKING:  # what a kernel's body may do with such a parameter
+        shape: Any
+        ndim: int
+        size: Any
+        dtype: Any
 
         def __getitem__(self, index: Any) -> Any: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
@@ -38,7 +59,7 @@ class _BufferAnnotation:
 
 
 class In(_BufferAnnotation):
-    """A buffer the kernel only reads: ``x: In[f32]``."""
+    """A buffer the kernel only reads: ``x: In[f32]``; ``In[f32, 2]`` is one of two dimensions, ``x[i, j]``."""
 
     _access = Access.READ
 
@@ -57,6 +78,11 @@ class InOut(_BufferAnnotation):
 
 class Absent:
     """Annotation of a parameter that a factory leaves out of this kernel: in the body it stands for None."""
+
+
+def is_struct(given: Any) -> bool:
+    """Tell whether ``given`` is a class that ``loom.struct`` made a type of records."""
+    return isinstance(given, type) and "__loom_struct__" in vars(given)
 
 
 _PYTHON_TYPES: dict[Any, DType] = {bool: bool_, int: i32, float: f32}

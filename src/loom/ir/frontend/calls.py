@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from loom.core.dtype import DType, f32
+import numpy as np
+
+from loom.core.dtype import DType, f32, u32
 from loom.core.given import is_list
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern
 from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number, is_typed
+from loom.ir.frontend.structs import info_of, is_struct
+from loom.ir.frontend.values import Method, Operand, Static, View, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import OPS, Effect, Op
 
@@ -54,6 +58,10 @@ class Calls:
     def call(self, node: ast.Call) -> Operand:
         """Translate a call."""
         callee = self.t.expressions.evaluate(node.func)
+        if isinstance(callee, Method):
+            return self.inlining.inline(callee.function, [callee.owner, *self.positional(node)], self.keywords(node))
+        if isinstance(callee, Static) and is_struct(callee.value):
+            return self.t.fields.construct(callee.value, self.positional(node), self.keywords(node))
         if not isinstance(callee, Static):
             raise self.b.error("not a function", "a function", describe(callee), "Check the name")
         target = callee.value
@@ -275,12 +283,22 @@ class Calls:
     def private(self, args: list[Operand]) -> Operand:
         return self.array("private", args)
 
-    def array(self, space: str, args: list[Operand]) -> Memory:
+    def array(self, space: str, args: list[Operand]) -> Memory | View:
         dtype_operand, size_operand = self.count(space, args, 2)
-        dtype = expect_static(self.b, dtype_operand, f"the type of a {space} array", (DType,))
-        size = expect_static(self.b, size_operand, f"the size of a {space} array", (int,))
         declare = self.b.shared if space == "shared" else self.b.private
-        return declare(self.t.array_name, dtype, size)
+        kind = dtype_operand.value if isinstance(dtype_operand, Static) and is_struct(dtype_operand.value) else None
+        dtype = u32 if kind else expect_static(self.b, dtype_operand, f"the type of a {space} array", (DType,))
+        size = expect_static(self.b, size_operand, f"the size of a {space} array", (int, tuple, np.integer))
+        shape: tuple[Any, ...] = size if isinstance(size, tuple) else (size,)
+        if not shape or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) for n in shape):
+            raise self.b.error(
+                f"the size of a {space} array", "a number, or one for each axis", size, "Write 64 or (8, 8)"
+            )
+        words = info_of(kind).record.words if kind else 1
+        memory = declare(self.t.array_name, dtype, math.prod(int(n) for n in shape) * words)
+        if kind is None and not isinstance(size, tuple):
+            return memory
+        return View(memory, tuple(Static(int(n)) for n in shape), kind)
 
     def static_range(self, args: list[Operand]) -> Operand:
         bounds = [expect_static(self.b, a, "a bound", (int,)) for a in args]
@@ -295,10 +313,14 @@ class Calls:
     def atomic(self, op: Op, args: list[Operand]) -> Operand:
         name = op.name
         memory, index, *values = self.count(name, args, 1 + op.arity)
-        if not isinstance(memory, Memory):
+        if isinstance(memory, View) and memory.kind is None:
+            memory, at = self.t.views.element(memory, index)
+        elif isinstance(memory, Memory):
+            at = self.t.expressions.index(index)
+        else:
             raise self.b.error(f"{name} needs memory", "a buffer or shared array", describe(memory), "Pass the array")
         typed = [self.typing.typed(v, memory.dtype) for v in values]
-        return self.b.emit(name, self.t.expressions.index(index), *typed, memory=memory)
+        return self.b.emit(name, at, *typed, memory=memory)
 
     # builtins
 
@@ -306,6 +328,8 @@ class Calls:
         (memory,) = self.count("len", args, 1)
         if isinstance(memory, tuple):
             return Static(len(memory))
+        if isinstance(memory, View):
+            return self.t.views.length(memory)
         if isinstance(memory, Memory) and memory.size is not None:
             return Static(memory.size)
         if isinstance(memory, Memory):

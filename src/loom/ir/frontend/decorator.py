@@ -15,17 +15,19 @@ from typing import Any, ClassVar, TypeVar, overload
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType
+from loom.core.dtype import DType, u32
 from loom.core.errors import ArgumentError, KernelTypeError, StateError, SyntaxNotSupported
 from loom.core.given import flag, is_int, is_list
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
+from loom.ir.constants import constant_bits
 from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
+from loom.ir.frontend.structs import info_of, is_struct
 from loom.ir.frontend.translator import Translator
-from loom.ir.frontend.values import Retype, Static
+from loom.ir.frontend.values import Retype, Static, View
 from loom.ir.kernel import Kernel, Loc
 from loom.ir.verify import VerifiedKernel, verify
 
@@ -105,10 +107,10 @@ class KernelFunction:
         for name, parameter in signature.parameters.items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise builder.error("a kernel has a fixed number of parameters", "a name", f"*{name}", "Name each one")
-            if parameter.default is not parameter.empty:
+            if parameter.default is not parameter.empty and isinstance(self.annotations.get(name), BufferType):
                 raise builder.error(
-                    f"parameter {name!r} has a default", f"{name} alone", f"{name} = {parameter.default!r}",
-                    "Give its value with each dispatch, or name a constant outside the kernel",
+                    f"buffer {name!r} has a default", f"{name} alone", f"{name} = {parameter.default!r}",
+                    "Bind it with each dispatch",
                 )  # fmt: skip
         return list(signature.parameters)
 
@@ -122,7 +124,7 @@ class KernelFunction:
                     remedy=f"Annotate it, for example {name}: loom.In[loom.f32]",
                 )  # fmt: skip
             if isinstance(annotation, BufferType):
-                translator.frame.names[name] = builder.buffer(name, annotation.dtype, annotation.access)
+                self._buffer(builder, translator, name, annotation)
                 if name in translator.frame.mutable:
                     raise builder.error(
                         f"buffer {name!r} is assigned", f"{name}[...] = value, or another name", f"{name} = ...",
@@ -133,9 +135,48 @@ class KernelFunction:
             if annotation is Absent:
                 translator.frame.names[name] = Static(None)
             elif not isinstance(annotation, BufferType):
+                if is_struct(annotation):
+                    raise builder.error(
+                        f"parameter {name!r} is a record", "a buffer of one, or its fields", annotation.__name__,
+                        f"Declare {name}: In[{annotation.__name__}], or a parameter for each field",
+                    )  # fmt: skip
                 dtype = scalar_type(annotation, builder.where())
-                value = builder.emit("param", attr=builder.param(name, dtype))
+                default = self._default(builder, name, dtype)
+                value = builder.emit("param", attr=builder.param(name, dtype, default=default))
                 translator.assign_name(name, value)
+        for name in parameters:
+            view = translator.frame.names.get(name)
+            if isinstance(view, View):
+                lengths = (builder.param(f"{name}.shape.{k}", u32, extent=(name, k)) for k in range(len(view.shape)))
+                shape = tuple(builder.emit("param", attr=length) for length in lengths)
+                translator.frame.names[name] = View(view.memory, shape, view.kind)
+
+    def _buffer(self, builder: Builder, translator: Translator, name: str, given: BufferType) -> None:
+        """Declare a buffer; of several dimensions, or of records, what stands for it awaits its lengths."""
+        kind = given.dtype if is_struct(given.dtype) else None
+        ndim = given.ndim or (1 if kind is not None else 0)
+        record = "" if kind is None else info_of(kind).record.text
+        memory = builder.buffer(name, u32 if kind else given.dtype, given.access, ndim=ndim, record=record)
+        is_view = ndim > 1 or kind is not None
+        translator.frame.names[name] = View(memory, (Static(0),) * ndim, kind) if is_view else memory
+
+    def _default(self, builder: Builder, name: str, dtype: DType) -> Any:
+        """Return the default of a parameter, which must fit its type; None if it has none."""
+        default = inspect.signature(self.fn, follow_wrapped=False).parameters[name].default
+        if default is inspect.Parameter.empty:
+            return None
+        kinds = (bool, np.bool_) if dtype.is_bool else (int, np.integer, float, np.floating)
+        fits = isinstance(default, kinds) and (dtype.is_bool or not isinstance(default, bool))
+        try:
+            if fits:
+                constant_bits(default, dtype)
+        except (OverflowError, ValueError):
+            fits = False
+        if not fits:
+            raise builder.error(
+                f"the default of {name!r} does not fit", dtype, repr(default), f"Give one of type {dtype}"
+            )
+        return default
 
     launch: ClassVar[Callable[..., Any] | None] = None
     """What a call does: ``runtime.calls`` tells."""

@@ -16,7 +16,19 @@ import numpy as np
 
 from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import near_matches
-from loom.ir.frontend.values import Operand, Static, describe, is_number, is_typed, promoted
+from loom.ir.frontend.fields import is_record, leaves, rebuilt
+from loom.ir.frontend.values import (
+    Operand,
+    Place,
+    Static,
+    StructValue,
+    StructVariable,
+    View,
+    describe,
+    is_number,
+    is_typed,
+    promoted,
+)
 from loom.ir.kernel import Block, Instr, Memory, Variable
 from loom.ir.ops import OPS, Effect
 
@@ -70,7 +82,12 @@ class Expressions:
         self.typing = translator.typing
 
     def evaluate(self, node: ast.expr) -> Operand:
-        """Return what ``node`` stands for, emitting the operations it needs."""
+        """Return what ``node`` stands for, emitting the operations it needs; records are loaded whole."""
+        found = self.refer(node)
+        return self.t.fields.load(found) if isinstance(found, Place) else found
+
+    def refer(self, node: ast.expr) -> Operand:
+        """Return what ``node`` stands for, of a record in memory its place."""
         handler = getattr(self, type(node).__name__.lower(), None)
         if handler is None:
             raise self.t.unsupported_expression(node)
@@ -101,7 +118,7 @@ class Expressions:
         found = self.t.find(node.id)
         if isinstance(found, Variable):
             return self.b.emit("get", attr=found)
-        return found
+        return self.t.fields.values_of(found) if isinstance(found, StructVariable) else found
 
     def tuple(self, node: ast.Tuple) -> Operand:
         items = [self.evaluate(e) for e in node.elts]
@@ -113,7 +130,10 @@ class Expressions:
         return self.tuple(ast.copy_location(ast.Tuple(node.elts, node.ctx), node))
 
     def attribute(self, node: ast.Attribute) -> Operand:
-        base = self.evaluate(node.value)
+        base = self.owner(node.value)
+        if isinstance(base, (StructValue, StructVariable, Place)) or is_record(base):
+            found = self.t.fields.attribute(base, node.attr)
+            return self.t.fields.values_of(found) if isinstance(found, StructVariable) else found
         if isinstance(base, Static):
             try:
                 return Static(getattr(base.value, node.attr))
@@ -127,13 +147,33 @@ class Expressions:
             return self.b.emit("extract", base, attr=_COMPONENTS.index(node.attr))
         if isinstance(base, (Memory, Instr)) and node.attr == "dtype":
             return Static(base.dtype)
+        if isinstance(base, Memory) and node.attr in ("shape", "ndim", "size"):
+            base = View(base, (self.t.calls.length([base]),))
+        known = self.t.views.attribute(base, node.attr) if isinstance(base, View) else None
+        if known is not None:
+            return known
         raise self.b.error(
-            f"no attribute {node.attr!r}", "x, y, z or w of a short vector, or dtype", describe(base), "Check the name"
-        )
+            f"no attribute {node.attr!r}", "x, y, z or w of a short vector; shape, size, ndim or dtype of memory",
+            describe(base), "Check the name",
+        )  # fmt: skip
+
+    def owner(self, node: ast.expr) -> Operand | StructVariable:
+        """Return what an attribute is taken of; of records what is needed to find one field."""
+        if isinstance(node, ast.Name):
+            found = self.t.find(node.id)
+            if isinstance(found, StructVariable):
+                return found
+        elif isinstance(node, ast.Attribute):
+            base = self.owner(node.value)
+            if isinstance(base, StructVariable) and node.attr in base.fields:
+                return self.t.fields.attribute(base, node.attr)
+        return self.refer(node)
 
     def subscript(self, node: ast.Subscript) -> Operand:
         base = self.evaluate(node.value)
         index = self.evaluate(node.slice)
+        if isinstance(base, View):
+            return self.t.views.item(base, index)
         if isinstance(base, Memory):
             return self.load(base, index)
         if isinstance(index, Static) and isinstance(base, Static):
@@ -173,7 +213,11 @@ class Expressions:
 
     def load(self, memory: Memory, index: Operand) -> Instr:
         """Load an element; half-width floats are read as f32."""
-        value = self.b.emit("load", self.index(index), memory=memory)
+        return self.loaded(memory, self.index(index))
+
+    def loaded(self, memory: Memory, index: Instr) -> Instr:
+        """Load the element at an index that is a value."""
+        value = self.b.emit("load", index, memory=memory)
         if memory.dtype.storage_only:
             lanes = memory.dtype.lanes
             return self.b.emit("convert", value, dtype=f32.vector(lanes))
@@ -182,7 +226,8 @@ class Expressions:
     def index(self, index: Operand) -> Instr:
         """Return an index as an integer value (constants as u32)."""
         if isinstance(index, tuple) or (isinstance(index, Static) and isinstance(index.value, tuple)):
-            raise self.b.error("memory has one dimension", "one index", "a tuple", "Write row * width + column")
+            remedy = "Declare it as In[f32, 2] (or InOut, Out) to index rows and columns, or write row * width + column"
+            raise self.b.error("memory has one dimension", "one index", "a tuple", remedy)
         if isinstance(index, Static) and isinstance(index.value, slice):
             raise self.b.error("memory is read element by element", "one index", "a slice", "Write a loop")
         if isinstance(index, Static) and isinstance(index.value, int) and not isinstance(index.value, bool):
@@ -328,8 +373,12 @@ class Expressions:
             return self.select(test, results, node)
         return self.chosen(self.typing.typed(test), blocks, results, node)
 
-    def select(self, test: Operand, results: list[Operand], node: ast.expr) -> Instr:
+    def select(self, test: Operand, results: list[Operand], node: ast.expr) -> Operand:
         """Choose between two values already computed; two bare constants give a weak value."""
+        if any(isinstance(r, StructValue) or is_record(r) for r in results):
+            a, b = self.of_one_kind(results)
+            chosen = [self.select(test, list(pair), node) for pair in zip(leaves(a), leaves(b), strict=True)]
+            return rebuilt(a, iter(chosen))
         if all(isinstance(r, Static) for r in results):
             key, retyped = self.t.key(node), self.t.retyped
             dtype = (
@@ -343,15 +392,31 @@ class Expressions:
         a, b = self.typing.unify(results)
         return self.typing.emit("select", self.typing.typed(test), a, b)
 
-    def chosen(self, test: Instr, blocks: tuple[Block, Block], results: list[Operand], node: ast.expr) -> Instr:
+    def of_one_kind(self, results: list[Operand]) -> list[StructValue]:
+        """Return records of one class."""
+        kinds = [r.kind for r in results if isinstance(r, StructValue)]
+        kinds += [type(r.value) for r in results if isinstance(r, Static) and is_record(r)]
+        return [self.t.fields.as_struct(r, kinds[0], "the other value") for r in results]
+
+    def chosen(self, test: Instr, blocks: tuple[Block, Block], results: list[Operand], node: ast.expr) -> Operand:
         """Run one of two blocks and give its result."""
         branch = self.b.if_(test)
-        result: Variable | None = None
+        records = any(isinstance(r, StructValue) or is_record(r) for r in results)
+        result: Variable | StructVariable | None = None
         for block, inner, operand in zip((branch.then, branch.otherwise), blocks, results, strict=True):
             with self.b.into(block):
                 self.t.splice(inner)
+                if records:
+                    value = self.of_one_kind([*(r for r in results if isinstance(r, StructValue)), operand])[-1]
+                    result = result or self.t.fields.variable_for("choice", value)
+                    assert isinstance(result, StructVariable)
+                    self.t.fields.set_variable(result, value)
+                    continue
                 result = result or self.t.variable_for("choice", self.t.key(node), operand)
+                assert isinstance(result, Variable)
                 self.t.set_variable(result, operand)
+        if isinstance(result, StructVariable):
+            return self.t.fields.values_of(result)
         return self.b.emit("get", attr=result)
 
     def namedexpr(self, node: ast.NamedExpr) -> Operand:

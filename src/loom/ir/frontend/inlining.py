@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 from loom.core.dtype import DType
 from loom.core.errors import SyntaxNotSupported
 from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.fields import is_record, leaves, rebuilt
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import FunctionSource, function_source, names_of
-from loom.ir.frontend.values import Operand, Static
+from loom.ir.frontend.structs import is_struct
+from loom.ir.frontend.values import Operand, Static, StructValue, View, describe
 from loom.ir.kernel import Loc, Memory, Variable
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class Inlining:
         try:
             for name, operand in bound.items():
                 self.t.assign_name(name, operand)
+                if isinstance(operand, StructValue) or is_record(operand):
+                    frame.records.add(name)
             return self.tail(list(source.body))
         finally:
             self.t.frames.pop()
@@ -93,9 +97,11 @@ class Inlining:
         if (
             not isinstance(annotation, (DType, type))
             or isinstance(annotation, BufferType)
-            or isinstance(operand, Memory)
+            or isinstance(operand, (Memory, View))
         ):
             return operand
+        if is_struct(annotation):
+            return self.t.fields.as_struct(operand, annotation, f"argument {name!r} of {fn.__name__}")  # type: ignore[arg-type]
         if isinstance(annotation, type) and annotation not in (int, float, bool):
             return operand
         wanted = scalar_type(annotation, self.b.where())
@@ -129,16 +135,21 @@ class Inlining:
         branch = self.b.if_(self.typing.typed(test))
         result: list[Variable] | None = None
         operands: list[Operand] = []
+        form: Operand = Static(None)
         for block, statements in zip((branch.then, branch.otherwise), branches, strict=True):
             with self.b.into(block):
                 names = dict(self.t.frame.names)
-                operands.append(_spread(self.tail(statements)))
+                operands.append(self.spread(self.tail(statements)))
                 result = self.store_result(operands[-1], result, node)
+                form = operands[-1]
                 self.t.frame.names = names
         if any(isinstance(o, Static) and o.value is None for o in operands):
             return Static(None)
-        values = tuple(self.b.emit("get", attr=v) for v in result or [])
-        return values if isinstance(operands[-1], tuple) else values[0]
+        if _form(operands[0]) != _form(operands[1]):
+            raise self.b.error(
+                "returns of different kinds", describe(operands[0]), describe(operands[1]), "Return alike everywhere"
+            )
+        return rebuilt(form, iter([self.b.emit("get", attr=v) for v in result or []]))
 
     def count_copies(self, branches: list[list[ast.stmt]], rest: list[ast.stmt]) -> None:
         """Refuse functions whose ends would be copied so often that compiling them takes forever."""
@@ -155,7 +166,7 @@ class Inlining:
         """Keep a branch's result in variables shared by both branches."""
         if isinstance(operand, Static) and operand.value is None:
             return result or []
-        items = operand if isinstance(operand, tuple) else (operand,)
+        items = leaves(operand)
         if result is None:
             keys = [(*self.t.key(f"result {i}"), node.lineno) for i in range(len(items))]
             result = [self.t.variable_for("result", k, o) for k, o in zip(keys, items, strict=True)]
@@ -166,6 +177,15 @@ class Inlining:
         for variable, item in zip(result, items, strict=True):
             self.t.set_variable(variable, item)
         return result
+
+    def spread(self, operand: Operand) -> Operand:
+        """Return tuples and records of constants as such of operands."""
+        value: Any = operand.value if isinstance(operand, Static) else None
+        if isinstance(value, tuple):
+            return tuple(self.spread(Static(v)) for v in cast("tuple[Any, ...]", value))
+        if isinstance(operand, tuple):
+            return tuple(self.spread(item) for item in operand)
+        return self.t.fields.of_host(value) if is_record(operand) else operand
 
     def loc_of(self, node: ast.stmt) -> Loc:
         return Loc(self.t.frame.source.file, node.lineno)
@@ -190,9 +210,8 @@ def _ends(statements: list[ast.stmt]) -> bool:
     return isinstance(last, ast.Return) or (isinstance(last, ast.If) and _ends(last.body) and _ends(last.orelse))
 
 
-def _spread(operand: Operand) -> Operand:
-    """Return a tuple of constants as a tuple of operands."""
-    value: Any = operand.value if isinstance(operand, Static) else None
-    if isinstance(value, tuple):
-        return tuple(Static(v) for v in cast("tuple[Any, ...]", value))
-    return operand
+def _form(operand: Operand) -> Any:
+    """Return what two operands have in common that may come of one function."""
+    if isinstance(operand, tuple):
+        return tuple(_form(item) for item in operand)
+    return operand.kind if isinstance(operand, StructValue) else None

@@ -16,9 +16,20 @@ import numpy as np
 from loom.core.dtype import SCALARS, DType, f32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.ir.builder import Builder
+from loom.ir.frontend.fields import Fields, is_record
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.source import FunctionSource
-from loom.ir.frontend.values import Operand, Retype, Static, Typing, describe, is_number, promoted
+from loom.ir.frontend.values import (
+    Operand,
+    Retype,
+    Static,
+    StructValue,
+    StructVariable,
+    Typing,
+    describe,
+    is_number,
+    promoted,
+)
 from loom.ir.kernel import Block, Instr, Variable
 
 __all__ = ["FunctionNames", "Names"]
@@ -41,10 +52,14 @@ class FunctionNames:
     number: int
     is_kernel: bool
     function: Any = None
-    names: dict[str, Operand | Variable] = field(default_factory=dict[str, "Operand | Variable"])
+    names: dict[str, Operand | Variable | StructVariable] = field(
+        default_factory=dict[str, "Operand | Variable | StructVariable"]
+    )
     homes: dict[str, Block] = field(default_factory=dict[str, Block])
     loops: int = 0
     copies: int = 0
+    records: set[str] = field(default_factory=set[str])
+    """Parameters that are records, whose fields nobody assigns."""
 
 
 def _is_useful(value: Any) -> bool:
@@ -53,8 +68,15 @@ def _is_useful(value: Any) -> bool:
     return isinstance(value, kinds) or any(value is b for b in _BUILTINS)
 
 
+def describe_local(known: Operand | StructVariable) -> str:
+    """Name what a local stands for."""
+    return f"a {known.kind.__name__}" if isinstance(known, StructVariable) else describe(known)
+
+
 class Names:
     """The stack of frames, and how names in them are found and assigned."""
+
+    fields: Fields
 
     def __init__(self, builder: Builder, retyped: dict[Any, DType]) -> None:
         self.builder = builder
@@ -71,7 +93,7 @@ class Names:
         """Name a local or a node in a way that is the same in the next translation."""
         return self.frame.number, thing if isinstance(thing, str) else (thing.lineno, thing.col_offset)
 
-    def find(self, name: str) -> Operand | Variable:
+    def find(self, name: str) -> Operand | Variable | StructVariable:
         """Return what a name stands for; locals first, then the outer names as static values."""
         frame = self.frame
         if name in frame.names:
@@ -104,6 +126,11 @@ class Names:
                 self.builder.name_value(operand, name)
             return
         known = frame.names.get(name)
+        if is_record(operand):
+            operand = self.fields.as_struct(operand, type(operand.value), name)  # type: ignore[union-attr]
+        if isinstance(operand, StructValue):
+            self.assign_record(name, known, operand)
+            return
         is_value = isinstance(operand, Instr) or (isinstance(operand, Static) and is_number(operand.value))
         if known is not None and not (is_value and isinstance(known, Variable)):
             self.check_rebinding(name, known, operand)
@@ -116,10 +143,19 @@ class Names:
             known = frame.names[name] = self.variable_for(name, self.key(name), operand, dtype)
         self.set_variable(known, operand)
 
-    def check_rebinding(self, name: str, known: Operand | Variable, operand: Operand) -> None:
+    def assign_record(self, name: str, known: Operand | Variable | StructVariable | None, value: StructValue) -> None:
+        """Assign a record to a local that is assigned several times, or in parts."""
+        if known is not None and not (isinstance(known, StructVariable) and known.kind is value.kind):
+            self.check_rebinding(name, known, value)
+        if not isinstance(known, StructVariable) or known.kind is not value.kind:
+            self.frame.homes[name] = self.builder.block
+            known = self.frame.names[name] = self.fields.variable_for(name, value)
+        self.fields.set_variable(known, value)
+
+    def check_rebinding(self, name: str, known: Operand | Variable | StructVariable, operand: Operand) -> None:
         """Refuse to make a name stand for something else unless no branch or loop lies between."""
         if self.frame.homes.get(name) is not self.builder.block:
-            was = "a number" if isinstance(known, Variable) else describe(known)
+            was = "a number" if isinstance(known, Variable) else describe_local(known)
             raise self.builder.error(
                 f"{name!r} stands for {was} and cannot be assigned in a branch or loop", "a number on every path",
                 describe(operand), "Only numbers may differ from lane to lane; use another name",

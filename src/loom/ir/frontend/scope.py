@@ -95,8 +95,11 @@ def _targets(target: ast.expr, here: tuple[int, ...], uses: dict[str, _Use]) -> 
         for element in target.elts:
             _targets(element, here, uses)
     else:
-        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-            uses.setdefault(target.value.id, _Use()).augmented = True  # v.x = ... rebuilds v
+        root: ast.expr = target
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if isinstance(target, ast.Attribute) and isinstance(root, ast.Name):
+            uses.setdefault(root.id, _Use()).augmented = True  # v.x = ... rebuilds v
         _read(target, here, uses)
 
 

@@ -20,8 +20,19 @@ from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
 from loom.ir.frontend.calls import Calls
 from loom.ir.frontend.expressions import Expressions
+from loom.ir.frontend.fields import Fields
 from loom.ir.frontend.names import Names
-from loom.ir.frontend.values import Operand, Static, describe, expect_static, is_number
+from loom.ir.frontend.values import (
+    Operand,
+    Place,
+    Static,
+    StructVariable,
+    View,
+    describe,
+    expect_static,
+    is_number,
+)
+from loom.ir.frontend.views import Views
 from loom.ir.kernel import Block, Break, Continue, For, Instr, Loc, Memory, Return, Variable
 
 __all__ = ["Translator"]
@@ -49,6 +60,8 @@ class Translator(Names):
         """``of_elements`` names what takes a function of elements, which may not know of lanes."""
         super().__init__(builder, retyped)
         self.of_elements = of_elements
+        self.fields = Fields(self)
+        self.views = Views(self)
         self.calls = Calls(self)
         self.expressions = Expressions(self)
         self.inlined = 0
@@ -118,10 +131,19 @@ class Translator(Names):
 
     def on_augassign(self, node: ast.AugAssign) -> None:
         memory = self.expressions.evaluate(node.target.value) if isinstance(node.target, ast.Subscript) else None
-        if isinstance(node.target, ast.Subscript) and isinstance(memory, Memory):
-            index = self.expressions.index(self.expressions.evaluate(node.target.slice))  # once, as in Python
-            left: Operand = self.expressions.load(memory, index)
+        left: Operand
+        if isinstance(node.target, ast.Subscript) and isinstance(memory, (Memory, View)):
+            memory, index = self.element(memory, node.target.slice)  # once, as in Python
+            left = self.expressions.loaded(memory, index)
             self.store(memory, index, self.expressions.binary(node.op, left, self.expressions.evaluate(node.value)))
+            return
+        owner = self.expressions.owner(node.target.value) if isinstance(node.target, ast.Attribute) else None
+        if isinstance(node.target, ast.Attribute) and isinstance(owner, Place):
+            part = self.fields.attribute(owner, node.target.attr)
+            assert not isinstance(part, StructVariable)
+            left = self.fields.load(part) if isinstance(part, Place) else part
+            right = self.expressions.evaluate(node.value)
+            self.fields.assign(owner, node.target.attr, self.expressions.binary(node.op, left, right))
             return
         left = self.expressions.evaluate(ast.copy_location(_as_load(node.target), node.target))
         right = self.expressions.evaluate(node.value)
@@ -133,8 +155,8 @@ class Translator(Names):
             self.assign_name(target.id, operand)
         elif isinstance(target, ast.Subscript):
             self.assign_element(target, operand)
-        elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-            self.assign_component(target, target.value.id, operand)
+        elif isinstance(target, ast.Attribute):
+            self.assign_attribute(target, operand)
         elif isinstance(target, (ast.Tuple, ast.List)):
             self.assign_tuple(target, operand)
         else:
@@ -156,12 +178,50 @@ class Translator(Names):
 
     def assign_element(self, target: ast.Subscript, operand: Operand) -> None:
         memory = self.expressions.evaluate(target.value)
-        if not isinstance(memory, Memory):
+        if isinstance(memory, View) and memory.kind is not None:
+            place = self.views.item(memory, self.expressions.evaluate(target.slice))
+            if isinstance(place, Place):
+                self.fields.store(place, self.fields.as_struct(operand, place.kind, "what is stored"))
+                return
+        if not isinstance(memory, (Memory, View)):
             raise self.builder.error(
                 "only elements of memory can be assigned", "a buffer, shared or private array", describe(memory),
                 "Assign the whole value",
             )  # fmt: skip
-        self.store(memory, self.expressions.index(self.expressions.evaluate(target.slice)), operand)
+        memory, index = self.element(memory, target.slice)
+        self.store(memory, index, operand)
+
+    def element(self, memory: Memory | View, index: ast.expr) -> tuple[Memory, Instr]:
+        """Return the memory and the number of an element that is assigned."""
+        given = self.expressions.evaluate(index)
+        return (
+            self.views.element(memory, given) if isinstance(memory, View) else (memory, self.expressions.index(given))
+        )
+
+    def assign_attribute(self, target: ast.Attribute, operand: Operand) -> None:
+        """Assign a field of a record, or a component of a short vector."""
+        root: ast.expr = target
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        name = root.id if isinstance(root, ast.Name) else None
+        if name is not None and name in self.frame.records:
+            raise self.builder.error(
+                f"{name!r} is an argument, and a record is a value: its caller would not see the assignment",
+                "a local of its own", ast.unparse(target), f"Return the changed record, or copy it: mine = {name}",
+            )  # fmt: skip
+        owner = self.expressions.owner(target.value)
+        if isinstance(owner, (StructVariable, Place)):
+            self.fields.assign(owner, target.attr, operand)
+        elif isinstance(target.value, ast.Attribute):  # a component of a vector that is a field
+            whole = self.expressions.owner(target.value.value)
+            vector = self.typing.typed(owner) if not isinstance(owner, StructVariable) else None
+            if not isinstance(whole, (StructVariable, Place)) or vector is None:
+                raise self.unsupported(target, "such targets of an assignment")
+            self.fields.assign(whole, target.value.attr, self.with_component(vector, target.attr, operand))
+        elif isinstance(target.value, ast.Name):
+            self.assign_component(target, target.value.id, operand)
+        else:
+            raise self.unsupported(target, "such targets of an assignment")
 
     def store(self, memory: Memory, index: Instr, operand: Operand) -> None:
         """Store an operand, which a constant or weak local fits to the memory's type."""
@@ -179,14 +239,19 @@ class Translator(Names):
         variable = self.find(name)
         if not isinstance(variable, Variable) or target.attr not in tuple("xyzw"[: variable.dtype.lanes]):
             raise self.builder.error("no such component", "x, y, z or w of a vector", target.attr, "Check the name")
-        old = self.builder.emit("get", attr=variable)
-        wanted = "xyzw".index(target.attr)
-        value = self.typing.typed(operand, variable.dtype.scalar)
-        self.typing.retype_weak(value, variable.dtype.scalar)
-        parts = [
-            value if i == wanted else self.builder.emit("extract", old, attr=i) for i in range(variable.dtype.lanes)
-        ]
-        self.builder.emit("set", self.builder.emit("vector", *parts, dtype=variable.dtype), attr=variable)
+        whole = self.with_component(self.builder.emit("get", attr=variable), target.attr, operand)
+        self.builder.emit("set", whole, attr=variable)
+
+    def with_component(self, vector: Instr, name: str, operand: Operand) -> Instr:
+        """Return a short vector of which one component is another."""
+        dtype = vector.type
+        if name not in tuple("xyzw"[: dtype.lanes]) or not dtype.is_vector:
+            raise self.builder.error("no such component", "x, y, z or w of a vector", name, "Check the name")
+        value = self.typing.typed(operand, dtype.scalar)
+        self.typing.retype_weak(value, dtype.scalar)
+        wanted = "xyzw".index(name)
+        parts = [value if i == wanted else self.builder.emit("extract", vector, attr=i) for i in range(dtype.lanes)]
+        return self.builder.emit("vector", *parts, dtype=dtype)
 
     def on_if(self, node: ast.If) -> None:
         test = self.expressions.condition(node.test)
@@ -202,7 +267,7 @@ class Translator(Names):
         """Translate a nested block; names bound to values there are forgotten after it."""
         before = dict(self.frame.names)
         self.body(statements)
-        variables = {n: v for n, v in self.frame.names.items() if isinstance(v, Variable)}
+        variables = {n: v for n, v in self.frame.names.items() if isinstance(v, (Variable, StructVariable))}
         self.frame.names = {**before, **variables}
 
     def on_while(self, node: ast.While) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Union
 
 import numpy as np
@@ -17,7 +18,10 @@ from loom.core.given import is_scalar
 from loom.ir.builder import Builder
 from loom.ir.kernel import For, Instr, Memory, Variable
 
-__all__ = ["Operand", "Retype", "Static", "Typing", "describe", "expect_static", "is_number", "is_typed", "promoted"]
+__all__ = [
+    "Method", "Operand", "Place", "Retype", "Static", "StructValue", "StructVariable", "Typing", "View", "describe",
+    "expect_static", "is_number", "is_typed", "promoted",
+]  # fmt: skip
 
 
 _BEYOND_F32 = 2.0**128 - 2.0**103
@@ -31,7 +35,59 @@ class Static:
     value: Any
 
 
-Operand = Union[Instr, Static, Memory, "tuple[Operand, ...]"]
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """Memory of several dimensions, or of records: what is left of it after the first ``indexes``.
+
+    ``shape`` has the lengths of all its axes, ``kind`` the class of its records.
+    """
+
+    memory: Memory
+    shape: tuple[Operand, ...]
+    kind: type | None = None
+    indexes: tuple[Instr, ...] = ()
+
+    @property
+    def rest(self) -> tuple[Operand, ...]:
+        """The lengths of the axes that are left."""
+        return self.shape[len(self.indexes) :]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A record in memory, from the word at ``index`` on; reading a field of it reads no other."""
+
+    memory: Memory
+    index: Instr
+    kind: type
+    word: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructValue:
+    """A record that is computed: the values of its fields by name."""
+
+    kind: type
+    values: dict[str, Operand]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructVariable:
+    """A local that holds a record: a variable for each field."""
+
+    kind: type
+    fields: dict[str, Variable | StructVariable]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Method:
+    """A function of a class of records, with the record it is called on."""
+
+    function: FunctionType
+    owner: Operand
+
+
+Operand = Union[Instr, Static, Memory, View, Place, StructValue, Method, "tuple[Operand, ...]"]
 
 
 class Retype(Exception):
@@ -69,9 +125,22 @@ def describe(operand: Operand) -> str:
         return f"the {operand.space.value} {operand.name!r}"
     if isinstance(operand, tuple):
         return "a tuple"
+    if isinstance(operand, View):
+        held = (
+            f"the {operand.memory.space.value} {operand.memory.name!r} of {_counted(len(operand.shape), 'dimension')}"
+        )
+        return f"a part of {held}" if operand.indexes else held
+    if isinstance(operand, (Place, StructValue)):
+        return f"a {operand.kind.__name__}"
+    if isinstance(operand, Method):
+        return f"the method {operand.function.__name__!r}"
     if operand.value is None:
         return "None"
     return f"{operand.value!r}" if is_number(operand.value) else f"{type(operand.value).__name__}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class Typing:
@@ -101,7 +170,12 @@ class Typing:
         if isinstance(operand, Static) and is_number(operand.value):
             return self.constant(operand.value, dtype or self.default_dtype(operand.value))
         remedy = "Index a buffer to get an element, call a function to use it"
-        if isinstance(operand, Static) and operand.value is None:
+        if isinstance(operand, View):
+            axes = ", ".join("ijklmnop"[: len(operand.shape)])
+            remedy = f"Index every axis: {operand.memory.name}[{axes}]"
+        elif isinstance(operand, (Place, StructValue)):
+            remedy = "Take one of its fields"
+        elif isinstance(operand, Static) and operand.value is None:
             remedy = "Return a number on every path of the function"
         raise self.builder.error("not a value", "a number", describe(operand), remedy)
 

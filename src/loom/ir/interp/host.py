@@ -1,4 +1,4 @@
-"""Handlers of the operations that talk to the host: print, assert, breakpoint.
+"""Handlers of the operations that talk to the host: print, assert, within, breakpoint.
 
 Layer: ir. Invariant: lines are kept with their lane and put in dispatch order by ``in_order``, so what a
 kernel prints does not depend on how lanes are batched. A lane whose assert fails is done; the others go on, and the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from loom.ir.faults import assertion_failed
+from loom.ir.faults import assertion_failed, out_of_bounds
 from loom.ir.interp.batch import Batch, Handler
 from loom.ir.interp.masks import Mask
 from loom.ir.kernel import Instr
@@ -39,6 +39,20 @@ def _assert(batch: Batch, instr: Instr, mask: Mask) -> None:
     batch.stop(failed)
 
 
+def _within(batch: Batch, instr: Instr, mask: Mask) -> None:
+    """Raise OutOfBounds for the lowest lane whose index is at or beyond the extent, if bounds are watched."""
+    if not batch.dispatch.options.bounds:
+        return
+    index, extent = (batch.spread(batch.values[a]) for a in instr.args)
+    outside = mask.narrow((index < 0) | (index >= extent) if instr.args[0].type.is_signed else index >= extent)
+    if outside.count:
+        row, (what, name) = int(outside.lanes[0]), instr.attr
+        raise out_of_bounds(
+            batch.dispatch.kernel.name, instr.loc, batch.first_lane + row, "access", what, name,
+            int(index[row]), int(extent[row]),
+        )  # fmt: skip
+
+
 def _breakpoint(batch: Batch, instr: Instr, mask: Mask) -> None:
     """Nothing: the tracer, if there is one, has stopped before this."""
 
@@ -48,5 +62,5 @@ def in_order(lines: list[tuple[int, str]]) -> list[str]:
     return [text for _, text in sorted(lines, key=lambda line: line[0])]
 
 
-HOST: dict[str, Handler] = {"print": _print, "assert": _assert, "breakpoint": _breakpoint}
+HOST: dict[str, Handler] = {"print": _print, "assert": _assert, "within": _within, "breakpoint": _breakpoint}
 """A handler for each operation that talks to the host."""

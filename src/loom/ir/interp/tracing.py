@@ -17,6 +17,7 @@ from loom.ir.interp.batch import Batch
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.interp.options import Options
 from loom.ir.kernel import For, Instr, Kernel, Loc, Memory, Space, Statement
+from loom.ir.records import record_of
 
 if TYPE_CHECKING:
     from loom.ir.interp.session import Session
@@ -91,7 +92,8 @@ class StopTracer:
         for param, value in batch.dispatch.params.items():
             names[_plain(param.name)] = _seen(value, 0, param.dtype)
         for memory in batch.cells:
-            names[_plain(memory.name)] = _elements(batch, memory, row)
+            if memory.data is None:
+                names[_plain(memory.name)] = _elements(batch, memory, row)
         for value, mask in self._computed.items():
             if mask.active[row]:
                 names.update(self._named(batch, value, row))
@@ -111,6 +113,11 @@ def _plain(name: str) -> str:
 
 def _elements(batch: Batch, memory: Memory, row: int) -> Array:
     cells = batch.cells[memory]
+    if memory.ndim:
+        lengths = {p.extent: int(v[0]) for p, v in batch.dispatch.params.items() if p.extent is not None}
+        shape = [lengths.get((memory.name, axis), -1) for axis in range(memory.ndim)]
+        data = cells.data.view(record_of(memory.record).numpy) if memory.record else cells.data
+        return data.reshape(*shape, *([memory.dtype.lanes] if memory.dtype.is_vector else []))
     if memory.space is Space.BUFFER or cells.base is None:
         return cells.data
     first = int(cells.base[row])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loom.core.dtype import DType, f32, u16, u32, u64
-from loom.ir.kernel import Instr, Kernel, Memory, Variable, walk
+from loom.ir.kernel import Instr, Kernel, Variable, walk
 from loom.ir.passes.rewrite import Rewriter
 
 __all__ = ["expand_extremes", "expand_halves", "expand_rounding"]
@@ -34,7 +34,7 @@ class _Halves(Rewriter):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         arrays = (*kernel.buffers, *kernel.shared, *kernel.private)
-        self.memories = {m: Memory(m.name, _carrier(m.dtype), m.space, m.size, m.access) for m in arrays}
+        self.memories = {m: replace(m, dtype=_carrier(m.dtype)) for m in arrays}
         self.variables = {v: Variable(v.name, _carrier(v.dtype)) for v in kernel.variables}
 
     def run(self) -> Kernel:

@@ -117,7 +117,7 @@ def _scalar_memory(memory: Memory) -> Memory:
     if not memory.dtype.is_vector:
         return memory
     size = memory.size * memory.dtype.lanes if memory.size is not None else None
-    return Memory(memory.name, memory.dtype.scalar, memory.space, size, memory.access)
+    return replace(memory, dtype=memory.dtype.scalar, size=size)
 
 
 def _parts_of(variable: Variable) -> tuple[Variable, ...]:

@@ -14,10 +14,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.given import is_list
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.chain.arguments import encode_params, verified_kernel
+from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for
 
 __all__ = ["MISSING", "Interface", "interface_of"]
@@ -43,12 +44,16 @@ class Interface:
     def __init__(self, function: KernelFunction) -> None:
         self.where = f"kernel {function.name!r}"
         self.kernel: VerifiedKernel = verified_kernel(function, self.where)
-        own = {**{m.name: m for m in self.kernel.buffers}, **{p.name: p for p in self.kernel.params}}
+        own = {**{m.name: m for m in self.kernel.bound}, **{p.name: p for p in self.kernel.given}}
         self.names = tuple(name for name in function.parameters if name in own)
         self.places = {name: place for place, name in enumerate(self.names)}
-        self.buffers: tuple[tuple[int, Memory], ...] = tuple((self.places[m.name], m) for m in self.kernel.buffers)
-        self.params: tuple[tuple[int, Param], ...] = tuple((self.places[p.name], p) for p in self.kernel.params)
-        self.written = tuple(m in self.kernel.writes for m in self.kernel.buffers)
+        self.buffers: tuple[tuple[int, Memory], ...] = tuple((self.places[m.name], m) for m in self.kernel.bound)
+        self.params: tuple[tuple[int, Param], ...] = tuple((self.places[p.name], p) for p in self.kernel.given)
+        self.lengths: tuple[tuple[int, Param], ...] = tuple(
+            (self.places[p.extent[0]], p) for p in self.kernel.params if p.extent is not None
+        )
+        """The parameters that are lengths of what is bound, with the places of the buffers; behind the others."""
+        self.written = tuple(m in self.kernel.writes for m in self.kernel.bound)
         self.plain: tuple[tuple[int, np.dtype[Any]], ...] = _plain(self.buffers)
         """Places and numpy dtypes of the buffers, if arrays of the host can be all that they are given; else none."""
         self._sizes: dict[Any, Any] = {}
@@ -69,6 +74,9 @@ class Interface:
                 raise ArgumentError(self.where, f"parameter {name!r} is given twice", expected="one value",
                                     got="one by position and one by name", remedy="Leave one out")  # fmt: skip
             values[place] = value
+        for place, param in self.params:
+            if values[place] is MISSING and param.default is not None:
+                values[place] = param.default
         return values
 
     def missing(self, names: Sequence[str], remedy: str) -> ArgumentError:
@@ -78,12 +86,19 @@ class Interface:
 
     def signature(self) -> str:
         """Return the parameters as they are declared."""
-        kinds = {m.name: f"{_ACCESS[m.access.value]}[{m.dtype}]" for _, m in self.buffers}
-        kinds |= {p.name: str(p.dtype) for _, p in self.params}
+        kinds = {m.name: f"{_ACCESS[m.access.value]}[{_held(m)}]" for _, m in self.buffers}
+        kinds |= {p.name: str(p.dtype) + _default(p) for _, p in self.params}
         return ", ".join(f"{name}: {kinds[name]}" for name in self.names) or "none"
 
     def words(self, values: Sequence[Any]) -> list[int]:
-        """Return the parameters as 64-bit words; errors as of a dispatch."""
+        """Return the parameters, then the lengths of what is bound, as 64-bit words; errors as of a dispatch."""
+        found = self._given(values)
+        if self.lengths:
+            shapes = {m.name: bound_shape(m, _shaped(values[place]), self.where) for place, m in self.buffers if m.ndim}
+            found += [shapes[p.extent[0]][p.extent[1]] for _, p in self.lengths if p.extent is not None]
+        return found
+
+    def _given(self, values: Sequence[Any]) -> list[int]:
         found: list[int] = []
         for place, param in self.params:
             value, dtype = values[place], param.dtype
@@ -102,7 +117,9 @@ class Interface:
         return found
 
     def _encoded(self, values: Sequence[Any]) -> list[int]:
-        return encode_params(self.kernel, [values[place] for place, _ in self.params], 1, self.where)[0].tolist()
+        given = [values[place] for place, _ in self.params]
+        nothing = {m.name: (0,) * m.ndim for _, m in self.buffers if m.ndim}
+        return encode_params(self.kernel, given, 1, self.where, nothing)[0].tolist()[: len(given)]
 
     def counted(self, key: tuple[int, ...]) -> Any:
         """Return how many groups ``groups`` gave before for elements and words, one after the other; else None."""
@@ -121,9 +138,22 @@ class Interface:
 
 
 def _plain(buffers: Sequence[tuple[int, Memory]]) -> tuple[tuple[int, np.dtype[Any]], ...]:
-    if any(memory.dtype.is_vector for _, memory in buffers):
+    if any(memory.dtype.is_vector or memory.record for _, memory in buffers):
         return ()
     return tuple((place, memory.dtype.numpy) for place, memory in buffers)
+
+
+def _shaped(given: Any) -> Any:
+    """Return what has the shape of what a buffer is given."""
+    return given if hasattr(given, "shape") or not is_list(given) else np.empty(np.shape(given), np.bool_)
+
+
+def _held(memory: Memory) -> str:
+    return f"{memory.record or memory.dtype}{f', {memory.ndim}' * (memory.ndim > 1)}"
+
+
+def _default(param: Param) -> str:
+    return "" if param.default is None else f" = {param.default!r}"
 
 
 SETTINGS = ("on", "lanes", "groups", "out")

@@ -19,6 +19,7 @@ from loom.core.numbers import whole
 from loom.core.tracebacks import brief
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Memory
+from loom.ir.records import record_of
 from loom.runtime.calls.data import CallBuffer, operand
 from loom.runtime.calls.interface import MISSING, SETTINGS, Interface, interface_of
 from loom.runtime.chain.extents import groups_of_lanes
@@ -28,7 +29,7 @@ from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.order import tracked_at
 from loom.runtime.registry import device
-from loom.runtime.storage import HostSlot
+from loom.runtime.storage import HostSlot, ShapedStorage
 
 __all__ = ["launch", "run_over"]
 
@@ -115,11 +116,11 @@ def _again(
 
 def run_over(interface: Interface, values: Sequence[Any], where: Device, groups: Any, lanes: Any) -> None:
     """Run a kernel once, with a value for each of its parameters."""
-    words = interface.words(values)
     operands = [
         operand(values[place], memory, interface.where, where, writes=writes)
         for (place, memory), writes in zip(interface.buffers, interface.written, strict=True)
     ]
+    words = interface.words(values)
     _refuse_shared(interface, operands)
     if lanes is not None:
         if groups is not None:
@@ -145,10 +146,14 @@ def _kept(
 
     def make() -> Kept:
         kernel = interface.kernel
-        slots = [HostSlot(e.elements * m.dtype.nbytes) for e, m in zip(operands, kernel.buffers, strict=True)]
-        raw = [np.array([w], np.uint64).view(p.dtype.numpy)[0] for w, p in zip(words, kernel.params, strict=True)]
+        slots = [HostSlot(e.elements * m.dtype.nbytes) for e, m in zip(operands, kernel.bound, strict=True)]
+        raw = [np.array([w], np.uint64).view(p.dtype.numpy)[0] for w, p in zip(words, kernel.given, strict=False)]
+        bound = [
+            ShapedStorage(slot, each.shape, record_of(m.record).numpy if m.record else None) if m.ndim else slot
+            for slot, each, m in zip(slots, operands, kernel.bound, strict=True)
+        ]
         chain = Chain(where, name=kernel.name)
-        chain.dispatch(kernel, slots, raw, groups)
+        chain.dispatch(kernel, bound, raw, groups)
         row = chain.recorded[0].params
         numbers = [NumberPlace(row, n, n) for n in range(len(words))] if in_place else []
         return Kept(chain.build(), slots, in_place=in_place, numbers=numbers)
@@ -220,7 +225,7 @@ def _make(interface: Interface, values: list[Any], left_out: list[Memory], setti
     for memory in left_out:
         shape, dtype = shapes[memory.name], memory.dtype
         whole_shape = (*shape, dtype.lanes) if dtype.is_vector else shape
-        made.append(np.zeros(whole_shape, dtype.numpy))
+        made.append(np.zeros(whole_shape, record_of(memory.record).numpy if memory.record else dtype.numpy))
         values[interface.places[memory.name]] = made[-1]
     return made
 

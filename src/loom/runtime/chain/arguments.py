@@ -16,16 +16,17 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.arrays import plain
 from loom.core.dtype import DType, of_numpy
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import is_array
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
+from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.elements import Readable
 from loom.runtime.known import recalled
 from loom.runtime.storage import Storage
 
-__all__ = ["check_binding", "encode_params", "verified_kernel"]
+__all__ = ["bound_shape", "check_binding", "encode_params", "verified_kernel"]
 
 
 def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
@@ -50,28 +51,67 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
 
 
 @ordinary_arithmetic()
-def encode_params(kernel: VerifiedKernel, params: Sequence[Any], repeats: int, where: str) -> np.ndarray[Any, Any]:
-    """Return parameters as 8-byte slots, one row per repeat; an array gives each repeat its value."""
-    declared = kernel.params
-    is_one = isinstance(params, (str, bytes, Mapping)) or getattr(params, "ndim", 1) == 0
-    if is_one or not hasattr(params, "__len__") or not hasattr(params, "__getitem__"):
-        raise DTypeError(
-            where, "params are not a sequence", expected="a list with one value for each parameter",
-            got=repr(params), remedy="Write params=[value]",
-        )  # fmt: skip
-    if len(params) != len(declared):
-        names = ", ".join(f"{p.name}: {p.dtype}" for p in declared) or "none"
-        raise ArgumentError(
-            where, f"kernel {kernel.name!r} takes {len(declared)} parameters", expected=names, got=len(params),
-            remedy="Give one value for each, in order",
-        )  # fmt: skip
-    slots = np.zeros((repeats, len(declared)), np.uint64)
-    raw = slots.view(np.uint8).reshape(repeats, len(declared), 8)
-    for position, (param, value) in enumerate(zip(declared, params, strict=True)):
+def encode_params(
+    kernel: VerifiedKernel,
+    params: Sequence[Any] | Mapping[str, Any],
+    repeats: int,
+    where: str,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> np.ndarray[Any, Any]:
+    """Return parameters as 8-byte slots, one row per repeat; an array gives each repeat its value.
+
+    ``params`` are in order or by name, those left out take their defaults. ``shapes`` are those of the buffers whose
+    lengths the kernel asks for.
+    """
+    given = dict(zip((p.name for p in kernel.given), _in_order(kernel, params, where), strict=True))
+    values = [given[p.name] if p.extent is None else (shapes or {})[p.extent[0]][p.extent[1]] for p in kernel.params]
+    slots = np.zeros((repeats, len(values)), np.uint64)
+    raw = slots.view(np.uint8).reshape(repeats, len(values), 8)
+    for position, (param, value) in enumerate(zip(kernel.params, values, strict=True)):
         column = _column(param, value, repeats, f"{where}, parameter {param.name!r}")
         nbytes = param.dtype.bits // 8
         raw[:, position, :nbytes] = column.view(np.uint8).reshape(len(column), nbytes)
     return slots
+
+
+def _in_order(kernel: VerifiedKernel, params: Any, where: str) -> list[Any]:
+    """Return one value for each declared parameter, defaults where none is given."""
+    declared = kernel.given
+    names = ", ".join(_declared(p) for p in declared) or "none"
+    is_one = isinstance(params, (str, bytes)) or getattr(params, "ndim", 1) == 0
+    if is_one or not hasattr(params, "__len__") or not hasattr(params, "__getitem__"):
+        raise DTypeError(
+            where, "params are neither a sequence nor a mapping", expected=f"values for {names}",
+            got=repr(params), remedy="Write params=[value], or params={name: value}",
+        )  # fmt: skip
+    if isinstance(params, Mapping):
+        by_name = cast("Mapping[Any, Any]", params)
+    else:
+        if len(params) > len(declared):
+            raise ArgumentError(
+                where, f"kernel {kernel.name!r} takes {len(declared)} parameters", expected=names, got=len(params),
+                remedy="Give one value for each, in order",
+            )  # fmt: skip
+        by_name = dict(zip((p.name for p in declared), params))  # noqa: B905 - those left out take their defaults
+    known = [p.name for p in declared]
+    stray = next((name for name in by_name if name not in known), None)
+    if stray is not None:
+        raise ArgumentError(
+            where, f"kernel {kernel.name!r} has no parameter {stray!r}", expected=names, got=repr(stray),
+            remedy=near_matches(str(stray), known),
+        )  # fmt: skip
+    missing = [p.name for p in declared if p.name not in by_name and p.default is None]
+    if missing:
+        raise ArgumentError(
+            where, f"kernel {kernel.name!r} takes {len(declared)} parameters, and "
+            f"{', '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} not given",
+            expected=names, got=len(by_name), remedy="Give one value for each, in order or by name",
+        )  # fmt: skip
+    return [by_name.get(p.name, p.default) for p in declared]
+
+
+def _declared(param: Param) -> str:
+    return f"{param.name}: {param.dtype}" + ("" if param.default is None else f" = {param.default!r}")
 
 
 def _column(param: Param, value: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
@@ -138,7 +178,9 @@ def _check_kind(dtype: DType, array: np.ndarray[Any, Any], where: str) -> None:
 def check_binding(memory: Memory, given: Storage | np.ndarray[Any, Any] | Readable, where: str) -> int:
     """Return how many elements a binding holds for ``memory``; DTypeError or ShapeError if it cannot."""
     where = f"{where}, buffer {memory.name!r}"
-    if isinstance(given, np.ndarray):
+    if memory.record:
+        _check_records(memory, given, where)
+    elif isinstance(given, np.ndarray):
         _check_array(memory, given, where)
     elif isinstance(given, Readable):
         if given.dtype != memory.dtype.scalar:
@@ -156,6 +198,47 @@ def check_binding(memory: Memory, given: Storage | np.ndarray[Any, Any] | Readab
     return elements
 
 
+def bound_shape(memory: Memory, given: Any, where: str) -> tuple[int, ...]:
+    """Return the lengths along the axes of what is bound to a buffer of ``memory.ndim`` dimensions.
+
+    ShapeError for another number of dimensions (the components of a short vector are a last axis more).
+    """
+    where = f"{where}, buffer {memory.name!r}"
+    shape: tuple[int, ...] | None = getattr(given, "shape", None)
+    dimensions = "dimension" if memory.ndim == 1 else "dimensions"
+    if shape is None:
+        raise ShapeError(
+            where, f"the buffer has {memory.ndim} {dimensions}, and what is bound has no shape",
+            expected="an array", got=type(given).__name__,
+            remedy="Bind a numpy array, a loom.array, or a unit's binding that was made of an array or a shape",
+        )  # fmt: skip
+    lanes = memory.dtype.lanes
+    inner = shape if lanes == 1 else shape[:-1]
+    if len(inner) != memory.ndim or (lanes > 1 and shape[-1:] != (lanes,)):
+        wanted = f"{memory.ndim} {dimensions}" + (
+            f" and a last axis of {lanes} for {memory.dtype}" if lanes > 1 else ""
+        )
+        axes = ", ".join("yxzw"[: memory.ndim]) if memory.ndim != 2 else "rows, columns"
+        raise ShapeError(
+            where, "the array has another number of dimensions", expected=wanted, got=f"shape {tuple(shape)}",
+            remedy=f"Pass array.reshape({axes}{f', {lanes}' if lanes > 1 else ''}), or declare another number",
+        )  # fmt: skip
+    return tuple(int(n) for n in inner)
+
+
+def _check_records(memory: Memory, given: Any, where: str) -> None:
+    wanted = record_of(memory.record).numpy
+    found = given.dtype if isinstance(given, np.ndarray) else getattr(given, "record", None)
+    if found != wanted:
+        raise DTypeError(
+            where, "the buffer holds records", expected=wanted,
+            got=found if isinstance(given, np.ndarray) else type(given).__name__,
+            remedy="Bind numpy.zeros(n, Struct.numpy), Struct being the kernel's class of records",
+        )  # fmt: skip
+    if isinstance(given, np.ndarray):
+        _check_layout(memory, given, where)
+
+
 def _check_array(memory: Memory, array: np.ndarray[Any, Any], where: str) -> None:
     wanted = memory.dtype.scalar
     found = of_numpy(array.dtype, where)
@@ -164,6 +247,11 @@ def _check_array(memory: Memory, array: np.ndarray[Any, Any], where: str) -> Non
             where, "the array has another type", expected=wanted.numpy, got=array.dtype,
             remedy=f"Convert with array.astype({str(wanted.numpy)!r})",
         )  # fmt: skip
+    _check_layout(memory, array, where)
+    _check_lanes(memory, array.size, where)
+
+
+def _check_layout(memory: Memory, array: np.ndarray[Any, Any], where: str) -> None:
     if not array.flags.c_contiguous:
         raise ShapeError(
             where, "the array is not contiguous", expected="C order without gaps", got=f"strides {array.strides}",
@@ -171,7 +259,6 @@ def _check_array(memory: Memory, array: np.ndarray[Any, Any], where: str) -> Non
         )  # fmt: skip
     if memory.access.writes and not array.flags.writeable:
         raise ArgumentError(where, "the array is read-only", expected="a writable array", remedy="Pass a copy")
-    _check_lanes(memory, array.size, where)
 
 
 def _check_lanes(memory: Memory, size: int, where: str) -> None:

@@ -20,6 +20,7 @@ from loom.core.numbers import whole
 from loom.ir.kernel import Instr
 from loom.ir.ops import Effect
 from loom.ir.passes.reach import Reach, reach_of
+from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
@@ -30,7 +31,7 @@ _known: WeakKeyDictionary[VerifiedKernel, Reach | str] = WeakKeyDictionary()
 
 
 def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str) -> Any:
-    """Return how many groups do all there is to do over buffers of so many ``elements``.
+    """Return how many groups do all there is to do over the buffers that are bound, of so many ``elements``.
 
     ``params`` has a row of 8-byte slots for each repeat, as ``encode_params`` gives them; the result is three numbers,
     or a row of them for each repeat. ArgumentError if they cannot be told.
@@ -44,7 +45,9 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
         return _of_the_longest(kernel, reach, elements, where)
     if not len(params):  # a repeat of no turns
         return 1, 1, 1
-    lengths = dict(zip(kernel.kernel.buffers, elements, strict=True))
+    buffers = kernel.kernel.buffers
+    lengths = {m: len(m.data) // m.dtype.nbytes for m in buffers if m.data is not None}
+    lengths |= dict(zip((m for m in buffers if m.data is None), elements, strict=True))
     used = [n for n, param in enumerate(kernel.params) if param in reach.params]
     if not used or len(params) == 1:
         return _groups(kernel, reach.lanes(_values(kernel, params[0]), lengths))
@@ -77,9 +80,11 @@ def _of_the_longest(kernel: VerifiedKernel, reach: Reach, elements: Sequence[int
         raise _untold("the kernel asks for num_groups", where)
     if not elements:
         raise _untold("the kernel has no buffers", where)
+    bound = [m for m in kernel.kernel.buffers if m.data is None]
+    elements = [n // record_of(m.record).words if m.record else n for m, n in zip(bound, elements, strict=True)]
     sizes = elements
     if any(not _is_store(s) for s in reach.loose):  # what all lanes do together depends on how many there are
-        sizes = [n for m, n in zip(kernel.kernel.buffers, elements, strict=True) if m in reach.indexed]
+        sizes = [n for m, n in zip(bound, elements, strict=True) if m in reach.indexed]
         if not sizes:
             raise _untold(f"what {reach.loose[0].name} gives depends on the number of lanes", where)
     return _groups(kernel, (max(sizes), 1, 1))

@@ -30,7 +30,7 @@ def as_data(given: Any, memory: Memory, where: str) -> Any:
     DTypeError for data of no kind that can be bound.
     """
     if is_array(given):
-        return plain(given, where)
+        return np.asarray(given) if memory.record and given.dtype.names else plain(given, where)
     if isinstance(given, Readable) or hasattr(given, "extent"):
         return given
     if is_scalar(given) or not (hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__")):

@@ -5,24 +5,25 @@ Layer: runtime. Invariant: what is recorded has been checked and cannot fail to 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.dtype import u32
-from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import is_array, text
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.chain.arguments import check_binding, encode_params, verified_kernel
+from loom.runtime.chain.arguments import bound_shape, check_binding, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.program import Program
+from loom.runtime.chain.tables import table_of
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
@@ -31,7 +32,7 @@ from loom.runtime.plans.groups import encode_groups
 from loom.runtime.plans.plan import make_plan
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
-from loom.runtime.storage import Storage
+from loom.runtime.storage import ShapedStorage, Storage
 
 __all__ = ["Chain"]
 
@@ -85,16 +86,18 @@ class Chain:
     def dispatch(
         self,
         kernel: Any,
-        buffers: Sequence[Any],
-        params: Sequence[Any] = (),
+        buffers: Sequence[Any] | Mapping[str, Any],
+        params: Sequence[Any] | Mapping[str, Any] = (),
         groups: Any = None,
     ) -> None:
         """Record ``kernel`` over ``groups`` workgroups (an int or up to three).
 
-        ``buffers`` are bound in the kernel's order: contiguous numpy arrays of the declared dtype, arrays of others
-        through DLPack, ``loom.array``, tensors (a parameter, where the kernel writes), storage of the device. What
-        the device cannot use in place is copied there before each run, and back, if the kernel writes it, when the run
-        is waited for. ``params`` are numbers, exact in the declared types.
+        ``buffers`` are bound in the kernel's order, or by name: contiguous numpy arrays of the declared dtype, arrays
+        of others through DLPack, ``loom.array``, tensors (a parameter, where the kernel writes), storage of the
+        device. What the device cannot use in place is copied there before each run, and back, if the kernel writes it,
+        when the run is waited for. A buffer of several dimensions takes arrays of as many, one of records structured
+        arrays.
+        ``params`` are numbers in order or by name, exact in the declared types; what is left out takes its default.
 
         Without ``groups`` there are as many as have something to do: the kernel's guards (``if i < len(y)``) tell how
         far it reaches. A kernel of one dimension without guards has a lane for each element of the longest buffer, one
@@ -106,8 +109,8 @@ class Chain:
     def dispatch_indirect(
         self,
         kernel: Any,
-        buffers: Sequence[Any],
-        params: Sequence[Any],
+        buffers: Sequence[Any] | Mapping[str, Any],
+        params: Sequence[Any] | Mapping[str, Any],
         counts: Storage | np.ndarray[Any, Any],
         offset: int = 0,
     ) -> None:
@@ -164,8 +167,8 @@ class Chain:
     def _record(
         self,
         kernel: Any,
-        buffers: Sequence[Any],
-        params: Sequence[Any],
+        buffers: Sequence[Any] | Mapping[str, Any],
+        params: Sequence[Any] | Mapping[str, Any],
         groups: Any,
         indirect: tuple[Storage, int] | None,
     ) -> None:
@@ -175,10 +178,10 @@ class Chain:
         if isinstance(verified, ForeignKernel):
             self._check_foreign(where, indirect is not None)
         repeats = self._open.repeats if self._open is not None else 1
-        bindings = self._bind(verified, buffers, where)
-        slots = encode_params(verified, params, repeats, where)
+        bindings, shapes = self._bind(verified, buffers, where)
+        slots = encode_params(verified, params, repeats, where, shapes)
         if groups is None:
-            groups = groups_for(verified, [b.elements for b in bindings], slots, where)
+            groups = groups_for(verified, [b.elements for b in bindings[: len(verified.bound)]], slots, where)
         dispatch = Dispatch(verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect)
         if self._open is not None:
             self._open.dispatches.append(dispatch)
@@ -207,28 +210,27 @@ class Chain:
                 remedy="Dispatch it with groups known to the host",
             )  # fmt: skip
 
-    def _bind(self, kernel: VerifiedKernel, buffers: Sequence[Any], where: str) -> tuple[Binding, ...]:
-        declared = kernel.buffers
-        if not isinstance(buffers, (list, tuple)):
-            raise DTypeError(
-                where, "the buffers are no list", expected="a list with one buffer for each, in the kernel's order",
-                got=type(buffers).__name__, remedy="Write [x, y]",
-            )  # fmt: skip
-        if len(buffers) != len(declared):
-            raise ArgumentError(
-                where, f"the kernel has {len(declared)} buffers",
-                expected=", ".join(f"{m.name}: {m.dtype}" for m in declared) or "none", got=len(buffers),
-                remedy="Bind one for each, in order",
-            )  # fmt: skip
+    def _bind(
+        self, kernel: VerifiedKernel, buffers: Any, where: str
+    ) -> tuple[tuple[Binding, ...], dict[str, tuple[int, ...]]]:
+        """Return what each buffer of a kernel sees, and the shapes of those that have one."""
         bindings: list[Binding] = []
-        for memory, given in zip(declared, buffers, strict=True):
+        shapes: dict[str, tuple[int, ...]] = {}
+        given = iter(_one_each(kernel.bound, buffers, where))
+        for memory in kernel.buffers:
+            if memory.data is not None:
+                bindings.append(Binding(table_of(self.device, memory.data), len(memory.data) // memory.dtype.nbytes))
+                continue
             named = f"{where}, buffer {memory.name!r}"
-            data = as_data(given, memory, named)
+            data = as_data(next(given), memory, named)
             elements = check_binding(memory, data, where)
+            if memory.ndim:
+                shapes[memory.name] = bound_shape(memory, data, where)
+            data = data.storage if isinstance(data, ShapedStorage) else data
             writes = memory in kernel.writes
             bindings.append(Binding(self._mirrors.storage(data, writes=writes, where=named), elements))
         _refuse_overlaps(kernel, bindings, where)
-        return tuple(bindings)
+        return tuple(bindings), shapes
 
     def build(self, guarantee: Guarantee | None = None) -> Program:
         """Plan what was recorded, compile it, and start recording anew.
@@ -271,6 +273,42 @@ class Chain:
                 remedy="Write the kernel with @loom.kernel, or ask for less",
             )  # fmt: skip
         return offered
+
+
+def _one_each(declared: Sequence[Memory], buffers: Any, where: str) -> list[Any]:
+    """Return what is given for each buffer declared, in order; ``buffers`` are a list, or a mapping by name."""
+    names = [m.name for m in declared]
+    if isinstance(buffers, Mapping):
+        by_name = cast("Mapping[Any, Any]", buffers)
+        stray = next((name for name in by_name if name not in names), None)
+        if stray is not None:
+            raise ArgumentError(
+                where, f"the kernel has no buffer {stray!r}", expected=_described(declared), got=repr(stray),
+                remedy=near_matches(str(stray), names),
+            )  # fmt: skip
+        missing = next((name for name in names if name not in by_name), None)
+        if missing is not None:
+            raise ArgumentError(
+                where, f"buffer {missing!r} is not given", expected=_described(declared), got=", ".join(by_name),
+                remedy=f"Add {missing!r} to the buffers",
+            )  # fmt: skip
+        return [by_name[name] for name in names]
+    if not isinstance(buffers, (list, tuple)):
+        raise DTypeError(
+            where, "the buffers are no list", expected="a list with one buffer for each, in the kernel's order",
+            got=type(buffers).__name__, remedy="Write [x, y], or a mapping by name",
+        )  # fmt: skip
+    listed = cast("Sequence[Any]", buffers)
+    if len(listed) != len(declared):
+        raise ArgumentError(
+            where, f"the kernel has {len(declared)} buffers", expected=_described(declared), got=len(listed),
+            remedy="Bind one for each, in order",
+        )  # fmt: skip
+    return list(listed)
+
+
+def _described(declared: Sequence[Memory]) -> str:
+    return ", ".join(f"{m.name}: {m.record or m.dtype}{f', {m.ndim}-d' * bool(m.ndim)}" for m in declared) or "none"
 
 
 def _rows_of(params: Any, where: str) -> np.ndarray[Any, Any]:

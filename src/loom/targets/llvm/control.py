@@ -131,6 +131,8 @@ class Control:
             self.messages.print(s, args)
         elif name == "assert":
             self.messages.check(s, args)
+        elif name == "within":
+            self.messages.within(s, args)
         elif name == "barrier":
             self.identity.barrier()
 

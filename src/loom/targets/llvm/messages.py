@@ -58,6 +58,20 @@ class Messages:
             with self.s.lanes_of(mask, "bounds") as lane:
                 self.record(site, lane, [index, length])
 
+    def within(self, instr: Instr, values: list[Lanes]) -> None:
+        """Send index and extent for every running lane whose index is at or beyond it, if they are wanted."""
+        if self.s.bounds is not Bounds.REPORTED:
+            return
+        index, extent = (self.words(v, a.type) for v, a in zip(values, instr.args, strict=True))
+        outside = self.b.icmp_unsigned(">=", index, extent)  # negative numbers are enormous
+        mask = outside if self.s.mask is None else self.b.and_(outside, self.s.mask)
+        what, name = instr.attr
+        site = self.site(instr, "bounds", ("access", what), instr.args[:1], name)
+        with self.s.branch(self.s.vectors.any(mask), "outside"):
+            self.raise_flag()
+            with self.s.lanes_of(mask, "bounds") as lane:
+                self.record(site, lane, [index, extent])
+
     def site(self, instr: Instr, kind: str, pieces: tuple[str, ...], args: tuple[Instr, ...], memory: str = "") -> int:
         """Number a place; the same place generated twice keeps its number."""
         file, line = (instr.loc.file, instr.loc.line) if instr.loc is not None else ("?", 0)

@@ -242,6 +242,9 @@ class Function:
             self.messages.print(s, args)
         elif name == "assert":
             self.messages.check(s, args)
+        elif name == "within":
+            if self.bounds is Bounds.REPORTED:
+                self.messages.within(s, args)
         elif name != "breakpoint":
             self.access(s, s.memory, args)
 

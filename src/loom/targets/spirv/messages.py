@@ -67,6 +67,16 @@ class Messages:
             self.raise_flag()
             self.record(site, [self.words(index, instr.args[0].type), (length, self.m.word(0))])
 
+    def within(self, instr: Instr, values: list[int]) -> None:
+        """Send index and extent of an axis where the index is at or beyond it."""
+        (index, extent), dtype = values, instr.args[0].type
+        what, name = instr.attr
+        site = self.site(instr, "bounds", ("access", what), instr.args[:1], name)
+        length = extent if dtype.bits < 64 else self.m.value("UConvert", self.a.type_of(u64), extent)
+        with self.m.when(self.real(self.a.test("UGreaterThanEqual", index, length))):
+            self.raise_flag()
+            self.record(site, [self.words(index, dtype), (extent, self.m.word(0))])
+
     def cut_short(self) -> None:
         """Tell that the device ended a loop before its time."""
         site = Site("loops", self.kernel.name, "?", 0)

@@ -132,18 +132,6 @@ def test_texts_are_to_be_numbered() -> None:
         loom.Chain().dispatch(doubled, [np.array(["a", "b"])])
 
 
-def test_a_default_of_a_parameter_has_no_effect_and_is_told() -> None:
-    @loom.kernel
-    def filled(y: Out[f32], v: f32 = 3.0) -> None:
-        y[loom.global_id()] = v
-
-    with pytest.raises(KernelError, match=re.escape(
-        "parameter 'v' has a default: expected v alone, got v = 3.0. Give its value with each dispatch, or name a "
-        "constant outside the kernel."
-    )):  # fmt: skip
-        loom.Chain().dispatch(filled, [DATA.copy()])
-
-
 @pytest.mark.slow
 def test_a_type_checker_has_nothing_to_say_of_kernels() -> None:
     pyright = Path(sys.executable).with_name("pyright")

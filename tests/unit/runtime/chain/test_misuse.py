@@ -17,13 +17,14 @@ MISUSES: dict[str, tuple[Callable[[loom.Chain], Any], type[LoomError], str]] = {
     "too few parameters": (
         lambda c: c.dispatch(affine, [WORDS], [1]),
         ArgumentError,
-        "[c.dispatch of 'affine'] kernel 'affine' takes 2 parameters: expected a: u32, b: u32, got 1. "
-        "Give one value for each, in order.",
+        "[c.dispatch of 'affine'] kernel 'affine' takes 2 parameters, and 'b' is not given: expected a: u32, b: u32, "
+        "got 1. Give one value for each, in order or by name.",
     ),
     "parameters no list": (
         lambda c: c.dispatch(affine, [WORDS], 5),
         DTypeError,
-        "[c.dispatch of 'affine'] params are not a sequence: expected a list with one value for each parameter, got 5.",
+        "[c.dispatch of 'affine'] params are neither a sequence nor a mapping: expected values for a: u32, "
+        "b: u32, got 5. Write params=[value], or params={name: value}.",
     ),
     "too large": (
         lambda c: c.dispatch(affine, [WORDS], [2**32, 1]),

@@ -1,0 +1,99 @@
+"""``@loom.struct``: classes of records, which kernels compute with and which lie in buffers.
+
+Layer: ir. On the host such a class is a dataclass whose ``numpy`` is the dtype of arrays of it. Invariant: a class is
+fixed when it is decorated; its layout is ``ir.records``'.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from types import FunctionType
+from typing import Any, Union, cast
+
+from loom.core.dtype import DType
+from loom.core.errors import KernelTypeError, near_matches
+from loom.ir.frontend.annotations import is_struct, scalar_type
+from loom.ir.records import Record
+
+__all__ = ["StructInfo", "info_of", "is_struct", "struct"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructInfo:
+    """What kernels know of a class of records: its fields' types, their defaults, its methods, its layout."""
+
+    kinds: dict[str, Union[DType, type]]
+    defaults: dict[str, Any]
+    methods: dict[str, FunctionType]
+    record: Record
+
+
+def info_of(kind: type) -> StructInfo:
+    """Return what ``struct`` found of a class."""
+    return cast("StructInfo", vars(kind)["__loom_struct__"])
+
+
+def struct(cls: type, /) -> Any:
+    """Make a class with annotated fields a type of records, for kernels and their buffers.
+
+    Fields are dtypes, short vectors, or other such classes; they may have defaults. In a kernel ``Particle(x, v)``
+    makes one, ``p.x`` reads a field and ``p.x = ...`` assigns it; a record is a value, so assigning it copies.
+    ``InOut[Particle]`` is a buffer of records, to which arrays of ``Particle.numpy`` are bound. Functions of the
+    class are called as methods. KernelTypeError for fields of other types.
+
+    >>> import loom, numpy
+    >>> @loom.struct
+    ... class Particle:
+    ...     x: loom.f32
+    ...     v: loom.f32x2
+    ...     alive: loom.u32 = 1
+    >>> Particle.numpy.itemsize
+    16
+    >>> numpy.zeros(2, Particle.numpy)["v"].shape
+    (2, 2)
+    """
+    if not isinstance(cls, type):
+        raise KernelTypeError("loom.struct", "not a class", expected="a class with annotated fields",
+                              got=type(cast("object", cls)).__name__, remedy="Decorate a class")  # fmt: skip
+    where = f"loom.struct {cls.__name__!r}"
+    names = dict(sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
+    kinds = _kinds(cls, names, where)
+    made = cls if is_dataclass(cls) else dataclass(cls)
+    record = Record.of({n: info_of(k).record if isinstance(k, type) else k for n, k in kinds.items()})  # type: ignore[arg-type]
+    defaults = {f.name: f.default for f in fields(cast("Any", made)) if f.default is not MISSING}
+    methods = {n: f for n, f in vars(cls).items() if isinstance(f, FunctionType) and not n.startswith("__")}
+    for name, value in (("__loom_struct__", StructInfo(kinds, defaults, methods, record)), ("numpy", record.numpy)):
+        setattr(made, name, value)
+    return made
+
+
+def _kinds(cls: type, names: Mapping[str, Any], where: str) -> dict[str, Union[DType, type]]:
+    """Return the type of each field, strings evaluated where the class was written."""
+    written = cast("dict[str, Any]", vars(cls).get("__annotations__", {}))
+    if not written:
+        raise KernelTypeError(where, "a class of records has no fields", expected="annotated names, as in x: f32",
+                              remedy="Annotate its fields")  # fmt: skip
+    kinds: dict[str, Union[DType, type]] = {}
+    for name, annotation in written.items():
+        if name == "numpy" or name.startswith("__"):
+            raise KernelTypeError(where, f"no field may be called {name!r}", expected="another name",
+                                  remedy="Rename it")  # fmt: skip
+        kind: Any = annotation
+        if isinstance(annotation, str):
+            try:
+                kind = eval(annotation, dict(vars(sys.modules[cls.__module__])), dict(names))
+            except Exception as error:
+                raise KernelTypeError(
+                    where, f"annotation {annotation!r} of {name!r} cannot be evaluated", got=error,
+                    remedy="Use names that are visible where the class is defined",
+                ) from error  # fmt: skip
+        kinds[name] = kind if is_struct(kind) else scalar_type(kind, f"{where}, field {name!r}")
+    return kinds
+
+
+def no_field(name: str, kind: type) -> tuple[str, str, str, str]:
+    """Return the parts of the error for a field that a class lacks."""
+    known = [*info_of(kind).kinds, *info_of(kind).methods]
+    return f"{kind.__name__} has no field {name!r}", ", ".join(known), name, near_matches(name, known)

@@ -1,0 +1,138 @@
+"""Memory of several dimensions, and of records, in kernels: what an index of it means.
+
+Layer: ir. An element of ``a[i, j, k]`` is found at ``(i * shape[1] + j) * shape[2] + k``, computed in 32 bits, or in
+64 if an index has as many; the host is told of an index outside its axis where it asks for that. Invariant: what is
+emitted for an element is what is emitted for one whose place was written out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loom.core.dtype import u32, u64
+from loom.ir.frontend.structs import info_of
+from loom.ir.frontend.values import Operand, Place, Static, View
+from loom.ir.kernel import Instr, Memory
+
+if TYPE_CHECKING:
+    from loom.ir.frontend.translator import Translator
+
+__all__ = ["Views"]
+
+
+class Views:
+    """Indexes views; ``element`` loads, ``place`` only finds."""
+
+    def __init__(self, translator: Translator) -> None:
+        self.t = translator
+        self.b = translator.builder
+        self.typing = translator.typing
+
+    def narrowed(self, view: View, index: Operand) -> View:
+        """Return what is left of a view after an index, or a tuple of some."""
+        items: tuple[Operand, ...] = (index,)
+        if isinstance(index, tuple):
+            items = index
+        elif isinstance(index, Static) and isinstance(index.value, tuple):
+            items = tuple(Static(v) for v in index.value)
+        name, ndim = view.memory.name, len(view.shape)
+        if len(items) > len(view.rest):
+            axes = ", ".join("ijklmnop"[:ndim])
+            raise self.b.error(
+                f"{name!r} has {ndim} dimension{'s' * (ndim > 1)}", f"{len(view.rest)} indexes at most", len(items),
+                f"Write {name}[{axes}]",
+            )  # fmt: skip
+        indexes = view.indexes
+        for item in items:
+            indexes = (*indexes, self.index(view, len(indexes), item))
+        return View(view.memory, view.shape, view.kind, indexes)
+
+    def index(self, view: View, axis: int, item: Operand) -> Instr:
+        """Return an index of one axis as an integer value; the host may be told that it lies outside."""
+        extent = view.shape[axis]
+        name = view.memory.name
+        if isinstance(item, Static) and item.value is Ellipsis:
+            raise self.b.error("... indexes no element", "an index for each axis", "...", "Write every index")
+        value = self.t.expressions.index(item)
+        if isinstance(extent, Static) and isinstance(item, Static):
+            if isinstance(item.value, int) and item.value >= extent.value:
+                raise self.b.error(
+                    f"no element {item.value} along axis {axis} of {name!r}", f"at most {extent.value - 1}", item.value,
+                    "Check the index",
+                )  # fmt: skip
+            return value
+        length = self.typing.typed(extent, u32)
+        what = "table" if view.memory.data is not None else view.memory.space.value
+        self.b.emit("within", value, length, attr=(f"axis {axis} of {what}", name))
+        return value
+
+    def item(self, view: View, index: Operand) -> Operand:
+        """Return an element, the place of a record, or a row: what the axes left have."""
+        found = self.narrowed(view, index)
+        if found.rest:
+            return found
+        if found.kind is not None:
+            return self.place(found)
+        return self.t.expressions.loaded(found.memory, self.flat(found))
+
+    def element(self, view: View, index: Operand) -> tuple[Memory, Instr]:
+        """Return the memory and the number of the element that all indexes together name."""
+        found = self.narrowed(view, index)
+        if found.rest:
+            name, ndim = view.memory.name, len(view.shape)
+            axes = ", ".join("ijklmnop"[:ndim])
+            raise self.b.error(
+                f"{name!r} has {ndim} dimensions", f"{ndim} indexes", len(found.indexes), f"Write {name}[{axes}]"
+            )
+        return found.memory, self.flat(found)
+
+    def place(self, view: View) -> Place:
+        """Return where a record starts."""
+        assert view.kind is not None
+        flat = self.flat(view)
+        words = self.b.const(info_of(view.kind).record.words, flat.type)
+        return Place(view.memory, self.b.emit("mul", flat, words), view.kind)
+
+    def flat(self, view: View) -> Instr:
+        """Return the number of an element."""
+        wide = u64 if any(i.type.bits == 64 for i in view.indexes) else u32
+        if len(view.indexes) == 1 and view.kind is None:
+            return view.indexes[0]
+        found: Instr | None = None
+        for index, extent in zip(view.indexes, view.shape, strict=True):
+            step = index if index.type == wide else self.b.emit("convert", index, dtype=wide)
+            if found is not None:
+                length = self.typing.typed(extent, wide)
+                length = length if length.type == wide else self.b.emit("convert", length, dtype=wide)
+                step = self.b.emit("add", self.b.emit("mul", found, length), step)
+            found = step
+        assert found is not None, "a view has axes"
+        return found
+
+    def length(self, view: View) -> Operand:
+        """Return the length of the first axis that is left."""
+        return view.rest[0]
+
+    def attribute(self, view: View, name: str) -> Operand | None:
+        """Return what a name means for a view: its shape, size, ndim or dtype; None if nothing."""
+        rest = view.rest
+        if name == "shape":
+            known = [e.value for e in rest if isinstance(e, Static)]
+            return Static(tuple(known)) if len(known) == len(rest) else rest
+        if name == "ndim":
+            return Static(len(rest))
+        if name == "dtype":
+            return Static(view.kind or view.memory.dtype)
+        return self.size(view) if name == "size" else None
+
+    def size(self, view: View) -> Operand:
+        """Return the number of elements, a u32."""
+        found: Operand = Static(1)
+        for extent in view.rest:
+            if isinstance(found, Static) and isinstance(extent, Static):
+                found = Static(found.value * extent.value)
+            elif isinstance(found, Static) and found.value == 1:
+                found = extent
+            else:
+                found = self.b.emit("mul", self.typing.typed(found, u32), self.typing.typed(extent, u32))
+        return found
