@@ -16,26 +16,26 @@ import numpy as np
 
 from loom.core.dtype import DType, lookup
 
-__all__ = ["Field", "Record", "record_of"]
+__all__ = ["Field", "RecordLayout", "record_of"]
 
 _WORD_NBYTES = 4
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordLayout:
     """The fields of a record, each with the word where it starts."""
 
     fields: tuple[Field, ...]
 
     @staticmethod
-    def of(kinds: dict[str, DType | Record]) -> Record:
+    def of(kinds: dict[str, DType | RecordLayout]) -> RecordLayout:
         """Return the record of fields by name, in order."""
         fields: list[Field] = []
         at = 0
         for name, kind in kinds.items():
             fields.append(Field(name, kind, at))
-            at += kind.words if isinstance(kind, Record) else -(-kind.nbytes // _WORD_NBYTES)
-        return Record(tuple(fields))
+            at += kind.words if isinstance(kind, RecordLayout) else -(-kind.nbytes // _WORD_NBYTES)
+        return RecordLayout(tuple(fields))
 
     @cached_property
     def words(self) -> int:
@@ -45,7 +45,7 @@ class Record:
     @cached_property
     def text(self) -> str:
         """The layout in one word: ``{x:f32,v:f32x2}``."""
-        parts = (f"{f.name}:{f.kind.text if isinstance(f.kind, Record) else f.kind.name}" for f in self.fields)
+        parts = (f"{f.name}:{f.kind.text if isinstance(f.kind, RecordLayout) else f.kind.name}" for f in self.fields)
         return "{" + ",".join(parts) + "}"
 
     @cached_property
@@ -65,17 +65,17 @@ class Field:
     """A field of one type, or a record in a record, from ``word`` on."""
 
     name: str
-    kind: Union[DType, Record]
+    kind: Union[DType, RecordLayout]
     word: int
 
     @property
     def words(self) -> int:
         """How many words it takes."""
-        return self.kind.words if isinstance(self.kind, Record) else -(-self.kind.nbytes // _WORD_NBYTES)
+        return self.kind.words if isinstance(self.kind, RecordLayout) else -(-self.kind.nbytes // _WORD_NBYTES)
 
 
-def _format(kind: DType | Record) -> Any:
-    if isinstance(kind, Record):
+def _format(kind: DType | RecordLayout) -> Any:
+    if isinstance(kind, RecordLayout):
         return kind.numpy
     return (kind.numpy, (kind.lanes,)) if kind.is_vector else kind.numpy
 
@@ -84,8 +84,8 @@ _TOKEN = re.compile(r"[{},:]|[^{},:]+")
 
 
 @lru_cache(maxsize=256)
-def record_of(text: str) -> Record:
-    """Return the record that ``Record.text`` spells; DTypeError or ValueError if it spells none.
+def record_of(text: str) -> RecordLayout:
+    """Return the record that ``RecordLayout.text`` spells; DTypeError or ValueError if it spells none.
 
     >>> record_of("{x:f32,v:{a:u8,b:f64}}").words
     4
@@ -97,10 +97,10 @@ def record_of(text: str) -> Record:
     return record
 
 
-def _read(tokens: list[str]) -> tuple[Record, list[str]]:
+def _read(tokens: list[str]) -> tuple[RecordLayout, list[str]]:
     if not tokens or tokens[0] != "{":
         raise ValueError("a layout starts with {")
-    kinds: dict[str, DType | Record] = {}
+    kinds: dict[str, DType | RecordLayout] = {}
     rest = tokens
     while rest and rest[0] != "}":
         name, colon, *rest = rest[1:]
@@ -110,4 +110,4 @@ def _read(tokens: list[str]) -> tuple[Record, list[str]]:
             kinds[name], rest = _read(rest)
         else:
             kinds[name], rest = lookup(rest[0]), rest[1:]
-    return Record.of(kinds), rest[1:]
+    return RecordLayout.of(kinds), rest[1:]

@@ -22,7 +22,7 @@ from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.structs import info_of, is_struct
-from loom.ir.frontend.values import Method, Operand, Static, View, describe, expect_static, is_number, is_typed
+from loom.ir.frontend.values import AxesView, Method, Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import OPS, Effect, Op
 
@@ -283,7 +283,7 @@ class Calls:
     def private(self, args: list[Operand]) -> Operand:
         return self.array("private", args)
 
-    def array(self, space: str, args: list[Operand]) -> Memory | View:
+    def array(self, space: str, args: list[Operand]) -> Memory | AxesView:
         dtype_operand, size_operand = self.count(space, args, 2)
         declare = self.b.shared if space == "shared" else self.b.private
         kind = dtype_operand.value if isinstance(dtype_operand, Static) and is_struct(dtype_operand.value) else None
@@ -298,7 +298,7 @@ class Calls:
         memory = declare(self.t.array_name, dtype, math.prod(int(n) for n in shape) * words)
         if kind is None and not isinstance(size, tuple):
             return memory
-        return View(memory, tuple(Static(int(n)) for n in shape), kind)
+        return AxesView(memory, tuple(Static(int(n)) for n in shape), kind)
 
     def static_range(self, args: list[Operand]) -> Operand:
         bounds = [expect_static(self.b, a, "a bound", (int,)) for a in args]
@@ -313,7 +313,7 @@ class Calls:
     def atomic(self, op: Op, args: list[Operand]) -> Operand:
         name = op.name
         memory, index, *values = self.count(name, args, 1 + op.arity)
-        if isinstance(memory, View) and memory.kind is None:
+        if isinstance(memory, AxesView) and memory.kind is None:
             memory, at = self.t.views.element(memory, index)
         elif isinstance(memory, Memory):
             at = self.t.expressions.index(index)
@@ -328,7 +328,7 @@ class Calls:
         (memory,) = self.count("len", args, 1)
         if isinstance(memory, tuple):
             return Static(len(memory))
-        if isinstance(memory, View):
+        if isinstance(memory, AxesView):
             return self.t.views.length(memory)
         if isinstance(memory, Memory) and memory.size is not None:
             return Static(memory.size)

@@ -27,7 +27,7 @@ from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
 from loom.ir.frontend.structs import info_of, is_struct
 from loom.ir.frontend.translator import Translator
-from loom.ir.frontend.values import Retype, Static, View
+from loom.ir.frontend.values import AxesView, Retype, Static
 from loom.ir.kernel import Kernel, Loc
 from loom.ir.verify import VerifiedKernel, verify
 
@@ -146,10 +146,10 @@ class KernelFunction:
                 translator.assign_name(name, value)
         for name in parameters:
             view = translator.frame.names.get(name)
-            if isinstance(view, View):
+            if isinstance(view, AxesView):
                 lengths = (builder.param(f"{name}.shape.{k}", u32, extent=(name, k)) for k in range(len(view.shape)))
                 shape = tuple(builder.emit("param", attr=length) for length in lengths)
-                translator.frame.names[name] = View(view.memory, shape, view.kind)
+                translator.frame.names[name] = AxesView(view.memory, shape, view.kind)
 
     def _buffer(self, builder: Builder, translator: Translator, name: str, given: BufferType) -> None:
         """Declare a buffer; of several dimensions, or of records, what stands for it awaits its lengths."""
@@ -158,7 +158,7 @@ class KernelFunction:
         record = "" if kind is None else info_of(kind).record.text
         memory = builder.buffer(name, u32 if kind else given.dtype, given.access, ndim=ndim, record=record)
         is_view = ndim > 1 or kind is not None
-        translator.frame.names[name] = View(memory, (Static(0),) * ndim, kind) if is_view else memory
+        translator.frame.names[name] = AxesView(memory, (Static(0),) * ndim, kind) if is_view else memory
 
     def _default(self, builder: Builder, name: str, dtype: DType) -> Any:
         """Return the default of a parameter, which must fit its type; None if it has none."""

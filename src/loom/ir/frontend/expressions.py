@@ -18,12 +18,12 @@ from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import near_matches
 from loom.ir.frontend.fields import is_record, leaves, rebuilt
 from loom.ir.frontend.values import (
+    AxesView,
     Operand,
-    Place,
+    RecordPlace,
     Static,
     StructValue,
     StructVariable,
-    View,
     describe,
     is_number,
     is_typed,
@@ -84,7 +84,7 @@ class Expressions:
     def evaluate(self, node: ast.expr) -> Operand:
         """Return what ``node`` stands for, emitting the operations it needs; records are loaded whole."""
         found = self.refer(node)
-        return self.t.fields.load(found) if isinstance(found, Place) else found
+        return self.t.fields.load(found) if isinstance(found, RecordPlace) else found
 
     def refer(self, node: ast.expr) -> Operand:
         """Return what ``node`` stands for, of a record in memory its place."""
@@ -131,7 +131,7 @@ class Expressions:
 
     def attribute(self, node: ast.Attribute) -> Operand:
         base = self.owner(node.value)
-        if isinstance(base, (StructValue, StructVariable, Place)) or is_record(base):
+        if isinstance(base, (StructValue, StructVariable, RecordPlace)) or is_record(base):
             found = self.t.fields.attribute(base, node.attr)
             return self.t.fields.values_of(found) if isinstance(found, StructVariable) else found
         if isinstance(base, Static):
@@ -148,8 +148,8 @@ class Expressions:
         if isinstance(base, (Memory, Instr)) and node.attr == "dtype":
             return Static(base.dtype)
         if isinstance(base, Memory) and node.attr in ("shape", "ndim", "size"):
-            base = View(base, (self.t.calls.length([base]),))
-        known = self.t.views.attribute(base, node.attr) if isinstance(base, View) else None
+            base = AxesView(base, (self.t.calls.length([base]),))
+        known = self.t.views.attribute(base, node.attr) if isinstance(base, AxesView) else None
         if known is not None:
             return known
         raise self.b.error(
@@ -172,7 +172,7 @@ class Expressions:
     def subscript(self, node: ast.Subscript) -> Operand:
         base = self.evaluate(node.value)
         index = self.evaluate(node.slice)
-        if isinstance(base, View):
+        if isinstance(base, AxesView):
             return self.t.views.item(base, index)
         if isinstance(base, Memory):
             return self.load(base, index)

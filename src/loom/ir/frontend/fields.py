@@ -5,17 +5,15 @@ Layer: ir. Invariant: every field of a ``StructValue`` is a typed value of its f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
+from loom.ir.builder import Builder
 from loom.ir.frontend.structs import info_of, is_struct, no_field
-from loom.ir.frontend.values import Method, Operand, Place, Static, StructValue, StructVariable, describe
+from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, Typing, describe
 from loom.ir.kernel import Instr, Variable
 from loom.ir.records import Field
-
-if TYPE_CHECKING:
-    from loom.ir.frontend.translator import Translator
 
 __all__ = ["Fields", "is_record", "leaves", "rebuilt"]
 
@@ -44,12 +42,12 @@ def is_record(operand: Any) -> bool:
 
 
 class Fields:
-    """What can be done with records."""
+    """What can be done with records; ``convert`` makes a short vector of its components."""
 
-    def __init__(self, translator: Translator) -> None:
-        self.t = translator
-        self.b = translator.builder
-        self.typing = translator.typing
+    def __init__(self, builder: Builder, typing: Typing, convert: Callable[[DType, list[Operand]], Operand]) -> None:
+        self.b = builder
+        self.typing = typing
+        self.convert = convert
 
     # values
 
@@ -81,7 +79,7 @@ class Fields:
             return self.as_struct(operand, kind, what)
         wanted = f32.vector(kind.lanes) if kind.storage_only else kind
         if isinstance(operand, Static) and isinstance(operand.value, tuple) and kind.is_vector:
-            operand = self.t.calls.convert(wanted, [Static(v) for v in operand.value])
+            operand = self.convert(wanted, [Static(v) for v in operand.value])
         value = self.typing.typed(operand, wanted)
         self.typing.retype_weak(value, wanted.scalar)
         value = self.typing.widened(value, wanted)
@@ -91,7 +89,7 @@ class Fields:
 
     def as_struct(self, operand: Operand, kind: type, what: str) -> StructValue:
         """Return an operand that must be a record of a class."""
-        if isinstance(operand, Place):
+        if isinstance(operand, RecordPlace):
             operand = self.load(operand)
         if isinstance(operand, StructValue) and operand.kind is kind:
             return operand
@@ -111,11 +109,11 @@ class Fields:
         """Return a field, or a method, of a record."""
         if isinstance(base, Static):
             base = self.of_host(base.value)
-        assert isinstance(base, (StructValue, StructVariable, Place)), "a record"
+        assert isinstance(base, (StructValue, StructVariable, RecordPlace)), "a record"
         info = info_of(base.kind)
         if name in info.methods:
             owner = self.values_of(base) if isinstance(base, StructVariable) else base
-            return Method(info.methods[name], self.load(owner) if isinstance(owner, Place) else owner)
+            return Method(info.methods[name], self.load(owner) if isinstance(owner, RecordPlace) else owner)
         if name not in info.kinds:
             raise self.b.error(*no_field(name, base.kind))
         if isinstance(base, StructValue):
@@ -154,13 +152,13 @@ class Fields:
             values[n] = self.values_of(field) if isinstance(field, StructVariable) else self.b.emit("get", attr=field)
         return StructValue(variable.kind, values)
 
-    def assign(self, owner: StructVariable | Place, name: str, operand: Operand) -> None:
+    def assign(self, owner: StructVariable | RecordPlace, name: str, operand: Operand) -> None:
         """Assign one field of a local, or of a record in memory."""
         kind = info_of(owner.kind).kinds.get(name)
         if kind is None:
             raise self.b.error(*no_field(name, owner.kind))
         value = self.fitted(operand, kind, f"field {name!r} of {owner.kind.__name__}")
-        if isinstance(owner, Place):
+        if isinstance(owner, RecordPlace):
             self.store_field(owner, self.field(owner, name), value)
             return
         field = owner.fields[name]
@@ -172,45 +170,45 @@ class Fields:
 
     # words
 
-    def field(self, place: Place, name: str) -> Field:
+    def field(self, place: RecordPlace, name: str) -> Field:
         return next(f for f in info_of(place.kind).record.fields if f.name == name)
 
-    def part(self, place: Place, field: Field) -> Operand:
+    def part(self, place: RecordPlace, field: Field) -> Operand:
         """Return a field of a record in memory: loaded, or the place of a record in it."""
         kind = info_of(place.kind).kinds[field.name]
         if is_struct(kind):
-            return Place(place.memory, place.index, kind, place.word + field.word)  # type: ignore[arg-type]
+            return RecordPlace(place.memory, place.index, kind, place.word + field.word)  # type: ignore[arg-type]
         assert isinstance(kind, DType)
         words = [self.load_word(place, place.word + field.word + n) for n in range(field.words)]
         return self.unpacked(words, kind)
 
-    def load(self, place: Place) -> StructValue:
+    def load(self, place: RecordPlace) -> StructValue:
         """Load all fields of a record."""
         values: dict[str, Operand] = {}
         for field in info_of(place.kind).record.fields:
             part = self.part(place, field)
-            values[field.name] = self.load(part) if isinstance(part, Place) else part
+            values[field.name] = self.load(part) if isinstance(part, RecordPlace) else part
         return StructValue(place.kind, values)
 
-    def store(self, place: Place, value: StructValue) -> None:
+    def store(self, place: RecordPlace, value: StructValue) -> None:
         """Store all fields of a record."""
         for field in info_of(place.kind).record.fields:
             self.store_field(place, field, value.values[field.name])
 
-    def store_field(self, place: Place, field: Field, value: Operand) -> None:
+    def store_field(self, place: RecordPlace, field: Field, value: Operand) -> None:
         if isinstance(value, StructValue):
-            self.store(Place(place.memory, place.index, value.kind, place.word + field.word), value)
+            self.store(RecordPlace(place.memory, place.index, value.kind, place.word + field.word), value)
             return
         assert isinstance(field.kind, DType)
         for n, word in enumerate(self.packed(self.typing.typed(value), field.kind)):
             self.b.emit("store", self.word_at(place, place.word + field.word + n), word, memory=place.memory)
 
-    def word_at(self, place: Place, word: int) -> Instr:
+    def word_at(self, place: RecordPlace, word: int) -> Instr:
         if not word:
             return place.index
         return self.b.emit("add", place.index, self.b.const(word, place.index.type))
 
-    def load_word(self, place: Place, word: int) -> Instr:
+    def load_word(self, place: RecordPlace, word: int) -> Instr:
         return self.b.emit("load", self.word_at(place, word), memory=place.memory)
 
     def unpacked(self, words: list[Instr], dtype: DType) -> Instr:

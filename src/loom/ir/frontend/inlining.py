@@ -20,7 +20,7 @@ from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import FunctionSource, function_source, names_of
 from loom.ir.frontend.structs import is_struct
-from loom.ir.frontend.values import Operand, Static, StructValue, View, describe
+from loom.ir.frontend.values import AxesView, Operand, Static, StructValue, describe
 from loom.ir.kernel import Loc, Memory, Variable
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Inlining:
         if (
             not isinstance(annotation, (DType, type))
             or isinstance(annotation, BufferType)
-            or isinstance(operand, (Memory, View))
+            or isinstance(operand, (Memory, AxesView))
         ):
             return operand
         if is_struct(annotation):

@@ -15,7 +15,7 @@ from typing import Any, Union, cast
 from loom.core.dtype import DType
 from loom.core.errors import KernelTypeError, near_matches
 from loom.ir.frontend.annotations import is_struct, scalar_type
-from loom.ir.records import Record
+from loom.ir.records import RecordLayout
 
 __all__ = ["StructInfo", "info_of", "is_struct", "struct"]
 
@@ -27,7 +27,7 @@ class StructInfo:
     kinds: dict[str, Union[DType, type]]
     defaults: dict[str, Any]
     methods: dict[str, FunctionType]
-    record: Record
+    record: RecordLayout
 
 
 def info_of(kind: type) -> StructInfo:
@@ -61,7 +61,7 @@ def struct(cls: type, /) -> Any:
     names = dict(sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
     kinds = _kinds(cls, names, where)
     made = cls if is_dataclass(cls) else dataclass(cls)
-    record = Record.of({n: info_of(k).record if isinstance(k, type) else k for n, k in kinds.items()})  # type: ignore[arg-type]
+    record = RecordLayout.of({n: info_of(k).record if isinstance(k, type) else k for n, k in kinds.items()})  # type: ignore[arg-type]
     defaults = {f.name: f.default for f in fields(cast("Any", made)) if f.default is not MISSING}
     methods = {n: f for n, f in vars(cls).items() if isinstance(f, FunctionType) and not n.startswith("__")}
     for name, value in (("__loom_struct__", StructInfo(kinds, defaults, methods, record)), ("numpy", record.numpy)):

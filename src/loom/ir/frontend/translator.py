@@ -23,11 +23,11 @@ from loom.ir.frontend.expressions import Expressions
 from loom.ir.frontend.fields import Fields
 from loom.ir.frontend.names import Names
 from loom.ir.frontend.values import (
+    AxesView,
     Operand,
-    Place,
+    RecordPlace,
     Static,
     StructVariable,
-    View,
     describe,
     expect_static,
     is_number,
@@ -60,10 +60,10 @@ class Translator(Names):
         """``of_elements`` names what takes a function of elements, which may not know of lanes."""
         super().__init__(builder, retyped)
         self.of_elements = of_elements
-        self.fields = Fields(self)
-        self.views = Views(self)
         self.calls = Calls(self)
         self.expressions = Expressions(self)
+        self.fields = Fields(builder, self.typing, self.calls.convert)
+        self.views = Views(builder, self.typing, self.expressions.index, self.expressions.loaded)
         self.inlined = 0
         self.array_name = "array"
 
@@ -132,16 +132,16 @@ class Translator(Names):
     def on_augassign(self, node: ast.AugAssign) -> None:
         memory = self.expressions.evaluate(node.target.value) if isinstance(node.target, ast.Subscript) else None
         left: Operand
-        if isinstance(node.target, ast.Subscript) and isinstance(memory, (Memory, View)):
+        if isinstance(node.target, ast.Subscript) and isinstance(memory, (Memory, AxesView)):
             memory, index = self.element(memory, node.target.slice)  # once, as in Python
             left = self.expressions.loaded(memory, index)
             self.store(memory, index, self.expressions.binary(node.op, left, self.expressions.evaluate(node.value)))
             return
         owner = self.expressions.owner(node.target.value) if isinstance(node.target, ast.Attribute) else None
-        if isinstance(node.target, ast.Attribute) and isinstance(owner, Place):
+        if isinstance(node.target, ast.Attribute) and isinstance(owner, RecordPlace):
             part = self.fields.attribute(owner, node.target.attr)
             assert not isinstance(part, StructVariable)
-            left = self.fields.load(part) if isinstance(part, Place) else part
+            left = self.fields.load(part) if isinstance(part, RecordPlace) else part
             right = self.expressions.evaluate(node.value)
             self.fields.assign(owner, node.target.attr, self.expressions.binary(node.op, left, right))
             return
@@ -178,12 +178,12 @@ class Translator(Names):
 
     def assign_element(self, target: ast.Subscript, operand: Operand) -> None:
         memory = self.expressions.evaluate(target.value)
-        if isinstance(memory, View) and memory.kind is not None:
+        if isinstance(memory, AxesView) and memory.kind is not None:
             place = self.views.item(memory, self.expressions.evaluate(target.slice))
-            if isinstance(place, Place):
+            if isinstance(place, RecordPlace):
                 self.fields.store(place, self.fields.as_struct(operand, place.kind, "what is stored"))
                 return
-        if not isinstance(memory, (Memory, View)):
+        if not isinstance(memory, (Memory, AxesView)):
             raise self.builder.error(
                 "only elements of memory can be assigned", "a buffer, shared or private array", describe(memory),
                 "Assign the whole value",
@@ -191,11 +191,13 @@ class Translator(Names):
         memory, index = self.element(memory, target.slice)
         self.store(memory, index, operand)
 
-    def element(self, memory: Memory | View, index: ast.expr) -> tuple[Memory, Instr]:
+    def element(self, memory: Memory | AxesView, index: ast.expr) -> tuple[Memory, Instr]:
         """Return the memory and the number of an element that is assigned."""
         given = self.expressions.evaluate(index)
         return (
-            self.views.element(memory, given) if isinstance(memory, View) else (memory, self.expressions.index(given))
+            self.views.element(memory, given)
+            if isinstance(memory, AxesView)
+            else (memory, self.expressions.index(given))
         )
 
     def assign_attribute(self, target: ast.Attribute, operand: Operand) -> None:
@@ -210,12 +212,12 @@ class Translator(Names):
                 "a local of its own", ast.unparse(target), f"Return the changed record, or copy it: mine = {name}",
             )  # fmt: skip
         owner = self.expressions.owner(target.value)
-        if isinstance(owner, (StructVariable, Place)):
+        if isinstance(owner, (StructVariable, RecordPlace)):
             self.fields.assign(owner, target.attr, operand)
         elif isinstance(target.value, ast.Attribute):  # a component of a vector that is a field
             whole = self.expressions.owner(target.value.value)
             vector = self.typing.typed(owner) if not isinstance(owner, StructVariable) else None
-            if not isinstance(whole, (StructVariable, Place)) or vector is None:
+            if not isinstance(whole, (StructVariable, RecordPlace)) or vector is None:
                 raise self.unsupported(target, "such targets of an assignment")
             self.fields.assign(whole, target.value.attr, self.with_component(vector, target.attr, operand))
         elif isinstance(target.value, ast.Name):

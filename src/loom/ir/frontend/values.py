@@ -19,8 +19,20 @@ from loom.ir.builder import Builder
 from loom.ir.kernel import For, Instr, Memory, Variable
 
 __all__ = [
-    "Method", "Operand", "Place", "Retype", "Static", "StructValue", "StructVariable", "Typing", "View", "describe",
-    "expect_static", "is_number", "is_typed", "promoted",
+    "AxesView",
+    "Method",
+    "Operand",
+    "RecordPlace",
+    "Retype",
+    "Static",
+    "StructValue",
+    "StructVariable",
+    "Typing",
+    "describe",
+    "expect_static",
+    "is_number",
+    "is_typed",
+    "promoted",
 ]  # fmt: skip
 
 
@@ -36,7 +48,7 @@ class Static:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class AxesView:
     """Memory of several dimensions, or of records: what is left of it after the first ``indexes``.
 
     ``shape`` has the lengths of all its axes, ``kind`` the class of its records.
@@ -54,7 +66,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class RecordPlace:
     """A record in memory, from the word at ``index`` on; reading a field of it reads no other."""
 
     memory: Memory
@@ -87,7 +99,7 @@ class Method:
     owner: Operand
 
 
-Operand = Union[Instr, Static, Memory, View, Place, StructValue, Method, "tuple[Operand, ...]"]
+Operand = Union[Instr, Static, Memory, AxesView, RecordPlace, StructValue, Method, "tuple[Operand, ...]"]
 
 
 class Retype(Exception):
@@ -125,12 +137,12 @@ def describe(operand: Operand) -> str:
         return f"the {operand.space.value} {operand.name!r}"
     if isinstance(operand, tuple):
         return "a tuple"
-    if isinstance(operand, View):
+    if isinstance(operand, AxesView):
         held = (
             f"the {operand.memory.space.value} {operand.memory.name!r} of {_counted(len(operand.shape), 'dimension')}"
         )
         return f"a part of {held}" if operand.indexes else held
-    if isinstance(operand, (Place, StructValue)):
+    if isinstance(operand, (RecordPlace, StructValue)):
         return f"a {operand.kind.__name__}"
     if isinstance(operand, Method):
         return f"the method {operand.function.__name__!r}"
@@ -170,10 +182,10 @@ class Typing:
         if isinstance(operand, Static) and is_number(operand.value):
             return self.constant(operand.value, dtype or self.default_dtype(operand.value))
         remedy = "Index a buffer to get an element, call a function to use it"
-        if isinstance(operand, View):
+        if isinstance(operand, AxesView):
             axes = ", ".join("ijklmnop"[: len(operand.shape)])
             remedy = f"Index every axis: {operand.memory.name}[{axes}]"
-        elif isinstance(operand, (Place, StructValue)):
+        elif isinstance(operand, (RecordPlace, StructValue)):
             remedy = "Take one of its fields"
         elif isinstance(operand, Static) and operand.value is None:
             remedy = "Return a number on every path of the function"

@@ -7,28 +7,33 @@ emitted for an element is what is emitted for one whose place was written out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from loom.core.dtype import u32, u64
+from loom.ir.builder import Builder
 from loom.ir.frontend.structs import info_of
-from loom.ir.frontend.values import Operand, Place, Static, View
+from loom.ir.frontend.values import AxesView, Operand, RecordPlace, Static, Typing
 from loom.ir.kernel import Instr, Memory
-
-if TYPE_CHECKING:
-    from loom.ir.frontend.translator import Translator
 
 __all__ = ["Views"]
 
 
 class Views:
-    """Indexes views; ``element`` loads, ``place`` only finds."""
+    """Indexes views. ``to_index`` makes an integer value of an operand, ``loaded`` the value of an element."""
 
-    def __init__(self, translator: Translator) -> None:
-        self.t = translator
-        self.b = translator.builder
-        self.typing = translator.typing
+    def __init__(
+        self,
+        builder: Builder,
+        typing: Typing,
+        to_index: Callable[[Operand], Instr],
+        loaded: Callable[[Memory, Instr], Instr],
+    ) -> None:
+        self.b = builder
+        self.typing = typing
+        self.to_index = to_index
+        self.loaded = loaded
 
-    def narrowed(self, view: View, index: Operand) -> View:
+    def narrowed(self, view: AxesView, index: Operand) -> AxesView:
         """Return what is left of a view after an index, or a tuple of some."""
         items: tuple[Operand, ...] = (index,)
         if isinstance(index, tuple):
@@ -45,15 +50,15 @@ class Views:
         indexes = view.indexes
         for item in items:
             indexes = (*indexes, self.index(view, len(indexes), item))
-        return View(view.memory, view.shape, view.kind, indexes)
+        return AxesView(view.memory, view.shape, view.kind, indexes)
 
-    def index(self, view: View, axis: int, item: Operand) -> Instr:
+    def index(self, view: AxesView, axis: int, item: Operand) -> Instr:
         """Return an index of one axis as an integer value; the host may be told that it lies outside."""
         extent = view.shape[axis]
         name = view.memory.name
         if isinstance(item, Static) and item.value is Ellipsis:
             raise self.b.error("... indexes no element", "an index for each axis", "...", "Write every index")
-        value = self.t.expressions.index(item)
+        value = self.to_index(item)
         if isinstance(extent, Static) and isinstance(item, Static):
             if isinstance(item.value, int) and item.value >= extent.value:
                 raise self.b.error(
@@ -66,16 +71,16 @@ class Views:
         self.b.emit("within", value, length, attr=(f"axis {axis} of {what}", name))
         return value
 
-    def item(self, view: View, index: Operand) -> Operand:
+    def item(self, view: AxesView, index: Operand) -> Operand:
         """Return an element, the place of a record, or a row: what the axes left have."""
         found = self.narrowed(view, index)
         if found.rest:
             return found
         if found.kind is not None:
             return self.place(found)
-        return self.t.expressions.loaded(found.memory, self.flat(found))
+        return self.loaded(found.memory, self.flat(found))
 
-    def element(self, view: View, index: Operand) -> tuple[Memory, Instr]:
+    def element(self, view: AxesView, index: Operand) -> tuple[Memory, Instr]:
         """Return the memory and the number of the element that all indexes together name."""
         found = self.narrowed(view, index)
         if found.rest:
@@ -86,14 +91,14 @@ class Views:
             )
         return found.memory, self.flat(found)
 
-    def place(self, view: View) -> Place:
+    def place(self, view: AxesView) -> RecordPlace:
         """Return where a record starts."""
         assert view.kind is not None
         flat = self.flat(view)
         words = self.b.const(info_of(view.kind).record.words, flat.type)
-        return Place(view.memory, self.b.emit("mul", flat, words), view.kind)
+        return RecordPlace(view.memory, self.b.emit("mul", flat, words), view.kind)
 
-    def flat(self, view: View) -> Instr:
+    def flat(self, view: AxesView) -> Instr:
         """Return the number of an element."""
         wide = u64 if any(i.type.bits == 64 for i in view.indexes) else u32
         if len(view.indexes) == 1 and view.kind is None:
@@ -109,11 +114,11 @@ class Views:
         assert found is not None, "a view has axes"
         return found
 
-    def length(self, view: View) -> Operand:
+    def length(self, view: AxesView) -> Operand:
         """Return the length of the first axis that is left."""
         return view.rest[0]
 
-    def attribute(self, view: View, name: str) -> Operand | None:
+    def attribute(self, view: AxesView, name: str) -> Operand | None:
         """Return what a name means for a view: its shape, size, ndim or dtype; None if nothing."""
         rest = view.rest
         if name == "shape":
@@ -125,7 +130,7 @@ class Views:
             return Static(view.kind or view.memory.dtype)
         return self.size(view) if name == "size" else None
 
-    def size(self, view: View) -> Operand:
+    def size(self, view: AxesView) -> Operand:
         """Return the number of elements, a u32."""
         found: Operand = Static(1)
         for extent in view.rest:
