@@ -67,6 +67,14 @@ from loom.kernels.functions.logarithm import log2 as log2
 from loom.kernels.functions.power import cbrt as cbrt
 from loom.kernels.functions.power import pow as pow
 from loom.kernels.functions.power import rsqrt as rsqrt
+from loom.kernels.functions.random import random_bits as random_bits
+from loom.kernels.functions.random import random_f32 as random_f32
+from loom.kernels.functions.random import random_f64 as random_f64
+from loom.kernels.functions.random import random_normal as random_normal
+from loom.kernels.functions.random import random_normal_f64 as random_normal_f64
+from loom.kernels.functions.random import random_u32 as random_u32
+from loom.kernels.functions.random import random_u64 as random_u64
+from loom.kernels.functions.random import random_words as random_words
 from loom.kernels.functions.trigonometric import cos as cos
 from loom.kernels.functions.trigonometric import sin as sin
 from loom.kernels.functions.trigonometric import tan as tan

@@ -21,6 +21,7 @@ from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern
 from loom.ir.frontend.intrinsics import INTRINSICS
+from loom.ir.frontend.lanefunctions import LaneFunction, call_lane_function
 from loom.ir.frontend.structs import info_of, is_struct
 from loom.ir.frontend.values import AxesView, Method, Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
@@ -84,6 +85,8 @@ class Calls:
             return self.inlining.inline(target, self.positional(node), self.keywords(node))
         if isinstance(target, Elementary):
             return self.function(target, self.arguments(node, target.__name__))
+        if isinstance(target, LaneFunction):
+            return call_lane_function(self, target, node)
         return self.builtin(target, node)
 
     def function(self, fn: types.FunctionType | Elementary, args: list[Operand]) -> Operand:

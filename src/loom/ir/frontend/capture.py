@@ -20,6 +20,7 @@ from loom.core.given import is_array, is_list, is_scalar
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
+from loom.ir.frontend.lanefunctions import LaneFunction
 
 __all__ = ["digest_of"]
 
@@ -96,6 +97,9 @@ class _Capture:
         elif isinstance(thing, Elementary):
             self.say("elementary", thing.__name__)
             self.values([(dtype.name, fn) for dtype, fn in thing.definitions.items()])
+        elif isinstance(thing, LaneFunction):
+            self.say("lane function", thing.__name__, *thing.words)
+            self.values([str(thing.__signature__), thing.definition])
         elif isinstance(thing, FunctionType):
             self._function(thing)
         elif isinstance(thing, (type, BuiltinFunctionType)):

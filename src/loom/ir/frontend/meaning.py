@@ -16,6 +16,7 @@ from loom.core.dtype import DType
 from loom.core.given import is_scalar
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
+from loom.ir.frontend.lanefunctions import LaneFunction
 
 __all__ = ["function_meaning"]
 
@@ -64,7 +65,7 @@ def _of_value(value: Any, names: tuple[str, ...], around: tuple[CodeType, ...]) 
     """Return a key for a value of which attributes called ``names`` may be read."""
     if isinstance(value, FunctionType):
         return value if value in INTRINSICS else _of_function(value, around)
-    if value is None or isinstance(value, (DType, BuiltinFunctionType, Elementary, enum.Enum)):
+    if value is None or isinstance(value, (DType, BuiltinFunctionType, Elementary, LaneFunction, enum.Enum)):
         return value
     if isinstance(value, (ModuleType, type)):
         attributes = (getattr(value, name) for name in names if hasattr(value, name))

@@ -16,7 +16,21 @@ import numpy as np
 
 from loom.ir import evaluate as ev
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Block, For, If, Instr, Kernel, Memory, Param, Space, Variable, While, walk, walk_blocks
+from loom.ir.kernel import (
+    Block,
+    For,
+    If,
+    Instr,
+    Kernel,
+    Memory,
+    Param,
+    Space,
+    Variable,
+    While,
+    operands,
+    walk,
+    walk_blocks,
+)
 from loom.ir.ops import OPS
 
 __all__ = ["Bound", "Reach", "reach_of"]
@@ -53,8 +67,10 @@ class Reach:
     """What a kernel asks of its place, and the bounds of its effects.
 
     ``asked`` tells for each dimension whether the kernel asks for the number of its lane or group there; ``groups``
-    whether it asks for that of its group, ``counts`` whether for how many there are. ``effects`` has the bounds of each
-    effect for each dimension, ``loose`` those effects that nothing bounds in a dimension asked for; ``indexed`` are the
+    whether it asks for that of its group, ``counts`` whether for how many there are, other than for the step of a loop:
+    such a loop does the same whatever the number. ``loops`` has the bounds of loops that begin at the lane's number
+    along dimension 0 and step by what the dispatch has. ``effects`` has the bounds of each effect for each dimension,
+    ``loose`` those effects that nothing bounds in a dimension asked for; ``indexed`` are the
     buffers that lanes index by their number along dimension 0.
     """
 
@@ -63,6 +79,7 @@ class Reach:
     counts: bool
     effects: list[_Bounds] = field(default_factory=list[_Bounds])
     loose: list[Instr] = field(default_factory=list[Instr])
+    loops: list[Bound] = field(default_factory=list[Bound])
     indexed: set[Memory] = field(default_factory=set[Memory])
 
     @property
@@ -101,7 +118,7 @@ class _Guards:
         self.found = Reach(
             (0 in asked, 1 in asked, 2 in asked),
             any(s.name == "group_id" for s in body),
-            any(s.name == "num_groups" for s in body),
+            _counts_groups(kernel),
         )
         self.sets: dict[Variable, list[Instr]] = {}
         for s in body:
@@ -122,6 +139,7 @@ class _Guards:
                 self.block(s.body, facts + self.implied(s.condition, holds=True))
             elif isinstance(s, For):
                 counted = () if s.down else self.below(s.start, s.stop, closed=False)
+                self.found.loops += [b for d, b in counted if d == 0 and b.scale == 1 and _is_stride(s.step)]
                 self.block(s.body, facts + counted)
 
     def instr(self, s: Instr, facts: _Facts) -> None:
@@ -209,6 +227,25 @@ class _Guards:
                     if is_own and size.attr == self.kernel.workgroup[local.attr]:
                         return local.attr
         return None
+
+
+def _is_stride(step: Instr) -> bool:
+    """Tell whether a step is made of the number of groups."""
+    return any(v.name == "num_groups" for v in (step, *_leaves(step)))
+
+
+def _counts_groups(kernel: Kernel) -> bool:
+    """Tell whether a kernel asks for the number of groups for anything but steps of loops."""
+    body = list(walk(kernel.body))
+    within: set[Instr] = set()
+    for s in body:
+        if isinstance(s, For):
+            within |= {s.step, *_leaves(s.step)}
+    users = [s for s in body if not (isinstance(s, Instr) and s in within)]
+    asked = {v for v in within if any(u.name == "num_groups" for u in (v, *_leaves(v)))}
+    used = {a for s in users for a in ((s.start, s.stop) if isinstance(s, For) else operands(s))}
+    counted = any(isinstance(s, Instr) and s.name == "num_groups" for s in users)
+    return counted or bool(asked & used)
 
 
 def _leaves(value: Instr) -> list[Instr]:

@@ -27,7 +27,19 @@ from loom.kernels.functions.f64.trigonometric import wave as wave_f64
 from loom.kernels.functions.logarithm import log
 from loom.kernels.functions.trigonometric import wave
 
-__all__ = ["RANDOM_LANES", "Draw", "bits", "coins", "integers", "normal", "philox", "step_bits", "uniform"]
+__all__ = [
+    "RANDOM_LANES",
+    "Draw",
+    "bits",
+    "coins",
+    "integers",
+    "normal",
+    "philox",
+    "polar",
+    "polar_f64",
+    "step_bits",
+    "uniform",
+]
 
 RANDOM_LANES = 256
 """Blocks per workgroup."""
@@ -138,6 +150,19 @@ def uniform(element: DType) -> Draw:
     return _drawn("uniform", element, f32, narrow, 4)
 
 
+def polar(a: Any, b: Any) -> Any:
+    """Return what Box and Muller make of two words: radius, quarter turns, the rest of the angle; all for f32."""
+    radius = sqrt(-2.0 * log((f32(a) + 0.5) * 2.0**-32))
+    quarters = (b + 0x20000000) >> 30  # the nearest quarter turn, and the signed rest
+    return radius, quarters, f32(bitcast(i32, b << 2)) * (2.0**-32 * _QUARTER)
+
+
+def polar_f64(a: Any, b: Any) -> Any:
+    """Return the same for f64, of two words of 64 bits."""
+    radius = sqrt(-2.0 * log((f64(a >> 12) + 0.5) * 2.0**-52))
+    return radius, u32((b + (1 << 61)) >> 62), f64(bitcast(i64, b << 2)) * (2.0**-64 * _QUARTER)
+
+
 @cache
 def normal(element: DType) -> Draw:
     """Return the kernel of ``mean + std z``, ``numbers`` = (mean, std); z in pairs by Box and Muller.
@@ -147,9 +172,7 @@ def normal(element: DType) -> Draw:
     """
 
     def pair(a: Any, b: Any, mean: Any, std: Any) -> Any:
-        radius = sqrt(-2.0 * log((f32(a) + 0.5) * 2.0**-32))
-        quarters = (b + 0x20000000) >> 30  # the nearest quarter turn, and the signed rest
-        rest = f32(bitcast(i32, b << 2)) * (2.0**-32 * _QUARTER)
+        radius, quarters, rest = polar(a, b)
         return mean + std * (radius * wave(quarters + 1, rest, 0.0)), mean + std * (radius * wave(quarters, rest, 0.0))
 
     def narrow(block: Any, seeds: Any, numbers: Any) -> Any:
@@ -160,9 +183,7 @@ def normal(element: DType) -> Draw:
 
     def wide(block: Any, seeds: Any, numbers: Any) -> Any:
         a, b = _wide_words(block, u32(0), seeds)
-        radius = sqrt(-2.0 * log((f64(a >> 12) + 0.5) * 2.0**-52))
-        quarters = u32((b + (1 << 61)) >> 62)
-        rest = f64(bitcast(i64, b << 2)) * (2.0**-64 * _QUARTER)
+        radius, quarters, rest = polar_f64(a, b)
         mean, std = numbers[0], numbers[1]
         cosine, sine = wave_f64(quarters + 1, rest, 0.0), wave_f64(quarters, rest, 0.0)
         return mean + std * (radius * cosine), mean + std * (radius * sine)

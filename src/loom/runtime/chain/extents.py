@@ -26,6 +26,8 @@ from loom.runtime.plans.foreign import ForeignKernel
 
 __all__ = ["groups_for", "groups_of_lanes"]
 
+_FEW = 16
+"""Turns of a repeat that are looked at where the number of groups is a matter of speed."""
 _known: WeakKeyDictionary[VerifiedKernel, Reach | str] = WeakKeyDictionary()
 """How far kernels reach, or why nothing can be told."""
 
@@ -42,7 +44,7 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
     if isinstance(reach, str):
         raise _untold(reach, where)
     if reach.loose:
-        return _of_the_longest(kernel, reach, elements, where)
+        return _of_the_longest(kernel, reach, elements, params, where)
     if not len(params):  # a repeat of no turns
         return 1, 1, 1
     buffers = kernel.kernel.buffers
@@ -70,7 +72,9 @@ def _groups(kernel: VerifiedKernel, lanes: Sequence[int]) -> tuple[int, int, int
     return x, y, z
 
 
-def _of_the_longest(kernel: VerifiedKernel, reach: Reach, elements: Sequence[int], where: str) -> tuple[int, int, int]:
+def _of_the_longest(
+    kernel: VerifiedKernel, reach: Reach, elements: Sequence[int], params: np.ndarray[Any, Any], where: str
+) -> tuple[int, int, int]:
     """Return the groups of a lane for each element, of a kernel whose code does not say where it ends."""
     if reach.groups:
         raise _untold("the kernel asks for its group_id", where)
@@ -78,6 +82,10 @@ def _of_the_longest(kernel: VerifiedKernel, reach: Reach, elements: Sequence[int
         raise _untold("the kernel has more than one dimension", where)
     if reach.counts:
         raise _untold("the kernel asks for num_groups", where)
+    if reach.loops and len(params):  # whatever the number, it does the same; so many lanes have a turn
+        lengths = dict(zip(kernel.kernel.buffers, elements, strict=True))
+        found = max(bound.lanes(_values(kernel, row), lengths) for bound in reach.loops for row in params[:_FEW])
+        return _groups(kernel, (max(found, 1), 1, 1))
     if not elements:
         raise _untold("the kernel has no buffers", where)
     bound = [m for m in kernel.kernel.buffers if m.data is None]

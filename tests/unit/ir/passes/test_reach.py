@@ -105,6 +105,22 @@ def test_turns_of_a_repeat_have_as_many_groups_as_each_needs(on: str) -> None:
 
 
 @loom.kernel(workgroup=16)
+def at_the_end(hits: InOut[u32], n: u32):
+    found = u32(0)
+    for _ in range(loom.global_id(), n, loom.num_groups() * 16):
+        found += 1
+    loom.atomic_add(hits, 0, found)
+
+
+def test_a_loop_that_steps_by_all_lanes_is_right_with_any_number() -> None:
+    assert groups_of(at_the_end, [1], (100,)) == [[7, 1, 1]]
+    assert groups_of(at_the_end, [1], (0,)) == [[1, 1, 1]]
+    hits = np.zeros(1, np.uint32)
+    at_the_end(hits, 1000)
+    assert hits[0] == 1000
+
+
+@loom.kernel(workgroup=16)
 def unguarded(hits: InOut[u32]):
     if loom.global_id() % 2 == 0:
         loom.atomic_add(hits, 0, 1)
