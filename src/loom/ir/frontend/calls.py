@@ -83,11 +83,15 @@ class Calls:
             )  # fmt: skip
         if isinstance(target, types.FunctionType):
             return self.inlining.inline(target, self.positional(node), self.keywords(node))
-        if isinstance(target, Elementary):
-            return self.function(target, self.arguments(node, target.__name__))
+        if isinstance(target, (Elementary, LaneFunction)):
+            return self.of_library(target, node)
+        return self.builtin(target, node)
+
+    def of_library(self, target: Elementary | LaneFunction, node: ast.Call) -> Operand:
+        """Translate a call of one of the library's functions for lanes."""
         if isinstance(target, LaneFunction):
             return call_lane_function(self, target, node)
-        return self.builtin(target, node)
+        return self.function(target, self.arguments(node, target.__name__))
 
     def function(self, fn: types.FunctionType | Elementary, args: list[Operand]) -> Operand:
         """Translate a Python or elementary function of ``args`` in place."""

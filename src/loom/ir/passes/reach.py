@@ -70,8 +70,8 @@ class Reach:
     whether it asks for that of its group, ``counts`` whether for how many there are, other than for the step of a loop:
     such a loop does the same whatever the number. ``loops`` has the bounds of loops that begin at the lane's number
     along dimension 0 and step by what the dispatch has. ``effects`` has the bounds of each effect for each dimension,
-    ``loose`` those effects that nothing bounds in a dimension asked for; ``indexed`` are the
-    buffers that lanes index by their number along dimension 0.
+    ``loose`` those effects that nothing bounds in a dimension asked for; ``axes`` the lengths of axes that lanes index
+    by their number along a dimension; ``indexed`` are the buffers that lanes index by their number along dimension 0.
     """
 
     asked: tuple[bool, bool, bool]
@@ -80,6 +80,7 @@ class Reach:
     effects: list[_Bounds] = field(default_factory=list[_Bounds])
     loose: list[Instr] = field(default_factory=list[Instr])
     loops: list[Bound] = field(default_factory=list[Bound])
+    axes: list[tuple[int, Bound]] = field(default_factory=list[tuple[int, Bound]])
     indexed: set[Memory] = field(default_factory=set[Memory])
 
     @property
@@ -143,6 +144,9 @@ class _Guards:
                 self.block(s.body, facts + counted)
 
     def instr(self, s: Instr, facts: _Facts) -> None:
+        if s.name == "within":
+            self.found.axes += self.below(s.args[0], s.args[1], closed=False)
+            return
         is_buffer = s.memory is not None and s.memory.space is Space.BUFFER
         at = self.lane(s.args[0]) if is_buffer and s.args else None
         if at == (0, 0, 1):

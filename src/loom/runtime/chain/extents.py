@@ -1,9 +1,9 @@
 """How many workgroups a dispatch has that was given no number: as many as its lanes can do something in.
 
 Layer: runtime. A kernel's guards tell how far it reaches (``ir.passes.reach``): beyond that, lanes do nothing. Where
-they do not tell, a kernel of one dimension that stores by its lane's number gets a lane for each element of the longest
-buffer; one that asks for no index of its dispatch gets one group; anything else cannot be told from outside.
-Invariant: a number that is a guess is never used; it is an error.
+they do not tell, one that indexes axes by its lane's numbers gets their lengths; one of one dimension that stores a
+lane for each element of the longest buffer; one that asks for no index of its dispatch one group; anything else cannot
+be told from outside. Invariant: a number that is a guess is never used; it is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_list
 from loom.core.numbers import whole
-from loom.ir.kernel import Instr
+from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import Effect
 from loom.ir.passes.reach import Reach, reach_of
 from loom.ir.records import record_of
@@ -47,9 +47,7 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
         return _of_the_longest(kernel, reach, elements, params, where)
     if not len(params):  # a repeat of no turns
         return 1, 1, 1
-    buffers = kernel.kernel.buffers
-    lengths = {m: len(m.data) // m.dtype.nbytes for m in buffers if m.data is not None}
-    lengths |= dict(zip((m for m in buffers if m.data is None), elements, strict=True))
+    lengths = _lengths(kernel, elements)
     used = [n for n, param in enumerate(kernel.params) if param in reach.params]
     if not used or len(params) == 1:
         return _groups(kernel, reach.lanes(_values(kernel, params[0]), lengths))
@@ -60,6 +58,13 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
         whole_row[used] = row
         found.append(_groups(kernel, reach.lanes(_values(kernel, whole_row), lengths)))
     return np.array(found, np.int64)[places.reshape(-1)]
+
+
+def _lengths(kernel: VerifiedKernel, elements: Sequence[int]) -> dict[Memory, int]:
+    """Return the elements of every buffer, and of every table."""
+    given = iter(elements)
+    buffers = kernel.kernel.buffers
+    return {m: next(given) if m.data is None else len(m.data) // m.dtype.nbytes for m in buffers}
 
 
 def _values(kernel: VerifiedKernel, row: np.ndarray[Any, Any]) -> dict[Any, Any]:
@@ -78,12 +83,17 @@ def _of_the_longest(
     """Return the groups of a lane for each element, of a kernel whose code does not say where it ends."""
     if reach.groups:
         raise _untold("the kernel asks for its group_id", where)
+    stores = all(_is_store(s) for s in reach.loose)
+    along = [[bound for axis, bound in reach.axes if axis == d] for d in range(3)]
+    if stores and not reach.counts and len(params) and all(_asked(along, reach)):
+        values, lengths = _values(kernel, params[0]), _lengths(kernel, elements)
+        return _groups(kernel, [max((b.lanes(values, lengths) for b in bounds), default=1) for bounds in along])
     if reach.asked[1:] != (False, False) or kernel.workgroup[1:] != (1, 1):
         raise _untold("the kernel has more than one dimension", where)
     if reach.counts:
         raise _untold("the kernel asks for num_groups", where)
     if reach.loops and len(params):  # whatever the number, it does the same; so many lanes have a turn
-        lengths = dict(zip(kernel.kernel.buffers, elements, strict=True))
+        lengths = _lengths(kernel, elements)
         found = max(bound.lanes(_values(kernel, row), lengths) for bound in reach.loops for row in params[:_FEW])
         return _groups(kernel, (max(found, 1), 1, 1))
     if not elements:
@@ -91,11 +101,15 @@ def _of_the_longest(
     bound = [m for m in kernel.kernel.buffers if m.data is None]
     elements = [n // record_of(m.record).words if m.record else n for m, n in zip(bound, elements, strict=True)]
     sizes = elements
-    if any(not _is_store(s) for s in reach.loose):  # what all lanes do together depends on how many there are
+    if not stores:  # what all lanes do together depends on how many there are
         sizes = [n for m, n in zip(bound, elements, strict=True) if m in reach.indexed]
         if not sizes:
             raise _untold(f"what {reach.loose[0].name} gives depends on the number of lanes", where)
     return _groups(kernel, (max(sizes), 1, 1))
+
+
+def _asked(along: Sequence[Any], reach: Reach) -> list[Any]:
+    return [bounds for bounds, asked in zip(along, reach.asked, strict=True) if asked]
 
 
 def _is_store(effect: Instr) -> bool:

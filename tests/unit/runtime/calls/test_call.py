@@ -357,3 +357,55 @@ def test_the_shape_of_an_output_is_not_guessed() -> None:
     with pytest.raises(LoomError, match=re.escape("the shape of 'z' cannot be told: expected one shape of all inputs")):
         outer(GOOD[0], X)
     assert outer(np.float32([1, 2]), np.float32([3, 4, 5]), out=(2, 3)).tolist() == [[3, 4, 5], [6, 8, 10]]
+
+
+# buffers of several dimensions, records, defaults
+
+
+@loom.kernel(workgroup=(8, 4))
+def smooth(a: In[f32, 2], b: Out[f32, 2], s: f32 = 0.5):
+    y, x = loom.global_id(1), loom.global_id(0)
+    if y < a.shape[0] and x < a.shape[1]:
+        b[y, x] = a[y, x] * s
+
+
+@loom.kernel(workgroup=(4, 4))
+def columns(b: InOut[i32, 2]):
+    y, x = loom.global_id(1), loom.global_id(0)
+    b[y, x] = b[y, x] + i32(x) * 10 + i32(y)
+
+
+@loom.kernel(workgroup=8)
+def sums(a: In[f32, 2], s: Out[f32]):
+    y = loom.global_id()
+    if y < len(s):
+        total = f32(0)
+        for x in range(a.shape[1]):
+            total += a[y, x]
+        s[y] = total
+
+
+def test_buffers_of_several_dimensions(on: str) -> None:
+    a = np.random.default_rng(1).random((37, 21), np.float32)
+    assert np.array_equal(smooth(a, on=on), a * np.float32(0.5))
+    assert np.array_equal(smooth(a.T, s=2.0, on=on), a.T * 2)
+    b = np.zeros((70, 50), np.float32)
+    smooth(a, b[1:75:2, 3:45:2], 1.0, on=on)
+    assert np.array_equal(b[1:75:2, 3:45:2], a[:35])
+    assert b.sum() == pytest.approx(a[:35].sum())
+    c = np.zeros((8, 12), np.int32)  # whole workgroups: without guards it is the kernel's matter
+    columns(c, on=on)
+    assert np.array_equal(c, np.arange(12) * 10 + np.arange(8)[:, None])
+    assert np.array_equal(sums(np.ones((10, 3), np.float32), out=10, on=on), [3] * 10)
+    x = loom.array(a, on=on)
+    y = loom.array(np.zeros_like(a), on=on)
+    smooth(x, y)
+    assert np.array_equal(y.numpy(), a * np.float32(0.5))
+
+
+def test_defaults_and_dimensions_that_do_not_fit() -> None:
+    with pytest.raises(LoomError, match="another number of dimensions"):
+        smooth(X, np.zeros((1, 1), np.float32))
+    with pytest.raises(LoomError, match=re.escape("nothing was given for 'a': expected a: In[f32, 2], b: Out[f32, 2], "
+                                                  "s: f32 = 0.5")):  # fmt: skip
+        smooth()
