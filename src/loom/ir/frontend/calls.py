@@ -21,7 +21,7 @@ from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern
 from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.ir.frontend.lanefunctions import LaneFunction, call_lane_function
+from loom.ir.frontend.lanefunctions import LaneFunction, operands_of
 from loom.ir.frontend.structs import info_of, is_struct
 from loom.ir.frontend.values import AxesView, Method, Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
@@ -90,7 +90,9 @@ class Calls:
     def of_library(self, target: Elementary | LaneFunction, node: ast.Call) -> Operand:
         """Translate a call of one of the library's functions for lanes."""
         if isinstance(target, LaneFunction):
-            return call_lane_function(self, target, node)
+            args, keywords = self.positional(node), self.keywords(node)
+            operands = operands_of(target, args, keywords, ast.unparse(node), self.typing)
+            return self.inlining.inline(target.definition, operands, {})
         return self.function(target, self.arguments(node, target.__name__))
 
     def function(self, fn: types.FunctionType | Elementary, args: list[Operand]) -> Operand:

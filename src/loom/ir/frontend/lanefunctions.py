@@ -7,21 +7,17 @@ without integers of 64. Invariant: the host cannot call one; it says what to use
 
 from __future__ import annotations
 
-import ast
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.core.dtype import u32
 from loom.core.errors import StateError
-from loom.ir.frontend.values import Operand, Static, describe, is_number
+from loom.ir.frontend.values import Operand, Static, Typing, describe, is_number
 from loom.ir.kernel import Instr
 
-if TYPE_CHECKING:
-    from loom.ir.frontend.calls import Calls
-
-__all__ = ["LaneFunction", "call_lane_function", "lane_function"]
+__all__ = ["LaneFunction", "lane_function", "operands_of"]
 
 _LOW = 0xFFFF_FFFF
 
@@ -56,34 +52,35 @@ def lane_function(definition: Any, *, words: Sequence[str], host: str) -> Callab
     return lambda stub: LaneFunction(stub, definition, tuple(words), host)
 
 
-def call_lane_function(calls: Calls, target: LaneFunction, node: ast.Call) -> Operand:
-    """Translate a call in place."""
-    builder, signature = calls.b, target.__signature__
+def operands_of(
+    target: LaneFunction, args: Sequence[Operand], keywords: Mapping[str, Operand], text: str, typing: Typing
+) -> list[Operand]:
+    """Return what the definition is given for a call, which reads ``text``."""
+    signature = target.__signature__
     try:
-        bound = signature.bind(*calls.positional(node), **calls.keywords(node))
+        bound = signature.bind(*args, **keywords)
     except TypeError as error:
-        raise builder.error(
-            f"{target.__name__} is called wrongly ({error})", signature, ast.unparse(node),
-            f"See help(loom.{target.__name__})",
-        ) from None  # fmt: skip
-    args: list[Operand] = []
+        raise typing.builder.error(
+            f"{target.__name__} is called wrongly ({error})", signature, text, f"See help(loom.{target.__name__})"
+        ) from None
+    found: list[Operand] = []
     for name, parameter in signature.parameters.items():
         operand = bound.arguments.get(name, Static(parameter.default))
         where = f"{name!r} of {target.__name__}"
-        args += _words(calls, operand, where, 64) if name in target.words else _words(calls, operand, where, 32)[:1]
-    return calls.inlining.inline(target.definition, args, {})
+        found += _words(typing, operand, where, 64) if name in target.words else _words(typing, operand, where, 32)[:1]
+    return found
 
 
-def _words(calls: Calls, operand: Operand, what: str, bits: int) -> list[Operand]:
+def _words(typing: Typing, operand: Operand, what: str, bits: int) -> list[Operand]:
     """Return an integer as two u32, the lower one first."""
-    builder = calls.b
+    builder = typing.builder
     if isinstance(operand, Static) and is_number(operand.value):
         number = operand.value.item() if hasattr(operand.value, "item") else operand.value
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << bits:
             raise builder.error(f"{what} is out of range", f"a whole number from 0 to 2^{bits} - 1", repr(number),
                                 f"Take it modulo 2^{bits}")  # fmt: skip
         return [builder.const(number & _LOW, u32), builder.const(number >> 32, u32)]
-    value = calls.typing.typed(operand) if isinstance(operand, (Instr, Static)) else None
+    value = typing.typed(operand) if isinstance(operand, (Instr, Static)) else None
     if value is None or not value.type.is_integer or value.type.is_vector or value.type.bits > bits:
         got = describe(operand) if value is None else value.dtype
         raise builder.error(f"{what} is no integer of at most {bits} bits", "an integer", got, "Convert with u32(...)")
