@@ -5,6 +5,18 @@ from typing import Any
 from loom.core.names import missing_name
 from loom.patterns.signal.convolve import convolve, correlate, ema, fir_filter
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
+from loom.patterns.signal.recursive import butter, filtfilt, lfilter, sosfilt
+from loom.patterns.signal.shapes import find_peaks, medfilt, resample, savgol_filter
+from loom.patterns.signal.spectra import (
+    Spectrum,
+    detrend,
+    hilbert,
+    istft,
+    periodogram,
+    spectrogram,
+    stft,
+    welch,
+)
 from loom.patterns.signal.windows import (
     bartlett,
     blackman,
@@ -18,22 +30,38 @@ from loom.patterns.signal.windows import (
 )
 
 __all__ = [
+    "Spectrum",
     "bartlett",
     "blackman",
     "blackman_harris",
     "boxcar",
+    "butter",
     "convolve",
     "correlate",
+    "detrend",
     "ema",
     "fft",
+    "filtfilt",
+    "find_peaks",
     "fir_filter",
     "firwin",
     "hamming",
     "hann",
+    "hilbert",
     "ifft",
     "irfft",
+    "istft",
     "kaiser",
+    "lfilter",
+    "medfilt",
+    "periodogram",
+    "resample",
     "rfft",
+    "savgol_filter",
+    "sosfilt",
+    "spectrogram",
+    "stft",
+    "welch",
     "window",
 ]
 
