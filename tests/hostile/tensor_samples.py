@@ -29,6 +29,14 @@ SAMPLES: dict[str, dict[str, Make]] = {
     "masked_fill": {"mask": lambda: tensor.array([[True, False, True]])},
     "take_along_axis": _BY_ROW,
     "take": _BY_ROW,
+    "bincount": {"x": lambda: tensor.array([0, 2, 2]), "weights": lambda: [1.0, 2.0, 3.0], "minlength": lambda: 3},
+    "bucketize": {"boundaries": _row},
+    "kthvalue": {"k": lambda: 1},
+    "topk": {"k": lambda: 2},
+    "masked_select": {"mask": lambda: tensor.array([[True, False, True]])},
+    "quantile": {"q": lambda: 0.5},
+    "searchsorted": {"x1": _row, "x2": lambda: [1.0, 2.0], "side": lambda: "right"},
+    "histogram": {"weights": lambda: None, "range": lambda: (0.0, 9.0)},
     "gather": {"indices": lambda: tensor.array([[0, 1, 1]])},
 }
 """Of ``loom.tensor``."""

@@ -16,7 +16,7 @@ from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u32, u
 from loom.kernels.fold.arg import arg_columns, arg_rows, arg_rows_again, copy_indices
 from loom.kernels.fold.lanes import COLUMNS, FOLDS, dot_tiles, fold_columns, fold_rows, square_root
 from loom.kernels.fold.tiles import SUM_TILES, sum_four_tiles
-from loom.kernels.scan.lanes import ACROSS_LANES, MARK_LANES, SCANS, mark_segments, run_totals, scan_tiles
+from loom.kernels.scan.lanes import ACROSS_LANES, MARK_LANES, mark_segments, run_totals, scan_tiles
 
 __all__: list[str] = []
 
@@ -168,7 +168,7 @@ def _results(op: str, types: tuple[DType, DType, DType], shape: tuple[int, int, 
 
 
 _KINDS = {"sum": (f32, f32, f32), "product": (f64, f64, f64), "min": (bf16, f32, bf16), "max": (i32, i32, i32)}
-for _op in SCANS:
+for _op in list(_KINDS):
     _types = _KINDS[_op]
     case(f"library/scan-totals-{_op}", widths=_WIDTHS)(partial(_totals, _op, *_types[:2], (2, 700, 1)))
     case(f"library/scan-totals-{_op}-across", widths=_WIDTHS)(partial(_totals, _op, *_types[:2], (1, 600, 70)))
@@ -212,7 +212,7 @@ def _mark(dtype: DType) -> Case:
     return _library(mark_segments(dtype), [ids, np.zeros(300, np.uint8)], (300,), -(-300 // MARK_LANES), marks=known)
 
 
-for _op in SCANS:
+for _op in list(_KINDS):
     case(f"library/segment-totals-{_op}", widths=_WIDTHS)(partial(_segment_totals, _op, _KINDS[_op], 700))
     for _exclusive in (False, True):
         _label = f"library/segment-scan-{_op}{'-exclusive' if _exclusive else ''}"

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag
-from loom.kernels.scan.lanes import SCANS
-from loom.kernels.types import read_type, wide_type
 from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
-from loom.schedules.scan import Scanning, record_scan
+from loom.schedules.scan import record_scan, scanning_of
 
-__all__ = ["check_operation", "gpu_scan", "scanning_of"]
+__all__ = ["check_operation", "gpu_scan"]
+
+_OPERATIONS = ("sum", "product", "min", "max")
 
 
 def gpu_scan(
@@ -67,13 +66,5 @@ def gpu_scan(
 
 def check_operation(op: Any, where: str) -> None:
     """Raise ArgumentError unless ``op`` is one of the operations."""
-    if not isinstance(op, str) or op not in SCANS:
-        raise ArgumentError(f"{where}, op", f"no scan is called {op!r}", remedy=near_matches(str(op), list(SCANS)))
-
-
-def scanning_of(op: str, dtype: DType, *, exclusive: bool = False) -> Scanning:
-    """Return a scan of ``dtype``."""
-    element = read_type(dtype)
-    if op in ("min", "max"):
-        return Scanning(op, element, f32 if dtype.storage_only else element, dtype, exclusive)
-    return Scanning(op, element, *wide_type(dtype), exclusive)
+    if not isinstance(op, str) or op not in _OPERATIONS:
+        raise ArgumentError(f"{where}, op", f"no scan is called {op!r}", remedy=near_matches(str(op), _OPERATIONS))

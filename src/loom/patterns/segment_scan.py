@@ -10,12 +10,12 @@ from typing import Any
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
 from loom.patterns.calling.call import Call
-from loom.patterns.scan import check_operation, scanning_of
+from loom.patterns.scan import check_operation
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.axis import Rows
-from loom.schedules.scan import record_marks, record_scan
+from loom.schedules.scan import record_marks, record_scan, scanning_of
 
 __all__ = ["gpu_segment_scan"]
 

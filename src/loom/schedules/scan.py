@@ -14,10 +14,11 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.scan.columns import BESIDE, lane_run_totals_across, lane_scan_across
 from loom.kernels.scan.lanes import ACROSS_LANES, MARK_LANES, RUNS, mark_segments, run_totals, scan_tiles
 from loom.kernels.scan.threads import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
+from loom.kernels.types import held_type, read_type, wide_type
 from loom.schedules.axis import Rows
 from loom.schedules.recorder import Recorder, StorageLike
 
-__all__ = ["Scanning", "record_marks", "record_scan"]
+__all__ = ["Scanning", "record_marks", "record_scan", "scanning_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class Scanning:
         """Return the scan of the totals of tiles."""
         wide = self.accumulator
         return Scanning(self.name, wide, wide, wide)
+
+
+def scanning_of(op: str, dtype: DType, *, exclusive: bool = False) -> Scanning:
+    """Return a scan of ``dtype``: sums and products of integers have 64 bits, extremes keep the type."""
+    element = read_type(dtype)
+    if op in ("min", "max"):
+        return Scanning(op, element, held_type(element), dtype, exclusive)
+    return Scanning(op, element, *wide_type(dtype), exclusive)
 
 
 def record_scan(

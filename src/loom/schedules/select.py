@@ -12,18 +12,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loom.core.caps import Caps
-from loom.core.dtype import u32
+from loom.core.dtype import u32, u64
 from loom.ir.frontend.decorator import KernelFunction
+from loom.ir.kernel import Access
 from loom.kernels.group.marks import MARK_TILE
+from loom.kernels.maps.nest import Load, LoopNest, Store
 from loom.kernels.sort import search, search_threads, select, select_threads
-from loom.kernels.sort.keys import DIGITS, Order
+from loom.kernels.sort.heap import MOST_KEPT, first_of_rows
+from loom.kernels.sort.keys import DIGITS, Order, Records
+from loom.schedules.maps import THREADS, lanes_of, strided
 from loom.schedules.recorder import Recorder, StorageLike
-from loom.schedules.sort import cut
+from loom.schedules.sort import cut, plan_sort
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["RunSearch", "Selection"]
+__all__ = ["RunSearch", "Selection", "record_first"]
 
 _NOTHING = 8
 """Bytes bound in place of a buffer that a kernel does not use."""
@@ -140,3 +144,29 @@ class RunSearch(_Tiles):
         chain.dispatch(kernels.place_runs(), [places], [self.tiles])
         write = kernels.write_runs(self.order, inverse=inverse is not None)
         self.over_tiles(chain, write, [x, positions, places, out, starts, numbers])
+
+
+_FEW_KEPT = 16
+
+
+def record_first(
+    chain: Recorder, x: StorageLike, out: StorageLike, order: Order, shape: tuple[int, int, int], where: str
+) -> None:
+    """Record the positions (u64) of the first elements of rows in an order; ``shape``: rows, their length, how many.
+
+    There are some. A few are kept in a heap while a row is read, but where lanes are threads; else all are sorted.
+    """
+    rows, n, k = shape
+    lanes = lanes_of(chain.device.caps)
+    if k <= MOST_KEPT and 4 * k <= n and lanes != THREADS:
+        kernel = first_of_rows(order, _FEW_KEPT if k <= _FEW_KEPT else MOST_KEPT)
+        chain.dispatch(kernel, [x, out], [n, k], groups=rows)
+        return
+    plan = plan_sort(Records(order, "index"), rows, n, keys_out=False, caps=chain.device.caps, where=where)
+    positions = out if k == n else chain.device.allocate(rows * n * u64.nbytes)
+    plan.record(chain, x, None, None, positions, [chain.device.allocate(nbytes) for nbytes in plan.sizes])
+    if k < n:
+        part = LoopNest((rows, k), (Load(0, 0, (n, 1)),), (Store(0, 1, 0, (k, 1)),),
+                        ((u64, Access.READ), (u64, Access.WRITE)))  # fmt: skip
+        copy = strided(part, lanes)
+        chain.dispatch(copy.kernel, [positions, out], copy.params, copy.groups)

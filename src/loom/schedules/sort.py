@@ -30,6 +30,8 @@ SHORT_ROW = 4096
 """Elements of a row that one group sorts alone."""
 _FEW_DIGITS = 1 << 17
 """The same by the digits that differ, where these are known: a group alone leaves out the others."""
+_LONG_ROW = 1 << 16
+"""The same where there are rows enough for all workers, which then need not wait for each other."""
 _LEAST_TILE = 4096
 _TILES_PER_WORKER = 4
 """So that workers end together though one was held up."""
@@ -71,6 +73,7 @@ class SortPlan:
         tile = cut(n, records.nbytes, caps)
         groups = min(-(-n // tile), _TILES_PER_WORKER * caps.workers)
         is_short = n <= SHORT_ROW or (digits is not None and n * digits <= _FEW_DIGITS)
+        is_short = is_short or (rows >= 2 * caps.workers and n <= _LONG_ROW)
         plan = cls(records, rows, n, keys_out, is_short, tile, groups)
         if plan.sizes[0] // records.word.nbytes >= 1 << 32:
             most = (1 << 31) // records.words

@@ -58,6 +58,17 @@ from loom.tensor.ops.views import (
     windows,
 )
 from loom.tensor.program import TensorProgram, compile  # noqa: A004 - tensor.compile
+from loom.tensor.selecting.ordering import argsort, kthvalue, median, quantile, sort, topk
+from loom.tensor.selecting.scanning import (
+    cummax,
+    cummin,
+    cumprod,
+    cumsum,
+    cumulative_prod,
+    cumulative_sum,
+    diff,
+    logcumsumexp,
+)
 from loom.tensor.selecting.scattering import (
     index_add,
     index_copy,
@@ -69,20 +80,35 @@ from loom.tensor.selecting.scattering import (
     scatter_add,
     scatter_reduce,
 )
+from loom.tensor.selecting.searching import bincount, bucketize, count_nonzero, histogram, searchsorted
+from loom.tensor.selecting.sized import (
+    argwhere,
+    flatnonzero,
+    masked_select,
+    nonzero,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
 from loom.tensor.selecting.taking import gather, index_select, take, take_along_axis
 from loom.tensor.sparse import CSR, csr, spmm
 from loom.tensor.tensor import Tensor, arange, array, full, input, ones, parameter, zeros  # noqa: A004
 
 __all__ = [
     "CSR", "OPERATIONS", "LoomTensor", "OpHandle", "Stream", "Tensor", "TensorProgram", "arange", "argmax", "argmin",
-    "array", "average_pool", "binary_cross_entropy", "broadcast_to", "cast", "checkpoint", "clip", "compile",
-    "concat", "convolve", "create", "cross_entropy", "csr", "detach", "device_query", "einsum", "expand_dims",
-    "flatten", "full", "gather", "gelu", "grad", "huber", "index_add", "index_copy", "index_fill", "index_put",
-    "index_select", "input", "layer_norm", "leaky_relu", "log_softmax", "mae", "masked_fill", "matmul", "max_pool",
-    "maximum", "minimum", "mse", "nll", "one_hot", "ones", "pad", "parameter", "permute", "place", "put_along_axis",
-    "relu", "reshape", "reverse", "rms_norm", "routed", "scatter", "scatter_add", "scatter_reduce", "sigmoid", "silu",
-    "softmax", "softplus", "split", "spmm", "squeeze", "stack", "sum_by_index", "take", "take_along_axis", "tanh",
-    "transpose", "variance", "where", "windows", "zeros",
+    "argsort", "argwhere", "array", "average_pool", "binary_cross_entropy", "bincount", "broadcast_to", "bucketize",
+    "cast", "checkpoint", "clip", "compile", "concat", "convolve", "count_nonzero", "create", "cross_entropy", "csr",
+    "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "detach", "device_query", "diff",
+    "einsum", "expand_dims", "flatnonzero", "flatten", "full", "gather", "gelu", "grad", "histogram", "huber",
+    "index_add", "index_copy", "index_fill", "index_put", "index_select", "input", "kthvalue", "layer_norm",
+    "leaky_relu", "log_softmax", "logcumsumexp", "mae", "masked_fill", "masked_select", "matmul", "max_pool",
+    "maximum", "median", "minimum", "mse", "nll", "nonzero", "one_hot", "ones", "pad", "parameter", "permute",
+    "place", "put_along_axis", "quantile", "relu", "reshape", "reverse", "rms_norm", "routed", "scatter",
+    "scatter_add", "scatter_reduce", "searchsorted", "sigmoid", "silu", "softmax", "softplus", "sort", "split",
+    "spmm", "squeeze", "stack", "sum_by_index", "take", "take_along_axis", "tanh", "topk", "transpose", "unique",
+    "unique_all", "unique_counts", "unique_inverse", "unique_values", "variance", "where", "windows", "zeros",
 ]  # fmt: skip
 
 OPERATIONS = tuple(name for name in MAPS if name != "select")

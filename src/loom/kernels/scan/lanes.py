@@ -29,6 +29,8 @@ from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.ir.frontend.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, select, static_range
+from loom.kernels.functions.exponential import exp
+from loom.kernels.functions.logarithm import log1p
 from loom.kernels.group.join import add, highest, items, larger, lowest, multiply, smaller
 
 __all__ = [
@@ -48,6 +50,13 @@ _TOGETHER = 8
 """Runs scanned in turn, so that additions of one need not wait for each other."""
 
 
+def add_logarithms(a: Any, b: Any) -> Any:
+    """Return log(e^a + e^b), computed from the larger; NaN wins, and -infinity changes no bit but that of -0."""
+    high = max(a, b)
+    away = -abs(a - b)
+    return select((a == b) & (away != 0), high, high + log1p(exp(away)))
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """An operation: ``join`` it, ``neutral`` changes no bit, ``identity`` is what an exclusive scan starts from."""
@@ -62,8 +71,9 @@ SCANS: dict[str, Scan] = {
     "product": Scan(multiply, lambda _t: 1, lambda _t: 1),
     "min": Scan(smaller, highest, highest),
     "max": Scan(larger, lowest, lowest),
+    "logaddexp": Scan(add_logarithms, lowest, lowest),
 }
-"""The operations by name."""
+"""The operations by name; the last is one of floats."""
 
 
 def joined(join: Any, a: Any, b: Any, mark: Any) -> Any:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import u32, u64
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.annotations import Absent, In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id
 from loom.kernels.sort.keys import Order
@@ -109,13 +109,16 @@ def measure_runs() -> KernelFunction:
 
 
 @cache
-def search(order: Order, *, right: bool) -> KernelFunction:
-    """Return the kernel (x, values, out, n, count): how many elements come before ``values[j]``.
+def search(order: Order, *, right: bool, rows: bool = False) -> KernelFunction:
+    """Return the kernel (x, values, out, n, count, per): how many elements come before ``values[j]``.
 
-    Elements equal to the value count with ``right``. ``x`` has at least one element. All lanes halve the same
+    Elements equal to the value count with ``right``. ``x`` has at least one element, or ``rows`` of ``n``, each for
+    the next ``per`` values (else ``per`` is left out). All lanes halve the same
     lengths, so that they stay together: P. Khuong and P. Morin, "Array layouts for comparison-based
     searching" (2017), without their prefetch.
     """
+
+    whole = u32 if rows else Absent
 
     @kernel(workgroup=SEARCH_LANES, trusted=True)
     def find(
@@ -124,11 +127,13 @@ def search(order: Order, *, right: bool) -> KernelFunction:
         out: Out[u64],
         n: u32,
         count: u32,
+        per: whole,  # type: ignore[valid-type]
     ) -> None:
         j = global_id()
         if j < count:
             value = order.merge_zeros(order.encode(values[j]))
-            begin, length = u32(0), n
+            first, length = j // per * n if rows else u32(0), n
+            begin = first
             while length > 1:
                 half = length >> 1
                 if is_before(order, x, begin + half - 1, value, right):
@@ -136,9 +141,9 @@ def search(order: Order, *, right: bool) -> KernelFunction:
                 length -= half
             if is_before(order, x, begin, value, right):
                 begin += 1
-            out[j] = u64(begin)
+            out[j] = u64(begin - first)
 
-    find.name = f"search_{order.dtype}{'_right' if right else ''}"
+    find.name = f"search_{order.dtype}{'_right' if right else ''}{'_rows' if rows else ''}"
     return find
 
 
