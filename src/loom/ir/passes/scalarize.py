@@ -3,12 +3,13 @@
 Layer: ir. A vector value becomes a tuple of scalars, a vector variable one variable per component, a
 memory of vectors a memory of scalars with ``lanes`` times the elements, at 64-bit indexes so that the
 scaled index cannot wrap; a target may keep memories of vectors, of which it then loads and stores whole
-elements. Invariant: component c of element i is scalar ``i * lanes + c``.
+elements, and values of them (see ``packing``), on which it then computes by component. Invariant: component c of
+element i is scalar ``i * lanes + c``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from loom.core.dtype import DType, i64, u64
@@ -28,21 +29,29 @@ class Scalarized:
     components: dict[Memory, int]
 
 
-def scalarize(kernel: Kernel, keeps: Callable[[Memory], bool] = lambda _: False) -> Scalarized:
-    """Return ``kernel`` without short vectors (itself if it has none), but for the memories that a target ``keeps``."""
+def scalarize(
+    kernel: Kernel,
+    keeps: Callable[[Memory], bool] = lambda _: False,
+    packs: Callable[[Kernel], Collection[Instr | Variable]] = lambda _: (),
+) -> Scalarized:
+    """Return ``kernel`` without short vectors (itself if it has none), but for the memories that a target ``keeps``.
+
+    ``packs`` gives the values and variables that stay vectors.
+    """
     arrays = (*kernel.buffers, *kernel.shared, *kernel.private)
     vectors = any(isinstance(s, Instr) and s.dtype is not None and s.dtype.is_vector for s in walk(kernel.body))
     if not vectors and not any(m.dtype.is_vector for m in arrays):
         return Scalarized(kernel, {})
-    return _Scalarizer(kernel, keeps).run()
+    return _Scalarizer(kernel, keeps, packs(kernel)).run()
 
 
 class _Scalarizer(Rewriter):
-    def __init__(self, kernel: Kernel, keeps: Callable[[Memory], bool]) -> None:
+    def __init__(self, kernel: Kernel, keeps: Callable[[Memory], bool], packed: Collection[Instr | Variable]) -> None:
         super().__init__(kernel)
+        self.packed = packed
         arrays = (*kernel.buffers, *kernel.shared, *kernel.private)
         self.memories = {m: m if keeps(m) else _scalar_memory(m) for m in arrays}
-        self.variables = {v: _parts_of(v) for v in kernel.variables}
+        self.variables = {v: (v,) if v in packed else _parts_of(v) for v in kernel.variables}
 
     def run(self) -> Scalarized:
         k = self.kernel
@@ -62,7 +71,14 @@ class _Scalarizer(Rewriter):
         new: Instr | _Parts = self.values[old]
         return new if isinstance(new, tuple) else (new,) * lanes
 
+    def whole_value(self, old: Instr) -> Instr:
+        """Return a value as one: a scalar, or a vector that is kept or made of its components here."""
+        new: Instr | _Parts = self.values[old]
+        return self.emit("vector", *new, dtype=old.type) if isinstance(new, tuple) else new
+
     def instr(self, s: Instr) -> Instr | _Parts:
+        if s in self.packed or any(a in self.packed for a in s.args):
+            return self.of_packed(s)
         if s.op.name == "vector":
             return tuple(self.value(a) for a in s.args)
         if s.op.name == "extract":
@@ -77,6 +93,14 @@ class _Scalarizer(Rewriter):
         columns = [self.parts(a, lanes) for a in s.args]
         scalar: DType | None = s.dtype.scalar if s.dtype is not None else None
         return tuple(self.emit(s.op.name, *(c[i] for c in columns), attr=s.attr, dtype=scalar) for i in range(lanes))
+
+    def of_packed(self, s: Instr) -> Instr:
+        """Copy an operation on vectors that are kept."""
+        memory = self.memories[s.memory] if s.memory is not None else None
+        args = tuple(self.whole_value(a) for a in s.args)
+        new = Instr(s.op, s.dtype, args, s.attr, memory, s.loc)
+        self.out.append(new)
+        return new
 
     def variable(self, s: Instr) -> Instr | _Parts:
         parts = self.variables[s.attr]

@@ -26,14 +26,20 @@ class Arithmetic:
         self.b = builder
         self.v = vectors
         self.exact_choices = exact_choices
+        self.divisor: Any = None  # the second operand as a scalar, where all lanes share it
 
     def emit(self, s: Instr, args: list[Lanes], stride: int | None) -> Lanes:
         """Emit ``s``; ``stride`` says how its result is held."""
         if stride is None and self.v.width > 1:
             values = [self.v.spread(a) for a in args]
-        else:
-            values = [a.value for a in args]
-        return Lanes(EMIT[s.op.name](self, s, values), stride)
+            self.divisor = args[1].value if len(args) == 2 and args[1].stride == 0 else None
+            return Lanes(EMIT[s.op.name](self, s, values), stride)
+        return Lanes(self.apply(s, [a.value for a in args]), stride)
+
+    def apply(self, s: Instr, values: list[Any]) -> Any:
+        """Emit ``s`` on values as they are."""
+        self.divisor = None
+        return EMIT[s.op.name](self, s, values)
 
     def intrinsic(self, name: str, *args: Any) -> Any:
         """Call an LLVM intrinsic overloaded on its first operand's type."""
@@ -100,25 +106,62 @@ def _div(a: Arithmetic, _s: Instr, args: list[Any]) -> Any:
 @_emits("idiv")
 def _idiv(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     x, y = args
-    zero, one = a.constant(0, x), a.constant(1, x)
+    zero = a.constant(0, x)
+    quotient = _quotient(a, s, x, y) if _divides_in_floats(s, x, y) else _divided(a, s, x, y, "div")
     by_zero = a.b.icmp_unsigned("==", y, zero)
     if not _operand(s).is_signed:
-        return a.b.select(by_zero, zero, a.b.udiv(x, a.b.select(by_zero, one, y)))
+        return a.b.select(by_zero, zero, quotient)
     by_minus = a.b.icmp_unsigned("==", y, a.constant(-1, x))
-    quotient = a.b.sdiv(x, a.b.select(a.b.or_(by_zero, by_minus), one, y))
     return a.b.select(by_zero, zero, a.b.select(by_minus, a.b.sub(zero, x), quotient))
 
 
 @_emits("irem")
 def _irem(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     x, y = args
-    zero, one = a.constant(0, x), a.constant(1, x)
-    by_zero = a.b.icmp_unsigned("==", y, zero)
-    if not _operand(s).is_signed:
-        return a.b.select(by_zero, x, a.b.urem(x, a.b.select(by_zero, one, y)))
-    by_minus = a.b.icmp_unsigned("==", y, a.constant(-1, x))
-    rest = a.b.srem(x, a.b.select(a.b.or_(by_zero, by_minus), one, y))
-    return a.b.select(by_zero, x, rest)
+    if _divides_in_floats(s, x, y):
+        rest = a.b.sub(x, a.b.mul(_quotient(a, s, x, y), _safe(a, s, y)))
+    else:
+        rest = _divided(a, s, x, y, "rem")
+    return a.b.select(a.b.icmp_unsigned("==", y, a.constant(0, y)), x, rest)
+
+
+def _safe(a: Arithmetic, s: Instr, y: Any) -> Any:
+    """Return a divisor, or 1 where a machine would trap: 0, and -1 under the least number."""
+    special = a.b.icmp_unsigned("==", y, a.constant(0, y))
+    if _operand(s).is_signed:
+        special = a.b.or_(special, a.b.icmp_unsigned("==", y, a.constant(-1, y)))
+    return a.b.select(special, a.constant(1, y), y)
+
+
+def _divided(a: Arithmetic, s: Instr, x: Any, y: Any, what: str) -> Any:
+    return getattr(a.b, ("s" if _operand(s).is_signed else "u") + what)(x, _safe(a, s, y))
+
+
+def _divides_in_floats(s: Instr, x: Any, y: Any) -> bool:
+    """True for vectors of integers that floats hold, by numbers LLVM does not know: no machine divides those."""
+    return isinstance(x.type, ll.VectorType) and not isinstance(y, ll.Constant) and _operand(s).bits <= 32
+
+
+def _quotient(a: Arithmetic, s: Instr, x: Any, y: Any) -> Any:
+    """Return ``x / y`` toward zero, anything for a ``y`` of 0 or -1.
+
+    In floats: a number half a unit outward of ``x``, over ``y``, is at least half of ``1 / y`` away from every integer;
+    rounding the reciprocal and the product (53 bits, or 24 for operands of up to 16) moves it less.
+    """
+    dtype = _operand(s)
+    wide = ll.DoubleType() if dtype.bits == 32 else ll.FloatType()
+    kind = ll.VectorType(wide, x.type.count)
+    to_float = a.b.sitofp if dtype.is_signed else a.b.uitofp
+    dividend, half = to_float(x, kind), ll.Constant(kind, [wide(0.5)] * x.type.count)
+    if dtype.is_signed:
+        half = a.b.call(a.declare(f"llvm.copysign.{suffix(kind)}", kind, [kind, kind]), [half, dividend])
+    if a.divisor is not None:  # one for all lanes
+        reciprocal = a.v.splat(a.b.fdiv(wide(1.0), to_float(_safe(a, s, a.divisor), wide)))
+    else:
+        ones = ll.Constant(kind, [wide(1.0)] * x.type.count)
+        reciprocal = a.b.fdiv(ones, to_float(_safe(a, s, y), kind))
+    quotient = a.b.fmul(a.b.fadd(dividend, half), reciprocal)
+    return (a.b.fptosi if dtype.is_signed else a.b.fptoui)(quotient, x.type)
 
 
 @_emits("mulhi")

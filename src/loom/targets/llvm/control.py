@@ -14,8 +14,10 @@ from typing import Any
 
 import llvmlite.ir as ll
 
+from loom.core.dtype import bool_
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, Statement, Variable, While, walk, walk_blocks
 from loom.ir.ops import Effect
+from loom.targets.llvm.access.rows import Rows
 from loom.targets.llvm.identity import Identity
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.loops import Loops, OpenLoop
@@ -23,7 +25,7 @@ from loom.targets.llvm.memory import MemoryAccess
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.pairs import pair_factors, sum_of_products
 from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I1, scalar_type
+from loom.targets.llvm.types import I1
 
 __all__ = ["Control"]
 
@@ -43,6 +45,7 @@ class Control:
         self.messages = messages
         self.loops: list[OpenLoop] = []
         self.looping = Loops(self)
+        self.rows = Rows(self)
         self.returned: Any = None  # stack slot: lanes that returned
         self.lane_end: Any = None  # basic block: these lanes are done
         self.coherent_depth = 0
@@ -76,7 +79,13 @@ class Control:
         """Lower the statements of a block; the mask may shrink on the way."""
         self.home_masks[block] = self.s.mask
         end = None
+        taken = 0
         for position, statement in enumerate(block.statements):
+            if position < taken:
+                continue
+            taken = position + self.rows.emit(block.statements, position)
+            if position < taken:
+                continue
             self.statement(statement)
             if self.s.is_terminated:
                 break
@@ -139,11 +148,23 @@ class Control:
     def pure(self, s: Instr, args: list[Lanes]) -> Lanes:
         """Emit an operation that only computes."""
         stride = self.stride(s)
+        if s.op.name == "vector":
+            return self.memory.elements.made(args, stride)
+        if s.op.name == "extract":
+            return self.memory.elements.component(args[0], s.args[0].type, s.attr)
+        if s.type.is_vector:
+            return self.of_vectors(s, args, stride)
         pair = pair_factors(s) if stride is None and self.s.width > 1 else None
         if pair is not None:
             x, y = (self.v.spread(self.value(factor)) for factor in pair)
             return Lanes(sum_of_products(self.b, self.v, x, y), None)
         return self.s.arithmetic.emit(s, args, stride)
+
+    def of_vectors(self, s: Instr, args: list[Lanes], stride: int | None) -> Lanes:
+        """Emit an operation by component, on vectors as they are held."""
+        held = self.memory.elements.operand
+        values = [held(a, of.type, s.type.lanes, stride) for a, of in zip(args, s.args, strict=True)]
+        return Lanes(self.s.arithmetic.apply(s, values), stride)
 
     # variables
 
@@ -156,16 +177,21 @@ class Control:
         if stride is not None:
             self.b.store(value.value, self.s.slots[variable])
             return
-        new = self.v.spread(value)
-        if self.s.mask is not None and self.s.mask is not self.home_masks.get(self.homes[variable]):
+        dtype, mask = variable.dtype, self.s.mask
+        if dtype.is_vector:
+            new = self.memory.elements.operand(value, dtype, dtype.lanes, None)
+        else:
+            new = self.v.spread(value)
+        if mask is not None and mask is not self.home_masks.get(self.homes[variable]):
             old = self.b.load(self.s.slots[variable], typ=new.type)
-            new = self.b.select(self.s.mask, new, old)
+            if dtype.is_vector:
+                mask = self.memory.elements.operand(Lanes(mask, None), bool_, dtype.lanes, None)
+            new = self.b.select(mask, new, old)
         self.b.store(new, self.s.slots[variable])
 
     def slot_type(self, variable: Variable) -> Any:
         """Return the type of a variable's stack slot: a scalar or one value per lane."""
-        kind = scalar_type(variable.dtype)
-        return kind if self.s.shapes.variables[variable] is not None else self.v.of(kind)
+        return self.v.held(variable.dtype, self.s.shapes.variables[variable])
 
     # leaving
 
@@ -255,12 +281,15 @@ class Control:
     def masked_if(self, s: If, condition: Any) -> None:
         before = self.s.mask
         after = self.s.block("if.end")
-        if before is None and self.is_small(s):
+        coherent = before is None and self.is_small(s)
+        if coherent:
             self.coherent_if(s, condition, after)
         active = self.s.mask_or_all()
+        self.rows.paused += coherent
         for block, mask in ((s.then, condition), (s.otherwise, self.b.not_(condition))):
             if block.statements:
                 self.run_masked(block, self.b.and_(active, mask))
+        self.rows.paused -= coherent
         self.b.branch(after)
         self.b.position_at_end(after)
         self.s.mask = before

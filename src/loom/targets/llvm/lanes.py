@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Block, For, If, Instr, Kernel, Space, Variable, While
+from loom.ir.kernel import Block, For, If, Instr, Kernel, Space, Variable, While, walk
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import Uniformity
 
@@ -39,10 +39,15 @@ _UNSET = _Unset()
 
 @dataclass(slots=True)
 class Shapes:
-    """The stride of each value and variable."""
+    """The stride of each value and variable.
+
+    ``likely`` has the stride that values held lane by lane mostly have, but for the edges of what they count: it is
+    worth a look at run time whether all lanes do.
+    """
 
     values: dict[Instr, Stride] = field(default_factory=dict[Instr, Stride])
     variables: dict[Variable, Stride] = field(default_factory=dict[Variable, Stride])
+    likely: dict[Instr, int] = field(default_factory=dict[Instr, int])
 
 
 def lane_dimensions(workgroup: tuple[int, int, int], width: int) -> tuple[Stride, Stride, Stride]:
@@ -65,7 +70,10 @@ def analyse_lanes(kernel: Kernel, width: int, uniformity: Uniformity) -> Shapes:
             break
     known = {v: s for v, s in analysis.variables.items() if not isinstance(s, _Unset)}
     values = {i: 0 if isinstance(s, _Unset) else s for i, s in analysis.values.items()}
-    return Shapes(values, {v: known.get(v, 0) for v in kernel.variables})
+    shapes = Shapes(values, {v: known.get(v, 0) for v in kernel.variables})
+    if width > 1:
+        _guess_strides(kernel, shapes)
+    return shapes
 
 
 class _LaneAnalysis:
@@ -129,7 +137,7 @@ class _LaneAnalysis:
             return _UNSET if all(t is not None for t in strides) else None
         if all(t == 0 for t in strides):
             return 0
-        if s.dtype is None or not s.dtype.is_integer or any(t is None for t in strides):
+        if s.dtype is None or not s.dtype.is_integer or s.dtype.is_vector or any(t is None for t in strides):
             return None
         return _integer_stride(s, strides)
 
@@ -165,3 +173,54 @@ def _scaled(s: Instr, strides: list[int]) -> Stride:
         factor = 1 << (factor & (s.type.bits - 1))
     scaled = strides[0] * factor
     return scaled if abs(scaled) < 1 << 31 else None
+
+
+_EDGES = {"select": (1, 2), "min": (0, 1), "max": (0, 1), "irem": (0,), "and": (0, 1)}
+"""Operations that leave most lanes alone: which operands they hand on."""
+
+
+def _guess_strides(kernel: Kernel, shapes: Shapes) -> None:
+    """Fill ``shapes.likely``: strides of integers as they are where no conditional, clamp or remainder cuts in."""
+    variables: dict[Variable, int] = {}
+    known = -1
+    while known != len(variables):  # what a loop carries is known in the second sweep
+        known = len(variables)
+        for s in walk(kernel.body):
+            if not isinstance(s, Instr):
+                continue
+            if s.op.name == "set":
+                _guess_variable(s, shapes, variables)
+            elif (
+                s.dtype is not None and s.dtype.is_integer and not s.dtype.is_vector and shapes.values.get(s, 0) is None
+            ):
+                stride = variables.get(s.attr) if s.op.name == "get" else _likely(s, shapes)
+                if stride is not None:
+                    shapes.likely[s] = stride
+
+
+def _guess_variable(s: Instr, shapes: Shapes, variables: dict[Variable, int]) -> None:
+    stride = _either(s.args[0], shapes)
+    if stride and s.attr.dtype.is_integer:
+        variables.setdefault(s.attr, stride)
+
+
+def _either(value: Instr, shapes: Shapes) -> int | None:
+    """Return the stride of a value, or the likely one, or None."""
+    stride = shapes.values.get(value, 0)
+    return stride if stride is not None else shapes.likely.get(value)
+
+
+def _likely(s: Instr, shapes: Shapes) -> int | None:
+    if not s.op.is_pure:
+        return None
+    strides = [_either(a, shapes) for a in s.args]
+    handed = _EDGES.get(s.op.name)
+    if handed is not None:
+        found = [strides[position] for position in handed]
+        return next((stride for stride in found if stride), None)
+    known = [stride for stride in strides if stride is not None]
+    if len(known) < len(strides):
+        return None
+    if s.op.name == "convert" and s.args[0].type.is_integer:
+        return known[0]
+    return _integer_stride(s, known)

@@ -207,7 +207,8 @@ class Loops:
     def turn(self, s: For | While, loop: OpenLoop, alive: Any) -> None:
         """Lower one turn, without masks if all lanes are in it."""
         mask = self.b.load(alive, typ=self.v.mask_type)
-        if self.s.mask is None and self.c.is_small(s):
+        coherent = self.s.mask is None and self.c.is_small(s)
+        if coherent:
             together, mixed = self.s.block("turn.all"), self.s.block("turn.some")
             self.b.cbranch(self.v.all(mask), together, mixed)
             self.b.position_at_end(together)
@@ -218,4 +219,6 @@ class Loops:
                 self.b.branch(loop.latch)
             self.b.position_at_end(mixed)
         self.s.mask = mask
+        self.c.rows.paused += coherent
         self.c.block(s.body)
+        self.c.rows.paused -= coherent

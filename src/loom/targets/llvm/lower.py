@@ -12,10 +12,11 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.ir.kernel import Kernel, Memory, operands, walk
+from loom.ir.kernel import Kernel, Memory, Space, operands, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults
-from loom.ir.passes.scalarize import scalarize
+from loom.ir.passes.packing import packed_values
+from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.uniformity import analyse_uniformity, variable_homes
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
@@ -74,7 +75,7 @@ def vector_width(lanes: int, has_barriers: bool, machine: Machine) -> int:
 
 def lower(verified: VerifiedKernel, machine: Machine, bounds: Bounds) -> Lowered:
     """Return the LLVM module of a kernel."""
-    scalar = scalarize(stop_at_faults(verified.kernel))
+    scalar = _without_vectors(stop_at_faults(verified.kernel), machine)
     kernel = expand_halves(scalar.kernel)
     if not machine.native_rounding:
         kernel = expand_rounding(kernel)
@@ -86,6 +87,24 @@ def lower(verified: VerifiedKernel, machine: Machine, bounds: Bounds) -> Lowered
     if function.s.stack_nbytes <= _MOST_STACK or not machine.has_heap:
         return lowered
     return _Function(kernel, machine, bounds, components, heap=True).generate()
+
+
+def _without_vectors(kernel: Kernel, machine: Machine) -> Scalarized:
+    """Return a kernel that has only the short vectors this machine keeps whole."""
+    if machine.threads:
+        return scalarize(kernel)
+    barriers = any(has_barrier(s) for s in kernel.body.statements)
+    wide = vector_width(kernel.lanes, barriers, machine) > 1
+    if not (wide and machine.native_rounding and machine.native_extremes):  # those are written by component
+        return scalarize(kernel, _loads_whole)
+    return scalarize(kernel, _loads_whole, lambda k: packed_values(k, _loads_whole))
+
+
+def _loads_whole(memory: Memory) -> bool:
+    """True for memories of short vectors whose elements are loaded and stored as one."""
+    dtype = memory.dtype
+    plain = not (dtype.storage_only or dtype.scalar.is_bool)
+    return dtype.is_vector and plain and memory.space is not Space.PRIVATE
 
 
 class _Function:
@@ -115,6 +134,9 @@ class _Function:
         else:
             arguments = [POINTER, POINTER, I64, I64]
         function = ll.Function(self.module, ll.FunctionType(ll.VoidType(), arguments), self.entry_name)
+        if not self.machine.threads and self.width > 1:
+            function.attributes.add("nounwind")  # llvmlite prints an alignment beside others only
+            function.attributes.alignstack = 64  # else LLVM keeps wide registers across cache lines when it runs short
         entry = ll.IRBuilder(function.append_basic_block("entry"))
         start = function.append_basic_block("start")
         dimensions = lane_dimensions(self.kernel.workgroup, self.width)
@@ -219,7 +241,7 @@ class _Function:
     def shared_on_stack(self) -> None:
         for memory in self.kernel.shared:
             assert memory.size is not None
-            base = self.s.stack(memory_type(memory.dtype), memory.size, memory.name)
+            base = self.s.stack(memory_type(memory.dtype.scalar), memory.size * memory.dtype.lanes, memory.name)
             base.align = 64
             self.s.arrays[memory] = ArrayMemory(base, I64(memory.size))
 
@@ -227,7 +249,7 @@ class _Function:
         """Shared memory starts as zero in every group, unless the kernel is trusted to fill it."""
         if self.s.bounds is not Bounds.TRUSTED:
             for memory in self.kernel.shared:
-                self.s.clear(self.s.arrays[memory].base, (memory.size or 0) * memory.dtype.bits // 8)
+                self.s.clear(self.s.arrays[memory].base, (memory.size or 0) * memory.dtype.nbytes)
 
     def group_loop(self, identity: CpuIdentity) -> tuple[Any, Any]:
         """Open the loop over groups begin .. end; return the flat group number and the end block."""

@@ -14,11 +14,12 @@ import llvmlite.ir as ll
 from loom.core.dtype import u8, u16, u32
 from loom.ir.kernel import Instr, Memory, Space
 from loom.targets.base import Bounds
+from loom.targets.llvm.access.elements import Elements
 from loom.targets.llvm.arithmetic import suffix
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I8, I32, I64, POINTER, memory_type
+from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type
 
 __all__ = ["MemoryAccess"]
 
@@ -39,6 +40,8 @@ class MemoryAccess:
         self.b = state.builder
         self.v = state.vectors
         self.messages = messages
+        self.elements = Elements(self)
+        self.known_rows: set[Instr] = set()  # accesses whose lanes were found side by side and inside already
 
     # shared pieces
 
@@ -100,13 +103,34 @@ class MemoryAccess:
 
     def load(self, instr: Instr, memory: Memory, index: Lanes, stride: int | None) -> Lanes:
         """Emit ``memory[index]``; the result is held as ``stride`` says."""
+        if memory.dtype.is_vector:
+            return self.elements.load(instr, memory, index, stride)
         if memory.space is Space.PRIVATE and self.s.width > 1:
             return Lanes(self.to_register(self.load_private(instr, memory, index), memory), None)
         if stride == 0:
             return Lanes(self.to_register(self.load_scalar(instr, memory, index), memory), 0)
-        if index.stride == 1:
-            return Lanes(self.to_register(self.load_contiguous(instr, memory, index), memory), None)
-        return Lanes(self.to_register(self.gather(instr, memory, self.spread_index(index, instr)), memory), None)
+        if index.stride is None and self.is_likely_row(instr):
+            loaded = self.load_contiguous(instr, memory, self.first_of(index), index)
+        elif index.stride == 1:
+            loaded = self.load_contiguous(instr, memory, index)
+        elif index.stride is not None and self.s.mask is None:
+            loaded = self.load_strided(instr, memory, index, index.stride)
+        else:
+            loaded = self.gather(instr, memory, self.spread_index(index, instr))
+        return Lanes(self.to_register(loaded, memory), None)
+
+    def is_likely_row(self, instr: Instr) -> bool:
+        """True if it is worth a look at run time whether the lanes' elements are neighbours."""
+        return self.s.shapes.likely.get(instr.args[0]) == 1
+
+    def first_of(self, index: Lanes) -> Lanes:
+        """Return what an index held lane by lane would be, if its lanes counted up from the first."""
+        return Lanes(self.b.extract_element(index.value, I32(0)), 1)
+
+    def same_as_row(self, first: Lanes, index: Lanes) -> Any:
+        """Tell lane by lane whether it counts up from the first, or does not run."""
+        same = self.b.icmp_unsigned("==", index.value, self.v.spread(first))
+        return same if self.s.mask is None else self.b.or_(same, self.b.not_(self.s.mask))
 
     def load_scalar(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
         element = memory_type(memory.dtype)
@@ -136,30 +160,64 @@ class MemoryAccess:
         return module.add_metadata([named[at]]), module.add_metadata(named[:at] + named[at + 1 :])
 
     def zero_cell(self) -> Any:
-        """Return the address of eight zero bytes."""
+        """Return the address of as many zero bytes as the largest element has."""
         found: Any = self.s.module.globals.get("loom.zero")
         if found is None:
-            found = ll.GlobalVariable(self.s.module, I64, "loom.zero")
-            found.initializer = I64(0)
+            found = ll.GlobalVariable(self.s.module, ll.ArrayType(I64, 4), "loom.zero")
+            found.initializer = ll.Constant(found.value_type, None)
             found.global_constant = True
             found.linkage = "internal"
             found.type = POINTER
         return found
 
-    def load_contiguous(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
+    def load_contiguous(self, instr: Instr, memory: Memory, index: Lanes, really: Lanes | None = None) -> Any:
+        """Load from ``index`` on; ``really`` is the index lane by lane where that must be looked at first."""
         kind = self.element_lanes(memory)
-        if self.surely_in_a_row(instr):
-            pointer = self.address(memory, self.wide(index, instr).value)
-            return self.tagged(self.b.load(pointer, align=self.align(memory), typ=kind), memory)
+        if self.is_surely_row(instr, really):
+            return self.read_row(memory, kind, self.address(memory, self.wide(index, instr).value), self.s.mask)
         fast, slow, after = (self.s.block(n) for n in ("load.fast", "load.edge", "load.end"))
         wide = self.wide(index, instr).value
-        self.b.cbranch(self.in_a_row(instr, wide, memory), fast, slow)
+        self.b.cbranch(self.is_row(instr, memory, index, really), fast, slow)
         self.b.position_at_end(fast)
         pointer = self.address(memory, wide)
-        if self.checked or self.s.mask is None:
-            whole = self.b.load(pointer, align=self.align(memory), typ=kind)
-        else:
-            whole = self.masked_load(kind, pointer, self.align(memory))
+        whole = self.read_row(memory, kind, pointer, self.s.mask)
+        self.b.branch(after)
+        self.b.position_at_end(slow)
+        edge = self.gather(instr, memory, self.spread_index(really or index, instr))
+        slow = self.b.block
+        self.b.branch(after)
+        self.b.position_at_end(after)
+        result = self.b.phi(kind)
+        result.add_incoming(whole, fast)
+        result.add_incoming(edge, slow)
+        return result
+
+    def masked_load(self, kind: Any, pointer: Any, align: int, mask: Any) -> Any:
+        """Load neighbouring elements for the lanes of ``mask`` only, 0 for the others."""
+        name = f"llvm.masked.load.{suffix(kind)}.p0"
+        types = [POINTER, I32, mask.type, kind]
+        zero = ll.Constant(kind, None)
+        masked = self.s.arithmetic.declare(name, kind, types)
+        return self.b.call(masked, [pointer, I32(align), mask, zero])
+
+    def is_row(self, instr: Instr, memory: Memory, index: Lanes, really: Lanes | None) -> Any:
+        """True if the lanes' elements are neighbours from ``index`` on and may be accessed as one vector."""
+        row = self.in_a_row(instr, self.wide(index, instr).value, memory)
+        return row if really is None else self.b.and_(self.v.all(self.same_as_row(index, really)), row)
+
+    def load_strided(self, instr: Instr, memory: Memory, index: Lanes, stride: int) -> Any:
+        """Load elements a known distance apart one by one, if all are inside: cheaper than a gather of addresses."""
+        kind = self.element_lanes(memory)
+        fast, slow, after = (self.s.block(n) for n in ("load.strided", "load.edge", "load.end"))
+        wide = self.wide(index, instr).value
+        self.b.cbranch(self.in_steps(instr, wide, memory, stride), fast, slow)
+        self.b.position_at_end(fast)
+        pointer = self.address(memory, wide)
+        whole: Any = ll.Constant(kind, ll.Undefined)
+        for lane in range(self.s.width):
+            cell = self.b.gep(pointer, [I64(lane * stride)], source_etype=memory_type(memory.dtype))
+            element = self.b.load(cell, align=self.align(memory), typ=memory_type(memory.dtype))
+            whole = self.b.insert_element(whole, self.tagged(element, memory), I32(lane))
         self.b.branch(after)
         self.b.position_at_end(slow)
         edge = self.gather(instr, memory, self.spread_index(index, instr))
@@ -171,13 +229,24 @@ class MemoryAccess:
         result.add_incoming(edge, slow)
         return result
 
-    def masked_load(self, kind: Any, pointer: Any, align: int) -> Any:
-        """Load neighbouring elements for the running lanes only, 0 for the others."""
-        name = f"llvm.masked.load.{suffix(kind)}.p0"
-        types = [POINTER, I32, self.v.mask_type, kind]
-        zero = ll.Constant(kind, None)
-        masked = self.s.arithmetic.declare(name, kind, types)
-        return self.b.call(masked, [pointer, I32(align), self.s.mask, zero])
+    def in_steps(self, instr: Instr, wide: Any, memory: Memory, stride: int) -> Any:
+        """True if all lanes, ``stride`` apart from ``wide`` on, are inside and none of their indexes wraps."""
+        dtype, span = instr.args[0].type, abs(stride) * (self.s.width - 1)
+        conditions = []
+        if self.checked:
+            length = self.s.arrays[memory].length
+            limit = self.s.arithmetic.intrinsic("usub.sat", length, I64(span if stride > 0 else 0))
+            conditions.append(self.b.icmp_unsigned("<", wide, limit))
+        if stride < 0:
+            conditions.append(self.b.icmp_unsigned(">=", wide, I64(span)))
+        if stride > 0 and dtype.bits < 64:
+            conditions.append(self.b.icmp_unsigned("<=", wide, I64(max(0, dtype.maximum - span))))
+        if dtype.maximum < span:
+            return I1(0)
+        result: Any = I1(1)
+        for condition in conditions:
+            result = self.b.and_(result, condition)
+        return result
 
     def in_a_row(self, instr: Instr, wide: Any, memory: Memory) -> Any:
         """True if the lanes' elements are neighbours in memory that may be accessed as one vector.
@@ -194,6 +263,23 @@ class MemoryAccess:
     def surely_in_a_row(self, instr: Instr) -> bool:
         """True if no code is needed to tell: all lanes run, inside, and could not if the index wrapped."""
         return not self.checked and self.s.mask is None and instr.args[0].type not in (u8, u16)
+
+    def is_surely_row(self, instr: Instr, really: Lanes | None) -> bool:
+        """True if no code is needed to tell, of an index that may or may not have to be looked at."""
+        return instr in self.known_rows or (really is None and self.surely_in_a_row(instr))
+
+    def read_row(self, memory: Memory, kind: Any, pointer: Any, mask: Any) -> Any:
+        """Load neighbours that are known to be inside, in a trusted kernel those of the lanes that run."""
+        if self.checked or mask is None:
+            return self.tagged(self.b.load(pointer, align=self.align(memory), typ=kind), memory)
+        return self.masked_load(kind, pointer, self.align(memory), mask)
+
+    def write_row(self, memory: Memory, value: Any, pointer: Any, mask: Any) -> None:
+        """Store the lanes that run to neighbours that are known to be inside."""
+        if mask is None:
+            self.tagged(self.b.store(value, pointer, align=self.align(memory)), memory)
+        else:
+            self.masked_store(value, pointer, self.align(memory), mask)
 
     def whole(self, wide: Any, memory: Memory) -> Any:
         """True if the vector that starts at an element lies inside the array."""
@@ -261,10 +347,16 @@ class MemoryAccess:
 
     def store(self, instr: Instr, memory: Memory, index: Lanes, value: Lanes) -> None:
         """Emit ``memory[index] = value`` for the lanes running."""
+        if memory.dtype.is_vector:
+            self.elements.store(instr, memory, index, value)
+            return
         if memory.space is Space.PRIVATE and self.s.width > 1:
             self.store_private(instr, memory, index, self.to_memory(self.v.spread(value), memory))
         elif index.stride == 0:
             self.store_scalar(instr, memory, index, self.to_memory(self.one_of(value), memory))
+        elif index.stride is None and self.is_likely_row(instr):
+            first = self.first_of(index)
+            self.store_contiguous(instr, memory, first, self.to_memory(self.v.spread(value), memory), index)
         elif index.stride == 1:
             self.store_contiguous(instr, memory, index, self.to_memory(self.v.spread(value), memory))
         else:
@@ -288,27 +380,30 @@ class MemoryAccess:
         with self.s.branch(inside, "store"):
             self.b.store(value, self.address(memory, wide), align=self.align(memory))
 
-    def store_contiguous(self, instr: Instr, memory: Memory, index: Lanes, value: Any) -> None:
+    def store_contiguous(
+        self, instr: Instr, memory: Memory, index: Lanes, value: Any, really: Lanes | None = None
+    ) -> None:
         wide = self.wide(index, instr).value
-        if self.surely_in_a_row(instr):
-            self.tagged(self.b.store(value, self.address(memory, wide), align=self.align(memory)), memory)
+        if self.is_surely_row(instr, really):
+            self.write_row(memory, value, self.address(memory, wide), self.s.mask)
             return
         fast, slow, after = (self.s.block(n) for n in ("store.fast", "store.edge", "store.end"))
-        self.b.cbranch(self.in_a_row(instr, wide, memory), fast, slow)
+        self.b.cbranch(self.is_row(instr, memory, index, really), fast, slow)
         self.b.position_at_end(fast)
         pointer = self.address(memory, wide)
-        if self.s.mask is None:
-            self.b.store(value, pointer, align=self.align(memory))
-        else:
-            name = f"llvm.masked.store.{suffix(value.type)}.p0"
-            types = [value.type, POINTER, I32, self.v.mask_type]
-            masked = self.s.arithmetic.declare(name, ll.VoidType(), types)
-            self.b.call(masked, [value, pointer, I32(self.align(memory)), self.s.mask])
+        self.write_row(memory, value, pointer, self.s.mask)
         self.b.branch(after)
         self.b.position_at_end(slow)
-        self.scatter(instr, memory, self.spread_index(index, instr), value)
+        self.scatter(instr, memory, self.spread_index(really or index, instr), value)
         self.b.branch(after)
         self.b.position_at_end(after)
+
+    def masked_store(self, value: Any, pointer: Any, align: int, mask: Any) -> None:
+        """Store neighbouring elements for the lanes of ``mask`` only."""
+        name = f"llvm.masked.store.{suffix(value.type)}.p0"
+        types = [value.type, POINTER, I32, mask.type]
+        masked = self.s.arithmetic.declare(name, ll.VoidType(), types)
+        self.b.call(masked, [value, pointer, I32(align), mask])
 
     def scatter(self, instr: Instr, memory: Memory, wide: Any, value: Any) -> None:
         mask = self.active(instr, memory, wide)

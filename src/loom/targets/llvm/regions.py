@@ -31,7 +31,7 @@ from loom.targets.llvm.control import Control
 from loom.targets.llvm.identity import CpuIdentity
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I1, I32, scalar_type
+from loom.targets.llvm.types import I1, I32
 
 __all__ = ["Regions"]
 
@@ -117,8 +117,7 @@ class Regions:
                     crossing.add(used)
 
     def _kind(self, value: Instr) -> Any:
-        kind = scalar_type(value.type)
-        return kind if self.s.shapes.values.get(value, 0) is not None else self.s.vectors.of(kind)
+        return self.s.vectors.held(value.type, self.s.shapes.values.get(value, 0))
 
     # values
 

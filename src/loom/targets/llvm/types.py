@@ -53,6 +53,13 @@ class Vectors:
         """Return the vector type of ``element`` (itself when the width is 1)."""
         return element if self.width == 1 else ll.VectorType(element, self.width)
 
+    def held(self, dtype: DType, stride: int | None) -> Any:
+        """Return the type a value is held as: once if its stride is known, else for every lane (see ``elements``)."""
+        kind, each = scalar_type(dtype), 1 if stride is not None else self.width
+        if dtype.is_vector:
+            return ll.VectorType(kind, dtype.lanes * each)
+        return kind if stride is not None else self.of(kind)
+
     def splat(self, value: Any) -> Any:
         """Repeat a scalar in all lanes."""
         if self.width == 1:

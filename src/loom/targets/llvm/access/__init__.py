@@ -1,0 +1,1 @@
+"""How lanes reach memory in ways of their own: short vectors, private arrays, atomics."""

@@ -1,0 +1,151 @@
+"""Emits a run of operations twice where indexes mostly count up: once for the case that all of them do.
+
+Layer: targets. Looking at each access splits the code into pieces that registers do not reach across. So the indexes
+of a run are computed first, looked at together, and the run is written for lanes side by side and for lanes anywhere.
+Invariant: operations keep their order and their number; only pure ones and reads of variables are moved ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from loom.ir.kernel import Instr, Space, Statement, Variable, operands, walk
+from loom.ir.ops import Effect
+from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.types import I1
+
+if TYPE_CHECKING:
+    from loom.targets.llvm.control import Control
+
+__all__ = ["Rows"]
+
+_FEWEST, _MOST = 2, 600
+"""Accesses worth a look together, and operations of a run that are written twice at most."""
+
+
+class Rows:
+    """Finds and emits such runs for a ``Control``."""
+
+    def __init__(self, control: Control) -> None:
+        self.c = control
+        self.s = control.s
+        self.b = control.b
+        self.paused = 0  # above 0 where code is written twice already
+        self.users: dict[Instr, list[Statement]] = {}
+        for s in walk(self.s.kernel.body):
+            for value in operands(s):
+                self.users.setdefault(value, []).append(s)
+
+    def emit(self, statements: Sequence[Statement], start: int) -> int:
+        """Emit the run that starts at a position, if it is worth it; return how many statements it has, or 0."""
+        if self.paused or self.s.width == 1 or self.s.machine.threads:
+            return 0
+        run: list[Instr] = []
+        for s in statements[start : start + _MOST]:
+            if not isinstance(s, Instr) or s.op.effect is Effect.SYNC:
+                break
+            run.append(s)
+        accesses = self.accesses(run)
+        if sum(self.c.memory.is_likely_row(a) for a in accesses) < _FEWEST:
+            return 0
+        self.paused += 1
+        self.twice(run, accesses)
+        self.paused -= 1
+        return len(run)
+
+    def accesses(self, run: list[Instr]) -> dict[Instr, set[Instr]]:
+        """Return the accesses of a run that mostly are of neighbours, with what of the run their indexes need."""
+        inside = {s: n for n, s in enumerate(run)}
+        first_set: dict[Variable, int] = {}
+        for n, s in enumerate(run):
+            if s.op.name == "set":
+                first_set.setdefault(s.attr, n)
+        found: dict[Instr, set[Instr]] = {}
+        for s in run:
+            if s.op.name not in ("load", "store") or s.memory is None or s.memory.space is Space.PRIVATE:
+                continue
+            if not self.c.memory.is_likely_row(s) and self.s.shapes.values.get(s.args[0], 0) != 1:
+                continue
+            needed: set[Instr] = set()
+            if self.need(s.args[0], inside, first_set, needed):
+                found[s] = needed
+        return found
+
+    def need(self, value: Instr, inside: dict[Instr, int], first_set: dict[Variable, int], needed: set[Instr]) -> bool:
+        """Add what must be computed for a value; False if it cannot be before the run."""
+        if value not in inside or value in needed or value.op.effect is Effect.IDENTITY or value.op.name == "const":
+            return True
+        if value.op.name == "get":
+            if first_set.get(value.attr, len(inside)) < inside[value]:
+                return False
+        elif not value.op.is_pure:
+            return False
+        needed.add(value)
+        return all(self.need(a, inside, first_set, needed) for a in value.args)
+
+    def twice(self, run: list[Instr], accesses: dict[Instr, set[Instr]]) -> None:
+        """Emit a run for lanes side by side, and for lanes anywhere."""
+        ahead = set().union(*accesses.values())
+        for s in run:
+            if s in ahead:
+                self.c.instr(s)
+        rest = [s for s in run if s not in ahead]
+        fast, slow, after = (self.s.block(n) for n in ("rows", "rows.not", "rows.end"))
+        self.b.cbranch(self.together(accesses), fast, slow)
+        kept = [s for s in rest if s.dtype is not None and not set(self.users.get(s, ())) <= set(run)]
+        ends: list[tuple[Any, dict[Instr, Lanes]]] = []
+        for block, known in ((fast, accesses), (slow, {})):
+            self.b.position_at_end(block)
+            self.c.memory.known_rows = set(known)
+            for s in rest:
+                self.c.instr(s)
+            ends.append((self.b.block, {s: self.s.values[s] for s in kept if s in self.s.values}))
+            self.b.branch(after)
+        self.c.memory.known_rows = set()
+        self.b.position_at_end(after)
+        for s in kept:
+            self.join(s, ends)
+
+    def join(self, s: Instr, ends: list[tuple[Any, dict[Instr, Lanes]]]) -> None:
+        """Hand a value on to what follows the run."""
+        if s not in ends[0][1]:
+            return
+        first = ends[0][1][s]
+        result = self.b.phi(first.value.type)
+        for block, values in ends:
+            result.add_incoming(values[s].value, block)
+        self.s.values[s] = Lanes(result, first.stride)
+
+    def together(self, accesses: dict[Instr, set[Instr]]) -> Any:
+        """True if the lanes of every access are neighbours inside its memory."""
+        memory, lanes, inside = self.c.memory, None, I1(1)
+        looked: set[Instr] = set()
+        for s in accesses:
+            assert s.memory is not None
+            index = self.c.value(s.args[0])
+            if index.stride is None:
+                what = self.counting_part(s.args[0])
+                if what not in looked:
+                    looked.add(what)
+                    held = self.c.value(what)
+                    same = memory.same_as_row(memory.first_of(held), held)
+                    lanes = same if lanes is None else self.b.and_(lanes, same)
+                index = memory.first_of(index)
+            if not memory.surely_in_a_row(s):
+                inside = self.b.and_(inside, memory.in_a_row(s, memory.wide(index, s).value, s.memory))
+        return self.b.and_(inside, self.s.vectors.all(lanes))
+
+    def counting_part(self, index: Instr) -> Instr:
+        """Return the part of an index that may break the row: adding what all lanes share does not."""
+        while index.op.name in ("add", "sub"):
+            a, b = (self.s.shapes.values.get(x, 0) for x in index.args)
+            if b == 0:
+                index = index.args[0]
+            elif a == 0 and index.op.name == "add":
+                index = index.args[1]
+            else:
+                return index
+            if self.s.shapes.values.get(index, 0) is not None:
+                return index
+        return index
