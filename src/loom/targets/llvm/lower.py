@@ -20,12 +20,12 @@ from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.uniformity import analyse_uniformity, variable_homes
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
+from loom.targets.llvm.access.memory import MemoryAccess
 from loom.targets.llvm.control import Control
 from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
 from loom.targets.llvm.lanes import analyse_lanes, lane_dimensions
 from loom.targets.llvm.layout import BINDING, RECORD
 from loom.targets.llvm.machine import Machine
-from loom.targets.llvm.memory import MemoryAccess
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.places import Places
 from loom.targets.llvm.regions import Regions, has_barrier

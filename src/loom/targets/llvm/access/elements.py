@@ -18,7 +18,7 @@ from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.types import I32, POINTER, memory_type
 
 if TYPE_CHECKING:
-    from loom.targets.llvm.memory import MemoryAccess
+    from loom.targets.llvm.access.memory import MemoryAccess
 
 __all__ = ["Elements", "element_type"]
 
