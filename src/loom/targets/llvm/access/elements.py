@@ -8,7 +8,7 @@ reaches its element by one small vector. Invariant: unless the kernel is trusted
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llvmlite.ir as ll
 
@@ -16,9 +16,6 @@ from loom.core.dtype import DType
 from loom.ir.kernel import Instr, Memory
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.types import I32, POINTER, memory_type
-
-if TYPE_CHECKING:
-    from loom.targets.llvm.access.memory import MemoryAccess
 
 __all__ = ["Elements", "element_type"]
 
@@ -29,9 +26,9 @@ def element_type(dtype: DType) -> Any:
 
 
 class Elements:
-    """Whole short vectors, for the ``MemoryAccess`` of a function."""
+    """Whole short vectors, for the ``MemoryAccess`` of a function (which imports this)."""
 
-    def __init__(self, access: MemoryAccess) -> None:
+    def __init__(self, access: Any) -> None:
         self.m = access
         self.s = access.s
         self.b = access.b
