@@ -23,7 +23,7 @@ from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.loops import Loops, OpenLoop
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.pairs import pair_factors, sum_of_products
-from loom.targets.llvm.rows import Rows
+from loom.targets.llvm.rows import RowRuns
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I1
 
@@ -45,7 +45,7 @@ class Control:
         self.messages = messages
         self.loops: list[OpenLoop] = []
         self.looping = Loops(self)
-        self.rows = Rows(self)
+        self.rows = RowRuns(self)
         self.returned: Any = None  # stack slot: lanes that returned
         self.lane_end: Any = None  # basic block: these lanes are done
         self.coherent_depth = 0

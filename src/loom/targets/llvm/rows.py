@@ -18,13 +18,13 @@ from loom.targets.llvm.types import I1
 if TYPE_CHECKING:
     from loom.targets.llvm.control import Control
 
-__all__ = ["Rows"]
+__all__ = ["RowRuns"]
 
 _FEWEST, _MOST = 2, 600
 """Accesses worth a look together, and operations of a run that are written twice at most."""
 
 
-class Rows:
+class RowRuns:
     """Finds and emits such runs for a ``Control``."""
 
     def __init__(self, control: Control) -> None:

@@ -17,7 +17,7 @@ from loom.ir.kernel import Instr, Memory
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.types import I32, POINTER, memory_type
 
-__all__ = ["Elements", "element_type"]
+__all__ = ["ShortVectors", "element_type"]
 
 
 def element_type(dtype: DType) -> Any:
@@ -25,7 +25,7 @@ def element_type(dtype: DType) -> Any:
     return memory_type(dtype) if dtype.lanes == 1 else ll.ArrayType(memory_type(dtype.scalar), dtype.lanes)
 
 
-class Elements:
+class ShortVectors:
     """Whole short vectors, for the ``MemoryAccess`` of a function (which imports this)."""
 
     def __init__(self, access: Any) -> None:

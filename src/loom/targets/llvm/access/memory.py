@@ -14,7 +14,7 @@ import llvmlite.ir as ll
 from loom.core.dtype import u8, u16, u32
 from loom.ir.kernel import Instr, Memory, Space
 from loom.targets.base import Bounds
-from loom.targets.llvm.access.elements import Elements
+from loom.targets.llvm.access.elements import ShortVectors
 from loom.targets.llvm.arithmetic import suffix
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.messages import Messages
@@ -40,7 +40,7 @@ class MemoryAccess:
         self.b = state.builder
         self.v = state.vectors
         self.messages = messages
-        self.elements = Elements(self)
+        self.elements = ShortVectors(self)
         self.known_rows: set[Instr] = set()  # accesses whose lanes were found side by side and inside already
 
     # shared pieces
