@@ -12,6 +12,7 @@ Invariant: recording runs nothing, and the bits of what a program computes are t
 """
 
 from loom.tensor.autodiff import checkpoint, grad
+from loom.tensor.complexes.functions import angle, complex, conj, imag, real, view_as_complex, view_as_real  # noqa: A004
 from loom.tensor.convolution import average_pool, convolve, max_pool
 from loom.tensor.functions import (
     binary_cross_entropy,
@@ -97,18 +98,19 @@ from loom.tensor.sparse import CSR, csr, spmm
 from loom.tensor.tensor import Tensor, arange, array, full, input, ones, parameter, zeros  # noqa: A004
 
 __all__ = [
-    "CSR", "OPERATIONS", "LoomTensor", "OpHandle", "Stream", "Tensor", "TensorProgram", "arange", "argmax", "argmin",
-    "argsort", "argwhere", "array", "average_pool", "binary_cross_entropy", "bincount", "broadcast_to", "bucketize",
-    "cast", "checkpoint", "clip", "compile", "concat", "convolve", "count_nonzero", "create", "cross_entropy", "csr",
-    "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "detach", "device_query", "diff",
-    "einsum", "expand_dims", "flatnonzero", "flatten", "full", "gather", "gelu", "grad", "histogram", "huber",
-    "index_add", "index_copy", "index_fill", "index_put", "index_select", "input", "kthvalue", "layer_norm",
-    "leaky_relu", "log_softmax", "logcumsumexp", "mae", "masked_fill", "masked_select", "matmul", "max_pool",
-    "maximum", "median", "minimum", "mse", "nll", "nonzero", "one_hot", "ones", "pad", "parameter", "permute",
-    "place", "put_along_axis", "quantile", "relu", "reshape", "reverse", "rms_norm", "routed", "scatter",
-    "scatter_add", "scatter_reduce", "searchsorted", "sigmoid", "silu", "softmax", "softplus", "sort", "split",
-    "spmm", "squeeze", "stack", "sum_by_index", "take", "take_along_axis", "tanh", "topk", "transpose", "unique",
-    "unique_all", "unique_counts", "unique_inverse", "unique_values", "variance", "where", "windows", "zeros",
+    "CSR", "OPERATIONS", "LoomTensor", "OpHandle", "Stream", "Tensor", "TensorProgram", "angle", "arange", "argmax",
+    "argmin", "argsort", "argwhere", "array", "average_pool", "binary_cross_entropy", "bincount", "broadcast_to",
+    "bucketize", "cast", "checkpoint", "clip", "compile", "complex", "concat", "conj", "convolve", "count_nonzero",
+    "create", "cross_entropy", "csr", "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum",
+    "detach", "device_query", "diff", "einsum", "expand_dims", "flatnonzero", "flatten", "full", "gather", "gelu",
+    "grad", "histogram", "huber", "imag", "index_add", "index_copy", "index_fill", "index_put", "index_select",
+    "input", "kthvalue", "layer_norm", "leaky_relu", "log_softmax", "logcumsumexp", "mae", "masked_fill",
+    "masked_select", "matmul", "max_pool", "maximum", "median", "minimum", "mse", "nll", "nonzero", "one_hot", "ones",
+    "pad", "parameter", "permute", "place", "put_along_axis", "quantile", "real", "relu", "reshape", "reverse",
+    "rms_norm", "routed", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "sigmoid", "silu", "softmax",
+    "softplus", "sort", "split", "spmm", "squeeze", "stack", "sum_by_index", "take", "take_along_axis", "tanh", "topk",
+    "transpose", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "variance",
+    "view_as_complex", "view_as_real", "where", "windows", "zeros",
 ]  # fmt: skip
 
 OPERATIONS = tuple(name for name in MAPS if name != "select")

@@ -12,7 +12,8 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import items
-from loom.tensor.derivatives import VJPS, derivative
+from loom.tensor.complexes.parts import JOIN, join, part_of
+from loom.tensor.derivatives import VJPS, derivative, is_zero
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make, require_tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
@@ -26,8 +27,9 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
     """Return the gradient of ``loss``, one number, for each tensor of ``wrt``, in its shape and dtype.
 
     ``seed``: the gradient of ``loss`` itself, for one of any shape. A tensor that ``loss`` does not depend on has a
-    gradient of zeros. DTypeError for tensors that are no floats; ArgumentError where the way leads through an
-    operation without a derivative.
+    gradient of zeros. Of complex tensors it is that by the real part plus i times that by the imaginary part, as in
+    torch; a complex ``loss`` needs a seed. DTypeError for tensors that are no floats; ArgumentError where the way leads
+    through an operation without a derivative.
 
     >>> from loom import tensor
     >>> x = tensor.array([1.0, 2.0, 3.0], "f32")
@@ -44,9 +46,12 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
         require_tensor(seed, "tensor.grad, seed")
     for x in (loss, *wrt):
         require_tensor(x, "tensor.grad")
-        if not x.dtype.is_float:
+        if not _varies(x):
             raise DTypeError("tensor.grad", "no floats", expected="f16, bf16, f32 or f64", got=x.dtype,
                              remedy="Convert with astype")  # fmt: skip
+    if seed is None and loss.dtype.is_complex:
+        raise DTypeError("tensor.grad", "the loss is complex", expected="a real number, or a seed", got=loss.dtype,
+                         remedy="Take abs(loss) or tensor.real(loss), or pass seed")  # fmt: skip
     if seed is None and loss.size != 1:
         raise ShapeError("tensor.grad", "the loss is not one number", expected="one element", got=loss.shape,
                          remedy="Sum it, or pass seed")  # fmt: skip
@@ -72,8 +77,12 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
     return [found[id(x)] if id(x) in found else broadcast_to(constant(0, x.dtype, x), x.shape) for x in wrt]
 
 
+def _varies(node: Node) -> bool:
+    return node.dtype.is_float or node.dtype.is_complex
+
+
 def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) -> None:
-    if not node.dtype.is_float:
+    if not _varies(node):
         return
     vjp = VJPS.get(node.op)
     if vjp is None:
@@ -85,7 +94,7 @@ def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) 
             remedy="Use tensor.detach to leave it out",
         )
     for source, part in zip(node.inputs, vjp(node, g), strict=True):
-        if part is not None and id(source) in leading and source.dtype.is_float:
+        if part is not None and id(source) in leading and _varies(source):
             assert part.shape == source.shape, (
                 f"the gradient of {node.op.name} has shape {part.shape}, not {source.shape}"
             )
@@ -97,10 +106,25 @@ def _join(parts: list[Any]) -> Any:
     whole = _tiling(parts) if len(parts) > 1 else None
     if whole is not None:
         return whole
+    if parts[0].dtype.is_complex:
+        return _join_complex(parts) if len(parts) > 1 else parts[0]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
     return total
+
+
+def _join_complex(parts: list[Any]) -> Any:
+    """Return the sum of complex parts, real and imaginary ones apart; what is 0 by its making is left out."""
+    totals: list[Any] = []
+    for k in (0, 1):
+        halves = [p.inputs[k] if p.op is JOIN and p.data is None else part_of(p, k) for p in parts]
+        total = None
+        for half in halves:
+            if not is_zero(half):
+                total = half if total is None else total + half
+        totals.append(halves[0] if total is None else total)
+    return join(*totals)
 
 
 def _tiling(parts: list[Any]) -> Any:
@@ -123,7 +147,7 @@ def _tiling(parts: list[Any]) -> Any:
 
 # checkpointing
 
-BARRIER = TensorOp("barrier", NodeKind.VIEW, view=lambda _node, access: access)
+BARRIER = TensorOp("barrier", NodeKind.VIEW, view=lambda _node, access: access, takes_complex=True)
 """Its first input, not to be used before the second is there."""
 derivative(BARRIER)(lambda _node, g: [g, None])
 
@@ -148,9 +172,9 @@ def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def vjp(_node: Any, g: Any) -> list[Any]:
             again = [make(BARRIER, [x, g], x.shape, x.dtype) for x in sources]
             renewed = _again(result, dict(zip(map(id, sources), again, strict=True)), before)
-            wanted = [x for x in again if x.dtype.is_float]
+            wanted = [x for x in again if _varies(x)]
             grads = iter(grad(renewed, wanted, seed=g))
-            return [next(grads) if x.dtype.is_float else None for x in again]
+            return [next(grads) if _varies(x) else None for x in again]
 
         return routed(result, sources, vjp)
 

@@ -15,16 +15,17 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.schedules.axis import rows_along
+from loom.tensor.complexes.parts import JOIN, PAIRS, PART, join, part_of
 from loom.tensor.graph import TensorOp
 from loom.tensor.ops import indexing, joining, products, reductions, views
 from loom.tensor.ops.correlating import ROWS
-from loom.tensor.ops.elementwise import CONVERT, MAPS, apply, cast, coordinate, where
+from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
 from loom.tensor.ops.products import MATMUL, multiply
 from loom.tensor.ops.views import broadcast_to, permute, reshape, transpose
 from loom.tensor.tensor import Tensor
 from loom.tensor.versions import VALUE
 
-__all__ = ["VJPS", "Vjp", "derivative"]
+__all__ = ["VJPS", "Vjp", "derivative", "is_zero"]
 
 Vjp = Callable[[Any, Any], Sequence[Any]]
 
@@ -196,6 +197,31 @@ def _side_by_side(g: Tensor, x: Tensor, axes: Sequence[int], sizes: Sequence[int
     covered = [n * repeats.get(a, 1) for a, n in enumerate(g.shape[: x.ndim])]
     found = reshape(permute(g, order) + 0, covered)
     return joining.pad(found, [(0, n - own) for n, own in zip(x.shape, covered, strict=True)])
+
+
+# complex numbers: the gradient is that by the real part plus i times that by the imaginary part
+
+
+def is_zero(x: Any) -> bool:
+    """Tell whether a tensor is 0 everywhere by its making."""
+    number = x.inputs[0] if x.op is views.BROADCAST else x
+    return number.op is NUMBER and number.attributes[0].bits == 0
+
+
+@derivative(JOIN)
+def _joined(_node: Tensor, g: Tensor) -> list[Tensor]:
+    return [part_of(g, 0), part_of(g, 1)]
+
+
+@derivative(PART)
+def _part(node: Tensor, g: Tensor) -> list[Tensor]:
+    none = broadcast_to(constant(0.0, g.dtype, g), g.shape)
+    return [join(g, none) if node.attributes[0] == 0 else join(none, g)]
+
+
+@derivative(PAIRS)
+def _pairs(_node: Tensor, g: Tensor) -> list[Tensor]:
+    return [join(g[..., 0], g[..., 1])]
 
 
 # by kernels of their own

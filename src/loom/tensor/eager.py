@@ -93,7 +93,7 @@ def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target
             numbers[id(number)] = at
             rows.append((op, at, node.dtype))
             continue
-        inputs = node.inputs[-1:] if op in _ALIASES else node.inputs
+        inputs = follow(node)
         rows.append((op, *[places[id(i)] for i in inputs], node.shape, node.dtype,
                      () if op in _ALIASES else node.attributes))  # fmt: skip
     ends = tuple(places[id(w)] for w in wanted)

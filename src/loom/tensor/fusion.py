@@ -28,12 +28,13 @@ class LoweredNode:
 
     ``after``: items that must be there before its elements are used. ``reads_dense``: its operand is read packed.
     ``copies``: where else its elements are written as they are made, as (item, access in it), and ``gathered``: which
-    inputs come to this item in that way.
+    inputs come to this item in that way. ``partners``: items that are best made in one kernel with this, as they are
+    the other parts of complex numbers.
     """
 
     __slots__ = (
         "_reads", "access", "after", "base", "buffer", "copies", "dense", "gathered", "group", "index", "inputs",
-        "is_source", "node", "reads_dense", "updates",
+        "is_source", "node", "partners", "reads_dense", "updates",
     )  # fmt: skip
 
     def __init__(self, index: int, node: Node, inputs: Sequence[LoweredNode]) -> None:
@@ -47,6 +48,7 @@ class LoweredNode:
         self.updates: LoweredNode | None = None
         self.copies: list[tuple[LoweredNode, StridedLayout]] = []
         self.gathered: set[int] = set()
+        self.partners: list[LoweredNode] = []
         self.dense = self.is_source = self.reads_dense = False
         self.group: Group | None = None
         self._reads: list[tuple[LoweredNode, StridedLayout, bool]] | None = None
@@ -54,6 +56,7 @@ class LoweredNode:
     def let_go(self) -> None:
         """Forget everything: items refer to each other in circles, which would keep the elements of sources."""
         del self.node, self.inputs, self.base, self.after, self.buffer, self.updates, self.copies, self.group
+        del self.partners
         self._reads = None
 
     @property
@@ -237,6 +240,9 @@ class _Fusion:
             needed[reader.group] = None
             if not all(ok for b, _, ok in reader.reads() if b is item.updates):
                 hard.add(reader.group)
+        for partner in item.partners:
+            if partner.group is not None and partner.group.shape == item.node.shape:
+                wanted.add(partner.group)
         self.join(item, needed, wanted - hard, hard)
 
     def join(self, item: LoweredNode, needed: dict[Group, None], wanted: set[Group], apart: set[Group]) -> None:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from types import FunctionType
 from typing import Any, TypeVar
 from weakref import ref
 
@@ -28,8 +29,8 @@ from loom.tensor.draft import Draft
 from loom.tensor.layout import StridedLayout
 
 __all__ = [
-    "INPUT", "KNOWN", "PARAMETER", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape", "make",
-    "refuse_freed", "require_tensor", "take_users",
+    "INPUT", "KNOWN", "PARAMETER", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape", "lift_with",
+    "make", "refuse_freed", "require_tensor", "take_users",
 ]  # fmt: skip
 
 
@@ -47,15 +48,15 @@ class NodeKind(enum.Enum):
 class TensorOp:
     """An operation; its derivative, where it has one, is in ``derivatives``.
 
-    MAP: ``operation`` is what ``kernels.maps.nest`` calls it. VIEW: ``view(node, access)`` gives the access of the
-    result in the buffer of the first input, None if that cannot be. KERNEL: ``record(node, draft, operands, out)``
-    dispatches; operands are packed unless ``accepts`` takes their access, and those of a concatenation are None if what
-    makes them puts them into ``out``.
+    MAP: ``operation`` is what ``kernels.maps.nest`` calls it, or a function in the kernel language. VIEW:
+    ``view(node, access)`` gives the access of the result in the buffer of the first input, None if that cannot be.
+    KERNEL: ``record(node, draft, operands, out)`` dispatches; operands are packed unless ``accepts`` takes their
+    access, and those of a concatenation are None if what makes them puts them into ``out``.
     """
 
     name: str
     kind: NodeKind
-    operation: str = ""
+    operation: str | FunctionType = ""
     view: Callable[[Any, StridedLayout], StridedLayout | None] | None = None
     record: Callable[[Any, Draft, Sequence[Any], Any], None] | None = None
     accepts: Callable[[StridedLayout], bool] | None = None
@@ -63,6 +64,10 @@ class TensorOp:
     """True of parameters, which are given new elements."""
     is_fed: bool = False
     """True of what a program is fed."""
+    by_parts: bool = False
+    """True of what moves elements, so that it does so to real and imaginary parts alike; every VIEW is."""
+    takes_complex: bool = False
+    """True of what has complex operands or results itself."""
 
 
 PARAMETER = TensorOp("parameter", NodeKind.SOURCE, is_written=True)
@@ -171,12 +176,20 @@ def ancestors(ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = i
 
 
 NodeT = TypeVar("NodeT", bound=Node)
+_lifts: list[Callable[..., Any]] = []
+
+
+def lift_with(lift: Callable[..., Any]) -> None:
+    """Take what makes the nodes of operations on complex tensors that do not take them whole."""
+    _lifts[:] = [lift]
 
 
 def make(
     op: TensorOp, inputs: Sequence[NodeT], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()
 ) -> NodeT:
-    """Return a node of the class of its first input."""
+    """Return a node of the class of its first input; of complex inputs that of their parts (``complexes.parts``)."""
+    if not op.takes_complex and (dtype.is_complex or any(x.dtype.is_complex for x in inputs)):
+        return _lifts[0](op, inputs, shape, dtype, attributes)
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
 
 

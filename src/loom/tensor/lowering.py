@@ -13,6 +13,7 @@ from typing import Any
 
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Apply, Coordinate, Load, LoopNest, Store
+from loom.tensor.complexes.parts import JOIN, PART, as_pairs, part_places
 from loom.tensor.draft import BufferView, Draft, DraftBuffer
 from loom.tensor.fusion import Group, LoweredNode, Stores, fuse
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make
@@ -25,6 +26,8 @@ __all__ = ["COPY", "follow", "follow_unless", "is_known", "lower"]
 
 COPY = TensorOp("copy", NodeKind.MAP, operation="")
 """Puts its input where an end is to be."""
+PARTLY = TensorOp("copy", NodeKind.MAP, operation="")
+"""Puts its input where a part of a complex tensor is to be; equal ones are one."""
 _ALIASES = (DETACH, ROUTE)
 _MOST_COPIES = 3
 """Places to which an element is written besides its own; each is a buffer of the kernel."""
@@ -56,14 +59,24 @@ def is_known(node: Node) -> bool:
 
 def follow(node: Node) -> Sequence[Node]:
     """Return the inputs that a node's elements are made of, while they are not known."""
-    if node.data is not None or node.op.kind is NodeKind.SOURCE:
-        return ()
-    return node.inputs[-1:] if node.op in _ALIASES else node.inputs
+    return () if is_known(node) else _behind(node, is_known)
 
 
 def follow_unless(is_there: Callable[[Node], bool]) -> Callable[[Node], Sequence[Node]]:
     """Return the same for another idea of which nodes' elements are there."""
-    return lambda node: () if is_there(node) else node.inputs[-1:] if node.op in _ALIASES else node.inputs
+    return lambda node: () if is_there(node) else _behind(node, is_there)
+
+
+def _behind(node: Node, is_there: Callable[[Node], bool]) -> Sequence[Node]:
+    """Return what the elements of a node are made of; of a part of what is joined, that part."""
+    if node.op in _ALIASES:
+        return node.inputs[-1:]
+    if node.op is not PART:
+        return node.inputs
+    whole = node.inputs[0]
+    while whole.op in _ALIASES and not is_there(whole):
+        whole = whole.inputs[-1]
+    return whole.inputs[node.attributes[0] :][:1] if whole.op is JOIN and not is_there(whole) else node.inputs
 
 
 class _Lowering:
@@ -75,6 +88,7 @@ class _Lowering:
         self.items: list[LoweredNode] = []
         self.of: dict[int, LoweredNode] = {}
         self.known: dict[Any, LoweredNode] = {}
+        self.kept: list[Node] = []
 
     def run(self, outputs: Sequence[tuple[Node, DraftBuffer]], updates: Sequence[tuple[Node, Node]]) -> None:
         keep = self.add_ends(outputs, updates)
@@ -94,8 +108,10 @@ class _Lowering:
             self.add(node)
         for node, buffer in outputs:
             item = self.of[id(node)]
+            if item.node.op in _ALIASES and not item.is_source and _is_whole(item):
+                item = item.base
             if not (item.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and item.buffer is None):
-                copies.append(make(COPY, [node], node.shape, node.dtype))
+                copies.append(self.copy(node))
                 item = self.add(copies[-1])
             item.buffer = buffer
         updated = {id(self.add(parameter)) for parameter, _ in updates}
@@ -103,14 +119,21 @@ class _Lowering:
         for n, value in enumerate(values):
             base = self.of[id(value)].base
             if id(base) in updated and base is not self.add(updates[n][0]):  # to be read before anything is written
-                values[n] = make(COPY, [value], value.shape, value.dtype)
+                values[n] = self.copy(value)
                 copies.append(values[n])
                 self.add(values[n])
         for (parameter, _), value in zip(updates, values, strict=True):
-            copies.append(make(COPY, [value], value.shape, value.dtype))
+            copies.append(self.copy(value))
             item = self.add(copies[-1])
             item.buffer, item.updates = self.source(parameter), self.add(parameter)
         return copies
+
+    def copy(self, node: Node) -> Node:
+        """Return a copy of a node, of a complex one as pairs."""
+        if node.dtype.is_complex and node.op is not COPY:
+            node = as_pairs(node)
+            self.add(node)
+        return make(COPY, [node], node.shape, node.dtype)
 
     def add(self, node: Node) -> LoweredNode:
         """Return the item of a node, the one of an equal node if there is one."""
@@ -118,6 +141,11 @@ class _Lowering:
         if found is not None:
             return found
         inputs = [self.of[id(i)] for i in self.follow(node)]
+        if node.op is PART and inputs and not inputs[0].node.dtype.is_complex:  # of what was joined: no item of its own
+            self.of[id(node)] = inputs[0]
+            return inputs[0]
+        if node.op is JOIN and inputs:
+            inputs = [self.made(i) for i in inputs]
         key: Any = id(node)
         if not self.is_there(node) and node.op is not COPY:
             key = (id(node.op), tuple(i.index for i in inputs), node.shape, node.dtype, node.attributes)
@@ -129,6 +157,14 @@ class _Lowering:
             self.settle(item)
         self.of[id(node)] = item
         return item
+
+    def made(self, part: LoweredNode) -> LoweredNode:
+        """Return what makes a part of a complex tensor element by element: itself, or a copy, which joins a kernel."""
+        if part.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and not part.is_source:
+            return part
+        copied = make(PARTLY, [part.node], part.node.shape, part.node.dtype)
+        self.kept.append(copied)
+        return self.add(copied)
 
     def settle(self, item: LoweredNode) -> None:
         """Find where the elements of an item are."""
@@ -172,9 +208,12 @@ class _Lowering:
 
     def gather(self, item: LoweredNode) -> None:
         """Let what is joined be written in its place by the kernels that make it, element by element."""
-        if item.node.op is not CONCAT or item.is_source:
+        op = item.node.op
+        if op not in (CONCAT, JOIN) or item.is_source:
             return
-        for n, (part, place) in enumerate(zip(item.inputs, places(item.node), strict=True)):
+        joined = part_places(item.node) if op is JOIN else places(item.node)
+        makers: list[LoweredNode] = []
+        for n, (part, place) in enumerate(zip(item.inputs, joined, strict=True)):
             maker = part.base
             is_whole = part.access.is_packed and part.node.size == maker.node.size and not part.after
             access = place.reshape(maker.node.shape) if is_whole else None
@@ -182,6 +221,10 @@ class _Lowering:
             if access is not None and is_made and len(maker.copies) < _MOST_COPIES:
                 maker.copies.append((item, access))
                 item.gathered.add(n)
+                makers.append(maker)
+        if op is JOIN and len(makers) == 2 and makers[0] is not makers[1]:
+            first, last = sorted(makers, key=lambda m: m.index)
+            last.partners.append(first)
 
     # dispatches
 
@@ -212,6 +255,13 @@ class _Lowering:
         return BufferView(self.buffer_of(item.base), item.access)
 
 
+def _is_whole(item: LoweredNode) -> bool:
+    """Tell whether an item has the very elements that its base is to have, in their order."""
+    base = item.base
+    is_made = base.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and base.buffer is None and not base.is_source
+    return is_made and not item.after and item.access == row_major(base.node.shape) and item.node.size == base.node.size
+
+
 class _Nest:
     """The loop nest of a group's members."""
 
@@ -240,7 +290,7 @@ class _Nest:
         if node.op.kind is not NodeKind.MAP or item.is_source:  # a packed copy of a view, or of a number
             return self.read(item.base, item.access)
         operands = tuple(self.read(*item.read(o)) for o in item.inputs)
-        if node.op is COPY:
+        if node.op in (COPY, PARTLY):
             return operands[0]
         return self.append(Apply(node.op.operation, operands, node.dtype))
 
@@ -263,7 +313,7 @@ class _Nest:
         return self.places[value]
 
     def slot(self, buffer: DraftBuffer, item: LoweredNode, *, writes: bool) -> int:
-        entry = self.buffers.setdefault(buffer, [item.node.dtype, False, False])
+        entry = self.buffers.setdefault(buffer, [item.node.dtype.part, False, False])
         entry[2 if writes else 1] = True
         return list(self.buffers).index(buffer)
 

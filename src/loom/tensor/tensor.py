@@ -15,12 +15,13 @@ from loom.core.arrays import read_array, read_as
 from loom.core.conversions import convert, widen
 from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError, near_matches
-from loom.core.given import is_list, text
+from loom.core.given import is_int, is_list, text
 from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device
 from loom.runtime.storage import Storage
+from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape
 from loom.tensor.ops import elementwise as maps
@@ -152,6 +153,8 @@ class Tensor(Node, Readable):
         return maps.apply("div", other, self)
 
     def __pow__(self, other: Any) -> Tensor:
+        if self.dtype.is_complex and is_int(other) and abs(other) <= MOST_FACTORS:
+            return power(self, other)
         return self * self if isinstance(other, int) and other == 2 else maps.apply("pow", self, other)
 
     def __rpow__(self, other: Any) -> Tensor:

@@ -19,7 +19,7 @@ from loom.tensor.graph import Node, NodeKind, TensorOp, make, take_users
 
 __all__ = ["VALUE", "before_writing", "record_lock"]
 
-VALUE = TensorOp("value", NodeKind.VIEW, view=lambda _node, access: access)
+VALUE = TensorOp("value", NodeKind.VIEW, view=lambda _node, access: access, takes_complex=True)
 """The elements that a parameter had."""
 _lock = threading.RLock()
 

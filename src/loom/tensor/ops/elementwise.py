@@ -20,10 +20,22 @@ from loom.core.promotion import as_float, promote
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
+from loom.tensor.complexes.parts import join
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.views import BROADCAST
 
-__all__ = ["CONVERT", "MAPS", "apply", "as_number", "cast", "constant", "coordinate", "where"]
+__all__ = [
+    "CONVERT",
+    "MAPS",
+    "apply",
+    "as_number",
+    "cast",
+    "common_shape",
+    "constant",
+    "coordinate",
+    "split_number",
+    "where",
+]
 
 NUMBER = TensorOp("number", NodeKind.NUMBER)
 COORDINATE = TensorOp("coordinate", NodeKind.NUMBER)
@@ -47,8 +59,20 @@ def as_number(value: Any, dtype: DType, where: str) -> Number:
     return number(value, dtype)
 
 
-def constant(value: float | int | bool, dtype: DType, like: NodeT, where: str = "tensor") -> NodeT:
+def split_number(value: Any, where: str) -> tuple[float, float]:
+    """Return the parts of a number of Python's or numpy's; DTypeError for anything else."""
+    if is_scalar(value):
+        value = value.item()
+    if not isinstance(value, (int, float, complex)):
+        raise DTypeError(where, f"{value!r} does not become a complex number", expected="a number",
+                         got=type(value).__name__, remedy="Use tensor.array, or astype on the tensor")  # fmt: skip
+    return (value.real, value.imag) if isinstance(value, complex) else (value, 0.0)
+
+
+def constant(value: complex, dtype: DType, like: NodeT, where: str = "tensor") -> NodeT:
     """Return a tensor of no dimension that holds a number; DTypeError for one that does not fit."""
+    if dtype.is_complex:
+        return join(*(constant(half, dtype.part, like, where) for half in split_number(value, where)))
     return type(like)(NUMBER, (), (), dtype, (as_number(value, dtype, where),))
 
 
@@ -77,7 +101,9 @@ def apply(name: str, *operands: Any) -> Any:
         raise ArgumentError(name, "another number of operands", expected=_arity(name), got=len(operands),
                             remedy="Give each operand once")  # fmt: skip
     typed = _match_types(name, operands)
-    shape = _common_shape(name, typed)
+    if typed is None:
+        return COMPLEX[0](name, operands)
+    shape = common_shape(name, typed)
     first = typed[0].dtype
     _check_dtype(name, first)
     result = bool_ if name in _COMPARISONS else first
@@ -90,8 +116,11 @@ def where(condition: NodeT, a: Any, b: Any) -> NodeT:
     if condition.dtype != bool_:
         raise DTypeError("where", "the condition is no bool", expected="bool", got=condition.dtype,
                          remedy="Compare, for example x != 0")  # fmt: skip
-    typed = [condition, *_match_types("where", (a, b), like=condition)]
-    shape = _common_shape("where", typed)
+    matched = _match_types("where", (a, b), like=condition)
+    if matched is None:
+        return COMPLEX[0]("where", (condition, a, b))
+    typed = [condition, *matched]
+    shape = common_shape("where", typed)
     return make(MAPS["select"], [_spread(t, shape) for t in typed], shape, typed[1].dtype)
 
 
@@ -102,16 +131,26 @@ def cast(x: NodeT, dtype: Any) -> NodeT:
     """Return the tensor in another dtype: floats to integers truncate and saturate, NaN gives 0."""
     require_tensor(x, "astype")
     wanted = dtype_of(dtype, "astype")
-    return x if x.dtype == wanted else make(CONVERT, [x], x.shape, wanted)
+    if x.dtype == wanted:
+        return x
+    if wanted.is_complex or x.dtype.is_complex:
+        return COMPLEX[1](x, wanted)
+    return make(CONVERT, [x], x.shape, wanted)
 
 
-def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -> list[Any]:
-    """Return operands as tensors of the one dtype in which they meet (``core.promotion``)."""
+COMPLEX: list[Any] = []
+"""What ``complexes.arithmetic`` puts here: ``apply`` and ``cast`` of complex numbers."""
+
+
+def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -> list[Any] | None:
+    """Return operands as tensors of the one dtype in which they meet (``core.promotion``); None if it is complex."""
     tensors = [o for o in operands if isinstance(o, Node)]
     if not tensors and like is None:
         raise DTypeError(name, "no tensor among the operands", expected="at least one tensor",
                          got=", ".join(type(o).__name__ for o in operands), remedy="Use tensor.array")  # fmt: skip
     dtype = promote(name, [t.dtype for t in tensors], [o for o in operands if not isinstance(o, Node)])
+    if dtype.is_complex:
+        return None
     if name in _OF_FLOATS:
         dtype = as_float(dtype)
     maker = tensors[0] if tensors else like
@@ -131,7 +170,8 @@ def _spread(x: NodeT, shape: tuple[int, ...]) -> NodeT:
     return x if x.shape == shape else make(BROADCAST, [x], shape, x.dtype)
 
 
-def _common_shape(name: str, typed: Sequence[Node]) -> tuple[int, ...]:
+def common_shape(name: str, typed: Sequence[Node]) -> tuple[int, ...]:
+    """Return the shape to which tensors broadcast; ShapeError names the operation."""
     shapes = {t.shape for t in typed} - {()}
     if len(shapes) < 2:
         return shapes.pop() if shapes else ()

@@ -53,8 +53,8 @@ def _record_fold(node: Node, draft: Draft, operands: Sequence[BufferView], out: 
     what.record_fold(draft, *buffers, operation, x.dtype, node.dtype, node.op.name)
 
 
-TAKE = TensorOp("gather", NodeKind.KERNEL, record=_record_take)
-FOLD = TensorOp("sum_by_index", NodeKind.KERNEL, record=_record_fold)
+TAKE = TensorOp("gather", NodeKind.KERNEL, record=_record_take, by_parts=True)
+FOLD = TensorOp("sum_by_index", NodeKind.KERNEL, record=_record_fold, by_parts=True)
 
 
 def pick(x: NodeT, at: NodeT, axis: int, *, shared: bool) -> NodeT:
@@ -69,6 +69,9 @@ def pick(x: NodeT, at: NodeT, axis: int, *, shared: bool) -> NodeT:
 def fold_by(x: NodeT, at: NodeT, axis: int, n: int, *, shared: bool, operation: str = "sum") -> NodeT:
     """Return ``n`` places along an axis, each the fold of the elements with its index (u32) in their order."""
     held = held_type(x.dtype)
+    if held.is_complex and operation != "sum":
+        raise DTypeError(f"fold by index, {operation}", "complex numbers", expected="real numbers, or sums", got=held,
+                         remedy="Fold tensor.real(x), tensor.imag(x) or abs(x)")  # fmt: skip
     shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
     return cast(make(FOLD, [x, at], shape, held, (axis, shared, operation)), x.dtype)
 

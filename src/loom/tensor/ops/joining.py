@@ -18,10 +18,11 @@ from loom.core.numbers import whole
 from loom.core.promotion import promote
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Load, LoopNest, Number, Store
+from loom.tensor.complexes.parts import join, part_of
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
 from loom.tensor.layout import StridedLayout, row_major
-from loom.tensor.ops.elementwise import as_number, cast
+from loom.tensor.ops.elementwise import as_number, cast, split_number
 from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
 
 __all__ = ["CONCAT", "PLACE", "concat", "copy_into", "fill", "pad", "place", "places", "split", "stack"]
@@ -80,6 +81,9 @@ def place(x: NodeT, shape: Sequence[int], starts: Sequence[int], steps: Sequence
     ):
         raise ShapeError("place", "the elements do not fit", expected=f"places of {x.shape} in {wanted}",
                          got=f"every {steps} from {starts} on", remedy="Match starts, steps and shape")  # fmt: skip
+    if x.dtype.is_complex:
+        halves = zip((0, 1), split_number(value, "place"), strict=True)
+        return join(*(place(part_of(x, k), wanted, starts, steps, half) for k, half in halves))
     return make(PLACE, [x], wanted, x.dtype, (starts, steps, as_number(value, x.dtype, "place")))
 
 
@@ -95,7 +99,8 @@ def pad(x: NodeT, widths: Sequence[tuple[int, int]], value: float = 0) -> NodeT:
                             remedy="Give (before, after) for each axis")  # fmt: skip
     if not any(a or b for a, b in pairs):
         return x
-    as_number(value, x.dtype, "pad")
+    if not x.dtype.is_complex:
+        as_number(value, x.dtype, "pad")
     shape = tuple(a + n + b for (a, b), n in zip(pairs, x.shape, strict=True))
     return place(x, shape, [a for a, _ in pairs], [1] * x.ndim, value)
 
@@ -117,7 +122,7 @@ def _record_concat(node: Node, draft: Draft, operands: Sequence[BufferView | Non
             _copy(draft, operand, out, place, node.dtype)
 
 
-CONCAT = TensorOp("concat", NodeKind.KERNEL, record=_record_concat, accepts=lambda _: True)
+CONCAT = TensorOp("concat", NodeKind.KERNEL, record=_record_concat, accepts=lambda _: True, by_parts=True)
 
 
 def concat(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:

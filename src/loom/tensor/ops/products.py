@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import f32
+from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag, text
 from loom.core.promotion import promote
 from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_matmul
+from loom.tensor.complexes.parts import join, part_of
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.layout import StridedLayout, row_major
-from loom.tensor.ops.elementwise import cast
+from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import permute, reshape, transpose
@@ -79,11 +80,15 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
 
     Types as in ``gpu_matmul``: floats keep theirs (f16 and bf16 are added in f32), small integers give 32 bits.
     ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision="x12"`` rounds f32 operands to
-    12 significant bits first. Raises ShapeError and DTypeError.
+    12 significant bits first. Of complex operands the parts are multiplied: re = a.re b.re - a.im b.im and im =
+    a.re b.im + a.im b.re, each product summed by itself; a real operand has no second part. Raises ShapeError and
+    DTypeError.
     """
     for x in (a, b):
         require_tensor(x, "matmul")
     dtype = promote("matmul", [a.dtype, b.dtype])
+    if dtype.is_complex:
+        return _complex_product(a, b, dtype.part, transpose_a=transpose_a, transpose_b=transpose_b, precision=precision)
     if dtype not in PRODUCTS:
         raise DTypeError("matmul", "unsupported operands", expected="tensors of numbers", got=dtype,
                          remedy="Convert with astype")  # fmt: skip
@@ -130,6 +135,18 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
     found = multiply(a, b, precision is not None)
     shape = (*found.shape[:-2], *(() if rows else found.shape[-2:-1]), *(() if columns else found.shape[-1:]))
     return reshape(found, shape)
+
+
+def _complex_product(a: Any, b: Any, dtype: DType, **options: Any) -> Any:
+    """Return the product of matrices of which one is complex at least, of the products of their parts."""
+    (a_re, a_im), (b_re, b_im) = (
+        [cast(part_of(x, k), dtype) for k in (0, 1)] if x.dtype.is_complex else [cast(x, dtype), None] for x in (a, b)
+    )
+    if a_im is None or b_im is None:
+        left, right = (a_re, b_im) if a_im is None else (a_im, b_re)
+        return join(matmul(a_re, b_re, **options), matmul(left, right, **options))
+    re = apply("sub", matmul(a_re, b_re, **options), matmul(a_im, b_im, **options))
+    return join(re, apply("add", matmul(a_re, b_im, **options), matmul(a_im, b_re, **options)))
 
 
 # contraction

@@ -18,6 +18,7 @@ from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.arg import record_arg
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
+from loom.tensor.complexes.parts import by_parts, part_of
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
@@ -74,6 +75,7 @@ def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
+@by_parts
 def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return sums; floats keep their dtype, integers and bools give 64 bits."""
     require_tensor(x, "sum")
@@ -81,6 +83,7 @@ def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     return _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
 
 
+@by_parts
 def mean_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return means: the sum divided by the number; f16 and bf16 are added in f32 and rounded once.
 
@@ -101,6 +104,9 @@ def variance_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     Integers and bools give f64; f16 and bf16 are computed in f32 and rounded once.
     """
     require_tensor(x, "variance")
+    if x.dtype.is_complex:  # of both parts
+        both = (variance_of(part_of(x, k), axis, keepdims=keepdims) for k in (0, 1))
+        return apply("add", *both)
     types = kinds(x.dtype)
     wide = cast(x, types.computed)
     away = apply("sub", wide, mean_of(wide, axis, keepdims=True))

@@ -285,8 +285,8 @@ def windows(
 
 # gradients led elsewhere
 
-DETACH = TensorOp("detach", NodeKind.VIEW, view=lambda _node, access: access)
-ROUTE = TensorOp("route", NodeKind.VIEW, view=lambda _node, access: access)
+DETACH = TensorOp("detach", NodeKind.VIEW, view=lambda _node, access: access, takes_complex=True)
+ROUTE = TensorOp("route", NodeKind.VIEW, view=lambda _node, access: access, takes_complex=True)
 
 
 def detach(x: NodeT) -> NodeT:
