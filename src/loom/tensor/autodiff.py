@@ -12,11 +12,11 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import items
-from loom.tensor.complexes.parts import JOIN, join, part_of
 from loom.tensor.derivatives import VJPS, derivative, is_zero
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make, require_tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
+from loom.tensor.ops.parts import JOIN, join, part_of
 from loom.tensor.ops.views import broadcast_to, routed
 from loom.tensor.tensor import Tensor
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.schedules.axis import rows_along
-from loom.tensor.complexes.parts import JOIN, PAIRS, PART, join, part_of
 from loom.tensor.graph import TensorOp
 from loom.tensor.ops import indexing, joining, products, reductions, views
 from loom.tensor.ops.correlating import ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
+from loom.tensor.ops.parts import JOIN, PAIRS, PART, join, part_of
 from loom.tensor.ops.products import MATMUL, multiply
 from loom.tensor.ops.views import broadcast_to, permute, reshape, transpose
 from loom.tensor.tensor import Tensor

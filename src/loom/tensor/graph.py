@@ -187,7 +187,7 @@ def lift_with(lift: Callable[..., Any]) -> None:
 def make(
     op: TensorOp, inputs: Sequence[NodeT], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()
 ) -> NodeT:
-    """Return a node of the class of its first input; of complex inputs that of their parts (``complexes.parts``)."""
+    """Return a node of the class of its first input; of complex inputs that of their parts (``ops.parts``)."""
     if not op.takes_complex and (dtype.is_complex or any(x.dtype.is_complex for x in inputs)):
         return _lifts[0](op, inputs, shape, dtype, attributes)
     return type(inputs[0])(op, inputs, shape, dtype, attributes)

@@ -13,13 +13,13 @@ from typing import Any
 
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Apply, Coordinate, Load, LoopNest, Store
-from loom.tensor.complexes.parts import JOIN, PART, as_pairs, part_places
 from loom.tensor.draft import BufferView, Draft, DraftBuffer
 from loom.tensor.fusion import Group, LoweredNode, Stores, fuse
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make
 from loom.tensor.layout import row_major
 from loom.tensor.ops.elementwise import COORDINATE, NUMBER
 from loom.tensor.ops.joining import CONCAT, places
+from loom.tensor.ops.parts import JOIN, PART, as_pairs, part_places
 from loom.tensor.ops.views import DETACH, ROUTE
 
 __all__ = ["COPY", "follow", "follow_unless", "is_known", "lower"]

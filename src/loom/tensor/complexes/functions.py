@@ -11,16 +11,15 @@ from typing import Any
 from loom.core.dtype import f32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.promotion import as_float, promote
-from loom.tensor.complexes.parts import as_pairs, join, part_of
-from loom.tensor.graph import require_tensor
+from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, common_shape, constant, where
+from loom.tensor.ops.parts import as_pairs, join, part_of
 from loom.tensor.ops.views import broadcast_to, slice_by
-from loom.tensor.tensor import Tensor
 
 __all__ = ["angle", "complex", "conj", "imag", "real", "sign_of", "view_as_complex", "view_as_real"]
 
 
-def real(x: Tensor) -> Tensor:
+def real(x: NodeT) -> NodeT:
     """Return the real parts, f32 of c64 and f64 of c128, of any shape; a real tensor as it is.
 
     >>> from loom import tensor
@@ -31,7 +30,7 @@ def real(x: Tensor) -> Tensor:
     return part_of(x, 0) if x.dtype.is_complex else x
 
 
-def imag(x: Tensor) -> Tensor:
+def imag(x: NodeT) -> NodeT:
     """Return the imaginary parts, f32 of c64 and f64 of c128, of any shape; zeros of a real tensor.
 
     >>> from loom import tensor
@@ -42,11 +41,11 @@ def imag(x: Tensor) -> Tensor:
     return part_of(x, 1) if x.dtype.is_complex else broadcast_to(_number(0, x), x.shape)
 
 
-def _number(value: int, like: Tensor) -> Tensor:
+def _number(value: int, like: NodeT) -> NodeT:
     return constant(bool(value) if like.dtype.is_bool else value, like.dtype, like)
 
 
-def conj(x: Tensor) -> Tensor:
+def conj(x: NodeT) -> NodeT:
     """Return the conjugates, the imaginary parts negated; a real tensor as it is.
 
     >>> from loom import tensor
@@ -57,7 +56,7 @@ def conj(x: Tensor) -> Tensor:
     return join(part_of(x, 0), -part_of(x, 1)) if x.dtype.is_complex else x
 
 
-def angle(x: Tensor) -> Tensor:
+def angle(x: NodeT) -> NodeT:
     """Return the angles in radians from -pi to pi, ``atan2(im, re)``, of any shape; of real numbers 0 or pi.
 
     >>> from loom import tensor
@@ -71,7 +70,7 @@ def angle(x: Tensor) -> Tensor:
     return apply("atan2", part_of(x, 1), part_of(x, 0))
 
 
-def complex(re: Tensor, im: Any) -> Tensor:  # noqa: A001 - torch's name
+def complex(re: NodeT, im: Any) -> NodeT:  # noqa: A001 - torch's name
     """Return the complex tensor of real parts and imaginary parts, broadcast: c64 of f32, c128 of f64.
 
     Other real types meet in f32, or f64 with f64. ``im`` may be a number. Raises DTypeError for complex parts.
@@ -81,7 +80,7 @@ def complex(re: Tensor, im: Any) -> Tensor:  # noqa: A001 - torch's name
     [(1+0.5j), (2+0.5j)]
     """
     require_tensor(re, "complex")
-    if not isinstance(im, Tensor):
+    if not isinstance(im, Node):
         im = constant(im, promote("complex", [as_float(re.dtype)], [im]), re, "complex")
     dtype = as_float(promote("complex", [re.dtype, im.dtype]))
     if dtype.is_complex:
@@ -92,7 +91,7 @@ def complex(re: Tensor, im: Any) -> Tensor:  # noqa: A001 - torch's name
     return join(*(broadcast_to(cast(x, dtype), shape) for x in (re, im)))
 
 
-def view_as_real(x: Tensor) -> Tensor:
+def view_as_real(x: NodeT) -> NodeT:
     """Return complex numbers (..) as pairs (re, im) of f32 or f64 (.., 2), which kernels take; nothing is copied.
 
     >>> from loom import tensor
@@ -106,7 +105,7 @@ def view_as_real(x: Tensor) -> Tensor:
     return as_pairs(x)
 
 
-def view_as_complex(x: Tensor) -> Tensor:
+def view_as_complex(x: NodeT) -> NodeT:
     """Return pairs (re, im) of f32 or f64 (.., 2) as complex numbers (..).
 
     >>> from loom import tensor
@@ -123,7 +122,7 @@ def view_as_complex(x: Tensor) -> Tensor:
     return join(slice_by(x, (..., 0)), slice_by(x, (..., 1)))
 
 
-def sign_of(x: Tensor) -> Tensor:
+def sign_of(x: NodeT) -> NodeT:
     """Return x / |x| of complex numbers, 0 of 0, NaN of infinite ones; the gradient at 0 is 0."""
     size = abs(x)
     none = apply("eq", size, 0)

@@ -20,8 +20,8 @@ from loom.core.promotion import as_float, promote
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
-from loom.tensor.complexes.parts import join
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.tensor.ops.parts import join
 from loom.tensor.ops.views import BROADCAST
 
 __all__ = [
