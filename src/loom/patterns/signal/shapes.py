@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.numbers import real, whole
-from loom.patterns.calling.call import Call, array
+from loom.patterns.calling.given import as_given, read_rows
 from loom.patterns.signal.convolve import fir_filter
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
 from loom.patterns.sort import gpu_sort
@@ -34,7 +33,7 @@ def find_peaks(data: Any, *, height: float | None = None, distance: int = 1, pro
     [1, 4]
     """
     where = "signal.find_peaks"
-    x = _signal(where, data, None)
+    x = read_rows(where, data, None)
     if x.ndim != 1:
         raise ShapeError(where, "not a series", expected="one dimension", got=x.shape, remedy="Pass one row")
     found = _tops(x)
@@ -46,7 +45,7 @@ def find_peaks(data: Any, *, height: float | None = None, distance: int = 1, pro
     if prominence is not None:
         least = real(prominence, f"{where}, prominence")
         found = np.array([k for k in found.tolist() if _prominence(x, k) >= least], np.int64)
-    return _as_given(data, found)
+    return as_given(data, found)
 
 
 def _tops(x: Any) -> Any:
@@ -86,7 +85,7 @@ def medfilt(data: Any, size: int = 3, *, on: str | Device | None = None) -> Any:
     [2.0, 6.0, 6.0, 3.0]
     """
     where = "signal.medfilt"
-    x = _signal(where, data, on)
+    x = read_rows(where, data, on)
     wide = whole(size, f"{where}, size", least=1)
     if wide % 2 == 0:
         raise ArgumentError(
@@ -96,7 +95,7 @@ def medfilt(data: Any, size: int = 3, *, on: str | Device | None = None) -> Any:
     around = np.lib.stride_tricks.sliding_window_view(
         np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, half)]), wide, axis=-1
     )
-    return _as_given(data, np.ascontiguousarray(np.asarray(gpu_sort(around, on=on))[..., half]))
+    return as_given(data, np.ascontiguousarray(np.asarray(gpu_sort(around, on=on))[..., half]))
 
 
 def savgol_filter(data: Any, window: int, order: int, deriv: int = 0, *, delta: float = 1.0,
@@ -110,7 +109,7 @@ def savgol_filter(data: Any, window: int, order: int, deriv: int = 0, *, delta: 
     [0.0, 1.0, 4.0, 9.0, 16.0]
     """
     where = "signal.savgol_filter"
-    x = _signal(where, data, on)
+    x = read_rows(where, data, on)
     size, degree, times = (whole(n, f"{where}, {name}", least=0) for name, n in
                            (("window", window), ("order", order), ("deriv", deriv)))  # fmt: skip
     if size % 2 == 0 or not degree < size <= x.shape[-1]:
@@ -124,7 +123,7 @@ def savgol_filter(data: Any, window: int, order: int, deriv: int = 0, *, delta: 
         np.stack([np.asarray(fir_filter(part, np.ascontiguousarray(row[::-1]), on=on))[..., -1] for row in some], -1)
         for part, some in ((x[..., :size], rows[:half]), (x[..., -size:], rows[half + 1 :])) if half
     ]  # fmt: skip
-    return _as_given(data, np.concatenate([ends[0], inner, ends[1]], -1) if half else inner)
+    return as_given(data, np.concatenate([ends[0], inner, ends[1]], -1) if half else inner)
 
 
 def _weights(size: int, degree: int, times: int) -> list[list[Fraction]]:
@@ -166,16 +165,16 @@ def resample(data: Any, size: int, *, on: str | Device | None = None) -> Any:
     where = "signal.resample"
     number = whole(size, f"{where}, size", least=1)
     given: Any = data.numpy() if isinstance(data, Array) else np.asarray(data)
-    x = given if given.dtype.kind == "c" else _signal(where, data, on)
+    x = given if given.dtype.kind == "c" else read_rows(where, data, on)
     n, kept = x.shape[-1], min(number, x.shape[-1])
     if x.dtype.kind == "c":
-        return _as_given(data, ifft(_moved(fft(x, on=on), n, number) * (number / n), on=on).astype(x.dtype))
+        return as_given(data, ifft(_moved(fft(x, on=on), n, number) * (number / n), on=on).astype(x.dtype))
     found = rfft(x, on=on)
     out = np.zeros((*x.shape[:-1], number // 2 + 1), found.dtype)
     out[..., : kept // 2 + 1] = found[..., : kept // 2 + 1]
     if kept % 2 == 0 and n != number:
         out[..., kept // 2] *= 2.0 if number < n else 0.5
-    return _as_given(data, np.asarray(irfft(out, number, on=on)) * x.dtype.type(number / n))
+    return as_given(data, np.asarray(irfft(out, number, on=on)) * x.dtype.type(number / n))
 
 
 def _moved(found: Any, n: int, number: int) -> Any:
@@ -190,14 +189,3 @@ def _moved(found: Any, n: int, number: int) -> Any:
             out[..., number - kept // 2] = half
         out[..., kept // 2] = half
     return out
-
-
-def _signal(where: str, data: Any, on: Any) -> np.ndarray[Any, Any]:
-    x = Call(where, on).input(data, allowed=(f32, f64))
-    if not x.shape or not x.shape[-1]:
-        raise ShapeError(where, "no signal", expected="(..., n), n at least 1", got=x.shape, remedy="Pass a row")
-    return x.memory
-
-
-def _as_given(data: Any, found: Any) -> Any:
-    return array(found, on=data.device) if isinstance(data, Array) else found

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loom.core.dtype import f32, f64
+from loom.core.dtype import f64
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.numbers import real, whole
-from loom.patterns.calling.call import Call, array
+from loom.patterns.calling.given import as_given, read_rows
 from loom.patterns.products import gpu_dot
 from loom.patterns.reduce import gpu_sum
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
@@ -46,8 +46,8 @@ def detrend(data: Any, kind: str = "linear", *, on: str | Device | None = None) 
     where = "signal.detrend"
     if kind not in _TRENDS:
         raise ArgumentError(f"{where}, kind", f"no trend is called {kind!r}", remedy=near_matches(str(kind), _TRENDS))
-    x = _signal(where, data, on)
-    return _as_given(data, _detrended(x, kind, on))
+    x = read_rows(where, data, on)
+    return as_given(data, _detrended(x, kind, on))
 
 
 def _detrended(x: Any, kind: str, on: Any) -> Any:
@@ -63,7 +63,7 @@ def _detrended(x: Any, kind: str, on: Any) -> Any:
 def periodogram(data: Any, rate: float = 1.0, *, window: str = "boxcar", trend: str | None = "constant",
                 scaling: str = "density", on: str | Device | None = None) -> Spectrum:  # fmt: skip
     """Return the power of a real signal (..., n) at n // 2 + 1 frequencies: one segment of ``welch``, all of it."""
-    x = _signal("signal.periodogram", data, on)
+    x = read_rows("signal.periodogram", data, on)
     return _averaged("signal.periodogram", x, rate, window, x.shape[-1], 0, trend, scaling, on)
 
 
@@ -76,7 +76,7 @@ def welch(data: Any, rate: float = 1.0, *, window: str = "hann", segment: int = 
     without its ``trend`` and times the window. ``scaling``: "density" (per hertz, ``rate`` samples a second) or
     "spectrum". The results are those of scipy's function of this name.
     """
-    x = _signal("signal.welch", data, on)
+    x = read_rows("signal.welch", data, on)
     size = min(whole(segment, "signal.welch, segment", least=1), x.shape[-1])
     shared = size // 2 if overlap is None else whole(overlap, "signal.welch, overlap", least=0)
     return _averaged("signal.welch", x, rate, window, size, shared, trend, scaling, on)
@@ -87,7 +87,7 @@ def spectrogram(data: Any, rate: float = 1.0, *, window: str = "hann", segment: 
                 on: str | Device | None = None) -> Spectrum:  # fmt: skip
     """Return the power of every segment of a real signal: ``power`` (..., frequencies, times); else as ``welch``."""
     where = "signal.spectrogram"
-    x = _signal(where, data, on)
+    x = read_rows(where, data, on)
     size = min(whole(segment, f"{where}, segment", least=1), x.shape[-1])
     shared = size // 8 if overlap is None else whole(overlap, f"{where}, overlap", least=0)
     frequencies, power = _powers(where, x, rate, window, size, shared, trend, scaling, on)
@@ -134,14 +134,14 @@ def stft(data: Any, *, window: str = "hann", segment: int = 256, step: int | Non
     a segment at the beginning and enough at the end, so that ``istft`` gives it back.
     """
     where = "signal.stft"
-    x = _signal(where, data, on)
+    x = read_rows(where, data, on)
     size, hop = _sizes(where, segment, step)
     lead = size // 2
     count = -(-(x.shape[-1] + lead) // hop)
     tail = (count - 1) * hop + size - lead - x.shape[-1]
     wide = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(lead, max(0, tail))])
     taps = make_window(window, size, periodic=True, dtype=f64).astype(x.dtype)
-    return _as_given(data, rfft(_segments(where, wide, size, size - hop) * taps, on=on))
+    return as_given(data, rfft(_segments(where, wide, size, size - hop) * taps, on=on))
 
 
 def istft(data: Any, length: int, *, window: str = "hann", segment: int = 256, step: int | None = None,
@@ -170,7 +170,7 @@ def istft(data: Any, length: int, *, window: str = "hann", segment: int = 256, s
     if len(weight) < length or (weight <= 0).any():
         raise ArgumentError(where, "some elements are in no segment", expected="segments that overlap, up to length",
                             got=f"length {length}", remedy="Pass the window, segment and step of stft")  # fmt: skip
-    return _as_given(data, total / weight)
+    return as_given(data, total / weight)
 
 
 def hilbert(data: Any, *, on: str | Device | None = None) -> Any:
@@ -181,26 +181,14 @@ def hilbert(data: Any, *, on: str | Device | None = None) -> Any:
     >>> hilbert([1.0, 0.0, -1.0, 0.0]).imag.tolist()
     [0.0, 1.0, 0.0, -1.0]
     """
-    x = _signal("signal.hilbert", data, on)
+    x = read_rows("signal.hilbert", data, on)
     n = x.shape[-1]
     keep = np.zeros(n, x.dtype)
     keep[0] = 1
     keep[1 : (n + 1) // 2] = 2
     if n % 2 == 0:
         keep[n // 2] = 1
-    return _as_given(data, ifft(fft(x, on=on) * keep, on=on))
-
-
-def _as_given(data: Any, found: Any) -> Any:
-    """Return a result on the device that ``data`` was on."""
-    return array(found, on=data.device) if isinstance(data, Array) else found
-
-
-def _signal(where: str, data: Any, on: Any) -> np.ndarray[Any, Any]:
-    x = Call(where, on).input(data, allowed=(f32, f64))
-    if not x.shape or not x.shape[-1]:
-        raise ShapeError(where, "no signal", expected="(..., n), n at least 1", got=x.shape, remedy="Pass a row")
-    return x.memory
+    return as_given(data, ifft(fft(x, on=on) * keep, on=on))
 
 
 def _rate(where: str, rate: float) -> float:

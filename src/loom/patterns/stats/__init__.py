@@ -15,21 +15,48 @@ from loom.patterns.stats.correlation import correlation, covariance
 from loom.patterns.stats.histogram import histogram
 from loom.patterns.stats.moments import mean, std, variance, zscore
 from loom.patterns.stats.quantile import median, quantile
+from loom.patterns.stats.ranks import iqr, median_abs_deviation, mode, rank, spearman, trim_mean
 from loom.patterns.stats.scaling import autocorrelation, logsumexp, minmax
+from loom.patterns.stats.shape import (
+    Line,
+    entropy,
+    gmean,
+    hmean,
+    kurtosis,
+    linregress,
+    moment,
+    sem,
+    skew,
+)
 from loom.support.stats import Stats
 from loom.support.stats import stats as _alive
 
 __all__ = [
+    "Line",
     "autocorrelation",
     "correlation",
     "covariance",
+    "entropy",
+    "gmean",
     "histogram",
+    "hmean",
+    "iqr",
+    "kurtosis",
+    "linregress",
     "logsumexp",
     "mean",
     "median",
+    "median_abs_deviation",
     "minmax",
+    "mode",
+    "moment",
     "quantile",
+    "rank",
+    "sem",
+    "skew",
+    "spearman",
     "std",
+    "trim_mean",
     "variance",
     "zscore",
 ]
