@@ -11,6 +11,7 @@
 Invariant: recording runs nothing, and the bits of what a program computes are the same on every device.
 """
 
+from loom.tensor import linalg
 from loom.tensor.autodiff import checkpoint, grad
 from loom.tensor.complexes.functions import angle, complex, conj, imag, real, view_as_complex, view_as_real  # noqa: A004
 from loom.tensor.convolution import average_pool, convolve, max_pool
@@ -37,6 +38,7 @@ from loom.tensor.functions import (
     softplus,
     tanh,
 )
+from loom.tensor.linalg.products import matrix_transpose, tensordot, vecdot
 from loom.tensor.loomtensor import LoomTensor, OpHandle, Stream, create, device_query
 from loom.tensor.ops.elementwise import MAPS, cast, where
 from loom.tensor.ops.indexing import sum_by_index
@@ -104,13 +106,14 @@ __all__ = [
     "create", "cross_entropy", "csr", "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum",
     "detach", "device_query", "diff", "einsum", "expand_dims", "flatnonzero", "flatten", "full", "gather", "gelu",
     "grad", "histogram", "huber", "imag", "index_add", "index_copy", "index_fill", "index_put", "index_select",
-    "input", "kthvalue", "layer_norm", "leaky_relu", "log_softmax", "logcumsumexp", "mae", "masked_fill",
-    "masked_select", "matmul", "max_pool", "maximum", "median", "minimum", "mse", "nll", "nonzero", "one_hot", "ones",
-    "pad", "parameter", "permute", "place", "put_along_axis", "quantile", "real", "relu", "reshape", "reverse",
-    "rms_norm", "routed", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "sigmoid", "silu", "softmax",
-    "softplus", "sort", "split", "spmm", "squeeze", "stack", "sum_by_index", "take", "take_along_axis", "tanh", "topk",
-    "transpose", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "variance",
-    "view_as_complex", "view_as_real", "where", "windows", "zeros",
+    "input", "kthvalue", "layer_norm", "leaky_relu", "linalg", "log_softmax", "logcumsumexp", "mae", "masked_fill",
+    "masked_select", "matmul", "matrix_transpose", "max_pool", "maximum", "median", "minimum", "mse", "nll",
+    "nonzero", "one_hot", "ones", "pad", "parameter", "permute", "place", "put_along_axis", "quantile", "real",
+    "relu", "reshape", "reverse", "rms_norm", "routed", "scatter", "scatter_add", "scatter_reduce", "searchsorted",
+    "sigmoid", "silu", "softmax", "softplus", "sort", "split", "spmm", "squeeze", "stack", "sum_by_index", "take",
+    "take_along_axis", "tanh", "tensordot", "topk", "transpose", "unique", "unique_all", "unique_counts",
+    "unique_inverse", "unique_values", "variance", "vecdot", "view_as_complex", "view_as_real", "where", "windows",
+    "zeros",
 ]  # fmt: skip
 
 OPERATIONS = tuple(name for name in MAPS if name != "select")

@@ -96,12 +96,16 @@ class Draft:
 
     @contextmanager
     def repeat(self, repeats: int) -> Generator[None, None, None]:
-        """Record what is dispatched inside the ``with`` so many times, each with its own of parameters in arrays."""
+        """Record what is dispatched inside the ``with`` so often, with its own of parameters and groups in arrays."""
         first = len(self.dispatches)
         yield
         turn = self.dispatches[first:]
         self.dispatches[first:] = [
-            replace(d, params=tuple(p[k] if isinstance(p, np.ndarray) else p for p in d.params))
+            replace(
+                d,
+                params=tuple(p[k] if isinstance(p, np.ndarray) else p for p in d.params),
+                groups=d.groups[k] if isinstance(d.groups, np.ndarray) else d.groups,
+            )
             for k in range(repeats)
             for d in turn
         ]

@@ -21,7 +21,7 @@ from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, 
 
 __all__ = [
     "COLUMNS", "PANEL", "PANEL_THREADS", "back_substitution", "determinant", "eliminate_panel", "eliminate_rest",
-    "eliminate_rows", "swap_rows",
+    "eliminate_rows", "row_order", "swap_rows",
 ]  # fmt: skip
 
 PANEL = 64
@@ -236,3 +236,21 @@ def determinant(element: DType) -> KernelFunction:
 
     product.name = f"lu_determinant_{element}"
     return product
+
+
+@cache
+def row_order(element: DType) -> KernelFunction:
+    """Return the kernel (pivots, out, n, matrices): the rows 0 .. after every exchange; pivots are whole floats."""
+
+    @kernel(workgroup=PANEL, trusted=True)
+    def order(pivots: In[element], out: InOut[u32], n: u32, matrices: u32):  # type: ignore[valid-type]
+        matrix = global_id()
+        if matrix < matrices:
+            base = matrix * n
+            for k in range(n):
+                out[base + k] = k
+            for k in range(n):
+                _swap(out, base + k, base + u32(pivots[base + k]))
+
+    order.name = f"lu_row_order_{element}"
+    return order

@@ -16,7 +16,7 @@ from loom.patterns.linalg.matrices import as_floats, batch_of, raise_failure, sa
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
-from loom.schedules.elimination import (
+from loom.schedules.linalg.elimination import (
     Columns,
     record_cholesky,
     record_determinants,

@@ -12,7 +12,7 @@ from loom.patterns.linalg.matrices import batch_of, matrices
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
-from loom.schedules.elimination import Columns, record_basis, record_reflections
+from loom.schedules.linalg.elimination import Columns, record_basis, record_reflections
 
 __all__ = ["qr"]
 

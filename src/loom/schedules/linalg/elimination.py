@@ -163,10 +163,14 @@ def record_reflections(chain: Repeater, work: Columns, factors: Any, k: int, n: 
         chain.dispatch(applied, buffers, [steps, steps + np.uint32(1), *sizes], groups=left)
 
 
-def record_basis(chain: Repeater, work: Columns, basis: Columns, factors: Any, k: int) -> None:
-    """Record the reflections applied to the identity, the last one first; column j is reached by those up to j."""
+def record_basis(chain: Repeater, work: Columns, basis: Columns, factors: Any, k: int,
+                 columns: int | None = None) -> None:  # fmt: skip
+    """Record the reflections applied to the identity, the last one first; column j is reached by those up to j.
+
+    ``columns`` of the basis are wanted, by default k.
+    """
     steps = np.arange(k - 1, -1, -1, dtype=np.uint32)
-    groups = np.stack([k - steps, np.full(k, work.batch)], axis=1)
+    groups = np.stack([(columns or k) - steps, np.full(k, work.batch)], axis=1)
     params = [steps, steps, k, work.rows, work.columns, basis.columns]
     with chain.repeat(k):
         kernel = apply_reflection(work.element, apart=True)

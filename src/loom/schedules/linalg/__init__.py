@@ -1,0 +1,1 @@
+"""Which kernels factor matrices, in which order, on which memory. Layer: schedules."""

@@ -1,0 +1,112 @@
+"""Orthogonal factors: qr.
+
+Layer: tensor. Reflections and signs are those of ``loom.linalg.qr``. The gradient is that of S. F. Walter and
+L. Lehmann, "Algorithmic differentiation of linear algebra functions with application in optimum experimental design"
+(2010), for matrices of full rank. Invariant: R is exactly upper triangular.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from loom.core.errors import ArgumentError
+from loom.core.given import one_of
+from loom.tensor.linalg.nodes import part, qr_node
+from loom.tensor.linalg.operands import (
+    as_computed,
+    diagonal_of,
+    embed_diagonal,
+    filled,
+    identity,
+    matrices,
+    mt,
+    safe_scale,
+    tril,
+)
+from loom.tensor.linalg.systems import solved
+from loom.tensor.ops.elementwise import cast
+from loom.tensor.ops.joining import concat
+from loom.tensor.ops.views import broadcast_to, routed
+from loom.tensor.tensor import Tensor
+
+__all__ = ["QR", "factored", "qr"]
+
+
+class QR(NamedTuple):
+    """Q with orthonormal columns and upper triangular R."""
+
+    Q: Tensor
+    R: Tensor
+
+
+def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
+    """Return Q (..., m, k) and R (..., k, n) with x = Q R, k = min(m, n), or k = m for ``mode="complete"``.
+
+    The diagonal of R has the sign opposite to the element it replaces, as in LAPACK. Gradients need full rank, and with
+    ``mode="complete"`` m <= n. f16 and bf16 are computed in f32. ShapeError, DTypeError.
+    """
+    where_ = "linalg.qr"
+    matrices(x, where_)
+    columns = (
+        x.shape[-2] if one_of(mode, f"{where_}, mode", ("reduced", "complete")) == "complete" else min(x.shape[-2:])
+    )
+    q, r = factored(as_computed(x, where_), columns)
+    return QR(cast(q, x.dtype), cast(r, x.dtype))
+
+
+def factored(x: Any, columns: int) -> tuple[Any, Any]:
+    """Return Q of so many columns, and R, for matrices of f32 or f64."""
+    m, n = x.shape[-2:]
+    batch = x.shape[:-2]
+    if 0 in (m, n, columns) or not x.size:
+        eye = broadcast_to(identity(m, x)[:, :columns], (*batch, m, columns))
+        return eye, filled(0, (*batch, columns, n), x)
+    scale = safe_scale(x, (-2, -1))
+    raw = qr_node(x * scale, columns)
+    return _parts(x, raw, scale, columns)
+
+
+def _parts(x: Any, raw: Any, scale: Any, columns: int) -> tuple[Any, Any]:
+    """Return Q and R with their gradients, from what was computed."""
+    m, n = x.shape[-2:]
+
+    def by_q(node: Any, g: Any) -> list[Any]:
+        q, r = _parts(node.inputs[0], raw, scale, columns)
+        return [_gradient(node.inputs[0], q, r, g, None)]
+
+    def by_r(node: Any, g: Any) -> list[Any]:
+        q, r = _parts(node.inputs[0], raw, scale, columns)
+        return [_gradient(node.inputs[0], q, r, None, g)]
+
+    q = routed(part(raw, 0, (m, columns)), [x], by_q)
+    r = routed(part(raw, m * columns, (columns, n)) / scale, [x], by_r)
+    return q, r
+
+
+def _gradient(x: Any, q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
+    """Return (gQ + Q copyltu(R gR^T - gQ^T Q)) R^-T, the last columns of wide matrices first put into gQ."""
+    m, n = x.shape[-2:]
+    if q.shape[-1] > n:
+        raise ArgumentError("linalg.qr", "no gradient", expected="mode='reduced'", got=f"complete, of shape {x.shape}",
+                            remedy="The added columns of Q are no function of the matrix")  # fmt: skip
+    if n <= m:
+        return _square_gradient(q, r, by_q, by_r)
+    last = x[..., m:]
+    if by_r is None:
+        return concat([_square_gradient(q, r[..., :m], by_q, None), filled(0, last.shape, x)], -1)
+    turned = last @ mt(by_r[..., m:])
+    return concat([_square_gradient(q, r[..., :m], turned, by_r[..., :m]), q @ by_r[..., m:]], -1)
+
+
+def _square_gradient(q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
+    """Return the gradient where R is square."""
+    inner: Any = None
+    if by_r is not None:
+        inner = r @ mt(by_r)
+    if by_q is not None:
+        inner = -(mt(by_q) @ q) if inner is None else inner - mt(by_q) @ q
+    low = tril(inner, -1)
+    line = diagonal_of(inner)
+    whole = q @ (low + mt(low) + embed_diagonal(line, line.shape[-1], line.shape[-1]))
+    whole = whole if by_q is None else whole + by_q
+    return mt(solved(r, mt(whole)))

@@ -1,0 +1,269 @@
+"""Systems of equations and what elimination tells: solve, inv, det, slogdet, lu, cholesky.
+
+Layer: tensor. Gradients are recorded: M. Giles, "Collected matrix derivative results for forward and reverse mode
+algorithmic differentiation" (2008), and I. Murray, "Differentiation of the Cholesky decomposition" (2016). A matrix
+without an answer raises ``LinAlgError`` where its elements are decided (made of arrays); what depends on parameters
+or inputs gives NaN or infinities instead. Invariant: the bits are those of ``loom.linalg``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from loom.core.dtype import i64, u32
+from loom.core.errors import ShapeError
+from loom.core.given import flag
+from loom.tensor.linalg.nodes import cholesky_node, det_node, lu_node, order_node, part, solve_node
+from loom.tensor.linalg.operands import (
+    as_computed,
+    batch_shape,
+    common,
+    diagonal_of,
+    filled,
+    identity,
+    mt,
+    raise_failed,
+    square,
+    tril,
+    triu,
+)
+from loom.tensor.ops.elementwise import apply, cast, coordinate, where
+from loom.tensor.ops.reductions import sum_of
+from loom.tensor.ops.views import broadcast_to, detach, expand_dims, permute, reshape, reverse, routed, squeeze
+from loom.tensor.tensor import Tensor
+
+__all__ = [
+    "LU", "SLogDet", "cholesky", "det", "inv", "inverse", "lu", "lu_factor", "slogdet", "solve", "solve_triangular",
+    "solved",
+]  # fmt: skip
+
+_SINGULAR = "the matrix is singular"
+_PIVOT = "a pivot other than 0 in every column"
+
+
+class SLogDet(NamedTuple):
+    """Sign and logarithm of the magnitude of determinants."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+class LU(NamedTuple):
+    """P, lower triangular L and upper triangular U with a = P L U."""
+
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
+    """Return x with x1 x = x2, by elimination with partial pivoting (``loom.linalg.solve``).
+
+    ``x1`` (..., n, n) and ``x2`` (..., n, m), or one vector (n,); batches are broadcast. f16 and bf16 are computed in
+    f32. LinAlgError for a singular matrix (see the module); ShapeError, DTypeError.
+
+    >>> from loom import tensor
+    >>> solve(tensor.array([[2.0, 0.0], [0.0, 4.0]]), tensor.array([2.0, 2.0])).tolist()
+    [1.0, 0.5]
+    """
+    where_ = "linalg.solve"
+    square(x1, where_)
+    a, b, dtype = common(where_, x1, x2)
+    is_vector = b.ndim == 1
+    b = expand_dims(b, 1) if is_vector else b
+    if b.ndim < 2 or b.shape[-2] != a.shape[-1]:
+        raise ShapeError(where_, "right-hand sides that do not fit", expected=f"{a.shape[-1]} rows",
+                         got=f"{x2.shape} for matrices {x1.shape}", remedy="Match the rows")  # fmt: skip
+    batch = batch_shape(a.shape[:-2], b.shape[:-2], where_=where_)
+    found = cast(solved(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
+    return squeeze(found, -1) if is_vector else found
+
+
+def solved(a: Any, b: Any, batch: Any = None, where_: str = "") -> Any:
+    """Return the solution for operands of f32 or f64; a name makes a singular matrix an error."""
+    leading: tuple[int, ...] = b.shape[:-2] if batch is None else batch
+    shape = (*leading, *b.shape[-2:])
+    if 0 in shape:
+        return filled(0, shape, b)
+    if a.ndim == 2 and b.ndim > 2:  # one matrix, many right-hand sides: they are columns of one
+        order = [b.ndim - 2, *range(b.ndim - 2), b.ndim - 1]
+        turned = permute(b, order)
+        flat = _solved(a, reshape(turned, (a.shape[-1], -1)), where_)
+        back = [*range(1, b.ndim - 1), 0, b.ndim - 1]
+        return permute(reshape(flat, turned.shape), back)
+    return _solved(broadcast_to(a, (*leading, *a.shape[-2:])), broadcast_to(b, shape), where_)
+
+
+def _solved(a: Any, b: Any, where_: str) -> Any:
+    raw = solve_node(a, b)
+    if where_:
+        raise_failed(raw, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.lstsq")
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        by_right = _solved(mt(node.inputs[0]), g, "")
+        return [-(by_right @ mt(node)), by_right]
+
+    return routed(part(raw, 0, b.shape[-2:]), [a, b], vjp)
+
+
+def solve_triangular(a: Tensor, b: Tensor, /, *, upper: bool = False) -> Tensor:
+    """Return x with a x = b for triangular matrices, of which the other triangle is not read.
+
+    ``a`` (..., n, n), ``b`` (..., n, m), batches broadcast. A zero on the diagonal is a LinAlgError as in ``solve``.
+    """
+    where_ = "linalg.solve_triangular"
+    square(a, where_)
+    x, y, dtype = common(where_, a, b)
+    if y.ndim < 2 or y.shape[-2] != x.shape[-1]:
+        raise ShapeError(where_, "right-hand sides that do not fit", expected=f"(..., {a.shape[-1]}, m)",
+                         got=b.shape, remedy="Match the rows")  # fmt: skip
+    x, y = as_computed(x, where_), as_computed(y, where_)
+    batch = batch_shape(x.shape[:-2], y.shape[:-2], where_=where_)
+    if flag(upper, f"{where_}, upper"):
+        return cast(solved(triu(x), y, batch, where_), dtype)
+    turned = solved(reverse(tril(x), (-1, -2)), reverse(y, -2), batch, where_)  # upper, so that no row is exchanged
+    return cast(reverse(turned, -2), dtype)
+
+
+def inv(x: Tensor, /) -> Tensor:
+    """Return the inverse of square matrices; LinAlgError for a singular one (see the module)."""
+    square(x, "linalg.inv")
+    return cast(inverse(as_computed(x, "linalg.inv"), "linalg.inv"), x.dtype)
+
+
+def inverse(x: Any, where_: str = "") -> Any:
+    """Return the inverse of matrices of f32 or f64; a name makes a singular matrix an error."""
+    if not x.size:
+        return filled(0, x.shape, x)
+    raw = solve_node(x)
+    if where_:
+        raise_failed(raw, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.pinv")
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        turned = mt(node)
+        return [-(turned @ g @ turned)]
+
+    return routed(part(raw, 0, x.shape[-2:]), [x], vjp)
+
+
+def det(x: Tensor, /) -> Tensor:
+    """Return determinants: the product of the pivots, in order; 0 for a singular matrix, 1 for one of no rows.
+
+    Its gradient, det times the transposed inverse, is NaN for a singular matrix.
+    """
+    square(x, "linalg.det")
+    held = as_computed(x, "linalg.det")
+    if not x.size:
+        return filled(1, x.shape[:-2], x)
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        scale = reshape(g * node, (*g.shape, 1, 1))
+        return [mt(inverse(node.inputs[0])) * scale]
+
+    return cast(routed(det_node(held), [held], vjp), x.dtype)
+
+
+def slogdet(x: Tensor, /) -> SLogDet:
+    """Return the sign of determinants and the logarithm of their magnitude: 0 and -inf for a singular matrix."""
+    square(x, "linalg.slogdet")
+    held = as_computed(x, "linalg.slogdet")
+    batch, n = x.shape[:-2], x.shape[-1]
+    if not x.size:
+        return SLogDet(filled(1, batch, x), filled(0, batch, x))
+    raw = lu_node(held)
+    line, pivots = diagonal_of(part(raw, 0, (n, n))), part(raw, n * n, (n,))
+    swapped = apply("ne", pivots, coordinate((n,), 0, held.dtype, held))
+    odd = sum_of(cast(swapped, i64) + cast(line < 0, i64), -1) & 1
+    size = sum_of(apply("log", apply("abs", line)), -1)
+    is_number = apply("eq", size, size)
+    sign = where(is_number, where(apply("eq", size, -float("inf")), 0, 1 - 2 * cast(odd, held.dtype)), size)
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [mt(inverse(node.inputs[0])) * reshape(g, (*g.shape, 1, 1))]
+
+    return SLogDet(cast(detach(sign), x.dtype), cast(routed(size, [held], vjp), x.dtype))
+
+
+def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
+    """Return the factors of square matrices in one tensor, and the pivots (..., n) as i64, as scipy does.
+
+    u is the upper triangle, l the part below it with ones on its diagonal; row j was swapped with row pivots[j]. For
+    gradients use ``lu``.
+    """
+    square(x, "linalg.lu_factor")
+    held, n = as_computed(x, "linalg.lu_factor"), x.shape[-1]
+    if not x.size:
+        return filled(0, x.shape, x), cast(filled(0, x.shape[:-1], x), i64)
+    raw = lu_node(held)
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [_lu_gradient(node, _permutation(part(raw, n * n, (n,)), held), tril(g, -1), triu(g))]
+
+    factors = routed(part(raw, 0, (n, n)), [held], vjp)
+    return cast(factors, x.dtype), cast(detach(part(raw, n * n, (n,))), i64)
+
+
+def lu(x: Tensor, /) -> LU:
+    """Return P, L and U of square matrices with x = P L U, P being a permutation, L having ones on its diagonal."""
+    square(x, "linalg.lu")
+    held, n = as_computed(x, "linalg.lu"), x.shape[-1]
+    if not x.size:
+        return LU(*(filled(0, x.shape, x) for _ in range(3)))
+    raw = lu_node(held)
+    swaps = _permutation(part(raw, n * n, (n,)), held)
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
+
+    both = routed(part(raw, 0, (n, n)), [held], vjp)
+    lower = tril(both, -1) + identity(n, held)
+    return LU(cast(detach(swaps), x.dtype), cast(lower, x.dtype), cast(triu(both), x.dtype))
+
+
+def _permutation(pivots: Any, like: Any) -> Any:
+    """Return P of a = P L U from the rows that were exchanged, each in turn."""
+    n = pivots.shape[-1]
+    rows = coordinate((n, 1), 0, u32, like)
+    return cast(apply("eq", rows, expand_dims(order_node(pivots), -2)), like.dtype)
+
+
+def _lu_gradient(both: Any, swaps: Any, by_lower: Any, by_upper: Any) -> Any:
+    """Return P L^-T (tril(L^T gL, -1) + triu(gU U^T)) U^-T."""
+    n = both.shape[-1]
+    lower, upper = tril(both, -1) + identity(n, both), triu(both)
+    inner = tril(mt(lower) @ by_lower, -1) + triu(by_upper @ mt(upper))
+    left = solved(mt(lower), inner)
+    return swaps @ mt(solved(upper, mt(left)))
+
+
+def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
+    """Return the lower triangular L with L L^T = x (``upper``: U with U^T U = x) of positive definite matrices.
+
+    Only the lower triangle is read (``upper``: the upper). LinAlgError for another matrix (see the module). The
+    gradient is that of a symmetric matrix.
+
+    >>> from loom import tensor
+    >>> cholesky(tensor.array([[4.0, 2.0], [2.0, 5.0]])).tolist()
+    [[2.0, 0.0], [1.0, 2.0]]
+    """
+    where_ = "linalg.cholesky"
+    square(x, where_)
+    if not x.size:
+        return filled(0, x.shape, x)
+    is_upper = flag(upper, f"{where_}, upper")
+    held = as_computed(x, where_)
+    held = mt(held) if is_upper else held
+    raw = cholesky_node(held)
+    raise_failed(raw, where_, "the matrix is not positive definite", "a diagonal above 0 left in every column",
+                 "Check the matrix, or use solve")  # fmt: skip
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        turned = mt(node)
+        inner = tril(turned @ g)
+        inner = inner - tril(triu(inner)) * 0.5
+        left = solved(turned, inner)
+        whole = mt(solved(turned, mt(left)))
+        return [(whole + mt(whole)) * 0.5]
+
+    found = cast(routed(part(raw, 0, x.shape[-2:]), [held], vjp), x.dtype)
+    return mt(found) if is_upper else found
