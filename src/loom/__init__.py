@@ -41,6 +41,9 @@ _NAMES = {
     "loom.kernels.functions.logarithm": "log log1p log2",
     "loom.kernels.functions.power": "cbrt pow rsqrt",
     "loom.kernels.functions.trigonometric": "cos sin tan",
+    "loom.kernels.group.collective": (
+        "group_all group_any group_broadcast group_count group_max group_min group_scan group_sum"
+    ),
     "loom.kernels.maps.by_index": (
         "random_bits random_f32 random_f64 random_normal random_normal_f64 random_u32 random_u64 random_words"
     ),

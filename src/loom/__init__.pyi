@@ -70,6 +70,14 @@ from loom.kernels.functions.power import rsqrt as rsqrt
 from loom.kernels.functions.trigonometric import cos as cos
 from loom.kernels.functions.trigonometric import sin as sin
 from loom.kernels.functions.trigonometric import tan as tan
+from loom.kernels.group.collective import group_all as group_all
+from loom.kernels.group.collective import group_any as group_any
+from loom.kernels.group.collective import group_broadcast as group_broadcast
+from loom.kernels.group.collective import group_count as group_count
+from loom.kernels.group.collective import group_max as group_max
+from loom.kernels.group.collective import group_min as group_min
+from loom.kernels.group.collective import group_scan as group_scan
+from loom.kernels.group.collective import group_sum as group_sum
 from loom.kernels.maps.by_index import random_bits as random_bits
 from loom.kernels.maps.by_index import random_f32 as random_f32
 from loom.kernels.maps.by_index import random_f64 as random_f64

@@ -65,6 +65,7 @@ class Builder:
         self._buffers: list[Memory] = []
         self._shared: list[Memory] = []
         self._private: list[Memory] = []
+        self._scratch: dict[DType, Memory] = {}
         self._params: list[Param] = []
         self._variables: list[Variable] = []
         self._taken: set[str] = set()
@@ -109,6 +110,17 @@ class Builder:
         memory = Memory(self.unique(name), dtype, Space.PRIVATE, size)
         self._private.append(memory)
         return memory
+
+    def scratch(self, dtype: DType, size: int) -> tuple[Memory, bool]:
+        """Return shared elements that functions of the workgroup use one after the other, at least ``size``.
+
+        Also whether an earlier use may not be over: there was one, or this one may be repeated.
+        """
+        found = self._scratch.get(dtype)
+        is_new = found is None or (found.size or 0) < size
+        if found is None or is_new:
+            found = self._scratch[dtype] = self.shared("group", dtype, size)
+        return found, not is_new or self.block is not self._root
 
     @property
     def arrays(self) -> list[Memory]:

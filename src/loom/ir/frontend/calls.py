@@ -90,6 +90,11 @@ class Calls:
     def of_library(self, target: Elementary | LaneFunction, node: ast.Call) -> Operand:
         """Translate a call of one of the library's functions for lanes."""
         if isinstance(target, LaneFunction):
+            if self.t.of_elements is not None and target.room is not None:
+                raise self.b.error(
+                    f"loom.{target.__name__} in a function given to {self.t.of_elements}, which knows no workgroups",
+                    "a value computed from its arguments alone", ast.unparse(node), "Write a kernel",
+                )  # fmt: skip
             args, keywords = self.positional(node), self.keywords(node)
             operands = operands_of(target, args, keywords, ast.unparse(node), self.typing)
             return self.inlining.inline(target.definition, operands, {})

@@ -98,7 +98,7 @@ class _Capture:
             self.say("elementary", thing.__name__)
             self.values([(dtype.name, fn) for dtype, fn in thing.definitions.items()])
         elif isinstance(thing, LaneFunction):
-            self.say("lane function", thing.__name__, *thing.words)
+            self.say("lane function", thing.__name__, *thing.words, repr(thing.room))
             self.values([str(thing.__signature__), thing.definition])
         elif isinstance(thing, FunctionType):
             self._function(thing)

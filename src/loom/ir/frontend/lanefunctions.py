@@ -1,37 +1,55 @@
-"""Functions of the library that kernels call by name and that take integers of any width: random numbers by index.
+"""Functions of the library that kernels call by name and that are written in the kernel language: random numbers by
+index, sums over a workgroup.
 
 Layer: ir. A definition is a Python function in the kernel language, translated in place where it is called. Parameters
 named as words come to it as two u32, the lower 32 bits first, so that one definition serves 32 and 64 bits and devices
-without integers of 64. Invariant: the host cannot call one; it says what to use there.
+without integers of 64. Behind the parameters come shared memory, if it asks for some, whether that was used before, and
+the workgroup. Invariant: the host cannot call one; it says what to use there.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from loom.core.dtype import u32
+from loom.core.dtype import DType, bool_, u32
 from loom.core.errors import StateError
 from loom.ir.frontend.values import Operand, Static, Typing, describe, is_number
 from loom.ir.kernel import Instr
 
-__all__ = ["LaneFunction", "lane_function", "operands_of"]
+__all__ = ["LaneFunction", "Room", "lane_function", "operands_of"]
 
 _LOW = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Shared memory that a function of a workgroup asks for: ``places`` for each lane.
+
+    ``dtype`` None: that of the function's first argument. Calls of one kernel have the same memory, one after the
+    other: a definition is told whether it may be the second, which must begin with a barrier.
+    """
+
+    places: int = 1
+    dtype: DType | None = None
 
 
 class LaneFunction:
     """A function such as ``loom.random_u32``: called inside kernels only."""
 
-    def __init__(self, stub: Callable[..., Any], definition: FunctionType, words: tuple[str, ...], host: str) -> None:
+    def __init__(
+        self, stub: Callable[..., Any], definition: FunctionType, words: tuple[str, ...], room: Room | None, host: str
+    ) -> None:
         self.__name__ = stub.__name__
         self.__doc__ = stub.__doc__
         self.__module__ = stub.__module__
         self.__signature__ = inspect.signature(stub)
         self.definition = definition
         self.words = words
+        self.room = room
         self._host = host
 
     def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
@@ -44,12 +62,15 @@ class LaneFunction:
         return f"<loom.{self.__name__}>"
 
 
-def lane_function(definition: Any, *, words: Sequence[str], host: str) -> Callable[[Callable[..., Any]], LaneFunction]:
+def lane_function(
+    definition: Any, *, host: str, words: Sequence[str] = (), room: Room | None = None
+) -> Callable[[Callable[..., Any]], LaneFunction]:
     """Make the stub below a function of kernels, with ``definition`` for its meaning.
 
-    ``words`` are the parameters that are split; ``host`` is what to use on the host instead.
+    ``words`` are the parameters that are split; ``room`` is what a function of a workgroup asks for; ``host`` what to
+    use on the host instead.
     """
-    return lambda stub: LaneFunction(stub, definition, tuple(words), host)
+    return lambda stub: LaneFunction(stub, definition, tuple(words), room, host)
 
 
 def operands_of(
@@ -63,12 +84,36 @@ def operands_of(
         raise typing.builder.error(
             f"{target.__name__} is called wrongly ({error})", signature, text, f"See help(loom.{target.__name__})"
         ) from None
+    given = {name: bound.arguments.get(name, Static(p.default)) for name, p in signature.parameters.items()}
+    if target.room is not None:
+        return _of_group(typing, target, target.room, list(given.values()))
     found: list[Operand] = []
-    for name, parameter in signature.parameters.items():
-        operand = bound.arguments.get(name, Static(parameter.default))
+    for name, operand in given.items():
         where = f"{name!r} of {target.__name__}"
         found += _words(typing, operand, where, 64) if name in target.words else _words(typing, operand, where, 32)[:1]
     return found
+
+
+def _of_group(typing: Typing, target: LaneFunction, room: Room, given: list[Operand]) -> list[Operand]:
+    """Return the arguments, the first one typed, then shared memory and the workgroup."""
+    builder = typing.builder
+    first = given[0]
+    value = typing.typed(first) if _is_value(first) else None
+    wanted = bool_ if room.dtype is not None else None
+    if value is None or value.type.is_vector or (value.dtype != wanted if wanted else value.type.is_bool):
+        raise builder.error(
+            f"{target.__name__} cannot take this", "a condition" if wanted else "a number",
+            describe(first) if value is None else value.dtype,
+            "Compare, for example x > 0" if wanted else "Write loom.group_count(condition), or u32(condition)",
+        )  # fmt: skip
+    x, y, z = builder.workgroup
+    memory, again = builder.scratch(room.dtype or value.type, room.places * x * y * z)
+    return [value, *given[1:], memory, Static(again), Static(builder.workgroup)]
+
+
+def _is_value(operand: Operand) -> bool:
+    """Tell whether an operand is a number, known or not."""
+    return isinstance(operand, Instr) or (isinstance(operand, Static) and is_number(operand.value))
 
 
 def _words(typing: Typing, operand: Operand, what: str, bits: int) -> list[Operand]:
