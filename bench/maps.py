@@ -84,7 +84,7 @@ def _with_numpy(x: Array) -> Array:
 def _fused(x: Array) -> Row:
     on_device = loom.array(x)
     assert np.array_equal(_with_loom(on_device).numpy(), _with_numpy(x)), "fused maps differ"
-    sides = [Side("loom", lambda: _with_loom(on_device).storage), Side("numpy", lambda: _with_numpy(x))]
+    sides = [Side("loom", lambda: _with_loom(on_device).evaluate()), Side("numpy", lambda: _with_numpy(x))]
     timings = alternate(sides, blocks=BLOCKS, calls=CALLS)
     measured: dict[str, float | int | str] = {f"{n}_ms": timings.median(n) * 1e3 for n in timings.blocks}
     speed = 1 / timings.median_of_ratios("loom", "numpy")

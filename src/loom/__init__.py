@@ -49,7 +49,6 @@ _NAMES = {
     ),
     "loom.nn.network": "Network",
     "loom.patterns.arg_reduce": "gpu_argmax gpu_argmin",
-    "loom.patterns.calling.call": "array",
     "loom.patterns.logical": "gpu_all gpu_any gpu_count",
     "loom.patterns.maps.elementwise": (
         "gpu_abs gpu_add gpu_cast gpu_clip gpu_cos gpu_div gpu_equal gpu_erf gpu_exp gpu_gelu gpu_greater gpu_less "
@@ -72,7 +71,6 @@ _NAMES = {
     "loom.patterns.sieve": "gpu_prime_count gpu_primes",
     "loom.patterns.sort": "gpu_argsort gpu_sort gpu_sort_pairs",
     "loom.proof.attestation": "verify",
-    "loom.runtime.array": "Array",
     "loom.runtime.budget": "max_units vram_budget",
     "loom.runtime.calls.kernels": "kernel",
     "loom.runtime.chain.program": "Program Submission",
@@ -91,6 +89,7 @@ _NAMES = {
     "loom.support.service": "Support",
     "loom.support.stats": "Stats",
     "loom.support.window": "Event Window",
+    "loom.tensor.tensor": "Array array",
 }  # fmt: skip
 """The names that each module gives."""
 

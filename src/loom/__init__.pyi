@@ -94,7 +94,6 @@ from loom.patterns import signal as signal
 from loom.patterns import stats as stats
 from loom.patterns.arg_reduce import gpu_argmax as gpu_argmax
 from loom.patterns.arg_reduce import gpu_argmin as gpu_argmin
-from loom.patterns.calling.call import array as array
 from loom.patterns.logical import gpu_all as gpu_all
 from loom.patterns.logical import gpu_any as gpu_any
 from loom.patterns.logical import gpu_count as gpu_count
@@ -164,7 +163,6 @@ from loom.patterns.sort import gpu_argsort as gpu_argsort
 from loom.patterns.sort import gpu_sort as gpu_sort
 from loom.patterns.sort import gpu_sort_pairs as gpu_sort_pairs
 from loom.proof.attestation import verify as verify
-from loom.runtime.array import Array as Array
 from loom.runtime.budget import max_units as max_units
 from loom.runtime.budget import vram_budget as vram_budget
 from loom.runtime.calls.kernels import kernel as kernel
@@ -198,6 +196,8 @@ from loom.support.service import Support as Support
 from loom.support.stats import Stats as Stats
 from loom.support.window import Event as Event
 from loom.support.window import Window as Window
+from loom.tensor.tensor import Array as Array
+from loom.tensor.tensor import array as array
 
 def atomic_add(memory: Any, index: Any, value: Any) -> Any:
     """In one step: memory[i] += v; gives the old value (integers of 32 or 64 bits)."""

@@ -361,7 +361,6 @@ BY_FUNCTION: dict[str, dict[str, Make]] = {
     "loom.data.scatter": {"data": lambda: np.ones(3, np.float32)},
     "loom.data.bollinger": {"data": lambda: np.linspace(0, 9, 40, dtype=np.float32)},
     "loom.tensor.einsum": {"operands": lambda: (_square(), _square())},
-    "Array.reshape": {"shape": lambda: (9,)},
     "Tensor.reshape": {"shape": lambda: (9,)},
     "LoomTensor.reshape": {"shape": lambda: (9,)},
     "LoomTensor.contract": {"operands": lambda: (_square(), _square())},
@@ -475,7 +474,6 @@ def sample(where: str, name: str) -> Make | None:
 
 
 OBJECTS: dict[str, Make] = {
-    "Array": lambda: loom.array(_matrix()),
     "Chain": chain,
     "Unit": unit,
     "Program": program,

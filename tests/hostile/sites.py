@@ -50,14 +50,11 @@ LEFT_OUT = {
     ),
     **dict.fromkeys(
         (
-            "Array.lend",
-            "Array.read_later",
-            "Array.before_write",
             "Tensor.lend",
-            "Tensor.before_write",
+            "Tensor.before_run",
             "Tensor.write_elements",
             "LoomTensor.lend",
-            "LoomTensor.before_write",
+            "LoomTensor.before_run",
             "LoomTensor.write_elements",
             "Program.move",
             "Program.enter",

@@ -23,8 +23,8 @@ from loom.patterns.signal.fft import fft as gpu_fft
 from loom.patterns.stats.moments import std as gpu_std
 from loom.patterns.stats.moments import variance as gpu_var
 from loom.patterns.stats.quantile import median as gpu_median
-from loom.runtime.array import Array
 from loom.runtime.device import Device
+from loom.tensor import Tensor
 
 __all__ = [
     "gpu_cumsum",
@@ -65,7 +65,7 @@ def gpu_round(data: Any, *, on: str | Device | None = None) -> Any:
 
 def gpu_square(data: Any, *, on: str | Device | None = None) -> Any:
     """Return x x of every element; integers wrap."""
-    data = data if isinstance(data, Array) else read_array(data, "gpu_square")[0]
+    data = data if isinstance(data, Tensor) else read_array(data, "gpu_square")[0]
     return gpu_mul(data, data, on=on)
 
 
@@ -157,4 +157,4 @@ def _line(i: Any, step: Any, first: Any) -> Any:
 
 
 def _dtype(data: Any, where: str) -> DType:
-    return data.dtype if isinstance(data, Array) else read_array(data, where)[1]
+    return data.dtype if isinstance(data, Tensor) else read_array(data, where)[1]

@@ -1,7 +1,7 @@
 """Parts of neural networks as one call over arrays: softmax, norms, feed-forward, rotary positions, attention.
 
 Layer: patterns, over tensors. Data are what patterns take, and tensors; floats only, all of one dtype. The result is a
-tensor if one was given, else a ``loom.Array`` if one was given, else a numpy array. Invariant: bits are those of the
+tensor if one was given, else a numpy array. Invariant: bits are those of the
 same tensor operations.
 """
 

@@ -2,7 +2,7 @@
 
 Layer: patterns. Numbers come from Philox4x32-10 (``kernels.maps.random``). There is no hidden state: every function
 takes ``seed`` (0 to 2^64 - 1) and ``stream`` (0 to 2^32 - 1), and different streams of a seed are independent.
-``shape`` is an int or a tuple of them. Results are numpy arrays; with ``like=``, a ``loom.Array``, they are arrays
+``shape`` is an int or a tuple of them. Results are numpy arrays; with ``like=``, a tensor, they are tensors
 on its device. Invariant: element i in row-major order depends on seed, stream, i and the function's own
 arguments alone, so a longer result begins with the shorter one (``permutation`` apart).
 """

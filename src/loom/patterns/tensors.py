@@ -1,7 +1,7 @@
 """Calls of tensor operations over whatever patterns take.
 
-Layer: patterns, over tensors. The result is a tensor if one was given, else a ``loom.Array`` if one was given, else a
-numpy array (a number for shape ()). Invariant: all operands have one dtype and are on one device.
+Layer: patterns, over tensors. The result is a tensor if one was given, else a numpy array (a number for shape ()).
+Invariant: all operands have one dtype and are on one device.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from typing import Any
 from loom import tensor
 from loom.core.arrays import read_array
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DTypeError
-from loom.patterns.calling.call import array
-from loom.runtime.array import Array
+from loom.core.errors import DTypeError
 from loom.runtime.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
@@ -35,9 +33,8 @@ class Tensors:
     ) -> None:
         self.where = where
         self._kept = any(isinstance(data, Tensor) for data in given.values())
-        arrays = [data for data in given.values() if isinstance(data, Array)]
-        self._is_array = bool(arrays)
-        self.device = device(on) if on is not None or not arrays else arrays[0].device
+        homes = [data.device for data in given.values() if isinstance(data, Tensor) and data.device is not None]
+        self.device = device(on) if on is not None or not homes else homes[0]
         self.given = {name: self._tensor(name, data) for name, data in given.items()
                       if data is not None or name not in optional}  # fmt: skip
         self._check_types(integers)
@@ -46,11 +43,6 @@ class Tensors:
         if isinstance(data, Tensor):
             return data
         place = f"{self.where}, {name}"
-        if isinstance(data, Array) and data.device is not self.device:
-            raise ArgumentError(
-                place, "the array is on another device", expected=self.device.name, got=data.device.name,
-                remedy=f"Copy it with loom.array(x, on={self.device.name!r})",
-            )  # fmt: skip
         found, dtype = read_array(data, place)
         return tensor.array(found, dtype, on=self.device)
 
@@ -70,6 +62,4 @@ class Tensors:
         """Return a result to the caller as what was given."""
         if self._kept:
             return made
-        if self._is_array:
-            return array(made, on=self.device)
         return made.numpy() if made.shape else made.numpy()[()]

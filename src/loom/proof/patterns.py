@@ -15,7 +15,6 @@ import numpy as np
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u16, u32
 from loom.patterns import data, linalg, random, signal, stats
 from loom.patterns.arg_reduce import gpu_argmax
-from loom.patterns.calling.call import array
 from loom.patterns.logical import gpu_count
 from loom.patterns.maps.elementwise import gpu_abs, gpu_cast, gpu_sqrt, gpu_sub, gpu_where
 from loom.patterns.maps.map import gpu_map
@@ -28,8 +27,8 @@ from loom.patterns.segment_scan import gpu_segment_scan
 from loom.patterns.select import gpu_topk
 from loom.patterns.sort import gpu_argsort, gpu_sort, gpu_sort_pairs
 from loom.proof.inputs import numbers, seed_of
-from loom.runtime.array import Array
 from loom.runtime.device import Device
+from loom.tensor import Tensor, array
 
 __all__ = ["PATTERNS"]
 
@@ -55,7 +54,7 @@ def _row(name: str, shapes: Sequence[Any], dtypes: DType | Sequence[DType], comp
     return name, inputs, results
 
 
-def _as_bf16(raw: Bits, device: Device) -> Array:
+def _as_bf16(raw: Bits, device: Device) -> Tensor:
     """Return raw bits of bf16 as an array that says so; numpy has no such type."""
     wide = (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return gpu_cast(array(wide, on=device), bf16)

@@ -67,16 +67,20 @@ class Readable(Sized):
         """Return the only element as a Python number; ShapeError if there are more or none."""
 
     @abstractmethod
-    def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:
-        """Return the elements' memory for a kernel, and its device; StateError if it is not to be written."""
+    def lend(self, where: str) -> tuple[Storage, Device]:
+        """Return the elements' memory for a kernel, and its device; StateError for what has no elements."""
 
     @property
     @abstractmethod
     def home(self) -> Device:
         """The device its elements are on, or will be."""
 
-    def before_write(self) -> None:
-        """Let go what still has to be computed of the elements as they are: a kernel is about to write them."""
+    @abstractmethod
+    def lend_once(self, where: str, *, writes: bool) -> tuple[Storage, Device]:
+        """Return the same for one run that begins now, which ``writes`` it or not."""
+
+    def before_run(self, *, writes: bool) -> None:
+        """Let the memory that was lent hold the elements, before a run that uses it; ``writes``: that writes it."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is not None and not flag(copy, f"{self.called}, copy"):

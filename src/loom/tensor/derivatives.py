@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.schedules.axis import rows_along
-from loom.tensor.graph import TensorOp
+from loom.tensor.graph import SAME, TensorOp
 from loom.tensor.ops import indexing, joining, products, reductions, views
 from loom.tensor.ops.correlating import ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
@@ -154,6 +154,7 @@ def _convert(node: Tensor, g: Tensor) -> list[Any]:
 
 VJPS.update({
     VALUE: lambda _node, g: [g],
+    SAME: lambda _node, g: [g],
     views.DETACH: lambda _node, _g: [None],
     views.ROUTE: lambda node, g: [*node.attributes[0](node, g), None],
     views.RESHAPE: lambda node, g: [reshape(g, node.inputs[0].shape)],

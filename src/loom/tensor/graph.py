@@ -1,9 +1,9 @@
 """The record: a tensor is an operation, the tensors it takes, and a shape and dtype known before anything runs.
 
 Layer: tensor. There is no graph object: tensors hold what they are made of, so a record lives as long as somebody
-holds its end, and what nobody asks for is never computed. Only parameters are written; what was recorded of one before
-keeps its old elements (see ``versions``). Invariant: a tensor is not changed once it is made; its elements may become
-known (``data``), which cannot be seen but in the time they take.
+holds its end, and what nobody asks for is never computed. A tensor knows, weakly, what was recorded of it, so that it
+may be given new elements while that keeps the old ones (``set_aside``, ``versions``). Invariant: what a record stands
+for is not changed once it is made; its elements may become known (``data``), which cannot be seen but in the time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from loom.tensor.draft import Draft
 from loom.tensor.layout import StridedLayout
 
 __all__ = [
-    "INPUT", "KNOWN", "PARAMETER", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape", "lift_with",
-    "make", "refuse_freed", "require_tensor", "take_users",
+    "INPUT", "KNOWN", "PARAMETER", "SAME", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape", "become",
+    "lift_with", "make", "refuse_freed", "require_tensor", "same", "set_aside", "take_users",
 ]  # fmt: skip
 
 
@@ -83,8 +83,8 @@ class Node(Sized):
     """One operation of the record; ``Tensor`` is the class that has operators."""
 
     __slots__ = (
-        "__weakref__", "attributes", "data", "device", "dtype", "inputs", "is_fed", "name", "op", "serial", "shape",
-        "users",
+        "__weakref__", "attributes", "data", "device", "dtype", "inputs", "is_fed", "lent", "name", "op", "serial",
+        "shape", "shared", "users",
     )  # fmt: skip
 
     def __init__(
@@ -110,29 +110,70 @@ class Node(Sized):
         self.serial = next(_serials)
         self.is_fed = op.is_fed
         """True if its elements depend on what programs are fed."""
-        self.users: list[ref[Node]] | None = [] if op.is_written else None
-        """Of a parameter: what was recorded of it since it was written last."""
-        for source in self.inputs:
+        self.users: list[ref[Node]] | None = None
+        """What was recorded of it since it was given its elements."""
+        self.shared = False
+        """True if another node or a program has its memory too."""
+        self.lent: Storage | None = None
+        """The memory that kernels are bound to (``handle.lending``)."""
+        if self.inputs:
+            _note(self)
+
+
+def _note(user: Node) -> None:
+    """Let the inputs of a node know of it."""
+    weak = ref(user)
+    with _users_lock:
+        for source in user.inputs:
             if source.is_fed:
-                self.is_fed = True
-            if source.users is not None:
-                _note(source.users, self)
+                user.is_fed = True
+            users = source.users
+            if users is None:
+                source.users = [weak]
+                continue
+            users.append(weak)
+            if len(users) >= _MANY and len(users).bit_count() == 1:  # now and then, those that are gone are let go
+                users[:] = [u for u in users if u() is not None]
 
 
-def _note(users: list[ref[Node]], user: Node) -> None:
+def take_users(node: Node) -> list[Node]:
+    """Return what was recorded of a node and is still there, and forget it."""
     with _users_lock:
-        users.append(ref(user))
-        if len(users) >= _MANY and len(users).bit_count() == 1:  # now and then, those that are gone are let go
-            users[:] = [u for u in users if u() is not None]
-
-
-def take_users(parameter: Node) -> list[Node]:
-    """Return what was recorded of a parameter and is still there, and forget it."""
-    assert parameter.users is not None
-    with _users_lock:
-        found = [u for u in (r() for r in parameter.users) if u is not None]
-        parameter.users.clear()
+        found = [u for u in (r() for r in node.users or ()) if u is not None]
+        node.users = None
     return found
+
+
+def set_aside(x: NodeT) -> NodeT:
+    """Return a node that is what ``x`` was, to all that was recorded of it; ``x`` may then become another.
+
+    To be called with ``versions.record_lock`` held.
+    """
+    old = object.__new__(type(x))
+    for base in type(x).__mro__:
+        for name in getattr(base, "__slots__", ()):
+            if name != "__weakref__" and hasattr(x, name):
+                setattr(old, name, getattr(x, name))
+    old.users = old.lent = None
+    users = take_users(x)
+    for user in users:
+        user.inputs = tuple(old if i is x else i for i in user.inputs)
+    with _users_lock:
+        old.users = [ref(user) for user in users] or None
+    if old.inputs:
+        _note(old)
+    return old
+
+
+def become(
+    x: Node, op: TensorOp, inputs: Sequence[Node] = (), attributes: tuple[Any, ...] = (), *, data: Storage | None = None
+) -> None:
+    """Let a node that was set aside stand for another operation, of the same shape and dtype."""
+    x.op, x.inputs, x.attributes, x.data = op, tuple(inputs), attributes, data
+    x.serial = next(_serials)
+    x.is_fed, x.shared = op.is_fed, False
+    if inputs:
+        _note(x)
 
 
 def _one_device(name: str, inputs: Sequence[Node]) -> Device | None:
@@ -191,6 +232,18 @@ def make(
     if not op.takes_complex and (dtype.is_complex or any(x.dtype.is_complex for x in inputs)):
         return _lifts[0](op, inputs, shape, dtype, attributes)
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
+
+
+SAME = TensorOp("same", NodeKind.VIEW, view=lambda _node, access: access)
+"""Its input under another handle."""
+
+
+def same(x: NodeT) -> NodeT:
+    """Return another tensor of the same elements: what an operation gives that has nothing to do.
+
+    Whoever assigns to that one does not change ``x``.
+    """
+    return make(SAME, [x], x.shape, x.dtype)
 
 
 def require_tensor(x: Any, where: str) -> None:

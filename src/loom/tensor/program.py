@@ -19,7 +19,6 @@ from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import is_list, is_mapping, items, text
 from loom.core.numbers import whole
-from loom.runtime.array import Array
 from loom.runtime.chain import Submission
 from loom.runtime.device import Device
 from loom.runtime.order import touching
@@ -27,6 +26,7 @@ from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.graph import INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
+from loom.tensor.handle.lending import copied, memory_of
 from loom.tensor.lowering import follow_unless, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.views import ROUTE
@@ -137,7 +137,7 @@ class TensorProgram:
             if node.op.is_written and node.data is None:
                 raise refuse_freed("tensor.compile", node)
             if id(node) not in sources:
-                sources[id(node)] = by_node.get(id(node)) or DraftBuffer(node.nbytes, node.data)
+                sources[id(node)] = by_node.get(id(node)) or DraftBuffer(node.nbytes, _memory_for_program(node))
             return sources[id(node)]
 
         draft = Draft(where)
@@ -241,6 +241,16 @@ class TensorProgram:
         self._feeds, self._results = {}, []
 
 
+def _memory_for_program(node: Node) -> Storage:
+    """Return the memory of a node that is there; of its own for the program, if kernels are bound to the node's."""
+    assert node.data is not None
+    assert node.device is not None
+    if node.lent is not None:
+        return copied(node.data, node.nbytes, node.device)
+    node.shared = True
+    return node.data
+
+
 def _constants(ends: Sequence[Node]) -> Callable[[Node], bool]:
     """Return what tells nodes that are as they are in every run: known ones that no parameter is behind."""
     moving: set[int] = set()
@@ -289,7 +299,7 @@ class _Port:
         """Copy a value in."""
         memory = value
         if not (type(value) is np.ndarray and value.dtype == self.dtype and self.type != bf16):
-            if isinstance(value, (Array, Tensor)):
+            if isinstance(value, Tensor):
                 self.copy(value)
                 return
             memory = read_as(value, self.type, self.where)
@@ -301,10 +311,9 @@ class _Port:
         else:
             self.storage.write(0, np.ascontiguousarray(memory).reshape(-1).view(np.uint8))
 
-    def copy(self, value: Any) -> None:
+    def copy(self, value: Tensor) -> None:
         """Copy what is on a device."""
         if value.shape != self.shape or value.dtype != self.type:
             raise DTypeError(self.where, "an array of another kind", expected=f"{self.type} of {self.shape}",
                              got=f"{value.dtype} of {value.shape}", remedy="Convert it")  # fmt: skip
-        source = value.storage if isinstance(value, Array) else value.evaluate().data
-        copy_storage(source, 0, self.storage, 0, self.nbytes)
+        copy_storage(memory_of(value), 0, self.storage, 0, self.nbytes)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import read_array, read_as
-from loom.core.conversions import convert, widen
+from loom.core.conversions import convert, host_type, widen
 from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import is_int, is_list, text
@@ -20,16 +20,17 @@ from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device
-from loom.runtime.storage import Storage
+from loom.runtime.storage import HostStorage, Storage
 from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape
+from loom.tensor.handle.lending import before_run, copied, lend, lend_once, memory_of
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import products, reductions, views
 from loom.tensor.timelines import settle
 from loom.tensor.versions import before_writing
 
-__all__ = ["Tensor", "arange", "array", "full", "input", "ones", "parameter", "zeros"]
+__all__ = ["Array", "Tensor", "arange", "array", "full", "input", "ones", "parameter", "zeros"]
 
 
 class Tensor(Node, Readable):
@@ -58,10 +59,7 @@ class Tensor(Node, Readable):
 
     def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
         """Return a copy of the elements as they are stored (bf16 as its 16 bits), and the dtype."""
-        data = self.evaluate().data
-        assert data is not None
-        settle(self.device)
-        return data.read(0, self.nbytes).view(self.dtype.numpy).reshape(self.shape), self.dtype
+        return memory_of(self).read(0, self.nbytes).view(self.dtype.numpy).reshape(self.shape), self.dtype
 
     def item(self) -> Any:
         """Return the only element as a Python number; ShapeError if there are more or none."""
@@ -105,21 +103,35 @@ class Tensor(Node, Readable):
         """The device its elements are on, or will be."""
         return self.device or device(None)
 
-    def lend(self, *, writes: bool, where: str) -> tuple[Storage, Device]:
-        """Return the elements' memory for a kernel, and its device; StateError if ``writes`` meets no parameter."""
-        if writes and (self.op is not PARAMETER or self.data is None):
-            raise StateError(
-                where, "only a parameter can be written", expected="a parameter", got=self.op.name,
-                remedy="Make it with tensor.parameter, or bind a loom.array",
-            )  # fmt: skip
-        data, home = self.evaluate().data, self.device or device(None)
-        assert data is not None
-        settle(home)
-        return data, home
+    def lend(self, where: str) -> tuple[Storage, Device]:
+        """Return the elements' memory for a kernel, and its device; StateError for what has no elements."""
+        self._require_elements(where)
+        return lend(self)
 
-    def before_write(self) -> None:
-        """Wait for what the tensor layer launched."""
-        settle(self.device)
+    def lend_once(self, where: str, *, writes: bool) -> tuple[Storage, Device]:
+        """Return the same for one run that begins now."""
+        self._require_elements(where)
+        return lend_once(self, writes=writes)
+
+    def _require_elements(self, where: str) -> None:
+        if self.is_fed:
+            raise StateError(where, "its elements are those that a program is fed", expected="a tensor made of arrays",
+                             got=repr(self), remedy="Bind tensor.array(..), or what a program returned")  # fmt: skip
+
+    def before_run(self, *, writes: bool) -> None:
+        """Let the memory that was lent hold the elements; if it ``writes``, what was recorded keeps those there are."""
+        before_run(self, writes=writes)
+
+    def host(self) -> np.ndarray[Any, Any]:
+        """Return the elements where they are, read-only; StateError if they are not in host memory."""
+        storage = memory_of(self)
+        if not isinstance(storage, HostStorage):
+            raise StateError(
+                "loom.Array", f"the memory of device {self.home.name!r} is not the host's", remedy="Use numpy()"
+            )
+        view = storage.bytes[: self.nbytes].view(host_type(self.dtype)).reshape(self.shape)
+        view.flags.writeable = False
+        return view
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape)) or "one element"
@@ -273,6 +285,10 @@ class Tensor(Node, Readable):
         return views.transpose(self)
 
 
+Array = Tensor
+"""As ``loom`` calls it."""
+
+
 def _require_known(operation: str) -> str:
     if isinstance(operation, str) and operation == "select":
         raise ArgumentError("tensor.map", "select has a condition, which is no operand", expected="another operation",
@@ -288,10 +304,18 @@ def _require_known(operation: str) -> str:
 
 
 def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Tensor:
-    """Return a tensor with a copy of ``data`` on a device: numbers, nested lists, numpy, DLPack, ``loom.Array``.
+    """Return a tensor with a copy of ``data`` on a device: numbers, nested lists, numpy, DLPack, another tensor.
 
-    ``dtype``: what numbers are converted to; the default is that of the array, f32 for Python's floats.
+    ``dtype``: what the elements are converted to, each rounded once; DTypeError for one that it lacks. The default is
+    that of the array, f32 for Python's floats, i64 for its ints. What operations, patterns and kernels make of it stays
+    on the device, and is computed when it is needed: element by element operations in one kernel.
+
+    >>> (array([[1, 2], [3, 4]], on="cpu") + 1).tolist()
+    [[2, 3], [4, 5]]
     """
+    where = device(on)
+    if isinstance(data, Tensor) and (dtype is None or dtype_of(dtype, "tensor.array") == data.dtype):
+        return Tensor(KNOWN, (), data.shape, data.dtype, data=copied(memory_of(data), data.nbytes, where), device=where)
     return _store(KNOWN, data, dtype, on, "")
 
 

@@ -12,8 +12,8 @@ Layer: patterns. A pattern reads
 where ``record(chain, *slots)`` dispatches over one ``HostSlot`` per operand, as large as that, and everything its
 recording depends on is in the key. On a device with memory of its own, inputs of the host go there when a program
 first needs them, and everything else is made there; only ``result`` brings it back, if no input was a
-``loom.Array``. What a pattern must know in between it reads with ``Operand.item`` and ``memory``, which wait.
-Invariant: the result is a ``loom.Array`` exactly if an input was one.
+tensor (``loom.array``). What a pattern must know in between it reads with ``Operand.item`` and ``memory``, which wait.
+Invariant: the result is a tensor exactly if an input was one.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import MOST_AXES
-from loom.core.conversions import convert, host_type, show
-from loom.core.dtype import DType, dtype_of
+from loom.core.conversions import host_type, show
+from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from loom.patterns.calling.inputs import as_array
 from loom.patterns.calling.prepared import prepare, shares_memory
-from loom.runtime.array import Array
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept
 from loom.runtime.device import Device
+from loom.runtime.order import touching
 from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot, HostStorage, Storage, copy_storage
+from loom.tensor import Tensor
+from loom.tensor.graph import KNOWN
+from loom.tensor.handle.lending import memory_of
 
-__all__ = ["Call", "Operand", "array"]
+__all__ = ["Call", "Operand"]
 
 
 class Operand:
@@ -155,6 +158,7 @@ class Call:
         self.name = name
         self._asked = device(on) if on is not None else None
         self._found: Device | None = None
+        self._tensors: list[Tensor] = []
 
     @property
     def device(self) -> Device:
@@ -170,7 +174,7 @@ class Call:
         allowed: Sequence[DType] | None = None,
         ndim: int | tuple[int, ...] | None = None,
     ) -> Operand:
-        """Return an input: a list, numpy array, ``loom.Array``, or anything numpy or DLPack can read.
+        """Return an input: a list, numpy array, tensor, or anything numpy or DLPack can read.
 
         ``dtype`` types the numbers of a list; DTypeError unless the array's is one of ``allowed``, ShapeError
         unless it has ``ndim`` dimensions (or one of several numbers of them).
@@ -191,19 +195,27 @@ class Call:
         return found
 
     def _operand(self, data: Any, where: str, dtype: DType | None) -> Operand:
-        if not isinstance(data, Array):
+        if not isinstance(data, Tensor):
             return Operand(*as_array(data, where, dtype=dtype))
+        storage = memory_of(data)
+        home = data.device or device(None)
         before = self._asked or self._found
-        if before is not None and before is not data.device:
+        if before is not None and before is not home:
             raise ArgumentError(
-                where, "the array is on another device", expected=before.name, got=data.device.name,
+                where, "the array is on another device", expected=before.name, got=home.name,
                 remedy=f"Copy it with loom.array(x, on={before.name!r})",
             )  # fmt: skip
-        self._found = data.device
-        storage = data.storage
+        self._found = home
+        self._tensors.append(data)
+        kind = host_type(data.dtype)
         if not isinstance(storage, HostStorage):
-            return Operand.stored(storage, data.dtype, data.shape, data.host_dtype)
-        return Operand(data.host(), data.dtype, storage)
+            return Operand.stored(storage, data.dtype, data.shape, kind)
+        if storage.uses is not None:
+            with touching((storage,)):
+                pass  # what writes it is over
+        view = storage.bytes[: data.nbytes].view(kind).reshape(data.shape)
+        view.flags.writeable = False
+        return Operand(view, data.dtype, storage)
 
     def output(self, shape: int | Sequence[int], dtype: DType, *, like: Operand | None = None) -> Operand:
         """Return a new array for results; numpy sees it in the dtype of ``like`` if that is of the same type."""
@@ -245,7 +257,7 @@ class Call:
             prepared.run(*(o.held(where) for o in operands))
 
     def result(self, out: Operand) -> Any:
-        """Return an output to the caller: an Array if an input was one, else a numpy array or scalar."""
+        """Return an output to the caller: a tensor if an input was one, else a numpy array or scalar."""
         if self._found is None:
             memory = show(out.memory if out.in_host else out.read(), out.dtype)
             return memory if out.shape else memory[()]
@@ -259,35 +271,14 @@ class Call:
         storage.write(0, out.memory.reshape(-1).view(np.uint8))
         out.storage = storage
 
-    def array(self, x: Operand) -> Array:
-        """Return an operand as an array of the device, for another pattern; nothing is copied within a device."""
+    def array(self, x: Operand) -> Tensor:
+        """Return an operand as a tensor, for another pattern; nothing is copied within a device."""
         where = self.device
         if x.storage is None and shares_memory(where):
             x = Operand(x.memory, x.dtype, where.adopt(x.memory))
-        return Array(x.storage or x.held(where), where, x.dtype, x.shape, x.kind)
-
-
-def array(data: Any, *, dtype: Any = None, on: str | Device | None = None) -> Array:
-    """Return a copy of ``data`` on a device; what patterns make of it stays there.
-
-    ``dtype``: what the elements are converted to, each rounded once; DTypeError for one that it lacks. Maps
-    over arrays are put off and fused: they are computed, in one kernel, when another pattern or the host needs them.
-
-    >>> array([[1, 2], [3, 4]], on="cpu")
-    <loom.Array i64, 2 x 2, on cpu>
-    """
-    where = device(on)
-    wanted = None if dtype is None else dtype_of(dtype, "loom.array, dtype")
-    if isinstance(data, Array) and wanted in (None, data.dtype):
-        source = data.storage
-        storage = where.allocate(data.nbytes, zeroed=False)
-        copy_storage(source, 0, storage, 0, data.nbytes)
-        return Array(storage, where, data.dtype, data.shape, data.host_dtype)
-    memory, found = as_array(data, "loom.array", dtype=wanted)
-    kind = memory.dtype
-    if wanted not in (None, found):
-        memory, found = convert(memory, found, wanted, "loom.array"), wanted
-        kind = host_type(wanted)
-    storage = where.allocate(memory.nbytes, zeroed=False)
-    storage.write(0, memory.reshape(-1).view(np.uint8))
-    return Array(storage, where, found, memory.shape, kind)
+        storage = x.storage or x.held(where)
+        made = Tensor(KNOWN, (), x.shape, x.dtype, data=storage, device=where)
+        for given in self._tensors:
+            if given.data is storage:  # an input is the result
+                made.shared = given.shared = True
+        return made

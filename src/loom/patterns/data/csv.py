@@ -18,8 +18,8 @@ import numpy as np
 from loom.core.dtype import dtype_of
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_list, path, text
-from loom.patterns.calling.call import array
 from loom.runtime.device import Device
+from loom.tensor.tensor import array
 
 __all__ = ["read_csv"]
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_list
-from loom.patterns.calling.call import array
 from loom.runtime.device import Device
+from loom.tensor.tensor import array
 
 __all__ = ["Codes", "factorize", "is_text", "number_together"]
 

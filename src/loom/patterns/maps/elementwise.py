@@ -17,8 +17,8 @@ from loom.ir.frontend.intrinsics import select
 from loom.ir.ops import OPS
 from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.map import apply, gpu_map, is_number
-from loom.runtime.array import Array
 from loom.runtime.device import Device
+from loom.tensor import Tensor
 
 __all__ = [
     "gpu_abs", "gpu_add", "gpu_cast", "gpu_clip", "gpu_cos", "gpu_div", "gpu_equal", "gpu_erf", "gpu_exp",
@@ -84,7 +84,7 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
     >>> gpu_where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]
     """
-    if not isinstance(condition, Array):
+    if not isinstance(condition, Tensor):
         condition, dtype = as_array(condition, "gpu_where, condition")
     else:
         dtype = condition.dtype

@@ -1,7 +1,7 @@
 """``gpu_map`` and its short names: the same operation on every element.
 
-Layer: patterns. Over numpy arrays a map runs at once; over arrays of a device it is put off until its result
-is needed, and maps of maps become one kernel (``fusion``). Invariant: the result has the shape of ``data``,
+Layer: patterns. Over numpy arrays a map runs at once; over tensors it is recorded, computed when its result
+is needed, and maps of maps become one kernel (``recorded``). Invariant: the result has the shape of ``data``,
 and its element i depends on the operands' elements i alone.
 """
 
@@ -23,12 +23,13 @@ from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.kernels.maps.nest import ELEMENTWISE
-from loom.patterns.calling.call import array
 from loom.patterns.calling.inputs import as_array
-from loom.patterns.maps.fusion import Scalar, kernel_of, map_host, put_off
-from loom.runtime.array import Array
+from loom.patterns.maps.fusion import Scalar, kernel_of, map_host
+from loom.patterns.maps.recorded import record_map
 from loom.runtime.device import Device
 from loom.runtime.registry import device
+from loom.tensor import Tensor
+from loom.tensor.tensor import array
 
 __all__ = ["apply", "as_operation", "gpu_map", "is_number"]
 
@@ -48,7 +49,7 @@ def gpu_map(
     dtype of ``data``; scalars are rounded to its dtype. The result keeps shape and dtype; comparisons
     give bool, and a function may return another type. ``out`` is an array of the result's shape and dtype
     to write to, in one piece and apart from the operands; without it a new one is made. If an operand is a
-    ``loom.Array`` the result is one too, computed when it is needed, together with the maps it is made of.
+    tensor the result is one too, computed when it is needed, together with the maps it is made of.
     Raises DTypeError, ShapeError or ArgumentError, and KernelError for a function outside the kernel language.
 
     >>> gpu_map([1.0, 2.0], "mul", 2.0).tolist()
@@ -69,13 +70,13 @@ def apply(
     on: str | Device | None = None,
 ) -> Any:
     """Return ``op`` over operands, of which those from number ``typed_by`` on have the dtype of that one."""
-    if any(isinstance(g, Array) for g in given):
+    if any(isinstance(g, Tensor) for g in given):
         if out is not None:
             raise ArgumentError(
                 f"{where}, out", "the operands are on a device", expected="no out", got=type(out).__name__,
-                remedy="Leave out= away: the result is a loom.Array",
+                remedy="Leave out= away: the result is a tensor",
             )  # fmt: skip
-        return put_off(where, op, _on_device(where, given, typed_by, on))
+        return record_map(where, op, _on_device(where, given, typed_by, on))
     operands = _operands(where, given, typed_by)
     arrays = [o.memory for o in operands if isinstance(o, HostArray)]
     where_to = device(on)
@@ -114,20 +115,20 @@ def _operands(where: str, given: Sequence[Any], typed_by: int) -> list[HostArray
     return operands
 
 
-def _on_device(where: str, given: Sequence[Any], typed_by: int, on: str | Device | None) -> list[Array | Scalar]:
+def _on_device(where: str, given: Sequence[Any], typed_by: int, on: str | Device | None) -> list[Tensor | Scalar]:
     """Return operands as arrays of the device those given are on (numpy arrays are copied there) and scalars."""
-    first = next(g for g in given if isinstance(g, Array))
-    home = first.device if on is None else device(on)
+    homes = [g.device for g in given if isinstance(g, Tensor) and g.device is not None]
+    home = device(on) if on is not None or not homes else homes[0]
     lead = given[typed_by]
-    lead = lead if isinstance(lead, Array) else array(lead, on=home)
-    operands: list[Array | Scalar] = []
+    lead = lead if isinstance(lead, Tensor) else array(lead, on=home)
+    operands: list[Tensor | Scalar] = []
     for position, value in enumerate(given):
         if position > typed_by and is_number(value):
             operands.append(Scalar(_number(value, lead.dtype, _place(where, position)), lead.dtype))
             continue
         found = lead if position == typed_by else value
-        found = found if isinstance(found, Array) else array(found, dtype=lead.dtype, on=home)
-        if found.device is not home:
+        found = found if isinstance(found, Tensor) else array(found, dtype=lead.dtype, on=home)
+        if found.device is not None and found.device is not home:
             raise ArgumentError(
                 _place(where, position), "the array is on another device", expected=home.name, got=found.device.name,
                 remedy=f"Copy it with loom.array(x, on={home.name!r})",

@@ -1,6 +1,6 @@
 """Complex arrays at the border: numpy's in and out, and pairs of floats for arrays on a device.
 
-Layer: patterns. Loom has no complex dtype. A ``loom.Array`` holds complex numbers as pairs, in a last dimension
+Layer: patterns. Loom has no complex dtype. A tensor holds complex numbers as pairs, in a last dimension
 of 2; numpy arrays are viewed so, without a copy. Invariant: the elements are never changed here but converted.
 """
 
@@ -15,7 +15,7 @@ from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ShapeError
 from loom.patterns.calling.call import Call, Operand
-from loom.runtime.array import Array
+from loom.tensor import Tensor
 
 __all__ = ["complex_input", "complex_result", "real_input"]
 
@@ -27,7 +27,7 @@ def complex_input(call: Call, data: Any, where: str) -> Operand:
 
     complex64, float32 and float16 become f32; complex128, float64, integers and bools f64.
     """
-    if isinstance(data, Array):
+    if isinstance(data, Tensor):
         found = call.input(data, allowed=(f32, f64))
         if not found.shape or found.shape[-1] != 2:
             raise ShapeError(
@@ -46,7 +46,7 @@ def complex_input(call: Call, data: Any, where: str) -> Operand:
 
 def real_input(call: Call, data: Any, what: str = "data") -> Operand:
     """Return real numbers as an operand of f32 (from f16, bf16 and f32) or f64 (from integers and bools too)."""
-    if isinstance(data, Array):
+    if isinstance(data, Tensor):
         return call.input(data, what, allowed=(f32, f64))
     found = call.input(data, what)
     if found.dtype in (f32, f64):
@@ -63,9 +63,9 @@ def _aligned(operand: Operand) -> Operand:
 
 
 def complex_result(call: Call, out: Operand) -> Any:
-    """Return pairs to the caller: an Array of pairs if an input was one, else a complex numpy array."""
+    """Return pairs to the caller: a tensor of pairs if an input was one, else a complex numpy array."""
     found = call.result(out)
-    if isinstance(found, Array):
+    if isinstance(found, Tensor):
         return found
     return found.view(complex_numpy(out.dtype))[..., 0]
 

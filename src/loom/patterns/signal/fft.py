@@ -31,7 +31,7 @@ def fft(data: Any, *, norm: str = "backward", on: str | Device | None = None) ->
     """Return the discrete Fourier transform along the last axis: sum over j of x[j] exp(-2 pi i j k / n).
 
     ``data``: complex or real numbers (..., n), n at least 1; complex64, float32 and float16 give complex64,
-    anything else complex128. A ``loom.Array`` holds pairs (..., n, 2) of f32 or f64, and so does the result.
+    anything else complex128. A tensor holds pairs (..., n, 2) of f32 or f64, and so does the result.
     ``norm``: "backward" (no factor here, 1/n in ``ifft``), "ortho" (1/sqrt(n) in both) or "forward" (1/n here).
     Raises EmptyError for n = 0, DTypeError or ShapeError for other input.
 
@@ -55,7 +55,7 @@ def ifft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
 def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the n // 2 + 1 first numbers of the transform of real numbers (..., n); the others are conjugates.
 
-    ``data``: float32 and float16 give complex64, float64, integers and bools complex128; a ``loom.Array`` of f32 or
+    ``data``: float32 and float16 give complex64, float64, integers and bools complex128; a tensor of f32 or
     f64 gives one of pairs (..., n // 2 + 1, 2). Even lengths are transformed as n / 2 complex numbers.
     Raises EmptyError for n = 0, DTypeError for complex numbers.
 

@@ -89,9 +89,7 @@ def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: b
     elements = check_binding(memory, found, where)
     if not isinstance(found, Readable):
         return CallBuffer(found, elements, (elements,), found.extent())
-    if writes:
-        found.before_write()
-    storage, home = found.lend(writes=writes, where=named)
+    storage, home = found.lend_once(named, writes=writes)
     both = isinstance(storage, HostStorage) and shares_memory(device)
     if home is not device and not both:
         raise ArgumentError(

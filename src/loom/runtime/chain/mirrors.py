@@ -77,11 +77,14 @@ class _Mirror:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moves:
-    """What a program moves: mirrors that it uses, those of them that it writes, and arrays of Loom's that it writes."""
+    """What a program moves: mirrors that it uses, those of them that it writes, and arrays of Loom's that it uses.
+
+    ``lent``: these, and whether it writes them.
+    """
 
     used: tuple[_Mirror, ...]
     written: tuple[_Mirror, ...]
-    lent: tuple[Readable, ...]
+    lent: tuple[tuple[Readable, bool], ...]
 
     def touches(self, other: Moves) -> bool:
         """Tell whether it uses memory that ``other`` writes."""
@@ -91,9 +94,9 @@ class Moves:
         )
 
     def push(self) -> None:
-        """Before a run: let what is put off see arrays as they were, and bring data to the device."""
-        for array in self.lent:
-            array.before_write()
+        """Before a run: let what was recorded of arrays see them as they were, and bring data to the device."""
+        for array, writes in self.lent:
+            array.before_run(writes=writes)
         for mirror in self.used:
             mirror.push()
 
@@ -113,20 +116,19 @@ class Mirrors:
         self._mirrors: list[_Mirror] = []
         self._lent: list[tuple[Storage, Readable]] = []
 
-    def storage(self, given: Any, *, writes: bool, where: str) -> Storage:
-        """Return the device's storage for data of ``as_data``, written or not; ArgumentError if it overlaps others."""
+    def storage(self, given: Any, where: str) -> Storage:
+        """Return the device's storage for data of ``as_data``; ArgumentError if it overlaps others."""
         if isinstance(given, Readable):
-            return self._of_array(given, writes, where)
+            return self._of_array(given, where)
         if not is_array(given):
             return given
         return self._device.adopt(given) or self._mirror(given, HostStorage(given.reshape(-1).view(np.uint8)), where)
 
-    def _of_array(self, array: Readable, writes: bool, where: str) -> Storage:
-        storage, home = array.lend(writes=writes, where=where)
+    def _of_array(self, array: Readable, where: str) -> Storage:
+        storage, home = array.lend(where)
         both = isinstance(storage, HostStorage) and self._device.adopt(np.empty(0, np.uint8)) is not None
         found = storage if home is self._device or both else self._mirror(storage, storage, where)
-        if writes:
-            self._lent.append((found, array))
+        self._lent.append((found, array))
         return found
 
     def _mirror(self, home: np.ndarray[Any, Any] | Storage, seen: Storage, where: str) -> Storage:
@@ -147,7 +149,8 @@ class Mirrors:
         """Return what the program now built moves, ``written`` being the storages it writes; None for nothing."""
         changed = {id(storage) for storage in written}
         mirrors, self._mirrors = tuple(self._mirrors), []
-        lent, self._lent = tuple(array for storage, array in self._lent if id(storage) in changed), []
+        arrays = {id(array): (array, id(storage) in changed) for storage, array in self._lent}
+        lent, self._lent = tuple(arrays.values()), []
         if not mirrors and not lent:
             return None
         return Moves(mirrors, tuple(m for m in mirrors if id(m.storage) in changed), lent)

@@ -126,9 +126,7 @@ class Chain:
                 got=repr(offset) if last >= 0 else f"{counts.nbytes} bytes",
                 remedy="Leave room for three 32-bit words",
             )  # fmt: skip
-        self._record(
-            kernel, buffers, params, 0, (self._mirrors.storage(counts, writes=False, where=where), int(offset))
-        )
+        self._record(kernel, buffers, params, 0, (self._mirrors.storage(counts, where), int(offset)))
 
     @contextmanager
     def repeat(self, repeats: int, params: Any = None) -> Generator[Segment, None, None]:
@@ -227,8 +225,7 @@ class Chain:
             if memory.ndim:
                 shapes[memory.name] = bound_shape(memory, data, where)
             data = data.storage if isinstance(data, ShapedStorage) else data
-            writes = memory in kernel.writes
-            bindings.append(Binding(self._mirrors.storage(data, writes=writes, where=named), elements))
+            bindings.append(Binding(self._mirrors.storage(data, named), elements))
         _refuse_overlaps(kernel, bindings, where)
         return tuple(bindings), shapes
 

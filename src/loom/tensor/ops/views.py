@@ -292,8 +292,10 @@ ROUTE = TensorOp("route", NodeKind.VIEW, view=lambda _node, access: access, take
 def detach(x: NodeT) -> NodeT:
     """Return the tensor as a constant: no gradient goes through it; known elements stand for themselves."""
     require_tensor(x, "detach")
-    if x.data is not None and x.users is None:
-        return type(x)(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device)
+    if x.data is not None and x.lent is None and not x.op.is_written:
+        found = type(x)(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device)
+        x.shared = found.shared = True
+        return found
     return make(DETACH, [x], x.shape, x.dtype)
 
 

@@ -157,7 +157,7 @@ def test_maps_feed_patterns_without_the_host(device: Any, monkeypatch: pytest.Mo
         y = loom.gpu_mul(loom.gpu_exp(loom.gpu_neg(x)), 2.0)
         total, running, ordered = loom.gpu_sum(y), loom.gpu_scan(y), loom.gpu_sort(y)
         product = loom.gpu_mul(running, ordered)
-        _ = product.storage
+        product.evaluate()
     expected = loom.gpu_mul(loom.gpu_exp(loom.gpu_neg(X)), 2.0)
     assert same_bits(total.numpy()[()], loom.gpu_sum(expected))
     assert same_bits(product.numpy(), loom.gpu_mul(loom.gpu_scan(expected), loom.gpu_sort(expected)))
@@ -166,7 +166,7 @@ def test_maps_feed_patterns_without_the_host(device: Any, monkeypatch: pytest.Mo
 def test_a_copy_on_the_device_is_its_own(device: Any) -> None:
     x = loom.array(X, on=device)
     y = loom.array(x, on=device)
-    assert y.storage is not x.storage
+    assert y.data is not x.data
     assert same_bits(y.numpy(), X)
     assert same_bits(loom.array(x, on="cpu").numpy(), X)
 
@@ -187,13 +187,13 @@ def test_the_same_storage_again_needs_no_new_recording(device: Any) -> None:
     recordings = kept._program._inner.recordings
     bound = set()
     for _ in range(6):
-        kept.run(x.storage, out)
+        kept.run(x.data, out)
         bound.add(recordings[-1].bound)
     assert len(bound) == 1
     assert np.float32(X.max()) == out.read(0, 4).view(np.float32)[0]
     others = [device.allocate(4) for _ in range(10)]
     for other in others:
-        kept.run(x.storage, other)
+        kept.run(x.data, other)
     assert [o.read(0, 4).view(np.float32)[0] for o in others] == [X.max()] * 10
     assert len(recordings) <= 4
 

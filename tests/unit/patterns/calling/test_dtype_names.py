@@ -69,7 +69,7 @@ def test_an_array_is_converted_to_the_type_asked_for() -> None:
 
 def test_an_array_that_a_type_lacks_is_refused() -> None:
     for data in (np.array([1.5]), loom.array([1.5])):
-        with pytest.raises(DTypeError, match=r"\[loom.array\] 1.5 does not fit i32"):
+        with pytest.raises(DTypeError, match=r"\[tensor.array\] 1.5 does not fit i32"):
             loom.array(data, dtype=loom.i32)
     with pytest.raises(DTypeError, match="does not fit f16"):
         loom.array(np.array([1e5]), dtype="f16")

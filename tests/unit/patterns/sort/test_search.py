@@ -106,7 +106,7 @@ def test_results_stay_on_the_device() -> None:
     results = gpu_unique(held, return_inverse=True, return_counts=True)
     assert all(isinstance(r, loom.Array) for r in results)
     assert same_bits(results[0].numpy(), np.unique(x))
-    assert results[0].storage.nbytes == results[0].nbytes
+    assert results[0].data.nbytes == results[0].nbytes
     assert isinstance(gpu_searchsorted(results[0], [1, 2]), loom.Array)
 
 

@@ -120,6 +120,45 @@ def test_maps_put_off_see_an_array_as_it_was() -> None:
     assert loom.gpu_map(x, "mul", 10.0).tolist() == [50.0, 60.0, 70.0, 80.0]
 
 
+def test_what_is_recorded_keeps_the_elements_it_was_recorded_of() -> None:
+    """Through every way to come by a tensor, and to write it: each run writes the newest, and no view but one bound."""
+    made = tensor.full((4,), 1.0) * 2.0
+    view, row = made.reshape(2, 2), made[1:3]
+    chain = loom.Chain()
+    chain.dispatch(saxpy, [np.ones(4, np.float32), made], [5.0])
+    program = chain.build()
+    before = made + 1.0
+    program.run()
+    between = made + 1.0
+    program.run()
+    assert before.tolist() == [3.0] * 4
+    assert between.tolist() == [8.0] * 4
+    assert made.tolist() == [12.0] * 4
+    assert (view.tolist(), row.tolist()) == ([[2.0, 2.0]] * 2, [2.0, 2.0])
+    bound = made.reshape(2, 2)
+    twice = bound * 2.0
+    chain.dispatch(saxpy, [np.ones(4, np.float32), bound], [1.0])
+    again = chain.build()
+    for n in range(3):
+        again.run()
+        assert bound.tolist() == [[13.0 + n] * 2] * 2
+        assert made.tolist() == [13.0 + n] * 4
+    assert twice.tolist() == [[24.0] * 2] * 2
+
+
+def test_programs_keep_constants_that_kernels_write() -> None:
+    x = loom.array(np.arange(4, dtype=np.float32))
+    early = tensor.compile([x * 2.0])
+    chain = loom.Chain()
+    chain.dispatch(saxpy, [np.ones(4, np.float32), x], [5.0])
+    late = tensor.compile([x * 2.0])
+    chain.build().run()
+    for program in (early, late):
+        program.run()
+        assert program.read()[0].tolist() == [0.0, 2.0, 4.0, 6.0]
+    assert (x * 2.0).tolist() == [10.0, 12.0, 14.0, 16.0]
+
+
 def test_memory_that_overlaps(chain: loom.Chain) -> None:
     x = np.zeros(SIZE, np.float32)
     text = "share memory and one is written"
@@ -138,8 +177,8 @@ def test_memory_that_overlaps(chain: loom.Chain) -> None:
     (None, DTypeError, "got NoneType"),
     (5, DTypeError, "got int"),
     (np.float32(1), DTypeError, "got float32"),
-    (loom.array([1, 2]), DTypeError, "the loom.Array has another type: expected f32, got i64. Make it of that type."),
-    (tensor.zeros((4,)), StateError, "only a parameter can be written"),
+    (loom.array([1, 2]), DTypeError, "the tensor has another type: expected f32, got i64. Make it of that type."),
+    (tensor.input("x", (4,)), StateError, "its elements are those that a program is fed"),
     (torch.zeros(4, requires_grad=True), DTypeError, "got Tensor. Pass x.detach()."),
     (torch.zeros(4, 4).T, LoomError, "the array is not contiguous"),
     (np.ma.masked_array(np.zeros(4, np.float32), [0, 1, 0, 0]), DTypeError, "the array has a mask"),

@@ -1,0 +1,131 @@
+"""Tensors in kernels: their memory is lent to be read and written, and what was recorded of them keeps its elements.
+
+Layer: tensor. A tensor that is lent keeps its memory (``lent``): whoever recorded a kernel over it has that bound, and
+before each run finds there what the tensor is then. When a kernel is about to write it, what was recorded of the tensor
+gets the elements as they were, in other memory, and the tensor becomes a source. Invariant: memory that is lent belongs
+to no other node and to no program as a constant.
+"""
+
+from __future__ import annotations
+
+from loom.core.dtype import DType
+from loom.runtime.device import Device
+from loom.runtime.storage import Storage, copy_storage
+from loom.tensor.eager import evaluate
+from loom.tensor.graph import KNOWN, Node, become, refuse_freed, set_aside
+from loom.tensor.ops.views import RESHAPE
+from loom.tensor.timelines import settle
+from loom.tensor.versions import before_writing, record_lock
+
+__all__ = ["before_run", "copied", "known", "lend", "lend_once", "memory_of"]
+
+
+def known(cls: type[Node], storage: Storage, dtype: DType, shape: tuple[int, ...], where: Device) -> Node:
+    """Return a tensor of elements that are in storage, which it then has for itself."""
+    return cls(KNOWN, (), shape, dtype, data=storage, device=where)
+
+
+def memory_of(x: Node) -> Storage:
+    """Return memory whose first elements are those of a tensor, packed, to be read; computed if they must be."""
+    base = x
+    while base.data is None and base.op is RESHAPE:
+        base = base.inputs[0]
+    if base.data is None:
+        base = x
+        evaluate([x])
+    assert base.data is not None
+    if base.op.is_written:
+        settle(base.device)
+    return base.data
+
+
+def copied(storage: Storage, nbytes: int, where: Device) -> Storage:
+    """Return other memory of the same elements."""
+    made = where.allocate(nbytes, zeroed=False)
+    copy_storage(storage, 0, made, 0, nbytes)
+    return made
+
+
+def lend(x: Node) -> tuple[Storage, Device]:
+    """Return a tensor's memory for a kernel, and its device; StateError for what has no elements.
+
+    That of a reshaped tensor is the tensor's: who writes one writes both.
+    """
+    with record_lock():
+        if x.op.is_written:
+            if x.data is None:
+                raise refuse_freed("tensor", x)
+            assert x.device is not None
+            settle(x.device)
+            return x.data, x.device
+        if x.lent is None and x.data is None and x.op is RESHAPE:
+            x.lent, x.device = lend(x.inputs[0])
+        elif x.lent is None:
+            evaluate([x])
+            assert x.data is not None
+            assert x.device is not None
+            if x.shared:
+                x.data, x.shared = copied(x.data, x.nbytes, x.device), False
+            x.lent = x.data
+        assert x.lent is not None
+        assert x.device is not None
+        return x.lent, x.device
+
+
+def lend_once(x: Node, *, writes: bool) -> tuple[Storage, Device]:
+    """Return a tensor's memory for one run of a kernel that begins now, and its device; errors as of ``lend``."""
+    with record_lock():
+        if x.op.is_written or x.lent is not None or (writes and x.data is None and x.op is RESHAPE):
+            found = lend(x)
+            before_run(x, writes=writes)
+            return found
+        memory, where = memory_of(x), x.device
+        assert where is not None
+        if not writes:
+            return memory, where
+        if x.shared:
+            memory = copied(memory, x.nbytes, where)
+        if x.users or x.inputs or x.shared:
+            old = set_aside(x)
+            if old.users and not x.shared:
+                old.data = copied(memory, x.nbytes, where)
+            become(x, KNOWN, data=memory)
+        return memory, where
+
+
+def before_run(x: Node, *, writes: bool) -> None:
+    """Let memory that was lent hold what the tensor is now, and be free to be written."""
+    if x.op.is_written:
+        settle(x.device)
+        if writes and x.users:
+            with before_writing([x]):
+                return
+        return
+    if x.data is x.lent and not (writes and (x.users or x.inputs)):
+        return
+    with record_lock():
+        if x.data is None and x.op is RESHAPE:
+            _before_run_of_view(x, writes)
+            return
+        lent, where = x.lent, x.device
+        assert lent is not None
+        assert where is not None
+        if x.data is not lent:
+            evaluate([x])
+            assert x.data is not None
+            copy_storage(x.data, 0, lent, 0, x.nbytes)
+            x.data = lent
+        if writes:
+            old = set_aside(x)
+            if old.users:
+                old.data = copied(lent, x.nbytes, where)
+            become(x, KNOWN, data=lent)
+
+
+def _before_run_of_view(x: Node, writes: bool) -> None:
+    """Do the same for a reshaped tensor, which goes on to be a view of the tensor as that will be."""
+    base = x.inputs[0]
+    if writes and x.users:
+        set_aside(x)
+    before_run(base, writes=writes)
+    become(x, RESHAPE, [base])
