@@ -12,9 +12,9 @@ import numpy as np
 
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ShapeError
-from loom.patterns.calling.call import Call, array
-from loom.runtime.array import Array
+from loom.patterns.calling.call import Call
 from loom.runtime.device import Device
+from loom.tensor import Tensor, array
 
 __all__ = ["as_given", "read_rows"]
 
@@ -32,4 +32,4 @@ def read_rows(
 
 def as_given(data: Any, found: Any) -> Any:
     """Return a result on the device that ``data`` was on."""
-    return array(found, on=data.device) if isinstance(data, Array) else found
+    return array(found, on=data.device) if isinstance(data, Tensor) else found

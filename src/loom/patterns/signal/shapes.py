@@ -16,8 +16,8 @@ from loom.patterns.calling.given import as_given, read_rows
 from loom.patterns.signal.convolve import fir_filter
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
 from loom.patterns.sort import gpu_sort
-from loom.runtime.array import Array
 from loom.runtime.device import Device
+from loom.tensor import Tensor
 
 __all__ = ["find_peaks", "medfilt", "resample", "savgol_filter"]
 
@@ -164,7 +164,7 @@ def resample(data: Any, size: int, *, on: str | Device | None = None) -> Any:
     """
     where = "signal.resample"
     number = whole(size, f"{where}, size", least=1)
-    given: Any = data.numpy() if isinstance(data, Array) else np.asarray(data)
+    given: Any = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
     x = given if given.dtype.kind == "c" else read_rows(where, data, on)
     n, kept = x.shape[-1], min(number, x.shape[-1])
     if x.dtype.kind == "c":

@@ -20,8 +20,8 @@ from loom.patterns.reduce import gpu_sum
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
 from loom.patterns.signal.windows import window as make_window
 from loom.patterns.stats.moments import mean
-from loom.runtime.array import Array
 from loom.runtime.device import Device
+from loom.tensor import Tensor
 
 __all__ = ["Spectrum", "detrend", "hilbert", "istft", "periodogram", "spectrogram", "stft", "welch"]
 
@@ -154,7 +154,7 @@ def istft(data: Any, length: int, *, window: str = "hann", segment: int = 256, s
     where = "signal.istft"
     size, hop = _sizes(where, segment, step)
     length = whole(length, f"{where}, length", least=0)
-    found = data.numpy() if isinstance(data, Array) else np.asarray(data)
+    found = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
     if found.ndim < 2 or found.shape[-1] != size // 2 + 1:
         raise ShapeError(where, "not what stft gives", expected=f"(..., segments, {size // 2 + 1})", got=found.shape,
                          remedy="Pass the same segment=")  # fmt: skip
