@@ -38,8 +38,10 @@ _NAMES = {
     "loom.kernels.functions.gamma": "gamma lgamma",
     "loom.kernels.functions.hyperbolic": "cosh sinh tanh",
     "loom.kernels.functions.inverse": "acos asin atan atan2",
-    "loom.kernels.functions.logarithm": "log log1p log2",
-    "loom.kernels.functions.power": "cbrt pow rsqrt",
+    "loom.kernels.functions.exact": "copysign fmod nextafter",
+    "loom.kernels.functions.inverse_hyperbolic": "acosh asinh atanh",
+    "loom.kernels.functions.logarithm": "log log10 log1p log2",
+    "loom.kernels.functions.power": "cbrt hypot pow rsqrt",
     "loom.kernels.functions.trigonometric": "cos sin tan",
     "loom.kernels.group.collective": (
         "group_all group_any group_broadcast group_count group_max group_min group_scan group_sum"

@@ -48,6 +48,9 @@ from loom.kernels.functions.error import erf as erf
 from loom.kernels.functions.error import erfc as erfc
 from loom.kernels.functions.error import gelu as gelu
 from loom.kernels.functions.error import gelu_tanh as gelu_tanh
+from loom.kernels.functions.exact import copysign as copysign
+from loom.kernels.functions.exact import fmod as fmod
+from loom.kernels.functions.exact import nextafter as nextafter
 from loom.kernels.functions.exponential import exp as exp
 from loom.kernels.functions.exponential import exp2 as exp2
 from loom.kernels.functions.exponential import expm1 as expm1
@@ -61,10 +64,15 @@ from loom.kernels.functions.inverse import acos as acos
 from loom.kernels.functions.inverse import asin as asin
 from loom.kernels.functions.inverse import atan as atan
 from loom.kernels.functions.inverse import atan2 as atan2
+from loom.kernels.functions.inverse_hyperbolic import acosh as acosh
+from loom.kernels.functions.inverse_hyperbolic import asinh as asinh
+from loom.kernels.functions.inverse_hyperbolic import atanh as atanh
 from loom.kernels.functions.logarithm import log as log
 from loom.kernels.functions.logarithm import log1p as log1p
 from loom.kernels.functions.logarithm import log2 as log2
+from loom.kernels.functions.logarithm import log10 as log10
 from loom.kernels.functions.power import cbrt as cbrt
+from loom.kernels.functions.power import hypot as hypot
 from loom.kernels.functions.power import pow as pow
 from loom.kernels.functions.power import rsqrt as rsqrt
 from loom.kernels.functions.trigonometric import cos as cos

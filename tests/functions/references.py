@@ -142,9 +142,12 @@ _HALF_PI = np.pi / 2
 
 REFERENCES: dict[str, Reference] = {
     "acos": Reference(np.arccos, mp.acos, (-1.0, -0.5, 0.5, 1.0), (-1.0, 1.0)),
+    "acosh": Reference(np.arccosh, lambda x: mp.acosh(x) if x >= 1 else mp.nan, (1.0, 2.0, 2.0**60), (1.0, 12.0)),
     "asin": Reference(np.arcsin, mp.asin, (-1.0, -0.5, 0.5, 1.0), (-1.0, 1.0)),
+    "asinh": Reference(np.arcsinh, mp.asinh, (0.3, 1.0, 2.0**60)),
     "atan": Reference(np.arctan, mp.atan, (-1.0, 1.0)),
     "atan2": Reference(np.arctan2, mp.atan2, (-1.0, 1.0)),
+    "atanh": Reference(np.arctanh, mp.atanh, (-1.0, -0.5, 0.5, 1.0), (-1.0, 1.0)),
     "cbrt": Reference(np.cbrt, _root, (1.0, 2.0, 4.0, 8.0)),
     "cos": Reference(np.cos, mp.cos, (_HALF_PI, 3 * _HALF_PI, 8192.0), (-100.0, 100.0)),
     "cosh": Reference(np.cosh, mp.cosh, (0.0, 89.41598)),
@@ -156,6 +159,7 @@ REFERENCES: dict[str, Reference] = {
     "gamma": Reference(special.gamma, mp.gamma, (1.0, 2.0, 35.0401), (-36.0, 36.0)),
     "gelu": Reference(_gelu, lambda x: x * _erfc(-x / mp.sqrt(2)) / 2, (0.64, -0.64, -13.0, -14.4), (-15.0, 6.0)),
     "gelu_tanh": Reference(_gelu_tanh, _exact_gelu_tanh, (-10.0, -10.7), (-11.0, 6.0)),
+    "hypot": Reference(np.hypot, mp.hypot, (1.0, 2.0**-126, 2.0**-40, 2.0**60)),
     "j0": Reference(
         _bessel(special.j0, 0, second=False), _exact_bessel(0, second=False), (2.404825,), (-60.0, 60.0), _near_zeros
     ),
@@ -170,6 +174,7 @@ REFERENCES: dict[str, Reference] = {
         _lgamma_slack,
     ),
     "log": Reference(np.log, mp.log, (1.0, 0.70710678, 1.41421356), (0.0, 8.0)),
+    "log10": Reference(np.log10, mp.log10, (1.0, 0.70710678, 1.41421356, 10.0, 1000.0), (0.0, 8.0)),
     "log1p": Reference(np.log1p, mp.log1p, (-1.0, -0.2928932, 0.41421356, 2.0**32), (-1.0, 4.0)),
     "log2": Reference(np.log2, lambda x: mp.log(x, 2), (1.0, 0.70710678, 1.41421356), (0.0, 8.0)),
     "pow": Reference(np.power, mp.power, (1.0, 2.0, -1.0, 0.70710678)),

@@ -37,7 +37,7 @@ def test_patterns_take_lists() -> None:
 
 @pytest.mark.parametrize("name", [n for n in sorted(FUNCTIONS) if hasattr(math, n) and n != "cbrt"])
 def test_every_name_over_a_list(name: str) -> None:
-    given = [[0.3, 0.75]] * function(name).arity
+    given = [[1.3, 1.75] if name == "acosh" else [0.3, 0.75]] * function(name).arity
     want = [getattr(math, name)(*row) for row in zip(*given, strict=True)]
     got = loom.gpu_map(given[0], name, *given[1:])
     assert got.dtype == np.float64

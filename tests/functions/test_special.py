@@ -18,6 +18,9 @@ _LEAST = 2.0**-149
 _LARGEST64, _LEAST64 = float.fromhex("0x1.fffffffffffffp+1023"), 5e-324
 
 ONE: dict[str, list[tuple[float, float]]] = {
+    "acosh": [(1.0, 0.0), (inf, inf), (0.5, nan), (-1.0, nan), (-3.0, nan), (-inf, nan)],
+    "asinh": [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -inf), (_LEAST, _LEAST)],
+    "atanh": [(0.0, 0.0), (-0.0, -0.0), (1.0, inf), (-1.0, -inf), (1.5, nan), (-inf, nan), (-_LEAST, -_LEAST)],
     "cbrt": [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -inf), (8.0, 2.0), (-27.0, -3.0), (2.0**-147, 2.0**-49)],
     "cosh": [(0.0, 1.0), (-0.0, 1.0), (inf, inf), (-inf, inf), (89.5, inf), (_LEAST, 1.0)],
     "erf": [(0.0, 0.0), (-0.0, -0.0), (inf, 1.0), (-inf, -1.0), (4.0, 1.0), (-1e30, -1.0)],
@@ -29,6 +32,7 @@ ONE: dict[str, list[tuple[float, float]]] = {
     "gelu_tanh": [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -0.0), (_LARGEST, _LARGEST), (-20.0, -0.0)],
     "log": [(1.0, 0.0), (0.0, -inf), (-0.0, -inf), (inf, inf), (-1.0, nan), (-inf, nan), (-_LEAST, nan)],
     "log1p": [(0.0, 0.0), (-0.0, -0.0), (-1.0, -inf), (inf, inf), (-1.5, nan), (-inf, nan), (_LEAST, _LEAST)],
+    "log10": [(1.0, 0.0), (0.0, -inf), (-0.0, -inf), (inf, inf), (-1.0, nan), *((10.0**n, n) for n in range(11))],
     "log2": [(1.0, 0.0), (0.0, -inf), (-0.0, -inf), (inf, inf), (-1.0, nan), (8.0, 3.0), (_LEAST, -149.0)],
     "rsqrt": [(4.0, 0.5), (0.0, inf), (-0.0, -inf), (inf, 0.0), (-1.0, nan), (-inf, nan)],
     "sigmoid": [(0.0, 0.5), (-0.0, 0.5), (inf, 1.0), (-inf, 0.0), (200.0, 1.0), (-200.0, 0.0), (-103.5, _LEAST)],
@@ -53,6 +57,9 @@ POW: list[tuple[float, float, float]] = [
 
 _L = _LEAST64
 ONE_F64: dict[str, list[tuple[float, float]]] = {
+    "acosh": [(1.0, 0.0), (inf, inf), (0.5, nan), (-1.0, nan), (-3.0, nan), (-inf, nan)],
+    "asinh": [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -inf), (_L, _L)],
+    "atanh": [(0.0, 0.0), (-0.0, -0.0), (1.0, inf), (-1.0, -inf), (1.5, nan), (-inf, nan), (-_L, -_L)],
     "acos": [(1.0, 0.0), (-1.0, np.pi), (0.0, np.pi / 2), (1.5, nan), (-inf, nan), (_L, np.pi / 2)],
     "asin": [(0.0, 0.0), (-0.0, -0.0), (1.0, np.pi / 2), (-1.0, -np.pi / 2), (1.5, nan), (inf, nan), (_L, _L)],
     "atan": [(0.0, 0.0), (-0.0, -0.0), (inf, np.pi / 2), (-inf, -np.pi / 2), (1.0, np.pi / 4), (-_L, -_L)],
@@ -68,6 +75,7 @@ ONE_F64: dict[str, list[tuple[float, float]]] = {
     "gelu_tanh": [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -0.0), (_LARGEST64, _LARGEST64), (-40.0, -0.0)],
     "log": [(1.0, 0.0), (0.0, -inf), (-0.0, -inf), (inf, inf), (-1.0, nan), (-inf, nan), (-_L, nan)],
     "log1p": [(0.0, 0.0), (-0.0, -0.0), (-1.0, -inf), (inf, inf), (-1.5, nan), (-inf, nan), (_L, _L)],
+    "log10": [(1.0, 0.0), (0.0, -inf), (-0.0, -inf), (inf, inf), (-1.0, nan), *((10.0**n, n) for n in range(23))],
     "log2": [(1.0, 0.0), (0.0, -inf), (-0.0, -inf), (inf, inf), (-1.0, nan), (8.0, 3.0), (_L, -1074.0)],
     "rsqrt": [(4.0, 0.5), (0.0, inf), (-0.0, -inf), (inf, 0.0), (-1.0, nan), (-inf, nan)],
     "sigmoid": [(0.0, 0.5), (-0.0, 0.5), (inf, 1.0), (-inf, 0.0), (1e300, 1.0), (-1e300, 0.0), (-745.0, _L)],
@@ -126,6 +134,49 @@ def test_powers_of_two_are_exact(name: str, dtype: DType) -> None:
     assert _same(evaluate(name, given), want).all()
 
 
+HYPOT = [(0.0, 0.0, 0.0), (-0.0, -0.0, 0.0), (3.0, -4.0, 5.0), (inf, nan, inf), (nan, -inf, inf),
+         (nan, 0.0, nan), (-5.0, 12.0, 13.0), (0.0, -7.0, 7.0), (2.0**126, 2.0**-149, 2.0**126),
+         (2.0**-149, 0.0, 2.0**-149)]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [f32, f64], ids=str)
+def test_special_lengths(dtype: DType) -> None:
+    x, y, want = np.array(HYPOT, dtype.numpy).T.copy()
+    assert _same(evaluate("hypot", x, y), want).all()
+
+
+@pytest.mark.parametrize("dtype", [f32, f64], ids=str)
+@pytest.mark.parametrize("name", ["copysign", "fmod", "nextafter"])
+def test_exact_functions(name: str, dtype: DType) -> None:
+    """Oracle: numpy, whose three are the C library's, bit for bit; anything with anything, near ones, specials."""
+    rng = np.random.default_rng(5)
+    bits = dtype.bits_numpy
+    x, y = rng.integers(0, 1 << dtype.bits, (2, 60_000), dtype=np.uint64).astype(bits).view(dtype.numpy)
+    with np.errstate(all="ignore"):
+        y[:20_000] = (x[:20_000] * rng.uniform(1e-3, 3, 20_000)).astype(dtype.numpy)
+    x[20_000:30_000], y[20_000:30_000] = rng.integers(-9, 9, 10_000), rng.integers(-4, 4, 10_000)
+    info = np.finfo(dtype.numpy)
+    specials = np.array([0.0, -0.0, inf, -inf, nan, 1.0, -1.0, info.max, info.tiny, info.smallest_subnormal])
+    pairs = np.stack([a.ravel() for a in np.meshgrid(specials, specials)]).astype(dtype.numpy)
+    x, y = (np.concatenate([a, p]) for a, p in zip((x, y), pairs, strict=True))
+    with np.errstate(all="ignore"):
+        want = getattr(np, name)(x, y)
+    assert _same(evaluate(name, x, y), want).all()
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
+def test_powers_of_integers(dtype: str) -> None:
+    rng = np.random.default_rng(6)
+    info = np.iinfo(dtype)
+    x = rng.integers(max(-12, info.min), 12, 4000).astype(dtype)
+    y = rng.integers(0, 100, 4000).astype(dtype)
+    want = [pow(int(a), int(b), 1 << info.bits) for a, b in zip(x, y, strict=True)]
+    assert (evaluate("ipow", x, y).astype(np.dtype(dtype)).view(f"u{info.bits // 8}") == want).all()
+    if info.min < 0:
+        a, b = np.array([1, -1, -1, 2, 0, -5], dtype), np.array([-3, -3, -2, -1, -1, -2], dtype)
+        assert evaluate("ipow", a, b).tolist() == [1, -1, 1, 0, 0, 0]
+
+
 def test_whole_powers_that_are_numbers_come_out_exact() -> None:
     """Of f64, whose powers are within a thousandth of a unit before their one rounding; Python's integers decide."""
     pairs = [(a, k) for a in range(2, 100) for k in range(1, 60) if a**k < 2**53]
@@ -142,7 +193,7 @@ def _positive(seed: int) -> list[np.ndarray]:
     return [single, rng.integers(0, 0x7FF << 52, 20_000, dtype=np.uint64).view(np.float64)]
 
 
-@pytest.mark.parametrize("name", ["asin", "atan", "cbrt", "erf", "j1", "sin", "sinh", "tan", "tanh"])
+@pytest.mark.parametrize("name", ["asin", "asinh", "atan", "atanh", "cbrt", "erf", "j1", "sin", "sinh", "tan", "tanh"])
 def test_odd_functions_are_odd_in_every_bit(name: str) -> None:
     for x in _positive(2):
         x = x[~np.isnan(evaluate(name, x))]

@@ -22,6 +22,8 @@ def tables() -> dict[str, list[float]]:
             "FIFTH": split(mp.mpf(1) / 5, 53, last=53),
             "LN2_PAIR": split(mp.log(2), 53, last=53),
             "LOG2E_PAIR": split(1 / mp.log(2), 53, last=53),
+            "LOG10E_PAIR": split(1 / mp.log(10), 53, last=53),
+            "LOG10_2": split(mp.log10(2), 42, last=53),  # products of the first with k are exact
         }
     return {
         "EXP_REST": exponential(10), "EXP2": power_of_two(12), "LOG_REST": logarithm(9), "SINH": odd(mp.sinh, 1, 8),

@@ -13,7 +13,7 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import adversarial, triples
 from loom.core.dtype import DType
-from loom.kernels.functions import FUNCTIONS, function
+from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import one_value
 from loom.schedules.maps import LANES, map_kernel
 
@@ -29,6 +29,8 @@ def _inputs(dtype: DType) -> Array:
     rng = np.random.default_rng(31)
     carrier, fraction = (np.uint32, 23) if dtype.bits == 32 else (np.uint64, 52)
     edges = adversarial(dtype)
+    if dtype.is_integer:
+        return np.concatenate([edges, rng.integers(0, 9, _SIZE - edges.size).astype(dtype.numpy)])
     plain = rng.uniform(-100, 100, 900).astype(dtype.numpy)
     room = _SIZE - edges.size - plain.size
     exponents = np.arange(room, dtype=np.uint64) * 5 % (2 ** (dtype.bits - fraction))
@@ -40,6 +42,8 @@ def _operands(dtype: DType, arity: int) -> list[Array]:
     if arity == 1:
         return [_inputs(dtype)]
     rng = np.random.default_rng(32)
+    if dtype.is_integer:
+        return [_inputs(dtype), np.roll(_inputs(dtype), 7)]
     plain = [rng.uniform(-8, 8, _SIZE // 4).astype(dtype.numpy) for _ in range(arity)]
     edges = triples(dtype, _SIZE, seed=arity)
     return [np.concatenate([p, e[: _SIZE - p.size]]) for p, e in zip(plain, edges, strict=False)]
@@ -52,6 +56,6 @@ def _function(name: str, dtype: DType) -> Case:
     return Case(verified.kernel, buffers, (_SIZE,), groups=(8, 1, 1), modes=("trusted",))
 
 
-for _name in sorted(FUNCTIONS):
+for _name in sorted((*FUNCTIONS, *EXACT)):
     for _dtype in function(_name).definitions:
         case(f"functions/{_name}-{_dtype}")(partial(_function, _name, _dtype))

@@ -112,7 +112,8 @@ def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Dev
     scores = tensor.matmul(x, keys, transpose_b=True) * (1 / math.sqrt(x.shape[-1]))
     if flag(causal, "gpu_attention, causal"):
         tokens, others = scores.shape[-2:]
-        seen = tensor.expand_dims(tensor.arange(tokens) + (others - tokens), 1) >= tensor.arange(others)
+        at, before = tensor.arange(tokens, dtype="i32"), tensor.arange(others, dtype="i32")
+        seen = tensor.expand_dims(at + (others - tokens), 1) >= before
         scores = tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30))
     return call.result(tensor.reshape(tensor.matmul(tensor.softmax(scores), values), shape))
 

@@ -16,7 +16,7 @@ from typing import Any
 from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.ir.verify import VerifiedKernel
-from loom.kernels.functions import FUNCTIONS
+from loom.kernels.functions import EXACT, FUNCTIONS
 from loom.kernels.maps.loops import NestCut, write_loops
 from loom.kernels.maps.nest import BY_CONSTANTS, Apply, Coordinate, Given, Load, LoopNest, Number, Store, Value
 
@@ -128,7 +128,7 @@ def _numberless(nest: LoopNest) -> tuple[LoopNest, tuple[Number, ...]]:
 
 def _weight(nest: LoopNest) -> int:
     """Return about how many times the work of a few operations an element is."""
-    applied = [v.operation in FUNCTIONS for v in nest.values if isinstance(v, Apply)]
+    applied = [v.operation in FUNCTIONS or v.operation in EXACT for v in nest.values if isinstance(v, Apply)]
     return 1 + sum(applied) + len(applied) // _FEW
 
 

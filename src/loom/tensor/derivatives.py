@@ -65,6 +65,9 @@ _SLOPES: dict[str, Callable[[Any, Any], Any]] = {
     "sinh": lambda x, _y: apply("cosh", x),
     "cosh": lambda x, _y: apply("sinh", x),
     "rsqrt": lambda _x, y: y * y * y * -0.5,
+    "asinh": lambda x, _y: 1 / apply("hypot", x, 1),
+    "acosh": lambda x, _y: apply("rsqrt", x - 1) * apply("rsqrt", x + 1),
+    "atanh": lambda x, _y: 1 / ((1 - x) * (x + 1)),
     "j0": lambda x, _y: -apply("j1", x),
     "y0": lambda x, _y: -apply("y1", x),
     "y1": lambda x, y: apply("y0", x) - y / x,
@@ -83,6 +86,7 @@ _BY_NAME: dict[str, Vjp] = {
     "log": lambda node, g: [g / node.inputs[0]],
     "log1p": lambda node, g: [g / (node.inputs[0] + 1)],
     "log2": lambda node, g: [g / (node.inputs[0] * math.log(2))],
+    "log10": lambda node, g: [g / (node.inputs[0] * math.log(10))],
     "asin": lambda node, g: [g / apply("sqrt", 1 - node.inputs[0] * node.inputs[0])],
     "acos": lambda node, g: [-(g / apply("sqrt", 1 - node.inputs[0] * node.inputs[0]))],
     "atan": lambda node, g: [g / (node.inputs[0] * node.inputs[0] + 1)],
@@ -114,6 +118,24 @@ def _atan2(node: Tensor, g: Tensor) -> list[Tensor]:
     square = x * x + y * y
     square = where(apply("eq", square, 0), 1, square)  # at the origin, where there is none, 0
     return [g * x / square, -(g * y) / square]
+
+
+@derivative(MAPS["hypot"])
+def _hypot(node: Tensor, g: Tensor) -> list[Tensor]:
+    size = where(node > 0, node, 1)  # at the origin, where there is none, 0
+    return [g * (x / size) for x in node.inputs]
+
+
+@derivative(MAPS["fmod"])
+def _fmod(node: Tensor, g: Tensor) -> list[Tensor]:
+    x, y = node.inputs
+    return [g, -(g * apply("rint", (x - node) / y))]
+
+
+@derivative(MAPS["copysign"])
+def _copysign(node: Tensor, g: Tensor) -> list[Any]:
+    x, y = node.inputs
+    return [g * apply("copysign", 1.0, x) * apply("copysign", 1.0, y), None]
 
 
 @derivative(MAPS["abs"])

@@ -18,27 +18,13 @@ from loom.tensor.graph import require_tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.reductions import max_of, mean_of, sum_of
 from loom.tensor.ops.views import expand_dims, routed
+from loom.tensor.standard.elementwise import maximum
 from loom.tensor.tensor import Tensor
 
 __all__ = [
-    "binary_cross_entropy", "clip", "cross_entropy", "gelu", "huber", "layer_norm", "leaky_relu", "log_softmax", "mae",
-    "maximum", "minimum", "mse", "nll", "one_hot", "relu", "rms_norm", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "binary_cross_entropy", "cross_entropy", "gelu", "huber", "layer_norm", "leaky_relu", "log_softmax", "mae",
+    "mse", "nll", "one_hot", "relu", "rms_norm", "sigmoid", "silu", "softmax", "softplus",
 ]  # fmt: skip
-
-
-def maximum(a: Any, b: Any) -> Tensor:
-    """Return the larger of two, element by element; NaN wins. Of equal ones the first has the gradient."""
-    return apply("max", a, b)
-
-
-def minimum(a: Any, b: Any) -> Tensor:
-    """Return the smaller of two, element by element; NaN wins. Of equal ones the first has the gradient."""
-    return apply("min", a, b)
-
-
-def clip(x: Tensor, low: Any, high: Any) -> Tensor:
-    """Return x no smaller than ``low`` and no larger than ``high``; the gradient is 0 outside."""
-    return minimum(maximum(x, low), high)
 
 
 def relu(x: Tensor) -> Tensor:
@@ -57,12 +43,6 @@ def sigmoid(x: Tensor) -> Tensor:
     """Return 1 / (1 + e^-x)."""
     require_tensor(x, "sigmoid")
     return x.sigmoid()
-
-
-def tanh(x: Tensor) -> Tensor:
-    """Return the hyperbolic tangent."""
-    require_tensor(x, "tanh")
-    return x.tanh()
 
 
 def silu(x: Tensor) -> Tensor:

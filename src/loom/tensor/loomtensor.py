@@ -24,6 +24,7 @@ from loom.runtime.device import Device, DeviceInfo
 from loom.runtime.order import touching
 from loom.runtime.registry import device, devices
 from loom.runtime.storage import copy_storage
+from loom.tensor.creation.creation import full
 from loom.tensor.eager import Work, prepare, work_of
 from loom.tensor.graph import PARAMETER, ancestors, as_shape, refuse_freed, require_tensor
 from loom.tensor.lowering import follow
@@ -31,7 +32,7 @@ from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.products import einsum, matmul
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.sparse import CSR, spmm
-from loom.tensor.tensor import Tensor, full
+from loom.tensor.tensor import Tensor
 from loom.tensor.timelines import timeline_of
 from loom.tensor.versions import before_writing, record_lock
 

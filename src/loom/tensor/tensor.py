@@ -6,6 +6,7 @@ Layer: tensor. Invariant: operators only record. Elements are computed when ``nu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,9 +15,8 @@ import numpy as np
 from loom.core.arrays import read_array, read_as
 from loom.core.conversions import convert, host_type, widen
 from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError, near_matches
+from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_int, is_list, text
-from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device
@@ -27,10 +27,11 @@ from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape
 from loom.tensor.handle.lending import before_run, copied, lend, lend_once, memory_of
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import products, reductions, views
+from loom.tensor.standard.info import VERSIONS
 from loom.tensor.timelines import settle
 from loom.tensor.versions import before_writing
 
-__all__ = ["Array", "Tensor", "arange", "array", "full", "input", "ones", "parameter", "zeros"]
+__all__ = ["Array", "Tensor", "array", "input", "parameter"]
 
 
 class Tensor(Node, Readable):
@@ -48,6 +49,13 @@ class Tensor(Node, Readable):
     __hash__ = Node.__hash__
     __array_priority__ = 200.0
     called = "tensor"
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """Return ``loom.tensor``, a namespace of the array API standard; ArgumentError for another version of it."""
+        if api_version not in (None, *VERSIONS):
+            raise ArgumentError("tensor", "another version of the array API standard", got=api_version,
+                                expected=" or ".join(VERSIONS), remedy="Leave it out")  # fmt: skip
+        return sys.modules[__package__]
 
     # elements
 
@@ -341,37 +349,3 @@ def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noq
     """Return a place that is fed before each run of a program, by name."""
     name = text(name, "tensor.input, name")
     return Tensor(INPUT, (), as_shape(shape, "tensor.input"), dtype_of(dtype, "tensor.input"), name=name)
-
-
-_ANY = Tensor(INPUT, (), (), f32)
-
-
-def full(shape: Sequence[int], value: float, dtype: Any = "f32") -> Tensor:
-    """Return a tensor of one number everywhere; it takes no memory until it must."""
-    number = maps.constant(value, dtype_of(dtype, "tensor.full"), _ANY, "tensor.full")
-    return views.broadcast_to(number, as_shape(shape, "tensor.full"))
-
-
-def _whole_of(value: int, dtype: Any) -> Any:
-    """Return 0 or 1 as a number that a dtype takes."""
-    return bool(value) if dtype_of(dtype, "tensor").is_bool else value
-
-
-def zeros(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
-    """Return a tensor of zeros."""
-    return full(shape, _whole_of(0, dtype), dtype)
-
-
-def ones(shape: Sequence[int], dtype: Any = "f32") -> Tensor:
-    """Return a tensor of ones."""
-    return full(shape, _whole_of(1, dtype), dtype)
-
-
-def arange(size: int, dtype: Any = "i32") -> Tensor:
-    """Return 0 to ``size - 1``; DTypeError if ``dtype`` does not hold them."""
-    count, kind = whole(size, "tensor.arange", least=0), dtype_of(dtype, "tensor.arange")
-    if count and not kind.is_bool:
-        maps.as_number(count - 1, kind, "tensor.arange")
-    elif count > 2:
-        raise DTypeError("tensor.arange", "bool has two numbers", expected="another dtype", got=kind, remedy="Use i32")
-    return maps.coordinate((count,), 0, kind, _ANY)

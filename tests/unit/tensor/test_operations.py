@@ -55,7 +55,7 @@ _EXACT: dict[str, tuple[Callable[..., Any], Callable[..., Any], str]] = {
     "sum of bools": (lambda a: (a > 0).sum(0), lambda a: (a > 0).sum(0, dtype="u8"), "a"),
     "product of integers": (lambda i, j: i @ j.T, lambda i, j: i @ j.T, "ij"),
     "gather": (lambda a, i: tensor.gather(a, abs(i).map("irem", 4)), lambda a, i: a[abs(i) % 4], "ai"),
-    "arange": (lambda i: i + tensor.arange(6), lambda i: i + np.arange(6, dtype="i4"), "i"),
+    "arange": (lambda i: i + tensor.arange(6), lambda i: i + np.arange(6), "i"),
     "full": (lambda a: tensor.full((2, 3), 2.5), lambda a: np.full((2, 3), 2.5, "f4"), "a"),
     "one_hot": (lambda i: tensor.one_hot(abs(i).map("irem", 3), 3), lambda i: np.eye(3, dtype="f4")[abs(i) % 3], "i"),
     "windows": (

@@ -1,7 +1,7 @@
 """Elementary functions written in the kernel language: one fixed sequence of exactly rounded operations each.
 
 Layer: kernels. No C library and no native GPU function takes part. Invariant: every name in ``FUNCTIONS``
-is an ``Elementary`` of that name in the module given (tested).
+and ``EXACT`` is an ``Elementary`` of that name in the module given (tested).
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from importlib import import_module
 
 from loom.ir.frontend.elementary import Elementary
 
-__all__ = ["FUNCTIONS", "function"]
+__all__ = ["EXACT", "FUNCTIONS", "function"]
 
 FUNCTIONS: dict[str, str] = {
     "acos": "inverse",
+    "acosh": "inverse_hyperbolic",
     "asin": "inverse",
+    "asinh": "inverse_hyperbolic",
     "atan": "inverse",
     "atan2": "inverse",
+    "atanh": "inverse_hyperbolic",
     "cbrt": "power",
     "cos": "trigonometric",
     "cosh": "hyperbolic",
@@ -28,10 +31,12 @@ FUNCTIONS: dict[str, str] = {
     "gamma": "gamma",
     "gelu": "error",
     "gelu_tanh": "error",
+    "hypot": "power",
     "j0": "bessel",
     "j1": "bessel",
     "lgamma": "gamma",
     "log": "logarithm",
+    "log10": "logarithm",
     "log1p": "logarithm",
     "log2": "logarithm",
     "pow": "power",
@@ -46,6 +51,9 @@ FUNCTIONS: dict[str, str] = {
 }
 """Every elementary function and the module of this package that defines it, loaded when first used."""
 
+EXACT: dict[str, str] = {"copysign": "exact", "fmod": "exact", "ipow": "exact", "nextafter": "exact"}
+"""Functions without an error, and their module; ``ipow`` is one of integers."""
+
 
 def function(name: str) -> Elementary:
     """Return the elementary function called ``name``.
@@ -53,4 +61,4 @@ def function(name: str) -> Elementary:
     >>> function("rsqrt")
     <loom.rsqrt>
     """
-    return getattr(import_module(f"loom.kernels.functions.{FUNCTIONS[name]}"), name)
+    return getattr(import_module(f"loom.kernels.functions.{(FUNCTIONS | EXACT)[name]}"), name)

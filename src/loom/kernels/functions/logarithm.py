@@ -1,6 +1,7 @@
-"""Logarithms: log, log2 and log1p.
+"""Logarithms: log, log2, log10 and log1p.
 
-Layer: kernels. Invariant: no branches; powers of two have exact log2, and log1p is exact near zero.
+Layer: kernels. Invariant: no branches; powers of two have exact log2, powers of ten exact log10, and log1p is exact
+near zero.
 
 Source: log(2^k (1 + f)) = k ln 2 + log(1 + f), 1 + f from sqrt(1/2) to sqrt(2), as in W. J. Cody and W. Waite,
 "Software Manual for the Elementary Functions", 1980; polynomial from ``tools/fit/logarithm.py``.
@@ -14,11 +15,12 @@ from typing import Any
 from loom.core.dtype import f32, i32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, select
-from loom.kernels.functions.coefficients.logarithm import LN2, LOG, LOG2E
-from loom.kernels.functions.f64.logarithm import log1p_f64, log2_f64, log_f64
+from loom.kernels.functions.coefficients.logarithm import LN2, LOG, LOG2E, LOG10_2, LOG10E
+from loom.kernels.functions.doubles import upper
+from loom.kernels.functions.f64.logarithm import log1p_f64, log2_f64, log10_f64, log_f64
 from loom.kernels.functions.polynomial import horner
 
-__all__ = ["decomposed", "log", "log1p", "log2", "widened"]
+__all__ = ["decomposed", "log", "log1p", "log2", "log10", "widened"]
 
 _ROOT_HALF = 0x3F3504F3
 """Bits of sqrt(1/2)."""
@@ -56,6 +58,20 @@ def _log2(x: Any) -> Any:
     return _bordered(k + (f - (0.5 * z - (f * z) * horner(f, LOG))) * LOG2E[0], x)
 
 
+def _log10(x: Any) -> Any:
+    """Multiply by 1 / ln 10 in two parts, as FreeBSD's e_log10f.c: log(1 + f) = high + low, high of 12 bits."""
+    k, f = widened(x)
+    half = 0.5 * (f * f)
+    high = upper(f - half)
+    low = ((f - high) - half) + (f * f * f) * horner(f, LOG)
+    y = k * LOG10_2[1] + (low + high) * LOG10E[1] + low * LOG10E[0]
+    whole = k * LOG10_2[0]
+    part = high * LOG10E[0]
+    total = whole + part
+    rest = select(abs(whole) > abs(part), (whole - total) + part, (part - total) + whole)
+    return _bordered(total + (rest + y), x)
+
+
 def _log1p(x: Any) -> Any:
     scale = select(x > 2.0**32, f32(2.0**-32), f32(1.0))
     u = x * scale + scale
@@ -79,6 +95,11 @@ def log(x: Any) -> Any:  # type: ignore[empty-body]
 @elementary(f32=(_log2, 1.84), f64=(log2_f64, 0.6))
 def log2(x: Any) -> Any:  # type: ignore[empty-body]
     """Logarithm to base 2, at most 1.84 ulp off (f64: 0.6), exact for powers of two; 0 gives -inf, below 0 NaN."""
+
+
+@elementary(f32=(_log10, 0.8), f64=(log10_f64, 0.6))
+def log10(x: Any) -> Any:  # type: ignore[empty-body]
+    """Logarithm to base 10, at most 0.8 ulp off (f64: 0.6), exact for powers of ten; 0 gives -inf, below 0 NaN."""
 
 
 @elementary(f32=(_log1p, 1.39), f64=(log1p_f64, 1.0))

@@ -1,4 +1,4 @@
-"""Roots and powers: rsqrt, cbrt and pow.
+"""Roots and powers: rsqrt, cbrt, hypot and pow.
 
 Layer: kernels. Invariant: only correctly rounded operations and integer operations are used; no branches.
 
@@ -15,14 +15,14 @@ from loom.core.dtype import f32, i32, u32
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select, sqrt
 from loom.kernels.functions.coefficients.power import INVERSE_CUBE_ROOT, LOG2_FIRST, LOG2_REST, LOG2_SECOND
-from loom.kernels.functions.doubles import upper
+from loom.kernels.functions.doubles import product, two_sum, upper
 from loom.kernels.functions.exponential import clamped, power_of_two_of, scaled
-from loom.kernels.functions.f64.power import cbrt_f64, pow_f64
+from loom.kernels.functions.f64.power import cbrt_f64, hypot_f64, pow_f64
 from loom.kernels.functions.hyperbolic import with_sign
 from loom.kernels.functions.logarithm import widened
 from loom.kernels.functions.polynomial import horner
 
-__all__ = ["cbrt", "pow", "rsqrt"]
+__all__ = ["cbrt", "hypot", "pow", "rsqrt"]
 
 _LOG2_SMALL = (LOG2_SECOND[1], *LOG2_REST)
 _GUESS = 0x54A24000
@@ -47,6 +47,23 @@ def _cbrt(x: Any) -> Any:
     y = c + c * (e * (1.0 / 3.0 + e * (2.0 / 9.0 + e * (14.0 / 81.0))))
     y = with_sign(y * select(small, f32(2.0**-8), f32(1.0)), x)
     return select((abs(x) < math.inf) & (x != 0.0), y, x)
+
+
+def _hypot(x: Any, y: Any) -> Any:
+    """Take squares and their sum exactly, in pairs, and correct the root by what is left: one rounding counts."""
+    a, b = abs(x), abs(y)
+    longest = select(a > b, a, b)
+    scale = select(longest > 2.0**60, f32(2.0**-70), select(longest < 2.0**-40, f32(2.0**80), f32(1.0)))
+    p, p1 = product(longest * scale, longest * scale)
+    shortest = select(a > b, b, a) * scale
+    q, q1 = product(shortest, shortest)
+    total, low = two_sum(p, q)
+    root = sqrt(total)
+    square, left = product(root, root)
+    root = root + (((total - square) - left) + (low + (p1 + q1))) / (root + root)
+    r = select(longest > 0.0, root / scale, longest)
+    r = select((x != x) | (y != y), f32(math.nan), r)  # noqa: PLR0124
+    return select((a == math.inf) | (b == math.inf), f32(math.inf), r)
 
 
 def _log2_pair(a: Any) -> Any:
@@ -107,6 +124,11 @@ def rsqrt(x: Any) -> Any:  # type: ignore[empty-body]
 @elementary(f32=(_cbrt, 0.55), f64=(cbrt_f64, 0.55))
 def cbrt(x: Any) -> Any:  # type: ignore[empty-body]
     """Cube root, at most 0.55 ulp off (f64: 0.55), exact for cubes; odd."""
+
+
+@elementary(f32=(_hypot, 0.76), f64=(hypot_f64, 0.76))
+def hypot(x: Any, y: Any) -> Any:  # type: ignore[empty-body]
+    """Root of ``x^2 + y^2``, at most 0.76 ulp off (f64: 0.76); infinite if one of them is, beside NaN too."""
 
 
 @elementary(f32=(_pow, 1.25), f64=(pow_f64, 0.8))

@@ -25,7 +25,7 @@ from loom.ir.frontend.values import Operand, describe
 from loom.ir.kernel import Block, Instr, Loc, Memory
 from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
-from loom.kernels.functions import FUNCTIONS, function
+from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Apply, Given, Load, LoopNest, Number, Store, Value
 from loom.kernels.maps.rounding import emit_convert
 from loom.kernels.types import held_type
@@ -231,7 +231,7 @@ class _Loops:
             return self.call(operation, operands)
         if operation == "convert":
             return operands[0]
-        if operation in FUNCTIONS:
+        if operation in FUNCTIONS or operation in EXACT:
             return self.call(function(operation), operands)
         op = OPS[operation]
         if len(operands) != op.arity:

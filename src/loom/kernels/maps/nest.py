@@ -19,7 +19,7 @@ from loom.core.dtype import DType
 from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts
-from loom.kernels.functions import FUNCTIONS
+from loom.kernels.functions import EXACT, FUNCTIONS
 from loom.kernels.types import held_type
 
 __all__ = [
@@ -46,7 +46,7 @@ OPERATIONS: tuple[str, ...] = tuple(
     name for name, op in OPS.items() if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
 )
 """Operations of the IR that a map takes by name."""
-ELEMENTWISE: tuple[str, ...] = (*OPERATIONS, *FUNCTIONS)
+ELEMENTWISE: tuple[str, ...] = (*OPERATIONS, *FUNCTIONS, *EXACT)
 """Everything a map takes by name."""
 
 

@@ -64,7 +64,7 @@ def _mask(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tenso
     tokens = scores.shape[-1]
     seen = None
     if config.causal:
-        at = tensor.arange(tokens)
+        at = tensor.arange(tokens, dtype="i32")
         seen = tensor.expand_dims(at, 1) >= at
     if config.padding_mask is not None:
         mask = context.record.inputs[config.padding_mask]

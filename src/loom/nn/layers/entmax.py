@@ -64,7 +64,7 @@ def _search(z: Tensor, alpha: float) -> Tensor:
     raised = (z - z.max(-1, keepdims=True)) * (alpha - 1)
     low = raised.max(-1, keepdims=True) - 1
     width = 1 - float(z.shape[-1]) ** (1 - alpha)
-    places = tensor.arange(_PLACES, z.dtype) + 1
+    places = tensor.arange(_PLACES, dtype=z.dtype) + 1
     for _ in range(11 if z.dtype.nbytes == 8 else 5):
         width /= _PLACES
         sums = _power(tensor.expand_dims(raised, -2) - tensor.expand_dims(low + places * width, -1), power).sum(-1)
@@ -75,7 +75,7 @@ def _search(z: Tensor, alpha: float) -> Tensor:
 def _steep(z: Tensor, slope: float) -> Tensor:
     """Return the map for slopes above 1: of the least element above 0 and the others, by their distances from it."""
     base, double = _least(z, slope), z.dtype.nbytes == 8
-    places, width = tensor.arange(_PLACES, z.dtype) + 1, 60.0 if double else 30.0
+    places, width = tensor.arange(_PLACES, dtype=z.dtype) + 1, 60.0 if double else 30.0
     over = tensor.where(z > base, (z - base) * slope, 0)
     ties = (z == base).astype(z.dtype).sum(-1, keepdims=True)
     least = ties * 0 - width  # log2 of the result at the base
@@ -102,7 +102,7 @@ def _least(z: Tensor, slope: float) -> Tensor:
 def _above_threshold(z: Tensor, slope: float) -> Tensor:
     """Return slope (z - max z) - tau nearly: first the exponent of -tau is found, then its digits, from below."""
     double = z.dtype.nbytes == 8
-    power, places = 1 / slope, tensor.arange(_PLACES, z.dtype) + 1
+    power, places = 1 / slope, tensor.arange(_PLACES, dtype=z.dtype) + 1
     raised, rest = _scale(z, slope)
     across, across1 = tensor.expand_dims(raised, -2), tensor.expand_dims(rest, -2)
 

@@ -74,7 +74,7 @@ class HeldSamples:
 
     def pick(self, samples: int) -> tuple[list[Tensor], list[Tensor]]:
         """Record the next samples and their targets."""
-        chosen = tensor.gather(self.order, self.done + tensor.arange(samples, "u32"))
+        chosen = tensor.gather(self.order, self.done + tensor.arange(samples, dtype="u32"))
         return [tensor.gather(x, chosen) for x in self.x], [tensor.gather(y, chosen) for y in self.y]
 
 

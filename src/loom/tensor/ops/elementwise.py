@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import is_scalar
 from loom.core.promotion import as_float, promote
 from loom.ir.ops import OPS, Accepts
-from loom.kernels.functions import FUNCTIONS, function
+from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.parts import join
@@ -86,11 +86,13 @@ _OPERATIONS = [
     if op.is_pure and op.accepts not in (Accepts.NONE, Accepts.SPECIAL, Accepts.ANY)
 ]  # fmt: skip
 MAPS: dict[str, TensorOp] = {
-    name: TensorOp(name, NodeKind.MAP, operation=name) for name in (*_OPERATIONS, "select", *FUNCTIONS)
+    name: TensorOp(name, NodeKind.MAP, operation=name) for name in (*_OPERATIONS, "select", *FUNCTIONS, *EXACT)
 }
 MAPS["relu"] = TensorOp("relu", NodeKind.MAP, operation="max")
 """All operations by name. Relu is one: its derivative is known from its result, so that its operand is not kept."""
-_OF_FLOATS = frozenset((*FUNCTIONS, *(n for n in _OPERATIONS if OPS[n].accepts is Accepts.FLOAT)))
+_OF_FLOATS = frozenset(
+    (*FUNCTIONS, *(n for n in EXACT if n != "ipow"), *(n for n in _OPERATIONS if OPS[n].accepts is Accepts.FLOAT))
+)
 """Operations that integers and bools are made floats for."""
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 
@@ -160,7 +162,7 @@ def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -
 
 @cache
 def _arity(name: str) -> int:
-    if name in FUNCTIONS:
+    if name in FUNCTIONS or name in EXACT:
         return function(name).arity
     return 3 if name == "select" else OPS["max" if name == "relu" else name].arity
 
@@ -187,7 +189,7 @@ def common_shape(name: str, typed: Sequence[Node]) -> tuple[int, ...]:
 @cache
 def _check_dtype(name: str, dtype: DType) -> None:
     held = f32 if dtype.storage_only else dtype
-    if name in FUNCTIONS:
+    if name in FUNCTIONS or name in EXACT:
         known = function(name).definitions
         fits, expected = held in known, " or ".join(map(str, known)) + ", f16, bf16"
     else:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
+from loom.tensor.creation.creation import arange, zeros
 from loom.tensor.graph import require_tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by
@@ -21,7 +22,7 @@ from loom.tensor.ops.views import broadcast_to, reshape
 from loom.tensor.selecting.scanning import cumulative_sum
 from loom.tensor.selecting.searching import known
 from loom.tensor.selecting.taking import take
-from loom.tensor.tensor import Tensor, arange, array, zeros
+from loom.tensor.tensor import Tensor, array
 
 __all__ = [
     "argwhere", "flatnonzero", "masked_select", "nonzero", "unique", "unique_all", "unique_counts", "unique_inverse",

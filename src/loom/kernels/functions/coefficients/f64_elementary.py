@@ -12,6 +12,8 @@ __all__ = [
     "INVERSE_CUBE_ROOT",
     "LN2_PAIR",
     "LOG2E_PAIR",
+    "LOG10E_PAIR",
+    "LOG10_2",
     "LOG_REST",
     "SINH",
     "THIRD",
@@ -130,4 +132,12 @@ LN2_PAIR = _exact("""
 LOG2E_PAIR = _exact("""
     0x1.71547652b82fep+0
     0x1.777d0ffda0d24p-56
+""")
+LOG10E_PAIR = _exact("""
+    0x1.bcb7b1526e50ep-2
+    0x1.95355baaafad3p-57
+""")
+LOG10_2 = _exact("""
+    0x1.34413509f78p-2
+    0x1.fef311f12b358p-46
 """)

@@ -3,7 +3,7 @@
 Layer: kernels. Invariant: every number is written exactly, and the script gives it again (slow test).
 """
 
-__all__ = ["LN2", "LOG", "LOG2E"]
+__all__ = ["LN2", "LOG", "LOG2E", "LOG10E", "LOG10_2"]
 
 
 def _exact(digits: str) -> tuple[float, ...]:
@@ -16,6 +16,14 @@ LOG2E = _exact("""
 LN2 = _exact("""
     0x1.62e4p-1
     0x1.7f7d1cp-20
+""")
+LOG10_2 = _exact("""
+    0x1.344p-2
+    0x1.3509f8p-18
+""")
+LOG10E = _exact("""
+    0x1.bccp-2
+    -0x1.09d5b2p-15
 """)
 LOG = _exact("""
     0x1.555546p-2

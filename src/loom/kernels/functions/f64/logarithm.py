@@ -1,4 +1,4 @@
-"""Logarithms in f64: log, log2 and log1p, and the logarithm as a pair, which powers are made of.
+"""Logarithms in f64: log, log2, log10 and log1p, and the logarithm as a pair, which powers are made of.
 
 Layer: kernels. Invariant: no branches; powers of two have exact log2.
 
@@ -14,12 +14,12 @@ from typing import Any
 from loom.core.dtype import f64, i64
 from loom.ir.frontend.intrinsics import bitcast, select
 from loom.kernels.functions.coefficients.f64 import LN2, LOG
-from loom.kernels.functions.coefficients.f64_elementary import FIFTH, LOG2E_PAIR, LOG_REST, THIRD
-from loom.kernels.functions.doubles import fast_two_sum, product_f64
+from loom.kernels.functions.coefficients.f64_elementary import FIFTH, LOG2E_PAIR, LOG10_2, LOG10E_PAIR, LOG_REST, THIRD
+from loom.kernels.functions.doubles import fast_two_sum, product_f64, two_sum
 from loom.kernels.functions.f64.pairs import divided, plus_constant, times
 from loom.kernels.functions.polynomial import horner
 
-__all__ = ["log1p_f64", "log2_f64", "log_f64", "log_pair_f64"]
+__all__ = ["log1p_f64", "log2_f64", "log10_f64", "log_f64", "log_pair_f64"]
 
 _ROOT_HALF = 0x3FE6A09E667F3BCD
 """Bits of sqrt(1/2)."""
@@ -80,6 +80,15 @@ def log2_f64(x: Any) -> Any:
     part, part1 = times(near, near1, f64(LOG2E_PAIR[0]), f64(LOG2E_PAIR[1]))
     high, low = fast_two_sum(k, part)
     return _bordered(high + (low + part1), x)
+
+
+def log10_f64(x: Any) -> Any:
+    """Return the logarithm of an f64 to base 10."""
+    k, f = _decomposed(x)
+    near, near1 = _near_one(f)
+    part, part1 = times(near, near1, f64(LOG10E_PAIR[0]), f64(LOG10E_PAIR[1]))
+    high, low = two_sum(k * LOG10_2[0], part)
+    return _bordered(high + (low + (part1 + k * LOG10_2[1])), x)
 
 
 def log1p_f64(x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Powers and cube roots in f64.
+"""Powers, cube roots and lengths in f64.
 
 Layer: kernels. Invariant: no branches; a power that is a float comes out exact, the error before the one rounding
 being far below half a unit in the last place.
@@ -13,15 +13,15 @@ import math
 from typing import Any
 
 from loom.core.dtype import f64, i64, u64
-from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select
+from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select, sqrt
 from loom.kernels.functions.coefficients.f64_elementary import INVERSE_CUBE_ROOT
-from loom.kernels.functions.doubles import product_f64
+from loom.kernels.functions.doubles import product_f64, two_sum
 from loom.kernels.functions.f64.exponential import clamped_f64, exp_pair, scaled_f64
 from loom.kernels.functions.f64.hyperbolic import with_sign_f64
 from loom.kernels.functions.f64.logarithm import log_pair_f64
 from loom.kernels.functions.polynomial import horner
 
-__all__ = ["cbrt_f64", "pow_f64"]
+__all__ = ["cbrt_f64", "hypot_f64", "pow_f64"]
 
 _GUESS = 0x553EF3B645A1CC00
 """Minus a third of the bits of a float, and this, are the bits of its inverse cube root, 4% off."""
@@ -41,6 +41,23 @@ def cbrt_f64(x: Any) -> Any:
     y = c + c * (e * (1.0 / 3.0 + e * (2.0 / 9.0 + e * (14.0 / 81.0))))
     y = with_sign_f64(y * select(small, f64(2.0**-18), f64(1.0)), x)
     return select((abs(x) < math.inf) & (x != 0.0), y, x)
+
+
+def hypot_f64(x: Any, y: Any) -> Any:
+    """Return the root of ``x^2 + y^2`` of two f64, as in f32."""
+    a, b = abs(x), abs(y)
+    longest = select(a > b, a, b)
+    scale = select(longest > 2.0**500, f64(2.0**-600), select(longest < 2.0**-400, f64(2.0**600), f64(1.0)))
+    p, p1 = product_f64(longest * scale, longest * scale)
+    shortest = select(a > b, b, a) * scale
+    q, q1 = product_f64(shortest, shortest)
+    total, low = two_sum(p, q)
+    root = sqrt(total)
+    square, left = product_f64(root, root)
+    root = root + (((total - square) - left) + (low + (p1 + q1))) / (root + root)
+    r = select(longest > 0.0, root / scale, longest)
+    r = select((x != x) | (y != y), f64(math.nan), r)  # noqa: PLR0124
+    return select((a == math.inf) | (b == math.inf), f64(math.inf), r)
 
 
 def _pow_positive(a: Any, y: Any) -> Any:

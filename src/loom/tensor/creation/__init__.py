@@ -1,0 +1,1 @@
+"""Tensors made of numbers, shapes and the arrays of others."""

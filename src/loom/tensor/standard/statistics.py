@@ -1,0 +1,121 @@
+"""Reductions: sums and products, means, deviations, extremes, truths, and where the largest is.
+
+Layer: tensor. Chapters "Statistical", "Searching" and "Utility functions" of the array API standard 2024.12, of which
+sorting, ``nonzero`` and cumulative sums are elsewhere. ``axis`` names one, several in a tuple, or all by None.
+Invariant: the order of a sum is that of ``ops.reductions``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from loom.core.dtype import bool_, dtype_of
+from loom.core.given import flag
+from loom.core.numbers import real
+from loom.kernels.types import kinds, wide_type
+from loom.tensor.graph import NodeT, require_tensor
+from loom.tensor.ops import joining, reductions, views
+from loom.tensor.ops.elementwise import apply, cast, constant
+from loom.tensor.standard.elementwise import truth
+
+__all__ = ["all", "any", "max", "mean", "min", "prod", "std", "sum", "var"]
+
+
+def sum(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> NodeT:
+    """Return sums; floats keep their dtype, integers give 64 bits. With ``dtype`` elements become that first."""
+    require_tensor(x, "sum")
+    if dtype is None:
+        return reductions.sum_of(x, axis, keepdims=keepdims)
+    wanted = dtype_of(dtype, "sum")
+    return cast(reductions.sum_of(cast(x, wanted), axis, keepdims=keepdims), wanted)
+
+
+def prod(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> NodeT:
+    """Return products: of neighbours first, of their products' neighbours then, and so on.
+
+    f16 and bf16 are computed in f32 and rounded once; integers give 64 bits and wrap. 1 where there are none. With
+    ``dtype`` elements become that first.
+    """
+    require_tensor(x, "prod")
+    given = x if dtype is None else cast(x, dtype)
+    result = wide_type(given.dtype)[1] if dtype is None else given.dtype
+    wide = cast(given, wide_type(given.dtype)[0])
+    axes = views.normal_axes(x, axis, "prod")
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    left = [a for a in range(x.ndim) if a not in axes]
+    length = math.prod(x.shape[a] for a in axes)
+    rows = views.reshape(views.permute(wide, [*left, *axes]), (*(x.shape[a] for a in left), length))
+    found = cast(_product(rows), result)
+    return views.reshape(found, kept) if flag(keepdims, "prod, keepdims") else found
+
+
+def _product(x: NodeT) -> NodeT:
+    """Return the products along the last axis, halved again and again; an odd last one waits."""
+    if x.shape[-1] == 0:
+        one: Any = 1.0 if x.dtype.is_float else 1
+        return views.broadcast_to(constant(one, x.dtype, x), x.shape[:-1])
+    while (n := x.shape[-1]) > 1:
+        pairs = apply("mul", views.slice_by(x, (..., slice(0, n - 1, 2))), views.slice_by(x, (..., slice(1, n, 2))))
+        x = joining.concat([pairs, views.slice_by(x, (..., slice(n - 1, n)))], -1) if n % 2 else pairs
+    return views.reshape(x, x.shape[:-1])
+
+
+def mean(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
+    """Return means; floats keep their dtype, integers give f64; EmptyError of none."""
+    return reductions.mean_of(x, axis, keepdims=keepdims)
+
+
+def var(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> NodeT:
+    """Return variances in two passes: squared distances from the mean, divided by their number less ``correction``.
+
+    ``correction=1`` gives that of a sample. Integers give f64; f16 and bf16 are computed in f32 and rounded once. NaN
+    or infinite where ``correction`` leaves nothing to divide by.
+    """
+    return cast(_variance(x, axis, correction, keepdims, "var"), kinds(x.dtype).result)
+
+
+def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> NodeT:
+    """Return standard deviations, the roots of ``var``."""
+    return cast(apply("sqrt", _variance(x, axis, correction, keepdims, "std")), kinds(x.dtype).result)
+
+
+def _variance(x: NodeT, axis: Any, correction: float, keepdims: bool, where: str) -> NodeT:
+    require_tensor(x, where)
+    less = real(correction, f"{where}, correction")
+    axes = views.normal_axes(x, axis, where)
+    count = math.prod(x.shape[a] for a in axes)
+    wide = cast(x, kinds(x.dtype).computed)
+    away = apply("sub", wide, reductions.mean_of(wide, axes, keepdims=True))
+    total = reductions.sum_of(apply("mul", away, away), axes, keepdims=flag(keepdims, f"{where}, keepdims"))
+    return apply("div", total, float(count - less if count > less else 0.0))
+
+
+def max(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
+    """Return the largest elements; NaN wins. The gradient goes to the first of several; EmptyError of none."""
+    return reductions.max_of(x, axis, keepdims=keepdims)
+
+
+def min(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
+    """Return the smallest elements; NaN wins. The gradient goes to the first of several; EmptyError of none."""
+    return reductions.min_of(x, axis, keepdims=keepdims)
+
+
+def _truths(x: NodeT, axis: Any, keepdims: bool, where: str) -> NodeT:
+    flags = truth(x, where)
+    axes = views.normal_axes(x, axis, where)
+    if math.prod(x.shape[a] for a in axes):
+        return (reductions.min_of if where == "all" else reductions.max_of)(flags, axes, keepdims=keepdims)
+    kept = flag(keepdims, f"{where}, keepdims")
+    shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if kept or a not in axes)
+    return views.broadcast_to(constant(where == "all", bool_, x), shape)
+
+
+def all(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
+    """Tell whether all are true, numbers unless 0; True of none."""
+    return _truths(x, axis, keepdims, "all")
+
+
+def any(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
+    """Tell whether one is true, numbers unless 0; False of none."""
+    return _truths(x, axis, keepdims, "any")
