@@ -72,10 +72,11 @@ from loom.tensor.functions import (
 )
 from loom.tensor.linalg.products import matrix_transpose, tensordot, vecdot
 from loom.tensor.loomtensor import LoomTensor, OpHandle, Stream, create, device_query
+from loom.tensor.ops.contraction import einsum
 from loom.tensor.ops.elementwise import MAPS, cast, where
 from loom.tensor.ops.indexing import sum_by_index
 from loom.tensor.ops.joining import pad, place, split, stack
-from loom.tensor.ops.products import einsum, matmul
+from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import argmax_of as argmax
 from loom.tensor.ops.reductions import argmin_of as argmin
 from loom.tensor.ops.reductions import variance_of as variance

@@ -28,8 +28,9 @@ from loom.tensor.creation.creation import full
 from loom.tensor.eager import Work, prepare, work_of
 from loom.tensor.graph import PARAMETER, ancestors, as_shape, refuse_freed, require_tensor
 from loom.tensor.lowering import follow
+from loom.tensor.ops.contraction import einsum
 from loom.tensor.ops.elementwise import cast
-from loom.tensor.ops.products import einsum, matmul
+from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.sparse import CSR, spmm
 from loom.tensor.tensor import Tensor

@@ -147,6 +147,10 @@ _CASES: dict[str, tuple[Callable[..., Tensor], list[np.ndarray[Any, Any]]]] = {
         lambda a, b, c: tensor.einsum("ij,jk,kl->il", a, b, c),
         [_values(2, 3), _values(3, 4), _values(4, 2)],
     ),
+    "einsum of diagonals": (
+        lambda a, b: tensor.einsum("...iij,jk,k...->i...", a, b, b[:3]),
+        [_values(3, 2, 2, 4), _values(4, 3)],
+    ),
     "reshape": (lambda a: (a.T * 2).reshape(2, -1), [_values(4, 3)]),
     "permute": (lambda a: a.permute(2, 0, 1), [_values(2, 3, 4)]),
     "broadcast": (lambda a: a.broadcast_to((2, 3, 4)), [_values(3, 1)]),

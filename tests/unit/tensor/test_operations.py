@@ -181,7 +181,7 @@ _BAD: list[tuple[str, Callable[[Tensor, Tensor], Any], type[Exception], str]] = 
     ("concat", lambda a, i: tensor.concat([a, a[:, 1:]], 0), ShapeError, r"\[concat\] the shapes do not fit"),
     ("index", lambda a, i: a[4], ArgumentError, r"index 4 is outside axis 0: expected -4 to 3, got 4"),
     ("step", lambda a, i: a[::0], DTypeError, r"not a slice of ints: expected ints, the step not 0"),
-    ("einsum", lambda a, i: tensor.einsum("ii->i", a), ArgumentError, r"\[einsum\] unusable subscripts"),
+    ("einsum", lambda a, i: tensor.einsum("i%->i", a), ArgumentError, r"\[einsum\] unusable subscripts"),
     ("condition", lambda a, i: tensor.where(a, a, a), DTypeError, r"\[where\] the condition is no bool"),
     ("indices", lambda a, i: tensor.gather(a, a), DTypeError, r"\[gather\] indices are no integers"),
     ("window", lambda a, i: tensor.windows(a, (0,), (5,), (1,)), ShapeError, r"a window does not fit axis 0"),

@@ -1,4 +1,4 @@
-"""Products of matrices and contractions.
+"""Products of matrices.
 
 Layer: tensor. Transposed operands are read where they are; other views are packed first. Invariant: the order of sums
 is that of ``kernels.matmul.tiles``, whatever the batch.
@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.core.given import flag, text
+from loom.core.given import flag
 from loom.core.promotion import promote
 from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS, product_types
@@ -25,10 +25,9 @@ from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.parts import join, part_of
-from loom.tensor.ops.reductions import sum_of
-from loom.tensor.ops.views import permute, reshape, transpose
+from loom.tensor.ops.views import reshape, transpose
 
-__all__ = ["MATMUL", "einsum", "matmul", "multiply"]
+__all__ = ["MATMUL", "matmul", "multiply"]
 
 
 def _swap(access: StridedLayout) -> StridedLayout:
@@ -147,82 +146,3 @@ def _complex_product(a: Any, b: Any, dtype: DType, **options: Any) -> Any:
         return join(matmul(a_re, b_re, **options), matmul(left, right, **options))
     re = apply("sub", matmul(a_re, b_re, **options), matmul(a_im, b_im, **options))
     return join(re, apply("add", matmul(a_re, b_im, **options), matmul(a_im, b_re, **options)))
-
-
-# contraction
-
-
-def einsum(subscripts: str, *operands: NodeT) -> NodeT:
-    """Return the contraction that ``subscripts`` tells ("bik,bkj->bij"), as ``numpy.einsum``, operands left to right.
-
-    Each step is a sum over axes that one operand alone has, then a batched matrix product over those that two share.
-    Raises ArgumentError and ShapeError.
-    """
-    for x in operands:
-        require_tensor(x, "einsum")
-    inputs, output = _parse(subscripts, operands)
-    found, letters = _reduce(operands[0], inputs[0], set(output).union(*inputs[1:]))
-    for n, (x, own) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
-        later = set(output).union(*inputs[n:])
-        x, own = _reduce(x, own, later | set(letters))
-        found, letters = _contract(found, letters, x, own, later)
-    found, letters = _reduce(found, letters, set(output))
-    return permute(found, [letters.index(c) for c in output]) if len(output) > 1 else found
-
-
-def _parse(subscripts: str, operands: Sequence[NodeT]) -> tuple[list[str], str]:
-    left, arrow, output = text(subscripts, "einsum, subscripts").replace(" ", "").partition("->")
-    inputs = left.split(",")
-    if not arrow:
-        letters = "".join(inputs)
-        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    known = set("".join(inputs))
-    wrong = (
-        len(inputs) != len(operands) or not operands or len(set(output)) < len(output) or not set(output) <= known
-        or any(len(set(i)) < len(i) or not all(c.isalpha() for c in i) for i in inputs)
-    )  # fmt: skip
-    if wrong:
-        raise ArgumentError(
-            "einsum",
-            "unusable subscripts",
-            expected="'ij,jk->ik': letters for each operand, none twice in one",
-            got=repr(subscripts),
-            remedy="Name every axis once per operand",
-        )
-    sizes: dict[str, int] = {}
-    for x, own in zip(operands, inputs, strict=True):
-        if x.ndim != len(own) or any(sizes.setdefault(c, n) != n for c, n in zip(own, x.shape, strict=True)):
-            raise ShapeError(
-                "einsum",
-                f"the shapes do not fit {subscripts!r}",
-                expected=f"{len(own)} axes, one length per letter",
-                got=[t.shape for t in operands],
-                remedy="Check letters and shapes",
-            )
-    return inputs, output
-
-
-def _reduce(x: NodeT, letters: str, needed: set[str]) -> tuple[NodeT, str]:
-    """Sum over letters that nothing else needs."""
-    axes = tuple(a for a, c in enumerate(letters) if c not in needed)
-    return (sum_of(x, axes) if axes else x), "".join(c for c in letters if c in needed)
-
-
-def _contract(a: NodeT, a_letters: str, b: NodeT, b_letters: str, later: set[str]) -> tuple[NodeT, str]:
-    """Return the product of two operands, summed over letters that both have and nothing later needs."""
-    sizes = dict(zip(a_letters + b_letters, a.shape + b.shape, strict=True))
-    shared = [c for c in a_letters if c in b_letters]
-    batch = [c for c in shared if c in later]
-    inner = [c for c in shared if c not in later]
-    rows = [c for c in a_letters if c not in shared]
-    columns = [c for c in b_letters if c not in shared]
-
-    def shape_as(x: NodeT, own: str, *groups: list[str]) -> NodeT:
-        order = [own.index(c) for g in (batch, *groups) for c in g]
-        return reshape(
-            permute(x, order), (*(sizes[c] for c in batch), *(math.prod(sizes[c] for c in g) for g in groups))
-        )
-
-    product = matmul(shape_as(a, a_letters, rows, inner), shape_as(b, b_letters, inner, columns))
-    result = [*batch, *rows, *columns]
-    return reshape(product, tuple(sizes[c] for c in result)), "".join(result)
