@@ -20,6 +20,7 @@ from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.indexing import fold_by
 from loom.tensor.ops.joining import concat, pad
 from loom.tensor.ops.ordering import SCAN, running
+from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import broadcast_to, detach, normal_axis, reverse, routed, take_slices
 from loom.tensor.selecting.given import as_values
 from loom.tensor.tensor import Tensor
@@ -63,8 +64,8 @@ def _cumulative(x: Tensor, name: str, op: str, axis: Any, dtype: Any, initial: b
     at = 0 if axis is None else normal_axis(x, axis, name)
     begins = flag(initial, f"{name}, include_initial")
     wanted = None if dtype is None else dtype_of(dtype, name)
-    if wanted is not None and (wanted.is_bool or not (wanted.is_float or wanted.is_integer)):
-        raise DTypeError(f"{name}, dtype", "not a type of running folds", expected="integers or floats", got=wanted,
+    if wanted is not None and wanted.is_bool:
+        raise DTypeError(f"{name}, dtype", "not a type of running folds", expected="numbers", got=wanted,
                          remedy="Convert afterwards with astype")  # fmt: skip
     given = x if wanted is None or x.dtype == wanted else cast(x, wanted)
     found = _scan(given, at, op)
@@ -76,6 +77,13 @@ def _cumulative(x: Tensor, name: str, op: str, axis: Any, dtype: Any, initial: b
 
 
 def _scan(x: Tensor, axis: int, op: str) -> Tensor:
+    if x.dtype.is_complex:
+        if op == "sum":
+            return join(_scan(part_of(x, 0), axis, op), _scan(part_of(x, 1), axis, op))
+        found, reach = x, 1  # in log n steps of twice the reach
+        while reach < x.shape[axis]:
+            found, reach = _shifted(found, axis, reach, 1) * found, 2 * reach
+        return found
     scanning = scanning_of(op, x.dtype)
     return running(x, axis, scanning, scanning.result)
 

@@ -18,6 +18,7 @@ from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by
 from loom.tensor.ops.joining import concat, stack
 from loom.tensor.ops.ordering import first_of
+from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.views import broadcast_to, reshape
 from loom.tensor.selecting.scanning import cumulative_sum
 from loom.tensor.selecting.searching import known
@@ -124,15 +125,17 @@ class _Runs:
         known(x, name, "Sort, and compare neighbours: sizes are then fixed")
         flat = reshape(x, (x.size,))
         self.shape, self.size = x.shape, x.size
-        plain = flat + 0.0 if x.dtype.is_float else flat  # -0 is +0, so that equal ones keep their places
-        self.order = first_of(plain, x.size, descending=False)
+        plain = (
+            flat + 0.0 if x.dtype.is_float or x.dtype.is_complex else flat
+        )
+        self.order = _order(plain)
         in_order = take(plain, self.order)
         if x.size < 2:
             begins = broadcast_to(array([True], on=x.device), (x.size,))
         else:
             before, after = in_order[:-1], in_order[1:]
             differ = apply("ne", before, after)
-            if equal_nan and x.dtype.is_float:
+            if equal_nan and (x.dtype.is_float or x.dtype.is_complex):
                 differ = differ & ~(apply("ne", before, before) & apply("ne", after, after))
             begins = concat([array([True], on=x.device), differ])
         self.begins = begins
@@ -152,6 +155,14 @@ class _Runs:
         numbers = cumulative_sum(cast(self.begins, u32)) - 1
         found = fold_by(cast(numbers, u32), cast(self.order, u32), 0, self.size, shared=True)
         return cast(reshape(found, self.shape), i64)
+
+
+def _order(x: Tensor) -> Tensor:
+    """Return the positions that put a row in order; complex numbers by real, then by imaginary part."""
+    if not x.dtype.is_complex:
+        return first_of(x, x.size, descending=False)
+    by_imaginary = first_of(part_of(x, 1), x.size, descending=False)
+    return take(by_imaginary, first_of(take(part_of(x, 0), by_imaginary), x.size, descending=False))
 
 
 def unique_values(x: Tensor) -> Tensor:

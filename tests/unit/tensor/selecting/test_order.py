@@ -230,6 +230,18 @@ def test_programs_sort_what_they_are_fed() -> None:
         assert step.read()[3].tolist() == [1] * 6
 
 
+def test_complex_numbers() -> None:
+    data = np.array([1 + 2j, 3, 1 - 1j, 3, -0.0 + 0j, 0, 1 + 2j])
+    x = tensor.array(data, on="cpu")
+    for ours, theirs in ((tensor.cumsum, np.cumsum), (tensor.cumprod, np.cumprod)):
+        assert np.array_equal(ours(x, 0).numpy(), theirs(data))
+    found = tensor.unique(x, return_index=True, return_inverse=True, return_counts=True)
+    wanted = np.unique(data, return_index=True, return_inverse=True, return_counts=True)
+    assert [t.tolist() for t in found] == [a.tolist() for a in wanted]
+    with pytest.raises(DTypeError, match="complex numbers have no order"):
+        tensor.sort(x)
+
+
 _BAD: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
     (lambda x: tensor.sort(x, 3), ArgumentError, r"\[sort, axis\] there is no such axis: expected -3 to 2, got 3"),
     (lambda x: tensor.topk(x, 6), ArgumentError, r"\[topk, k\] .*0 to 5, got 6"),
