@@ -125,9 +125,7 @@ class _Runs:
         known(x, name, "Sort, and compare neighbours: sizes are then fixed")
         flat = reshape(x, (x.size,))
         self.shape, self.size = x.shape, x.size
-        plain = (
-            flat + 0.0 if x.dtype.is_float or x.dtype.is_complex else flat
-        )
+        plain = flat + 0.0 if x.dtype.is_float or x.dtype.is_complex else flat
         self.order = _order(plain)
         in_order = take(plain, self.order)
         if x.size < 2:
