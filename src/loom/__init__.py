@@ -30,7 +30,7 @@ _NAMES = {
         "barrier bitcast ceil clz floor global_id group_id idiv irem local_id mulhi num_groups popcount private "
         "rint select shared sqrt static_range trunc workgroup_size"
     ),
-    "loom.ir.frontend.structs": "struct",
+    "loom.ir.frontend.data.structs": "struct",
     "loom.ir.interp.debugger": "debug",
     "loom.kernels.functions.bessel": "j0 j1 y0 y1",
     "loom.kernels.functions.error": "erf erfc gelu gelu_tanh",

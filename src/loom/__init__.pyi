@@ -27,6 +27,7 @@ from loom.core.version import __version__ as __version__
 from loom.ir.frontend.annotations import In as In
 from loom.ir.frontend.annotations import InOut as InOut
 from loom.ir.frontend.annotations import Out as Out
+from loom.ir.frontend.data.structs import struct as struct
 from loom.ir.frontend.intrinsics import barrier as barrier
 from loom.ir.frontend.intrinsics import bitcast as bitcast
 from loom.ir.frontend.intrinsics import global_id as global_id
@@ -38,7 +39,6 @@ from loom.ir.frontend.intrinsics import select as select
 from loom.ir.frontend.intrinsics import shared as shared
 from loom.ir.frontend.intrinsics import static_range as static_range
 from loom.ir.frontend.intrinsics import workgroup_size as workgroup_size
-from loom.ir.frontend.structs import struct as struct
 from loom.ir.interp.debugger import debug as debug
 from loom.kernels.functions.bessel import j0 as j0
 from loom.kernels.functions.bessel import j1 as j1

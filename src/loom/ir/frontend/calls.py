@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.dtype import DType, f32, u32
-from loom.core.given import is_list
+from loom.core.dtype import DType, f32, of_numpy, u32
+from loom.core.given import is_array, is_list, is_scalar
+from loom.ir.frontend.builtins import Builtins
+from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
-from loom.ir.frontend.instead import instead_of, is_pattern
+from loom.ir.frontend.instead import instead_of, is_pattern, same_as
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.lanefunctions import LaneFunction, operands_of
-from loom.ir.frontend.structs import info_of, is_struct
 from loom.ir.frontend.values import AxesView, Method, Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import OPS, Effect, Op
@@ -48,12 +49,11 @@ class Calls:
         self.b = translator.builder
         self.typing = translator.typing
         self.inlining = Inlining(translator)
+        self.numbers = Builtins(self.b, self.typing, self)
         self.builtins: dict[Any, Callable[[list[Operand]], Operand]] = {
             len: self.length,
-            min: lambda args: self.fold("min", args),
-            max: lambda args: self.fold("max", args),
-            abs: self.absolute,
             breakpoint: lambda _args: self.b.emit("breakpoint"),
+            **self.numbers.handlers,
         }
 
     def call(self, node: ast.Call) -> Operand:
@@ -174,7 +174,9 @@ class Calls:
         named = {k: v.value for k, v in keywords.items() if isinstance(v, Static)}
         if callable(target) and len(given) + len(named) == len(args) + len(keywords):
             try:
-                return Static(target(*given, **named))
+                found = target(*given, **named)
+                plain = isinstance(target, np.ufunc) and not any(is_scalar(v) or is_array(v) for v in given)
+                return Static(found.item() if plain and is_scalar(found) else found)
             except Exception as error:
                 raise self.b.error(
                     f"compile-time call of {name} fails ({type(error).__name__}: {error})", "a value",
@@ -192,10 +194,32 @@ class Calls:
         if known is not None and (target is breakpoint or not all(isinstance(a, Static) for a in args)):
             self.keywords(node, target.__name__)
             return known(args)
+        if (
+            isinstance(target, type)
+            and issubclass(target, np.generic)
+            and len(args) == 1
+            and not isinstance(args[0], Static)
+        ):
+            self.keywords(node, target.__name__)
+            return self.convert(of_numpy(target, self.b.where()), args)
+        same = None if all(isinstance(a, Static) for a in args) else same_as(target)
+        if same is not None:
+            self.keywords(node, target.__name__)
+            return self.same(same, args, node)
         if target in (min, max, abs) and any(is_typed(a) for a in args):
             self.keywords(node, target.__name__)
             return self.t.expressions.folded(lambda: self.builtins[target](args))
         return self.on_host(target, node, args, self.keywords(node))
+
+    def same(self, name: str, args: list[Operand], node: ast.Call) -> Operand:
+        """Translate a function of math or numpy that kernels have, as ``name``."""
+        if name in INTRINSICS.values():
+            return self.intrinsic(name, args, node)
+        known = self.numbers.of_numpy.get(name)
+        if known is not None:
+            return known(args)
+        assert Elementary.find is not None, "the library is there when kernels are"
+        return self.function(Elementary.find(name), args)
 
     # types
 
@@ -350,22 +374,21 @@ class Calls:
             return self.b.emit("length", memory=memory)
         raise self.b.error("len of no memory", "a buffer, an array or a tuple", describe(memory), "Pass the buffer")
 
-    def fold(self, name: str, args: list[Operand]) -> Operand:
-        items = list(args[0]) if len(args) == 1 and isinstance(args[0], tuple) else args
-        if not items or (len(items) == 1 and items is args):
-            got = describe(args[0])
-            raise self.b.error(f"{name} of one value", "two or more values, or a tuple of some", got, "Add the others")
-        result = items[0]
-        for operand in items[1:]:
-            if isinstance(result, Static) and isinstance(operand, Static) and not is_typed(result) | is_typed(operand):
-                result = self.t.expressions.static(min if name == "min" else max, result.value, operand.value)
-            else:
-                result = self.typing.emit(name, *self.typing.unify([result, operand]))
-        return result
+    def binary(self, op: ast.operator, left: Operand, right: Operand) -> Operand:
+        """Apply an operator, for the builtins made of some."""
+        return self.t.expressions.binary(op, left, right)
 
-    def absolute(self, args: list[Operand]) -> Operand:
-        (value,) = self.count("abs", args, 1)
-        return self.typing.emit("abs", self.typing.typed(value))
+    def items_of(self, operand: Operand) -> list[Operand] | None:
+        """Return the items of what has a number of them known at compile time."""
+        return self.t.expressions.items_of(operand)
+
+    def truth(self, operand: Operand) -> Instr:
+        """Return a condition."""
+        return self.t.expressions.truth(operand)
+
+    def static(self, on_host: Callable[..., Any], *values: Any) -> Static:
+        """Call a function of the host at compile time."""
+        return self.t.expressions.static(on_host, *values)
 
     def print(self, nodes: list[ast.expr]) -> Operand:
         pieces, values = self.message(nodes)

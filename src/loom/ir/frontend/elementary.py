@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from loom.core.dtype import SCALARS, DType
 from loom.core.errors import StateError
@@ -24,6 +24,9 @@ class Elementary:
     ``definitions`` maps a dtype to the function that computes it, ``ulps`` to the largest error it may
     have, in units in the last place of the result.
     """
+
+    find: ClassVar[Callable[[str], Elementary] | None] = None
+    """Gives the function of the library that has a name: told by ``loom.kernels.functions``."""
 
     def __init__(self, stub: Callable[..., Any], definitions: dict[DType, tuple[FunctionType, float]]) -> None:
         self.__name__ = stub.__name__

@@ -16,7 +16,8 @@ import numpy as np
 
 from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import near_matches
-from loom.ir.frontend.fields import is_record, leaves, rebuilt
+from loom.core.given import is_array, is_list
+from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
 from loom.ir.frontend.values import (
     AxesView,
     Operand,
@@ -182,10 +183,26 @@ class Expressions:
             return self.item(base, index.value)
         if isinstance(base, Instr) and base.type.is_vector and isinstance(index, Static):
             return self.component(base, index.value)
+        if isinstance(base, Instr) and base.type.is_vector:
+            base = tuple(self.component(base, n) for n in range(base.type.lanes))
+        if self.t.tables.is_table(base):
+            name = node.value.id if isinstance(node.value, ast.Name) else "table"
+            return self.t.tables.item(base, index, name, self.t.key(node))
         raise self.b.error(
-            "cannot be indexed", "a buffer, a shared or private array, or a static index", describe(base),
-            "Use select to choose a component by value",
+            "cannot be indexed", "a buffer, an array, a tuple or a table of constants", describe(base),
+            "Index memory, a tuple, a list or an array",
         )  # fmt: skip
+
+    def items_of(self, operand: Operand) -> list[Operand] | None:
+        """Return the items of what has a number of them known at compile time; None if it has none."""
+        if isinstance(operand, tuple):
+            return list(operand)
+        if isinstance(operand, AxesView) and isinstance(operand.rest[0], Static):
+            return [self.t.views.item(operand, Static(n)) for n in range(operand.rest[0].value)]
+        value: Any = operand.value if isinstance(operand, Static) else None
+        if is_list(value) or is_array(value) or isinstance(value, range):
+            return [Static(v) for v in value]
+        return None
 
     def item(self, items: tuple[Operand, ...], index: Any) -> Operand:
         """Return an item, or a slice, of a tuple of values."""
@@ -258,7 +275,7 @@ class Expressions:
     def operation(self, name: str, left: Operand, right: Operand) -> Instr:
         """Emit a binary operator on values of which one at least has a type."""
         if name == "pow":
-            raise self.b.error("** is not an operation", "x * x", "**", "Multiply")
+            return self.typing.typed(self.t.calls.numbers.power([left, right]))
         a, b = self.typing.unify([left, right])
         if name == "div" and a.type.is_integer:
             raise self.b.error("/ divides floats", "f32 or f64", a.dtype, "Use // or convert with f32(...)")
@@ -323,6 +340,13 @@ class Expressions:
         is_none = any(isinstance(o, Static) and o.value is None for o in (left, right))
         if is_none and name in ("is", "is not"):
             return Static(name == "is not")  # the other one is computed, so it is not None
+        items = self.items_of(right) if name in ("in", "not in") else None
+        if items is not None:
+            same = [self.comparison(ast.Eq(), left, item) for item in items]
+            found = self.t.calls.numbers.some("any", [tuple(same)])
+            if name == "in":
+                return found
+            return Static(not found.value) if isinstance(found, Static) else self.b.emit("not", self.truth(found))
         if name in ("is", "is not", "in", "not in"):
             raise self.b.error(f"{name!r} compares compile-time values", "== or !=", describe(left), "Use == or !=")
         a, b = self.typing.unify([left, right])

@@ -2,7 +2,7 @@
 
 Layer: ir. A function's meaning is its code and the values it names from outside, which may change between
 two calls. Invariant: functions of equal meaning translate to the same operations; what cannot be compared
-for certain (a list, an object with attributes) gives a function no meaning.
+for certain (an object with attributes, a large array) gives a function no meaning.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
+import numpy as np
+
 from loom.core.dtype import DType
 from loom.core.given import is_scalar
 from loom.ir.frontend.elementary import Elementary
@@ -19,6 +21,10 @@ from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.lanefunctions import LaneFunction
 
 __all__ = ["function_meaning"]
+
+
+_MOST_COMPARED = 1 << 16
+"""Bytes of an array that are compared with each call."""
 
 
 class _UnknownError(Exception):
@@ -74,6 +80,9 @@ def _of_value(value: Any, names: tuple[str, ...], around: tuple[CodeType, ...]) 
         return type(value), repr(value)
     if is_scalar(value):
         return value.dtype, value.tobytes()
-    if type(value) is tuple:
-        return tuple(_of_value(v, names, around) for v in cast("tuple[Any, ...]", value))
+    if type(value) in (tuple, list):
+        items = cast("tuple[Any, ...] | list[Any]", value)
+        return type(value), tuple(_of_value(v, names, around) for v in items)
+    if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.nbytes <= _MOST_COMPARED:
+        return value.dtype, value.shape, value.tobytes()
     raise _UnknownError

@@ -16,7 +16,7 @@ import numpy as np
 from loom.core.dtype import SCALARS, DType, f32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.ir.builder import Builder
-from loom.ir.frontend.fields import Fields, is_record
+from loom.ir.frontend.data.fields import Fields, is_record
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.source import FunctionSource
 from loom.ir.frontend.values import (
@@ -34,7 +34,10 @@ from loom.ir.kernel import Block, Instr, Variable
 
 __all__ = ["FunctionNames", "Names"]
 
-_BUILTINS = (abs, bool, breakpoint, float, int, len, max, min, print, range)
+_BUILTINS = (
+    abs, all, any, bool, breakpoint, divmod, enumerate, float, int, len, max, min, pow, print, range, reversed, round,
+    sum, tuple, zip,
+)  # fmt: skip
 """Those of Python's builtins that mean something in a kernel."""
 
 

@@ -13,14 +13,18 @@ import itertools
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from loom.core.dtype import DType, f32
 from loom.core.errors import SyntaxNotSupported
 from loom.core.given import is_list
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
 from loom.ir.frontend.calls import Calls
+from loom.ir.frontend.data.fields import Fields
+from loom.ir.frontend.data.tables import Tables
+from loom.ir.frontend.data.views import Views
 from loom.ir.frontend.expressions import Expressions
-from loom.ir.frontend.fields import Fields
 from loom.ir.frontend.names import Names
 from loom.ir.frontend.values import (
     AxesView,
@@ -32,7 +36,6 @@ from loom.ir.frontend.values import (
     expect_static,
     is_number,
 )
-from loom.ir.frontend.views import Views
 from loom.ir.kernel import Block, Break, Continue, For, Instr, Loc, Memory, Return, Variable
 
 __all__ = ["Translator"]
@@ -64,6 +67,9 @@ class Translator(Names):
         self.expressions = Expressions(self)
         self.fields = Fields(builder, self.typing, self.calls.convert)
         self.views = Views(builder, self.typing, self.expressions.index, self.expressions.loaded)
+        self.tables = Tables(
+            builder, self.typing, self.views, lambda key: retyped.get(key) or retyped.get((key, "weak"))
+        )
         self.inlined = 0
         self.array_name = "array"
 
@@ -163,9 +169,7 @@ class Translator(Names):
             raise self.unsupported(target, "such targets of an assignment")
 
     def assign_tuple(self, target: ast.Tuple | ast.List, operand: Operand) -> None:
-        items: Any = operand
-        if isinstance(operand, Static) and is_list(operand.value):
-            items = [Static(v) for v in operand.value]
+        items: Any = self.expressions.items_of(operand)
         starred = next((e for e in target.elts if isinstance(e, ast.Starred)), None)
         if starred is not None:
             raise self.unsupported(starred, "starred targets")
@@ -184,10 +188,12 @@ class Translator(Names):
                 self.fields.store(place, self.fields.as_struct(operand, place.kind, "what is stored"))
                 return
         if not isinstance(memory, (Memory, AxesView)):
+            remedy = "Assign the whole value"
+            if self.tables.is_table(memory):
+                remedy = "A table is constant: copy it to loom.private(...) to change it"
             raise self.builder.error(
-                "only elements of memory can be assigned", "a buffer, shared or private array", describe(memory),
-                "Assign the whole value",
-            )  # fmt: skip
+                "only elements of memory can be assigned", "a buffer, shared or private array", describe(memory), remedy
+            )
         memory, index = self.element(memory, target.slice)
         self.store(memory, index, operand)
 
@@ -326,6 +332,9 @@ class Translator(Names):
                 return
 
     def counted_for(self, node: ast.For, name: str, bounds: list[Operand]) -> None:
+        bounds = [
+            Static(int(b.value)) if isinstance(b, Static) and isinstance(b.value, np.integer) else b for b in bounds
+        ]
         if not 1 <= len(bounds) <= 3:
             raise self.builder.error(
                 "range has the wrong number of bounds", "1 to 3", len(bounds), "Write range(start, stop)"

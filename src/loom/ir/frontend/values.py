@@ -58,6 +58,8 @@ class AxesView:
     shape: tuple[Operand, ...]
     kind: type | None = None
     indexes: tuple[Instr, ...] = ()
+    key: Any = None
+    """Of a table of weak numbers: what to translate again if they need another type."""
 
     @property
     def rest(self) -> tuple[Operand, ...]:

@@ -62,3 +62,6 @@ def function(name: str) -> Elementary:
     <loom.rsqrt>
     """
     return getattr(import_module(f"loom.kernels.functions.{(FUNCTIONS | EXACT)[name]}"), name)
+
+
+Elementary.find = staticmethod(function)

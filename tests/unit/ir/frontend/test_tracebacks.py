@@ -24,7 +24,7 @@ DATA = np.ones(64, np.float32)
 
 @loom.kernel
 def rooted(x: In[f32], y: Out[f32]) -> None:
-    y[loom.global_id()] = math.sqrt(x[loom.global_id()])  # the line
+    y[loom.global_id()] = math.hypot(x[loom.global_id()], 2.0)  # the line
 
 
 @loom.kernel
@@ -44,23 +44,23 @@ def adding(x: In[f32], y: InOut[f32]) -> None:
 
 @loom.kernel
 def rounded(x: In[f32], y: Out[f32]) -> None:
-    y[loom.global_id()] = round(x[loom.global_id()])  # the line
+    y[loom.global_id()] = round(x[loom.global_id()], 2)  # the line
 
 
 @loom.kernel
 def larger(x: In[f32], y: Out[f32]) -> None:
-    y[loom.global_id()] = np.maximum(x[loom.global_id()], 1.0)  # the line
+    y[loom.global_id()] = np.fmax(x[loom.global_id()], 1.0)  # the line
 
 
 KERNELS = {
-    rooted: "sqrt cannot be called inside a kernel: expected a Loom function or one written in Python, got sqrt. "
-            "Write sqrt(x).",
+    rooted: "hypot cannot be called inside a kernel: expected a Loom function or one written in Python, got hypot. "
+            "Write loom.sqrt(x * x + y * y).",
     below: "expected u32, got -1. u32 has no numbers below 0: write x - 1 for x + -1, or compute with i32(x).",
     racing: "Put loom.barrier() between the two, or write from one lane; to add up what all lanes have, store it and "
             "call loom.gpu_sum, or reduce in shared memory.",
     adding: "Reduce in a fixed order: store what each lane has and call loom.gpu_sum, or use shared memory and "
             "barriers; bitcast",
-    rounded: "Write loom.rint(x).",
+    rounded: "Write loom.rint(x * 100.0) / 100.0.",
     larger: "Write max(x, y).",
 }  # fmt: skip
 
@@ -88,9 +88,9 @@ def test_the_kernels_line_is_shown_with_what_to_do(kernel: Any, text: str, owner
 
 
 def test_the_line_of_a_function_of_a_map_is_shown() -> None:
-    lines = shown(lambda: loom.gpu_map(DATA, lambda v: math.exp(v)))  # noqa: PLW0108
-    assert "lambda v: math.exp(v)" in lines[-2]
-    assert lines[-1].endswith("Write loom.exp(x).")
+    lines = shown(lambda: loom.gpu_map(DATA, lambda v: math.log10(v)))  # noqa: PLW0108
+    assert "lambda v: math.log10(v)" in lines[-2]
+    assert lines[-1].endswith("Write loom.log2(x) * 0.30102999566398120.")
     assert len(lines) <= 14
 
 

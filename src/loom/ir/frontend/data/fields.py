@@ -10,7 +10,7 @@ from typing import Any
 
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
 from loom.ir.builder import Builder
-from loom.ir.frontend.structs import info_of, is_struct, no_field
+from loom.ir.frontend.data.structs import info_of, is_struct, no_field
 from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, Typing, describe
 from loom.ir.kernel import Instr, Variable
 from loom.ir.records import Field

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from loom.core.dtype import u32, u64
 from loom.ir.builder import Builder
-from loom.ir.frontend.structs import info_of
+from loom.ir.frontend.data.structs import info_of
 from loom.ir.frontend.values import AxesView, Operand, RecordPlace, Static, Typing
 from loom.ir.kernel import Instr, Memory
 
@@ -50,7 +50,7 @@ class Views:
         indexes = view.indexes
         for item in items:
             indexes = (*indexes, self.index(view, len(indexes), item))
-        return AxesView(view.memory, view.shape, view.kind, indexes)
+        return AxesView(view.memory, view.shape, view.kind, indexes, view.key)
 
     def index(self, view: AxesView, axis: int, item: Operand) -> Instr:
         """Return an index of one axis as an integer value; the host may be told that it lies outside."""
@@ -66,6 +66,8 @@ class Views:
                     "Check the index",
                 )  # fmt: skip
             return value
+        if view.memory.data is not None and len(view.shape) == 1:
+            return value  # what lies outside is outside of the memory, which tells
         length = self.typing.typed(extent, u32)
         what = "table" if view.memory.data is not None else view.memory.space.value
         self.b.emit("within", value, length, attr=(f"axis {axis} of {what}", name))
@@ -78,7 +80,10 @@ class Views:
             return found
         if found.kind is not None:
             return self.place(found)
-        return self.loaded(found.memory, self.flat(found))
+        value = self.loaded(found.memory, self.flat(found))
+        if view.key is not None:
+            self.typing.weak[value] = view.key
+        return value
 
     def element(self, view: AxesView, index: Operand) -> tuple[Memory, Instr]:
         """Return the memory and the number of the element that all indexes together name."""
@@ -104,15 +109,19 @@ class Views:
         if len(view.indexes) == 1 and view.kind is None:
             return view.indexes[0]
         found: Instr | None = None
+        inside: Instr | None = None
         for index, extent in zip(view.indexes, view.shape, strict=True):
             step = index if index.type == wide else self.b.emit("convert", index, dtype=wide)
+            if view.memory.data is not None:  # a table is 0 outside, also where another element would be found
+                below = self.b.emit("lt", step, self.typing.typed(extent, wide))
+                inside = below if inside is None else self.b.emit("and", inside, below)
             if found is not None:
                 length = self.typing.typed(extent, wide)
                 length = length if length.type == wide else self.b.emit("convert", length, dtype=wide)
                 step = self.b.emit("add", self.b.emit("mul", found, length), step)
             found = step
         assert found is not None, "a view has axes"
-        return found
+        return found if inside is None else self.b.emit("select", inside, found, self.b.const(wide.maximum, wide))
 
     def length(self, view: AxesView) -> Operand:
         """Return the length of the first axis that is left."""

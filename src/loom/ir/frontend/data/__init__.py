@@ -1,0 +1,1 @@
+"""What kernels know of data beyond numbers: records, axes, tables of constants."""
