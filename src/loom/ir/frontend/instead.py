@@ -49,7 +49,8 @@ _SAME = {
     **{name: name for name in ("sqrt", "floor", "ceil", "trunc", "rint", "isnan", "isinf", "isfinite")},
     "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2", "power": "pow", "float_power": "pow",
     "absolute": "abs", "fabs": "abs", "minimum": "min", "maximum": "max", "where": "select", "clip": "clip",
-    "fmod": "fmod", "copysign": "copysign", "nextafter": "nextafter", "bitwise_count": "popcount", "square": "square", "negative": "negative", "reciprocal": "reciprocal",
+    "fmod": "fmod", "copysign": "copysign", "nextafter": "nextafter",
+    "bitwise_count": "popcount", "square": "square", "negative": "negative", "reciprocal": "reciprocal",
 }  # fmt: skip
 """Of ``numpy``, and by the same names of ``math``."""
 _SAME_IN_MATH = {name: name for name in ("atan2", "erf", "erfc", "gamma", "lgamma", "pow")}
