@@ -11,36 +11,67 @@ from loom.core.names import missing_name
 from loom.patterns.data.changes import Bands, bollinger, diff, log_returns, momentum, percent_change
 from loom.patterns.data.csv import read_csv
 from loom.patterns.data.describe import Description, describe
+from loom.patterns.data.finance import (
+    Macd,
+    Option,
+    atr,
+    black_scholes,
+    drawdown,
+    macd,
+    rsi,
+    sharpe,
+    volatility,
+    vwap,
+)
 from loom.patterns.data.group import GroupBy, Groups, group_by
 from loom.patterns.data.join import Pairs, join
 from loom.patterns.data.move import gather, scatter
 from loom.patterns.data.rolling import Rolling, rolling
 from loom.patterns.data.select import compact, filter  # noqa: A004
+from loom.patterns.data.series import Bars, bars, cut, fill_forward, interpolate, is_in, shift, value_counts
 from loom.patterns.data.texts import Codes, factorize
 
 __all__ = [
     "Bands",
+    "Bars",
     "Codes",
     "Description",
     "GroupBy",
     "Groups",
+    "Macd",
+    "Option",
     "Pairs",
     "Rolling",
+    "atr",
+    "bars",
+    "black_scholes",
     "bollinger",
     "compact",
+    "cut",
     "describe",
     "diff",
+    "drawdown",
     "factorize",
+    "fill_forward",
     "filter",
     "gather",
     "group_by",
+    "interpolate",
+    "is_in",
     "join",
     "log_returns",
+    "macd",
     "momentum",
     "percent_change",
     "read_csv",
     "rolling",
+    "rsi",
     "scatter",
+    "sharpe",
+    "shift",
+    "value_counts",
+    "volatility",
+    "vwap",
 ]
 
 

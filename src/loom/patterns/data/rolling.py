@@ -7,26 +7,39 @@ number (or a NaN) spoils only the windows it is in.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import flag
 from loom.patterns.calling.call import Call
+from loom.patterns.calling.given import as_given, read_rows
 from loom.patterns.calling.workspace import workspace
+from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
+from loom.patterns.stats.moments import mean, std, variance
+from loom.patterns.stats.quantile import median
+from loom.runtime.array import Array
 from loom.runtime.device import Device
 from loom.schedules.rolling import Windows
 
 __all__ = ["Rolling", "rolling"]
 
 
-def rolling(data: Any, window: int, *, on: str | Device | None = None) -> Rolling:
+def rolling(data: Any, window: int, *, partial: bool = False, on: str | Device | None = None) -> Rolling:
     """Return the windows of ``window`` neighbours in ``data`` (one dimension), to be folded.
 
     ``rolling(x, w).sum()`` has len(x) - w + 1 elements, of which element i is the sum of x[i : i + w]; so for
-    ``mean``, ``min`` and ``max``. ArgumentError unless 1 <= window <= len(data).
+    the others. With ``partial`` there are w - 1 more before them, of the windows that the beginning cuts off, so that
+    element i is of x[max(0, i - w + 1) : i + 1]. ArgumentError unless 1 <= window <= len(data).
 
     >>> rolling([1, 2, 3, 10], 2).sum().tolist()
     [3, 5, 13]
+    >>> rolling([1, 2, 3, 10], 2, partial=True).sum().tolist()
+    [1, 3, 5, 13]
     """
+    partial = flag(partial, "data.rolling, partial")
     call = Call("data.rolling", on)
     x = call.input(data, ndim=1)
     try:
@@ -41,7 +54,7 @@ def rolling(data: Any, window: int, *, on: str | Device | None = None) -> Rollin
             expected=f"1 to the {x.size} elements of data" if x.size else "elements in data",
             remedy="Pass a shorter window",
         )  # fmt: skip
-    return Rolling(data, width, on)
+    return Rolling(data, width, on, partial=partial)
 
 
 class Rolling:
@@ -52,8 +65,9 @@ class Rolling:
     result of every window it is in.
     """
 
-    def __init__(self, data: Any, window: int, on: str | Device | None) -> None:
+    def __init__(self, data: Any, window: int, on: str | Device | None, *, partial: bool = False) -> None:
         self._data = data
+        self._partial = partial
         self._window = window
         self._on = on
 
@@ -89,7 +103,48 @@ class Rolling:
         """
         return self._fold("max")
 
+    def var(self, *, ddof: int = 0) -> Any:
+        """Return the variances of floats, each of two passes over its window, divided by its number less ``ddof``.
+
+        >>> rolling([1.0, 3.0, 3.0], 2).var().tolist()
+        [1.0, 0.0]
+        """
+        return self._each("var", lambda row: variance(row, -1, ddof=ddof, on=self._on))
+
+    def std(self, *, ddof: int = 0) -> Any:
+        """Return the standard deviations of floats: the square roots of ``var``.
+
+        >>> rolling([1.0, 3.0, 3.0], 2).std().tolist()
+        [1.0, 0.0]
+        """
+        return self._each("std", lambda row: std(row, -1, ddof=ddof, on=self._on))
+
+    def median(self) -> Any:
+        """Return the medians of floats.
+
+        >>> rolling([1.0, 9.0, 2.0, 3.0], 3).median().tolist()
+        [2.0, 3.0]
+        """
+        return self._each("median", lambda row: median(row, -1, on=self._on))
+
+    def _each(self, name: str, fold: Callable[[Any], Any]) -> Any:
+        """Fold every window as a row of its own."""
+        x = read_rows(f"data.rolling.{name}", self._data, self._on)
+        rows = np.lib.stride_tricks.sliding_window_view(x, self._window)
+        found = [np.asarray(fold(np.ascontiguousarray(rows)))]
+        if self._partial:
+            found = [np.asarray(fold(x[None, :k])) for k in range(1, self._window)] + found
+        return as_given(self._data, np.concatenate(found))
+
     def _fold(self, name: str) -> Any:
+        if self._partial:
+            call = Call(f"data.rolling.{name}", self._on)
+            whole = Rolling(self._data, self._window, self._on)._fold(name)
+            x = call.input(self._data).memory
+            fold = {"sum": gpu_sum, "mean": mean, "min": gpu_min, "max": gpu_max}[name]
+            first = [np.asarray(fold(x[:k], on=self._on)) for k in range(1, self._window)]
+            tail = whole.numpy() if isinstance(whole, Array) else whole
+            return as_given(self._data, np.concatenate([np.array(first, tail.dtype), tail]))
         call = Call(f"data.rolling.{name}", self._on)
         x = call.input(self._data)
         windows = Windows.of(name, x.size, self._window, x.dtype)
