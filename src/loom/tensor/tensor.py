@@ -337,7 +337,10 @@ def _store(op: TensorOp, data: Any, dtype: Any, on: str | Device | None, name: s
     home, name = device(on), text(name, f"{where}, name")
     memory, found = read_array(data, where, dtype=None if dtype is None else dtype_of(dtype, where), complexes=True)
     wanted = found if dtype is None else dtype_of(dtype, where)
-    if dtype is None and found in (f64, c128) and isinstance(data, (float, complex, list, tuple)):
+    python = isinstance(data, (float, complex, list, tuple)) and not isinstance(
+        data, np.generic
+    )  # np.float64 is a float
+    if dtype is None and found in (f64, c128) and python:
         wanted = f32 if found == f64 else c64
     memory = convert(memory, found, wanted, where)
     storage = home.allocate(memory.nbytes, zeroed=False)

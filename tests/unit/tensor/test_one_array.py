@@ -97,3 +97,11 @@ def test_memory_elsewhere_cannot_be_seen_in_place() -> None:
     far: Any = _Elsewhere()
     with pytest.raises(StateError, match=r"the memory of device 'cpu' is not the host's. Use numpy\(\)"):
         known(loom.Array, far, loom.f32, (1,), loom.device("cpu")).host()
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "f2", "i4", "u8", "?", "c8", "c16"])
+def test_numbers_of_numpy_keep_their_type(kind: str) -> None:
+    """A float64 of numpy is a float of Python, too."""
+    number = np.dtype(kind).type(1)
+    assert loom.array(number).numpy().dtype == np.dtype(kind)
+    assert loom.tensor.array(number).numpy().tobytes() == number.tobytes()

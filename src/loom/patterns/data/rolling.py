@@ -20,9 +20,9 @@ from loom.patterns.calling.workspace import workspace
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
 from loom.patterns.stats.moments import mean, std, variance
 from loom.patterns.stats.quantile import median
-from loom.runtime.array import Array
 from loom.runtime.device import Device
 from loom.schedules.rolling import Windows
+from loom.tensor import Tensor
 
 __all__ = ["Rolling", "rolling"]
 
@@ -143,7 +143,7 @@ class Rolling:
             x = call.input(self._data).memory
             fold = {"sum": gpu_sum, "mean": mean, "min": gpu_min, "max": gpu_max}[name]
             first = [np.asarray(fold(x[:k], on=self._on)) for k in range(1, self._window)]
-            tail = whole.numpy() if isinstance(whole, Array) else whole
+            tail = whole.numpy() if isinstance(whole, Tensor) else whole
             return as_given(self._data, np.concatenate([np.array(first, tail.dtype), tail]))
         call = Call(f"data.rolling.{name}", self._on)
         x = call.input(self._data)
