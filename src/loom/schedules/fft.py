@@ -8,6 +8,7 @@ order depend on the length alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, f64
-from loom.core.errors import ShapeError
+from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.turns import roots_of_unity
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fft import steps
@@ -25,7 +26,29 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.schedules.recorder import Recorder, StorageLike, store
 
-__all__ = ["Ends", "Signals", "convolution_length", "radices", "record_inverse_real", "record_real", "record_transform"]
+__all__ = [
+    "Ends",
+    "Signals",
+    "convolution_length",
+    "norm_scale",
+    "radices",
+    "record_inverse_real",
+    "record_real",
+    "record_transform",
+]
+
+NORMS = ("backward", "ortho", "forward")
+"""Where the factor of a transform and its inverse is."""
+
+
+def norm_scale(where: str, norm: Any, n: int, *, inverse: bool) -> float:
+    """Return the factor of a transform of length n; ArgumentError for an unknown norm."""
+    if not isinstance(norm, str) or norm not in NORMS:
+        raise ArgumentError(f"{where}, norm", f"no norm is called {norm!r}", remedy=near_matches(str(norm), NORMS))
+    if norm == "ortho":
+        return 1.0 / math.sqrt(n)
+    return 1.0 / n if (norm == "forward") != inverse else 1.0
+
 
 _FACTORS = (1, 3, 5, 7, 9)
 _LEAST_POWER = 16

@@ -80,6 +80,8 @@ class Draft:
 
     def __init__(self, on: Device) -> None:
         self.device = _DraftDevice(on.caps)
+        self.home = on
+        """The device that the recording is for."""
         self.dispatches: list[Recorded] = []
 
     def dispatch(

@@ -13,18 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError
 from loom.kernels.fft.stages import Form
 from loom.patterns.calling.call import Call
 from loom.patterns.signal.complexes import complex_input, complex_result, real_input
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
-from loom.schedules.fft import Ends, Signals, record_inverse_real, record_real, record_transform
+from loom.schedules.fft import Ends, Signals, norm_scale, record_inverse_real, record_real, record_transform
 
 __all__ = ["fft", "ifft", "irfft", "rfft"]
-
-_NORMS = ("backward", "ortho", "forward")
 
 
 def fft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
@@ -67,7 +65,7 @@ def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
     x = real_input(call, data)
     n = _length(where, x.shape)
     out = call.output((*x.shape[:-1], n // 2 + 1, 2), x.dtype)
-    scale = _scale(where, norm, n, inverse=False)
+    scale = norm_scale(where, norm, n, inverse=False)
     rows = math.prod(x.shape[:-1])
 
     def record(chain: Chain, source: HostSlot, target: HostSlot) -> None:
@@ -94,7 +92,7 @@ def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | 
     m = _length(where, x.shape[:-1])
     size = _real_length(where, n, m)
     out = call.output((*x.shape[:-2], size), x.dtype)
-    scale = _scale(where, norm, size, inverse=True)
+    scale = norm_scale(where, norm, size, inverse=True)
     rows = math.prod(x.shape[:-2])
 
     def record(chain: Chain, source: HostSlot, target: HostSlot) -> None:
@@ -110,7 +108,7 @@ def _complex(where: str, data: Any, norm: str, on: str | Device | None, *, inver
     call = Call(where, on)
     x = complex_input(call, data, where)
     n, rows = _length(where, x.shape[:-1]), math.prod(x.shape[:-2])
-    scale = _scale(where, norm, n, inverse=inverse)
+    scale = norm_scale(where, norm, n, inverse=inverse)
     out = call.output(x.shape, x.dtype)
 
     def record(chain: Chain, source: HostSlot, target: HostSlot) -> None:
@@ -148,12 +146,3 @@ def _real_length(where: str, n: int | None, m: int) -> int:
             remedy="Cut or pad data to n // 2 + 1",
         )  # fmt: skip
     return int(n)
-
-
-def _scale(where: str, norm: str, n: int, *, inverse: bool) -> float:
-    """Return the factor of a transform."""
-    if not isinstance(norm, str) or norm not in _NORMS:
-        raise ArgumentError(f"{where}, norm", f"no norm is called {norm!r}", remedy=near_matches(str(norm), _NORMS))
-    if norm == "ortho":
-        return 1.0 / math.sqrt(n)
-    return 1.0 / n if (norm == "forward") != inverse else 1.0
