@@ -23,6 +23,7 @@ _MODULES = {
 _NAMES = {
     "loom.core.dtype": "bf16 bool_ c128 c64 DType f16 f32 f64 i16 i32 i64 i8 u16 u32 u64 u8",
     "loom.core.errors": "LoomError",
+    "loom.core.fixed": "fixed",
     "loom.core.numerics": "Guarantee",
     "loom.ir.frontend.annotations": "In InOut Out",
     "loom.ir.frontend.intrinsics": (

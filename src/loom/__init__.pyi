@@ -22,6 +22,7 @@ from loom.core.dtype import u16 as u16
 from loom.core.dtype import u32 as u32
 from loom.core.dtype import u64 as u64
 from loom.core.errors import LoomError as LoomError
+from loom.core.fixed import fixed as fixed
 from loom.core.numerics import Guarantee as Guarantee
 from loom.core.version import __version__ as __version__
 from loom.ir.frontend.annotations import In as In

@@ -15,6 +15,7 @@ import numpy as np
 
 from loom.core.dtype import DType, bool_
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
+from loom.core.fixed import Fixed
 from loom.core.numerics import Guarantee
 from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import (
@@ -93,21 +94,22 @@ class Builder:
         ndim: int = 0,
         record: str = "",
         data: bytes | None = None,
+        fixed: Fixed | None = None,
     ) -> Memory:
-        """Declare the next buffer binding; see ``Memory`` for ``ndim``, ``record`` and ``data``."""
-        memory = Memory(self.unique(name), dtype, Space.BUFFER, None, access, ndim, record, data)
+        """Declare the next buffer binding; see ``Memory`` for ``ndim``, ``record``, ``data`` and ``fixed``."""
+        memory = Memory(self.unique(name), dtype, Space.BUFFER, None, access, ndim, record, data, fixed)
         self._buffers.append(memory)
         return memory
 
-    def shared(self, name: str, dtype: DType, size: int) -> Memory:
+    def shared(self, name: str, dtype: DType, size: int, *, fixed: Fixed | None = None) -> Memory:
         """Declare ``size`` elements shared by the workgroup, zero at the start."""
-        memory = Memory(self.unique(name), dtype, Space.SHARED, size)
+        memory = Memory(self.unique(name), dtype, Space.SHARED, size, fixed=fixed)
         self._shared.append(memory)
         return memory
 
-    def private(self, name: str, dtype: DType, size: int) -> Memory:
+    def private(self, name: str, dtype: DType, size: int, *, fixed: Fixed | None = None) -> Memory:
         """Declare ``size`` elements private to each lane, zero at the start."""
-        memory = Memory(self.unique(name), dtype, Space.PRIVATE, size)
+        memory = Memory(self.unique(name), dtype, Space.PRIVATE, size, fixed=fixed)
         self._private.append(memory)
         return memory
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 from loom.core.dtype import DType
+from loom.core.fixed import Fixed
 from loom.core.numerics import Guarantee
 from loom.ir.ops import Op
 
@@ -86,7 +87,7 @@ class Memory:
 
     Of buffers: ``ndim`` is how many dimensions what is bound must have (0: any, seen flat), ``record`` the layout of
     the records whose words it holds ("" for plain elements), ``data`` what a table of constants holds, which nobody
-    binds.
+    binds; ``fixed`` the type of fixed-point cells, which are i64 to all but the front end and callers.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Memory:
     ndim: int = 0
     record: str = ""
     data: bytes | None = None
+    fixed: Fixed | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

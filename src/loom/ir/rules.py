@@ -142,8 +142,8 @@ def _check_atomic(op: Op, memory: Memory) -> None:
             f"float atomics depend on the order of lanes and are refused ({op.name} on {memory.name})",
             "an integer of 32 or 64 bits",
             dtype,
-            "Reduce in a fixed order: store what each lane has and call loom.gpu_sum, or use shared memory and "
-            "barriers; bitcast to u32 for exchange",
+            "Declare it as loom.fixed(2**-20), whose sums are exact in any order; or reduce in a fixed order: "
+            "loom.group_sum, or store what each lane has and call loom.gpu_sum; bitcast to u32 for exchange",
         )
     if dtype.is_vector or not dtype.is_integer or dtype.bits < 32:
         raise TypeRule(f"{op.name} on {memory.name}", "an integer of 32 or 64 bits", dtype, "Use a u32 buffer")

@@ -187,8 +187,8 @@ REFUSED: dict[str, tuple[Callable[[Parts], Any], str]] = {
     "a float atomic": (
         lambda b: b.emit("atomic_add", b.of(u32), b.of(f32), memory=b.x),
         "float atomics depend on the order of lanes and are refused (atomic_add on x): expected an integer of 32 or 64 "
-        "bits, got f32. Reduce in a fixed order: store what each lane has and call loom.gpu_sum, or use shared memory "
-        "and barriers; bitcast to u32 for exchange.",
+        "bits, got f32. Declare it as loom.fixed(2**-20), whose sums are exact in any order; or reduce in a fixed "
+        "order: loom.group_sum, or store what each lane has and call loom.gpu_sum; bitcast to u32 for exchange.",
     ),
     "a small atomic": (
         lambda b: b.emit("atomic_or", b.of(u32), b.of(u8), memory=b.small),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
+from loom.core.fixed import Fixed
 from loom.ir.kernel import Access
 
 __all__ = ["Absent", "BufferType", "In", "InOut", "Out", "is_struct", "resolve_annotations", "scalar_type"]
@@ -20,8 +21,8 @@ __all__ = ["Absent", "BufferType", "In", "InOut", "Out", "is_struct", "resolve_a
 class BufferType:
     """A buffer of ``dtype`` that a kernel may use as ``access`` says.
 
-    ``dtype`` may be a class of records, or a type variable, which an instance of the kernel replaces. ``ndim`` is the
-    number of dimensions that arrays bound to it must have; 0 takes any and sees them flat.
+    ``dtype`` may be a class of records, fixed-point cells, or a type variable, which an instance of the kernel
+    replaces. ``ndim`` is the number of dimensions that arrays bound to it must have; 0 takes any and sees them flat.
     """
 
     dtype: Any
@@ -44,7 +45,7 @@ class _BufferAnnotation:
                     cls.__name__, "no number of dimensions", expected=f"1 to {MOST_AXES}", got=repr(ndim),
                     remedy=f"Write {cls.__name__}[f32, 2]",
                 )  # fmt: skip
-        is_kind = is_struct(dtype) or isinstance(dtype, TypeVar)
+        is_kind = is_struct(dtype) or isinstance(dtype, (TypeVar, Fixed))
         return BufferType(dtype if is_kind else scalar_type(dtype, cls.__name__), cls._access, ndim)
 
     if TYPE_CHECKING:  # what a kernel's body may do with such a parameter

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.dtype import DType, f32, of_numpy, u32
+from loom.core.dtype import DType, f32, i64, of_numpy, u32
+from loom.core.fixed import Fixed
 from loom.core.given import is_array, is_list, is_scalar
 from loom.ir.frontend.builtins import Builtins
+from loom.ir.frontend.data.cells import add_to_cell
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.inlining import Inlining
@@ -325,7 +327,8 @@ class Calls:
         dtype_operand, size_operand = self.count(space, args, 2)
         declare = self.b.shared if space == "shared" else self.b.private
         kind = dtype_operand.value if isinstance(dtype_operand, Static) and is_struct(dtype_operand.value) else None
-        dtype = u32 if kind else expect_static(self.b, dtype_operand, f"the type of a {space} array", (DType,))
+        given = u32 if kind else expect_static(self.b, dtype_operand, f"the type of a {space} array", (DType, Fixed))
+        dtype, fixed = (i64, given) if isinstance(given, Fixed) else (given, None)
         size = expect_static(self.b, size_operand, f"the size of a {space} array", (int, tuple, np.integer))
         shape: tuple[Any, ...] = size if isinstance(size, tuple) else (size,)
         if not shape or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) for n in shape):
@@ -333,7 +336,7 @@ class Calls:
                 f"the size of a {space} array", "a number, or one for each axis", size, "Write 64 or (8, 8)"
             )
         words = info_of(kind).record.words if kind else 1
-        memory = declare(self.t.array_name, dtype, math.prod(int(n) for n in shape) * words)
+        memory = declare(self.t.array_name, dtype, math.prod(int(n) for n in shape) * words, fixed=fixed)
         if kind is None and not isinstance(size, tuple):
             return memory
         return AxesView(memory, tuple(Static(int(n)) for n in shape), kind)
@@ -357,6 +360,10 @@ class Calls:
             at = self.t.expressions.index(index)
         else:
             raise self.b.error(f"{name} needs memory", "a buffer or shared array", describe(memory), "Pass the array")
+        if memory.fixed is not None:
+            if name != "atomic_add":
+                raise self.b.error(f"{name} on {memory.fixed} cells", "atomic_add", name, "Add to them, read and store")
+            return add_to_cell(self.typing, memory, at, values[0])
         typed = [self.typing.typed(v, memory.dtype) for v in values]
         return self.b.emit(name, at, *typed, memory=memory)
 

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, TypeVar, overload
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType, u32
+from loom.core.dtype import DType, i64, u32
 from loom.core.errors import ArgumentError, KernelTypeError, StateError, SyntaxNotSupported
+from loom.core.fixed import Fixed
 from loom.core.given import flag, is_int, is_list
 from loom.core.numerics import Guarantee
 from loom.ir.builder import Builder
@@ -156,7 +157,9 @@ class KernelFunction:
         kind = given.dtype if is_struct(given.dtype) else None
         ndim = given.ndim or (1 if kind is not None else 0)
         record = "" if kind is None else info_of(kind).record.text
-        memory = builder.buffer(name, u32 if kind else given.dtype, given.access, ndim=ndim, record=record)
+        fixed = given.dtype if isinstance(given.dtype, Fixed) else None
+        dtype = u32 if kind else i64 if fixed else given.dtype
+        memory = builder.buffer(name, dtype, given.access, ndim=ndim, record=record, fixed=fixed)
         is_view = ndim > 1 or kind is not None
         translator.frame.names[name] = AxesView(memory, (Static(0),) * ndim, kind) if is_view else memory
 

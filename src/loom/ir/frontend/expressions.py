@@ -17,6 +17,7 @@ import numpy as np
 from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import near_matches
 from loom.core.given import is_array, is_list
+from loom.ir.frontend.data.cells import from_cell
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
 from loom.ir.frontend.values import (
     AxesView,
@@ -235,6 +236,8 @@ class Expressions:
     def loaded(self, memory: Memory, index: Instr) -> Instr:
         """Load the element at an index that is a value."""
         value = self.b.emit("load", index, memory=memory)
+        if memory.fixed is not None:
+            return from_cell(self.typing, memory, value)
         if memory.dtype.storage_only:
             lanes = memory.dtype.lanes
             return self.b.emit("convert", value, dtype=f32.vector(lanes))

@@ -21,6 +21,7 @@ from loom.core.given import is_list
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
 from loom.ir.frontend.calls import Calls
+from loom.ir.frontend.data.cells import to_cell
 from loom.ir.frontend.data.fields import Fields
 from loom.ir.frontend.data.tables import Tables
 from loom.ir.frontend.data.views import Views
@@ -234,7 +235,9 @@ class Translator(Names):
     def store(self, memory: Memory, index: Instr, operand: Operand) -> None:
         """Store an operand, which a constant or weak local fits to the memory's type."""
         wanted = memory.dtype
-        if wanted.storage_only:
+        if memory.fixed is not None:
+            value = to_cell(self.typing, memory, operand)
+        elif wanted.storage_only:
             value = self.typing.typed(operand, f32.vector(wanted.lanes))
             value = value if value.dtype == wanted else self.builder.emit("convert", value, dtype=wanted)
         else:

@@ -164,6 +164,8 @@ class Typing:
         self.builder = builder
         self.weak: dict[Variable | Instr, Any] = {}
         self.counters: set[Any] = set()
+        self.cells: dict[Instr, tuple[int, Instr]] = {}
+        """Floats read from fixed-point cells: the exponent of their scale, and what the cell holds."""
 
     def default_dtype(self, value: Any) -> DType:
         """The type a bare constant takes when nothing else decides."""

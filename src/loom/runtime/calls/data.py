@@ -13,6 +13,7 @@ import numpy as np
 
 from loom.core.arrays import read_as
 from loom.core.errors import ArgumentError
+from loom.core.fixed import Fixed
 from loom.core.given import is_array, is_list
 from loom.ir.kernel import Memory
 from loom.runtime.chain.arguments import check_binding
@@ -31,12 +32,13 @@ _MOST_WORK = 10_000
 class CallBuffer:
     """One buffer of a call: its ``memory`` for the device, its elements; ``back`` puts home what was written."""
 
-    __slots__ = ("_copy", "_given", "_home", "elements", "extent", "memory", "on_host", "shape")
+    __slots__ = ("_cells", "_copy", "_given", "_home", "elements", "extent", "memory", "on_host", "shape")
 
     def __init__(self, memory: Any, elements: int, shape: tuple[int, ...], extent: tuple[int, int], given: Any = None,
                  ) -> None:  # fmt: skip
         self.memory: np.ndarray[Any, Any] | Storage = memory
         self._given = given
+        self._cells: Fixed | None = None
         self.elements = elements
         self.shape = shape
         self.extent = extent
@@ -55,9 +57,9 @@ class CallBuffer:
         except np.exceptions.TooHardError:
             return True
 
-    def returns_to(self, home: np.ndarray[Any, Any], copy: np.ndarray[Any, Any]) -> None:
-        """Take note that ``copy`` stands for ``home``, which is written."""
-        self._home, self._copy = home, copy
+    def returns_to(self, home: np.ndarray[Any, Any], copy: np.ndarray[Any, Any], cells: Fixed | None) -> None:
+        """Take note that ``copy``, cells of a type if ``home`` has floats for them, stands for it and is written."""
+        self._home, self._copy, self._cells = home, copy, cells
 
     def move(self, where: Device) -> None:
         """Put an array of the host where a device that has memory of its own finds it."""
@@ -75,7 +77,7 @@ class CallBuffer:
         if not is_array(self.memory):
             copy.reshape(-1).view(np.uint8)[...] = self.memory.read(0, copy.nbytes)
         if self._home is not None:
-            self._home[...] = copy
+            self._home[...] = copy if self._cells is None else self._cells.decode(copy)
 
 
 def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: bool) -> CallBuffer:
@@ -107,11 +109,17 @@ def _of_host(array: np.ndarray[Any, Any], memory: Memory, where: str, device: De
         array = np.require(array, array.dtype.newbyteorder("="), ("C", "A"))
         if not home.flags.writeable:
             array.flags.writeable = False
+    cells = memory.fixed if memory.fixed is not None and array.dtype.kind == "f" else None
+    if cells is not None:
+        if writes and not home.flags.writeable:
+            raise ArgumentError(f"{where}, buffer {memory.name!r}", "the array is read-only",
+                                expected="a writable array", remedy="Pass a copy")  # fmt: skip
+        array = cells.encode(array)
     elements = check_binding(memory, array, where)
     start = home.__array_interface__["data"][0]
     found = CallBuffer(array, elements, home.shape, _extent(home, start), home)
     if array is not home and writes:
-        found.returns_to(home, array)
+        found.returns_to(home, array, cells)
     if shares_memory(device):
         if array is home and tracked_at(*found.extent):
             found.memory = HostStorage.adopt(array)

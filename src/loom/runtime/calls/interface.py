@@ -149,7 +149,7 @@ def _shaped(given: Any) -> Any:
 
 
 def _held(memory: Memory) -> str:
-    return f"{memory.record or memory.dtype}{f', {memory.ndim}' * (memory.ndim > 1)}"
+    return f"{memory.record or memory.fixed or memory.dtype}{f', {memory.ndim}' * (memory.ndim > 1)}"
 
 
 def _default(param: Param) -> str:

@@ -225,9 +225,16 @@ def _make(interface: Interface, values: list[Any], left_out: list[Memory], setti
     for memory in left_out:
         shape, dtype = shapes[memory.name], memory.dtype
         whole_shape = (*shape, dtype.lanes) if dtype.is_vector else shape
-        made.append(np.zeros(whole_shape, record_of(memory.record).numpy if memory.record else dtype.numpy))
+        made.append(np.zeros(whole_shape, _kind(memory)))
         values[interface.places[memory.name]] = made[-1]
     return made
+
+
+def _kind(memory: Memory) -> np.dtype[Any]:
+    """Return the numpy dtype of an output that is made; sums of cells are seen as floats."""
+    if memory.record:
+        return record_of(memory.record).numpy
+    return memory.dtype.numpy if memory.fixed is None else memory.fixed.dtype.numpy
 
 
 def _shapes(

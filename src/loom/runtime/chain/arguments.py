@@ -242,6 +242,11 @@ def _check_records(memory: Memory, given: Any, where: str) -> None:
 def _check_array(memory: Memory, array: np.ndarray[Any, Any], where: str) -> None:
     wanted = memory.dtype.scalar
     found = of_numpy(array.dtype, where)
+    if found != wanted and memory.fixed is not None:
+        raise DTypeError(
+            where, f"the buffer holds {memory.fixed}", expected="int64 cells", got=array.dtype,
+            remedy=f"Bind loom.{memory.fixed}.encode(array), and decode() what comes back",
+        )  # fmt: skip
     if found != wanted and not (wanted.name == "bf16" and found.name == "u16"):
         raise DTypeError(
             where, "the array has another type", expected=wanted.numpy, got=array.dtype,

@@ -58,8 +58,8 @@ KERNELS = {
     below: "expected u32, got -1. u32 has no numbers below 0: write x - 1 for x + -1, or compute with i32(x).",
     racing: "Put loom.barrier() between the two, or write from one lane; to add up what all lanes have, store it and "
             "call loom.gpu_sum, or reduce in shared memory.",
-    adding: "Reduce in a fixed order: store what each lane has and call loom.gpu_sum, or use shared memory and "
-            "barriers; bitcast",
+    adding: "Declare it as loom.fixed(2**-20), whose sums are exact in any order; or reduce in a fixed order: "
+            "loom.group_sum, or store what each lane has and call loom.gpu_sum; bitcast",
     rounded: "Write loom.rint(x * 100.0) / 100.0.",
     larger: "Write max(x, y).",
 }  # fmt: skip
