@@ -28,7 +28,7 @@ from loom.core.dtype import u8 as uint8
 from loom.core.dtype import u16 as uint16
 from loom.core.dtype import u32 as uint32
 from loom.core.dtype import u64 as uint64
-from loom.tensor import fft, linalg
+from loom.tensor import fft, linalg, random
 from loom.tensor.autodiff import checkpoint, grad
 from loom.tensor.complexes.functions import angle, complex, conj, imag, real, view_as_complex, view_as_real
 from loom.tensor.convolution import average_pool, convolve, max_pool
@@ -404,6 +404,7 @@ __all__ = [
     "prod",
     "put_along_axis",
     "quantile",
+    "random",
     "real",
     "reciprocal",
     "relu",

@@ -29,8 +29,8 @@ from loom.tensor.draft import Draft
 from loom.tensor.layout import StridedLayout
 
 __all__ = [
-    "INPUT", "KNOWN", "PARAMETER", "SAME", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape", "become",
-    "lift_with", "make", "refuse_freed", "require_tensor", "same", "set_aside", "take_users",
+    "COUNTER", "INPUT", "KNOWN", "PARAMETER", "SAME", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape",
+    "become", "lift_with", "make", "refuse_freed", "require_tensor", "same", "set_aside", "take_users",
 ]  # fmt: skip
 
 
@@ -73,6 +73,8 @@ class TensorOp:
 PARAMETER = TensorOp("parameter", NodeKind.SOURCE, is_written=True)
 INPUT = TensorOp("input", NodeKind.SOURCE, is_fed=True)
 KNOWN = TensorOp("array", NodeKind.SOURCE)
+COUNTER = ("counter",)
+"""Attributes of a parameter that programs count up: how often random numbers were drawn."""
 
 _MANY = 64
 _serials = itertools.count()

@@ -25,7 +25,7 @@ from loom.runtime.order import touching
 from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Draft, DraftBuffer
-from loom.tensor.graph import INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
+from loom.tensor.graph import COUNTER, INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
 from loom.tensor.handle.lending import copied, memory_of
 from loom.tensor.lowering import follow_unless, lower
 from loom.tensor.memory import plan_memory
@@ -66,6 +66,7 @@ def compile(  # noqa: A001 - tensor.compile
     pairs = _pairs(updates)
     for x in (*outputs, *(x for pair in pairs for x in pair)):
         require_tensor(x, "tensor.compile")
+    pairs += _counters(outputs, pairs)
     _check_updates(pairs)
     where = _home([*outputs, *(t for pair in pairs for t in pair)], on)
     text(name, "tensor.compile, name")
@@ -83,6 +84,14 @@ def _pairs(updates: Any) -> list[tuple[Tensor, Tensor]]:
         raise ArgumentError(where, "not pairs", expected="(parameter, new value)", got=repr(updates)[:200],
                             remedy="Pass a list of pairs")  # fmt: skip
     return [(parameter, value) for parameter, value in pairs]
+
+
+def _counters(outputs: Sequence[Tensor], pairs: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Return the counters of random numbers that are drawn, each with the next one, but those that are updated."""
+    ends = [*outputs, *(value for _, value in pairs)]
+    given = {id(parameter) for parameter, _ in pairs}
+    found = [n for n in ancestors(ends) if n.op is PARAMETER and n.attributes == COUNTER and id(n) not in given]
+    return [(counter, counter + 1) for counter in found]
 
 
 def _check_updates(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

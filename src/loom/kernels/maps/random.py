@@ -34,6 +34,7 @@ __all__ = [
     "coins",
     "integers",
     "normal",
+    "normals_of_words",
     "philox",
     "polar",
     "polar_f64",
@@ -233,3 +234,33 @@ def coins(*, kept: bool) -> Draw:
         return is_true(a, threshold), is_true(b, threshold), is_true(c, threshold), is_true(d, threshold)
 
     return _drawn("kept" if kept else "coins", bool_, u64, values, 4)
+
+
+@cache
+def normals_of_words(element: DType) -> KernelFunction:
+    """Return the kernel (words, out, n) that makes pairs of standard normal numbers, as ``normal``, of u32 words.
+
+    f32 takes a word for each number, f64 two; n is even.
+    """
+
+    @kernel(workgroup=RANDOM_LANES, trusted=True)
+    def narrow(words: In[u32], out: Out[f32], n: u32):
+        at = global_id() * 2
+        if at < n:
+            radius, quarters, rest = polar(words[at], words[at + 1])
+            out[at] = radius * wave(quarters + 1, rest, 0.0)
+            out[at + 1] = radius * wave(quarters, rest, 0.0)
+
+    @kernel(workgroup=RANDOM_LANES, trusted=True)
+    def wide(words: In[u32], out: Out[f64], n: u32):
+        at = global_id() * 2
+        if at < n:
+            first = u64(words[2 * at + 1]) << 32 | u64(words[2 * at])
+            second = u64(words[2 * at + 3]) << 32 | u64(words[2 * at + 2])
+            radius, quarters, rest = polar_f64(first, second)
+            out[at] = radius * wave_f64(quarters + 1, rest, 0.0)
+            out[at + 1] = radius * wave_f64(quarters, rest, 0.0)
+
+    found = wide if element == f64 else narrow
+    found.name = f"normals_of_words_{element}"
+    return found

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import u32
-from loom.kernels.maps.random import RANDOM_LANES, step_bits
+from loom.core.dtype import DType, u32
+from loom.kernels.maps.random import RANDOM_LANES, normals_of_words, step_bits
 from loom.schedules.recorder import Recorder, store
 from loom.tensor.draft import BufferView
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.views import reshape
 
-__all__ = ["random_words"]
+__all__ = ["counted_words", "random_words", "standard_normals"]
 
 
 def _record(node: Node, draft: Recorder, operands: Sequence[BufferView], out: Any) -> None:
@@ -43,3 +43,30 @@ def random_words(shape: Sequence[int], seed: int, number: int, step: NodeT, stre
     at = reshape(cast(step, u32), ())
     flat = make(WORDS, [at], (math.prod(shape),), u32, (seed, number, int(stream)))
     return reshape(flat, tuple(shape))
+
+
+def _record_counted(node: Node, draft: Recorder, operands: Sequence[BufferView], out: Any) -> None:
+    if node.size:
+        draw = step_bits()
+        groups = -(-node.size // (draw.per_block * RANDOM_LANES))
+        draft.dispatch(draw.kernel, [operands[1].buffer, operands[0].buffer, out], [node.size], groups)
+
+
+def _record_normals(node: Node, draft: Recorder, operands: Sequence[BufferView], out: Any) -> None:
+    if node.size:
+        kernel = normals_of_words(node.dtype)
+        draft.dispatch(kernel, [operands[0].buffer, out], [node.size], -(-node.size // (2 * RANDOM_LANES)))
+
+
+COUNTED = TensorOp("random", NodeKind.KERNEL, record=_record_counted)
+NORMALS = TensorOp("random_normal", NodeKind.KERNEL, record=_record_normals)
+
+
+def counted_words(size: int, step: NodeT, seeds: NodeT) -> NodeT:
+    """Return ``size`` random u32 of a step, a tensor of one u32, by ``seeds``: key low, key high, stream, number."""
+    return make(COUNTED, [step, seeds], (size,), u32)
+
+
+def standard_normals(words: NodeT, dtype: DType) -> NodeT:
+    """Return standard normal numbers, f32 or f64, of an even number of words (of f64 two for each)."""
+    return make(NORMALS, [words], (words.size * u32.bits // dtype.bits,), dtype)
