@@ -55,7 +55,7 @@ def test_every_run_draws_anew(on: str) -> None:
     same.run()
     assert tuple(same.read()[0].tolist()) in seen
     step = tensor.input("step", (), "i32")
-    fed = tensor.compile([random.normal((3,), seed=1, step=step)], on=on)
+    fed = tensor.compile([random.normal((3,), seed=1, step=step, on=on)])
     found = []
     for at in (0, 1, 0):
         fed.run(step=at)
