@@ -51,16 +51,20 @@ class Storage(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapedStorage:
-    """Storage of which the shape is known, and the numpy dtype of the records it holds, if it does."""
+    """Storage of which the shape is known, and the numpy dtype of the records it holds, if it does.
+
+    ``size``: its bytes, where the storage has more.
+    """
 
     storage: Storage
     shape: tuple[int, ...]
     record: np.dtype[Any] | None = None
+    size: int | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return self.storage.nbytes
+        return self.storage.nbytes if self.size is None else self.size
 
     def extent(self) -> tuple[int, int]:
         """Return where the memory starts and ends."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError
 from loom.core.given import items
 from loom.tensor.derivatives import VJPS, derivative, is_zero
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make, require_tensor
@@ -94,6 +94,10 @@ def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) 
             remedy="Use tensor.detach to leave it out",
         )
     for source, part in zip(node.inputs, vjp(node, g), strict=True):
+        if isinstance(part, LoomError):  # a gradient that there is not
+            if id(source) in leading:
+                raise part
+            continue
         if part is not None and id(source) in leading and _varies(source):
             assert part.shape == source.shape, (
                 f"the gradient of {node.op.name} has shape {part.shape}, not {source.shape}"

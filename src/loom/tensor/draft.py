@@ -62,6 +62,8 @@ class Recorded:
     groups: Any
     numbers: tuple[Number, ...] = ()
     offset: int | None = None
+    shapes: tuple[tuple[tuple[int, ...], int], ...] | None = None
+    """Of kernels that ask for lengths: the shape of what each buffer holds, and its bytes."""
 
 
 class _DraftDevice:
@@ -83,12 +85,20 @@ class Draft:
         self.home = on
         """The device that the recording is for."""
         self.dispatches: list[Recorded] = []
+        self.calls: dict[Any, list[DraftBuffer]] = {}
+        """The buffers of calls of users' kernels, by what they depend on."""
 
     def dispatch(
-        self, kernel: Any, buffers: Sequence[DraftBuffer], params: Sequence[Any] = (), groups: Any = 1
+        self,
+        kernel: Any,
+        buffers: Sequence[DraftBuffer],
+        params: Sequence[Any] = (),
+        groups: Any = 1,
+        shapes: Sequence[tuple[tuple[int, ...], int]] | None = None,
     ) -> None:
-        """Record a kernel."""
-        self.dispatches.append(Recorded(kernel, tuple(buffers), tuple(params), groups))
+        """Record a kernel; see ``Recorded`` for ``shapes``."""
+        known = None if shapes is None else tuple(shapes)
+        self.dispatches.append(Recorded(kernel, tuple(buffers), tuple(params), groups, shapes=known))
 
     def dispatch_indirect(
         self, kernel: Any, buffers: Sequence[DraftBuffer], params: Sequence[Any], counts: DraftBuffer, offset: int = 0

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 from loom.runtime.chain import Chain
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
+from loom.runtime.storage import ShapedStorage
 from loom.tensor.draft import Draft
 from loom.tensor.memory import MemoryPlan
 
@@ -53,7 +55,9 @@ def build(draft: Draft, plan: MemoryPlan, where: Device, name: str) -> Chain:
     chain = Chain(where, name=name)
     chain.timeline = timeline_of(where)
     for d in draft.dispatches:
-        storages = [b.place if b.place is not None else placed[b] for b in d.buffers]
+        storages: list[Any] = [b.place if b.place is not None else placed[b] for b in d.buffers]
+        if d.shapes is not None:
+            storages = [ShapedStorage(s, shape, size=n) for s, (shape, n) in zip(storages, d.shapes, strict=True)]
         if d.offset is None:
             chain.dispatch(d.kernel, storages, d.params, d.groups)
         else:

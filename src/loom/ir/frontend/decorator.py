@@ -66,6 +66,7 @@ class KernelFunction:
         *,
         trusted: bool = False,
         guarantee: Guarantee = Guarantee.BIT_EXACT,
+        vjp: KernelFunction | None = None,
     ) -> None:
         update_wrapper(self, fn)
         self.fn = fn
@@ -73,6 +74,8 @@ class KernelFunction:
         self.name = fn.__name__.strip("<>")
         self.workgroup = workgroup
         self.annotations = resolve_annotations(fn, names)
+        self.vjp = vjp
+        """The kernel that gives gradients of recorded calls."""
         self._trusted = trusted
         self._guarantee = guarantee
 
@@ -256,7 +259,11 @@ def kernel(fn: Callable[..., Any], /) -> KernelFunction: ...
 
 @overload
 def kernel(
-    *, workgroup: int | tuple[int, ...] = ..., trusted: bool = ..., guarantee: Guarantee = ...
+    *,
+    workgroup: int | tuple[int, ...] = ...,
+    trusted: bool = ...,
+    guarantee: Guarantee = ...,
+    vjp: KernelFunction | None = ...,
 ) -> Callable[[Callable[..., Any]], KernelFunction]: ...
 
 
@@ -267,13 +274,16 @@ def kernel(
     workgroup: int | tuple[int, ...] = 64,
     trusted: bool = False,
     guarantee: Guarantee = Guarantee.BIT_EXACT,
+    vjp: KernelFunction | None = None,
 ) -> Any:
     """Make a kernel of a typed Python function.
 
     Parameters annotated ``In``, ``Out`` or ``InOut`` are buffers, the others push constants.
     ``workgroup`` is the number of lanes per group, up to three extents, at most 1024 in all.
     ``trusted`` leaves out bounds checks and the zeroing of arrays; it is for kernels that are tested with
-    them. The function is compiled when it is first used; errors name the source line.
+    them. ``vjp`` is a kernel that gives the gradients of calls over tensors: its parameters are the kernel's,
+    ``grad_y`` for the gradient of an output y, and ``grad_x``, an Out or an InOut, for that of an input x.
+    The function is compiled when it is first used; errors name the source line.
 
     >>> import loom
     >>> @loom.kernel(workgroup=64)
@@ -288,6 +298,9 @@ def kernel(
     if not isinstance(guarantee, Guarantee):
         raise KernelTypeError("loom.kernel, guarantee", "not a guarantee", expected="a loom.Guarantee",
                               got=repr(guarantee)[:200], remedy="Leave it out")  # fmt: skip
+    if vjp is not None and not isinstance(vjp, KernelFunction):
+        raise KernelTypeError("loom.kernel, vjp", "not a kernel", expected="a function decorated with @loom.kernel",
+                              got=repr(vjp)[:200], remedy="Decorate it")  # fmt: skip
 
     def decorate(function: Callable[..., Any]) -> KernelFunction:
         if not isinstance(function, FunctionType):
@@ -295,7 +308,7 @@ def kernel(
                 "loom.kernel", "only a Python function can be a kernel", expected="def or lambda",
                 got=type(function).__name__, remedy="Decorate a function",
             )  # fmt: skip
-        return KernelFunction(function, shape, names, trusted=trusted, guarantee=guarantee)
+        return KernelFunction(function, shape, names, trusted=trusted, guarantee=guarantee, vjp=vjp)
 
     return decorate if fn is None else decorate(fn)
 
