@@ -31,6 +31,9 @@ __all__ = ["Control"]
 
 _COHERENT_STATEMENTS = 160
 _COHERENT_DEPTH = 2
+_COSTLY = ("div", "sqrt", "idiv", "irem", "mulhi")
+_CHEAP = 8
+"""Operations that lanes may as well do in vain, and how many of the others."""
 
 
 class Control:
@@ -281,6 +284,12 @@ class Control:
     def masked_if(self, s: If, condition: Any) -> None:
         before = self.s.mask
         after = self.s.block("if.end")
+        if self.is_choice(s):
+            self.choose(s, condition)
+            self.b.branch(after)
+            self.b.position_at_end(after)
+            self.s.mask = before
+            return
         coherent = before is None and self.is_small(s)
         if coherent:
             self.coherent_if(s, condition, after)
@@ -293,6 +302,26 @@ class Control:
         self.b.branch(after)
         self.b.position_at_end(after)
         self.s.mask = before
+
+    def is_choice(self, s: If) -> bool:
+        """True if both sides only set variables to what is cheap to compute: cheaper for all lanes than to ask."""
+        inside = [x for block in (s.then, s.otherwise) for x in block.statements]
+        cost = 0
+        for x in inside:
+            if not isinstance(x, Instr):
+                return False
+            if x.op.name not in ("get", "set", "const") and x.op.effect is not Effect.IDENTITY:
+                if not x.op.is_pure or x.op.name in _COSTLY or x.type.is_vector:
+                    return False
+                cost += 1
+        return bool(inside) and cost <= _CHEAP
+
+    def choose(self, s: If, condition: Any) -> None:
+        """Run both sides for all lanes; variables change in those whose side it is."""
+        active = self.s.mask_or_all()
+        for block, mask in ((s.then, condition), (s.otherwise, self.b.not_(condition))):
+            self.s.mask = self.b.and_(active, mask)
+            self.block(block)
 
     def run_masked(self, block: Block, mask: Any) -> None:
         """Lower a block for the lanes of ``mask``, skipped when there are none."""

@@ -17,13 +17,13 @@ from loom.ir.passes.expand import expand_extremes, expand_halves, expand_roundin
 from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.packing import packed_values
 from loom.ir.passes.scalarize import Scalarized, scalarize
-from loom.ir.passes.uniformity import analyse_uniformity, variable_homes
+from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.llvm.access.memory import MemoryAccess
 from loom.targets.llvm.control import Control
 from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
-from loom.targets.llvm.lanes import analyse_lanes, lane_dimensions
+from loom.targets.llvm.lanes import Shapes, analyse_lanes, lane_dimensions
 from loom.targets.llvm.layout import BINDING, RECORD
 from loom.targets.llvm.machine import Machine
 from loom.targets.llvm.messages import Messages
@@ -139,16 +139,14 @@ class _Function:
             function.attributes.alignstack = 64  # else LLVM keeps wide registers across cache lines when it runs short
         entry = ll.IRBuilder(function.append_basic_block("entry"))
         start = function.append_basic_block("start")
-        dimensions = lane_dimensions(self.kernel.workgroup, self.width)
-        varying = tuple(d != 0 for d in dimensions)
-        uniformity = analyse_uniformity(self.kernel, (varying[0], varying[1], varying[2]))
+        shapes, uniformity = self.analysed()
         state = State(
             kernel=self.kernel,
             machine=self.machine,
             bounds=bounds,
             width=self.width,
             uniformity=uniformity,
-            shapes=analyse_lanes(self.kernel, self.width, uniformity),
+            shapes=shapes,
             module=self.module,
             function=function,
             builder=ll.IRBuilder(start),
@@ -157,6 +155,12 @@ class _Function:
         )
         state.used = {a for s in walk(self.kernel.body) for a in operands(s)}
         return state
+
+    def analysed(self) -> tuple[Shapes, Uniformity]:
+        """Return how values are held, and where lanes part, for vectors of this width."""
+        x, y, z = (d != 0 for d in lane_dimensions(self.kernel.workgroup, self.width))
+        uniformity = analyse_uniformity(self.kernel, (x, y, z))
+        return analyse_lanes(self.kernel, self.width, uniformity), uniformity
 
     def generate(self) -> Lowered:
         """Generate everything and return the module."""
@@ -178,6 +182,7 @@ class _Function:
         count = -(-self.kernel.lanes // self.width)
         regions = Regions(self.s, control, identity, count)
         self.load_record(identity)
+        memory.atomics.open_tables(*self.s.function.args[2:4])
         self.shared_on_stack()
         group, done = self.group_loop(identity)
         self.zero_shared()
@@ -196,7 +201,7 @@ class _Function:
             self.one_region(regions, count)
         if not self.s.is_terminated:
             self.b.branch(done)
-        self.finish_group_loop(done)
+        self.finish_group_loop(done, memory)
 
     def one_region(self, regions: Regions, count: int) -> None:
         """All vectors in turn, each from start to end: no barrier separates them."""
@@ -241,7 +246,8 @@ class _Function:
     def shared_on_stack(self) -> None:
         for memory in self.kernel.shared:
             assert memory.size is not None
-            base = self.s.stack(memory_type(memory.dtype.scalar), memory.size * memory.dtype.lanes, memory.name)
+            count = memory.size * memory.dtype.lanes + 1  # one to spare, for atomics of lanes that rest
+            base = self.s.stack(memory_type(memory.dtype.scalar), count, memory.name)
             base.align = 64
             self.s.arrays[memory] = ArrayMemory(base, I64(memory.size))
 
@@ -271,7 +277,7 @@ class _Function:
         self.leave, self.head, self.ids, self.counts = leave, head, ids, identity.counts
         return self.b.load(self.group_number, typ=I64), done
 
-    def finish_group_loop(self, done: Any) -> None:
+    def finish_group_loop(self, done: Any, memory: MemoryAccess) -> None:
         """Step to the next group: x first, carrying into y and z."""
         b = self.b
         b.position_at_end(done)
@@ -285,6 +291,7 @@ class _Function:
             carry = full
         b.cbranch(b.icmp_unsigned("<", following, self.s.function.args[3]), self.head, self.leave)
         b.position_at_end(self.leave)
+        memory.atomics.close_tables()
         self.s.give_back()
         b.ret_void()
 

@@ -96,10 +96,10 @@ class State:
         for piece in self.heaped or []:
             self.builder.call(self.arithmetic.declare("free", ll.VoidType(), [POINTER]), [piece])
 
-    def clear(self, base: Any, nbytes: int) -> None:
-        """Generate code that fills memory with zeros."""
+    def clear(self, base: Any, nbytes: Any) -> None:
+        """Generate code that fills memory with zeros; ``nbytes`` is a number or an i64."""
         fill = self.arithmetic.declare("llvm.memset.p0.i64", ll.VoidType(), [POINTER, I8, I64, I1])
-        self.builder.call(fill, [base, I8(0), I64(nbytes), I1(0)])
+        self.builder.call(fill, [base, I8(0), I64(nbytes) if isinstance(nbytes, int) else nbytes, I1(0)])
 
     @property
     def numbers_lanes(self) -> bool:

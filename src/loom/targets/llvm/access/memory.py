@@ -12,8 +12,10 @@ from typing import Any
 import llvmlite.ir as ll
 
 from loom.core.dtype import u8, u16, u32
+from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Space
 from loom.targets.base import Bounds
+from loom.targets.llvm.access.atomics import AtomicAccess
 from loom.targets.llvm.access.elements import ShortVectors
 from loom.targets.llvm.arithmetic import suffix
 from loom.targets.llvm.lanes import Lanes
@@ -22,14 +24,6 @@ from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type
 
 __all__ = ["MemoryAccess"]
-
-_RMW = {
-    "atomic_add": "add",
-    "atomic_and": "and",
-    "atomic_or": "or",
-    "atomic_xor": "xor",
-    "atomic_exchange": "xchg",
-}
 
 
 class MemoryAccess:
@@ -41,6 +35,7 @@ class MemoryAccess:
         self.v = state.vectors
         self.messages = messages
         self.elements = ShortVectors(self)
+        self.atomics = AtomicAccess(self)
         self.known_rows: set[Instr] = set()  # accesses whose lanes were found side by side and inside already
 
     # shared pieces
@@ -113,7 +108,7 @@ class MemoryAccess:
             loaded = self.load_contiguous(instr, memory, self.first_of(index), index)
         elif index.stride == 1:
             loaded = self.load_contiguous(instr, memory, index)
-        elif index.stride is not None and self.s.mask is None:
+        elif index.stride is not None:
             loaded = self.load_strided(instr, memory, index, index.stride)
         else:
             loaded = self.gather(instr, memory, self.spread_index(index, instr))
@@ -139,8 +134,21 @@ class MemoryAccess:
         if self.checked:
             inside = self.inside(wide, memory)
             self.report_scalar(instr, memory, wide, inside)
+            if self.s.width == 1 and not self.s.machine.threads:
+                return self.load_if(inside, memory, pointer)
             pointer = self.b.select(inside, pointer, self.zero_cell())
         return self.tagged(self.b.load(pointer, align=self.align(memory), typ=element), memory)
+
+    def load_if(self, inside: Any, memory: Memory, pointer: Any) -> Any:
+        """Load an element, 0 if it is outside: a jump is foreseen, a choice of addresses waited for."""
+        element, before = memory_type(memory.dtype), self.b.block
+        with self.s.branch(inside, "load"):
+            loaded = self.tagged(self.b.load(pointer, align=self.align(memory), typ=element), memory)
+            there = self.b.block
+        result = self.b.phi(element)
+        result.add_incoming(ll.Constant(element, None), before)
+        result.add_incoming(loaded, there)
+        return result
 
     def tagged(self, access: Any, memory: Memory) -> Any:
         """Tell LLVM that buffers of one dispatch do not overlap (``chain.record`` sees to it)."""
@@ -230,9 +238,9 @@ class MemoryAccess:
         return result
 
     def in_steps(self, instr: Instr, wide: Any, memory: Memory, stride: int) -> Any:
-        """True if all lanes, ``stride`` apart from ``wide`` on, are inside and none of their indexes wraps."""
+        """True if all lanes run and, ``stride`` apart from ``wide`` on, are inside, and no index of theirs wraps."""
         dtype, span = instr.args[0].type, abs(stride) * (self.s.width - 1)
-        conditions = []
+        conditions = [] if self.s.mask is None else [self.v.all(self.s.mask)]
         if self.checked:
             length = self.s.arrays[memory].length
             limit = self.s.arithmetic.intrinsic("usub.sat", length, I64(span if stride > 0 else 0))
@@ -327,21 +335,50 @@ class MemoryAccess:
 
     def load_private(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
         kind = self.element_lanes(memory)
-        if index.stride == 0 and not self.checked:
-            return self.b.load(self.private_row(instr, memory, index), align=self.align(memory), typ=kind)
-        pointers, wide = self.private_pointers(instr, memory, index)
-        return self.masked_gather(kind, pointers, self.active(instr, memory, wide), self.align(memory))
+        if index.stride != 0:
+            pointers, wide = self.private_pointers(instr, memory, index)
+            return self.masked_gather(kind, pointers, self.active(instr, memory, wide), self.align(memory))
+        wide, inside = self.private_cell(instr, memory, index)
+        row = self.b.load(self.private_row(memory, wide), align=self.align(memory), typ=kind)
+        return row if inside is None else self.b.select(inside, row, ll.Constant(kind, None))
 
-    def private_row(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
+    def private_cell(self, instr: Instr, memory: Memory, index: Lanes) -> tuple[Any, Any]:
+        """Return a number of an element that all lanes share, 0 for one outside, and whether it is inside if in doubt.
+
+        What is known to be inside LLVM keeps in registers, where all indexes of an array are.
+        """
         wide = self.wide(index, instr).value
+        if not self.checked or self.is_known_inside(instr, memory):
+            return wide, None
+        inside = self.inside(wide, memory)
+        self.report_scalar(instr, memory, wide, inside)
+        return self.b.select(inside, wide, I64(0)), inside
+
+    def is_known_inside(self, instr: Instr, memory: Memory) -> bool:
+        """True for a constant index within an array of known size."""
+        index = instr.args[0]
+        if index.op.name != "const" or memory.size is None:
+            return False
+        return 0 <= int(constant_value(index.attr, index.type)) < memory.size
+
+    def private_row(self, memory: Memory, wide: Any) -> Any:
         return self.address(memory, self.b.mul(wide, I64(self.s.width)))
 
     def store_private(self, instr: Instr, memory: Memory, index: Lanes, value: Any) -> None:
-        if index.stride == 0 and not self.checked and self.s.mask is None:
-            self.b.store(value, self.private_row(instr, memory, index), align=self.align(memory))
+        if index.stride != 0:
+            pointers, wide = self.private_pointers(instr, memory, index)
+            self.masked_scatter(value, pointers, self.active(instr, memory, wide), self.align(memory))
             return
-        pointers, wide = self.private_pointers(instr, memory, index)
-        self.masked_scatter(value, pointers, self.active(instr, memory, wide), self.align(memory))
+        wide, inside = self.private_cell(instr, memory, index)
+        pointer = self.private_row(memory, wide)
+        mask = self.s.mask
+        if inside is not None:
+            all_lanes = self.v.splat(inside)
+            mask = all_lanes if mask is None else self.b.and_(mask, all_lanes)
+        if mask is not None:
+            old = self.b.load(pointer, align=self.align(memory), typ=value.type)
+            value = self.b.select(mask, value, old)
+        self.b.store(value, pointer, align=self.align(memory))
 
     # stores
 
@@ -359,6 +396,8 @@ class MemoryAccess:
             self.store_contiguous(instr, memory, first, self.to_memory(self.v.spread(value), memory), index)
         elif index.stride == 1:
             self.store_contiguous(instr, memory, index, self.to_memory(self.v.spread(value), memory))
+        elif index.stride is not None:
+            self.store_strided(instr, memory, index, index.stride, self.to_memory(self.v.spread(value), memory))
         else:
             wide = self.spread_index(index, instr)
             self.scatter(instr, memory, wide, self.to_memory(self.v.spread(value), memory))
@@ -398,6 +437,23 @@ class MemoryAccess:
         self.b.branch(after)
         self.b.position_at_end(after)
 
+    def store_strided(self, instr: Instr, memory: Memory, index: Lanes, stride: int, value: Any) -> None:
+        """Store elements a known distance apart one by one, if all lanes run and are inside."""
+        fast, slow, after = (self.s.block(n) for n in ("store.strided", "store.edge", "store.end"))
+        wide = self.wide(index, instr).value
+        self.b.cbranch(self.in_steps(instr, wide, memory, stride), fast, slow)
+        self.b.position_at_end(fast)
+        pointer = self.address(memory, wide)
+        for lane in range(self.s.width):
+            cell = self.b.gep(pointer, [I64(lane * stride)], source_etype=memory_type(memory.dtype))
+            element = self.b.extract_element(value, I32(lane))
+            self.tagged(self.b.store(element, cell, align=self.align(memory)), memory)
+        self.b.branch(after)
+        self.b.position_at_end(slow)
+        self.scatter(instr, memory, self.spread_index(index, instr), value)
+        self.b.branch(after)
+        self.b.position_at_end(after)
+
     def masked_store(self, value: Any, pointer: Any, align: int, mask: Any) -> None:
         """Store neighbouring elements for the lanes of ``mask`` only."""
         name = f"llvm.masked.store.{suffix(value.type)}.p0"
@@ -418,75 +474,4 @@ class MemoryAccess:
 
     def atomic(self, instr: Instr, memory: Memory, index: Lanes, values: list[Lanes]) -> Lanes:
         """Emit an atomic for each running lane, lowest first; gives the old values."""
-        if index.stride == 0 and instr not in self.s.used and self.reducible(instr):
-            self.atomic_once(instr, memory, index, values[0])
-            return Lanes(self.v.splat(self.zero(memory)), None if self.s.width > 1 else 0)
-        wide = self.spread_index(index, instr)
-        spread = [self.v.spread(v) for v in values]
-        mask = self.active(instr, memory, wide) if self.checked else self.s.mask
-        old = self.s.stack(self.v.of(memory_type(memory.dtype)), name="old")
-        self.b.store(self.v.splat(self.zero(memory)), old)
-        with self.s.lanes_of(mask, "atomic") as lane:
-            pick = [x if self.s.width == 1 else self.b.extract_element(x, lane) for x in (wide, *spread)]
-            result = self.one_atomic(instr, memory, self.address(memory, pick[0]), pick[1:])
-            if self.s.width > 1:
-                result = self.b.insert_element(self.b.load(old), result, lane)
-            self.b.store(result, old)
-        return Lanes(self.b.load(old), None if self.s.width > 1 else 0)
-
-    def zero(self, memory: Memory) -> Any:
-        return memory_type(memory.dtype)(0)
-
-    def reducible(self, instr: Instr) -> bool:
-        """True if the lanes' operands can be combined first: nobody asks for the old values."""
-        return self.s.width > 1 and instr.op.name in ("atomic_add", "atomic_and", "atomic_or", "atomic_xor")
-
-    def atomic_once(self, instr: Instr, memory: Memory, index: Lanes, value: Lanes) -> None:
-        """Combine the lanes' operands in registers (exact for integers) and do one atomic."""
-        operation = _RMW[instr.op.name]
-        neutral = self.v.splat(memory_type(memory.dtype)(-1 if operation == "and" else 0))
-        spread = self.v.spread(value)
-        if self.s.mask is not None:
-            spread = self.b.select(self.s.mask, spread, neutral)
-        name = f"llvm.vector.reduce.{operation}.{suffix(spread.type)}"
-        fold = self.s.arithmetic.declare(name, memory_type(memory.dtype), [spread.type])
-        total = self.b.call(fold, [spread])
-        wide = self.wide(index, instr).value
-        if not self.checked:
-            self.one_atomic(instr, memory, self.address(memory, wide), [total])
-            return
-        inside = self.inside(wide, memory)
-        self.report_scalar(instr, memory, wide, inside)
-        with self.s.branch(inside, "atomic"):
-            self.one_atomic(instr, memory, self.address(memory, wide), [total])
-
-    def one_atomic(self, instr: Instr, memory: Memory, pointer: Any, values: list[Any]) -> Any:
-        """Emit one scalar atomic; on a CPU, shared memory belongs to one thread and needs none."""
-        name = instr.op.name
-        if memory.space is Space.SHARED and not self.s.machine.threads:
-            return self.plain_atomic(instr, memory, pointer, values)
-        if name == "atomic_compare_exchange":
-            pair = self.b.cmpxchg(pointer, values[0], values[1], "monotonic", "monotonic")
-            return self.b.extract_value(pair, 0)
-        return self.b.atomic_rmw(self.rmw_name(instr, memory), pointer, values[0], "monotonic")
-
-    def rmw_name(self, instr: Instr, memory: Memory) -> str:
-        if instr.op.name in _RMW:
-            return _RMW[instr.op.name]
-        return ("" if memory.dtype.is_signed else "u") + instr.op.name.removeprefix("atomic_")
-
-    def plain_atomic(self, instr: Instr, memory: Memory, pointer: Any, values: list[Any]) -> Any:
-        name, value = instr.op.name, values[-1]
-        old = self.b.load(pointer, align=self.align(memory), typ=memory_type(memory.dtype))
-        compare = self.b.icmp_signed if memory.dtype.is_signed else self.b.icmp_unsigned
-        if name == "atomic_compare_exchange":
-            new = self.b.select(self.b.icmp_unsigned("==", old, values[0]), value, old)
-        elif name in ("atomic_min", "atomic_max"):
-            new = self.b.select(compare("<" if name == "atomic_min" else ">", value, old), value, old)
-        elif name == "atomic_exchange":
-            new = value
-        else:
-            method = {"add": "add", "and": "and_", "or": "or_", "xor": "xor"}[_RMW[name]]
-            new = getattr(self.b, method)(old, value)
-        self.b.store(new, pointer, align=self.align(memory))
-        return old
+        return self.atomics.emit(instr, memory, index, values)

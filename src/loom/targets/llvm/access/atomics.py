@@ -1,0 +1,233 @@
+"""Emits atomics: one lane after the other, without locks where no other thread can see the memory.
+
+Layer: targets. On a CPU shared memory belongs to the thread that runs the group. A buffer that a kernel only adds to,
+and of which it never asks the old value, may be added to in a table of the call's own first, if it is small beside the
+work: integers add up to the same whatever the order. Invariant: what a lane is given back is what it would be given if
+the lanes of a vector came one by one, lowest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.ir as ll
+
+from loom.ir.kernel import Instr, Memory, Space, walk
+from loom.ir.ops import Effect
+from loom.targets.llvm.arithmetic import suffix
+from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.types import I32, I64, memory_type, size_of
+
+__all__ = ["AtomicAccess"]
+
+_RMW = {
+    "atomic_add": "add",
+    "atomic_and": "and",
+    "atomic_or": "or",
+    "atomic_xor": "xor",
+    "atomic_exchange": "xchg",
+}
+_FROM_ZERO = ("atomic_add", "atomic_or", "atomic_xor")
+"""Operations that may begin with zeros elsewhere and be applied later."""
+_TABLE_NBYTES = 1 << 15
+_LANES_A_CELL = 4
+"""How many lanes a call must have for each element of a table, which it clears and hands over."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A buffer's elements as this call changes them, if ``used`` (an i1) holds; a cell more for lanes that rest."""
+
+    base: Any
+    used: Any
+    operation: str
+
+
+class AtomicAccess:
+    """Atomics, for the ``MemoryAccess`` of a function (which imports this)."""
+
+    def __init__(self, access: Any) -> None:
+        self.m = access
+        self.s = access.s
+        self.b = access.b
+        self.v = access.v
+        self.tables: dict[Memory, _Table] = {}
+        self.spare: dict[Memory, Any] = {}
+
+    # tables of a call's own
+
+    def open_tables(self, begin: Any, end: Any) -> None:
+        """Decide at the start of a call over groups ``begin`` to ``end`` which buffers it adds to by itself."""
+        for memory, operation in self.only_added_to():
+            element = memory_type(memory.dtype)
+            most = _TABLE_NBYTES // size_of(element)
+            base = self.s.stack(element, most + 1, f"{memory.name}.own")
+            base.align = 64
+            length = self.s.arrays[memory].length
+            lanes = self.b.mul(self.b.sub(end, begin), I64(self.s.kernel.lanes))
+            worth = self.b.icmp_unsigned(">=", lanes, self.b.mul(length, I64(_LANES_A_CELL)))
+            used = self.b.and_(self.b.icmp_unsigned("<=", length, I64(most)), worth)
+            with self.s.branch(used, "table"):
+                self.s.clear(base, self.b.mul(length, I64(size_of(element))))
+            self.tables[memory] = _Table(base, used, operation)
+
+    def only_added_to(self) -> Iterator[tuple[Memory, str]]:
+        """Yield the buffers that a kernel changes by one kind of atomic and does nothing else with."""
+        uses: dict[Memory, set[str]] = {}
+        for s in walk(self.s.kernel.body):
+            if isinstance(s, Instr) and s.memory is not None and s.op.name != "length":
+                plain = s.op.effect is not Effect.ATOMIC or s in self.s.used
+                uses.setdefault(s.memory, set()).add("" if plain else s.op.name)
+        for memory, names in uses.items():
+            if memory.space is Space.BUFFER and len(names) == 1 and names <= set(_FROM_ZERO):
+                yield memory, next(iter(names))
+
+    def close_tables(self) -> None:
+        """Hand over what the tables hold, at the end of a call."""
+        for memory, table in self.tables.items():
+            with self.s.branch(table.used, "hand.over"):
+                self.hand_over(memory, table)
+
+    def hand_over(self, memory: Memory, table: _Table) -> None:
+        b, element, before = self.b, memory_type(memory.dtype), self.b.block
+        turn, on, after = (self.s.block(n) for n in ("cell", "cell.on", "cells.done"))
+        length = self.s.arrays[memory].length
+        b.cbranch(b.icmp_unsigned(">", length, I64(0)), turn, after)
+        b.position_at_end(turn)
+        at = b.phi(I64)
+        at.add_incoming(I64(0), before)
+        value = b.load(b.gep(table.base, [at], source_etype=element), typ=element)
+        with self.s.branch(b.icmp_unsigned("!=", value, element(0)), "changed"):
+            b.atomic_rmw(_RMW[table.operation], self.m.address(memory, at), value, "monotonic")
+        b.branch(on)
+        b.position_at_end(on)
+        following = b.add(at, I64(1))
+        at.add_incoming(following, on)
+        b.cbranch(b.icmp_unsigned("<", following, length), turn, after)
+        b.position_at_end(after)
+
+    # lanes one after the other
+
+    def emit(self, instr: Instr, memory: Memory, index: Lanes, values: list[Lanes]) -> Lanes:
+        """Emit an atomic for each running lane, lowest first; gives the old values."""
+        unused = instr not in self.s.used
+        if index.stride == 0 and unused and self.reducible(instr):
+            self.once(instr, memory, index, values[0])
+            return Lanes(self.v.splat(self.zero(memory)), None if self.s.width > 1 else 0)
+        wide = self.m.spread_index(index, instr)
+        spread = [self.v.spread(v) for v in values]
+        mask = self.m.active(instr, memory, wide) if self.m.checked else self.s.mask
+        if self.is_own(memory):
+            base = self.s.arrays[memory].base
+            return self.plain(instr, memory, base, (memory.size or 0), wide, spread, mask)
+        table = self.tables.get(memory)
+        if table is None:
+            return self.locked(instr, memory, wide, spread, mask)
+        own, shared, after = (self.s.block(n) for n in ("atomic.own", "atomic.shared", "atomic.end"))
+        self.b.cbranch(table.used, own, shared)
+        self.b.position_at_end(own)
+        most = _TABLE_NBYTES // size_of(memory_type(memory.dtype))
+        self.plain(instr, memory, table.base, most, wide, spread, mask)
+        self.b.branch(after)
+        self.b.position_at_end(shared)
+        self.locked(instr, memory, wide, spread, mask)
+        self.b.branch(after)
+        self.b.position_at_end(after)
+        return Lanes(self.v.splat(self.zero(memory)), None if self.s.width > 1 else 0)
+
+    def is_own(self, memory: Memory) -> bool:
+        """True if no other thread sees the memory, and it has a cell to spare for lanes that rest."""
+        return memory.space is Space.SHARED and not self.s.machine.threads
+
+    def plain(
+        self, instr: Instr, memory: Memory, base: Any, spare: int, wide: Any, values: list[Any], mask: Any
+    ) -> Lanes:
+        """Write out the lanes of a vector; those that rest have the cell behind the array, number ``spare``."""
+        element = memory_type(memory.dtype)
+        if mask is not None:
+            nowhere = self.v.splat(I64(spare))
+            wide = self.b.select(mask, wide, nowhere)
+        narrow = self.b.trunc(wide, I32 if self.s.width == 1 else ll.VectorType(I32, self.s.width))
+        old: Any = ll.Constant(self.v.of(element), None)
+        for lane in range(self.s.width):
+            pick = [x if self.s.width == 1 else self.b.extract_element(x, I32(lane)) for x in (narrow, *values)]
+            pointer = self.b.gep(base, [self.b.zext(pick[0], I64)], source_etype=element)
+            found = self.plain_atomic(instr, memory, pointer, pick[1:])
+            if instr in self.s.used:
+                old = found if self.s.width == 1 else self.b.insert_element(old, found, I32(lane))
+        if mask is not None and instr in self.s.used:
+            old = self.b.select(mask, old, ll.Constant(self.v.of(element), None))
+        return Lanes(old, None if self.s.width > 1 else 0)
+
+    def locked(self, instr: Instr, memory: Memory, wide: Any, values: list[Any], mask: Any) -> Lanes:
+        """Take the lanes that run in turn, one atomic of the machine each."""
+        asked = instr in self.s.used
+        old = self.s.stack(self.v.of(memory_type(memory.dtype)), name="old")
+        self.b.store(self.v.splat(self.zero(memory)), old)
+        with self.s.lanes_of(mask, "atomic") as lane:
+            pick = [x if self.s.width == 1 else self.b.extract_element(x, lane) for x in (wide, *values)]
+            result = self.one_atomic(instr, memory, self.m.address(memory, pick[0]), pick[1:])
+            if asked:
+                if self.s.width > 1:
+                    result = self.b.insert_element(self.b.load(old), result, lane)
+                self.b.store(result, old)
+        return Lanes(self.b.load(old), None if self.s.width > 1 else 0)
+
+    def zero(self, memory: Memory) -> Any:
+        return memory_type(memory.dtype)(0)
+
+    def reducible(self, instr: Instr) -> bool:
+        """True if the lanes' operands can be combined first: nobody asks for the old values."""
+        return self.s.width > 1 and instr.op.name in ("atomic_add", "atomic_and", "atomic_or", "atomic_xor")
+
+    def once(self, instr: Instr, memory: Memory, index: Lanes, value: Lanes) -> None:
+        """Combine the lanes' operands in registers (exact for integers) and do one atomic."""
+        operation = _RMW[instr.op.name]
+        neutral = self.v.splat(memory_type(memory.dtype)(-1 if operation == "and" else 0))
+        spread = self.v.spread(value)
+        if self.s.mask is not None:
+            spread = self.b.select(self.s.mask, spread, neutral)
+        name = f"llvm.vector.reduce.{operation}.{suffix(spread.type)}"
+        fold = self.s.arithmetic.declare(name, memory_type(memory.dtype), [spread.type])
+        total = self.b.call(fold, [spread])
+        wide = self.m.wide(index, instr).value
+        if not self.m.checked:
+            self.one_atomic(instr, memory, self.m.address(memory, wide), [total])
+            return
+        inside = self.m.inside(wide, memory)
+        self.m.report_scalar(instr, memory, wide, inside)
+        with self.s.branch(inside, "atomic"):
+            self.one_atomic(instr, memory, self.m.address(memory, wide), [total])
+
+    def one_atomic(self, instr: Instr, memory: Memory, pointer: Any, values: list[Any]) -> Any:
+        """Emit one scalar atomic; on a CPU, shared memory belongs to one thread and needs none."""
+        name = instr.op.name
+        if memory.space is Space.SHARED and not self.s.machine.threads:
+            return self.plain_atomic(instr, memory, pointer, values)
+        if name == "atomic_compare_exchange":
+            pair = self.b.cmpxchg(pointer, values[0], values[1], "monotonic", "monotonic")
+            return self.b.extract_value(pair, 0)
+        return self.b.atomic_rmw(self.rmw_name(instr, memory), pointer, values[0], "monotonic")
+
+    def rmw_name(self, instr: Instr, memory: Memory) -> str:
+        if instr.op.name in _RMW:
+            return _RMW[instr.op.name]
+        return ("" if memory.dtype.is_signed else "u") + instr.op.name.removeprefix("atomic_")
+
+    def plain_atomic(self, instr: Instr, memory: Memory, pointer: Any, values: list[Any]) -> Any:
+        name, value = instr.op.name, values[-1]
+        old = self.b.load(pointer, align=self.m.align(memory), typ=memory_type(memory.dtype))
+        compare = self.b.icmp_signed if memory.dtype.is_signed else self.b.icmp_unsigned
+        if name == "atomic_compare_exchange":
+            new = self.b.select(self.b.icmp_unsigned("==", old, values[0]), value, old)
+        elif name in ("atomic_min", "atomic_max"):
+            new = self.b.select(compare("<" if name == "atomic_min" else ">", value, old), value, old)
+        elif name == "atomic_exchange":
+            new = value
+        else:
+            method = {"add": "add", "and": "and_", "or": "or_", "xor": "xor"}[_RMW[name]]
+            new = getattr(self.b, method)(old, value)
+        self.b.store(new, pointer, align=self.m.align(memory))
+        return old
