@@ -36,7 +36,7 @@ def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     ``a`` (..., n, n) and ``b`` (..., n, m), or ``b`` (n,) for one ``a``, of one dtype, f32 or f64; leading dimensions
     are a batch, the same for both. The pivot of a column is its element of largest magnitude, the highest row on ties;
     element (i, j) of the factors is a[i, j] minus l[i, k] u[k, j], k ascending, and x is found from the last row up,
-    subtracting u[i, k] x[k], k descending. The result has the shape of ``b``. ArgumentError for a singular matrix names
+    subtracting u[i, k] x[k], k descending. The result has the shape of ``b``. LinAlgError for a singular matrix names
     the column without a pivot; ShapeError, DTypeError.
 
     >>> solve([[2.0, 1.0], [1.0, 3.0]], [3.0, 5.0]).round(12).tolist()
@@ -71,7 +71,7 @@ def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
 def inv(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the inverse of square matrices (..., n, n), f32 or f64: ``solve`` with the identity on the right.
 
-    ArgumentError for a singular matrix; ShapeError, DTypeError.
+    LinAlgError for a singular matrix; ShapeError, DTypeError.
 
     >>> inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
     [[0.5, 0.0], [0.0, 0.25]]

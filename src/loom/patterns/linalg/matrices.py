@@ -11,8 +11,9 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.dtype import DType, f32, f64, u32
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import DTypeError, ShapeError
 from loom.patterns.calling.call import Call, Operand
+from loom.tensor.linalg.operands import LinAlgError
 
 __all__ = [
     "FLOAT_TYPES", "as_floats", "batch_of", "matrices", "raise_failure", "same_dtype", "square", "status",
@@ -66,7 +67,7 @@ def status(batch: int) -> Operand:
 
 
 def raise_failure(call: Call, info: Operand, shape: tuple[int, ...], what: str, expected: str, remedy: str) -> None:
-    """ArgumentError for the first matrix of the batch whose status is not 0."""
+    """LinAlgError for the first matrix of the batch whose status is not 0."""
     found = info.memory
     failed = np.flatnonzero(found)
     if not failed.size:
@@ -74,7 +75,7 @@ def raise_failure(call: Call, info: Operand, shape: tuple[int, ...], what: str, 
     column = int(found[failed[0]]) - 1
     place = cast("tuple[Any, ...]", np.unravel_index(failed[0], shape[:-2]) if shape[:-2] else ())
     which = "" if not shape[:-2] else f" of matrix {tuple(map(int, place))}"
-    raise ArgumentError(call.name, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
+    raise LinAlgError(call.name, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
 
 
 def batch_of(shape: tuple[int, ...]) -> int:

@@ -31,7 +31,7 @@ from loom.tensor.layout import row_major
 from loom.tensor.ops.views import reshape, take_slices
 
 __all__ = [
-    "cholesky_node", "det_node", "eigen_node", "lu_node", "order_node", "part", "qr_node", "singular_node",
+    "cholesky_node", "det_node", "eigen_node", "lu_node", "order_node", "part", "put", "qr_node", "singular_node",
     "solve_node",
 ]  # fmt: skip
 
@@ -43,7 +43,7 @@ def part(x: Any, first: int, shape: Sequence[int]) -> Any:
     return reshape(found, (*x.shape[:-1], *shape))
 
 
-def _put(draft: Draft, source: Any, held: DType, out: Any, node: Node, first: int, size: int) -> None:
+def put(draft: Draft, source: Any, held: DType, out: Any, node: Node, first: int, size: int) -> None:
     """Record ``size`` elements a matrix becoming those from ``first`` on of each row of ``out``, converted."""
     batch, whole = math.prod(node.shape[:-1]), node.shape[-1]
     place = row_major((batch, whole)).slice((0, first), (1, 1), (batch, size))
@@ -65,8 +65,8 @@ def _record_lu(node: Node, draft: Draft, operands: Sequence[BufferView], out: An
     work = Columns(draft, dtype, batch, n, n)
     work.load(operands[0].buffer, n, 0)
     record_factors(work, factors, pivots)
-    _put(draft, factors, dtype, out, node, 0, n * n)
-    _put(draft, pivots, u32, out, node, n * n, n)
+    put(draft, factors, dtype, out, node, 0, n * n)
+    put(draft, pivots, u32, out, node, n * n, n)
 
 
 def _record_order(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
@@ -88,8 +88,8 @@ def _record_solve(node: Node, draft: Draft, operands: Sequence[BufferView], out:
         work.identity(m, n)
     record_solution(work, info, m)
     work.store(found, n, m, n)
-    _put(draft, found, dtype, out, node, 0, n * m)
-    _put(draft, info, u32, out, node, n * m, 1)
+    put(draft, found, dtype, out, node, 0, n * m)
+    put(draft, info, u32, out, node, n * m, 1)
 
 
 def _info(work: Columns) -> Any:
@@ -112,8 +112,8 @@ def _record_cholesky(node: Node, draft: Draft, operands: Sequence[BufferView], o
     info, found = _info(work), draft.device.allocate(batch * n * n * dtype.nbytes)
     work.load(operands[0].buffer, n, 0)
     record_cholesky(work, found, info)
-    _put(draft, found, dtype, out, node, 0, n * n)
-    _put(draft, info, u32, out, node, n * n, 1)
+    put(draft, found, dtype, out, node, 0, n * n)
+    put(draft, info, u32, out, node, n * n, 1)
 
 
 def _record_qr(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
@@ -128,8 +128,8 @@ def _record_qr(node: Node, draft: Draft, operands: Sequence[BufferView], out: An
     basis.identity(columns, 0)
     record_basis(draft, work, basis, factors, k, columns)
     basis.store(q, m, columns, 0)
-    _put(draft, q, dtype, out, node, 0, m * columns)
-    _put(draft, r, dtype, out, node, m * columns, columns * n)
+    put(draft, q, dtype, out, node, 0, m * columns)
+    put(draft, r, dtype, out, node, m * columns, columns * n)
 
 
 def _record_eigen(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:

@@ -34,10 +34,15 @@ def vector_norm(x: Tensor, /, *, axis: Any = None, keepdims: bool = False, ord: 
     """
     where_ = "linalg.vector_norm"
     require_tensor(x, where_)
-    held, axes = as_computed(x, where_), normal_axes(x, axis, where_)
+    held, axes = _sizes(x, where_), normal_axes(x, axis, where_)
     kept = flag(keepdims, f"{where_}, keepdims")
     order = _order(ord, where_)
-    return cast(_vector_norm(held, axes, kept, order), x.dtype)
+    return cast(_vector_norm(held, axes, kept, order), held.dtype if x.dtype.is_complex else x.dtype)
+
+
+def _sizes(x: Any, where_: str) -> Any:
+    """Return real numbers of the same magnitudes, in the type that norms compute in."""
+    return apply("abs", x) if x.dtype.is_complex else as_computed(x, where_)
 
 
 def _order(value: Any, where_: str) -> float:
@@ -82,9 +87,10 @@ def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: Any = "fro") -> Te
     """Return norms of matrices: "fro", "nuc", 1 and -1 (columns), inf and -inf (rows), 2 and -2 (singular)."""
     where_ = "linalg.matrix_norm"
     matrices(x, where_)
-    held, kept = as_computed(x, where_), flag(keepdims, f"{where_}, keepdims")
+    by_values = ord == "nuc" or (not isinstance(ord, str) and ord in (2, -2))
+    held, kept = as_computed(x, where_) if by_values else _sizes(x, where_), flag(keepdims, f"{where_}, keepdims")
     found = _matrix_norm(held, ord, where_)
-    return cast(reshape(found, (*found.shape, 1, 1)) if kept else found, x.dtype)
+    return cast(reshape(found, (*found.shape, 1, 1)) if kept else found, held.dtype if x.dtype.is_complex else x.dtype)
 
 
 def _matrix_norm(x: Any, order: Any, where_: str) -> Any:

@@ -55,8 +55,8 @@ def computed(dtype: DType, where_: str) -> DType:
         return dtype
     if dtype.is_float and dtype.storage_only:
         return f32
-    raise DTypeError(where_, "unsupported dtype", expected="f16, bf16, f32 or f64", got=dtype,
-                     remedy="Convert with astype")  # fmt: skip
+    remedy = "Compute on real and imaginary parts" if dtype.is_complex else "Convert with astype"
+    raise DTypeError(where_, "unsupported dtype", expected="f16, bf16, f32 or f64", got=dtype, remedy=remedy)
 
 
 def batch_shape(*shapes: Sequence[int], where_: str) -> tuple[int, ...]:

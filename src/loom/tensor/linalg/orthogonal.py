@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
+from loom.tensor.linalg.complexes import complex_qr
 from loom.tensor.linalg.nodes import part, qr_node
 from loom.tensor.linalg.operands import (
     as_computed,
@@ -26,6 +27,7 @@ from loom.tensor.linalg.operands import (
 from loom.tensor.linalg.systems import solved
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import concat
+from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import broadcast_to, routed
 from loom.tensor.tensor import Tensor
 
@@ -50,6 +52,11 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
     columns = (
         x.shape[-2] if one_of(mode, f"{where_}, mode", ("reduced", "complete")) == "complete" else min(x.shape[-2:])
     )
+    if x.dtype.is_complex and x.size:
+        return QR(*complex_qr(x, columns))
+    if x.dtype.is_complex:
+        empty = (join(a, a * 0) for a in factored(part_of(x, 0), columns))
+        return QR(*empty)
     q, r = factored(as_computed(x, where_), columns)
     return QR(cast(q, x.dtype), cast(r, x.dtype))
 

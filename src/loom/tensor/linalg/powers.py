@@ -13,8 +13,9 @@ from loom.core.numbers import whole
 from loom.tensor.linalg.norms import rank_bound
 from loom.tensor.linalg.operands import as_computed, batch_shape, common, filled, identity, matrices, mt, square
 from loom.tensor.linalg.spectral import singular
-from loom.tensor.linalg.systems import inverse, solved
+from loom.tensor.linalg.systems import complex_inverse, inverse, solved
 from loom.tensor.ops.elementwise import apply, cast, where
+from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.reductions import max_of, sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, routed, squeeze
 from loom.tensor.tensor import Tensor
@@ -27,10 +28,13 @@ def matrix_power(x: Tensor, n: int, /) -> Tensor:
     where_ = "linalg.matrix_power"
     square(x, where_)
     exponent = whole(n, f"{where_}, n")
-    held = as_computed(x, where_)
+    held = x if x.dtype.is_complex else as_computed(x, where_)
     if exponent == 0 or not x.size:
-        return cast(broadcast_to(identity(x.shape[-1], held), x.shape), x.dtype)
-    base, left, found = inverse(held, where_) if exponent < 0 else held, abs(exponent), None
+        real = part_of(x, 0) if x.dtype.is_complex else held
+        return cast(broadcast_to(identity(x.shape[-1], real), x.shape), x.dtype)
+    base, left, found = held, abs(exponent), None
+    if exponent < 0:
+        base = complex_inverse(held, where_) if x.dtype.is_complex else inverse(held, where_)
     while left:
         if left & 1:
             found = base if found is None else found @ base

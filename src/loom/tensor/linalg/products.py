@@ -13,6 +13,7 @@ from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_list
 from loom.core.numbers import whole
+from loom.tensor.complexes.functions import conj
 from loom.tensor.linalg.operands import batch_shape, common, diagonal_of, matrices
 from loom.tensor.ops import products, reductions
 from loom.tensor.ops.elementwise import cast
@@ -45,7 +46,7 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
 
 
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
-    """Return the dot products of vectors along ``axis`` (negative, of the broadcast operands).
+    """Return the dot products of vectors along ``axis`` (negative, of the broadcast operands), the first conjugated.
 
     >>> from loom import tensor
     >>> vecdot(tensor.array([[1.0, 2.0], [3.0, 4.0]]), tensor.array([1.0, 10.0])).tolist()
@@ -60,7 +61,7 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
         raise ShapeError(where_, "vectors of different lengths", expected="equal lengths along the axis",
                          got=f"{a.shape} and {b.shape}", remedy="Match them")  # fmt: skip
     shape = batch_shape(a.shape, b.shape, where_=where_)
-    both = broadcast_to(a, shape) * broadcast_to(b, shape)
+    both = broadcast_to(conj(a), shape) * broadcast_to(b, shape)
     return cast(reductions.sum_of(both, at), dtype)
 
 

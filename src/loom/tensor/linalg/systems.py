@@ -13,6 +13,16 @@ from typing import Any, NamedTuple
 from loom.core.dtype import i64, u32
 from loom.core.errors import ShapeError
 from loom.core.given import flag
+from loom.tensor.linalg.complexes import (
+    adjoint,
+    as_blocks,
+    as_columns,
+    complex_det,
+    complex_slogdet,
+    from_columns,
+    from_interleaved,
+    interleaved,
+)
 from loom.tensor.linalg.nodes import cholesky_node, det_node, lu_node, order_node, part, solve_node
 from loom.tensor.linalg.operands import (
     as_computed,
@@ -28,6 +38,7 @@ from loom.tensor.linalg.operands import (
     triu,
 )
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
+from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, permute, reshape, reverse, routed, squeeze
 from loom.tensor.tensor import Tensor
@@ -75,7 +86,11 @@ def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
         raise ShapeError(where_, "right-hand sides that do not fit", expected=f"{a.shape[-1]} rows",
                          got=f"{x2.shape} for matrices {x1.shape}", remedy="Match the rows")  # fmt: skip
     batch = batch_shape(a.shape[:-2], b.shape[:-2], where_=where_)
-    found = cast(solved(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
+    if dtype.is_complex:
+        m = b.shape[-1]
+        found = from_columns(solved(as_blocks(a), as_columns(b), batch, where_), m)
+    else:
+        found = cast(solved(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
     return squeeze(found, -1) if is_vector else found
 
 
@@ -128,7 +143,14 @@ def solve_triangular(a: Tensor, b: Tensor, /, *, upper: bool = False) -> Tensor:
 def inv(x: Tensor, /) -> Tensor:
     """Return the inverse of square matrices; LinAlgError for a singular one (see the module)."""
     square(x, "linalg.inv")
+    if x.dtype.is_complex:
+        return complex_inverse(x, "linalg.inv")
     return cast(inverse(as_computed(x, "linalg.inv"), "linalg.inv"), x.dtype)
+
+
+def complex_inverse(x: Any, where_: str = "") -> Any:
+    """Return the inverse of complex matrices."""
+    return from_columns(inverse(as_blocks(x), where_), x.shape[-1])
 
 
 def inverse(x: Any, where_: str = "") -> Any:
@@ -152,6 +174,8 @@ def det(x: Tensor, /) -> Tensor:
     Its gradient, det times the transposed inverse, is NaN for a singular matrix.
     """
     square(x, "linalg.det")
+    if x.dtype.is_complex:
+        return complex_det(x, complex_inverse) if x.size else _complex_one(x)
     held = as_computed(x, "linalg.det")
     if not x.size:
         return filled(1, x.shape[:-2], x)
@@ -163,11 +187,20 @@ def det(x: Tensor, /) -> Tensor:
     return cast(routed(det_node(held), [held], vjp), x.dtype)
 
 
+def _complex_one(x: Any) -> Any:
+    """Return the determinants of complex matrices of no rows."""
+    return join(*(filled(value, x.shape[:-2], part_of(x, 0)) for value in (1, 0)))
+
+
 def slogdet(x: Tensor, /) -> SLogDet:
     """Return the sign of determinants and the logarithm of their magnitude: 0 and -inf for a singular matrix."""
     square(x, "linalg.slogdet")
-    held = as_computed(x, "linalg.slogdet")
     batch, n = x.shape[:-2], x.shape[-1]
+    if x.dtype.is_complex:
+        if x.size:
+            return SLogDet(*complex_slogdet(x, complex_inverse))
+        return SLogDet(_complex_one(x), filled(0, batch, part_of(x, 0)))
+    held = as_computed(x, "linalg.slogdet")
     if not x.size:
         return SLogDet(filled(1, batch, x), filled(0, batch, x))
     raw = lu_node(held)
@@ -239,8 +272,8 @@ def _lu_gradient(both: Any, swaps: Any, by_lower: Any, by_upper: Any) -> Any:
 def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     """Return the lower triangular L with L L^T = x (``upper``: U with U^T U = x) of positive definite matrices.
 
-    Only the lower triangle is read (``upper``: the upper). LinAlgError for another matrix (see the module). The
-    gradient is that of a symmetric matrix.
+    Only the lower triangle is read (``upper``: the upper); of complex matrices the other is its conjugate.
+    LinAlgError for another matrix (see the module). The gradient is that of a symmetric matrix.
 
     >>> from loom import tensor
     >>> cholesky(tensor.array([[4.0, 2.0], [2.0, 5.0]])).tolist()
@@ -248,9 +281,12 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     """
     where_ = "linalg.cholesky"
     square(x, where_)
+    is_upper = flag(upper, f"{where_}, upper")
+    if x.dtype.is_complex:
+        found = from_interleaved(cholesky(interleaved(adjoint(x) if is_upper else x)))
+        return adjoint(found) if is_upper else found
     if not x.size:
         return filled(0, x.shape, x)
-    is_upper = flag(upper, f"{where_}, upper")
     held = as_computed(x, where_)
     held = mt(held) if is_upper else held
     raw = cholesky_node(held)

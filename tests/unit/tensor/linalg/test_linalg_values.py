@@ -242,3 +242,44 @@ def test_wide_batches_change_no_bit() -> None:
     one = [*linalg.svd(tensor.array(x[35])), *linalg.eigh(tensor.array(x[35]))]
     for mine, wanted in zip(together, one, strict=True):
         assert (mine.numpy()[35].view("u4") == wanted.numpy().view("u4")).all()
+
+
+@pytest.mark.parametrize("kind", ["c8", pytest.param("c16", marks=pytest.mark.slow)])
+def test_complex_matrices(kind: str) -> None:
+    rng = np.random.default_rng(4)
+    shapes = ((2, 5, 5), (2, 5, 3))
+    x, tall = ((rng.standard_normal(s) + 1j * rng.standard_normal(s)).astype(kind) for s in shapes)
+    eps, t = _EPS["f4" if kind == "c8" else "f8"] * 100, tensor.array(x)
+
+    def close(found: Any, wanted: Any) -> None:
+        assert found.shape == np.shape(wanted)
+        assert np.abs(found.numpy() - wanted).max() <= eps * max(1, np.abs(wanted).max())
+
+    wide = x.astype("c16")
+    close(linalg.solve(t, tensor.array(tall)), np.linalg.solve(wide, tall))
+    close(linalg.inv(t), np.linalg.inv(wide))
+    close(linalg.det(t), np.linalg.det(wide))
+    for mine, wanted in zip(linalg.slogdet(t), np.linalg.slogdet(wide), strict=True):
+        close(mine, wanted)
+    close(linalg.matrix_power(t, 3), np.linalg.matrix_power(wide, 3))
+    close(linalg.vector_norm(t, axis=1), np.linalg.norm(wide, axis=1))
+    close(linalg.vecdot(t, t), (wide.conj() * wide).sum(-1))
+    definite = wide @ _t(wide).conj() + np.eye(5)
+    close(linalg.cholesky(tensor.array(np.tril(definite).astype(kind))), np.linalg.cholesky(definite))
+    for given in (tall, _t(tall)):
+        for mode in ("reduced", "complete"):
+            q, r = linalg.qr(tensor.array(given), mode=mode)
+            close(linalg.matmul(q, r), given)
+            close(
+                linalg.matmul(tensor.conj(linalg.matrix_transpose(q)), q),
+                np.broadcast_to(np.eye(q.shape[-1]), (2, q.shape[-1], q.shape[-1])),
+            )
+            close(r, np.linalg.qr(given.astype("c16"), mode=mode)[1])
+    with pytest.raises(LoomError, match="unsupported dtype"):
+        linalg.svd(t)
+
+
+def test_the_gradient_of_a_complex_determinant() -> None:
+    x = np.array([[1 + 1j, 2.0], [3j, 4 - 1j]])
+    (found,) = tensor.grad(tensor.real(linalg.det(t := tensor.array(x))), [t])
+    assert np.abs(found.numpy() - np.array([[4 - 1j, -3j], [-2.0, 1 + 1j]]).conj()).max() < 1e-14
