@@ -25,7 +25,7 @@ _NAMES = {
     "loom.core.errors": "LoomError",
     "loom.core.fixed": "fixed",
     "loom.core.numerics": "Guarantee",
-    "loom.ir.frontend.annotations": "In InOut Out",
+    "loom.ir.frontend.annotations": "In InOut Out TypeVar",
     "loom.ir.frontend.intrinsics": (
         "atomic_add atomic_and atomic_compare_exchange atomic_exchange atomic_max atomic_min atomic_or atomic_xor "
         "barrier bitcast ceil clz floor global_id group_id idiv irem local_id mulhi num_groups popcount private "

@@ -28,6 +28,7 @@ from loom.core.version import __version__ as __version__
 from loom.ir.frontend.annotations import In as In
 from loom.ir.frontend.annotations import InOut as InOut
 from loom.ir.frontend.annotations import Out as Out
+from loom.ir.frontend.annotations import TypeVar as TypeVar
 from loom.ir.frontend.data.structs import struct as struct
 from loom.ir.frontend.intrinsics import barrier as barrier
 from loom.ir.frontend.intrinsics import bitcast as bitcast

@@ -1,4 +1,4 @@
-"""Finds a kernel in a Python file, named ``FILE:KERNEL``.
+"""Finds a kernel in a Python file, named ``FILE:KERNEL``, or all of them.
 
 Layer: cli. Invariant: whatever is wrong with the name, the file or what it does when imported is an
 ArgumentError that says so; a KernelError of the kernel itself passes through.
@@ -14,18 +14,19 @@ from types import ModuleType
 from typing import Any
 
 from loom.core.errors import ArgumentError, LoomError, near_matches
+from loom.ir.frontend.annotations import BufferType
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel, verify
 
-__all__ = ["load_kernel"]
+__all__ = ["list_kernels", "load_kernel"]
 
 _WHERE = "loom ir"
 _MODULE_NAME = "__loom_kernel_file__"
 
 
 def load_kernel(spec: str) -> VerifiedKernel:
-    """Return the kernel that ``FILE:KERNEL`` names, verified."""
+    """Return the kernel that ``FILE:KERNEL`` names, verified; ``FILE:KERNEL[f32]`` is an instance of one over types."""
     file, separator, name = spec.rpartition(":")
     if not separator or not file or not name:
         raise ArgumentError(
@@ -35,14 +36,55 @@ def load_kernel(spec: str) -> VerifiedKernel:
             got=repr(spec),
             remedy="Write kernels.py:scale",
         )
+    name, bracket, types = name.partition("[")
+    found = _find(_imported(_path(file), name), name, file)
+    if bracket:
+        chosen = [each.strip() for each in types.rstrip("]").split(",") if each.strip()]
+        if not isinstance(found, KernelFunction):
+            raise ArgumentError(_WHERE, f"{name!r} is not a kernel over types", expected=name, got=f"{name}[{types}",
+                                remedy="Leave the types out")  # fmt: skip
+        found = found.specialize(*chosen)
+    return _verified(found)
+
+
+def list_kernels(file: str) -> list[str]:
+    """Return a line for each kernel of a file: its name, its workgroup and its parameters."""
+    kernels = _kernels(_imported(_path(file)))
+    if not kernels:
+        raise ArgumentError(_WHERE, f"{file!r} has no kernel", expected="functions decorated with @loom.kernel",
+                            remedy="Decorate a function with @loom.kernel")  # fmt: skip
+    return [f"{name}  workgroup {'x'.join(map(str, k.workgroup))}  ({_signature(k)})" for name, k in kernels.items()]
+
+
+def _signature(kernel: Any) -> str:
+    if isinstance(kernel, KernelFunction):
+        names = {n: _written(kernel.annotations.get(n)) for n in kernel.parameters}
+    else:
+        names = {m.name: str(m.dtype) for m in (*kernel.buffers, *kernel.params)}
+    return ", ".join(f"{name}: {kind}" for name, kind in names.items())
+
+
+def _written(annotation: Any) -> str:
+    """Return an annotation as it is written."""
+    if isinstance(annotation, BufferType):
+        name = {"read": "In", "write": "Out", "read_write": "InOut"}[annotation.access.value]
+        return f"{name}[{_written(annotation.dtype)}{f', {annotation.ndim}' if annotation.ndim else ''}]"
+    return str(getattr(annotation, "__name__", annotation))
+
+
+def _path(file: str) -> Path:
     path = Path(file)
     if not path.is_file():
         raise ArgumentError(_WHERE, f"there is no file {file!r}", remedy="Give the path of a Python file")
-    return _verified(_find(_imported(path), name, file))
+    return path
 
 
-def _imported(path: Path) -> ModuleType:
-    """Return the file as a module; it may import its neighbours, which do not hide installed modules."""
+def _imported(path: Path, wanted: str = "") -> ModuleType:
+    """Return the file as a module; it may import its neighbours, which do not hide installed modules.
+
+    A file that leaves when it is imported, as one does that reads a command line, is taken as far as it came, if it has
+    made the kernel ``wanted`` by then (any, if none is named).
+    """
     spec = importlib.util.spec_from_file_location(_MODULE_NAME, path.resolve())
     if spec is None or spec.loader is None:
         raise ArgumentError(_WHERE, f"{str(path)!r} is not a Python file", remedy="Give a file that ends in .py")
@@ -56,11 +98,13 @@ def _imported(path: Path) -> ModuleType:
     except LoomError:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and (wanted in _kernels(module) if wanted else _kernels(module)):
+            return module
+        remedy = "Correct the file"
+        if isinstance(error, SystemExit):
+            remedy = 'Put what it does when it is run under if __name__ == "__main__", behind its kernels'
         raise ArgumentError(
-            _WHERE,
-            f"{str(path)!r} cannot be imported",
-            got=_described(error, path),
-            remedy="Correct the file",
+            _WHERE, f"{str(path)!r} cannot be imported", got=_described(error, path), remedy=remedy
         ) from error
     finally:
         sys.path.remove(folder)
@@ -75,8 +119,12 @@ def _described(error: BaseException, path: Path) -> str:
     return f"{text} (line {lines[-1]})" if lines else text
 
 
+def _kernels(module: ModuleType) -> dict[str, Any]:
+    return {n: v for n, v in vars(module).items() if isinstance(v, (KernelFunction, Kernel, VerifiedKernel))}
+
+
 def _find(module: ModuleType, name: str, file: str) -> Any:
-    kernels = {n: v for n, v in vars(module).items() if isinstance(v, (KernelFunction, Kernel, VerifiedKernel))}
+    kernels = _kernels(module)
     if name in kernels:
         return kernels[name]
     what = f"{file!r} has no kernel {name!r}"

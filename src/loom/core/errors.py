@@ -148,7 +148,14 @@ class DTypeError(LoomError, TypeError):
 
 
 class KernelError(LoomError, ValueError):
-    """A kernel cannot be accepted; ``where`` names the kernel and the source line."""
+    """A kernel cannot be accepted; ``where`` names the kernel and the source line.
+
+    Where a function that the kernel calls is at fault, ``inside`` is its name, and ``callers`` are the calls on the way
+    there, from the kernel's own on: names, files, lines.
+    """
+
+    inside: str = ""
+    callers: tuple[tuple[str, str, int], ...] = ()
 
 
 class SyntaxNotSupported(KernelError, SyntaxError):

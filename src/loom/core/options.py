@@ -8,6 +8,7 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
     LOOM_DEVICE     device used where none is named (default: the best present)
     LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)
     LOOM_MONITOR    1: show this process to ``loom monitor``
+    LOOM_TRACEBACK  full: tracebacks with Loom's own frames, which are otherwise left out
 
 ``LOOM_VULKAN_VALIDATE`` (1: load Vulkan's validation layer) is read by the Vulkan driver.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "check_bounds",
     "compiled_under",
     "default_device",
+    "full_tracebacks",
     "monitor_wanted",
     "simd_lanes",
     "thread_count",
@@ -64,6 +66,11 @@ def compiled_under() -> tuple[int, int | None, bool]:
 def monitor_wanted() -> bool:
     """Tell whether this process is to be shown to ``loom monitor``."""
     return _integer("LOOM_MONITOR", 0, 1) == 1
+
+
+def full_tracebacks() -> bool:
+    """Tell whether errors show Loom's own frames."""
+    return os.environ.get("LOOM_TRACEBACK") == "full"
 
 
 def default_device() -> str:

@@ -14,11 +14,13 @@ from typing import Any, SupportsInt, cast
 import numpy as np
 
 from loom.core.arrays import read_array
-from loom.core.dtype import DType, of_numpy
+from loom.core.dtype import DType, of_numpy, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag, is_array, is_list
+from loom.ir.frontend.annotations import BufferType
 from loom.ir.frontend.data.structs import is_struct
-from loom.ir.kernel import Memory
+from loom.ir.frontend.decorator import KernelFunction
+from loom.ir.kernel import Memory, Space
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.budget import LEDGER
 from loom.runtime.device import Device
@@ -251,6 +253,17 @@ class Bindings:
                     got=area.dtype, remedy="Bind a buffer of that type",
                 )  # fmt: skip
         return [a.storage if a.shape is None else ShapedStorage(a.storage, a.shape, a.record) for a in areas]
+
+    def instance(self, kernel: Any, bind: Mapping[str, str] | None, where: str) -> Any:
+        """Return the instance of a kernel over types that the bindings of its buffers tell; any other as it is."""
+        if not isinstance(kernel, KernelFunction) or not kernel.variables:
+            return kernel
+        declared = [
+            Memory(name, u32, Space.BUFFER) for name, each in kernel.annotations.items() if isinstance(each, BufferType)
+        ]
+        areas = [self.find(name, where) for name in self._names(declared, dict(bind or {}), where)]
+        known = {m.name: a.dtype for m, a in zip(declared, areas, strict=True) if a.dtype is not None}
+        return kernel.fitting(known, where)
 
     def names(self, kernel: VerifiedKernel, bind: Mapping[str, str] | None) -> list[str]:
         """Return which bindings a kernel's buffers mean, by name or in order; ArgumentError if there is none."""

@@ -122,6 +122,7 @@ class Unit:
         """Return the names of the bindings that a dispatch of ``kernel`` would be given, in its buffers' order."""
         with self._lock:
             self._alive("bound")
+            kernel = self._bindings.instance(kernel, bind, f"{self.name}.bound")
             return self._bindings.names(verified_kernel(kernel, f"{self.name}.bound"), bind)
 
     def write(self, data: Any, offset: int = 0, *, binding: str = "globals") -> None:
@@ -225,6 +226,7 @@ class Unit:
         """
         with self._lock:
             chain = self._alive("dispatch")
+            kernel = self._bindings.instance(kernel, bind, f"{self.name}.dispatch")
             chain.dispatch(kernel, self._buffers(kernel, bind), params, groups)
 
     @brief
@@ -243,6 +245,7 @@ class Unit:
         """
         with self._lock:
             chain = self._alive("dispatch_indirect")
+            kernel = self._bindings.instance(kernel, bind, f"{self.name}.dispatch_indirect")
             area = self._area(buffer, "dispatch_indirect")
             start = as_count(offset, f"{self.name}.dispatch_indirect", "offset", "a whole number, at least 0")
             chain.dispatch_indirect(kernel, self._buffers(kernel, bind), params, area.storage, start * area.step)

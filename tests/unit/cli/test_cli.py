@@ -344,3 +344,18 @@ def test_bench_is_found_beside_the_source_or_above_here(tmp_path: Path) -> None:
 def test_bench_of_an_unknown_family(capfd: pytest.CaptureFixture[str]) -> None:
     invoke("bench", "reduse", code=2)
     assert "no family is called 'reduse'. Did you mean 'reduce'?\n" in capfd.readouterr().err
+
+
+def test_ir_of_a_file_lists_its_kernels_and_takes_types(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import argparse\nimport loom\nT = loom.TypeVar('T', loom.f32, loom.f64)\n\n\n@loom.kernel(workgroup=(8, 8))\n"
+        "def over(x: loom.In[T, 2], y: loom.InOut[T], n: loom.u32 = 3):\n    y[0] = x[0, 1]\n\n\n"
+        "parser = argparse.ArgumentParser()\nparser.add_argument('needed')\nparser.parse_args()\n"
+    )
+    assert "over  workgroup 8x8x1  (x: In[T, 2], y: InOut[T], n: u32)\n" in invoke("ir", str(script))
+    assert "kernel @over[f64] workgroup 8 8 1 {\n  buffer x: f64 read 2d" in invoke("ir", f"{script}:over[f64]")
+    assert "T cannot be u8: expected f32, f64, got u8" in invoke("ir", f"{script}:over[u8]", code=2)
+    assert "the types T are not chosen" in invoke("ir", f"{script}:over", code=2)
+    (tmp_path / "none.py").write_text("x = 1\n")
+    assert "has no kernel" in invoke("ir", str(tmp_path / "none.py"), code=2)

@@ -205,6 +205,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
 def test_what_is_refused(door: str) -> None:
     where, call = DOORS[door]
     for name, (data, text) in REFUSED.items():
+        if name == "records" and door == "unit":  # whose bindings may hold records
+            continue
         if "omplex" in name and door in ("tensor", "parameter"):  # these have complex numbers
             continue
         with pytest.raises(DTypeError) as caught:

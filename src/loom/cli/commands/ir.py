@@ -17,7 +17,7 @@ _SHORT = {"llvm": "host:llvm", "asm": "host:asm", "wasm": "wasm32"}
 
 
 def ir(
-    kernel: Annotated[str, typer.Argument(metavar="FILE:KERNEL", help="A Python file, and a kernel in it.")],
+    kernel: Annotated[str, typer.Argument(metavar="FILE[:KERNEL]", help="A Python file, and a kernel in it.")],
     emit: Annotated[
         str,
         typer.Option(
@@ -33,14 +33,21 @@ def ir(
         typer.Option("-o", "--output", lazy=True, help="Write to a file ('-': stdout)."),
     ] = None,
 ) -> None:
-    """Print a kernel as Loom's IR, LLVM IR, assembly, wasm32 object, PTX or SPIR-V.
+    """Print a kernel as Loom's IR, LLVM IR, assembly, wasm32 object, PTX or SPIR-V; of a FILE alone, list its kernels.
+
+    A kernel over types is named with a choice: FILE:KERNEL[f32].
 
     Code is generated as the CPU device does it: after optimisation, with bounds checks unless trusted.
     """
-    from loom.cli.kernel_file import load_kernel
+    from pathlib import Path
+
+    from loom.cli.kernel_file import list_kernels, load_kernel
     from loom.cli.output import is_terminal
     from loom.core.errors import ArgumentError
 
+    if Path(kernel).is_file():
+        typer.echo("\n".join(list_kernels(kernel)))
+        return
     data = compiled(load_kernel(kernel), emit)
     if out is not None:
         out.write(data)

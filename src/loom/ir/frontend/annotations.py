@@ -14,7 +14,7 @@ from loom.core.errors import KernelTypeError
 from loom.core.fixed import Fixed
 from loom.ir.kernel import Access
 
-__all__ = ["Absent", "BufferType", "In", "InOut", "Out", "is_struct", "resolve_annotations", "scalar_type"]
+__all__ = ["Absent", "BufferType", "In", "InOut", "Out", "TypeVar", "is_struct", "resolve_annotations", "scalar_type"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,9 @@ def resolve_annotations(fn: Callable[..., Any], names: dict[str, Any]) -> dict[s
             continue
         value = annotation
         if isinstance(annotation, str):
+            own = {v.__name__: v for v in getattr(fn, "__type_params__", ())}
             try:
-                value = eval(annotation, fn.__globals__, names)
+                value = eval(annotation, fn.__globals__, {**names, **own})
             except Exception as error:
                 raise KernelTypeError(
                     f"kernel {fn.__name__!r}", f"annotation {annotation!r} of {name!r} cannot be evaluated",

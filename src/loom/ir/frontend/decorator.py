@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, update_wrapper
 from types import FunctionType
 from typing import Any, ClassVar, TypeVar, overload
@@ -20,10 +20,12 @@ from loom.core.errors import ArgumentError, KernelTypeError, StateError, SyntaxN
 from loom.core.fixed import Fixed
 from loom.core.given import flag, is_int, is_list
 from loom.core.numerics import Guarantee
+from loom.core.tracebacks import brief
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_bits
 from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.data.structs import info_of, is_struct
+from loom.ir.frontend.generic import choose_by_name, chosen, is_choice, substituted, unchosen, variables_of
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
@@ -67,15 +69,21 @@ class KernelFunction:
         trusted: bool = False,
         guarantee: Guarantee = Guarantee.BIT_EXACT,
         vjp: KernelFunction | None = None,
+        types: dict[Any, Any] | None = None,
     ) -> None:
         update_wrapper(self, fn)
         self.fn = fn
         self._text = keep_source(fn)
-        self.name = fn.__name__.strip("<>")
+        self._types = types or {}
+        self.name = fn.__name__.strip("<>") + (f"[{','.join(map(_type_name, types.values()))}]" if types else "")
         self.workgroup = workgroup
-        self.annotations = resolve_annotations(fn, names)
         self.vjp = vjp
         """The kernel that gives gradients of recorded calls."""
+        self._written = resolve_annotations(fn, names)
+        self.annotations = substituted(self._written, self._types)
+        self.variables = variables_of(self.annotations)
+        """The type variables that are still to be chosen."""
+        self._instances: dict[tuple[Any, ...], KernelFunction] = {}
         self._trusted = trusted
         self._guarantee = guarantee
 
@@ -84,12 +92,46 @@ class KernelFunction:
         """What the decorator was told beside the workgroup: whether it is trusted, and what it asks."""
         return self._trusted, self._guarantee
 
+    def specialize(self, *types: Any, **named: Any) -> KernelFunction:
+        """Return the kernel for a choice of its type variables, in order or by name; ``k[f32]`` is the same.
+
+        DTypeError for types that the variables do not allow.
+        """
+        where = f"kernel {self.name!r}"
+        found = chosen(self.variables, types, named, where)
+        key = tuple(found.values())
+        made = self._instances.get(key)
+        if made is None:
+            vjp = self.vjp
+            if vjp is not None and vjp.variables:
+                own = {v.__name__ for v in vjp.variables}
+                vjp = vjp.specialize(**{v.__name__: kind for v, kind in found.items() if v.__name__ in own})
+            made = KernelFunction(
+                self.fn, self.workgroup, {}, trusted=self._trusted, guarantee=self._guarantee, vjp=vjp, types=found
+            )
+            made.annotations = substituted(self._written, found)
+            made.variables = ()
+            made._written, made._text = self._written, self._text
+            made = self._instances.setdefault(key, made)
+        return made
+
+    def fitting(self, dtypes: Mapping[str, DType], where: str) -> KernelFunction:
+        """Return the kernel for the types of what is bound to its parameters, by name."""
+        found = choose_by_name(self.annotations, dtypes, where)
+        if len(found) < len(self.variables):
+            raise unchosen(where, [v for v in self.variables if v.__name__ not in found])
+        return self.specialize(**found)
+
     @cached_property
+    @brief
     def ir(self) -> Kernel:
         """The kernel as translated, not yet verified."""
+        if self.variables:
+            raise unchosen(f"kernel {self.name!r}", self.variables)
         return translated(f"kernel {self.name!r}", self._translate)
 
     @cached_property
+    @brief
     def verified(self) -> VerifiedKernel:
         """The kernel, verified; raises KernelError with the line and the remedy."""
         return verify(self.ir)
@@ -98,6 +140,7 @@ class KernelFunction:
         source = function_source(self.fn, self._text)
         builder = Builder(self.name, self.workgroup, Loc(source.file, source.line))
         translator = Translator(builder, retyped)
+        translator.types = self._types
         parameters = self._parameters(builder)
         mutable = mutable_names(source.body, set(parameters))
         frame = FunctionNames(source, names_of(self.fn), mutable, 0, is_kernel=True, function=self.fn)
@@ -206,11 +249,14 @@ class KernelFunction:
                              remedy="Import loom.runtime.calls.kernels")  # fmt: skip
         return KernelFunction.launch(self, args, named)
 
-    def __getitem__(self, size: Any) -> Callable[..., Any]:
+    def __getitem__(self, size: Any) -> Any:
         """Return it with a number of groups, as in ``k[groups](x, y)``; ``k[groups, workgroup]`` checks the workgroup.
 
+        ``k[f32]`` chooses the types of a kernel over type variables (see ``specialize``).
         ArgumentError for another workgroup than the kernel's, which ``@loom.kernel(workgroup=...)`` sets.
         """
+        if is_choice(size):
+            return self.specialize(*(size if isinstance(size, tuple) else (size,)))
         groups, *rest = tuple(size) if isinstance(size, tuple) and size else (size,)
         if rest and (len(rest) > 1 or _extents(rest[0]) != self.workgroup):
             raise ArgumentError(
@@ -228,6 +274,10 @@ class KernelFunction:
 
     def __repr__(self) -> str:
         return f"<loom kernel {self.name!r}, workgroup {self.workgroup}>"
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 class _Sized:

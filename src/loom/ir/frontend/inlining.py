@@ -13,7 +13,7 @@ import types
 from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.dtype import DType
-from loom.core.errors import SyntaxNotSupported
+from loom.core.errors import KernelError, SyntaxNotSupported
 from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
 from loom.ir.frontend.data.structs import is_struct
@@ -52,7 +52,13 @@ class Inlining:
             )
         bound = self.bind(fn, args, keywords)
         caller_loc = self.b.loc
-        result = self.run(fn, source, bound)
+        try:
+            result = self.run(fn, source, bound)
+        except KernelError as error:
+            if caller_loc is not None:
+                error.inside = error.inside or fn.__name__
+                error.callers = ((self.t.frame.source.name, caller_loc.file, caller_loc.line), *error.callers)
+            raise
         self.b.loc = caller_loc
         return result
 

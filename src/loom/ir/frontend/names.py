@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -85,6 +85,8 @@ class Names:
         self.builder = builder
         self.typing = Typing(builder)
         self.retyped = retyped
+        self.types: dict[Any, Any] = {}
+        """What the type variables of the kernel stand for."""
         self.frames: list[FunctionNames] = []
 
     @property
@@ -107,7 +109,8 @@ class Names:
                 expected="an assignment on every path before", remedy=f"Assign {name} before the branch or loop",
             )  # fmt: skip
         if name in frame.outer:
-            return Static(frame.outer[name])
+            value = frame.outer[name]
+            return Static(self.types.get(value, value) if isinstance(value, TypeVar) else value)
         if name in SCALARS or name in INTRINSICS.values():
             remedy = f"Write loom.{name}, or import it from loom"
         else:

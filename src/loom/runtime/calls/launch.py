@@ -23,6 +23,7 @@ from loom.ir.records import record_of
 from loom.runtime.calls.data import CallBuffer, operand
 from loom.runtime.calls.interface import MISSING, SETTINGS, Interface, interface_of
 from loom.runtime.chain.extents import groups_of_lanes
+from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
 from loom.runtime.chain.record import Chain
 from loom.runtime.device import Device
@@ -37,6 +38,8 @@ __all__ = ["launch", "run_over"]
 @brief
 def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any], groups: Any = None) -> Any:
     """Run a kernel over what a call gives; return the outputs that were left out, None if there were none."""
+    if function.variables:
+        function = instance_of(function, dict(zip(function.parameters, args)) | named, f"kernel {function.name!r}")  # noqa: B905
     interface = interface_of(function)
     if interface.plain and groups is None:
         again = _again(interface, args, named)

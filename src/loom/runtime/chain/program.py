@@ -12,6 +12,7 @@ from weakref import ref
 
 from loom.core.errors import StateError
 from loom.core.numerics import Guarantee
+from loom.core.tracebacks import brief
 from loom.ir.interp import current_debug
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
@@ -67,6 +68,7 @@ class Submission:
         self._timeline.report(self.number)
         return True
 
+    @brief
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the run is over; LoomTimeout after ``timeout`` seconds, the run then goes on."""
         where = f"{self._name}.wait"
@@ -226,6 +228,7 @@ class Program:
             return None
         return Watch(pacing, pacer, alone=alone)
 
+    @brief
     def run(self) -> None:
         """Run to the end; raise what a kernel's assert or bounds report says.
 

@@ -21,6 +21,7 @@ from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import bound_shape, check_binding, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for
+from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.tables import table_of
@@ -170,6 +171,7 @@ class Chain:
         groups: Any,
         indirect: tuple[Storage, int] | None,
     ) -> None:
+        kernel = instance_of(kernel, buffers, f"{self.name}.dispatch")
         verified = verified_kernel(kernel, f"{self.name}.dispatch")
         where = f"{self.name}.dispatch of {verified.name!r}"
         self._check_guarantee(verified, where)

@@ -143,3 +143,60 @@ def test_a_type_checker_has_nothing_to_say_of_kernels() -> None:
         cwd=HERE.parents[4],
     )  # fmt: skip
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+def deeper(v: Any) -> Any:
+    return math.comb(3, 7, 2) + v  # type: ignore[call-arg] # the cause
+
+
+def helper(v: Any) -> Any:
+    return deeper(v) + 1.0  # the helper
+
+
+@loom.kernel
+def nested(x: In[f32], y: Out[f32]) -> None:
+    y[0] = helper(x[0])  # the line
+
+
+@pytest.mark.parametrize("call", [
+    lambda: nested.ir, lambda: nested.verified, lambda: loom.Chain().dispatch(nested, [DATA, DATA.copy()]),
+    lambda: nested(DATA, DATA.copy()),
+])  # fmt: skip
+def test_functions_on_the_way_are_shown_and_the_cause_stays(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KernelError) as caught:
+        call()
+    assert isinstance(caught.value.__cause__, TypeError)
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert [f.name for f in frames[-3:]] == ["nested", "helper", "deeper"]
+    assert [f.line and f.line.rpartition("# ")[2] for f in frames[-3:]] == ["the line", "the helper", "the cause"]
+    assert sum("/src/loom/" in f.filename for f in frames) <= 3
+    assert caught.value.callers[0][0] == "nested"
+    monkeypatch.setenv("LOOM_TRACEBACK", "full")
+    with pytest.raises(KernelError) as caught:
+        call()
+    assert sum("/src/loom/" in f.filename for f in traceback.extract_tb(caught.value.__traceback__)) > 10
+
+
+@loom.kernel
+def positive(x: In[f32], y: Out[f32], a: f32) -> None:
+    assert x[0] < 0.0
+    y[0] = x[0] * a
+
+
+def _run() -> None:
+    chain = loom.Chain()
+    chain.dispatch(positive, [DATA, DATA.copy()], [1.0], 1)
+    chain.build().run()
+
+
+@pytest.mark.parametrize("call", [
+    lambda: loom.Chain().dispatch(positive, [DATA], [1.0]),
+    lambda: loom.Chain().dispatch(positive, [DATA, DATA.copy()], {"b": 1}),
+    lambda: loom.boot(8).dispatch(positive, {"q": 1.0}),
+    lambda: positive(DATA, DATA.copy()), lambda: positive(DATA, DATA.copy(), 1.0), _run,
+])  # fmt: skip
+def test_other_errors_of_dispatches_and_faults_are_short(call: Any) -> None:
+    with pytest.raises(loom.LoomError) as caught:
+        call()
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert sum("/src/loom/" in f.filename for f in frames) <= 3

@@ -1,0 +1,102 @@
+"""Kernels over types that are chosen later: which type variables there are, and what a choice of types makes of them.
+
+Layer: ir. Invariant: an instance is a kernel like any other; equal choices give the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from loom.core.dtype import DType, dtype_of
+from loom.core.errors import DTypeError, LoomError
+from loom.ir.frontend.annotations import BufferType, is_struct
+
+__all__ = ["choose_by_name", "chosen", "is_choice", "substituted", "unchosen", "variables_of"]
+
+_Types = dict[Any, Any]
+
+
+def variables_of(annotations: Mapping[str, Any]) -> tuple[TypeVar, ...]:
+    """Return the type variables of a kernel's parameters, in order."""
+    found: dict[TypeVar, None] = {}
+    for annotation in annotations.values():
+        kind = annotation.dtype if isinstance(annotation, BufferType) else annotation
+        if isinstance(kind, TypeVar):
+            found[kind] = None
+    return tuple(found)
+
+
+def substituted(annotations: Mapping[str, Any], types: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return annotations with types in the places of their variables."""
+
+    def one(annotation: Any) -> Any:
+        if isinstance(annotation, BufferType):
+            return replace(annotation, dtype=types.get(annotation.dtype, annotation.dtype))
+        return types.get(annotation, annotation) if isinstance(annotation, TypeVar) else annotation
+
+    return {name: one(annotation) for name, annotation in annotations.items()}
+
+
+def chosen(variables: Sequence[TypeVar], given: Sequence[Any], named: Mapping[str, Any], where: str) -> _Types:
+    """Return the type of each variable, given in order or by name; DTypeError if one is not allowed, or missing."""
+    names = [v.__name__ for v in variables]
+    listed = ", ".join(names) or "none"
+    if len(given) > len(variables) or any(name not in names for name in named):
+        raise DTypeError(where, "types for other variables", expected=listed,
+                         got=", ".join([*map(str, given), *named]), remedy="Give one for each")  # fmt: skip
+    by_name = dict(zip(names, given)) | dict(named)  # noqa: B905 - those missing are told next
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise DTypeError(where, f"no type is given for {', '.join(missing)}", expected=listed, got=len(by_name),
+                         remedy=f"Choose them, as in k[{', '.join(['f32'] * len(names))}]")  # fmt: skip
+    return {v: _allowed(v, by_name[v.__name__], where) for v in variables}
+
+
+def _allowed(variable: TypeVar, given: Any, where: str) -> Any:
+    kind = given if isinstance(given, DType) or is_struct(given) else dtype_of(given, where)
+    allowed = variable.__constraints__
+    if allowed and not any(kind is each or kind == each for each in allowed):
+        names = ", ".join(str(each) for each in allowed)
+        raise DTypeError(where, f"{variable.__name__} cannot be {kind}", expected=names, got=kind,
+                         remedy="Convert what is bound, or allow the type where the variable is made")  # fmt: skip
+    return kind
+
+
+def choose_by_name(annotations: Mapping[str, Any], dtypes: Mapping[str, DType], where: str) -> dict[str, DType]:
+    """Return the type of each variable by its name, as what is bound to each parameter has it.
+
+    DTypeError if two parameters of one variable differ.
+    """
+    found: dict[str, DType] = {}
+    origin: dict[str, str] = {}
+    for name, annotation in annotations.items():
+        kind = annotation.dtype if isinstance(annotation, BufferType) else annotation
+        if not isinstance(kind, TypeVar) or name not in dtypes:
+            continue
+        variable = kind.__name__
+        known = found.setdefault(variable, dtypes[name])
+        first = origin.setdefault(variable, name)
+        if known != dtypes[name]:
+            raise DTypeError(
+                where, f"{first!r} and {name!r} are both of {variable}", expected=f"one type, {known} as {first!r}",
+                got=dtypes[name], remedy="Convert one, or declare another type variable",
+            )  # fmt: skip
+    return found
+
+
+def is_choice(given: Any) -> bool:
+    """Tell whether ``k[given]`` chooses types, not a number of groups."""
+    items: Sequence[Any] = given if isinstance(given, tuple) else (given,)
+    return bool(items) and all(isinstance(i, DType) or is_struct(i) for i in items)
+
+
+def unchosen(where: str, variables: Sequence[TypeVar]) -> LoomError:
+    """Return the error for a kernel whose types nobody chose."""
+    names = ", ".join(v.__name__ for v in variables)
+    allowed = variables[0].__constraints__ or ("f32",)
+    return DTypeError(
+        where, f"the types {names} are not chosen", expected="arrays that tell them, or a choice", got="none",
+        remedy=f"Choose by hand, as in k[{', '.join([str(allowed[0])] * len(variables))}]",
+    )  # fmt: skip
