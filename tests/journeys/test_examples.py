@@ -6,12 +6,14 @@ import ast
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GALLERY = sorted((ROOT / "examples/gallery").glob("*.py"))
 NOT_RUN: set[str] = set()
 """Names of examples that cannot run here, each with its reason beside it."""
 
@@ -44,7 +46,28 @@ def test_three_pipelines_take_fifteen_lines() -> None:
     assert len((ROOT / "examples/three_pipelines.py").read_text().splitlines()) <= 15
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+@pytest.mark.wide
+@pytest.mark.parametrize("path", GALLERY, ids=lambda p: p.stem)
+def test_the_gallery_shows_what_its_programs_draw(path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(path), "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (drawn,) = tmp_path.iterdir()
+    if path.stem == "pictures":
+        return
+    assert drawn.stem == path.stem
+    kept = (ROOT / "docs/gallery" / drawn.name).read_bytes()
+    assert pixels_of(drawn.read_bytes()) == pixels_of(kept), "draw it anew: --out docs/gallery"
+    assert f"../gallery/{drawn.name}" in (ROOT / "docs/guide/gallery.md").read_text()
+
+
+def pixels_of(png: bytes) -> tuple[bytes, bytes]:
+    """Return the head and the pixels of a PNG of one data chunk, whatever packed them."""
+    assert png[37:41] == b"IDAT"
+    return png[:29], zlib.decompress(png[41 : 41 + int.from_bytes(png[33:37], "big")])
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, *GALLERY], ids=lambda p: p.stem)
 def test_example_is_short_documented_and_checks_itself(path: Path) -> None:
     text = path.read_text()
     tree = ast.parse(text)

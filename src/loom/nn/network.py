@@ -279,7 +279,7 @@ class Network:
         measured after each epoch. ``optimizer`` and ``schedule``: by name or with settings. ``resume``: go on up to
         ``epochs`` in all, from the folder ``checkpoint``, if it has one, or, if no folder is named, from
         ``self.training``; the bits are those of one training that was never interrupted or saved. ``progress``: draw
-        a bar (None: on a terminal alone).
+        a bar (None: on a terminal or in a notebook).
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
