@@ -71,6 +71,7 @@ from loom.tensor.functions import (
     softplus,
 )
 from loom.tensor.kernelcalls import record_call as _record_call  # noqa: F401 - what a kernel called with tensors does
+from loom.tensor.handle.methods import attach, own
 from loom.tensor.linalg.products import matrix_transpose, tensordot, vecdot
 from loom.tensor.loomtensor import LoomTensor, OpHandle, Stream, create, device_query
 from loom.tensor.ops.contraction import einsum
@@ -477,3 +478,16 @@ newaxis = None
 """An index that makes a new axis."""
 OPERATIONS = tuple(name for name in MAPS if name != "select")
 """Every operation and elementary function that ``Tensor.map`` takes by name."""
+
+_OWN = (
+    "abs", "astype", "broadcast_arrays", "broadcast_to", "cast", "ceil", "clip", "concat", "conj", "cumprod",
+    "cumsum", "cumulative_prod", "cumulative_sum", "diff", "expand_dims", "flatten", "flip", "floor", "index_add",
+    "index_copy", "index_fill", "index_put", "leaky_relu", "matrix_transpose", "max", "maximum", "mean", "min",
+    "minimum", "moveaxis", "pad", "permute", "permute_dims", "place", "positive", "pow", "prod", "put_along_axis",
+    "real", "relu", "repeat", "reshape", "reverse", "roll", "round", "scatter", "scatter_add", "scatter_reduce",
+    "sort", "split", "squeeze", "stack", "sum", "take", "tile", "transpose", "tril", "triu", "trunc", "unstack",
+    "where",
+)  # fmt: skip
+"""Functions that may have nothing to do: what they return is another tensor all the same (``handle.methods.own``)."""
+globals().update({name: own(globals()[name]) for name in _OWN})
+attach(globals())

@@ -39,8 +39,8 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
     Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3.
     """
     if isinstance(wrt, Node):
-        raise ArgumentError("tensor.grad, wrt", "one tensor, not several", expected="a list of tensors", got=repr(wrt),
-                            remedy="Write [x], and take the first of the result")  # fmt: skip
+        raise ArgumentError("tensor.grad, wrt", "one tensor, not several", expected="a list of tensors",
+                            got=f"one of shape {wrt.shape}", remedy="Write [x]")  # fmt: skip
     wrt = items(wrt, "tensor.grad, wrt", "tensors")
     if seed is not None:
         require_tensor(seed, "tensor.grad, seed")

@@ -15,7 +15,8 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.schedules.axis import rows_along
-from loom.tensor.graph import SAME, TensorOp
+from loom.tensor.graph import SAME, TensorOp, make
+from loom.tensor.handle.assigning import PUT
 from loom.tensor.ops import indexing, joining, products, reductions, views
 from loom.tensor.ops.correlating import ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
@@ -248,6 +249,15 @@ def _pairs(_node: Tensor, g: Tensor) -> list[Tensor]:
 
 
 # by kernels of their own
+
+
+@derivative(PUT)
+def _put(node: Any, g: Any) -> list[Any]:
+    starts, steps = node.attributes
+    value = node.inputs[1]
+    nothing = broadcast_to(constant(0, value.dtype, value), value.shape)
+    return [make(PUT, [g, nothing], node.shape, node.dtype, node.attributes),
+            views.take_slices(g, starts, steps, value.shape)]  # fmt: skip
 
 
 @derivative(joining.PLACE)

@@ -236,7 +236,7 @@ def make(
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
 
 
-SAME = TensorOp("same", NodeKind.VIEW, view=lambda _node, access: access)
+SAME = TensorOp("same", NodeKind.VIEW, view=lambda _node, access: access, takes_complex=True)
 """Its input under another handle."""
 
 

@@ -61,7 +61,7 @@ def compile(  # noqa: A001 - tensor.compile
     """
     if isinstance(outputs, Tensor):
         raise ArgumentError("tensor.compile, outputs", "one tensor, not several", expected="a list of tensors",
-                            got=repr(outputs), remedy="Write [x]")  # fmt: skip
+                            got=outputs.recipe(), remedy="Write [x]")  # fmt: skip
     outputs = items(outputs, "tensor.compile, outputs", "tensors")
     pairs = _pairs(updates)
     for x in (*outputs, *(x for pair in pairs for x in pair)):
@@ -99,10 +99,10 @@ def _check_updates(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
     for parameter, value in pairs:
         if parameter.op is not PARAMETER:
             raise ArgumentError("tensor.compile, updates", "only parameters can be updated", expected="a parameter",
-                                got=repr(parameter), remedy="Make it with tensor.parameter")  # fmt: skip
+                                got=parameter.recipe(), remedy="Make it with tensor.parameter")  # fmt: skip
         if id(parameter) in seen:
             raise ArgumentError("tensor.compile, updates", "a parameter is updated twice", expected="one new value",
-                                got=repr(parameter), remedy="Join the two updates")  # fmt: skip
+                                got=parameter.recipe(), remedy="Join the two updates")  # fmt: skip
         seen.add(id(parameter))
         if value.shape != parameter.shape or value.dtype != parameter.dtype:
             raise ShapeError("tensor.compile, updates", "the new value is not like the parameter",

@@ -23,10 +23,16 @@ from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage
 from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
-from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape
+from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, same
+from loom.tensor.handle.assigning import assign_at, replace
+from loom.tensor.handle.display import shown, shown_html
+from loom.tensor.handle.indexing import index
 from loom.tensor.handle.lending import before_run, copied, lend, lend_once, memory_of
+from loom.tensor.handle.methods import Methods, fresh
+from loom.tensor.handle.operators import Operators, as_operand, in_place
+from loom.tensor.handle.packing import packed
 from loom.tensor.ops import elementwise as maps
-from loom.tensor.ops import products, reductions, views
+from loom.tensor.ops import reductions, views
 from loom.tensor.standard.info import VERSIONS
 from loom.tensor.timelines import settle
 from loom.tensor.versions import before_writing
@@ -34,7 +40,11 @@ from loom.tensor.versions import before_writing
 __all__ = ["Array", "Tensor", "array", "input", "parameter"]
 
 
-class Tensor(Node, Readable):
+_BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
+"""Types of keys that are views."""
+
+
+class Tensor(Operators, Methods, Node, Readable):
     """A tensor of a shape and dtype known at once, its elements computed when they are needed.
 
     Made by ``array``, ``parameter``, ``input``, ``zeros`` .. and by operators and functions of tensors. Operands of
@@ -47,7 +57,6 @@ class Tensor(Node, Readable):
 
     __slots__ = ()
     __hash__ = Node.__hash__
-    __array_priority__ = 200.0
     called = "tensor"
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
@@ -124,7 +133,7 @@ class Tensor(Node, Readable):
     def _require_elements(self, where: str) -> None:
         if self.is_fed:
             raise StateError(where, "its elements are those that a program is fed", expected="a tensor made of arrays",
-                             got=repr(self), remedy="Bind tensor.array(..), or what a program returned")  # fmt: skip
+                             got=self.recipe(), remedy="Bind tensor.array(..), or what a program returned")  # fmt: skip
 
     def before_run(self, *, writes: bool) -> None:
         """Let the memory that was lent hold the elements; if it ``writes``, what was recorded keeps those there are."""
@@ -141,89 +150,62 @@ class Tensor(Node, Readable):
         view.flags.writeable = False
         return view
 
-    def __repr__(self) -> str:
+    def recipe(self) -> str:
+        """Return what it is, in words: dtype, shape, and the operation that makes it; nothing is computed."""
         shape = " x ".join(map(str, self.shape)) or "one element"
         name = f" {self.name!r}" if self.name else ""
         return f"<tensor{name} {self.dtype}, {shape}, {self.op.name}>"
 
-    # operators
+    def __repr__(self) -> str:
+        return shown(self)
 
-    def __add__(self, other: Any) -> Tensor:
-        return maps.apply("add", self, other)
+    def _repr_html_(self) -> str:
+        return shown_html(self)
 
-    def __radd__(self, other: Any) -> Tensor:
-        return maps.apply("add", other, self)
+    def __reduce__(self) -> Any:
+        return packed(self)
 
-    def __sub__(self, other: Any) -> Tensor:
-        return maps.apply("sub", self, other)
+    def __copy__(self) -> Tensor:
+        return self if self.op.is_fed or self.op.is_written else same(self)
 
-    def __rsub__(self, other: Any) -> Tensor:
-        return maps.apply("sub", other, self)
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        made, parts = packed(self)
+        return made(*parts)
 
-    def __mul__(self, other: Any) -> Tensor:
-        return maps.apply("mul", self, other)
+    def __getattr__(self, name: str) -> Any:
+        near = "" if name.startswith("_") else f". {near_matches(name, dir(type(self)))}"
+        raise AttributeError(f"a tensor has no {name!r}{near}", name=name, obj=self)
 
-    def __rmul__(self, other: Any) -> Tensor:
-        return maps.apply("mul", other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return maps.apply("div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return maps.apply("div", other, self)
+    # elements by index
 
     def __pow__(self, other: Any) -> Tensor:
         if self.dtype.is_complex and is_int(other) and abs(other) <= MOST_FACTORS:
-            return power(self, other)
-        return self * self if isinstance(other, int) and other == 2 else maps.apply("pow", self, other)
+            return fresh(power(self, other), self)
+        return (
+            self * self if isinstance(other, int) and other == 2 else maps.apply("pow", self, as_operand(other, self))
+        )
 
     def __rpow__(self, other: Any) -> Tensor:
-        return maps.apply("pow", other, self)
+        return maps.apply("pow", as_operand(other, self), self)
 
-    def __matmul__(self, other: Any) -> Tensor:
-        return products.matmul(self, other)
-
-    def __neg__(self) -> Tensor:
-        return maps.apply("neg", self)
-
-    def __abs__(self) -> Tensor:
-        return maps.apply("abs", self)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return maps.apply("lt", self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return maps.apply("le", self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return maps.apply("gt", self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return maps.apply("ge", self, other)
-
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return maps.apply("eq", self, other)
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return maps.apply("ne", self, other)
-
-    def __and__(self, other: Any) -> Tensor:
-        return maps.apply("and", self, other)
-
-    def __or__(self, other: Any) -> Tensor:
-        return maps.apply("or", self, other)
-
-    def __xor__(self, other: Any) -> Tensor:
-        return maps.apply("xor", self, other)
-
-    def __invert__(self) -> Tensor:
-        return maps.apply("not", self)
+    def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
+        replace(self, in_place("tensor.__ipow__", self, self**other))
+        return self
 
     def __getitem__(self, key: Any) -> Tensor:
-        return views.slice_by(self, key)
+        if type(key) in _BASIC or (type(key) is tuple and set(map(type, key)) <= _BASIC):
+            return fresh(views.slice_by(self, key), self)
+        return index(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        assign_at(self, key, value)
+
+    def fill(self, value: Any) -> None:
+        """Set all elements to a number."""
+        assign_at(self, ..., value)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (views.slice_by(self, k) for k in range(len(self)))
+        return (self[k] for k in range(len(self)))
 
     # what is used most, as methods
 
@@ -233,7 +215,7 @@ class Tensor(Node, Readable):
 
     def astype(self, dtype: Any) -> Tensor:
         """Return it converted to another dtype."""
-        return maps.cast(self, dtype)
+        return fresh(maps.cast(self, dtype), self)
 
     def relu(self) -> Tensor:
         """Return max(x, 0)."""
@@ -277,20 +259,20 @@ class Tensor(Node, Readable):
 
     def reshape(self, *shape: Any) -> Tensor:
         """Return it in another shape, one length of which may be -1."""
-        return views.reshape(self, *shape)
+        return fresh(views.reshape(self, *shape), self)
 
     def permute(self, *axes: Any) -> Tensor:
         """Return it with its axes in another order: numbers, or one sequence of them."""
-        return views.permute(self, axes[0] if len(axes) == 1 and is_list(axes[0]) else axes)
+        return fresh(views.permute(self, axes[0] if len(axes) == 1 and is_list(axes[0]) else axes), self)
 
     def broadcast_to(self, shape: Sequence[int]) -> Tensor:
         """Return it repeated to a shape."""
-        return views.broadcast_to(self, shape)
+        return fresh(views.broadcast_to(self, shape), self)
 
     @property
     def T(self) -> Tensor:  # noqa: N802 - as everybody calls it
         """It with its last two axes exchanged."""
-        return views.transpose(self)
+        return fresh(views.transpose(self), self) if self.ndim > 1 else same(self)
 
 
 Array = Tensor

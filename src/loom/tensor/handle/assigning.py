@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import read_as
+from loom.core.conversions import widen
+from loom.core.dtype import u32
 from loom.core.errors import ShapeError, StateError
 from loom.core.given import is_array, is_list
 from loom.core.promotion import is_number
@@ -23,10 +25,11 @@ from loom.tensor.eager import evaluate
 from loom.tensor.graph import KNOWN, Node, NodeKind, TensorOp, ancestors, become, make, refuse_freed, same, set_aside
 from loom.tensor.handle.indexing import Places, as_mask, read_key
 from loom.tensor.handle.lending import copied
-from loom.tensor.ops.elementwise import cast, constant, where
+from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import copy_into
-from loom.tensor.ops.views import RESHAPE, broadcast_to, permute, reshape, reverse, take_slices
+from loom.tensor.ops.views import RESHAPE, broadcast_to, permute, reshape, reverse
+from loom.tensor.timelines import settle
 from loom.tensor.versions import before_writing, record_lock
 
 __all__ = ["PUT", "assign_at", "replace"]
@@ -55,8 +58,10 @@ def replace(x: Any, new: Any) -> None:
             _write_place(x, new)
             return
         if x.lent is not None and x.op is RESHAPE and x.data is None:
-            raise StateError("tensor", "a reshaped tensor that a kernel is bound to is assigned",
-                             expected="the tensor itself", got=x.recipe(), remedy="Assign what it is a view of")  # fmt: skip
+            raise StateError(
+                "tensor", "a reshaped tensor that a kernel is bound to is assigned", expected="the tensor itself",
+                got=x.recipe(), remedy="Assign what it is a view of",
+            )  # fmt: skip
         old = set_aside(x)
         if x.lent is not None and old.data is x.lent:
             assert x.device is not None
@@ -88,7 +93,7 @@ def _write_place(x: Any, new: Any) -> None:
     if x.data is None:
         raise refuse_freed("tensor", x)
     evaluate([new])
-    x.wait()
+    settle(x.device)
     with before_writing([x]):
         copy_storage(new.data, 0, x.data, 0, x.nbytes)
 
@@ -111,7 +116,8 @@ def assign_at(x: Any, key: Any, value: Any) -> None:
 def _value(x: Any, value: Any) -> Any:
     """Return what is assigned as a tensor of the dtype: numbers that it lacks are refused, tensors are converted."""
     if is_number(value):
-        return constant(value, x.dtype, x, "tensor[...] =")
+        exact = value if x.dtype.is_complex else widen(read_as(value, x.dtype, "tensor[...] ="), x.dtype).item()
+        return constant(exact, x.dtype, x, "tensor[...] =")
     if not isinstance(value, Node):
         memory = read_as(value, x.dtype, "tensor[...] =")
         home = x.home
@@ -157,16 +163,11 @@ def _put(x: Any, places: Places, value: Any) -> Any:
 
 def _numbers(count: int, x: Any) -> Any:
     """Return 1 to ``count``."""
-    from loom.core.dtype import u32
-    from loom.tensor.ops.elementwise import apply, coordinate
-
     return apply("add", coordinate((count,), 0, u32, x), 1)
 
 
 def _chosen(inner: Any, rows: Any, last: Any) -> Any:
     """Return each row of ``inner``, or the one of ``rows`` that is put there last, ``last`` being its number from 1."""
-    from loom.tensor.ops.elementwise import apply
-
     if not rows.shape[0]:
         return inner
     came = apply("gt", last, 0)
@@ -199,6 +200,8 @@ def _write_here(x: Any, key: Any, value: Any, places: Places) -> bool:
             try:
                 view[found] = memory
             except ValueError:
-                raise ShapeError("tensor[...] =", "the value does not fit", got=memory.shape,
-                                 expected=f"a shape that extends to {places.shape}", remedy="Reshape it") from None  # fmt: skip
+                raise ShapeError(
+                    "tensor[...] =", "the value does not fit", expected=f"a shape that extends to {places.shape}",
+                    got=memory.shape, remedy="Reshape it",
+                ) from None  # fmt: skip
         return True

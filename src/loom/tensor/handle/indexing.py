@@ -2,8 +2,8 @@
 
 Layer: tensor. A key is read once, for taking and for assigning. Ints beside arrays are arrays; arrays broadcast, and
 their axes come where the first one stands, or first, if something stands between them. Invariant: an index outside is
-an IndexOutside: of the host at once, of a tensor after waiting for it, unless a program is to be fed with it, which then
-finds zeros there.
+an IndexOutside: of the host at once, of a tensor after waiting for it, unless a program is to be fed with it, which
+then finds zeros there.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import read_array
-from loom.core.dtype import i64
-from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
+from loom.core.dtype import i64, of_numpy
+from loom.core.errors import DTypeError, IndexOutside
 from loom.core.given import is_array, is_list
 from loom.tensor.graph import KNOWN, Node, same
-from loom.tensor.ops.elementwise import apply
+from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.ops.elementwise import cast as convert
 from loom.tensor.ops.indexing import pick, positions_of
 from loom.tensor.ops.views import broadcast_to, permute, reshape, reverse, slice_range, take_slices
@@ -95,8 +95,6 @@ class Places:
         for (_, given), n in zip(self.arrays, sizes, strict=True):
             at = given if isinstance(given, Node) else _known(np.ascontiguousarray(given), like)
             at = convert(at, i64)
-            from loom.tensor.ops.elementwise import where
-
             inside = apply("and", apply("ge", at, -n), apply("lt", at, n))
             at = where(inside, where(apply("lt", at, 0), at + n, at), -(1 << 40))
             at = broadcast_to(at, self.common)
@@ -197,8 +195,10 @@ def _settle(places: Places, kinds: Sequence[str]) -> None:
     try:
         places.common = np.broadcast_shapes(*(a.shape for _, a in places.arrays))
     except ValueError:
-        raise ShapeError(_WHERE, "the index arrays do not broadcast", expected="shapes that go together",
-                         got=" and ".join(str(a.shape) for _, a in places.arrays), remedy="Reshape one") from None  # fmt: skip
+        raise IndexOutside(
+            _WHERE, "the index arrays do not broadcast", expected="shapes that go together",
+            got=" and ".join(str(a.shape) for _, a in places.arrays), remedy="Reshape one",
+        ) from None  # fmt: skip
     at = [n for n, kind in enumerate(kinds) if kind == "array"]
     together = at[-1] - at[0] + 1 == len(at)
     places.first = at[0] if together else 0
@@ -216,13 +216,12 @@ def _expanded(x: Any, key: Any) -> list[Any]:
     given: list[Any] = list(cast("tuple[Any, ...]", key)) if isinstance(key, tuple) else [key]
     keys: list[Any] = []
     for k in given:
-        keys += _read_one(k, x)
+        keys += _read_one(k)
     dots = [n for n, k in enumerate(keys) if k is Ellipsis]
     count = sum(k is not None and k is not Ellipsis and not isinstance(k, _Truth) for k in keys)
     if count > x.ndim or len(dots) > 1:
         raise IndexOutside(_WHERE, "too many indices", expected=f"at most {x.ndim}", got=count,
-                           remedy=f"The tensor has shape {x.shape}") if len(dots) < 2 else ArgumentError(
-            _WHERE, "several ...", expected="one", got=len(dots), remedy="Write the slices")  # fmt: skip
+                             remedy=f"The tensor has shape {x.shape}")  # fmt: skip
     at = dots[0] if dots else len(keys)
     keys[at : at + len(dots)] = [slice(None)] * (x.ndim - count)
     axis = 0
@@ -243,7 +242,7 @@ class _Mask:
         self.shape, self.number, self.positions = shape, number, positions
 
 
-def _read_one(k: Any, x: Any) -> list[Any]:
+def _read_one(k: Any) -> list[Any]:
     """Return what one key stands for: itself, or a key for each axis of a mask."""
     if isinstance(k, (bool, np.bool_)):
         return [_Truth(bool(k))]
@@ -254,7 +253,7 @@ def _read_one(k: Any, x: Any) -> list[Any]:
             return [_Truth(bool(k))]
         from loom.tensor.selecting.sized import nonzero
 
-        return [_Mask(k.shape, n, _Positions(p)) for n, p in enumerate(nonzero(k))]  # type: ignore[arg-type]
+        return [_Mask(k.shape, n, p) for n, p in enumerate(nonzero(k))]  # type: ignore[arg-type]
     if is_list(k) or is_array(k) or hasattr(k, "__dlpack__"):
         found = _indices(k)
         if found.dtype == np.bool_:
@@ -263,10 +262,6 @@ def _read_one(k: Any, x: Any) -> list[Any]:
             return [_Mask(found.shape, n, p) for n, p in enumerate(np.nonzero(found))]
         return [found]
     return [k]
-
-
-def _Positions(p: Any) -> Any:  # noqa: N802
-    return p
 
 
 def _indices(k: Any) -> np.ndarray[Any, Any]:
@@ -309,8 +304,6 @@ def _refuse(least: int, most: int, n: int, axis: int) -> None:
 
 def _known(memory: np.ndarray[Any, Any], like: Any) -> Any:
     """Return an array of the host as a tensor on the device of another."""
-    from loom.core.dtype import of_numpy
-
     home = like.home
     storage = home.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))

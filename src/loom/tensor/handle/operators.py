@@ -10,7 +10,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list
 from loom.core.promotion import is_number

@@ -20,7 +20,7 @@ from loom.tensor.layout import StridedLayout
 
 __all__ = [
     "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis", "permute",
-    "reshape", "reverse", "routed", "slice_by", "squeeze", "take_slices", "transpose", "windows",
+    "reshape", "reverse", "routed", "slice_by", "slice_range", "squeeze", "take_slices", "transpose", "windows",
 ]  # fmt: skip
 
 
@@ -201,7 +201,7 @@ def slice_by(x: NodeT, key: Any) -> NodeT:
         if k is None:
             shape.append(1)
             continue
-        start, step, size = _range(k, x.shape[axis], axis)
+        start, step, size = slice_range(k, x.shape[axis], axis)
         if step < 0:
             start, step = start + (size - 1) * step if size else 0, -step
             backwards.append(axis)
@@ -215,7 +215,7 @@ def slice_by(x: NodeT, key: Any) -> NodeT:
     return reshape(reverse(found, tuple(backwards)) if backwards else found, tuple(shape))
 
 
-def _range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
+def slice_range(key: Any, n: int, axis: int) -> tuple[int, int, int]:
     """Return start, step and number of elements of one index."""
     if isinstance(key, slice):
         try:

@@ -15,8 +15,7 @@ from loom.core.dtype import DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
 from loom.core.promotion import is_number, promote
-from loom.tensor.graph import Node, NodeT, make
-from loom.tensor.ops.views import RESHAPE
+from loom.tensor.graph import Node, NodeT, same
 
 __all__ = ["NAMES", "FloatInfo", "IntInfo", "can_cast", "copied", "finfo", "iinfo", "isdtype", "result_type"]
 
@@ -145,4 +144,4 @@ def can_cast(from_: Any, to: Any, /) -> bool:
 
 def copied(x: NodeT) -> NodeT:
     """Return another handle of the same elements: neither sees what is assigned to the other."""
-    return make(RESHAPE, [x], x.shape, x.dtype)
+    return same(x)

@@ -1,0 +1,307 @@
+"""Functions of ``loom.tensor`` as methods: one table of names; and the names that torch and numpy have for others.
+
+Layer: tensor. ``loom.tensor`` puts the functions into ``Methods`` once all are there (``attach``); type checkers read
+the same names below. Invariant: a method is the function with the tensor as its first operand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from loom.core.dtype import DType, bool_, dtype_of, f16, f32, f64, i32, i64
+from loom.core.errors import ArgumentError, LoomError
+from loom.core.given import is_list
+from loom.runtime.registry import device
+from loom.tensor.graph import Node, same
+
+if TYPE_CHECKING:
+    from loom.tensor.tensor import Tensor
+
+__all__ = ["METHODS", "Methods", "attach", "fresh"]
+
+METHODS = (
+    "abs", "acos", "acosh", "angle", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atanh", "bincount",
+    "ceil", "clip", "conj", "copysign", "cos", "cosh", "count_nonzero", "cummax", "cummin", "cumprod", "cumsum",
+    "detach", "diff", "expand_dims", "expm1", "flatten", "floor", "gelu", "histogram", "index_add", "index_copy",
+    "index_fill", "index_put", "index_select", "isfinite", "isinf", "isnan", "kthvalue", "log10", "log1p", "log2",
+    "log_softmax", "masked_fill", "masked_select", "matmul", "maximum", "median", "minimum", "moveaxis", "nonzero",
+    "quantile", "reciprocal", "repeat", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "sign", "silu",
+    "sin", "sinh", "softmax", "sort", "split", "square", "squeeze", "take", "take_along_axis", "tan", "topk",
+    "transpose", "tril", "triu", "trunc", "unique", "variance",
+)  # fmt: skip
+"""Functions whose first operand is the tensor."""
+
+
+def fresh(found: Any, *given: Any) -> Any:
+    """Return a result as a tensor of its own: another handle, if it is one of those given."""
+    if isinstance(found, Node):
+        return same(found) if _is_among(found, given) else found
+    if isinstance(found, (list, tuple)) and type(found) in (list, tuple):
+        return type(found)(fresh(each, *given) for each in found)
+    return found
+
+
+def _is_among(found: Node, given: Iterable[Any]) -> bool:
+    return any(found is each or (type(each) in (list, tuple) and _is_among(found, each)) for each in given)
+
+
+def own(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function never return a tensor that it was given."""
+
+    @wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        found = function(*args, **options)
+        return fresh(found, *args) if isinstance(found, (Node, list, tuple)) else found
+
+    return called
+
+
+def attach(namespace: Mapping[str, Any]) -> None:
+    """Make methods of the functions of a namespace."""
+    for name in METHODS:
+        setattr(Methods, name, own(namespace[name]))
+
+
+def _of(name: str) -> Callable[..., Any]:
+    return getattr(import_module("loom.tensor"), name)
+
+
+def _axes(given: tuple[Any, ...]) -> Any:
+    return given[0] if len(given) == 1 and is_list(given[0]) else given
+
+
+class Methods:
+    """What a tensor can do by name; those of ``METHODS`` are the functions of ``loom.tensor``."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        from loom.tensor.complexes.functions import angle, conj
+        from loom.tensor.creation.creation import tril, triu
+        from loom.tensor.functions import gelu, log_softmax, silu, softmax
+        from loom.tensor.ops.joining import split
+        from loom.tensor.ops.products import matmul
+        from loom.tensor.ops.reductions import argmax_of as argmax
+        from loom.tensor.ops.reductions import argmin_of as argmin
+        from loom.tensor.ops.reductions import variance_of as variance
+        from loom.tensor.ops.views import detach, expand_dims, flatten, squeeze, transpose
+        from loom.tensor.selecting.ordering import argsort, kthvalue, median, quantile, sort, topk
+        from loom.tensor.selecting.repeating import repeat
+        from loom.tensor.selecting.scanning import cummax, cummin, cumprod, cumsum, diff
+        from loom.tensor.selecting.scattering import (
+            index_add,
+            index_copy,
+            index_fill,
+            index_put,
+            masked_fill,
+            scatter,
+            scatter_add,
+            scatter_reduce,
+        )
+        from loom.tensor.selecting.searching import bincount, count_nonzero, histogram, searchsorted
+        from loom.tensor.selecting.sized import masked_select, nonzero, unique
+        from loom.tensor.selecting.taking import index_select, take, take_along_axis
+        from loom.tensor.standard.elementwise import (
+            abs,  # noqa: A004 - as the standard calls it
+            acos,
+            acosh,
+            asin,
+            asinh,
+            atan,
+            atanh,
+            ceil,
+            clip,
+            copysign,
+            cos,
+            cosh,
+            expm1,
+            floor,
+            isfinite,
+            isinf,
+            isnan,
+            log1p,
+            log2,
+            log10,
+            maximum,
+            minimum,
+            reciprocal,
+            sign,
+            sin,
+            sinh,
+            square,
+            tan,
+            trunc,
+        )
+        from loom.tensor.standard.manipulation import moveaxis
+
+    # reductions, with the axis by position too
+
+    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Return whether one element is not 0, along an axis, several, or all."""
+        return _of("any")(self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Return whether no element is 0, along an axis, several, or all."""
+        return _of("all")(self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Return the product along an axis, several, or all."""
+        return _of("prod")(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+        """Return the variance along an axis, several, or all; ``correction`` is taken from the number of elements."""
+        return _of("var")(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+        """Return the standard deviation along an axis, several, or all."""
+        return _of("std")(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def norm(self, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:  # noqa: A002 - as numpy's
+        """Return the norm of a vector, or of rows along an axis."""
+        return _of("linalg").vector_norm(self, axis=axis, keepdims=keepdims, ord=ord)
+
+    def dot(self, other: Any) -> Tensor:
+        """Return the matrix product, or that of two vectors."""
+        return _of("matmul")(self, other)
+
+    def round(self, digits: int = 0) -> Tensor:
+        """Return the nearest whole number of each element, halves to even, or with decimal ``digits``."""
+        if not digits:
+            return fresh(_of("round")(self), self)
+        scale = 10.0**digits
+        return _of("round")(self * scale) / scale  # type: ignore[operator]
+
+    # shapes by other names
+
+    def ravel(self) -> Tensor:
+        """Return it in one dimension."""
+        return fresh(_of("reshape")(self, (-1,) if self.size else (0,)), self)  # type: ignore[attr-defined]
+
+    def view(self, *shape: Any) -> Tensor:
+        """Return it in another shape; no tensor sees what is assigned to another."""
+        return self.reshape(*shape)  # type: ignore[attr-defined]
+
+    def view_as(self, other: Any) -> Tensor:
+        """Return it in the shape of another."""
+        return self.reshape(other.shape)  # type: ignore[attr-defined]
+
+    def expand(self, *shape: Any) -> Tensor:
+        """Return it repeated to a shape, of which -1 keeps a length."""
+        wanted = _axes(shape)
+        own_shape = (1,) * (len(wanted) - self.ndim) + self.shape  # type: ignore[attr-defined]
+        return self.broadcast_to(tuple(m if n == -1 else n for n, m in zip(wanted, own_shape, strict=False)))  # type: ignore[attr-defined]
+
+    def swapaxes(self, first: int, second: int) -> Tensor:
+        """Return it with two axes exchanged."""
+        return fresh(_of("transpose")(self, first, second), self)
+
+    def unsqueeze(self, axis: int) -> Tensor:
+        """Return it with a new axis of length 1."""
+        return _of("expand_dims")(self, axis)
+
+    def chunk(self, chunks: int, axis: int = 0) -> list[Tensor]:
+        """Return at most ``chunks`` parts along an axis, of one length but for the last."""
+        n = self.shape[axis]  # type: ignore[attr-defined]
+        size = max(1, -(-n // chunks))
+        return fresh(_of("split")(self, [min(size, n - at) for at in range(0, n, size)] or [0], axis), self)
+
+    def tile(self, *repetitions: Any) -> Tensor:
+        """Return it repeated along its axes."""
+        return fresh(_of("tile")(self, tuple(_axes(repetitions))), self)
+
+    def roll(self, shift: Any, axis: Any = None) -> Tensor:
+        """Return its elements moved along axes, the last ones to the front."""
+        return fresh(_of("roll")(self, shift, axis=axis), self)
+
+    def flip(self, axis: Any = None) -> Tensor:
+        """Return it with the order of its elements reversed along axes."""
+        return fresh(_of("flip")(self, axis=axis), self)
+
+    def clamp(self, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002 - as torch's
+        """Return its elements moved between two bounds."""
+        return fresh(_of("clip")(self, min, max), self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 - as the standard calls it
+        """It with its last two axes exchanged."""
+        return fresh(_of("matrix_transpose")(self), self)
+
+    @property
+    def real(self) -> Tensor:
+        """The real parts of its elements."""
+        return fresh(_of("real")(self), self)
+
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary parts of its elements, of complex ones."""
+        return _of("imag")(self)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return self.dtype.nbytes  # type: ignore[attr-defined]
+
+    def copy(self) -> Tensor:
+        """Return a tensor of the same elements, which assignments to this one do not change."""
+        return same(self)  # type: ignore[type-var]
+
+    clone = copy
+
+    def contiguous(self) -> Tensor:
+        """Return itself: elements are packed wherever it matters."""
+        return self  # type: ignore[return-value]
+
+    def to_device(self, where: Any, /, *, stream: Any = None) -> Tensor:
+        """Return it on a device, copied there if it is on another. ``stream`` is None: reading waits."""
+        if stream is not None:
+            raise ArgumentError("tensor.to_device, stream", "tensors have no streams of a device", expected=None,
+                                got=stream, remedy="Leave it out")  # fmt: skip
+        home = device(where)
+        return same(self) if home is self.home else _of("array")(self, on=home)  # type: ignore[attr-defined,type-var]
+
+    def to(self, where: Any) -> Tensor:
+        """Return it converted to a dtype, or on a device."""
+        if isinstance(where, DType):
+            return self.astype(where)  # type: ignore[attr-defined]
+        try:
+            wanted = None if hasattr(where, "allocate") else dtype_of(where, "tensor.to")
+        except LoomError:
+            wanted = None
+        return self.to_device(where) if wanted is None else self.astype(wanted)  # type: ignore[attr-defined]
+
+    def cpu(self) -> Tensor:
+        """Return it on the CPU."""
+        return self.to_device("cpu")
+
+    # dtypes by other names; last, as the names are those of builtins
+
+    def type(self, dtype: Any) -> Tensor:
+        """Return it converted to another dtype."""
+        return self.astype(dtype)  # type: ignore[attr-defined]
+
+    def half(self) -> Tensor:
+        """Return it as f16."""
+        return self.astype(f16)  # type: ignore[attr-defined]
+
+    def float(self) -> Tensor:
+        """Return it as f32."""
+        return self.astype(f32)  # type: ignore[attr-defined]
+
+    def double(self) -> Tensor:
+        """Return it as f64."""
+        return self.astype(f64)  # type: ignore[attr-defined]
+
+    def int(self) -> Tensor:
+        """Return it as i32."""
+        return self.astype(i32)  # type: ignore[attr-defined]
+
+    def long(self) -> Tensor:
+        """Return it as i64."""
+        return self.astype(i64)  # type: ignore[attr-defined]
+
+    def bool(self) -> Tensor:
+        """Return it as bools: which elements are not 0."""
+        return self.astype(bool_)  # type: ignore[attr-defined]

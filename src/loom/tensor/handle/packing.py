@@ -1,0 +1,39 @@
+"""Tensors kept as bytes: ``pickle``, ``copy``, other processes.
+
+Layer: tensor. A tensor travels as its elements, dtype, shape and the name of its device; what it was made of stays
+behind. Invariant: the bits arrive, on a device of the same name, or the error of that device.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import lookup
+from loom.runtime.registry import device
+from loom.tensor.graph import INPUT, KNOWN, PARAMETER
+
+__all__ = ["packed"]
+
+
+def packed(x: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return what makes a tensor anew, and of what; StateError for one that is made of what programs are fed."""
+    if x.op is INPUT:
+        return _unpacked, (type(x), "input", None, str(x.dtype), x.shape, x.name, None)
+    kind = "parameter" if x.op.is_written else "array"
+    memory = x.host_elements()[0]
+    return _unpacked, (type(x), kind, memory, str(x.dtype), x.shape, x.name, x.home.name)
+
+
+def _unpacked(
+    cls: Any, kind: str, memory: np.ndarray[Any, Any] | None, dtype: str, shape: tuple[int, ...], name: str, on: Any
+) -> Any:
+    found = lookup(dtype)
+    if memory is None:
+        return import_module("loom.tensor").input(name, shape, found)
+    home = device(on)
+    storage = home.allocate(memory.nbytes, zeroed=False)
+    storage.write(0, np.ascontiguousarray(memory).reshape(-1).view(np.uint8))
+    return cls(PARAMETER if kind == "parameter" else KNOWN, (), shape, found, name=name, data=storage, device=home)
