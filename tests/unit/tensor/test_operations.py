@@ -162,7 +162,9 @@ def test_protocols() -> None:
     assert np.from_dlpack(x + 1).tolist() == [1, 2, 3, 4]
     assert tensor.array(x + 1, on="cpu").tolist() == [1, 2, 3, 4]
     assert (float(x.sum()), int(x.sum()), bool(x[0] == 0), len(x)) == (6.0, 6, True, 4)
-    assert repr(x * 2) == "<tensor f32, 4, mul>"
+    assert repr(x * 2) == "tensor([0., 2., 4., 6.], f32, cpu)"
+    assert (x * 2).recipe() == "<tensor f32, 4, mul>"
+    assert repr(tensor.input("x", (2, 3)) + 1) == "<tensor f32, 2 x 3, add>"
 
 
 _BAD: list[tuple[str, Callable[[Tensor, Tensor], Any], type[Exception], str]] = [
@@ -170,7 +172,7 @@ _BAD: list[tuple[str, Callable[[Tensor, Tensor], Any], type[Exception], str]] = 
      r"\[add\] the shapes do not broadcast: .* got \(4, 6\) and \(4, 5\)\. Reshape one"),
     ("types", lambda a, i: i * i.astype("u64"), DTypeError,
      r"\[mul\] no integer type holds all numbers of both: .* got i32 and u64"),
-    ("no tensor", lambda a, i: a + np.ones(3), DTypeError, r"\[add\] .* is no number: expected a tensor, or a number"),
+    ("no tensor", lambda a, i: a + "one", DTypeError, r"\[add\] .* is no number: expected a tensor, or a number"),
     ("a large int", lambda a, i: i + 2**40, DTypeError, r"\[add\] 1099511627776 does not fit i32"),
     ("bits of floats", lambda a, i: a & a, DTypeError, r"\[and\] unsupported dtype: expected an integer or bool"),
     ("unknown", lambda a, i: a.map("expp"), ArgumentError, r"no operation is called 'expp'.*exp"),

@@ -23,7 +23,8 @@ from loom.runtime.storage import HostStorage, copy_storage
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import KNOWN, Node, NodeKind, TensorOp, ancestors, become, make, refuse_freed, same, set_aside
-from loom.tensor.handle.indexing import Places, as_mask, read_key
+from loom.tensor.handle import operators
+from loom.tensor.handle.indexing import KeyPlaces, as_mask, read_key
 from loom.tensor.handle.lending import copied
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.indexing import fold_by, pick
@@ -98,6 +99,9 @@ def _write_place(x: Any, new: Any) -> None:
         copy_storage(new.data, 0, x.data, 0, x.nbytes)
 
 
+operators.REPLACE[:] = [replace]
+
+
 # by index
 
 
@@ -138,7 +142,7 @@ def _fitting(value: Any, shape: tuple[int, ...]) -> Any:
     return broadcast_to(value, shape)
 
 
-def _put(x: Any, places: Places, value: Any) -> Any:
+def _put(x: Any, places: KeyPlaces, value: Any) -> Any:
     """Return the record of ``x`` with a value at places."""
     value = _fitting(value, places.shape)
     if places.arrays:
@@ -176,7 +180,7 @@ def _chosen(inner: Any, rows: Any, last: Any) -> Any:
     return where(came, taken, inner)
 
 
-def _write_here(x: Any, key: Any, value: Any, places: Places) -> bool:
+def _write_here(x: Any, key: Any, value: Any, places: KeyPlaces) -> bool:
     """Write numbers of the host into memory of the host, if nobody else sees it; tell whether that was done."""
     with record_lock():
         if x.op.is_written or x.lent is not None or x.is_fed or not x.dtype.numpy.isnative or x.dtype.is_complex:

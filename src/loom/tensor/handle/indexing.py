@@ -20,18 +20,19 @@ from loom.core.dtype import i64, of_numpy
 from loom.core.errors import DTypeError, IndexOutside
 from loom.core.given import is_array, is_list
 from loom.tensor.graph import KNOWN, Node, same
+from loom.tensor.handle.operators import function
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.ops.elementwise import cast as convert
 from loom.tensor.ops.indexing import pick, positions_of
 from loom.tensor.ops.views import broadcast_to, permute, reshape, reverse, slice_range, take_slices
 
-__all__ = ["Places", "as_mask", "index", "read_key"]
+__all__ = ["KeyPlaces", "as_mask", "index", "read_key"]
 
 _WHERE = "tensor[...]"
 
 
 @dataclass(slots=True)
-class Places:
+class KeyPlaces:
     """What a key names: a part by slices (``starts``, ``steps``, ``sizes``), seen as ``inner``, and there ``arrays``.
 
     ``arrays``: (axis of ``inner``, positions: an array of the host, or a tensor, that broadcast together).
@@ -134,10 +135,10 @@ def as_mask(key: Any, x: Any) -> Any:
     return None
 
 
-def read_key(x: Any, key: Any) -> Places:
+def read_key(x: Any, key: Any) -> KeyPlaces:
     """Return what a key names of a tensor."""
     keys = _expanded(x, key)
-    places = Places()
+    places = KeyPlaces()
     kinds: list[str] = []  # of the axes of ``inner`` and the arrays on them, in the order of the key
     axis, several = 0, any(_is_array_key(k) for k in keys)
     backwards: list[int] = []
@@ -181,13 +182,13 @@ class _Truth:
         self.value = value
 
 
-def _add(places: Places, start: int, step: int, size: int) -> None:
+def _add(places: KeyPlaces, start: int, step: int, size: int) -> None:
     places.starts.append(start)
     places.steps.append(step)
     places.sizes.append(size)
 
 
-def _settle(places: Places, kinds: Sequence[str]) -> None:
+def _settle(places: KeyPlaces, kinds: Sequence[str]) -> None:
     """Work out the shape of the result, and where in it the axes of the arrays are."""
     if not places.arrays:
         places.shape = places.inner
@@ -251,9 +252,7 @@ def _read_one(k: Any) -> list[Any]:
             return [k]
         if not k.shape:
             return [_Truth(bool(k))]
-        from loom.tensor.selecting.sized import nonzero
-
-        return [_Mask(k.shape, n, p) for n, p in enumerate(nonzero(k))]  # type: ignore[arg-type]
+        return [_Mask(k.shape, n, p) for n, p in enumerate(function("nonzero")(k))]
     if is_list(k) or is_array(k) or hasattr(k, "__dlpack__"):
         found = _indices(k)
         if found.dtype == np.bool_:

@@ -1,7 +1,7 @@
 """Functions of ``loom.tensor`` as methods: one table of names; and the names that torch and numpy have for others.
 
 Layer: tensor. ``loom.tensor`` puts the functions into ``Methods`` once all are there (``attach``); type checkers read
-the same names below. Invariant: a method is the function with the tensor as its first operand.
+``methods.pyi``, which ``tools/methods.py`` writes. Invariant: a method is the function with the tensor as its first operand.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.core.dtype import DType, bool_, dtype_of, f16, f32, f64, i32, i64
 from loom.core.errors import ArgumentError, LoomError
 from loom.core.given import is_list
 from loom.runtime.registry import device
 from loom.tensor.graph import Node, same
-
-if TYPE_CHECKING:
-    from loom.tensor.tensor import Tensor
 
 __all__ = ["METHODS", "Methods", "attach", "fresh"]
 
@@ -78,96 +75,37 @@ class Methods:
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-        from loom.tensor.complexes.functions import angle, conj
-        from loom.tensor.creation.creation import tril, triu
-        from loom.tensor.functions import gelu, log_softmax, silu, softmax
-        from loom.tensor.ops.joining import split
-        from loom.tensor.ops.products import matmul
-        from loom.tensor.ops.reductions import argmax_of as argmax
-        from loom.tensor.ops.reductions import argmin_of as argmin
-        from loom.tensor.ops.reductions import variance_of as variance
-        from loom.tensor.ops.views import detach, expand_dims, flatten, squeeze, transpose
-        from loom.tensor.selecting.ordering import argsort, kthvalue, median, quantile, sort, topk
-        from loom.tensor.selecting.repeating import repeat
-        from loom.tensor.selecting.scanning import cummax, cummin, cumprod, cumsum, diff
-        from loom.tensor.selecting.scattering import (
-            index_add,
-            index_copy,
-            index_fill,
-            index_put,
-            masked_fill,
-            scatter,
-            scatter_add,
-            scatter_reduce,
-        )
-        from loom.tensor.selecting.searching import bincount, count_nonzero, histogram, searchsorted
-        from loom.tensor.selecting.sized import masked_select, nonzero, unique
-        from loom.tensor.selecting.taking import index_select, take, take_along_axis
-        from loom.tensor.standard.elementwise import (
-            abs,  # noqa: A004 - as the standard calls it
-            acos,
-            acosh,
-            asin,
-            asinh,
-            atan,
-            atanh,
-            ceil,
-            clip,
-            copysign,
-            cos,
-            cosh,
-            expm1,
-            floor,
-            isfinite,
-            isinf,
-            isnan,
-            log1p,
-            log2,
-            log10,
-            maximum,
-            minimum,
-            reciprocal,
-            sign,
-            sin,
-            sinh,
-            square,
-            tan,
-            trunc,
-        )
-        from loom.tensor.standard.manipulation import moveaxis
-
     # reductions, with the axis by position too
 
-    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def any(self, axis: Any = None, *, keepdims: bool = False) -> Any:
         """Return whether one element is not 0, along an axis, several, or all."""
         return _of("any")(self, axis=axis, keepdims=keepdims)
 
-    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def all(self, axis: Any = None, *, keepdims: bool = False) -> Any:
         """Return whether no element is 0, along an axis, several, or all."""
         return _of("all")(self, axis=axis, keepdims=keepdims)
 
-    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Any:
         """Return the product along an axis, several, or all."""
         return _of("prod")(self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    def var(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Any:
         """Return the variance along an axis, several, or all; ``correction`` is taken from the number of elements."""
         return _of("var")(self, axis=axis, correction=correction, keepdims=keepdims)
 
-    def std(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    def std(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Any:
         """Return the standard deviation along an axis, several, or all."""
         return _of("std")(self, axis=axis, correction=correction, keepdims=keepdims)
 
-    def norm(self, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:  # noqa: A002 - as numpy's
+    def norm(self, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:  # noqa: A002 - as numpy's
         """Return the norm of a vector, or of rows along an axis."""
         return _of("linalg").vector_norm(self, axis=axis, keepdims=keepdims, ord=ord)
 
-    def dot(self, other: Any) -> Tensor:
+    def dot(self, other: Any) -> Any:
         """Return the matrix product, or that of two vectors."""
         return _of("matmul")(self, other)
 
-    def round(self, digits: int = 0) -> Tensor:
+    def round(self, digits: int = 0) -> Any:
         """Return the nearest whole number of each element, halves to even, or with decimal ``digits``."""
         if not digits:
             return fresh(_of("round")(self), self)
@@ -176,66 +114,66 @@ class Methods:
 
     # shapes by other names
 
-    def ravel(self) -> Tensor:
+    def ravel(self) -> Any:
         """Return it in one dimension."""
         return fresh(_of("reshape")(self, (-1,) if self.size else (0,)), self)  # type: ignore[attr-defined]
 
-    def view(self, *shape: Any) -> Tensor:
+    def view(self, *shape: Any) -> Any:
         """Return it in another shape; no tensor sees what is assigned to another."""
         return self.reshape(*shape)  # type: ignore[attr-defined]
 
-    def view_as(self, other: Any) -> Tensor:
+    def view_as(self, other: Any) -> Any:
         """Return it in the shape of another."""
         return self.reshape(other.shape)  # type: ignore[attr-defined]
 
-    def expand(self, *shape: Any) -> Tensor:
+    def expand(self, *shape: Any) -> Any:
         """Return it repeated to a shape, of which -1 keeps a length."""
         wanted = _axes(shape)
         own_shape = (1,) * (len(wanted) - self.ndim) + self.shape  # type: ignore[attr-defined]
         return self.broadcast_to(tuple(m if n == -1 else n for n, m in zip(wanted, own_shape, strict=False)))  # type: ignore[attr-defined]
 
-    def swapaxes(self, first: int, second: int) -> Tensor:
+    def swapaxes(self, first: int, second: int) -> Any:
         """Return it with two axes exchanged."""
         return fresh(_of("transpose")(self, first, second), self)
 
-    def unsqueeze(self, axis: int) -> Tensor:
+    def unsqueeze(self, axis: int) -> Any:
         """Return it with a new axis of length 1."""
         return _of("expand_dims")(self, axis)
 
-    def chunk(self, chunks: int, axis: int = 0) -> list[Tensor]:
+    def chunk(self, chunks: int, axis: int = 0) -> list[Any]:
         """Return at most ``chunks`` parts along an axis, of one length but for the last."""
         n = self.shape[axis]  # type: ignore[attr-defined]
         size = max(1, -(-n // chunks))
         return fresh(_of("split")(self, [min(size, n - at) for at in range(0, n, size)] or [0], axis), self)
 
-    def tile(self, *repetitions: Any) -> Tensor:
+    def tile(self, *repetitions: Any) -> Any:
         """Return it repeated along its axes."""
         return fresh(_of("tile")(self, tuple(_axes(repetitions))), self)
 
-    def roll(self, shift: Any, axis: Any = None) -> Tensor:
+    def roll(self, shift: Any, axis: Any = None) -> Any:
         """Return its elements moved along axes, the last ones to the front."""
         return fresh(_of("roll")(self, shift, axis=axis), self)
 
-    def flip(self, axis: Any = None) -> Tensor:
+    def flip(self, axis: Any = None) -> Any:
         """Return it with the order of its elements reversed along axes."""
         return fresh(_of("flip")(self, axis=axis), self)
 
-    def clamp(self, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002 - as torch's
+    def clamp(self, min: Any = None, max: Any = None) -> Any:  # noqa: A002 - as torch's
         """Return its elements moved between two bounds."""
         return fresh(_of("clip")(self, min, max), self)
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802 - as the standard calls it
+    def mT(self) -> Any:  # noqa: N802 - as the standard calls it
         """It with its last two axes exchanged."""
         return fresh(_of("matrix_transpose")(self), self)
 
     @property
-    def real(self) -> Tensor:
+    def real(self) -> Any:
         """The real parts of its elements."""
         return fresh(_of("real")(self), self)
 
     @property
-    def imag(self) -> Tensor:
+    def imag(self) -> Any:
         """The imaginary parts of its elements, of complex ones."""
         return _of("imag")(self)
 
@@ -244,17 +182,17 @@ class Methods:
         """Bytes of an element."""
         return self.dtype.nbytes  # type: ignore[attr-defined]
 
-    def copy(self) -> Tensor:
+    def copy(self) -> Any:
         """Return a tensor of the same elements, which assignments to this one do not change."""
         return same(self)  # type: ignore[type-var]
 
     clone = copy
 
-    def contiguous(self) -> Tensor:
+    def contiguous(self) -> Any:
         """Return itself: elements are packed wherever it matters."""
         return self  # type: ignore[return-value]
 
-    def to_device(self, where: Any, /, *, stream: Any = None) -> Tensor:
+    def to_device(self, where: Any, /, *, stream: Any = None) -> Any:
         """Return it on a device, copied there if it is on another. ``stream`` is None: reading waits."""
         if stream is not None:
             raise ArgumentError("tensor.to_device, stream", "tensors have no streams of a device", expected=None,
@@ -262,7 +200,7 @@ class Methods:
         home = device(where)
         return same(self) if home is self.home else _of("array")(self, on=home)  # type: ignore[attr-defined,type-var]
 
-    def to(self, where: Any) -> Tensor:
+    def to(self, where: Any) -> Any:
         """Return it converted to a dtype, or on a device."""
         if isinstance(where, DType):
             return self.astype(where)  # type: ignore[attr-defined]
@@ -272,36 +210,36 @@ class Methods:
             wanted = None
         return self.to_device(where) if wanted is None else self.astype(wanted)  # type: ignore[attr-defined]
 
-    def cpu(self) -> Tensor:
+    def cpu(self) -> Any:
         """Return it on the CPU."""
         return self.to_device("cpu")
 
     # dtypes by other names; last, as the names are those of builtins
 
-    def type(self, dtype: Any) -> Tensor:
+    def type(self, dtype: Any) -> Any:
         """Return it converted to another dtype."""
         return self.astype(dtype)  # type: ignore[attr-defined]
 
-    def half(self) -> Tensor:
+    def half(self) -> Any:
         """Return it as f16."""
         return self.astype(f16)  # type: ignore[attr-defined]
 
-    def float(self) -> Tensor:
+    def float(self) -> Any:
         """Return it as f32."""
         return self.astype(f32)  # type: ignore[attr-defined]
 
-    def double(self) -> Tensor:
+    def double(self) -> Any:
         """Return it as f64."""
         return self.astype(f64)  # type: ignore[attr-defined]
 
-    def int(self) -> Tensor:
+    def int(self) -> Any:
         """Return it as i32."""
         return self.astype(i32)  # type: ignore[attr-defined]
 
-    def long(self) -> Tensor:
+    def long(self) -> Any:
         """Return it as i64."""
         return self.astype(i64)  # type: ignore[attr-defined]
 
-    def bool(self) -> Tensor:
+    def bool(self) -> Any:
         """Return it as bools: which elements are not 0."""
         return self.astype(bool_)  # type: ignore[attr-defined]

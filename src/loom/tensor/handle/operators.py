@@ -172,15 +172,17 @@ def in_place(where: str, x: Any, found: Any) -> Any:
     return found
 
 
+REPLACE: list[Callable[[Any, Any], None]] = []
+"""What ``assigning`` puts here: ``replace``."""
+
+
 def _assigned(operator: str) -> Callable[[Any, Any], Any]:
     """Return the operator that assigns what another one makes."""
     plain: Callable[[Any, Any], Any] = getattr(Operators, operator)
     where = f"tensor.{operator.replace('__', '__i', 1)}"
 
     def assign(self: Any, other: Any) -> Any:
-        from loom.tensor.handle.assigning import replace
-
-        replace(self, in_place(where, self, plain(self, other)))
+        REPLACE[0](self, in_place(where, self, plain(self, other)))
         return self
 
     return assign

@@ -1,0 +1,49 @@
+"""Writes ``src/loom/tensor/handle/methods.pyi``: the methods of tensors, as type checkers read them.
+
+Run ``python tools/methods.py`` when ``METHODS`` or a signature in ``methods.py`` has changed; a test tells if the file
+is behind.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from loom import tensor
+from loom.tensor.handle import methods
+
+FILE = Path(methods.__file__).with_suffix(".pyi")
+HEAD = '"""The methods of tensors; written by ``tools/methods.py``."""\n\n'
+
+
+def stub() -> str:
+    """Return the text of the file: functions imported into the class, and the signatures of what is written there."""
+    tree = ast.parse(Path(methods.__file__).read_text(encoding="utf-8"))
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Methods")
+    lines = [
+        "from collections.abc import Callable, Mapping\n", "from typing import Any\n\n",
+        "from loom.tensor.tensor import Tensor\n\n", "METHODS: tuple[str, ...]\n\n",
+        "def fresh(found: Any, *given: Any) -> Any: ...\n",
+        "def own(function: Callable[..., Any]) -> Callable[..., Any]: ...\n",
+        "def attach(namespace: Mapping[str, Any]) -> None: ...\n\n", "class Methods:\n",
+    ]  # fmt: skip
+    lines += [f"    from {module} import {name}\n" for module, name in sorted(map(_where, methods.METHODS))]
+    for node in found.body:
+        if isinstance(node, ast.FunctionDef):
+            lines += [f"    @{ast.unparse(d)}\n" for d in node.decorator_list]
+            returns = ast.unparse(node.returns) if node.returns else "Any"
+            returns = {"Any": "Tensor", "list[Any]": "list[Tensor]"}.get(returns, returns)
+            lines.append(f"    def {node.name}({ast.unparse(node.args)}) -> {returns}: ...\n")
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "clone":
+            lines.append("    clone = copy\n")
+    return HEAD + "".join(lines)
+
+
+def _where(name: str) -> tuple[str, str]:
+    function = getattr(tensor, name)
+    own = getattr(function, "__wrapped__", function)
+    return own.__module__, own.__name__ if own.__name__ == name else f"{own.__name__} as {name}"
+
+
+if __name__ == "__main__":
+    FILE.write_text(stub(), encoding="utf-8")
