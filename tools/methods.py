@@ -13,7 +13,7 @@ from loom import tensor
 from loom.tensor.handle import methods
 
 FILE = Path(methods.__file__).with_suffix(".pyi")
-HEAD = '"""The methods of tensors; written by ``tools/methods.py``."""\n\n'
+HEAD = '"""The methods of tensors; written by ``tools/methods.py``."""\n\n# ruff: noqa: A002, A004, N802\n'
 
 
 def stub() -> str:

@@ -1,7 +1,8 @@
 """Functions of ``loom.tensor`` as methods: one table of names; and the names that torch and numpy have for others.
 
 Layer: tensor. ``loom.tensor`` puts the functions into ``Methods`` once all are there (``attach``); type checkers read
-``methods.pyi``, which ``tools/methods.py`` writes. Invariant: a method is the function with the tensor as its first operand.
+``methods.pyi``, which ``tools/methods.py`` writes. Invariant: a method is the function with the tensor as its first
+operand.
 """
 
 from __future__ import annotations
