@@ -243,19 +243,19 @@ class Tensor(Operators, Methods, Node, Readable):
 
     def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
         """Return the sum along an axis, several, or all."""
-        return reductions.sum_of(self, axis, keepdims=keepdims)
+        return fresh(reductions.sum_of(self, axis, keepdims=keepdims), self)
 
     def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
         """Return the mean along an axis, several, or all."""
-        return reductions.mean_of(self, axis, keepdims=keepdims)
+        return fresh(reductions.mean_of(self, axis, keepdims=keepdims), self)
 
     def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
         """Return the largest element along an axis, several, or all."""
-        return reductions.max_of(self, axis, keepdims=keepdims)
+        return fresh(reductions.max_of(self, axis, keepdims=keepdims), self)
 
     def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
         """Return the smallest element along an axis, several, or all."""
-        return reductions.min_of(self, axis, keepdims=keepdims)
+        return fresh(reductions.min_of(self, axis, keepdims=keepdims), self)
 
     def reshape(self, *shape: Any) -> Tensor:
         """Return it in another shape, one length of which may be -1."""

@@ -103,7 +103,7 @@ def test_methods_are_functions() -> None:
         (1, 2, 2), [[3.0, 2.0], [1.0, 4.0]], [[3.0, 2.0], [2.0, 3.0]])  # fmt: skip
     assert (x.itemsize, x.expand(3, -1, -1).shape, x.norm().item()) == (4, (3, 2, 2), pytest.approx(30**0.5))
     assert x.to("interp").device.name == x.to_device("interp").home.name == "interp"
-    with pytest.raises(AttributeError, match="a tensor has no 'argsrt'. Did you mean 'argsort'"):
+    with pytest.raises(AttributeError, match=r"a tensor has no 'argsrt'\. Did you mean 'argsort'"):
         _ = x.argsrt
     assert not hasattr(x, "__cuda_array_interface__")
 
@@ -138,11 +138,13 @@ def _signatures(text: str) -> dict[str, str]:
 NO_OPS: dict[str, Callable[[Any], Any]] = {
     "reshape": lambda x: x.reshape(x.shape), "astype": lambda x: x.astype(x.dtype), "slice": lambda x: x[...],
     "permute": lambda x: x.permute(0, 1), "broadcast": lambda x: x.broadcast_to(x.shape), "positive": lambda x: +x,
-    "copy": lambda x: x.copy(), "squeeze": tensor.squeeze, "concat": lambda x: tensor.concat([x]), "T": lambda x: x[0].T,
-    "split": lambda x: tensor.split(x, 1)[0], "pad": lambda x: tensor.pad(x, [(0, 0), (0, 0)]), "mT": lambda x: x[:1].mT,
+    "copy": lambda x: x.copy(), "squeeze": tensor.squeeze, "concat": lambda x: tensor.concat([x]),
+    "T": lambda x: x[0].T,
+    "split": lambda x: tensor.split(x, 1)[0], "pad": lambda x: tensor.pad(x, [(0, 0), (0, 0)]),
+    "mT": lambda x: x[:1].mT,
     "view": lambda x: x.view(2, 3), "to": lambda x: x.to("cpu"), "round": lambda x: tensor.round(x.int()),
     "flip": lambda x: x.flip(()), "moveaxis": lambda x: x.moveaxis(0, 0), "copied": copy.copy, "deep": copy.deepcopy,
-    "checkpoint": lambda x: tensor.asarray(x, copy=True), "where": lambda x: tensor.clip(x), "real": lambda x: x.real,
+    "checkpoint": lambda x: tensor.asarray(x, copy=True), "where": tensor.clip, "real": lambda x: x.real,
     "broadcast arrays": lambda x: tensor.broadcast_arrays(x)[0], "flatten": lambda x: x.flatten().flatten(),
     "cast": lambda x: tensor.cast(x, "f32"), "expand": lambda x: x.expand(-1, -1), "sum": lambda x: x.sum(()),
 }  # fmt: skip
