@@ -16,9 +16,10 @@ from typing import Any
 from loom.core.dtype import DType, f32
 from loom.ir.frontend.intrinsics import select, sqrt
 from loom.kernels.complexes.exponentials import log_of
-from loom.kernels.complexes.magnitude import hypot_of, with_sign_of
+from loom.kernels.complexes.magnitude import with_sign_of
 from loom.kernels.functions.inverse import acos, asin, atan, atan2
 from loom.kernels.functions.logarithm import log, log1p
+from loom.kernels.functions.power import hypot
 
 __all__ = ["acos_of", "asinh_of", "atanh_of"]
 
@@ -26,7 +27,7 @@ __all__ = ["acos_of", "asinh_of", "atanh_of"]
 @cache
 def _hard_of(real: DType) -> Any:
     """Return the function of Hull, Fairgrieve and Tang that asinh and acos are taken from."""
-    is_short, hypot = real == f32, hypot_of(real)
+    is_short = real == f32
     epsilon = 2.0**-23 if is_short else 2.0**-52
     least = 2.0**-60 if is_short else 2.0**-509
     lift = 2.0 / epsilon

@@ -1,4 +1,4 @@
-"""Absolute value, quotient and square root of complex numbers.
+"""Quotient and square root of complex numbers.
 
 Layer: kernels. A factory gives the functions for f32 or f64, each a fixed sequence of exactly rounded operations
 without branches. Invariant: no intermediate result overflows or underflows where the result does not.
@@ -15,9 +15,9 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, u32, u64
 from loom.ir.frontend.intrinsics import bitcast, select, sqrt
-from loom.kernels.functions.doubles import product, product_f64, two_sum
+from loom.kernels.functions.power import hypot
 
-__all__ = ["hypot_of", "quotient_of", "root_of", "with_sign_of"]
+__all__ = ["quotient_of", "root_of", "with_sign_of"]
 
 
 @cache
@@ -29,32 +29,6 @@ def with_sign_of(real: DType) -> Any:
         return bitcast(real, (bitcast(word, value) & word(sign - 1)) | (bitcast(word, of) & word(sign)))
 
     return signed
-
-
-@cache
-def hypot_of(real: DType) -> Any:
-    """Return the function (a, b): |a + ib|, at most 1 ulp off."""
-    is_short = real == f32
-    product_of = product if is_short else product_f64
-    large, shrink = (2.0**60, 2.0**-66) if is_short else (2.0**500, 2.0**-520)
-    tiny, grow = (2.0**-40, 2.0**90) if is_short else (2.0**-400, 2.0**600)
-
-    def hypot(a: Any, b: Any) -> Any:
-        """Return sqrt(a^2 + b^2): squares of the scaled parts as pairs, so that only the root is rounded."""
-        p, q = abs(a), abs(b)
-        first = p >= q
-        x, y = select(first, p, q), select(first, q, p)
-        up, down = x < tiny, x > large
-        scale = select(up, real(grow), select(down, real(shrink), real(1.0)))
-        back = select(up, real(1.0 / grow), select(down, real(1.0 / shrink), real(1.0)))
-        x, y = x * scale, y * scale
-        x_high, x_low = product_of(x, x)
-        y_high, y_low = product_of(y, y)
-        total, rest = two_sum(x_high, y_high)
-        found = sqrt(total + (rest + (x_low + y_low))) * back
-        return select((p == math.inf) | (q == math.inf), real(math.inf), found)
-
-    return hypot
 
 
 @cache
@@ -123,7 +97,7 @@ def quotient_of(real: DType) -> dict[str, Any]:
 @cache
 def root_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of sqrt(a + ib), which is on the right, or above or below."""
-    is_short, signed, hypot = real == f32, with_sign_of(real), hypot_of(real)
+    is_short, signed = real == f32, with_sign_of(real)
     large, tiny = (2.0**120, 2.0**-60) if is_short else (2.0**1000, 2.0**-500)
     grow = 2.0**60 if is_short else 2.0**500
 

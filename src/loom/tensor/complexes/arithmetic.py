@@ -2,7 +2,7 @@
 
 Layer: tensor. A table of rules: a rule takes operands as parts, of which real operands have no imaginary one (a real
 factor multiplies both parts, as in C99), and gives parts or a real tensor. Products are (ac - bd, ad + bc), each
-operation rounded; quotients, absolute values and functions are in ``kernels.complexes``. Invariant: what is not in the
+operation rounded; quotients and functions are in ``kernels.complexes``. Invariant: what is not in the
 table is refused.
 """
 
@@ -25,7 +25,7 @@ from loom.tensor.ops.elementwise import apply, cast, constant, split_number, whe
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import broadcast_to, routed
 
-__all__ = ["MOST_FACTORS", "RULES", "Parts", "analytic", "apply_complex", "hypot", "kernel_map", "power", "rule"]
+__all__ = ["MOST_FACTORS", "RULES", "Parts", "analytic", "apply_complex", "kernel_map", "power", "rule"]
 
 
 class Parts(NamedTuple):
@@ -194,19 +194,9 @@ def _ne(a: Parts, b: Parts) -> Any:
     return other | apply("ne", rest[0], rest[1] if len(rest) > 1 else 0)
 
 
-def hypot(a: Any, b: Any) -> Any:
-    """Return sqrt(a^2 + b^2) of two real tensors of one shape and dtype, f32 or f64; its gradient at 0 is 0."""
-
-    def vjp(node: Any, g: Any) -> list[Any]:
-        size = where(apply("eq", node, 0), 1, node)
-        return [g * (x / size) for x in node.inputs[:2]]
-
-    return routed(kernel_map("hypot", a, b), [a, b], vjp)
-
-
 @rule("abs")
 def _abs(a: Parts) -> Any:
-    return hypot(a.re, a.im)
+    return apply("hypot", a.re, a.im)
 
 
 def _conj(z: Any) -> Any:

@@ -14,8 +14,10 @@ from typing import Any
 from loom.core.dtype import DType, bool_, u8
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.promotion import as_float, is_number, promote
+from loom.tensor.complexes.functions import sign_of
 from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, where
+from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.views import broadcast_to
 
 __all__ = [
@@ -149,7 +151,9 @@ def abs(x: Any, /) -> Any:
 
 
 def sign(x: Any, /) -> Any:
-    """Return -1, 0 or 1 as x is below, at or above 0; NaN stays."""
+    """Return -1, 0 or 1 as x is below, at or above 0; NaN stays. Of complex numbers x / |x|, 0 of 0."""
+    if isinstance(x, Node) and x.dtype.is_complex:
+        return sign_of(x)
     (a,), dtype = _operands("sign", x)
     if dtype.is_bool:
         raise DTypeError("sign", "unsupported dtype", expected="numbers", got=dtype, remedy="Convert with astype")
@@ -494,18 +498,24 @@ def logical_not(x: Any, /) -> Any:
 
 
 def isnan(x: Any, /) -> Any:
-    """Tell which are NaN."""
+    """Tell which are NaN, of complex numbers in one part at least."""
     require_tensor(x, "isnan")
+    if x.dtype.is_complex:
+        return apply("or", isnan(part_of(x, 0)), isnan(part_of(x, 1)))
     return apply("ne", x, x) if x.dtype.is_float else _everywhere(False, x, bool_)
 
 
 def isinf(x: Any, /) -> Any:
-    """Tell which are infinite."""
+    """Tell which are infinite, of complex numbers in one part at least."""
     require_tensor(x, "isinf")
+    if x.dtype.is_complex:
+        return apply("or", isinf(part_of(x, 0)), isinf(part_of(x, 1)))
     return apply("eq", apply("abs", x), math.inf) if x.dtype.is_float else _everywhere(False, x, bool_)
 
 
 def isfinite(x: Any, /) -> Any:
     """Tell which are neither infinite nor NaN."""
     require_tensor(x, "isfinite")
+    if x.dtype.is_complex:
+        return apply("and", isfinite(part_of(x, 0)), isfinite(part_of(x, 1)))
     return apply("lt", apply("abs", x), math.inf) if x.dtype.is_float else _everywhere(True, x, bool_)
