@@ -81,6 +81,7 @@ _NAMES = {
     "loom.runtime.chain.swarm": "Swarm swarm",
     "loom.runtime.frames": "Frame",
     "loom.runtime.monitor": "publish",
+    "loom.runtime.explain": "Explanation explain",
     "loom.runtime.profile": "Profile profile",
     "loom.runtime.registry": "device devices",
     "loom.runtime.unit": "boot Unit",

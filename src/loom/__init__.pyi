@@ -181,6 +181,8 @@ from loom.runtime.chain.program import Submission as Submission
 from loom.runtime.chain.record import Chain as Chain
 from loom.runtime.chain.swarm import Swarm as Swarm
 from loom.runtime.chain.swarm import swarm as swarm
+from loom.runtime.explain import Explanation as Explanation
+from loom.runtime.explain import explain as explain
 from loom.runtime.frames import Frame as Frame
 from loom.runtime.monitor import publish as publish
 from loom.runtime.profile import Profile as Profile

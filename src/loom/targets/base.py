@@ -19,10 +19,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from loom.ir.kernel import Loc
 from loom.ir.verify import VerifiedKernel
 
 __all__ = [
-    "LOG_HEADER_WORDS", "LOG_WORDS_BEFORE_VALUES", "Artifact", "Bounds", "Site", "Target", "compiler_fingerprint",
+    "LOG_HEADER_WORDS", "LOG_WORDS_BEFORE_VALUES", "Artifact", "Bounds", "Decision", "Site", "Target",
+    "compiler_fingerprint",
 ]  # fmt: skip
 
 LOG_HEADER_WORDS = 4
@@ -52,6 +54,16 @@ class Site:
     pieces: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     memory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a compiler decided at a place of a kernel: a word for it, the memory or variable, a number if it has one."""
+
+    kind: str
+    loc: Loc | None
+    about: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

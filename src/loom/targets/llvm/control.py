@@ -151,6 +151,8 @@ class Control:
     def pure(self, s: Instr, args: list[Lanes]) -> Lanes:
         """Emit an operation that only computes."""
         stride = self.stride(s)
+        if s.op.name in ("idiv", "irem") and stride is None and s.type.bits == 64 and s.args[1].op.name != "const":
+            self.s.note("division", s)
         if s.op.name == "vector":
             return self.memory.elements.made(args, stride)
         if s.op.name == "extract":
@@ -254,6 +256,9 @@ class Control:
     def if_(self, s: If) -> None:
         condition = self.value(s.condition)
         before = self.s.mask
+        self.s.note(
+            "branch together" if condition.stride == 0 else "choice" if self.is_choice(s) else "branch apart", s
+        )
         if condition.stride == 0:
             self.uniform_if(s, condition.value)
         else:

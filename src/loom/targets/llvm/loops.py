@@ -47,8 +47,10 @@ class Loops:
 
     def loop_entry(self, s: For | While) -> OpenLoop:
         """Open a loop; its break and continue use masks if lanes may leave it one by one."""
+        apart = self.s.width > 1 and s in self.s.uniformity.divergent_loops
+        self.s.note("loop apart" if apart else "loop together", s)
         loop = OpenLoop(s, self.s.block("loop.exit"), self.s.block("loop.latch"))
-        if self.s.width > 1 and s in self.s.uniformity.divergent_loops:
+        if apart:
             loop.left, loop.skipping = self.c.mask_slot("left"), self.c.mask_slot("skipping")
         self.c.loops.append(loop)
         return loop

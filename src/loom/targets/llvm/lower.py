@@ -19,7 +19,7 @@ from loom.ir.passes.packing import packed_values
 from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
 from loom.ir.verify import VerifiedKernel
-from loom.targets.base import Bounds, Site
+from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.access.memory import MemoryAccess
 from loom.targets.llvm.control import Control
 from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
@@ -44,7 +44,8 @@ _MOST_STACK = 7 << 14
 class Lowered:
     """An LLVM module as text, its entry symbol, its sites, and the vector width chosen.
 
-    ``wraps``: the module must not go through LLVM's loop vectoriser (see ``wrapping``).
+    ``decisions`` are what ``loom.explain`` tells; ``wraps``: the module must not go through LLVM's loop vectoriser
+    (see ``wrapping``).
     """
 
     text: str
@@ -52,6 +53,7 @@ class Lowered:
     sites: tuple[Site, ...]
     width: int
     wraps: bool
+    decisions: tuple[Decision, ...] = ()
 
 
 def vector_width(lanes: int, has_barriers: bool, machine: Machine) -> int:
@@ -172,7 +174,7 @@ class _Function:
             self.cpu(memory, messages)
         self.s.entry.branch(self.s.function.basic_blocks[1])
         sites, wraps = tuple(self.s.sites), wraps_index(self.kernel)
-        return Lowered(str(self.module), self.entry_name, sites, self.width, wraps)
+        return Lowered(str(self.module), self.entry_name, sites, self.width, wraps, tuple(self.s.decisions))
 
     # the CPU function
 

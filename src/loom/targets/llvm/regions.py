@@ -166,6 +166,7 @@ class Regions:
             self.b.branch(leave if isinstance(s, Break) else latch)
 
     def group_if(self, s: If) -> None:
+        self.s.note("branch together", s)
         then, otherwise, after = (self.s.block(n) for n in ("group.then", "group.else", "group.end"))
         self.b.cbranch(self.once(s.condition), then, otherwise)
         for start, block in ((then, s.then), (otherwise, s.otherwise)):
@@ -179,6 +180,7 @@ class Regions:
             self.b.branch(target)
 
     def group_for(self, s: For) -> None:
+        self.s.note("loop together", s)
         start, stop, step = (self.once(x) for x in (s.start, s.stop, s.step))
         turn, latch, leave = (self.s.block(n) for n in ("group.turn", "group.latch", "group.leave"))
         index = self.s.stack(start.type, name="group.index")
@@ -198,6 +200,7 @@ class Regions:
         self.b.position_at_end(leave)
 
     def group_while(self, s: While) -> None:
+        self.s.note("loop together", s)
         test, turn, leave = (self.s.block(n) for n in ("group.test", "group.turn", "group.leave"))
         self.b.branch(test)
         self.b.position_at_end(test)

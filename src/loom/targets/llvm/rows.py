@@ -32,6 +32,10 @@ class RowRuns:
         self.s = control.s
         self.b = control.b
         self.paused = 0  # above 0 where code is written twice already
+        self.refused: set[Statement] = set()
+        accesses = (s for s in walk(self.s.kernel.body) if isinstance(s, Instr) and s.op.name in ("load", "store"))
+        likely = sum(self.s.shapes.likely.get(s.args[0]) == 1 for s in accesses)
+        self.worth = likely >= _FEWEST and self.s.width > 1 and not self.s.machine.threads
         self.users: dict[Instr, list[Statement]] = {}
         for s in walk(self.s.kernel.body):
             for value in operands(s):
@@ -39,7 +43,7 @@ class RowRuns:
 
     def emit(self, statements: Sequence[Statement], start: int) -> int:
         """Emit the run that starts at a position, if it is worth it; return how many statements it has, or 0."""
-        if self.paused or self.s.width == 1 or self.s.machine.threads:
+        if self.paused or not self.worth or statements[start] in self.refused:
             return 0
         run: list[Instr] = []
         for s in statements[start : start + _MOST]:
@@ -48,11 +52,19 @@ class RowRuns:
             run.append(s)
         accesses = self.accesses(run)
         if sum(self.c.memory.is_likely_row(a) for a in accesses) < _FEWEST:
+            self.refuse(run)
             return 0
         self.paused += 1
         self.twice(run, accesses)
         self.paused -= 1
         return len(run)
+
+    def refuse(self, run: list[Instr]) -> None:
+        """Do not ask again before a variable of integers, of which an index may be made, is set."""
+        for s in run:
+            self.refused.add(s)
+            if s.op.name == "set" and s.attr.dtype.is_integer:
+                return
 
     def accesses(self, run: list[Instr]) -> dict[Instr, set[Instr]]:
         """Return the accesses of a run that mostly are of neighbours, with what of the run their indexes need."""

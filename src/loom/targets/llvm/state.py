@@ -13,9 +13,9 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.ir.kernel import Instr, Kernel, Memory, Variable, walk
+from loom.ir.kernel import Instr, Kernel, Memory, Statement, Variable, walk
 from loom.ir.passes.uniformity import Uniformity
-from loom.targets.base import Bounds, Site
+from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.arithmetic import Arithmetic
 from loom.targets.llvm.lanes import Lanes, Shapes
 from loom.targets.llvm.machine import Machine
@@ -60,6 +60,7 @@ class State:
     mask: Any = None
     used: set[Instr] = field(default_factory=set[Instr])
     stack_nbytes: int = 0
+    decisions: dict[Decision, None] = field(default_factory=dict["Decision", None])
     heaped: list[Any] | None = None
     vectors: Vectors = field(init=False)
     arithmetic: Arithmetic = field(init=False)
@@ -67,6 +68,11 @@ class State:
     def __post_init__(self) -> None:
         self.vectors = Vectors(self.builder, self.width)
         self.arithmetic = Arithmetic(self.builder, self.vectors, exact_choices=self.machine.exact_choices)
+
+    def note(self, kind: str, s: Statement, number: int = 0) -> None:
+        """Keep what was decided for a statement, for whoever asks why (``loom.explain``)."""
+        about = s.memory.name if isinstance(s, Instr) and s.memory is not None else ""
+        self.decisions[Decision(kind, s.loc, about, number)] = None
 
     def stack(self, kind: Any, count: int | None = None, name: str = "") -> Any:
         """Reserve stack space at the function's entry, so that loops do not grow the stack.

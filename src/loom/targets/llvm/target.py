@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.ir.verify import VerifiedKernel
-from loom.targets.base import Artifact, Bounds
+from loom.targets.base import Artifact, Bounds, Decision
 from loom.targets.llvm.arithmetic import EMIT
 from loom.targets.llvm.lower import lower
 from loom.targets.llvm.machine import Machine, emit, machine
@@ -40,6 +40,11 @@ class LlvmTarget:
     def operations(self) -> frozenset[str]:
         """Names of the pure operations there is an emitter for."""
         return frozenset(EMIT)
+
+    def decide(self, kernel: VerifiedKernel, bounds: Bounds) -> tuple[int, tuple[Decision, ...]]:
+        """Return how many lanes run as one vector, and what was decided line by line."""
+        lowered = lower(kernel, self.machine, bounds)
+        return lowered.width, lowered.decisions
 
     @ordinary_arithmetic()
     def compile(self, kernel: VerifiedKernel, bounds: Bounds, form: str | None = None) -> Artifact:

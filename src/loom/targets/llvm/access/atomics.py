@@ -114,15 +114,17 @@ class AtomicAccess:
         """Emit an atomic for each running lane, lowest first; gives the old values."""
         unused = instr not in self.s.used
         if index.stride == 0 and unused and self.reducible(instr):
+            self.s.note("atomic once", instr)
             self.once(instr, memory, index, values[0])
             return Lanes(self.v.splat(self.zero(memory)), None if self.s.width > 1 else 0)
         wide = self.m.spread_index(index, instr)
         spread = [self.v.spread(v) for v in values]
         mask = self.m.active(instr, memory, wide) if self.m.checked else self.s.mask
+        table = self.tables.get(memory)
+        self.s.note("atomic own" if self.is_own(memory) else "atomic table" if table else "atomic locked", instr)
         if self.is_own(memory):
             base = self.s.arrays[memory].base
             return self.plain(instr, memory, base, (memory.size or 0), wide, spread, mask)
-        table = self.tables.get(memory)
         if table is None:
             return self.locked(instr, memory, wide, spread, mask)
         own, shared, after = (self.s.block(n) for n in ("atomic.own", "atomic.shared", "atomic.end"))

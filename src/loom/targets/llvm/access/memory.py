@@ -94,12 +94,34 @@ class MemoryAccess:
     def element_lanes(self, memory: Memory) -> Any:
         return self.v.of(memory_type(memory.dtype))
 
+    def note(self, instr: Instr, memory: Memory, index: Lanes) -> None:
+        """Keep which way an access takes."""
+        if memory.space is Space.PRIVATE:
+            self.s.note(self.private_way(instr, memory, index), instr)
+        elif index.stride == 0 or self.s.width == 1:
+            self.s.note("uniform", instr)
+        elif index.stride == 1:
+            self.s.note("row", instr)
+        elif index.stride is None and self.is_likely_row(instr):
+            self.s.note("mostly row", instr)
+        elif index.stride is not None:
+            self.s.note("steps", instr, index.stride)
+        else:
+            self.s.note("gather" if instr.op.name == "load" else "scatter", instr)
+
+    def private_way(self, instr: Instr, memory: Memory, index: Lanes) -> str:
+        if self.is_known_inside(instr, memory):
+            return "private register"
+        return "private row" if index.stride == 0 or self.s.width == 1 else "private gather"
+
     # loads
 
     def load(self, instr: Instr, memory: Memory, index: Lanes, stride: int | None) -> Lanes:
         """Emit ``memory[index]``; the result is held as ``stride`` says."""
         if memory.dtype.is_vector:
+            self.note(instr, memory, index)
             return self.elements.load(instr, memory, index, stride)
+        self.note(instr, memory, index)
         if memory.space is Space.PRIVATE and self.s.width > 1:
             return Lanes(self.to_register(self.load_private(instr, memory, index), memory), None)
         if stride == 0:
@@ -384,6 +406,7 @@ class MemoryAccess:
 
     def store(self, instr: Instr, memory: Memory, index: Lanes, value: Lanes) -> None:
         """Emit ``memory[index] = value`` for the lanes running."""
+        self.note(instr, memory, index)
         if memory.dtype.is_vector:
             self.elements.store(instr, memory, index, value)
             return
