@@ -14,6 +14,14 @@ def _row() -> Any:
     return tensor.array([3.0, 1.0, 2.0])
 
 
+def _tensor() -> Any:
+    return tensor.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+
+
+def _images() -> Any:
+    return tensor.ones((2, 6, 6, 3))
+
+
 _BY_ROW: dict[str, Make] = {"x": _row, "axis": lambda: 0, "index": lambda: [0, 2], "indices": lambda: [0, 2]}
 
 SAMPLES: dict[str, dict[str, Make]] = {
@@ -37,6 +45,37 @@ SAMPLES: dict[str, dict[str, Make]] = {
     "quantile": {"q": lambda: 0.5},
     "searchsorted": {"x1": _row, "x2": lambda: [1.0, 2.0], "side": lambda: "right"},
     "histogram": {"weights": lambda: None, "range": lambda: (0.0, 9.0)},
+    "adaptive_average_pool": {"x": _images, "output_size": lambda: 2},
+    "adaptive_max_pool": {"x": _images, "output_size": lambda: 2},
+    "batch_norm": {"running_mean": lambda: None, "running_var": lambda: None, "bias": lambda: None},
+    "conv_transpose": {"x": _images, "weight": lambda: tensor.ones((3, 3, 2, 3)), "output_padding": lambda: 0},
+    "cosine_embedding": {"x": _tensor, "y": _tensor, "target": lambda: tensor.array([1.0, -1.0])},
+    "cosine_similarity": {"x": _tensor, "y": _tensor, "axis": lambda: -1},
+    "cdist": {"x": _tensor, "y": _tensor, "p": lambda: 2.0},
+    "pairwise_distance": {"x": _tensor, "y": _tensor, "p": lambda: 2.0},
+    "fold": {"x": lambda: tensor.ones((1, 4, 8)), "output_size": lambda: (3, 3), "kernel_size": lambda: 2},
+    "unfold": {"x": _images, "kernel_size": lambda: 2},
+    "gaussian_nll": {"var": _tensor},
+    "glu": {"x": lambda: tensor.ones((2, 4)), "axis": lambda: -1},
+    "swiglu": {"x": lambda: tensor.ones((2, 4)), "axis": lambda: -1},
+    "group_norm": {"num_groups": lambda: 1, "bias": lambda: None},
+    "instance_norm": {"x": _images, "bias": lambda: None},
+    "interpolate": {"x": _images, "size": lambda: 4, "scale_factor": lambda: None, "mode": lambda: "bilinear"},
+    "local_response_norm": {"size": lambda: 3, "k": lambda: 1.0},
+    "multi_margin": {"target": lambda: tensor.array([0, 1]), "p": lambda: 1},
+    "normalize": {"p": lambda: 2.0},
+    "prelu": {"weight": lambda: tensor.array([0.1, 0.2, 0.3])},
+    "threshold": {"threshold": lambda: 0.5, "value": lambda: 0.0},
+    "triplet_margin": {"anchor": _tensor, "positive": _tensor, "negative": _tensor, "p": lambda: 2.0},
+    "bce": {"probabilities": lambda: _tensor() * 0.1, "target": lambda: _tensor() * 0.1},
+    "scaled_dot_product_attention": {
+        "query": _tensor,
+        "key": _tensor,
+        "value": _tensor,
+        "attn_mask": lambda: None,
+        "scale": lambda: None,
+    },
+    "rope": {"x": lambda: tensor.ones((2, 4)), "base": lambda: 100.0},
     "gather": {"indices": lambda: tensor.array([[0, 1, 1]])},
 }
 """Of ``loom.tensor``."""

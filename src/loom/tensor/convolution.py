@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ShapeError
-from loom.core.given import items
+from loom.core.given import flag, items
 from loom.core.numbers import whole
 from loom.tensor.autodiff import grad
 from loom.tensor.functions import maximum
 from loom.tensor.graph import require_tensor
 from loom.tensor.ops.correlating import product_of_rows
-from loom.tensor.ops.joining import pad, place
+from loom.tensor.ops.joining import concat, pad, place, split
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import max_of, mean_of
-from loom.tensor.ops.views import permute, reshape, reverse, routed, windows
-from loom.tensor.tensor import Tensor
+from loom.tensor.ops.views import expand_dims, permute, reshape, reverse, routed, windows
+from loom.tensor.tensor import Tensor, array
 
-__all__ = ["average_pool", "convolve", "convolve_planes", "max_pool", "window_max"]
+__all__ = ["average_pool", "convolve", "convolve_planes", "each_of", "max_pool", "window_max"]
 
 _MOST_PLACES = 64
 """Of a window whose places are compared one by one."""
@@ -42,14 +42,20 @@ def convolve(
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
     dilation: int | Sequence[int] = 1,
+    groups: int = 1,
 ) -> Tensor:
     """Return the cross-correlation of ``x`` (batch, *size, channels) and ``weight`` (*window, channels, filters).
 
-    The result has shape (batch, *places, filters). ``padding`` zeros are put on both sides of each dimension.
+    The result has shape (batch, *places, filters). ``padding`` zeros are put on both sides of each dimension. With
+    ``groups`` the channels are as many parts, each of which makes a part of the filters; ``weight`` then has shape
+    (*window, channels / groups, filters).
     """
     for operand in (x, weight):
         require_tensor(operand, "convolve")
     d = weight.ndim - 2
+    parts = whole(groups, "convolve, groups", least=1)
+    if parts > 1:
+        return _convolve_groups(x, weight, stride, padding, dilation, parts)
     if d < 1 or x.ndim != d + 2 or x.shape[-1] != weight.shape[-2]:
         raise ShapeError(
             "convolve",
@@ -58,8 +64,8 @@ def convolve(
             got=f"{x.shape} and {weight.shape}",
             remedy="Channels come last",
         )
-    steps = _each(stride, d, "convolve, stride", 1)
-    around, gaps = _each(padding, d, "convolve, padding", 0), _each(dilation, d, "convolve, dilation", 1)
+    steps = each_of(stride, d, "convolve, stride", 1)
+    around, gaps = each_of(padding, d, "convolve, padding", 0), each_of(dilation, d, "convolve, dilation", 1)
     padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
 
     def vjp(_node: Any, g: Any) -> list[Any]:
@@ -68,7 +74,30 @@ def convolve(
     return routed(_correlate(padded, weight, steps, gaps), [x, weight], vjp)
 
 
-def _each(value: Any, d: int, where: str, least: int) -> list[int]:
+def _convolve_groups(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+    """Return the convolution of parts; of single channels (depthwise) element by element, a place after the other."""
+    d = weight.ndim - 2
+    if d < 1 or x.ndim != d + 2 or x.shape[-1] != weight.shape[-2] * groups or weight.shape[-1] % groups:
+        raise ShapeError("convolve", "the shapes do not fit", got=f"{x.shape} and {weight.shape}, {groups} groups",
+                         expected="(batch, *size, channels) and (*window, channels / groups, filters)",
+                         remedy="Channels come last, and groups divide them and filters")  # fmt: skip
+    if weight.shape[-2] > 1:
+        pairs = zip(split(x, groups, -1), split(weight, groups, -1), strict=True)
+        return concat([convolve(a, w, stride=stride, padding=padding, dilation=dilation) for a, w in pairs], -1)
+    steps, gaps = each_of(stride, d, "convolve, stride", 1), each_of(dilation, d, "convolve, dilation", 1)
+    around = each_of(padding, d, "convolve, padding", 0)
+    padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
+    found = windows(padded, range(1, d + 1), weight.shape[:d], steps, gaps)
+    total: Any = None
+    for at in np.ndindex(*weight.shape[:d]):
+        place_in = tuple(int(k) for k in at)
+        part = expand_dims(found[(..., *place_in)], -1)
+        term = part * reshape(weight[place_in], (groups, weight.shape[-1] // groups))
+        total = term if total is None else total + term
+    return reshape(total, (*total.shape[:-2], weight.shape[-1]))
+
+
+def each_of(value: Any, d: int, where: str, least: int) -> list[int]:
     """Return a number for each of d dimensions, given one for all or one for each."""
     if isinstance(value, str) or not isinstance(value, Iterable) or (isinstance(value, np.ndarray) and not value.ndim):
         return [whole(value, where, least=least, remedy=f"Pass an int, or {d} of them")] * d
@@ -183,11 +212,27 @@ def _dimensions(x: Tensor) -> int:
     return x.ndim - 2
 
 
-def max_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None) -> Tensor:
-    """Return the largest of each window of ``x`` (batch, *size, channels); the first of several has the gradient."""
+def max_pool(
+    x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+) -> Tensor:  # fmt: skip
+    """Return the largest of each window of ``x`` (batch, *size, channels); the first of several has the gradient.
+
+    ``padding``: places around it that are smaller than all others.
+    """
     d = _dimensions(x)
-    sizes = _each(size, d, "pool, size", 1)
-    return window_max(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d, "pool, stride", 1))
+    sizes = each_of(size, d, "pool, size", 1)
+    steps = sizes if stride is None else each_of(stride, d, "pool, stride", 1)
+    least: Any = -math.inf if x.dtype.is_float else x.dtype.minimum
+    return window_max(_padded(x, padding, sizes, least), range(1, d + 1), sizes, steps)
+
+
+def _padded(x: Tensor, padding: Any, sizes: Sequence[int], value: Any) -> Tensor:
+    around = each_of(padding, len(sizes), "pool, padding", 0)
+    if any(2 * p > n for p, n in zip(around, sizes, strict=True)):
+        raise ShapeError("pool, padding", "a window would lie outside", expected="at most half of the window",
+                         got=around, remedy="Pad the tensor first")  # fmt: skip
+    return pad(x, [(0, 0), *((p, p) for p in around), (0, 0)], value) if any(around) else x
 
 
 def window_max(x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Tensor:
@@ -213,9 +258,26 @@ def window_max(x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequ
     return routed(functools.reduce(maximum, parts), [x], vjp)
 
 
-def average_pool(x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None) -> Tensor:
-    """Return the mean of each window of ``x`` (batch, *size, channels)."""
+def average_pool(
+    x: Tensor, size: int | Sequence[int], stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0, *, count_include_pad: bool = True,
+) -> Tensor:  # fmt: skip
+    """Return the mean of each window of ``x`` (batch, *size, channels).
+
+    ``padding``: zeros around it, which count unless ``count_include_pad`` is False.
+    """
     d = _dimensions(x)
-    sizes = _each(size, d, "pool, size", 1)
-    found = windows(x, range(1, d + 1), sizes, sizes if stride is None else _each(stride, d, "pool, stride", 1))
-    return mean_of(found, tuple(range(x.ndim, x.ndim + d)))
+    sizes = each_of(size, d, "pool, size", 1)
+    steps = sizes if stride is None else each_of(stride, d, "pool, stride", 1)
+    inner = tuple(range(x.ndim, x.ndim + d))
+    counted = flag(count_include_pad, "pool, count_include_pad")
+    padded = _padded(x, padding, sizes, False if x.dtype.is_bool else 0)
+    found = mean_of(windows(padded, range(1, d + 1), sizes, steps), inner)
+    if counted or padded is x:
+        return found
+    there = np.pad(
+        np.ones(x.shape[1:-1]), [((n - m) // 2,) * 2 for n, m in zip(padded.shape[1:-1], x.shape[1:-1], strict=True)]
+    )
+    view = np.lib.stride_tricks.sliding_window_view(there, sizes)[tuple(slice(None, None, step) for step in steps)]
+    share = math.prod(sizes) / view.reshape(*view.shape[:d], -1).sum(-1)
+    return found * array(share[..., None], found.dtype, on=x.device)

@@ -6,7 +6,6 @@ the true maximum, e = exp(x - m), s = the canonical sum of e, r = 1 / s, y = e r
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from loom.core.dtype import i32, i64
@@ -22,8 +21,8 @@ from loom.tensor.standard.elementwise import maximum
 from loom.tensor.tensor import Tensor
 
 __all__ = [
-    "binary_cross_entropy", "cross_entropy", "gelu", "huber", "layer_norm", "leaky_relu", "log_softmax", "mae",
-    "mse", "nll", "one_hot", "relu", "rms_norm", "sigmoid", "silu", "softmax", "softplus",
+    "binary_cross_entropy", "gelu", "huber", "is_class", "layer_norm", "leaky_relu", "log_softmax", "mae", "mse",
+    "one_hot", "reduced", "relu", "rms_norm", "same_shape", "sigmoid", "silu", "softmax", "softplus",
 ]  # fmt: skip
 
 
@@ -150,24 +149,26 @@ def one_hot(indices: Tensor, classes: int, dtype: Any = "f32") -> Tensor:
     if not indices.dtype.is_integer:
         raise DTypeError("one_hot", "indices are no integers", expected="an integer type", got=indices.dtype,
                          remedy="Convert with astype")  # fmt: skip
-    return cast(_is_class(indices, whole(classes, "one_hot, classes", least=0)), dtype)
+    return cast(is_class(indices, whole(classes, "one_hot, classes", least=0)), dtype)
 
 
-def _is_class(indices: Tensor, classes: int) -> Tensor:
+def is_class(indices: Tensor, classes: int) -> Tensor:
     """Return whether the last axis, a new one of ``classes``, equals the index, in a type that holds both."""
     kind = next(t for t in (indices.dtype, i32, i64) if t.maximum >= classes - 1)
     shape = (*indices.shape, classes)
     return apply("eq", coordinate(shape, len(shape) - 1, kind, indices), expand_dims(cast(indices, kind), -1))
 
 
-def _reduce(x: Tensor, reduction: str) -> Tensor:
+def reduced(x: Tensor, reduction: str) -> Tensor:
+    """Return a loss of elements as it is asked for: "mean", "sum" or "none"."""
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ArgumentError("loss, reduction", "unknown", expected="'mean', 'sum' or 'none'", got=repr(reduction),
                             remedy="Choose one")  # fmt: skip
     return x if reduction == "none" else sum_of(x) if reduction == "sum" else mean_of(x)
 
 
-def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
+def same_shape(name: str, x: Tensor, target: Tensor) -> None:
+    """See that a prediction and its target are tensors of one shape."""
     for each in (x, target):
         require_tensor(each, name)
     if x.shape != target.shape:
@@ -177,63 +178,31 @@ def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
 
 def mse(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the squared error."""
-    _same_shape("mse", x, target)
+    same_shape("mse", x, target)
     away = x - target
-    return _reduce(away * away, reduction)
+    return reduced(away * away, reduction)
 
 
 def mae(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the absolute error."""
-    _same_shape("mae", x, target)
-    return _reduce(abs(x - target), reduction)
+    same_shape("mae", x, target)
+    return reduced(abs(x - target), reduction)
 
 
 def huber(x: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean") -> Tensor:
     """Return half the squared error up to ``delta``, beyond it ``delta`` (|error| - delta / 2)."""
-    _same_shape("huber", x, target)
+    same_shape("huber", x, target)
     away = abs(x - target)
-    return _reduce(where(away <= delta, away * away * 0.5, (away - delta * 0.5) * delta), reduction)
-
-
-def nll(log_probabilities: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Return minus the log probability of the class ``target`` (integers, without the last axis).
-
-    NaN for a class that there is not, -1 too.
-    """
-    for x in (log_probabilities, target):
-        require_tensor(x, "nll")
-    if not target.dtype.is_integer:
-        raise DTypeError("nll", "classes are no integers", expected="an integer type", got=target.dtype,
-                         remedy="Convert with astype")  # fmt: skip
-    if target.shape != log_probabilities.shape[:-1]:
-        raise ShapeError("nll", "targets do not fit", expected=log_probabilities.shape[:-1], got=target.shape,
-                         remedy="One class for each row")  # fmt: skip
-    classes = log_probabilities.shape[-1]
-    each = -sum_of(where(_is_class(target, classes), log_probabilities, 0), -1)
-    if target.dtype.maximum >= classes:
-        each = where(target < classes, each, math.nan)
-    if target.dtype.is_signed:
-        each = where(target >= 0, each, math.nan)
-    return _reduce(each, reduction)
-
-
-def cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Return the cross-entropy of softmax(logits) and ``target``: classes as ``nll`` takes them, or probabilities."""
-    for x in (logits, target):
-        require_tensor(x, "cross_entropy")
-    if target.dtype.is_integer:
-        return nll(log_softmax(logits), target, reduction=reduction)
-    _same_shape("cross_entropy", logits, target)
-    return _reduce(-sum_of(log_softmax(logits) * target, -1), reduction)
+    return reduced(where(away <= delta, away * away * 0.5, (away - delta * 0.5) * delta), reduction)
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the cross-entropy of sigmoid(logits) and ``target``, both of one shape."""
-    _same_shape("binary_cross_entropy", logits, target)
+    same_shape("binary_cross_entropy", logits, target)
     each = maximum(logits, 0) - logits * target + apply("log1p", apply("exp", -abs(logits)))
 
     def vjp(node: Any, g: Any) -> list[Any]:
         x, wanted = node.inputs[:2]
         return [g * (x.sigmoid() - wanted), -(g * x)]
 
-    return _reduce(routed(each, [logits, target], vjp), reduction)
+    return reduced(routed(each, [logits, target], vjp), reduction)

@@ -1,0 +1,1 @@
+"""Functions of networks, named as torch's, channels last. Layer: tensor."""
