@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from loom.core.dtype import DType, dtype_of, f32, f64, i64, u64
+from loom.core.dtype import DType, c64, dtype_of, f32, f64, i64, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag, one_of
 from loom.core.numbers import whole
@@ -20,6 +20,7 @@ from loom.runtime.registry import device as device_of
 from loom.tensor.graph import INPUT, Node, as_shape, require_tensor
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import views
+from loom.tensor.ops.parts import join
 from loom.tensor.standard.dtypes import copied
 from loom.tensor.tensor import Tensor, array
 
@@ -255,7 +256,7 @@ def linspace(
 ) -> Tensor:  # fmt: skip
     """Return ``num`` numbers from ``start`` to ``stop``, which is the last one unless ``endpoint`` is False.
 
-    Computed in f64 as ``start + k * step`` and rounded once, to f32 by default.
+    Computed in f64 as ``start + k * step`` and rounded once, to f32 by default; complex ends give c64, part by part.
 
     >>> linspace(0, 1, 5).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -263,6 +264,11 @@ def linspace(
     home = _home(device, on, "tensor.linspace")
     count = whole(num, "tensor.linspace, num", least=0)
     with_end = flag(endpoint, "tensor.linspace, endpoint")
+    if isinstance(start, complex) or isinstance(stop, complex):
+        kind = c64 if dtype is None else dtype_of(dtype, "tensor.linspace")
+        ends = [maps.split_number(each, "tensor.linspace") for each in (start, stop)]
+        halves = [linspace(*both, count, dtype=f64, device=home, endpoint=with_end) for both in zip(*ends, strict=True)]
+        return maps.cast(join(*halves), kind)
     wanted = f32 if dtype is None else dtype_of(dtype, "tensor.linspace")
     first, last = (float(_real(each, "tensor.linspace")) for each in (start, stop))
     parts = max(1, count - with_end)

@@ -17,7 +17,7 @@ from loom.core.promotion import as_float, is_number, promote
 from loom.tensor.complexes.functions import sign_of
 from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, where
-from loom.tensor.ops.parts import part_of
+from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import broadcast_to
 
 __all__ = [
@@ -80,7 +80,8 @@ def divide(x1: Any, x2: Any, /) -> Any:
 def floor_divide(x1: Any, x2: Any, /) -> Any:
     """Return the largest whole number that is no more than x1 / x2, exactly, as Python's ``//``.
 
-    By zero floats give what x1 / x2 is, integers 0.
+    By zero and by infinite numbers floats give what x1 / x2 is, as the standard says (Python's -1 // inf is -1), and
+    integers by zero give 0.
 
     >>> from loom import tensor
     >>> floor_divide(tensor.array([7, -7]), 2).tolist()
@@ -97,8 +98,7 @@ def floor_divide(x1: Any, x2: Any, /) -> Any:
     whole = apply("rint", near)  # it is one but for the rounding of the quotient
     exact = apply("copysign", whole, apply("div", a, b))
     is_plain = apply("and", isfinite(apply("div", a, b)), isfinite(b))
-    small = where(below, -1.0, apply("copysign", constant(0.0, dtype, a), apply("div", a, b)))  # by an infinite one
-    return where(is_plain, exact, where(apply("and", isfinite(a), isinf(b)), small, apply("div", a, b)))
+    return where(is_plain, exact, apply("div", a, b))
 
 
 def _is_below(a: Any, b: Any) -> Any:
@@ -248,6 +248,8 @@ def minimum(x1: Any, x2: Any, /) -> Any:
 
 def _rounded(name: str, operation: str, x: Any) -> Any:
     require_tensor(x, name)
+    if x.dtype.is_complex and name == "round":
+        return join(*(apply(operation, part_of(x, half)) for half in (0, 1)))
     return x if x.dtype.is_integer else apply(operation, x)
 
 
@@ -267,7 +269,7 @@ def trunc(x: Any, /) -> Any:
 
 
 def round(x: Any, /) -> Any:
-    """Return the nearest whole number, halves to even."""
+    """Return the nearest whole number, halves to even; of complex numbers part by part."""
     return _rounded("round", "rint", x)
 
 

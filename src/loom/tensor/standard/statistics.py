@@ -62,7 +62,9 @@ def _product(x: NodeT) -> NodeT:
 
 
 def mean(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
-    """Return means; floats keep their dtype, integers give f64; EmptyError of none."""
+    """Return means; floats keep their dtype, integers give f64; NaN of none."""
+    if _is_of_none(x, axis, "mean"):
+        return _nothing(x, axis, keepdims, "mean")
     return reductions.mean_of(x, axis, keepdims=keepdims)
 
 
@@ -70,7 +72,7 @@ def var(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
     """Return variances in two passes: squared distances from the mean, divided by their number less ``correction``.
 
     ``correction=1`` gives that of a sample. Integers give f64; f16 and bf16 are computed in f32 and rounded once. NaN
-    or infinite where ``correction`` leaves nothing to divide by.
+    or infinite where ``correction`` leaves nothing to divide by, NaN of none.
     """
     return cast(_variance(x, axis, correction, keepdims, "var"), kinds(x.dtype).result)
 
@@ -80,10 +82,23 @@ def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
     return cast(apply("sqrt", _variance(x, axis, correction, keepdims, "std")), kinds(x.dtype).result)
 
 
+def _is_of_none(x: NodeT, axis: Any, where: str) -> bool:
+    return math.prod(x.shape[a] for a in views.normal_axes(x, axis, where)) == 0
+
+
+def _nothing(x: NodeT, axis: Any, keepdims: bool, where: str) -> NodeT:
+    """Return NaN for every mean of no elements."""
+    axes, kept = views.normal_axes(x, axis, where), flag(keepdims, f"{where}, keepdims")
+    shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if kept or a not in axes)
+    return views.broadcast_to(constant(math.nan, kinds(x.dtype).result, x), shape)
+
+
 def _variance(x: NodeT, axis: Any, correction: float, keepdims: bool, where: str) -> NodeT:
     require_tensor(x, where)
     less = real(correction, f"{where}, correction")
     axes = views.normal_axes(x, axis, where)
+    if _is_of_none(x, axes, where):
+        return _nothing(x, axes, keepdims, where)
     count = math.prod(x.shape[a] for a in axes)
     wide = cast(x, kinds(x.dtype).computed)
     away = apply("sub", wide, reductions.mean_of(wide, axes, keepdims=True))

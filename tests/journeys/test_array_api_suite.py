@@ -1,8 +1,8 @@
 """The official suite of the Python array API standard, run over ``loom.tensor`` as it is.
 
 It is looked for where ``ARRAY_API_TESTS`` says, then in ``shared/peers/array-api-tests`` beside the checkout; without
-it these tests are skipped. What is known to fail is named with its reason in ``expected_failures.txt``, twenty tests at
-most, and must fail. ``make test`` takes the parts that are quick, ``make prove`` all of it.
+it these tests are skipped. What is known to fail is named with its reason in ``array_api_failures.txt``, twenty tests
+at most, and must fail. ``make test`` takes the parts that are quick, ``make prove`` all of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-EXPECTED = Path(__file__).with_name("expected_failures.txt")
+EXPECTED = Path(__file__).with_name("array_api_failures.txt")
 ROOT = Path(__file__).parents[2]
 _NEEDED = ("hypothesis", "ndindex", "pytest_jsonreport")
 _MOST = 20
