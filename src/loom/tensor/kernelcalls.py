@@ -20,7 +20,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Memory
 from loom.runtime.calls.interface import MISSING, Interface, interface_of
-from loom.runtime.chain.extents import groups_of_lanes
+from loom.runtime.chain.extents import groups_of_call
 from loom.runtime.registry import device
 from loom.tensor.derivatives import derivative
 from loom.tensor.draft import BufferView, Draft, DraftBuffer
@@ -62,7 +62,7 @@ class KernelCall:
 def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     call, own = node.attributes
     key = (call, tuple(id(o.buffer) for o in operands))
-    found = draft.calls.get(key)
+    found: list[Any] | None = draft.calls.get(key)
     if found is not None:  # what another output of the same call has recorded
         part = call.parts[own]
         if part.nbytes:
@@ -135,7 +135,7 @@ def _outputs(
             made.append(n)
             continue
         x = given[memory.name]
-        x = x if isinstance(x, Tensor) else array(x, memory.dtype.scalar if _is_list(x) else None, on=home)
+        x = x if isinstance(x, Tensor) else array(x, on=home)
         if x.dtype != memory.dtype.scalar:
             raise DTypeError(f"{interface.where}, buffer {memory.name!r}", "the tensor has another type",
                              expected=memory.dtype.scalar, got=x.dtype, remedy="Convert it with astype")  # fmt: skip
@@ -153,10 +153,6 @@ def _outputs(
     return [_shown(interface.buffers[n][1], _node(call, inputs, n)) for n in made]
 
 
-def _is_list(x: Any) -> bool:
-    return isinstance(x, (list, tuple))
-
-
 def _node(call: KernelCall, inputs: Sequence[Tensor], n: int) -> Tensor:
     part = call.parts[n]
     return make(CALL, inputs, part.shape, part.dtype, (call, n))
@@ -171,14 +167,9 @@ def _shown(memory: Memory, x: Tensor) -> Tensor:
 
 
 def _groups(interface: Interface, parts: Sequence[_Part], words: list[int], settings: dict[str, Any]) -> Any:
-    if settings.get("lanes") is not None:
-        if settings.get("groups") is not None:
-            raise ArgumentError(interface.where, "lanes and groups are given", expected="one of them", got="both",
-                                remedy="Leave one out")  # fmt: skip
-        return groups_of_lanes(interface.kernel, settings["lanes"], interface.where)
-    if settings.get("groups") is not None:
-        counts = settings["groups"]
-        return tuple(counts) if _is_list(counts) else counts
+    found = groups_of_call(interface.kernel, settings.get("groups"), settings.get("lanes"), interface.where)
+    if found is not None:
+        return found
     elements = [
         part.nbytes // m.dtype.nbytes for part, (_, m) in zip(parts, interface.buffers, strict=True)
     ]  # fmt: skip

@@ -210,10 +210,9 @@ class _Guards:
             return None
         if value.name == "convert" and value.type.bits >= 32:
             return self.lane(value.args[0])
-        if value.name == "global_id":
-            return value.attr, 0, 1
-        if value.name == "group_id":
-            return value.attr, 0, self.kernel.workgroup[value.attr]
+        if value.name in ("global_id", "group_id"):
+            dimension = int(value.attr)
+            return dimension, 0, 1 if value.name == "global_id" else self.kernel.workgroup[dimension]
         if value.name == "add" and (own := self.by_hand(*value.args)) is not None:
             return own, 0, 1
         if value.name in ("add", "sub") and value.args[1].name == "const":

@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.arrays import read_as
 from loom.core.errors import ArgumentError
 from loom.core.fixed import Fixed
-from loom.core.given import is_array, is_list
+from loom.core.given import is_array
 from loom.ir.kernel import Memory
 from loom.runtime.chain.arguments import check_binding
 from loom.runtime.chain.kept import shares_memory
@@ -24,7 +24,7 @@ from loom.runtime.elements import Readable
 from loom.runtime.order import tracked_at
 from loom.runtime.storage import HostStorage, Storage
 
-__all__ = ["CallBuffer", "operand"]
+__all__ = ["CallBuffer", "listed", "operand"]
 
 _MOST_WORK = 10_000
 
@@ -53,7 +53,7 @@ class CallBuffer:
         if not (is_array(self._given) and is_array(other._given)):
             return True
         try:
-            return np.shares_memory(self._given, other._given, max_work=_MOST_WORK)
+            return np.shares_memory(self._given, other._given, max_work=_MOST_WORK)  # pyright: ignore[reportArgumentType] - any int
         except np.exceptions.TooHardError:
             return True
 
@@ -74,17 +74,22 @@ class CallBuffer:
         copy = self._copy
         if copy is None:
             return
-        if not is_array(self.memory):
-            copy.reshape(-1).view(np.uint8)[...] = self.memory.read(0, copy.nbytes)
+        memory = self.memory
+        if not isinstance(memory, np.ndarray):
+            copy.reshape(-1).view(np.uint8)[...] = memory.read(0, copy.nbytes)
         if self._home is not None:
             self._home[...] = copy if self._cells is None else self._cells.decode(copy)
+
+
+def listed(given: Any, memory: Memory, where: str) -> np.ndarray[Any, Any]:
+    """Return a list, which only an input may be, as an array."""
+    named = f"{where}, buffer {memory.name!r}"
+    return read_as(given, memory.dtype.scalar if memory.fixed is None else memory.fixed.dtype, named)
 
 
 def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: bool) -> CallBuffer:
     """Return what a buffer is given as memory for ``device``; errors as of a dispatch."""
     named = f"{where}, buffer {memory.name!r}"
-    if is_list(given) and not writes:
-        given = read_as(given, memory.dtype.scalar, named)
     found = as_data(given, memory, named)
     if is_array(found):
         return _of_host(found, memory, where, device, writes)

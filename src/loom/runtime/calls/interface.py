@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -102,7 +102,7 @@ class Interface:
         found: list[int] = []
         for place, param in self.params:
             value, dtype = values[place], param.dtype
-            kind = type(value)
+            kind = cast("type[Any]", type(value))
             if kind is float and dtype.name in _FLOATS:
                 numbers, bits = _FLOATS[dtype.name]
                 try:

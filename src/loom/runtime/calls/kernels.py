@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.kernels import functions as _functions  # noqa: F401 - tells the front end where math.exp is
+from loom.kernels import functions as _functions  # noqa: F401  # pyright: ignore[reportUnusedImport] - tells the front end where math.exp is
 
 __all__ = ["kernel"]
 

@@ -20,9 +20,9 @@ from loom.core.tracebacks import brief
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Memory
 from loom.ir.records import record_of
-from loom.runtime.calls.data import CallBuffer, operand
+from loom.runtime.calls.data import CallBuffer, listed, operand
 from loom.runtime.calls.interface import MISSING, SETTINGS, Interface, interface_of
-from loom.runtime.chain.extents import groups_of_lanes
+from loom.runtime.chain.extents import groups_of_call
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
 from loom.runtime.chain.record import Chain
@@ -57,6 +57,9 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
     if groups is not None:
         settings["groups"] = groups
     values = interface.bind(args, named)
+    for place, memory in interface.buffers:
+        if is_list(values[place]) and not memory.access.writes:
+            values[place] = listed(values[place], memory, interface.where)
     left_out = _left_out(interface, values, settings)
     arrays = [values[place] for place, _ in interface.buffers if isinstance(values[place], Readable)]
     if left_out:
@@ -125,12 +128,8 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     ]
     words = interface.words(values)
     _refuse_shared(interface, operands)
-    if lanes is not None:
-        if groups is not None:
-            raise ArgumentError(interface.where, "lanes and groups are given", expected="one of them", got="both",
-                                remedy="Leave one out")  # fmt: skip
-        groups = groups_of_lanes(interface.kernel, lanes, interface.where)
-    elif groups is None:
+    groups = groups_of_call(interface.kernel, groups, lanes, interface.where)
+    if groups is None:
         groups = interface.groups([each.elements for each in operands], words)
     kept = _kept(interface, operands, words, groups, where)
     on_host = any(each.on_host for each in operands)
@@ -144,8 +143,13 @@ def _kept(
     interface: Interface, operands: Sequence[CallBuffer], words: Sequence[int], groups: Any, where: Device
 ) -> Kept:
     in_place = shares_memory(where)
-    counts = tuple(groups) if is_list(groups) else groups
-    key = ("call", interface, tuple(each.elements for each in operands), counts, None if in_place else tuple(words))
+    key = (
+        "call",
+        interface,
+        tuple(each.elements for each in operands),
+        tuple(groups),
+        None if in_place else tuple(words),
+    )
 
     def make() -> Kept:
         kernel = interface.kernel

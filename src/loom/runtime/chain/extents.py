@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
-from loom.core.given import is_list
+from loom.core.given import is_array, is_list
 from loom.core.numbers import whole
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import Effect
@@ -24,7 +24,7 @@ from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
-__all__ = ["groups_for", "groups_of_lanes"]
+__all__ = ["groups_for", "groups_of_call"]
 
 _FEW = 16
 """Turns of a repeat that are looked at where the number of groups is a matter of speed."""
@@ -125,6 +125,22 @@ def _untold(why: str, where: str) -> ArgumentError:
         where, "the number of workgroups cannot be told from the data", expected=f"groups=n, for {why}", got="none",
         remedy="Write groups=(elements + lanes - 1) // lanes, or up to three numbers",
     )  # fmt: skip
+
+
+def groups_of_call(kernel: VerifiedKernel, groups: Any, lanes: Any, where: str) -> tuple[int, ...] | None:
+    """Return the groups that a call gives, as ``groups`` or ``lanes``; None for neither, ArgumentError for both."""
+    if lanes is not None:
+        if groups is not None:
+            raise ArgumentError(where, "lanes and groups are given", expected="one of them", got="both",
+                                remedy="Leave one out")  # fmt: skip
+        return groups_of_lanes(kernel, lanes, where)
+    if groups is None:
+        return None
+    counts = tuple(groups) if is_list(groups) or (is_array(groups) and groups.ndim) else (groups,)
+    if not 1 <= len(counts) <= 3:
+        raise ShapeError(f"{where}, groups", "too many dimensions" if counts else "no dimensions",
+                         expected="a number, or up to three", got=groups, remedy="Write groups=(x, y)")  # fmt: skip
+    return tuple(whole(n, f"{where}, groups", least=0) for n in counts)
 
 
 def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int, int, int]:

@@ -166,7 +166,8 @@ def test_lanes_and_groups() -> None:
     assert (p == 4).all()
     hits = np.zeros(1, np.uint32)
     for call in (lambda: tick(hits, lanes=17), lambda: tick[2](hits), lambda: tick[2, 16](hits),
-                 lambda: tick(hits, groups=(2,)), lambda: tick(hits, lanes=np.int64(32))):  # fmt: skip
+                 lambda: tick(hits, groups=(2,)), lambda: tick(hits, lanes=np.int64(32)),
+                 lambda: tick(hits, groups=np.array([2, 1]))):  # fmt: skip
         hits[:] = 0
         call()
         assert hits[0] == 32
@@ -321,6 +322,13 @@ GOOD = (np.ones(4, np.float32), np.ones(4, np.float32))
     (lambda: saxpy(*GOOD, 1.0, lanes=-1), "lanes] out of range"),
     (lambda: saxpy(*GOOD, 1.0, lanes=(1, 2, 3, 4)), "too many axes"),
     (lambda: saxpy(*GOOD, 1.0, lanes=1.5), "not a whole number"),
+    (lambda: saxpy(*GOOD, 1.0, groups={}), "groups] not a whole number"),
+    (lambda: saxpy(*GOOD, 1.0, groups=()), "groups] no dimensions"),
+    (lambda: saxpy(*GOOD, 1.0, groups=-1), "groups] out of range"),
+    (lambda: saxpy(*GOOD, 1.0, groups=1 << 40), "unusable number of workgroups"),
+    (lambda: saxpy([[1, 2], [3]], GOOD[1], 1.0), "the rows differ in length"),
+    (lambda: scale([[1, 2], [3]], a=1.0), "the rows differ in length"),
+    (lambda: scale(GOOD[0].astype(complex), a=1.0), "unsupported dtype"),
     (lambda: saxpy[2, 32](*GOOD, 1.0), "another workgroup than the kernel's"),
     (lambda: saxpy["x"](*GOOD, 1.0), "not a number of groups"),
     (lambda: saxpy(*GOOD, 1.0, on="gpux"), "no device is called 'gpux'"),

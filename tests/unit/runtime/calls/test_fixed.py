@@ -92,6 +92,7 @@ def test_cells_are_read_and_stored(on: str) -> None:
             out[i] = sums[i] / 2.0
             kept[i] = -sums[i]
 
+    assert means([0.5, 2], on=on)[0].tolist() == [0.25, 1]
     out, kept = means(np.float32([1.5, -3, 2.0**-20]), on=on)
     assert out.tolist() == [0.75, -1.5, 2.0**-21]
     assert kept.tolist() == [-1.5, 3, -(2.0**-20)]
