@@ -19,6 +19,7 @@ from loom.ir.verify import VerifiedKernel
 from loom.kernels.functions import EXACT, FUNCTIONS
 from loom.kernels.maps.loops import NestCut, write_loops
 from loom.kernels.maps.nest import BY_CONSTANTS, Apply, Coordinate, Given, Load, LoopNest, Number, Store, Value
+from loom.kernels.maps.pairs import paired
 
 __all__ = ["LANES", "THREADS", "Strided", "lanes_of", "map_groups", "map_kernel", "strided"]
 
@@ -80,7 +81,7 @@ def strided(nest: LoopNest, lanes: int) -> Strided:
     buffers they begin, as the steps of a recurrent network do, have one kernel. Bools, and what integers are divided or
     shifted by, stay in the code.
     """
-    nest, numbers = _numberless(nest.merged())
+    nest, numbers = _numberless(paired(nest).merged())
     total = math.prod(nest.shape)
     if len(nest.shape) == 1:
         nest = _lengthless(nest, total)
