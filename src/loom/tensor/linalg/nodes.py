@@ -24,6 +24,7 @@ from loom.schedules.linalg.elimination import (
     record_reflections,
     record_solution,
 )
+from loom.schedules.linalg.small import is_small, record_small_factors, record_small_solution
 from loom.schedules.linalg.spectral import record_eigen, record_singular, record_zeros
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, TensorOp, make
@@ -79,6 +80,10 @@ def _record_order(node: Node, draft: Draft, operands: Sequence[BufferView], out:
 def _record_solve(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     n, batch, dtype = node.inputs[0].shape[-1], _batch(node.inputs[0]), node.dtype
     m = (node.shape[-1] - 1) // n
+    if len(operands) > 1 and is_small(n, m):
+        left, right = (operand.buffer for operand in operands)
+        record_small_solution(draft, left, right, out, dtype, batch, n, m)
+        return
     work = Columns(draft, dtype, batch, n, n + m)
     info, found = _info(work), draft.device.allocate(batch * n * m * dtype.nbytes)
     work.load(operands[0].buffer, n, 0)
@@ -119,6 +124,9 @@ def _record_cholesky(node: Node, draft: Draft, operands: Sequence[BufferView], o
 def _record_qr(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     (m, n), (columns,) = node.inputs[0].shape[-2:], node.attributes
     k, batch, dtype = min(m, n), _batch(node.inputs[0]), node.dtype
+    if is_small(m, n):
+        record_small_factors(draft, operands[0].buffer, out, dtype, batch, m, n, columns)
+        return
     allocate = draft.device.allocate
     factors, q, r = (allocate(batch * size * dtype.nbytes) for size in (k, m * columns, columns * n))
     work, basis = Columns(draft, dtype, batch, m, n), Columns(draft, dtype, batch, m, columns)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from loom.core.dtype import i64, u32
 from loom.core.errors import ShapeError
 from loom.core.given import flag
+from loom.kernels.linalg.small import SMALL
 from loom.tensor.linalg.complexes import (
     adjoint,
     as_blocks,
@@ -157,7 +158,7 @@ def inverse(x: Any, where_: str = "") -> Any:
     """Return the inverse of matrices of f32 or f64; a name makes a singular matrix an error."""
     if not x.size:
         return filled(0, x.shape, x)
-    raw = solve_node(x)
+    raw = solve_node(x, broadcast_to(identity(x.shape[-1], x), x.shape) if x.shape[-1] <= SMALL else None)
     if where_:
         raise_failed(raw, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.pinv")
 

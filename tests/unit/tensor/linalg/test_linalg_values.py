@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+import loom
 from loom import tensor
 from loom.core.errors import LoomError
 from loom.tensor import linalg
@@ -16,6 +17,7 @@ from loom.tensor import linalg
 Array = np.ndarray[Any, Any]
 _EPS = {"f4": 2.0**-23, "f8": 2.0**-52}
 _SIZES = ((5, 3), (2, 7), (17, 17))
+_QUICK = (("f8", (5, 3)), ("f4", (17, 17)))
 
 
 def _t(x: Array) -> Array:
@@ -36,8 +38,14 @@ def _random(kind: str, *shape: int) -> Array:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(kind)
 
 
-@pytest.mark.parametrize("kind", ["f4", "f8"])
-@pytest.mark.parametrize("shape", _SIZES)
+_CASES = [
+    pytest.param(kind, shape, marks=[pytest.mark.slow] * ((kind, shape) not in _QUICK))
+    for kind in ("f4", "f8")
+    for shape in _SIZES
+]
+
+
+@pytest.mark.parametrize(("kind", "shape"), _CASES)
 def test_qr_and_svd(kind: str, shape: tuple[int, int]) -> None:
     x = _random(kind, 2, *shape)
     eps, wide, t = _EPS[kind], x.astype("f8"), tensor.array(x)
@@ -65,8 +73,8 @@ def test_qr_and_svd(kind: str, shape: tuple[int, int]) -> None:
     assert found.rank.tolist() == [k, k]
 
 
-@pytest.mark.parametrize("kind", ["f4", "f8"])
-@pytest.mark.parametrize("n", [1, 4, 17])
+@pytest.mark.parametrize("kind", ["f4", pytest.param("f8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [1, pytest.param(4, marks=pytest.mark.slow), 17])
 def test_square_matrices(kind: str, n: int) -> None:
     x = _random(kind, 2, n, n) + n * np.eye(n, dtype=kind)
     eps, wide, t = _EPS[kind], x.astype("f8"), tensor.array(x)
@@ -244,7 +252,8 @@ def test_wide_batches_change_no_bit() -> None:
         assert (mine.numpy()[35].view("u4") == wanted.numpy().view("u4")).all()
 
 
-@pytest.mark.parametrize("kind", ["c8", pytest.param("c16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["c8", "c16"])
 def test_complex_matrices(kind: str) -> None:
     rng = np.random.default_rng(4)
     shapes = ((2, 5, 5), (2, 5, 3))
@@ -283,3 +292,17 @@ def test_the_gradient_of_a_complex_determinant() -> None:
     x = np.array([[1 + 1j, 2.0], [3j, 4 - 1j]])
     (found,) = tensor.grad(tensor.real(linalg.det(t := tensor.array(x))), [t])
     assert np.abs(found.numpy() - np.array([[4 - 1j, -3j], [-2.0, 1 + 1j]]).conj()).max() < 1e-14
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 5), (16, 2)])
+def test_small_matrices_have_the_bits_of_the_general_way(n: int, m: int) -> None:
+    """``loom.linalg`` takes the general way for every size."""
+    square, other = _random("f4", 20, n, n), _random("f4", 20, n, m)
+    pairs = [
+        (linalg.solve(tensor.array(square), tensor.array(other)), loom.linalg.solve(square, other)),
+        (linalg.inv(tensor.array(square)), loom.linalg.inv(square)),
+        *zip(linalg.qr(tensor.array(other)), loom.linalg.qr(other), strict=True),
+        *zip(linalg.qr(tensor.array(_t(other))), loom.linalg.qr(_t(other)), strict=True),
+    ]
+    for mine, wanted in pairs:
+        assert (mine.numpy().view("u4") == wanted.view("u4")).all()
