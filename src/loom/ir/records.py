@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Union
+from typing import Any, Union, cast
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class RecordLayout:
             "offsets": [f.word * _WORD_NBYTES for f in self.fields],
             "itemsize": self.words * _WORD_NBYTES,
         }
-        return np.dtype(spec)
+        return np.dtype(cast("Any", spec))
 
 
 @dataclass(frozen=True)

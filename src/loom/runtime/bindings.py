@@ -190,7 +190,8 @@ class Bindings:
         count = math.prod(shape)
         kind = getattr(kind, "numpy", kind) if isinstance(kind, type) and is_struct(kind) else kind
         if isinstance(kind, np.dtype) and kind.names:
-            return Area(name, self._allocate(count * kind.itemsize), None, shape=shape, record=kind)
+            record = cast("np.dtype[Any]", kind)
+            return Area(name, self._allocate(count * record.itemsize), None, shape=shape, record=record)
         dtype = kind if isinstance(kind, DType) else of_numpy(kind, where)
         inner = (*shape, dtype.lanes) if dtype.is_vector else shape
         return Area(name, self._allocate(count * dtype.nbytes), dtype, shape=inner)

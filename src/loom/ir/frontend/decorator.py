@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property, update_wrapper
 from types import FunctionType
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, cast, overload
 
 import numpy as np
 
@@ -70,6 +70,7 @@ class KernelFunction:
         guarantee: Guarantee = Guarantee.BIT_EXACT,
         vjp: KernelFunction | None = None,
         types: dict[Any, Any] | None = None,
+        annotations: dict[str, Any] | None = None,
     ) -> None:
         update_wrapper(self, fn)
         self.fn = fn
@@ -79,7 +80,7 @@ class KernelFunction:
         self.workgroup = workgroup
         self.vjp = vjp
         """The kernel that gives gradients of recorded calls."""
-        self._written = resolve_annotations(fn, names)
+        self._written = resolve_annotations(fn, names) if annotations is None else annotations
         self.annotations = substituted(self._written, self._types)
         self.variables = variables_of(self.annotations)
         """The type variables that are still to be chosen."""
@@ -107,11 +108,10 @@ class KernelFunction:
                 own = {v.__name__ for v in vjp.variables}
                 vjp = vjp.specialize(**{v.__name__: kind for v, kind in found.items() if v.__name__ in own})
             made = KernelFunction(
-                self.fn, self.workgroup, {}, trusted=self._trusted, guarantee=self._guarantee, vjp=vjp, types=found
-            )
-            made.annotations = substituted(self._written, found)
-            made.variables = ()
-            made._written, made._text = self._written, self._text
+                self.fn, self.workgroup, {}, trusted=self._trusted, guarantee=self._guarantee, vjp=vjp, types=found,
+                annotations=self._written,
+            )  # fmt: skip
+            made._text = self._text
             made = self._instances.setdefault(key, made)
         return made
 
@@ -211,11 +211,12 @@ class KernelFunction:
 
     def _default(self, builder: Builder, name: str, dtype: DType) -> Any:
         """Return the default of a parameter, which must fit its type; None if it has none."""
-        default = inspect.signature(self.fn, follow_wrapped=False).parameters[name].default
+        default: Any = inspect.signature(self.fn, follow_wrapped=False).parameters[name].default
         if default is inspect.Parameter.empty:
             return None
         kinds = (bool, np.bool_) if dtype.is_bool else (int, np.integer, float, np.floating)
         fits = isinstance(default, kinds) and (dtype.is_bool or not isinstance(default, bool))
+        default = cast("Any", default)
         try:
             if fits:
                 constant_bits(default, dtype)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import DTypeError, LoomError
@@ -88,7 +88,7 @@ def choose_by_name(annotations: Mapping[str, Any], dtypes: Mapping[str, DType], 
 
 def is_choice(given: Any) -> bool:
     """Tell whether ``k[given]`` chooses types, not a number of groups."""
-    items: Sequence[Any] = given if isinstance(given, tuple) else (given,)
+    items = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,)
     return bool(items) and all(isinstance(i, DType) or is_struct(i) for i in items)
 
 

@@ -82,7 +82,7 @@ def _of_value(value: Any, names: tuple[str, ...], around: tuple[CodeType, ...]) 
         return value.dtype, value.tobytes()
     if type(value) in (tuple, list):
         items = cast("tuple[Any, ...] | list[Any]", value)
-        return type(value), tuple(_of_value(v, names, around) for v in items)
+        return type(items).__name__, tuple(_of_value(v, names, around) for v in items)
     if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.nbytes <= _MOST_COMPARED:
         return value.dtype, value.shape, value.tobytes()
     raise _UnknownError

@@ -13,11 +13,9 @@ import itertools
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
-import numpy as np
-
 from loom.core.dtype import DType, f32
 from loom.core.errors import SyntaxNotSupported
-from loom.core.given import is_list
+from loom.core.given import is_list, is_scalar
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
 from loom.ir.frontend.calls import Calls
@@ -336,7 +334,8 @@ class Translator(Names):
 
     def counted_for(self, node: ast.For, name: str, bounds: list[Operand]) -> None:
         bounds = [
-            Static(int(b.value)) if isinstance(b, Static) and isinstance(b.value, np.integer) else b for b in bounds
+            Static(int(b.value)) if isinstance(b, Static) and is_scalar(b.value) and b.value.dtype.kind in "iu" else b
+            for b in bounds
         ]
         if not 1 <= len(bounds) <= 3:
             raise self.builder.error(

@@ -7,6 +7,8 @@ Invariant: a name is shown only if the lane itself has computed it.
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from loom.ir.interp.session import Session
 
 __all__ = ["StopTracer"]
+
+
+_REPEATED = re.compile(r"(\.\d+)+$")
 
 
 class StopTracer:
@@ -90,14 +95,15 @@ class StopTracer:
         for what in ("global_id", "local_id", "group_id"):
             names[what] = tuple(int(getattr(batch, what)(d)[row]) for d in range(3))
         for param, value in batch.dispatch.params.items():
-            names[_plain(param.name)] = _seen(value, 0, param.dtype)
+            if param.extent is None:
+                names[_plain(param.name)] = _seen(value, 0, param.dtype)
         for memory in batch.cells:
             if memory.data is None:
                 names[_plain(memory.name)] = _elements(batch, memory, row)
         for value, mask in self._computed.items():
             if mask.active[row]:
                 names.update(self._named(batch, value, row))
-        return names
+        return _with_records(names)
 
     def _named(self, batch: Batch, value: Instr, row: int) -> dict[str, Any]:
         if value.op.name == "set":
@@ -108,7 +114,23 @@ class StopTracer:
 
 
 def _plain(name: str) -> str:
-    return name.partition(".")[0]  # the builder tells apart names used twice as x.2, x.3
+    return _REPEATED.sub("", name)  # the builder tells apart names used twice as x.2, x.3
+
+
+def _with_records(names: dict[str, Any]) -> dict[str, Any]:
+    """Return names with the fields of records, ``p.x``, as attributes of one."""
+    found = {name: value for name, value in names.items() if "." not in name}
+    records: dict[str, SimpleNamespace] = {}
+    for name, value in names.items():
+        if "." not in name:
+            continue
+        root, *path = name.split(".")
+        owner = records.setdefault(root, SimpleNamespace())
+        for part in path[:-1]:
+            vars(owner).setdefault(part, SimpleNamespace())
+            owner = getattr(owner, part)
+        setattr(owner, path[-1], value)
+    return {**found, **{name: record for name, record in records.items() if name not in found}}
 
 
 def _elements(batch: Batch, memory: Memory, row: int) -> Array:

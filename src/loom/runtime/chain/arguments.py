@@ -228,14 +228,14 @@ def bound_shape(memory: Memory, given: Any, where: str) -> tuple[int, ...]:
 
 def _check_records(memory: Memory, given: Any, where: str) -> None:
     wanted = record_of(memory.record).numpy
-    found = given.dtype if isinstance(given, np.ndarray) else getattr(given, "record", None)
+    found = given.dtype if is_array(given) else getattr(given, "record", None)
     if found != wanted:
         raise DTypeError(
             where, "the buffer holds records", expected=wanted,
-            got=found if isinstance(given, np.ndarray) else type(given).__name__,
+            got=found if is_array(given) else type(given).__name__,
             remedy="Bind numpy.zeros(n, Struct.numpy), Struct being the kernel's class of records",
         )  # fmt: skip
-    if isinstance(given, np.ndarray):
+    if is_array(given):
         _check_layout(memory, given, where)
 
 

@@ -6,7 +6,7 @@ Layer: runtime. Invariant: a type is told by what is bound, or chosen by hand; i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import DTypeError
@@ -25,9 +25,9 @@ def instance_of(kernel: Any, buffers: Any, where: str) -> Any:
         return kernel
     names = [name for name, each in kernel.annotations.items() if isinstance(each, BufferType)]
     if isinstance(buffers, Mapping):
-        given: dict[str, Any] = {str(name): value for name, value in buffers.items()}
+        given = {str(name): value for name, value in cast("Mapping[Any, Any]", buffers).items()}
     else:
-        listed: Sequence[Any] = buffers if isinstance(buffers, (list, tuple)) else ()
+        listed = cast("Sequence[Any]", buffers) if isinstance(buffers, (list, tuple)) else ()
         given = dict(zip(names, listed))  # noqa: B905 - a wrong number is told where the buffers are bound
     found = {name: dtype for name, value in given.items() if (dtype := _dtype(value, where)) is not None}
     return kernel.fitting(found, where)

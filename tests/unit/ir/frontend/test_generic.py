@@ -77,3 +77,18 @@ def test_what_does_not_fit_is_told() -> None:
         _ = scaled[f32]
     with pytest.raises(DTypeError, match="types for other variables"):
         scaled.specialize(V=f32)
+
+
+def test_variables_may_be_local() -> None:
+    V = loom.TypeVar("V", f32, f64)  # type: ignore[misc]
+
+    @loom.kernel
+    def shifted(x: loom.InOut[V], by: V = 1.0) -> None:
+        i = loom.global_id()
+        if i < len(x):
+            x[i] += by * V(2)
+
+    x = np.zeros(3)
+    shifted(x)
+    assert x.tolist() == [2.0] * 3
+    assert shifted[f32].annotations["by"] is f32

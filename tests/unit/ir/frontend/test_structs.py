@@ -5,6 +5,7 @@ Oracle: the same steps in numpy on structured arrays.
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -301,3 +302,22 @@ def test_a_call_takes_records(on: str) -> None:
     for _ in range(2):
         stepped(p, fast, 0.5, on=on)
     assert (p["v"][:, 0] == 1.0).all()
+
+
+@loom.kernel(workgroup=2)
+def stopped(p: InOut[Particle, 2]) -> None:
+    i = loom.global_id()
+    if i < p.shape[0]:
+        q = p[i, 0]
+        breakpoint()  # noqa: T100
+        q.x += 1.0
+        p[i, 0] = q
+
+
+def test_the_debugger_shows_records_and_axes() -> None:
+    p, said = np.zeros((2, 3), Particle.numpy), io.StringIO()
+    p["x"] = 4
+    with loom.debug(lane=1, stdin=io.StringIO("p p.shape, float(q.x), q.v.tolist(), i\nc\n"), stdout=said):
+        stopped(p, groups=1)
+    assert "((2, 3), 4.0, [0.0, 0.0], np.uint32(1))" in said.getvalue()
+    assert p["x"][:, 0].tolist() == [5.0, 5.0]

@@ -133,11 +133,12 @@ def test_texts_are_to_be_numbered() -> None:
 
 
 @pytest.mark.slow
-def test_a_type_checker_has_nothing_to_say_of_kernels() -> None:
+@pytest.mark.parametrize("name", ["kernels_typed", "axes_typed"])
+def test_a_type_checker_has_nothing_to_say_of_kernels(name: str) -> None:
     pyright = Path(sys.executable).with_name("pyright")
     if not pyright.exists():
         pytest.skip("pyright is not installed")
-    file = HERE.parent / "typed/kernels_typed.py"
+    file = HERE.parent / f"typed/{name}.py"
     said = subprocess.run(
         [str(pyright), "--pythonpath", sys.executable, str(file)], capture_output=True, text=True, check=False,
         cwd=HERE.parents[4],

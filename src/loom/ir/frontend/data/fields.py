@@ -6,7 +6,7 @@ Layer: ir. Invariant: every field of a ``StructValue`` is a typed value of its f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
 from loom.ir.builder import Builder
@@ -78,8 +78,9 @@ class Fields:
         if not isinstance(kind, DType):
             return self.as_struct(operand, kind, what)
         wanted = f32.vector(kind.lanes) if kind.storage_only else kind
-        if isinstance(operand, Static) and isinstance(operand.value, tuple) and kind.is_vector:
-            operand = self.convert(wanted, [Static(v) for v in operand.value])
+        parts: Any = operand.value if isinstance(operand, Static) else None
+        if isinstance(parts, tuple) and kind.is_vector:
+            operand = self.convert(wanted, [Static(v) for v in cast("tuple[Any, ...]", parts)])
         value = self.typing.typed(operand, wanted)
         self.typing.retype_weak(value, wanted.scalar)
         value = self.typing.widened(value, wanted)
@@ -101,7 +102,7 @@ class Fields:
 
     def of_host(self, value: Any) -> StructValue:
         """Return a record of the host as constants."""
-        kind: type = type(value)
+        kind = cast("type[Any]", type(value))
         given = {n: Static(getattr(value, n)) for n in info_of(kind).kinds}
         return self.construct(kind, [], dict(given))
 

@@ -60,9 +60,10 @@ def struct(cls: type, /) -> Any:
     where = f"loom.struct {cls.__name__!r}"
     names = dict(sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
     kinds = _kinds(cls, names, where)
-    made = cls if is_dataclass(cls) else dataclass(cls)
+    given = cast("Any", cls)
+    made: Any = given if is_dataclass(given) else dataclass(given)
     record = RecordLayout.of({n: info_of(k).record if isinstance(k, type) else k for n, k in kinds.items()})  # type: ignore[arg-type]
-    defaults = {f.name: f.default for f in fields(cast("Any", made)) if f.default is not MISSING}
+    defaults = {f.name: f.default for f in fields(made) if f.default is not MISSING}
     methods = {n: f for n, f in vars(cls).items() if isinstance(f, FunctionType) and not n.startswith("__")}
     for name, value in (("__loom_struct__", StructInfo(kinds, defaults, methods, record)), ("numpy", record.numpy)):
         setattr(made, name, value)

@@ -54,7 +54,7 @@ class Tables:
             return self.chosen([Static(v) for v in value], self.number(index), name, key)
         array, weak = self.array(value, name)
         if array.ndim == 1 and array.size <= _MOST_CHOSEN and not isinstance(index, tuple):
-            plain = [Static(v.item() if weak else v) for v in array]
+            plain: list[Operand] = [Static(v.item() if weak else v) for v in array]
             return self.chosen(plain, self.number(index), name, key)
         dtype = (self.kept(key) if weak else None) or self.natural(array, weak)
         memory = self.buffer(array, dtype, name)

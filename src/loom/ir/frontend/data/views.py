@@ -8,6 +8,7 @@ emitted for an element is what is emitted for one whose place was written out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from loom.core.dtype import u32, u64
 from loom.ir.builder import Builder
@@ -39,7 +40,7 @@ class Views:
         if isinstance(index, tuple):
             items = index
         elif isinstance(index, Static) and isinstance(index.value, tuple):
-            items = tuple(Static(v) for v in index.value)
+            items = tuple(Static(v) for v in cast("tuple[Any, ...]", index.value))
         name, ndim = view.memory.name, len(view.shape)
         if len(items) > len(view.rest):
             axes = ", ".join("ijklmnop"[:ndim])
