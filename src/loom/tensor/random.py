@@ -152,7 +152,7 @@ def uniform(
 
 
 def _scaled(u: Tensor, low: Any, high: Any, name: str) -> Tensor:
-    ends = [end if isinstance(end, Node) else float(real(end, name)) for end in (low, high)]
+    ends: list[Any] = [end if isinstance(end, Node) else float(real(end, name)) for end in (low, high)]
     if all(isinstance(end, float) for end in ends):
         if not ends[0] < ends[1]:
             raise ArgumentError(name, "no range", expected="low < high", got=f"low={low!r}, high={high!r}",

@@ -50,7 +50,11 @@ def _expm1(x: Tensor) -> Tensor:
 def _softplus(x: Tensor) -> Tensor:
     """Return log(1 + e^x) without overflow."""
     y = maximum(x, 0) + apply("log1p", apply("exp", -abs(x)))
-    return routed(y, [x], lambda node, g: [g * node.inputs[0].sigmoid()])
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [g * node.inputs[0].sigmoid()]
+
+    return routed(y, [x], vjp)
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:

@@ -299,7 +299,11 @@ def gaussian_nll(
     same_shape("gaussian_nll", x, target)
     require_tensor(var, "gaussian_nll, var")
     least = real(eps, "gaussian_nll, eps", least=0)
-    used = routed(maximum(var, least), [var], lambda _node, g: [g])
+
+    def vjp(_node: Any, g: Any) -> list[Any]:
+        return [g]
+
+    used = routed(maximum(var, least), [var], vjp)
     away = x - target
     each = (apply("log", used) + away * away / used) * 0.5
     if flag(full, "gaussian_nll, full"):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
-from loom.core.given import flag, one_of
+from loom.core.given import flag, is_list, one_of
 from loom.core.numbers import real
 from loom.tensor.autodiff import grad
 from loom.tensor.convolution import convolve, each_of
@@ -57,7 +57,7 @@ def interpolate(
         sizes = each_of(size, d, f"{name}, size", 1)
         ratios = [n / m for n, m in zip(x.shape[1:-1], sizes, strict=True)]
     else:
-        given = list(scale_factor) if isinstance(scale_factor, (list, tuple)) else [scale_factor] * d
+        given: list[Any] = list(scale_factor) if is_list(scale_factor) else [scale_factor] * d
         factors = [real(f, f"{name}, scale_factor") for f in given]
         if len(factors) != d or min(factors) <= 0:
             raise ShapeError(f"{name}, scale_factor", "not a factor for each dimension", expected=d, got=scale_factor,
@@ -115,7 +115,7 @@ def fold(
     It is the derivative of ``unfold``, whose windows these may be; overlapping ones are added in the order of places.
     """
     require_tensor(x, "fold")
-    d = len(output_size) if isinstance(output_size, (list, tuple)) else 0
+    d = len(output_size) if is_list(output_size) else 0
     sizes = each_of(output_size, max(1, d), "fold, output_size", 1)
     window = math.prod(each_of(kernel_size, len(sizes), "fold, kernel_size", 1))
     if x.ndim != 3 or x.shape[-1] % window:

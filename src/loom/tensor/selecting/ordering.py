@@ -8,6 +8,7 @@ gradients go to the elements that were taken.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,17 @@ __all__ = ["argsort", "kthvalue", "last_axis", "median", "quantile", "sort", "to
 _METHODS = ("linear", "lower", "higher", "nearest", "midpoint")
 
 
-def last_axis(x: Tensor, axis: Any, where: str) -> tuple[Tensor, Any]:
+def last_axis(x: Tensor, axis: Any, where: str) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Return a tensor with an axis moved to the end, and what moves the last one back there."""
     at = normal_axis(x, axis, where)
     rest = [a for a in range(x.ndim) if a != at]
     back = [a if a < at else a - 1 for a in range(x.ndim)]
     back[at] = x.ndim - 1
-    return permute(x, [*rest, at]), lambda y: permute(y, back)
+
+    def restored(y: Tensor) -> Tensor:
+        return permute(y, back)
+
+    return permute(x, [*rest, at]), restored
 
 
 def _orderable(x: Tensor, where: str) -> None:
@@ -215,4 +220,8 @@ def _between(low: Tensor, high: Tensor, t: float) -> Tensor:
     halved = (low * 0.5 + (high * 0.5 - low * 0.5) * t) * 2
     infinite = apply("eq", abs(low), math.inf) | apply("eq", abs(high), math.inf)
     value = where(apply("eq", abs(distance), math.inf), where(infinite, low + high, halved), value)
-    return routed(where(apply("eq", low, high), low, value), [low, high], lambda _node, g: [g * (1 - t), g * t])
+
+    def vjp(_node: Any, g: Any) -> list[Any]:
+        return [g * (1 - t), g * t]
+
+    return routed(where(apply("eq", low, high), low, value), [low, high], vjp)
