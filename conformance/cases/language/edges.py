@@ -141,6 +141,22 @@ def schedule() -> Case:
     return Case(k.finish(), (values, np.zeros(96 * 9, np.uint32)), (3,), groups=(3, 1, 1))
 
 
+@case("edges/bytes")
+def count_bytes() -> Case:
+    """Count bytes in shared memory turn by turn, as many as there are, with lanes that have none in the last turn."""
+    k = Writer("bytes", (128, 1, 1))
+    data, found = k.read("data", u8), k.buffer("found", u32)
+    counts = k.shared("counts", u32, 200)
+    with k.count(0, 5) as turn:
+        i = k.global_id() + turn * 384
+        with k.when(i < 1700):
+            counts.atomic("add", data[i].to(u32), k.const(1, u32))
+    k.barrier()
+    found.atomic("add", k.local_id(), counts[k.local_id()] + counts[k.local_id() + 128] * 1000)
+    values = random_bits(u8.numpy, 1700, seed=1)
+    return Case(k.finish(), (values, np.zeros(128, np.uint32)), groups=(3, 1, 1))
+
+
 def _tally(dtype: DType, cells: int, asked: bool) -> Case:
     """Count into shared memory and into a buffer, with keys outside; many groups, few cells."""
     k = Writer(f"tally_{dtype}_{cells}_{asked}", (64, 1, 1))

@@ -20,6 +20,7 @@ from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Decision, Site
+from loom.targets.llvm.access.atomics import counts_bytes
 from loom.targets.llvm.access.memory import MemoryAccess
 from loom.targets.llvm.control import Control
 from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
@@ -120,6 +121,8 @@ class _Function:
         self.components = components
         self.barriers = any(has_barrier(s) for s in kernel.body.statements)
         self.width = vector_width(kernel.lanes, self.barriers, machine)
+        if self.width > 1 and kernel.lanes % machine.widest == 0 and counts_bytes(kernel):
+            self.width = machine.widest  # a whole line of the cache at a time
         self.module = ll.Module(name=kernel.name)
         self.module.triple = machine.triple
         self.entry_name = "loom_" + "".join(c if c.isalnum() else "_" for c in kernel.name)

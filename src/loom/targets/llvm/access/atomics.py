@@ -14,13 +14,13 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.ir.kernel import Instr, Memory, Space, walk
+from loom.ir.kernel import Instr, Kernel, Memory, Space, walk
 from loom.ir.ops import Effect
 from loom.targets.llvm.arithmetic import suffix
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.types import I32, I64, memory_type, size_of
 
-__all__ = ["AtomicAccess"]
+__all__ = ["AtomicAccess", "counts_bytes"]
 
 _RMW = {
     "atomic_add": "add",
@@ -34,6 +34,14 @@ _FROM_ZERO = ("atomic_add", "atomic_or", "atomic_xor")
 _TABLE_NBYTES = 1 << 15
 _LANES_A_CELL = 4
 """How many lanes a call must have for each element of a table, which it clears and hands over."""
+
+
+def counts_bytes(kernel: Kernel) -> bool:
+    """True if a kernel reads bytes alone and counts them in shared memory: vectors are cheap, lines of cache dear."""
+    steps = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None]
+    read = [s.memory for s in steps if s.op.name == "load" and s.memory.space is Space.BUFFER]
+    counted = any(s.op.effect is Effect.ATOMIC and s.memory.space is Space.SHARED for s in steps)
+    return counted and bool(read) and all(memory.dtype.bits == 8 for memory in read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +159,34 @@ class AtomicAccess:
         if mask is not None:
             nowhere = self.v.splat(I64(spare))
             wide = self.b.select(mask, wide, nowhere)
-        narrow = self.b.trunc(wide, I32 if self.s.width == 1 else ll.VectorType(I32, self.s.width))
+        indexes = self.numbers(wide, spare)
         old: Any = ll.Constant(self.v.of(element), None)
         for lane in range(self.s.width):
-            pick = [x if self.s.width == 1 else self.b.extract_element(x, I32(lane)) for x in (narrow, *values)]
-            pointer = self.b.gep(base, [self.b.zext(pick[0], I64)], source_etype=element)
-            found = self.plain_atomic(instr, memory, pointer, pick[1:])
+            pick = [x if self.s.width == 1 else self.b.extract_element(x, I32(lane)) for x in values]
+            pointer = self.b.gep(base, [indexes[lane]], source_etype=element)
+            found = self.plain_atomic(instr, memory, pointer, pick)
             if instr in self.s.used:
                 old = found if self.s.width == 1 else self.b.insert_element(old, found, I32(lane))
         if mask is not None and instr in self.s.used:
             old = self.b.select(mask, old, ll.Constant(self.v.of(element), None))
         return Lanes(old, None if self.s.width > 1 else 0)
+
+    def numbers(self, wide: Any, most: int) -> list[Any]:
+        """Return each lane's number, at most ``most``: several leave the vector in one word, then are cut out of it."""
+        if self.s.width == 1:
+            return [wide]
+        bits = 16 if most < 1 << 16 else 32
+        each = 64 // bits
+        narrow = self.b.trunc(wide, ll.VectorType(ll.IntType(bits), self.s.width))
+        if self.s.width % each:
+            return [self.b.zext(self.b.extract_element(narrow, I32(n)), I64) for n in range(self.s.width)]
+        words = self.b.bitcast(narrow, ll.VectorType(I64, self.s.width // each))
+        found: list[Any] = []
+        for n in range(self.s.width // each):
+            word = self.b.extract_element(words, I32(n))
+            for part in range(each):
+                found.append(self.b.and_(self.b.lshr(word, I64(bits * part)), I64((1 << bits) - 1)))
+        return found
 
     def locked(self, instr: Instr, memory: Memory, wide: Any, values: list[Any], mask: Any) -> Lanes:
         """Take the lanes that run in turn, one atomic of the machine each."""
