@@ -14,9 +14,11 @@ from typing import Any
 
 from loom.core.dtype import DType, bool_, dtype_of, f16, f32, f64, i32, i64
 from loom.core.errors import ArgumentError, LoomError
-from loom.core.given import is_list
+from loom.core.given import is_list, items
+from loom.core.numbers import whole
 from loom.runtime.registry import device
 from loom.tensor.graph import Node, same
+from loom.tensor.ops.views import normal_axis
 
 __all__ = ["METHODS", "Methods", "attach", "fresh"]
 
@@ -108,6 +110,7 @@ class Methods:
 
     def round(self, digits: int = 0) -> Any:
         """Return the nearest whole number of each element, halves to even, or with decimal ``digits``."""
+        digits = whole(digits, "round, digits", least=-300, most=300)
         if not digits:
             return fresh(_of("round")(self), self)
         scale = 10.0**digits
@@ -129,7 +132,7 @@ class Methods:
 
     def expand(self, *shape: Any) -> Any:
         """Return it repeated to a shape, of which -1 keeps a length."""
-        wanted = _axes(shape)
+        wanted = [whole(n, "expand", least=-1) for n in items(_axes(shape), "expand", "lengths")]
         own_shape = (1,) * (len(wanted) - self.ndim) + self.shape  # type: ignore[attr-defined]
         return self.broadcast_to(tuple(m if n == -1 else n for n, m in zip(wanted, own_shape, strict=False)))  # type: ignore[attr-defined]
 
@@ -143,8 +146,8 @@ class Methods:
 
     def chunk(self, chunks: int, axis: int = 0) -> list[Any]:
         """Return at most ``chunks`` parts along an axis, of one length but for the last."""
-        n = self.shape[axis]  # type: ignore[attr-defined]
-        size = max(1, -(-n // chunks))
+        n = self.shape[normal_axis(self, axis, "chunk")]  # type: ignore[attr-defined,arg-type]
+        size = max(1, -(-n // whole(chunks, "chunk, chunks", least=1)))
         return fresh(_of("split")(self, [min(size, n - at) for at in range(0, n, size)] or [0], axis), self)
 
     def tile(self, *repetitions: Any) -> Any:

@@ -146,6 +146,10 @@ COMPLEX: list[Any] = []
 
 def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -> list[Any] | None:
     """Return operands as tensors of the one dtype in which they meet (``core.promotion``); None if it is complex."""
+    if len(operands) == 2 and name not in _OF_FLOATS:  # what is asked most
+        a, b = operands
+        if isinstance(a, Node) and isinstance(b, Node) and a.dtype is b.dtype and not a.dtype.is_complex:
+            return [a, b]
     tensors = [o for o in operands if isinstance(o, Node)]
     if not tensors and like is None:
         raise DTypeError(name, "no tensor among the operands", expected="at least one tensor",
