@@ -52,6 +52,8 @@ LEFT_OUT = {
         (
             "Tensor.lend",
             "Tensor.before_run",
+            "Tensor.lend_once",
+            "LoomTensor.lend_once",
             "Tensor.write_elements",
             "LoomTensor.lend",
             "LoomTensor.before_run",
