@@ -195,13 +195,17 @@ def _priced(s: Any, k: Any, t: Any, r: Any, v: Any, sign: float, on: Any) -> lis
     d1 = (of(gpu_log, s / k) + (r + v * v / 2) * t) / (v * root)
     d2 = d1 - v * root
     low = number(math.sqrt(0.5))
-    n1, n2 = (of(lambda x, on: gpu_map(x, "erfc", on=on), -sign * low * d) / 2 for d in (d1, d2))
+    n1, n2 = (of(_tail, -sign * low * d) / 2 for d in (d1, d2))
     density = of(gpu_exp, -d1 * d1 / 2) * number(1 / math.sqrt(2 * math.pi))
     later = k * of(gpu_exp, -r * t)
     return [
         sign * (s * n1 - later * n2), sign * n1, density / (s * v * root), s * density * root,
         -s * density * v / (2 * root) - sign * r * later * n2, sign * t * later * n2,
     ]  # fmt: skip
+
+
+def _tail(x: Any, on: Any) -> Any:
+    return gpu_map(x, "erfc", on=on)
 
 
 def _floats(where: str, value: Any, name: str, on: Any) -> Any:

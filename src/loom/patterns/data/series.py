@@ -5,7 +5,7 @@ Layer: patterns. Invariant: every element of a result is made of elements named 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from loom.patterns.data.group import Groups, group_by
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
 from loom.patterns.search import gpu_searchsorted
 from loom.runtime.device import Device
+from loom.tensor import Tensor
 
 __all__ = ["Bars", "bars", "cut", "fill_forward", "interpolate", "is_in", "shift", "value_counts"]
 
@@ -53,8 +54,9 @@ def fill_forward(data: Any, *, on: str | Device | None = None) -> Any:
     [1.0, 1.0, 1.0, 2.0]
     """
     x = read_rows("data.fill_forward", data, on)
-    known = np.where(np.isnan(x), 0, np.arange(x.shape[-1]))
-    return as_given(data, np.take_along_axis(x, np.maximum.accumulate(known, -1), -1))
+    places = cast("Any", np.arange(x.shape[-1]))
+    last = cast("Any", np.maximum).accumulate(np.where(np.isnan(x), 0, places), -1)
+    return as_given(data, np.take_along_axis(x, last, -1))
 
 
 def interpolate(at: Any, places: Any, values: Any, *, on: str | Device | None = None) -> Any:
@@ -112,7 +114,8 @@ def bars(prices: Any, size: int, volumes: Any = None, *, on: str | Device | None
 
     sums = None if traded is None else as_given(volumes, fold(traded, gpu_sum))
     sides = x[starts], fold(x, gpu_max), fold(x, gpu_min), x[ends]
-    return Bars(*(as_given(prices, side) for side in sides), sums)
+    first, high, low, last = (as_given(prices, side) for side in sides)
+    return Bars(first, high, low, last, sums)
 
 
 def cut(data: Any, edges: Any, *, right: bool = True, on: str | Device | None = None) -> Any:
@@ -161,7 +164,6 @@ def value_counts(data: Any, *, on: str | Device | None = None) -> Groups:
     [2, 1]
     """
     keys, counts = group_by(data, on=on).count()
-    held = counts if isinstance(counts, np.ndarray) else counts.numpy()
+    plain, held = (side.numpy() if isinstance(side, Tensor) else side for side in (keys, counts))
     order = np.argsort(-held, kind="stable")
-    plain = keys if isinstance(keys, np.ndarray) else keys.numpy()
     return Groups(as_given(data, plain[order]), as_given(data, held[order]))

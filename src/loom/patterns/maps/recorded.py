@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from loom.core.dtype import DType
 from loom.core.given import is_scalar
@@ -134,5 +134,5 @@ def _kept_value(value: Any) -> Any:
     if is_scalar(value):
         return value
     if type(value) is tuple:
-        return tuple(_kept_value(each) for each in value)
+        return tuple(_kept_value(each) for each in cast("tuple[Any, ...]", value))
     raise _UnkeptError

@@ -7,7 +7,7 @@ gives alone.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -181,9 +181,9 @@ def butter(order: int, cutoff: Any, band: str = "lowpass", *, rate: float = 2.0,
 
 
 def _edges(where: str, cutoff: Any, rate: float, count: int) -> np.ndarray[Any, Any]:
-    given = cutoff if is_list(cutoff) or isinstance(cutoff, np.ndarray) else [cutoff]
+    given = cast("list[Any]", cutoff if is_list(cutoff) or isinstance(cutoff, np.ndarray) else [cutoff])
     edges = np.array([2 * real(f, f"{where}, cutoff") / rate for f in given])
-    if len(edges) != count or not ((edges > 0) & (edges < 1)).all() or (np.diff(edges) <= 0).any():
+    if len(edges) != count or not ((edges > 0) & (edges < 1)).all() or not (edges[1:] > edges[:-1]).all():
         raise ArgumentError(f"{where}, cutoff", "unusable frequencies", got=cutoff,
                             expected=f"{count} between 0 and {rate / 2}" + (", ascending" if count == 2 else ""),
                             remedy="Give rate= for frequencies in hertz")  # fmt: skip
@@ -210,9 +210,10 @@ def _analogue(n: int, band: str, warped: np.ndarray[Any, Any]) -> tuple[Any, Any
 
 def _digital(zeros: Any, poles: Any, gain: float) -> tuple[Any, Any, float]:
     """Move an analogue filter to samples, two a second (the bilinear transform)."""
-    factor = 4.0
-    found = gain * float(np.real(np.prod(factor - zeros) / np.prod(factor - poles)))
-    moved = [(factor + side) / (factor - side) for side in (zeros, poles)]
+    factor: Any = 4.0
+    above, below = (cast("Any", np.prod)(factor - side) for side in (zeros, poles))
+    found = gain * float(np.real(above / below))
+    moved: list[Any] = [(factor + side) / (factor - side) for side in (zeros, poles)]
     return np.concatenate([moved[0], -np.ones(len(poles) - len(zeros))]), moved[1], found
 
 
@@ -229,9 +230,13 @@ def _sections(zeros: Any, poles: Any, gain: float) -> np.ndarray[Any, Any]:
 
 def _pairs(values: Any) -> list[Any]:
     """Return values in conjugate or real pairs, the last alone if their number is odd, by distance from the origin."""
-    upper = sorted(values[np.imag(values) > 1e-12], key=lambda v: (abs(v), v.real))
-    reals = sorted(np.real(values[np.abs(np.imag(values)) <= 1e-12]))
-    found = [np.array([v, np.conj(v)]) for v in upper]
+
+    def size(value: Any) -> tuple[float, float]:
+        return abs(value), value.real
+
+    upper = sorted((complex(v) for v in values if v.imag > 1e-12), key=size)
+    reals = sorted(float(v.real) for v in values if abs(v.imag) <= 1e-12)
+    found: list[Any] = [np.array([v, np.conj(v)]) for v in upper]
     couples = [np.array(reals[k : k + 2]) for k in range(0, len(reals) - len(reals) % 2, 2)]
     alone = [np.array(reals[-1:])] if len(reals) % 2 else []
     return alone + couples + found

@@ -7,7 +7,7 @@ single elements is rounded once a step. Invariant: the same signal gives the sam
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def _detrended(x: Any, kind: str, on: Any) -> Any:
     if kind == "constant" or x.shape[-1] < 2:
         return x - middle
     n = x.shape[-1]
-    place = (np.arange(n) - (n - 1) / 2).astype(x.dtype)
+    place = cast("Any", np.arange(n) - (n - 1) / 2).astype(x.dtype)
     slope = np.asarray(gpu_sum(x * place, axis=-1, on=on))[..., None] / x.dtype.type((n * (n * n - 1)) / 12)
     return (x - middle) - slope * place
 
@@ -92,7 +92,7 @@ def spectrogram(data: Any, rate: float = 1.0, *, window: str = "hann", segment: 
     shared = size // 8 if overlap is None else whole(overlap, f"{where}, overlap", least=0)
     frequencies, power = _powers(where, x, rate, window, size, shared, trend, scaling, on)
     step = size - shared
-    times = (np.arange(power.shape[-2]) * step + size / 2) / rate
+    times = cast("Any", np.arange(power.shape[-2]) * step + size / 2) / rate
     return Spectrum(frequencies, np.ascontiguousarray(np.swapaxes(power, -1, -2)), times)
 
 
