@@ -51,11 +51,13 @@ LEFT_OUT = {
     **dict.fromkeys(
         (
             "Tensor.lend",
+            "Tensor.record_call",
             "Tensor.before_run",
             "Tensor.lend_once",
             "LoomTensor.lend_once",
             "Tensor.write_elements",
             "LoomTensor.lend",
+            "LoomTensor.record_call",
             "LoomTensor.before_run",
             "LoomTensor.write_elements",
             "Program.move",

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, f32, f64
+from loom.core.arrays import read_array, read_as
+from loom.core.dtype import DType, f32, f64, i64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numbers import real
 
@@ -46,7 +47,7 @@ class Fixed:
         >>> fixed(2**-4).encode([0.5, -1.0]).tolist()
         [8, -16]
         """
-        found = np.asarray(values, np.float64)
+        found = read_as(values, f64, f"{self}.encode")
         with np.errstate(all="ignore"):
             units = np.rint(found * 2.0**-self.exponent)
             wrong = ~(np.abs(units) < MOST_ADDED)
@@ -64,9 +65,9 @@ class Fixed:
         >>> fixed(2**-4).decode(np.array([8, -16])).tolist()
         [0.5, -1.0]
         """
-        held = np.asarray(cells)
-        if held.dtype != np.int64:
-            raise DTypeError(f"{self}.decode", "no cells", expected=np.dtype(np.int64), got=held.dtype,
+        held, found = read_array(cells, f"{self}.decode")
+        if found != i64:
+            raise DTypeError(f"{self}.decode", "no cells", expected=i64, got=found,
                              remedy="Pass what a kernel wrote")  # fmt: skip
         kind = self.dtype.numpy
         return held.astype(kind) * kind.type(self.scale)

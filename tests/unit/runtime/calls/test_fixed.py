@@ -122,6 +122,11 @@ def test_the_host() -> None:
     for value in (np.nan, np.inf, 2.0**41):
         with pytest.raises(ArgumentError, match="a number that the cells do not hold"):
             CELLS.encode([value])
+    for wrong in ("x", [[1.0], [1.0, 2.0]], None):
+        with pytest.raises(LoomError):
+            CELLS.encode(wrong)
+        with pytest.raises(LoomError):
+            CELLS.decode(wrong)
     with pytest.raises(LoomError, match="no cells"):
         CELLS.decode(np.zeros(2))
     for scale in (0, -1, 3, 0.1, 2.0**101, True, "1", np.nan):

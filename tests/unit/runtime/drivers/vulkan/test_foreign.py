@@ -100,7 +100,8 @@ def test_what_is_read_only_must_not_be_written(vulkan: Any, assemble: Assemble) 
 WRONG: dict[str, tuple[Callable[[Any, bytes], Any], type[Exception], str]] = {
     "too few parameters": (
         lambda u, m: u.dispatch(m, [1.0]), ArgumentError,
-        "kernel 'spirv' takes 5 parameters: expected a: f32, count: u32, shift.x: i32, shift.y: i32, big: u64, got 1.",
+        "kernel 'spirv' takes 5 parameters, and 'count', 'shift.x', 'shift.y', 'big' are not given: expected a: f32, "
+        "count: u32, shift.x: i32, shift.y: i32, big: u64, got 1.",
     ),
     "a float for an integer": (
         lambda u, m: u.dispatch(m, [1.0, 1.5, 0, 0, 0]), DTypeError,
