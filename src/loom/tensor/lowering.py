@@ -292,7 +292,8 @@ class _Nest:
         operands = tuple(self.read(*item.read(o)) for o in item.inputs)
         if node.op in (COPY, PARTLY):
             return operands[0]
-        return self.append(Apply(node.op.operation, operands, node.dtype))
+        operation: Any = node.op.operation  # a function in a field is no method
+        return self.append(Apply(operation, operands, node.dtype))
 
     def read(self, base: LoweredNode, access: Any) -> int:
         inside = self.inside.get(id(base), -1)

@@ -1,7 +1,8 @@
 """Complex arrays at the border: numpy's in and out, and pairs of floats for arrays on a device.
 
-Layer: patterns. Loom has no complex dtype. A tensor holds complex numbers as pairs, in a last dimension
-of 2; numpy arrays are viewed so, without a copy. Invariant: the elements are never changed here but converted.
+Layer: patterns. Kernels have no complex numbers: a tensor of floats holds them as pairs, in a last dimension of 2;
+numpy arrays are viewed so, without a copy; tensors of c64 and c128 are recorded as ``tensor.fft`` does. Invariant: the
+elements are never changed here but converted.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import numpy as np
 from loom.core.arrays import read_complex
 from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, f64
-from loom.core.errors import ShapeError
+from loom.core.errors import ArgumentError, ShapeError
 from loom.patterns.calling.call import Call, Operand
+from loom.runtime.device import Device
+from loom.runtime.registry import device
 from loom.tensor import Tensor
 
-__all__ = ["complex_input", "complex_result", "real_input"]
+__all__ = ["complex_input", "complex_result", "placed", "real_input"]
 
 _PAIR_NBYTES = 8
 
@@ -68,6 +71,14 @@ def complex_result(call: Call, out: Operand) -> Any:
     if isinstance(found, Tensor):
         return found
     return found.view(complex_numpy(out.dtype))[..., 0]
+
+
+def placed(x: Tensor, on: str | Device | None, where: str) -> Tensor:
+    """Return a tensor; ArgumentError if it is on another device than the one named."""
+    if on is not None and x.device is not None and device(on) is not x.device:
+        raise ArgumentError(where, "the tensor is on another device", expected=device(on).name, got=x.device.name,
+                            remedy="Copy it with tensor.array(x, on=..)")  # fmt: skip
+    return x
 
 
 def complex_numpy(element: DType) -> np.dtype[Any]:

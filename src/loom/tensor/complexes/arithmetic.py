@@ -135,7 +135,7 @@ def _add(a: Parts, b: Parts) -> Parts:
 @rule("sub")
 def _sub(a: Parts, b: Parts) -> Parts:
     if a.im is None or b.im is None:
-        return Parts(a.re - b.re, -b.im if a.im is None else a.im)
+        return Parts(a.re - b.re, apply("neg", b.im) if a.im is None else a.im)
     return Parts(a.re - b.re, a.im - b.im)
 
 
@@ -276,10 +276,21 @@ def analytic(name: str, z: Any) -> Any:
     require_tensor(z, name)
     found = join(*_VALUES[name](part_of(z, 0), part_of(z, 1)))
     slope = _SLOPES[name]
-    return routed(found, [z], lambda node, g: [g * _conj(slope(node.inputs[0], node))])
+
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [g * _conj(slope(node.inputs[0], node))]
+
+    return routed(found, [z], vjp)
 
 
-RULES.update({name: (lambda a, name=name: analytic(name, a.joined())) for name in _VALUES})
+def _rule_of(name: str) -> Rule:
+    def applied(a: Parts) -> Any:
+        return analytic(name, a.joined())
+
+    return applied
+
+
+RULES.update({name: _rule_of(name) for name in _VALUES})
 
 
 @rule("rsqrt")

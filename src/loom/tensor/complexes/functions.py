@@ -53,7 +53,7 @@ def conj(x: NodeT) -> NodeT:
     [(1-2j)]
     """
     require_tensor(x, "conj")
-    return join(part_of(x, 0), -part_of(x, 1)) if x.dtype.is_complex else x
+    return join(part_of(x, 0), apply("neg", part_of(x, 1))) if x.dtype.is_complex else x
 
 
 def angle(x: NodeT) -> NodeT:
@@ -88,7 +88,8 @@ def complex(re: NodeT, im: Any) -> NodeT:  # noqa: A001 - torch's name
                          remedy="Add them: a + b * 1j")  # fmt: skip
     dtype = f32 if dtype.bits < 32 else dtype
     shape = common_shape("complex", [re, im])
-    return join(*(broadcast_to(cast(x, dtype), shape) for x in (re, im)))
+    both: list[Any] = [broadcast_to(cast(x, dtype), shape) for x in (re, im)]
+    return join(*both)
 
 
 def view_as_real(x: NodeT) -> NodeT:
@@ -124,6 +125,6 @@ def view_as_complex(x: NodeT) -> NodeT:
 
 def sign_of(x: NodeT) -> NodeT:
     """Return x / |x| of complex numbers, 0 of 0, NaN of infinite ones; the gradient at 0 is 0."""
-    size = abs(x)
+    size: Any = apply("abs", x)
     none = apply("eq", size, 0)
     return where(none, 0, x / where(none, 1, size))

@@ -7,6 +7,7 @@ with zeros at its end before it is transformed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError
@@ -15,7 +16,7 @@ from loom.core.numbers import whole
 from loom.core.promotion import as_float
 from loom.schedules.fft import norm_scale
 from loom.tensor.fft.record import from_half, to_half, transform
-from loom.tensor.graph import NodeT, require_tensor
+from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import pad
 from loom.tensor.ops.parts import join, part_of
@@ -36,7 +37,7 @@ def _ready(x: NodeT, where: str, *, real: bool = False) -> NodeT:
     return cast(x, "f32" if kind.bits < 32 else kind)
 
 
-def _length(x: NodeT, n: Any, axis: int, where: str) -> int:
+def _length(x: Node, n: Any, axis: int, where: str) -> int:
     """Return the length that an axis is to have, at least 1."""
     if n is None and not x.shape[axis]:
         raise EmptyError(where, "no elements to transform", expected="at least 1 along the axis", got=x.shape,
@@ -62,7 +63,7 @@ def _complex(x: NodeT, n: Any, axis: Any, norm: Any, where: str, *, inverse: boo
     at = normal_axis(x, axis, where)
     size = _length(x, n, at, where)
     scale = norm_scale(where, norm, size, inverse=inverse)
-    return _along(_fit(x, size, at), at, lambda rows: transform(rows, scale, inverse=inverse))
+    return _along(_fit(x, size, at), at, partial(transform, scale=scale, inverse=inverse))
 
 
 def fft(x: NodeT, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> NodeT:
@@ -103,7 +104,7 @@ def rfft(x: NodeT, /, *, n: int | None = None, axis: int = -1, norm: str = "back
     at = normal_axis(x, axis, where)
     size = _length(x, n, at, where)
     scale = norm_scale(where, norm, size, inverse=False)
-    return _along(_fit(x, size, at), at, lambda rows: to_half(rows, scale))
+    return _along(_fit(x, size, at), at, partial(to_half, scale=scale))
 
 
 def irfft(x: NodeT, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> NodeT:
@@ -121,7 +122,7 @@ def irfft(x: NodeT, /, *, n: int | None = None, axis: int = -1, norm: str = "bac
     size = max(1, 2 * (_length(x, None, at, where) - 1)) if n is None else whole(n, f"{where}, n", least=1)
     scale = norm_scale(where, norm, size, inverse=True)
     x = x if x.dtype.is_complex else cast(x, f"c{2 * x.dtype.bits}")
-    return _along(_fit(x, size // 2 + 1, at), at, lambda rows: from_half(rows, size, scale))
+    return _along(_fit(x, size // 2 + 1, at), at, partial(from_half, n=size, scale=scale))
 
 
 def hfft(x: NodeT, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> NodeT:
@@ -158,7 +159,7 @@ def _turn(norm: Any, where: str) -> str:
 # several axes
 
 
-def _axes(x: NodeT, s: Any, axes: Any, where: str) -> list[tuple[int, int | None]]:
+def _axes(x: Node, s: Any, axes: Any, where: str) -> list[tuple[int, int | None]]:
     """Return axes and the lengths they are to have; an axis may be named more than once."""
     sizes = None if s is None else list(items(s, f"{where}, s", "lengths"))
     if axes is None:

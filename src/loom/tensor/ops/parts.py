@@ -14,6 +14,7 @@ from typing import Any
 
 from loom.core.dtype import DType, complex_of
 from loom.core.errors import DTypeError
+from loom.core.given import is_list
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Load, LoopNest, Store
 from loom.tensor.draft import BufferView, Draft
@@ -101,8 +102,8 @@ def by_parts(fn: Callable[..., Any]) -> Callable[..., Any]:
         if not (isinstance(x, Node) and x.dtype.is_complex):
             return fn(x, *args, **options)
         re, im = (fn(part_of(x, k), *args, **options) for k in (0, 1))
-        if isinstance(re, (list, tuple)):
-            return type(re)(join(a, b) for a, b in zip(re, im, strict=True))
+        if is_list(re):
+            return [join(a, b) for a, b in zip(re, im, strict=True)]
         return join(re, im)
 
     return lifted

@@ -138,11 +138,14 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
 
 def _complex_product(a: Any, b: Any, dtype: DType, **options: Any) -> Any:
     """Return the product of matrices of which one is complex at least, of the products of their parts."""
-    (a_re, a_im), (b_re, b_im) = (
-        [cast(part_of(x, k), dtype) for k in (0, 1)] if x.dtype.is_complex else [cast(x, dtype), None] for x in (a, b)
-    )
-    if a_im is None or b_im is None:
-        left, right = (a_re, b_im) if a_im is None else (a_im, b_re)
-        return join(matmul(a_re, b_re, **options), matmul(left, right, **options))
-    re = apply("sub", matmul(a_re, b_re, **options), matmul(a_im, b_im, **options))
-    return join(re, apply("add", matmul(a_re, b_im, **options), matmul(a_im, b_re, **options)))
+    a_parts, b_parts = ([cast(p, dtype) for p in _parts_of(x)] for x in (a, b))
+    products: list[list[Any]] = [[matmul(p, q, **options) for q in b_parts] for p in a_parts]
+    if len(a_parts) == len(b_parts):
+        (re, im), (other, rest) = products
+        return join(apply("sub", re, rest), apply("add", im, other))
+    re, im = products[0] if len(a_parts) == 1 else [row[0] for row in products]
+    return join(re, im)
+
+
+def _parts_of(x: Any) -> list[Any]:
+    return [part_of(x, k) for k in (0, 1)] if x.dtype.is_complex else [x]

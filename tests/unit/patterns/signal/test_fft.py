@@ -212,3 +212,15 @@ def test_errors() -> None:
     assert np.array_equal(fft(np.arange(3, dtype=">c8")), fft(np.arange(3, dtype=np.complex64)))
     with pytest.raises(DTypeError, match="not numbers"):
         fft(["a"])
+
+
+def test_complex_tensors_are_recorded_and_stay_tensors() -> None:
+    x = np.arange(12).reshape(2, 6) * (1 - 2j) + 1j
+    z = loom.tensor.array(x.astype(np.complex64))
+    for found, wanted in ((fft(z), fft(x.astype(np.complex64))), (ifft(z), ifft(x.astype(np.complex64)))):
+        assert found.dtype.name == "c64"
+        assert (found.numpy().view(np.uint32) == wanted.view(np.uint32)).all()
+    back = irfft(z, 11)
+    assert (back.numpy().view(np.uint32) == irfft(x.astype(np.complex64), 11).view(np.uint32)).all()
+    with pytest.raises(EmptyError, match="no elements to transform"):
+        fft(z[:, :0])
