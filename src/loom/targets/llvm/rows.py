@@ -98,7 +98,7 @@ class RowRuns:
 
     def twice(self, run: list[Instr], accesses: dict[Instr, set[Instr]]) -> None:
         """Emit a run for lanes side by side, and for lanes anywhere."""
-        ahead = set().union(*accesses.values())
+        ahead = {s for needed in accesses.values() for s in needed}
         for s in run:
             if s in ahead:
                 self.c.instr(s)

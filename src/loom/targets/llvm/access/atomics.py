@@ -38,9 +38,9 @@ _LANES_A_CELL = 4
 
 def counts_bytes(kernel: Kernel) -> bool:
     """True if a kernel reads bytes alone and counts them in shared memory: vectors are cheap, lines of cache dear."""
-    steps = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None]
-    read = [s.memory for s in steps if s.op.name == "load" and s.memory.space is Space.BUFFER]
-    counted = any(s.op.effect is Effect.ATOMIC and s.memory.space is Space.SHARED for s in steps)
+    steps = [(s.op, s.memory) for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None]
+    read = [memory for op, memory in steps if op.name == "load" and memory.space is Space.BUFFER]
+    counted = any(op.effect is Effect.ATOMIC and memory.space is Space.SHARED for op, memory in steps)
     return counted and bool(read) and all(memory.dtype.bits == 8 for memory in read)
 
 
