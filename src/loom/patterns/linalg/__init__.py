@@ -24,10 +24,9 @@ from loom.patterns.linalg.factors import (
 )
 from loom.patterns.linalg.orthogonal import qr
 from loom.patterns.linalg.products import cross, dot, matvec, norm, normalize, outer, transpose
-from loom.tensor.linalg.operands import LinAlgError
+from loom.tensor.linalg.operands import LinAlgError as LinAlgError
 
 __all__ = [
-    "LinAlgError",
     "cholesky",
     "cond",
     "cosine_similarity",

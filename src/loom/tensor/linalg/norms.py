@@ -17,9 +17,10 @@ from loom.tensor.graph import Node, require_tensor
 from loom.tensor.linalg.operands import as_computed, filled, matrices, safe_scale, square
 from loom.tensor.linalg.spectral import svdvals
 from loom.tensor.linalg.systems import inv
-from loom.tensor.ops.elementwise import apply, cast, where
+from loom.tensor.ops.elementwise import apply, cast, constant, where
+from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.reductions import max_of, min_of, sum_of
-from loom.tensor.ops.views import expand_dims, normal_axes, reshape, routed
+from loom.tensor.ops.views import broadcast_to, expand_dims, normal_axes, reshape, routed
 from loom.tensor.tensor import Tensor
 
 __all__ = ["cond", "matrix_norm", "matrix_rank", "rank_bound", "vector_norm"]
@@ -88,9 +89,10 @@ def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: Any = "fro") -> Te
     where_ = "linalg.matrix_norm"
     matrices(x, where_)
     by_values = ord == "nuc" or (not isinstance(ord, str) and ord in (2, -2))
-    held, kept = as_computed(x, where_) if by_values else _sizes(x, where_), flag(keepdims, f"{where_}, keepdims")
+    held = x if by_values and x.dtype.is_complex else _sizes(x, where_)
     found = _matrix_norm(held, ord, where_)
-    return cast(reshape(found, (*found.shape, 1, 1)) if kept else found, held.dtype if x.dtype.is_complex else x.dtype)
+    found = reshape(found, (*found.shape, 1, 1)) if flag(keepdims, f"{where_}, keepdims") else found
+    return found if x.dtype.is_complex else cast(found, x.dtype)
 
 
 def _matrix_norm(x: Any, order: Any, where_: str) -> Any:
@@ -105,7 +107,7 @@ def _matrix_norm(x: Any, order: Any, where_: str) -> Any:
     value = float(order)
     best = max_of if value > 0 else min_of
     if not x.size:
-        return filled(0, x.shape[:-2], x)
+        return filled(0, x.shape[:-2], part_of(x, 0) if x.dtype.is_complex else x)
     if abs(value) == 2:
         return best(svdvals(x), -1)
     return best(sum_of(apply("abs", x), -2 if abs(value) == 1 else -1), -1)
@@ -126,10 +128,9 @@ def matrix_rank(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     """Return the number of singular values above ``rtol`` times the largest (default: max(m, n) epsilon), as i64."""
     where_ = "linalg.matrix_rank"
     matrices(x, where_)
-    held = as_computed(x, where_)
     if not x.size:
-        return cast(filled(0, x.shape[:-2], held), i64)
-    s = svdvals(held)
+        return broadcast_to(constant(0, i64, x), x.shape[:-2])
+    s = svdvals(x if x.dtype.is_complex else as_computed(x, where_))
     return sum_of(cast(s > rank_bound(s, x.shape, rtol, where_), i64), -1)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from loom.core.dtype import f64, i64
 from loom.core.errors import ShapeError
 from loom.core.numbers import whole
+from loom.tensor.linalg.complexes import as_blocks, from_columns
 from loom.tensor.linalg.norms import rank_bound
 from loom.tensor.linalg.operands import as_computed, batch_shape, common, filled, identity, matrices, mt, square
 from loom.tensor.linalg.spectral import singular
@@ -102,6 +103,9 @@ def pinv(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     """
     where_ = "linalg.pinv"
     matrices(x, where_)
+    if x.dtype.is_complex:
+        least = max(x.shape[-2:]) * (2.0**-52 if x.dtype.part == f64 else 2.0**-23)
+        return from_columns(pinv(as_blocks(x), rtol=least if rtol is None else rtol), x.shape[-2])
     held = as_computed(x, where_)
     if not x.size:
         return filled(0, (*x.shape[:-2], x.shape[-1], x.shape[-2]), x)

@@ -273,6 +273,11 @@ def test_complex_matrices(kind: str) -> None:
     close(linalg.matrix_power(t, 3), np.linalg.matrix_power(wide, 3))
     close(linalg.vector_norm(t, axis=1), np.linalg.norm(wide, axis=1))
     close(linalg.vecdot(t, t), (wide.conj() * wide).sum(-1))
+    close(linalg.svdvals(tensor.array(tall)), np.linalg.svd(tall)[1])
+    close(linalg.pinv(tensor.array(tall)), np.linalg.pinv(tall))
+    assert linalg.matrix_rank(tensor.array(tall)).tolist() == [3, 3]
+    for order in ("fro", "nuc", 2, 1):
+        close(linalg.matrix_norm(t, ord=order), np.linalg.norm(wide, order, axis=(1, 2)))
     definite = wide @ _t(wide).conj() + np.eye(5)
     close(linalg.cholesky(tensor.array(np.tril(definite).astype(kind))), np.linalg.cholesky(definite))
     for given in (tall, _t(tall)):
