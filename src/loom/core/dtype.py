@@ -21,8 +21,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Kind(enum.Enum):
-    """What the bits of a scalar mean."""
+class Kind(str, enum.Enum):
+    """What the bits of a scalar mean; a str, since some look for numpy's letters in ``dtype.kind``."""
 
     BOOL = "bool"
     SIGNED = "signed"

@@ -96,11 +96,15 @@ class Readable(Sized):
             raise DTypeError(self.called, "numpy does not convert to it", expected="a numpy dtype", got=repr(dtype),
                              remedy="Pass for example numpy.float32") from None  # fmt: skip
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
         """Return a capsule with a copy of the elements in host memory (bf16 as f32); BufferError for copy=False."""
-        if options.get("copy") is False:
+        if copy is False:
             raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
-        return widen(*self.host_elements()).__dlpack__(**options)
+        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        given = {name: value for name, value in options.items() if value is not None}
+        return widen(*self.host_elements()).__dlpack__(**given)
 
     def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
         """Let numpy's functions read the elements: ``numpy.sum(x)`` is numpy's, of a copy."""
