@@ -14,7 +14,7 @@ import numpy as np
 import loom
 from loom import flow, tensor
 
-from .tensor_samples import SAMPLES
+from .tensor_samples import METHODS, SAMPLES
 
 Make = Callable[[], Any]
 
@@ -331,6 +331,8 @@ _T: dict[str, Make] = {
 }
 
 BY_FUNCTION: dict[str, dict[str, Make]] = {
+    "loom.Event": {"kind": lambda: "close"},
+    "loom.fixed": {"scale": lambda: 1024.0},
     "loom.tensor.grad": {"loss": lambda: tensor.parameter([1.0]).sum(), "wrt": lambda: [tensor.parameter([1.0])]},
     "loom.linalg.matvec": {"x": lambda: [1.0, 2.0, 3.0]},
     "loom.stats.correlation": {"data": _matrix},
@@ -455,7 +457,9 @@ _OF_MATRICES = frozenset(("cholesky", "det", "inv", "lu", "qr", "pairwise", "sol
 
 def sample(where: str, name: str) -> Make | None:
     """Return how a usable value of one parameter is made, or None where nobody has said."""
-    own = {**SAMPLES.get(where.removeprefix("loom.tensor."), {}), **BY_FUNCTION.get(where, {})}
+    function = where.rpartition(".")[2]
+    known = SAMPLES if where.startswith("loom.tensor.") else METHODS if where.startswith(("Tensor.", "Loom")) else {}
+    own = {**known.get(function, {}), **BY_FUNCTION.get(where, {})}
     if name in own:
         return own[name]
     if where.startswith("loom.flow.ir_") and (found := _ir(where.rpartition(".")[2], name)):

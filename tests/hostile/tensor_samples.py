@@ -60,7 +60,7 @@ SAMPLES: dict[str, dict[str, Make]] = {
     "swiglu": {"x": lambda: tensor.ones((2, 4)), "axis": lambda: -1},
     "group_norm": {"num_groups": lambda: 1, "bias": lambda: None},
     "instance_norm": {"x": _images, "bias": lambda: None},
-    "interpolate": {"x": _images, "size": lambda: 4, "scale_factor": lambda: None, "mode": lambda: "bilinear"},
+    "interpolate": {"x": lambda: tensor.ones((1, 3, 3, 2)), "mode": lambda: "bilinear"},
     "local_response_norm": {"size": lambda: 3, "k": lambda: 1.0},
     "multi_margin": {"target": lambda: tensor.array([0, 1]), "p": lambda: 1},
     "normalize": {"p": lambda: 2.0},
@@ -79,3 +79,21 @@ SAMPLES: dict[str, dict[str, Make]] = {
     "gather": {"indices": lambda: tensor.array([[0, 1, 1]])},
 }
 """Of ``loom.tensor``."""
+
+_RUNNING = ("cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "logcumsumexp")
+SAMPLES.update({name: {"x": _row, "axis": lambda: 0} for name in _RUNNING})
+METHODS: dict[str, dict[str, Make]] = {
+    **{name: {"axis": lambda: 0} for name in _RUNNING},
+    "index_add": {"axis": lambda: 0, "index": lambda: [1], "source": lambda: [[5.0, 6.0, 7.0]]},
+    "index_put": {"indices": lambda: ([0, 2],), "values": lambda: 1.0},
+    "kthvalue": {"k": lambda: 1},
+    "quantile": {"q": lambda: 0.5},
+    "scatter_reduce": {
+        "axis": lambda: 0, "index": lambda: [[1]], "src": lambda: [[5.0]], "reduce": lambda: "amax",
+    },
+    "searchsorted": {"x2": lambda: [[1.0], [2.0], [3.0]]},
+    "take": {"indices": lambda: [0, 2], "axis": lambda: 0},
+    "take_along_axis": {"indices": lambda: [[0], [1], [2]]},
+    "topk": {"k": lambda: 2},
+}  # fmt: skip
+"""Of methods of a square tensor."""

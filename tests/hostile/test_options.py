@@ -69,6 +69,14 @@ def test_what_is_called_with_usable_arguments_is_answered() -> None:
 
 NEEDS_MORE = {
     "loom.tensor.input": "an input has elements when a program is fed",
+    "loom.tensor.interpolate": "a size or a factor",
+    **{
+        f"{kind}.{name}": "an axis, of a matrix"
+        for kind in ("Tensor", "LoomTensor")
+        for name in ("cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "take")
+    },
+    "Tensor.bincount": "integers of one dimension",
+    "LoomTensor.bincount": "integers of one dimension",
     "Mailbox.take": "a mailbox with something in it",
     "Mailbox.take_into": "a mailbox with something in it",
 }

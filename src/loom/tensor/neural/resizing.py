@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, one_of
-from loom.core.numbers import real
+from loom.core.numbers import real, whole
 from loom.tensor.autodiff import grad
 from loom.tensor.convolution import convolve, each_of
 from loom.tensor.creation.creation import zeros
@@ -179,6 +179,7 @@ def conv_transpose(
                             remedy="It only tells which of several sizes is meant")  # fmt: skip
     shape = [(n - 1) * step - 2 * p + gap * (k - 1) + extra + 1 for n, step, p, gap, k, extra
              in zip(x.shape[1:-1], steps, around, gaps, sizes, more, strict=True)]  # fmt: skip
-    image = zeros((x.shape[0], *shape, weight.shape[-2] * groups), x.dtype)
-    sent = convolve(image, weight, stride=steps, padding=around, dilation=gaps, groups=groups)
+    count = whole(groups, f"{name}, groups", least=1)
+    image = zeros((x.shape[0], *shape, weight.shape[-2] * count), x.dtype)
+    sent = convolve(image, weight, stride=steps, padding=around, dilation=gaps, groups=count)
     return grad(sent, [image], seed=x)[0]
