@@ -17,6 +17,7 @@ from loom.kernels.types import kinds, wide_type
 from loom.tensor.graph import NodeT, require_tensor
 from loom.tensor.ops import joining, reductions, views
 from loom.tensor.ops.elementwise import apply, cast, constant
+from loom.tensor.ops.parts import part_of
 from loom.tensor.standard.elementwise import truth
 
 __all__ = ["all", "any", "max", "mean", "min", "prod", "std", "sum", "var"]
@@ -39,8 +40,8 @@ def prod(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = F
     """
     require_tensor(x, "prod")
     given = x if dtype is None else cast(x, dtype)
-    result = wide_type(given.dtype)[1] if dtype is None else given.dtype
-    wide = cast(given, wide_type(given.dtype)[0])
+    held, own = (given.dtype, given.dtype) if given.dtype.is_complex else wide_type(given.dtype)
+    result, wide = own if dtype is None else given.dtype, cast(given, held)
     axes = views.normal_axes(x, axis, "prod")
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     left = [a for a in range(x.ndim) if a not in axes]
@@ -74,11 +75,18 @@ def var(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
     ``correction=1`` gives that of a sample. Integers give f64; f16 and bf16 are computed in f32 and rounded once. NaN
     or infinite where ``correction`` leaves nothing to divide by, NaN of none.
     """
+    require_tensor(x, "var")
+    if x.dtype.is_complex:  # of both parts
+        both = (var(part_of(x, k), axis=axis, correction=correction, keepdims=keepdims) for k in (0, 1))
+        return apply("add", *both)
     return cast(_variance(x, axis, correction, keepdims, "var"), kinds(x.dtype).result)
 
 
 def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> NodeT:
     """Return standard deviations, the roots of ``var``."""
+    require_tensor(x, "std")
+    if x.dtype.is_complex:
+        return apply("sqrt", var(x, axis=axis, correction=correction, keepdims=keepdims))
     return cast(apply("sqrt", _variance(x, axis, correction, keepdims, "std")), kinds(x.dtype).result)
 
 
@@ -90,7 +98,8 @@ def _nothing(x: NodeT, axis: Any, keepdims: bool, where: str) -> NodeT:
     """Return NaN for every mean of no elements."""
     axes, kept = views.normal_axes(x, axis, where), flag(keepdims, f"{where}, keepdims")
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if kept or a not in axes)
-    return views.broadcast_to(constant(math.nan, kinds(x.dtype).result, x), shape)
+    dtype = x.dtype if x.dtype.is_complex else kinds(x.dtype).result
+    return views.broadcast_to(constant(math.nan, dtype, x), shape)
 
 
 def _variance(x: NodeT, axis: Any, correction: float, keepdims: bool, where: str) -> NodeT:

@@ -129,6 +129,8 @@ _MOVES: dict[str, Callable[[Any, Any], Any]] = {
     "sum": lambda x, _: x.sum(0),
     "sum of all": lambda x, _: x.sum(),
     "mean": lambda x, _: x.mean(1),
+    "prod": lambda x, m: m.prod(x, axis=1),
+    "std": lambda x, m: m.std(x, axis=0),
     "variance": lambda x, m: x.var(1) if m is np else tensor.variance(x, 1),
     "matmul": lambda x, _: x @ x.T,
     "with a vector": lambda x, _: x @ x[0],
