@@ -59,6 +59,7 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
         raise ShapeError("tensor.grad, seed", "it is not like the loss", expected=f"{loss.dtype} of {loss.shape}",
                          got=f"{seed.dtype} of {seed.shape}", remedy="Match it")  # fmt: skip
     order = ancestors([loss])
+    _refuse_gaps(order, wrt)
     wanted = {id(x) for x in wrt}
     leading: set[int] = set()  # nodes that depend on one of ``wrt``
     for node in order:
@@ -75,6 +76,17 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
         if any(id(i) in leading for i in node.inputs):
             _spread(node, g, leading, parts)
     return [found[id(x)] if id(x) in found else broadcast_to(constant(0, x.dtype, x), x.shape) for x in wrt]
+
+
+def _refuse_gaps(order: Sequence[Node], wrt: Sequence[Node]) -> None:
+    """Raise where the loss is made of ``wrt`` by what is not recorded: zeros would be wrong."""
+    apart = {id(origin) for node in order for origin in (kept() for kept in node.apart) if origin is not None}
+    if apart and any(id(each) in apart for x in wrt for each in ancestors([x])):
+        raise ArgumentError(
+            "tensor.grad", "the loss is made of a result of loom's patterns, which are not recorded",
+            expected="operations of loom.tensor from wrt to the loss", got="results of other functions of loom",
+            remedy="Take the function of loom.tensor (sort, linalg.solve, ..), or tensor.detach of the result",
+        )  # fmt: skip
 
 
 def _varies(node: Node) -> bool:

@@ -30,7 +30,7 @@ from loom.tensor.layout import StridedLayout
 
 __all__ = [
     "COUNTER", "INPUT", "KNOWN", "PARAMETER", "SAME", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape",
-    "become", "lift_with", "make", "refuse_freed", "require_tensor", "same", "set_aside", "take_users",
+    "become", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same", "set_aside", "take_users",
 ]  # fmt: skip
 
 
@@ -85,8 +85,8 @@ class Node(Sized):
     """One operation of the record; ``Tensor`` is the class that has operators."""
 
     __slots__ = (
-        "__weakref__", "attributes", "data", "device", "dtype", "inputs", "is_fed", "lent", "name", "op", "serial",
-        "shape", "shared", "users",
+        "__weakref__", "apart", "attributes", "data", "device", "dtype", "inputs", "is_fed", "lent", "name", "op",
+        "serial", "shape", "shared", "users",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +110,8 @@ class Node(Sized):
         self.data: Storage | None = data
         self.device = device if device is not None else _one_device(op.name, self.inputs)
         self.serial = next(_serials)
+        self.apart: tuple[ref[Node], ...] = ()
+        """Of a source: what it was computed from, where no record tells how."""
         self.is_fed = op.is_fed
         """True if its elements depend on what programs are fed."""
         self.users: list[ref[Node]] | None = None
@@ -146,6 +148,17 @@ def take_users(node: Node) -> list[Node]:
     return found
 
 
+def made_apart(node: Node, origins: Sequence[Node]) -> None:
+    """Note that a source was computed from other tensors by what is not recorded, so that no gradient leads there."""
+    found: dict[int, ref[Node]] = {}
+    for origin in origins:
+        for each in ancestors([origin]) if origin.inputs else (origin,):
+            if each is origin or not each.inputs:
+                found[id(each)] = ref(each)
+            found |= {id(kept): ref(kept) for kept in (r() for r in each.apart) if kept is not None}
+    node.apart = tuple(found.values())
+
+
 def set_aside(x: NodeT) -> NodeT:
     """Return a node that is what ``x`` was, to all that was recorded of it; ``x`` may then become another.
 
@@ -173,7 +186,7 @@ def become(
     """Let a node that was set aside stand for another operation, of the same shape and dtype."""
     x.op, x.inputs, x.attributes, x.data = op, tuple(inputs), attributes, data
     x.serial = next(_serials)
-    x.is_fed, x.shared = op.is_fed, False
+    x.is_fed, x.shared, x.apart = op.is_fed, False, ()
     if inputs:
         _note(x)
 

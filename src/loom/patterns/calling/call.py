@@ -37,7 +37,7 @@ from loom.runtime.order import touching
 from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot, HostStorage, Storage, copy_storage
 from loom.tensor import Tensor
-from loom.tensor.graph import KNOWN
+from loom.tensor.graph import KNOWN, made_apart
 from loom.tensor.handle.lending import memory_of
 
 __all__ = ["Call", "Operand"]
@@ -278,6 +278,7 @@ class Call:
             x = Operand(x.memory, x.dtype, where.adopt(x.memory))
         storage = x.storage or x.held(where)
         made = Tensor(KNOWN, (), x.shape, x.dtype, data=storage, device=where)
+        made_apart(made, self._tensors)
         for given in self._tensors:
             if given.data is storage:  # an input is the result
                 made.shared = given.shared = True

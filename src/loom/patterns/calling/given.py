@@ -15,6 +15,7 @@ from loom.core.errors import ShapeError
 from loom.patterns.calling.call import Call
 from loom.runtime.device import Device
 from loom.tensor import Tensor, array
+from loom.tensor.graph import made_apart
 
 __all__ = ["as_given", "read_rows"]
 
@@ -32,4 +33,8 @@ def read_rows(
 
 def as_given(data: Any, found: Any) -> Any:
     """Return a result on the device that ``data`` was on."""
-    return array(found, on=data.device) if isinstance(data, Tensor) else found
+    if not isinstance(data, Tensor):
+        return found
+    made = array(found, on=data.device)
+    made_apart(made, [data])
+    return made

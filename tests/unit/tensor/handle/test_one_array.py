@@ -105,3 +105,20 @@ def test_numbers_of_numpy_keep_their_type(kind: str) -> None:
     number = np.dtype(kind).type(1)
     assert loom.array(number).numpy().dtype == np.dtype(kind)
     assert loom.tensor.array(number).numpy().tobytes() == number.tobytes()
+
+
+def test_a_gradient_through_what_is_not_recorded_is_refused() -> None:
+    x = loom.array([3.0, 1.0, 2.0])
+    weights = loom.array([1.0, 2.0, 3.0])
+    for made in (loom.gpu_sort(x), loom.gpu_sort(x * 2), loom.gpu_scan(loom.gpu_sort(x) + 1), loom.stats.rank(x)):
+        with pytest.raises(ArgumentError, match="made of a result of loom's patterns"):
+            loom.tensor.grad((made.astype("f32") * x).sum(), [x])
+    doubled = x * 2
+    with pytest.raises(ArgumentError, match=r"Take the function of loom\.tensor"):
+        loom.tensor.grad(loom.gpu_sort(doubled).sum(), [doubled])
+    (found,) = loom.tensor.grad((loom.tensor.detach(loom.gpu_sort(x)) * x).sum(), [x])
+    assert found.tolist() == [1.0, 2.0, 3.0]
+    (found,) = loom.tensor.grad((loom.gpu_sort(weights) * x).sum(), [x])  # it does not depend on x
+    assert found.tolist() == [1.0, 2.0, 3.0]
+    (found,) = loom.tensor.grad(loom.gpu_exp(x).sum(), [x])  # maps are recorded
+    assert np.allclose(found.numpy(), np.exp([3.0, 1.0, 2.0]))
