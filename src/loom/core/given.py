@@ -23,6 +23,7 @@ __all__ = [
     "is_list",
     "is_mapping",
     "is_scalar",
+    "is_tuple",
     "items",
     "one_of",
     "path",
@@ -62,6 +63,11 @@ def is_int(value: Any) -> TypeGuard[int]:
 def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     """Tell whether something is a list or a tuple."""
     return isinstance(value, (list, tuple))
+
+
+def is_tuple(value: Any) -> TypeGuard[tuple[Any, ...]]:
+    """Tell whether something is a tuple."""
+    return isinstance(value, tuple)
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from loom.core.dtype import SCALARS, DType, bool_, c64, complex_of, f32, i64, u64
 from loom.core.errors import DTypeError
+from loom.core.given import is_scalar
 
 __all__ = ["as_float", "default_dtype", "is_number", "promote"]
 
@@ -24,7 +25,7 @@ _PYTHON: dict[type, int] = {bool: 0, int: 1, float: 2, complex: 3}
 
 def is_number(value: Any) -> bool:
     """Tell whether a value is a number of Python's or numpy's, which takes the type of what it meets."""
-    return isinstance(value, (bool, int, float, complex, np.generic)) and np.ndim(value) == 0
+    return isinstance(value, (bool, int, float, complex, np.generic)) and np.ndim(cast("Any", value)) == 0
 
 
 def default_dtype(kind: type) -> DType:
@@ -55,7 +56,7 @@ def promote(where: str, dtypes: Iterable[DType], numbers: Iterable[Any] = ()) ->
 
 def _python_type(where: str, number: Any) -> type:
     if is_number(number):
-        value = number.item() if isinstance(number, np.generic) else number
+        value = number.item() if is_scalar(number) else number
         for kind in _PYTHON:
             if isinstance(value, kind):
                 return kind

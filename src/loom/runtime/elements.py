@@ -102,7 +102,7 @@ class Readable(Sized):
         """Return a capsule with a copy of the elements in host memory (bf16 as f32); BufferError for copy=False."""
         if copy is False:
             raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
-        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        options: dict[str, Any] = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
         given = {name: value for name, value in options.items() if value is not None}
         return widen(*self.host_elements()).__dlpack__(**given)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
 from loom.core.fixed import Fixed
+from loom.core.given import is_tuple
 from loom.ir.kernel import Access
 
 __all__ = ["Absent", "BufferType", "In", "InOut", "Out", "TypeVar", "is_struct", "resolve_annotations", "scalar_type"]
@@ -38,7 +39,7 @@ class _BufferAnnotation:
     _access = Access.READ
 
     def __class_getitem__(cls, given: Any) -> BufferType:
-        dtype, ndim = given if isinstance(given, tuple) and len(given) == 2 else (given, 0)
+        dtype, ndim = given if is_tuple(given) and len(given) == 2 else (given, 0)
         if isinstance(ndim, bool) or not isinstance(ndim, int) or not 1 <= ndim <= MOST_AXES:
             if given is not dtype or ndim:
                 raise KernelTypeError(

@@ -9,9 +9,8 @@ import ast
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
-
 from loom.core.dtype import DType, f32, f64, i32, i64
+from loom.core.given import is_int
 from loom.ir.builder import Builder
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.values import AxesView, Operand, Static, Typing, describe, expect_static, is_typed
@@ -122,7 +121,7 @@ class Builtins:
             raise self.b.error("pow takes two values inside a kernel", 2, len(args), "Take the remainder yourself")
         base, exponent = args
         n = exponent.value if isinstance(exponent, Static) else None
-        if isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 0 <= n <= _MOST_POWER:
+        if is_int(n) and 0 <= n <= _MOST_POWER:
             return self.product(self.typing.typed(base), int(n))
         if isinstance(base, Static) and isinstance(exponent, Instr) and exponent.type.is_integer:
             raise self.b.error("** takes a constant whole exponent, or floats", "x ** 2, or f32 ** f32", exponent.dtype,

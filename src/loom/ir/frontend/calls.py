@@ -11,13 +11,13 @@ import inspect
 import math
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from loom.core.dtype import DType, f32, i64, of_numpy, u32
 from loom.core.fixed import Fixed
-from loom.core.given import is_array, is_list, is_scalar
+from loom.core.given import is_array, is_list, is_scalar, is_tuple
 from loom.ir.frontend.builtins import Builtins
 from loom.ir.frontend.data.cells import add_to_cell
 from loom.ir.frontend.data.structs import info_of, is_struct
@@ -62,7 +62,8 @@ class Calls:
         """Translate a call."""
         callee = self.t.expressions.evaluate(node.func)
         if isinstance(callee, Method):
-            return self.inlining.inline(callee.function, [callee.owner, *self.positional(node)], self.keywords(node))
+            method = cast("types.FunctionType", callee.function)  # a field, which nothing binds
+            return self.inlining.inline(method, [callee.owner, *self.positional(node)], self.keywords(node))
         if isinstance(callee, Static) and is_struct(callee.value):
             return self.t.fields.construct(callee.value, self.positional(node), self.keywords(node))
         if not isinstance(callee, Static):
@@ -330,14 +331,14 @@ class Calls:
         given = u32 if kind else expect_static(self.b, dtype_operand, f"the type of a {space} array", (DType, Fixed))
         dtype, fixed = (i64, given) if isinstance(given, Fixed) else (given, None)
         size = expect_static(self.b, size_operand, f"the size of a {space} array", (int, tuple, np.integer))
-        shape: tuple[Any, ...] = size if isinstance(size, tuple) else (size,)
+        shape = size if is_tuple(size) else (size,)
         if not shape or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) for n in shape):
             raise self.b.error(
                 f"the size of a {space} array", "a number, or one for each axis", size, "Write 64 or (8, 8)"
             )
         words = info_of(kind).record.words if kind else 1
         memory = declare(self.t.array_name, dtype, math.prod(int(n) for n in shape) * words, fixed=fixed)
-        if kind is None and not isinstance(size, tuple):
+        if kind is None and not is_tuple(size):
             return memory
         return AxesView(memory, tuple(Static(int(n)) for n in shape), kind)
 

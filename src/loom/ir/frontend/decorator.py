@@ -18,7 +18,7 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, i64, u32
 from loom.core.errors import ArgumentError, KernelTypeError, StateError, SyntaxNotSupported
 from loom.core.fixed import Fixed
-from loom.core.given import flag, is_int, is_list
+from loom.core.given import flag, is_int, is_list, is_tuple
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.ir.builder import Builder
@@ -204,7 +204,7 @@ class KernelFunction:
         ndim = given.ndim or (1 if kind is not None else 0)
         record = "" if kind is None else info_of(kind).record.text
         fixed = given.dtype if isinstance(given.dtype, Fixed) else None
-        dtype = u32 if kind else i64 if fixed else given.dtype
+        dtype = u32 if kind else i64 if fixed else cast("DType", given.dtype)
         memory = builder.buffer(name, dtype, given.access, ndim=ndim, record=record, fixed=fixed)
         is_view = ndim > 1 or kind is not None
         translator.frame.names[name] = AxesView(memory, (Static(0),) * ndim, kind) if is_view else memory
@@ -257,8 +257,8 @@ class KernelFunction:
         ArgumentError for another workgroup than the kernel's, which ``@loom.kernel(workgroup=...)`` sets.
         """
         if is_choice(size):
-            return self.specialize(*(size if isinstance(size, tuple) else (size,)))
-        groups, *rest = tuple(size) if isinstance(size, tuple) and size else (size,)
+            return self.specialize(*(size if is_tuple(size) else (size,)))
+        groups, *rest = size if is_tuple(size) and size else (size,)
         if rest and (len(rest) > 1 or _extents(rest[0]) != self.workgroup):
             raise ArgumentError(
                 f"kernel {self.name!r}", "another workgroup than the kernel's",

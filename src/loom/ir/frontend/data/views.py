@@ -8,9 +8,9 @@ emitted for an element is what is emitted for one whose place was written out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
 
 from loom.core.dtype import u32, u64
+from loom.core.given import is_tuple
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.structs import info_of
 from loom.ir.frontend.values import AxesView, Operand, RecordPlace, Static, Typing
@@ -39,8 +39,8 @@ class Views:
         items: tuple[Operand, ...] = (index,)
         if isinstance(index, tuple):
             items = index
-        elif isinstance(index, Static) and isinstance(index.value, tuple):
-            items = tuple(Static(v) for v in cast("tuple[Any, ...]", index.value))
+        elif isinstance(index, Static) and is_tuple(index.value):
+            items = tuple(Static(v) for v in index.value)
         name, ndim = view.memory.name, len(view.shape)
         if len(items) > len(view.rest):
             axes = ", ".join("ijklmnop"[:ndim])
