@@ -73,7 +73,9 @@ REFUSED: dict[str, Any] = {
 
 REFUSED |= {
     r"\[data.bollinger, data\] not numbers|\[data.bollinger, data\]": lambda: loom.data.bollinger(None),
-    r"\[loom.Array.reshape\] the elements do not fit": lambda: loom.array([1.0, 2.0]).reshape(2.7),
+    r"\[reshape\] not a whole number: expected an int of at least -1, got 2.7": lambda: loom.array([1.0, 2.0]).reshape(
+        2.7
+    ),
     r"\[gpu_range\] unusable bounds: expected finite numbers of 64 bits": lambda: loom.gpu_range(0, 10**400),
     r"\[gpu_range\] too many elements": lambda: loom.gpu_range(-1e308, 1e308, 1e-300),
     r"\[loom.Network.load\]|\[loom.nn": lambda: loom.Network.load("{}", [2]),

@@ -454,20 +454,25 @@ class Expressions:
     def call(self, node: ast.Call) -> Operand:
         return self.t.calls.call(node)
 
-    def folded(self, emit: Callable[[], Operand]) -> Static:
-        """Evaluate what ``emit`` emits of typed constants now, by the meaning of its operations."""
+    def folded(self, emit: Callable[[], Operand]) -> Static | Instr:
+        """Evaluate what ``emit`` emits of typed constants now, by the meaning of its operations.
+
+        What is no row of plain operations, as the function ``pow`` is, stays for the kernel to compute.
+        """
         block = Block()
         known: dict[Instr, Any] = {}
         with self.b.into(block):
             result = self.typing.typed(emit())
         for s in block.statements:
-            assert isinstance(s, Instr), "operators of constants are operations"
-            if s.op.name == "const":
+            if isinstance(s, Instr) and s.op.name == "const":
                 known[s] = np.array([s.attr], s.type.bits_numpy).view(s.type.numpy)
-            else:
-                assert s.op.evaluate is not None, "operators of constants are pure"
+            elif isinstance(s, Instr) and s.op.evaluate is not None and s.op.name not in ("convert", "bitcast"):
                 with np.errstate(all="ignore"):
                     known[s] = s.op.evaluate(*(known[a] for a in s.args))
+            else:
+                for statement in block.statements:
+                    self.b.append(statement)
+                return result
         value = known[result][0]
         return Static(bool(value) if result.type.is_bool else value)
 

@@ -102,6 +102,15 @@ def test_what_values_refuse_is_refused() -> None:
         loom.gpu_map(np.zeros(1, np.int32), lambda v: v + seven**-1)
 
 
+@pytest.mark.parametrize("dtype", [f32, f64], ids=str)
+def test_powers_of_constants_are_those_of_values(dtype: Any) -> None:
+    bases = np.array([2.0, 0.3, -1.5, 0.0, -0.0, np.inf, np.nan], dtype.numpy)
+    for exponent in (-1, 0.5, -7, np.int32(-3), 100, dtype.numpy.type(0.25)):
+        want = loom.gpu_map(bases, lambda v, n=exponent: v**n, on="interp")
+        got = [_captured(lambda x, n: x**n, b, exponent, dtype, False) for b in bases]
+        assert bits(np.array(got)) == bits(want), exponent
+
+
 @pytest.mark.parametrize(
     ("function", "dtype", "told"),
     [
