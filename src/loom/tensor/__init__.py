@@ -69,7 +69,7 @@ from loom.tensor.functions import (
     softplus,
 )
 from loom.tensor.handle.methods import attach, own
-from loom.tensor.kernelcalls import record_call as _record_call  # noqa: F401 - what a kernel called with tensors does
+from loom.tensor.kernelcalls import record_call as _record_call  # noqa: F401  # pyright: ignore[reportUnusedImport] - what a kernel called with tensors does
 from loom.tensor.linalg.products import matrix_transpose, tensordot, vecdot
 from loom.tensor.loomtensor import LoomTensor, OpHandle, Stream, create, device_query
 from loom.tensor.neural.activations import (

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
+from loom.core.given import is_array
 from loom.kernels.maps.nest import LoopNest, Number
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
@@ -115,8 +116,8 @@ class Draft:
         self.dispatches[first:] = [
             replace(
                 d,
-                params=tuple(p[k] if isinstance(p, np.ndarray) else p for p in d.params),
-                groups=d.groups[k] if isinstance(d.groups, np.ndarray) else d.groups,
+                params=tuple(p[k] if is_array(p) else p for p in d.params),
+                groups=d.groups[k] if is_array(d.groups) else d.groups,
             )
             for k in range(repeats)
             for d in turn

@@ -9,7 +9,7 @@ in the order of the calls. Invariant: a run does no Python per operation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def _counters(outputs: Sequence[Tensor], pairs: Sequence[tuple[Tensor, Tensor]])
     ends = [*outputs, *(value for _, value in pairs)]
     given = {id(parameter) for parameter, _ in pairs}
     found = [n for n in ancestors(ends) if n.op is PARAMETER and n.attributes == COUNTER and id(n) not in given]
-    return [(counter, counter + 1) for counter in found]
+    return [(counter, counter + 1) for counter in cast("list[Tensor]", found)]
 
 
 def _check_updates(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -56,7 +56,6 @@ class Tensor(Operators, Methods, Node, Readable):
     """
 
     __slots__ = ()
-    __hash__ = Node.__hash__
     called = "tensor"
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
@@ -64,7 +63,7 @@ class Tensor(Operators, Methods, Node, Readable):
         if api_version not in (None, *VERSIONS):
             raise ArgumentError("tensor", "another version of the array API standard", got=api_version,
                                 expected=" or ".join(VERSIONS), remedy="Leave it out")  # fmt: skip
-        return sys.modules[__package__]
+        return sys.modules["loom.tensor"]
 
     # elements
 
@@ -193,7 +192,7 @@ class Tensor(Operators, Methods, Node, Readable):
         return self
 
     def __getitem__(self, key: Any) -> Tensor:
-        if type(key) in _BASIC or (type(key) is tuple and set(map(type, key)) <= _BASIC):
+        if type(key) in _BASIC or (type(key) is tuple and set(map(type, cast("tuple[Any, ...]", key))) <= _BASIC):
             return fresh(views.slice_by(self, key), self)
         return index(self, key)
 

@@ -149,9 +149,9 @@ def apply_rnn(config: RNN, weights: Weights, x: Tensor, context: Context) -> Ten
 def _lstm_step(share: Parts, product: Parts | None, _h: Any, c: Tensor | None) -> tuple[Tensor, Tensor, Parts]:
     i, f, g, o = _total(share, product)
     i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-    c = i * g if c is None else f * c + i * g
-    level = c.tanh()
-    return o * level, c, [i, f, g, o, c, level]
+    held: Tensor = i * g if c is None else f * c + i * g
+    level = held.tanh()
+    return o * level, held, [i, f, g, o, held, level]
 
 
 def _lstm_back(

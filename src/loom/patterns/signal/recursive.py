@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError, ShapeError, near_matches
-from loom.core.given import is_list
+from loom.core.given import is_array, is_list
 from loom.core.numbers import real, whole
 from loom.kernels.fft.recursive import filter_recursively
 from loom.kernels.fft.stages import LANES
@@ -174,14 +174,14 @@ def butter(order: int, cutoff: Any, band: str = "lowpass", *, rate: float = 2.0,
             f"{where}, output", "unknown", expected="'ba' or 'sos'", got=repr(output), remedy="Leave it out"
         )
     edges = _edges(where, cutoff, real(rate, f"{where}, rate"), 1 if band in _BANDS[:2] else 2)
-    zeros, poles, gain = _digital(*_analogue(n, band, 4 * np.tan(np.pi * edges / 2)))
+    zeros, poles, gain = _digital(*_analogue(n, band, 4 * cast("Any", np.tan)(np.pi * edges / 2)))
     if output == "sos":
         return _sections(zeros, poles, gain)
     return np.real(gain * np.poly(zeros)), np.real(np.poly(poles))
 
 
 def _edges(where: str, cutoff: Any, rate: float, count: int) -> np.ndarray[Any, Any]:
-    given = cast("list[Any]", cutoff if is_list(cutoff) or isinstance(cutoff, np.ndarray) else [cutoff])
+    given = cast("list[Any]", cutoff if is_list(cutoff) or is_array(cutoff) else [cutoff])
     edges = np.array([2 * real(f, f"{where}, cutoff") / rate for f in given])
     if len(edges) != count or not ((edges > 0) & (edges < 1)).all() or not (edges[1:] > edges[:-1]).all():
         raise ArgumentError(f"{where}, cutoff", "unusable frequencies", got=cutoff,
@@ -212,7 +212,7 @@ def _digital(zeros: Any, poles: Any, gain: float) -> tuple[Any, Any, float]:
     """Move an analogue filter to samples, two a second (the bilinear transform)."""
     factor: Any = 4.0
     above, below = (cast("Any", np.prod)(factor - side) for side in (zeros, poles))
-    found = gain * float(np.real(above / below))
+    found = gain * float(cast("Any", np.real)(above / below))
     moved: list[Any] = [(factor + side) / (factor - side) for side in (zeros, poles)]
     return np.concatenate([moved[0], -np.ones(len(poles) - len(zeros))]), moved[1], found
 

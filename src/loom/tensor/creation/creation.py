@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from loom.core.dtype import DType, c64, dtype_of, f32, f64, i64, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
@@ -108,14 +108,15 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Place = None
     ``dtype``: None is that of the number: f32 for floats, i64 for ints, bool. DTypeError for a number it lacks.
     """
     if isinstance(fill_value, Node) and not fill_value.shape:
-        found = fill_value if dtype is None else maps.cast(fill_value, dtype)
+        number = cast("Tensor", fill_value)
+        found = number if dtype is None else maps.cast(number, dtype)
         return views.broadcast_to(found, as_shape(shape, "tensor.full"))
     if dtype is None:
         wanted = promote("tensor.full", [], [fill_value])
     else:
         wanted = dtype_of(dtype, "tensor.full")
     home = _home(device, on, "tensor.full")
-    value = float(fill_value) if wanted.is_float and isinstance(fill_value, (bool, int)) else fill_value
+    value = float(fill_value) if wanted.is_float and isinstance(fill_value, (bool, int)) else cast("Any", fill_value)
     number = maps.constant(value, wanted, _like(home), "tensor.full")
     return views.broadcast_to(_placed(number, home), as_shape(shape, "tensor.full"))
 
@@ -266,8 +267,8 @@ def linspace(
     with_end = flag(endpoint, "tensor.linspace, endpoint")
     if isinstance(start, complex) or isinstance(stop, complex):
         kind = c64 if dtype is None else dtype_of(dtype, "tensor.linspace")
-        ends = [maps.split_number(each, "tensor.linspace") for each in (start, stop)]
-        halves = [linspace(*both, count, dtype=f64, device=home, endpoint=with_end) for both in zip(*ends, strict=True)]
+        ends = zip(*(maps.split_number(each, "tensor.linspace") for each in (start, stop)), strict=True)
+        halves = [linspace(a, b, count, dtype=f64, device=home, endpoint=with_end) for a, b in ends]
         return maps.cast(join(*halves), kind)
     wanted = f32 if dtype is None else dtype_of(dtype, "tensor.linspace")
     first, last = (float(_real(each, "tensor.linspace")) for each in (start, stop))

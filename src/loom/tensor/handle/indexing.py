@@ -90,14 +90,14 @@ class KeyPlaces:
         if all(not isinstance(a, Node) for _, a in self.arrays):
             total = np.zeros(self.common, np.int64)
             for (_, given), n in zip(self.arrays, sizes, strict=True):
-                total = total * n + np.where(given < 0, given + n, given)
+                total = total * n + cast("Any", np.where)(given < 0, given + n, given)
             return _known(np.ascontiguousarray(total.reshape(-1).astype(np.uint32)), like)
         joined: Any = None
         for (_, given), n in zip(self.arrays, sizes, strict=True):
             at = given if isinstance(given, Node) else _known(np.ascontiguousarray(given), like)
             at = convert(at, i64)
             inside = apply("and", apply("ge", at, -n), apply("lt", at, n))
-            at = where(inside, where(apply("lt", at, 0), at + n, at), -(1 << 40))
+            at = where(inside, where(apply("lt", at, 0), apply("add", at, n), at), -(1 << 40))
             at = broadcast_to(at, self.common)
             joined = at if joined is None else joined * n + at
         return positions_of(reshape(joined, (self.count,)), _WHERE, math.prod(sizes))
@@ -246,7 +246,7 @@ class _Mask:
 def _read_one(k: Any) -> list[Any]:
     """Return what one key stands for: itself, or a key for each axis of a mask."""
     if isinstance(k, (bool, np.bool_)):
-        return [_Truth(bool(k))]
+        return [_Truth(bool(cast("Any", k)))]
     if isinstance(k, Node):
         if not k.dtype.is_bool:
             return [k]
@@ -277,7 +277,7 @@ def _indices(k: Any) -> np.ndarray[Any, Any]:
 def _checked(k: Any, n: int, axis: int) -> Any:
     """Return positions along an axis of ``n``, known to be inside unless a program is to be fed with them."""
     if not isinstance(k, Node):
-        if not isinstance(k, np.ndarray):
+        if not is_array(k):
             k = np.asarray(slice_range(k, n, axis)[0], np.int64)
         if k.dtype == np.uint64:
             k = np.minimum(k, np.uint64(1 << 62))

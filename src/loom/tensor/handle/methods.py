@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from loom.core.dtype import DType, bool_, dtype_of, f16, f32, f64, i32, i64
 from loom.core.errors import ArgumentError, LoomError
@@ -39,7 +39,7 @@ def fresh(found: Any, *given: Any) -> Any:
     """Return a result as a tensor of its own: another handle, if it is one of those given."""
     if isinstance(found, Node):
         return same(found) if _is_among(found, given) else found
-    if isinstance(found, (list, tuple)) and type(found) in (list, tuple):
+    if type(found) in (list, tuple):
         return type(found)(fresh(each, *given) for each in found)
     return found
 
@@ -102,7 +102,8 @@ class Methods:
 
     def norm(self, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:  # noqa: A002 - as numpy's
         """Return the norm of a vector, or of rows along an axis."""
-        return _of("linalg").vector_norm(self, axis=axis, keepdims=keepdims, ord=ord)
+        linalg: Any = import_module("loom.tensor.linalg")
+        return linalg.vector_norm(self, axis=axis, keepdims=keepdims, ord=ord)
 
     def dot(self, other: Any) -> Any:
         """Return the matrix product, or that of two vectors."""
@@ -146,7 +147,8 @@ class Methods:
 
     def chunk(self, chunks: int, axis: int = 0) -> list[Any]:
         """Return at most ``chunks`` parts along an axis, of one length but for the last."""
-        n = self.shape[normal_axis(self, axis, "chunk")]  # type: ignore[attr-defined,arg-type]
+        x = cast("Any", self)
+        n: int = x.shape[normal_axis(x, axis, "chunk")]
         size = max(1, -(-n // whole(chunks, "chunk, chunks", least=1)))
         return fresh(_of("split")(self, [min(size, n - at) for at in range(0, n, size)] or [0], axis), self)
 

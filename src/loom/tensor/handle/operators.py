@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list
@@ -100,7 +100,9 @@ class Operators:
     __matmul__, __rmatmul__ = _called("matmul")
     __lt__, __gt__ = _compared("lt", ">"), _compared("gt", "<")
     __le__, __ge__ = _compared("le", ">="), _compared("ge", "<=")
-    __eq__, __ne__ = _compared("eq", "=="), _compared("ne", "!=")
+    __eq__: ClassVar[Callable[[Any, Any], Any]] = _compared("eq", "==")  # declared: object's is of bools
+    __ne__: ClassVar[Callable[[Any, Any], Any]] = _compared("ne", "!=")
+    __hash__ = object.__hash__
 
     def __divmod__(self, other: Any) -> tuple[Any, Any]:
         other = as_operand(other, self)
@@ -133,7 +135,7 @@ class Operators:
 
     def __contains__(self: Any, value: Any) -> bool:
         found = self == value
-        return bool(found.numpy().any()) if isinstance(found, Node) else False
+        return bool(_plain(found).any()) if isinstance(found, Node) else False
 
     def __round__(self, digits: int | None = None) -> Any:
         return function("round")(self) if digits is None else function("round")(self, digits)
@@ -143,7 +145,8 @@ class Operators:
 
     def __array_ufunc__(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Let numpy's functions of elements be Loom's, of tensors; what Loom lacks is numpy's, of copies."""
-        name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
+        called: str = ufunc.__name__
+        name = _UFUNCS.get(called, called)
         known = import_module("loom.tensor")
         if method == "__call__" and not options and name in known.__all__ and callable(getattr(known, name)):
             like = next(i for i in inputs if isinstance(i, Node))

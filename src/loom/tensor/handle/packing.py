@@ -21,10 +21,10 @@ __all__ = ["packed"]
 def packed(x: Any) -> tuple[Any, tuple[Any, ...]]:
     """Return what makes a tensor anew, and of what; StateError for one that is made of what programs are fed."""
     if x.op is INPUT:
-        return _unpacked, (type(x), "input", None, str(x.dtype), x.shape, x.name, None)
+        return _unpacked, (x.__class__, "input", None, str(x.dtype), x.shape, x.name, None)
     kind = "parameter" if x.op.is_written else "array"
     memory = x.host_elements()[0]
-    return _unpacked, (type(x), kind, memory, str(x.dtype), x.shape, x.name, x.home.name)
+    return _unpacked, (x.__class__, kind, memory, str(x.dtype), x.shape, x.name, x.home.name)
 
 
 def _unpacked(

@@ -14,7 +14,7 @@ from loom.core.dtype import bool_, dtype_of
 from loom.core.given import flag
 from loom.core.numbers import real
 from loom.kernels.types import kinds, wide_type
-from loom.tensor.graph import NodeT, require_tensor
+from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops import joining, reductions, views
 from loom.tensor.ops.elementwise import apply, cast, constant
 from loom.tensor.ops.parts import part_of
@@ -90,7 +90,7 @@ def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
     return cast(apply("sqrt", _variance(x, axis, correction, keepdims, "std")), kinds(x.dtype).result)
 
 
-def _is_of_none(x: NodeT, axis: Any, where: str) -> bool:
+def _is_of_none(x: Node, axis: Any, where: str) -> bool:
     return math.prod(x.shape[a] for a in views.normal_axes(x, axis, where)) == 0
 
 
