@@ -126,7 +126,8 @@ class Builtins:
         if isinstance(base, Static) and isinstance(exponent, Instr) and exponent.type.is_integer:
             raise self.b.error("** takes a constant whole exponent, or floats", "x ** 2, or f32 ** f32", exponent.dtype,
                                "Shift for powers of two, 1 << n, or convert with f32(...)")  # fmt: skip
-        if base.type.is_integer if isinstance(base, Instr) else is_typed(base) and is_int(base.value):
+        whole = isinstance(base, Instr) and base.type.is_integer
+        if whole or (isinstance(base, Static) and is_typed(base) and is_int(base.value)):
             raise self.b.error("** of an integer takes a constant exponent", f"0 to {_MOST_POWER}", describe(exponent),
                                "Write a loop, or convert with f32(...)")  # fmt: skip
         assert Elementary.find is not None, "the library is there when kernels are"
