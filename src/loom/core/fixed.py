@@ -17,7 +17,7 @@ from loom.core.dtype import DType, f32, f64, i64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numbers import real
 
-__all__ = ["MOST_ADDED", "MOST_HELD", "Fixed", "fixed"]
+__all__ = ["MOST_ADDED", "MOST_HELD", "Fixed", "fixed", "floats_of"]
 
 MOST_ADDED = 1 << 61
 """What is added at once is smaller, in multiples of the scale."""
@@ -52,10 +52,11 @@ class Fixed:
             units = np.rint(found * 2.0**-self.exponent)
             wrong = ~(np.abs(units) < MOST_ADDED)
         if wrong.any():
+            first = float(found[wrong].flat[0] if found.ndim else found)
             raise ArgumentError(
                 f"{self}.encode", "a number that the cells do not hold",
-                expected=f"less than {MOST_ADDED * self.scale}",
-                got=float(found[wrong].flat[0] if found.ndim else found), remedy="Choose a larger scale",
+                expected=f"less than {MOST_ADDED * self.scale}", got=first,
+                remedy="Choose a larger scale" if math.isfinite(first) else "Pass finite numbers",
             )  # fmt: skip
         return units.astype(np.int64)
 
@@ -69,14 +70,19 @@ class Fixed:
         if found != i64:
             raise DTypeError(f"{self}.decode", "no cells", expected=i64, got=found,
                              remedy="Pass what a kernel wrote")  # fmt: skip
-        kind = self.dtype.numpy
-        return held.astype(kind) * kind.type(self.scale)
+        return floats_of(held, self, self.dtype.numpy)
 
     def __str__(self) -> str:
         return f"fixed(2**{self.exponent})" if self.dtype == f32 else f"fixed(2**{self.exponent}, {self.dtype})"
 
     def __repr__(self) -> str:
         return f"loom.{self}"
+
+
+def floats_of(cells: np.ndarray[Any, Any], kind: Fixed, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return what cells of a kind stand for, f32 for an array of those and else f64, each rounded once to that."""
+    dtype = dtype if dtype == np.float32 else np.dtype(np.float64)
+    return cells.astype(dtype) * dtype.type(kind.scale)
 
 
 def fixed(scale: float, dtype: Any = f32) -> Fixed:
@@ -92,7 +98,8 @@ def fixed(scale: float, dtype: Any = f32) -> Fixed:
     value = real(scale, "loom.fixed, scale")
     mantissa, exponent = math.frexp(value)
     if mantissa != 0.5 or not abs(exponent - 1) <= _MOST_EXPONENT:
-        near = "" if not 0 < value < math.inf else f", for example 2**{round(math.log2(value))}"
+        most = _MOST_EXPONENT
+        near = "" if value <= 0 else f", for example 2**{min(max(round(math.log2(value)), -most), most)}"
         raise ArgumentError("loom.fixed, scale", "not a power of two", expected="2**-100 to 2**100", got=scale,
                             remedy=f"Pass the resolution of the sums{near}")  # fmt: skip
     if dtype not in (f32, f64):

@@ -92,6 +92,27 @@ def test_refused(fn: Callable[..., Any]) -> None:
     assert str(caught.value) == text
 
 
+def summed_in_branch(x: In[u32], out: Out[u32], n: u32) -> None:
+    if loom.local_id() < n:
+        out[loom.global_id()] = loom.group_sum(x[loom.global_id()])  # here
+
+
+def summed_in_a_helper(x: In[u32], out: Out[u32], n: u32) -> None:
+    if loom.local_id() < n:
+        out[loom.global_id()] = through_loom(x[loom.global_id()])
+
+
+def through_loom(x: Any) -> Any:
+    return loom.group_sum(x)  # here
+
+
+@pytest.mark.parametrize(("fn", "named"), [(summed_in_branch, summed_in_branch), (summed_in_a_helper, through_loom)])
+def test_a_barrier_of_the_librarys_is_where_it_is_called(fn: Callable[..., Any], named: Callable[..., Any]) -> None:
+    with pytest.raises(VerifyError) as caught:
+        _ = loom.kernel(workgroup=64)(fn).verified
+    assert str(caught.value).startswith(f"[kernel '{fn.__name__}' at {__file__}:{line_of(named, '# here')}] barrier in")
+
+
 def after_some_returned(x: In[u32], out: Out[u32], n: u32) -> None:
     for k in range(n):
         if x[loom.global_id()] == k:

@@ -100,7 +100,7 @@ class Calls:
                 )  # fmt: skip
             args, keywords = self.positional(node), self.keywords(node)
             operands = operands_of(target, args, keywords, ast.unparse(node), self.typing)
-            return self.inlining.inline(target.definition, operands, {})
+            return self.inlining.inline(target.definition, operands, {}, at_call=True)
         return self.function(target, self.arguments(node, target.__name__))
 
     def function(self, fn: types.FunctionType | Elementary, args: list[Operand]) -> Operand:

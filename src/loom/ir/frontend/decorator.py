@@ -294,6 +294,15 @@ class _Sized:
         assert KernelFunction.launch is not None
         return KernelFunction.launch(self._function, args, named, self._groups)
 
+    def __getitem__(self, size: Any) -> Any:
+        """Choose types, as ``k[f32]`` does; ArgumentError for a second number of groups."""
+        if is_choice(size):
+            return _Sized(self._function[size], self._groups)
+        raise ArgumentError(
+            f"kernel {self._function.name!r}", "a number of groups is given already", expected="a call",
+            got=f"[{size!r}]"[:200], remedy="Write k[groups](x, y); several dimensions of groups are k[(x, y),](...)",
+        )  # fmt: skip
+
 
 def _extents(size: Any) -> tuple[int, int, int] | None:
     """Return one number or up to three as three, None for anything else."""

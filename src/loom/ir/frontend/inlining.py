@@ -41,8 +41,10 @@ class Inlining:
         self.b = translator.builder
         self.typing = translator.typing
 
-    def inline(self, fn: types.FunctionType, args: list[Operand], keywords: dict[str, Operand]) -> Operand:
-        """Translate a Python function at the place of its call."""
+    def inline(
+        self, fn: types.FunctionType, args: list[Operand], keywords: dict[str, Operand], *, at_call: bool = False
+    ) -> Operand:
+        """Translate a Python function at the place of its call; ``at_call``: its lines are that of the call."""
         source = function_source(fn)
         if any(f.function is fn for f in self.t.frames):
             raise self.b.error(f"{fn.__name__} calls itself", "no recursion", "a recursive call", "Write a loop")
@@ -52,21 +54,22 @@ class Inlining:
             )
         bound = self.bind(fn, args, keywords)
         caller_loc = self.b.loc
+        at = self.t.frame.at or (caller_loc if at_call else None)
         try:
-            result = self.run(fn, source, bound)
+            result = self.run(fn, source, bound, at)
         except KernelError as error:
-            if caller_loc is not None:
+            if caller_loc is not None and at is None:
                 error.inside = error.inside or fn.__name__
                 error.callers = ((self.t.frame.source.name, caller_loc.file, caller_loc.line), *error.callers)
             raise
         self.b.loc = caller_loc
         return result
 
-    def run(self, fn: types.FunctionType, source: FunctionSource, bound: dict[str, Operand]) -> Operand:
+    def run(self, fn: types.FunctionType, source: FunctionSource, bound: dict[str, Operand], at: Loc | None) -> Operand:
         """Translate the body of ``fn`` in a frame of its own."""
         self.t.inlined += 1
         mutable = mutable_names(source.body, set(bound))
-        frame = FunctionNames(source, names_of(fn), mutable, self.t.inlined, is_kernel=False, function=fn)
+        frame = FunctionNames(source, names_of(fn), mutable, self.t.inlined, is_kernel=False, function=fn, at=at)
         self.t.frames.append(frame)
         try:
             for name, operand in bound.items():
@@ -123,7 +126,7 @@ class Inlining:
         """Translate a function body whose returns end it; give what it returns."""
         for position, statement in enumerate(statements):
             if isinstance(statement, ast.Return):
-                self.t.builder.loc = self.loc_of(statement)
+                self.t.builder.loc = self.t.loc_of(statement)
                 return self.t.expressions.evaluate(statement.value) if statement.value is not None else Static(None)
             if isinstance(statement, ast.If) and _returns(statement):
                 return self.tail_if(statement, statements[position + 1 :])
@@ -133,7 +136,7 @@ class Inlining:
     def tail_if(self, node: ast.If, rest: list[ast.stmt]) -> Operand:
         """An ``if`` with returns: what follows it belongs to the branches that go on."""
         branches = [_with_rest(node.body, rest), _with_rest(node.orelse, rest)]
-        self.b.loc = self.loc_of(node)
+        self.b.loc = self.t.loc_of(node)
         test = self.t.expressions.condition(node.test)
         if isinstance(test, Static):
             return self.tail(branches[0] if test.value else branches[1])
@@ -192,9 +195,6 @@ class Inlining:
         if isinstance(operand, tuple):
             return tuple(self.spread(item) for item in operand)
         return self.t.fields.of_host(value) if is_record(operand) else operand
-
-    def loc_of(self, node: ast.stmt) -> Loc:
-        return Loc(self.t.frame.source.file, node.lineno)
 
 
 def _returns(node: ast.If) -> bool:

@@ -30,7 +30,7 @@ from loom.ir.frontend.values import (
     is_number,
     promoted,
 )
-from loom.ir.kernel import Block, Instr, Variable
+from loom.ir.kernel import Block, Instr, Loc, Variable
 
 __all__ = ["FunctionNames", "Names"]
 
@@ -55,6 +55,8 @@ class FunctionNames:
     number: int
     is_kernel: bool
     function: Any = None
+    at: Loc | None = None
+    """The line that all of its code is told to be at."""
     names: dict[str, Operand | Variable | StructVariable] = field(
         default_factory=dict[str, "Operand | Variable | StructVariable"]
     )

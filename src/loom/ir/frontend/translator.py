@@ -88,12 +88,16 @@ class Translator(Names):
 
     def statement(self, node: ast.stmt) -> None:
         """Translate one statement."""
-        self.builder.loc = Loc(self.frame.source.file, node.lineno)
+        self.builder.loc = self.loc_of(node)
         handler = getattr(self, "on_" + type(node).__name__.lower(), None)
         if handler is None:
             name = type(node).__name__.lower()
             raise self.unsupported(node, _STATEMENTS.get(name, f"{name} statements"))
         handler(node)
+
+    def loc_of(self, node: ast.stmt | ast.expr) -> Loc:
+        """Return the line of ``node``, or that of the call of the library's function it stands in."""
+        return self.frame.at or Loc(self.frame.source.file, node.lineno)
 
     def unsupported_expression(self, node: ast.AST) -> SyntaxNotSupported:
         """Make the error for a kind of expression that kernels lack."""
@@ -103,7 +107,7 @@ class Translator(Names):
     def unsupported(self, node: ast.AST, what: str) -> SyntaxNotSupported:
         """Make the error for Python that kernels lack."""
         if isinstance(node, (ast.expr, ast.stmt)):
-            self.builder.loc = Loc(self.frame.source.file, node.lineno)
+            self.builder.loc = self.loc_of(node)
         return SyntaxNotSupported(
             self.builder.where(),
             f"{what} are not part of the kernel language",

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.arrays import read_as
 from loom.core.errors import ArgumentError
-from loom.core.fixed import Fixed
+from loom.core.fixed import Fixed, floats_of
 from loom.core.given import is_array
 from loom.ir.kernel import Memory
 from loom.runtime.chain.arguments import check_binding
@@ -78,7 +78,7 @@ class CallBuffer:
         if not isinstance(memory, np.ndarray):
             copy.reshape(-1).view(np.uint8)[...] = memory.read(0, copy.nbytes)
         if self._home is not None:
-            self._home[...] = copy if self._cells is None else self._cells.decode(copy)
+            self._home[...] = copy if self._cells is None else floats_of(copy, self._cells, self._home.dtype)
 
 
 def listed(given: Any, memory: Memory, where: str) -> np.ndarray[Any, Any]:

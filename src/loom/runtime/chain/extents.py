@@ -8,6 +8,7 @@ be told from outside. Invariant: a number that is a guess is never used; it is a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -38,9 +39,7 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
     ``params`` has a row of 8-byte slots for each repeat, as ``encode_params`` gives them; the result is three numbers,
     or a row of them for each repeat. ArgumentError if they cannot be told.
     """
-    reach = _known.get(kernel)
-    if reach is None:
-        reach = _known[kernel] = _reach(kernel)
+    reach = _reach(kernel)
     if isinstance(reach, str):
         raise _untold(reach, where)
     if reach.loose:
@@ -117,7 +116,11 @@ def _is_store(effect: Instr) -> bool:
 
 
 def _reach(kernel: VerifiedKernel) -> Reach | str:
-    return "its code is not Loom's" if isinstance(kernel, ForeignKernel) else reach_of(kernel.kernel)
+    found = _known.get(kernel)
+    if found is None:
+        foreign = isinstance(kernel, ForeignKernel)
+        found = _known[kernel] = "its code is not Loom's" if foreign else reach_of(kernel.kernel)
+    return found
 
 
 def _untold(why: str, where: str) -> ArgumentError:
@@ -152,4 +155,14 @@ def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int
             remedy="Write lanes=(height, width)",
         )  # fmt: skip
     x, y, z = (*(whole(n, f"{where}, lanes", least=0) for n in sizes[::-1]), 1, 1)[:3]
-    return _groups(kernel, (x, y, z))
+    found = _groups(kernel, (x, y, z))
+    reach = _reach(kernel) if found[1:] != (1, 1) else ""
+    if not isinstance(reach, str) and any(reach.asked) and not reach.counts:
+        twice = [d for d in (1, 2) if found[d] > 1 and not reach.asked[d]]
+        if twice:  # all lanes along it would do the same, one over the other
+            raise ArgumentError(
+                f"{where}, lanes", f"the kernel does not ask for its lane along dimension {twice[0]}",
+                expected="a number for its own", got=lanes,
+                remedy=f"Write lanes={math.prod(sizes)}, or loom.global_id({twice[0]}) in the kernel",
+            )  # fmt: skip
+    return found

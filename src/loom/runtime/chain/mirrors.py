@@ -37,7 +37,9 @@ def as_data(given: Any, memory: Memory, where: str) -> Any:
         raise DTypeError(
             where, "not a buffer",
             expected="a numpy array, loom.array, tensor, DLPack array or storage of the device",
-            got=type(given).__name__, remedy=f"Pass numpy.array(..., {str(memory.dtype.numpy)!r})",
+            got=type(given).__name__,
+            remedy=f"Pass numpy.array(..., {str(memory.dtype.numpy)!r})" if not memory.record
+            else "Pass numpy.zeros(n, Struct.numpy), Struct being the kernel's class of records",
         )  # fmt: skip
     if memory.access.writes and getattr(given, "requires_grad", False):
         raise DTypeError(

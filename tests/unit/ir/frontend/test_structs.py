@@ -292,6 +292,19 @@ def test_what_is_no_class_of_records() -> None:
         class Numpy:
             numpy: f32
 
+    with pytest.raises(KernelError, match="no fields of a base, got Particle. Repeat them"):
+
+        @loom.struct
+        class Heir(Particle):
+            z: f32
+
+    with pytest.raises(KernelError, match=r"no dataclass can be made of it \(non-default.*Put fields with"):
+
+        @loom.struct
+        class Order:
+            a: f32 = 1
+            b: f32
+
     with pytest.raises(KernelError, match="not a class"):
         loom.struct(3)  # type: ignore[arg-type]
 
@@ -302,6 +315,11 @@ def test_a_call_takes_records(on: str) -> None:
     for _ in range(2):
         stepped(p, fast, 0.5, on=on)
     assert (p["v"][:, 0] == 1.0).all()
+
+
+def test_a_list_is_no_buffer_of_records() -> None:
+    with pytest.raises(DTypeError, match=r"Pass numpy\.zeros\(n, Struct\.numpy\), Struct being the kernel's class"):
+        stepped([1], np.zeros(1, np.uint32), 0.5)
 
 
 @loom.kernel(workgroup=2)

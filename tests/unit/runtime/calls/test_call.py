@@ -322,6 +322,8 @@ GOOD = (np.ones(4, np.float32), np.ones(4, np.float32))
     (lambda: saxpy(*GOOD, 1.0, lanes=-1), "lanes] out of range"),
     (lambda: saxpy(*GOOD, 1.0, lanes=(1, 2, 3, 4)), "too many axes"),
     (lambda: saxpy(*GOOD, 1.0, lanes=1.5), "not a whole number"),
+    (lambda: saxpy(*GOOD, 1.0, lanes=(2, 3)), "lanes] the kernel does not ask for its lane along dimension 1: expected "
+     "a number for its own, got (2, 3). Write lanes=6, or loom.global_id(1) in the kernel."),
     (lambda: saxpy(*GOOD, 1.0, groups={}), "groups] not a whole number"),
     (lambda: saxpy(*GOOD, 1.0, groups=()), "groups] no dimensions"),
     (lambda: saxpy(*GOOD, 1.0, groups=-1), "groups] out of range"),
@@ -331,6 +333,7 @@ GOOD = (np.ones(4, np.float32), np.ones(4, np.float32))
     (lambda: scale(GOOD[0].astype(complex), a=1.0), "unsupported dtype"),
     (lambda: saxpy[2, 32](*GOOD, 1.0), "another workgroup than the kernel's"),
     (lambda: saxpy["x"](*GOOD, 1.0), "not a number of groups"),
+    (lambda: saxpy[1][2](*GOOD, 1.0), "a number of groups is given already: expected a call, got [2]"),
     (lambda: saxpy(*GOOD, 1.0, on="gpux"), "no device is called 'gpux'"),
     (lambda: saxpy(*GOOD, "1"), "does not fit f32"),
     (lambda: saxpy(GOOD[0], [1.0] * 4, 1.0), "not a buffer"),

@@ -65,6 +65,13 @@ def test_sums_are_exact(on: str, kernel: Any) -> None:
     assert sums.tolist() == [float(np.float32(float(s + Fraction(1, 2)))) for s in expected]
 
 
+def test_an_array_of_doubles_comes_back_as_doubles(on: str) -> None:
+    """The kernel reads f32, but what the cells hold is told to an array of f64 as it is."""
+    sums = np.array([0.0, 1 / 3, 1_000_000.123])
+    scatter([0, 0, 2], [1.0, 1.0, 1.0], sums, on=on)
+    assert sums.tolist() == [2.0, round(2**20 / 3) / 2**20, round(1_000_001.123 * 2**20) / 2**20]
+
+
 def test_doubles(on: str) -> None:
     dice = np.random.default_rng(2)
     at, x = dice.integers(0, 4, 500).astype(np.uint32), dice.standard_normal(500)
@@ -134,6 +141,11 @@ def test_the_host() -> None:
             loom.fixed(scale)
     with pytest.raises(ArgumentError, match=re.escape("Pass the resolution of the sums, for example 2**-7")):
         loom.fixed(0.01)
+    with pytest.raises(ArgumentError, match=re.escape("got 6.223015277861142e-61. Pass the resolution of the sums, "
+                                                      "for example 2**-100")):  # fmt: skip
+        loom.fixed(2.0**-200)
+    with pytest.raises(ArgumentError, match=re.escape("got nan. Pass finite numbers")):
+        CELLS.encode([np.nan])
     with pytest.raises(LoomError, match="no float that kernels compute in"):
         loom.fixed(0.5, i32)
 

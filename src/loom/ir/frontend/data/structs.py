@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from types import FunctionType
 from typing import Any, Union, cast
 
@@ -61,7 +61,11 @@ def struct(cls: type, /) -> Any:
     names = dict(sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
     kinds = _kinds(cls, names, where)
     given = cast("Any", cls)
-    made: Any = given if is_dataclass(given) else dataclass(given)
+    try:
+        made: Any = given if "__dataclass_fields__" in vars(cls) else dataclass(given)
+    except (TypeError, ValueError) as error:
+        raise KernelTypeError(where, f"no dataclass can be made of it ({error})", expected="fields as of a dataclass",
+                              remedy="Put fields with defaults last") from None  # fmt: skip
     record = RecordLayout.of({n: info_of(k).record if isinstance(k, type) else k for n, k in kinds.items()})  # type: ignore[arg-type]
     defaults = {f.name: f.default for f in fields(made) if f.default is not MISSING}
     methods = {n: f for n, f in vars(cls).items() if isinstance(f, FunctionType) and not n.startswith("__")}
@@ -72,6 +76,12 @@ def struct(cls: type, /) -> Any:
 
 def _kinds(cls: type, names: Mapping[str, Any], where: str) -> dict[str, Union[DType, type]]:
     """Return the type of each field, strings evaluated where the class was written."""
+    for base in cls.__mro__[1:]:
+        if vars(base).get("__annotations__"):
+            raise KernelTypeError(
+                where, "a class of records has all its fields itself", expected="no fields of a base",
+                got=base.__name__, remedy="Repeat them, or hold such a record in a field",
+            )  # fmt: skip
     written = cast("dict[str, Any]", vars(cls).get("__annotations__", {}))
     if not written:
         raise KernelTypeError(where, "a class of records has no fields", expected="annotated names, as in x: f32",
