@@ -23,7 +23,7 @@ _OFTEN = {
     "operations": 1, "convert": 1, "select": 1, "bool": 1, "halves": 1, "memory": 6, "control": 3, "barriers": 9,
     "loops": 7, "vectors": 6, "shapes": 9, "strides": 4, "atomics": 5, "probe": 8, "constant-right": 6,
     "functions": 5, "signals": 25, "sorting": 15, "sorting-threads": 12, "threads": 12, "tensors": 5,
-    "literals": 12,
+    "literals": 12, "edges": 12,
 }  # fmt: skip
 """Every how many cases of a theme one is always run."""
 _BATCH = 30

@@ -14,6 +14,7 @@ import numpy as np
 import loom
 from loom import flow, tensor
 
+from .library_samples import LIBRARY
 from .tensor_samples import METHODS, SAMPLES
 
 Make = Callable[[], Any]
@@ -459,7 +460,7 @@ def sample(where: str, name: str) -> Make | None:
     """Return how a usable value of one parameter is made, or None where nobody has said."""
     function = where.rpartition(".")[2]
     known = SAMPLES if where.startswith("loom.tensor.") else METHODS if where.startswith(("Tensor.", "Loom")) else {}
-    own = {**known.get(function, {}), **BY_FUNCTION.get(where, {})}
+    own = {**known.get(function, {}), **BY_FUNCTION.get(where, {}), **LIBRARY.get(where, {})}
     if name in own:
         return own[name]
     if where.startswith("loom.flow.ir_") and (found := _ir(where.rpartition(".")[2], name)):

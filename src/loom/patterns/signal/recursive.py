@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from loom.core.arrays import read_array
+from loom.core.conversions import convert
 from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_array, is_list
@@ -49,7 +51,7 @@ def sosfilt(sos: Any, data: Any, *, axis: int = -1, on: str | Device | None = No
     [1.0, 0.5, 0.25]
     """
     where = "signal.sosfilt"
-    sections = np.asarray(sos, np.float64)
+    sections = _numbers(sos, f"{where}, sos")
     if sections.ndim != 2 or sections.shape[1] != 6 or not len(sections):
         raise ShapeError(f"{where}, sos", "not sections", expected="(n, 6)", got=sections.shape,
                          remedy='Take those of butter(.., output="sos")')  # fmt: skip
@@ -106,9 +108,14 @@ def _resting(b: np.ndarray[Any, Any], a: np.ndarray[Any, Any]) -> np.ndarray[Any
     return np.array([below[k] * first - math.fsum(left[:k].tolist()) for k in range(len(left))])
 
 
+def _numbers(given: Any, where: str) -> np.ndarray[Any, Any]:
+    memory, found = read_array(given, where)
+    return convert(memory, found, f64, where)
+
+
 def _ratio(where: str, b: Any, a: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return numbers above and below, of one length, the first below being 1."""
-    both = [np.atleast_1d(np.asarray(side, np.float64)) for side in (b, a)]
+    both = [np.atleast_1d(_numbers(side, f"{where}, {name}")) for side, name in ((b, "b"), (a, "a"))]
     for name, side in zip("ba", both, strict=True):
         if side.ndim != 1 or not 1 <= side.size <= _MOST_ORDER + 1 or not np.isfinite(side).all():
             raise ArgumentError(f"{where}, {name}", "not a filter's numbers",

@@ -129,6 +129,9 @@ class Methods:
 
     def view_as(self, other: Any) -> Any:
         """Return it in the shape of another."""
+        if not hasattr(other, "shape"):
+            raise ArgumentError("view_as", "not an array", expected="one whose shape to take", got=repr(other)[:80],
+                                remedy="Pass a tensor, or write view(*shape)")  # fmt: skip
         return self.reshape(other.shape)  # type: ignore[attr-defined]
 
     def expand(self, *shape: Any) -> Any:
