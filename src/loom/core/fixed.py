@@ -102,7 +102,7 @@ def fixed(scale: float, dtype: Any = f32) -> Fixed:
         near = "" if value <= 0 else f", for example 2**{min(max(round(math.log2(value)), -most), most)}"
         raise ArgumentError("loom.fixed, scale", "not a power of two", expected="2**-100 to 2**100", got=scale,
                             remedy=f"Pass the resolution of the sums{near}")  # fmt: skip
-    if dtype not in (f32, f64):
+    if not isinstance(dtype, DType) or dtype not in (f32, f64):
         raise DTypeError("loom.fixed, dtype", "no float that kernels compute in", expected="f32 or f64",
                          got=repr(dtype)[:200], remedy="Leave it out")  # fmt: skip
     return Fixed(exponent - 1, dtype)

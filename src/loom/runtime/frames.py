@@ -63,7 +63,10 @@ class Frame:
 
 def _as_rgba(given: Any) -> np.ndarray[Any, Any]:
     """Return pixels as bytes of four channels: the array itself if it is that."""
-    found = np.asarray(given)
+    try:
+        found = np.asarray(given)
+    except (TypeError, ValueError):
+        found = np.empty(0, object)
     if found.ndim not in (2, 3) or (found.ndim == 3 and found.shape[2] not in (3, 4)) or 0 in found.shape[:2]:
         raise ShapeError(
             "loom.Frame", "not the shape of a picture", expected="(height, width), (height, width, 3) or (.., 4)",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -77,6 +78,8 @@ COUNTER = ("counter",)
 """Attributes of a parameter that programs count up: how often random numbers were drawn."""
 
 _MANY = 64
+_MOST_ELEMENTS = 2**48
+"""Of a tensor; numbers alone, which take no memory, may have as many."""
 _serials = itertools.count()
 _users_lock = threading.Lock()
 
@@ -284,6 +287,9 @@ def as_shape(shape: Any, where: str) -> tuple[int, ...]:
     if not all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 0 for n in found):
         raise ShapeError(where, "not a shape", expected="whole numbers of at least 0", got=shape,
                          remedy="Pass the size of each axis")  # fmt: skip
+    if math.prod(int(n) for n in found if n) > _MOST_ELEMENTS:
+        raise ShapeError(where, "too many elements", expected=f"at most {_MOST_ELEMENTS}", got=shape,
+                         remedy="Make it smaller")  # fmt: skip
     if len(found) > MOST_AXES:
         raise ShapeError(where, "too many dimensions", expected=f"at most {MOST_AXES}", got=len(found),
                          remedy="Reshape it")  # fmt: skip

@@ -17,7 +17,7 @@ import numpy as np
 
 from loom.core.dtype import dtype_of
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.core.given import flag, is_list, path, text
+from loom.core.given import flag, is_list, is_mapping, path, text
 from loom.runtime.device import Device
 from loom.tensor.tensor import array
 
@@ -57,6 +57,9 @@ def read_csv(
         raise ArgumentError(f"{where}, separator", "not one plain character", expected="',', ';' or a tab",
                             got=repr(separator), remedy="Leave it out")  # fmt: skip
     named = flag(header, f"{where}, header")
+    if dtypes is not None and not is_mapping(dtypes):
+        raise ArgumentError(f"{where}, dtypes", "not dtypes by name", expected='a dictionary, as {"x": "f32"}',
+                            got=repr(dtypes)[:80], remedy="Leave it out")  # fmt: skip
     wanted = dict(dtypes or {})
     names, cells = _reader()(os.fspath(place), mark, named)
     names = names if named else [str(k) for k in range(len(cells))]

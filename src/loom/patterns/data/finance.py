@@ -162,7 +162,7 @@ def black_scholes(
     [10.4506, 0.6368, 0.0188, 37.524, -6.414, 53.2325]
     """
     where = "data.black_scholes"
-    if kind not in ("call", "put"):
+    if not isinstance(kind, str) or kind not in ("call", "put"):
         raise ArgumentError(
             f"{where}, kind", "unknown", expected="'call' or 'put'", got=repr(kind), remedy="Pass one of them"
         )

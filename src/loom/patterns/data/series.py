@@ -11,7 +11,8 @@ import numpy as np
 
 from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError, ShapeError
-from loom.core.numbers import whole
+from loom.core.given import flag
+from loom.core.numbers import real, whole
 from loom.patterns.calling.call import Call
 from loom.patterns.calling.given import as_given, read_rows
 from loom.patterns.data.group import Groups, group_by
@@ -41,7 +42,7 @@ def shift(data: Any, steps: int = 1, *, fill: float = float("nan"), on: str | De
     """
     x = read_rows("data.shift", data, on)
     by = whole(steps, "data.shift, steps")
-    found = np.full(x.shape, fill, x.dtype)
+    found = np.full(x.shape, fill if isinstance(fill, float) else real(fill, "data.shift, fill"), x.dtype)
     if abs(by) < x.shape[-1]:
         found[..., max(0, by) : x.shape[-1] + min(0, by)] = x[..., max(0, -by) : x.shape[-1] - max(0, by)]
     return as_given(data, found)
@@ -133,7 +134,7 @@ def cut(data: Any, edges: Any, *, right: bool = True, on: str | Device | None = 
     if bounds.ndim != 1 or not (bounds[1:] > bounds[:-1]).all():
         raise ArgumentError(f"{where}, edges", "they do not ascend", expected="each above the one before",
                             got=f"shape {bounds.shape}", remedy="Sort them, and leave equal ones out")  # fmt: skip
-    side = "left" if right else "right"
+    side = "left" if flag(right, f"{where}, right") else "right"
     flat = x.reshape(-1).astype(np.result_type(x, bounds))
     found = np.asarray(gpu_searchsorted(bounds.astype(flat.dtype), flat, side=side, on=on)).reshape(x.shape) - 1
     return as_given(data, np.where((found >= bounds.size - 1) | np.isnan(x), -1, found).astype(np.int64))

@@ -66,7 +66,11 @@ def number_together(left: Any, right: Any, where: str) -> tuple[Any, Any]:
 def _as_array(keys: Any, where: str) -> np.ndarray[Any, Any]:
     if _is_column(keys):
         keys = keys.to_pylist() if hasattr(keys, "to_pylist") else keys.to_list()
-    found: np.ndarray[Any, Any] = np.asarray(keys) if len(keys) else np.empty(0, "U1")
+    try:
+        found: np.ndarray[Any, Any] = np.asarray(keys) if len(keys) else np.empty(0, "U1")
+    except (TypeError, ValueError):
+        raise DTypeError(where, "not a series of texts", expected="texts, in a list or a column", got=repr(keys)[:80],
+                         remedy="Pass one column")  from None  # fmt: skip
     if found.ndim != 1:
         raise ShapeError(where, "not a series", expected="one dimension", got=found.shape, remedy="Pass one column")
     if found.dtype.kind in "USa":

@@ -174,9 +174,9 @@ def butter(order: int, cutoff: Any, band: str = "lowpass", *, rate: float = 2.0,
     if n > _MOST_ORDER // 2:
         raise ArgumentError(f"{where}, order", "too high", expected=f"at most {_MOST_ORDER // 2}", got=n,
                             remedy="Filter twice")  # fmt: skip
-    if band not in _BANDS:
+    if not isinstance(band, str) or band not in _BANDS:
         raise ArgumentError(f"{where}, band", f"no band is called {band!r}", remedy=near_matches(str(band), _BANDS))
-    if output not in ("ba", "sos"):
+    if not isinstance(output, str) or output not in ("ba", "sos"):
         raise ArgumentError(
             f"{where}, output", "unknown", expected="'ba' or 'sos'", got=repr(output), remedy="Leave it out"
         )

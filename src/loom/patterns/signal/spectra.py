@@ -44,7 +44,7 @@ def detrend(data: Any, kind: str = "linear", *, on: str | Device | None = None) 
     [0.0, 0.0, 0.0]
     """
     where = "signal.detrend"
-    if kind not in _TRENDS:
+    if not isinstance(kind, str) or kind not in _TRENDS:
         raise ArgumentError(f"{where}, kind", f"no trend is called {kind!r}", remedy=near_matches(str(kind), _TRENDS))
     x = read_rows(where, data, on)
     return as_given(data, _detrended(x, kind, on))
@@ -108,7 +108,7 @@ def _powers(
     where: str, x: Any, rate: float, window: str, size: int, shared: int, trend: Any, scaling: str, on: Any
 ) -> tuple[Any, Any]:
     """Return frequencies, and the power of every segment, (..., segments, frequencies)."""
-    if scaling not in _SCALINGS:
+    if not isinstance(scaling, str) or scaling not in _SCALINGS:
         raise ArgumentError(f"{where}, scaling", f"no scaling is called {scaling!r}",
                             remedy=near_matches(str(scaling), _SCALINGS))  # fmt: skip
     rate = _rate(where, rate)

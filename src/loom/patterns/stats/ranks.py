@@ -35,7 +35,7 @@ def rank(data: Any, method: str = "average", *, on: str | Device | None = None) 
     [1.0, 4.0, 2.5, 2.5]
     """
     where = "stats.rank"
-    if method not in _METHODS:
+    if not isinstance(method, str) or method not in _METHODS:
         raise ArgumentError(f"{where}, method", f"no method is called {method!r}",
                             remedy=near_matches(str(method), _METHODS))  # fmt: skip
     x = read_rows(where, data, on, allowed=_NUMBERS)

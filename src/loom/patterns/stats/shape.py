@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.patterns.calling.given import as_given, read_rows
 from loom.patterns.maps.elementwise import gpu_exp, gpu_log
@@ -60,7 +61,7 @@ def skew(data: Any, *, unbiased: bool = False, on: str | Device | None = None) -
     n = x.shape[-1]
     with np.errstate(invalid="ignore", divide="ignore"):
         found = third / (second * np.sqrt(second))
-    if unbiased and n > 2:
+    if flag(unbiased, "stats.skew, unbiased") and n > 2:
         found = found * found.dtype.type(np.sqrt(n * (n - 1)) / (n - 2))
     return as_given(data, found[()])
 
@@ -76,7 +77,7 @@ def kurtosis(data: Any, *, unbiased: bool = False, on: str | Device | None = Non
     n = x.shape[-1]
     with np.errstate(invalid="ignore", divide="ignore"):
         found = fourth / (second * second) - 3
-    if unbiased and n > 3:
+    if flag(unbiased, "stats.kurtosis, unbiased") and n > 3:
         found = ((n + 1) * found + 6) * found.dtype.type((n - 1) / ((n - 2) * (n - 3)))
     return as_given(data, found[()])
 

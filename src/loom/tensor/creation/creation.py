@@ -92,6 +92,7 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: str | Device 
     Floats to integers truncate and saturate, NaN gives 0. ``copy=False`` returns ``x`` itself if nothing changes.
     """
     require_tensor(x, "astype")
+    copy = flag(copy, "astype, copy")
     found = x
     if device is not None and device_of(device) is not x.device:
         found = asarray(x, device=device)

@@ -139,6 +139,9 @@ def cond(x: Tensor, /, *, p: Any = None) -> Tensor:
     inverse's."""
     where_ = "linalg.cond"
     matrices(x, where_)
+    if not isinstance(p, (int, float, str, type(None))):
+        raise ArgumentError(f"{where_}, p", "no norm", expected="None, a number, 'fro' or 'nuc'", got=repr(p)[:80],
+                            remedy="Leave it out")  # fmt: skip
     if p in (None, 2, -2):
         if not x.size:
             raise ArgumentError(where_, "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness")

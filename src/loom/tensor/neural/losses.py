@@ -219,7 +219,7 @@ def pairwise_distance(x: Tensor, y: Tensor, p: float = 2.0, eps: float = 1e-6, *
     """Return the p-norm of x - y + ``eps`` along the last axis."""
     for t in (x, y):
         require_tensor(t, "pairwise_distance")
-    power = real(p, "pairwise_distance, p", least=1) if p != math.inf else p
+    power = p if isinstance(p, float) and p == math.inf else real(p, "pairwise_distance, p", least=1)
     return _length(x - y + real(eps, "pairwise_distance, eps"), power, flag(keepdims, "pairwise_distance, keepdims"))
 
 

@@ -127,7 +127,10 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
 def normalize(x: Tensor, p: float = 2.0, axis: int = -1, eps: float = 1e-12) -> Tensor:
     """Return ``x`` over its p-norm along an axis, ``eps`` at least."""
     held, at = wide(x, "normalize"), normal_axis(x, axis, "normalize")
-    power, least = (p if p == math.inf else real(p, "normalize, p", least=1)), real(eps, "normalize, eps", least=0)
+    power, least = (
+        (p if isinstance(p, float) and p == math.inf else real(p, "normalize, p", least=1)),
+        real(eps, "normalize, eps", least=0),
+    )
     size = abs(held)
     if power == math.inf:
         length = max_of(size, at, keepdims=True)

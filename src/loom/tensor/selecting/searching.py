@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from loom.core.dtype import f32, f64, i64, u32
 from loom.core.errors import ArgumentError, ShapeError
-from loom.core.given import flag, is_int, one_of
+from loom.core.given import flag, is_array, is_list, one_of
 from loom.core.numbers import real, whole
 from loom.core.promotion import promote
 from loom.kernels.move.histogram import MOST_GUESSED
@@ -163,7 +161,7 @@ def as_weights(weights: Any, x: Tensor, name: str) -> Tensor:
 
 def _edges(flat: Tensor, bins: Any, span: Any, computed: Any, name: str) -> tuple[Tensor, float | None]:
     """Return the edges of bins, and how many bins there are to one if that is known."""
-    if not is_int(bins) and (isinstance(bins, Node) or np.ndim(bins) == 1):
+    if isinstance(bins, Node) or is_list(bins) or (is_array(bins) and bins.ndim):
         edges: Any = cast(bins, computed) if isinstance(bins, Node) else array(bins, computed, on=flat.device)
         if edges.ndim != 1 or edges.shape[0] < 2:
             raise ShapeError(f"{name}, bins", "no edges", expected="at least 2, one dimension", got=edges.shape,

@@ -46,10 +46,11 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 def index_select(x: Tensor, axis: int, index: Any) -> Tensor:
     """Return elements along an axis by an index of one dimension, as torch's."""
     require_tensor(x, "index_select")
-    if len(np.shape(index) if not isinstance(index, Tensor) else index.shape) > 1:
+    found = as_index(index, "index_select", _size(x, axis, "index_select"), x)
+    if found.ndim > 1:
         raise ShapeError("index_select", "the index has several dimensions", expected="one dimension",
-                         got=getattr(index, "shape", "a nested list"), remedy="Use tensor.take")  # fmt: skip
-    return take(x, reshape(as_index(index, "index_select", _size(x, axis, "index_select"), x), (-1,)), axis)
+                         got=found.shape, remedy="Use tensor.take")  # fmt: skip
+    return take(x, reshape(found, (-1,)), axis)
 
 
 def _size(x: Tensor, axis: int, where: str) -> int:
