@@ -63,6 +63,7 @@ class Frame:
 
 def _as_rgba(given: Any) -> np.ndarray[Any, Any]:
     """Return pixels as bytes of four channels: the array itself if it is that."""
+    found: Any
     try:
         found = np.asarray(given)
     except (TypeError, ValueError):
