@@ -35,7 +35,7 @@ def _prove(machine: str, layers: tuple[int, ...], folder: Path) -> None:
     assert elsewhere.dispatches >= len(captured.kernels)
 
 
-@pytest.mark.parametrize(("machine", "layer"), [("wasm32", 2), ("aarch64", 1)])
+@pytest.mark.parametrize(("machine", "layer"), [("wasm32", 2), pytest.param("aarch64", 1, marks=pytest.mark.slow)])
 def test_operations_and_functions_have_the_golden_digests(machine: str, layer: int, tmp_path: Path) -> None:
     _prove(machine, (layer,), tmp_path)
 

@@ -48,7 +48,7 @@ def test_every_option_is_looked_at() -> None:
     )
 
 
-@pytest.mark.wide
+@pytest.mark.slow
 def test_what_is_called_with_usable_arguments_is_answered() -> None:
     """An option that is refused says nothing where the call is refused without it."""
     refused = []

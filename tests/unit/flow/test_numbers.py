@@ -211,7 +211,7 @@ def test_what_is_no_number(data: Any, text: str) -> None:
 
 def test_parameters_that_are_no_list() -> None:
     unit = loom_boot(1.0, 8, 0)
-    with pytest.raises(DTypeError, match="params are not a sequence"):
+    with pytest.raises(DTypeError, match="params are neither a sequence nor a mapping"):
         loom_dispatch(unit, halve, 1.0, 1.0)  # type: ignore[arg-type]
 
 

@@ -42,7 +42,9 @@ def test_inputs_are_the_golden_ones() -> None:
         assert attestation.digest_of_texts(digests) == golden().vectors[str(layer)]
 
 
-@pytest.mark.parametrize("settings", [(1, 4), (2, 8), (2, 16)], ids=str)
+@pytest.mark.parametrize(
+    "settings", [*(pytest.param(s, marks=pytest.mark.slow) for s in ((1, 4), (2, 8))), (2, 16)], ids=str
+)
 @pytest.mark.wide
 @pytest.mark.needs("vectors")
 def test_operations_and_functions_are_the_same_under_every_setting(on: str, settings: Settings) -> None:
