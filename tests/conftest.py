@@ -8,7 +8,6 @@ out, ``make prove`` runs everything.
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -20,10 +19,6 @@ from loom.core.errors import DeviceError
 from loom.runtime.registry import DRIVERS, driver
 
 pytest.register_assert_rewrite("conformance.running")
-
-_modules = itertools.count(1)
-_THAW = 16
-"""Modules between two collections of everything."""
 
 _SETTINGS = ("LOOM_THREADS", "LOOM_SIMD", "LOOM_CHECK", "LOOM_DEVICE", "LOOM_CACHE_DIR")
 
@@ -46,12 +41,7 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def what_is_old_is_left_alone() -> None:
-    """Keep collections, of which some tests ask for many, from walking through all that earlier modules made.
-
-    What was frozen and is garbage now (circles that hold programs, and their code) goes now and then.
-    """
-    if next(_modules) % _THAW == 0:
-        gc.unfreeze()
+    """Keep collections, of which some tests ask for many, from walking through all that earlier modules made."""
     gc.collect()
     gc.freeze()
 

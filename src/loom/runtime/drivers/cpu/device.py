@@ -55,7 +55,7 @@ class _Loaded:
     operations: float | None
 
 
-MOST_LOADED = 4096
+MOST_LOADED = 8192
 """Kernels kept for the next program: each is two mappings of memory, and Linux gives a process 65,530."""
 
 
