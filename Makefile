@@ -14,11 +14,8 @@ demo: $(STAMP)-demo
 fast: $(STAMP)-test
 	$(PYTEST) -n 2 -m "not slow and not wide" -q
 
-# In parts: the kernels that one process meets take its mappings of memory, of which Linux gives 65,530.
 test: $(STAMP)-test system
-	$(PYTEST) -n 2 -m "not slow" -q tests/unit/tensor tests/unit/nn tests/unit/patterns
-	$(PYTEST) -n 2 -m "not slow" -q tests/unit --ignore=tests/unit/tensor --ignore=tests/unit/nn --ignore=tests/unit/patterns
-	$(PYTEST) -n 2 -m "not slow" -q tests --ignore=tests/unit
+	$(PYTEST) -n 2 -m "not slow" -q
 
 prove: $(STAMP)-test system
 	$(PYTEST) -n 2 -q

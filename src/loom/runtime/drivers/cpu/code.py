@@ -31,7 +31,8 @@ def _linker() -> Any:
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    return binding.create_lljit_compiler()
+    # The older linker maps code and constants apart and aborts the process where large arrays push them over 2 GiB apart.
+    return binding.create_lljit_compiler(use_jit_link=True)
 
 
 def link(obj: bytes, *symbols: str) -> LinkedCode:
