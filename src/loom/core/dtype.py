@@ -127,8 +127,17 @@ class DType:
         """Largest value of an integer type."""
         return (1 << (self.bits - 1)) - 1 if self.is_signed else (1 << self.bits) - 1
 
-    def __call__(self, value: Any) -> Any:
-        """Convert on the host to a numpy scalar of this type (inside a kernel: a conversion)."""
+    def __call__(self, *values: Any) -> Any:
+        """Convert on the host to a numpy scalar of this type (inside a kernel: a conversion).
+
+        A short vector takes its components, or one number for all, and is an array of them.
+        """
+        if self.is_vector:
+            return self._vector_of(values)
+        if len(values) != 1:
+            raise DTypeError(f"loom.{self.name}", "not one number", expected="one number", got=len(values),
+                             remedy="Pass one, or use loom.array for several")  # fmt: skip
+        value = values[0]
         if self.name == "bf16":
             raise DTypeError("loom.bf16", "numpy has no bf16 scalar", remedy="Use float32, or ml_dtypes.bfloat16")
         found = None
@@ -142,6 +151,16 @@ class DType:
             raise DTypeError(f"loom.{self.name}", "not a number of this type", expected="one number",
                              got=repr(value)[:200], remedy="Pass a number, or use loom.array for several")  # fmt: skip
         return cast("np.generic[Any]", found)
+
+    def _vector_of(self, values: tuple[Any, ...]) -> Any:
+        given = values[0] if len(values) == 1 and isinstance(values[0], (list, tuple, np.ndarray)) else values
+        components: list[Any] = [*cast("Any", given)] if np.ndim(cast("Any", given)) == 1 else [None]
+        if len(components) == 1 and given is values:
+            components *= self.lanes
+        if len(components) != self.lanes:
+            raise DTypeError(f"loom.{self.name}", "another number of components", got=repr(values)[:200],
+                             expected=f"{self.lanes} numbers, or one for all", remedy="Give one for each")  # fmt: skip
+        return np.array([self.scalar(each) for each in components], self.numpy)
 
     def __repr__(self) -> str:
         return f"loom.{self.name}"

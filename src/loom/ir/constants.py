@@ -6,11 +6,14 @@ Layer: ir. Invariant: constants are kept as bits everywhere, so that every NaN a
 from __future__ import annotations
 
 import struct
+from typing import Any, cast
+
+import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType
+from loom.core.dtype import DType, f32
 
-__all__ = ["constant_bits", "constant_value"]
+__all__ = ["constant_bits", "constant_value", "fits"]
 
 _FLOAT_FORMAT = {16: "<e", 32: "<f", 64: "<d"}
 
@@ -31,10 +34,27 @@ def constant_bits(value: float | int | bool, dtype: DType) -> int:
         return int(value) & ((1 << dtype.bits) - 1)
     if dtype.name == "bf16":
         raise ValueError("bf16 has no constants; write f32 and convert")
-    import numpy as np
-
     with np.errstate(over="ignore"):
         return int(dtype.numpy.type(value).view(dtype.bits_numpy))
+
+
+def fits(value: Any, dtype: DType) -> bool:
+    """Tell whether a number of Python or numpy, or the components of a short vector, can be constants of a type.
+
+    A bool is none but of bool; f16 and bf16 take what f32 takes, in which kernels have them.
+    """
+    if dtype.is_vector:
+        parts: Any = value if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+        return len(parts) in (1, dtype.lanes) and all(fits(v, dtype.scalar) for v in parts)
+    kinds = (bool, np.bool_) if dtype.is_bool else (int, np.integer, float, np.floating)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not dtype.is_bool):
+        return False
+    number = cast("Any", value)
+    try:
+        constant_bits(number, f32 if dtype.storage_only else dtype)
+    except (OverflowError, ValueError):
+        return False
+    return True
 
 
 def constant_value(bits: int, dtype: DType) -> float | int | bool:

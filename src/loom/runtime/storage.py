@@ -12,13 +12,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from loom.core.errors import DeviceError
+from loom.core.arrays import read_array
+from loom.core.errors import DeviceError, DTypeError, ShapeError
+from loom.core.given import is_int
 from loom.core.numbers import whole
 from loom.runtime.order import Uses, touching, uses_at
 
-__all__ = ["HostSlot", "HostStorage", "ShapedStorage", "Storage", "clear_storage", "copy_storage"]
+__all__ = [
+    "HostSlot", "HostStorage", "ShapedStorage", "Storage", "as_bytes", "check_range", "clear_storage", "copy_storage",
+    "not_given",
+]  # fmt: skip
 
 _ALIGNMENT = 64
+_BYTES = np.dtype(np.uint8)
+not_given: Any = object()
+"""Stands for data that are not given."""
 
 
 class Storage(Protocol):
@@ -71,6 +79,35 @@ class ShapedStorage:
         return self.storage.extent()
 
 
+def as_bytes(storage: Any, offset: Any, data: Any) -> np.ndarray[Any, Any]:
+    """Return what is to be written to storage at a byte as bytes; errors for what is no memory, or does not fit."""
+    room = storage.nbytes
+    if type(offset) is int and type(data) is np.ndarray and data.dtype is _BYTES and data.ndim == 1:
+        if 0 <= offset <= room - data.nbytes and data.flags.c_contiguous:
+            return data
+    where = "storage.write"
+    if data is not_given or not is_int(offset):
+        raise DTypeError(where, "no place and data", expected="write(offset, data), offset a number of bytes",
+                         got=f"{type(offset).__name__} alone" if data is not_given else type(offset).__name__,
+                         remedy="Write storage.write(0, array)")  # fmt: skip
+    found = np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray, memoryview)) else data
+    found, _ = read_array(found, f"{where}, data", complexes=True)
+    found = found.reshape(-1).view(np.uint8)
+    if not 0 <= offset <= room - found.nbytes:
+        raise ShapeError(where, "the data lie outside the storage", expected=f"0 to {room} bytes",
+                         got=f"{found.nbytes} at {int(offset)}", remedy="Write less, or allocate more")  # fmt: skip
+    return found
+
+
+def check_range(storage: Any, offset: Any, nbytes: Any) -> None:
+    """See that storage has the bytes that are read; ShapeError if not."""
+    room = storage.nbytes
+    if not (is_int(offset) and is_int(nbytes) and offset >= 0 <= nbytes and offset + nbytes <= room):
+        raise ShapeError("storage.read", "what is read lies outside the storage", expected=f"0 to {room} bytes",
+                         got=f"read({offset!r}, {nbytes!r})"[:200],
+                         remedy="Write storage.read(offset, nbytes)")  # fmt: skip
+
+
 def copy_storage(source: Storage, start: int, target: Storage, offset: int, nbytes: int) -> None:
     """Copy bytes between storages: on the device where both are of one, through the host otherwise."""
     if nbytes and (source is target or not target.copy_from(offset, source, start, nbytes)):
@@ -117,13 +154,15 @@ class HostStorage:
             adopted.uses = uses_at(*adopted.extent())
         return adopted
 
-    def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
-        """Copy bytes in at ``offset``."""
+    def write(self, offset: int, data: np.ndarray[Any, Any] = not_given) -> None:
+        """Copy the bytes of an array in at byte ``offset``."""
+        data = as_bytes(self, offset, data)
         with touching(writes=(self,)):
             self.bytes[offset : offset + data.nbytes] = data
 
     def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Return a copy of bytes."""
+        check_range(self, offset, nbytes)
         with touching((self,)):
             return self.bytes[offset : offset + nbytes].copy()
 

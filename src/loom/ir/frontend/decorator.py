@@ -22,7 +22,7 @@ from loom.core.given import flag, is_int, is_list, is_tuple
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.ir.builder import Builder
-from loom.ir.constants import constant_bits
+from loom.ir.constants import fits
 from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.generic import choose_by_name, chosen, is_choice, substituted, unchosen, variables_of
@@ -119,7 +119,7 @@ class KernelFunction:
         """Return the kernel for the types of what is bound to its parameters, by name."""
         found = choose_by_name(self.annotations, dtypes, where)
         if len(found) < len(self.variables):
-            raise unchosen(where, [v for v in self.variables if v.__name__ not in found])
+            raise unchosen(where, self.variables, found)
         return self.specialize(**found)
 
     @cached_property
@@ -214,15 +214,7 @@ class KernelFunction:
         default: Any = inspect.signature(self.fn, follow_wrapped=False).parameters[name].default
         if default is inspect.Parameter.empty:
             return None
-        kinds = (bool, np.bool_) if dtype.is_bool else (int, np.integer, float, np.floating)
-        fits = isinstance(default, kinds) and (dtype.is_bool or not isinstance(default, bool))
-        default = cast("Any", default)
-        try:
-            if fits:
-                constant_bits(default, dtype)
-        except (OverflowError, ValueError):
-            fits = False
-        if not fits:
+        if not fits(default, dtype):
             raise builder.error(
                 f"the default of {name!r} does not fit", dtype, repr(default), f"Give one of type {dtype}"
             )
@@ -256,7 +248,7 @@ class KernelFunction:
         ``k[f32]`` chooses the types of a kernel over type variables (see ``specialize``).
         ArgumentError for another workgroup than the kernel's, which ``@loom.kernel(workgroup=...)`` sets.
         """
-        if is_choice(size):
+        if is_choice(size, self.variables):
             return self.specialize(*(size if is_tuple(size) else (size,)))
         groups, *rest = size if is_tuple(size) and size else (size,)
         if rest and (len(rest) > 1 or _extents(rest[0]) != self.workgroup):
@@ -296,7 +288,7 @@ class _Sized:
 
     def __getitem__(self, size: Any) -> Any:
         """Choose types, as ``k[f32]`` does; ArgumentError for a second number of groups."""
-        if is_choice(size):
+        if is_choice(size, self._function.variables):
             return _Sized(self._function[size], self._groups)
         raise ArgumentError(
             f"kernel {self._function.name!r}", "a number of groups is given already", expected="a call",

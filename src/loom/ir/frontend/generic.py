@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import DTypeError, LoomError
 from loom.ir.frontend.annotations import BufferType, is_struct
@@ -43,18 +45,26 @@ def chosen(variables: Sequence[TypeVar], given: Sequence[Any], named: Mapping[st
     """Return the type of each variable, given in order or by name; DTypeError if one is not allowed, or missing."""
     names = [v.__name__ for v in variables]
     listed = ", ".join(names) or "none"
+    if not variables:
+        raise DTypeError(where, "the kernel has no type variables", expected="k(x, y)",
+                         got=f"k[{', '.join([*map(_named, given), *named])}]",
+                         remedy="Call it as it is; k[groups](x, y) gives it a number of groups")  # fmt: skip
     if len(given) > len(variables) or any(name not in names for name in named):
         raise DTypeError(where, "types for other variables", expected=listed,
-                         got=", ".join([*map(str, given), *named]), remedy="Give one for each")  # fmt: skip
+                         got=", ".join([*map(_named, given), *named]), remedy="Give one for each")  # fmt: skip
     by_name = dict(zip(names, given)) | dict(named)  # noqa: B905 - those missing are told next
     missing = [name for name in names if name not in by_name]
     if missing:
         raise DTypeError(where, f"no type is given for {', '.join(missing)}", expected=listed, got=len(by_name),
-                         remedy=f"Choose them, as in k[{', '.join(['f32'] * len(names))}]")  # fmt: skip
+                         remedy=f"Choose them, as in {_example(variables, by_name)}")  # fmt: skip
     return {v: _allowed(v, by_name[v.__name__], where) for v in variables}
 
 
 def _allowed(variable: TypeVar, given: Any, where: str) -> Any:
+    if given is int or given is float or given is complex:
+        names = {int: ("i32", "i64"), float: ("f32", "f64"), complex: ("c64", "c128")}[given]
+        raise DTypeError(where, f"{given.__name__} is not one type", expected=" or ".join(names), got=given.__name__,
+                         remedy=f"Write loom.{names[0]} or loom.{names[1]}")  # fmt: skip
     kind = given if isinstance(given, DType) or is_struct(given) else dtype_of(given, where)
     allowed = variable.__constraints__
     if allowed and not any(kind is each or kind == each for each in allowed):
@@ -86,17 +96,29 @@ def choose_by_name(annotations: Mapping[str, Any], dtypes: Mapping[str, DType], 
     return found
 
 
-def is_choice(given: Any) -> bool:
-    """Tell whether ``k[given]`` chooses types, not a number of groups."""
+def is_choice(given: Any, variables: Sequence[TypeVar]) -> bool:
+    """Tell whether ``k[given]`` chooses types, not a number of groups; where there are variables, also by name."""
     items = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,)
-    return bool(items) and all(isinstance(i, DType) or is_struct(i) for i in items)
+    own = (DType, type, np.dtype, str) if variables else DType
+    return bool(items) and all(isinstance(i, own) or is_struct(i) for i in items)
 
 
-def unchosen(where: str, variables: Sequence[TypeVar]) -> LoomError:
-    """Return the error for a kernel whose types nobody chose."""
-    names = ", ".join(v.__name__ for v in variables)
-    allowed = variables[0].__constraints__ or ("f32",)
+def unchosen(where: str, variables: Sequence[TypeVar], known: Mapping[str, Any] | None = None) -> LoomError:
+    """Return the error for a kernel of which some types nobody chose; ``known`` are the others, by name."""
+    lacking = [v.__name__ for v in variables if v.__name__ not in (known or {})]
+    what = f"the type {lacking[0]} is" if len(lacking) == 1 else f"the types {', '.join(lacking)} are"
     return DTypeError(
-        where, f"the types {names} are not chosen", expected="arrays that tell them, or a choice", got="none",
-        remedy=f"Choose by hand, as in k[{', '.join([str(allowed[0])] * len(variables))}]",
+        where, f"{what} not chosen", expected="arrays that tell, or a choice",
+        got=", ".join(f"{name} = {_named(kind)}" for name, kind in (known or {}).items()) or "none",
+        remedy=f"Choose by hand, as in {_example(variables, known or {})}",
     )  # fmt: skip
+
+
+def _example(variables: Sequence[TypeVar], known: Mapping[str, Any]) -> str:
+    """Return a choice of types that the variables allow, those that are known among them."""
+    types = [known.get(v.__name__, (v.__constraints__ or ("f32",))[0]) for v in variables]
+    return f"k[{', '.join(map(_named, types))}]"
+
+
+def _named(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)

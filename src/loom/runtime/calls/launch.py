@@ -8,12 +8,15 @@ Invariant: what a call does is what a chain with that one dispatch would do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError
+from loom.core.arrays import MOST_AXES
+from loom.core.conversions import show
+from loom.core.errors import ArgumentError, DeviceError, ShapeError
 from loom.core.given import is_list, is_mapping
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief
@@ -69,6 +72,7 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
     where = device(settings["on"]) if settings.get("on") is not None else arrays[0].home if arrays else device(None)
     made = _make(interface, values, left_out, settings)
     run_over(interface, values, where, settings.get("groups"), settings.get("lanes"))
+    made = [show(array, memory.dtype) for array, memory in zip(made, left_out, strict=True)]
     return None if not made else made[0] if len(made) == 1 else tuple(made)
 
 
@@ -232,9 +236,19 @@ def _make(interface: Interface, values: list[Any], left_out: list[Memory], setti
     for memory in left_out:
         shape, dtype = shapes[memory.name], memory.dtype
         whole_shape = (*shape, dtype.lanes) if dtype.is_vector else shape
-        made.append(np.zeros(whole_shape, _kind(memory)))
+        made.append(_zeros(whole_shape, memory, interface.where))
         values[interface.places[memory.name]] = made[-1]
     return made
+
+
+def _zeros(shape: tuple[int, ...], memory: Memory, where: str) -> np.ndarray[Any, Any]:
+    kind = _kind(memory)
+    try:
+        return np.zeros(shape, kind)
+    except (MemoryError, ValueError):  # ValueError: more than numpy can count
+        raise DeviceError(f"{where}, buffer {memory.name!r}", "out of memory",
+                          got=f"{math.prod(shape) * kind.itemsize} bytes",
+                          remedy="Give a smaller out=, and call it for each part") from None  # fmt: skip
 
 
 def _kind(memory: Memory) -> np.dtype[Any]:
@@ -266,9 +280,24 @@ def _shapes(
             expected="one shape of all inputs",
             got=" and ".join(map(str, sorted(given))) or "no inputs", remedy="Pass out=shape, or the array to write",
         )  # fmt: skip
-    return dict.fromkeys(names, given.pop())
+    shape = given.pop()
+    other = next((m for m in left_out if m.ndim and m.ndim != len(shape)), None)
+    if other is not None:
+        axes = ", ".join(["n"] if other.ndim == 1 else [f"n{k}" for k in range(other.ndim)])
+        raise ShapeError(
+            interface.where, f"the shape of {other.name!r} cannot be told", got=f"inputs of shape {shape}",
+            expected=f"{other.ndim} {'dimension' if other.ndim == 1 else 'dimensions'}",
+            remedy=f"Pass out=({axes}{',' * (other.ndim == 1)}), or the array to write",
+        )  # fmt: skip
+    return dict.fromkeys(names, shape)
 
 
 def _shape(given: Any, where: str) -> tuple[int, ...]:
-    sizes = given if is_list(given) else (given,)
-    return tuple(whole(n, where, least=0) for n in sizes)
+    sizes = tuple(whole(n, where, least=0) for n in (given if is_list(given) else (given,)))
+    if len(sizes) > MOST_AXES:
+        raise ShapeError(where, "too many dimensions", expected=f"at most {MOST_AXES}", got=len(sizes),
+                         remedy="Give fewer")  # fmt: skip
+    if math.prod(sizes) > 0xFFFF_FFFF:
+        raise ShapeError(where, "too many elements", expected="less than 2^32", got=math.prod(sizes),
+                         remedy="Give a smaller shape, and call it for each part")  # fmt: skip
+    return sizes

@@ -126,7 +126,7 @@ def _reach(kernel: VerifiedKernel) -> Reach | str:
 def _untold(why: str, where: str) -> ArgumentError:
     return ArgumentError(
         where, "the number of workgroups cannot be told from the data", expected=f"groups=n, for {why}", got="none",
-        remedy="Write groups=(elements + lanes - 1) // lanes, or up to three numbers",
+        remedy="Write groups=n, so many workgroups, or up to three numbers; a call k(x, y) also takes lanes=n",
     )  # fmt: skip
 
 
@@ -148,11 +148,11 @@ def groups_of_call(kernel: VerifiedKernel, groups: Any, lanes: Any, where: str) 
 
 def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int, int, int]:
     """Return the groups that have at least ``lanes`` lanes: a number, or a shape, whose last axis is dimension 0."""
-    sizes = tuple(lanes) if is_list(lanes) else (lanes,)
+    sizes = tuple(lanes) if is_list(lanes) or (is_array(lanes) and lanes.ndim) else (lanes,)
     if not 1 <= len(sizes) <= 3:
         raise ShapeError(
             f"{where}, lanes", "too many axes" if sizes else "no axes", expected="a number, or up to three", got=lanes,
-            remedy="Write lanes=(height, width)",
+            remedy=f"Write {_merged(sizes, _dimensions(_reach(kernel)))}" if sizes else "Write lanes=n",
         )  # fmt: skip
     x, y, z = (*(whole(n, f"{where}, lanes", least=0) for n in sizes[::-1]), 1, 1)[:3]
     found = _groups(kernel, (x, y, z))
@@ -163,6 +163,19 @@ def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int
             raise ArgumentError(
                 f"{where}, lanes", f"the kernel does not ask for its lane along dimension {twice[0]}",
                 expected="a number for its own", got=lanes,
-                remedy=f"Write lanes={math.prod(sizes)}, or loom.global_id({twice[0]}) in the kernel",
+                remedy=f"Write {_merged(sizes, _dimensions(reach))}, or loom.global_id({twice[0]}) in the kernel",
             )  # fmt: skip
     return found
+
+
+def _dimensions(reach: Reach | str) -> int:
+    """Return how many dimensions a kernel has lanes along, as far as it asks."""
+    asked = (True, False, False) if isinstance(reach, str) else reach.asked
+    return max((d + 1 for d in range(3) if asked[d]), default=1)
+
+
+def _merged(sizes: Sequence[int], axes: int) -> str:
+    """Return lanes of fewer axes, as many in all, as a caller writes them."""
+    first, rest = sizes[: len(sizes) - axes + 1], sizes[len(sizes) - axes + 1 :]
+    shape = [math.prod(first), *rest]
+    return f"lanes={shape[0]}" if len(shape) == 1 else f"lanes=({', '.join(map(str, shape))})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from loom.core.dtype import DType, of_numpy
+from loom.core.dtype import DType, dtype_of, of_numpy
 from loom.core.errors import DTypeError
 from loom.ir.frontend.annotations import BufferType
 from loom.ir.frontend.decorator import KernelFunction
@@ -41,8 +41,8 @@ def _dtype(given: Any, where: str) -> DType | None:
     try:
         return of_numpy(dtype, where)
     except DTypeError:
-        name = str(dtype).rpartition(".")[2]  # torch.float32
+        name = str(dtype).rpartition(".")[2]  # torch.bfloat16
         try:
-            return of_numpy(name, where)
+            return dtype_of(name, where)
         except DTypeError:
             return None

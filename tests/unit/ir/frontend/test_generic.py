@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_told() -> None:
     for given, text in (
         ([f, d, u, u], "'x' and 'y' are both of T: expected one type, f32 as 'x', got f64"),
         ([u, u.copy(), u, u], "T cannot be u32: expected f32, f64, got u32"),
-        ([f, f.copy(), loom.device("cpu").allocate(8), u], "the types U are not chosen"),
+        ([f, f.copy(), loom.device("cpu").allocate(8), u], "the type U is not chosen"),
     ):
         with pytest.raises(DTypeError, match=re.escape(text)):
             loom.Chain().dispatch(scaled, given)

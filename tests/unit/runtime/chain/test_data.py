@@ -271,7 +271,8 @@ def test_groups_that_cannot_be_told(kernel: Any, why: str) -> None:
     chain = loom.Chain(name="c")
     with pytest.raises(ArgumentError, match=re.escape(
         f"[c.dispatch of '{kernel.name}'] the number of workgroups cannot be told from the data: expected groups=n, "
-        f"for {why}, got none. Write groups=(elements + lanes - 1) // lanes, or up to three numbers."
+        f"for {why}, got none. Write groups=n, so many workgroups, or up to three numbers; a call k(x, y) also takes "
+        "lanes=n."
     )):  # fmt: skip
         chain.dispatch(kernel, [np.zeros(64, np.uint32)])
     chain.dispatch(kernel, [np.zeros(64, np.uint32)], groups=1)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from types import FunctionType
 from typing import Any, Union, cast
 
+import numpy as np
+
 from loom.core.dtype import DType
 from loom.core.errors import KernelTypeError, near_matches
+from loom.ir.constants import fits
 from loom.ir.frontend.annotations import is_struct, scalar_type
 from loom.ir.records import RecordLayout
 
@@ -60,6 +63,9 @@ def struct(cls: type, /) -> Any:
     where = f"loom.struct {cls.__name__!r}"
     names = dict(sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
     kinds = _kinds(cls, names, where)
+    for name, kind in kinds.items():
+        if name in vars(cls):
+            setattr(cls, name, _default(vars(cls)[name], kind, f"{where}, field {name!r}"))
     given = cast("Any", cls)
     try:
         made: Any = given if "__dataclass_fields__" in vars(cls) else dataclass(given)
@@ -72,6 +78,22 @@ def struct(cls: type, /) -> Any:
     for name, value in (("__loom_struct__", StructInfo(kinds, defaults, methods, record)), ("numpy", record.numpy)):
         setattr(made, name, value)
     return made
+
+
+def _default(given: Any, kind: Union[DType, type], where: str) -> Any:
+    """Return the default of a field, components of a short vector as a tuple; KernelTypeError if it does not fit."""
+    if isinstance(given, Field):  # of dataclasses
+        value: Any = cast("Field[Any]", given).default
+        if value is not MISSING:
+            _default(value, kind, where)
+        return cast("Any", given)
+    if isinstance(kind, DType) and kind.is_vector and isinstance(given, (list, np.ndarray)):
+        given = tuple(cast("Any", given))
+    if not (fits(given, kind) if isinstance(kind, DType) else isinstance(given, kind)):
+        named = kind if isinstance(kind, DType) else kind.__name__
+        raise KernelTypeError(where, "the default does not fit", expected=named, got=repr(given)[:200],
+                              remedy=f"Give one of type {named}")  # fmt: skip
+    return given
 
 
 def _kinds(cls: type, names: Mapping[str, Any], where: str) -> dict[str, Union[DType, type]]:

@@ -31,7 +31,7 @@ def _linker() -> Any:
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    # The older linker maps code and constants apart and aborts the process where large arrays push them over 2 GiB apart.
+    # The older linker maps code and constants apart and aborts the process where large arrays push them 2 GiB apart.
     return binding.create_lljit_compiler(use_jit_link=True)
 
 

@@ -21,6 +21,7 @@ from loom.runtime.drivers.vulkan.native.arenas import Arena, Buffer
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.queues import Queues, UnderWay
 from loom.runtime.order import Uses, touching
+from loom.runtime.storage import as_bytes, check_range, not_given
 
 if TYPE_CHECKING:
     from loom.runtime.storage import Storage
@@ -292,8 +293,9 @@ class VulkanStorage:
                 raise run.kept.error
             self.run = None
 
-    def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
-        """Copy bytes to the device at ``offset``."""
+    def write(self, offset: int, data: np.ndarray[Any, Any] = not_given) -> None:
+        """Copy the bytes of an array to the device at byte ``offset``."""
+        data = as_bytes(self, offset, data)
         with touching(writes=(self,)):
             self.settle()
             if data.nbytes:
@@ -301,6 +303,7 @@ class VulkanStorage:
 
     def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Return a copy of bytes from the device."""
+        check_range(self, offset, nbytes)
         with touching((self,)):
             self.settle()
             return self.memory.download(self, offset, nbytes) if nbytes else np.empty(0, np.uint8)
