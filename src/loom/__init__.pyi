@@ -4,6 +4,7 @@ from typing import Any
 
 from loom import flow as flow
 from loom import nn as nn
+from loom import tables as tables
 from loom import tensor as tensor
 from loom.core.dtype import DType as DType
 from loom.core.dtype import bf16 as bf16

@@ -27,7 +27,7 @@ from loom.runtime.drivers.vulkan.native.queues import Queue
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.recording import Recording
 from loom.runtime.drivers.vulkan.program.slots import Slots
-from loom.runtime.drivers.vulkan.program.table import Table
+from loom.runtime.drivers.vulkan.program.table import PlanTable
 from loom.runtime.log import Outcome
 from loom.runtime.plans.plan import Plan
 from loom.runtime.times import Times
@@ -50,7 +50,7 @@ class VulkanProgram:
         self.slots = Slots(device, plan)
         self.domain = device.queues.shared if self.slots.all else None
         """Where its runs are in order with those of other programs; None: only with its owner's."""
-        self.table = Table(device, plan)
+        self.table = PlanTable(device, plan)
         self.lock = threading.RLock()
         self.recordings: list[Recording] = []
         device.programs.add(self)

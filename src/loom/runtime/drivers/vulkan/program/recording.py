@@ -23,7 +23,7 @@ from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.program.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.program.slots import Slots
-from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, Table
+from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, PlanTable
 from loom.runtime.drivers.vulkan.program.timestamps import Timestamps
 from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
 from loom.runtime.plans.groups import excess_groups
@@ -48,7 +48,7 @@ def _count_parts(device: OpenAdapter, rows: int) -> int:
     return max(1, min(_MOST_PARTS, -(-rows // least)))
 
 
-def _fault_cuts(table: Table) -> list[int]:
+def _fault_cuts(table: PlanTable) -> list[int]:
     """Return where parts begin, so that each row that waits for others comes in a later part than any that may fail."""
     may_fail = np.array([any(site.kind in _FAULTS for site in item.kernel.sites) for item in table.items], np.bool_)
     if not may_fail.any():
@@ -65,7 +65,7 @@ class Recording:
     """See above. ``bound`` is what was attached to the slots; ``runs`` are those under way, and perhaps some over."""
 
     def __init__(
-        self, device: OpenAdapter, table: Table, slots: Slots, *, timed: bool = False, woven: bool = False
+        self, device: OpenAdapter, table: PlanTable, slots: Slots, *, timed: bool = False, woven: bool = False
     ) -> None:
         self.device = device
         self.timed = timed

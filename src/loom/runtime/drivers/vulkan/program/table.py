@@ -26,7 +26,7 @@ from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.storage import Storage
 from loom.targets.base import Site
 
-__all__ = ["STATUS", "WORDS", "Item", "Table"]
+__all__ = ["STATUS", "WORDS", "Item", "PlanTable"]
 
 Array = np.ndarray[Any, Any]
 WORDS, STATUS = "words", "status"
@@ -69,7 +69,7 @@ def _repeated(row: Array, count: int) -> Array:
     return found
 
 
-class Table:
+class PlanTable:
     """``rows`` lack descriptor sets; ``owners`` gives each row's item; ``words`` are on the device, if needed.
 
     ``slots`` counts the slots that indirect dispatches have in the status, ``checked`` gives the number of each's

@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.native.recorder import WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
-from loom.runtime.drivers.vulkan.program.table import Table
+from loom.runtime.drivers.vulkan.program.table import PlanTable
 from loom.runtime.times import Times, sample
 
 __all__ = ["Timestamps"]
@@ -27,7 +27,7 @@ _64_BIT = 0x1
 class Timestamps:
     """Stamps for the rows of a table, in place of its recorder; of many rows some are timed (see ``sample``)."""
 
-    def __init__(self, device: OpenAdapter, table: Table) -> None:
+    def __init__(self, device: OpenAdapter, table: PlanTable) -> None:
         adapter, api = device.adapter, device.api
         if not adapter.timestamp_bits:
             raise DeviceError(

@@ -1,0 +1,217 @@
+"""Connections to one SQLite database: one for each thread that reads or writes a file, one for memory.
+
+Layer: tables. A file is in WAL mode with synchronous FULL: what a transaction wrote is on the medium when the call
+returns, and readers never wait for writers. Invariant: every change is one transaction, all of it or nothing; one
+inside ``transaction`` is undone alone where it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from loom.core.errors import ArgumentError, FileError, StateError
+from loom.tables.faults import told
+
+__all__ = ["APPLICATION_ID", "FORMAT", "Connections"]
+
+APPLICATION_ID = 0x4C4F4442
+"""``LODB`` in the file's header: what ``file`` and SQLite's application_id show."""
+
+FORMAT = 1
+"""The file's version, in its user_version."""
+
+_OLDEST = (3, 35, 0)
+_MOST_NBYTES_LOOKED_AT = 32 << 20
+"""Files up to this size are looked through when they are opened."""
+
+
+class _OfThread:
+    """A connection of one thread, closed when the thread ends; ``depth`` counts transactions inside each other."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.process = os.getpid()
+        self.depth = 0
+
+    def __del__(self) -> None:
+        if self.process == os.getpid():  # a child of fork must not touch its parent's
+            with suppress(sqlite3.Error):
+                self.connection.close()
+
+
+class Connections:
+    """The connections of a database; ``path`` is None for one in memory."""
+
+    def __init__(self, path: Path | None, timeout: float, where: str) -> None:
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise StateError(where, "SQLite is too old", expected=".".join(map(str, _OLDEST)),
+                             got=sqlite3.sqlite_version, remedy="Use a Python with a newer one")  # fmt: skip
+        self.path = path
+        self._timeout = timeout
+        self._local = threading.local()
+        self._lock = threading.RLock()
+        self._memory: _OfThread | None = None
+        self._is_open = True
+        self._all: list[sqlite3.Connection] = []
+        with told(where, path):
+            held = self._held(where)
+            try:
+                _prepare(held.connection, path, where)
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed."""
+        return self._is_open
+
+    def close(self) -> None:
+        """Close all connections, those of other threads as well; a second time does nothing."""
+        with self._lock:
+            self._is_open = False
+            held, self._memory = self._memory, None
+            found, self._all = self._all, []
+            for connection in found:
+                with suppress(sqlite3.Error):
+                    connection.close()
+            del held
+
+    def _held(self, where: str) -> _OfThread:
+        if not self._is_open:
+            raise StateError(where, "the database is closed", remedy="Open it again")
+        held: _OfThread | None = self._memory if self.path is None else getattr(self._local, "held", None)
+        if held is not None and held.process == os.getpid():
+            return held
+        if held is not None and self.path is None:
+            raise StateError(where, "a database in memory belongs to the process that made it",
+                             remedy="Use a file, or make it in this process")  # fmt: skip
+        made = _OfThread(_connect(self.path, self._timeout))
+        with self._lock:
+            self._all.append(made.connection)
+        if self.path is None:
+            self._memory = made
+        else:
+            self._local.held = made
+        return made
+
+    @contextmanager
+    def reading(self, where: str) -> Iterator[sqlite3.Connection]:
+        """Give the connection to read by; what goes wrong inside is told as errors of the house."""
+        with self._turn(), told(where, self.path):
+            yield self._held(where).connection
+
+    @contextmanager
+    def writing(self, where: str) -> Iterator[sqlite3.Connection]:
+        """Give the connection to write by, within a transaction: kept as a whole, or undone where an error comes."""
+        with self._turn(), told(where, self.path):
+            held = self._held(where)
+            if held.depth:
+                yield from _saved(held)
+            else:
+                yield from _transacted(held)
+
+    @contextmanager
+    def alone(self, where: str) -> Iterator[sqlite3.Connection]:
+        """Give the connection outside of any transaction; StateError within one."""
+        with self._turn(), told(where, self.path):
+            held = self._held(where)
+            if held.depth:
+                raise StateError(where, "a transaction is under way", remedy="Call it after the transaction")
+            yield held.connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Threads of a database in memory, which share one connection, take turns."""
+        if self.path is not None:
+            yield
+            return
+        with self._lock:
+            yield
+
+
+def _saved(held: _OfThread) -> Iterator[sqlite3.Connection]:
+    connection, name = held.connection, f"loom_{held.depth}"
+    connection.execute(f"SAVEPOINT {name}")
+    held.depth += 1
+    try:
+        yield connection
+        connection.execute(f"RELEASE {name}")
+    except BaseException:
+        if connection.in_transaction:  # a full disk may have undone all of it
+            connection.execute(f"ROLLBACK TO {name}")
+            connection.execute(f"RELEASE {name}")
+        raise
+    finally:
+        held.depth -= 1
+
+
+def _transacted(held: _OfThread) -> Iterator[sqlite3.Connection]:
+    connection = held.connection
+    connection.execute("BEGIN IMMEDIATE")
+    held.depth = 1
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
+    finally:
+        held.depth = 0
+
+
+# opening
+
+
+def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
+    name = ":memory:" if path is None else os.fspath(path)
+    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "timeout": timeout}
+    connection = sqlite3.connect(name, **options)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path | None, where: str) -> None:
+    """Mark a new database as Loom's; look at one that is there."""
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if found == 0 and version == 0 and tables == 0:
+        _mark(connection, path)
+    elif found != APPLICATION_ID:
+        raise ArgumentError(where, f"{path} is a SQLite database that Loom did not make",
+                            expected="an .odb file", got=f"application_id {found:#x}",
+                            remedy="Name a new file, then copy what you need by sql('attach ...')")  # fmt: skip
+    elif version > FORMAT or version < 1:
+        raise FileError(where, f"{path} is of a newer version of Loom", expected=f"version {FORMAT}", got=version,
+                        remedy="Update Loom")  # fmt: skip
+    else:
+        _look_through(connection, path, where)
+
+
+def _mark(connection: sqlite3.Connection, path: Path | None) -> None:
+    if path is not None:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("BEGIN IMMEDIATE")  # of two processes that find it new, one marks it first: with the same marks
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={FORMAT}")
+    connection.execute("COMMIT")
+
+
+def _look_through(connection: sqlite3.Connection, path: Path | None, where: str) -> None:
+    (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+    if pages * size > _MOST_NBYTES_LOOKED_AT:
+        return
+    (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if said != "ok":
+        raise FileError(where, f"{path} is damaged ({said})", expected="a sound .odb file", got="another",
+                        remedy="Restore it from a copy; sqlite3's .recover reads what is left")  # fmt: skip

@@ -1,0 +1,156 @@
+"""A database: tables in one ``.odb`` file, or in memory.
+
+Layer: tables. An ``.odb`` file is a SQLite database that any tool opens. Invariant: a database that was opened is
+sound, of this version, and Loom's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from loom.core.errors import ArgumentError, FileError
+from loom.core.given import path as read_path
+from loom.core.numbers import real
+from loom.tables.connections import Connections
+from loom.tables.names import table_name
+from loom.tables.saving import load_tables, save_tables
+from loom.tables.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
+from loom.tables.table import Table
+
+__all__ = ["Database"]
+
+
+class Database:
+    """Tables in a file, which is made if it is not there, or in memory without ``path``.
+
+    ``timeout``: seconds to wait while another process writes, before a LoomTimeout. Any number of processes and threads
+    may have the file open; readers never wait. What a call wrote is on the medium when it returns.
+
+    ArgumentError for a SQLite file that is not Loom's; FileError for one that is damaged or of a newer version.
+
+    >>> db = Database()
+    >>> users = db.table("users", name=str, age=float)
+    >>> users.insert(name="Alice", age=30)
+    1
+    >>> users.where("age", ">", 25).rows()
+    [{'name': 'Alice', 'age': 30.0}]
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout: float = 5.0) -> None:
+        where = "tables.Database"
+        place = None if path is None or path == ":memory:" else read_path(path, f"{where}, path")
+        if place is not None:
+            place = Path(os.path.abspath(place))
+            if place.is_dir():
+                raise FileError(where, f"{place} is a folder", expected="a file", got="a folder", remedy="Name a file")
+            _make_folder(place.parent, where)
+        self._connections = Connections(place, real(timeout, f"{where}, timeout", least=0, most=86_400), where)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None for memory."""
+        return self._connections.path
+
+    def __repr__(self) -> str:
+        return f"<loom.tables database {self.path or 'in memory'}>"
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing. Calls after it are StateErrors."""
+        self._connections.close()
+
+    def tables(self) -> list[str]:
+        """Return the names of the tables, in order."""
+        with self._connections.reading("tables.tables") as connection:
+            return names_of_tables(connection)
+
+    def table(self, name: str, columns: Mapping[str, Any] | None = None, /, **types: Any) -> Table:
+        """Return a table, made with these columns if it is not there.
+
+        Types: ``str``, ``int`` (64 bits), ``float`` (f64), ``bool``, ``bytes``, ``datetime.date`` and
+        ``datetime.datetime``, or their names; pass a dictionary for columns whose names are no names in Python.
+        ArgumentError if it is there with other columns (see ``add_column`` and its kin), or not there and no column is
+        named.
+
+        >>> Database().table("t", {"first name": str}, age=int).columns
+        {'first name': 'str', 'age': 'int'}
+        """
+        where = "tables.table"
+        called = table_name(name, where)
+        if columns is not None and not isinstance(columns, Mapping):
+            raise ArgumentError(f"{where}, columns", "not columns", expected="types by name", got=repr(columns)[:80],
+                                remedy='Write {"name": str}')  # fmt: skip
+        given = {**(columns or {}), **types}
+        wanted = read_columns(given, where) if given else None
+        with self._connections.reading(where) as connection:
+            known = {each.lower() for each in names_of_tables(connection)}
+        if called.lower() not in known and wanted is not None:
+            with self._connections.writing(where) as connection:
+                if called.lower() not in {each.lower() for each in names_of_tables(connection)}:
+                    add_table(connection, called, wanted)
+        with self._connections.reading(where) as connection:
+            called, found = columns_of(connection, called, where)
+        if wanted is not None and wanted != found:
+            raise ArgumentError(
+                where, f"the table {called!r} has other columns", expected=_listed(found), got=_listed(wanted),
+                remedy="Open it by its name alone; add_column, rename_column, drop_column and change_type alter it",
+            )  # fmt: skip
+        return Table(self._connections, called)
+
+    def drop(self, name: str) -> None:
+        """Take a table away for good, with its deleted rows."""
+        where = "tables.drop"
+        with self._connections.writing(where) as connection:
+            called, _ = columns_of(connection, table_name(name, where), where)
+            drop_table(connection, called)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Join the calls of a ``with`` block of this thread: all of them are kept, or none if the block raises.
+
+        A call that raises inside undoes itself alone; the block goes on if the error is caught.
+        """
+        with self._connections.writing("tables.transaction"):
+            yield
+
+    def save(self, path: str | os.PathLike[str], *tables: str) -> None:
+        """Write tables, all of them if none is named, to another ``.odb`` file, in place of what it holds.
+
+        The file holds the old tables or all of the new, whatever happens. Deleted rows go along. ArgumentError for a
+        file that is there and not Loom's.
+        """
+        where = "tables.save"
+        save_tables(self._connections, _place(path, where), [table_name(name, where) for name in tables], where)
+
+    def load(self, path: str | os.PathLike[str], *tables: str) -> list[str]:
+        """Copy tables of another ``.odb`` file, all of them if none is named, into this; return their names.
+
+        ArgumentError, and nothing is copied, where there is a table of that name.
+        """
+        where = "tables.load"
+        return load_tables(self._connections, _place(path, where), [table_name(name, where) for name in tables], where)
+
+
+def _place(path: Any, where: str) -> Path:
+    return Path(os.path.abspath(read_path(path, f"{where}, path")))
+
+
+def _listed(types: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {kind.name}" for name, kind in types.items())
+
+
+def _make_folder(folder: Path, where: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(where, f"{folder} cannot be made ({error.strerror})", remedy="Name another place") from None

@@ -1,0 +1,43 @@
+"""Rows as Python sees them.
+
+Layer: tables. Invariant: a row shows what was kept, in the order of the table's columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from loom.tables.types import ColumnType
+
+__all__ = ["Row", "rows_of", "shown"]
+
+
+class Row(dict[str, Any]):
+    """A row that was read: its values by column, and its number, ``id``.
+
+    It is a copy: to change the table, pass it, or its number, to ``update``.
+    """
+
+    __slots__ = ("id",)
+
+    def __init__(self, number: int, values: Iterable[tuple[str, Any]]) -> None:
+        super().__init__(values)
+        self.id = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Row, (self.id, tuple(self.items()))
+
+
+def shown(value: Any, show: Callable[[Any], Any] | None) -> Any:
+    """Return a value as its column's type shows it."""
+    return value if show is None or value is None else show(value)
+
+
+def rows_of(found: Iterable[Sequence[Any]], columns: dict[str, ColumnType]) -> list[Row]:
+    """Return rows of SQLite, whose first value is the row's number, as they are shown."""
+    names = tuple(columns)
+    shows = [kind.show for kind in columns.values()]
+    if not any(shows):
+        return [Row(row[0], zip(names, row[1:], strict=True)) for row in found]
+    return [Row(row[0], ((n, shown(v, s)) for n, v, s in zip(names, row[1:], shows, strict=True))) for row in found]

@@ -1,0 +1,135 @@
+"""A table: its rows written, and all that reads them.
+
+Layer: tables. Invariant: what a call wrote is durable when it returns, and a call that raises has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loom.core.errors import ArgumentError, IndexOutside
+from loom.tables.connections import Connections
+from loom.tables.query import Query, Reads
+from loom.tables.rows import Row
+from loom.tables.schema import columns_of
+from loom.tables.sources import of_deleted, of_table
+from loom.tables.types import ColumnType
+from loom.tables.writing import bound_columns, change, columns_from, insert, move, numbers_of
+
+__all__ = ["Table"]
+
+
+class Table(Reads):
+    """A table of a database: ``db.table("users", name=str, age=float)``."""
+
+    def __init__(self, connections: Connections, name: str) -> None:
+        self._connections = connections
+        self._name = name
+        self._known: tuple[int, dict[str, ColumnType]] = (-1, {})
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self._name
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The names of its columns, each with its type's name."""
+        return {name: kind.name for name, kind in self._read_types("tables.columns").items()}
+
+    def __repr__(self) -> str:
+        return f"<loom.tables table {self._name!r}: {', '.join(f'{n} {t}' for n, t in self.columns.items())}>"
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _read_types(self, where: str) -> dict[str, ColumnType]:
+        """Return the columns as the file has them now."""
+        with self._connections.reading(where) as connection:
+            if connection.in_transaction:  # which may undo what is read here
+                return columns_of(connection, self._name, where)[1]
+            (version,) = connection.execute("PRAGMA schema_version").fetchone()
+            known, types = self._known
+            if version != known:
+                types = columns_of(connection, self._name, where)[1]
+                self._known = version, types
+            return types
+
+    def _asked(self) -> Query:
+        return Query(self._connections, of_table(self._name, self._read_types("tables.table")))
+
+    def deleted(self) -> Query:
+        """Return the rows that were deleted and not brought back."""
+        return Query(self._connections, of_deleted(self._name, self._read_types("tables.deleted")))
+
+    def get(self, number: int) -> Row:
+        """Return a row by its number; IndexOutside if there is none, or it is deleted."""
+        (wanted,) = numbers_of([number], "tables.get, number")
+        found = self.where("_id", "==", wanted).rows()
+        if not found:
+            raise IndexOutside("tables.get, number", f"{self._name!r} has no row {wanted}", remedy="Look at ids()")
+        return found[0]
+
+    def insert(self, row: Mapping[str, Any] | None = None, /, **values: Any) -> int:
+        """Insert a row, its values by column, and return its number; what is not given is missing.
+
+        >>> from loom.tables import Database
+        >>> users = Database().table("users", name=str, age=float)
+        >>> users.insert(name="Alice", age=30)
+        1
+        """
+        where = "tables.insert"
+        if row is not None and not isinstance(row, Mapping):
+            raise ArgumentError(where, "not a row", expected="a dictionary, or column=value", got=repr(row)[:80],
+                                remedy='Write insert(name="Ada")')  # fmt: skip
+        return self._insert([{**(row or {}), **values}], where)[0]
+
+    def insert_many(self, rows: Any) -> list[int]:
+        """Insert rows in one transaction, all or none, and return their numbers.
+
+        ``rows``: dictionaries by column, sequences in the order of the columns, or a dictionary of columns (lists,
+        numpy or Loom arrays). A value that does not fit its column is a DTypeError that names both; values are never
+        converted, but for whole numbers in a column of floats.
+        """
+        return self._insert(rows, "tables.insert_many")
+
+    def _insert(self, rows: Any, where: str) -> list[int]:
+        with self._connections.writing(where) as connection:
+            types = self._read_types(where)
+            given = columns_from(rows, types, where)
+            count = len(next(iter(given.values()))) if given else len(rows)
+            bound = bound_columns(given, types, where)
+            return list(insert(connection, self._name, bound, count))
+
+    def update(self, rows: Any, /, **values: Any) -> int:
+        """Set columns of a row, or of several (rows that were read, or their numbers); return how many they are.
+
+        IndexOutside, and nothing is changed, where a row is not there or deleted.
+        """
+        where = "tables.update"
+        with self._connections.writing(where) as connection:
+            types = self._read_types(where)
+            if not values:
+                raise ArgumentError(where, "nothing to set", expected="column=value", remedy="Name a column")
+            bound = {n: v[0] for n, v in bound_columns(columns_from([values], types, where), types, where).items()}
+            return change(connection, self._name, numbers_of(rows, where), bound, where)
+
+    def delete(self, rows: Any, /) -> int:
+        """Delete a row or several so that ``undelete`` brings them back; return how many they are.
+
+        No read shows them, but ``deleted()``. IndexOutside, and nothing is deleted, where one is not there.
+        """
+        return self._move(rows, "tables.delete", back=False)
+
+    def undelete(self, rows: Any, /) -> int:
+        """Bring deleted rows back, with the numbers they had; return how many they are."""
+        return self._move(rows, "tables.undelete", back=True)
+
+    def _move(self, rows: Any, where: str, *, back: bool) -> int:
+        with self._connections.writing(where) as connection:
+            names = self._read_types(where)
+            return move(connection, self._name, numbers_of(rows, where), names, where, back=back)

@@ -1,0 +1,179 @@
+"""Rows written: inserted, changed, deleted so that they can be brought back.
+
+Layer: tables. A deleted row moves to a table of its own, so no read has to leave it out. Invariant: each call is one
+transaction; what it was given is looked at before anything is written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from loom.core.errors import ArgumentError, DTypeError, IndexOutside, near_matches
+from loom.core.given import is_list, is_mapping
+from loom.core.numbers import whole
+from loom.tables.names import ID, quoted
+from loom.tables.rows import Row
+from loom.tables.schema import trash_of
+from loom.tables.types import ColumnType
+
+__all__ = ["bound_columns", "change", "columns_from", "insert", "move", "numbers_of"]
+
+_VALUES_A_STATEMENT = 256
+"""Several rows go into the table with one statement: half the time of one each."""
+
+
+def columns_from(rows: Any, columns: Mapping[str, ColumnType], where: str) -> dict[str, Sequence[Any]]:
+    """Return what a caller gives as rows (dictionaries, or sequences in the order of the columns) by column.
+
+    A mapping of columns is taken too. What no row names is missing. ArgumentError names the row that is not usable.
+    """
+    if is_mapping(rows):
+        return _by_column(rows, columns, where)
+    try:
+        given = list(rows)
+    except TypeError:
+        given = None
+    if given is None or isinstance(rows, (str, bytes)):
+        raise DTypeError(where, "not rows", expected="dictionaries or tuples, or columns by name", got=repr(rows)[:80],
+                         remedy='Write [{"name": "Ada"}]')  # fmt: skip
+    if not given:
+        return {}
+    if all(is_mapping(row) for row in given):
+        return _of_mappings(given, columns, where)
+    for number, row in enumerate(given):
+        if not is_list(row) or len(row) != len(columns):
+            raise ArgumentError(where, f"row {number} is not usable",
+                                expected=f"a dictionary, or {len(columns)} values", got=repr(row)[:80],
+                                remedy=f"Give {', '.join(columns)}")  # fmt: skip
+    return dict(zip(columns, zip(*given, strict=True), strict=True))
+
+
+def _by_column(given: Mapping[Any, Any], columns: Mapping[str, ColumnType], where: str) -> dict[str, Sequence[Any]]:
+    _refuse_unknown(given, columns, where)
+    found = {name: _listed(values, f"{where}, column {name!r}") for name, values in given.items()}
+    sizes = {len(values) for values in found.values()}
+    if len(sizes) > 1:
+        raise ArgumentError(where, "the columns differ in length", expected="one length",
+                            got={name: len(values) for name, values in found.items()}, remedy="Match them")  # fmt: skip
+    return found
+
+
+def _listed(values: Any, where: str) -> Sequence[Any]:
+    for method in ("to_pylist", "tolist", "to_list"):
+        if callable(getattr(values, method, None)):
+            values = getattr(values, method)()
+            break
+    if not is_list(values):
+        raise DTypeError(where, "not a column", expected="a list or an array of one dimension", got=repr(values)[:80],
+                         remedy="Pass a list of values")  # fmt: skip
+    return values
+
+
+def _of_mappings(rows: Sequence[Mapping[Any, Any]], columns: Mapping[str, ColumnType], where: str) -> dict[str, Any]:
+    first = rows[0].keys()
+    if all(row.keys() == first for row in rows):
+        names = list(first)
+    else:
+        names = [name for name in columns if any(name in row for row in rows)]
+        for row in rows:
+            _refuse_unknown(row, columns, where)
+    _refuse_unknown(names, columns, where)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _refuse_unknown(names: Iterable[Any], columns: Mapping[str, ColumnType], where: str) -> None:
+    for name in names:
+        if name not in columns:
+            raise ArgumentError(where, f"no column is called {name!r}", remedy=near_matches(str(name), list(columns)))
+
+
+def bound_columns(
+    given: Mapping[str, Sequence[Any]], columns: Mapping[str, ColumnType], where: str
+) -> dict[str, Sequence[Any]]:
+    """Return columns as they are bound; DTypeError names the column and the row that does not fit."""
+    return {name: columns[name].bound(values, f"{where}, column {name!r}") for name, values in given.items()}
+
+
+def insert(connection: sqlite3.Connection, table: str, bound: Mapping[str, Sequence[Any]], count: int) -> range:
+    """Insert ``count`` rows and return their numbers; types were looked at."""
+    if not count:
+        return range(0)
+    names, into = list(bound), quoted(table)
+    if not names:
+        connection.executemany(f"INSERT INTO {into} DEFAULT VALUES", [()] * count)
+    else:
+        _insert_rows(connection, into, names, list(bound.values()), count)
+    (last,) = connection.execute("SELECT last_insert_rowid()").fetchone()
+    return range(last - count + 1, last + 1)
+
+
+def _insert_rows(
+    connection: sqlite3.Connection, into: str, names: list[str], values: list[Sequence[Any]], count: int
+) -> None:
+    width = len(names)
+    flat: list[Any] = [None] * (width * count)
+    for k, column in enumerate(values):
+        flat[k::width] = column
+    together = min(count, max(1, _VALUES_A_STATEMENT // width))
+    step, whole_rows = width * together, count // together * together
+    one = f"({', '.join('?' * width)})"
+    head = f"INSERT INTO {into} ({', '.join(map(quoted, names))}) VALUES "
+    statement = head + ", ".join([one] * together)
+    connection.execute("PRAGMA ignore_check_constraints=ON")  # they say what bound_columns has looked at
+    try:
+        connection.executemany(statement, (flat[i : i + step] for i in range(0, whole_rows * width, step)))
+        if rest := flat[whole_rows * width :]:
+            connection.execute(head + ", ".join([one] * (count - whole_rows)), rest)
+    finally:
+        connection.execute("PRAGMA ignore_check_constraints=OFF")
+
+
+def numbers_of(rows: Any, where: str) -> list[int]:
+    """Return the numbers of a row or several: rows that were read, or their numbers."""
+    several = [rows] if isinstance(rows, Row) or not hasattr(rows, "__iter__") else list(rows)
+    if is_mapping(rows) and not isinstance(rows, Row):
+        raise DTypeError(where, "not a row that was read", expected="a row, or its number", got=repr(rows)[:80],
+                         remedy="Pass the number that insert returned")  # fmt: skip
+    return [
+        row.id if isinstance(row, Row) else whole(row, where, remedy="Pass a row, or its number") for row in several
+    ]
+
+
+def change(
+    connection: sqlite3.Connection, table: str, numbers: Sequence[int], values: Mapping[str, Any], where: str
+) -> int:
+    """Set columns of rows by their numbers; IndexOutside, and nothing is changed, where one is not there."""
+    names = list(values)
+    settings = ", ".join(f"{quoted(name)} = ?" for name in names)
+    sql = f"UPDATE {quoted(table)} SET {settings} WHERE {quoted(ID)} = ?"
+    bound = [values[name] for name in names]
+    for number in numbers:
+        if connection.execute(sql, [*bound, number]).rowcount != 1:
+            raise _no_row(connection, table, number, where)
+    return len(numbers)
+
+
+def move(connection: sqlite3.Connection, table: str, numbers: Sequence[int], columns: Iterable[str], where: str, *,
+         back: bool = False) -> int:  # fmt: skip
+    """Move rows to the deleted ones, or back; IndexOutside, and nothing is moved, where one is not there."""
+    source, target = (trash_of(table), table) if back else (table, trash_of(table))
+    names = ", ".join(map(quoted, (ID, *columns)))
+    copied = f"INSERT INTO {quoted(target)} ({names}) SELECT {names} FROM {quoted(source)} WHERE {quoted(ID)} = ?"
+    for number in numbers:
+        if connection.execute(copied, (number,)).rowcount != 1:
+            raise _no_row(connection, table, number, where, deleted=back)
+        connection.execute(f"DELETE FROM {quoted(source)} WHERE {quoted(ID)} = ?", (number,))
+    return len(numbers)
+
+
+def _no_row(
+    connection: sqlite3.Connection, table: str, number: int, where: str, *, deleted: bool = False
+) -> IndexOutside:
+    other = table if deleted else trash_of(table)
+    there = connection.execute(f"SELECT 1 FROM {quoted(other)} WHERE {quoted(ID)} = ?", (number,)).fetchone()
+    if there:
+        said = f"row {number} is not deleted" if deleted else f"row {number} is deleted"
+        return IndexOutside(where, said, remedy="Nothing was changed" if deleted else "undelete it first")
+    return IndexOutside(where, f"{table!r} has no row {number}", remedy="Look at ids()")
