@@ -2,8 +2,9 @@
 
 Layer: schedules. Axes that lie together in every buffer are merged first; what nests differ in that a kernel can be
 told when it runs (the length of an only axis, numbers, where buffers begin) becomes parameters. Where lanes are vectors
-of a CPU each makes one element, or some rows; where they are threads, a number of them. Invariant: lengths and ``Caps``
-choose the cut, and every cut gives the same bits.
+of a CPU each makes one element, or some rows; where they are threads, a number of them. Where shapes come and go, as in
+expressions evaluated at once, small nests of several axes share a kernel that is told shape and strides as well.
+Invariant: lengths and ``Caps`` choose the cut, and every cut gives the same bits.
 """
 
 from __future__ import annotations
@@ -11,14 +12,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.ir.verify import VerifiedKernel
 from loom.kernels.functions import EXACT, FUNCTIONS
 from loom.kernels.maps.loops import NestCut, write_loops
-from loom.kernels.maps.nest import BY_CONSTANTS, Apply, Coordinate, Given, Load, LoopNest, Number, Store, Value
+from loom.kernels.maps.nest import (
+    BY_CONSTANTS,
+    Apply,
+    Coordinate,
+    Given,
+    Load,
+    LoopNest,
+    Number,
+    Store,
+    Stride,
+    Told,
+    Value,
+)
 from loom.kernels.maps.pairs import paired
 
 __all__ = ["LANES", "THREADS", "Strided", "lanes_of", "map_groups", "map_kernel", "strided"]
@@ -40,6 +53,17 @@ _FEW = 4
 _MULTIPLE = 16
 _NARROW = 8
 """A last axis of fewer elements shares the lanes with the axes before it."""
+
+_SHARED_ELEMENTS = 1 << 16
+"""Nests of at most so many elements share kernels: to compile one takes as long as a thousand runs."""
+_SHARED_DIVISIONS = 1 << 12
+"""The same for divisions by a number, that many times slower by one that the kernel is told."""
+_RANKS = (1, 2, 4, 8)
+"""Numbers of axes that shared kernels have; nests of another get axes of one element in front."""
+_MOST_TOLD = 48
+"""Lengths and strides a kernel is told at most."""
+_NARROW_LANES = 16
+_BROAD_LANES = 128
 
 
 def lanes_of(caps: Caps) -> int:
@@ -74,15 +98,21 @@ class Strided:
     numbers: tuple[Number, ...] = ()
 
 
-def strided(nest: LoopNest, lanes: int) -> Strided:
+def strided(nest: LoopNest, lanes: int, *, is_passing: bool = False) -> Strided:
     """Return what does ``nest``, which has elements. ``lanes`` is THREADS or LANES.
 
     A nest of one axis has one kernel for all lengths, and nests that differ in their numbers, or in where in the
     buffers they begin, as the steps of a recurrent network do, have one kernel. Bools, and what integers are divided or
-    shifted by, stay in the code.
+    shifted by, stay in the code. ``is_passing``: the shape may be seen once only, so that a small nest shares a kernel.
     """
-    nest, numbers = _numberless(paired(nest).merged())
+    nest = paired(nest).merged()
     total = math.prod(nest.shape)
+    nest, numbers = _numberless(nest, () if is_passing and total <= _SHARED_DIVISIONS else BY_CONSTANTS)
+    told = _told(nest) if is_passing and total <= _SHARED_ELEMENTS else None
+    if told is not None:
+        general, words = told
+        cut, params, groups = _shared_cut(nest, total, lanes)
+        return Strided(_kernel(general, cut), (params, *words, *(n.value for n in numbers)), groups, numbers)
     if len(nest.shape) == 1:
         nest = _lengthless(nest, total)
     nest, begins = _begun(nest)
@@ -113,9 +143,65 @@ def _cut(nest: LoopNest, total: int, lanes: int) -> tuple[NestCut, int, tuple[in
     return NestCut(lanes, together, tail), rows, (-(-inner // lanes), -(-rows // together))
 
 
-def _numberless(nest: LoopNest) -> tuple[LoopNest, tuple[Number, ...]]:
-    """Return a nest that gets its numbers from parameters, and these."""
-    kept = {v.operands[1] for v in nest.values if isinstance(v, Apply) and v.operation in BY_CONSTANTS}
+def _shared_cut(nest: LoopNest, total: int, lanes: int) -> tuple[NestCut, int, tuple[int, int]]:
+    """Return the same as ``_cut`` for a kernel that is told the shape: a cut that many shapes share."""
+    if lanes == THREADS or len(nest.shape) == 1:
+        return _cut(nest, total, lanes)
+    inner = nest.shape[-1]
+    lanes = _NARROW_LANES if inner <= 2 * _NARROW_LANES else _BROAD_LANES
+    rows = total // inner
+    together = _GROUP_ELEMENTS // (lanes * _weight(nest)) or 1
+    return NestCut(lanes, together), rows, (-(-inner // lanes), -(-rows // together))
+
+
+def _told(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]] | None:
+    """Return a nest that is told its shape, its strides and where it begins, and these words.
+
+    None if that is no gain, as one axis read in order has one kernel already (unless a buffer is read from several
+    places, whose distance is a part of that), or if there are too many. What is told of the last axis is no step of 0,
+    1 or -1: these are read and written in other ways. Accesses in row-major order from the start of a buffer, as
+    results are, share their words.
+    """
+    accesses = [a for a in (*nest.values, *nest.stores) if isinstance(a, (Load, Store))]
+    begin_together = len({(a.buffer, a.offset) for a in accesses}) == len({a.buffer for a in accesses})
+    if len(nest.shape) == 1 and begin_together and all(a.strides[0] in (0, 1, -1) for a in accesses):
+        return None
+    rank = next((r for r in _RANKS if r >= len(nest.shape)), 0)
+    shape = (1,) * (rank - len(nest.shape)) + nest.shape
+    packed = tuple(math.prod(shape[axis + 1 :]) for axis in range(rank))
+    words: list[int] = []
+    begins: list[int] = []
+    row_major: list[tuple[Stride, ...]] = []
+
+    def step(stride: int) -> Told:
+        words.append(stride % (1 << 32))
+        return Told(len(words) - 1)
+
+    def steps(strides: tuple[int, ...]) -> tuple[Stride, ...]:
+        outer: tuple[Stride, ...] = tuple(step(s) for s in strides[:-1]) if any(strides) else strides[:-1]
+        return (*outer, strides[-1] if strides[-1] in (0, 1, -1) else step(strides[-1]))
+
+    def move(value: Load | Store | Coordinate) -> Load | Store | Coordinate:
+        if isinstance(value, Coordinate):
+            return replace(value, axis=value.axis + rank - len(nest.shape))
+        strides = (0,) * (rank - len(nest.shape)) + tuple(cast("int", s) for s in value.strides)
+        in_order = all(own == other or size == 1 for own, other, size in zip(strides, packed, shape, strict=True))
+        if in_order and value.offset == 0:
+            row_major[:] = row_major or [steps(packed)]
+            return replace(value, strides=row_major[0])
+        begins.append(value.offset - (shape[-1] - 1 if strides[-1] == -1 else 0))
+        return replace(value, offset=0, strides=steps(strides), begin=len(begins) - 1)
+
+    if not rank:
+        return None
+    general = nest.changed(move, (0,) * rank)
+    told = (*shape[1:], *words, *begins)
+    return (general, told) if len(told) <= _MOST_TOLD else None
+
+
+def _numberless(nest: LoopNest, by_constants: tuple[str, ...]) -> tuple[LoopNest, tuple[Number, ...]]:
+    """Return a nest that gets its numbers from parameters, and these, but what ``by_constants`` have on the right."""
+    kept = {v.operands[1] for v in nest.values if isinstance(v, Apply) and v.operation in by_constants}
     numbers: list[Number] = []
     values: list[Value] = []
     for n, value in enumerate(nest.values):

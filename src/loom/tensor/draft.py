@@ -81,7 +81,9 @@ class _DraftDevice:
 class Draft:
     """Takes dispatches in order; has what recorders need of a chain."""
 
-    def __init__(self, on: Device) -> None:
+    def __init__(self, on: Device, *, is_passing: bool = False) -> None:
+        self.is_passing = is_passing
+        """The shapes may be seen once only: kernels are shared, not made for each."""
         self.device = _DraftDevice(on.caps)
         self.home = on
         """The device that the recording is for."""
@@ -125,5 +127,5 @@ class Draft:
 
     def strided(self, nest: LoopNest, buffers: Sequence[DraftBuffer]) -> None:
         """Record the kernel of a loop nest, which has elements."""
-        what = strided(nest, lanes_of(self.device.caps))
+        what = strided(nest, lanes_of(self.device.caps), is_passing=self.is_passing)
         self.dispatches.append(Recorded(what.kernel, tuple(buffers), what.params, what.groups, what.numbers))

@@ -115,7 +115,7 @@ def prepare(work: Work, wanted: Sequence[Any], where: Device, target: Node | Non
             found = slots[id(node.data)] = DraftBuffer(node.nbytes, HostSlot(node.nbytes))
         return found
 
-    draft = Draft(where)
+    draft = Draft(where, is_passing=True)
     if target is None:
         results = [DraftBuffer(t.nbytes, HostSlot(t.nbytes)) for t in wanted]
         lower(draft, list(zip(wanted, results, strict=True)), (), source)

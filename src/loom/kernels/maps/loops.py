@@ -1,7 +1,7 @@
 """The kernels of loop nests.
 
-Layer: kernels. Buffers are those of the nest; parameters the length (of several axes on a CPU: the number of rows),
-where accesses begin, and numbers. Where lanes are vectors of a CPU they run along the last axes and a group takes some
+Layer: kernels. Buffers are those of the nest; parameters the length (of several axes on a CPU: the number of rows), the
+other lengths and the strides that it is told, where accesses begin, and numbers. Where lanes are vectors of a CPU they run along the last axes and a group takes some
 rows; where they are threads, each takes elements of the whole shape in turn. f16 and bf16 are computed in f32 and
 rounded after each operation. Invariant: neither the cut nor what else is in the kernel changes a bit of a result.
 """
@@ -26,7 +26,7 @@ from loom.ir.kernel import Block, Instr, Loc, Memory
 from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
-from loom.kernels.maps.nest import Apply, Given, Load, LoopNest, Number, Store, Value
+from loom.kernels.maps.nest import Apply, Given, Load, LoopNest, Number, Store, Told, Value
 from loom.kernels.maps.rounding import emit_convert
 from loom.kernels.types import held_type
 
@@ -72,7 +72,10 @@ class _Loops:
         named = [(f"x{i}", dtype, access) for i, (dtype, access) in enumerate(nest.buffers)]
         self.buffers = [None if dtype is None else b.buffer(name, dtype, access) for name, dtype, access in named]
         self.length = length = b.emit("param", attr=b.param("n", u32))
+        self.sizes = self.lengths(length)
         accesses = [a for a in (*nest.values, *nest.stores) if isinstance(a, (Load, Store))]
+        told = 1 + max((s.position for a in accesses for s in a.strides if isinstance(s, Told)), default=-1)
+        self.steps = [b.emit("param", attr=b.param(f"step{i}", u32)) for i in range(told)]
         begins = 1 + max((a.begin for a in accesses if a.begin is not None), default=-1)
         self.begins = [b.emit("param", attr=b.param(f"begin{i}", u32)) for i in range(begins)]
         given = [v for v in nest.values if isinstance(v, Given)]
@@ -91,6 +94,14 @@ class _Loops:
     def word(self, value: int) -> Instr:
         return self.b.const(value % (1 << 32), u32)
 
+    def lengths(self, length: Instr) -> list[Instr]:
+        """Return the lengths of the axes; of those that are told the first is only known where it is the only one."""
+        shape = self.nest.shape
+        if all(shape):
+            return [self.word(size) for size in shape]
+        params = (self.b.param(f"size{axis}", u32) for axis in range(1, len(shape)))
+        return [length, *(self.b.emit("param", attr=param) for param in params)]
+
     # the cut
 
     def threads(self, length: Instr) -> None:
@@ -101,7 +112,7 @@ class _Loops:
         first = b.emit("add", start, b.emit("local_id", attr=0))
         if cut.turns == 1:
             with b.into(b.if_(b.emit("lt", first, length)).then):
-                self.element(self.coordinates(first, self.nest.shape))
+                self.element(self.coordinates(first, self.sizes))
             return
         block, stop = b.block, length
         if cut.twice:
@@ -116,17 +127,17 @@ class _Loops:
         with b.into(block):
             loop = b.for_(first, stop, lanes)
             with b.into(loop.body):
-                self.element(self.coordinates(loop.index, self.nest.shape))
+                self.element(self.coordinates(loop.index, self.sizes))
 
     def rows(self, rows: Instr) -> None:
         """Take some rows, a lane for each place in them."""
         b, cut = self.b, self.cut
-        outer, last = self.nest.shape[: -cut.tail], self.nest.shape[-cut.tail :]
-        inner = math.prod(last)
+        outer, last = self.sizes[: -cut.tail], self.sizes[-cut.tail :]
+        inner = math.prod(self.nest.shape[-cut.tail :])
         column = b.emit("global_id", attr=0)
         block = b.block
-        if inner % cut.lanes:
-            block = b.if_(b.emit("lt", column, self.word(inner))).then
+        if inner == 0 or inner % cut.lanes:
+            block = b.if_(b.emit("lt", column, self.word(inner) if inner else last[-1])).then
         with b.into(block):
             columns = self.coordinates(column, last)
             if not outer:
@@ -138,12 +149,12 @@ class _Loops:
             with b.into(loop.body):
                 self.element([*self.coordinates(loop.index, outer), *columns])
 
-    def coordinates(self, index: Instr, shape: Sequence[int]) -> list[Instr]:
+    def coordinates(self, index: Instr, sizes: Sequence[Instr]) -> list[Instr]:
         """Return the coordinates of an index in row-major order."""
         found: list[Instr] = []
-        for size in reversed(shape[1:]):
-            found.append(self.b.emit("irem", index, self.word(size)))
-            index = self.b.emit("idiv", index, self.word(size))
+        for size in reversed(sizes[1:]):
+            found.append(self.b.emit("irem", index, size))
+            index = self.b.emit("idiv", index, size)
         return [index, *reversed(found)]
 
     # elements
@@ -187,9 +198,14 @@ class _Loops:
         """Return the index into a buffer."""
         b, offset = self.b, access.offset
         total = None if access.begin is None else self.begins[access.begin]
-        for stride, coordinate, size in zip(access.strides, at, self.nest.shape, strict=True):
+        lengths = zip(self.nest.shape, self.sizes, strict=True)
+        for stride, coordinate, (size, length) in zip(access.strides, at, lengths, strict=True):
+            if isinstance(stride, Told):
+                term = b.emit("mul", coordinate, self.steps[stride.position])
+                total = term if total is None else b.emit("add", total, term)
+                continue
             if stride < 0:  # counted from the end, so that no partial sum is negative
-                last = self.word(size - 1) if size else b.emit("sub", self.length, self.word(1))
+                last = self.word(size - 1) if size else b.emit("sub", length, self.word(1))
                 coordinate = b.emit("sub", last, coordinate)
                 if size:
                     offset += stride * (size - 1)

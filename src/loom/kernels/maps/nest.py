@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from struct import pack, unpack
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 from loom.core.dtype import DType
 from loom.ir.constants import constant_bits, constant_value
@@ -33,6 +33,8 @@ __all__ = [
     "LoopNest",
     "Number",
     "Store",
+    "Stride",
+    "Told",
     "Value",
     "apply_operation",
     "map_nest",
@@ -51,6 +53,16 @@ ELEMENTWISE: tuple[str, ...] = (*OPERATIONS, *FUNCTIONS, *EXACT)
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A stride that the kernel gets as a parameter, number ``position`` of those, modulo 2^32."""
+
+    position: int
+
+
+Stride = int | Told
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """The element of a buffer at ``offset`` plus ``strides`` times the index.
 
@@ -59,7 +71,7 @@ class Load:
 
     buffer: int
     offset: int
-    strides: tuple[int, ...]
+    strides: tuple[Stride, ...]
     begin: int | None = None
 
 
@@ -111,7 +123,7 @@ class Store:
     value: int
     buffer: int
     offset: int
-    strides: tuple[int, ...]
+    strides: tuple[Stride, ...]
     begin: int | None = None
 
 
@@ -122,8 +134,8 @@ Value = Load | Number | Given | Coordinate | Apply
 class LoopNest:
     """What is computed at every index of ``shape``; ``values`` refer to earlier ones by position.
 
-    A length of 0 along an only axis is one that the kernel gets when it runs. The type of a buffer is None if it is
-    that of what is stored there, which a function of the user gives.
+    Lengths are known, or all are 0: those the kernel gets when it runs. The type of a buffer is None if it is that of
+    what is stored there, which a function of the user gives.
     """
 
     shape: tuple[int, ...]
@@ -162,7 +174,7 @@ class LoopNest:
 
 
 def _lie_together(accesses: Sequence[Load | Store], outer: int, inner: int, size: int) -> bool:
-    return all(a.strides[outer] == a.strides[inner] * size for a in accesses)
+    return all(a.strides[outer] == cast("int", a.strides[inner]) * size for a in accesses)
 
 
 def number(value: float | int | bool, dtype: DType) -> Number:

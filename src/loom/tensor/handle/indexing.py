@@ -19,6 +19,7 @@ from loom.core.arrays import read_array
 from loom.core.dtype import i64, of_numpy
 from loom.core.errors import DTypeError, IndexOutside
 from loom.core.given import is_array, is_list
+from loom.tensor.eager import evaluate
 from loom.tensor.graph import KNOWN, Node, same
 from loom.tensor.handle.operators import function
 from loom.tensor.ops.elementwise import apply, where
@@ -112,6 +113,8 @@ class KeyPlaces:
 
 def index(x: Any, key: Any) -> Any:
     """Return ``x[key]``."""
+    if isinstance(key, Node) and key.shape and key.dtype.is_bool and key.shape == x.shape:
+        return function("masked_select")(x, key)
     places = read_key(x, key)
     part = places.basic_of(x)
     if not places.arrays:
@@ -289,8 +292,9 @@ def _checked(k: Any, n: int, axis: int) -> Any:
         raise DTypeError(_WHERE, "not an index", expected="integers, or bools", got=k.dtype,
                          remedy="Convert with astype")  # fmt: skip
     if not k.is_fed and k.size:
-        ends = cast("Any", k)
-        _refuse(int(ends.min().item()), int(ends.max().item()), n, axis)
+        ends: list[Any] = [k, cast("Any", k).min(), cast("Any", k).max()]
+        evaluate(ends)
+        _refuse(int(ends[1].item()), int(ends[2].item()), n, axis)
     return k
 
 
