@@ -1,9 +1,10 @@
 """The kernels of loop nests.
 
 Layer: kernels. Buffers are those of the nest; parameters the length (of several axes on a CPU: the number of rows), the
-other lengths and the strides that it is told, where accesses begin, and numbers. Where lanes are vectors of a CPU they run along the last axes and a group takes some
-rows; where they are threads, each takes elements of the whole shape in turn. f16 and bf16 are computed in f32 and
-rounded after each operation. Invariant: neither the cut nor what else is in the kernel changes a bit of a result.
+other lengths and the strides that it is told, where accesses begin, and numbers. Where lanes are vectors of a CPU they
+run along the last axes and a group takes some rows; where they are threads, each takes elements of the whole shape in
+turn. f16 and bf16 are computed in f32 and rounded after each operation. Invariant: neither the cut nor what else is in
+the kernel changes a bit of a result.
 """
 
 from __future__ import annotations
