@@ -7,7 +7,9 @@ that was killed or a disk that is full. Invariant: every change that must surviv
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 __all__ = ["Disk", "FaultyDisk"]
@@ -24,6 +26,22 @@ class Disk:
         """Write a new file."""
         with os.fdopen(os.open(path, _FLAGS, _MODE), "wb") as file:
             file.write(data)
+
+    def write_parts(self, path: Path, parts: Iterable[bytes | memoryview]) -> None:
+        """Write a new file of parts, one after the other."""
+        with os.fdopen(os.open(path, _FLAGS, _MODE), "wb", buffering=0) as file:
+            for part in parts:
+                self.append(file, part)
+
+    def append(self, file: io.RawIOBase, part: bytes | memoryview) -> None:
+        """Write the next part of a file."""
+        rest = memoryview(part).cast("B")
+        while rest:
+            rest = rest[file.write(rest) :]
+
+    def fill(self, path: Path, fill: Callable[[Path], None]) -> None:
+        """Have a library write a new file."""
+        fill(path)
 
     def sync(self, path: Path) -> None:
         """Have a file's bytes on the medium."""
@@ -73,6 +91,27 @@ class FaultyDisk(Disk):
                     super().write(path, bytes(data)[: len(data) // 2])
             raise
         super().write(path, data)
+
+    def append(self, file: io.RawIOBase, part: bytes | memoryview) -> None:
+        """Write the next part of a file, or half of it and fail."""
+        try:
+            self._step()
+        except OSError:
+            if self.torn and self.steps == self.fails_at + 1:
+                super().append(file, bytes(part)[: len(part) // 2])
+            raise
+        super().append(file, part)
+
+    def fill(self, path: Path, fill: Callable[[Path], None]) -> None:
+        """Have a library write a new file, of which half arrives, or nothing."""
+        try:
+            self._step()
+        except OSError:
+            if self.torn and self.steps == self.fails_at + 1:
+                fill(path)
+                os.truncate(path, path.stat().st_size // 2)
+            raise
+        fill(path)
 
     def sync(self, path: Path) -> None:
         """As ``Disk``, or fail."""

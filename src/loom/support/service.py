@@ -32,6 +32,7 @@ from loom.support.checkpoint import checked_facts, read_checkpoint, write_checkp
 from loom.support.io_thread import IoThread, Transfer
 from loom.support.presenters import Presenter
 from loom.support.snapshots import Snapshots, checked_name
+from loom.support.vectors import Flushable, write_vectors
 
 __all__ = ["SNAPSHOT_NBYTES", "Support"]
 
@@ -264,6 +265,12 @@ class Support:
         """Give units the memory a checkpoint has, bit for bit; gives its facts. CheckpointError if it does not fit."""
         folder, chosen = path_of(path, "support.resume"), self._chosen(units, "support.resume")
         return self._io.ask("resume", lambda _: read_checkpoint(folder, chosen), chosen.values())
+
+    def flush(self, store: Flushable, path: str | os.PathLike[str]) -> Transfer:
+        """Write a store of vectors, as it is now, to ``path`` (see ``loom.vectors.flush``)."""
+        where = path_of(path, "support.flush")
+        frozen = able(store, "support.flush", "freeze", "a loom.vectors.VectorStore").freeze()
+        return self._io.ask("flush", lambda _: write_vectors(where, frozen))
 
     # building
 

@@ -1,0 +1,180 @@
+"""Compares queries with panels of vectors: the best score of each panel, or all scores of a few panels.
+
+Layer: kernels. Products are summed in the order of matrix products: blocks of 128 k, each from +0, added one after the
+other; those of integers exactly. Squared differences are summed the same way. A score is larger where a vector is
+better; that of a row whose bit in ``mask`` is 0 is minus infinity. Invariant: the score of a vector has the same bits
+from both kernels, whatever the panel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from loom.core.dtype import f32, i16, i32, u32
+from loom.core.numerics import MATMUL_BLOCK as BLOCK
+from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import group_id, local_id, private, select, sqrt, static_range
+from loom.kernels.group.collective import group_max
+from loom.kernels.vectors.panels import BIAS, Panel
+
+__all__ = ["best_of_panels", "scores_of_panels"]
+
+_WORST = float("-inf")
+_PAIR = 0x00FF00FF
+"""Two bytes of a word, each in 16 bits."""
+
+
+def _adding(panel: Panel, euclidean: bool, count: int) -> Callable[..., None]:
+    """Return what adds the sums over all words of a panel to ``totals``, for ``count`` queries from q_at on."""
+    lanes, vectors, width, at = panel.lanes, panel.vectors, panel.width, panel.index
+
+    def add_floats(queries: Any, x: Any, totals: Any, q_at: Any, x_at: Any, words: Any) -> None:
+        sums = private(f32, count * vectors)
+        for block in range(0, words, BLOCK):
+            for s in static_range(count * vectors):
+                sums[s] = f32(0)
+            for k in range(block, block + min(words - block, BLOCK)):
+                for r in static_range(count):
+                    q = queries[q_at + (at(words) * r + at(k))]
+                    for v in static_range(vectors):
+                        d = f32(x[x_at + (at(k) * width + v * lanes)])
+                        if euclidean:
+                            sums[r * vectors + v] = sums[r * vectors + v] + (q - d) * (q - d)
+                        else:
+                            sums[r * vectors + v] = sums[r * vectors + v] + q * d
+            for s in static_range(count * vectors):
+                totals[s] = totals[s] + sums[s]
+
+    def add_bytes(queries: Any, x: Any, totals: Any, q_at: Any, x_at: Any, words: Any) -> None:
+        for k in range(words):
+            for v in static_range(vectors):
+                word = x[x_at + (at(k) * width + v * lanes)]
+                even, odd = word & _PAIR, (word >> 8) & _PAIR
+                for r in static_range(count):
+                    y = queries[q_at + 2 * (at(words) * r + at(k))]
+                    z = queries[q_at + (2 * (at(words) * r + at(k)) + 1)]
+                    first = i32(i16(even)) * i32(i16(y)) + (even >> 16) * (y >> 16)
+                    second = i32(i16(odd)) * i32(i16(z)) + (odd >> 16) * (z >> 16)
+                    totals[r * vectors + v] = totals[r * vectors + v] + first + second
+
+    return add_bytes if panel.held == i32 else add_floats
+
+
+def _scoring(panel: Panel, euclidean: bool) -> Callable[..., Any]:
+    """Return what makes a score of a total: (total, facts of the query, of the row)."""
+    if panel.held == i32 and euclidean:
+
+        def by_products(total: Any, facts: Any, q: Any, weight: Any, square: Any) -> Any:
+            product = f32(total - i32(facts[q + 2]) * BIAS) * weight * facts[q]
+            return -sqrt(max((square + facts[q + 1]) - 2 * product, f32(0)))
+
+        return by_products
+    if panel.held == i32:
+        return lambda total, facts, q, weight, _: f32(total - i32(facts[q + 2]) * BIAS) * weight * facts[q]
+    if euclidean:
+        return lambda total, _facts, _q, _weight, _square: -sqrt(total)
+    return lambda total, facts, q, weight, _square: total * weight * facts[q]
+
+
+FACTS = 4
+"""Facts of a query: its weight, its squares, the sum of its integers."""
+
+
+@cache
+def best_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
+    """Return the kernel (queries, facts, x, weights, squares, mask, sizes, out): the best score of each panel.
+
+    ``sizes``: words of a vector, tiles of queries, panels of a group, panels in all, panels of ``out``, and the first of
+    them here. Group (g, t) compares ``sizes[2]`` panels with every ``num_groups(1)``-th tile of queries. ``out`` has a row
+    for each query.
+    """
+    held, at, width, lanes, vectors, count = (
+        panel.held, panel.index, panel.width, panel.lanes, panel.vectors, panel.queries,
+    )  # fmt: skip
+    kind: Any = i32 if held == i32 else f32
+    per_word = 2 if held == i32 else 1
+    add, score_of = _adding(panel, euclidean, count), _scoring(panel, euclidean)
+
+    @kernel(workgroup=lanes, trusted=True)
+    def best(
+        queries: In[kind],
+        facts: In[f32],
+        x: In[held],  # type: ignore[valid-type]
+        weights: In[f32],
+        squares: In[f32],
+        mask: In[u32],
+        sizes: In[u32],
+        out: Out[f32],
+    ):
+        words, tiles, together, panels, row_of_out, before = (
+            sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5],
+        )  # fmt: skip
+        first = group_id(0) * together
+        for p in range(first, min(first + together, panels)):
+            x_at = at(p) * (at(words) * width) + at(local_id())
+            for t in range(tiles):
+                totals = private(kind, count * vectors)
+                for s in static_range(count * vectors):
+                    totals[s] = kind(0)
+                add(queries, x, totals, at(t) * (at(words) * (count * per_word)), x_at, words)
+                for r in static_range(count):
+                    found = f32(_WORST)
+                    for v in static_range(vectors):
+                        row = p * width + v * lanes + local_id()
+                        score = score_of(
+                            totals[r * vectors + v], facts, (t * count + r) * FACTS, weights[row], squares[row]
+                        )
+                        is_live = (mask[row >> 5] >> (row & 31)) & 1
+                        found = max(found, select(is_live != 0, score, f32(_WORST)))
+                    found = group_max(found)
+                    if local_id() == 0:
+                        out[at(t * count + r) * at(row_of_out) + at(before + p)] = found
+
+    best.name = f"vectors_best_{panel.name}{'_euclidean' * euclidean}"
+    return best
+
+
+@cache
+def scores_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
+    """Return the kernel (queries, facts, x, weights, squares, mask, pairs, sizes, out): all scores of some panels.
+
+    ``pairs``: number of a query, number of a panel. ``sizes``: words of a vector, pairs. A group takes one; its scores, one
+    for each row of the panel, go to ``out`` in their order.
+    """
+    held, at, width, lanes, vectors = panel.held, panel.index, panel.width, panel.lanes, panel.vectors
+    kind: Any = i32 if held == i32 else f32
+    per_word = 2 if held == i32 else 1
+    add, score_of = _adding(panel, euclidean, 1), _scoring(panel, euclidean)
+
+    @kernel(workgroup=lanes, trusted=True)
+    def scores(
+        queries: In[kind],
+        facts: In[f32],
+        x: In[held],  # type: ignore[valid-type]
+        weights: In[f32],
+        squares: In[f32],
+        mask: In[u32],
+        pairs: In[u32],
+        sizes: In[u32],
+        out: Out[f32],
+    ):
+        words = sizes[0]
+        if group_id() < sizes[1]:
+            q, p = pairs[2 * group_id()], pairs[2 * group_id() + 1]
+            totals = private(kind, vectors)
+            for s in static_range(vectors):
+                totals[s] = kind(0)
+            x_at = at(p) * (at(words) * width) + at(local_id())
+            add(queries, x, totals, at(q) * (at(words) * per_word), x_at, words)
+            for v in static_range(vectors):
+                row = p * width + v * lanes + local_id()
+                score = score_of(totals[v], facts, q * FACTS, weights[row], squares[row])
+                is_live = (mask[row >> 5] >> (row & 31)) & 1
+                place = at(group_id()) * width + at(v * lanes + local_id())
+                out[place] = select(is_live != 0, score, f32(_WORST))
+
+    scores.name = f"vectors_scores_{panel.name}{'_euclidean' * euclidean}"
+    return scores

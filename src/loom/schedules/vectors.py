@@ -1,0 +1,126 @@
+"""How vectors are cut into panels and segments, and what lays them down, compares them and reads them back.
+
+Layer: schedules. The store of vectors records through these. Invariant: ``Caps`` and sizes choose the cut, and every
+cut gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from loom.core.caps import Caps
+from loom.core.dtype import DType, f16, f32, i8, i32, u32, u64
+from loom.kernels.vectors.panels import Panel, lay_bytes, lay_floats, read_rows, words_of
+from loom.kernels.vectors.rank import best_of_panels, scores_of_panels
+from loom.schedules.recorder import Recorder
+
+__all__ = ["KEPT", "Layout", "choose_layout"]
+
+KEPT = (f32, f16, i8)
+"""What the elements of vectors may be kept as."""
+_TILES = {16: (2, 8), 8: (2, 4), 4: (2, 4)}
+"""Vectors of a panel and queries compared at once, by the 32-bit lanes of a vector."""
+_SCALAR = (32, 1, 4)
+_THREADS = (64, 2, 8)
+"""Lanes, vectors and queries where lanes are threads of hardware, or are run many at once by the interpreter."""
+_FEW = 2
+"""Queries up to which memory is the limit."""
+_READ_LANES = 256
+_TOGETHER = 16
+"""Panels of a group at most."""
+_SEGMENT_NBYTES = 1 << 26
+_SEGMENT_NBYTES_THREADS = 1 << 28
+_MOST_ROWS = 1 << 18
+_SEGMENTS_OF_BUDGET = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Vectors of ``dims`` elements kept as ``kept``, in panels, ``rows`` of them in a segment of its own memory."""
+
+    dims: int
+    kept: DType
+    metric: str
+    panel: Panel
+    rows: int
+
+    @property
+    def words(self) -> int:
+        """Words of a vector."""
+        return words_of(self.dims, self.kept)
+
+    @property
+    def panels(self) -> int:
+        """Panels of a segment."""
+        return self.rows // self.panel.width
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a segment's vectors."""
+        return self.rows * self.words * self.panel.held.nbytes
+
+    @property
+    def is_cosine(self) -> bool:
+        """Whether angles are asked for."""
+        return self.metric == "cosine"
+
+    @property
+    def is_euclidean(self) -> bool:
+        """Whether distances are asked for."""
+        return self.metric == "euclidean"
+
+    def record_lay(self, chain: Recorder, slots: Sequence[Any], panels: int, source: DType = f32) -> None:
+        """Record what lays rows down: x, sizes, data, squares, weights, scales; up to so many panels at a time.
+
+        ``x`` is of f32, or of the integers that bytes hold, whose scales are there already.
+        """
+        if self.kept == i8:
+            kernel = lay_bytes(self.panel, cosine=self.is_cosine, source=source)
+        else:
+            kernel = lay_floats(self.panel, cosine=self.is_cosine)
+        chain.dispatch(kernel, slots, [], panels)
+
+    def record_read(self, chain: Recorder, slots: Sequence[Any], rows: int) -> None:
+        """Record what reads up to so many rows back: data, sizes, out."""
+        chain.dispatch(read_rows(self.panel, self.kept), slots, [], (-(-self.dims // _READ_LANES), rows))
+
+    def together(self, caps: Caps) -> int:
+        """Return how many panels a group compares."""
+        return 1 if caps.threads else max(1, min(_TOGETHER, self.panels // (4 * caps.workers)))
+
+    def tile(self, queries: int) -> int:
+        """Return how many of so many queries are compared at once: one after the other where they are few."""
+        return 1 if queries <= _FEW else self.panel.queries
+
+    def record_best(self, chain: Recorder, slots: Sequence[Any], tile: int) -> None:
+        """Record the best score of each panel of a segment for each query, ``tile`` queries at once."""
+        groups = -(-self.panels // self.together(chain.device.caps))
+        panel = replace(self.panel, queries=tile)
+        chain.dispatch(best_of_panels(panel, euclidean=self.is_euclidean), slots, [], groups)
+
+    def record_scores(self, chain: Recorder, slots: Sequence[Any], pairs: int) -> None:
+        """Record all scores of up to so many pairs of a query and a panel."""
+        chain.dispatch(scores_of_panels(self.panel, euclidean=self.is_euclidean), slots, [], pairs)
+
+
+def choose_layout(caps: Caps, dims: int, kept: DType, metric: str, capacity: int, budget: int | None = None) -> Layout:
+    """Return how a store of vectors lies on a device; a segment has ``capacity`` rows, unless these are many.
+
+    Some segments are to fit into ``budget`` bytes.
+    """
+    held = i32 if kept == i8 else kept
+    if caps.threads or caps.simd_lanes < min(_TILES):
+        lanes, vectors, queries = _THREADS if caps.threads else _SCALAR
+        panel = Panel(lanes, vectors, queries, held, u32)
+    else:
+        lanes = max(lanes for lanes in _TILES if lanes <= caps.simd_lanes)
+        panel = Panel(lanes, *_TILES[lanes], held, u64)
+    most = _SEGMENT_NBYTES_THREADS if caps.threads else _SEGMENT_NBYTES
+    if budget is not None:
+        most = min(most, budget // _SEGMENTS_OF_BUDGET)
+    most_rows = min(_MOST_ROWS, most // (words_of(dims, kept) * held.nbytes + 3 * f32.nbytes))
+    step = max(32, panel.width)  # a word of a mask is of one segment
+    rows = max(step, min(capacity, most_rows) // step * step, min(most_rows, capacity + step - 1) // step * step)
+    return Layout(dims, kept, metric, panel, rows)

@@ -1,0 +1,193 @@
+"""What is told of vectors, as columns: which rows a filter keeps, without a look at every row.
+
+Layer: vectors. A column numbers its different values, so that a condition is asked once for each of them. Invariant: a
+row that lacks a name, or is told nothing, has None there.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import is_mapping, one_of
+from loom.vectors.given import Meta
+
+__all__ = ["OPERATORS", "Columns", "read_where"]
+
+Test = Callable[[Any], bool]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return isinstance(a, bool) == isinstance(b, bool) and a == b
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Test]:
+    """Return a comparison of numbers with numbers, texts with texts; nothing else is kept."""
+
+    def make(wanted: Any) -> Test:
+        kind = str if isinstance(wanted, str) else (int, float)
+        return lambda value: isinstance(value, kind) and not isinstance(value, bool) and compare(value, wanted)
+
+    return make
+
+
+def _contains(wanted: Any) -> Test:
+    if isinstance(wanted, str):
+        return lambda value: wanted in value if isinstance(value, (str, list, dict)) else False
+    return lambda value: isinstance(value, list) and any(_equal(each, wanted) for each in cast("list[Any]", value))
+
+
+def _among(wanted: Any) -> Test:
+    return lambda value: any(_equal(value, each) for each in wanted)
+
+
+def _between(wanted: Any) -> Test:
+    low, high = wanted
+    above, below = _ordered(operator.ge)(low), _ordered(operator.le)(high)
+    return lambda value: above(value) and below(value)
+
+
+OPERATORS: dict[str, Callable[[Any], Test]] = {
+    "==": lambda wanted: lambda value: _equal(value, wanted),
+    "!=": lambda wanted: lambda value: not _equal(value, wanted),
+    "<": _ordered(operator.lt),
+    "<=": _ordered(operator.le),
+    ">": _ordered(operator.gt),
+    ">=": _ordered(operator.ge),
+    "in": _among,
+    "between": _between,
+    "contains": _contains,
+    "is-null": lambda wanted: lambda value: (value is None) == wanted,
+}
+"""Conditions by name; ``None`` is kept by ``==``, ``!=``, ``in`` and ``is-null`` alone."""
+
+_ORDERED = ("<", "<=", ">", ">=")
+
+
+def read_where(where: Any, place: str) -> list[tuple[str, Test]]:
+    """Return the conditions of a filter: names and values, or names and (operator, value); all must hold.
+
+    ArgumentError for an operator that there is not, DTypeError for a value it cannot be asked with.
+    """
+    if where is None:
+        return []
+    if not is_mapping(where):
+        raise DTypeError(place, "not a filter", expected='a dict such as {"batch": 42, "year": (">", 2000)}',
+                         got=repr(where)[:200], remedy="Pass a dict")  # fmt: skip
+    return [(_name(name, place), _condition(name, wanted, place)) for name, wanted in where.items()]
+
+
+def _name(name: Any, place: str) -> str:
+    if not isinstance(name, str):
+        raise DTypeError(place, "not a name", expected="names that are texts", got=repr(name)[:200],
+                         remedy="Filter by what the vectors were captured with")  # fmt: skip
+    return name
+
+
+def _condition(name: Any, wanted: Any, place: str) -> Test:
+    here = f"{place}, {name!r}"
+    if not isinstance(wanted, tuple):
+        return OPERATORS["=="](_plain(wanted, here))
+    pair = cast("tuple[Any, ...]", wanted)
+    if len(pair) == 1 and pair[0] == "is-null":
+        pair = ("is-null", True)
+    if len(pair) != 2:
+        raise ArgumentError(here, "not a condition", expected='a value, or a pair such as (">", 3)', got=repr(wanted),
+                            remedy="Write the operator and the value")  # fmt: skip
+    sign, value = one_of(pair[0], f"{here}, operator", OPERATORS), pair[1]
+    if sign in ("in", "between"):
+        values = [_plain(each, here) for each in _several(value, here, sign)]
+        if sign == "between":
+            _require_ordered(values, here, sign)
+        return OPERATORS[sign](values)
+    value = _plain(value, here)
+    if sign in _ORDERED:
+        _require_ordered([value], here, sign)
+    if sign == "is-null" and not isinstance(value, bool):
+        raise DTypeError(here, "not usable with 'is-null'", expected="True or False", got=repr(value)[:200],
+                         remedy='Write ("is-null", True)')  # fmt: skip
+    return OPERATORS[sign](value)
+
+
+def _several(value: Any, here: str, sign: str) -> Sequence[Any]:
+    if isinstance(value, np.ndarray):
+        array: Array = value
+        value = array.tolist()
+    if isinstance(value, (set, frozenset, range)):
+        value = list(cast("set[Any]", value))
+    if not isinstance(value, (list, tuple)) or (sign == "between" and len(cast("list[Any]", value)) != 2):
+        raise DTypeError(here, f"not usable with {sign!r}",
+                         expected="a list of values" if sign == "in" else "the lowest and the highest value",
+                         got=repr(value)[:200], remedy="Pass a list")  # fmt: skip
+    return cast("list[Any]", value)
+
+
+def _plain(value: Any, here: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int, float, list, dict)):
+        return cast("Any", value)
+    raise DTypeError(here, "no vector can have this value", expected="a text, a number, a bool, None, a list or a dict",
+                     got=repr(value)[:200], remedy="Compare with what was captured")  # fmt: skip
+
+
+def _require_ordered(values: Sequence[Any], here: str, sign: str) -> None:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise DTypeError(here, f"not usable with {sign!r}", expected="a number or a text", got=repr(value)[:200],
+                             remedy="Use == for other values")  # fmt: skip
+
+
+class _Column:
+    """Numbers of values by row; ``values`` are the different ones."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.values: list[Any] = []
+        self._known: dict[Any, int] = {}
+        self._packed = np.empty(0, np.int64)
+
+    def extend(self, metas: Sequence[Meta | None], name: str) -> None:
+        """Take note of what later rows are told."""
+        for meta in metas:
+            value = None if meta is None else meta.get(name)
+            key = (type(value), value if isinstance(value, (str, int, float, type(None))) else repr(value))
+            code = self._known.get(key)
+            if code is None:
+                code = self._known[key] = len(self.values)
+                self.values.append(value)
+            self.codes.append(code)
+
+    def keeps(self, test: Test, rows: int) -> Array:
+        """Return which of the first rows a condition holds for."""
+        if len(self._packed) != len(self.codes):
+            self._packed = np.array(self.codes, np.int64)
+        holds = np.fromiter((bool(test(value)) for value in self.values), bool, len(self.values))
+        return holds[self._packed[:rows]]
+
+
+class Columns:
+    """The columns that filters have asked for so far, of rows that only ever get more."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, _Column] = {}
+
+    def keeps(self, conditions: Sequence[tuple[str, Test]], metas: Sequence[Meta | None], rows: int) -> Array | None:
+        """Return which of the first rows of ``metas`` all conditions hold for; None: there is no condition."""
+        found: Array | None = None
+        for name, test in conditions:
+            column = self._columns.setdefault(name, _Column())
+            column.extend(metas[len(column.codes) : rows], name)
+            kept = column.keeps(test, rows)
+            found = kept if found is None else found & kept
+        return found
+
+    def forget(self) -> None:
+        """Begin again: rows were told something else."""
+        self._columns = {}
+

@@ -1,0 +1,161 @@
+"""Reads what callers pass: vectors, their ids, what is told of them, queries.
+
+Layer: vectors. Invariant: what comes back is usable, or the error says what is wrong with which row, and nothing has
+changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeGuard, cast
+
+import numpy as np
+
+from loom.core.arrays import Array, read_as
+from loom.core.dtype import f32
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import is_mapping, items
+
+__all__ = ["Id", "Meta", "read_ids", "read_matrix", "read_meta", "read_metas", "read_vector", "require_lengths"]
+
+Id = str | int
+"""What a vector is called."""
+Meta = Mapping[str, Any]
+"""What is told of a vector: texts, numbers, bools, None, lists and dicts of these, by names."""
+
+_SHORTEST, _LONGEST = 2.0**-100, 2.0**100
+"""Squared lengths between which no product of two vectors leaves f32."""
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_MOST_INT = (1 << 63) - 1
+_DEEPEST = 32
+
+
+def read_matrix(data: Any, dims: int, where: str) -> Array:
+    """Return vectors as f32, (n, dims), used in place where they are; ShapeError for others."""
+    array = read_as(data, f32, where)
+    if array.ndim == 1 and array.size == 0:
+        array = array.reshape(0, dims)
+    if array.ndim != 2 or array.shape[1] != dims:
+        raise ShapeError(where, "vectors of another length", expected=f"shape (n, {dims})", got=array.shape,
+                         remedy=f"Pass a row of {dims} numbers for each")  # fmt: skip
+    return array
+
+
+def read_vector(data: Any, dims: int, where: str) -> Array:
+    """Return one vector as f32, (1, dims)."""
+    array = read_as(data, f32, where)
+    if array.shape not in ((dims,), (1, dims)):
+        raise ShapeError(where, "a vector of another length", expected=f"{dims} numbers", got=f"shape {array.shape}",
+                         remedy="Pass the vector of one thing")  # fmt: skip
+    return array.reshape(1, dims)
+
+
+def require_lengths(squares: Array, where: str, what: str = "row", first: int = 0) -> None:
+    """See that vectors of these squared lengths can be compared: no NaN, none infinite, none too long or short."""
+    is_usable = ((squares >= _SHORTEST) & (squares <= _LONGEST)) | (squares == 0)
+    if is_usable.all():
+        return
+    place = int(np.argmin(is_usable))
+    square = float(squares[place])
+    if not square <= _LONGEST:
+        text = "a vector holds NaN or infinity, or is too long"
+        remedy = "Correct it, or leave it out" if not np.isfinite(square) else "Scale it down"
+    else:
+        text, remedy = "a vector is too short to be compared", "Scale it up"
+    raise ArgumentError(where, text, expected="finite numbers, length 0 or from 2^-50 to 2^50",
+                        got=f"length {np.sqrt(square):g} in {what} {first + place}", remedy=remedy)  # fmt: skip
+
+
+def _is_id(value: Any) -> TypeGuard[Id]:
+    return isinstance(value, str) or (
+        isinstance(value, int) and not isinstance(value, bool) and -_MOST_INT <= value <= _MOST_INT
+    )
+
+
+def read_ids(ids: Any, count: int, where: str) -> list[Id]:
+    """Return so many ids, texts or ints of 64 bits; numpy's become Python's."""
+    found: list[Any]
+    if isinstance(ids, np.ndarray):
+        array: Array = ids
+        found = array.tolist() if array.ndim == 1 and array.dtype.kind in "iuU" else list(array.flat)
+    elif type(ids) is list:
+        found = list(cast("list[Any]", ids))
+    elif isinstance(ids, range):
+        found = list(ids)
+    else:
+        found = items(ids, where, "ids")
+    if len(found) != count:
+        raise ShapeError(where, "not an id for each vector", expected=f"{count} ids", got=len(found),
+                         remedy="Pass as many ids as vectors, or none to have them numbered")  # fmt: skip
+    if not set(map(type, found)) <= {str}:
+        found = [each.item() if isinstance(each, np.generic) else each for each in found]
+        for each in found:
+            if not _is_id(each):
+                raise DTypeError(where, "not an id", expected="a str, or an int of 64 bits", got=repr(each)[:200],
+                                 remedy="Name the vector")  # fmt: skip
+    if found:
+        _require_texts(found, where)
+    return found
+
+
+def _require_texts(found: Iterable[Any], where: str) -> None:
+    """Texts must be such that a file can hold them: no halves of characters."""
+    for each in found:
+        if isinstance(each, str) and not each.isascii():
+            try:
+                each.encode()
+            except UnicodeEncodeError:
+                raise ArgumentError(where, "a text with half a character", expected="a text that UTF-8 holds",
+                                    got=ascii(each)[:200], remedy="Correct it") from None  # fmt: skip
+
+
+def read_metas(metas: Any, count: int, where: str) -> list[Meta | None]:
+    """Return what is told of so many vectors: None, one mapping for all, or one (or None) for each."""
+    if metas is None:
+        return [None] * count
+    if is_mapping(metas):
+        one = read_meta(metas, where)
+        return [one] * count
+    found = items(metas, where, "mappings")
+    if len(found) != count:
+        raise ShapeError(where, "not a mapping for each vector", expected=f"{count} mappings", got=len(found),
+                         remedy="Pass as many as vectors, or one for all")  # fmt: skip
+    return [read_meta(each, where) for each in found]
+
+
+def read_meta(meta: Any, where: str) -> Meta | None:
+    """Return a copy of what is told of a vector; DTypeError for what a file cannot hold."""
+    if meta is None:
+        return None
+    if not is_mapping(meta):
+        raise DTypeError(where, "not a mapping", expected='a dict such as {"batch": 42}', got=repr(meta)[:200],
+                         remedy="Pass a dict")  # fmt: skip
+    return {_read_name(name, where): _read_value(value, where, 0) for name, value in meta.items()}
+
+
+def _read_name(name: Any, where: str) -> str:
+    if type(name) is not str:
+        raise DTypeError(where, "not a name", expected="names that are texts", got=repr(name)[:200],
+                         remedy="Write it as a text")  # fmt: skip
+    _require_texts((name,), where)
+    return name
+
+
+def _read_value(value: Any, where: str, depth: int) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) in _PLAIN:
+        if type(value) is str:
+            _require_texts((value,), where)
+            return value
+        is_held = abs(value) <= _MOST_INT if type(value) is int else value is None or np.isfinite(value)
+        if is_held:
+            return value
+    elif depth < _DEEPEST and isinstance(value, (list, tuple)):
+        several = cast("Sequence[Any]", value)
+        return [_read_value(each, where, depth + 1) for each in several]
+    elif depth < _DEEPEST and is_mapping(value):
+        return {_read_name(n, where): _read_value(each, where, depth + 1) for n, each in value.items()}
+    raise DTypeError(where, "a value that a file cannot hold",
+                     expected="texts, finite numbers of 64 bits, bools, None, lists and dicts of them",
+                     got=repr(value)[:200], remedy="Write it as one of these")  # fmt: skip

@@ -1,0 +1,202 @@
+"""The programs of a store of vectors on its device: laying rows down, comparing them, reading them back.
+
+Layer: vectors. Programs are kept by the runtime, by all that they depend on, and are made when a store is (``warm``), so
+that what follows opens no file. Invariant: nothing here knows what a row stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.core.dtype import f32, i8
+from loom.core.options import check_bounds
+from loom.kernels.vectors.rank import FACTS
+from loom.runtime.budget import LEDGER
+from loom.runtime.chain import Chain
+from loom.runtime.chain.kept import Kept, keep, shares_memory
+from loom.runtime.device import Device
+from loom.runtime.storage import HostSlot, Storage
+from loom.schedules.vectors import Layout
+
+__all__ = ["Comparison", "Memory", "Programs"]
+
+_WORD = 4
+
+
+@dataclass(slots=True, eq=False)
+class Memory:
+    """What a segment has on the device: words of vectors, and facts of rows."""
+
+    data: Storage
+    squares: Storage
+    weights: Storage
+    scales: Storage
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all."""
+        return self.data.nbytes + self.squares.nbytes + self.weights.nbytes + self.scales.nbytes
+
+
+class Programs:
+    """The programs for one layout on one device."""
+
+    def __init__(self, device: Device, layout: Layout) -> None:
+        self.device = device
+        self.layout = layout
+        self.in_place = shares_memory(device)
+        self._is_native = device.kind == "cpu"
+        """Its code does not look how large memory is, so that one program does for all sizes."""
+
+    @property
+    def segment_nbytes(self) -> int:
+        """Bytes of a segment."""
+        return self.layout.nbytes + 3 * self.layout.rows * _WORD
+
+    def allocate(self) -> Memory:
+        """Return memory for a segment; DeviceError if there is not enough, or over the budget of all units."""
+        where, rows = "vectors", self.layout.rows * _WORD
+        sizes = (self.layout.nbytes, rows, rows, rows)
+        return Memory(*(LEDGER.allocate(self.device, nbytes, where) for nbytes in sizes))
+
+    def warm(self) -> None:
+        """Make the programs that a store begins with, so that their kernels are compiled."""
+        layout = self.layout
+        memory, x = self.allocate(), np.zeros(layout.dims, np.float32)
+        self.lay(x, memory, 0, 1)
+        if layout.kept == i8:
+            self.lay(np.zeros(layout.dims, np.int8), memory, 0, 1)
+        mask = np.zeros(layout.rows // 32, np.uint32)
+        for tile in {layout.tile(1), layout.tile(layout.panel.queries)}:
+            queries = np.zeros((tile, layout.words * (2 if layout.kept == i8 else 1)), np.int32)
+            comparison = self.compare(queries, np.zeros((tile, FACTS), np.float32), 1, tile)
+            comparison.best(memory, mask, 1, 0)
+            comparison.maxima()
+            comparison.scores(memory, mask, np.zeros((1, 2), np.uint32))
+        self.read(memory, 0, 1)
+
+    # rows
+
+    def lay(self, x: Array | Storage, memory: Memory, first: int, count: int, begin: int = 0) -> Array:
+        """Lay ``count`` rows from element ``begin`` of x down as rows ``first`` and on; return their squares.
+
+        ``x`` holds f32; an array of int8 is what bytes hold already, whose scales are there.
+        """
+        layout = self.layout
+        width = layout.panel.width
+        source = i8 if isinstance(x, np.ndarray) and x.dtype == np.int8 else f32
+        panels = _class((first + count - 1) // width - first // width + 1)
+        sizes = np.array([first, count, layout.dims, begin], np.uint32)
+        self.run(
+            f"lay {source}", panels, lambda chain, slots: layout.record_lay(chain, slots, panels, source),
+            x, sizes, memory.data, memory.squares, memory.weights, memory.scales,
+        )  # fmt: skip
+        return memory.squares.read(first * _WORD, count * _WORD).view(np.float32)
+
+    def read(self, memory: Memory, first: int, count: int) -> Array:
+        """Return rows as they are kept, (count, dims)."""
+        layout = self.layout
+        rows = _class(count)
+        sizes = np.array([first, count, layout.dims], np.uint32)
+        out = Result(self, (count, layout.dims), layout.kept.numpy)
+        self.run("read", rows, lambda chain, slots: layout.record_read(chain, slots, rows), memory.data, sizes, out.memory)
+        return out.read()
+
+    # comparing
+
+    def compare(self, queries: Array, facts: Array, panels: int, tile: int) -> Comparison:
+        """Return a comparison of queries, whole tiles of them, with ``panels`` panels in all."""
+        return Comparison(self, queries, facts, panels, tile)
+
+    # running
+
+    def run(self, what: str, size: int, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any) -> None:
+        """Run the program kept for ``what`` of a ``size`` over memory, arrays of the host among it; wait for its end."""
+        memory = [self.held(each) for each in given]
+        is_told = not self._is_native or check_bounds()
+        nbytes = tuple(m.nbytes if is_told else _WORD for m in memory)
+
+        def make() -> Kept:
+            chain = Chain(self.device, name=f"vectors.{what}")
+            slots = [HostSlot(n) for n in nbytes]
+            record(chain, slots)
+            return Kept(chain.build(), slots, in_place=self.in_place)
+
+        keep((f"vectors.{what}", self.layout, size, nbytes), self.device, make).run(*memory, wait=True)
+
+    def held(self, given: Any) -> Any:
+        """Return memory for a slot: an array as it is where the device uses it in place, else a copy there."""
+        if self.in_place or not isinstance(given, np.ndarray):
+            return given
+        array: Array = given
+        made = self.room(array.nbytes)
+        made.write(0, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        return made
+
+    def room(self, nbytes: int) -> Storage:
+        """Return memory of at least so many bytes; of few sizes, since each needs a program."""
+        return self.device.allocate(_class(max(nbytes, _WORD)), zeroed=False)
+
+
+class Result:
+    """Memory for a result: an array where the device uses those in place."""
+
+    def __init__(self, programs: Programs, shape: tuple[int, int], kind: Any) -> None:
+        self.shape = shape
+        self.kind = np.dtype(kind)
+        self.nbytes = shape[0] * shape[1] * self.kind.itemsize
+        self.memory: Any = np.empty(shape, self.kind) if programs.in_place else programs.room(self.nbytes)
+
+    def read(self) -> Array:
+        """Return the elements."""
+        if isinstance(self.memory, np.ndarray):
+            return self.memory
+        return self.memory.read(0, self.nbytes).view(self.kind).reshape(self.shape)
+
+
+class Comparison:
+    """Queries on the device, and the best scores of panels as they are found."""
+
+    def __init__(self, programs: Programs, queries: Array, facts: Array, panels: int, tile: int) -> None:
+        self._programs = programs
+        self._queries = programs.held(queries)
+        self._facts = programs.held(facts)
+        self._rows, self._panels = len(facts), panels
+        self._tile = tile
+        self._maxima = Result(programs, (len(facts), panels), np.float32)
+
+    def best(self, memory: Memory, mask: Array, panels: int, before: int) -> None:
+        """Compare all queries with the first panels of a segment; ``before``: panels of segments before it."""
+        own, layout, tile = self._programs, self._programs.layout, self._tile
+        together = layout.together(own.device.caps)
+        sizes = np.array([layout.words, self._rows // tile, together, panels, self._panels, before], np.uint32)
+        own.run(
+            "best", tile, lambda chain, slots: layout.record_best(chain, slots, tile), self._queries, self._facts, memory.data, memory.weights, memory.squares,
+            mask, sizes, self._maxima.memory,
+        )  # fmt: skip
+
+    def maxima(self) -> Array:
+        """Return the best scores, a row for each query."""
+        return self._maxima.read()
+
+    def scores(self, memory: Memory, mask: Array, pairs: Array) -> Array:
+        """Return all scores of pairs (query, panel), a row for each."""
+        own, layout = self._programs, self._programs.layout
+        size = _class(len(pairs))
+        out = Result(own, (len(pairs), layout.panel.width), np.float32)
+        sizes = np.array([layout.words, len(pairs)], np.uint32)
+        own.run(
+            "scores", size, lambda chain, slots: layout.record_scores(chain, slots, size), self._queries, self._facts,
+            memory.data, memory.weights, memory.squares, mask, pairs, sizes, out.memory,
+        )  # fmt: skip
+        return out.read()
+
+
+def _class(size: int) -> int:
+    """Return the power of two from ``size`` on, for which there is a program."""
+    return 1 << (size - 1).bit_length()

@@ -1,0 +1,131 @@
+"""Exact search: the best vectors of segments for queries, in a total order.
+
+Layer: vectors. First the best score of each panel is found, so that the scores of all vectors are never written. The best
+k vectors lie in the k panels whose best scores are best (of equal ones the older panels): each of those before a vector's
+panel holds a vector that is before it. Then the scores of these panels are computed again. Invariant: a better score is
+first, of equal scores the older row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.vectors.programs import Comparison, Memory, Programs
+from loom.vectors.queries import prepare_queries
+
+__all__ = ["Part", "Ranks", "find_best"]
+
+_MOST_SCORES = 1 << 24
+"""Best scores of panels that are held at a time, for as many queries as that is."""
+_SIGN = np.uint32(1 << 31)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A segment as a search sees it: its rows from ``first`` on, of which those in ``mask`` take part."""
+
+    first: int
+    used: int
+    mask: Array
+    memory: Callable[[], Memory]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """The best rows of a query, best first, with their scores, larger for better."""
+
+    rows: Array
+    scores: Array
+
+
+def find_best(programs: Programs, parts: Sequence[Part], queries: Array, k: int, where: str) -> list[Ranks]:
+    """Return the best ``k`` rows for each query (n, dims), fewer where there are not so many."""
+    width, tile = programs.layout.panel.width, programs.layout.tile(len(queries))
+    panels = sum(-(-part.used // width) for part in parts)
+    prepared = prepare_queries(queries, programs.layout, where)
+    if not panels or not len(queries):
+        nothing = Ranks(np.empty(0, np.int64), np.empty(0, np.float32))
+        return [nothing] * len(queries)
+    step = max(1, _MOST_SCORES // (panels * tile)) * tile
+    found: list[Ranks] = []
+    for first in range(0, len(queries), step):
+        here, facts = (each[first : first + step] for each in prepared)
+        some = min(step, len(queries) - first)
+        found += _Search(programs, parts, programs.compare(here, facts, panels, tile), some, k).run()
+    return found
+
+
+class _Search:
+    def __init__(
+        self, programs: Programs, parts: Sequence[Part], comparison: Comparison, queries: int, k: int
+    ) -> None:
+        self.width = programs.layout.panel.width
+        self.parts = parts
+        self.comparison = comparison
+        self.queries = queries
+        self.k = k
+        self.counts = [-(-part.used // self.width) for part in parts]
+        self.begins = np.concatenate([[0], np.cumsum(self.counts)])
+
+    def run(self) -> list[Ranks]:
+        for part, count, before in zip(self.parts, self.counts, self.begins, strict=False):
+            self.comparison.best(part.memory(), part.mask, count, int(before))
+        queries, panels = self.promising(self.comparison.maxima()[: self.queries])
+        keys, scores = self.scored(queries, panels)
+        ends = np.cumsum(np.bincount(queries, minlength=self.queries)) * self.width
+        return [
+            self.best(keys[begin:end], scores[begin:end])
+            for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
+        ]
+
+    def promising(self, maxima: Array) -> tuple[Array, Array]:
+        """Return the panels in which the best k rows lie: numbers of queries, ascending, and of panels."""
+        panels = maxima.shape[1]
+        if self.k < panels:
+            keys = _keys(maxima, np.arange(panels, dtype=np.uint64))
+            keys.partition(self.k - 1, axis=1)
+            chosen = np.sort((keys[:, : self.k] & np.uint64(0xFFFFFFFF)).astype(np.int64), axis=1)
+            queries = np.repeat(np.arange(len(maxima)), self.k)
+            is_live = np.take_along_axis(maxima, chosen, axis=1) > -np.inf
+            return queries[is_live.reshape(-1)], chosen[is_live]
+        queries, chosen = np.nonzero(maxima > -np.inf)
+        return queries, chosen
+
+    def scored(self, queries: Array, panels: Array) -> tuple[Array, Array]:
+        """Return key and score of every row of pairs of a query and a panel."""
+        scores = np.empty((len(panels), self.width), np.float32)
+        rows = np.empty((len(panels), self.width), np.int64)
+        for part, begin, end in zip(self.parts, self.begins, self.begins[1:], strict=False):
+            here = np.flatnonzero((panels >= begin) & (panels < end))
+            if here.size:
+                own = panels[here] - begin
+                pairs = np.stack([queries[here], own], axis=1).astype(np.uint32)
+                scores[here] = self.comparison.scores(part.memory(), part.mask, pairs)
+                rows[here] = (part.first + own * self.width)[:, None] + np.arange(self.width)
+        return _keys(scores, rows.astype(np.uint64)).reshape(-1), scores.reshape(-1)
+
+    def best(self, keys: Array, scores: Array) -> Ranks:
+        """Return the best of the rows of one query."""
+        is_live = scores > -np.inf
+        keys = keys[is_live]
+        if self.k < len(keys):
+            keys = np.partition(keys, self.k - 1)[: self.k]
+        keys = np.sort(keys)
+        return Ranks((keys & np.uint64(0xFFFFFFFF)).astype(np.int64), _scores(keys))
+
+
+def _keys(scores: Array, numbers: Array) -> Array:
+    """Return u64 that ascend from the best score, and among equal ones (+0 is -0) by number."""
+    bits = (scores + np.float32(0)).view(np.uint32)
+    ascending = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    return (~ascending).astype(np.uint64) << np.uint64(32) | numbers
+
+
+def _scores(keys: Array) -> Array:
+    """Return the scores that keys were made of."""
+    ascending = ~(keys >> np.uint64(32)).astype(np.uint32)
+    return np.where(ascending & _SIGN, ascending ^ _SIGN, ~ascending).astype(np.uint32).view(np.float32)

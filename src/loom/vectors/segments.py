@@ -1,0 +1,171 @@
+"""Segments of a store: memory for some rows, which of them are alive, and where they are kept when memory is short.
+
+Layer: vectors. A segment whose rows are all in a file may leave the device, the one used longest ago first, and comes
+back when it is asked for: the same kernel lays the same rows down. What reads the file was given by whoever wrote it.
+Invariant: a row that is kept is never written again.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.core.dtype import i8
+from loom.core.errors import StateError
+from loom.vectors.programs import Memory, Programs
+from loom.vectors.search import Part
+
+__all__ = ["Residence", "Rows", "Segment"]
+
+_WORD = 4
+
+
+class Rows(Protocol):
+    """Rows that are kept elsewhere."""
+
+    def rows(self, first: int, count: int) -> Array:
+        """Return rows as they are kept, (count, dims)."""
+        ...
+
+    def scales(self, first: int, count: int) -> Array | None:
+        """Return what their integers are multiplied by, if they are integers."""
+        ...
+
+
+class Residence:
+    """Which segments of a store are on the device, within a budget of bytes (None: all)."""
+
+    def __init__(self, programs: Programs, most_nbytes: int | None) -> None:
+        self.programs = programs
+        self.most_nbytes = most_nbytes
+        self.lock = threading.RLock()
+        self._here: dict[Segment, Memory] = {}
+        """The one used longest ago first."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the device."""
+        with self.lock:
+            return sum(memory.nbytes for memory in self._here.values())
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes on the device that no file has."""
+        with self.lock:
+            return sum(memory.nbytes for segment, memory in self._here.items() if not segment.is_written)
+
+    def memory(self, segment: Segment) -> Memory:
+        """Return a segment's memory, which comes back if it had left."""
+        if self.most_nbytes is None:
+            found = self._here.get(segment)
+            if found is not None:
+                return found
+        with self.lock:
+            found = self._here.pop(segment, None)
+            if found is None:
+                found = self._made()
+                segment.fill(found)
+            self._here[segment] = found
+            return found
+
+    def leave(self, segment: Segment) -> None:
+        """Let go of a segment's memory."""
+        with self.lock:
+            self._here.pop(segment, None)
+
+    def clear(self) -> None:
+        """Let go of all."""
+        with self.lock:
+            self._here.clear()
+
+    def _made(self) -> Memory:
+        if self.most_nbytes is not None:
+            while self.nbytes + self.programs.segment_nbytes > self.most_nbytes:
+                oldest = next((s for s in self._here if s.is_written), None)
+                if oldest is None:
+                    raise StateError(
+                        "vectors", "the memory budget is full of vectors that no file has",
+                        expected=f"at most {self.most_nbytes} bytes", got=f"{self.nbytes} and a segment more",
+                        remedy="Flush the store, then go on",
+                    )  # fmt: skip
+                del self._here[oldest]
+        return self.programs.allocate()
+
+
+class Segment:
+    """Rows of a store from ``first`` on. Its owner's lock guards which rows there are."""
+
+    def __init__(self, residence: Residence, first: int) -> None:
+        self._residence = residence
+        self._programs = residence.programs
+        self.first = first
+        self.used = 0
+        self.live = np.zeros(self._programs.layout.rows, bool)
+        self._mask: Array | None = None
+        self._file: tuple[Rows, int] | None = None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a file has all its rows."""
+        return self._file is not None and self._file[1] >= self.used
+
+    def memory(self) -> Memory:
+        """Return its memory on the device."""
+        return self._residence.memory(self)
+
+    def fill(self, memory: Memory) -> None:
+        """Lay down what a file has."""
+        if self._file is None:
+            return
+        rows, count = self._file
+        scales = rows.scales(self.first, count)
+        if scales is not None:
+            memory.scales.write(0, np.ascontiguousarray(scales, np.float32).view(np.uint8))
+        x = rows.rows(self.first, count)
+        self._programs.lay(x if x.dtype == np.int8 else x.astype(np.float32, copy=False), memory, 0, count)
+
+    def written(self, rows: Rows, count: int) -> None:
+        """Take note that a file has its first rows."""
+        self._file = rows, count
+
+    def keep(self, first: int, count: int) -> None:
+        """Take rows that were laid down."""
+        self.live[first : first + count] = True
+        self.used = first + count
+        self._mask = None
+
+    def bury(self, place: int) -> None:
+        """Let a row be a tombstone."""
+        self.live[place] = False
+        self._mask = None
+
+    def part(self, kept: Array | None) -> Part:
+        """Return what a search looks at now: rows that are alive, and that a filter keeps."""
+        if kept is not None:
+            live = self.live.copy()
+            live[: self.used] &= kept[self.first : self.first + self.used]
+            return Part(self.first, self.used, _packed(live), self.memory)
+        if self._mask is None:
+            self._mask = _packed(self.live)
+        return Part(self.first, self.used, self._mask, self.memory)
+
+    def kept(self, first: int, count: int) -> Array:
+        """Return rows as they are kept, (count, dims)."""
+        return self._programs.read(self.memory(), first, count)
+
+    def scales(self, first: int, count: int) -> Array:
+        """Return what the integers of rows are multiplied by; 1 where rows are no integers."""
+        return self.memory().scales.read(first * _WORD, count * _WORD).view(np.float32)
+
+    def floats(self, first: int, count: int) -> Array:
+        """Return rows as f32, (count, dims)."""
+        found = self.kept(first, count).astype(np.float32, copy=False)
+        return found * self.scales(first, count)[:, None] if self._programs.layout.kept == i8 else found
+
+
+def _packed(live: Array) -> Array:
+    """Return a bit for each row, 32 in a word, the first the lowest."""
+    return np.packbits(live, bitorder="little").view("<u4").astype(np.uint32, copy=False)
