@@ -6,6 +6,7 @@ from loom import flow as flow
 from loom import nn as nn
 from loom import tables as tables
 from loom import tensor as tensor
+from loom import vectors as vectors
 from loom.core.dtype import DType as DType
 from loom.core.dtype import bf16 as bf16
 from loom.core.dtype import bool_ as bool_

@@ -14,9 +14,10 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType, f16, f32, i8, i32, u32, u64
 from loom.kernels.vectors.panels import Panel, lay_bytes, lay_floats, read_rows, words_of
 from loom.kernels.vectors.rank import best_of_panels, scores_of_panels
+from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder
 
-__all__ = ["KEPT", "Layout", "choose_layout"]
+__all__ = ["KEPT", "VectorLayout", "choose_layout"]
 
 KEPT = (f32, f16, i8)
 """What the elements of vectors may be kept as."""
@@ -37,7 +38,7 @@ _SEGMENTS_OF_BUDGET = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class VectorLayout:
     """Vectors of ``dims`` elements kept as ``kept``, in panels, ``rows`` of them in a segment of its own memory."""
 
     dims: int
@@ -88,7 +89,7 @@ class Layout:
 
     def together(self, caps: Caps) -> int:
         """Return how many panels a group compares."""
-        return 1 if caps.threads else max(1, min(_TOGETHER, self.panels // (4 * caps.workers)))
+        return 1 if lanes_of(caps) == THREADS else max(1, min(_TOGETHER, self.panels // (4 * caps.workers)))
 
     def tile(self, queries: int) -> int:
         """Return how many of so many queries are compared at once: one after the other where they are few."""
@@ -105,22 +106,25 @@ class Layout:
         chain.dispatch(scores_of_panels(self.panel, euclidean=self.is_euclidean), slots, [], pairs)
 
 
-def choose_layout(caps: Caps, dims: int, kept: DType, metric: str, capacity: int, budget: int | None = None) -> Layout:
+def choose_layout(
+    caps: Caps, dims: int, kept: DType, metric: str, capacity: int, budget: int | None = None
+) -> VectorLayout:
     """Return how a store of vectors lies on a device; a segment has ``capacity`` rows, unless these are many.
 
     Some segments are to fit into ``budget`` bytes.
     """
     held = i32 if kept == i8 else kept
-    if caps.threads or caps.simd_lanes < min(_TILES):
-        lanes, vectors, queries = _THREADS if caps.threads else _SCALAR
+    threads = lanes_of(caps) == THREADS
+    if threads or caps.simd_lanes < min(_TILES):
+        lanes, vectors, queries = _THREADS if threads else _SCALAR
         panel = Panel(lanes, vectors, queries, held, u32)
     else:
         lanes = max(lanes for lanes in _TILES if lanes <= caps.simd_lanes)
         panel = Panel(lanes, *_TILES[lanes], held, u64)
-    most = _SEGMENT_NBYTES_THREADS if caps.threads else _SEGMENT_NBYTES
+    most = _SEGMENT_NBYTES_THREADS if threads else _SEGMENT_NBYTES
     if budget is not None:
         most = min(most, budget // _SEGMENTS_OF_BUDGET)
     most_rows = min(_MOST_ROWS, most // (words_of(dims, kept) * held.nbytes + 3 * f32.nbytes))
     step = max(32, panel.width)  # a word of a mask is of one segment
     rows = max(step, min(capacity, most_rows) // step * step, min(most_rows, capacity + step - 1) // step * step)
-    return Layout(dims, kept, metric, panel, rows)
+    return VectorLayout(dims, kept, metric, panel, rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -75,42 +76,36 @@ class FaultyDisk(Disk):
         self.fails_at = fails_at
         self.torn = torn
         self.steps = 0
+        self._lock = threading.Lock()
 
-    def _step(self) -> None:
-        self.steps += 1
-        if self.steps > self.fails_at:
+    def _step(self, tear: Callable[[], object] = lambda: None) -> None:
+        """Count a step; from the one that fails on raise OSError, and ``tear`` at that one, if writes are torn."""
+        with self._lock:
+            number, self.steps = self.steps, self.steps + 1
+        if number == self.fails_at and self.torn:
+            with contextlib.suppress(OSError):
+                tear()
+        if number >= self.fails_at:
             raise OSError(f"the disk failed at step {self.fails_at}")
 
     def write(self, path: Path, data: bytes | memoryview) -> None:
         """Write a new file, or half of it and fail."""
-        try:
-            self._step()
-        except OSError:
-            if self.torn and self.steps == self.fails_at + 1:
-                with contextlib.suppress(OSError):
-                    super().write(path, bytes(data)[: len(data) // 2])
-            raise
+        self._step(lambda: super(FaultyDisk, self).write(path, bytes(data)[: len(data) // 2]))
         super().write(path, data)
 
     def append(self, file: io.RawIOBase, part: bytes | memoryview) -> None:
         """Write the next part of a file, or half of it and fail."""
-        try:
-            self._step()
-        except OSError:
-            if self.torn and self.steps == self.fails_at + 1:
-                super().append(file, bytes(part)[: len(part) // 2])
-            raise
+        self._step(lambda: super(FaultyDisk, self).append(file, bytes(part)[: len(part) // 2]))
         super().append(file, part)
 
     def fill(self, path: Path, fill: Callable[[Path], None]) -> None:
         """Have a library write a new file, of which half arrives, or nothing."""
-        try:
-            self._step()
-        except OSError:
-            if self.torn and self.steps == self.fails_at + 1:
-                fill(path)
-                os.truncate(path, path.stat().st_size // 2)
-            raise
+
+        def tear() -> None:
+            fill(path)
+            os.truncate(path, path.stat().st_size // 2)
+
+        self._step(tear)
         fill(path)
 
     def sync(self, path: Path) -> None:

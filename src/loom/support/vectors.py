@@ -16,6 +16,7 @@ import re
 import sqlite3
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -110,8 +111,10 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None) -> None:
             with contextlib.suppress(OSError):
                 if file.name not in _named(manifest):
                     disk.remove(file)
-        raise FileError(_FLUSH, f"cannot write to {str(path)!r} ({error})",
-                        remedy="Make room, or name another place; the store before is still there") from error  # fmt: skip
+        raise FileError(
+            _FLUSH, f"cannot write to {str(path)!r} ({error})",
+            remedy="Make room, or name another place; the store before is still there",
+        ) from error  # fmt: skip
     store.flushed(VectorFile(manifest, facts, vectors))
     _clean(manifest, before, {vectors.name, meta.name}, disk)
 
@@ -227,7 +230,7 @@ def _clean(manifest: Path, before: set[str], now: set[str], disk: Disk) -> None:
 
 
 class VectorFile:
-    """The rows of a store that is written. It keeps its file open, so that rows can be read whatever becomes of the name.
+    """The rows of a store that is written. Its file stays open, so that they can be read whatever becomes of the name.
 
     FileError if a block is not what was written.
     """
@@ -239,6 +242,7 @@ class VectorFile:
         told = facts["vectors"]
         self._nbytes, self._block, self._sums = told["nbytes"], told["block"], told["crc32"]
         self._file = path.open("rb", buffering=0)
+        weakref.finalize(self, self._file.close)
         self._kind = np.dtype(_TYPES[facts["dtype"]])
         self._row_nbytes = facts["dims"] * self._kind.itemsize
         self._begin = 8 + int.from_bytes(self.read(0, 8).tobytes(), "little")
@@ -274,10 +278,6 @@ class VectorFile:
             if zlib.crc32(view[at : at + self._block]) != self._sums[number]:
                 raise _broken(self._manifest, f"block {number} of the file of vectors is not what was written")
         return room[offset - begin : offset - begin + nbytes]
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
 
 
 def open_vectors(path: Path) -> tuple[VectorFile, list[tuple[int, str | int, str | None]]]:
@@ -346,4 +346,3 @@ def _read_manifest(manifest: Path) -> dict[str, Any]:
 
 def _broken(manifest: Path, why: str) -> FileError:
     return FileError(_RESTORE, f"no sound store at {str(manifest)!r} ({why})", remedy="Restore another one")
-

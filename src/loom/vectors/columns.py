@@ -17,7 +17,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_mapping, one_of
 from loom.vectors.given import Meta
 
-__all__ = ["OPERATORS", "Columns", "read_where"]
+__all__ = ["OPERATORS", "MetaColumns", "read_where"]
 
 Test = Callable[[Any], bool]
 
@@ -171,7 +171,7 @@ class _Column:
         return holds[self._packed[:rows]]
 
 
-class Columns:
+class MetaColumns:
     """The columns that filters have asked for so far, of rows that only ever get more."""
 
     def __init__(self) -> None:
@@ -190,4 +190,3 @@ class Columns:
     def forget(self) -> None:
         """Begin again: rows were told something else."""
         self._columns = {}
-

@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.vectors.given import Id, Meta
-from loom.vectors.segments import Rows, Segment
+from loom.vectors.segments import RowSegment, WrittenRows
 
 __all__ = ["FrozenStore"]
 
@@ -24,7 +24,7 @@ class FrozenStore:
     """See the module. ``counts``: rows of each segment; ``live``: which rows are no tombstones."""
 
     facts: dict[str, Any]
-    segments: Sequence[Segment]
+    segments: Sequence[RowSegment]
     counts: Sequence[int]
     live: Array
     ids: Sequence[Id]
@@ -50,7 +50,7 @@ class FrozenStore:
             meta = self.metas[row]
             yield row, self.ids[row], None if meta is None else json.dumps(meta, ensure_ascii=False)
 
-    def flushed(self, kept: Rows) -> None:
+    def flushed(self, kept: WrittenRows) -> None:
         """Let segments know the file that has their rows."""
         for segment, count in zip(self.segments, self.counts, strict=True):
             segment.written(kept, count)

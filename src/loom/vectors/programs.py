@@ -1,7 +1,7 @@
 """The programs of a store of vectors on its device: laying rows down, comparing them, reading them back.
 
-Layer: vectors. Programs are kept by the runtime, by all that they depend on, and are made when a store is (``warm``), so
-that what follows opens no file. Invariant: nothing here knows what a row stands for.
+Layer: vectors. Programs are kept by the runtime, by all that they depend on, and are made when a store is (``warm``),
+so that what follows opens no file. Invariant: nothing here knows what a row stands for.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, keep, shares_memory
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
-from loom.schedules.vectors import Layout
+from loom.schedules.vectors import VectorLayout
 
-__all__ = ["Comparison", "Memory", "Programs"]
+__all__ = ["Comparison", "SegmentMemory", "VectorPrograms"]
 
 _WORD = 4
 
 
 @dataclass(slots=True, eq=False)
-class Memory:
+class SegmentMemory:
     """What a segment has on the device: words of vectors, and facts of rows."""
 
     data: Storage
@@ -43,10 +43,10 @@ class Memory:
         return self.data.nbytes + self.squares.nbytes + self.weights.nbytes + self.scales.nbytes
 
 
-class Programs:
+class VectorPrograms:
     """The programs for one layout on one device."""
 
-    def __init__(self, device: Device, layout: Layout) -> None:
+    def __init__(self, device: Device, layout: VectorLayout) -> None:
         self.device = device
         self.layout = layout
         self.in_place = shares_memory(device)
@@ -58,11 +58,11 @@ class Programs:
         """Bytes of a segment."""
         return self.layout.nbytes + 3 * self.layout.rows * _WORD
 
-    def allocate(self) -> Memory:
+    def allocate(self) -> SegmentMemory:
         """Return memory for a segment; DeviceError if there is not enough, or over the budget of all units."""
         where, rows = "vectors", self.layout.rows * _WORD
         sizes = (self.layout.nbytes, rows, rows, rows)
-        return Memory(*(LEDGER.allocate(self.device, nbytes, where) for nbytes in sizes))
+        return SegmentMemory(*(LEDGER.allocate(self.device, nbytes, where) for nbytes in sizes))
 
     def warm(self) -> None:
         """Make the programs that a store begins with, so that their kernels are compiled."""
@@ -82,7 +82,7 @@ class Programs:
 
     # rows
 
-    def lay(self, x: Array | Storage, memory: Memory, first: int, count: int, begin: int = 0) -> Array:
+    def lay(self, x: Array | Storage, memory: SegmentMemory, first: int, count: int, begin: int = 0) -> Array:
         """Lay ``count`` rows from element ``begin`` of x down as rows ``first`` and on; return their squares.
 
         ``x`` holds f32; an array of int8 is what bytes hold already, whose scales are there.
@@ -98,13 +98,15 @@ class Programs:
         )  # fmt: skip
         return memory.squares.read(first * _WORD, count * _WORD).view(np.float32)
 
-    def read(self, memory: Memory, first: int, count: int) -> Array:
+    def read(self, memory: SegmentMemory, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""
         layout = self.layout
         rows = _class(count)
         sizes = np.array([first, count, layout.dims], np.uint32)
-        out = Result(self, (count, layout.dims), layout.kept.numpy)
-        self.run("read", rows, lambda chain, slots: layout.record_read(chain, slots, rows), memory.data, sizes, out.memory)
+        out = SearchResult(self, (count, layout.dims), layout.kept.numpy)
+        self.run(
+            "read", rows, lambda chain, slots: layout.record_read(chain, slots, rows), memory.data, sizes, out.memory
+        )
         return out.read()
 
     # comparing
@@ -116,7 +118,7 @@ class Programs:
     # running
 
     def run(self, what: str, size: int, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any) -> None:
-        """Run the program kept for ``what`` of a ``size`` over memory, arrays of the host among it; wait for its end."""
+        """Run the program kept for ``what`` of a ``size`` over memory, some of it arrays; wait for its end."""
         memory = [self.held(each) for each in given]
         is_told = not self._is_native or check_bounds()
         nbytes = tuple(m.nbytes if is_told else _WORD for m in memory)
@@ -143,10 +145,10 @@ class Programs:
         return self.device.allocate(_class(max(nbytes, _WORD)), zeroed=False)
 
 
-class Result:
+class SearchResult:
     """Memory for a result: an array where the device uses those in place."""
 
-    def __init__(self, programs: Programs, shape: tuple[int, int], kind: Any) -> None:
+    def __init__(self, programs: VectorPrograms, shape: tuple[int, int], kind: Any) -> None:
         self.shape = shape
         self.kind = np.dtype(kind)
         self.nbytes = shape[0] * shape[1] * self.kind.itemsize
@@ -162,33 +164,33 @@ class Result:
 class Comparison:
     """Queries on the device, and the best scores of panels as they are found."""
 
-    def __init__(self, programs: Programs, queries: Array, facts: Array, panels: int, tile: int) -> None:
+    def __init__(self, programs: VectorPrograms, queries: Array, facts: Array, panels: int, tile: int) -> None:
         self._programs = programs
         self._queries = programs.held(queries)
         self._facts = programs.held(facts)
         self._rows, self._panels = len(facts), panels
         self._tile = tile
-        self._maxima = Result(programs, (len(facts), panels), np.float32)
+        self._maxima = SearchResult(programs, (len(facts), panels), np.float32)
 
-    def best(self, memory: Memory, mask: Array, panels: int, before: int) -> None:
+    def best(self, memory: SegmentMemory, mask: Array, panels: int, before: int) -> None:
         """Compare all queries with the first panels of a segment; ``before``: panels of segments before it."""
         own, layout, tile = self._programs, self._programs.layout, self._tile
         together = layout.together(own.device.caps)
         sizes = np.array([layout.words, self._rows // tile, together, panels, self._panels, before], np.uint32)
         own.run(
-            "best", tile, lambda chain, slots: layout.record_best(chain, slots, tile), self._queries, self._facts, memory.data, memory.weights, memory.squares,
-            mask, sizes, self._maxima.memory,
+            "best", tile, lambda chain, slots: layout.record_best(chain, slots, tile), self._queries, self._facts,
+            memory.data, memory.weights, memory.squares, mask, sizes, self._maxima.memory,
         )  # fmt: skip
 
     def maxima(self) -> Array:
         """Return the best scores, a row for each query."""
         return self._maxima.read()
 
-    def scores(self, memory: Memory, mask: Array, pairs: Array) -> Array:
+    def scores(self, memory: SegmentMemory, mask: Array, pairs: Array) -> Array:
         """Return all scores of pairs (query, panel), a row for each."""
         own, layout = self._programs, self._programs.layout
         size = _class(len(pairs))
-        out = Result(own, (len(pairs), layout.panel.width), np.float32)
+        out = SearchResult(own, (len(pairs), layout.panel.width), np.float32)
         sizes = np.array([layout.words, len(pairs)], np.uint32)
         own.run(
             "scores", size, lambda chain, slots: layout.record_scores(chain, slots, size), self._queries, self._facts,

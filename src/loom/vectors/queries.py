@@ -1,7 +1,7 @@
 """Queries as kernels read them: whole tiles of them, each with its facts.
 
-Layer: vectors. A query of a store of bytes becomes integers of up to 16 bits, as many as keep every sum of products exact
-in 32 bits. Invariant: what is made of a query depends on that query alone.
+Layer: vectors. A query of a store of bytes becomes integers of up to 16 bits, as many as keep every sum of products
+exact in 32 bits. Invariant: what is made of a query depends on that query alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from loom.core.dtype import i8
 from loom.core.numerics import MATMUL_BLOCK
 from loom.kernels.vectors.panels import BYTES
 from loom.kernels.vectors.rank import FACTS
-from loom.schedules.vectors import Layout
+from loom.schedules.vectors import VectorLayout
 from loom.vectors.given import require_lengths
 
 __all__ = ["prepare_queries"]
@@ -23,7 +23,7 @@ _EXACT = (1 << 24) - 1
 """What the sum of a query's integers stays below, so that f32 holds it, and 127 times it i32."""
 
 
-def prepare_queries(array: Array, layout: Layout, where: str) -> tuple[Array, Array]:
+def prepare_queries(array: Array, layout: VectorLayout, where: str) -> tuple[Array, Array]:
     """Return queries (n, dims), and their facts, padded with zeros to whole tiles."""
     squares = _squares(array)
     require_lengths(squares, where, "query")
@@ -54,7 +54,7 @@ def _inverse(squares: Array) -> Array:
     return np.divide(np.float32(1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
 
-def _as_integers(array: Array, facts: Array, layout: Layout) -> Array:
+def _as_integers(array: Array, facts: Array, layout: VectorLayout) -> Array:
     """Return pairs of 16 bits as kernels multiply them: of every four elements the first and third, then the others."""
     most = min(_MOST_WORD, _EXACT // layout.dims)
     largest = np.abs(array).max(axis=1)

@@ -1,9 +1,9 @@
 """Exact search: the best vectors of segments for queries, in a total order.
 
-Layer: vectors. First the best score of each panel is found, so that the scores of all vectors are never written. The best
-k vectors lie in the k panels whose best scores are best (of equal ones the older panels): each of those before a vector's
-panel holds a vector that is before it. Then the scores of these panels are computed again. Invariant: a better score is
-first, of equal scores the older row.
+Layer: vectors. First the best score of each panel is found, so that the scores of all vectors are never written. The
+best k vectors lie in the k panels whose best scores are best (of equal ones the older panels): each of those before a
+vector's panel holds a vector that is before it. Then the scores of these panels are computed again. Invariant: a better
+score is first, of equal scores the older row.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.vectors.programs import Comparison, Memory, Programs
+from loom.vectors.programs import Comparison, SegmentMemory, VectorPrograms
 from loom.vectors.queries import prepare_queries
 
-__all__ = ["Part", "Ranks", "find_best"]
+__all__ = ["Ranks", "SearchPart", "find_best"]
 
 _MOST_SCORES = 1 << 24
 """Best scores of panels that are held at a time, for as many queries as that is."""
@@ -25,13 +25,13 @@ _SIGN = np.uint32(1 << 31)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SearchPart:
     """A segment as a search sees it: its rows from ``first`` on, of which those in ``mask`` take part."""
 
     first: int
     used: int
     mask: Array
-    memory: Callable[[], Memory]
+    memory: Callable[[], SegmentMemory]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Ranks:
     scores: Array
 
 
-def find_best(programs: Programs, parts: Sequence[Part], queries: Array, k: int, where: str) -> list[Ranks]:
+def find_best(programs: VectorPrograms, parts: Sequence[SearchPart], queries: Array, k: int, where: str) -> list[Ranks]:
     """Return the best ``k`` rows for each query (n, dims), fewer where there are not so many."""
     width, tile = programs.layout.panel.width, programs.layout.tile(len(queries))
     panels = sum(-(-part.used // width) for part in parts)
@@ -61,7 +61,7 @@ def find_best(programs: Programs, parts: Sequence[Part], queries: Array, k: int,
 
 class _Search:
     def __init__(
-        self, programs: Programs, parts: Sequence[Part], comparison: Comparison, queries: int, k: int
+        self, programs: VectorPrograms, parts: Sequence[SearchPart], comparison: Comparison, queries: int, k: int
     ) -> None:
         self.width = programs.layout.panel.width
         self.parts = parts

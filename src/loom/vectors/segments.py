@@ -15,15 +15,15 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import i8
 from loom.core.errors import StateError
-from loom.vectors.programs import Memory, Programs
-from loom.vectors.search import Part
+from loom.vectors.programs import SegmentMemory, VectorPrograms
+from loom.vectors.search import SearchPart
 
-__all__ = ["Residence", "Rows", "Segment"]
+__all__ = ["Residence", "RowSegment", "WrittenRows"]
 
 _WORD = 4
 
 
-class Rows(Protocol):
+class WrittenRows(Protocol):
     """Rows that are kept elsewhere."""
 
     def rows(self, first: int, count: int) -> Array:
@@ -38,11 +38,11 @@ class Rows(Protocol):
 class Residence:
     """Which segments of a store are on the device, within a budget of bytes (None: all)."""
 
-    def __init__(self, programs: Programs, most_nbytes: int | None) -> None:
+    def __init__(self, programs: VectorPrograms, most_nbytes: int | None) -> None:
         self.programs = programs
         self.most_nbytes = most_nbytes
         self.lock = threading.RLock()
-        self._here: dict[Segment, Memory] = {}
+        self._here: dict[RowSegment, SegmentMemory] = {}
         """The one used longest ago first."""
 
     @property
@@ -57,7 +57,7 @@ class Residence:
         with self.lock:
             return sum(memory.nbytes for segment, memory in self._here.items() if not segment.is_written)
 
-    def memory(self, segment: Segment) -> Memory:
+    def memory(self, segment: RowSegment) -> SegmentMemory:
         """Return a segment's memory, which comes back if it had left."""
         if self.most_nbytes is None:
             found = self._here.get(segment)
@@ -71,7 +71,7 @@ class Residence:
             self._here[segment] = found
             return found
 
-    def leave(self, segment: Segment) -> None:
+    def leave(self, segment: RowSegment) -> None:
         """Let go of a segment's memory."""
         with self.lock:
             self._here.pop(segment, None)
@@ -81,7 +81,7 @@ class Residence:
         with self.lock:
             self._here.clear()
 
-    def _made(self) -> Memory:
+    def _made(self) -> SegmentMemory:
         if self.most_nbytes is not None:
             while self.nbytes + self.programs.segment_nbytes > self.most_nbytes:
                 oldest = next((s for s in self._here if s.is_written), None)
@@ -95,7 +95,7 @@ class Residence:
         return self.programs.allocate()
 
 
-class Segment:
+class RowSegment:
     """Rows of a store from ``first`` on. Its owner's lock guards which rows there are."""
 
     def __init__(self, residence: Residence, first: int) -> None:
@@ -105,31 +105,34 @@ class Segment:
         self.used = 0
         self.live = np.zeros(self._programs.layout.rows, bool)
         self._mask: Array | None = None
-        self._file: tuple[Rows, int] | None = None
+        self._file: tuple[WrittenRows, int] | None = None
 
     @property
     def is_written(self) -> bool:
         """Whether a file has all its rows."""
         return self._file is not None and self._file[1] >= self.used
 
-    def memory(self) -> Memory:
+    def memory(self) -> SegmentMemory:
         """Return its memory on the device."""
         return self._residence.memory(self)
 
-    def fill(self, memory: Memory) -> None:
-        """Lay down what a file has."""
-        if self._file is None:
-            return
-        rows, count = self._file
+    def fill(self, memory: SegmentMemory) -> None:
+        """Lay down what its file has."""
+        if self._file is not None:
+            self.lay(memory, *self._file)
+
+    def lay(self, memory: SegmentMemory, rows: WrittenRows, count: int) -> None:
+        """Lay down what a file has of its first rows."""
         scales = rows.scales(self.first, count)
         if scales is not None:
             memory.scales.write(0, np.ascontiguousarray(scales, np.float32).view(np.uint8))
         x = rows.rows(self.first, count)
         self._programs.lay(x if x.dtype == np.int8 else x.astype(np.float32, copy=False), memory, 0, count)
 
-    def written(self, rows: Rows, count: int) -> None:
-        """Take note that a file has its first rows."""
-        self._file = rows, count
+    def written(self, rows: WrittenRows, count: int) -> None:
+        """Take note that a file has its first rows, if it may have to leave."""
+        if self._residence.most_nbytes is not None:
+            self._file = rows, count
 
     def keep(self, first: int, count: int) -> None:
         """Take rows that were laid down."""
@@ -142,15 +145,15 @@ class Segment:
         self.live[place] = False
         self._mask = None
 
-    def part(self, kept: Array | None) -> Part:
+    def part(self, kept: Array | None) -> SearchPart:
         """Return what a search looks at now: rows that are alive, and that a filter keeps."""
         if kept is not None:
             live = self.live.copy()
             live[: self.used] &= kept[self.first : self.first + self.used]
-            return Part(self.first, self.used, _packed(live), self.memory)
+            return SearchPart(self.first, self.used, _packed(live), self.memory)
         if self._mask is None:
             self._mask = _packed(self.live)
-        return Part(self.first, self.used, self._mask, self.memory)
+        return SearchPart(self.first, self.used, self._mask, self.memory)
 
     def kept(self, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""

@@ -1,8 +1,8 @@
 """The store of vectors: what is captured, found, changed and let go of.
 
 Layer: vectors. No file is opened here: ``loom.vectors.files`` writes and reads stores. A row, once captured, never
-changes: a vector that is updated becomes a new row, and the old one a tombstone until ``compact``. Searches look at what
-was there when they began, without keeping others waiting. Invariant: a call that fails has changed nothing.
+changes: a vector that is updated becomes a new row, and the old one a tombstone until ``compact``. Searches look at
+what was there when they began, without keeping others waiting. Invariant: a call that fails has changed nothing.
 """
 
 from __future__ import annotations
@@ -16,20 +16,27 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import DType, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError
-from loom.core.given import flag, is_list, one_of
+from loom.core.given import is_list, one_of
 from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 from loom.schedules.vectors import KEPT, choose_layout
-from loom.vectors.columns import Columns, read_where
-from loom.vectors.given import (
-    Id, Meta, read_ids, read_matrix, read_meta, read_metas, read_vector, require_lengths,
-)  # fmt: skip
-from loom.vectors.programs import Programs
-from loom.vectors.search import Part, Ranks, find_best
+from loom.vectors.columns import MetaColumns, read_where
 from loom.vectors.frozen import FrozenStore
-from loom.vectors.segments import Residence, Rows, Segment
+from loom.vectors.given import (
+    Id,
+    Meta,
+    read_ids,
+    read_matrix,
+    read_meta,
+    read_metas,
+    read_vector,
+    require_lengths,
+)  # fmt: skip
+from loom.vectors.programs import VectorPrograms
+from loom.vectors.search import Ranks, find_best
+from loom.vectors.segments import Residence, RowSegment, WrittenRows
 
 __all__ = ["Entry", "Hit", "VectorStore"]
 
@@ -40,9 +47,10 @@ _MOST_ROWS = (1 << 32) - 1
 
 
 class Hit(NamedTuple):
-    """A vector that was found: its id, its score (cosine or dot: larger is better; euclidean: the distance), what it is
-    told, its row.
-    """  # noqa: D205
+    """A vector that was found: its id, its score, what it is told, its row.
+
+    The score is the cosine or the product, larger for better, or the euclidean distance, smaller for better.
+    """
 
     id: Id
     score: float
@@ -82,14 +90,14 @@ class VectorStore:
         self.device = chosen_device(asked)
         budget = None if memory_budget is None else whole(memory_budget, f"{where}, memory_budget", least=1)
         layout = choose_layout(self.device.caps, dims, self.dtype, self.metric, self.capacity, budget)
-        self._programs = Programs(self.device, layout)
+        self._programs = VectorPrograms(self.device, layout)
         _require_room(self._programs.segment_nbytes, budget, f"{where}, memory_budget")
         self._programs.warm()
         self._residence = Residence(self._programs, budget)
         self._lock = threading.RLock()
         self._writing = threading.RLock()
-        self._columns = Columns()
-        self._segments: list[Segment] = []
+        self._columns = MetaColumns()
+        self._segments: list[RowSegment] = []
         self._ids: list[Id] = []
         self._metas: list[Meta | None] = []
         self._rows: dict[Id, int] = {}
@@ -110,7 +118,7 @@ class VectorStore:
 
     @property
     def needs_flush(self) -> bool:
-        """Whether ``capacity`` vectors were captured or deleted since the last flush, or half the budget is unwritten."""
+        """Whether ``capacity`` vectors came or went since the last flush, or half the memory budget is unwritten."""
         budget = self._residence.most_nbytes
         is_short = budget is not None and self._unflushed > 0 and 2 * self._residence.unwritten >= budget
         return self._unflushed >= self.capacity or is_short
@@ -192,9 +200,7 @@ class VectorStore:
         first = len(self._ids)
         return list(range(first, first + count)) if ids is None else read_ids(ids, count, where)
 
-    def _take(
-        self, x: Array, ids: list[Id], metas: list[Meta | None], duplicates: str, where: str
-    ) -> int:
+    def _take(self, x: Array, ids: list[Id], metas: list[Meta | None], duplicates: str, where: str) -> int:
         """Lay rows down and keep them; the caller holds ``_writing``."""
         self._alive(where)
         one_of(duplicates, f"{where}, duplicates", DUPLICATES)
@@ -204,7 +210,7 @@ class VectorStore:
         if len(self._ids) + len(ids) > _MOST_ROWS:
             raise ArgumentError(where, "too many rows", expected="less than 2^32", got=len(self._ids) + len(ids),
                                 remedy="compact() the store, or open another")  # fmt: skip
-        pieces: list[tuple[Segment, int, int]] = []
+        pieces: list[tuple[RowSegment, int, int]] = []
         try:
             self._lay(x, pieces, where)
             self._commit(pieces, ids, metas)
@@ -234,20 +240,22 @@ class VectorStore:
             kept.append(n)
         return kept
 
-    def _lay(self, x: Array, pieces: list[tuple[Segment, int, int]], where: str) -> None:
+    def _lay(self, x: Array, pieces: list[tuple[RowSegment, int, int]], where: str) -> None:
         """Lay rows down after the last, none of them kept yet: pieces of (segment, first row there, rows)."""
         rows = self._programs.layout.rows
         done = 0
         while done < len(x):
             number, first = divmod(len(self._ids) + done, rows)
             some = min(rows - first, len(x) - done)
-            segment = self._segments[number] if number < len(self._segments) else Segment(self._residence, number * rows)
+            segment = (
+                self._segments[number] if number < len(self._segments) else RowSegment(self._residence, number * rows)
+            )
             pieces.append((segment, first, some))
             squares = self._programs.lay(x[done : done + some], segment.memory(), first, some)
             require_lengths(squares, where, first=done)
             done += some
 
-    def _commit(self, pieces: list[tuple[Segment, int, int]], ids: list[Id], metas: list[Meta | None]) -> None:
+    def _commit(self, pieces: list[tuple[RowSegment, int, int]], ids: list[Id], metas: list[Meta | None]) -> None:
         with self._lock:
             self._alive("capture")
             row = len(self._ids)
@@ -270,7 +278,7 @@ class VectorStore:
     # changing
 
     def delete(self, ids: Any, *, missing: str = "error") -> int:
-        """Delete vectors by id, one or several; return how many. ``missing``: "error", or "skip" those there are not."""
+        """Delete vectors by id, one or a list; return how many. ``missing``: an "error", or "skip" those not there."""
         where = "delete"
         self._alive(where)
         one_of(missing, f"{where}, missing", ("error", "skip"))
@@ -356,15 +364,15 @@ class VectorStore:
             return FrozenStore(facts, self._segments[:], counts, live, self._ids[:], self._metas[:], done)
 
     def adopt(
-        self, file: Rows, count: int, rows: Sequence[int], ids: Sequence[Id], metas: Sequence[Meta | None]
+        self, file: WrittenRows, count: int, rows: Sequence[int], ids: Sequence[Id], metas: Sequence[Meta | None]
     ) -> None:
         """Take the rows of a file into this store, which is empty: ``count`` of them, alive the ``rows`` named."""
         step = self._programs.layout.rows
         for first in range(0, count, step):
-            segment = Segment(self._residence, first)
+            segment = RowSegment(self._residence, first)
             segment.used = min(step, count - first)
+            segment.lay(segment.memory(), file, segment.used)
             segment.written(file, segment.used)
-            segment.memory()
             self._segments.append(segment)
         live = np.zeros(-(-count // step) * step, bool)
         live[list(rows)] = True

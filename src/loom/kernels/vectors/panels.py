@@ -1,9 +1,9 @@
 """How vectors lie in memory: panels of rows side by side for each k, so that lanes read them together.
 
-Layer: kernels. Element k of row r of a panel of ``width`` rows is word ``k width + r`` of it. A word holds a float, or four
-neighbouring bytes, each an integer plus 128 (``BIAS``). A row has facts beside it: ``squares``, the sum of the squares of
-what is kept, in the order of matrix products; ``weights``, what its products with queries are multiplied by; and
-``scales``, what its integers are multiplied by. Invariant: what is kept of a vector depends on that vector alone.
+Layer: kernels. Element k of row r of a panel of ``width`` rows is word ``k width + r`` of it. A word holds a float, or
+four neighbouring bytes, each an integer plus 128 (``BIAS``). A row has facts beside it: ``squares``, the sum of the
+squares of what is kept, in the order of matrix products; ``weights``, what its products with queries are multiplied by;
+and ``scales``, what its integers are multiplied by. Invariant: what is kept of a vector depends on that vector alone.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def _weight(cosine: bool) -> Callable[[Any], Any]:
 def lay_floats(panel: Panel, *, cosine: bool) -> KernelFunction:
     """Return the kernel (x, sizes, out, squares, weights, scales) that lays ``x``, rows of f32, into panels.
 
-    ``sizes``: the first row to be written, how many there are, their length, where in ``x`` they begin. A group writes a
-    panel. ``scales`` are 1.
+    ``sizes``: the first row to be written, how many there are, their length, where in ``x`` they begin. A group writes
+    a panel. ``scales`` are 1.
     """
     held, at, width, lanes = panel.held, panel.index, panel.width, panel.lanes
     weight = _weight(cosine)

@@ -87,9 +87,8 @@ FACTS = 4
 def best_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
     """Return the kernel (queries, facts, x, weights, squares, mask, sizes, out): the best score of each panel.
 
-    ``sizes``: words of a vector, tiles of queries, panels of a group, panels in all, panels of ``out``, and the first of
-    them here. Group (g, t) compares ``sizes[2]`` panels with every ``num_groups(1)``-th tile of queries. ``out`` has a row
-    for each query.
+    ``sizes``: words of a vector, tiles of queries, panels of a group, panels in all, panels of ``out``, and the first
+    of them here. A group compares ``sizes[2]`` panels with all queries. ``out`` has a row for each query.
     """
     held, at, width, lanes, vectors, count = (
         panel.held, panel.index, panel.width, panel.lanes, panel.vectors, panel.queries,
@@ -141,8 +140,8 @@ def best_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
 def scores_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
     """Return the kernel (queries, facts, x, weights, squares, mask, pairs, sizes, out): all scores of some panels.
 
-    ``pairs``: number of a query, number of a panel. ``sizes``: words of a vector, pairs. A group takes one; its scores, one
-    for each row of the panel, go to ``out`` in their order.
+    ``pairs``: number of a query, number of a panel. ``sizes``: words of a vector, pairs. A group takes one; its scores,
+    one for each row of the panel, go to ``out`` in their order.
     """
     held, at, width, lanes, vectors = panel.held, panel.index, panel.width, panel.lanes, panel.vectors
     kind: Any = i32 if held == i32 else f32
