@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loom.cli.commands import bench, demo, devices, explain, init, ir, monitor, networks, primes, train, verify
+from loom.cli.commands import bench, demo, devices, explain, export, init, ir, monitor, networks, primes, train, verify
 from loom.core.errors import LoomError
 from loom.core.version import __version__
 
@@ -76,6 +76,7 @@ app.command("demo")(demo.demo)
 app.command("primes")(primes.primes)
 app.command("bench")(bench.bench)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("ir")(ir.ir)
 app.command("verify")(verify.verify)
 app.command("monitor")(monitor.monitor)

@@ -44,7 +44,7 @@ from loom.nn.train.history import History
 from loom.nn.train.measures import Evaluation, evaluation_of
 from loom.nn.train.optimizers import Optimizer
 from loom.nn.train.progress import show_progress
-from loom.nn.train.samples import batches, by_name, check_inputs, check_samples, for_each, numbers
+from loom.nn.train.samples import Samples, batches, by_name, check_inputs, check_samples, for_each, numbers
 from loom.nn.train.scalars import flag
 from loom.nn.train.schedules import Schedule
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
@@ -303,6 +303,23 @@ class Network:
                 else:  # refused: nothing was learned of these samples
                     for name, value in before.items():
                         self.model.state[name].assign(value)
+
+    def read_training(
+        self, x: Any, y: Any, where: str, optimizer: str | Optimizer = "sgd", schedule: str | Schedule | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> tuple[TrainConfig, Samples]:  # fmt: skip
+        """Return the config and the samples that ``train`` would train with; nothing is trained.
+
+        Arguments and errors are those of ``train``; ``where`` begins their texts.
+        """
+        given, told = self._name_inputs(x, f"{where}, x"), dict(settings or {})
+        told["loss"], targets = fit_all_targets(self.outputs, y, told.get("loss"))
+        config = config_of(self.spec, self._probabilities, given, optimizer, schedule, told)
+        types, y_type = self._plain(self._types()), self.model.result_type
+        found = check_samples(
+            self._plain(given), targets, config.loss, types, where, y_type=y_type, outputs=self._names()
+        )  # fmt: skip
+        return config, found
 
     def _hold_out(self, validation: Sequence[Any], loss: Losses) -> tuple[Any, Any]:
         """Return samples held out, with targets as the loss of the training takes them."""

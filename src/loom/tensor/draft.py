@@ -81,12 +81,12 @@ class _DraftDevice:
 class Draft:
     """Takes dispatches in order; has what recorders need of a chain."""
 
-    def __init__(self, on: Device, *, is_passing: bool = False) -> None:
+    def __init__(self, on: Device, caps: Caps | None = None, *, is_passing: bool = False) -> None:
         self.is_passing = is_passing
         """The shapes may be seen once only: kernels are shared, not made for each."""
-        self.device = _DraftDevice(on.caps)
+        self.device = _DraftDevice(caps or on.caps)
         self.home = on
-        """The device that the recording is for."""
+        """The device that the recording is for, or is made on where ``caps`` are another's."""
         self.dispatches: list[Recorded] = []
         self.calls: dict[Any, list[DraftBuffer]] = {}
         """The buffers of calls of users' kernels, by what they depend on."""

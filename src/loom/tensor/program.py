@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import read_as
+from loom.core.caps import Caps
 from loom.core.conversions import show
 from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
@@ -34,7 +35,7 @@ from loom.tensor.tensor import Tensor
 from loom.tensor.timelines import build, timeline_of
 from loom.tensor.versions import before_writing
 
-__all__ = ["TensorProgram", "compile"]
+__all__ = ["Drafted", "TensorProgram", "compile"]
 
 
 def compile(  # noqa: A001 - tensor.compile
@@ -120,6 +121,53 @@ def _home(ends: Sequence[Node], on: str | Device | None) -> Device:
     return next(iter(found)) if found else asked or device(None)
 
 
+class Drafted:
+    """A program before it has memory: what ``compile`` allocates for and runs, and exports write down.
+
+    ``inputs``: the nodes fed, by name, ``feeds`` their buffers; ``results``: buffers of the outputs; ``draft``: the
+    dispatches; ``plan``: where their other buffers lie. Buffers of parameters and known tensors have a place: their
+    storage. ``caps``: what schedules may know of the device that it is for, which need not be here.
+    """
+
+    def __init__(
+        self,
+        outputs: Sequence[Tensor],
+        updates: Sequence[tuple[Tensor, Tensor]],
+        where: Device,
+        *,
+        caps: Caps | None = None,
+        budget_nbytes: int | None = None,
+    ) -> None:
+        ends = [*outputs, *(t for pair in updates for t in pair)]
+        is_there = _constants(ends)
+        self.inputs = _inputs(ends, is_there)
+        self.feeds = {key: DraftBuffer(t.nbytes, _NOWHERE) for key, t in self.inputs.items()}
+        self.results = [DraftBuffer(t.nbytes, _NOWHERE) for t in outputs]
+        by_node = {id(t): self.feeds[key] for key, t in self.inputs.items()}
+        sources: dict[int, DraftBuffer] = {}
+
+        def source(node: Node) -> DraftBuffer:
+            if node.op.is_written and node.data is None:
+                raise refuse_freed("tensor.compile", node)
+            if id(node) not in sources:
+                sources[id(node)] = by_node.get(id(node)) or DraftBuffer(node.nbytes, _memory_for_program(node))
+            return sources[id(node)]
+
+        self.draft = Draft(where, caps)
+        lower(self.draft, list(zip(outputs, self.results, strict=True)), updates, source, is_there)
+        kept = sum(b.nbytes for b in (*self.feeds.values(), *self.results))
+        self.plan = plan_memory(self.draft, kept, budget_nbytes)
+
+
+def _inputs(ends: Sequence[Tensor], is_there: Callable[[Node], bool]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for node in ancestors(ends, follow_unless(is_there)):
+        if node.op is INPUT and found.setdefault(node.name, node) is not node:
+            raise ArgumentError("tensor.compile", f"two inputs are called {node.name!r}", expected="a name for each",
+                                got=node.name, remedy="Name them differently")  # fmt: skip
+    return found
+
+
 class TensorProgram:
     """See ``compile``. ``peak_nbytes``: memory it allocated; ``plan``: how; ``dispatches``: kernels of a run."""
 
@@ -133,49 +181,20 @@ class TensorProgram:
     ) -> None:
         self.device = where
         self.name = name
-        ends = [*outputs, *(t for pair in updates for t in pair)]
-        self.inputs = self._inputs(ends)
-        sources: dict[int, DraftBuffer] = {}
-        feeds = {key: DraftBuffer(t.nbytes) for key, t in self.inputs.items()}
-        results = [DraftBuffer(t.nbytes) for t in outputs]
-        for buffer in (*feeds.values(), *results):
-            buffer.place = _NOWHERE
-        by_node = {id(t): feeds[key] for key, t in self.inputs.items()}
-
-        def source(node: Node) -> DraftBuffer:
-            if node.op.is_written and node.data is None:
-                raise refuse_freed("tensor.compile", node)
-            if id(node) not in sources:
-                sources[id(node)] = by_node.get(id(node)) or DraftBuffer(node.nbytes, _memory_for_program(node))
-            return sources[id(node)]
-
-        draft = Draft(where)
-        lower(draft, list(zip(outputs, results, strict=True)), updates, source, _constants(ends))
-        kept = sum(b.nbytes for b in (*feeds.values(), *results))
-        self.plan = plan_memory(draft, kept, budget_nbytes)
-        for buffer in (*feeds.values(), *results):
+        drafted = Drafted(outputs, updates, where, budget_nbytes=budget_nbytes)
+        self.inputs, self.plan = drafted.inputs, drafted.plan
+        for buffer in (*drafted.feeds.values(), *drafted.results):
             buffer.place = where.allocate(buffer.nbytes)
         self._unfed = dict(self.inputs)
         self._has_run = False
-        self._feeds = {key: _Port(t, feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()}
-        self._results = [_Port(t, b.place) for t, b in zip(outputs, results, strict=True)]
+        self._feeds = {
+            key: _Port(t, drafted.feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()
+        }
+        self._results = [_Port(t, b.place) for t, b in zip(outputs, drafted.results, strict=True)]
         self._is_free = False
         self._updated = [parameter for parameter, _ in updates]
         self._timeline = timeline_of(where)
-        self._program = build(draft, self.plan, where, name).build()
-
-    def _inputs(self, ends: Sequence[Tensor]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for node in ancestors(ends, follow_unless(_constants(ends))):
-            if node.op is INPUT and found.setdefault(node.name, node) is not node:
-                raise ArgumentError(
-                    "tensor.compile",
-                    f"two inputs are called {node.name!r}",
-                    expected="a name for each",
-                    got=node.name,
-                    remedy="Name them differently",
-                )
-        return found
+        self._program = build(drafted.draft, self.plan, where, name).build()
 
     @property
     def peak_nbytes(self) -> int:

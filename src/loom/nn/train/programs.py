@@ -270,16 +270,18 @@ class Programs:
     def _program(self, kind: str, samples: int, batch: BatchShape | None) -> TensorProgram:
         key = kind, samples, batch
         if key not in self._made:
-            with self.model.lock:
-                if batch is None:
-                    outputs, updates = self._update()
-                else:
-                    record = {"step": self._step, "sum": self._sum, "loss": self._loss}[kind]
-                    outputs, updates = record(batch, samples)
+            outputs, updates = self.record(kind, samples, batch)
             budget = self.config.budget_nbytes
             left = None if budget is None else self._left_of(budget)
             self._made[key] = tensor.compile(outputs, updates, on=self.where, budget_nbytes=left, name=f"train, {kind}")
         return self._made[key]
+
+    def record(self, kind: str, samples: int, batch: BatchShape | None) -> tuple[list[Tensor], Pairs]:
+        """Return outputs and updates of a program: ``step``, ``sum`` or ``loss`` of a batch, or ``update``."""
+        with self.model.lock:
+            if batch is None:
+                return self._update()
+            return {"step": self._step, "sum": self._sum, "loss": self._loss}[kind](batch, samples)
 
     def _left_of(self, budget: int) -> int:
         """Return the bytes that weights and state leave for programs; ArgumentError for none."""

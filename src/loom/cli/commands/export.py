@@ -1,0 +1,81 @@
+"""``loom export MODEL --to c``: a network as a library for other languages, which computes and trains alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["export"]
+
+
+def export(
+    network: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, or a document with starting weights.")],
+    to: Annotated[str, typer.Option("--to", help="c.")] = "c",
+    out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
+    name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
+    target: Annotated[str, typer.Option("--target", help="x86_64-linux,aarch64-linux, ...")] = "x86_64-linux",
+    batch: Annotated[str, typer.Option("--batch", help="Samples that are computed at once: 1,32.")] = "1",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Samples like those it will train with: digits, ...")
+    ] = None,
+    epochs: Annotated[int, typer.Option("--epochs", help="How often all samples are met.")] = 10,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Else the document's, or 32.")] = None,
+    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 0.01,
+    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd, adam, adamw, rmsprop or lion.")] = "adam",
+    schedule: Annotated[str | None, typer.Option("--schedule", help="Of the rate: linear, cosine, ...")] = None,
+    loss: Annotated[str | None, typer.Option("--loss", help="Else cross_entropy for classes, mse for numbers.")] = None,
+    hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples that is not trained with.")] = 0.2,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
+    clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a network as C: header, libraries, manifest. With --data it trains, to the digest of loom train.
+
+    The settings of training are those of loom train, and mean the same.
+
+    Example: loom export net.json --to c --out build --data digits --epochs 3
+    """
+    from loom.cli.networks import open_network, samples_for
+    from loom.core.errors import ArgumentError
+    from loom.export import export_c, freeze
+    from loom.nn.train.datasets import divide
+
+    if to != "c":
+        raise ArgumentError("loom export, --to", "no such export", expected="c", got=to, remedy="Write --to c")
+    net = open_network(network, "cpu")
+    settings: dict[str, Any] = {}
+    samples = None
+    if data is not None:
+        samples, _ = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
+        settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed, "schedule": schedule,
+                    "clip_norm": clip_norm}  # fmt: skip
+        settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
+    sizes = [_size(text) for text in batch.split(",")]
+    frozen = freeze(net, name=name or _prefix(network), batch=sizes, train=settings, data=samples)
+    made = export_c(frozen, out, [text.strip() for text in target.split(",")])
+    if json:
+        from loom.cli.output import print_json
+
+        print_json({"files": [str(p) for p in made.files], "net_nbytes": made.net_nbytes, "kernels": made.kernels,
+                    "code_nbytes": made.code_nbytes, "sha256": net.digest()})  # fmt: skip
+        return
+    for path in made.files:
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+    typer.echo(f"{made.kernels} kernels, {made.code_nbytes:,} bytes of code; a net takes {made.net_nbytes:,} bytes")
+
+
+def _size(text: str) -> int:
+    from loom.core.errors import ArgumentError
+
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentError("loom export, --batch", "not a number of samples", expected="whole numbers: 1,32",
+                            got=text, remedy="Write --batch 1,32") from None  # fmt: skip
+
+
+def _prefix(path: Path) -> str:
+    name = "".join(c if c.isalnum() and c.isascii() else "_" for c in path.stem)
+    return name if name and not name[0].isdigit() else f"net_{name}"

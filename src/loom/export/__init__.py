@@ -1,0 +1,11 @@
+"""``loom.export``: a network as a small library for other languages, which computes and trains to the same bits.
+
+Layer: export, beside flow and proof. A network is frozen (kernels, dispatches, one memory plan, weights), and written
+as C tables around object files of one machine after the other. Invariant: no kernel, layer or layout is written twice:
+an export is another device, whose memory is one block.
+"""
+
+from loom.export.c import export_c
+from loom.export.network import FrozenNetwork, freeze
+
+__all__ = ["FrozenNetwork", "export_c", "freeze"]

@@ -1,0 +1,65 @@
+"""Exports to C: a header, a static and a shared library for each target, a manifest, an example program.
+
+Layer: export. Invariant: the example program builds with the line at its head.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loom.core.caps import Caps
+from loom.export.c.build import PLATFORMS, Platform, link, objects_of, platform_of
+from loom.export.c.source import header, manifest, tables
+from loom.export.network import FrozenNetwork
+
+__all__ = ["PLATFORMS", "CExport", "caps_of", "export_c"]
+
+
+@dataclass(frozen=True, slots=True)
+class CExport:
+    """Files that were written, and what a net of the first target takes: memory, kernels, bytes of their code."""
+
+    files: tuple[Path, ...]
+    net_nbytes: int
+    kernels: int
+    code_nbytes: int
+
+
+def caps_of(platform: Platform) -> Caps:
+    """Return what schedules may know of a platform: one core of it."""
+    return Caps(
+        simd_lanes=platform.machine.simd_lanes, shared_nbytes=65536, max_workgroup_lanes=1024, unified_memory=True,
+        workers=1, cache_nbytes=1 << 18,
+    )  # fmt: skip
+
+
+def export_c(net: FrozenNetwork, out: str | Path, targets: Sequence[str] = ("x86_64-linux",)) -> CExport:
+    """Write a frozen network as C into the folder ``out``: the header, the manifest, and a folder for each target.
+
+    ArgumentError for targets that do not exist; StateError without Zig (the extra ``export``).
+    """
+    folder = Path(out)
+    platforms = [platform_of(name) for name in targets]
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / f"{net.name}.h"]
+    written[0].write_text(header(net), encoding="utf-8")
+    first: tuple[int, int, int] | None = None
+    for platform in platforms:
+        image = net.image(caps_of(platform))
+        place = folder / platform.name
+        place.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            entries, objects = objects_of(image, net.name, platform.machine, Path(scratch))
+            source = Path(scratch) / f"{net.name}.c"
+            source.write_text(tables(net, image, entries), encoding="utf-8")
+            (Path(scratch) / f"{net.name}.h").write_text(header(net), encoding="utf-8")
+            written += link(platform, net.name, source, objects, place)
+            first = first or (image.nbytes, len(objects), sum(p.stat().st_size for p in objects))
+        if platform is platforms[0]:
+            written.append(folder / f"{net.name}.json")
+            written[-1].write_text(manifest(net, image) + "\n", encoding="utf-8")
+    assert first is not None
+    return CExport(tuple(written), *first)

@@ -1,0 +1,124 @@
+"""Builds the exported C with Zig's compiler, which has all targets: static and shared libraries.
+
+Layer: export. Invariant: what is linked needs no C library and no file of this machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from loom.core.errors import ArgumentError, StateError, near_matches
+from loom.export.frozen import Image, require_quiet
+from loom.ir.verify import verify
+from loom.runtime.cache import ArtifactCache
+from loom.runtime.drivers.loading import load_artifact
+from loom.targets.base import Bounds
+from loom.targets.llvm.machine import Machine, llvm_fingerprint, machine
+from loom.targets.llvm.target import LlvmTarget
+
+__all__ = ["PLATFORMS", "Platform", "link", "objects_of", "platform_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A machine and system: ``of`` names the machine code is made for, ``triple`` LLVM's, ``zig`` Zig's target."""
+
+    name: str
+    of: str
+    triple: str
+    zig: str
+    shared: str = "so"
+    static: str = "a"
+
+    @property
+    def machine(self) -> Machine:
+        """What kernels are compiled for: code that calls no C library."""
+        return replace(machine(self.of), name=self.of, triple=self.triple, has_heap=False)
+
+
+PLATFORMS = {
+    p.name: p
+    for p in (
+        Platform("x86_64-linux", "x86-64", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu"),
+        Platform("aarch64-linux", "aarch64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu"),
+        Platform("armv7-linux", "armv7", "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf"),
+        Platform("x86_64-windows", "x86-64", "x86_64-pc-windows-gnu", "x86_64-windows-gnu", "dll", "lib"),
+        Platform("aarch64-macos", "aarch64", "arm64-apple-macosx11.0.0", "aarch64-macos", "dylib"),
+        Platform("x86_64-macos", "x86-64", "x86_64-apple-macosx11.0.0", "x86_64-macos", "dylib"),
+        Platform("aarch64-android", "aarch64", "aarch64-unknown-linux-android", "aarch64-linux-android"),
+        Platform("wasm32", "wasm32", "wasm32-unknown-unknown", "wasm32-freestanding", "wasm"),
+    )
+}
+
+
+def platform_of(name: str) -> Platform:
+    """Return a platform by name; ArgumentError with near matches if there is none."""
+    if name not in PLATFORMS:
+        raise ArgumentError("loom.export, target", f"no target is called {name!r}", expected=", ".join(PLATFORMS),
+                            got=name, remedy=near_matches(name, list(PLATFORMS)))  # fmt: skip
+    return PLATFORMS[name]
+
+
+def objects_of(image: Image, prefix: str, where: Machine, folder: Path) -> tuple[list[str], list[Path]]:
+    """Compile the kernels of an image; return their symbols and object files in ``folder``."""
+    target, cache = LlvmTarget(where), ArtifactCache()
+    everything = f"export {where} {llvm_fingerprint()}"
+    entries: list[str] = []
+    paths: list[Path] = []
+    for number, kernel in enumerate(image.kernels):
+        named = verify(replace(kernel.kernel, name=f"{prefix}_k{number}"))
+        bounds = Bounds.TRUSTED if named.trusted else Bounds.CHECKED
+        made = load_artifact(cache, named, bounds, "", everything, partial(target.compile, named, bounds))
+        require_quiet(kernel, made.sites)
+        entries.append(made.entry)
+        paths.append(folder / f"{prefix}_k{number}.o")
+        paths[-1].write_bytes(made.data)
+    return entries, paths
+
+
+def zig(*arguments: object) -> None:
+    """Run Zig; StateError with what it said if that failed, or if it is not installed."""
+    if find_spec("ziglang") is None:
+        raise StateError("loom.export", "Zig, which compiles and links, is not installed",
+                         expected="the package ziglang", got="none",
+                         remedy="Install it with pip install 'loom-compute[export]'")  # fmt: skip
+    command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StateError("loom.export", f"zig {arguments[0]} failed", got=done.stderr[-2000:],
+                         remedy="Report it with the network's document")  # fmt: skip
+
+
+_FLAGS = ("-std=c99", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-ffp-contract=off", "-fPIC",
+          "-fvisibility=hidden", "-g0")  # fmt: skip
+
+
+def link(platform: Platform, name: str, source: Path, objects: Sequence[Path], out: Path) -> list[Path]:
+    """Compile a network's C source and link it with its kernels; return the static and the shared library."""
+    folder = objects[0].parent
+    own, memory, runtime = folder / f"{name}.o", folder / "memory.o", folder / "runtime.a"
+    fixed = ["-target", platform.zig, *_FLAGS]
+    if platform.of == "x86-64":
+        fixed += ["-mcpu=x86_64"]
+    zig("cc", *fixed, "-Os", "-c", source, "-o", own)
+    zig("cc", *fixed, "-O2", "-c", Path(__file__).with_name("memory.c"), "-o", memory)
+    zig("build-lib", "-target", platform.zig, "-fcompiler-rt", "-fPIC", "-OReleaseSmall", _empty(folder),
+        f"-femit-bin={runtime}")  # fmt: skip
+    static = out / f"lib{name}.{platform.static}"
+    static.unlink(missing_ok=True)
+    zig("ar", "rcs", static, own, memory, *objects)
+    shared = out / f"lib{name}.{platform.shared}"
+    zig("cc", "-target", platform.zig, "-shared", "-nostdlib", "-s", own, memory, *objects, runtime, "-o", shared)
+    return [static, shared]
+
+
+def _empty(folder: Path) -> Path:
+    path = folder / "empty.c"
+    path.write_text("")
+    return path

@@ -1,0 +1,28 @@
+/* What compiled code may call without a C library, for those who link none. */
+#include <stddef.h>
+#include <stdint.h>
+
+#define WEAK __attribute__((weak))
+
+WEAK void *memcpy(void *restrict to, const void *restrict from, size_t n) {
+  unsigned char *t = to;
+  const unsigned char *f = from;
+  while (n--) *t++ = *f++;
+  return to;
+}
+
+WEAK void *memmove(void *to, const void *from, size_t n) {
+  unsigned char *t = to;
+  const unsigned char *f = from;
+  if ((uintptr_t)t < (uintptr_t)f)
+    while (n--) *t++ = *f++;
+  else
+    while (n--) t[n] = f[n];
+  return to;
+}
+
+WEAK void *memset(void *to, int value, size_t n) {
+  unsigned char *t = to;
+  while (n--) *t++ = (unsigned char)value;
+  return to;
+}

@@ -1,0 +1,368 @@
+"""A frozen network as C: a header for those who call it, and the tables that ``src/loom/export/c/runtime.c`` works on.
+
+Layer: export. Invariant: the C text depends on the network, the settings and the machine alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError
+from loom.core.version import __version__
+from loom.export.frozen import FrozenProgram, Image, Named
+from loom.export.network import FrozenNetwork
+
+__all__ = ["CODES", "header", "manifest", "tables"]
+
+_TYPES = {
+    "f64": "double", "f32": "float", "f16": "uint16_t", "bf16": "uint16_t", "i64": "int64_t", "i32": "int32_t",
+    "i16": "int16_t", "i8": "int8_t", "u64": "uint64_t", "u32": "uint32_t", "u16": "uint16_t", "u8": "uint8_t",
+    "bool": "uint8_t",
+}  # fmt: skip
+_SAFETENSORS = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16", "u32": "U32", "u64": "U64"}
+_KINDS = {"forward": "FORWARD", "step": "STEP", "score": "SCORE"}
+
+CODES: dict[str, str] = {
+    "OK": "done",
+    "NULL": "a pointer is NULL: pass all arrays that the function takes",
+    "NOT_OPEN": "not an open net: call open first, and pass what it gave",
+    "TOO_SMALL": "too little memory: ask size(), or save with NULL, for how much it takes",
+    "SIZE": "another number of bytes than the tensor or file has: see the manifest",
+    "NO_TENSOR": "no tensor has this name: see the manifest for names",
+    "BATCH": "not a number of samples that the export has a program for: see the manifest, or export with others",
+    "NOT_FINITE": "the loss, a weight or the file is NaN or infinite; the net is as before the step or the epoch",
+    "SCHEDULE_OVER": "the schedule of the learning rate is over: export more epochs",
+    "FOREIGN": "not a file of this network and version: the net is as it was",
+    "TOO_MANY": "a kernel asked for more groups than there may be: the results are not whole",
+}
+"""What functions return, and what ``message`` says of it."""
+
+
+def header(net: FrozenNetwork) -> str:
+    """Return the C header: types, codes and functions, and what each of them takes."""
+    name, upper = net.name, net.name.upper()
+    inputs, outputs, targets = _signatures(net)
+    codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(CODES.items()))
+    lines = [f"int {name}_forward({name} *net, {inputs}, {outputs}, uint32_t samples);"]
+    if net.training is not None:
+        lines += [
+            "\n/* One update with a batch, of a size that the manifest lists; loss may be NULL. */",
+            f"int {name}_step({name} *net, {inputs}, {targets}, uint32_t samples, double *loss);",
+            "\n/* Whole epochs over the samples, in the order that Loom takes; loss: the last epoch's. */",
+            f"int {name}_train({name} *net, {inputs}, {targets}, uint32_t samples, uint32_t epochs, double *loss);",
+            "\n/* The mean loss over samples; nothing changes. */",
+            f"int {name}_score({name} *net, {inputs}, {targets}, uint32_t samples, double *loss);",
+        ]
+    functions = "\n".join(lines)
+    return f"""/* {name}: a network exported by Loom {__version__}. Generated; do not edit.
+ *
+ * A net is one block of memory that the caller gives. Functions return a code; {name}_message says what it means.
+ * Nets share nothing that changes: each may run in a thread of its own. Arrays are row-major, samples first. */
+#ifndef LOOM_EXPORT_{upper}_H
+#define LOOM_EXPORT_{upper}_H
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+typedef struct {name} {name};
+
+enum {{
+{codes}
+}};
+
+/* Bytes of a net; open makes one of so many bytes, which must stay where they are. */
+size_t {name}_size(void);
+int {name}_open(void *memory, size_t size, {name} **net);
+
+/* Back to the weights it was exported with. */
+int {name}_reset({name} *net);
+
+/* Outputs for any number of samples. */
+{functions}
+
+/* A tensor of the manifest by name, all of its bytes. */
+int {name}_read(const {name} *net, const char *tensor, void *out, size_t nbytes);
+int {name}_write({name} *net, const char *tensor, const void *data, size_t nbytes);
+
+/* SHA-256 of all weights: what `loom train` prints. */
+int {name}_digest(const {name} *net, uint8_t out[32]);
+
+/* A .safetensors file with weights and training state; with out NULL only its size is told. */
+int {name}_save(const {name} *net, void *out, size_t capacity, size_t *written);
+int {name}_load({name} *net, const void *data, size_t nbytes);
+
+const char *{name}_manifest(void); /* JSON */
+const char *{name}_message(int code);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+_WORDS = """
+net samples epochs loss given results old code auto break case char const continue default do double else enum extern
+float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union
+unsigned void volatile while bool class new delete this template private public protected operator namespace try catch
+throw
+"""
+_RESERVED = frozenset(_WORDS.split())
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    """Names of C's parameters for inputs, outputs and targets, all of them different."""
+
+    inputs: list[str]
+    outputs: list[str]
+    targets: list[str]
+
+    @classmethod
+    def of(cls, net: FrozenNetwork) -> _Arguments:
+        taken = {*_RESERVED, net.name}
+        spec = net.network.spec
+        inputs = [_unused("x" if len(spec.inputs) == 1 else i.name, taken) for i in spec.inputs]
+        outputs = [_unused("y" if len(net.outputs) == 1 else n, taken) for n, _, _ in net.outputs]
+        targets = [_unused("target" if len(net.targets) == 1 else f"target_{n}", taken) for n, _ in net.targets]
+        return cls(inputs, outputs, targets)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    found = "".join(c if c.isalnum() and c.isascii() else "_" for c in name) or "_"
+    found = f"_{found}" if found[0].isdigit() else found
+    while found in taken:
+        found += "_"
+    taken.add(found)
+    return found
+
+
+def _signatures(net: FrozenNetwork) -> tuple[str, str, str]:
+    """Return the parameters for inputs, for outputs, and for targets."""
+    arguments, spec = _Arguments.of(net), net.network.spec
+    given = zip([i.dtype for i in spec.inputs], arguments.inputs, strict=True)
+    made = zip([t for _, t, _ in net.outputs], arguments.outputs, strict=True)
+    wanted = zip([t for _, t in net.targets], arguments.targets, strict=True)
+    return (
+        ", ".join(f"const {_TYPES[t.name]} *{name}" for t, name in given),
+        ", ".join(f"{_TYPES[t.name]} *{name}" for t, name in made),
+        ", ".join(f"const {_TYPES[t.name]} *{name}" for t, name in wanted),
+    )
+
+
+def manifest(net: FrozenNetwork, image: Image) -> str:
+    """Return JSON: version, inputs, outputs, batch sizes, tensors."""
+    found: dict[str, Any] = {
+        "format": "loom/export/1",
+        "name": net.name,
+        "loom": __version__,
+        "inputs": [{"name": i.name, "dtype": i.dtype.name, "shape": list(i.shape)} for i in net.network.spec.inputs],
+        "outputs": [{"name": n, "dtype": t.name, "shape": list(shape)} for n, t, shape in net.outputs],
+        "forward": sorted(p.inputs[0].shape[0] for p in image.programs if p.name.startswith("forward")),
+        "tensors": [{"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape)} for t in image.tensors.values()],
+        "digest": net.network.digest(),
+    }
+    if net.training is not None:
+        t = net.training
+        found["training"] = {
+            "samples": t.samples, "batch": t.batch, "step": list(t.sizes), "epochs": t.epochs, "shuffle": t.shuffle,
+            "seed": t.seed, "targets": [{"name": n, "dtype": d.name} for n, d in net.targets],
+        }  # fmt: skip
+    return json.dumps(found, separators=(",", ":"))
+
+
+def tables(net: FrozenNetwork, image: Image, entries: Sequence[str]) -> str:
+    """Return the C source of a network for one machine; ``entries``: symbols of its kernels' objects."""
+    start = net.start(image)
+    rows: list[str] = []
+    bindings: list[str] = []
+    params: list[str] = []
+    indirects: list[str] = []
+    ports: list[str] = []
+    programs: list[str] = []
+    for program in image.programs:
+        kind, _, samples = program.name.partition("_")
+        programs.append(f"{{{_KINDS[kind]}, {samples}, {len(rows)}, {len(program.dispatches)}, {len(ports)}}}")
+        ports += [f"{{{p.offset}u, {p.nbytes}u}}" for p in _in_order(program, net)]
+        for d in program.dispatches:
+            if d.indirect is not None:
+                counts, (a, b, c) = d.indirect
+                indirects.append(f"{{{int(counts.constant)}, {counts.offset}u, {{{a}u, {b}u, {c}u}}}}")
+            x, y, z = d.groups
+            which = len(indirects) if d.indirect is not None else 0
+            rows.append(f"{{{d.kernel}, {len(bindings)}, {len(params)}, {which}, {{{x}u, {y}u, {z}u}}}}")
+            bindings += [f"{{{b.offset}u, {b.elements}u, {int(b.constant)}}}" for b in d.bindings]
+            params += [f"{p}ull" for p in d.params]
+    training = net.training
+    rates = [float(r).hex() for r in training.rates] if training is not None else ["0"]
+    saved, saved_header, tensors = _saved(net, image)
+    spec = net.network.spec
+    numbers = {
+        "TRAIN_SAMPLES": 0 if training is None else training.samples,
+        "BATCH": 1 if training is None else training.batch,
+        "SHUFFLE": int(training is not None and training.shuffle),
+        "SEED": f"{0 if training is None else training.seed}ull",
+        "RATES": f"{len(rates)}u", "INPUTS": len(spec.inputs), "OUTPUTS": len(net.outputs),
+        "TARGETS": len(net.targets), "PROGRAMS": f"{len(programs)}u", "BINDINGS": f"{len(bindings)}u",
+        "TENSORS": f"{len(tensors)}u", "STATE_NBYTES": f"{image.state_nbytes}ull",
+        "PORTS_NBYTES": f"{image.ports_nbytes}ull", "SCRATCH_NBYTES": f"{image.scratch_nbytes}ull",
+        "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{len(saved_header)}ull",
+    }  # fmt: skip
+    defines = "\n".join(f"#define {key} {value}" for key, value in numbers.items())
+    upper = net.name.upper()
+    codes = "\n".join(f"#define LOOM_{code} {upper}_{code}" for code in CODES)
+    externs = "\n".join(f"extern Kernel {entry};" for entry in entries)
+    parts = [
+        f'#pragma GCC visibility push(default)\n#include "{net.name}.h"\n#pragma GCC visibility pop',
+        f"#define LOOM(f) {net.name}_##f\n#define NET {net.name}",
+        defines,
+        codes,
+        f"#define LOOM_CODES {len(CODES)}",
+        _C_TYPES,
+        externs,
+        _table("Kernel *const", "kernels", entries),
+        _table("Row", "rows", rows),
+        _table("Place", "bindings", bindings),
+        _table("u64", "params", params),
+        _table("Indirect", "indirects", indirects),
+        _table("Port", "ports", ports),
+        _table("Program", "programs", programs),
+        _table("double", "rates", rates),
+        _table("Tensor", "tensors", tensors),
+        _table("const char *const", "messages", [_text(text) for text in CODES.values()]),
+        _bytes("constants", bytes(image.constants)),
+        _bytes("start", start),
+        _bytes("saved_header", saved_header),
+        f"static const char manifest[] = {_text(manifest(net, image))};",
+        files("loom.export.c").joinpath("runtime.c").read_text(encoding="utf-8"),
+        _wrappers(net),
+    ]
+    return "\n".join(parts)
+
+
+_C_TYPES = """
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef uint64_t u64;
+/* as compiled kernels read them: src/loom/targets/llvm/layout.py */
+typedef struct { u64 kernel, bindings, params, indirect; u32 groups[3], flags; u64 total; u32 number, start; } Record;
+typedef struct { u64 address, elements; } Binding;
+typedef void Kernel(const Record *, void *, u64, u64);
+typedef struct { u32 kernel, binding, param, indirect, groups[3]; } Row;
+typedef struct { u64 offset; u32 elements, constant; } Place;
+typedef struct { u32 constant; u64 offset; u32 largest[3]; } Indirect;
+typedef struct { u64 offset, nbytes; } Port;
+typedef struct { u32 kind, samples, first, rows, port; } Program;
+typedef struct { const char *name, *told; u64 offset, nbytes, saved; u32 element, kind; } Tensor;
+enum { FORWARD, STEP, SCORE };
+enum { OTHER, F16, BF16, F32, F64 };
+"""
+
+
+def _in_order(program: FrozenProgram, net: FrozenNetwork) -> list[Named]:
+    """Return ports as the runtime counts them: inputs, targets, the rate, outputs.
+
+    ArgumentError for an input that nothing is computed of.
+    """
+    wanted = [f"x{n}" for n in range(len(net.network.spec.inputs))]
+    if not program.name.startswith("forward"):
+        wanted += [f"y{n}" for n in range(len(net.targets))]
+    if program.name.startswith("step"):
+        wanted.append("rate")
+    found = {p.name: p for p in program.inputs}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ArgumentError("loom.export", "the network has an input, or a target, that nothing is computed of",
+                            expected=", ".join(wanted), got=f"no use of {', '.join(missing)}",
+                            remedy="Take it out of the document")  # fmt: skip
+    return [*(found[name] for name in wanted), *program.outputs]
+
+
+def _saved(net: FrozenNetwork, image: Image) -> tuple[int, bytes, list[str]]:
+    """Return the bytes of a saved file after its header, the header, and the table of tensors."""
+    weights = net.network.model.weights()
+    at, about, rows = 0, dict[str, Any](), list[str]()
+    for t in image.tensors.values():
+        kind = _SAFETENSORS[t.dtype.name]
+        about[t.name] = {"dtype": kind, "shape": list(t.shape), "data_offsets": [at, at + t.nbytes]}
+        told = "0"
+        if t.name in weights:
+            a = weights[t.name]
+            told = _text(f"{t.name} {a.dtype.newbyteorder('<').str} {a.shape}\n")
+        code = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16"}.get(t.dtype.name, "OTHER")
+        fields = f"{t.offset}u, {t.nbytes}u, {at}u, {t.dtype.nbytes}, {code}"
+        rows.append(f"{{{_text(t.name)}, {told}, {fields}}}")
+        at += t.nbytes
+    about["state/progress"] = {"dtype": "U64", "shape": [2], "data_offsets": [at, at + 16]}
+    text = json.dumps({"__metadata__": {"loom": f"export of {net.name}"}, **about}, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return at + 16, len(text).to_bytes(8, "little") + text, rows
+
+
+_PLAIN = ("Kernel *const", "u64", "double", "const char *const")
+
+
+def _table(kind: str, name: str, rows: Sequence[str]) -> str:
+    """Return a C array of constants, one at least."""
+    found = rows or ["0" if kind in _PLAIN else "{0}"]
+    lines = [""]
+    for row in found:
+        if len(lines[-1]) + len(row) > 110:
+            lines.append("")
+        lines[-1] += f"{row},"
+    body = "\n".join(lines)
+    const = "" if kind.endswith("const") else "const "
+    return f"static {const}{kind} {name}[] = {{\n{body}\n}};"
+
+
+def _bytes(name: str, content: bytes) -> str:
+    words = np.frombuffer(content.ljust(max(8, -(-len(content) // 8) * 8), b"\0"), "<u8")
+    body = _lines([f"{w:#x}ull" for w in words.tolist()])
+    return (f"static const u64 {name}_words[] __attribute__((aligned(64))) = {{\n{body}\n}};\n"
+            f"static const u8 *const {name} = (const u8 *){name}_words;")  # fmt: skip
+
+
+def _lines(items: Sequence[str]) -> str:
+    return "\n".join(",".join(items[i : i + 6]) + "," for i in range(0, len(items), 6))
+
+
+def _text(text: str) -> str:
+    """Return a C string of a text."""
+    escaped = "".join(
+        f"\\{c}" if c in '"\\' else "\\n" if c == "\n" else c if " " <= c <= "~" else _escape(c) for c in text
+    )
+    return f'"{escaped}"'
+
+
+def _escape(c: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in c.encode())
+
+
+def _wrappers(net: FrozenNetwork) -> str:
+    """Return the functions whose arguments are typed by the network's inputs and outputs."""
+    name, arguments = net.name, _Arguments.of(net)
+    typed, made, wanted = _signatures(net)
+    inputs, outputs, targets = arguments.inputs, arguments.outputs, arguments.targets
+    found = [
+        f"int {name}_forward({name} *net, {typed}, {made}, u32 samples) {{\n"
+        f"  const void *given[] = {{{', '.join(inputs)}}};\n  void *results[] = {{{', '.join(outputs)}}};\n"
+        "  __typeof__(enter()) old = enter();\n  int code = forward(net, given, results, samples);\n"
+        "  leave(old);\n  return code;\n}"
+    ]
+    if net.training is not None:
+        for function, more, passed in (("step", "", ""), ("score", "", ""), ("train", "u32 epochs, ", "epochs, ")):
+            found.append(
+                f"int {name}_{function}({name} *net, {typed}, {wanted}, u32 samples, {more}double *loss) {{\n"
+                f"  const void *given[] = {{{', '.join([*inputs, *targets])}}};\n"
+                f"  __typeof__(enter()) old = enter();\n  int code = {function}(net, given, samples, {passed}loss);\n"
+                "  leave(old);\n  return code;\n}"
+            )
+    return "\n\n".join(found) + "\n"

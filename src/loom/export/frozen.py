@@ -1,0 +1,199 @@
+"""Programs written down: kernels, dispatches, constants, and where everything lies in one block of memory.
+
+Layer: export. The block begins with the state (weights, what the optimiser keeps), then come the ports (inputs and
+outputs of the program that runs) and the scratch memory, which programs share. Invariant: offsets are multiples of
+``ALIGNMENT``; a dispatch names memory by offsets alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from loom.core.caps import Caps
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.chain.arguments import encode_params, verified_kernel
+from loom.runtime.device import Device
+from loom.runtime.plans.groups import encode_groups, largest_groups
+from loom.tensor import Tensor
+from loom.tensor.draft import DraftBuffer, Recorded
+from loom.tensor.program import Drafted
+
+__all__ = ["ALIGNMENT", "Region", "FrozenDispatch", "FrozenProgram", "Image", "Named"]
+
+ALIGNMENT = 64
+
+Ends = tuple[Sequence[Tensor], Sequence[tuple[Tensor, Tensor]]]
+"""Outputs of a program, and pairs of a parameter and its new value."""
+
+
+def round_up(nbytes: int) -> int:
+    """Return the bytes that so many take with what keeps the next aligned."""
+    return -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A tensor of a name at an offset of the block."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where a buffer lies: in the block, or among the constants; how many elements it holds."""
+
+    constant: bool
+    offset: int
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenDispatch:
+    """A kernel's number, its bindings, parameters (8-byte slots) and group counts.
+
+    ``indirect``: where three u32 group counts are read when it starts, and the largest allowed; None if they are known.
+    """
+
+    kernel: int
+    bindings: tuple[Region, ...]
+    params: tuple[int, ...]
+    groups: tuple[int, int, int]
+    indirect: tuple[Region, tuple[int, int, int]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenProgram:
+    """Dispatches in their order, and the ports."""
+
+    name: str
+    dispatches: tuple[FrozenDispatch, ...]
+    inputs: tuple[Named, ...]
+    outputs: tuple[Named, ...]
+
+
+@dataclass
+class Image:
+    """The block of several programs over one state, and what lies beside it: kernels and constants.
+
+    ``tensors``: the state by name, in order; ``kernels``: those that differ, in the order of their first dispatch.
+    """
+
+    caps: Caps
+    tensors: dict[str, Named] = field(default_factory=dict[str, Named])
+    kernels: list[VerifiedKernel] = field(default_factory=list[VerifiedKernel])
+    constants: bytearray = field(default_factory=bytearray)
+    programs: list[FrozenProgram] = field(default_factory=list[FrozenProgram])
+    state_nbytes: int = 0
+    ports_nbytes: int = 0
+    scratch_nbytes: int = 0
+    _states: dict[int, int] = field(default_factory=dict[int, int])  # id of a storage -> offset
+    _held: list[Any] = field(default_factory=list[Any])
+    _numbers: dict[str, int] = field(default_factory=dict[str, int])  # hash of a kernel -> its number
+    _contents: dict[bytes, int] = field(default_factory=dict[bytes, int])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the block."""
+        return self.state_nbytes + self.ports_nbytes + self.scratch_nbytes
+
+    def keep(self, name: str, parameter: Tensor) -> None:
+        """Give a parameter a place in the state; before any program."""
+        assert not self.programs
+        self.tensors[name] = Named(name, parameter.dtype, tuple(parameter.shape), self.state_nbytes)
+        self._states[id(parameter.data)] = self.state_nbytes
+        self._held.append(parameter.data)
+        self.state_nbytes += round_up(parameter.nbytes)
+
+    def freeze(self, drafts: Mapping[str, tuple[Drafted, Sequence[Tensor]]]) -> None:
+        """Write programs down: the draft and the outputs of each, by name."""
+        sizes = [sum(round_up(b.nbytes) for b in (*d.feeds.values(), *d.results)) for d, _ in drafts.values()]
+        self.ports_nbytes = max(sizes, default=0)
+        self.scratch_nbytes = max((sum(d.plan.blocks) for d, _ in drafts.values()), default=0)
+        for name, (drafted, outputs) in drafts.items():
+            self.programs.append(self._program(name, drafted, outputs))
+
+    def _program(self, name: str, drafted: Drafted, outputs: Sequence[Tensor]) -> FrozenProgram:
+        places: dict[DraftBuffer, int] = {}
+        at = self.state_nbytes
+        inputs: list[Named] = []
+        results: list[Named] = []
+        for key, node in drafted.inputs.items():
+            inputs.append(Named(key, node.dtype, tuple(node.shape), at))
+            places[drafted.feeds[key]] = at
+            at += round_up(node.nbytes)
+        for number, (node, buffer) in enumerate(zip(outputs, drafted.results, strict=True)):
+            results.append(Named(str(number), node.dtype, tuple(node.shape), at))
+            places[buffer] = at
+            at += round_up(node.nbytes)
+        starts = self.state_nbytes + self.ports_nbytes + np.cumsum([0, *drafted.plan.blocks])
+        places |= {buffer: int(starts[block]) for buffer, block in drafted.plan.block_of.items()}
+        rows = tuple(self._dispatch(name, d, places) for d in drafted.draft.dispatches)
+        return FrozenProgram(name, rows, tuple(inputs), tuple(results))
+
+    def _dispatch(self, program: str, d: Recorded, places: Mapping[DraftBuffer, int]) -> FrozenDispatch:
+        where = f"loom.export, {program}"
+        kernel = verified_kernel(d.kernel, where)
+        buffers = d.buffers if d.offset is None else d.buffers[:-1]
+        bound = list(zip(kernel.kernel.buffers, buffers, strict=True))
+        bindings = tuple(self._binding(b, memory.dtype.nbytes, places) for memory, b in bound)
+        shapes = {memory.name: shape for (memory, _), (shape, _n) in zip(bound, d.shapes or (), strict=False)}
+        params = encode_params(kernel, d.params, 1, where, shapes)[0].tolist()
+        indirect = None
+        x, y, z = encode_groups(kernel, d.groups, 1, where)[0].tolist()
+        if d.offset is not None:
+            counts = self._binding(d.buffers[-1], 4, places)
+            a, b, c = largest_groups(kernel)
+            indirect = Region(counts.constant, counts.offset + d.offset, 3), (int(a), int(b), int(c))
+        return FrozenDispatch(self._kernel(kernel), bindings, tuple(params), (x, y, z), indirect)
+
+    def _kernel(self, kernel: VerifiedKernel) -> int:
+        if kernel.hash not in self._numbers:
+            self._numbers[kernel.hash] = len(self.kernels)
+            self.kernels.append(kernel)
+        return self._numbers[kernel.hash]
+
+    def _binding(self, buffer: DraftBuffer, element_nbytes: int, places: Mapping[DraftBuffer, int]) -> Region:
+        elements = buffer.nbytes // element_nbytes
+        if buffer in places:
+            return Region(False, places[buffer], elements)
+        if buffer.content is not None:
+            return Region(True, self._constant(buffer.content.tobytes()), elements)
+        storage = buffer.place
+        assert storage is not None
+        if id(storage) in self._states:
+            return Region(False, self._states[id(storage)], elements)
+        return Region(True, self._constant(storage.read(0, buffer.nbytes).tobytes()), elements)
+
+    def _constant(self, content: bytes) -> int:
+        if content not in self._contents:
+            self._contents[content] = len(self.constants)
+            self.constants += content.ljust(round_up(len(content)), b"\0")
+        return self._contents[content]
+
+
+def draft(ends: Ends, where: Device, caps: Caps) -> tuple[Drafted, Sequence[Tensor]]:
+    """Return a program's draft for a machine of ``caps``, and its outputs."""
+    outputs, updates = ends
+    return Drafted(outputs, updates, where, caps=caps), outputs
+
+
+def require_quiet(kernel: VerifiedKernel, sites: Sequence[Any]) -> None:
+    """ArgumentError for a kernel that sends texts to the host: there is nobody to read them."""
+    if sites:
+        raise ArgumentError("loom.export", f"kernel {kernel.name!r} prints or asserts", expected="kernels that do not",
+                            got=f"{sites[0].kind} in {sites[0].file}:{sites[0].line}",
+                            remedy="Take it out for the export")  # fmt: skip

@@ -1,0 +1,228 @@
+"""Networks exported to C: outputs, losses, digests and files are Loom's own, on this machine and under qemu."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom.core.errors import ArgumentError, StateError
+from loom.export import export_c, freeze
+
+DENSE = [{"type": "dense", "output_size": 16, "activation": "relu"}, {"type": "dense", "output_size": 3}]
+NETS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {
+    "dense": ((4,), DENSE),
+    "convolution": ((1, 8, 8), [
+        {"type": "conv2d", "filters": 8, "kernel_size": 3, "activation": "relu", "padding": 1},
+        {"type": "max_pool", "pool_size": 2}, {"type": "flatten"}, {"type": "dense", "output_size": 3}]),
+    "lstm": ((6, 5), [
+        {"type": "lstm", "hidden_size": 8}, {"type": "flatten"}, {"type": "dense", "output_size": 3}]),
+    "attention": ((6, 8), [
+        {"type": "multi_head_attention", "num_heads": 2}, {"type": "layer_norm"}, {"type": "flatten"},
+        {"type": "dense", "output_size": 3}]),
+    "noise": ((8,), [
+        {"type": "dense", "output_size": 16, "activation": "gelu"}, {"type": "dropout", "rate": 0.25},
+        {"type": "swiglu", "inner_size": 12}, {"type": "batch_norm"}, {"type": "dense", "output_size": 3}]),
+}  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "optimizer": "adamw", "learning_rate": 0.01, "schedule": "cosine", "batch_size": 32, "seed": 5, "epochs": 2,
+}  # fmt: skip
+
+
+class Library:
+    """An exported network as C sees it."""
+
+    def __init__(self, path: Path, name: str = "net") -> None:
+        self.library, self.name = ctypes.CDLL(str(path)), name
+        self("size").restype = ctypes.c_size_t
+        for text in ("manifest", "message"):
+            self(text).restype = ctypes.c_char_p
+        self.memory = ctypes.create_string_buffer(self("size")())
+        self.net = ctypes.c_void_p()
+        assert self("open")(self.memory, ctypes.c_size_t(len(self.memory)), ctypes.byref(self.net)) == 0
+
+    def __call__(self, function: str) -> Any:
+        return getattr(self.library, f"{self.name}_{function}")
+
+    def digest(self) -> str:
+        found = (ctypes.c_uint8 * 32)()
+        assert self("digest")(self.net, found) == 0
+        return bytes(found).hex()
+
+    def forward(self, x: Any, outputs: int = 3) -> Any:
+        y = np.zeros((len(x), outputs), np.float32)
+        assert self("forward")(self.net, at(x), at(y), len(x)) == 0
+        return y
+
+    def train(self, x: Any, y: Any, epochs: int) -> tuple[int, float]:
+        loss = ctypes.c_double()
+        return self("train")(self.net, at(x), at(y), len(x), epochs, ctypes.byref(loss)), loss.value
+
+    def save(self) -> bytes:
+        size = ctypes.c_size_t()
+        assert self("save")(self.net, None, ctypes.c_size_t(0), ctypes.byref(size)) == 0
+        data = ctypes.create_string_buffer(size.value)
+        assert self("save")(self.net, data, size, ctypes.byref(size)) == 0
+        return data.raw
+
+
+def at(array: Any) -> Any:
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def samples(shape: tuple[int, ...], n: int = 70) -> tuple[Any, Any]:
+    random = np.random.default_rng(0)
+    return random.normal(size=(n, *shape)).astype(np.float32), random.integers(0, 3, n).astype(np.int32)
+
+
+def network(kind: str) -> loom.Network:
+    shape, layers = NETS[kind]
+    return loom.Network.from_json({"format": "loom/1", "input": {"shape": list(shape)}, "layers": layers}, on="cpu")
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, loom.Network]:
+    net, folder = network("dense"), tmp_path_factory.mktemp("export")
+    export_c(freeze(net, batch=(1, 32), train=SETTINGS, data=samples((4,))), folder)
+    return folder, net
+
+
+@pytest.fixture
+def library(dense: tuple[Path, loom.Network]) -> Library:
+    return Library(dense[0] / "x86_64-linux" / "libnet.so")
+
+
+KINDS = [pytest.param(k, marks=[] if k == "dense" else pytest.mark.slow) for k in NETS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_computes_and_trains_to_the_bits_of_loom(kind: str, tmp_path: Path) -> None:
+    net, (x, y) = network(kind), samples(NETS[kind][0])
+    export_c(freeze(net, batch=(1, 32), train=SETTINGS, data=(x, y)), tmp_path)
+    exported = Library(tmp_path / "x86_64-linux" / "libnet.so")
+    assert exported.digest() == net.digest()
+    assert exported.forward(x).tobytes() == net.predict(x).tobytes()
+    code, loss = exported.train(x, y, 2)
+    history = net.train(x, y, progress=False, **SETTINGS)
+    assert (code, loss) == (0, history.loss[-1])
+    assert exported.digest() == net.digest()
+    assert exported.forward(x).tobytes() == net.predict(x).tobytes()
+
+
+def test_epochs_one_by_one_are_those_at_once(library: Library) -> None:
+    x, y = samples((4,))
+    library.train(x, y, 2)
+    whole = library.digest()
+    library("reset")(library.net)
+    assert [library.train(x, y, 1)[0] for _ in range(2)] == [0, 0]
+    assert library.digest() == whole
+    assert library.train(x, y, 1)[0] == 8  # the schedule is over
+
+
+def test_it_goes_on_after_saving(library: Library) -> None:
+    x, y = samples((4,))
+    library.train(x, y, 1)
+    saved = library.save()
+    library.train(x, y, 1)
+    whole = library.digest()
+    assert library("load")(library.net, saved, ctypes.c_size_t(len(saved))) == 0
+    library.train(x, y, 1)
+    assert library.digest() == whole
+
+
+def test_loom_reads_what_it_saves(library: Library, dense: tuple[Path, loom.Network]) -> None:
+    x, y = samples((4,))
+    library.train(x, y, 1)
+    from safetensors.numpy import load
+
+    found = load(library.save())
+    other = network("dense")
+    other.load_weights({name: found[name] for name in dense[1].weights()})
+    assert other.digest() == library.digest()
+
+
+def test_steps_in_the_order_of_an_epoch_are_an_epoch(library: Library) -> None:
+    x, y = samples((4,))
+    library.train(x, y, 1)
+    whole = library.digest()
+    library("reset")(library.net)
+    order = loom.random.permutation(70, seed=5, stream=1 << 31)
+    loss = ctypes.c_double()
+    for first in range(0, 70, 32):
+        chosen = np.asarray(order)[first : first + 32]
+        bx, by = x[chosen], y[chosen]
+        assert library("step")(library.net, at(bx), at(by), len(bx), ctypes.byref(loss)) == 0
+    assert library.digest() == whole
+
+
+def test_what_is_wrong_is_told_and_changes_nothing(library: Library) -> None:
+    x, y = samples((4,))
+    before, size = library.digest(), ctypes.c_size_t
+    small, saved = ctypes.create_string_buffer(64), library.save()
+    out, net = np.zeros((70, 3), np.float32), ctypes.c_void_p()
+    nan = np.full(16, np.nan, np.float32)
+    flipped = bytearray(saved)
+    flipped[20] ^= 1
+    broken = bytearray(saved)
+    broken[-200:-16] = b"\xff" * 184
+    codes = {
+        "NULL": library("forward")(library.net, None, at(out), 70),
+        "NOT_OPEN": library("forward")(ctypes.create_string_buffer(512), at(x), at(out), 70),
+        "TOO_SMALL": library("open")(small, size(64), ctypes.byref(net)),
+        "SIZE": library("load")(library.net, saved, size(len(saved) - 1)),
+        "FOREIGN": library("load")(library.net, bytes(flipped), size(len(saved))),
+        "NOT_FINITE": library("load")(library.net, bytes(broken), size(len(saved))),
+        "NO_TENSOR": library("read")(library.net, b"layers.9.bias", at(nan), size(64)),
+        "BATCH": library("train")(library.net, at(x), at(y), 69, 1, None),
+    }
+    from loom.export.c.source import CODES
+
+    assert codes == {name: list(CODES).index(name) for name in codes}
+    assert all(library("message")(code) for code in codes.values())
+    assert library.digest() == before
+
+
+def test_a_loss_that_is_not_finite_leaves_the_net(library: Library) -> None:
+    x, y = samples((4,))
+    library.train(x, y, 1)
+    before, loss = library.digest(), ctypes.c_double()
+    x[3] = np.inf
+    assert library("step")(library.net, at(x), at(y), 32, ctypes.byref(loss)) == 7
+    assert library.digest() == before
+    assert library.train(x, y, 1)[0] == 7
+    weight = np.zeros((4, 16), np.float32)
+    assert library("read")(library.net, b"layers.0.weight", at(weight), ctypes.c_size_t(weight.nbytes)) == 0
+    assert np.isfinite(weight).all()
+
+
+def test_the_manifest_says_what_is_there(library: Library, dense: tuple[Path, loom.Network]) -> None:
+    told = json.loads(library("manifest")())
+    assert told["digest"] == dense[1].digest()
+    assert told["forward"] == [1, 32]
+    assert told["training"]["step"] == [32, 6]
+    assert {t["name"] for t in told["tensors"]} >= set(dense[1].weights())
+    assert json.loads((dense[0] / "net.json").read_text()) == told
+
+
+def test_what_cannot_be_exported_is_refused() -> None:
+    net = network("dense")
+    x, y = samples((4,))
+    with pytest.raises(ArgumentError, match="an export does not have it"):
+        freeze(net, train={"patience": 3}, data=(x, y))
+    with pytest.raises(ArgumentError, match="has no effect without data"):
+        freeze(net, train={"epochs": 3})
+    with pytest.raises(ArgumentError, match="functions cannot be called so"):
+        freeze(net, name="a-b")
+    with pytest.raises(ArgumentError, match="no target is called 'x86_64-linus'"):
+        export_c(freeze(net), "/nowhere", ["x86_64-linus"])
+
+
+def test_without_zig_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("loom.export.c.build.find_spec", lambda name: None)
+    with pytest.raises(StateError, match=r"pip install 'loom-compute\[export\]'"):
+        export_c(freeze(network("dense")), tmp_path)
