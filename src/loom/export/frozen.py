@@ -24,7 +24,7 @@ from loom.tensor import Tensor
 from loom.tensor.draft import DraftBuffer, Recorded
 from loom.tensor.program import Drafted
 
-__all__ = ["ALIGNMENT", "Region", "FrozenDispatch", "FrozenProgram", "Image", "Named"]
+__all__ = ["ALIGNMENT", "FrozenDispatch", "FrozenProgram", "Image", "Named", "Region"]
 
 ALIGNMENT = 64
 
