@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import numpy as np
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from loom.runtime.device import Device
     from loom.runtime.storage import Storage
 
-__all__ = ["Readable", "Sized"]
+__all__ = ["Readable", "Returning", "Sized"]
+
+
+class Returning(Protocol):
+    """A view that is lent to a run."""
+
+    def put_back(self) -> None:
+        """Let what it is a view of have what was written."""
+        ...
 
 
 class Sized:
@@ -74,6 +82,10 @@ class Readable(Sized):
     @abstractmethod
     def home(self) -> Device:
         """The device its elements are on, or will be."""
+
+    @abstractmethod
+    def window(self) -> Returning | None:
+        """Return what puts back what a run writes into it, if it is a view of other elements; else None."""
 
     @abstractmethod
     def lend_once(self, where: str, *, writes: bool) -> tuple[Storage, Device]:

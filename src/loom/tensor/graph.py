@@ -30,8 +30,9 @@ from loom.tensor.draft import Draft
 from loom.tensor.layout import StridedLayout
 
 __all__ = [
-    "COUNTER", "INPUT", "KNOWN", "PARAMETER", "SAME", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors", "as_shape",
-    "become", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same", "set_aside", "take_users",
+    "COUNTER", "INPUT", "KNOWN", "PARAMETER", "SAME", "WHOLE", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors",
+    "as_shape", "become", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same", "set_aside",
+    "take_users", "whole_view",
 ]  # fmt: skip
 
 
@@ -252,6 +253,8 @@ def make(
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
 
 
+WHOLE = ("whole",)
+"""Attributes of a ``SAME`` that is a view of its input."""
 SAME = TensorOp("same", NodeKind.VIEW, view=lambda _node, access: access, takes_complex=True)
 """Its input under another handle."""
 
@@ -262,6 +265,11 @@ def same(x: NodeT) -> NodeT:
     Whoever assigns to that one does not change ``x``.
     """
     return make(SAME, [x], x.shape, x.dtype)
+
+
+def whole_view(x: NodeT) -> NodeT:
+    """Return another handle that is a view of ``x``, as ``x[:]`` is: kernels that write it write ``x``."""
+    return make(SAME, [x], x.shape, x.dtype, WHOLE)
 
 
 def require_tensor(x: Any, where: str) -> None:

@@ -23,7 +23,7 @@ from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage
 from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
-from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, same
+from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, same, whole_view
 from loom.tensor.handle.assigning import assign_at, replace
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
@@ -31,6 +31,7 @@ from loom.tensor.handle.lending import before_run, copied, lend, lend_once, memo
 from loom.tensor.handle.methods import Methods, fresh
 from loom.tensor.handle.operators import Operators, as_operand, in_place
 from loom.tensor.handle.packing import packed
+from loom.tensor.handle.windows import Window, window_of
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import reductions, views
 from loom.tensor.standard.info import VERSIONS
@@ -124,6 +125,10 @@ class Tensor(Operators, Methods, Node, Readable):
         self._require_elements(where)
         return lend(self)
 
+    def window(self) -> Window | None:
+        """Return what puts back what a kernel writes into a view, as in ``k(x[2:5])``; None for what is no view."""
+        return window_of(self)
+
     def lend_once(self, where: str, *, writes: bool) -> tuple[Storage, Device]:
         """Return the same for one run that begins now."""
         self._require_elements(where)
@@ -193,7 +198,8 @@ class Tensor(Operators, Methods, Node, Readable):
 
     def __getitem__(self, key: Any) -> Tensor:
         if type(key) in _BASIC or (type(key) is tuple and set(map(type, cast("tuple[Any, ...]", key))) <= _BASIC):
-            return fresh(views.slice_by(self, key), self)
+            found = views.slice_by(self, key)
+            return whole_view(self) if found is self else found
         return index(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:

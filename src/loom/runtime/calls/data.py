@@ -20,7 +20,7 @@ from loom.runtime.chain.arguments import check_binding
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.chain.mirrors import as_data
 from loom.runtime.device import Device
-from loom.runtime.elements import Readable
+from loom.runtime.elements import Readable, Returning
 from loom.runtime.order import tracked_at
 from loom.runtime.storage import HostStorage, Storage
 
@@ -32,7 +32,7 @@ _MOST_WORK = 10_000
 class CallBuffer:
     """One buffer of a call: its ``memory`` for the device, its elements; ``back`` puts home what was written."""
 
-    __slots__ = ("_cells", "_copy", "_given", "_home", "elements", "extent", "memory", "on_host", "shape")
+    __slots__ = ("_cells", "_copy", "_given", "_home", "elements", "extent", "memory", "on_host", "shape", "window")
 
     def __init__(self, memory: Any, elements: int, shape: tuple[int, ...], extent: tuple[int, int], given: Any = None,
                  ) -> None:  # fmt: skip
@@ -43,6 +43,7 @@ class CallBuffer:
         self.shape = shape
         self.extent = extent
         self.on_host = is_array(memory)
+        self.window: Returning | None = None
         self._home: np.ndarray[Any, Any] | None = None
         self._copy: np.ndarray[Any, Any] | None = None
 
@@ -96,6 +97,7 @@ def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: b
     elements = check_binding(memory, found, where)
     if not isinstance(found, Readable):
         return CallBuffer(found, elements, (elements,), found.extent())
+    window = found.window() if writes else None
     storage, home = found.lend_once(named, writes=writes)
     both = isinstance(storage, HostStorage) and shares_memory(device)
     if home is not device and not both:
@@ -103,7 +105,9 @@ def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: b
             named, "the array is on another device", expected=device.name, got=home.name,
             remedy=f"Copy it with loom.array(x, on={device.name!r})",
         )  # fmt: skip
-    return CallBuffer(storage, elements, found.shape, storage.extent())
+    made = CallBuffer(storage, elements, found.shape, storage.extent())
+    made.window = window
+    return made
 
 
 def _of_host(array: np.ndarray[Any, Any], memory: Memory, where: str, device: Device, writes: bool) -> CallBuffer:

@@ -137,7 +137,12 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
         groups = interface.groups([each.elements for each in operands], words)
     kept = _kept(interface, operands, words, groups, where)
     on_host = any(each.on_host for each in operands)
-    kept.run(*[each.memory for each in operands], numbers=words, wait=on_host or interface.kernel.talks)
+    try:
+        kept.run(*[each.memory for each in operands], numbers=words, wait=on_host or interface.kernel.talks)
+    finally:
+        for each in operands:
+            if each.window is not None:
+                each.window.put_back()
     for each, writes in zip(operands, interface.written, strict=True):
         if writes:
             each.back()

@@ -118,9 +118,15 @@ class Mirrors:
         self._mirrors: list[_Mirror] = []
         self._lent: list[tuple[Storage, Readable]] = []
 
-    def storage(self, given: Any, where: str) -> Storage:
+    def storage(self, given: Any, where: str, *, writes: bool = False) -> Storage:
         """Return the device's storage for data of ``as_data``; ArgumentError if it overlaps others."""
         if isinstance(given, Readable):
+            if writes and given.window() is not None:
+                raise ArgumentError(
+                    where, "a part of a tensor is written, and only calls of kernels bring it back there",
+                    expected="a whole tensor", got="a view",
+                    remedy="Bind part = x[2:5].copy(), and do x[2:5] = part after the run",
+                )  # fmt: skip
             return self._of_array(given, where)
         if not is_array(given):
             return given

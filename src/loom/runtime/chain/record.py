@@ -227,7 +227,8 @@ class Chain:
             if memory.ndim:
                 shapes[memory.name] = bound_shape(memory, data, where)
             data = data.storage if isinstance(data, ShapedStorage) else data
-            bindings.append(Binding(self._mirrors.storage(data, named), elements))
+            storage = self._mirrors.storage(data, named, writes=memory in kernel.writes)
+            bindings.append(Binding(storage, elements))
         _refuse_overlaps(kernel, bindings, where)
         return tuple(bindings), shapes
 

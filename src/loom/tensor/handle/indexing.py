@@ -20,7 +20,7 @@ from loom.core.dtype import i64, of_numpy
 from loom.core.errors import DTypeError, IndexOutside
 from loom.core.given import is_array, is_list
 from loom.tensor.eager import evaluate
-from loom.tensor.graph import KNOWN, Node, same
+from loom.tensor.graph import KNOWN, Node, whole_view
 from loom.tensor.handle.operators import function
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.ops.elementwise import cast as convert
@@ -119,7 +119,7 @@ def index(x: Any, key: Any) -> Any:
     part = places.basic_of(x)
     if not places.arrays:
         found = reshape(part, places.shape)
-        return same(found) if found is x else found
+        return whole_view(x) if found is x else found
     if len(places.arrays) == 1 and places.first == places.arrays[0][0]:
         rows = pick(part, places.positions(x), places.first, shared=True)
         return reshape(rows, places.shape)

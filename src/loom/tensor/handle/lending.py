@@ -12,17 +12,34 @@ from loom.core.dtype import DType
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage, copy_storage
 from loom.tensor.eager import evaluate
-from loom.tensor.graph import KNOWN, Node, become, refuse_freed, set_aside
-from loom.tensor.ops.views import RESHAPE
+from loom.tensor.graph import KNOWN, SAME, WHOLE, Node, become, refuse_freed, set_aside
+from loom.tensor.ops.parts import PAIRS, PART
+from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE
 from loom.tensor.timelines import settle
 from loom.tensor.versions import before_writing, record_lock
 
-__all__ = ["before_run", "copied", "known", "lend", "lend_once", "memory_of"]
+__all__ = ["before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of"]
+
+_VIEWS = (SLICE, PERMUTE, REVERSE, RESHAPE, PAIRS, PART)
 
 
 def known(cls: type[Node], storage: Storage, dtype: DType, shape: tuple[int, ...], where: Device) -> Node:
     """Return a tensor of elements that are in storage, which it then has for itself."""
     return cls(KNOWN, (), shape, dtype, data=storage, device=where)
+
+
+def is_view(x: Node) -> bool:
+    """Tell whether a tensor is a view of its input: its elements are some of those, each once."""
+    return x.op in _VIEWS or (x.op is SAME and x.attributes == WHOLE)
+
+
+def is_reshaped(x: Node) -> bool:
+    """Tell whether a tensor is another, which is no part of a third, in another shape: its memory is then that's."""
+    if x.op is not RESHAPE or x.data is not None:
+        return False
+    while x.op is RESHAPE:
+        x = x.inputs[0]
+    return not is_view(x)
 
 
 def memory_of(x: Node) -> Storage:
@@ -75,7 +92,7 @@ def lend(x: Node) -> tuple[Storage, Device]:
 def lend_once(x: Node, *, writes: bool) -> tuple[Storage, Device]:
     """Return a tensor's memory for one run of a kernel that begins now, and its device; errors as of ``lend``."""
     with record_lock():
-        if x.op.is_written or x.lent is not None or (writes and x.data is None and x.op is RESHAPE):
+        if x.op.is_written or x.lent is not None or (writes and is_reshaped(x)):
             found = lend(x)
             before_run(x, writes=writes)
             return found
