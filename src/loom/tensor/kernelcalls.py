@@ -20,7 +20,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Memory
 from loom.runtime.calls.interface import MISSING, Interface, interface_of
-from loom.runtime.chain.extents import groups_of_call
+from loom.runtime.chain.extents import groups_of_call, lanes_to_limit
 from loom.runtime.registry import device
 from loom.tensor.derivatives import derivative
 from loom.tensor.draft import BufferView, Draft, DraftBuffer
@@ -50,13 +50,17 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class KernelCall:
-    """All that a call depends on but its inputs' elements. ``parts`` are the buffers in order, ``made`` the outputs."""
+    """All that a call depends on but its inputs' elements. ``parts`` are the buffers in order, ``made`` the outputs.
+
+    ``is_limited``: its kernel is the one that runs no more lanes than it is told.
+    """
 
     function: KernelFunction
     words: tuple[int, ...]
     groups: tuple[int, ...] | int
     parts: tuple[_Part, ...]
     made: tuple[int, ...]
+    is_limited: bool = False
 
 
 def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
@@ -80,7 +84,8 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
         if part.nbytes:
             zero = as_number(False if part.dtype.is_bool else 0, part.dtype, "kernel")
             fill(draft, buffers[n], math.prod(part.shape), zero)
-    kernel = interface_of(call.function).kernel
+    interface = interface_of(call.function)
+    kernel = interface.limited().kernel if call.is_limited else interface.kernel
     params = [np.array([w], np.uint64).view(p.dtype.numpy)[0] for w, p in zip(call.words, kernel.given, strict=False)]
     shapes = [(part.shape, part.nbytes) for part in call.parts]
     draft.dispatch(kernel, buffers, params, call.groups, shapes)
@@ -149,7 +154,11 @@ def _outputs(
         placed[place] = _Shaped(part.shape)
     words = interface.words(placed)
     groups = _groups(interface, parts, words, settings)
-    call = KernelCall(function, tuple(words), groups, tuple(parts), tuple(made))
+    elements = _elements(interface, parts)
+    limit = lanes_to_limit(interface.kernel, settings.get("lanes"), elements, words, interface.where)
+    if limit is not None:
+        words = interface.limit(words, limit)
+    call = KernelCall(function, tuple(words), groups, tuple(parts), tuple(made), limit is not None)
     return [_shown(interface.buffers[n][1], _node(call, inputs, n)) for n in made]
 
 
@@ -170,10 +179,11 @@ def _groups(interface: Interface, parts: Sequence[_Part], words: list[int], sett
     found = groups_of_call(interface.kernel, settings.get("groups"), settings.get("lanes"), interface.where)
     if found is not None:
         return found
-    elements = [
-        part.nbytes // m.dtype.nbytes for part, (_, m) in zip(parts, interface.buffers, strict=True)
-    ]  # fmt: skip
-    return tuple(interface.groups(elements, words))
+    return tuple(interface.groups(_elements(interface, parts), words))
+
+
+def _elements(interface: Interface, parts: Sequence[_Part]) -> list[int]:
+    return [part.nbytes // m.dtype.nbytes for part, (_, m) in zip(parts, interface.buffers, strict=True)]
 
 
 # gradients

@@ -232,10 +232,11 @@ class KernelFunction:
         """Run it over arrays of numpy, of Loom or of others: ``saxpy(x, y, a=2.0)``.
 
         ``args`` and ``named`` are the kernel's parameters, in order or by name. Besides them: ``on`` is the device, by
-        default that of the arrays; ``lanes`` (a number, or a shape whose last axis lies along dimension 0) or
-        ``groups`` the size, by default as many as have something to do (see ``Chain.dispatch``); ``out`` the shape of
-        outputs that are left out, or shapes by name. Returns these, new arrays of zeros before the kernel writes them,
-        None if there are none. Arrays of the host are written when it returns; arrays of a device are put in order.
+        default that of the arrays; ``lanes`` (a number, or a shape whose last axis lies along dimension 0; a kernel
+        with barriers runs whole groups) or ``groups`` the size, by default as many as have something to do (see
+        ``Chain.dispatch``); ``out`` the shape of outputs that are left out, or shapes by name. Returns these, new
+        arrays of zeros before the kernel writes them, None if there are none. Arrays of the host are written when it
+        returns; arrays of a device are put in order.
         """
         if KernelFunction.launch is None:
             raise StateError(f"kernel {self.name!r}", "nothing that runs kernels is loaded", expected="loom.kernel",

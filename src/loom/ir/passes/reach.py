@@ -8,7 +8,8 @@ bound is never too small; what is not understood has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,12 +34,21 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import OPS
 
-__all__ = ["Bound", "Reach", "reach_of"]
+__all__ = ["Bound", "Reach", "WrapsAround", "reach_of"]
 
 _MOST = 1 << 32
 """No dispatch has more lanes along a dimension."""
 _OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
 _LENGTH = OPS["length"]
+
+
+class WrapsAround(Exception):
+    """The limit of a guard, as ``text``, wraps around for what is ``given``, so that it keeps no lane out."""
+
+    def __init__(self, text: str, given: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self.given = given
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,9 @@ class Bound:
     scale: int = 1
 
     def lanes(self, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> int:
-        """Return the number of lanes below the bound."""
+        """Return the number of lanes below the bound; WrapsAround if its limit does."""
+        if _wraps(self.limit, params, lengths):
+            raise WrapsAround(_written(self.limit), _given_to(self.limit, params, lengths))
         value = int(_evaluate(self.limit, params, lengths)[0]) - self.shift + self.closed
         return min(max(value, -self.shift, 0) * self.scale, _MOST)
 
@@ -93,7 +105,20 @@ class Reach:
         """Return the lanes needed along each dimension (1 where none is asked for); there is no ``loose`` effect."""
         found = [int(not (asked and self.effects)) for asked in self.asked]
         for bounds in self.effects:
-            box = [min((b.lanes(params, lengths) for b in each), default=1) for each in bounds]
+            box: list[int] = []
+            wrapped: list[WrapsAround] = []
+            for each in bounds:
+                known: list[int] = []
+                lost: list[WrapsAround] = []
+                for bound in each:
+                    try:
+                        known.append(bound.lanes(params, lengths))
+                    except WrapsAround as error:
+                        lost.append(error)
+                wrapped += [] if known else lost
+                box.append(min(known, default=1))
+            if all(box) and wrapped:
+                raise wrapped[0]
             if all(box):
                 found = [max(pair) for pair in zip(found, box, strict=True)]
         x, y, z = found
@@ -305,3 +330,45 @@ def _evaluate(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory
     assert value.op.evaluate is not None
     with np.errstate(all="ignore"):
         return value.op.evaluate(*args)
+
+
+def _wraps(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> bool:
+    """Tell whether a number on the way to a value ``_is_given`` is beyond what its type has."""
+    if not value.args:
+        return False
+    if any(_wraps(a, params, lengths) for a in value.args):
+        return True
+    if value.name not in _EXACT:
+        return False
+    exact = _EXACT[value.name](*(int(_evaluate(a, params, lengths)[0]) for a in value.args))
+    return exact != int(_evaluate(value, params, lengths)[0])
+
+
+_EXACT: dict[str, Callable[..., int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "convert": operator.index,
+}  # fmt: skip
+_SIGNS = {"add": "+", "sub": "-", "mul": "*"}
+
+
+def _written(value: Instr) -> str:
+    """Return a value ``_is_given`` as a user writes it."""
+    if value.name == "length":
+        assert value.memory is not None
+        return f"len({value.memory.name})"
+    if value.name == "param":
+        param = value.attr
+        return str(param.name) if param.extent is None else f"{param.extent[0]}.shape[{param.extent[1]}]"
+    if value.name == "const":
+        return str(constant_value(value.attr, value.type))
+    args = [_written(a) for a in value.args]
+    if value.name == "convert":
+        return args[0]
+    return f"{args[0]} {_SIGNS[value.name]} {args[1]}" if value.name in _SIGNS else f"{value.name}({', '.join(args)})"
+
+
+def _given_to(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> str:
+    """Return what a value is computed of, with the numbers given."""
+    found = {
+        _written(v): int(_evaluate(v, params, lengths)[0]) for v in _leaves(value) if v.name in ("length", "param")
+    }
+    return ", ".join(f"{name} = {number}" for name, number in found.items())

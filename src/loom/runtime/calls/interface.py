@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,7 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
+from loom.ir.passes.limit import limited
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for
@@ -57,6 +59,20 @@ class Interface:
         self.plain: tuple[tuple[int, np.dtype[Any]], ...] = _plain(self.buffers)
         """Places and numpy dtypes of the buffers, if arrays of the host can be all that they are given; else none."""
         self._sizes: dict[Any, Any] = {}
+        self._limited: Interface | None = None
+
+    def limited(self) -> Interface:
+        """Return the same with a kernel that runs as many lanes as it is told: three numbers behind its own."""
+        if self._limited is None:
+            made = copy(self)
+            made.kernel = limited(self.kernel)
+            self._limited = made
+        return self._limited
+
+    def limit(self, words: Sequence[int], lanes: Sequence[int]) -> list[int]:
+        """Return the words that ``limited`` takes."""
+        own = len(self.params)
+        return [*words[:own], *lanes, *words[own:]]
 
     def bind(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
         """Return the arguments in order, ``MISSING`` where none was given."""

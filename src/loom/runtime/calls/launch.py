@@ -25,7 +25,7 @@ from loom.ir.kernel import Access, Memory
 from loom.ir.records import record_of
 from loom.runtime.calls.data import CallBuffer, listed, operand
 from loom.runtime.calls.interface import MISSING, SETTINGS, Interface, interface_of
-from loom.runtime.chain.extents import groups_of_call
+from loom.runtime.chain.extents import groups_of_call, lanes_to_limit
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
 from loom.runtime.chain.record import Chain
@@ -133,8 +133,12 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     words = interface.words(values)
     _refuse_shared(interface, operands)
     groups = groups_of_call(interface.kernel, groups, lanes, interface.where)
+    elements = [each.elements for each in operands]
     if groups is None:
-        groups = interface.groups([each.elements for each in operands], words)
+        groups = interface.groups(elements, words)
+    limit = lanes_to_limit(interface.kernel, lanes, elements, words, interface.where)
+    if limit is not None:
+        words, interface = interface.limit(words, limit), interface.limited()
     kept = _kept(interface, operands, words, groups, where)
     on_host = any(each.on_host for each in operands)
     try:

@@ -20,12 +20,13 @@ from loom.core.given import is_array, is_list
 from loom.core.numbers import whole
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import Effect
-from loom.ir.passes.reach import Reach, reach_of
+from loom.ir.passes.limit import has_barriers
+from loom.ir.passes.reach import Reach, WrapsAround, reach_of
 from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
-__all__ = ["groups_for", "groups_of_call"]
+__all__ = ["groups_for", "groups_of_call", "lanes_to_limit"]
 
 _FEW = 16
 """Turns of a repeat that are looked at where the number of groups is a matter of speed."""
@@ -39,6 +40,17 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
     ``params`` has a row of 8-byte slots for each repeat, as ``encode_params`` gives them; the result is three numbers,
     or a row of them for each repeat. ArgumentError if they cannot be told.
     """
+    try:
+        return _groups_for(kernel, elements, params, where)
+    except WrapsAround as error:
+        raise ArgumentError(
+            where, f"the guard's limit {error.text} wraps around, and keeps no lane out", got=error.given,
+            expected="a limit of at least 0",
+            remedy="Write i + 1 < n for i < n - 1, or give groups=, or lanes= to a call",
+        ) from None  # fmt: skip
+
+
+def _groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str) -> Any:
     reach = _reach(kernel)
     if isinstance(reach, str):
         raise _untold(reach, where)
@@ -154,8 +166,7 @@ def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int
             f"{where}, lanes", "too many axes" if sizes else "no axes", expected="a number, or up to three", got=lanes,
             remedy=f"Write {_merged(sizes, _dimensions(_reach(kernel)))}" if sizes else "Write lanes=n",
         )  # fmt: skip
-    x, y, z = (*(whole(n, f"{where}, lanes", least=0) for n in sizes[::-1]), 1, 1)[:3]
-    found = _groups(kernel, (x, y, z))
+    found = _groups(kernel, lanes_along(lanes, where))
     reach = _reach(kernel) if found[1:] != (1, 1) else ""
     if not isinstance(reach, str) and any(reach.asked) and not reach.counts:
         twice = [d for d in (1, 2) if found[d] > 1 and not reach.asked[d]]
@@ -166,6 +177,38 @@ def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int
                 remedy=f"Write {_merged(sizes, _dimensions(reach))}, or loom.global_id({twice[0]}) in the kernel",
             )  # fmt: skip
     return found
+
+
+def lanes_to_limit(
+    kernel: VerifiedKernel, lanes: Any, elements: Sequence[int], words: Sequence[int], where: str
+) -> tuple[int, int, int] | None:
+    """Return the lanes along each dimension, if others of their groups do something; None if they do not.
+
+    None also for a kernel with barriers, whose groups are whole.
+    """
+    if lanes is None or isinstance(kernel, ForeignKernel):
+        return None
+    sizes = lanes_along(lanes, where)
+    is_whole = [n % extent == 0 for n, extent in zip(sizes, kernel.workgroup, strict=True)]
+    if all(is_whole):
+        return None
+    reach = _reach(kernel)
+    if not isinstance(reach, str) and not reach.loose:
+        try:
+            found = reach.lanes(_values(kernel, np.array(words, np.uint64)), _lengths(kernel, elements))
+        except WrapsAround:
+            found = ()
+        told = (asked and n <= size for asked, n, size in zip(reach.asked, found, sizes, strict=True))
+        if 0 in found or (found and all(a or b for a, b in zip(is_whole, told, strict=True))):
+            return None
+    return None if has_barriers(kernel.kernel) else sizes
+
+
+def lanes_along(lanes: Any, where: str) -> tuple[int, int, int]:
+    """Return the lanes along dimensions 0, 1 and 2 of a number, or a shape, whose last axis is dimension 0."""
+    sizes = tuple(lanes) if is_list(lanes) or (is_array(lanes) and lanes.ndim) else (lanes,)
+    x, y, z = (*(whole(n, f"{where}, lanes", least=0) for n in sizes[::-1]), 1, 1)[:3]
+    return x, y, z
 
 
 def _dimensions(reach: Reach | str) -> int:

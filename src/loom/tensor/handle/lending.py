@@ -12,7 +12,7 @@ from loom.core.dtype import DType
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage, copy_storage
 from loom.tensor.eager import evaluate
-from loom.tensor.graph import KNOWN, SAME, WHOLE, Node, become, refuse_freed, set_aside
+from loom.tensor.graph import KNOWN, SAME, WHOLE, Node, become, made_apart, refuse_freed, set_aside
 from loom.tensor.ops.parts import PAIRS, PART
 from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE
 from loom.tensor.timelines import settle
@@ -107,6 +107,8 @@ def lend_once(x: Node, *, writes: bool) -> tuple[Storage, Device]:
             if old.users and not x.shared:
                 old.data = copied(memory, x.nbytes, where)
             become(x, KNOWN, data=memory)
+            if old.inputs or old.apart:
+                made_apart(x, [old])
         return memory, where
 
 
@@ -137,6 +139,8 @@ def before_run(x: Node, *, writes: bool) -> None:
             if old.users:
                 old.data = copied(lent, x.nbytes, where)
             become(x, KNOWN, data=lent)
+            if old.inputs or old.apart:
+                made_apart(x, [old])
 
 
 def _before_run_of_view(x: Node, writes: bool) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.runtime.order import touching
 from loom.runtime.storage import HostStorage
-from loom.tensor.graph import KNOWN, Node, TensorOp, become, make
+from loom.tensor.eager import evaluate
+from loom.tensor.graph import KNOWN, Node, TensorOp, ancestors, become, made_apart, make, set_aside
 from loom.tensor.handle.assigning import PUT, replace
 from loom.tensor.handle.lending import is_reshaped, is_view
 from loom.tensor.ops.parts import PAIRS, PART, join, part_of
@@ -68,7 +69,7 @@ class Window:
                 return
             if not self._write_here(memory):
                 held = type(x)(KNOWN, (), x.shape, x.dtype, data=memory, device=x.device)
-                held.shared = True
+                held.shared, held.apart = True, x.apart
                 replace(base, self._placed(held, len(self._steps)))
             inner = base
             for step in reversed(self._steps[1:]):
@@ -105,6 +106,12 @@ class Window:
     def _write_here(self, memory: Any) -> bool:
         """Copy into host memory that nobody else sees; tell whether that was done."""
         base, x = self._base, self._x
+        if base.op is not KNOWN and not base.is_fed and not any(n.op.is_written for n in ancestors([base])):
+            evaluate([base])  # so that a loop of writes is no record that grows
+            if not any(u() is not None for u in base.users or ()) and not base.shared:
+                old = set_aside(base)
+                become(base, KNOWN, data=old.data)
+                made_apart(base, [old])
         alone = base.op is KNOWN and not base.shared and not any(u() is not None for u in base.users or ())
         if not (alone and base.lent is None and isinstance(base.data, HostStorage) and isinstance(memory, HostStorage)):
             return False

@@ -165,7 +165,9 @@ def test_lanes_and_groups() -> None:
     place[(3, 3), (8, 4)](p, w=24)
     assert (p == 4).all()
     hits = np.zeros(1, np.uint32)
-    for call in (lambda: tick(hits, lanes=17), lambda: tick[2](hits), lambda: tick[2, 16](hits),
+    tick(hits, lanes=17)
+    assert hits[0] == 17
+    for call in (lambda: tick[2](hits), lambda: tick[2, 16](hits),
                  lambda: tick(hits, groups=(2,)), lambda: tick(hits, lanes=np.int64(32)),
                  lambda: tick(hits, groups=np.array([2, 1]))):  # fmt: skip
         hits[:] = 0

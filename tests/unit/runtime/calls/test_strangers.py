@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import loom
-from loom import In, Out, bf16, f16, f32, f32x2, f64, i32, u8, u32
+from loom import In, InOut, Out, bf16, f16, f32, f32x2, f64, i32, u8, u32
 from loom.core.errors import LoomError
 
 T, S, B = loom.TypeVar("T", f32, f64), loom.TypeVar("S", u32, i32), loom.TypeVar("B", f32, f16, bf16)
@@ -91,6 +91,97 @@ def test_what_the_remedies_say_works() -> None:
     plane(y, lanes=(6, 4))
     fill(y, 2.0, lanes=np.array([24]))
     assert y.min() == 2
+
+
+@loom.kernel
+def everywhere(out: Out[f32]):
+    out[loom.global_id()] = 1.0
+
+
+@loom.kernel
+def below(out: Out[f32], n: u32):
+    i = loom.global_id()
+    if i < n:
+        out[i] = 1.0
+
+
+@loom.kernel(workgroup=(8, 8))
+def surface(out: Out[f32, 2]):
+    out[loom.global_id(1), loom.global_id(0)] = 1.0
+
+
+@loom.kernel
+def lanes_counted(cell: InOut[u32]):
+    loom.atomic_add(cell, 0, 1)
+
+
+@loom.kernel
+def sums_of_groups(out: Out[f32]):
+    out[loom.global_id()] = loom.group_sum(f32(1))
+
+
+def test_as_many_lanes_run_as_are_asked_for(on: str) -> None:
+    for lanes in (0, 3, 64, 100):
+        y, cell = np.zeros(200, np.float32), np.zeros(1, np.uint32)
+        everywhere(y, lanes=lanes, on=on)
+        lanes_counted(cell, lanes=lanes, on=on)
+        assert y.sum() == y[:lanes].sum() == lanes == cell[0]
+    y, z = np.zeros(200, np.float32), np.zeros((20, 20), np.float32)
+    below(y, 150, lanes=90, on=on)
+    surface(z, lanes=(3, 5), on=on)
+    assert y.sum() == 90
+    assert z.sum() == z[:3, :5].sum() == 15
+    assert everywhere(out=8, lanes=3, on=on).sum() == 3
+    sums_of_groups(y, lanes=3, on=on)  # groups that wait for each other are whole
+    assert y[:64].tolist() == [64] * 64
+
+
+def test_as_many_lanes_run_in_a_recorded_call() -> None:
+    @loom.kernel
+    def copied(x: In[f32], out: Out[f32], v: f32, n: u32):
+        i = loom.global_id()
+        if i < n:
+            out[i] = x[0] * v
+
+    x = loom.tensor.parameter(np.ones(1, np.float32))
+    assert copied(x, v=2.0, n=50, out=100, lanes=3).tolist() == [2] * 3 + [0] * 97
+    assert copied(x, v=2.0, n=2, out=100, lanes=3).tolist() == [2] * 2 + [0] * 98
+
+
+@loom.kernel
+def differences(x: In[f32], cell: InOut[u32]):
+    if loom.global_id() < len(x) - 1:
+        loom.atomic_add(cell, 0, 1)
+
+
+@loom.kernel
+def differences_of_n(cell: InOut[u32], n: i32):
+    if loom.global_id() < u32(n - 1):
+        loom.atomic_add(cell, 0, 1)
+
+
+@loom.kernel
+def differences_in(x: In[f32], out: Out[f32]):
+    i = loom.global_id()
+    if i < len(x) - 1:
+        out[i] = x[i + 1] - x[i]
+
+
+def test_a_guard_that_wraps_around_is_told() -> None:
+    cell = np.zeros(1, np.uint32)
+    for call, text in (
+        (lambda: differences(np.zeros(0, np.float32), cell), "the guard's limit len(x) - 1 wraps around, and keeps no "
+         "lane out: expected a limit of at least 0, got len(x) = 0. Write i + 1 < n for i < n - 1"),
+        (lambda: differences_of_n(cell, 0), "the guard's limit n - 1 wraps around"),
+    ):  # fmt: skip
+        with pytest.raises(LoomError, match=re.escape(text)):
+            call()
+    differences(np.zeros(1, np.float32), cell)
+    assert cell[0] == 0
+    differences_of_n(cell, 100)
+    differences(np.zeros(10, np.float32), cell)
+    assert cell[0] == 108
+    assert differences_in(np.zeros(0, np.float32)).shape == (0,)  # the output ends it
 
 
 def test_types_are_told_by_arrays_of_torch(on: str) -> None:

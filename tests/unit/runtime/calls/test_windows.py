@@ -107,6 +107,15 @@ def test_many_writes_of_parts() -> None:
     assert x[:, 3].tolist() == list(range(100))
 
 
+def test_gradients_through_what_a_kernel_wrote_are_refused() -> None:
+    for view in (lambda y: y, lambda y: y[1:2]):
+        w = tensor.parameter(np.ones(3, np.float32))
+        y = w * 2
+        grown(view(y))
+        with pytest.raises(LoomError, match=re.escape("[tensor.grad] the loss is made of a result of")):
+            tensor.grad((y * 3).sum(), [w])
+
+
 def test_chains_refuse_parts_that_are_written() -> None:
     x, chain = loom.array(np.arange(6, dtype=np.float32)), loom.Chain("cpu")
     with pytest.raises(LoomError, match=re.escape("Bind part = x[2:5].copy(), and do x[2:5] = part after the run")):
