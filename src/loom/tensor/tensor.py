@@ -31,7 +31,7 @@ from loom.tensor.handle.lending import before_run, copied, lend, lend_once, memo
 from loom.tensor.handle.methods import Methods, fresh
 from loom.tensor.handle.operators import Operators, as_operand, in_place
 from loom.tensor.handle.packing import packed
-from loom.tensor.handle.windows import Window, window_of
+from loom.tensor.handle.windows import WrittenPart, window_of
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import reductions, views
 from loom.tensor.standard.info import VERSIONS
@@ -125,7 +125,7 @@ class Tensor(Operators, Methods, Node, Readable):
         self._require_elements(where)
         return lend(self)
 
-    def window(self) -> Window | None:
+    def window(self) -> WrittenPart | None:
         """Return what puts back what a kernel writes into a view, as in ``k(x[2:5])``; None for what is no view."""
         return window_of(self)
 

@@ -23,7 +23,7 @@ from loom.tensor.ops.parts import PAIRS, PART, join, part_of
 from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE, permute, reshape, reverse, slice_by
 from loom.tensor.versions import record_lock
 
-__all__ = ["Window", "window_of"]
+__all__ = ["WrittenPart", "window_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Step:
     dtype: DType
 
 
-def window_of(x: Any) -> Window | None:
+def window_of(x: Any) -> WrittenPart | None:
     """Return where the elements of a view are in the tensor it is a view of; None for what is none.
 
     A reshaped tensor whose memory is that of the tensor needs none.
@@ -49,10 +49,10 @@ def window_of(x: Any) -> Window | None:
         node = node.inputs[0]
     if not steps or x.lent is not None or is_reshaped(x):
         return None
-    return Window(x, node, tuple(steps))
+    return WrittenPart(x, node, tuple(steps))
 
 
-class Window:
+class WrittenPart:
     """A view ``x`` of ``base``, by ``steps``, the last of which is the view of ``base`` itself."""
 
     def __init__(self, x: Any, base: Any, steps: tuple[_Step, ...]) -> None:
