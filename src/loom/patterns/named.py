@@ -18,6 +18,7 @@ from loom.patterns.data.select import filter as gpu_filter
 from loom.patterns.linalg.products import transpose as gpu_transpose
 from loom.patterns.maps.elementwise import gpu_maximum, gpu_minimum, gpu_mul
 from loom.patterns.maps.map import apply
+from loom.patterns.maps.recorded import by_operations
 from loom.patterns.scan import gpu_scan
 from loom.patterns.signal.fft import fft as gpu_fft
 from loom.patterns.stats.moments import std as gpu_std
@@ -25,6 +26,7 @@ from loom.patterns.stats.moments import variance as gpu_var
 from loom.patterns.stats.quantile import median as gpu_median
 from loom.runtime.device import Device
 from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import where
 
 __all__ = [
     "gpu_cumsum",
@@ -71,7 +73,18 @@ def gpu_square(data: Any, *, on: str | Device | None = None) -> Any:
 
 def gpu_relu(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the larger of x and 0 of every element; NaN stays."""
+    if isinstance(data, Tensor) and not data.dtype.is_complex:
+        return apply("gpu_relu", _larger_than_zero, (data,), on=on)
     return gpu_maximum(data, 0, on=on)
+
+
+def _larger_than_zero(v: Any) -> Any:
+    return max(v, 0)
+
+
+@by_operations(_larger_than_zero)  # type: ignore[arg-type]
+def _record_relu(v: Any) -> Any:
+    return v.relu()  # whose gradient at 0 is 0
 
 
 def gpu_sign(data: Any, *, on: str | Device | None = None) -> Any:
@@ -88,6 +101,11 @@ def gpu_sign(data: Any, *, on: str | Device | None = None) -> Any:
 
 def _sign(v: Any) -> Any:
     return select(v > 0, 1, select(v < 0, -1, v - v))
+
+
+@by_operations(_sign)  # type: ignore[arg-type]
+def _record_sign(v: Any) -> Any:
+    return where(v > 0, 1, where(v < 0, -1, v - v))
 
 
 def gpu_mod(a: Any, b: Any, *, on: str | Device | None = None) -> Any:

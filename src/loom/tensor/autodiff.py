@@ -17,7 +17,7 @@ from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make, require
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.parts import JOIN, join, part_of
-from loom.tensor.ops.views import broadcast_to, routed
+from loom.tensor.ops.views import ROUTE, broadcast_to, held_by, routed
 from loom.tensor.tensor import Tensor
 
 __all__ = ["checkpoint", "grad"]
@@ -83,9 +83,10 @@ def _refuse_gaps(order: Sequence[Node], wrt: Sequence[Node]) -> None:
     apart = {id(origin) for node in order for origin in (kept() for kept in node.apart) if origin is not None}
     if apart and any(id(each) in apart for x in wrt for each in ancestors([x])):
         raise ArgumentError(
-            "tensor.grad", "the loss is made of a result of loom's patterns, which are not recorded",
-            expected="operations of loom.tensor from wrt to the loss", got="results of other functions of loom",
-            remedy="Take the function of loom.tensor (sort, linalg.solve, ..), or tensor.detach of the result",
+            "tensor.grad", "the loss is made of a result of loom's patterns, or a conversion, that is not recorded",
+            expected="operations of loom.tensor from wrt to the loss",
+            got="results of loom's patterns, or of tensor.array with a dtype or a list of tensors",
+            remedy="Take the function of loom.tensor (sort, linalg.solve, astype, stack, ..), or tensor.detach of it",
         )  # fmt: skip
 
 
@@ -105,6 +106,11 @@ def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) 
             got=f"{node.op.name} of shape {node.shape}",
             remedy="Use tensor.detach to leave it out",
         )
+    if node.op is ROUTE and any(x.serial > node.serial for x in held_by(node.attributes[0])):
+        raise ArgumentError(
+            "tensor.grad", "a tensor that a derivative needs was assigned to since", expected="the elements it had",
+            got=f"others, on the way through {node.recipe()}", remedy="Assign to a copy of it: x.copy()",
+        )  # fmt: skip
     for source, part in zip(node.inputs, vjp(node, g), strict=True):
         if isinstance(part, LoomError):  # a gradient that there is not
             if id(source) in leading:
@@ -185,9 +191,10 @@ def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
         outside = _outside(result, inputs, before)
         sources = [*inputs, *outside]
 
-        def vjp(_node: Any, g: Any) -> list[Any]:
-            again = [make(BARRIER, [x, g], x.shape, x.dtype) for x in sources]
-            renewed = _again(result, dict(zip(map(id, sources), again, strict=True)), before)
+        def vjp(node: Any, g: Any) -> list[Any]:
+            *used, made = node.inputs
+            again = [make(BARRIER, [x, g], x.shape, x.dtype) for x in used]
+            renewed = _again(made, dict(zip(map(id, used), again, strict=True)), before)
             wanted = [x for x in again if _varies(x)]
             grads = iter(grad(renewed, wanted, seed=g))
             return [next(grads) if _varies(x) else None for x in again]

@@ -66,12 +66,14 @@ def convolve(
         )
     steps = each_of(stride, d, "convolve, stride", 1)
     around, gaps = each_of(padding, d, "convolve, padding", 0), each_of(dilation, d, "convolve, dilation", 1)
-    padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
+    margins = [(0, 0), *((p, p) for p in around), (0, 0)]
 
-    def vjp(_node: Any, g: Any) -> list[Any]:
+    def vjp(node: Any, g: Any) -> list[Any]:
+        x, weight = node.inputs[:2]
+        padded = pad(x, margins)
         return [_input_gradient(x, weight, g, steps, around, gaps), _weight_gradient(padded, weight, g, steps, gaps)]
 
-    return routed(_correlate(padded, weight, steps, gaps), [x, weight], vjp)
+    return routed(_correlate(pad(x, margins), weight, steps, gaps), [x, weight], vjp)
 
 
 def _convolve_groups(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
@@ -148,13 +150,16 @@ def convolve_planes(x: Tensor, weight: Tensor, steps: Sequence[int], around: Seq
     ``x`` is gathered from that of the windows: sums of products over filters, for one place of the window after the
     other.
     """
-    padded = pad(x, [(0, 0), (0, 0), *((p, p) for p in around)])
+    margins = [(0, 0), (0, 0), *((p, p) for p in around)]
+    padded = pad(x, margins)
     columns, filters = _columns(padded, weight.shape[2:], steps), weight.shape[0]
     product = matmul(_matrix(weight), reshape(columns, (math.prod(weight.shape[1:]), -1)))
     result = reshape(product, (filters, *columns.shape[len(steps) + 1 :]))
 
-    def vjp(_node: Any, g: Any) -> list[Any]:
-        return [_planes_gradient(x, weight, g, steps, around), _filters_gradient(padded, weight, g, steps)]
+    def vjp(node: Any, g: Any) -> list[Any]:
+        x, weight = node.inputs[:2]
+        again = pad(x, margins)
+        return [_planes_gradient(x, weight, g, steps, around), _filters_gradient(again, weight, g, steps)]
 
     return routed(result, [x, weight], vjp)
 
@@ -252,8 +257,9 @@ def window_max(x: Tensor, axes: Sequence[int], sizes: Sequence[int], steps: Sequ
             part[a] = slice(int(place_in), int(place_in) + (found.shape[a] - 1) * step + 1, step)
         parts.append(x[tuple(part)])
 
-    def vjp(_node: Any, g: Any) -> list[Tensor]:
-        return grad(whole, [x], seed=g)
+    def vjp(node: Any, g: Any) -> list[Tensor]:
+        source = node.inputs[0]
+        return grad(max_of(windows(source, axes, sizes, steps), inner), [source], seed=g)
 
     return routed(functools.reduce(maximum, parts), [x], vjp)
 

@@ -17,6 +17,7 @@ from loom.core.dtype import u32
 from loom.schedules.axis import rows_along
 from loom.tensor.graph import SAME, TensorOp, make
 from loom.tensor.handle.assigning import PUT
+from loom.tensor.handle.moving import MOVED, moved
 from loom.tensor.ops import indexing, joining, products, reductions, views
 from loom.tensor.ops.correlating import ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
@@ -177,6 +178,7 @@ def _convert(node: Tensor, g: Tensor) -> list[Any]:
 
 VJPS.update({
     VALUE: lambda _node, g: [g],
+    MOVED: lambda node, g: [g if node.inputs[0].device is g.device else moved(g, node.inputs[0].home)],
     SAME: lambda _node, g: [g],
     views.DETACH: lambda _node, _g: [None],
     views.ROUTE: lambda node, g: [*node.attributes[0](node, g), None],

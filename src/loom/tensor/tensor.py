@@ -23,12 +23,13 @@ from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage
 from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
-from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, same, whole_view
+from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, made_apart, same, whole_view
 from loom.tensor.handle.assigning import assign_at, replace
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
-from loom.tensor.handle.lending import before_run, copied, lend, lend_once, memory_of
+from loom.tensor.handle.lending import before_run, lend, lend_once, memory_of
 from loom.tensor.handle.methods import Methods, fresh
+from loom.tensor.handle.moving import moved
 from loom.tensor.handle.operators import Operators, as_operand, in_place
 from loom.tensor.handle.packing import packed
 from loom.tensor.handle.windows import WrittenPart, window_of
@@ -310,8 +311,32 @@ def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Te
     """
     where = device(on)
     if isinstance(data, Tensor) and (dtype is None or dtype_of(dtype, "tensor.array") == data.dtype):
-        return Tensor(KNOWN, (), data.shape, data.dtype, data=copied(memory_of(data), data.nbytes, where), device=where)
-    return _store(KNOWN, data, dtype, on, "")
+        return moved(data, where)
+    if isinstance(data, Tensor) and dtype is not None and _keeps_slopes(data.dtype, dtype_of(dtype, "tensor.array")):
+        return moved(maps.cast(data, dtype), where)
+    made = _store(KNOWN, data, dtype, on, "")
+    origins = [data] if isinstance(data, Tensor) else _tensors_in(data)
+    if origins:
+        made_apart(made, origins)
+    return made
+
+
+def _keeps_slopes(given: DType, wanted: DType) -> bool:
+    """Tell whether a conversion on the device is that of the host, and has a derivative: to wider floats."""
+    return given.is_float and wanted.is_float and wanted.bits > given.bits
+
+
+def _tensors_in(data: Any) -> list[Tensor]:
+    """Return the tensors in nested lists."""
+    if not is_list(data):
+        return []
+    kinds = set(map(type, data))
+    if not any(issubclass(kind, (Tensor, list, tuple)) for kind in kinds):
+        return []
+    found: list[Tensor] = []
+    for each in data:
+        found += [each] if isinstance(each, Tensor) else _tensors_in(each)
+    return found
 
 
 def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device | None = None) -> Tensor:

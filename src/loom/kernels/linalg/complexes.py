@@ -19,12 +19,12 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, sqrt
 from loom.kernels.linalg.rotations import hypot
 
-__all__ = ["LANES", "eliminate_complex", "form_complex", "reflect_complex"]
+__all__ = ["LANES", "divide", "eliminate_complex", "form_complex", "reflect_column", "reflect_complex"]
 
 LANES = 64
 
 
-def _divide(ar: Any, ai: Any, br: Any, bi: Any) -> Any:
+def divide(ar: Any, ai: Any, br: Any, bi: Any) -> Any:
     """Return the quotient's parts; the divisor's larger part is taken out first."""
     is_real = abs(br) >= abs(bi)
     big, small = select(is_real, br, bi), select(is_real, bi, br)
@@ -78,7 +78,7 @@ def eliminate_complex(element: DType) -> KernelFunction:
                     i = k + 1 + tile + lane
                     if i < n:
                         at = base + i * n + k
-                        qr, qi = _divide(re[at], im[at], pr, pi)
+                        qr, qi = divide(re[at], im[at], pr, pi)
                         re[at], im[at] = qr, qi
             barrier()
             for i in range(k + 1, n):
@@ -133,20 +133,20 @@ def reflect_complex(element: DType) -> KernelFunction:
                     i = k + 1 + tile + lane
                     if i < m:
                         at = base + i * n + k
-                        vr, vi = _divide(re[at], im[at], ar - b, ai)
+                        vr, vi = divide(re[at], im[at], ar - b, ai)
                         re[at], im[at] = vr, vi
             barrier()
             for tile in range((k + 1) // LANES * LANES, n, LANES):
                 j = tile + lane
                 if j > k and j < n:
-                    _reflect(re, im, re, im, base + k, n, base + j, n, k, m, tr, -ti)
+                    reflect_column(re, im, re, im, base + k, n, base + j, n, k, m, tr, -ti)
             barrier()
 
     reflect.name = f"reflect_complex_{element}"
     return reflect
 
 
-def _reflect(vr: Any, vi: Any, re: Any, im: Any, v: Any, v_step: Any, x: Any, step: Any, k: Any, m: Any,
+def reflect_column(vr: Any, vi: Any, re: Any, im: Any, v: Any, v_step: Any, x: Any, step: Any, k: Any, m: Any,
              tr: Any, ti: Any) -> None:  # fmt: skip
     """Subtract (tr + i ti) v (v^H x) from a column x of m rows; v has 1 in row k and nothing above."""
     sr, si = re[x + k * step], im[x + k * step]
@@ -185,7 +185,7 @@ def form_complex(element: DType) -> KernelFunction:
                 k = count - 1 - turn
                 at = 2 * (matrix * count + k)
                 tr, ti = factors[at], factors[at + 1]
-                _reflect(re, im, qr, qi, base + k, n, own + j, columns, k, m, tr, ti)
+                reflect_column(re, im, qr, qi, base + k, n, own + j, columns, k, m, tr, ti)
 
     form.name = f"form_complex_{element}"
     return form

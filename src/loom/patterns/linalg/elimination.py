@@ -1,7 +1,8 @@
 """``solve``, ``inv``, ``det``, ``lu``, ``cholesky``: elimination by columns.
 
 Layer: patterns. The order of operations is the plain right-looking one (``kernels.linalg.lu``,
-``kernels.linalg.cholesky``). Invariant: panels, batches and threads change no bit.
+``kernels.linalg.cholesky``); complex matrices go to ``tensor.linalg``. Invariant: panels, batches and threads change no
+bit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 from loom.core.dtype import u32
 from loom.core.errors import ShapeError
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.linalg.factors import complex_linalg
 from loom.patterns.linalg.matrices import as_floats, batch_of, raise_failure, same_dtype, square, status
+from loom.patterns.tensors import is_complex
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
@@ -42,6 +45,8 @@ def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     >>> solve([[2.0, 1.0], [1.0, 3.0]], [3.0, 5.0]).round(12).tolist()
     [0.8, 1.4]
     """
+    if is_complex(a) or is_complex(b):
+        return complex_linalg("solve", on, a, b)
     call = Call("linalg.solve", on)
     x = square(call, a, "a")
     y = as_floats(call, b, "b", dtype=x.dtype)
@@ -76,6 +81,8 @@ def inv(a: Any, *, on: str | Device | None = None) -> Any:
     >>> inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
+    if is_complex(a):
+        return complex_linalg("inv", on, a)
     call = Call("linalg.inv", on)
     x = square(call, a, "a")
     n = x.shape[-1]
@@ -98,6 +105,8 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
     >>> det([[0.0, 2.0], [3.0, 0.0]]).item()
     -6.0
     """
+    if is_complex(a):
+        return complex_linalg("det", on, a)
     call = Call("linalg.det", on)
     x = square(call, a, "a")
     out = call.output(x.shape[:-2], x.dtype)
@@ -137,6 +146,8 @@ def cholesky(a: Any, *, on: str | Device | None = None) -> Any:
     >>> cholesky([[4.0, 0.0], [2.0, 5.0]]).tolist()
     [[2.0, 0.0], [1.0, 2.0]]
     """
+    if is_complex(a):
+        return complex_linalg("cholesky", on, a)
     call = Call("linalg.cholesky", on)
     x = square(call, a, "a")
     out, info = _run_square(call, x, x.shape[-1], record_cholesky)

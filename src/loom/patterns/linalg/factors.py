@@ -1,7 +1,7 @@
 """Spectra, pseudo-inverses, least squares, ranks, norms: ``loom.tensor.linalg`` over whatever patterns take.
 
-Layer: patterns, over tensors. Operands are f32 or f64 (f16 and bf16 are computed in f32), lists of integers f64;
-leading dimensions are a batch. Invariant: the bits are those of ``loom.tensor.linalg``.
+Layer: patterns, over tensors. Operands are f32 or f64 (f16 and bf16 are computed in f32), lists of integers f64, or
+complex; leading dimensions are a batch. Invariant: the bits are those of ``loom.tensor.linalg``.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from loom.tensor.linalg.spectral import SVD, Eigh
 from loom.tensor.linalg.systems import SLogDet
 
 __all__ = [
-    "cond", "eigh", "eigvalsh", "expm", "lstsq", "matrix_norm", "matrix_power", "matrix_rank", "pinv", "slogdet",
-    "solve_triangular", "svd", "svdvals", "trace", "vector_norm",
+    "complex_linalg", "cond", "eigh", "eigvalsh", "expm", "lstsq", "matrix_norm", "matrix_power", "matrix_rank",
+    "pinv", "slogdet", "solve_triangular", "svd", "svdvals", "trace", "vector_norm",
 ]  # fmt: skip
 
 
 def _call(name: str, on: str | Device | None, **given: Any) -> Tensors:
     """Return a call over operands, lists of integers being floats."""
     read = {key: _floats(data) for key, data in given.items()}
-    return Tensors(f"linalg.{name}", on, **read)
+    return Tensors(f"linalg.{name}", on, complexes=True, **read)
 
 
 def _floats(data: Any) -> Any:
@@ -40,10 +40,18 @@ def _floats(data: Any) -> Any:
     return found.astype(np.float64) if found.dtype.kind in "iu" else data
 
 
+def complex_linalg(name: str, on: str | Device | None, *given: Any, **options: Any) -> Any:
+    """Return what a function of ``tensor.linalg`` makes of operands of which one at least is complex."""
+    call = _call(name, on, **dict(zip("ab", given, strict=False)))
+    found = getattr(linalg, name)(*call.given.values(), **options)
+    return tuple(call.result(each) for each in found) if isinstance(found, tuple) else call.result(found)
+
+
 def eigh(a: Any, *, on: str | Device | None = None) -> Eigh:
     """Return eigenvalues (..., n), ascending, and eigenvectors, the columns of (..., n, n), of symmetric matrices.
 
-    Only the lower triangle is read. The element of largest magnitude of a vector is positive. ShapeError, DTypeError.
+    Complex ones are Hermitian. Only the lower triangle is read. The element of largest magnitude of a vector is real
+    and positive. ShapeError, DTypeError.
 
     >>> w, v = eigh([[2.0, 1.0], [1.0, 2.0]])
     >>> w.round(12).tolist()

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from loom.patterns.calling.call import Call
+from loom.patterns.linalg.factors import complex_linalg
 from loom.patterns.linalg.matrices import batch_of, matrices
+from loom.patterns.tensors import is_complex
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
@@ -29,6 +31,8 @@ def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     >>> r.round(12).tolist()
     [[-5.0, -2.2], [0.0, 0.4]]
     """
+    if is_complex(a):
+        return complex_linalg("qr", on, a)
     call = Call("linalg.qr", on)
     x = matrices(call, a, "a")
     m, n = x.shape[-2:]

@@ -17,8 +17,11 @@ from loom.ir.frontend.intrinsics import select
 from loom.ir.ops import OPS
 from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.map import apply, gpu_map, is_number
+from loom.patterns.maps.recorded import by_operations
 from loom.runtime.device import Device
 from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import apply as record
+from loom.tensor.ops.elementwise import where
 
 __all__ = [
     "gpu_abs", "gpu_add", "gpu_cast", "gpu_clip", "gpu_cos", "gpu_div", "gpu_equal", "gpu_erf", "gpu_exp",
@@ -71,8 +74,16 @@ def _choice(condition: Any, a: Any, b: Any) -> Any:
     return select(condition, a, b)
 
 
+by_operations(_choice)(where)  # type: ignore[arg-type]
+
+
 def _clipped(x: Any, low: Any, high: Any) -> Any:
     return min(max(x, low), high)
+
+
+@by_operations(_clipped)  # type: ignore[arg-type]
+def _record_clipped(x: Any, low: Any, high: Any) -> Any:
+    return record("min", record("max", x, low), high)
 
 
 def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None) -> Any:
@@ -110,6 +121,11 @@ def _unwrap(x: Any) -> Any:
 
 def _choice_reversed(condition: Any, b: Any, a: Any) -> Any:
     return select(condition, a, b)
+
+
+@by_operations(_choice_reversed)  # type: ignore[arg-type]
+def _record_reversed(condition: Any, b: Any, a: Any) -> Any:
+    return where(condition, a, b)
 
 
 def gpu_clip(data: Any, low: Any, high: Any, *, out: Any = None, on: str | Device | None = None) -> Any:

@@ -12,9 +12,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from loom.core.dtype import complex_of
+from loom.core.dtype import DType, complex_of
 from loom.core.errors import ArgumentError
 from loom.kernels.linalg.complexes import LANES, eliminate_complex, form_complex, reflect_complex
+from loom.kernels.linalg.unitary import bidiagonal_complex, form_reflections, hessenberg_complex
 from loom.tensor.complexes.functions import conj
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, TensorOp, make
@@ -27,8 +28,8 @@ from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import permute, reshape, routed
 
 __all__ = [
-    "adjoint", "as_blocks", "as_columns", "complex_det", "complex_qr", "complex_slogdet", "from_columns",
-    "from_interleaved", "interleaved",
+    "adjoint", "as_blocks", "as_columns", "complex_bidiagonal", "complex_det", "complex_factors", "complex_hessenberg",
+    "complex_qr", "complex_slogdet", "from_columns", "from_interleaved", "interleaved",
 ]  # fmt: skip
 
 
@@ -98,6 +99,38 @@ def _record_qr(node: Node, draft: Draft, operands: Sequence[BufferView], out: An
         first += size
 
 
+def _formed(draft: Draft, parts: Sequence[Any], factors: Any, dtype: DType, batch: int, n: int,
+            shape: Sequence[int]) -> list[Any]:  # fmt: skip
+    """Record the product of reflections: ``shape`` has their number, how they lie, and how far ahead they begin."""
+    made = [draft.device.allocate(batch * n * n * dtype.nbytes) for _ in range(2)]
+    groups = -(-n // LANES), batch
+    draft.dispatch(form_reflections(dtype), [*parts, factors, *made], [n, *shape], groups=groups)
+    return made
+
+
+def _record_hessenberg(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+    n, batch, dtype = node.inputs[0].shape[-1], math.prod(node.shape[:-1]), node.dtype
+    parts = _copied(draft, operands, node.inputs[0])
+    factors = draft.device.allocate(2 * batch * n * dtype.nbytes)
+    draft.dispatch(hessenberg_complex(dtype), [*parts, factors], [n], groups=batch)
+    basis = _formed(draft, parts, factors, dtype, batch, n, (n - 1, 1, n, 1))
+    for k, source in enumerate((*parts, *basis)):
+        put(draft, source, dtype, out, node, k * n * n, n * n)
+
+
+def _record_bidiagonal(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+    n, batch, dtype = node.inputs[0].shape[-1], math.prod(node.shape[:-1]), node.dtype
+    parts = _copied(draft, operands, node.inputs[0])
+    left, right = (draft.device.allocate(2 * batch * n * dtype.nbytes) for _ in range(2))
+    draft.dispatch(bidiagonal_complex(dtype), [*parts, left, right], [n], groups=batch)
+    bases = _formed(draft, parts, left, dtype, batch, n, (n, 1, n, 0))
+    bases += _formed(draft, parts, right, dtype, batch, n, (n - 1, n, 1, 1))
+    for k, source in enumerate((parts[0], *bases)):
+        put(draft, source, dtype, out, node, k * n * n, n * n)
+
+
+_HESSENBERG = TensorOp("hessenberg form of complex matrices", NodeKind.KERNEL, record=_record_hessenberg)
+_BIDIAGONAL = TensorOp("bidiagonal form of complex matrices", NodeKind.KERNEL, record=_record_bidiagonal)
 _DET = TensorOp("det of complex matrices", NodeKind.KERNEL, record=_record_det)
 _QR = TensorOp("qr of complex matrices", NodeKind.KERNEL, record=_record_qr)
 
@@ -135,19 +168,52 @@ def complex_slogdet(x: Any, inverse: Any) -> tuple[Any, Any]:
     return routed(join(raw[..., n + 2], raw[..., n + 3]), [x], refuse), routed(size, [x], vjp)
 
 
-def complex_qr(x: Any, columns: int) -> tuple[Any, Any]:
-    """Return Q of so many columns, and R, of matrices that are not empty; they have no gradient."""
-    m, n = x.shape[-2:]
+def _scaled(x: Any) -> tuple[Any, Any, Any]:
+    """Return the parts of matrices times powers of two that keep squares in range, and those."""
     re, im = part_of(x, 0), part_of(x, 1)
     scale = safe_scale(concat([re, im], -1), (-2, -1))
+    return re * scale, im * scale, scale
+
+
+def complex_hessenberg(x: Any) -> tuple[Any, Any, Any, Any]:
+    """Return H's parts, whose subdiagonal is real, unitary Q and a scale: x = Q H Q^H / scale; not differentiable.
+
+    Of H what is below the subdiagonal is not to be read.
+    """
+    *parts, scale = _scaled(x)
+    n = x.shape[-1]
+    raw = make(_HESSENBERG, parts, (*x.shape[:-2], 4 * n * n), x.dtype.part)
+    hr, hi, qr, qi = (part(raw, k * n * n, (n, n)) for k in range(4))
+    return hr, hi, join(qr, qi), scale
+
+
+def complex_bidiagonal(x: Any) -> tuple[Any, Any, Any, Any]:
+    """Return Q, real B, P and a scale with x = Q B P^H / scale; B is its diagonal and the one above, no more."""
+    *parts, scale = _scaled(x)
+    n = x.shape[-1]
+    raw = make(_BIDIAGONAL, parts, (*x.shape[:-2], 5 * n * n), x.dtype.part)
+    b, qr, qi, pr, pi = (part(raw, k * n * n, (n, n)) for k in range(5))
+    return join(qr, qi), b, join(pr, pi), scale
+
+
+def complex_factors(x: Any, columns: int) -> tuple[Any, Any]:
+    """Return Q of so many columns, and R, of matrices that are not empty, without gradients."""
+    m, n = x.shape[-2:]
+    *parts, scale = _scaled(x)
     total = 2 * (m * columns + m * n)
-    raw = make(_QR, [re * scale, im * scale], (*x.shape[:-2], total), x.dtype.part, (columns,))
+    raw = make(_QR, parts, (*x.shape[:-2], total), x.dtype.part, (columns,))
+    first = m * columns
+    q = join(part(raw, 0, (m, columns)), part(raw, first, (m, columns)))
+    r = join(part(raw, 2 * first, (m, n)) / scale, part(raw, 2 * first + m * n, (m, n)) / scale)
+    return q, triu(r[..., :columns, :])
+
+
+def complex_qr(x: Any, columns: int) -> tuple[Any, Any]:
+    """Return Q of so many columns, and R, of matrices that are not empty; they have no gradient."""
 
     def refuse(_node: Any, _g: Any) -> list[Any]:
         raise ArgumentError("linalg.qr", "no gradient", expected="real matrices", got=complex_of(x.dtype.part),
                             remedy="Use real and imaginary parts")  # fmt: skip
 
-    first = m * columns
-    q = join(part(raw, 0, (m, columns)), part(raw, first, (m, columns)))
-    r = join(part(raw, 2 * first, (m, n)) / scale, part(raw, 2 * first + m * n, (m, n)) / scale)
-    return routed(q, [x], refuse), routed(triu(r[..., :columns, :]), [x], refuse)
+    q, r = complex_factors(x, columns)
+    return routed(q, [x], refuse), routed(r, [x], refuse)

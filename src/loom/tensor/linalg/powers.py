@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from loom.core.dtype import f64, i64
 from loom.core.errors import ShapeError
 from loom.core.numbers import whole
-from loom.tensor.linalg.complexes import as_blocks, from_columns
+from loom.tensor.linalg.complexes import as_blocks, as_columns, from_columns
 from loom.tensor.linalg.norms import rank_bound
 from loom.tensor.linalg.operands import as_computed, batch_shape, common, filled, identity, matrices, mt, square
 from loom.tensor.linalg.spectral import singular
@@ -64,6 +64,8 @@ def expm(x: Tensor, /) -> Tensor:
     Source: N. J. Higham, "The scaling and squaring method for the matrix exponential revisited" (2005).
     """
     square(x, "linalg.expm")
+    if x.dtype.is_complex:
+        return from_columns(expm(as_blocks(x)), x.shape[-1]) if x.size else x
     a, n = as_computed(x, "linalg.expm"), x.shape[-1]
     if not x.size:
         return x
@@ -104,12 +106,16 @@ def pinv(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     where_ = "linalg.pinv"
     matrices(x, where_)
     if x.dtype.is_complex:
-        least = max(x.shape[-2:]) * (2.0**-52 if x.dtype.part == f64 else 2.0**-23)
-        return from_columns(pinv(as_blocks(x), rtol=least if rtol is None else rtol), x.shape[-2])
+        return from_columns(pinv(as_blocks(x), rtol=_least_of(x) if rtol is None else rtol), x.shape[-2])
     held = as_computed(x, where_)
     if not x.size:
         return filled(0, (*x.shape[:-2], x.shape[-1], x.shape[-2]), x)
     return cast(_pseudo_inverse(held, rtol, where_), x.dtype)
+
+
+def _least_of(x: Any) -> float:
+    """Return the default ``rtol`` of complex matrices."""
+    return max(x.shape[-2:]) * (2.0**-52 if x.dtype.part == f64 else 2.0**-23)
 
 
 def _pseudo_inverse(x: Any, rtol: Any, where_: str) -> Any:
@@ -160,16 +166,22 @@ def lstsq(a: Tensor, b: Tensor, /, *, rtol: Any = None) -> LstSq:
     if y.ndim < 2 or y.shape[-2] != x.shape[-2]:
         raise ShapeError(where_, "right-hand sides that do not fit", expected=f"{x.shape[-2]} rows", got=b.shape,
                          remedy="Match the rows")  # fmt: skip
-    x, y = as_computed(x, where_), as_computed(y, where_)
     batch_shape(x.shape[:-2], y.shape[:-2], where_=where_)
     if not x.size:
         raise ShapeError(where_, "a matrix of no elements", expected="at least 1", got=a.shape, remedy="Check it")
+    real, columns = (dtype.part if dtype.is_complex else dtype), y.shape[-1]
+    if dtype.is_complex:  # every singular value of the real matrices is there twice
+        rtol = _least_of(x) if rtol is None else rtol
+        x, y = as_blocks(x), as_columns(y)
+    x, y = as_computed(x, where_), as_computed(y, where_)
     s, found, rank = _least_squares(x, y, rtol, where_)
     away = x @ found - y
     residuals = sum_of(away * away, -2)
+    if dtype.is_complex:
+        found, s, rank = from_columns(found, columns), s[..., ::2], rank // 2
     if is_vector:
         found, residuals = squeeze(found, -1), squeeze(residuals, -1)
-    return LstSq(cast(found, dtype), cast(residuals, dtype), rank, cast(s, dtype))
+    return LstSq(cast(found, dtype), cast(residuals, real), rank, cast(s, real))
 
 
 def _least_squares(x: Any, y: Any, rtol: Any, where_: str) -> tuple[Any, Any, Any]:

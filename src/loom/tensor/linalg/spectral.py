@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from loom.core.errors import ArgumentError
 from loom.core.given import flag
-from loom.tensor.linalg.complexes import as_blocks
 from loom.tensor.linalg.nodes import eigen_node, part, singular_node
 from loom.tensor.linalg.operands import (
     as_computed,
@@ -25,8 +23,17 @@ from loom.tensor.linalg.operands import (
     square,
 )
 from loom.tensor.linalg.orthogonal import factored
-from loom.tensor.ops.elementwise import apply, cast, where
+from loom.tensor.linalg.unitary import (
+    complex_singular,
+    complex_singular_values,
+    hermitian,
+    hermitian_values,
+    inverse_gaps,
+    refuse_full,
+)
+from loom.tensor.ops.elementwise import cast, where
 from loom.tensor.ops.joining import concat
+from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, routed
 from loom.tensor.tensor import Tensor
 
@@ -51,14 +58,17 @@ class SVD(NamedTuple):
 def eigh(x: Tensor, /) -> Eigh:
     """Return eigenvalues (..., n), ascending, and eigenvectors (..., n, n), the columns, of symmetric matrices.
 
-    Only the lower triangle is read. A matrix with an element that is not finite gives NaN. f16 and bf16 are computed
-    in f32. The gradient is that of a symmetric matrix; see the module for equal eigenvalues. ShapeError, DTypeError.
+    Complex matrices are Hermitian, their eigenvalues real. Only the lower triangle is read. A matrix with an element
+    that is not finite gives NaN. f16 and bf16 are computed in f32. The gradient is that of a symmetric matrix; see the
+    module for equal eigenvalues. ShapeError, DTypeError.
 
     >>> from loom import tensor
     >>> eigh(tensor.array([[2.0, 1.0], [1.0, 2.0]])).eigenvalues.tolist()
     [1.0, 3.0]
     """
     square(x, "linalg.eigh")
+    if x.dtype.is_complex:
+        return Eigh(*hermitian(x)) if x.size else Eigh(filled(0, x.shape[:-1], part_of(x, 0)), x * 0)
     held = as_computed(x, "linalg.eigh")
     if not x.size:
         return Eigh(filled(0, x.shape[:-1], x), filled(0, x.shape, x))
@@ -80,22 +90,18 @@ def _eigen(x: Any, raw: Any) -> tuple[Any, Any]:
 
     def by_vectors(node: Any, g: Any) -> list[Any]:
         w, v = _eigen(node.inputs[0], raw)
-        inner = (mt(v) @ g) * _inverse(expand_dims(w, -2) - expand_dims(w, -1))
+        inner = (mt(v) @ g) * inverse_gaps(expand_dims(w, -2) - expand_dims(w, -1))
         whole = v @ inner @ mt(v)
         return [(whole + mt(whole)) * 0.5]
 
     return routed(part(raw, 0, (n,)), [x], by_values), routed(part(raw, n, (n, n)), [x], by_vectors)
 
 
-def _inverse(gaps: Any) -> Any:
-    """Return 1 / gaps, 0 where there is none."""
-    is_none = apply("eq", gaps, 0)
-    return where(is_none, 0, 1 / where(is_none, 1, gaps))
-
-
 def eigvalsh(x: Tensor, /) -> Tensor:
     """Return the eigenvalues of ``eigh`` alone, in less time, with the same bits."""
     square(x, "linalg.eigvalsh")
+    if x.dtype.is_complex:
+        return hermitian_values(x) if x.size else filled(0, x.shape[:-1], part_of(x, 0))
     held = as_computed(x, "linalg.eigvalsh")
     if not x.size:
         return filled(0, x.shape[:-1], x)
@@ -118,15 +124,23 @@ def svd(x: Tensor, /, *, full_matrices: bool = True) -> SVD:
     [4.0, 3.0]
     """
     matrices(x, "linalg.svd")
-    held, is_full = as_computed(x, "linalg.svd"), flag(full_matrices, "linalg.svd, full_matrices")
-    (m, n), batch = x.shape[-2:], x.shape[:-2]
+    is_full = flag(full_matrices, "linalg.svd, full_matrices")
     if not x.size:
-        k = min(m, n)
-        u = broadcast_to(identity(m, x)[:, : m if is_full else k], (*batch, m, m if is_full else k))
-        vh = broadcast_to(identity(n, x)[: n if is_full else k], (*batch, n if is_full else k, n))
-        return SVD(u, filled(0, (*batch, k), x), vh)
-    u, s, vh = singular(held, is_full)
+        return _empty(x, is_full)
+    if x.dtype.is_complex:
+        return SVD(*complex_singular(x, is_full))
+    u, s, vh = singular(as_computed(x, "linalg.svd"), is_full)
     return SVD(cast(u, x.dtype), cast(s, x.dtype), cast(vh, x.dtype))
+
+
+def _empty(x: Any, is_full: bool) -> SVD:
+    """Return the factors of matrices of no elements."""
+    (m, n), batch = x.shape[-2:], x.shape[:-2]
+    k, held = min(m, n), part_of(x, 0) if x.dtype.is_complex else as_computed(x, "linalg.svd")
+    u = broadcast_to(identity(m, held)[:, : m if is_full else k], (*batch, m, m if is_full else k))
+    vh = broadcast_to(identity(n, held)[: n if is_full else k], (*batch, n if is_full else k, n))
+    real = held.dtype if x.dtype.is_complex else x.dtype
+    return SVD(cast(u, x.dtype), cast(filled(0, (*batch, k), held), real), cast(vh, x.dtype))
 
 
 def singular(x: Any, is_full: bool = False) -> tuple[Any, Any, Any]:
@@ -140,13 +154,8 @@ def singular(x: Any, is_full: bool = False) -> tuple[Any, Any, Any]:
     raw = singular_node(r[..., :k, :], vectors=True)
     u, s, vh = _singular(x, raw, q)
     if q is not None and columns > k:
-        u = concat([u, routed(q[..., k:], [x], _refuse)], -1)
+        u = concat([u, routed(q[..., k:], [x], refuse_full)], -1)
     return u, s, vh
-
-
-def _refuse(_node: Any, _g: Any) -> list[Any]:
-    raise ArgumentError("linalg.svd", "no gradient", expected="full_matrices=False", got="full_matrices=True",
-                        remedy="The added vectors are no function of the matrix")  # fmt: skip
 
 
 def _singular(x: Any, raw: Any, q: Any) -> tuple[Any, Any, Any]:
@@ -159,7 +168,7 @@ def _singular(x: Any, raw: Any, q: Any) -> tuple[Any, Any, Any]:
         inner = (skew - mt(skew)) * _gaps(s) * expand_dims(s, -2)
         found = u @ inner @ vh
         if u.shape[-2] > n:
-            away = (g - u @ skew) * expand_dims(_inverse(s), -2)
+            away = (g - u @ skew) * expand_dims(inverse_gaps(s), -2)
             found = found + away @ vh
         return [found]
 
@@ -185,14 +194,16 @@ def _singular(x: Any, raw: Any, q: Any) -> tuple[Any, Any, Any]:
 def _gaps(s: Any) -> Any:
     """Return 1 / (s[j]^2 - s[i]^2), 0 where they are equal."""
     column, row = expand_dims(s, -1), expand_dims(s, -2)
-    return _inverse((row - column) * (row + column))
+    return inverse_gaps((row - column) * (row + column))
 
 
 def svdvals(x: Tensor, /) -> Tensor:
     """Return the singular values of ``svd`` alone, in less time, with the same bits."""
     matrices(x, "linalg.svdvals")
-    if x.dtype.is_complex:  # of the real matrix of twice the size each value is there twice
-        return svdvals(as_blocks(x))[..., ::2]
+    if x.dtype.is_complex:
+        if not x.size:
+            return filled(0, (*x.shape[:-2], min(x.shape[-2:])), part_of(x, 0))
+        return complex_singular_values(x)
     held = as_computed(x, "linalg.svdvals")
     if not x.size:
         return filled(0, (*x.shape[:-2], min(x.shape[-2:])), x)

@@ -133,8 +133,11 @@ def solve_triangular(a: Tensor, b: Tensor, /, *, upper: bool = False) -> Tensor:
     if y.ndim < 2 or y.shape[-2] != x.shape[-1]:
         raise ShapeError(where_, "right-hand sides that do not fit", expected=f"(..., {a.shape[-1]}, m)",
                          got=b.shape, remedy="Match the rows")  # fmt: skip
-    x, y = as_computed(x, where_), as_computed(y, where_)
     batch = batch_shape(x.shape[:-2], y.shape[:-2], where_=where_)
+    if dtype.is_complex:
+        side = join(*((triu if flag(upper, f"{where_}, upper") else tril)(part_of(x, k)) for k in (0, 1)))
+        return from_columns(solved(as_blocks(side), as_columns(y), batch, where_), y.shape[-1])
+    x, y = as_computed(x, where_), as_computed(y, where_)
     if flag(upper, f"{where_}, upper"):
         return cast(solved(triu(x), y, batch, where_), dtype)
     turned = solved(reverse(tril(x), (-1, -2)), reverse(y, -2), batch, where_)  # upper, so that no row is exchanged

@@ -43,7 +43,7 @@ def einsum(subscripts: str, *operands: NodeT) -> NodeT:
     Two operands are joined at a time: a sum over axes that one of them alone has, then a batched matrix product over
     those that they share (element by element if there are none). Up to 8 operands are joined in the order of fewest
     multiplications (of several, nearest to left to right), more by taking the cheapest pair each time. Types meet as
-    operands of + do, and products of small integers have 32 bits, as ``matmul`` gives them; sums of a single operand
+    operands of + do, and products of small integers have 32 bits, as those of ``gpu_matmul``; sums of a single operand
     are those of ``sum``. Raises ArgumentError and ShapeError.
 
     >>> from loom import tensor
@@ -264,4 +264,4 @@ def _contract(a: NodeT, a_labels: Labels, b: NodeT, b_labels: Labels, later: set
     if not inner and not (rows and columns):  # nothing is summed: element by element
         wide = PRODUCTS.get(dtype, (dtype,))[0]
         return reshape(apply("mul", cast(left, wide), cast(right, wide)), shape), result
-    return reshape(matmul(left, right), shape), result
+    return reshape(matmul(left, right, out_dtype=PRODUCTS.get(dtype, (dtype,))[0]), shape), result

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import f32, f64
-from loom.kernels.types import product_types
+from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, record_gathered, record_matmul
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
@@ -34,7 +34,9 @@ def product_of_rows(rows: NodeT, weight: NodeT, axes: int) -> NodeT:
     places, k = rows.shape[:axes], math.prod(rows.shape[axes:])
     size = math.prod(places) * k * weight.shape[1]
     if rows.dtype not in (f32, f64) or size < _WORTH_TABLES:
-        return reshape(matmul(reshape(rows, (math.prod(places), k)), weight), (*places, weight.shape[1]))
+        wide = PRODUCTS.get(rows.dtype, (rows.dtype,))[0]
+        flat = matmul(reshape(rows, (math.prod(places), k)), weight, out_dtype=wide)
+        return reshape(flat, (*places, weight.shape[1]))
     return make(ROWS, [rows, weight], (*places, weight.shape[1]), rows.dtype, (axes,))
 
 

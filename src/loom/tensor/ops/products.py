@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, f32
+from loom.core.dtype import DType, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.promotion import promote
@@ -63,21 +63,23 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
 MATMUL = TensorOp("matmul", NodeKind.KERNEL, record=_record, accepts=_accepts)
 
 
-def multiply(a: NodeT, b: NodeT, short: bool) -> NodeT:
+def multiply(a: NodeT, b: NodeT, short: bool, result: DType | None = None) -> NodeT:
     """Return the product of matrices, batches broadcast; ``short`` rounds the operands first."""
+    result = PRODUCTS[a.dtype][0] if result is None else result
     if b.ndim == 2 and a.ndim > 2:  # one matrix of many rows, whose gradient is one product as well
         rows = math.prod(a.shape[:-1])
-        flat = make(MATMUL, [reshape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), PRODUCTS[a.dtype][0], (short,))
+        flat = make(MATMUL, [reshape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), result, (short,))
         return reshape(flat, (*a.shape[:-1], b.shape[-1]))
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    return make(MATMUL, [a, b], shape, PRODUCTS[a.dtype][0], (short,))
+    return make(MATMUL, [a, b], shape, result, (short,))
 
 
 def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool = False,
-           precision: str | None = None) -> NodeT:  # fmt: skip
+           precision: str | None = None, out_dtype: Any = None) -> NodeT:  # fmt: skip
     """Return the matrix product of ``a`` (.., m, k) and ``b`` (.., k, n), batches broadcast, vectors as in numpy.
 
-    Types as in ``gpu_matmul``: floats keep theirs (f16 and bf16 are added in f32), small integers give 32 bits.
+    The result has the operands' common dtype: f16 and bf16 are added in f32, sums of integers wrap. ``out_dtype``:
+    another that such a product has, as for ``gpu_matmul``: i32 or u32 for integers of 8 and 16 bits, f32 for f16.
     ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision="x12"`` rounds f32 operands to
     12 significant bits first. Of complex operands the parts are multiplied: re = a.re b.re - a.im b.im and im =
     a.re b.im + a.im b.re, each product summed by itself; a real operand has no second part. Raises ShapeError and
@@ -86,6 +88,11 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
     for x in (a, b):
         require_tensor(x, "matmul")
     dtype = promote("matmul", [a.dtype, b.dtype])
+    wanted = dtype if out_dtype is None else dtype_of(out_dtype, "matmul, out_dtype")
+    if wanted != dtype and wanted not in PRODUCTS.get(dtype, ()):
+        allowed = dict.fromkeys((dtype, *PRODUCTS.get(dtype, ())))
+        raise DTypeError("matmul, out_dtype", f"{dtype} operands do not give {wanted}", got=wanted, remedy="Convert it",
+                         expected=" or ".join(map(str, allowed)))  # fmt: skip
     if dtype.is_complex:
         return _complex_product(a, b, dtype.part, transpose_a=transpose_a, transpose_b=transpose_b, precision=precision)
     if dtype not in PRODUCTS:
@@ -131,7 +138,8 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
             got=f"{given[0]} @ {given[1]}",
             remedy="Reshape one operand",
         ) from None
-    found = multiply(a, b, precision is not None)
+    product = multiply(a, b, precision is not None, wanted if wanted in PRODUCTS[dtype] else None)
+    found = cast(product, wanted)
     shape = (*found.shape[:-2], *(() if rows else found.shape[-2:-1]), *(() if columns else found.shape[-1:]))
     return reshape(found, shape)
 

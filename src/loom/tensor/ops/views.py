@@ -19,8 +19,9 @@ from loom.tensor.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, 
 from loom.tensor.layout import StridedLayout
 
 __all__ = [
-    "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis", "permute",
-    "reshape", "reverse", "routed", "slice_by", "slice_range", "squeeze", "take_slices", "transpose", "windows",
+    "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "held_by", "normal_axes", "normal_axis",
+    "permute", "reshape", "reverse", "routed", "slice_by", "slice_range", "squeeze",
+    "take_slices", "transpose", "windows",
 ]  # fmt: skip
 
 
@@ -301,5 +302,16 @@ def detach(x: NodeT) -> NodeT:
 
 def routed(result: NodeT, sources: Sequence[NodeT], vjp: Any) -> NodeT:
     """Return ``result`` with a derivative of its own: ``vjp(node, g)`` gives those of ``sources``,
-    which are ``node.inputs`` but for the last."""
+    which are ``node.inputs`` but for the last.
+
+    ``vjp`` takes sources from there, as a handle that it has itself may be assigned to before gradients are asked for.
+    """
+    held = held_by(vjp)
+    assert not any(x is y for x in held for y in sources), "a derivative takes its sources from node.inputs"
     return make(ROUTE, [*sources, result], result.shape, result.dtype, (vjp,))
+
+
+def held_by(vjp: Any) -> list[Node]:
+    """Return the tensors that a function has from outside."""
+    cells = [cell.cell_contents for cell in getattr(vjp, "__closure__", None) or ()]
+    return [x for x in cells if isinstance(x, Node)]

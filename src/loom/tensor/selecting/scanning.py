@@ -159,8 +159,8 @@ def _extreme(x: Tensor, axis: Any, op: str) -> tuple[Tensor, Tensor]:
     if not x.dtype.is_float:
         return found, cast(places, i64)
 
-    def vjp(_node: Any, g: Any) -> list[Any]:
-        return [fold_by(g, places, at, x.shape[at], shared=False)]
+    def vjp(node: Any, g: Any) -> list[Any]:
+        return [fold_by(g, places, at, node.shape[at], shared=False)]
 
     return routed(found, [x], vjp), cast(places, i64)
 
@@ -180,18 +180,33 @@ def logcumsumexp(x: Tensor, axis: int | None = None) -> Tensor:
     at = 0 if axis is None else normal_axis(x, axis, name)
     wide = cast(x, f32) if x.dtype.storage_only else x
 
-    def logs(y: Tensor) -> Tensor:
-        return running(y, at, Scanning("logaddexp", y.dtype, y.dtype, y.dtype), y.dtype)
-
     def vjp(node: Any, g: Any) -> list[Any]:
-        """Return e^x times the sum of g e^-y from here on, by logarithms: of positive and of negative parts."""
-        source = node.inputs[0]
-        parts = [
-            (reverse(logs(reverse(apply("log", maximum(sign, 0)) - node, at)), at) + source).exp() for sign in (g, -g)
-        ]
-        return [parts[0] - parts[1]]
+        return [_weighed(node.inputs[0], -node, g, at, backwards=True)]
 
-    return cast(routed(logs(wide), [wide], vjp), x.dtype)
+    return cast(routed(_logs(wide, at), [wide], vjp), x.dtype)
+
+
+def _logs(x: Tensor, axis: int) -> Tensor:
+    return running(x, axis, Scanning("logaddexp", x.dtype, x.dtype, x.dtype), x.dtype)
+
+
+def _weighed(a: Any, b: Any, g: Any, axis: int, *, backwards: bool) -> Any:
+    """Return e^a times the running sum of g e^b, by logarithms: of positive and of negative parts.
+
+    ``backwards``: the sum from here on. Its derivatives are such sums again, which go the other way.
+    """
+
+    def summed(positive: Any) -> Any:
+        logs = apply("log", maximum(positive, 0)) + b
+        found = reverse(_logs(reverse(logs, axis), axis), axis) if backwards else _logs(logs, axis)
+        return (found + a).exp()
+
+    def vjp(node: Any, h: Any) -> list[Any]:
+        a, b, g = node.inputs[:3]
+        other = _weighed(b, a, h, axis, backwards=not backwards)
+        return [h * node, g * other, other]
+
+    return routed(summed(g) - summed(-g), [a, b, g], vjp)
 
 
 def diff(x: Tensor, n: int = 1, axis: int = -1, *, prepend: Any = None, append: Any = None) -> Tensor:

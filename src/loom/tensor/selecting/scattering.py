@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, one_of
-from loom.tensor.graph import require_tensor
+from loom.tensor.graph import require_tensor, same
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import pad
@@ -99,7 +99,7 @@ class _Reduction:
     """What a reduction by index is made of."""
 
     def __init__(self, x: Tensor, axis: int, at: Tensor, values: Tensor, included: bool) -> None:
-        self.x, self.axis, self.at, self.values, self.included = x, axis, at, values, included
+        self.x, self.axis, self.at, self.values, self.included = x, axis, same(at), values, included
 
     def fold(self, operation: str, values: Tensor | None = None) -> Tensor:
         """Return the fold of the elements, or of others in their places, for each place of ``x``."""
