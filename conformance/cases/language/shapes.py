@@ -83,6 +83,30 @@ for _shape in _SHAPES:
     )
 
 
+def _strips(shape: Shape, groups: Shape) -> Case:
+    """Rows of many groups side by side, lanes that leave early, loops of their own, arrays of their own."""
+    k = Writer(f"strips_{'_'.join(map(str, shape))}", shape)
+    x, out, own = k.read("x", u32), k.buffer("out", u32), k.private("p", u32, 3)
+    at = k.global_index()
+    v = k.local("v", u32, x[at] ^ k.global_id(0) * 7 + k.global_id(1))
+    with k.count(0, 3) as n:
+        own[n] = n
+    own[v.now % 3] = v.now
+    with k.when(v.now % 11 == 3):
+        k.return_()
+    with k.count(0, v.now % 4) as n:
+        v.set(v.now * 5 + own[n])
+    out[at] = v.now + k.group_id(0) + k.local_id(1)
+    size = shape[0] * shape[1] * shape[2] * groups[0] * groups[1] * groups[2]
+    values = np.random.default_rng(size).integers(0, 1 << 32, size, np.uint32)
+    return Case(k.finish(), (values, np.full(size, 9, np.uint32)), groups=groups, modes=("checked", "trusted"))
+
+
+for _shape, _groups in (((16, 4, 1), (131, 3, 1)), ((4, 4, 2), (259, 2, 1)), ((64, 2, 1), (33, 1, 2))):
+    _label = "x".join(map(str, _shape))
+    case(f"shapes/strips-{_label}", widths=(1, 4, 8, 16))(partial(_strips, _shape, _groups))
+
+
 @case("shapes/no-groups")
 def no_groups() -> Case:
     """A dispatch of no groups touches nothing."""

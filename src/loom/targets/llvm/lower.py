@@ -23,6 +23,7 @@ from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.access.atomics import counts_bytes
 from loom.targets.llvm.access.memory import MemoryAccess
 from loom.targets.llvm.control import Control
+from loom.targets.llvm.groups import GroupLoop, rows_of_group
 from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
 from loom.targets.llvm.lanes import Shapes, analyse_lanes, lane_dimensions
 from loom.targets.llvm.layout import BINDING, RECORD
@@ -189,7 +190,8 @@ class _Function:
         self.load_record(identity)
         memory.atomics.open_tables(*self.s.function.args[2:4])
         self.shared_on_stack()
-        group, done = self.group_loop(identity)
+        groups = GroupLoop(self.s, identity)
+        group, done = groups.open()
         self.zero_shared()
         place = Places(self.s, control, identity, messages, count if self.barriers else 1, group)
         regions.enter_vector = place.enter
@@ -203,18 +205,29 @@ class _Function:
             regions.plan(self.kernel)
             regions.body(self.kernel.body)
         else:
-            self.one_region(regions, count)
+            self.one_region(regions, place, groups, count)
         if not self.s.is_terminated:
             self.b.branch(done)
-        self.finish_group_loop(done, memory)
+        groups.close(done)
+        memory.atomics.close_tables()
+        self.s.give_back()
+        self.b.ret_void()
 
-    def one_region(self, regions: Regions, count: int) -> None:
+    def one_region(self, regions: Regions, place: Places, groups: GroupLoop, count: int) -> None:
         """All vectors in turn, each from start to end: no barrier separates them."""
-        if count == 1:
-            regions.vector(self.kernel.body.statements, I32(0))
-            return
-        with self.s.count_up(count, "vector") as vector:
+
+        def run(group: Any, vector: Any) -> None:
+            place.group = group
             regions.vector(self.kernel.body.statements, vector)
+
+        rows = rows_of_group(self.kernel, self.width, self.barriers)
+        if rows:
+            groups.strip(rows, count // rows, run)
+        elif count == 1:
+            run(place.group, I32(0))
+        else:
+            with self.s.count_up(count, "vector") as vector:
+                run(place.group, vector)
 
     def load_record(self, identity: CpuIdentity) -> None:
         """Read buffers, parameters and group counts from the dispatch record."""
@@ -261,44 +274,6 @@ class _Function:
         if self.s.bounds is not Bounds.TRUSTED:
             for memory in self.kernel.shared:
                 self.s.clear(self.s.arrays[memory].base, (memory.size or 0) * memory.dtype.nbytes)
-
-    def group_loop(self, identity: CpuIdentity) -> tuple[Any, Any]:
-        """Open the loop over groups begin .. end; return the flat group number and the end block."""
-        begin, end = self.s.function.args[2], self.s.function.args[3]
-        ids = tuple(self.s.stack(I32, name=f"group.{'xyz'[d]}") for d in range(3))
-        identity.groups = ids
-        self.group_number = self.s.stack(I64, name="group.flat")
-        self.b.store(begin, self.group_number)
-        nx, ny, _ = (self.b.zext(c, I64) for c in identity.counts)
-        head, done, leave = (self.s.block(n) for n in ("group", "group.done", "leave"))
-        enter = self.s.block("enter")
-        self.b.cbranch(self.b.icmp_unsigned("<", begin, end), enter, leave)
-        self.b.position_at_end(enter)
-        row = self.b.udiv(begin, nx)
-        for slot, value in zip(ids, (self.b.urem(begin, nx), self.b.urem(row, ny), self.b.udiv(row, ny)), strict=True):
-            self.b.store(self.b.trunc(value, I32), slot)
-        self.b.branch(head)
-        self.b.position_at_end(head)
-        self.leave, self.head, self.ids, self.counts = leave, head, ids, identity.counts
-        return self.b.load(self.group_number, typ=I64), done
-
-    def finish_group_loop(self, done: Any, memory: MemoryAccess) -> None:
-        """Step to the next group: x first, carrying into y and z."""
-        b = self.b
-        b.position_at_end(done)
-        following = b.add(b.load(self.group_number, typ=I64), I64(1))
-        b.store(following, self.group_number)
-        carry: Any = I1(1)
-        for slot, count in zip(self.ids, self.counts, strict=True):
-            stepped = b.add(b.load(slot, typ=I32), b.zext(carry, I32))
-            full = b.icmp_unsigned("==", stepped, count)
-            b.store(b.select(full, I32(0), stepped), slot)
-            carry = full
-        b.cbranch(b.icmp_unsigned("<", following, self.s.function.args[3]), self.head, self.leave)
-        b.position_at_end(self.leave)
-        memory.atomics.close_tables()
-        self.s.give_back()
-        b.ret_void()
 
     # the PTX function
 

@@ -19,7 +19,7 @@ from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.arithmetic import Arithmetic
 from loom.targets.llvm.lanes import Lanes, Shapes
 from loom.targets.llvm.machine import Machine
-from loom.targets.llvm.types import I1, I8, I64, POINTER, Vectors, size_of
+from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, Vectors, size_of
 
 __all__ = ["ArrayMemory", "State"]
 
@@ -134,8 +134,8 @@ class State:
             self.builder.branch(after)
         self.builder.position_at_end(after)
 
-    def count_up(self, count: int, name: str) -> CountedLoop:
-        """Return a loop of ``count`` turns to be used in a ``with``."""
+    def count_up(self, count: Any, name: str) -> CountedLoop:
+        """Return a loop of ``count`` turns, a number or an i32 above 0, to be used in a ``with``."""
         return CountedLoop(self, count, name)
 
     def mask_or_all(self) -> Any:
@@ -166,8 +166,9 @@ class State:
 class CountedLoop:
     """``for i in range(count)`` in generated code, i an i32."""
 
-    def __init__(self, state: State, count: int, name: str) -> None:
-        self.state, self.count, self.name = state, count, name
+    def __init__(self, state: State, count: Any, name: str) -> None:
+        self.state, self.name = state, name
+        self.count = I32(count) if isinstance(count, int) else count
 
     def __enter__(self) -> Any:
         b, i32 = self.state.builder, ll.IntType(32)
@@ -182,7 +183,7 @@ class CountedLoop:
     def __exit__(self, *_exc: object) -> None:
         b, i32 = self.state.builder, ll.IntType(32)
         following = b.add(self.index, i32(1))
-        again = b.icmp_unsigned("<", following, i32(self.count))
+        again = b.icmp_unsigned("<", following, self.count)
         self.index.add_incoming(following, b.block)
         b.cbranch(again, self.body, self.after)
         b.position_at_end(self.after)
