@@ -56,28 +56,39 @@ class Timings:
         """Return the time of ``name`` divided by that of ``peer``, medians over everything."""
         return self.median(name) / self.median(peer)
 
+    def least(self, name: str) -> float:
+        """Return the least time of a side: what it takes where nothing else runs."""
+        return min(self.all(name))
+
     def median_of_ratios(self, name: str, peer: str) -> float:
         """Return the median over rounds of the ratio of the two blocks' medians: drift cancels out."""
         pairs = zip(self.blocks[name], self.blocks[peer], strict=True)
         return median(median(mine) / median(theirs) for mine, theirs in pairs)
 
 
-def alternate(sides: Sequence[Side], *, blocks: int, calls: int, clock: Clock = time.perf_counter) -> Timings:
-    """Time ``calls`` calls of each side in each of ``blocks`` rounds, after one that is not counted."""
+def alternate(
+    sides: Sequence[Side], *, blocks: int, calls: int, clock: Clock = time.perf_counter, span: float = 0.0
+) -> Timings:
+    """Time ``calls`` calls of each side in each of ``blocks`` rounds, after one that is not counted.
+
+    A block goes on until ``span`` seconds are over, so that short calls are counted more often.
+    """
     found: dict[str, list[list[float]]] = {}
     for _ in range(blocks):
         for side in sides:
             time.sleep(SETTLE_S)
             side.call()
-            for name, times in time_calls(side, calls, clock).items():
+            for name, times in time_calls(side, calls, clock, span).items():
                 found.setdefault(name, []).append(times)
     return Timings(found)
 
 
-def time_calls(side: Side, calls: int, clock: Clock = time.perf_counter) -> dict[str, list[float]]:
-    """Time ``calls`` calls of a side; times it returns itself are kept under their names."""
+def time_calls(
+    side: Side, calls: int, clock: Clock = time.perf_counter, span: float = 0.0
+) -> dict[str, list[float]]:
+    """Time ``calls`` calls of a side, or as many as fit ``span`` seconds; times it returns are kept by their names."""
     found: dict[str, list[float]] = {side.name: []}
-    for _ in range(calls):
+    while len(found[side.name]) < calls or sum(found[side.name]) < span:
         start = clock()
         result = side.call()
         found[side.name].append(clock() - start)
