@@ -83,9 +83,7 @@ def alternate(
     return Timings(found)
 
 
-def time_calls(
-    side: Side, calls: int, clock: Clock = time.perf_counter, span: float = 0.0
-) -> dict[str, list[float]]:
+def time_calls(side: Side, calls: int, clock: Clock = time.perf_counter, span: float = 0.0) -> dict[str, list[float]]:
     """Time ``calls`` calls of a side, or as many as fit ``span`` seconds; times it returns are kept by their names."""
     found: dict[str, list[float]] = {side.name: []}
     while len(found[side.name]) < calls or sum(found[side.name]) < span:

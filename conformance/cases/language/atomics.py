@@ -16,7 +16,7 @@ import numpy as np
 from conformance.running import EVERY_MODE, Case, case
 from conformance.values import adversarial, random_bits
 from conformance.writer import Writer
-from loom.core.dtype import DType, i32, i64, u32, u64
+from loom.core.dtype import DType, i8, i16, i32, i64, u8, u32, u64
 
 _TYPES = (u32, i32, u64, i64)
 _FOLDS: dict[str, Callable[[int, int], int]] = {
@@ -147,6 +147,50 @@ for _dtype in _TYPES:
     case(f"atomics/shared-totals-{_dtype}")(partial(_totals_in_shared, _dtype, 72))
     case(f"atomics/shared-{_dtype}", widths=(1, 4, 8))(partial(_in_shared, _dtype, 24))
 case("atomics/shared-one-vector")(partial(_in_shared, i32, 16))
+
+
+_KEYS, _CELLS = 5 * 64 + 9, 40
+
+
+def _by_key(key: DType, mode: str) -> Case:
+    """Totals by a key that lies in memory, in a buffer and in shared memory, of amounts that lie beside it.
+
+    In ``checked`` mode some keys are outside, as are the last lanes.
+    """
+    k = Writer(f"by_key_{key}_{mode}", (64, 1, 1))
+    keys, amounts = k.read("keys", key), k.read("amounts", i32)
+    totals, counts, out = k.buffer("totals", i64), k.buffer("counts", u32), k.buffer("out", i64)
+    cells, marks = k.shared("cells", i64, _CELLS), k.shared("marks", i64, _CELLS)
+    i, lane = k.global_id(), k.local_id()
+    with k.when(lane < _CELLS):
+        cells[lane] = 0
+        marks[lane] = 0
+    k.barrier()
+    with k.when(i < keys.length):
+        totals.atomic("add", keys[i], amounts[i].to(i64))
+        counts.atomic("add", keys[i].to(u32 if key.bits < 64 else key), 1)
+        cells.atomic("add", keys[i], amounts[i].to(i64) * 3)
+        with k.when(amounts[i] > 0):
+            cells.atomic("add", keys[i], amounts[i].to(i64))
+            marks.atomic("xor", lane % _CELLS, keys[i].to(i64))
+    k.barrier()
+    with k.when(lane < _CELLS):
+        out[k.group_id() * _CELLS + lane] = cells[lane] * 5 + marks[lane]
+    rng = np.random.default_rng(key.bits)
+    inside = rng.integers(0, 33, _KEYS).astype(key.numpy)
+    if mode == "checked":
+        inside[::17] = np.array([-1, 100, 39, 33, -128])[np.arange(len(inside[::17])) % 5].astype(key.numpy)
+    given = rng.integers(-(2**31), 2**31, _KEYS).astype(np.int32)
+    wide, amount = inside.astype(object), given.astype(object)
+    exact = [sum(int(a) for a, n in zip(amount, wide, strict=True) if n == cell) for cell in range(33)]
+    zeros = [np.zeros(33, np.int64), np.zeros(33, np.uint32), np.zeros(6 * _CELLS, np.int64)]
+    expected = {"totals": np.array(exact, np.int64)}
+    return Case(k.finish(), (inside, given, *zeros), groups=(6, 1, 1), expected=expected, modes=(mode,))
+
+
+for _dtype in (u8, i8, i16, u32, i32, i64):
+    case(f"atomics/by-key-{_dtype}", widths=(1, 4, 8, 16))(partial(_by_key, _dtype, "checked"))
+    case(f"atomics/by-key-trusted-{_dtype}")(partial(_by_key, _dtype, "trusted"))
 
 
 @case("atomics/tickets")

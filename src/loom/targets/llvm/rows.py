@@ -123,6 +123,7 @@ class RowRuns:
         """Hand a value on to what follows the run."""
         if s not in ends[0][1]:
             return
+        self.c.memory.rows_read.pop(s, None)
         first = ends[0][1][s]
         result = self.b.phi(first.value.type)
         for block, values in ends:

@@ -87,6 +87,10 @@ class State:
         cell.type = POINTER  # llvmlite still gives it the typed pointer of old
         return cell
 
+    def hidden(self, pointer: Any) -> Any:
+        """Return an address in a way that LLVM does not see through: what is read there it reads again."""
+        return self.builder.asm(ll.FunctionType(POINTER, [POINTER]), "", "=r,0", [pointer], False)
+
     def heap(self, nbytes: int) -> Any:
         """Reserve memory at the function's entry; ``give_back`` frees it."""
         assert self.heaped is not None

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import llvmlite.ir as ll
 
 from loom.ir.kernel import Instr, Kernel, Memory, Space, walk
 from loom.ir.ops import Effect
+from loom.targets.llvm.access.again import ReadAgain
 from loom.targets.llvm.arithmetic import suffix
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.types import I32, I64, memory_type, size_of
@@ -61,6 +63,7 @@ class AtomicAccess:
         self.s = access.s
         self.b = access.b
         self.v = access.v
+        self.again = ReadAgain(access)
         self.tables: dict[Memory, _Table] = {}
         self.spare: dict[Memory, Any] = {}
 
@@ -155,6 +158,40 @@ class AtomicAccess:
         self, instr: Instr, memory: Memory, base: Any, spare: int, wide: Any, values: list[Any], mask: Any
     ) -> Lanes:
         """Write out the lanes of a vector; those that rest have the cell behind the array, number ``spare``."""
+        condition = self.again.condition(instr, mask)
+        if condition is None:
+            return self.cut_out(instr, memory, base, spare, wide, values, mask)
+        again, apart, after = (self.s.block(n) for n in ("atomic.again", "atomic.apart", "atomic.end"))
+        self.b.cbranch(condition, again, apart)
+        self.b.position_at_end(again)
+        self.read_again(instr, memory, base, spare, wide, values)
+        self.b.branch(after)
+        self.b.position_at_end(apart)
+        found = self.cut_out(instr, memory, base, spare, wide, values, mask)
+        self.b.branch(after)
+        self.b.position_at_end(after)
+        return found
+
+    def read_again(self, instr: Instr, memory: Memory, base: Any, spare: int, wide: Any, values: list[Any]) -> None:
+        """Write out the lanes of a vector, what came from memory read once more."""
+        index, *others = instr.args
+        numbers = [] if self.again.source(index) else self.numbers(wide, spare)
+        at = self.again.reader(index, numbers.__getitem__)
+        extend = self.b.sext if index.type.is_signed else self.b.zext
+        readers = [self.again.reader(a, partial(self.lane_of, x)) for a, x in zip(others, values, strict=True)]
+        for lane in range(self.s.width):
+            number = at(lane)
+            number = number if number.type == I64 else extend(number, I64)
+            pointer = self.b.gep(base, [number], source_etype=memory_type(memory.dtype))
+            self.plain_atomic(instr, memory, pointer, [read(lane) for read in readers])
+
+    def lane_of(self, vector: Any, lane: int) -> Any:
+        return self.b.extract_element(vector, I32(lane))
+
+    def cut_out(
+        self, instr: Instr, memory: Memory, base: Any, spare: int, wide: Any, values: list[Any], mask: Any
+    ) -> Lanes:
+        """Write out the lanes of a vector, cut out of its registers."""
         element = memory_type(memory.dtype)
         if mask is not None:
             nowhere = self.v.splat(I64(spare))

@@ -37,6 +37,7 @@ class MemoryAccess:
         self.elements = ShortVectors(self)
         self.atomics = AtomicAccess(self)
         self.known_rows: set[Instr] = set()  # accesses whose lanes were found side by side and inside already
+        self.rows_read: dict[Instr, tuple[Any, Any]] = {}  # loads: if of neighbours (None: surely), where
 
     # shared pieces
 
@@ -202,12 +203,14 @@ class MemoryAccess:
 
     def load_contiguous(self, instr: Instr, memory: Memory, index: Lanes, really: Lanes | None = None) -> Any:
         """Load from ``index`` on; ``really`` is the index lane by lane where that must be looked at first."""
-        kind = self.element_lanes(memory)
+        kind, wide = self.element_lanes(memory), self.wide(index, instr).value
+        self.rows_read[instr] = (None, wide)
         if self.is_surely_row(instr, really):
-            return self.read_row(memory, kind, self.address(memory, self.wide(index, instr).value), self.s.mask)
+            return self.read_row(memory, kind, self.address(memory, wide), self.s.mask)
         fast, slow, after = (self.s.block(n) for n in ("load.fast", "load.edge", "load.end"))
-        wide = self.wide(index, instr).value
-        self.b.cbranch(self.is_row(instr, memory, index, really), fast, slow)
+        row = self.is_row(instr, memory, index, really)
+        self.rows_read[instr] = (row, wide)
+        self.b.cbranch(row, fast, slow)
         self.b.position_at_end(fast)
         pointer = self.address(memory, wide)
         whole = self.read_row(memory, kind, pointer, self.s.mask)
