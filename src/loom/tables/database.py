@@ -17,10 +17,13 @@ from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as read_path
 from loom.core.numbers import real
 from loom.tables.connections import Connections
+from loom.tables.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.names import table_name
 from loom.tables.saving import load_tables, save_tables
 from loom.tables.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
+from loom.tables.sql import SqlResult, run_sql
 from loom.tables.table import Table
+from loom.tables.types import read_type
 
 __all__ = ["Database"]
 
@@ -106,6 +109,47 @@ class Database:
                 remedy="Open it by its name alone; add_column, rename_column, drop_column and change_type alter it",
             )  # fmt: skip
         return Table(self._connections, called)
+
+    def import_csv(
+        self, source: str | os.PathLike[str], name: str | None = None, *, types: Mapping[str, Any] | None = None,
+        separator: str = ",", header: bool = True, encoding: str | None = None, progress: Progress | None = None,
+    ) -> Table:  # fmt: skip
+        """Make a table of a CSV file, called as the file is unless it is named, and return it.
+
+        A column is of whole numbers, floats, bools or texts by what all its cells are, unless ``types`` says what. See
+        ``Table.import_csv``, which takes rows into a table that is there, for the rest.
+        """
+        where = "tables.import_csv"
+        called = table_name(read_path(source, f"{where}, source").stem if name is None else name, where)
+        if types is not None and not isinstance(types, Mapping):
+            raise ArgumentError(f"{where}, types", "not types by name", expected='a dictionary, as {"age": int}',
+                                got=repr(types)[:80], remedy="Leave it out")  # fmt: skip
+        wanted = {n: read_type(t, f"{where}, column {n!r}") for n, t in (types or {}).items()}
+        sheet = read_sheet(source, separator, header, encoding, None, where)
+        columns = typed(sheet, wanted, where)
+        kinds = read_columns({name: kind.name for name, (kind, _) in columns.items()}, where)
+        with self._connections.importing(where) as connection:
+            if called.lower() in {each.lower() for each in names_of_tables(connection)}:
+                raise ArgumentError(f"{where}, name", f"there is a table {called!r} already",
+                                    remedy="Name another, or import into it: db.table(name).import_csv")  # fmt: skip
+            add_table(connection, called, kinds)
+            if sheet.rows:
+                import_sheet(connection, called, columns, sheet.rows, progress)
+        return Table(self._connections, called)
+
+    def sql(self, statement: str, params: Any = ()) -> SqlResult:
+        """Run one statement of SQL, with values bound to its marks, and return its rows.
+
+        ``params``: a sequence for ``?``, a dictionary for ``:name``. Tables hold no deleted rows: those are in
+        ``_deleted_`` and the table's name. ``_id`` is a row's number. ArgumentError for what SQLite refuses, StateError
+        for BEGIN and COMMIT (see ``transaction``).
+
+        >>> db = Database()
+        >>> _ = db.table("t", x=int).insert_many([(1,), (2,)])
+        >>> db.sql("SELECT sum(x) AS total FROM t WHERE x > ?", [0]).rows()
+        [{'total': 3}]
+        """
+        return run_sql(self._connections, statement, params)
 
     def drop(self, name: str) -> None:
         """Take a table away for good, with its deleted rows."""

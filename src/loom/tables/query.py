@@ -7,19 +7,27 @@ rows' numbers decide.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from loom.core.errors import ArgumentError, StateError
 from loom.core.given import flag, one_of
 from loom.core.numbers import whole
+from loom.patterns.data.group import Groups
+from loom.runtime.device import Device
+from loom.tables.arrays import array_of
+from loom.tables.arrow import Arrow
 from loom.tables.conditions import condition
 from loom.tables.connections import Connections
+from loom.tables.csv_files import write_csv
+from loom.tables.device_columns import DeviceColumns, move_columns, operation
 from loom.tables.names import ID, quoted
-from loom.tables.rows import Row, rows_of, shown
+from loom.tables.rows import Row, rows_of
 from loom.tables.sources import Source, Term, joined
+from loom.tables.types import ColumnType, shown
 
 __all__ = ["Query", "Reads"]
 
@@ -163,7 +171,103 @@ class Reads(ABC):
         sql, values = query.statement([f"{term.sql} AS v"])
         with query.connections.reading("tables.distinct") as connection:
             found = connection.execute(f"SELECT DISTINCT v FROM ({sql}) ORDER BY v", values).fetchall()
-        return [shown(v, term.type.show) for (v,) in found]
+        return [shown(v, term.type) for (v,) in found]
+
+    def aggregate(self, column: str, op: str) -> Any:
+        """Return the sum, mean (avg), min, max or count of a column's values; missing ones are left out.
+
+        Sums of whole numbers are exact, and so are their means, rounded once. Floats are added in Loom's canonical
+        order, so that the bits are those of the same column on any device. No values give 0 as sum and count, else
+        None.
+
+        >>> from loom.tables import Database
+        >>> t = Database().table("t", x=int)
+        >>> _ = t.insert_many([(1,), (2,), (None,)])
+        >>> t.aggregate("x", "avg")
+        1.5
+        """
+        query = self._asked()
+        term = query.source.term(column, "tables.aggregate, column")
+        found = operation(op, term.type, "tables.aggregate")
+        if found in ("min", "max", "count") and term.type.name != "float":
+            sql, values = query.statement([f"{term.sql} AS v"])
+            with query.connections.reading("tables.aggregate") as connection:
+                (value,) = connection.execute(f"SELECT {found}(v) FROM ({sql})", values).fetchone()
+            return shown(value, term.type) if found != "count" else int(value)
+        return _columns(query, [column], "cpu", "tables.aggregate").aggregate(column, found)
+
+    def group_by(self, key: str, column: str | None = None, op: str = "count") -> Groups:
+        """Return the sum, mean (avg), min, max or count of a column for each different value of another, ascending.
+
+        ``keys`` and ``values`` are numpy arrays. Rows without a key are left out, as are missing values; ``count``
+        needs no column. Sums as ``aggregate`` makes them; whole ones that int64 lacks are Python's ints.
+
+        >>> from loom.tables import Database
+        >>> t = Database().table("t", city=str, age=int)
+        >>> _ = t.insert_many([("Oslo", 25), ("Rome", 36), ("Oslo", 61)])
+        >>> keys, means = t.group_by("city", "age", "mean")
+        >>> keys.tolist(), means.tolist()
+        (['Oslo', 'Rome'], [43.0, 36.0])
+        """
+        named = [key] if column is None or column == key else [key, column]
+        return _columns(self._asked(), named, "cpu", "tables.group_by").group_by(key, column, op)
+
+    # elsewhere
+
+    def to_device(self, *columns: str, on: str | Device | None = None) -> DeviceColumns:
+        """Return columns, all of numbers, bools, texts and dates if none is named, on a device, as they are now."""
+        query = self._asked()
+        named = [n for n, t in query.columns.items() if t.type.name != "bytes"] if not columns else list(columns)
+        return _columns(query, named, on, "tables.to_device")
+
+    def to_numpy(self, *columns: str, missing: Any = None) -> Any:
+        """Return the array of a column, or of several (all if none is named) a dictionary of arrays.
+
+        int64, float64, bool, str, datetime64; a missing value is NaN or NaT, among bools and texts None (then the array
+        is one of objects), unless ``missing`` says what stands for it. Whole numbers with missing ones among them are
+        float64; DTypeError if it lacks one of them.
+        """
+        where = "tables.to_numpy"
+        found, _ = _values(self._asked(), columns, where)
+        made = {n: array_of(values, kind, f"{where}, column {n!r}", missing) for n, (kind, values) in found.items()}
+        return made[columns[0]] if len(columns) == 1 else made
+
+    def to_arrow(self, *columns: str) -> Arrow:
+        """Return columns, all if none is named, as an Arrow stream: pandas, polars, duckdb and pyarrow take it."""
+        found, ids = _values(self._asked(), columns, "tables.to_arrow")
+        return Arrow(found, len(ids))
+
+    def export_csv(
+        self, target: str | os.PathLike[str], *columns: str, separator: str = ",", header: bool = True,
+        encoding: str | None = None,
+    ) -> int:  # fmt: skip
+        """Write columns, all if none is named, to a CSV file (RFC 4180), in one step; return how many rows they are.
+
+        Floats are written so that they are read back as they were; a missing value is an empty cell, as an empty text
+        is; bools are true and false, bytes hexadecimal, dates as in ISO 8601.
+        """
+        where = "tables.export_csv"
+        found, ids = _values(self._asked(), columns, where)
+        write_csv(target, found, len(ids), separator, header, encoding, where)
+        return len(ids)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+
+def _values(
+    query: Query, columns: Sequence[str], where: str
+) -> tuple[dict[str, tuple[ColumnType, Any]], Sequence[int]]:
+    """Return columns, their types and values, and the numbers of the rows."""
+    named = list(columns) or list(query.columns)
+    terms = {name: query.source.term(name, f"{where}, columns") for name in named}
+    rows = query.fetch([query.source.number, *(t.sql for t in terms.values())], where)
+    ids, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(terms))
+    return {n: (t.type, v) for (n, t), v in zip(terms.items(), values, strict=True)}, ids
+
+
+def _columns(query: Query, columns: Sequence[str], on: str | Device | None, where: str) -> DeviceColumns:
+    return move_columns(*_values(query, columns, where), on)
 
 
 @dataclass(frozen=True)

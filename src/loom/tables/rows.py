@@ -5,12 +5,12 @@ Layer: tables. Invariant: a row shows what was kept, in the order of the table's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from loom.tables.types import ColumnType
+from loom.tables.types import ColumnType, shown
 
-__all__ = ["Row", "rows_of", "shown"]
+__all__ = ["Row", "rows_of"]
 
 
 class Row(dict[str, Any]):
@@ -29,15 +29,12 @@ class Row(dict[str, Any]):
         return Row, (self.id, tuple(self.items()))
 
 
-def shown(value: Any, show: Callable[[Any], Any] | None) -> Any:
-    """Return a value as its column's type shows it."""
-    return value if show is None or value is None else show(value)
-
-
 def rows_of(found: Iterable[Sequence[Any]], columns: dict[str, ColumnType]) -> list[Row]:
     """Return rows of SQLite, whose first value is the row's number, as they are shown."""
     names = tuple(columns)
-    shows = [kind.show for kind in columns.values()]
-    if not any(shows):
+    kinds = list(columns.values())
+    if not any(kind.show for kind in kinds):
         return [Row(row[0], zip(names, row[1:], strict=True)) for row in found]
-    return [Row(row[0], ((n, shown(v, s)) for n, v, s in zip(names, row[1:], shows, strict=True))) for row in found]
+    return [
+        Row(row[0], ((n, shown(v, kind)) for n, v, kind in zip(names, row[1:], kinds, strict=True))) for row in found
+    ]

@@ -5,11 +5,13 @@ Layer: tables. Invariant: what a call wrote is durable when it returns, and a ca
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from loom.core.errors import ArgumentError, IndexOutside
+from loom.core.errors import ArgumentError, IndexOutside, near_matches
 from loom.tables.connections import Connections
+from loom.tables.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.query import Query, Reads
 from loom.tables.rows import Row
 from loom.tables.schema import columns_of
@@ -101,7 +103,7 @@ class Table(Reads):
         with self._connections.writing(where) as connection:
             types = self._read_types(where)
             given = columns_from(rows, types, where)
-            count = len(next(iter(given.values()))) if given else len(rows)
+            count = len(next(iter(given.values()))) if given else 0
             bound = bound_columns(given, types, where)
             return list(insert(connection, self._name, bound, count))
 
@@ -133,3 +135,27 @@ class Table(Reads):
         with self._connections.writing(where) as connection:
             names = self._read_types(where)
             return move(connection, self._name, numbers_of(rows, where), names, where, back=back)
+
+    def import_csv(
+        self, source: str | os.PathLike[str], *, separator: str = ",", header: bool = True, encoding: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:  # fmt: skip
+        """Insert the rows of a CSV file, all or none, and return how many they are.
+
+        Its first line names the columns (in any order; those it lacks are missing values), without ``header`` they are
+        in the table's order. RFC 4180: quotes, line breaks within them. UTF-8, or UTF-16 with a mark, where no
+        ``encoding`` is named. An empty cell is a missing value, in columns of numbers also NA and null. ArgumentError
+        and DTypeError name the line that cannot be read or does not fit. ``progress`` is called with rows done and all.
+        """
+        where = "tables.import_csv"
+        types = self._read_types(where)
+        sheet = read_sheet(source, separator, header, encoding, list(types), where)
+        unknown = [name for name in sheet.columns if name not in types]
+        if unknown:
+            raise ArgumentError(where, f"no column is called {unknown[0]!r}",
+                                remedy=near_matches(unknown[0], list(types)))  # fmt: skip
+        columns = typed(sheet, {name: types[name] for name in sheet.columns}, where)
+        if sheet.rows:
+            with self._connections.writing(where) as connection:
+                import_sheet(connection, self._name, columns, sheet.rows, progress)
+        return sheet.rows

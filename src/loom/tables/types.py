@@ -16,7 +16,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
 
-__all__ = ["COLUMN_TYPES", "ColumnType", "declared_type", "read_type"]
+__all__ = ["COLUMN_TYPES", "ColumnType", "declared_type", "read_type", "shown"]
 
 _LIMITS = -(1 << 63), (1 << 63) - 1
 
@@ -70,6 +70,11 @@ class ColumnType:
         """Return the condition that SQLite holds a column to, whoever writes; ``name`` is quoted."""
         condition = f"typeof({name}) IN ('{self.stored}', 'null')"
         return f"{condition} AND ({name} IN (0, 1) OR {name} IS NULL)" if self.name == "bool" else condition
+
+
+def shown(value: Any, column: ColumnType) -> Any:
+    """Return a value that was kept as Python shows it."""
+    return value if column.show is None or value is None else column.show(value)
 
 
 def _fits(values: Sequence[Any]) -> bool:

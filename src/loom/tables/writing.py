@@ -7,10 +7,12 @@ transaction; what it was given is looked at before anything is written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
-from loom.core.errors import ArgumentError, DTypeError, IndexOutside, near_matches
+from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError, near_matches
 from loom.core.given import is_list, is_mapping
 from loom.core.numbers import whole
 from loom.tables.names import ID, quoted
@@ -18,7 +20,18 @@ from loom.tables.rows import Row
 from loom.tables.schema import trash_of
 from loom.tables.types import ColumnType
 
-__all__ = ["bound_columns", "change", "columns_from", "insert", "move", "numbers_of"]
+__all__ = [
+    "bound_columns",
+    "change",
+    "columns_from",
+    "flattened",
+    "insert",
+    "insert_flat",
+    "move",
+    "numbers_of",
+    "rows_together",
+    "unchecked",
+]
 
 _VALUES_A_STATEMENT = 256
 """Several rows go into the table with one statement: half the time of one each."""
@@ -27,8 +40,11 @@ _VALUES_A_STATEMENT = 256
 def columns_from(rows: Any, columns: Mapping[str, ColumnType], where: str) -> dict[str, Sequence[Any]]:
     """Return what a caller gives as rows (dictionaries, or sequences in the order of the columns) by column.
 
-    A mapping of columns is taken too. What no row names is missing. ArgumentError names the row that is not usable.
+    A mapping of columns is taken too, and what gives an Arrow stream. What no row names is missing. ArgumentError names
+    the row that is not usable.
     """
+    if hasattr(rows, "__arrow_c_stream__") and not isinstance(rows, type):
+        rows = columns_of_arrow(rows, where)
     if is_mapping(rows):
         return _by_column(rows, columns, where)
     try:
@@ -48,6 +64,21 @@ def columns_from(rows: Any, columns: Mapping[str, ColumnType], where: str) -> di
                                 expected=f"a dictionary, or {len(columns)} values", got=repr(row)[:80],
                                 remedy=f"Give {', '.join(columns)}")  # fmt: skip
     return dict(zip(columns, zip(*given, strict=True), strict=True))
+
+
+def columns_of_arrow(data: Any, where: str) -> dict[str, list[Any]]:
+    """Return the columns of an object that gives an Arrow stream, read by pyarrow."""
+    try:
+        arrow: Any = import_module("pyarrow")
+    except ImportError:
+        raise StateError(where, "pyarrow reads Arrow streams, and is not installed",
+                         remedy="pip install 'loom-compute[data]', or pass columns by name") from None  # fmt: skip
+    try:
+        table = arrow.table(data)
+    except (arrow.ArrowException, TypeError, ValueError) as error:
+        raise DTypeError(where, f"the Arrow stream cannot be read ({error})", got=type(data).__name__,
+                         remedy="Pass a dictionary of columns") from None  # fmt: skip
+    return {name: table.column(k).to_pylist() for k, name in enumerate(table.column_names)}
 
 
 def _by_column(given: Mapping[Any, Any], columns: Mapping[str, ColumnType], where: str) -> dict[str, Sequence[Any]]:
@@ -80,6 +111,7 @@ def _of_mappings(rows: Sequence[Mapping[Any, Any]], columns: Mapping[str, Column
         for row in rows:
             _refuse_unknown(row, columns, where)
     _refuse_unknown(names, columns, where)
+    names = names or list(columns)[:1]  # rows of missing values are rows
     return {name: [row.get(name) for row in rows] for name in names}
 
 
@@ -112,22 +144,47 @@ def insert(connection: sqlite3.Connection, table: str, bound: Mapping[str, Seque
 def _insert_rows(
     connection: sqlite3.Connection, into: str, names: list[str], values: list[Sequence[Any]], count: int
 ) -> None:
-    width = len(names)
+    together = rows_together(len(names), count)
+    batches, rest = flattened(values, count, together)
+    with unchecked(connection):
+        insert_flat(connection, into, names, together, batches, rest)
+
+
+def rows_together(width: int, count: int) -> int:
+    """Return how many rows of ``count`` go into a table by one statement."""
+    return min(count, max(1, _VALUES_A_STATEMENT // width))
+
+
+def flattened(values: Sequence[Sequence[Any]], count: int, together: int) -> tuple[list[list[Any]], list[Any]]:
+    """Return columns as what statements of ``together`` rows bind, and the values of the rows left over."""
+    width = len(values)
     flat: list[Any] = [None] * (width * count)
     for k, column in enumerate(values):
         flat[k::width] = column
-    together = min(count, max(1, _VALUES_A_STATEMENT // width))
-    step, whole_rows = width * together, count // together * together
-    one = f"({', '.join('?' * width)})"
-    head = f"INSERT INTO {into} ({', '.join(map(quoted, names))}) VALUES "
-    statement = head + ", ".join([one] * together)
-    connection.execute("PRAGMA ignore_check_constraints=ON")  # they say what bound_columns has looked at
+    step, end = width * together, width * (count // together * together)
+    return [flat[i : i + step] for i in range(0, end, step)], flat[end:]
+
+
+@contextmanager
+def unchecked(connection: sqlite3.Connection) -> Iterator[None]:
+    """Leave out SQLite's checks of types: those values were looked at."""
+    connection.execute("PRAGMA ignore_check_constraints=ON")
     try:
-        connection.executemany(statement, (flat[i : i + step] for i in range(0, whole_rows * width, step)))
-        if rest := flat[whole_rows * width :]:
-            connection.execute(head + ", ".join([one] * (count - whole_rows)), rest)
+        yield
     finally:
         connection.execute("PRAGMA ignore_check_constraints=OFF")
+
+
+def insert_flat(
+    connection: sqlite3.Connection, into: str, names: Sequence[str], together: int, batches: list[list[Any]],
+    rest: list[Any],
+) -> None:  # fmt: skip
+    """Insert what ``flattened`` made; ``into`` is a quoted name."""
+    one = f"({', '.join('?' * len(names))})"
+    head = f"INSERT INTO {into} ({', '.join(map(quoted, names))}) VALUES "
+    connection.executemany(head + ", ".join([one] * together), batches)
+    if rest:
+        connection.execute(head + ", ".join([one] * (len(rest) // len(names))), rest)
 
 
 def numbers_of(rows: Any, where: str) -> list[int]:

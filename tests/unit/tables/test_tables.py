@@ -172,6 +172,7 @@ def test_nothing_is_inserted_where_one_row_does_not_fit(people: Any) -> None:
     assert people.where("age", "==", 999).ids() == [1005]
     assert people.insert_many({"age": np.arange(3), "name": ["x", "y", "z"]}) == [1006, 1007, 1008]
     assert people.insert_many([]) == []
+    assert people.get(people.insert()) == dict.fromkeys(people.columns)
 
 
 def test_transactions_are_kept_as_a_whole(db: Database, people: Any) -> None:

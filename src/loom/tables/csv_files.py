@@ -1,0 +1,219 @@
+"""CSV files in and out of tables.
+
+Layer: tables. Cells are read by ``loom.data``'s reader; here they become what columns keep. Invariant: a file is
+imported as a whole or not at all, and what is exported is imported as it was, but for empty texts, which CSV does not
+tell from missing values.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.given import flag
+from loom.core.given import path as read_path
+from loom.patterns.data.csv import read_separator
+from loom.patterns.data.csv_cells import MISSING, TRUTH, Cells, line_of, meaning, read_cells, read_encoding
+from loom.storage.atomic import replace_file
+from loom.tables.names import quoted
+from loom.tables.types import COLUMN_TYPES, ColumnType, shown
+from loom.tables.writing import flattened, insert_flat, rows_together, unchecked
+
+__all__ = ["Progress", "Sheet", "import_sheet", "read_sheet", "typed", "write_csv"]
+
+Progress = Callable[[int, int], None]
+"""Is told how many rows are done, of how many."""
+
+
+_ROWS_A_PART = 1 << 16
+"""Rows that become Python's values while those before them are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A file that was read: its columns as texts, and how it was read, to find lines by."""
+
+    place: str
+    separator: str
+    header: bool
+    encoding: str | None
+    columns: dict[str, Cells]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def line(self, record: int, where: str) -> int:
+        """Return the line at which a row, counted from 0, starts."""
+        return line_of(self.place, self.separator, self.header, self.encoding, record, where)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A column of a file as its type: an array, or a list, and which values are missing (None: none of them)."""
+
+    values: Any
+    missing: Any = None
+
+    def part(self, begin: int, end: int) -> list[Any]:
+        """Return values as they are bound, of rows from ``begin`` to ``end``."""
+        values: Any = self.values[begin:end]
+        listed: list[Any] = values if isinstance(values, list) else _listed(values)
+        if self.missing is not None:
+            for k in np.flatnonzero(self.missing[begin:end]).tolist():
+                listed[k] = None
+        return listed
+
+
+def _listed(values: Any) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ndarray) else values.to_pylist()
+
+
+def read_sheet(
+    source: Any, separator: Any, header: Any, encoding: Any, names: Sequence[str] | None, where: str
+) -> Sheet:
+    """Read a file; ``names``: what its columns are called without a header."""
+    place, named = os.fspath(read_path(source, f"{where}, source")), flag(header, f"{where}, header")
+    mark, code = read_separator(separator, where), read_encoding(encoding, where)
+    found, cells = read_cells(place, mark, named, code, where)
+    if not named:
+        found = [str(k) for k in range(len(cells))] if names is None else list(names)
+        if len(found) != len(cells):
+            raise ArgumentError(where, f"{place} has other columns", expected=f"{len(found)}: {', '.join(found)}",
+                                got=len(cells), remedy="Look at header= and separator=")  # fmt: skip
+    if len(set(found)) != len(found):
+        raise ArgumentError(where, f"two columns of {place} have one name", expected="different names", got=found,
+                            remedy="Mend its first line, or pass header=False")  # fmt: skip
+    return Sheet(place, mark, named, code, dict(zip(found, cells, strict=True)))
+
+
+def typed(sheet: Sheet, types: Mapping[str, ColumnType], where: str) -> dict[str, tuple[ColumnType, Prepared]]:
+    """Return the columns as the types given, else as what all their cells are; DTypeError names a line that is not."""
+    for name in types:
+        if name not in sheet.columns:
+            raise ArgumentError(
+                where, f"the file has no column {name!r}", remedy=near_matches(name, list(sheet.columns))
+            )
+    return {n: _typed(sheet, n, cells, types.get(n), where) for n, cells in sheet.columns.items()}
+
+
+def _typed(sheet: Sheet, name: str, cells: Cells, wanted: ColumnType | None, where: str) -> tuple[ColumnType, Prepared]:
+    if wanted is None or wanted.name in ("int", "float"):
+        kind, values, missing = meaning(cells)
+        if wanted is None or wanted.name == kind:
+            found = COLUMN_TYPES[kind]
+            return found, _texts(values) if kind == "str" else Prepared(values, missing)
+        if wanted.name == "float" and kind == "int":
+            return wanted, Prepared(values.astype(np.float64), missing)
+    if wanted.name == "str":
+        return wanted, _texts(cells.texts)
+    return wanted, _converted(sheet, name, cells.listed(), wanted, where)
+
+
+def _texts(texts: Any) -> Prepared:
+    """Return texts; an empty one is a missing value."""
+    if isinstance(texts, list):
+        return Prepared([text or None for text in texts])
+    from pyarrow import compute  # pyright: ignore[reportMissingTypeStubs]
+
+    reading: Any = compute
+    empty = reading.equal(texts, "")
+    return Prepared(texts, empty.to_numpy() if reading.any(empty).as_py() else None)
+
+
+def _converted(sheet: Sheet, name: str, texts: list[str], wanted: ColumnType, where: str) -> Prepared:
+    read, made = _READ[wanted.name], list[Any]()
+    for record, text in enumerate(texts):
+        try:
+            made.append(None if text in MISSING else wanted.keep(read(text)))
+        except (ValueError, KeyError, OverflowError):
+            line = sheet.line(record, where)
+            raise DTypeError(f"{where}, column {name!r}", f"line {line} of {sheet.place} does not fit",
+                             expected=wanted.expected, got=repr(text)[:80],
+                             remedy="Nothing was imported: mend it, or choose another type") from None  # fmt: skip
+    return Prepared(made)
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "int": int, "float": float, "bool": TRUTH.__getitem__, "bytes": bytes.fromhex,
+    "date": datetime.date.fromisoformat, "datetime": datetime.datetime.fromisoformat,
+}  # fmt: skip
+
+
+def import_sheet(
+    connection: sqlite3.Connection, table: str, columns: Mapping[str, tuple[ColumnType, Prepared]], count: int,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    """Insert typed columns of a file, ``count`` rows, within the transaction there is."""
+    names, into, size = list(columns), quoted(table), _ROWS_A_PART
+    together = rows_together(len(names), count)
+
+    def part(begin: int) -> Any:
+        end = min(begin + size, count)
+        return flattened([prepared.part(begin, end) for _, prepared in columns.values()], end - begin, together)
+
+    with unchecked(connection):
+        parts = ((lambda begin=begin: part(begin)) for begin in range(0, count, size))
+        for done, (batches, rest) in enumerate(_ahead(parts), 1):
+            insert_flat(connection, into, names, together, batches, rest)
+            if progress is not None:
+                progress(min(done * size, count), count)
+
+
+def _ahead(parts: Iterable[Callable[[], Any]]) -> Iterator[Any]:
+    """Yield what each of several calls returns, the next of them under way in another thread meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        under_way: Future[Any] | None = None
+        for part in parts:
+            following = pool.submit(part)
+            if under_way is not None:
+                yield under_way.result()
+            under_way = following
+        if under_way is not None:
+            yield under_way.result()
+
+
+# out
+
+
+def write_csv(
+    target: Any, columns: Mapping[str, tuple[ColumnType, Sequence[Any]]], count: int, separator: Any, header: Any,
+    encoding: Any, where: str,
+) -> None:  # fmt: skip
+    """Write columns to a file in one step: it holds the old content or all of the new."""
+    place = read_path(target, f"{where}, target")
+    mark, code = read_separator(separator, where), read_encoding(encoding, where) or "utf-8"
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=mark)
+    if flag(header, f"{where}, header"):
+        writer.writerow(columns)
+    listed = [_written(kind, values) for kind, values in columns.values()]
+    writer.writerows(zip(*listed, strict=True) if listed else [()] * count)
+    try:
+        data = out.getvalue().encode("utf-8" if code == "utf-8-sig" else code)
+    except UnicodeEncodeError as error:
+        raise ArgumentError(where, f"{encoding} lacks a character", got=repr(error.object[error.start : error.end]),
+                            remedy="Write UTF-8") from None  # fmt: skip
+    replace_file(Path(place), data, durable=True)
+
+
+def _written(kind: ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    if kind.name == "bool":
+        return [None if v is None else "true" if v else "false" for v in values]
+    if kind.name == "bytes":
+        return [None if v is None else v.hex() for v in values]
+    if kind.name in ("date", "datetime"):
+        return [None if v is None else shown(v, kind).isoformat() for v in values]
+    return values
