@@ -1,6 +1,6 @@
 """CSV files in and out of tables.
 
-Layer: tables. Cells are read by ``loom.data``'s reader; here they become what columns keep. Invariant: a file is
+Layer: tables. TextColumn are read by ``loom.data``'s reader; here they become what columns keep. Invariant: a file is
 imported as a whole or not at all, and what is exported is imported as it was, but for empty texts, which CSV does not
 tell from missing values.
 """
@@ -24,7 +24,7 @@ from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.patterns.data.csv import read_separator
-from loom.patterns.data.csv_cells import MISSING, TRUTH, Cells, line_of, meaning, read_cells, read_encoding
+from loom.patterns.data.csv_cells import MISSING, TRUTH, TextColumn, line_of, meaning, read_cells, read_encoding
 from loom.storage.atomic import replace_file
 from loom.tables.names import quoted
 from loom.tables.types import COLUMN_TYPES, ColumnType, shown
@@ -48,7 +48,7 @@ class Sheet:
     separator: str
     header: bool
     encoding: str | None
-    columns: dict[str, Cells]
+    columns: dict[str, TextColumn]
 
     @property
     def rows(self) -> int:
@@ -109,7 +109,9 @@ def typed(sheet: Sheet, types: Mapping[str, ColumnType], where: str) -> dict[str
     return {n: _typed(sheet, n, cells, types.get(n), where) for n, cells in sheet.columns.items()}
 
 
-def _typed(sheet: Sheet, name: str, cells: Cells, wanted: ColumnType | None, where: str) -> tuple[ColumnType, Prepared]:
+def _typed(
+    sheet: Sheet, name: str, cells: TextColumn, wanted: ColumnType | None, where: str
+) -> tuple[ColumnType, Prepared]:
     if wanted is None or wanted.name in ("int", "float"):
         kind, values, missing = meaning(cells)
         if wanted is None or wanted.name == kind:

@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.dtype import dtype_of
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_list, is_mapping, path, text
-from loom.patterns.data.csv_cells import MISSING, TRUTH, Cells, meaning, read_cells, read_encoding
+from loom.patterns.data.csv_cells import MISSING, TRUTH, TextColumn, meaning, read_cells, read_encoding
 from loom.runtime.device import Device
 from loom.tensor.tensor import array
 
@@ -81,7 +81,7 @@ def _chosen(names: Any, found: Mapping[str, Any], where: str) -> list[str]:
     return list(names)
 
 
-def _column(cells: Cells, name: str, dtype: Any, *, first: int) -> np.ndarray[Any, Any]:
+def _column(cells: TextColumn, name: str, dtype: Any, *, first: int) -> np.ndarray[Any, Any]:
     """Return a column's cells as what they all are, or as a type that was asked for."""
     if dtype is not None:
         return _converted(cells.listed(), name, dtype, first)

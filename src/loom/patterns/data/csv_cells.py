@@ -20,7 +20,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["MISSING", "TRUTH", "Cells", "line_of", "meaning", "read_cells", "read_encoding"]
+__all__ = ["MISSING", "TRUTH", "TextColumn", "line_of", "meaning", "read_cells", "read_encoding"]
 
 TRUTH = {"true": True, "false": False, "True": True, "False": False, "TRUE": True, "FALSE": False}
 MISSING = ("", "NA", "N/A", "null", "NULL")
@@ -34,7 +34,7 @@ _MARKS = (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class TextColumn:
     """A column of a file: its texts, a list or an Arrow array; ``plain``: no text of the file has 0x in it."""
 
     texts: Any
@@ -62,7 +62,9 @@ def read_encoding(encoding: str | None, where: str) -> str | None:
     return "utf-8-sig" if found.name == "utf-8" else found.name
 
 
-def read_cells(place: str, mark: str, header: bool, encoding: str | None, where: str) -> tuple[list[str], list[Cells]]:
+def read_cells(
+    place: str, mark: str, header: bool, encoding: str | None, where: str
+) -> tuple[list[str], list[TextColumn]]:
     """Return the first line's cells (without ``header`` those of no line) and the columns of all others.
 
     ArgumentError names the line that is not of as many cells as the first, is quoted wrongly, or is no text.
@@ -107,7 +109,7 @@ def _quotes_fit(data: np.ndarray[Any, Any], mark: int) -> bool:
     return bool(np.isin(data[opening - 1], around).all() and np.isin(data[closing + 1], around).all())
 
 
-def _by_pyarrow(place: str, mark: str, header: bool, where: str) -> tuple[list[str], list[Cells]]:
+def _by_pyarrow(place: str, mark: str, header: bool, where: str) -> tuple[list[str], list[TextColumn]]:
     reading: Any = import_module("pyarrow.csv")
     arrow: Any = import_module("pyarrow")
     options = reading.ReadOptions(autogenerate_column_names=not header)
@@ -122,7 +124,7 @@ def _by_pyarrow(place: str, mark: str, header: bool, where: str) -> tuple[list[s
     except arrow.ArrowInvalid as error:
         _by_itself(place, mark, header, "utf-8-sig", where)  # which finds the line
         raise _unreadable(place, error, where) from None
-    return table.column_names, [Cells(column, plain) for column in table.columns]
+    return table.column_names, [TextColumn(column, plain) for column in table.columns]
 
 
 def _records(place: str, mark: str, encoding: str, where: str) -> Iterator[tuple[int, list[str]]]:
@@ -154,7 +156,7 @@ def _line_of_bytes(place: str, encoding: str) -> int:
     return line
 
 
-def _by_itself(place: str, mark: str, header: bool, encoding: str, where: str) -> tuple[list[str], list[Cells]]:
+def _by_itself(place: str, mark: str, header: bool, encoding: str, where: str) -> tuple[list[str], list[TextColumn]]:
     body: list[list[str]] = []
     width, before = -1, 0
     for line, row in _records(place, mark, encoding, where):
@@ -168,7 +170,7 @@ def _by_itself(place: str, mark: str, header: bool, encoding: str, where: str) -
         return [], []
     names = body.pop(0) if header else body[0]
     columns = zip(*body, strict=True) if body else ([] for _ in range(width))
-    return names, [Cells(list(column)) for column in columns]
+    return names, [TextColumn(list(column)) for column in columns]
 
 
 def line_of(place: str, mark: str, header: bool, encoding: str | None, record: int, where: str) -> int:
@@ -190,10 +192,10 @@ def _unreadable(place: str, why: object, where: str) -> ArgumentError:
 # what cells are
 
 
-def meaning(cells: Cells) -> tuple[str, Any, Any]:
+def meaning(cells: TextColumn) -> tuple[str, Any, Any]:
     """Return what all cells of a column are, their values, and which are missing (None: none of them).
 
-    "int" and "float": an array, 0 where one is missing; "bool": a list; "str": the texts. Cells of ``MISSING`` count
+    "int" and "float": an array, 0 where one is missing; "bool": a list; "str": the texts. TextColumn of ``MISSING`` count
     as missing among numbers alone.
     """
     found = _by_arrow(cells)
@@ -221,7 +223,7 @@ def _spread(values: np.ndarray[Any, Any], missing: Any) -> np.ndarray[Any, Any]:
     return made
 
 
-def _by_arrow(cells: Cells) -> tuple[str, Any, Any] | None:
+def _by_arrow(cells: TextColumn) -> tuple[str, Any, Any] | None:
     """Return a column of numbers as pyarrow reads it; None where it is none, or where our rules have to decide."""
     if isinstance(cells.texts, list) or not cells.plain:
         return None
