@@ -24,7 +24,17 @@ from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.patterns.data.csv import read_separator
-from loom.patterns.data.csv_cells import MISSING, TRUTH, TextColumn, line_of, meaning, read_cells, read_encoding
+from loom.patterns.data.csv_cells import (
+    MISSING,
+    TRUTH,
+    TextColumn,
+    line_of,
+    meaning,
+    read_cells,
+    read_encoding,
+    read_real,
+    read_whole,
+)
 from loom.storage.atomic import replace_file
 from loom.tables.names import quoted
 from loom.tables.types import COLUMN_TYPES, ColumnType, shown
@@ -149,7 +159,7 @@ def _converted(sheet: Sheet, name: str, texts: list[str], wanted: ColumnType, wh
 
 
 _READ: dict[str, Callable[[str], Any]] = {
-    "int": int, "float": float, "bool": TRUTH.__getitem__, "bytes": bytes.fromhex,
+    "int": read_whole, "float": read_real, "bool": TRUTH.__getitem__, "bytes": bytes.fromhex,
     "date": datetime.date.fromisoformat, "datetime": datetime.datetime.fromisoformat,
 }  # fmt: skip
 

@@ -14,9 +14,19 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.tables.names import ID, TRASH, column_name, quoted, refuse_twins
 from loom.tables.types import ColumnType, declared_type, read_type
 
-__all__ = ["add_table", "columns_of", "definition", "drop_table", "names_of_tables", "read_columns", "trash_of"]
+__all__ = [
+    "NUMBER",
+    "add_table",
+    "columns_of",
+    "definition",
+    "drop_table",
+    "names_of_tables",
+    "read_columns",
+    "trash_of",
+]
 
-_NUMBER = f"{quoted(ID)} INTEGER PRIMARY KEY"
+NUMBER = f"{quoted(ID)} INTEGER PRIMARY KEY"
+"""How a table declares its rows' numbers."""
 
 
 def trash_of(name: str) -> str:
@@ -61,8 +71,8 @@ def columns_of(connection: sqlite3.Connection, name: str, where: str) -> tuple[s
 def add_table(connection: sqlite3.Connection, name: str, columns: Mapping[str, ColumnType]) -> None:
     """Make a table and that of its deleted rows."""
     defined = ", ".join(definition(column, kind) for column, kind in columns.items())
-    connection.execute(f"CREATE TABLE {quoted(name)} ({_NUMBER} AUTOINCREMENT, {defined})")
-    connection.execute(f"CREATE TABLE {quoted(trash_of(name))} ({_NUMBER}, {defined})")
+    connection.execute(f"CREATE TABLE {quoted(name)} ({NUMBER} AUTOINCREMENT, {defined})")
+    connection.execute(f"CREATE TABLE {quoted(trash_of(name))} ({NUMBER}, {defined})")
 
 
 def drop_table(connection: sqlite3.Connection, name: str) -> None:

@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from loom.core.errors import ArgumentError, IndexOutside, near_matches
+from loom.core.given import text
 from loom.tables.connections import Connections
 from loom.tables.csv_files import Progress, import_sheet, read_sheet, typed
+from loom.tables.migrations import add_column, change_type, drop_column, rename_column
+from loom.tables.names import column_name
 from loom.tables.query import Query, Reads
 from loom.tables.rows import Row
 from loom.tables.schema import columns_of
 from loom.tables.sources import of_deleted, of_table
-from loom.tables.types import ColumnType
+from loom.tables.types import ColumnType, read_type
 from loom.tables.writing import bound_columns, change, columns_from, insert, move, numbers_of
 
 __all__ = ["Table"]
@@ -159,3 +162,36 @@ class Table(Reads):
             with self._connections.writing(where) as connection:
                 import_sheet(connection, self._name, columns, sheet.rows, progress)
         return sheet.rows
+
+    # columns changed
+
+    def add_column(self, name: str, type: Any, default: Any = None) -> None:  # noqa: A002 - as in table(name=type)
+        """Add a column at the end; the rows there are, deleted ones as well, have ``default`` in it."""
+        where = "tables.add_column"
+        with self._connections.writing(where) as connection:
+            called, kind = column_name(name, f"{where}, name"), read_type(type, f"{where}, type")
+            add_column(connection, self._name, self._read_types(where), called, kind, default, where)
+
+    def rename_column(self, old: str, new: str) -> None:
+        """Call a column otherwise."""
+        where = "tables.rename_column"
+        with self._connections.writing(where) as connection:
+            called = column_name(new, f"{where}, new")
+            rename_column(connection, self._name, self._read_types(where), text(old, f"{where}, old"), called, where)
+
+    def drop_column(self, name: str) -> None:
+        """Take a column away for good, with its values."""
+        where = "tables.drop_column"
+        with self._connections.writing(where) as connection:
+            drop_column(connection, self._name, self._read_types(where), text(name, f"{where}, name"), where)
+
+    def change_type(self, name: str, type: Any) -> None:  # noqa: A002 - as in table(name=type)
+        """Convert a column to another type.
+
+        Between numbers, bools and texts, texts and dates, texts and bytes (UTF-8). DTypeError, and nothing is changed,
+        names the first row whose value has no equal of that type: 1.5 is no int, "x" no number.
+        """
+        where = "tables.change_type"
+        with self._connections.writing(where) as connection:
+            kind = read_type(type, f"{where}, type")
+            change_type(connection, self._name, self._read_types(where), text(name, f"{where}, name"), kind, where)

@@ -67,6 +67,7 @@ BAD: dict[str, tuple[str, str]] = {
     "too large": ("name,age\nA,9223372036854775808\n", "line 2 of .* does not fit"),
     "half a quote": ('name,age\nA,1\n"B,2\nC,3\n', "line .*unexpected end of data|line .*cells"),
     "text after a quote": ('name,age\nA,1\n"B"B,2\n', "line 3: ',' expected after '\"'"),
+    "an underscore": ("name,age\nA,1\nB,1_0\n", "line 3 of .*got '1_0'"),
     "no such column": ("name,aeg\nA,1\n", "no column is called 'aeg'. Did you mean 'age'"),
     "twice": ("name,name\nA,B\n", "one name"),
 }

@@ -20,7 +20,17 @@ import numpy as np
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["MISSING", "TRUTH", "TextColumn", "line_of", "meaning", "read_cells", "read_encoding"]
+__all__ = [
+    "MISSING",
+    "TRUTH",
+    "TextColumn",
+    "line_of",
+    "meaning",
+    "read_cells",
+    "read_encoding",
+    "read_real",
+    "read_whole",
+]
 
 TRUTH = {"true": True, "false": False, "True": True, "False": False, "TRUE": True, "FALSE": False}
 MISSING = ("", "NA", "N/A", "null", "NULL")
@@ -195,8 +205,8 @@ def _unreadable(place: str, why: object, where: str) -> ArgumentError:
 def meaning(cells: TextColumn) -> tuple[str, Any, Any]:
     """Return what all cells of a column are, their values, and which are missing (None: none of them).
 
-    "int" and "float": an array, 0 where one is missing; "bool": a list; "str": the texts. TextColumn of ``MISSING`` count
-    as missing among numbers alone.
+    "int" and "float": an array, 0 where one is missing; "bool": a list; "str": the texts. Those of ``MISSING``
+    count as missing among numbers alone.
     """
     found = _by_arrow(cells)
     if found is not None:
@@ -213,6 +223,20 @@ def meaning(cells: TextColumn) -> tuple[str, Any, Any]:
     if missing is None and present and all(c in TRUTH for c in present):
         return "bool", [TRUTH[c] for c in texts], None
     return "str", texts, None
+
+
+def read_whole(text: str) -> int:
+    """Return a whole number as columns of them have it; ValueError for anything else."""
+    if not _INTEGER.match(text):
+        raise ValueError(text)
+    return int(text)
+
+
+def read_real(text: str) -> float:
+    """Return a number as columns of floats have it; ValueError for anything else."""
+    if not _FLOAT.match(text):
+        raise ValueError(text)
+    return float(text)
 
 
 def _spread(values: np.ndarray[Any, Any], missing: Any) -> np.ndarray[Any, Any]:
