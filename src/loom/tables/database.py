@@ -17,9 +17,9 @@ from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as read_path
 from loom.core.numbers import real
 from loom.tables.connections import Connections
-from loom.tables.csv_files import Progress, import_sheet, read_sheet, typed
+from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
+from loom.tables.exchange.saving import load_tables, save_tables
 from loom.tables.names import table_name
-from loom.tables.saving import load_tables, save_tables
 from loom.tables.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
 from loom.tables.sql import SqlResult, run_sql
 from loom.tables.table import Table

@@ -18,12 +18,12 @@ from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.patterns.data.group import Groups
 from loom.runtime.device import Device
-from loom.tables.arrays import array_of
-from loom.tables.arrow import Arrow
 from loom.tables.conditions import condition
 from loom.tables.connections import Connections
-from loom.tables.csv_files import write_csv
-from loom.tables.device_columns import DeviceColumns, move_columns, operation
+from loom.tables.device.columns import DeviceColumns, move_columns, operation
+from loom.tables.exchange.arrays import array_of
+from loom.tables.exchange.arrow import Arrow
+from loom.tables.exchange.csv_files import write_csv
 from loom.tables.names import ID, quoted
 from loom.tables.rows import Row, rows_of
 from loom.tables.sources import Source, Term, joined

@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, IndexOutside, near_matches
 from loom.core.given import text
 from loom.tables.connections import Connections
-from loom.tables.csv_files import Progress, import_sheet, read_sheet, typed
+from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.migrations import add_column, change_type, drop_column, rename_column
 from loom.tables.names import column_name
 from loom.tables.query import Query, Reads

@@ -13,7 +13,8 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, DTypeError
-from loom.tables import Database, arrow
+from loom.tables import Database
+from loom.tables.exchange import arrow
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 6)
 ROWS: list[tuple[Any, ...]] = [

@@ -22,10 +22,10 @@ from loom.patterns.data.texts import factorize
 from loom.patterns.logical import gpu_count
 from loom.patterns.reduce import gpu_max, gpu_mean, gpu_min, gpu_sum
 from loom.runtime.device import Device
-from loom.tables.arrays import array_of
 from loom.tables.conditions import OPERATORS
-from loom.tables.folds import exact_sum, grouped
-from loom.tables.masks import DeviceColumn, mask_of
+from loom.tables.device.folds import exact_sum, grouped
+from loom.tables.device.masks import DeviceColumn, mask_of
+from loom.tables.exchange.arrays import array_of
 from loom.tables.types import ColumnType
 from loom.tensor.tensor import array
 

@@ -1,0 +1,1 @@
+"""Columns on devices: conditions and folds as kernels."""
