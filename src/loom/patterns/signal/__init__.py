@@ -4,8 +4,9 @@ from typing import Any
 
 from loom.core.names import missing_name
 from loom.patterns.signal.convolve import convolve, correlate, ema, fir_filter
+from loom.patterns.signal.design import butter
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
-from loom.patterns.signal.recursive import butter, filtfilt, lfilter, sosfilt
+from loom.patterns.signal.recursive import filtfilt, lfilter, sosfilt
 from loom.patterns.signal.shapes import find_peaks, medfilt, resample, savgol_filter
 from loom.patterns.signal.spectra import (
     Spectrum,

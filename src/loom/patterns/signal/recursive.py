@@ -1,4 +1,4 @@
-"""``lfilter``, ``sosfilt``, ``filtfilt``: recursive (IIR) filters, and ``butter``, which designs them.
+"""``lfilter``, ``sosfilt``, ``filtfilt``: recursive (IIR) filters.
 
 Layer: patterns. One lane follows one row, as each result needs those before it. Invariant: a row gives the bits it
 gives alone.
@@ -7,28 +7,24 @@ gives alone.
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.conversions import convert
 from loom.core.dtype import f32, f64
-from loom.core.errors import ArgumentError, ShapeError, near_matches
-from loom.core.given import is_array, is_list
-from loom.core.numbers import real, whole
+from loom.core.errors import ArgumentError, ShapeError
 from loom.kernels.fft.recursive import filter_recursively
 from loom.kernels.fft.stages import LANES
 from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.signal.design import MOST_ORDER
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 
-__all__ = ["butter", "filtfilt", "lfilter", "sosfilt"]
-
-_BANDS = ("lowpass", "highpass", "bandpass", "bandstop")
-_MOST_ORDER = 64
+__all__ = ["filtfilt", "lfilter", "sosfilt"]
 
 
 def lfilter(b: Any, a: Any, data: Any, *, axis: int = -1, on: str | Device | None = None) -> Any:
@@ -117,9 +113,9 @@ def _ratio(where: str, b: Any, a: Any) -> tuple[np.ndarray[Any, Any], np.ndarray
     """Return numbers above and below, of one length, the first below being 1."""
     both = [np.atleast_1d(_numbers(side, f"{where}, {name}")) for side, name in ((b, "b"), (a, "a"))]
     for name, side in zip("ba", both, strict=True):
-        if side.ndim != 1 or not 1 <= side.size <= _MOST_ORDER + 1 or not np.isfinite(side).all():
+        if side.ndim != 1 or not 1 <= side.size <= MOST_ORDER + 1 or not np.isfinite(side).all():
             raise ArgumentError(f"{where}, {name}", "not a filter's numbers",
-                                expected=f"1 to {_MOST_ORDER + 1} finite numbers", got=repr(side.tolist())[:80],
+                                expected=f"1 to {MOST_ORDER + 1} finite numbers", got=repr(side.tolist())[:80],
                                 remedy="Take second-order sections, and sosfilt")  # fmt: skip
     if both[1][0] == 0:
         raise ArgumentError(f"{where}, a", "the first number is zero", expected="any other", got=0.0,
@@ -154,96 +150,3 @@ def _run(
     key = (call.name, x.dtype, x.size, along.n, along.inner, order, backwards)
     call.run(key, record, x, out, *given, Operand(memory, x.dtype))
     return out
-
-
-# design
-
-
-def butter(order: int, cutoff: Any, band: str = "lowpass", *, rate: float = 2.0, output: str = "ba") -> Any:
-    """Return a Butterworth filter (S. Butterworth, 1930): numbers b and a, or second-order sections (output="sos").
-
-    ``cutoff``: the frequency of half the power, two of them for a band, between 0 and ``rate`` / 2. The analogue poles
-    are moved by the bilinear transform, the frequencies being warped first. The numbers are those of this machine's
-    library of mathematics, in f64: keep them where bits must not change. ArgumentError.
-
-    >>> [side.round(4).tolist() for side in butter(1, 0.5)]
-    [[0.5, 0.5], [1.0, -0.0]]
-    """
-    where = "signal.butter"
-    n = whole(order, f"{where}, order", least=1)
-    if n > _MOST_ORDER // 2:
-        raise ArgumentError(f"{where}, order", "too high", expected=f"at most {_MOST_ORDER // 2}", got=n,
-                            remedy="Filter twice")  # fmt: skip
-    if not isinstance(band, str) or band not in _BANDS:
-        raise ArgumentError(f"{where}, band", f"no band is called {band!r}", remedy=near_matches(str(band), _BANDS))
-    if not isinstance(output, str) or output not in ("ba", "sos"):
-        raise ArgumentError(
-            f"{where}, output", "unknown", expected="'ba' or 'sos'", got=repr(output), remedy="Leave it out"
-        )
-    edges = _edges(where, cutoff, real(rate, f"{where}, rate"), 1 if band in _BANDS[:2] else 2)
-    zeros, poles, gain = _digital(*_analogue(n, band, 4 * cast("Any", np.tan)(np.pi * edges / 2)))
-    if output == "sos":
-        return _sections(zeros, poles, gain)
-    return np.real(gain * np.poly(zeros)), np.real(np.poly(poles))
-
-
-def _edges(where: str, cutoff: Any, rate: float, count: int) -> np.ndarray[Any, Any]:
-    given = cast("list[Any]", cutoff if is_list(cutoff) or is_array(cutoff) else [cutoff])
-    edges = np.array([2 * real(f, f"{where}, cutoff") / rate for f in given])
-    if len(edges) != count or not ((edges > 0) & (edges < 1)).all() or not (edges[1:] > edges[:-1]).all():
-        raise ArgumentError(f"{where}, cutoff", "unusable frequencies", got=cutoff,
-                            expected=f"{count} between 0 and {rate / 2}" + (", ascending" if count == 2 else ""),
-                            remedy="Give rate= for frequencies in hertz")  # fmt: skip
-    return edges
-
-
-def _analogue(n: int, band: str, warped: np.ndarray[Any, Any]) -> tuple[Any, Any, float]:
-    """Return zeros, poles and gain of the analogue filter of a band."""
-    prototype = -np.exp(1j * np.pi * np.arange(-n + 1, n, 2) / (2 * n))
-    if band in _BANDS[:2]:
-        edge = warped[0]
-        if band == "lowpass":
-            return np.zeros(0), prototype * edge, edge**n
-        return np.zeros(n), edge / prototype, float(np.real(1 / np.prod(-prototype)))
-    width, middle = warped[1] - warped[0], math.sqrt(warped[0] * warped[1])
-    scaled = (prototype if band == "bandpass" else 1 / prototype) * width / 2
-    apart = np.sqrt(scaled**2 - middle**2 + 0j)
-    poles = np.concatenate([scaled + apart, scaled - apart])
-    if band == "bandpass":
-        return np.zeros(n), poles, width**n
-    ends = np.concatenate([np.full(n, 1j * middle), np.full(n, -1j * middle)])
-    return ends, poles, float(np.real(1 / np.prod(-prototype)))
-
-
-def _digital(zeros: Any, poles: Any, gain: float) -> tuple[Any, Any, float]:
-    """Move an analogue filter to samples, two a second (the bilinear transform)."""
-    factor: Any = 4.0
-    above, below = (cast("Any", np.prod)(factor - side) for side in (zeros, poles))
-    found = gain * float(cast("Any", np.real)(above / below))
-    moved: list[Any] = [(factor + side) / (factor - side) for side in (zeros, poles)]
-    return np.concatenate([moved[0], -np.ones(len(poles) - len(zeros))]), moved[1], found
-
-
-def _sections(zeros: Any, poles: Any, gain: float) -> np.ndarray[Any, Any]:
-    """Return second-order sections: conjugate poles in pairs, those nearest to the circle last."""
-    pairs = [_pairs(side) for side in (zeros, poles)]
-    rows: list[Any] = []
-    for both in zip(*pairs, strict=True):
-        sides = [np.real(np.poly(side)) for side in both]
-        rows.append(np.concatenate([np.pad(side, (0, 3 - len(side))) for side in sides]))
-    rows[0][:3] *= gain
-    return np.array(rows)
-
-
-def _pairs(values: Any) -> list[Any]:
-    """Return values in conjugate or real pairs, the last alone if their number is odd, by distance from the origin."""
-
-    def size(value: Any) -> tuple[float, float]:
-        return abs(value), value.real
-
-    upper = sorted((complex(v) for v in values if v.imag > 1e-12), key=size)
-    reals = sorted(float(v.real) for v in values if abs(v.imag) <= 1e-12)
-    found: list[Any] = [np.array([v, np.conj(v)]) for v in upper]
-    couples = [np.array(reals[k : k + 2]) for k in range(0, len(reals) - len(reals) % 2, 2)]
-    alone = [np.array(reals[-1:])] if len(reals) % 2 else []
-    return alone + couples + found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.signal as reference
@@ -37,6 +38,22 @@ def test_butterworth(order: int, band: str) -> None:
     assert relative(reference.sosfreqz(sections, at)[1], reference.freqz(*wanted, at)[1]) < 1e-10
     hertz = [50 * f for f in np.atleast_1d(BANDS[band])]
     assert np.array_equal(signal.butter(order, hertz, band, rate=100.0)[0], b)
+
+
+@pytest.mark.parametrize("cutoff", [1e-6, 0.1, 0.3, 0.5, 0.7, 0.999999])
+def test_the_numbers_of_butterworth_are_the_nearest_ones(cutoff: float) -> None:
+    """Of order 2 in closed form, with 50 digits of mpmath: every number is correctly rounded, so the same anywhere."""
+    with mpmath.workdps(50):
+        k = mpmath.tan(mpmath.pi * mpmath.mpf(cutoff) / 2)
+        scale = 1 + mpmath.sqrt(2) * k + k * k
+        below = [mpmath.mpf(1), 2 * (k * k - 1) / scale, (1 - mpmath.sqrt(2) * k + k * k) / scale]
+        low, high = k * k / scale, 1 / scale
+        wanted = [[float(0 if abs(x) < 1e-30 else x) for x in side] for side in (
+            below, (low, 2 * low, low), (high, -2 * high, high))]  # fmt: skip
+    b, a = signal.butter(2, cutoff)
+    assert (a.tolist(), b.tolist()) == (wanted[0], wanted[1])
+    b, a = signal.butter(2, cutoff, "highpass")
+    assert (a.tolist(), b.tolist()) == (wanted[0], wanted[2])
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
