@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from loom.core.dtype import DType, complex_of
+from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.kernels.linalg.complexes import LANES, eliminate_complex, form_complex, reflect_complex
 from loom.kernels.linalg.unitary import bidiagonal_complex, form_reflections, hessenberg_complex
@@ -29,7 +29,7 @@ from loom.tensor.ops.views import permute, reshape, routed
 
 __all__ = [
     "adjoint", "as_blocks", "as_columns", "complex_bidiagonal", "complex_det", "complex_factors", "complex_hessenberg",
-    "complex_qr", "complex_slogdet", "from_columns", "from_interleaved", "interleaved",
+    "complex_slogdet", "from_columns", "from_interleaved", "interleaved",
 ]  # fmt: skip
 
 
@@ -206,14 +206,3 @@ def complex_factors(x: Any, columns: int) -> tuple[Any, Any]:
     q = join(part(raw, 0, (m, columns)), part(raw, first, (m, columns)))
     r = join(part(raw, 2 * first, (m, n)) / scale, part(raw, 2 * first + m * n, (m, n)) / scale)
     return q, triu(r[..., :columns, :])
-
-
-def complex_qr(x: Any, columns: int) -> tuple[Any, Any]:
-    """Return Q of so many columns, and R, of matrices that are not empty; they have no gradient."""
-
-    def refuse(_node: Any, _g: Any) -> list[Any]:
-        raise ArgumentError("linalg.qr", "no gradient", expected="real matrices", got=complex_of(x.dtype.part),
-                            remedy="Use real and imaginary parts")  # fmt: skip
-
-    q, r = complex_factors(x, columns)
-    return routed(q, [x], refuse), routed(r, [x], refuse)

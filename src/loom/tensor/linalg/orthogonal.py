@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
-from loom.tensor.linalg.complexes import complex_qr
+from loom.tensor.linalg.complexes import adjoint, as_blocks, as_columns, complex_factors, from_columns
 from loom.tensor.linalg.nodes import part, qr_node
 from loom.tensor.linalg.operands import (
     as_computed,
@@ -28,7 +28,7 @@ from loom.tensor.linalg.systems import solved
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import join, part_of
-from loom.tensor.ops.views import broadcast_to, routed
+from loom.tensor.ops.views import broadcast_to, detach, routed
 from loom.tensor.tensor import Tensor
 
 __all__ = ["QR", "factored", "qr"]
@@ -53,7 +53,8 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
         x.shape[-2] if one_of(mode, f"{where_}, mode", ("reduced", "complete")) == "complete" else min(x.shape[-2:])
     )
     if x.dtype.is_complex and x.size:
-        return QR(*complex_qr(x, columns))
+        q, r = complex_factors(detach(x), columns)
+        return QR(*_parts(x, q, r))
     if x.dtype.is_complex:
         empty = (join(a, a * 0) for a in factored(part_of(x, 0), columns))
         return QR(*empty)
@@ -70,24 +71,21 @@ def factored(x: Any, columns: int) -> tuple[Any, Any]:
         return eye, filled(0, (*batch, columns, n), x)
     scale = safe_scale(x, (-2, -1))
     raw = qr_node(x * scale, columns)
-    return _parts(x, raw, scale, columns)
+    return _parts(x, part(raw, 0, (m, columns)), part(raw, m * columns, (columns, n)) / scale)
 
 
-def _parts(x: Any, raw: Any, scale: Any, columns: int) -> tuple[Any, Any]:
+def _parts(x: Any, plain_q: Any, plain_r: Any) -> tuple[Any, Any]:
     """Return Q and R with their gradients, from what was computed."""
-    m, n = x.shape[-2:]
 
     def by_q(node: Any, g: Any) -> list[Any]:
-        q, r = _parts(node.inputs[0], raw, scale, columns)
+        q, r = _parts(node.inputs[0], plain_q, plain_r)
         return [_gradient(node.inputs[0], q, r, g, None)]
 
     def by_r(node: Any, g: Any) -> list[Any]:
-        q, r = _parts(node.inputs[0], raw, scale, columns)
+        q, r = _parts(node.inputs[0], plain_q, plain_r)
         return [_gradient(node.inputs[0], q, r, None, g)]
 
-    q = routed(part(raw, 0, (m, columns)), [x], by_q)
-    r = routed(part(raw, m * columns, (columns, n)) / scale, [x], by_r)
-    return q, r
+    return routed(plain_q, [x], by_q), routed(plain_r, [x], by_r)
 
 
 def _gradient(x: Any, q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
@@ -101,7 +99,7 @@ def _gradient(x: Any, q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
     last = x[..., m:]
     if by_r is None:
         return concat([_square_gradient(q, r[..., :m], by_q, None), filled(0, last.shape, x)], -1)
-    turned = last @ mt(by_r[..., m:])
+    turned = last @ adjoint(by_r[..., m:])
     return concat([_square_gradient(q, r[..., :m], turned, by_r[..., :m]), q @ by_r[..., m:]], -1)
 
 
@@ -109,11 +107,20 @@ def _square_gradient(q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
     """Return the gradient where R is square."""
     inner: Any = None
     if by_r is not None:
-        inner = r @ mt(by_r)
+        inner = r @ adjoint(by_r)
     if by_q is not None:
-        inner = -(mt(by_q) @ q) if inner is None else inner - mt(by_q) @ q
-    low = tril(inner, -1)
-    line = diagonal_of(inner)
-    whole = q @ (low + mt(low) + embed_diagonal(line, line.shape[-1], line.shape[-1]))
+        inner = -(adjoint(by_q) @ q) if inner is None else inner - adjoint(by_q) @ q
+    whole = q @ _mirrored(inner)
     whole = whole if by_q is None else whole + by_q
+    if whole.dtype.is_complex:
+        return adjoint(from_columns(solved(as_blocks(r), as_columns(adjoint(whole))), whole.shape[-2]))
     return mt(solved(r, mt(whole)))
+
+
+def _mirrored(x: Any) -> Any:
+    """Return Hermitian matrices of lower triangles: what would be imaginary on the diagonal is left out."""
+    if x.dtype.is_complex:
+        below = tril(part_of(x, 1), -1)
+        return join(_mirrored(part_of(x, 0)), below - mt(below))
+    low, line = tril(x, -1), diagonal_of(x)
+    return low + mt(low) + embed_diagonal(line, line.shape[-1], line.shape[-1])

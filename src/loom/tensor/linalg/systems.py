@@ -234,7 +234,8 @@ def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
     raw = lu_node(held)
 
     def vjp(node: Any, g: Any) -> list[Any]:
-        return [_lu_gradient(node, _permutation(part(raw, n * n, (n,)), held), tril(g, -1), triu(g))]
+        swaps = _permutation(part(raw, n * n, (n,)), node.inputs[0])
+        return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
 
     factors = routed(part(raw, 0, (n, n)), [held], vjp)
     return cast(factors, x.dtype), cast(detach(part(raw, n * n, (n,))), i64)

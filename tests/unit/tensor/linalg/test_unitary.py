@@ -141,6 +141,11 @@ def _eigen_loss(eigh: Any, x: Any, mod: Any, weights: Any) -> Any:
     return (w * w * w).sum() + (mod(x @ v) * weights).sum()
 
 
+def _qr_loss(qr: Any, x: Any, real: Any, size: Any) -> Any:
+    q, r = qr(x)
+    return (real(q) * size(q) * 2).sum() + (real(r * r) * size(r)).sum()
+
+
 def _pairs() -> dict[str, Any]:
     weights, places = tensor.array(_WEIGHTS), tensor.array(_PLACES)
     other_w, other_p = torch.tensor(_WEIGHTS), torch.tensor(_PLACES)
@@ -163,6 +168,8 @@ def _pairs() -> dict[str, Any]:
         "lstsq": ((7, 4), lambda x: (tensor.abs(linalg.lstsq(x, tensor.array(b))[0]) ** 2).sum(),
                   lambda x: (torch.linalg.lstsq(x, torch.tensor(b))[0].abs() ** 2).sum()),
         "cond": ((4, 3), linalg.cond, torch.linalg.cond),
+        **{f"qr {m}": ((m, 5), lambda x: _qr_loss(linalg.qr, x, tensor.real, tensor.abs),
+                       lambda x: _qr_loss(torch.linalg.qr, x, torch.real, torch.abs)) for m in (3, 5, 7)},
     }  # fmt: skip
 
 
