@@ -13,7 +13,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loom.cli.commands import bench, demo, devices, explain, export, init, ir, monitor, networks, primes, train, verify
+from loom.cli.commands import (
+    bench,
+    db,
+    demo,
+    devices,
+    explain,
+    export,
+    init,
+    ir,
+    monitor,
+    networks,
+    primes,
+    train,
+    verify,
+)
 from loom.core.errors import LoomError
 from loom.core.version import __version__
 
@@ -85,6 +99,7 @@ app.command("train")(train.train)
 app.command("eval")(networks.evaluate)
 app.command("infer")(networks.infer)
 app.command("inspect")(networks.inspect)
+app.add_typer(db.commands, name="db")
 
 
 def main() -> None:
