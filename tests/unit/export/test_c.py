@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,40 @@ def test_it_computes_and_trains_to_the_bits_of_loom(kind: str, tmp_path: Path) -
     assert (code, loss) == (0, history.loss[-1])
     assert exported.digest() == net.digest()
     assert exported.forward(x).tobytes() == net.predict(x).tobytes()
+
+
+_EMULATED = {
+    "aarch64-linux": ("aarch64-linux-musl", "qemu-aarch64-static"),
+    "armv7-linux": ("arm-linux-musleabihf", "qemu-arm-static"),
+}
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("target", ["aarch64-linux", pytest.param("armv7-linux", marks=pytest.mark.slow)])
+def test_other_machines_end_in_the_same_digest(kind: str, target: str, tmp_path: Path) -> None:
+    zig, emulator = _EMULATED[target]
+    if shutil.which(emulator) is None:
+        pytest.skip(f"{emulator} is not installed, so nothing can be run for {target}")
+    net, (x, y) = network(kind), samples(NETS[kind][0])
+    export_c(freeze(net, train=SETTINGS, data=(x, y)), tmp_path, [target])
+    (tmp_path / "x").write_bytes(x.tobytes())
+    (tmp_path / "y").write_bytes(y.tobytes())
+    source, library = Path(__file__).with_name("training.c"), tmp_path / target / "libnet.a"
+    command = ["cc", "-target", zig, "-static", f"-I{tmp_path}", source, library, "-o", tmp_path / "main"]
+    subprocess.run([sys.executable, "-m", "ziglang", *map(str, command)], check=True)
+    words = [emulator, tmp_path / "main", tmp_path / "x", tmp_path / "y", "70", "2"]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=True)
+    history = net.train(x, y, progress=False, **SETTINGS)
+    digest, loss = done.stdout.split()
+    assert (digest, float.fromhex(loss)) == (net.digest(), history.loss[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["x86_64-windows", "aarch64-macos", "x86_64-macos", "aarch64-android"])
+def test_what_cannot_be_run_here_is_linked(target: str, tmp_path: Path) -> None:
+    made = export_c(freeze(network("dense")), tmp_path, [target])
+    assert all(path.stat().st_size > 1000 for path in made.files)
 
 
 def test_epochs_one_by_one_are_those_at_once(library: Library) -> None:

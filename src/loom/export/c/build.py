@@ -35,6 +35,8 @@ class Platform:
     zig: str
     shared: str = "so"
     static: str = "a"
+    needs_runtime: bool = False
+    """Code calls the compiler's own functions: for 64-bit division, for large stacks."""
 
     @property
     def machine(self) -> Machine:
@@ -47,8 +49,10 @@ PLATFORMS = {
     for p in (
         Platform("x86_64-linux", "x86-64", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu"),
         Platform("aarch64-linux", "aarch64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu"),
-        Platform("armv7-linux", "armv7", "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf"),
-        Platform("x86_64-windows", "x86-64", "x86_64-pc-windows-gnu", "x86_64-windows-gnu", "dll", "lib"),
+        Platform("armv7-linux", "armv7", "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf", needs_runtime=True),
+        Platform(
+            "x86_64-windows", "x86-64", "x86_64-pc-windows-gnu", "x86_64-windows-gnu", "dll", "lib", needs_runtime=True
+        ),
         Platform("aarch64-macos", "aarch64", "arm64-apple-macosx11.0.0", "aarch64-macos", "dylib"),
         Platform("x86_64-macos", "x86-64", "x86_64-apple-macosx11.0.0", "x86_64-macos", "dylib"),
         Platform("aarch64-android", "aarch64", "aarch64-unknown-linux-android", "aarch64-linux-android"),
@@ -108,13 +112,17 @@ def link(platform: Platform, name: str, source: Path, objects: Sequence[Path], o
         fixed += ["-mcpu=x86_64"]
     zig("cc", *fixed, "-Os", "-c", source, "-o", own)
     zig("cc", *fixed, "-O2", "-c", Path(__file__).with_name("memory.c"), "-o", memory)
-    zig("build-lib", "-target", platform.zig, "-fcompiler-rt", "-fPIC", "-OReleaseSmall", _empty(folder),
-        f"-femit-bin={runtime}")  # fmt: skip
+    more = [memory]
+    if platform.needs_runtime:
+        zig("build-lib", "-target", platform.zig, "-fcompiler-rt", "-fPIC", "-ffunction-sections", "-OReleaseSmall",
+            _empty(folder), f"-femit-bin={runtime}")  # fmt: skip
+        more.append(runtime)
     static = out / f"lib{name}.{platform.static}"
     static.unlink(missing_ok=True)
     zig("ar", "rcs", static, own, memory, *objects)
     shared = out / f"lib{name}.{platform.shared}"
-    zig("cc", "-target", platform.zig, "-shared", "-nostdlib", "-s", own, memory, *objects, runtime, "-o", shared)
+    flags = ["-shared", "-nostdlib", "-s", *(["-Wl,--gc-sections"] if platform.shared == "so" else [])]
+    zig("cc", "-target", platform.zig, *flags, own, *objects, *more, "-o", shared)
     return [static, shared]
 
 

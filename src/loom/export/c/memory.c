@@ -2,6 +2,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(_WIN32) /* there the compiler's own functions are linked, which have these */
+
+int _fltused = 0;
+int DllMainCRTStartup(void *library, unsigned long reason, void *reserved) {
+  (void)library, (void)reason, (void)reserved;
+  return 1;
+}
+
+#else
+
 #define WEAK __attribute__((weak))
 
 WEAK void *memcpy(void *restrict to, const void *restrict from, size_t n) {
@@ -26,3 +36,5 @@ WEAK void *memset(void *to, int value, size_t n) {
   while (n--) *t++ = (unsigned char)value;
   return to;
 }
+
+#endif
