@@ -58,6 +58,8 @@ LEFT_OUT = {
             "Tensor.before_run",
             "Tensor.lend_once",
             "LoomTensor.lend_once",
+            "Tensor.lend_part",
+            "LoomTensor.lend_part",
             "Tensor.write_elements",
             "LoomTensor.lend",
             "LoomTensor.record_call",

@@ -84,7 +84,7 @@ class Readable(Sized):
         """The device its elements are on, or will be."""
 
     @abstractmethod
-    def window(self) -> Returning | None:
+    def lend_part(self) -> Returning | None:
         """Return what puts back what a run writes into it, if it is a view of other elements; else None."""
 
     @abstractmethod

@@ -126,7 +126,7 @@ class Tensor(Operators, Methods, Node, Readable):
         self._require_elements(where)
         return lend(self)
 
-    def window(self) -> WrittenPart | None:
+    def lend_part(self) -> WrittenPart | None:
         """Return what puts back what a kernel writes into a view, as in ``k(x[2:5])``; None for what is no view."""
         return window_of(self)
 

@@ -97,7 +97,7 @@ def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: b
     elements = check_binding(memory, found, where)
     if not isinstance(found, Readable):
         return CallBuffer(found, elements, (elements,), found.extent())
-    window = found.window() if writes else None
+    window = found.lend_part() if writes else None
     storage, home = found.lend_once(named, writes=writes)
     both = isinstance(storage, HostStorage) and shares_memory(device)
     if home is not device and not both:

@@ -121,7 +121,7 @@ class Mirrors:
     def storage(self, given: Any, where: str, *, writes: bool = False) -> Storage:
         """Return the device's storage for data of ``as_data``; ArgumentError if it overlaps others."""
         if isinstance(given, Readable):
-            if writes and given.window() is not None:
+            if writes and given.lend_part() is not None:
                 raise ArgumentError(
                     where, "a part of a tensor is written, and only calls of kernels bring it back there",
                     expected="a whole tensor", got="a view",
