@@ -107,10 +107,14 @@ __all__ = ["__version__", *_WHERE]  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     module = _WHERE.get(name)
     if module is not None:
-        globals()[name] = value = (
-            import_module(f"{module}.{name}") if name in _MODULES else getattr(import_module(module), name)
-        )
-        return value
+        if name in _MODULES:
+            found = import_module(f"{module}.{name}")
+        else:
+            from loom.core.tracebacks import public
+
+            found = public(getattr(import_module(module), name))
+        globals()[name] = found
+        return found
     if name.endswith(_VECTOR_SUFFIXES) and name[:-2] in _NAMES["loom.core.dtype"].split():
         from loom.core.dtype import lookup
 

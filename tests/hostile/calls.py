@@ -27,6 +27,8 @@ from hostile.values import FAMILIES, TORCH
 SECONDS = 25
 """A call that takes longer hangs."""
 
+MOST_FRAMES = 3
+"""Of Loom's own, in the traceback of an error."""
 _MEMORY_NBYTES = 6 << 30
 
 
@@ -125,6 +127,9 @@ def judged(site: Site, chosen: dict[str, tuple[str, Any]]) -> dict[str, Any] | N
     except LoomError as error:
         if not str(error).startswith("["):
             return {"kind": "text", "text": str(error)}
+        own = [f.name for f in traceback.extract_tb(error.__traceback__) if "/src/loom/" in f.filename]
+        if len(own) > MOST_FRAMES:
+            return {"kind": "traceback", "text": str(error)[:200], "spots": own, "own": True}
     except Exception as error:
         if type(error).__module__.startswith("torch") or "meta" in str(error)[:60]:
             return None

@@ -10,17 +10,28 @@ import ast
 import functools
 import linecache
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, TypeVar, cast
 
 from loom.core.errors import KernelError, LoomError
 from loom.core.options import full_tracebacks
 
-__all__ = ["brief"]
+__all__ = ["brief", "brief_class", "brief_names", "is_brief", "public"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Class = TypeVar("_Class", bound=type)
+_HOST = tuple(f"loom.{name}" for name in (
+    "patterns", "tensor", "nn", "runtime", "support", "flow", "proof", "vectors", "tables",
+))  # fmt: skip
+"""Where public functions are run by the host."""
+_LEFT_ALONE = frozenset(f"__{name}__" for name in (
+    "new", "del", "getattr", "getattribute", "setattr", "delattr", "hash", "reduce",
+    "reduce_ex", "getstate", "setstate", "init_subclass", "class_getitem", "set_name", "dir", "sizeof",
+    "array_function", "wrapped",
+))  # fmt: skip
 _OURS = str(Path(__file__).parents[1])
 _PLACE = re.compile(r"^kernel '(?P<name>[^']*)' at (?P<file>.+):(?P<line>[0-9]+)$")
 
@@ -32,21 +43,76 @@ def brief(function: _Function) -> _Function:
     ``LOOM_TRACEBACK=full`` nothing is left out.
     """
 
-    @functools.wraps(function)
+    errors, shorten = LoomError, _shortened
+
     def called(*args: Any, **named: Any) -> Any:
         try:
             return function(*args, **named)
-        except LoomError as error:
-            if full_tracebacks():
+        except errors as error:
+            found = shorten(error)
+            if found is None:
                 raise
-            found = error
-        lines = _kernel_lines(found) if isinstance(found, KernelError) else None
-        cause = found.__cause__
-        if cause is not None:
-            cause.__traceback__ = _without_ours(cause.__traceback__)
-        raise found.with_traceback(lines or _without_ours(found.__traceback__)) from cause
+        raise found from found.__cause__
 
-    return cast(_Function, called)
+    # with the globals of the function, by which Python tells where it is from
+    scope = getattr(function, "__globals__", globals())
+    made = FunctionType(called.__code__, scope, called.__name__, None, called.__closure__)
+    return cast(_Function, functools.wraps(function)(made))
+
+
+def brief_names(scope: dict[str, Any], names: Iterable[str]) -> None:
+    """Let the functions of a public namespace be ``brief``, there and where they are defined."""
+    for name in names:
+        found = scope.get(name)
+        if isinstance(found, FunctionType):
+            scope[name] = public(found)
+
+
+def public(found: Any) -> Any:
+    """Return a name of a public namespace; a function, but for those of the kernel language, as a ``brief`` one."""
+    if not isinstance(found, FunctionType) or not found.__module__.startswith(_HOST) or is_brief(found):
+        return found
+    home = sys.modules[found.__module__]
+    known = vars(home).get(found.__name__)
+    if is_brief(known) and known.__wrapped__ is found:
+        return known
+    made = brief(found)
+    if known is found:
+        setattr(home, found.__name__, made)
+    return made
+
+
+def brief_class(cls: _Class) -> _Class:
+    """Let the public methods and properties of a class be ``brief``."""
+    for name, member in list(vars(cls).items()):
+        if name.startswith("_") and (not name.startswith("__") or name in _LEFT_ALONE):
+            continue
+        if isinstance(member, FunctionType):
+            setattr(cls, name, brief(member))
+        elif isinstance(member, (classmethod, staticmethod)):
+            inner = cast("Any", member).__func__
+            if isinstance(inner, FunctionType):
+                setattr(cls, name, type(member)(brief(inner)))
+        elif isinstance(member, property) and member.fget is not None:
+            setter = None if member.fset is None else brief(member.fset)
+            setattr(cls, name, property(brief(member.fget), setter, member.fdel, member.__doc__))
+    return cls
+
+
+def is_brief(function: Any) -> bool:
+    """Tell whether the errors of a function are ``brief`` already."""
+    return getattr(function, "__code__", None) is _CALLED
+
+
+def _shortened(found: LoomError) -> LoomError | None:
+    """Return an error with a traceback of its callers' lines; None if all is to be shown."""
+    if full_tracebacks():
+        return None
+    lines = _kernel_lines(found) if isinstance(found, KernelError) else None
+    cause = found.__cause__
+    if cause is not None:
+        cause.__traceback__ = _without_ours(cause.__traceback__)
+    return found.with_traceback(lines or _without_ours(found.__traceback__))
 
 
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
@@ -93,3 +159,6 @@ def _line(error: KernelError, name: str, file: str, line: int) -> TracebackType 
     except KernelError as raised:
         return None if raised.__traceback__ is None else raised.__traceback__.tb_next
     return None
+
+
+_CALLED = cast("Any", brief(_linked)).__code__

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from loom.core.names import missing_name
+from loom.core.tracebacks import brief_names
 from loom.flow import aliases, arithmetic, extras, functions, ir, units, window
 from loom.flow.aliases import *  # noqa: F403
 from loom.flow.arithmetic import *  # noqa: F403
@@ -30,6 +31,9 @@ __all__ += functions.__all__
 __all__ += ir.__all__
 __all__ += [name for name in units.__all__ if name.startswith("loom_")]
 __all__ += window.__all__
+
+
+brief_names(globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from loom.core.conversions import show
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_mapping
+from loom.core.tracebacks import brief_class
 from loom.nn.elsewhere import of_network
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
@@ -56,6 +57,7 @@ __all__ = ["Document", "Network"]
 _EVALUATED_AT_ONCE = 256
 
 
+@brief_class
 class Network:
     """A network with weights on a device.
 

@@ -18,6 +18,7 @@ import numpy as np
 from loom.core.dtype import INTEGERS, DType, bf16, bool_, dtype_of, f16, f32, f64, i64, of_numpy, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.names import missing_name
+from loom.core.tracebacks import brief_names
 from loom.kernels.maps import random as kernels
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.sort import gpu_argsort
@@ -309,6 +310,9 @@ def _threshold(given: Any, where: str, name: str) -> np.ndarray[Any, Any]:
             f"{where}, {name}", "not a probability", expected="0 to 1", got=given, remedy="Divide by the total"
         )
     return np.array([round(value * 2.0**32)], np.uint64)
+
+
+brief_names(globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from loom.core.dtype import DType, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_list
+from loom.core.tracebacks import brief_class
 from loom.runtime.storage import Storage
 
 __all__ = ["Frame", "checked_shape", "take_frame"]
@@ -29,6 +30,7 @@ _FAST = 1
 _LARGEST_SIDE = 2**31 - 1
 
 
+@brief_class
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """A picture. ``pixels`` has shape (height, width, 4), dtype uint8: red, green, blue, alpha.

@@ -21,7 +21,7 @@ from loom.core.dtype import DType
 from loom.core.errors import DTypeError, KernelFault, StateError
 from loom.core.given import able, text
 from loom.core.numerics import Guarantee
-from loom.core.tracebacks import brief
+from loom.core.tracebacks import brief, brief_class
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.budget import LEDGER
 from loom.runtime.chain.arguments import verified_kernel
@@ -72,6 +72,7 @@ def boot(
     return Unit(registers, globals, heap, bindings, one_device(device, on, "loom.boot"), name)
 
 
+@brief_class
 class Unit:
     """See ``boot``. A context manager: leaving it shuts the unit down."""
 

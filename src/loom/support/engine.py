@@ -13,6 +13,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import able, is_mapping, text
 from loom.core.numbers import whole
+from loom.core.tracebacks import brief_class
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
 from loom.runtime.device import Device
@@ -29,6 +30,7 @@ __all__ = ["Engine", "View"]
 _STATE = "support"
 
 
+@brief_class
 @dataclass(frozen=True, slots=True)
 class View:
     """What of a Main a frame shows: ``shape`` (height, width) words of a binding, at the presenter ``to``."""
@@ -45,6 +47,7 @@ class View:
         whole(self.offset, "loom.View, offset", least=0)
 
 
+@brief_class
 class Engine:
     """Mains and their Support. A context manager.
 

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from loom.core.errors import StateError
+from loom.core.tracebacks import brief_class
 from loom.runtime.chain.promise import Promise
 from loom.runtime.unit import Unit
 
@@ -23,6 +24,7 @@ __all__ = ["IoThread", "Transfer"]
 Work = Callable[["Transfer"], Any]
 
 
+@brief_class
 class Transfer(Future[Any]):
     """A future of the I/O thread: ``result(timeout)``, ``done()``, ``cancel()`` and the rest of ``Future``."""
 

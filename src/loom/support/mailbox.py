@@ -17,6 +17,7 @@ import numpy as np
 
 from loom.core.errors import DTypeError, ShapeError, StateError
 from loom.core.given import text
+from loom.core.tracebacks import brief_class
 from loom.runtime.budget import LEDGER
 from loom.runtime.device import Device
 from loom.runtime.registry import device, one_device
@@ -52,6 +53,7 @@ def mailbox(
     return Mailbox(slot_words, slots, one_device(device, on, "loom.mailbox"), name)
 
 
+@brief_class
 class Mailbox:
     """See ``mailbox``. ``len(box)`` is the number of slots taken; any thread may post and take."""
 

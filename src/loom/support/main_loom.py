@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from loom.core.tracebacks import brief
+from loom.core.tracebacks import brief, brief_class
 from loom.runtime.chain.program import Program
 from loom.runtime.plans.dispatch import Segment
 from loom.runtime.unit import Unit
@@ -41,6 +41,7 @@ class MainProgram:
         self._fire(self._unit, self._program)
 
 
+@brief_class
 class MainLoom:
     """A Main of an ``Engine``: ``dispatch``, ``dispatch_indirect``, ``repeat``, ``build`` and ``launch``.
 

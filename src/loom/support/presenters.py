@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.core.given import able, path
 from loom.core.numbers import whole
+from loom.core.tracebacks import brief_class
 from loom.runtime.frames import Frame
 from loom.storage.atomic import replace_file
 
@@ -45,6 +46,7 @@ class Presenter(Protocol):
         ...
 
 
+@brief_class
 class Latest:
     """Keeps the last frame in memory; a notebook that shows the presenter shows it."""
 
@@ -64,6 +66,7 @@ class Latest:
         return None if self.frame is None else self.frame.png()
 
 
+@brief_class
 class PngSequence:
     """Writes frames to ``folder`` as ``name`` with the frame's number: frame-00000.png, frame-00001.png, ...
 

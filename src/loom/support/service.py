@@ -22,6 +22,7 @@ from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import able, items, text
 from loom.core.given import path as path_of
 from loom.core.options import thread_count
+from loom.core.tracebacks import brief_class
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
 from loom.runtime.device import Device
@@ -42,6 +43,7 @@ _opened: list[weakref.ref[Support]] = []
 _opening = threading.Lock()
 
 
+@brief_class
 class Support:
     """See above. A context manager: leaving it finishes all transfers and shuts down the units it booted.
 

@@ -28,6 +28,7 @@ from loom.core.dtype import u8 as uint8
 from loom.core.dtype import u16 as uint16
 from loom.core.dtype import u32 as uint32
 from loom.core.dtype import u64 as uint64
+from loom.core.tracebacks import brief_names
 from loom.tensor import fft, linalg, random
 from loom.tensor.autodiff import checkpoint, grad
 from loom.tensor.complexes.functions import angle, complex, conj, imag, real, view_as_complex, view_as_real
@@ -590,4 +591,5 @@ _OWN = (
 )  # fmt: skip
 """Functions that may have nothing to do: what they return is another tensor all the same (``handle.methods.own``)."""
 globals().update({name: own(globals()[name]) for name in _OWN})
+brief_names(globals(), __all__)
 attach(globals())

@@ -17,6 +17,7 @@ from loom.core.arrays import read_as
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.numbers import real
+from loom.core.tracebacks import brief_class
 from loom.runtime.chain import Submission
 from loom.runtime.chain.kept import Kept, keep
 from loom.runtime.chain.timeline import Timeline
@@ -40,6 +41,7 @@ from loom.tensor.versions import before_writing, record_lock
 __all__ = ["LoomTensor", "OpHandle", "Stream", "create", "device_query"]
 
 
+@brief_class
 class Stream:
     """Operations given to one stream happen in order."""
 
@@ -52,6 +54,7 @@ class Stream:
         self.timeline.settle()
 
 
+@brief_class
 class OpHandle:
     """An operation under way."""
 
@@ -68,6 +71,7 @@ class OpHandle:
         self._submission.wait(timeout)
 
 
+@brief_class
 class LoomTensor(Tensor):
     """A parameter that operations of this module write. Made by ``create``; it is a ``Tensor`` too."""
 

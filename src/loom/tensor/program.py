@@ -20,6 +20,7 @@ from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import is_list, is_mapping, items, text
 from loom.core.numbers import whole
+from loom.core.tracebacks import brief_class
 from loom.runtime.chain import Submission
 from loom.runtime.device import Device
 from loom.runtime.order import touching
@@ -168,6 +169,7 @@ def _inputs(ends: Sequence[Tensor], is_there: Callable[[Node], bool]) -> dict[st
     return found
 
 
+@brief_class
 class TensorProgram:
     """See ``compile``. ``peak_nbytes``: memory it allocated; ``plan``: how; ``dispatches``: kernels of a run."""
 

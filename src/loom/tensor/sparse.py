@@ -13,6 +13,7 @@ import numpy as np
 from loom.core.arrays import read_as
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.tracebacks import brief_class
 from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.runtime.device import Device
 from loom.tensor.derivatives import derivative
@@ -46,6 +47,7 @@ def _vjp(node: Any, g: Any) -> list[Any]:
 _Host = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
+@brief_class
 class CSR:
     """A sparse matrix of ``shape``: row r has ``values`` at ``columns``, places ``starts[r]`` to ``starts[r + 1]``."""
 

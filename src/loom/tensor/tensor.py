@@ -17,6 +17,7 @@ from loom.core.conversions import convert, host_type, widen
 from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_int, is_list, text
+from loom.core.tracebacks import brief_class
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device
@@ -46,6 +47,7 @@ _BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
 """Types of keys that are views."""
 
 
+@brief_class
 class Tensor(Operators, Methods, Node, Readable):
     """A tensor of a shape and dtype known at once, its elements computed when they are needed.
 

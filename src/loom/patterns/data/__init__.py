@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.names import missing_name
+from loom.core.tracebacks import brief_names
 from loom.patterns.data.changes import Bands, bollinger, diff, log_returns, momentum, percent_change
 from loom.patterns.data.csv import read_csv
 from loom.patterns.data.describe import Description, describe
@@ -73,6 +74,9 @@ __all__ = [
     "volatility",
     "vwap",
 ]
+
+
+brief_names(globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:

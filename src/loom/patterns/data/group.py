@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from loom.core.dtype import DType, f32, i64
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.tracebacks import brief_class
 from loom.kernels.fold import groups
 from loom.kernels.types import kinds, read_type, wide_type
 from loom.patterns.calling.call import Call, Operand
@@ -44,6 +45,7 @@ def group_by(keys: Any, values: Any = None, *, on: str | Device | None = None) -
     return GroupBy(keys, values, on)
 
 
+@brief_class
 class GroupBy:
     """Values grouped by key (see ``group_by``); each method returns ``Groups``, keys ascending.
 

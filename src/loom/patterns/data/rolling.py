@@ -14,6 +14,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
+from loom.core.tracebacks import brief_class
 from loom.patterns.calling.call import Call
 from loom.patterns.calling.given import as_given, read_rows
 from loom.patterns.calling.workspace import workspace
@@ -57,6 +58,7 @@ def rolling(data: Any, window: int, *, partial: bool = False, on: str | Device |
     return Rolling(data, width, on, partial=partial)
 
 
+@brief_class
 class Rolling:
     """The windows of an array (see ``rolling``).
 

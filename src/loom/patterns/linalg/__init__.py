@@ -3,6 +3,7 @@
 from typing import Any
 
 from loom.core.names import missing_name
+from loom.core.tracebacks import brief_names
 from loom.patterns.linalg.distances import cosine_similarity, distance, pairwise
 from loom.patterns.linalg.elimination import cholesky, det, inv, lu, solve
 from loom.patterns.linalg.factors import (
@@ -59,6 +60,9 @@ __all__ = [
     "transpose",
     "vector_norm",
 ]
+
+
+brief_names(globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:

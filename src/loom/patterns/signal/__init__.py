@@ -3,6 +3,7 @@
 from typing import Any
 
 from loom.core.names import missing_name
+from loom.core.tracebacks import brief_names
 from loom.patterns.signal.convolve import convolve, correlate, ema, fir_filter
 from loom.patterns.signal.design import butter
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
@@ -65,6 +66,9 @@ __all__ = [
     "welch",
     "window",
 ]
+
+
+brief_names(globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:

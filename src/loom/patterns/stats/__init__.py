@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from loom.core.names import missing_name
+from loom.core.tracebacks import brief_names
 from loom.patterns.stats.correlation import correlation, covariance
 from loom.patterns.stats.histogram import histogram
 from loom.patterns.stats.moments import mean, std, variance, zscore
@@ -71,6 +72,9 @@ class _Statistics(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Statistics
+
+
+brief_names(globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:

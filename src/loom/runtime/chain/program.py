@@ -12,7 +12,7 @@ from weakref import ref
 
 from loom.core.errors import StateError
 from loom.core.numerics import Guarantee
-from loom.core.tracebacks import brief
+from loom.core.tracebacks import brief, brief_class
 from loom.ir.interp import current_debug
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
@@ -30,6 +30,7 @@ _STOP_SECONDS = 1.0
 """Longest wait for the dispatches under way when Ctrl-C stops a run."""
 
 
+@brief_class
 class Submission:
     """One run of a program."""
 
@@ -130,6 +131,7 @@ class _Touched:
         return self._fixed[number] + [s.storage for s in self._slots[number] if s.storage is not None]
 
 
+@brief_class
 class Program:
     """A built chain. ``run`` and ``launch`` may be called any number of times."""
 

@@ -16,7 +16,7 @@ from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import is_array, text
 from loom.core.numerics import Guarantee
-from loom.core.tracebacks import brief
+from loom.core.tracebacks import brief, brief_class
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import bound_shape, check_binding, encode_params, verified_kernel
@@ -43,6 +43,7 @@ _COUNTS = Memory("counts", u32, Space.BUFFER, access=Access.READ)
 """What an indirect dispatch takes its group counts from."""
 
 
+@brief_class
 class Chain:
     """A recording for one device. ``build`` turns what was recorded so far into a program.
 

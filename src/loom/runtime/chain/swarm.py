@@ -17,6 +17,7 @@ import numpy as np
 from loom.core import options
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import items
+from loom.core.tracebacks import brief_class
 from loom.ir.interp import current_debug
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.order import Use
@@ -56,6 +57,7 @@ def swarm(programs: Sequence[Program]) -> Swarm:
     return Swarm(programs)
 
 
+@brief_class
 class Swarm:
     """See ``swarm``."""
 

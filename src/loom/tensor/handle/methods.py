@@ -16,6 +16,7 @@ from loom.core.dtype import DType, bool_, dtype_of, f16, f32, f64, i32, i64
 from loom.core.errors import ArgumentError, LoomError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
+from loom.core.tracebacks import brief_class
 from loom.runtime.registry import device
 from loom.tensor.graph import Node, same
 from loom.tensor.ops.views import normal_axis
@@ -73,6 +74,7 @@ def _axes(given: tuple[Any, ...]) -> Any:
     return given[0] if len(given) == 1 and is_list(given[0]) else given
 
 
+@brief_class
 class Methods:
     """What a tensor can do by name; those of ``METHODS`` are the functions of ``loom.tensor``."""
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list
 from loom.core.promotion import is_number
+from loom.core.tracebacks import brief_class
 from loom.tensor.graph import Node, same
 from loom.tensor.ops import elementwise as maps
 
@@ -80,6 +81,7 @@ def _compared(name: str, otherwise: str) -> Callable[[Any, Any], Any]:
     return compare
 
 
+@brief_class
 class Operators:
     """What ``Tensor`` has of Python's operators."""
 

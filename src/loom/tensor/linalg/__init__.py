@@ -4,6 +4,7 @@ Layer: tensor. Everything is recorded, batched over leading dimensions, differen
 same bits on every device. Invariant: names and signatures are those of the standard where it has them.
 """
 
+from loom.core.tracebacks import brief_names
 from loom.tensor.linalg.norms import cond, matrix_norm, matrix_rank, vector_norm
 from loom.tensor.linalg.operands import LinAlgError
 from loom.tensor.linalg.orthogonal import qr
@@ -26,3 +27,5 @@ __all__ = [
     "lu_factor", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "outer", "pinv", "qr",
     "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
+
+brief_names(globals(), __all__)

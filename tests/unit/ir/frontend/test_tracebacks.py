@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import pickle
 import re
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 
 import loom
 from loom import In, InOut, Out, f32, sqrt, u32
-from loom.core.errors import DTypeError, KernelError
+from loom.core.errors import DTypeError, KernelError, LoomError
 
 HERE = Path(__file__)
 DATA = np.ones(64, np.float32)
@@ -144,6 +146,35 @@ def test_a_type_checker_has_nothing_to_say_of_kernels(name: str) -> None:
         cwd=HERE.parents[4],
     )  # fmt: skip
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("call", [
+    lambda: loom.gpu_sum(DATA, axis=3), lambda: loom.stats.mean("text", axis=0), lambda: loom.linalg.solve(DATA, DATA),
+    lambda: loom.array(DATA) @ loom.array(DATA[:2]), lambda: loom.tensor.exp("x"), lambda: loom.array(DATA).reshape(7),
+    lambda: loom.array(DATA)[99], lambda: loom.tensor.linalg.cholesky(loom.array(DATA)), lambda: loom.Chain("no one"),
+    lambda: loom.array(DATA) + loom.array(DATA[:2]), lambda: loom.gpu_map(DATA, lambda v: v.x),
+    lambda: loom.boot(registers=-1), lambda: loom.random.normal("a", seed=1), lambda: loom.Network.from_json("{}"),
+])  # fmt: skip
+def test_errors_of_everything_are_short(call: Any) -> None:
+    with pytest.raises(LoomError) as caught:
+        call()
+    frames = [f.filename for f in traceback.extract_tb(caught.value.__traceback__)]
+    assert frames[1] == __file__  # the caller's line
+    assert sum("/src/loom/" in name for name in frames) <= 3
+
+
+def test_all_is_shown_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_TRACEBACK", "full")
+    with pytest.raises(LoomError) as caught:
+        loom.gpu_sum(DATA, axis=3)
+    assert len(traceback.extract_tb(caught.value.__traceback__)) > 4
+
+
+def test_public_functions_can_be_sent_to_other_processes_and_looked_into() -> None:
+    for function in (loom.gpu_sum, loom.stats.mean, loom.tensor.matmul, loom.linalg.solve):
+        assert pickle.loads(pickle.dumps(function)) is function
+        assert inspect.getsource(function).startswith("def ")
+        assert list(inspect.signature(function).parameters)
 
 
 def deeper(v: Any) -> Any:
