@@ -81,5 +81,4 @@ LIBRARY: dict[str, dict[str, Make]] = {
     **{f"{kind}.roll": {"shift": lambda: 1} for kind in ("Tensor", "LoomTensor")},
     **{f"{kind}.split": {"sizes": lambda: [1, 2], "parts": lambda: [1, 2]} for kind in ("Tensor", "LoomTensor")},
     **{f"{kind}.to_device": {"where": lambda: "cpu"} for kind in ("Tensor", "LoomTensor")},
-    "Network.read_training": {"where": lambda: "fit"},
 }  # fmt: skip

@@ -74,6 +74,7 @@ LEFT_OUT = {
             "Unit.words",
             "Unit.memory",
             "Chain.timeline",
+            "Network.read_training",
         ),
         "between layers",
     ),
