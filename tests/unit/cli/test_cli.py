@@ -356,6 +356,6 @@ def test_ir_of_a_file_lists_its_kernels_and_takes_types(tmp_path: Path) -> None:
     assert "over  workgroup 8x8x1  (x: In[T, 2], y: InOut[T], n: u32)\n" in invoke("ir", str(script))
     assert "kernel @over[f64] workgroup 8 8 1 {\n  buffer x: f64 read 2d" in invoke("ir", f"{script}:over[f64]")
     assert "T cannot be u8: expected f32, f64, got u8" in invoke("ir", f"{script}:over[u8]", code=2)
-    assert "the types T are not chosen" in invoke("ir", f"{script}:over", code=2)
+    assert "the type T is not chosen" in invoke("ir", f"{script}:over", code=2)
     (tmp_path / "none.py").write_text("x = 1\n")
     assert "has no kernel" in invoke("ir", str(tmp_path / "none.py"), code=2)
