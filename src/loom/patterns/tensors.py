@@ -10,7 +10,7 @@ from typing import Any
 
 from loom import tensor
 from loom.core.arrays import read_array
-from loom.core.dtype import DType
+from loom.core.dtype import DType, f64
 from loom.core.errors import DTypeError
 from loom.core.given import is_list
 from loom.runtime.device import Device
@@ -30,7 +30,10 @@ def is_complex(data: Any) -> bool:
 
 
 class Tensors:
-    """See the module. ``given`` has the tensors by the names of their arguments, without ``optional`` ones of None."""
+    """See the module. ``given`` has the tensors by the names of their arguments, without ``optional`` ones of None.
+
+    ``integers`` are taken as they are; with ``counted`` they, and bools, become f64, as statistics have it.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Tensors:
         *,
         integers: bool = False,
         complexes: bool = False,
+        counted: bool = False,
         optional: tuple[str, ...] = (),
         **given: Any,
     ) -> None:
@@ -49,6 +53,9 @@ class Tensors:
         self.device = device(on) if on is not None or not homes else homes[0]
         self.given = {name: self._tensor(name, data) for name, data in given.items()
                       if data is not None or name not in optional}  # fmt: skip
+        if counted:
+            self.given = {name: x.astype(f64) if x.dtype.is_integer or x.dtype.is_bool else x
+                          for name, x in self.given.items()}  # fmt: skip
         self._check_types(integers)
 
     def _tensor(self, name: str, data: Any) -> Tensor:

@@ -18,12 +18,13 @@ __all__ = ["filter_recursively"]
 
 
 @cache
-def filter_recursively(element: DType) -> KernelFunction:
+def filter_recursively(element: DType, feedback: bool) -> KernelFunction:
     """Return the kernel (x, out, b, a, state, n, inner, lanes, order, reverse) of a filter along n, one lane a row.
 
     Element i of lane l is at (l // inner) n inner + i inner + l % inner. ``b`` and ``a`` have order + 1 numbers, of
     which a[0] is 1; ``state`` (order, lanes) is what the filter remembers, before and after. With ``reverse`` rows are
-    filtered from their end.
+    filtered from their end. Without ``feedback`` all of ``a`` but the first are zero, and results do not come back: a
+    NaN is gone once it has left the filter.
     """
 
     @kernel(workgroup=LANES, trusted=True)
@@ -45,9 +46,14 @@ def filter_recursively(element: DType) -> KernelFunction:
                     y = y + state[lane]
                     for k in range(order - 1):
                         kept = state[(k + 1) * lanes + lane] + b[k + 1] * given
-                        state[k * lanes + lane] = kept - a[k + 1] * y
-                    state[(order - 1) * lanes + lane] = b[order] * given - a[order] * y
+                        if feedback:
+                            kept = kept - a[k + 1] * y
+                        state[k * lanes + lane] = kept
+                    last = b[order] * given
+                    if feedback:
+                        last = last - a[order] * y
+                    state[(order - 1) * lanes + lane] = last
                 out[at] = y
 
-    recursive.name = f"filter_recursively_{element}"
+    recursive.name = f"filter_recursively_{element}" if feedback else f"filter_directly_{element}"
     return recursive

@@ -43,30 +43,30 @@ def momentum(data: Any, lag: int = 10, *, on: str | Device | None = None) -> Any
 
 
 def percent_change(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
-    """Return x[i + lag] / x[i] - 1 of a series of floats: 0.1 for a tenth more.
+    """Return x[i + lag] / x[i] - 1 of a series of numbers: 0.1 for a tenth more.
 
     >>> percent_change([2.0, 3.0, 1.5]).tolist()
     [0.5, -0.5]
     """
-    call = Tensors("data.percent_change", on, data=data)
+    call = Tensors("data.percent_change", on, counted=True, data=data)
     before, after = _pairs(call, lag)
     return call.result(after / before - 1)
 
 
 def log_returns(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
-    """Return the natural logarithm of x[i + lag] / x[i] of a series of floats."""
-    call = Tensors("data.log_returns", on, data=data)
+    """Return the natural logarithm of x[i + lag] / x[i] of a series of numbers."""
+    call = Tensors("data.log_returns", on, counted=True, data=data)
     before, after = _pairs(call, lag)
     return call.result((after / before).log())
 
 
 def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Device | None = None) -> Bands:
-    """Return the means of every window of a series of floats, and ``width`` deviations (of the window) below and above.
+    """Return the means of every window of a series of numbers, and ``width`` deviations of it below and above.
 
     >>> [band.tolist() for band in bollinger([1.0, 3.0, 5.0], 2, 1.0)]
     [[1.0, 3.0], [2.0, 4.0], [3.0, 5.0]]
     """
-    call = Tensors("data.bollinger", on, data=data)
+    call = Tensors("data.bollinger", on, counted=True, data=data)
     x = call.given["data"]
     width = real(width, "data.bollinger, width")
     window = whole(window, "data.bollinger, window")

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.numbers import real, whole
-from loom.patterns.calling.given import as_given, read_rows
+from loom.patterns.calling.given import as_given, host_arithmetic, read_numbers, read_rows
 from loom.patterns.data.changes import log_returns
 from loom.patterns.maps.elementwise import gpu_exp, gpu_log, gpu_sqrt
 from loom.patterns.maps.map import gpu_map
@@ -44,11 +44,12 @@ class Option(NamedTuple):
     rho: Any
 
 
+@host_arithmetic()
 def rsi(prices: Any, window: int = 14, *, on: str | Device | None = None) -> Any:
     """Return the relative strength of a series of n prices, n - 1 numbers from 0 to 100 (J. W. Wilder, 1978).
 
     100 G / (G + L), G and L being averages of gains and losses by ``ema`` with alpha = 1 / window; 50 where there were
-    neither.
+    neither. NaN from the first NaN on.
 
     >>> rsi([1.0, 2.0, 3.0]).tolist()
     [100.0, 100.0]
@@ -56,12 +57,14 @@ def rsi(prices: Any, window: int = 14, *, on: str | Device | None = None) -> Any
     x = _series("data.rsi", prices, on, least=2)
     alpha = 1.0 / whole(window, "data.rsi, window", least=1)
     change = x[1:] - x[:-1]
-    up, down = (np.asarray(ema(np.where(side > 0, side, x.dtype.type(0)), alpha, on=on)) for side in (change, -change))
+    none = x.dtype.type(0)
+    up, down = (np.asarray(ema(np.where(side <= 0, none, side), alpha, on=on)) for side in (change, -change))
     total = up + down
-    found = np.where(total > 0, 100 * up / np.where(total > 0, total, 1), 50)
+    found = np.where(total == 0, 50, 100 * up / np.where(total == 0, 1, total))
     return as_given(prices, found.astype(x.dtype))
 
 
+@host_arithmetic()
 def macd(prices: Any, fast: int = 12, slow: int = 26, signal: int = 9, *, on: str | Device | None = None) -> Macd:
     """Return the fast less the slow average of prices, the average of that, and their difference (G. Appel, 1979).
 
@@ -75,6 +78,7 @@ def macd(prices: Any, fast: int = 12, slow: int = 26, signal: int = 9, *, on: st
     return Macd(*(as_given(prices, side) for side in (line, smooth, line - smooth)))
 
 
+@host_arithmetic()
 def atr(high: Any, low: Any, close: Any, window: int = 14, *, on: str | Device | None = None) -> Any:
     """Return the average true range of a series of bars: of high - low, |high - c| and |low - c| the largest, averaged.
 
@@ -94,6 +98,7 @@ def atr(high: Any, low: Any, close: Any, window: int = 14, *, on: str | Device |
     return as_given(high, np.asarray(ema(span, 1.0 / whole(window, "data.atr, window", least=1), on=on)))
 
 
+@host_arithmetic()
 def volatility(prices: Any, periods: float = 252.0, *, on: str | Device | None = None) -> Any:
     """Return the standard deviation (of n - 1) of the logarithmic returns of prices, times the root of ``periods``."""
     x = _series("data.volatility", prices, on, least=3)
@@ -102,10 +107,11 @@ def volatility(prices: Any, periods: float = 252.0, *, on: str | Device | None =
     )
 
 
+@host_arithmetic()
 def sharpe(returns: Any, riskless: float = 0.0, periods: float = 252.0, *, on: str | Device | None = None) -> Any:
     """Return the mean return above a ``riskless`` one by its deviation, times the root of ``periods``.
 
-    W. F. Sharpe, 1966; the deviation is that of n - 1.
+    W. F. Sharpe, 1966; the deviation is that of n - 1; infinite, or NaN, where all returns are equal.
 
     >>> sharpe([0.1, 0.3], periods=1.0).round(6).item()
     1.414214
@@ -113,21 +119,27 @@ def sharpe(returns: Any, riskless: float = 0.0, periods: float = 252.0, *, on: s
     x = _series("data.sharpe", returns, on, least=2)
     over = x - x.dtype.type(real(riskless, "data.sharpe, riskless"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = mean(over, on=on) / std(over, ddof=1, on=on) * _root(periods, "data.sharpe", x)
+        spread = std(over, ddof=1, on=on) if over.min() != over.max() else x.dtype.type(0)
+        found = mean(over, on=on) / spread * _root(periods, "data.sharpe", x)
     return as_given(returns, found)
 
 
+@host_arithmetic()
 def drawdown(prices: Any, *, on: str | Device | None = None) -> Any:
     """Return how far every price is below the highest before it, as a share of that: 0, or below.
+
+    NaN while the highest is not above 0, and from the first NaN on.
 
     >>> drawdown([1.0, 2.0, 1.0]).tolist()
     [0.0, 0.0, -0.5]
     """
     x = _series("data.drawdown", prices, on)
     top = np.asarray(gpu_scan(x, "max", on=on))
-    return as_given(prices, x / top - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return as_given(prices, np.where(top <= 0, x.dtype.type("nan"), x / top - 1))
 
 
+@host_arithmetic()
 def vwap(prices: Any, volumes: Any, *, on: str | Device | None = None) -> Any:
     """Return the mean price so far, each price weighted by its volume: running sums of products by those of volumes.
 
@@ -143,6 +155,7 @@ def vwap(prices: Any, volumes: Any, *, on: str | Device | None = None) -> Any:
     return as_given(prices, found)
 
 
+@host_arithmetic()
 def black_scholes(
     price: Any,
     strike: Any,
@@ -153,7 +166,7 @@ def black_scholes(
     *,
     on: str | Device | None = None,
 ) -> Option:
-    """Return European options' prices and greeks (F. Black, M. Scholes, 1973); arguments broadcast, f32 or f64.
+    """Return European options' prices and greeks (F. Black, M. Scholes, 1973); arguments broadcast.
 
     ``rate`` is continuous, by the year; theta is by the year. ``kind``: "call" or "put". ArgumentError unless price,
     strike, years and volatility are above 0.
@@ -173,7 +186,7 @@ def black_scholes(
             raise ArgumentError(
                 f"{where}, {name}", "out of range", expected="above 0", got="others", remedy="Leave them out"
             )
-    arrays = [rows[name] for name, value in given.items() if not isinstance(value, (int, float))]
+    arrays = [rows[name].dtype for name, value in given.items() if not isinstance(value, (int, float))]
     kind_of = np.result_type(*arrays) if arrays else np.float64
     try:
         s, k, t, r, v = np.broadcast_arrays(*(side.astype(kind_of) for side in rows.values()))
@@ -211,7 +224,7 @@ def _tail(x: Any, on: Any) -> Any:
 def _floats(where: str, value: Any, name: str, on: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return np.asarray(real(value, f"{where}, {name}"), np.float64)
-    return read_rows(where, value, on, what=name)
+    return read_numbers(where, value, on, what=name)
 
 
 def _series(where: str, data: Any, on: Any, *, what: str = "data", least: int = 1) -> Any:

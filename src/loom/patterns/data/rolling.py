@@ -6,14 +6,13 @@ number (or a NaN) spoils only the windows it is in.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.given import flag
+from loom.core.given import flag, is_int
 from loom.core.tracebacks import brief_class
 from loom.patterns.calling.call import Call
 from loom.patterns.calling.given import as_given, read_rows
@@ -43,12 +42,11 @@ def rolling(data: Any, window: int, *, partial: bool = False, on: str | Device |
     partial = flag(partial, "data.rolling, partial")
     call = Call("data.rolling", on)
     x = call.input(data, ndim=1)
-    try:
-        width = operator.index(window)
-    except TypeError:
+    if not is_int(window):
         raise DTypeError(
             "data.rolling, window", "not a whole number", expected="an int", got=repr(window), remedy="Round it first"
-        ) from None
+        )
+    width = int(window)
     if not 1 <= width <= x.size:
         raise ArgumentError(
             "data.rolling, window", "out of range", got=width,
@@ -106,7 +104,7 @@ class Rolling:
         return self._fold("max")
 
     def var(self, *, ddof: int = 0) -> Any:
-        """Return the variances of floats, each of two passes over its window, divided by its number less ``ddof``.
+        """Return the variances, each of two passes over its window, divided by its number less ``ddof``.
 
         >>> rolling([1.0, 3.0, 3.0], 2).var().tolist()
         [1.0, 0.0]
@@ -114,7 +112,7 @@ class Rolling:
         return self._each("var", lambda row: variance(row, -1, ddof=ddof, on=self._on))
 
     def std(self, *, ddof: int = 0) -> Any:
-        """Return the standard deviations of floats: the square roots of ``var``.
+        """Return the standard deviations: the square roots of ``var``.
 
         >>> rolling([1.0, 3.0, 3.0], 2).std().tolist()
         [1.0, 0.0]
@@ -122,7 +120,7 @@ class Rolling:
         return self._each("std", lambda row: std(row, -1, ddof=ddof, on=self._on))
 
     def median(self) -> Any:
-        """Return the medians of floats.
+        """Return the medians: floats in their dtype, integers and bools as float64.
 
         >>> rolling([1.0, 9.0, 2.0, 3.0], 3).median().tolist()
         [2.0, 3.0]

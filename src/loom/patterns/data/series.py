@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from loom.core.dtype import f32, f64
+from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.patterns.calling.call import Call
-from loom.patterns.calling.given import as_given, read_rows
+from loom.patterns.calling.given import as_given, host_arithmetic, read_numbers, read_rows
 from loom.patterns.data.group import Groups, group_by
+from loom.patterns.data.texts import is_text, number_together
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
 from loom.patterns.search import gpu_searchsorted
 from loom.runtime.device import Device
@@ -35,7 +36,9 @@ class Bars(NamedTuple):
 
 
 def shift(data: Any, steps: int = 1, *, fill: float = float("nan"), on: str | Device | None = None) -> Any:
-    """Return a series of f32 or f64 moved by ``steps`` places (back, if negative), ``fill`` where it was.
+    """Return a series moved by ``steps`` places (back, if negative), ``fill`` where it was.
+
+    Floats keep their dtype; integers and bools become float64.
 
     >>> shift([1.0, 2.0, 3.0], fill=0.0).tolist()
     [0.0, 1.0, 2.0]
@@ -49,7 +52,7 @@ def shift(data: Any, steps: int = 1, *, fill: float = float("nan"), on: str | De
 
 
 def fill_forward(data: Any, *, on: str | Device | None = None) -> Any:
-    """Return rows (..., n) of f32 or f64 with the number before it in place of every NaN; leading ones stay.
+    """Return rows (..., n) with the number before it in place of every NaN; leading ones stay.
 
     >>> fill_forward([1.0, float("nan"), float("nan"), 2.0]).tolist()
     [1.0, 1.0, 1.0, 2.0]
@@ -60,10 +63,11 @@ def fill_forward(data: Any, *, on: str | Device | None = None) -> Any:
     return as_given(data, np.take_along_axis(x, last, -1))
 
 
+@host_arithmetic()
 def interpolate(at: Any, places: Any, values: Any, *, on: str | Device | None = None) -> Any:
     """Return the values at ``at`` (any shape) of the lines through points: ``places`` ascending, (n,), and ``values``.
 
-    All of one type, f32 or f64; before the first and after the last point its value. Computed as
+    Before the first and after the last point its value. Computed as
     v[i] + (x - p[i]) ((v[i + 1] - v[i]) / (p[i + 1] - p[i])). ArgumentError unless places ascend strictly.
 
     >>> interpolate([0.5, 2.0], [0.0, 1.0], [10.0, 20.0]).tolist()
@@ -71,7 +75,7 @@ def interpolate(at: Any, places: Any, values: Any, *, on: str | Device | None = 
     """
     where = "data.interpolate"
     p, v = (read_rows(where, side, on, what=name) for side, name in ((places, "places"), (values, "values")))
-    x = Call(where, on).input(at, "at", allowed=(f32, f64)).memory
+    x = read_numbers(where, at, on, what="at")
     if p.ndim != 1 or p.shape != v.shape:
         raise ShapeError(where, "not points", expected="places (n,) and values (n,)", got=f"{p.shape} and {v.shape}",
                          remedy="Match the lengths")  # fmt: skip
@@ -79,7 +83,7 @@ def interpolate(at: Any, places: Any, values: Any, *, on: str | Device | None = 
         raise ArgumentError(f"{where}, places", "they do not ascend", expected="each above the one before",
                             got="others", remedy="Sort the points, and leave equal ones out")  # fmt: skip
     if x.dtype != p.dtype or v.dtype != p.dtype:
-        x, p, v = (side.astype(np.result_type(x, p, v)) for side in (x, p, v))
+        x, p, v = (side.astype(np.result_type(x.dtype, p.dtype, v.dtype)) for side in (x, p, v))
     if p.size == 1:
         return as_given(at, np.where(np.isnan(x), x, v[0]))
     left = np.clip(
@@ -92,7 +96,7 @@ def interpolate(at: Any, places: Any, values: Any, *, on: str | Device | None = 
 
 
 def bars(prices: Any, size: int, volumes: Any = None, *, on: str | Device | None = None) -> Bars:
-    """Return the bars of a series of prices, f32 or f64: one for every ``size`` elements, the last perhaps of fewer.
+    """Return the bars of a series of prices: one for every ``size`` elements, the last perhaps of fewer.
 
     >>> [side.tolist() for side in bars([1.0, 3.0, 2.0, 5.0], 2, [1.0, 1.0, 2.0, 3.0])]
     [[1.0, 2.0], [3.0, 5.0], [1.0, 2.0], [3.0, 5.0], [2.0, 5.0]]
@@ -130,7 +134,7 @@ def cut(data: Any, edges: Any, *, right: bool = True, on: str | Device | None = 
     """
     where = "data.cut"
     bounds = read_rows(where, edges, on, what="edges")
-    x = Call(where, on).input(data, allowed=(f32, f64)).memory
+    x = read_numbers(where, data, on)
     if bounds.ndim != 1 or not (bounds[1:] > bounds[:-1]).all():
         raise ArgumentError(f"{where}, edges", "they do not ascend", expected="each above the one before",
                             got=f"shape {bounds.shape}", remedy="Sort them, and leave equal ones out")  # fmt: skip
@@ -141,19 +145,40 @@ def cut(data: Any, edges: Any, *, right: bool = True, on: str | Device | None = 
 
 
 def is_in(data: Any, values: Any, *, on: str | Device | None = None) -> Any:
-    """Return for every element, of any shape, whether it is among ``values`` (m,), of the same dtype; NaN is not.
+    """Return for every element, of any shape, whether a number equal to it is among ``values`` (m,); NaN is not.
+
+    The two may have different dtypes: no number is rounded to be found. Texts (n,) are looked for among texts.
 
     >>> is_in([1, 2, 3, 2], [2, 5]).tolist()
     [False, True, False, True]
+    >>> is_in(["oak", "elm"], ["elm"]).tolist()
+    [False, True]
     """
     where = "data.is_in"
-    call = Call(where, on)
-    x = call.input(data).memory
-    among = np.unique(Call(where, on).input(values, "values", dtype=None).memory.reshape(-1).astype(x.dtype))
+    if is_text(data):
+        left, right = number_together(data, values, where, ("data", "values"))
+        return np.isin(left, right)
+    x, among = (widen(side.memory, side.dtype) for side in
+                (Call(where, on).input(data), Call(where, on).input(values, "values")))  # fmt: skip
+    among = np.unique(_among(among.reshape(-1), x.dtype))
     if not among.size or not x.size:
         return as_given(data, np.zeros(x.shape, bool))
     found = np.asarray(gpu_searchsorted(among, x.reshape(-1), on=on)).reshape(x.shape)
-    return as_given(data, among[np.minimum(found, among.size - 1)] == x)
+    return as_given(data, np.asarray(among[np.minimum(found, among.size - 1)] == x))
+
+
+def _among(values: np.ndarray[Any, Any], kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return those of the numbers that a type has, in it."""
+    if values.dtype == kind:
+        return values
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        cast = values.astype(kind)
+        return cast[[_equal(a, b) for a, b in zip(values.tolist(), cast.tolist(), strict=True)]]
+
+
+def _equal(a: float, b: float) -> bool:
+    """Compare numbers of Python's, which it does without rounding."""
+    return a == b
 
 
 def value_counts(data: Any, *, on: str | Device | None = None) -> Groups:

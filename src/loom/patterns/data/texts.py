@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from loom.core.errors import DTypeError, ShapeError
-from loom.core.given import is_list
+from loom.core.given import is_array, is_list
 from loom.runtime.device import Device
 from loom.tensor.tensor import array
 
@@ -34,7 +34,9 @@ def is_text(keys: Any) -> bool:
         )
     if is_list(keys):
         return len(keys) > 0 and isinstance(keys[0], str)
-    return _is_column(keys) and "str" in str(getattr(keys, "dtype", getattr(keys, "type", ""))).lower()
+    kind = getattr(keys, "dtype", getattr(keys, "type", ""))
+    kind = getattr(getattr(kind, "categories", None), "dtype", kind)
+    return _is_column(keys) and "str" in str(kind).lower()
 
 
 def _is_column(keys: Any) -> bool:
@@ -56,9 +58,11 @@ def factorize(keys: Any, *, on: str | Device | None = None) -> Codes:
     return Codes(codes if on is None else array(codes, on=on), values)
 
 
-def number_together(left: Any, right: Any, where: str) -> tuple[Any, Any]:
+def number_together(
+    left: Any, right: Any, where: str, names: tuple[str, str] = ("left_keys", "right_keys")
+) -> tuple[Any, Any]:
     """Return codes of two series of texts, equal where the texts are."""
-    a, b = _as_array(left, f"{where}, left_keys"), _as_array(right, f"{where}, right_keys")
+    a, b = (_as_array(side, f"{where}, {name}") for side, name in zip((left, right), names, strict=True))
     codes = np.unique(np.concatenate([a, b]), return_inverse=True)[1].reshape(-1).astype(np.int64, copy=False)
     return codes[: a.size], codes[a.size :]
 
@@ -80,4 +84,7 @@ def _as_array(keys: Any, where: str) -> np.ndarray[Any, Any]:
     if mixed:
         raise DTypeError(where, "not all of it is text", expected="texts", got="numbers or missing ones among them",
                          remedy="Leave them out, or name what is missing")  # fmt: skip
+    if not is_array(keys) and any(k[-1:] in ("\0", b"\0") for k in keys):
+        raise DTypeError(where, "a text ends in a NUL", expected="texts that numpy can hold",
+                         got="one that it shortens", remedy="Strip it")  # fmt: skip
     return found.astype(str) if found.dtype.kind != "S" else np.char.decode(found, "utf-8")

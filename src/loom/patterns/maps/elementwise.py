@@ -145,6 +145,9 @@ def gpu_cast(data: Any, dtype: Any, *, on: str | Device | None = None) -> Any:
     [1, -2, 2147483647]
     """
     wanted = dtype_of(dtype, "gpu_cast")
+    if wanted.is_complex:
+        raise DTypeError("gpu_cast", "kernels have no complex numbers", expected="such as loom.f32", got=wanted,
+                         remedy="Write loom.array(x, dtype=)")  # fmt: skip
     if wanted.is_vector:
         raise DTypeError("gpu_cast", "not a type of elements", expected="such as loom.f32", got=repr(dtype))
     return apply("gpu_cast", wanted, (data,), on=on)

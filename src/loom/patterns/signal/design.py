@@ -108,6 +108,9 @@ def butter(order: int, cutoff: Any, band: str = "lowpass", *, rate: float = 2.0,
 
 
 def _edges(where: str, cutoff: Any, rate: float, count: int) -> list[float]:
+    if not rate > 0:
+        raise ArgumentError(f"{where}, rate", "out of range", expected="above 0", got=rate,
+                            remedy="Pass samples a second")  # fmt: skip
     given = cast("list[Any]", cutoff if is_list(cutoff) or is_array(cutoff) else [cutoff])
     edges = [2 * float(real(f, f"{where}, cutoff")) / rate if rate else float("nan") for f in given]
     is_rising = all(a < b for a, b in pairwise(edges))

@@ -140,13 +140,14 @@ def _run(
         return out
     kind = np.dtype(x.dtype.numpy)
     order, lanes = len(a) - 1, along.results
+    feedback = bool(a[1:].any())
     memory = state.astype(kind) if order else np.zeros(1, kind)
     given = [Operand(np.ascontiguousarray(side.astype(kind)), x.dtype) for side in (b, a)]
 
     def record(chain: Chain, *slots: HostSlot) -> None:
         params = [along.n, along.inner, lanes, order, int(backwards)]
-        chain.dispatch(filter_recursively(x.dtype), slots, params, groups=-(-lanes // LANES))
+        chain.dispatch(filter_recursively(x.dtype, feedback), slots, params, groups=-(-lanes // LANES))
 
-    key = (call.name, x.dtype, x.size, along.n, along.inner, order, backwards)
+    key = (call.name, x.dtype, x.size, along.n, along.inner, order, backwards, feedback)
     call.run(key, record, x, out, *given, Operand(memory, x.dtype))
     return out

@@ -115,7 +115,11 @@ def savgol_filter(data: Any, window: int, order: int, deriv: int = 0, *, delta: 
     if size % 2 == 0 or not degree < size <= x.shape[-1]:
         raise ArgumentError(f"{where}, window", "unusable", expected=f"odd, above the order, at most {x.shape[-1]}",
                             got=size, remedy="Pass another window or order")  # fmt: skip
-    scale = 1.0 / real(delta, f"{where}, delta") ** times
+    apart = real(delta, f"{where}, delta")
+    if apart == 0:
+        raise ArgumentError(f"{where}, delta", "out of range", expected="any number but 0", got=delta,
+                            remedy="Pass how far samples are apart")  # fmt: skip
+    scale = 1.0 / apart**times
     half = size // 2
     rows = np.array([[float(w) * scale for w in row] for row in _weights(size, degree, times)]).astype(x.dtype)
     inner = np.asarray(fir_filter(x, np.ascontiguousarray(rows[half][::-1]), on=on))[..., size - 1 :]

@@ -85,7 +85,10 @@ def welch(data: Any, rate: float = 1.0, *, window: str = "hann", segment: int = 
 def spectrogram(data: Any, rate: float = 1.0, *, window: str = "hann", segment: int = 256, overlap: int | None = None,
                 trend: str | None = "constant", scaling: str = "density",
                 on: str | Device | None = None) -> Spectrum:  # fmt: skip
-    """Return the power of every segment of a real signal: ``power`` (..., frequencies, times); else as ``welch``."""
+    """Return the power of every segment of a real signal: ``power`` (..., frequencies, times); else as ``welch``.
+
+    By default segments share an eighth of their elements, as scipy's do.
+    """
     where = "signal.spectrogram"
     x = read_rows(where, data, on)
     size = min(whole(segment, f"{where}, segment", least=1), x.shape[-1])

@@ -11,7 +11,7 @@ from typing import Any
 from loom.core.errors import DTypeError, EmptyError, ShapeError
 from loom.kernels.types import kinds
 from loom.patterns.calling.call import Call, Operand
-from loom.patterns.stats.moments import freedom
+from loom.patterns.stats.moments import freedom, level_rows, without_level
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
@@ -53,8 +53,15 @@ def correlation(data: Any, other: Any = None, *, on: str | Device | None = None)
     """
     call = Call("stats.correlation", on)
     if other is None:
-        return _matrix(call, *_matrix_of(call, data), None)
-    return _pair(call, *_pair_of(call, data, other), None)
+        found = _matrix(call, *_matrix_of(call, data), None)
+        if not found.size:
+            return found
+        level = level_rows(data, 1, on)
+        return without_level(found, level | level.T)
+    found = _pair(call, *_pair_of(call, data, other), None)
+    for side in (data, other):
+        found = without_level(found, level_rows(side, None, on))
+    return found
 
 
 def _matrix_of(call: Call, data: Any) -> tuple[Operand, int, int]:

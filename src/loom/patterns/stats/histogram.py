@@ -42,7 +42,7 @@ def histogram(
     ascending order. Bin k holds edges[k] <= v < edges[k + 1], the last one its upper edge too; numbers outside
     and NaNs are in none. ``counts`` is int64; edges and comparisons are float32 for data of at most 32-bit
     floats, else float64. Nothing gives zeros, over 0 to 1 if no range is given. ArgumentError for bins or a
-    range that cannot be used, and for infinities or NaNs without a range.
+    range that cannot be used, for a range beside edges, and for infinities or NaNs without a range.
 
     >>> counts, edges = histogram([1.0, 2.0, 2.0, 5.0], bins=2)
     >>> counts.tolist(), edges.tolist()
@@ -89,6 +89,9 @@ def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _
         raise DTypeError(
             where, "not bins", expected="their number or their edges", got=repr(bins), remedy="Pass an int or an array"
         )
+    if limits is not None:
+        raise ArgumentError(f"{call.name}, range", "the bins have edges of their own", expected="a number of bins",
+                            got=repr(limits)[:80], remedy="Leave range out")  # fmt: skip
     given = call.input(bins, "bins", ndim=1).memory
     with np.errstate(all="ignore"):
         array = given.astype(computed.numpy)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from loom import tensor
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
 from loom.kernels.types import kinds
@@ -15,13 +18,14 @@ from loom.patterns.axis import reduced_shape, rows_of
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.inputs import require_elements
 from loom.patterns.calling.workspace import workspace
-from loom.patterns.reduce import mean_of
+from loom.patterns.reduce import gpu_max, gpu_min, mean_of
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.deviations import Spread
+from loom.tensor import Tensor
 
-__all__ = ["freedom", "mean", "std", "variance", "zscore"]
+__all__ = ["freedom", "level_rows", "mean", "std", "variance", "without_level", "zscore"]
 
 
 def mean(data: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
@@ -73,9 +77,24 @@ def zscore(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Devic
     x = call.input(data)
     shape = rows_of(x.shape, axis, call.name)
     out = call.output(x.shape, kinds(x.dtype).result, like=x)
-    if x.size:
-        _run(call, x, Spread(shape, kinds(x.dtype), freedom(call, ddof, shape.n), root=True), out)
-    return call.result(out)
+    if not x.size:
+        return call.result(out)
+    _run(call, x, Spread(shape, kinds(x.dtype), freedom(call, ddof, shape.n), root=True), out)
+    return without_level(call.result(out), level_rows(data, axis, on))
+
+
+def level_rows(data: Any, axis: int | None, on: str | Device | None) -> Any:
+    """Tell which rows have one element again and again, which no deviation from a rounded mean tells."""
+    least, most = (fold(data, axis=axis, keepdims=axis is not None, on=on) for fold in (gpu_min, gpu_max))
+    return least == most
+
+
+def without_level(found: Any, level: Any) -> Any:
+    """Return what was found of rows, NaN for the level ones."""
+    if isinstance(found, Tensor):
+        level = level if isinstance(level, Tensor) else tensor.array(np.asarray(level), on=found.device)
+        return tensor.where(level, float("nan"), found)
+    return np.where(level, np.float32("nan"), found).astype(found.dtype)[()] if np.any(level) else found
 
 
 def _spread(name: str, what: str, data: Any, axis: int | None, ddof: int, on: str | Device | None) -> Any:

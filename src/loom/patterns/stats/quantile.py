@@ -26,13 +26,13 @@ __all__ = ["median", "quantile"]
 
 
 def quantile(data: Any, q: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
-    """Return the quantiles ``q`` (numbers from 0 to 1, any shape) of all elements, or of those along the last axis.
+    """Return the quantiles ``q`` (numbers from 0 to 1, any shape) of all elements, or of those along an axis.
 
     Quantile q is at place q (n - 1) of the sorted elements, between two ranks by linear interpolation from the
     nearer one, as in ``numpy.quantile``; next to an infinity it is that infinity. The result has the shape of
     ``q``, then, along an axis, that of ``data`` without it. Floats keep their dtype (f16 and bf16 are computed in
     f32), integers and bools give float64. NaN where an element is NaN. EmptyError without elements,
-    ArgumentError for a q outside 0 to 1 or another axis than the last.
+    ArgumentError for a q outside 0 to 1. The last axis is the fastest.
 
     >>> quantile([4.0, 1.0, 3.0, 2.0], [0.0, 0.5, 1.0]).tolist()
     [1.0, 2.5, 4.0]
@@ -70,7 +70,7 @@ def _fractions(q: Any) -> np.ndarray[Any, Any]:
 
 @ordinary_arithmetic()
 def _quantile(call: Call, data: Any, q: np.ndarray[Any, Any], axis: int | None) -> Any:
-    x = call.input(data)
+    x = _turned(call, call.input(data), axis)
     rows, n, rest = _rows(call, x, axis)
     types = kinds(x.dtype)
     out = call.output((*q.shape, *rest), types.result, like=x)
@@ -91,17 +91,18 @@ def _quantile(call: Call, data: Any, q: np.ndarray[Any, Any], axis: int | None) 
     return call.result(out)
 
 
+def _turned(call: Call, x: Operand, axis: int | None) -> Operand:
+    """Return the input with the axis that is sorted along last."""
+    if axis is None or (at := normal_axis(x.shape, axis, call.name)) == len(x.shape) - 1:
+        return x
+    return Operand(np.ascontiguousarray(np.moveaxis(x.memory, at, -1)), x.dtype)
+
+
 def _rows(call: Call, x: Operand, axis: int | None) -> tuple[int, int, tuple[int, ...]]:
     """Return how many rows there are, their length, and the shape of one result each."""
     if axis is None:
         rows, n, rest = 1, x.size, ()
     else:
-        at = normal_axis(x.shape, axis, call.name)
-        if at != len(x.shape) - 1:
-            raise ArgumentError(
-                f"{call.name}, axis", "only the last axis is sorted along", expected=f"-1, {len(x.shape) - 1} or None",
-                got=axis, remedy="Transpose data first",
-            )  # fmt: skip
         *leading, n = x.shape
         rest = tuple(leading)
         rows = int(np.prod(rest, dtype=np.int64))

@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import FLOATS, INTEGERS
+from loom.core.dtype import FLOATS, INTEGERS, bool_
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.numbers import real
-from loom.patterns.calling.given import as_given, read_rows
+from loom.patterns.calling.given import as_given, host_arithmetic, read_rows
 from loom.patterns.sort import gpu_argsort, gpu_sort
 from loom.patterns.stats.correlation import correlation
 from loom.patterns.stats.moments import mean
 from loom.patterns.stats.quantile import quantile
 from loom.runtime.device import Device
+from loom.tensor import Tensor
 
 __all__ = ["iqr", "median_abs_deviation", "mode", "rank", "spearman", "trim_mean"]
 
 _METHODS = ("average", "min", "max", "dense", "ordinal")
-_NUMBERS = tuple(t for t in (*FLOATS, *INTEGERS) if t.name != "bf16")
+_NUMBERS = (*(t for t in FLOATS if t.name != "bf16"), *INTEGERS, bool_)
 
 
 def rank(data: Any, method: str = "average", *, on: str | Device | None = None) -> Any:
@@ -39,7 +40,7 @@ def rank(data: Any, method: str = "average", *, on: str | Device | None = None) 
         raise ArgumentError(f"{where}, method", f"no method is called {method!r}",
                             remedy=near_matches(str(method), _METHODS))  # fmt: skip
     x = read_rows(where, data, on, allowed=_NUMBERS)
-    order = np.asarray(gpu_argsort(x, on=on))
+    order = np.asarray(gpu_argsort(x if x.dtype.kind != "f" else x + x.dtype.type(0), on=on))  # -0 equals 0
     found = np.empty(x.shape, np.float64)
     np.put_along_axis(found, order, _in_order(np.take_along_axis(x, order, -1), method), -1)
     return as_given(data, found)
@@ -62,16 +63,20 @@ def _in_order(x: Any, method: str) -> Any:
 
 
 def spearman(x: Any, y: Any, *, on: str | Device | None = None) -> Any:
-    """Return the correlation of the ranks of two series of one length (C. Spearman, 1904).
+    """Return the correlation of the ranks of two series of one length (C. Spearman, 1904); NaN where one holds a NaN.
 
     >>> spearman([1.0, 2.0, 3.0], [1.0, 8.0, 27.0]).item()
     1.0
     """
-    ranks = [rank(side, on=on) for side in (x, y)]
+    sides = [read_rows("stats.spearman", side, on, what=name, allowed=_NUMBERS) for name, side in (("x", x), ("y", y))]
+    ranks = [rank(side, on=on) for side in sides]
     if any(r.ndim != 1 for r in ranks) or ranks[0].shape != ranks[1].shape:
         raise ShapeError("stats.spearman", "not two series of one length", expected=ranks[0].shape, got=ranks[1].shape,
                          remedy="Match the lengths")  # fmt: skip
-    return correlation(*ranks, on=on)
+    if any(np.isnan(side).any() for side in sides):
+        ranks[0] = np.full_like(ranks[0], np.nan)
+    found = np.asarray(correlation(*ranks, on=on))[()]
+    return as_given(x if isinstance(x, Tensor) else y, found)
 
 
 def mode(data: Any, *, on: str | Device | None = None) -> Any:
@@ -92,8 +97,9 @@ def mode(data: Any, *, on: str | Device | None = None) -> Any:
     return as_given(data, found.reshape(x.shape[:-1])[()])
 
 
+@host_arithmetic()
 def trim_mean(data: Any, share: float, *, on: str | Device | None = None) -> Any:
-    """Return the mean of every row (..., n) of f32 or f64 without a ``share`` of its elements at each end.
+    """Return the mean of every row (..., n) without a ``share`` of its elements at each end; NaN where one is NaN.
 
     >>> trim_mean([1.0, 2.0, 3.0, 100.0], 0.25).item()
     2.5
@@ -105,11 +111,14 @@ def trim_mean(data: Any, share: float, *, on: str | Device | None = None) -> Any
     x = read_rows(where, data, on)
     cut = int(part * x.shape[-1])
     inner = np.ascontiguousarray(np.asarray(gpu_sort(x, on=on))[..., cut : x.shape[-1] - cut])
-    return as_given(data, np.asarray(mean(inner, -1, on=on))[()])
+    spoilt = np.isnan(x).any(-1)  # in order they are at an end, which is cut off
+    found = np.asarray(mean(inner, -1, on=on))
+    return as_given(data, np.where(spoilt, found.dtype.type("nan"), found)[()])
 
 
+@host_arithmetic()
 def iqr(data: Any, *, on: str | Device | None = None) -> Any:
-    """Return the distance of the quartiles of every row (..., n) of f32 or f64.
+    """Return the distance of the quartiles of every row (..., n).
 
     >>> iqr([1.0, 2.0, 3.0, 4.0, 5.0]).item()
     2.0
@@ -119,8 +128,9 @@ def iqr(data: Any, *, on: str | Device | None = None) -> Any:
     return as_given(data, (high - low)[()])
 
 
+@host_arithmetic()
 def median_abs_deviation(data: Any, *, on: str | Device | None = None) -> Any:
-    """Return the median distance from the median of every row (..., n) of f32 or f64.
+    """Return the median distance from the median of every row (..., n).
 
     >>> median_abs_deviation([1.0, 1.0, 2.0, 2.0, 9.0]).item()
     1.0

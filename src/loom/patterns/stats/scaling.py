@@ -9,6 +9,7 @@ from typing import Any
 
 from loom import tensor
 from loom.core.errors import ArgumentError, EmptyError
+from loom.core.given import is_int
 from loom.patterns.tensors import Tensors
 from loom.runtime.device import Device
 from loom.tensor import Tensor
@@ -22,7 +23,7 @@ def minmax(data: Any, axis: int | None = None, *, on: str | Device | None = None
     >>> minmax([2.0, 4.0, 6.0]).tolist()
     [0.0, 0.5, 1.0]
     """
-    call = Tensors("stats.minmax", on, data=data)
+    call = Tensors("stats.minmax", on, counted=True, data=data)
     x = _some(call)
     least, largest = x.min(axis, keepdims=True), x.max(axis, keepdims=True)
     span = largest - least
@@ -35,7 +36,7 @@ def logsumexp(data: Any, axis: int | None = None, *, on: str | Device | None = N
     >>> bool(logsumexp([1000.0, 1000.0]) - 1000 < 0.7)
     True
     """
-    call = Tensors("stats.logsumexp", on, data=data)
+    call = Tensors("stats.logsumexp", on, counted=True, data=data)
     x = _some(call)
     most = x.max(axis, keepdims=True)
     known = tensor.where(_abs(most) == float("inf"), 0.0, most)
@@ -52,19 +53,20 @@ def _abs(x: Tensor) -> Tensor:
 def autocorrelation(data: Any, lags: int, *, on: str | Device | None = None) -> Any:
     """Return the correlation of a series with itself 0 to ``lags`` steps later, divided by that of lag 0.
 
-    Deviations are from the mean of the whole series, as usual (G. Box and G. Jenkins). ArgumentError unless
-    0 <= lags < len(data).
+    Deviations are from the mean of the whole series, as usual (G. Box and G. Jenkins). NaN where all elements are
+    equal. ArgumentError unless 0 <= lags < len(data).
     """
-    call = Tensors("stats.autocorrelation", on, data=data)
+    call = Tensors("stats.autocorrelation", on, counted=True, data=data)
     x = _some(call)
-    if x.ndim != 1 or isinstance(lags, bool) or not isinstance(lags, int) or not 0 <= lags < x.size:
+    if x.ndim != 1 or not is_int(lags) or not 0 <= lags < x.size:
         raise ArgumentError(
             call.where, "no such lags", expected="a series, and fewer lags than elements",
             got=f"{lags!r} of shape {x.shape}", remedy="Pass fewer",
         )  # fmt: skip
     away = x - x.mean()
-    sums = [(away[: x.size - lag] * away[lag:]).sum() for lag in range(lags + 1)]
-    return call.result(tensor.stack([each / sums[0] for each in sums], 0))
+    sums = [(away[: x.size - lag] * away[lag:]).sum() for lag in range(int(lags) + 1)]
+    none = tensor.where(x.max() == x.min(), float("nan"), sums[0])
+    return call.result(tensor.stack([each / none for each in sums], 0))
 
 
 def _some(call: Tensors) -> Tensor:

@@ -1,0 +1,1 @@
+"""Patterns beside scipy, numpy and pandas, over drawn arguments."""
