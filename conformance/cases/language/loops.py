@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.running import Case, case
 from conformance.writer import Writer
-from loom.core.dtype import INTEGERS, DType, i32, lookup, u32
+from loom.core.dtype import INTEGERS, DType, f32, i32, lookup, u32
 
 
 def _bounds(dtype: DType, *, down: bool) -> list[tuple[int, int, int]]:
@@ -145,3 +145,55 @@ def _wrapping(dtype: DType, mask: bool) -> Case:
 for _dtype in (lookup("f64"), lookup("f32"), lookup("u8"), lookup("i64")):
     for _mask in (True, False):
         case(f"loops/wrapping-index-{_dtype}-{'and' if _mask else 'remainder'}")(partial(_wrapping, _dtype, _mask))
+
+
+def _rows(dtype: DType, mode: str) -> Case:
+    """Rows of their own length over elements here and there, with a branch, a variable of the turn and ids inside.
+
+    In ``checked`` mode some rows go past the end, and some elements say that they lie outside.
+    """
+    k = Writer(f"rows_{dtype}_{mode}", (48, 1, 1))
+    start, source = k.read("start", dtype), k.read("source", dtype)
+    weight, out = k.read("weight", f32), k.buffer("out", f32)
+    seen = k.buffer("seen", u32)
+    scale = k.param("scale", f32)
+    i = k.global_id()
+    total, count = k.local("total", f32, 0.5), k.local("count", u32, i)
+    with k.when(i % 7 != 3), k.count(start[i], start[i + 1], dtype=dtype) as e:
+        w = k.local("w", f32, weight[source[e]] * scale)
+        with k.when(w.now < 0):
+            w.set(w.now * 3)
+        total.set(total.now + w.now)
+        count.set(count.now + k.local_id())
+    out[i] = total.now
+    seen[i] = count.now
+    rng = np.random.default_rng(5)
+    lanes = 48 * 3
+    lengths = rng.integers(0, 9, lanes)
+    lengths[20:36] = 4
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    edges, weights = int(starts[-1]), rng.normal(size=50).astype(np.float32)
+    sources = rng.integers(0, 50, edges)
+    if mode == "checked":
+        starts[60], starts[90] = edges + 5, edges - 1
+        sources[::13] = 57
+    found, counts = np.full(lanes, 0.5, np.float32), np.arange(lanes, dtype=np.uint32)
+    for lane in range(lanes):
+        for e in range(starts[lane], starts[lane + 1]) if lane % 7 != 3 else ():
+            w = weights[sources[e]] if e < edges and sources[e] < 50 else np.float32(0)
+            if e >= edges:
+                w = weights[0]
+            w = w * np.float32(0.75)
+            found[lane] += w * np.float32(3) if w < 0 else w
+            counts[lane] += lane % 48
+    buffers = (
+        starts.astype(dtype.numpy), sources.astype(dtype.numpy), weights, np.zeros(lanes, np.float32),
+        np.zeros(lanes, np.uint32),
+    )  # fmt: skip
+    expected = {"out": found, "seen": counts}
+    return Case(k.finish(), buffers, (0.75,), groups=(3, 1, 1), expected=expected, modes=(mode,))
+
+
+for _dtype in (u32, i32, lookup("u64"), lookup("i64"), lookup("u16")):
+    for _mode in ("checked", "trusted", "reported"):
+        case(f"loops/rows-{_mode}-{_dtype}", widths=(1, 4, 8, 16))(partial(_rows, _dtype, _mode))

@@ -57,6 +57,9 @@ _WORDS: dict[str, tuple[bool, str, str]] = {
     "choice": (False, "branch: both sides computed, lanes choose; no jump", ""),
     "branch apart": (False, "branch: lanes may part; both sides run under masks unless all lanes agree", ""),
     "loop together": (False, "loop: all lanes turn together", ""),
+    "loop lane by lane": (
+        False, "loop: of little but gathers, lanes leave it one by one; run for one lane after the other", "",
+    ),
     "loop apart": (
         True, "loop: lanes leave it one by one and wait for the last",
         "Give neighbouring lanes work of about the same length.",

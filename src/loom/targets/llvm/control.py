@@ -18,9 +18,9 @@ from loom.core.dtype import bool_
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, Statement, Variable, While, walk, walk_blocks
 from loom.ir.ops import Effect
 from loom.targets.llvm.access.memory import MemoryAccess
+from loom.targets.llvm.flow.loops import Loops, OpenLoop
 from loom.targets.llvm.identity import Identity
 from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.loops import Loops, OpenLoop
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.pairs import pair_factors, sum_of_products
 from loom.targets.llvm.rows import RowRuns

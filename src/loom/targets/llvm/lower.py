@@ -23,7 +23,7 @@ from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.access.atomics import counts_bytes
 from loom.targets.llvm.access.memory import MemoryAccess
 from loom.targets.llvm.control import Control
-from loom.targets.llvm.groups import GroupLoop, rows_of_group
+from loom.targets.llvm.flow.groups import GroupLoop, rows_of_group
 from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
 from loom.targets.llvm.lanes import Shapes, analyse_lanes, lane_dimensions
 from loom.targets.llvm.layout import BINDING, RECORD
@@ -178,7 +178,7 @@ class _Function:
             self.cpu(memory, messages)
         self.s.entry.branch(self.s.function.basic_blocks[1])
         sites, wraps = tuple(self.s.sites), wraps_index(self.kernel)
-        return Lowered(str(self.module), self.entry_name, sites, self.width, wraps, tuple(self.s.decisions))
+        return Lowered(self.s.text(), self.entry_name, sites, self.width, wraps, tuple(self.s.decisions))
 
     # the CPU function
 

@@ -6,6 +6,7 @@ one lane set; code is only ever generated where some lane runs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ __all__ = ["ArrayMemory", "State"]
 _LARGE = 1024
 """Bytes from which on a piece goes to the heap, in a function that has too much for the stack."""
 _ALIGNED = 64
+_ITSELF = "loom.itself"
 
 
 @dataclass(slots=True)
@@ -91,6 +93,14 @@ class State:
         """Return an address in a way that LLVM does not see through: what is read there it reads again."""
         return self.builder.asm(ll.FunctionType(POINTER, [POINTER]), "", "=r,0", [pointer], False)
 
+    def rolled(self) -> Any:
+        """Return what tells LLVM to leave a loop rolled; ``text`` makes it point at itself, which llvmlite cannot."""
+        return self.module.add_metadata([_ITSELF, self.module.add_metadata(["llvm.loop.unroll.disable"])])
+
+    def text(self) -> str:
+        """Return the module as LLVM assembly."""
+        return re.sub(rf'!(\d+) = !{{ !"{_ITSELF}"', r"!\1 = distinct !{ !\1", str(self.module))
+
     def heap(self, nbytes: int) -> Any:
         """Reserve memory at the function's entry; ``give_back`` frees it."""
         assert self.heaped is not None
@@ -128,10 +138,12 @@ class State:
         return self.function.append_basic_block(name)
 
     @contextmanager
-    def branch(self, condition: Any, name: str) -> Generator[None, None, None]:
-        """Generate code that runs if a scalar condition holds, then go on after it."""
+    def branch(self, condition: Any, name: str, *, likely: bool = False) -> Generator[None, None, None]:
+        """Generate code that runs if a condition holds (``likely``: it nearly always does), then go on after it."""
         then, after = self.block(name), self.block(name + ".end")
-        self.builder.cbranch(condition, then, after)
+        jump = self.builder.cbranch(condition, then, after)
+        if likely:
+            jump.set_weights([2000, 1])
         self.builder.position_at_end(then)
         yield
         if not self.is_terminated:

@@ -37,6 +37,7 @@ class MemoryAccess:
         self.elements = ShortVectors(self)
         self.atomics = AtomicAccess(self)
         self.known_rows: set[Instr] = set()  # accesses whose lanes were found side by side and inside already
+        self.known_inside: set[Instr] = set()  # accesses of one lane whose index was found inside already
         self.rows_read: dict[Instr, tuple[Any, Any]] = {}  # loads: if of neighbours (None: surely), where
 
     # shared pieces
@@ -154,7 +155,7 @@ class MemoryAccess:
         element = memory_type(memory.dtype)
         wide = self.wide(index, instr).value
         pointer = self.address(memory, wide)
-        if self.checked:
+        if self.checked and instr not in self.known_inside:
             inside = self.inside(wide, memory)
             self.report_scalar(instr, memory, wide, inside)
             if self.s.width == 1 and not self.s.machine.threads:
@@ -165,7 +166,7 @@ class MemoryAccess:
     def load_if(self, inside: Any, memory: Memory, pointer: Any) -> Any:
         """Load an element, 0 if it is outside: a jump is foreseen, a choice of addresses waited for."""
         element, before = memory_type(memory.dtype), self.b.block
-        with self.s.branch(inside, "load"):
+        with self.s.branch(inside, "load", likely=True):
             loaded = self.tagged(self.b.load(pointer, align=self.align(memory), typ=element), memory)
             there = self.b.block
         result = self.b.phi(element)

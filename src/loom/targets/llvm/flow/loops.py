@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import llvmlite.ir as ll
 
 from loom.ir.kernel import For, While
+from loom.targets.llvm.flow.serial import SerialLoops
 from loom.targets.llvm.lanes import Lanes
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Loops:
         self.s = control.s
         self.b = control.b
         self.v = control.v
+        self.serial = SerialLoops(control)
+        self.rolled = False  # true where turns are few: written out several times, they would only be foreseen worse
 
     def loop_entry(self, s: For | While) -> OpenLoop:
         """Open a loop; its break and continue use masks if lanes may leave it one by one."""
@@ -56,6 +59,9 @@ class Loops:
         return loop
 
     def for_(self, s: For) -> None:
+        if self.serial.is_worth(s):
+            self.serial.emit(s)
+            return
         start, stop, step = (self.c.value(x) for x in (s.start, s.stop, s.step))
         before = self.s.mask
         loop = self.loop_entry(s)
@@ -85,7 +91,9 @@ class Loops:
         following = self.b.add(current, step, flags=self.no_wrap(s, step))
         again = self.goes_on(s, current, following, stop, step)
         self.b.store(following, index)
-        self.b.cbranch(again, body, loop.exit)
+        jump = self.b.cbranch(again, body, loop.exit)
+        if self.rolled:
+            jump.set_metadata("llvm.loop", self.s.rolled())
         self.b.position_at_end(loop.exit)
 
     def is_one(self, step: Any) -> bool:

@@ -1,0 +1,1 @@
+"""How control goes: the loop over groups; loops of lanes together, apart, or one lane after the other."""

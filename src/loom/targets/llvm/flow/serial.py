@@ -1,0 +1,200 @@
+"""Emits loops that lanes had better run one after the other: of different lengths, over elements here and there.
+
+Layer: targets. Where a turn does little but gather, a vector of lanes gains nothing and waits for its longest. Such a
+loop is written for one lane and run for each in turn: its own elements then lie side by side, and the next lane's first
+loads overlap with the last ones of this. Invariant: a lane computes what it would in a vector, in the same order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from loom.core.dtype import DType
+from loom.ir.kernel import For, If, Instr, Space, Variable, operands, walk, walk_blocks
+from loom.ir.ops import Effect
+from loom.ir.passes.uniformity import analyse_uniformity
+from loom.targets.llvm.access.memory import MemoryAccess
+from loom.targets.llvm.identity import Identity
+from loom.targets.llvm.lanes import Lanes, analyse_lanes
+from loom.targets.llvm.messages import Messages
+from loom.targets.llvm.state import State
+from loom.targets.llvm.types import I1, I32, I64, scalar_type
+
+__all__ = ["SerialLoops"]
+
+_MOST_A_GATHER = 6
+"""Operations beside each element read from anywhere: with more, vectors are worth their gathers."""
+_COSTLY = ("div", "sqrt", "idiv", "irem", "mulhi")
+
+
+class SerialLoops:
+    """Finds and emits such loops for a ``Control`` (which imports this)."""
+
+    def __init__(self, control: Any) -> None:
+        self.c = control
+        self.s = control.s
+        self.b = control.b
+
+    def is_worth(self, s: For) -> bool:
+        """True for a loop of little but gathers, whose lanes begin or end it apart."""
+        if self.s.width == 1 or self.s.machine.threads:
+            return False
+        if self.c.stride(s.start) is not None and self.c.stride(s.stop) is not None:
+            return False
+        gathers = work = 0
+        for inner in walk(s.body):
+            if isinstance(inner, If):
+                continue
+            if not isinstance(inner, Instr) or not self.is_plain(inner):
+                return False
+            if inner.op.name == "load":
+                gathers += self.is_gather(inner)
+            elif inner.op.is_pure and inner.op.name not in ("const", "convert"):
+                work += 1
+        return gathers > 0 and work <= _MOST_A_GATHER * gathers and self.lies_in_memory(s)
+
+    def lies_in_memory(self, s: For) -> bool:
+        """True if nothing that comes from around the loop is a bool, of which a vector has bits."""
+        inside = list(walk(s.body))
+        variables = {x.attr for x in inside if isinstance(x, Instr) and isinstance(x.attr, Variable)}
+        taken = self.taken([s, *inside])
+        types = [v.dtype for v in variables] + [v.type for v in taken]
+        return not any(t.is_bool or t.is_vector for t in types)
+
+    def is_plain(self, s: Instr) -> bool:
+        """True for what only computes, sets variables and reads buffers."""
+        if s.dtype is not None and s.dtype.is_vector:
+            return False
+        if s.op.name in ("get", "set"):
+            return not s.attr.dtype.is_vector
+        if s.op.name == "load":
+            return s.memory is not None and s.memory.space is Space.BUFFER
+        return s.op.effect is Effect.IDENTITY or (s.op.is_pure and s.op.name not in _COSTLY)
+
+    def is_gather(self, s: Instr) -> bool:
+        return self.c.stride(s.args[0]) is None and not self.c.memory.is_likely_row(s)
+
+    def emit(self, s: For) -> None:
+        """Emit the loop for each running lane, lowest first."""
+        self.s.note("loop lane by lane", s)
+        inside = [s, *(x for block in walk_blocks(s) for x in walk(block))]
+        values = {v: self.c.value(v) for v in self.taken(inside)}
+        variables = dict.fromkeys(x.attr for x in inside if isinstance(x, Instr) and isinstance(x.attr, Variable))
+        apart = {v: self.laid_out(held) for v, held in values.items()}
+        held = {v: self.c.get(v) for v in variables}
+        whole = {v: self.laid_out(held[v]) for v in variables}
+        slots = {v: self.s.stack(scalar_type(v.dtype), name=v.name) for v in variables}
+        with self.s.lanes_of(self.s.mask, "serial") as lane:
+            one = self.one_lane(lane)
+            for v, vector in values.items():
+                one.s.values[v] = Lanes(self.lane_of(v.type, vector, apart[v], lane), 0)
+            for v, slot in slots.items():
+                one.s.slots[v] = slot
+                self.b.store(self.lane_of(v.dtype, held[v], whole[v], lane), slot)
+            self.turns(s, one)
+            for v, slot in slots.items():
+                if whole[v] is not None:
+                    self.b.store(self.b.load(slot, typ=scalar_type(v.dtype)), self.at(whole[v], v.dtype, lane))
+            self.s.stack_nbytes += one.s.stack_nbytes
+        for v in variables:
+            if whole[v] is not None:
+                self.b.store(self.b.load(whole[v], typ=self.c.slot_type(v)), self.s.slots[v])
+
+    def turns(self, s: For, one: Any) -> None:
+        """Emit the loop for one lane, without checks of what it counts along where that surely lies inside."""
+        along = {x for x in walk(s.body) if isinstance(x, Instr) and x.op.name == "load" and x.args[0] is s.index}
+        memories = dict.fromkeys(x.memory for x in along if x.memory is not None)
+        if s.down or s.index.type.is_signed or not memories or not one.memory.checked:
+            one.looping.for_(s)
+            return
+        stop, inside = one.value(s.stop).value, I1(1)
+        stop = stop if stop.type == I64 else self.b.zext(stop, I64)
+        for memory in memories:
+            reaches = self.b.icmp_unsigned("<=", stop, self.s.arrays[memory].length)
+            inside = self.b.and_(inside, reaches)
+        known, unknown, after = (self.s.block(n) for n in ("along.inside", "along.checked", "along.end"))
+        self.b.cbranch(inside, known, unknown)
+        for block, found in ((known, along), (unknown, set[Instr]())):
+            self.b.position_at_end(block)
+            one.memory.known_inside = found
+            one.looping.for_(s)
+            self.b.branch(after)
+        self.b.position_at_end(after)
+
+    def taken(self, inside: list[Any]) -> list[Instr]:
+        """Return the values that a loop takes from around it."""
+        made = {x for x in inside if isinstance(x, Instr)} | {x.index for x in inside if isinstance(x, For)}
+        used = dict.fromkeys(v for x in inside for v in operands(x))
+        return [v for v in used if v not in made and v.op.name != "const"]
+
+    def laid_out(self, held: Lanes) -> Any:
+        """Store what is held lane by lane where its lanes can be read one by one; None if it is held once."""
+        if held.stride is not None:
+            return None
+        slot = self.s.stack(held.value.type, name="apart")
+        slot.align = 64
+        self.b.store(held.value, slot)
+        return slot
+
+    def at(self, whole: Any, dtype: DType, lane: Any) -> Any:
+        return self.b.gep(whole, [lane], source_etype=scalar_type(dtype))
+
+    def lane_of(self, dtype: DType, held: Lanes, whole: Any, lane: Any) -> Any:
+        """Return one lane of a value from around the loop."""
+        if held.stride is None:
+            return self.b.load(self.at(whole, dtype, lane), typ=scalar_type(dtype))
+        return _counted(self.b, held, lane)
+
+    def one_lane(self, lane: Any) -> Any:
+        """Return what lowers statements for one lane of this vector."""
+        uniformity = analyse_uniformity(self.s.kernel, (False, False, False))
+        state = replace(
+            self.s, width=1, uniformity=uniformity, shapes=analyse_lanes(self.s.kernel, 1, uniformity),
+            values={}, slots={}, mask=None, stack_nbytes=0, decisions={},
+        )  # fmt: skip
+        messages = Messages(state)
+        if self.c.messages.flat_base is not None:
+            messages.flat_base = self.b.add(self.c.messages.flat_base, self.b.zext(lane, I64))
+        one = type(self.c)(state, _OfLane(state, self.c.identity, lane), MemoryAccess(state, messages), messages)
+        one.homes = self.c.homes
+        one.looping.rolled = True
+        return one
+
+
+class _OfLane(Identity):
+    """What one lane of a vector knows about itself."""
+
+    def __init__(self, state: State, vector: Identity, lane: Any) -> None:
+        super().__init__(state)
+        self.vector = vector
+        self.lane = lane
+
+    def value(self, instr: Instr) -> Lanes | None:
+        held = self.vector.value(instr)
+        if held is None:
+            return None
+        if held.stride is None:
+            return Lanes(self.b.extract_element(held.value, self.lane), 0)
+        return Lanes(_counted(self.b, held, self.lane), 0)
+
+    def group(self, dimension: int) -> Any:
+        return self.vector.group(dimension)
+
+    def group_count(self, dimension: int) -> Any:
+        return self.vector.group_count(dimension)
+
+    def local(self, dimension: int) -> Lanes:
+        return self.vector.local(dimension)
+
+    def barrier(self) -> None:
+        """Nothing: there is none in such a loop."""
+
+
+def _counted(builder: Any, held: Lanes, lane: Any) -> Any:
+    """Return what a lane has of a value that counts up across lanes, or is the same for all."""
+    if held.stride == 0:
+        return held.value
+    kind = held.value.type
+    number = lane if kind == I32 else (builder.zext if kind.width > I32.width else builder.trunc)(lane, kind)
+    return builder.add(held.value, builder.mul(number, kind(held.stride % (1 << kind.width))))
