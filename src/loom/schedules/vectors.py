@@ -46,6 +46,8 @@ class VectorLayout:
     metric: str
     panel: Panel
     rows: int
+    together: int
+    """Panels that a group compares."""
 
     @property
     def words(self) -> int:
@@ -87,17 +89,13 @@ class VectorLayout:
         """Record what reads up to so many rows back: data, sizes, out."""
         chain.dispatch(read_rows(self.panel, self.kept), slots, [], (-(-self.dims // _READ_LANES), rows))
 
-    def together(self, caps: Caps) -> int:
-        """Return how many panels a group compares."""
-        return 1 if lanes_of(caps) == THREADS else max(1, min(_TOGETHER, self.panels // (4 * caps.workers)))
-
     def tile(self, queries: int) -> int:
         """Return how many of so many queries are compared at once: one after the other where they are few."""
         return 1 if queries <= _FEW else self.panel.queries
 
     def record_best(self, chain: Recorder, slots: Sequence[Any], tile: int) -> None:
         """Record the best score of each panel of a segment for each query, ``tile`` queries at once."""
-        groups = -(-self.panels // self.together(chain.device.caps))
+        groups = -(-self.panels // self.together)
         panel = replace(self.panel, queries=tile)
         chain.dispatch(best_of_panels(panel, euclidean=self.is_euclidean), slots, [], groups)
 
@@ -127,4 +125,5 @@ def choose_layout(
     most_rows = min(_MOST_ROWS, most // (words_of(dims, kept) * held.nbytes + 3 * f32.nbytes))
     step = max(32, panel.width)  # a word of a mask is of one segment
     rows = max(step, min(capacity, most_rows) // step * step, min(most_rows, capacity + step - 1) // step * step)
-    return VectorLayout(dims, kept, metric, panel, rows)
+    together = 1 if threads else max(1, min(_TOGETHER, rows // panel.width // (4 * caps.workers)))
+    return VectorLayout(dims, kept, metric, panel, rows, together)

@@ -16,9 +16,10 @@ those of matrix products (see ``docs/numerics.md``, section 2), and of equal one
 from __future__ import annotations
 
 from loom.core.tracebacks import brief_names
+from loom.vectors.approximate import IndexReport
 from loom.vectors.files import flush, restore
 from loom.vectors.store import Entry, Hit, VectorStore
 
-__all__ = ["Entry", "Hit", "VectorStore", "flush", "restore"]
+__all__ = ["Entry", "Hit", "IndexReport", "VectorStore", "flush", "restore"]
 
 brief_names(globals(), __all__)

@@ -49,6 +49,9 @@ def restore(
     store = VectorStore(
         facts["dims"], facts["capacity"], facts["metric"], device, facts["dtype"], on=on, memory_budget=memory_budget,
     )  # fmt: skip
-    metas = [None if text is None else json.loads(text) for _, _, text in told]
-    store.adopt(file, facts["rows"], [row for row, _, _ in told], [name for _, name, _ in told], metas)
+    state = store._state  # pyright: ignore[reportPrivateUsage] - both are of one package
+    state.adopt(
+        file, facts["rows"], ((row, name, None if text is None else json.loads(text)) for row, name, text in told)
+    )
+    state.captured = facts["captured"]
     return store

@@ -175,8 +175,7 @@ class Comparison:
     def best(self, memory: SegmentMemory, mask: Array, panels: int, before: int) -> None:
         """Compare all queries with the first panels of a segment; ``before``: panels of segments before it."""
         own, layout, tile = self._programs, self._programs.layout, self._tile
-        together = layout.together(own.device.caps)
-        sizes = np.array([layout.words, self._rows // tile, together, panels, self._panels, before], np.uint32)
+        sizes = np.array([layout.words, self._rows // tile, layout.together, panels, self._panels, before], np.uint32)
         own.run(
             "best", tile, lambda chain, slots: layout.record_best(chain, slots, tile), self._queries, self._facts,
             memory.data, memory.weights, memory.squares, mask, sizes, self._maxima.memory,

@@ -18,6 +18,7 @@ from loom.vectors.given import require_lengths
 
 __all__ = ["prepare_queries"]
 
+_LEAST = np.float32(2.0**-149)
 _MOST_WORD = 32767
 _EXACT = (1 << 24) - 1
 """What the sum of a query's integers stays below, so that f32 holds it, and 127 times it i32."""
@@ -45,6 +46,7 @@ def _squares(array: Array) -> Array:
         for first in range(0, array.shape[1], MATMUL_BLOCK):
             part = array[:, first : first + MATMUL_BLOCK]
             total += np.add.accumulate(part * part, axis=1, dtype=np.float32)[:, -1]
+    total[(total == 0) & array.any(axis=1)] = _LEAST
     return total
 
 

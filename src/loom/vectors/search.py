@@ -9,7 +9,7 @@ score is first, of equal scores the older row.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from loom.core.arrays import Array
 from loom.vectors.programs import Comparison, SegmentMemory, VectorPrograms
 from loom.vectors.queries import prepare_queries
 
-__all__ = ["Ranks", "SearchPart", "find_best"]
+__all__ = ["Ranks", "SearchPart", "best_of_rows", "find_best", "is_kept"]
 
 _MOST_SCORES = 1 << 24
 """Best scores of panels that are held at a time, for as many queries as that is."""
@@ -32,6 +32,11 @@ class SearchPart:
     used: int
     mask: Array
     memory: Callable[[], SegmentMemory]
+
+    def since(self, row: int) -> SearchPart:
+        """Return the same without rows before ``row``."""
+        words = np.arange(len(self.mask) * 32) + self.first >= row
+        return replace(self, mask=self.mask & np.packbits(words, bitorder="little").view("<u4").astype(np.uint32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,40 @@ def find_best(programs: VectorPrograms, parts: Sequence[SearchPart], queries: Ar
         some = min(step, len(queries) - first)
         found += _Search(programs, parts, programs.compare(here, facts, panels, tile), some, k).run()
     return found
+
+
+def is_kept(parts: Sequence[SearchPart], rows: Array) -> Array:
+    """Return which of some rows take part."""
+    found = np.zeros(len(rows), bool)
+    for part in parts:
+        here = np.flatnonzero((rows >= part.first) & (rows < part.first + part.used))
+        places = rows[here] - part.first
+        found[here] = (part.mask[places >> 5] >> (places & 31).astype(np.uint32)) & 1
+    return found
+
+
+def best_of_rows(
+    programs: VectorPrograms,
+    parts: Sequence[SearchPart],
+    queries: Array,
+    candidates: Sequence[Array],
+    k: int,
+    where: str,
+) -> list[Ranks]:
+    """Return the best ``k`` of candidates, row numbers for each query, by the scores of ``find_best``."""
+    layout = programs.layout
+    width = layout.panel.width
+    here, facts = prepare_queries(queries, layout, where)
+    search = _Search(programs, parts, programs.compare(here, facts, 1, layout.tile(len(queries))), len(queries), k)
+    numbers = np.repeat(np.arange(len(queries)), [len(rows) for rows in candidates])
+    rows = np.concatenate([np.empty(0, np.int64), *candidates])
+    begins = np.array([part.first for part in parts], np.int64)
+    part_of = np.searchsorted(begins, rows, side="right") - 1
+    panels = search.begins[part_of] + (rows - begins[part_of]) // width if len(rows) else rows
+    keys, scores = search.scored(numbers, panels)
+    places = np.arange(len(rows)) * width + (rows - begins[part_of]) % width if len(rows) else rows
+    keys, scores = keys[places], scores[places]
+    return [search.best(keys[numbers == n], scores[numbers == n]) for n in range(len(queries))]
 
 
 class _Search:

@@ -64,22 +64,25 @@ class Residence:
             if found is not None:
                 return found
         with self.lock:
-            found = self._here.pop(segment, None)
+            found = self._here.pop(segment, None) or segment.own
             if found is None:
                 found = self._made()
                 segment.fill(found)
-            self._here[segment] = found
+            if segment.is_retired:
+                segment.own = found
+            else:
+                self._here[segment] = found
             return found
+
+    def retire(self, segment: RowSegment) -> None:
+        """Leave a segment's memory to itself."""
+        with self.lock:
+            segment.own, segment.is_retired = self._here.pop(segment, None), True
 
     def leave(self, segment: RowSegment) -> None:
         """Let go of a segment's memory."""
         with self.lock:
             self._here.pop(segment, None)
-
-    def clear(self) -> None:
-        """Let go of all."""
-        with self.lock:
-            self._here.clear()
 
     def _made(self) -> SegmentMemory:
         if self.most_nbytes is not None:
@@ -96,38 +99,52 @@ class Residence:
 
 
 class RowSegment:
-    """Rows of a store from ``first`` on. Its owner's lock guards which rows there are."""
+    """Segment ``number`` of a store. Its owner's lock guards which rows there are."""
 
-    def __init__(self, residence: Residence, first: int) -> None:
+    def __init__(self, residence: Residence, number: int) -> None:
         self._residence = residence
         self._programs = residence.programs
-        self.first = first
+        self.number = number
+        self.first = number * self._programs.layout.rows
         self.used = 0
         self.live = np.zeros(self._programs.layout.rows, bool)
+        self.pins = 0
+        """Captures that are laying rows down."""
+        self.own: SegmentMemory | None = None
+        """Its memory, when its store has let go of it and searches go on."""
+        self.is_retired = False
         self._mask: Array | None = None
         self._file: tuple[WrittenRows, int] | None = None
 
     @property
     def is_written(self) -> bool:
         """Whether a file has all its rows."""
-        return self._file is not None and self._file[1] >= self.used
+        return not self.pins and self._file is not None and self._file[1] >= self.used
 
     def memory(self) -> SegmentMemory:
         """Return its memory on the device."""
-        return self._residence.memory(self)
+        return self.own or self._residence.memory(self)
+
+    def retire(self) -> None:
+        """Count no more as its store's; its memory goes with the last search."""
+        self._residence.retire(self)
 
     def fill(self, memory: SegmentMemory) -> None:
         """Lay down what its file has."""
         if self._file is not None:
-            self.lay(memory, *self._file)
+            self.lay_file(memory, *self._file)
 
-    def lay(self, memory: SegmentMemory, rows: WrittenRows, count: int) -> None:
+    def lay_file(self, memory: SegmentMemory, rows: WrittenRows, count: int) -> None:
         """Lay down what a file has of its first rows."""
-        scales = rows.scales(self.first, count)
-        if scales is not None:
-            memory.scales.write(0, np.ascontiguousarray(scales, np.float32).view(np.uint8))
-        x = rows.rows(self.first, count)
-        self._programs.lay(x if x.dtype == np.int8 else x.astype(np.float32, copy=False), memory, 0, count)
+        self.lay(memory, rows.rows(self.first, count), rows.scales(self.first, count), 0)
+
+    def lay(self, memory: SegmentMemory, rows: Array, scales: Array | None, place: int) -> None:
+        """Lay rows down from a place on: as they are kept, integers with their scales, or f32."""
+        if rows.dtype == np.int8 and scales is not None:
+            memory.scales.write(place * _WORD, np.ascontiguousarray(scales, np.float32).view(np.uint8))
+        else:
+            rows = np.ascontiguousarray(rows, np.float32)
+        self._programs.lay(rows, memory, place, len(rows))
 
     def written(self, rows: WrittenRows, count: int) -> None:
         """Take note that a file has its first rows, if it may have to leave."""

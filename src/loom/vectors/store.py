@@ -7,8 +7,7 @@ what was there when they began, without keeping others waiting. Invariant: a cal
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,27 +15,20 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import DType, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError
-from loom.core.given import is_list, one_of
+from loom.core.given import flag, is_list, one_of
 from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 from loom.schedules.vectors import KEPT, choose_layout
-from loom.vectors.columns import MetaColumns, read_where
+from loom.vectors.approximate import ApproximateIndex, IndexReport, build_index
+from loom.vectors.columns import read_where
 from loom.vectors.frozen import FrozenStore
-from loom.vectors.given import (
-    Id,
-    Meta,
-    read_ids,
-    read_matrix,
-    read_meta,
-    read_metas,
-    read_vector,
-    require_lengths,
-)  # fmt: skip
+from loom.vectors.given import Id, Meta, read_ids, read_matrix, read_meta, read_metas, read_vector
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import Ranks, find_best
-from loom.vectors.segments import Residence, RowSegment, WrittenRows
+from loom.vectors.sources import taken_from
+from loom.vectors.state import Source, StoreState, View
 
 __all__ = ["Entry", "Hit", "VectorStore"]
 
@@ -44,6 +36,9 @@ METRICS = ("cosine", "dot", "euclidean")
 DUPLICATES = ("error", "skip", "replace")
 _MOST_DIMS = 1 << 16
 _MOST_ROWS = (1 << 32) - 1
+_SOME = 1024
+"""Vectors that iteration reads at a time."""
+_KEEP: Any = object()
 
 
 class Hit(NamedTuple):
@@ -68,7 +63,21 @@ class Entry(NamedTuple):
 
 
 class VectorStore:
-    """Vectors of ``dims`` elements on a device, and search among them. See ``loom.vectors``."""
+    """Vectors of ``dims`` elements on a device, and search among them.
+
+    ``metric``: "cosine", "dot" or "euclidean". ``dtype``: what elements are kept as: f32; f16, rounded; or i8, integers
+    from -127 to 127 times a scale for each vector. ``capacity``: vectors after which ``needs_flush`` says so; the store
+    may hold more. ``memory_budget``: bytes of the device that vectors may take; beyond them those that a flush has
+    written leave the device, and come back when they are searched. Kernels are compiled here, so that nothing that
+    follows opens a file. Any number of threads may call. ArgumentError for what cannot be.
+
+    >>> import loom
+    >>> db = loom.vectors.VectorStore(dims=2, metric="euclidean")
+    >>> db.capture_many(["a", "b"], [[0, 0], [3, 4]])
+    2
+    >>> [(hit.id, hit.score) for hit in db.search([0, 0])]
+    [('a', 0.0), ('b', 5.0)]
+    """
 
     def __init__(
         self,
@@ -86,22 +95,15 @@ class VectorStore:
         self.capacity = whole(capacity, f"{where}, capacity", least=1, most=_MOST_ROWS)
         self.metric = one_of(metric, f"{where}, metric", METRICS)
         self.dtype = _kept(dtype, where)
-        asked = one_device(None if device == "auto" else device, on, where)
-        self.device = chosen_device(asked)
+        self.device = chosen_device(one_device(None if device == "auto" else device, on, where))
         budget = None if memory_budget is None else whole(memory_budget, f"{where}, memory_budget", least=1)
         layout = choose_layout(self.device.caps, dims, self.dtype, self.metric, self.capacity, budget)
-        self._programs = VectorPrograms(self.device, layout)
-        _require_room(self._programs.segment_nbytes, budget, f"{where}, memory_budget")
-        self._programs.warm()
-        self._residence = Residence(self._programs, budget)
-        self._lock = threading.RLock()
-        self._writing = threading.RLock()
-        self._columns = MetaColumns()
-        self._segments: list[RowSegment] = []
-        self._ids: list[Id] = []
-        self._metas: list[Meta | None] = []
-        self._rows: dict[Id, int] = {}
-        self._unflushed = 0
+        programs = VectorPrograms(self.device, layout)
+        _require_room(programs.segment_nbytes, budget, f"{where}, memory_budget")
+        programs.warm()
+        self._programs = programs
+        self._state = StoreState(programs, budget)
+        self._index: ApproximateIndex | None = None
         self._is_open = True
 
     # what there is
@@ -117,42 +119,49 @@ class VectorStore:
         return self._is_open
 
     @property
+    def memory_budget(self) -> int | None:
+        """Bytes of the device that vectors may take; None: all it has."""
+        return self._state.residence.most_nbytes
+
+    @property
     def needs_flush(self) -> bool:
         """Whether ``capacity`` vectors came or went since the last flush, or half the memory budget is unwritten."""
-        budget = self._residence.most_nbytes
-        is_short = budget is not None and self._unflushed > 0 and 2 * self._residence.unwritten >= budget
-        return self._unflushed >= self.capacity or is_short
+        budget, residence = self.memory_budget, self._state.residence
+        is_short = budget is not None and self._state.unflushed > 0 and 2 * residence.unwritten >= budget
+        return self._state.unflushed >= self.capacity or is_short
 
     @property
     def tombstones(self) -> int:
-        """Rows that are deleted, and take memory until ``compact``."""
-        with self._lock:
-            return len(self._ids) - len(self._rows)
+        """Rows that are deleted or replaced, and take memory until ``compact``."""
+        with self._state.lock:
+            return len(self._state.ids) - len(self._state.rows)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that vectors take on the device."""
-        return self._residence.nbytes
+        """Bytes that vectors take on the device now."""
+        return self._state.residence.nbytes
 
     def __len__(self) -> int:
         """Return how many vectors there are."""
-        return len(self._rows)
+        return len(self._state.rows)
 
     def __contains__(self, name: object) -> bool:
         """Tell whether a vector has this id."""
-        try:
-            return name in self._rows and not isinstance(name, bool)
-        except TypeError:
-            return False
+        return isinstance(name, (str, int)) and not isinstance(name, bool) and name in self._state.rows
 
     def __iter__(self) -> Iterator[Id]:
         """Go through the ids there are now, oldest row first."""
-        with self._lock:
-            return iter([self._ids[row] for row in sorted(self._rows.values())])
+        self._alive("iteration")
+        with self._state.lock:
+            return iter([self._state.ids[row] for row in sorted(self._state.rows.values())])
 
     def __getitem__(self, name: Id) -> Entry:
         """Return a vector by its id; IndexOutside if there is none."""
-        return self._entry(self._row(name, "VectorStore[id]"))
+        self._alive("VectorStore[id]")
+        found = self._entry(name)
+        if found is None:
+            raise self._no_vector(name, "VectorStore[id]")
+        return found
 
     def __repr__(self) -> str:
         state = f"{len(self)} vectors" if self._is_open else "closed"
@@ -161,9 +170,48 @@ class VectorStore:
     def get(self, name: Id, default: Any = None) -> Any:
         """Return a vector by its id as an ``Entry``, or ``default``."""
         self._alive("get")
-        with self._lock:
-            row = self._rows.get(name) if name in self else None
-        return default if row is None else self._entry(row)
+        found = self._entry(name)
+        return default if found is None else found
+
+    def _entry(self, name: Any) -> Entry | None:
+        with self._state.lock:
+            if name not in self:
+                return None
+            row = self._state.rows[name]
+            meta, (segment, place) = self._state.metas[row], self._state.place(row)
+        return Entry(name, segment.floats(place, 1)[0], _copied(meta), row)
+
+    def items(self) -> Iterator[Entry]:
+        """Go through the vectors there are now, oldest row first, read some at a time."""
+        self._alive("items")
+        with self._state.lock:
+            segments, ids, metas = self._state.segments[:], self._state.ids, self._state.metas
+            alive = [np.flatnonzero(s.live[: s.used]).tolist() for s in segments]
+        return self._read(segments, alive, ids, metas)
+
+    def _read(self, segments: Any, alive: Any, ids: Any, metas: Any) -> Iterator[Entry]:
+        for segment, places in zip(segments, alive, strict=True):
+            for at in range(0, len(places), _SOME):
+                some = places[at : at + _SOME]
+                found = segment.floats(some[0], some[-1] - some[0] + 1)
+                for place in some:
+                    row = segment.first + place
+                    yield Entry(ids[row], found[place - some[0]].copy(), _copied(metas[row]), row)
+
+    def to_numpy(self) -> tuple[list[Id], Array]:
+        """Return all ids, oldest row first, and their vectors as f32, (n, dims)."""
+        entries = list(self.items())
+        return [e.id for e in entries], np.array([e.vector for e in entries], np.float32).reshape(-1, self.dims)
+
+    def to_arrow(self) -> Any:
+        """Return all vectors as a pyarrow.Table: id, vector, meta (JSON). StateError without the package pyarrow."""
+        from loom.vectors.arrow import as_table
+
+        return as_table(list(self.items()), self.dims)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Lend all vectors to whatever reads Arrow: polars, pandas, DuckDB."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     # capturing
 
@@ -176,106 +224,78 @@ class VectorStore:
         where = "capture"
         self._alive(where)
         x = read_vector(vector, self.dims, where)
-        ids, metas = read_ids([id], 1, where), [read_meta(meta, where)]
-        with self._writing:
-            self._take(x, ids, metas, duplicates, where)
-            return self._rows[ids[0]]
+        ids, told = read_ids([id], 1, where), read_metas([read_meta(meta, where)], 1, where)
+        with self._state.writing:
+            self._take(Source(x, 1), ids, told, duplicates, where)
+            return self._state.rows[ids[0]]
 
     def capture_many(self, ids: Any, matrix: Any, metas: Any = None, *, duplicates: str = "error") -> int:
         """Keep the rows of a matrix (n, dims), all or, if one cannot be, none; return how many were kept.
 
-        ``ids`` None: they are called by the numbers of their rows. ``metas``: one mapping for all, or one (or None) for
-        each. ``duplicates`` as of ``capture``; of equal ids in one call the first is kept by "skip", the last by
-        "replace".
+        ``ids`` None: they are numbered. ``metas``: one mapping for all, or one (or None) for each. ``duplicates`` as of
+        ``capture``; of equal ids in one call the first is kept by "skip", the last by "replace".
         """
         where = "capture_many"
         self._alive(where)
         x = read_matrix(matrix, self.dims, where)
-        told = read_metas(metas, len(x), where)
-        with self._writing:
-            names = self._names(ids, len(x), where)
-            return self._take(x, names, told, duplicates, where)
+        return self._take(Source(x, len(x)), ids, metas, duplicates, where)
 
-    def _names(self, ids: Any, count: int, where: str) -> list[Id]:
-        first = len(self._ids)
-        return list(range(first, first + count)) if ids is None else read_ids(ids, count, where)
+    def capture_from(
+        self,
+        source: Any,
+        offset: int = 0,
+        count: int | None = None,
+        ids: Any = None,
+        metas: Any = None,
+        *,
+        binding: str = "globals",
+        duplicates: str = "error",
+    ) -> int:
+        """Keep vectors that are on the device: in a binding of a unit, or a tensor; return how many.
 
-    def _take(self, x: Array, ids: list[Id], metas: list[Meta | None], duplicates: str, where: str) -> int:
-        """Lay rows down and keep them; the caller holds ``_writing``."""
+        Nothing leaves the device but lengths. ``offset``: where the first begins, in elements (of words: f32);
+        ``count``: how many, by default all that are whole. What was launched before is over first. Otherwise as
+        ``capture_many``; DTypeError for elements other than f32, ArgumentError for another device.
+        """
+        where = "capture_from"
         self._alive(where)
+        with taken_from(source, self.device, self.dims, offset, count, binding, where) as found:
+            return self._take(found, ids, metas, duplicates, where)
+
+    def _take(self, source: Source, ids: Any, metas: Any, duplicates: str, where: str) -> int:
         one_of(duplicates, f"{where}, duplicates", DUPLICATES)
-        chosen = self._chosen(ids, duplicates, where)
-        if chosen is not None:
-            x, ids, metas = x[chosen], [ids[n] for n in chosen], [metas[n] for n in chosen]
-        if len(self._ids) + len(ids) > _MOST_ROWS:
-            raise ArgumentError(where, "too many rows", expected="less than 2^32", got=len(self._ids) + len(ids),
-                                remedy="compact() the store, or open another")  # fmt: skip
-        pieces: list[tuple[RowSegment, int, int]] = []
-        try:
-            self._lay(x, pieces, where)
-            self._commit(pieces, ids, metas)
-        except BaseException:
-            for segment, _, _ in pieces:
-                if not segment.used:
-                    self._residence.leave(segment)
-            raise
-        return len(ids)
-
-    def _chosen(self, ids: list[Id], duplicates: str, where: str) -> list[int] | None:
-        """Return which of the vectors are kept, None: all."""
-        own = dict(zip(ids, range(len(ids)), strict=True))
-        if len(own) == len(ids) and (not self._rows or self._rows.keys().isdisjoint(own)):
-            return None
-        if duplicates == "replace":
-            return None if len(own) == len(ids) else sorted(own.values())
-        seen: set[Id] = set()
-        kept: list[int] = []
-        for n, name in enumerate(ids):
-            if name in self._rows or name in seen:
-                if duplicates == "error":
-                    raise ArgumentError(where, f"there is a vector {name!r} already", expected="new ids", got=name,
-                                        remedy='Pass duplicates="replace" or "skip", or call update')  # fmt: skip
-                continue
-            seen.add(name)
-            kept.append(n)
-        return kept
-
-    def _lay(self, x: Array, pieces: list[tuple[RowSegment, int, int]], where: str) -> None:
-        """Lay rows down after the last, none of them kept yet: pieces of (segment, first row there, rows)."""
-        rows = self._programs.layout.rows
-        done = 0
-        while done < len(x):
-            number, first = divmod(len(self._ids) + done, rows)
-            some = min(rows - first, len(x) - done)
-            segment = (
-                self._segments[number] if number < len(self._segments) else RowSegment(self._residence, number * rows)
+        told = read_metas(metas, source.count, where)
+        with self._state.writing:
+            self._alive(where)
+            first = self._state.captured
+            names: list[Id] = (
+                list(range(first, first + source.count)) if ids is None else read_ids(ids, source.count, where)
             )
-            pieces.append((segment, first, some))
-            squares = self._programs.lay(x[done : done + some], segment.memory(), first, some)
-            require_lengths(squares, where, first=done)
-            done += some
-
-    def _commit(self, pieces: list[tuple[RowSegment, int, int]], ids: list[Id], metas: list[Meta | None]) -> None:
-        with self._lock:
-            self._alive("capture")
-            row = len(self._ids)
-            for segment, first, some in pieces:
-                if not any(segment is each for each in self._segments):
-                    self._segments.append(segment)
-                segment.keep(first, some)
-            own = dict(zip(ids, range(row, row + len(ids)), strict=True))
-            for name in self._rows.keys() & own.keys():
-                self._bury(self._rows[name])
-            self._ids.extend(ids)
-            self._metas.extend(metas)
-            self._rows.update(own) if self._rows else setattr(self, "_rows", own)
-            self._unflushed += len(ids)
-
-    def _bury(self, row: int) -> None:
-        number, place = divmod(row, self._programs.layout.rows)
-        self._segments[number].bury(place)
+            return self._state.capture(source, names, told, duplicates, where, lambda: self._alive(where))
 
     # changing
+
+    def update(self, name: Id, vector: Any = None, meta: Any = _KEEP) -> int:
+        """Give a vector other elements, or tell it something else, or both; return its row, new with new elements.
+
+        IndexOutside if there is none of this id.
+        """
+        where = "update"
+        self._alive(where)
+        x = None if vector is None else read_vector(vector, self.dims, where)
+        told = None if meta is _KEEP else read_meta(meta, where)
+        state = self._state
+        with state.writing:
+            if name not in self:
+                raise self._no_vector(name, where)
+            row = state.rows[name]
+            if meta is _KEEP:
+                told = state.metas[row]
+            if x is not None:
+                state.capture(Source(x, 1), [name], [told], "replace", where, lambda: self._alive(where))
+            elif meta is not _KEEP:
+                state.tell(row, told)
+            return state.rows[name]
 
     def delete(self, ids: Any, *, missing: str = "error") -> int:
         """Delete vectors by id, one or a list; return how many. ``missing``: an "error", or "skip" those not there."""
@@ -283,114 +303,110 @@ class VectorStore:
         self._alive(where)
         one_of(missing, f"{where}, missing", ("error", "skip"))
         names = read_ids(ids, len(ids), where) if is_list(ids) else read_ids([ids], 1, where)
-        with self._writing, self._lock:
-            rows = {name: self._rows.get(name) for name in names}
+        state = self._state
+        with state.writing, state.lock:
+            rows = {name: state.rows.get(name) for name in names}
             for name, row in rows.items():
                 if row is None and missing == "error":
-                    raise _no_vector(name, where, self)
+                    raise self._no_vector(name, where)
             found = {name: row for name, row in rows.items() if row is not None}
             for name, row in found.items():
-                self._bury(row)
-                del self._rows[name]
-            self._unflushed += len(found)
+                state.bury(row)
+                del state.rows[name]
+            state.unflushed += len(found)
             return len(found)
+
+    def compact(self) -> int:
+        """Let go of tombstones; return how many. Rows are numbered anew, in their order; hits and scores stay."""
+        with self._state.writing:
+            self._alive("compact")
+            self._index = None
+            return self._state.rebuild()
+
+    def normalize(self) -> None:
+        """Scale all vectors to length 1, those of length 0 apart; tombstones go."""
+        with self._state.writing:
+            self._alive("normalize")
+            self._index = None
+            self._state.rebuild(_normalized)
 
     # searching
 
-    def search(self, query: Any, k: int = 10, *, where: Any = None) -> list[Hit]:
+    def search(self, query: Any, k: int = 10, *, where: Any = None, approximate: bool = False) -> list[Hit]:
         """Return the best ``k`` vectors for a query, best first, of equal scores the older row first.
 
         ``where`` keeps vectors by what they are told before the best are chosen: ``{"batch": 42}``,
         ``{"year": (">=", 2000)}``; operators are == != < <= > >= in between contains is-null, and all must hold.
+        ``approximate``: look where ``build_index`` says; a hit may be missed, its score is exact.
         """
         place = "search"
-        x = read_vector(query, self.dims, place)
-        return self._found(x, k, where, place)[0]
+        self._alive(place)
+        return self._found(read_vector(query, self.dims, place), k, where, approximate, place)[0]
 
-    def search_many(self, queries: Any, k: int = 10, *, where: Any = None) -> list[list[Hit]]:
+    def search_many(
+        self, queries: Any, k: int = 10, *, where: Any = None, approximate: bool = False
+    ) -> list[list[Hit]]:
         """Return what ``search`` does for each row of a matrix (n, dims), at once."""
         place = "search_many"
-        return self._found(read_matrix(queries, self.dims, place), k, where, place)
-
-    def _found(self, queries: Array, k: int, where: Any, place: str) -> list[list[Hit]]:
         self._alive(place)
+        return self._found(read_matrix(queries, self.dims, place), k, where, approximate, place)
+
+    def _found(self, queries: Array, k: Any, where: Any, approximate: Any, place: str) -> list[list[Hit]]:
         k = whole(k, f"{place}, k", least=1)
         conditions = read_where(where, f"{place}, where")
-        with self._lock:
+        index = self._index if flag(approximate, f"{place}, approximate") else None
+        if approximate and index is None:
+            raise StateError(
+                place, "there is no index", expected="build_index() before", remedy="Build one, or leave it exact"
+            )
+        with self._state.lock:
             self._alive(place)
-            ids, metas, count = self._ids, self._metas, len(self._ids)
-            kept = self._columns.keeps(conditions, metas, count)
-            parts = [s.part(kept) for s in self._segments]
-        ranks = find_best(self._programs, parts, queries, k, place)
-        return [self._hits(each, ids, metas) for each in ranks]
+            view = self._state.view(conditions)
+        if index is None:
+            ranks = find_best(self._programs, view.parts, queries, k, place)
+        else:
+            ranks = index.find(self._programs, view.parts, queries, k, place)
+        return [self._hits(each, view) for each in ranks]
 
-    def _hits(self, ranks: Ranks, ids: list[Id], metas: list[Meta | None]) -> list[Hit]:
+    def _hits(self, ranks: Ranks, view: View) -> list[Hit]:
         scores = -ranks.scores if self._programs.layout.is_euclidean else ranks.scores
         pairs = zip(ranks.rows.tolist(), scores.tolist(), strict=True)
-        return [Hit(ids[row], score, _copied(metas[row]), row) for row, score in pairs]
+        return [Hit(view.ids[row], score, _copied(view.metas[row]), row) for row, score in pairs]
 
-    # reading
+    def build_index(self, *, connectivity: int = 16, expansion: int = 128, samples: int = 100) -> IndexReport:
+        """Build an approximate index of the vectors there are now (HNSW, by the package usearch); tell its recall.
 
-    def _row(self, name: Any, where: str) -> int:
+        ``connectivity`` and ``expansion``: neighbours of a vector, and candidates looked at, as of usearch. Its recall
+        is that of the best 10 for ``samples`` of the stored vectors. What is captured later is searched exactly beside
+        it; ``compact`` and ``normalize`` drop it. StateError without the package.
+        """
+        where = "build_index"
         self._alive(where)
-        with self._lock:
-            if name not in self:
-                raise _no_vector(name, where, self)
-            return self._rows[name]
+        numbers = [whole(n, f"{where}, {what}", least=1, most=1 << 16) for n, what in (
+            (connectivity, "connectivity"), (expansion, "expansion"), (samples, "samples"))]  # fmt: skip
+        with self._state.writing:
+            self._alive(where)
+            entries = list(self.items())
+            view = self._state.view([])
+            index, report = build_index(self._programs, view.parts, entries, *numbers)
+            self._index = index
+            return report
 
-    def _entry(self, row: int) -> Entry:
-        with self._lock:
-            name, meta = self._ids[row], self._metas[row]
-            number, place = divmod(row, self._programs.layout.rows)
-            segment = self._segments[number]
-        return Entry(name, segment.floats(place, 1)[0], _copied(meta), row)
-
-    # files
+    # files and the end
 
     def freeze(self) -> FrozenStore:
         """Return the store as it is now, for ``loom.vectors.flush``; nothing that comes later changes it."""
         self._alive("freeze")
-        with self._lock:
-            facts = {"dims": self.dims, "metric": self.metric, "dtype": self.dtype.name, "capacity": self.capacity,
-                     "rows": len(self._ids)}  # fmt: skip
-            counts = [s.used for s in self._segments]
-            live = np.concatenate([np.empty(0, bool), *(s.live[: s.used] for s in self._segments)])
-            unflushed = self._unflushed
-
-            def done() -> None:
-                with self._lock:
-                    self._unflushed -= unflushed
-
-            return FrozenStore(facts, self._segments[:], counts, live, self._ids[:], self._metas[:], done)
-
-    def adopt(
-        self, file: WrittenRows, count: int, rows: Sequence[int], ids: Sequence[Id], metas: Sequence[Meta | None]
-    ) -> None:
-        """Take the rows of a file into this store, which is empty: ``count`` of them, alive the ``rows`` named."""
-        step = self._programs.layout.rows
-        for first in range(0, count, step):
-            segment = RowSegment(self._residence, first)
-            segment.used = min(step, count - first)
-            segment.lay(segment.memory(), file, segment.used)
-            segment.written(file, segment.used)
-            self._segments.append(segment)
-        live = np.zeros(-(-count // step) * step, bool)
-        live[list(rows)] = True
-        for segment, part in zip(self._segments, live.reshape(-1, step), strict=True):
-            segment.live[:] = part
-        self._ids, self._metas = [0] * count, [None] * count
-        for row, name, meta in zip(rows, ids, metas, strict=True):
-            self._ids[row], self._metas[row] = name, meta
-        self._rows = dict(zip(ids, rows, strict=True))
-
-    # the end
+        return self._state.freeze(
+            {"dims": self.dims, "metric": self.metric, "dtype": self.dtype.name, "capacity": self.capacity}
+        )
 
     def close(self) -> None:
         """Let go of all memory; every later call is a StateError."""
-        with self._writing, self._lock:
+        with self._state.writing, self._state.lock:
             self._is_open = False
-            self._segments, self._ids, self._metas, self._rows = [], [], [], {}
-            self._residence.clear()
+            self._index = None
+            self._state.clear()
 
     def __enter__(self) -> VectorStore:
         return self
@@ -401,6 +417,10 @@ class VectorStore:
     def _alive(self, where: str) -> None:
         if not self._is_open:
             raise StateError(where, "the store is closed", expected="an open store", remedy="Make or restore another")
+
+    def _no_vector(self, name: Any, where: str) -> IndexOutside:
+        return IndexOutside(where, f"there is no vector {name!r:.200}", expected="an id of the store",
+                            got=f"{len(self)} others", remedy="Look with `id in store` first")  # fmt: skip
 
 
 def _kept(dtype: Any, where: str) -> DType:
@@ -421,6 +441,6 @@ def _copied(meta: Meta | None) -> dict[str, Any] | None:
     return None if meta is None else dict(meta)
 
 
-def _no_vector(name: Any, where: str, store: VectorStore) -> IndexOutside:
-    return IndexOutside(where, f"there is no vector {name!r}", expected="an id of the store",
-                        got=f"{len(store)} others", remedy="Look with `id in store` first")  # fmt: skip
+def _normalized(x: Array) -> Array:
+    lengths = np.sqrt(np.add.accumulate(x * x, axis=1, dtype=np.float32)[:, -1:])
+    return np.divide(x, lengths, out=x.copy(), where=lengths > 0)

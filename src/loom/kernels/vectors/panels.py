@@ -2,7 +2,8 @@
 
 Layer: kernels. Element k of row r of a panel of ``width`` rows is word ``k width + r`` of it. A word holds a float, or
 four neighbouring bytes, each an integer plus 128 (``BIAS``). A row has facts beside it: ``squares``, the sum of the
-squares of what is kept, in the order of matrix products; ``weights``, what its products with queries are multiplied by;
+squares of what is kept, in the order of matrix products (the least number there is where that vanishes and the vector
+does not); ``weights``, what its products with queries are multiplied by;
 and ``scales``, what its integers are multiplied by. Invariant: what is kept of a vector depends on that vector alone.
 """
 
@@ -17,7 +18,7 @@ from loom.core.dtype import DType, f32, i8, i32, u32, u64
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import global_id, group_id, local_id, rint, select, sqrt, static_range
+from loom.ir.frontend.intrinsics import bitcast, global_id, group_id, local_id, rint, select, sqrt, static_range
 
 __all__ = ["BIAS", "BYTES", "Panel", "lay_bytes", "lay_floats", "read_rows", "words_of"]
 
@@ -26,6 +27,7 @@ BYTES = 4
 BIAS = 128
 """What is added to an integer from -127 to 127, so that bytes are read without their sign."""
 _MOST = 127.0
+_LEAST = 2.0**-149
 _LANES = 256
 
 
@@ -91,15 +93,17 @@ def lay_floats(panel: Panel, *, cosine: bool) -> KernelFunction:
             if row >= first and row < first + count:
                 source = at(begin) + at(row - first) * at(dims)
                 target = at(p) * (at(dims) * width) + v * lanes + at(local_id())
-                total = f32(0)
+                total, found = f32(0), u32(0)
                 for block in range(0, dims, BLOCK):
                     part = f32(0)
                     for k in range(block, block + min(dims - block, BLOCK)):
-                        kept = held(x[source + at(k)])
+                        given = x[source + at(k)]
+                        found = found | (bitcast(u32, given) << 1)
+                        kept = held(given)
                         out[target + at(k) * width] = kept
                         part = part + f32(kept) * f32(kept)
                     total = total + part
-                squares[row] = total
+                squares[row] = select(total == 0 and found != 0, f32(_LEAST), total)
                 weights[row] = weight(total)
                 scales[row] = f32(1)
 
@@ -160,7 +164,8 @@ def lay_bytes(panel: Panel, *, cosine: bool, source: DType = f32) -> KernelFunct
                         total = total + value * value
                         word = word | ((value + BIAS) << (8 * b))
                     out[target + at(w) * width] = word
-                squares[row] = f32(total) * scale * scale
+                square = f32(total) * scale * scale
+                squares[row] = select(square == 0 and total != 0, f32(_LEAST), square)
                 weights[row] = weight(f32(total)) if cosine else scale
                 if not is_kept:
                     scales[row] = scale

@@ -1,0 +1,35 @@
+"""Vectors as a table of Arrow.
+
+Layer: vectors, over the package pyarrow (extra ``data``). Invariant: elements keep their bits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import StateError
+
+__all__ = ["as_table"]
+
+
+def as_table(entries: Sequence[Any], dims: int) -> Any:
+    """Return entries as a pyarrow.Table: id (texts, if any is one), vector (lists of ``dims`` f32), meta (JSON)."""
+    try:
+        arrow: Any = import_module("pyarrow")
+    except ImportError:
+        raise StateError("to_arrow", "the library is not installed", expected="the package pyarrow", got="none",
+                         remedy="Install it with pip install loom-compute[data]") from None  # fmt: skip
+    ids = [e.id for e in entries]
+    has_text = any(isinstance(name, str) for name in ids)
+    elements = np.array([e.vector for e in entries], np.float32).reshape(-1)
+    metas = [None if e.meta is None else json.dumps(e.meta, ensure_ascii=False) for e in entries]
+    return arrow.table({
+        "id": arrow.array([str(n) for n in ids] if has_text else ids, arrow.string() if has_text else arrow.int64()),
+        "vector": arrow.FixedSizeListArray.from_arrays(arrow.array(elements), dims),
+        "meta": arrow.array(metas, arrow.string()),
+    })  # fmt: skip

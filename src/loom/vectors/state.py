@@ -1,0 +1,287 @@
+"""What a store holds: segments, the ids of rows, what is told of them, which are alive.
+
+Layer: vectors. ``writing`` is held by whoever changes rows, for as long as it takes; ``lock`` only while lists change
+or are looked at, so that searches go on while rows are laid down. Invariant: rows are laid down before they are kept,
+and what is kept changes in one step.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError
+from loom.runtime.storage import Storage
+from loom.vectors.columns import MetaColumns, Test
+from loom.vectors.frozen import FrozenStore
+from loom.vectors.given import Id, Meta, require_lengths
+from loom.vectors.programs import VectorPrograms
+from loom.vectors.search import SearchPart
+from loom.vectors.segments import Residence, RowSegment, WrittenRows
+
+__all__ = ["Source", "StoreState", "View"]
+
+_MOST_ROWS = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Vectors to be captured: ``count`` rows of f32 in memory, from element ``begin`` on."""
+
+    memory: Array | Storage
+    count: int
+    begin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a search looks at: it stays as it is, whatever is captured or deleted meanwhile."""
+
+    parts: list[SearchPart]
+    ids: Sequence[Id]
+    metas: Sequence[Meta | None]
+
+
+class _Piece:
+    """Rows of one capture in one segment, which stays on the device until they are kept."""
+
+    def __init__(self, segment: RowSegment, first: int, count: int) -> None:
+        self.segment, self.first, self.count = segment, first, count
+        segment.pins += 1
+
+
+class StoreState:
+    """See the module."""
+
+    def __init__(self, programs: VectorPrograms, most_nbytes: int | None) -> None:
+        self.programs = programs
+        self.residence = Residence(programs, most_nbytes)
+        self.lock = threading.RLock()
+        self.writing = threading.RLock()
+        self.segments: list[RowSegment] = []
+        self.ids: list[Id] = []
+        self.metas: list[Meta | None] = []
+        self.rows: dict[Id, int] = {}
+        self.captured = 0
+        """Rows there ever were, from which vectors without an id are numbered."""
+        self.unflushed = 0
+        self._columns = MetaColumns()
+
+    # looking
+
+    def view(self, conditions: Sequence[tuple[str, Test]]) -> View:
+        """Return what there is now, as far as all conditions hold."""
+        with self.lock:
+            kept = self._columns.keeps(conditions, self.metas, len(self.ids))
+            return View([s.part(kept) for s in self.segments], self.ids, self.metas)
+
+    def place(self, row: int) -> tuple[RowSegment, int]:
+        """Return the segment of a row, and its place there."""
+        number, place = divmod(row, self.programs.layout.rows)
+        return self.segments[number], place
+
+    # capturing
+
+    def capture(
+        self,
+        source: Source,
+        ids: list[Id],
+        metas: list[Meta | None],
+        duplicates: str,
+        where: str,
+        told: Callable[[], None],
+    ) -> int:
+        """Lay rows down and keep them, all or none; return how many. ``told`` may refuse at the last moment."""
+        chosen = self._chosen(ids, duplicates, where)
+        runs = [(0, source.count)]
+        if chosen is not None:
+            runs, ids, metas = _runs(chosen), [ids[n] for n in chosen], [metas[n] for n in chosen]
+        if len(self.ids) + len(ids) > _MOST_ROWS:
+            raise ArgumentError(where, "too many rows", expected="less than 2^32", got=len(self.ids) + len(ids),
+                                remedy="compact() the store, or open another")  # fmt: skip
+        pieces: list[_Piece] = []
+        try:
+            for first, count in runs:
+                self._lay(source, first, count, pieces, where)
+            with self.lock:
+                told()
+                self._keep(pieces, ids, metas)
+        finally:
+            self._release(pieces)
+        return len(ids)
+
+    def _chosen(self, ids: list[Id], duplicates: str, where: str) -> list[int] | None:
+        """Return which of the vectors are kept, None: all."""
+        own = dict(zip(ids, range(len(ids)), strict=True))
+        if len(own) == len(ids) and (not self.rows or self.rows.keys().isdisjoint(own)):
+            return None
+        if duplicates == "replace":
+            return None if len(own) == len(ids) else sorted(own.values())
+        seen: set[Id] = set()
+        kept: list[int] = []
+        for n, name in enumerate(ids):
+            if name in self.rows or name in seen:
+                if duplicates == "error":
+                    raise ArgumentError(where, f"there is a vector {name!r} already", expected="new ids", got=name,
+                                        remedy='Pass duplicates="replace" or "skip", or call update')  # fmt: skip
+                continue
+            seen.add(name)
+            kept.append(n)
+        return kept
+
+    def _lay(self, source: Source, first: int, count: int, pieces: list[_Piece], where: str) -> None:
+        """Lay rows of a source down after the last, none of them kept yet."""
+        layout, end = self.programs.layout, first + count
+        while first < end:
+            number, place = divmod(len(self.ids) + sum(p.count for p in pieces), layout.rows)
+            some = min(layout.rows - place, end - first)
+            segment = self._segment(number, pieces)
+            pieces.append(_Piece(segment, place, some))
+            memory, begin = source.memory, source.begin + first * layout.dims
+            if isinstance(memory, np.ndarray):
+                memory, begin = memory[first : first + some], 0
+            squares = self.programs.lay(memory, segment.memory(), place, some, begin)
+            require_lengths(squares, where, first=first)
+            first += some
+
+    def _segment(self, number: int, pieces: list[_Piece]) -> RowSegment:
+        if number < len(self.segments):
+            return self.segments[number]
+        if pieces and pieces[-1].segment.number == number:
+            return pieces[-1].segment
+        return RowSegment(self.residence, number)
+
+    def _keep(self, pieces: Sequence[_Piece], ids: Sequence[Id], metas: Sequence[Meta | None]) -> None:
+        row = len(self.ids)
+        for piece in pieces:
+            if piece.segment.number == len(self.segments):
+                self.segments.append(piece.segment)
+            piece.segment.keep(piece.first, piece.count)
+        own = dict(zip(ids, range(row, row + len(ids)), strict=True))
+        if self.rows:
+            for name in self.rows.keys() & own.keys():
+                self.bury(self.rows[name])
+            self.rows.update(own)
+        else:
+            self.rows = own
+        self.ids.extend(ids)
+        self.metas.extend(metas)
+        self.captured += len(ids)
+        self.unflushed += len(ids)
+
+    def _release(self, pieces: Sequence[_Piece]) -> None:
+        for piece in pieces:
+            piece.segment.pins -= 1
+            if not piece.segment.used:
+                self.residence.leave(piece.segment)
+
+    # changing
+
+    def bury(self, row: int) -> None:
+        """Let a row be a tombstone."""
+        segment, place = self.place(row)
+        segment.bury(place)
+
+    def tell(self, row: int, meta: Meta | None) -> None:
+        """Let a row be told something else, for those that look from now on."""
+        with self.lock:
+            self.metas = [*self.metas[:row], meta, *self.metas[row + 1 :]]
+            self._columns.forget()
+            self.unflushed += 1
+
+    def rebuild(self, change: Callable[[Array], Array] | None = None) -> int:
+        """Lay all rows that are alive down anew, as they are kept or, f32, changed; return how many went.
+
+        The caller holds ``writing``. Searches that are under way look at the old rows to their end.
+        """
+        fresh = StoreState(self.programs, self.residence.most_nbytes)
+        fresh.residence = self.residence
+        pieces: list[_Piece] = []
+        went = len(self.ids) - len(self.rows)
+        try:
+            for segment in self.segments:
+                places = np.flatnonzero(segment.live[: segment.used])
+                rows = segment.kept(0, segment.used)[places]
+                scales = segment.scales(0, segment.used)[places]
+                if change is not None:
+                    rows = change(rows.astype(np.float32) * scales[:, None])
+                fresh.relay(rows, scales, pieces)
+            alive = sorted(self.rows.values())
+            ids, metas = [self.ids[row] for row in alive], [self.metas[row] for row in alive]
+            with self.lock:
+                fresh._keep(pieces, ids, metas)
+                old, self.segments = self.segments, fresh.segments
+                self.ids, self.metas, self.rows = fresh.ids, fresh.metas, fresh.rows
+                self._columns.forget()
+                self.unflushed += 1
+                for segment in old:
+                    segment.retire()
+        finally:
+            self._release(pieces)
+        return went
+
+    def relay(self, rows: Array, scales: Array, pieces: list[_Piece]) -> None:
+        """Lay rows down that are kept already, or rows of f32."""
+        size, done = self.programs.layout.rows, 0
+        while done < len(rows):
+            number, place = divmod(sum(p.count for p in pieces), size)
+            some = min(size - place, len(rows) - done)
+            segment = self._segment(number, pieces)
+            pieces.append(_Piece(segment, place, some))
+            segment.lay(segment.memory(), rows[done : done + some], scales[done : done + some], place)
+            done += some
+
+    # files
+
+    def freeze(self, facts: dict[str, Any]) -> FrozenStore:
+        """Return what there is now; nothing that comes later changes it."""
+        with self.lock:
+            counts = [s.used for s in self.segments]
+            live = np.concatenate([np.empty(0, bool), *(s.live[: s.used] for s in self.segments)])
+            unflushed = self.unflushed
+
+            def done() -> None:
+                with self.lock:
+                    self.unflushed -= unflushed
+
+            facts = {**facts, "rows": len(self.ids), "captured": self.captured}
+            return FrozenStore(facts, self.segments[:], counts, live, self.ids[:], self.metas[:], done)
+
+    def adopt(self, file: WrittenRows, count: int, told: Iterable[tuple[int, Id, Meta | None]]) -> None:
+        """Take ``count`` rows of a file, of which those told of are alive; there are none yet."""
+        size = self.programs.layout.rows
+        self.ids, self.metas = [0] * count, [None] * count
+        live = np.zeros(-(-count // size) * size, bool)
+        for row, name, meta in told:
+            self.ids[row], self.metas[row], self.rows[name], live[row] = name, meta, row, True
+        for number in range(len(live) // size):
+            segment = RowSegment(self.residence, number)
+            segment.used = min(size, count - number * size)
+            segment.live[:] = live[number * size : (number + 1) * size]
+            segment.lay_file(segment.memory(), file, segment.used)
+            segment.written(file, segment.used)
+            self.segments.append(segment)
+
+    def clear(self) -> None:
+        """Let go of all; searches that are under way look at it to their end."""
+        with self.lock:
+            for segment in self.segments:
+                segment.retire()
+            self.segments, self.ids, self.metas, self.rows = [], [], [], {}
+            self._columns.forget()
+
+
+def _runs(chosen: Sequence[int]) -> list[tuple[int, int]]:
+    """Return neighbouring numbers as (first, how many)."""
+    runs: list[tuple[int, int]] = []
+    for n in chosen:
+        if runs and sum(runs[-1]) == n:
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((n, 1))
+    return runs
