@@ -16,7 +16,7 @@ from typing import Any
 import loom
 from loom.cli.main import app
 
-MODULES = ("tensor", "linalg", "stats", "signal", "data", "random", "flow", "tables")
+MODULES = ("tensor", "linalg", "stats", "signal", "data", "random", "flow", "tables", "vectors")
 
 
 def _public() -> Iterator[tuple[str, Any]]:

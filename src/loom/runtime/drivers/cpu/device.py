@@ -14,7 +14,7 @@ import platform
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,7 @@ def _link(kernel: VerifiedKernel, artifact: Artifact) -> _Loaded:
     return _Loaded(code, code.address(artifact.entry), artifact.sites, operations)
 
 
+@cache
 def _cache_nbytes() -> int:
     """Return the second-level cache of a core, as the system tells it (1 MiB if it does not)."""
     try:
