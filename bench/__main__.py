@@ -16,9 +16,9 @@ from loom.core.errors import near_matches
 
 FAMILIES = (
     "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes", "swarm",
-    "streams", "operations", "programs", "nets", "nets_device",
+    "streams", "operations", "programs", "nets", "nets_device", "vectors",
 )  # fmt: skip
-ON_DEVICES = ("chain", "streams", "sort", "matmul", "primes", "swarm", "nets_device")
+ON_DEVICES = ("chain", "streams", "sort", "matmul", "primes", "swarm", "nets_device", "vectors")
 """Those that ``--device`` runs on a GPU."""
 
 

@@ -4,7 +4,7 @@ Layer: vectors, over the package usearch (extra ``vectors``), HNSW. Candidates t
 same kernels as all others; rows that it does not know are searched exactly. Invariant: a hit may be missing, but every
 score and the order of the hits are exact.
 
-Source: Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable
+GivenRows: Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable
 small world graphs" (TPAMI 2020).
 """
 

@@ -16,7 +16,7 @@ from loom.runtime.device import Device
 from loom.runtime.unit import Unit
 from loom.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
-from loom.vectors.state import Source
+from loom.vectors.state import GivenRows
 
 __all__ = ["taken_from"]
 
@@ -24,7 +24,7 @@ __all__ = ["taken_from"]
 @contextmanager
 def taken_from(
     source: Any, device: Device, dims: int, offset: Any, count: Any, binding: Any, where: str
-) -> Generator[Source, None, None]:
+) -> Generator[GivenRows, None, None]:
     """Give vectors of a unit or a tensor while nothing else touches them; errors as of ``VectorStore.capture_from``."""
     offset = whole(offset, f"{where}, offset", least=0)
     wanted = None if count is None else whole(count, f"{where}, count", least=0)
@@ -39,7 +39,7 @@ def taken_from(
             raise _not_floats(dtype, where)
         some = _count(storage.nbytes // f32.nbytes, dims, offset, wanted, where)
         with source.turn(where):
-            yield Source(storage, some, offset)
+            yield GivenRows(storage, some, offset)
     elif isinstance(source, Tensor):
         if source.dtype != f32:
             raise _not_floats(source.dtype, where)
@@ -48,7 +48,7 @@ def taken_from(
                              remedy="Reshape it")  # fmt: skip
         storage = memory_of(source)
         _require_device(source.device, device, where)
-        yield Source(storage, _count(source.size, dims, offset, wanted, where), offset)
+        yield GivenRows(storage, _count(source.size, dims, offset, wanted, where), offset)
     else:
         raise DTypeError(where, "nothing on a device", expected="a unit or a tensor", got=type(source).__name__,
                          remedy="Write capture_many for arrays of the host")  # fmt: skip

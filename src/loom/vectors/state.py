@@ -24,13 +24,13 @@ from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import SearchPart
 from loom.vectors.segments import Residence, RowSegment, WrittenRows
 
-__all__ = ["Source", "StoreState", "View"]
+__all__ = ["GivenRows", "StoreState", "StoreView"]
 
 _MOST_ROWS = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class GivenRows:
     """Vectors to be captured: ``count`` rows of f32 in memory, from element ``begin`` on."""
 
     memory: Array | Storage
@@ -39,7 +39,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class StoreView:
     """What a search looks at: it stays as it is, whatever is captured or deleted meanwhile."""
 
     parts: list[SearchPart]
@@ -74,11 +74,11 @@ class StoreState:
 
     # looking
 
-    def view(self, conditions: Sequence[tuple[str, Test]]) -> View:
+    def view(self, conditions: Sequence[tuple[str, Test]]) -> StoreView:
         """Return what there is now, as far as all conditions hold."""
         with self.lock:
             kept = self._columns.keeps(conditions, self.metas, len(self.ids))
-            return View([s.part(kept) for s in self.segments], self.ids, self.metas)
+            return StoreView([s.part(kept) for s in self.segments], self.ids, self.metas)
 
     def place(self, row: int) -> tuple[RowSegment, int]:
         """Return the segment of a row, and its place there."""
@@ -89,7 +89,7 @@ class StoreState:
 
     def capture(
         self,
-        source: Source,
+        source: GivenRows,
         ids: list[Id],
         metas: list[Meta | None],
         duplicates: str,
@@ -134,7 +134,7 @@ class StoreState:
             kept.append(n)
         return kept
 
-    def _lay(self, source: Source, first: int, count: int, pieces: list[_Piece], where: str) -> None:
+    def _lay(self, source: GivenRows, first: int, count: int, pieces: list[_Piece], where: str) -> None:
         """Lay rows of a source down after the last, none of them kept yet."""
         layout, end = self.programs.layout, first + count
         while first < end:

@@ -28,7 +28,7 @@ from loom.vectors.given import Id, Meta, read_ids, read_matrix, read_meta, read_
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import Ranks, find_best
 from loom.vectors.sources import taken_from
-from loom.vectors.state import Source, StoreState, View
+from loom.vectors.state import GivenRows, StoreState
 
 __all__ = ["Entry", "Hit", "VectorStore"]
 
@@ -226,7 +226,7 @@ class VectorStore:
         x = read_vector(vector, self.dims, where)
         ids, told = read_ids([id], 1, where), read_metas([read_meta(meta, where)], 1, where)
         with self._state.writing:
-            self._take(Source(x, 1), ids, told, duplicates, where)
+            self._take(GivenRows(x, 1), ids, told, duplicates, where)
             return self._state.rows[ids[0]]
 
     def capture_many(self, ids: Any, matrix: Any, metas: Any = None, *, duplicates: str = "error") -> int:
@@ -238,7 +238,7 @@ class VectorStore:
         where = "capture_many"
         self._alive(where)
         x = read_matrix(matrix, self.dims, where)
-        return self._take(Source(x, len(x)), ids, metas, duplicates, where)
+        return self._take(GivenRows(x, len(x)), ids, metas, duplicates, where)
 
     def capture_from(
         self,
@@ -262,7 +262,7 @@ class VectorStore:
         with taken_from(source, self.device, self.dims, offset, count, binding, where) as found:
             return self._take(found, ids, metas, duplicates, where)
 
-    def _take(self, source: Source, ids: Any, metas: Any, duplicates: str, where: str) -> int:
+    def _take(self, source: GivenRows, ids: Any, metas: Any, duplicates: str, where: str) -> int:
         one_of(duplicates, f"{where}, duplicates", DUPLICATES)
         told = read_metas(metas, source.count, where)
         with self._state.writing:
@@ -292,7 +292,7 @@ class VectorStore:
             if meta is _KEEP:
                 told = state.metas[row]
             if x is not None:
-                state.capture(Source(x, 1), [name], [told], "replace", where, lambda: self._alive(where))
+                state.capture(GivenRows(x, 1), [name], [told], "replace", where, lambda: self._alive(where))
             elif meta is not _KEEP:
                 state.tell(row, told)
             return state.rows[name]
@@ -368,7 +368,7 @@ class VectorStore:
             ranks = index.find(self._programs, view.parts, queries, k, place)
         return [self._hits(each, view) for each in ranks]
 
-    def _hits(self, ranks: Ranks, view: View) -> list[Hit]:
+    def _hits(self, ranks: Ranks, view: StoreView) -> list[Hit]:
         scores = -ranks.scores if self._programs.layout.is_euclidean else ranks.scores
         pairs = zip(ranks.rows.tolist(), scores.tolist(), strict=True)
         return [Hit(view.ids[row], score, _copied(view.metas[row]), row) for row, score in pairs]
