@@ -28,7 +28,7 @@ from loom.vectors.given import Id, Meta, read_ids, read_matrix, read_meta, read_
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import Ranks, find_best
 from loom.vectors.sources import taken_from
-from loom.vectors.state import GivenRows, StoreState
+from loom.vectors.state import GivenRows, StoreState, StoreView
 
 __all__ = ["Entry", "Hit", "VectorStore"]
 
