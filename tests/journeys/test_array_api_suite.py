@@ -2,7 +2,8 @@
 
 It is looked for where ``ARRAY_API_TESTS`` says, then in ``shared/peers/array-api-tests`` beside the checkout; without
 it these tests are skipped. What is known to fail is named with its reason in ``array_api_failures.txt``, twenty tests
-at most, and must fail. ``make test`` takes the parts that are quick, ``make prove`` all of it.
+at most; whether examples are drawn that fail is chance, so that these tests may pass: that the reasons hold is tested
+in ``tests/unit/tensor/standard/test_strict.py``. ``make test`` takes the parts that are quick, ``make prove`` all.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _run(names: list[str], examples: int, timeout: float) -> str:
     }  # fmt: skip
     command = [
         sys.executable, "-m", "pytest", *(f"array_api_tests/{name}" for name in names), "-q", "-p", "no:cacheprovider",
-        "-p", "no:xdist", "-o", "addopts=", "-o", "xfail_strict=True", "--max-examples", str(examples),
+        "-p", "no:xdist", "-o", "addopts=", "-o", "xfail_strict=False", "--max-examples", str(examples),
         "--disable-deadline", "--derandomize", "--tb=short", "--xfails-file", str(EXPECTED),
     ]  # fmt: skip
     ended = subprocess.run(

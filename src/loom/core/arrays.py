@@ -170,7 +170,7 @@ def shared(data: Any, where: str) -> tuple[Array, DType | None]:
 def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
     try:
         if type(data).__module__.partition(".")[0] == "torch":
-            data = data.detach()  # its numbers, whether or not a gradient is asked for
+            data = data.detach().resolve_conj().resolve_neg()  # its numbers, whether or not a gradient is asked for
             if str(data.dtype) == "torch.bfloat16":
                 bits = np.from_dlpack(data.view(sys.modules["torch"].int16)).view(np.uint16)
                 return view_typed(bits, bf16), bf16
@@ -245,7 +245,7 @@ def _leaf(value: Any, where: str) -> Any:
         return plain(value, where)
     if isinstance(value, (str, bytes)) or value is None:
         raise _not_numbers(type(value).__name__, where)
-    array, found = read_array(value, where)
+    array, found = read_array(value, where, complexes=True)
     return show(array, found)
 
 

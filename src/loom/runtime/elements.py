@@ -111,12 +111,24 @@ class Readable(Sized):
     def __dlpack__(
         self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
     ) -> Any:
-        """Return a capsule with a copy of the elements in host memory (bf16 as f32); BufferError for copy=False."""
-        if copy is False:
-            raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
+        """Return a capsule with a copy of the elements in host memory (bf16 as f32).
+
+        ``copy=False``: with the elements where they are, read-only to who asks for ``max_version`` (1, 0), and to be
+        left as they are by others; BufferError if they are on no device of host memory, are bf16, or may change.
+        """
         options: dict[str, Any] = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
         given = {name: value for name, value in options.items() if value is not None}
-        return widen(*self.host_elements()).__dlpack__(**given)
+        if copy is not False:
+            return widen(*self.host_elements()).__dlpack__(**given)
+        found = self.shared_elements()
+        if found is None:
+            raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
+        found.flags.writeable = max_version is None or tuple(max_version) < (1, 0)
+        return found.__dlpack__(**given)
+
+    def shared_elements(self) -> np.ndarray[Any, Any] | None:
+        """Return an array over the memory of the elements, None if they must be copied; nobody may write there."""
+        return None
 
     def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
         """Let numpy's functions read the elements: ``numpy.sum(x)`` is numpy's, of a copy."""

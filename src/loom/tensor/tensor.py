@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.arrays import read_array, read_as
 from loom.core.conversions import convert, host_type, widen
-from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
+from loom.core.dtype import DType, bf16, c64, c128, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_int, is_list, text
 from loom.core.tracebacks import brief_class
@@ -28,10 +28,10 @@ from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape,
 from loom.tensor.handle.assigning import assign_at, replace
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
-from loom.tensor.handle.lending import before_run, lend, lend_once, memory_of
+from loom.tensor.handle.lending import before_run, lend, lend_once, memory_of, shared_memory_of
 from loom.tensor.handle.methods import Methods, fresh
 from loom.tensor.handle.moving import moved
-from loom.tensor.handle.operators import Operators, as_operand, in_place
+from loom.tensor.handle.operators import Operators, as_operand, function, in_place
 from loom.tensor.handle.packing import packed
 from loom.tensor.handle.windows import WrittenPart, window_of
 from loom.tensor.ops import elementwise as maps
@@ -80,6 +80,13 @@ class Tensor(Operators, Methods, Node, Readable):
     def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
         """Return a copy of the elements as they are stored (bf16 as its 16 bits), and the dtype."""
         return memory_of(self).read(0, self.nbytes).view(self.dtype.numpy).reshape(self.shape), self.dtype
+
+    def shared_elements(self) -> np.ndarray[Any, Any] | None:
+        """Return an array over the memory of the elements, None if they must be copied; nobody may write there."""
+        memory = shared_memory_of(self)
+        if not isinstance(memory, HostStorage) or self.dtype == bf16:
+            return None
+        return memory.bytes[: self.nbytes].view(self.dtype.numpy).reshape(self.shape)
 
     def item(self) -> Any:
         """Return the only element as a Python number; ShapeError if there are more or none."""
@@ -188,12 +195,12 @@ class Tensor(Operators, Methods, Node, Readable):
     def __pow__(self, other: Any) -> Tensor:
         if self.dtype.is_complex and is_int(other) and abs(other) <= MOST_FACTORS:
             return fresh(power(self, other), self)
-        return (
-            self * self if isinstance(other, int) and other == 2 else maps.apply("pow", self, as_operand(other, self))
-        )
+        if isinstance(other, int) and other == 2:
+            return self * self
+        return function("pow")(self, as_operand(other, self))
 
     def __rpow__(self, other: Any) -> Tensor:
-        return maps.apply("pow", as_operand(other, self), self)
+        return function("pow")(as_operand(other, self), self)
 
     def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
         replace(self, in_place("tensor.__ipow__", self, self**other))

@@ -132,8 +132,6 @@ def test_functions_of_numpy_read_the_elements() -> None:
         assert (np.sum(x), np.mean(x), np.max(x), np.shape(x), np.ndim(x)) == (15, 2.5, 5, (2, 3), 2)
         assert np.array_equal(np.sum(x, axis=0), data.sum(0))
         assert np.array_equal(np.concatenate([x, x], axis=1), np.concatenate([data, data], axis=1))
-        with pytest.raises(BufferError, match="the elements must be copied"):
-            np.from_dlpack(x, copy=False)
 
 
 # half precision
@@ -241,11 +239,11 @@ IMAGE, WINDOW = np.ones((1, 5, 5, 2), np.float32), np.ones((3, 3, 2, 4), np.floa
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a new axis beyond": (
         lambda: tensor.expand_dims(arr(X), 7),
-        "[expand_dims, axis] out of range: expected an int from -2 to 1, got 7. The tensor has shape (3,).",
+        "[expand_dims, axis] there is no such place: expected -2 to 1, got 7. The tensor has shape (3,).",
     ),
     "a new axis before": (
         lambda: tensor.expand_dims(arr(X), -9),
-        "[expand_dims, axis] out of range: expected an int from -2 to 1, got -9. The tensor has shape (3,).",
+        "[expand_dims, axis] there is no such place: expected -2 to 1, got -9. The tensor has shape (3,).",
     ),
     "flatten beyond": (
         lambda: tensor.flatten(arr(X), 5),

@@ -62,9 +62,9 @@ def exp_of(real: DType) -> dict[str, Any]:
         return select((a == -math.inf) & (not is_finite(b)), real(0.0), found)
 
     def expm1_re(a: Any, b: Any) -> Any:
-        """(e^a - 1) cos b - 2 sin(b / 2)^2, as cos b = 1 - 2 sin(b / 2)^2."""
+        """(e^a - 1) cos b - 2 sin(b / 2)^2, as cos b = 1 - 2 sin(b / 2)^2; a 0 is +0."""
         half = sin(b * 0.5)
-        small = expm1(a) * cos(b) - (half * half) * 2.0
+        small = expm1(a) * cos(b) - (half * half) * 2.0 + 0.0
         return select((abs(a) < 1.0) & is_finite(b), small, exp_re(a, b) - 1.0)
 
     def expm1_im(a: Any, b: Any) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import DType, u32
+from loom.core.dtype import DType, f32, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, sqrt
@@ -104,8 +104,9 @@ def reflect_complex(element: DType) -> KernelFunction:
     """Return the kernel (re, im, factors, m, n): m by n matrices become R, and below it the reflections.
 
     Reflection k has 1 in row k and factors[2 k], factors[2 k + 1] as its factor's parts; the diagonal of R is real. One
-    group per matrix.
+    group per matrix. What is largest is to be about 1.
     """
+    least, up = (2.0**-80, 2.0**100) if element == f32 else (2.0**-700, 2.0**800)
 
     @kernel(workgroup=LANES, trusted=True)
     def reflect(re: InOut[element], im: InOut[element], factors: Out[element], m: u32, n: u32):  # type: ignore[valid-type]
@@ -117,6 +118,14 @@ def reflect_complex(element: DType) -> KernelFunction:
             for i in range(k + 1, m):
                 at = base + i * n + k
                 total = total + (re[at] * re[at] + im[at] * im[at])
+            lift, lower = element(1), element(1)
+            if ar * ar + ai * ai + total < least:  # a column far below the largest: its squares would vanish
+                lift, lower, total = element(up), element(1 / up), element(0)
+                for i in range(k + 1, m):
+                    at = base + i * n + k
+                    yr, yi = re[at] * lift, im[at] * lift
+                    total = total + (yr * yr + yi * yi)
+                ar, ai = ar * lift, ai * lift
             some = total != 0 or ai != 0
             length = sqrt(ar * ar + ai * ai + total)
             b = select(some, select(ar < 0, length, -length), ar)
@@ -126,14 +135,14 @@ def reflect_complex(element: DType) -> KernelFunction:
             if lane == 0:
                 factors[first + 2 * k] = tr
                 factors[first + 2 * k + 1] = ti
-                re[base + k * n + k] = b
+                re[base + k * n + k] = b * lower
                 im[base + k * n + k] = element(0)
             if some:
                 for tile in range(0, m - k - 1, LANES):
                     i = k + 1 + tile + lane
                     if i < m:
                         at = base + i * n + k
-                        vr, vi = divide(re[at], im[at], ar - b, ai)
+                        vr, vi = divide(re[at] * lift, im[at] * lift, ar - b, ai)
                         re[at], im[at] = vr, vi
             barrier()
             for tile in range((k + 1) // LANES * LANES, n, LANES):

@@ -231,7 +231,8 @@ def _expanded(x: Any, key: Any) -> list[Any]:
     axis = 0
     for n, k in enumerate(keys):
         if isinstance(k, _Mask):
-            if k.number == 0 and x.shape[axis : axis + len(k.shape)] != k.shape:
+            fits = all(own in (n, 0) for n, own in zip(x.shape[axis:], k.shape, strict=False))  # as numpy takes them
+            if k.number == 0 and not fits:
                 raise IndexOutside(_WHERE, "the mask has another shape", expected=x.shape[axis : axis + len(k.shape)],
                                    got=k.shape, remedy="Match the axes it stands for")  # fmt: skip
             keys[n] = k.positions

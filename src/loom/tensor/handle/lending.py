@@ -18,7 +18,9 @@ from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE
 from loom.tensor.timelines import settle
 from loom.tensor.versions import before_writing, record_lock
 
-__all__ = ["before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of"]
+__all__ = [
+    "before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of", "shared_memory_of",
+]  # fmt: skip
 
 _VIEWS = (SLICE, PERMUTE, REVERSE, RESHAPE, PAIRS, PART)
 
@@ -54,6 +56,21 @@ def memory_of(x: Node) -> Storage:
     if base.op.is_written:
         settle(base.device)
     return base.data
+
+
+def shared_memory_of(x: Node) -> Storage | None:
+    """Return the same memory to be kept by others, who never write there; None where it may change.
+
+    Who writes to the tensor later finds other memory.
+    """
+    with record_lock():
+        memory = memory_of(x)
+        while x.data is None:
+            x = x.inputs[0]
+        if x.op.is_written or x.lent is not None:
+            return None
+        x.shared = True
+        return memory
 
 
 def copied(storage: Storage, nbytes: int, where: Device) -> Storage:

@@ -85,17 +85,16 @@ def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
 
 @by_parts
 def mean_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
-    """Return means: the sum divided by the number; f16 and bf16 are added in f32 and rounded once.
+    """Return means: the sum divided by the number, NaN of none; f16 and bf16 are added in f32 and rounded once.
 
     Integers give f64; those of 64 bits are added as f64, since their sum may have no integer type.
     """
     axes = normal_axes(x, axis, "mean")
     count = math.prod(x.shape[a] for a in axes)
-    if count == 0:
-        raise EmptyError("mean", "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness first")
     types = kinds(x.dtype)
     total = _fold(x, SUM, axes, keepdims, Folding("sum", types.element, types.total, types.total))
-    return cast(apply("div", cast(total, types.computed), count), types.result)
+    total = cast(total, types.computed)
+    return cast(apply("div", total, count) if count else apply("add", total, math.nan), types.result)
 
 
 def variance_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:

@@ -26,13 +26,13 @@ __all__ = [
 
 
 def normal_axis(x: Node, axis: Any, where: str) -> int:
-    """Return ``axis`` counted from the start; ArgumentError if there is none such."""
+    """Return ``axis`` counted from the start; IndexOutside if there is none such."""
     require_tensor(x, where)
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
         raise DTypeError(f"{where}, axis", "not an axis", expected="an int", got=repr(axis), remedy="Name one")
     at = int(cast("SupportsInt", axis))
     if not -x.ndim <= at < x.ndim:
-        raise ArgumentError(
+        raise IndexOutside(
             f"{where}, axis", "there is no such axis",
             expected=f"{-x.ndim} to {x.ndim - 1}" if x.ndim else "none, for a tensor of no dimension", got=at,
             remedy=f"The tensor has shape {x.shape}",
@@ -91,8 +91,10 @@ def flatten(x: NodeT, start: int = 0) -> NodeT:
 def expand_dims(x: NodeT, axis: int) -> NodeT:
     """Return the tensor with a new axis of length 1 at ``axis``."""
     require_tensor(x, "expand_dims")
-    last = x.ndim
-    at = whole(axis, "expand_dims, axis", least=-1 - last, most=last, remedy=f"The tensor has shape {x.shape}")
+    last, at = x.ndim, whole(axis, "expand_dims, axis")
+    if not -1 - last <= at <= last:
+        raise IndexOutside("expand_dims, axis", "there is no such place", expected=f"{-1 - last} to {last}", got=at,
+                           remedy=f"The tensor has shape {x.shape}")  # fmt: skip
     at %= last + 1
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 

@@ -176,8 +176,14 @@ def reciprocal(x: Any, /) -> Any:
 
 
 def pow(x1: Any, x2: Any, /) -> Any:
-    """Return x1 to the power x2. Of integers it wraps; their negative powers are cut to whole numbers: 0, 1 or -1."""
+    """Return x1 to the power x2. Of integers it wraps; their negative powers are cut to whole numbers: 0, 1 or -1.
+
+    A negative number as the power of integers is refused, as it is in numpy.
+    """
     (a, b), dtype = _operands("pow", x1, x2)
+    if dtype.is_integer and not isinstance(x2, Node) and x2 < 0:
+        raise ArgumentError("pow", "integers to a negative power", expected="a power of at least 0", got=x2,
+                            remedy="Write 1 / x**n, or convert with astype")  # fmt: skip
     return apply("ipow" if dtype.is_integer else "pow", a, b)
 
 

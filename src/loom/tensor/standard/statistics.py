@@ -64,8 +64,7 @@ def _product(x: NodeT) -> NodeT:
 
 def mean(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
     """Return means; floats keep their dtype, integers give f64; NaN of none."""
-    if _is_of_none(x, axis, "mean"):
-        return _nothing(x, axis, keepdims, "mean")
+    require_tensor(x, "mean")
     return reductions.mean_of(x, axis, keepdims=keepdims)
 
 
