@@ -18,7 +18,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, FileError, StateError
 from loom.tables.faults import told
 
-__all__ = ["APPLICATION_ID", "FORMAT", "Connections"]
+__all__ = ["APPLICATION_ID", "FORMAT", "Connections", "look_through"]
 
 APPLICATION_ID = 0x4C4F4442
 """``LODB`` in the file's header: what ``file`` and SQLite's application_id show."""
@@ -230,7 +230,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None, where: str) -> N
         raise FileError(where, f"{path} is of a newer version of Loom", expected=f"version {FORMAT}", got=version,
                         remedy="Update Loom")  # fmt: skip
     else:
-        _look_through(connection, path, where)
+        look_through(connection, path, where, _MOST_NBYTES_LOOKED_AT)
 
 
 def _mark(connection: sqlite3.Connection, path: Path | None) -> None:
@@ -242,11 +242,12 @@ def _mark(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("COMMIT")
 
 
-def _look_through(connection: sqlite3.Connection, path: Path | None, where: str) -> None:
+def look_through(connection: sqlite3.Connection, path: Path | None, where: str, most_nbytes: int | None = None) -> None:
+    """FileError if a file, of ``most_nbytes`` at most, is not sound."""
     (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
-    if pages * size > _MOST_NBYTES_LOOKED_AT:
+    if most_nbytes is not None and pages * size > most_nbytes:
         return
-    (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if said != "ok":
         raise FileError(where, f"{path} is damaged ({said})", expected="a sound .odb file", got="another",
                         remedy="Restore it from a copy; sqlite3's .recover reads what is left")  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as read_path
 from loom.core.numbers import real
-from loom.tables.connections import Connections
+from loom.tables.connections import Connections, look_through
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.exchange.saving import load_tables, save_tables
 from loom.tables.names import table_name
@@ -150,6 +150,11 @@ class Database:
         [{'total': 3}]
         """
         return run_sql(self._connections, statement, params)
+
+    def check(self) -> None:
+        """Look through the whole file, as opening a small one does; FileError says what is damaged."""
+        with self._connections.reading("tables.check") as connection:
+            look_through(connection, self.path, "tables.check")
 
     def drop(self, name: str) -> None:
         """Take a table away for good, with its deleted rows."""

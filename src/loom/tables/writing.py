@@ -56,14 +56,20 @@ def columns_from(rows: Any, columns: Mapping[str, ColumnType], where: str) -> di
                          remedy='Write [{"name": "Ada"}]')  # fmt: skip
     if not given:
         return {}
-    if all(is_mapping(row) for row in given):
+    kinds = set(map(type, given))
+    if kinds == {dict} or all(is_mapping(row) for row in given):
         return _of_mappings(given, columns, where)
+    if not kinds <= {tuple, list} or set(map(len, given)) != {len(columns)}:
+        _require_rows(given, columns, where)
+    return {name: [row[k] for row in given] for k, name in enumerate(columns)}
+
+
+def _require_rows(given: Sequence[Any], columns: Mapping[str, ColumnType], where: str) -> None:
     for number, row in enumerate(given):
         if not is_list(row) or len(row) != len(columns):
             raise ArgumentError(where, f"row {number} is not usable",
                                 expected=f"a dictionary, or {len(columns)} values", got=repr(row)[:80],
                                 remedy=f"Give {', '.join(columns)}")  # fmt: skip
-    return dict(zip(columns, zip(*given, strict=True), strict=True))
 
 
 def columns_of_arrow(data: Any, where: str) -> dict[str, list[Any]]:
@@ -155,14 +161,14 @@ def rows_together(width: int, count: int) -> int:
     return min(count, max(1, _VALUES_A_STATEMENT // width))
 
 
-def flattened(values: Sequence[Sequence[Any]], count: int, together: int) -> tuple[list[list[Any]], list[Any]]:
+def flattened(values: Sequence[Sequence[Any]], count: int, together: int) -> tuple[Iterable[list[Any]], list[Any]]:
     """Return columns as what statements of ``together`` rows bind, and the values of the rows left over."""
     width = len(values)
     flat: list[Any] = [None] * (width * count)
     for k, column in enumerate(values):
         flat[k::width] = column
     step, end = width * together, width * (count // together * together)
-    return [flat[i : i + step] for i in range(0, end, step)], flat[end:]
+    return (flat[i : i + step] for i in range(0, end, step)), flat[end:]
 
 
 @contextmanager
@@ -176,7 +182,7 @@ def unchecked(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def insert_flat(
-    connection: sqlite3.Connection, into: str, names: Sequence[str], together: int, batches: list[list[Any]],
+    connection: sqlite3.Connection, into: str, names: Sequence[str], together: int, batches: Iterable[list[Any]],
     rest: list[Any],
 ) -> None:  # fmt: skip
     """Insert what ``flattened`` made; ``into`` is a quoted name."""

@@ -239,6 +239,8 @@ def test_files_that_are_none(tmp_path: Path, sound: Path) -> None:
     connection.close()
     with pytest.raises(FileError, match="of a newer version of Loom: expected version 1, got 2"):
         Database(newer)
+    with Database(sound) as db:
+        db.check()
     with pytest.raises(FileError, match="is a folder"):
         Database(tmp_path)
     with pytest.raises(FileError):

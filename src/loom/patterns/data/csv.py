@@ -92,7 +92,8 @@ def _column(cells: TextColumn, name: str, dtype: Any, *, first: int) -> np.ndarr
         if missing is None:
             return values
         return np.where(missing, np.nan, values.astype(np.float64))
-    return np.array(values, np.bool_ if kind == "bool" else np.str_)
+    listed = values if isinstance(values, list) else values.to_pylist()
+    return np.array(listed, np.bool_ if kind == "bool" else np.str_)
 
 
 def _converted(cells: Sequence[str], name: str, dtype: Any, first: int) -> np.ndarray[Any, Any]:

@@ -45,10 +45,9 @@ _MARKS = (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:
-    """A column of a file: its texts, a list or an Arrow array; ``plain``: no text of the file has 0x in it."""
+    """A column of a file: its texts, a list or an Arrow array."""
 
     texts: Any
-    plain: bool = False
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -84,9 +83,10 @@ def read_cells(
         import_module("pyarrow.csv")
     except ImportError:
         return _by_itself(place, mark, header, encoding, where)
-    if encoding != "utf-8-sig" or not os.path.getsize(place) or not _is_well_quoted(place, mark):
+    quoted = _quotes_of(place, mark) if encoding == "utf-8-sig" and os.path.getsize(place) else None
+    if quoted is None:
         return _by_itself(place, mark, header, encoding, where)
-    return _by_pyarrow(place, mark, header, where)
+    return _by_pyarrow(place, mark, header, quoted, where)
 
 
 def _marked(place: str) -> str:
@@ -95,14 +95,14 @@ def _marked(place: str) -> str:
     return next((name for bom, name in _MARKS if head.startswith(bom)), "utf-8-sig")
 
 
-def _is_well_quoted(place: str, mark: str) -> bool:
-    """Tell whether each quote opens or closes a whole cell, or is doubled inside: then all readers agree."""
+def _quotes_of(place: str, mark: str) -> bool | None:
+    """Tell whether there are quotes; None if one neither opens nor closes a cell: then readers may disagree."""
     with open(place, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         if view.find(b'"') < 0:
-            return True
+            return False
         data = np.frombuffer(view, np.uint8)
         try:
-            return _quotes_fit(data, ord(mark))
+            return True if _quotes_fit(data, ord(mark)) else None
         finally:
             del data
 
@@ -119,14 +119,11 @@ def _quotes_fit(data: np.ndarray[Any, Any], mark: int) -> bool:
     return bool(np.isin(data[opening - 1], around).all() and np.isin(data[closing + 1], around).all())
 
 
-def _by_pyarrow(place: str, mark: str, header: bool, where: str) -> tuple[list[str], list[TextColumn]]:
+def _by_pyarrow(place: str, mark: str, header: bool, quoted: bool, where: str) -> tuple[list[str], list[TextColumn]]:
     reading: Any = import_module("pyarrow.csv")
     arrow: Any = import_module("pyarrow")
     options = reading.ReadOptions(autogenerate_column_names=not header)
-    with open(place, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        is_quoted = view.find(b'"') >= 0
-        plain = view.find(b"0x") < 0 and view.find(b"0X") < 0
-    parsing = reading.ParseOptions(delimiter=mark, newlines_in_values=is_quoted, ignore_empty_lines=False)
+    parsing = reading.ParseOptions(delimiter=mark, newlines_in_values=quoted, ignore_empty_lines=False)
     try:
         names = reading.open_csv(place, read_options=options, parse_options=parsing).schema.names
         types = reading.ConvertOptions(column_types={n: arrow.string() for n in names}, strings_can_be_null=False)
@@ -134,7 +131,7 @@ def _by_pyarrow(place: str, mark: str, header: bool, where: str) -> tuple[list[s
     except arrow.ArrowInvalid as error:
         _by_itself(place, mark, header, "utf-8-sig", where)  # which finds the line
         raise _unreadable(place, error, where) from None
-    return table.column_names, [TextColumn(column, plain) for column in table.columns]
+    return table.column_names, [TextColumn(column) for column in table.columns]
 
 
 def _records(place: str, mark: str, encoding: str, where: str) -> Iterator[tuple[int, list[str]]]:
@@ -249,12 +246,14 @@ def _spread(values: np.ndarray[Any, Any], missing: Any) -> np.ndarray[Any, Any]:
 
 def _by_arrow(cells: TextColumn) -> tuple[str, Any, Any] | None:
     """Return a column of numbers as pyarrow reads it; None where it is none, or where our rules have to decide."""
-    if isinstance(cells.texts, list) or not cells.plain:
+    if isinstance(cells.texts, list):
         return None
     compute: Any = import_module("pyarrow.compute")
     arrow: Any = import_module("pyarrow")
     first: Sequence[str] = [c for c in cells.texts.slice(0, _SAMPLE).to_pylist() if c not in MISSING]
-    if not first or not all(map(_FLOAT.match, first)):
+    if not all(map(_FLOAT.match, first)):
+        return None if all(c in TRUTH for c in first) else ("str", cells.texts, None)
+    if not first:
         return None
     texts, missing = cells.texts, None
     flags = compute.is_in(texts, arrow.array(MISSING))
@@ -263,7 +262,7 @@ def _by_arrow(cells: TextColumn) -> tuple[str, Any, Any] | None:
         texts = compute.if_else(flags, "0", texts)
     whole = all(map(_INTEGER.match, first))
     try:
-        if whole:
+        if whole and not any(compute.any(compute.starts_with(texts, sign)).as_py() for sign in ("0x", "0X")):
             return "int", compute.cast(texts, arrow.int64()).to_numpy(), missing
     except arrow.ArrowInvalid:
         if not compute.any(compute.match_substring_regex(texts, "[.eE]")).as_py():

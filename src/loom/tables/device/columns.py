@@ -47,7 +47,7 @@ def _moved(values: Sequence[Any], kind: ColumnType, on: Any, name: str) -> Devic
         raise DTypeError(where, "bytes are no numbers", expected="a column of numbers, bools, texts or dates",
                          got=kind.name, remedy="Leave it out")  # fmt: skip
     there = None
-    if None in values:
+    if not isinstance(values, np.ndarray) and None in values:
         there = array(np.array([v is not None for v in values], np.bool_), on=on)
         fill = {"float": 0.0, "int": 0, "bool": 0, "str": ""}.get(kind.name, "1970-01-01")
         values = [fill if v is None else v for v in values]

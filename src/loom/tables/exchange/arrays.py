@@ -30,7 +30,7 @@ def array_of(values: Sequence[Any], column: ColumnType, where: str, missing: Any
     if missing is not None:
         filled = column.one(missing, f"{where}, missing")
         values = [filled if v is None else v for v in values]
-    has_missing = None in values
+    has_missing = not isinstance(values, np.ndarray) and None in values
     name = column.name
     if name == "float":
         return np.array(values, np.float64)
