@@ -46,8 +46,10 @@ class RowRuns:
         if self.paused or not self.worth or statements[start] in self.refused:
             return 0
         run: list[Instr] = []
-        for s in statements[start : start + _MOST]:
-            if not isinstance(s, Instr) or s.op.effect is Effect.SYNC:
+        work = 0
+        for s in statements[start:]:
+            work += isinstance(s, Instr) and s.op.name != "const" and s.op.effect is not Effect.IDENTITY
+            if not isinstance(s, Instr) or s.op.effect is Effect.SYNC or work > _MOST:
                 break
             run.append(s)
         accesses = self.accesses(run)
@@ -98,23 +100,24 @@ class RowRuns:
 
     def twice(self, run: list[Instr], accesses: dict[Instr, set[Instr]]) -> None:
         """Emit a run for lanes side by side, and for lanes anywhere."""
-        ahead = {s for needed in accesses.values() for s in needed}
+        ahead = self.ahead(run, accesses)
         for s in run:
             if s in ahead:
                 self.c.instr(s)
         rest = [s for s in run if s not in ahead]
         fast, slow, after = (self.s.block(n) for n in ("rows", "rows.not", "rows.end"))
-        self.b.cbranch(self.together(accesses), fast, slow)
+        together, firsts = self.together(accesses)
+        self.b.cbranch(together, fast, slow)
         kept = [s for s in rest if s.dtype is not None and not set(self.users.get(s, ())) <= set(run)]
         ends: list[tuple[Any, dict[Instr, Lanes]]] = []
-        for block, known in ((fast, accesses), (slow, {})):
+        for block, known in ((fast, firsts), (slow, dict[Instr, Lanes]())):
             self.b.position_at_end(block)
-            self.c.memory.known_rows = set(known)
+            self.c.memory.known_rows = known
             for s in rest:
                 self.c.instr(s)
             ends.append((self.b.block, {s: self.s.values[s] for s in kept if s in self.s.values}))
             self.b.branch(after)
-        self.c.memory.known_rows = set()
+        self.c.memory.known_rows = {}
         self.b.position_at_end(after)
         for s in kept:
             self.join(s, ends)
@@ -130,24 +133,61 @@ class RowRuns:
             result.add_incoming(values[s].value, block)
         self.s.values[s] = Lanes(result, first.stride)
 
-    def together(self, accesses: dict[Instr, set[Instr]]) -> Any:
-        """True if the lanes of every access are neighbours inside its memory."""
+    def ahead(self, run: list[Instr], accesses: dict[Instr, set[Instr]]) -> set[Instr]:
+        """Return what of a run must be computed to look at its indexes: of sums the parts."""
+        inside = {s: n for n, s in enumerate(run)}
+        found: set[Instr] = set()
+        for s in accesses:
+            for part in self.parts(s.args[0]):
+                self.need(part, inside, {}, found)
+        return found
+
+    def parts(self, index: Instr) -> list[Instr]:
+        """Return an index's addends: what lanes share, and what may break the row, last."""
+        if self.s.shapes.values.get(index, 0) is not None:
+            return [index]
+        shared: list[Instr] = []
+        last = self.counting_part(index)
+        while index is not last:
+            a, b = index.args
+            which = self.s.shapes.values.get(b, 0) == 0
+            shared.append(b if which else a)
+            index = a if which else b
+        return [*shared, last]
+
+    def first(self, index: Instr) -> Any:
+        """Return the first lane's index, computed for it alone as far as lanes share the addends."""
+        held = self.s.shapes.values.get(index, 0)
+        if held is not None or self.counting_part(index) is index:
+            value = self.c.value(index)
+            return value.value if held is not None else self.c.memory.first_of(value).value
+        a, b = (self.first(x) for x in index.args)
+        return self.b.add(a, b) if index.op.name == "add" else self.b.sub(a, b)
+
+    def together(self, accesses: dict[Instr, set[Instr]]) -> tuple[Any, dict[Instr, Lanes]]:
+        """Return whether the lanes of every access are neighbours inside its memory, and the first lanes' indexes."""
         memory, lanes, inside = self.c.memory, None, I1(1)
         looked: set[Instr] = set()
+        highest: dict[Any, tuple[Any, Any]] = {}
+        firsts: dict[Instr, Lanes] = {}
         for s in accesses:
             assert s.memory is not None
-            index = self.c.value(s.args[0])
-            if index.stride is None:
-                what = self.counting_part(s.args[0])
-                if what not in looked:
-                    looked.add(what)
-                    held = self.c.value(what)
-                    same = memory.same_as_row(memory.first_of(held), held)
-                    lanes = same if lanes is None else self.b.and_(lanes, same)
-                index = memory.first_of(index)
+            firsts[s] = Lanes(self.first(s.args[0]), 1)
+            what = self.counting_part(s.args[0])
+            if self.s.shapes.values.get(s.args[0], 0) is None and what not in looked:
+                looked.add(what)
+                held = self.c.value(what)
+                same = memory.same_as_row(memory.first_of(held), held)
+                lanes = same if lanes is None else self.b.and_(lanes, same)
             if not memory.surely_in_a_row(s):
-                inside = self.b.and_(inside, memory.in_a_row(s, memory.wide(index, s).value, s.memory))
-        return self.b.and_(inside, self.s.vectors.all(lanes))
+                key, wide = (s.memory, s.args[0].type), memory.wide(firsts[s], s).value
+                if key in highest:
+                    wide = self.s.arithmetic.intrinsic("umax", highest[key][0], wide)
+                highest[key] = (wide, s)
+        for wide, s in highest.values():
+            inside = self.b.and_(inside, memory.in_a_row(s, wide, s.memory))
+        together = inside if lanes is None else self.b.and_(inside, self.s.vectors.all(lanes))
+        return together, firsts
 
     def counting_part(self, index: Instr) -> Instr:
         """Return the part of an index that may break the row: adding what all lanes share does not."""

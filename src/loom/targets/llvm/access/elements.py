@@ -82,7 +82,7 @@ class ShortVectors:
         if index.stride == 1:
             return Lanes(self.load_row(instr, memory, index, None), None)
         if index.stride is None and self.m.is_likely_row(instr):
-            return Lanes(self.load_row(instr, memory, self.m.first_of(index), index), None)
+            return Lanes(self.load_row(instr, memory, self.m.first(instr, index), index), None)
         return Lanes(self.load_each(instr, memory, index), None)
 
     def load_one(self, instr: Instr, memory: Memory, index: Lanes) -> Any:
@@ -181,7 +181,7 @@ class ShortVectors:
         if index.stride == 1:
             self.store_row(instr, memory, index, packed, None)
         elif index.stride is None and self.m.is_likely_row(instr):
-            self.store_row(instr, memory, self.m.first_of(index), packed, index)
+            self.store_row(instr, memory, self.m.first(instr, index), packed, index)
         else:
             self.store_each(instr, memory, index, packed)
 

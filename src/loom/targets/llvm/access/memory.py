@@ -36,7 +36,7 @@ class MemoryAccess:
         self.messages = messages
         self.elements = ShortVectors(self)
         self.atomics = AtomicAccess(self)
-        self.known_rows: set[Instr] = set()  # accesses whose lanes were found side by side and inside already
+        self.known_rows: dict[Instr, Lanes] = {}  # accesses found side by side and inside already: their first index
         self.known_inside: set[Instr] = set()  # accesses of one lane whose index was found inside already
         self.rows_read: dict[Instr, tuple[Any, Any]] = {}  # loads: if of neighbours (None: surely), where
 
@@ -129,7 +129,7 @@ class MemoryAccess:
         if stride == 0:
             return Lanes(self.to_register(self.load_scalar(instr, memory, index), memory), 0)
         if index.stride is None and self.is_likely_row(instr):
-            loaded = self.load_contiguous(instr, memory, self.first_of(index), index)
+            loaded = self.load_contiguous(instr, memory, self.first(instr, index), index)
         elif index.stride == 1:
             loaded = self.load_contiguous(instr, memory, index)
         elif index.stride is not None:
@@ -145,6 +145,11 @@ class MemoryAccess:
     def first_of(self, index: Lanes) -> Lanes:
         """Return what an index held lane by lane would be, if its lanes counted up from the first."""
         return Lanes(self.b.extract_element(index.value, I32(0)), 1)
+
+    def first(self, instr: Instr, index: Lanes) -> Lanes:
+        """Return what the index of an access would be, if its lanes counted up from the first."""
+        known = self.known_rows.get(instr)
+        return self.first_of(index) if known is None else known
 
     def same_as_row(self, first: Lanes, index: Lanes) -> Any:
         """Tell lane by lane whether it counts up from the first, or does not run."""
@@ -288,11 +293,18 @@ class MemoryAccess:
         Checked kernels need the whole vector inside the array; in a trusted one every running lane is
         inside. Either way an index that wraps around between lanes breaks the row.
         """
+        return self.b.icmp_unsigned("<", wide, self.row_limit(instr, memory))
+
+    def row_limit(self, instr: Instr, memory: Memory) -> Any:
+        """Return the number below which a row may begin."""
         dtype = instr.args[0].type
-        if self.checked and (dtype.bits == 64 or dtype == u32):  # no array reaches where they wrap
-            return self.whole(wide, memory)
-        unwrapped = self.b.icmp_unsigned("<=", wide, I64(dtype.maximum - self.s.width + 1))
-        return self.b.and_(unwrapped, self.whole(wide, memory)) if self.checked else unwrapped
+        unwrapped = I64(dtype.maximum - self.s.width + 2)
+        if not self.checked:
+            return unwrapped
+        limit = self.whole(memory)
+        if dtype.bits == 64 or dtype == u32:  # no array reaches where they wrap
+            return limit
+        return self.s.arithmetic.intrinsic("umin", limit, unwrapped)
 
     def surely_in_a_row(self, instr: Instr) -> bool:
         """True if no code is needed to tell: all lanes run, inside, and could not if the index wrapped."""
@@ -315,13 +327,12 @@ class MemoryAccess:
         else:
             self.masked_store(value, pointer, self.align(memory), mask)
 
-    def whole(self, wide: Any, memory: Memory) -> Any:
-        """True if the vector that starts at an element lies inside the array."""
+    def whole(self, memory: Memory) -> Any:
+        """Return the number below which a vector that lies inside an array begins."""
         length = self.s.arrays[memory].length
         if isinstance(length, ll.Constant):
-            return self.b.icmp_unsigned("<", wide, I64(max(0, length.constant - self.s.width + 1)))
-        limit = self.s.arithmetic.intrinsic("usub.sat", length, I64(self.s.width - 1))
-        return self.b.icmp_unsigned("<", wide, limit)
+            return I64(max(0, length.constant - self.s.width + 1))
+        return self.s.arithmetic.intrinsic("usub.sat", length, I64(self.s.width - 1))
 
     def active(self, instr: Instr, memory: Memory, wide: Any) -> Any:
         """Return the mask of lanes that may access their element."""
@@ -419,7 +430,7 @@ class MemoryAccess:
         elif index.stride == 0:
             self.store_scalar(instr, memory, index, self.to_memory(self.one_of(value), memory))
         elif index.stride is None and self.is_likely_row(instr):
-            first = self.first_of(index)
+            first = self.first(instr, index)
             self.store_contiguous(instr, memory, first, self.to_memory(self.v.spread(value), memory), index)
         elif index.stride == 1:
             self.store_contiguous(instr, memory, index, self.to_memory(self.v.spread(value), memory))
