@@ -1,8 +1,7 @@
-"""Complex arrays at the border: numpy's in and out, and pairs of floats for arrays on a device.
+"""Complex arrays at the border: numpy's in and out, and tensors.
 
-Layer: patterns. Kernels have no complex numbers: a tensor of floats holds them as pairs, in a last dimension of 2;
-numpy arrays are viewed so, without a copy; tensors of c64 and c128 are recorded as ``tensor.fft`` does. Invariant: the
-elements are never changed here but converted.
+Layer: patterns. Kernels have no complex numbers: numpy's are viewed as pairs of floats, without a copy. Transforms of
+tensors are recorded as ``tensor.fft`` does. Invariant: the elements are never changed here but converted.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import numpy as np
 from loom.core.arrays import read_complex
 from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, f64
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError
 from loom.patterns.calling.call import Call, Operand
 from loom.runtime.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
 
-__all__ = ["complex_input", "complex_result", "placed", "real_input"]
+__all__ = ["complex_input", "complex_result", "complex_rows", "real_input", "real_rows"]
 
 _PAIR_NBYTES = 8
 
@@ -30,14 +29,6 @@ def complex_input(call: Call, data: Any, where: str) -> Operand:
 
     complex64, float32 and float16 become f32; complex128, float64, integers and bools f64.
     """
-    if isinstance(data, Tensor):
-        found = call.input(data, allowed=(f32, f64))
-        if not found.shape or found.shape[-1] != 2:
-            raise ShapeError(
-                where, "complex numbers on a device are pairs (re, im)", expected="a last dimension of 2",
-                got=found.shape, remedy="Stack the parts along a last axis",
-            )  # fmt: skip
-        return found
     array = read_complex(data, where)
     if array is None:
         real = real_input(call, data)
@@ -49,8 +40,6 @@ def complex_input(call: Call, data: Any, where: str) -> Operand:
 
 def real_input(call: Call, data: Any, what: str = "data") -> Operand:
     """Return real numbers as an operand of f32 (from f16, bf16 and f32) or f64 (from integers and bools too)."""
-    if isinstance(data, Tensor):
-        return call.input(data, what, allowed=(f32, f64))
     found = call.input(data, what)
     if found.dtype in (f32, f64):
         return _aligned(found)
@@ -66,15 +55,30 @@ def _aligned(operand: Operand) -> Operand:
 
 
 def complex_result(call: Call, out: Operand) -> Any:
-    """Return pairs to the caller: a tensor of pairs if an input was one, else a complex numpy array."""
-    found = call.result(out)
-    if isinstance(found, Tensor):
-        return found
-    return found.view(complex_numpy(out.dtype))[..., 0]
+    """Return pairs to the caller as a complex numpy array."""
+    return call.result(out).view(complex_numpy(out.dtype))[..., 0]
 
 
-def placed(x: Tensor, on: str | Device | None, where: str) -> Tensor:
-    """Return a tensor; ArgumentError if it is on another device than the one named."""
+def real_rows(x: Tensor, on: str | Device | None, where: str) -> Tensor:
+    """Return a tensor of f32 or f64; DTypeError for another, ArgumentError for one on another device than is named."""
+    if x.dtype not in (f32, f64):
+        raise DTypeError(where, "unsupported dtype", expected="f32 or f64", got=x.dtype, remedy="Convert with astype")
+    return _placed(x, on, where)
+
+
+def complex_rows(x: Tensor, on: str | Device | None, where: str) -> Tensor:
+    """Return a tensor of complex numbers, or a real one that cannot be meant as pairs of parts; errors as above."""
+    found = _placed(x, on, where) if x.dtype.is_complex else real_rows(x, on, where)
+    if x.shape[-1:] == (2,) and not x.dtype.is_complex:
+        raise ArgumentError(
+            where, "a last axis of 2 real numbers may be one complex number", expected="complex numbers",
+            got=x.recipe(),
+            remedy="Write tensor.view_as_complex(x) for pairs (re, im), x.astype('c64') for rows of two",
+        )  # fmt: skip
+    return found
+
+
+def _placed(x: Tensor, on: str | Device | None, where: str) -> Tensor:
     if on is not None and x.device is not None and device(on) is not x.device:
         raise ArgumentError(where, "the tensor is on another device", expected=device(on).name, got=x.device.name,
                             remedy="Copy it with tensor.array(x, on=..)")  # fmt: skip

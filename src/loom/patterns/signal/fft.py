@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.dtype import complex_of
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError
 from loom.kernels.fft.stages import Form
 from loom.patterns.calling.call import Call
-from loom.patterns.signal.complexes import complex_input, complex_result, placed, real_input
+from loom.patterns.signal.complexes import complex_input, complex_result, complex_rows, real_input, real_rows
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.fft import Ends, Signals, norm_scale, record_inverse_real, record_real, record_transform
 from loom.tensor import Tensor
-from loom.tensor.fft.record import from_half, transform
+from loom.tensor.fft.record import from_half, to_half, transform
 
 __all__ = ["fft", "ifft", "irfft", "rfft"]
 
@@ -31,8 +32,8 @@ def fft(data: Any, *, norm: str = "backward", on: str | Device | None = None) ->
     """Return the discrete Fourier transform along the last axis: sum over j of x[j] exp(-2 pi i j k / n).
 
     ``data``: complex or real numbers (..., n), n at least 1; complex64, float32 and float16 give complex64,
-    anything else complex128. A tensor of c64 or c128 gives one, recorded as ``loom.tensor.fft.fft``; one of f32 or f64
-    holds pairs (..., n, 2), and so does the result.
+    anything else complex128. A tensor of c64, c128, f32 or f64 gives one of c64 or c128, recorded as
+    ``loom.tensor.fft.fft``. ArgumentError for a real one of n = 2, which may be meant as pairs (re, im).
     ``norm``: "backward" (no factor here, 1/n in ``ifft``), "ortho" (1/sqrt(n) in both) or "forward" (1/n here).
     Raises EmptyError for n = 0, DTypeError or ShapeError for other input.
 
@@ -56,14 +57,17 @@ def ifft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
 def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the n // 2 + 1 first numbers of the transform of real numbers (..., n); the others are conjugates.
 
-    ``data``: float32 and float16 give complex64, float64, integers and bools complex128; a tensor of f32 or
-    f64 gives one of pairs (..., n // 2 + 1, 2). Even lengths are transformed as n / 2 complex numbers.
+    ``data``: float32 and float16 give complex64, float64, integers and bools complex128; a tensor of f32 or f64 gives
+    one of c64 or c128, recorded as ``loom.tensor.fft.rfft``. Even lengths are transformed as n / 2 complex numbers.
     Raises EmptyError for n = 0, DTypeError for complex numbers.
 
     >>> rfft([1.0, 0.0, -1.0, 0.0]).tolist()
     [0j, (2+0j), 0j]
     """
     where = "signal.rfft"
+    if isinstance(data, Tensor):
+        given = real_rows(data, on, where)
+        return to_half(given, norm_scale(where, norm, _length(where, given.shape), inverse=False))
     call = Call(where, on)
     x = real_input(call, data)
     n = _length(where, x.shape)
@@ -90,9 +94,11 @@ def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | 
     [1.0, 0.0, -1.0, 0.0]
     """
     where = "signal.irfft"
-    if isinstance(data, Tensor) and data.dtype.is_complex:
-        length = _real_length(where, n, _length(where, data.shape))
-        return from_half(placed(data, on, where), length, norm_scale(where, norm, length, inverse=True))
+    if isinstance(data, Tensor):
+        given = complex_rows(data, on, where)
+        length = _real_length(where, n, _length(where, given.shape))
+        given = given if given.dtype.is_complex else given.astype(complex_of(given.dtype))
+        return from_half(given, length, norm_scale(where, norm, length, inverse=True))
     call = Call(where, on)
     x = complex_input(call, data, where)
     m = _length(where, x.shape[:-1])
@@ -111,9 +117,9 @@ def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | 
 
 
 def _complex(where: str, data: Any, norm: str, on: str | Device | None, *, inverse: bool) -> Any:
-    if isinstance(data, Tensor) and data.dtype.is_complex:
-        scale = norm_scale(where, norm, _length(where, data.shape), inverse=inverse)
-        return transform(placed(data, on, where), scale, inverse=inverse)
+    if isinstance(data, Tensor):
+        given = complex_rows(data, on, where)
+        return transform(given, norm_scale(where, norm, _length(where, given.shape), inverse=inverse), inverse=inverse)
     call = Call(where, on)
     x = complex_input(call, data, where)
     n, rows = _length(where, x.shape[:-1]), math.prod(x.shape[:-2])

@@ -29,7 +29,7 @@ SQUARE = RNG.normal(size=(13, 13)) + 5 * np.eye(13)
 MATRIX = RNG.normal(size=(40, 33)).astype(np.float32)
 ROWS = RNG.normal(size=(6, 700)).astype(np.float32)
 POSITIVE = SQUARE @ SQUARE.T
-PAIRS = RNG.normal(size=(3, 96, 2)).astype(np.float32)
+COMPLEX = RNG.normal(size=(3, 96, 2)).astype(np.float32).view(np.complex64)[..., 0]
 AT = RNG.integers(-700, 700, 300)
 
 CASES: dict[str, tuple[Pattern, tuple[Any, ...]]] = {
@@ -81,9 +81,9 @@ CASES: dict[str, tuple[Pattern, tuple[Any, ...]]] = {
     "histogram": (lambda x: loom.stats.histogram(x, bins=7), (X,)),
     "covariance": (loom.stats.covariance, (X, Y)),
     "correlation": (loom.stats.correlation, (ROWS,)),
-    "fft": (loom.signal.fft, (PAIRS,)),
+    "fft": (loom.signal.fft, (COMPLEX,)),
     "rfft": (loom.signal.rfft, (X[:1000],)),
-    "irfft": (loom.signal.irfft, (PAIRS,)),
+    "irfft": (loom.signal.irfft, (COMPLEX,)),
     "convolve": (loom.signal.convolve, (X, Y[:50])),
     "filter taps": (loom.signal.fir_filter, (X, Y[:9])),
     "average": (lambda x: loom.signal.ema(x, 0.25), (X,)),

@@ -169,19 +169,32 @@ def test_inputs_of_every_kind() -> None:
     assert irfft([1.0, 2.0, 3.0]).shape == (4,)
 
 
-def test_arrays_on_a_device_hold_pairs() -> None:
+def test_tensors_are_transformed_to_complex_tensors_and_recorded() -> None:
     x = numbers((2, 16), "complex64")
-    pairs = loom.array(x.view(np.float32).reshape(2, 16, 2))
-    found = fft(pairs)
-    assert isinstance(found, loom.Array)
-    assert found.shape == (2, 16, 2)
-    assert same_bits(found.numpy(), fft(x).view(np.float32).reshape(2, 16, 2))
-    real = loom.array(x.real.copy())
-    assert rfft(real).shape == (2, 9, 2)
+    given, real = loom.array(x), loom.array(x.real.copy())
+    for found, wanted in (
+        (fft(given), fft(x)), (ifft(given), ifft(x)), (rfft(real), rfft(x.real.copy())),
+        (fft(real), fft(x.real.copy())), (fft(given, norm="ortho"), fft(x, norm="ortho")),
+        (loom.signal.hilbert(real), loom.signal.hilbert(x.real.copy())),
+    ):  # fmt: skip
+        assert isinstance(found, loom.Array)
+        assert str(found.dtype) == "c64"
+        assert found.numpy().dtype == np.complex64
+        assert same_bits(found.numpy().view(np.float32), wanted.view(np.float32))
     assert same_bits(irfft(rfft(real)).numpy(), irfft(rfft(x.real.copy())))
-    with pytest.raises(ShapeError, match=r"\[signal.fft\] complex numbers on a device are pairs \(re, im\)"):
-        fft(real)
-    with pytest.raises(DTypeError, match="unsupported dtype: expected one of f32, f64, got i64"):
+    assert same_bits(irfft(given, 31).numpy(), irfft(x, 31))
+    assert str(rfft(real.astype("f64")).dtype) == "c128"
+    (slope,) = loom.tensor.grad((loom.tensor.abs(rfft(real)) ** 2).sum(), [real])
+    wanted = np.fft.irfft(np.fft.rfft(x.real) * np.where(np.arange(9) % 8, 1, 2), 16) * 16
+    assert np.abs(slope.numpy() - wanted).max() < 1e-4
+    pairs = loom.array(x.view(np.float32).reshape(2, 16, 2))
+    for transform in (fft, ifft, irfft):
+        with pytest.raises(ArgumentError, match=r"may be one complex number.*tensor.view_as_complex"):
+            transform(pairs)
+    assert same_bits(fft(loom.tensor.view_as_complex(pairs)).numpy().view(np.float32), fft(x).view(np.float32))
+    with pytest.raises(DTypeError, match="unsupported dtype: expected f32 or f64, got c64"):
+        rfft(given)
+    with pytest.raises(DTypeError, match="unsupported dtype: expected f32 or f64, got i64"):
         fft(loom.array([[1, 2]]))
 
 
