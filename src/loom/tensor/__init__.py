@@ -29,7 +29,7 @@ from loom.core.dtype import u16 as uint16
 from loom.core.dtype import u32 as uint32
 from loom.core.dtype import u64 as uint64
 from loom.core.tracebacks import brief_names
-from loom.tensor import fft, linalg, random
+from loom.tensor import fft, linalg, random, special
 from loom.tensor.autodiff import checkpoint, grad
 from loom.tensor.complexes.functions import angle, complex, conj, imag, real, view_as_complex, view_as_real
 from loom.tensor.convolution import average_pool, convolve, max_pool
@@ -188,6 +188,7 @@ from loom.tensor.selecting.sized import (
 )
 from loom.tensor.selecting.taking import gather, index_select, take, take_along_axis
 from loom.tensor.sparse import CSR, csr, spmm
+from loom.tensor.special import digamma, erfinv, polygamma
 from loom.tensor.standard.dtypes import (
     can_cast,
     finfo,
@@ -369,6 +370,7 @@ __all__ = [
     "detach",
     "device_query",
     "diff",
+    "digamma",
     "divide",
     "e",
     "einsum",
@@ -376,6 +378,7 @@ __all__ = [
     "empty",
     "empty_like",
     "equal",
+    "erfinv",
     "exp",
     "expand_dims",
     "expm1",
@@ -488,6 +491,7 @@ __all__ = [
     "pi",
     "place",
     "poisson_nll",
+    "polygamma",
     "positive",
     "pow",
     "prelu",
@@ -528,6 +532,7 @@ __all__ = [
     "softshrink",
     "softsign",
     "sort",
+    "special",
     "split",
     "spmm",
     "sqrt",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,16 @@ _SLOPES: dict[str, Callable[[Any, Any], Any]] = {
     "j0": lambda x, _y: -apply("j1", x),
     "y0": lambda x, _y: -apply("y1", x),
     "y1": lambda x, y: apply("y0", x) - y / x,
+    "lgamma": lambda x, _y: _special("digamma")(x),
+    "gamma": lambda x, y: y * _special("digamma")(x),
 }
 """Functions of one operand by their slopes, which the gradient is multiplied by."""
+
+
+def _special(name: str) -> Any:
+    """Return a function that is made of tensors itself."""
+    return getattr(import_module("loom.tensor.special"), name)
+
 
 _BY_NAME: dict[str, Vjp] = {
     "add": lambda _node, g: [g, g],

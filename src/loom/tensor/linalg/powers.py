@@ -59,7 +59,8 @@ _SQUARINGS = 20
 def expm(x: Tensor, /) -> Tensor:
     """Return the exponential of square matrices, by Padé's approximation, scaling and squaring.
 
-    Degree 7 in f32, 13 in f64; matrices whose 1-norm is above 4e6 (f32), 5e6 (f64) give NaN. Differentiable.
+    Degree 7 in f32, 13 in f64; matrices whose 1-norm is above 4e6 (f32), 5e6 (f64) give NaN. Differentiable. The error
+    is what rounding the elements does: of order epsilon times the norm, 2e-11 for skew matrices of f64 of norm 1e5.
 
     Source: N. J. Higham, "The scaling and squaring method for the matrix exponential revisited" (2005).
     """

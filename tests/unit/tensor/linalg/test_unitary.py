@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
@@ -252,3 +253,14 @@ def test_products_of_small_integers_keep_their_dtype_and_wrap() -> None:
     assert str(tensor.matmul(small.astype("f16"), small.T.astype("f16"), out_dtype="f32").dtype) == "f32"
     with pytest.raises(loom.LoomError, match="do not give f32"):
         tensor.matmul(small, small.T, out_dtype="f32")
+
+
+@pytest.mark.parametrize("size", [0.1, 10.0, 1e5])
+def test_errors_of_expm_are_those_of_rounding_the_elements(size: float) -> None:
+    """Oracle: mpmath with 60 digits. Of a large skew matrix the exponential turns by its norm: epsilon times that."""
+    x = np.random.default_rng(0).normal(size=(4, 4))
+    x = (x - x.T) * size
+    with mpmath.workdps(60):
+        wanted = np.array(mpmath.expm(mpmath.matrix(x.tolist())).tolist()).astype(float)
+    norm = np.abs(x).sum(0).max()
+    assert np.abs(linalg.expm(tensor.array(x)).numpy() - wanted).max() <= 2.0**-52 * (4 + norm)
