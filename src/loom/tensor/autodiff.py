@@ -60,6 +60,7 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
                          got=f"{seed.dtype} of {seed.shape}", remedy="Match it")  # fmt: skip
     order = ancestors([loss])
     _refuse_gaps(order, wrt)
+    _refuse_assigned(order, wrt)
     wanted = {id(x) for x in wrt}
     leading: set[int] = set()  # nodes that depend on one of ``wrt``
     for node in order:
@@ -87,6 +88,18 @@ def _refuse_gaps(order: Sequence[Node], wrt: Sequence[Node]) -> None:
             expected="operations of loom.tensor from wrt to the loss",
             got="results of loom's patterns, or of tensor.array with a dtype or a list of tensors",
             remedy="Take the function of loom.tensor (sort, linalg.solve, astype, stack, ..), or tensor.detach of it",
+        )  # fmt: skip
+
+
+def _refuse_assigned(order: Sequence[Node], wrt: Sequence[Node]) -> None:
+    """Raise where the loss is made of what a tensor of ``wrt`` was before it was assigned: zeros would be wrong."""
+    reached = {id(node) for node in order}
+    gone = {id(x) for x in wrt} - reached
+    if gone and any(node.later is not None and id(node.later()) in gone for node in order):
+        raise ArgumentError(
+            "tensor.grad", "a tensor of wrt was assigned after the loss was recorded",
+            expected="what the loss was made of", got="a tensor that is another one now",
+            remedy="Take the gradient before you assign, or keep y = +x, record the loss of y, and pass that",
         )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot, Storage
 from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.graph import Node, ancestors, refuse_freed
+from loom.tensor.handle.releasing import release
 from loom.tensor.lowering import follow, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.elementwise import NUMBER
@@ -51,10 +52,13 @@ def evaluate(tensors: Sequence[Any]) -> None:
         order = ancestors(wanted, follow)
         where = next((n.device for n in order if n.device is not None), None) or device(None)
         work = work_of(order, wanted, where)
+        read = [n for n in order if n.data is not None]
         results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
         keep(work.key, where, lambda: prepare(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
         for tensor, storage in zip(wanted, results, strict=True):
             tensor.data, tensor.device = storage, where
+        del order
+        release(read)
 
 
 def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target: Storage | None = None) -> Work:

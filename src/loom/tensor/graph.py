@@ -89,8 +89,8 @@ class Node(Sized):
     """One operation of the record; ``Tensor`` is the class that has operators."""
 
     __slots__ = (
-        "__weakref__", "apart", "attributes", "data", "device", "dtype", "inputs", "is_fed", "lent", "name", "op",
-        "serial", "shape", "shared", "users",
+        "__weakref__", "apart", "attributes", "data", "device", "dtype", "inputs", "is_fed", "later", "lent", "name",
+        "op", "serial", "shape", "shared", "users",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +122,8 @@ class Node(Sized):
         """What was recorded of it since it was given its elements."""
         self.shared = False
         """True if another node or a program has its memory too."""
+        self.later: ref[Node] | None = None
+        """Of what was set aside: the tensor that was assigned."""
         self.lent: Storage | None = None
         """The memory that kernels are bound to (``handle.lending``)."""
         if self.inputs:
@@ -174,6 +176,7 @@ def set_aside(x: NodeT) -> NodeT:
             if name != "__weakref__" and hasattr(x, name):
                 setattr(old, name, getattr(x, name))
     old.users = old.lent = None
+    old.later = ref(x)
     users = take_users(x)
     for user in users:
         user.inputs = tuple(old if i is x else i for i in user.inputs)

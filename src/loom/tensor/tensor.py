@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from sys import getrefcount
 from typing import Any, cast
 
 import numpy as np
@@ -26,12 +27,13 @@ from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, made_apart, same, whole_view
 from loom.tensor.handle.assigning import assign_at, replace
+from loom.tensor.handle.chained import NOBODY, warn_of_loss
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
 from loom.tensor.handle.lending import before_run, lend, lend_once, memory_of, shared_memory_of
-from loom.tensor.handle.methods import Methods, fresh
+from loom.tensor.handle.methods import Methods, fresh, warn_of_axes
 from loom.tensor.handle.moving import moved
-from loom.tensor.handle.operators import Operators, as_operand, function, in_place
+from loom.tensor.handle.operators import Operators, as_operand, in_place, raised
 from loom.tensor.handle.packing import packed
 from loom.tensor.handle.windows import WrittenPart, window_of
 from loom.tensor.ops import elementwise as maps
@@ -195,12 +197,12 @@ class Tensor(Operators, Methods, Node, Readable):
     def __pow__(self, other: Any) -> Tensor:
         if self.dtype.is_complex and is_int(other) and abs(other) <= MOST_FACTORS:
             return fresh(power(self, other), self)
-        if isinstance(other, int) and other == 2:
+        if is_int(other) and other == 2:
             return self * self
-        return function("pow")(self, as_operand(other, self))
+        return raised(self, as_operand(other, self))
 
     def __rpow__(self, other: Any) -> Tensor:
-        return function("pow")(as_operand(other, self), self)
+        return raised(as_operand(other, self), self)
 
     def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
         replace(self, in_place("tensor.__ipow__", self, self**other))
@@ -213,6 +215,8 @@ class Tensor(Operators, Methods, Node, Readable):
         return index(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if (holders := getrefcount(self)) <= NOBODY + len(self.users or ()):
+            warn_of_loss(self, holders)
         assign_at(self, key, value)
 
     def fill(self, value: Any) -> None:
@@ -286,7 +290,9 @@ class Tensor(Operators, Methods, Node, Readable):
 
     @property
     def T(self) -> Tensor:  # noqa: N802 - as everybody calls it
-        """It with its last two axes exchanged."""
+        """It with its two axes exchanged; of more axes, with a warning, the last two, as ``mT`` has it."""
+        if self.ndim > 2:
+            warn_of_axes("T", self.ndim)
         return fresh(views.transpose(self), self) if self.ndim > 1 else same(self)
 
 
@@ -358,15 +364,24 @@ def _store(op: TensorOp, data: Any, dtype: Any, on: str | Device | None, name: s
     home, name = device(on), text(name, f"{where}, name")
     memory, found = read_array(data, where, dtype=None if dtype is None else dtype_of(dtype, where), complexes=True)
     wanted = found if dtype is None else dtype_of(dtype, where)
-    python = isinstance(data, (float, complex, list, tuple)) and not isinstance(
-        data, np.generic
-    )  # np.float64 is a float
-    if dtype is None and found in (f64, c128) and python:
+    if dtype is None and found in (f64, c128) and _is_of_python(data):
         wanted = f32 if found == f64 else c64
     memory = convert(memory, found, wanted, where)
     storage = home.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))
     return Tensor(op, (), memory.shape, wanted, name=name, data=storage, device=home)
+
+
+_NUMBERS = frozenset((bool, int, float, complex))
+"""Python's own."""
+
+
+def _is_of_python(data: Any) -> bool:
+    """Tell whether data are Python's numbers, in lists or not; np.float64 is a float, and is none of them."""
+    if not is_list(data):
+        return isinstance(data, (int, float, complex)) and not isinstance(data, np.generic)
+    kinds = set(map(type, data))
+    return all(map(_is_of_python, data)) if not kinds <= _NUMBERS else True
 
 
 def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noqa: A001 - tensor.input

@@ -55,7 +55,7 @@ def _transformer(on: str) -> _Made:
     tokens, target = tensor.input("x", (batch, length), "i32"), tensor.input("t", (batch, length), "i32")
     x = tensor.gather(table, tokens)
     h = tensor.layer_norm(x, scale, shift)
-    scores = by_head(h @ q) @ by_head(h @ k).T * (width // heads) ** -0.5
+    scores = by_head(h @ q) @ by_head(h @ k).mT * (width // heads) ** -0.5
     causal = tensor.arange(length).reshape(length, 1) >= tensor.arange(length)
     mixed = tensor.softmax(tensor.where(causal, scores, -1e9)) @ by_head(h @ v)
     x = x + mixed.permute(0, 2, 1, 3).reshape(batch, length, width) @ o

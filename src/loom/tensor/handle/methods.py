@@ -7,6 +7,7 @@ operand.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from importlib import import_module
@@ -21,7 +22,7 @@ from loom.runtime.registry import device
 from loom.tensor.graph import Node, same
 from loom.tensor.ops.views import normal_axis
 
-__all__ = ["METHODS", "Methods", "attach", "fresh"]
+__all__ = ["METHODS", "Methods", "attach", "fresh", "warn_of_axes"]
 
 METHODS = (
     "abs", "acos", "acosh", "angle", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atanh", "bincount",
@@ -31,7 +32,7 @@ METHODS = (
     "log_softmax", "masked_fill", "masked_select", "matmul", "maximum", "median", "minimum", "moveaxis", "nonzero",
     "quantile", "reciprocal", "repeat", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "sign", "silu",
     "sin", "sinh", "softmax", "sort", "split", "square", "squeeze", "take", "take_along_axis", "tan", "topk",
-    "transpose", "tril", "triu", "trunc", "unique", "variance",
+    "tril", "triu", "trunc", "unique", "variance",
 )  # fmt: skip
 """Functions whose first operand is the tensor."""
 
@@ -74,6 +75,14 @@ def _axes(given: tuple[Any, ...]) -> Any:
     return given[0] if len(given) == 1 and is_list(given[0]) else given
 
 
+def warn_of_axes(name: str, ndim: int) -> None:
+    """Warn that numpy would turn all axes round, where a tensor's last two are exchanged."""
+    warnings.warn(
+        f"{name} of {ndim} axes exchanges the last two, where numpy turns all of them round; "
+        "write mT for the last two, or permute for any order", stacklevel=3,
+    )  # fmt: skip
+
+
 @brief_class
 class Methods:
     """What a tensor can do by name; those of ``METHODS`` are the functions of ``loom.tensor``."""
@@ -111,13 +120,9 @@ class Methods:
         """Return the matrix product, or that of two vectors."""
         return _of("matmul")(self, other)
 
-    def round(self, digits: int = 0) -> Any:
-        """Return the nearest whole number of each element, halves to even, or with decimal ``digits``."""
-        digits = whole(digits, "round, digits", least=-300, most=300)
-        if not digits:
-            return fresh(_of("round")(self), self)
-        scale = 10.0**digits
-        return _of("round")(self * scale) / scale  # type: ignore[operator]
+    def round(self, decimals: int = 0) -> Any:
+        """Return the nearest whole number of each element, halves to even, or with so many ``decimals``."""
+        return fresh(_of("round")(self, decimals), self)
 
     # shapes by other names
 
@@ -141,6 +146,17 @@ class Methods:
         wanted = [whole(n, "expand", least=-1) for n in items(_axes(shape), "expand", "lengths")]
         own_shape = (1,) * (len(wanted) - self.ndim) + self.shape  # type: ignore[attr-defined]
         return self.broadcast_to(tuple(m if n == -1 else n for n, m in zip(wanted, own_shape, strict=False)))  # type: ignore[attr-defined]
+
+    def transpose(self, *axes: Any) -> Any:
+        """Return it with two axes exchanged, or with all in another order: three numbers or more, or one sequence.
+
+        Without numbers it is ``T``.
+        """
+        if not axes or axes == (None,):
+            return cast("Any", self).T
+        if len(axes) != 2 or is_list(axes[0]):
+            return cast("Any", self).permute(*axes)
+        return fresh(_of("transpose")(self, *axes), self)
 
     def swapaxes(self, first: int, second: int) -> Any:
         """Return it with two axes exchanged."""

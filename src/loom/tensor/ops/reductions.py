@@ -77,10 +77,11 @@ def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
 
 @by_parts
 def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
-    """Return sums; floats keep their dtype, integers and bools give 64 bits."""
+    """Return sums; floats keep their dtype, integers give 64 bits, bools i64."""
     require_tensor(x, "sum")
     wide, result = wide_type(x.dtype)
-    return _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
+    found = _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
+    return cast(found, i64) if x.dtype.is_bool else found
 
 
 @by_parts

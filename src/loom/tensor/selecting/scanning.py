@@ -31,8 +31,8 @@ __all__ = ["cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulati
 def cumulative_sum(x: Tensor, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """Return the running sum along an axis, which may be left out for one dimension.
 
-    Floats keep their dtype (16 bits are added in f32, every result rounded once), integers give i64, unsigned ones and
-    bools u64; ``dtype``: what is converted to first. ``include_initial``: one element more, 0, comes before.
+    Floats keep their dtype (16 bits are added in f32, every result rounded once), integers and bools give i64,
+    unsigned ones u64; ``dtype``: what is converted to first. ``include_initial``: one element more, 0, comes before.
 
     >>> from loom import tensor
     >>> tensor.cumulative_sum(tensor.array([1, 2, 3]), include_initial=True).tolist()
@@ -67,6 +67,7 @@ def _cumulative(x: Tensor, name: str, op: str, axis: Any, dtype: Any, initial: b
     if wanted is not None and wanted.is_bool:
         raise DTypeError(f"{name}, dtype", "not a type of running folds", expected="numbers", got=wanted,
                          remedy="Convert afterwards with astype")  # fmt: skip
+    wanted = i64 if wanted is None and x.dtype.is_bool else wanted
     given = x if wanted is None or x.dtype == wanted else cast(x, wanted)
     found = _scan(given, at, op)
     found = found if wanted is None else cast(found, wanted)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.dtype import DType, bool_, u8
+from loom.core.dtype import DType, bool_, f32, u8
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.numbers import whole
 from loom.core.promotion import as_float, is_number, promote
 from loom.tensor.complexes.functions import sign_of
 from loom.tensor.graph import Node, NodeT, require_tensor
@@ -274,9 +275,45 @@ def trunc(x: Any, /) -> Any:
     return _rounded("trunc", "trunc", x)
 
 
-def round(x: Any, /) -> Any:
-    """Return the nearest whole number, halves to even; of complex numbers part by part."""
-    return _rounded("round", "rint", x)
+def round(x: Any, /, decimals: int = 0) -> Any:
+    """Return the nearest whole number, halves to even; of complex numbers part by part.
+
+    ``decimals``: so many places after the point are kept, or, below 0, so many before it are zeros, as in numpy: floats
+    are multiplied by the power of ten, or divided, rounded, and taken back; integers stay exact.
+    """
+    decimals = whole(decimals, "round, decimals", least=-300, most=300)
+    if not decimals:
+        return _rounded("round", "rint", x)
+    require_tensor(x, "round")
+    if x.dtype.is_complex:
+        return join(*(round(part_of(x, half), decimals) for half in (0, 1)))
+    if not x.dtype.is_float:
+        return _rounded_integers(x, decimals)
+    if x.dtype.nbytes < f32.nbytes:
+        return cast(round(cast(x, f32), decimals), x.dtype)
+    there, back = ("mul", "div") if decimals > 0 else ("div", "mul")
+    scale = 10.0 ** (decimals if decimals > 0 else -decimals)
+    scaled = apply(there, x, scale)
+    found = apply(back, apply("rint", scaled), scale)
+    return where(isfinite(scaled), found, x) if decimals > 0 else found  # what is beyond is whole
+
+
+def _rounded_integers(x: Any, decimals: int) -> Any:
+    if not x.dtype.is_integer:
+        raise DTypeError("round", "bools have no decimals", expected="a tensor of numbers", got=x.dtype,
+                         remedy="Convert with astype")  # fmt: skip
+    if decimals > 0:
+        return x
+    unit = 10**-decimals
+    if unit > x.dtype.maximum:
+        raise ArgumentError("round, decimals", f"10 ** {-decimals} does not fit {x.dtype}", got=decimals,
+                            expected=f"at least {1 - len(str(int(x.dtype.maximum)))}",
+                            remedy="Convert with astype")  # fmt: skip
+    tens = floor_divide(x, unit)
+    rest = apply("sub", x, apply("mul", tens, unit))  # 0 to unit - 1
+    odd = apply("eq", apply("and", tens, 1), 1)
+    up = apply("or", apply("gt", rest, unit // 2), apply("and", apply("eq", rest, unit // 2), odd))
+    return apply("mul", apply("add", tens, cast(up, x.dtype)), unit)
 
 
 # exponentials, logarithms, angles

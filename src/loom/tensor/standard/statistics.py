@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.dtype import bool_, dtype_of
+from loom.core.dtype import bool_, dtype_of, i64
 from loom.core.given import flag
 from loom.core.numbers import real
 from loom.kernels.types import kinds, wide_type
@@ -24,7 +24,7 @@ __all__ = ["all", "any", "max", "mean", "min", "prod", "std", "sum", "var"]
 
 
 def sum(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> NodeT:
-    """Return sums; floats keep their dtype, integers give 64 bits. With ``dtype`` elements become that first."""
+    """Return sums; floats keep their dtype, integers give 64 bits, bools i64. ``dtype``: what elements become first."""
     require_tensor(x, "sum")
     if dtype is None:
         return reductions.sum_of(x, axis, keepdims=keepdims)
@@ -35,12 +35,13 @@ def sum(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fa
 def prod(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> NodeT:
     """Return products: of neighbours first, of their products' neighbours then, and so on.
 
-    f16 and bf16 are computed in f32 and rounded once; integers give 64 bits and wrap. 1 where there are none. With
-    ``dtype`` elements become that first.
+    f16 and bf16 are computed in f32 and rounded once; integers give 64 bits and wrap, bools i64. 1 where there are
+    none. With ``dtype`` elements become that first.
     """
     require_tensor(x, "prod")
     given = x if dtype is None else cast(x, dtype)
     held, own = (given.dtype, given.dtype) if given.dtype.is_complex else wide_type(given.dtype)
+    own = i64 if given.dtype.is_bool else own
     result, wide = own if dtype is None else given.dtype, cast(given, held)
     axes = views.normal_axes(x, axis, "prod")
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))

@@ -1,0 +1,47 @@
+"""Tells of assignments to what nobody holds: ``x[0][1] = v`` writes a tensor that is gone at once.
+
+Layer: tensor. Views of numpy alias, so that such a line changes ``x`` there; tensors do not. Invariant: what is told of
+has no effect; where Python does not tell a temporary from a variable, nothing is told.
+"""
+
+from __future__ import annotations
+
+import warnings
+from sys import getrefcount
+
+from loom.tensor.graph import Node
+
+__all__ = ["NOBODY", "warn_of_loss"]
+
+
+class _Probe:
+    """What counts who holds it while it is assigned to."""
+
+    holders = 0
+
+    def __setitem__(self, key: int, value: int) -> None:
+        _Probe.holders = getrefcount(self)
+
+
+def _of_temporary() -> int:
+    """Return how many references ``__setitem__`` sees of what nobody holds; 0 if those of a variable are as many."""
+    _Probe()[0] = 0
+    found = _Probe.holders
+    held = _Probe()
+    held[0] = 0
+    return found if found < _Probe.holders else 0
+
+
+NOBODY = _of_temporary()
+"""References to a tensor that is assigned to and that nobody holds."""
+
+
+def warn_of_loss(x: Node, holders: int) -> None:
+    """Warn that an assignment changes nothing, if besides records of it nobody is among the ``holders`` of ``x``."""
+    users = [u for u in (r() for r in x.users or ()) if u is not None]
+    if holders - sum(i is x for u in users for i in u.inputs) > NOBODY:
+        return
+    warnings.warn(
+        "elements of a tensor that nobody holds are assigned, which changes nothing: x[0] is a tensor of its own, "
+        "not a view; write x[0, 1] = v, or y = x[0]; y[1] = v; x[0] = y", stacklevel=3,
+    )  # fmt: skip
