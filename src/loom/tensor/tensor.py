@@ -27,7 +27,7 @@ from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, made_apart, same, whole_view
 from loom.tensor.handle.assigning import assign_at, replace
-from loom.tensor.handle.chained import NOBODY, warn_of_loss
+from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_loss
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
 from loom.tensor.handle.lending import before_run, lend, lend_once, memory_of, shared_memory_of
@@ -215,9 +215,10 @@ class Tensor(Operators, Methods, Node, Readable):
         return index(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if (holders := getrefcount(self)) <= NOBODY + len(self.users or ()):
-            warn_of_loss(self, holders)
+        is_lost = (holders := getrefcount(self)) <= NOBODY + len(self.users or ()) and is_temporary(self, holders)
         assign_at(self, key, value)
+        if is_lost:
+            warn_of_loss()
 
     def fill(self, value: Any) -> None:
         """Set all elements to a number."""

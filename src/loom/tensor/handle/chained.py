@@ -11,7 +11,7 @@ from sys import getrefcount
 
 from loom.tensor.graph import Node
 
-__all__ = ["NOBODY", "warn_of_loss"]
+__all__ = ["NOBODY", "is_temporary", "warn_of_loss"]
 
 
 class _Probe:
@@ -36,11 +36,14 @@ NOBODY = _of_temporary()
 """References to a tensor that is assigned to and that nobody holds."""
 
 
-def warn_of_loss(x: Node, holders: int) -> None:
-    """Warn that an assignment changes nothing, if besides records of it nobody is among the ``holders`` of ``x``."""
+def is_temporary(x: Node, holders: int) -> bool:
+    """Tell whether besides records of it nobody is among the ``holders`` of ``x``."""
     users = [u for u in (r() for r in x.users or ()) if u is not None]
-    if holders - sum(i is x for u in users for i in u.inputs) > NOBODY:
-        return
+    return holders - sum(i is x for u in users for i in u.inputs) <= NOBODY
+
+
+def warn_of_loss() -> None:
+    """Warn that an assignment changed nothing."""
     warnings.warn(
         "elements of a tensor that nobody holds are assigned, which changes nothing: x[0] is a tensor of its own, "
         "not a view; write x[0, 1] = v, or y = x[0]; y[1] = v; x[0] = y", stacklevel=3,
