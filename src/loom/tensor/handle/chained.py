@@ -9,13 +9,15 @@ from __future__ import annotations
 import warnings
 from sys import getrefcount
 
+from loom.core.tracebacks import brief_class
 from loom.tensor.graph import Node
 
 __all__ = ["NOBODY", "is_temporary", "warn_of_loss"]
 
 
+@brief_class
 class _Probe:
-    """What counts who holds it while it is assigned to."""
+    """What counts who holds it while it is assigned to, called as ``Tensor`` is."""
 
     holders = 0
 
@@ -46,5 +48,5 @@ def warn_of_loss() -> None:
     """Warn that an assignment changed nothing."""
     warnings.warn(
         "elements of a tensor that nobody holds are assigned, which changes nothing: x[0] is a tensor of its own, "
-        "not a view; write x[0, 1] = v, or y = x[0]; y[1] = v; x[0] = y", stacklevel=3,
+        "not a view; write x[0, 1] = v, or y = x[0]; y[1] = v; x[0] = y", stacklevel=4,
     )  # fmt: skip

@@ -79,7 +79,7 @@ def warn_of_axes(name: str, ndim: int) -> None:
     """Warn that numpy would turn all axes round, where a tensor's last two are exchanged."""
     warnings.warn(
         f"{name} of {ndim} axes exchanges the last two, where numpy turns all of them round; "
-        "write mT for the last two, or permute for any order", stacklevel=3,
+        "write mT for the last two, or permute for any order", stacklevel=4,
     )  # fmt: skip
 
 
@@ -153,7 +153,9 @@ class Methods:
         Without numbers it is ``T``.
         """
         if not axes or axes == (None,):
-            return cast("Any", self).T
+            if cast("Any", self).ndim <= 2:
+                return cast("Any", self).T
+            warn_of_axes("transpose()", cast("Any", self).ndim)
         if len(axes) != 2 or is_list(axes[0]):
             return cast("Any", self).permute(*axes)
         return fresh(_of("transpose")(self, *axes), self)
