@@ -33,7 +33,7 @@ from loom.tensor.handle.indexing import index
 from loom.tensor.handle.lending import before_run, lend, lend_once, memory_of, shared_memory_of
 from loom.tensor.handle.methods import Methods, fresh, warn_of_axes
 from loom.tensor.handle.moving import moved
-from loom.tensor.handle.operators import Operators, as_operand, in_place, raised
+from loom.tensor.handle.operators import Operators, as_operand, function, in_place
 from loom.tensor.handle.packing import packed
 from loom.tensor.handle.windows import WrittenPart, window_of
 from loom.tensor.ops import elementwise as maps
@@ -199,10 +199,10 @@ class Tensor(Operators, Methods, Node, Readable):
             return fresh(power(self, other), self)
         if is_int(other) and other == 2:
             return self * self
-        return raised(self, as_operand(other, self))
+        return function("pow")(self, as_operand(other, self))
 
     def __rpow__(self, other: Any) -> Tensor:
-        return raised(as_operand(other, self), self)
+        return function("pow")(as_operand(other, self), self)
 
     def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
         replace(self, in_place("tensor.__ipow__", self, self**other))

@@ -156,6 +156,7 @@ class Methods:
             if cast("Any", self).ndim <= 2:
                 return cast("Any", self).T
             warn_of_axes("transpose()", cast("Any", self).ndim)
+            axes = (-2, -1)
         if len(axes) != 2 or is_list(axes[0]):
             return cast("Any", self).permute(*axes)
         return fresh(_of("transpose")(self, *axes), self)

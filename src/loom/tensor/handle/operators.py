@@ -11,13 +11,13 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from loom.core.errors import DTypeError, ShapeError
-from loom.core.given import is_array, is_int, is_list
+from loom.core.given import is_array, is_list
 from loom.core.promotion import is_number
 from loom.core.tracebacks import brief_class
 from loom.tensor.graph import Node, same
 from loom.tensor.ops import elementwise as maps
 
-__all__ = ["Operators", "as_operand", "function", "in_place", "raised"]
+__all__ = ["Operators", "as_operand", "function", "in_place"]
 
 _UFUNCS = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
@@ -157,15 +157,6 @@ class Operators:
         if any(isinstance(o, Node) for o in options.get("out", ())):
             return NotImplemented
         return getattr(ufunc, method)(*plain, **{k: _plain(v) for k, v in options.items()})
-
-
-def raised(base: Any, exponent: Any) -> Any:
-    """Return a power: integers to integers stay integers, exact as long as they fit; a negative number gives floats."""
-    halves = [x.dtype.is_integer if isinstance(x, Node) else is_int(x) for x in (base, exponent)]
-    fractions = not isinstance(exponent, Node) and halves[1] and int(exponent) < 0
-    if all(halves) and not fractions:
-        return function("pow")(base, exponent)
-    return maps.apply("pow", base, exponent)
 
 
 def _plain(value: Any) -> Any:
