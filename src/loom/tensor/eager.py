@@ -18,10 +18,10 @@ from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot, Storage
 from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.graph import Node, ancestors, refuse_freed
-from loom.tensor.handle.releasing import release
 from loom.tensor.lowering import follow, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.elementwise import NUMBER
+from loom.tensor.ops.releasing import release
 from loom.tensor.ops.views import DETACH, ROUTE
 from loom.tensor.timelines import build
 from loom.tensor.versions import record_lock
