@@ -16,7 +16,7 @@ from loom.core.dtype import DType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8,
 from loom.kernels.fold import deviations as statistics
 from loom.kernels.fold import groups, rolling
 from loom.kernels.fold.tiles import divide_rows
-from loom.kernels.move import compact, histogram, join
+from loom.kernels.move import compact, histogram, join, partition
 from loom.kernels.sort.keys import Order
 
 __all__: list[str] = []
@@ -149,6 +149,37 @@ for _e, _c in ((f32, f32), (f64, f64), (f16, f32), (bf16, f32), (i32, f64), (u8,
             _label = f"{_e}-{'even' if _even else 'any'}{'-alone' if _alone else ''}"
             _add(f"histogram-{_label}", _histogram, _e, _c, _even, _alone, slow=_e not in (f32, i32))
 _add("histogram-wide", _wide)
+
+
+# partitions
+
+
+def _partition(step: str, key: DType, low: int) -> Case:
+    size, tile, span = 1000, 300, 37
+    rng = np.random.default_rng(key.bits)
+    keys = (rng.integers(0, span, size).astype(object) + low).astype(key.numpy)
+    values = rng.integers(0, 1 << 62, size).astype(np.uint64)
+    tiles = -(-size // tile)
+    ranks = [int(k) - low for k in keys]
+    counts = np.array([np.bincount(ranks[t : t + tile], minlength=span) for t in range(0, size, tile)], np.uint32)
+    ends = np.cumsum(counts.T.reshape(-1)).reshape(span, tiles).T.astype(np.uint32)
+    starts = np.concatenate([[0], ends[-1]]).astype(np.uint32)
+    places, cuts = np.ascontiguousarray(ends - counts).reshape(-1), (low, size, tile, span)
+    if step == "count":
+        room = np.zeros(tiles * span, np.uint32)
+        return _case(partition.count_keys(key), [keys, room], cuts, tiles, counts=counts.reshape(-1))
+    if step == "place":
+        buffers = [counts.reshape(-1).copy(), np.zeros(span + 1, np.uint32)]
+        return _case(partition.place_keys(), buffers, (tiles, span), counts=places, starts=starts)
+    order = np.argsort(keys, kind="stable")
+    buffers = [keys, values, places, np.zeros(size, np.uint64)]
+    return _case(partition.move_values(key, u64), buffers, cuts, tiles, out=values[order])
+
+
+for _key, _low in ((i64, -5), (i8, -128), (u64, (1 << 64) - 40), (u16, 3)):
+    for _step in ("count", "move"):
+        _add(f"partition-{_step}-{_key}", _partition, _step, _key, _low, slow=_key not in (i64, i8))
+_add("partition-place", _partition, "place", i64, 0)
 
 
 # moving

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from loom.core.dtype import DType, f32, i64
+import numpy as np
+
+from loom.core.dtype import DType, f32, i64, u32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.tracebacks import brief_class
 from loom.kernels.fold import groups
@@ -16,11 +18,12 @@ from loom.kernels.types import kinds, read_type, wide_type
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
 from loom.patterns.data.texts import factorize, is_text
-from loom.patterns.reduce import gpu_max
+from loom.patterns.reduce import gpu_max, gpu_min
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.groups import GroupFold, levels_of
+from loom.schedules.partition import may_partition, plan_partition
 
 __all__ = ["GroupBy", "Groups", "group_by"]
 
@@ -66,13 +69,36 @@ class GroupBy:
                 remedy="Match the lengths",
             )  # fmt: skip
         self._n = given.size
-        self._runs: Runs | None = None
+        self._runs: Runs | None
         self._longest = 0
-        if self._n:
+        self._runs = self._partitioned(given) if self._n else None
+        if self._n and self._runs is None:
             in_order, self._values = put_in_order(call, comparable(call, given), self._values)
             self._runs = find_runs(call, in_order)
         found = self._runs.keys if self._runs else call.output(0, given.dtype, like=given)
         self._keys = plain_keys(call, found, given) if self._runs else found
+
+    def _partitioned(self, given: Operand) -> Runs | None:
+        """Return the runs of whole numbers of a short range, the values moved to them; None where keys are sorted."""
+        call, values = self._call, self._values
+        if not may_partition(given.dtype, self._n, call.device.caps):
+            return None
+        low, high = (int(fold(call.array(given))) for fold in (gpu_min, gpu_max))
+        plan = plan_partition(given.dtype, values and values.dtype.bits, self._n, low, high, call.device.caps)
+        if plan is None:
+            return None
+        starts = call.output(plan.span + 1, u32)
+        moved = None if values is None else call.output(values.shape, values.dtype, like=values)
+        operands = [given, starts] if values is None or moved is None else [given, starts, values, moved]
+        call.run((call.name, "partition", plan), plan.record, *operands)
+        begins = starts.memory
+        there = np.flatnonzero(begins[1:] != begins[:-1])
+        self._values, self._longest = moved, int((begins[1:] - begins[:-1]).max())
+        keys = call.output(there.size, given.dtype, like=given)
+        keys.write((there.astype(object) + low).astype(given.dtype.numpy))
+        ends = call.output(there.size + 1, u32)
+        ends.write(np.append(begins[there], begins[-1]))
+        return Runs(there.size, keys, ends)
 
     @property
     def keys(self) -> Any:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import loom
+from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, ShapeError
+from loom.schedules.partition import may_partition
 from unit.patterns.canonical import canonical_sum, same_bits
 
 pytestmark = pytest.mark.wide
@@ -138,3 +140,21 @@ def test_errors() -> None:
         loom.data.group_by([1, 2]).sum()
     with pytest.raises(ShapeError, match="wrong number of dimensions"):
         loom.data.group_by([[1, 2]], [[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "span"),
+    [("int64", -500, 300), ("uint64", (1 << 64) - 300, 300), ("int8", -128, 256), ("uint16", 0, 300), ("int32", 0, 1)],
+)
+def test_keys_of_a_short_range_are_partitioned_to_the_same_bits(dtype: str, low: int, span: int) -> None:
+    rng = np.random.default_rng(span)
+    keys = ((rng.integers(0, span, 1 << 15) // 3 * 3).astype(object) + low).astype(dtype)
+    assert may_partition(
+        lookup(f"{'u' if dtype[0] == 'u' else 'i'}{keys.itemsize * 8}"), keys.size, loom.device("cpu").caps
+    )
+    require_groups(keys, values_of("float64", keys.size), "cpu")
+    require_groups(keys, values_of("float16", keys.size), "cpu")
+    counted = loom.data.group_by(keys, on="cpu").count()
+    assert same_bits(counted.values, np.unique(keys, return_counts=True)[1])
+    spread = keys.astype(np.int64) << 20 if dtype == "uint16" else keys
+    assert same_bits(loom.data.group_by(spread, on="cpu").count().values, counted.values)
