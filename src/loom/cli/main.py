@@ -26,6 +26,7 @@ from loom.cli.commands import (
     networks,
     primes,
     train,
+    vectors,
     verify,
 )
 from loom.core.errors import LoomError
@@ -100,6 +101,7 @@ app.command("eval")(networks.evaluate)
 app.command("infer")(networks.infer)
 app.command("inspect")(networks.inspect)
 app.add_typer(db.commands, name="db")
+app.add_typer(vectors.commands, name="vectors")
 
 
 def main() -> None:

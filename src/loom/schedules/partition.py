@@ -12,6 +12,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType, lookup, u32
 from loom.kernels.move.partition import count_keys, move_values, place_keys
 from loom.schedules.recorder import Recorder, StorageLike
+from loom.schedules.sort import orders_by_threads
 
 __all__ = ["PartitionPlan", "may_partition", "plan_partition"]
 
@@ -25,7 +26,9 @@ _TILES_A_WORKER = 2
 
 def may_partition(key: DType, n: int, caps: Caps) -> bool:
     """Tell whether keys of a type are worth looking at for their range."""
-    return key.is_integer and not key.is_bool and key.lanes == 1 and n >= _LEAST_ELEMENTS and not caps.threads
+    return (
+        key.is_integer and not key.is_bool and key.lanes == 1 and n >= _LEAST_ELEMENTS and not orders_by_threads(caps)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from loom.kernels.sort.small import sort_row
 from loom.schedules.recorder import Recorder, StorageLike
 from loom.schedules.sort_threads import ThreadSortPlan
 
-__all__ = ["SortPlan", "cut", "plan_sort"]
+__all__ = ["SortPlan", "cut", "orders_by_threads", "plan_sort"]
 
 SHORT_ROW = 4096
 """Elements of a row that one group sorts alone."""
@@ -218,6 +218,11 @@ class _Steps:
         self.chain.dispatch(kernel, buffers, params, groups=groups)
 
 
+def orders_by_threads(caps: Caps) -> bool:
+    """Tell whether a device puts elements in order by many threads, else by few workers over tiles."""
+    return caps.threads
+
+
 def plan_sort(
     records: Records, rows: int, n: int, *, keys_out: bool, caps: Caps, where: str, digits: int | None = None
 ) -> SortPlan | ThreadSortPlan:
@@ -225,6 +230,6 @@ def plan_sort(
 
     ``digits``: how many digits of the keys may differ, where that is known.
     """
-    if caps.threads:
+    if orders_by_threads(caps):
         return ThreadSortPlan.of(records, rows, n, keys_out=keys_out, caps=caps, where=where)
     return SortPlan.of(records, rows, n, keys_out=keys_out, caps=caps, where=where, digits=digits)
