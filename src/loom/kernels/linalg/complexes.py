@@ -13,10 +13,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import DType, f32, u32
+from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, sqrt
+from loom.kernels.linalg.qr import lifts
 from loom.kernels.linalg.rotations import hypot
 
 __all__ = ["LANES", "divide", "eliminate_complex", "form_complex", "reflect_column", "reflect_complex"]
@@ -106,7 +107,7 @@ def reflect_complex(element: DType) -> KernelFunction:
     Reflection k has 1 in row k and factors[2 k], factors[2 k + 1] as its factor's parts; the diagonal of R is real. One
     group per matrix. What is largest is to be about 1.
     """
-    least, up = (2.0**-80, 2.0**100) if element == f32 else (2.0**-700, 2.0**800)
+    least, up = lifts(element)
 
     @kernel(workgroup=LANES, trusted=True)
     def reflect(re: InOut[element], im: InOut[element], factors: Out[element], m: u32, n: u32):  # type: ignore[valid-type]

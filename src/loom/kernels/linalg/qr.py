@@ -13,15 +13,23 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import DType, u32
+from loom.core.dtype import DType, f32, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, sqrt
 from loom.kernels.group.join import add, join_lanes
 
-__all__ = ["apply_reflection", "make_reflection"]
+__all__ = ["apply_reflection", "lifts", "make_reflection"]
 
 _LANES = 64
+
+
+def lifts(element: DType) -> tuple[float, float]:
+    """Return below which sum of squares a column is multiplied by a power of two first, so that none vanishes; and it.
+
+    What is largest in the matrix being about 1, the squares of a column below 2^-40 are no longer exact in f32.
+    """
+    return (2.0**-80, 2.0**100) if element == f32 else (2.0**-700, 2.0**800)
 
 
 @cache
@@ -29,33 +37,42 @@ def make_reflection(element: DType) -> KernelFunction:
     """Return the kernel (x, factors, k, count, rows, columns) that makes the reflection of column k, in place.
 
     With a = x[k] and s the sum of squares below it: b = -sign(a) sqrt(a a + s), v = x / (a - b) below, and factor
-    (b - a) / b; where s is 0 the factor is 0. x[k] becomes b. ``count`` factors a matrix; one group per matrix.
+    (b - a) / b; where s is 0 the factor is 0. x[k] becomes b. ``count`` factors a matrix; one group per matrix. What is
+    largest is to be about 1; columns far below it are lifted (``lifts``).
     """
+    least, up = lifts(element)
 
     @kernel(workgroup=_LANES, trusted=True)
     def reflection(x: InOut[element], factors: Out[element], k: u32, count: u32, rows: u32, columns: u32):  # type: ignore[valid-type]
         lane, matrix = local_id(), group_id()
         column = matrix * rows * columns + k * rows
-        total = element(0)
+        total, lifted = element(0), element(0)
         for tile in range((k + 1) // _LANES * _LANES, rows, _LANES):
             i = tile + lane
             if i > k:
                 total = total + x[column + i] * x[column + i]
-        sums = shared(element, _LANES)
+                y = x[column + i] * up
+                lifted = lifted + y * y
+        sums, lifted_sums = shared(element, _LANES), shared(element, _LANES)
         join_lanes(sums, lane, total, add)
+        join_lanes(lifted_sums, lane, lifted, add)
         a = x[column + k]
-        length = sqrt(a * a + sums[0])
+        low = a * a + sums[0] < least
+        lift, lower = select(low, element(up), element(1)), select(low, element(1 / up), element(1))
+        square = select(low, lifted_sums[0], sums[0])
+        a = a * lift
+        length = sqrt(a * a + square)
         b = select(a < 0, length, -length)
-        some = sums[0] != 0
+        some = square != 0
         barrier()
         if lane == 0:
             factors[matrix * count + k] = select(some, (b - a) / b, element(0))
-            x[column + k] = select(some, b, a)
+            x[column + k] = select(some, b, a) * lower
         if some:
             for tile in range((k + 1) // _LANES * _LANES, rows, _LANES):
                 i = tile + lane
                 if i > k:
-                    x[column + i] = x[column + i] / (a - b)
+                    x[column + i] = x[column + i] * lift / (a - b)
 
     reflection.name = f"qr_reflection_{element}"
     return reflection

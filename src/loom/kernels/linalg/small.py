@@ -13,6 +13,7 @@ from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, private, select, sqrt, static_range
+from loom.kernels.linalg.qr import lifts
 
 __all__ = ["SMALL", "SMALL_LANES", "reflect_small", "solve_small"]
 
@@ -84,6 +85,18 @@ def _tree(sums: Any) -> Any:
     return sums[0]
 
 
+def _squares(x: Any, k: Any, m: Any, n: Any, count: Any, b: Any, lift: Any) -> Any:
+    """Return the sum of squares of column k below row k, times a factor."""
+    sums = private(x.dtype, SMALL)
+    for i in static_range(SMALL):
+        total = x.dtype(0)
+        if i < m and i > k:
+            y = x[(i * n + k) * count + b] * lift
+            total = total + y * y
+        sums[i] = total
+    return _tree(sums)
+
+
 def _reflect(v: Any, x: Any, k: Any, m: Any, vn: Any, xn: Any, j: Any, count: Any, b: Any, factor: Any) -> None:
     """Apply the reflection in column k of v to column j of x."""
     sums = private(x.dtype, SMALL)
@@ -108,8 +121,10 @@ def _reflect(v: Any, x: Any, k: Any, m: Any, vn: Any, xn: Any, j: Any, count: An
 def reflect_small(element: DType) -> KernelFunction:
     """Return the kernel (x, factors, q, out, m, n, columns, count): QR factors of m by n matrices x, which are lost.
 
-    ``q`` is scratch of m ``columns``. ``out``: m ``columns`` elements of Q, then ``columns`` n of R.
+    ``q`` is scratch of m ``columns``. ``out``: m ``columns`` elements of Q, then ``columns`` n of R. What is largest is
+    to be about 1; columns far below it are lifted (``lifts``).
     """
+    least, up = lifts(element)
 
     @kernel(workgroup=SMALL_LANES, trusted=True)
     def reflect(
@@ -119,26 +134,22 @@ def reflect_small(element: DType) -> KernelFunction:
         b = global_id()
         if b < count:
             for k in range(min(m, n)):
-                sums = private(element, SMALL)
-                for i in static_range(SMALL):
-                    total = element(0)
-                    if i < m and i > k:
-                        y = x[(i * n + k) * count + b]
-                        total = total + y * y
-                    sums[i] = total
-                square = _tree(sums)
                 corner = (k * n + k) * count + b
-                a = x[corner]
+                a, square = x[corner], _squares(x, k, m, n, count, b, element(1))
+                lift, lower = element(1), element(1)
+                if a * a + square < least:
+                    lift, lower = element(up), element(1 / up)
+                    a, square = a * up, _squares(x, k, m, n, count, b, lift)
                 length = sqrt(a * a + square)
                 some = square != 0
                 r = select(a < 0, length, -length)
                 factor = select(some, (r - a) / r, element(0))
                 factors[k * count + b] = factor
-                x[corner] = select(some, r, a)
+                x[corner] = select(some, r, a) * lower
                 if some:
                     for i in range(k + 1, m):
                         at = (i * n + k) * count + b
-                        x[at] = x[at] / (a - r)
+                        x[at] = x[at] * lift / (a - r)
                 for j in range(k + 1, n):
                     _reflect(x, x, k, m, n, n, j, count, b, factor)
             for i in range(m):

@@ -137,12 +137,18 @@ def test_numbers_beyond_the_default_type_are_refused() -> None:
     assert xp.asarray(3.4028235677973366e38, dtype=xp.float64).item() == 3.4028235677973366e38
 
 
-@pytest.mark.parametrize(("kind", "least"), [(np.complex64, 1e-30), (np.complex128, 1e-250)])
-def test_qr_of_complex_columns_far_apart(kind: Any, least: float, on: str) -> None:
+@pytest.mark.parametrize(("kind", "least"), [("c8", 1e-30), ("c16", 1e-250), ("f4", 1e-30), ("f8", 1e-250)])
+@pytest.mark.parametrize("rows", [6, 40])
+def test_qr_of_columns_far_apart(kind: str, least: float, rows: int, on: str) -> None:
     random = np.random.default_rng(3)
-    a = random.standard_normal((6, 4)) + 1j * random.standard_normal((6, 4))
-    a = (a * np.array([1, least, least**0.5, 1])).astype(kind)
-    q, r = (part.numpy() for part in xp.linalg.qr(xp.asarray(a, on=on)))
-    few = 16 * np.finfo(kind).eps
-    assert np.abs(q.conj().T @ q - np.eye(4)).max() < few
-    assert (np.abs(q @ r - a).max(0) < few * np.abs(a).max(0)).all()
+    a = random.standard_normal((rows, 4)) + 1j * random.standard_normal((rows, 4)) * (kind[0] == "c")
+    a = (a if kind[0] == "c" else a.real) * np.array([1, least, least**0.5, 1])
+    graded = a.copy()  # what is left of the second column below the first row is far smaller than itself
+    graded[1:, 0], graded[0, 1] = 0, 1
+    for matrix in (a.astype(kind), graded.astype(kind)):
+        q, r = (part.numpy() for part in xp.linalg.qr(xp.asarray(matrix, on=on)))
+        few = 32 * np.finfo(kind).eps
+        assert np.abs(q.conj().T @ q - np.eye(4)).max() < few
+        assert (np.abs(q @ r - matrix).max(0) < few * np.abs(matrix).max(0)).all()
+        own = np.linalg.qr(matrix)[1]
+        assert np.allclose(np.abs(np.diag(r)) / np.abs(np.diag(own)), 1, rtol=1e-4)
