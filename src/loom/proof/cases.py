@@ -49,9 +49,10 @@ def cases_of(layer: int) -> Iterator[Case]:
         for name in sorted(FUNCTIONS):
             yield from (_function(name, dtype) for dtype in function(name).definitions)
     elif layer == 3:
+        from loom.proof.kernels import KERNELS
         from loom.proof.patterns import PATTERNS
 
-        yield from (Case(*row) for row in PATTERNS)
+        yield from (Case(*row) for row in (*PATTERNS, *KERNELS))
     else:
         from loom.proof.networks import NETWORKS
 
