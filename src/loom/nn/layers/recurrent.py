@@ -75,13 +75,13 @@ def _unroll(cell: _Cell, config: RNN | LSTM | GRU, given: Tensor, biases: Sequen
         outputs.append(h)
         saved += kept
     every, held = tensor.stack(outputs, 1), tensor.stack(saved, 0)
-    is_last = config.output is States.LAST
+    is_last, has_inside = config.output is States.LAST, inside is not None
 
     def vjp(node: Tensor, g: Tensor) -> list[Tensor | None]:
         reached = [None] * (len(outputs) - 1) + [g] if is_last else [g[:, t] for t in range(len(outputs))]
         _, weights, states, kept, *_ = node.inputs
         found = _backwards(cell, weights, states, kept, reached)
-        return [found[0], found[1], None, None, *([] if inside is None else [found[2]])]
+        return [found[0], found[1], None, None, *([found[2]] if has_inside else [])]
 
     sources = [shares, tensor.concat(inner, 0), every, held, *([] if inside is None else [inside])]
     return tensor.routed(outputs[-1] if is_last else every, sources, vjp)
