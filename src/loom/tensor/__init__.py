@@ -130,6 +130,7 @@ from loom.tensor.neural.resizing import (
     interpolate,
     unfold,
 )
+from loom.tensor.neural.sequences import ctc_loss
 from loom.tensor.ops.contraction import einsum
 from loom.tensor.ops.elementwise import MAPS, cast, where
 from loom.tensor.ops.indexing import sum_by_index
@@ -188,7 +189,7 @@ from loom.tensor.selecting.sized import (
 )
 from loom.tensor.selecting.taking import gather, index_select, take, take_along_axis
 from loom.tensor.sparse import CSR, csr, spmm
-from loom.tensor.special import digamma, erfinv, polygamma
+from loom.tensor.special import erfinv
 from loom.tensor.standard.dtypes import (
     can_cast,
     finfo,
@@ -361,6 +362,7 @@ __all__ = [
     "create",
     "cross_entropy",
     "csr",
+    "ctc_loss",
     "cummax",
     "cummin",
     "cumprod",
@@ -370,7 +372,6 @@ __all__ = [
     "detach",
     "device_query",
     "diff",
-    "digamma",
     "divide",
     "e",
     "einsum",
@@ -491,7 +492,6 @@ __all__ = [
     "pi",
     "place",
     "poisson_nll",
-    "polygamma",
     "positive",
     "pow",
     "prelu",

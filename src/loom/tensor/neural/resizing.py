@@ -28,7 +28,8 @@ from loom.tensor.tensor import Tensor, array
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "conv_transpose", "fold", "interpolate", "unfold"]
 
-_MODES = ("nearest", "linear", "bilinear", "trilinear")
+_MODES = ("nearest", "linear", "bilinear", "trilinear", "cubic", "bicubic")
+_CUBIC = -0.75
 
 
 def _dimensions(x: Tensor, name: str) -> int:
@@ -41,7 +42,8 @@ def _dimensions(x: Tensor, name: str) -> int:
 def interpolate(
     x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *, align_corners: bool = False
 ) -> Tensor:
-    """Return images of another size: "nearest" elements, or along each axis "linear" (bilinear, trilinear) ones.
+    """Return images of another size: "nearest" elements, or along each axis "linear" (bilinear, trilinear) or
+    "cubic" (bicubic) ones.
 
     Either ``size`` or ``scale_factor``, a number or one for each dimension. ``align_corners``: the first and last
     elements keep their places; else whole elements are shared out, as torch does.
@@ -79,15 +81,33 @@ def _resized(x: Tensor, axis: int, m: int, ratio: float, way: str, aligned: bool
     if way == "nearest":
         places = np.minimum(np.floor(at * np.float32(ratio)), n - 1).astype(np.int64)
         return x if np.array_equal(places, np.arange(n)) else take(x, places, axis)
-    if aligned:
-        source = at * ((n - 1) / (m - 1) if m > 1 else 0.0)
-    else:
-        source = np.maximum((at + 0.5) * ratio - 0.5, 0.0)
+    source = at * ((n - 1) / (m - 1) if m > 1 else 0.0) if aligned else (at + 0.5) * ratio - 0.5
+    if way.endswith("cubic"):
+        return _cubic(x, axis, source)
+    source = np.maximum(source, 0.0)
     low = np.minimum(np.floor(source), n - 1).astype(np.int64)
     high = np.minimum(low + 1, n - 1)
     shape = (m, *(1,) * (x.ndim - 1 - axis))
     t = array(np.minimum(source - low, 1.0).reshape(shape), x.dtype, on=x.device)
     return take(x, low, axis) * (1 - t) + take(x, high, axis) * t
+
+
+def _cubic(x: Tensor, axis: int, source: np.ndarray[Any, Any]) -> Tensor:
+    """Return elements between four neighbours each, those beyond an end being its own.
+
+    Source: R. G. Keys, "Cubic convolution interpolation for digital image processing" (1981), with torch's -0.75.
+    """
+    low = np.floor(source)
+    t, a = source - low, _CUBIC
+    near = [((a + 2) * s - (a + 3)) * s * s + 1 for s in (t, 1 - t)]
+    far = [((a * s - 5 * a) * s + 8 * a) * s - 4 * a for s in (t + 1, 2 - t)]
+    shape = (source.size, *(1,) * (x.ndim - 1 - axis))
+    total: Any = None
+    for k, weights in enumerate((far[0], near[0], near[1], far[1])):
+        places = np.clip(low + (k - 1), 0, x.shape[axis] - 1).astype(np.int64)
+        term = take(x, places, axis) * array(weights.reshape(shape), x.dtype, on=x.device)
+        total = term if total is None else total + term
+    return total
 
 
 def _window_options(kernel_size: Any, stride: Any, padding: Any, dilation: Any, d: int, name: str) -> Any:
