@@ -37,6 +37,13 @@ SAMPLES: dict[str, dict[str, Make]] = {
     "masked_fill": {"mask": lambda: tensor.array([[True, False, True]])},
     "take_along_axis": _BY_ROW,
     "take": _BY_ROW,
+    "ctc_loss": {
+        "log_probs": lambda: tensor.log_softmax(tensor.ones((4, 2, 3))),
+        "targets": lambda: [[1, 2], [2, 0]],
+        "input_lengths": lambda: [4, 3],
+        "target_lengths": lambda: [2, 1],
+        "blank": lambda: 0,
+    },
     "bincount": {"x": lambda: tensor.array([0, 2, 2]), "weights": lambda: [1.0, 2.0, 3.0], "minlength": lambda: 3},
     "bucketize": {"boundaries": _row},
     "kthvalue": {"k": lambda: 1},

@@ -38,8 +38,9 @@ def ctc_loss(
 
     ``log_probs`` (time, batch, classes): logarithms of chances (``log_softmax``). ``targets`` (batch, length): classes
     other than ``blank``; of row n the first ``target_lengths[n]`` count, and the first ``input_lengths[n]`` steps of
-    time; as tensors they are not looked at, but longer ones end where the time does. A mean is over the batch of losses by their target's length, at least 1. A target that no alignment gives has
-    the loss inf, or 0 with ``zero_infinity``, and no gradient.
+    time; as tensors they are not looked at, but longer ones end where the time does. A mean is over the batch of losses
+    by their target's length, at least 1. A target that no alignment gives has the loss inf, or 0 with
+    ``zero_infinity``, and no gradient.
     """
     name = "ctc_loss"
     require_tensor(log_probs, name)
@@ -52,8 +53,10 @@ def ctc_loss(
         raise ShapeError(f"{name}, targets", "not a row for each sequence", expected=f"({batch}, length)",
                          got=labels.shape, remedy="Fill rows up to one length")  # fmt: skip
     nothing = whole(blank, f"{name}, blank", least=0, most=classes - 1)
-    lengths = [_lengths(v, f"{name}, {what}", batch, log_probs, most)
-               for v, what, most in ((input_lengths, "input_lengths", steps), (target_lengths, "target_lengths", labels.shape[1]))]  # fmt: skip
+    lengths = [
+        _lengths(input_lengths, f"{name}, input_lengths", batch, log_probs, steps),
+        _lengths(target_lengths, f"{name}, target_lengths", batch, log_probs, labels.shape[1]),
+    ]
     logs = wide(log_probs, name)
     each = _losses(logs, labels, nothing, *lengths, steps)
     infinite = each > _BOUND

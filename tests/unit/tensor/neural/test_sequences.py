@@ -57,7 +57,8 @@ def test_ctc_loss_tells_what_is_wrong() -> None:
     logs = tensor.log_softmax(tensor.array(logits))
     for given, message in (
         ((logs[0], targets, inputs, lengths), "time, batch, classes"),
-        ((logs, targets[:2], inputs, lengths), "targets"), ((logs, targets * 1.0, inputs, lengths), "not whole numbers"),
+        ((logs, targets[:2], inputs, lengths), "targets"),
+        ((logs, targets * 1.0, inputs, lengths), "not whole numbers"),
         ((logs, targets, inputs[:2], lengths), "input_lengths"), ((logs, targets + 2, inputs, lengths), "0 to 4"),
         ((logs, targets, [10] * 4, lengths), "0 to 9, got 10"), ((logs, targets, inputs, [4] * 4), "0 to 3, got 4"),
     ):  # fmt: skip
