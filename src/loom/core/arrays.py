@@ -190,10 +190,16 @@ def _through_numpy(data: Any, error: Exception, where: str) -> Array:
         raise _not_shared(data, error, where) from error
 
 
+_REMEDIES = {"layout": "Write x.to_dense()", "QInt": "Write x.dequantize()"}
+"""What torch calls arrays that it does not share, and what makes others of them."""
+
+
 def _not_shared(data: Any, error: Exception, where: str) -> DTypeError:
+    said = str(error)
+    remedy = next((r for word, r in _REMEDIES.items() if word in said), "Move it to the CPU first")
     return DTypeError(
-        where, f"the array cannot be shared ({error})", expected="an array in host memory",
-        got=type(data).__name__, remedy="Move it to the CPU first",
+        where, f"the array cannot be shared ({error})", expected="an array of numbers in host memory",
+        got=type(data).__name__, remedy=remedy,
     )  # fmt: skip
 
 

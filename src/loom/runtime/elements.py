@@ -96,7 +96,8 @@ class Readable(Sized):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is not None and not flag(copy, f"{self.called}, copy"):
-            raise ArgumentError(self.called, "numpy must copy it", expected="copy=None or True", got=copy)
+            raise ArgumentError(self.called, "numpy must copy it", expected="copy=None or True", got=copy,
+                                remedy="Leave copy out")  # fmt: skip
         found = self.numpy()
         if dtype is None:
             return found

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import u32
+from loom.core.errors import ArgumentError
 from loom.schedules.axis import rows_along
 from loom.tensor.graph import SAME, TensorOp, make
 from loom.tensor.handle.assigning import PUT
@@ -337,5 +338,8 @@ def _take(node: Tensor, g: Tensor) -> list[Any]:
 @derivative(indexing.FOLD)
 def _fold(node: Tensor, g: Tensor) -> list[Any]:
     axis, shared, operation = node.attributes
-    assert operation == "sum", "others have derivatives of their own"
+    if operation != "sum":  # the first derivative of others is recorded beside them
+        raise ArgumentError("tensor.grad", f"the gradient of a {operation} by index has no derivative",
+                            expected="a first derivative of it", got="a second one",
+                            remedy="Write it as a sum, of logarithms for example, or use tensor.detach")  # fmt: skip
     return [cast(indexing.pick(g, node.inputs[1], axis, shared=shared), node.inputs[0].dtype), None]

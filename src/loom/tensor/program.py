@@ -198,6 +198,10 @@ class TensorProgram:
         self._timeline = timeline_of(where)
         self._program = build(drafted.draft, self.plan, where, name).build()
 
+    def __reduce__(self) -> Any:
+        raise StateError(self.name, "a program is not pickled or copied", expected="its parameters", got="the program",
+                         remedy="Pickle the parameters, and compile again")  # fmt: skip
+
     @property
     def peak_nbytes(self) -> int:
         """Bytes the program allocates: scratch memory, constants, inputs and results."""

@@ -20,6 +20,7 @@ from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.runtime.registry import device
 from loom.tensor.graph import Node, same
+from loom.tensor.handle.operators import as_operand
 from loom.tensor.ops.views import normal_axis
 
 __all__ = ["METHODS", "Methods", "attach", "fresh", "warn_of_axes"]
@@ -29,7 +30,7 @@ METHODS = (
     "ceil", "clip", "conj", "copysign", "cos", "cosh", "count_nonzero", "cummax", "cummin", "cumprod", "cumsum",
     "detach", "diff", "expand_dims", "expm1", "flatten", "floor", "gelu", "histogram", "index_add", "index_copy",
     "index_fill", "index_put", "index_select", "isfinite", "isinf", "isnan", "kthvalue", "log10", "log1p", "log2",
-    "log_softmax", "masked_fill", "masked_select", "matmul", "maximum", "median", "minimum", "moveaxis", "nonzero",
+    "log_softmax", "masked_fill", "masked_select", "maximum", "median", "minimum", "moveaxis", "nonzero",
     "quantile", "reciprocal", "repeat", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "sign", "silu",
     "sin", "sinh", "softmax", "sort", "split", "square", "squeeze", "take", "take_along_axis", "tan", "topk",
     "tril", "triu", "trunc", "unique", "variance",
@@ -117,8 +118,12 @@ class Methods:
         return linalg.vector_norm(self, axis=axis, keepdims=keepdims, ord=ord)
 
     def dot(self, other: Any) -> Any:
-        """Return the matrix product, or that of two vectors."""
-        return _of("matmul")(self, other)
+        """Return the matrix product, or that of two vectors; ``other`` may be a list or an array, too."""
+        return fresh(_of("matmul")(self, as_operand(other, self)), self)
+
+    def matmul(self, other: Any, **turned: Any) -> Any:
+        """Return the matrix product as ``tensor.matmul``; ``other`` may be a list or an array, too."""
+        return fresh(_of("matmul")(self, as_operand(other, self), **turned), self)
 
     def round(self, decimals: int = 0) -> Any:
         """Return the nearest whole number of each element, halves to even, or with so many ``decimals``."""

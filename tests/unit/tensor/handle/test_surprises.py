@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import warnings
 from collections.abc import Callable
 from operator import setitem
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from loom import tensor
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.tensor.handle.chained import NOBODY
 
 
@@ -146,6 +147,45 @@ def test_no_zeros_for_what_was_assigned_after_the_loss() -> None:
     assert tensor.grad(other, [kept])[0].tolist() == [2, 4]
     assert tensor.grad((x * x).sum(), [x])[0].tolist() == [10, 4]
     assert tensor.grad(loss, [arr([1.0])])[0].tolist() == [0]
+
+
+# remedies that work
+
+
+def test_what_torch_does_not_share_is_told_with_what_helps() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(DTypeError, match=r"Write x\.to_dense\(\)"):
+        arr(torch.eye(2).to_sparse())
+    assert arr(torch.eye(2).to_sparse().to_dense()).tolist() == [[1, 0], [0, 1]]
+
+
+def test_programs_and_copies_that_there_are_not() -> None:
+    program = tensor.compile([tensor.input("x", (2,)) * 2], on="interp")
+    with pytest.raises(StateError, match="Pickle the parameters"):
+        pickle.dumps(program)
+    with pytest.raises(ArgumentError, match=r"numpy must copy it: .* Leave copy out"):
+        np.array(arr([1.0]), copy=False)
+
+
+def test_a_second_derivative_that_there_is_not_is_refused() -> None:
+    x, values = arr([1.0, 2.0]), arr([3.0, 4.0])
+    found = tensor.scatter_reduce(x, 0, [0, 0], values, "prod").sum()
+    (g,) = tensor.grad(found, [values])
+    assert g.tolist() == [4, 3]
+    with pytest.raises(ArgumentError, match=r"gradient of a product by index has no derivative: .* sum, of logarithms"):
+        tensor.grad((g * g).sum(), [values])
+
+
+def test_products_with_arrays_as_methods() -> None:
+    x, other = arr([[1.0, 2.0]]), np.array([[3.0], [4.0]], "f4")
+    for found in (
+        x.matmul(other),
+        x.dot(other),
+        x.dot(other.tolist()),
+        x @ other,
+        x.matmul(other.T.copy(), transpose_b=True),
+    ):
+        assert found.tolist() == [[11.0]]
 
 
 # memory

@@ -1,0 +1,1 @@
+"""The namespace beside numpy, over drawn calls."""
