@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "examples/data").glob("*.py")])
 GALLERY = sorted((ROOT / "examples/gallery").glob("*.py"))
 NOT_RUN: set[str] = set()
 """Names of examples that cannot run here, each with its reason beside it."""

@@ -35,8 +35,14 @@ __all__ += window.__all__
 
 brief_names(globals(), __all__)
 
+_LATER = {"loomdb_": "loom.flow.vectors", "db_": "loom.flow.tables"}
+"""Names by how they begin, whose module is imported at their first use."""
+
 
 def __getattr__(name: str) -> Any:
     if name == "dnvm":
         return import_module("loom.flow.dnvm")
+    for start, module in _LATER.items():
+        if name.startswith(start) and name in (found := import_module(module)).__all__:
+            return getattr(found, name)
     raise missing_name("loom.flow", name, __all__)

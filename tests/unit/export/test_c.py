@@ -148,7 +148,8 @@ def test_other_machines_end_in_the_same_digest(kind: str, target: str, tmp_path:
 @pytest.mark.parametrize("target", ["x86_64-windows", "aarch64-macos", "x86_64-macos", "aarch64-android"])
 def test_what_cannot_be_run_here_is_linked(target: str, tmp_path: Path) -> None:
     made = export_c(freeze(network("dense")), tmp_path, [target])
-    assert all(path.stat().st_size > 1000 for path in made.files)
+    assert all(path.stat().st_size > 10_000 for path in made.files if path.suffix in (".so", ".dll", ".dylib"))
+    assert len(made.files) == 4
 
 
 def test_epochs_one_by_one_are_those_at_once(library: Library) -> None:

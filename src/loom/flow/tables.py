@@ -1,0 +1,305 @@
+"""OctoDB under its older names: ``db_create``, ``db_table``, ``db_insert``, ``db_where`` and what belongs to them.
+
+Layer: flow, over ``loom.tables``. Columns are declared without types there: a column takes the type of the first value
+it is given, numbers are floats. Rows are counted from 0. Invariant: nothing is stored here but which columns have no
+type yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.given import is_mapping, items, text
+from loom.core.tracebacks import brief_names
+from loom.flow.counts import whole
+from loom.tables import Database, Table
+from loom.tables.query import Query
+
+__all__ = [
+    "db_aggregate",
+    "db_count",
+    "db_create",
+    "db_delete",
+    "db_distinct",
+    "db_import_csv",
+    "db_insert",
+    "db_load",
+    "db_load_all",
+    "db_save",
+    "db_save_all_add",
+    "db_save_all_start",
+    "db_select",
+    "db_select_column",
+    "db_select_row",
+    "db_table",
+    "db_update",
+    "db_where",
+]
+
+
+class FlowTable:
+    """A table whose columns take their types from what comes first; see ``db_table``."""
+
+    def __init__(self, database: Database, name: str, columns: Sequence[str], table: Table | None = None) -> None:
+        self.database, self.name, self.columns, self.table = database, name, list(columns), table
+
+    def typed(self, row: Mapping[str, Any], where: str) -> Table:
+        """Return the table with a type for every column that the row has a value for."""
+        known = self.table.columns if self.table is not None else {}
+        new = {c: _type_of(row[c], f"{where}, {c!r}") for c in self.columns
+               if c not in known and row.get(c) is not None}  # fmt: skip
+        for column in row:
+            self.require(column, where)
+        if self.table is None:
+            if not new:
+                raise ArgumentError(where, "no value tells what the columns hold", expected="a value for one at least",
+                                    got="none", remedy="Insert a row with values first")  # fmt: skip
+            self.table = self.database.table(self.name, new)
+        else:
+            for column, kind in new.items():
+                self.table.add_column(column, kind)
+        return self.table
+
+    def require(self, column: str, where: str) -> None:
+        """ArgumentError for a column that was not declared."""
+        if column not in self.columns:
+            raise ArgumentError(where, f"no column is called {column!r}", expected=", ".join(self.columns),
+                                got=repr(column), remedy=near_matches(str(column), self.columns))  # fmt: skip
+
+    def column(self, name: str, where: str) -> Table | None:
+        """Return the table if the column has values, None if none was ever given."""
+        self.require(name, where)
+        return self.table if self.table is not None and name in self.table.columns else None
+
+
+def _type_of(value: Any, where: str) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "float"
+    for kind, name in ((str, "str"), (bytes, "bytes")):
+        if isinstance(value, kind):
+            return name
+    raise DTypeError(where, "not a value that tables hold", expected="a number, a text, a truth or bytes",
+                     got=type(value).__name__, remedy="Convert it")  # fmt: skip
+
+
+def db_create() -> Database:
+    """Return a database in memory."""
+    return Database()
+
+
+def db_table(db: Database, name: str, columns: Sequence[str]) -> FlowTable:
+    """Make a table with columns of these names.
+
+    >>> users = db_table(db_create(), "users", ["name", "age"])
+    >>> db_insert(users, {"name": "Alice", "age": 30.0}), db_insert(users, {"name": "Bob", "age": 20.0})
+    (0, 1)
+    >>> db_where(users, "age", ">", 25.0), db_aggregate(users, "age", "avg")
+    ([0], 25.0)
+    """
+    where = "db_table"
+    if not isinstance(db, Database):
+        raise DTypeError(where, "not a database", expected="what db_create gave", got=type(db).__name__,
+                         remedy="Pass the database first")  # fmt: skip
+    names = [text(c, f"{where}, columns") for c in items(columns, f"{where}, columns", "names")]
+    called = text(name, f"{where}, name")
+    if not names or len({n.lower() for n in names}) != len(names):
+        raise ArgumentError(where, "unusable columns", expected="one name at least, all different", got=names,
+                            remedy='Write ["name", "age"]')  # fmt: skip
+    if called.lower() in {t.lower() for t in db.tables()}:
+        raise ArgumentError(where, f"there is a table {called!r} already", remedy="Choose another name")
+    return FlowTable(db, called, names)
+
+
+def _table(given: Any, where: str) -> FlowTable:
+    if not isinstance(given, FlowTable):
+        raise DTypeError(where, "not a table", expected="what db_table or db_load gave", got=type(given).__name__,
+                         remedy="Pass the table first")  # fmt: skip
+    return given
+
+
+def db_insert(table: FlowTable, row: Mapping[str, Any]) -> int:
+    """Insert a row and return its index; columns that it lacks are empty."""
+    where = "db_insert"
+    target = _table(table, where)
+    if not is_mapping(row):
+        raise DTypeError(where, "not a row", expected="a mapping of columns to values", got=type(row).__name__,
+                         remedy='Write {"name": "Alice"}')  # fmt: skip
+    found = target.typed(row, where)
+    return found.insert({column: value for column, value in row.items() if value is not None}) - 1
+
+
+def db_select_row(table: FlowTable, idx: float) -> dict[str, Any]:
+    """Return a row by its index, empty columns as None."""
+    where = "db_select_row"
+    target, found = _existing(table, idx, where)
+    row = found.get(whole(idx, where, "index") + 1)
+    return {column: row.get(column) for column in target.columns}
+
+
+def _existing(table: FlowTable, idx: Any, where: str) -> tuple[FlowTable, Table]:
+    target = _table(table, where)
+    number = whole(idx, where, "index")
+    if target.table is None:
+        raise ArgumentError(where, "the table is empty", expected="a row", got=f"index {number}",
+                            remedy="Insert one first")  # fmt: skip
+    return target, target.table
+
+
+def db_select_column(table: FlowTable, col: str, n: float) -> list[Any]:
+    """Return the first ``n`` values of a column, by the rows' order."""
+    where = "db_select_column"
+    target, count = _table(table, where), whole(n, where, "n")
+    found = target.column(col, where)
+    if found is None:
+        return [None] * min(count, db_count(target))
+    return [row[col] for row in found.limit(count)]
+
+
+def db_where(table: FlowTable, col: str, op: str, val: Any) -> list[int]:
+    """Return the indices of rows for which ``col op val`` holds: ==, !=, >, <, >=, <= or contains."""
+    found = _table(table, "db_where").column(col, "db_where")
+    return [] if found is None else [number - 1 for number in found.where(col, op, val).ids()]
+
+
+def db_select(table: FlowTable, cols: Sequence[str], ops: Sequence[str], vals: Sequence[Any]) -> list[int]:
+    """Return the indices of rows for which all conditions hold, each a column, an operator and a value."""
+    where = "db_select"
+    target = _table(table, where)
+    if not len(cols) == len(ops) == len(vals):
+        raise ArgumentError(where, "not as many columns, operators and values", expected="three lists of one length",
+                            got=f"{len(cols)}, {len(ops)} and {len(vals)}",
+                            remedy="One of each for a condition")  # fmt: skip
+    asked: Query | Table | None = target.table
+    for col, op, val in zip(cols, ops, vals, strict=True):
+        if target.column(col, where) is None:
+            return []
+        assert asked is not None
+        asked = asked.where(col, op, val)
+    return [] if asked is None else [number - 1 for number in asked.ids()]
+
+
+def db_update(table: FlowTable, idx: float, row: Mapping[str, Any]) -> float:
+    """Change fields of a row; return 1.0."""
+    where = "db_update"
+    target, found = _existing(table, idx, where)
+    found.get(whole(idx, where, "index") + 1)
+    typed = target.typed(row, where)
+    return float(typed.update(int(idx) + 1, **{c: v for c, v in row.items() if c in typed.columns}))
+
+
+def db_delete(table: FlowTable, idx: float) -> float:
+    """Delete a row, whose index no other row takes; return 1.0. ``loom.tables`` can bring it back."""
+    _, found = _existing(table, idx, "db_delete")
+    return float(found.delete(whole(idx, "db_delete", "index") + 1))
+
+
+def db_count(table: FlowTable) -> int:
+    """Return how many rows there are, deleted ones not counted."""
+    found = _table(table, "db_count").table
+    return 0 if found is None else found.count()
+
+
+def db_distinct(table: FlowTable, col: str) -> list[Any]:
+    """Return the different values of a column."""
+    found = _table(table, "db_distinct").column(col, "db_distinct")
+    return [] if found is None else found.distinct(col)
+
+
+def db_aggregate(table: FlowTable, col: str, op: str) -> Any:
+    """Return the sum, avg, min, max or count of a column's values."""
+    found = _table(table, "db_aggregate").column(col, "db_aggregate")
+    if found is None:
+        raise ArgumentError("db_aggregate", f"column {col!r} has no values", expected="one at least", got="none",
+                            remedy="Insert a row first")  # fmt: skip
+    return found.aggregate(col, op)
+
+
+def db_import_csv(table: FlowTable, path: str | os.PathLike[str]) -> int:
+    """Insert the rows of a CSV file, whose first line names columns of the table; return how many they are."""
+    where = "db_import_csv"
+    target = _table(table, where)
+    read = Database().import_csv(path, "read")
+    for column in read.columns:
+        target.require(column, where)
+    kinds = {c: "float" if kind == "int" else kind for c, kind in read.columns.items()}
+    if target.table is None:
+        target.table = target.database.table(target.name, kinds)
+    else:
+        for column, kind in kinds.items():
+            if column not in target.table.columns:
+                target.table.add_column(column, kind)
+    return target.table.import_csv(path)
+
+
+def db_save(table: FlowTable, path: str | os.PathLike[str]) -> float:
+    """Keep a table as an ``.odb`` file, which any tool for SQLite opens; return how many rows. This is I/O.
+
+    A column that never had a value has no type, and is not kept.
+    """
+    target = _table(table, "db_save")
+    _with_values(target, "db_save")
+    target.database.save(path, target.name)
+    return float(db_count(target))
+
+
+def _with_values(target: FlowTable, where: str) -> None:
+    if target.table is None:
+        raise ArgumentError(where, f"table {target.name!r} never had a row", expected="a row, which tells the types",
+                            got="none", remedy="Insert one first")  # fmt: skip
+
+
+def db_load(path: str | os.PathLike[str]) -> FlowTable:
+    """Return the table of an ``.odb`` file; ArgumentError if there are several. This is I/O."""
+    found = db_load_all(path)
+    if len(found) != 1:
+        raise ArgumentError("db_load", "the file has not one table", expected="one table",
+                            got=", ".join(found) or "none", remedy="Use db_load_all")  # fmt: skip
+    return next(iter(found.values()))
+
+
+class SaveAll:
+    """Tables that go into one file; see ``db_save_all_start``."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path, self.tables = path, dict[str, FlowTable]()
+
+
+def db_save_all_start(path: str | os.PathLike[str]) -> SaveAll:
+    """Begin a file of several tables; ``db_save_all_add`` writes it."""
+    return SaveAll(path)
+
+
+def db_save_all_add(saving: SaveAll, table: FlowTable) -> float:
+    """Write the file with this table besides those added before; return how many it has. This is I/O.
+
+    The file has the tables before or these, whatever happens.
+    """
+    where = "db_save_all_add"
+    if not isinstance(saving, SaveAll):
+        raise DTypeError(where, "not a file begun", expected="what db_save_all_start gave", got=type(saving).__name__,
+                         remedy="Pass it first, then the table")  # fmt: skip
+    target = _table(table, where)
+    _with_values(target, where)
+    others = [t for t in saving.tables.values() if t.database is not target.database]
+    if others:
+        raise ArgumentError(where, "the tables are of several databases", expected=f"that of {others[0].name!r}",
+                            got=f"another, of {target.name!r}", remedy="Make all with one db_create")  # fmt: skip
+    joined = {**saving.tables, target.name: target}
+    target.database.save(saving.path, *joined)
+    saving.tables = joined
+    return float(len(joined))
+
+
+def db_load_all(path: str | os.PathLike[str]) -> dict[str, FlowTable]:
+    """Return all tables of an ``.odb`` file by name. This is I/O."""
+    database = Database()
+    names = database.load(path)
+    return {name: FlowTable(database, name, list(database.table(name).columns), database.table(name)) for name in names}
+
+
+brief_names(globals(), __all__)

@@ -1,0 +1,217 @@
+"""LoomDB under its older names: ``loomdb_create``, ``loomdb_capture``, ``loomdb_search`` and what belongs to them.
+
+Layer: flow, over ``loom.vectors``. The database tells what vectors are called and mean, the other object holds them:
+both belong together from the first capture on. A metric is named by each search, so there is a store for each metric
+that was ever asked for. Invariant: nothing here but ``loomdb_flush`` and the two that restore opens a file.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from loom.core.errors import ArgumentError, DTypeError, StateError
+from loom.core.given import one_of, text
+from loom.core.tracebacks import brief_names
+from loom.flow.counts import whole
+from loom.vectors import Hit, VectorStore, flush, restore
+
+__all__ = [
+    "loomdb_capture",
+    "loomdb_create",
+    "loomdb_create_vectors",
+    "loomdb_flush",
+    "loomdb_gpu_search",
+    "loomdb_needs_flush",
+    "loomdb_normalize",
+    "loomdb_restore_meta",
+    "loomdb_restore_vectors",
+    "loomdb_result_count",
+    "loomdb_result_id",
+    "loomdb_result_meta",
+    "loomdb_result_score",
+    "loomdb_search",
+]
+
+_METRICS = ("cosine", "dot", "euclidean")
+_META = "meta"
+
+
+class Vectors:
+    """What holds the vectors of a database; see ``loomdb_create_vectors``."""
+
+    def __init__(self) -> None:
+        self.database: LoomDb | None = None
+        self.stores: dict[str, VectorStore] = {}
+
+    def store(self, metric: str) -> VectorStore:
+        """Return the store for a metric, filled from another one at its first use."""
+        if metric not in self.stores:
+            assert self.database is not None
+            first = next(iter(self.stores.values()), None)
+            made = VectorStore(self.database.dims, self.database.capacity, metric)
+            if first is not None:
+                for name in first:
+                    entry = first[name]
+                    made.capture(name, entry.vector, entry.meta)
+            self.stores[metric] = made
+        return self.stores[metric]
+
+
+class LoomDb:
+    """What a database is for, and the hits of its last search; see ``loomdb_create``."""
+
+    def __init__(self, dims: int, capacity: int) -> None:
+        self.dims, self.capacity = dims, capacity
+        self.path: str | None = None
+        self.vectors: Vectors | None = None
+        self.hits: list[Hit] = []
+        self.has_searched = False
+
+
+def loomdb_create(dims: float, cap: float) -> LoomDb:
+    """Return a database of vectors of ``dims`` elements, to be flushed once ``cap`` of them were captured."""
+    return LoomDb(whole(dims, "loomdb_create", "dims", least=1), whole(cap, "loomdb_create", "cap", least=1))
+
+
+def loomdb_create_vectors() -> Vectors:
+    """Return what will hold the vectors of one database, on the device."""
+    return Vectors()
+
+
+def loomdb_capture(ldb: LoomDb, vecs: Vectors, id: str, emb: Any, meta: str = "") -> float:  # noqa: A002 - their name
+    """Keep a vector on the device under an id, with a text told of it; return how many there are. No file is opened.
+
+    >>> ldb, vectors = loomdb_create(2.0, 100.0), loomdb_create_vectors()
+    >>> loomdb_capture(ldb, vectors, "east", [1.0, 0.0], "batch=42")
+    1.0
+    >>> loomdb_search(ldb, vectors, [2.0, 1.0], 5.0, "dot")
+    1.0
+    >>> loomdb_result_id(ldb, 0), loomdb_result_score(ldb, 0), loomdb_result_meta(ldb, 0)
+    ('east', 2.0, 'batch=42')
+    """
+    where = "loomdb_capture"
+    _join(ldb, vecs, where)
+    told = {_META: text(meta, f"{where}, meta")}
+    if not vecs.stores:
+        vecs.store("cosine")
+    first, *others = vecs.stores.values()
+    first.capture(text(id, f"{where}, id"), emb, told)
+    for store in others:
+        store.capture(id, emb, told)
+    return float(len(first))
+
+
+def loomdb_search(ldb: LoomDb, vecs: Vectors, q: Any, k: float, metric: str = "cosine") -> float:
+    """Find the ``k`` vectors that are best by cosine, dot or euclidean, the best first; return how many there are.
+
+    The device is Loom's default, as for captures; ids and score bits are the same on each. Read them with
+    ``loomdb_result_id`` and ``loomdb_result_score``.
+    """
+    return _search(ldb, vecs, q, k, metric, "loomdb_search")
+
+
+def loomdb_gpu_search(ldb: LoomDb, vecs: Vectors, q: Any, k: float) -> float:
+    """Do the same by cosine: vectors lie on Loom's default device, a GPU where ``LOOM_DEVICE`` names one."""
+    return _search(ldb, vecs, q, k, "cosine", "loomdb_gpu_search")
+
+
+def _search(ldb: LoomDb, vecs: Vectors, q: Any, k: float, metric: str, where: str) -> float:
+    _join(ldb, vecs, where)
+    store = vecs.store(one_of(metric, f"{where}, metric", _METRICS))
+    ldb.hits = store.search(q, whole(k, where, "k", least=1))
+    ldb.has_searched = True
+    return float(len(ldb.hits))
+
+
+def loomdb_normalize(ldb: LoomDb, vecs: Vectors) -> float:
+    """Bring all vectors to length 1, those of length 0 left alone; return how many there are."""
+    _join(ldb, vecs, "loomdb_normalize")
+    for store in vecs.stores.values():
+        store.normalize()
+    return float(len(next(iter(vecs.stores.values()), ())))
+
+
+def loomdb_needs_flush(ldb: LoomDb) -> float:
+    """Return 1.0 once as many vectors as the capacity were captured since the last flush, else 0.0."""
+    _require(ldb, LoomDb, "loomdb_needs_flush", "a database of loomdb_create")
+    stores = {} if ldb.vectors is None else ldb.vectors.stores
+    return float(any(store.needs_flush for store in list(stores.values())[:1]))
+
+
+def loomdb_result_count(ldb: LoomDb) -> int:
+    """Return how many hits the last search had; 0 before the first."""
+    _require(ldb, LoomDb, "loomdb_result_count", "a database of loomdb_create")
+    return len(ldb.hits)
+
+
+def loomdb_result_id(ldb: LoomDb, i: float) -> str:
+    """Return the id of a hit of the last search, counted from 0."""
+    return str(_hit(ldb, i, "loomdb_result_id").id)
+
+
+def loomdb_result_score(ldb: LoomDb, i: float) -> float:
+    """Return its score: the cosine or product, or the euclidean distance."""
+    return _hit(ldb, i, "loomdb_result_score").score
+
+
+def loomdb_result_meta(ldb: LoomDb, i: float) -> str:
+    """Return the text that it was captured with."""
+    return (_hit(ldb, i, "loomdb_result_meta").meta or {}).get(_META, "")
+
+
+def _hit(ldb: LoomDb, i: float, where: str) -> Hit:
+    _require(ldb, LoomDb, where, "a database of loomdb_create")
+    if not ldb.has_searched:
+        raise StateError(where, "nothing was searched", expected="a search before", got="none",
+                         remedy="Call loomdb_search first")  # fmt: skip
+    number = whole(i, where, "position")
+    if number >= len(ldb.hits):
+        raise ArgumentError(where, "there is no such hit", expected=f"0 to {len(ldb.hits) - 1}" if ldb.hits else "none",
+                            got=number, remedy="Stay below loomdb_result_count")  # fmt: skip
+    return ldb.hits[number]
+
+
+def loomdb_flush(ldb: LoomDb, vecs: Vectors, path: str | os.PathLike[str]) -> float:
+    """Keep the database at ``path`` (``.ldb``, ``.vectors``, ``.meta``); return how many vectors. This is I/O."""
+    _join(ldb, vecs, "loomdb_flush")
+    store = vecs.store(next(iter(vecs.stores), "cosine"))
+    flush(store, path)
+    return float(len(store))
+
+
+def loomdb_restore_meta(path: str | os.PathLike[str]) -> LoomDb:
+    """Return the database that was flushed to ``path``, without its vectors. This is I/O."""
+    store = restore(path)
+    found = LoomDb(store.dims, store.capacity)
+    found.path = os.path.abspath(path)
+    store.close()
+    return found
+
+
+def loomdb_restore_vectors(path: str | os.PathLike[str]) -> Vectors:
+    """Return the vectors that were flushed to ``path``, on the device. This is I/O."""
+    found, store = Vectors(), restore(path)
+    found.stores[store.metric] = store
+    return found
+
+
+def _join(ldb: Any, vecs: Any, where: str) -> None:
+    """See that a database and vectors belong together, from now on if they are new."""
+    _require(ldb, LoomDb, where, "a database of loomdb_create")
+    _require(vecs, Vectors, where, "vectors of loomdb_create_vectors")
+    dims = next((store.dims for store in vecs.stores.values()), ldb.dims)
+    if (vecs.database, ldb.vectors) not in ((None, None), (ldb, vecs)) or dims != ldb.dims:
+        raise ArgumentError(where, "these vectors are not of this database", expected="those it was first used with",
+                            got="others",
+                            remedy="Make vectors for each database with loomdb_create_vectors")  # fmt: skip
+    vecs.database, ldb.vectors = ldb, vecs
+
+
+def _require(given: Any, kind: type, where: str, what: str) -> None:
+    if not isinstance(given, kind):
+        raise DTypeError(where, "another kind of argument", expected=what, got=type(given).__name__,
+                         remedy="See docs/guide/flow.md for the order of arguments")  # fmt: skip
+
+
+brief_names(globals(), __all__)
