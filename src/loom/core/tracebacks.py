@@ -43,7 +43,7 @@ def brief(function: _Function) -> _Function:
     ``LOOM_TRACEBACK=full`` nothing is left out.
     """
 
-    errors, shorten = LoomError, _shortened
+    errors, shorten, clear = LoomError, _shortened, _clear
 
     def called(*args: Any, **named: Any) -> Any:
         try:
@@ -52,7 +52,11 @@ def brief(function: _Function) -> _Function:
             found = shorten(error)
             if found is None:
                 raise
-        raise found from found.__cause__
+        clear(found)
+        try:
+            raise found from found.__cause__
+        finally:
+            del found  # the error's traceback has this frame, which would keep the error and all that it is from
 
     # with the globals of the function, by which Python tells where it is from
     scope = getattr(function, "__globals__", globals())
@@ -154,11 +158,28 @@ def _line(error: KernelError, name: str, file: str, line: int) -> TracebackType 
             node.col_offset, node.end_col_offset = len(text) - len(text.lstrip()), max(len(text.encode()), 1)
     code = compile(module, file, "exec").replace(co_name=name)
     error.__traceback__ = None
+    names = {"error": error}
     try:
-        exec(code, {"error": error})
+        exec(code, names)
     except KernelError as raised:
         return None if raised.__traceback__ is None else raised.__traceback__.tb_next
+    finally:
+        names.clear()  # the frame stays, in the error's traceback
     return None
+
+
+def _clear(error: LoomError) -> None:
+    """Let go of what the frames hold in which lines of kernels were made: the error, and by it its callers."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame.f_back
+        while frame is not None and frame.f_code.co_filename == __file__:
+            try:
+                frame.clear()
+            except RuntimeError:  # it is being run
+                break
+            frame = frame.f_back
+        traceback = traceback.tb_next
 
 
 _CALLED = cast("Any", brief(_linked)).__code__

@@ -37,7 +37,7 @@ _METRICS = ("cosine", "dot", "euclidean")
 _META = "meta"
 
 
-class Vectors:
+class FlowVectors:
     """What holds the vectors of a database; see ``loomdb_create_vectors``."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class LoomDb:
     def __init__(self, dims: int, capacity: int) -> None:
         self.dims, self.capacity = dims, capacity
         self.path: str | None = None
-        self.vectors: Vectors | None = None
+        self.vectors: FlowVectors | None = None
         self.hits: list[Hit] = []
         self.has_searched = False
 
@@ -74,12 +74,12 @@ def loomdb_create(dims: float, cap: float) -> LoomDb:
     return LoomDb(whole(dims, "loomdb_create", "dims", least=1), whole(cap, "loomdb_create", "cap", least=1))
 
 
-def loomdb_create_vectors() -> Vectors:
+def loomdb_create_vectors() -> FlowVectors:
     """Return what will hold the vectors of one database, on the device."""
-    return Vectors()
+    return FlowVectors()
 
 
-def loomdb_capture(ldb: LoomDb, vecs: Vectors, id: str, emb: Any, meta: str = "") -> float:  # noqa: A002 - their name
+def loomdb_capture(ldb: LoomDb, vecs: FlowVectors, id: str, emb: Any, meta: str = "") -> float:  # noqa: A002 - their name
     """Keep a vector on the device under an id, with a text told of it; return how many there are. No file is opened.
 
     >>> ldb, vectors = loomdb_create(2.0, 100.0), loomdb_create_vectors()
@@ -102,7 +102,7 @@ def loomdb_capture(ldb: LoomDb, vecs: Vectors, id: str, emb: Any, meta: str = ""
     return float(len(first))
 
 
-def loomdb_search(ldb: LoomDb, vecs: Vectors, q: Any, k: float, metric: str = "cosine") -> float:
+def loomdb_search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float, metric: str = "cosine") -> float:
     """Find the ``k`` vectors that are best by cosine, dot or euclidean, the best first; return how many there are.
 
     The device is Loom's default, as for captures; ids and score bits are the same on each. Read them with
@@ -111,12 +111,12 @@ def loomdb_search(ldb: LoomDb, vecs: Vectors, q: Any, k: float, metric: str = "c
     return _search(ldb, vecs, q, k, metric, "loomdb_search")
 
 
-def loomdb_gpu_search(ldb: LoomDb, vecs: Vectors, q: Any, k: float) -> float:
+def loomdb_gpu_search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float) -> float:
     """Do the same by cosine: vectors lie on Loom's default device, a GPU where ``LOOM_DEVICE`` names one."""
     return _search(ldb, vecs, q, k, "cosine", "loomdb_gpu_search")
 
 
-def _search(ldb: LoomDb, vecs: Vectors, q: Any, k: float, metric: str, where: str) -> float:
+def _search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float, metric: str, where: str) -> float:
     _join(ldb, vecs, where)
     store = vecs.store(one_of(metric, f"{where}, metric", _METRICS))
     ldb.hits = store.search(q, whole(k, where, "k", least=1))
@@ -124,7 +124,7 @@ def _search(ldb: LoomDb, vecs: Vectors, q: Any, k: float, metric: str, where: st
     return float(len(ldb.hits))
 
 
-def loomdb_normalize(ldb: LoomDb, vecs: Vectors) -> float:
+def loomdb_normalize(ldb: LoomDb, vecs: FlowVectors) -> float:
     """Bring all vectors to length 1, those of length 0 left alone; return how many there are."""
     _join(ldb, vecs, "loomdb_normalize")
     for store in vecs.stores.values():
@@ -172,7 +172,7 @@ def _hit(ldb: LoomDb, i: float, where: str) -> Hit:
     return ldb.hits[number]
 
 
-def loomdb_flush(ldb: LoomDb, vecs: Vectors, path: str | os.PathLike[str]) -> float:
+def loomdb_flush(ldb: LoomDb, vecs: FlowVectors, path: str | os.PathLike[str]) -> float:
     """Keep the database at ``path`` (``.ldb``, ``.vectors``, ``.meta``); return how many vectors. This is I/O."""
     _join(ldb, vecs, "loomdb_flush")
     store = vecs.store(next(iter(vecs.stores), "cosine"))
@@ -189,9 +189,9 @@ def loomdb_restore_meta(path: str | os.PathLike[str]) -> LoomDb:
     return found
 
 
-def loomdb_restore_vectors(path: str | os.PathLike[str]) -> Vectors:
+def loomdb_restore_vectors(path: str | os.PathLike[str]) -> FlowVectors:
     """Return the vectors that were flushed to ``path``, on the device. This is I/O."""
-    found, store = Vectors(), restore(path)
+    found, store = FlowVectors(), restore(path)
     found.stores[store.metric] = store
     return found
 
@@ -199,7 +199,7 @@ def loomdb_restore_vectors(path: str | os.PathLike[str]) -> Vectors:
 def _join(ldb: Any, vecs: Any, where: str) -> None:
     """See that a database and vectors belong together, from now on if they are new."""
     _require(ldb, LoomDb, where, "a database of loomdb_create")
-    _require(vecs, Vectors, where, "vectors of loomdb_create_vectors")
+    _require(vecs, FlowVectors, where, "vectors of loomdb_create_vectors")
     dims = next((store.dims for store in vecs.stores.values()), ldb.dims)
     if (vecs.database, ldb.vectors) not in ((None, None), (ldb, vecs)) or dims != ldb.dims:
         raise ArgumentError(where, "these vectors are not of this database", expected="those it was first used with",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import inspect
 import math
 import pickle
@@ -9,6 +11,7 @@ import re
 import subprocess
 import sys
 import traceback
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -232,3 +235,18 @@ def test_other_errors_of_dispatches_and_faults_are_short(call: Any) -> None:
         call()
     frames = traceback.extract_tb(caught.value.__traceback__)
     assert sum("/src/loom/" in f.filename for f in frames) <= 3
+
+
+@pytest.mark.parametrize("call", [lambda: loom.gpu_sum("abc"), lambda: loom.gpu_map([1.0], lambda x: x.foo)])
+def test_an_error_that_is_over_keeps_nothing(call: Any) -> None:
+    def caught() -> Any:
+        held = np.zeros(3)
+        with contextlib.suppress(loom.LoomError):
+            call()
+        return weakref.ref(held)
+
+    gc.disable()
+    try:
+        assert caught()() is None
+    finally:
+        gc.enable()
