@@ -7,6 +7,7 @@ error itself, its text and attributes are left as they are.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import linecache
 import re
@@ -33,6 +34,8 @@ _LEFT_ALONE = frozenset(f"__{name}__" for name in (
     "array_function", "wrapped",
 ))  # fmt: skip
 _OURS = str(Path(__file__).parents[1])
+_BETWEEN = frozenset(str(module.__file__) for module in (functools, contextlib))
+"""Files of Python's own between Loom's."""
 _PLACE = re.compile(r"^kernel '(?P<name>[^']*)' at (?P<file>.+):(?P<line>[0-9]+)$")
 
 
@@ -122,8 +125,11 @@ def _shortened(found: LoomError) -> LoomError | None:
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
     """Return a traceback without the frames of Loom's own files."""
     frames: list[TracebackType] = []
+    ours = False
     while traceback is not None:
-        if not traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+        file = traceback.tb_frame.f_code.co_filename
+        ours = file.startswith(_OURS) or (ours and file in _BETWEEN)
+        if not ours:
             frames.append(traceback)
         traceback = traceback.tb_next
     return _linked(frames)

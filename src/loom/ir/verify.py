@@ -190,7 +190,9 @@ def _check_interface(kernel: Kernel) -> None:
         if param.dtype.is_vector or param.dtype.storage_only:
             raise VerifyError(
                 kernel.where(kernel.loc), f"parameter {param.name!r} has an unusable type",
-                expected="bool, an integer, f32 or f64", got=param.dtype, remedy="Pass its components",
+                expected="bool, an integer, f32 or f64", got=param.dtype,
+                remedy="Pass its components" if param.dtype.is_vector
+                else f"Declare {param.name}: f32, and store it to a buffer of {param.dtype}",
             )  # fmt: skip
 
 

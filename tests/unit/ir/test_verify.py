@@ -269,7 +269,8 @@ REFUSED: dict[str, tuple[Callable[[Draft], object], str]] = {
     ),
     "a half as parameter": (
         lambda b: b.param("a", bf16),
-        "1] parameter 'a' has an unusable type: expected bool, an integer, f32 or f64, got bf16. Pass its components.",
+        "1] parameter 'a' has an unusable type: expected bool, an integer, f32 or f64, got bf16. Declare a: f32, and "
+        "store it to a buffer of bf16.",
     ),
 }
 

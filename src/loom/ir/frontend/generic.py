@@ -81,14 +81,15 @@ def choose_by_name(annotations: Mapping[str, Any], dtypes: Mapping[str, DType], 
     """
     found: dict[str, DType] = {}
     origin: dict[str, str] = {}
-    for name, annotation in annotations.items():
-        kind = annotation.dtype if isinstance(annotation, BufferType) else annotation
+    for name, annotation in sorted(annotations.items(), key=lambda item: not isinstance(item[1], BufferType)):
+        is_buffer = isinstance(annotation, BufferType)
+        kind = annotation.dtype if is_buffer else annotation
         if not isinstance(kind, TypeVar) or name not in dtypes:
             continue
         variable = kind.__name__
         known = found.setdefault(variable, dtypes[name])
         first = origin.setdefault(variable, name)
-        if known != dtypes[name]:
+        if known != dtypes[name] and is_buffer:  # a number becomes what the buffers are
             raise DTypeError(
                 where, f"{first!r} and {name!r} are both of {variable}", expected=f"one type, {known} as {first!r}",
                 got=dtypes[name], remedy="Convert one, or declare another type variable",

@@ -12,6 +12,7 @@ import ast
 import copy
 import inspect
 import linecache
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,7 +54,16 @@ def keep_source(fn: Callable[..., Any]) -> list[str] | None:
     lines = linecache.getlines(file, fn.__globals__)
     if lines:
         _LINES[file] = lines
+    elif file == "<string>":
+        lines = _command()
     return lines or None
+
+
+def _command() -> list[str]:
+    """Return the text of ``python -c``, nothing if Python was started otherwise."""
+    given = getattr(sys, "orig_argv", [])
+    at = given.index("-c") + 1 if "-c" in given else 0
+    return given[at].splitlines(keepends=True) if 0 < at < len(given) else []
 
 
 def function_source(fn: Callable[..., Any], kept: list[str] | None = None) -> FunctionSource:
@@ -81,7 +91,7 @@ def _read(fn: Callable[..., Any], code: CodeType, kept: list[str] | None) -> Fun
     except (OSError, TypeError, SyntaxError, IndexError):
         raise SyntaxNotSupported(
             f"kernel {fn.__name__!r}", "its source cannot be read", expected="a function in a file or notebook cell",
-            remedy="Write the kernel in a .py file, or build it with loom.ir.builder.Builder",
+            remedy="Write the kernel in a .py file, or in a cell of a notebook or IPython",
         ) from None  # fmt: skip
     return _found(text, fn, code)
 

@@ -14,7 +14,8 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.arrays import plain
+from loom.core.arrays import plain, read_array
+from loom.core.conversions import widen
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import is_array
@@ -123,6 +124,10 @@ def _column(param: Param, value: Any, repeats: int, where: str) -> np.ndarray[An
         array = np.asarray(value)
     except ValueError as error:
         raise DTypeError(where, f"not a number ({error})", remedy=f"Pass a value of type {param.dtype}") from None
+    except TypeError:  # bf16 of torch, which numpy does not know
+        array = widen(*read_array(value, where))
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
     if array.ndim and array.shape != (repeats,):
         raise ShapeError(
             where, "an array of values must have one per repeat", expected=f"({repeats},)", got=array.shape,

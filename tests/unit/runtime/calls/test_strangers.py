@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import ml_dtypes
@@ -192,6 +194,38 @@ def test_types_are_told_by_arrays_of_torch(on: str) -> None:
     y = torch.zeros(2, dtype=torch.bfloat16)
     doubled(x, y, on=on)
     assert y.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("number", [
+    ml_dtypes.bfloat16(1.5), np.array(1.5, ml_dtypes.bfloat16), torch.tensor(1.5, dtype=torch.bfloat16),
+    loom.array(1.5, dtype=bf16), np.float16(1.5), torch.tensor(1.5), loom.array([0.5, 1.0]).sum(),
+])  # fmt: skip
+def test_numbers_of_others(number: Any) -> None:
+    assert fill(v=number, out=2).tolist() == [1.5, 1.5]
+
+
+@loom.kernel
+def scaled(x: In[T], out: Out[T], a: T):
+    i = loom.global_id()
+    if i < len(x):
+        out[i] = x[i] * a
+
+
+def test_buffers_choose_types_and_numbers_become_them() -> None:
+    x = np.ones(3, np.float32)
+    for number in (2, 2.0, np.float64(2), np.int8(2)):
+        found = scaled(x, a=number)
+        assert found.dtype == np.float32
+        assert found.tolist() == [2] * 3
+
+
+def test_a_kernel_on_the_command_line() -> None:
+    text = (
+        "import loom\nfrom loom import Out, f32\n@loom.kernel\ndef fours(out: Out[f32]):\n"
+        "    i = loom.global_id()\n    if i < len(out):\n        out[i] = 4.0\nprint(fours(out=2).tolist())\n"
+    )
+    said = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert said.stdout == "[4.0, 4.0]\n", said.stderr
 
 
 def test_memory_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
