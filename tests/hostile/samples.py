@@ -15,6 +15,7 @@ import loom
 from loom import flow, tensor
 
 from .library_samples import LIBRARY
+from .table_samples import TABLE_SAMPLES, TABLES
 from .tensor_samples import METHODS, SAMPLES
 
 Make = Callable[[], Any]
@@ -460,7 +461,12 @@ def sample(where: str, name: str) -> Make | None:
     """Return how a usable value of one parameter is made, or None where nobody has said."""
     function = where.rpartition(".")[2]
     known = SAMPLES if where.startswith("loom.tensor.") else METHODS if where.startswith(("Tensor.", "Loom")) else {}
-    own = {**known.get(function, {}), **BY_FUNCTION.get(where, {}), **LIBRARY.get(where, {})}
+    own = {
+        **known.get(function, {}),
+        **BY_FUNCTION.get(where, {}),
+        **LIBRARY.get(where, {}),
+        **TABLE_SAMPLES.get(where, {}),
+    }
     if name in own:
         return own[name]
     if where.startswith("loom.flow.ir_") and (found := _ir(where.rpartition(".")[2], name)):
@@ -500,5 +506,6 @@ OBJECTS: dict[str, Make] = {
     "Frame": _frame,
     "PngSequence": lambda: loom.PngSequence(folder()),
     "CSR": _csr,
+    **TABLES,
 }
 """Class -> an object of it whose public methods are called."""

@@ -11,7 +11,7 @@ from typing import Any
 import loom
 from hostile.samples import OBJECTS, shut
 
-MODULES = ("tensor", "linalg", "stats", "signal", "data", "random", "flow")
+MODULES = ("tensor", "linalg", "stats", "signal", "data", "random", "flow", "tables")
 
 LEFT_OUT = {
     "loom.LoomError": "an exception's class takes whatever its message shows",
@@ -38,6 +38,13 @@ LEFT_OUT = {
     "loom.tensor.OpHandle": "made by enqueue",
     "loom.tensor.TensorProgram": "made by compile",
     "loom.tensor.routed": "between layers",
+    "loom.tables.Query": "made by a table",
+    "loom.tables.Row": "a result",
+    "loom.tables.Table": "made by a database",
+    "Query.statement": "between layers",
+    "Query.fetch": "between layers",
+    "Query.narrowed": "between layers",
+    "Query.refuse_cut": "between layers",
     **dict.fromkeys(
         (
             "loom.data.GroupBy",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list, items, one_of
@@ -65,7 +65,8 @@ def operand(column: ColumnType, value: Any, where: str) -> Any:
 
 
 def _among(name: str, column: ColumnType, op: str, value: Any, where: str) -> tuple[str, list[Any]]:
-    given = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else items(value, f"{where}, value")
+    is_set = isinstance(value, (set, frozenset))
+    given: list[Any] = sorted(cast("set[Any]", value), key=repr) if is_set else items(value, f"{where}, value")
     if len(given) > _MOST_VALUES:
         raise ArgumentError(f"{where}, value", "too many values", expected=f"at most {_MOST_VALUES}", got=len(given),
                             remedy="Put them into a table and join it")  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -103,13 +103,13 @@ class Connections:
         return made
 
     @contextmanager
-    def reading(self, where: str) -> Iterator[sqlite3.Connection]:
+    def reading(self, where: str) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection to read by; what goes wrong inside is told as errors of the house."""
         with self._turn(), told(where, self.path):
             yield self._held(where).connection
 
     @contextmanager
-    def writing(self, where: str) -> Iterator[sqlite3.Connection]:
+    def writing(self, where: str) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection to write by, within a transaction: kept as a whole, or undone where an error comes."""
         with self._turn(), told(where, self.path):
             held = self._held(where)
@@ -119,7 +119,7 @@ class Connections:
                 yield from _transacted(held)
 
     @contextmanager
-    def importing(self, where: str) -> Iterator[sqlite3.Connection]:
+    def importing(self, where: str) -> Generator[sqlite3.Connection, None, None]:
         """As ``writing``; where the file is new, its pages are written once instead of by way of the log.
 
         A rollback journal holds what pages held before, which of a new file is next to nothing: no less safe.
@@ -140,7 +140,7 @@ class Connections:
                     _set_mode(held.connection, "WAL")
 
     @contextmanager
-    def alone(self, where: str) -> Iterator[sqlite3.Connection]:
+    def alone(self, where: str) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection outside of any transaction; StateError within one."""
         with self._turn(), told(where, self.path):
             held = self._held(where)
@@ -149,7 +149,7 @@ class Connections:
             yield held.connection
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self) -> Generator[None, None, None]:
         """Threads of a database in memory, which share one connection, take turns."""
         if self.path is not None:
             yield

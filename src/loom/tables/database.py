@@ -7,7 +7,7 @@ sound, of this version, and Loom's own.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as read_path
 from loom.core.numbers import real
+from loom.core.tracebacks import brief_class
 from loom.tables.connections import Connections, look_through
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.exchange.saving import load_tables, save_tables
@@ -28,6 +29,7 @@ from loom.tables.types import read_type
 __all__ = ["Database"]
 
 
+@brief_class
 class Database:
     """Tables in a file, which is made if it is not there, or in memory without ``path``.
 
@@ -46,7 +48,11 @@ class Database:
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout: float = 5.0) -> None:
         where = "tables.Database"
-        place = None if path is None or path == ":memory:" else read_path(path, f"{where}, path")
+        place = (
+            None
+            if path is None or (isinstance(path, str) and path == ":memory:")
+            else read_path(path, f"{where}, path")
+        )
         if place is not None:
             place = Path(os.path.abspath(place))
             if place.is_dir():
@@ -164,7 +170,7 @@ class Database:
             drop_table(connection, called)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None, None, None]:
         """Join the calls of a ``with`` block of this thread: all of them are kept, or none if the block raises.
 
         A call that raises inside undoes itself alone; the block goes on if the error is caught.

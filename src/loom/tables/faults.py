@@ -6,7 +6,7 @@ Layer: tables. Invariant: no exception of ``sqlite3`` leaves ``loom.tables``.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _DAMAGED = "malformed", "not a database", "disk image", "decode to utf-8", "unsu
 
 
 @contextmanager
-def told(where: str, path: Path | None = None) -> Iterator[None]:
+def told(where: str, path: Path | None = None) -> Generator[None, None, None]:
     """Turn what SQLite raises inside into an error of the house; ``path`` is the file, None for memory."""
     try:
         yield

@@ -11,11 +11,12 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError, StateError
-from loom.core.given import flag, one_of
+from loom.core.given import flag, one_of, text
 from loom.core.numbers import whole
+from loom.core.tracebacks import brief_class
 from loom.patterns.data.group import Groups
 from loom.runtime.device import Device
 from loom.tables.conditions import condition
@@ -32,6 +33,7 @@ from loom.tables.types import ColumnType, shown
 __all__ = ["Query", "Reads"]
 
 
+@brief_class
 class Reads(ABC):
     """What a table and a query have in common: everything that reads."""
 
@@ -74,7 +76,8 @@ class Reads(ABC):
         """
         query: Query = self._asked()
         for name, asked in conditions.items():
-            op, value = (asked[0], (asked[1:] or (None,))[0]) if isinstance(asked, tuple) and asked else ("==", asked)
+            pair = cast("tuple[Any, ...]", asked if isinstance(asked, tuple) and asked else ("==", asked))
+            op, value = pair[0], pair[1] if len(pair) > 1 else None
             query = query.where(name, op, value)
         for name in columns:
             query.source.term(name, "tables.select, columns")
@@ -209,7 +212,8 @@ class Reads(ABC):
         >>> keys.tolist(), means.tolist()
         (['Oslo', 'Rome'], [43.0, 36.0])
         """
-        named = [key] if column is None or column == key else [key, column]
+        by, of = text(key, "tables.group_by, key"), None if column is None else text(column, "tables.group_by, column")
+        named = [by] if of is None or of == by else [by, of]
         return _columns(self._asked(), named, "cpu", "tables.group_by").group_by(key, column, op)
 
     # elsewhere
@@ -270,6 +274,7 @@ def _columns(query: Query, columns: Sequence[str], on: str | Device | None, wher
     return move_columns(*_values(query, columns, where), on)
 
 
+@brief_class
 @dataclass(frozen=True)
 class Query(Reads):
     """Rows that are asked for; ``where`` and its kin of a table return one, and each of its own another."""

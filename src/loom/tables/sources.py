@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list, text
@@ -75,7 +75,7 @@ def _of(name: str, table: str, columns: Mapping[str, ColumnType], *, is_table: b
 
 def joined(left: Source, right: Source, on: Any, how: str, where: str) -> Source:
     """Return rows of two sources side by side where columns agree; "left" keeps rows that meet none."""
-    given = on if isinstance(on, list) else [on]
+    given: list[Any] = cast("list[Any]", on) if isinstance(on, list) else [on]
     if not given:
         raise ArgumentError(where, "nothing to join on", expected="a column, or (left, right)", remedy="Name one")
     alias = quoted(f"join {len(left.order)}")

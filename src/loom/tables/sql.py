@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, StateError
-from loom.core.given import is_list, is_mapping, text
+from loom.core.given import is_array, is_list, is_mapping, is_scalar, text
+from loom.core.tracebacks import brief_class
 from loom.tables.connections import Connections
 from loom.tables.exchange.arrays import array_of
 from loom.tables.exchange.arrow import Arrow
@@ -22,6 +23,7 @@ from loom.tables.types import COLUMN_TYPES, ColumnType
 __all__ = ["SqlResult", "run_sql"]
 
 
+@brief_class
 class SqlResult:
     """The rows that a statement gave: ``columns``, ``tuples()``, ``rows()``; ``changed``: how many it wrote."""
 
@@ -111,7 +113,7 @@ def _refuse_transactions(connection: sqlite3.Connection, before: bool) -> None:
 def _bound(params: Any, where: str) -> Any:
     if is_mapping(params):
         return {name: _value(value, where) for name, value in params.items()}
-    if is_list(params) or isinstance(params, np.ndarray):
+    if is_list(params) or is_array(params):
         return [_value(value, where) for value in params]
     raise ArgumentError(where, "not values to bind", expected="a list, or a dictionary for :name",
                         got=repr(params)[:80], remedy="Write [value]")  # fmt: skip
@@ -120,7 +122,7 @@ def _bound(params: Any, where: str) -> Any:
 def _value(value: Any, where: str) -> Any:
     if isinstance(value, np.datetime64):
         return COLUMN_TYPES["datetime"].one(value, where)
-    found = value.item() if isinstance(value, np.generic) else value
+    found: Any = value.item() if is_scalar(value) else value
     if isinstance(found, datetime.datetime):
         return COLUMN_TYPES["datetime"].one(found, where)
     if isinstance(found, datetime.date):

@@ -11,6 +11,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, IndexOutside, near_matches
 from loom.core.given import text
+from loom.core.tracebacks import brief_class
 from loom.tables.connections import Connections
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.migrations import add_column, change_type, drop_column, rename_column
@@ -25,6 +26,7 @@ from loom.tables.writing import bound_columns, change, columns_from, insert, mov
 __all__ = ["Table"]
 
 
+@brief_class
 class Table(Reads):
     """A table of a database: ``db.table("users", name=str, age=float)``."""
 

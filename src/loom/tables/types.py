@@ -10,11 +10,12 @@ import datetime
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import is_scalar
 
 __all__ = ["COLUMN_TYPES", "ColumnType", "declared_type", "read_type", "shown"]
 
@@ -91,7 +92,7 @@ def _short(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Return numpy's values, arrays and tensors of one included, as Python's."""
-    if isinstance(value, np.generic):
+    if is_scalar(value):
         return value.item()
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         return value.item()
@@ -106,7 +107,7 @@ def _int(value: Any) -> int:
 
 
 def _float(value: Any) -> float | None:
-    found = _plain(value)
+    found: Any = _plain(value)
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         raise ValueError
     if isinstance(found, int) and int(float(found)) != found:
@@ -132,7 +133,7 @@ def _bytes(value: Any) -> bytes:
     found = _plain(value)
     if not isinstance(found, (bytes, bytearray, memoryview)):
         raise ValueError
-    return bytes(found)
+    return bytes(cast("bytes", found))
 
 
 def _day(value: Any) -> str:
@@ -144,9 +145,9 @@ def _day(value: Any) -> str:
 
 def _stamp(value: Any) -> str | None:
     if isinstance(value, np.datetime64):
-        if np.isnat(value):
+        if np.isnat(cast("Any", value)):
             return None
-        if value != (rounded := value.astype("datetime64[us]")):
+        if value != (rounded := cast("Any", value).astype("datetime64[us]")):
             raise ValueError  # finer than a microsecond
         value = rounded
     found = _plain(value)

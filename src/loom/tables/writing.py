@@ -7,10 +7,10 @@ transaction; what it was given is looked at before anything is written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError, near_matches
 from loom.core.given import is_list, is_mapping
@@ -48,7 +48,7 @@ def columns_from(rows: Any, columns: Mapping[str, ColumnType], where: str) -> di
     if is_mapping(rows):
         return _by_column(rows, columns, where)
     try:
-        given = list(rows)
+        given: Any = list(cast("Iterable[Any]", rows))
     except TypeError:
         given = None
     if given is None or isinstance(rows, (str, bytes)):
@@ -172,7 +172,7 @@ def flattened(values: Sequence[Sequence[Any]], count: int, together: int) -> tup
 
 
 @contextmanager
-def unchecked(connection: sqlite3.Connection) -> Iterator[None]:
+def unchecked(connection: sqlite3.Connection) -> Generator[None, None, None]:
     """Leave out SQLite's checks of types: those values were looked at."""
     connection.execute("PRAGMA ignore_check_constraints=ON")
     try:
@@ -195,13 +195,15 @@ def insert_flat(
 
 def numbers_of(rows: Any, where: str) -> list[int]:
     """Return the numbers of a row or several: rows that were read, or their numbers."""
-    several = [rows] if isinstance(rows, Row) or not hasattr(rows, "__iter__") else list(rows)
     if is_mapping(rows) and not isinstance(rows, Row):
         raise DTypeError(where, "not a row that was read", expected="a row, or its number", got=repr(rows)[:80],
                          remedy="Pass the number that insert returned")  # fmt: skip
-    return [
-        row.id if isinstance(row, Row) else whole(row, where, remedy="Pass a row, or its number") for row in several
-    ]
+    several: list[Any] = [rows]
+    if not isinstance(rows, (Row, str, bytes)) and getattr(rows, "shape", None) != ():
+        with suppress(TypeError):
+            several = list(cast("Iterable[Any]", rows))
+    remedy = "Pass a row, or its number"
+    return [row.id if isinstance(row, Row) else whole(row, where, remedy=remedy) for row in several]
 
 
 def change(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,7 +66,7 @@ def _types(given: str | None) -> dict[str, str]:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Any]:
+def _progress(what: str) -> Generator[Any, None, None]:
     """Give what is told of rows done: a bar on a terminal, nothing elsewhere."""
     import sys
 
@@ -79,7 +79,11 @@ def _progress(what: str) -> Iterator[Any]:
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(escape(what), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def told(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield told
 
 
 @commands.command("query")
@@ -123,7 +127,7 @@ def tables(file: File, json: Json = False) -> None:
     from loom.cli.output import print_json, print_table
 
     with _opened(file) as db:
-        found = [
+        found: list[dict[str, Any]] = [
             {"table": name, "rows": table.count(), "deleted": table.deleted().count(), "columns": table.columns}
             for name, table in ((name, db.table(name)) for name in db.tables())
         ]

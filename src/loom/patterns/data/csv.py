@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def _column(cells: TextColumn, name: str, dtype: Any, *, first: int) -> np.ndarr
         if missing is None:
             return values
         return np.where(missing, np.nan, values.astype(np.float64))
-    listed = values if isinstance(values, list) else values.to_pylist()
+    listed: Any = cast("list[Any]", values) if isinstance(values, list) else values.to_pylist()
     return np.array(listed, np.bool_ if kind == "bool" else np.str_)
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class TextColumn:
 
     def listed(self) -> list[str]:
         """Return the texts as a list."""
-        return self.texts if isinstance(self.texts, list) else self.texts.to_pylist()
+        texts: Any = self.texts
+        return cast("list[str]", texts if isinstance(texts, list) else texts.to_pylist())
 
 
 def read_encoding(encoding: str | None, where: str) -> str | None:
@@ -176,7 +177,7 @@ def _by_itself(place: str, mark: str, header: bool, encoding: str, where: str) -
     if not body:
         return [], []
     names = body.pop(0) if header else body[0]
-    columns = zip(*body, strict=True) if body else ([] for _ in range(width))
+    columns: Any = zip(*body, strict=True) if body else ([] for _ in range(width))
     return names, [TextColumn(list(column)) for column in columns]
 
 

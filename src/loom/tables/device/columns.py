@@ -8,14 +8,13 @@ it has for a table of just the rows it is of: sums of whole numbers are exact, t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import one_of, text
+from loom.core.tracebacks import brief_class
 from loom.patterns.data.group import Groups
 from loom.patterns.data.select import filter as kept
 from loom.patterns.data.texts import factorize
@@ -61,6 +60,7 @@ def _moved(values: Sequence[Any], kind: ColumnType, on: Any, name: str) -> Devic
     return DeviceColumn(kind, array(plain.view(np.int64) if plain.dtype.kind == "M" else plain, on=on), there, None)
 
 
+@brief_class
 class DeviceColumns:
     """Columns of a table on a device, as they were when they were moved: ``table.to_device("age", "city")``.
 
@@ -110,8 +110,10 @@ class DeviceColumns:
 
     def _kept(self, data: Any, *further: Any) -> Any:
         """Return the elements of the rows that are asked for and at which further masks hold."""
-        masks = [m for m in (self._mask, *further) if m is not None]
-        return kept(data, reduce(and_, masks)) if masks else data
+        mask: Any = self._mask
+        for each in further:
+            mask = each if mask is None else mask if each is None else mask & each
+        return data if mask is None else kept(data, mask)
 
     def ids(self) -> list[int]:
         """Return the numbers of the rows."""

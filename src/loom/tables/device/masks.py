@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -52,7 +52,11 @@ def mask_of(column: DeviceColumn, op: str, value: Any, on: Any, where: str) -> A
         return _all(column, not wants_null, on) if there is None else ~there if wants_null else there
     if op in ("in", "not-in"):
         return _among(
-            column, op, list(value) if isinstance(value, (set, frozenset)) else items(value, where), on, where
+            column,
+            op,
+            list(cast("set[Any]", value)) if isinstance(value, (set, frozenset)) else items(value, where),
+            on,
+            where,
         )
     if op == "contains":
         found = operand(column.type, value, where)
@@ -131,7 +135,8 @@ def _compared(column: DeviceColumn, op: str, value: Any, on: Any) -> Any:
         return _of_floats(column.data, op, value)
     is_upper, bound = _bound(column, op, value)
     if column.data.dtype.is_bool:
-        return _truths(column, *((k <= bound if is_upper else k >= bound) for k in (0, 1)), on)
+        takes_false, takes_true = (k <= bound if is_upper else k >= bound for k in (0, 1))
+        return _truths(column, takes_false, takes_true, on)
     if not _LIMITS[0] <= bound <= _LIMITS[1]:
         return _all(column, is_upper == (bound > 0), on)
     return column.data <= int(bound) if is_upper else column.data >= int(bound)

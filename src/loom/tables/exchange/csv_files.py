@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Prepared:
     def part(self, begin: int, end: int) -> list[Any]:
         """Return values as they are bound, of rows from ``begin`` to ``end``."""
         values: Any = self.values[begin:end]
-        listed: list[Any] = values if isinstance(values, list) else _listed(values)
+        listed: list[Any] = cast("list[Any]", values) if isinstance(values, list) else _listed(values)
         if self.missing is not None:
             for k in np.flatnonzero(self.missing[begin:end]).tolist():
                 listed[k] = None
@@ -137,7 +137,7 @@ def _typed(
 def _texts(texts: Any) -> Prepared:
     """Return texts; an empty one is a missing value."""
     if isinstance(texts, list):
-        return Prepared([text or None for text in texts])
+        return Prepared([text or None for text in cast("list[str]", texts)])
     from pyarrow import compute  # pyright: ignore[reportMissingTypeStubs]
 
     reading: Any = compute
@@ -169,6 +169,9 @@ def import_sheet(
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Insert typed columns of a file, ``count`` rows, within the transaction there is."""
+    if progress is not None and not callable(progress):
+        raise DTypeError("tables.import_csv, progress", "not callable", expected="a function of rows done and all",
+                         got=repr(progress)[:80], remedy="Leave it out")  # fmt: skip
     names, into, size = list(columns), quoted(table), _ROWS_A_PART
     together = rows_together(len(names), count)
 
