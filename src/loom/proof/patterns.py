@@ -28,7 +28,7 @@ from loom.patterns.select import gpu_topk
 from loom.patterns.sort import gpu_argsort, gpu_sort, gpu_sort_pairs
 from loom.proof.inputs import numbers, seed_of
 from loom.runtime.device import Device
-from loom.tensor import Tensor, array
+from loom.tensor import Tensor, array, special
 
 __all__ = ["PATTERNS"]
 
@@ -84,6 +84,20 @@ def _single(pairs: Bits) -> Bits:
 
 def _fft(pairs: Bits, on: Device) -> Any:
     return signal.fft(_complex(pairs), on=on)
+
+
+def _hermitian(pairs: Bits, on: Device) -> Any:
+    return tuple(linalg.eigh(_complex(pairs), on=on))
+
+
+def _complex_svd(pairs: Bits, on: Device) -> Any:
+    return tuple(linalg.svd(_complex(pairs), on=on))
+
+
+def _special(x: Bits, on: Device) -> Any:
+    given = array(x, on=on)
+    names = special.ndtr, special.log_ndtr, special.erfinv, special.digamma, special.i0e, special.i1e, special.sinc
+    return tuple(f(given).numpy() for f in names)
 
 
 def _definite(a: Bits, on: Device) -> Any:
@@ -160,6 +174,9 @@ PATTERNS: tuple[_Row, ...] = (
     _row("eigh f32", [(33, 33)], f32, linalg.eigh),
     _row("svd f32", [(33, 20)], f32, linalg.svd),
     _row("svd f64, small", [(3, 5, 5)], f64, linalg.svd),
+    _row("eigh c64", [(2, 9, 9)], f32, _hermitian),
+    _row("svd c64", [(2, 9, 5)], f32, _complex_svd),
+    _row("special functions f32", [997], f32, _special),
     _row("lstsq f32", [(40, 7), 40], f32, linalg.lstsq),
     _row("variance f32", [_MIDDLE], f32, stats.variance),
     _row("median f32", [_SHORT], f32, stats.median),

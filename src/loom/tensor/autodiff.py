@@ -107,7 +107,7 @@ def _varies(node: Node) -> bool:
     return node.dtype.is_float or node.dtype.is_complex
 
 
-def _spread(node: Node, g: Any, leading: set[int], parts: dict[int, list[Any]]) -> None:
+def _spread(node: Any, g: Any, leading: set[int], parts: dict[int, list[Any]]) -> None:
     if not _varies(node):
         return
     vjp = VJPS.get(node.op)

@@ -6,7 +6,7 @@ complex; leading dimensions are a batch. Invariant: the bits are those of ``loom
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,8 +43,10 @@ def _floats(data: Any) -> Any:
 def complex_linalg(name: str, on: str | Device | None, *given: Any, **options: Any) -> Any:
     """Return what a function of ``tensor.linalg`` makes of operands of which one at least is complex."""
     call = _call(name, on, **dict(zip("ab", given, strict=False)))
-    found = getattr(linalg, name)(*call.given.values(), **options)
-    return tuple(call.result(each) for each in found) if isinstance(found, tuple) else call.result(found)
+    found: Any = getattr(linalg, name)(*call.given.values(), **options)
+    if not isinstance(found, tuple):
+        return call.result(found)
+    return tuple(call.result(each) for each in cast("tuple[Any, ...]", found))
 
 
 def eigh(a: Any, *, on: str | Device | None = None) -> Eigh:

@@ -130,7 +130,8 @@ def _analogue(n: int, band: str, warped: Sequence[Decimal]) -> _Filter:
     prototype = [_Number(-t.re, -t.im) for t in turns]
     upward = band in ("lowpass", "bandpass")
     sides = prototype if upward else [_ONE.over(p) for p in prototype]
-    none, nothing = [], [_Number(Decimal(0))] * n
+    none: list[_Number] = []
+    nothing = [_Number(Decimal(0))] * n
     if band in _BANDS[:2]:
         poles = [p.times(_Number(warped[0])) for p in sides]
         return (none, poles, warped[0] ** n) if upward else (nothing, poles, Decimal(1))

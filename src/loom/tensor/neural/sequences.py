@@ -53,26 +53,25 @@ def ctc_loss(
         raise ShapeError(f"{name}, targets", "not a row for each sequence", expected=f"({batch}, length)",
                          got=labels.shape, remedy="Fill rows up to one length")  # fmt: skip
     nothing = whole(blank, f"{name}, blank", least=0, most=classes - 1)
-    lengths = [
-        _lengths(input_lengths, f"{name}, input_lengths", batch, log_probs, steps),
-        _lengths(target_lengths, f"{name}, target_lengths", batch, log_probs, labels.shape[1]),
-    ]
+    inputs = _lengths(input_lengths, f"{name}, input_lengths", batch, log_probs, steps)
+    lengths = _lengths(target_lengths, f"{name}, target_lengths", batch, log_probs, labels.shape[1])
     logs = wide(log_probs, name)
-    each = _losses(logs, labels, nothing, *lengths, steps)
+    each: Any = _losses(logs, labels, nothing, inputs, lengths, steps)
     infinite = each > _BOUND
     each = where(infinite, 0 if flag(zero_infinity, f"{name}, zero_infinity") else math.inf, each)
     if reduction == "mean":
-        each = each / apply("max", cast(lengths[1], each.dtype), 1)
+        each = each / apply("max", cast(lengths, each.dtype), 1)
     return cast(reduced(each, reduction), log_probs.dtype)
 
 
 def _whole_numbers(given: Any, where_: str, like: Tensor, most: int) -> Any:
     """Return integers as a tensor; those of the host must be from 0 to ``most``."""
-    found = given if isinstance(given, Node) else array(given, on=like.device)
+    found: Any = given if isinstance(given, Node) else array(given, on=like.device)
     if not found.dtype.is_integer:
         raise DTypeError(where_, "not whole numbers", expected="integers", got=found.dtype, remedy="Convert them")
     if found is not given and found.size:
-        least, largest = found.numpy().min(), found.numpy().max()
+        elements: Any = found.numpy()
+        least, largest = elements.min(), elements.max()
         if least < 0 or largest > most:
             raise ArgumentError(where_, "out of range", expected=f"0 to {most}", got=f"{least} to {largest}",
                                 remedy="Check classes and lengths")  # fmt: skip
