@@ -294,3 +294,40 @@ def read_after_write() -> Case:
     y3 = first * np.uint64(3)
     expected = {"y": y3, "x": np.where(y3 & np.uint64(1) == 0, y3, first) + y3}
     return Case(k.finish(), (values, np.zeros(128, np.uint64)), groups=(2, 1, 1), expected=expected, modes=EVERY_MODE)
+
+
+def _records(dtype: DType, size: int, mode: str) -> Case:
+    """Records of elements that each lane takes whole, in order and out of order, moved on and changed in place.
+
+    In ``checked`` mode the last records are cut off by the array's end, and lanes of a branch rest.
+    """
+    k = Writer(f"records_{dtype}_{size}_{mode}", (48, 1, 1))
+    x, out, place = k.read("x", dtype), k.buffer("out", dtype), k.buffer("place", dtype)
+    i = k.global_id()
+    taken = {n: x[i * size + n] for n in [*range(1, size), 0]}
+    again = x[i * size + (size - 1)]
+    for n in range(size):
+        out[i * size + (size - 1 - n)] = taken[n] + again
+    with k.when(i % 37 < 30):
+        held = [place[i * size + n] for n in range(size)]
+        place[i * size] = held[1]
+        for n in range(1, size):
+            place[i * size + n] = held[(n + 1) % size] + place[i * size + n - 1]
+    held = [place[i * size + n] for n in range(size)]
+    for n in range(size):
+        place[i * size + n] = held[size - 1 - n] * 3
+    lanes = 48 * 4
+    count = lanes * size if mode == "trusted" else lanes * size - size - 1
+    values = np.random.default_rng(size).integers(0, 50, (2, count)).astype(dtype.numpy)
+    whole = np.zeros((2, lanes * size), dtype.numpy)
+    whole[:, :count] = values
+    rows = whole[0].reshape(lanes, size)
+    exact = (rows[:, ::-1] + rows[:, -1:]).astype(dtype.numpy).ravel()
+    buffers = (values[0], np.zeros(lanes * size, dtype.numpy), values[1])
+    return Case(k.finish(), buffers, groups=(4, 1, 1), expected={"out": exact}, modes=(mode,))
+
+
+for _dtype in (u8, u32, f32, f64, i64):
+    for _size in (2, 4, 8, 16):
+        for _mode in ("checked", "trusted"):
+            case(f"memory/records-{_mode}-{_dtype}-{_size}")(partial(_records, _dtype, _size, _mode))

@@ -24,6 +24,7 @@ _WORDS: dict[str, tuple[bool, str, str]] = {
     "uniform": (False, "{about}: one element for all lanes, read once", ""),
     "row": (False, "{about}: lanes side by side, one access", ""),
     "mostly row": (False, "{about}: lanes side by side but at edges; looked at once a vector", ""),
+    "record": (False, "{about}: whole records of {number}, moved as they lie and taken apart in registers", ""),
     "steps": (
         True,
         "{about}: every {number}th element, one access a lane",
@@ -60,6 +61,7 @@ _WORDS: dict[str, tuple[bool, str, str]] = {
     "loop lane by lane": (
         False, "loop: of little but gathers, lanes leave it one by one; run for one lane after the other", "",
     ),
+    "one by one": (False, "{about}: read by one lane after the other", ""),
     "loop apart": (
         True, "loop: lanes leave it one by one and wait for the last",
         "Give neighbouring lanes work of about the same length.",

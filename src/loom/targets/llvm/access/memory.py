@@ -17,6 +17,7 @@ from loom.ir.kernel import Instr, Memory, Space
 from loom.targets.base import Bounds
 from loom.targets.llvm.access.atomics import AtomicAccess
 from loom.targets.llvm.access.elements import ShortVectors
+from loom.targets.llvm.access.records import RecordAccess
 from loom.targets.llvm.arithmetic import suffix
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.messages import Messages
@@ -35,6 +36,7 @@ class MemoryAccess:
         self.v = state.vectors
         self.messages = messages
         self.elements = ShortVectors(self)
+        self.records = RecordAccess(self)
         self.atomics = AtomicAccess(self)
         self.known_rows: dict[Instr, Lanes] = {}  # accesses found side by side and inside already: their first index
         self.known_inside: set[Instr] = set()  # accesses of one lane whose index was found inside already
@@ -106,6 +108,8 @@ class MemoryAccess:
             self.s.note("row", instr)
         elif index.stride is None and self.is_likely_row(instr):
             self.s.note("mostly row", instr)
+        elif index.stride is not None and instr in self.records.group_of:
+            self.s.note("record", instr, index.stride)
         elif index.stride is not None:
             self.s.note("steps", instr, index.stride)
         else:
@@ -133,7 +137,8 @@ class MemoryAccess:
         elif index.stride == 1:
             loaded = self.load_contiguous(instr, memory, index)
         elif index.stride is not None:
-            loaded = self.load_strided(instr, memory, index, index.stride)
+            loaded = self.records.load(instr, memory, index)
+            loaded = loaded if loaded is not None else self.load_strided(instr, memory, index, index.stride)
         else:
             loaded = self.gather(instr, memory, self.spread_index(index, instr))
         return Lanes(self.to_register(loaded, memory), None)
@@ -435,7 +440,9 @@ class MemoryAccess:
         elif index.stride == 1:
             self.store_contiguous(instr, memory, index, self.to_memory(self.v.spread(value), memory))
         elif index.stride is not None:
-            self.store_strided(instr, memory, index, index.stride, self.to_memory(self.v.spread(value), memory))
+            spread = self.to_memory(self.v.spread(value), memory)
+            if not self.records.store(instr, memory, index, spread):
+                self.store_strided(instr, memory, index, index.stride, spread)
         else:
             wide = self.spread_index(index, instr)
             self.scatter(instr, memory, wide, self.to_memory(self.v.spread(value), memory))

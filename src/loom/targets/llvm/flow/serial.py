@@ -79,6 +79,9 @@ class SerialLoops:
         """Emit the loop for each running lane, lowest first."""
         self.s.note("loop lane by lane", s)
         inside = [s, *(x for block in walk_blocks(s) for x in walk(block))]
+        for x in inside:
+            if isinstance(x, Instr) and x.op.name == "load":
+                self.s.note("one by one", x)
         values = {v: self.c.value(v) for v in self.taken(inside)}
         variables = dict.fromkeys(x.attr for x in inside if isinstance(x, Instr) and isinstance(x.attr, Variable))
         apart = {v: self.laid_out(held) for v, held in values.items()}
