@@ -149,7 +149,9 @@ def _kernel_lines(error: KernelError) -> TracebackType | None:
         return None
     last = error.inside or place["name"]
     places = [*error.callers, (last, place["file"], int(place["line"]))]
-    frames = [_line(error, *each) for each in places]
+    frames: list[TracebackType | None] = []
+    for each in places:  # a comprehension would be a function that has the error, which its frame keeps
+        frames.append(_line(error, *each))
     error.__traceback__ = None
     return _linked([each for each in frames if each is not None])
 
