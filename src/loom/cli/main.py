@@ -6,6 +6,7 @@ code 2, never a traceback, unless ``--debug`` asks for one.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated, Any
@@ -105,5 +106,12 @@ app.add_typer(vectors.commands, name="vectors")
 
 
 def main() -> None:
-    """Run the command line of this process."""
-    app(prog_name="loom")
+    """Run the command line of this process; output that cannot be written (a full disk) is one line, as errors are."""
+    try:
+        app(prog_name="loom")
+    except OSError as error:
+        if "--debug" in sys.argv:
+            raise
+        sys.stderr.write(f"loom: [output] {error.strerror}. Let it go elsewhere.\n")
+        sys.stderr.flush()
+        os._exit(ERROR_EXIT_CODE)  # what is left to be written would fail again

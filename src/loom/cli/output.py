@@ -17,7 +17,7 @@ __all__ = ["is_terminal", "print_json", "print_table", "seconds_text"]
 
 def is_terminal() -> bool:
     """Tell whether stdout is a terminal."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()  # None: it was closed
 
 
 def print_json(value: Any) -> None:

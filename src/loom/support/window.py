@@ -7,6 +7,7 @@ pixels of the picture, (0, 0) its upper left, whatever the size of the window.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from importlib import import_module
@@ -59,6 +60,7 @@ class Window:
         self._resizable = flag(resizable, "loom.Window, resizable")
         self._sdl = _sdl()
         self._thread = threading.get_ident()
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._waiting: Frame | None = None
         self._shown: Frame | None = None
@@ -73,6 +75,8 @@ class Window:
     def _take(self) -> None:
         """Be the window of the process."""
         global _current  # noqa: PLW0603 - SDL has one
+        if _current is not None:
+            _current._let_go()
         with _lock:
             if _current is not None:
                 raise StateError("loom.Window", "a window is open", expected="one at a time", got=_current.title,
@@ -104,6 +108,7 @@ class Window:
         A window that was closed takes frames and shows nothing, so that a loop may end in its own time.
         """
         able(frame, "loom.Window.show", "png", "a loom.Frame")
+        self._require_home("loom.Window.show")
         with self._lock:
             if not self.is_open:
                 return
@@ -117,25 +122,41 @@ class Window:
 
         After ``close`` in the list the window is gone, and ``is_open`` false.
         """
+        self._require_home("loom.Window.poll_events")
         if threading.get_ident() != self._thread:
             raise StateError("loom.Window.poll_events", "another thread opened the window",
                              remedy="Call it in the thread that made the Window")  # fmt: skip
+        self._let_go()
         self._hear()
         self._draw()
         found, self._events = self._events, []
         return found
 
     def close(self) -> None:
-        """Close the window; calling it again does nothing."""
+        """Close the window; calling it again does nothing.
+
+        Closed by another thread than that which opened it, it is gone with the next call of the opener.
+        """
+        with self._lock:
+            self.is_open = False
+            self._waiting = None
+        self._let_go()
+
+    def _require_home(self, where: str) -> None:
+        if os.getpid() != self._process:
+            raise StateError(where, "another process opened the window, and was forked since",
+                             remedy="Open a window of its own in a process that was spawned")  # fmt: skip
+
+    def _let_go(self) -> None:
+        """Give a closed window back to SDL, which crashes unless the thread that opened it does so."""
         global _current  # noqa: PLW0603
+        if self.is_open or threading.get_ident() != self._thread or os.getpid() != self._process:
+            return
         with _lock:
             if _current is not self:
                 return
             _current = None
-        with self._lock:
-            self.is_open = False
-            self._waiting = self._shown = None
-        self._surface = None
+        self._shown = self._surface = None
         self._sdl.display.quit()
 
     def __enter__(self) -> Window:
@@ -182,7 +203,7 @@ class Window:
         return (at[0] - left) * self.shape[1] // wide, (at[1] - top) * self.shape[0] // high
 
     def _hear(self) -> None:
-        if self._surface is None:
+        if self._surface is None or not self.is_open:
             return
         for event in self._sdl.event.get():
             found = self._event(event)
@@ -228,8 +249,6 @@ def current_window() -> Window | None:
 
 def _sdl() -> Any:
     try:
-        import os
-
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         return import_module("pygame")
     except ImportError:

@@ -359,3 +359,11 @@ def test_ir_of_a_file_lists_its_kernels_and_takes_types(tmp_path: Path) -> None:
     assert "the type T is not chosen" in invoke("ir", f"{script}:over", code=2)
     (tmp_path / "none.py").write_text("x = 1\n")
     assert "has no kernel" in invoke("ir", str(tmp_path / "none.py"), code=2)
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    command = f"{sys.executable} -c 'from loom.cli.main import main; import sys; sys.argv[1:] = [\"devices\"]; main()'"
+    full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True, check=False)
+    assert (full.returncode, full.stderr) == (2, "loom: [output] No space left on device. Let it go elsewhere.\n")
+    closed = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")

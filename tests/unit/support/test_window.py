@@ -173,3 +173,24 @@ def test_frames_of_grey_and_of_floats() -> None:
         loom.Frame(np.zeros(5, "u1"))
     with pytest.raises(DTypeError, match="pixels are bytes or floats"):
         loom.Frame(np.zeros((2, 2), "i4"))
+
+
+def test_a_window_is_let_go_by_the_thread_that_opened_it(screen: tuple[str, Path]) -> None:
+    run(screen, """
+        import threading
+        window = loom.Window("one", shape=(20, 30))
+        other = threading.Thread(target=window.close)
+        other.start(); other.join()
+        assert not window.is_open
+        again = loom.Window("two", shape=(20, 30))
+        again.show(loom.Frame(np.ones((20, 30))))
+        child = os.fork()
+        if child == 0:
+            try:
+                again.show(loom.Frame(np.zeros((20, 30))))
+            except loom.LoomError as error:
+                os._exit(7 if "another process opened the window" in str(error) else 1)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        again.poll_events(); again.close()
+    """)  # fmt: skip

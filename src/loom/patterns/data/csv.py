@@ -12,10 +12,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.dtype import dtype_of
+from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_list, is_mapping, path, text
-from loom.patterns.data.csv_cells import MISSING, TRUTH, TextColumn, meaning, read_cells, read_encoding
+from loom.patterns.data.csv_cells import (
+    MISSING,
+    TRUTH,
+    TextColumn,
+    different,
+    line_of,
+    meaning,
+    read_cells,
+    read_encoding,
+)
 from loom.runtime.device import Device
 from loom.tensor.tensor import array
 
@@ -37,8 +46,8 @@ def read_csv(
     A column of whole numbers is int64, one of numbers float64, one of true and false bool; empty cells (also NA, null)
     make whole numbers float64 and are NaN, and stay texts among texts. ``columns``: which, in which order, else
     all. ``dtypes``: of some, by name; a cell that does not fit is a DTypeError that names its line. Without ``header``
-    the columns are called "0", "1", ... UTF-8, or UTF-16 with a mark, where no ``encoding`` is named; quotes as in
-    RFC 4180. With ``on`` columns of numbers are arrays of that device.
+    the columns are called "0", "1", ... Empty lines are left out. UTF-8, or UTF-16 with a mark, where no ``encoding``
+    is named; quotes as in RFC 4180. With ``on`` columns of numbers are arrays of that device.
 
     pyarrow, where it is installed, else the standard library reads the file. ArgumentError for names that are not
     there, for a line of another length, quoted wrongly or in another encoding, which it names; FileNotFoundError.
@@ -59,7 +68,12 @@ def read_csv(
     found = dict(zip(names, cells, strict=True))
     chosen = list(found) if columns is None else _chosen(columns, found, f"{where}, columns")
     _chosen(list(wanted), found, f"{where}, dtypes")
-    made = {name: _column(found[name], name, wanted.get(name), first=1 + named) for name in chosen}
+    coded = read_encoding(encoding, where)
+
+    def line(record: int) -> int:
+        return line_of(os.fspath(place), mark, named, coded, record, where)
+
+    made = {name: _column(found[name], name, wanted.get(name), line) for name in chosen}
     return {name: x if on is None or x.dtype.kind in "UO" else array(x, on=on) for name, x in made.items()}
 
 
@@ -81,38 +95,61 @@ def _chosen(names: Any, found: Mapping[str, Any], where: str) -> list[str]:
     return list(names)
 
 
-def _column(cells: TextColumn, name: str, dtype: Any, *, first: int) -> np.ndarray[Any, Any]:
+def _column(cells: TextColumn, name: str, dtype: Any, line: Callable[[int], int]) -> np.ndarray[Any, Any]:
     """Return a column's cells as what they all are, or as a type that was asked for."""
     if dtype is not None:
-        return _converted(cells.listed(), name, dtype, first)
+        return _converted(cells.listed(), name, dtype, line)
     if not len(cells):
         return np.empty(0)
+    if (repeated := different(cells)) is not None:
+        values, codes = repeated
+        return _column(TextColumn(values), name, None, lambda record: line(int(np.argmax(codes == record))))[codes]
     kind, values, missing = meaning(cells)
     if kind in ("int", "float"):
         if missing is None:
             return values
         return np.where(missing, np.nan, values.astype(np.float64))
     listed: Any = cast("list[Any]", values) if isinstance(values, list) else values.to_pylist()
-    return np.array(listed, np.bool_ if kind == "bool" else np.str_)
+    return np.array(listed, np.bool_) if kind == "bool" else _texts(listed, name, line)
 
 
-def _converted(cells: Sequence[str], name: str, dtype: Any, first: int) -> np.ndarray[Any, Any]:
+def _texts(cells: Sequence[str], name: str, line: Callable[[int], int]) -> np.ndarray[Any, Any]:
+    wrong = next((k for k, cell in enumerate(cells) if cell[-1:] == "\0"), None)
+    if wrong is not None:
+        raise DTypeError(f"data.read_csv, column {name!r}", f"line {line(wrong)} ends in a NUL",
+                         expected="texts that numpy can hold", got=repr(cells[wrong])[:80],
+                         remedy="Mend the file")  # fmt: skip
+    return np.array(cells, np.str_)
+
+
+def _converted(cells: Sequence[str], name: str, dtype: Any, line: Callable[[int], int]) -> np.ndarray[Any, Any]:
     where = f"data.read_csv, column {name!r}"
     if dtype in (str, "str"):
-        return np.array(cells, dtype=str)
+        return _texts(cells, name, line)
     kind = dtype_of(dtype, where)
     convert: Callable[[str], Any] = TRUTH.__getitem__ if kind.is_bool else int if kind.is_integer else _number
     made: list[Any] = []
-    for line, cell in enumerate(cells, first):
+    for record, cell in enumerate(cells):
         try:
             value = convert(cell)
-            if kind.is_integer and not kind.minimum <= value <= kind.maximum:
+            if "_" in cell or (kind.is_integer and not kind.minimum <= value <= kind.maximum):
                 raise ValueError
         except (ValueError, KeyError):
-            raise DTypeError(where, f"line {line} does not fit", expected=kind, got=repr(cell)[:80],
-                             remedy="Ask for another dtype, or mend the file") from None  # fmt: skip
+            raise _unfit(where, line(record), kind, cell) from None
         made.append(value)
-    return np.array(made, kind.numpy) if kind.name != "bf16" else array(made, dtype=kind).numpy()
+    if kind.name == "bf16":
+        return array(made, dtype=kind).numpy()
+    with np.errstate(over="ignore"):
+        typed = np.array(made, kind.numpy)
+    if kind.is_float and (lost := np.isinf(typed) & np.isfinite(np.array(made, np.float64))).any():
+        record = int(np.argmax(lost))
+        raise _unfit(where, line(record), kind, cells[record])
+    return typed
+
+
+def _unfit(where: str, line: int, kind: DType, cell: str) -> DTypeError:
+    return DTypeError(where, f"line {line} does not fit", expected=kind, got=repr(cell)[:80],
+                      remedy="Ask for another dtype, or mend the file")  # fmt: skip
 
 
 def _number(cell: str) -> float:

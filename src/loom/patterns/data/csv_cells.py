@@ -1,7 +1,7 @@
 """Who reads CSV: the cells of a file as texts, by pyarrow or the standard library, and what they all are.
 
 Layer: patterns. Invariant: a file gives the same cells whichever library reads it, and a file of bad lines the same
-error, which names the first of them; quotes are as in RFC 4180.
+error, which names the first of them; quotes are as in RFC 4180, and empty lines are left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "MISSING",
     "TRUTH",
     "TextColumn",
+    "different",
     "line_of",
     "meaning",
     "read_cells",
@@ -124,25 +125,26 @@ def _by_pyarrow(place: str, mark: str, header: bool, quoted: bool, where: str) -
     reading: Any = import_module("pyarrow.csv")
     arrow: Any = import_module("pyarrow")
     options = reading.ReadOptions(autogenerate_column_names=not header)
-    parsing = reading.ParseOptions(delimiter=mark, newlines_in_values=quoted, ignore_empty_lines=False)
+    parsing = reading.ParseOptions(delimiter=mark, newlines_in_values=quoted)
     try:
         names = reading.open_csv(place, read_options=options, parse_options=parsing).schema.names
         types = reading.ConvertOptions(column_types={n: arrow.string() for n in names}, strings_can_be_null=False)
         table = reading.read_csv(place, read_options=options, parse_options=parsing, convert_options=types)
-    except arrow.ArrowInvalid as error:
-        _by_itself(place, mark, header, "utf-8-sig", where)  # which finds the line
-        raise _unreadable(place, error, where) from None
+    except arrow.ArrowInvalid:
+        return _by_itself(place, mark, header, "utf-8-sig", where)  # which finds the line
     return table.column_names, [TextColumn(column) for column in table.columns]
 
 
 def _records(place: str, mark: str, encoding: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of a file, each with the number of its last line in the file."""
-    reader = None
+    """Yield the records of a file, each with the number of its first line; empty lines are none."""
+    reader, before = None, 0
     try:
         with open(place, encoding=encoding, newline="") as file:
             reader = csv.reader(file, delimiter=mark, strict=True)
             for row in reader:
-                yield reader.line_num, row
+                if row:
+                    yield before + 1, row
+                before = reader.line_num
     except csv.Error as error:
         raise _unreadable(place, f"line {reader.line_num if reader else 1}: {error}", where) from None
     except UnicodeError as error:
@@ -166,14 +168,13 @@ def _line_of_bytes(place: str, encoding: str) -> int:
 
 def _by_itself(place: str, mark: str, header: bool, encoding: str, where: str) -> tuple[list[str], list[TextColumn]]:
     body: list[list[str]] = []
-    width, before = -1, 0
+    width = -1
     for line, row in _records(place, mark, encoding, where):
         if width < 0:
             width = len(row)
         if len(row) != width:
-            raise _unreadable(place, f"line {before + 1} has {len(row)} cells, the first {width}", where)
+            raise _unreadable(place, f"line {line} has {len(row)} cells, the first {width}", where)
         body.append(row)
-        before = line
     if not body:
         return [], []
     names = body.pop(0) if header else body[0]
@@ -183,12 +184,11 @@ def _by_itself(place: str, mark: str, header: bool, encoding: str, where: str) -
 
 def line_of(place: str, mark: str, header: bool, encoding: str | None, record: int, where: str) -> int:
     """Return the line of a file at which a record, counted from 0 after the header, starts."""
-    before = 0
+    line = 0
     for number, (line, _) in enumerate(_records(place, mark, encoding or _marked(place), where), -1 if header else 0):
         if number == record:
-            return before + 1
-        before = line
-    return before
+            return line
+    return line
 
 
 def _unreadable(place: str, why: object, where: str) -> ArgumentError:
@@ -221,6 +221,17 @@ def meaning(cells: TextColumn) -> tuple[str, Any, Any]:
     if missing is None and present and all(c in TRUTH for c in present):
         return "bool", [TRUTH[c] for c in texts], None
     return "str", texts, None
+
+
+def different(cells: TextColumn) -> tuple[list[str], np.ndarray[Any, Any]] | None:
+    """Return the different texts of a column and the number of each text among them; None where few are repeated.
+
+    What a column is depends on its different texts alone.
+    """
+    if isinstance(cells.texts, list) or len(set(cells.texts.slice(0, _SAMPLE).to_pylist())) > _SAMPLE // 4:
+        return None
+    found = cells.texts.dictionary_encode().combine_chunks()
+    return found.dictionary.to_pylist(), found.indices.to_numpy()
 
 
 def read_whole(text: str) -> int:

@@ -152,3 +152,47 @@ def test_a_file_that_is_not_there(tmp_path: Path, reader: str) -> None:
         data.read_csv(tmp_path / "no.csv")
     with pytest.raises(DTypeError, match="not a path"):
         data.read_csv(5)  # type: ignore[arg-type]
+
+
+def test_empty_lines_are_left_out(tmp_path: Path, reader: str) -> None:
+    file = tmp_path / "d.csv"
+    file.write_bytes(b'\na,b\n\n1,x\n\r\n2,"y\nz"\n\n3,w\n\n')
+    found = data.read_csv(file)
+    assert {name: column.tolist() for name, column in found.items()} == {"a": [1, 2, 3], "b": ["x", "y\nz", "w"]}
+    file.write_bytes(b'a,b\ntrue,"y\nz"\n\n2,3\n')
+    with pytest.raises(DTypeError, match="line 2 does not fit: expected u8"):
+        data.read_csv(file, dtypes={"b": "u8"})
+    with pytest.raises(DTypeError, match="line 5 does not fit: expected bool, got '2'"):
+        data.read_csv(file, dtypes={"a": "bool"})
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (b"a,b", {"a": [], "b": []}),
+        (b"\n", {}),
+        (b'a\n""\n1\n', {"a": [None, 1.0]}),
+        (b"a\nx\0y\n", {"a": ["x\0y"]}),
+        (b"k\n" + b"oak\nelm\n" * 90, {"k": ["oak", "elm"] * 90}),
+        (b"k\n" + b'7\n"8"\nNA\n' * 60, {"k": [7, 8, None] * 60}),
+    ],
+)
+def test_files_that_readers_saw_differently(
+    tmp_path: Path, reader: str, content: bytes, columns: dict[str, list[Any]]
+) -> None:
+    (tmp_path / "e.csv").write_bytes(content)
+    found = data.read_csv(tmp_path / "e.csv")
+    assert {k: [None if str(c) == "nan" else c for c in v.tolist()] for k, v in found.items()} == columns
+
+
+@pytest.mark.parametrize("cell", ["1_000", "1e60"])
+def test_cells_that_a_type_lacks(tmp_path: Path, reader: str, cell: str) -> None:
+    (tmp_path / "f.csv").write_text(f"a\n1\n{cell}\n")
+    with pytest.raises(DTypeError, match="line 3 does not fit: expected f32"):
+        data.read_csv(tmp_path / "f.csv", dtypes={"a": "f32"})
+
+
+def test_a_text_that_numpy_shortens(tmp_path: Path, reader: str) -> None:
+    (tmp_path / "g.csv").write_bytes(b"a\nx\ny\0\n")
+    with pytest.raises(DTypeError, match="line 3 ends in a NUL"):
+        data.read_csv(tmp_path / "g.csv")
