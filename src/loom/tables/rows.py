@@ -16,7 +16,7 @@ __all__ = ["Row", "rows_of"]
 class Row(dict[str, Any]):
     """A row that was read: its values by column, and its number, ``id``.
 
-    It is a copy: to change the table, pass it, or its number, to ``update``.
+    It is a copy: to change the table, pass it, or its number, to the table.
     """
 
     __slots__ = ("id",)
