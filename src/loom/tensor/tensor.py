@@ -27,11 +27,11 @@ from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, made_apart, same, whole_view
 from loom.tensor.handle.assigning import assign_at, replace
-from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_loss
+from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_of_loss
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
 from loom.tensor.handle.lending import before_run, lend, lend_once, memory_of, shared_memory_of
-from loom.tensor.handle.methods import Methods, fresh, warn_of_axes
+from loom.tensor.handle.methods import Methods, fresh
 from loom.tensor.handle.moving import moved
 from loom.tensor.handle.operators import Operators, as_operand, function, in_place
 from loom.tensor.handle.packing import packed

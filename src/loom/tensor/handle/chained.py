@@ -1,7 +1,8 @@
-"""Tells of assignments to what nobody holds: ``x[0][1] = v`` writes a tensor that is gone at once.
+"""Tells of lines that are another thing to numpy: of assignments to what nobody holds, and of ``T`` of many axes.
 
-Layer: tensor. Views of numpy alias, so that such a line changes ``x`` there; tensors do not. Invariant: what is told of
-has no effect; where Python does not tell a temporary from a variable, nothing is told.
+Layer: tensor. ``x[0][1] = v`` writes a tensor that is gone at once. Views of numpy alias, so that such a line changes
+``x`` there; tensors do not. Invariant: an assignment that is told of has no effect; where Python does not tell a
+temporary from a variable, none is told of.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from sys import getrefcount
 from loom.core.tracebacks import brief_class
 from loom.tensor.graph import Node
 
-__all__ = ["NOBODY", "is_temporary", "warn_of_loss"]
+__all__ = ["NOBODY", "is_temporary", "warn_of_axes", "warn_of_loss"]
 
 
 @brief_class
@@ -49,4 +50,12 @@ def warn_of_loss() -> None:
     warnings.warn(
         "elements of a tensor that nobody holds are assigned, which changes nothing: x[0] is a tensor of its own, "
         "not a view; write x[0, 1] = v, or y = x[0]; y[1] = v; x[0] = y", stacklevel=4,
+    )  # fmt: skip
+
+
+def warn_of_axes(name: str, ndim: int) -> None:
+    """Warn that numpy would turn all axes round, where a tensor's last two are exchanged."""
+    warnings.warn(
+        f"{name} of {ndim} axes exchanges the last two, where numpy turns all of them round; "
+        "write mT for the last two, or permute for any order", stacklevel=4,
     )  # fmt: skip

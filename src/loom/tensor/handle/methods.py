@@ -7,7 +7,6 @@ operand.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from importlib import import_module
@@ -20,10 +19,11 @@ from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.runtime.registry import device
 from loom.tensor.graph import Node, same
+from loom.tensor.handle.chained import warn_of_axes
 from loom.tensor.handle.operators import as_operand
 from loom.tensor.ops.views import normal_axis
 
-__all__ = ["METHODS", "Methods", "attach", "fresh", "warn_of_axes"]
+__all__ = ["METHODS", "Methods", "attach", "fresh"]
 
 METHODS = (
     "abs", "acos", "acosh", "angle", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atanh", "bincount",
@@ -74,14 +74,6 @@ def _of(name: str) -> Callable[..., Any]:
 
 def _axes(given: tuple[Any, ...]) -> Any:
     return given[0] if len(given) == 1 and is_list(given[0]) else given
-
-
-def warn_of_axes(name: str, ndim: int) -> None:
-    """Warn that numpy would turn all axes round, where a tensor's last two are exchanged."""
-    warnings.warn(
-        f"{name} of {ndim} axes exchanges the last two, where numpy turns all of them round; "
-        "write mT for the last two, or permute for any order", stacklevel=4,
-    )  # fmt: skip
 
 
 @brief_class
