@@ -24,14 +24,14 @@ KEPT = (f32, f16, i8)
 _TILES = {16: (2, 8), 8: (2, 4), 4: (2, 4)}
 """Vectors of a panel and queries compared at once, by the 32-bit lanes of a vector."""
 _SCALAR = (32, 1, 4)
-_THREADS = (64, 2, 8)
+_THREADS = (32, 4, 8)
 """Lanes, vectors and queries where lanes are threads of hardware, or are run many at once by the interpreter."""
 _FEW = 2
 """Queries up to which memory is the limit."""
 _READ_LANES = 256
 _TOGETHER = 16
 """Panels of a group at most."""
-_SEGMENT_NBYTES = 1 << 26
+_SEGMENT_NBYTES = 1 << 28
 _SEGMENT_NBYTES_THREADS = 1 << 28
 _MOST_ROWS = 1 << 18
 _SEGMENTS_OF_BUDGET = 8

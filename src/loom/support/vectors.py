@@ -34,7 +34,7 @@ __all__ = ["VERSION", "Flushable", "Frozen", "VectorFile", "open_vectors", "writ
 
 VERSION = 1
 _FLUSH, _RESTORE = "vectors.flush", "vectors.restore"
-_BLOCK_NBYTES = 1 << 23
+_BLOCK_NBYTES = 1 << 20
 """Bytes of the vectors' file that have one checksum."""
 _STALE_SECONDS = 3600
 _KINDS = {"f32": "F32", "f16": "F16", "i8": "I8"}

@@ -100,6 +100,12 @@ def read_ids(ids: Any, count: int, where: str) -> list[Id]:
 
 def _require_texts(found: Iterable[Any], where: str) -> None:
     """Texts must be such that a file can hold them: no halves of characters."""
+    found = list(found)
+    try:
+        if "".join(found).isascii():  # nearly always, and at once
+            return
+    except TypeError:
+        pass
     for each in found:
         if isinstance(each, str) and not each.isascii():
             try:

@@ -8,6 +8,7 @@ Invariant: a row that is kept is never written again.
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,8 @@ from loom.vectors.search import SearchPart
 __all__ = ["Residence", "RowSegment", "WrittenRows"]
 
 _WORD = 4
+_SOME_NBYTES = 1 << 24
+"""Bytes of rows that come back at a time."""
 
 
 class WrittenRows(Protocol):
@@ -135,8 +138,20 @@ class RowSegment:
             self.lay_file(memory, *self._file)
 
     def lay_file(self, memory: SegmentMemory, rows: WrittenRows, count: int) -> None:
-        """Lay down what a file has of its first rows."""
-        self.lay(memory, rows.rows(self.first, count), rows.scales(self.first, count), 0)
+        """Lay down what a file has of its first rows, some while the next are read."""
+        step = max(1, _SOME_NBYTES // (self._programs.layout.dims * self._programs.layout.kept.nbytes))
+
+        def read(place: int) -> tuple[Array, Array | None]:
+            some = min(step, count - place)
+            return rows.rows(self.first + place, some), rows.scales(self.first + place, some)
+
+        with ThreadPoolExecutor(1, "loom restore") as ahead:
+            coming = ahead.submit(read, 0)
+            for place in range(0, count, step):
+                found, scales = coming.result()
+                if place + step < count:
+                    coming = ahead.submit(read, place + step)
+                self.lay(memory, found, scales, place)
 
     def lay(self, memory: SegmentMemory, rows: Array, scales: Array | None, place: int) -> None:
         """Lay rows down from a place on: as they are kept, integers with their scales, or f32."""

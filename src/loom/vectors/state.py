@@ -8,7 +8,7 @@ and what is kept changes in one step.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,8 @@ class StoreState:
         """Rows there ever were, from which vectors without an id are numbered."""
         self.unflushed = 0
         self._columns = MetaColumns()
+        self._fresh: dict[Id, int] = {}
+        """New ids by their place in a capture that is under way: their rows, where there were none before."""
 
     # looking
 
@@ -112,6 +114,7 @@ class StoreState:
                 told()
                 self._keep(pieces, ids, metas)
         finally:
+            self._fresh = {}
             self._release(pieces)
         return len(ids)
 
@@ -119,6 +122,7 @@ class StoreState:
         """Return which of the vectors are kept, None: all."""
         own = dict(zip(ids, range(len(ids)), strict=True))
         if len(own) == len(ids) and (not self.rows or self.rows.keys().isdisjoint(own)):
+            self._fresh = own
             return None
         if duplicates == "replace":
             return None if len(own) == len(ids) else sorted(own.values())
@@ -162,7 +166,8 @@ class StoreState:
             if piece.segment.number == len(self.segments):
                 self.segments.append(piece.segment)
             piece.segment.keep(piece.first, piece.count)
-        own = dict(zip(ids, range(row, row + len(ids)), strict=True))
+        fresh, self._fresh = self._fresh, {}
+        own = fresh if row == 0 and len(fresh) == len(ids) else dict(zip(ids, range(row, row + len(ids)), strict=True))
         if self.rows:
             for name in self.rows.keys() & own.keys():
                 self.bury(self.rows[name])
@@ -252,13 +257,18 @@ class StoreState:
             facts = {**facts, "rows": len(self.ids), "captured": self.captured}
             return FrozenStore(facts, self.segments[:], counts, live, self.ids[:], self.metas[:], done)
 
-    def adopt(self, file: WrittenRows, count: int, told: Iterable[tuple[int, Id, Meta | None]]) -> None:
+    def adopt(self, file: WrittenRows, count: int, told: Sequence[tuple[int, Id, Meta | None]]) -> None:
         """Take ``count`` rows of a file, of which those told of are alive; there are none yet."""
         size = self.programs.layout.rows
-        self.ids, self.metas = [0] * count, [None] * count
         live = np.zeros(-(-count // size) * size, bool)
-        for row, name, meta in told:
-            self.ids[row], self.metas[row], self.rows[name], live[row] = name, meta, row, True
+        if len(told) == count:
+            self.ids, self.metas = [name for _, name, _ in told], [meta for _, _, meta in told]
+            self.rows = dict(zip(self.ids, range(count), strict=True))
+            live[:count] = True
+        else:
+            self.ids, self.metas = [0] * count, [None] * count
+            for row, name, meta in told:
+                self.ids[row], self.metas[row], self.rows[name], live[row] = name, meta, row, True
         for number in range(len(live) // size):
             segment = RowSegment(self.residence, number)
             segment.used = min(size, count - number * size)

@@ -369,7 +369,7 @@ class VectorStore:
         return [self._hits(each, view) for each in ranks]
 
     def _hits(self, ranks: Ranks, view: StoreView) -> list[Hit]:
-        scores = -ranks.scores if self._programs.layout.is_euclidean else ranks.scores
+        scores = 0 - ranks.scores if self._programs.layout.is_euclidean else ranks.scores
         pairs = zip(ranks.rows.tolist(), scores.tolist(), strict=True)
         return [Hit(view.ids[row], score, _copied(view.metas[row]), row) for row, score in pairs]
 

@@ -18,7 +18,19 @@ from loom.core.dtype import DType, f32, i8, i32, u32, u64
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import bitcast, global_id, group_id, local_id, rint, select, sqrt, static_range
+from loom.ir.frontend.intrinsics import (
+    barrier,
+    bitcast,
+    global_id,
+    group_id,
+    local_id,
+    private,
+    rint,
+    select,
+    shared,
+    sqrt,
+    static_range,
+)  # fmt: skip
 
 __all__ = ["BIAS", "BYTES", "Panel", "lay_bytes", "lay_floats", "read_rows", "words_of"]
 
@@ -29,6 +41,7 @@ BIAS = 128
 _MOST = 127.0
 _LEAST = 2.0**-149
 _LANES = 256
+_FEW_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,16 @@ class Panel:
     def width(self) -> int:
         """Rows of the panel."""
         return self.lanes * self.vectors
+
+    @property
+    def staged(self) -> int:
+        """Rows of which elements are brought into shared memory at a time."""
+        return self.width if self.width <= _FEW_ROWS else self.lanes
+
+    @property
+    def stage(self) -> int:
+        """Elements of each of them, whole blocks, that are brought there."""
+        return 2 * BLOCK if self.width <= _FEW_ROWS else BLOCK
 
     @property
     def name(self) -> str:
@@ -74,8 +97,42 @@ def lay_floats(panel: Panel, *, cosine: bool) -> KernelFunction:
     ``sizes``: the first row to be written, how many there are, their length, where in ``x`` they begin. A group writes
     a panel. ``scales`` are 1.
     """
-    held, at, width, lanes = panel.held, panel.index, panel.width, panel.lanes
+    held, at, width, lanes, rows, stage = (
+        panel.held, panel.index, panel.width, panel.lanes, panel.staged, panel.stage,
+    )  # fmt: skip
+    vectors = rows // lanes
     weight = _weight(cosine)
+    pitch = stage + 1
+
+    def bring(x: Any, staged: Any, source: Any, here: Any, dims: Any, size: Any) -> None:
+        """Read ``size`` neighbours of each row as they lie in memory."""
+        for r in range(here):
+            at_row = source + at(r) * at(dims) + at(local_id())
+            whole = size // lanes * lanes
+            for k in range(0, whole, lanes):
+                staged[r * pitch + k + local_id()] = x[at_row + at(k)]
+            if whole + local_id() < size:
+                staged[r * pitch + whole + local_id()] = x[at_row + at(whole)]
+
+    def put(
+        staged: Any, out: Any, total: Any, found: Any, target: Any, top: Any, low: Any, high: Any, size: Any,
+        is_whole: Any,
+    ) -> None:  # fmt: skip
+        part = private(f32, vectors)
+        for block in range(0, size, BLOCK):
+            for v in static_range(vectors):
+                part[v] = f32(0)
+            for k in range(block, block + min(size - block, BLOCK)):
+                for v in static_range(vectors):
+                    row = top + v * lanes + local_id()
+                    if is_whole or (row >= low and row < high):
+                        given = staged[(row - low) * pitch + k]
+                        kept = held(given)
+                        found[v] = found[v] | (bitcast(u32, given) << 1)
+                        part[v] = part[v] + f32(kept) * f32(kept)
+                        out[target + (at(k) * width + v * lanes)] = kept
+            for v in static_range(vectors):
+                total[v] = total[v] + part[v]
 
     @kernel(workgroup=lanes, trusted=True)
     def lay(
@@ -86,26 +143,33 @@ def lay_floats(panel: Panel, *, cosine: bool) -> KernelFunction:
         weights: InOut[f32],
         scales: InOut[f32],
     ):
+        staged = shared(f32, rows * pitch)
+        total, found = private(f32, vectors), private(u32, vectors)
         first, count, dims, begin = sizes[0], sizes[1], sizes[2], sizes[3]
         p = first // width + group_id()
-        for v in static_range(panel.vectors):
-            row = p * width + v * lanes + local_id()
-            if row >= first and row < first + count:
-                source = at(begin) + at(row - first) * at(dims)
-                target = at(p) * (at(dims) * width) + v * lanes + at(local_id())
-                total, found = f32(0), u32(0)
-                for block in range(0, dims, BLOCK):
-                    part = f32(0)
-                    for k in range(block, block + min(dims - block, BLOCK)):
-                        given = x[source + at(k)]
-                        found = found | (bitcast(u32, given) << 1)
-                        kept = held(given)
-                        out[target + at(k) * width] = kept
-                        part = part + f32(kept) * f32(kept)
-                    total = total + part
-                squares[row] = select(total == 0 and found != 0, f32(_LEAST), total)
-                weights[row] = weight(total)
-                scales[row] = f32(1)
+        for part in static_range(width // rows):
+            top = p * width + part * rows
+            low, high = max(top, first), min(top + rows, first + count)
+            if low < high:
+                for v in static_range(vectors):
+                    total[v] = f32(0)
+                    found[v] = u32(0)
+                for piece in range(0, dims, stage):
+                    size = min(dims - piece, stage)
+                    barrier()
+                    bring(x, staged, at(begin) + at(low - first) * at(dims) + at(piece), high - low, dims, size)
+                    barrier()
+                    target = (at(p) * at(dims) + at(piece)) * width + (part * rows + at(local_id()))
+                    if high - low == rows:  # so that no lane of a CPU is masked
+                        put(staged, out, total, found, target, top, low, high, size, True)
+                    else:
+                        put(staged, out, total, found, target, top, low, high, size, False)
+                for v in static_range(vectors):
+                    row = top + v * lanes + local_id()
+                    if row >= low and row < high:
+                        squares[row] = select(total[v] == 0 and found[v] != 0, f32(_LEAST), total[v])
+                        weights[row] = weight(total[v])
+                        scales[row] = f32(1)
 
     lay.name = f"vectors_lay_{panel.name}{'_cosine' * cosine}"
     return lay
