@@ -148,9 +148,15 @@ def _parts(store: Frozen) -> Iterator[memoryview]:
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)
     yield memoryview(len(text).to_bytes(8, "little") + text)
     for part in store.rows():
-        yield memoryview(np.ascontiguousarray(part, _TYPES[kind]).reshape(-1).view(np.uint8))
+        yield _bytes(np.ascontiguousarray(part, _TYPES[kind]))
     if scales is not None:
-        yield memoryview(np.ascontiguousarray(scales, "<f4").view(np.uint8))
+        yield _bytes(np.ascontiguousarray(scales, "<f4"))
+
+
+def _bytes(array: Array) -> memoryview:
+    """Return the bytes of a contiguous array, shared."""
+    flat: Any = array.reshape(-1).view(np.uint8)
+    return memoryview(flat)
 
 
 def _summed(parts: Iterator[memoryview], sums: list[int]) -> Generator[memoryview, None, None]:
@@ -268,7 +274,7 @@ class VectorFile:
         room = np.empty(end - begin, np.uint8)
         with self._lock:
             self._file.seek(begin)
-            got, view = 0, memoryview(room)
+            got, view = 0, _bytes(room)
             while got < len(room):
                 more = self._file.readinto(view[got:])
                 if not more:

@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.given import is_mapping, one_of
+from loom.core.given import is_array, is_mapping, is_scalar, one_of
 from loom.vectors.given import Meta
 
 __all__ = ["OPERATORS", "MetaColumns", "read_where"]
@@ -97,7 +97,7 @@ def _condition(name: Any, wanted: Any, place: str) -> Test:
     if len(pair) == 1 and pair[0] == "is-null":
         pair = ("is-null", True)
     if len(pair) != 2:
-        raise ArgumentError(here, "not a condition", expected='a value, or a pair such as (">", 3)', got=repr(wanted),
+        raise ArgumentError(here, "not a condition", expected='a value, or a pair such as (">", 3)', got=repr(pair),
                             remedy="Write the operator and the value")  # fmt: skip
     sign, value = one_of(pair[0], f"{here}, operator", OPERATORS), pair[1]
     if sign in ("in", "between"):
@@ -115,20 +115,19 @@ def _condition(name: Any, wanted: Any, place: str) -> Test:
 
 
 def _several(value: Any, here: str, sign: str) -> Sequence[Any]:
-    if isinstance(value, np.ndarray):
-        array: Array = value
-        value = array.tolist()
+    if is_array(value):
+        value = value.tolist()
     if isinstance(value, (set, frozenset, range)):
         value = list(cast("set[Any]", value))
     if not isinstance(value, (list, tuple)) or (sign == "between" and len(cast("list[Any]", value)) != 2):
         raise DTypeError(here, f"not usable with {sign!r}",
                          expected="a list of values" if sign == "in" else "the lowest and the highest value",
-                         got=repr(value)[:200], remedy="Pass a list")  # fmt: skip
+                         got=repr(cast("Any", value))[:200], remedy="Pass a list")  # fmt: skip
     return cast("list[Any]", value)
 
 
 def _plain(value: Any, here: str) -> Any:
-    if isinstance(value, np.generic):
+    if is_scalar(value):
         value = value.item()
     if value is None or isinstance(value, (str, int, float, list, dict)):
         return cast("Any", value)
@@ -156,7 +155,7 @@ class _Column:
         """Take note of what later rows are told."""
         for meta in metas:
             value = None if meta is None else meta.get(name)
-            key = (type(value), value if isinstance(value, (str, int, float, type(None))) else repr(value))
+            key: Any = (type(value), value if isinstance(value, (str, int, float, type(None))) else repr(value))
             code = self._known.get(key)
             if code is None:
                 code = self._known[key] = len(self.values)

@@ -50,8 +50,9 @@ def restore(
         facts["dims"], facts["capacity"], facts["metric"], device, facts["dtype"], on=on, memory_budget=memory_budget,
     )  # fmt: skip
     state = store._state  # pyright: ignore[reportPrivateUsage] - both are of one package
+    rows: list[tuple[int, Any, Any]] = list(told)
     if any(text is not None for _, _, text in told):
-        told = [(row, name, None if text is None else json.loads(text)) for row, name, text in told]
-    state.adopt(file, facts["rows"], told)
+        rows = [(row, name, None if text is None else json.loads(text)) for row, name, text in told]
+    state.adopt(file, facts["rows"], rows)
     state.captured = facts["captured"]
     return store

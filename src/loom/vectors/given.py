@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.arrays import Array, read_as
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.core.given import is_mapping, items
+from loom.core.given import is_array, is_mapping, is_scalar, items
 
 __all__ = ["Id", "Meta", "read_ids", "read_matrix", "read_meta", "read_metas", "read_vector", "require_lengths"]
 
@@ -75,9 +75,8 @@ def _is_id(value: Any) -> TypeGuard[Id]:
 def read_ids(ids: Any, count: int, where: str) -> list[Id]:
     """Return so many ids, texts or ints of 64 bits; numpy's become Python's."""
     found: list[Any]
-    if isinstance(ids, np.ndarray):
-        array: Array = ids
-        found = array.tolist() if array.ndim == 1 and array.dtype.kind in "iuU" else list(array.flat)
+    if is_array(ids):
+        found = ids.tolist() if ids.ndim == 1 and ids.dtype.kind in "iuU" else list(ids.flat)
     elif type(ids) is list:
         found = list(cast("list[Any]", ids))
     elif isinstance(ids, range):
@@ -88,7 +87,7 @@ def read_ids(ids: Any, count: int, where: str) -> list[Id]:
         raise ShapeError(where, "not an id for each vector", expected=f"{count} ids", got=len(found),
                          remedy="Pass as many ids as vectors, or none to have them numbered")  # fmt: skip
     if not set(map(type, found)) <= {str}:
-        found = [each.item() if isinstance(each, np.generic) else each for each in found]
+        found = [each.item() if is_scalar(each) else each for each in found]
         for each in found:
             if not _is_id(each):
                 raise DTypeError(where, "not an id", expected="a str, or an int of 64 bits", got=repr(each)[:200],
@@ -148,7 +147,7 @@ def _read_name(name: Any, where: str) -> str:
 
 
 def _read_value(value: Any, where: str, depth: int) -> Any:
-    if isinstance(value, np.generic):
+    if is_scalar(value):
         value = value.item()
     if type(value) in _PLAIN:
         if type(value) is str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import f32, i8
+from loom.core.given import is_array
 from loom.core.options import check_bounds
 from loom.kernels.vectors.rank import FACTS
 from loom.runtime.budget import LEDGER
@@ -133,11 +134,10 @@ class VectorPrograms:
 
     def held(self, given: Any) -> Any:
         """Return memory for a slot: an array as it is where the device uses it in place, else a copy there."""
-        if self.in_place or not isinstance(given, np.ndarray):
+        if self.in_place or not is_array(given):
             return given
-        array: Array = given
-        made = self.room(array.nbytes)
-        made.write(0, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        made = self.room(given.nbytes)
+        made.write(0, np.ascontiguousarray(given).reshape(-1).view(np.uint8))
         return made
 
     def room(self, nbytes: int) -> Storage:
@@ -156,7 +156,7 @@ class SearchResult:
 
     def read(self) -> Array:
         """Return the elements."""
-        if isinstance(self.memory, np.ndarray):
+        if is_array(self.memory):
             return self.memory
         return self.memory.read(0, self.nbytes).view(self.kind).reshape(self.shape)
 

@@ -370,7 +370,8 @@ class VectorStore:
 
     def _hits(self, ranks: Ranks, view: StoreView) -> list[Hit]:
         scores = 0 - ranks.scores if self._programs.layout.is_euclidean else ranks.scores
-        pairs = zip(ranks.rows.tolist(), scores.tolist(), strict=True)
+        rows: list[int] = ranks.rows.tolist()
+        pairs = zip(rows, scores.tolist(), strict=True)
         return [Hit(view.ids[row], score, _copied(view.metas[row]), row) for row, score in pairs]
 
     def build_index(self, *, connectivity: int = 16, expansion: int = 128, samples: int = 100) -> IndexReport:
