@@ -90,6 +90,22 @@ def _weight(cosine: bool) -> Callable[[Any], Any]:
     return lambda square: select(square > 0, 1 / sqrt(select(square > 0, square, f32(1))), f32(0))
 
 
+def _bringing(lanes: int, pitch: int, at: DType) -> Callable[..., None]:
+    """Return what copies rows into shared memory."""
+
+    def bring(x: Any, staged: Any, source: Any, here: Any, dims: Any, size: Any) -> None:
+        """Read ``size`` neighbours of each row as they lie in memory."""
+        for r in range(here):
+            at_row = source + at(r) * at(dims) + at(local_id())
+            whole = size // lanes * lanes
+            for k in range(0, whole, lanes):
+                staged[r * pitch + k + local_id()] = x[at_row + at(k)]
+            if whole + local_id() < size:
+                staged[r * pitch + whole + local_id()] = x[at_row + at(whole)]
+
+    return bring
+
+
 @cache
 def lay_floats(panel: Panel, *, cosine: bool) -> KernelFunction:
     """Return the kernel (x, sizes, out, squares, weights, scales) that lays ``x``, rows of f32, into panels.
@@ -104,15 +120,7 @@ def lay_floats(panel: Panel, *, cosine: bool) -> KernelFunction:
     weight = _weight(cosine)
     pitch = stage + 1
 
-    def bring(x: Any, staged: Any, source: Any, here: Any, dims: Any, size: Any) -> None:
-        """Read ``size`` neighbours of each row as they lie in memory."""
-        for r in range(here):
-            at_row = source + at(r) * at(dims) + at(local_id())
-            whole = size // lanes * lanes
-            for k in range(0, whole, lanes):
-                staged[r * pitch + k + local_id()] = x[at_row + at(k)]
-            if whole + local_id() < size:
-                staged[r * pitch + whole + local_id()] = x[at_row + at(whole)]
+    bring = _bringing(lanes, pitch, at)
 
     def put(
         staged: Any, out: Any, total: Any, found: Any, target: Any, top: Any, low: Any, high: Any, size: Any,
