@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType
@@ -31,6 +31,7 @@ from loom.kernels.maps.nest import (
     Stride,
     Told,
     Value,
+    known_strides,
 )
 from loom.kernels.maps.pairs import paired
 
@@ -184,7 +185,7 @@ def _told(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]] | None:
     def move(value: Load | Store | Coordinate) -> Load | Store | Coordinate:
         if isinstance(value, Coordinate):
             return replace(value, axis=value.axis + rank - len(nest.shape))
-        strides = (0,) * (rank - len(nest.shape)) + tuple(cast("int", s) for s in value.strides)
+        strides = (0,) * (rank - len(nest.shape)) + known_strides(value)
         in_order = all(own == other or size == 1 for own, other, size in zip(strides, packed, shape, strict=True))
         if in_order and value.offset == 0:
             row_major[:] = row_major or [steps(packed)]
@@ -245,7 +246,7 @@ def _begun(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]]:
 
 def _first(access: Load | Store, shape: tuple[int, ...]) -> int:
     """Return the lowest place of an access; a length of 0 is unknown, and counted in by ``_lengthless``."""
-    pairs = zip(access.strides, shape, strict=True)
+    pairs = zip(known_strides(access), shape, strict=True)
     return access.offset + sum(stride * (size - 1) for stride, size in pairs if stride < 0 and size)
 
 
@@ -253,9 +254,9 @@ def _lengthless(nest: LoopNest, size: int) -> LoopNest:
     """Return a nest of one axis without its length; what is read backwards is counted from its last element."""
 
     def move(value: Load | Store | Coordinate) -> Load | Store | Coordinate:
-        if isinstance(value, Coordinate) or value.strides[0] >= 0:
+        if isinstance(value, Coordinate) or known_strides(value)[0] >= 0:
             return value
-        return replace(value, offset=value.offset + value.strides[0] * (size - 1))
+        return replace(value, offset=value.offset + known_strides(value)[0] * (size - 1))
 
     return nest.changed(move, (0,))
 

@@ -37,6 +37,7 @@ __all__ = [
     "Told",
     "Value",
     "apply_operation",
+    "known_strides",
     "map_nest",
     "number",
     "one_value",
@@ -173,8 +174,13 @@ class LoopNest:
         return LoopNest(shape, values, tuple(change(s) for s in self.stores), self.buffers)
 
 
+def known_strides(access: Load | Store) -> tuple[int, ...]:
+    """Return the strides of an access of which none is told."""
+    return cast("tuple[int, ...]", access.strides)
+
+
 def _lie_together(accesses: Sequence[Load | Store], outer: int, inner: int, size: int) -> bool:
-    return all(a.strides[outer] == cast("int", a.strides[inner]) * size for a in accesses)
+    return all(a.strides[outer] == known_strides(a)[inner] * size for a in accesses)
 
 
 def number(value: float | int | bool, dtype: DType) -> Number:

@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.dtype import f32, u32, u64
 from loom.ir.frontend.intrinsics import bitcast
-from loom.kernels.maps.nest import Apply, Load, LoopNest, Store, Value
+from loom.kernels.maps.nest import Apply, Load, LoopNest, Store, Value, known_strides
 
 __all__ = ["paired"]
 
@@ -43,12 +43,12 @@ def paired(nest: LoopNest) -> LoopNest:
 
 
 def _pair(access: Load | Store) -> tuple[bool, int, tuple[int, ...]]:
-    return isinstance(access, Load), access.offset // 2, access.strides
+    return isinstance(access, Load), access.offset // 2, known_strides(access)
 
 
 def _are_pairs(found: Sequence[Load | Store]) -> bool:
     """Tell whether both floats of each pair are read, or both written, whenever one is."""
-    if any(a.begin is not None or any(s % 2 for s in a.strides) for a in found):
+    if any(a.begin is not None or any(s % 2 for s in known_strides(a)) for a in found):
         return False
     pairs = [(_pair(a), a.offset % 2) for a in found]
     known = set(pairs)
