@@ -6,7 +6,7 @@ import pytest
 
 from loom.core.dtype import f32
 from loom.ir.kernel import Access
-from loom.kernels.maps.nest import Load, LoopNest, Store
+from loom.kernels.maps.nest import Coordinate, Load, LoopNest, Store, apply_operation
 from loom.schedules.maps import LANES, THREADS, Strided, strided
 
 
@@ -29,3 +29,13 @@ def test_nests_that_begin_elsewhere_share_a_kernel(shape: tuple[int, ...], threa
 
 def test_one_buffer_stored_to_twice_has_one_kernel_for_all_lengths() -> None:
     assert _copy((40,), 300, 200, threads=False).kernel is _copy((50,), 300, 200, threads=False).kernel
+
+
+@pytest.mark.parametrize("is_passing", [False, True])
+@pytest.mark.parametrize(("shape", "steps"), [((1,), (0,)), ((1, 1), (0, 0)), ((3, 1), (1, 0))])
+def test_a_step_of_nothing_along_an_axis_of_one_element_is_no_race(
+    shape: tuple[int, ...], steps: tuple[int, ...], is_passing: bool
+) -> None:
+    values = (Coordinate(len(shape) - 1, f32), Coordinate(0, f32), apply_operation("add", (0, 1)))
+    nest = LoopNest(shape, values, (Store(2, 0, 0, steps),), ((f32, Access.WRITE),))
+    assert strided(nest, LANES, is_passing=is_passing).groups

@@ -164,7 +164,10 @@ class LoopNest:
         def move(value: Load | Store | Coordinate) -> Any:
             if isinstance(value, Coordinate):
                 return replace(value, axis=places[value.axis])
-            return replace(value, strides=tuple(value.strides[a] for a in last_axes) or (1,))  # one element
+            strides = tuple(value.strides[a] for a in last_axes) or (1,)  # one element
+            if isinstance(value, Store):  # along an axis of one element any step will do, but 0 looks like a race
+                strides = tuple(1 if size == 1 else s for s, size in zip(strides, shape, strict=True))
+            return replace(value, strides=strides)
 
         return self.changed(move, shape)
 
