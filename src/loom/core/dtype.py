@@ -153,8 +153,9 @@ class DType:
         return cast("np.generic[Any]", found)
 
     def _vector_of(self, values: tuple[Any, ...]) -> Any:
-        given = values[0] if len(values) == 1 and isinstance(values[0], (list, tuple, np.ndarray)) else values
-        components: list[Any] = [*cast("Any", given)] if np.ndim(cast("Any", given)) == 1 else [None]
+        is_one = len(values) == 1 and isinstance(values[0], (list, tuple, np.ndarray))
+        given: Any = values[0] if is_one else values
+        components: list[Any] = [*given] if np.ndim(given) == 1 else [None]
         if len(components) == 1 and given is values:
             components *= self.lanes
         if len(components) != self.lanes:

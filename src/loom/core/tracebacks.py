@@ -80,7 +80,7 @@ def public(found: Any) -> Any:
     if not isinstance(found, FunctionType) or not found.__module__.startswith(_HOST) or is_brief(found):
         return found
     home = sys.modules[found.__module__]
-    known = vars(home).get(found.__name__)
+    known: Any = vars(home).get(found.__name__)
     if is_brief(known) and known.__wrapped__ is found:
         return known
     made = brief(found)

@@ -44,7 +44,8 @@ def fits(value: Any, dtype: DType) -> bool:
     A bool is none but of bool; f16 and bf16 take what f32 takes, in which kernels have them.
     """
     if dtype.is_vector:
-        parts: Any = value if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+        is_several = isinstance(value, (tuple, list, np.ndarray))
+        parts = cast("Any", value if is_several else (value,))
         return len(parts) in (1, dtype.lanes) and all(fits(v, dtype.scalar) for v in parts)
     kinds = (bool, np.bool_) if dtype.is_bool else (int, np.integer, float, np.floating)
     if not isinstance(value, kinds) or (isinstance(value, bool) and not dtype.is_bool):

@@ -90,7 +90,7 @@ def as_bytes(storage: Any, offset: Any, data: Any) -> np.ndarray[Any, Any]:
         raise DTypeError(where, "no place and data", expected="write(offset, data), offset a number of bytes",
                          got=f"{type(offset).__name__} alone" if data is not_given else type(offset).__name__,
                          remedy="Write storage.write(0, array)")  # fmt: skip
-    found = np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray, memoryview)) else data
+    found: Any = np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray, memoryview)) else data
     found, _ = read_array(found, f"{where}, data", complexes=True)
     found = found.reshape(-1).view(np.uint8)
     if not 0 <= offset <= room - found.nbytes:

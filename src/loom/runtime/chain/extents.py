@@ -160,7 +160,7 @@ def groups_of_call(kernel: VerifiedKernel, groups: Any, lanes: Any, where: str) 
 
 def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int, int, int]:
     """Return the groups that have at least ``lanes`` lanes: a number, or a shape, whose last axis is dimension 0."""
-    sizes = tuple(lanes) if is_list(lanes) or (is_array(lanes) and lanes.ndim) else (lanes,)
+    sizes: tuple[Any, ...] = tuple(lanes) if is_list(lanes) or (is_array(lanes) and lanes.ndim) else (lanes,)
     if not 1 <= len(sizes) <= 3:
         raise ShapeError(
             f"{where}, lanes", "too many axes" if sizes else "no axes", expected="a number, or up to three", got=lanes,
