@@ -154,7 +154,7 @@ class DType:
 
     def _vector_of(self, values: tuple[Any, ...]) -> Any:
         is_one = len(values) == 1 and isinstance(values[0], (list, tuple, np.ndarray))
-        given: Any = values[0] if is_one else values
+        given = cast("Any", values[0] if is_one else values)
         components: list[Any] = [*given] if np.ndim(given) == 1 else [None]
         if len(components) == 1 and given is values:
             components *= self.lanes

@@ -99,10 +99,12 @@ def brief_class(cls: _Class) -> _Class:
         elif isinstance(member, (classmethod, staticmethod)):
             inner = cast("Any", member).__func__
             if isinstance(inner, FunctionType):
-                setattr(cls, name, type(member)(brief(inner)))
-        elif isinstance(member, property) and member.fget is not None:
-            setter = None if member.fset is None else brief(member.fset)
-            setattr(cls, name, property(brief(member.fget), setter, member.fdel, member.__doc__))
+                setattr(cls, name, cast("Any", type(cast("Any", member)))(brief(inner)))
+        elif isinstance(member, property):
+            kept = cast("Any", member)
+            setter = None if kept.fset is None else brief(kept.fset)
+            if kept.fget is not None:
+                setattr(cls, name, property(brief(kept.fget), setter, kept.fdel, kept.__doc__))
     return cls
 
 

@@ -5,6 +5,8 @@ index, functions of a workgroup, cells of a fixed point, short vectors in memory
 case's name, its inputs and what is computed. Invariant: as in ``patterns``; sizes are no multiples of a workgroup.
 """
 
+# kernels are Python for Loom's compiler, which finds their types
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportCallIssue=false
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -53,9 +55,9 @@ def blurred(image: In[f32, 2], out: Out[f32, 2]):
 class Particle:
     """A record with a short vector, a method and a default."""
 
-    place: f32x2  # type: ignore[valid-type]
+    place: f32x2
     speed: f32
-    steps: u32 = 0
+    steps: u32 = 0  # pyright: ignore[reportAssignmentType] - a default that is an int
 
     def moved(self, by: Any) -> Any:
         """Return the record after a step."""
@@ -163,7 +165,7 @@ def _blurred(on: Device, image: Bits) -> Sequence[Bits]:
 
 
 def _stepped(on: Device, x: Bits) -> Sequence[Bits]:
-    particles = np.zeros(SIZE, Particle.numpy)
+    particles: Any = np.zeros(SIZE, Particle.numpy)
     particles["place"], particles["speed"] = x[:, :2], x[:, 2]
     stepped(particles, 0.5, on=on)
     return [np.ascontiguousarray(particles[name]) for name in ("place", "speed", "steps")]

@@ -8,7 +8,7 @@ place. Who uses storage, and in which order, is in ``order``: whatever reads or 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -90,7 +90,8 @@ def as_bytes(storage: Any, offset: Any, data: Any) -> np.ndarray[Any, Any]:
         raise DTypeError(where, "no place and data", expected="write(offset, data), offset a number of bytes",
                          got=f"{type(offset).__name__} alone" if data is not_given else type(offset).__name__,
                          remedy="Write storage.write(0, array)")  # fmt: skip
-    found: Any = np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray, memoryview)) else data
+    is_bytes = isinstance(data, (bytes, bytearray, memoryview))
+    found: Any = np.frombuffer(cast("bytes", data), np.uint8) if is_bytes else data
     found, _ = read_array(found, f"{where}, data", complexes=True)
     found = found.reshape(-1).view(np.uint8)
     if not 0 <= offset <= room - found.nbytes:
