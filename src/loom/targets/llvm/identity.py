@@ -12,7 +12,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.ir.kernel import Instr, Param
+from loom.ir.kernel import Instr, Memory, Param
 from loom.targets.llvm.lanes import Lanes, lane_dimensions
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I32, I64
@@ -27,6 +27,8 @@ class Identity(ABC):
         self.s = state
         self.b = state.builder
         self.params: dict[Param, Any] = {}
+        self.lengths: dict[Memory, Any] = {}
+        """Elements of buffers as they are declared; those of short vectors may lie in memory as scalars."""
 
     def value(self, instr: Instr) -> Lanes | None:
         """Return the value of an identity operation, None for any other."""
@@ -49,7 +51,7 @@ class Identity(ABC):
     def length(self, instr: Instr) -> Any:
         """Elements of a buffer as declared (an i64)."""
         assert instr.memory is not None
-        return self.s.arrays[instr.memory].length
+        return self.lengths[instr.memory]
 
     def global_(self, dimension: int) -> Lanes:
         """``group_id * workgroup + local_id``."""

@@ -248,6 +248,7 @@ class _Function:
             address = b.load(b.gep(bindings, [I64(offset)], source_etype=I8), typ=I64)
             length = b.load(b.gep(bindings, [I64(offset + 8)], source_etype=I8), typ=I64)
             self.s.arrays[buffer] = ArrayMemory(self.pointer(address), self.scaled(buffer, length))
+            identity.lengths[buffer] = length
         for position, param in enumerate(self.kernel.params):
             kind = memory_type(param.dtype)
             value = b.load(b.gep(params, [I64(8 * position)], source_etype=I8), typ=kind)
@@ -285,6 +286,7 @@ class _Function:
         for position, buffer in enumerate(self.kernel.buffers):
             base, length = function.args[2 * position : 2 * position + 2]
             self.s.arrays[buffer] = ArrayMemory(base, self.scaled(buffer, length))
+            identity.lengths[buffer] = length
         after = 2 * len(self.kernel.buffers)
         for param, value in zip(self.kernel.params, function.args[after:], strict=False):
             identity.params[param] = b.icmp_unsigned("!=", value, I8(0)) if param.dtype.is_bool else value

@@ -287,3 +287,17 @@ def test_storage_takes_arrays_and_tells_what_does_not_fit(on: str) -> None:
     ):  # fmt: skip
         with pytest.raises(LoomError, match=re.escape(text)):
             wrong()
+
+
+@pytest.mark.parametrize("dtype", [f16, bf16, f32, u8])
+def test_short_vectors_are_counted_whole(dtype: Any, on: str) -> None:
+    pair = getattr(loom, f"{dtype}x2", None) or loom.core.dtype.lookup(f"{dtype}x2")
+
+    @loom.kernel
+    def counted(x: In[pair], out: Out[u32]):
+        if loom.global_id() < 1:
+            out[0] = len(x)
+
+    out = np.zeros(1, np.uint32)
+    counted(np.zeros(10, dtype.numpy), out, on=on)
+    assert out[0] == 5
