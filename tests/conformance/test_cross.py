@@ -23,7 +23,7 @@ _OFTEN = {
     "operations": 1, "convert": 1, "select": 1, "bool": 1, "halves": 1, "memory": 6, "control": 3, "barriers": 9,
     "loops": 7, "vectors": 6, "shapes": 9, "strides": 4, "atomics": 5, "probe": 8, "constant-right": 6,
     "functions": 5, "signals": 25, "sorting": 15, "sorting-threads": 12, "threads": 12, "tensors": 5,
-    "literals": 12, "edges": 12,
+    "literals": 12, "edges": 12, "written": 4,
 }  # fmt: skip
 """Every how many cases of a theme one is always run."""
 _BATCH = 30
@@ -54,7 +54,7 @@ def _takes_long(name: str) -> bool:
 _BESIDE = ["threads/scan-totals-sum-across", "threads/scan-sum-i8-across"]
 """Scans of the same schedules that are quick to compile."""
 _LIBRARY = [n for n in CASES if theme(n) == "library" and n not in SLOW]
-_ALWAYS = [*_chosen(), *_BESIDE, *_LIBRARY[::13], *(f"random/{s}" for s in FAST_SEEDS[::6])]
+_ALWAYS = [*_chosen(), *_BESIDE, *_LIBRARY[::26], *(f"random/{s}" for s in FAST_SEEDS[::12])]
 _ALL = [n for n in CASES if theme(n) != "random"] + [f"random/{s}" for s in SEEDS[:300]]
 
 

@@ -12,6 +12,7 @@ import functools
 import linecache
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FunctionType, TracebackType
@@ -20,7 +21,7 @@ from typing import Any, TypeVar, cast
 from loom.core.errors import KernelError, LoomError
 from loom.core.options import full_tracebacks
 
-__all__ = ["brief", "brief_class", "brief_names", "is_brief", "public"]
+__all__ = ["brief", "brief_class", "brief_names", "is_brief", "public", "warn_caller"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
@@ -106,6 +107,14 @@ def brief_class(cls: _Class) -> _Class:
             if kept.fget is not None:
                 setattr(cls, name, property(brief(kept.fget), setter, kept.fdel, kept.__doc__))
     return cls
+
+
+def warn_caller(text: str) -> None:
+    """Show a ``UserWarning`` at the line that called Loom."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, UserWarning, stacklevel=level)
 
 
 def is_brief(function: Any) -> bool:

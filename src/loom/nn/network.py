@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from warnings import warn
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from loom.core.conversions import show
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_mapping
-from loom.core.tracebacks import brief_class
+from loom.core.tracebacks import brief_class, warn_caller
 from loom.nn.elsewhere import of_network
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
@@ -123,7 +122,7 @@ class Network:
     def _warn(self) -> None:
         """Show what a conversion changed to who called the function that calls this."""
         for text in self.warnings:
-            warn(f"loom.Network: {text}", UserWarning, stacklevel=3)
+            warn_caller(f"loom.Network: {text}")
 
     @classmethod
     def load(cls, source: Document, id: str | None = None, *, on: str | Device | None = None) -> Network:  # noqa: A002

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 import loom
 from loom import tensor
-from loom.core.errors import ArgumentError, DTypeError, EmptyError, LoomError, ShapeError
+from loom.core.errors import ArgumentError, EmptyError, LoomError, ShapeError
 
 RNG = np.random.default_rng(3)
 X = np.exp(RNG.normal(size=50) / 10).cumprod()
@@ -79,7 +79,6 @@ def test_kinds_of_results() -> None:
 @pytest.mark.parametrize(("wrong", "error", "text"), [
     (lambda: loom.data.diff(ROWS), ArgumentError, "[data.diff] no series or no lag: expected one dimension, and a"),
     (lambda: loom.data.diff(X, 0), ArgumentError, "[data.diff] no series or no lag"),
-    (lambda: loom.data.percent_change([1, 2]), DTypeError, "[data.percent_change, data] unsupported dtype"),
     (lambda: loom.data.bollinger(X, 51), ArgumentError, "[data.bollinger] no windows"),
     (lambda: loom.stats.minmax(np.zeros(0)), EmptyError, "[stats.minmax] no elements: expected at least 1, got 0."),
     (lambda: loom.stats.autocorrelation(X, 50), ArgumentError, "[stats.autocorrelation] no such lags"),

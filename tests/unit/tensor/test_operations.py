@@ -52,7 +52,7 @@ _EXACT: dict[str, tuple[Callable[..., Any], Callable[..., Any], str]] = {
     "argmax": (lambda a: tensor.argmax(a, 1), lambda a: a.argmax(1), "a"),
     "argmin": (tensor.argmin, lambda a: a.argmin(), "a"),
     "sum of integers": (lambda i: i.sum((0, 1)), lambda i: i.sum(dtype="i8"), "i"),
-    "sum of bools": (lambda a: (a > 0).sum(0), lambda a: (a > 0).sum(0, dtype="u8"), "a"),
+    "sum of bools": (lambda a: (a > 0).sum(0), lambda a: (a > 0).sum(0, dtype="i8"), "a"),
     "product of integers": (lambda i, j: i @ j.T, lambda i, j: i @ j.T, "ij"),
     "gather": (lambda a, i: tensor.gather(a, abs(i).map("irem", 4)), lambda a, i: a[abs(i) % 4], "ai"),
     "arange": (lambda i: i + tensor.arange(6), lambda i: i + np.arange(6), "i"),

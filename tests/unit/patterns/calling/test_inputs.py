@@ -163,8 +163,8 @@ RANGES = (
         ),
         (
             Elsewhere(GRID),
-            "[gpu_sum] the array cannot be shared (it lives on another device): expected an array in host memory, "
-            "got Elsewhere. Move it to the CPU first.",
+            "[gpu_sum] the array cannot be shared (it lives on another device): expected an array of numbers in host "
+            "memory, got Elsewhere. Move it to the CPU first.",
         ),
     ],
     ids=lambda p: type(p).__name__,
