@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,14 +68,42 @@ def device(on: str) -> Any:
     return loom.device(on)
 
 
+_ELSEWHERE = tuple(f"tests/unit/{folder}/" for folder in (
+    "tensor/complexes", "tensor/linalg", "tensor/selecting", "tensor/special", "tensor/neural", "tensor/standard",
+    "patterns/folds", "patterns/scans", "patterns/sort", "patterns/linalg", "patterns/signal", "vectors",
+))  # fmt: skip
+"""Of their runs on other devices than the processor one of four is always made."""
+_LONG = tuple(f"tests/{file}.py" for file in (
+    "conformance/test_ptx", "conformance/test_random", "unit/kernels/test_fold", "unit/kernels/test_matmul",
+    "unit/nn/layers/test_references", "unit/patterns/folds/test_axis", "unit/patterns/folds/test_reduce",
+    "unit/patterns/linalg/test_matmul", "unit/patterns/scans/test_scan", "unit/targets/spirv/test_modules",
+    "unit/tensor/complexes/test_functions", "unit/tensor/linalg/test_linalg_values", "unit/tensor/linalg/test_unitary",
+    "unit/tensor/special/test_special",
+))  # fmt: skip
+"""Of their cases one of two is always run."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out the runs on devices that do not offer what a test needs."""
+    """Leave out runs on devices that do not offer what a test needs; what is left to ``make prove`` is ``slow``.
+
+    Cases are chosen by a hash of their names, so that what is chosen does not follow the order of parameters.
+    """
     items[:] = [item for item in items if _is_offered(item)]
+    for item in items:
+        number = zlib.crc32(item.nodeid.encode())
+        is_elsewhere = item.nodeid.startswith(_ELSEWHERE) and _kind(item) not in (None, "cpu")
+        is_long = item.nodeid.startswith(_LONG) and hasattr(item, "callspec")
+        if (is_elsewhere and number % 4) or (is_long and number % 2):
+            item.add_marker(pytest.mark.slow)
+
+
+def _kind(item: pytest.Item) -> str | None:
+    return getattr(item, "callspec", None) and item.callspec.params.get("on")  # type: ignore[attr-defined]
 
 
 def _is_offered(item: pytest.Item) -> bool:
     needs = {need for mark in item.iter_markers("needs") for need in mark.args}
-    kind = getattr(item, "callspec", None) and item.callspec.params.get("on")  # type: ignore[attr-defined]
+    kind = _kind(item)
     try:
         return not needs or kind is None or driver(kind).offers >= needs
     except DeviceError:
