@@ -14,7 +14,7 @@ from bench.harness import Side, alternate
 from bench.report import Bar, Row
 from loom.core.dtype import f32, u32, u64
 from loom.kernels.sort.keys import Order, Records
-from loom.schedules.sort import plan_sort
+from loom.schedules.sorting.sort import plan_sort
 
 SPEED = 0.4
 BLOCKS, CALLS = 7, 3

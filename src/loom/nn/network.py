@@ -287,11 +287,8 @@ class Network:
         resume = flag("train, resume", resume)
         progress = None if progress is None else flag("train, progress", progress)
         with self.model.alone("loom.Network.train"):
-            given = self._name_inputs(x, "train, x")
-            loss, targets = fit_all_targets(self.outputs, y, settings.get("loss"))
-            told = {**settings, "loss": loss}
-            config = config_of(self.spec, self._probabilities, given, optimizer, schedule, told)
-            held_out = None if validation is None else self._hold_out(validation, loss)
+            given, targets, config = self._told(x, y, "train", optimizer, schedule, settings)
+            held_out = None if validation is None else self._hold_out(validation, config.loss)
             trainer = self._trainer = self._trainer_for(config, self._trainer)
             before = learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
@@ -313,14 +310,22 @@ class Network:
 
         Arguments and errors are those of ``train``; ``where`` begins their texts.
         """
-        given, told = self._name_inputs(x, f"{where}, x"), dict(settings or {})
-        told["loss"], targets = fit_all_targets(self.outputs, y, told.get("loss"))
-        config = config_of(self.spec, self._probabilities, given, optimizer, schedule, told)
+        given, targets, config = self._told(x, y, where, optimizer, schedule, settings or {})
         types, y_type = self._plain(self._types()), self.model.result_type
         found = check_samples(
             self._plain(given), targets, config.loss, types, where, y_type=y_type, outputs=self._names()
         )  # fmt: skip
         return config, found
+
+    def _told(
+        self, x: Any, y: Any, where: str, optimizer: str | Optimizer, schedule: str | Schedule | None,
+        settings: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], Any, TrainConfig]:  # fmt: skip
+        """Return inputs by name, targets as the loss takes them, and the config."""
+        given = self._name_inputs(x, f"{where}, x")
+        loss, targets = fit_all_targets(self.outputs, y, settings.get("loss"))
+        told = {**settings, "loss": loss}
+        return given, targets, config_of(self.spec, self._probabilities, given, optimizer, schedule, told)
 
     def _hold_out(self, validation: Sequence[Any], loss: Losses) -> tuple[Any, Any]:
         """Return samples held out, with targets as the loss of the training takes them."""

@@ -18,7 +18,7 @@ from loom.core.numbers import real, whole
 from loom.patterns.tensors import Tensors
 from loom.runtime.device import Device
 from loom.tensor import Tensor
-from loom.tensor.rotary import rotate, turns
+from loom.tensor.neural.rotary import rotate, turns
 
 __all__ = ["gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "gpu_softmax"]
 

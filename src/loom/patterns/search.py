@@ -19,7 +19,7 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.select import RunSearch
-from loom.schedules.sort import plan_sort
+from loom.schedules.sorting.sort import plan_sort
 
 __all__ = ["gpu_searchsorted", "gpu_unique"]
 

@@ -17,7 +17,7 @@ from loom.kernels.sort.keys import DIGIT_BITS, Order, Records
 from loom.schedules.axis import Rows
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder, StorageLike
-from loom.schedules.sort import plan_sort
+from loom.schedules.sorting.sort import plan_sort
 
 __all__ = ["Picking"]
 

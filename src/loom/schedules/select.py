@@ -22,7 +22,7 @@ from loom.kernels.sort.heap import MOST_KEPT, first_of_rows
 from loom.kernels.sort.keys import DIGITS, Order, Records
 from loom.schedules.maps import THREADS, lanes_of, strided
 from loom.schedules.recorder import Recorder, StorageLike
-from loom.schedules.sort import cut, plan_sort
+from loom.schedules.sorting.sort import cut, plan_sort
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -13,7 +13,7 @@ from loom.kernels.sort.keys import Order, Records
 from loom.schedules.compact import record_kept
 from loom.schedules.recorder import Recorder, StorageLike
 from loom.schedules.select import RunSearch, Selection
-from loom.schedules.sort import plan_sort
+from loom.schedules.sorting.sort import plan_sort
 from unit.schedules.drafted import drafted
 
 Array = np.ndarray[Any, Any]

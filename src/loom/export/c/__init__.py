@@ -14,6 +14,7 @@ from loom.core.caps import Caps
 from loom.export.c.build import PLATFORMS, Platform, link, objects_of, platform_of
 from loom.export.c.source import header, manifest, tables
 from loom.export.network import FrozenNetwork
+from loom.targets.llvm.machine import cpu_caps
 
 __all__ = ["PLATFORMS", "CExport", "caps_of", "export_c"]
 
@@ -30,10 +31,7 @@ class CExport:
 
 def caps_of(platform: Platform) -> Caps:
     """Return what schedules may know of a platform: one core of it."""
-    return Caps(
-        simd_lanes=platform.machine.simd_lanes, shared_nbytes=65536, max_workgroup_lanes=1024, unified_memory=True,
-        workers=1, cache_nbytes=1 << 18,
-    )  # fmt: skip
+    return cpu_caps(platform.machine, 1, 1 << 18)
 
 
 def export_c(net: FrozenNetwork, out: str | Path, targets: Sequence[str] = ("x86_64-linux",)) -> CExport:

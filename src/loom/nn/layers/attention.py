@@ -14,7 +14,7 @@ from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.layers.swiglu import glorot
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.tensor import Tensor
-from loom.tensor.rotary import rotate, turns
+from loom.tensor.neural.rotary import rotate, turns
 
 __all__: list[str] = []
 

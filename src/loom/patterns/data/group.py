@@ -23,7 +23,7 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.groups import GroupFold, levels_of
-from loom.schedules.partition import may_partition, plan_partition
+from loom.schedules.sorting.partition import may_partition, plan_partition
 
 __all__ = ["GroupBy", "Groups", "group_by"]
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from loom.core.caps import Caps
 from loom.core.errors import ArgumentError, near_matches
 from loom.targets.base import compiler_fingerprint
 
-__all__ = ["Machine", "emit", "host_machine", "llvm_fingerprint", "machine", "machine_names"]
+__all__ = ["Machine", "cpu_caps", "emit", "host_machine", "llvm_fingerprint", "machine", "machine_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,14 @@ def _native_lanes(features: Any) -> int:
     if platform.machine() in ("x86_64", "AMD64"):
         return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
     return 4
+
+
+def cpu_caps(where: Machine, workers: int, cache_nbytes: int) -> Caps:
+    """Return what schedules may know of a CPU with so many workers, each with a cache of so many bytes."""
+    return Caps(
+        simd_lanes=where.simd_lanes, shared_nbytes=65536, max_workgroup_lanes=1024, unified_memory=True,
+        workers=workers, cache_nbytes=cache_nbytes,
+    )  # fmt: skip
 
 
 def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = True, optimise: bool = True) -> bytes:

@@ -19,10 +19,10 @@ from loom.tensor.creation.creation import arange
 from loom.tensor.functions import softmax
 from loom.tensor.graph import require_tensor
 from loom.tensor.neural.activations import wide
+from loom.tensor.neural.rotary import rotate, turns
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.views import broadcast_to, expand_dims, reshape
-from loom.tensor.rotary import rotate, turns
 from loom.tensor.tensor import Tensor
 
 __all__ = ["rope", "scaled_dot_product_attention"]

@@ -16,7 +16,7 @@ from loom.schedules.axis import rows_along
 from loom.schedules.histogram import record_histogram
 from loom.schedules.scan import Scanning, record_scan
 from loom.schedules.select import record_first
-from loom.schedules.sort import plan_sort
+from loom.schedules.sorting.sort import plan_sort
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 

@@ -10,7 +10,7 @@ import pytest
 import loom
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, ShapeError
-from loom.schedules.partition import may_partition
+from loom.schedules.sorting.partition import may_partition
 from unit.patterns.canonical import canonical_sum, same_bits
 
 pytestmark = pytest.mark.wide

@@ -15,7 +15,7 @@ from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.kernels.sort.keys import Order, Records
 from loom.runtime.registry import device
-from loom.schedules.sort import SortPlan
+from loom.schedules.sorting.sort import SortPlan
 from unit.patterns.canonical import same_bits
 from unit.patterns.sort.sorted_oracle import DTYPES, numbers, order
 

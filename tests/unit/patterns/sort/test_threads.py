@@ -14,8 +14,8 @@ from loom.core.errors import ShapeError
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.data.group import group_by
 from loom.runtime.chain import Chain
-from loom.schedules.sort import SortPlan, plan_sort
-from loom.schedules.sort_threads import ThreadSortPlan
+from loom.schedules.sorting.sort import SortPlan, plan_sort
+from loom.schedules.sorting.threads import ThreadSortPlan
 from unit.patterns.canonical import same_bits
 from unit.patterns.sort.sorted_oracle import numbers, order
 

@@ -37,7 +37,7 @@ from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
 from loom.targets.base import Artifact, Bounds, Site
 from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD
-from loom.targets.llvm.machine import Machine, host_machine, llvm_fingerprint
+from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint
 
 __all__ = ["CpuDevice"]
 
@@ -78,14 +78,7 @@ class CpuDevice:
     @property
     def caps(self) -> Caps:
         """What kernels may know of this device."""
-        return Caps(
-            simd_lanes=self.machine.simd_lanes,
-            shared_nbytes=65536,
-            max_workgroup_lanes=1024,
-            unified_memory=True,
-            workers=options.thread_count(),
-            cache_nbytes=_cache_nbytes(),
-        )
+        return cpu_caps(self.machine, options.thread_count(), _cache_nbytes())
 
     @cached_property
     def _cache(self) -> ArtifactCache:

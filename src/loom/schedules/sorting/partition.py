@@ -12,7 +12,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType, lookup, u32
 from loom.kernels.move.partition import count_keys, move_values, place_keys
 from loom.schedules.recorder import Recorder, StorageLike
-from loom.schedules.sort import orders_by_threads
+from loom.schedules.sorting.sort import orders_by_threads
 
 __all__ = ["PartitionPlan", "may_partition", "plan_partition"]
 

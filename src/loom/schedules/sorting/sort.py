@@ -2,7 +2,7 @@
 
 Layer: schedules. Short rows take one dispatch, a group each. A long row of wide keys goes to buckets that are
 sorted inside the cache, unless the device finds that its keys do not spread; then, and for narrow keys, it takes
-three dispatches per digit: count, scan, scatter. Where lanes are threads of hardware, ``sort_threads`` plans.
+three dispatches per digit: count, scan, scatter. Where lanes are threads of hardware, ``threads`` plans.
 Invariant: the plan changes speed, never the result, since a stable order is unique.
 """
 
@@ -22,7 +22,7 @@ from loom.kernels.sort import buckets, radix
 from loom.kernels.sort.keys import DIGITS, Records
 from loom.kernels.sort.small import sort_row
 from loom.schedules.recorder import Recorder, StorageLike
-from loom.schedules.sort_threads import ThreadSortPlan
+from loom.schedules.sorting.threads import ThreadSortPlan
 
 __all__ = ["SortPlan", "cut", "orders_by_threads", "plan_sort"]
 
