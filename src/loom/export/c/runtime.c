@@ -16,13 +16,7 @@ struct NET {
 
 static const u64 MAGIC = 0x314e4d4f4f4cull ^ STATE_NBYTES ^ ((u64)SCRATCH_NBYTES << 24);
 
-/* Memory. Loops of our own: the compiler is told not to make calls of them (-fno-builtin). */
-
-static void copy(void *to, const void *from, u64 n) {
-  u8 *t = to;
-  const u8 *f = from;
-  for (u64 i = 0; i < n; i++) t[i] = f[i];
-}
+/* Memory: see also common.c. */
 
 static int same(const void *a, const void *b, u64 n) {
   const u8 *x = a, *y = b;
@@ -35,37 +29,6 @@ static int same_text(const char *a, const char *b) {
   for (; *a && *a == *b; a++, b++) {}
   return *a == *b;
 }
-
-/* The processor's rounding and subnormals as the numeric contract has them, and back. */
-
-#if defined(__x86_64__)
-static u32 enter(void) {
-  u32 old, plain = 0x1f80;
-  __asm__ volatile("stmxcsr %0" : "=m"(old));
-  __asm__ volatile("ldmxcsr %0" : : "m"(plain));
-  return old;
-}
-static void leave(u32 old) { __asm__ volatile("ldmxcsr %0" : : "m"(old)); }
-#elif defined(__aarch64__)
-static u64 enter(void) {
-  u64 old;
-  __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-  __asm__ volatile("msr fpcr, %0" : : "r"((u64)0));
-  return old;
-}
-static void leave(u64 old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
-#elif defined(__arm__)
-static u32 enter(void) {
-  u32 old;
-  __asm__ volatile("vmrs %0, fpscr" : "=r"(old));
-  __asm__ volatile("vmsr fpscr, %0" : : "r"(0));
-  return old;
-}
-static void leave(u32 old) { __asm__ volatile("vmsr fpscr, %0" : : "r"(old)); }
-#else /* WebAssembly has one mode */
-static u32 enter(void) { return 0; }
-static void leave(u32 old) { (void)old; }
-#endif
 
 static int is_finite(double x) { return x - x == 0; }
 

@@ -6,25 +6,18 @@ Layer: export. Invariant: the C text depends on the network, the settings and th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
-
-import numpy as np
 
 from loom.core.errors import ArgumentError
 from loom.core.version import __version__
+from loom.export.c.text import RESERVED, TYPES, byte_table, quoted, source_text, table, unused
 from loom.export.frozen import FrozenProgram, Image, Named
 from loom.export.network import FrozenNetwork
 
 __all__ = ["CODES", "header", "manifest", "tables"]
 
-_TYPES = {
-    "f64": "double", "f32": "float", "f16": "uint16_t", "bf16": "uint16_t", "i64": "int64_t", "i32": "int32_t",
-    "i16": "int16_t", "i8": "int8_t", "u64": "uint64_t", "u32": "uint32_t", "u16": "uint16_t", "u8": "uint8_t",
-    "bool": "uint8_t",
-}  # fmt: skip
 _SAFETENSORS = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16", "u32": "U32", "u64": "U64"}
 _KINDS = {"forward": "FORWARD", "step": "STEP", "score": "SCORE"}
 
@@ -109,15 +102,6 @@ const char *{name}_message(int code);
 """
 
 
-_WORDS = """
-net samples epochs loss given results old code auto break case char const continue default do double else enum extern
-float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union
-unsigned void volatile while bool class new delete this template private public protected operator namespace try catch
-throw
-"""
-_RESERVED = frozenset(_WORDS.split())
-
-
 @dataclass(frozen=True, slots=True)
 class _Arguments:
     """Names of C's parameters for inputs, outputs and targets, all of them different."""
@@ -128,21 +112,12 @@ class _Arguments:
 
     @classmethod
     def of(cls, net: FrozenNetwork) -> _Arguments:
-        taken = {*_RESERVED, net.name}
+        taken = {*RESERVED, net.name}
         spec = net.network.spec
-        inputs = [_unused("x" if len(spec.inputs) == 1 else i.name, taken) for i in spec.inputs]
-        outputs = [_unused("y" if len(net.outputs) == 1 else n, taken) for n, _, _ in net.outputs]
-        targets = [_unused("target" if len(net.targets) == 1 else f"target_{n}", taken) for n, _ in net.targets]
+        inputs = [unused("x" if len(spec.inputs) == 1 else i.name, taken) for i in spec.inputs]
+        outputs = [unused("y" if len(net.outputs) == 1 else n, taken) for n, _, _ in net.outputs]
+        targets = [unused("target" if len(net.targets) == 1 else f"target_{n}", taken) for n, _ in net.targets]
         return cls(inputs, outputs, targets)
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    found = "".join(c if c.isalnum() and c.isascii() else "_" for c in name) or "_"
-    found = f"_{found}" if found[0].isdigit() else found
-    while found in taken:
-        found += "_"
-    taken.add(found)
-    return found
 
 
 def _signatures(net: FrozenNetwork) -> tuple[str, str, str]:
@@ -152,9 +127,9 @@ def _signatures(net: FrozenNetwork) -> tuple[str, str, str]:
     made = zip([t for _, t, _ in net.outputs], arguments.outputs, strict=True)
     wanted = zip([t for _, t in net.targets], arguments.targets, strict=True)
     return (
-        ", ".join(f"const {_TYPES[t.name]} *{name}" for t, name in given),
-        ", ".join(f"{_TYPES[t.name]} *{name}" for t, name in made),
-        ", ".join(f"const {_TYPES[t.name]} *{name}" for t, name in wanted),
+        ", ".join(f"const {TYPES[t.name]} *{name}" for t, name in given),
+        ", ".join(f"{TYPES[t.name]} *{name}" for t, name in made),
+        ", ".join(f"const {TYPES[t.name]} *{name}" for t, name in wanted),
     )
 
 
@@ -181,26 +156,7 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
 
 def tables(net: FrozenNetwork, image: Image, entries: Sequence[str]) -> str:
     """Return the C source of a network for one machine; ``entries``: symbols of its kernels' objects."""
-    start = net.start(image)
-    rows: list[str] = []
-    bindings: list[str] = []
-    params: list[str] = []
-    indirects: list[str] = []
-    ports: list[str] = []
-    programs: list[str] = []
-    for program in image.programs:
-        kind, _, samples = program.name.partition("_")
-        programs.append(f"{{{_KINDS[kind]}, {samples}, {len(rows)}, {len(program.dispatches)}, {len(ports)}}}")
-        ports += [f"{{{p.offset}u, {p.nbytes}u}}" for p in _in_order(program, net)]
-        for d in program.dispatches:
-            if d.indirect is not None:
-                counts, (a, b, c) = d.indirect
-                indirects.append(f"{{{int(counts.constant)}, {counts.offset}u, {{{a}u, {b}u, {c}u}}}}")
-            x, y, z = d.groups
-            which = len(indirects) if d.indirect is not None else 0
-            rows.append(f"{{{d.kernel}, {len(bindings)}, {len(params)}, {which}, {{{x}u, {y}u, {z}u}}}}")
-            bindings += [f"{{{b.offset}u, {b.elements}u, {int(b.constant)}}}" for b in d.bindings]
-            params += [f"{p}ull" for p in d.params]
+    programs = dispatch_tables(image, lambda program: _in_order(program, net))
     training = net.training
     rates = [float(r).hex() for r in training.rates] if training is not None else ["0"]
     saved, saved_header, tensors = _saved(net, image)
@@ -211,9 +167,7 @@ def tables(net: FrozenNetwork, image: Image, entries: Sequence[str]) -> str:
         "SHUFFLE": int(training is not None and training.shuffle),
         "SEED": f"{0 if training is None else training.seed}ull",
         "RATES": f"{len(rates)}u", "INPUTS": len(spec.inputs), "OUTPUTS": len(net.outputs),
-        "TARGETS": len(net.targets), "PROGRAMS": f"{len(programs)}u", "BINDINGS": f"{len(bindings)}u",
-        "TENSORS": f"{len(tensors)}u", "STATE_NBYTES": f"{image.state_nbytes}ull",
-        "PORTS_NBYTES": f"{image.ports_nbytes}ull", "SCRATCH_NBYTES": f"{image.scratch_nbytes}ull",
+        "TARGETS": len(net.targets), "TENSORS": f"{len(tensors)}u",
         "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{len(saved_header)}ull",
     }  # fmt: skip
     defines = "\n".join(f"#define {key} {value}" for key, value in numbers.items())
@@ -226,45 +180,57 @@ def tables(net: FrozenNetwork, image: Image, entries: Sequence[str]) -> str:
         defines,
         codes,
         f"#define LOOM_CODES {len(CODES)}",
-        _C_TYPES,
+        source_text("common.c"),
         externs,
-        _table("Kernel *const", "kernels", entries),
-        _table("Row", "rows", rows),
-        _table("Place", "bindings", bindings),
-        _table("u64", "params", params),
-        _table("Indirect", "indirects", indirects),
-        _table("Port", "ports", ports),
-        _table("Program", "programs", programs),
-        _table("double", "rates", rates),
-        _table("Tensor", "tensors", tensors),
-        _table("const char *const", "messages", [_text(text) for text in CODES.values()]),
-        _bytes("constants", bytes(image.constants)),
-        _bytes("start", start),
-        _bytes("saved_header", saved_header),
-        f"static const char manifest[] = {_text(manifest(net, image))};",
-        files("loom.export.c").joinpath("runtime.c").read_text(encoding="utf-8"),
+        table("Kernel *const", "kernels", entries),
+        programs,
+        table("double", "rates", rates),
+        table("Tensor", "tensors", tensors),
+        table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
+        byte_table("constants", bytes(image.constants)),
+        byte_table("start", net.start(image)),
+        byte_table("saved_header", saved_header),
+        f"static const char manifest[] = {quoted(manifest(net, image))};",
+        source_text("runtime.c"),
         _wrappers(net),
     ]
     return "\n".join(parts)
 
 
-_C_TYPES = """
-typedef uint8_t u8;
-typedef uint32_t u32;
-typedef uint64_t u64;
-/* as compiled kernels read them: src/loom/targets/llvm/layout.py */
-typedef struct { u64 kernel, bindings, params, indirect; u32 groups[3], flags; u64 total; u32 number, start; } Record;
-typedef struct { u64 address, elements; } Binding;
-typedef void Kernel(const Record *, void *, u64, u64);
-typedef struct { u32 kernel, binding, param, indirect, groups[3]; } Row;
-typedef struct { u64 offset; u32 elements, constant; } Place;
-typedef struct { u32 constant; u64 offset; u32 largest[3]; } Indirect;
-typedef struct { u64 offset, nbytes; } Port;
-typedef struct { u32 kind, samples, first, rows, port; } Program;
-typedef struct { const char *name, *told; u64 offset, nbytes, saved; u32 element, kind; } Tensor;
-enum { FORWARD, STEP, SCORE };
-enum { OTHER, F16, BF16, F32, F64 };
-"""
+def dispatch_tables(image: Image, in_order: Callable[[FrozenProgram], Sequence[Named]]) -> str:
+    """Return what the runtime runs: programs, dispatches, parameters, places; ``in_order``: a program's ports."""
+    rows: list[str] = []
+    bindings: list[str] = []
+    params: list[str] = []
+    indirects: list[str] = []
+    ports: list[str] = []
+    programs: list[str] = []
+    for program in image.programs:
+        kind, _, samples = program.name.partition("_")
+        programs.append(f"{{{_KINDS[kind]}, {samples}, {len(rows)}, {len(program.dispatches)}, {len(ports)}}}")
+        ports += [f"{{{p.offset}u, {p.nbytes}u}}" for p in in_order(program)]
+        for d in program.dispatches:
+            if d.indirect is not None:
+                counts, (a, b, c) = d.indirect
+                indirects.append(f"{{{int(counts.constant)}, {counts.offset}u, {{{a}u, {b}u, {c}u}}}}")
+            x, y, z = d.groups
+            which = len(indirects) if d.indirect is not None else 0
+            rows.append(f"{{{d.kernel}, {len(bindings)}, {len(params)}, {which}, {{{x}u, {y}u, {z}u}}}}")
+            bindings += [f"{{{b.offset}u, {b.elements}u, {int(b.constant)}}}" for b in d.bindings]
+            params += [f"{p}ull" for p in d.params]
+    numbers = {
+        "PROGRAMS": f"{len(programs)}u", "BINDINGS": f"{len(bindings)}u", "STATE_NBYTES": f"{image.state_nbytes}ull",
+        "PORTS_NBYTES": f"{image.ports_nbytes}ull", "SCRATCH_NBYTES": f"{image.scratch_nbytes}ull",
+    }  # fmt: skip
+    return "\n".join([
+        *(f"#define {key} {value}" for key, value in numbers.items()),
+        table("Row", "rows", rows),
+        table("Place", "bindings", bindings),
+        table("u64", "params", params),
+        table("Indirect", "indirects", indirects),
+        table("Port", "ports", ports),
+        table("Program", "programs", programs),
+    ])  # fmt: skip
 
 
 def _in_order(program: FrozenProgram, net: FrozenNetwork) -> list[Named]:
@@ -296,54 +262,15 @@ def _saved(net: FrozenNetwork, image: Image) -> tuple[int, bytes, list[str]]:
         told = "0"
         if t.name in weights:
             a = weights[t.name]
-            told = _text(f"{t.name} {a.dtype.newbyteorder('<').str} {a.shape}\n")
+            told = quoted(f"{t.name} {a.dtype.newbyteorder('<').str} {a.shape}\n")
         code = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16"}.get(t.dtype.name, "OTHER")
         fields = f"{t.offset}u, {t.nbytes}u, {at}u, {t.dtype.nbytes}, {code}"
-        rows.append(f"{{{_text(t.name)}, {told}, {fields}}}")
+        rows.append(f"{{{quoted(t.name)}, {told}, {fields}}}")
         at += t.nbytes
     about["state/progress"] = {"dtype": "U64", "shape": [2], "data_offsets": [at, at + 16]}
     text = json.dumps({"__metadata__": {"loom": f"export of {net.name}"}, **about}, separators=(",", ":")).encode()
     text = text.ljust(-(-len(text) // 8) * 8)
     return at + 16, len(text).to_bytes(8, "little") + text, rows
-
-
-_PLAIN = ("Kernel *const", "u64", "double", "const char *const")
-
-
-def _table(kind: str, name: str, rows: Sequence[str]) -> str:
-    """Return a C array of constants, one at least."""
-    found = rows or ["0" if kind in _PLAIN else "{0}"]
-    lines = [""]
-    for row in found:
-        if len(lines[-1]) + len(row) > 110:
-            lines.append("")
-        lines[-1] += f"{row},"
-    body = "\n".join(lines)
-    const = "" if kind.endswith("const") else "const "
-    return f"static {const}{kind} {name}[] = {{\n{body}\n}};"
-
-
-def _bytes(name: str, content: bytes) -> str:
-    words = np.frombuffer(content.ljust(max(8, -(-len(content) // 8) * 8), b"\0"), "<u8")
-    body = _lines([f"{w:#x}ull" for w in words.tolist()])
-    return (f"static const u64 {name}_words[] __attribute__((aligned(64))) = {{\n{body}\n}};\n"
-            f"static const u8 *const {name} = (const u8 *){name}_words;")  # fmt: skip
-
-
-def _lines(items: Sequence[str]) -> str:
-    return "\n".join(",".join(items[i : i + 6]) + "," for i in range(0, len(items), 6))
-
-
-def _text(text: str) -> str:
-    """Return a C string of a text."""
-    escaped = "".join(
-        f"\\{c}" if c in '"\\' else "\\n" if c == "\n" else c if " " <= c <= "~" else _escape(c) for c in text
-    )
-    return f'"{escaped}"'
-
-
-def _escape(c: str) -> str:
-    return "".join(f"\\{byte:03o}" for byte in c.encode())
 
 
 def _wrappers(net: FrozenNetwork) -> str:

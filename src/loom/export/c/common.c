@@ -1,0 +1,56 @@
+/* What every export begins with: types that compiled kernels read, memory, the state of floating-point arithmetic. */
+
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef uint64_t u64;
+/* as compiled kernels read them: src/loom/targets/llvm/layout.py */
+typedef struct { u64 kernel, bindings, params, indirect; u32 groups[3], flags; u64 total; u32 number, start; } Record;
+typedef struct { u64 address, elements; } Binding;
+typedef void Kernel(const Record *, void *, u64, u64);
+typedef struct { u32 kernel, binding, param, indirect, groups[3]; } Row;
+typedef struct { u64 offset; u32 elements, constant; } Place;
+typedef struct { u32 constant; u64 offset; u32 largest[3]; } Indirect;
+typedef struct { u64 offset, nbytes; } Port;
+typedef struct { u32 kind, samples, first, rows, port; } Program;
+typedef struct { const char *name, *told; u64 offset, nbytes, saved; u32 element, kind; } Tensor;
+enum { FORWARD, STEP, SCORE };
+enum { OTHER, F16, BF16, F32, F64 };
+
+/* Memory. Loops of our own: the compiler is told not to make calls of them (-fno-builtin). */
+
+static void copy(void *to, const void *from, u64 n) {
+  u8 *t = to;
+  const u8 *f = from;
+  for (u64 i = 0; i < n; i++) t[i] = f[i];
+}
+
+/* The processor's rounding and subnormals as the numeric contract has them, and back. */
+
+#if defined(__x86_64__)
+static u32 enter(void) {
+  u32 old, plain = 0x1f80;
+  __asm__ volatile("stmxcsr %0" : "=m"(old));
+  __asm__ volatile("ldmxcsr %0" : : "m"(plain));
+  return old;
+}
+static void leave(u32 old) { __asm__ volatile("ldmxcsr %0" : : "m"(old)); }
+#elif defined(__aarch64__)
+static u64 enter(void) {
+  u64 old;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+  __asm__ volatile("msr fpcr, %0" : : "r"((u64)0));
+  return old;
+}
+static void leave(u64 old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
+#elif defined(__arm__)
+static u32 enter(void) {
+  u32 old;
+  __asm__ volatile("vmrs %0, fpscr" : "=r"(old));
+  __asm__ volatile("vmsr fpscr, %0" : : "r"(0));
+  return old;
+}
+static void leave(u32 old) { __asm__ volatile("vmsr fpscr, %0" : : "r"(old)); }
+#else /* WebAssembly has one mode */
+static u32 enter(void) { return 0; }
+static void leave(u32 old) { (void)old; }
+#endif

@@ -1,0 +1,84 @@
+"""C as text: types, tables, strings, names.
+
+Layer: export. Invariant: every text here is C99 of ASCII alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+import numpy as np
+
+__all__ = ["RESERVED", "TYPES", "byte_table", "quoted", "source_text", "table", "unused"]
+
+TYPES = {
+    "f64": "double", "f32": "float", "f16": "uint16_t", "bf16": "uint16_t", "i64": "int64_t", "i32": "int32_t",
+    "i16": "int16_t", "i8": "int8_t", "u64": "uint64_t", "u32": "uint32_t", "u16": "uint16_t", "u8": "uint8_t",
+    "bool": "uint8_t",
+}  # fmt: skip
+"""What elements are in C: 16-bit floats are their bits."""
+
+_WORDS = """
+net samples epochs loss given results old code auto break case char const continue default do double else enum extern
+float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union
+unsigned void volatile while bool class new delete this template private public protected operator namespace try catch
+throw
+"""
+RESERVED = frozenset(_WORDS.split())
+"""Names that parameters of C functions may not have."""
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """Return a name like ``name`` that C takes and that is not among ``taken``, where it is put."""
+    found = "".join(c if c.isalnum() and c.isascii() else "_" for c in name) or "_"
+    found = f"_{found}" if found[0].isdigit() else found
+    while found in taken:
+        found += "_"
+    taken.add(found)
+    return found
+
+
+_PLAIN = ("Kernel *const", "u64", "double", "const char *const")
+
+
+def table(kind: str, name: str, rows: Sequence[str]) -> str:
+    """Return a C array of constants, one at least."""
+    found = rows or ["0" if kind in _PLAIN else "{0}"]
+    lines = [""]
+    for row in found:
+        if len(lines[-1]) + len(row) > 110:
+            lines.append("")
+        lines[-1] += f"{row},"
+    body = "\n".join(lines)
+    const = "" if kind.endswith("const") else "const "
+    return f"static {const}{kind} {name}[] = {{\n{body}\n}};"
+
+
+def byte_table(name: str, content: bytes) -> str:
+    """Return a C array of constant bytes, aligned to 64."""
+    words = np.frombuffer(content.ljust(max(8, -(-len(content) // 8) * 8), b"\0"), "<u8")
+    body = _lines([f"{w:#x}ull" for w in words.tolist()])
+    return (f"static const u64 {name}_words[] __attribute__((aligned(64))) = {{\n{body}\n}};\n"
+            f"static const u8 *const {name} = (const u8 *){name}_words;")  # fmt: skip
+
+
+def _lines(items: Sequence[str]) -> str:
+    return "\n".join(",".join(items[i : i + 6]) + "," for i in range(0, len(items), 6))
+
+
+def quoted(text: str) -> str:
+    """Return a C string of a text."""
+    escaped = "".join(
+        f"\\{c}" if c in '"\\' else "\\n" if c == "\n" else c if " " <= c <= "~" else _escape(c) for c in text
+    )
+    return f'"{escaped}"'
+
+
+def _escape(c: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in c.encode())
+
+
+def source_text(file: str) -> str:
+    """Return the text of a C source of this folder."""
+    return files("loom.export.c").joinpath(file).read_text(encoding="utf-8")
