@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from loom.export import FrozenNetwork
 
 __all__ = ["export"]
 
 
 def export(
     network: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, or a document with starting weights.")],
-    to: Annotated[str, typer.Option("--to", help="c.")] = "c",
+    to: Annotated[str, typer.Option("--to", help="c or wasm.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
-    target: Annotated[str, typer.Option("--target", help="x86_64-linux,aarch64-linux, ...")] = "x86_64-linux",
+    target: Annotated[
+        str | None, typer.Option("--target", help="Of c: x86_64-linux (else), aarch64-linux, ...")
+    ] = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples that are computed at once: 1,32.")] = "1",
     data: Annotated[
         str | None, typer.Option("--data", help="Samples like those it will train with: digits, ...")
@@ -31,7 +36,7 @@ def export(
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C: header, libraries, manifest. With --data it trains, to the digest of loom train.
+    """Write a network as C (header, libraries, manifest) or as wasm. With --data it trains, as loom train does.
 
     The settings of training are those of loom train, and mean the same.
 
@@ -39,11 +44,12 @@ def export(
     """
     from loom.cli.networks import open_network, samples_for
     from loom.core.errors import ArgumentError
-    from loom.export import export_c, freeze
+    from loom.export import freeze
     from loom.nn.train.datasets import divide
 
-    if to != "c":
-        raise ArgumentError("loom export, --to", "no such export", expected="c", got=to, remedy="Write --to c")
+    if to not in _EXPORTS:
+        known = ", ".join(_EXPORTS)
+        raise ArgumentError("loom export, --to", "no such export", expected=known, got=to, remedy="Write --to c")
     net = open_network(network, "cpu")
     settings: dict[str, Any] = {}
     samples = None
@@ -54,7 +60,7 @@ def export(
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     sizes = [_size(text) for text in batch.split(",")]
     frozen = freeze(net, name=name or _prefix(network), batch=sizes, train=settings, data=samples)
-    made = export_c(frozen, out, [text.strip() for text in target.split(",")])
+    made = _EXPORTS[to](frozen, out, target)
     if json:
         from loom.cli.output import print_json
 
@@ -64,6 +70,31 @@ def export(
     for path in made.files:
         typer.echo(f"{path}  {path.stat().st_size:,} bytes")
     typer.echo(f"{made.kernels} kernels, {made.code_nbytes:,} bytes of code; a net takes {made.net_nbytes:,} bytes")
+
+
+def _to_c(net: FrozenNetwork, out: Path, target: str | None) -> Any:
+    from loom.export import export_c
+
+    return export_c(net, out, [text.strip() for text in (target or "x86_64-linux").split(",")])
+
+
+def _to_wasm(net: FrozenNetwork, out: Path, target: str | None) -> Any:
+    from loom.export import export_wasm
+
+    _require_no(target, "wasm")
+    return export_wasm(net, out)
+
+
+def _require_no(target: str | None, to: str) -> None:
+    from loom.core.errors import ArgumentError
+
+    if target is not None:
+        raise ArgumentError("loom export, --target", f"has no effect with --to {to}", expected="none", got=target,
+                            remedy="Leave it out")  # fmt: skip
+
+
+_EXPORTS = {"c": _to_c, "wasm": _to_wasm}
+"""What --to names: a frozen network, the folder and --target to what was made."""
 
 
 def _size(text: str) -> int:

@@ -22,7 +22,7 @@ from loom.targets.base import Bounds
 from loom.targets.llvm.machine import Machine, llvm_fingerprint, machine
 from loom.targets.llvm.target import LlvmTarget
 
-__all__ = ["PLATFORMS", "Platform", "link", "objects_of", "platform_of"]
+__all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "objects_of", "platform_of", "zig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +99,16 @@ def zig(*arguments: object) -> None:
                          remedy="Report it with the network's document")  # fmt: skip
 
 
-_FLAGS = ("-std=c99", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-ffp-contract=off", "-fPIC",
+FLAGS = ("-std=c99", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-ffp-contract=off", "-fPIC",
           "-fvisibility=hidden", "-g0")  # fmt: skip
+"""How C is compiled for every target."""
 
 
 def link(platform: Platform, name: str, source: Path, objects: Sequence[Path], out: Path) -> list[Path]:
     """Compile a network's C source and link it with its kernels; return the static and the shared library."""
     folder = objects[0].parent
     own, memory, runtime = folder / f"{name}.o", folder / "memory.o", folder / "runtime.a"
-    fixed = ["-target", platform.zig, *_FLAGS]
+    fixed = ["-target", platform.zig, *FLAGS]
     if platform.of == "x86-64":
         fixed += ["-mcpu=x86_64"]
     zig("cc", *fixed, "-Os", "-c", source, "-o", own)

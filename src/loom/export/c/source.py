@@ -149,9 +149,19 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
         t = net.training
         found["training"] = {
             "samples": t.samples, "batch": t.batch, "step": list(t.sizes), "epochs": t.epochs, "shuffle": t.shuffle,
-            "seed": t.seed, "targets": [{"name": n, "dtype": d.name} for n, d in net.targets],
+            "seed": t.seed, "targets": _targets(net, image),
         }  # fmt: skip
     return json.dumps(found, separators=(",", ":"))
+
+
+def _targets(net: FrozenNetwork, image: Image) -> list[dict[str, Any]]:
+    """Return name, dtype and shape (without the axis of samples) of each target."""
+    step = next(p for p in image.programs if p.name.startswith("step"))
+    ports = _in_order(step, net)[len(net.network.spec.inputs) :]
+    return [
+        {"name": name, "dtype": dtype.name, "shape": list(port.shape[1:])}
+        for (name, dtype), port in zip(net.targets, ports, strict=False)
+    ]
 
 
 def tables(net: FrozenNetwork, image: Image, entries: Sequence[str]) -> str:

@@ -1,0 +1,45 @@
+"""Exports to WebAssembly: a module, the ES module that opens it, and its types.
+
+Layer: export. Invariant: what is written runs in node, a worker and a page alike, and asks for nothing but its files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from loom.export.network import FrozenNetwork
+from loom.export.web.build import build_wasm
+from loom.export.web.types import javascript, typescript
+
+__all__ = ["WebExport", "export_wasm"]
+
+
+@dataclass(frozen=True, slots=True)
+class WebExport:
+    """Files that were written, and what a net takes: memory, kernels, bytes of their code."""
+
+    files: tuple[Path, ...]
+    net_nbytes: int
+    kernels: int
+    code_nbytes: int
+
+
+def export_wasm(net: FrozenNetwork, out: str | Path) -> WebExport:
+    """Write a frozen network into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
+
+    StateError without Zig (the extra ``export``).
+    """
+    folder = Path(out)
+    built = build_wasm(net)
+    contents = {
+        f"{net.name}.wasm": built.module,
+        f"{net.name}.js": javascript(net.name).encode(),
+        f"{net.name}.d.ts": typescript(json.loads(built.manifest)).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    paths = tuple(folder / name for name in contents)
+    return WebExport(paths, built.net_nbytes, built.kernels, built.code_nbytes)

@@ -1,0 +1,79 @@
+// Types of a network exported by Loom. Generated; do not edit.
+
+/** An array of the dtype's own type, or numbers that it holds, nested or not. */
+export type Numbers<T> = T | ArrayLike<number> | ArrayLike<bigint> | readonly Numbers<T>[];
+export type Inputs = @INPUTS@;
+export type Outputs = @OUTPUTS@;
+//training
+export type Targets = @TARGETS@;
+//end
+export type Elements =
+  | Float64Array | Float32Array | BigInt64Array | BigUint64Array | Int32Array | Uint32Array | Int16Array | Uint16Array
+  | Int8Array | Uint8Array;
+
+export interface Column {
+  readonly name: string;
+  readonly dtype: string;
+  /** Without the axis of samples. */
+  readonly shape: readonly number[];
+}
+
+export interface Manifest {
+  readonly format: string;
+  readonly name: string;
+  readonly loom: string;
+  readonly inputs: readonly Column[];
+  readonly outputs: readonly Column[];
+  readonly forward: readonly number[];
+  readonly tensors: readonly Column[];
+  readonly digest: string;
+  readonly training?: {
+    readonly samples: number;
+    readonly batch: number;
+    readonly step: readonly number[];
+    readonly epochs: number;
+    readonly shuffle: boolean;
+    readonly seed: number;
+    readonly targets: readonly Column[];
+  };
+}
+
+export class NetError extends Error {
+  constructor(code: string, text: string);
+  readonly code: @CODES@ | "ARGUMENT" | "WASM";
+}
+
+export class Net {
+  /** Open the network: of the file beside this module, or of `wasm`. */
+  static open(options?: { wasm?: URL | string | BufferSource | Response | WebAssembly.Module }): Promise<Net>;
+  /** Of a compiled module, at once. */
+  constructor(module: WebAssembly.Module);
+  readonly module: WebAssembly.Module;
+  readonly manifest: Manifest;
+  /** Outputs for any number of samples. */
+  forward(x: Inputs): Outputs;
+//training
+  /** One update with a batch of a size that `manifest.training.step` lists; the loss before it. */
+  step(x: Inputs, y: Targets): number;
+  /** Whole epochs, in the order that Loom takes; the loss of each. `onEpoch` stops by returning false. */
+  train(x: Inputs, y: Targets, options?: { epochs?: number; onEpoch?: (epoch: number, loss: number) => unknown }): number[];
+  /** A function that trains one epoch and returns its loss. */
+  trainer(x: Inputs, y: Targets): () => number;
+  /** The mean loss over samples; nothing changes. */
+  score(x: Inputs, y: Targets): number;
+//end
+  /** Back to the weights it was exported with. */
+  reset(): void;
+  /** The elements of a tensor of the manifest. */
+  read(name: string): Elements;
+  /** Set all elements of a tensor. */
+  write(name: string, data: Numbers<Elements>): void;
+  /** SHA-256 of all weights, in hexadecimal: what `loom train` prints. */
+  digest(): string;
+  /** A .safetensors file with weights, the optimiser's state, and how far the training is. */
+  save(): Uint8Array;
+  /** Go on from what `save` gave. */
+  load(file: Uint8Array | ArrayBuffer): void;
+  /** Another net of the same weights and state. */
+  clone(): Net;
+}

@@ -1,0 +1,60 @@
+"""The JavaScript that stands before an exported module, and its types for TypeScript.
+
+Layer: export. Invariant: all of it follows from the manifest; the JavaScript is one file for all networks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from loom.export.c.source import CODES
+
+__all__ = ["javascript", "typescript"]
+
+_ARRAYS = {
+    "f64": "Float64Array", "f32": "Float32Array", "f16": "Uint16Array", "bf16": "Uint16Array", "i64": "BigInt64Array",
+    "u64": "BigUint64Array", "i32": "Int32Array", "u32": "Uint32Array", "i16": "Int16Array", "u16": "Uint16Array",
+    "i8": "Int8Array", "u8": "Uint8Array", "bool": "Uint8Array",
+}  # fmt: skip
+"""Arrays of JavaScript by dtype, as in net.js; 16-bit floats are their bits."""
+
+
+def template(name: str) -> str:
+    """Return a file of this package."""
+    return files("loom.export.web").joinpath(name).read_text(encoding="utf-8")
+
+
+def javascript(name: str) -> str:
+    """Return the ES module of a network of this name."""
+    return template("net.js").replace("@CODES@", json.dumps(list(CODES))).replace("@NAME@", name)
+
+
+def typescript(about: Mapping[str, Any]) -> str:
+    """Return the declarations of a network's ES module; ``about``: its manifest."""
+    training = about.get("training")
+    found = template("net.d.ts")
+    if training is None:
+        found = re.sub(r"^//training\n.*?^//end\n", "", found, flags=re.DOTALL | re.MULTILINE)
+    else:
+        found = re.sub(r"^//(training|end)\n", "", found, flags=re.MULTILINE)
+        found = found.replace("@TARGETS@", _given(training["targets"]))
+    found = found.replace("@CODES@", " | ".join(f'"{c}"' for c in CODES))
+    return found.replace("@INPUTS@", _given(about["inputs"])).replace("@OUTPUTS@", _made(about["outputs"]))
+
+
+def _given(columns: Sequence[Mapping[str, Any]]) -> str:
+    """Return the type of what is passed: an array, or arrays by name."""
+    each = [f"Numbers<{_ARRAYS[c['dtype']]}>" for c in columns]
+    named = "{ " + "; ".join(f"{json.dumps(c['name'])}: {t}" for c, t in zip(columns, each, strict=True)) + " }"
+    return f"{each[0]} | {named}" if len(columns) == 1 else named
+
+
+def _made(columns: Sequence[Mapping[str, Any]]) -> str:
+    """Return the type of what comes back."""
+    if len(columns) == 1:
+        return _ARRAYS[columns[0]["dtype"]]
+    return "{ " + "; ".join(f"{json.dumps(c['name'])}: {_ARRAYS[c['dtype']]}" for c in columns) + " }"

@@ -1,0 +1,113 @@
+"""Networks exported to WebAssembly, in node: outputs, losses, digests and files are Loom's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom.export import export_wasm, freeze
+from loom.export.c.source import CODES
+
+DENSE = [{"type": "dense", "output_size": 16, "activation": "relu"}, {"type": "dense", "output_size": 3}]
+BLOCK = [
+    {"type": "multi_head_attention", "num_heads": 2}, {"type": "layer_norm"},
+    {"type": "swiglu", "inner_size": 12}, {"type": "flatten"}, {"type": "dense", "output_size": 3},
+]  # fmt: skip
+NETS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {
+    "dense": ((4,), DENSE),
+    "lstm": ((6, 5), [
+        {"type": "lstm", "hidden_size": 8}, {"type": "flatten"}, {"type": "dense", "output_size": 3}]),
+    "transformer": ((6, 8), BLOCK),
+    "mixture": ((8,), [
+        {"type": "parallel", "combine_mode": "filter", "gate": {"type": "dense", "output_size": 3},
+         "branches": [{"type": "dense", "output_size": n, "activation": "tanh"} for n in (6, 6, 4)]},
+        {"type": "dense", "output_size": 3}]),
+    "convolution": ((1, 8, 8), [
+        {"type": "conv2d", "filters": 8, "kernel_size": 3, "activation": "relu", "padding": 1},
+        {"type": "max_pool", "pool_size": 2}, {"type": "flatten"}, {"type": "dense", "output_size": 3}]),
+    "noise": ((8,), [
+        {"type": "dense", "output_size": 16, "activation": "gelu"}, {"type": "dropout", "rate": 0.25},
+        {"type": "batch_norm"}, {"type": "dense", "output_size": 3}]),
+}  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "optimizer": "adamw", "learning_rate": 0.01, "schedule": "cosine", "batch_size": 32, "seed": 5, "epochs": 3,
+}  # fmt: skip
+NODE = shutil.which("node")
+pytestmark = pytest.mark.skipif(NODE is None, reason="node, which runs WebAssembly, is not installed")
+
+
+def samples(shape: tuple[int, ...], n: int = 70) -> tuple[Any, Any]:
+    random = np.random.default_rng(0)
+    return random.normal(size=(n, *shape)).astype(np.float32), random.integers(0, 3, n).astype(np.int32)
+
+
+def network(kind: str) -> loom.Network:
+    shape, layers = NETS[kind]
+    return loom.Network.from_json({"format": "loom/1", "input": {"shape": list(shape)}, "layers": layers}, on="cpu")
+
+
+def run_node(script: str, folder: Path, x: Any, y: Any, **asked: Any) -> Any:
+    (folder / "x").write_bytes(x.tobytes())
+    (folder / "y").write_bytes(y.tobytes())
+    (folder / "asked.json").write_text(json.dumps(asked))
+    (folder / "package.json").write_text('{"type": "module"}')
+    done = subprocess.run(
+        [str(NODE), str(Path(__file__).with_name(script)), str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def require_alike(told: Any, net: loom.Network, x: Any, y: Any) -> None:
+    assert told["first"] == net.digest()
+    assert told["before"] == net.predict(x).tobytes().hex()
+    history = net.train(x, y, progress=False, **SETTINGS)
+    assert told["losses"] == list(history.loss)
+    assert told["digest"] == net.digest()
+    assert told["after"] == net.predict(x).tobytes().hex()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [k for k in NETS if k != "dense"])
+def test_it_computes_and_trains_to_the_bits_of_loom(kind: str, tmp_path: Path) -> None:
+    net, (x, y) = network(kind), samples(NETS[kind][0])
+    export_wasm(freeze(net, batch=(1, 32), train=SETTINGS, data=(x, y)), tmp_path)
+    require_alike(run_node("training.mjs", tmp_path, x, y, epochs=3), net, x, y)
+
+
+def test_a_dense_network_does_all_that_there_is(tmp_path: Path) -> None:
+    net, (x, y) = network("dense"), samples((4,))
+    made = export_wasm(freeze(net, batch=(1, 32), train=SETTINGS, data=(x, y)), tmp_path)
+    assert [path.name for path in made.files] == ["net.wasm", "net.js", "net.d.ts"]
+    first, weights = net.digest(), net.digest
+    told = run_node("training.mjs", tmp_path, x, y, epochs=3, more=True)
+    require_alike(told, net, x, y)
+    trained = weights()
+    assert (told["imports"], told["cloned"], told["unchanged"]) == (0, trained, trained)
+    assert (told["reset"], told["of_bytes"], told["of_path"]) == (first, first, first)
+    assert told["score"] == pytest.approx(net.evaluate(x, y).loss, rel=1e-6)
+    assert told["nested"] == net.predict(x[:2]).tobytes().hex()
+    assert told["of_name"] == net.predict(x[:1]).tobytes().hex()
+    assert (told["written"], told["cut"], told["stopped"]) == ([0.5, 0.5], "WASM", 1)
+    assert told["manifest"]["training"]["targets"] == [{"name": "layers.1", "dtype": "i32", "shape": []}]
+    codes = {
+        "short": "ARGUMENT", "fewer": "ARGUMENT", "batch": "BATCH", "fraction": "ARGUMENT", "wide": "ARGUMENT",
+        "text": "ARGUMENT", "no_array": "ARGUMENT", "name": "ARGUMENT", "tensor": "NO_TENSOR", "size": "SIZE",
+        "half": "SIZE", "foreign": "FOREIGN", "over": "SCHEDULE_OVER", "nan": "NOT_FINITE", "module": "ARGUMENT",
+    }  # fmt: skip
+    assert {name: told[name][0] for name in codes} == codes
+    assert told["batch"][1] == f"BATCH: {CODES['BATCH']}"
+    assert told["short"][1] == "ARGUMENT: input x has 279 numbers, and a sample 4 (4)"
+
+
+def test_an_export_that_does_not_train_is_smaller(tmp_path: Path) -> None:
+    export_wasm(freeze(network("dense")), tmp_path)
+    assert (tmp_path / "net.wasm").stat().st_size < 30_000
+    assert "train(" not in (tmp_path / "net.d.ts").read_text()
