@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from loom.core.tracebacks import brief_names
 from loom.vectors.approximate import IndexReport
+from loom.vectors.entries import Entry, Hit
 from loom.vectors.files import flush, restore
-from loom.vectors.store import Entry, Hit, VectorStore
+from loom.vectors.store import VectorStore
 
 __all__ = ["Entry", "Hit", "IndexReport", "VectorStore", "flush", "restore"]
 

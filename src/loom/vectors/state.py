@@ -187,6 +187,14 @@ class StoreState:
 
     # changing
 
+    def delete(self, names: Sequence[Id]) -> int:
+        """Let the vectors of these ids go, as far as there are any; return how many. The caller holds both locks."""
+        rows = [row for row in (self.rows.pop(name, None) for name in names) if row is not None]
+        for row in rows:
+            self.bury(row)
+        self.unflushed += len(rows)
+        return len(rows)
+
     def bury(self, row: int) -> None:
         """Let a row be a tombstone."""
         segment, place = self.place(row)

@@ -8,7 +8,7 @@ what was there when they began, without keeping others waiting. Invariant: a cal
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,43 +23,21 @@ from loom.runtime.registry import one_device
 from loom.schedules.vectors import KEPT, choose_layout
 from loom.vectors.approximate import ApproximateIndex, IndexReport, build_index
 from loom.vectors.columns import read_where
+from loom.vectors.entries import Entry, Hit, as_hits, copy_meta, normalized, read_entries
 from loom.vectors.frozen import FrozenStore
-from loom.vectors.given import Id, Meta, read_ids, read_matrix, read_meta, read_metas, read_vector
+from loom.vectors.given import Id, read_ids, read_matrix, read_meta, read_metas, read_vector
 from loom.vectors.programs import VectorPrograms
-from loom.vectors.search import Ranks, find_best
+from loom.vectors.search import find_best
 from loom.vectors.sources import taken_from
-from loom.vectors.state import GivenRows, StoreState, StoreView
+from loom.vectors.state import GivenRows, StoreState
 
-__all__ = ["Entry", "Hit", "VectorStore"]
+__all__ = ["VectorStore"]
 
 METRICS = ("cosine", "dot", "euclidean")
 DUPLICATES = ("error", "skip", "replace")
 _MOST_DIMS = 1 << 16
 _MOST_ROWS = (1 << 32) - 1
-_SOME = 1024
-"""Vectors that iteration reads at a time."""
 _KEEP: Any = object()
-
-
-class Hit(NamedTuple):
-    """A vector that was found: its id, its score, what it is told, its row.
-
-    The score is the cosine or the product, larger for better, or the euclidean distance, smaller for better.
-    """
-
-    id: Id
-    score: float
-    meta: dict[str, Any] | None
-    row: int
-
-
-class Entry(NamedTuple):
-    """A vector of a store: its id, its elements as f32, what it is told, its row."""
-
-    id: Id
-    vector: Array
-    meta: dict[str, Any] | None
-    row: int
 
 
 class VectorStore:
@@ -179,7 +157,7 @@ class VectorStore:
                 return None
             row = self._state.rows[name]
             meta, (segment, place) = self._state.metas[row], self._state.place(row)
-        return Entry(name, segment.floats(place, 1)[0], _copied(meta), row)
+        return Entry(name, segment.floats(place, 1)[0], copy_meta(meta), row)
 
     def items(self) -> Iterator[Entry]:
         """Go through the vectors there are now, oldest row first, read some at a time."""
@@ -187,16 +165,7 @@ class VectorStore:
         with self._state.lock:
             segments, ids, metas = self._state.segments[:], self._state.ids, self._state.metas
             alive = [np.flatnonzero(s.live[: s.used]).tolist() for s in segments]
-        return self._read(segments, alive, ids, metas)
-
-    def _read(self, segments: Any, alive: Any, ids: Any, metas: Any) -> Iterator[Entry]:
-        for segment, places in zip(segments, alive, strict=True):
-            for at in range(0, len(places), _SOME):
-                some = places[at : at + _SOME]
-                found = segment.floats(some[0], some[-1] - some[0] + 1)
-                for place in some:
-                    row = segment.first + place
-                    yield Entry(ids[row], found[place - some[0]].copy(), _copied(metas[row]), row)
+        return read_entries(segments, alive, ids, metas)
 
     def to_numpy(self) -> tuple[list[Id], Array]:
         """Return all ids, oldest row first, and their vectors as f32, (n, dims)."""
@@ -303,18 +272,12 @@ class VectorStore:
         self._alive(where)
         one_of(missing, f"{where}, missing", ("error", "skip"))
         names = read_ids(ids, len(ids), where) if is_list(ids) else read_ids([ids], 1, where)
-        state = self._state
-        with state.writing, state.lock:
-            rows = {name: state.rows.get(name) for name in names}
-            for name, row in rows.items():
-                if row is None and missing == "error":
-                    raise self._no_vector(name, where)
-            found = {name: row for name, row in rows.items() if row is not None}
-            for name, row in found.items():
-                state.bury(row)
-                del state.rows[name]
-            state.unflushed += len(found)
-            return len(found)
+        with self._state.writing, self._state.lock:
+            if missing == "error":
+                gone = next((name for name in names if name not in self), None)
+                if gone is not None:
+                    raise self._no_vector(gone, where)
+            return self._state.delete(names)
 
     def compact(self) -> int:
         """Let go of tombstones; return how many. Rows are numbered anew, in their order; hits and scores stay."""
@@ -328,7 +291,7 @@ class VectorStore:
         with self._state.writing:
             self._alive("normalize")
             self._index = None
-            self._state.rebuild(_normalized)
+            self._state.rebuild(normalized)
 
     # searching
 
@@ -366,13 +329,7 @@ class VectorStore:
             ranks = find_best(self._programs, view.parts, queries, k, place)
         else:
             ranks = index.find(self._programs, view.parts, queries, k, place)
-        return [self._hits(each, view) for each in ranks]
-
-    def _hits(self, ranks: Ranks, view: StoreView) -> list[Hit]:
-        scores = 0 - ranks.scores if self._programs.layout.is_euclidean else ranks.scores
-        rows: list[int] = ranks.rows.tolist()
-        pairs = zip(rows, scores.tolist(), strict=True)
-        return [Hit(view.ids[row], score, _copied(view.metas[row]), row) for row, score in pairs]
+        return [as_hits(each, view, self._programs.layout.is_euclidean) for each in ranks]
 
     def build_index(self, *, connectivity: int = 16, expansion: int = 128, samples: int = 100) -> IndexReport:
         """Build an approximate index of the vectors there are now (HNSW, by the package usearch); tell its recall.
@@ -436,12 +393,3 @@ def _require_room(nbytes: int, budget: int | None, where: str) -> None:
     if budget is not None and nbytes > budget:
         raise ArgumentError(where, "too small for a segment of vectors", expected=f"at least {nbytes}", got=budget,
                             remedy="Raise it, or leave it out")  # fmt: skip
-
-
-def _copied(meta: Meta | None) -> dict[str, Any] | None:
-    return None if meta is None else dict(meta)
-
-
-def _normalized(x: Array) -> Array:
-    lengths = np.sqrt(np.add.accumulate(x * x, axis=1, dtype=np.float32)[:, -1:])
-    return np.divide(x, lengths, out=x.copy(), where=lengths > 0)
