@@ -12,8 +12,11 @@ from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType, f16, f32, i8, i32, u32, u64
+from loom.kernels.matmul.threads import Grid
 from loom.kernels.vectors.panels import Panel, lay_bytes, lay_floats, read_rows, words_of
+from loom.kernels.vectors.pick import pick_best
 from loom.kernels.vectors.rank import best_of_panels, scores_of_panels
+from loom.kernels.vectors.slabs import best_of_slabs
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder
 
@@ -24,8 +27,14 @@ KEPT = (f32, f16, i8)
 _TILES = {16: (2, 8), 8: (2, 4), 4: (2, 4)}
 """Vectors of a panel and queries compared at once, by the 32-bit lanes of a vector."""
 _SCALAR = (32, 1, 4)
-_THREADS = (32, 4, 8)
+_THREADS = (32, 2, 8)
 """Lanes, vectors and queries where lanes are threads of hardware, or are run many at once by the interpreter."""
+_GRID = Grid(8, 16, 2, 1, 16)
+"""Queries and vectors that a group of threads compares where there are many queries: 64 and 64."""
+_MANY = 16
+"""Queries from which these are worth it."""
+_MOST_PICKED = 256
+"""Hits of a query up to which a device of threads picks them itself."""
 _FEW = 2
 """Queries up to which memory is the limit."""
 _READ_LANES = 256
@@ -48,6 +57,8 @@ class VectorLayout:
     rows: int
     together: int
     """Panels that a group compares."""
+    threads: bool
+    """Whether lanes are threads."""
 
     @property
     def words(self) -> int:
@@ -91,10 +102,24 @@ class VectorLayout:
 
     def tile(self, queries: int) -> int:
         """Return how many of so many queries are compared at once: one after the other where they are few."""
-        return 1 if queries <= _FEW else self.panel.queries
+        if queries <= _FEW:
+            return 1
+        return _GRID.height if self.threads and self.kept != i8 and queries > _MANY else self.panel.queries
 
-    def record_best(self, chain: Recorder, slots: Sequence[Any], tile: int) -> None:
-        """Record the best score of each panel of a segment for each query, ``tile`` queries at once."""
+    def is_slab(self, tile: int) -> bool:
+        """Tell whether so many queries at once go through shared memory, a group for each tile and panel."""
+        return self.threads and tile == _GRID.height
+
+    def picks(self, k: int) -> bool:
+        """Tell whether the device picks the best ``k`` of a query itself."""
+        return self.threads and k <= _MOST_PICKED
+
+    def record_best(self, chain: Recorder, slots: Sequence[Any], tile: int, tiles: int) -> None:
+        """Record the best score of each panel of a segment for up to ``tiles`` tiles of ``tile`` queries."""
+        if self.is_slab(tile):
+            kernel = best_of_slabs(self.panel, _GRID, euclidean=self.is_euclidean)
+            chain.dispatch(kernel, slots, [], (tiles, self.panels))
+            return
         groups = -(-self.panels // self.together)
         panel = replace(self.panel, queries=tile)
         chain.dispatch(best_of_panels(panel, euclidean=self.is_euclidean), slots, [], groups)
@@ -102,6 +127,10 @@ class VectorLayout:
     def record_scores(self, chain: Recorder, slots: Sequence[Any], pairs: int) -> None:
         """Record all scores of up to so many pairs of a query and a panel."""
         chain.dispatch(scores_of_panels(self.panel, euclidean=self.is_euclidean), slots, [], pairs)
+
+    def record_pick(self, chain: Recorder, slots: Sequence[Any], queries: int, *, panels: bool) -> None:
+        """Record what picks the best of each query: scores, pairs, sizes, out, best."""
+        chain.dispatch(pick_best(panels=panels), slots, [], queries)
 
 
 def choose_layout(
@@ -126,4 +155,4 @@ def choose_layout(
     step = max(32, panel.width)  # a word of a mask is of one segment
     rows = max(step, min(capacity, most_rows) // step * step, min(most_rows, capacity + step - 1) // step * step)
     together = 1 if threads else max(1, min(_TOGETHER, rows // panel.width // (4 * caps.workers)))
-    return VectorLayout(dims, kept, metric, panel, rows, together)
+    return VectorLayout(dims, kept, metric, panel, rows, together, threads)

@@ -27,6 +27,8 @@ from loom.schedules.vectors import VectorLayout
 __all__ = ["Comparison", "SegmentMemory", "VectorPrograms"]
 
 _WORD = 4
+_MANY = 1000
+"""Queries of a large search."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,12 +75,14 @@ class VectorPrograms:
         if layout.kept == i8:
             self.lay(np.zeros(layout.dims, np.int8), memory, 0, 1)
         mask = np.zeros(layout.rows // 32, np.uint32)
-        for tile in {layout.tile(1), layout.tile(layout.panel.queries)}:
+        for tile in {layout.tile(n) for n in (1, layout.panel.queries, _MANY)}:
             queries = np.zeros((tile, layout.words * (2 if layout.kept == i8 else 1)), np.int32)
             comparison = self.compare(queries, np.zeros((tile, FACTS), np.float32), 1, tile)
             comparison.best(memory, mask, 1, 0)
             comparison.maxima()
             comparison.scores(memory, mask, np.zeros((1, 2), np.uint32))
+            if layout.picks(1):
+                comparison.pick([(memory, mask, 0, 1)], 1, 1)
         self.read(memory, 0, 1)
 
     # rows
@@ -118,7 +122,7 @@ class VectorPrograms:
 
     # running
 
-    def run(self, what: str, size: int, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any) -> None:
+    def run(self, what: str, size: Any, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any) -> None:
         """Run the program kept for ``what`` of a ``size`` over memory, some of it arrays; wait for its end."""
         memory = [self.held(each) for each in given]
         is_told = not self._is_native or check_bounds()
@@ -176,9 +180,10 @@ class Comparison:
         """Compare all queries with the first panels of a segment; ``before``: panels of segments before it."""
         own, layout, tile = self._programs, self._programs.layout, self._tile
         sizes = np.array([layout.words, self._rows // tile, layout.together, panels, self._panels, before], np.uint32)
+        tiles = _class(self._rows // tile) if layout.is_slab(tile) else 1
         own.run(
-            "best", tile, lambda chain, slots: layout.record_best(chain, slots, tile), self._queries, self._facts,
-            memory.data, memory.weights, memory.squares, mask, sizes, self._maxima.memory,
+            "best", (tile, tiles), lambda chain, slots: layout.record_best(chain, slots, tile, tiles),
+            self._queries, self._facts, memory.data, memory.weights, memory.squares, mask, sizes, self._maxima.memory,
         )  # fmt: skip
 
     def maxima(self) -> Array:
@@ -186,16 +191,52 @@ class Comparison:
         return self._maxima.read()
 
     def scores(self, memory: SegmentMemory, mask: Array, pairs: Array) -> Array:
-        """Return all scores of pairs (query, panel), a row for each."""
-        own, layout = self._programs, self._programs.layout
-        size = _class(len(pairs))
-        out = SearchResult(own, (len(pairs), layout.panel.width), np.float32)
-        sizes = np.array([layout.words, len(pairs)], np.uint32)
+        """Return all scores of pairs (query, panel of the segment), a row for each."""
+        out = self._room(len(pairs), self._programs.layout.panel.width, np.float32)
+        self._score(memory, mask, pairs, len(pairs), (0, self._programs.layout.panels), out)
+        return out.read()
+
+    def _room(self, rows: int, columns: int, kind: Any) -> SearchResult:
+        return SearchResult(self._programs, (rows, columns), kind)
+
+    def _score(
+        self, memory: SegmentMemory, mask: Array, pairs: Any, count: int, here: tuple[int, int], out: SearchResult
+    ) -> None:
+        own, layout, size = self._programs, self._programs.layout, _class(count)
+        sizes = np.array([layout.words, count, *here], np.uint32)
         own.run(
             "scores", size, lambda chain, slots: layout.record_scores(chain, slots, size), self._queries, self._facts,
             memory.data, memory.weights, memory.squares, mask, pairs, sizes, out.memory,
         )  # fmt: skip
-        return out.read()
+
+    def picks(self, k: int) -> bool:
+        """Tell whether the device picks the best ``k`` of a query itself."""
+        return self._programs.layout.picks(k)
+
+    def pick(self, parts: Sequence[tuple[SegmentMemory, Array, int, int]], queries: int, k: int) -> tuple[Array, Array]:
+        """Return the best ``k`` of each query, picked on the device: numbers (panel times width plus place) and scores.
+
+        ``parts``: memory, mask, the number of the first panel and how many there are, of each segment.
+        """
+        width = self._programs.layout.panel.width
+        pairs = self._room(queries, 2 * k, np.uint32)
+        scores = self._room(queries, k * width, np.float32)
+        numbers, best = self._room(queries, k, np.uint32), self._room(queries, k, np.float32)
+        nothing = np.zeros(1, np.uint32)
+        self._pick(self._maxima.memory, nothing, (self._panels, k, width, queries), pairs.memory, best.memory, True)
+        for memory, mask, before, panels in parts:
+            self._score(memory, mask, pairs.memory, queries * k, (before, panels), scores)
+        self._pick(scores.memory, pairs.memory, (k * width, k, width, queries), numbers.memory, best.memory, False)
+        return numbers.read(), best.read()
+
+    def _pick(
+        self, scores: Any, pairs: Any, sizes: tuple[int, int, int, int], out: Any, best: Any, panels: bool
+    ) -> None:
+        layout, queries = self._programs.layout, _class(sizes[-1])
+        self._programs.run(
+            f"pick {panels}", queries, lambda chain, slots: layout.record_pick(chain, slots, queries, panels=panels),
+            scores, pairs, np.array(sizes, np.uint32), out, best,
+        )  # fmt: skip
 
 
 def _class(size: int) -> int:

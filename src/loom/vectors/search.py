@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.kernels.vectors.pick import NOTHING
 from loom.vectors.programs import Comparison, SegmentMemory, VectorPrograms
 from loom.vectors.queries import prepare_queries
 
@@ -113,6 +114,8 @@ class _Search:
     def run(self) -> list[Ranks]:
         for part, count, before in zip(self.parts, self.counts, self.begins, strict=False):
             self.comparison.best(part.memory(), part.mask, count, int(before))
+        if self.comparison.picks(self.k):
+            return self.picked()
         queries, panels = self.promising(self.comparison.maxima()[: self.queries])
         keys, scores = self.scored(queries, panels)
         ends = np.cumsum(np.bincount(queries, minlength=self.queries)) * self.width
@@ -120,6 +123,19 @@ class _Search:
             self.best(keys[begin:end], scores[begin:end])
             for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
         ]
+
+    def picked(self) -> list[Ranks]:
+        """Return what the device picked."""
+        parts = zip(self.parts, self.begins.tolist(), self.counts, strict=False)
+        k = min(self.k, int(self.begins[-1]) * self.width)
+        found = self.comparison.pick([(p.memory(), p.mask, n, count) for p, n, count in parts], self.queries, k)
+        numbers, scores = found[0].astype(np.int64), found[1]
+        panels = np.minimum(numbers // self.width, self.begins[-1] - 1)  # of nothing too
+        part = np.searchsorted(self.begins, panels, side="right") - 1
+        firsts = np.array([p.first for p in self.parts], np.int64)
+        rows = firsts[part] + (panels - self.begins[part]) * self.width + numbers % self.width
+        is_there = numbers != NOTHING
+        return [Ranks(r[here], s[here]) for r, s, here in zip(rows, scores, is_there, strict=True)]
 
     def promising(self, maxima: Array) -> tuple[Array, Array]:
         """Return the panels in which the best k rows lie: numbers of queries, ascending, and of panels."""

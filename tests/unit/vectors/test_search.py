@@ -30,6 +30,25 @@ def test_the_best_are_numpys(on: str, metric: str, kept: str) -> None:
     assert found == _on_the_interpreter(x, queries, metric, kept), "the bits differ"
 
 
+@pytest.mark.parametrize("kept", KEPT)
+@pytest.mark.parametrize("metric", METRICS)
+def test_many_queries_are_as_each_alone(on: str, metric: str, kept: str) -> None:
+    x, queries = np.rint(vectors(150, 130)), np.rint(vectors(70, 130, seed=2))  # of whole numbers many scores are equal
+    db = VectorStore(130, 100, metric, on, kept)
+    db.capture_many(None, x)
+    db.delete(list(range(0, 150, 7)))
+    for k in (3, 100):
+        found = db.search_many(queries, k)
+        assert [db.search(q, k) for q in queries[:3]] == found[:3]
+        for hits, row in zip(found, scores(queries, x, metric), strict=True):
+            assert len(hits) == k
+            assert [hit.row for hit in hits if hit.row % 7 == 0] == []
+            if kept != "i8":
+                alive = np.delete(np.arange(150), range(0, 150, 7))
+                worst = np.sort(row[alive])[-k]
+                assert all(row[hit.row] >= worst - NEAR[kept] for hit in hits)
+
+
 def _on_the_interpreter(x: Any, queries: Any, metric: str, kept: str) -> Any:
     db = VectorStore(DIMS, 1000, metric, "interp", kept)
     db.capture_many(None, x)

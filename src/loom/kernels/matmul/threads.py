@@ -22,7 +22,7 @@ from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK
 from loom.kernels.types import ProductTypes
 
-__all__ = ["FOLD_LANES", "Grid", "Layout", "Slabs", "choose_slabs", "fold_blocks", "multiply_slabs"]
+__all__ = ["FOLD_LANES", "Grid", "Layout", "Slabs", "choose_slabs", "fold_blocks", "multiply_slabs", "summing"]
 
 FOLD_LANES = 128
 """Elements of the result per group of ``fold_blocks``."""
@@ -103,8 +103,17 @@ class Layout:
     out_whole: bool
 
 
-def _summing(grid: Grid, a_pitch: int, b_pitch: int, accumulator: DType) -> Callable[..., None]:
-    """Return what adds the products of a slab, of which this lane's first vectors are at ``a_at`` and ``b_at``."""
+def _product(x: Any, y: Any) -> Any:
+    return x * y
+
+
+def summing(
+    grid: Grid, a_pitch: int, b_pitch: int, accumulator: DType, term: Callable[[Any, Any], Any] = _product
+) -> Callable[..., None]:
+    """Return what adds the products of a slab, of which this lane's first vectors are at ``a_at`` and ``b_at``.
+
+    ``term``: what is added instead of products.
+    """
     rows, columns = grid.rows * QUAD, grid.columns * QUAD
 
     def fetch(factors: Any, tile: Any, at: Any, apart: Any) -> None:
@@ -120,7 +129,7 @@ def _summing(grid: Grid, a_pitch: int, b_pitch: int, accumulator: DType) -> Call
             fetch(y, b, b_at + k * b_pitch, grid.across)
             for i in static_range(rows):
                 for j in static_range(columns):
-                    sums[i * columns + j] = sums[i * columns + j] + x[i] * y[j]
+                    sums[i * columns + j] = sums[i * columns + j] + term(x[i], y[j])
 
     return add_slab
 
@@ -173,7 +182,7 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
     out_type = accumulator.vector(quad) if layout.out_whole else accumulator
     locate_a, read_a, lay_a = reader_of(a_slab, arithmetic)
     locate_b, read_b, lay_b = reader_of(b_slab, arithmetic)
-    add_slab, keep = _summing(grid, a_slab.pitch, b_slab.pitch, accumulator), _keeping(grid, layout.out_whole)
+    add_slab, keep = summing(grid, a_slab.pitch, b_slab.pitch, accumulator), _keeping(grid, layout.out_whole)
     held, count = accumulator.vector(quad), grid.rows * grid.columns * quad * quad
 
     @kernel(workgroup=lanes, trusted=True)

@@ -14,15 +14,15 @@ from typing import Any
 
 from loom.core.dtype import f32, i16, i32, u32
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, select, sqrt, static_range
 from loom.kernels.group.collective import group_max
 from loom.kernels.vectors.panels import BIAS, Panel
 
-__all__ = ["best_of_panels", "scores_of_panels"]
+__all__ = ["FACTS", "WORST", "best_of_panels", "scores_of_panels", "scoring"]
 
-_WORST = float("-inf")
+WORST = float("-inf")
 _PAIR = 0x00FF00FF
 """Two bytes of a word, each in 16 bits."""
 
@@ -63,7 +63,7 @@ def _adding(panel: Panel, euclidean: bool, count: int) -> Callable[..., None]:
     return add_bytes if panel.held == i32 else add_floats
 
 
-def _scoring(panel: Panel, euclidean: bool) -> Callable[..., Any]:
+def scoring(panel: Panel, euclidean: bool) -> Callable[..., Any]:
     """Return what makes a score of a total: (total, facts of the query, of the row)."""
     if panel.held == i32 and euclidean:
 
@@ -95,7 +95,7 @@ def best_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
     )  # fmt: skip
     kind: Any = i32 if held == i32 else f32
     per_word = 2 if held == i32 else 1
-    add, score_of = _adding(panel, euclidean, count), _scoring(panel, euclidean)
+    add, score_of = _adding(panel, euclidean, count), scoring(panel, euclidean)
 
     @kernel(workgroup=lanes, trusted=True)
     def best(
@@ -120,14 +120,14 @@ def best_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
                     totals[s] = kind(0)
                 add(queries, x, totals, at(t) * (at(words) * (count * per_word)), x_at, words)
                 for r in static_range(count):
-                    found = f32(_WORST)
+                    found = f32(WORST)
                     for v in static_range(vectors):
                         row = p * width + v * lanes + local_id()
                         score = score_of(
                             totals[r * vectors + v], facts, (t * count + r) * FACTS, weights[row], squares[row]
                         )
                         is_live = (mask[row >> 5] >> (row & 31)) & 1
-                        found = max(found, select(is_live != 0, score, f32(_WORST)))
+                        found = max(found, select(is_live != 0, score, f32(WORST)))
                     found = group_max(found)
                     if local_id() == 0:
                         out[at(t * count + r) * at(row_of_out) + at(before + p)] = found
@@ -140,13 +140,14 @@ def best_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
 def scores_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
     """Return the kernel (queries, facts, x, weights, squares, mask, pairs, sizes, out): all scores of some panels.
 
-    ``pairs``: number of a query, number of a panel. ``sizes``: words of a vector, pairs. A group takes one; its scores,
-    one for each row of the panel, go to ``out`` in their order.
+    ``pairs``: number of a query, number of a panel. ``sizes``: words of a vector, pairs, the number of the first panel
+    here, and how many there are. A group takes one pair; if its panel is here, its scores, one for each row, go to
+    ``out`` in their order.
     """
     held, at, width, lanes, vectors = panel.held, panel.index, panel.width, panel.lanes, panel.vectors
     kind: Any = i32 if held == i32 else f32
     per_word = 2 if held == i32 else 1
-    add, score_of = _adding(panel, euclidean, 1), _scoring(panel, euclidean)
+    add, score_of = _adding(panel, euclidean, 1), scoring(panel, euclidean)
 
     @kernel(workgroup=lanes, trusted=True)
     def scores(
@@ -158,11 +159,12 @@ def scores_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
         mask: In[u32],
         pairs: In[u32],
         sizes: In[u32],
-        out: Out[f32],
+        out: InOut[f32],
     ):
-        words = sizes[0]
-        if group_id() < sizes[1]:
-            q, p = pairs[2 * group_id()], pairs[2 * group_id() + 1]
+        words, before, panels = sizes[0], sizes[2], sizes[3]
+        g = min(group_id(), sizes[1] - 1)
+        q, p = pairs[2 * g], pairs[2 * g + 1] - before
+        if group_id() < sizes[1] and p < panels:
             totals = private(kind, vectors)
             for s in static_range(vectors):
                 totals[s] = kind(0)
@@ -173,7 +175,7 @@ def scores_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
                 score = score_of(totals[v], facts, q * FACTS, weights[row], squares[row])
                 is_live = (mask[row >> 5] >> (row & 31)) & 1
                 place = at(group_id()) * width + at(v * lanes + local_id())
-                out[place] = select(is_live != 0, score, f32(_WORST))
+                out[place] = select(is_live != 0, score, f32(WORST))
 
     scores.name = f"vectors_scores_{panel.name}{'_euclidean' * euclidean}"
     return scores
