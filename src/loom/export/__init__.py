@@ -6,7 +6,8 @@ an export is another device, whose memory is one block.
 """
 
 from loom.export.c import export_c
+from loom.export.kernel import FrozenKernel, freeze_kernel
 from loom.export.network import FrozenNetwork, freeze
 from loom.export.web import export_wasm
 
-__all__ = ["FrozenNetwork", "export_c", "export_wasm", "freeze"]
+__all__ = ["FrozenKernel", "FrozenNetwork", "export_c", "export_wasm", "freeze", "freeze_kernel"]

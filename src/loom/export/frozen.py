@@ -158,9 +158,10 @@ class Image:
             counts = self._binding(d.buffers[-1], 4, places)
             a, b, c = largest_groups(kernel)
             indirect = Region(counts.constant, counts.offset + d.offset, 3), (int(a), int(b), int(c))
-        return FrozenDispatch(self._kernel(kernel), bindings, tuple(params), (x, y, z), indirect)
+        return FrozenDispatch(self.number_of(kernel), bindings, tuple(params), (x, y, z), indirect)
 
-    def _kernel(self, kernel: VerifiedKernel) -> int:
+    def number_of(self, kernel: VerifiedKernel) -> int:
+        """Return a kernel's number, a new one if it is not known."""
         if kernel.hash not in self._numbers:
             self._numbers[kernel.hash] = len(self.kernels)
             self.kernels.append(kernel)
@@ -171,14 +172,15 @@ class Image:
         if buffer in places:
             return Region(False, places[buffer], elements)
         if buffer.content is not None:
-            return Region(True, self._constant(buffer.content.tobytes()), elements)
+            return Region(True, self.constant(buffer.content.tobytes()), elements)
         storage = buffer.place
         assert storage is not None
         if id(storage) in self._states:
             return Region(False, self._states[id(storage)], elements)
-        return Region(True, self._constant(storage.read(0, buffer.nbytes).tobytes()), elements)
+        return Region(True, self.constant(storage.read(0, buffer.nbytes).tobytes()), elements)
 
-    def _constant(self, content: bytes) -> int:
+    def constant(self, content: bytes) -> int:
+        """Return where bytes lie among the constants, put there if they do not."""
         if content not in self._contents:
             self._contents[content] = len(self.constants)
             self.constants += content.ljust(round_up(len(content)), b"\0")
@@ -197,3 +199,10 @@ def require_quiet(kernel: VerifiedKernel, sites: Sequence[Any]) -> None:
         raise ArgumentError("loom.export", f"kernel {kernel.name!r} prints or asserts", expected="kernels that do not",
                             got=f"{sites[0].kind} in {sites[0].file}:{sites[0].line}",
                             remedy="Take it out for the export")  # fmt: skip
+
+
+def require_identifier(name: str) -> None:
+    """ArgumentError for a name that C functions cannot begin with."""
+    if not (name.isascii() and name.isidentifier()):
+        raise ArgumentError("loom.export, name", "functions cannot be called so", expected="letters, digits and _",
+                            got=repr(name), remedy="Choose another name")  # fmt: skip

@@ -18,7 +18,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.numbers import whole
-from loom.export.frozen import Ends, Image, draft
+from loom.export.frozen import Ends, Image, draft, require_identifier
 from loom.nn.network import Network
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.programs import BatchShape, Programs
@@ -109,7 +109,7 @@ def freeze(
     shapes and types are written down, nothing else of them. ``train``: settings of ``Network.train``. Without data the
     export does not train. ArgumentError for settings that an export does not have.
     """
-    _require_identifier(name)
+    require_identifier(name)
     sizes = [batch] if isinstance(batch, int) else list(batch)
     sizes = sorted({1, *(whole(n, "loom.export, batch", least=1) for n in sizes)}, reverse=True)
     model = network.model
@@ -133,12 +133,6 @@ def freeze(
     training = Training(n, config.batch_size, tuple(steps), config.epochs, _rates(config, len(cuts)), config.shuffle,
                         config.seed)  # fmt: skip
     return FrozenNetwork(network, name, ends, programs.kept, training, samples.y_types)
-
-
-def _require_identifier(name: str) -> None:
-    if not (name.isascii() and name.isidentifier()):
-        raise ArgumentError("loom.export, name", "functions cannot be called so", expected="letters, digits and _",
-                            got=repr(name), remedy="Choose another name")  # fmt: skip
 
 
 def _forward(network: Network, samples: int) -> Callable[[], Ends]:

@@ -149,7 +149,18 @@ def test_other_machines_end_in_the_same_digest(kind: str, target: str, tmp_path:
 def test_what_cannot_be_run_here_is_linked(target: str, tmp_path: Path) -> None:
     made = export_c(freeze(network("dense")), tmp_path, [target])
     assert all(path.stat().st_size > 10_000 for path in made.files if path.suffix in (".so", ".dll", ".dylib"))
-    assert len(made.files) == 4
+    assert len(made.files) == 5
+
+
+def test_the_example_builds_with_the_line_at_its_head(dense: tuple[Path, loom.Network]) -> None:
+    folder, net = dense
+    line = next(t for t in (folder / "main.c").read_text().splitlines() if t.startswith(" *   "))
+    subprocess.run(f"{line[5:]} -std=c99 -Wall -Wextra -Werror", shell=True, cwd=folder, check=True)
+    done = subprocess.run(["./main"], cwd=folder, capture_output=True, text=True, check=True)
+    *outputs, loss, digest = done.stdout.splitlines()
+    assert [np.float32(line.partition(" = ")[2]) for line in outputs] == net.predict(np.zeros((1, 4)))[0].tolist()
+    assert float(loss.removeprefix("loss ")) > 0
+    assert len(digest) == 64
 
 
 def test_epochs_one_by_one_are_those_at_once(library: Library) -> None:

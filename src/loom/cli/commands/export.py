@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from loom.export import FrozenNetwork
+    from loom.export import FrozenKernel, FrozenNetwork
 
 __all__ = ["export"]
 
 
 def export(
-    network: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, or a document with starting weights.")],
+    network: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, a document, or FILE.py:KERNEL.")],
     to: Annotated[str, typer.Option("--to", help="c or wasm.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
@@ -36,7 +36,7 @@ def export(
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C (header, libraries, manifest) or as wasm. With --data it trains, as loom train does.
+    """Write a network as C or wasm, a kernel as C. With --data a network trains, as loom train does.
 
     The settings of training are those of loom train, and mean the same.
 
@@ -50,6 +50,10 @@ def export(
     if to not in _EXPORTS:
         known = ", ".join(_EXPORTS)
         raise ArgumentError("loom export, --to", "no such export", expected=known, got=to, remedy="Write --to c")
+    if ".py:" in str(network):
+        _require_no(data, "--data", "a kernel")
+        _print(_EXPORTS[to](_kernel(str(network), to, name), out, target), None, json)
+        return
     net = open_network(network, "cpu")
     settings: dict[str, Any] = {}
     samples = None
@@ -60,19 +64,34 @@ def export(
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     sizes = [_size(text) for text in batch.split(",")]
     frozen = freeze(net, name=name or _prefix(network), batch=sizes, train=settings, data=samples)
-    made = _EXPORTS[to](frozen, out, target)
+    _print(_EXPORTS[to](frozen, out, target), net.digest(), json)
+
+
+def _kernel(where: str, to: str, name: str | None) -> Any:
+    from loom.cli.kernel_file import load_kernel
+    from loom.core.errors import ArgumentError
+    from loom.export import freeze_kernel
+
+    if to != "c":
+        raise ArgumentError("loom export, --to", "a kernel is exported to C alone", expected="c", got=to,
+                            remedy="Write --to c")  # fmt: skip
+    return freeze_kernel(load_kernel(where), name=name)
+
+
+def _print(made: Any, digest: str | None, json: bool) -> None:
     if json:
         from loom.cli.output import print_json
 
         print_json({"files": [str(p) for p in made.files], "net_nbytes": made.net_nbytes, "kernels": made.kernels,
-                    "code_nbytes": made.code_nbytes, "sha256": net.digest()})  # fmt: skip
+                    "code_nbytes": made.code_nbytes} | ({} if digest is None else {"sha256": digest}))  # fmt: skip
         return
     for path in made.files:
         typer.echo(f"{path}  {path.stat().st_size:,} bytes")
-    typer.echo(f"{made.kernels} kernels, {made.code_nbytes:,} bytes of code; a net takes {made.net_nbytes:,} bytes")
+    takes = f"; a net takes {made.net_nbytes:,} bytes" if made.net_nbytes else ""
+    typer.echo(f"{made.kernels} kernels, {made.code_nbytes:,} bytes of code{takes}")
 
 
-def _to_c(net: FrozenNetwork, out: Path, target: str | None) -> Any:
+def _to_c(net: FrozenNetwork | FrozenKernel, out: Path, target: str | None) -> Any:
     from loom.export import export_c
 
     return export_c(net, out, [text.strip() for text in (target or "x86_64-linux").split(",")])
@@ -81,15 +100,15 @@ def _to_c(net: FrozenNetwork, out: Path, target: str | None) -> Any:
 def _to_wasm(net: FrozenNetwork, out: Path, target: str | None) -> Any:
     from loom.export import export_wasm
 
-    _require_no(target, "wasm")
+    _require_no(target, "--target", "--to wasm")
     return export_wasm(net, out)
 
 
-def _require_no(target: str | None, to: str) -> None:
+def _require_no(given: str | None, option: str, what: str) -> None:
     from loom.core.errors import ArgumentError
 
-    if target is not None:
-        raise ArgumentError("loom export, --target", f"has no effect with --to {to}", expected="none", got=target,
+    if given is not None:
+        raise ArgumentError(f"loom export, {option}", f"has no effect with {what}", expected="none", got=given,
                             remedy="Leave it out")  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Layer: export. Invariant: the example program builds with the line at its head.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from pathlib import Path
 
 from loom.core.caps import Caps
 from loom.export.c.build import PLATFORMS, Platform, link, objects_of, platform_of
+from loom.export.c.example import network_example, whole_example
+from loom.export.c.kernel import export_kernel
 from loom.export.c.source import header, manifest, tables
+from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.targets.llvm.machine import cpu_caps
 
@@ -34,14 +38,19 @@ def caps_of(platform: Platform) -> Caps:
     return cpu_caps(platform.machine, 1, 1 << 18)
 
 
-def export_c(net: FrozenNetwork, out: str | Path, targets: Sequence[str] = ("x86_64-linux",)) -> CExport:
-    """Write a frozen network as C into the folder ``out``: the header, the manifest, and a folder for each target.
+def export_c(net: FrozenNetwork | FrozenKernel, out: str | Path, targets: Sequence[str] = ("x86_64-linux",)) -> CExport:
+    """Write a frozen network or kernel as C into the folder ``out``.
+
+    That is a header, a manifest, an example (``main.c``), and a folder with libraries for each target.
 
     ArgumentError for targets that do not exist; StateError without Zig (the extra ``export``).
     """
     folder = Path(out)
     platforms = [platform_of(name) for name in targets]
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(net, FrozenKernel):
+        files, code_nbytes = export_kernel(net, folder, platforms)
+        return CExport(tuple(files), 0, 1, code_nbytes)
     written = [folder / f"{net.name}.h"]
     written[0].write_text(header(net), encoding="utf-8")
     first: tuple[int, int, int] | None = None
@@ -58,6 +67,10 @@ def export_c(net: FrozenNetwork, out: str | Path, targets: Sequence[str] = ("x86
             first = first or (image.nbytes, len(objects), sum(p.stat().st_size for p in objects))
         if platform is platforms[0]:
             written.append(folder / f"{net.name}.json")
-            written[-1].write_text(manifest(net, image) + "\n", encoding="utf-8")
+            told = manifest(net, image)
+            written[-1].write_text(told + "\n", encoding="utf-8")
+            written.append(folder / "main.c")
+            body = network_example(json.loads(told))
+            written[-1].write_text(whole_example(net.name, body, platforms), encoding="utf-8")
     assert first is not None
     return CExport(tuple(written), *first)

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import numpy as np
 
-__all__ = ["RESERVED", "TYPES", "byte_table", "quoted", "source_text", "table", "unused"]
+__all__ = ["RESERVED", "TYPES", "byte_table", "closed", "opened", "quoted", "source_text", "table", "unused"]
 
 TYPES = {
     "f64": "double", "f32": "float", "f16": "uint16_t", "bf16": "uint16_t", "i64": "int64_t", "i32": "int32_t",
@@ -82,3 +82,25 @@ def _escape(c: str) -> str:
 def source_text(file: str) -> str:
     """Return the text of a C source of this folder."""
     return files("loom.export.c").joinpath(file).read_text(encoding="utf-8")
+
+
+def opened(upper: str) -> str:
+    """Return how a header begins; ``closed`` is how it ends."""
+    return f"""#ifndef LOOM_EXPORT_{upper}_H
+#define LOOM_EXPORT_{upper}_H
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {{
+#endif
+"""
+
+
+def closed() -> str:
+    """Return how a header ends."""
+    return """
+#ifdef __cplusplus
+}
+#endif
+#endif
+"""

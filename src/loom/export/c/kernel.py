@@ -1,0 +1,296 @@
+"""A single kernel as C: one function over memory of the caller, of any length, with any number of groups.
+
+Layer: export. Invariant: what a dispatch refuses while it is recorded, the function refuses when it is called.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loom.core.dtype import DType
+from loom.core.version import __version__
+from loom.export.c.build import Platform, link, objects_of
+from loom.export.c.example import shown, whole_example
+from loom.export.c.text import RESERVED, TYPES, byte_table, closed, opened, quoted, source_text, table, unused
+from loom.export.frozen import Image
+from loom.export.kernel import FrozenKernel
+from loom.ir.kernel import Memory
+from loom.ir.records import RecordLayout, record_of
+from loom.targets.llvm.machine import cpu_caps
+
+__all__ = ["CODES", "export_kernel"]
+
+CODES: dict[str, str] = {
+    "OK": "done",
+    "NULL": "a pointer is NULL: pass memory for each buffer that has elements",
+    "TOO_MANY": "too many elements, lanes or groups: fewer than 2^32 of each, and at most 2^32 lanes along a dimension",
+    "OVERLAP": "two buffers share memory and one of them is written: pass separate memory",
+    "ALIGNMENT": "memory is not aligned as its elements ask: pass an array of the type in the header",
+}
+"""What the function returns, and what ``message`` says of it."""
+
+
+def export_kernel(frozen: FrozenKernel, folder: Path, platforms: Sequence[Platform]) -> tuple[list[Path], int]:
+    """Write a kernel as C; return the files, and the bytes of its code for the first platform."""
+    files = {
+        f"{frozen.name}.h": _header(frozen),
+        f"{frozen.name}.json": _manifest(frozen) + "\n",
+        "main.c": whole_example(frozen.name, _example(frozen), platforms),
+    }
+    written = [folder / name for name in files]
+    for path, text in zip(written, files.values(), strict=True):
+        path.write_text(text, encoding="utf-8")
+    sizes: list[int] = []
+    for platform in platforms:
+        place = folder / platform.name
+        place.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            image = frozen.image(cpu_caps(platform.machine, 1, 1 << 18))
+            entries, objects = objects_of(image, frozen.name, platform.machine, Path(scratch))
+            source = Path(scratch) / f"{frozen.name}.c"
+            source.write_text(_tables(frozen, image, entries[0]), encoding="utf-8")
+            (Path(scratch) / f"{frozen.name}.h").write_text(_header(frozen), encoding="utf-8")
+            written += link(platform, frozen.name, source, objects, place)
+            sizes.append(sum(path.stat().st_size for path in objects))
+    return written, sizes[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Buffer:
+    """A buffer as C sees it: type of its elements, names of pointer and lengths, words of a record."""
+
+    memory: Memory
+    kind: str
+    name: str
+    lengths: tuple[str, ...]
+    words: int
+
+    @property
+    def parameters(self) -> list[str]:
+        """What the function takes for it."""
+        const = "" if self.memory.access.writes else "const "
+        return [f"{const}{self.kind} *{self.name}", *(f"size_t {n}" for n in self.lengths)]
+
+    @property
+    def elements(self) -> str:
+        """How many it holds, in C."""
+        return " * ".join([f"(u64){n}" for n in self.lengths] + ([f"{self.words}"] if self.words > 1 else []))
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Names of C's parameters, all of them different."""
+
+    buffers: list[_Buffer]
+    params: list[str]
+    groups: list[str]
+
+    @classmethod
+    def of(cls, frozen: FrozenKernel) -> _Names:
+        taken = {*RESERVED, frozen.name, "memory", "counts", "slots"}
+        pointers = [unused(m.name, taken) for m in frozen.kernel.bound]
+        buffers: list[_Buffer] = []
+        for m, pointer in zip(frozen.kernel.bound, pointers, strict=True):
+            several = range(m.ndim if m.ndim > 1 else 0)
+            lengths = [unused(f"{pointer}_shape{k}", taken) for k in several] or [unused(f"{pointer}_count", taken)]
+            words = record_of(m.record).words if m.record else 1
+            kind = f"{frozen.name}_{m.name}" if m.record else TYPES[m.dtype.scalar.name]
+            buffers.append(_Buffer(m, kind, pointer, tuple(lengths), words))
+        params = [unused(p.name, taken) for p in frozen.kernel.given]
+        return cls(buffers, params, [unused(f"groups_{axis}", taken) for axis in "xyz"])
+
+    def signature(self, frozen: FrozenKernel) -> str:
+        """Return the parameters of the function."""
+        given = zip(frozen.kernel.given, self.params, strict=True)
+        return ", ".join([
+            *(text for b in self.buffers for text in b.parameters),
+            *(f"{TYPES[p.dtype.name]} {name}" for p, name in given),
+            *(f"uint32_t {g}" for g in self.groups),
+        ])  # fmt: skip
+
+
+def _header(frozen: FrozenKernel) -> str:
+    """Return the C header: codes, the workgroup, records, the function."""
+    name, upper, names = frozen.name, frozen.name.upper(), _Names.of(frozen)
+    codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(CODES.items()))
+    lanes = "\n".join(
+        f"#define {upper}_GROUPS_{axis}(lanes) ((uint32_t)(((lanes) + {n - 1}) / {n}))" if n > 1
+        else f"#define {upper}_GROUPS_{axis}(lanes) ((uint32_t)(lanes))"
+        for axis, n in zip("XYZ", frozen.kernel.workgroup, strict=True)
+    )  # fmt: skip
+    records = "".join(_record(b.kind, record_of(b.memory.record)) for b in names.buffers if b.memory.record)
+    return f"""/* {name}: a kernel exported by Loom {__version__}. Generated; do not edit.
+ *
+ * The function returns a code; {name}_message says what it means. It keeps nothing: any number of threads may call it.
+ * Counts are elements (of short vectors: whole vectors), arrays are row-major. 16-bit floats are their bits. */
+{opened(upper)}
+enum {{
+{codes}
+}};
+
+/* Groups for so many lanes along a dimension: the kernel has {frozen.kernel.workgroup} lanes in a group. */
+{lanes}
+{records}
+int {name}_run({names.signature(frozen)});
+
+const char *{name}_manifest(void); /* JSON */
+const char *{name}_message(int code);
+{closed()}"""
+
+
+def _record(kind: str, layout: RecordLayout) -> str:
+    return f"\n#pragma pack(push, 4)\ntypedef struct {_struct(layout)} {kind};\n#pragma pack(pop)\n"
+
+
+def _struct(layout: RecordLayout) -> str:
+    """Return the fields of a record as they lie in its words."""
+    taken, lines = set(RESERVED), list[str]()
+    for field in layout.fields:
+        name = unused(field.name, taken)
+        if isinstance(field.kind, RecordLayout):
+            lines.append(f"  struct {_struct(field.kind)} {name};")
+            continue
+        lanes = f"[{field.kind.lanes}]" if field.kind.is_vector else ""
+        lines.append(f"  {TYPES[field.kind.scalar.name]} {name}{lanes};")
+        if missing := field.words * 4 - field.kind.nbytes:
+            lines.append(f"  uint8_t {unused(f'{name}_rest', taken)}[{missing}];")
+    return "{\n" + "\n".join(lines) + "\n}"
+
+
+def _manifest(frozen: FrozenKernel) -> str:
+    """Return JSON: version, workgroup, buffers, parameters."""
+    kernel = frozen.kernel
+    found: dict[str, Any] = {
+        "format": "loom/export/1",
+        "kind": "kernel",
+        "name": frozen.name,
+        "loom": __version__,
+        "workgroup": list(kernel.workgroup),
+        "buffers": [_told(m) for m in kernel.bound],
+        "params": [
+            {"name": p.name, "dtype": p.dtype.name} | ({} if p.default is None else {"default": p.default})
+            for p in kernel.given
+        ],
+    }
+    return json.dumps(found, separators=(",", ":"))
+
+
+def _told(memory: Memory) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": memory.name, "dtype": memory.dtype.name, "access": memory.access.value}
+    if memory.ndim > 1:
+        found["ndim"] = memory.ndim
+    if memory.record:
+        found["record"] = memory.record
+    if memory.fixed is not None:
+        found["fixed"] = str(memory.fixed)
+    return found
+
+
+def _tables(frozen: FrozenKernel, image: Image, entry: str) -> str:
+    """Return the C source of a kernel for one machine; ``entry``: the symbol of its object."""
+    kernel, upper = frozen.kernel, frozen.name.upper()
+    places = frozen.tables(image)
+    rows = [
+        f"{{{m.dtype.nbytes}, {_alignment(m)}, {int(m in kernel.writes)}, {0 if at is None else at + 1}}}"
+        for m, at in zip(kernel.buffers, places, strict=True)
+    ]
+    lengths = [0 if m.data is None else len(m.data) // m.dtype.nbytes for m in kernel.buffers]
+    return "\n".join([
+        f'#pragma GCC visibility push(default)\n#include "{frozen.name}.h"\n#pragma GCC visibility pop',
+        f"#define LOOM(f) {frozen.name}_##f\n#define KERNEL {entry}\n#define BUFFERS {len(rows)}",
+        *(f"#define LOOM_{code} {upper}_{code}" for code in CODES),
+        f"#define LOOM_CODES {len(CODES)}",
+        source_text("common.c"),
+        f"extern Kernel {entry};",
+        f"static const u32 workgroup[] = {{{', '.join(map(str, kernel.workgroup))}}};",
+        table("u64", "table_elements", [str(n) for n in lengths]),
+        byte_table("constants", bytes(image.constants)),
+        table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
+        f"static const char manifest[] = {quoted(_manifest(frozen))};",
+        _BUFFER,
+        table("Buffer", "buffers", rows),
+        source_text("kernel.c"),
+        _function(frozen),
+    ])  # fmt: skip
+
+
+_BUFFER = "typedef struct { u32 nbytes, aligned, writes, constant; } Buffer;"
+"""``constant``: of a table one more than its offset among the constants."""
+
+
+def _alignment(memory: Memory) -> int:
+    return 4 if memory.record else memory.dtype.scalar.nbytes
+
+
+def _function(frozen: FrozenKernel) -> str:
+    """Return the function whose arguments are typed by the kernel's."""
+    kernel, names = frozen.kernel, _Names.of(frozen)
+    by_name = {b.memory.name: b for b in names.buffers}
+    given = dict(zip((p.name for p in kernel.given), names.params, strict=True))
+    lines = ["  u64 slots[] = {" + ", ".join(["0"] * max(len(kernel.params), 1)) + "};"]
+    for n, p in enumerate(kernel.params):
+        if p.extent is None:
+            lines.append(f"  {_put(n, p.dtype, given[p.name])}")
+            continue
+        lines.append(f"  slots[{n}] = {by_name[p.extent[0]].lengths[p.extent[1]]};")
+    checks = [f"  if ({n} > 0xffffffffu) return LOOM_TOO_MANY;" for b in names.buffers for n in b.lengths]
+    products = [
+        f"  if ((double){' * (double)'.join(b.lengths)} * {b.words} > 4294967295.0) return LOOM_TOO_MANY;"
+        for b in names.buffers
+        if len(b.lengths) > 1 or b.words > 1
+    ]
+    memory, counts = (", ".join(each) or "0" for each in ([b.name for b in names.buffers],
+                                                         [b.elements for b in names.buffers]))  # fmt: skip
+    body = "\n".join([
+        *checks, *products, *lines,
+        f"  const void *memory[] = {{{memory}}};\n  u64 counts[] = {{{counts}}};",
+        "  __typeof__(enter()) old = enter();",
+        f"  int code = start(memory, counts, slots, {', '.join(names.groups)});",
+        "  leave(old);\n  return code;",
+    ])  # fmt: skip
+    return f"int {frozen.name}_run({names.signature(frozen)}) {{\n{body}\n}}\n"
+
+
+def _put(slot: int, dtype: DType, name: str) -> str:
+    if dtype.is_bool:
+        return f"slots[{slot}] = {name} != 0;"
+    return f"copy(slots + {slot}, &{name}, sizeof {name});"
+
+
+_MANY = 1000
+
+
+def _example(frozen: FrozenKernel) -> str:
+    """Return the body of an example: a thousand elements in every buffer, the first of what is written shown."""
+    kernel, names, name = frozen.kernel, _Names.of(frozen), frozen.name
+    lines, arguments = list[str](), list[str]()
+    for b in names.buffers:
+        side = max(1, round(_MANY ** (1 / len(b.lengths))))
+        count = side ** len(b.lengths) * b.memory.dtype.lanes
+        lines.append(f"  static {b.kind} {b.name}[{count}];")
+        if not b.memory.record:
+            lines.append(f"  for (int i = 0; i < {count}; i++) {b.name}[i] = ({b.kind})(i % 10);")
+        arguments += [b.name, *[str(side)] * len(b.lengths)]
+    arguments += [_value(p.dtype, p.default) for p in kernel.given]
+    dimensions = max((len(b.lengths) for b in names.buffers), default=1)
+    side = max(1, round(_MANY ** (1 / dimensions)))
+    arguments += [f"{name.upper()}_GROUPS_{axis}({side if n < dimensions else 1})" for n, axis in enumerate("XYZ")]
+    lines.append(f"  int code = {name}_run({', '.join(arguments)});")
+    lines.append(f"  if (code) return puts({name}_message(code)), 1;")
+    for b in names.buffers:
+        if b.memory in kernel.writes and not b.memory.record:
+            lines.append(shown(b.name, 4))
+    return "\n".join(lines)
+
+
+def _value(dtype: DType, default: Any) -> str:
+    if default is None or dtype.name in ("f16", "bf16"):
+        return "1" if default is None else "0"
+    if isinstance(default, bool):
+        return str(int(default))
+    return repr(float(default)) if dtype.is_float else f"{int(default)}"

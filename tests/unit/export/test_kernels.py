@@ -1,0 +1,139 @@
+"""Single kernels exported to C: what they compute and what they refuse; the example builds with its own line."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom import In, InOut, Out, f32, f64, i32, struct, u8
+from loom.core.errors import ArgumentError, DTypeError
+from loom.export import export_c, freeze_kernel
+from loom.export.c.kernel import CODES
+
+
+@loom.kernel
+def saxpy(x: In[f32], y: InOut[f32], a: f32 = 2.0):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = y[i] + a * x[i]
+
+
+@struct
+class Body:
+    mass: f64
+    kind: u8
+    place: f32
+
+
+@loom.kernel(workgroup=(8, 4))
+def mixed(grid: In[f32, 2], bodies: InOut[Body], out: Out[f32, 2], flag: loom.bool_, shift: i32):
+    x, y = loom.global_id(0), loom.global_id(1)
+    if y < out.shape[0] and x < out.shape[1]:
+        value = grid[y, x] + f32(shift)
+        if flag:
+            value = value * f32(bodies[0].mass)
+        out[y, x] = value
+    if x == 0 and y == 0:
+        bodies[1].place = f32(bodies[1].kind)
+
+
+def built(kernel: Any, folder: Path) -> Any:
+    frozen = freeze_kernel(kernel)
+    export_c(frozen, folder)
+    library = ctypes.CDLL(str(folder / "x86_64-linux" / f"lib{frozen.name}.so"))
+    getattr(library, f"{frozen.name}_message").restype = ctypes.c_char_p
+    return library
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kernel")
+
+
+@pytest.fixture(scope="module")
+def library(folder: Path) -> Any:
+    return built(saxpy, folder)
+
+
+def at(array: Any) -> Any:
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def size(n: int) -> Any:
+    return ctypes.c_size_t(n)
+
+
+def test_it_computes_what_loom_computes(library: Any) -> None:
+    random = np.random.default_rng(0)
+    x, y = (random.normal(size=1003).astype(np.float32) for _ in range(2))
+    expected = y.copy()
+    saxpy(x, expected, a=0.3)
+    groups = -(-1003 // 64)
+    assert library.saxpy_run(at(x), size(1003), at(y), size(1003), ctypes.c_float(0.3), groups, 1, 1) == 0
+    assert y.tobytes() == expected.tobytes()
+
+
+def test_records_axes_and_flags_are_those_of_loom(tmp_path: Path) -> None:
+    found = built(mixed, tmp_path)
+    grid = np.arange(35, dtype=np.float32).reshape(5, 7)
+    bodies = np.zeros(2, Body.numpy)
+    bodies["mass"], bodies["kind"] = 0.1, 7
+    expected, expected_bodies = np.zeros((5, 7), np.float32), bodies.copy()
+    mixed(grid, expected_bodies, expected, flag=True, shift=-3)
+    out = np.zeros_like(expected)
+    code = found.mixed_run(
+        at(grid), size(5), size(7), at(bodies), size(2), at(out), size(5), size(7), ctypes.c_uint8(9), -3, 1, 2, 1
+    )
+    assert code == 0
+    assert out.tobytes() == expected.tobytes()
+    assert bodies.tolist() == expected_bodies.tolist()
+    assert bodies["place"][1] == 7
+
+
+def test_what_a_dispatch_refuses_is_refused(library: Any) -> None:
+    x, y, a = np.zeros(8, np.float32), np.ones(8, np.float32), ctypes.c_float(2)
+    run, codes = library.saxpy_run, list(CODES)
+    odd = ctypes.c_void_p(x.ctypes.data + 1)
+    calls = {
+        "NULL": (None, size(8), at(y), size(8), a, 1, 1, 1),
+        "TOO_MANY": (at(x), size(1 << 33), at(y), size(8), a, 1, 1, 1),
+        "OVERLAP": (at(x), size(8), at(x), size(8), a, 1, 1, 1),
+        "ALIGNMENT": (odd, size(1), at(y), size(8), a, 1, 1, 1),
+    }
+    assert {name: codes[run(*arguments)] for name, arguments in calls.items()} == {name: name for name in calls}
+    assert codes[run(at(x), size(8), at(y), size(8), a, 0xFFFFFFFF, 1, 1)] == "TOO_MANY"
+    assert codes[run(at(x), size(8), at(y), size(8), a, 1 << 20, 1 << 20, 1)] == "TOO_MANY"
+    assert run(None, size(0), None, size(0), a, 4, 1, 1) == 0
+    assert run(at(x), size(3), at(y), size(8), a, 0, 7, 7) == 0
+    assert y.tolist() == [1.0] * 8
+    assert all(library.saxpy_message(code) for code in range(len(codes)))
+    assert run(at(x), size(3), at(y), size(8), a, 1, 1, 1) == 0  # what lies outside x is 0
+
+
+def test_the_example_builds_with_the_line_at_its_head(library: Any, folder: Path) -> None:
+    line = next(t for t in (folder / "main.c").read_text().splitlines() if t.startswith(" *   "))
+    subprocess.run(f"{line[5:]} -std=c99 -Wall -Wextra -Werror", shell=True, cwd=folder, check=True)
+    done = subprocess.run(["./main"], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["y[0] = 0", "y[1] = 3", "y[2] = 6", "y[3] = 9"]
+
+
+def test_the_manifest_says_what_it_takes(folder: Path, library: Any) -> None:
+    told = json.loads((folder / "saxpy.json").read_text())
+    assert told["buffers"][1] == {"name": "y", "dtype": "f32", "access": "read_write"}
+    assert told["params"] == [{"name": "a", "dtype": "f32", "default": 2.0}]
+    library.saxpy_manifest.restype = ctypes.c_char_p
+    assert json.loads(library.saxpy_manifest()) == told
+
+
+def test_what_is_no_kernel_is_refused() -> None:
+    with pytest.raises(DTypeError, match="not a kernel"):
+        freeze_kernel(len)
+    with pytest.raises(ArgumentError, match="functions cannot be called so"):
+        freeze_kernel(saxpy, name="a-b")
