@@ -27,10 +27,10 @@ KEPT = (f32, f16, i8)
 _TILES = {16: (2, 8), 8: (2, 4), 4: (2, 4)}
 """Vectors of a panel and queries compared at once, by the 32-bit lanes of a vector."""
 _SCALAR = (32, 1, 4)
-_THREADS = (32, 2, 8)
+_THREADS = (32, 4, 8)
 """Lanes, vectors and queries where lanes are threads of hardware, or are run many at once by the interpreter."""
-_GRID = Grid(8, 16, 2, 1, 16)
-"""Queries and vectors that a group of threads compares where there are many queries: 64 and 64."""
+_GRID = Grid(16, 16, 1, 2, 16)
+"""Queries and vectors that a group of threads compares where there are many queries: 64 and 128."""
 _MANY = 16
 """Queries from which these are worth it."""
 _MOST_PICKED = 256
@@ -41,8 +41,8 @@ _READ_LANES = 256
 _TOGETHER = 16
 """Panels of a group at most."""
 _SEGMENT_NBYTES = 1 << 28
-_SEGMENT_NBYTES_THREADS = 1 << 28
-_MOST_ROWS = 1 << 18
+_SEGMENT_NBYTES_THREADS = 1 << 30
+_MOST_ROWS, _MOST_ROWS_THREADS = 1 << 18, 1 << 20
 _SEGMENTS_OF_BUDGET = 8
 
 
@@ -151,7 +151,9 @@ def choose_layout(
     most = _SEGMENT_NBYTES_THREADS if threads else _SEGMENT_NBYTES
     if budget is not None:
         most = min(most, budget // _SEGMENTS_OF_BUDGET)
-    most_rows = min(_MOST_ROWS, most // (words_of(dims, kept) * held.nbytes + 3 * f32.nbytes))
+    most_rows = min(
+        _MOST_ROWS_THREADS if threads else _MOST_ROWS, most // (words_of(dims, kept) * held.nbytes + 3 * f32.nbytes)
+    )
     step = max(32, panel.width)  # a word of a mask is of one segment
     rows = max(step, min(capacity, most_rows) // step * step, min(most_rows, capacity + step - 1) // step * step)
     together = 1 if threads else max(1, min(_TOGETHER, rows // panel.width // (4 * caps.workers)))

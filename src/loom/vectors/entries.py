@@ -47,8 +47,9 @@ def as_hits(ranks: Ranks, view: StoreView, is_euclidean: bool) -> list[Hit]:
     """Return what a search gives out for the best rows of a query."""
     scores = 0 - ranks.scores if is_euclidean else ranks.scores
     rows: list[int] = ranks.rows.tolist()
-    pairs = zip(rows, scores.tolist(), strict=True)
-    return [Hit(view.ids[row], score, copy_meta(view.metas[row]), row) for row, score in pairs]
+    ids, metas = view.ids, view.metas
+    told = [copy_meta(metas[row]) for row in rows]
+    return list(map(Hit._make, zip([ids[row] for row in rows], scores.tolist(), told, rows, strict=True)))
 
 
 def read_entries(
