@@ -16,6 +16,7 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, StateError
 from loom.export import export_c, freeze
+from loom.export.c.levels import OPTIMIZE
 
 DENSE = [{"type": "dense", "output_size": 16, "activation": "relu"}, {"type": "dense", "output_size": 3}]
 NETS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {
@@ -115,6 +116,22 @@ def test_it_computes_and_trains_to_the_bits_of_loom(kind: str, tmp_path: Path) -
     assert (code, loss) == (0, history.loss[-1])
     assert exported.digest() == net.digest()
     assert exported.forward(x).tobytes() == net.predict(x).tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_short_code_has_the_bits_of_fast_code(kind: str, tmp_path: Path) -> None:
+    net, (x, y) = network(kind), samples(NETS[kind][0])
+    frozen = freeze(net, train=SETTINGS, data=(x, y))
+    sizes = []
+    for optimize in OPTIMIZE:
+        made = export_c(frozen, tmp_path / optimize, optimize=optimize)
+        sizes.append(next(p for p in made.files if p.suffix == ".so").stat().st_size)
+    net.train(x, y, progress=False, **SETTINGS)
+    for optimize in OPTIMIZE:
+        exported = Library(tmp_path / optimize / "x86_64-linux" / "libnet.so")
+        exported.train(x, y, 2)
+        assert exported.digest() == net.digest()
+    assert sizes[1] < sizes[0] / 2
 
 
 _EMULATED = {
@@ -269,6 +286,8 @@ def test_what_cannot_be_exported_is_refused() -> None:
         freeze(net, name="a-b")
     with pytest.raises(ArgumentError, match="no target is called 'x86_64-linus'"):
         export_c(freeze(net), "/nowhere", ["x86_64-linus"])
+    with pytest.raises(ArgumentError, match=r"optimize.*not one of them"):
+        export_c(freeze(net), "/nowhere", optimize="fast")  # type: ignore[arg-type]
 
 
 def test_without_zig_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
     from loom.export import FrozenKernel, FrozenNetwork
+    from loom.export.c.levels import Optimize
 
 __all__ = ["export"]
 
@@ -21,6 +22,7 @@ def export(
     target: Annotated[
         str | None, typer.Option("--target", help="Of c: x86_64-linux (else), aarch64-linux, ...")
     ] = None,
+    optimize: Annotated[str | None, typer.Option("--optimize", help="speed or size; the bits are the same.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples that are computed at once: 1,32.")] = "1",
     data: Annotated[
         str | None, typer.Option("--data", help="Samples like those it will train with: digits, ...")
@@ -52,7 +54,8 @@ def export(
         raise ArgumentError("loom export, --to", "no such export", expected=known, got=to, remedy="Write --to c")
     if ".py:" in str(network):
         _require_no(data, "--data", "a kernel")
-        _print(_EXPORTS[to](_kernel(str(network), to, name), out, target), None, json)
+        kernel = _kernel(str(network), to, name)
+        _print(_EXPORTS[to](kernel, out, target, cast("Optimize | None", optimize)), None, json)
         return
     net = open_network(network, "cpu")
     settings: dict[str, Any] = {}
@@ -64,7 +67,7 @@ def export(
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     sizes = [_size(text) for text in batch.split(",")]
     frozen = freeze(net, name=name or _prefix(network), batch=sizes, train=settings, data=samples)
-    _print(_EXPORTS[to](frozen, out, target), net.digest(), json)
+    _print(_EXPORTS[to](frozen, out, target, cast("Optimize | None", optimize)), net.digest(), json)
 
 
 def _kernel(where: str, to: str, name: str | None) -> Any:
@@ -91,17 +94,18 @@ def _print(made: Any, digest: str | None, json: bool) -> None:
     typer.echo(f"{made.kernels} kernels, {made.code_nbytes:,} bytes of code{takes}")
 
 
-def _to_c(net: FrozenNetwork | FrozenKernel, out: Path, target: str | None) -> Any:
+def _to_c(net: FrozenNetwork | FrozenKernel, out: Path, target: str | None, optimize: Optimize | None) -> Any:
     from loom.export import export_c
 
-    return export_c(net, out, [text.strip() for text in (target or "x86_64-linux").split(",")])
+    targets = [text.strip() for text in (target or "x86_64-linux").split(",")]
+    return export_c(net, out, targets, optimize=optimize or "speed")
 
 
-def _to_wasm(net: FrozenNetwork, out: Path, target: str | None) -> Any:
+def _to_wasm(net: FrozenNetwork, out: Path, target: str | None, optimize: Optimize | None) -> Any:
     from loom.export import export_wasm
 
     _require_no(target, "--target", "--to wasm")
-    return export_wasm(net, out)
+    return export_wasm(net, out, optimize=optimize or "size")
 
 
 def _require_no(given: str | None, option: str, what: str) -> None:
@@ -113,7 +117,7 @@ def _require_no(given: str | None, option: str, what: str) -> None:
 
 
 _EXPORTS = {"c": _to_c, "wasm": _to_wasm}
-"""What --to names: a frozen network, the folder and --target to what was made."""
+"""What --to names: a frozen network, the folder, --target and --optimize to what was made."""
 
 
 def _size(text: str) -> int:

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loom.core.caps import Caps
-from loom.export.c.build import PLATFORMS, Platform, link, objects_of, platform_of
+from loom.export.c.build import PLATFORMS, link, platform_of
 from loom.export.c.example import network_example, whole_example
 from loom.export.c.kernel import export_kernel
-from loom.export.c.source import header, manifest, tables
+from loom.export.c.levels import Optimize, compile_levels, levels_of, objects_of
+from loom.export.c.source import header, manifest
+from loom.export.c.tables import tables
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
-from loom.targets.llvm.machine import cpu_caps
 
-__all__ = ["PLATFORMS", "CExport", "caps_of", "export_c"]
+__all__ = ["PLATFORMS", "CExport", "export_c"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +33,47 @@ class CExport:
     code_nbytes: int
 
 
-def caps_of(platform: Platform) -> Caps:
-    """Return what schedules may know of a platform: one core of it."""
-    return cpu_caps(platform.machine, 1, 1 << 18)
-
-
-def export_c(net: FrozenNetwork | FrozenKernel, out: str | Path, targets: Sequence[str] = ("x86_64-linux",)) -> CExport:
+def export_c(
+    net: FrozenNetwork | FrozenKernel,
+    out: str | Path,
+    targets: Sequence[str] = ("x86_64-linux",),
+    *,
+    optimize: Optimize = "speed",
+) -> CExport:
     """Write a frozen network or kernel as C into the folder ``out``.
 
     That is a header, a manifest, an example (``main.c``), and a folder with libraries for each target.
 
+    ``optimize``: ``speed`` (code for several levels of x86-64, of which a net takes the best that the processor has)
+    or ``size`` (short code, of which only sums of products are computed in vectors); the bits are the same.
     ArgumentError for targets that do not exist; StateError without Zig (the extra ``export``).
     """
     folder = Path(out)
     platforms = [platform_of(name) for name in targets]
+    for platform in platforms:
+        levels_of(platform, optimize)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(net, FrozenKernel):
-        files, code_nbytes = export_kernel(net, folder, platforms)
+        files, code_nbytes = export_kernel(net, folder, platforms, optimize)
         return CExport(tuple(files), 0, 1, code_nbytes)
     written = [folder / f"{net.name}.h"]
     written[0].write_text(header(net), encoding="utf-8")
     first: tuple[int, int, int] | None = None
     for platform in platforms:
-        image = net.image(caps_of(platform))
         place = folder / platform.name
         place.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            entries, objects = objects_of(image, net.name, platform.machine, Path(scratch))
+            levels = compile_levels(net, platform, optimize, Path(scratch))
+            objects = objects_of(levels)
             source = Path(scratch) / f"{net.name}.c"
-            source.write_text(tables(net, image, entries), encoding="utf-8")
+            source.write_text(tables(net, levels), encoding="utf-8")
             (Path(scratch) / f"{net.name}.h").write_text(header(net), encoding="utf-8")
             written += link(platform, net.name, source, objects, place)
-            first = first or (image.nbytes, len(objects), sum(p.stat().st_size for p in objects))
+            net_nbytes = max(level.image.nbytes for level in levels)
+            first = first or (net_nbytes, len(objects), sum(p.stat().st_size for p in objects))
         if platform is platforms[0]:
             written.append(folder / f"{net.name}.json")
-            told = manifest(net, image)
+            told = manifest(net, levels[0].image)
             written[-1].write_text(told + "\n", encoding="utf-8")
             written.append(folder / "main.c")
             body = network_example(json.loads(told))

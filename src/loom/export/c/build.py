@@ -8,26 +8,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from loom.core.errors import ArgumentError, StateError, near_matches
-from loom.export.frozen import Image, require_quiet
-from loom.ir.verify import verify
-from loom.runtime.cache import ArtifactCache
-from loom.runtime.drivers.loading import load_artifact
-from loom.targets.base import Bounds
-from loom.targets.llvm.machine import Machine, llvm_fingerprint, machine
-from loom.targets.llvm.target import LlvmTarget
 
-__all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "objects_of", "platform_of", "zig"]
+__all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "platform_of", "zig"]
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A machine and system: ``of`` names the machine code is made for, ``triple`` LLVM's, ``zig`` Zig's target."""
+    """A system: ``of`` names the machine code is made for, ``triple`` LLVM's, ``zig`` Zig's target."""
 
     name: str
     of: str
@@ -39,9 +31,9 @@ class Platform:
     """Code calls the compiler's own functions: for 64-bit division, for large stacks."""
 
     @property
-    def machine(self) -> Machine:
-        """What kernels are compiled for: code that calls no C library."""
-        return replace(machine(self.of), name=self.of, triple=self.triple, has_heap=False)
+    def better(self) -> tuple[str, ...]:
+        """Machines beyond ``of``, each for a level of the processor that is looked for when a net is opened."""
+        return ("x86-64-v3", "x86-64-v4") if self.of == "x86-64" else ()
 
 
 PLATFORMS = {
@@ -69,23 +61,6 @@ def platform_of(name: str) -> Platform:
     return PLATFORMS[name]
 
 
-def objects_of(image: Image, prefix: str, where: Machine, folder: Path) -> tuple[list[str], list[Path]]:
-    """Compile the kernels of an image; return their symbols and object files in ``folder``."""
-    target, cache = LlvmTarget(where), ArtifactCache()
-    everything = f"export {where} {llvm_fingerprint()}"
-    entries: list[str] = []
-    paths: list[Path] = []
-    for number, kernel in enumerate(image.kernels):
-        named = verify(replace(kernel.kernel, name=f"{prefix}_k{number}"))
-        bounds = Bounds.TRUSTED if named.trusted else Bounds.CHECKED
-        made = load_artifact(cache, named, bounds, "", everything, partial(target.compile, named, bounds))
-        require_quiet(kernel, made.sites)
-        entries.append(made.entry)
-        paths.append(folder / f"{prefix}_k{number}.o")
-        paths[-1].write_bytes(made.data)
-    return entries, paths
-
-
 def zig(*arguments: object) -> None:
     """Run Zig; StateError with what it said if that failed, or if it is not installed."""
     if find_spec("ziglang") is None:
@@ -100,13 +75,13 @@ def zig(*arguments: object) -> None:
 
 
 FLAGS = ("-std=c99", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-ffp-contract=off", "-fPIC",
-          "-fvisibility=hidden", "-g0")  # fmt: skip
+         "-fvisibility=hidden", "-g0", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables")  # fmt: skip
 """How C is compiled for every target."""
 
 
 def link(platform: Platform, name: str, source: Path, objects: Sequence[Path], out: Path) -> list[Path]:
     """Compile a network's C source and link it with its kernels; return the static and the shared library."""
-    folder = objects[0].parent
+    folder = source.parent
     own, memory, runtime = folder / f"{name}.o", folder / "memory.o", folder / "runtime.a"
     fixed = ["-target", platform.zig, *FLAGS]
     if platform.of == "x86-64":

@@ -13,6 +13,20 @@ typedef struct { u32 constant; u64 offset; u32 largest[3]; } Indirect;
 typedef struct { u64 offset, nbytes; } Port;
 typedef struct { u32 kind, samples, first, rows, port; } Program;
 typedef struct { const char *name, *told; u64 offset, nbytes, saved; u32 element, kind; } Tensor;
+typedef struct { u64 offset, nbytes, from; } Fill;
+/* what one level of the processor runs: src/loom/export/c/levels.py */
+typedef struct {
+  Kernel *const *kernels;
+  const Row *rows;
+  const Place *bindings;
+  const u64 *params;
+  const Indirect *indirects;
+  const Port *ports;
+  const Program *programs;
+  const u64 *constants;
+  u64 ports_nbytes, scratch_nbytes;
+  u32 bound, count;
+} Level;
 enum { FORWARD, STEP, SCORE };
 enum { OTHER, F16, BF16, F32, F64 };
 

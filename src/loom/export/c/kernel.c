@@ -39,7 +39,7 @@ static int start(const void *const *memory, const u64 *counts, const u64 *slots,
     if ((u64)r.groups[i] * workgroup[i] > (u64)1 << 32) return LOOM_TOO_MANY;
   if (y && z && (u64)x * y > 0xffffffffu / z) return LOOM_TOO_MANY;
   r.total = (u64)x * y * z;
-  if (r.total) KERNEL(&r, log, 0, r.total);
+  if (r.total) kernels[level_number()](&r, log, 0, r.total);
   return LOOM_OK;
 }
 

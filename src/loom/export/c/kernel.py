@@ -14,14 +14,14 @@ from typing import Any
 
 from loom.core.dtype import DType
 from loom.core.version import __version__
-from loom.export.c.build import Platform, link, objects_of
+from loom.export.c.build import Platform, link
 from loom.export.c.example import shown, whole_example
+from loom.export.c.levels import Compiled, Optimize, compile_levels, objects_of
+from loom.export.c.tables import choice_of_levels
 from loom.export.c.text import RESERVED, TYPES, byte_table, closed, opened, quoted, source_text, table, unused
-from loom.export.frozen import Image
 from loom.export.kernel import FrozenKernel
 from loom.ir.kernel import Memory
 from loom.ir.records import RecordLayout, record_of
-from loom.targets.llvm.machine import cpu_caps
 
 __all__ = ["CODES", "export_kernel"]
 
@@ -35,7 +35,9 @@ CODES: dict[str, str] = {
 """What the function returns, and what ``message`` says of it."""
 
 
-def export_kernel(frozen: FrozenKernel, folder: Path, platforms: Sequence[Platform]) -> tuple[list[Path], int]:
+def export_kernel(
+    frozen: FrozenKernel, folder: Path, platforms: Sequence[Platform], optimize: Optimize
+) -> tuple[list[Path], int]:
     """Write a kernel as C; return the files, and the bytes of its code for the first platform."""
     files = {
         f"{frozen.name}.h": _header(frozen),
@@ -50,10 +52,10 @@ def export_kernel(frozen: FrozenKernel, folder: Path, platforms: Sequence[Platfo
         place = folder / platform.name
         place.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            image = frozen.image(cpu_caps(platform.machine, 1, 1 << 18))
-            entries, objects = objects_of(image, frozen.name, platform.machine, Path(scratch))
+            levels = compile_levels(frozen, platform, optimize, Path(scratch))
+            objects = objects_of(levels)
             source = Path(scratch) / f"{frozen.name}.c"
-            source.write_text(_tables(frozen, image, entries[0]), encoding="utf-8")
+            source.write_text(_tables(frozen, levels), encoding="utf-8")
             (Path(scratch) / f"{frozen.name}.h").write_text(_header(frozen), encoding="utf-8")
             written += link(platform, frozen.name, source, objects, place)
             sizes.append(sum(path.stat().st_size for path in objects))
@@ -191,9 +193,9 @@ def _told(memory: Memory) -> dict[str, Any]:
     return found
 
 
-def _tables(frozen: FrozenKernel, image: Image, entry: str) -> str:
-    """Return the C source of a kernel for one machine; ``entry``: the symbol of its object."""
-    kernel, upper = frozen.kernel, frozen.name.upper()
+def _tables(frozen: FrozenKernel, levels: Sequence[Compiled]) -> str:
+    """Return the C source of a kernel for the levels of one platform."""
+    kernel, upper, image = frozen.kernel, frozen.name.upper(), levels[0].image
     places = frozen.tables(image)
     rows = [
         f"{{{m.dtype.nbytes}, {_alignment(m)}, {int(m in kernel.writes)}, {0 if at is None else at + 1}}}"
@@ -202,11 +204,12 @@ def _tables(frozen: FrozenKernel, image: Image, entry: str) -> str:
     lengths = [0 if m.data is None else len(m.data) // m.dtype.nbytes for m in kernel.buffers]
     return "\n".join([
         f'#pragma GCC visibility push(default)\n#include "{frozen.name}.h"\n#pragma GCC visibility pop',
-        f"#define LOOM(f) {frozen.name}_##f\n#define KERNEL {entry}\n#define BUFFERS {len(rows)}",
+        f"#define LOOM(f) {frozen.name}_##f\n#define BUFFERS {len(rows)}",
         *(f"#define LOOM_{code} {upper}_{code}" for code in CODES),
         f"#define LOOM_CODES {len(CODES)}",
         source_text("common.c"),
-        f"extern Kernel {entry};",
+        choice_of_levels(levels),
+        table("Kernel *const", "kernels", [level.entries[0] for level in levels]),
         f"static const u32 workgroup[] = {{{', '.join(map(str, kernel.workgroup))}}};",
         table("u64", "table_elements", [str(n) for n in lengths]),
         byte_table("constants", bytes(image.constants)),

@@ -8,15 +8,21 @@ struct NET {
   u8 *good;            /* state at the start of the epoch */
   u64 *words;          /* keys that an epoch's order is sorted by */
   u32 *order;
+  const Level *level;  /* what this processor runs */
   Binding *bindings;   /* addresses, once the image has its place */
   u64 magic;
   u64 updates;         /* made so far, which choose the rate */
   u64 epoch;           /* epochs done */
 };
 
-static const u64 MAGIC = 0x314e4d4f4f4cull ^ STATE_NBYTES ^ ((u64)SCRATCH_NBYTES << 24);
+static const u64 MAGIC = 0x314e4d4f4f4cull ^ STATE_NBYTES ^ ((u64)WORK_NBYTES << 24);
 
 /* Memory: see also common.c. */
+
+static void clear(void *to, u64 n) {
+  u8 *t = to;
+  for (u64 i = 0; i < n; i++) t[i] = 0;
+}
 
 static int same(const void *a, const void *b, u64 n) {
   const u8 *x = a, *y = b;
@@ -67,8 +73,8 @@ static u64 part(u64 nbytes) { return (nbytes + 63) & ~(u64)63; }
 static u64 good_nbytes(void) { return GOOD_WEIGHTS_KEPT ? part(STATE_NBYTES) : 0; }
 
 static u64 size_of_net(void) {
-  return 64 + part(sizeof(struct NET)) + part(sizeof(Binding) * BINDINGS) + part(STATE_NBYTES) + part(PORTS_NBYTES) +
-         part(SCRATCH_NBYTES) + good_nbytes() + part(8 * (u64)TRAIN_SAMPLES) + part(4 * (u64)TRAIN_SAMPLES);
+  return 64 + part(sizeof(struct NET)) + part(sizeof(Binding) * BINDINGS) + part(STATE_NBYTES) + part(WORK_NBYTES) +
+         good_nbytes() + part(8 * (u64)TRAIN_SAMPLES) + part(4 * (u64)TRAIN_SAMPLES);
 }
 
 size_t LOOM(size)(void) { return (size_t)size_of_net(); }
@@ -77,8 +83,10 @@ static int is_open(const struct NET *net) { return net && net->magic == MAGIC; }
 
 int LOOM(reset)(struct NET *net) {
   if (!is_open(net)) return LOOM_NOT_OPEN;
-  copy(net->image, start, STATE_NBYTES);
-  if (GOOD_WEIGHTS_KEPT) copy(net->good, start, STATE_NBYTES);
+  clear(net->image, STATE_NBYTES);
+  for (u32 i = 0; i < sizeof fills / sizeof *fills; i++)
+    copy(net->image + fills[i].offset, (const u8 *)start + fills[i].from, fills[i].nbytes);
+  if (GOOD_WEIGHTS_KEPT) copy(net->good, net->image, STATE_NBYTES);
   net->updates = net->epoch = 0;
   return LOOM_OK;
 }
@@ -92,15 +100,17 @@ int LOOM(open)(void *memory, size_t size, struct NET **out) {
   net->bindings = (Binding *)at;
   at += part(sizeof(Binding) * BINDINGS);
   net->image = at;
-  at += part(STATE_NBYTES) + part(PORTS_NBYTES) + part(SCRATCH_NBYTES);
+  at += part(STATE_NBYTES) + part(WORK_NBYTES);
   net->good = at;
   at += good_nbytes();
   net->words = (u64 *)at;
   net->order = (u32 *)(at + part(8 * (u64)TRAIN_SAMPLES));
-  for (u32 i = 0; i < BINDINGS; i++) {
-    const u8 *base = bindings[i].constant ? constants : net->image;
-    net->bindings[i].address = (u64)(uintptr_t)(base + bindings[i].offset);
-    net->bindings[i].elements = bindings[i].elements;
+  const Level *level = net->level = levels + level_number();
+  for (u32 i = 0; i < level->bound; i++) {
+    const Place *place = level->bindings + i;
+    const u8 *base = place->constant ? (const u8 *)level->constants : net->image;
+    net->bindings[i].address = (u64)(uintptr_t)(base + place->offset);
+    net->bindings[i].elements = place->elements;
   }
   net->magic = MAGIC;
   *out = net;
@@ -111,39 +121,40 @@ int LOOM(open)(void *memory, size_t size, struct NET **out) {
 
 static int dispatch(struct NET *net, const Row *row, u32 number) {
   u64 log[8] = {0};
-  Record r = {0, (u64)(uintptr_t)(net->bindings + row->binding), (u64)(uintptr_t)(params + row->param), 0,
+  const Level *level = net->level;
+  Record r = {0, (u64)(uintptr_t)(net->bindings + row->binding), (u64)(uintptr_t)(level->params + row->param), 0,
               {row->groups[0], row->groups[1], row->groups[2]}, 0, 0, number, 0};
   if (row->indirect) {
-    const Indirect *about = indirects + row->indirect - 1;
-    const u32 *counts = (const u32 *)((about->constant ? constants : net->image) + about->offset);
+    const Indirect *about = level->indirects + row->indirect - 1;
+    const u8 *base = about->constant ? (const u8 *)level->constants : net->image;
+    const u32 *counts = (const u32 *)(base + about->offset);
     for (int i = 0; i < 3; i++) {
       if (counts[i] > about->largest[i]) return LOOM_TOO_MANY;
       r.groups[i] = counts[i];
     }
   }
   r.total = (u64)r.groups[0] * r.groups[1] * r.groups[2];
-  if (r.total) kernels[row->kernel](&r, log, 0, r.total);
+  if (r.total) level->kernels[row->kernel](&r, log, 0, r.total);
   return LOOM_OK;
 }
 
 static int run(struct NET *net, const Program *program) {
   int code = LOOM_OK;
-  for (u32 i = 0; i < program->rows && !code; i++) code = dispatch(net, rows + program->first + i, i);
+  for (u32 i = 0; i < program->rows && !code; i++) code = dispatch(net, net->level->rows + program->first + i, i);
   return code;
 }
 
-static const Program *program_of(u32 kind, u32 samples) {
-  for (u32 i = 0; i < PROGRAMS; i++)
-    if (programs[i].kind == kind && programs[i].samples == samples) return programs + i;
+static const Program *program_of(const struct NET *net, u32 kind, u32 samples) {
+  for (const Program *p = net->level->programs, *end = p + net->level->count; p < end; p++)
+    if (p->kind == kind && p->samples == samples) return p;
   return 0;
 }
 
 /* The program for the most samples, but no more than are left; the smallest one takes one. */
-static const Program *largest(u32 kind, u32 most) {
+static const Program *largest(const struct NET *net, u32 kind, u32 most) {
   const Program *found = 0;
-  for (u32 i = 0; i < PROGRAMS; i++)
-    if (programs[i].kind == kind && programs[i].samples <= most && (!found || programs[i].samples > found->samples))
-      found = programs + i;
+  for (const Program *p = net->level->programs, *end = p + net->level->count; p < end; p++)
+    if (p->kind == kind && p->samples <= most && (!found || p->samples > found->samples)) found = p;
   return found;
 }
 
@@ -154,7 +165,7 @@ static int is_null(const void *const *arrays, u32 count) {
 }
 
 static void feed(struct NET *net, const Program *program, u32 port, const void *data, const u32 *chosen, u64 first) {
-  const Port *to = ports + program->port + port;
+  const Port *to = net->level->ports + program->port + port;
   u64 each = to->nbytes / program->samples;
   for (u32 i = 0; i < program->samples; i++) {
     u64 sample = chosen ? chosen[i] : first + i;
@@ -166,12 +177,12 @@ static int forward(struct NET *net, const void *const *x, void *const *y, u32 sa
   if (!is_open(net)) return LOOM_NOT_OPEN;
   if (is_null(x, INPUTS) || is_null((const void *const *)y, OUTPUTS)) return LOOM_NULL;
   for (u64 first = 0; first < samples;) {
-    const Program *program = largest(FORWARD, (u32)(samples - first));
+    const Program *program = largest(net, FORWARD, (u32)(samples - first));
     for (u32 i = 0; i < INPUTS; i++) feed(net, program, i, x[i], 0, first);
     int code = run(net, program);
     if (code) return code;
     for (u32 i = 0; i < OUTPUTS; i++) {
-      const Port *from = ports + program->port + INPUTS + i;
+      const Port *from = net->level->ports + program->port + INPUTS + i;
       copy((u8 *)y[i] + first * (from->nbytes / program->samples), net->image + from->offset, from->nbytes);
     }
     first += program->samples;
@@ -184,14 +195,14 @@ static int one_batch(struct NET *net, const Program *program, const void *const 
                      double *loss) {
   for (u32 i = 0; i < INPUTS + TARGETS; i++) feed(net, program, i, given[i], chosen, first);
   if (program->kind == STEP) {
-    const Port *rate = ports + program->port + INPUTS + TARGETS;
+    const Port *rate = net->level->ports + program->port + INPUTS + TARGETS;
     double r = rates[RATES == 1 ? 0 : net->updates];
     float narrow = (float)r;
     copy(net->image + rate->offset, rate->nbytes == 8 ? (void *)&r : (void *)&narrow, rate->nbytes);
   }
   int code = run(net, program);
   if (code) return code;
-  const Port *told = ports + program->port + INPUTS + TARGETS + (program->kind == STEP);
+  const Port *told = net->level->ports + program->port + INPUTS + TARGETS + (program->kind == STEP);
   *loss = number(net->image + told->offset, told->nbytes);
   return is_finite(*loss) ? LOOM_OK : LOOM_NOT_FINITE;
 }
@@ -200,7 +211,7 @@ static int step(struct NET *net, const void *const *given, u32 samples, double *
   double found = 0;
   if (!is_open(net)) return LOOM_NOT_OPEN;
   if (is_null(given, INPUTS + TARGETS)) return LOOM_NULL;
-  const Program *program = program_of(STEP, samples);
+  const Program *program = program_of(net, STEP, samples);
   if (!program) return LOOM_BATCH;
   if (RATES > 1 && net->updates >= RATES) return LOOM_SCHEDULE_OVER;
   int code = one_batch(net, program, given, 0, 0, &found);
@@ -216,7 +227,7 @@ static int score(struct NET *net, const void *const *given, u32 samples, double 
   if (!samples) return LOOM_BATCH;
   for (u64 first = 0; first < samples;) {
     u32 left = (u32)(samples - first);
-    const Program *program = program_of(SCORE, left < BATCH ? left : BATCH);
+    const Program *program = program_of(net, SCORE, left < BATCH ? left : BATCH);
     if (!program) return LOOM_BATCH;
     int code = one_batch(net, program, given, 0, first, &found);
     if (code) return code;
@@ -283,7 +294,7 @@ static int train(struct NET *net, const void *const *given, u32 samples, u32 epo
     net->updates = net->epoch * updates;
     for (u32 first = 0; first < samples; first += BATCH, net->updates++) {
       u32 n = samples - first < BATCH ? samples - first : BATCH;
-      int code = one_batch(net, program_of(STEP, n), given, net->order + first, 0, &found);
+      int code = one_batch(net, program_of(net, STEP, n), given, net->order + first, 0, &found);
       if (code == LOOM_NOT_FINITE && !all_finite(net->image, 0)) copy(net->image, net->good, STATE_NBYTES);
       if (code) return code;
       total += found * n;

@@ -1,25 +1,22 @@
-"""A frozen network as C: a header for those who call it, and the tables that ``src/loom/export/c/runtime.c`` works on.
+"""What callers of an exported network see: header, codes, manifest, and the functions typed by its inputs and outputs.
 
-Layer: export. Invariant: the C text depends on the network, the settings and the machine alone.
+Layer: export. Invariant: all of it depends on the network and the settings alone; the machine has no part in it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.version import __version__
-from loom.export.c.text import RESERVED, TYPES, byte_table, quoted, source_text, table, unused
+from loom.export.c.text import RESERVED, TYPES, unused
 from loom.export.frozen import FrozenProgram, Image, Named
 from loom.export.network import FrozenNetwork
 
-__all__ = ["CODES", "header", "manifest", "tables"]
+__all__ = ["CODES", "header", "manifest", "ports_in_order", "wrappers"]
 
-_SAFETENSORS = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16", "u32": "U32", "u64": "U64"}
-_KINDS = {"forward": "FORWARD", "step": "STEP", "score": "SCORE"}
 
 CODES: dict[str, str] = {
     "OK": "done",
@@ -157,93 +154,14 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
 def _targets(net: FrozenNetwork, image: Image) -> list[dict[str, Any]]:
     """Return name, dtype and shape (without the axis of samples) of each target."""
     step = next(p for p in image.programs if p.name.startswith("step"))
-    ports = _in_order(step, net)[len(net.network.spec.inputs) :]
+    ports = ports_in_order(step, net)[len(net.network.spec.inputs) :]
     return [
         {"name": name, "dtype": dtype.name, "shape": list(port.shape[1:])}
         for (name, dtype), port in zip(net.targets, ports, strict=False)
     ]
 
 
-def tables(net: FrozenNetwork, image: Image, entries: Sequence[str]) -> str:
-    """Return the C source of a network for one machine; ``entries``: symbols of its kernels' objects."""
-    programs = dispatch_tables(image, lambda program: _in_order(program, net))
-    training = net.training
-    rates = [float(r).hex() for r in training.rates] if training is not None else ["0"]
-    saved, saved_header, tensors = _saved(net, image)
-    spec = net.network.spec
-    numbers = {
-        "TRAIN_SAMPLES": 0 if training is None else training.samples,
-        "BATCH": 1 if training is None else training.batch,
-        "SHUFFLE": int(training is not None and training.shuffle),
-        "SEED": f"{0 if training is None else training.seed}ull",
-        "RATES": f"{len(rates)}u", "INPUTS": len(spec.inputs), "OUTPUTS": len(net.outputs),
-        "TARGETS": len(net.targets), "TENSORS": f"{len(tensors)}u",
-        "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{len(saved_header)}ull",
-    }  # fmt: skip
-    defines = "\n".join(f"#define {key} {value}" for key, value in numbers.items())
-    upper = net.name.upper()
-    codes = "\n".join(f"#define LOOM_{code} {upper}_{code}" for code in CODES)
-    externs = "\n".join(f"extern Kernel {entry};" for entry in entries)
-    parts = [
-        f'#pragma GCC visibility push(default)\n#include "{net.name}.h"\n#pragma GCC visibility pop',
-        f"#define LOOM(f) {net.name}_##f\n#define NET {net.name}",
-        defines,
-        codes,
-        f"#define LOOM_CODES {len(CODES)}",
-        source_text("common.c"),
-        externs,
-        table("Kernel *const", "kernels", entries),
-        programs,
-        table("double", "rates", rates),
-        table("Tensor", "tensors", tensors),
-        table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
-        byte_table("constants", bytes(image.constants)),
-        byte_table("start", net.start(image)),
-        byte_table("saved_header", saved_header),
-        f"static const char manifest[] = {quoted(manifest(net, image))};",
-        source_text("runtime.c"),
-        _wrappers(net),
-    ]
-    return "\n".join(parts)
-
-
-def dispatch_tables(image: Image, in_order: Callable[[FrozenProgram], Sequence[Named]]) -> str:
-    """Return what the runtime runs: programs, dispatches, parameters, places; ``in_order``: a program's ports."""
-    rows: list[str] = []
-    bindings: list[str] = []
-    params: list[str] = []
-    indirects: list[str] = []
-    ports: list[str] = []
-    programs: list[str] = []
-    for program in image.programs:
-        kind, _, samples = program.name.partition("_")
-        programs.append(f"{{{_KINDS[kind]}, {samples}, {len(rows)}, {len(program.dispatches)}, {len(ports)}}}")
-        ports += [f"{{{p.offset}u, {p.nbytes}u}}" for p in in_order(program)]
-        for d in program.dispatches:
-            if d.indirect is not None:
-                counts, (a, b, c) = d.indirect
-                indirects.append(f"{{{int(counts.constant)}, {counts.offset}u, {{{a}u, {b}u, {c}u}}}}")
-            x, y, z = d.groups
-            which = len(indirects) if d.indirect is not None else 0
-            rows.append(f"{{{d.kernel}, {len(bindings)}, {len(params)}, {which}, {{{x}u, {y}u, {z}u}}}}")
-            bindings += [f"{{{b.offset}u, {b.elements}u, {int(b.constant)}}}" for b in d.bindings]
-            params += [f"{p}ull" for p in d.params]
-    numbers = {
-        "PROGRAMS": f"{len(programs)}u", "BINDINGS": f"{len(bindings)}u", "STATE_NBYTES": f"{image.state_nbytes}ull",
-        "PORTS_NBYTES": f"{image.ports_nbytes}ull", "SCRATCH_NBYTES": f"{image.scratch_nbytes}ull",
-    }  # fmt: skip
-    return "\n".join([
-        *(f"#define {key} {value}" for key, value in numbers.items()),
-        table("Row", "rows", rows),
-        table("Place", "bindings", bindings),
-        table("u64", "params", params),
-        table("Indirect", "indirects", indirects),
-        table("Port", "ports", ports),
-        table("Program", "programs", programs),
-    ])  # fmt: skip
-
-
-def _in_order(program: FrozenProgram, net: FrozenNetwork) -> list[Named]:
+def ports_in_order(program: FrozenProgram, net: FrozenNetwork) -> list[Named]:
     """Return ports as the runtime counts them: inputs, targets, the rate, outputs.
 
     ArgumentError for an input that nothing is computed of.
@@ -262,28 +180,7 @@ def _in_order(program: FrozenProgram, net: FrozenNetwork) -> list[Named]:
     return [*(found[name] for name in wanted), *program.outputs]
 
 
-def _saved(net: FrozenNetwork, image: Image) -> tuple[int, bytes, list[str]]:
-    """Return the bytes of a saved file after its header, the header, and the table of tensors."""
-    weights = net.network.model.weights()
-    at, about, rows = 0, dict[str, Any](), list[str]()
-    for t in image.tensors.values():
-        kind = _SAFETENSORS[t.dtype.name]
-        about[t.name] = {"dtype": kind, "shape": list(t.shape), "data_offsets": [at, at + t.nbytes]}
-        told = "0"
-        if t.name in weights:
-            a = weights[t.name]
-            told = quoted(f"{t.name} {a.dtype.newbyteorder('<').str} {a.shape}\n")
-        code = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16"}.get(t.dtype.name, "OTHER")
-        fields = f"{t.offset}u, {t.nbytes}u, {at}u, {t.dtype.nbytes}, {code}"
-        rows.append(f"{{{quoted(t.name)}, {told}, {fields}}}")
-        at += t.nbytes
-    about["state/progress"] = {"dtype": "U64", "shape": [2], "data_offsets": [at, at + 16]}
-    text = json.dumps({"__metadata__": {"loom": f"export of {net.name}"}, **about}, separators=(",", ":")).encode()
-    text = text.ljust(-(-len(text) // 8) * 8)
-    return at + 16, len(text).to_bytes(8, "little") + text, rows
-
-
-def _wrappers(net: FrozenNetwork) -> str:
+def wrappers(net: FrozenNetwork) -> str:
     """Return the functions whose arguments are typed by the network's inputs and outputs."""
     name, arguments = net.name, _Arguments.of(net)
     typed, made, wanted = _signatures(net)

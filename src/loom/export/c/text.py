@@ -39,7 +39,7 @@ def unused(name: str, taken: set[str]) -> str:
     return found
 
 
-_PLAIN = ("Kernel *const", "u64", "double", "const char *const")
+_PLAIN = ("Kernel *const", "u32", "u64", "double", "const char *const")
 
 
 def table(kind: str, name: str, rows: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from loom.export.c.levels import Optimize
 from loom.export.network import FrozenNetwork
 from loom.export.web.build import build_wasm
 from loom.export.web.types import javascript, typescript
@@ -26,13 +27,14 @@ class WebExport:
     code_nbytes: int
 
 
-def export_wasm(net: FrozenNetwork, out: str | Path) -> WebExport:
+def export_wasm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "size") -> WebExport:
     """Write a frozen network into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
 
+    ``optimize``: ``size`` (short code, of which only sums of products are computed in vectors) or ``speed``.
     StateError without Zig (the extra ``export``).
     """
     folder = Path(out)
-    built = build_wasm(net)
+    built = build_wasm(net, optimize)
     contents = {
         f"{net.name}.wasm": built.module,
         f"{net.name}.js": javascript(net.name).encode(),

@@ -10,9 +10,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from loom.export.c import caps_of
-from loom.export.c.build import FLAGS, objects_of, platform_of, zig
-from loom.export.c.source import header, manifest, tables
+from loom.export.c.build import FLAGS, platform_of, zig
+from loom.export.c.levels import Optimize, compile_levels, objects_of
+from loom.export.c.source import header, manifest
+from loom.export.c.tables import tables
 from loom.export.network import FrozenNetwork
 
 __all__ = ["Built", "build_wasm"]
@@ -34,15 +35,14 @@ class Built:
     code_nbytes: int
 
 
-def build_wasm(net: FrozenNetwork) -> Built:
+def build_wasm(net: FrozenNetwork, optimize: Optimize = "size") -> Built:
     """Return a frozen network as a WebAssembly module; StateError without Zig (the extra ``export``)."""
-    platform = platform_of("wasm32")
-    image = net.image(caps_of(platform))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        entries, objects = objects_of(image, net.name, platform.machine, folder)
+        levels = compile_levels(net, platform_of("wasm32"), optimize, folder)
+        image, objects = levels[0].image, objects_of(levels)
         source, module = folder / f"{net.name}.c", folder / f"{net.name}.wasm"
-        source.write_text(tables(net, image, entries), encoding="utf-8")
+        source.write_text(tables(net, levels), encoding="utf-8")
         (folder / f"{net.name}.h").write_text(header(net), encoding="utf-8")
         own = _compiled(folder, source, "-Os")
         memory = _compiled(folder, Path(__file__).parents[1] / "c" / "memory.c", "-O2")

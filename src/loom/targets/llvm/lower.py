@@ -143,6 +143,11 @@ class _Function:
         if not self.machine.threads and self.width > 1:
             function.attributes.add("nounwind")  # llvmlite prints an alignment beside others only
             function.attributes.alignstack = 64  # else LLVM keeps wide registers across cache lines when it runs short
+        if self.machine.hidden:
+            function.linkage = "hidden"
+        if self.machine.small:
+            for attribute in ("minsize", "nounwind", "optsize"):
+                function.attributes.add(attribute)
         entry = ll.IRBuilder(function.append_basic_block("entry"))
         start = function.append_basic_block("start")
         shapes, uniformity = self.analysed()

@@ -26,7 +26,8 @@ class Machine:
     lane is a hardware thread (PTX); ``native_rounding`` that floor, ceil, rint and trunc are instructions,
     ``native_extremes`` that LLVM has min and max by IEEE 754-2019 for it; ``widest`` bounds the lanes that
     may be joined in one vector (LLVM 22 fails on wider masks for wasm); ``has_heap`` that code may call a C library
-    of 64 bits for memory.
+    of 64 bits for memory; ``hidden`` that functions are seen by what they are linked with, and not outside; ``small``
+    that code is made short before it is made fast.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Machine:
     native_extremes: bool = True
     widest: int = 64
     has_heap: bool = True
+    hidden: bool = False
+    small: bool = False
 
     @property
     def exact_choices(self) -> bool:
@@ -62,6 +65,8 @@ _CROSS = {
     ),
     "ptx": Machine("ptx", "nvptx64-nvidia-cuda", "sm_80", "+ptx80", 1, threads=True, has_heap=False),
     "x86-64": Machine("x86-64", "x86_64-unknown-linux-gnu", "x86-64", "", 4, native_rounding=False),
+    "x86-64-v3": Machine("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", 8),
+    "x86-64-v4": Machine("x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "-prefer-256-bit", 16),
 }  # fmt: skip
 
 
@@ -126,9 +131,9 @@ def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = Tru
     parsed.verify()
     generator = _target_machine(target, optimise)
     if optimise:
-        options = binding.create_pipeline_tuning_options(speed_level=3)
-        options.loop_unrolling = True
-        options.loop_vectorization = vectorise_loops
+        options = binding.create_pipeline_tuning_options(speed_level=2 if target.small else 3)
+        options.loop_unrolling = not target.small
+        options.loop_vectorization = vectorise_loops and not target.small
         builder = binding.create_pass_builder(generator, options)
         builder.getModulePassManager().run(parsed, builder)
     if kind == "object":
@@ -146,7 +151,7 @@ def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = Tru
 def _target_machine(target: Machine, optimise: bool) -> Any:
     binding = _binding()
     return binding.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3 if optimise else 0, reloc="pic",
+        cpu=target.cpu, features=target.features, opt=0 if not optimise else 2 if target.small else 3, reloc="pic",
         codemodel="default" if target.threads else "small",
     )  # fmt: skip
 
