@@ -18,7 +18,8 @@ class Caps:
     ``max_workgroup_lanes``; ``unified_memory``: host and device see the same memory; ``workers``:
     workgroups executed at once (of a GPU its multiprocessors); ``cache_nbytes``: fast memory private to a worker;
     ``threads``: each lane is a thread of hardware (a GPU), so that a lane alone is slow, many hide each other's
-    waiting, and lanes side by side should touch memory side by side.
+    waiting, and lanes side by side should touch memory side by side; ``buffer_nbytes``: the largest buffer, if not all
+    of memory.
     """
 
     simd_lanes: int
@@ -28,3 +29,4 @@ class Caps:
     workers: int
     cache_nbytes: int
     threads: bool = False
+    buffer_nbytes: int | None = None

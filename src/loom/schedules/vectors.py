@@ -149,6 +149,8 @@ def choose_layout(
         lanes = max(lanes for lanes in _TILES if lanes <= caps.simd_lanes)
         panel = Panel(lanes, *_TILES[lanes], held, u64)
     most = _SEGMENT_NBYTES_THREADS if threads else _SEGMENT_NBYTES
+    if caps.buffer_nbytes is not None:
+        most = min(most, caps.buffer_nbytes)
     if budget is not None:
         most = min(most, budget // _SEGMENTS_OF_BUDGET)
     most_rows = min(

@@ -56,7 +56,8 @@ def find_best(programs: VectorPrograms, parts: Sequence[SearchPart], queries: Ar
     if not panels or not len(queries):
         nothing = Ranks(np.empty(0, np.int64), np.empty(0, np.float32))
         return [nothing] * len(queries)
-    step = max(1, _MOST_SCORES // (panels * tile)) * tile
+    scores = max(panels, k * width) if programs.layout.picks(k) else panels
+    step = max(1, _MOST_SCORES // (scores * tile)) * tile
     found: list[Ranks] = []
     for first in range(0, len(queries), step):
         here, facts = (each[first : first + step] for each in prepared)

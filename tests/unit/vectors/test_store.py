@@ -193,3 +193,9 @@ def test_a_closed_store() -> None:
         with pytest.raises(StateError, match="the store is closed"):
             call()
     db.close()
+
+
+def test_a_store_for_more_than_a_buffer_of_the_device_holds(on: str) -> None:
+    db = VectorStore(384, 10**6, device=on)
+    db.capture_many(None, np.eye(20, 384, dtype=np.float32))
+    assert [hit.row for hit in db.search(np.eye(1, 384, 7, dtype=np.float32)[0], 2)] == [7, 0]

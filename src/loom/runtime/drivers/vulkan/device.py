@@ -71,7 +71,7 @@ class VulkanDevice(OpenAdapter):
             simd_lanes=self.adapter.subgroup, shared_nbytes=limits["shared_nbytes"],
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=self.memory.unified,
             workers=options.thread_count() if self.adapter.kind == "cpu" else self.adapter.processors,
-            cache_nbytes=1 << 20, threads=True,
+            cache_nbytes=1 << 20, threads=True, buffer_nbytes=limits["buffer_nbytes"],
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:
