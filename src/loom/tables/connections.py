@@ -28,6 +28,9 @@ FORMAT = 1
 
 _CACHE_KIB = 16 << 10
 _OLDEST = (3, 35, 0)
+_LEAST_NBYTES = 512
+"""SQLite's smallest page."""
+
 _MOST_NBYTES_LOOKED_AT = 32 << 20
 """Files up to this size are looked through when they are opened."""
 
@@ -54,6 +57,8 @@ class Connections:
             raise StateError(where, "SQLite is too old", expected=".".join(map(str, _OLDEST)),
                              got=sqlite3.sqlite_version, remedy="Use a Python with a newer one")  # fmt: skip
         self.path = path
+        self.mark: Any = object() if path is None else os.path.realpath(path)
+        """What tells this database from others: rows of one are no rows of another."""
         self._timeout = timeout
         self._local = threading.local()
         self._lock = threading.RLock()
@@ -61,6 +66,7 @@ class Connections:
         self._is_open = True
         self._all: list[sqlite3.Connection] = []
         with told(where, path):
+            _refuse_other(path, where)
             held = self._held(where)
             try:
                 _prepare(held.connection, path, where)
@@ -213,6 +219,13 @@ def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
     connection.execute("PRAGMA temp_store=MEMORY")
     connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     return connection
+
+
+def _refuse_other(path: Path | None, where: str) -> None:
+    """FileError for a file too short to be a database, which SQLite would take for an empty one and write over."""
+    if path is not None and path.is_file() and 0 < path.stat().st_size < _LEAST_NBYTES:
+        raise FileError(where, f"{path} is damaged (file is not a database)", expected="a sound .odb file",
+                        got=f"{path.stat().st_size} bytes", remedy="Name another file, or remove it")  # fmt: skip
 
 
 def _prepare(connection: sqlite3.Connection, path: Path | None, where: str) -> None:

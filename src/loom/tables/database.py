@@ -88,8 +88,8 @@ class Database:
 
         Types: ``str``, ``int`` (64 bits), ``float`` (f64), ``bool``, ``bytes``, ``datetime.date`` and
         ``datetime.datetime``, or their names; pass a dictionary for columns whose names are no names in Python.
-        ArgumentError if it is there with other columns (see ``add_column`` and its kin), or not there and no column is
-        named.
+        ArgumentError if it is there with other columns, or in another order (see ``add_column`` and its kin), or not
+        there and no column is named.
 
         >>> Database().table("t", {"first name": str}, age=int).columns
         {'first name': 'str', 'age': 'int'}
@@ -99,6 +99,10 @@ class Database:
         if columns is not None and not isinstance(columns, Mapping):
             raise ArgumentError(f"{where}, columns", "not columns", expected="types by name", got=repr(columns)[:80],
                                 remedy='Write {"name": str}')  # fmt: skip
+        twice = [each for each in types if each in (columns or {})]
+        if twice:
+            raise ArgumentError(f"{where}, columns", f"{twice[0]!r} is given twice", expected="one type", got="two",
+                                remedy="Leave one out")  # fmt: skip
         given = {**(columns or {}), **types}
         wanted = read_columns(given, where) if given else None
         with self._connections.reading(where) as connection:
@@ -109,7 +113,7 @@ class Database:
                     add_table(connection, called, wanted)
         with self._connections.reading(where) as connection:
             called, found = columns_of(connection, called, where)
-        if wanted is not None and wanted != found:
+        if wanted is not None and list(wanted.items()) != list(found.items()):  # sequences go in by their order
             raise ArgumentError(
                 where, f"the table {called!r} has other columns", expected=_listed(found), got=_listed(wanted),
                 remedy="Open it by its name alone; add_column, rename_column, drop_column and change_type alter it",

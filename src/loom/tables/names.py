@@ -5,13 +5,13 @@ Layer: tables. Invariant: a name from outside enters a statement through ``quote
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import text
 
-__all__ = ["ID", "TRASH", "column_name", "quoted", "refuse_twins", "table_name"]
+__all__ = ["ID", "TRASH", "column_name", "quoted", "refuse_repeated", "refuse_twins", "table_name"]
 
 ID = "_id"
 """The column of a row's number, which every table has first."""
@@ -52,8 +52,8 @@ def column_name(name: Any, where: str) -> str:
 
 def _plain(name: Any, where: str, what: str) -> str:
     found = text(name, where)
-    if not found.strip() or "\0" in found or len(found) > _MOST_CHARACTERS:
-        raise ArgumentError(where, f"no {what} can be called so", expected=f"1 to {_MOST_CHARACTERS} characters",
+    if not found.strip() or "\0" in found or "\ufeff" in found or len(found) > _MOST_CHARACTERS:
+        raise ArgumentError(where, f"no {what} can be called so", expected=f"1 to {_MOST_CHARACTERS} that show",
                             got=repr(found)[:80], remedy="Choose another name")  # fmt: skip
     try:
         found.encode()
@@ -61,6 +61,14 @@ def _plain(name: Any, where: str, what: str) -> str:
         raise ArgumentError(where, f"no {what} can be called so: it has half a character", got=repr(found)[:80],
                             remedy="Choose another name") from None  # fmt: skip
     return found
+
+
+def refuse_repeated(names: Sequence[str], where: str) -> None:
+    """ArgumentError where a name is given twice, of which a result could show but one."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ArgumentError(where, f"{name!r} is named twice", expected="different names", got=list(names),
+                                remedy="Name it once")  # fmt: skip
 
 
 def refuse_twins(names: Iterable[str], where: str) -> None:

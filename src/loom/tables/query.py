@@ -19,18 +19,21 @@ from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.patterns.data.group import Groups
 from loom.runtime.device import Device
-from loom.tables.conditions import condition
+from loom.tables.conditions import LEFT_OUT, condition
 from loom.tables.connections import Connections
 from loom.tables.device.columns import DeviceColumns, move_columns, operation
 from loom.tables.exchange.arrays import array_of
 from loom.tables.exchange.arrow import Arrow
 from loom.tables.exchange.csv_files import write_csv
-from loom.tables.names import ID, quoted
+from loom.tables.names import ID, quoted, refuse_repeated
 from loom.tables.rows import Row, rows_of
 from loom.tables.sources import Source, Term, joined
 from loom.tables.types import ColumnType, shown
 
 __all__ = ["Query", "Reads"]
+
+_MOST_ROWS = (1 << 63) - 1
+"""What SQLite counts to."""
 
 
 @brief_class
@@ -43,7 +46,7 @@ class Reads(ABC):
 
     # which rows
 
-    def where(self, column: str, op: str, value: Any = None) -> Query:
+    def where(self, column: str, op: str, value: Any = LEFT_OUT) -> Query:
         """Return the rows of these that fulfil a condition.
 
         ``op``: "==", "!=", ">", "<", ">=", "<=", "contains" (of texts and bytes, capitals told apart), "in" and
@@ -76,11 +79,14 @@ class Reads(ABC):
         """
         query: Query = self._asked()
         for name, asked in conditions.items():
-            pair = cast("tuple[Any, ...]", asked if isinstance(asked, tuple) and asked else ("==", asked))
-            op, value = pair[0], pair[1] if len(pair) > 1 else None
-            query = query.where(name, op, value)
+            pair = cast("tuple[Any, ...]", asked if isinstance(asked, tuple) else ("==", asked))
+            if len(pair) not in (1, 2):
+                raise ArgumentError("tables.select", f"no condition on {name!r}", expected="(op, value)",
+                                    got=repr(pair)[:80], remedy='Write ("between", (1, 10))')  # fmt: skip
+            query = query.where(name, *pair)
         for name in columns:
             query.source.term(name, "tables.select, columns")
+        refuse_repeated(columns, "tables.select, columns")
         return replace(query, chosen=tuple(columns)) if columns else query
 
     def order_by(self, *columns: str, descending: bool = False) -> Query:
@@ -103,11 +109,11 @@ class Reads(ABC):
     def limit(self, count: int, offset: int = 0) -> Query:
         """Return the first ``count`` rows, after ``offset`` that are left out."""
         query = self._asked()
-        first = whole(offset, "tables.limit, offset", least=0)
-        most = whole(count, "tables.limit, count", least=0)
+        first = min(whole(offset, "tables.limit, offset", least=0), _MOST_ROWS)
+        most = min(whole(count, "tables.limit, count", least=0), _MOST_ROWS)
         if query.is_cut:
             first, most = query.offset + first, max(0, min(most, (query.most or 0) - first))
-        return replace(query, most=most, offset=first)
+        return replace(query, most=most, offset=min(first, _MOST_ROWS))
 
     def join(self, other: Reads, on: Any, how: str = "inner") -> Query:
         """Return these rows beside those of another table or query where columns are equal.
@@ -140,7 +146,7 @@ class Reads(ABC):
         query = self._asked()
         columns = query.columns
         found = query.fetch([query.source.number, *(t.sql for t in columns.values())], "tables.rows")
-        return rows_of(found, {name: term.type for name, term in columns.items()})
+        return rows_of(found, {name: term.type for name, term in columns.items()}, query.origin)
 
     def first(self) -> Row | None:
         """Return the first row; None if there is none."""
@@ -263,6 +269,7 @@ def _values(
     query: Query, columns: Sequence[str], where: str
 ) -> tuple[dict[str, tuple[ColumnType, Any]], Sequence[int]]:
     """Return columns, their types and values, and the numbers of the rows."""
+    refuse_repeated(columns, f"{where}, columns")
     named = list(columns) or list(query.columns)
     terms = {name: query.source.term(name, f"{where}, columns") for name in named}
     rows = query.fetch([query.source.number, *(t.sql for t in terms.values())], where)
@@ -293,6 +300,11 @@ class Query(Reads):
 
     def __repr__(self) -> str:
         return f"<loom.tables query of {self.source.name!r}: {', '.join(self.columns)}>"
+
+    @property
+    def origin(self) -> tuple[Any, str]:
+        """Which table the numbers of the rows are of: its database, and its name."""
+        return self.connections.mark, self.source.name
 
     @property
     def is_cut(self) -> bool:

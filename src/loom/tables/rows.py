@@ -16,25 +16,27 @@ __all__ = ["Row", "rows_of"]
 class Row(dict[str, Any]):
     """A row that was read: its values by column, and its number, ``id``.
 
-    It is a copy: to change the table, pass it, or its number, to the table.
+    It is a copy: to change the table, pass it, or its number, to the table. ``origin`` tells which table it is of.
     """
 
-    __slots__ = ("id",)
+    __slots__ = ("id", "origin")
 
-    def __init__(self, number: int, values: Iterable[tuple[str, Any]]) -> None:
+    def __init__(self, number: int, values: Iterable[tuple[str, Any]], origin: tuple[Any, str] | None = None) -> None:
         super().__init__(values)
         self.id = number
+        self.origin = origin
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Row, (self.id, tuple(self.items()))
 
 
-def rows_of(found: Iterable[Sequence[Any]], columns: dict[str, ColumnType]) -> list[Row]:
+def rows_of(found: Iterable[Sequence[Any]], columns: dict[str, ColumnType], origin: tuple[Any, str]) -> list[Row]:
     """Return rows of SQLite, whose first value is the row's number, as they are shown."""
     names = tuple(columns)
     kinds = list(columns.values())
     if not any(kind.show for kind in kinds):
-        return [Row(row[0], zip(names, row[1:], strict=True)) for row in found]
+        return [Row(row[0], zip(names, row[1:], strict=True), origin) for row in found]
     return [
-        Row(row[0], ((n, shown(v, kind)) for n, v, kind in zip(names, row[1:], kinds, strict=True))) for row in found
+        Row(row[0], ((n, shown(v, kind)) for n, v, kind in zip(names, row[1:], kinds, strict=True)), origin)
+        for row in found
     ]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from loom.core.errors import ArgumentError, IndexOutside, near_matches
+from loom.core.errors import ArgumentError, IndexOutside, LoomError, near_matches
 from loom.core.given import text
 from loom.core.tracebacks import brief_class
 from loom.tables.connections import Connections
@@ -21,7 +21,7 @@ from loom.tables.rows import Row
 from loom.tables.schema import columns_of
 from loom.tables.sources import of_deleted, of_table
 from loom.tables.types import ColumnType, read_type
-from loom.tables.writing import bound_columns, change, columns_from, insert, move, numbers_of
+from loom.tables.writing import bound_columns, change, columns_from, insert, move, numbers_of, require_origin
 
 __all__ = ["Table"]
 
@@ -46,7 +46,11 @@ class Table(Reads):
         return {name: kind.name for name, kind in self._read_types("tables.columns").items()}
 
     def __repr__(self) -> str:
-        return f"<loom.tables table {self._name!r}: {', '.join(f'{n} {t}' for n, t in self.columns.items())}>"
+        try:
+            columns = ", ".join(f"{n} {t}" for n, t in self.columns.items())
+        except LoomError as error:  # it was dropped, or its database closed
+            columns = f"not there ({type(error).__name__})"
+        return f"<loom.tables table {self._name!r}: {columns}>"
 
     def __len__(self) -> int:
         return self.count()
@@ -75,7 +79,7 @@ class Table(Reads):
 
     def get(self, number: int) -> Row:
         """Return a row by its number; IndexOutside if there is none, or it is deleted."""
-        (wanted,) = numbers_of([number], "tables.get, number")
+        (wanted,) = numbers_of([number], self._origin, "tables.get, number")
         found = self.where("_id", "==", wanted).rows()
         if not found:
             raise IndexOutside("tables.get, number", f"{self._name!r} has no row {wanted}", remedy="Look at ids()")
@@ -90,10 +94,7 @@ class Table(Reads):
         1
         """
         where = "tables.insert"
-        if row is not None and not isinstance(row, Mapping):
-            raise ArgumentError(where, "not a row", expected="a dictionary, or column=value", got=repr(row)[:80],
-                                remedy='Write insert(name="Ada")')  # fmt: skip
-        return self._insert([{**(row or {}), **values}], where)[0]
+        return self._insert([_together(row, values, where)], where)[0]
 
     def insert_many(self, rows: Any) -> list[int]:
         """Insert rows in one transaction, all or none, and return their numbers.
@@ -112,18 +113,26 @@ class Table(Reads):
             bound = bound_columns(given, types, where)
             return list(insert(connection, self._name, bound, count))
 
-    def update(self, rows: Any, /, **values: Any) -> int:
-        """Set columns of a row, or of several (rows that were read, or their numbers); return how many they are.
+    def update(self, rows: Any, row: Mapping[str, Any] | None = None, /, **values: Any) -> int:
+        """Set columns of a row, or of several, to values by column; return how many rows they are.
 
-        IndexOutside, and nothing is changed, where a row is not there or deleted.
+        ``rows``: rows that were read of this table, a query of it, or their numbers. IndexOutside, and nothing is
+        changed, where a row is not there or deleted; ArgumentError for rows of another table.
+
+        >>> from loom.tables import Database
+        >>> t = Database().table("t", {"first name": str}, age=int)
+        >>> ada = t.insert({"first name": "Ada"})
+        >>> t.update(ada, {"first name": "Ada L."}, age=36)
+        1
         """
         where = "tables.update"
+        values = _together(row, values, where)
         with self._connections.writing(where) as connection:
             types = self._read_types(where)
             if not values:
                 raise ArgumentError(where, "nothing to set", expected="column=value", remedy="Name a column")
             bound = {n: v[0] for n, v in bound_columns(columns_from([values], types, where), types, where).items()}
-            return change(connection, self._name, numbers_of(rows, where), bound, where)
+            return change(connection, self._name, self._numbers(rows, where), bound, where)
 
     def delete(self, rows: Any, /) -> int:
         """Delete a row or several so that ``undelete`` brings them back; return how many they are.
@@ -139,7 +148,18 @@ class Table(Reads):
     def _move(self, rows: Any, where: str, *, back: bool) -> int:
         with self._connections.writing(where) as connection:
             names = self._read_types(where)
-            return move(connection, self._name, numbers_of(rows, where), names, where, back=back)
+            return move(connection, self._name, self._numbers(rows, where), names, where, back=back)
+
+    @property
+    def _origin(self) -> tuple[Any, str]:
+        return self._connections.mark, self._name
+
+    def _numbers(self, rows: Any, where: str) -> list[int]:
+        if isinstance(rows, Reads):
+            query = rows._asked()
+            require_origin(query.origin, self._origin, where)
+            return list(dict.fromkeys(query.ids()))
+        return numbers_of(rows, self._origin, where)
 
     def import_csv(
         self, source: str | os.PathLike[str], *, separator: str = ",", header: bool = True, encoding: str | None = None,
@@ -197,3 +217,16 @@ class Table(Reads):
         with self._connections.writing(where) as connection:
             kind = read_type(type, f"{where}, type")
             change_type(connection, self._name, self._read_types(where), text(name, f"{where}, name"), kind, where)
+
+
+def _together(row: Any, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the values of a row that are given as a dictionary, by name, or both; ArgumentError for a column twice."""
+    if row is not None and not isinstance(row, Mapping):
+        raise ArgumentError(where, "not a row", expected="a dictionary, or column=value", got=repr(row)[:80],
+                            remedy='Write {"name": "Ada"}, or name="Ada"')  # fmt: skip
+    given = cast("Mapping[str, Any]", row or {})
+    for name in values:
+        if name in given:
+            raise ArgumentError(where, f"the column {name!r} is given twice", expected="one value",
+                                got=f"{given[name]!r} and {values[name]!r}"[:80], remedy="Leave one out")  # fmt: skip
+    return {**given, **values}

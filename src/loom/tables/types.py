@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DTypeError, FileError
 from loom.core.given import is_scalar
 
 __all__ = ["COLUMN_TYPES", "ColumnType", "declared_type", "read_type", "shown"]
@@ -46,7 +46,7 @@ class ColumnType:
         keep, made = self.keep, list[Any]()
         for row, value in enumerate(values, first):
             try:
-                made.append(None if value is None else keep(value))
+                made.append(None if is_missing(value) else keep(value))
             except (ValueError, TypeError, OverflowError):
                 raise DTypeError(where, f"row {row} does not fit", expected=f"{self.expected} or None",
                                  got=f"{type(value).__name__} {_short(value)}",
@@ -56,7 +56,7 @@ class ColumnType:
     def one(self, value: Any, where: str) -> Any:
         """Return one value as it is bound; DTypeError if it does not fit."""
         try:
-            return None if value is None else self.keep(value)
+            return None if is_missing(value) else self.keep(value)
         except (ValueError, TypeError, OverflowError):
             raise DTypeError(where, "the value does not fit", expected=f"{self.expected} or None",
                              got=f"{type(value).__name__} {_short(value)}",
@@ -70,7 +70,24 @@ class ColumnType:
     def check(self, name: str) -> str:
         """Return the condition that SQLite holds a column to, whoever writes; ``name`` is quoted."""
         condition = f"typeof({name}) IN ('{self.stored}', 'null')"
-        return f"{condition} AND ({name} IN (0, 1) OR {name} IS NULL)" if self.name == "bool" else condition
+        further = _FURTHER.get(self.name)
+        return f"{condition} AND ({further.format(name)} OR {name} IS NULL)" if further else condition
+
+
+_DIGITS_OF_DAY = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2))
+_DIGITS_OF_STAMP = f"{_DIGITS_OF_DAY} [0-9][0-9]:[0-9][0-9]:[0-9][0-9].{'[0-9]' * 6}"
+_FURTHER = {
+    "bool": "{0} IN (0, 1)",
+    "date": f"{{0}} GLOB '{_DIGITS_OF_DAY}' AND substr({{0}}, 1, 4) > '0000' AND date({{0}}, '+0 days') IS {{0}}",
+    "datetime": f"{{0}} GLOB '{_DIGITS_OF_STAMP}' AND substr({{0}}, 1, 4) > '0000' "
+    "AND datetime(substr({0}, 1, 19), '+0 days') IS substr({0}, 1, 19)",
+}
+"""What values of a column meet besides their storage: a day of the calendar, written in the one way that compares."""
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value stands for a missing one of any type: None, or pandas' NA."""
+    return value is None or type(value).__name__ == "NAType"
 
 
 def shown(value: Any, column: ColumnType) -> Any:
@@ -136,7 +153,14 @@ def _bytes(value: Any) -> bytes:
     return bytes(cast("bytes", found))
 
 
-def _day(value: Any) -> str:
+def _is_no_time(value: Any) -> bool:
+    """Tell whether a value is numpy's or pandas' NaT, which alone among dates is unlike itself."""
+    return isinstance(value, (np.datetime64, datetime.date)) and bool(cast("Any", value) != value)
+
+
+def _day(value: Any) -> str | None:
+    if _is_no_time(value):
+        return None
     found = _plain(value)
     if not isinstance(found, datetime.date) or isinstance(found, datetime.datetime):
         raise ValueError
@@ -144,16 +168,38 @@ def _day(value: Any) -> str:
 
 
 def _stamp(value: Any) -> str | None:
+    if _is_no_time(value):
+        return None
     if isinstance(value, np.datetime64):
-        if np.isnat(cast("Any", value)):
-            return None
+        if np.datetime_data(value)[0] in ("D", "W", "M", "Y", "generic"):
+            raise ValueError  # days are no moments
         if value != (rounded := cast("Any", value).astype("datetime64[us]")):
             raise ValueError  # finer than a microsecond
         value = rounded
     found = _plain(value)
-    if not isinstance(found, datetime.datetime) or found.tzinfo is not None:
-        raise ValueError
+    if not isinstance(found, datetime.datetime) or found.tzinfo is not None or getattr(found, "nanosecond", 0):
+        raise ValueError  # pandas' have nanoseconds
     return found.isoformat(" ", "microseconds")
+
+
+def _shown_day(kept: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(kept)
+    except (TypeError, ValueError):
+        raise _not_written_so(kept, "date") from None
+
+
+def _shown_stamp(kept: str) -> datetime.datetime:
+    try:
+        return datetime.datetime.fromisoformat(kept)
+    except (TypeError, ValueError):
+        raise _not_written_so(kept, "datetime") from None
+
+
+def _not_written_so(kept: Any, name: str) -> FileError:
+    return FileError("tables", f"a column of {name} holds a text that is none", got=repr(kept)[:80],
+                     expected="what Loom writes: 2020-01-31, 2020-01-31 12:00:00.000000",
+                     remedy="Another tool wrote it: mend the row by sql()")  # fmt: skip
 
 
 _NONE = type(None)
@@ -165,8 +211,8 @@ COLUMN_TYPES: dict[str, ColumnType] = {
         ColumnType("str", "TEXT", "text", frozenset({str, _NONE}), _text),
         ColumnType("bool", "BOOLEAN", "integer", frozenset({bool, _NONE}), _bool, bool),
         ColumnType("bytes", "BLOB", "blob", frozenset({bytes, _NONE}), _bytes),
-        ColumnType("date", "DATE", "text", frozenset({_NONE}), _day, datetime.date.fromisoformat),
-        ColumnType("datetime", "DATETIME", "text", frozenset({_NONE}), _stamp, datetime.datetime.fromisoformat),
+        ColumnType("date", "DATE", "text", frozenset({_NONE}), _day, _shown_day),
+        ColumnType("datetime", "DATETIME", "text", frozenset({_NONE}), _stamp, _shown_stamp),
     )
 }
 """The types of columns by name."""

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError, near_matches
-from loom.core.given import is_list, is_mapping
+from loom.core.given import is_array, is_list, is_mapping
 from loom.core.numbers import whole
 from loom.tables.names import ID, quoted
 from loom.tables.rows import Row
@@ -29,6 +29,7 @@ __all__ = [
     "insert_flat",
     "move",
     "numbers_of",
+    "require_origin",
     "rows_together",
     "unchecked",
 ]
@@ -98,6 +99,8 @@ def _by_column(given: Mapping[Any, Any], columns: Mapping[str, ColumnType], wher
 
 
 def _listed(values: Any, where: str) -> Sequence[Any]:
+    if is_array(values) and values.dtype.kind == "M" and values.ndim == 1:
+        return list(values)  # numpy's moments: tolist() makes ints of nanoseconds
     for method in ("to_pylist", "tolist", "to_list"):
         if callable(getattr(values, method, None)):
             values = getattr(values, method)()
@@ -193,8 +196,11 @@ def insert_flat(
         connection.execute(head + ", ".join([one] * (len(rest) // len(names))), rest)
 
 
-def numbers_of(rows: Any, where: str) -> list[int]:
-    """Return the numbers of a row or several: rows that were read, or their numbers."""
+def numbers_of(rows: Any, origin: tuple[Any, str], where: str) -> list[int]:
+    """Return the numbers, each once, of a row or several: rows that were read of a table, or their numbers.
+
+    ArgumentError for rows of another table (``origin`` tells which), whose numbers mean other rows.
+    """
     if is_mapping(rows) and not isinstance(rows, Row):
         raise DTypeError(where, "not a row that was read", expected="a row, or its number", got=repr(rows)[:80],
                          remedy="Pass the number that insert returned")  # fmt: skip
@@ -202,8 +208,29 @@ def numbers_of(rows: Any, where: str) -> list[int]:
     if not isinstance(rows, (Row, str, bytes)) and getattr(rows, "shape", None) != ():
         with suppress(TypeError):
             several = list(cast("Iterable[Any]", rows))
-    remedy = "Pass a row, or its number"
-    return [row.id if isinstance(row, Row) else whole(row, where, remedy=remedy) for row in several]
+    return list(dict.fromkeys(_number_of(row, origin, where) for row in several))
+
+
+def _number_of(row: Any, origin: tuple[Any, str], where: str) -> int:
+    if isinstance(row, Row):
+        require_origin(row.origin or origin, origin, where)
+        return row.id
+    number = whole(row, where, remedy="Pass a row, or its number")
+    if not -(1 << 63) <= number < 1 << 63:
+        raise _nowhere(origin[1], number, where)
+    return number
+
+
+def require_origin(found: tuple[Any, str], wanted: tuple[Any, str], where: str) -> None:
+    """ArgumentError for rows of another table."""
+    if found != wanted:
+        other = "another table" if found[0] == wanted[0] else "another database"
+        raise ArgumentError(where, f"a row of {other}", expected=f"rows of {wanted[1]!r}", got=f"one of {found[1]!r}",
+                            remedy="Pass their numbers, if they are the same")  # fmt: skip
+
+
+def _nowhere(table: str, number: int, where: str) -> IndexOutside:
+    return IndexOutside(where, f"{table!r} has no row {number}", remedy="Look at ids()")
 
 
 def change(
@@ -241,4 +268,4 @@ def _no_row(
     if there:
         said = f"row {number} is not deleted" if deleted else f"row {number} is deleted"
         return IndexOutside(where, said, remedy="Nothing was changed" if deleted else "undelete it first")
-    return IndexOutside(where, f"{table!r} has no row {number}", remedy="Look at ids()")
+    return _nowhere(table, number, where)

@@ -21,7 +21,7 @@ from loom.patterns.data.texts import factorize
 from loom.patterns.logical import gpu_count
 from loom.patterns.reduce import gpu_max, gpu_mean, gpu_min, gpu_sum
 from loom.runtime.device import Device
-from loom.tables.conditions import OPERATORS
+from loom.tables.conditions import LEFT_OUT, OPERATORS
 from loom.tables.device.folds import exact_sum, grouped
 from loom.tables.device.masks import DeviceColumn, mask_of
 from loom.tables.exchange.arrays import array_of
@@ -135,7 +135,7 @@ class DeviceColumns:
         listed = [v if is_there else None for v, is_there in zip(values.tolist(), there.tolist(), strict=True)]
         return array_of(listed, found.type, "tables.to_numpy")
 
-    def where(self, column: str, op: str, value: Any = None) -> DeviceColumns:
+    def where(self, column: str, op: str, value: Any = LEFT_OUT) -> DeviceColumns:
         """Return the rows that fulfil a condition, as a table's ``where`` does, found on the device."""
         where = "tables.where"
         found = self._column(column, f"{where}, column")

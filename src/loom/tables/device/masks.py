@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import numpy as np
 from loom.core.given import items
 from loom.patterns.data.move import gather
 from loom.patterns.data.series import is_in
-from loom.tables.conditions import condition, operand
+from loom.tables.conditions import LEFT_OUT, condition, operand
 from loom.tables.types import ColumnType
 from loom.tensor.tensor import array
 
@@ -45,19 +46,15 @@ class DeviceColumn:
 
 def mask_of(column: DeviceColumn, op: str, value: Any, on: Any, where: str) -> Any:
     """Return the mask of a condition, of one of the operators there are, over all rows of a column."""
+    if op in ("in", "not-in") and not isinstance(value, (set, frozenset)) and value is not LEFT_OUT:
+        value = items(value, f"{where}, value")  # once: it may be an iterator
     condition("", column.type, op, value, where)  # refuses what SQL is not asked either
     there = column.there
     if op in ("is-null", "not-null") or (op in ("==", "!=") and operand(column.type, value, where) is None):
         wants_null = op in ("is-null", "==")
         return _all(column, not wants_null, on) if there is None else ~there if wants_null else there
     if op in ("in", "not-in"):
-        return _among(
-            column,
-            op,
-            list(cast("set[Any]", value)) if isinstance(value, (set, frozenset)) else items(value, where),
-            on,
-            where,
-        )
+        return _among(column, op, list(cast("Iterable[Any]", value)), on, where)
     if op == "contains":
         found = operand(column.type, value, where)
         mask = _by_text(column, [found in name for name in _names(column)], on)

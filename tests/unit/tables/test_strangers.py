@@ -1,0 +1,163 @@
+"""What a stranger tried of tables and found wrong in silence, or told wrongly."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loom.core.errors import ArgumentError, DTypeError, FileError, IndexOutside
+from loom.tables import Database
+
+NOON = datetime.datetime(2020, 1, 31, 12)
+
+
+def test_a_file_of_a_few_bytes_is_not_written_over(tmp_path: Path) -> None:
+    for size in (1, 2, 100, 511):
+        note = tmp_path / f"note{size}.txt"
+        note.write_bytes(b"x" * size)
+        for use in (lambda note=note: Database(note), lambda note=note: Database().save(note),
+                    lambda note=note: Database().load(note)):  # fmt: skip
+            with pytest.raises(FileError, match="damaged"):
+                use()
+        assert note.read_bytes() == b"x" * size
+
+
+def test_rows_of_another_table_are_no_rows_of_this(db: Database, people: Any, tmp_path: Path) -> None:
+    other = db.table("other", x=int)
+    other.insert_many([(1,), (2,)])
+    elsewhere = Database()
+    elsewhere.table("people", name=str).insert(name="Zed")
+    before = people.rows()
+    for wrong in (other, other.first(), other.where("x", "==", 2), other.rows(), [1, other.first()],
+                  elsewhere.table("people"), elsewhere.table("people").rows()):  # fmt: skip
+        for act in (people.delete, people.undelete, lambda rows: people.update(rows, name="wrong")):
+            with pytest.raises(ArgumentError, match=r"a row of another (table|database)"):
+                act(wrong)
+    assert people.rows() == before
+    assert people.update(people.join(other, on=("_id", "x")), name="both") == 2  # of ours, those that met one
+    assert people.delete(people.first()) == 1
+    if db.path is not None:  # the same file by another handle is the same database
+        with Database(db.path) as again:
+            assert people.delete(again.table("people").first()) == 1
+            assert again.table("people").undelete(people.deleted()) == 2
+
+
+def test_a_row_named_twice_is_one_row(people: Any) -> None:
+    assert people.update([1, 1, 2], age=5) == 2
+    assert people.delete([2, 2]) == 1
+    assert people.undelete([2, 2]) == 1
+    for number in (1 << 63, 1 << 70, -(1 << 63) - 1):
+        for act in (people.get, people.delete, people.undelete, lambda n: people.update(n, age=1)):
+            with pytest.raises(IndexOutside, match="has no row"):
+                act(number)
+
+
+def test_nothing_given_is_left_aside(db: Database, people: Any) -> None:
+    for wrong in (
+        lambda: people.insert({"name": "Ada"}, name="Bob"),
+        lambda: people.update(1, {"name": "Ada"}, name="Bob"),
+        lambda: db.table("t", {"a": int}, a=float),
+        lambda: people.select(age=(">", 1, 5)),
+        lambda: people.select(age=("between", 1, 5)),
+        lambda: people.select(age=()),
+        lambda: people.select("age", "age"),
+        lambda: people.to_numpy("age", "age"),
+        lambda: people.to_arrow("age", "age"),
+        lambda: people.to_device("age", "age"),
+        lambda: people.export_csv("never.csv", "age", "age"),
+    ):
+        with pytest.raises(ArgumentError):
+            wrong()
+    assert people.update(1, {"age": 3}, city="Rome") == 1
+    assert people.get(1)["age"] == 3
+    with pytest.raises(ArgumentError, match="other columns"):  # sequences go in by the order
+        db.table("people", city=str, name=str, age=int, height=float)
+
+
+def test_a_condition_without_its_value_asks_for_no_missing_ones(people: Any) -> None:
+    for op in ("==", "!=", ">", "in", "between", "contains"):
+        for rows in (people, people.to_device("name", on="cpu")):
+            with pytest.raises(ArgumentError, match="compares with a value"):
+                rows.where("name", op)
+    assert people.where("age", "==", None).ids() == people.where("age", "is-null").ids() == [3]
+    assert people.where("age", "is-null", None).ids() == people.select(age=("is-null",)).ids() == [3]
+    columns = people.to_device("age", on="cpu")
+    assert columns.where("age", "in", (v for v in [36, 61])).ids() == [1, 5]  # an iterator is read once
+
+
+@pytest.mark.parametrize(
+    "value", [1 << 63, 1 << 70, 10**400, -(1 << 63) - 1, -(10**400)], ids=["63", "70", "400", "-63", "-400"]
+)
+def test_numbers_beyond_64_bits_are_compared_as_numbers(value: int) -> None:
+    numbers = [-(1 << 63), -1, 0, (1 << 63) - 1, None]
+    t = Database().table("t", i=int)
+    t.insert_many([(n,) for n in numbers])
+    t_on = t.to_device("i", on="cpu")
+    told = {"==": int.__eq__, "!=": int.__ne__, ">": int.__gt__, "<": int.__lt__, ">=": int.__ge__, "<=": int.__le__}
+    for op, true in told.items():
+        expected = [k for k, n in enumerate(numbers, 1) if n is not None and true(n, value)]
+        assert t.where("i", op, value).ids() == t_on.where("i", op, value).ids() == expected
+    assert t.where("i", "in", [value, 0]).ids() == t_on.where("i", "in", [value, 0]).ids() == [3]
+    assert t.limit(abs(value), 1).ids() == [2, 3, 4, 5]
+    assert t.limit(2, abs(value)).ids() == []
+
+
+def test_floats_are_compared_with_whole_numbers_that_they_hold() -> None:
+    t = Database().table("t", f=float)
+    t.insert_many([(2.0**63,), (math.inf,), (1.0,)])
+    assert t.where("f", ">=", 1 << 63).ids() == [1, 2]
+    assert t.where("f", "==", 1 << 63).ids() == [1]
+    with pytest.raises(DTypeError, match="more than 64 bits that float64 lacks"):
+        t.where("f", "<", (1 << 63) + 1)
+
+
+def test_moments_of_numpy_and_pandas_are_kept_or_refused() -> None:
+    pandas = pytest.importorskip("pandas")
+    t = Database().table("t", d=datetime.date, z=datetime.datetime, n=int)
+    t.insert(d=pandas.NaT, z=pandas.NaT, n=pandas.NA)
+    t.insert(d=np.datetime64("NaT"), z=np.datetime64("NaT"))
+    t.insert_many({"z": np.array(["NaT", "2020-01-31T12"], "datetime64[ns]")})
+    t.insert_many({"z": pandas.Series(pandas.to_datetime(["2020-01-31 12:00", None]))})
+    assert [row["z"] for row in t] == [None, None, None, NOON, NOON, None]
+    assert all(row["d"] is row["n"] is None for row in t)
+    finer = pandas.Timestamp("2020-01-31 12:00:00.000000001")
+    assert np.datetime64(finer.to_datetime64()) != np.datetime64(NOON)
+    for wrong in (finer.to_datetime64(), np.datetime64("2020-01-31")):
+        for call in (lambda v: t.insert(z=v), lambda v: t.insert_many({"z": [v]}), lambda v: t.where("z", ">", v),
+                     lambda v: t.insert_many({"z": np.array([np.datetime64(v)])})):  # fmt: skip
+            with pytest.raises(DTypeError):
+                call(wrong)
+    with pytest.raises(DTypeError):
+        t.insert(z=finer)
+    assert t.count() == 6
+
+
+OTHERWISE = ["soon", "2020-01-31T12:00:00", "2020-01-31", "2020-02-30", "2020-02-30 12:00:00.000000", "20200131",
+             "2020-01-31 24:00:00.000000", "0000-01-31 12:00:00.000000"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OTHERWISE)
+def test_no_tool_writes_a_date_that_does_not_compare(text: str) -> None:
+    db = Database()
+    t = db.table("t", d=datetime.date, z=datetime.datetime)
+    with pytest.raises(ArgumentError, match="CHECK"):
+        db.sql("INSERT INTO t (z) VALUES (?)", [text])
+    if text != "2020-01-31":
+        with pytest.raises(ArgumentError, match="CHECK"):
+            db.sql("INSERT INTO t (d) VALUES (?)", [text])
+    db.sql("INSERT INTO t (d, z) VALUES ('0001-01-01', '9999-12-31 23:59:59.999999')")
+    assert t.rows() == [{"d": datetime.date.min, "z": datetime.datetime.max}]
+    db.sql("PRAGMA ignore_check_constraints=ON")  # as a file of an older version lets through
+    db.sql("UPDATE t SET d = 'soon'")
+    with pytest.raises(FileError, match="holds a text that is none"):
+        t.rows()
+
+
+def test_a_table_that_was_dropped_still_shows(db: Database, people: Any) -> None:
+    db.drop("people")
+    assert repr(people) == "<loom.tables table 'people': not there (ArgumentError)>"
