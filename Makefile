@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo fast test prove check docs bench wheel clean system
+.PHONY: demo fast test prove check docs bench wheel clean system languages
 
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
@@ -17,7 +17,7 @@ fast: $(STAMP)-test
 test: $(STAMP)-test system
 	$(PYTEST) -n 2 -m "not slow" -q
 
-prove: $(STAMP)-test system
+prove: $(STAMP)-test system languages
 	$(PYTEST) -n 2 -q
 
 check: $(STAMP)-check
@@ -72,7 +72,10 @@ $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 # without them those tests are skipped and say so.
 SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-headers vulkan-validationlayers \
   chromium-common xvfb tmux
-system:
+# Compilers of the languages that `loom export` writes packages for.
+LANGUAGES := rustc cargo
+languages: SYSTEM = $(LANGUAGES)
+system languages:
 	@missing=""; for package in $(SYSTEM); do \
 	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \

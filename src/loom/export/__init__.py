@@ -5,9 +5,19 @@ as C tables around object files of one machine after the other. Invariant: no ke
 an export is another device, whose memory is one block.
 """
 
+from loom.export.bindings import LANGUAGES, export_bindings
 from loom.export.c import export_c
 from loom.export.kernel import FrozenKernel, freeze_kernel
 from loom.export.network import FrozenNetwork, freeze
 from loom.export.web import export_wasm
 
-__all__ = ["FrozenKernel", "FrozenNetwork", "export_c", "export_wasm", "freeze", "freeze_kernel"]
+__all__ = [
+    "LANGUAGES",
+    "FrozenKernel",
+    "FrozenNetwork",
+    "export_bindings",
+    "export_c",
+    "export_wasm",
+    "freeze",
+    "freeze_kernel",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -16,11 +17,11 @@ __all__ = ["export"]
 
 def export(
     network: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, a document, or FILE.py:KERNEL.")],
-    to: Annotated[str, typer.Option("--to", help="c or wasm.")] = "c",
+    to: Annotated[str, typer.Option("--to", help="c, wasm, python, rust, ...: one or several.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="Of c: x86_64-linux (else), aarch64-linux, ...")
+        str | None, typer.Option("--target", help="Of all but wasm: x86_64-linux (else), aarch64-linux, ...")
     ] = None,
     optimize: Annotated[str | None, typer.Option("--optimize", help="speed or size; the bits are the same.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples that are computed at once: 1,32.")] = "1",
@@ -38,24 +39,20 @@ def export(
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C or wasm, a kernel as C. With --data a network trains, as loom train does.
+    """Write a network as C, wasm, or a package of a language; a kernel as C. With --data a network trains.
 
     The settings of training are those of loom train, and mean the same.
 
-    Example: loom export net.json --to c --out build --data digits --epochs 3
+    Example: loom export net.json --to c,rust --out build --data digits --epochs 3
     """
     from loom.cli.networks import open_network, samples_for
-    from loom.core.errors import ArgumentError
     from loom.export import freeze
     from loom.nn.train.datasets import divide
 
-    if to not in _EXPORTS:
-        known = ", ".join(_EXPORTS)
-        raise ArgumentError("loom export, --to", "no such export", expected=known, got=to, remedy="Write --to c")
+    asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
     if ".py:" in str(network):
         _require_no(data, "--data", "a kernel")
-        kernel = _kernel(str(network), to, name)
-        _print(_EXPORTS[to](kernel, out, target, cast("Optimize | None", optimize)), None, json)
+        _print([_to_c(_kernel(str(network), to, name), out, asked)], None, json)
         return
     net = open_network(network, "cpu")
     settings: dict[str, Any] = {}
@@ -67,7 +64,8 @@ def export(
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     sizes = [_size(text) for text in batch.split(",")]
     frozen = freeze(net, name=name or _prefix(network), batch=sizes, train=settings, data=samples)
-    _print(_EXPORTS[to](frozen, out, target, cast("Optimize | None", optimize)), net.digest(), json)
+    writers = dict.fromkeys(_EXPORTS.get(kind, _to_c) for kind in asked.kinds)
+    _print([write(frozen, out, asked) for write in writers], net.digest(), json)
 
 
 def _kernel(where: str, to: str, name: str | None) -> Any:
@@ -81,31 +79,59 @@ def _kernel(where: str, to: str, name: str | None) -> Any:
     return freeze_kernel(load_kernel(where), name=name)
 
 
-def _print(made: Any, digest: str | None, json: bool) -> None:
+def _print(exports: list[Any], digest: str | None, json: bool) -> None:
+    made, paths = exports[0], [path for each in exports for path in each.files]
     if json:
         from loom.cli.output import print_json
 
-        print_json({"files": [str(p) for p in made.files], "net_nbytes": made.net_nbytes, "kernels": made.kernels,
+        print_json({"files": [str(p) for p in paths], "net_nbytes": made.net_nbytes, "kernels": made.kernels,
                     "code_nbytes": made.code_nbytes} | ({} if digest is None else {"sha256": digest}))  # fmt: skip
         return
-    for path in made.files:
+    for path in paths:
         typer.echo(f"{path}  {path.stat().st_size:,} bytes")
     takes = f"; a net takes {made.net_nbytes:,} bytes" if made.net_nbytes else ""
     typer.echo(f"{made.kernels} kernels, {made.code_nbytes:,} bytes of code{takes}")
 
 
-def _to_c(net: FrozenNetwork | FrozenKernel, out: Path, target: str | None, optimize: Optimize | None) -> Any:
-    from loom.export import export_c
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of a writer: all of --to, --target and --optimize."""
 
-    targets = [text.strip() for text in (target or "x86_64-linux").split(",")]
-    return export_c(net, out, targets, optimize=optimize or "speed")
+    kinds: list[str]
+    target: str | None
+    optimize: Optimize | None
 
 
-def _to_wasm(net: FrozenNetwork, out: Path, target: str | None, optimize: Optimize | None) -> Any:
+def _kinds(to: str) -> list[str]:
+    """Return what --to names; ArgumentError for what is no export."""
+    from loom.core.errors import ArgumentError, near_matches
+    from loom.export import LANGUAGES
+
+    kinds, known = [text.strip() for text in to.split(",")], [*_EXPORTS, *LANGUAGES]
+    for kind in kinds:
+        if kind not in known:
+            raise ArgumentError("loom export, --to", "no such export", expected=", ".join(known), got=kind,
+                                remedy=near_matches(kind, known))  # fmt: skip
+    return kinds
+
+
+def _to_c(net: FrozenNetwork | FrozenKernel, out: Path, asked: _Asked) -> Any:
+    """Write the C libraries, and packages of all languages that are asked for."""
+    from loom.export import FrozenNetwork, export_bindings, export_c
+
+    targets = [text.strip() for text in (asked.target or "x86_64-linux").split(",")]
+    if not isinstance(net, FrozenNetwork):
+        return export_c(net, out, targets, optimize=asked.optimize or "speed")
+    languages = [kind for kind in asked.kinds if kind not in _EXPORTS]
+    return export_bindings(net, out, languages, targets, optimize=asked.optimize or "speed")
+
+
+def _to_wasm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
     from loom.export import export_wasm
 
-    _require_no(target, "--target", "--to wasm")
-    return export_wasm(net, out, optimize=optimize or "size")
+    if set(asked.kinds) <= {"wasm"}:
+        _require_no(asked.target, "--target", "--to wasm")
+    return export_wasm(net, out, optimize=asked.optimize or "size")
 
 
 def _require_no(given: str | None, option: str, what: str) -> None:
@@ -117,7 +143,7 @@ def _require_no(given: str | None, option: str, what: str) -> None:
 
 
 _EXPORTS = {"c": _to_c, "wasm": _to_wasm}
-"""What --to names: a frozen network, the folder, --target and --optimize to what was made."""
+"""What --to names, beside languages: a frozen network, the folder and what is asked to what was made."""
 
 
 def _size(text: str) -> int:

@@ -1,0 +1,170 @@
+"""Bindings: an exported network as a package of another language, over the C ABI of its header.
+
+Layer: export. A package is written of the manifest and of templates, ``<language>/*.mustache``, and holds the libraries
+of its targets. Invariant: a binding computes nothing; sizes are looked at before the library is called.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from loom.core.dtype import lookup
+from loom.core.errors import ArgumentError, near_matches
+from loom.export.bindings.languages import LANGUAGES, Language
+from loom.export.bindings.templates import render
+from loom.export.c import CExport, export_c, platform_of
+from loom.export.c.levels import Optimize
+from loom.export.c.source import CODES
+from loom.export.c.text import unused
+from loom.export.network import FrozenNetwork
+
+__all__ = ["LANGUAGES", "export_bindings", "language_of"]
+
+_VERSION = "0.1.0"
+"""Of packages, until their makers give them another."""
+
+
+def language_of(name: str) -> Language:
+    """Return a language by name; ArgumentError with near matches if there are no bindings for it."""
+    if name not in LANGUAGES:
+        raise ArgumentError("loom.export, language", f"no language is called {name!r}", expected=", ".join(LANGUAGES),
+                            got=name, remedy=near_matches(name, list(LANGUAGES)))  # fmt: skip
+    return LANGUAGES[name]
+
+
+def export_bindings(
+    net: FrozenNetwork,
+    out: str | Path,
+    languages: Sequence[str],
+    targets: Sequence[str] = ("x86_64-linux",),
+    *,
+    optimize: Optimize = "speed",
+) -> CExport:
+    """Write a frozen network as C into ``out``, and a package of each language into ``out/<language>``.
+
+    ArgumentError for languages and targets that do not exist, and for a name that a language has for itself.
+    """
+    chosen = [language_of(name) for name in languages]
+    for language in chosen:
+        _require_name(net.name, language)
+        for name in targets:
+            _require_machine(name, language)
+    made = export_c(net, out, targets, optimize=optimize)
+    manifest = json.loads((Path(out) / f"{net.name}.json").read_text(encoding="utf-8"))
+    written = list(made.files)
+    for language in chosen:
+        written += _write(language, manifest, Path(out), targets)
+    return CExport(tuple(written), made.net_nbytes, made.kernels, made.code_nbytes)
+
+
+def _require_name(name: str, language: Language) -> None:
+    if name in language.words:
+        raise ArgumentError("loom.export, name", f"{language.name} has this word for itself", expected="another name",
+                            got=name, remedy="Choose another name")  # fmt: skip
+
+
+def _require_machine(target: str, language: Language) -> None:
+    platform = platform_of(target)
+    arch, _, system = platform.name.partition("-")
+    known = not language.arches or (arch in language.arches and system in language.systems)
+    if platform.shared == "wasm" or not known:
+        raise ArgumentError("loom.export, target", f"{language.name} does not run there", got=target,
+                            expected="x86_64-linux, aarch64-linux, ...", remedy="Leave it out")  # fmt: skip
+
+
+def _write(language: Language, manifest: Mapping[str, Any], out: Path, targets: Sequence[str]) -> list[Path]:
+    """Write a package; return its files."""
+    values = _values(language, manifest, targets)
+    written: list[Path] = []
+
+    def place(path: str, more: Mapping[str, str] | None = None) -> Path:
+        written.append(out / language.name / render(path, values | (more or {})))
+        written[-1].parent.mkdir(parents=True, exist_ok=True)
+        return written[-1]
+
+    shutil.rmtree(out / language.name / "native", ignore_errors=True)
+    for path, template in language.files.items():
+        if path not in language.training or values["training"]:
+            place(path).write_text(render(language.text(f"{template}.mustache"), values), encoding="utf-8")
+    for target in values["targets_built"]:
+        for library in language.libraries:
+            if not library.systems or target["system"] in library.systems:
+                source = out / target["target"] / target[library.kind]
+                shutil.copyfile(source, place(library.path, {**target, "file": source.name}))
+    return written
+
+
+def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+    """Return what templates name."""
+    taken = {*language.words, manifest["name"]}
+    about: Mapping[str, Any] | None = manifest.get("training")
+    ports = _Ports(language, taken)
+    inputs, outputs = ports.of(manifest["inputs"], "x"), ports.of(manifest["outputs"], "y")
+    wanted = ports.of(about["targets"], "target", "target_") if about else []
+    first = manifest["tensors"][0]
+    first_type = language.types[first["dtype"]]
+    codes = [
+        {"CODE": code, "Camel": _camel(code), "number": n, "text": text} for n, (code, text) in enumerate(CODES.items())
+    ]
+    name = manifest["name"]
+    return {
+        "name": name, "Name": _camel(name), "NAME": name.upper(), "loom": manifest["loom"],
+        "version": _VERSION, "digest": manifest["digest"], "inputs": _listed(inputs), "outputs": _listed(outputs),
+        "targets": _listed(wanted), "ports": _listed([*inputs, *wanted]), "port_count": len(inputs) + len(wanted),
+        "many_outputs": len(outputs) > 1, "odd": any(port["elements"] > 1 for port in inputs),
+        "tensors": [{**t, "dims": ", ".join(map(str, t["shape"]))} for t in manifest["tensors"]],
+        "codes": codes, "errors": codes[1:], "first_type": first_type, "first_tensor": first["name"],
+        "first_real": first["dtype"] in ("f32", "f64"), "training": about is not None,
+        "train_samples": about["samples"] if about else 0, "test_epochs": min(about["epochs"], 2) if about else 0,
+        "step_sizes": ", ".join(map(str, about["step"])) if about else "",
+        "targets_built": [_built(language, target, name) for target in targets],
+    }  # fmt: skip
+
+
+class _Ports:
+    """Inputs, outputs and targets as templates name them, none of the same name."""
+
+    def __init__(self, language: Language, taken: set[str]) -> None:
+        self.language, self.taken = language, taken
+
+    def of(self, ports: Sequence[Mapping[str, Any]], only: str, prefix: str = "") -> list[dict[str, Any]]:
+        """Return ports of one kind; one alone is called ``only``."""
+        return [self._one(p, only if len(ports) == 1 else f"{prefix}{p['name']}", only) for p in ports]
+
+    def _one(self, port: Mapping[str, Any], name: str, kind: str) -> dict[str, Any]:
+        shape: list[int] = port["shape"]
+        dtype = port["dtype"]
+        dims = [str(n) for n in shape]
+        name = unused(name, self.taken)
+        return {
+            "id": name, "Id": _camel(name), "label": kind if kind == "target" else port["name"], "dtype": dtype,
+            "type": self.language.types[dtype], "elements": math.prod(shape),
+            "tuple": f"{', '.join(dims)}{',' * bool(dims)}",
+            "batch": f"({', '.join(['n', *dims])})", "real": dtype in ("f32", "f64"), "width": lookup(dtype).nbytes,
+        }  # fmt: skip
+
+
+def _listed(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return items that know their number and what parts them from the next."""
+    return [
+        {**item, "index": n, "comma": ", " if n + 1 < len(items) else ""} for n, item in enumerate(items)
+    ]  # fmt: skip
+
+
+def _built(language: Language, target: str, name: str) -> dict[str, str]:
+    platform = platform_of(target)
+    arch, _, system = target.partition("-")
+    return {
+        "target": target, "arch": language.arches.get(arch, arch), "system": system,
+        "os": language.systems.get(system, system), "static": f"lib{name}.{platform.static}",
+        "shared": f"lib{name}.{platform.shared}",
+    }  # fmt: skip
+
+
+def _camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:].lower() for part in name.split("_") if part) or name

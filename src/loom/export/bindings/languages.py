@@ -1,0 +1,93 @@
+"""The languages that bindings are written in: their files, types, words, and where libraries go. A row each.
+
+Layer: export. Invariant: what a language's package holds is said here and in its templates, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files as resources
+
+__all__ = ["LANGUAGES", "Language", "Library"]
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library in a package: ``kind`` of the C export (``static`` or ``shared``), and where it goes.
+
+    ``systems``: those it is copied for, all if there are none.
+    """
+
+    kind: str
+    path: str
+    systems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language: ``files`` of a package (path: template), both with Mustache's tags; ``types`` of elements by dtype.
+
+    ``training``: files that only a network that is trained has. ``arches`` and ``systems``: what the language calls
+    those of ``PLATFORMS``, the only ones it runs on; its packages ask for the machine themselves where none are named.
+    """
+
+    name: str
+    files: Mapping[str, str]
+    types: Mapping[str, str]
+    libraries: tuple[Library, ...]
+    training: frozenset[str] = frozenset()
+    arches: Mapping[str, str] = field(default_factory=dict[str, str])
+    systems: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Names that nothing may have: the language's own, and those of the templates."""
+        return frozenset(self.text("words.txt").split())
+
+    def text(self, file: str) -> str:
+        """Return a file of the language's folder."""
+        return resources("loom.export.bindings").joinpath(self.name, file).read_text(encoding="utf-8")
+
+
+def _types(words: str) -> dict[str, str]:
+    """Return types by dtype; what holds f16, bf16 and bool are u16, u16 and u8."""
+    names = ("f64", "f32", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8")
+    found = dict(zip(names, words.split(), strict=True))
+    return found | {"f16": found["u16"], "bf16": found["u16"], "bool": found["u8"]}
+
+
+_PYTHON = Language(
+    "python",
+    {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        "{{name}}/__init__.py": "module.py",
+        "{{name}}/py.typed": "py.typed",
+        "train.py": "train.py",
+        "tests/test_{{name}}.py": "test.py",
+    },
+    _types("float float int int int int int int int int"),
+    (Library("shared", "{{name}}/native/{{target}}/{{file}}"),),
+    training=frozenset({"train.py"}),
+)
+
+_RUST = Language(
+    "rust",
+    {
+        "Cargo.toml": "Cargo.toml",
+        "build.rs": "build.rs",
+        "README.md": "README.md",
+        "src/lib.rs": "lib.rs",
+        "examples/train.rs": "train.rs",
+        "tests/net.rs": "net.rs",
+    },
+    _types("f64 f32 i64 i32 i16 i8 u64 u32 u16 u8"),
+    (
+        Library("static", "native/{{target}}/lib{{name}}.a"),
+        Library("static", "native/{{target}}/{{name}}.lib", ("windows",)),  # as Microsoft's linker looks for it
+    ),
+    training=frozenset({"examples/train.rs"}),
+)
+
+LANGUAGES = {language.name: language for language in (_PYTHON, _RUST)}

@@ -1,0 +1,112 @@
+"""Networks that packages of all languages are made of, and how each language's people build, test and run them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import loom
+from loom.cli import demo_digits
+from loom.export import FrozenNetwork, freeze
+from loom.nn.train.datasets import divide, read_samples
+
+EPOCHS = 3
+SETTINGS: dict[str, Any] = {
+    "optimizer": "adamw", "learning_rate": 0.01, "schedule": "cosine", "batch_size": 32, "seed": 5, "epochs": EPOCHS,
+}  # fmt: skip
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "line": {"input": {"shape": [3]}, "layers": [{"type": "dense", "output_size": 2}]},
+    "transformer": {"input": {"shape": [6], "dtype": "i32"}, "layers": [
+        {"type": "embedding", "vocab_size": 11, "embedding_dim": 8},
+        {"type": "residual", "layers": [
+            {"type": "layer_norm"}, {"type": "multi_head_attention", "num_heads": 2, "causal": True}]},
+        {"type": "residual", "layers": [{"type": "rms_norm"}, {"type": "swiglu", "inner_size": 12}]},
+        {"type": "dense", "output_size": 11}]},
+    "lstm": {"input": {"shape": [6, 5]}, "layers": [
+        {"type": "lstm", "hidden_size": 8}, {"type": "flatten"}, {"type": "dense", "output_size": 3}]},
+    "mixture": {"input": {"shape": [8]}, "layers": [
+        {"type": "parallel", "combine_mode": "filter", "gate": {"type": "dense", "output_size": 3},
+         "branches": [{"type": "dense", "output_size": n, "activation": "tanh"} for n in (6, 6, 4)]},
+        {"type": "dense", "output_size": 3}]},
+}  # fmt: skip
+NETS = ("digits", "transformer", "lstm", "mixture")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network before training, its samples, and what Loom makes of them: digest and loss after all epochs."""
+
+    frozen: FrozenNetwork
+    x: Any
+    y: Any
+    digest: str
+    loss: float
+
+
+def _network(kind: str) -> loom.Network:
+    if kind == "digits":
+        return loom.Network.from_json(demo_digits.document(), on="cpu")
+    return loom.Network.from_json({"format": "loom/1", **DOCUMENTS[kind]}, on="cpu")
+
+
+def _samples(kind: str) -> tuple[Any, Any]:
+    if kind == "digits":
+        return divide(*read_samples("digits", (1, 8, 8)), demo_digits.HELD_OUT, 0)[0]
+    random = np.random.default_rng(0)
+    if kind == "transformer":
+        return random.integers(0, 11, (70, 6)).astype(np.int32), random.integers(0, 11, (70, 6)).astype(np.int32)
+    shape, classes = DOCUMENTS[kind]["input"]["shape"], 2 if kind == "line" else 3
+    return random.normal(size=(70, *shape)).astype(np.float32), random.integers(0, classes, 70).astype(np.int32)
+
+
+@cache
+def trained(kind: str) -> Trained:
+    """Return a network frozen, and what Loom trains it to."""
+    settings = SETTINGS if kind != "digits" else demo_digits.SETTINGS | {"epochs": EPOCHS}
+    net, (x, y) = _network(kind), _samples(kind)
+    frozen = freeze(_network(kind), name=kind, batch=(1, 32), train=settings, data=(x, y))
+    history = net.train(x, y, progress=False, **settings)
+    return Trained(frozen, np.ascontiguousarray(x, np.int32 if kind == "transformer" else np.float32),
+                   np.ascontiguousarray(y, np.int32), net.digest(), history.loss[-1])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Commands, in a package's folder, of the programs of Debian packages; ``{name}`` is the network's."""
+
+    packages: Mapping[str, str]
+    test: Sequence[str]
+    train: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def missing(self) -> str:
+        """Return why nothing can be run, or nothing."""
+        gone = [package for program, package in self.packages.items() if shutil.which(program) is None]
+        return f"not installed (Debian): {', '.join(gone)}" if gone else ""
+
+
+def run(command: str, folder: Path, settings: Mapping[str, str]) -> str:
+    """Run a command in a package's folder as a user would, who has no Loom; return what it prints."""
+    around = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LOOM_CACHE_DIR")} | dict(settings)
+    done = subprocess.run(["sh", "-c", command], cwd=folder, env=around, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+TOOLCHAINS: dict[str, Toolchain] = {
+    "python": Toolchain({"python3": "python3"}, ["python3 -W error -m unittest discover tests"], "python3 train.py"),
+    "rust": Toolchain(
+        {"cargo": "cargo", "rustc": "rustc", "cc": "gcc"},
+        ["cargo test --offline -q"],
+        "cargo run --offline -q --release --example train --",
+        {"CARGO_TARGET_DIR": "target", "RUSTFLAGS": "-D warnings"},
+    ),
+}

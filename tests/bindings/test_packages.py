@@ -1,0 +1,54 @@
+"""Packages of all languages, with the real toolchains: they train to Loom's digest, and their own tests pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bindings.packages import EPOCHS, NETS, TOOLCHAINS, run, trained
+from loom.core.errors import ArgumentError
+from loom.export import LANGUAGES, export_bindings
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Packages of all networks in all languages."""
+    folder = tmp_path_factory.mktemp("bindings")
+    for kind in NETS:
+        export_bindings(trained(kind).frozen, folder / kind, list(LANGUAGES))
+        (folder / kind / "x.bin").write_bytes(trained(kind).x.tobytes())
+        (folder / kind / "y.bin").write_bytes(trained(kind).y.tobytes())
+    return {kind: folder / kind for kind in NETS}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("language", TOOLCHAINS)
+def test_packages_train_to_the_digest_of_loom(language: str, exported: dict[str, Path]) -> None:
+    tools = TOOLCHAINS[language]
+    if tools.missing():
+        pytest.skip(tools.missing())
+    for kind in NETS:
+        package, loom = exported[kind] / language, trained(kind)
+        for command in tools.test:
+            run(command.format(name=kind), package, tools.settings)
+        told = run(f"{tools.train.format(name=kind)} ../x.bin ../y.bin {EPOCHS}", package, tools.settings)
+        digest, loss = told.split()
+        assert (digest, float(loss)) == (loom.digest, loom.loss), kind
+
+
+def test_every_language_is_tried() -> None:
+    assert set(TOOLCHAINS) == set(LANGUAGES)
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    net = trained("line").frozen
+    with pytest.raises(ArgumentError, match=r"no language is called 'rus'.*python, rust.*Did you mean 'rust'"):
+        export_bindings(net, tmp_path, ["rus"])
+    with pytest.raises(ArgumentError, match="python does not run there"):
+        export_bindings(net, tmp_path, ["python"], ["wasm32"])
+    named = type(net)(net.network, "type", net._ends, net._kept, net.training)
+    with pytest.raises(ArgumentError, match="rust has this word for itself"):
+        export_bindings(named, tmp_path, ["python", "rust"])
+    assert not list(tmp_path.iterdir())

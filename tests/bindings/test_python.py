@@ -1,0 +1,100 @@
+"""The Python package, in a Python that has no Loom, and what it takes as numbers."""
+
+from __future__ import annotations
+
+import array
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bindings.packages import EPOCHS, TOOLCHAINS, run, trained
+from loom.export import export_bindings
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, about = tmp_path_factory.mktemp("python"), trained("line")
+    export_bindings(about.frozen, folder, ["python"])
+    (folder / "x.bin").write_bytes(about.x.tobytes())
+    (folder / "y.bin").write_bytes(about.y.tobytes())
+    return folder / "python"
+
+
+@pytest.fixture
+def line(package: Path) -> Any:
+    """Return the package as a module."""
+    spec = importlib.util.spec_from_file_location("line", package / "line" / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = sys.modules["line"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_it_trains_to_the_digest_of_loom_without_it(package: Path) -> None:
+    tools, about = TOOLCHAINS["python"], trained("line")
+    for command in tools.test:
+        run(command, package, tools.settings)
+    digest, loss = run(f"{tools.train} ../x.bin ../y.bin {EPOCHS}", package, tools.settings).split()
+    assert (digest, float(loss)) == (about.digest, about.loss)
+
+
+def test_numbers_are_given_in_many_forms(line: Any) -> None:
+    x, net = trained("line").x[:5], line.Net()
+    y = net.forward(x)
+    assert isinstance(y, np.ndarray)
+    assert (y.dtype, y.shape) == (np.float32, (5, 2))
+    for given in (x.tobytes(), bytearray(x.tobytes()), memoryview(x), array.array("f", x.ravel()), x.tolist(),
+                  x.ravel().tolist()):  # fmt: skip
+        found = net.forward(given)
+        assert isinstance(found, memoryview)
+        assert (found.shape, found.tobytes()) == ((5, 2), y.tobytes())
+        assert np.asarray(found).dtype == np.float32
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    assert net.forward(frozen).tobytes() == y.tobytes()
+    assert net.forward(x[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (np.zeros((5, 3)), "elements of 8 bytes, format 'd', expected f32"),
+        (np.zeros((5, 3), ">f4"), "format '>f', expected f32"),
+        (np.zeros((3, 5), np.float32).T, "not contiguous"),
+        (np.zeros((5, 4), np.float32), r"shape \(5, 4\), expected \('n', 3\)"),
+        (np.zeros(7, np.float32), "7 elements, expected whole samples of 3"),
+        (np.zeros((5, 3), np.int32), "format 'i', expected f32"),
+        (bytes(13), "3 elements, expected whole samples of 3"),
+        ([[1.0, 2.0], [3.0]], "lists of different lengths"),
+        ([[1.0, 2.0]], r"shape \(1, 2\)"),
+        (["a", "b", "c"], "must be real number"),
+        (None, "a NoneType, expected an object with the buffer protocol"),
+        ("abc", "a str, expected"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused(line: Any, given: Any, told: str) -> None:
+    with pytest.raises(line.NetError, match=rf"input: .*{told}.*: see the manifest") as caught:
+        line.Net().forward(given)
+    assert caught.value.code == line.Code.SIZE
+
+
+def test_targets_and_tensors_too(line: Any) -> None:
+    about, net = trained("line"), line.Net()
+    with pytest.raises(line.NetError, match="different numbers of samples: input 70, target 69"):
+        net.train(about.x, about.y[1:])
+    with pytest.raises(line.NetError, match=r"target: elements of 8 bytes, format '[lq]', expected i32"):
+        net.train(about.x, about.y.astype(np.int64))
+    with pytest.raises(ValueError, match="epochs: -1"):
+        net.train(about.x, about.y, epochs=-1)
+    weight = np.asarray(net.read("layers.0.weight"))
+    assert weight.shape == (3, 2)
+    net.write("layers.0.weight", (weight + 1).tolist())
+    assert np.array_equal(net.read("layers.0.weight"), weight + 1)
+    assert net.tensors["layers.0.weight"].shape == (3, 2)
+    with pytest.raises(line.NetError, match="NaN"):
+        net.step(np.full((32, 3), np.nan, np.float32), about.y[:32])
