@@ -246,11 +246,12 @@ export class Net {
       if (strange !== undefined) refuse(`there is no ${what} ${strange}, but ${specs.map((s) => s.name).join(", ")}`);
       found = specs.map((s) => given[s.name] ?? refuse(`${what} ${s.name} is missing`));
     } else if (specs.length > 1) refuse(`pass an object with ${specs.map((s) => s.name).join(", ")}`);
-    const arrays = specs.map((s, i) => numbersOf(found[i], s.dtype, `${what} ${s.name}`));
+    const label = (spec) => (specs.length === 1 ? what : `${what} ${spec.name}`);
+    const arrays = specs.map((s, i) => numbersOf(found[i], s.dtype, label(s)));
     const counts = specs.map((s, i) => arrays[i].length / elementsOf(s.shape));
     specs.forEach((s, i) => {
       if (!Number.isInteger(counts[i]))
-        refuse(`${what} ${s.name} has ${arrays[i].length} numbers, and a sample ${elementsOf(s.shape)} (${s.shape.join(" x ")})`);
+        refuse(`${label(s)} has ${arrays[i].length} numbers, and a sample ${elementsOf(s.shape)} (${s.shape.join(" x ")})`);
       if (counts[i] !== counts[0]) refuse(`${what}s are of ${counts[0]} and of ${counts[i]} samples`);
     });
     return [arrays, counts[0]];

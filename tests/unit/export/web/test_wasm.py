@@ -104,7 +104,7 @@ def test_a_dense_network_does_all_that_there_is(tmp_path: Path) -> None:
     }  # fmt: skip
     assert {name: told[name][0] for name in codes} == codes
     assert told["batch"][1] == f"BATCH: {CODES['BATCH']}"
-    assert told["short"][1] == "ARGUMENT: input x has 279 numbers, and a sample 4 (4)"
+    assert told["short"][1] == "ARGUMENT: input has 279 numbers, and a sample 4 (4)"
 
 
 def test_an_export_that_does_not_train_is_smaller(tmp_path: Path) -> None:
