@@ -9,7 +9,7 @@ from loom.export.bindings import LANGUAGES, export_bindings
 from loom.export.c import export_c
 from loom.export.kernel import FrozenKernel, freeze_kernel
 from loom.export.network import FrozenNetwork, freeze
-from loom.export.web import export_wasm
+from loom.export.web import export_npm, export_wasm
 
 __all__ = [
     "LANGUAGES",
@@ -17,6 +17,7 @@ __all__ = [
     "FrozenNetwork",
     "export_bindings",
     "export_c",
+    "export_npm",
     "export_wasm",
     "freeze",
     "freeze_kernel",

@@ -129,6 +129,7 @@ def freeze(
     steps = sorted({cut.stop - cut.start for cut in cuts}, reverse=True)
     for size in steps:
         ends[f"step_{size}"] = lambda size=size: programs.record("step", size, shape)
+    for size in sorted({*steps, 1}, reverse=True):  # one alone: so that any number of samples has a score
         ends[f"score_{size}"] = lambda size=size: programs.record("loss", size, shape)
     training = Training(n, config.batch_size, tuple(steps), config.epochs, _rates(config, len(cuts)), config.shuffle,
                         config.seed)  # fmt: skip

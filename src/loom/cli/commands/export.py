@@ -17,7 +17,7 @@ __all__ = ["export"]
 
 def export(
     network: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, a document, or FILE.py:KERNEL.")],
-    to: Annotated[str, typer.Option("--to", help="c, wasm, python, rust, ...: one or several.")] = "c",
+    to: Annotated[str, typer.Option("--to", help="c, wasm, npm, python, rust, ...: one or several.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
     target: Annotated[
@@ -39,7 +39,7 @@ def export(
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C, wasm, or a package of a language; a kernel as C. With --data a network trains.
+    """Write a network as C, wasm, npm, or a package of a language; a kernel as C. With --data a network trains.
 
     The settings of training are those of loom train, and mean the same.
 
@@ -129,9 +129,17 @@ def _to_c(net: FrozenNetwork | FrozenKernel, out: Path, asked: _Asked) -> Any:
 def _to_wasm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
     from loom.export import export_wasm
 
-    if set(asked.kinds) <= {"wasm"}:
+    if set(asked.kinds) <= {"wasm", "npm"}:
         _require_no(asked.target, "--target", "--to wasm")
     return export_wasm(net, out, optimize=asked.optimize or "size")
+
+
+def _to_npm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
+    from loom.export import export_npm
+
+    if set(asked.kinds) <= {"wasm", "npm"}:
+        _require_no(asked.target, "--target", "--to npm")
+    return export_npm(net, out, optimize=asked.optimize or "size")
 
 
 def _require_no(given: str | None, option: str, what: str) -> None:
@@ -142,7 +150,7 @@ def _require_no(given: str | None, option: str, what: str) -> None:
                             remedy="Leave it out")  # fmt: skip
 
 
-_EXPORTS = {"c": _to_c, "wasm": _to_wasm}
+_EXPORTS = {"c": _to_c, "wasm": _to_wasm, "npm": _to_npm}
 """What --to names, beside languages: a frozen network, the folder and what is asked to what was made."""
 
 

@@ -226,9 +226,7 @@ static int score(struct NET *net, const void *const *given, u32 samples, double 
   if (!loss || is_null(given, INPUTS + TARGETS)) return LOOM_NULL;
   if (!samples) return LOOM_BATCH;
   for (u64 first = 0; first < samples;) {
-    u32 left = (u32)(samples - first);
-    const Program *program = program_of(net, SCORE, left < BATCH ? left : BATCH);
-    if (!program) return LOOM_BATCH;
+    const Program *program = largest(net, SCORE, (u32)(samples - first));
     int code = one_batch(net, program, given, 0, first, &found);
     if (code) return code;
     total += found * program->samples;

@@ -6,15 +6,17 @@ Layer: export. Invariant: what is written runs in node, a worker and a page alik
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from loom.export.c.levels import Optimize
 from loom.export.network import FrozenNetwork
 from loom.export.web.build import build_wasm
+from loom.export.web.package import package_files
 from loom.export.web.types import javascript, typescript
 
-__all__ = ["WebExport", "export_wasm"]
+__all__ = ["WebExport", "export_npm", "export_wasm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,27 @@ def export_wasm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "si
     ``optimize``: ``size`` (short code, of which only sums of products are computed in vectors) or ``speed``.
     StateError without Zig (the extra ``export``).
     """
-    folder = Path(out)
     built = build_wasm(net, optimize)
     contents = {
         f"{net.name}.wasm": built.module,
-        f"{net.name}.js": javascript(net.name).encode(),
+        f"{net.name}.js": javascript(net.name, net.name).encode(),
         f"{net.name}.d.ts": typescript(json.loads(built.manifest)).encode(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    paths = tuple(folder / name for name in contents)
-    return WebExport(paths, built.net_nbytes, built.kernels, built.code_nbytes)
+    return WebExport(_write(contents, out), built.net_nbytes, built.kernels, built.code_nbytes)
+
+
+def export_npm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "size") -> WebExport:
+    """Write a frozen network into the folder ``out`` as a package for npm: an ES module with types, README and test.
+
+    ``optimize`` is that of ``export_wasm``. StateError without Zig (the extra ``export``).
+    """
+    contents, *about = package_files(net, optimize)
+    return WebExport(_write(contents, out), *about)
+
+
+def _write(contents: Mapping[str, bytes], out: str | Path) -> tuple[Path, ...]:
+    paths = tuple(Path(out) / name for name in contents)
+    for path, content in zip(paths, contents.values(), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return paths

@@ -1,6 +1,6 @@
 // A network exported by Loom, as WebAssembly: it computes and trains to the bits of Loom. Generated; do not edit.
 //
-//   import { Net } from "./@NAME@.js";
+//   import { Net } from "./@FILE@.js";
 //   const net = await Net.open();
 //   const y = net.forward(x);
 //
@@ -109,7 +109,7 @@ export class Net {
   #net;
 
   /** Open the network: of the file beside this one, or of `wasm`: a URL, bytes, a Response, a WebAssembly.Module. */
-  static async open({ wasm = new URL("./@NAME@.wasm", import.meta.url) } = {}) {
+  static async open({ wasm = new URL("./@FILE@.wasm", import.meta.url) } = {}) {
     return new Net(await compiled(wasm));
   }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from loom.export.c.source import CODES
 
-__all__ = ["javascript", "typescript"]
+__all__ = ["javascript", "template", "typescript", "without_training"]
 
 _ARRAYS = {
     "f64": "Float64Array", "f32": "Float32Array", "f16": "Uint16Array", "bf16": "Uint16Array", "i64": "BigInt64Array",
@@ -28,22 +28,28 @@ def template(name: str) -> str:
     return files("loom.export.web").joinpath(name).read_text(encoding="utf-8")
 
 
-def javascript(name: str) -> str:
-    """Return the ES module of a network of this name."""
-    return template("net.js").replace("@CODES@", json.dumps(list(CODES))).replace("@NAME@", name)
+def javascript(name: str, file: str) -> str:
+    """Return the ES module of a network of this name, which opens the module ``file``.wasm."""
+    text = template("net.js").replace("@CODES@", json.dumps(list(CODES)))
+    return text.replace("@NAME@", name).replace("@FILE@", file)
 
 
 def typescript(about: Mapping[str, Any]) -> str:
     """Return the declarations of a network's ES module; ``about``: its manifest."""
     training = about.get("training")
     found = template("net.d.ts")
-    if training is None:
-        found = re.sub(r"^//training\n.*?^//end\n", "", found, flags=re.DOTALL | re.MULTILINE)
-    else:
-        found = re.sub(r"^//(training|end)\n", "", found, flags=re.MULTILINE)
+    found = without_training(found, keep=training is not None)
+    if training is not None:
         found = found.replace("@TARGETS@", _given(training["targets"]))
     found = found.replace("@CODES@", " | ".join(f'"{c}"' for c in CODES))
     return found.replace("@INPUTS@", _given(about["inputs"])).replace("@OUTPUTS@", _made(about["outputs"]))
+
+
+def without_training(text: str, *, keep: bool) -> str:
+    """Return declarations without those of training, or with ``keep`` without the lines that mark them."""
+    if keep:
+        return re.sub(r"^//(training|end)\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^//training\n.*?^//end\n", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def _given(columns: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.export import export_wasm, freeze
+from loom.export import export_npm, export_wasm, freeze
 from loom.export.c.source import CODES
 
 DENSE = [{"type": "dense", "output_size": 16, "activation": "relu"}, {"type": "dense", "output_size": 3}]
@@ -57,7 +57,8 @@ def run_node(script: str, folder: Path, x: Any, y: Any, **asked: Any) -> Any:
     (folder / "x").write_bytes(x.tobytes())
     (folder / "y").write_bytes(y.tobytes())
     (folder / "asked.json").write_text(json.dumps(asked))
-    (folder / "package.json").write_text('{"type": "module"}')
+    if not (folder / "package.json").exists():
+        (folder / "package.json").write_text('{"type": "module"}')
     done = subprocess.run(
         [str(NODE), str(Path(__file__).with_name(script)), str(folder)], capture_output=True, text=True, check=False
     )
@@ -82,12 +83,18 @@ def test_it_computes_and_trains_to_the_bits_of_loom(kind: str, tmp_path: Path) -
     require_alike(run_node("training.mjs", tmp_path, x, y, epochs=3), net, x, y)
 
 
-def test_a_dense_network_does_all_that_there_is(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense network as a package, of which net.js and net.wasm are what ``--to wasm`` writes."""
+    folder = tmp_path_factory.mktemp("npm")
+    export_npm(freeze(network("dense"), name="Dense_3", batch=(1, 32), train=SETTINGS, data=samples((4,))), folder)
+    return folder
+
+
+def test_a_dense_network_does_all_that_there_is(package: Path) -> None:
     net, (x, y) = network("dense"), samples((4,))
-    made = export_wasm(freeze(net, batch=(1, 32), train=SETTINGS, data=(x, y)), tmp_path)
-    assert [path.name for path in made.files] == ["net.wasm", "net.js", "net.d.ts"]
     first, weights = net.digest(), net.digest
-    told = run_node("training.mjs", tmp_path, x, y, epochs=3, more=True)
+    told = run_node("training.mjs", package, x, y, epochs=3, more=True)
     require_alike(told, net, x, y)
     trained = weights()
     assert (told["imports"], told["cloned"], told["unchanged"]) == (0, trained, trained)
@@ -107,7 +114,57 @@ def test_a_dense_network_does_all_that_there_is(tmp_path: Path) -> None:
     assert told["short"][1] == "ARGUMENT: input has 279 numbers, and a sample 4 (4)"
 
 
+def test_a_package_reads_like_tensorflow_js(package: Path) -> None:
+    net, (x, y) = network("dense"), samples((4,))
+    told = run_node("npm.mjs", package, x, y)
+    require_alike(told, net, x, y)
+    assert (told["backend"], told["loaded"], told["stopped"], told["epochs"]) == (
+        ["wasm", []], net.digest(), 1, [0, 1, 2])  # fmt: skip
+    each = [0, "loss,val_loss,val_acc", 1, "loss,val_loss,val_acc", 2, "loss,val_loss,val_acc"]
+    assert told["calls"] == ["begin", *each, "end"]
+    found = net.evaluate(x, y)
+    assert told["evaluation"] == {"loss": pytest.approx(found.loss, rel=1e-6), "acc": pytest.approx(found.accuracy)}
+    assert told["classes"] == net.predict(x).argmax(-1).tolist()
+    for name, text in {
+        "twice": "it is training already: await the other fit first",
+        "over": "the schedule of the learning rate is over: export more epochs",
+        "batch_size": "batchSize is 16, and that of the export 32: export it with --batch-size 16",
+        "shuffle": "shuffle is false, and that of the export true: leave it out",
+        "option": "there is no option of fit epoch, but epochs, batchSize, shuffle, validationData, callbacks",
+        "callback": "there is no callback onBatchEnd, but onTrainBegin, onTrainEnd, onEpochBegin, onEpochEnd",
+        "no_epochs": "epochs is 0, not a whole number of them",
+        "backend_name": "there is no backend cuda, but wasm",
+        "open_option": "there is no option backends, but ",
+        "disposed": "the net was disposed of: open another one",
+    }.items():  # fmt: skip
+        assert told[name].endswith(text), name
+
+
+def test_a_package_tests_itself(package: Path) -> None:
+    done = subprocess.run([str(NODE), "--test"], cwd=package, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "# pass 4" in done.stdout
+    about = json.loads((package / "package.json").read_text())
+    assert (about["name"], about["type"]) == ("dense-3", "module")
+    named = [p for e in about["exports"].values() for p in (e.values() if isinstance(e, dict) else [e])]
+    assert all((package / path).is_file() for path in named)
+
+
+def test_another_platform_is_told_by_the_packages_own_test(package: Path, tmp_path: Path) -> None:
+    """The package's test fails where a bit differs: here in a weight of the module."""
+    shutil.copytree(package, tmp_path, dirs_exist_ok=True)
+    module = (tmp_path / "net.wasm").read_bytes()
+    weight = network("dense").weights()["layers.0.weight"].tobytes()
+    assert module.count(weight) == 1
+    changed = bytes([weight[0] ^ 1]) + weight[1:]
+    (tmp_path / "net.wasm").write_bytes(module.replace(weight, changed))
+    done = subprocess.run([str(NODE), "--test"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "# fail 3" in done.stdout
+
+
 def test_an_export_that_does_not_train_is_smaller(tmp_path: Path) -> None:
-    export_wasm(freeze(network("dense")), tmp_path)
+    made = export_wasm(freeze(network("dense")), tmp_path)
+    assert [path.name for path in made.files] == ["net.wasm", "net.js", "net.d.ts"]
     assert (tmp_path / "net.wasm").stat().st_size < 30_000
     assert "train(" not in (tmp_path / "net.d.ts").read_text()
