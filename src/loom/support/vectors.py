@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -63,6 +63,10 @@ class Frozen(Protocol):
         """Give number, id and JSON of what is told of each row that is alive."""
         ...
 
+    def placing(self, path: Path) -> contextlib.AbstractContextManager[bool]:
+        """Tell, while nobody else puts this store at ``path``, whether there is none of a later moment."""
+        ...
+
     def flushed(self, kept: VectorFile) -> None:
         """Take note that it is written."""
         ...
@@ -105,18 +109,34 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None) -> None:
             "vectors": {"file": vectors.name, "nbytes": vectors.stat().st_size, "block": _BLOCK_NBYTES, "crc32": sums},
             "meta": {"file": meta.name, "nbytes": meta.stat().st_size, "crc32": told},
         }  # fmt: skip
-        replace_file(manifest, _signed(facts), durable=True, disk=disk)
+        kept = VectorFile(manifest, facts, vectors)  # before others can replace and remove it
+        with store.placing(manifest) as is_latest:
+            if is_latest:
+                replace_file(manifest, _signed(facts), durable=True, disk=disk)
     except OSError as error:
-        for file in (vectors, meta):
-            with contextlib.suppress(OSError):
-                if file.name not in _named(manifest):
-                    disk.remove(file)
+        _forget(manifest, (vectors, meta), disk)
+        if isinstance(error, FileError):  # rows that had left the device cannot be read back
+            raise
         raise FileError(
             _FLUSH, f"cannot write to {str(path)!r} ({error})",
             remedy="Make room, or name another place; the store before is still there",
         ) from error  # fmt: skip
-    store.flushed(VectorFile(manifest, facts, vectors))
-    _clean(manifest, before, {vectors.name, meta.name}, disk)
+    except BaseException:
+        _forget(manifest, (vectors, meta), disk)
+        raise
+    store.flushed(kept)
+    if is_latest:
+        _clean(manifest, before, {vectors.name, meta.name}, disk)
+    else:
+        _forget(manifest, (vectors, meta), disk)
+
+
+def _forget(manifest: Path, files: Iterable[Path], disk: Disk) -> None:
+    """Remove data files that no manifest names."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            if file.name not in _named(manifest):
+                disk.remove(file)
 
 
 def _signed(facts: dict[str, Any]) -> bytes:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ class FrozenStore:
     ids: Sequence[Id]
     metas: Sequence[Meta | None]
     done: Callable[[], None]
+    placing: Callable[[Path], AbstractContextManager[bool]]
+    """Tells, while nobody else puts this store there, whether a place has none that was frozen later."""
 
     @property
     def scales(self) -> Array | None:

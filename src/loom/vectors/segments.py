@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
+from weakref import WeakSet
 
 import numpy as np
 
@@ -47,6 +48,8 @@ class Residence:
         self.lock = threading.RLock()
         self._here: dict[RowSegment, SegmentMemory] = {}
         """The one used longest ago first."""
+        self._away: WeakSet[RowSegment] = WeakSet()
+        """Those that left."""
 
     @property
     def nbytes(self) -> int:
@@ -69,43 +72,62 @@ class Residence:
         with self.lock:
             found = self._here.pop(segment, None) or segment.own
             if found is None:
-                found = self._made()
+                found = self._made(segment)
                 segment.fill(found)
+                self._away.discard(segment)
             if segment.is_retired:
                 segment.own = found
             else:
                 self._here[segment] = found
             return found
 
+    def here(self, segment: RowSegment) -> SegmentMemory | None:
+        """Return a segment's memory; None if it has left."""
+        with self.lock:
+            return segment.own or self._here.get(segment)
+
     def retire(self, segment: RowSegment) -> None:
         """Leave a segment's memory to itself."""
         with self.lock:
             segment.own, segment.is_retired = self._here.pop(segment, None), True
+            self._away.discard(segment)
 
     def leave(self, segment: RowSegment) -> None:
         """Let go of a segment's memory."""
         with self.lock:
             self._here.pop(segment, None)
 
-    def _made(self) -> SegmentMemory:
+    def _made(self, segment: RowSegment) -> SegmentMemory:
         if self.most_nbytes is not None:
+            if self._needed(segment) > self.most_nbytes:
+                raise StateError(
+                    "vectors", "the memory budget is full of vectors that no file has",
+                    expected=f"at most {self.most_nbytes} bytes", got=f"{self.nbytes} and a segment more",
+                    remedy="Flush the store, then go on, with fewer at a time or a larger memory_budget",
+                )  # fmt: skip
             while self.nbytes + self.programs.segment_nbytes > self.most_nbytes:
-                oldest = next((s for s in self._here if s.is_written), None)
-                if oldest is None:
-                    raise StateError(
-                        "vectors", "the memory budget is full of vectors that no file has",
-                        expected=f"at most {self.most_nbytes} bytes", got=f"{self.nbytes} and a segment more",
-                        remedy="Flush the store, then go on",
-                    )  # fmt: skip
+                oldest = next(s for s in self._here if s.is_written)
                 del self._here[oldest]
+                self._away.add(oldest)
         return self.programs.allocate()
+
+    def _needed(self, segment: RowSegment) -> int:
+        """Return the bytes that cannot leave when a segment is here, and room for one to come back beside a new one."""
+        size = self.programs.segment_nbytes
+        needed = self.unwritten + size
+        leaves_some = bool(self._away) or self.nbytes + size > (self.most_nbytes or 0)
+        if segment.is_new and leaves_some and 3 * size <= (self.most_nbytes or 0):
+            needed += size
+        return needed
 
 
 class RowSegment:
     """Segment ``number`` of a store. Its owner's lock guards which rows there are."""
 
-    def __init__(self, residence: Residence, number: int) -> None:
+    def __init__(self, residence: Residence, number: int, *, is_new: bool = False) -> None:
         self._residence = residence
+        self.is_new = is_new
+        """Whether captures fill it and no file knows it yet: others have to be searched beside it."""
         self._programs = residence.programs
         self.number = number
         self.first = number * self._programs.layout.rows
@@ -163,8 +185,9 @@ class RowSegment:
 
     def written(self, rows: WrittenRows, count: int) -> None:
         """Take note that a file has its first rows, if it may have to leave."""
-        if self._residence.most_nbytes is not None:
-            self._file = rows, count
+        with self._residence.lock:  # flushes may end in another order than they began
+            if self._residence.most_nbytes is not None and (self._file is None or count >= self._file[1]):
+                self._file, self.is_new = (rows, count), False
 
     def keep(self, first: int, count: int) -> None:
         """Take rows that were laid down."""
@@ -189,11 +212,23 @@ class RowSegment:
 
     def kept(self, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""
+        away = self._away_from()
+        if away is not None:
+            return away.rows(self.first + first, count)
         return self._programs.read(self.memory(), first, count)
 
     def scales(self, first: int, count: int) -> Array:
         """Return what the integers of rows are multiplied by; 1 where rows are no integers."""
+        away = self._away_from()
+        if away is not None:
+            found = away.scales(self.first + first, count)
+            return np.ones(count, np.float32) if found is None else found
         return self.memory().scales.read(first * _WORD, count * _WORD).view(np.float32)
+
+    def _away_from(self) -> WrittenRows | None:
+        """Return the file of rows that have left the device: to be read, none has to leave for them."""
+        with self._residence.lock:
+            return self._file[0] if self._file is not None and self._residence.here(self) is None else None
 
     def floats(self, first: int, count: int) -> Array:
         """Return rows as f32, (count, dims)."""

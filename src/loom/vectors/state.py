@@ -8,14 +8,16 @@ and what is kept changes in one step.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, StateError
 from loom.runtime.storage import Storage
 from loom.vectors.columns import MetaColumns, Test
 from loom.vectors.frozen import FrozenStore
@@ -45,6 +47,7 @@ class StoreView:
     parts: list[SearchPart]
     ids: Sequence[Id]
     metas: Sequence[Meta | None]
+    index: Any
 
 
 class _Piece:
@@ -61,6 +64,10 @@ class StoreState:
     def __init__(self, programs: VectorPrograms, most_nbytes: int | None) -> None:
         self.programs = programs
         self.residence = Residence(programs, most_nbytes)
+        self.is_new = True
+        """Whether its segments are filled by captures."""
+        self.index: Any = None
+        """What says where to look for some of the rows there are."""
         self.lock = threading.RLock()
         self.writing = threading.RLock()
         self.segments: list[RowSegment] = []
@@ -69,10 +76,22 @@ class StoreState:
         self.rows: dict[Id, int] = {}
         self.captured = 0
         """Rows there ever were, from which vectors without an id are numbered."""
-        self.unflushed = 0
+        self.changed = 0
+        """Vectors that ever came, went or were told something else."""
+        self.flushed = 0
+        """How many of these changes a file has."""
+        self._frozen = 0
+        self._placed: dict[Path, int] = {}
+        """Which state was written to each place last."""
+        self._placing = threading.Lock()
         self._columns = MetaColumns()
         self._fresh: dict[Id, int] = {}
         """New ids by their place in a capture that is under way: their rows, where there were none before."""
+
+    @property
+    def unflushed(self) -> int:
+        """Changes that no file has."""
+        return self.changed - self.flushed
 
     # looking
 
@@ -80,7 +99,7 @@ class StoreState:
         """Return what there is now, as far as all conditions hold."""
         with self.lock:
             kept = self._columns.keeps(conditions, self.metas, len(self.ids))
-            return StoreView([s.part(kept) for s in self.segments], self.ids, self.metas)
+            return StoreView([s.part(kept) for s in self.segments], self.ids, self.metas, self.index)
 
     def place(self, row: int) -> tuple[RowSegment, int]:
         """Return the segment of a row, and its place there."""
@@ -158,7 +177,7 @@ class StoreState:
             return self.segments[number]
         if pieces and pieces[-1].segment.number == number:
             return pieces[-1].segment
-        return RowSegment(self.residence, number)
+        return RowSegment(self.residence, number, is_new=self.is_new)
 
     def _keep(self, pieces: Sequence[_Piece], ids: Sequence[Id], metas: Sequence[Meta | None]) -> None:
         row = len(self.ids)
@@ -177,7 +196,7 @@ class StoreState:
         self.ids.extend(ids)
         self.metas.extend(metas)
         self.captured += len(ids)
-        self.unflushed += len(ids)
+        self.changed += len(ids)
 
     def _release(self, pieces: Sequence[_Piece]) -> None:
         for piece in pieces:
@@ -192,7 +211,7 @@ class StoreState:
         rows = [row for row in (self.rows.pop(name, None) for name in names) if row is not None]
         for row in rows:
             self.bury(row)
-        self.unflushed += len(rows)
+        self.changed += len(rows)
         return len(rows)
 
     def bury(self, row: int) -> None:
@@ -205,15 +224,17 @@ class StoreState:
         with self.lock:
             self.metas = [*self.metas[:row], meta, *self.metas[row + 1 :]]
             self._columns.forget()
-            self.unflushed += 1
+            self.changed += 1
 
-    def rebuild(self, change: Callable[[Array], Array] | None = None) -> int:
+    def rebuild(self, where: str, change: Callable[[Array], Array] | None = None) -> int:
         """Lay all rows that are alive down anew, as they are kept or, f32, changed; return how many went.
 
-        The caller holds ``writing``. Searches that are under way look at the old rows to their end.
+        The caller holds ``writing``. Searches that are under way look at the old rows to their end. StateError if they
+        do not fit into the memory budget.
         """
+        self._require_room(where)
         fresh = StoreState(self.programs, self.residence.most_nbytes)
-        fresh.residence = self.residence
+        fresh.residence, fresh.is_new = self.residence, False
         pieces: list[_Piece] = []
         went = len(self.ids) - len(self.rows)
         try:
@@ -230,13 +251,22 @@ class StoreState:
                 fresh._keep(pieces, ids, metas)
                 old, self.segments = self.segments, fresh.segments
                 self.ids, self.metas, self.rows = fresh.ids, fresh.metas, fresh.rows
+                self.index = None
                 self._columns.forget()
-                self.unflushed += 1
+                self.changed += 1
                 for segment in old:
                     segment.retire()
         finally:
             self._release(pieces)
         return went
+
+    def _require_room(self, where: str) -> None:
+        most = self.residence.most_nbytes
+        needed = -(-len(self.rows) // self.programs.layout.rows) * self.programs.segment_nbytes
+        if most is not None and needed > most:
+            raise StateError(where, "all vectors are laid down anew, and the memory budget is too small for them",
+                             expected=f"at least {needed} bytes", got=most,
+                             remedy="Flush the store, and restore it with a larger memory_budget")  # fmt: skip
 
     def relay(self, rows: Array, scales: Array, pieces: list[_Piece]) -> None:
         """Lay rows down that are kept already, or rows of f32."""
@@ -256,14 +286,23 @@ class StoreState:
         with self.lock:
             counts = [s.used for s in self.segments]
             live = np.concatenate([np.empty(0, bool), *(s.live[: s.used] for s in self.segments)])
-            unflushed = self.unflushed
+            changed = self.changed
+            self._frozen += 1
+            number = self._frozen
 
             def done() -> None:
                 with self.lock:
-                    self.unflushed -= unflushed
+                    self.flushed = max(self.flushed, changed)
+
+            @contextmanager
+            def placing(path: Path) -> Generator[bool, None, None]:
+                with self._placing:
+                    path = path.absolute()
+                    yield self._placed.get(path, 0) < number
+                    self._placed[path] = max(self._placed.get(path, 0), number)
 
             facts = {**facts, "rows": len(self.ids), "captured": self.captured}
-            return FrozenStore(facts, self.segments[:], counts, live, self.ids[:], self.metas[:], done)
+            return FrozenStore(facts, self.segments[:], counts, live, self.ids[:], self.metas[:], done, placing)
 
     def adopt(self, file: WrittenRows, count: int, told: Sequence[tuple[int, Id, Meta | None]]) -> None:
         """Take ``count`` rows of a file, of which those told of are alive; there are none yet."""
@@ -290,7 +329,7 @@ class StoreState:
         with self.lock:
             for segment in self.segments:
                 segment.retire()
-            self.segments, self.ids, self.metas, self.rows = [], [], [], {}
+            self.segments, self.ids, self.metas, self.rows, self.index = [], [], [], {}, None
             self._columns.forget()
 
 

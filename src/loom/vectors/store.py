@@ -21,7 +21,7 @@ from loom.runtime.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 from loom.schedules.vectors import KEPT, choose_layout
-from loom.vectors.approximate import ApproximateIndex, IndexReport, build_index
+from loom.vectors.approximate import IndexReport, build_index
 from loom.vectors.columns import read_where
 from loom.vectors.entries import Entry, Hit, as_hits, copy_meta, normalized, read_entries
 from loom.vectors.frozen import FrozenStore
@@ -81,7 +81,6 @@ class VectorStore:
         programs.warm()
         self._programs = programs
         self._state = StoreState(programs, budget)
-        self._index: ApproximateIndex | None = None
         self._is_open = True
 
     # what there is
@@ -283,15 +282,13 @@ class VectorStore:
         """Let go of tombstones; return how many. Rows are numbered anew, in their order; hits and scores stay."""
         with self._state.writing:
             self._alive("compact")
-            self._index = None
-            return self._state.rebuild()
+            return self._state.rebuild("compact")
 
     def normalize(self) -> None:
         """Scale all vectors to length 1, those of length 0 apart; tombstones go."""
         with self._state.writing:
             self._alive("normalize")
-            self._index = None
-            self._state.rebuild(normalized)
+            self._state.rebuild("normalize", normalized)
 
     # searching
 
@@ -317,18 +314,18 @@ class VectorStore:
     def _found(self, queries: Array, k: Any, where: Any, approximate: Any, place: str) -> list[list[Hit]]:
         k = whole(k, f"{place}, k", least=1)
         conditions = read_where(where, f"{place}, where")
-        index = self._index if flag(approximate, f"{place}, approximate") else None
-        if approximate and index is None:
-            raise StateError(
-                place, "there is no index", expected="build_index() before", remedy="Build one, or leave it exact"
-            )
+        is_approximate = flag(approximate, f"{place}, approximate")
         with self._state.lock:
             self._alive(place)
             view = self._state.view(conditions)
-        if index is None:
+        if not is_approximate:
             ranks = find_best(self._programs, view.parts, queries, k, place)
+        elif view.index is not None:
+            ranks = view.index.find(self._programs, view.parts, queries, k, place)
         else:
-            ranks = index.find(self._programs, view.parts, queries, k, place)
+            raise StateError(
+                place, "there is no index", expected="build_index() before", remedy="Build one, or leave it exact"
+            )
         return [as_hits(each, view, self._programs.layout.is_euclidean) for each in ranks]
 
     def build_index(self, *, connectivity: int = 16, expansion: int = 128, samples: int = 100) -> IndexReport:
@@ -347,7 +344,7 @@ class VectorStore:
             entries = list(self.items())
             view = self._state.view([])
             index, report = build_index(self._programs, view.parts, entries, *numbers)
-            self._index = index
+            self._state.index = index
             return report
 
     # files and the end
@@ -363,7 +360,6 @@ class VectorStore:
         """Let go of all memory; every later call is a StateError."""
         with self._state.writing, self._state.lock:
             self._is_open = False
-            self._index = None
             self._state.clear()
 
     def __enter__(self) -> VectorStore:
