@@ -63,7 +63,7 @@ class Frozen(Protocol):
         """Give number, id and JSON of what is told of each row that is alive."""
         ...
 
-    def placing(self, path: Path) -> contextlib.AbstractContextManager[bool]:
+    def placing(self, path: str) -> contextlib.AbstractContextManager[bool]:
         """Tell, while nobody else puts this store at ``path``, whether there is none of a later moment."""
         ...
 
@@ -110,7 +110,7 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None) -> None:
             "meta": {"file": meta.name, "nbytes": meta.stat().st_size, "crc32": told},
         }  # fmt: skip
         kept = VectorFile(manifest, facts, vectors)  # before others can replace and remove it
-        with store.placing(manifest) as is_latest:
+        with store.placing(os.path.realpath(manifest)) as is_latest:
             if is_latest:
                 replace_file(manifest, _signed(facts), durable=True, disk=disk)
     except OSError as error:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ class FrozenStore:
     ids: Sequence[Id]
     metas: Sequence[Meta | None]
     done: Callable[[], None]
-    placing: Callable[[Path], AbstractContextManager[bool]]
+    placing: Callable[[str], AbstractContextManager[bool]]
     """Tells, while nobody else puts this store there, whether a place has none that was frozen later."""
 
     @property

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,7 +80,7 @@ class StoreState:
         self.flushed = 0
         """How many of these changes a file has."""
         self._frozen = 0
-        self._placed: dict[Path, int] = {}
+        self._placed: dict[str, int] = {}
         """Which state was written to each place last."""
         self._placing = threading.Lock()
         self._columns = MetaColumns()
@@ -295,9 +294,8 @@ class StoreState:
                     self.flushed = max(self.flushed, changed)
 
             @contextmanager
-            def placing(path: Path) -> Generator[bool, None, None]:
+            def placing(path: str) -> Generator[bool, None, None]:
                 with self._placing:
-                    path = path.absolute()
                     yield self._placed.get(path, 0) < number
                     self._placed[path] = max(self._placed.get(path, 0), number)
 

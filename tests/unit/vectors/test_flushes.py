@@ -17,9 +17,13 @@ from unit.vectors.vector_cases import vectors
 
 def filled(db: VectorStore, x: Any, first: int) -> int:
     """Capture rows until the budget is full; return how many there are."""
-    with pytest.raises(StateError, match=r"full of vectors that no file has.*Flush"):
+
+    def go_on() -> None:
         for n in range(first, len(x)):
             db.capture(n, x[n])
+
+    with pytest.raises(StateError, match=r"full of vectors that no file has.*Flush"):
+        go_on()
     return len(db)
 
 
