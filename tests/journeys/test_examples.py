@@ -58,7 +58,7 @@ def test_the_gallery_shows_what_its_programs_draw(path: Path, tmp_path: Path) ->
     assert drawn.stem == path.stem
     kept = (ROOT / "docs/gallery" / drawn.name).read_bytes()
     assert pixels_of(drawn.read_bytes()) == pixels_of(kept), "draw it anew: --out docs/gallery"
-    assert f"../gallery/{drawn.name}" in (ROOT / "docs/guide/gallery.md").read_text()
+    assert f"]({drawn.name})" in (ROOT / "docs/gallery/README.md").read_text()
 
 
 def pixels_of(png: bytes) -> tuple[bytes, bytes]:

@@ -20,7 +20,7 @@ from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, sqr
 from loom.kernels.linalg.qr import lifts
 from loom.kernels.linalg.rotations import hypot
 
-__all__ = ["LANES", "divide", "eliminate_complex", "form_complex", "reflect_column", "reflect_complex"]
+__all__ = ["LANES", "divide", "eliminate_complex", "form_complex", "reflect_column", "reflect_complex", "reflection"]
 
 LANES = 64
 
@@ -34,6 +34,16 @@ def divide(ar: Any, ai: Any, br: Any, bi: Any) -> Any:
     re = select(is_real, ar + ai * q, ar * q + ai)
     im = select(is_real, ai - ar * q, ai * q - ar)
     return re / scale, im / scale
+
+
+def reflection(ar: Any, ai: Any, total: Any) -> tuple[Any, Any, Any, Any]:
+    """Return, of an element and the squares of those after it: whether there is a reflection, what it makes of the
+    element, and the parts of its factor.
+    """
+    some = total != 0 or ai != 0
+    length = sqrt(ar * ar + ai * ai + total)
+    b = select(some, select(ar < 0, length, -length), ar)
+    return some, b, select(some, (b - ar) / b, total.dtype(0)), select(some, -ai / b, total.dtype(0))
 
 
 @cache
@@ -127,11 +137,7 @@ def reflect_complex(element: DType) -> KernelFunction:
                     yr, yi = re[at] * lift, im[at] * lift
                     total = total + (yr * yr + yi * yi)
                 ar, ai = ar * lift, ai * lift
-            some = total != 0 or ai != 0
-            length = sqrt(ar * ar + ai * ai + total)
-            b = select(some, select(ar < 0, length, -length), ar)
-            tr = select(some, (b - ar) / b, element(0))
-            ti = select(some, -ai / b, element(0))
+            some, b, tr, ti = reflection(ar, ai, total)
             barrier()
             if lane == 0:
                 factors[first + 2 * k] = tr

@@ -16,8 +16,8 @@ from typing import Any
 from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, sqrt
-from loom.kernels.linalg.complexes import LANES, divide, reflect_column
+from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select
+from loom.kernels.linalg.complexes import LANES, divide, reflect_column, reflection
 
 __all__ = ["LANES", "bidiagonal_complex", "form_reflections", "hessenberg_complex"]
 
@@ -76,11 +76,7 @@ def hessenberg_complex(element: DType) -> KernelFunction:
             here = base + (k + 1) * n + k
             ar, ai = re[here], im[here]
             total = _squares(re, im, base + k, n, k + 2, n)
-            some = total != 0 or ai != 0
-            length = sqrt(ar * ar + ai * ai + total)
-            b = select(some, select(ar < 0, length, -length), ar)
-            tr = select(some, (b - ar) / b, element(0))
-            ti = select(some, -ai / b, element(0))
+            some, b, tr, ti = reflection(ar, ai, total)
             barrier()
             if lane == 0:
                 factors[first + 2 * k] = tr
@@ -123,11 +119,7 @@ def bidiagonal_complex(element: DType) -> KernelFunction:
             here = base + k * n + k
             ar, ai = re[here], im[here]
             total = _squares(re, im, base + k, n, k + 1, n)
-            some = total != 0 or ai != 0
-            length = sqrt(ar * ar + ai * ai + total)
-            b = select(some, select(ar < 0, length, -length), ar)
-            tr = select(some, (b - ar) / b, element(0))
-            ti = select(some, -ai / b, element(0))
+            some, b, tr, ti = reflection(ar, ai, total)
             barrier()
             if lane == 0:
                 left[first + 2 * k] = tr
@@ -146,11 +138,7 @@ def bidiagonal_complex(element: DType) -> KernelFunction:
             if k + 1 < n:
                 ar, ai = re[here + 1], -im[here + 1]
                 total = _squares(re, im, base + k * n, u32(1), k + 2, n)
-                some = total != 0 or ai != 0
-                length = sqrt(ar * ar + ai * ai + total)
-                b = select(some, select(ar < 0, length, -length), ar)
-                tr = select(some, (b - ar) / b, element(0))
-                ti = select(some, -ai / b, element(0))
+                some, b, tr, ti = reflection(ar, ai, total)
                 barrier()
                 if lane == 0:
                     right[first + 2 * k] = tr
