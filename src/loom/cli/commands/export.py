@@ -131,7 +131,7 @@ def _to_wasm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
 
     if set(asked.kinds) <= {"wasm", "npm"}:
         _require_no(asked.target, "--target", "--to wasm")
-    return export_wasm(net, out, optimize=asked.optimize or "size")
+    return export_wasm(net, out, optimize=asked.optimize or "speed")
 
 
 def _to_npm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
@@ -139,7 +139,7 @@ def _to_npm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
 
     if set(asked.kinds) <= {"wasm", "npm"}:
         _require_no(asked.target, "--target", "--to npm")
-    return export_npm(net, out, optimize=asked.optimize or "size")
+    return export_npm(net, out, optimize=asked.optimize or "speed")
 
 
 def _require_no(given: str | None, option: str, what: str) -> None:

@@ -14,6 +14,16 @@ int DllMainCRTStartup(void *library, unsigned long reason, void *reserved) {
 
 #define WEAK __attribute__((weak))
 
+#ifdef __wasm_bulk_memory__ /* an instruction each */
+
+WEAK void *memcpy(void *restrict to, const void *restrict from, size_t n) { return __builtin_memcpy(to, from, n); }
+
+WEAK void *memmove(void *to, const void *from, size_t n) { return __builtin_memmove(to, from, n); }
+
+WEAK void *memset(void *to, int value, size_t n) { return __builtin_memset(to, value, n); }
+
+#else
+
 WEAK void *memcpy(void *restrict to, const void *restrict from, size_t n) {
   unsigned char *t = to;
   const unsigned char *f = from;
@@ -37,4 +47,5 @@ WEAK void *memset(void *to, int value, size_t n) {
   return to;
 }
 
+#endif
 #endif

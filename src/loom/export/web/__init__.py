@@ -29,10 +29,10 @@ class WebExport:
     code_nbytes: int
 
 
-def export_wasm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "size") -> WebExport:
+def export_wasm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "speed") -> WebExport:
     """Write a frozen network into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
 
-    ``optimize``: ``size`` (short code, of which only sums of products are computed in vectors) or ``speed``.
+    ``optimize``: ``speed``, or ``size``: short code, of which only sums of products are computed in vectors.
     StateError without Zig (the extra ``export``).
     """
     built = build_wasm(net, optimize)
@@ -44,7 +44,7 @@ def export_wasm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "si
     return WebExport(_write(contents, out), built.net_nbytes, built.kernels, built.code_nbytes)
 
 
-def export_npm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "size") -> WebExport:
+def export_npm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "speed") -> WebExport:
     """Write a frozen network into the folder ``out`` as a package for npm: an ES module with types, README and test.
 
     ``optimize`` is that of ``export_wasm``. StateError without Zig (the extra ``export``).

@@ -35,7 +35,7 @@ class Built:
     code_nbytes: int
 
 
-def build_wasm(net: FrozenNetwork, optimize: Optimize = "size") -> Built:
+def build_wasm(net: FrozenNetwork, optimize: Optimize = "speed") -> Built:
     """Return a frozen network as a WebAssembly module; StateError without Zig (the extra ``export``)."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
