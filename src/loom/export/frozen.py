@@ -118,6 +118,12 @@ class Image:
         self._held.append(parameter.data)
         self.state_nbytes += round_up(parameter.nbytes)
 
+    def reserve(self, name: str, like: Named) -> None:
+        """Give a tensor that begins as zeros a place in the state; before any program."""
+        assert not self.programs
+        self.tensors[name] = Named(name, like.dtype, like.shape, self.state_nbytes)
+        self.state_nbytes += round_up(like.nbytes)
+
     def freeze(self, drafts: Mapping[str, tuple[Drafted, Sequence[Tensor]]]) -> None:
         """Write programs down: the draft and the outputs of each, by name."""
         sizes = [sum(round_up(b.nbytes) for b in (*d.feeds.values(), *d.results)) for d, _ in drafts.values()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,15 @@ from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.numbers import whole
 from loom.export.frozen import Ends, Image, draft, require_identifier
-from loom.nn.network import Network
+from loom.nn.layers.scale import learn_scaling
+from loom.nn.network import Network, digest_of
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.programs import BatchShape, Programs
-from loom.nn.train.samples import Samples, batches
+from loom.nn.train.samples import Samples, batches, by_name
 from loom.nn.train.schedules import Constant
 from loom.tensor import Tensor
 
-__all__ = ["FrozenNetwork", "Training", "freeze"]
+__all__ = ["FrozenNetwork", "Measure", "Training", "freeze"]
 
 _MOST_RATES = 1 << 20
 """Updates whose rates are written down."""
@@ -36,7 +38,9 @@ _MOST_RATES = 1 << 20
 class Training:
     """How a frozen network is trained: ``sizes`` of batches, ``samples`` of an epoch, ``rates`` of updates (float64).
 
-    One rate stands for all updates; else there are ``epochs`` of them.
+    One rate stands for all updates; else there are ``epochs`` of them. ``accumulate``: batches of an update;
+    ``patience``: None, or epochs without a gain of more than ``least_gain`` before training ends, watched on the
+    ``held_out`` samples, or on those it trains with if there are none; ``measures``: how each target says classes.
     """
 
     samples: int
@@ -46,6 +50,20 @@ class Training:
     rates: Array
     shuffle: bool
     seed: int
+    accumulate: int
+    patience: int | None
+    least_gain: float
+    held_out: int
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How an output says a class: the largest of ``classes``, or (of ``chance``) a number above ``above``; else not."""
+
+    classes: int = 0
+    chance: bool = False
+    above: float = 0.0
 
 
 class FrozenNetwork:
@@ -63,8 +81,10 @@ class FrozenNetwork:
         kept: Mapping[str, Tensor],
         training: Training | None,
         targets: Sequence[DType] = (),
+        learned: Mapping[str, Array] | None = None,
     ) -> None:
         self.network, self.name, self.training = network, name, training
+        self._learned = dict(learned or {})
         self._ends, self._kept = ends, kept
         names = network.spec.outputs
         made, _ = ends["forward_1"]()
@@ -77,8 +97,12 @@ class FrozenNetwork:
         model = self.network.model
         for name, parameter in (model.parameters | model.state).items():
             found.keep(name, parameter)
+        weights = list(found.tensors.values())
         for name, parameter in self._kept.items():
             found.keep(f"state/{name}", parameter)
+        if self.training is not None and self.training.patience is not None:
+            for about in weights:
+                found.reserve(f"best/{about.name}", about)
         with model.lock:
             found.freeze({name: draft(record(), model.device, caps) for name, record in self._ends.items()})
         return found
@@ -89,10 +113,16 @@ class FrozenNetwork:
         held = (model.parameters | model.state) | {f"state/{n}": t for n, t in self._kept.items()}
         memory = bytearray(image.state_nbytes)
         for name, about in image.tensors.items():
-            storage = held[name].data
-            assert storage is not None
-            memory[about.offset : about.offset + about.nbytes] = storage.read(0, about.nbytes).tobytes()
+            if name in held:
+                storage = held[name].data
+                assert storage is not None
+                content = self._learned.get(name, storage.read(0, about.nbytes))
+                memory[about.offset : about.offset + about.nbytes] = content.tobytes()
         return bytes(memory)
+
+    def digest(self) -> str:
+        """Return the digest of the weights that nets begin with, as ``Network.digest`` makes it."""
+        return digest_of({**self.network.model.weights(), **self._learned})
 
 
 def freeze(
@@ -102,38 +132,55 @@ def freeze(
     batch: int | Sequence[int] = (1,),
     train: Mapping[str, Any] | None = None,
     data: tuple[Any, Any] | None = None,
+    validation: tuple[Any, Any] | None = None,
 ) -> FrozenNetwork:
     """Return a network written down: its forward pass for ``batch`` samples at once (1 always is among them).
 
     ``data``: samples and targets like those it will be trained with, as ``Network.train`` takes them: their number,
-    shapes and types are written down, nothing else of them. ``train``: settings of ``Network.train``. Without data the
-    export does not train. ArgumentError for settings that an export does not have.
+    shapes and types are written down (and, for layers ``scale`` that have met none, mean and deviation), nothing else
+    of them. ``validation``: such that are measured after each epoch. ``train``: settings of ``Network.train``. Without
+    data the export does not train. ArgumentError for settings that an export does not have.
     """
     require_identifier(name)
     sizes = [batch] if isinstance(batch, int) else list(batch)
     sizes = sorted({1, *(whole(n, "loom.export, batch", least=1) for n in sizes)}, reverse=True)
-    model = network.model
     ends: dict[str, Callable[[], Ends]] = {f"forward_{n}": _forward(network, n) for n in sizes}
     if data is None:
-        if train:
-            raise ArgumentError("loom.export, train", "has no effect without data", expected="data=(x, y)", got="none",
-                                remedy="Pass samples like those it will be trained with")  # fmt: skip
+        for setting, given in (("train", train), ("validation", validation)):
+            if given:
+                raise ArgumentError(f"loom.export, {setting}", "has no effect without data", expected="data=(x, y)",
+                                    got="none", remedy="Pass samples like those it will be trained with")  # fmt: skip
         return FrozenNetwork(network, name, ends, {}, None)
-    config, samples = _settings(network, dict(train or {}), data)
+    config, samples = _settings(network, dict(train or {}), data, "data")
+    held = () if validation is None else _settings(network, dict(train or {}), validation, "validation")[1]
+    programs = _programs(network, config)
+    shape, size = BatchShape.of(samples), config.batch_size
+    cuts = batches(len(samples), size)
+    steps = _sizes(len(samples), size)
+    kind = "sum" if config.accumulate > 1 else "step"
+    for n in steps:
+        ends[f"{kind}_{n}"] = partial(programs.record, kind, n, shape)
+    if config.accumulate > 1:
+        ends["update_0"] = partial(programs.record, "update", 0, None)
+    for n in sorted({*steps, *_sizes(len(held), size), 1}, reverse=True):  # 1: any number of samples has a score
+        ends[f"score_{n}"] = partial(programs.record, "loss", n, shape)
+    training = Training(
+        len(samples), size, tuple(steps), config.epochs, _rates(config, -(-len(cuts) // config.accumulate)),
+        config.shuffle, config.seed, config.accumulate, config.patience, config.least_gain, len(held),
+        _measures(network, config, samples),
+    )  # fmt: skip
+    return FrozenNetwork(network, name, ends, programs.kept, training, samples.y_types, _scaling(network, data[0]))
+
+
+def _programs(network: Network, config: TrainConfig) -> Programs:
     names = network.spec.outputs if len(network.spec.outputs) > 1 else ()
     types = [i.name for i in network.spec.inputs] if len(network.spec.inputs) > 1 else ()
-    programs = Programs(model, config, model.frozen, model.learning_rates, types, names)
-    shape = BatchShape.of(samples)
-    n = len(samples)
-    cuts = batches(n, config.batch_size)
-    steps = sorted({cut.stop - cut.start for cut in cuts}, reverse=True)
-    for size in steps:
-        ends[f"step_{size}"] = lambda size=size: programs.record("step", size, shape)
-    for size in sorted({*steps, 1}, reverse=True):  # one alone: so that any number of samples has a score
-        ends[f"score_{size}"] = lambda size=size: programs.record("loss", size, shape)
-    training = Training(n, config.batch_size, tuple(steps), config.epochs, _rates(config, len(cuts)), config.shuffle,
-                        config.seed)  # fmt: skip
-    return FrozenNetwork(network, name, ends, programs.kept, training, samples.y_types)
+    return Programs(network.model, config, network.model.frozen, network.model.learning_rates, types, names)
+
+
+def _sizes(samples: int, batch: int) -> list[int]:
+    """Return how many samples batches have, the larger number first."""
+    return sorted({cut.stop - cut.start for cut in batches(samples, batch)}, reverse=True)
 
 
 def _forward(network: Network, samples: int) -> Callable[[], Ends]:
@@ -150,27 +197,48 @@ def _forward(network: Network, samples: int) -> Callable[[], Ends]:
     return record
 
 
-def _settings(network: Network, given: dict[str, Any], data: tuple[Any, Any]) -> tuple[TrainConfig, Samples]:
+def _settings(network: Network, given: dict[str, Any], data: tuple[Any, Any], what: str) -> tuple[TrainConfig, Samples]:
     """Return the config that ``Network.train`` would train with, and the samples as it takes them."""
     optimizer, schedule = given.pop("optimizer", "sgd"), given.pop("schedule", None)
-    config, samples = network.read_training(*data, "loom.export, data", optimizer, schedule, given)
-    for setting, plain in (("accumulate", 1), ("patience", None), ("checkpoint", None), ("budget_nbytes", None)):
-        if getattr(config, setting) != plain:
-            raise ArgumentError(f"loom.export, {setting}", "an export does not have it", expected=repr(plain),
-                                got=repr(getattr(config, setting)), remedy="Leave it out")  # fmt: skip
-    if any(node.layer.kind == "scale" for node in network.spec.nodes) and not _is_scaled(network):
-        raise ArgumentError("loom.export", "the network's scaling is learned of samples, which it has not met",
-                            expected="a network that was trained", got="one that was not",
-                            remedy="Train it for an epoch first")  # fmt: skip
+    config, samples = network.read_training(*data, f"loom.export, {what}", optimizer, schedule, given)
+    for setting, remedy in _OF_THE_HOST.items():
+        if getattr(config, setting) is not None:
+            raise ArgumentError(f"loom.export, {setting}", "an export does not have it", expected="None",
+                                got=repr(getattr(config, setting)), remedy=remedy)  # fmt: skip
     return config, samples
 
 
-def _is_scaled(network: Network) -> bool:
+_OF_THE_HOST = {
+    "checkpoint": "Leave it out, and keep what the function save gives: load goes on from there",
+    "budget_nbytes": "Leave it out: the function size tells what a net takes",
+}
+"""Settings without a meaning in an export, and what to do."""
+
+
+def _scaling(network: Network, x: Any) -> dict[str, Array]:
+    """Return the state of layers ``scale`` as training with ``x`` would set it first; the network stays as it is."""
+    names = [i.name for i in network.spec.inputs]
     state = network.model.state
-    scales = [n.name for n in network.spec.nodes if n.layer.kind == "scale"]
-    return all(
-        np.any(state[f"{name}.shift"].numpy()) or np.any(state[f"{name}.factor"].numpy() != 1) for name in scales
-    )
+    with network.model.alone("loom.export"):
+        before = learn_scaling(network.spec, state, by_name(x, names, "loom.export, data"))
+        found = {name: state[name].numpy() for name in before}
+        for name, value in before.items():
+            state[name].assign(value)
+    return found
+
+
+def _measures(network: Network, config: TrainConfig, samples: Samples) -> tuple[Measure, ...]:
+    """Return how accuracy is counted for each target: see ``nn.train.measures.classes_said``."""
+    shapes = [network.spec.shapes()[name] for name in network.spec.outputs]
+    found: list[Measure] = []
+    for shape, y, dtype in zip(shapes, samples.y, samples.y_types, strict=True):
+        if not dtype.is_float and len(shape) > y.ndim - 1:
+            found.append(Measure(classes=shape[-1]))
+        elif dtype.is_float and config.loss == "binary_cross_entropy" and shape == y.shape[1:] and y.size == len(y):
+            found.append(Measure(chance=True, above=0.5 if config.probabilities else 0.0))
+        else:
+            found.append(Measure())
+    return tuple(found)
 
 
 def _rates(config: TrainConfig, updates: int) -> Array:

@@ -51,7 +51,7 @@ from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
 
-__all__ = ["Document", "Network"]
+__all__ = ["Document", "Network", "digest_of"]
 
 _EVALUATED_AT_ONCE = 256
 
@@ -222,11 +222,7 @@ class Network:
 
     def digest(self) -> str:
         """Return the SHA-256 of names, types, shapes and bits of all weights."""
-        found = hashlib.sha256()
-        for name, a in self.model.weights().items():
-            found.update(f"{name} {a.dtype.newbyteorder('<').str} {a.shape}\n".encode())
-            found.update(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes())
-        return found.hexdigest()
+        return digest_of(self.model.weights())
 
     # running
 
@@ -414,6 +410,15 @@ class Network:
     @property
     def _probabilities(self) -> bool | dict[str, bool]:
         return self._plain({name: output.gives_probabilities for name, output in self.outputs.items()})
+
+
+def digest_of(weights: Mapping[str, Array]) -> str:
+    """Return the SHA-256 of names, types, shapes and bits of weights, in their order."""
+    found = hashlib.sha256()
+    for name, a in weights.items():
+        found.update(f"{name} {a.dtype.newbyteorder('<').str} {a.shape}\n".encode())
+        found.update(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes())
+    return found.hexdigest()
 
 
 def _place(name: str, given: Mapping[str, Any]) -> str:

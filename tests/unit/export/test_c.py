@@ -17,6 +17,7 @@ import loom
 from loom.core.errors import ArgumentError, StateError
 from loom.export import export_c, freeze
 from loom.export.c.levels import OPTIMIZE
+from unit.export.exported import Library, at
 
 DENSE = [{"type": "dense", "output_size": 16, "activation": "relu"}, {"type": "dense", "output_size": 3}]
 NETS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {
@@ -36,47 +37,6 @@ NETS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {
 SETTINGS: dict[str, Any] = {
     "optimizer": "adamw", "learning_rate": 0.01, "schedule": "cosine", "batch_size": 32, "seed": 5, "epochs": 2,
 }  # fmt: skip
-
-
-class Library:
-    """An exported network as C sees it."""
-
-    def __init__(self, path: Path, name: str = "net") -> None:
-        self.library, self.name = ctypes.CDLL(str(path)), name
-        self("size").restype = ctypes.c_size_t
-        for text in ("manifest", "message"):
-            self(text).restype = ctypes.c_char_p
-        self.memory = ctypes.create_string_buffer(self("size")())
-        self.net = ctypes.c_void_p()
-        assert self("open")(self.memory, ctypes.c_size_t(len(self.memory)), ctypes.byref(self.net)) == 0
-
-    def __call__(self, function: str) -> Any:
-        return getattr(self.library, f"{self.name}_{function}")
-
-    def digest(self) -> str:
-        found = (ctypes.c_uint8 * 32)()
-        assert self("digest")(self.net, found) == 0
-        return bytes(found).hex()
-
-    def forward(self, x: Any, outputs: int = 3) -> Any:
-        y = np.zeros((len(x), outputs), np.float32)
-        assert self("forward")(self.net, at(x), at(y), len(x)) == 0
-        return y
-
-    def train(self, x: Any, y: Any, epochs: int) -> tuple[int, float]:
-        loss = ctypes.c_double()
-        return self("train")(self.net, at(x), at(y), len(x), epochs, ctypes.byref(loss)), loss.value
-
-    def save(self) -> bytes:
-        size = ctypes.c_size_t()
-        assert self("save")(self.net, None, ctypes.c_size_t(0), ctypes.byref(size)) == 0
-        data = ctypes.create_string_buffer(size.value)
-        assert self("save")(self.net, data, size, ctypes.byref(size)) == 0
-        return data.raw
-
-
-def at(array: Any) -> Any:
-    return array.ctypes.data_as(ctypes.c_void_p)
 
 
 def samples(shape: tuple[int, ...], n: int = 70) -> tuple[Any, Any]:
@@ -235,7 +195,7 @@ def test_what_is_wrong_is_told_and_changes_nothing(library: Library) -> None:
     flipped = bytearray(saved)
     flipped[20] ^= 1
     broken = bytearray(saved)
-    broken[-200:-16] = b"\xff" * 184
+    broken[-240:-40] = b"\xff" * 200
     codes = {
         "NULL": library("forward")(library.net, None, at(out), 70),
         "NOT_OPEN": library("forward")(ctypes.create_string_buffer(512), at(x), at(out), 70),
@@ -278,8 +238,12 @@ def test_the_manifest_says_what_is_there(library: Library, dense: tuple[Path, lo
 def test_what_cannot_be_exported_is_refused() -> None:
     net = network("dense")
     x, y = samples((4,))
-    with pytest.raises(ArgumentError, match="an export does not have it"):
-        freeze(net, train={"patience": 3}, data=(x, y))
+    with pytest.raises(ArgumentError, match="keep what the function save gives"):
+        freeze(net, train={"checkpoint": "folder"}, data=(x, y))
+    with pytest.raises(ArgumentError, match="the function size tells what a net takes"):
+        freeze(net, train={"budget_nbytes": 1 << 30}, data=(x, y))
+    with pytest.raises(ArgumentError, match=r"validation.*has no effect without data"):
+        freeze(net, validation=(x, y))
     with pytest.raises(ArgumentError, match="has no effect without data"):
         freeze(net, train={"epochs": 3})
     with pytest.raises(ArgumentError, match="functions cannot be called so"):

@@ -3,13 +3,16 @@
 typedef uint8_t u8;
 typedef uint32_t u32;
 typedef uint64_t u64;
+#ifndef INDEX
+#define INDEX uint16_t
+#endif
 /* as compiled kernels read them: src/loom/targets/llvm/layout.py */
 typedef struct { u64 kernel, bindings, params, indirect; u32 groups[3], flags; u64 total; u32 number, start; } Record;
 typedef struct { u64 address, elements; } Binding;
 typedef void Kernel(const Record *, void *, u64, u64);
-typedef struct { u32 kernel, binding, param, indirect, groups[3]; } Row;
-typedef struct { u64 offset; u32 elements, constant; } Place;
-typedef struct { u32 constant; u64 offset; u32 largest[3]; } Indirect;
+typedef struct { u32 binding, param; uint16_t kernel, groups, bound, indirect; } Row;
+typedef struct { u32 at, elements; } Place; /* at: 64 bytes each, in the block, or with the highest bit of constants */
+typedef struct { Place place; u64 offset; u32 largest[3]; } Indirect;
 typedef struct { u64 offset, nbytes; } Port;
 typedef struct { u32 kind, samples, first, rows, port; } Program;
 typedef struct { const char *name, *told; u64 offset, nbytes, saved; u32 element, kind; } Tensor;
@@ -18,17 +21,20 @@ typedef struct { u64 offset, nbytes, from; } Fill;
 typedef struct {
   Kernel *const *kernels;
   const Row *rows;
-  const Place *bindings;
+  const INDEX *bindings; /* numbers of places */
+  const Place *places;
+  const u32 (*groups)[3];
   const u64 *params;
   const Indirect *indirects;
   const Port *ports;
   const Program *programs;
   const u64 *constants;
-  u64 ports_nbytes, scratch_nbytes;
-  u32 bound, count;
+  u32 count; /* of programs */
 } Level;
-enum { FORWARD, STEP, SCORE };
+enum { FORWARD, STEP, SCORE, SUM, UPDATE };
 enum { OTHER, F16, BF16, F32, F64 };
+enum { NEITHER, CLASSES, CHANCES };
+typedef struct { u32 kind, classes, nbytes, target_nbytes; double above; } Measure;
 
 /* Memory. Loops of our own: the compiler is told not to make calls of them (-fno-builtin). */
 

@@ -45,7 +45,7 @@ def network_example(told: Mapping[str, Any]) -> str:
     """Return the body for a network of a manifest: one answer, an update with a batch if it trains, the digest."""
     name, training = told["name"], told.get("training")
     taken = {*RESERVED, name, "memory", "code", "digest", "i"}
-    samples = max(training["step"]) if training else 1
+    samples = max(training["step"], default=training["samples"]) if training else 1
     lines: list[str] = []
 
     def arrays(ports: Sequence[Mapping[str, Any]], ending: str, count: int) -> list[str]:
@@ -66,9 +66,10 @@ def network_example(told: Mapping[str, Any]) -> str:
         f"  if (!code) code = {name}_forward(net, {', '.join([*given, *made])}, 1);",
     ]
     if training:
+        function, epochs = ("step", "") if training["step"] else ("train", "1, ")
         lines += [
             "  double loss = 0;",
-            f"  if (!code) code = {name}_step(net, {', '.join([*given, *wanted])}, {samples}, &loss);",
+            f"  if (!code) code = {name}_{function}(net, {', '.join([*given, *wanted])}, {samples}, {epochs}&loss);",
         ]
     lines += [
         f"  if (!code) code = {name}_digest(net, digest);",

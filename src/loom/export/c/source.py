@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dtype import f32
 from loom.core.errors import ArgumentError
 from loom.core.version import __version__
 from loom.export.c.text import RESERVED, TYPES, unused
@@ -30,6 +31,7 @@ CODES: dict[str, str] = {
     "SCHEDULE_OVER": "the schedule of the learning rate is over: export more epochs",
     "FOREIGN": "not a file of this network and version: the net is as it was",
     "TOO_MANY": "a kernel asked for more groups than there may be: the results are not whole",
+    "OVER": "training is over: patience, or all its epochs; the best weights are there, and reset begins anew",
 }
 """What functions return, and what ``message`` says of it."""
 
@@ -41,14 +43,24 @@ def header(net: FrozenNetwork) -> str:
     codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(CODES.items()))
     lines = [f"int {name}_forward({name} *net, {inputs}, {outputs}, uint32_t samples);"]
     if net.training is not None:
+        batch = f"{inputs}, {targets}, uint32_t samples"
         lines += [
             "\n/* One update with a batch, of a size that the manifest lists; loss may be NULL. */",
-            f"int {name}_step({name} *net, {inputs}, {targets}, uint32_t samples, double *loss);",
+            f"int {name}_step({name} *net, {batch}, double *loss);",
             "\n/* Whole epochs over the samples, in the order that Loom takes; loss: the last epoch's. */",
-            f"int {name}_train({name} *net, {inputs}, {targets}, uint32_t samples, uint32_t epochs, double *loss);",
+            f"int {name}_train({name} *net, {batch}, uint32_t epochs, double *loss);",
             "\n/* The mean loss over samples; nothing changes. */",
-            f"int {name}_score({name} *net, {inputs}, {targets}, uint32_t samples, double *loss);",
+            f"int {name}_score({name} *net, {batch}, double *loss);",
+            "\n/* The same, and the share of classes that are said right; NaN for targets that are none. */",
+            f"int {name}_evaluate({name} *net, {batch}, double *loss, double *accuracy);",
         ]
+        if net.training.held_out:
+            held_inputs, held_targets = _held(net)
+            lines += [
+                "\n/* Whole epochs, after each of which held samples are measured, whose loss patience watches. */",
+                f"int {name}_train_validated({name} *net, {batch}, {held_inputs}, {held_targets}, "
+                "uint32_t held_samples, uint32_t epochs, double *loss, double *held_loss);",
+            ]
     functions = "\n".join(lines)
     return f"""/* {name}: a network exported by Loom {__version__}. Generated; do not edit.
  *
@@ -140,51 +152,67 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
         "outputs": [{"name": n, "dtype": t.name, "shape": list(shape)} for n, t, shape in net.outputs],
         "forward": sorted(p.inputs[0].shape[0] for p in image.programs if p.name.startswith("forward")),
         "tensors": [{"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape)} for t in image.tensors.values()],
-        "digest": net.network.digest(),
+        "digest": net.digest(),
     }
     if net.training is not None:
         t = net.training
         found["training"] = {
             "samples": t.samples, "batch": t.batch, "step": list(t.sizes), "epochs": t.epochs, "shuffle": t.shuffle,
-            "seed": t.seed, "targets": _targets(net, image),
+            "seed": t.seed, "accumulate": t.accumulate, "patience": t.patience, "least_gain": t.least_gain,
+            "held_out": t.held_out, "targets": _targets(net, image),
         }  # fmt: skip
+        if t.accumulate > 1:
+            found["training"]["step"] = []
     return json.dumps(found, separators=(",", ":"))
 
 
 def _targets(net: FrozenNetwork, image: Image) -> list[dict[str, Any]]:
     """Return name, dtype and shape (without the axis of samples) of each target."""
-    step = next(p for p in image.programs if p.name.startswith("step"))
-    ports = ports_in_order(step, net)[len(net.network.spec.inputs) :]
+    score = next(p for p in image.programs if p.name.startswith("score"))
+    ports = ports_in_order(score, net)[len(net.network.spec.inputs) :]
     return [
         {"name": name, "dtype": dtype.name, "shape": list(port.shape[1:])}
         for (name, dtype), port in zip(net.targets, ports, strict=False)
     ]
 
 
+_NUMBERS = {"step": ("rate",), "sum": ("share",), "update": ("rate",)}
+"""Numbers that a kind of program takes beside samples, if it uses them."""
+
+
 def ports_in_order(program: FrozenProgram, net: FrozenNetwork) -> list[Named]:
-    """Return ports as the runtime counts them: inputs, targets, the rate, outputs.
+    """Return ports as the runtime counts them: inputs, targets, the rate or share, outputs.
 
     ArgumentError for an input that nothing is computed of.
     """
-    wanted = [f"x{n}" for n in range(len(net.network.spec.inputs))]
-    if not program.name.startswith("forward"):
+    kind = program.name.partition("_")[0]
+    wanted = [] if kind == "update" else [f"x{n}" for n in range(len(net.network.spec.inputs))]
+    if kind not in ("forward", "update"):
         wanted += [f"y{n}" for n in range(len(net.targets))]
-    if program.name.startswith("step"):
-        wanted.append("rate")
     found = {p.name: p for p in program.inputs}
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ArgumentError("loom.export", "the network has an input, or a target, that nothing is computed of",
                             expected=", ".join(wanted), got=f"no use of {', '.join(missing)}",
                             remedy="Take it out of the document")  # fmt: skip
-    return [*(found[name] for name in wanted), *program.outputs]
+    numbers = [found.get(name, Named(name, f32, (0,), 0)) for name in _NUMBERS.get(kind, ())]
+    return [*(found[name] for name in wanted), *numbers, *program.outputs]
+
+
+def _held(net: FrozenNetwork) -> tuple[str, str]:
+    """Return the parameters of held samples and their targets."""
+    arguments, spec = _Arguments.of(net), net.network.spec
+    given = zip([i.dtype for i in spec.inputs], arguments.inputs, strict=True)
+    wanted = zip([t for _, t in net.targets], arguments.targets, strict=True)
+    inputs, targets = (", ".join(f"const {TYPES[t.name]} *held_{n}" for t, n in each) for each in (given, wanted))
+    return inputs, targets
 
 
 def wrappers(net: FrozenNetwork) -> str:
     """Return the functions whose arguments are typed by the network's inputs and outputs."""
     name, arguments = net.name, _Arguments.of(net)
-    typed, made, wanted = _signatures(net)
-    inputs, outputs, targets = arguments.inputs, arguments.outputs, arguments.targets
+    typed, made, _ = _signatures(net)
+    inputs, outputs = arguments.inputs, arguments.outputs
     found = [
         f"int {name}_forward({name} *net, {typed}, {made}, u32 samples) {{\n"
         f"  const void *given[] = {{{', '.join(inputs)}}};\n  void *results[] = {{{', '.join(outputs)}}};\n"
@@ -192,11 +220,30 @@ def wrappers(net: FrozenNetwork) -> str:
         "  leave(old);\n  return code;\n}"
     ]
     if net.training is not None:
-        for function, more, passed in (("step", "", ""), ("score", "", ""), ("train", "u32 epochs, ", "epochs, ")):
-            found.append(
-                f"int {name}_{function}({name} *net, {typed}, {wanted}, u32 samples, {more}double *loss) {{\n"
-                f"  const void *given[] = {{{', '.join([*inputs, *targets])}}};\n"
-                f"  __typeof__(enter()) old = enter();\n  int code = {function}(net, given, samples, {passed}loss);\n"
-                "  leave(old);\n  return code;\n}"
-            )
+        found += _training_wrappers(net)
     return "\n\n".join(found) + "\n"
+
+
+def _training_wrappers(net: FrozenNetwork) -> list[str]:
+    name, arguments = net.name, _Arguments.of(net)
+    typed, _, wanted = _signatures(net)
+    given = [*arguments.inputs, *arguments.targets]
+    arrays = f"  const void *given[] = {{{', '.join(given)}}};\n"
+    functions = [
+        ("step", "double *loss", "step(net, given, samples, loss)"),
+        ("score", "double *loss", "score(net, given, samples, loss, 0)"),
+        ("train", "u32 epochs, double *loss", "train(net, given, samples, 0, 0, epochs, loss, 0)"),
+        ("evaluate", "double *loss, double *accuracy",
+         "loss && accuracy ? score(net, given, samples, loss, accuracy) : LOOM_NULL"),
+    ]  # fmt: skip
+    if net.training is not None and net.training.held_out:
+        arrays += f"  const void *held[] = {{{', '.join(f'held_{n}' for n in given)}}};\n"
+        more = f"{', '.join(_held(net))}, u32 held_samples, u32 epochs, double *loss, double *held_loss"
+        passed = "given, samples, held, held_samples, epochs, loss, held_loss"
+        functions.append(("train_validated", more, f"train(net, {passed})"))
+    return [
+        f"int {name}_{function}({name} *net, {typed}, {wanted}, u32 samples, {more}) {{\n"
+        f"{arrays if function == 'train_validated' else arrays.splitlines()[0]}\n"
+        f"  __typeof__(enter()) old = enter();\n  int code = {call};\n  leave(old);\n  return code;\n}}"
+        for function, more, call in functions
+    ]

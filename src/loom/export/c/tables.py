@@ -9,16 +9,20 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from loom.core.errors import ArgumentError
 from loom.export.c.levels import Compiled
 from loom.export.c.source import CODES, manifest, ports_in_order, wrappers
 from loom.export.c.text import byte_table, quoted, source_text, table
-from loom.export.frozen import FrozenDispatch, FrozenProgram, Image, Named
+from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
 
 __all__ = ["choice_of_levels", "level_tables", "tables"]
 
 _SAFETENSORS = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16", "u32": "U32", "u64": "U64"}
-_KINDS = {"forward": "FORWARD", "step": "STEP", "score": "SCORE"}
+_KINDS = {"forward": "FORWARD", "step": "STEP", "score": "SCORE", "sum": "SUM", "update": "UPDATE"}
+
+_PROGRESS = 5
+"""Numbers that are saved of a training: as ``files.c`` has them."""
 
 
 def tables(net: FrozenNetwork, levels: Sequence[Compiled]) -> str:
@@ -31,16 +35,17 @@ def tables(net: FrozenNetwork, levels: Sequence[Compiled]) -> str:
     parts = [
         f'#pragma GCC visibility push(default)\n#include "{net.name}.h"\n#pragma GCC visibility pop',
         f"#define LOOM(f) {net.name}_##f\n#define NET {net.name}",
-        _defines(net, saved, len(saved_header), len(rates)),
+        _defines(net, first, saved, len(saved_header), len(rates)),
         level_tables(levels, lambda program: ports_in_order(program, net)),
         table("double", "rates", rates),
         table("Tensor", "tensors", tensors),
         table("Fill", "fills", fills),
+        table("Measure", "measures", _measures(net, first)),
         table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
         byte_table("start", start),
         byte_table("saved_header", saved_header),
         f"static const char manifest[] = {quoted(manifest(net, first))};",
-        source_text("runtime.c"),
+        *(source_text(f"{name}.c") for name in ("runtime", "training", "files")),
         wrappers(net),
     ]
     return "\n".join(parts)
@@ -54,7 +59,8 @@ def level_tables(levels: Sequence[Compiled], in_order: Callable[[FrozenProgram],
     numbers = {
         "STATE_NBYTES": f"{images[0].state_nbytes}ull",
         "WORK_NBYTES": f"{max(i.ports_nbytes + i.scratch_nbytes for i in images)}ull",
-        "BINDINGS": f"{max(sum(len(d.bindings) for p in i.programs for d in p.dispatches) for i in images)}u",
+        "MOST_BOUND": max((len(d.bindings) for i in images for p in i.programs for d in p.dispatches), default=0) + 1,
+        "INDEX": "uint16_t" if written.most("Place") < 1 << 16 else "u32",
     }  # fmt: skip
     parts = [
         *(f"#define {key} {value}" for key, value in numbers.items()),
@@ -80,7 +86,7 @@ def choice_of_levels(levels: Sequence[Compiled]) -> str:
     return "\n".join(parts)
 
 
-def _defines(net: FrozenNetwork, saved: int, header: int, rates: int) -> str:
+def _defines(net: FrozenNetwork, image: Image, saved: int, header: int, rates: int) -> str:
     training = net.training
     numbers = {
         "TRAIN_SAMPLES": 0 if training is None else training.samples,
@@ -89,11 +95,41 @@ def _defines(net: FrozenNetwork, saved: int, header: int, rates: int) -> str:
         "SEED": f"{0 if training is None else training.seed}ull",
         "RATES": f"{rates}u", "INPUTS": len(net.network.spec.inputs), "OUTPUTS": len(net.outputs),
         "TARGETS": len(net.targets), "TENSORS": "(u32)(sizeof tensors / sizeof *tensors)",
+        "ACCUMULATE": 1 if training is None else training.accumulate,
+        "HELD_SAMPLES": 0 if training is None else training.held_out,
         "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{header}ull",
     }  # fmt: skip
+    sums, best = _extent(image, "state/sum."), _extent(image, "best/")
+    numbers |= {"SUMS_OFFSET": f"{sums[0]}ull", "SUMS_NBYTES": f"{sums[1]}ull", "PATIENT": int(best[1] > 0)}
+    if training is not None and training.patience is not None:
+        numbers |= {
+            "BEST_OFFSET": f"{best[0]}ull", "WEIGHTS_NBYTES": f"{best[1]}ull", "EPOCHS": f"{training.epochs}u",
+            "PATIENCE": f"{training.patience}u", "LEAST_GAIN": float(training.least_gain).hex(),
+        }  # fmt: skip
     upper = net.name.upper()
     numbers |= {f"LOOM_{code}": f"{upper}_{code}" for code in CODES} | {"LOOM_CODES": len(CODES)}
     return "\n".join(f"#define {key} {value}" for key, value in numbers.items())
+
+
+def _extent(image: Image, prefix: str) -> tuple[int, int]:
+    """Return offset and bytes of the stretch of the state with tensors whose names begin so."""
+    found = [t for name, t in image.tensors.items() if name.startswith(prefix)]
+    if not found:
+        return 0, 0
+    return found[0].offset, round_up(found[-1].offset + found[-1].nbytes) - found[0].offset
+
+
+def _measures(net: FrozenNetwork, image: Image) -> list[str]:
+    """Return how each target's accuracy is counted."""
+    if net.training is None:
+        return []
+    score = next(p for p in image.programs if p.name.startswith("score"))
+    found: list[str] = []
+    for about, (_, dtype), out in zip(net.training.measures, net.targets, score.outputs[1:], strict=True):
+        kind = "CLASSES" if about.classes else "CHANCES" if about.chance else "NEITHER"
+        sizes = f"{about.classes}, {out.dtype.nbytes}, {dtype.nbytes}"
+        found.append(f"{{{kind}, {sizes}, {about.above}}}")
+    return found
 
 
 class _Tables:
@@ -102,14 +138,20 @@ class _Tables:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self._names: dict[tuple[str, str], str] = {}
+        self._sizes: dict[str, int] = {}
 
-    def add(self, kind: str, name: str, rows: Sequence[str]) -> str:
-        """Return the name of an array of these rows, a new one if there is none like it."""
+    def add(self, kind: str, name: str, rows: Sequence[str], each: str = "") -> str:
+        """Return the name of an array of these rows, a new one if there is none like it; ``each``: a row's length."""
         key = (kind, "\n".join(rows))
         if key not in self._names:
             self._names[key] = f"{name}_{len(self._names)}"
-            self.texts[self._names[key]] = table(kind, self._names[key], rows)
+            self._sizes[kind] = max(self._sizes.get(kind, 0), len(rows))
+            self.texts[self._names[key]] = table(kind, self._names[key], rows, each)
         return self._names[key]
+
+    def most(self, kind: str) -> int:
+        """Return the rows of the longest array of a kind."""
+        return self._sizes.get(kind, 0)
 
     def add_bytes(self, name: str, content: bytes) -> str:
         """Return the name of an array of 8-byte words with a content."""
@@ -122,46 +164,74 @@ class _Tables:
 
 def _level(written: _Tables, level: Compiled, in_order: Callable[[FrozenProgram], Sequence[Named]]) -> str:
     """Write a level's tables; return its row."""
-    image = level.image
-    rows: list[str] = []
-    bindings: list[str] = []
-    params: list[str] = []
-    indirects: list[str] = []
+    image, rows = level.image, _Rows()
     ports: list[str] = []
     programs: list[str] = []
     for program in image.programs:
         kind, _, samples = program.name.partition("_")
-        programs.append(f"{{{_KINDS[kind]}, {samples}, {len(rows)}, {len(program.dispatches)}, {len(ports)}}}")
+        programs.append(f"{{{_KINDS[kind]}, {samples}, {len(rows.rows)}, {len(program.dispatches)}, {len(ports)}}}")
         ports += [f"{{{p.offset}u, {p.nbytes}u}}" for p in in_order(program)]
         for d in program.dispatches:
-            if d.indirect is not None:
-                counts, (a, b, c) = d.indirect
-                indirects.append(f"{{{int(counts.constant)}, {counts.offset}u, {{{a}u, {b}u, {c}u}}}}")
-            rows.append(_row(d, len(bindings), len(params), len(indirects) if d.indirect is not None else 0))
-            bindings += [f"{{{b.offset}u, {b.elements}u, {int(b.constant)}}}" for b in d.bindings]
-            params += [f"{p}ull" for p in d.params]
+            rows.add(d)
     names = [
         written.add("Kernel *const", "kernels", level.entries),
-        written.add("Row", "rows", rows),
-        written.add("Place", "bindings", bindings),
-        written.add("u64", "params", params),
-        written.add("Indirect", "indirects", indirects),
+        written.add("Row", "rows", rows.rows),
+        written.add("INDEX", "bindings", list(map(str, rows.bindings))),
+        written.add("Place", "places", list(rows.places)),
+        written.add("u32", "groups", list(rows.groups), "[3]"),
+        written.add("u64", "params", [f"{p}ull" for p in rows.params]),
+        written.add("Indirect", "indirects", rows.indirects),
         written.add("Port", "ports", ports),
         written.add("Program", "programs", programs),
         written.add_bytes("constants", bytes(image.constants)),
     ]
-    numbers = (
-        f"{image.ports_nbytes}ull",
-        f"{image.scratch_nbytes}ull",
-        len(bindings),
-        len(programs),
-    )
-    return f"{{{', '.join(names)}, {', '.join(map(str, numbers))}}}"
+    return f"{{{', '.join(names)}, {len(programs)}}}"
 
 
-def _row(d: FrozenDispatch, binding: int, param: int, indirect: int) -> str:
-    x, y, z = d.groups
-    return f"{{{d.kernel}, {binding}, {param}, {indirect}, {{{x}u, {y}u, {z}u}}}}"
+class _Rows:
+    """Dispatches as rows: what they have in common (places, groups, parameters) is written once."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self.bindings: list[int] = []
+        self.places: dict[str, int] = {}
+        self.groups: dict[str, int] = {}
+        self.params: list[int] = []
+        self.indirects: list[str] = []
+        self._bound: dict[tuple[int, ...], int] = {}
+        self._params: dict[tuple[int, ...], int] = {}
+
+    def add(self, d: FrozenDispatch) -> None:
+        """Write a dispatch."""
+        bound = tuple(self.places.setdefault(_place(b), len(self.places)) for b in d.bindings)
+        if bound not in self._bound:
+            self._bound[bound] = len(self.bindings)
+            self.bindings += bound
+        if d.params not in self._params:
+            self._params[d.params] = len(self.params)
+            self.params += d.params
+        groups = self.groups.setdefault(f"{{{d.groups[0]}u, {d.groups[1]}u, {d.groups[2]}u}}", len(self.groups))
+        indirect = 0
+        if d.indirect is not None:
+            counts, (a, b, c) = d.indirect
+            start = Region(counts.constant, counts.offset // ALIGNMENT * ALIGNMENT, 3)
+            rest = counts.offset - start.offset
+            self.indirects.append(f"{{{_place(start)}, {rest}u, {{{a}u, {b}u, {c}u}}}}")
+            indirect = len(self.indirects)
+        numbers = (d.kernel, groups, len(bound), indirect)
+        assert max(numbers) < 1 << 16
+        self.rows.append(f"{{{self._bound[bound]}, {self._params[d.params]}, {', '.join(map(str, numbers))}}}")
+
+
+def _place(region: Region) -> str:
+    """Return a region as C's ``Place``; ArgumentError for more memory than it tells."""
+    at = region.offset // ALIGNMENT
+    assert at * ALIGNMENT == region.offset
+    if at >= 1 << 31 or region.elements >= 1 << 32:
+        raise ArgumentError("loom.export", "the network is larger than an export can be", expected="below 128 GiB",
+                            got=f"{region.elements} elements at byte {region.offset}",
+                            remedy="Export fewer samples at once")  # fmt: skip
+    return f"{{{at | int(region.constant) << 31}u, {region.elements}u}}"
 
 
 def _start(net: FrozenNetwork, image: Image) -> tuple[list[str], bytes]:
@@ -197,7 +267,8 @@ def _saved(net: FrozenNetwork, image: Image) -> tuple[int, bytes, list[str]]:
         fields = f"{t.offset}u, {t.nbytes}u, {at}u, {t.dtype.nbytes}, {code}"
         rows.append(f"{{{quoted(t.name)}, {told}, {fields}}}")
         at += t.nbytes
-    about["state/progress"] = {"dtype": "U64", "shape": [2], "data_offsets": [at, at + 16]}
+    nbytes = 8 * _PROGRESS
+    about["state/progress"] = {"dtype": "U64", "shape": [_PROGRESS], "data_offsets": [at, at + nbytes]}
     text = json.dumps({"__metadata__": {"loom": f"export of {net.name}"}, **about}, separators=(",", ":")).encode()
     text = text.ljust(-(-len(text) // 8) * 8)
-    return at + 16, len(text).to_bytes(8, "little") + text, rows
+    return at + nbytes, len(text).to_bytes(8, "little") + text, rows

@@ -20,7 +20,8 @@ TYPES = {
 """What elements are in C: 16-bit floats are their bits."""
 
 _WORDS = """
-net samples epochs loss given results old code auto break case char const continue default do double else enum extern
+net samples epochs loss given results old code accuracy held held_samples held_loss
+auto break case char const continue default do double else enum extern
 float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union
 unsigned void volatile while bool class new delete this template private public protected operator namespace try catch
 throw
@@ -39,12 +40,12 @@ def unused(name: str, taken: set[str]) -> str:
     return found
 
 
-_PLAIN = ("Kernel *const", "u32", "u64", "double", "const char *const")
+_PLAIN = ("Kernel *const", "INDEX", "u32", "u64", "double", "const char *const")
 
 
-def table(kind: str, name: str, rows: Sequence[str]) -> str:
-    """Return a C array of constants, one at least."""
-    found = rows or ["0" if kind in _PLAIN else "{0}"]
+def table(kind: str, name: str, rows: Sequence[str], each: str = "") -> str:
+    """Return a C array of constants, one at least; ``each``: how long a row is, as C writes it."""
+    found = rows or ["0" if kind in _PLAIN and not each else "{0}"]
     lines = [""]
     for row in found:
         if len(lines[-1]) + len(row) > 110:
@@ -52,7 +53,7 @@ def table(kind: str, name: str, rows: Sequence[str]) -> str:
         lines[-1] += f"{row},"
     body = "\n".join(lines)
     const = "" if kind.endswith("const") else "const "
-    return f"static {const}{kind} {name}[] = {{\n{body}\n}};"
+    return f"static {const}{kind} {name}[]{each} = {{\n{body}\n}};"
 
 
 def byte_table(name: str, content: bytes) -> str:
