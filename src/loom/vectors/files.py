@@ -5,7 +5,6 @@ Layer: vectors, over ``loom.support.vectors``. Invariant: what is restored gives
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -13,6 +12,7 @@ from loom.core.errors import DTypeError
 from loom.core.given import path as path_of
 from loom.runtime.device import Device
 from loom.support.vectors import open_vectors, write_vectors
+from loom.vectors.growing import GrowingList
 from loom.vectors.store import VectorStore
 
 __all__ = ["flush", "restore"]
@@ -50,9 +50,10 @@ def restore(
         facts["dims"], facts["capacity"], facts["metric"], device, facts["dtype"], on=on, memory_budget=memory_budget,
     )  # fmt: skip
     state = store._state  # pyright: ignore[reportPrivateUsage] - both are of one package
-    rows: list[tuple[int, Any, Any]] = list(told)
-    if any(text is not None for _, _, text in told):
-        rows = [(row, name, None if text is None else json.loads(text)) for row, name, text in told]
-    state.adopt(file, facts["rows"], rows)
+    ids, metas = (
+        GrowingList[Any](packed=lists, step=told.step, count=told.rows, unpack=told.read)
+        for lists in (told.ids, told.metas)
+    )
+    state.adopt(file, ids, metas, told.gone)
     state.captured = facts["captured"]
     return store

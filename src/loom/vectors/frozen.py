@@ -5,7 +5,6 @@ Layer: vectors. Rows never change, so that nothing is copied but lists. Invarian
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.vectors.given import Id, Meta
+from loom.vectors.growing import GrowingList
 from loom.vectors.segments import RowSegment, WrittenRows
 
 __all__ = ["FrozenStore"]
@@ -28,8 +28,8 @@ class FrozenStore:
     segments: Sequence[RowSegment]
     counts: Sequence[int]
     live: Array
-    ids: Sequence[Id]
-    metas: Sequence[Meta | None]
+    ids: GrowingList[Id]
+    metas: GrowingList[Meta | None]
     done: Callable[[], None]
     placing: Callable[[str], AbstractContextManager[bool]]
     """Tells, while nobody else puts this store there, whether a place has none that was frozen later."""
@@ -42,16 +42,20 @@ class FrozenStore:
         found = [s.scales(0, n) for s, n in zip(self.segments, self.counts, strict=True)]
         return np.concatenate([*found, np.empty(0, np.float32)])
 
-    def rows(self) -> Iterator[Array]:
-        """Give all rows as they are kept, a segment at a time."""
+    def rows(self, step: int) -> Iterator[Array]:
+        """Give all rows as they are kept, at most ``step`` at a time."""
         for segment, count in zip(self.segments, self.counts, strict=True):
-            yield segment.kept(0, count)
+            for place in range(0, count, step):
+                yield segment.kept(place, min(step, count - place))
 
-    def told(self) -> Iterator[tuple[int, Id, str | None]]:
-        """Give number, id and JSON of what is told of each row that is alive."""
-        for row in np.flatnonzero(self.live).tolist():
-            meta = self.metas[row]
-            yield row, self.ids[row], None if meta is None else json.dumps(meta, ensure_ascii=False)
+    def told(self, first: int, count: int) -> tuple[list[Id | None], list[Meta | None] | None]:
+        """Return the ids of rows, None for tombstones, and what they are told; None for nothing at all."""
+        ids: list[Any] = self.ids[first : first + count]
+        metas: list[Meta | None] = self.metas[first : first + count]
+        live = self.live[first : first + count]
+        for n in np.flatnonzero(~live).tolist():
+            ids[n] = metas[n] = None
+        return ids, metas if metas.count(None) < count else None
 
     def flushed(self, kept: WrittenRows) -> None:
         """Let segments know the file that has their rows."""

@@ -23,12 +23,17 @@ from loom.vectors.search import SearchPart
 __all__ = ["Residence", "RowSegment", "WrittenRows"]
 
 _WORD = 4
-_SOME_NBYTES = 1 << 24
-"""Bytes of rows that come back at a time."""
+_READERS = 2
+"""Threads that read and check rows, and have them laid down."""
 
 
 class WrittenRows(Protocol):
     """Rows that are kept elsewhere."""
+
+    @property
+    def step(self) -> int:
+        """Rows that are best read at once, from a multiple of it on."""
+        ...
 
     def rows(self, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""
@@ -160,20 +165,16 @@ class RowSegment:
             self.lay_file(memory, *self._file)
 
     def lay_file(self, memory: SegmentMemory, rows: WrittenRows, count: int) -> None:
-        """Lay down what a file has of its first rows, some while the next are read."""
-        step = max(1, _SOME_NBYTES // (self._programs.layout.dims * self._programs.layout.kept.nbytes))
+        """Lay down what a file has of its first rows, some while others are read."""
+        begins = range(self.first - self.first % rows.step, self.first + count, rows.step)
 
-        def read(place: int) -> tuple[Array, Array | None]:
-            some = min(step, count - place)
-            return rows.rows(self.first + place, some), rows.scales(self.first + place, some)
+        def lay(begin: int) -> None:
+            first, end = max(begin, self.first), min(begin + rows.step, self.first + count)
+            self.lay(memory, rows.rows(first, end - first), rows.scales(first, end - first), first - self.first)
 
-        with ThreadPoolExecutor(1, "loom restore") as ahead:
-            coming = ahead.submit(read, 0)
-            for place in range(0, count, step):
-                found, scales = coming.result()
-                if place + step < count:
-                    coming = ahead.submit(read, place + step)
-                self.lay(memory, found, scales, place)
+        with ThreadPoolExecutor(_READERS, "loom restore") as readers:
+            for _ in readers.map(lay, begins):
+                pass
 
     def lay(self, memory: SegmentMemory, rows: Array, scales: Array | None, place: int) -> None:
         """Lay rows down from a place on: as they are kept, integers with their scales, or f32."""

@@ -21,6 +21,7 @@ from loom.runtime.storage import Storage
 from loom.vectors.columns import MetaColumns, Test
 from loom.vectors.frozen import FrozenStore
 from loom.vectors.given import Id, Meta, require_lengths
+from loom.vectors.growing import GrowingList
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import SearchPart
 from loom.vectors.segments import Residence, RowSegment, WrittenRows
@@ -70,9 +71,11 @@ class StoreState:
         self.lock = threading.RLock()
         self.writing = threading.RLock()
         self.segments: list[RowSegment] = []
-        self.ids: list[Id] = []
-        self.metas: list[Meta | None] = []
-        self.rows: dict[Id, int] = {}
+        self.ids: GrowingList[Id] = GrowingList()
+        self.metas: GrowingList[Meta | None] = GrowingList()
+        self._rows: dict[Id, int] | None = {}
+        self._count = 0
+        """Vectors there are, while their rows were not asked for yet."""
         self.captured = 0
         """Rows there ever were, from which vectors without an id are numbered."""
         self.changed = 0
@@ -93,6 +96,33 @@ class StoreState:
         return self.changed - self.flushed
 
     # looking
+
+    @property
+    def count(self) -> int:
+        """Vectors there are."""
+        rows = self._rows
+        return self._count if rows is None else len(rows)
+
+    @property
+    def rows(self) -> dict[Id, int]:
+        """Rows by id; those of a file are found when they are first asked for."""
+        if self._rows is None:
+            with self.lock:
+                if self._rows is None:
+                    ids = self.ids.part(0, len(self.ids))
+                    is_whole = self._count == len(ids)
+                    self._rows = (
+                        dict(zip(ids, range(len(ids)), strict=True)) if is_whole
+                        else {ids[row]: row for row in self.alive()}
+                    )  # fmt: skip
+        return self._rows
+
+    def alive(self) -> list[int]:
+        """Return the numbers of rows that are no tombstones, ascending."""
+        return np.flatnonzero(self._live()).tolist()
+
+    def _live(self) -> Array:
+        return np.concatenate([np.empty(0, bool), *(s.live[: s.used] for s in self.segments)])
 
     def view(self, conditions: Sequence[tuple[str, Test]]) -> StoreView:
         """Return what there is now, as far as all conditions hold."""
@@ -185,13 +215,13 @@ class StoreState:
                 self.segments.append(piece.segment)
             piece.segment.keep(piece.first, piece.count)
         fresh, self._fresh = self._fresh, {}
-        own = fresh if row == 0 and len(fresh) == len(ids) else dict(zip(ids, range(row, row + len(ids)), strict=True))
-        if self.rows:
-            for name in self.rows.keys() & own.keys():
-                self.bury(self.rows[name])
-            self.rows.update(own)
+        if len(fresh) == len(ids) and not self.rows:
+            self._rows = fresh if row == 0 else dict(zip(ids, range(row, row + len(ids)), strict=True))
         else:
-            self.rows = own
+            if len(fresh) != len(ids):
+                for name in self.rows.keys() & set(ids):
+                    self.bury(self.rows[name])
+            self.rows.update(zip(ids, range(row, row + len(ids)), strict=True))
         self.ids.extend(ids)
         self.metas.extend(metas)
         self.captured += len(ids)
@@ -221,7 +251,7 @@ class StoreState:
     def tell(self, row: int, meta: Meta | None) -> None:
         """Let a row be told something else, for those that look from now on."""
         with self.lock:
-            self.metas = [*self.metas[:row], meta, *self.metas[row + 1 :]]
+            self.metas = self.metas.replaced(row, meta)
             self._columns.forget()
             self.changed += 1
 
@@ -235,7 +265,7 @@ class StoreState:
         fresh = StoreState(self.programs, self.residence.most_nbytes)
         fresh.residence, fresh.is_new = self.residence, False
         pieces: list[_Piece] = []
-        went = len(self.ids) - len(self.rows)
+        went = len(self.ids) - self.count
         try:
             for segment in self.segments:
                 places = np.flatnonzero(segment.live[: segment.used])
@@ -244,12 +274,12 @@ class StoreState:
                 if change is not None:
                     rows = change(rows.astype(np.float32) * scales[:, None])
                 fresh.relay(rows, scales, pieces)
-            alive = sorted(self.rows.values())
+            alive = self.alive()
             ids, metas = [self.ids[row] for row in alive], [self.metas[row] for row in alive]
             with self.lock:
                 fresh._keep(pieces, ids, metas)
                 old, self.segments = self.segments, fresh.segments
-                self.ids, self.metas, self.rows = fresh.ids, fresh.metas, fresh.rows
+                self.ids, self.metas, self._rows = fresh.ids, fresh.metas, fresh.rows
                 self.index = None
                 self._columns.forget()
                 self.changed += 1
@@ -284,7 +314,7 @@ class StoreState:
         """Return what there is now; nothing that comes later changes it."""
         with self.lock:
             counts = [s.used for s in self.segments]
-            live = np.concatenate([np.empty(0, bool), *(s.live[: s.used] for s in self.segments)])
+            live = self._live()
             changed = self.changed
             self._frozen += 1
             number = self._frozen
@@ -300,20 +330,17 @@ class StoreState:
                     self._placed[path] = max(self._placed.get(path, 0), number)
 
             facts = {**facts, "rows": len(self.ids), "captured": self.captured}
-            return FrozenStore(facts, self.segments[:], counts, live, self.ids[:], self.metas[:], done, placing)
+            return FrozenStore(facts, self.segments[:], counts, live, self.ids, self.metas, done, placing)
 
-    def adopt(self, file: WrittenRows, count: int, told: Sequence[tuple[int, Id, Meta | None]]) -> None:
-        """Take ``count`` rows of a file, of which those told of are alive; there are none yet."""
-        size = self.programs.layout.rows
+    def adopt(
+        self, file: WrittenRows, ids: GrowingList[Id], metas: GrowingList[Meta | None], gone: Sequence[int]
+    ) -> None:
+        """Take the rows of a file, but those that are gone; there are none yet."""
+        size, count = self.programs.layout.rows, len(ids)
+        self.ids, self.metas, self._rows, self._count = ids, metas, None, count - len(gone)
         live = np.zeros(-(-count // size) * size, bool)
-        if len(told) == count:
-            self.ids, self.metas = [name for _, name, _ in told], [meta for _, _, meta in told]
-            self.rows = dict(zip(self.ids, range(count), strict=True))
-            live[:count] = True
-        else:
-            self.ids, self.metas = [0] * count, [None] * count
-            for row, name, meta in told:
-                self.ids[row], self.metas[row], self.rows[name], live[row] = name, meta, row, True
+        live[:count] = True
+        live[np.array(gone, np.int64)] = False
         for number in range(len(live) // size):
             segment = RowSegment(self.residence, number)
             segment.used = min(size, count - number * size)
@@ -327,7 +354,8 @@ class StoreState:
         with self.lock:
             for segment in self.segments:
                 segment.retire()
-            self.segments, self.ids, self.metas, self.rows, self.index = [], [], [], {}, None
+            self.segments, self.ids, self.metas, self._rows = [], GrowingList(), GrowingList(), {}
+            self.index = None
             self._columns.forget()
 
 

@@ -111,7 +111,7 @@ class VectorStore:
     def tombstones(self) -> int:
         """Rows that are deleted or replaced, and take memory until ``compact``."""
         with self._state.lock:
-            return len(self._state.ids) - len(self._state.rows)
+            return len(self._state.ids) - self._state.count
 
     @property
     def nbytes(self) -> int:
@@ -120,7 +120,7 @@ class VectorStore:
 
     def __len__(self) -> int:
         """Return how many vectors there are."""
-        return len(self._state.rows)
+        return self._state.count
 
     def __contains__(self, name: object) -> bool:
         """Tell whether a vector has this id."""
@@ -130,7 +130,7 @@ class VectorStore:
         """Go through the ids there are now, oldest row first."""
         self._alive("iteration")
         with self._state.lock:
-            return iter([self._state.ids[row] for row in sorted(self._state.rows.values())])
+            return iter([self._state.ids[row] for row in self._state.alive()])
 
     def __getitem__(self, name: Id) -> Entry:
         """Return a vector by its id; IndexOutside if there is none."""

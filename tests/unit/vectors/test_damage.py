@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ import pytest
 from loom.core.errors import FileError
 from loom.storage.disk import Disk
 from loom.support.vectors import VERSION, write_vectors
+from loom.support.vectors.manifest import read_manifest, signed
 from loom.vectors import VectorStore, flush, restore
 from unit.vectors.vector_cases import vectors
 
@@ -63,10 +67,24 @@ def test_damaged_files(folder: Path, kind: str) -> None:
         restore(folder / "store")
 
 
+@pytest.mark.parametrize("ids", ['["a"', '["a"]', '{"a": 1}', "7"])
+def test_lists_that_are_none(folder: Path, ids: str) -> None:
+    """A writer that went wrong: the checksums hold, what they are of does not."""
+    meta = one(folder, "meta")
+    with contextlib.closing(sqlite3.connect(meta)) as base, base:
+        base.execute("update lists set ids = ?", (ids,))
+    manifest = one(folder, "ldb")
+    facts = read_manifest(manifest)
+    facts["meta"] |= {"nbytes": meta.stat().st_size, "crc32": zlib.crc32(meta.read_bytes())}
+    manifest.write_bytes(signed(facts))
+    with pytest.raises(FileError, match=r"no sound store.*list 0 of the file of ids is none"):
+        restore(folder / "store").search([1, 2, 3, 4])
+
+
 def test_a_newer_version(folder: Path) -> None:
     file = one(folder, "ldb")
     file.write_text(json.dumps({**json.loads(file.read_text()), "version": VERSION + 1}))
-    with pytest.raises(FileError, match=r"newer version: expected at most 1, got 2.*newer Loom"):
+    with pytest.raises(FileError, match=rf"newer version: expected at most {VERSION}, got {VERSION + 1}.*newer Loom"):
         restore(folder / "store")
 
 

@@ -44,7 +44,42 @@ def test_the_files_are_those_of_other_tools(tmp_path: Path) -> None:
     (vectors_file,), (meta,) = tmp_path.glob("*.vectors"), tmp_path.glob("*.meta")
     assert np.array_equal(safetensors.load_file(vectors_file)["vectors"], vectors(200))
     with sqlite3.connect(meta) as base:
-        assert base.execute("select * from vectors where id = 'v9'").fetchall() == [(9, "v9", '{"batch": 2}')]
+        assert base.execute("select * from vectors where id = 'v9'").fetchall() == [(9, "v9", '{"batch":2}')]
+        assert base.execute("select count(*), sum(row) from vectors").fetchall() == [(200, 199 * 100)]
+
+
+@pytest.mark.parametrize("first", ["capture", "delete", "iterate", "flush", "compact", "tell"])
+def test_a_restored_store_goes_on(first: str, tmp_path: Path) -> None:
+    """Whatever asks first for ids that are still as the file has them."""
+    db, x = VectorStore(3, 1000), vectors(2500, 3)
+    db.capture_many(
+        [n if n % 5 == 0 else f"null {n}" for n in range(2500)],
+        x,
+        [None if n < 1100 else {"n": n} for n in range(2500)],
+    )
+    db.delete(["null 3", 2000])
+    flush(db, tmp_path / "store")
+    back = restore(tmp_path / "store")
+    assert (len(back), back.tombstones) == (2498, 2)
+    steps = {
+        "capture": lambda s: s.capture_many(["null 1024", "new"], x[:2], duplicates="skip"),
+        "delete": lambda s: s.delete([1025, "null 3"], missing="skip"),
+        "iterate": list,
+        "flush": lambda s: flush(s, tmp_path / "again"),
+        "compact": lambda s: s.compact(),
+        "tell": lambda s: s.update("null 1023", meta={"n": -1}),
+    }
+    for name in sorted(steps, key=lambda name: name != first):
+        results = [steps[name](store) for store in (db, back)]
+        assert results[0] == results[1]
+        assert len(back) == len(db)
+    assert ("new" in back, "null 3" in back, 2000 in back, 2495 in back) == (True, False, False, True)
+    flush(back, tmp_path / "store")
+    for a, b in zip(db.items(), restore(tmp_path / "store").items(), strict=True):
+        assert (a.id, a.meta, a.row, a.vector.tobytes()) == (b.id, b.meta, b.row, b.vector.tobytes())
+    assert restore(tmp_path / "store").search(x[9], 5, where={"n": (">", 1200)}) == db.search(
+        x[9], 5, where={"n": (">", 1200)}
+    )
 
 
 def test_support_flushes_in_the_background(tmp_path: Path) -> None:
