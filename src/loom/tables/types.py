@@ -171,7 +171,7 @@ def _stamp(value: Any) -> str | None:
     if _is_no_time(value):
         return None
     if isinstance(value, np.datetime64):
-        if np.datetime_data(value)[0] in ("D", "W", "M", "Y", "generic"):
+        if np.datetime_data(cast("Any", value))[0] in ("D", "W", "M", "Y", "generic"):
             raise ValueError  # days are no moments
         if value != (rounded := cast("Any", value).astype("datetime64[us]")):
             raise ValueError  # finer than a microsecond

@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from typing import Any, cast
 
-from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, IndexOutside, near_matches
 from loom.core.given import is_array, is_list, is_mapping
 from loom.core.numbers import whole
+from loom.tables.exchange.streams import columns_of_stream
 from loom.tables.names import ID, quoted
 from loom.tables.rows import Row
 from loom.tables.schema import trash_of
@@ -45,7 +45,7 @@ def columns_from(rows: Any, columns: Mapping[str, ColumnType], where: str) -> di
     the row that is not usable.
     """
     if hasattr(rows, "__arrow_c_stream__") and not isinstance(rows, type):
-        rows = columns_of_arrow(rows, where)
+        rows = columns_of_stream(rows, where)
     if is_mapping(rows):
         return _by_column(rows, columns, where)
     try:
@@ -71,21 +71,6 @@ def _require_rows(given: Sequence[Any], columns: Mapping[str, ColumnType], where
             raise ArgumentError(where, f"row {number} is not usable",
                                 expected=f"a dictionary, or {len(columns)} values", got=repr(row)[:80],
                                 remedy=f"Give {', '.join(columns)}")  # fmt: skip
-
-
-def columns_of_arrow(data: Any, where: str) -> dict[str, list[Any]]:
-    """Return the columns of an object that gives an Arrow stream, read by pyarrow."""
-    try:
-        arrow: Any = import_module("pyarrow")
-    except ImportError:
-        raise StateError(where, "pyarrow reads Arrow streams, and is not installed",
-                         remedy="pip install 'loom-compute[data]', or pass columns by name") from None  # fmt: skip
-    try:
-        table = arrow.table(data)
-    except (arrow.ArrowException, TypeError, ValueError) as error:
-        raise DTypeError(where, f"the Arrow stream cannot be read ({error})", got=type(data).__name__,
-                         remedy="Pass a dictionary of columns") from None  # fmt: skip
-    return {name: table.column(k).to_pylist() for k, name in enumerate(table.column_names)}
 
 
 def _by_column(given: Mapping[Any, Any], columns: Mapping[str, ColumnType], where: str) -> dict[str, Sequence[Any]]:

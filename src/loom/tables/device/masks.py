@@ -59,7 +59,7 @@ def mask_of(column: DeviceColumn, op: str, value: Any, on: Any, where: str) -> A
         found = operand(column.type, value, where)
         mask = _by_text(column, [found in name for name in _names(column)], on)
     elif op == "between":
-        least, most = (operand(column.type, v, where) for v in value)
+        least, most = (operand(column.type, v, where) for v in cast("list[Any]", value))
         mask = _compared(column, ">=", least, on) & _compared(column, "<=", most, on)
     else:
         mask = _compared(column, op, operand(column.type, value, where), on)

@@ -16,6 +16,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from loom.tables.exchange.structs import (
+    Array,
+    GetError,
+    GetNext,
+    GetSchema,
+    ReleaseArray,
+    ReleaseSchema,
+    ReleaseStream,
+    Schema,
+    Stream,
+)
 from loom.tables.types import ColumnType
 
 __all__ = ["Arrow"]
@@ -24,41 +35,6 @@ _NULLABLE = 2
 _KEPT: dict[int, Any] = {}
 _KEYS = count(1)
 
-
-class _Schema(ctypes.Structure):
-    pass
-
-
-class _Array(ctypes.Structure):
-    pass
-
-
-class _Stream(ctypes.Structure):
-    pass
-
-
-_ReleaseSchema = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Schema))
-_ReleaseArray = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Array))
-_ReleaseStream = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Stream))
-_GetSchema = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Stream), ctypes.POINTER(_Schema))
-_GetNext = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Stream), ctypes.POINTER(_Array))
-_GetError = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Stream))
-
-_Schema._fields_ = [
-    ("format", ctypes.c_char_p), ("name", ctypes.c_char_p), ("metadata", ctypes.c_char_p), ("flags", ctypes.c_int64),
-    ("n_children", ctypes.c_int64), ("children", ctypes.POINTER(ctypes.POINTER(_Schema))),
-    ("dictionary", ctypes.c_void_p), ("release", _ReleaseSchema), ("private_data", ctypes.c_void_p),
-]  # fmt: skip
-_Array._fields_ = [
-    ("length", ctypes.c_int64), ("null_count", ctypes.c_int64), ("offset", ctypes.c_int64),
-    ("n_buffers", ctypes.c_int64), ("n_children", ctypes.c_int64), ("buffers", ctypes.POINTER(ctypes.c_void_p)),
-    ("children", ctypes.POINTER(ctypes.POINTER(_Array))), ("dictionary", ctypes.c_void_p),
-    ("release", _ReleaseArray), ("private_data", ctypes.c_void_p),
-]  # fmt: skip
-_Stream._fields_ = [
-    ("get_schema", _GetSchema), ("get_next", _GetNext), ("get_last_error", _GetError), ("release", _ReleaseStream),
-    ("private_data", ctypes.c_void_p),
-]  # fmt: skip
 
 _FORMATS = {
     "int": b"l", "float": b"g", "str": b"U", "bool": b"b", "bytes": b"Z", "date": b"tdD", "datetime": b"tsu:",
@@ -87,14 +63,14 @@ class Arrow:
 
     def __arrow_c_schema__(self) -> Any:
         """Return a capsule of the schema, as the PyCapsule interface names it."""
-        schema = _Schema()
+        schema = Schema()
         _fill_schema(schema, self._types)
         return _capsule(schema, b"arrow_schema", _drop_schema)
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """Return a capsule of a stream of one batch; a schema that is requested need not be given, and is not."""
         _ = requested_schema is None
-        stream = _Stream(_GET_SCHEMA, _GET_NEXT, _GET_ERROR, _RELEASE_STREAM, _keep([self, False]))
+        stream = Stream(_GET_SCHEMA, _GET_NEXT, _GET_ERROR, _RELEASE_STREAM, _keep([self, False]))
         return _capsule(stream, self._name, _drop_stream)
 
 
@@ -107,29 +83,33 @@ def _keep(what: Any) -> int:
 # schemas
 
 
-def _fill_schema(out: _Schema, types: Mapping[str, ColumnType]) -> None:
-    children = [_Schema() for _ in types]
+def _fill_schema(out: Schema, types: Mapping[str, ColumnType]) -> None:
+    children = [Schema() for _ in types]
     for child, (name, kind) in zip(children, types.items(), strict=True):
         _set_schema(child, _FORMATS[kind.name], name.encode(), [])
     _set_schema(out, b"+s", b"", children)
 
 
-def _set_schema(out: _Schema, shape: bytes, name: bytes, children: list[_Schema]) -> None:
-    pointers = (ctypes.POINTER(_Schema) * max(1, len(children)))(*map(ctypes.pointer, children))
+def _set_schema(out: Schema, shape: bytes, name: bytes, children: list[Schema]) -> None:
+    pointers = (ctypes.POINTER(Schema) * max(1, len(children)))(*map(ctypes.pointer, children))
     out.format, out.name, out.metadata, out.flags = shape, name, None, 0 if children else _NULLABLE
     out.n_children, out.children, out.dictionary = len(children), pointers, None
     out.release, out.private_data = _RELEASE_SCHEMA, _keep((shape, name, children, pointers))
 
 
-@_ReleaseSchema
+@ReleaseSchema
 def _RELEASE_SCHEMA(pointer: Any) -> None:  # noqa: N802
-    schema = pointer.contents
-    for k in range(schema.n_children):
-        child = schema.children[k]
+    _release(pointer.contents, ReleaseSchema())
+
+
+def _release(struct: Any, nothing: Any) -> None:
+    """Release the children of a schema or an array, which mark themselves, then what it points to."""
+    for k in range(struct.n_children):
+        child = struct.children[k]
         if child.contents.release:
             child.contents.release(child)
-    schema.release = _ReleaseSchema()
-    _KEPT.pop(schema.private_data, None)
+    struct.release = nothing
+    _KEPT.pop(struct.private_data, None)
 
 
 # arrays
@@ -162,64 +142,58 @@ def _texts(values: Sequence[Any]) -> list[Any]:
     return [offsets, np.frombuffer(b"".join(parts) or b"\0", np.uint8)]
 
 
-def _fill_array(out: _Array, length: int, columns: list[tuple[int, list[Any]]]) -> None:
-    children = [_Array() for _ in columns]
+def _fill_array(out: Array, length: int, columns: list[tuple[int, list[Any]]]) -> None:
+    children = [Array() for _ in columns]
     for child, (missing, buffers) in zip(children, columns, strict=True):
         _set_array(child, length, missing, buffers, [])
     _set_array(out, length, 0, [None], children)
 
 
-def _set_array(out: _Array, length: int, missing: int, buffers: list[Any], children: list[_Array]) -> None:
+def _set_array(out: Array, length: int, missing: int, buffers: list[Any], children: list[Array]) -> None:
     places = (ctypes.c_void_p * len(buffers))(*(None if b is None else b.ctypes.data for b in buffers))
-    pointers = (ctypes.POINTER(_Array) * max(1, len(children)))(*map(ctypes.pointer, children))
+    pointers = (ctypes.POINTER(Array) * max(1, len(children)))(*map(ctypes.pointer, children))
     out.length, out.null_count, out.offset = length, missing, 0
     out.n_buffers, out.n_children = len(buffers), len(children)
     out.buffers, out.children, out.dictionary = places, pointers, None
     out.release, out.private_data = _RELEASE_ARRAY, _keep((buffers, places, children, pointers))
 
 
-@_ReleaseArray
+@ReleaseArray
 def _RELEASE_ARRAY(pointer: Any) -> None:  # noqa: N802
-    array = pointer.contents
-    for k in range(array.n_children):
-        child = array.children[k]
-        if child.contents.release:
-            child.contents.release(child)
-    array.release = _ReleaseArray()
-    _KEPT.pop(array.private_data, None)
+    _release(pointer.contents, ReleaseArray())
 
 
 # streams
 
 
-@_GetSchema
+@GetSchema
 def _GET_SCHEMA(stream: Any, out: Any) -> int:  # noqa: N802
     owner, _ = _KEPT[stream.contents.private_data]
     _fill_schema(out.contents, owner._types)
     return 0
 
 
-@_GetNext
+@GetNext
 def _GET_NEXT(stream: Any, out: Any) -> int:  # noqa: N802
     state = _KEPT[stream.contents.private_data]
     owner, is_over = state
     if is_over:
-        out.contents.release = _ReleaseArray()
+        out.contents.release = ReleaseArray()
     else:
         _fill_array(out.contents, owner._length, owner._buffers)
         state[1] = True
     return 0
 
 
-@_GetError
+@GetError
 def _GET_ERROR(stream: Any) -> int | None:  # noqa: N802
     return None if stream else 0
 
 
-@_ReleaseStream
+@ReleaseStream
 def _RELEASE_STREAM(pointer: Any) -> None:  # noqa: N802
     stream = pointer.contents
-    stream.release = _ReleaseStream()
+    stream.release = ReleaseStream()
     _KEPT.pop(stream.private_data, None)
 
 

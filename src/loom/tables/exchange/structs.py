@@ -1,0 +1,65 @@
+"""The structs of the Arrow C data interface, and the capsules they travel in.
+
+Layer: tables. What writes streams (``arrow``) and what reads them (``streams``) share them. Invariant: the layout is
+the interface's: no field is added, left out or moved.
+
+Source: "The Arrow C data interface" and "The Arrow PyCapsule interface", arrow.apache.org.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+__all__ = [
+    "Array",
+    "GetError",
+    "GetNext",
+    "GetSchema",
+    "ReleaseArray",
+    "ReleaseSchema",
+    "ReleaseStream",
+    "Schema",
+    "Stream",
+    "place_in",
+]
+
+
+class Schema(ctypes.Structure):
+    """``ArrowSchema``."""
+
+
+class Array(ctypes.Structure):
+    """``ArrowArray``."""
+
+
+class Stream(ctypes.Structure):
+    """``ArrowArrayStream``."""
+
+
+ReleaseSchema = ctypes.CFUNCTYPE(None, ctypes.POINTER(Schema))
+ReleaseArray = ctypes.CFUNCTYPE(None, ctypes.POINTER(Array))
+ReleaseStream = ctypes.CFUNCTYPE(None, ctypes.POINTER(Stream))
+GetSchema = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Stream), ctypes.POINTER(Schema))
+GetNext = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Stream), ctypes.POINTER(Array))
+GetError = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(Stream))
+
+Schema._fields_ = [
+    ("format", ctypes.c_char_p), ("name", ctypes.c_char_p), ("metadata", ctypes.c_char_p), ("flags", ctypes.c_int64),
+    ("n_children", ctypes.c_int64), ("children", ctypes.POINTER(ctypes.POINTER(Schema))),
+    ("dictionary", ctypes.POINTER(Schema)), ("release", ReleaseSchema), ("private_data", ctypes.c_void_p),
+]  # fmt: skip
+Array._fields_ = [
+    ("length", ctypes.c_int64), ("null_count", ctypes.c_int64), ("offset", ctypes.c_int64),
+    ("n_buffers", ctypes.c_int64), ("n_children", ctypes.c_int64), ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(Array))), ("dictionary", ctypes.POINTER(Array)),
+    ("release", ReleaseArray), ("private_data", ctypes.c_void_p),
+]  # fmt: skip
+Stream._fields_ = [
+    ("get_schema", GetSchema), ("get_next", GetNext), ("get_last_error", GetError), ("release", ReleaseStream),
+    ("private_data", ctypes.c_void_p),
+]  # fmt: skip
+
+place_in = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+"""Return the address of what a capsule of a name points to."""
