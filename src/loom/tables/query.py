@@ -19,11 +19,11 @@ from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.patterns.data.group import Groups
 from loom.runtime.device import Device
+from loom.tables.arrow.writing import Arrow
 from loom.tables.conditions import LEFT_OUT, condition
 from loom.tables.connections import Connections
 from loom.tables.device.columns import DeviceColumns, move_columns, operation
 from loom.tables.exchange.arrays import array_of
-from loom.tables.exchange.arrow import Arrow
 from loom.tables.exchange.csv_files import write_csv
 from loom.tables.names import ID, quoted, refuse_repeated
 from loom.tables.rows import Row, rows_of

@@ -15,9 +15,9 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.core.given import is_array, is_list, is_mapping, is_scalar, text
 from loom.core.tracebacks import brief_class
+from loom.tables.arrow.writing import Arrow
 from loom.tables.connections import Connections
 from loom.tables.exchange.arrays import array_of
-from loom.tables.exchange.arrow import Arrow
 from loom.tables.types import COLUMN_TYPES, ColumnType
 
 __all__ = ["SqlResult", "run_sql"]

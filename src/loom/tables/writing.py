@@ -14,7 +14,7 @@ from typing import Any, cast
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, near_matches
 from loom.core.given import is_array, is_list, is_mapping
 from loom.core.numbers import whole
-from loom.tables.exchange.streams import columns_of_stream
+from loom.tables.arrow.reading import columns_of_stream
 from loom.tables.names import ID, quoted
 from loom.tables.rows import Row
 from loom.tables.schema import trash_of

@@ -11,8 +11,8 @@ import pytest
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.tables import Database
-from loom.tables.exchange import arrow as written
-from loom.tables.exchange.streams import columns_of_stream
+from loom.tables.arrow import writing as written
+from loom.tables.arrow.reading import columns_of_stream
 
 pa = pytest.importorskip("pyarrow")
 

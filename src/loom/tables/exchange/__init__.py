@@ -1,1 +1,1 @@
-"""What goes in and comes out: CSV, Arrow, numpy, copies."""
+"""What goes in and comes out: CSV, numpy, copies."""

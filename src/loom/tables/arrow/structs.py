@@ -1,6 +1,6 @@
 """The structs of the Arrow C data interface, and the capsules they travel in.
 
-Layer: tables. What writes streams (``arrow``) and what reads them (``streams``) share them. Invariant: the layout is
+Layer: tables. What writes streams and what reads them share them. Invariant: the layout is
 the interface's: no field is added, left out or moved.
 
 Source: "The Arrow C data interface" and "The Arrow PyCapsule interface", arrow.apache.org.

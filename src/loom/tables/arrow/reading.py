@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.tables.exchange.structs import Array, Schema, Stream, place_in
+from loom.tables.arrow.structs import Array, Schema, Stream, place_in
 
 __all__ = ["columns_of_stream"]
 

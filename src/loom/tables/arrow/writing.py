@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from loom.tables.exchange.structs import (
+from loom.tables.arrow.structs import (
     Array,
     GetError,
     GetNext,

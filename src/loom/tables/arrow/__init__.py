@@ -1,0 +1,1 @@
+"""Arrow streams in and out, by the structs of the C interface."""
