@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.tables.arrow.structs import Array, Schema, Stream, place_in
+from loom.tables.arrow.structs import ArrowArray, ArrowSchema, ArrowStream, place_in
 
 __all__ = ["columns_of_stream"]
 
@@ -49,10 +49,10 @@ def columns_of_stream(data: Any, where: str) -> dict[str, list[Any]]:
     """
     try:
         capsule = data.__arrow_c_stream__()
-        stream = ctypes.cast(place_in(capsule, b"arrow_array_stream"), ctypes.POINTER(Stream))
+        stream = ctypes.cast(place_in(capsule, b"arrow_array_stream"), ctypes.POINTER(ArrowStream))
     except (TypeError, ValueError, ImportError, RuntimeError, NotImplementedError) as error:
         raise _unreadable(data, error, where) from None
-    schema = Schema()
+    schema = ArrowSchema()
     try:
         _call(stream, stream.contents.get_schema, schema, data, where)
         try:
@@ -78,7 +78,7 @@ def _call(stream: Any, function: Any, out: Any, data: Any, where: str) -> None:
         raise _unreadable(data, why, where)
 
 
-def _read(stream: Any, schema: Schema, data: Any, where: str) -> dict[str, list[Any]]:
+def _read(stream: Any, schema: ArrowSchema, data: Any, where: str) -> dict[str, list[Any]]:
     if schema.format != b"+s":
         raise _unreadable(data, f"it is one column of format {_format(schema)!r}, without a name", where)
     children = [schema.children[k].contents for k in range(schema.n_children)]
@@ -90,16 +90,16 @@ def _read(stream: Any, schema: Schema, data: Any, where: str) -> dict[str, list[
     readers = [_reader(child, f"{where}, column {name!r}") for child, name in zip(children, names, strict=True)]
     found: dict[str, list[Any]] = {name: [] for name in names}
     while True:
-        batch = Array()
+        batch = ArrowArray()
         _call(stream, stream.contents.get_next, batch, data, where)
         if not batch.release:
             return found
         try:
-            if _Part(batch, 0, batch.length, 0).there is not None:
+            if _Elements(batch, 0, batch.length, 0).there is not None:
                 raise _unreadable(data, "rows are missing as a whole", where)
             for k, (name, read) in enumerate(zip(names, readers, strict=True)):
                 found[name].extend(
-                    read(_Part(batch.children[k].contents, batch.offset, batch.length, len(found[name])))
+                    read(_Elements(batch.children[k].contents, batch.offset, batch.length, len(found[name])))
                 )
         finally:
             batch.release(ctypes.pointer(batch))
@@ -108,10 +108,10 @@ def _read(stream: Any, schema: Schema, data: Any, where: str) -> dict[str, list[
 # what a column's elements are
 
 
-class _Part:
+class _Elements:
     """Elements of an array: ``count`` of them after ``skipped``; ``row``: which row the first is, to name it."""
 
-    def __init__(self, array: Array, skipped: int, count: int, row: int) -> None:
+    def __init__(self, array: ArrowArray, skipped: int, count: int, row: int) -> None:
         self.array, self.count, self.row = array, count, row
         self.begin = array.offset + skipped
 
@@ -147,14 +147,14 @@ class _Part:
         return values
 
 
-_Reader = Callable[[_Part], list[Any]]
+_Reader = Callable[[_Elements], list[Any]]
 
 
-def _format(schema: Schema) -> str:
+def _format(schema: ArrowSchema) -> str:
     return cast("bytes", schema.format or b"").decode(errors="replace")
 
 
-def _reader(schema: Schema, where: str) -> _Reader:
+def _reader(schema: ArrowSchema, where: str) -> _Reader:
     shape = _format(schema)
     if schema.dictionary:
         return _dictionary(shape, _reader(schema.dictionary.contents, where), where)
@@ -194,7 +194,7 @@ def _by_prefix(shape: str, where: str) -> _Reader | None:
 # texts and bytes
 
 
-def _texts(part: _Part, shape: str, where: str) -> list[Any]:
+def _texts(part: _Elements, shape: str, where: str) -> list[Any]:
     ends: list[int] = part.items(1, _OFFSETS[shape], more=1).tolist() or [0]
     first = ends[0]
     data = part.memory(2, first, ends[-1] - first)
@@ -204,7 +204,7 @@ def _texts(part: _Part, shape: str, where: str) -> list[Any]:
     return _decoded(part.listed([data[a - first : b - first] for a, b in pairwise(ends)]), shape in "uU", where)
 
 
-def _views(part: _Part, is_text: bool, where: str) -> list[Any]:
+def _views(part: _Elements, is_text: bool, where: str) -> list[Any]:
     size = _VIEW.itemsize
     raw = part.memory(1, part.begin * size, part.count * size)
     places, there, found = np.frombuffer(raw, _VIEW), part.there, list[Any]()
@@ -219,7 +219,7 @@ def _views(part: _Part, is_text: bool, where: str) -> list[Any]:
     return _decoded(found, is_text, where)
 
 
-def _fixed(part: _Part, size: int) -> list[Any]:
+def _fixed(part: _Elements, size: int) -> list[Any]:
     data = part.memory(1, part.begin * size, part.count * size)
     return part.listed([data[k * size : (k + 1) * size] for k in range(part.count)])
 
@@ -237,7 +237,7 @@ def _decoded(parts: list[Any], is_text: bool, where: str) -> list[Any]:
 # dates
 
 
-def _days(part: _Part, shape: str, where: str) -> list[Any]:
+def _days(part: _Elements, shape: str, where: str) -> list[Any]:
     values = _known(part, np.int32 if shape == "tdD" else np.int64)
     if shape == "tdm":
         _refuse(values % 86_400_000 != 0, part, values, "is no whole day", where)
@@ -246,7 +246,7 @@ def _days(part: _Part, shape: str, where: str) -> list[Any]:
     return part.listed(values.astype("datetime64[D]").tolist())
 
 
-def _moments(part: _Part, unit: str, where: str) -> list[Any]:
+def _moments(part: _Elements, unit: str, where: str) -> list[Any]:
     values = _known(part, np.int64)
     seconds = values // _UNITS[unit]
     _refuse((seconds < _MOMENTS[0]) | (seconds > _MOMENTS[1]), part, values, "is of no year from 1 to 9999", where)
@@ -256,13 +256,13 @@ def _moments(part: _Part, unit: str, where: str) -> list[Any]:
     return part.listed(micros.astype("datetime64[us]").tolist())
 
 
-def _known(part: _Part, dtype: Any) -> Values:
+def _known(part: _Elements, dtype: Any) -> Values:
     """Return values, 0 where one is missing."""
     values = part.items(1, dtype)
     return values if part.there is None else np.where(part.there, values, 0)
 
 
-def _refuse(wrong: Values, part: _Part, values: Values, said: str, where: str) -> None:
+def _refuse(wrong: Values, part: _Elements, values: Values, said: str, where: str) -> None:
     if wrong.any():
         at = int(np.argmax(wrong))
         raise DTypeError(where, f"row {part.row + at} {said}", expected="a date that a column holds",
@@ -276,9 +276,9 @@ def _dictionary(shape: str, values: _Reader, where: str) -> _Reader:
     if shape not in _NUMBERS:
         raise DTypeError(where, "a dictionary without whole numbers for keys", got=shape, remedy="Cast it first")
 
-    def read(part: _Part) -> list[Any]:
+    def read(part: _Elements) -> list[Any]:
         known = part.array.dictionary.contents
-        names = values(_Part(known, 0, known.length, part.row))
+        names = values(_Elements(known, 0, known.length, part.row))
         keys = part.listed(part.items(1, _NUMBERS[shape]).tolist())
         return [None if key is None else names[key] for key in keys]
 
@@ -286,10 +286,10 @@ def _dictionary(shape: str, values: _Reader, where: str) -> _Reader:
 
 
 def _runs(ends_of: Any, values: _Reader) -> _Reader:
-    def read(part: _Part) -> list[Any]:
+    def read(part: _Elements) -> list[Any]:
         ends, each = (part.array.children[k].contents for k in range(2))
-        listed = values(_Part(each, 0, each.length, part.row))
-        last = _Part(ends, 0, ends.length, 0).items(1, ends_of)
+        listed = values(_Elements(each, 0, each.length, part.row))
+        last = _Elements(ends, 0, ends.length, 0).items(1, ends_of)
         runs, found = last.tolist(), list[Any]()
         at = bisect_right(runs, part.begin)
         while len(found) < part.count:  # the end of a run is the first element after it

@@ -11,50 +11,50 @@ from __future__ import annotations
 import ctypes
 
 __all__ = [
-    "Array",
+    "ArrowArray",
+    "ArrowSchema",
+    "ArrowStream",
     "GetError",
     "GetNext",
     "GetSchema",
     "ReleaseArray",
     "ReleaseSchema",
     "ReleaseStream",
-    "Schema",
-    "Stream",
     "place_in",
 ]
 
 
-class Schema(ctypes.Structure):
+class ArrowSchema(ctypes.Structure):
     """``ArrowSchema``."""
 
 
-class Array(ctypes.Structure):
+class ArrowArray(ctypes.Structure):
     """``ArrowArray``."""
 
 
-class Stream(ctypes.Structure):
+class ArrowStream(ctypes.Structure):
     """``ArrowArrayStream``."""
 
 
-ReleaseSchema = ctypes.CFUNCTYPE(None, ctypes.POINTER(Schema))
-ReleaseArray = ctypes.CFUNCTYPE(None, ctypes.POINTER(Array))
-ReleaseStream = ctypes.CFUNCTYPE(None, ctypes.POINTER(Stream))
-GetSchema = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Stream), ctypes.POINTER(Schema))
-GetNext = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Stream), ctypes.POINTER(Array))
-GetError = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(Stream))
+ReleaseSchema = ctypes.CFUNCTYPE(None, ctypes.POINTER(ArrowSchema))
+ReleaseArray = ctypes.CFUNCTYPE(None, ctypes.POINTER(ArrowArray))
+ReleaseStream = ctypes.CFUNCTYPE(None, ctypes.POINTER(ArrowStream))
+GetSchema = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ArrowStream), ctypes.POINTER(ArrowSchema))
+GetNext = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ArrowStream), ctypes.POINTER(ArrowArray))
+GetError = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(ArrowStream))
 
-Schema._fields_ = [
+ArrowSchema._fields_ = [
     ("format", ctypes.c_char_p), ("name", ctypes.c_char_p), ("metadata", ctypes.c_char_p), ("flags", ctypes.c_int64),
-    ("n_children", ctypes.c_int64), ("children", ctypes.POINTER(ctypes.POINTER(Schema))),
-    ("dictionary", ctypes.POINTER(Schema)), ("release", ReleaseSchema), ("private_data", ctypes.c_void_p),
+    ("n_children", ctypes.c_int64), ("children", ctypes.POINTER(ctypes.POINTER(ArrowSchema))),
+    ("dictionary", ctypes.POINTER(ArrowSchema)), ("release", ReleaseSchema), ("private_data", ctypes.c_void_p),
 ]  # fmt: skip
-Array._fields_ = [
+ArrowArray._fields_ = [
     ("length", ctypes.c_int64), ("null_count", ctypes.c_int64), ("offset", ctypes.c_int64),
     ("n_buffers", ctypes.c_int64), ("n_children", ctypes.c_int64), ("buffers", ctypes.POINTER(ctypes.c_void_p)),
-    ("children", ctypes.POINTER(ctypes.POINTER(Array))), ("dictionary", ctypes.POINTER(Array)),
+    ("children", ctypes.POINTER(ctypes.POINTER(ArrowArray))), ("dictionary", ctypes.POINTER(ArrowArray)),
     ("release", ReleaseArray), ("private_data", ctypes.c_void_p),
 ]  # fmt: skip
-Stream._fields_ = [
+ArrowStream._fields_ = [
     ("get_schema", GetSchema), ("get_next", GetNext), ("get_last_error", GetError), ("release", ReleaseStream),
     ("private_data", ctypes.c_void_p),
 ]  # fmt: skip

@@ -17,15 +17,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from loom.tables.arrow.structs import (
-    Array,
+    ArrowArray,
+    ArrowSchema,
+    ArrowStream,
     GetError,
     GetNext,
     GetSchema,
     ReleaseArray,
     ReleaseSchema,
     ReleaseStream,
-    Schema,
-    Stream,
 )
 from loom.tables.types import ColumnType
 
@@ -63,14 +63,14 @@ class Arrow:
 
     def __arrow_c_schema__(self) -> Any:
         """Return a capsule of the schema, as the PyCapsule interface names it."""
-        schema = Schema()
+        schema = ArrowSchema()
         _fill_schema(schema, self._types)
         return _capsule(schema, b"arrow_schema", _drop_schema)
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """Return a capsule of a stream of one batch; a schema that is requested need not be given, and is not."""
         _ = requested_schema is None
-        stream = Stream(_GET_SCHEMA, _GET_NEXT, _GET_ERROR, _RELEASE_STREAM, _keep([self, False]))
+        stream = ArrowStream(_GET_SCHEMA, _GET_NEXT, _GET_ERROR, _RELEASE_STREAM, _keep([self, False]))
         return _capsule(stream, self._name, _drop_stream)
 
 
@@ -83,15 +83,15 @@ def _keep(what: Any) -> int:
 # schemas
 
 
-def _fill_schema(out: Schema, types: Mapping[str, ColumnType]) -> None:
-    children = [Schema() for _ in types]
+def _fill_schema(out: ArrowSchema, types: Mapping[str, ColumnType]) -> None:
+    children = [ArrowSchema() for _ in types]
     for child, (name, kind) in zip(children, types.items(), strict=True):
         _set_schema(child, _FORMATS[kind.name], name.encode(), [])
     _set_schema(out, b"+s", b"", children)
 
 
-def _set_schema(out: Schema, shape: bytes, name: bytes, children: list[Schema]) -> None:
-    pointers = (ctypes.POINTER(Schema) * max(1, len(children)))(*map(ctypes.pointer, children))
+def _set_schema(out: ArrowSchema, shape: bytes, name: bytes, children: list[ArrowSchema]) -> None:
+    pointers = (ctypes.POINTER(ArrowSchema) * max(1, len(children)))(*map(ctypes.pointer, children))
     out.format, out.name, out.metadata, out.flags = shape, name, None, 0 if children else _NULLABLE
     out.n_children, out.children, out.dictionary = len(children), pointers, None
     out.release, out.private_data = _RELEASE_SCHEMA, _keep((shape, name, children, pointers))
@@ -142,16 +142,16 @@ def _texts(values: Sequence[Any]) -> list[Any]:
     return [offsets, np.frombuffer(b"".join(parts) or b"\0", np.uint8)]
 
 
-def _fill_array(out: Array, length: int, columns: list[tuple[int, list[Any]]]) -> None:
-    children = [Array() for _ in columns]
+def _fill_array(out: ArrowArray, length: int, columns: list[tuple[int, list[Any]]]) -> None:
+    children = [ArrowArray() for _ in columns]
     for child, (missing, buffers) in zip(children, columns, strict=True):
         _set_array(child, length, missing, buffers, [])
     _set_array(out, length, 0, [None], children)
 
 
-def _set_array(out: Array, length: int, missing: int, buffers: list[Any], children: list[Array]) -> None:
+def _set_array(out: ArrowArray, length: int, missing: int, buffers: list[Any], children: list[ArrowArray]) -> None:
     places = (ctypes.c_void_p * len(buffers))(*(None if b is None else b.ctypes.data for b in buffers))
-    pointers = (ctypes.POINTER(Array) * max(1, len(children)))(*map(ctypes.pointer, children))
+    pointers = (ctypes.POINTER(ArrowArray) * max(1, len(children)))(*map(ctypes.pointer, children))
     out.length, out.null_count, out.offset = length, missing, 0
     out.n_buffers, out.n_children = len(buffers), len(children)
     out.buffers, out.children, out.dictionary = places, pointers, None
