@@ -39,7 +39,7 @@ def export(
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C, wasm, npm, or a package of a language; a kernel as C. With --data a network trains.
+    """Write a network as C, wasm, npm, or a package of a language; a kernel as C or wasm. With --data a network trains.
 
     The settings of training are those of loom train, and mean the same.
 
@@ -52,7 +52,8 @@ def export(
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
     if ".py:" in str(network):
         _require_no(data, "--data", "a kernel")
-        _print([_to_c(_kernel(str(network), to, name), out, asked)], None, json)
+        kernel = _kernel(str(network), to, name)
+        _print([_EXPORTS[kind](kernel, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
         return
     net = open_network(network, "cpu")
     settings: dict[str, Any] = {}
@@ -73,9 +74,9 @@ def _kernel(where: str, to: str, name: str | None) -> Any:
     from loom.core.errors import ArgumentError
     from loom.export import freeze_kernel
 
-    if to != "c":
-        raise ArgumentError("loom export, --to", "a kernel is exported to C alone", expected="c", got=to,
-                            remedy="Write --to c")  # fmt: skip
+    if not {kind.strip() for kind in to.split(",")} <= {"c", "wasm"}:
+        raise ArgumentError("loom export, --to", "a kernel is exported to C and wasm alone", expected="c or wasm",
+                            got=to, remedy="Write --to c")  # fmt: skip
     return freeze_kernel(load_kernel(where), name=name)
 
 
@@ -126,7 +127,7 @@ def _to_c(net: FrozenNetwork | FrozenKernel, out: Path, asked: _Asked) -> Any:
     return export_bindings(net, out, languages, targets, optimize=asked.optimize or "speed")
 
 
-def _to_wasm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
+def _to_wasm(net: FrozenNetwork | FrozenKernel, out: Path, asked: _Asked) -> Any:
     from loom.export import export_wasm
 
     if set(asked.kinds) <= {"wasm", "npm"}:

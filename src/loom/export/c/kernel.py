@@ -23,7 +23,7 @@ from loom.export.kernel import FrozenKernel
 from loom.ir.kernel import Memory
 from loom.ir.records import RecordLayout, record_of
 
-__all__ = ["CODES", "export_kernel"]
+__all__ = ["CODES", "export_kernel", "kernel_header", "kernel_manifest", "kernel_source"]
 
 CODES: dict[str, str] = {
     "OK": "done",
@@ -40,8 +40,8 @@ def export_kernel(
 ) -> tuple[list[Path], int]:
     """Write a kernel as C; return the files, and the bytes of its code for the first platform."""
     files = {
-        f"{frozen.name}.h": _header(frozen),
-        f"{frozen.name}.json": _manifest(frozen) + "\n",
+        f"{frozen.name}.h": kernel_header(frozen),
+        f"{frozen.name}.json": kernel_manifest(frozen) + "\n",
         "main.c": whole_example(frozen.name, _example(frozen), platforms),
     }
     written = [folder / name for name in files]
@@ -55,8 +55,8 @@ def export_kernel(
             levels = compile_levels(frozen, platform, optimize, Path(scratch))
             objects = objects_of(levels)
             source = Path(scratch) / f"{frozen.name}.c"
-            source.write_text(_tables(frozen, levels), encoding="utf-8")
-            (Path(scratch) / f"{frozen.name}.h").write_text(_header(frozen), encoding="utf-8")
+            source.write_text(kernel_source(frozen, levels), encoding="utf-8")
+            (Path(scratch) / f"{frozen.name}.h").write_text(kernel_header(frozen), encoding="utf-8")
             written += link(platform, frozen.name, source, objects, place)
             sizes.append(sum(path.stat().st_size for path in objects))
     return written, sizes[0]
@@ -116,7 +116,7 @@ class _Names:
         ])  # fmt: skip
 
 
-def _header(frozen: FrozenKernel) -> str:
+def kernel_header(frozen: FrozenKernel) -> str:
     """Return the C header: codes, the workgroup, records, the function."""
     name, upper, names = frozen.name, frozen.name.upper(), _Names.of(frozen)
     codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(CODES.items()))
@@ -164,7 +164,7 @@ def _struct(layout: RecordLayout) -> str:
     return "{\n" + "\n".join(lines) + "\n}"
 
 
-def _manifest(frozen: FrozenKernel) -> str:
+def kernel_manifest(frozen: FrozenKernel) -> str:
     """Return JSON: version, workgroup, buffers, parameters."""
     kernel = frozen.kernel
     found: dict[str, Any] = {
@@ -193,7 +193,7 @@ def _told(memory: Memory) -> dict[str, Any]:
     return found
 
 
-def _tables(frozen: FrozenKernel, levels: Sequence[Compiled]) -> str:
+def kernel_source(frozen: FrozenKernel, levels: Sequence[Compiled]) -> str:
     """Return the C source of a kernel for the levels of one platform."""
     kernel, upper, image = frozen.kernel, frozen.name.upper(), levels[0].image
     places = frozen.tables(image)
@@ -214,7 +214,7 @@ def _tables(frozen: FrozenKernel, levels: Sequence[Compiled]) -> str:
         table("u64", "table_elements", [str(n) for n in lengths]),
         byte_table("constants", bytes(image.constants)),
         table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
-        f"static const char manifest[] = {quoted(_manifest(frozen))};",
+        f"static const char manifest[] = {quoted(kernel_manifest(frozen))};",
         _BUFFER,
         table("Buffer", "buffers", rows),
         source_text("kernel.c"),

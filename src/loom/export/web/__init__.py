@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loom.core.errors import ArgumentError
 from loom.export.c.levels import Optimize
+from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.web.build import build_wasm
 from loom.export.web.package import package_files
-from loom.export.web.types import javascript, typescript
+from loom.export.web.types import javascript, kernel_javascript, kernel_typescript, typescript
 
 __all__ = ["WebExport", "export_npm", "export_wasm"]
 
@@ -29,17 +31,24 @@ class WebExport:
     code_nbytes: int
 
 
-def export_wasm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "speed") -> WebExport:
-    """Write a frozen network into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
+def export_wasm(net: FrozenNetwork | FrozenKernel, out: str | Path, *, optimize: Optimize = "speed") -> WebExport:
+    """Write a frozen network or kernel into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
 
     ``optimize``: ``speed``, or ``size``: short code, of which only sums of products are computed in vectors.
-    StateError without Zig (the extra ``export``).
+    ArgumentError for a kernel with buffers of records; StateError without Zig (the extra ``export``).
     """
+    if isinstance(net, FrozenKernel):
+        _require_no_records(net)
     built = build_wasm(net, optimize)
+    about = json.loads(built.manifest)
+    if isinstance(net, FrozenKernel):
+        script, types = kernel_javascript(about), kernel_typescript(about)
+    else:
+        script, types = javascript(net.name, net.name), typescript(about)
     contents = {
         f"{net.name}.wasm": built.module,
-        f"{net.name}.js": javascript(net.name, net.name).encode(),
-        f"{net.name}.d.ts": typescript(json.loads(built.manifest)).encode(),
+        f"{net.name}.js": script.encode(),
+        f"{net.name}.d.ts": types.encode(),
     }
     return WebExport(_write(contents, out), built.net_nbytes, built.kernels, built.code_nbytes)
 
@@ -51,6 +60,13 @@ def export_npm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "spe
     """
     contents, *about = package_files(net, optimize)
     return WebExport(_write(contents, out), *about)
+
+
+def _require_no_records(kernel: FrozenKernel) -> None:
+    found = [m.name for m in kernel.kernel.bound if m.record]
+    if found:
+        raise ArgumentError("loom.export", "JavaScript has no records", expected="buffers of numbers", got=found[0],
+                            remedy="Give the kernel an array for each field, or export it to C")  # fmt: skip
 
 
 def _write(contents: Mapping[str, bytes], out: str | Path) -> tuple[Path, ...]:

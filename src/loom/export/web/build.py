@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loom.export.c.build import FLAGS, platform_of, zig
+from loom.export.c.kernel import kernel_header, kernel_manifest, kernel_source
 from loom.export.c.levels import Optimize, compile_levels, objects_of
 from loom.export.c.source import header, manifest
 from loom.export.c.tables import tables
+from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 
 __all__ = ["Built", "build_wasm"]
 
 _FUNCTIONS = ("size", "open", "reset", "forward", "read", "write", "digest", "save", "load", "manifest", "message")
 _TRAINING = ("step", "train", "score")
+_KERNEL = ("run", "manifest", "message")
 _STACK_NBYTES = 1 << 20
 """It lies below everything else, so that more is a trap, never another's memory."""
 
@@ -35,23 +38,28 @@ class Built:
     code_nbytes: int
 
 
-def build_wasm(net: FrozenNetwork, optimize: Optimize = "speed") -> Built:
-    """Return a frozen network as a WebAssembly module; StateError without Zig (the extra ``export``)."""
+def build_wasm(net: FrozenNetwork | FrozenKernel, optimize: Optimize = "speed") -> Built:
+    """Return a frozen network or kernel as a WebAssembly module; StateError without Zig (the extra ``export``)."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         levels = compile_levels(net, platform_of("wasm32"), optimize, folder)
         image, objects = levels[0].image, objects_of(levels)
+        if isinstance(net, FrozenKernel):
+            text, declared, told = kernel_source(net, levels), kernel_header(net), kernel_manifest(net)
+            functions = _KERNEL
+        else:
+            text, declared, told = tables(net, levels), header(net), manifest(net, image)
+            functions = (*_FUNCTIONS, *(_TRAINING if net.training is not None else ()))
         source, module = folder / f"{net.name}.c", folder / f"{net.name}.wasm"
-        source.write_text(tables(net, levels), encoding="utf-8")
-        (folder / f"{net.name}.h").write_text(header(net), encoding="utf-8")
+        source.write_text(text, encoding="utf-8")
+        (folder / f"{net.name}.h").write_text(declared, encoding="utf-8")
         own = _compiled(folder, source, "-Os")
         memory = _compiled(folder, Path(__file__).parents[1] / "c" / "memory.c", "-O2")
-        functions = [f"{net.name}_{f}" for f in (*_FUNCTIONS, *(_TRAINING if net.training is not None else ()))]
         zig("wasm-ld", "--no-entry", "--strip-all", "--gc-sections", "--stack-first", "-z",
-            f"stack-size={_STACK_NBYTES}", *(f"--export={n}" for n in (*functions, "__heap_base")), own, memory,
-            *objects, "-o", module)  # fmt: skip
+            f"stack-size={_STACK_NBYTES}", "--export=__heap_base", *(f"--export={net.name}_{f}" for f in functions),
+            own, memory, *objects, "-o", module)  # fmt: skip
         code = sum(path.stat().st_size for path in objects)
-        return Built(module.read_bytes(), manifest(net, image), image.nbytes, len(objects), code)
+        return Built(module.read_bytes(), told, image.nbytes, len(objects), code)
 
 
 def _compiled(folder: Path, source: Path, level: str) -> Path:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from loom.export.c.kernel import CODES as KERNEL_CODES
 from loom.export.c.source import CODES
 
-__all__ = ["javascript", "template", "typescript", "without_training"]
+__all__ = ["javascript", "kernel_javascript", "kernel_typescript", "template", "typescript", "without_training"]
 
 _ARRAYS = {
     "f64": "Float64Array", "f32": "Float32Array", "f16": "Uint16Array", "bf16": "Uint16Array", "i64": "BigInt64Array",
@@ -30,8 +31,25 @@ def template(name: str) -> str:
 
 def javascript(name: str, file: str) -> str:
     """Return the ES module of a network of this name, which opens the module ``file``.wasm."""
-    text = template("net.js").replace("@CODES@", json.dumps(list(CODES)))
-    return text.replace("@NAME@", name).replace("@FILE@", file)
+    return _filled("net.js", list(CODES), name, file)
+
+
+def kernel_javascript(about: Mapping[str, Any]) -> str:
+    """Return the ES module of a kernel; ``about``: its manifest."""
+    given = ", ".join(p["name"] for p in (*about["buffers"], *about["params"]))
+    lanes = ", ".join(["width", "height", "depth"][: max(_dimensions(about["workgroup"]), 1)])
+    text = _filled("kernel.js", list(KERNEL_CODES), about["name"], about["name"])
+    return text.replace("@GIVEN@", given).replace("@LANES@", lanes)
+
+
+def _dimensions(workgroup: Sequence[int]) -> int:
+    return max((n + 1 for n, lanes in enumerate(workgroup) if lanes > 1), default=1)
+
+
+def _filled(file: str, codes: Sequence[str], name: str, module: str) -> str:
+    common = template("common.js").replace("@CODES@", json.dumps(codes))
+    text = template(file).replace("@COMMON@\n", common)
+    return text.replace("@NAME@", name).replace("@FILE@", module)
 
 
 def typescript(about: Mapping[str, Any]) -> str:
@@ -43,6 +61,22 @@ def typescript(about: Mapping[str, Any]) -> str:
         found = found.replace("@TARGETS@", _given(training["targets"]))
     found = found.replace("@CODES@", " | ".join(f'"{c}"' for c in CODES))
     return found.replace("@INPUTS@", _given(about["inputs"])).replace("@OUTPUTS@", _made(about["outputs"]))
+
+
+def kernel_typescript(about: Mapping[str, Any]) -> str:
+    """Return the declarations of a kernel's ES module."""
+    fields = [f"  {json.dumps(b['name'])}: {_buffer_type(b)};" for b in about["buffers"]]
+    for p in about["params"]:
+        kind = "bigint | number" if p["dtype"] in ("i64", "u64") else "boolean" if p["dtype"] == "bool" else "number"
+        fields.append(f"  {json.dumps(p['name'])}{'?' if 'default' in p else ''}: {kind};")
+    found = template("kernel.d.ts").replace("@FIELDS@", "\n".join(fields))
+    return found.replace("@CODES@", " | ".join(f'"{c}"' for c in KERNEL_CODES))
+
+
+def _buffer_type(about: Mapping[str, Any]) -> str:
+    array = _ARRAYS[about["dtype"].split("x")[0]]
+    data = f"Numbers<{array}>" if about["access"] == "read" else array
+    return f"{{ data: {data}; shape: readonly number[] }}" if "ndim" in about else data
 
 
 def without_training(text: str, *, keep: bool) -> str:
