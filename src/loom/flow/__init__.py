@@ -39,6 +39,10 @@ _LATER = {"loomdb_": "loom.flow.vectors", "db_": "loom.flow.tables"}
 """Names by how they begin, whose module is imported at their first use."""
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(name for module in _LATER.values() for name in import_module(module).__all__)})
+
+
 def __getattr__(name: str) -> Any:
     if name == "dnvm":
         return import_module("loom.flow.dnvm")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import StateError
+from loom.core.errors import ArgumentError, StateError
 
 __all__ = ["as_table"]
 
@@ -26,6 +26,9 @@ def as_table(entries: Sequence[Any], dims: int) -> Any:
                          remedy="Install it with pip install loom-compute[data]") from None  # fmt: skip
     ids = [e.id for e in entries]
     has_text = any(isinstance(name, str) for name in ids)
+    if has_text and len({str(name) for name in ids}) < len(ids):
+        raise ArgumentError("to_arrow", "ids that would be the same as texts", expected="no such pair",
+                            got="an int and a text of its digits", remedy="Rename one, or read to_numpy()")  # fmt: skip
     elements = np.array([e.vector for e in entries], np.float32).reshape(-1)
     metas = [None if e.meta is None else json.dumps(e.meta, ensure_ascii=False) for e in entries]
     return arrow.table({

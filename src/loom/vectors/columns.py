@@ -23,6 +23,13 @@ Test = Callable[[Any], bool]
 
 
 def _equal(a: Any, b: Any) -> bool:
+    """Tell whether two values are the same; a bool is no number, in lists and dicts neither."""
+    if isinstance(a, list) and isinstance(b, list):
+        left, right = cast("list[Any]", a), cast("list[Any]", b)
+        return len(left) == len(right) and all(map(_equal, left, right))
+    if isinstance(a, dict) and isinstance(b, dict):
+        ours, theirs = cast("dict[str, Any]", a), cast("dict[str, Any]", b)
+        return ours.keys() == theirs.keys() and all(_equal(ours[name], theirs[name]) for name in ours)
     return isinstance(a, bool) == isinstance(b, bool) and a == b
 
 
@@ -92,6 +99,7 @@ def _name(name: Any, place: str) -> str:
 def _condition(name: Any, wanted: Any, place: str) -> Test:
     here = f"{place}, {name!r}"
     if not isinstance(wanted, tuple):
+        _require_value(wanted, here)
         return OPERATORS["=="](_plain(wanted, here))
     pair = cast("tuple[Any, ...]", wanted)
     if len(pair) == 1 and pair[0] == "is-null":
@@ -114,6 +122,16 @@ def _condition(name: Any, wanted: Any, place: str) -> Test:
     return OPERATORS[sign](value)
 
 
+def _require_value(wanted: Any, here: str) -> None:
+    """See that what is compared with is no condition in the words of others."""
+    first = cast("list[Any]", wanted)[0] if isinstance(wanted, list) and wanted else None
+    named = next(iter(cast("dict[Any, Any]", wanted)), None) if isinstance(wanted, dict) else None
+    if (isinstance(first, str) and first in OPERATORS) or (isinstance(named, str) and named.startswith("$")):
+        raise ArgumentError(here, "not a condition", expected='a value, or a pair such as (">", 3)',
+                            got=repr(wanted)[:200],
+                            remedy='Write a tuple, or ("==", value) for vectors told just this')  # fmt: skip
+
+
 def _several(value: Any, here: str, sign: str) -> Sequence[Any]:
     if is_array(value):
         value = value.tolist()
@@ -129,6 +147,9 @@ def _several(value: Any, here: str, sign: str) -> Sequence[Any]:
 def _plain(value: Any, here: str) -> Any:
     if is_scalar(value):
         value = value.item()
+    if isinstance(value, float) and np.isnan(value):
+        raise DTypeError(here, "no vector can have this value", expected="a finite number", got=value,
+                         remedy='Write ("is-null", True) for those told nothing')  # fmt: skip
     if value is None or isinstance(value, (str, int, float, list, dict)):
         return cast("Any", value)
     raise DTypeError(here, "no vector can have this value", expected="a text, a number, a bool, None, a list or a dict",

@@ -6,7 +6,7 @@ Layer: vectors. Invariant: what is given out is a copy; whoever changes it chang
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -70,7 +70,21 @@ def read_entries(
 
 def copy_meta(meta: Meta | None) -> dict[str, Any] | None:
     """Return what is told of a vector as a dict of the caller's own."""
-    return None if meta is None else dict(meta)
+    if meta is None:
+        return None
+    copy = dict(meta)
+    for name, value in copy.items():
+        if isinstance(value, (list, dict)):
+            copy[name] = _copied(value)
+    return copy
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(each) for each in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in cast("dict[str, Any]", value).items()}
+    return value
 
 
 def normalized(x: Array) -> Array:

@@ -12,11 +12,21 @@ from typing import Any, TypeGuard, cast
 import numpy as np
 
 from loom.core.arrays import Array, read_as
-from loom.core.dtype import f32
+from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.core.given import is_array, is_mapping, is_scalar, items
+from loom.core.given import is_array, is_list, is_mapping, is_scalar, items
 
-__all__ = ["Id", "Meta", "read_ids", "read_matrix", "read_meta", "read_metas", "read_vector", "require_lengths"]
+__all__ = [
+    "Id",
+    "Meta",
+    "known_id",
+    "read_ids",
+    "read_matrix",
+    "read_meta",
+    "read_metas",
+    "read_vector",
+    "require_lengths",
+]
 
 Id = str | int
 """What a vector is called."""
@@ -32,7 +42,7 @@ _DEEPEST = 32
 
 def read_matrix(data: Any, dims: int, where: str) -> Array:
     """Return vectors as f32, (n, dims), used in place where they are; ShapeError for others."""
-    array = read_as(data, f32, where)
+    array = _floats(data, where)
     if array.ndim == 1 and array.size == 0:
         array = array.reshape(0, dims)
     if array.ndim != 2 or array.shape[1] != dims:
@@ -43,11 +53,25 @@ def read_matrix(data: Any, dims: int, where: str) -> Array:
 
 def read_vector(data: Any, dims: int, where: str) -> Array:
     """Return one vector as f32, (1, dims)."""
-    array = read_as(data, f32, where)
+    array = _floats(data, where)
     if array.shape not in ((dims,), (1, dims)):
         raise ShapeError(where, "a vector of another length", expected=f"{dims} numbers", got=f"shape {array.shape}",
                          remedy="Pass the vector of one thing")  # fmt: skip
     return array.reshape(1, dims)
+
+
+def _floats(data: Any, where: str) -> Array:
+    """Return elements as f32; ArgumentError for a vector that is not 0 and would become so."""
+    array = read_as(data, f32, where)
+    is_wide = is_list(data) or str(getattr(data, "dtype", "")).endswith(("64", "longdouble"))
+    if is_wide and array.ndim and array.size and not array.any(axis=-1).all():
+        given = read_as(data, f64, where)
+        lost = ~array.any(axis=-1) & given.any(axis=-1)
+        if lost.any():
+            raise ArgumentError(where, "a vector is too short to be compared", got="one that f32 holds as 0 in row "
+                                f"{int(np.argmax(lost))}", expected="finite numbers, length 0 or from 2^-50 to 2^50",
+                                remedy="Scale it up")  # fmt: skip
+    return array
 
 
 def require_lengths(squares: Array, where: str, what: str = "row", first: int = 0) -> None:
@@ -72,9 +96,24 @@ def _is_id(value: Any) -> TypeGuard[Id]:
     )
 
 
-def read_ids(ids: Any, count: int, where: str) -> list[Id]:
-    """Return so many ids, texts or ints of 64 bits; numpy's become Python's."""
+def _exact(value: Id) -> Id:
+    """Return an id without what a class of its own adds, as a file gives it back."""
+    return str.__str__(value) if isinstance(value, str) else int.__int__(value)
+
+
+def known_id(name: Any) -> Id | None:
+    """Return an id as a store knows it; None for what no vector is called."""
+    if is_scalar(name):
+        name = name.item()
+    return _exact(name) if _is_id(name) else None
+
+
+def read_ids(ids: Any, count: int | None, where: str) -> list[Id]:
+    """Return so many ids (None: any number), texts or ints of 64 bits; numpy's become Python's."""
     found: list[Any]
+    if count is not None and isinstance(ids, (set, frozenset)):
+        raise ArgumentError(where, "ids in no order", expected="a list of ids, one for each vector",
+                            got=repr(ids)[:200], remedy="Pass them in the order of the vectors")  # fmt: skip
     if is_array(ids):
         found = ids.tolist() if ids.ndim == 1 and ids.dtype.kind in "iuU" else list(ids.flat)
     elif type(ids) is list:
@@ -83,7 +122,7 @@ def read_ids(ids: Any, count: int, where: str) -> list[Id]:
         found = list(ids)
     else:
         found = items(ids, where, "ids")
-    if len(found) != count:
+    if count is not None and len(found) != count:
         raise ShapeError(where, "not an id for each vector", expected=f"{count} ids", got=len(found),
                          remedy="Pass as many ids as vectors, or none to have them numbered")  # fmt: skip
     if not set(map(type, found)) <= {str}:
@@ -92,6 +131,8 @@ def read_ids(ids: Any, count: int, where: str) -> list[Id]:
             if not _is_id(each):
                 raise DTypeError(where, "not an id", expected="a str, or an int of 64 bits", got=repr(each)[:200],
                                  remedy="Name the vector")  # fmt: skip
+        if not set(map(type, found)) <= {str, int}:
+            found = [_exact(each) for each in found]
     if found:
         _require_texts(found, where)
     return found
@@ -146,9 +187,16 @@ def _read_name(name: Any, where: str) -> str:
     return name
 
 
+def _plain(value: str | int | float) -> str | int | float:
+    """Return a text or a number without what a class of its own adds."""
+    return float.__float__(value) if isinstance(value, float) else _exact(value)
+
+
 def _read_value(value: Any, where: str, depth: int) -> Any:
     if is_scalar(value):
         value = value.item()
+    elif type(value) not in _PLAIN and isinstance(value, (str, int, float)):
+        value = _plain(value)
     if type(value) in _PLAIN:
         if type(value) is str:
             _require_texts((value,), where)
@@ -163,4 +211,11 @@ def _read_value(value: Any, where: str, depth: int) -> Any:
         return {_read_name(n, where): _read_value(each, where, depth + 1) for n, each in value.items()}
     raise DTypeError(where, "a value that a file cannot hold",
                      expected="texts, finite numbers of 64 bits, bools, None, lists and dicts of them",
-                     got=repr(value)[:200], remedy="Write it as one of these")  # fmt: skip
+                     got=_shown(value), remedy="Write it as one of these")  # fmt: skip
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:200]
+    except RecursionError:
+        return f"a {type(value).__name__} that holds others too deep"

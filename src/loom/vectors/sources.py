@@ -20,6 +20,9 @@ from loom.vectors.state import GivenRows
 
 __all__ = ["taken_from"]
 
+_MOST_ELEMENTS = (1 << 32) - 1
+"""What kernels count elements to."""
+
 
 @contextmanager
 def taken_from(
@@ -31,16 +34,25 @@ def taken_from(
     if isinstance(source, Unit):
         _require_device(source.device, device, where)
         found = source.memory()
+        binding = "globals" if binding is None else binding
         if binding not in found:
             raise ArgumentError(f"{where}, binding", f"the unit has none called {binding!r}",
                                 remedy=near_matches(str(binding), found))  # fmt: skip
         storage, dtype = found[binding]
         if dtype not in (None, f32):
             raise _not_floats(dtype, where)
-        some = _count(storage.nbytes // f32.nbytes, dims, offset, wanted, where)
+        size = storage.nbytes // f32.nbytes
+        if wanted is None and size < dims:
+            raise ShapeError(f"{where}, binding", f"{binding!r} is too small for a vector",
+                             expected=f"at least {dims} elements", got=size,
+                             remedy="Name the binding that holds the vectors")  # fmt: skip
+        some = _count(size, dims, offset, wanted, where)
         with source.turn(where):
             yield GivenRows(storage, some, offset)
     elif isinstance(source, Tensor):
+        if binding is not None:
+            raise ArgumentError(f"{where}, binding", "a tensor has no bindings", expected="a unit", got=repr(binding),
+                                remedy="Leave it out")  # fmt: skip
         if source.dtype != f32:
             raise _not_floats(source.dtype, where)
         if source.shape[-1:] != (dims,):
@@ -55,7 +67,13 @@ def taken_from(
 
 
 def _count(size: int, dims: int, offset: int, wanted: int | None, where: str) -> int:
-    there = max(0, size - offset) // dims
+    if offset > size:
+        raise ShapeError(where, "nothing begins there", expected=f"an offset of at most {size}", got=offset,
+                         remedy="Pass a smaller offset")  # fmt: skip
+    if offset + (size - offset) // dims * dims > _MOST_ELEMENTS:
+        raise ShapeError(where, "too many elements for one capture", expected=f"at most {_MOST_ELEMENTS}", got=size,
+                         remedy="Capture it in parts, as in tensor[:n] and tensor[n:]")  # fmt: skip
+    there = (size - offset) // dims
     if wanted is not None and wanted > there:
         raise ShapeError(where, "not so many vectors there", expected=f"at most {there} of {dims} from {offset} on",
                          got=wanted, remedy="Pass a smaller count or offset")  # fmt: skip

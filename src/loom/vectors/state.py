@@ -7,6 +7,7 @@ and what is kept changes in one step.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -165,6 +166,14 @@ class StoreState:
             self._fresh = {}
             self._release(pieces)
         return len(ids)
+
+    def numbered(self, count: int) -> list[Id]:
+        """Return so many numbers that no vector has, from the number of rows there ever were on."""
+        names: list[Id] = list(range(self.captured, self.captured + count))
+        if self.rows and not self.rows.keys().isdisjoint(names):
+            free = (n for n in itertools.count(self.captured) if n not in self.rows)
+            names = list(itertools.islice(free, count))
+        return names
 
     def _chosen(self, ids: list[Id], duplicates: str, where: str) -> list[int] | None:
         """Return which of the vectors are kept, None: all."""

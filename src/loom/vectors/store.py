@@ -7,7 +7,7 @@ what was there when they began, without keeping others waiting. Invariant: a cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import DType, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError
-from loom.core.given import flag, is_list, one_of
+from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.runtime.device import Device
 from loom.runtime.registry import device as chosen_device
@@ -25,7 +25,7 @@ from loom.vectors.approximate import IndexReport, build_index
 from loom.vectors.columns import read_where
 from loom.vectors.entries import Entry, Hit, as_hits, copy_meta, normalized, read_entries
 from loom.vectors.frozen import FrozenStore
-from loom.vectors.given import Id, read_ids, read_matrix, read_meta, read_metas, read_vector
+from loom.vectors.given import Id, known_id, read_ids, read_matrix, read_meta, read_metas, read_vector
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import find_best
 from loom.vectors.sources import taken_from
@@ -103,6 +103,7 @@ class VectorStore:
     @property
     def needs_flush(self) -> bool:
         """Whether ``capacity`` vectors came or went since the last flush, or half the memory budget is unwritten."""
+        self._alive("needs_flush")
         budget, residence = self.memory_budget, self._state.residence
         is_short = budget is not None and self._state.unflushed > 0 and 2 * residence.unwritten >= budget
         return self._state.unflushed >= self.capacity or is_short
@@ -111,6 +112,7 @@ class VectorStore:
     def tombstones(self) -> int:
         """Rows that are deleted or replaced, and take memory until ``compact``."""
         with self._state.lock:
+            self._alive("tombstones")
             return len(self._state.ids) - self._state.count
 
     @property
@@ -120,11 +122,13 @@ class VectorStore:
 
     def __len__(self) -> int:
         """Return how many vectors there are."""
+        self._alive("len")
         return self._state.count
 
     def __contains__(self, name: object) -> bool:
         """Tell whether a vector has this id."""
-        return isinstance(name, (str, int)) and not isinstance(name, bool) and name in self._state.rows
+        self._alive("in")
+        return known_id(name) in self._state.rows
 
     def __iter__(self) -> Iterator[Id]:
         """Go through the ids there are now, oldest row first."""
@@ -151,12 +155,13 @@ class VectorStore:
         return default if found is None else found
 
     def _entry(self, name: Any) -> Entry | None:
+        known = known_id(name)
         with self._state.lock:
-            if name not in self:
+            if known not in self._state.rows or known is None:
                 return None
-            row = self._state.rows[name]
+            row = self._state.rows[known]
             meta, (segment, place) = self._state.metas[row], self._state.place(row)
-        return Entry(name, segment.floats(place, 1)[0], copy_meta(meta), row)
+        return Entry(known, segment.floats(place, 1)[0], copy_meta(meta), row)
 
     def items(self) -> Iterator[Entry]:
         """Go through the vectors there are now, oldest row first, read some at a time."""
@@ -200,8 +205,8 @@ class VectorStore:
     def capture_many(self, ids: Any, matrix: Any, metas: Any = None, *, duplicates: str = "error") -> int:
         """Keep the rows of a matrix (n, dims), all or, if one cannot be, none; return how many were kept.
 
-        ``ids`` None: they are numbered. ``metas``: one mapping for all, or one (or None) for each. ``duplicates`` as of
-        ``capture``; of equal ids in one call the first is kept by "skip", the last by "replace".
+        ``ids`` None: they get numbers that none has. ``metas``: one mapping for all, or one (or None) for each.
+        ``duplicates`` as of ``capture``; of equal ids in one call the first is kept by "skip", the last by "replace".
         """
         where = "capture_many"
         self._alive(where)
@@ -216,10 +221,10 @@ class VectorStore:
         ids: Any = None,
         metas: Any = None,
         *,
-        binding: str = "globals",
+        binding: str | None = None,
         duplicates: str = "error",
     ) -> int:
-        """Keep vectors that are on the device: in a binding of a unit, or a tensor; return how many.
+        """Keep vectors that are on the device: in a binding of a unit ("globals"), or a tensor; return how many.
 
         Nothing leaves the device but lengths. ``offset``: where the first begins, in elements (of words: f32);
         ``count``: how many, by default all that are whole. What was launched before is over first. Otherwise as
@@ -235,10 +240,7 @@ class VectorStore:
         told = read_metas(metas, source.count, where)
         with self._state.writing:
             self._alive(where)
-            first = self._state.captured
-            names: list[Id] = (
-                list(range(first, first + source.count)) if ids is None else read_ids(ids, source.count, where)
-            )
+            names = self._state.numbered(source.count) if ids is None else read_ids(ids, source.count, where)
             return self._state.capture(source, names, told, duplicates, where, lambda: self._alive(where))
 
     # changing
@@ -254,23 +256,25 @@ class VectorStore:
         told = None if meta is _KEEP else read_meta(meta, where)
         state = self._state
         with state.writing:
-            if name not in self:
+            self._alive(where)
+            known = known_id(name)
+            if known not in state.rows or known is None:
                 raise self._no_vector(name, where)
-            row = state.rows[name]
+            row = state.rows[known]
             if meta is _KEEP:
                 told = state.metas[row]
             if x is not None:
-                state.capture(GivenRows(x, 1), [name], [told], "replace", where, lambda: self._alive(where))
+                state.capture(GivenRows(x, 1), [known], [told], "replace", where, lambda: self._alive(where))
             elif meta is not _KEEP:
                 state.tell(row, told)
-            return state.rows[name]
+            return state.rows[known]
 
     def delete(self, ids: Any, *, missing: str = "error") -> int:
-        """Delete vectors by id, one or a list; return how many. ``missing``: an "error", or "skip" those not there."""
+        """Delete vectors by id, one or several; return how many. ``missing``: an "error", or "skip" those not there."""
         where = "delete"
         self._alive(where)
         one_of(missing, f"{where}, missing", ("error", "skip"))
-        names = read_ids(ids, len(ids), where) if is_list(ids) else read_ids([ids], 1, where)
+        names = read_ids(ids if isinstance(ids, Iterable) and not isinstance(ids, (str, bytes)) else [ids], None, where)
         with self._state.writing, self._state.lock:
             if missing == "error":
                 gone = next((name for name in names if name not in self), None)
@@ -363,6 +367,7 @@ class VectorStore:
             self._state.clear()
 
     def __enter__(self) -> VectorStore:
+        self._alive("with")
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -21,6 +21,9 @@ RESTORE = "vectors.restore"
 
 def manifest_path(path: Path) -> Path:
     """Return where the manifest of a store at ``path`` lies; the suffix may be given or left out."""
+    if not path.name:  # "." and "/"
+        raise FileError("vectors", f"{str(path)!r} is a folder", expected="the name of a store",
+                        remedy=f"Write {str(path / 'vectors')!r}")  # fmt: skip
     return path if path.suffix == ".ldb" else path.with_name(f"{path.name}.ldb")
 
 
@@ -38,7 +41,7 @@ def named_files(manifest: Path) -> set[str]:
     try:
         facts = json.loads(manifest.read_bytes())
         return {facts["vectors"]["file"], facts["meta"]["file"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
 
 
@@ -56,7 +59,7 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise FileError(RESTORE, f"there is no store at {str(manifest)!r}", expected="what flush wrote",
                         remedy="Name the path that was flushed to") from None  # fmt: skip
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise broken(manifest, f"the manifest cannot be read ({error})") from None
     if not isinstance(facts, dict):
         raise broken(manifest, "it is no manifest")
