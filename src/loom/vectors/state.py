@@ -300,7 +300,7 @@ class StoreState:
 
     def _require_room(self, where: str) -> None:
         most = self.residence.most_nbytes
-        needed = -(-len(self.rows) // self.programs.layout.rows) * self.programs.segment_nbytes
+        needed = -(-self.count // self.programs.layout.rows) * self.programs.segment_nbytes
         if most is not None and needed > most:
             raise StateError(where, "all vectors are laid down anew, and the memory budget is too small for them",
                              expected=f"at least {needed} bytes", got=most,
