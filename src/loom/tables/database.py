@@ -126,8 +126,9 @@ class Database:
     ) -> Table:  # fmt: skip
         """Make a table of a CSV file, called as the file is unless it is named, and return it.
 
-        A column is of whole numbers, floats, bools or texts by what all its cells are, unless ``types`` says what. See
-        ``Table.import_csv``, which takes rows into a table that is there, for the rest.
+        A column is of whole numbers, floats, bools or texts by what all its cells are, unless ``types`` says what;
+        numbers with zeros in front, or of more digits than a number holds, are texts. See ``Table.import_csv``, which
+        takes rows into a table that is there, for the rest.
         """
         where = "tables.import_csv"
         called = table_name(read_path(source, f"{where}, source").stem if name is None else name, where)
@@ -136,6 +137,9 @@ class Database:
                                 got=repr(types)[:80], remedy="Leave it out")  # fmt: skip
         wanted = {n: read_type(t, f"{where}, column {n!r}") for n, t in (types or {}).items()}
         sheet = read_sheet(source, separator, header, encoding, None, where)
+        if not sheet.columns:
+            raise ArgumentError(f"{where}, source", f"{source} is empty", expected="a line of names",
+                                got="no line", remedy="Name another file")  # fmt: skip
         columns = typed(sheet, wanted, where)
         kinds = read_columns({name: kind.name for name, (kind, _) in columns.items()}, where)
         with self._connections.importing(where) as connection:

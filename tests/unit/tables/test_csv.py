@@ -35,7 +35,7 @@ def test_types_are_inferred_or_given(db: Database, tmp_path: Path, reader: str) 
     path = write(tmp_path / "people.csv", text)
     table = db.import_csv(path)
     assert table.name == "people"
-    assert table.columns == {"n": "int", "x": "float", "name": "str", "ok": "bool", "zip": "int"}
+    assert table.columns == {"n": "int", "x": "float", "name": "str", "ok": "bool", "zip": "str"}
     typed = db.import_csv(path, "typed", types={"zip": str, "n": "float"})
     assert typed.rows() == [
         {"n": 1.0, "x": 1.5, "name": 'a "b", c', "ok": True, "zip": "007"},
@@ -169,3 +169,56 @@ def test_progress_and_many_parts(tmp_path: Path, reader: str) -> None:
         assert table.get(n) == {"a": n - 1, "b": f"n{(n - 1) % 7}"}
         assert db.sql("PRAGMA journal_mode").tuples() == [("wal",)]
         assert db.sql("PRAGMA integrity_check").tuples() == [("ok",)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["01", "2"], "str", ["01", "2"]),  # postcodes, numbers of parts
+        (["0", "-0", "+5", "10"], "int", [0, 0, 5, 10]),
+        (["-007", "1.5"], "str", ["-007", "1.5"]),
+        (["0.5", "00.5", "0"], "float", [0.5, 0.5, 0.0]),
+        (["1.5", "9007199254740993"], "str", ["1.5", "9007199254740993"]),  # float64 lacks it
+        (["1.5", "9007199254740992"], "float", [1.5, 2.0**53]),
+        (["12345678901234567890"], "str", ["12345678901234567890"]),
+        (["18446744073709551616"], "float", [2.0**64]),
+        (["1e400", "1"], "str", ["1e400", "1"]),
+        (["inf", "-Infinity", "1e308"], "float", None),
+        (["true", "", "FALSE"], "bool", [True, None, False]),
+        (["", ""], "str", [None, None]),
+    ],
+)
+def test_a_column_holds_what_is_written(tmp_path: Path, reader: str, cells: list[str], kind: str, values: Any) -> None:
+    path = write(tmp_path / "t.csv", "id,c\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells)))
+    table = Database().import_csv(path)
+    assert table.columns["c"] == kind
+    if values is not None:
+        assert [row["c"] for row in table] == values
+    if "1e400" in cells:
+        with pytest.raises(DTypeError, match=r"line 2 of .* does not fit"):
+            Database().import_csv(path, types={"c": float})
+
+
+def test_files_of_other_shapes(tmp_path: Path, reader: str) -> None:
+    db, text = Database(), "a,b\n1,é\n"
+    for code in ("utf-16", "utf-32", "utf-8-sig"):  # with their marks
+        assert db.import_csv(write(tmp_path / f"{code}.csv", text.encode(code)), code).rows() == [{"a": 1, "b": "é"}]
+    for code in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):  # without
+        path = write(tmp_path / f"{code}.csv", "x\ny\n".encode(code))
+        for header in (True, False):
+            with pytest.raises(ArgumentError, match="begins with a NUL"):
+                db.import_csv(path, "never", header=header)
+        assert db.import_csv(path, f"named {code}", encoding=code, header=False).count() == 2
+    with pytest.raises(ArgumentError, match="not one plain character"):
+        db.import_csv(path, "never", separator="\0")
+    with pytest.raises(ArgumentError, match="is empty"):
+        db.import_csv(write(tmp_path / "empty.csv", ""))
+    long = "long " * (1 << 19)
+    t = db.table("long", s=str, n=int)
+    t.insert_many([(long, 1), ("\ufeffmark", 2), ("a", 3)])
+    t.export_csv(tmp_path / "long.csv")
+    assert db.import_csv(tmp_path / "long.csv", "again").rows() == t.rows()
+    t.where("n", "==", 2).export_csv(tmp_path / "mark.csv", header=False)
+    assert db.table("again").import_csv(tmp_path / "mark.csv", header=False) == 1
+    assert db.table("again").get(4) == t.get(2)
+    assert "never" not in db.tables()

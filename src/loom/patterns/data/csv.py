@@ -80,7 +80,7 @@ def read_csv(
 def read_separator(separator: Any, where: str) -> str:
     """Return what parts cells, which a caller names: one plain character."""
     mark = text(separator, f"{where}, separator")
-    if len(mark) != 1 or mark in '"\r\n' or ord(mark) > 127:
+    if len(mark) != 1 or mark in '"\r\n\0' or ord(mark) > 127:
         raise ArgumentError(f"{where}, separator", "not one plain character", expected="',', ';' or a tab",
                             got=repr(separator), remedy="Leave it out")  # fmt: skip
     return mark

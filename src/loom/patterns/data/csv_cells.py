@@ -41,7 +41,12 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|nan|NaN|inf|Infinity)\Z")
 _LIMITS = -(1 << 63), (1 << 63) - 1
 _SAMPLE = 64
-_MARKS = (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+_MOST_CHARACTERS = (1 << 31) - 1
+"""Of a cell: what ``csv`` takes at most is the process's, and is raised, never lowered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ def read_cells(
 
     ArgumentError names the line that is not of as many cells as the first, is quoted wrongly, or is no text.
     """
-    encoding = encoding or _marked(place)
+    encoding = encoding or _marked(place, where)
     try:
         import_module("pyarrow.csv")
     except ImportError:
@@ -91,10 +96,16 @@ def read_cells(
     return _by_pyarrow(place, mark, header, quoted, where)
 
 
-def _marked(place: str) -> str:
+def _marked(place: str, where: str) -> str:
+    """Return the encoding that a file's mark says, else UTF-8; ArgumentError for what looks like UTF-16 without one."""
     with open(place, "rb") as file:
         head = file.read(4)
-    return next((name for bom, name in _MARKS if head.startswith(bom)), "utf-8-sig")
+    found = next((name for bom, name in _MARKS if head.startswith(bom)), None)
+    if found is None and b"\0" in head[:2]:
+        raise ArgumentError(where, f"{place} begins with a NUL: it is of UTF-16 or UTF-32 without a mark",
+                            expected="UTF-8, or a mark", got=repr(head),
+                            remedy="Pass encoding='utf-16-le' (or -be), or 'utf-8' if it is that")  # fmt: skip
+    return found or "utf-8-sig"
 
 
 def _quotes_of(place: str, mark: str) -> bool | None:
@@ -138,6 +149,7 @@ def _by_pyarrow(place: str, mark: str, header: bool, quoted: bool, where: str) -
 def _records(place: str, mark: str, encoding: str, where: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records of a file, each with the number of its first line; empty lines are none."""
     reader, before = None, 0
+    csv.field_size_limit(max(csv.field_size_limit(), _MOST_CHARACTERS))
     try:
         with open(place, encoding=encoding, newline="") as file:
             reader = csv.reader(file, delimiter=mark, strict=True)
@@ -185,7 +197,9 @@ def _by_itself(place: str, mark: str, header: bool, encoding: str, where: str) -
 def line_of(place: str, mark: str, header: bool, encoding: str | None, record: int, where: str) -> int:
     """Return the line of a file at which a record, counted from 0 after the header, starts."""
     line = 0
-    for number, (line, _) in enumerate(_records(place, mark, encoding or _marked(place), where), -1 if header else 0):
+    for number, (line, _) in enumerate(
+        _records(place, mark, encoding or _marked(place, where), where), -1 if header else 0
+    ):
         if number == record:
             return line
     return line

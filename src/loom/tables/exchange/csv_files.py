@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import math
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -46,6 +48,12 @@ Progress = Callable[[int, int], None]
 """Is told how many rows are done, of how many."""
 
 
+_SAMPLE = 64
+_ZEROS_IN_FRONT = r"^[+-]?0[0-9]+$"
+_LONG = r"^[+-]?[0-9]{16,}$"
+_LONG_WHOLE = re.compile(_LONG)
+_DIGITS = re.compile(r"[+-]?[0-9.]")
+_MARK = "\ufeff"
 _ROWS_A_PART = 1 << 16
 """Rows that become Python's values while those before them are written."""
 
@@ -124,14 +132,61 @@ def _typed(
 ) -> tuple[ColumnType, Prepared]:
     if wanted is None or wanted.name in ("int", "float"):
         kind, values, missing = meaning(cells)
-        if wanted is None or wanted.name == kind:
-            found = COLUMN_TYPES[kind]
-            return found, _texts(values) if kind == "str" else Prepared(values, missing)
+        if wanted is None:
+            return _inferred(cells, kind, values, missing)
+        if wanted.name == kind and not (kind == "float" and np.isinf(values).any()):
+            return wanted, Prepared(values, missing)
         if wanted.name == "float" and kind == "int":
             return wanted, Prepared(values.astype(np.float64), missing)
     if wanted.name == "str":
         return wanted, _texts(cells.texts)
     return wanted, _converted(sheet, name, cells.listed(), wanted, where)
+
+
+def _inferred(cells: TextColumn, kind: str, values: Any, missing: Any) -> tuple[ColumnType, Prepared]:
+    """Return a column as what its cells are; as texts where a number would not hold what is written."""
+    if kind == "str" and _are_truths(cells):
+        return COLUMN_TYPES["bool"], Prepared([TRUTH.get(text) for text in cells.listed()])
+    if kind in ("int", "float") and _are_codes(cells, kind, values):
+        return COLUMN_TYPES["str"], _texts(cells.texts)
+    return COLUMN_TYPES[kind], _texts(values) if kind == "str" else Prepared(values, missing)
+
+
+def _are_truths(cells: TextColumn) -> bool:
+    """Tell whether a column is of truths, some of them missing."""
+    first = cells.texts[:_SAMPLE]
+    if not set(TextColumn(first).listed()) <= {*TRUTH, ""}:
+        return False
+    found = set(cells.listed())
+    return found <= {*TRUTH, ""} and found > {""}
+
+
+def _are_codes(cells: TextColumn, kind: str, values: Any) -> bool:
+    """Tell whether whole numbers are written with zeros in front, as postcodes are, or are more than a float holds."""
+    if _any_match(cells, _ZEROS_IN_FRONT):
+        return True
+    if kind == "int":
+        return False
+    if np.isinf(values).any() and any(map(_is_too_large, cells.listed())):
+        return True
+    return _any_match(cells, _LONG) and any(
+        int(text) != int(float(text)) for text in cells.listed() if _LONG_WHOLE.match(text)
+    )
+
+
+def _is_too_large(text: str) -> bool:
+    """Tell whether a text is a number that a float takes for an infinity, as 1e400."""
+    return bool(_DIGITS.match(text)) and math.isinf(read_real(text))
+
+
+def _any_match(cells: TextColumn, pattern: str) -> bool:
+    if isinstance(cells.texts, list):
+        matches = re.compile(pattern).match
+        return any(map(matches, cast("list[str]", cells.texts)))
+    from pyarrow import compute  # pyright: ignore[reportMissingTypeStubs]
+
+    reading: Any = compute
+    return bool(reading.any(reading.match_substring_regex(cells.texts, pattern)).as_py())
 
 
 def _texts(texts: Any) -> Prepared:
@@ -158,8 +213,14 @@ def _converted(sheet: Sheet, name: str, texts: list[str], wanted: ColumnType, wh
     return Prepared(made)
 
 
+def _float(text: str) -> float:
+    if _is_too_large(text):
+        raise OverflowError
+    return read_real(text)
+
+
 _READ: dict[str, Callable[[str], Any]] = {
-    "int": read_whole, "float": read_real, "bool": TRUTH.__getitem__, "bytes": bytes.fromhex,
+    "int": read_whole, "float": _float, "bool": TRUTH.__getitem__, "bytes": bytes.fromhex,
     "date": datetime.date.fromisoformat, "datetime": datetime.datetime.fromisoformat,
 }  # fmt: skip
 
@@ -211,10 +272,14 @@ def write_csv(
     place = read_path(target, f"{where}, target")
     mark, code = read_separator(separator, where), read_encoding(encoding, where) or "utf-8"
     out = io.StringIO(newline="")
-    writer = csv.writer(out, delimiter=mark)
+    writer: Any = csv.writer(out, delimiter=mark)
     if flag(header, f"{where}, header"):
         writer.writerow(columns)
     listed = [_written(kind, values) for kind, values in columns.values()]
+    if not out.tell() and listed and count and str(listed[0][0]).startswith(_MARK):  # quoted, it is no mark of the file
+        first = csv.writer(out, delimiter=mark, quoting=csv.QUOTE_ALL)
+        first.writerow([values[0] for values in listed])
+        listed = [values[1:] for values in listed]
     writer.writerows(zip(*listed, strict=True) if listed else [()] * count)
     try:
         data = out.getvalue().encode("utf-8" if code == "utf-8-sig" else code)
