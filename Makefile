@@ -72,8 +72,8 @@ $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 # without them those tests are skipped and say so.
 SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-headers vulkan-validationlayers \
   chromium-common xvfb tmux
-# Compilers of the languages that `loom export` writes packages for.
-LANGUAGES := rustc cargo
+# Compilers of the languages that `loom export` writes packages for, and Wine, which runs what is made for Windows.
+LANGUAGES := wine wine64 rustc cargo
 languages: SYSTEM = $(LANGUAGES)
 system languages:
 	@missing=""; for package in $(SYSTEM); do \

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import json
 import os
 import sys
@@ -25,6 +26,8 @@ from loom.storage.atomic import replace_file
 
 __all__ = ["document", "publish", "publish_if_asked", "published"]
 
+_QUERY, _STILL_ACTIVE = 0x1000, 259
+"""PROCESS_QUERY_LIMITED_INFORMATION, and the exit code of what has not ended, of Windows."""
 _INTERVAL_SECONDS = 0.5
 _STALE_SECONDS = 15.0
 """A file this old belongs to a process that hangs, is stopped, or whose number another has now."""
@@ -123,6 +126,12 @@ def published() -> list[dict[str, Any]]:
 
 
 def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # there os.kill sends whatever it is given
+        kernel: Any = ctypes.WinDLL("kernel32")
+        handle, code = kernel.OpenProcess(_QUERY, False, process), ctypes.c_ulong()
+        kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+        kernel.CloseHandle(handle)
+        return bool(handle) and code.value == _STILL_ACTIVE
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The worker threads: starts them, hands them submissions, waits. The work itself is ``walker.ll``.
+"""The worker threads: starts them, hands them submissions, waits. The work itself is ``walker/pool.ll``.
 
 Layer: runtime. One pool serves the process; a fork gets a pool of its own. Invariant: a submission's
 memory stays alive until its state says done.
@@ -12,7 +12,6 @@ import os
 import platform
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from loom.core import options
 from loom.core.errors import DeviceError
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
+from loom.runtime.drivers.cpu.walker import walker_source
 from loom.targets.base import LOG_HEADER_WORDS, Artifact
 from loom.targets.llvm.machine import emit, host_machine
 
@@ -46,59 +46,11 @@ _ENTRIES = ("loom_pool_size", "loom_pool_start", "loom_pool_stop", "loom_submit"
 _FIRST_CALLER_SLOT, _SLOTS = 64, 96
 _INLINE_NANOSECONDS = 50_000_000
 
-_X86 = """
-declare void @llvm.x86.sse2.pause()
-declare void @llvm.x86.sse.stmxcsr(ptr)
-declare void @llvm.x86.sse.ldmxcsr(ptr)
-define internal void @cpu_relax() { call void @llvm.x86.sse2.pause() ret void }
-define internal i64 @fp_enter() {            ; 0x1f80: round to nearest, subnormals kept, no traps
-  %cell = alloca i32
-  call void @llvm.x86.sse.stmxcsr(ptr %cell)
-  %old = load i32, ptr %cell
-  store i32 8064, ptr %cell
-  call void @llvm.x86.sse.ldmxcsr(ptr %cell)
-  %wide = zext i32 %old to i64
-  ret i64 %wide
-}
-define internal void @fp_leave(i64 %old) {
-  %cell = alloca i32
-  %narrow = trunc i64 %old to i32
-  store i32 %narrow, ptr %cell
-  call void @llvm.x86.sse.ldmxcsr(ptr %cell)
-  ret void
-}
-"""
-
-_ARM64 = """
-declare void @llvm.aarch64.hint(i32)
-declare i64 @llvm.aarch64.get.fpcr()
-declare void @llvm.aarch64.set.fpcr(i64)
-define internal void @cpu_relax() { call void @llvm.aarch64.hint(i32 1) ret void }
-define internal i64 @fp_enter() {            ; 0: round to nearest, subnormals kept, no traps
-  %old = call i64 @llvm.aarch64.get.fpcr()
-  call void @llvm.aarch64.set.fpcr(i64 0)
-  ret i64 %old
-}
-define internal void @fp_leave(i64 %old) { call void @llvm.aarch64.set.fpcr(i64 %old) ret void }
-"""
-
-
-def _walker_source() -> str:
-    processor = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM64, "arm64": _ARM64}.get(platform.machine())
-    if processor is None or os.name != "posix":
-        raise DeviceError(
-            "device 'cpu'", "this system has no worker threads for Loom yet",
-            expected="Linux or macOS on x86-64 or AArch64", got=f"{platform.system()} on {platform.machine()}",
-            remedy="Use device='interp'",
-        )  # fmt: skip
-    text = Path(__file__).with_name("walker.ll").read_text()
-    return f'target triple = "{host_machine().triple}"\n' + text + processor
-
 
 def _walker_code() -> LinkedCode:
     """Return the walker's code: as it is written, which is as fast as optimised and much sooner there."""
-    source = _walker_source()
     machine = host_machine()
+    source = walker_source(platform.system(), platform.machine(), machine.triple)
     artifact = ArtifactCache().artifact(
         f"walker as written {machine} {source}",
         lambda: Artifact("object", emit(source, machine, "object", optimise=False), "walker"),

@@ -29,20 +29,13 @@
 ;                    pool index thread parked condition
 %Pool       = type { [8 x i64], [8 x i64], i64, i64, i64, i64, ptr, ptr, i64, i64, [96 x %Slot], [64 x %Worker] }
 ;                    mutex      done       stop parked workers slots head tail waiting callers (slots from byte 192)
-%Time       = type { i64, i64 }
 
-declare i32 @pthread_create(ptr, ptr, ptr, ptr)
-declare i32 @pthread_join(i64, ptr)
-declare i32 @pthread_mutex_init(ptr, ptr)
-declare i32 @pthread_mutex_lock(ptr)
-declare i32 @pthread_mutex_unlock(ptr)
-declare i32 @pthread_cond_init(ptr, ptr)
-declare i32 @pthread_cond_wait(ptr, ptr)
-declare i32 @pthread_cond_timedwait(ptr, ptr, ptr)
-declare i32 @pthread_cond_signal(ptr)
-declare i32 @pthread_cond_broadcast(ptr)
-declare i32 @clock_gettime(i32, ptr)
-declare i32 @sched_yield()
+; What a system gives (posix.ll, windows.ll) and a processor (x86.ll, aarch64.ll):
+;   thread_start(memory of its handle, function, argument) -> 0 if it runs; thread_join(handle)
+;   mutex_init, mutex_lock, mutex_unlock; condition_init, condition_wait(condition, mutex), condition_signal,
+;   condition_broadcast; time_after(nanoseconds) -> a time, condition_wait_until(condition, mutex, time) -> not 0 if late
+;   now() -> monotonic nanoseconds; give_way(); cpu_relax(); fp_enter() -> settings, fp_leave(settings)
+; Handles, mutexes and conditions are of zeroed memory, at most 8 and 64 bytes.
 
 declare i64 @llvm.umin.i64(i64, i64)
 declare i64 @llvm.umax.i64(i64, i64)
@@ -59,8 +52,8 @@ define i64 @loom_pool_size() {
 define i64 @loom_pool_start(ptr %pool, i64 %workers) {
 entry:
   %done = getelementptr %Pool, ptr %pool, i64 0, i32 1
-  call i32 @pthread_mutex_init(ptr %pool, ptr null)
-  call i32 @pthread_cond_init(ptr %done, ptr null)
+  call void @mutex_init(ptr %pool)
+  call void @condition_init(ptr %done)
   %count = getelementptr %Pool, ptr %pool, i64 0, i32 4
   %slots = getelementptr %Pool, ptr %pool, i64 0, i32 5
   store i64 %workers, ptr %count
@@ -82,10 +75,10 @@ start:
   %index = getelementptr %Worker, ptr %info, i64 0, i32 1
   %thread = getelementptr %Worker, ptr %info, i64 0, i32 2
   %condition = getelementptr %Worker, ptr %info, i64 0, i32 4
-  call i32 @pthread_cond_init(ptr %condition, ptr null)
+  call void @condition_init(ptr %condition)
   store ptr %pool, ptr %info
   store i64 %i, ptr %index
-  %error = call i32 @pthread_create(ptr %thread, ptr null, ptr @loom_worker, ptr %info)
+  %error = call i32 @thread_start(ptr %thread, ptr @loom_worker, ptr %info)
   %failed = icmp ne i32 %error, 0
   br i1 %failed, label %out, label %started
 started:
@@ -102,10 +95,10 @@ entry:
   %stop = getelementptr %Pool, ptr %pool, i64 0, i32 2
   %count = getelementptr %Pool, ptr %pool, i64 0, i32 4
   %workers = load i64, ptr %count
-  call i32 @pthread_mutex_lock(ptr %pool)
+  call void @mutex_lock(ptr %pool)
   store atomic i64 1, ptr %stop seq_cst, align 8
   %woken = call i64 @wake(ptr %pool, i64 %workers, i64 %workers)
-  call i32 @pthread_mutex_unlock(ptr %pool)
+  call void @mutex_unlock(ptr %pool)
   br label %next
 next:
   %i = phi i64 [ 0, %entry ], [ %i1, %join ]
@@ -114,7 +107,7 @@ next:
 join:
   %thread = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %i, i32 2
   %id = load i64, ptr %thread
-  call i32 @pthread_join(i64 %id, ptr null)
+  call void @thread_join(i64 %id)
   %i1 = add i64 %i, 1
   br label %next
 out:
@@ -142,7 +135,7 @@ rouse:
   %condition = getelementptr %Pool, ptr %pool, i64 0, i32 11, i64 %i, i32 4
   store i64 0, ptr %asleep.field
   %before = atomicrmw sub ptr %parked, i64 1 seq_cst
-  call i32 @pthread_cond_signal(ptr %condition)
+  call void @condition_signal(ptr %condition)
   br label %step
 step:
   %add = phi i64 [ 0, %look ], [ 1, %rouse ]
@@ -190,7 +183,7 @@ entry:
   %head = getelementptr %Pool, ptr %pool, i64 0, i32 6
   %tail = getelementptr %Pool, ptr %pool, i64 0, i32 7
   %waiting = getelementptr %Pool, ptr %pool, i64 0, i32 8
-  call i32 @pthread_mutex_lock(ptr %pool)
+  call void @mutex_lock(ptr %pool)
   %sub = load ptr, ptr %head
   %none = icmp eq ptr %sub, null
   br i1 %none, label %out, label %take
@@ -207,14 +200,14 @@ clear:
   store ptr null, ptr %tail
   br label %out
 out:
-  call i32 @pthread_mutex_unlock(ptr %pool)
+  call void @mutex_unlock(ptr %pool)
   ret ptr %sub
 }
 
 ; Hand a submission to the workers, after `previous` (of the same unit) if that is not done yet.
 define void @loom_submit(ptr %pool, ptr %sub, ptr %previous) {
 entry:
-  call i32 @pthread_mutex_lock(ptr %pool)
+  call void @mutex_lock(ptr %pool)
   %alone = icmp eq ptr %previous, null
   br i1 %alone, label %ready, label %check
 check:
@@ -230,7 +223,7 @@ ready:
   call void @enqueue(ptr %pool, ptr %sub)
   br label %out
 out:
-  call i32 @pthread_mutex_unlock(ptr %pool)
+  call void @mutex_unlock(ptr %pool)
   ret void
 }
 
@@ -240,7 +233,7 @@ entry:
   %done = getelementptr %Pool, ptr %pool, i64 0, i32 1
   %state = getelementptr %Submission, ptr %sub, i64 0, i32 3
   %link = getelementptr %Submission, ptr %sub, i64 0, i32 5
-  call i32 @pthread_mutex_lock(ptr %pool)
+  call void @mutex_lock(ptr %pool)
   %successor = load ptr, ptr %link
   %none = icmp eq ptr %successor, null
   br i1 %none, label %mark, label %release
@@ -249,15 +242,14 @@ release:
   br label %mark
 mark:                                         ; last touch: the owner may free the memory from here on
   store atomic i64 2, ptr %state release, align 8
-  call i32 @pthread_cond_broadcast(ptr %done)
-  call i32 @pthread_mutex_unlock(ptr %pool)
+  call void @condition_broadcast(ptr %done)
+  call void @mutex_unlock(ptr %pool)
   ret void
 }
 
 ; Wait until a submission is done, at most `nanoseconds`; returns 1 if it is.
 define i32 @loom_wait(ptr %pool, ptr %sub, i64 %nanoseconds) {
 entry:
-  %until = alloca %Time
   %done = getelementptr %Pool, ptr %pool, i64 0, i32 1
   %state = getelementptr %Submission, ptr %sub, i64 0, i32 3
   br label %spin
@@ -274,28 +266,19 @@ relax:
   call void @cpu_relax()
   br label %spin
 sleep:
-  call i32 @clock_gettime(i32 0, ptr %until)
-  %fraction = getelementptr %Time, ptr %until, i64 0, i32 1
-  %sec = load i64, ptr %until
-  %nsec = load i64, ptr %fraction
-  %sum = add i64 %nsec, %nanoseconds
-  %carry = udiv i64 %sum, 1000000000
-  %rest = urem i64 %sum, 1000000000
-  %sec1 = add i64 %sec, %carry
-  store i64 %sec1, ptr %until
-  store i64 %rest, ptr %fraction
-  call i32 @pthread_mutex_lock(ptr %pool)
+  %until = call i64 @time_after(i64 %nanoseconds)
+  call void @mutex_lock(ptr %pool)
   br label %check
 check:
   %s2 = load atomic i64, ptr %state acquire, align 8
   %ended2 = icmp eq i64 %s2, 2
   br i1 %ended2, label %unlock, label %doze
 doze:
-  %late = call i32 @pthread_cond_timedwait(ptr %done, ptr %pool, ptr %until)
+  %late = call i32 @condition_wait_until(ptr %done, ptr %pool, i64 %until)
   %over = icmp ne i32 %late, 0
   br i1 %over, label %unlock, label %check
 unlock:
-  call i32 @pthread_mutex_unlock(ptr %pool)
+  call void @mutex_unlock(ptr %pool)
   %s3 = load atomic i64, ptr %state acquire, align 8
   %ended3 = icmp eq i64 %s3, 2
   %result = zext i1 %ended3 to i32
@@ -435,9 +418,9 @@ entry:
   br i1 %asleep, label %wake, label %claim
 wake:
   %least = call i64 @llvm.umin.i64(i64 %chunks, i64 %helpers)
-  call i32 @pthread_mutex_lock(ptr %pool)
+  call void @mutex_lock(ptr %pool)
   %woken = call i64 @wake(ptr %pool, i64 %helpers, i64 %least)
-  call i32 @pthread_mutex_unlock(ptr %pool)
+  call void @mutex_unlock(ptr %pool)
   br label %claim
 claim:
   %ran = call i1 @help(ptr %slot, i1 1)
@@ -457,7 +440,7 @@ idle:
   %long = icmp ugt i64 %turn1, 2000
   br i1 %long, label %yield, label %pause
 yield:                                        ; whoever holds the last chunk may need this core
-  call i32 @sched_yield()
+  call void @give_way()
   br label %rest
 pause:
   call void @cpu_relax()
@@ -523,18 +506,6 @@ excess:                                       ; nothing more is run, as after a 
   store i64 %mark, ptr %excess.field
   store atomic i64 1, ptr %fault.field monotonic, align 8
   ret void
-}
-
-; Monotonic time in nanoseconds.
-define internal i64 @now() {
-  %time = alloca %Time
-  call i32 @clock_gettime(i32 1, ptr %time)
-  %fraction = getelementptr %Time, ptr %time, i64 0, i32 1
-  %sec = load i64, ptr %time
-  %nsec = load i64, ptr %fraction
-  %scaled = mul i64 %sec, 1000000000
-  %sum = add i64 %scaled, %nsec
-  ret i64 %sum
 }
 
 ; Walk a submission's table from where it stands, in the slot given. Returns 0 if `deadline` (0: none)
@@ -772,7 +743,7 @@ relax:
   call void @cpu_relax()
   br label %look
 park:                                         ; announce, look once more, then sleep until woken
-  call i32 @pthread_mutex_lock(ptr %pool)
+  call void @mutex_lock(ptr %pool)
   store i64 1, ptr %asleep.field
   %p = atomicrmw add ptr %parked, i64 1 seq_cst
   %stop2 = load atomic i64, ptr %stop.field seq_cst, align 8
@@ -788,14 +759,14 @@ check:
   %still = icmp ne i64 %asleep, 0
   br i1 %still, label %sleep, label %woken
 sleep:
-  call i32 @pthread_cond_wait(ptr %condition, ptr %pool)
+  call void @condition_wait(ptr %condition, ptr %pool)
   br label %check
 cancel:
   store i64 0, ptr %asleep.field
   %q = atomicrmw sub ptr %parked, i64 1 seq_cst
   br label %woken
 woken:
-  call i32 @pthread_mutex_unlock(ptr %pool)
+  call void @mutex_unlock(ptr %pool)
   br label %look
 out:
   ret ptr null
