@@ -109,4 +109,19 @@ TOOLCHAINS: dict[str, Toolchain] = {
         "cargo run --offline -q --release --example train --",
         {"CARGO_TARGET_DIR": "target", "RUSTFLAGS": "-D warnings"},
     ),
+    "go": Toolchain(
+        {"go": "golang-go", "cc": "gcc"},
+        ['test -z "$(gofmt -l .)"', "go vet ./...", "GODEBUG=cgocheck=2 go test"],
+        "go run ./train",
+        {"CGO_ENABLED": "1", "GOFLAGS": "-mod=mod", "GOPROXY": "off"},
+    ),
+    "java": Toolchain(
+        {"javac": "default-jdk-headless", "java": "default-jdk-headless"},
+        [
+            "javac -Xlint:all -Werror --release 11 -d made $(find src -name '*.java')",
+            "cp -r src/main/resources/. made",
+            "java -Xcheck:jni -cp made loom.{name}.NetTest",
+        ],
+        "java -cp made loom.{name}.Train",
+    ),
 }

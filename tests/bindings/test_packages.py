@@ -16,7 +16,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Packages of all networks in all languages."""
     folder = tmp_path_factory.mktemp("bindings")
     for kind in NETS:
-        export_bindings(trained(kind).frozen, folder / kind, list(LANGUAGES))
+        export_bindings(trained(kind).frozen, folder / kind, list(LANGUAGES), optimize="size")
         (folder / kind / "x.bin").write_bytes(trained(kind).x.tobytes())
         (folder / kind / "y.bin").write_bytes(trained(kind).y.tobytes())
     return {kind: folder / kind for kind in NETS}

@@ -18,7 +18,7 @@ from loom.export import export_bindings
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, about = tmp_path_factory.mktemp("python"), trained("line")
-    export_bindings(about.frozen, folder, ["python"])
+    export_bindings(about.frozen, folder, ["python"], optimize="size")
     (folder / "x.bin").write_bytes(about.x.tobytes())
     (folder / "y.bin").write_bytes(about.y.tobytes())
     return folder / "python"

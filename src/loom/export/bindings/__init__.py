@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, near_matches
 from loom.export.bindings.languages import LANGUAGES, Language
 from loom.export.bindings.templates import render
-from loom.export.c import CExport, export_c, platform_of
+from loom.export.c import CExport, export_c
+from loom.export.c.build import link_shim, platform_of
 from loom.export.c.levels import Optimize
 from loom.export.c.source import CODES
-from loom.export.c.text import unused
+from loom.export.c.text import TYPES, unused
 from loom.export.network import FrozenNetwork
 
 __all__ = ["LANGUAGES", "export_bindings", "language_of"]
@@ -87,16 +89,27 @@ def _write(language: Language, manifest: Mapping[str, Any], out: Path, targets: 
         written[-1].parent.mkdir(parents=True, exist_ok=True)
         return written[-1]
 
-    shutil.rmtree(out / language.name / "native", ignore_errors=True)
     for path, template in language.files.items():
         if path not in language.training or values["training"]:
             place(path).write_text(render(language.text(f"{template}.mustache"), values), encoding="utf-8")
     for target in values["targets_built"]:
         for library in language.libraries:
             if not library.systems or target["system"] in library.systems:
-                source = out / target["target"] / target[library.kind]
-                shutil.copyfile(source, place(library.path, {**target, "file": source.name}))
-    return written
+                source = out / target[library.kind]
+                made = place(library.path, {**target, "file": source.name})
+                if library.shim:
+                    _link(out, render(f"{language.name}/{library.shim}", values), target, made)
+                else:
+                    shutil.copyfile(source, made)
+    return list(dict.fromkeys(written))
+
+
+def _link(out: Path, shim: str, target: Mapping[str, str], made: Path) -> None:
+    """Link a package's own C with a network's static library."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in (out / shim, out / target["header"]):
+            shutil.copyfile(path, Path(scratch) / path.name)
+        link_shim(platform_of(target["target"]), Path(scratch) / Path(shim).name, out / target["static"], made)
 
 
 def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
@@ -106,6 +119,8 @@ def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[s
     ports = _Ports(language, taken)
     inputs, outputs = ports.of(manifest["inputs"], "x"), ports.of(manifest["outputs"], "y")
     wanted = ports.of(about["targets"], "target", "target_") if about else []
+    ends = [{**port, "output_index": len(inputs) + len(wanted) + n} for n, port in enumerate(outputs)]
+    kinds = {port["type"]: port for port in (*inputs, *wanted, *outputs)}
     first = manifest["tensors"][0]
     first_type = language.types[first["dtype"]]
     codes = [
@@ -114,7 +129,9 @@ def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[s
     name = manifest["name"]
     return {
         "name": name, "Name": _camel(name), "NAME": name.upper(), "loom": manifest["loom"],
-        "version": _VERSION, "digest": manifest["digest"], "inputs": _listed(inputs), "outputs": _listed(outputs),
+        "version": _VERSION, "digest": manifest["digest"], "inputs": _listed(inputs), "outputs": _listed(ends),
+        "kinds": list(kinds.values()), "all_count": len(inputs) + len(wanted) + len(outputs),
+        "mangled": name.replace("_", "_1"),
         "targets": _listed(wanted), "ports": _listed([*inputs, *wanted]), "port_count": len(inputs) + len(wanted),
         "many_outputs": len(outputs) > 1, "odd": any(port["elements"] > 1 for port in inputs),
         "tensors": [{**t, "dims": ", ".join(map(str, t["shape"]))} for t in manifest["tensors"]],
@@ -146,6 +163,7 @@ class _Ports:
             "type": self.language.types[dtype], "elements": math.prod(shape),
             "tuple": f"{', '.join(dims)}{',' * bool(dims)}",
             "batch": f"({', '.join(['n', *dims])})", "real": dtype in ("f32", "f64"), "width": lookup(dtype).nbytes,
+            "ctype": TYPES[dtype], "view": self.language.views.get(self.language.types[dtype], ""),
         }  # fmt: skip
 
 
@@ -160,9 +178,9 @@ def _built(language: Language, target: str, name: str) -> dict[str, str]:
     platform = platform_of(target)
     arch, _, system = target.partition("-")
     return {
-        "target": target, "arch": language.arches.get(arch, arch), "system": system,
-        "os": language.systems.get(system, system), "static": f"lib{name}.{platform.static}",
-        "shared": f"lib{name}.{platform.shared}",
+        "target": target, "arch": language.arches.get(arch, arch), "system": system, "header": f"{name}.h",
+        "os": language.systems.get(system, system), "static": f"{target}/lib{name}.{platform.static}",
+        "shared": f"{target}/lib{name}.{platform.shared}", "suffix": platform.shared,
     }  # fmt: skip
 
 

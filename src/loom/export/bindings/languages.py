@@ -14,7 +14,9 @@ __all__ = ["LANGUAGES", "Language", "Library"]
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library in a package: ``kind`` of the C export (``static`` or ``shared``), and where it goes.
+    """A library in a package: ``kind`` of the C export (``header``, ``static`` or ``shared``), and its place.
+
+    ``shim``: a file of the package in C, which is compiled and linked with the static library instead.
 
     ``systems``: those it is copied for, all if there are none.
     """
@@ -22,6 +24,7 @@ class Library:
     kind: str
     path: str
     systems: tuple[str, ...] = ()
+    shim: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Language:
     training: frozenset[str] = frozenset()
     arches: Mapping[str, str] = field(default_factory=dict[str, str])
     systems: Mapping[str, str] = field(default_factory=dict[str, str])
+    views: Mapping[str, str] = field(default_factory=dict[str, str])
+    """How a buffer of bytes is seen as elements, by their type."""
 
     @property
     def words(self) -> frozenset[str]:
@@ -90,4 +95,44 @@ _RUST = Language(
     training=frozenset({"examples/train.rs"}),
 )
 
-LANGUAGES = {language.name: language for language in (_PYTHON, _RUST)}
+_GO = Language(
+    "go",
+    {
+        "go.mod": "go.mod",
+        "README.md": "README.md",
+        "{{name}}.go": "net.go",
+        "{{name}}_test.go": "net_test.go",
+        "train/main.go": "train.go",
+    },
+    _types("float64 float32 int64 int32 int16 int8 uint64 uint32 uint16 uint8"),
+    (Library("header", "{{file}}"), Library("static", "native/{{target}}/lib{{name}}.a")),
+    training=frozenset({"train/main.go"}),
+    arches={"x86_64": "amd64", "aarch64": "arm64", "armv7": "arm"},
+    systems={"linux": "linux,!android", "windows": "windows", "macos": "darwin", "android": "android"},
+)
+
+_JAVA = Language(
+    "java",
+    {
+        "pom.xml": "pom.xml",
+        "README.md": "README.md",
+        "src/main/c/{{name}}_jni.c": "jni.c",
+        "src/main/java/loom/{{name}}/Net.java": "Net.java",
+        "src/main/java/loom/{{name}}/NetException.java": "NetException.java",
+        "src/main/java/loom/{{name}}/Train.java": "Train.java",
+        "src/main/resources/loom/{{name}}/tensors.txt": "tensors",
+        "src/test/java/loom/{{name}}/NetTest.java": "NetTest.java",
+    },
+    _types("double float long int short byte long int short byte"),
+    (
+        Library(
+            "shared",
+            "src/main/resources/loom/{{name}}/native/{{target}}/lib{{name}}_jni.{{suffix}}",
+            shim="src/main/c/{{name}}_jni.c",
+        ),
+    ),
+    training=frozenset({"src/main/java/loom/{{name}}/Train.java"}),
+    views={"byte": ""} | {t: f".as{t.capitalize()}Buffer()" for t in ("double", "float", "long", "int", "short")},
+)
+
+LANGUAGES = {language.name: language for language in (_PYTHON, _RUST, _GO, _JAVA)}

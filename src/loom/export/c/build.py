@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError, StateError, near_matches
 
-__all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "platform_of", "zig"]
+__all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "link_shim", "platform_of", "zig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +82,38 @@ FLAGS = ("-std=c99", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "
 def link(platform: Platform, name: str, source: Path, objects: Sequence[Path], out: Path) -> list[Path]:
     """Compile a network's C source and link it with its kernels; return the static and the shared library."""
     folder = source.parent
-    own, memory, runtime = folder / f"{name}.o", folder / "memory.o", folder / "runtime.a"
-    fixed = ["-target", platform.zig, *FLAGS]
-    if platform.of == "x86-64":
-        fixed += ["-mcpu=x86_64"]
+    own, memory = folder / f"{name}.o", folder / "memory.o"
+    fixed = _flags(platform)
     zig("cc", *fixed, "-Os", "-c", source, "-o", own)
     zig("cc", *fixed, "-O2", "-c", Path(__file__).with_name("memory.c"), "-o", memory)
-    more = [memory]
-    if platform.needs_runtime:
-        zig("build-lib", "-target", platform.zig, "-fcompiler-rt", "-fPIC", "-ffunction-sections", "-OReleaseSmall",
-            _empty(folder), f"-femit-bin={runtime}")  # fmt: skip
-        more.append(runtime)
     static = out / f"lib{name}.{platform.static}"
     static.unlink(missing_ok=True)
     zig("ar", "rcs", static, own, memory, *objects)
     shared = out / f"lib{name}.{platform.shared}"
-    flags = ["-shared", "-nostdlib", "-s", *(["-Wl,--gc-sections"] if platform.shared == "so" else [])]
-    zig("cc", "-target", platform.zig, *flags, own, *objects, *more, "-o", shared)
+    link_shared(platform, shared, [own, *objects, memory], folder)
     return [static, shared]
+
+
+def link_shim(platform: Platform, source: Path, static: Path, shared: Path) -> None:
+    """Compile C that calls a network, and link both as one shared library; the header lies beside ``source``."""
+    own = source.with_suffix(".o")
+    zig("cc", *_flags(platform), "-Os", "-c", source, "-o", own)
+    link_shared(platform, shared, [own, static], source.parent)
+
+
+def link_shared(platform: Platform, shared: Path, objects: Sequence[Path], folder: Path) -> None:
+    """Link a shared library without a C library, with the compiler's own functions where code calls them."""
+    more: list[Path] = []
+    if platform.needs_runtime:
+        more.append(folder / "runtime.a")
+        zig("build-lib", "-target", platform.zig, "-fcompiler-rt", "-fPIC", "-ffunction-sections", "-OReleaseSmall",
+            _empty(folder), f"-femit-bin={more[0]}")  # fmt: skip
+    flags = ["-shared", "-nostdlib", "-s", *(["-Wl,--gc-sections"] if platform.shared == "so" else [])]
+    zig("cc", "-target", platform.zig, *flags, *objects, *more, "-o", shared)
+
+
+def _flags(platform: Platform) -> list[str]:
+    return ["-target", platform.zig, *FLAGS, *(["-mcpu=x86_64"] if platform.of == "x86-64" else [])]
 
 
 def _empty(folder: Path) -> Path:
