@@ -34,7 +34,7 @@ _TURNS = 8
 class Frozen(FrozenRows, FrozenFacts, Protocol):
     """A store as it was at one moment; nothing of it changes any more."""
 
-    def placing(self, path: str) -> contextlib.AbstractContextManager[bool]:
+    def placing(self, path: str, /) -> contextlib.AbstractContextManager[bool]:
         """Tell, while nobody else puts this store at ``path``, whether there is none of a later moment."""
         ...
 
