@@ -20,6 +20,7 @@ from loom.kernels.vectors.rank import FACTS
 from loom.runtime.budget import LEDGER
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, keep, shares_memory
+from loom.runtime.chain.program import Submission
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
 from loom.schedules.vectors import VectorLayout
@@ -27,6 +28,8 @@ from loom.schedules.vectors import VectorLayout
 __all__ = ["Comparison", "SegmentMemory", "VectorPrograms"]
 
 _WORD = 4
+_TURNS = 16
+"""Programs that lay rows down side by side."""
 _MANY = 1000
 """Queries of a large search."""
 
@@ -44,6 +47,30 @@ class SegmentMemory:
     def nbytes(self) -> int:
         """Bytes of all."""
         return self.data.nbytes + self.squares.nbytes + self.weights.nbytes + self.scales.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Laying:
+    """Rows that are being laid down; ``given`` is memory that the run is over."""
+
+    submission: Submission
+    given: Sequence[Any]
+    memory: SegmentMemory
+    first: int
+    count: int
+
+    def end(self) -> None:
+        """Wait for the end; nothing is under way after it, even if it raises."""
+        try:
+            self.submission.wait()
+        except BaseException:
+            self.submission.cancel()
+            self.submission.finish()
+            raise
+
+    def squares(self) -> Array:
+        """Return the squares of the rows."""
+        return self.memory.squares.read(self.first * _WORD, self.count * _WORD).view(np.float32)
 
 
 class VectorPrograms:
@@ -92,16 +119,32 @@ class VectorPrograms:
 
         ``x`` holds f32; an array of int8 is what bytes hold already, whose scales are there.
         """
+        kept, given = self._laying(x, memory, first, count, begin, 0)
+        kept.run(*given, wait=True)
+        return memory.squares.read(first * _WORD, count * _WORD).view(np.float32)
+
+    def begin_lay(
+        self, x: Array | Storage, memory: SegmentMemory, first: int, count: int, begin: int, turn: int
+    ) -> Laying:
+        """Begin to lay rows down, as number ``turn`` of those that are under way at a time.
+
+        ``x`` and the segment are to be left alone until its ``end``, which is to be called whatever happens.
+        """
+        kept, given = self._laying(x, memory, first, count, begin, 1 + turn % _TURNS)
+        return Laying(kept.start(*given), given, memory, first, count)
+
+    def _laying(
+        self, x: Array | Storage, memory: SegmentMemory, first: int, count: int, begin: int, turn: int
+    ) -> tuple[Kept, list[Any]]:
         layout = self.layout
         width = layout.panel.width
         source = i8 if isinstance(x, np.ndarray) and x.dtype == np.int8 else f32
         panels = _class((first + count - 1) // width - first // width + 1)
         sizes = np.array([first, count, layout.dims, begin], np.uint32)
-        self.run(
-            f"lay {source}", panels, lambda chain, slots: layout.record_lay(chain, slots, panels, source),
+        return self._kept(
+            f"lay {source}", (panels, turn), lambda chain, slots: layout.record_lay(chain, slots, panels, source),
             x, sizes, memory.data, memory.squares, memory.weights, memory.scales,
         )  # fmt: skip
-        return memory.squares.read(first * _WORD, count * _WORD).view(np.float32)
 
     def read(self, memory: SegmentMemory, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""
@@ -124,6 +167,13 @@ class VectorPrograms:
 
     def run(self, what: str, size: Any, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any) -> None:
         """Run the program kept for ``what`` of a ``size`` over memory, some of it arrays; wait for its end."""
+        kept, memory = self._kept(what, size, record, *given)
+        kept.run(*memory, wait=True)
+
+    def _kept(
+        self, what: str, size: Any, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any
+    ) -> tuple[Kept, list[Any]]:
+        """Return the program kept for ``what`` of a ``size``, and the memory it is to be run over."""
         memory = [self.held(each) for each in given]
         is_told = not self._is_native or check_bounds()
         nbytes = tuple(m.nbytes if is_told else _WORD for m in memory)
@@ -134,7 +184,7 @@ class VectorPrograms:
             record(chain, slots)
             return Kept(chain.build(), slots, in_place=self.in_place)
 
-        keep((f"vectors.{what}", self.layout, size, nbytes), self.device, make).run(*memory, wait=True)
+        return keep((f"vectors.{what}", self.layout, size, nbytes), self.device, make), memory
 
     def held(self, given: Any) -> Any:
         """Return memory for a slot: an array as it is where the device uses it in place, else a copy there."""

@@ -16,7 +16,7 @@ from loom.runtime.device import Device
 from loom.runtime.unit import Unit
 from loom.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
-from loom.vectors.state import GivenRows
+from loom.vectors.pieces import GivenRows
 
 __all__ = ["taken_from"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,22 +23,16 @@ from loom.vectors.columns import MetaColumns, Test
 from loom.vectors.frozen import FrozenStore
 from loom.vectors.given import Id, Meta, require_lengths
 from loom.vectors.growing import GrowingList
-from loom.vectors.programs import VectorPrograms
+from loom.vectors.pieces import GivenRows, Piece, neighbours
+from loom.vectors.programs import Laying, VectorPrograms
 from loom.vectors.search import SearchPart
 from loom.vectors.segments import Residence, RowSegment, WrittenRows
 
 __all__ = ["GivenRows", "StoreState", "StoreView"]
 
 _MOST_ROWS = (1 << 32) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class GivenRows:
-    """Vectors to be captured: ``count`` rows of f32 in memory, from element ``begin`` on."""
-
-    memory: Array | Storage
-    count: int
-    begin: int = 0
+_MANY = 1 << 22
+"""Elements from which vectors are laid down while their ids are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +43,6 @@ class StoreView:
     ids: Sequence[Id]
     metas: Sequence[Meta | None]
     index: Any
-
-
-class _Piece:
-    """Rows of one capture in one segment, which stays on the device until they are kept."""
-
-    def __init__(self, segment: RowSegment, first: int, count: int) -> None:
-        self.segment, self.first, self.count = segment, first, count
-        segment.pins += 1
 
 
 class StoreState:
@@ -141,22 +127,37 @@ class StoreState:
     def capture(
         self,
         source: GivenRows,
-        ids: list[Id],
+        names: Callable[[], list[Id]],
         metas: list[Meta | None],
         duplicates: str,
         where: str,
         told: Callable[[], None],
     ) -> int:
-        """Lay rows down and keep them, all or none; return how many. ``told`` may refuse at the last moment."""
-        chosen = self._chosen(ids, duplicates, where)
-        runs = [(0, source.count)]
-        if chosen is not None:
-            runs, ids, metas = _runs(chosen), [ids[n] for n in chosen], [metas[n] for n in chosen]
-        if len(self.ids) + len(ids) > _MOST_ROWS:
-            raise ArgumentError(where, "too many rows", expected="less than 2^32", got=len(self.ids) + len(ids),
-                                remedy="compact() the store, or open another")  # fmt: skip
-        pieces: list[_Piece] = []
+        """Lay rows down and keep them, all or none; return how many. ``told`` may refuse at the last moment.
+
+        Of many vectors all are laid down while their ids, ``names``, are looked at; if not all are kept, once more.
+        """
+        pieces: list[Piece] = []
         try:
+            laying: list[Laying] = []
+            with ExitStack() as ending:
+                for each in self._begin(source, pieces):
+                    ending.callback(each.end)
+                    laying.append(each)
+                ids = names()
+                chosen = self._chosen(ids, duplicates, where)
+            count = len(ids if chosen is None else chosen)
+            if len(self.ids) + count > _MOST_ROWS:
+                raise ArgumentError(where, "too many rows", expected="less than 2^32", got=len(self.ids) + count,
+                                    remedy="compact() the store, or open another")  # fmt: skip
+            runs = [(0, source.count)]
+            if chosen is not None:
+                self._release(pieces)
+                pieces.clear()
+                runs, ids, metas = neighbours(chosen), [ids[n] for n in chosen], [metas[n] for n in chosen]
+            elif laying:
+                require_lengths(np.concatenate([each.squares() for each in laying]), where)
+                runs = []
             for first, count in runs:
                 self._lay(source, first, count, pieces, where)
             with self.lock:
@@ -195,29 +196,50 @@ class StoreState:
             kept.append(n)
         return kept
 
-    def _lay(self, source: GivenRows, first: int, count: int, pieces: list[_Piece], where: str) -> None:
+    def _is_much(self, source: GivenRows) -> bool:
+        """Tell whether vectors are so many that it is worth while to lay them down before their ids are looked at."""
+        is_free = self.residence.most_nbytes is None and len(self.ids) + source.count <= _MOST_ROWS
+        return is_free and source.count * self.programs.layout.dims >= _MANY
+
+    def _begin(self, source: GivenRows, pieces: list[Piece]) -> Iterator[Laying]:
+        """Begin to lay much down, one segment after the other."""
+        if not self._is_much(source):
+            return
+        for memory, begin, first, count in self._cut(source, 0, source.count, pieces):
+            segment = pieces[-1].segment.memory()
+            yield self.programs.begin_lay(memory, segment, first, count, begin, len(pieces))
+
+    def _lay(self, source: GivenRows, first: int, count: int, pieces: list[Piece], where: str) -> None:
         """Lay rows of a source down after the last, none of them kept yet."""
+        for memory, begin, place, some in self._cut(source, first, count, pieces):
+            squares = self.programs.lay(memory, pieces[-1].segment.memory(), place, some, begin)
+            require_lengths(squares, where, first=first)
+            first += some
+
+    def _cut(
+        self, source: GivenRows, first: int, count: int, pieces: list[Piece]
+    ) -> Iterator[tuple[Array | Storage, int, int, int]]:
+        """Give what goes into each segment: memory, where in it vectors begin, the first place, how many."""
         layout, end = self.programs.layout, first + count
         while first < end:
             number, place = divmod(len(self.ids) + sum(p.count for p in pieces), layout.rows)
             some = min(layout.rows - place, end - first)
             segment = self._segment(number, pieces)
-            pieces.append(_Piece(segment, place, some))
+            pieces.append(Piece(segment, place, some))
             memory, begin = source.memory, source.begin + first * layout.dims
             if isinstance(memory, np.ndarray):
                 memory, begin = memory[first : first + some], 0
-            squares = self.programs.lay(memory, segment.memory(), place, some, begin)
-            require_lengths(squares, where, first=first)
+            yield memory, begin, place, some
             first += some
 
-    def _segment(self, number: int, pieces: list[_Piece]) -> RowSegment:
+    def _segment(self, number: int, pieces: list[Piece]) -> RowSegment:
         if number < len(self.segments):
             return self.segments[number]
         if pieces and pieces[-1].segment.number == number:
             return pieces[-1].segment
         return RowSegment(self.residence, number, is_new=self.is_new)
 
-    def _keep(self, pieces: Sequence[_Piece], ids: Sequence[Id], metas: Sequence[Meta | None]) -> None:
+    def _keep(self, pieces: Sequence[Piece], ids: Sequence[Id], metas: Sequence[Meta | None]) -> None:
         row = len(self.ids)
         for piece in pieces:
             if piece.segment.number == len(self.segments):
@@ -236,7 +258,7 @@ class StoreState:
         self.captured += len(ids)
         self.changed += len(ids)
 
-    def _release(self, pieces: Sequence[_Piece]) -> None:
+    def _release(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
             piece.segment.pins -= 1
             if not piece.segment.used:
@@ -273,7 +295,7 @@ class StoreState:
         self._require_room(where)
         fresh = StoreState(self.programs, self.residence.most_nbytes)
         fresh.residence, fresh.is_new = self.residence, False
-        pieces: list[_Piece] = []
+        pieces: list[Piece] = []
         went = len(self.ids) - self.count
         try:
             for segment in self.segments:
@@ -306,14 +328,14 @@ class StoreState:
                              expected=f"at least {needed} bytes", got=most,
                              remedy="Flush the store, and restore it with a larger memory_budget")  # fmt: skip
 
-    def relay(self, rows: Array, scales: Array, pieces: list[_Piece]) -> None:
+    def relay(self, rows: Array, scales: Array, pieces: list[Piece]) -> None:
         """Lay rows down that are kept already, or rows of f32."""
         size, done = self.programs.layout.rows, 0
         while done < len(rows):
             number, place = divmod(sum(p.count for p in pieces), size)
             some = min(size - place, len(rows) - done)
             segment = self._segment(number, pieces)
-            pieces.append(_Piece(segment, place, some))
+            pieces.append(Piece(segment, place, some))
             segment.lay(segment.memory(), rows[done : done + some], scales[done : done + some], place)
             done += some
 
@@ -366,14 +388,3 @@ class StoreState:
             self.segments, self.ids, self.metas, self._rows = [], GrowingList(), GrowingList(), {}
             self.index = None
             self._columns.forget()
-
-
-def _runs(chosen: Sequence[int]) -> list[tuple[int, int]]:
-    """Return neighbouring numbers as (first, how many)."""
-    runs: list[tuple[int, int]] = []
-    for n in chosen:
-        if runs and sum(runs[-1]) == n:
-            runs[-1] = runs[-1][0], runs[-1][1] + 1
-        else:
-            runs.append((n, 1))
-    return runs

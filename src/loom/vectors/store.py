@@ -26,10 +26,11 @@ from loom.vectors.columns import read_where
 from loom.vectors.entries import Entry, Hit, as_hits, copy_meta, normalized, read_entries
 from loom.vectors.frozen import FrozenStore
 from loom.vectors.given import Id, known_id, read_ids, read_matrix, read_meta, read_metas, read_vector
+from loom.vectors.pieces import GivenRows
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import find_best
 from loom.vectors.sources import taken_from
-from loom.vectors.state import GivenRows, StoreState
+from loom.vectors.state import StoreState
 
 __all__ = ["VectorStore"]
 
@@ -240,7 +241,10 @@ class VectorStore:
         told = read_metas(metas, source.count, where)
         with self._state.writing:
             self._alive(where)
-            names = self._state.numbered(source.count) if ids is None else read_ids(ids, source.count, where)
+
+            def names() -> list[Id]:
+                return self._state.numbered(source.count) if ids is None else read_ids(ids, source.count, where)
+
             return self._state.capture(source, names, told, duplicates, where, lambda: self._alive(where))
 
     # changing
@@ -264,7 +268,7 @@ class VectorStore:
             if meta is _KEEP:
                 told = state.metas[row]
             if x is not None:
-                state.capture(GivenRows(x, 1), [known], [told], "replace", where, lambda: self._alive(where))
+                state.capture(GivenRows(x, 1), lambda: [known], [told], "replace", where, lambda: self._alive(where))
             elif meta is not _KEEP:
                 state.tell(row, told)
             return state.rows[known]

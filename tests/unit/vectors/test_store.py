@@ -37,6 +37,32 @@ def test_duplicates() -> None:
     assert db.capture("a", [5, 5], duplicates="skip") == db["a"].row
 
 
+def test_much_is_laid_down_while_its_ids_are_looked_at(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, query = vectors(150), vectors(1, seed=2)[0]
+    plain, db = (VectorStore(DIMS, 64, device=on, dtype="i8") for _ in range(2))
+    monkeypatch.setattr("loom.vectors.state._MANY", 1 << 60)
+    for n in range(0, 150, 50):
+        plain.capture_many([f"v{k}" for k in range(n, n + 50)], x[n : n + 50])
+    monkeypatch.setattr("loom.vectors.state._MANY", 1)
+    db.capture_many([f"v{n}" for n in range(20)], x[:20])
+    broken = x.copy()
+    broken[140, 3] = np.nan
+    for ids, rows, what in (
+        ([f"w{n}" for n in range(150)], broken, "NaN or infinity, or is too long.*row 140"),
+        ([f"v{n + 19}" for n in range(150)], x, "there is a vector 'v19' already"),
+        (["w"] * 150, x, "there is a vector 'w' already"),
+        (["w"], x, "not an id for each"),
+        ([None] * 150, x, "not an id"),
+    ):
+        with pytest.raises(LoomError, match=what):
+            db.capture_many(ids, rows)
+        assert (list(db), db.tombstones) == ([f"v{n}" for n in range(20)], 0)
+    broken = x.copy()
+    broken[3] = np.inf  # of an id that is there already
+    assert db.capture_many([f"v{n}" for n in range(150)], broken, duplicates="skip") == 130
+    assert db.search(query, 150) == plain.search(query, 150)
+
+
 def test_update_delete_and_compact(on: str) -> None:
     db = VectorStore(DIMS, 64, device=on)
     x = vectors(150)

@@ -110,6 +110,16 @@ class Kept:
                 self._detach()
             return self._last
 
+    def start(self, *memory: np.ndarray[Any, Any] | Storage) -> Submission:
+        """Start a run and return at once; the memory is the caller's to keep until it is over."""
+        with self._lock:
+            self._attach(memory, ())
+            try:
+                self._last = self._program.launch()
+            finally:
+                self._detach()
+            return self._last
+
     def _attach(self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int]) -> None:
         if self._last is not None:
             if self.in_place:  # it reads what is attached until it is over
