@@ -22,6 +22,7 @@ from loom.core.numbers import whole
 from loom.export.frozen import Ends, Image, draft, require_identifier
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.network import Network, digest_of
+from loom.nn.spec.reader import write_network
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.programs import BatchShape, Programs
 from loom.nn.train.samples import Samples, batches, by_name
@@ -70,7 +71,7 @@ class FrozenNetwork:
     """What every export of a network is made of; ``image`` lays it out for one machine.
 
     ``outputs``: name, dtype and shape (without the axis of samples) of each; ``targets``: name and dtype of what
-    training compares them with.
+    training compares them with; ``documents``: those that ``CreateLoomNetwork`` knows it by, the network's own first.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class FrozenNetwork:
     ) -> None:
         self.network, self.name, self.training = network, name, training
         self._learned = dict(learned or {})
+        self.documents: list[Any] = [write_network(network.spec)]
         self._ends, self._kept = ends, kept
         names = network.spec.outputs
         made, _ = ends["forward_1"]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from json import loads as parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -16,7 +17,9 @@ __all__ = ["export"]
 
 
 def export(
-    network: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, a document, or FILE.py:KERNEL.")],
+    network: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:KERNEL.")
+    ],
     to: Annotated[str, typer.Option("--to", help="c, wasm, npm, python, rust, ...: one or several.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
@@ -50,23 +53,58 @@ def export(
     from loom.nn.train.datasets import divide
 
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
-    if ".py:" in str(network):
+    if ".py:" in str(network[0]):
         _require_no(data, "--data", "a kernel")
-        kernel = _kernel(str(network), to, name)
+        _require_one(network, "a kernel")
+        kernel = _kernel(str(network[0]), to, name)
         _print([_EXPORTS[kind](kernel, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
         return
-    net = open_network(network, "cpu")
     settings: dict[str, Any] = {}
-    samples = None
     if data is not None:
-        samples, _ = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
         settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed, "schedule": schedule,
                     "clip_norm": clip_norm}  # fmt: skip
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     sizes = [_size(text) for text in batch.split(",")]
-    frozen = freeze(net, name=name or _prefix(network), batch=sizes, train=settings, data=samples)
+    frozen: list[FrozenNetwork] = []
+    for path in network:
+        net = open_network(path, "cpu")
+        samples = None
+        if data is not None:
+            samples, _ = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
+        called = name if name and len(network) == 1 else _prefix(path)
+        frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples))
+        frozen[-1].documents += _documents(path)
+    if len(frozen) > 1:
+        if asked.kinds != ["c"]:
+            _require_one(network, f"--to {to}")
+        _print([_several_to_c(frozen, out, asked, name)], None, json)
+        return
     writers = dict.fromkeys(_EXPORTS.get(kind, _to_c) for kind in asked.kinds)
-    _print([write(frozen, out, asked) for write in writers], net.digest(), json)
+    _print([write(frozen[0], out, asked) for write in writers], frozen[0].network.digest(), json)
+
+
+def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Any:
+    from loom.export import export_c
+
+    targets = [text.strip() for text in (asked.target or "x86_64-linux").split(",")]
+    return export_c(nets, out, targets, optimize=asked.optimize or "speed", name=name)
+
+
+def _documents(path: Path) -> list[Any]:
+    """Return the document of a file as it is written there, which need not be as Loom writes it."""
+    if path.suffix != ".json":
+        return []
+    found = parse(path.read_bytes())
+    models = found.get("models") if isinstance(found, dict) else None
+    return [found] if models is None else [model.get("cfg") for model in models if isinstance(model, dict)][:1]
+
+
+def _require_one(network: list[Path], what: str) -> None:
+    from loom.core.errors import ArgumentError
+
+    if len(network) > 1:
+        raise ArgumentError("loom export", f"{what} takes one at a time", expected="one", got=len(network),
+                            remedy="Export one after the other")  # fmt: skip
 
 
 def _kernel(where: str, to: str, name: str | None) -> Any:

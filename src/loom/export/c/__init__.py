@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loom.export.c.build import PLATFORMS, link, platform_of
+from loom.core.errors import ArgumentError
+from loom.export.c.abi import HEADER, functions
+from loom.export.c.build import PLATFORMS, Platform, link, platform_of
 from loom.export.c.example import network_example, whole_example
 from loom.export.c.kernel import export_kernel
 from loom.export.c.levels import Optimize, compile_levels, levels_of, objects_of
 from loom.export.c.source import header, manifest
 from loom.export.c.tables import tables
+from loom.export.c.text import source_text
+from loom.export.frozen import require_identifier
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 
@@ -34,49 +38,95 @@ class CExport:
 
 
 def export_c(
-    net: FrozenNetwork | FrozenKernel,
+    net: FrozenNetwork | FrozenKernel | Sequence[FrozenNetwork],
     out: str | Path,
     targets: Sequence[str] = ("x86_64-linux",),
     *,
     optimize: Optimize = "speed",
+    name: str | None = None,
 ) -> CExport:
-    """Write a frozen network or kernel as C into the folder ``out``.
+    """Write a frozen network or kernel, or several networks in one library, as C into the folder ``out``.
 
-    That is a header, a manifest, an example (``main.c``), and a folder with libraries for each target.
+    That is a header, a manifest, an example (``main.c``), and a folder with libraries for each target. Networks have
+    the functions with JSON texts beside their own: ``loom_json.h``.
 
     ``optimize``: ``speed`` (code for several levels of x86-64, of which a net takes the best that the processor has)
     or ``size`` (short code, of which only sums of products are computed in vectors); the bits are the same.
-    ArgumentError for targets that do not exist; StateError without Zig (the extra ``export``).
+    ``name``: of the library, else the first one's. ArgumentError for targets that do not exist, and for networks of
+    one name; StateError without Zig (the extra ``export``).
     """
     folder = Path(out)
-    platforms = [platform_of(name) for name in targets]
+    platforms = [platform_of(target) for target in targets]
     for platform in platforms:
         levels_of(platform, optimize)
-    folder.mkdir(parents=True, exist_ok=True)
     if isinstance(net, FrozenKernel):
+        _require_none(name)
+        folder.mkdir(parents=True, exist_ok=True)
         files, code_nbytes = export_kernel(net, folder, platforms, optimize)
         return CExport(tuple(files), 0, 1, code_nbytes)
-    written = [folder / f"{net.name}.h"]
-    written[0].write_text(header(net), encoding="utf-8")
-    first: tuple[int, int, int] | None = None
-    for platform in platforms:
-        place = folder / platform.name
-        place.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory() as scratch:
-            levels = compile_levels(net, platform, optimize, Path(scratch))
-            objects = objects_of(levels)
-            source = Path(scratch) / f"{net.name}.c"
-            source.write_text(tables(net, levels), encoding="utf-8")
-            (Path(scratch) / f"{net.name}.h").write_text(header(net), encoding="utf-8")
-            written += link(platform, net.name, source, objects, place)
-            net_nbytes = max(level.image.nbytes for level in levels)
-            first = first or (net_nbytes, len(objects), sum(p.stat().st_size for p in objects))
-        if platform is platforms[0]:
-            written.append(folder / f"{net.name}.json")
-            told = manifest(net, levels[0].image)
-            written[-1].write_text(told + "\n", encoding="utf-8")
-            written.append(folder / "main.c")
-            body = network_example(json.loads(told))
-            written[-1].write_text(whole_example(net.name, body, platforms), encoding="utf-8")
-    assert first is not None
-    return CExport(tuple(written), *first)
+    nets = [net] if isinstance(net, FrozenNetwork) else list(net)
+    _require_names(nets)
+    require_identifier(name or nets[0].name)
+    folder.mkdir(parents=True, exist_ok=True)
+    headers = {f"{each.name}.h": header(each) for each in nets} | {HEADER: source_text(f"abi/{HEADER}")}
+    written = [folder / file for file in headers]
+    for path, text in zip(written, headers.values(), strict=True):
+        path.write_text(text, encoding="utf-8")
+    made = [_library(nets, name or nets[0].name, folder, platform, optimize, headers) for platform in platforms]
+    manifests = made[0].manifests
+    for each, told in zip(nets, manifests, strict=True):
+        written.append(folder / f"{each.name}.json")
+        written[-1].write_text(told + "\n", encoding="utf-8")
+    written.append(folder / "main.c")
+    body = network_example(json.loads(manifests[0]))
+    written[-1].write_text(whole_example(nets[0].name, body, platforms, name), encoding="utf-8")
+    first = made[0]
+    files = [*written, *(file for each in made for file in each.files)]
+    return CExport(tuple(files), max(first.nbytes), first.kernels, first.code_nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Libraries for one platform, and what they were made of."""
+
+    files: list[Path]
+    manifests: list[str]
+    nbytes: list[int]
+    kernels: int
+    code_nbytes: int
+
+
+def _library(
+    nets: Sequence[FrozenNetwork], name: str, folder: Path, platform: Platform, optimize: Optimize,
+    headers: Mapping[str, str],
+) -> _Made:  # fmt: skip
+    place = folder / platform.name
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        here = Path(scratch)
+        texts = dict(headers)
+        levels = [compile_levels(net, platform, optimize, here) for net in nets]
+        manifests = [manifest(net, each[0].image) for net, each in zip(nets, levels, strict=True)]
+        nbytes = [max(level.image.nbytes for level in each) for each in levels]
+        for net, each in zip(nets, levels, strict=True):
+            texts[f"net_{net.name}.c"] = tables(net, each)
+        texts["loom_json.c"] = functions(list(zip(nets, manifests, nbytes, strict=True)))
+        for file, text in texts.items():
+            (here / file).write_text(text, encoding="utf-8")
+        objects = list(dict.fromkeys(path for each in levels for path in objects_of(each)))
+        sources = [here / file for file in texts if file.endswith(".c")]
+        files = link(platform, name, sources, objects, place)
+        return _Made(files, manifests, nbytes, len(objects), sum(p.stat().st_size for p in objects))
+
+
+def _require_none(name: str | None) -> None:
+    if name is not None:
+        raise ArgumentError("loom.export, name", "has no effect on a kernel", expected="none", got=name,
+                            remedy="Name it in freeze_kernel")  # fmt: skip
+
+
+def _require_names(nets: Sequence[FrozenNetwork]) -> None:
+    names = [net.name for net in nets]
+    if not names or len(set(names)) < len(names):
+        raise ArgumentError("loom.export", "not networks of different names", expected="a name for each",
+                            got=", ".join(names) or "no network", remedy="Pass freeze(.., name=..)")  # fmt: skip

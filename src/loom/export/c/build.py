@@ -79,18 +79,20 @@ FLAGS = ("-std=c99", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "
 """How C is compiled for every target."""
 
 
-def link(platform: Platform, name: str, source: Path, objects: Sequence[Path], out: Path) -> list[Path]:
-    """Compile a network's C source and link it with its kernels; return the static and the shared library."""
-    folder = source.parent
-    own, memory = folder / f"{name}.o", folder / "memory.o"
+def link(platform: Platform, name: str, sources: Sequence[Path], objects: Sequence[Path], out: Path) -> list[Path]:
+    """Compile C sources and link them with their kernels; return the static and the shared library."""
+    folder = sources[0].parent
+    own = [source.with_suffix(".o") for source in sources]
+    memory = folder / "memory.o"
     fixed = _flags(platform)
-    zig("cc", *fixed, "-Os", "-c", source, "-o", own)
+    for source, made in zip(sources, own, strict=True):
+        zig("cc", *fixed, "-Os", "-c", source, "-o", made)
     zig("cc", *fixed, "-O2", "-c", Path(__file__).with_name("memory.c"), "-o", memory)
     static = out / f"lib{name}.{platform.static}"
     static.unlink(missing_ok=True)
-    zig("ar", "rcs", static, own, memory, *objects)
+    zig("ar", "rcs", static, *own, memory, *objects)
     shared = out / f"lib{name}.{platform.shared}"
-    link_shared(platform, shared, [own, *objects, memory], folder)
+    link_shared(platform, shared, [*own, *objects, memory], folder)
     return [static, shared]
 
 

@@ -57,7 +57,7 @@ def export_kernel(
             source = Path(scratch) / f"{frozen.name}.c"
             source.write_text(kernel_source(frozen, levels), encoding="utf-8")
             (Path(scratch) / f"{frozen.name}.h").write_text(kernel_header(frozen), encoding="utf-8")
-            written += link(platform, frozen.name, source, objects, place)
+            written += link(platform, frozen.name, [source], objects, place)
             sizes.append(sum(path.stat().st_size for path in objects))
     return written, sizes[0]
 
