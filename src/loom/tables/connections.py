@@ -59,6 +59,8 @@ class Connections:
         self.path = path
         self.mark: Any = object() if path is None else os.path.realpath(path)
         """What tells this database from others: rows of one are no rows of another."""
+        self.known: dict[str, Any] = {}
+        """What was read of tables' columns; see ``schema.columns_now``."""
         self._timeout = timeout
         self._local = threading.local()
         self._lock = threading.RLock()

@@ -7,7 +7,7 @@ sound, of this version, and Loom's own.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from loom.core.tracebacks import brief_class
 from loom.tables.connections import Connections, look_through
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.exchange.saving import load_tables, save_tables
-from loom.tables.names import table_name
+from loom.tables.names import refuse_repeated, table_name
 from loom.tables.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
 from loom.tables.sql import SqlResult, run_sql
 from loom.tables.table import Table
@@ -155,8 +155,9 @@ class Database:
         """Run one statement of SQL, with values bound to its marks, and return its rows.
 
         ``params``: a sequence for ``?``, a dictionary for ``:name``. Tables hold no deleted rows: those are in
-        ``_deleted_`` and the table's name. ``_id`` is a row's number. ArgumentError for what SQLite refuses, StateError
-        for BEGIN and COMMIT (see ``transaction``).
+        ``_deleted_`` and the table's name. ``_id`` is a row's number. ArgumentError for what SQLite refuses, for
+        a PRAGMA that sets how the file is kept, and for ALTER and DROP of a table of Loom's, which has methods for
+        them; StateError for BEGIN and COMMIT (see ``transaction``).
 
         >>> db = Database()
         >>> _ = db.table("t", x=int).insert_many([(1,), (2,)])
@@ -193,7 +194,7 @@ class Database:
         file that is there and not Loom's.
         """
         where = "tables.save"
-        save_tables(self._connections, _place(path, where), [table_name(name, where) for name in tables], where)
+        save_tables(self._connections, _place(path, where), _named(tables, where), where)
 
     def load(self, path: str | os.PathLike[str], *tables: str) -> list[str]:
         """Copy tables of another ``.odb`` file, all of them if none is named, into this; return their names.
@@ -201,7 +202,13 @@ class Database:
         ArgumentError, and nothing is copied, where there is a table of that name.
         """
         where = "tables.load"
-        return load_tables(self._connections, _place(path, where), [table_name(name, where) for name in tables], where)
+        return load_tables(self._connections, _place(path, where), _named(tables, where), where)
+
+
+def _named(tables: Sequence[str], where: str) -> list[str]:
+    found = [table_name(name, where) for name in tables]
+    refuse_repeated([name.lower() for name in found], f"{where}, tables")
+    return found
 
 
 def _place(path: Any, where: str) -> Path:

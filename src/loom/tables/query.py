@@ -8,8 +8,10 @@ rows' numbers decide.
 from __future__ import annotations
 
 import os
+import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -27,6 +29,7 @@ from loom.tables.exchange.arrays import array_of
 from loom.tables.exchange.csv_files import write_csv
 from loom.tables.names import ID, quoted, refuse_repeated
 from loom.tables.rows import Row, rows_of
+from loom.tables.schema import columns_now
 from loom.tables.sources import Source, Term, joined
 from loom.tables.types import ColumnType, shown
 
@@ -162,7 +165,7 @@ class Reads(ABC):
         """Return how many rows there are."""
         query = self._asked()
         sql, values = query.statement(["1"])
-        with query.connections.reading("tables.count") as connection:
+        with query.reading("tables.count") as connection:
             (found,) = connection.execute(f"SELECT count(*) FROM ({sql})", values).fetchone()
         return int(found)
 
@@ -178,7 +181,7 @@ class Reads(ABC):
         query = self._asked()
         term = query.source.term(column, "tables.distinct, column")
         sql, values = query.statement([f"{term.sql} AS v"])
-        with query.connections.reading("tables.distinct") as connection:
+        with query.reading("tables.distinct") as connection:
             found = connection.execute(f"SELECT DISTINCT v FROM ({sql}) ORDER BY v", values).fetchall()
         return [shown(v, term.type) for (v,) in found]
 
@@ -200,7 +203,7 @@ class Reads(ABC):
         found = operation(op, term.type, "tables.aggregate")
         if found in ("min", "max", "count") and term.type.name != "float":
             sql, values = query.statement([f"{term.sql} AS v"])
-            with query.connections.reading("tables.aggregate") as connection:
+            with query.reading("tables.aggregate") as connection:
                 (value,) = connection.execute(f"SELECT {found}(v) FROM ({sql})", values).fetchone()
             return shown(value, term.type) if found != "count" else int(value)
         return _columns(query, [column], "cpu", "tables.aggregate").aggregate(column, found)
@@ -339,8 +342,18 @@ class Query(Reads):
     def fetch(self, terms: list[str], where: str) -> list[tuple[Any, ...]]:
         """Return the values of terms of SQL, row by row."""
         sql, values = self.statement(terms)
-        with self.connections.reading(where) as connection:
+        with self.reading(where) as connection:
             return connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def reading(self, where: str) -> Generator[sqlite3.Connection, None, None]:
+        """Give the connection to read by; StateError where a table has other columns than when it was asked."""
+        with self.connections.reading(where) as connection:
+            for name, columns in self.source.seen:
+                if list(columns_now(connection, name, self.connections.known, where).items()) != list(columns.items()):
+                    raise StateError(where, f"the columns of {name!r} were altered since the query was made",
+                                     remedy="Make the query again")  # fmt: skip
+            yield connection
 
     def as_source(self) -> Source:
         """Return this as what another is joined with: its table, or the rows it reads."""
@@ -349,4 +362,5 @@ class Query(Reads):
         named = [f"{self.source.number} AS {quoted(ID)}"]
         named += [f"{term.sql} AS {quoted(name)}" for name, term in self.columns.items()]
         sql, values = self.statement(named)
-        return Source(self.source.name, f"({sql})", self.columns, self.source.order, False, tuple(values))
+        name, order = self.source.name, self.source.order
+        return Source(name, f"({sql})", self.columns, order, False, tuple(values), self.source.seen)

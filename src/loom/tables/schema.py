@@ -17,6 +17,7 @@ from loom.tables.types import ColumnType, declared_type, read_type
 __all__ = [
     "NUMBER",
     "add_table",
+    "columns_now",
     "columns_of",
     "definition",
     "drop_table",
@@ -24,6 +25,9 @@ __all__ = [
     "read_columns",
     "trash_of",
 ]
+
+_MOST_COLUMNS = 1999
+"""SQLite has 2,000, of which the rows' number is one."""
 
 NUMBER = f"{quoted(ID)} INTEGER PRIMARY KEY"
 """How a table declares its rows' numbers."""
@@ -45,6 +49,9 @@ def read_columns(given: Mapping[str, Any], where: str) -> dict[str, ColumnType]:
     if not given:
         raise ArgumentError(where, "a table without columns", expected="a type for each, as name=str",
                             remedy="Name one at least")  # fmt: skip
+    if len(given) > _MOST_COLUMNS:
+        raise ArgumentError(where, "too many columns", expected=f"at most {_MOST_COLUMNS}", got=len(given),
+                            remedy="Keep them in rows: a name, a value")  # fmt: skip
     found = {column_name(n, where): read_type(t, f"{where}, column {n!r}") for n, t in given.items()}
     refuse_twins(found, where)
     return found
@@ -66,6 +73,20 @@ def columns_of(connection: sqlite3.Connection, name: str, where: str) -> tuple[s
         raise ArgumentError(where, f"no table is called {name!r}", remedy=remedy)
     rows = connection.execute("SELECT name, type FROM pragma_table_info(?)", (same[0],)).fetchall()
     return same[0], {column: declared_type(declared, where) for column, declared in rows if column != ID}
+
+
+def columns_now(
+    connection: sqlite3.Connection, name: str, known: dict[str, tuple[int, dict[str, ColumnType]]], where: str
+) -> dict[str, ColumnType]:
+    """Return a table's columns as the file has them now; ``known``: what was read before, by the file's version."""
+    if connection.in_transaction:  # which may undo what is read here
+        return columns_of(connection, name, where)[1]
+    (version,) = connection.execute("PRAGMA schema_version").fetchone()
+    seen, types = known.get(name, (-1, {}))
+    if version != seen:
+        types = columns_of(connection, name, where)[1]
+        known[name] = version, types
+    return types
 
 
 def add_table(connection: sqlite3.Connection, name: str, columns: Mapping[str, ColumnType]) -> None:

@@ -32,7 +32,8 @@ class Source:
     """Where rows come from.
 
     ``name`` of the (left) table, ``sql`` after FROM, ``columns`` by name as results show them, ``order``: what gives
-    rows one order; ``is_table``: whether rows can be changed; ``params``: what ``sql`` binds.
+    rows one order; ``is_table``: whether rows can be changed; ``params``: what ``sql`` binds; ``seen``: the
+    columns that the tables had which it reads.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source:
     order: tuple[str, ...]
     is_table: bool = True
     params: tuple[Any, ...] = ()
+    seen: tuple[tuple[str, Mapping[str, ColumnType]], ...] = ()
 
     @property
     def number(self) -> str:
@@ -70,7 +72,7 @@ def of_deleted(name: str, columns: Mapping[str, ColumnType]) -> Source:
 
 def _of(name: str, table: str, columns: Mapping[str, ColumnType], *, is_table: bool) -> Source:
     terms = {column: Term(f"{table}.{quoted(column)}", kind) for column, kind in columns.items()}
-    return Source(name, table, terms, (f"{table}.{quoted(ID)}",), is_table)
+    return Source(name, table, terms, (f"{table}.{quoted(ID)}",), is_table, seen=((name, columns),))
 
 
 def joined(left: Source, right: Source, on: Any, how: str, where: str) -> Source:
@@ -91,7 +93,8 @@ def joined(left: Source, right: Source, on: Any, how: str, where: str) -> Source
             raise ArgumentError(where, f"two columns would be called {shown!r}", remedy="Rename one of them first")
         columns[shown] = term
     sql = f"{left.sql} {'LEFT JOIN' if how == 'left' else 'JOIN'} {right.sql} AS {alias} ON {condition}"
-    return Source(left.name, sql, columns, (*left.order, *aside.order), False, (*left.params, *right.params))
+    params, seen = (*left.params, *right.params), (*left.seen, *right.seen)
+    return Source(left.name, sql, columns, (*left.order, *aside.order), False, params, seen)
 
 
 def _pair(on: Any, left: Source, right: Source, where: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from loom.core.tracebacks import brief_class
 from loom.tables.arrow.writing import Arrow
 from loom.tables.connections import Connections
 from loom.tables.exchange.arrays import array_of
+from loom.tables.guards import refuse_settings, refuse_unused, same_tables, verb_of
 from loom.tables.types import COLUMN_TYPES, ColumnType
 
 __all__ = ["SqlResult", "run_sql"]
@@ -90,16 +91,27 @@ def run_sql(connections: Connections, statement: Any, params: Any) -> SqlResult:
     """Run a statement; see ``Database.sql``."""
     where = "tables.sql"
     asked, bound = text(statement, f"{where}, statement"), _bound(params, f"{where}, params")
+    refuse_unused(asked, bound, f"{where}, params")
+    verb = verb_of(asked)
+    if verb == "pragma":
+        refuse_settings(asked, where)
+    if verb in ("alter", "drop"):
+        with connections.writing(where) as connection, same_tables(connection, where):
+            return _run(connection, asked, bound)
     with connections.reading(where) as connection:
-        before = connection.in_transaction
-        cursor = connection.execute(asked, bound)
-        try:
-            values = cursor.fetchall()
-            columns = [column[0] for column in cursor.description or ()]
-        finally:
-            cursor.close()
-            _refuse_transactions(connection, before)
-        return SqlResult(columns, values, max(0, cursor.rowcount))
+        return _run(connection, asked, bound)
+
+
+def _run(connection: sqlite3.Connection, asked: str, bound: Any) -> SqlResult:
+    before = connection.in_transaction
+    cursor = connection.execute(asked, bound)
+    try:
+        values = cursor.fetchall()
+        columns = [column[0] for column in cursor.description or ()]
+    finally:
+        cursor.close()
+        _refuse_transactions(connection, before)
+    return SqlResult(columns, values, max(0, cursor.rowcount))
 
 
 def _refuse_transactions(connection: sqlite3.Connection, before: bool) -> None:

@@ -18,7 +18,7 @@ from loom.tables.migrations import add_column, change_type, drop_column, rename_
 from loom.tables.names import column_name
 from loom.tables.query import Query, Reads
 from loom.tables.rows import Row
-from loom.tables.schema import columns_of
+from loom.tables.schema import columns_now
 from loom.tables.sources import of_deleted, of_table
 from loom.tables.types import ColumnType, read_type
 from loom.tables.writing import bound_columns, change, columns_from, insert, move, numbers_of, require_origin
@@ -33,7 +33,6 @@ class Table(Reads):
     def __init__(self, connections: Connections, name: str) -> None:
         self._connections = connections
         self._name = name
-        self._known: tuple[int, dict[str, ColumnType]] = (-1, {})
 
     @property
     def name(self) -> str:
@@ -61,14 +60,7 @@ class Table(Reads):
     def _read_types(self, where: str) -> dict[str, ColumnType]:
         """Return the columns as the file has them now."""
         with self._connections.reading(where) as connection:
-            if connection.in_transaction:  # which may undo what is read here
-                return columns_of(connection, self._name, where)[1]
-            (version,) = connection.execute("PRAGMA schema_version").fetchone()
-            known, types = self._known
-            if version != known:
-                types = columns_of(connection, self._name, where)[1]
-                self._known = version, types
-            return types
+            return columns_now(connection, self._name, self._connections.known, where)
 
     def _asked(self) -> Query:
         return Query(self._connections, of_table(self._name, self._read_types("tables.table")))

@@ -14,7 +14,7 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, DTypeError
 from loom.tables import Database
-from loom.tables.exchange import arrow
+from loom.tables.arrow import writing as arrow
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 6)
 ROWS: list[tuple[Any, ...]] = [

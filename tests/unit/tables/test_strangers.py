@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loom.core.errors import ArgumentError, DTypeError, FileError, IndexOutside
+from loom.core.errors import ArgumentError, DTypeError, FileError, IndexOutside, StateError
 from loom.tables import Database
+from loom.tables.writing import unchecked
 
 NOON = datetime.datetime(2020, 1, 31, 12)
 
@@ -152,8 +153,8 @@ def test_no_tool_writes_a_date_that_does_not_compare(text: str) -> None:
             db.sql("INSERT INTO t (d) VALUES (?)", [text])
     db.sql("INSERT INTO t (d, z) VALUES ('0001-01-01', '9999-12-31 23:59:59.999999')")
     assert t.rows() == [{"d": datetime.date.min, "z": datetime.datetime.max}]
-    db.sql("PRAGMA ignore_check_constraints=ON")  # as a file of an older version lets through
-    db.sql("UPDATE t SET d = 'soon'")
+    with db._connections.writing("test") as connection, unchecked(connection):  # as an older file lets it through
+        connection.execute("UPDATE t SET d = 'soon'")
     with pytest.raises(FileError, match="holds a text that is none"):
         t.rows()
 
@@ -161,3 +162,68 @@ def test_no_tool_writes_a_date_that_does_not_compare(text: str) -> None:
 def test_a_table_that_was_dropped_still_shows(db: Database, people: Any) -> None:
     db.drop("people")
     assert repr(people) == "<loom.tables table 'people': not there (ArgumentError)>"
+
+
+def test_a_query_of_other_columns_is_no_query_of_these(db: Database) -> None:
+    t, other = db.table("t", a=int, b=bool), db.table("other", a=int)
+    t.insert_many([(1, True), (0, False)])
+    queries = [t.order_by("a"), t.where("a", "==", 1), t.deleted(), t.where("a", "==", 1).join(other, on="a"),
+               other.join(t.where("b", "==", True), on="a", how="left"), t.limit(1)]  # fmt: skip
+    other.insert(a=1)
+    assert [q.count() for q in queries] == [2, 1, 0, 1, 1, 1]  # what is inserted alters no column
+    t.change_type("a", bool)
+    for query in queries:
+        for read in (query.rows, query.ids, query.count, query.to_arrow, lambda q=query: q.distinct("a"),
+                     lambda q=query: q.aggregate("a", "max"), lambda q=query: q.group_by("a")):  # fmt: skip
+            with pytest.raises(StateError, match=r"were altered since the query was made\. Make the query again"):
+                read()
+    with db.transaction():
+        query = t.order_by("a")
+        t.add_column("c", int)
+        with pytest.raises(StateError, match="altered"):
+            query.rows()
+    assert t.order_by("a").rows() == [{"a": False, "b": False, "c": None}, {"a": True, "b": True, "c": None}]
+
+
+def test_sql_leaves_alone_what_keeps_a_file_sound(db: Database, people: Any) -> None:
+    people.delete(2)
+    for statement in (
+        "PRAGMA journal_mode=DELETE", "pragma synchronous = off", "/* a */ -- b\n PRAGMA main.user_version=99",
+        "PRAGMA writable_schema(1)", "pragma \"application_id\"=1", "PRAGMA journal_mode(off)",
+        "PRAGMA locking_mode=exclusive",
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match="which is settled"):
+            db.sql(statement)
+    assert db.sql("PRAGMA table_info(people)").rows()[1]["name"] == "name"
+    assert db.sql("PRAGMA integrity_check").tuples() == [("ok",)]
+    before = people.rows()
+    for statement in (
+        "DROP TABLE people", "ALTER TABLE people RENAME TO persons", "ALTER TABLE people ADD COLUMN q INTEGER",
+        "ALTER TABLE people DROP COLUMN age", "drop table _deleted_people",
+        "/**/ALTER TABLE people RENAME age TO years",
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match="altered a table"):
+            db.sql(statement)
+        assert people.rows() == before
+    assert people.undelete(2) == 1
+    db.sql("CREATE TABLE byhand (x)")
+    db.sql("ALTER TABLE byhand ADD COLUMN y")
+    db.sql("DROP TABLE byhand")
+    with pytest.raises(ArgumentError, match="no mark takes 'y'"):
+        db.sql("SELECT :x", {"x": 1, "y": 2})
+    assert db.sql("SELECT :x + :x AS n, @y AS y", {"x": 1, "y": 2}).rows() == [{"n": 2, "y": 2}]
+
+
+def test_a_table_is_saved_once(db: Database, people: Any, tmp_path: Path) -> None:
+    for names in (("people", "people"), ("people", "PEOPLE")):
+        with pytest.raises(ArgumentError, match="named twice"):
+            db.save(tmp_path / "copy.odb", *names)
+    db.save(tmp_path / "copy.odb", "people")
+    with pytest.raises(ArgumentError, match="named twice"):
+        Database().load(tmp_path / "copy.odb", "people", "people")
+    with pytest.raises(ArgumentError, match="at most 1999"):
+        db.table("wide", {f"c{k}": int for k in range(2000)})
+    wide = db.table("wide", {f"c{k}": int for k in range(1999)})
+    wide.delete(wide.insert({f"c{k}": k for k in range(1999)}))
+    wide.undelete(1)
+    assert list(wide.get(1).values()) == list(range(1999))
