@@ -1,8 +1,9 @@
 """What all tests share: a compile cache of their own, settings that are known, the devices of the registry.
 
 A test that takes ``on`` (a name) or ``device`` runs on every registered device, ``@pytest.mark.needs("threads")`` on
-those that offer threads (``runtime.device.Driver``). Long sweeps carry ``@pytest.mark.slow``; ``make test`` leaves them
-out, ``make prove`` runs everything.
+those that offer threads (``runtime.device.Driver``). ``LOOM_TEST_DEVICES=webgpu`` runs them on the devices named alone;
+without it those on ``webgpu``, which computes with lavapipe's arithmetic once more, are slow. Long sweeps carry
+``@pytest.mark.slow``; ``make test`` leaves them out, ``make prove`` runs everything.
 """
 
 from __future__ import annotations
@@ -47,12 +48,18 @@ def what_is_old_is_left_alone() -> None:
     gc.freeze()
 
 
+_NAMED = [name for name in os.environ.get("LOOM_TEST_DEVICES", "").split(",") if name]
+
+
 def _param(kind: str) -> Any:
-    """Return a device as a parameter; all others than the processor are wide."""
-    return pytest.param(kind, marks=[] if kind == "cpu" else pytest.mark.wide)
+    """Return a device as a parameter; all others than the processor are wide, WebGPU is slow."""
+    marks = [] if kind == "cpu" else [pytest.mark.wide]
+    if kind == "webgpu" and not _NAMED:
+        marks.append(pytest.mark.slow)
+    return pytest.param(kind, marks=marks)
 
 
-@pytest.fixture(params=map(_param, DRIVERS.names()))
+@pytest.fixture(params=map(_param, _NAMED or DRIVERS.names()))
 def on(request: pytest.FixtureRequest) -> str:
     """Name a registered device; the test is skipped, with the reason, where there is none of that kind."""
     try:

@@ -33,7 +33,15 @@ def _vulkan() -> Driver:
     return DRIVER
 
 
-DRIVERS: Registry[Driver] = Registry("loom.drivers", {"cpu": _cpu, "interp": _interp, "vulkan": _vulkan})
+def _webgpu() -> Driver:
+    from loom.runtime.drivers.webgpu import DRIVER
+
+    return DRIVER
+
+
+DRIVERS: Registry[Driver] = Registry(
+    "loom.drivers", {"cpu": _cpu, "interp": _interp, "vulkan": _vulkan, "webgpu": _webgpu}
+)
 """Every kind of device by name: the processor, the interpreter, then GPUs."""
 
 _ALIASES = {"auto": "cpu", "gpu": "vulkan"}

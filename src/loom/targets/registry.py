@@ -29,7 +29,13 @@ def _spirv() -> Target:
     return SpirvTarget(Features(modes=()))  # no controls: every device takes it
 
 
+def _wgsl() -> Target:
+    from loom.targets.wgsl.target import WgslTarget
+
+    return WgslTarget()
+
+
 TARGETS: Registry[Target] = Registry(
-    "loom.targets", {**{name: partial(_llvm, name) for name in machine_names()}, "spirv": _spirv}
+    "loom.targets", {**{name: partial(_llvm, name) for name in machine_names()}, "spirv": _spirv, "wgsl": _wgsl}
 )
-"""Every target by name: this computer, the machines of LLVM, SPIR-V."""
+"""Every target by name: this computer, the machines of LLVM, SPIR-V, WGSL."""

@@ -13,9 +13,9 @@ from typing import Any
 from loom.core.dtype import DType, u32, u64
 from loom.ir.constants import constant_bits
 from loom.ir.kernel import Instr
+from loom.targets.known import Knowledge
 from loom.targets.spirv.conversions import convert
 from loom.targets.spirv.features import Features
-from loom.targets.spirv.known import Knowledge
 from loom.targets.spirv.module import Module
 
 __all__ = ["EMIT", "Arithmetic"]

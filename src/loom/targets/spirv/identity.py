@@ -10,22 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.dtype import DType, u64
-from loom.ir.kernel import For, Instr, Kernel, While, walk
+from loom.ir.kernel import Instr, Kernel
 from loom.targets.spirv.arithmetic import Arithmetic
-from loom.targets.spirv.features import Features
-from loom.targets.spirv.layout import PushLayout
 from loom.targets.spirv.module import Module
+from loom.targets.words import PushLayout, filled_lanes
 
-__all__ = ["Identity", "filled_lanes"]
-
-
-def filled_lanes(kernel: Kernel, features: Features) -> int:
-    """Return how many lanes a workgroup is filled up to, 0 if it is left as it is."""
-    whole = features.whole_vectors
-    looping = any(isinstance(s, (For, While)) for s in walk(kernel.body))
-    if kernel.workgroup[0] % whole == 0 or not looping:
-        return 0
-    return -(-kernel.lanes // whole) * whole
+__all__ = ["Identity"]
 
 
 class Identity:
@@ -36,7 +26,7 @@ class Identity:
         self.a = arithmetic
         self.kernel = kernel
         self.layout = layout
-        self.filled = filled_lanes(kernel, arithmetic.features)
+        self.filled = filled_lanes(kernel, arithmetic.features.whole_vectors)
         self.real: int | None = None
         self.table = 0
         self._known: dict[Any, int] = {}

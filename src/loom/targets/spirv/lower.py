@@ -19,16 +19,16 @@ from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
+from loom.targets.known import Knowledge
 from loom.targets.spirv.arithmetic import Arithmetic
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.identity import Identity
-from loom.targets.spirv.known import Knowledge
-from loom.targets.spirv.layout import PushLayout, push_layout
 from loom.targets.spirv.loops import Loop, lower_for, lower_while
 from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 from loom.targets.spirv.opcodes import EXECUTION_MODE
+from loom.targets.words import PushLayout, push_layout
 
 __all__ = ["Function", "Lowered", "lower"]
 

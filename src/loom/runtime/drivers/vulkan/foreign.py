@@ -17,9 +17,9 @@ from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.targets.spirv.features import Features
-from loom.targets.spirv.layout import PushLayout
 from loom.targets.spirv.opcodes import CAPABILITY, FLOAT_CONTROLS2, SUBGROUP_CAPABILITIES
 from loom.targets.spirv.reflect import ForeignModule
+from loom.targets.words import PushLayout
 
 __all__ = ["load_foreign", "pack_params", "refuse_many_groups"]
 

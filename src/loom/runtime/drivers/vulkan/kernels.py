@@ -16,8 +16,7 @@ from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
 from loom.targets.base import Artifact, Site
 from loom.targets.spirv.features import Features
-from loom.targets.spirv.identity import filled_lanes
-from loom.targets.spirv.layout import PushLayout
+from loom.targets.words import PushLayout, filled_lanes
 
 __all__ = ["LoadedKernel", "check_room", "load_kernel", "make_pipeline"]
 
@@ -122,7 +121,7 @@ def _check(device: DeviceContext, features: Features, kernel: Kernel, bindings: 
     """Raise DeviceError for what the device has no room or no types for."""
     where = f"kernel {kernel.name!r} on device {device.name!r}"
     shared = sum((m.size or 0) * m.dtype.nbytes for m in kernel.shared)
-    lanes = max(kernel.lanes, filled_lanes(kernel, features))
+    lanes = max(kernel.lanes, filled_lanes(kernel, features.whole_vectors))
     check_room(device, where, bindings=bindings, shared=shared, lanes=lanes, workgroup=kernel.workgroup)
     missing = _types_of(kernel) - set(features.types)
     if missing:

@@ -17,13 +17,13 @@ import loom
 from loom.core.dtype import f32, f64, i32, i64, u32, u64
 from loom.core.errors import DeviceError
 from loom.core.numerics import canonical_bits
+from loom.runtime.drivers.probes import samples
+from loom.runtime.drivers.probes.probe import Probe
+from loom.runtime.drivers.probes.probes import PROBES
 from loom.runtime.drivers.vulkan.opened import claimed_features
 from loom.runtime.drivers.vulkan.selftest import levels as selftest
-from loom.runtime.drivers.vulkan.selftest import samples
 from loom.runtime.drivers.vulkan.selftest.levels import LADDERS, find_features
-from loom.runtime.drivers.vulkan.selftest.probe import Probe
-from loom.runtime.drivers.vulkan.selftest.probes import PROBES
-from loom.targets.spirv.known import Knowledge
+from loom.targets.known import Knowledge
 
 pytestmark = pytest.mark.wide
 

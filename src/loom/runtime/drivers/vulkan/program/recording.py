@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import KernelFault
+from loom.runtime.drivers.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.native.arenas import Buffer
 from loom.runtime.drivers.vulkan.native.queues import UnderWay
 from loom.runtime.drivers.vulkan.native.recorder import WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
-from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.program.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, PlanTable

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from loom.runtime.drivers.counts import STATUS_WORDS, check_counts
+from loom.runtime.drivers.rows import cut_groups, fill_words
 from loom.runtime.drivers.vulkan.foreign import pack_params, refuse_many_groups
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.recorder import EMPTY, INDIRECT, ROW, WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
-from loom.runtime.drivers.vulkan.program.counts import STATUS_WORDS, check_counts
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import largest_groups
@@ -160,23 +161,16 @@ class PlanTable:
     def _cut(self, item: Item) -> Item:
         """Give turns with more groups than the device takes several rows."""
         most = np.array([self.device.adapter.limits[f"groups_{axis}"] for axis in "xyz"], np.int64)
-        if item.groups.max(initial=0) <= most.min() or (item.groups.max(axis=0) <= most).all():
+        parts = cut_groups(item.groups, most)
+        if parts is None:
             return item
         if isinstance(item.kernel.verified, ForeignKernel):
             refuse_many_groups(self.device, item.kernel.verified, tuple(item.groups.max(axis=0).tolist()))
-        item = replace(item, groups=item.groups.astype(np.int64))
-        parts = np.maximum(1, -(-item.groups // most))
-        parts[(item.groups == 0).any(axis=1)] = 1
-        total = parts.prod(axis=1)
-        origin = np.repeat(np.arange(len(total)), total)
-        turn = np.arange(len(origin)) - np.repeat(np.cumsum(total) - total, total)
-        nx, ny = parts[origin, 0], parts[origin, 1]
-        starts = np.stack([turn % nx, turn // nx % ny, turn // (nx * ny)], axis=1) * most
-        groups = np.minimum(item.groups[origin] - starts, most)
-        waits = item.waits[origin] & (turn == 0)
+        origin = parts.origin
+        waits = item.waits[origin] & (parts.turn == 0)
         return replace(
-            item, order=item.order[origin], waits=waits, params=item.params[origin], groups=groups,
-            whole=item.groups[origin], starts=starts,
+            item, order=item.order[origin], waits=waits, params=item.params[origin], groups=parts.groups,
+            whole=item.groups[origin].astype(np.int64), starts=parts.starts,
         )  # fmt: skip
 
     # what is in them
@@ -212,21 +206,7 @@ class PlanTable:
             return pack_params(item.kernel.verified, item.params)
         push, kernel = item.kernel.push, item.kernel.verified.kernel
         sizes = {WORDS: self._in_table, STATUS: STATUS_WORDS * self.slots}
-        word = np.zeros(push.words, np.uint32)
-        word[push.lengths : push.number] = [sizes.get(s, n) if isinstance(s, str) else n for s, n in item.bound]
-        words = _repeated(word, len(item.order))
-        for param, start, column in zip(kernel.params, push.params, item.params.T, strict=True):
-            values = column.astype(np.uint64, copy=False)
-            kind = param.dtype
-            if kind.bits < 32:  # the number in 32 bits, or the bits of what is no integer
-                number = values.astype(kind.numpy if kind.is_integer else f"u{kind.nbytes}")
-                values = number.astype(np.int64).view(np.uint64)
-            words[:, start] = values & np.uint64(0xFFFF_FFFF)
-            if param.dtype.bits == 64:
-                words[:, start + 1] = values >> np.uint64(32)
-        words[:, push.number] = item.order // 2
-        words[:, push.groups : push.groups + 3] = item.whole
-        for start, column in zip(push.starts, item.starts.T, strict=True):
-            if start >= 0:
-                words[:, start] = column
+        lengths = [sizes.get(s, n) if isinstance(s, str) else n for s, n in item.bound]
+        words = np.empty((len(item.order), push.words), np.uint32)
+        fill_words(words, kernel, push, item.params, lengths, item.order // 2, item.whole, item.starts)
         return words

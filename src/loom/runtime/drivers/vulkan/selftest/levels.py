@@ -23,10 +23,11 @@ from loom.core.given import is_list
 from loom.core.numerics import Guarantee, canonical_bits
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.cache import cache_folder
+from loom.runtime.drivers.probes import probe_sources
+from loom.runtime.drivers.probes.probe import Probe
+from loom.runtime.drivers.probes.probes import PROBES
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.program import VulkanProgram
-from loom.runtime.drivers.vulkan.selftest.probe import Probe
-from loom.runtime.drivers.vulkan.selftest.probes import PROBES
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
 from loom.runtime.plans.plan import make_plan
 from loom.storage.atomic import replace_file
@@ -36,7 +37,6 @@ from loom.targets.spirv.features import Features
 __all__ = ["LADDERS", "Findings", "Ladder", "find_features"]
 
 _LANES = 64
-_SOURCES = ("probe.py", "probes.py", "literals.py", "samples.py", "levels.py")
 _NATIVE = "native"
 _WRONG = "wrong"
 
@@ -227,8 +227,7 @@ def _passes(device: OpenAdapter, probe: Probe) -> bool:
 
 
 def _key(device: OpenAdapter) -> str:
-    folder = Path(__file__).parent
-    own = b"".join((folder / name).read_bytes() for name in _SOURCES)
+    own = Path(__file__).read_bytes() + probe_sources()
     text = f"{device.adapter.key} {device.features} {compiler_fingerprint()} {hashlib.sha256(own).hexdigest()}"
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -33,9 +33,9 @@ from loom.ir.frontend.intrinsics import (
     sqrt,
     trunc,
 )  # fmt: skip
-from loom.runtime.drivers.vulkan.selftest import samples
-from loom.runtime.drivers.vulkan.selftest.literals import LITERAL_PROBES
-from loom.runtime.drivers.vulkan.selftest.probe import Array, Probe, on_host, ordered
+from loom.runtime.drivers.probes import samples
+from loom.runtime.drivers.probes.literals import LITERAL_PROBES
+from loom.runtime.drivers.probes.probe import Array, Probe, on_host, ordered
 
 __all__ = ["PROBES"]
 

@@ -20,7 +20,7 @@ from loom.kernels.maps.literals import (
     literals_of,
     worked_out_zeros,
 )
-from loom.runtime.drivers.vulkan.selftest.probe import Array, Probe, on_host, ordered
+from loom.runtime.drivers.probes.probe import Array, Probe, on_host, ordered
 
 __all__ = ["LITERAL_PROBES"]
 

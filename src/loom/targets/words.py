@@ -1,23 +1,32 @@
-"""What a dispatch hands to a SPIR-V kernel, in 32-bit words, and where its descriptors are.
+"""What a dispatch hands to a kernel of SPIR-V or WGSL, in 32-bit words, and where its descriptors are.
 
 Layer: targets. Words: parameters in order (one word each, narrow integers as numbers, two if 64 bits wide), the number
 of elements of each buffer, the dispatch's number, its group counts, then where its groups start along each dimension
-that a device may have to cut. They are pushed, or, if that is more than a device takes, lie in a table of which the
-dispatch pushes its first word. Descriptor set 0 holds the buffers in order, then the log if the kernel has sites, then
-that table. Invariant: driver and writer both go by this layout.
+that a device may have to cut. SPIR-V has them pushed, or, if that is more than a device takes, lie in a table of which
+the dispatch pushes its first word; its descriptor set 0 holds the buffers in order, then the log if the kernel has
+sites, then that table. WGSL has them in a uniform buffer. Invariant: driver and writer both go by this layout.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from loom.ir.kernel import Kernel
-from loom.targets.spirv.features import Features
+from loom.ir.kernel import For, Kernel, While, walk
 
-__all__ = ["PushLayout", "push_layout"]
+__all__ = ["Limits", "PushLayout", "filled_lanes", "push_layout"]
 
 _MOST_LANES = 1 << 32
 """Lanes of a dispatch along one dimension."""
+
+
+class Limits(Protocol):
+    """What a layout depends on: the most bytes pushed, and the most groups of a dispatch along each dimension."""
+
+    @property
+    def push_nbytes(self) -> int: ...
+    @property
+    def most_groups(self) -> tuple[int, int, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,15 @@ class PushLayout:
         return 4 if self.in_table else 4 * self.words
 
 
-def push_layout(kernel: Kernel, features: Features) -> PushLayout:
+def filled_lanes(kernel: Kernel, whole: int) -> int:
+    """Return how many lanes a workgroup is filled up to, a multiple of ``whole``; 0 if it is left as it is."""
+    looping = any(isinstance(s, (For, While)) for s in walk(kernel.body))
+    if kernel.workgroup[0] % whole == 0 or not looping:
+        return 0
+    return -(-kernel.lanes // whole) * whole
+
+
+def push_layout(kernel: Kernel, features: Limits) -> PushLayout:
     """Return the layout of a kernel for a device."""
     at = 0
     firsts: list[int] = []

@@ -1,0 +1,93 @@
+"""Adapters that ``wgpu`` finds: what they are called, what they take, and one opened with all it offers.
+
+Layer: runtime. Invariant: ``wgpu`` is imported when a device is asked for, and nothing else asks it for anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from loom.core.errors import DeviceError
+
+__all__ = ["WebGpuAdapter", "calls", "find_adapters"]
+
+_ORDER = {"DiscreteGPU": 0, "IntegratedGPU": 1, "CPU": 2, "Unknown": 3}
+_LIMITS = {
+    "buffers": "max-storage-buffers-per-shader-stage",
+    "buffer_nbytes": "max-storage-buffer-binding-size",
+    "shared_nbytes": "max-compute-workgroup-storage-size",
+    "workgroup_lanes": "max-compute-invocations-per-workgroup",
+    "workgroup_x": "max-compute-workgroup-size-x",
+    "workgroup_y": "max-compute-workgroup-size-y",
+    "workgroup_z": "max-compute-workgroup-size-z",
+    "groups": "max-compute-workgroups-per-dimension",
+    "words_nbytes": "max-uniform-buffer-binding-size",
+    "words_alignment": "min-uniform-buffer-offset-alignment",
+}
+"""What Loom asks of a device, by WebGPU's names."""
+
+
+@dataclass(frozen=True, eq=False)
+class WebGpuAdapter:
+    """An adapter not yet opened. ``key`` tells it from others, driver included."""
+
+    native: Any
+    name: str
+    kind: str
+    driver: str
+    backend: str
+    subgroup: int
+    limits: dict[str, int]
+    timed: bool
+    key: str
+
+
+@contextmanager
+def calls(where: str) -> Generator[None, None, None]:
+    """Turn what ``wgpu`` raises into a DeviceError."""
+    try:
+        yield
+    except DeviceError:
+        raise
+    except Exception as error:  # errors of wgpu have no class in common
+        text = str(error).strip()
+        what = "out of memory" if "memory" in text.lower() else "wgpu refused a call"
+        told = " ".join(text.split())[:400] or type(error).__name__
+        raise DeviceError(where, what, got=told, remedy="Use less at once, or another device") from error
+
+
+def _wgpu() -> Any:
+    try:
+        import wgpu
+    except ImportError as error:
+        raise DeviceError(
+            "device 'webgpu'", "the package wgpu is not installed", remedy="Install loom[webgpu]"
+        ) from error
+    except Exception as error:  # a native library that does not fit this system
+        raise DeviceError("device 'webgpu'", f"wgpu cannot be loaded: {error}", remedy="Install it anew") from error
+    return wgpu
+
+
+@cache
+def find_adapters() -> list[WebGpuAdapter]:
+    """Return all adapters, GPUs first, but for those of OpenGL, which lack much; DeviceError without ``wgpu``."""
+    wgpu = _wgpu()
+    with calls("device 'webgpu'"):
+        found = [_adapter(native) for native in wgpu.gpu.enumerate_adapters_sync()]
+    usable = [a for a in found if not a.backend.startswith("OpenGL")]
+    return sorted(usable, key=lambda a: _ORDER.get(a.kind, 3))
+
+
+def _adapter(native: Any) -> WebGpuAdapter:
+    info = native.info
+    limits = {name: int(native.limits[asked]) for name, asked in _LIMITS.items()}
+    limits["buffer_nbytes"] = min(limits["buffer_nbytes"], int(native.limits["max-buffer-size"]))
+    named = [str(info.get(part, "")) for part in ("vendor", "device", "description", "backend_type", "adapter_type")]
+    return WebGpuAdapter(
+        native, named[1], named[4], named[2], named[3], int(info.get('subgroup_min_size', 0) or 0) or 8, limits,
+        "timestamp-query" in native.features, f"{' '.join(named)} {_wgpu().__version__}",
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""An adapter opened: its queue, its memory, kernels as pipelines.
+
+Layer: runtime. Everything goes to the one queue, which does it in its order. Invariant: one thread at a time talks to
+``wgpu``.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from loom.core.errors import DeviceError
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.cache import ArtifactCache
+from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
+from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
+from loom.runtime.drivers.webgpu.kernels import LoadedPipeline, load_kernel
+from loom.runtime.drivers.webgpu.memory import BufferMemory
+from loom.runtime.plans.foreign import ForeignKernel
+from loom.targets.base import compiler_fingerprint
+from loom.targets.wgsl.features import Features
+from loom.targets.wgsl.target import WgslTarget
+
+__all__ = ["OpenWebGpu"]
+
+
+class OpenWebGpu:
+    """An adapter, opened, with what it takes to build programs and to run them."""
+
+    def __init__(self, adapter: WebGpuAdapter, name: str) -> None:
+        self.adapter = adapter
+        self.name = name
+        self.lock = threading.RLock()
+        features = ["timestamp-query"] if adapter.timed else []
+        with calls(f"device {name!r}"):
+            self.native: Any = adapter.native.request_device_sync(
+                required_features=features, required_limits=dict(adapter.native.limits)
+            )
+        self.queue: Any = self.native.queue
+        self.memory = BufferMemory(self)
+        self.waiters = ThreadPoolExecutor(1, "loom-webgpu")
+        self.features = Features(most_groups=(adapter.limits["groups"],) * 3)
+        self._kernels: dict[Any, LoadedPipeline] = {}
+        self._artifacts = ArtifactCache()
+
+    def use(self, features: Features) -> None:
+        """Write kernels for other features from now on."""
+        with self.lock:
+            self._kernels.clear()
+            self.features = features
+
+    def load(self, kernel: VerifiedKernel, slots: tuple[int, ...]) -> LoadedPipeline:
+        """Return a kernel as a pipeline, its buffers in these bindings; DeviceError for one that cannot be run."""
+        if isinstance(kernel, ForeignKernel):
+            raise DeviceError(
+                f"kernel {kernel.name!r} on device {self.name!r}", "WebGPU runs no modules of SPIR-V",
+                remedy="Use device='vulkan'",
+            )  # fmt: skip
+        bounds = bounds_of(kernel)
+        locations = locations_of(kernel, bounds)
+        key = (kernel.hash, kernel.name, locations, bounds, slots)
+        with self.lock:
+            found = self._kernels.get(key)
+            if found is None:
+                target = f"wgsl {self.features} {slots} {compiler_fingerprint()}"
+                compile_now = partial(WgslTarget(self.features, slots).compile, kernel, bounds)
+                artifact = load_artifact(self._artifacts, kernel, bounds, locations, target, compile_now)
+                found = self._kernels[key] = load_kernel(
+                    self.native, self.adapter, self.name, kernel, artifact, slots, self.features.whole_vectors
+                )
+            return found

@@ -1,0 +1,178 @@
+"""Finds out what a WebGPU device computes rightly, and has the rest computed by integers.
+
+Layer: runtime. Each operation has a ladder; a device stands on the highest rung whose probes give the bits expected.
+What stays wrong costs the device. Invariant: what the self-test has passed is all that kernels are written with.
+
+FormFindings are kept on disk for adapter, driver and code, since a device does not change between two runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import DeviceError
+from loom.core.numerics import Guarantee, canonical_bits
+from loom.kernels.maps.literals import LITERAL_OPERATIONS
+from loom.runtime.cache import cache_folder
+from loom.runtime.drivers.probes import probe_sources
+from loom.runtime.drivers.probes.probe import Probe
+from loom.runtime.drivers.probes.probes import PROBES
+from loom.runtime.drivers.webgpu.opened import OpenWebGpu
+from loom.runtime.drivers.webgpu.program import WebGpuProgram
+from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
+from loom.runtime.plans.plan import make_plan
+from loom.storage.atomic import replace_file
+from loom.targets.base import compiler_fingerprint
+from loom.targets.wgsl.features import Features
+
+__all__ = ["LADDERS", "FormFindings", "Rung", "find_features"]
+
+_LANES = 64
+_LOOPS = "several turns in one; a fault where the driver ends one"
+_FILLED = "groups filled up to whole vectors"
+_INTEGERS = "by integers"
+_WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class FormFindings:
+    """``operations`` are (operation, how it is computed)."""
+
+    operations: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The forms of ``family`` are the rungs; an operation without one is right, or the device is refused."""
+
+    operation: str
+    family: str | None = None
+
+
+_LITERALS = (*(f"{op} with literals" for op in LITERAL_OPERATIONS), "zeros worked out", "select of literals")
+LADDERS: tuple[Rung, ...] = (
+    Rung("long loops"), Rung("short loops"), Rung("partial vectors"),
+    *(Rung(f"{t} arithmetic") for t in ("u32", "i32", "u8", "i8", "u16", "i16")),
+    Rung("i64 order"), Rung("u64 arithmetic"), Rung("i64 arithmetic"), Rung("64-bit atomics"),
+    Rung("f32 load and store"), Rung("f32 select", "order"), Rung("f32 add", "sums"), Rung("f32 sub", "sums"),
+    Rung("f32 reassociation", "sums"), Rung("f32 mul", "products"), Rung("f32 contraction", "products"),
+    Rung("f32 min"), Rung("f32 max"), Rung("f32 rounding"),
+    Rung("f32 division", "quotients"), Rung("f32 square root", "roots"),
+    Rung("integers to floats", "conversions"),
+    *(Rung(f"f32 {operation}") for operation in _LITERALS),
+    Rung("f32 to integers"),
+    *(Rung(f"f64 {n}") for n in ("add", "mul", "division", "square root", "rounding")),
+    Rung("f64 conversions"), Rung("64-bit integers to floats"),
+)  # fmt: skip
+"""Every operation looked at, in the order of what builds on what; f64 is arithmetic of integers on every device."""
+
+
+def find_features(device: OpenWebGpu) -> tuple[Features, FormFindings]:
+    """Return the features of a device and what was found.
+
+    DeviceError, with everything that is wrong, if it computes what cannot be put right.
+    """
+    path = cache_folder() / f"{_key(device)}.wgpufound"
+    known = _read(path)
+    if known is not None:
+        return known
+    features = device.features
+    operations: list[tuple[str, str]] = []
+    for ladder in LADDERS:
+        how, features = _climb(device, ladder, features)
+        operations.append((ladder.operation, how))
+    wrong = [operation for operation, how in operations if how == _WRONG]
+    if wrong:
+        raise DeviceError(
+            f"device {device.name!r}",
+            f"{device.adapter.name} computes {', '.join(wrong)} wrongly, and it cannot be put right",
+            expected="the bits of IEEE 754", remedy="Use another device, or another driver",
+        )  # fmt: skip
+    findings = FormFindings(tuple(operations))
+    _write(path, features, findings)
+    return features, findings
+
+
+def _climb(device: OpenWebGpu, ladder: Rung, features: Features) -> tuple[str, Features]:
+    """Return how an operation is computed, and the features for it."""
+    forms, family = dict(features.forms), ladder.family
+    if _right(device, ladder.operation, features):
+        return _INTEGERS if family is not None and family in forms else "native", features
+    if ladder.operation == "long loops":
+        return _LOOPS, replace(features, whole_loops=False)
+    how, changed = "", features
+    if ladder.operation == "partial vectors":
+        how, changed = _FILLED, replace(features, whole_vectors=max(2, device.adapter.subgroup))
+    elif family is not None:
+        how, changed = _INTEGERS, replace(features, forms=tuple(sorted({**forms, family: "integers"}.items())))
+    if changed != features and _right(device, ladder.operation, changed):
+        return how, changed
+    return _WRONG, features
+
+
+def _right(device: OpenWebGpu, operation: str, features: Features) -> bool:
+    """Tell whether all probes of an operation give the bits expected."""
+    if device.features != features:
+        device.use(features)
+    return all(_passes(device, p) for p in PROBES if p.operation == operation)
+
+
+def _passes(device: OpenWebGpu, probe: Probe) -> bool:
+    inputs = probe.inputs()
+    expected = probe.expected(*inputs)
+    bindings: list[Binding] = []
+    for array in (*inputs, np.zeros_like(expected)):
+        storage = device.memory.allocate(array.nbytes)
+        storage.write(0, np.ascontiguousarray(array).view(np.uint8))
+        bindings.append(Binding(storage, len(array)))
+    groups = np.array([[probe.groups or -(-len(expected) // _LANES), 1, 1]], np.uint32)
+    dispatch = Dispatch(probe.make().verified, tuple(bindings), np.zeros((1, 0), np.uint64), groups)
+    run = WebGpuProgram(device, make_plan([Segment(1, [dispatch])], Guarantee.BIT_EXACT)).launch(None)
+    run.finish()
+    outcome = run.outcome()
+    if outcome.lost is not None:
+        raise outcome.lost
+    if outcome.fault is not None:
+        return False
+    got = bindings[-1].storage.read(0, expected.nbytes).view(expected.dtype)
+    return np.array_equal(canonical_bits(got), canonical_bits(expected))
+
+
+# on disk
+
+
+def _key(device: OpenWebGpu) -> str:
+    own = Path(__file__).read_bytes() + probe_sources()
+    text = f"{device.adapter.key} {device.features} {compiler_fingerprint()} {hashlib.sha256(own).hexdigest()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(path: Path, features: Features, findings: FormFindings) -> None:
+    text = json.dumps({"features": asdict(features), "operations": findings.operations}, sort_keys=True)
+    try:
+        replace_file(path, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode())
+    except OSError:
+        return
+
+
+def _read(path: Path) -> tuple[Features, FormFindings] | None:
+    """Return what is kept, None for anything but a sound file."""
+    try:
+        digest, text = path.read_text().split("\n", 1)
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            return None
+        raw: dict[str, Any] = json.loads(text)
+        given: dict[str, Any] = raw["features"]
+        x, y, z = given.pop("most_groups")
+        forms = tuple((a, b) for a, b in given.pop("forms"))
+        return Features(forms, most_groups=(x, y, z), **given), FormFindings(
+            tuple((a, b) for a, b in raw["operations"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

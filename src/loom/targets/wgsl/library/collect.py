@@ -1,0 +1,72 @@
+"""Finds the functions that a kernel's text calls, each in the form that a device asks for.
+
+Layer: targets. A function with forms is named ``name__form`` in the library and ``name`` in what is written, so that a
+kernel's own text is the same for every device. Invariant: what is collected calls nothing outside of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+
+from loom.targets.wgsl.library import doubles, integers, singles
+
+__all__ = ["FAMILIES", "FORMS", "called", "functions", "library"]
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "sums": ("add_f32", "sub_f32"),
+    "products": ("mul_f32",),
+    "quotients": ("div_f32",),
+    "roots": ("sqrt_f32",),
+    "order": ("lt_f32", "le_f32", "eq_f32"),
+    "conversions": ("f32_of_u32", "f32_of_i32"),
+}
+"""What is computed in one form or another, by the name of what a device is asked for."""
+FORMS = ("hidden", "integers")
+"""The device's own operation, its result hidden from the compiler; integers alone."""
+_BLOCK = re.compile(r"^(?:fn|struct) (\w+)[^\n]*\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
+_WORD = re.compile(r"\b[A-Za-z]\w*\b")
+_FORMS = re.compile(r"\b(\w+?)__(?:hidden|integers)\b")
+
+
+@cache
+def library() -> dict[str, str]:
+    """Return the text of every function and structure, by its name with its form."""
+    text = integers.TEXT + singles.TEXT + doubles.TEXT
+    return {found.group(1): found.group(0) for found in _BLOCK.finditer(text)}
+
+
+@cache
+def _names() -> dict[str, frozenset[str]]:
+    """Return the names that each function uses, of those there are."""
+    written = {name.partition("__")[0] for name in library()}
+    return {
+        name: frozenset(_WORD.findall(text.split("{", 1)[0].partition("(")[2] + text.split("{", 1)[1])) & written
+        for name, text in library().items()
+    }
+
+
+@cache
+def _family(name: str) -> str | None:
+    return next((family for family, names in FAMILIES.items() if name in names), None)
+
+
+def called(text: str) -> frozenset[str]:
+    """Return the names of the library's functions that a text uses."""
+    return frozenset(_WORD.findall(text)) & {name.partition("__")[0] for name in library()}
+
+
+def functions(names: frozenset[str], forms: Mapping[str, str]) -> str:
+    """Return the text of functions and of all they use; ``forms`` gives each family's, else it is hidden."""
+    done: dict[str, str] = {}
+    waiting = sorted(names)
+    while waiting:
+        name = waiting.pop()
+        if name in done:
+            continue
+        family = _family(name)
+        held = name if family is None else f"{name}__{forms.get(family, 'hidden')}"
+        done[name] = _FORMS.sub(r"\1", library()[held])
+        waiting += sorted(_names()[held] - set(done))
+    return "".join(done[name] for name in sorted(done))

@@ -1,0 +1,206 @@
+"""Turns a verified kernel into WGSL: legalise, declare, write the tree of statements.
+
+Layer: targets. One lane is one invocation, a workgroup is a workgroup. Binding 0 holds the words of a dispatch, then
+come the buffers, then the log if the kernel has sites. Invariant: the text depends on kernel, bounds, features and
+slots alone; the entry point's own text not on the forms of the features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Memory, Return, Space, Statement, Variable, While
+from loom.ir.ops import Effect
+from loom.ir.passes.expand import expand_halves
+from loom.ir.passes.faults import stop_at_faults
+from loom.ir.passes.narrow import expand_narrow
+from loom.ir.passes.scalarize import scalarize
+from loom.ir.verify import VerifiedKernel
+from loom.targets.base import Bounds, Site
+from loom.targets.known import Knowledge
+from loom.targets.wgsl.arithmetic import Arithmetic, hidden
+from loom.targets.wgsl.features import Features, refusal
+from loom.targets.wgsl.identity import Identity
+from loom.targets.wgsl.library.collect import called, functions
+from loom.targets.wgsl.loops import Loop, lower_for, lower_while
+from loom.targets.wgsl.memory import MemoryAccess
+from loom.targets.wgsl.messages import Messages
+from loom.targets.wgsl.text import Lines, type_of
+from loom.targets.words import PushLayout, filled_lanes, push_layout
+
+__all__ = ["Function", "Lowered", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """``own`` is the kernel's text, ``library`` the text of the functions it calls in the forms of the features.
+
+    ``words`` counts the words of a dispatch: the layout's, then, if buffers share bindings, where each of them begins.
+    """
+
+    own: str
+    library: str
+    push: PushLayout
+    words: int
+    sites: tuple[Site, ...]
+
+    @property
+    def text(self) -> str:
+        """The whole module."""
+        return self.library + self.own
+
+
+def lower(
+    verified: VerifiedKernel, bounds: Bounds, features: Features, slots: tuple[int, ...] | None = None
+) -> Lowered:
+    """Return the WGSL of a kernel; ``slots`` tells which binding each buffer lies in, its own if it is not given."""
+    reason = refusal(verified.kernel)
+    assert reason is None, reason
+    scalar = scalarize(stop_at_faults(verified.kernel))
+    kernel = expand_narrow(expand_halves(scalar.kernel))
+    scale = {m.name: n for m, n in scalar.components.items()}
+    return Function(kernel, bounds, features, slots or tuple(range(len(kernel.buffers))), scale).generate()
+
+
+class Function:
+    """Writes one kernel."""
+
+    def __init__(
+        self, kernel: Kernel, bounds: Bounds, features: Features, slots: tuple[int, ...], scale: dict[str, int]
+    ) -> None:
+        self.kernel = kernel
+        self.bounds = bounds
+        self.features = features
+        self.t = Lines()
+        self.knowledge = Knowledge(kernel)
+        self.a = Arithmetic(self.knowledge)
+        self.layout = push_layout(kernel, features)
+        based = len(set(slots)) < len(slots)
+        filled = filled_lanes(kernel, features.whole_vectors)
+        self.identity = Identity(self.t, kernel, self.layout, based=based, filled=filled)
+        self.messages = Messages(self.t, self.identity, kernel)
+        self.memory = MemoryAccess(self.t, kernel, self.identity, self.messages, bounds, slots, scale)
+        self.log_binding = len(set(slots)) + 1
+        self.values: dict[Instr, str] = {}
+        self.variables: dict[Variable, str] = {}
+        self.loops: list[Loop] = []
+        self.flags: str | None = None
+        self.flag_count = 0
+        self.ended = False
+
+    def generate(self) -> Lowered:
+        """Write everything."""
+        declared = self.memory.declare()
+        for variable in self.kernel.variables:
+            self.variables[variable] = self.t.local(type_of(variable.dtype))
+        self.block(self.kernel.body)
+        declared = [*self.identity.declare(), *declared]
+        if self.messages.sites:
+            log = f"@group(0) @binding({self.log_binding}) var<storage, read_write> messages: array<atomic<u32>>;"
+            declared.append(log)
+        extents = ", ".join(map(str, self.identity.local_size))
+        head = [
+            f"@compute @workgroup_size({extents})",
+            "fn main(@builtin(local_invocation_id) lid: vec3<u32>, @builtin(workgroup_id) wid: vec3<u32>) {",
+        ]
+        own = "\n".join([*declared, *head, *self.t.early, *self.t.lines, "}", ""])
+        text = functions(called(own), dict(self.features.forms))
+        return Lowered(own, text, self.layout, self.identity.words, tuple(self.messages.sites))
+
+    # statements
+
+    def value(self, s: Instr) -> str:
+        """Return the name of an operation's value; identities are made where they are used."""
+        found = self.values.get(s)
+        if found is None:
+            if s.op.name == "const":
+                return self.a.constant(s.attr, s.type)
+            found = self.identity.param(s) if s.op.name == "param" else self.identity.value(s)
+        return found
+
+    def block(self, block: Block) -> None:
+        """Write statements up to one that ends the block."""
+        for statement in block.statements:
+            self.statement(statement)
+            if self.ended:
+                return
+
+    def statement(self, s: Statement) -> None:
+        if isinstance(s, Instr):
+            self.instr(s)
+        elif isinstance(s, If):
+            self.if_(s)
+        elif isinstance(s, For):
+            lower_for(self, s)
+        elif isinstance(s, While):
+            lower_while(self, s)
+        else:
+            self.leave(s)
+
+    def leave(self, s: Statement) -> None:
+        """Write a return, break or continue; nothing follows it in its block."""
+        if isinstance(s, Return):
+            self.t.emit("return;")
+        elif isinstance(s, Break):
+            ended = self.loops[-1].ended
+            if ended is not None:
+                self.t.emit(f"{ended} = 1u;")
+            self.t.emit("break;")
+        else:
+            self.t.emit("continue;")
+        self.ended = True
+
+    def instr(self, s: Instr) -> None:
+        """Write one operation."""
+        name = s.op.name
+        if name == "const" or (s.op.effect is Effect.IDENTITY and name != "index"):
+            return
+        args = [self.value(a) for a in s.args]
+        if s.dtype is not None:
+            self.knowledge.note(s)
+        if s.op.is_pure:
+            self.values[s] = self.t.let(self.a.emit(s, args))
+        elif name == "get":
+            self.values[s] = self.t.let(self.variables[s.attr])
+        elif name == "set":
+            self.t.emit(f"{self.variables[s.attr]} = {self.chosen(args[0], s.args[0])};")
+        elif name == "barrier":
+            self.t.emit("storageBarrier();")
+            self.t.emit("workgroupBarrier();")
+        elif name == "print":
+            self.messages.print(s, args)
+        elif name == "assert":
+            self.messages.check(s, args)
+        elif name == "within":
+            if self.bounds is Bounds.REPORTED:
+                self.messages.within(s, args)
+        elif name != "breakpoint":
+            self.access(s, s.memory, args)
+
+    def chosen(self, value: str, s: Instr) -> str:
+        """Return what is kept, hidden where a driver may know too much of it."""
+        return value if s.type.is_bool else self.a.chosen(value, s)
+
+    def access(self, s: Instr, memory: Memory | None, args: list[str]) -> None:
+        assert memory is not None
+        if s.op.name == "load":
+            found = self.memory.load(s, memory, args[0])
+            if memory.space is not Space.BUFFER and s.type.is_float:
+                found = self.t.let(hidden(found, s.type))  # it may never have been stored to, and be zero
+            self.values[s] = found
+        elif s.op.name == "store":
+            self.memory.store(s, memory, args[0], self.chosen(args[1], s.args[1]))
+        else:
+            self.values[s] = self.memory.atomic(s, memory, args[0], args[1:])
+
+    def if_(self, s: If) -> None:
+        condition = self.value(s.condition)
+        reached = False
+        with self.t.block(f"if ({condition}) {{"):
+            self.block(s.then)
+        reached, self.ended = not self.ended, False
+        if s.otherwise.statements:
+            with self.t.block("else {"):
+                self.block(s.otherwise)
+        reached, self.ended = reached or not self.ended, False
+        self.ended = not reached

@@ -1,0 +1,101 @@
+"""Every form of arithmetic gives the bits of IEEE 754: the device's own, hidden, and integers alone.
+
+Oracle: numpy under ordinary arithmetic (the probes'); for kernels as users write them, the interpreter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom.core.errors import DeviceError
+from loom.targets.wgsl.library.collect import FAMILIES
+
+INTEGERS = tuple(sorted((family, "integers") for family in FAMILIES))
+PROBED = (
+    "f32 add", "f32 sub", "f32 mul", "f32 division", "f32 square root", "f32 select", "f32 reassociation",
+    "integers to floats", "64-bit integers to floats", "f64 conversions", "i64 arithmetic", "u16 arithmetic",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exact() -> Any:
+    """Return an adapter opened untested, whose kernels compute floats by integers."""
+    try:
+        found = loom.device("webgpu")
+    except DeviceError as error:
+        pytest.skip(f"no WebGPU device: {error}")
+    from loom.runtime.drivers.webgpu.device import WebGpuDevice
+
+    device = WebGpuDevice(found.adapter, "other", tested=False)  # type: ignore[attr-defined]
+    device.use(replace(found.features, forms=INTEGERS))  # type: ignore[attr-defined]
+    return device
+
+
+@pytest.mark.parametrize("operation", PROBED)
+def test_arithmetic_by_integers_is_that_of_ieee_754(exact: Any, operation: str) -> None:
+    from loom.runtime.drivers.webgpu import selftest
+
+    assert selftest._right(exact, operation, exact.features)
+
+
+@loom.kernel
+def saxpy(x: loom.In[loom.f32], y: loom.In[loom.f32], out: loom.Out[loom.f32], a: loom.f32) -> None:
+    i = loom.global_id()
+    if i < len(out):
+        out[i] = a * x[i] + y[i]
+
+
+@loom.kernel
+def narrow(x: loom.InOut[loom.u8], n: loom.u32) -> None:
+    i = loom.global_id()
+    if i < n:
+        x[i] = loom.u8(x[i] * 3 + 1)
+
+
+@pytest.fixture(scope="module")
+def webgpu() -> str:
+    try:
+        loom.device("webgpu")
+    except DeviceError as error:
+        pytest.skip(f"no WebGPU device: {error}")
+    return "webgpu"
+
+
+def test_saxpy_has_the_bits_of_the_interpreter(webgpu: str) -> None:
+    rng = np.random.default_rng(1)
+    x, y = (rng.integers(0, 2**32, 1000, dtype=np.uint32).view(np.float32) for _ in range(2))
+    found, expected = np.empty_like(x), np.empty_like(x)
+    saxpy(x, y, found, a=1e-3, on=webgpu)
+    saxpy(x, y, expected, a=1e-3, on="interp")
+    nan = np.isnan(expected)
+    assert np.array_equal(np.isnan(found), nan)
+    assert np.array_equal(found.view(np.uint32)[~nan], expected.view(np.uint32)[~nan])
+
+
+def test_bytes_that_lanes_store_side_by_side_are_all_kept(webgpu: str) -> None:
+    x = np.arange(10_001, dtype=np.uint8)
+    expected = (x.astype(np.uint32) * 3 + 1).astype(np.uint8)
+    expected[9_999:] = x[9_999:]
+    narrow(x, 9_999, groups=-(-9_999 // 64), on=webgpu)
+    assert np.array_equal(x, expected)
+
+
+def test_memory_bound_twice_is_one_memory(webgpu: str) -> None:
+    x = loom.array(np.arange(100, dtype=np.float32), on=webgpu)
+    out = loom.array(np.zeros(100, np.float32), on=webgpu)
+    saxpy(x, x, out, a=3.0, on=webgpu)
+    assert np.array_equal(np.asarray(out), 4 * np.arange(100, dtype=np.float32))
+
+
+def test_64_bit_atomics_whose_old_value_is_used_are_refused_by_name(webgpu: str) -> None:
+    @loom.kernel(workgroup=64)
+    def ranks(count: loom.InOut[loom.u64], out: loom.Out[loom.u64]) -> None:
+        out[loom.global_id()] = loom.atomic_add(count, 0, loom.u64(1))
+
+    with pytest.raises(loom.LoomError, match="the old value of atomic_add"):
+        ranks(np.zeros(1, np.uint64), np.zeros(64, np.uint64), groups=1, on=webgpu)
