@@ -65,7 +65,7 @@ def _wgpu() -> Any:
         import wgpu
     except ImportError as error:
         raise DeviceError(
-            "device 'webgpu'", "the package wgpu is not installed", remedy="Install loom[webgpu]"
+            "device 'webgpu'", "the package wgpu is not installed", remedy="Run pip install loom-compute[webgpu]"
         ) from error
     except Exception as error:  # a native library that does not fit this system
         raise DeviceError("device 'webgpu'", f"wgpu cannot be loaded: {error}", remedy="Install it anew") from error
