@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo fast test prove check docs bench wheel clean system languages
+.PHONY: demo fast test prove check docs web bench wheel clean system languages
 
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
@@ -29,6 +29,10 @@ check: $(STAMP)-check
 # the API reference, from docstrings: build/docs/index.html
 docs: $(STAMP)-docs
 	$(BIN)/python tools/reference.py
+
+# the page of docs/web with what it loads, at http://localhost:8000
+web: $(STAMP)-test
+	$(BIN)/python tools/web.py --serve 8000
 
 # dist/*.whl, tried where nothing else is installed: the demo runs from it
 wheel: $(STAMP)-check
@@ -71,7 +75,7 @@ $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 # their tools, where Debian packages can be installed;
 # without them those tests are skipped and say so.
 SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-headers vulkan-validationlayers \
-  chromium-common xvfb tmux
+  chromium-common chromium nodejs npm xvfb tmux
 # Compilers of the languages that `loom export` writes packages for, and Wine, which runs what is made for Windows.
 LANGUAGES := wine wine64 gcc rustc cargo golang-go default-jdk-headless mono-mcs mono-runtime
 languages: SYSTEM = $(LANGUAGES)
