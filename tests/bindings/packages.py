@@ -124,4 +124,14 @@ TOOLCHAINS: dict[str, Toolchain] = {
         ],
         "java -cp made loom.{name}.Train",
     ),
+    "csharp": Toolchain(
+        {"mcs": "mono-mcs", "mono": "mono-runtime"},
+        [
+            "mcs -unsafe -warn:4 -warnaserror -langversion:7 -out:test.exe Net.cs tests/NetTest.cs",
+            "mono test.exe",
+            "mcs -unsafe -out:train.exe Net.cs examples/Train.cs",
+        ],
+        "mono train.exe",
+        {"LD_LIBRARY_PATH": "runtimes/linux-x64/native"},
+    ),
 }

@@ -134,13 +134,40 @@ def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[s
         "mangled": name.replace("_", "_1"),
         "targets": _listed(wanted), "ports": _listed([*inputs, *wanted]), "port_count": len(inputs) + len(wanted),
         "many_outputs": len(outputs) > 1, "odd": any(port["elements"] > 1 for port in inputs),
-        "tensors": [{**t, "dims": ", ".join(map(str, t["shape"]))} for t in manifest["tensors"]],
+        "tensors": [_tensor(t) for t in manifest["tensors"]], "trained": _TRAINED,
         "codes": codes, "errors": codes[1:], "first_type": first_type, "first_tensor": first["name"],
         "first_real": first["dtype"] in ("f32", "f64"), "training": about is not None,
         "train_samples": about["samples"] if about else 0, "test_epochs": min(about["epochs"], 2) if about else 0,
         "step_sizes": ", ".join(map(str, about["step"])) if about else "",
         "targets_built": [_built(language, target, name) for target in targets],
     }  # fmt: skip
+
+
+_TRAINED: list[dict[str, Any]] = [
+    {
+        "method": "Step",
+        "epochs": False,
+        "summary": "Makes one update with a batch, of a size that the manifest lists.",
+        "returns": "The loss of the batch.",
+    },
+    {
+        "method": "Train",
+        "epochs": True,
+        "summary": "Trains for whole epochs with TrainSamples samples, in the order that Loom takes.",
+        "returns": "The last epoch's loss, NaN if there was none.",
+    },
+    {
+        "method": "Score",
+        "epochs": False,
+        "summary": "Computes the mean loss over samples; weights stay.",
+        "returns": "The mean loss.",
+    },
+]
+"""What trains, for languages that write the three alike."""
+
+
+def _tensor(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {**about, "dims": ", ".join(map(str, about["shape"])), "sizes": [{"n": n} for n in about["shape"]]}
 
 
 class _Ports:

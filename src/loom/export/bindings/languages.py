@@ -135,4 +135,20 @@ _JAVA = Language(
     views={"byte": ""} | {t: f".as{t.capitalize()}Buffer()" for t in ("double", "float", "long", "int", "short")},
 )
 
-LANGUAGES = {language.name: language for language in (_PYTHON, _RUST, _GO, _JAVA)}
+_CSHARP = Language(
+    "csharp",
+    {
+        "Loom.{{Name}}.csproj": "net.csproj",
+        "README.md": "README.md",
+        "Net.cs": "Net.cs",
+        "examples/Train.cs": "Train.cs",
+        "tests/NetTest.cs": "NetTest.cs",
+    },
+    _types("double float long int short sbyte ulong uint ushort byte"),
+    (Library("shared", "runtimes/{{os}}-{{arch}}/native/{{file}}"),),
+    training=frozenset({"examples/Train.cs"}),
+    arches={"x86_64": "x64", "aarch64": "arm64", "armv7": "arm"},
+    systems={"linux": "linux", "windows": "win", "macos": "osx", "android": "android"},
+)
+
+LANGUAGES = {language.name: language for language in (_PYTHON, _RUST, _GO, _JAVA, _CSHARP)}
