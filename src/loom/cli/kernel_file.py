@@ -19,7 +19,7 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel, verify
 
-__all__ = ["list_kernels", "load_kernel"]
+__all__ = ["list_kernels", "load_kernel", "load_object"]
 
 _WHERE = "loom ir"
 _MODULE_NAME = "__loom_kernel_file__"
@@ -45,6 +45,12 @@ def load_kernel(spec: str) -> VerifiedKernel:
                                 remedy="Leave the types out")  # fmt: skip
         found = found.specialize(*chosen)
     return _verified(found)
+
+
+def load_object(spec: str) -> Any:
+    """Return what ``FILE:NAME`` names in a Python file, whatever it is; None for what is not there."""
+    file, _, name = spec.rpartition(":")
+    return vars(_imported(_path(file), name)).get(name)
 
 
 def list_kernels(file: str) -> list[str]:

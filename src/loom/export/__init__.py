@@ -9,10 +9,12 @@ from loom.export.bindings import LANGUAGES, export_bindings
 from loom.export.c import export_c
 from loom.export.kernel import FrozenKernel, freeze_kernel
 from loom.export.network import FrozenNetwork, freeze
+from loom.export.program import FrozenFunction, freeze_chain, freeze_program
 from loom.export.web import export_npm, export_wasm
 
 __all__ = [
     "LANGUAGES",
+    "FrozenFunction",
     "FrozenKernel",
     "FrozenNetwork",
     "export_bindings",
@@ -20,5 +22,7 @@ __all__ = [
     "export_npm",
     "export_wasm",
     "freeze",
+    "freeze_chain",
     "freeze_kernel",
+    "freeze_program",
 ]

@@ -93,6 +93,15 @@ class FrozenNetwork:
         self.outputs = [(n, t.dtype, tuple(t.shape[1:])) for n, t in zip(names, made, strict=True)]
         self.targets = list(zip(names, targets, strict=False))
 
+    @property
+    def inputs(self) -> list[tuple[str, DType, tuple[int, ...]]]:
+        """Name, dtype and shape (without the axis of samples) of each input."""
+        return [(i.name, i.dtype, tuple(i.shape)) for i in self.network.spec.inputs]
+
+    def weights(self) -> Mapping[str, Array]:
+        """Return what the digest is of."""
+        return self.network.model.weights()
+
     def image(self, caps: Caps) -> Image:
         """Return programs and memory as a machine of ``caps`` runs them."""
         found = Image(caps)

@@ -183,6 +183,8 @@ class TensorProgram:
     ) -> None:
         self.device = where
         self.name = name
+        self.ends = list(outputs), list(updates)
+        """The outputs, and pairs of a parameter and its new value: what exports write down for other machines."""
         drafted = Drafted(outputs, updates, where, budget_nbytes=budget_nbytes)
         self.inputs, self.plan = drafted.inputs, drafted.plan
         for buffer in (*drafted.feeds.values(), *drafted.results):
@@ -273,6 +275,7 @@ class TensorProgram:
         self._program.free()
         self._is_free = True
         self._feeds, self._results = {}, []
+        self.ends = [], []
 
 
 def _memory_for_program(node: Node) -> Storage:

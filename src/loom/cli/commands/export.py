@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 if TYPE_CHECKING:
-    from loom.export import FrozenKernel, FrozenNetwork
+    from loom.export import FrozenFunction, FrozenKernel, FrozenNetwork
     from loom.export.c.levels import Optimize
 
 __all__ = ["export"]
@@ -18,7 +18,7 @@ __all__ = ["export"]
 
 def export(
     network: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:KERNEL.")
+        list[Path], typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:NAME.")
     ],
     to: Annotated[str, typer.Option("--to", help="c, wasm, npm, python, rust, ...: one or several.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
@@ -108,11 +108,23 @@ def _require_one(network: list[Path], what: str) -> None:
 
 
 def _kernel(where: str, to: str, name: str | None) -> Any:
-    from loom.cli.kernel_file import load_kernel
+    """Return the kernel, program or chain that FILE.py:NAME is, frozen."""
+    from loom.cli.kernel_file import load_kernel, load_object
     from loom.core.errors import ArgumentError
-    from loom.export import freeze_kernel
+    from loom.export import FrozenFunction, freeze_kernel, freeze_program
+    from loom.tensor import TensorProgram
 
-    if not {kind.strip() for kind in to.split(",")} <= {"c", "wasm"}:
+    kinds = {kind.strip() for kind in to.split(",")}
+    found = load_object(where)
+    if isinstance(found, (FrozenFunction, TensorProgram)):
+        if kinds != {"c"}:
+            raise ArgumentError("loom export, --to", "a program is exported to C alone", expected="c", got=to,
+                                remedy="Write --to c")  # fmt: skip
+        if isinstance(found, TensorProgram):
+            return freeze_program(found, name=name or where.rpartition(":")[2])
+        _require_no(name, "--name", "what has a name already")
+        return found
+    if not kinds <= {"c", "wasm"}:
         raise ArgumentError("loom export, --to", "a kernel is exported to C and wasm alone", expected="c or wasm",
                             got=to, remedy="Write --to c")  # fmt: skip
     return freeze_kernel(load_kernel(where), name=name)
@@ -154,7 +166,7 @@ def _kinds(to: str) -> list[str]:
     return kinds
 
 
-def _to_c(net: FrozenNetwork | FrozenKernel, out: Path, asked: _Asked) -> Any:
+def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: _Asked) -> Any:
     """Write the C libraries, and packages of all languages that are asked for."""
     from loom.export import FrozenNetwork, export_bindings, export_c
 

@@ -17,12 +17,14 @@ from loom.export.c.build import PLATFORMS, Platform, link, platform_of
 from loom.export.c.example import network_example, whole_example
 from loom.export.c.kernel import export_kernel
 from loom.export.c.levels import Optimize, compile_levels, levels_of, objects_of
+from loom.export.c.program import export_function
 from loom.export.c.source import header, manifest
 from loom.export.c.tables import tables
 from loom.export.c.text import source_text
 from loom.export.frozen import require_identifier
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
+from loom.export.program import FrozenFunction
 
 __all__ = ["PLATFORMS", "CExport", "export_c"]
 
@@ -38,14 +40,14 @@ class CExport:
 
 
 def export_c(
-    net: FrozenNetwork | FrozenKernel | Sequence[FrozenNetwork],
+    net: FrozenNetwork | FrozenFunction | FrozenKernel | Sequence[FrozenNetwork],
     out: str | Path,
     targets: Sequence[str] = ("x86_64-linux",),
     *,
     optimize: Optimize = "speed",
     name: str | None = None,
 ) -> CExport:
-    """Write a frozen network or kernel, or several networks in one library, as C into the folder ``out``.
+    """Write a frozen network, program, chain or kernel, or several networks in one library, as C into ``out``.
 
     That is a header, a manifest, an example (``main.c``), and a folder with libraries for each target. Networks have
     the functions with JSON texts beside their own: ``loom_json.h``.
@@ -64,6 +66,11 @@ def export_c(
         folder.mkdir(parents=True, exist_ok=True)
         files, code_nbytes = export_kernel(net, folder, platforms, optimize)
         return CExport(tuple(files), 0, 1, code_nbytes)
+    if isinstance(net, FrozenFunction):
+        _require_none(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        files, *sizes = export_function(net, folder, platforms, optimize)
+        return CExport(tuple(files), *sizes)
     nets = [net] if isinstance(net, FrozenNetwork) else list(net)
     _require_names(nets)
     require_identifier(name or nets[0].name)
@@ -121,8 +128,8 @@ def _library(
 
 def _require_none(name: str | None) -> None:
     if name is not None:
-        raise ArgumentError("loom.export, name", "has no effect on a kernel", expected="none", got=name,
-                            remedy="Name it in freeze_kernel")  # fmt: skip
+        raise ArgumentError("loom.export, name", "has no effect here", expected="none", got=name,
+                            remedy="Name it where it is frozen")  # fmt: skip
 
 
 def _require_names(nets: Sequence[FrozenNetwork]) -> None:

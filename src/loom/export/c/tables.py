@@ -6,9 +6,11 @@ Layer: export. Invariant: the C text depends on the network, the settings and th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.export.c.levels import Compiled
 from loom.export.c.source import CODES, manifest, ports_in_order, wrappers
@@ -16,37 +18,81 @@ from loom.export.c.text import byte_table, quoted, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
 
-__all__ = ["choice_of_levels", "level_tables", "tables"]
+__all__ = ["Face", "Runnable", "choice_of_levels", "level_tables", "runnable_tables", "tables"]
 
-_SAFETENSORS = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16", "u32": "U32", "u64": "U64"}
+_SAFETENSORS = {
+    "f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16", "i64": "I64", "i32": "I32", "i16": "I16", "i8": "I8",
+    "u64": "U64", "u32": "U32", "u16": "U16", "u8": "U8", "bool": "BOOL",
+}  # fmt: skip
 _KINDS = {"forward": "FORWARD", "step": "STEP", "score": "SCORE", "sum": "SUM", "update": "UPDATE"}
 
 _PROGRESS = 5
 """Numbers that are saved of a training: as ``files.c`` has them."""
 
 
+class Runnable(Protocol):
+    """What has programs over one state: a network, a function of tensors, a chain."""
+
+    name: str
+
+    @property
+    def inputs(self) -> Sequence[Any]:
+        """What its first kind of program takes."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[Any]:
+        """What that gives."""
+        ...
+
+    def start(self, image: Image) -> bytes:
+        """Return the state that it begins with."""
+        ...
+
+    def weights(self) -> Mapping[str, Array]:
+        """Return what its digest is of."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What callers see of it: the manifest, functions with types, and the ports of a program in their order."""
+
+    manifest: str
+    wrappers: str
+    in_order: Callable[[FrozenProgram], Sequence[Named]]
+
+
 def tables(net: FrozenNetwork, levels: Sequence[Compiled]) -> str:
     """Return the C source of a network for the levels of one platform."""
     first = levels[0].image
+    face = Face(manifest(net, first), wrappers(net), lambda program: ports_in_order(program, net))
+    return runnable_tables(net, levels, face, net)
+
+
+def runnable_tables(frozen: Runnable, levels: Sequence[Compiled], face: Face, net: FrozenNetwork | None = None) -> str:
+    """Return the C source of what has programs, for the levels of one platform; ``net``: if it may train."""
+    first = levels[0].image
     assert all(level.image.tensors == first.tensors for level in levels)
-    saved, saved_header, tensors = _saved(net, first)
-    fills, start = _start(net, first)
-    rates = [float(r).hex() for r in net.training.rates] if net.training is not None else ["0"]
+    saved, saved_header, tensors = _saved(frozen, first)
+    fills, start = _start(frozen, first)
+    training = net.training if net is not None else None
+    rates = [float(r).hex() for r in training.rates] if training is not None else ["0"]
     parts = [
-        f'#pragma GCC visibility push(default)\n#include "{net.name}.h"\n#pragma GCC visibility pop',
-        f"#define LOOM(f) {net.name}_##f\n#define NET {net.name}",
-        _defines(net, first, saved, len(saved_header), len(rates)),
-        level_tables(levels, lambda program: ports_in_order(program, net)),
+        f'#pragma GCC visibility push(default)\n#include "{frozen.name}.h"\n#pragma GCC visibility pop',
+        f"#define LOOM(f) {frozen.name}_##f\n#define NET {frozen.name}",
+        _defines(frozen, net, first, saved, len(saved_header), len(rates)),
+        level_tables(levels, face.in_order),
         table("double", "rates", rates),
         table("Tensor", "tensors", tensors),
         table("Fill", "fills", fills),
-        table("Measure", "measures", _measures(net, first)),
+        table("Measure", "measures", _measures(net, first) if net is not None else []),
         table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
         byte_table("start", start),
         byte_table("saved_header", saved_header),
-        f"static const char manifest[] = {quoted(manifest(net, first))};",
+        f"static const char manifest[] = {quoted(face.manifest)};",
         *(source_text(f"{name}.c") for name in ("runtime", "training", "files")),
-        wrappers(net),
+        face.wrappers,
     ]
     return "\n".join(parts)
 
@@ -86,19 +132,21 @@ def choice_of_levels(levels: Sequence[Compiled]) -> str:
     return "\n".join(parts)
 
 
-def _defines(net: FrozenNetwork, image: Image, saved: int, header: int, rates: int) -> str:
-    training = net.training
+def _defines(frozen: Runnable, net: FrozenNetwork | None, image: Image, saved: int, header: int, rates: int) -> str:
+    training = net.training if net is not None else None
     numbers = {
         "TRAIN_SAMPLES": 0 if training is None else training.samples,
         "BATCH": 1 if training is None else training.batch,
         "SHUFFLE": int(training is not None and training.shuffle),
         "SEED": f"{0 if training is None else training.seed}ull",
-        "RATES": f"{rates}u", "INPUTS": len(net.network.spec.inputs), "OUTPUTS": len(net.outputs),
-        "TARGETS": len(net.targets), "TENSORS": "(u32)(sizeof tensors / sizeof *tensors)",
+        "RATES": f"{rates}u", "INPUTS": len(frozen.inputs), "OUTPUTS": len(frozen.outputs),
+        "TARGETS": len(net.targets) if net is not None else 0, "TENSORS": "(u32)(sizeof tensors / sizeof *tensors)",
         "ACCUMULATE": 1 if training is None else training.accumulate,
         "HELD_SAMPLES": 0 if training is None else training.held_out,
         "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{header}ull",
     }  # fmt: skip
+    if not image.tensors:
+        numbers["TENSORS"] = "0u"
     sums, best = _extent(image, "state/sum."), _extent(image, "best/")
     numbers |= {"SUMS_OFFSET": f"{sums[0]}ull", "SUMS_NBYTES": f"{sums[1]}ull", "PATIENT": int(best[1] > 0)}
     if training is not None and training.patience is not None:
@@ -106,7 +154,7 @@ def _defines(net: FrozenNetwork, image: Image, saved: int, header: int, rates: i
             "BEST_OFFSET": f"{best[0]}ull", "WEIGHTS_NBYTES": f"{best[1]}ull", "EPOCHS": f"{training.epochs}u",
             "PATIENCE": f"{training.patience}u", "LEAST_GAIN": float(training.least_gain).hex(),
         }  # fmt: skip
-    upper = net.name.upper()
+    upper = frozen.name.upper()
     numbers |= {f"LOOM_{code}": f"{upper}_{code}" for code in CODES} | {"LOOM_CODES": len(CODES)}
     return "\n".join(f"#define {key} {value}" for key, value in numbers.items())
 
@@ -234,7 +282,7 @@ def _place(region: Region) -> str:
     return f"{{{at | int(region.constant) << 31}u, {region.elements}u}}"
 
 
-def _start(net: FrozenNetwork, image: Image) -> tuple[list[str], bytes]:
+def _start(net: Runnable, image: Image) -> tuple[list[str], bytes]:
     """Return which stretches of the state begin as something else than zeros, and their bytes one after the other."""
     state, fills, found = net.start(image), list[list[int]](), bytearray()
     for t in image.tensors.values():
@@ -252,9 +300,9 @@ def _start(net: FrozenNetwork, image: Image) -> tuple[list[str], bytes]:
     return [f"{{{offset}u, {nbytes}u, {at}u}}" for offset, nbytes, at in fills], bytes(found)
 
 
-def _saved(net: FrozenNetwork, image: Image) -> tuple[int, bytes, list[str]]:
+def _saved(net: Runnable, image: Image) -> tuple[int, bytes, list[str]]:
     """Return the bytes of a saved file after its header, the header, and the table of tensors."""
-    weights = net.network.model.weights()
+    weights = net.weights()
     at, about, rows = 0, dict[str, Any](), list[str]()
     for t in image.tensors.values():
         kind = _SAFETENSORS[t.dtype.name]

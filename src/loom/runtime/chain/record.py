@@ -84,6 +84,11 @@ class Chain:
         """Dispatches recorded and not yet built, those of a repeat once."""
         return [d for segment in self._segments for d in segment.dispatches]
 
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """What was recorded and not yet built, with its repeats."""
+        return tuple(self._segments)
+
     @brief
     def dispatch(
         self,

@@ -12,13 +12,15 @@ static u8 *elements_of(u8 *file) {
   return file + 8 + nbytes;
 }
 
+static int starts_with(Text string, const char *text) {
+  Spelled s = spelled(string);
+  while (*text)
+    if (byte_of(&s) != (u8)*text++) return 0;
+  return 1;
+}
+
 static int is_weight(Text key) {
-  Spelled s = spelled(key);
-  static const char STATE[] = "state/";
-  if (is_text(key, "__metadata__")) return 0;
-  for (const char *c = STATE; *c; c++)
-    if (byte_of(&s) != (u8)*c) return 1;
-  return 0;
+  return !is_text(key, "__metadata__") && !starts_with(key, "state/") && !starts_with(key, "best/");
 }
 
 static void put_raw(Out *out, Text from, Text to) {
