@@ -71,4 +71,4 @@ def _as_integers(array: Array, facts: Array, layout: VectorLayout) -> Array:
     padded[:, : layout.dims] = integers
     four = (padded & 0xFFFF).reshape(len(array), layout.words, BYTES)
     pairs = np.stack([four[..., 0] | four[..., 2] << 16, four[..., 1] | four[..., 3] << 16], axis=-1)
-    return pairs.astype(np.uint32).view(np.int32).reshape(len(array), -1)
+    return pairs.astype(np.uint32).view(np.int32).reshape(len(array), 2 * layout.words)

@@ -240,19 +240,19 @@ class StoreState:
         return RowSegment(self.residence, number, is_new=self.is_new)
 
     def _keep(self, pieces: Sequence[Piece], ids: Sequence[Id], metas: Sequence[Meta | None]) -> None:
-        row = len(self.ids)
+        row, rows = len(self.ids), self.rows  # those of a file are found before there are more
         for piece in pieces:
             if piece.segment.number == len(self.segments):
                 self.segments.append(piece.segment)
             piece.segment.keep(piece.first, piece.count)
         fresh, self._fresh = self._fresh, {}
-        if len(fresh) == len(ids) and not self.rows:
+        if len(fresh) == len(ids) and not rows:
             self._rows = fresh if row == 0 else dict(zip(ids, range(row, row + len(ids)), strict=True))
         else:
             if len(fresh) != len(ids):
-                for name in self.rows.keys() & set(ids):
-                    self.bury(self.rows[name])
-            self.rows.update(zip(ids, range(row, row + len(ids)), strict=True))
+                for name in rows.keys() & set(ids):
+                    self.bury(rows[name])
+            rows.update(zip(ids, range(row, row + len(ids)), strict=True))
         self.ids.extend(ids)
         self.metas.extend(metas)
         self.captured += len(ids)
