@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loom.vectors import VectorStore, flush, restore
+from loom.vectors import VectorStore, flush, restore, state
 from unit.vectors.sequences import Sequence
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_drawn_sequences(on: str, seed: int, tmp_path: Path) -> None:
+def test_drawn_sequences(on: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_MANY", [1 << 22, 40][seed])  # few are laid down as many are
     Sequence(seed, tmp_path, (on,)).run(40)
 
 
