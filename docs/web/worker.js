@@ -40,7 +40,7 @@ const asks = {
     const epoch = net.trainer(train.x, train.y);
     for (let n = 1; n <= epochs; n++) {
       const start = performance.now();
-      const loss = epoch();
+      const { loss } = epoch();
       const seconds = (performance.now() - start) / 1000;
       const steps = Math.ceil(train.y.length / net.manifest.training.batch);
       tell({ epoch: n, loss, pace: seconds / steps, right: countRight(net, held), digest: net.digest() });

@@ -6,6 +6,7 @@ free memory begins.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,6 @@ from loom.export.network import FrozenNetwork
 
 __all__ = ["Built", "build_wasm"]
 
-_FUNCTIONS = ("size", "open", "reset", "forward", "read", "write", "digest", "save", "load", "manifest", "message")
-_TRAINING = ("step", "train", "score")
-_KERNEL = ("run", "manifest", "message")
 _STACK_NBYTES = 1 << 20
 """It lies below everything else, so that more is a trap, never another's memory."""
 
@@ -46,17 +44,16 @@ def build_wasm(net: FrozenNetwork | FrozenKernel, optimize: Optimize = "speed") 
         image, objects = levels[0].image, objects_of(levels)
         if isinstance(net, FrozenKernel):
             text, declared, told = kernel_source(net, levels), kernel_header(net), kernel_manifest(net)
-            functions = _KERNEL
         else:
             text, declared, told = tables(net, levels), header(net), manifest(net, image)
-            functions = (*_FUNCTIONS, *(_TRAINING if net.training is not None else ()))
+        functions = sorted(set(re.findall(rf"\b({net.name}_\w+)\(", declared)))
         source, module = folder / f"{net.name}.c", folder / f"{net.name}.wasm"
         source.write_text(text, encoding="utf-8")
         (folder / f"{net.name}.h").write_text(declared, encoding="utf-8")
         own = _compiled(folder, source, "-Os")
         memory = _compiled(folder, Path(__file__).parents[1] / "c" / "memory.c", "-O2")
         zig("wasm-ld", "--no-entry", "--strip-all", "--gc-sections", "--stack-first", "-z",
-            f"stack-size={_STACK_NBYTES}", "--export=__heap_base", *(f"--export={net.name}_{f}" for f in functions),
+            f"stack-size={_STACK_NBYTES}", "--export=__heap_base", *(f"--export={f}" for f in functions),
             own, memory, *objects, "-o", module)  # fmt: skip
         code = sum(path.stat().st_size for path in objects)
         return Built(module.read_bytes(), told, image.nbytes, len(objects), code)

@@ -34,6 +34,10 @@ export interface Manifest {
     readonly epochs: number;
     readonly shuffle: boolean;
     readonly seed: number;
+    readonly accumulate: number;
+    readonly patience: number | null;
+    readonly least_gain: number;
+    readonly held_out: number;
     readonly targets: readonly Column[];
   };
 }
@@ -42,6 +46,15 @@ export class NetError extends Error {
   constructor(code: string, text: string);
   readonly code: @CODES@ | "ARGUMENT" | "WASM";
 }
+
+//training
+export interface TrainOptions {
+  epochs?: number;
+  /** As many as the export holds out (`manifest.training.held_out`): measured after each epoch, watched by patience. */
+  validation?: [Inputs, Targets];
+  onEpoch?(epoch: number, loss: number, validationLoss?: number): unknown;
+}
+//end
 
 export class Net {
   /** Open the network: of the file beside this module, or of `wasm`. */
@@ -56,11 +69,13 @@ export class Net {
   /** One update with a batch of a size that `manifest.training.step` lists; the loss before it. */
   step(x: Inputs, y: Targets): number;
   /** Whole epochs, in the order that Loom takes; the loss of each. `onEpoch` stops by returning false. */
-  train(x: Inputs, y: Targets, options?: { epochs?: number; onEpoch?: (epoch: number, loss: number) => unknown }): number[];
-  /** A function that trains one epoch and returns its loss. */
-  trainer(x: Inputs, y: Targets): () => number;
+  train(x: Inputs, y: Targets, options?: TrainOptions): number[];
+  /** A function that trains one epoch; null once the patience of the export is over. */
+  trainer(x: Inputs, y: Targets, validation?: [Inputs, Targets]): () => { loss: number; validationLoss?: number } | null;
   /** The mean loss over samples; nothing changes. */
   score(x: Inputs, y: Targets): number;
+  /** The same, and the share of classes that are said right; null for targets that are none. */
+  evaluate(x: Inputs, y: Targets): { loss: number; accuracy: number | null };
 //end
   /** Back to the weights it was exported with. */
   reset(): void;

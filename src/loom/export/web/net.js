@@ -48,24 +48,49 @@ export class Net {
     return this.#view(Float64Array, at.at(-1), 1)[0];
   }
 
-  /** Whole epochs over the samples, in the order that Loom takes; the loss of each. `onEpoch(epoch, loss)`: false stops. */
-  train(x, y, { epochs = 1, onEpoch } = {}) {
-    const epoch = this.trainer(x, y);
+  /**
+   * Whole epochs over the samples, in the order that Loom takes; the loss of each. `validation`: `[x, y]` that are
+   * measured after each epoch. `onEpoch(epoch, loss, validationLoss)` stops by returning false; so does the patience of
+   * the export.
+   */
+  train(x, y, { epochs = 1, validation, onEpoch } = {}) {
+    const epoch = this.trainer(x, y, validation);
     const losses = [];
     for (let n = 0; n < epochs; n++) {
-      losses.push(epoch());
-      if (onEpoch?.(n, losses[n]) === false) break;
+      const told = epoch();
+      if (!told) break;
+      losses.push(told.loss);
+      if (onEpoch?.(n, told.loss, told.validationLoss) === false) break;
     }
     return losses;
   }
 
-  /** A function that trains one epoch with these samples and returns its loss: for those who do other things between. */
-  trainer(x, y) {
+  /**
+   * A function that trains one epoch with these samples and returns `{ loss, validationLoss }`, null once the patience of
+   * the export is over: for those who do other things between.
+   */
+  trainer(x, y, validation) {
+    const { held_out: held } = this.#training();
     const [given, samples] = this.#samples(x, y);
+    const [measured, count] = validation ? this.#samples(...validation) : [[], 0];
+    if (validation && !held) refuse("this export holds no samples out: export it with validation samples, or evaluate them");
+    if (validation && count !== held) refuse(`validation has ${count} samples, and that of the export ${held}`);
+    const name = validation ? "train_validated" : "train";
+    let isFirst = true;
     return () => {
-      const at = this.#staged(given, [8]);
-      call(this.#wasm, "train", this.#net, ...at.slice(0, -1), samples, 1, at.at(-1));
-      return this.#view(Float64Array, at.at(-1), 1)[0];
+      const at = this.#staged([...given, ...measured], validation ? [8, 8] : [8]);
+      const [trained, rest] = [at.slice(0, given.length), at.slice(given.length, given.length + measured.length)];
+      const losses = at.slice(given.length + measured.length);
+      const more = validation ? [...rest, count, 1] : [1];
+      try {
+        call(this.#wasm, name, this.#net, ...trained, samples, ...more, ...losses);
+      } catch (error) {
+        if (error.code !== "OVER" || isFirst) throw error;
+        return null;
+      }
+      isFirst = false;
+      const [loss, validationLoss] = losses.map((place) => this.#view(Float64Array, place, 1)[0]);
+      return validation ? { loss, validationLoss } : { loss };
     };
   }
 
@@ -75,6 +100,15 @@ export class Net {
     const at = this.#staged(given, [8]);
     call(this.#wasm, "score", this.#net, ...at.slice(0, -1), samples, at.at(-1));
     return this.#view(Float64Array, at.at(-1), 1)[0];
+  }
+
+  /** The same, and the share of classes that are said right; null for targets that are none. */
+  evaluate(x, y) {
+    const [given, samples] = this.#samples(x, y);
+    const at = this.#staged(given, [8, 8]);
+    call(this.#wasm, "evaluate", this.#net, ...at.slice(0, -2), samples, ...at.slice(-2));
+    const [loss, accuracy] = at.slice(-2).map((place) => this.#view(Float64Array, place, 1)[0]);
+    return { loss, accuracy: Number.isNaN(accuracy) ? null : accuracy };
   }
 
   /** Back to the weights it was exported with. */
@@ -132,12 +166,16 @@ export class Net {
   }
 
   #samples(x, y) {
-    const { inputs, training } = this.manifest;
-    if (!training) refuse("this export does not train: export it with --data");
+    const training = this.#training();
+    const { inputs } = this.manifest;
     const [given, samples] = this.#columns(inputs, x, "input");
     const [wanted, targets] = this.#columns(training.targets, y, "target");
     if (samples !== targets) refuse(`there are ${samples} samples and targets of ${targets}`);
     return [[...given, ...wanted], samples];
+  }
+
+  #training() {
+    return this.manifest.training ?? refuse("this export does not train: export it with --data");
   }
 
   /** Arrays in the order of `specs`, and of how many samples they are. */

@@ -100,6 +100,8 @@ def test_a_dense_network_does_all_that_there_is(package: Path) -> None:
     assert (told["imports"], told["cloned"], told["unchanged"]) == (0, trained, trained)
     assert (told["reset"], told["of_bytes"], told["of_path"]) == (first, first, first)
     assert told["score"] == pytest.approx(net.evaluate(x, y).loss, rel=1e-6)
+    found = net.evaluate(x, y)
+    assert told["evaluation"] == {"loss": told["score"], "accuracy": found.accuracy}
     assert told["nested"] == net.predict(x[:2]).tobytes().hex()
     assert told["of_name"] == net.predict(x[:1]).tobytes().hex()
     assert (told["written"], told["cut"], told["stopped"]) == ([0.5, 0.5], "WASM", 1)
@@ -108,6 +110,7 @@ def test_a_dense_network_does_all_that_there_is(package: Path) -> None:
         "short": "ARGUMENT", "fewer": "ARGUMENT", "batch": "BATCH", "fraction": "ARGUMENT", "wide": "ARGUMENT",
         "text": "ARGUMENT", "no_array": "ARGUMENT", "name": "ARGUMENT", "tensor": "NO_TENSOR", "size": "SIZE",
         "half": "SIZE", "foreign": "FOREIGN", "over": "SCHEDULE_OVER", "nan": "NOT_FINITE", "module": "ARGUMENT",
+        "validation": "ARGUMENT",
     }  # fmt: skip
     assert {name: told[name][0] for name in codes} == codes
     assert told["batch"][1] == f"BATCH: {CODES['BATCH']}"
@@ -161,6 +164,26 @@ def test_another_platform_is_told_by_the_packages_own_test(package: Path, tmp_pa
     done = subprocess.run([str(NODE), "--test"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "# fail 3" in done.stdout
+
+
+@pytest.mark.slow
+def test_patience_and_accumulated_batches_are_those_of_loom(tmp_path: Path) -> None:
+    (x, y), (hx, hy) = samples((4,)), samples((4,), 25)
+    settings = SETTINGS | {"epochs": 40, "learning_rate": 0.05, "patience": 2, "accumulate": 2, "batch_size": 16}
+    net = network("dense")
+    export_npm(freeze(net, name="net", train=settings, data=(x, y), validation=(hx[::-1], hy)), tmp_path)
+    for name, array in (("hx", hx[::-1]), ("hy", hy)):
+        (tmp_path / name).write_bytes(np.ascontiguousarray(array).tobytes())
+    told = run_node("patience.mjs", tmp_path, x, y)
+    history = net.train(x, y, validation=(hx[::-1], hy), progress=False, **settings)
+    assert 2 < len(history.loss) < 40  # it was ended by patience
+    assert told["plain"] == told["fitted"] == [list(history.loss), list(history.validation_loss), net.digest()]
+    assert told["over"].startswith("OVER: ")
+    assert (
+        told["missing"]
+        == "ARGUMENT: the patience of the export watches 25 samples that it holds out: pass validationData"
+    )
+    assert told["fewer"] == "ARGUMENT: validation has 24 samples, and that of the export 25"
 
 
 def test_an_export_that_does_not_train_is_smaller(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ if (asked.more) {
   const other = net.clone();
   told.cloned = other.digest();
   told.score = other.score(x, y);
+  told.evaluation = other.evaluate(x, y);
   told.nested = bits(other.forward([Array.from(x.subarray(0, each)), x.subarray(each, 2 * each)]));
   told.of_name = bits(other.forward({ [net.manifest.inputs[0].name]: x.slice(0, each) }));
   other.write("layers.0.weight", other.read("layers.0.weight").fill(0.5));
@@ -57,6 +58,7 @@ if (asked.more) {
   nan[0] = NaN;
   refused("nan", () => other.step(nan.subarray(0, 32 * each), y.subarray(0, 32)));
   told.unchanged = net.digest();
+  refused("validation", () => net.train(x, y, { validation: [x, y] }));
   refused("module", () => new Net({}));
   const file = readFileSync(`${folder}/net.wasm`);
   told.of_bytes = (await Net.open({ wasm: file })).digest();

@@ -79,15 +79,21 @@ export class Net {
     this.#isTraining = true;
     this.stopTraining = false;
     try {
-      const epoch = await this.#driver.trainer(x, y);
+      const { held_out: held, patience } = this.manifest.training;
+      if (held && patience !== null && !validationData)
+        refuse(`the patience of the export watches ${held} samples that it holds out: pass validationData`);
+      const epoch = await this.#driver.trainer(x, y, held ? validationData : undefined);
       const found = { epoch: [], history: { loss: [] } };
       await call("onTrainBegin", {});
       for (let n = 0; n < epochs && !this.stopTraining; n++) {
         await call("onEpochBegin", n, {});
-        const logs = { loss: await epoch() };
+        const trained = await epoch();
+        if (!trained) break; // the patience of the export is over
+        const logs = { loss: trained.loss };
         if (validationData) {
-          const told = await this.evaluate(...validationData);
-          for (const name of Object.keys(told)) logs[`val_${name}`] = told[name];
+          const { loss, acc } = await this.evaluate(...validationData);
+          logs.val_loss = trained.validationLoss ?? loss;
+          if (acc !== undefined) logs.val_acc = acc;
         }
         found.epoch.push(n);
         for (const name of Object.keys(logs)) (found.history[name] ??= []).push(logs[name]);
@@ -103,15 +109,8 @@ export class Net {
 
   /** The mean loss over samples and, where the targets are classes, the share that is told right. */
   async evaluate(x, y) {
-    const loss = await this.#driver.score(x, y);
-    const { outputs, training } = this.manifest;
-    const [made, wanted] = [outputs[0], training.targets[0]];
-    if (/16$/.test(made.dtype)) return { loss };
-    const areClasses = outputs.length === 1 && made.shape.length === 1 && made.shape[0] > 1 && wanted.shape.length === 0;
-    if (!areClasses || /^(f|bf)/.test(wanted.dtype)) return { loss };
-    const given = ArrayBuffer.isView(y) || Array.isArray(y) ? y : y[wanted.name];
-    const found = await this.classify(x);
-    return { loss, acc: found.filter((c, i) => c === Number(given[i])).length / found.length };
+    const { loss, accuracy } = await this.#driver.evaluate(x, y);
+    return accuracy === null ? { loss } : { loss, acc: accuracy };
   }
 
   /** For each sample the class of the greatest output (the first of equals). */
