@@ -7,7 +7,7 @@ outputs of the program that runs) and the scratch memory, which programs share. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,9 +154,8 @@ class Image:
         where = f"loom.export, {program}"
         kernel = verified_kernel(d.kernel, where)
         buffers = d.buffers if d.offset is None else d.buffers[:-1]
-        bound = list(zip(kernel.kernel.buffers, buffers, strict=True))
-        bindings = tuple(self._binding(b, memory.dtype.nbytes, places) for memory, b in bound)
-        shapes = {memory.name: shape for (memory, _), (shape, _n) in zip(bound, d.shapes or (), strict=False)}
+        bindings = tuple(self._bindings(kernel, buffers, places))
+        shapes = {memory.name: shape for memory, (shape, _n) in zip(kernel.bound, d.shapes or (), strict=False)}
         params = encode_params(kernel, d.params, 1, where, shapes)[0].tolist()
         indirect = None
         x, y, z = encode_groups(kernel, d.groups, 1, where)[0].tolist()
@@ -172,6 +171,18 @@ class Image:
             self._numbers[kernel.hash] = len(self.kernels)
             self.kernels.append(kernel)
         return self._numbers[kernel.hash]
+
+    def _bindings(
+        self, kernel: VerifiedKernel, buffers: Sequence[DraftBuffer], places: Mapping[DraftBuffer, int]
+    ) -> Iterator[Region]:
+        """Yield what each buffer of a kernel is bound to: what is given, and tables of constants of its own."""
+        given = iter(buffers)
+        for memory in kernel.buffers:
+            if memory.data is None:
+                yield self._binding(next(given), memory.dtype.nbytes, places)
+            else:
+                yield Region(True, self.constant(memory.data), len(memory.data) // memory.dtype.nbytes)
+        assert next(given, None) is None
 
     def _binding(self, buffer: DraftBuffer, element_nbytes: int, places: Mapping[DraftBuffer, int]) -> Region:
         elements = buffer.nbytes // element_nbytes

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Protocol
@@ -18,11 +17,10 @@ from loom.core.errors import ArgumentError
 from loom.export.c.build import Platform
 from loom.export.frozen import Image, require_quiet
 from loom.ir.kernel import For, Instr, While, walk
-from loom.ir.text import print_kernel
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.loading import load_artifact
-from loom.targets.base import Bounds
+from loom.targets.base import Artifact, Bounds
 from loom.targets.llvm.machine import Machine, cpu_caps, llvm_fingerprint, machine
 from loom.targets.llvm.target import LlvmTarget
 
@@ -80,7 +78,7 @@ def levels_of(platform: Platform, optimize: Optimize = "speed") -> list[Level]:
     """Return the levels of a platform, the plainest first.
 
     ``size``: one level, whose code is short; only what multiplies in loops is computed in vectors. ``speed``: all of
-    them; the plainest is short where there are better ones, and code for wide vectors is made where it pays.
+    them; the plainest, of old processors, is short where there are better ones.
     """
     if optimize not in OPTIMIZE:
         raise ArgumentError("loom.export, optimize", "not one of them", expected=", ".join(OPTIMIZE), got=optimize,
@@ -93,7 +91,7 @@ def levels_of(platform: Platform, optimize: Optimize = "speed") -> list[Level]:
     if not platform.better:
         return [Level(plain, plain)]
     third, fourth = (_hidden(platform, name) for name in platform.better)
-    return [plainest, Level(third, third, 3), Level(fourth, third, 4)]
+    return [plainest, Level(third, third, 3), Level(fourth, fourth, 4)]
 
 
 def _hidden(platform: Platform, name: str) -> Machine:
@@ -114,7 +112,7 @@ def compile_levels(frozen: Freezable, platform: Platform, optimize: Optimize, fo
     found: list[Compiled] = []
     for level in levels_of(platform, optimize):
         image = frozen.image(level.caps)
-        made = [compile_kernel(k, level.machine_for(k), folder) for k in image.kernels]
+        made = [compile_kernel(k, level, folder) for k in image.kernels]
         entries, objects = zip(*made, strict=True) if made else ((), ())
         found.append(Compiled(level, image, entries, objects))
     return found
@@ -125,19 +123,24 @@ def objects_of(levels: Sequence[Compiled]) -> list[Path]:
     return list(dict.fromkeys(path for level in levels for path in level.objects))
 
 
-def compile_kernel(kernel: VerifiedKernel, where: Machine, folder: Path) -> tuple[str, Path]:
-    """Return a kernel's symbol, and the object file in ``folder`` that has it."""
+def compile_kernel(kernel: VerifiedKernel, level: Level, folder: Path) -> tuple[str, Path]:
+    """Return a kernel's symbol, and the object file in ``folder`` that has it.
+
+    A kernel of the library that was compiled before is not translated again.
+    """
     bounds = Bounds.TRUSTED if kernel.trusted else Bounds.CHECKED
-    everything = f"export {where} {llvm_fingerprint()}"
-    plain = replace(kernel.kernel, name="k")
-    content = f"{everything} {bounds.value} {print_kernel(plain, anonymous=True)}"
-    named = verify(replace(plain, name=f"k_{sha256(content.encode()).hexdigest()[:24]}"))
-    path = folder / f"{named.name}.o"
-    compile_now = partial(LlvmTarget(where).compile, named, bounds)
-    made = load_artifact(ArtifactCache(), named, bounds, "", everything, compile_now)
+    everything = f"export {level} {llvm_fingerprint()}"
+    content = f"{everything} {bounds.value} {kernel.hash}"
+    name = f"k_{sha256(content.encode()).hexdigest()[:24]}"
+
+    def compile_now() -> Artifact:
+        named = VerifiedKernel(replace(kernel.kernel, name=name), kernel.uniformity)
+        return LlvmTarget(level.machine_for(kernel)).compile(named, bounds)
+
+    made = load_artifact(ArtifactCache(), kernel, bounds, "", everything, compile_now)
     require_quiet(kernel, made.sites)
-    if not path.exists():
-        path.write_bytes(made.data)
+    path = folder / f"{name}.o"
+    path.write_bytes(made.data)
     return made.entry, path
 
 

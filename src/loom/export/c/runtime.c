@@ -21,8 +21,18 @@ static const u64 MAGIC = 0x314e4d4f4f4cull ^ STATE_NBYTES ^ ((u64)WORK_NBYTES <<
 /* Memory: see also common.c. */
 
 static void clear(void *to, u64 n) {
+#ifdef __wasm_bulk_memory__
+  __builtin_memset(to, 0, (size_t)n);
+#else
   u8 *t = to;
-  for (u64 i = 0; i < n; i++) t[i] = 0;
+  u64 i = 0;
+  for (; i + 64 <= n; i += 64) {
+    const Piece zero = {0, 0};
+    Piece *p = (Piece *)(t + i);
+    p[0] = zero, p[1] = zero, p[2] = zero, p[3] = zero;
+  }
+  for (; i < n; i++) t[i] = 0;
+#endif
 }
 
 static int same(const void *a, const void *b, u64 n) {
@@ -84,10 +94,13 @@ static int is_open(const struct NET *net) { return net && net->magic == MAGIC; }
 
 int LOOM(reset)(struct NET *net) {
   if (!is_open(net)) return LOOM_NOT_OPEN;
-  clear(net->image, STATE_NBYTES);
-  for (u32 i = 0; i < sizeof fills / sizeof *fills; i++)
+  u64 at = 0; /* what no stretch fills are zeros */
+  for (u32 i = 0; i < sizeof fills / sizeof *fills; i++) {
+    clear(net->image + at, fills[i].offset - at);
     copy(net->image + fills[i].offset, (const u8 *)start + fills[i].from, fills[i].nbytes);
-  if (TRAINS) copy(net->good, net->image, STATE_NBYTES);
+    at = fills[i].offset + fills[i].nbytes;
+  }
+  clear(net->image + at, STATE_NBYTES - at);
   net->updates = net->epoch = net->stale = net->over = 0;
   net->best = 0;
   return LOOM_OK;
