@@ -18,7 +18,7 @@ from loom.tables.schema import columns_of, names_of_tables
 
 __all__ = ["refuse_settings", "refuse_unused", "same_tables", "verb_of"]
 
-_SPACE = re.compile(r"(\s+|--[^\n]*(\n|$)|/\*.*?(\*/|$))+", re.DOTALL)
+_SPACE = re.compile(r"([\s;]+|--[^\n]*(\n|$)|/\*.*?(\*/|$))+", re.DOTALL)
 _PRAGMA = re.compile(r"pragma\s+(?:[\w\"\[\]`']+\s*\.\s*)?[\"\[`']?(\w+)[\"\]`']?\s*([=(])?", re.IGNORECASE)
 _SETTLED = ("application_id", "ignore_check_constraints", "journal_mode", "locking_mode", "query_only",
             "schema_version", "synchronous", "user_version", "writable_schema")  # fmt: skip

@@ -206,7 +206,7 @@ def test_files_of_other_shapes(tmp_path: Path, reader: str) -> None:
     for code in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):  # without
         path = write(tmp_path / f"{code}.csv", "x\ny\n".encode(code))
         for header in (True, False):
-            with pytest.raises(ArgumentError, match="begins with a NUL"):
+            with pytest.raises(ArgumentError, match="NULs between its letters"):
                 db.import_csv(path, "never", header=header)
         assert db.import_csv(path, f"named {code}", encoding=code, header=False).count() == 2
     with pytest.raises(ArgumentError, match="not one plain character"):

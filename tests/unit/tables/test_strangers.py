@@ -190,7 +190,7 @@ def test_sql_leaves_alone_what_keeps_a_file_sound(db: Database, people: Any) -> 
     for statement in (
         "PRAGMA journal_mode=DELETE", "pragma synchronous = off", "/* a */ -- b\n PRAGMA main.user_version=99",
         "PRAGMA writable_schema(1)", "pragma \"application_id\"=1", "PRAGMA journal_mode(off)",
-        "PRAGMA locking_mode=exclusive",
+        "PRAGMA locking_mode=exclusive", "; pragma user_version = 7",
     ):  # fmt: skip
         with pytest.raises(ArgumentError, match="which is settled"):
             db.sql(statement)

@@ -101,8 +101,8 @@ def _marked(place: str, where: str) -> str:
     with open(place, "rb") as file:
         head = file.read(4)
     found = next((name for bom, name in _MARKS if head.startswith(bom)), None)
-    if found is None and b"\0" in head[:2]:
-        raise ArgumentError(where, f"{place} begins with a NUL: it is of UTF-16 or UTF-32 without a mark",
+    if found is None and b"\0\0" in (head[::2], head[1::2]):
+        raise ArgumentError(where, f"{place} has NULs between its letters: it is of UTF-16 or UTF-32 without a mark",
                             expected="UTF-8, or a mark", got=repr(head),
                             remedy="Pass encoding='utf-16-le' (or -be), or 'utf-8' if it is that")  # fmt: skip
     return found or "utf-8-sig"

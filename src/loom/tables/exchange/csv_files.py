@@ -106,7 +106,7 @@ def read_sheet(
     place, named = os.fspath(read_path(source, f"{where}, source")), flag(header, f"{where}, header")
     mark, code = read_separator(separator, where), read_encoding(encoding, where)
     found, cells = read_cells(place, mark, named, code, where)
-    if not named:
+    if not named and cells:
         found = [str(k) for k in range(len(cells))] if names is None else list(names)
         if len(found) != len(cells):
             raise ArgumentError(where, f"{place} has other columns", expected=f"{len(found)}: {', '.join(found)}",
