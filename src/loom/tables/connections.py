@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,17 +37,24 @@ _MOST_NBYTES_LOOKED_AT = 32 << 20
 
 
 class _OfThread:
-    """A connection of one thread, closed when the thread ends; ``depth`` counts transactions inside each other."""
+    """A connection of one thread, closed when the thread ends; ``depth`` counts transactions inside each other.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+    ``inode`` is that of the file that was opened: a file in its place is another.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int] | None) -> None:
+        self.connection, self.inode = connection, inode
         self.process = os.getpid()
         self.depth = 0
 
-    def __del__(self) -> None:
-        if self.process == os.getpid():  # a child of fork must not touch its parent's
+    def close(self) -> None:
+        """Close it; a child of fork must not touch its parent's."""
+        if self.process == os.getpid():
             with suppress(sqlite3.Error):
                 self.connection.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Connections:
@@ -66,7 +74,7 @@ class Connections:
         self._lock = threading.RLock()
         self._memory: _OfThread | None = None
         self._is_open = True
-        self._all: list[sqlite3.Connection] = []
+        self._all: weakref.WeakSet[_OfThread] = weakref.WeakSet()
         with told(where, path):
             _refuse_other(path, where)
             held = self._held(where)
@@ -86,10 +94,8 @@ class Connections:
         with self._lock:
             self._is_open = False
             held, self._memory = self._memory, None
-            found, self._all = self._all, []
-            for connection in found:
-                with suppress(sqlite3.Error):
-                    connection.close()
+            for each in list(self._all):
+                each.close()
             del held
 
     def _held(self, where: str) -> _OfThread:
@@ -97,13 +103,16 @@ class Connections:
             raise StateError(where, "the database is closed", remedy="Open it again")
         held: _OfThread | None = self._memory if self.path is None else getattr(self._local, "held", None)
         if held is not None and held.process == os.getpid():
+            if held.inode != (found := _inode(self.path)):
+                raise FileError(where, f"{self.path} was {'replaced' if found else 'removed'} since it was opened",
+                                remedy="Nothing was changed: open it again")  # fmt: skip
             return held
         if held is not None and self.path is None:
             raise StateError(where, "a database in memory belongs to the process that made it",
                              remedy="Use a file, or make it in this process")  # fmt: skip
-        made = _OfThread(_connect(self.path, self._timeout))
+        made = _OfThread(_connect(self.path, self._timeout), _inode(self.path))
         with self._lock:
-            self._all.append(made.connection)
+            self._all.add(made)
         if self.path is None:
             self._memory = made
         else:
@@ -211,6 +220,17 @@ def _set_mode(connection: sqlite3.Connection, mode: str) -> bool:
 
 
 # opening
+
+
+def _inode(path: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from any other, whatever its name; None for none."""
+    if path is None:
+        return None
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:

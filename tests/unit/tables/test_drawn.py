@@ -11,6 +11,7 @@ import math
 import operator
 import random
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -380,9 +381,9 @@ class Drawn:
             elif math.inf in values or -math.inf in values:
                 assert found == (math.inf if math.inf in values else -math.inf)
             else:
-                largest = max(map(abs, values)) * len(values)
-                whole = math.fsum(v / 4 for v in values) * (4 if op == "sum" else 4 / len(values))
-                assert math.isinf(found) or abs(found - whole) <= largest * 2.0**-50
+                whole = sum(map(Fraction, values)) / (1 if op == "sum" else len(values))
+                error = abs(Fraction(found) - whole)
+                assert error <= Fraction(max(map(abs, values))) * len(values) / (1 << 50) + Fraction(5e-324)
             return
         assert found == expected
         assert expected is None or isinstance(found, type(expected)) or kind == "float"

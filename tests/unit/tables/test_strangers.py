@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,47 @@ def test_a_table_is_saved_once(db: Database, people: Any, tmp_path: Path) -> Non
     wide.delete(wide.insert({f"c{k}": k for k in range(1999)}))
     wide.undelete(1)
     assert list(wide.get(1).values()) == list(range(1999))
+
+
+@pytest.mark.parametrize("way", ["removed", "replaced"])
+def test_nothing_is_written_to_a_file_that_is_gone(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "app.odb"
+    with Database(path) as db:
+        t = db.table("t", x=int)
+        t.insert(x=1)
+        if way == "replaced":
+            Database(tmp_path / "other.odb").close()
+            (tmp_path / "other.odb").replace(path)
+        else:
+            path.unlink()
+        for call in (lambda: t.insert(x=2), t.rows, lambda: db.sql("INSERT INTO t (x) VALUES (3)"), db.tables):
+            with pytest.raises(FileError, match=f"was {way} since"):
+                call()
+
+
+def test_a_log_that_was_left_is_none_of_the_file_that_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "app.odb"
+    left = Database(path)
+    left.table("old", x=int).insert(x=1)
+    path.unlink()  # its log stays, as it does where a process is killed and a person removes the file
+    assert path.with_name("app.odb-wal").stat().st_size
+    new = Database()
+    new.table("new", x=int).insert_many([(k,) for k in range(100)])
+    new.save(path)
+    with Database(path) as again:
+        assert again.tables() == ["new"]
+        assert again.table("new").count() == 100
+    left.close()
+    with Database(path) as again:
+        assert again.table("new").count() == 100
+
+
+def test_connections_of_threads_that_ended_are_let_go(tmp_path: Path) -> None:
+    with Database(tmp_path / "app.odb") as db:
+        t = db.table("t", x=int)
+        for k in range(12):
+            worker = threading.Thread(target=t.insert, args=({"x": k},))
+            worker.start()
+            worker.join()
+        assert len(db._connections._all) == 1
+        assert t.count() == 12

@@ -19,6 +19,9 @@ from loom.tables.schema import add_table, columns_of, names_of_tables, trash_of
 
 __all__ = ["copy_table", "load_tables", "save_tables"]
 
+_BESIDE = "-wal", "-shm", "-journal"
+"""What SQLite writes beside a file."""
+
 
 def save_tables(connections: Connections, path: Path, names: Sequence[str], where: str) -> None:
     """Write tables, all if none is named, with their deleted rows, to a file, in place of the tables it has."""
@@ -43,13 +46,19 @@ def _write_new(source: sqlite3.Connection, path: Path, names: Sequence[str], whe
             _fill(source, target, names, where)
             target.execute("PRAGMA journal_mode=DELETE")  # so that the file is all there is
         disk.sync(partial)
+        _remove(disk, path, _BESIDE)  # a log that a file of this name left would be read as this one's
         disk.rename(partial, path)
         disk.sync_folder(path.parent)
     except BaseException:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            with suppress(OSError):
-                disk.remove(Path(f"{partial}{suffix}"))
+        with suppress(OSError):
+            _remove(disk, partial, ("", *_BESIDE))
         raise
+
+
+def _remove(disk: Disk, path: Path, suffixes: Sequence[str]) -> None:
+    for suffix in suffixes:
+        with suppress(FileNotFoundError):
+            disk.remove(Path(f"{path}{suffix}"))
 
 
 def _replace(source: sqlite3.Connection, path: Path, names: Sequence[str], where: str) -> None:
