@@ -76,6 +76,11 @@ class VectorLayout:
         return self.rows * self.words * self.panel.held.nbytes
 
     @property
+    def panel_nbytes(self) -> int:
+        """Bytes of a panel."""
+        return self.panel.width * self.words * self.panel.held.nbytes
+
+    @property
     def is_cosine(self) -> bool:
         """Whether angles are asked for."""
         return self.metric == "cosine"

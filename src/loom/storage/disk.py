@@ -11,6 +11,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 __all__ = ["Disk", "FaultyDisk"]
@@ -18,6 +19,8 @@ __all__ = ["Disk", "FaultyDisk"]
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _MODE = 0o644
 """Before the umask takes its bits."""
+_MANY_NBYTES = 1 << 25
+"""Bytes that the medium gets while more are written."""
 
 
 class Disk:
@@ -29,10 +32,19 @@ class Disk:
             file.write(data)
 
     def write_parts(self, path: Path, parts: Iterable[bytes | memoryview]) -> None:
-        """Write a new file of parts, one after the other."""
-        with os.fdopen(os.open(path, _FLAGS, _MODE), "wb", buffering=0) as file:
+        """Write a new file of parts, one after the other; of a long one the medium gets parts while others come."""
+        with os.fdopen(os.open(path, _FLAGS, _MODE), "wb", buffering=0) as file, ThreadPoolExecutor(1) as beside:
+            syncing: Future[None] | None = None
+            waiting = 0
             for part in parts:
                 self.append(file, part)
+                waiting += len(part)
+                if waiting >= _MANY_NBYTES and (syncing is None or syncing.done()):
+                    if syncing is not None:
+                        syncing.result()  # an error is told once, and must not be lost
+                    syncing, waiting = beside.submit(os.fsync, file.fileno()), 0
+            if syncing is not None:
+                syncing.result()
 
     def append(self, file: io.RawIOBase, part: bytes | memoryview) -> None:
         """Write the next part of a file."""

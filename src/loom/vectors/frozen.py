@@ -34,19 +34,18 @@ class FrozenStore:
     placing: Callable[[str], AbstractContextManager[bool]]
     """Tells, while nobody else puts this store there, whether a place has none that was frozen later."""
 
-    @property
-    def scales(self) -> Array | None:
-        """What the integers of rows are multiplied by, where they are integers."""
-        if self.facts["dtype"] != "i8":
-            return None
-        found = [s.scales(0, n) for s, n in zip(self.segments, self.counts, strict=True)]
-        return np.concatenate([*found, np.empty(0, np.float32)])
-
-    def rows(self, step: int) -> Iterator[Array]:
-        """Give all rows as they are kept, at most ``step`` at a time."""
+    def panels(self, step: int) -> Iterator[Array]:
+        """Give the bytes of all panels, at most ``step`` at a time, rows that are none being 0."""
         for segment, count in zip(self.segments, self.counts, strict=True):
-            for place in range(0, count, step):
-                yield segment.kept(place, min(step, count - place))
+            yield from segment.panels(count, step)
+
+    def told_of_rows(self) -> tuple[Array, Array, Array]:
+        """Return squares, weights and scales of the rows of all panels."""
+        found = [segment.facts(count) for segment, count in zip(self.segments, self.counts, strict=True)]
+        squares, weights, scales = (
+            np.concatenate([np.empty(0, np.float32), *(each[n] for each in found)]) for n in range(3)
+        )
+        return squares, weights, scales
 
     def told(self, first: int, count: int) -> tuple[list[Id | None], list[Meta | None] | None]:
         """Return the ids of rows, None for tombstones, and what they are told; None for nothing at all."""

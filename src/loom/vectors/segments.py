@@ -8,6 +8,7 @@ Invariant: a row that is kept is never written again.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 from weakref import WeakSet
@@ -17,18 +18,26 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import i8
 from loom.core.errors import StateError
+from loom.kernels.vectors.packed import panels_of_rows
+from loom.runtime.storage import HostStorage
 from loom.vectors.programs import SegmentMemory, VectorPrograms
 from loom.vectors.search import SearchPart
 
 __all__ = ["Residence", "RowSegment", "WrittenRows"]
 
 _WORD = 4
+_FACTS = ("squares", "weights", "scales")
 _READERS = 2
 """Threads that read and check rows, and have them laid down."""
 
 
 class WrittenRows(Protocol):
     """Rows that are kept elsewhere."""
+
+    @property
+    def width(self) -> int | None:
+        """Rows of a panel, where rows lie in panels."""
+        ...
 
     @property
     def step(self) -> int:
@@ -39,8 +48,16 @@ class WrittenRows(Protocol):
         """Return rows as they are kept, (count, dims)."""
         ...
 
-    def scales(self, first: int, count: int) -> Array | None:
-        """Return what their integers are multiplied by, if they are integers."""
+    def panels(self, first: int, count: int) -> Array:
+        """Return the bytes of panels."""
+        ...
+
+    def fill_panels(self, first: int, room: Array) -> None:
+        """Read as many panels as are best read at once into bytes."""
+        ...
+
+    def fact(self, name: str, first: int, count: int) -> Array | None:
+        """Return squares, weights or scales of rows, where they are kept."""
         ...
 
 
@@ -164,17 +181,76 @@ class RowSegment:
         if self._file is not None:
             self.lay_file(memory, *self._file)
 
-    def lay_file(self, memory: SegmentMemory, rows: WrittenRows, count: int) -> None:
+    def lay_file(self, memory: SegmentMemory, file: WrittenRows, count: int) -> None:
         """Lay down what a file has of its first rows, some while others are read."""
-        begins = range(self.first - self.first % rows.step, self.first + count, rows.step)
+        is_as_here = file.width == self._programs.layout.panel.width
+        begins = range(self.first - self.first % file.step, self.first + count, file.step)
 
         def lay(begin: int) -> None:
-            first, end = max(begin, self.first), min(begin + rows.step, self.first + count)
-            self.lay(memory, rows.rows(first, end - first), rows.scales(first, end - first), first - self.first)
+            first, end = max(begin, self.first), min(begin + file.step, self.first + count)
+            if is_as_here:
+                self._take_panels(memory, file, first, end, is_block=first == begin and end == begin + file.step)
+            else:
+                scales = file.fact("scales", first, end - first)
+                self.lay(memory, file.rows(first, end - first), scales, first - self.first)
 
         with ThreadPoolExecutor(_READERS, "loom restore") as readers:
             for _ in readers.map(lay, begins):
                 pass
+        if is_as_here:
+            for name in _FACTS:
+                found = file.fact(name, self.first, count)
+                assert found is not None
+                getattr(memory, name).write(0, found.view(np.uint8))
+
+    def _take_panels(self, memory: SegmentMemory, file: WrittenRows, first: int, end: int, *, is_block: bool) -> None:
+        """Copy panels with these rows of a file as they are; ``is_block``: all that are best read at once."""
+        layout, data = self._programs.layout, memory.data
+        width = layout.panel.width
+        begin, panels = (first - self.first) // width, -(-end // width) - first // width
+        at, nbytes = begin * layout.panel_nbytes, panels * layout.panel_nbytes
+        if is_block and isinstance(data, HostStorage):
+            file.fill_panels(first // width, data.bytes[at : at + nbytes])
+        else:
+            data.write(at, file.panels(first // width, panels))
+
+    def panels(self, count: int, step: int) -> Iterator[Array]:
+        """Give the bytes of the panels of its first rows, at most ``step`` at a time, rows that are none being 0."""
+        width = self._programs.layout.panel.width
+        whole, rest = divmod(count, width)
+        for panel in range(0, whole, step):
+            yield self._panels(panel, min(step, whole - panel))
+        if rest:  # others may be laying rows down there
+            last = self._panels(whole, 1).copy().view(self._programs.layout.panel.held.numpy).reshape(-1, width)
+            last[:, rest:] = 0
+            yield last.reshape(-1).view(np.uint8)
+
+    def _panels(self, first: int, count: int) -> Array:
+        layout, away = self._programs.layout, self._away_from()
+        width = layout.panel.width
+        if away is not None:
+            begin = self.first + first * width
+            if away.width == width:
+                return away.panels(begin // width, count)
+            some = min(count * width, self.used - first * width)
+            return panels_of_rows(away.rows(begin, some), width)
+        data, at, nbytes = self.memory().data, first * layout.panel_nbytes, count * layout.panel_nbytes
+        return data.bytes[at : at + nbytes] if isinstance(data, HostStorage) else data.read(at, nbytes)
+
+    def facts(self, count: int) -> list[Array]:
+        """Return squares, weights and scales of its first rows, 0 for the others of the last panel."""
+        width = self._programs.layout.panel.width
+        padded = np.zeros((len(_FACTS), -(-count // width) * width), np.float32)
+        away = self._away_from()
+        kept = None if away is None else [away.fact(name, self.first, count) for name in _FACTS]
+        if kept is None or any(each is None for each in kept):
+            memory = self.memory() if away is None else self._programs.allocate()
+            if away is not None:  # a file of version 1 has only rows
+                self.fill(memory)
+            kept = [getattr(memory, name).read(0, count * _WORD).view(np.float32) for name in _FACTS]
+        for row, each in zip(padded, kept, strict=True):
+            row[:count] = each
+        return list(padded)
 
     def lay(self, memory: SegmentMemory, rows: Array, scales: Array | None, place: int) -> None:
         """Lay rows down from a place on: as they are kept, integers with their scales, or f32."""
@@ -222,7 +298,7 @@ class RowSegment:
         """Return what the integers of rows are multiplied by; 1 where rows are no integers."""
         away = self._away_from()
         if away is not None:
-            found = away.scales(self.first + first, count)
+            found = away.fact("scales", self.first + first, count)
             return np.ones(count, np.float32) if found is None else found
         return self.memory().scales.read(first * _WORD, count * _WORD).view(np.float32)
 

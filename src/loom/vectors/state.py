@@ -360,7 +360,12 @@ class StoreState:
                     yield self._placed.get(path, 0) < number
                     self._placed[path] = max(self._placed.get(path, 0), number)
 
-            facts = {**facts, "rows": len(self.ids), "captured": self.captured}
+            facts = {
+                **facts,
+                "rows": len(self.ids),
+                "captured": self.captured,
+                "panel": self.programs.layout.panel.width,
+            }
             return FrozenStore(facts, self.segments[:], counts, live, self.ids, self.metas, done, placing)
 
     def adopt(

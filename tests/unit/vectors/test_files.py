@@ -42,7 +42,9 @@ def test_the_files_are_those_of_other_tools(tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.numpy")
     flush(filled(), tmp_path / "store")
     (vectors_file,), (meta,) = tmp_path.glob("*.vectors"), tmp_path.glob("*.meta")
-    assert np.array_equal(safetensors.load_file(vectors_file)["vectors"], vectors(200))
+    found = safetensors.load_file(vectors_file)
+    assert np.array_equal(found["vectors"].transpose(0, 2, 1).reshape(-1, DIMS)[:200], vectors(200))
+    assert np.allclose(found["weights"][:200], 1 / np.linalg.norm(vectors(200), axis=1))
     with sqlite3.connect(meta) as base:
         assert base.execute("select * from vectors where id = 'v9'").fetchall() == [(9, "v9", '{"batch":2}')]
         assert base.execute("select count(*), sum(row) from vectors").fetchall() == [(200, 199 * 100)]

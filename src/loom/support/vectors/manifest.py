@@ -15,7 +15,7 @@ from loom.core.errors import FileError
 __all__ = ["RESTORE", "VERSION", "broken", "manifest_path", "named_files", "read_manifest", "sibling", "signed"]
 
 VERSION = 2
-"""2: ids and what is told in lists of many rows, blocks of whole rows. 1: a row of SQLite for each vector."""
+"""2: panels as they lie on the device, ids in lists of many. 1: rows one after the other, a row of SQLite for each."""
 RESTORE = "vectors.restore"
 
 

@@ -1,7 +1,7 @@
-"""The file of rows: safetensors, ``path.<tag>.vectors``, with a checksum for each block of whole rows.
+"""The file of rows: safetensors, ``path.<tag>.vectors``: panels as they lie on the device, facts of rows, checksums.
 
-Layer: support. Files of version 1 have blocks of 1 MiB from their first byte on. Invariant: what is read is what was
-written, or a FileError.
+Layer: support. Files of version 1 hold rows one after the other. Invariant: what is read is what was written, or a
+FileError.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,18 +19,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.kernels.vectors.packed import panel_shape, rows_of_panels
 from loom.storage.disk import Disk
 from loom.support.vectors.manifest import broken
 
 __all__ = ["FrozenRows", "VectorFile", "write_rows"]
 
-_KINDS = {"f32": "F32", "f16": "F16", "i8": "I8"}
+_KINDS = {"f32": "F32", "f16": "F16", "i8": "U8"}
 _TYPES = {"f32": "<f4", "f16": "<f2", "i8": "|i1"}
+_FACTS = ("squares", "weights", "scales")
 _ALIGNMENT = 64
 _BLOCK_NBYTES = 1 << 22
-"""About as many bytes have one checksum, and are read and written at once."""
-_BLOCK_ROWS = 256
-"""A block has a multiple of so many rows, so that no two blocks share a panel of any device."""
+"""About as many bytes of panels have one checksum, and are read and written at once."""
+_FACTS_BLOCK_NBYTES = 1 << 18
 
 
 class FrozenRows(Protocol):
@@ -38,17 +39,21 @@ class FrozenRows(Protocol):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the manifest tells: dims, metric, dtype, capacity, rows."""
+        """What the manifest tells: dims, metric, dtype, capacity, rows; ``panel``, rows of a panel."""
         ...
 
-    @property
-    def scales(self) -> Array | None:
-        """What the integers of rows are multiplied by, f32, where rows are kept as integers."""
+    def panels(self, step: int) -> Iterator[Array]:
+        """Give the bytes of all panels, at most ``step`` at a time, rows that are none being 0."""
         ...
 
-    def rows(self, step: int) -> Iterator[Array]:
-        """Give all rows as they are kept, at most ``step`` at a time, in order."""
+    def told_of_rows(self) -> tuple[Array, Array, Array]:
+        """Return squares, weights and scales of the rows of all panels, f32."""
         ...
+
+
+def _panel_nbytes(facts: dict[str, Any]) -> int:
+    kind = np.dtype(_TYPES[facts["dtype"]])
+    return int(np.prod(panel_shape(facts["dims"], facts["panel"], kind))) * kind.itemsize
 
 
 # writing
@@ -56,43 +61,47 @@ class FrozenRows(Protocol):
 
 def write_rows(disk: Disk, path: Path, store: FrozenRows) -> dict[str, Any]:
     """Write the file of rows; return what the manifest tells of it."""
-    facts, scales = store.facts, store.scales
-    row_nbytes = facts["dims"] * np.dtype(_TYPES[facts["dtype"]]).itemsize
-    step = max(1, _BLOCK_NBYTES // (row_nbytes * _BLOCK_ROWS)) * _BLOCK_ROWS
-    head, sums = _head(facts, scales, row_nbytes), list[int]()
+    facts = store.facts
+    panel_nbytes = _panel_nbytes(facts)
+    step = max(1, _BLOCK_NBYTES // panel_nbytes)
+    panels = -(-facts["rows"] // facts["panel"])
+    head = _head(facts, panels)
+    sums: tuple[list[int], list[int]] = [], []
+    block, nbytes = step * panel_nbytes, panels * panel_nbytes
 
     def parts() -> Generator[memoryview, None, None]:
         yield memoryview(head)
-        yield from _summed(_elements(store, scales, step), step * row_nbytes, sums)
+        yield from _summed(store.panels(step), block, sums[0])
+        yield from _summed((np.ascontiguousarray(each, "<f4") for each in store.told_of_rows()),
+                           _FACTS_BLOCK_NBYTES, sums[1])  # fmt: skip
 
     with ThreadPoolExecutor(1, "loom flush") as ahead:
         disk.write_parts(path, _ahead(ahead, parts()))
     disk.sync(path)
+    size, begin = path.stat().st_size, len(head)
     return {
-        "file": path.name, "nbytes": path.stat().st_size, "begin": len(head), "head": zlib.crc32(head),
-        "block": step * row_nbytes, "crc32": sums,
+        "file": path.name, "nbytes": size, "begin": begin, "head": zlib.crc32(head),
+        "panels": {"begin": begin, "nbytes": nbytes, "block": block, "crc32": sums[0]},
+        "facts": {"begin": begin + nbytes, "nbytes": size - begin - nbytes, "block": _FACTS_BLOCK_NBYTES,
+                  "crc32": sums[1]},
     }  # fmt: skip
 
 
-def _head(facts: dict[str, Any], scales: Array | None, row_nbytes: int) -> bytes:
+def _head(facts: dict[str, Any], panels: int) -> bytes:
     """Return the length of the header, and the header: JSON, padded."""
-    rows, nbytes = facts["rows"], facts["rows"] * row_nbytes
+    kind, width = np.dtype(_TYPES[facts["dtype"]]), facts["panel"]
+    end = panels * _panel_nbytes(facts)
     header: dict[str, Any] = {
-        "__metadata__": {"format": "loom vectors", "metric": facts["metric"]},
-        "vectors": {"dtype": _KINDS[facts["dtype"]], "shape": [rows, facts["dims"]], "data_offsets": [0, nbytes]},
-    }
-    if scales is not None:
-        header["scales"] = {"dtype": "F32", "shape": [rows], "data_offsets": [nbytes, nbytes + scales.nbytes]}
+        "__metadata__": {"format": "loom vectors", **{n: str(facts[n]) for n in ("metric", "dims", "rows", "dtype")}},
+        "vectors": {"dtype": _KINDS[facts["dtype"]], "shape": [panels, *panel_shape(facts["dims"], width, kind)],
+                    "data_offsets": [0, end]},
+    }  # fmt: skip
+    for name in _FACTS:
+        header[name] = {"dtype": "F32", "shape": [panels * width], "data_offsets": [end, end + 4 * panels * width]}
+        end += 4 * panels * width
     text = json.dumps(header).encode()
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
-
-
-def _elements(store: FrozenRows, scales: Array | None, step: int) -> Iterator[memoryview]:
-    for part in store.rows(step):
-        yield _bytes(np.ascontiguousarray(part, _TYPES[store.facts["dtype"]]))
-    if scales is not None:
-        yield _bytes(np.ascontiguousarray(scales, "<f4"))
 
 
 def _bytes(array: Array) -> memoryview:
@@ -101,10 +110,10 @@ def _bytes(array: Array) -> memoryview:
     return memoryview(flat)
 
 
-def _summed(parts: Iterator[memoryview], block: int, sums: list[int]) -> Generator[memoryview, None, None]:
-    """Give parts, and take the checksum of each block of bytes."""
+def _summed(parts: Iterable[Array], block: int, sums: list[int]) -> Generator[memoryview, None, None]:
+    """Give parts as bytes, and take the checksum of each block."""
     total, room = 0, block
-    for part in parts:
+    for part in map(_bytes, parts):
         at = 0
         while at < len(part):
             piece = part[at : at + room]
@@ -128,6 +137,33 @@ def _ahead(pool: ThreadPoolExecutor, parts: Generator[memoryview, None, None]) -
 # reading
 
 
+class _Region:
+    """A part of a file, in blocks that have a checksum each."""
+
+    def __init__(self, file: VectorFile, told: dict[str, Any], what: str) -> None:
+        self._file, self._what = file, what
+        self._begin, self.nbytes, self.block, self._sums = (told[n] for n in ("begin", "nbytes", "block", "crc32"))
+
+    def fill(self, number: int, room: memoryview) -> None:
+        """Read a block into ``room``, which has its size."""
+        self._file.fill(self._begin + number * self.block, room)
+        if zlib.crc32(room) != self._sums[number]:
+            raise self._file.broken(f"block {number} of the {self._what} is not what was written")
+
+    def read(self, offset: int, nbytes: int) -> Array:
+        """Return some bytes; whole blocks are read and checked."""
+        if not 0 <= offset <= offset + nbytes <= self.nbytes:
+            raise self._file.broken("the file of vectors is shorter than its rows")
+        low, high = offset // self.block, -(-(offset + nbytes) // self.block)
+        begin = low * self.block
+        room = np.empty(max(0, min(high * self.block, self.nbytes) - begin), np.uint8)
+        view = _bytes(room)
+        for number in range(low, high):
+            at = number * self.block - begin
+            self.fill(number, view[at : at + self.block])
+        return room[offset - begin : offset - begin + nbytes]
+
+
 class VectorFile:
     """The rows of a store that is written. Its file stays open, so that they can be read whatever becomes of the name.
 
@@ -138,62 +174,63 @@ class VectorFile:
         self.facts = facts
         self._manifest = manifest
         self._lock = threading.Lock()
-        told = facts["vectors"]
-        self._nbytes, self._block, self._sums = told["nbytes"], told["block"], told["crc32"]
         self._file = path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)
         self._kind = np.dtype(_TYPES[facts["dtype"]])
         self._row_nbytes = facts["dims"] * self._kind.itemsize
-        self._first_block = 0
-        """Where blocks begin."""
+        told = facts["vectors"]
+        self.width: int | None = None
+        """Rows of a panel; None for rows one after the other, of version 1."""
         if facts["version"] == 1:
-            self._begin = 8 + int.from_bytes(self.read(0, 8).tobytes(), "little")
+            self._panels = self._facts = _Region(self, {**told, "begin": 0}, "file of vectors")
+            self._first = 8 + int.from_bytes(self._panels.read(0, 8).tobytes(), "little")
+            self.step = max(1, _BLOCK_NBYTES * 4 // self._row_nbytes)
         else:
-            self._first_block = self._begin = told["begin"]
-            head = np.empty(self._begin, np.uint8)
-            self._fill(0, _bytes(head))
-            if zlib.crc32(_bytes(head)) != told["head"]:
-                raise self._broken("the head of the file of vectors is not what was written")
-
-    @property
-    def step(self) -> int:
-        """Rows that are best read at once: those of a block."""
-        return max(_BLOCK_ROWS, self._block // self._row_nbytes)
+            self.width = facts["panel"]
+            self._panel_nbytes = _panel_nbytes(facts)
+            head = memoryview(bytearray(told["begin"]))
+            self.fill(0, head)
+            if zlib.crc32(head) != told["head"]:
+                raise self.broken("the head of the file of vectors is not what was written")
+            self._panels = _Region(self, told["panels"], "panels")
+            self._facts = _Region(self, told["facts"], "facts of rows")
+            self.step = self._panels.block // self._panel_nbytes * self.width
+        """Rows that are best read at once, from a multiple of it on: those of a block."""
 
     def rows(self, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""
-        found = self.read(self._begin + first * self._row_nbytes, count * self._row_nbytes)
-        return found.view(self._kind).reshape(count, self.facts["dims"])
+        dims, width = self.facts["dims"], self.width
+        if width is None:
+            found = self._panels.read(self._first + first * self._row_nbytes, count * self._row_nbytes)
+            return found.view(self._kind).reshape(count, dims)
+        low = first // width
+        found = rows_of_panels(self.panels(low, -(-(first + count) // width) - low), dims, width, self._kind)
+        return found[first - low * width : first - low * width + count]
 
-    def scales(self, first: int, count: int) -> Array | None:
-        """Return what the integers of rows are multiplied by; None where rows are no integers."""
-        if self.facts["dtype"] != "i8":
+    def panels(self, first: int, count: int) -> Array:
+        """Return the bytes of panels."""
+        return self._panels.read(first * self._panel_nbytes, count * self._panel_nbytes)
+
+    def fill_panels(self, first: int, room: Array) -> None:
+        """Read panels, from the first of a block on to the end of one, into bytes."""
+        self._panels.fill(first * self._panel_nbytes // self._panels.block, _bytes(room))
+
+    def fact(self, name: str, first: int, count: int) -> Array | None:
+        """Return squares, weights or scales of rows, f32; None if the file does not have them."""
+        if self.width is not None:
+            nbytes = self._facts.nbytes // len(_FACTS)
+            return self._facts.read(_FACTS.index(name) * nbytes + first * 4, count * 4).view("<f4")
+        if name != "scales" or self.facts["dtype"] != "i8":
             return None
-        return self.read(self._begin + self.facts["rows"] * self._row_nbytes + first * 4, count * 4).view("<f4")
+        return self._facts.read(self._first + self.facts["rows"] * self._row_nbytes + first * 4, count * 4).view("<f4")
 
-    def read(self, offset: int, nbytes: int) -> Array:
-        """Return bytes of the file from where blocks begin on, those of whole blocks being checked."""
-        start = self._first_block
-        if not start <= offset <= offset + nbytes <= self._nbytes:
-            raise self._broken("the file of vectors is shorter than its rows")
-        low = (offset - start) // self._block
-        begin = start + low * self._block
-        end = min(start - (start - offset - nbytes) // self._block * self._block, self._nbytes)
-        room = np.empty(end - begin, np.uint8)
-        view = _bytes(room)
-        self._fill(begin, view)
-        for number, at in enumerate(range(0, len(room), self._block), low):
-            if zlib.crc32(view[at : at + self._block]) != self._sums[number]:
-                raise self._broken(f"block {number} of the file of vectors is not what was written")
-        return room[offset - begin : offset - begin + nbytes]
-
-    def _fill(self, offset: int, room: memoryview) -> None:
+    def fill(self, offset: int, room: memoryview) -> None:
         """Read bytes of the file into all of ``room``; many threads may."""
         got = 0
         while got < len(room):
             more = self._some(offset + got, room[got:])
             if not more:
-                raise self._broken("the file of vectors is cut off")
+                raise self.broken("the file of vectors is cut off")
             got += more
 
     def _some(self, offset: int, room: memoryview) -> int:
@@ -203,5 +240,6 @@ class VectorFile:
             self._file.seek(offset)
             return self._file.readinto(room) or 0
 
-    def _broken(self, why: str) -> Exception:
+    def broken(self, why: str) -> Exception:
+        """Return the error of a file that is not what was written."""
         return broken(self._manifest, why)
