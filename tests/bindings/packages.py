@@ -37,7 +37,15 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
          "branches": [{"type": "dense", "output_size": n, "activation": "tanh"} for n in (6, 6, 4)]},
         {"type": "dense", "output_size": 3}]},
 }  # fmt: skip
-NETS = ("digits", "transformer", "lstm", "mixture")
+DOCUMENTS["my_net_2"] = {  # several inputs and outputs, called as languages call their own
+    "inputs": {"class": {"shape": [3], "dtype": "i32"}, "self": {"shape": [2, 2]}}, "nodes": {
+        "embed": {"type": "embedding", "vocab_size": 7, "embedding_dim": 4, "inputs": ["class"]},
+        "left": {"type": "flatten", "inputs": ["embed"]}, "right": {"type": "flatten", "inputs": ["self"]},
+        "both": {"type": "merge", "combine_mode": "concat", "inputs": ["left", "right"]},
+        "type": {"type": "dense", "output_size": 3, "inputs": ["both"]},
+        "fn-2": {"type": "dense", "output_size": 1, "inputs": ["both"]}},
+    "outputs": ["type", "fn-2"]}  # fmt: skip
+NETS = ("digits", "transformer", "lstm", "mixture", "my_net_2")
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,8 @@ class Trained:
     """A network before training, its samples, and what Loom makes of them: digest and loss after all epochs."""
 
     frozen: FrozenNetwork
-    x: Any
-    y: Any
+    arrays: list[Any]
+    """Inputs, then targets."""
     digest: str
     loss: float
 
@@ -63,6 +71,9 @@ def _samples(kind: str) -> tuple[Any, Any]:
     random = np.random.default_rng(0)
     if kind == "transformer":
         return random.integers(0, 11, (70, 6)).astype(np.int32), random.integers(0, 11, (70, 6)).astype(np.int32)
+    if kind == "my_net_2":
+        x = {"class": random.integers(0, 7, (70, 3)), "self": random.normal(size=(70, 2, 2))}
+        return x, {"type": random.integers(0, 3, 70), "fn-2": random.normal(size=(70, 1))}
     shape, classes = DOCUMENTS[kind]["input"]["shape"], 2 if kind == "line" else 3
     return random.normal(size=(70, *shape)).astype(np.float32), random.integers(0, classes, 70).astype(np.int32)
 
@@ -74,8 +85,20 @@ def trained(kind: str) -> Trained:
     net, (x, y) = _network(kind), _samples(kind)
     frozen = freeze(_network(kind), name=kind, batch=(1, 32), train=settings, data=(x, y))
     history = net.train(x, y, progress=False, **settings)
-    return Trained(frozen, np.ascontiguousarray(x, np.int32 if kind == "transformer" else np.float32),
-                   np.ascontiguousarray(y, np.int32), net.digest(), history.loss[-1])  # fmt: skip
+    types = [i.dtype for i in net.spec.inputs] + [dtype for _, dtype in frozen.targets]
+    given = [*(x.values() if isinstance(x, dict) else [x]), *(y.values() if isinstance(y, dict) else [y])]
+    arrays = [np.ascontiguousarray(a, dtype.numpy) for a, dtype in zip(given, types, strict=True)]
+    return Trained(frozen, arrays, net.digest(), history.loss[-1])
+
+
+def untrained() -> FrozenNetwork:
+    """Return a network that only computes, of a type and a name that few have."""
+    document = {
+        "input": {"shape": [1], "dtype": "f64"},
+        "dtype": "f64",
+        "layers": [{"type": "dense", "output_size": 2}],
+    }
+    return freeze(loom.Network.from_json({"format": "loom/1", **document}, on="cpu"), name="Double")
 
 
 @dataclass(frozen=True)
@@ -129,9 +152,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
         [
             "mcs -unsafe -warn:4 -warnaserror -langversion:7 -out:test.exe Net.cs tests/NetTest.cs",
             "mono test.exe",
-            "mcs -unsafe -out:train.exe Net.cs examples/Train.cs",
         ],
-        "mono train.exe",
+        "mcs -unsafe -out:train.exe Net.cs examples/Train.cs && mono train.exe",
         {"LD_LIBRARY_PATH": "runtimes/linux-x64/native"},
     ),
 }

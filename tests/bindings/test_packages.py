@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bindings.packages import EPOCHS, NETS, TOOLCHAINS, run, trained
+from bindings.packages import EPOCHS, NETS, TOOLCHAINS, run, trained, untrained
 from loom.core.errors import ArgumentError
 from loom.export import LANGUAGES, export_bindings
 
@@ -17,9 +17,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("bindings")
     for kind in NETS:
         export_bindings(trained(kind).frozen, folder / kind, list(LANGUAGES), optimize="size")
-        (folder / kind / "x.bin").write_bytes(trained(kind).x.tobytes())
-        (folder / kind / "y.bin").write_bytes(trained(kind).y.tobytes())
-    return {kind: folder / kind for kind in NETS}
+        for number, array in enumerate(trained(kind).arrays):
+            (folder / kind / f"{number}.bin").write_bytes(array.tobytes())
+    export_bindings(untrained(), folder / "Double", list(LANGUAGES), optimize="size")
+    return {"Double": folder / "Double"} | {kind: folder / kind for kind in NETS}
 
 
 @pytest.mark.slow
@@ -33,9 +34,12 @@ def test_packages_train_to_the_digest_of_loom(language: str, exported: dict[str,
         package, loom = exported[kind] / language, trained(kind)
         for command in tools.test:
             run(command.format(name=kind), package, tools.settings)
-        told = run(f"{tools.train.format(name=kind)} ../x.bin ../y.bin {EPOCHS}", package, tools.settings)
+        files = " ".join(f"../{number}.bin" for number in range(len(loom.arrays)))
+        told = run(f"{tools.train.format(name=kind)} {files} {EPOCHS}", package, tools.settings)
         digest, loss = told.split()
         assert (digest, float(loss)) == (loom.digest, loom.loss), kind
+    for command in tools.test:
+        run(command.format(name="Double"), exported["Double"] / language, tools.settings)
 
 
 def test_every_language_is_tried() -> None:

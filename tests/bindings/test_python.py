@@ -19,8 +19,8 @@ from loom.export import export_bindings
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, about = tmp_path_factory.mktemp("python"), trained("line")
     export_bindings(about.frozen, folder, ["python"], optimize="size")
-    (folder / "x.bin").write_bytes(about.x.tobytes())
-    (folder / "y.bin").write_bytes(about.y.tobytes())
+    for number, given in enumerate(about.arrays):
+        (folder / f"{number}.bin").write_bytes(given.tobytes())
     return folder / "python"
 
 
@@ -39,12 +39,12 @@ def test_it_trains_to_the_digest_of_loom_without_it(package: Path) -> None:
     tools, about = TOOLCHAINS["python"], trained("line")
     for command in tools.test:
         run(command, package, tools.settings)
-    digest, loss = run(f"{tools.train} ../x.bin ../y.bin {EPOCHS}", package, tools.settings).split()
+    digest, loss = run(f"{tools.train} ../0.bin ../1.bin {EPOCHS}", package, tools.settings).split()
     assert (digest, float(loss)) == (about.digest, about.loss)
 
 
 def test_numbers_are_given_in_many_forms(line: Any) -> None:
-    x, net = trained("line").x[:5], line.Net()
+    x, net = trained("line").arrays[0][:5], line.Net()
     y = net.forward(x)
     assert isinstance(y, np.ndarray)
     assert (y.dtype, y.shape) == (np.float32, (5, 2))
@@ -84,17 +84,17 @@ def test_numbers_of_another_kind_are_refused(line: Any, given: Any, told: str) -
 
 
 def test_targets_and_tensors_too(line: Any) -> None:
-    about, net = trained("line"), line.Net()
+    (x, target), net = trained("line").arrays, line.Net()
     with pytest.raises(line.NetError, match="different numbers of samples: input 70, target 69"):
-        net.train(about.x, about.y[1:])
+        net.train(x, target[1:])
     with pytest.raises(line.NetError, match=r"target: elements of 8 bytes, format '[lq]', expected i32"):
-        net.train(about.x, about.y.astype(np.int64))
+        net.train(x, target.astype(np.int64))
     with pytest.raises(ValueError, match="epochs: -1"):
-        net.train(about.x, about.y, epochs=-1)
+        net.train(x, target, epochs=-1)
     weight = np.asarray(net.read("layers.0.weight"))
     assert weight.shape == (3, 2)
     net.write("layers.0.weight", (weight + 1).tolist())
     assert np.array_equal(net.read("layers.0.weight"), weight + 1)
     assert net.tensors["layers.0.weight"].shape == (3, 2)
     with pytest.raises(line.NetError, match="NaN"):
-        net.step(np.full((32, 3), np.nan, np.float32), about.y[:32])
+        net.step(np.full((32, 3), np.nan, np.float32), target[:32])

@@ -180,7 +180,7 @@ def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: 
 def _to_wasm(net: FrozenNetwork | FrozenKernel, out: Path, asked: _Asked) -> Any:
     from loom.export import export_wasm
 
-    if set(asked.kinds) <= {"wasm", "npm"}:
+    if set(asked.kinds) <= _OF_THE_WEB:
         _require_no(asked.target, "--target", "--to wasm")
     return export_wasm(net, out, optimize=asked.optimize or "speed")
 
@@ -188,7 +188,7 @@ def _to_wasm(net: FrozenNetwork | FrozenKernel, out: Path, asked: _Asked) -> Any
 def _to_npm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
     from loom.export import export_npm
 
-    if set(asked.kinds) <= {"wasm", "npm"}:
+    if set(asked.kinds) <= _OF_THE_WEB:
         _require_no(asked.target, "--target", "--to npm")
     return export_npm(net, out, optimize=asked.optimize or "speed")
 
@@ -201,8 +201,9 @@ def _require_no(given: str | None, option: str, what: str) -> None:
                             remedy="Leave it out")  # fmt: skip
 
 
-_EXPORTS = {"c": _to_c, "wasm": _to_wasm, "npm": _to_npm}
+_EXPORTS = {"c": _to_c, "wasm": _to_wasm, "npm": _to_npm, "typescript": _to_npm}
 """What --to names, beside languages: a frozen network, the folder and what is asked to what was made."""
+_OF_THE_WEB = set(_EXPORTS) - {"c"}
 
 
 def _size(text: str) -> int:

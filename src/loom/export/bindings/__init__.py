@@ -65,7 +65,7 @@ def export_bindings(
 
 
 def _require_name(name: str, language: Language) -> None:
-    if name in language.words:
+    if name in language.keywords:
         raise ArgumentError("loom.export, name", f"{language.name} has this word for itself", expected="another name",
                             got=name, remedy="Choose another name")  # fmt: skip
 
@@ -208,6 +208,7 @@ def _built(language: Language, target: str, name: str) -> dict[str, str]:
         "target": target, "arch": language.arches.get(arch, arch), "system": system, "header": f"{name}.h",
         "os": language.systems.get(system, system), "static": f"{target}/lib{name}.{platform.static}",
         "shared": f"{target}/lib{name}.{platform.shared}", "suffix": platform.shared,
+        "dll": f"{'' if platform.shared == 'dll' else 'lib'}{name}.{platform.shared}",
     }  # fmt: skip
 
 

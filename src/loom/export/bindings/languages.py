@@ -46,8 +46,13 @@ class Language:
     """How a buffer of bytes is seen as elements, by their type."""
 
     @property
+    def keywords(self) -> frozenset[str]:
+        """Names that nothing may have: the first paragraph of ``words.txt``."""
+        return frozenset(self.text("words.txt").split("\n\n")[0].split())
+
+    @property
     def words(self) -> frozenset[str]:
-        """Names that nothing may have: the language's own, and those of the templates."""
+        """Names that no argument may have: keywords, and what templates use beside arguments."""
         return frozenset(self.text("words.txt").split())
 
     def text(self, file: str) -> str:
@@ -145,7 +150,7 @@ _CSHARP = Language(
         "tests/NetTest.cs": "NetTest.cs",
     },
     _types("double float long int short sbyte ulong uint ushort byte"),
-    (Library("shared", "runtimes/{{os}}-{{arch}}/native/{{file}}"),),
+    (Library("shared", "runtimes/{{os}}-{{arch}}/native/{{dll}}"),),
     training=frozenset({"examples/Train.cs"}),
     arches={"x86_64": "x64", "aarch64": "arm64", "armv7": "arm"},
     systems={"linux": "linux", "windows": "win", "macos": "osx", "android": "android"},
