@@ -18,6 +18,14 @@ const refuse = (text) => {
   throw new NetError("ARGUMENT", text);
 };
 
+/** Whether a value is of a class, of this page or of another realm (frames, test runners). */
+const is = (value, Type) => Object.prototype.toString.call(value) === `[object ${Type.name}]`;
+
+function requireKnown(given, known, what) {
+  const strange = Object.keys(given).find((name) => !known.includes(name));
+  if (strange !== undefined) refuse(`there is no ${what} ${strange}, but ${known.join(", ")}`);
+}
+
 /** The compiled module of what may hold one: nothing (the file beside this one), a URL, bytes, a Response, a module. */
 async function compiled(source) {
   if (source instanceof WebAssembly.Module) return source;
@@ -30,7 +38,7 @@ async function compiled(source) {
 }
 
 async function bytesOf(source) {
-  if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return source;
+  if (is(source, ArrayBuffer) || ArrayBuffer.isView(source)) return source;
   if (typeof Response !== "undefined" && source instanceof Response) return whole(source);
   const url = new URL(source, import.meta.url);
   if (url.protocol === "file:" && globalThis.process?.versions?.node) {
@@ -49,9 +57,9 @@ async function whole(response) {
 /** The numbers of an array, or of arrays of arrays, as an array of `Type`; what would not stay the same is refused. */
 function numbersOf(data, dtype, what) {
   const Type = ARRAYS[dtype];
-  if (data instanceof Type) return data;
+  if (is(data, Type)) return data;
   if (dtype === "f16" || dtype === "bf16") {
-    if (dtype === "f16" && globalThis.Float16Array && data instanceof globalThis.Float16Array)
+    if (dtype === "f16" && globalThis.Float16Array && is(data, globalThis.Float16Array))
       return new Uint16Array(data.buffer, data.byteOffset, data.length);
     refuse(`${what} is ${dtype}: pass its bits as a Uint16Array`);
   }

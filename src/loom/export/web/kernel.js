@@ -14,7 +14,7 @@ function bufferFor(about, given) {
     refuse(`buffer ${about.name} has ${about.ndim} dimensions: pass { data, shape }`);
   const data = about.ndim ? given.data : given;
   const written = about.access !== "read";
-  if (written && !(data instanceof ARRAYS[scalar])) refuse(`buffer ${about.name} is written: pass a ${ARRAYS[scalar].name}`);
+  if (written && !is(data, ARRAYS[scalar])) refuse(`buffer ${about.name} is written: pass a ${ARRAYS[scalar].name}`);
   const array = numbersOf(data, scalar, `buffer ${about.name}`);
   const count = array.length / (lanes ?? 1);
   if (!Number.isInteger(count)) refuse(`buffer ${about.name} holds ${array.length} numbers, no multiple of ${lanes}`);
@@ -48,7 +48,8 @@ export class Kernel {
   #wasm;
 
   /** Open the kernel: of the file beside this one, or of `wasm`: a URL, bytes, a Response, a WebAssembly.Module. */
-  static async open({ wasm = new URL("./@FILE@.wasm", import.meta.url) } = {}) {
+  static async open({ wasm = new URL("./@FILE@.wasm", import.meta.url), ...rest } = {}) {
+    requireKnown(rest, ["wasm"], "option of open");
     return new Kernel(await compiled(wasm));
   }
 
@@ -68,8 +69,7 @@ export class Kernel {
   run(given, groups) {
     const { buffers, params } = this.manifest;
     const counts = [0, 1, 2].map((i) => counted([groups].flat()[i] ?? 1, "groups"));
-    const strange = Object.keys(given).find((name) => ![...buffers, ...params].some((p) => p.name === name));
-    if (strange !== undefined) refuse(`the kernel takes no ${strange}, but ${[...buffers, ...params].map((p) => p.name).join(", ")}`);
+    requireKnown(given, [...buffers, ...params].map((p) => p.name), "argument");
     const [arrays, lengths] = [[], []];
     for (const b of buffers) {
       const [array, counts] = bufferFor(b, given[b.name]);

@@ -13,7 +13,8 @@ export class Net {
   #net;
 
   /** Open the network: of the file beside this one, or of `wasm`: a URL, bytes, a Response, a WebAssembly.Module. */
-  static async open({ wasm = new URL("./@FILE@.wasm", import.meta.url) } = {}) {
+  static async open({ wasm = new URL("./@FILE@.wasm", import.meta.url), ...rest } = {}) {
+    requireKnown(rest, ["wasm"], "option of open");
     return new Net(await compiled(wasm));
   }
 
@@ -53,7 +54,9 @@ export class Net {
    * measured after each epoch. `onEpoch(epoch, loss, validationLoss)` stops by returning false; so does the patience of
    * the export.
    */
-  train(x, y, { epochs = 1, validation, onEpoch } = {}) {
+  train(x, y, { epochs = 1, validation, onEpoch, ...rest } = {}) {
+    requireKnown(rest, ["epochs", "validation", "onEpoch"], "option of train");
+    if (!Number.isInteger(epochs) || epochs < 1) refuse(`epochs is ${String(epochs)}, not a whole number of them`);
     const epoch = this.trainer(x, y, validation);
     const losses = [];
     for (let n = 0; n < epochs; n++) {
@@ -152,8 +155,8 @@ export class Net {
 
   /** Go on from what `save` gave; a file that is not whole, or of another network, changes nothing. */
   load(file) {
-    const bytes = file instanceof ArrayBuffer ? new Uint8Array(file) : file;
-    if (!(bytes instanceof Uint8Array)) refuse("a saved file is a Uint8Array or an ArrayBuffer");
+    const bytes = is(file, ArrayBuffer) ? new Uint8Array(file) : file;
+    if (!is(bytes, Uint8Array)) refuse("a saved file is a Uint8Array or an ArrayBuffer");
     const [at] = this.#staged([bytes], []);
     call(this.#wasm, "load", this.#net, at, bytes.byteLength);
   }
@@ -182,8 +185,7 @@ export class Net {
   #columns(specs, given, what) {
     let found = [given];
     if (!Array.isArray(given) && !ArrayBuffer.isView(given) && given !== null && typeof given === "object") {
-      const strange = Object.keys(given).find((name) => !specs.some((s) => s.name === name));
-      if (strange !== undefined) refuse(`there is no ${what} ${strange}, but ${specs.map((s) => s.name).join(", ")}`);
+      requireKnown(given, specs.map((s) => s.name), what);
       found = specs.map((s) => given[s.name] ?? refuse(`${what} ${s.name} is missing`));
     } else if (specs.length > 1) refuse(`pass an object with ${specs.map((s) => s.name).join(", ")}`);
     const label = (spec) => (specs.length === 1 ? what : `${what} ${spec.name}`);

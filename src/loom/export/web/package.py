@@ -86,9 +86,14 @@ def _declarations(about: Mapping[str, Any]) -> str:
 
 def _readme(package: str, about: Mapping[str, Any]) -> str:
     training = about.get("training")
-    columns = [f"| {what} `{c['name']}` | {c['dtype']}, {_shape_text(c['shape'])} |"
-               for what, each in (("input", about["inputs"]), ("output", about["outputs"]),
-                                  ("target", training["targets"] if training else [])) for c in each]  # fmt: skip
+    kinds: dict[str, list[dict[str, Any]]] = {"input": about["inputs"], "output": about["outputs"]}
+    if training:
+        kinds["target"] = training["targets"]
+    columns = [
+        f"| {what} `{c['name']}` | {c['dtype']}, {_shape_text(c['shape'])} |"
+        for what, each in kinds.items()
+        for c in each
+    ]
     told = template("npm/training.md").replace("@EPOCHS@", str(training["epochs"])) if training else ""
     values = {"TRAINING": told, "PACKAGE": package, "VERSION": __version__, "COLUMNS": "\n".join(columns),
               "DIGEST": about["digest"]}  # fmt: skip
@@ -108,10 +113,13 @@ def _test(net: FrozenNetwork) -> str:
 
 
 def _outputs_digest(net: FrozenNetwork) -> str | None:
-    """Return SHA-256 of what Loom computes of the test's samples; None where JavaScript has no such numbers."""
+    """Return SHA-256 of what Loom computes of the test's samples.
+
+    None where JavaScript has no such numbers, and where the export begins with a scaling that the network has not.
+    """
     inputs = net.network.spec.inputs
     dtypes = [*(i.dtype.name for i in inputs), *(t.name for _, t, _ in net.outputs)]
-    if any(name in ("f16", "bf16") for name in dtypes):
+    if any(name in ("f16", "bf16") for name in dtypes) or net.digest() != net.network.digest():
         return None
     given: dict[str, Any] = {}
     for about in inputs:
@@ -119,6 +127,6 @@ def _outputs_digest(net: FrozenNetwork) -> str | None:
         words = (count * np.uint64(0x9E3779B1)) & np.uint64(0xFFFFFFFF)
         numbers = (words >> np.uint64(16)) / 65536 if about.dtype.is_float else np.zeros(len(count))
         given[about.name] = numbers.astype(about.dtype.numpy).reshape(_TESTED, *about.shape)
-    made = net.network.predict(given if len(inputs) > 1 else given[inputs[0].name])
-    arrays = [made[name] for name, _, _ in net.outputs] if isinstance(made, Mapping) else [made]
+    made = net.network.predict(given if len(given) > 1 else next(iter(given.values())))
+    arrays: list[Any] = [made[name] for name, _, _ in net.outputs] if len(net.outputs) > 1 else [made]
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()

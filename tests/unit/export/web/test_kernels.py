@@ -39,7 +39,7 @@ def test_kernels_run_in_node(tmp_path: Path) -> None:
         "ARGUMENT: buffer out is written: pass a Uint32Array",
         "ARGUMENT: parameter turns is missing",
         "ARGUMENT: parameter width holds -1, which u32 cannot hold",
-        "ARGUMENT: the kernel takes no depth, but out, width, height, turns",
+        "ARGUMENT: there is no argument depth, but out, width, height, turns",
         "ARGUMENT: groups are 0.5, not a whole number of them",
         f"TOO_MANY: {CODES['TOO_MANY']}",
         "ARGUMENT: buffer a has 2 dimensions: pass { data, shape }",

@@ -106,11 +106,13 @@ def test_a_dense_network_does_all_that_there_is(package: Path) -> None:
     assert told["of_name"] == net.predict(x[:1]).tobytes().hex()
     assert (told["written"], told["cut"], told["stopped"]) == ([0.5, 0.5], "WASM", 1)
     assert told["manifest"]["training"]["targets"] == [{"name": "layers.1", "dtype": "i32", "shape": []}]
+    assert (told["realm"], told["empty"]) == (told["here"], 0)
+    assert told["open"] == "ARGUMENT: there is no option of open wams, but wasm"
     codes = {
         "short": "ARGUMENT", "fewer": "ARGUMENT", "batch": "BATCH", "fraction": "ARGUMENT", "wide": "ARGUMENT",
         "text": "ARGUMENT", "no_array": "ARGUMENT", "name": "ARGUMENT", "tensor": "NO_TENSOR", "size": "SIZE",
         "half": "SIZE", "foreign": "FOREIGN", "over": "SCHEDULE_OVER", "nan": "NOT_FINITE", "module": "ARGUMENT",
-        "validation": "ARGUMENT",
+        "validation": "ARGUMENT", "epochs": "ARGUMENT", "option": "ARGUMENT",
     }  # fmt: skip
     assert {name: told[name][0] for name in codes} == codes
     assert told["batch"][1] == f"BATCH: {CODES['BATCH']}"

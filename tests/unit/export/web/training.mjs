@@ -1,5 +1,6 @@
 // Opens an exported network and does what the test asks, as `node training.mjs FOLDER`; prints what came out as JSON.
 import { readFileSync } from "node:fs";
+import { runInNewContext } from "node:vm";
 
 const folder = process.argv[2];
 const { Net, NetError } = await import(`${folder}/net.js`);
@@ -59,6 +60,12 @@ if (asked.more) {
   refused("nan", () => other.step(nan.subarray(0, 32 * each), y.subarray(0, 32)));
   told.unchanged = net.digest();
   refused("validation", () => net.train(x, y, { validation: [x, y] }));
+  refused("epochs", () => net.train(x, y, { epochs: "3" }));
+  refused("option", () => net.train(x, y, { epoch: 3 }));
+  await Net.open({ wams: 1 }).catch((error) => (told.open = error.message));
+  told.realm = bits(other.forward(runInNewContext("Float32Array.from(x)", { x: Array.from(x) })));
+  told.here = bits(other.forward(x));
+  told.empty = other.forward(new Float32Array(0)).length;
   refused("module", () => new Net({}));
   const file = readFileSync(`${folder}/net.wasm`);
   told.of_bytes = (await Net.open({ wasm: file })).digest();
