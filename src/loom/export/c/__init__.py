@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.program import FrozenFunction
 
-__all__ = ["PLATFORMS", "CExport", "export_c"]
+__all__ = ["PLATFORMS", "CExport", "Written", "export_c", "write_sources"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,11 @@ def export_c(
     _require_names(nets)
     require_identifier(name or nets[0].name)
     folder.mkdir(parents=True, exist_ok=True)
-    headers = {f"{each.name}.h": header(each) for each in nets} | {HEADER: source_text(f"abi/{HEADER}")}
+    headers = _headers(nets)
     written = [folder / file for file in headers]
     for path, text in zip(written, headers.values(), strict=True):
         path.write_text(text, encoding="utf-8")
-    made = [_library(nets, name or nets[0].name, folder, platform, optimize, headers) for platform in platforms]
+    made = [_library(nets, name or nets[0].name, folder, platform, optimize) for platform in platforms]
     manifests = made[0].manifests
     for each, told in zip(nets, manifests, strict=True):
         written.append(folder / f"{each.name}.json")
@@ -93,6 +93,16 @@ def export_c(
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """C sources and objects of networks for one platform, and what tells of them."""
+
+    sources: list[Path]
+    objects: list[Path]
+    manifests: list[str]
+    nbytes: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Made:
     """Libraries for one platform, and what they were made of."""
 
@@ -103,27 +113,33 @@ class _Made:
     code_nbytes: int
 
 
-def _library(
-    nets: Sequence[FrozenNetwork], name: str, folder: Path, platform: Platform, optimize: Optimize,
-    headers: Mapping[str, str],
-) -> _Made:  # fmt: skip
+def write_sources(
+    nets: Sequence[FrozenNetwork], folder: Path, platform: Platform, optimize: Optimize = "speed"
+) -> Written:
+    """Write headers and C sources of networks into a folder, and the objects of their kernels."""
+    levels = [compile_levels(net, platform, optimize, folder) for net in nets]
+    manifests = [manifest(net, each[0].image) for net, each in zip(nets, levels, strict=True)]
+    nbytes = [max(level.image.nbytes for level in each) for each in levels]
+    texts = {f"net_{net.name}.c": tables(net, each) for net, each in zip(nets, levels, strict=True)}
+    texts["loom_json.c"] = functions(list(zip(nets, manifests, nbytes, strict=True)))
+    for file, text in (texts | _headers(nets)).items():
+        (folder / file).write_text(text, encoding="utf-8")
+    objects = list(dict.fromkeys(path for each in levels for path in objects_of(each)))
+    return Written([folder / file for file in texts], objects, manifests, nbytes)
+
+
+def _headers(nets: Sequence[FrozenNetwork]) -> dict[str, str]:
+    return {f"{net.name}.h": header(net) for net in nets} | {HEADER: source_text(f"abi/{HEADER}")}
+
+
+def _library(nets: Sequence[FrozenNetwork], name: str, folder: Path, platform: Platform, optimize: Optimize) -> _Made:
     place = folder / platform.name
     place.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        here = Path(scratch)
-        texts = dict(headers)
-        levels = [compile_levels(net, platform, optimize, here) for net in nets]
-        manifests = [manifest(net, each[0].image) for net, each in zip(nets, levels, strict=True)]
-        nbytes = [max(level.image.nbytes for level in each) for each in levels]
-        for net, each in zip(nets, levels, strict=True):
-            texts[f"net_{net.name}.c"] = tables(net, each)
-        texts["loom_json.c"] = functions(list(zip(nets, manifests, nbytes, strict=True)))
-        for file, text in texts.items():
-            (here / file).write_text(text, encoding="utf-8")
-        objects = list(dict.fromkeys(path for each in levels for path in objects_of(each)))
-        sources = [here / file for file in texts if file.endswith(".c")]
-        files = link(platform, name, sources, objects, place)
-        return _Made(files, manifests, nbytes, len(objects), sum(p.stat().st_size for p in objects))
+        made = write_sources(nets, Path(scratch), platform, optimize)
+        files = link(platform, name, made.sources, made.objects, place)
+        code = sum(path.stat().st_size for path in made.objects)
+        return _Made(files, made.manifests, made.nbytes, len(made.objects), code)
 
 
 def _require_none(name: str | None) -> None:
