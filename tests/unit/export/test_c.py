@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 import loom
+from loom.cli import demo_digits
 from loom.core.errors import ArgumentError, StateError
 from loom.export import export_c, freeze
 from loom.export.c.levels import OPTIMIZE
+from loom.nn.train.datasets import divide, read_samples
 from unit.export.exported import Library, at
 
 DENSE = [{"type": "dense", "output_size": 16, "activation": "relu"}, {"type": "dense", "output_size": 3}]
@@ -29,6 +31,14 @@ NETS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {
         {"type": "lstm", "hidden_size": 8}, {"type": "flatten"}, {"type": "dense", "output_size": 3}]),
     "attention": ((6, 8), [
         {"type": "multi_head_attention", "num_heads": 2}, {"type": "layer_norm"}, {"type": "flatten"},
+        {"type": "dense", "output_size": 3}]),
+    "transformer": ((4, 8), 2 * [
+        {"type": "residual", "layers": [{"type": "layer_norm"}, {"type": "multi_head_attention", "num_heads": 2}]},
+        {"type": "residual", "layers": [{"type": "rms_norm"}, {"type": "swiglu", "inner_size": 12}]}] + [
+        {"type": "flatten"}, {"type": "dense", "output_size": 3}]),
+    "mixture": ((6,), [
+        {"type": "parallel", "combine_mode": "filter", "gate": {"type": "dense", "output_size": 2}, "branches": [
+            {"type": "dense", "output_size": 5}, {"type": "dense", "output_size": 5, "activation": "tanh"}]},
         {"type": "dense", "output_size": 3}]),
     "noise": ((8,), [
         {"type": "dense", "output_size": 16, "activation": "gelu"}, {"type": "dropout", "rate": 0.25},
@@ -94,31 +104,58 @@ def test_short_code_has_the_bits_of_fast_code(kind: str, tmp_path: Path) -> None
     assert sizes[1] < sizes[0] / 2
 
 
-_EMULATED = {
-    "aarch64-linux": ("aarch64-linux-musl", "qemu-aarch64-static"),
-    "armv7-linux": ("arm-linux-musleabihf", "qemu-arm-static"),
+_TARGETS = {
+    "x86_64-linux": ("x86_64-linux-musl", []),
+    "x86_64-linux, AVX2": ("x86_64-linux-musl", ["qemu-x86_64-static", "-cpu", "Haswell"]),
+    "x86_64-linux, plain": ("x86_64-linux-musl", ["qemu-x86_64-static", "-cpu", "qemu64"]),
+    "aarch64-linux": ("aarch64-linux-musl", ["qemu-aarch64-static"]),
+    "armv7-linux": ("arm-linux-musleabihf", ["qemu-arm-static"]),
 }
+"""How a program for a target is linked and run."""
+MACHINES = [
+    pytest.param(target, kind, marks=[] if (target, kind) == ("x86_64-linux", "dense") else pytest.mark.slow)
+    for target in _TARGETS for kind in NETS
+]  # fmt: skip
+
+
+def _run(target: str, folder: Path, x: Any, y: Any, epochs: int) -> tuple[str, float]:
+    """Return digest and loss after epochs in a program for a target, in an odd state of floating-point arithmetic."""
+    zig, emulator = _TARGETS[target]
+    if emulator and shutil.which(emulator[0]) is None:
+        pytest.skip(f"{emulator[0]} is not installed, so nothing can be run for {target}")
+    (folder / "x").write_bytes(x.tobytes())
+    (folder / "y").write_bytes(y.tobytes())
+    source, library = Path(__file__).with_name("training.c"), folder / target.partition(",")[0] / "libnet.a"
+    command = ["cc", "-target", zig, "-static", "-Wall", "-Werror", f"-I{folder}", source, library, "-o",
+               folder / "main"]  # fmt: skip
+    subprocess.run([sys.executable, "-m", "ziglang", *map(str, command)], check=True)
+    words = [*emulator, folder / "main", folder / "x", folder / "y", len(x), epochs]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    digest, loss = done.stdout.split()
+    return digest, float.fromhex(loss)
+
+
+@pytest.mark.parametrize(("target", "kind"), MACHINES)
+def test_all_machines_end_in_the_same_digest_whatever_the_state_of_arithmetic(
+    target: str, kind: str, tmp_path: Path
+) -> None:
+    net, (x, y) = network(kind), samples(NETS[kind][0])
+    export_c(freeze(net, train=SETTINGS, data=(x, y)), tmp_path, [target.partition(",")[0]])
+    found = _run(target, tmp_path, x, y, 2)
+    history = net.train(x, y, progress=False, **SETTINGS)
+    assert found == (net.digest(), history.loss[-1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", NETS)
-@pytest.mark.parametrize("target", _EMULATED)
-def test_other_machines_end_in_the_same_digest(kind: str, target: str, tmp_path: Path) -> None:
-    zig, emulator = _EMULATED[target]
-    if shutil.which(emulator) is None:
-        pytest.skip(f"{emulator} is not installed, so nothing can be run for {target}")
-    net, (x, y) = network(kind), samples(NETS[kind][0])
-    export_c(freeze(net, train=SETTINGS, data=(x, y)), tmp_path, [target])
-    (tmp_path / "x").write_bytes(x.tobytes())
-    (tmp_path / "y").write_bytes(y.tobytes())
-    source, library = Path(__file__).with_name("training.c"), tmp_path / target / "libnet.a"
-    command = ["cc", "-target", zig, "-static", f"-I{tmp_path}", source, library, "-o", tmp_path / "main"]
-    subprocess.run([sys.executable, "-m", "ziglang", *map(str, command)], check=True)
-    words = [emulator, tmp_path / "main", tmp_path / "x", tmp_path / "y", "70", "2"]
-    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=True)
-    history = net.train(x, y, progress=False, **SETTINGS)
-    digest, loss = done.stdout.split()
-    assert (digest, float.fromhex(loss)) == (net.digest(), history.loss[-1])
+@pytest.mark.parametrize("target", _TARGETS)
+def test_the_network_of_the_demo_ends_in_the_committed_digest(target: str, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn has the samples")
+    (x, y), _ = divide(*read_samples("digits", (1, 8, 8)), demo_digits.HELD_OUT, demo_digits.SETTINGS["seed"])
+    net = loom.Network.from_json(demo_digits.document(), on="cpu")
+    frozen = freeze(net, train={**demo_digits.SETTINGS, "epochs": 1}, data=(x, y))
+    export_c(frozen, tmp_path, [target.partition(",")[0]])
+    assert _run(target, tmp_path, x.astype(np.float32), y.astype(np.int32), 1)[0] == demo_digits.committed_digest(1)
 
 
 @pytest.mark.slow

@@ -57,20 +57,14 @@ static double number(const u8 *at, u64 nbytes) {
   return nbytes == 8 ? wide : narrow;
 }
 
-/* Whether all floats of a state are finite: of the image, or of what was saved. */
+/* Whether all floats of a state are finite: of the image, or of what was saved. Their last two bytes hold what tells. */
 static int all_finite(const u8 *base, int of_saved) {
+  static const u32 masks[] = {[F16] = 0x7c00, [BF16] = 0x7f80, [F32] = 0x7f80, [F64] = 0x7ff0};
   for (u32 i = 0; i < TENSORS; i++) {
     const u8 *at = base + (of_saved ? tensors[i].saved : tensors[i].offset);
-    for (u64 k = 0; k < tensors[i].nbytes; k += tensors[i].element) {
-      u32 bits;
-      switch (tensors[i].kind) {
-        case F64: if (!is_finite(number(at + k, 8))) return 0; break;
-        case F32: if (!is_finite(number(at + k, 4))) return 0; break;
-        case F16: bits = (at[k] | at[k + 1] << 8) & 0x7c00; if (bits == 0x7c00) return 0; break;
-        case BF16: bits = (at[k] | at[k + 1] << 8) & 0x7f80; if (bits == 0x7f80) return 0; break;
-        default: break;
-      }
-    }
+    u32 mask = masks[tensors[i].kind];
+    for (u64 k = tensors[i].element; mask && k <= tensors[i].nbytes; k += tensors[i].element)
+      if (((at[k - 2] | (u32)at[k - 1] << 8) & mask) == mask) return 0;
   }
   return 1;
 }
