@@ -226,26 +226,26 @@ class RowSegment:
             yield last.reshape(-1).view(np.uint8)
 
     def _panels(self, first: int, count: int) -> Array:
-        layout, away = self._programs.layout, self._away_from()
+        layout, (memory, file) = self._programs.layout, self._found()
         width = layout.panel.width
-        if away is not None:
+        if memory is None:
             begin = self.first + first * width
-            if away.width == width:
-                return away.panels(begin // width, count)
+            if file.width == width:
+                return file.panels(begin // width, count)
             some = min(count * width, self.used - first * width)
-            return panels_of_rows(away.rows(begin, some), width)
-        data, at, nbytes = self.memory().data, first * layout.panel_nbytes, count * layout.panel_nbytes
+            return panels_of_rows(file.rows(begin, some), width)
+        data, at, nbytes = memory.data, first * layout.panel_nbytes, count * layout.panel_nbytes
         return data.bytes[at : at + nbytes] if isinstance(data, HostStorage) else data.read(at, nbytes)
 
     def facts(self, count: int) -> list[Array]:
         """Return squares, weights and scales of its first rows, 0 for the others of the last panel."""
         width = self._programs.layout.panel.width
         padded = np.zeros((len(_FACTS), -(-count // width) * width), np.float32)
-        away = self._away_from()
-        kept = None if away is None else [away.fact(name, self.first, count) for name in _FACTS]
+        memory, file = self._found()
+        kept = None if file is None else [file.fact(name, self.first, count) for name in _FACTS]
         if kept is None or any(each is None for each in kept):
-            memory = self.memory() if away is None else self._programs.allocate()
-            if away is not None:  # a file of version 1 has only rows
+            if memory is None:  # a file of version 1 has only rows
+                memory = self._programs.allocate()
                 self.fill(memory)
             kept = [getattr(memory, name).read(0, count * _WORD).view(np.float32) for name in _FACTS]
         for row, each in zip(padded, kept, strict=True):
@@ -289,23 +289,26 @@ class RowSegment:
 
     def kept(self, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""
-        away = self._away_from()
-        if away is not None:
-            return away.rows(self.first + first, count)
-        return self._programs.read(self.memory(), first, count)
+        memory, file = self._found()
+        if memory is None:
+            return file.rows(self.first + first, count)
+        return self._programs.read(memory, first, count)
 
     def scales(self, first: int, count: int) -> Array:
         """Return what the integers of rows are multiplied by; 1 where rows are no integers."""
-        away = self._away_from()
-        if away is not None:
-            found = away.fact("scales", self.first + first, count)
+        memory, file = self._found()
+        if memory is None:
+            found = file.fact("scales", self.first + first, count)
             return np.ones(count, np.float32) if found is None else found
-        return self.memory().scales.read(first * _WORD, count * _WORD).view(np.float32)
+        return memory.scales.read(first * _WORD, count * _WORD).view(np.float32)
 
-    def _away_from(self) -> WrittenRows | None:
-        """Return the file of rows that have left the device: to be read, none has to leave for them."""
+    def _found(self) -> tuple[None, WrittenRows] | tuple[SegmentMemory, None]:
+        """Return its memory, or, of rows that have left the device, their file: so that none has to leave for them."""
         with self._residence.lock:
-            return self._file[0] if self._file is not None and self._residence.here(self) is None else None
+            memory = self._residence.here(self)
+            return (
+                (None, self._file[0]) if memory is None and self._file is not None else (memory or self.memory(), None)
+            )
 
     def floats(self, first: int, count: int) -> Array:
         """Return rows as f32, (count, dims)."""

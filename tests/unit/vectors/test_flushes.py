@@ -129,3 +129,20 @@ def test_an_index_is_never_asked_about_other_rows(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(db._state, "view", compacted_before)
     with pytest.raises(StateError, match="there is no index"):
         db.search(x[150], 5, approximate=True)
+
+
+def test_rows_are_read_while_their_segment_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, db = vectors(60, 8), VectorStore(8, 32, memory_budget=4 * 32 * 44)
+    db.capture_many(None, x)
+    flush(db, tmp_path / "store")
+    residence = db._state.residence
+    here = residence.here
+
+    def leaving(segment: Any) -> Any:  # as other searches may make it
+        found = here(segment)
+        residence._here.clear()
+        residence.most_nbytes = 1
+        return found
+
+    monkeypatch.setattr(residence, "here", leaving)
+    assert [e.vector.tolist() for e in db.items()] == x.tolist()
