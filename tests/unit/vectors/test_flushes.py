@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +107,15 @@ def test_another_process_flushes_to_the_same_place_at_once(tmp_path: Path) -> No
     db.capture("mine", [1, 2])
     other.capture("theirs", [3, 4])
 
-    class Overtaken(Disk):
-        def rename(self, source: Path, target: Path) -> None:
-            super().rename(source, target)
-            flush(other, tmp_path / "store")  # and removes the files that this manifest named
+    frozen = db.freeze()
 
-    write_vectors(tmp_path / "store", db.freeze(), Overtaken())
+    @contextmanager
+    def overtaken(path: str) -> Generator[bool, None, None]:
+        with frozen.placing(path) as is_latest:
+            yield is_latest
+        flush(other, tmp_path / "store")  # and removes the files that this manifest named
+
+    write_vectors(tmp_path / "store", replace(frozen, placing=overtaken))
     assert list(restore(tmp_path / "store")) == ["theirs"]
     assert not db.needs_flush
 
@@ -146,3 +152,19 @@ def test_rows_are_read_while_their_segment_leaves(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(residence, "here", leaving)
     assert [e.vector.tolist() for e in db.items()] == x.tolist()
+
+
+def test_flushes_beside_each_other_leave_nothing_behind(tmp_path: Path) -> None:
+    db, other = VectorStore(2), VectorStore(2)
+    db.capture("mine", [1, 2])
+    other.capture("theirs", [3, 4])
+
+    class Beside(Disk):
+        def sync_folder(self, folder: Path) -> None:  # the data is written, the manifest not yet
+            if not (tmp_path / "store.ldb").exists():
+                flush(other, tmp_path / "store")
+            super().sync_folder(folder)
+
+    write_vectors(tmp_path / "store", db.freeze(), Beside())
+    assert list(restore(tmp_path / "store")) == ["mine"]
+    assert len(list(tmp_path.iterdir())) == 3

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loom.core.errors import FileError
-from loom.storage.atomic import replace_file
+from loom.storage.atomic import replace_file, turn_in
 from loom.storage.disk import Disk
 from loom.support.vectors.manifest import VERSION, broken, manifest_path, named_files, read_manifest, sibling, signed
 from loom.support.vectors.rows import FrozenRows, VectorFile, write_rows
@@ -59,7 +59,6 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None) -> None:
     vectors, meta = (manifest.with_name(f"{manifest.stem}.{tag}.{kind}") for kind in ("vectors", "meta"))
     try:
         manifest.parent.mkdir(parents=True, exist_ok=True)
-        before = named_files(manifest)
         with ThreadPoolExecutor(1, "loom flush") as beside:
             telling = beside.submit(write_told, disk, meta, store)
             try:
@@ -69,7 +68,8 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None) -> None:
         disk.sync_folder(manifest.parent)
         facts = {"format": "loom vectors", "version": VERSION, **store.facts, "vectors": laid, "meta": told}
         kept = VectorFile(manifest, facts, vectors)  # before others can replace and remove it
-        with store.placing(os.path.realpath(manifest)) as is_latest:
+        with store.placing(os.path.realpath(manifest)) as is_latest, turn_in(manifest.parent):
+            before = named_files(manifest)  # now: others may have flushed meanwhile
             if is_latest:
                 replace_file(manifest, signed(facts), durable=True, disk=disk)
     except OSError as error:
