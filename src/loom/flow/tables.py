@@ -8,10 +8,11 @@ type yet.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, IndexOutside, near_matches
 from loom.core.given import is_mapping, items, text
 from loom.core.tracebacks import brief_names
 from loom.flow.counts import whole
@@ -62,6 +63,17 @@ class FlowTable:
             for column, kind in new.items():
                 self.table.add_column(column, kind)
         return self.table
+
+    @contextmanager
+    def kept(self) -> Generator[None, None, None]:
+        """Keep all that a block does to the table, or nothing: no type either, where a value is refused."""
+        before = self.table
+        try:
+            with self.database.transaction():
+                yield
+        except BaseException:
+            self.table = before
+            raise
 
     def require(self, column: str, where: str) -> None:
         """ArgumentError for a column that was not declared."""
@@ -129,25 +141,30 @@ def db_insert(table: FlowTable, row: Mapping[str, Any]) -> int:
     if not is_mapping(row):
         raise DTypeError(where, "not a row", expected="a mapping of columns to values", got=type(row).__name__,
                          remedy='Write {"name": "Alice"}')  # fmt: skip
-    found = target.typed(row, where)
-    return found.insert({column: value for column, value in row.items() if value is not None}) - 1
+    with target.kept():
+        found = target.typed(row, where)
+        return found.insert({column: value for column, value in row.items() if value is not None}) - 1
 
 
 def db_select_row(table: FlowTable, idx: float) -> dict[str, Any]:
     """Return a row by its index, empty columns as None."""
     where = "db_select_row"
-    target, found = _existing(table, idx, where)
-    row = found.get(whole(idx, where, "index") + 1)
+    target, found, number = _existing(table, idx, where)
+    row = found.get(number)
     return {column: row.get(column) for column in target.columns}
 
 
-def _existing(table: FlowTable, idx: Any, where: str) -> tuple[FlowTable, Table]:
+def _existing(table: FlowTable, idx: Any, where: str) -> tuple[FlowTable, Table, int]:
+    """Return a table, and the number of a row that it has; IndexOutside names the index of one that it has not."""
     target = _table(table, where)
-    number = whole(idx, where, "index")
+    index = whole(idx, where, "index")
     if target.table is None:
-        raise ArgumentError(where, "the table is empty", expected="a row", got=f"index {number}",
+        raise ArgumentError(where, "the table is empty", expected="a row", got=f"index {index}",
                             remedy="Insert one first")  # fmt: skip
-    return target, target.table
+    if not target.table.where("_id", "==", index + 1).count():
+        raise IndexOutside(where, f"{target.name!r} has no row at index {index}",
+                           remedy="Pass an index that db_insert or db_where gave, of a row not deleted")  # fmt: skip
+    return target, target.table, index + 1
 
 
 def db_select_column(table: FlowTable, col: str, n: float) -> list[Any]:
@@ -186,16 +203,20 @@ def db_select(table: FlowTable, cols: Sequence[str], ops: Sequence[str], vals: S
 def db_update(table: FlowTable, idx: float, row: Mapping[str, Any]) -> float:
     """Change fields of a row; return 1.0."""
     where = "db_update"
-    target, found = _existing(table, idx, where)
-    found.get(whole(idx, where, "index") + 1)
-    typed = target.typed(row, where)
-    return float(typed.update(int(idx) + 1, **{c: v for c, v in row.items() if c in typed.columns}))
+    target, _, number = _existing(table, idx, where)
+    if not is_mapping(row):
+        raise DTypeError(where, "no fields", expected="a mapping of columns to values", got=type(row).__name__,
+                         remedy='Write {"age": 31.0}')  # fmt: skip
+    with target.kept():
+        typed = target.typed(row, where)
+        values = {c: v for c, v in row.items() if c in typed.columns}
+        return float(typed.update(number, values)) if values or not row else 1.0  # what has no type is empty already
 
 
 def db_delete(table: FlowTable, idx: float) -> float:
     """Delete a row, whose index no other row takes; return 1.0. ``loom.tables`` can bring it back."""
-    _, found = _existing(table, idx, "db_delete")
-    return float(found.delete(whole(idx, "db_delete", "index") + 1))
+    _, found, number = _existing(table, idx, "db_delete")
+    return float(found.delete(number))
 
 
 def db_count(table: FlowTable) -> int:

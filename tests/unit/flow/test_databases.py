@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loom import flow
-from loom.core.errors import ArgumentError, DTypeError, LoomError, StateError
+from loom.core.errors import ArgumentError, DTypeError, IndexOutside, LoomError, StateError
 from loom.flow.tables import (
     db_aggregate,
     db_count,
@@ -206,3 +206,24 @@ def test_names_are_those_of_flow() -> None:
     assert flow.db_create is db_create
     with pytest.raises(AttributeError):
         _ = flow.db_nothing
+
+
+def test_a_row_that_is_refused_leaves_no_type_and_an_index_is_told_as_it_was_given() -> None:
+    users = db_table(db_create(), "users", ["name", "age", "email"])
+    with pytest.raises(LoomError):
+        db_insert(users, {"name": "Ada", "age": float("nan"), "email": "\ud800"})
+    assert users.table is None
+    assert db_insert(users, {"name": "Ada"}) == 0
+    with pytest.raises(LoomError):
+        db_insert(users, {"name": 5, "email": "x"})  # a text by now
+    with pytest.raises(LoomError):
+        db_update(users, 0, {"name": 5, "email": "x"})
+    assert db_insert(users, {"email": 1.5}) == 1  # no refused row said that it holds texts
+    assert db_update(users, 0, {"age": None}) == 1.0
+    db_delete(users, 1)
+    for call in (lambda i: db_select_row(users, i), lambda i: db_delete(users, i), lambda i: db_update(users, i, {})):
+        for index in (1, 9.0):
+            with pytest.raises(IndexOutside, match=f"'users' has no row at index {int(index)}"):
+                call(index)
+    with pytest.raises(LoomError, match="no fields"):
+        db_update(users, 0, ["name"])  # type: ignore[arg-type]
