@@ -34,11 +34,13 @@ _ALIASES = (DETACH, ROUTE)
 class Work(NamedTuple):
     """What computes a record: its structure, the storages of its sources, and its numbers as 64-bit words.
 
-    ``numbers`` tells by the identity of a number which of the words it is.
+    ``nbytes``: how much of each source is read, which the structure tells (a storage may be longer). ``numbers`` tells
+    by the identity of a number which of the words it is.
     """
 
     key: Hashable
     sources: list[Storage]
+    nbytes: list[int]
     words: list[int]
     numbers: dict[int, int]
 
@@ -72,6 +74,7 @@ def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target
     numbers: dict[int, int] = {}
     ids: dict[int, int] = {}
     sources: list[Storage] = []
+    nbytes: list[int] = []
     words: list[int] = []
     rows: list[Any] = []
     exact = any(n.op.name in BY_CONSTANTS for n in order)
@@ -81,6 +84,8 @@ def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target
             at = ids.setdefault(id(node.data), len(sources))
             if at == len(sources):
                 sources.append(node.data)
+                nbytes.append(0)
+            nbytes[at] = max(nbytes[at], node.nbytes)
             rows.append((node.shape, node.dtype, at))
             continue
         op = node.op
@@ -102,7 +107,7 @@ def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target
                      () if op in _ALIASES else node.attributes))  # fmt: skip
     ends = tuple(places[id(w)] for w in wanted)
     aim = None if target is None else ids.get(id(target), -1)
-    return Work(("tensor", tuple(rows), ends, aim), sources, words, numbers)
+    return Work(("tensor", tuple(rows), ends, aim), sources, nbytes, words, numbers)
 
 
 def prepare(work: Work, wanted: Sequence[Any], where: Device, target: Node | None = None) -> Kept:
@@ -110,7 +115,7 @@ def prepare(work: Work, wanted: Sequence[Any], where: Device, target: Node | Non
 
     The new elements of the target are those of ``wanted``, one tensor.
     """
-    slots = {id(s): DraftBuffer(s.nbytes, HostSlot(s.nbytes)) for s in work.sources}
+    slots = {id(s): DraftBuffer(n, HostSlot(n)) for s, n in zip(work.sources, work.nbytes, strict=True)}
 
     def source(node: Node) -> DraftBuffer:
         found = slots.get(id(node.data))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom import tensor
+from loom import data, tensor
 from loom.core.errors import StateError
 from loom.runtime.chain import kept as home
 from loom.runtime.chain.kept import KeptPrograms, kept_programs
@@ -320,3 +320,12 @@ def test_a_fork_goes_on_while_other_threads_work() -> None:
         stop.set()
         for t in threads:
             t.join(60)
+
+
+def test_a_program_takes_sources_of_any_storage_that_holds_them(on: str) -> None:
+    def first_two(count: int) -> Any:
+        kept = data.filter(loom.array(np.arange(count), on=on), loom.array(np.arange(count) < 2, on=on))
+        return (kept + 7) * 3
+
+    assert first_two(3).numpy().tolist() == [21, 24]  # these stand in storage for three,
+    assert first_two(40).numpy().tolist() == [21, 24]  # these in storage for two
