@@ -40,6 +40,7 @@ def export(
     hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples that is not trained with.")] = 0.2,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
+    patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a network as C, wasm, npm, or a package of a language; a kernel as C or wasm. With --data a network trains.
@@ -62,17 +63,20 @@ def export(
     settings: dict[str, Any] = {}
     if data is not None:
         settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed, "schedule": schedule,
-                    "clip_norm": clip_norm}  # fmt: skip
+                    "clip_norm": clip_norm, "patience": patience}  # fmt: skip
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
+    elif patience is not None:
+        _require_no(str(patience), "--patience", "an export that does not train: --data is missing")
     sizes = [_size(text) for text in batch.split(",")]
     frozen: list[FrozenNetwork] = []
     for path in network:
         net = open_network(path, "cpu")
-        samples = None
+        samples = held_out = None
         if data is not None:
-            samples, _ = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
+            samples, held_out = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
         called = name if name and len(network) == 1 else _prefix(path)
-        frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples))
+        watched = held_out if patience is not None else None
+        frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched))
         frozen[-1].documents += _documents(path)
     if len(frozen) > 1:
         if asked.kinds != ["c"]:
