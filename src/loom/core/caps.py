@@ -19,7 +19,7 @@ class Caps:
     workgroups executed at once (of a GPU its multiprocessors); ``cache_nbytes``: fast memory private to a worker;
     ``threads``: each lane is a thread of hardware (a GPU), so that a lane alone is slow, many hide each other's
     waiting, and lanes side by side should touch memory side by side; ``buffer_nbytes``: the largest buffer, if not all
-    of memory.
+    of memory; ``short``: code is to be short, as its compiler takes long.
     """
 
     simd_lanes: int
@@ -30,3 +30,4 @@ class Caps:
     cache_nbytes: int
     threads: bool = False
     buffer_nbytes: int | None = None
+    short: bool = False

@@ -41,6 +41,19 @@ export class Net {
     return outputs.length === 1 ? made[0] : Object.fromEntries(outputs.map((o, i) => [o.name, made[i]]));
   }
 
+  /** What another back end computes with: arrays of inputs, and of targets if they are passed, and how many samples. */
+  given(...both) {
+    const [arrays, samples] = both.length > 1 ? this.#samples(...both) : this.#columns(this.manifest.inputs, both[0], "input");
+    return { arrays, samples };
+  }
+
+  /** Outputs as `forward` gives them, of the bytes of each. */
+  made(parts) {
+    const { outputs } = this.manifest;
+    const made = outputs.map((o, i) => new ARRAYS[o.dtype](parts[i].buffer));
+    return outputs.length === 1 ? made[0] : Object.fromEntries(outputs.map((o, i) => [o.name, made[i]]));
+  }
+
   /** One update with a batch of a size that the manifest lists (`training.step`); the loss before it. */
   step(x, y) {
     const [given, samples] = this.#samples(x, y);

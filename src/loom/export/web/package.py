@@ -17,13 +17,14 @@ from loom.core.version import __version__
 from loom.export.c.levels import Optimize
 from loom.export.network import FrozenNetwork
 from loom.export.web.build import build_wasm
+from loom.export.web.gpu import gpu_module
 from loom.export.web.types import javascript, template, typescript, without_training
 
 __all__ = ["package_files", "package_name"]
 
 _TESTED = 3
 """Samples that the package's test computes."""
-_BACKENDS = ("wasm",)
+_BACKENDS = ("webgpu", "wasm")
 
 
 def package_name(name: str) -> str:
@@ -44,6 +45,8 @@ def package_files(net: FrozenNetwork, optimize: Optimize) -> tuple[dict[str, byt
         "index.d.ts": _declarations(about).replace("@BACKENDS@", backends),
         "backends.js": template("npm/backends.js"),
         "inline.js": template("npm/inline.js"),
+        "webgpu.js": template("npm/webgpu.js"),
+        "gpu.js": gpu_module(net),
         "bytes.js": f'export const module = "{encoded}";\n',
         "net.js": javascript(net.name, "net"),
         "net.d.ts": typescript(about),

@@ -64,6 +64,8 @@ class Slabs:
 
 _GRIDS = (Grid(8, 16, 2, 1, 16), Grid(8, 8, 1, 1, 16), Grid(64, 1, 1, 1, 8), Grid(1, 64, 1, 1, 8))
 """64 by 64, the fastest of 20 measured on an H200; 32 by 32; 256 by 4; 4 by 256."""
+_SHORT_GRIDS = (Grid(8, 8, 1, 1, 4), Grid(64, 1, 1, 1, 4), Grid(1, 64, 1, 1, 4))
+"""Of which the code is a quarter as long."""
 _LANES_AT_HALF = 128
 """Lanes with which a multiprocessor reaches half its speed."""
 _SMALL_COST = 1.15
@@ -85,9 +87,10 @@ def choose_slabs(caps: Caps, arithmetic: ProductTypes, m: int, n: int, k: int, b
         own = groups * once / speed * (_SMALL_COST if grid.rows * grid.columns == 1 else 1.0)
         return own + (_SPLIT_COST + _PART_COST * m * n * batches * parts / caps.workers if cut.split else 0)
 
-    cuts = [Slabs(grid, split) for grid in _GRIDS for split in ((False, True) if blocks > 1 else (False,))]
+    grids = _SHORT_GRIDS if caps.short else _GRIDS
+    cuts = [Slabs(grid, split) for grid in grids for split in ((False, True) if blocks > 1 else (False,))]
     best = min(cuts, key=cost)
-    if arithmetic.accumulator.bits == 64:  # as much shared memory, and fewer registers
+    if arithmetic.accumulator.bits == 64 and not caps.short:  # as much shared memory, and fewer registers
         return replace(best, grid=replace(best.grid, depth=best.grid.depth // 2))
     return best
 

@@ -22,8 +22,9 @@ _UNITS = (0x3F800000, 0xBF800000)
 class Arithmetic:
     """Writes operations; a float that a compiler may know is hidden from it."""
 
-    def __init__(self, knowledge: Knowledge) -> None:
+    def __init__(self, knowledge: Knowledge, named: Callable[[str], str]) -> None:
         self.knowledge = knowledge
+        self.named = named
 
     def constant(self, bits: int, dtype: DType) -> str:
         """Return a constant by its bits."""
@@ -37,8 +38,8 @@ class Arithmetic:
     def emit(self, s: Instr, args: list[str]) -> str:
         """Return the expression of a pure operation."""
         if args and all(a.op.name == "const" and not a.type.is_bool for a in s.args):
-            # no compiler is to work it out: some refuse what wraps
-            args = [hidden(args[0], s.args[0].type), *args[1:]]
+            # no compiler is to work on literals alone: some refuse what wraps
+            args = [self.named(args[0]), *args[1:]]
         return EMIT[s.op.name](self, s, args)
 
     def chosen(self, value: str, s: Instr) -> str:

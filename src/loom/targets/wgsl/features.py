@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loom.ir.kernel import Instr, Kernel, Memory, operands, walk
+from loom.ir.ops import Effect
 
 __all__ = ["Features", "refusal"]
 
@@ -37,12 +38,31 @@ def refusal(kernel: Kernel) -> str | None:
 
     Two words are changed one after the other: sums and logic come out right however lanes meet, old values do not.
     """
-    used = {a for s in walk(kernel.body) for a in operands(s)}
+    used: set[Instr] | None = None
     for s in walk(kernel.body):
-        if isinstance(s, Instr) and _is_wide_atomic(s) and (s.op.name not in _ALONE or s in used):
+        if not (isinstance(s, Instr) and _is_wide_atomic(s)):
+            continue
+        used = _used(kernel) if used is None else used
+        if s.op.name not in _ALONE or s in used:
             kind = s.op.name if s.op.name not in _ALONE else f"the old value of {s.op.name}"
             return f"WGSL has no 64-bit atomics: {kind}"
     return None
+
+
+def _used(kernel: Kernel) -> set[Instr]:
+    """Return the values that something comes of: what is written, sent or decided, and what that is made of."""
+    seen: set[Instr] = set()
+    waiting = [a for s in walk(kernel.body) if not (isinstance(s, Instr) and _only_gives(s)) for a in operands(s)]
+    while waiting:
+        s = waiting.pop()
+        if s not in seen:
+            seen.add(s)
+            waiting += s.args
+    return seen
+
+
+def _only_gives(s: Instr) -> bool:
+    return s.op.effect in (Effect.PURE, Effect.READ, Effect.IDENTITY)
 
 
 def _is_wide_atomic(s: Instr) -> bool:

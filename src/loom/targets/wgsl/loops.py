@@ -99,12 +99,14 @@ def _turns(f: Writer, s: For, start: str, stop: str, step: str) -> str:
         return f"(bitcast<i32>({a}) < bitcast<i32>({b}))" if signed else f"({a} < {b})"
 
     zero, one = ("vec2<u32>(0u, 0u)", "vec2<u32>(1u, 0u)") if wide else ("0u", "1u")
+    if all(i.op.name == "const" for i in (s.start, s.stop)):
+        # no compiler is to work on two literals: some refuse what wraps
+        low = t.let(low)
     some = t.let(less(low, high))
-    # of two literals no compiler is to take the difference: it may be refused where it wraps
-    span = t.let(f"sub_u64({high}, {low})" if wide else f"hide({high}) - {low}")
+    span = t.let(f"sub_u64({high}, {low})" if wide else f"{high} - {low}")
     if s.step.op.name == "const" and s.step.attr in (1, (1 << dtype.bits) - 1 if s.down else 1):
         return t.let(f"select({zero}, {span}, {some})")
-    stride = t.let((f"neg_u64({step})" if wide else f"0u - hide({step})") if s.down else step)
+    stride = t.let((f"neg_u64({step})" if wide else f"0u - {t.let(step)}") if s.down else step)
     forward = less(step, zero) if s.down else less(zero, step)
     if s.down and not signed:
         forward = "false"

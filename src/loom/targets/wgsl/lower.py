@@ -25,7 +25,7 @@ from loom.targets.wgsl.library.collect import called, functions
 from loom.targets.wgsl.loops import Loop, lower_for, lower_while
 from loom.targets.wgsl.memory import MemoryAccess
 from loom.targets.wgsl.messages import Messages
-from loom.targets.wgsl.text import Lines, type_of
+from loom.targets.wgsl.text import Lines, type_of, word
 from loom.targets.words import PushLayout, filled_lanes, push_layout
 
 __all__ = ["Function", "Lowered", "lower"]
@@ -53,33 +53,37 @@ class Lowered:
 def lower(
     verified: VerifiedKernel, bounds: Bounds, features: Features, slots: tuple[int, ...] | None = None
 ) -> Lowered:
-    """Return the WGSL of a kernel; ``slots`` tells which binding each buffer lies in, its own if it is not given."""
+    """Return the WGSL of a kernel.
+
+    ``slots`` tells which binding each buffer lies in; then the words say where it begins there. Else each has its own.
+    """
     reason = refusal(verified.kernel)
     assert reason is None, reason
     scalar = scalarize(stop_at_faults(verified.kernel))
     kernel = expand_narrow(expand_halves(scalar.kernel))
     scale = {m.name: n for m, n in scalar.components.items()}
-    return Function(kernel, bounds, features, slots or tuple(range(len(kernel.buffers))), scale).generate()
+    return Function(kernel, bounds, features, slots, scale).generate()
 
 
 class Function:
     """Writes one kernel."""
 
     def __init__(
-        self, kernel: Kernel, bounds: Bounds, features: Features, slots: tuple[int, ...], scale: dict[str, int]
+        self, kernel: Kernel, bounds: Bounds, features: Features, slots: tuple[int, ...] | None, scale: dict[str, int]
     ) -> None:
         self.kernel = kernel
         self.bounds = bounds
         self.features = features
         self.t = Lines()
         self.knowledge = Knowledge(kernel)
-        self.a = Arithmetic(self.knowledge)
+        self.a = Arithmetic(self.knowledge, self.t.let)
         self.layout = push_layout(kernel, features)
-        based = len(set(slots)) < len(slots)
+        based = slots is not None
+        slots = tuple(range(len(kernel.buffers))) if slots is None else slots
         filled = filled_lanes(kernel, features.whole_vectors)
         self.identity = Identity(self.t, kernel, self.layout, based=based, filled=filled)
         self.messages = Messages(self.t, self.identity, kernel)
-        self.memory = MemoryAccess(self.t, kernel, self.identity, self.messages, bounds, slots, scale)
+        self.memory = MemoryAccess(self.t, kernel, self.identity, self.messages, bounds, slots, scale, based=based)
         self.log_binding = len(set(slots)) + 1
         self.values: dict[Instr, str] = {}
         self.variables: dict[Variable, str] = {}
@@ -93,6 +97,8 @@ class Function:
         declared = self.memory.declare()
         for variable in self.kernel.variables:
             self.variables[variable] = self.t.local(type_of(variable.dtype))
+        if self.bounds is not Bounds.TRUSTED:
+            self.zero_shared()
         self.block(self.kernel.body)
         declared = [*self.identity.declare(), *declared]
         if self.messages.sites:
@@ -106,6 +112,23 @@ class Function:
         own = "\n".join([*declared, *head, *self.t.early, *self.t.lines, "}", ""])
         text = functions(called(own), dict(self.features.forms))
         return Lowered(own, text, self.layout, self.identity.words, tuple(self.messages.sites))
+
+    def zero_shared(self) -> None:
+        """Each lane zeroes its share of shared memory, then all wait: lavapipe does not, whatever WGSL promises."""
+        if not self.kernel.shared:
+            return
+        lane = self.identity.flat()
+        for array in self.kernel.shared:
+            for first in range(0, array.size or 0, self.kernel.lanes):
+                at = self.t.let(f"{lane} + {word(first)}")
+                with self.t.when(f"{at} < {word(array.size or 0)}"):
+                    self.memory.zero(array, at)
+        self.barrier()
+
+    def barrier(self) -> None:
+        """All lanes arrive; what they wrote to shared memory and buffers is seen after it."""
+        self.t.emit("storageBarrier();")
+        self.t.emit("workgroupBarrier();")
 
     # statements
 
@@ -165,8 +188,7 @@ class Function:
         elif name == "set":
             self.t.emit(f"{self.variables[s.attr]} = {self.chosen(args[0], s.args[0])};")
         elif name == "barrier":
-            self.t.emit("storageBarrier();")
-            self.t.emit("workgroupBarrier();")
+            self.barrier()
         elif name == "print":
             self.messages.print(s, args)
         elif name == "assert":

@@ -31,7 +31,7 @@ class MemoryAccess:
 
     def __init__(
         self, text: Lines, kernel: Kernel, identity: Identity, messages: Messages, bounds: Bounds,
-        slots: tuple[int, ...], scale: dict[str, int],
+        slots: tuple[int, ...], scale: dict[str, int], *, based: bool,
     ) -> None:  # fmt: skip
         self.t = text
         self.kernel = kernel
@@ -39,7 +39,7 @@ class MemoryAccess:
         self.messages = messages
         self.bounds = bounds
         self.slots = slots
-        self.based = len(set(slots)) < len(slots)
+        self.based = based
         self.scale = scale
         self.names: dict[Memory, str] = {}
         self._lengths: dict[Memory, str] = {}
@@ -167,6 +167,10 @@ class MemoryAccess:
             self._put_word(memory, at, value)
         else:
             self._put_part(memory, at, value)
+
+    def zero(self, memory: Memory, at: str) -> None:
+        """Write 0 to an element of shared memory."""
+        self._put(memory, at, _NONE["vec2<u32>" if memory.dtype.bits == 64 else "u32"])
 
     def _put_word(self, memory: Memory, at: str, value: str) -> None:
         place = self.place(memory, at)

@@ -138,7 +138,7 @@ def test_a_package_reads_like_tensorflow_js(package: Path) -> None:
         "option": "there is no option of fit epoch, but epochs, batchSize, shuffle, validationData, callbacks",
         "callback": "there is no callback onBatchEnd, but onTrainBegin, onTrainEnd, onEpochBegin, onEpochEnd",
         "no_epochs": "epochs is 0, not a whole number of them",
-        "backend_name": "there is no backend cuda, but wasm",
+        "backend_name": "there is no backend cuda, but webgpu, wasm",
         "open_option": "there is no option backends, but ",
         "disposed": "the net was disposed of: open another one",
     }.items():  # fmt: skip

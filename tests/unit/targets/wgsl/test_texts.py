@@ -16,7 +16,7 @@ from loom.ir.verify import verify
 from loom.targets.base import Bounds
 from loom.targets.registry import TARGETS
 from loom.targets.wgsl.features import Features, refusal
-from loom.targets.wgsl.library.collect import FAMILIES, called, functions, library
+from loom.targets.wgsl.library.collect import FAMILIES, FORMS, called, functions, library
 from loom.targets.wgsl.lower import lower
 
 OTHERS = [n for n in CASES if theme(n) not in ("library", "sorting", "random")]
@@ -70,9 +70,9 @@ def test_a_kernels_own_text_does_not_depend_on_the_forms_of_a_device() -> None:
 
 
 def test_what_is_collected_calls_nothing_outside_of_it() -> None:
-    for form in ("hidden", "integers"):
+    for form in ("hidden", "guarded", "integers"):
         for name in sorted({name.partition("__")[0] for name in library()}):
-            text = functions(frozenset([name]), dict.fromkeys(FAMILIES, form))
+            text = functions(frozenset([name]), {f: form for f, known in FORMS.items() if form in known})
             made = set(re.findall(r"^(?:fn|struct) (\w+)", text, re.MULTILINE))
             assert called(text) <= made, name
 

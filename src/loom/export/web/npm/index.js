@@ -40,7 +40,7 @@ export class Net {
         ? BACKENDS[name]
         : refuse(`there is no backend ${name}, but ${Object.keys(BACKENDS).join(", ")}`);
       try {
-        return new this(await open(plain), name, skipped);
+        return new this(await open(plain, backend === name), name, skipped);
       } catch (error) {
         if (!(error instanceof NetError) || error.code !== "BACKEND") throw error;
         skipped.push({ backend: name, reason: error.message });

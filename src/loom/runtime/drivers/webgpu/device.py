@@ -49,7 +49,8 @@ class WebGpuDevice(OpenWebGpu):
             simd_lanes=self.adapter.subgroup, shared_nbytes=limits["shared_nbytes"],
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=False,
             workers=options.thread_count() if self.adapter.kind == "CPU" else _USUAL_PROCESSORS,
-            cache_nbytes=1 << 20, threads=True,
+            cache_nbytes=1 << 20, threads=True, buffer_nbytes=limits["buffer_nbytes"],
+            short=any(form != "hidden" for _, form in self.features.forms),
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:

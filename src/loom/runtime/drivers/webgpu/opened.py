@@ -60,12 +60,13 @@ class OpenWebGpu:
             )  # fmt: skip
         bounds = bounds_of(kernel)
         locations = locations_of(kernel, bounds)
+        shared = slots if len(set(slots)) < len(slots) else None
         key = (kernel.hash, kernel.name, locations, bounds, slots)
         with self.lock:
             found = self._kernels.get(key)
             if found is None:
-                target = f"wgsl {self.features} {slots} {compiler_fingerprint()}"
-                compile_now = partial(WgslTarget(self.features, slots).compile, kernel, bounds)
+                target = f"wgsl {self.features} {shared} {compiler_fingerprint()}"
+                compile_now = partial(WgslTarget(self.features, shared).compile, kernel, bounds)
                 artifact = load_artifact(self._artifacts, kernel, bounds, locations, target, compile_now)
                 found = self._kernels[key] = load_kernel(
                     self.native, self.adapter, self.name, kernel, artifact, slots, self.features.whole_vectors

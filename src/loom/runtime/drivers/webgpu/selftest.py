@@ -30,13 +30,14 @@ from loom.runtime.plans.plan import make_plan
 from loom.storage.atomic import replace_file
 from loom.targets.base import compiler_fingerprint
 from loom.targets.wgsl.features import Features
+from loom.targets.wgsl.library.collect import FORMS
 
 __all__ = ["LADDERS", "FormFindings", "Rung", "find_features"]
 
 _LANES = 64
 _LOOPS = "several turns in one; a fault where the driver ends one"
 _FILLED = "groups filled up to whole vectors"
-_INTEGERS = "by integers"
+_HOW = {"guarded": "by integers where numbers are subnormal", "integers": "by integers"}
 _WRONG = "wrong"
 
 
@@ -103,16 +104,19 @@ def _climb(device: OpenWebGpu, ladder: Rung, features: Features) -> tuple[str, F
     """Return how an operation is computed, and the features for it."""
     forms, family = dict(features.forms), ladder.family
     if _right(device, ladder.operation, features):
-        return _INTEGERS if family is not None and family in forms else "native", features
+        return _HOW.get(forms.get(family or "", ""), "native"), features
     if ladder.operation == "long loops":
         return _LOOPS, replace(features, whole_loops=False)
-    how, changed = "", features
-    if ladder.operation == "partial vectors":
-        how, changed = _FILLED, replace(features, whole_vectors=max(2, device.adapter.subgroup))
-    elif family is not None:
-        how, changed = _INTEGERS, replace(features, forms=tuple(sorted({**forms, family: "integers"}.items())))
-    if changed != features and _right(device, ladder.operation, changed):
-        return how, changed
+    rungs = [(_FILLED, replace(features, whole_vectors=max(2, device.adapter.subgroup)))]
+    if ladder.operation != "partial vectors":
+        rungs = []
+    if family is not None:
+        known = FORMS[family]
+        for form in known[known.index(forms.get(family, known[0])) + 1 :]:
+            rungs.append((_HOW[form], replace(features, forms=tuple(sorted({**forms, family: form}.items())))))
+    for how, changed in rungs:
+        if _right(device, ladder.operation, changed):
+            return how, changed
     return _WRONG, features
 
 

@@ -12,7 +12,7 @@ from functools import cache
 
 from loom.targets.wgsl.library import doubles, integers, singles
 
-__all__ = ["FAMILIES", "FORMS", "called", "functions", "library"]
+__all__ = ["FAMILIES", "FORMS", "called", "every_form", "functions", "library"]
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "sums": ("add_f32", "sub_f32"),
@@ -23,11 +23,19 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "conversions": ("f32_of_u32", "f32_of_i32"),
 }
 """What is computed in one form or another, by the name of what a device is asked for."""
-FORMS = ("hidden", "integers")
-"""The device's own operation, its result hidden from the compiler; integers alone."""
+_FLUSHED = ("hidden", "guarded", "integers")
+FORMS: dict[str, tuple[str, ...]] = {
+    "sums": _FLUSHED, "products": _FLUSHED, "quotients": _FLUSHED, "roots": _FLUSHED,
+    "order": ("hidden", "integers"), "conversions": ("hidden", "integers"),
+}  # fmt: skip
+"""The forms of a family, in the order in which they are tried.
+
+The device's own operation, its result hidden from the compiler; that, and integers where a number is subnormal or
+nearly so; integers alone.
+"""
 _BLOCK = re.compile(r"^(?:fn|struct) (\w+)[^\n]*\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"\b[A-Za-z]\w*\b")
-_FORMS = re.compile(r"\b(\w+?)__(?:hidden|integers)\b")
+_FORMS = re.compile(r"\b(\w+?)__(?:hidden|guarded|integers)\b")
 
 
 @cache
@@ -55,6 +63,24 @@ def _family(name: str) -> str | None:
 def called(text: str) -> frozenset[str]:
     """Return the names of the library's functions that a text uses."""
     return frozenset(_WORD.findall(text)) & {name.partition("__")[0] for name in library()}
+
+
+def every_form(names: frozenset[str]) -> dict[str, str]:
+    """Return the texts of functions and of all they use in any form, by ``name``, or ``name__form`` if it has forms.
+
+    Whoever puts them together takes one form of each.
+    """
+    done: dict[str, str] = {}
+    waiting = sorted(names)
+    while waiting:
+        name = waiting.pop()
+        family = _family(name)
+        held = [name] if family is None else [f"{name}__{form}" for form in FORMS[family]]
+        for each in held:
+            if each not in done:
+                done[each] = _FORMS.sub(r"\1", library()[each])
+                waiting += sorted(_names()[each])
+    return dict(sorted(done.items()))
 
 
 def functions(names: frozenset[str], forms: Mapping[str, str]) -> str:

@@ -1,10 +1,11 @@
 """WGSL functions of f32, carried as the bits of a ``u32``: the device's own, hidden from its compiler, and by integers.
 
-Layer: targets. What ``__hidden`` and ``__integers`` are forms of is one function; the self-test of who opens a device
-chooses. WGSL lets compilers contract, regroup and take every number for finite, and no probe can show that one never
-does: so each result goes on as a word that the compiler does not know, and it sees single operations
-alone. Invariant: bits equal ``ir.evaluate`` but for those of a NaN; by integers they are that on any device, whatever
-it does with subnormals, infinities and NaN.
+Layer: targets. What ``__hidden``, ``__guarded`` (by integers where a number is subnormal or nearly so, which many
+devices flush) and ``__integers`` are forms of is one function; the self-test of who opens a device chooses. WGSL lets
+compilers contract, regroup and take every number for finite, and no probe can show that one never does: so each result
+goes on as a word that the compiler does not know, and it sees single operations alone. Invariant: bits equal
+``ir.evaluate`` but for those of a NaN; by integers they are that on any device, whatever it does with subnormals,
+infinities and NaN.
 
 Source: IEEE 754-2019, 4.3.1 and 5.4.1; the root with remainder of Zimmermann (Karatsuba Square Root, 1999).
 """
@@ -40,8 +41,56 @@ fn f32_of_i32__hidden(a: u32) -> u32 {
 fn sub_f32__hidden(a: u32, b: u32) -> u32 {
   return bitcast<u32>(bitcast<f32>(a) - bitcast<f32>(b)) | zero;
 }
+fn tiny_f32(a: u32) -> bool {
+  return ((a & 0x7fffffffu) - 1u) < 0x7fffffu;
+}
+fn low_f32(a: u32) -> bool {
+  return (a & 0x7fffffffu) < 0x1000000u;
+}
+fn add_f32__guarded(a: u32, b: u32) -> u32 {
+  let near = bitcast<u32>(bitcast<f32>(a) + bitcast<f32>(b)) | zero;
+  if (tiny_f32(a) | tiny_f32(b) | low_f32(near)) {
+    return soft_add_f32(a, b);
+  }
+  return near;
+}
+fn add_f32__integers(a: u32, b: u32) -> u32 {
+  return soft_add_f32(a, b);
+}
+fn sub_f32__guarded(a: u32, b: u32) -> u32 {
+  return add_f32(a, b ^ 0x80000000u);
+}
 fn sub_f32__integers(a: u32, b: u32) -> u32 {
   return add_f32(a, b ^ 0x80000000u);
+}
+fn mul_f32__guarded(a: u32, b: u32) -> u32 {
+  let near = bitcast<u32>(bitcast<f32>(a) * bitcast<f32>(b)) | zero;
+  if (tiny_f32(a) | tiny_f32(b) | low_f32(near)) {
+    return soft_mul_f32(a, b);
+  }
+  return near;
+}
+fn mul_f32__integers(a: u32, b: u32) -> u32 {
+  return soft_mul_f32(a, b);
+}
+fn div_f32__guarded(a: u32, b: u32) -> u32 {
+  let near = bitcast<u32>(bitcast<f32>(a) / bitcast<f32>(b)) | zero;
+  if (tiny_f32(a) | tiny_f32(b) | low_f32(near)) {
+    return soft_div_f32(a, b);
+  }
+  return near;
+}
+fn div_f32__integers(a: u32, b: u32) -> u32 {
+  return soft_div_f32(a, b);
+}
+fn sqrt_f32__guarded(a: u32) -> u32 {
+  if (tiny_f32(a)) {
+    return soft_sqrt_f32(a);
+  }
+  return bitcast<u32>(sqrt(bitcast<f32>(a))) | zero;
+}
+fn sqrt_f32__integers(a: u32) -> u32 {
+  return soft_sqrt_f32(a);
 }
 fn nan_f32(a: u32) -> bool {
   return (a & 0x7fffffffu) > 0x7f800000u;
@@ -131,7 +180,7 @@ fn open_f32(size: u32) -> Single {
   let n = countLeadingZeros(size);
   return Single(size << n, -118 - bitcast<i32>(n));
 }
-fn add_f32__integers(a: u32, b: u32) -> u32 {
+fn soft_add_f32(a: u32, b: u32) -> u32 {
   let turned = (b & 0x7fffffffu) > (a & 0x7fffffffu);
   let x = select(a, b, turned);
   let y = select(b, a, turned);
@@ -153,7 +202,7 @@ fn add_f32__integers(a: u32, b: u32) -> u32 {
   let n = countLeadingZeros(m);
   return pack_f32(x & 0x80000000u, bitcast<i32>(e) - 125 - bitcast<i32>(n), m << n);
 }
-fn mul_f32__integers(a: u32, b: u32) -> u32 {
+fn soft_mul_f32(a: u32, b: u32) -> u32 {
   let sign = (a ^ b) & 0x80000000u;
   let u = a & 0x7fffffffu;
   let v = b & 0x7fffffffu;
@@ -172,7 +221,7 @@ fn mul_f32__integers(a: u32, b: u32) -> u32 {
   }
   return pack_f32(sign, x.e + y.e, (high << 1u) | (low >> 31u) | select(0u, 1u, (low << 1u) != 0u));
 }
-fn div_f32__integers(a: u32, b: u32) -> u32 {
+fn soft_div_f32(a: u32, b: u32) -> u32 {
   let sign = (a ^ b) & 0x80000000u;
   let u = a & 0x7fffffffu;
   let v = b & 0x7fffffffu;
@@ -209,7 +258,7 @@ fn root_u32(a: u32) -> u32 {
   s = select(s, s + 1u, (s + 1u) * (s + 1u) <= a);
   return select(s, s + 1u, (s + 1u) * (s + 1u) <= a);
 }
-fn sqrt_f32__integers(a: u32) -> u32 {
+fn soft_sqrt_f32(a: u32) -> u32 {
   if ((a & 0x7fffffffu) == 0u) {
     return a;
   }

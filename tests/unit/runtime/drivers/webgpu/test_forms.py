@@ -13,9 +13,8 @@ import pytest
 
 import loom
 from loom.core.errors import DeviceError
-from loom.targets.wgsl.library.collect import FAMILIES
+from loom.targets.wgsl.library.collect import FORMS
 
-INTEGERS = tuple(sorted((family, "integers") for family in FAMILIES))
 PROBED = (
     "f32 add", "f32 sub", "f32 mul", "f32 division", "f32 square root", "f32 select", "f32 reassociation",
     "integers to floats", "64-bit integers to floats", "f64 conversions", "i64 arithmetic", "u16 arithmetic",
@@ -23,8 +22,8 @@ PROBED = (
 
 
 @pytest.fixture(scope="module")
-def exact() -> Any:
-    """Return an adapter opened untested, whose kernels compute floats by integers."""
+def other() -> Any:
+    """Return an adapter opened untested."""
     try:
         found = loom.device("webgpu")
     except DeviceError as error:
@@ -32,15 +31,17 @@ def exact() -> Any:
     from loom.runtime.drivers.webgpu.device import WebGpuDevice
 
     device = WebGpuDevice(found.adapter, "other", tested=False)  # type: ignore[attr-defined]
-    device.use(replace(found.features, forms=INTEGERS))  # type: ignore[attr-defined]
+    device.use(found.features)  # type: ignore[attr-defined]
     return device
 
 
 @pytest.mark.parametrize("operation", PROBED)
-def test_arithmetic_by_integers_is_that_of_ieee_754(exact: Any, operation: str) -> None:
+@pytest.mark.parametrize("form", ["guarded", "integers"])
+def test_arithmetic_in_other_forms_is_that_of_ieee_754(other: Any, form: str, operation: str) -> None:
     from loom.runtime.drivers.webgpu import selftest
 
-    assert selftest._right(exact, operation, exact.features)
+    forms = tuple(sorted((family, form if form in known else known[-1]) for family, known in FORMS.items()))
+    assert selftest._right(other, operation, replace(other.features, forms=forms))
 
 
 @loom.kernel
