@@ -79,7 +79,7 @@ def _refused_image(image: Image) -> str | None:
 
 def _about(net: FrozenNetwork, image: Image) -> dict[str, Any]:
     lowered = [_lowered(kernel) for kernel in image.kernels]
-    rows = _Rows(image, lowered)
+    rows = _GpuRows(image, lowered)
     programs: list[dict[str, Any]] = []
     for program in image.programs:
         kind, _, samples = program.name.partition("_")
@@ -120,7 +120,7 @@ def _library(lowered: Sequence[Lowered]) -> dict[str, str]:
     return every_form(names | {name for family in FAMILIES.values() for name in family} | {"hide", *_ASKED})
 
 
-class _Rows:
+class _GpuRows:
     """Dispatches as rows: kernel, group counts, where its words begin; words of all rows one after the other."""
 
     def __init__(self, image: Image, lowered: Sequence[Lowered]) -> None:
