@@ -1,8 +1,8 @@
 """Build the web page into ``build/web``: ``python tools/web.py [FOLDER] [--serve PORT]``.
 
-The page is ``docs/web``; beside it are written the digits network and two kernels as WebAssembly, the samples, and what
-Loom computes itself: the digests and the count that the page compares with. Invariant: what is compared with is
-committed, or computed here by Loom, never taken from what is exported.
+The page is ``docs/web``; beside it are written the digits network as a package, kernels as WebAssembly and WGSL, the
+samples, and what Loom computes itself: the digests and the count that the page compares with. Invariant: what is
+compared with is committed, or computed here by Loom, never taken from what is exported.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ import numpy as np
 import loom
 from loom.cli import demo_digits
 from loom.core.version import __version__
-from loom.export import export_wasm, freeze, freeze_kernel
+from loom.export import export_npm, export_wasm, freeze, freeze_kernel
 from loom.nn.train.datasets import divide, read_samples
+from loom.targets.base import Bounds
+from loom.targets.wgsl.target import WgslTarget
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "docs" / "web"
@@ -41,7 +43,7 @@ def build(folder: Path) -> None:
             shutil.copy(path, folder)
     about = {"loom": __version__, "epochs": EPOCHS, **_digits(folder), "mandelbrot": _mandelbrot(folder),
              "primes": _primes(folder)}  # fmt: skip
-    about["bytes"] = sum(path.stat().st_size for path in folder.glob("*.wasm"))
+    about["bytes"] = sum(path.stat().st_size for path in folder.rglob("*.wasm"))
     (folder / "about.json").write_text(json.dumps(about, indent=1))
 
 
@@ -51,7 +53,7 @@ def _digits(folder: Path) -> dict[str, Any]:
     assert held is not None
     network = loom.Network.from_json(demo_digits.document(), on="cpu")
     settings = demo_digits.SETTINGS | {"epochs": EPOCHS}
-    export_wasm(freeze(network, name="digits", batch=(1, 32), train=settings, data=kept), folder)
+    export_npm(freeze(network, name="digits", batch=(1, 32), train=settings, data=kept), folder / "digits")
     with (folder / "digits.bin").open("wb") as file:
         for x, y in (kept, held):
             file.write((x * 16).astype(np.uint8).tobytes() + y.astype(np.uint8).tobytes())
@@ -64,6 +66,9 @@ def _mandelbrot(folder: Path) -> dict[str, Any]:
     export_wasm(freeze_kernel(kernel), folder)
     turns = np.zeros((VIEW["height"], VIEW["width"]), np.uint32)
     kernel(turns.reshape(-1), **VIEW, lanes=turns.shape, on="cpu")
+    made = WgslTarget().compile(kernel.verified, Bounds.CHECKED)
+    gpu = {"wgsl": made.data.decode(), **made.facts}
+    (folder / "mandelbrot.json").write_text(json.dumps(gpu))
     return VIEW | {"digest": hashlib.sha256(turns.tobytes()).hexdigest()}
 
 
@@ -108,7 +113,7 @@ def main(words: list[str]) -> None:
         words = words[:at] + words[at + 2 :]
     folder = Path(words[0]) if words else ROOT / "build" / "web"
     build(folder)
-    print(f"{folder}: {sum(p.stat().st_size for p in folder.iterdir()):,} bytes")
+    print(f"{folder}: {sum(p.stat().st_size for p in folder.rglob('*')):,} bytes")
     if port is not None:
         with server(folder, port) as found:
             print(f"http://localhost:{found.server_port}/")

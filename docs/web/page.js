@@ -74,11 +74,58 @@ function drawChart(losses) {
   $("chart").replaceChildren(...parts);
 }
 
+// What computes: the first choice is there always
+
+const NAMES = { wasm: "WebAssembly", webgpu: "WebGPU" };
+let backend = "wasm";
+
+/** Buttons of which one is pressed; `choose` is called with a name and says which one it is then. */
+function showChoices(id, names, choose) {
+  if (names.length < 2) return;
+  const buttons = names.map((name) => {
+    const button = document.createElement("button");
+    button.textContent = NAMES[name];
+    button.dataset.backend = name;
+    button.ariaPressed = String(name === "wasm");
+    button.addEventListener("click", async () => {
+      enableChoices(id, false);
+      const chosen = await choose(name).catch(complain);
+      for (const each of buttons) each.ariaPressed = String(each.dataset.backend === chosen);
+      enableChoices(id, true);
+    });
+    return button;
+  });
+  $(id).replaceChildren(...buttons);
+}
+
+function enableChoices(id, isEnabled) {
+  for (const button of $(id).children) button.disabled = !isEnabled;
+}
+
+/** Another back end, from its first weights on; why not, where it cannot compute here. */
+async function choose(name) {
+  set("unable", "");
+  $("start").disabled = true;
+  try {
+    const { digest } = await net.ask("open", { backend: name });
+    backend = name;
+    drawChart([]);
+    showDigests("weights", digest, false);
+    set("start", "Train");
+    await look();
+  } catch (error) {
+    set("unable", `${NAMES[name]} cannot compute it here: ${error.message.replace(/^BACKEND: (webgpu: )?(BACKEND: )?/, "")}`);
+  }
+  $("start").disabled = false;
+  return backend;
+}
+
 async function train() {
   const losses = [];
+  enableChoices("backends", false);
   $("start").disabled = true;
   drawChart(losses);
-  await net.ask("train", { epochs: about.epochs }, ({ epoch, loss, pace, right, digest }) => {
+  await net.ask("train", { epochs: about.epochs, backend }, ({ epoch, loss, pace, right, digest }) => {
     losses.push(loss);
     drawChart(losses);
     set("epoch", `${epoch} of ${about.epochs}`);
@@ -90,6 +137,7 @@ async function train() {
     look();
   });
   $("start").disabled = false;
+  enableChoices("backends", true);
   set("start", "Train again");
 }
 
@@ -108,7 +156,7 @@ async function look() {
   const x = pad.shades();
   let shares = new Float32Array(10);
   if (x) {
-    const { made } = await net.ask("predict", { x });
+    const { made } = await net.ask("predict", { x, backend });
     const most = Math.max(...made);
     const powers = Array.from(made, (v) => Math.exp(v - most));
     const total = powers.reduce((a, b) => a + b);
@@ -126,6 +174,17 @@ async function look() {
 
 const WHOLE = about.mandelbrot;
 let view = WHOLE;
+let painter = "wasm";
+
+async function paintOn(name) {
+  const before = painter;
+  painter = name;
+  await drawFractal().catch((error) => {
+    painter = before;
+    set("drawn", `${NAMES[name]} cannot compute it here: ${error.message}`);
+  });
+  return painter;
+}
 
 /** Colours of an evening: dark at the edge, light where it takes long, black inside. */
 function colour(turns, most) {
@@ -137,7 +196,7 @@ function colour(turns, most) {
 
 async function drawFractal() {
   const { width, height, most } = view;
-  const { turns, seconds, digest } = await kernels.ask("mandelbrot", view);
+  const { turns, seconds, digest } = await kernels.ask("mandelbrot", { ...view, backend: painter });
   const image = new ImageData(width, height);
   const colours = Array.from({ length: most + 1 }, (_, n) => colour(n, most));
   turns.forEach((n, i) => image.data.set([...colours[n], 255], i * 4));
@@ -184,8 +243,10 @@ $("start").addEventListener("click", () => train().catch(complain));
 $("sieve").addEventListener("click", () => count().catch(complain));
 $("clear").addEventListener("click", () => pad.clear());
 drawChart([]);
-const { digest } = await net.ask("predict", { x: new Float32Array(64) });
+const { digest, backends } = await net.ask("open", { backend });
 showDigests("weights", digest, false);
+showChoices("backends", backends.filter((name) => name in NAMES).reverse(), choose);
+if (navigator.gpu) showChoices("painters", ["wasm", "webgpu"], paintOn);
 await drawFractal();
 $("start").disabled = false;
 set("about", `Loom ${about.loom}. WebAssembly with SIMD, ${(about.bytes / 1024).toFixed(0)} KB with all weights; nothing else is loaded.`);

@@ -3,12 +3,13 @@
 
 import { Kernel as Mandelbrot } from "./mandelbrot.js";
 import { Kernel as Primes } from "./primes.js";
-import { Net } from "./digits.js";
+import { GpuPicture } from "./gpu.js";
+import { BACKENDS } from "./digits/backends.js";
+import { Net } from "./digits/index.js";
 
 const opened = {};
-const once = (name, open) => (opened[name] ??= open());
+const once = (name, open) => (opened[name] ??= open().catch((error) => { delete opened[name]; throw error; }));
 const hex = (bytes) => Array.from(new Uint8Array(bytes), (b) => b.toString(16).padStart(2, "0")).join("");
-const pause = () => new Promise((resume) => setTimeout(resume));
 
 /** Samples as they are trained with, and those that are not: 64 shades from 0 to 16 each, then their classes. */
 async function samples() {
@@ -21,44 +22,50 @@ async function samples() {
   return { train: part(0, about.train), held: part(about.train, about.held) };
 }
 
-function countRight(net, { x, y }) {
-  const made = net.forward(x);
-  let right = 0;
-  for (let i = 0; i < y.length; i++) {
-    const row = made.subarray(i * 10, i * 10 + 10);
-    if (row.indexOf(Math.max(...row)) === y[i]) right++;
-  }
-  return right;
-}
+const netOn = (backend) => once(`net on ${backend}`, () => Net.open({ backend }));
 
 const asks = {
+  /** What may compute here; the digest of the first weights. */
+  async open({ backend }) {
+    const net = await netOn(backend);
+    return { backends: Object.keys(BACKENDS), digest: await net.digest() };
+  },
+
   /** Train from the first weights on, epoch by epoch. */
-  async train({ epochs }, tell) {
-    const net = await once("net", () => Net.open());
+  async train({ epochs, backend }, tell) {
+    const net = await netOn(backend);
     const { train, held } = await once("samples", samples);
-    net.reset();
-    const epoch = net.trainer(train.x, train.y);
-    for (let n = 1; n <= epochs; n++) {
-      const start = performance.now();
-      const { loss } = epoch();
-      const seconds = (performance.now() - start) / 1000;
-      const steps = Math.ceil(train.y.length / net.manifest.training.batch);
-      tell({ epoch: n, loss, pace: seconds / steps, right: countRight(net, held), digest: net.digest() });
-      await pause(); // a digit that was drawn meanwhile is looked at
-    }
+    const steps = Math.ceil(train.y.length / net.manifest.training.batch);
+    let start;
+    await net.reset();
+    await net.fit(train.x, train.y, {
+      epochs,
+      callbacks: {
+        onEpochBegin: () => (start = performance.now()),
+        async onEpochEnd(epoch, { loss }) {
+          const pace = (performance.now() - start) / 1000 / steps;
+          const { acc } = await net.evaluate(held.x, held.y);
+          tell({ epoch: epoch + 1, loss, pace, right: Math.round(acc * held.y.length), digest: await net.digest() });
+        },
+      },
+    });
     return {};
   },
 
-  async predict({ x }) {
-    const net = await once("net", () => Net.open());
-    return { made: net.forward(x), digest: net.digest() };
+  async predict({ x, backend }) {
+    return { made: await (await netOn(backend)).predict(x) };
   },
 
-  async mandelbrot({ width, height, left, top, step, most }) {
-    const kernel = await once("mandelbrot", () => Mandelbrot.open());
-    const turns = new Uint32Array(width * height);
+  async mandelbrot({ width, height, left, top, step, most, backend }) {
+    const view = { width, height, left, top, step, most };
+    const isGpu = backend === "webgpu";
+    const kernel = isGpu
+      ? await once("picture", async () => GpuPicture.open(await (await fetch("mandelbrot.json")).json()))
+      : await once("mandelbrot", () => Mandelbrot.open());
+    let turns = new Uint32Array(width * height);
     const start = performance.now();
-    kernel.run({ turns, width, height, left, top, step, most }, kernel.groups(width, height));
+    if (isGpu) turns = await kernel.run(view);
+    else kernel.run({ turns, ...view }, kernel.groups(width, height));
     const seconds = (performance.now() - start) / 1000;
     return { turns, seconds, digest: hex(await crypto.subtle.digest("SHA-256", turns)) };
   },

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe",
-          "--no-first-run", "--force-color-profile=srgb")  # fmt: skip
+_FLAGS = ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--remote-debugging-pipe",
+          "--no-first-run", "--force-color-profile=srgb", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader",
+          "--enable-features=Vulkan")  # fmt: skip
 
 
 class Page:

@@ -85,15 +85,49 @@ def test_a_drawn_digit_is_told(page: Page, points: list[tuple[float, float]], di
     assert text(page, "#bars .most") == digit
 
 
-def test_kernels_give_the_bits_of_loom(page: Page) -> None:
-    assert page.run("document.querySelector('#points').dataset.state") == "same"
+def choose(page: Page, group: str, backend: str) -> None:
+    click(page, f"{group} [data-backend={backend}]")
+    page.wait(f"document.querySelector('{group} [data-backend={backend}]').ariaPressed === 'true'", 60)
+    page.wait(f"!document.querySelector('{group} button').disabled", 60)
+
+
+def nearer(page: Page) -> str:
+    """Go nearer at a point of the whole set, and back; return the digest of what is seen there."""
     page.run(
-        "document.querySelector('#picture').dispatchEvent(new MouseEvent('click', { clientX: 300, clientY: 900 }))"
+        "(({ left, top }) => document.querySelector('#picture').dispatchEvent("
+        "new MouseEvent('click', { clientX: left + 200, clientY: top + 150 })))"
+        "(document.querySelector('#picture').getBoundingClientRect())"
     )
     page.wait("document.querySelector('#points').dataset.state === 'idle'", 20)
-    assert text(page, "#points .here") != text(page, "#points .there")
+    found = text(page, "#points .here")
     click(page, "#whole")
     page.wait("document.querySelector('#points').dataset.state === 'same'", 20)
+    return found
+
+
+def test_a_picture_has_the_bits_of_loom_on_webassembly_and_webgpu(page: Page) -> None:
+    page.wait("document.querySelector('#points').dataset.state === 'same'", 20)
+    on_wasm = nearer(page)
+    assert on_wasm != text(page, "#points .there")
+    choose(page, "#painters", "webgpu")
+    assert nearer(page) == on_wasm
+    choose(page, "#painters", "wasm")
+    assert page.faults() == []
+
+
+def test_the_network_ends_in_the_committed_digest_on_webgpu(page: Page) -> None:
+    if not page.run("document.querySelector('#backends [data-backend=webgpu]') !== null"):
+        pytest.skip("the package has no WebGPU")
+    choose(page, "#backends", "webgpu")
+    assert text(page, "#unable") == ""
+    click(page, "#start")
+    page.wait("document.querySelector('#weights').dataset.state !== 'idle'", 250)
+    assert text(page, "#weights .here") == demo_digits.committed_digest(20)
+    page.wait("document.querySelector('#start').textContent === 'Train again'", 20)
+    choose(page, "#backends", "wasm")
+
+
+def test_primes_are_counted(page: Page) -> None:
     click(page, "#sieve")
     page.wait("!document.querySelector('#sieve').disabled", 60)
     assert text(page, "#found") == "50,847,534"  # OEIS A006880
