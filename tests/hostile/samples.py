@@ -17,6 +17,7 @@ from loom import flow, tensor
 from .library_samples import LIBRARY
 from .table_samples import TABLE_SAMPLES, TABLES
 from .tensor_samples import METHODS, SAMPLES
+from .vector_samples import STORES, VECTOR_SAMPLES
 
 Make = Callable[[], Any]
 
@@ -466,6 +467,7 @@ def sample(where: str, name: str) -> Make | None:
         **BY_FUNCTION.get(where, {}),
         **LIBRARY.get(where, {}),
         **TABLE_SAMPLES.get(where, {}),
+        **VECTOR_SAMPLES.get(where, {}),
     }
     if name in own:
         return own[name]
@@ -507,5 +509,6 @@ OBJECTS: dict[str, Make] = {
     "PngSequence": lambda: loom.PngSequence(folder()),
     "CSR": _csr,
     **TABLES,
+    **STORES,
 }
 """Class -> an object of it whose public methods are called."""

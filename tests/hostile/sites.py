@@ -11,7 +11,7 @@ from typing import Any
 import loom
 from hostile.samples import OBJECTS, shut
 
-MODULES = ("tensor", "linalg", "stats", "signal", "data", "random", "flow", "tables")
+MODULES = ("tensor", "linalg", "stats", "signal", "data", "random", "flow", "tables", "vectors")
 
 LEFT_OUT = {
     "loom.LoomError": "an exception's class takes whatever its message shows",
@@ -42,6 +42,8 @@ LEFT_OUT = {
     "loom.tables.Row": "a result",
     "loom.tables.Table": "made by a database",
     "Query.statement": "between layers",
+    **dict.fromkeys(("loom.vectors.Entry", "loom.vectors.Hit", "loom.vectors.IndexReport"), "a result"),
+    **dict.fromkeys(("VectorStore.freeze", "i8 VectorStore.freeze"), "between layers"),
     "Query.fetch": "between layers",
     "Query.narrowed": "between layers",
     "Query.refuse_cut": "between layers",

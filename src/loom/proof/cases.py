@@ -51,8 +51,9 @@ def cases_of(layer: int) -> Iterator[Case]:
     elif layer == 3:
         from loom.proof.kernels import KERNELS
         from loom.proof.patterns import PATTERNS
+        from loom.proof.vectors import VECTORS
 
-        yield from (Case(*row) for row in (*PATTERNS, *KERNELS))
+        yield from (Case(*row) for row in (*PATTERNS, *KERNELS, *VECTORS))
     else:
         from loom.proof.networks import NETWORKS
 

@@ -20,7 +20,7 @@ from loom.kernels.vectors.slabs import best_of_slabs
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder
 
-__all__ = ["KEPT", "VectorLayout", "choose_layout"]
+__all__ = ["GRID", "KEPT", "VectorLayout", "choose_layout"]
 
 KEPT = (f32, f16, i8)
 """What the elements of vectors may be kept as."""
@@ -29,7 +29,7 @@ _TILES = {16: (2, 8), 8: (2, 4), 4: (2, 4)}
 _SCALAR = (32, 1, 4)
 _THREADS = (32, 4, 8)
 """Lanes, vectors and queries where lanes are threads of hardware, or are run many at once by the interpreter."""
-_GRID = Grid(16, 16, 1, 2, 16)
+GRID = Grid(16, 16, 1, 2, 16)
 """Queries and vectors that a group of threads compares where there are many queries: 64 and 128."""
 _MANY = 16
 """Queries from which these are worth it."""
@@ -109,11 +109,11 @@ class VectorLayout:
         """Return how many of so many queries are compared at once: one after the other where they are few."""
         if queries <= _FEW:
             return 1
-        return _GRID.height if self.threads and self.kept != i8 and queries > _MANY else self.panel.queries
+        return GRID.height if self.threads and self.kept != i8 and queries > _MANY else self.panel.queries
 
     def is_slab(self, tile: int) -> bool:
         """Tell whether so many queries at once go through shared memory, a group for each tile and panel."""
-        return self.threads and tile == _GRID.height
+        return self.threads and tile == GRID.height
 
     def picks(self, k: int) -> bool:
         """Tell whether the device picks the best ``k`` of a query itself."""
@@ -122,7 +122,7 @@ class VectorLayout:
     def record_best(self, chain: Recorder, slots: Sequence[Any], tile: int, tiles: int) -> None:
         """Record the best score of each panel of a segment for up to ``tiles`` tiles of ``tile`` queries."""
         if self.is_slab(tile):
-            kernel = best_of_slabs(self.panel, _GRID, euclidean=self.is_euclidean)
+            kernel = best_of_slabs(self.panel, GRID, euclidean=self.is_euclidean)
             chain.dispatch(kernel, slots, [], (tiles, self.panels))
             return
         groups = -(-self.panels // self.together)

@@ -74,7 +74,9 @@ class VectorStore:
         self.capacity = whole(capacity, f"{where}, capacity", least=1, most=_MOST_ROWS)
         self.metric = one_of(metric, f"{where}, metric", METRICS)
         self.dtype = _kept(dtype, where)
-        self.device = chosen_device(one_device(None if device == "auto" else device, on, where))
+        self.device = chosen_device(
+            one_device(None if isinstance(device, str) and device == "auto" else device, on, where)
+        )
         budget = None if memory_budget is None else whole(memory_budget, f"{where}, memory_budget", least=1)
         layout = choose_layout(self.device.caps, dims, self.dtype, self.metric, self.capacity, budget)
         programs = VectorPrograms(self.device, layout)
@@ -307,16 +309,14 @@ class VectorStore:
         ``{"year": (">=", 2000)}``; operators are == != < <= > >= in between contains is-null, and all must hold.
         ``approximate``: look where ``build_index`` says; a hit may be missed, its score is exact.
         """
-        place = "search"
-        self._alive(place)
+        self._alive(place := "search")
         return self._found(read_vector(query, self.dims, place), k, where, approximate, place)[0]
 
     def search_many(
         self, queries: Any, k: int = 10, *, where: Any = None, approximate: bool = False
     ) -> list[list[Hit]]:
         """Return what ``search`` does for each row of a matrix (n, dims), at once."""
-        place = "search_many"
-        self._alive(place)
+        self._alive(place := "search_many")
         return self._found(read_matrix(queries, self.dims, place), k, where, approximate, place)
 
     def _found(self, queries: Array, k: Any, where: Any, approximate: Any, place: str) -> list[list[Hit]]:
@@ -345,8 +345,8 @@ class VectorStore:
         """
         where = "build_index"
         self._alive(where)
-        numbers = [whole(n, f"{where}, {what}", least=1, most=1 << 16) for n, what in (
-            (connectivity, "connectivity"), (expansion, "expansion"), (samples, "samples"))]  # fmt: skip
+        numbers = [whole(n, f"{where}, {what}", least=least, most=1 << 16) for n, what, least in (
+            (connectivity, "connectivity", 2), (expansion, "expansion", 1), (samples, "samples", 1))]  # fmt: skip
         with self._state.writing:
             self._alive(where)
             entries = list(self.items())

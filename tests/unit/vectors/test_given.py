@@ -70,6 +70,13 @@ def test_bad_input_is_told_and_changes_nothing(db: VectorStore, call: Any, told:
     assert [(hit.id, hit.meta) for hit in db.search([1, 1])] == [("a", {"n": 1})]
 
 
+def test_what_is_no_device_and_no_index(db: VectorStore) -> None:
+    with pytest.raises(LoomError, match="not a device"):
+        VectorStore(2, device=np.zeros((2, 2)))  # type: ignore[arg-type]
+    with pytest.raises(LoomError, match=r"build_index, connectivity.*at least 2"):
+        db.build_index(connectivity=1)
+
+
 def test_what_is_read_as_vectors_and_ids() -> None:
     made = VectorStore(2)
     made.capture_many(np.array(["x", "y"]), np.array([[1, 2], [3, 4]], np.int16))
