@@ -77,7 +77,7 @@ $(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
 SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-headers vulkan-validationlayers \
   chromium-common chromium nodejs npm xvfb tmux
 # Compilers of the languages that `loom export` writes packages for, and Wine, which runs what is made for Windows.
-LANGUAGES := wine wine64 gcc rustc cargo golang-go default-jdk-headless mono-mcs mono-runtime
+LANGUAGES := wine wine64 gcc rustc cargo golang-go default-jdk-headless mono-mcs mono-runtime valgrind
 languages: SYSTEM = $(LANGUAGES)
 system languages:
 	@missing=""; for package in $(SYSTEM); do \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def test_packages_train_to_the_digest_of_loom(language: str, exported: dict[str,
         assert (digest, float(loss)) == (loom.digest, loom.loss), kind
     for command in tools.test:
         run(command.format(name="Double"), exported["Double"] / language, tools.settings)
+
+
+@pytest.mark.slow
+def test_no_byte_is_touched_that_is_not_a_net_s_own(exported: dict[str, Path]) -> None:
+    tools = TOOLCHAINS["rust"]
+    if missing := tools.missing() or ("" if shutil.which("valgrind") else "not installed (Debian): valgrind"):
+        pytest.skip(missing)
+    checked = {"CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER": "valgrind -q --error-exitcode=9 --leak-check=full"}
+    told = run("cargo test --offline -q --tests 2>&1", exported["mixture"] / "rust", {**tools.settings, **checked})
+    assert "4 passed" in told
 
 
 def test_every_language_is_tried() -> None:

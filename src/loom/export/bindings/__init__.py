@@ -109,7 +109,9 @@ def _link(out: Path, shim: str, target: Mapping[str, str], made: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for path in (out / shim, out / target["header"]):
             shutil.copyfile(path, Path(scratch) / path.name)
-        link_shim(platform_of(target["target"]), Path(scratch) / Path(shim).name, out / target["static"], made)
+        linked = Path(scratch) / made.name  # beside it lies what others would link with
+        link_shim(platform_of(target["target"]), Path(scratch) / Path(shim).name, out / target["static"], linked)
+        shutil.copyfile(linked, made)
 
 
 def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
@@ -153,7 +155,8 @@ _TRAINED: list[dict[str, Any]] = [
     {
         "method": "Train",
         "epochs": True,
-        "summary": "Trains for whole epochs with TrainSamples samples, in the order that Loom takes.",
+        "summary": "Trains for whole epochs with TrainSamples samples, in the order that Loom takes; a loss that is "
+        "not finite leaves the net as before its step, or the epoch.",
         "returns": "The last epoch's loss, NaN if there was none.",
     },
     {
