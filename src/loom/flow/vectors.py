@@ -96,7 +96,10 @@ def loomdb_capture(ldb: LoomDb, vecs: FlowVectors, id: str, emb: Any, meta: str 
     if not vecs.stores:
         vecs.store("cosine")
     first, *others = vecs.stores.values()
-    first.capture(text(id, f"{where}, id"), emb, told)
+    if text(id, f"{where}, id") in first:
+        raise ArgumentError(where, f"there is a vector {id!r:.200} already", expected="a new id", got=id,
+                            remedy="Capture it under another one")  # fmt: skip
+    first.capture(id, emb, told)
     for store in others:
         store.capture(id, emb, told)
     return float(len(first))

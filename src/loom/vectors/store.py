@@ -370,6 +370,10 @@ class VectorStore:
             self._is_open = False
             self._state.clear()
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise DTypeError("VectorStore", "a store lies on a device, and is neither copied nor pickled",
+                         remedy="Flush it, and restore it where it is wanted")  # fmt: skip
+
     def __enter__(self) -> VectorStore:
         self._alive("with")
         return self

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import enum
+import pickle
 from typing import Any
 
 import numpy as np
@@ -151,3 +153,20 @@ def test_names_that_are_no_store(db: VectorStore, tmp_path: Any) -> None:
 
 def test_every_name_of_flow_is_listed() -> None:
     assert {"loomdb_create", "loomdb_result_meta", "db_create", "ir_begin"} <= set(dir(loom.flow))
+
+
+def test_a_store_is_neither_copied_nor_pickled(db: VectorStore) -> None:
+    for call in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(LoomError, match=r"neither copied nor pickled.*Flush it, and restore it"):
+            call(db)
+    assert pickle.loads(pickle.dumps(db.search([1, 0]))) == db.search([1, 0])
+
+
+def test_flow_tells_what_helps_against_an_id_twice() -> None:
+    ldb, vectors = loom.flow.loomdb_create(2.0, 9.0), loom.flow.loomdb_create_vectors()
+    loom.flow.loomdb_capture(ldb, vectors, "a", [1.0, 0.0], "")
+    loom.flow.loomdb_search(ldb, vectors, [1.0, 0.0], 1.0, "dot")
+    with pytest.raises(LoomError, match=r"\[loomdb_capture\].*'a' already.*under another one"):
+        loom.flow.loomdb_capture(ldb, vectors, "a", [0.0, 1.0], "")
+    for metric in ("cosine", "dot", "euclidean"):
+        assert loom.flow.loomdb_search(ldb, vectors, [1.0, 0.0], 5.0, metric) == 1
