@@ -49,6 +49,7 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
         (("tables", tmp_path / "none.odb"), "there is no file"),
         (("query", file, "selct"), "syntax error"),
         (("query", file, "select 1", "--json", "--csv"), "two forms"),
+        (("query", file, "select 9e999 as x", "--json"), "JSON has no infinity"),
         (("query", source, "select 1"), "damaged"),
         (("import", tmp_path / "none.csv", file), "none.csv"),
     ]:
@@ -57,3 +58,10 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
         assert said in done.output
         assert done.output.count("\n") == 1
     assert not (tmp_path / "none.odb").exists()
+
+
+def test_a_terminal_obeys_no_text_of_a_table(tmp_path: Path) -> None:
+    with Database(tmp_path / "app.odb") as db:
+        db.table("t", s=str).insert(s="a\x1b[31mb\nc\0é")
+    done = run("query", tmp_path / "app.odb", "select s from t")
+    assert done.output.splitlines() == ["s", "a\\x1b[31mb c\\x00é"]

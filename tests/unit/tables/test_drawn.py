@@ -26,7 +26,7 @@ POOLS: dict[str, list[Any]] = {
     "int": [0, 1, -1, 2, 7, 1 << 53, (1 << 53) + 1, (1 << 63) - 1, -(1 << 63)],
     "float": [0.0, 1.0, -1.5, 0.1, 1e300, -1e300, 5e-324, math.inf, -math.inf, 2.0**53, 2.0**63, 3],
     "str": ["", "a", "A", "ab", "é", "e\u0301", "ÿ", "😀", "a'b", 'a"b', "a,b", "a\nb", "x\r\ny", " ", "NA", "%_", "01",
-            "a\0b", "\ufeff", "true", "1.5", "nan", "Robert'); DROP TABLE t;--"],
+            "a\0b", "a\0", "\ufeff", "true", "1.5", "nan", "Robert'); DROP TABLE t;--"],
     "bool": [True, False],
     "bytes": [b"", b"a", b"\0", b"\xff\0", b"ab"],
     "date": [Day.min, Day(1969, 12, 31), Day(1970, 1, 1), Day(2020, 2, 29), Day.max],
@@ -334,8 +334,8 @@ class Drawn:
         name, kind = self.rng.choice(list(self.kinds.items()))
         key = self.rng.choice(list(self.kinds))
         moved = None
-        wanted = [n for n, k in self.kinds.items() if k != "bytes" and not self.ends_in_nul(n)]
-        if wanted and self.devices:
+        wanted = list(self.kinds)
+        if self.devices:
             moved = query.to_device(*wanted, on=self.rng.choice(self.devices))
         for op in ("count", "min", "max", "sum", "mean"):
             if op in ("sum", "mean") and kind not in ("int", "float", "bool"):
@@ -343,9 +343,9 @@ class Drawn:
             values = [self.rows[n][name] for n in numbers if self.rows[n][name] is not None]
             found = query.aggregate(name, op)
             self.compare(found, self.fold(values, op), kind, op, values)
-            if moved is not None and name in wanted:
+            if moved is not None:
                 assert repr(moved.aggregate(name, op)) == repr(found)
-            if not ({key, name} <= set(wanted)) or key == name:
+            if kind == "bytes" and op not in ("count", "min", "max"):
                 continue
             groups: dict[Any, list[Any]] = {}
             for n in numbers:
@@ -357,11 +357,9 @@ class Drawn:
                 self.compare(value, self.fold(groups[k], op), kind, op, groups[k])
             if moved is not None:
                 again = moved.group_by(key, name, op)
-                assert again.keys.tobytes() == keys.tobytes()
-                assert again.values.tobytes() == folded.tobytes() or folded.dtype == object
-
-    def ends_in_nul(self, name: str) -> bool:
-        return any(isinstance(r[name], str) and r[name].endswith("\0") for r in self.rows.values())
+                for a, b in ((again.keys, keys), (again.values, folded)):
+                    assert a.dtype == b.dtype
+                    assert a.tolist() == b.tolist() if a.dtype == object else a.tobytes() == b.tobytes()
 
     def fold(self, values: list[Any], op: str) -> Any:
         if op == "count":
@@ -390,7 +388,7 @@ class Drawn:
 
     def step_device(self) -> None:
         name, op, value, true = self.condition()
-        if not self.devices or name == "_id" or self.kinds[name] == "bytes" or self.ends_in_nul(name):
+        if not self.devices or name == "_id":
             return
         columns = self.table.to_device(name, on=self.rng.choice(self.devices)).where(name, op, value)
         self.log.append(f"  where {name!r} {op} {value!r}")

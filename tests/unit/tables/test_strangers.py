@@ -272,3 +272,26 @@ def test_connections_of_threads_that_ended_are_let_go(tmp_path: Path) -> None:
             worker.join()
         assert len(db._connections._all) == 1
         assert t.count() == 12
+
+
+def test_bytes_and_texts_of_any_end_are_grouped_and_moved(on: str) -> None:
+    t = Database().table("t", y=bytes, s=str, n=int)
+    t.insert_many([(b"b", "a\0", 1), (b"", "a", 2), (None, "a\0", 4), (b"b", None, 8), (b"\xff\0", "a\0\0", None)])
+    columns = t.to_device("y", "s", "n", on=on)
+    for rows in (t, columns):
+        keys, sums = rows.group_by("y", "n", "sum")
+        assert (keys.tolist(), sums.tolist()) == ([b"", b"b"], [2, 9])
+        assert rows.group_by("s").keys.tolist() == ["a", "a\0", "a\0\0"]
+        assert rows.group_by("s").values.tolist() == [1, 2, 1]
+        assert rows.group_by("n", "y", "max").values.tolist() == [b"b", b"", b"b"]
+        assert rows.aggregate("y", "max") == b"\xff\0"
+        assert rows.where("y", "contains", b"\0").ids() == rows.where("s", "==", "a\0\0").ids() == [5]
+        assert rows.where("y", ">=", b"b").ids() == [1, 4, 5]
+        assert rows.to_numpy("y").tolist() == [b"b", b"", None, b"b", b"\xff\0"]
+
+
+def test_one_long_text_among_many_takes_no_room_for_each() -> None:
+    t = Database().table("t", s=str)
+    t.insert_many({"s": ["x" * 400_000, *(["y"] * 1000)]})  # numpy's texts would take 1.6 GB
+    assert t.to_numpy("s").dtype == object
+    assert t.group_by("s").values.tolist() == [1, 1000]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +111,9 @@ def query(
     if json:
         from loom.cli.output import print_json
 
+        if any(isinstance(value, float) and math.isinf(value) for row in found.tuples() for value in row):
+            raise ArgumentError("loom db query", "JSON has no infinity", got="a column with one",
+                                remedy="Pass --csv, or leave its rows out")  # fmt: skip
         print_json([{name: _plain(value) for name, value in row.items()} for row in found])
     elif as_csv:
         _print_csv(found.columns, found.tuples())
@@ -156,7 +160,9 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else " ".join(str(_plain(value)).splitlines())
+    """Return a value on one line, without what a terminal would obey."""
+    text = "" if value is None else " ".join(str(_plain(value)).splitlines())
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _print_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> None:

@@ -24,7 +24,7 @@ from loom.runtime.device import Device
 from loom.tables.conditions import LEFT_OUT, OPERATORS
 from loom.tables.device.folds import exact_sum, grouped
 from loom.tables.device.masks import DeviceColumn, mask_of
-from loom.tables.exchange.arrays import array_of
+from loom.tables.exchange.arrays import array_of, fits_numpy
 from loom.tables.types import ColumnType
 from loom.tensor.tensor import array
 
@@ -42,30 +42,35 @@ def move_columns(found: Mapping[str, tuple[ColumnType, Sequence[Any]]], ids: Seq
 
 def _moved(values: Sequence[Any], kind: ColumnType, on: Any, name: str) -> DeviceColumn:
     where = f"tables.to_device, column {name!r}"
-    if kind.name == "bytes":
-        raise DTypeError(where, "bytes are no numbers", expected="a column of numbers, bools, texts or dates",
-                         got=kind.name, remedy="Leave it out")  # fmt: skip
     there = None
     if not isinstance(values, np.ndarray) and None in values:
         there = array(np.array([v is not None for v in values], np.bool_), on=on)
-        fill = {"float": 0.0, "int": 0, "bool": 0, "str": ""}.get(kind.name, "1970-01-01")
+        fill = {"float": 0.0, "int": 0, "bool": 0, "str": "", "bytes": b""}.get(kind.name, "1970-01-01")
         values = [fill if v is None else v for v in values]
-    if kind.name == "str":
-        if any(v.endswith("\0") for v in values):
-            raise DTypeError(where, "a text ends with NUL, which numpy takes off", got=kind.name,
-                             remedy="Mend the texts")  # fmt: skip
-        codes, names = factorize(list(values)) if values else (np.empty(0, np.int64), np.empty(0, np.str_))
+    if kind.name in ("str", "bytes"):
+        codes, names = _numbered(values, kind)
         return DeviceColumn(kind, array(codes, on=on), there, names)
     plain = array_of(values, kind, where)
     return DeviceColumn(kind, array(plain.view(np.int64) if plain.dtype.kind == "M" else plain, on=on), there, None)
+
+
+def _numbered(values: Sequence[Any], kind: ColumnType) -> tuple[Any, Any]:
+    """Return numbers for texts or bytes, and the different ones in their order, which is that of the numbers."""
+    if kind.name == "str" and fits_numpy(values):
+        return factorize(list(values)) if values else (np.empty(0, np.int64), np.empty(0, np.str_))
+    different = sorted(set(values))
+    numbers = {value: number for number, value in enumerate(different)}
+    names = np.empty(len(different), object)
+    names[:] = different
+    return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)), names
 
 
 @brief_class
 class DeviceColumns:
     """Columns of a table on a device, as they were when they were moved: ``table.to_device("age", "city")``.
 
-    ``columns[name]`` is an array of the device: of texts their numbers, in the order of the texts; of dates days, of
-    datetimes microseconds since 1970.
+    ``columns[name]`` is an array of the device: of texts and bytes their numbers, in the order of the texts; of dates
+    days, of datetimes microseconds since 1970.
 
     >>> from loom.tables import Database
     >>> people = Database().table("people", city=str, age=int)
@@ -128,7 +133,7 @@ class DeviceColumns:
         found = self._column(column, "tables.to_numpy")
         values = found.shown(self._kept(found.data).numpy())
         if found.there is None:
-            return values
+            return array_of(values.tolist(), found.type, "tables.to_numpy") if values.dtype == object else values
         there = self._kept(found.there).numpy()
         if values.dtype.kind in "fM":
             return np.where(there, values, np.array(np.nan if values.dtype.kind == "f" else "NaT", values.dtype))

@@ -13,10 +13,13 @@ import numpy as np
 from loom.core.errors import DTypeError
 from loom.tables.types import ColumnType, shown
 
-__all__ = ["array_of"]
+__all__ = ["array_of", "fits_numpy"]
 
 _EXACT = 1 << 53
 """Whole numbers up to this are exact in float64."""
+
+_MOST_CHARACTERS = 1 << 28
+"""A GiB of them; beyond it, as where one of many texts is very long, they stay Python's."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,11 +44,16 @@ def array_of(values: Sequence[Any], column: ColumnType, where: str, missing: Any
         return np.array(["NaT" if v is None else v for v in values], f"datetime64[{unit}]")
     if name == "bool" and not has_missing:
         return np.array(values, np.bool_)
-    if name == "str" and not has_missing and not any(v.endswith("\0") for v in values):  # numpy takes the end off
+    if name == "str" and not has_missing and fits_numpy(values):
         return np.array(values, np.str_)
     made = np.empty(len(values), object)
     made[:] = [shown(v, column) for v in values]
     return made
+
+
+def fits_numpy(texts: Sequence[str]) -> bool:
+    """Tell whether numpy holds texts as they are: it takes NULs off the end, and gives each the longest's room."""
+    return max(map(len, texts), default=0) * len(texts) <= _MOST_CHARACTERS and not any(t.endswith("\0") for t in texts)
 
 
 def _whole(values: Sequence[Any], where: str) -> Array:
