@@ -83,8 +83,10 @@ class FrozenNetwork:
         training: Training | None,
         targets: Sequence[DType] = (),
         learned: Mapping[str, Array] | None = None,
+        *,
+        threads: bool = False,
     ) -> None:
-        self.network, self.name, self.training = network, name, training
+        self.network, self.name, self.training, self.threads = network, name, training, threads
         self._learned = dict(learned or {})
         self.documents: list[Any] = [write_network(network.spec)]
         self._ends, self._kept = ends, kept
@@ -144,13 +146,15 @@ def freeze(
     train: Mapping[str, Any] | None = None,
     data: tuple[Any, Any] | None = None,
     validation: tuple[Any, Any] | None = None,
+    threads: bool = False,
 ) -> FrozenNetwork:
     """Return a network written down: its forward pass for ``batch`` samples at once (1 always is among them).
 
     ``data``: samples and targets like those it will be trained with, as ``Network.train`` takes them: their number,
     shapes and types are written down (and, for layers ``scale`` that have met none, mean and deviation), nothing else
     of them. ``validation``: such that are measured after each epoch. ``train``: settings of ``Network.train``. Without
-    data the export does not train. ArgumentError for settings that an export does not have.
+    data the export does not train. ``threads``: nets may compute with several threads, those of the system.
+    ArgumentError for settings that an export does not have.
     """
     require_identifier(name)
     sizes = [batch] if isinstance(batch, int) else list(batch)
@@ -161,7 +165,7 @@ def freeze(
             if given:
                 raise ArgumentError(f"loom.export, {setting}", "has no effect without data", expected="data=(x, y)",
                                     got="none", remedy="Pass samples like those it will be trained with")  # fmt: skip
-        return FrozenNetwork(network, name, ends, {}, None)
+        return FrozenNetwork(network, name, ends, {}, None, threads=threads)
     config, samples = _settings(network, dict(train or {}), data, "data")
     held = () if validation is None else _settings(network, dict(train or {}), validation, "validation")[1]
     programs = _programs(network, config)
@@ -180,7 +184,8 @@ def freeze(
         config.shuffle, config.seed, config.accumulate, config.patience, config.least_gain, len(held),
         _measures(network, config, samples),
     )  # fmt: skip
-    return FrozenNetwork(network, name, ends, programs.kept, training, samples.y_types, _scaling(network, data[0]))
+    learned = _scaling(network, data[0])
+    return FrozenNetwork(network, name, ends, programs.kept, training, samples.y_types, learned, threads=threads)
 
 
 def _programs(network: Network, config: TrainConfig) -> Programs:

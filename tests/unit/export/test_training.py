@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import loom
+from loom.core.errors import ArgumentError
 from loom.export import export_c, freeze
 from unit.export.exported import Library, at
 
@@ -112,3 +114,19 @@ def test_truths_of_one_output_are_two_classes(tmp_path: Path) -> None:
     loss, accuracy = ctypes.c_double(), ctypes.c_double()
     assert library("evaluate")(library.net, at(x), at(chances), 64, ctypes.byref(loss), ctypes.byref(accuracy)) == 0
     assert (loss.value, accuracy.value) == (history.validation_loss[-1], history.validation_accuracy[-1])
+
+
+def test_threads_do_not_change_a_bit(tmp_path: Path) -> None:
+    net, data = network([{"type": "dense", "output_size": 600, "activation": "tanh"}, *LAYERS]), samples(64, 0)
+    library = exported(tmp_path, net, train={**SETTINGS, "epochs": 3}, data=data, threads=True)
+    digests = []
+    for threads in (1, 3, 64, 2, 1):
+        assert library("threads")(library.net, threads) == 0
+        assert library("reset")(library.net) == 0
+        assert library.train(*data, 3)[0] == 0
+        digests.append(library.digest())
+    net.train(*data, progress=False, **{**SETTINGS, "epochs": 3})
+    assert set(digests) == {net.digest()}
+    assert [library("threads")(library.net, n) for n in (0, 65)] == [12, 12]
+    with pytest.raises(ArgumentError, match="an export for x86_64-windows has none"):
+        export_c(freeze(net, threads=True), tmp_path, ["x86_64-windows"])

@@ -41,6 +41,7 @@ def export(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
+    threads: Annotated[bool, typer.Option("--threads", help="Nets may compute with several threads.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a network as C, wasm, npm, or a package of a language; a kernel as C or wasm. With --data a network trains.
@@ -56,6 +57,7 @@ def export(
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
     if ".py:" in str(network[0]):
         _require_no(data, "--data", "a kernel")
+        _require_no("--threads" if threads else None, "--threads", "a kernel")
         _require_one(network, "a kernel")
         kernel = _kernel(str(network[0]), to, name)
         _print([_EXPORTS[kind](kernel, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
@@ -76,7 +78,8 @@ def export(
             samples, held_out = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
         called = name if name and len(network) == 1 else _prefix(path)
         watched = held_out if patience is not None else None
-        frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched))
+        frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched,
+                              threads=threads))  # fmt: skip
         frozen[-1].documents += _documents(path)
     if len(frozen) > 1:
         if asked.kinds != ["c"]:
@@ -84,7 +87,7 @@ def export(
         _print([_several_to_c(frozen, out, asked, name)], None, json)
         return
     writers = dict.fromkeys(_EXPORTS.get(kind, _to_c) for kind in asked.kinds)
-    _print([write(frozen[0], out, asked) for write in writers], frozen[0].network.digest(), json)
+    _print([write(frozen[0], out, asked) for write in writers], frozen[0].digest(), json)
 
 
 def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Any:

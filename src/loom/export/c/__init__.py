@@ -117,6 +117,9 @@ def write_sources(
     nets: Sequence[FrozenNetwork], folder: Path, platform: Platform, optimize: Optimize = "speed"
 ) -> Written:
     """Write headers and C sources of networks into a folder, and the objects of their kernels."""
+    if any(net.threads for net in nets) and not platform.has_threads:
+        raise ArgumentError("loom.export, threads", f"an export for {platform.name} has none", expected="threads=False",
+                            got="threads=True", remedy="Leave it out, or export for Linux or macOS")  # fmt: skip
     levels = [compile_levels(net, platform, optimize, folder) for net in nets]
     manifests = [manifest(net, each[0].image) for net, each in zip(nets, levels, strict=True)]
     nbytes = [max(level.image.nbytes for level in each) for each in levels]
@@ -137,7 +140,8 @@ def _library(nets: Sequence[FrozenNetwork], name: str, folder: Path, platform: P
     place.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         made = write_sources(nets, Path(scratch), platform, optimize)
-        files = link(platform, name, made.sources, made.objects, place)
+        threads = any(net.threads for net in nets)
+        files = link(platform, name, made.sources, made.objects, place, threads=threads)
         code = sum(path.stat().st_size for path in made.objects)
         return _Made(files, made.manifests, made.nbytes, len(made.objects), code)
 

@@ -31,6 +31,11 @@ class Platform:
     """Code calls the compiler's own functions: for 64-bit division, for large stacks."""
 
     @property
+    def has_threads(self) -> bool:
+        """Whether Zig has what tells of the system's threads."""
+        return self.name.endswith(("-linux", "-macos"))
+
+    @property
     def better(self) -> tuple[str, ...]:
         """Machines beyond ``of``, each for a level of the processor that is looked for when a net is opened."""
         return ("x86-64-v3", "x86-64-v4") if self.of == "x86-64" else ()
@@ -79,8 +84,13 @@ FLAGS = ("-std=c99", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "
 """How C is compiled for every target."""
 
 
-def link(platform: Platform, name: str, sources: Sequence[Path], objects: Sequence[Path], out: Path) -> list[Path]:
-    """Compile C sources and link them with their kernels; return the static and the shared library."""
+def link(
+    platform: Platform, name: str, sources: Sequence[Path], objects: Sequence[Path], out: Path, *, threads: bool = False
+) -> list[Path]:
+    """Compile C sources and link them with their kernels; return the static and the shared library.
+
+    ``threads``: they call the system's threads, so that the shared library asks for its C library.
+    """
     folder = sources[0].parent
     own = [source.with_suffix(".o") for source in sources]
     memory = folder / "memory.o"
@@ -92,7 +102,7 @@ def link(platform: Platform, name: str, sources: Sequence[Path], objects: Sequen
     static.unlink(missing_ok=True)
     zig("ar", "rcs", static, *own, memory, *objects)
     shared = out / f"lib{name}.{platform.shared}"
-    link_shared(platform, shared, [*own, *objects, memory], folder)
+    link_shared(platform, shared, [*own, *objects, memory], folder, threads=threads)
     return [static, shared]
 
 
@@ -103,14 +113,20 @@ def link_shim(platform: Platform, source: Path, static: Path, shared: Path) -> N
     link_shared(platform, shared, [own, static], source.parent)
 
 
-def link_shared(platform: Platform, shared: Path, objects: Sequence[Path], folder: Path) -> None:
-    """Link a shared library without a C library, with the compiler's own functions where code calls them."""
+def link_shared(
+    platform: Platform, shared: Path, objects: Sequence[Path], folder: Path, *, threads: bool = False
+) -> None:
+    """Link a shared library, with the compiler's own functions where code calls them.
+
+    It asks for no C library unless it calls the system's ``threads``.
+    """
     more: list[Path] = []
     if platform.needs_runtime:
         more.append(folder / "runtime.a")
         zig("build-lib", "-target", platform.zig, "-fcompiler-rt", "-fPIC", "-ffunction-sections", "-OReleaseSmall",
             _empty(folder), f"-femit-bin={more[0]}")  # fmt: skip
-    flags = ["-shared", "-nostdlib", "-s", *(["-Wl,--gc-sections"] if platform.shared == "so" else [])]
+    flags = ["-shared", "-lpthread" if threads else "-nostdlib", "-s"]
+    flags += ["-Wl,--gc-sections"] if platform.shared == "so" else []
     zig("cc", "-target", platform.zig, *flags, *objects, *more, "-o", shared)
 
 

@@ -10,7 +10,7 @@ typedef uint64_t u64;
 typedef struct { u64 kernel, bindings, params, indirect; u32 groups[3], flags; u64 total; u32 number, start; } Record;
 typedef struct { u64 address, elements; } Binding;
 typedef void Kernel(const Record *, void *, u64, u64);
-typedef struct { u32 binding, param; uint16_t kernel, groups, bound, indirect; } Row;
+typedef struct { u32 binding, param; uint16_t kernel, groups, bound, indirect; u32 shared; } Row; /* shared: by threads */
 typedef struct { u32 at, elements; } Place; /* at: 64 bytes each, in the block, or with the highest bit of constants */
 typedef struct { Place place; u64 offset; u32 largest[3]; } Indirect;
 typedef struct { u64 offset, nbytes; } Port;

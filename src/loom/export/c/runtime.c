@@ -14,6 +14,9 @@ struct NET {
   u64 epoch;           /* epochs done */
   double best;         /* the least loss that was watched, and how many epochs ago it was; whether training is over */
   u64 stale, over;
+#if THREADED
+  Pool pool;
+#endif
 };
 
 static const u64 MAGIC = 0x314e4d4f4f4cull ^ STATE_NBYTES ^ ((u64)WORK_NBYTES << 24);
@@ -113,6 +116,9 @@ int LOOM(open)(void *memory, size_t size, struct NET **out) {
   net->words = (u64 *)at;
   net->order = (u32 *)(at + part(8 * (u64)TRAIN_SAMPLES));
   net->level = levels + level_number();
+#if THREADED
+  net->pool.count = 0;
+#endif
   net->magic = MAGIC;
   *out = net;
   return LOOM(reset)(net);
@@ -147,6 +153,12 @@ static int dispatch(struct NET *net, const Row *row, u32 number) {
     }
   }
   r.total = (u64)r.groups[0] * r.groups[1] * r.groups[2];
+#if THREADED
+  if (net->pool.count && row->shared && r.total > 1) {
+    run_together(&net->pool, level->kernels[row->kernel], &r);
+    return LOOM_OK;
+  }
+#endif
   if (r.total) level->kernels[row->kernel](&r, log, 0, r.total);
   return LOOM_OK;
 }
@@ -202,3 +214,12 @@ static int forward(struct NET *net, const void *const *x, void *const *y, u32 sa
   }
   return LOOM_OK;
 }
+
+#if THREADED
+int LOOM(threads)(struct NET *net, u32 count) {
+  if (!is_open(net)) return LOOM_NOT_OPEN;
+  if (!count || count > MOST_THREADS) return LOOM_THREADS;
+  end_workers(&net->pool);
+  return start_workers(&net->pool, count - 1) == count - 1 ? LOOM_OK : LOOM_THREADS;
+}
+#endif

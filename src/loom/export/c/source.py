@@ -32,6 +32,7 @@ CODES: dict[str, str] = {
     "FOREIGN": "not a file of this network and version: the net is as it was",
     "TOO_MANY": "a kernel asked for more groups than there may be: the results are not whole",
     "OVER": "training is over: patience, or all its epochs; the best weights are there, and reset begins anew",
+    "THREADS": "threads: from 1 to 64, and as many as the system gives; the net computes with those there are",
 }
 """What functions return, and what ``message`` says of it."""
 
@@ -42,6 +43,12 @@ def header(net: FrozenNetwork) -> str:
     inputs, outputs, targets = _signatures(net)
     codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(CODES.items()))
     lines = [f"int {name}_forward({name} *net, {inputs}, {outputs}, uint32_t samples);"]
+    if net.threads:
+        lines += [
+            "\n/* How many threads compute from now on, the caller's among them, to the same bits; with 1 others end,",
+            " * as they must before the memory is given back or opened anew. */",
+            f"int {name}_threads({name} *net, uint32_t count);",
+        ]
     if net.training is not None:
         batch = f"{inputs}, {targets}, uint32_t samples"
         lines += [

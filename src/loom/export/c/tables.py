@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 from loom.core.arrays import Array
@@ -17,6 +18,7 @@ from loom.export.c.source import CODES, manifest, ports_in_order, wrappers
 from loom.export.c.text import byte_table, quoted, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
+from loom.ir.verify import VerifiedKernel
 
 __all__ = ["Face", "Runnable", "choice_of_levels", "level_tables", "runnable_tables", "tables"]
 
@@ -77,6 +79,7 @@ def runnable_tables(frozen: Runnable, levels: Sequence[Compiled], face: Face, ne
     saved, saved_header, tensors = _saved(frozen, first)
     fills, start = _start(frozen, first)
     training = net.training if net is not None else None
+    sources = [*(["threads"] if net is not None and net.threads else []), "runtime", "training", "files"]
     rates = [float(r).hex() for r in training.rates] if training is not None else ["0"]
     parts = [
         f'#pragma GCC visibility push(default)\n#include "{frozen.name}.h"\n#pragma GCC visibility pop',
@@ -91,7 +94,7 @@ def runnable_tables(frozen: Runnable, levels: Sequence[Compiled], face: Face, ne
         byte_table("start", start),
         byte_table("saved_header", saved_header),
         f"static const char manifest[] = {quoted(face.manifest)};",
-        *(source_text(f"{name}.c") for name in ("runtime", "training", "files")),
+        *(source_text(f"{file}.c") for file in sources),
         face.wrappers,
     ]
     return "\n".join(parts)
@@ -142,6 +145,7 @@ def _defines(frozen: Runnable, net: FrozenNetwork | None, image: Image, saved: i
         "RATES": f"{rates}u", "INPUTS": len(frozen.inputs), "OUTPUTS": len(frozen.outputs),
         "TARGETS": len(net.targets) if net is not None else 0, "TENSORS": "(u32)(sizeof tensors / sizeof *tensors)",
         "ACCUMULATE": 1 if training is None else training.accumulate,
+        "THREADED": int(net is not None and net.threads),
         "HELD_SAMPLES": 0 if training is None else training.held_out,
         "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{header}ull",
     }  # fmt: skip
@@ -220,7 +224,7 @@ def _level(written: _Tables, level: Compiled, in_order: Callable[[FrozenProgram]
         programs.append(f"{{{_KINDS[kind]}, {samples}, {len(rows.rows)}, {len(program.dispatches)}, {len(ports)}}}")
         ports += [f"{{{p.offset}u, {p.nbytes}u}}" for p in in_order(program)]
         for d in program.dispatches:
-            rows.add(d)
+            rows.add(d, _is_shared(image.kernels[d.kernel], d, level.level.caps.simd_lanes))
     names = [
         written.add("Kernel *const", "kernels", level.entries),
         written.add("Row", "rows", rows.rows),
@@ -249,8 +253,8 @@ class _Rows:
         self._bound: dict[tuple[int, ...], int] = {}
         self._params: dict[tuple[int, ...], int] = {}
 
-    def add(self, d: FrozenDispatch) -> None:
-        """Write a dispatch."""
+    def add(self, d: FrozenDispatch, shared: bool) -> None:
+        """Write a dispatch; ``shared``: it is work enough for several threads."""
         bound = tuple(self.places.setdefault(_place(b), len(self.places)) for b in d.bindings)
         if bound not in self._bound:
             self._bound[bound] = len(self.bindings)
@@ -268,7 +272,20 @@ class _Rows:
             indirect = len(self.indirects)
         numbers = (d.kernel, groups, len(bound), indirect)
         assert max(numbers) < 1 << 16
-        self.rows.append(f"{{{self._bound[bound]}, {self._params[d.params]}, {', '.join(map(str, numbers))}}}")
+        self.rows.append(
+            f"{{{self._bound[bound]}, {self._params[d.params]}, {', '.join(map(str, numbers))}, {int(shared)}}}"
+        )
+
+
+_SMALL_OPERATIONS = 20_000
+"""Fewer than this are some microseconds."""
+
+
+def _is_shared(kernel: VerifiedKernel, d: FrozenDispatch, lanes: int) -> bool:
+    """Tell whether a dispatch is worth the while of several threads; what has loops is taken to be."""
+    if kernel.statements is None or d.indirect is not None:
+        return True
+    return prod(d.groups) * prod(kernel.workgroup) * max(1, kernel.statements) >= _SMALL_OPERATIONS * lanes
 
 
 def _place(region: Region) -> str:
