@@ -16,7 +16,7 @@ from loom.core.arrays import Array
 from loom.core.caps import Caps
 from loom.core.dtype import DType, lookup, of_numpy
 from loom.core.errors import ArgumentError
-from loom.core.given import is_mapping, items
+from loom.core.given import is_array, is_mapping, items
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, draft, require_identifier
 from loom.export.frozen import round_up as rounded
 from loom.runtime.chain import Chain
@@ -234,9 +234,7 @@ def _blocks(dispatches: Sequence[tuple[Dispatch, int]], where: str) -> list[_Blo
         for storage, dtype, writes in pairs:
             start, stop = storage.extent()
             block = _Block(start, stop, [storage], dtype, writes)
-            touching = [
-                b for b in found if max(b.start, start) < min(b.stop, stop) or (b.start, b.stop) == (start, stop)
-            ]
+            touching = [b for b in found if _overlap(b, start, stop)]
             for other in touching:
                 block = _Block(min(block.start, other.start), max(block.stop, other.stop),
                                [*other.storages, *block.storages], other.dtype, block.is_written or other.is_written,
@@ -253,7 +251,7 @@ def _overlap(block: _Block, start: int, stop: int) -> bool:
 
 def _block_of(array: Any, blocks: Sequence[_Block], where: str) -> _Block:
     """Return the block of a named array; ArgumentError if it is not bound, or only a part of it."""
-    storage = HostStorage.adopt(array) if isinstance(array, np.ndarray) else array
+    storage = HostStorage.adopt(array) if is_array(array) else array
     storage = storage.lend(where)[0] if isinstance(storage, Readable) else storage
     extent = storage.extent() if hasattr(storage, "extent") else None
     for block in blocks:
@@ -265,7 +263,7 @@ def _block_of(array: Any, blocks: Sequence[_Block], where: str) -> _Block:
 
 
 def _kind(array: Any, block: _Block, where: str) -> tuple[DType, tuple[int, ...]]:
-    if isinstance(array, np.ndarray) and array.dtype.names is None:
+    if is_array(array) and array.dtype.names is None:
         return of_numpy(array.dtype, where), array.shape
     if isinstance(array, Readable):
         return array.dtype, tuple(getattr(array, "shape", (array.size,)))

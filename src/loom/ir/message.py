@@ -38,7 +38,8 @@ def _float_text(x: Any) -> str:
     """Write as Python's ``repr`` writes a float (numpy's own ``str`` of float32 varies by version)."""
     if not np.isfinite(x):
         return str(float(x))
-    least, most = (x.dtype.type(limit) for limit in _POSITIONAL)
+    with np.errstate(over="ignore"):  # of f16, which has no such numbers
+        least, most = (x.dtype.type(limit) for limit in _POSITIONAL)
     if x == 0 or least <= abs(x) < most:
         return np.format_float_positional(x, unique=True, trim="0")
     return np.format_float_scientific(x, unique=True, trim="-", exp_digits=2)

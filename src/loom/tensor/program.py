@@ -183,7 +183,7 @@ class TensorProgram:
     ) -> None:
         self.device = where
         self.name = name
-        self.ends = list(outputs), list(updates)
+        self.ends: tuple[list[Tensor], list[tuple[Tensor, Tensor]]] = list(outputs), list(updates)
         """The outputs, and pairs of a parameter and its new value: what exports write down for other machines."""
         drafted = Drafted(outputs, updates, where, budget_nbytes=budget_nbytes)
         self.inputs, self.plan = drafted.inputs, drafted.plan

@@ -13,7 +13,7 @@ import pytest
 
 import loom
 from loom import In, InOut, Out, f32, f64, i32, struct, u8
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, AssertionFailed, DTypeError
 from loom.export import export_c, freeze_kernel
 from loom.export.c.kernel import CODES
 
@@ -130,6 +130,45 @@ def test_the_manifest_says_what_it_takes(folder: Path, library: Any) -> None:
     assert told["params"] == [{"name": "a", "dtype": "f32", "default": 2.0}]
     library.saxpy_manifest.restype = ctypes.c_char_p
     assert json.loads(library.saxpy_manifest()) == told
+
+
+@loom.kernel(workgroup=8)
+def loud(x: In[f32], wide: In[f64], most: f32):
+    i = loom.global_id()
+    if i < len(x):
+        print(f"x[{i}] = {x[i]}, {wide[i]} {x[i] > 0.0} {i32(i) - 2}")
+        assert x[i] < most, f"{x[i]} is too much."
+
+
+def test_what_it_prints_and_asserts_is_what_loom_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, told = built(loud, tmp_path), list[tuple[int, str]]()
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
+    tell = kind(lambda _, fault, text: told.append((fault, text.decode())))
+    x, wide = np.linspace(-1, 3, 20, dtype=np.float32) / 3, np.geomspace(1e-9, 1e18, 20)
+
+    def run(most: float, listener: Any, groups: int = 3) -> int:
+        return found.loud_run(at(x), size(20), at(wide), size(20), ctypes.c_float(most), groups, 1, 1, listener, None)
+
+    assert run(9.0, tell) == 0
+    loud(x, wide, 9.0)
+    assert [text for _, text in told] == capsys.readouterr().out.splitlines()
+    told.clear()
+    assert run(0.5, tell) == list(CODES).index("ALIGNMENT") + 1
+    with pytest.raises(AssertionFailed) as failed:
+        loud(x, wide, 0.5)
+    printed = capsys.readouterr().out.splitlines()
+    assert [text for fault, text in told if not fault] == printed
+    assert [text.partition("] ")[2] for fault, text in told if fault] == [str(failed.value).partition("] ")[2]]
+    assert run(0.5, None) == 5
+    told.clear()
+    many = np.zeros(1000, np.float32), np.zeros(1000)
+    sizes = (at(many[0]), size(1000), at(many[1]), size(1000))
+    assert found.loud_run(*sizes, ctypes.c_float(1), 125, 1, 1, tell, None) == 0
+    assert told[-1][1].startswith("[loom] the kernel log was full")
+    assert [text for _, text in told[:3]] == [f"x[{i}] = 0.0, 0.0 False {i - 2}" for i in range(3)]
+    assert b"assertion" in found.loud_message(5)
+    line = next(t for t in (tmp_path / "main.c").read_text().splitlines() if t.startswith(" *   "))
+    subprocess.run(f"{line[5:]} -std=c99 -Wall -Wextra -Werror", shell=True, cwd=tmp_path, check=True)
 
 
 def test_what_is_no_kernel_is_refused() -> None:

@@ -99,11 +99,13 @@ def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str
 
 def _documents(path: Path) -> list[Any]:
     """Return the document of a file as it is written there, which need not be as Loom writes it."""
+    from loom.core.given import is_mapping
+
     if path.suffix != ".json":
         return []
-    found = parse(path.read_bytes())
-    models = found.get("models") if isinstance(found, dict) else None
-    return [found] if models is None else [model.get("cfg") for model in models if isinstance(model, dict)][:1]
+    found: Any = parse(path.read_bytes())
+    models: Any = found.get("models") if is_mapping(found) else None
+    return [found] if models is None else [model["cfg"] for model in models[:1]]
 
 
 def _require_one(network: list[Path], what: str) -> None:

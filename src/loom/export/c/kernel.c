@@ -29,9 +29,17 @@ static int bind(Binding *bound, const void *const *memory, const u64 *counts) {
   return LOOM_OK;
 }
 
+#if TALKS
+static int start(const void *const *memory, const u64 *counts, const u64 *slots, u32 x, u32 y, u32 z, Tell *tell,
+                 void *user) {
+  u64 log[4 + LOG_WORDS];
+  for (u32 i = 0; i < 4 + LOG_WORDS; i++) log[i] = 0;
+  log[0] = LOG_WORDS;
+#else
 static int start(const void *const *memory, const u64 *counts, const u64 *slots, u32 x, u32 y, u32 z) {
-  Binding bound[BUFFERS + 1];
   u64 log[8] = {0};
+#endif
+  Binding bound[BUFFERS + 1];
   Record r = {0, (u64)(uintptr_t)bound, (u64)(uintptr_t)slots, 0, {x, y, z}, 0, 0, 0, 0};
   int code = bind(bound, memory, counts);
   if (code) return code;
@@ -40,7 +48,11 @@ static int start(const void *const *memory, const u64 *counts, const u64 *slots,
   if (y && z && (u64)x * y > 0xffffffffu / z) return LOOM_TOO_MANY;
   r.total = (u64)x * y * z;
   if (r.total) kernels[level_number()](&r, log, 0, r.total);
+#if TALKS
+  return told(log, tell, user);
+#else
   return LOOM_OK;
+#endif
 }
 
 const char *LOOM(manifest)(void) { return manifest; }

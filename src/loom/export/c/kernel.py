@@ -33,16 +33,23 @@ CODES: dict[str, str] = {
     "ALIGNMENT": "memory is not aligned as its elements ask: pass an array of the type in the header",
 }
 """What the function returns, and what ``message`` says of it."""
+_FAILED = {"FAILED": "an assertion of the kernel failed, in lanes that went on no further: tell is given its text"}
+"""Of kernels that print or assert."""
+
+
+def _codes(frozen: FrozenKernel) -> dict[str, str]:
+    return CODES | (_FAILED if frozen.kernel.talks else {})
 
 
 def export_kernel(
     frozen: FrozenKernel, folder: Path, platforms: Sequence[Platform], optimize: Optimize
 ) -> tuple[list[Path], int]:
     """Write a kernel as C; return the files, and the bytes of its code for the first platform."""
+    listener = _LISTENER if frozen.kernel.talks else ""
     files = {
         f"{frozen.name}.h": kernel_header(frozen),
         f"{frozen.name}.json": kernel_manifest(frozen) + "\n",
-        "main.c": whole_example(frozen.name, _example(frozen), platforms),
+        "main.c": whole_example(frozen.name, _example(frozen), platforms, before=listener),
     }
     written = [folder / name for name in files]
     for path, text in zip(written, files.values(), strict=True):
@@ -52,7 +59,7 @@ def export_kernel(
         place = folder / platform.name
         place.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            levels = compile_levels(frozen, platform, optimize, Path(scratch))
+            levels = compile_levels(frozen, platform, optimize, Path(scratch), talks=True)
             objects = objects_of(levels)
             source = Path(scratch) / f"{frozen.name}.c"
             source.write_text(kernel_source(frozen, levels), encoding="utf-8")
@@ -94,7 +101,7 @@ class _Names:
 
     @classmethod
     def of(cls, frozen: FrozenKernel) -> _Names:
-        taken = {*RESERVED, frozen.name, "memory", "counts", "slots"}
+        taken = {*RESERVED, frozen.name, "memory", "counts", "slots", "tell", "user"}
         pointers = [unused(m.name, taken) for m in frozen.kernel.bound]
         buffers: list[_Buffer] = []
         for m, pointer in zip(frozen.kernel.bound, pointers, strict=True):
@@ -113,13 +120,14 @@ class _Names:
             *(text for b in self.buffers for text in b.parameters),
             *(f"{TYPES[p.dtype.name]} {name}" for p, name in given),
             *(f"uint32_t {g}" for g in self.groups),
+            *([f"{frozen.name}_tell *tell", "void *user"] if frozen.kernel.talks else []),
         ])  # fmt: skip
 
 
 def kernel_header(frozen: FrozenKernel) -> str:
     """Return the C header: codes, the workgroup, records, the function."""
     name, upper, names = frozen.name, frozen.name.upper(), _Names.of(frozen)
-    codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(CODES.items()))
+    codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(_codes(frozen).items()))
     lanes = "\n".join(
         f"#define {upper}_GROUPS_{axis}(lanes) ((uint32_t)(((lanes) + {n - 1}) / {n}))" if n > 1
         else f"#define {upper}_GROUPS_{axis}(lanes) ((uint32_t)(lanes))"
@@ -137,12 +145,18 @@ enum {{
 
 /* Groups for so many lanes along a dimension: the kernel has {frozen.kernel.workgroup} lanes in a group. */
 {lanes}
-{records}
+{records}{_TELL.format(name=name) if frozen.kernel.talks else ""}
 int {name}_run({names.signature(frozen)});
 
 const char *{name}_manifest(void); /* JSON */
 const char *{name}_message(int code);
 {closed()}"""
+
+
+_TELL = """
+/* Is given what the kernel prints, line by line, and at last the assertion that failed, if one did; may be NULL. */
+typedef void {name}_tell(void *user, int is_fault, const char *text);
+"""
 
 
 def _record(kind: str, layout: RecordLayout) -> str:
@@ -151,7 +165,7 @@ def _record(kind: str, layout: RecordLayout) -> str:
 
 def _struct(layout: RecordLayout) -> str:
     """Return the fields of a record as they lie in its words."""
-    taken, lines = set(RESERVED), list[str]()
+    taken, lines = set[str](RESERVED), list[str]()
     for field in layout.fields:
         name = unused(field.name, taken)
         if isinstance(field.kind, RecordLayout):
@@ -205,20 +219,50 @@ def kernel_source(frozen: FrozenKernel, levels: Sequence[Compiled]) -> str:
     return "\n".join([
         f'#pragma GCC visibility push(default)\n#include "{frozen.name}.h"\n#pragma GCC visibility pop',
         f"#define LOOM(f) {frozen.name}_##f\n#define BUFFERS {len(rows)}",
-        *(f"#define LOOM_{code} {upper}_{code}" for code in CODES),
-        f"#define LOOM_CODES {len(CODES)}",
+        *(f"#define LOOM_{code} {upper}_{code}" for code in _codes(frozen)),
+        f"#define LOOM_CODES {len(_codes(frozen))}\n#define TALKS {int(kernel.talks)}",
         source_text("common.c"),
         choice_of_levels(levels),
         table("Kernel *const", "kernels", [level.entries[0] for level in levels]),
         f"static const u32 workgroup[] = {{{', '.join(map(str, kernel.workgroup))}}};",
         table("u64", "table_elements", [str(n) for n in lengths]),
         byte_table("constants", bytes(image.constants)),
-        table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
+        table("const char *const", "messages", [quoted(text) for text in _codes(frozen).values()]),
         f"static const char manifest[] = {quoted(kernel_manifest(frozen))};",
         _BUFFER,
         table("Buffer", "buffers", rows),
+        *([_texts(levels)] if kernel.talks else []),
         source_text("kernel.c"),
         _function(frozen),
+    ])  # fmt: skip
+
+
+_KINDS = {"f16": "FLOATS", "bf16": "FLOATS + 1", "f32": "FLOATS + 2", "f64": "FLOATS + 3", "bool": "TRUTH"}
+
+
+def _texts(levels: Sequence[Compiled]) -> str:
+    """Return the tables of a kernel's texts, and what makes lines of them."""
+    found = levels[0].sites[0]
+    assert all(level.sites[0] == found for level in levels)
+    rows, pieces, types = list[str](), list[str](), list[str]()
+    longest = 200
+    for site in found:
+        where = f"[kernel {site.kernel!r} at {Path(site.file).name}:{site.line}] assertion failed in lane "
+        numbers = f"{int(site.kind == 'assert')}, {len(pieces)}, {len(site.pieces)}, {len(types)}"
+        rows.append(f"{{{quoted(where)}, {numbers}}}")
+        pieces += [quoted(text) for text in site.pieces]
+        types += [_KINDS.get(kind, "SIGNED" if kind.startswith("i") else "UNSIGNED") for kind in site.dtypes]
+        said = sum(len(text.encode()) for text in (where, *site.pieces))
+        longest = max(longest, said + 32 * len(site.dtypes) + 64)
+    return "\n".join([
+        f"typedef int64_t i64;\n#define TEXT_NBYTES {longest}",
+        "enum { SIGNED, UNSIGNED, TRUTH, FLOATS };",
+        "typedef struct { const char *where; u32 is_fault, piece, pieces, type; } Site;",
+        table("Site", "sites", rows),
+        table("const char *const", "pieces", pieces),
+        table("u32", "types", types),
+        source_text("abi/number.c"),
+        source_text("talk.c"),
     ])  # fmt: skip
 
 
@@ -249,11 +293,12 @@ def _function(frozen: FrozenKernel) -> str:
     ]
     memory, counts = (", ".join(each) or "0" for each in ([b.name for b in names.buffers],
                                                          [b.elements for b in names.buffers]))  # fmt: skip
+    passed = [*names.groups, *(["tell", "user"] if kernel.talks else [])]
     body = "\n".join([
         *checks, *products, *lines,
         f"  const void *memory[] = {{{memory}}};\n  u64 counts[] = {{{counts}}};",
         "  __typeof__(enter()) old = enter();",
-        f"  int code = start(memory, counts, slots, {', '.join(names.groups)});",
+        f"  int code = start(memory, counts, slots, {', '.join(passed)});",
         "  leave(old);\n  return code;",
     ])  # fmt: skip
     return f"int {frozen.name}_run({names.signature(frozen)}) {{\n{body}\n}}\n"
@@ -266,6 +311,12 @@ def _put(slot: int, dtype: DType, name: str) -> str:
 
 
 _MANY = 1000
+_LISTENER = """static void tell(void *user, int is_fault, const char *text) {
+  (void)user;
+  fprintf(is_fault ? stderr : stdout, "%s\\n", text);
+}
+
+"""
 
 
 def _example(frozen: FrozenKernel) -> str:
@@ -283,6 +334,7 @@ def _example(frozen: FrozenKernel) -> str:
     dimensions = max((len(b.lengths) for b in names.buffers), default=1)
     side = max(1, round(_MANY ** (1 / dimensions)))
     arguments += [f"{name.upper()}_GROUPS_{axis}({side if n < dimensions else 1})" for n, axis in enumerate("XYZ")]
+    arguments += ["tell", "0"] if kernel.talks else []
     lines.append(f"  int code = {name}_run({', '.join(arguments)});")
     lines.append(f"  if (code) return puts({name}_message(code)), 1;")
     for b in names.buffers:

@@ -19,8 +19,8 @@ from loom.export.frozen import Image, require_quiet
 from loom.ir.kernel import For, Instr, While, walk
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
-from loom.runtime.drivers.loading import load_artifact
-from loom.targets.base import Artifact, Bounds
+from loom.runtime.drivers.loading import load_artifact, locations_of
+from loom.targets.base import Artifact, Bounds, Site
 from loom.targets.llvm.machine import Machine, cpu_caps, llvm_fingerprint, machine
 from loom.targets.llvm.target import LlvmTarget
 
@@ -72,6 +72,8 @@ class Compiled:
     image: Image
     entries: tuple[str, ...]
     objects: tuple[Path, ...]
+    sites: tuple[tuple[Site, ...], ...] = ()
+    """Of each kernel: the places that send texts to the host."""
 
 
 def levels_of(platform: Platform, optimize: Optimize = "speed") -> list[Level]:
@@ -107,14 +109,22 @@ class Freezable(Protocol):
         ...
 
 
-def compile_levels(frozen: Freezable, platform: Platform, optimize: Optimize, folder: Path) -> list[Compiled]:
-    """Lay out and compile what is frozen for each level of a platform; objects go to ``folder``."""
+def compile_levels(
+    frozen: Freezable, platform: Platform, optimize: Optimize, folder: Path, *, talks: bool = False
+) -> list[Compiled]:
+    """Lay out and compile what is frozen for each level of a platform; objects go to ``folder``.
+
+    ArgumentError for kernels that print or assert, unless somebody listens (``talks``).
+    """
     found: list[Compiled] = []
     for level in levels_of(platform, optimize):
         image = frozen.image(level.caps)
         made = [compile_kernel(k, level, folder) for k in image.kernels]
-        entries, objects = zip(*made, strict=True) if made else ((), ())
-        found.append(Compiled(level, image, entries, objects))
+        entries, objects, sites = zip(*made, strict=True) if made else ((), (), ())
+        for kernel, each in zip(image.kernels, sites, strict=True):
+            if not talks:
+                require_quiet(kernel, each)
+        found.append(Compiled(level, image, entries, objects, sites))
     return found
 
 
@@ -123,8 +133,8 @@ def objects_of(levels: Sequence[Compiled]) -> list[Path]:
     return list(dict.fromkeys(path for level in levels for path in level.objects))
 
 
-def compile_kernel(kernel: VerifiedKernel, level: Level, folder: Path) -> tuple[str, Path]:
-    """Return a kernel's symbol, and the object file in ``folder`` that has it.
+def compile_kernel(kernel: VerifiedKernel, level: Level, folder: Path) -> tuple[str, Path, tuple[Site, ...]]:
+    """Return a kernel's symbol, the object file in ``folder`` that has it, and the places that send texts.
 
     A kernel of the library that was compiled before is not translated again.
     """
@@ -137,11 +147,10 @@ def compile_kernel(kernel: VerifiedKernel, level: Level, folder: Path) -> tuple[
         named = VerifiedKernel(replace(kernel.kernel, name=name), kernel.uniformity)
         return LlvmTarget(level.machine_for(kernel)).compile(named, bounds)
 
-    made = load_artifact(ArtifactCache(), kernel, bounds, "", everything, compile_now)
-    require_quiet(kernel, made.sites)
+    made = load_artifact(ArtifactCache(), kernel, bounds, locations_of(kernel, bounds), everything, compile_now)
     path = folder / f"{name}.o"
     path.write_bytes(made.data)
-    return made.entry, path
+    return made.entry, path, tuple(replace(site, kernel=kernel.name) for site in made.sites)
 
 
 def _multiplies_in_loops(kernel: VerifiedKernel) -> bool:

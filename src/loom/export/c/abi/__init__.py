@@ -95,8 +95,9 @@ def _glue(number: int, net: FrozenNetwork, told: Mapping[str, Any]) -> tuple[str
     They are declared by pointers of no type: names of networks may be those of anything else here.
     """
     name, training = net.name, told.get("training")
-    targets = training["targets"] if training else []
-    for ports in (told["inputs"], told["outputs"], targets):
+    targets: list[Any] = training["targets"] if training else []
+    lists: list[list[Any]] = [told["inputs"], told["outputs"], targets]
+    for ports in lists:
         if len(ports) > _MOST_PORTS or any(len(port["shape"]) > _MOST_AXES for port in ports):
             raise ArgumentError("loom.export", "too many arrays, or too many axes, for functions with JSON texts",
                                 expected=f"at most {_MOST_PORTS} inputs and outputs of {_MOST_AXES} axes",
@@ -146,7 +147,7 @@ def _rest_nbytes(net: FrozenNetwork, manifest: str, image_nbytes: int) -> int:
     told = json.loads(manifest)
     training = told.get("training")
     count = net.training.samples if net.training is not None else 1
-    ports = [*told["inputs"], *told["outputs"], *(training["targets"] if training else [])]
+    ports: list[Any] = [*told["inputs"], *told["outputs"], *(training["targets"] if training else [])]
     samples = sum(_port_nbytes(port) * count + 64 for port in ports)
     return 8 * image_nbytes + samples + 8 * len(manifest) + 8 * len(json.dumps(net.documents[0])) + (1 << 18)
 
