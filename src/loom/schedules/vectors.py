@@ -26,6 +26,8 @@ KEPT = (f32, f16, i8)
 """What the elements of vectors may be kept as."""
 _TILES = {16: (2, 8), 8: (2, 4), 4: (2, 4)}
 """Vectors of a panel and queries compared at once, by the 32-bit lanes of a vector."""
+_TILES_OF_BYTES = {**_TILES, 16: (4, 4)}
+"""The same for bytes: with products that cost little, queries brought to all lanes are what counts."""
 _SCALAR = (32, 1, 4)
 _THREADS = (32, 4, 8)
 """Lanes, vectors and queries where lanes are threads of hardware, or are run many at once by the interpreter."""
@@ -152,7 +154,7 @@ def choose_layout(
         panel = Panel(lanes, vectors, queries, held, u32)
     else:
         lanes = max(lanes for lanes in _TILES if lanes <= caps.simd_lanes)
-        panel = Panel(lanes, *_TILES[lanes], held, u64)
+        panel = Panel(lanes, *(_TILES_OF_BYTES if kept == i8 else _TILES)[lanes], held, u64)
     most = _SEGMENT_NBYTES_THREADS if threads else _SEGMENT_NBYTES
     if caps.buffer_nbytes is not None:
         most = min(most, caps.buffer_nbytes)
