@@ -104,7 +104,7 @@ function enableChoices(id, isEnabled) {
 
 /** Another back end, from its first weights on; why not, where it cannot compute here. */
 async function choose(name) {
-  set("unable", "");
+  set("unable", name === "wasm" ? "" : `${NAMES[name]} is opened: the device proves its arithmetic …`);
   $("start").disabled = true;
   try {
     const { digest } = await net.ask("open", { backend: name });
@@ -113,6 +113,7 @@ async function choose(name) {
     showDigests("weights", digest, false);
     set("start", "Train");
     await look();
+    set("unable", "");
   } catch (error) {
     set("unable", `${NAMES[name]} cannot compute it here: ${error.message.replace(/^BACKEND: (webgpu: )?(BACKEND: )?/, "")}`);
   }

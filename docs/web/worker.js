@@ -22,7 +22,8 @@ async function samples() {
   return { train: part(0, about.train), held: part(about.train, about.held) };
 }
 
-const netOn = (backend) => once(`net on ${backend}`, () => Net.open({ backend }));
+/** In a list a back end is not asked for by name: a processor that plays a GPU is none. */
+const netOn = (backend) => once(`net on ${backend}`, () => Net.open({ backend: [backend] }));
 
 const asks = {
   /** What may compute here; the digest of the first weights. */

@@ -115,16 +115,13 @@ def test_a_picture_has_the_bits_of_loom_on_webassembly_and_webgpu(page: Page) ->
     assert page.faults() == []
 
 
-def test_the_network_ends_in_the_committed_digest_on_webgpu(page: Page) -> None:
-    if not page.run("document.querySelector('#backends [data-backend=webgpu]') !== null"):
-        pytest.skip("the package has no WebGPU")
-    choose(page, "#backends", "webgpu")
-    assert text(page, "#unable") == ""
-    click(page, "#start")
-    page.wait("document.querySelector('#weights').dataset.state !== 'idle'", 250)
-    assert text(page, "#weights .here") == demo_digits.committed_digest(20)
-    page.wait("document.querySelector('#start').textContent === 'Train again'", 20)
-    choose(page, "#backends", "wasm")
+def test_a_processor_that_plays_a_gpu_is_said_and_not_taken(page: Page) -> None:
+    """Networks on WebGPU: tests/unit/export/web/test_webgpu.py."""
+    click(page, "#backends [data-backend=webgpu]")
+    page.wait("document.querySelector('#unable').textContent.includes('cannot')", 60)
+    assert text(page, "#unable") == "WebGPU cannot compute it here: the adapter is the processor"
+    page.wait("document.querySelector('#backends [data-backend=wasm]').ariaPressed === 'true'", 10)
+    assert not page.run("document.querySelector('#start').disabled")
 
 
 def test_primes_are_counted(page: Page) -> None:
