@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list, items, one_of
-from loom.tables.types import ColumnType
+from loom.tables.types import ColumnType, is_missing
 
 __all__ = ["LEFT_OUT", "OPERATORS", "condition", "operand"]
 
@@ -68,7 +68,7 @@ def condition(name: str, column: ColumnType, op: Any, value: Any, where: str) ->
 
 def operand(column: ColumnType, value: Any, where: str) -> Any:
     """Return what a column is compared with, as it is bound: for numbers any number, else a value of its type."""
-    if column.name in ("int", "float"):
+    if column.name in ("int", "float") and not is_missing(value):
         found = value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
         if isinstance(found, float) and not isinstance(value, bool):
             return None if math.isnan(found) else float(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from loom.tables.arrow.writing import Arrow
 from loom.tables.connections import Connections
 from loom.tables.exchange.arrays import array_of
 from loom.tables.guards import refuse_settings, refuse_unused, same_tables, verb_of
-from loom.tables.types import COLUMN_TYPES, ColumnType
+from loom.tables.types import COLUMN_TYPES, ColumnType, is_missing
 
 __all__ = ["SqlResult", "run_sql"]
 
@@ -132,13 +132,18 @@ def _bound(params: Any, where: str) -> Any:
 
 
 def _value(value: Any, where: str) -> Any:
+    if is_missing(value):
+        return None
     if isinstance(value, np.datetime64):
-        return COLUMN_TYPES["datetime"].one(value, where)
+        is_day = np.datetime_data(cast("Any", value))[0] == "D"
+        return COLUMN_TYPES["date" if is_day else "datetime"].one(value, where)
     found: Any = value.item() if is_scalar(value) else value
     if isinstance(found, datetime.datetime):
         return COLUMN_TYPES["datetime"].one(found, where)
     if isinstance(found, datetime.date):
         return COLUMN_TYPES["date"].one(found, where)
+    if isinstance(found, (bytearray, memoryview)):
+        return bytes(cast("Any", found))
     if found is None or isinstance(found, (bool, int, float, str, bytes)):
         return found
     raise DTypeError(where, "a value cannot be bound", expected="None, a number, text, bytes, date or datetime",

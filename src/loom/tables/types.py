@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, FileError
 from loom.core.given import is_scalar
 
-__all__ = ["COLUMN_TYPES", "ColumnType", "declared_type", "read_type", "shown"]
+__all__ = ["COLUMN_TYPES", "ColumnType", "declared_type", "is_missing", "read_type", "shown"]
 
 _LIMITS = -(1 << 63), (1 << 63) - 1
 
@@ -171,8 +171,6 @@ def _stamp(value: Any) -> str | None:
     if _is_no_time(value):
         return None
     if isinstance(value, np.datetime64):
-        if np.datetime_data(cast("Any", value))[0] in ("D", "W", "M", "Y", "generic"):
-            raise ValueError  # days are no moments
         if value != (rounded := cast("Any", value).astype("datetime64[us]")):
             raise ValueError  # finer than a microsecond
         value = rounded

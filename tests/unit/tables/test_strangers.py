@@ -129,7 +129,7 @@ def test_moments_of_numpy_and_pandas_are_kept_or_refused() -> None:
     assert all(row["d"] is row["n"] is None for row in t)
     finer = pandas.Timestamp("2020-01-31 12:00:00.000000001")
     assert np.datetime64(finer.to_datetime64()) != np.datetime64(NOON)
-    for wrong in (finer.to_datetime64(), np.datetime64("2020-01-31")):
+    for wrong in (finer.to_datetime64(), np.datetime64("2020-01-31T12:00:00.0000001")):
         for call in (lambda v: t.insert(z=v), lambda v: t.insert_many({"z": [v]}), lambda v: t.where("z", ">", v),
                      lambda v: t.insert_many({"z": np.array([np.datetime64(v)])})):  # fmt: skip
             with pytest.raises(DTypeError):
@@ -137,10 +137,28 @@ def test_moments_of_numpy_and_pandas_are_kept_or_refused() -> None:
     with pytest.raises(DTypeError):
         t.insert(z=finer)
     assert t.count() == 6
+    assert t.where("n", "==", pandas.NA).count() == 6
+    t.insert_many({"z": np.array(["2020-01-31"], "datetime64[D]")})  # which is a moment, its first
+    assert t.where("z", "==", np.datetime64("2020-01-31")).ids() == [7]
 
 
 OTHERWISE = ["soon", "2020-01-31T12:00:00", "2020-01-31", "2020-02-30", "2020-02-30 12:00:00.000000", "20200131",
              "2020-01-31 24:00:00.000000", "0000-01-31 12:00:00.000000"]  # fmt: skip
+
+
+def test_sql_binds_what_columns_hold() -> None:
+    db = Database()
+    t = db.table("t", d=datetime.date, z=datetime.datetime, y=bytes)
+    t.insert(d=NOON.date(), z=NOON, y=b"a")
+    pandas = pytest.importorskip("pandas")
+    for column, values in {
+        "d": [NOON.date(), np.datetime64("2020-01-31")],
+        "z": [NOON, np.datetime64("2020-01-31T12"), pandas.Timestamp(NOON)],
+        "y": [b"a", bytearray(b"a"), memoryview(b"a")],
+    }.items():
+        for value in values:
+            assert len(db.sql(f"SELECT 1 FROM t WHERE {column} = ?", [value])) == 1
+    assert db.sql("SELECT ? AS a, ? AS b", [pandas.NA, pandas.NaT]).tuples() == [(None, None)]
 
 
 @pytest.mark.parametrize("text", OTHERWISE)

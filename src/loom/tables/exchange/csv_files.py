@@ -180,13 +180,16 @@ def _is_too_large(text: str) -> bool:
 
 
 def _any_match(cells: TextColumn, pattern: str) -> bool:
-    if isinstance(cells.texts, list):
-        matches = re.compile(pattern).match
-        return any(map(matches, cast("list[str]", cells.texts)))
+    if _is_listed(cells.texts):
+        return any(map(re.compile(pattern).match, cells.listed()))
     from pyarrow import compute  # pyright: ignore[reportMissingTypeStubs]
 
     reading: Any = compute
     return bool(reading.any(reading.match_substring_regex(cells.texts, pattern)).as_py())
+
+
+def _is_listed(texts: object) -> bool:
+    return isinstance(texts, list)
 
 
 def _texts(texts: Any) -> Prepared:
