@@ -189,6 +189,30 @@ def test_memory_may_be_the_callers(library: Library) -> None:
     assert "error" in library("LoomForward", "[1,2,3,4]")
 
 
+OLDER = {
+    "id": "old", "batch_size": 1, "grid_rows": 1, "grid_cols": 1, "layers_per_cell": 1,
+    "layers": [{"type": "dense", "input_size": 4, "output_size": 2, "activation": "sigmoid"}],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_command_line_puts_documents_in_one_library(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from loom.cli.main import app
+
+    (tmp_path / "older.json").write_text(json.dumps(OLDER))
+    (tmp_path / "today.json").write_text(json.dumps(DOCUMENT))
+    words = ["export", f"{tmp_path}/older.json", f"{tmp_path}/today.json", "--optimize", "size", "--name", "both"]
+    assert CliRunner().invoke(app, [*words, "--out", str(tmp_path)]).exit_code == 2
+    assert json.loads((tmp_path / "older.json").read_text()) == OLDER  # no manifest is written over it
+    assert CliRunner().invoke(app, [*words, "--out", f"{tmp_path}/out"]).exit_code == 0
+    library = Library(tmp_path / "out" / "x86_64-linux" / "libboth.so")
+    net = loom.Network.from_json(OLDER, on="cpu")
+    assert library("CreateLoomNetwork", OLDER) == {"status": "created", "network": "older", "digest": net.digest()}
+    assert library("CreateLoomNetwork", DOCUMENT)["network"] == "today"
+
+
 def test_names_in_one_library_differ() -> None:
     with pytest.raises(ArgumentError, match="not networks of different names"):
         export_c([freeze(network()), freeze(network())], "/nowhere")

@@ -118,6 +118,7 @@ twice = tensor.compile([x * 2])
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_finds_a_program_in_a_file(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 

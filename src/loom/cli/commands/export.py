@@ -77,6 +77,7 @@ def export(
         if data is not None:
             samples, held_out = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
         called = name if name and len(network) == 1 else _prefix(path)
+        _require_elsewhere(path, out / f"{called}.json")
         watched = held_out if patience is not None else None
         frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched,
                               threads=threads))  # fmt: skip
@@ -106,6 +107,15 @@ def _documents(path: Path) -> list[Any]:
     found: Any = parse(path.read_bytes())
     models: Any = found.get("models") if is_mapping(found) else None
     return [found] if models is None else [model["cfg"] for model in models[:1]]
+
+
+def _require_elsewhere(path: Path, written: Path) -> None:
+    from loom.core.errors import ArgumentError
+
+    if path.resolve() == written.resolve():
+        raise ArgumentError("loom export, --out", "the manifest would be written over the document",
+                            expected="another folder, or another name", got=str(written),
+                            remedy="Write --out build")  # fmt: skip
 
 
 def _require_one(network: list[Path], what: str) -> None:

@@ -149,7 +149,7 @@ def _rest_nbytes(net: FrozenNetwork, manifest: str, image_nbytes: int) -> int:
     count = net.training.samples if net.training is not None else 1
     ports: list[Any] = [*told["inputs"], *told["outputs"], *(training["targets"] if training else [])]
     samples = sum(_port_nbytes(port) * count + 64 for port in ports)
-    return 8 * image_nbytes + samples + 8 * len(manifest) + 8 * len(json.dumps(net.documents[0])) + (1 << 18)
+    return 8 * image_nbytes + samples + 16 * len(manifest) + 8 * len(json.dumps(net.documents[0])) + (1 << 18)
 
 
 def _port_nbytes(port: Mapping[str, Any]) -> int:
