@@ -16,7 +16,7 @@ from loom.nn.spec.layers import NAMES
 from unit.export.every import EVERY, SAMPLES, SETTINGS
 from unit.export.exported import Library, at
 
-_ALWAYS = ("several inputs and outputs", "mixture of experts", "type bf16")
+_ALWAYS = ("several inputs and outputs",)
 CASES = [pytest.param(name, marks=[] if name in _ALWAYS else pytest.mark.slow) for name in EVERY]
 
 

@@ -71,6 +71,7 @@ def test_patience_ends_it_and_puts_the_best_weights_back(tmp_path: Path) -> None
     assert library.digest() == net.digest()
 
 
+@pytest.mark.slow
 def test_patience_watches_the_loss_of_training_where_nothing_is_held_out(tmp_path: Path) -> None:
     net, data = network(LAYERS), samples(64, 0)
     settings = {**SETTINGS, "learning_rate": 0.9, "patience": 5}
@@ -82,6 +83,7 @@ def test_patience_watches_the_loss_of_training_where_nothing_is_held_out(tmp_pat
     assert library.digest() == net.digest()
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_validation(tmp_path: Path) -> None:
     net, data, held = network(LAYERS), samples(64, 0), samples(37, 1)
     library = exported(tmp_path, net, train=SETTINGS, data=data, validation=held)
@@ -104,6 +106,7 @@ def test_scaling_is_learned_of_the_samples_it_is_frozen_with(tmp_path: Path) -> 
     assert library.digest() == net.digest()
 
 
+@pytest.mark.slow
 def test_truths_of_one_output_are_two_classes(tmp_path: Path) -> None:
     net, (x, y) = network([*LAYERS[:1], {"type": "dense", "output_size": 1}]), samples(64, 0)
     chances = (y[:, None] > 0).astype(np.float32)
