@@ -26,7 +26,7 @@ from loom.runtime.drivers.probes.probes import PROBES
 from loom.runtime.drivers.rows import cut_groups, fill_words
 from loom.targets.base import Bounds
 from loom.targets.wgsl.features import Features, refusal
-from loom.targets.wgsl.library.collect import FAMILIES, FORMS, called, every_form
+from loom.targets.wgsl.library.collect import FAMILIES, FIRST, FORMS, called, every_form
 from loom.targets.wgsl.lower import Lowered, lower
 
 __all__ = ["gpu_module"]
@@ -94,7 +94,7 @@ def _about(net: FrozenNetwork, image: Image) -> dict[str, Any]:
         "tensors": [[t.name, t.offset, t.nbytes] for t in image.tensors.values()],
         "kernels": [[each.own, sorted(called(each.own)), each.words] for each in lowered],
         "rows": rows.rows, "words": _encoded(np.array(rows.words, np.uint32).tobytes()), "programs": programs,
-        "library": _library(lowered), "families": FAMILIES, "forms": FORMS, "checks": _checks(),
+        "library": _library(lowered), "families": FAMILIES, "forms": FORMS, "first": FIRST, "checks": _checks(),
         "counts": [len(net.network.spec.inputs), len(net.targets), len(net.outputs)],
     }  # fmt: skip
     training = net.training

@@ -16,7 +16,8 @@ __all__ = ["Features", "refusal"]
 
 @dataclass(frozen=True)
 class Features:
-    """``forms`` are (family, form) of ``library.collect``, native where none is named.
+    """``forms`` are (family, form) of ``library.collect``, the first of them where none
+    is named.
 
     ``whole_loops``: a loop ends when its condition says so, however many turns it takes. ``whole_vectors``: workgroups
     are filled up to a multiple of this many lanes by lanes that only look on. ``most_groups``: the most

@@ -70,7 +70,7 @@ def test_a_kernels_own_text_does_not_depend_on_the_forms_of_a_device() -> None:
 
 
 def test_what_is_collected_calls_nothing_outside_of_it() -> None:
-    for form in ("hidden", "guarded", "integers"):
+    for form in ("hidden", "guarded", "wide", "integers"):
         for name in sorted({name.partition("__")[0] for name in library()}):
             text = functions(frozenset([name]), {f: form for f, known in FORMS.items() if form in known})
             made = set(re.findall(r"^(?:fn|struct) (\w+)", text, re.MULTILINE))

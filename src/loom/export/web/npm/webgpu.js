@@ -26,7 +26,7 @@ class Machine {
   constructor(device, about) {
     this.device = device;
     this.about = about;
-    this.forms = Object.fromEntries(Object.keys(about.families).map((family) => [family, "hidden"]));
+    this.forms = { ...about.first };
     this.layout = device.createBindGroupLayout({
       entries: [
         { binding: 0, visibility: 4, buffer: { type: "uniform", hasDynamicOffset: true } },
@@ -52,7 +52,7 @@ class Machine {
       const text = library[kind ? `${name}__${this.forms[kind]}` : name];
       found.set(name, text);
       for (const word of text.match(/\b[A-Za-z]\w*\b/g))
-        if (word !== name && (word in library || `${word}__hidden` in library)) waiting.push(word);
+        if (word !== name && (word in library || `${word}__integers` in library)) waiting.push(word);
     }
     return [...found.values()].join("");
   }

@@ -16,6 +16,8 @@ from loom.core.errors import DeviceError
 __all__ = ["WebGpuAdapter", "calls", "find_adapters"]
 
 _ORDER = {"DiscreteGPU": 0, "IntegratedGPU": 1, "CPU": 2, "Unknown": 3}
+_DOUBLES = {"shader-f64", "shader-int64"}
+"""Features beyond WebGPU: types of 64 bits."""
 _LIMITS = {
     "buffers": "max-storage-buffers-per-shader-stage",
     "buffer_nbytes": "max-storage-buffer-binding-size",
@@ -43,6 +45,7 @@ class WebGpuAdapter:
     subgroup: int
     limits: dict[str, int]
     timed: bool
+    doubles: bool
     key: str
 
 
@@ -77,7 +80,8 @@ def find_adapters() -> list[WebGpuAdapter]:
     """Return all adapters, GPUs first, but for those of OpenGL, which lack much; DeviceError without ``wgpu``."""
     wgpu = _wgpu()
     with calls("device 'webgpu'"):
-        found = [_adapter(native) for native in wgpu.gpu.enumerate_adapters_sync()]
+        natives = list(wgpu.gpu.enumerate_adapters_sync())
+    found = [_adapter(native) for native in natives]
     usable = [a for a in found if not a.backend.startswith("OpenGL")]
     return sorted(usable, key=lambda a: _ORDER.get(a.kind, 3))
 
@@ -89,5 +93,6 @@ def _adapter(native: Any) -> WebGpuAdapter:
     named = [str(info.get(part, "")) for part in ("vendor", "device", "description", "backend_type", "adapter_type")]
     return WebGpuAdapter(
         native, named[1], named[4], named[2], named[3], int(info.get('subgroup_min_size', 0) or 0) or 8, limits,
-        "timestamp-query" in native.features, f"{' '.join(named)} {_wgpu().__version__}",
+        "timestamp-query" in native.features, set(native.features) >= _DOUBLES,
+        f"{' '.join(named)} {_wgpu().__version__}",
     )  # fmt: skip

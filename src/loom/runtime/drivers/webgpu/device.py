@@ -50,7 +50,7 @@ class WebGpuDevice(OpenWebGpu):
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=False,
             workers=options.thread_count() if self.adapter.kind == "CPU" else _USUAL_PROCESSORS,
             cache_nbytes=1 << 20, threads=True, buffer_nbytes=limits["buffer_nbytes"],
-            short=any(form != "hidden" for _, form in self.features.forms),
+            short=any(form in ("guarded", "integers") for family, form in self.features.forms if family != "doubles"),
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:

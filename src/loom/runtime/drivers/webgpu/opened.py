@@ -34,6 +34,7 @@ class OpenWebGpu:
         self.name = name
         self.lock = threading.RLock()
         features = ["timestamp-query"] if adapter.timed else []
+        features += ["shader-f64", "shader-int64"] if adapter.doubles else []
         with calls(f"device {name!r}"):
             self.native: Any = adapter.native.request_device_sync(
                 required_features=features, required_limits=dict(adapter.native.limits)

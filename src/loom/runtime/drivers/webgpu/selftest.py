@@ -30,14 +30,20 @@ from loom.runtime.plans.plan import make_plan
 from loom.storage.atomic import replace_file
 from loom.targets.base import compiler_fingerprint
 from loom.targets.wgsl.features import Features
-from loom.targets.wgsl.library.collect import FORMS
+from loom.targets.wgsl.library.collect import FIRST, FORMS
 
 __all__ = ["LADDERS", "FormFindings", "Rung", "find_features"]
 
 _LANES = 64
 _LOOPS = "several turns in one; a fault where the driver ends one"
 _FILLED = "groups filled up to whole vectors"
-_HOW = {"guarded": "by integers where numbers are subnormal", "integers": "by integers"}
+_NATIVE = "native"
+_HOW = {
+    "hidden": _NATIVE,
+    "wide": _NATIVE,
+    "guarded": "by integers where numbers are subnormal",
+    "integers": "by integers",
+}
 _WRONG = "wrong"
 
 
@@ -68,7 +74,8 @@ LADDERS: tuple[Rung, ...] = (
     Rung("integers to floats", "conversions"),
     *(Rung(f"f32 {operation}") for operation in _LITERALS),
     Rung("f32 to integers"),
-    *(Rung(f"f64 {n}") for n in ("add", "mul", "division", "square root", "rounding")),
+    *(Rung(f"f64 {n}", "doubles") for n in ("add", "sub", "mul", "division", "square root", "contraction")),
+    Rung("f64 rounding"),
     Rung("f64 conversions"), Rung("64-bit integers to floats"),
 )  # fmt: skip
 """Every operation looked at, in the order of what builds on what; f64 is arithmetic of integers on every device."""
@@ -84,6 +91,8 @@ def find_features(device: OpenWebGpu) -> tuple[Features, FormFindings]:
     if known is not None:
         return known
     features = device.features
+    if device.adapter.doubles:
+        features = replace(features, forms=(("doubles", "wide"),))
     operations: list[tuple[str, str]] = []
     for ladder in LADDERS:
         how, features = _climb(device, ladder, features)
@@ -104,7 +113,7 @@ def _climb(device: OpenWebGpu, ladder: Rung, features: Features) -> tuple[str, F
     """Return how an operation is computed, and the features for it."""
     forms, family = dict(features.forms), ladder.family
     if _right(device, ladder.operation, features):
-        return _HOW.get(forms.get(family or "", ""), "native"), features
+        return _NATIVE if family is None else _HOW[forms.get(family, FIRST[family])], features
     if ladder.operation == "long loops":
         return _LOOPS, replace(features, whole_loops=False)
     rungs = [(_FILLED, replace(features, whole_vectors=max(2, device.adapter.subgroup)))]
@@ -112,7 +121,7 @@ def _climb(device: OpenWebGpu, ladder: Rung, features: Features) -> tuple[str, F
         rungs = []
     if family is not None:
         known = FORMS[family]
-        for form in known[known.index(forms.get(family, known[0])) + 1 :]:
+        for form in known[known.index(forms.get(family, FIRST[family])) + 1 :]:
             rungs.append((_HOW[form], replace(features, forms=tuple(sorted({**forms, family: form}.items())))))
     for how, changed in rungs:
         if _right(device, ladder.operation, changed):

@@ -12,7 +12,7 @@ from functools import cache
 
 from loom.targets.wgsl.library import doubles, integers, singles
 
-__all__ = ["FAMILIES", "FORMS", "called", "every_form", "functions", "library"]
+__all__ = ["FAMILIES", "FIRST", "FORMS", "called", "every_form", "functions", "library"]
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "sums": ("add_f32", "sub_f32"),
@@ -21,21 +21,25 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "roots": ("sqrt_f32",),
     "order": ("lt_f32", "le_f32", "eq_f32"),
     "conversions": ("f32_of_u32", "f32_of_i32"),
+    "doubles": ("add_f64", "sub_f64", "mul_f64", "div_f64", "sqrt_f64"),
 }
 """What is computed in one form or another, by the name of what a device is asked for."""
 _FLUSHED = ("hidden", "guarded", "integers")
 FORMS: dict[str, tuple[str, ...]] = {
     "sums": _FLUSHED, "products": _FLUSHED, "quotients": _FLUSHED, "roots": _FLUSHED,
     "order": ("hidden", "integers"), "conversions": ("hidden", "integers"),
+    "doubles": ("wide", "integers"),
 }  # fmt: skip
 """The forms of a family, in the order in which they are tried.
 
 The device's own operation, its result hidden from the compiler; that, and integers where a number is subnormal or
-nearly so; integers alone.
+nearly so; integers alone. Of f64 that of a device with types beyond WGSL, and integers.
 """
+FIRST = {family: "integers" if family == "doubles" else known[0] for family, known in FORMS.items()}
+"""The form of a family where none is named."""
 _BLOCK = re.compile(r"^(?:fn|struct) (\w+)[^\n]*\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"\b[A-Za-z]\w*\b")
-_FORMS = re.compile(r"\b(\w+?)__(?:hidden|guarded|integers)\b")
+_FORMS = re.compile(r"\b(\w+?)__(?:hidden|guarded|wide|integers)\b")
 
 
 @cache
@@ -84,7 +88,7 @@ def every_form(names: frozenset[str]) -> dict[str, str]:
 
 
 def functions(names: frozenset[str], forms: Mapping[str, str]) -> str:
-    """Return the text of functions and of all they use; ``forms`` gives each family's, else it is hidden."""
+    """Return the text of functions and of all they use; ``forms`` gives each family's, else it is the first."""
     done: dict[str, str] = {}
     waiting = sorted(names)
     while waiting:
@@ -92,7 +96,7 @@ def functions(names: frozenset[str], forms: Mapping[str, str]) -> str:
         if name in done:
             continue
         family = _family(name)
-        held = name if family is None else f"{name}__{forms.get(family, 'hidden')}"
+        held = name if family is None else f"{name}__{forms.get(family, FIRST[family])}"
         done[name] = _FORMS.sub(r"\1", library()[held])
         waiting += sorted(_names()[held] - set(done))
     return "".join(done[name] for name in sorted(done))

@@ -1,12 +1,35 @@
 """WGSL functions of f64, which WGSL has not: by integers, a number being the bits of a ``vec2<u32>``, low word first.
 
-Layer: targets. Invariant: bits equal ``ir.evaluate`` but for those of a NaN; no function has a loop.
+Layer: targets. ``__wide`` are the functions where a device has f64 and u64 beyond WGSL, as by ``wgpu`` it may.
+Invariant: bits equal ``ir.evaluate`` but for those of a NaN; no function has a loop.
 
 Source: IEEE 754-2019, 4.3.1 and 5.4.1; Knuth, The Art of Computer Programming 2, 4.3.1 D (quotients by digits of 16
 bits); Zimmermann (Karatsuba Square Root, 1999).
 """
 
 TEXT = """
+fn double_of(a: vec2<u32>) -> f64 {
+  return bitcast<f64>((u64(a.y) << 32u) | u64(a.x));
+}
+fn words_of(a: f64) -> vec2<u32> {
+  let whole = bitcast<u64>(a);
+  return hide_wide(vec2<u32>(u32(whole & 0xfffffffflu), u32(whole >> 32u)));
+}
+fn add_f64__wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+  return words_of(double_of(a) + double_of(b));
+}
+fn sub_f64__wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+  return words_of(double_of(a) - double_of(b));
+}
+fn mul_f64__wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+  return words_of(double_of(a) * double_of(b));
+}
+fn div_f64__wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+  return words_of(double_of(a) / double_of(b));
+}
+fn sqrt_f64__wide(a: vec2<u32>) -> vec2<u32> {
+  return words_of(sqrt(double_of(a)));
+}
 fn nan_f64(a: vec2<u32>) -> bool {
   let high = a.y & 0x7fffffffu;
   return (high > 0x7ff00000u) | ((high == 0x7ff00000u) & (a.x != 0u));
@@ -107,7 +130,7 @@ fn open_f64(a: vec2<u32>) -> Double {
 fn whole_f64(size: vec2<u32>) -> vec2<u32> {
   return shl_u64(vec2<u32>(size.x, (size.y & 0xfffffu) | select(0u, 0x100000u, size.y >= 0x100000u)), 9u);
 }
-fn add_f64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+fn add_f64__integers(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   let sizes = vec2<u32>(0xffffffffu, 0x7fffffffu);
   let turned = lt_u64(a & sizes, b & sizes);
   let x = select(a, b, turned);
@@ -131,10 +154,10 @@ fn add_f64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   let n = clz_u64(m).x;
   return pack_f64(x.y & 0x80000000u, bitcast<i32>(e) - 1021 - bitcast<i32>(n), shl_u64(m, n));
 }
-fn sub_f64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+fn sub_f64__integers(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   return add_f64(a, b ^ vec2<u32>(0u, 0x80000000u));
 }
-fn mul_f64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+fn mul_f64__integers(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   let sign = (a.y ^ b.y) & 0x80000000u;
   let none = zero_f64(a) | zero_f64(b);
   if (nan_f64(a) | nan_f64(b) | ((inf_f64(a) | inf_f64(b)) & none)) {
@@ -187,7 +210,7 @@ fn digit_f64(rest: vec2<u32>, by: vec2<u32>) -> Digit {
   }
   return Digit(q, left.low);
 }
-fn div_f64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+fn div_f64__integers(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   let sign = (a.y ^ b.y) & 0x80000000u;
   if (nan_f64(a) | nan_f64(b) | (inf_f64(a) & inf_f64(b)) | (zero_f64(a) & zero_f64(b))) {
     return vec2<u32>(0u, 0x7ff80000u);
@@ -209,7 +232,7 @@ fn div_f64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   let n = countLeadingZeros(q.y);
   return pack_f64(sign, x.e - y.e - bitcast<i32>(n), shl_u64(q, n) | vec2<u32>(left, 0u));
 }
-fn sqrt_f64(a: vec2<u32>) -> vec2<u32> {
+fn sqrt_f64__integers(a: vec2<u32>) -> vec2<u32> {
   if (zero_f64(a)) {
     return a;
   }

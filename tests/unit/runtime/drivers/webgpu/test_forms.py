@@ -17,7 +17,8 @@ from loom.targets.wgsl.library.collect import FORMS
 
 PROBED = (
     "f32 add", "f32 sub", "f32 mul", "f32 division", "f32 square root", "f32 select", "f32 reassociation",
-    "integers to floats", "64-bit integers to floats", "f64 conversions", "i64 arithmetic", "u16 arithmetic",
+    "integers to floats", "64-bit integers to floats", "f64 conversions", "f64 mul", "f64 division", "f64 square root",
+    "i64 arithmetic", "u16 arithmetic",
 )  # fmt: skip
 
 
