@@ -456,9 +456,9 @@ def run(seed: int, folder: Path, steps: int, devices: list[str]) -> None:
         drawn.db.close()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_drawn_sequences(tmp_path: Path, seed: int) -> None:
-    run(seed, tmp_path, 30, ["cpu"])
+    run(seed, tmp_path, 25, ["cpu"])
 
 
 @pytest.mark.slow
