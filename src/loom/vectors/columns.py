@@ -128,7 +128,7 @@ def _require_value(wanted: Any, here: str) -> None:
     named = next(iter(cast("dict[Any, Any]", wanted)), None) if isinstance(wanted, dict) else None
     if (isinstance(first, str) and first in OPERATORS) or (isinstance(named, str) and named.startswith("$")):
         raise ArgumentError(here, "not a condition", expected='a value, or a pair such as (">", 3)',
-                            got=repr(wanted)[:200],
+                            got=repr(cast("Any", wanted))[:200],
                             remedy='Write a tuple, or ("==", value) for vectors told just this')  # fmt: skip
 
 

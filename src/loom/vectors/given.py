@@ -113,7 +113,7 @@ def read_ids(ids: Any, count: int | None, where: str) -> list[Id]:
     found: list[Any]
     if count is not None and isinstance(ids, (set, frozenset)):
         raise ArgumentError(where, "ids in no order", expected="a list of ids, one for each vector",
-                            got=repr(ids)[:200], remedy="Pass them in the order of the vectors")  # fmt: skip
+                            got=repr(cast("Any", ids))[:200], remedy="Pass them in the vectors' order")  # fmt: skip
     if is_array(ids):
         found = ids.tolist() if ids.ndim == 1 and ids.dtype.kind in "iuU" else list(ids.flat)
     elif type(ids) is list:

@@ -226,25 +226,25 @@ class RowSegment:
             yield last.reshape(-1).view(np.uint8)
 
     def _panels(self, first: int, count: int) -> Array:
-        layout, (memory, file) = self._programs.layout, self._found()
+        layout, found = self._programs.layout, self._found()
         width = layout.panel.width
-        if memory is None:
+        if not isinstance(found, SegmentMemory):
             begin = self.first + first * width
-            if file.width == width:
-                return file.panels(begin // width, count)
+            if found.width == width:
+                return found.panels(begin // width, count)
             some = min(count * width, self.used - first * width)
-            return panels_of_rows(file.rows(begin, some), width)
-        data, at, nbytes = memory.data, first * layout.panel_nbytes, count * layout.panel_nbytes
+            return panels_of_rows(found.rows(begin, some), width)
+        data, at, nbytes = found.data, first * layout.panel_nbytes, count * layout.panel_nbytes
         return data.bytes[at : at + nbytes] if isinstance(data, HostStorage) else data.read(at, nbytes)
 
     def facts(self, count: int) -> list[Array]:
         """Return squares, weights and scales of its first rows, 0 for the others of the last panel."""
         width = self._programs.layout.panel.width
         padded = np.zeros((len(_FACTS), -(-count // width) * width), np.float32)
-        memory, file = self._found()
-        kept = None if file is None else [file.fact(name, self.first, count) for name in _FACTS]
+        memory = self._found()
+        kept = None if isinstance(memory, SegmentMemory) else [memory.fact(name, self.first, count) for name in _FACTS]
         if kept is None or any(each is None for each in kept):
-            if memory is None:  # a file of version 1 has only rows
+            if not isinstance(memory, SegmentMemory):  # a file of version 1 has only rows
                 memory = self._programs.allocate()
                 self.fill(memory)
             kept = [getattr(memory, name).read(0, count * _WORD).view(np.float32) for name in _FACTS]
@@ -289,26 +289,24 @@ class RowSegment:
 
     def kept(self, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""
-        memory, file = self._found()
-        if memory is None:
-            return file.rows(self.first + first, count)
-        return self._programs.read(memory, first, count)
+        found = self._found()
+        if not isinstance(found, SegmentMemory):
+            return found.rows(self.first + first, count)
+        return self._programs.read(found, first, count)
 
     def scales(self, first: int, count: int) -> Array:
         """Return what the integers of rows are multiplied by; 1 where rows are no integers."""
-        memory, file = self._found()
-        if memory is None:
-            found = file.fact("scales", self.first + first, count)
-            return np.ones(count, np.float32) if found is None else found
-        return memory.scales.read(first * _WORD, count * _WORD).view(np.float32)
+        found = self._found()
+        if not isinstance(found, SegmentMemory):
+            scales = found.fact("scales", self.first + first, count)
+            return np.ones(count, np.float32) if scales is None else scales
+        return found.scales.read(first * _WORD, count * _WORD).view(np.float32)
 
-    def _found(self) -> tuple[None, WrittenRows] | tuple[SegmentMemory, None]:
+    def _found(self) -> SegmentMemory | WrittenRows:
         """Return its memory, or, of rows that have left the device, their file: so that none has to leave for them."""
         with self._residence.lock:
-            memory = self._residence.here(self)
-            return (
-                (None, self._file[0]) if memory is None and self._file is not None else (memory or self.memory(), None)
-            )
+            here = self._residence.here(self)
+            return self._file[0] if here is None and self._file is not None else here or self.memory()
 
     def floats(self, first: int, count: int) -> Array:
         """Return rows as f32, (count, dims)."""

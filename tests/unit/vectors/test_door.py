@@ -65,7 +65,7 @@ def test_numbers_are_those_that_no_vector_has() -> None:
 
 
 def test_ids_without_an_order_are_refused(db: VectorStore) -> None:
-    with pytest.raises(LoomError, match=r"ids in no order.*Pass them in the order of the vectors"):
+    with pytest.raises(LoomError, match=r"ids in no order.*Pass them in the vectors' order"):
         db.capture_many({"x", "y"}, np.ones((2, 2)))
     assert len(db) == 2
 
