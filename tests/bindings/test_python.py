@@ -91,6 +91,8 @@ def test_targets_and_tensors_too(line: Any) -> None:
         net.train(x, target.astype(np.int64))
     with pytest.raises(ValueError, match="epochs: -1"):
         net.train(x, target, epochs=-1)
+    with pytest.raises(TypeError, match="float"):
+        net.train(x, target, epochs=3.0)
     weight = np.asarray(net.read("layers.0.weight"))
     assert weight.shape == (3, 2)
     net.write("layers.0.weight", (weight + 1).tolist())

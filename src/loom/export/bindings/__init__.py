@@ -85,7 +85,7 @@ def _write(language: Language, manifest: Mapping[str, Any], out: Path, targets: 
     written: list[Path] = []
 
     def place(path: str, more: Mapping[str, str] | None = None) -> Path:
-        written.append(out / language.name / render(path, values | (more or {})))
+        written.append(out / language.name / render(path, {**values, **(more or {})}))
         written[-1].parent.mkdir(parents=True, exist_ok=True)
         return written[-1]
 

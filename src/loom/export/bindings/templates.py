@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["render"]
 
@@ -64,8 +64,8 @@ def _items(value: Any, inverted: bool) -> list[Context]:
     if inverted:
         return [] if value else [{}]
     if isinstance(value, list):
-        return value
-    return [value if isinstance(value, Mapping) else {}] if value else []
+        return cast("list[Context]", value)
+    return [{}] if value else []
 
 
 def _value(scopes: tuple[Context, ...], name: str) -> Any:
