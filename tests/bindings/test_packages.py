@@ -9,7 +9,7 @@ import pytest
 
 from bindings.packages import EPOCHS, NETS, TOOLCHAINS, run, trained, untrained
 from loom.core.errors import ArgumentError
-from loom.export import LANGUAGES, export_bindings
+from loom.export import LANGUAGES, export_bindings, freeze
 
 
 @pytest.fixture(scope="module")
@@ -66,4 +66,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     named = type(net)(net.network, "type", net._ends, net._kept, net.training)
     with pytest.raises(ArgumentError, match="rust has this word for itself"):
         export_bindings(named, tmp_path, ["python", "rust"])
+    threads = freeze(net.network, threads=True)
+    with pytest.raises(ArgumentError, match="compute with one thread a net"):
+        export_bindings(threads, tmp_path, ["go"])
     assert not list(tmp_path.iterdir())

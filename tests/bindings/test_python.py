@@ -91,6 +91,9 @@ def test_targets_and_tensors_too(line: Any) -> None:
         net.train(x, target.astype(np.int64))
     with pytest.raises(ValueError, match="epochs: -1"):
         net.train(x, target, epochs=-1)
+    loss, accuracy = net.evaluate(x, target)
+    right = np.argmax(net.forward(x), 1) == target
+    assert (loss, accuracy) == (net.score(x, target), right.mean())
     with pytest.raises(TypeError, match="float"):
         net.train(x, target, epochs=3.0)
     weight = np.asarray(net.read("layers.0.weight"))
