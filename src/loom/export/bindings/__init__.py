@@ -54,7 +54,8 @@ def export_bindings(
     chosen = [language_of(name) for name in languages]
     if chosen and net.threads:
         raise ArgumentError("loom.export, threads", "packages of languages compute with one thread a net",
-                            expected="threads=False", got="threads=True", remedy="Leave it out, or use one net in each thread")  # fmt: skip
+                            expected="threads=False", got="threads=True",
+                            remedy="Leave it out, or use one net in each thread")  # fmt: skip
     for language in chosen:
         _require_name(net.name, language)
         for name in targets:
