@@ -27,7 +27,7 @@ __all__ = ["Residence", "RowSegment", "WrittenRows"]
 
 _WORD = 4
 _FACTS = ("squares", "weights", "scales")
-_READERS = 2
+_MOST_READERS = 8
 """Threads that read and check rows, and have them laid down."""
 
 
@@ -194,7 +194,9 @@ class RowSegment:
                 scales = file.fact("scales", first, end - first)
                 self.lay(memory, file.rows(first, end - first), scales, first - self.first)
 
-        with ThreadPoolExecutor(_READERS, "loom restore") as readers:
+        with ThreadPoolExecutor(
+            max(2, min(_MOST_READERS, self._programs.device.caps.workers)), "loom restore"
+        ) as readers:
             for _ in readers.map(lay, begins):
                 pass
         if is_as_here:

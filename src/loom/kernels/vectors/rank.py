@@ -20,7 +20,7 @@ from loom.ir.frontend.intrinsics import group_id, local_id, private, select, sqr
 from loom.kernels.group.collective import group_max
 from loom.kernels.vectors.panels import BIAS, Panel
 
-__all__ = ["FACTS", "WORST", "best_of_panels", "scores_of_panels", "scoring"]
+__all__ = ["FACTS", "WORST", "best_of_panels", "live_score", "scores_of_panels", "scoring"]
 
 WORST = float("-inf")
 _PAIR = 0x00FF00FF
@@ -79,6 +79,16 @@ def scoring(panel: Panel, euclidean: bool) -> Callable[..., Any]:
     return lambda total, facts, q, weight, _square: total * weight * facts[q]
 
 
+def _kind_of_queries(panel: Panel) -> tuple[Any, int]:
+    """Return the type of queries and totals, and how many of a query go with a word of a vector."""
+    return (i32, 2) if panel.held == i32 else (f32, 1)
+
+
+def live_score(score: Any, mask: Any, row: Any) -> Any:
+    """Return the score of a row that takes part, minus infinity for others."""
+    return select((mask[row >> 5] >> (row & 31)) & 1 != 0, score, f32(WORST))
+
+
 FACTS = 4
 """Facts of a query: its weight, its squares, the sum of its integers."""
 
@@ -93,8 +103,7 @@ def best_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
     held, at, width, lanes, vectors, count = (
         panel.held, panel.index, panel.width, panel.lanes, panel.vectors, panel.queries,
     )  # fmt: skip
-    kind: Any = i32 if held == i32 else f32
-    per_word = 2 if held == i32 else 1
+    kind, per_word = _kind_of_queries(panel)
     add, score_of = _adding(panel, euclidean, count), scoring(panel, euclidean)
 
     @kernel(workgroup=lanes, trusted=True)
@@ -126,8 +135,7 @@ def best_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
                         score = score_of(
                             totals[r * vectors + v], facts, (t * count + r) * FACTS, weights[row], squares[row]
                         )
-                        is_live = (mask[row >> 5] >> (row & 31)) & 1
-                        found = max(found, select(is_live != 0, score, f32(WORST)))
+                        found = max(found, live_score(score, mask, row))
                     found = group_max(found)
                     if local_id() == 0:
                         out[at(t * count + r) * at(row_of_out) + at(before + p)] = found
@@ -145,8 +153,7 @@ def scores_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
     ``out`` in their order.
     """
     held, at, width, lanes, vectors = panel.held, panel.index, panel.width, panel.lanes, panel.vectors
-    kind: Any = i32 if held == i32 else f32
-    per_word = 2 if held == i32 else 1
+    kind, per_word = _kind_of_queries(panel)
     add, score_of = _adding(panel, euclidean, 1), scoring(panel, euclidean)
 
     @kernel(workgroup=lanes, trusted=True)
@@ -173,9 +180,8 @@ def scores_of_panels(panel: Panel, *, euclidean: bool) -> KernelFunction:
             for v in static_range(vectors):
                 row = p * width + v * lanes + local_id()
                 score = score_of(totals[v], facts, q * FACTS, weights[row], squares[row])
-                is_live = (mask[row >> 5] >> (row & 31)) & 1
                 place = at(group_id()) * width + at(v * lanes + local_id())
-                out[place] = select(is_live != 0, score, f32(WORST))
+                out[place] = live_score(score, mask, row)
 
     scores.name = f"vectors_scores_{panel.name}{'_euclidean' * euclidean}"
     return scores

@@ -13,12 +13,12 @@ from loom.core.dtype import f32, u32
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, select, shared, static_range
+from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, shared, static_range
 from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
 from loom.kernels.matmul.threads import Grid, summing
 from loom.kernels.types import product_types
 from loom.kernels.vectors.panels import Panel
-from loom.kernels.vectors.rank import FACTS, WORST, scoring
+from loom.kernels.vectors.rank import FACTS, WORST, live_score, scoring
 
 __all__ = ["best_of_slabs"]
 
@@ -42,8 +42,7 @@ def _best_of_lane(panel: Panel, grid: Grid, euclidean: bool) -> Callable[..., No
         for j in static_range(columns):
             row = first + (j // QUAD * grid.across * QUAD + j % QUAD)
             score = score_of(totals[i * columns + j], facts, at, weights[row], squares[row])
-            is_live = (mask[row >> 5] >> (row & 31)) & 1
-            most = max(most, select(is_live != 0, score, f32(WORST)))
+            most = max(most, live_score(score, mask, row))
         totals[i * columns] = most
 
     return best_of_lane
