@@ -216,10 +216,3 @@ def require_quiet(kernel: VerifiedKernel, sites: Sequence[Any]) -> None:
         raise ArgumentError("loom.export", f"kernel {kernel.name!r} prints or asserts", expected="kernels that do not",
                             got=f"{sites[0].kind} in {sites[0].file}:{sites[0].line}",
                             remedy="Take it out for the export")  # fmt: skip
-
-
-def require_identifier(name: str) -> None:
-    """ArgumentError for a name that C functions cannot begin with."""
-    if not (name.isascii() and name.isidentifier()):
-        raise ArgumentError("loom.export, name", "functions cannot be called so", expected="letters, digits and _",
-                            got=repr(name), remedy="Choose another name")  # fmt: skip

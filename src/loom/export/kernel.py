@@ -9,7 +9,8 @@ from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.errors import ArgumentError
-from loom.export.frozen import Image, require_identifier
+from loom.export.frozen import Image
+from loom.export.words import require_identifier
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.plans.foreign import ForeignKernel
 

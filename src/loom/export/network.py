@@ -19,7 +19,8 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.numbers import whole
-from loom.export.frozen import Ends, Image, draft, require_identifier
+from loom.export.frozen import Ends, Image, draft
+from loom.export.words import require_identifier
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.network import Network, digest_of
 from loom.nn.spec.reader import write_network

@@ -17,8 +17,9 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType, lookup, of_numpy
 from loom.core.errors import ArgumentError
 from loom.core.given import is_array, is_mapping, items
-from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, draft, require_identifier
+from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, draft
 from loom.export.frozen import round_up as rounded
+from loom.export.words import require_identifier
 from loom.runtime.chain import Chain
 from loom.runtime.elements import Readable
 from loom.runtime.plans.dispatch import Binding, Dispatch

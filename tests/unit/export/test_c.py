@@ -283,8 +283,9 @@ def test_what_cannot_be_exported_is_refused() -> None:
         freeze(net, validation=(x, y))
     with pytest.raises(ArgumentError, match="has no effect without data"):
         freeze(net, train={"epochs": 3})
-    with pytest.raises(ArgumentError, match="functions cannot be called so"):
-        freeze(net, name="a-b")
+    for name in ("a-b", "double", "class", "main", "std", "loom_json"):
+        with pytest.raises(ArgumentError, match="functions cannot be called so"):
+            freeze(net, name=name)
     with pytest.raises(ArgumentError, match="no target is called 'x86_64-linus'"):
         export_c(freeze(net), "/nowhere", ["x86_64-linus"])
     with pytest.raises(ArgumentError, match=r"optimize.*not one of them"):

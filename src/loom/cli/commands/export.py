@@ -236,5 +236,7 @@ def _size(text: str) -> int:
 
 
 def _prefix(path: Path) -> str:
+    from loom.export.words import is_taken
+
     name = "".join(c if c.isalnum() and c.isascii() else "_" for c in path.stem)
-    return name if name and not name[0].isdigit() else f"net_{name}"
+    return f"net_{name}" if not name or name[0].isdigit() or is_taken(name) else name

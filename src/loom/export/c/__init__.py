@@ -21,10 +21,10 @@ from loom.export.c.program import export_function
 from loom.export.c.source import header, manifest
 from loom.export.c.tables import tables
 from loom.export.c.text import source_text
-from loom.export.frozen import require_identifier
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.program import FrozenFunction
+from loom.export.words import require_identifier
 
 __all__ = ["PLATFORMS", "CExport", "Written", "export_c", "write_sources"]
 
