@@ -146,8 +146,13 @@ class MemoryAccess:
         if memory.dtype.is_bool:
             value = f"select(0u, 1u, {value})"
         value = self.t.let(value)
+        at = self._possible(memory, at, inside)
         with self.guarded(memory, inside):
             self._put(memory, at, value)
+
+    def _possible(self, memory: Memory, at: str, inside: str | None) -> str:
+        """Return an index that compilers take: they refuse a known one outside, even where nothing is stored."""
+        return at if inside is None or memory.space is Space.BUFFER else self.t.let(f"select(0u, {at}, {inside})")
 
     def guarded(self, memory: Memory, inside: str | None) -> AbstractContextManager[None]:
         """Return a context for what happens for indexes inside, in the kernel's own lanes."""
@@ -191,6 +196,7 @@ class MemoryAccess:
     def atomic(self, instr: Instr, memory: Memory, index: str, values: list[str]) -> str:
         """Write an atomic; gives the old value."""
         at, inside = _low(index, instr.args[0].type), self.checked(instr, memory, index)
+        at = self._possible(memory, at, inside)
         old = self.t.local(type_of(memory.dtype))
         self.t.emit(f"{old} = {_NONE[type_of(memory.dtype)]};")
         with self.guarded(memory, inside):

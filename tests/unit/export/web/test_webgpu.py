@@ -24,6 +24,7 @@ import pytest
 import loom
 from loom.export import freeze
 from loom.export.web.gpu import gpu_module
+from loom.export.web.types import template
 from unit.export.web.test_wasm import NETS, SETTINGS, network, samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -72,6 +73,13 @@ def test_programs_for_webgpu_lie_where_the_state_of_every_export_lies() -> None:
     assert {binding for own, _, _ in about["kernels"] for binding in re.findall(r"@binding\((.)\)", own)} == {"0", "1"}
 
 
+def test_the_back_end_has_every_function_that_a_package_asks_of_one() -> None:
+    package, driver = template("npm/index.js"), template("npm/webgpu.js")
+    asked = set(re.findall(r"#driver\.(\w+)", package))
+    assert {"evaluate", "forward", "trainer"} <= asked
+    assert asked <= set(re.findall(r"^  (?:async |get )?(\w+)(?:\(.*\) \{| = )", driver, re.MULTILINE))
+
+
 def test_what_webgpu_cannot_do_is_said() -> None:
     frozen = freeze(network("dense"), name="dense", train={**SETTINGS, "accumulate": 2}, data=samples((4,)))
     assert "training that gathers several batches is done by WebAssembly" in gpu_module(frozen)
@@ -117,9 +125,10 @@ def test_a_page_trains_on_webgpu_to_the_digest_of_loom(kind: str, tmp_path: Path
     made = np.ascontiguousarray(net.predict(x)).view(np.uint32).reshape(-1)
     told = in_chromium(tmp_path, 500)
     assert "error" not in told, told["error"]
-    net.train(x, y, **SETTINGS)
+    history = net.train(x, y, **SETTINGS)
     assert (told["backend"], told["any"], told["skipped"]) == (
         "webgpu", "wasm", "BACKEND: the adapter is the processor")  # fmt: skip
     assert told["made"] == made.tolist()
+    assert told["loss"] == list(history.loss)[:2]
     assert told["digest"] == net.digest() == told["on"]
     assert told["evaluated"]["loss"] == pytest.approx(net.evaluate(x, y).loss, rel=1e-6)

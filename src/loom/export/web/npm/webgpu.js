@@ -459,14 +459,15 @@ class Driver {
     });
   }
 
-  async trainer(x, y) {
+  async trainer(x, y, validation) {
     const { arrays, samples } = this.#plain.given(x, y);
-    const slow = this.#plain.trainer(x, y);
-    return () => this.#alone(() => this.#epoch(arrays, samples, slow));
+    const slow = this.#plain.trainer(x, y, validation); // which looks at what is passed
+    const held = validation && this.#plain.given(...validation);
+    return () => this.#alone(() => this.#epoch(arrays, samples, slow, held));
   }
 
   /** An epoch; where something is wrong, or a number is not finite, the plain net does it and says what it is. */
-  async #epoch(arrays, samples, slow) {
+  async #epoch(arrays, samples, slow, held) {
     const { training } = this.#machine.about;
     const count = Math.ceil(samples / training.batch);
     await this.#download();
@@ -483,7 +484,8 @@ class Driver {
     const losses = await this.#losses(batches, arrays);
     if (!losses.every(Number.isFinite) || !(await this.#isFinite())) return this.#plainly(slow);
     [this.epoch, this.updates, this.#isAhead] = [this.epoch + 1n, BigInt(first + count), true];
-    return batches.reduce((sum, [, rows], n) => sum + losses[n] * rows.length, 0) / samples;
+    const loss = batches.reduce((sum, [, rows], n) => sum + losses[n] * rows.length, 0) / samples;
+    return held ? { loss, validationLoss: await this.#measured(held.arrays, held.samples) } : { loss };
   }
 
   #plainly(slow) {
@@ -508,20 +510,25 @@ class Driver {
     const { arrays, samples } = this.#plain.given(x, y);
     return this.#alone(async () => {
       if (!samples) return this.#plain.score(x, y);
-      this.#upload();
-      const { batch } = this.#machine.about.training;
-      const batches = [];
-      for (let first = 0; first < samples; first += batches.at(-1)[1].length) {
-        const left = samples - first;
-        const program = this.#program("score", Math.min(left, batch)) ?? this.#largest("score", left);
-        batches.push([program, Array.from({ length: program.samples }, (_, i) => first + i)]);
-      }
-      const losses = await this.#losses(batches, arrays);
-      const mean = batches.reduce((sum, [, rows], n) => sum + losses[n] * rows.length, 0) / samples;
+      const mean = await this.#measured(arrays, samples);
       if (Number.isFinite(mean)) return mean;
       await this.#download();
       return this.#plain.score(x, y);
     });
+  }
+
+  /** The mean loss over samples, finite or not. */
+  async #measured(arrays, samples) {
+    this.#upload();
+    const { batch } = this.#machine.about.training;
+    const batches = [];
+    for (let first = 0; first < samples; first += batches.at(-1)[1].length) {
+      const left = samples - first;
+      const program = this.#program("score", Math.min(left, batch)) ?? this.#largest("score", left);
+      batches.push([program, Array.from({ length: program.samples }, (_, i) => first + i)]);
+    }
+    const losses = await this.#losses(batches, arrays);
+    return batches.reduce((sum, [, rows], n) => sum + losses[n] * rows.length, 0) / samples;
   }
 
   /** What the plain net does over the weights of now. */
@@ -534,6 +541,7 @@ class Driver {
     });
   }
 
+  evaluate = (x, y) => this.#asked("evaluate", [x, y]);
   digest = () => this.#asked("digest", []);
   save = () => this.#asked("save", []);
   read = (name) => this.#asked("read", [name]);

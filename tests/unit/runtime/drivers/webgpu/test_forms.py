@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 import loom
+from conformance.running import execute
+from conformance.writer import Writer
+from loom.core.dtype import u8, u32, u64
 from loom.core.errors import DeviceError
 from loom.targets.wgsl.library.collect import FORMS
 
@@ -92,6 +95,35 @@ def test_memory_bound_twice_is_one_memory(webgpu: str) -> None:
     out = loom.array(np.zeros(100, np.float32), on=webgpu)
     saxpy(x, x, out, a=3.0, on=webgpu)
     assert np.array_equal(np.asarray(out), 4 * np.arange(100, dtype=np.float32))
+
+
+def _known_indexes() -> Any:
+    """Store, add and load at constants inside and outside private and shared arrays."""
+    k = Writer("known_indexes", (4, 1, 1))
+    out, lane = k.buffer("out", u32), k.local_id()
+    own, wide, shared = k.private("own", u8, 4), k.private("wide", u64, 3), k.shared("shared", u32, 5)
+    for at in (0, 3, 4, 5, 0x7FFFFFFF):
+        own[at] = (lane + at).to(u8)
+        wide[at] = lane.to(u64) + at
+        shared.atomic("add", at, lane + at)
+    k.barrier()
+    seen = k.local("seen", u32, 0)
+    for at in range(7):
+        seen.set(seen.now * 3 + own[at].to(u32) + wide[at].to(u32) * 5 + shared[at] * 7)
+    out[lane] = seen.now
+    return k.finish()
+
+
+def test_known_indexes_outside_private_and_shared_arrays_store_nothing(webgpu: str) -> None:
+    kernel = _known_indexes()
+    (found,) = execute(kernel, [np.zeros(4, np.uint32)], on=webgpu)
+    own, wide, shared = ({at: at for at in inside} for inside in ((0, 3), (0,), (0, 3, 4)))
+    for lane in range(4):
+        seen = 0
+        for at in range(7):
+            seen = seen * 3 + (own[at] + lane if at in own else 0)
+            seen += 5 * (wide[at] + lane if at in wide else 0) + 7 * (4 * shared[at] + 6 if at in shared else 0)
+        assert found[lane] == seen
 
 
 def test_64_bit_atomics_whose_old_value_is_used_are_refused_by_name(webgpu: str) -> None:
