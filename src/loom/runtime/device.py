@@ -127,7 +127,7 @@ class Driver:
     may be several, ``name:1`` and so on. ``offers`` says what not every kind can do, in words that tests ask for:
     ``compiled`` (kernels become machine code), ``vectors`` or ``threads`` (what a lane is), ``shares`` (arrays of the
     host are used in place), ``asynchronous`` (a launch returns before the run is over), ``spirv`` (runs modules of
-    others).
+    others), ``wide atomics`` (all those of 64 bits).
     """
 
     open: Callable[[str, str], Device]

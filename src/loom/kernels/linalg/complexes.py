@@ -40,10 +40,11 @@ def reflection(ar: Any, ai: Any, total: Any) -> tuple[Any, Any, Any, Any]:
     """Return, of an element and the squares of those after it: whether there is a reflection, what it makes of the
     element, and the parts of its factor.
     """
+    zero = total.dtype(0)
     some = total != 0 or ai != 0
     length = sqrt(ar * ar + ai * ai + total)
     b = select(some, select(ar < 0, length, -length), ar)
-    return some, b, select(some, (b - ar) / b, total.dtype(0)), select(some, -ai / b, total.dtype(0))
+    return some, b, select(some, (b - ar) / b, zero), select(some, -ai / b, zero)
 
 
 @cache

@@ -59,7 +59,9 @@ class InterpDevice:
 
 
 _DEVICE = InterpDevice()
-DRIVER = Driver(lambda _name, _where: _DEVICE, lambda: [_DEVICE.describe()], offers=frozenset({"shares"}))
+DRIVER = Driver(
+    lambda _name, _where: _DEVICE, lambda: [_DEVICE.describe()], offers=frozenset({"shares", "wide atomics"})
+)
 
 
 class InterpProgram:

@@ -52,6 +52,7 @@ def exact(at: np.ndarray, x: np.ndarray, exponent: int, count: int) -> list[Frac
     return found
 
 
+@pytest.mark.needs("wide atomics")
 @pytest.mark.parametrize("kernel", [scatter, by_groups], ids=["cells", "shared"])
 def test_sums_are_exact(on: str, kernel: Any) -> None:
     dice = np.random.default_rng(1)
@@ -65,6 +66,7 @@ def test_sums_are_exact(on: str, kernel: Any) -> None:
     assert sums.tolist() == [float(np.float32(float(s + Fraction(1, 2)))) for s in expected]
 
 
+@pytest.mark.needs("wide atomics")
 def test_an_array_of_doubles_comes_back_as_doubles(on: str) -> None:
     """The kernel reads f32, but what the cells hold is told to an array of f64 as it is."""
     sums = np.array([0.0, 1 / 3, 1_000_000.123])
@@ -72,6 +74,7 @@ def test_an_array_of_doubles_comes_back_as_doubles(on: str) -> None:
     assert sums.tolist() == [2.0, round(2**20 / 3) / 2**20, round(1_000_001.123 * 2**20) / 2**20]
 
 
+@pytest.mark.needs("wide atomics")
 def test_doubles(on: str) -> None:
     dice = np.random.default_rng(2)
     at, x = dice.integers(0, 4, 500).astype(np.uint32), dice.standard_normal(500)
@@ -80,6 +83,7 @@ def test_doubles(on: str) -> None:
     assert sums.reshape(-1).tolist() == [float(s) for s in exact(at, x, -40, 4)]
 
 
+@pytest.mark.needs("wide atomics")
 def test_the_order_cannot_be_seen(on: str) -> None:
     x = np.float32([1e6, 3e-6, -1e6, 0.25, 7e-7, 0.1] * 50)
     sums = []
@@ -106,6 +110,7 @@ def test_cells_are_read_and_stored(on: str) -> None:
     assert kept.dtype == np.float32
 
 
+@pytest.mark.needs("wide atomics")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 2.0**41, -(2.0**100)])
 def test_what_does_not_fit_is_told(on: str, bad: float) -> None:
     x = np.float32([1, bad, 2])
@@ -113,6 +118,7 @@ def test_what_does_not_fit_is_told(on: str, bad: float) -> None:
         scatter(np.zeros(3, np.uint32), x, np.zeros(1, np.int64), on=on)
 
 
+@pytest.mark.needs("wide atomics")
 def test_an_overflow_is_told(on: str) -> None:
     x = np.full(300, 2.0**40, np.float32)
     cells = np.zeros(2, np.int64)

@@ -8,5 +8,5 @@ __all__ = ["DRIVER", "CpuDevice"]
 _DEVICE = CpuDevice()
 DRIVER = Driver(
     lambda _name, _where: _DEVICE, lambda: [_DEVICE.describe()],
-    offers=frozenset({"asynchronous", "compiled", "shares", "vectors"}),
+    offers=frozenset({"asynchronous", "compiled", "shares", "vectors", "wide atomics"}),
 )  # fmt: skip

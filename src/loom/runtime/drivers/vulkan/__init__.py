@@ -8,5 +8,8 @@ from loom.runtime.drivers.vulkan.registry import open_adapter, vulkan_infos
 __all__ = ["DRIVER", "Adapter", "VulkanDevice", "find_adapters", "open_adapter", "vulkan_infos"]
 
 DRIVER = Driver(
-    open_adapter, vulkan_infos, numbered=True, offers=frozenset({"asynchronous", "compiled", "spirv", "threads"})
+    open_adapter,
+    vulkan_infos,
+    numbered=True,
+    offers=frozenset({"asynchronous", "compiled", "spirv", "threads", "wide atomics"}),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -106,7 +107,7 @@ class BufferMemory:
             promise = target.map_async("READ")
         return self.owner.waiters.submit(_mapped, promise, target)
 
-    def encode(self, record: Any) -> None:
+    def encode(self, record: Callable[[Any], Any]) -> None:
         """Record commands and hand them to the queue."""
         with self.owner.lock, calls(f"device {self.owner.name!r}"):
             encoder = self.owner.native.create_command_encoder()

@@ -42,7 +42,8 @@ class OpenWebGpu:
         self.queue: Any = self.native.queue
         self.memory = BufferMemory(self)
         self.waiters = ThreadPoolExecutor(1, "loom-webgpu")
-        self.features = Features(most_groups=(adapter.limits["groups"],) * 3)
+        groups = adapter.limits["groups"]
+        self.features = Features(most_groups=(groups, groups, groups))
         self._kernels: dict[Any, LoadedPipeline] = {}
         self._artifacts = ArtifactCache()
 

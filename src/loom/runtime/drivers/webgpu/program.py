@@ -22,7 +22,7 @@ from loom.runtime.drivers.counts import STATUS_WORDS
 from loom.runtime.drivers.webgpu.adapter import calls
 from loom.runtime.drivers.webgpu.binding import Binder
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
-from loom.runtime.drivers.webgpu.table import RowTable
+from loom.runtime.drivers.webgpu.table import RowItem, RowTable
 from loom.runtime.drivers.webgpu.timestamps import PassStamps
 from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.plans.groups import excess_groups
@@ -88,12 +88,14 @@ class WebGpuProgram:
         """Return where parts begin, so that what waits for others comes in a later part than any that may fail."""
         if not any(self.may_fail) or self.timed:
             return [0]
-        cuts, failing = [0], False
+        cuts: list[int] = [0]
+        failing = False
         for row, (owner, turn) in enumerate(zip(self.table.owners.tolist(), self.table.turns.tolist(), strict=True)):
-            if failing and self.table.items[owner].waits[turn]:
+            item: RowItem = self.table.items[int(owner)]
+            if failing and item.waits[turn]:
                 cuts.append(row)
                 failing = False
-            failing = failing or self.may_fail[owner]
+            failing = failing or self.may_fail[int(owner)]
         return cuts
 
     def submit(self, first: int, last: int) -> None:
@@ -105,7 +107,7 @@ class WebGpuProgram:
             for row, owner, turn in zip(
                 range(first, last), table.owners[first:last].tolist(), table.turns[first:last].tolist(), strict=True
             ):
-                item = table.items[owner]
+                item: RowItem = table.items[int(owner)]
                 counts = item.groups[turn].tolist()
                 if not item.indirect and not all(counts):
                     continue

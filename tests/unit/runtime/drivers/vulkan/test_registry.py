@@ -21,7 +21,7 @@ def test_names(vulkan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert loom.Chain().device is vulkan
     names = [info.name for info in loom.devices()]
     assert names[:3] == ["cpu", "interp", "vulkan"]
-    assert len(names) == 2 + len(find_adapters())
+    assert len([name for name in names if name.startswith("vulkan")]) == len(find_adapters())
 
 
 @pytest.mark.parametrize("name", ["vulkan:99", "vulkan:x", "vulkan:"])
