@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["is_taken", "require_identifier"]
+__all__ = ["TAKEN", "is_taken", "require_identifier"]
 
 _KEYWORDS = """
 alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await
@@ -23,12 +23,12 @@ _OTHERS = """
 main std NULL size_t int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t loom_json
 """
 """What the headers, the example and the file beside them call something."""
-_TAKEN = frozenset((_KEYWORDS + _OTHERS).split())
+TAKEN = frozenset((_KEYWORDS + _OTHERS).split())
 
 
 def is_taken(name: str) -> bool:
     """Tell whether C or C++, or a file of the export, has a name already."""
-    return name in _TAKEN
+    return name in TAKEN
 
 
 def require_identifier(name: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom import In, InOut, Out, f32, f64, i32, struct, u8
+from loom import In, InOut, Out, f32, f64, i32, i64, struct, u8, u64
 from loom.core.errors import ArgumentError, AssertionFailed, DTypeError
 from loom.export import export_c, freeze_kernel
 from loom.export.c.kernel import CODES
@@ -176,3 +176,48 @@ def test_what_is_no_kernel_is_refused() -> None:
         freeze_kernel(len)
     with pytest.raises(ArgumentError, match="functions cannot be called so"):
         freeze_kernel(saxpy, name="a-b")
+
+
+@struct
+class Odd:
+    int: f32
+    uint8_t: u8
+
+
+@loom.kernel
+def names(
+    run: InOut[Odd], start: InOut[f32], puts: InOut[f32], enter: f32 = float("inf"), int64_t: i64 = -(2**63),
+    INDEX: u64 = 2**64 - 1, LOOM_TOO_MANY: i32 = -5, groesse: f32 = float("nan"), names_run: f32 = 0.5, i: i32 = 1,
+):  # fmt: skip
+    k = loom.global_id()
+    if k < len(start):
+        start[k] = min(enter, puts[k]) + names_run
+        puts[k] = f32(int64_t) + f32(INDEX) + f32(LOOM_TOO_MANY + i) + max(groesse, 0.0)
+        run[k].int = f32(k)
+
+
+def test_names_that_c_and_the_runtime_have_can_be_parameters(tmp_path: Path) -> None:
+    found = built(names, tmp_path)
+    run, start, puts = np.zeros(5, Odd.numpy), np.ones(5, np.float32), np.arange(5, dtype=np.float32)
+    expected = run.copy(), start.copy(), puts.copy()
+    given = (3.0, -(2**40), 2**63, 7, 0.25, 0.125, 9)
+    names(*expected, *given)
+    kinds = (
+        ctypes.c_float,
+        ctypes.c_int64,
+        ctypes.c_uint64,
+        ctypes.c_int32,
+        ctypes.c_float,
+        ctypes.c_float,
+        ctypes.c_int32,
+    )
+    numbers = [kind(value) for kind, value in zip(kinds, given, strict=True)]
+    arrays = [each for a in (run, start, puts) for each in (at(a), size(5))]
+    assert found.names_run(*arrays, *numbers, 1, 1, 1) == 0
+    assert [a.tolist() for a in (run, start, puts)] == [e.tolist() for e in expected]
+    line = next(t for t in (tmp_path / "main.c").read_text().splitlines() if t.startswith(" *   "))
+    subprocess.run(f"{line[5:]} -std=c99 -Wall -Wextra -Werror", shell=True, cwd=tmp_path, check=True)
+    subprocess.run("c++ -x c++ -std=c++17 -Wall -Werror -c names.h -o names.o", shell=True, cwd=tmp_path, check=True)
+    params = json.loads((tmp_path / "names.json").read_text(), parse_constant=pytest.fail)["params"]
+    assert params[0]["default"] == "Infinity"
+    assert params[2]["default"] == 2**64 - 1

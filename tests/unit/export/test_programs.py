@@ -111,6 +111,19 @@ def test_a_chain_runs_to_the_same_bits(tmp_path: Path) -> None:
     assert found.digest() == json.loads(found("manifest")())["digest"]
 
 
+def test_names_that_the_runtime_has_can_be_arguments(tmp_path: Path) -> None:
+    words = ["forward", "program", "INDEX", "a0", "uint8_t", "enter"]
+    x = [tensor.input(word, (2,)) for word in words]
+    frozen = freeze_program({"level_of": sum(x[1:], x[0]), "given": x[0] * 2}, name="p")
+    found = Program(frozen, tmp_path)
+    arrays = [np.full(2, n, np.float32) for n in range(6)]
+    total, twice = np.zeros(2, np.float32), np.zeros(2, np.float32)
+    by_name = dict(zip(words, arrays, strict=True))
+    assert found.run(*(by_name[a.name] for a in frozen.inputs), total, twice) == 0
+    assert total.tolist() == [15, 15]
+    assert twice.tolist() == [0, 0]
+
+
 FILE = """
 from loom import tensor
 x = tensor.input("x", (3,))

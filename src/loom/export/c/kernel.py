@@ -9,6 +9,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +101,20 @@ class _Names:
     groups: list[str]
 
     @classmethod
-    def of(cls, frozen: FrozenKernel) -> _Names:
-        taken = {*RESERVED, frozen.name, "memory", "counts", "slots", "tell", "user"}
-        pointers = [unused(m.name, taken) for m in frozen.kernel.bound]
+    def of(cls, frozen: FrozenKernel, numbered: bool = False) -> _Names:
+        """``numbered``: for the function's own text, where names of the runtime are known besides."""
+        taken = {*RESERVED, frozen.name, "tell", "user"}
+        plain = _kinds(frozen)
+        taken |= set(plain.values())
+        pointers = [f"b{n}" if numbered else unused(m.name, taken) for n, m in enumerate(frozen.kernel.bound)]
         buffers: list[_Buffer] = []
         for m, pointer in zip(frozen.kernel.bound, pointers, strict=True):
             several = range(m.ndim if m.ndim > 1 else 0)
             lengths = [unused(f"{pointer}_shape{k}", taken) for k in several] or [unused(f"{pointer}_count", taken)]
             words = record_of(m.record).words if m.record else 1
-            kind = f"{frozen.name}_{m.name}" if m.record else TYPES[m.dtype.scalar.name]
+            kind = plain[m.name] if m.record else TYPES[m.dtype.scalar.name]
             buffers.append(_Buffer(m, kind, pointer, tuple(lengths), words))
-        params = [unused(p.name, taken) for p in frozen.kernel.given]
+        params = [f"p{n}" if numbered else unused(p.name, taken) for n, p in enumerate(frozen.kernel.given)]
         return cls(buffers, params, [unused(f"groups_{axis}", taken) for axis in "xyz"])
 
     def signature(self, frozen: FrozenKernel) -> str:
@@ -122,6 +126,12 @@ class _Names:
             *(f"uint32_t {g}" for g in self.groups),
             *([f"{frozen.name}_tell *tell", "void *user"] if frozen.kernel.talks else []),
         ])  # fmt: skip
+
+
+def _kinds(frozen: FrozenKernel) -> dict[str, str]:
+    """Return the C types of records, by the buffers that hold them."""
+    taken = {f"{frozen.name}_{function}" for function in ("run", "manifest", "message", "tell")}
+    return {m.name: unused(f"{frozen.name}_{m.name}", taken) for m in frozen.kernel.bound if m.record}
 
 
 def kernel_header(frozen: FrozenKernel) -> str:
@@ -189,11 +199,19 @@ def kernel_manifest(frozen: FrozenKernel) -> str:
         "workgroup": list(kernel.workgroup),
         "buffers": [_told(m) for m in kernel.bound],
         "params": [
-            {"name": p.name, "dtype": p.dtype.name} | ({} if p.default is None else {"default": p.default})
+            {"name": p.name, "dtype": p.dtype.name} | ({} if p.default is None else {"default": _as_json(p.default)})
             for p in kernel.given
         ],
     }
     return json.dumps(found, separators=(",", ":"))
+
+
+def _as_json(number: Any) -> Any:
+    """Return a default as JSON has it, which knows no infinity: as a text, which Python and JavaScript read."""
+    return number if isinstance(number, (bool, int)) or isfinite(number) else _WORDS[str(float(number))]
+
+
+_WORDS = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
 
 def _told(memory: Memory) -> dict[str, Any]:
@@ -276,7 +294,7 @@ def _alignment(memory: Memory) -> int:
 
 def _function(frozen: FrozenKernel) -> str:
     """Return the function whose arguments are typed by the kernel's."""
-    kernel, names = frozen.kernel, _Names.of(frozen)
+    kernel, names = frozen.kernel, _Names.of(frozen, numbered=True)
     by_name = {b.memory.name: b for b in names.buffers}
     given = dict(zip((p.name for p in kernel.given), names.params, strict=True))
     lines = ["  u64 slots[] = {" + ", ".join(["0"] * max(len(kernel.params), 1)) + "};"]
@@ -323,13 +341,15 @@ def _example(frozen: FrozenKernel) -> str:
     """Return the body of an example: a thousand elements in every buffer, the first of what is written shown."""
     kernel, names, name = frozen.kernel, _Names.of(frozen), frozen.name
     lines, arguments = list[str](), list[str]()
-    for b in names.buffers:
+    taken = {*RESERVED, *(b.kind for b in names.buffers), "i", "puts", "printf", "tell"}
+    arrays = [unused(b.memory.name, taken) for b in names.buffers]
+    for b, array in zip(names.buffers, arrays, strict=True):
         side = max(1, round(_MANY ** (1 / len(b.lengths))))
         count = side ** len(b.lengths) * b.memory.dtype.lanes
-        lines.append(f"  static {b.kind} {b.name}[{count}];")
+        lines.append(f"  static {b.kind} {array}[{count}];")
         if not b.memory.record:
-            lines.append(f"  for (int i = 0; i < {count}; i++) {b.name}[i] = ({b.kind})(i % 10);")
-        arguments += [b.name, *[str(side)] * len(b.lengths)]
+            lines.append(f"  for (int i = 0; i < {count}; i++) {array}[i] = ({b.kind})(i % 10);")
+        arguments += [array, *[str(side)] * len(b.lengths)]
     arguments += [_value(p.dtype, p.default) for p in kernel.given]
     dimensions = max((len(b.lengths) for b in names.buffers), default=1)
     side = max(1, round(_MANY ** (1 / dimensions)))
@@ -337,9 +357,9 @@ def _example(frozen: FrozenKernel) -> str:
     arguments += ["tell", "0"] if kernel.talks else []
     lines.append(f"  int code = {name}_run({', '.join(arguments)});")
     lines.append(f"  if (code) return puts({name}_message(code)), 1;")
-    for b in names.buffers:
+    for b, array in zip(names.buffers, arrays, strict=True):
         if b.memory in kernel.writes and not b.memory.record:
-            lines.append(shown(b.name, 4))
+            lines.append(shown(array, 4))
     return "\n".join(lines)
 
 
@@ -348,4 +368,6 @@ def _value(dtype: DType, default: Any) -> str:
         return "1" if default is None else "0"
     if isinstance(default, bool):
         return str(int(default))
-    return repr(float(default)) if dtype.is_float else f"{int(default)}"
+    if dtype.is_float:
+        return repr(float(default)) if isfinite(default) else f'strtod("{float(default)}", 0)'
+    return f"({int(default) + 1}ll - 1)" if default < 0 else f"{int(default)}ull"

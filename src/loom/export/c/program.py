@@ -58,13 +58,13 @@ def export_function(
 
 
 def _names(frozen: FrozenFunction) -> list[str]:
-    taken = {*RESERVED, frozen.name, "memory", "digest"}
+    taken = {*RESERVED, frozen.name, "program", "memory", "digest"}
     return [unused(a.name, taken) for a in frozen.arguments]
 
 
-def _signature(frozen: FrozenFunction) -> str:
+def _signature(frozen: FrozenFunction, names: Sequence[str]) -> str:
     const = {True: "", False: "const "}
-    given = zip(frozen.arguments, _names(frozen), strict=True)
+    given = zip(frozen.arguments, names, strict=True)
     return "".join(f", {const[a.is_written]}{TYPES[a.dtype.name]} *{name}" for a, name in given)
 
 
@@ -92,7 +92,7 @@ int {name}_open(void *memory, size_t size, {name} **program);
 int {name}_reset({name} *program);
 
 /* One run: arrays that are not const are written. */
-int {name}_run({name} *program{_signature(frozen)});
+int {name}_run({name} *program{_signature(frozen, _names(frozen))});
 
 /* A tensor of the state by name (see the manifest), all of its bytes. */
 int {name}_read(const {name} *program, const char *tensor, void *out, size_t nbytes);
@@ -133,11 +133,12 @@ def _manifest(frozen: FrozenFunction, image: Image) -> str:
 
 
 def _wrapper(frozen: FrozenFunction) -> str:
-    """Return the function whose arguments are typed by the program's."""
-    pairs = list(zip(frozen.arguments, _names(frozen), strict=True))
+    """Return the function whose arguments are typed by the program's; they are numbered: here names are taken."""
+    names = [f"a{n}" for n in range(len(frozen.arguments))]
+    pairs = list(zip(frozen.arguments, names, strict=True))
     given, made = [n for a, n in pairs if a.is_read], [n for a, n in pairs if a.is_written]
     return (
-        f"int {frozen.name}_run({frozen.name} *net{_signature(frozen)}) {{\n"
+        f"int {frozen.name}_run({frozen.name} *net{_signature(frozen, names)}) {{\n"
         f"  const void *given[] = {{{', '.join(given) or '0'}}};\n  void *results[] = {{{', '.join(made) or '0'}}};\n"
         "  __typeof__(enter()) old = enter();\n  int code = forward(net, given, results, 1);\n"
         "  leave(old);\n  return code;\n}\n"

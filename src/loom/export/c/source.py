@@ -127,18 +127,22 @@ class _Arguments:
     targets: list[str]
 
     @classmethod
-    def of(cls, net: FrozenNetwork) -> _Arguments:
+    def of(cls, net: FrozenNetwork, numbered: bool = False) -> _Arguments:
+        """``numbered``: for the functions' own texts, where names of the runtime are known besides."""
         taken = {*RESERVED, net.name}
         spec = net.network.spec
         inputs = [unused("x" if len(spec.inputs) == 1 else i.name, taken) for i in spec.inputs]
         outputs = [unused("y" if len(net.outputs) == 1 else n, taken) for n, _, _ in net.outputs]
         targets = [unused("target" if len(net.targets) == 1 else f"target_{n}", taken) for n, _ in net.targets]
+        if numbered:
+            inputs, outputs, targets = ([f"{c}{n}" for n in range(len(each))]
+                                        for c, each in (("x", inputs), ("y", outputs), ("t", targets)))  # fmt: skip
         return cls(inputs, outputs, targets)
 
 
-def _signatures(net: FrozenNetwork) -> tuple[str, str, str]:
+def _signatures(net: FrozenNetwork, numbered: bool = False) -> tuple[str, str, str]:
     """Return the parameters for inputs, for outputs, and for targets."""
-    arguments, spec = _Arguments.of(net), net.network.spec
+    arguments, spec = _Arguments.of(net, numbered), net.network.spec
     given = zip([i.dtype for i in spec.inputs], arguments.inputs, strict=True)
     made = zip([t for _, t, _ in net.outputs], arguments.outputs, strict=True)
     wanted = zip([t for _, t in net.targets], arguments.targets, strict=True)
@@ -206,9 +210,9 @@ def ports_in_order(program: FrozenProgram, net: FrozenNetwork) -> list[Named]:
     return [*(found[name] for name in wanted), *numbers, *program.outputs]
 
 
-def _held(net: FrozenNetwork) -> tuple[str, str]:
+def _held(net: FrozenNetwork, numbered: bool = False) -> tuple[str, str]:
     """Return the parameters of held samples and their targets."""
-    arguments, spec = _Arguments.of(net), net.network.spec
+    arguments, spec = _Arguments.of(net, numbered), net.network.spec
     given = zip([i.dtype for i in spec.inputs], arguments.inputs, strict=True)
     wanted = zip([t for _, t in net.targets], arguments.targets, strict=True)
     inputs, targets = (", ".join(f"const {TYPES[t.name]} *held_{n}" for t, n in each) for each in (given, wanted))
@@ -217,8 +221,8 @@ def _held(net: FrozenNetwork) -> tuple[str, str]:
 
 def wrappers(net: FrozenNetwork) -> str:
     """Return the functions whose arguments are typed by the network's inputs and outputs."""
-    name, arguments = net.name, _Arguments.of(net)
-    typed, made, _ = _signatures(net)
+    name, arguments = net.name, _Arguments.of(net, numbered=True)
+    typed, made, _ = _signatures(net, numbered=True)
     inputs, outputs = arguments.inputs, arguments.outputs
     found = [
         f"int {name}_forward({name} *net, {typed}, {made}, u32 samples) {{\n"
@@ -232,8 +236,8 @@ def wrappers(net: FrozenNetwork) -> str:
 
 
 def _training_wrappers(net: FrozenNetwork) -> list[str]:
-    name, arguments = net.name, _Arguments.of(net)
-    typed, _, wanted = _signatures(net)
+    name, arguments = net.name, _Arguments.of(net, numbered=True)
+    typed, _, wanted = _signatures(net, numbered=True)
     given = [*arguments.inputs, *arguments.targets]
     arrays = f"  const void *given[] = {{{', '.join(given)}}};\n"
     functions = [
@@ -245,7 +249,7 @@ def _training_wrappers(net: FrozenNetwork) -> list[str]:
     ]  # fmt: skip
     if net.training is not None and net.training.held_out:
         arrays += f"  const void *held[] = {{{', '.join(f'held_{n}' for n in given)}}};\n"
-        more = f"{', '.join(_held(net))}, u32 held_samples, u32 epochs, double *loss, double *held_loss"
+        more = f"{', '.join(_held(net, numbered=True))}, u32 held_samples, u32 epochs, double *loss, double *held_loss"
         passed = "given, samples, held, held_samples, epochs, loss, held_loss"
         functions.append(("train_validated", more, f"train(net, {passed})"))
     return [

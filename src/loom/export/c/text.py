@@ -10,6 +10,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from loom.export.words import TAKEN
+
 __all__ = ["RESERVED", "TYPES", "byte_table", "closed", "opened", "quoted", "source_text", "table", "unused"]
 
 TYPES = {
@@ -21,12 +23,8 @@ TYPES = {
 
 _WORDS = """
 net samples epochs loss given results old code accuracy held held_samples held_loss
-auto break case char const continue default do double else enum extern
-float for goto if inline int long register restrict return short signed sizeof static struct switch typedef union
-unsigned void volatile while bool class new delete this template private public protected operator namespace try catch
-throw
 """
-RESERVED = frozenset(_WORDS.split())
+RESERVED = TAKEN | frozenset(_WORDS.split())
 """Names that parameters of C functions may not have."""
 
 
