@@ -169,6 +169,7 @@ static int update(struct NET *net, const void *const *given, u32 first, u32 samp
 
 static int epoch(struct NET *net, const void *const *given, u32 samples, double *mean) {
   u64 most = (u64)BATCH * ACCUMULATE, updates = (samples + most - 1) / most;
+  u64 before = net->updates;
   double total = 0;
   if (RATES > 1 && (net->epoch + 1) * updates > RATES) return LOOM_SCHEDULE_OVER;
   clear(net->image + SUMS_OFFSET, SUMS_NBYTES); /* what an epoch that failed left */
@@ -177,11 +178,15 @@ static int epoch(struct NET *net, const void *const *given, u32 samples, double 
   net->updates = net->epoch * updates;
   for (u32 first = 0, taken = 0; first < samples; first += taken, net->updates++) {
     int code = update(net, given, first, samples, &total, &taken);
-    if (code == LOOM_NOT_FINITE && !all_finite(net->image, 0)) copy(net->image, net->good, STATE_NBYTES);
+    if (code == LOOM_NOT_FINITE && !all_finite(net->image, 0)) {
+      copy(net->image, net->good, STATE_NBYTES);
+      net->updates = before;
+    }
     if (code) return code;
   }
   if (!all_finite(net->image, 0)) {
     copy(net->image, net->good, STATE_NBYTES);
+    net->updates = before;
     return LOOM_NOT_FINITE;
   }
   net->epoch++;

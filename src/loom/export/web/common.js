@@ -54,8 +54,11 @@ async function whole(response) {
   return response.arrayBuffer();
 }
 
-/** The numbers of an array, or of arrays of arrays, as an array of `Type`; what would not stay the same is refused. */
-function numbersOf(data, dtype, what) {
+/**
+ * The numbers of an array, or of arrays of arrays, as an array of `Type`; what would not stay the same is refused, and so
+ * are nested arrays that are neither samples of this `shape` nor one.
+ */
+function numbersOf(data, dtype, what, shape) {
   const Type = ARRAYS[dtype];
   if (is(data, Type)) return data;
   if (dtype === "f16" || dtype === "bf16") {
@@ -64,14 +67,21 @@ function numbersOf(data, dtype, what) {
     refuse(`${what} is ${dtype}: pass its bits as a Uint16Array`);
   }
   const flat = flattened(data, what);
+  if (flat !== data) requireShape(lengthsOf(data, what), shape, what);
   const found = new Type(flat.length);
-  const fit = dtype[0] === "f" ? number : dtype === "bool" ? truth : wholeNumber(dtype);
+  const fit = dtype === "f32" ? narrow : dtype === "f64" ? number : dtype === "bool" ? truth : wholeNumber(dtype);
   for (let i = 0; i < flat.length; i++) found[i] = fit(flat[i], what);
   return found;
 }
 
 function number(value, what) {
   return typeof value === "number" ? value : refuse(`${what} holds ${String(value)}, which is no number`);
+}
+
+function narrow(value, what) {
+  if (Number.isFinite(number(value, what)) && !Number.isFinite(Math.fround(value)))
+    refuse(`${what} holds ${value}, which f32 cannot hold`);
+  return value;
 }
 
 function truth(value, what) {
@@ -97,6 +107,22 @@ function flattened(data, what) {
   if (!Array.isArray(data)) refuse(`${what} is not an array of numbers`);
   if (data.every((row) => typeof row !== "object" || row === null)) return data;
   return data.flatMap((row) => Array.from(flattened(row, what)));
+}
+
+/** How long nested arrays are, from the outermost on. */
+function lengthsOf(data, what) {
+  if (!Array.isArray(data) || !data.some((row) => typeof row === "object" && row !== null)) return [data.length];
+  const rows = data.map((row) => lengthsOf(row, what));
+  const other = rows.find((row) => String(row) !== String(rows[0]));
+  if (other) refuse(`${what} has rows of ${rows[0].join(" x ")} and of ${other.join(" x ")} numbers`);
+  return [data.length, ...rows[0]];
+}
+
+function requireShape(lengths, shape, what) {
+  const [each, all] = [lengths.slice(1), String(shape)];
+  if (shape === undefined || String(lengths) === all || String(each) === all) return;
+  if (each.length === 1 && each[0] === elementsOf(shape)) return;
+  refuse(`${what} is ${lengths.join(" x ")}, and a sample ${shape.join(" x ") || "one number"}`);
 }
 
 const elementsOf = (shape) => shape.reduce((n, length) => n * length, 1);
@@ -136,5 +162,8 @@ function instantiate(module, what) {
   if (!(module instanceof WebAssembly.Module)) refuse(`a ${what} is made of a WebAssembly.Module: use await ${what}.open()`);
   if (new Uint8Array(Uint16Array.of(1).buffer)[0] === 0)
     throw new NetError("WASM", "this processor's byte order is not that of WebAssembly");
+  const ours = WebAssembly.Module.exports(module).some((e) => e.name.startsWith(`${NAME}_`));
+  if (!ours || WebAssembly.Module.imports(module).length)
+    throw new NetError("WASM", `it is another module than that of ${NAME}: pass the one that was exported with this file`);
   return new WebAssembly.Instance(module, {}).exports;
 }

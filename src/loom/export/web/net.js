@@ -143,7 +143,7 @@ export class Net {
   /** Set all elements of a tensor. */
   write(name, data) {
     const about = this.#tensor(name);
-    const given = numbersOf(data, about.dtype, name);
+    const given = numbersOf(data, about.dtype, name, about.shape);
     const [at, text] = this.#named(about, given.byteLength);
     put(this.#wasm, at, given);
     call(this.#wasm, "write", this.#net, text, at, given.byteLength);
@@ -202,7 +202,7 @@ export class Net {
       found = specs.map((s) => given[s.name] ?? refuse(`${what} ${s.name} is missing`));
     } else if (specs.length > 1) refuse(`pass an object with ${specs.map((s) => s.name).join(", ")}`);
     const label = (spec) => (specs.length === 1 ? what : `${what} ${spec.name}`);
-    const arrays = specs.map((s, i) => numbersOf(found[i], s.dtype, label(s)));
+    const arrays = specs.map((s, i) => numbersOf(found[i], s.dtype, label(s), s.shape));
     const counts = specs.map((s, i) => arrays[i].length / elementsOf(s.shape));
     specs.forEach((s, i) => {
       if (!Number.isInteger(counts[i]))

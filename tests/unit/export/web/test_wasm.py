@@ -127,6 +127,8 @@ def test_a_package_reads_like_tensorflow_js(package: Path) -> None:
         ["wasm", []], net.digest(), 1, [0, 1, 2])  # fmt: skip
     each = [0, "loss,val_loss,val_acc", 1, "loss,val_loss,val_acc", 2, "loss,val_loss,val_acc"]
     assert told["calls"] == ["begin", *each, "end"]
+    assert told["unchanged"]
+    assert told["nested"] == np.ascontiguousarray(net.predict(x[:2])).tobytes().hex()
     found = net.evaluate(x, y)
     assert told["evaluation"] == {"loss": pytest.approx(found.loss, rel=1e-6), "acc": pytest.approx(found.accuracy)}
     assert told["classes"] == net.predict(x).argmax(-1).tolist()
@@ -139,7 +141,14 @@ def test_a_package_reads_like_tensorflow_js(package: Path) -> None:
         "callback": "there is no callback onBatchEnd, but onTrainBegin, onTrainEnd, onEpochBegin, onEpochEnd",
         "no_epochs": "epochs is 0, not a whole number of them",
         "backend_name": "there is no backend cuda, but webgpu, wasm",
-        "open_option": "there is no option backends, but ",
+        "open_option": "there is no option of open backends, but backend, wasm",
+        "ragged": "input has rows of 3 and of 5 numbers",
+        "columns": "input is 4 x 2, and a sample 4",
+        "too_large": "input holds 1e+300, which f32 cannot hold",
+        "no_callbacks": "callbacks are an object of onTrainBegin, onTrainEnd, onEpochBegin, onEpochEnd",
+        "no_function": "callback onEpochEnd is no function",
+        "module": "pass the one that was exported with this file",
+        "blown": "the net is as before the step or the epoch",
         "disposed": "the net was disposed of: open another one",
     }.items():  # fmt: skip
         assert told[name].endswith(text), name

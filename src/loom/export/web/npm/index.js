@@ -19,6 +19,14 @@ function requireKnown(given, known, what) {
   if (strange !== undefined) refuse(`there is no ${what} ${strange}, but ${known.join(", ")}`);
 }
 
+function requireCallbacks(given) {
+  const known = ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd"];
+  if (given === null || typeof given !== "object") refuse(`callbacks are an object of ${known.join(", ")}`);
+  requireKnown(given, known, "callback");
+  const wrong = known.find((name) => given[name] !== undefined && typeof given[name] !== "function");
+  if (wrong) refuse(`callback ${wrong} is no function`);
+}
+
 /** Lets the page draw and others work. */
 const pause = () => new Promise((resume) => setTimeout(resume));
 
@@ -31,7 +39,7 @@ export class Net {
    * `net.skipped` why those before it are not. A name alone, "webgpu" or "wasm", is that one or an error.
    */
   static async open({ backend = Object.keys(BACKENDS), wasm, ...rest } = {}) {
-    requireKnown(rest, [], "option");
+    requireKnown(rest, ["backend", "wasm"], "option of open");
     const names = [backend].flat();
     const skipped = [];
     const plain = await Plain.open(wasm === undefined ? {} : { wasm });
@@ -71,7 +79,7 @@ export class Net {
     this.#requireAsExported({ batchSize, shuffle });
     if (!Number.isInteger(epochs) || epochs < 1) refuse(`epochs is ${String(epochs)}, not a whole number of them`);
     const calls = [callbacks].flat();
-    calls.forEach((c) => requireKnown(c, ["onTrainBegin", "onTrainEnd", "onEpochBegin", "onEpochEnd"], "callback"));
+    calls.forEach(requireCallbacks);
     const call = async (name, ...given) => {
       for (const c of calls) await c[name]?.(...given);
     };
