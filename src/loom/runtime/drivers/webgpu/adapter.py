@@ -1,10 +1,12 @@
 """Adapters that ``wgpu`` finds: what they are called, what they take, and one opened with all it offers.
 
-Layer: runtime. Invariant: ``wgpu`` is imported when a device is asked for, and nothing else asks it for anything.
+Layer: runtime. Invariant: ``wgpu`` is imported when a device is asked for, and nothing else asks it for anything; it is
+asked by the process that asked first, as its threads do not follow a fork.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,9 +51,20 @@ class WebGpuAdapter:
     key: str
 
 
+_process: list[int] = []
+"""The process that asked ``wgpu`` first."""
+
+
 @contextmanager
 def calls(where: str) -> Generator[None, None, None]:
-    """Turn what ``wgpu`` raises into a DeviceError."""
+    """Turn what ``wgpu`` raises into a DeviceError; raise one in a fork of the process that uses it."""
+    if not _process:
+        _process.append(os.getpid())
+    elif _process[0] != os.getpid():
+        raise DeviceError(
+            where, "wgpu was in use when this process was forked, and its threads stayed behind",
+            remedy="Start processes with spawn, or use webgpu in the child alone",
+        )  # fmt: skip
     try:
         yield
     except DeviceError:

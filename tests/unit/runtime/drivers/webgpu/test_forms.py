@@ -5,6 +5,11 @@ Oracle: numpy under ordinary arithmetic (the probes'); for kernels as users writ
 
 from __future__ import annotations
 
+import os
+import select
+import signal
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -124,6 +129,37 @@ def test_known_indexes_outside_private_and_shared_arrays_store_nothing(webgpu: s
             seen = seen * 3 + (own[at] + lane if at in own else 0)
             seen += 5 * (wide[at] + lane if at in wide else 0) + 7 * (4 * shared[at] + 6 if at in shared else 0)
         assert found[lane] == seen
+
+
+def _told_in_a_fork(work: Callable[[], object]) -> str:
+    """Return what is raised in a fork of this process; a failure if it hangs."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings(action="ignore"):  # of Python, that forks of threads may hang
+        pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            text = "nothing"
+        except BaseException as error:  # a fork may not leave by the tests' own way
+            text = str(error)
+        os.write(writer, text.encode())
+        os._exit(0)
+    try:
+        assert select.select([reader], [], [], 20)[0], "it hangs"
+        return os.read(reader, 10_000).decode()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_is_told_that_it_cannot_have_what_its_parent_uses(webgpu: str) -> None:
+    x, out = loom.array(np.ones(8, np.float32), on=webgpu), np.zeros(8, np.float32)
+    assert float(loom.gpu_sum(x)) == 8
+    for work in (lambda: np.asarray(x), lambda: saxpy(out, out, np.zeros_like(out), a=1.0, on=webgpu)):
+        assert "wgpu was in use when this process was forked" in _told_in_a_fork(work)
 
 
 def test_64_bit_atomics_whose_old_value_is_used_are_refused_by_name(webgpu: str) -> None:
