@@ -18,6 +18,7 @@ from loom.core.errors import DeviceError
 __all__ = ["WebGpuAdapter", "calls", "find_adapters"]
 
 _ORDER = {"DiscreteGPU": 0, "IntegratedGPU": 1, "CPU": 2, "Unknown": 3}
+_LAYER = "NODEVICE_SELECT"
 _DOUBLES = {"shader-f64", "shader-int64"}
 """Features beyond WebGPU: types of 64 bits."""
 _LIMITS = {
@@ -92,11 +93,24 @@ def _wgpu() -> Any:
 def find_adapters() -> list[WebGpuAdapter]:
     """Return all adapters, GPUs first, but for those of OpenGL, which lack much; DeviceError without ``wgpu``."""
     wgpu = _wgpu()
-    with calls("device 'webgpu'"):
+    with calls("device 'webgpu'"), _without_a_screen():
         natives = list(wgpu.gpu.enumerate_adapters_sync())
     found = [_adapter(native) for native in natives]
     usable = [a for a in found if not a.backend.startswith("OpenGL")]
     return sorted(usable, key=lambda a: _ORDER.get(a.kind, 3))
+
+
+@contextmanager
+def _without_a_screen() -> Generator[None, None, None]:
+    """Keep Mesa's layer from looking for a screen, of which it writes lines of its own where there is none."""
+    if _LAYER in os.environ:
+        yield
+        return
+    os.environ[_LAYER] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_LAYER, None)
 
 
 def _adapter(native: Any) -> WebGpuAdapter:
