@@ -220,4 +220,4 @@ def test_names_that_c_and_the_runtime_have_can_be_parameters(tmp_path: Path) -> 
     subprocess.run("c++ -x c++ -std=c++17 -Wall -Werror -c names.h -o names.o", shell=True, cwd=tmp_path, check=True)
     params = json.loads((tmp_path / "names.json").read_text(), parse_constant=pytest.fail)["params"]
     assert params[0]["default"] == "Infinity"
-    assert params[2]["default"] == 2**64 - 1
+    assert params[2]["default"] == str(2**64 - 1)

@@ -17,6 +17,7 @@ __all__ = ["export"]
 
 
 def export(
+    context: typer.Context,
     network: Annotated[
         list[Path], typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:NAME.")
     ],
@@ -56,8 +57,7 @@ def export(
 
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
     if ".py:" in str(network[0]):
-        _require_no(data, "--data", "a kernel")
-        _require_no("--threads" if threads else None, "--threads", "a kernel")
+        _require_not_given(context, ["batch", "data", "threads", *_OF_TRAINING], "a kernel")
         _require_one(network, "a kernel")
         kernel = _kernel(str(network[0]), to, name)
         _print([_EXPORTS[kind](kernel, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
@@ -67,8 +67,8 @@ def export(
         settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed, "schedule": schedule,
                     "clip_norm": clip_norm, "patience": patience}  # fmt: skip
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
-    elif patience is not None:
-        _require_no(str(patience), "--patience", "an export that does not train: --data is missing")
+    else:
+        _require_not_given(context, _OF_TRAINING, "an export that does not train: --data is missing")
     sizes = [_size(text) for text in batch.split(",")]
     frozen: list[FrozenNetwork] = []
     for path in network:
@@ -218,6 +218,18 @@ def _require_no(given: str | None, option: str, what: str) -> None:
     if given is not None:
         raise ArgumentError(f"loom export, {option}", f"has no effect with {what}", expected="none", got=given,
                             remedy="Leave it out")  # fmt: skip
+
+
+_OF_TRAINING = [
+    "epochs", "batch_size", "rate", "optimizer", "schedule", "loss", "hold_out", "seed", "clip_norm", "patience",
+]  # fmt: skip
+
+
+def _require_not_given(context: typer.Context, options: list[str], what: str) -> None:
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name != "DEFAULT":
+            _require_no(str(context.params[option]), f"--{option.replace('_', '-')}", what)
 
 
 _EXPORTS = {"c": _to_c, "wasm": _to_wasm, "npm": _to_npm, "typescript": _to_npm}

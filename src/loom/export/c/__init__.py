@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError
 from loom.export.c.abi import HEADER, functions
-from loom.export.c.build import PLATFORMS, Platform, link, platform_of
+from loom.export.c.build import PLATFORMS, Platform, link, platform_of, require_threads
 from loom.export.c.example import network_example, whole_example
 from loom.export.c.kernel import export_kernel
 from loom.export.c.levels import Optimize, compile_levels, levels_of, objects_of
@@ -117,9 +117,7 @@ def write_sources(
     nets: Sequence[FrozenNetwork], folder: Path, platform: Platform, optimize: Optimize = "speed"
 ) -> Written:
     """Write headers and C sources of networks into a folder, and the objects of their kernels."""
-    if any(net.threads for net in nets) and not platform.has_threads:
-        raise ArgumentError("loom.export, threads", f"an export for {platform.name} has none", expected="threads=False",
-                            got="threads=True", remedy="Leave it out, or export for Linux or macOS")  # fmt: skip
+    require_threads(any(net.threads for net in nets), platform)
     levels = [compile_levels(net, platform, optimize, folder) for net in nets]
     manifests = [manifest(net, each[0].image) for net, each in zip(nets, levels, strict=True)]
     nbytes = [max(level.image.nbytes for level in each) for each in levels]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError, StateError, near_matches
 
-__all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "link_shim", "platform_of", "zig"]
+__all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "link_shim", "platform_of", "require_threads", "zig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,13 @@ PLATFORMS = {
         Platform("wasm32", "wasm32", "wasm32-unknown-unknown", "wasm32-freestanding", "wasm"),
     )
 }
+
+
+def require_threads(wanted: bool, platform: Platform) -> None:
+    """ArgumentError where threads are asked of a platform that has none."""
+    if wanted and not platform.has_threads:
+        raise ArgumentError("loom.export, threads", f"an export for {platform.name} has none", expected="threads=False",
+                            got="threads=True", remedy="Leave it out, or export for Linux or macOS")  # fmt: skip
 
 
 def platform_of(name: str) -> Platform:

@@ -207,8 +207,10 @@ def kernel_manifest(frozen: FrozenKernel) -> str:
 
 
 def _as_json(number: Any) -> Any:
-    """Return a default as JSON has it, which knows no infinity: as a text, which Python and JavaScript read."""
-    return number if isinstance(number, (bool, int)) or isfinite(number) else _WORDS[str(float(number))]
+    """Return a default as readers of JSON keep it: what is infinite, or a whole number beyond 2^53, as a text."""
+    if isinstance(number, (bool, int)):
+        return number if abs(number) < 1 << 53 else str(number)
+    return number if isfinite(number) else _WORDS[str(float(number))]
 
 
 _WORDS = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}

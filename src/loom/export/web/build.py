@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from loom.export.c.build import FLAGS, platform_of, zig
+from loom.export.c.build import FLAGS, platform_of, require_threads, zig
 from loom.export.c.kernel import kernel_header, kernel_manifest, kernel_source
 from loom.export.c.levels import Optimize, compile_levels, objects_of
 from loom.export.c.source import header, manifest
@@ -40,6 +40,7 @@ def build_wasm(net: FrozenNetwork | FrozenKernel, optimize: Optimize = "speed") 
     """Return a frozen network or kernel as a WebAssembly module; StateError without Zig (the extra ``export``)."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        require_threads(isinstance(net, FrozenNetwork) and net.threads, platform_of("wasm32"))
         levels = compile_levels(net, platform_of("wasm32"), optimize, folder)
         image, objects = levels[0].image, objects_of(levels)
         if isinstance(net, FrozenKernel):

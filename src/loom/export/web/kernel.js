@@ -33,9 +33,14 @@ function requireApart(buffers, arrays) {
   });
 }
 
+/** What a parameter is if nothing is given; a text where JSON would lose a bit of it. */
+function defaultOf({ default: value, dtype }) {
+  return typeof value !== "string" ? value : dtype[0] === "f" ? Number(value) : BigInt(value);
+}
+
 /** A parameter as WebAssembly takes it. */
 function parameterFor(about, given) {
-  const value = given ?? about.default ?? refuse(`parameter ${about.name} is missing`);
+  const value = given ?? defaultOf(about) ?? refuse(`parameter ${about.name} is missing`);
   const isBits = about.dtype === "f16" || about.dtype === "bf16";
   return numbersOf(isBits ? Uint16Array.of(value) : [value], about.dtype, `parameter ${about.name}`)[0];
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import loom
-from loom import In, InOut, Out, f32, u32, u64
+from loom import In, InOut, Out, f32, i32, i64, u32, u64
 
 
 @loom.kernel(workgroup=(16, 16))
@@ -47,3 +47,13 @@ def records(pairs: InOut[Pair]):
     i = loom.global_id()
     if i < len(pairs):
         pairs[i].a = pairs[i].b
+
+
+@loom.kernel
+def defaults(
+    whole: InOut[i64], real: InOut[f32], low: i64 = -(2**53) - 1, top: u64 = 2**64 - 1, most: f32 = float("inf"),
+    some: i64 = 7, flag: loom.bool_ = True,
+):  # fmt: skip
+    if loom.global_id() == 0:
+        whole[0], whole[1], whole[2] = low, i64(top >> 1), some
+        real[0], real[1] = most, f32(i32(flag))

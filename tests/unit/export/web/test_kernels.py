@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loom import Network
 from loom.core.errors import ArgumentError
-from loom.export import export_wasm, freeze_kernel
+from loom.export import export_wasm, freeze, freeze_kernel
 from loom.export.c.kernel import CODES
-from unit.export.web.kernels import escape, mixed, records
+from unit.export.web.kernels import defaults, escape, mixed, records
 
 NODE = shutil.which("node")
 
@@ -46,6 +47,31 @@ def test_kernels_run_in_node(tmp_path: Path) -> None:
         "OVERLAP: out is written and shares memory with a: pass another array",
         "ARGUMENT: buffer a has 1 elements, and its shape 2 x 3",
     ]
+
+
+DEFAULTS = """
+import { Kernel } from "./defaults.js";
+const kernel = await Kernel.open();
+const [whole, real] = [new BigInt64Array(3), new Float32Array(2)];
+kernel.run({ whole, real }, 1);
+console.log(JSON.stringify([Array.from(whole, String), Array.from(real, String)]));
+"""
+
+
+def test_defaults_lose_no_bit(tmp_path: Path) -> None:
+    if NODE is None:
+        pytest.skip("node, which runs WebAssembly, is not installed")
+    export_wasm(freeze_kernel(defaults), tmp_path)
+    (tmp_path / "main.mjs").write_text(DEFAULTS)
+    done = subprocess.run([NODE, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [[str(-(2**53) - 1), str(2**63 - 1), "7"], ["Infinity", "1"]]
+
+
+def test_threads_are_refused(tmp_path: Path) -> None:
+    document = {"format": "loom/1", "input": {"shape": [4]}, "layers": [{"type": "dense", "output_size": 3}]}
+    net = Network.from_json(document)
+    with pytest.raises(ArgumentError, match="an export for wasm32 has none"):
+        export_wasm(freeze(net, threads=True), tmp_path)
 
 
 def test_records_are_refused(tmp_path: Path) -> None:
