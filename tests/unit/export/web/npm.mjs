@@ -34,6 +34,7 @@ told.after = Buffer.from((await net.predict(x)).buffer).toString("hex");
 told.evaluation = await net.evaluate(x, y);
 told.classes = await net.classify(x);
 
+const blown = await Net.open();
 const whole = Buffer.from(await net.save());
 const nested = Array.from({ length: 2 }, (_, i) => Array.from(x.subarray(4 * i, 4 * i + 4)));
 told.nested = Buffer.from((await net.predict(nested)).buffer).toString("hex");
@@ -42,9 +43,11 @@ await refused("columns", net.predict([[1, 2], [3, 4], [5, 6], [7, 8]]));
 await refused("too_large", net.predict([0, 0, 1e300, 0]));
 await refused("no_callbacks", net.fit(x, y, { callbacks: () => 1 }));
 await refused("no_function", net.fit(x, y, { callbacks: { onEpochEnd: 1 } }));
+await refused("no_targets", net.fit(x, y, { validationData: [x] }));
+await refused("object", net.fit(x, y, { validationData: { x, y } }));
+await refused("other_rows", blown.fit(x, y, { validationData: [x, y.subarray(1)] }));
 await refused("module", Net.open({ wasm: Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0) }));
-const blown = await Net.open();
-const fresh = Buffer.from(await blown.save());
+const fresh = Buffer.from(await (await Net.open()).save());
 await refused("blown", blown.fit(x.map((v, i) => (i === 7 ? 1e30 : v)), y));
 told.unchanged = fresh.equals(Buffer.from(await blown.save())) && whole.equals(Buffer.from(await net.save()));
 

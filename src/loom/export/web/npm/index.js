@@ -80,6 +80,7 @@ export class Net {
     if (!Number.isInteger(epochs) || epochs < 1) refuse(`epochs is ${String(epochs)}, not a whole number of them`);
     const calls = [callbacks].flat();
     calls.forEach(requireCallbacks);
+    if (validationData !== undefined) this.#requireSamples(validationData);
     const call = async (name, ...given) => {
       for (const c of calls) await c[name]?.(...given);
     };
@@ -170,6 +171,11 @@ export class Net {
   dispose() {
     this.#driver.dispose?.();
     this.#driver = new Proxy({}, { get: () => refuse("the net was disposed of: open another one") });
+  }
+
+  #requireSamples(both) {
+    if (!Array.isArray(both) || both.length !== 2) refuse("validationData is not [x, y]");
+    if (!this.#driver.given(...both).samples) refuse("validationData has no samples");
   }
 
   /** What an export fixes may be told again, and not otherwise. */

@@ -304,6 +304,10 @@ class Driver {
     return this.#plain.manifest;
   }
 
+  given(...both) {
+    return this.#plain.given(...both);
+  }
+
   /** One after the other. */
   #alone(work) {
     const done = this.#turn.then(() => {
