@@ -79,7 +79,7 @@ _ELSEWHERE = tuple(f"tests/unit/{folder}/" for folder in (
     "tensor/complexes", "tensor/linalg", "tensor/selecting", "tensor/special", "tensor/neural", "tensor/standard",
     "tensor/handle", "patterns", "nn", "kernels", "vectors", "tables", "schedules",
 ))  # fmt: skip
-"""Of their runs on other devices than the processor one of four is always made."""
+"""Of their runs on other devices than the processor one of six is always made."""
 _LONG = tuple(f"tests/{file}.py" for file in (
     "conformance/test_ptx", "conformance/test_random", "unit/kernels/test_fold", "unit/kernels/test_matmul",
     "unit/nn/layers/test_references", "unit/patterns/folds/test_axis", "unit/patterns/folds/test_reduce",
@@ -87,7 +87,7 @@ _LONG = tuple(f"tests/{file}.py" for file in (
     "unit/tensor/complexes/test_functions", "unit/tensor/linalg/test_linalg_values", "unit/tensor/linalg/test_unitary",
     "unit/tensor/special/test_special",
 ))  # fmt: skip
-"""Of their cases one of three is always run."""
+"""Of their cases one of four is always run."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,7 +100,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         number = zlib.crc32(item.nodeid.encode())
         is_elsewhere = item.nodeid.startswith(_ELSEWHERE) and _kind(item) not in (None, "cpu")
         is_long = item.nodeid.startswith(_LONG) and hasattr(item, "callspec")
-        if (is_elsewhere and number % 4) or (is_long and number % 3):
+        if (is_elsewhere and number % 6) or (is_long and number % 4):
             item.add_marker(pytest.mark.slow)
 
 

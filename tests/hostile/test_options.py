@@ -22,6 +22,8 @@ class _Useless:
 
 TAKES_ANYTHING = {
     "loom.tensor.checkpoint": "a function of the caller's",
+    "VectorStore.get": "what comes back where there is nothing, as of dict.get",
+    "i8 VectorStore.get": "the same",
 }
 """``function`` or ``function(option=)`` that may be given any object, and why."""
 

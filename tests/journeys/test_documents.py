@@ -62,7 +62,8 @@ def test_readme_names_the_two_commands() -> None:
 
 
 def test_every_setting_is_in_the_guide() -> None:
-    sources = "".join(p.read_text() for p in (ROOT / "src/loom").rglob("*.py"))
+    files = (p for p in (ROOT / "src/loom").rglob("*.py") if "export" not in p.parts)  # whose C has names like these
+    sources = "".join(p.read_text() for p in files)
     read = set(re.findall(r'"(LOOM_[A-Z_]+)"', sources))
     told = set(re.findall(r"^\| `(LOOM_[A-Z_]+)` \|", (ROOT / "docs/guide/chains.md").read_text(), re.MULTILINE))
     assert read == told

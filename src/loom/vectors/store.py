@@ -17,6 +17,7 @@ from loom.core.dtype import DType, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError
 from loom.core.given import flag, one_of
 from loom.core.numbers import whole
+from loom.core.tracebacks import brief_class
 from loom.runtime.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
@@ -41,6 +42,7 @@ _MOST_ROWS = (1 << 32) - 1
 _KEEP: Any = object()
 
 
+@brief_class
 class VectorStore:
     """Vectors of ``dims`` elements on a device, and search among them.
 

@@ -149,7 +149,7 @@ class Methods:
 
         Without numbers it is ``T``.
         """
-        if not axes or axes == (None,):
+        if not axes or (len(axes) == 1 and axes[0] is None):
             if cast("Any", self).ndim <= 2:
                 return cast("Any", self).T
             warn_of_axes("transpose()", cast("Any", self).ndim)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError
 from loom.core.given import flag
@@ -88,22 +90,22 @@ def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: Any = "fro") -> Te
     """Return norms of matrices: "fro", "nuc", 1 and -1 (columns), inf and -inf (rows), 2 and -2 (singular)."""
     where_ = "linalg.matrix_norm"
     matrices(x, where_)
-    by_values = ord == "nuc" or (not isinstance(ord, str) and ord in (2, -2))
-    held = x if by_values and x.dtype.is_complex else _sizes(x, where_)
-    found = _matrix_norm(held, ord, where_)
+    order = ord.item() if isinstance(ord, np.generic) else ord
+    known = (isinstance(order, (int, float)) and abs(order) in (1, 2, math.inf)) or order is None
+    if not known and not (isinstance(order, str) and order in ("fro", "nuc")):
+        raise ArgumentError(f"{where_}, ord", "no such norm", expected="'fro', 'nuc', 1, -1, 2, -2, inf or -inf",
+                            got=repr(order), remedy="Use one of them")  # fmt: skip
+    held = x if order in ("nuc", 2, -2) and x.dtype.is_complex else _sizes(x, where_)
+    found = _matrix_norm(held, order)
     found = reshape(found, (*found.shape, 1, 1)) if flag(keepdims, f"{where_}, keepdims") else found
     return found if x.dtype.is_complex else cast(found, x.dtype)
 
 
-def _matrix_norm(x: Any, order: Any, where_: str) -> Any:
+def _matrix_norm(x: Any, order: Any) -> Any:
     if order == "fro" or order is None:
         return _euclidean(x, (x.ndim - 2, x.ndim - 1), kept=False)
     if order == "nuc":
         return sum_of(svdvals(x), -1)
-    known = isinstance(order, (int, float)) and abs(order) in (1, 2, math.inf)
-    if not known:
-        raise ArgumentError(f"{where_}, ord", "no such norm", expected="'fro', 'nuc', 1, -1, 2, -2, inf or -inf",
-                            got=repr(order), remedy="Use one of them")  # fmt: skip
     value = float(order)
     best = max_of if value > 0 else min_of
     if not x.size:
