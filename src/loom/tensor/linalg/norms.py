@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError
 from loom.core.given import flag
@@ -90,11 +88,10 @@ def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: Any = "fro") -> Te
     """Return norms of matrices: "fro", "nuc", 1 and -1 (columns), inf and -inf (rows), 2 and -2 (singular)."""
     where_ = "linalg.matrix_norm"
     matrices(x, where_)
-    order = ord.item() if isinstance(ord, np.generic) else ord
-    known = (isinstance(order, (int, float)) and abs(order) in (1, 2, math.inf)) or order is None
-    if not known and not (isinstance(order, str) and order in ("fro", "nuc")):
+    order: Any = ord if ord is None or isinstance(ord, (str, float)) else real(ord, f"{where_}, ord")
+    if order not in (None, "fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf):
         raise ArgumentError(f"{where_}, ord", "no such norm", expected="'fro', 'nuc', 1, -1, 2, -2, inf or -inf",
-                            got=repr(order), remedy="Use one of them")  # fmt: skip
+                            got=f"{order!r:.60}", remedy="Use one of them")  # fmt: skip
     held = x if order in ("nuc", 2, -2) and x.dtype.is_complex else _sizes(x, where_)
     found = _matrix_norm(held, order)
     found = reshape(found, (*found.shape, 1, 1)) if flag(keepdims, f"{where_}, keepdims") else found
