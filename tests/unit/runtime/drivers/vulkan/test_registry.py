@@ -39,7 +39,7 @@ def test_unknown_names(vulkan: Any, name: str) -> None:
 def test_a_lost_device_is_made_anew(vulkan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from loom.runtime.drivers.vulkan import registry
 
-    monkeypatch.setattr(registry, "_opened", {})
+    monkeypatch.setattr(registry._DEVICES, "_opened", {})
     first = loom.device("vulkan")
     assert first is not vulkan
     first.lost = True
