@@ -12,8 +12,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs/guide").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs/guide").rglob("*.md"))]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _name(document: Path) -> str:
+    """Return a document's name, that of a folder's page with the folder."""
+    folder = document.parent.name
+    return document.name if folder in ("guide", "formats", ROOT.name) else f"{folder}/{document.name}"
 
 
 def _blocks(language: str) -> list[pytest.ParameterSet]:
@@ -22,7 +28,7 @@ def _blocks(language: str) -> list[pytest.ParameterSet]:
         for match in _FENCE.finditer(document.read_text()):
             if match[1] == language:
                 line = document.read_text()[: match.start()].count("\n") + 1
-                found.append(pytest.param(match[2], id=f"{document.name}:{line}"))
+                found.append(pytest.param(match[2], id=f"{_name(document)}:{line}"))
     return found
 
 
@@ -73,7 +79,7 @@ def test_every_setting_is_in_the_guide() -> None:
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, *sorted((ROOT / "docs/formats").glob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *sorted((ROOT / "docs/formats").glob("*.md"))], ids=_name)
 def test_links_lead_somewhere(document: Path) -> None:
     links = _LINK.findall(document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []

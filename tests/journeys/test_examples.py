@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "examples/data").glob("*.py")])
+FOLDERS = ("examples", "examples/data", "examples/networks")
+EXAMPLES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
 GALLERY = sorted((ROOT / "examples/gallery").glob("*.py"))
 NOT_RUN: set[str] = set()
 """Names of examples that cannot run here, each with its reason beside it."""

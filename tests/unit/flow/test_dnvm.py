@@ -12,6 +12,7 @@ import pytest
 
 from loom.core.errors import ArgumentError, DeviceError, LoomError, ShapeError, StateError
 from loom.flow import dnvm
+from loom.flow.dnvm import current, training
 
 GRID = {
     "id": "xor", "batch_size": 1, "grid_rows": 1, "grid_cols": 2, "layers_per_cell": 1,
@@ -26,9 +27,9 @@ XOR = [{"Input": [0, 0, 0, 1, 1, 0, 1, 1], "Target": [0, 1, 1, 0]}]
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("LOOM_DEVICE", "cpu")
-    monkeypatch.setattr(dnvm, "_own", threading.local())
+    monkeypatch.setattr(current, "_own", threading.local())
     yield
-    dnvm._latest.clear()
+    current._latest.clear()
 
 
 def test_the_seeds_calls_one_after_the_other() -> None:
@@ -116,13 +117,13 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("on", ["vulkan"], indirect=True)
 def test_use_gpu_trains_there_and_gives_the_same_bits(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    trainer = dnvm.Trainer
+    trainer = training.Trainer
 
     def noted(model: Any, *args: Any, **fields: Any) -> Any:
         seen.append(model.device.kind)
         return trainer(model, *args, **fields)
 
-    monkeypatch.setattr(dnvm, "Trainer", noted)
+    monkeypatch.setattr(training, "Trainer", noted)
     made = []
     for use in (None, False, True):
         net = dnvm.create_network_from_json(GRID)
@@ -143,7 +144,7 @@ def test_without_a_gpu_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(spec: Any, where: str) -> Any:
         raise DeviceError("loom.device", f"no {where}", remedy="Use the CPU")
 
-    monkeypatch.setattr(dnvm, "Model", none)
+    monkeypatch.setattr(training, "Model", none)
     with pytest.raises(DeviceError, match="no gpu"):
         dnvm.train_simple(XOR, {"UseGPU": True})
     assert dnvm.save_model_simple() == before

@@ -16,6 +16,7 @@ import loom
 from loom.cli.main import app
 from loom.core.errors import LoomError
 from loom.flow import dnvm
+from loom.flow.dnvm import current
 
 DENSE = {"type": "dense", "output_size": 2}
 X = np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)
@@ -196,8 +197,8 @@ SEEDS: dict[str, tuple[Callable[[], object], str]] = {
 @pytest.mark.parametrize("name", SEEDS)
 def test_the_seeds_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOM_DEVICE", "cpu")
-    monkeypatch.setattr(dnvm, "_latest", [])
-    monkeypatch.setattr(dnvm, "_own", threading.local())
+    monkeypatch.setattr(current, "_latest", [])
+    monkeypatch.setattr(current, "_own", threading.local())
     dnvm.create_network_from_json(document(DENSE))
     call, text = SEEDS[name]
     assert text_of(call) == text

@@ -1,82 +1,38 @@
-"""The older cross-platform names of networks: ``create_network_from_json``, ``forward_simple``, ``train_simple``, ...
+"""Training by the older name ``train_simple``: a list of batches, a config, a dict of what came of it.
 
-Layer: flow, over ``loom.nn``. As there, one network is the current one: the one that the thread made or loaded last; in
-a thread that made none, the one made last in any. Invariant: a name means what it meant there, computed by
-``loom.Network``, and no thread takes another's network away.
-
->>> from loom.flow.dnvm import create_network_from_json, forward_simple
->>> _ = create_network_from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
-...     {"type": "dense", "output_size": 1}]})
->>> len(forward_simple([1.0, 2.0]))
-1
+Layer: flow, over ``loom.nn.train``. Invariant: one batch is one update, and no setting is without effect.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, StateError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, near_matches
+from loom.flow.dnvm.current import current_network
+from loom.flow.dnvm.evaluation import measure
+from loom.flow.dnvm.reading import plain_keys, read_samples, require_one
 from loom.nn.model import Model
-from loom.nn.network import Document, Network
+from loom.nn.network import Network
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.measures import deviation_metrics
 from loom.nn.train.samples import numbers
 from loom.nn.train.scalars import flag, whole
 from loom.nn.train.targets import fit_targets
 from loom.nn.train.trainer import Trainer
 from loom.tensor import Tensor
 
-__all__ = [
-    "create_network_from_json", "evaluate_network_simple", "forward_simple", "load_model_simple", "save_model_simple",
-    "train_simple",
-]  # fmt: skip
+__all__ = ["train_simple"]
 
 _NO_GPU = ("cpu", "interp")
 """Kinds of devices that are not asked for as a GPU."""
-_latest: list[Network] = []
-"""The network made last in any thread."""
-_own = threading.local()
-
 _KEYS = (
     "epochs", "learningrate", "usegpu", "printeverybatch", "gradientclip", "losstype", "verbose", "evaluateeveryn",
     "validationinputs", "validationtargets",
 )  # fmt: skip
 """Keys of a training's config, without underscores and capitals: both spellings are read."""
-
-
-def create_network_from_json(document: Document) -> Network:
-    """Make a document's network the current one and return it."""
-    return _set(Network.from_json(document))
-
-
-def forward_simple(values: Sequence[float]) -> list[float]:
-    """Return the current network's outputs, flat, for one flat vector: one sample after the other."""
-    net = _network()
-    return net.predict(_samples(net, values, "forward_simple")).reshape(-1).tolist()
-
-
-def save_model_simple(model_id: str = "model") -> str:
-    """Return the current network with its weights as the text of a bundle."""
-    return _network().save(id=model_id)
-
-
-def load_model_simple(bundle: Document, model_id: str | None = None) -> Network:
-    """Make a model of a bundle the current network and return it."""
-    return _set(Network.load(bundle, model_id))
-
-
-def evaluate_network_simple(inputs: Sequence[Sequence[float]], expected: Sequence[float]) -> dict[str, Any]:
-    """Return the deviation metrics of the current network, under the names of the older JSON."""
-    return _measured(_network(), inputs, expected, "evaluate_network_simple")
-
-
-def _measured(net: Network, inputs: Any, expected: Any, where: str) -> dict[str, Any]:
-    return deviation_metrics(net.predict(_samples(net, inputs, where)), expected).to_dict()
 
 
 def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -94,8 +50,8 @@ def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
     of ``evaluate_network_simple`` after training, None without validation; with EvaluateEveryN also EvalHistory, one
     such for each time, with its Epoch.
     """
-    net, told = _network(), _plain_keys(config or {}, "train_simple, config")
-    _require_one(net, "train_simple")
+    net, told = current_network(), plain_keys(config or {}, "train_simple, config")
+    require_one(net, "train_simple")
     _require_settings(told)
     pairs = [_batch(net, batch) for batch in _listed(batches)]
     start = time.perf_counter_ns()
@@ -210,7 +166,7 @@ def _print_metrics(found: Mapping[str, Any]) -> None:
 
 def _metrics(net: Network, told: Mapping[str, Any]) -> dict[str, Any] | None:
     inputs, targets = told.get("validationinputs"), told.get("validationtargets")
-    return None if inputs is None or targets is None else _measured(net, inputs, targets, "train_simple, validation")
+    return None if inputs is None or targets is None else measure(net, inputs, targets, "train_simple, validation")
 
 
 def _half_square(output: Tensor, target: Tensor) -> Tensor:
@@ -220,7 +176,7 @@ def _half_square(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
-    found = _plain_keys(batch, "train_simple, batches")
+    found = plain_keys(batch, "train_simple, batches")
     if set(found) != {"input", "target"}:
         raise ArgumentError(
             "train_simple, batches",
@@ -229,7 +185,7 @@ def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
             got=", ".join(batch) or "none",
             remedy="Pass [{'Input': [...], 'Target': [...]}]",
         )
-    x = _samples(net, found["input"], "train_simple, Input")
+    x = read_samples(net, found["input"], "train_simple, Input")
     y = numbers(found["target"], "train_simple", "Target").astype(np.float64)
     shape = net.spec.shapes()[net.spec.outputs[0]]
     if y.size != len(x) * int(np.prod(shape)):
@@ -241,64 +197,3 @@ def _batch(net: Network, batch: Mapping[str, Any]) -> tuple[Any, Any]:
             remedy="One number for each output of each sample",
         )
     return x, y.reshape(len(x), *shape)
-
-
-def _require_one(net: Network, where: str) -> None:
-    """See that a flat vector can be all that the network takes, and all that it gives."""
-    ports = len(net.spec.inputs), len(net.spec.outputs)
-    if ports != (1, 1):
-        raise ArgumentError(where, "the network has several inputs or outputs", expected="one of each",
-                            got=f"{ports[0]} and {ports[1]}",
-                            remedy="Use the methods of the network: predict, train, evaluate")  # fmt: skip
-
-
-def _samples(net: Network, values: Any, where: str) -> np.ndarray[Any, Any]:
-    """Return flat numbers as samples of the network's input."""
-    _require_one(net, where)
-    shape = net.spec.inputs[0].shape
-    found = numbers(values, where, "the input")
-    each = int(np.prod(shape))
-    if found.size == 0 or found.size % each:
-        raise ShapeError(
-            where,
-            "not whole samples",
-            expected=f"a multiple of {each} numbers",
-            got=found.size,
-            remedy="Pass one sample after the other",
-        )
-    return found.reshape(-1, *shape)
-
-
-def _plain_keys(found: Any, where: str) -> dict[str, Any]:
-    """Return a mapping's values by its keys without underscores and capitals; ArgumentError for a key twice."""
-    if not isinstance(found, Mapping):
-        raise DTypeError(where, "not a mapping", expected="keys and values", got=type(found).__name__,
-                         remedy="Pass a dict")  # fmt: skip
-    plain: dict[str, Any] = {}
-    spelt: dict[str, str] = {}
-    for key, value in cast("Mapping[Any, Any]", found).items():
-        name = str(key).replace("_", "").lower()
-        name = _BATCH_KEYS.get(name, name)
-        if name in plain:
-            raise ArgumentError(where, "a key is there twice, in two spellings", expected="one of them",
-                                got=f"{spelt[name]!r} and {key!r}", remedy="Leave one out")  # fmt: skip
-        plain[name], spelt[name] = value, str(key)
-    return plain
-
-
-_BATCH_KEYS = {"inputs": "input", "targets": "target"}
-"""Other names of what a batch has."""
-
-
-def _set(net: Network) -> Network:
-    _latest[:] = [net]
-    _own.network = net
-    return net
-
-
-def _network() -> Network:
-    found = getattr(_own, "network", None) or next(iter(_latest), None)
-    if found is None:
-        raise StateError("loom.flow.dnvm", "there is no network", expected="create_network_from_json first", got="none",
-                         remedy="Make or load one")  # fmt: skip
-    return found

@@ -1,0 +1,22 @@
+"""The older cross-platform names of networks: ``create_network_from_json``, ``forward_simple``, ``train_simple``, ...
+
+Layer: flow, over ``loom.nn``. As there, one network is the current one: the one that the thread made or loaded last; in
+a thread that made none, the one made last in any. Invariant: a name means what it meant there, computed by
+``loom.Network``, and no thread takes another's network away.
+
+>>> from loom.flow.dnvm import create_network_from_json, forward_simple
+>>> _ = create_network_from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
+...     {"type": "dense", "output_size": 1}]})
+>>> len(forward_simple([1.0, 2.0]))
+1
+"""
+
+from loom.flow.dnvm import current, evaluation, training
+from loom.flow.dnvm.current import *  # noqa: F403
+from loom.flow.dnvm.evaluation import *  # noqa: F403
+from loom.flow.dnvm.training import *  # noqa: F403
+
+__all__: list[str] = []
+__all__ += current.__all__
+__all__ += evaluation.__all__
+__all__ += training.__all__
