@@ -22,6 +22,7 @@ from loom.cli.commands import (
     explain,
     export,
     init,
+    inspect,
     ir,
     monitor,
     networks,
@@ -100,7 +101,7 @@ app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("eval")(networks.evaluate)
 app.command("infer")(networks.infer)
-app.command("inspect")(networks.inspect)
+app.command("inspect")(inspect.inspect)
 app.add_typer(db.commands, name="db")
 app.add_typer(vectors.commands, name="vectors")
 

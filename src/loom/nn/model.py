@@ -131,6 +131,11 @@ class Model:
             self._turn.release()
 
     @property
+    def own_names(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of a layer's own weights and state, by its name."""
+        return self._own
+
+    @property
     def result_type(self) -> DType:
         """The type that outputs are compared with targets in: f64 for a network of f64, else f32."""
         return f64 if self.network.dtype == f64 else f32
@@ -150,13 +155,15 @@ class Model:
         return next(iter(found.values()))
 
     def apply_all(
-        self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Record the network; return its outputs by node name. Arguments as in ``apply``."""
+        self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None,
+        taps: dict[str, tuple[Any, Tensor]] | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Record the network; return its outputs by node name. Arguments as in ``apply``; ``taps`` takes what each
+        layer takes and gives, by its name."""
         made = self._inputs(x)
         record = ForwardPass(
             tensors=self.parameters | self.state, names=self._own, inputs=dict(made), dtype=self.network.dtype,
-            device=self.device, seed=self.network.seed, training=training, step=step,
+            device=self.device, seed=self.network.seed, training=training, step=step, taps=taps,
         )  # fmt: skip
         for node in self.network.nodes:
             sources = [made[name] for name in node.inputs]

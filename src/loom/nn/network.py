@@ -51,6 +51,9 @@ from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
 
+if TYPE_CHECKING:
+    from loom.nn.inspect.blueprint import Blueprint
+
 __all__ = ["Document", "Network", "digest_of"]
 
 _EVALUATED_AT_ONCE = 256
@@ -384,6 +387,14 @@ class Network:
         if len(self.outputs) == 1:
             return {self.spec.outputs[0]: np.concatenate([self._readable(out) for out in made])}
         return {n: np.concatenate([self._readable(out[n]) for out in made]) for n in self.outputs}
+
+    # introspection
+
+    def blueprint(self, batch_size: int = 1) -> Blueprint:
+        """Return its layers with shapes, weights, bytes, multiply-adds and dispatches; ``print`` it for a table."""
+        from loom.nn.inspect.blueprint import blueprint_of
+
+        return blueprint_of(self.model, batch_size)
 
     # settings
 

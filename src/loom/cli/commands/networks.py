@@ -1,8 +1,7 @@
-"""``loom eval``, ``loom infer`` and ``loom inspect``: what a model is worth, says, and is."""
+"""``loom eval`` and ``loom infer``: what a model is worth, and says."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from loom.nn.network import Network
 
-__all__ = ["evaluate", "infer", "inspect"]
+__all__ = ["evaluate", "infer"]
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle (.json) or .safetensors file.")]
 Device = Annotated[str | None, typer.Option("--device", help="Where to run (see 'loom devices').")]
@@ -133,42 +132,3 @@ def _sample(text: str, shape: tuple[int, ...]) -> Any:
             got=repr(text),
             remedy="Put commas between them",
         ) from None
-
-
-def inspect(
-    network: Annotated[Path, typer.Argument(metavar="FILE", help="A document, a bundle or a .safetensors file.")],
-    model_id: Id = None,
-    json: Json = False,
-) -> None:
-    """Print a network's layers with shapes and numbers of weights, and the digest of its weights."""
-    from loom.cli.networks import open_network
-    from loom.cli.output import print_json, print_table
-
-    net = open_network(network, "cpu", model_id=model_id)
-    layers = _layers(net)
-    total = sum(layer["parameters"] for layer in layers)
-    if json:
-        print_json({"name": net.spec.name, "classes": list(net.spec.classes), "layers": layers, "parameters": total,
-                    "sha256": net.digest()})  # fmt: skip
-        return
-    rows = [[v["name"], v["type"], _text(v["input"]), _text(v["output"]), f"{v['parameters']:,}"] for v in layers]
-    print_table(["layer", "type", "input", "output", "weights"], rows)
-    if net.spec.classes:
-        typer.echo(f"classes: {', '.join(net.spec.classes)}")
-    typer.echo(f"{total:,} weights of {net.spec.dtype}, sha256 {net.digest()}")
-
-
-def _layers(net: Network) -> list[dict[str, Any]]:
-    shapes, parameters = net.spec.shapes(), net.spec.parameters()
-    found: list[dict[str, Any]] = []
-    for node in net.spec.nodes:
-        sizes = [math.prod(shape) for name, shape in parameters.items() if name.startswith(f"{node.name}.")]
-        found.append({
-            "name": node.name, "type": node.layer.kind, "input": list(shapes[node.inputs[0]]),
-            "output": list(shapes[node.name]), "parameters": sum(sizes),
-        })  # fmt: skip
-    return found
-
-
-def _text(shape: list[int]) -> str:
-    return " x ".join(map(str, shape)) or "1"

@@ -55,7 +55,8 @@ def zeros(shape: Shape) -> Any:
 
 @dataclass(slots=True)
 class ForwardPass:
-    """What all layers of one forward pass share. ``updates``: state -> its value after this pass."""
+    """What all layers of one forward pass share. ``updates``: state -> its value after this pass; ``taps``: where
+    they are wanted, what each layer takes (of a node of several inputs: a list) and gives, by its name."""
 
     tensors: Mapping[str, Tensor]
     names: Mapping[str, tuple[str, ...]]
@@ -67,14 +68,19 @@ class ForwardPass:
     step: Tensor | None
     updates: dict[Tensor, Tensor] = field(default_factory=dict[Tensor, Tensor])
     draws: int = 0
+    taps: dict[str, tuple[Any, Tensor]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a layer is: ``name`` is its key in the network, and ``record`` the pass it belongs to."""
+    """Where a layer is: ``name`` is its key in the network, and ``record`` the pass it belongs to.
+
+    ``is_shared``: within a shared layer, whose name is that of another place.
+    """
 
     name: str
     record: ForwardPass
+    is_shared: bool = False
 
     @property
     def training(self) -> bool:
@@ -87,8 +93,14 @@ class Context:
 
     def run(self, config: Layer, x: Tensor | list[Tensor]) -> Tensor:
         """Record ``config`` as the layer of this name, on ``x`` (of several inputs: a list)."""
+        made = self._apply(config, x)
+        if self.record.taps is not None and not self.is_shared:
+            self.record.taps[self.name] = (x, made)
+        return made
+
+    def _apply(self, config: Layer, x: Tensor | list[Tensor]) -> Tensor:
         if isinstance(config, Shared):
-            return replace(self, name=config.target).run(config.layer, x)
+            return replace(self, name=config.target, is_shared=True).run(config.layer, x)
         known = LAYERS[type(config)]
         own = {key: self.record.tensors[f"{self.name}.{key}"] for key in self.record.names.get(self.name, ())}
         if not known.any_dtype:

@@ -1,0 +1,22 @@
+"""What a network is and does: blueprints, activity of layers, differences, diagrams, methods.
+
+Layer: nn. Invariant: to look at a network changes none of its bits.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from loom.core.names import missing_name
+
+_WHERE = {
+    "Blueprint": "blueprint", "LayerBlueprint": "blueprint", "blueprint_of": "blueprint",
+}  # fmt: skip
+__all__ = list(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"loom.nn.inspect.{_WHERE[name]}"), name)
+    raise missing_name("loom.nn.inspect", name, __all__)
