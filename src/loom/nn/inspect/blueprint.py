@@ -15,7 +15,7 @@ from typing import Any
 
 from loom import tensor
 from loom.core.numbers import whole
-from loom.nn.inspect.work import Work, work_of
+from loom.nn.inspect.cost import Cost, cost_of
 from loom.nn.layers import Context, ForwardPass
 from loom.nn.model import Model
 from loom.nn.spec import Layer, NodeSpec, Part, Shape, Shared
@@ -23,7 +23,7 @@ from loom.tensor import Tensor
 
 __all__ = ["Blueprint", "LayerBlueprint", "blueprint_of"]
 
-_NO_WORK = Work(0, 0, 0, 0)
+_NO_COST = Cost(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def blueprint_of(model: Model, batch_size: Any = 1) -> Blueprint:
     outputs = model.apply_all(given, taps=taps)
     model.state_updates = updates  # those of training stay
     maker = _Maker(model, given, taps)
-    work = work_of(list(outputs.values()), model.device)
+    cost = cost_of(list(outputs.values()), model.device)
     held = model.parameters | model.state
     shapes = spec.shapes()
     return Blueprint(
@@ -163,8 +163,8 @@ def blueprint_of(model: Model, batch_size: Any = 1) -> Blueprint:
         layers=tuple(maker.node(node, shapes[node.inputs[0]]) for node in spec.nodes),
         total_parameters=sum(t.size for t in model.parameters.values()),
         trainable_parameters=sum(t.size for n, t in model.parameters.items() if n not in model.frozen),
-        weight_nbytes=sum(t.nbytes for t in held.values()), multiply_adds=work.multiply_adds,
-        operations=work.operations, dispatches=work.dispatches, program_nbytes=work.nbytes,
+        weight_nbytes=sum(t.nbytes for t in held.values()), multiply_adds=cost.multiply_adds,
+        operations=cost.operations, dispatches=cost.dispatches, program_nbytes=cost.nbytes,
     )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ class _Maker:
         layer, shape = part.layer, part.shape
         tap = self.taps.get(part.name)
         made = None if tap is None else tap[1]
-        work = _NO_WORK if tap is None else self._work(part, tap[0])
+        cost = _NO_COST if tap is None else self._cost(part, tap[0])
         numbers = sum(math.prod(s) for s in layer.parameters(shape).values())
         state = sum(math.prod(s) for s in layer.state(shape).values())
         config = layer.layer if isinstance(layer, Shared) else layer
@@ -192,15 +192,15 @@ class _Maker:
             name=part.name, type=config.kind, activation=_text(config, "activation", "function"), inputs=inputs,
             input_shape=shape, output_shape=() if made is None else tuple(made.shape[1:]), parameters=numbers,
             state=state, frozen=layer.frozen, weight_nbytes=(numbers + state) * self.model.network.dtype.nbytes,
-            output_nbytes=0 if made is None else made.nbytes, multiply_adds=work.multiply_adds,
-            operations=work.operations, dispatches=work.dispatches, combine_mode=_text(config, "combine_mode"),
+            output_nbytes=0 if made is None else made.nbytes, multiply_adds=cost.multiply_adds,
+            operations=cost.operations, dispatches=cost.dispatches, combine_mode=_text(config, "combine_mode"),
             shared=layer.target if isinstance(layer, Shared) else None, grid=grid,
             branches=tuple(
                 self.layer(Part(f"{part.name}.{p.name}", p.layer, p.shape), (part.name,)) for p in within
             ),
         )  # fmt: skip
 
-    def _work(self, part: Part, taken: Any) -> Work:
+    def _cost(self, part: Part, taken: Any) -> Cost:
         """Return what the layer takes alone: recorded once more, on inputs of their own."""
         several: list[Tensor] = taken if isinstance(taken, list) else [taken]
         fed = [tensor.input(f"x{n}", x.shape, x.dtype) for n, x in enumerate(several)]
@@ -210,7 +210,7 @@ class _Maker:
             dtype=model.network.dtype, device=model.device, seed=model.network.seed, training=False, step=None,
         )  # fmt: skip
         made = Context(part.name, record).run(part.layer, fed if isinstance(taken, list) else fed[0])
-        return work_of([made], model.device)
+        return cost_of([made], model.device)
 
 
 def _text(config: Layer, *names: str) -> str | None:

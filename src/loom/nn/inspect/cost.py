@@ -17,14 +17,14 @@ from loom.tensor import Tensor
 from loom.tensor.graph import NodeKind, ancestors
 from loom.tensor.program import Drafted
 
-__all__ = ["Work", "work_of"]
+__all__ = ["Cost", "cost_of"]
 
 _READS_ALL = ("sum", "max", "min", "argmax", "cumulative", "sum_by_index", "histogram")
 """Operations that take one step for each element of their first input."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Cost:
     """What one run takes; ``nbytes``: memory for all that is neither a weight nor known beforehand."""
 
     multiply_adds: int
@@ -33,13 +33,13 @@ class Work:
     nbytes: int
 
 
-def work_of(ends: Sequence[Tensor], where: Device) -> Work:
+def cost_of(ends: Sequence[Tensor], where: Device) -> Cost:
     """Return what it takes to compute tensors on a device; nothing runs."""
     nodes = ancestors(ends)
     products = sum(_multiply_adds(node) for node in nodes)
     others = sum(_steps(node) for node in nodes)
     drafted = Drafted(ends, [], where)
-    return Work(products, 2 * products + others, len(drafted.draft.dispatches), drafted.plan.peak_nbytes)
+    return Cost(products, 2 * products + others, len(drafted.draft.dispatches), drafted.plan.peak_nbytes)
 
 
 def _multiply_adds(node: Any) -> int:
