@@ -22,8 +22,9 @@ from loom.core.given import is_list, is_mapping, items, text
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.runtime.chain import Submission
+from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
-from loom.runtime.order import touching
+from loom.runtime.order import UNTRACKED
 from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Draft, DraftBuffer
@@ -191,13 +192,14 @@ class TensorProgram:
             buffer.place = where.allocate(buffer.nbytes)
         self._unfed = dict(self.inputs)
         self._has_run = False
+        self._timeline = timeline = timeline_of(where)
         self._feeds = {
-            key: _Port(t, drafted.feeds[key].place, f"{name}, input {key!r}") for key, t in self.inputs.items()
+            key: _Port(t, drafted.feeds[key].place, timeline, f"{name}, input {key!r}")
+            for key, t in self.inputs.items()
         }
-        self._results = [_Port(t, b.place) for t, b in zip(outputs, drafted.results, strict=True)]
+        self._results = [_Port(t, b.place, timeline) for t, b in zip(outputs, drafted.results, strict=True)]
         self._is_free = False
         self._updated = [parameter for parameter, _ in updates]
-        self._timeline = timeline_of(where)
         self._program = build(drafted.draft, self.plan, where, name).build()
 
     def __reduce__(self) -> Any:
@@ -228,7 +230,8 @@ class TensorProgram:
                 raise ArgumentError(self.name, f"there is no input {key!r}", expected=", ".join(self._feeds) or "none",
                                     got=key, remedy="Feed what was made with tensor.input")  # fmt: skip
             feed.write(value)
-            self._unfed.pop(key, None)
+            if self._unfed:
+                self._unfed.pop(key, None)
 
     def run(self, /, **inputs: Any) -> None:
         """Feed inputs by name and run to the end. Inputs: arrays of the input's shape, numbers that fit its dtype."""
@@ -310,24 +313,30 @@ _NOWHERE: Any = _Nowhere()
 
 
 class _Port:
-    """The memory of an input or output; host memory is seen as an array of its shape."""
+    """The memory of an input or output; host memory is seen as an array of its shape.
 
-    __slots__ = ("dtype", "nbytes", "shape", "storage", "type", "view", "where")
+    Of host memory the program's ``timeline`` is all that keeps its runs and copies apart: nothing else knows of it.
+    """
 
-    def __init__(self, tensor: Tensor, storage: Storage | None, where: str = "") -> None:
+    __slots__ = ("dtype", "nbytes", "shape", "storage", "timeline", "type", "view", "where")
+
+    def __init__(self, tensor: Tensor, storage: Storage | None, timeline: Timeline, where: str = "") -> None:
         assert storage is not None
         self.where = where
         self.storage = storage
+        self.timeline = timeline
         self.shape, self.type, self.nbytes = tensor.shape, tensor.dtype, tensor.nbytes
         self.dtype = tensor.dtype.numpy
         self.view: np.ndarray[Any, Any] | None = None
         if isinstance(storage, HostStorage):
+            storage.uses = UNTRACKED
             self.view = storage.bytes[: tensor.nbytes].view(self.dtype).reshape(self.shape)
 
     def read(self) -> np.ndarray[Any, Any]:
         """Return a copy of what is there."""
         if self.view is not None:
-            with touching((self.storage,)):
+            with self.timeline.lock:
+                self.timeline.settle()
                 return show(self.view.copy(), self.type)
         found = self.storage.read(0, self.nbytes).view(self.dtype).reshape(self.shape)
         return show(found, self.type)
@@ -343,7 +352,8 @@ class _Port:
         if memory.shape != self.shape:
             raise ShapeError(self.where, "another shape", expected=self.shape, got=memory.shape, remedy="Match it")
         if self.view is not None:
-            with touching(writes=(self.storage,)):
+            with self.timeline.lock:
+                self.timeline.settle()
                 self.view[...] = memory
         else:
             self.storage.write(0, np.ascontiguousarray(memory).reshape(-1).view(np.uint8))
@@ -353,4 +363,11 @@ class _Port:
         if value.shape != self.shape or value.dtype != self.type:
             raise DTypeError(self.where, "an array of another kind", expected=f"{self.type} of {self.shape}",
                              got=f"{value.dtype} of {value.shape}", remedy="Convert it")  # fmt: skip
-        copy_storage(memory_of(value), 0, self.storage, 0, self.nbytes)
+        source = memory_of(value)
+        if self.view is None:
+            copy_storage(source, 0, self.storage, 0, self.nbytes)
+            return
+        found = source.read(0, self.nbytes).view(self.dtype).reshape(self.shape)
+        with self.timeline.lock:
+            self.timeline.settle()
+            self.view[...] = found

@@ -248,9 +248,10 @@ class Program:
             nonlocal inner, number
             inner, number = begun, timeline.enter(begun)
             self._started(number)
-            moving.close()
+            if moving is not None:
+                moving.close()
 
-        moving = ExitStack()
+        moving = None if self.moves is None else ExitStack()
         timeline.promises.wait()
         if pacer is not None and pacer.is_watched:
             pacer.hold_up()
@@ -258,7 +259,8 @@ class Program:
             with timeline.lock:
                 program = self.ready("run")
                 timeline.settle()
-                self._bring(moving)
+                if moving is not None:
+                    self._bring(moving)
                 if pacer is not None and pacer.is_watched:
                     watch = self._watch(program, alone=True)
                 use = self.enter()
@@ -277,7 +279,8 @@ class Program:
                 inner.wait(_STOP_SECONDS)
             raise
         finally:
-            moving.close()
+            if moving is not None:
+                moving.close()
             if use is not None:
                 use.began(inner)
             if watch is not None:

@@ -117,10 +117,10 @@ class Timeline:
     def enter(self, inner: DeviceSubmission) -> int:
         """Take note of a run that comes after all others; return its number."""
         with self._hearing:
-            self._hear()
             self._unheard.append(inner)
             self._entered += 1
             self.last = inner
+            self._hear()
             return self._entered
 
     @property
@@ -150,6 +150,8 @@ class Timeline:
         """
         if self.owed:
             self.pull(upto)
+        if not (self._unheard or self._untold):  # what was heard is over
+            return
         with self._hearing:
             self._hear()
             while self._untold and (upto is None or self._untold[0][0] <= upto):
