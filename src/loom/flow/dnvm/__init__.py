@@ -11,12 +11,14 @@ a thread that made none, the one made last in any. Invariant: a name means what 
 1
 """
 
-from loom.flow.dnvm import current, evaluation, training
+from loom.flow.dnvm import adaptation, current, evaluation, training
+from loom.flow.dnvm.adaptation import *  # noqa: F403
 from loom.flow.dnvm.current import *  # noqa: F403
 from loom.flow.dnvm.evaluation import *  # noqa: F403
 from loom.flow.dnvm.training import *  # noqa: F403
 
 __all__: list[str] = []
+__all__ += adaptation.__all__
 __all__ += current.__all__
 __all__ += evaluation.__all__
 __all__ += training.__all__
