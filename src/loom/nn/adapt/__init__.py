@@ -4,7 +4,7 @@ Layer: nn. Invariant: in virtual time every result follows from documents, seeds
 """
 
 from loom.nn.adapt.clock import RealClock, VirtualClock
-from loom.nn.adapt.streams import Stream, stream
+from loom.nn.adapt.streams import TaskStream, stream
 from loom.nn.adapt.tracker import AdaptationTracker
 
-__all__ = ["AdaptationTracker", "RealClock", "Stream", "VirtualClock", "stream"]
+__all__ = ["AdaptationTracker", "RealClock", "TaskStream", "VirtualClock", "stream"]

@@ -16,7 +16,7 @@ from loom.core.given import one_of
 from loom.core.numbers import real, whole
 from loom.core.philox import philox
 
-__all__ = ["ACTIONS", "FEATURES", "WORLDS", "Stream", "stream"]
+__all__ = ["ACTIONS", "FEATURES", "WORLDS", "TaskStream", "stream"]
 
 ACTIONS = 4
 """Answers to choose from."""
@@ -39,7 +39,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
+class TaskStream:
     """What is seen, and what is right: ``observations`` (milliseconds, 16) f32; ``answers`` (tasks, milliseconds,
     agents), classes from 0; ``tasks``: their names; ``changes``: (millisecond, number of the task from then on)."""
 
@@ -67,7 +67,9 @@ class Stream:
         return self.answers[task, at]
 
 
-def stream(world: str, seed: int, total_ms: int, *, noise: float = 0.0, agents: int = 1, changes: int = 2) -> Stream:
+def stream(
+    world: str, seed: int, total_ms: int, *, noise: float = 0.0, agents: int = 1, changes: int = 2
+) -> TaskStream:
     """Return a world's stream of ``total_ms`` milliseconds.
 
     "chase": a target wanders about in [-1, 1]^2 and is seen by a retina of 4 x 4 cells; right is the direction (right,
@@ -98,7 +100,7 @@ def stream(world: str, seed: int, total_ms: int, *, noise: float = 0.0, agents: 
     names = ("chase", "avoid") if world == "chase" else ("classes", "renamed")
     plan = tuple((total * (i + 1) // (count + 1), (i + 1) % 2) for i in range(count))
     noisy = seen if level == 0 else seen + level * _noise(seed, seen.shape)
-    return Stream(world, noisy.astype(np.float32), answers, names, plan)
+    return TaskStream(world, noisy.astype(np.float32), answers, names, plan)
 
 
 def _turn(answers: Any, by: Any, world: str) -> Any:
