@@ -30,7 +30,9 @@ SETTINGS = {
 METHODS = {
     "fit": "train", "compile": "train", "__call__": "forward", "summary": "spec", "parameters": "weights",
     "state_dict": "weights", "get_weights": "weights", "load_state_dict": "load_weights", "set_weights": "load_weights",
-    "score": "evaluate", "eval": "evaluate", "test": "evaluate", "predict_proba": "predict", "to_json": "save",
+    "cuda": "to", "cpu": "to", "requires_grad_": "freeze",
+    "score": "evaluate", "eval": "evaluate", "test": "evaluate",
+    "predict_proba": "predict", "to_json": "save",
 }  # fmt: skip
 """A method elsewhere -> the name here."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array, read_array, read_as
+from loom.core.conversions import widen
 from loom.core.dtype import DType, bf16, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_mapping
@@ -25,7 +26,7 @@ from loom.runtime.elements import Readable
 from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 
-__all__ = ["Model"]
+__all__ = ["Lock", "Model"]
 
 _FIRST = "x0"
 """What programs call the first input."""
@@ -33,8 +34,27 @@ _MOST_PROGRAMS = 8
 """Batch sizes whose programs are kept."""
 
 
+class Lock(Protocol):
+    """What threads take turns by."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take it; False if another has it and ``blocking`` is False."""
+        ...
+
+    def release(self) -> None:
+        """Give it back."""
+        ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
 class Model:
     """A network whose weights are on ``device`` (None: the default), drawn by the network's seed.
+
+    ``weights``: those that are there already, by name, as ``weights()`` gives them; a parameter on the device is taken
+    as it is, and so shared.
 
     ``parameters``: trained arrays by the names of ``network.parameters()``; ``state``: running means by those of
     ``network.state()``; ``frozen``: names that training leaves as they are; ``learning_rates``: name -> step size
@@ -50,37 +70,49 @@ class Model:
     [[4.0, 6.0]]
     """
 
-    def __init__(self, network: NetworkSpec, device: str | Device | None = None) -> None:
+    def __init__(
+        self, network: NetworkSpec, device: str | Device | None = None, weights: Mapping[str, Any] | None = None
+    ) -> None:
         self.network = network
         self.device = find_device(device)
         self.shapes = network.shapes()
         self.state_updates: list[tuple[Tensor, Tensor]] = []
         parts = [p for p in network.walk() if not isinstance(p.layer, Shared)]
         self._own = {p.name: (*p.layer.own_weights(p.shape), *p.layer.own_state(p.shape)) for p in parts}
-        first = self._first_weights(parts)
+        first = self._first_weights(parts, weights or {})
         self.parameters = {name: first[name] for name in network.parameters()}
         self.state = {name: first[name] for name in network.state()}
-        self.frozen = frozenset(n for n in self.parameters if _is_frozen(n, parts))
+        self.frozen = self.names_frozen()
         self.learning_rates = {f"{p.name}.{name}": rate for p in parts for name, rate in p.layer.own_rates().items()}
         self._feeds = {i.name: f"x{n}" for n, i in enumerate(network.inputs)}
         self._programs: dict[tuple[Any, ...], TensorProgram] = {}
-        self.lock = threading.RLock()
-        self._turn = threading.Lock()
+        self.lock: Lock = threading.RLock()
+        self.turn: Lock = threading.Lock()
 
-    def _first_weights(self, parts: list[Part]) -> dict[str, Tensor]:
-        """Draw and store the weights, those of one layer at a time."""
+    def names_frozen(self) -> frozenset[str]:
+        """Return the names of weights that the document has frozen."""
+        parts = [p for p in self.network.walk() if not isinstance(p.layer, Shared)]
+        return frozenset(n for n in self.parameters if _is_frozen(n, parts))
+
+    def _first_weights(self, parts: list[Part], there: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Draw and store the weights, those of one layer at a time; take those that are ``there``."""
         numbers = {name: i for i, name in enumerate(self.network.parameters())}
         found: dict[str, Tensor] = {}
         for part in parts:
             shapes = part.layer.own_weights(part.shape) | part.layer.own_state(part.shape)
             own = {key: numbers[f"{part.name}.{key}"] for key in part.layer.own_weights(part.shape)}
-            made = init(part.layer, shapes, Key(self.network.seed, own))
+            known = {key: there[f"{part.name}.{key}"] for key in shapes if f"{part.name}.{key}" in there}
+            made = known if len(known) == len(shapes) else init(part.layer, shapes, Key(self.network.seed, own)) | known
             for key in list(made):
                 name = f"{part.name}.{key}"
                 found[name] = self._store(name, made.pop(key))
         return found
 
     def _store(self, name: str, values: Any) -> Tensor:
+        if isinstance(values, Tensor):
+            return values
+        if self.network.dtype == bf16 and values.dtype == np.uint16:
+            values = widen(values, bf16)
         return tensor.parameter(values, self.network.dtype, name=name, on=self.device)
 
     # weights
@@ -121,14 +153,14 @@ class Model:
     @contextmanager
     def alone(self, where: str) -> Generator[None, None, None]:
         """Be the only one to change weights meanwhile; StateError, naming ``where``, if someone else is."""
-        if not self._turn.acquire(blocking=False):
+        if not self.turn.acquire(blocking=False):
             raise StateError(where, "the network is being trained", expected="one training at a time",
                              got="another under way", remedy="Wait for its end, or give each thread its own network",
                              )  # fmt: skip
         try:
             yield
         finally:
-            self._turn.release()
+            self.turn.release()
 
     @property
     def own_names(self) -> Mapping[str, tuple[str, ...]]:
@@ -164,6 +196,7 @@ class Model:
         record = ForwardPass(
             tensors=self.parameters | self.state, names=self._own, inputs=dict(made), dtype=self.network.dtype,
             device=self.device, seed=self.network.seed, training=training, step=step, taps=taps,
+            frozen=self.frozen,
         )  # fmt: skip
         for node in self.network.nodes:
             sources = [made[name] for name in node.inputs]

@@ -75,11 +75,14 @@ class Network:
     (1, 3)
     """
 
-    def __init__(self, spec: NetworkSpec, *, on: str | Device | None = None, warnings: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, spec: NetworkSpec, *, on: str | Device | None = None, warnings: tuple[str, ...] = (),
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         require_room(spec)
         self.spec = spec
         try:
-            self.model = Model(spec, on)
+            self.model = Model(spec, on, weights)
         except MemoryError:
             raise no_room("memory for all of them", "a refusal of the system while they were drawn") from None
         self.warnings = warnings
@@ -226,6 +229,34 @@ class Network:
     def digest(self) -> str:
         """Return the SHA-256 of names, types, shapes and bits of all weights."""
         return digest_of(self.model.weights())
+
+    # structure
+
+    def to(self, device: str | Device) -> Network:
+        """Move it to another device, in place, and return it: weights and where its training stopped keep their bits.
+
+        Nothing is done if it is there. StateError while it trains, and for weights that are shared (``graft``).
+        """
+        from loom.nn.structure.moves import move
+
+        return move(self, device)
+
+    def freeze(self, *layers: str | int) -> Network:
+        """Have training leave the weights of layers (names, numbers, patterns such as ``layers.*``; none: all) as they
+        are, in place; return the network. It is kept in its document. ArgumentError for what it has not."""
+        from loom.nn.structure.freezing import freeze
+
+        return freeze(self, layers, True)
+
+    def unfreeze(self, *layers: str | int) -> Network:
+        """Have training change layers (none: all), and all within them, again; arguments as of ``freeze``."""
+        from loom.nn.structure.freezing import freeze
+
+        return freeze(self, layers, False)
+
+    def forget_programs(self) -> None:
+        """Let go of the programs of its last training: its model is another one now."""
+        self._trainer = None
 
     # running
 

@@ -42,7 +42,10 @@ def apply_rms_norm(config: RMSNorm, weights: Weights, x: Tensor, context: Contex
 
 @layer(BatchNorm, _init)
 def apply_batch_norm(config: BatchNorm, weights: Weights, x: Tensor, context: Context) -> Tensor:
-    """Record the layer. Source: S. Ioffe and C. Szegedy, "Batch normalization" (2015)."""
+    """Record the layer; frozen, it uses its running statistics, and leaves them, in training too.
+
+    Source: S. Ioffe and C. Szegedy, "Batch normalization" (2015).
+    """
     given = x.dtype
     wide = f32 if given.storage_only else given
     x, shape = x.astype(wide), (x.shape[1], *(1,) * (x.ndim - 2))
@@ -50,7 +53,7 @@ def apply_batch_norm(config: BatchNorm, weights: Weights, x: Tensor, context: Co
         tensor.reshape(weights[name], shape).astype(wide)
         for name in ("gamma", "beta", "running_mean", "running_variance")
     )
-    if context.training:
+    if context.training and not context.is_frozen("gamma"):
         axes = (0, *range(2, x.ndim))
         mean = x.mean(axes, keepdims=True)
         away = x - mean

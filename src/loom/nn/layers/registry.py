@@ -5,7 +5,7 @@ Layer: nn. Invariant: ``apply`` only records, and takes weights from its argumen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,8 +55,11 @@ def zeros(shape: Shape) -> Any:
 
 @dataclass(slots=True)
 class ForwardPass:
-    """What all layers of one forward pass share. ``updates``: state -> its value after this pass; ``taps``: where
-    they are wanted, what each layer takes (of a node of several inputs: a list) and gives, by its name."""
+    """What all layers of one forward pass share.
+
+    ``updates``: state -> its value after this pass; ``frozen``: names of weights that training leaves as they are;
+    ``taps``: where they are wanted, what each layer takes (of a node of several inputs: a list) and gives, by its name.
+    """
 
     tensors: Mapping[str, Tensor]
     names: Mapping[str, tuple[str, ...]]
@@ -66,6 +69,7 @@ class ForwardPass:
     seed: int
     training: bool
     step: Tensor | None
+    frozen: Collection[str] = ()
     updates: dict[Tensor, Tensor] = field(default_factory=dict[Tensor, Tensor])
     draws: int = 0
     taps: dict[str, tuple[Any, Tensor]] | None = None
@@ -86,6 +90,10 @@ class Context:
     def training(self) -> bool:
         """True if the pass is one of training."""
         return self.record.training
+
+    def is_frozen(self, name: str) -> bool:
+        """Tell whether the own weight called ``name`` stays as it is."""
+        return f"{self.name}.{name}" in self.record.frozen
 
     def part(self, config: Layer, x: Tensor, key: str) -> Tensor:
         """Record the layer held under ``key`` (``branches.0``)."""

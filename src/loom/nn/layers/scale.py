@@ -47,7 +47,7 @@ def learn_scaling(network: NetworkSpec, state: Mapping[str, Tensor], samples: Ma
     types = {i.name: i.dtype for i in network.inputs}
     before: dict[str, Any] = {}
     for node in network.nodes:
-        if not isinstance(node.layer, Scale):
+        if not isinstance(node.layer, Scale) or node.layer.frozen:
             continue
         names = [f"{node.name}.{name}" for name in ("shift", "factor")]
         shift, factor = (state[name] for name in names)

@@ -1,0 +1,30 @@
+"""The structure of networks: built in Python, frozen, moved, grafted, mixed, generated, searched and inferred.
+
+Each type of layer is a function of its name: ``structure.dense(8, activation="relu")``.
+
+Layer: nn, over ``loom.Network``. Invariant: whatever makes a network makes its document, which ``loom.nn.spec`` reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.core.names import missing_name
+from loom.nn.spec.layer import LAYERS
+from loom.nn.structure.build import document, network
+from loom.nn.structure.graph import Graph, Port, concat, mean
+from loom.nn.structure.layers import Draft, constructor, layer, shared
+from loom.nn.structure.moves import append, cut
+
+__all__ = ["Draft", "Graph", "Port", "append", "concat", "cut", "document", "layer", "mean", "network", "shared"]
+
+
+def __getattr__(name: str) -> Any:
+    """Return the function that makes layers of a type."""
+    if name in LAYERS:
+        return constructor(name)
+    raise missing_name("loom.nn.structure", name, [*__all__, *LAYERS])
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *LAYERS]

@@ -1,0 +1,78 @@
+"""A network on another device, and networks made of parts of others.
+
+Layer: nn. Invariant: weights that are taken over keep their bits; no network is changed but the one that is moved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom.core.errors import StateError
+from loom.nn.model import Model
+from loom.nn.network import Network
+from loom.nn.spec import to_document
+from loom.nn.spec.document import parse
+from loom.nn.structure.build import Layers, document
+from loom.nn.structure.keys import chain_of, node_at
+from loom.nn.structure.locks import is_shared
+from loom.runtime.device import Device
+from loom.runtime.registry import device as find_device
+
+__all__ = ["append", "cut", "move"]
+
+
+def move(net: Network, device: str | Device) -> Network:
+    """Put a network on another device, in place, and return it. Source: ``Module.to`` of PyTorch, which does so too."""
+    found, where = find_device(device), "loom.Network.to"
+    if found is net.model.device:
+        return net
+    with net.model.alone(where):
+        if is_shared(net.model):
+            raise StateError(where, "the network shares its weights with another", expected="weights of its own",
+                             got="shared ones", remedy="Copy it first: copy.copy(network).to(...)")  # fmt: skip
+        net.model = Model(net.spec, found, net.model.weights())
+        net.forget_programs()
+    return net
+
+
+def append(net: Network, layers: Layers, *, on: str | Device | None = None) -> Network:
+    """Return a new network: one that is a list of layers, then further ``layers``, its weights copied.
+
+    The new layers' weights are drawn by the document's seed. ArgumentError for a graph, SpecError for what does not
+    fit.
+
+    >>> from loom.nn import structure
+    >>> base = structure.network([structure.dense(8)], input=4)
+    >>> structure.append(base, [structure.dense(2)]).forward([[1.0, 2.0, 3.0, 4.0]]).shape
+    (1, 2)
+    """
+    chain_of(net.spec, "loom.nn.structure.append")
+    value = to_document(net.spec)
+    more = document(layers, input=1)["layers"]
+    value["layers"] += more
+    value.pop("outputs", None)
+    value.pop("classes", None)
+    return _made(net, value, on)
+
+
+def cut(net: Network, at: str | int, *, on: str | Device | None = None) -> Network:
+    """Return a new network: a list of layers up to and with the one called ``at`` (or its number), weights copied.
+
+    With ``append`` it gets another head: what was learned of one task is used for another.
+    """
+    where = "loom.nn.structure.cut"
+    chain_of(net.spec, where)
+    name = node_at(net.spec, at, where)
+    number = [n.name for n in net.spec.nodes].index(name)
+    value = to_document(net.spec)
+    value["layers"] = value["layers"][: number + 1]
+    value.pop("outputs", None)
+    value.pop("classes", None)
+    return _made(net, value, on)
+
+
+def _made(net: Network, value: dict[str, Any], on: str | Device | None) -> Network:
+    spec = parse(value)
+    wanted = spec.parameters() | spec.state()
+    kept = {name: a for name, a in net.model.weights().items() if name in wanted and a.shape == wanted[name]}
+    return Network(spec, on=net.model.device if on is None else on, weights=kept)
