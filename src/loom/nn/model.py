@@ -7,9 +7,9 @@ network, weights and inputs alone, never on the device, on what ran before, or o
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,34 +20,19 @@ from loom.core.dtype import DType, bf16, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_mapping
 from loom.nn.layers import Context, ForwardPass, Key, init
+from loom.nn.locks import JoinedLock, Lock
 from loom.nn.spec import NetworkSpec, Part, Shared
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 
-__all__ = ["Lock", "Model"]
+__all__ = ["Model"]
 
 _FIRST = "x0"
 """What programs call the first input."""
 _MOST_PROGRAMS = 8
 """Batch sizes whose programs are kept."""
-
-
-class Lock(Protocol):
-    """What threads take turns by."""
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take it; False if another has it and ``blocking`` is False."""
-        ...
-
-    def release(self) -> None:
-        """Give it back."""
-        ...
-
-    def __enter__(self) -> bool: ...
-
-    def __exit__(self, *error: object) -> None: ...
 
 
 class Model:
@@ -60,7 +45,7 @@ class Model:
     ``network.state()``; ``frozen``: names that training leaves as they are; ``learning_rates``: name -> step size
     that the document asks for (centres of kmeans); ``state_updates``: (state, its new value) of the last ``apply``.
     ``lock``: held while a program runs and is read, and while all weights are read or written, so that threads take
-    turns and each gets its own answer, of one state of the weights.
+    turns and each gets its own answer, of one state of the weights. ``is_shared``: another model has some of them too.
 
     >>> from loom.nn.spec import parse
     >>> layers = [{"type": "dense", "output_size": 2}]
@@ -82,15 +67,27 @@ class Model:
         first = self._first_weights(parts, weights or {})
         self.parameters = {name: first[name] for name in network.parameters()}
         self.state = {name: first[name] for name in network.state()}
-        self.frozen = self.names_frozen()
+        self.frozen = self._names_frozen()
         self.learning_rates = {f"{p.name}.{name}": rate for p in parts for name, rate in p.layer.own_rates().items()}
         self._feeds = {i.name: f"x{n}" for n, i in enumerate(network.inputs)}
         self._programs: dict[tuple[Any, ...], TensorProgram] = {}
         self.lock: Lock = threading.RLock()
         self.turn: Lock = threading.Lock()
+        self.is_shared = False
 
-    def names_frozen(self) -> frozenset[str]:
-        """Return the names of weights that the document has frozen."""
+    def share_turns(self, others: Sequence[Model]) -> None:
+        """Work only when none of the ``others`` does, which have some of these weights as well."""
+        self.lock = JoinedLock([self.lock, *(m.lock for m in others)])
+        self.turn = JoinedLock([self.turn, *(m.turn for m in others)])
+        for model in (self, *others):
+            model.is_shared = True
+
+    def describe_as(self, network: NetworkSpec) -> None:
+        """Take the document of a network that has the same layers, others of them frozen."""
+        self.network = network
+        self.frozen = self._names_frozen()
+
+    def _names_frozen(self) -> frozenset[str]:
         parts = [p for p in self.network.walk() if not isinstance(p.layer, Shared)]
         return frozenset(n for n in self.parameters if _is_frozen(n, parts))
 

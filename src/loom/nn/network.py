@@ -17,7 +17,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.dtype import DType, bf16
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.core.given import is_mapping
 from loom.core.tracebacks import brief_class, warn_caller
 from loom.nn.elsewhere import of_network
@@ -38,6 +38,7 @@ from loom.nn.persistence import (
 from loom.nn.room import no_room, require_room
 from loom.nn.settings import config_of
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
+from loom.nn.spec.freezing import with_frozen
 from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
@@ -50,6 +51,7 @@ from loom.nn.train.schedules import Schedule
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
+from loom.runtime.registry import device as find_device
 
 if TYPE_CHECKING:
     from loom.nn.inspect.blueprint import Blueprint
@@ -237,26 +239,29 @@ class Network:
 
         Nothing is done if it is there. StateError while it trains, and for weights that are shared (``graft``).
         """
-        from loom.nn.structure.moves import move
-
-        return move(self, device)
+        found, where = find_device(device), "loom.Network.to"
+        if found is not self.model.device:
+            with self.model.alone(where):
+                if self.model.is_shared:
+                    raise StateError(where, "its weights are another's too", expected="weights of its own",
+                                     got="shared ones", remedy="Copy it first: copy.copy(network).to(...)")  # fmt: skip
+                self.model, self._trainer = Model(self.spec, found, self.model.weights()), None
+        return self
 
     def freeze(self, *layers: str | int) -> Network:
         """Have training leave the weights of layers (names, numbers, patterns such as ``layers.*``; none: all) as they
         are, in place; return the network. It is kept in its document. ArgumentError for what it has not."""
-        from loom.nn.structure.freezing import freeze
-
-        return freeze(self, layers, True)
+        return self._freeze(with_frozen(self.spec, layers, True, "loom.Network.freeze"))
 
     def unfreeze(self, *layers: str | int) -> Network:
         """Have training change layers (none: all), and all within them, again; arguments as of ``freeze``."""
-        from loom.nn.structure.freezing import freeze
+        return self._freeze(with_frozen(self.spec, layers, False, "loom.Network.unfreeze"))
 
-        return freeze(self, layers, False)
-
-    def forget_programs(self) -> None:
-        """Let go of the programs of its last training: its model is another one now."""
-        self._trainer = None
+    def _freeze(self, spec: NetworkSpec) -> Network:
+        with self.model.alone("loom.Network.freeze"):
+            self.model.describe_as(spec)
+            self.spec = spec
+        return self
 
     # running
 

@@ -13,8 +13,8 @@ from loom.core.names import missing_name
 from loom.nn.spec.layer import LAYERS
 from loom.nn.structure.build import document, network
 from loom.nn.structure.graph import Graph, Port, concat, mean
+from loom.nn.structure.heads import append, cut
 from loom.nn.structure.layers import Draft, constructor, layer, shared
-from loom.nn.structure.moves import append, cut
 
 __all__ = ["Draft", "Graph", "Port", "append", "concat", "cut", "document", "layer", "mean", "network", "shared"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_int
-from loom.nn.spec import NetworkSpec
+from loom.nn.spec.network import NetworkSpec
 
 __all__ = ["chain_of", "keys_of", "node_at", "object_at"]
 

@@ -1,38 +1,20 @@
-"""A network on another device, and networks made of parts of others.
+"""Networks made of parts of others: cut, and continued with other layers.
 
-Layer: nn. Invariant: weights that are taken over keep their bits; no network is changed but the one that is moved.
+Layer: nn. Invariant: weights that are taken over keep their bits; the network that they are of is not changed.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from loom.core.errors import StateError
-from loom.nn.model import Model
 from loom.nn.network import Network
 from loom.nn.spec import to_document
 from loom.nn.spec.document import parse
+from loom.nn.spec.keys import chain_of, node_at
 from loom.nn.structure.build import Layers, document
-from loom.nn.structure.keys import chain_of, node_at
-from loom.nn.structure.locks import is_shared
 from loom.runtime.device import Device
-from loom.runtime.registry import device as find_device
 
-__all__ = ["append", "cut", "move"]
-
-
-def move(net: Network, device: str | Device) -> Network:
-    """Put a network on another device, in place, and return it. Source: ``Module.to`` of PyTorch, which does so too."""
-    found, where = find_device(device), "loom.Network.to"
-    if found is net.model.device:
-        return net
-    with net.model.alone(where):
-        if is_shared(net.model):
-            raise StateError(where, "the network shares its weights with another", expected="weights of its own",
-                             got="shared ones", remedy="Copy it first: copy.copy(network).to(...)")  # fmt: skip
-        net.model = Model(net.spec, found, net.model.weights())
-        net.forget_programs()
-    return net
+__all__ = ["append", "cut"]
 
 
 def append(net: Network, layers: Layers, *, on: str | Device | None = None) -> Network:

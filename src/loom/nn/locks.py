@@ -6,14 +6,25 @@ Layer: nn. Invariant: locks are taken in one order, so that no two threads wait 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from weakref import WeakSet
+from typing import Protocol
 
-from loom.nn.model import Lock, Model
+__all__ = ["JoinedLock", "Lock"]
 
-__all__ = ["JoinedLock", "is_shared", "share_turns"]
 
-_SHARED: WeakSet[Model] = WeakSet()
-"""Models that have a weight in common with another."""
+class Lock(Protocol):
+    """What threads take turns by."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take it; False if another has it and ``blocking`` is False."""
+        ...
+
+    def release(self) -> None:
+        """Give it back."""
+        ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(self, *error: object) -> None: ...
 
 
 class JoinedLock:
@@ -42,16 +53,3 @@ class JoinedLock:
 
     def __exit__(self, *error: object) -> None:
         self.release()
-
-
-def share_turns(made: Model, others: Sequence[Model]) -> None:
-    """Have a new model, which has weights of others, work only when none of them does."""
-    made.lock = JoinedLock([made.lock, *(m.lock for m in others)])
-    made.turn = JoinedLock([made.turn, *(m.turn for m in others)])
-    for model in (made, *others):
-        _SHARED.add(model)
-
-
-def is_shared(model: Model) -> bool:
-    """Tell whether a model has weights in common with another."""
-    return model in _SHARED
