@@ -14,9 +14,9 @@ from loom.nn.spec.layer import LAYERS
 from loom.nn.structure.build import document, network
 from loom.nn.structure.graph import Graph, Port, concat, mean
 from loom.nn.structure.heads import append, cut
-from loom.nn.structure.layers import Draft, constructor, layer, shared
+from loom.nn.structure.layers import OpenLayer, constructor, layer, shared
 
-__all__ = ["Draft", "Graph", "Port", "append", "concat", "cut", "document", "layer", "mean", "network", "shared"]
+__all__ = ["Graph", "OpenLayer", "Port", "append", "concat", "cut", "document", "layer", "mean", "network", "shared"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,21 +19,21 @@ from loom.nn.spec.layer import LAYERS, NODE_KEYS, Layer, read_layer, write_layer
 from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["Draft", "LayerLike", "as_json", "constructor", "has_reference", "layer", "layer_json", "shared"]
+__all__ = ["LayerLike", "OpenLayer", "as_json", "constructor", "has_reference", "layer", "layer_json", "shared"]
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class OpenLayer:
     """A layer that shares weights, or holds one that does: whether it fits is known once its network is."""
 
     value: JsonObject
 
 
-LayerLike = Layer | Draft | Mapping[str, Any]
+LayerLike = Layer | OpenLayer | Mapping[str, Any]
 """A layer: of a function of this module, a config of ``loom.nn.spec``, or a document's object."""
 
 
-def layer(kind: str, *required: Any, **fields: Any) -> Layer | Draft:
+def layer(kind: str, *required: Any, **fields: Any) -> Layer | OpenLayer:
     """Return a layer of a type by its fields: those of its JSON object.
 
     Positions are the keys that must be given, in their order (of a layer that has none: its first key). SpecError
@@ -48,7 +48,7 @@ def layer(kind: str, *required: Any, **fields: Any) -> Layer | Draft:
                             remedy=near_matches(kind, LAYERS))  # fmt: skip
     value: JsonObject = {"type": kind, **_named(kind, required, fields, where)}
     if has_reference(value):
-        return Draft(value)
+        return OpenLayer(value)
     return read_one(value, where)
 
 
@@ -77,7 +77,7 @@ def _named(kind: str, required: tuple[Any, ...], fields: Mapping[str, Any], wher
 
 def as_json(value: Any, where: str) -> JsonValue:
     """Return what a document has for a value: of layers, enums, dtypes and numpy's numbers too."""
-    if isinstance(value, Draft):
+    if isinstance(value, OpenLayer):
         return value.value
     if isinstance(value, Layer):
         return write_layer(value)
@@ -105,7 +105,7 @@ def layer_json(given: Any, where: str) -> JsonObject:
     return value
 
 
-def shared(target: str) -> Draft:
+def shared(target: str) -> OpenLayer:
     """Return the layer called ``target`` once more, with the same weights (``$ref`` in a document).
 
     Its name is a node's, or a key such as ``layers.0.branches.1``.
@@ -113,7 +113,7 @@ def shared(target: str) -> Draft:
     if not isinstance(target, str):
         raise ArgumentError("loom.nn.structure.shared", "not a name", expected="the name of a layer",
                             got=repr(target)[:100], remedy='Pass for example "layers.0"')  # fmt: skip
-    return Draft({"$ref": target})
+    return OpenLayer({"$ref": target})
 
 
 def has_reference(value: JsonValue) -> bool:
