@@ -13,17 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loom.core.dtype import u32
-from loom.ir.kernel import Block, Continue, For, Instr, While, walk
-from loom.targets.base import Bounds
+from loom.ir.kernel import For, While, walk
+from loom.targets.walking import copies_of
 
 if TYPE_CHECKING:
     from loom.targets.spirv.lower import Function
 
 __all__ = ["Loop", "lower_for", "lower_while"]
-
-_MOST_COPIES = 8
-_COPIED_STATEMENTS = 96
-"""Copies of a body hold about as many statements together."""
 
 
 @dataclass(slots=True)
@@ -53,7 +49,7 @@ def lower_for(f: Function, s: For) -> None:
     def latch() -> None:
         f.m.emit("Store", slot, a.op("IAdd", dtype, f.m.value("Load", kind, slot), a.constant(1, dtype)))
 
-    _loop(f, test, body, latch, _copies(f, s.body))
+    _loop(f, test, body, latch, copies_of(f.features.whole_loops, f.bounds, s.body))
 
 
 def lower_while(f: Function, s: While) -> None:
@@ -63,7 +59,7 @@ def lower_while(f: Function, s: While) -> None:
         f.block(s.test)
         return f.value(s.condition)
 
-    _loop(f, test, lambda: f.block(s.body), lambda: None, _copies(f, s.body, s.test))
+    _loop(f, test, lambda: f.block(s.body), lambda: None, copies_of(f.features.whole_loops, f.bounds, s.body, s.test))
 
 
 def _turns(f: Function, s: For, start: int, stop: int, step: int) -> int:
@@ -83,18 +79,6 @@ def _turns(f: Function, s: For, start: int, stop: int, step: int) -> int:
     safe = a.select(runs, stride, one, dtype)
     whole = a.op("UDiv", dtype, a.op("ISub", dtype, span, one), safe)
     return a.select(runs, a.op("IAdd", dtype, whole, one), zero, dtype)
-
-
-def _copies(f: Function, *blocks: Block) -> int:
-    """Return how many turns an innermost loop does in one: its ``continue`` would have nowhere to go."""
-    inside = [s for block in blocks for s in walk(block)]
-    if f.features.whole_loops or any(isinstance(s, (For, While, Continue)) for s in inside):
-        return 1
-    if any(isinstance(s, Instr) and s.op.name == "barrier" for s in inside):
-        return 1
-    access = {Bounds.TRUSTED: 1, Bounds.CHECKED: 4, Bounds.REPORTED: _COPIED_STATEMENTS}[f.bounds]
-    weight = max(1, sum(access if getattr(s, "memory", None) is not None else 1 for s in inside))
-    return max(1, min(_MOST_COPIES, _COPIED_STATEMENTS // weight))
 
 
 def _loop(

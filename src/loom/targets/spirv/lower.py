@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loom.core.dtype import lookup, u32
-from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Memory, Return, Space, Statement, Variable, While, walk
-from loom.ir.ops import Effect
+from loom.ir.kernel import Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While, walk
 from loom.ir.passes.exact import expand_division, expand_roots
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults
@@ -28,6 +27,7 @@ from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 from loom.targets.spirv.opcodes import EXECUTION_MODE
+from loom.targets.walking import Walk
 from loom.targets.words import PushLayout, push_layout
 
 __all__ = ["Function", "Lowered", "lower"]
@@ -61,12 +61,11 @@ def lower(verified: VerifiedKernel, bounds: Bounds, features: Features) -> Lower
     return Function(kernel, bounds, features, components).generate()
 
 
-class Function:
+class Function(Walk[int]):
     """Lowers one kernel."""
 
     def __init__(self, kernel: Kernel, bounds: Bounds, features: Features, components: dict[str, int]) -> None:
         self.kernel = kernel
-        self.bounds = bounds
         self.features = features
         self.components = components
         self.m = Module()
@@ -77,13 +76,12 @@ class Function:
         self.a.knowledge = Knowledge(kernel)
         self.messages = Messages(self.m, self.a, self.identity, kernel)
         self.memory = MemoryAccess(self.m, self.a, self.messages, bounds)
-        self.values: dict[Instr, int] = {}
+        super().__init__(self.a.knowledge, self.identity, self.messages, bounds)
         self.slots: dict[Variable, int] = {}
         self.loops: list[Loop] = []
         self.long_arrays: list[Memory] = []
         self.flags: int | None = None
         self.flag_count = 0
-        self.ended = False
 
     def generate(self) -> Lowered:
         """Generate everything and return the module."""
@@ -181,36 +179,31 @@ class Function:
 
     # statements
 
-    def value(self, s: Instr) -> int:
-        """Return the generated value of an operation; identities are made where they are used."""
-        found = self.values.get(s)
-        if found is None:
-            if s.op.name == "const":
-                return self.a.constant_of(s.attr, s.type)
-            found = self.identity.param(s) if s.op.name == "param" else self.identity.value(s)
-        return found
+    def constant(self, s: Instr) -> int:
+        """Return a constant."""
+        return self.a.constant_of(s.attr, s.type)
 
-    def block(self, block: Block) -> None:
-        """Lower statements up to one that ends the block."""
-        for statement in block.statements:
-            self.statement(statement)
-            if self.ended:
-                return
+    def pure(self, s: Instr, args: list[int]) -> int:
+        """Write an operation without effects; return its value."""
+        return self.a.emit(s, args)
 
-    def statement(self, s: Statement) -> None:
-        if isinstance(s, Instr):
-            self.instr(s)
-        elif isinstance(s, If):
-            self.if_(s)
-        elif isinstance(s, For):
+    def get(self, s: Instr) -> int:
+        """Return the value of a variable."""
+        return self.m.value("Load", self.a.type_of(s.type), self.slots[s.attr])
+
+    def set(self, s: Instr, value: int) -> None:
+        """Write an assignment to a variable."""
+        self.m.emit("Store", self.slots[s.attr], self.a.chosen(value, s.args[0]))
+
+    def loop(self, s: For | While) -> None:
+        """Write a loop."""
+        if isinstance(s, For):
             lower_for(self, s)
-        elif isinstance(s, While):
-            lower_while(self, s)
         else:
-            self.leave(s)
+            lower_while(self, s)
 
-    def leave(self, s: Statement) -> None:
-        """Lower a return, break or continue; nothing follows it in its block."""
+    def leave(self, s: Return | Break | Continue) -> None:
+        """Write what ends a block."""
         if isinstance(s, Return):
             self.m.emit("Return")
         elif isinstance(s, Break):
@@ -220,36 +213,9 @@ class Function:
             self.m.emit("Branch", loop.leave)
         else:
             self.m.emit("Branch", self.loops[-1].again)
-        self.ended = True
 
-    def instr(self, s: Instr) -> None:
-        """Lower one operation."""
-        name = s.op.name
-        if name == "const" or (s.op.effect is Effect.IDENTITY and name != "index"):
-            return
-        args = [self.value(a) for a in s.args]
-        if s.dtype is not None:
-            self.a.knowledge.note(s)
-        if s.op.is_pure:
-            self.values[s] = self.a.emit(s, args)
-        elif name == "get":
-            self.values[s] = self.m.value("Load", self.a.type_of(s.type), self.slots[s.attr])
-        elif name == "set":
-            self.m.emit("Store", self.slots[s.attr], self.a.chosen(args[0], s.args[0]))
-        elif name == "barrier":
-            self.barrier()
-        elif name == "print":
-            self.messages.print(s, args)
-        elif name == "assert":
-            self.messages.check(s, args)
-        elif name == "within":
-            if self.bounds is Bounds.REPORTED:
-                self.messages.within(s, args)
-        elif name != "breakpoint":
-            self.access(s, s.memory, args)
-
-    def access(self, s: Instr, memory: Memory | None, args: list[int]) -> None:
-        assert memory is not None
+    def access(self, s: Instr, memory: Memory, args: list[int]) -> None:
+        """Write a load, a store or an atomic operation."""
         if s.op.name == "load":
             found = self.memory.load(s, memory, args[0])
             zeroed = memory.space is not Space.BUFFER and self.bounds is not Bounds.TRUSTED
@@ -267,6 +233,7 @@ class Function:
         self.m.emit("ControlBarrier", scope, scope, self.m.word(_ACQUIRE_RELEASE | _BUFFERS | _SHARED))
 
     def if_(self, s: If) -> None:
+        """Write a choice."""
         then, otherwise, after = self.m.id(), self.m.id(), self.m.id()
         condition = self.value(s.condition)
         self.m.emit("SelectionMerge", after, 0)

@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from loom.core.dtype import u32
-from loom.ir.kernel import Block, Continue, For, Instr, Kernel, While, walk
+from loom.ir.kernel import Block, For, Instr, Kernel, While, walk
 from loom.targets.base import Bounds
+from loom.targets.walking import copies_of
 from loom.targets.wgsl.features import Features
 from loom.targets.wgsl.messages import Messages
 from loom.targets.wgsl.text import Lines, type_of, word
 
 __all__ = ["Loop", "lower_for", "lower_while"]
-
-_MOST_COPIES = 8
-_COPIED_STATEMENTS = 96
-"""Copies of a body hold about as many statements together."""
 
 
 @dataclass(slots=True)
@@ -74,7 +71,7 @@ def lower_for(f: Writer, s: For) -> None:
     def latch() -> None:
         f.t.emit(f"{slot} = add_u64({slot}, vec2<u32>(1u, 0u));" if wide else f"{slot} = {slot} + 1u;")
 
-    _loop(f, test, body, latch, _copies(f, s.body))
+    _loop(f, test, body, latch, copies_of(f.features.whole_loops, f.bounds, s.body))
 
 
 def lower_while(f: Writer, s: While) -> None:
@@ -84,7 +81,7 @@ def lower_while(f: Writer, s: While) -> None:
         f.block(s.test)
         return f.value(s.condition)
 
-    _loop(f, test, lambda: f.block(s.body), lambda: None, _copies(f, s.body, s.test))
+    _loop(f, test, lambda: f.block(s.body), lambda: None, copies_of(f.features.whole_loops, f.bounds, s.body, s.test))
 
 
 def _turns(f: Writer, s: For, start: str, stop: str, step: str) -> str:
@@ -114,18 +111,6 @@ def _turns(f: Writer, s: For, start: str, stop: str, step: str) -> str:
     safe = t.let(f"select({one}, {stride}, {runs})")
     whole = t.let(f"idiv_u64(sub_u64({span}, {one}), {safe})" if wide else f"({span} - 1u) / {safe}")
     return t.let(f"select({zero}, {f'add_u64({whole}, {one})' if wide else f'{whole} + 1u'}, {runs})")
-
-
-def _copies(f: Writer, *blocks: Block) -> int:
-    """Return how many turns an innermost loop does in one: its ``continue`` would have nowhere to go."""
-    inside = [s for block in blocks for s in walk(block)]
-    if f.features.whole_loops or any(isinstance(s, (For, While, Continue)) for s in inside):
-        return 1
-    if any(isinstance(s, Instr) and s.op.name == "barrier" for s in inside):
-        return 1
-    access = {Bounds.TRUSTED: 1, Bounds.CHECKED: 4, Bounds.REPORTED: _COPIED_STATEMENTS}[f.bounds]
-    weight = max(1, sum(access if getattr(s, "memory", None) is not None else 1 for s in inside))
-    return max(1, min(_MOST_COPIES, _COPIED_STATEMENTS // weight))
 
 
 def _loop(f: Writer, test: Callable[[], str], body: Callable[[], None], latch: Callable[[], None], copies: int) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Memory, Return, Space, Statement, Variable, While
-from loom.ir.ops import Effect
+from loom.ir.kernel import Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While
 from loom.ir.passes.expand import expand_halves
 from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.narrow import expand_narrow
@@ -18,6 +17,7 @@ from loom.ir.passes.scalarize import scalarize
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.known import Knowledge
+from loom.targets.walking import Walk
 from loom.targets.wgsl.arithmetic import Arithmetic, hidden
 from loom.targets.wgsl.features import Features, refusal
 from loom.targets.wgsl.identity import Identity
@@ -65,32 +65,30 @@ def lower(
     return Function(kernel, bounds, features, slots, scale).generate()
 
 
-class Function:
+class Function(Walk[str]):
     """Writes one kernel."""
 
     def __init__(
         self, kernel: Kernel, bounds: Bounds, features: Features, slots: tuple[int, ...] | None, scale: dict[str, int]
     ) -> None:
         self.kernel = kernel
-        self.bounds = bounds
         self.features = features
         self.t = Lines()
-        self.knowledge = Knowledge(kernel)
-        self.a = Arithmetic(self.knowledge, self.t.let)
+        knowledge = Knowledge(kernel)
+        self.a = Arithmetic(knowledge, self.t.let)
         self.layout = push_layout(kernel, features)
         based = slots is not None
         slots = tuple(range(len(kernel.buffers))) if slots is None else slots
         filled = filled_lanes(kernel, features.whole_vectors)
         self.identity = Identity(self.t, kernel, self.layout, based=based, filled=filled)
         self.messages = Messages(self.t, self.identity, kernel)
+        super().__init__(knowledge, self.identity, self.messages, bounds)
         self.memory = MemoryAccess(self.t, kernel, self.identity, self.messages, bounds, slots, scale, based=based)
         self.log_binding = len(set(slots)) + 1
-        self.values: dict[Instr, str] = {}
         self.variables: dict[Variable, str] = {}
         self.loops: list[Loop] = []
         self.flags: str | None = None
         self.flag_count = 0
-        self.ended = False
 
     def generate(self) -> Lowered:
         """Write everything."""
@@ -132,36 +130,31 @@ class Function:
 
     # statements
 
-    def value(self, s: Instr) -> str:
-        """Return the name of an operation's value; identities are made where they are used."""
-        found = self.values.get(s)
-        if found is None:
-            if s.op.name == "const":
-                return self.a.constant(s.attr, s.type)
-            found = self.identity.param(s) if s.op.name == "param" else self.identity.value(s)
-        return found
+    def constant(self, s: Instr) -> str:
+        """Return a constant."""
+        return self.a.constant(s.attr, s.type)
 
-    def block(self, block: Block) -> None:
-        """Write statements up to one that ends the block."""
-        for statement in block.statements:
-            self.statement(statement)
-            if self.ended:
-                return
+    def pure(self, s: Instr, args: list[str]) -> str:
+        """Write an operation without effects; return its value."""
+        return self.t.let(self.a.emit(s, args))
 
-    def statement(self, s: Statement) -> None:
-        if isinstance(s, Instr):
-            self.instr(s)
-        elif isinstance(s, If):
-            self.if_(s)
-        elif isinstance(s, For):
+    def get(self, s: Instr) -> str:
+        """Return the value of a variable."""
+        return self.t.let(self.variables[s.attr])
+
+    def set(self, s: Instr, value: str) -> None:
+        """Write an assignment to a variable."""
+        self.t.emit(f"{self.variables[s.attr]} = {self.chosen(value, s.args[0])};")
+
+    def loop(self, s: For | While) -> None:
+        """Write a loop."""
+        if isinstance(s, For):
             lower_for(self, s)
-        elif isinstance(s, While):
-            lower_while(self, s)
         else:
-            self.leave(s)
+            lower_while(self, s)
 
-    def leave(self, s: Statement) -> None:
-        """Write a return, break or continue; nothing follows it in its block."""
+    def leave(self, s: Return | Break | Continue) -> None:
+        """Write what ends a block."""
         if isinstance(s, Return):
             self.t.emit("return;")
         elif isinstance(s, Break):
@@ -171,40 +164,13 @@ class Function:
             self.t.emit("break;")
         else:
             self.t.emit("continue;")
-        self.ended = True
-
-    def instr(self, s: Instr) -> None:
-        """Write one operation."""
-        name = s.op.name
-        if name == "const" or (s.op.effect is Effect.IDENTITY and name != "index"):
-            return
-        args = [self.value(a) for a in s.args]
-        if s.dtype is not None:
-            self.knowledge.note(s)
-        if s.op.is_pure:
-            self.values[s] = self.t.let(self.a.emit(s, args))
-        elif name == "get":
-            self.values[s] = self.t.let(self.variables[s.attr])
-        elif name == "set":
-            self.t.emit(f"{self.variables[s.attr]} = {self.chosen(args[0], s.args[0])};")
-        elif name == "barrier":
-            self.barrier()
-        elif name == "print":
-            self.messages.print(s, args)
-        elif name == "assert":
-            self.messages.check(s, args)
-        elif name == "within":
-            if self.bounds is Bounds.REPORTED:
-                self.messages.within(s, args)
-        elif name != "breakpoint":
-            self.access(s, s.memory, args)
 
     def chosen(self, value: str, s: Instr) -> str:
         """Return what is kept, hidden where a driver may know too much of it."""
         return value if s.type.is_bool else self.a.chosen(value, s)
 
-    def access(self, s: Instr, memory: Memory | None, args: list[str]) -> None:
-        assert memory is not None
+    def access(self, s: Instr, memory: Memory, args: list[str]) -> None:
+        """Write a load, a store or an atomic operation."""
         if s.op.name == "load":
             found = self.memory.load(s, memory, args[0])
             if memory.space is not Space.BUFFER and s.type.is_float:
@@ -216,6 +182,7 @@ class Function:
             self.values[s] = self.memory.atomic(s, memory, args[0], args[1:])
 
     def if_(self, s: If) -> None:
+        """Write a choice."""
         condition = self.value(s.condition)
         reached = False
         with self.t.block(f"if ({condition}) {{"):

@@ -37,9 +37,9 @@ from loom.runtime.drivers.probes import samples
 from loom.runtime.drivers.probes.literals import LITERAL_PROBES
 from loom.runtime.drivers.probes.probe import Array, Probe, on_host, ordered
 
-__all__ = ["PROBES"]
+__all__ = ["LANES", "PROBES"]
 
-_LANES = 64
+LANES = 64
 
 
 def _same(x: Any) -> Any:
@@ -99,7 +99,7 @@ def _widened_opposite(x: Any) -> Any:
 
 
 def _unary(expression: Callable[..., Any], source: DType, result: DType) -> KernelFunction:
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def probe(x: In[source], out: Out[result]):  # type: ignore[valid-type]
         i = global_id()
         if i < len(out):
@@ -109,7 +109,7 @@ def _unary(expression: Callable[..., Any], source: DType, result: DType) -> Kern
 
 
 def _binary(expression: Callable[..., Any], source: DType, result: DType) -> KernelFunction:
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def probe(x: In[source], y: In[source], out: Out[result]):  # type: ignore[valid-type]
         i = global_id()
         if i < len(out):
@@ -119,7 +119,7 @@ def _binary(expression: Callable[..., Any], source: DType, result: DType) -> Ker
 
 
 def _ternary(expression: Callable[..., Any], source: DType, result: DType) -> KernelFunction:
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def probe(x: In[source], y: In[source], z: In[source], out: Out[result]):  # type: ignore[valid-type]
         i = global_id()
         if i < len(out):
@@ -131,7 +131,7 @@ def _ternary(expression: Callable[..., Any], source: DType, result: DType) -> Ke
 def _accumulate(source: DType) -> KernelFunction:
     """A dot product by each lane: products and sums in a loop are contracted more readily."""
 
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def probe(x: In[source], y: In[source], out: Out[source]):  # type: ignore[valid-type]
         i = global_id()
         total = source(0.0)
@@ -216,7 +216,7 @@ def _single(bounds: Array) -> Array:
 
 
 def _tally() -> KernelFunction:
-    @kernel(workgroup=_LANES, trusted=True)
+    @kernel(workgroup=LANES, trusted=True)
     def probe(x: In[u64], out: InOut[u64]):
         atomic_add(out, global_id() % 4, x[global_id()])
 

@@ -8,33 +8,22 @@ FormFindings are kept on disk for adapter, driver and code, since a device does 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from loom.core.errors import DeviceError
-from loom.core.numerics import Guarantee, canonical_bits
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
-from loom.runtime.cache import cache_folder
-from loom.runtime.drivers.probes import probe_sources
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import PROBES
+from loom.runtime.drivers.probes.running import passes, path_of_found, read_found, write_found
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
 from loom.runtime.drivers.webgpu.program import WebGpuProgram
-from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
-from loom.runtime.plans.plan import make_plan
-from loom.storage.atomic import replace_file
-from loom.targets.base import compiler_fingerprint
 from loom.targets.wgsl.features import Features
 from loom.targets.wgsl.library.collect import FIRST, FORMS
 
 __all__ = ["LADDERS", "FormFindings", "Rung", "find_features"]
 
-_LANES = 64
 _LOOPS = "several turns in one; a fault where the driver ends one"
 _FILLED = "groups filled up to whole vectors"
 _NATIVE = "native"
@@ -86,7 +75,7 @@ def find_features(device: OpenWebGpu) -> tuple[Features, FormFindings]:
 
     DeviceError, with everything that is wrong, if it computes what cannot be put right.
     """
-    path = cache_folder() / f"{_key(device)}.wgpufound"
+    path = path_of_found(device.adapter.key, device.features, __file__, "wgpufound")
     known = _read(path)
     if known is not None:
         return known
@@ -105,7 +94,7 @@ def find_features(device: OpenWebGpu) -> tuple[Features, FormFindings]:
             expected="the bits of IEEE 754", remedy="Use another device, or another driver",
         )  # fmt: skip
     findings = FormFindings(tuple(operations))
-    _write(path, features, findings)
+    write_found(path, features, findings.operations)
     return features, findings
 
 
@@ -137,55 +126,18 @@ def _right(device: OpenWebGpu, operation: str, features: Features) -> bool:
 
 
 def _passes(device: OpenWebGpu, probe: Probe) -> bool:
-    inputs = probe.inputs()
-    expected = probe.expected(*inputs)
-    bindings: list[Binding] = []
-    for array in (*inputs, np.zeros_like(expected)):
-        storage = device.memory.allocate(array.nbytes)
-        storage.write(0, np.ascontiguousarray(array).view(np.uint8))
-        bindings.append(Binding(storage, len(array)))
-    groups = np.array([[probe.groups or -(-len(expected) // _LANES), 1, 1]], np.uint32)
-    dispatch = Dispatch(probe.make().verified, tuple(bindings), np.zeros((1, 0), np.uint64), groups)
-    run = WebGpuProgram(device, make_plan([Segment(1, [dispatch])], Guarantee.BIT_EXACT)).launch(None)
-    run.finish()
-    outcome = run.outcome()
-    if outcome.lost is not None:
-        raise outcome.lost
-    if outcome.fault is not None:
-        return False
-    got = bindings[-1].storage.read(0, expected.nbytes).view(expected.dtype)
-    return np.array_equal(canonical_bits(got), canonical_bits(expected))
-
-
-# on disk
-
-
-def _key(device: OpenWebGpu) -> str:
-    own = Path(__file__).read_bytes() + probe_sources()
-    text = f"{device.adapter.key} {device.features} {compiler_fingerprint()} {hashlib.sha256(own).hexdigest()}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(path: Path, features: Features, findings: FormFindings) -> None:
-    text = json.dumps({"features": asdict(features), "operations": findings.operations}, sort_keys=True)
-    try:
-        replace_file(path, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode())
-    except OSError:
-        return
+    return passes(probe, device.memory.allocate, partial(WebGpuProgram, device))
 
 
 def _read(path: Path) -> tuple[Features, FormFindings] | None:
-    """Return what is kept, None for anything but a sound file."""
+    """Return what is kept, None for anything but what was written."""
+    found = read_found(path)
+    if found is None:
+        return None
+    given, operations = found
     try:
-        digest, text = path.read_text().split("\n", 1)
-        if hashlib.sha256(text.encode()).hexdigest() != digest:
-            return None
-        raw: dict[str, Any] = json.loads(text)
-        given: dict[str, Any] = raw["features"]
         x, y, z = given.pop("most_groups")
         forms = tuple((a, b) for a, b in given.pop("forms"))
-        return Features(forms, most_groups=(x, y, z), **given), FormFindings(
-            tuple((a, b) for a, b in raw["operations"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return Features(forms, most_groups=(x, y, z), **given), FormFindings(operations)
+    except (ValueError, KeyError, TypeError):
         return None

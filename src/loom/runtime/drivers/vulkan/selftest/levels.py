@@ -9,34 +9,24 @@ Findings are kept on disk for adapter, driver and code, since a device does not 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from loom.core.errors import DeviceError
 from loom.core.given import is_list
-from loom.core.numerics import Guarantee, canonical_bits
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
-from loom.runtime.cache import cache_folder
-from loom.runtime.drivers.probes import probe_sources
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import PROBES
+from loom.runtime.drivers.probes.running import passes, path_of_found, read_found, write_found
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.program import VulkanProgram
-from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
-from loom.runtime.plans.plan import make_plan
-from loom.storage.atomic import replace_file
-from loom.targets.base import compiler_fingerprint
 from loom.targets.spirv.features import Features
 
 __all__ = ["LADDERS", "Findings", "Ladder", "find_features"]
 
-_LANES = 64
 _NATIVE = "native"
 _WRONG = "wrong"
 
@@ -135,7 +125,7 @@ def find_features(device: OpenAdapter) -> tuple[Features, Findings]:
 
     DeviceError, with everything that is wrong, if it computes what cannot be put right.
     """
-    path = cache_folder() / f"{_key(device)}.vkfound"
+    path = path_of_found(device.adapter.key, device.features, __file__, "vkfound")
     known = _read(path)
     if known is not None:
         return known
@@ -152,7 +142,7 @@ def find_features(device: OpenAdapter) -> tuple[Features, Findings]:
             expected="the bits of IEEE 754", remedy="Use another device, or another driver",
         )  # fmt: skip
     findings = Findings(tuple(operations), features.types)
-    _write(path, features, findings)
+    write_found(path, features, findings.operations)
     return features, findings
 
 
@@ -203,54 +193,19 @@ def _can_run(probe: Probe, types: set[str]) -> bool:
 
 
 def _passes(device: OpenAdapter, probe: Probe) -> bool:
-    inputs = probe.inputs()
-    expected = probe.expected(*inputs)
-    bindings: list[Binding] = []
-    for array in (*inputs, np.zeros_like(expected)):
-        storage = device.memory.allocate(array.nbytes)
-        storage.write(0, np.ascontiguousarray(array).view(np.uint8))
-        bindings.append(Binding(storage, len(array)))
-    groups = np.array([[probe.groups or -(-len(expected) // _LANES), 1, 1]], np.uint32)
-    dispatch = Dispatch(probe.make().verified, tuple(bindings), np.zeros((1, 0), np.uint64), groups)
-    run = VulkanProgram(device, make_plan([Segment(1, [dispatch])], Guarantee.BIT_EXACT)).launch(None)
-    run.finish()
-    outcome = run.outcome()
-    if outcome.lost is not None:
-        raise outcome.lost
-    if outcome.fault is not None:
-        return False
-    got = bindings[-1].storage.read(0, expected.nbytes).view(expected.dtype)
-    return np.array_equal(canonical_bits(got), canonical_bits(expected))
-
-
-# on disk
-
-
-def _key(device: OpenAdapter) -> str:
-    own = Path(__file__).read_bytes() + probe_sources()
-    text = f"{device.adapter.key} {device.features} {compiler_fingerprint()} {hashlib.sha256(own).hexdigest()}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(path: Path, features: Features, findings: Findings) -> None:
-    text = json.dumps({"features": asdict(features), "operations": findings.operations}, sort_keys=True)
-    try:
-        replace_file(path, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode())
-    except OSError:
-        return
+    return passes(probe, device.memory.allocate, partial(VulkanProgram, device))
 
 
 def _read(path: Path) -> tuple[Features, Findings] | None:
-    """Return what is kept, None for anything but a sound file."""
+    """Return what is kept, None for anything but what was written."""
+    found = read_found(path)
+    if found is None:
+        return None
+    given, operations = found
     try:
-        digest, text = path.read_text().split("\n", 1)
-        if hashlib.sha256(text.encode()).hexdigest() != digest:
-            return None
-        raw = json.loads(text)
-        given = raw["features"]
         given["modes"] = tuple((name, width) for name, width in given["modes"])
         values: dict[str, Any] = {k: tuple(v) if is_list(v) else v for k, v in given.items()}
         features = Features(**values)
-        return features, Findings(tuple((a, b) for a, b in raw["operations"]), features.types)
-    except (OSError, ValueError, KeyError, TypeError):
+        return features, Findings(operations, features.types)
+    except (ValueError, KeyError, TypeError):
         return None
