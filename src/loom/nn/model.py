@@ -190,17 +190,21 @@ class Model:
         """Record the network; return its outputs by node name. Arguments as in ``apply``; ``taps`` takes what each
         layer takes and gives, by its name."""
         made = self._inputs(x)
-        record = ForwardPass(
-            tensors=self.parameters | self.state, names=self._own, inputs=dict(made), dtype=self.network.dtype,
-            device=self.device, seed=self.network.seed, training=training, step=step, taps=taps,
-            frozen=self.frozen,
-        )  # fmt: skip
+        record = self.begin_pass(made, training=training, step=step)
+        record.taps = taps
         for node in self.network.nodes:
             sources = [made[name] for name in node.inputs]
             given = sources if node.layer.takes_many else sources[0]
             made[node.name] = Context(node.name, record).run(node.layer, given)
         self.state_updates = list(record.updates.items())
         return {name: made[name] for name in self.network.outputs}
+
+    def begin_pass(self, inputs: Mapping[str, Tensor], *, training: bool, step: Tensor | None) -> ForwardPass:
+        """Return what all layers share of a pass over ``inputs``, before any is recorded."""
+        return ForwardPass(
+            tensors=self.parameters | self.state, names=self._own, inputs=dict(inputs), dtype=self.network.dtype,
+            device=self.device, seed=self.network.seed, training=training, step=step, frozen=self.frozen,
+        )  # fmt: skip
 
     def _inputs(self, x: Any) -> dict[str, Any]:
         """Return the inputs by name, of one batch size and of the shapes that the network asks for."""

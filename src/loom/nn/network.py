@@ -55,6 +55,7 @@ from loom.runtime.registry import device as find_device
 
 if TYPE_CHECKING:
     from loom.nn.inspect.blueprint import Blueprint
+    from loom.nn.step import StepState
 
 __all__ = ["Document", "Network", "digest_of"]
 
@@ -431,6 +432,12 @@ class Network:
         from loom.nn.inspect.blueprint import blueprint_of
 
         return blueprint_of(self.model, batch_size)
+
+    def step(self, batch: int = 1, **settings: Any) -> StepState:
+        """Return a new ``nn.step.StepState`` of ``batch`` samples: the layers advance tick by tick."""
+        from loom.nn.step import StepState
+
+        return StepState(self, batch=batch, **settings)
 
     # settings
 

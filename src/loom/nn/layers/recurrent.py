@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.core.errors import ShapeError
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Shape
 from loom.nn.spec.layers.recurrent import GRU, LSTM, RNN, States
@@ -37,12 +38,13 @@ class _Cell:
     share of the gates, the state's (None at the first token), and the state before. ``back(saved, before, g, carried)``
     gives the gradients of share, of the product and of what else was carried, and that of the state before but for its
     product, of what was saved at this token and the one before (None at the first), and the gradients of h and of what
-    else was carried (None after the last).
+    else was carried (None after the last). ``carries_level``: something else is carried, from token to token.
     """
 
     gates: int
     step: Callable[[Parts, Parts | None, Tensor | None, Tensor | None], tuple[Tensor, Tensor | None, Parts]]
     back: Callable[..., tuple[Parts, Parts, Tensor | None, Tensor | None]]
+    carries_level: bool = False
 
 
 def _init(config: Any, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
@@ -85,6 +87,32 @@ def _unroll(cell: _Cell, config: RNN | LSTM | GRU, given: Tensor, biases: Sequen
 
     sources = [shares, tensor.concat(inner, 0), every, held, *([] if inside is None else [inside])]
     return tensor.routed(outputs[-1] if is_last else every, sources, vjp)
+
+
+def _advance(cell: _Cell, config: RNN | LSTM | GRU, given: Tensor, biases: Sequence[Tensor], inner: Sequence[Tensor],
+             context: Context) -> Tensor:  # fmt: skip
+    """Return the state after one token of a sequence that goes on from pass to pass; arguments as in ``_unroll``."""
+    if given.shape[1] != 1:
+        raise ShapeError(f"loom.nn, layer {context.name!r}", f"step mode gives an {config.kind} one token at a time",
+                         expected="1 token", got=f"{given.shape[1]} tokens", remedy="Declare an input of one token",
+                         )  # fmt: skip
+    shape = (given.shape[0], config.hidden_size)
+    before, level = context.carry("h", shape), context.carry("c", shape) if cell.carries_level else None
+    product = tensor.split(tensor.matmul(before, tensor.concat([w.T for w in inner], 1)), cell.gates, 1)
+    here = tensor.split(given[:, 0], cell.gates, 1)
+    h, carried, _ = cell.step([x + b for x, b in zip(here, biases, strict=True)], product, before, level)
+    context.keep("h", h)
+    if carried is not None:
+        context.keep("c", carried)
+    return h if config.output is States.LAST else tensor.expand_dims(h, 1)
+
+
+def _run(cell: _Cell, config: RNN | LSTM | GRU, given: Tensor, biases: Sequence[Tensor], inner: Sequence[Tensor],
+         context: Context, inside: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Record a whole sequence, or, where passes carry state, its next token."""
+    if context.record.carried is not None:
+        return _advance(cell, config, given, biases, inner, context)
+    return _unroll(cell, config, given, biases, inner, inside)
 
 
 def _backwards(cell: _Cell, inner: Tensor, every: Tensor, held: Tensor, reached: Sequence[Tensor | None]) -> Any:
@@ -141,9 +169,9 @@ def _rnn_back(saved: Parts, _before: Any, g: Tensor, _carried: Any) -> tuple[Par
 @layer(RNN, _init)
 def apply_rnn(config: RNN, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer. Source: J. Elman, "Finding structure in time" (1990)."""
-    del context
     given = tensor.matmul(x, weights["weight_ih"], transpose_b=True)
-    return _unroll(_Cell(1, _rnn_step, _rnn_back), config, given, [weights["bias_h"]], [weights["weight_hh"]])
+    cell = _Cell(1, _rnn_step, _rnn_back)
+    return _run(cell, config, given, [weights["bias_h"]], [weights["weight_hh"]], context)
 
 
 def _lstm_step(share: Parts, product: Parts | None, _h: Any, c: Tensor | None) -> tuple[Tensor, Tensor, Parts]:
@@ -168,10 +196,9 @@ def _lstm_back(
 @layer(LSTM, _init)
 def apply_lstm(config: LSTM, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer. Source: S. Hochreiter and J. Schmidhuber (1997); F. Gers and others (2000)."""
-    del context
     outer, biases, inner = ([weights[f"{name}_{g}"] for g in "ifgo"] for name in ("weight_ih", "bias", "weight_hh"))
     given = tensor.matmul(x, tensor.concat(outer, 0), transpose_b=True)
-    return _unroll(_Cell(4, _lstm_step, _lstm_back), config, given, biases, inner)
+    return _run(_Cell(4, _lstm_step, _lstm_back, carries_level=True), config, given, biases, inner, context)
 
 
 def _gru_step(bias: Tensor) -> Callable[..., tuple[Tensor, None, Parts]]:
@@ -196,7 +223,6 @@ def _gru_back(saved: Parts, before: Parts | None, g: Tensor, _carried: Any) -> t
 @layer(GRU, _init)
 def apply_gru(config: GRU, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer. Source: K. Cho and others (2014), the reset gate after the product."""
-    del context
     outer, biases, inner = ([weights[f"{name}_{g}"] for g in "rzn"] for name in ("weight_ih", "bias", "weight_hh"))
     given, inside = tensor.matmul(x, tensor.concat(outer, 0), transpose_b=True), weights["bias_hn"]
-    return _unroll(_Cell(3, _gru_step(inside), _gru_back), config, given, biases, inner, inside)
+    return _run(_Cell(3, _gru_step(inside), _gru_back), config, given, biases, inner, context, inside)

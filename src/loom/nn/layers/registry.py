@@ -17,9 +17,10 @@ from loom.nn.random import RandomStream, normals, uniforms
 from loom.nn.spec.layer import Layer, Shape, Shared
 from loom.runtime.device import Device
 from loom.tensor import Tensor
+from loom.tensor import zeros as zero_tensor
 from loom.tensor.ops.random import random_words
 
-__all__ = ["Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
+__all__ = ["Carried", "Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
 
 Weights = Mapping[str, Tensor]
 """A layer's own weights and state by their names within it."""
@@ -59,6 +60,7 @@ class ForwardPass:
 
     ``updates``: state -> its value after this pass; ``frozen``: names of weights that training leaves as they are;
     ``taps``: where they are wanted, what each layer takes (of a node of several inputs: a list) and gives, by its name.
+    ``carried``: what recurrent layers carry from pass to pass (step mode); None: each pass is a sequence of its own.
     """
 
     tensors: Mapping[str, Tensor]
@@ -73,6 +75,18 @@ class ForwardPass:
     updates: dict[Tensor, Tensor] = field(default_factory=dict[Tensor, Tensor])
     draws: int = 0
     taps: dict[str, tuple[Any, Tensor]] | None = None
+    carried: Carried | None = None
+
+
+@dataclass(slots=True)
+class Carried:
+    """State of recurrent layers by ``place.key``: ``old`` as a pass begins, ``new`` as it ends.
+
+    What is not in ``old`` is zero, and noted there: so a first pass finds out what a network carries.
+    """
+
+    old: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    new: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +94,13 @@ class Context:
     """Where a layer is: ``name`` is its key in the network, and ``record`` the pass it belongs to.
 
     ``is_shared``: within a shared layer, whose name is that of another place.
+    ``place``: the same, but for a shared layer its own place, not that of the weights it shares; "" for the same.
     """
 
     name: str
     record: ForwardPass
     is_shared: bool = False
+    place: str = ""
 
     @property
     def training(self) -> bool:
@@ -97,7 +113,7 @@ class Context:
 
     def part(self, config: Layer, x: Tensor, key: str) -> Tensor:
         """Record the layer held under ``key`` (``branches.0``)."""
-        return replace(self, name=f"{self.name}.{key}").run(config, x)
+        return replace(self, name=f"{self.name}.{key}", place=f"{self.place or self.name}.{key}").run(config, x)
 
     def run(self, config: Layer, x: Tensor | list[Tensor]) -> Tensor:
         """Record ``config`` as the layer of this name, on ``x`` (of several inputs: a list)."""
@@ -108,7 +124,8 @@ class Context:
 
     def _apply(self, config: Layer, x: Tensor | list[Tensor]) -> Tensor:
         if isinstance(config, Shared):
-            return replace(self, name=config.target, is_shared=True).run(config.layer, x)
+            found = replace(self, name=config.target, is_shared=True, place=self.place or self.name)
+            return found.run(config.layer, x)
         known = LAYERS[type(config)]
         own = {key: self.record.tensors[f"{self.name}.{key}"] for key in self.record.names.get(self.name, ())}
         if not known.any_dtype:
@@ -118,6 +135,19 @@ class Context:
     def convert(self, x: Tensor) -> Tensor:
         """Return a tensor in the network's type."""
         return x.astype(self.record.dtype)
+
+    def carry(self, key: str, shape: Shape) -> Tensor:
+        """Return what this layer carried from the pass before under ``key``; ``keep`` says what the next one gets."""
+        assert self.record.carried is not None
+        old, name = self.record.carried.old, f"{self.place or self.name}.{key}"
+        if name not in old:
+            old[name] = zero_tensor(shape, self.record.dtype)
+        return old[name]
+
+    def keep(self, key: str, value: Tensor) -> None:
+        """Carry a value to the next pass."""
+        assert self.record.carried is not None
+        self.record.carried.new[f"{self.place or self.name}.{key}"] = value
 
     def draw(self, shape: Shape, stream: RandomStream) -> Tensor:
         """Return random words; each call of a pass has a sequence of its own."""

@@ -21,6 +21,7 @@ from loom.core.errors import ArgumentError
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.optimizers import number_type, starting_state
 from loom.nn.train.samples import Samples
+from loom.nn.train.updates import Pairs, as_type_of, next_values, wide
 from loom.runtime.device import Device
 from loom.tensor import Tensor, TensorProgram
 
@@ -31,7 +32,6 @@ _MOST_HELD_NBYTES = 1 << 30
 _MOST_PROGRAMS = 8
 """Programs that are kept, if no training needs more at a time."""
 
-Pairs = list[tuple[Tensor, Tensor]]
 Shape = tuple[int, ...]
 
 
@@ -301,7 +301,7 @@ class Programs:
         loss, grads, moved = self._backward(batch, samples)
         share = tensor.input("share", (), self.number)
         is_sound = (loss - loss) == 0
-        updates = [(s, s + grads[n] * _as(share, s)) for n, s in self.sums.items()]
+        updates = [(s, s + grads[n] * as_type_of(share, s)) for n, s in self.sums.items()]
         updates += [*moved, *self._count(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
@@ -321,14 +321,14 @@ class Programs:
         """Record the network; return its outputs, narrow ones as f32."""
         given = dict(zip(self.inputs, x, strict=True)) if self.inputs else x[0]
         if not self.outputs:
-            return [_wide(self.model.apply(given, training=training, step=step))]
+            return [wide(self.model.apply(given, training=training, step=step))]
         made = self.model.apply_all(given, training=training, step=step)
-        return [_wide(made[name]) for name in self.outputs]
+        return [wide(made[name]) for name in self.outputs]
 
     def _total(self, outputs: list[Tensor], y: list[Tensor]) -> Tensor:
         """Return the sum of the outputs' losses."""
         functions = self.config.loss_functions(self.outputs)
-        losses = [_as(f(x, t), outputs[0]) for f, x, t in zip(functions, outputs, y, strict=True)]
+        losses = [as_type_of(f(x, t), outputs[0]) for f, x, t in zip(functions, outputs, y, strict=True)]
         return reduce(lambda a, b: a + b, losses)
 
     def _backward(self, batch: BatchShape, samples: int) -> tuple[Tensor, dict[str, Tensor], Pairs]:
@@ -337,36 +337,24 @@ class Programs:
         moved = list(self.model.state_updates)
         loss = self._total(outputs, y)
         grads = tensor.grad(loss, list(self.trained.values()))
-        return loss, {n: _wide(g) for n, g in zip(self.trained, grads, strict=True)}, moved
+        return loss, {n: wide(g) for n, g in zip(self.trained, grads, strict=True)}, moved
 
     def _move(self, grads: dict[str, Tensor]) -> Pairs:
         """Return the new values of trained weights and of the optimiser's state."""
-        optimizer, grads = self.config.optimizer, self._clip(grads)
         rate = tensor.input("rate", (), self.number)
-        powers = {key: self.state[f"power.{key}"] * base for key, base in optimizer.powers.items()}
-        updates = [(self.state[f"power.{key}"], power) for key, power in powers.items()]
-        for name, w in self.trained.items():
-            wide = _wide(w)
-            kept = {key: self.state[f"{key}.{name}"] for key in optimizer.kept}
-            near = {key: _as(power, wide) for key, power in powers.items()}
-            own = self.rates.get(name)
-            speed = _as(rate, wide) if own is None else tensor.full((), own, wide.dtype)
-            new, found = optimizer.update(wide, grads[name], speed, kept, near)
-            updates += [(w, new.astype(w.dtype) if new.dtype != w.dtype else new)]
-            updates += [(kept[key], value) for key, value in found.items()]
-        return updates
+        return next_values(self.config.optimizer, self.trained, self._clip(grads), self.state, rate, self.rates)
 
     def _clip(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
         value, norm = self.config.clip_value, self.config.clip_norm
         if value is not None:
             grads = {n: tensor.clip(g, -value, value) for n, g in grads.items()}
         if norm is not None:
-            squares = [_as((g * g).sum(), grads[next(iter(grads))]) for g in grads.values()]
+            squares = [as_type_of((g * g).sum(), grads[next(iter(grads))]) for g in grads.values()]
             total = squares[0]
             for square in squares[1:]:
                 total = total + square
             scale = tensor.minimum(norm / total.sqrt(), 1)
-            grads = {n: g * _as(scale, g) for n, g in grads.items()}
+            grads = {n: g * as_type_of(scale, g) for n, g in grads.items()}
         return grads
 
 
@@ -391,12 +379,3 @@ def _settings_of(config: TrainConfig) -> tuple[Any, ...]:
 
 def _sum_type(w: Tensor) -> DType:
     return f32 if w.dtype.storage_only else w.dtype
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Return narrow floats as f32."""
-    return x.astype(f32) if x.dtype.storage_only else x
-
-
-def _as(x: Tensor, like: Tensor) -> Tensor:
-    return x if x.dtype == like.dtype else x.astype(like.dtype)

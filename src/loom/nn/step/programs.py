@@ -1,0 +1,167 @@
+"""The compiled programs of a step state: ticks, gradients, updates; and the memory that they share.
+
+Layer: nn. Invariant: all state is in parameters of the tensor layer: what a run of any program leaves there is what the
+next one begins with, whoever compiled it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.nn.model import Model
+from loom.nn.step.gradients import (
+    Gradients,
+    Past,
+    record_gradient_now,
+    record_gradient_then,
+    rescale,
+    spread,
+)
+from loom.nn.step.record import record_tick
+from loom.nn.step.wiring import Wiring
+from loom.nn.train.optimizers import Optimizer, number_type, starting_state
+from loom.nn.train.updates import Pairs, next_values, wide
+from loom.tensor import Tensor, TensorProgram
+
+__all__ = ["Programs"]
+
+_MOST_PROGRAMS = 24
+
+
+class Programs:
+    """Programs of ``batch`` samples, made when first asked for, and their memory.
+
+    ``tensors``: name -> what a buffer holds, and what recurrent layers carry; ``history``: name -> (rows, batch, ...)
+    of what the last ticks read, the last one first; ``gradients``: weight -> its gradient; ``number``: of ticks.
+    """
+
+    def __init__(self, model: Model, wiring: Wiring, batch: int, gradient: str | None, horizon: int | None, *,
+                 training: bool) -> None:  # fmt: skip
+        self.model, self.wiring, self.batch, self.gradient = model, wiring, batch, gradient
+        self.horizon = wiring.depth if horizon is None else horizon
+        self.training = training
+        self.number = self._parameter("tick", (), "u32")
+        self.tensors = {
+            i.name: self._parameter(f"buffer.{i.name}", (batch, *i.shape), i.dtype) for i in wiring.spec.inputs
+        }
+        self._find_buffers()
+        rows = wiring.rows(horizon) if gradient == "true" else {}
+        self.history = {
+            n: self._parameter(f"history.{n}", (k, *self.tensors[n].shape), self.tensors[n].dtype)
+            for n, k in rows.items()
+        }
+        self.gradients: dict[str, Tensor] = {}
+        self._kept: dict[Optimizer, dict[str, Tensor]] = {}
+        self._made: OrderedDict[Hashable, TensorProgram] = OrderedDict()
+
+    @property
+    def trained(self) -> dict[str, Tensor]:
+        """The weights that are not frozen, by name."""
+        return {n: w for n, w in self.model.parameters.items() if n not in self.model.frozen}
+
+    def _parameter(self, name: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
+        held = tensor.zeros(shape, dtype).dtype
+        return tensor.parameter(np.zeros(shape, held.numpy), held, name=name, on=self.model.device)
+
+    def _find_buffers(self) -> None:
+        """Record an ordinary pass to find every node's shape and type, and what it carries."""
+        from loom.nn.layers import Carried
+        from loom.nn.step.record import record_node
+
+        values: dict[str, Tensor] = dict(self.tensors)
+        for name in self.wiring.nodes:
+            carried = Carried()
+            made = record_node(self.model, self.wiring, name, values, training=self.training, number=self.number,
+                               carried=carried)  # fmt: skip
+            x = values[name] = made.made[name]
+            self.tensors[name] = self._parameter(f"buffer.{name}", x.shape, x.dtype)
+            for key, old in carried.old.items():
+                self.tensors[key] = self._parameter(f"state.{key}", old.shape, old.dtype)
+            if carried.old:
+                self.wiring.carried[name] = tuple(carried.old)
+
+    # programs
+
+    def _program(self, key: Hashable, record: Callable[[], tuple[list[Tensor], Pairs]]) -> TensorProgram:
+        found = self._made.get(key)
+        if found is None:
+            outputs, updates = record()
+            found = self._made[key] = tensor.compile(outputs, updates, on=self.model.device, name=f"step, {key}"[:60])
+            if len(self._made) > _MOST_PROGRAMS:
+                self._made.popitem(last=False)[1].free()
+        self._made.move_to_end(key)
+        return found
+
+    def tick(self, nodes: tuple[str, ...]) -> TensorProgram:
+        """Return the program that advances nodes, all at once."""
+        return self._program(("tick", nodes), lambda: ([], self.record_tick(nodes)))
+
+    def record_tick(self, nodes: Sequence[str]) -> Pairs:
+        """Return the parameters that a tick of ``nodes`` changes and their new values."""
+        made = record_tick(self.model, self.wiring, self.tensors, nodes=nodes, training=self.training,
+                           number=self.number)  # fmt: skip
+        found = [(self.tensors[n], x) for n, x in (made.made | made.carried).items()]
+        for name, rows in self.history.items():
+            read = tensor.expand_dims(self.tensors[name], 0)
+            found.append((rows, read if rows.shape[0] == 1 else tensor.concat([read, rows[:-1]], 0)))
+        return [*found, *made.updates.items(), (self.number, self.number + 1)]
+
+    def back(self, past: tuple[Past, ...] | None) -> TensorProgram:
+        """Return the program that writes the gradients: it is fed g0, g1, .. of the outputs."""
+        known, trained = self.gradients, self.trained
+        if known.keys() != trained.keys():
+            self.gradients = {
+                n: known[n] if n in known else self._parameter(f"gradient.{n}", w.shape, wide(w).dtype)
+                for n, w in trained.items()
+            }
+        return self._program(("back", past, self.model.frozen), lambda: self._record_back(past))
+
+    def _record_back(self, past: tuple[Past, ...] | None) -> tuple[list[Tensor], Pairs]:
+        shown = [self.tensors[n] for n in self.wiring.spec.outputs]
+        given = {
+            name: tensor.input(f"g{i}", x.shape, x.dtype)
+            for i, (name, x) in enumerate(zip(self.wiring.spec.outputs, shown, strict=True))
+        }
+        found = self.record_gradient(given, past)
+        ends = {**found.weights, **{f"input {n}": wide(g) for n, g in found.inputs.items()}}
+        return [spread(ends), *found.inputs.values()], [(self.gradients[n], g) for n, g in found.weights.items()]
+
+    def record_gradient(self, given: dict[str, Tensor], past: tuple[Past, ...] | None = None) -> Gradients:
+        """Record the gradients of weights and inputs of those of the outputs, in the way of this state."""
+        if self.gradient == "true":
+            return record_gradient_then(self.model, self.wiring, self.trained, self.history, given, self.number,
+                                        self.horizon, training=self.training, past=past)  # fmt: skip
+        found = record_gradient_now(self.model, self.wiring, self.trained, self.tensors, given, self.number,
+                                    training=self.training)  # fmt: skip
+        if self.gradient == "rescaled":
+            found.weights = {n: rescale(g) for n, g in found.weights.items()}
+        return found
+
+    def move(self, optimizer: Optimizer) -> TensorProgram:
+        """Return the program that moves the weights: it is fed the rate."""
+        return self._program(("move", optimizer, frozenset(self.gradients)), lambda: ([], self.record_move(optimizer)))
+
+    def record_move(self, optimizer: Optimizer) -> Pairs:
+        """Return weights and what the optimiser keeps, with their new values, at the rate that is fed as ``rate``."""
+        trained = {n: self.model.parameters[n] for n in self.gradients}
+        rate = tensor.input("rate", (), number_type(trained))
+        return next_values(optimizer, trained, self.gradients, self.kept(optimizer), rate,
+                           self.model.learning_rates)  # fmt: skip
+
+    def kept(self, optimizer: Optimizer) -> dict[str, Tensor]:
+        """Return what an optimiser keeps, from its first use on."""
+        known = self._kept.setdefault(optimizer, {})
+        trained = {n: self.model.parameters[n] for n in self.gradients}
+        for name, start in starting_state(optimizer, trained).items():
+            known.setdefault(name, start)
+        return known
+
+    @property
+    def optimizers(self) -> dict[Optimizer, dict[str, Tensor]]:
+        """What each optimiser that was used keeps."""
+        return self._kept

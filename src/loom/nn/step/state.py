@@ -1,0 +1,278 @@
+"""``StepState``: a network that advances tick by tick, every layer at once from what the tick before left.
+
+Layer: nn. Invariant: the weights are the network's; everything else of a state is its own, in parameters that programs
+update, so that a tick is one program and the same bits come of it on every device.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.arrays import Array, read_array
+from loom.core.conversions import show, widen
+from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError, near_matches
+from loom.nn.step.gradients import Past, unseen
+from loom.nn.step.programs import Programs
+from loom.nn.step.wiring import Wiring
+from loom.nn.train.optimizers import Optimizer, optimizer_of
+from loom.nn.train.samples import by_name, check_inputs
+from loom.nn.train.scalars import flag, real, whole
+from loom.tensor import Tensor
+
+if TYPE_CHECKING:
+    from loom.nn.network import Network
+
+__all__ = ["GRADIENTS", "StepState"]
+
+GRADIENTS = ("true", "current", "rescaled")
+"""Ways to the gradient: see ``StepState``."""
+
+
+class StepState:
+    """Buffers of a network's layers, and what moves them. ``network.step()`` makes one.
+
+    There is a buffer for each input and each node of the network, of (batch, *shape), all zeros at first. A tick makes
+    every node of what the buffers held before it: after ``depth`` ticks of the same input the outputs are those of
+    ``network.forward``.
+
+    ``gradient``: what ``step_backward`` computes. "true": the derivative of what the ticks computed; each layer at what
+    it read when it made what reached the outputs, for which a history of reads is kept. "current": one pass back at
+    what the buffers hold now, without a history; the same once the input was held for ``depth`` ticks. "rescaled":
+    that, each array g of it times n softmax(abs(g)), as the older generations do. None: no gradient. Weights are those
+    of now in each. ``horizon``: how many ticks back a gradient reaches (None: as many as the network is deep).
+    ``training``: ticks are those of training: dropout and noise, drawn by the tick's number, and batch statistics.
+
+    ``tensors``: the buffers by name, on the device, parameters that programs may read and update.
+
+    >>> import loom
+    >>> net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
+    ...     {"type": "dense", "output_size": 3}, {"type": "dense", "output_size": 1}]})
+    >>> state = net.step()
+    >>> state.set_input([1.0, 2.0])
+    >>> for _ in range(state.depth):
+    ...     state.step_forward()
+    >>> bool(state.get_output() == net.forward([1.0, 2.0]))
+    True
+    """
+
+    def __init__(self, network: Network, *, batch: int = 1, training: bool = False, gradient: str | None = "true",
+                 horizon: int | None = None) -> None:  # fmt: skip
+        where = "loom.Network.step"
+        self.network = network
+        self.batch = whole(f"{where}, batch", batch, least=1)
+        self.training = flag(f"{where}, training", training)
+        if gradient is not None and gradient not in GRADIENTS:
+            raise ArgumentError(f"{where}, gradient", "no such way", expected="one of " + ", ".join(GRADIENTS),
+                                got=repr(gradient), remedy=near_matches(str(gradient), GRADIENTS))  # fmt: skip
+        if horizon is not None:
+            if gradient != "true":
+                raise ArgumentError(f"{where}, horizon", "has no effect without a history", expected='gradient="true"',
+                                    got=repr(gradient), remedy="Leave it out")  # fmt: skip
+            horizon = whole(f"{where}, horizon", horizon, least=1)
+        self.gradient, self.horizon = gradient, horizon
+        self.wiring = Wiring(network.spec)
+        with network.model.lock:
+            self.programs = Programs(network.model, self.wiring, self.batch, gradient, horizon, training=self.training)
+        self.ticks = 0
+        self._past: deque[Past] = deque(maxlen=self.programs.horizon)
+        self._is_plain = True
+        self._is_single = False
+        self._has_gradients = False
+
+    # what there is
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The buffers by name, on the device: inputs, nodes, and what recurrent layers carry."""
+        return self.programs.tensors
+
+    @property
+    def depth(self) -> int:
+        """Ticks until all outputs show what is held in the inputs."""
+        return self.wiring.depth
+
+    @property
+    def delays(self) -> dict[str, int]:
+        """Name -> ticks until a buffer shows what is held in the inputs, and nothing else."""
+        return dict(self.wiring.delays)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all nodes, in the network's order."""
+        return self.wiring.nodes
+
+    def __repr__(self) -> str:
+        """Return what it is a state of, and where it is."""
+        return f"<StepState of {self.network!r}: batch {self.batch}, depth {self.depth}, {self.ticks} ticks>"
+
+    # forward
+
+    def set_input(self, x: Any) -> None:
+        """Put samples into the inputs, where they stay: (batch, *shape), or, of a batch of 1, without the axis.
+
+        Of several inputs a mapping by name, or a list. NotFinite, ShapeError, DTypeError; nothing is changed then.
+        """
+        where = "StepState.set_input"
+        given = by_name(x, self.wiring.inputs, f"{where}, x")
+        fitted = {n: self._fit(a, self.tensors[n], f"{where}, {n!r}") for n, a in given.items()}
+        with self.network.model.lock:
+            for name, (array, _) in fitted.items():
+                self.tensors[name].assign(array)
+        self._is_single = all(is_single for _, is_single in fitted.values())
+
+    def _fit(self, values: Any, like: Tensor, where: str) -> tuple[Array, bool]:
+        """Return numbers as a buffer holds them, and whether the axis of samples was left out."""
+        found, held = read_array(values, where)
+        is_single = self.batch == 1 and found.shape == like.shape[1:]
+        if is_single:
+            found = found[None]
+        if found.shape != like.shape:
+            raise ShapeError(where, "samples of another shape", expected=like.shape, got=found.shape,
+                             remedy="Make the state of so many samples: network.step(batch=n)")  # fmt: skip
+        return check_inputs(show(found, held), like.dtype, where), is_single
+
+    def step_forward(self, nodes: Iterable[str] | None = None) -> None:
+        """Advance every layer, or those named, at once, each from what the buffers hold."""
+        moved = self.wiring.nodes if nodes is None else self._named(nodes)
+        with self.network.model.lock:
+            waiting = [n for n in moved if self.wiring.carried.get(n) and self.ticks < self.wiring.delays[n] - 1]
+            program = self.programs.tick(tuple(n for n in moved if n not in waiting))
+            program.run()
+            self._past.appendleft(Past(frozenset(moved) - frozenset(waiting)))
+            self._is_plain = self._is_plain and nodes is None
+            self.ticks += 1
+
+    def _named(self, nodes: Iterable[str]) -> tuple[str, ...]:
+        asked = {nodes} if isinstance(nodes, str) else set(nodes)
+        for name in asked:
+            if name not in self.wiring.nodes:
+                raise ArgumentError("StepState.step_forward", f"no node is called {name!r}",
+                                    expected="one of " + ", ".join(self.wiring.nodes), got=repr(name),
+                                    remedy=near_matches(str(name), self.wiring.nodes))  # fmt: skip
+        return tuple(n for n in self.wiring.nodes if n in asked)
+
+    def get_output(self) -> Any:
+        """Return what the outputs show now: (batch, *shape), or without the axis as the input; several: a dict."""
+        with self.network.model.lock:
+            made = {n: self._readable(self.tensors[n]) for n in self.wiring.spec.outputs}
+        found = {n: a[0] if self._is_single else a for n, a in made.items()}
+        return found if len(found) > 1 else next(iter(found.values()))
+
+    @staticmethod
+    def _readable(x: Tensor) -> Array:
+        return widen(*x.host_elements())
+
+    # backward
+
+    def step_backward(self, gradient: Any) -> Any:
+        """Compute the gradients of all weights of that of what the outputs show; return that of the inputs.
+
+        Of several outputs ``gradient`` is a mapping by name, or a list. That of an input is by what it held in all the
+        ticks behind the outputs together; of an input that is no float None. StateError before the first tick,
+        NotFinite for gradients that are, or become, NaN or infinite: nothing can be applied then.
+        """
+        where = "StepState.step_backward"
+        if self.gradient is None:
+            raise StateError(where, "the state was made without gradients", expected='gradient="true", or another way',
+                             got="None", remedy="Make it with network.step()")  # fmt: skip
+        if not self.ticks:
+            raise StateError(where, "nothing was computed yet", expected="a tick", got="none",
+                             remedy="Call step_forward first")  # fmt: skip
+        if not self.programs.trained:
+            raise ArgumentError(where, "nothing can be trained", expected="at least one weight that is not frozen",
+                                got="none", remedy="Unfreeze a layer")  # fmt: skip
+        outputs = self.wiring.spec.outputs
+        given = by_name(gradient, outputs, f"{where}, gradient", "y")
+        fitted = {n: self._fit(a, self.tensors[n], f"{where}, {n!r}")[0] for n, a in given.items()}
+        past = None if self._is_plain or self.gradient != "true" else self._seen(where)
+        with self.network.model.lock:
+            self._has_gradients = False
+            program = self.programs.back(past)
+            program.run(**{f"g{i}": fitted[n] for i, n in enumerate(outputs)})
+            spread, *made = program.read()
+        if spread != 0:
+            raise NotFinite(where, "a gradient is NaN or infinite", expected="finite numbers",
+                            remedy="Use a smaller rate; reset() empties the buffers")  # fmt: skip
+        self._has_gradients = True
+        floats = [i.name for i in self.wiring.spec.inputs if i.dtype.is_float]
+        by_input = {n: g[0] if self._is_single else g for n, g in zip(floats, made, strict=True)}
+        found = {n: by_input.get(n) for n in self.wiring.inputs}
+        return found if len(found) > 1 else next(iter(found.values()))
+
+    def _seen(self, where: str) -> tuple[Past, ...]:
+        """Return what the ticks of the history were; StateError if the gradient reaches beyond it."""
+        past, rows = tuple(self._past), {n: h.shape[0] for n, h in self.programs.history.items()}
+        left = unseen(self.wiring, rows, past)
+        if left is None or (self.horizon is None and left and self.ticks > len(past)):
+            raise StateError(where, "what the outputs show was made before the history begins",
+                             expected=f"ways of at most {self.programs.horizon} ticks", got="longer ones: some ticks "
+                             "advanced named nodes only",
+                             remedy='Make the state with horizon=n, or gradient="current"')  # fmt: skip
+        return past
+
+    def gradients(self) -> dict[str, Array]:
+        """Return copies of the weights' gradients by name, those of the last ``step_backward``; StateError before."""
+        self._require_gradients("StepState.gradients")
+        with self.network.model.lock:
+            return {n: g.numpy() for n, g in self.programs.gradients.items()}
+
+    def _require_gradients(self, where: str) -> None:
+        if not self._has_gradients:
+            raise StateError(where, "there are no gradients", expected="those of step_backward, not yet applied",
+                             got="none", remedy="Call step_backward first")  # fmt: skip
+
+    def apply_gradients(self, learning_rate: float = 0.01, optimizer: str | Optimizer = "sgd") -> None:
+        """Move the network's weights along the gradients, which are gone then.
+
+        ``optimizer``: by name or with settings; what it keeps (momentum, means) stays from call to call. StateError
+        without gradients, and while the network is being trained.
+        """
+        where = "StepState.apply_gradients"
+        rate = real(f"{where}, learning_rate", learning_rate)
+        chosen = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
+        if not isinstance(chosen, Optimizer):
+            raise ArgumentError(f"{where}, optimizer", "not an optimiser", expected="a name, or one of loom.nn.train",
+                                got=repr(optimizer)[:200], remedy='Pass for example "adam"')  # fmt: skip
+        self._require_gradients(where)
+        with self.network.model.lock, self.network.model.alone(where):
+            program = self.programs.move(chosen)
+            program.run(rate=np.asarray(rate, program.inputs["rate"].dtype.numpy))
+            self.network.training = None
+            self._has_gradients = False
+
+    # control
+
+    def buffer(self, name: str) -> Array:
+        """Return a copy of a buffer: an input's or a node's, or what a recurrent layer carries (``state.tensors``)."""
+        with self.network.model.lock:
+            return self._readable(self._tensor(name, "StepState.buffer"))
+
+    def set_buffer(self, name: str, values: Any) -> None:
+        """Write a buffer by hand. A gradient ends there: what was written is not the node's."""
+        like = self._tensor(name, "StepState.set_buffer")
+        array, _ = self._fit(values, like, f"StepState.set_buffer, {name!r}")
+        with self.network.model.lock:
+            like.assign(array)
+            if name not in self.wiring.inputs and self._past:
+                last = self._past[0]
+                self._past[0] = Past(last.moved, last.given | {name})
+                self._is_plain = False
+
+    def _tensor(self, name: str, where: str) -> Tensor:
+        if name not in self.tensors:
+            raise ArgumentError(where, f"no buffer is called {name!r}", expected="one of " + ", ".join(self.tensors),
+                                got=repr(name), remedy=near_matches(str(name), list(self.tensors)))  # fmt: skip
+        return self.tensors[name]
+
+    def reset(self) -> None:
+        """Empty all buffers, and what layers carry; the next tick is the first. What optimisers keep stays."""
+        programs = self.programs
+        with self.network.model.lock:
+            for held in (*programs.tensors.values(), *programs.history.values(), programs.number):
+                held.write_elements(np.zeros(held.shape, held.dtype.numpy))
+            self._past.clear()
+            self.ticks, self._is_plain, self._has_gradients = 0, True, False
