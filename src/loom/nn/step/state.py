@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import show, widen
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError, near_matches
+from loom.nn.model import Model
+from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step.gradients import Past, unseen
 from loom.nn.step.programs import Programs
 from loom.nn.step.wiring import Wiring
@@ -23,13 +25,18 @@ from loom.nn.train.samples import by_name, check_inputs
 from loom.nn.train.scalars import flag, real, whole
 from loom.tensor import Tensor
 
-if TYPE_CHECKING:
-    from loom.nn.network import Network
-
 __all__ = ["GRADIENTS", "StepState"]
 
 GRADIENTS = ("true", "current", "rescaled")
 """Ways to the gradient: see ``StepState``."""
+
+
+class Stepped(Protocol):
+    """What advances: ``loom.Network``. ``training``: where its last training stopped, None after other changes."""
+
+    spec: NetworkSpec
+    model: Model
+    training: Snapshot | None
 
 
 class StepState:
@@ -59,7 +66,7 @@ class StepState:
     True
     """
 
-    def __init__(self, network: Network, *, batch: int = 1, training: bool = False, gradient: str | None = "true",
+    def __init__(self, network: Stepped, *, batch: int = 1, training: bool = False, gradient: str | None = "true",
                  horizon: int | None = None) -> None:  # fmt: skip
         where = "loom.Network.step"
         self.network = network
