@@ -28,12 +28,12 @@ from loom.nn.train.optimizers import Optimizer, number_type, starting_state
 from loom.nn.train.updates import Pairs, next_values, wide
 from loom.tensor import Tensor, TensorProgram
 
-__all__ = ["Programs"]
+__all__ = ["StepPrograms"]
 
 _MOST_PROGRAMS = 24
 
 
-class Programs:
+class StepPrograms:
     """Programs of ``batch`` samples, made when first asked for, and their memory.
 
     ``tensors``: name -> what a buffer holds, and what recurrent layers carry; ``history``: name -> (rows, batch, ...)

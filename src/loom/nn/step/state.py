@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError, n
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step.gradients import Past, unseen
-from loom.nn.step.programs import Programs
+from loom.nn.step.programs import StepPrograms
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.samples import by_name, check_inputs
@@ -83,7 +83,9 @@ class StepState:
         self.gradient, self.horizon = gradient, horizon
         self.wiring = Wiring(network.spec)
         with network.model.lock:
-            self.programs = Programs(network.model, self.wiring, self.batch, gradient, horizon, training=self.training)
+            self.programs = StepPrograms(
+                network.model, self.wiring, self.batch, gradient, horizon, training=self.training
+            )
         self.ticks = 0
         self._past: deque[Past] = deque(maxlen=self.programs.horizon)
         self._is_plain = True
