@@ -398,7 +398,8 @@ class Network:
             wide = tensor.array(made[name], y_type, on=self.model.device)
             value = float(function(wide, tensor.array(true, held, on=self.model.device)).item())
             is_chance = self.outputs[name].gives_probabilities
-            each[name] = evaluation_of(made[name], true, value, losses[name], probabilities=is_chance)
+            each[name] = evaluation_of(made[name], true, value, losses[name], probabilities=is_chance,
+                                       names=self.spec.classes)  # fmt: skip
         if len(each) == 1:
             return each[self.spec.outputs[0]]
         return Evaluation(len(data), sum(e.loss for e in each.values()), None, None, None, each)

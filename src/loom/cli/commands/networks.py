@@ -87,17 +87,11 @@ def infer(
 
 
 def _chances(net: Network, outputs: Any) -> Any:
-    """Return (samples, classes): the probability of each class, f64."""
-    import numpy as np
+    """Return (samples, classes): the probability of each class, f64; of several rows for a sample those of the last."""
+    from loom.nn.train.measures import chances_of
 
-    wide = np.asarray(outputs, np.float64).reshape(len(outputs), -1, outputs.shape[-1])[:, -1]
-    if wide.shape[1] == 1:
-        chance = wide if net.gives_probabilities else 1 / (1 + np.exp(-wide))
-        return np.concatenate([1 - chance, chance], 1)
-    if net.gives_probabilities:
-        return wide
-    powers = np.exp(wide - wide.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
+    last = outputs.reshape(len(outputs), -1, outputs.shape[-1])[:, -1]
+    return chances_of(last, probabilities=net.gives_probabilities)
 
 
 def _print_classes(classes: tuple[str, ...], chances: Any, outputs: Any, json: bool) -> None:

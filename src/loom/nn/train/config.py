@@ -20,7 +20,7 @@ from loom.nn.train.schedules import Schedule
 
 __all__ = ["TrainConfig"]
 
-_OPTIONAL = ("patience", "budget_nbytes", "clip_value", "clip_norm")
+_OPTIONAL = ("patience", "budget_nbytes", "clip_value", "clip_norm", "evaluate_every")
 _LEAST_CLIP = 2.0**-126
 """The least normal f32."""
 
@@ -36,7 +36,8 @@ class TrainConfig:
     ``clip_value``, then scaled so that the norm of all is at most ``clip_norm``. ``patience``: epochs without a loss
     (of validation, else of training) lower by more than ``least_gain``, after which training stops and the best
     weights are put back. ``checkpoint``: a folder, written every ``checkpoint_every`` epochs, at the end, and at
-    Ctrl-C. ``budget_nbytes``: the most memory for weights, state and programs.
+    Ctrl-C. ``budget_nbytes``: the most memory for weights, state and programs. ``evaluate_every``: epochs after which
+    all measures of the validation samples are kept in ``History.evaluations``.
     """
 
     loss: str | Loss | Mapping[str, str | Loss] = "mse"
@@ -56,10 +57,11 @@ class TrainConfig:
     checkpoint: str | Path | None = None
     checkpoint_every: int = 1
     budget_nbytes: int | None = None
+    evaluate_every: int | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("checkpoint_every", 1), ("seed", 0),
-                            ("patience", 0), ("budget_nbytes", 1)):  # fmt: skip
+                            ("patience", 0), ("budget_nbytes", 1), ("evaluate_every", 1)):  # fmt: skip
             if getattr(self, name) is not None or name not in _OPTIONAL:
                 most = (1 << 64) - 1 if name == "seed" else sys.float_info.max
                 self._keep(name, whole(f"train, {name}", getattr(self, name), least=least, most=most))

@@ -22,6 +22,8 @@ class History:
 
     ``loss`` is the mean over the epoch's samples as they were met, ``rate`` that of the epoch's last update.
     ``validation_accuracy`` is of classes. ``stopped``: why training ended before its last epoch, or "".
+    ``evaluations``, if ``evaluate_every`` asks for them: what ``Evaluation.brief`` gives of the validation samples, and
+    after which ``epoch``, from 1.
     """
 
     loss: list[float] = field(default_factory=list[float])
@@ -29,6 +31,7 @@ class History:
     validation_accuracy: list[float] = field(default_factory=list[float])
     rate: list[float] = field(default_factory=list[float])
     stopped: str = ""
+    evaluations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
     def epochs(self) -> int:
@@ -42,7 +45,8 @@ class History:
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> History:
         """Return the history that ``to_dict`` gave."""
-        return cls(**{f.name: found[f.name] for f in fields(cls)})
+        told = found if "evaluations" in found else {**found, "evaluations": []}  # kept before there were any
+        return cls(**{f.name: told[f.name] for f in fields(cls)})
 
     def png(self) -> bytes:
         """Return the losses of the epochs as a picture: training blue, validation red, from 0 to the largest."""

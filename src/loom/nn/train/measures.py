@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, confusion, and the older generations' deviation metrics.
+"""What a network does on samples: loss, accuracy, confusion, deviation, and what follows from them.
 
 Layer: nn. Invariant: everything is computed in doubles on the host from the outputs' bits, the same everywhere.
 """
@@ -6,112 +6,21 @@ Layer: nn. Invariant: everything is computed in doubles on the host from the out
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import Array, read_as
-from loom.core.dtype import f64
-from loom.core.errors import ShapeError
+from loom.core.arrays import Array
+from loom.core.errors import StateError
+from loom.nn.measure.classes import ClassReport, report_of
+from loom.nn.measure.confidence import Calibration, calibration
+from loom.nn.measure.deviation import DeviationMetrics, deviation_metrics
+from loom.nn.measure.ranking import RocCurve, roc_auc, roc_curve, roc_curves
 from loom.nn.train.losses import Loss
 from loom.nn.train.samples import WHOLE
 
-__all__ = [
-    "BUCKETS",
-    "DeviationMetrics",
-    "Evaluation",
-    "Prediction",
-    "classes_said",
-    "confusion_of",
-    "deviation_metrics",
-    "evaluation_of",
-]
-
-
-BUCKETS = {
-    "0-10%": (0.0, 10.0), "10-20%": (10.0, 20.0), "20-30%": (20.0, 30.0), "30-40%": (30.0, 40.0),
-    "40-50%": (40.0, 50.0), "50-100%": (50.0, 100.0), "100%+": (100.0, float("inf")),
-}  # fmt: skip
-"""Name -> deviation in percent, above the first number and up to the second."""
-
-_NEARLY_ZERO = 1e-10
-_INFINITE = 1e9
-"""What JSON has in place of infinity."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One sample's: ``deviation`` in percent."""
-
-    sample_index: int
-    expected: float
-    actual: float
-    deviation: float
-    bucket: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeviationMetrics:
-    """How far predictions are from what was expected, in percent of it.
-
-    ``score``: 100 minus the deviations, those above 100 counting as 100, on average; ``accuracy``: the share that is
-    exactly right; ``failures``: predictions off by more than 100 %.
-    """
-
-    score: float
-    total_samples: int
-    failures: int
-    avg_deviation: float
-    correct_count: int
-    accuracy: float
-    results: tuple[Prediction, ...] = field(repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it with its buckets, as the older generations' JSON has it."""
-        found: dict[str, Any] = {"buckets": {}}
-        for name, (low, high) in BUCKETS.items():
-            samples = [r.sample_index for r in self.results if r.bucket == name]
-            found["buckets"][name] = {
-                "range_min": low, "range_max": min(high, _INFINITE), "count": len(samples), "samples": samples,
-            }  # fmt: skip
-        rest = asdict(self)
-        return found | rest | {"results": list(rest["results"])}
-
-
-def deviation_metrics(outputs: Any, expected: Any) -> DeviationMetrics:
-    """Return the metrics of outputs (n, ...) for ``expected`` (n): numbers, or classes.
-
-    A prediction is the output itself if it is one number, else the index of its largest element, the first of several.
-    Deviation: |a - e| / |e| in percent, |a - e| where |e| < 1e-10; 100 if that is no finite number. ShapeError if there
-    is not one number for each sample.
-
-    >>> deviation_metrics([[0.1, 0.9], [0.8, 0.2]], [1, 1]).score
-    50.0
-    """
-    found = read_as(outputs, f64, "evaluate, outputs")
-    wanted = read_as(expected, f64, "evaluate, expected").reshape(-1)
-    if found.ndim == 0 or len(found) != len(wanted) or not len(wanted):
-        raise ShapeError("evaluate", "not one expected number for each sample", expected=found.shape[:1],
-                         got=wanted.shape, remedy="Pass one number for each output")  # fmt: skip
-    rows = found.reshape(len(found), -1)
-    actual = rows[:, 0] if rows.shape[1] == 1 else rows.argmax(1).astype(np.float64)
-    with np.errstate(all="ignore"):
-        away = np.abs(actual - wanted)
-        far = np.where(np.abs(wanted) < _NEARLY_ZERO, away, np.abs(away / wanted)) * 100.0
-    far = np.where(np.isfinite(far), far, 100.0).tolist()
-    results = tuple(
-        Prediction(i, float(e), float(a), d, _bucket(d))
-        for i, (e, a, d) in enumerate(zip(wanted, actual, far, strict=True))
-    )
-    correct = int((actual == wanted).sum())
-    score = max(0.0, sum(max(0.0, 100.0 - d) for d in far) / len(far))
-    failures = sum(r.bucket == "100%+" for r in results)
-    return DeviationMetrics(score, len(far), failures, sum(far) / len(far), correct, correct / len(far), results)
-
-
-def _bucket(deviation: float) -> str:
-    return next(name for name, (_, high) in BUCKETS.items() if deviation <= high)
+__all__ = ["Evaluation", "chances_of", "classes_said", "confusion_of", "evaluation_of"]
 
 
 def classes_said(output: Array, y: Array, loss: object, *, probabilities: bool) -> tuple[Array, Array, int] | None:
@@ -140,6 +49,7 @@ class Evaluation:
     """What a network does on samples. ``accuracy``, ``confusion`` (rows: the true class) of classes, else None.
 
     Of several outputs ``loss`` is the sum, and ``outputs`` has the evaluation of each by name; those are empty else.
+    ``said``: probabilities (n, classes) of what are classes, from which ``roc``, ``auc`` and ``calibration`` follow.
     """
 
     samples: int
@@ -148,6 +58,65 @@ class Evaluation:
     confusion: Array | None
     deviation: DeviationMetrics | None
     outputs: Mapping[str, Evaluation] = field(default_factory=dict[str, "Evaluation"])
+    names: tuple[str, ...] = ()
+    said: Array | None = field(default=None, repr=False)
+    true: Array | None = field(default=None, repr=False)
+
+    def report(self) -> ClassReport:
+        """Return precision, recall and F1 of each class; StateError for targets that are no classes."""
+        if self.confusion is None:
+            raise self._no_classes("report")
+        return report_of(self.confusion, names=self.names)
+
+    def roc(self) -> dict[str, RocCurve]:
+        """Return the ROC curve of each class against the others, by its name; of two classes that of the second.
+
+        StateError for targets that are no classes, ArgumentError if all samples are of one.
+        """
+        true, said = self._chances("roc")
+        called = self.names or tuple(map(str, range(said.shape[1])))
+        if said.shape[1] == 2:
+            return {called[1]: roc_curve(true == 1, said[:, 1])}
+        return {called[k]: curve for k, curve in roc_curves(true, said).items()}
+
+    def auc(self, average: str = "macro") -> float:
+        """Return the area under the ROC curve, of several classes ``roc_auc``'s average; errors as in ``roc``."""
+        true, said = self._chances("auc")
+        return roc_auc(true, said[:, 1]) if said.shape[1] == 2 else roc_auc(true, said, average=average)
+
+    def calibration(self, bins: int = 10) -> Calibration:
+        """Return how often what was said with so much confidence was so; StateError for targets that are no classes."""
+        return calibration(*self._chances("calibration"), bins)
+
+    def _chances(self, what: str) -> tuple[Array, Array]:
+        if self.said is None or self.true is None:
+            raise self._no_classes(what)
+        return self.true, self.said
+
+    def _no_classes(self, what: str) -> StateError:
+        several = ", ".join(self.outputs)
+        return StateError(f"Evaluation.{what}", "the targets are no classes" if not several else "of several outputs",
+                          expected="classes", got=several or "numbers",
+                          remedy="Take outputs[name]" if several else "Use deviation and loss")  # fmt: skip
+
+    def __str__(self) -> str:
+        """Return samples and loss, and what there is of classes and deviation."""
+        lines = [f"{self.samples} samples, loss {self.loss:.6g}"]
+        lines += [] if self.confusion is None else [str(self.report())]
+        lines += [] if self.deviation is None else [self.deviation.summary()]
+        return "\n".join(lines + [f"--- {name}\n{each}" for name, each in self.outputs.items()])
+
+    def brief(self) -> dict[str, Any]:
+        """Return its figures as JSON takes them, without what is told of single samples."""
+        found: dict[str, Any] = {"samples": self.samples, "loss": self.loss}
+        if self.confusion is not None:
+            macro = self.report().macro
+            found |= {"accuracy": self.accuracy, "confusion": self.confusion.tolist(), "precision": macro.precision,
+                      "recall": macro.recall, "f1": macro.f1}  # fmt: skip
+        if self.deviation is not None:
+            d = self.deviation
+            found |= {"score": d.score, "avg_deviation": d.avg_deviation, "failures": d.failures, "buckets": d.counts}
+        return found | ({"outputs": {n: e.brief() for n, e in self.outputs.items()}} if self.outputs else {})
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
@@ -157,14 +126,33 @@ class Evaluation:
             "samples": self.samples, "loss": self.loss, "accuracy": self.accuracy, "confusion": confusion,
             "deviation": deviation,
         }  # fmt: skip
+        found |= {} if self.confusion is None else {"report": self.report().to_dict()}
         return found | ({"outputs": {n: e.to_dict() for n, e in self.outputs.items()}} if self.outputs else {})
 
 
-def evaluation_of(output: Array, y: Array, value: float, loss: str | Loss, *, probabilities: bool) -> Evaluation:
-    """Return what an output is worth for targets, ``value`` being that of the loss."""
+def evaluation_of(
+    output: Array, y: Array, value: float, loss: str | Loss, *, probabilities: bool, names: tuple[str, ...] = ()
+) -> Evaluation:
+    """Return what an output is worth for targets, ``value`` being that of the loss; ``names`` are the classes'."""
     deviation = deviation_metrics(output, y) if y.size == len(y) else None
     told = classes_said(output, y, loss, probabilities=probabilities)
     if told is None:
         return Evaluation(len(y), value, None, None, deviation)
     said, true, _ = told
-    return Evaluation(len(y), value, float((said == true).mean()), confusion_of(*told), deviation)
+    chances = chances_of(output, probabilities=probabilities)
+    return Evaluation(
+        len(y), value, float((said == true).mean()), confusion_of(*told), deviation, names=names, said=chances,
+        true=true.reshape(-1),
+    )  # fmt: skip
+
+
+def chances_of(output: Array, *, probabilities: bool) -> Array:
+    """Return (samples, classes): the probability of each class, f64; of one output those of 0 and 1."""
+    wide = np.asarray(output, np.float64).reshape(-1, output.shape[-1])
+    if wide.shape[1] == 1:
+        chance = wide if probabilities else 1 / (1 + np.exp(np.minimum(-wide, 700.0)))
+        return np.concatenate([1 - chance, chance], 1)
+    if probabilities:
+        return np.clip(wide, 0.0, 1.0)
+    powers = np.exp(wide - wide.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)

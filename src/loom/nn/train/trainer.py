@@ -22,7 +22,7 @@ from loom.nn.train.checkpoints import read_checkpoint, require_arrays, require_f
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.interrupts import stop_on_interrupt
-from loom.nn.train.measures import classes_said
+from loom.nn.train.measures import Evaluation, classes_said, evaluation_of
 from loom.nn.train.programs import Programs, Trainable
 from loom.nn.train.samples import Samples, batches, check_samples
 from loom.nn.train.schedules import Constant
@@ -117,6 +117,9 @@ class Trainer:
         held_out = None
         if validation is not None:
             held_out = self._check(*validation, "train, validation")
+        elif self.config.evaluate_every is not None:
+            raise ArgumentError("train, evaluate_every", "has no effect alone", expected="validation=(x, y) as well",
+                                got="no validation", remedy="Pass validation, or leave it out")  # fmt: skip
         self._data = _describe(data, held_out)
         if self.config.checkpoint is not None:
             require_folder(Path(self.config.checkpoint))
@@ -186,7 +189,13 @@ class Trainer:
         history.rate.append(rate)
         watched = mean
         if held_out is not None:
-            watched, accuracy = self.validate(held_out)
+            every = self.config.evaluate_every
+            is_due = every is not None and (self.epoch + 1) % every == 0
+            outputs: list[list[Array]] | None = [] if is_due else None
+            watched, accuracy = self.validate(held_out, outputs)
+            if outputs is not None:
+                found = self._evaluate(held_out, outputs, watched).brief()
+                history.evaluations.append({"epoch": self.epoch + 1, **found})
             history.validation_loss.append(watched)
             if accuracy is not None:
                 history.validation_accuracy.append(accuracy)
@@ -213,13 +222,15 @@ class Trainer:
             raise self._not_finite(loss)
         return loss
 
-    def validate(self, data: Samples) -> tuple[float, float | None]:
+    def validate(self, data: Samples, made: list[list[Array]] | None = None) -> tuple[float, float | None]:
         """Return the mean loss over samples, and the accuracy of all targets that are classes (or of the only output's
-        truths)."""
+        truths). ``made`` takes the outputs of each batch."""
         total, right, count = 0.0, 0, 0
         for cut in batches(len(data), self.config.batch_size):
             loss, outputs = self.programs.loss(data, cut)
             total += loss * (cut.stop - cut.start)
+            if made is not None:
+                made.append(outputs)
             for output, y in zip(outputs, data.y, strict=True):
                 loss = None if self.outputs else self.config.loss
                 told = classes_said(output, y[cut], loss, probabilities=bool(self.config.probabilities))
@@ -227,6 +238,20 @@ class Trainer:
                     right += int((told[0] == told[1]).sum())
                     count += told[1].size
         return total / len(data), right / count if count else None
+
+    def _evaluate(self, data: Samples, made: list[list[Array]], value: float) -> Evaluation:
+        """Return what the outputs of batches are worth; of several outputs the loss is that of all."""
+        each: dict[str, Evaluation] = {}
+        for n, name in enumerate(self.outputs or ("",)):
+            loss, chance = (
+                (given[name] if isinstance(given, Mapping) else given)
+                for given in (self.config.loss, self.config.probabilities)
+            )
+            output = np.concatenate([batch[n] for batch in made])
+            each[name] = evaluation_of(output, data.y[n], value, loss, probabilities=bool(chance))
+        if not self.outputs:
+            return each[""]
+        return Evaluation(len(data), value, None, None, None, each)
 
     def _watch(self, loss: float) -> None:
         """Keep the best weights and stop when patience is over; a loss that is NaN is never the best."""

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from loom.core.errors import ShapeError
+from loom.nn.measure import deviation_metrics
 from loom.nn.train.curves import draw_curves
 from loom.nn.train.history import History
-from loom.nn.train.measures import confusion_of, deviation_metrics
+from loom.nn.train.measures import confusion_of
 
 
 def test_deviation_of_numbers() -> None:
