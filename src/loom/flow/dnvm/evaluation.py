@@ -10,8 +10,8 @@ from typing import Any
 
 from loom.flow.dnvm.current import current_network
 from loom.flow.dnvm.reading import read_samples
+from loom.nn.measure.deviation import deviation_metrics
 from loom.nn.network import Network
-from loom.nn.train.measures import deviation_metrics
 
 __all__ = ["evaluate_network_simple"]
 
