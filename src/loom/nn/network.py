@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from loom.nn.inspect.blueprint import Blueprint
     from loom.nn.step import StepState
 
+if TYPE_CHECKING:
+    from loom.nn.tween import TweenConfig, TweenMode, TweenState
+
 __all__ = ["Document", "Network", "digest_of"]
 
 _EVALUATED_AT_ONCE = 256
@@ -337,6 +340,15 @@ class Network:
                 else:  # refused: nothing was learned of these samples
                     for name, value in before.items():
                         self.model.state[name].assign(value)
+
+    def tween(self, mode: str | TweenMode = "step_tween_chain", config: TweenConfig | None = None) -> TweenState:
+        """Return a state that moves this network towards targets, one update at a time: see ``TweenState``.
+
+        ``mode``: ``normal``, ``step``, ``tween``, ``tween_chain``, ``step_tween`` or ``step_tween_chain``.
+        """
+        from loom.nn.tween import TweenState
+
+        return TweenState(self, mode, config)
 
     def read_training(
         self, x: Any, y: Any, where: str, optimizer: str | Optimizer = "sgd", schedule: str | Schedule | None = None,
