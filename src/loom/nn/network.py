@@ -325,6 +325,9 @@ class Network:
         """
         resume = flag("train, resume", resume)
         progress = None if progress is None else flag("train, progress", progress)
+        if resume and self.model.is_shared:
+            raise StateError("train, resume", "its weights are another's too, who may have changed them",
+                             expected="weights of its own", got="shared ones", remedy="Train anew")  # fmt: skip
         with self.model.alone("loom.Network.train"):
             given, targets, config = self._told(x, y, "train", optimizer, schedule, settings)
             held_out = None if validation is None else self._hold_out(validation, config.loss)

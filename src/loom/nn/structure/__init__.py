@@ -12,11 +12,17 @@ from typing import Any
 from loom.core.names import missing_name
 from loom.nn.spec.layer import LAYERS
 from loom.nn.structure.build import document, network
+from loom.nn.structure.ensembles import EnsembleMatch, correct_mask, cover, ensemble, match_ensembles
+from loom.nn.structure.grafting import graft
 from loom.nn.structure.graph import Graph, Port, concat, mean
 from loom.nn.structure.heads import append, cut
 from loom.nn.structure.layers import OpenLayer, constructor, layer, shared
+from loom.nn.structure.mixing import mixture, stitched
 
-__all__ = ["Graph", "OpenLayer", "Port", "append", "concat", "cut", "document", "layer", "mean", "network", "shared"]
+__all__ = [
+    "EnsembleMatch", "Graph", "OpenLayer", "Port", "append", "concat", "correct_mask", "cover", "cut", "document",
+    "ensemble", "graft", "layer", "match_ensembles", "mean", "mixture", "network", "shared", "stitched",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

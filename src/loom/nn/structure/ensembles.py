@@ -1,0 +1,125 @@
+"""Ensembles: which models make up for each other's mistakes, and one network of them.
+
+Layer: nn. Invariant: choices depend on the masks alone; of equals the first by name is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError, ShapeError
+from loom.core.given import is_mapping
+from loom.nn.network import Network
+from loom.nn.structure.grafting import GraftPlan, join
+from loom.nn.train.measures import classes_said
+from loom.runtime.device import Device
+
+__all__ = ["EnsembleMatch", "correct_mask", "cover", "ensemble", "match_ensembles"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleMatch:
+    """Two models: the shares of samples that one of them (``coverage``) and that both (``overlap``) get right."""
+
+    model_a: str
+    model_b: str
+    coverage: float
+    overlap: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields under the names of the first generation."""
+        return {"ModelA": self.model_a, "ModelB": self.model_b, "Coverage": self.coverage, "Overlap": self.overlap}
+
+
+def match_ensembles(masks: Mapping[str, Any], min_coverage: float = 0.0) -> list[EnsembleMatch]:
+    """Return pairs of models by the samples they get right, best first: most coverage, then least overlap.
+
+    ``masks``: for each model one truth a sample; pairs of less than ``min_coverage`` are left out.
+
+    >>> match_ensembles({"a": [True, True, False], "b": [False, True, True]})[0].coverage
+    1.0
+    """
+    found = _masks(masks, "loom.nn.structure.match_ensembles", least=2)
+    pairs = [
+        EnsembleMatch(a, b, float(np.mean(found[a] | found[b])), float(np.mean(found[a] & found[b])))
+        for a, b in combinations(found, 2)
+    ]
+    kept = [p for p in pairs if p.coverage >= min_coverage]
+    return sorted(kept, key=lambda p: (-p.coverage, p.overlap))
+
+
+def cover(masks: Mapping[str, Any], most: int | None = None) -> list[str]:
+    """Return models that together get as many samples right as can be had so: each adds most to those before.
+
+    It stops at ``most`` models, or when none adds any. Source: the greedy algorithm of set covers (Chvatal 1979).
+
+    >>> cover({"a": [True, True, False], "b": [False, True, True], "c": [False, True, False]})
+    ['a', 'b']
+    """
+    found = _masks(masks, "loom.nn.structure.cover", least=1)
+    chosen: list[str] = []
+    right = np.zeros(len(next(iter(found.values()))), bool)
+    while most is None or len(chosen) < most:
+        best = max(found, key=lambda name: int(np.count_nonzero(found[name] & ~right)))
+        if not np.any(found[best] & ~right):
+            break
+        chosen.append(best)
+        right |= found[best]
+    return chosen
+
+
+def correct_mask(network: Network, x: Any, y: Any) -> Array:
+    """Return one truth for each sample: whether the class that the network says is that of ``y``."""
+    true = np.asarray(y)
+    if true.ndim != 1 or true.dtype.kind not in "iub":
+        raise ShapeError("loom.nn.structure.correct_mask, y", "not classes", expected="one integer a sample",
+                         got=f"{true.dtype}, shape {true.shape}", remedy="Pass numbers of classes")  # fmt: skip
+    said = classes_said(network.predict(x), true, None, probabilities=network.gives_probabilities)
+    if said is None:
+        raise ArgumentError("loom.nn.structure.correct_mask", "the network says no classes",
+                            expected="one output for each class", got=repr(network),
+                            remedy="Compare its outputs yourself")  # fmt: skip
+    return said[0] == said[1]
+
+
+def ensemble(
+    networks: Sequence[Network] | Mapping[str, Network],
+    combine_mode: str = "avg",
+    *,
+    softmax: bool = False,
+    share: bool = False,
+    on: str | Device | None = None,
+) -> Network:
+    """Return one network that gives the mean of several networks' outputs (or ``add``, ``multiply``, ``concat``).
+
+    ``softmax``: a softmax is put on each, so that the mean is one of probabilities. Weights are copied or shared as in
+    ``graft``, and may be trained together.
+    """
+    where = "loom.nn.structure.ensemble"
+    if combine_mode not in ("avg", "add", "multiply", "concat"):
+        raise ArgumentError(f"{where}, combine_mode", "no such mode", expected="avg, add, multiply or concat",
+                            got=repr(combine_mode)[:100], remedy="Use graft for others")  # fmt: skip
+    listed: Any = list(networks.values()) if is_mapping(networks) else networks
+    tail: tuple[Any, ...] = ({"type": "softmax"},) if softmax else ()
+    wish = GraftPlan(combine_mode, False, -1, None, "standard", None, False, tail)
+    return join(listed, wish, None, False, (), 0, share, on)
+
+
+def _masks(masks: Any, where: str, least: int) -> dict[str, Any]:
+    if not is_mapping(masks) or len(masks) < least:
+        raise ArgumentError(f"{where}, masks", "not masks by model", expected=f"a dict of {least} or more",
+                            got=repr(masks)[:100], remedy="Use correct_mask for each model")  # fmt: skip
+    found: dict[str, Any] = {str(name): np.asarray(mask) for name, mask in masks.items()}
+    size = next(iter(found.values())).shape
+    for name, mask in found.items():
+        if mask.dtype != np.bool_ or mask.shape != size or mask.ndim != 1 or not mask.size:
+            raise ArgumentError(f"{where}, masks[{name!r}]", "not a mask as the others",
+                                expected=f"truths of shape {size}", got=f"{mask.dtype} of shape {mask.shape}",
+                                remedy="One truth for each sample")  # fmt: skip
+    return found
