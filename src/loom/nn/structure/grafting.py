@@ -22,7 +22,7 @@ from loom.nn.spec.values import JsonObject
 from loom.nn.structure.build import Layers, document
 from loom.nn.structure.layers import LayerLike, as_json
 from loom.nn.structure.mixing import gate_json, softmax_json
-from loom.nn.structure.pieces import Piece, bare, is_chain, moved, picked, renamed, unfolded
+from loom.nn.structure.pieces import Scion, bare, is_chain, moved, picked, renamed, unfolded
 from loom.runtime.device import Device
 from loom.runtime.registry import device as find_device
 
@@ -181,7 +181,7 @@ def _as_layer(
     return {"format": FORMAT, "input": given, "layers": [made, *_head(head)]}
 
 
-def _require_one_input(specs: list[NetworkSpec], pieces: list[Piece]) -> None:
+def _require_one_input(specs: list[NetworkSpec], pieces: list[Scion]) -> None:
     for number, piece in enumerate(pieces):
         same = specs[number].inputs[0].dtype == specs[0].inputs[0].dtype
         if piece.shape != pieces[0].shape or not same:
@@ -192,14 +192,14 @@ def _require_one_input(specs: list[NetworkSpec], pieces: list[Piece]) -> None:
             )  # fmt: skip
 
 
-def _moves_of(number: int, piece: Piece, wish: GraftPlan) -> list[tuple[str, str]]:
+def _moves_of(number: int, piece: Scion, wish: GraftPlan) -> list[tuple[str, str]]:
     begin = f"layers.0.branches.{number}"
     if len(piece.keys) == 1 and not wish.tail and wish.stitch is False:
         return [(piece.keys[0], begin)]
     return [(key, f"{begin}.layers.{i}") for i, key in enumerate(piece.keys)]
 
 
-def _branch(piece: Piece, moves: list[tuple[str, str]], wish: GraftPlan) -> JsonObject:
+def _branch(piece: Scion, moves: list[tuple[str, str]], wish: GraftPlan) -> JsonObject:
     layers = [moved(each, moves, _WHERE, frozen=wish.frozen) for each in piece.layers]
     if len(layers) == 1 and not wish.tail and wish.stitch is False:
         return layers[0]
@@ -211,7 +211,7 @@ def _longer(branch: JsonObject, more: list[Any]) -> JsonObject:
     return {**branch, "layers": [*held, *more]}
 
 
-def _combined(branches: list[JsonObject], wish: GraftPlan, piece: Piece, shapes: list[Any]) -> JsonObject:
+def _combined(branches: list[JsonObject], wish: GraftPlan, piece: Scion, shapes: list[Any]) -> JsonObject:
     made: JsonObject = {"type": "parallel", "branches": list(branches), "combine_mode": wish.mode}
     if wish.axis != -1:
         made["axis"] = as_json(wish.axis, _WHERE)
@@ -229,7 +229,7 @@ def _combined(branches: list[JsonObject], wish: GraftPlan, piece: Piece, shapes:
     return made
 
 
-def _gate(wish: GraftPlan, count: int, piece: Piece, shapes: list[Any]) -> JsonObject:
+def _gate(wish: GraftPlan, count: int, piece: Scion, shapes: list[Any]) -> JsonObject:
     """Return the gate: that given; a dense one, of each row where branches keep rows, else of the whole input."""
     plain = gate_json(wish.gate, count, _WHERE)
     by_row = len(piece.shape) == 1 or all(s[:-1] == piece.shape[:-1] for s in shapes)
@@ -271,7 +271,7 @@ def _as_graph(specs: list[NetworkSpec], wish: GraftPlan, head: Layers, moves: Mo
     ends = [_put_on(nodes, end, more, f"net{i}_tail") for i, end in enumerate(ends)]
     axis = {} if wish.axis == -1 else {"axis": as_json(wish.axis, _WHERE)}
     nodes["joined"] = {"type": "merge", "combine_mode": wish.mode, **axis, "inputs": ends}
-    _combined([], wish, Piece(0, (), (), (), ()), [])  # says what is given without effect
+    _combined([], wish, Scion(0, (), (), (), ()), [])  # says what is given without effect
     end = _put_on(nodes, "joined", _head(head), "head")
     inputs = {i.name: {"shape": list(i.shape), "dtype": i.dtype.name} for i in specs[0].inputs}
     return {"format": FORMAT, "inputs": inputs, "nodes": nodes, "output": end}

@@ -18,15 +18,15 @@ from loom.nn.spec.layers.parallel import Parallel
 from loom.nn.spec.layers.scale import Scale
 from loom.nn.spec.values import JsonObject
 
-__all__ = ["Piece", "is_chain", "moved", "picked", "renamed", "unfolded"]
+__all__ = ["Scion", "is_chain", "moved", "picked", "renamed", "unfolded"]
 
 _PLACES = ("name", "cell", "inputs")
 """Keys of a node that its layer has not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Layers of donor number ``donor``, one after another, with their keys there.
+class Scion:
+    """What is grafted: layers of donor number ``donor``, one after another, with their keys there.
 
     ``shape`` is what they take, ``made`` what they give.
     """
@@ -47,7 +47,7 @@ def is_chain(spec: NetworkSpec) -> bool:
     return not any(isinstance(node.layer, Scale) for node in spec.nodes)
 
 
-def picked(spec: NetworkSpec, donor: int, layers: Any, where: str) -> Piece:
+def picked(spec: NetworkSpec, donor: int, layers: Any, where: str) -> Scion:
     """Return layers of a network: all (None), one by name or number, or those from one to another (a pair)."""
     chain_of(spec, f"{where}, networks[{donor}]")
     names = [n.name for n in spec.nodes]
@@ -62,7 +62,7 @@ def picked(spec: NetworkSpec, donor: int, layers: Any, where: str) -> Piece:
     listed = to_document(spec)["layers"][first : last + 1]
     shapes = spec.shapes()
     keys = tuple(names[first : last + 1])
-    return Piece(donor, tuple(map(bare, listed)), keys, shapes[spec.nodes[first].inputs[0]], shapes[names[last]])
+    return Scion(donor, tuple(map(bare, listed)), keys, shapes[spec.nodes[first].inputs[0]], shapes[names[last]])
 
 
 def bare(value: JsonObject) -> JsonObject:
@@ -70,7 +70,7 @@ def bare(value: JsonObject) -> JsonObject:
     return {key: each for key, each in value.items() if key not in _PLACES}
 
 
-def unfolded(spec: NetworkSpec, piece: Piece) -> list[Piece]:
+def unfolded(spec: NetworkSpec, piece: Scion) -> list[Scion]:
     """Return a piece for each branch of a piece that is one parallel layer; others alone."""
     key = piece.keys[0]
     layer = spec.node(key).layer
@@ -79,7 +79,7 @@ def unfolded(spec: NetworkSpec, piece: Piece) -> list[Piece]:
         return [piece]
     made = [part.layer.output_shape(piece.shape) for part in layer.parts(piece.shape)]
     return [
-        Piece(piece.donor, (branch,), (f"{key}.branches.{i}",), piece.shape, shape)
+        Scion(piece.donor, (branch,), (f"{key}.branches.{i}",), piece.shape, shape)
         for i, (branch, shape) in enumerate(zip(branches, made, strict=False))
     ]  # fmt: skip
 
