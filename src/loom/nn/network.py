@@ -23,6 +23,7 @@ from loom.core.tracebacks import brief_class, warn_caller
 from loom.nn.elsewhere import of_network
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
+from loom.nn.numeric.storage import Storage, store_weights
 from loom.nn.persistence import (
     Document,
     as_document,
@@ -95,6 +96,7 @@ class Network:
         self.outputs = outputs_of(spec)
         self.training: Snapshot | None = None
         self._trainer: Trainer | None = None
+        self._storage: Storage | None = None
 
     @classmethod
     def from_json(cls, document: Document, *, on: str | Device | None = None) -> Network:
@@ -231,6 +233,27 @@ class Network:
         with self.model.alone("loom.Network.load_weights"):
             self.model.load(source)
             self.training = None
+
+    def convert(
+        self, dtype: Any, *, scales: Any = "auto", power_of_two: bool = False, keep: Sequence[str] = ()
+    ) -> Network:
+        """Return a network whose weights are as after being stored in ``dtype`` (``"i8"``, ``"f4"``: a type of storage,
+        or types by patterns of names); ``storage`` tells each one's error. Arguments: ``nn.numeric.store_weights``."""
+        weights = self.model.weights()
+        found = store_weights(self.spec, weights, dtype, scales=scales, power_of_two=power_of_two, keep=keep)
+        return self._with_storage(Network(self.spec, on=self.model.device, warnings=self.warnings), weights, found)
+
+    @staticmethod
+    def _with_storage(net: Network, weights: Mapping[str, Array], storage: Storage) -> Network:
+        net.model.load({**weights, **{name: a.decode() for name, a in storage.arrays.items()}})
+        net._storage = storage
+        return net
+
+    @property
+    def storage(self) -> Storage | None:
+        """How weights are stored, after ``convert`` or loading such a file; None once a weight was changed."""
+        found = self._storage
+        return found if found is not None and found.is_that_of(self.model.weights(), self.spec.dtype) else None
 
     def digest(self) -> str:
         """Return the SHA-256 of names, types, shapes and bits of all weights."""
