@@ -79,7 +79,7 @@ def _model(kind: str, on: str | Device | None) -> Model:
 
 
 def _varied(model: Model) -> dict[str, Array]:
-    """Return first weights; those that are all alike, as gains and biases, with noise: else they had nothing to lose."""
+    """Return first weights; those that are all alike, gains and biases, get noise: they had nothing to lose."""
     found = model.weights()
     for number, (name, shape) in enumerate(model.network.parameters().items()):
         if found[name].min() == found[name].max():
