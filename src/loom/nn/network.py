@@ -23,7 +23,7 @@ from loom.core.tracebacks import brief_class, warn_caller
 from loom.nn.elsewhere import of_network
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
-from loom.nn.numeric.storage import Storage, store_weights
+from loom.nn.numeric.storage import StoredWeights, store_weights
 from loom.nn.persistence import (
     Document,
     as_document,
@@ -96,7 +96,7 @@ class Network:
         self.outputs = outputs_of(spec)
         self.training: Snapshot | None = None
         self._trainer: Trainer | None = None
-        self._storage: Storage | None = None
+        self._storage: StoredWeights | None = None
 
     @classmethod
     def from_json(cls, document: Document, *, on: str | Device | None = None) -> Network:
@@ -244,13 +244,13 @@ class Network:
         return self._with_storage(Network(self.spec, on=self.model.device, warnings=self.warnings), weights, found)
 
     @staticmethod
-    def _with_storage(net: Network, weights: Mapping[str, Array], storage: Storage) -> Network:
+    def _with_storage(net: Network, weights: Mapping[str, Array], storage: StoredWeights) -> Network:
         net.model.load({**weights, **{name: a.decode() for name, a in storage.arrays.items()}})
         net._storage = storage
         return net
 
     @property
-    def storage(self) -> Storage | None:
+    def storage(self) -> StoredWeights | None:
         """How weights are stored, after ``convert`` or loading such a file; None once a weight was changed."""
         found = self._storage
         return found if found is not None and found.is_that_of(self.model.weights(), self.spec.dtype) else None

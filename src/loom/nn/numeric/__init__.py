@@ -7,9 +7,22 @@ from loom.core.narrow import RULES, TYPES, NumericKind, NumericType, StoredArray
 from loom.nn.numeric.benchmark import TypeReport, TypeScore, benchmark_types
 from loom.nn.numeric.layers import benchmark_layers
 from loom.nn.numeric.report import TensorError, error_of
-from loom.nn.numeric.storage import Storage, store_weights
+from loom.nn.numeric.storage import StoredWeights, store_weights
 
 __all__ = [
-    "RULES", "TYPES", "NumericKind", "NumericType", "Storage", "StoredArray", "TensorError", "TypeReport", "TypeScore",
-    "benchmark_layers", "benchmark_types", "error_of", "numeric_type", "store", "store_weights",
+    "RULES",
+    "TYPES",
+    "NumericKind",
+    "NumericType",
+    "StoredArray",
+    "StoredWeights",
+    "TensorError",
+    "TypeReport",
+    "TypeScore",
+    "benchmark_layers",
+    "benchmark_types",
+    "error_of",
+    "numeric_type",
+    "store",
+    "store_weights",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from loom.core.narrow import TYPES, NumericType, StoredArray, numeric_type, stor
 from loom.nn.numeric.report import TensorError, error_of
 from loom.nn.spec import NetworkSpec
 
-__all__ = ["Storage", "store_weights"]
+__all__ = ["StoredWeights", "store_weights"]
 
 _OUTPUT_LAST = ("dense", "stitch", "swiglu", "multi_head_attention")
 """Layers whose weights are (in, out); those of the others begin with the axis of what they give."""
@@ -30,7 +30,7 @@ _COLUMNS = ("weight", "type", "elements", "max error", "relative", "rms", "bits 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Storage:
+class StoredWeights:
     """Weights as they are stored, by name, and (of a conversion, not of a file) the error of each.
 
     ``elements`` and ``nbytes`` count all trained weights of the network, those that are not stored as well.
@@ -42,7 +42,9 @@ class Storage:
     nbytes: int
 
     @classmethod
-    def of(cls, arrays: Mapping[str, StoredArray], network: NetworkSpec, errors: Sequence[TensorError] = ()) -> Storage:
+    def of(
+        cls, arrays: Mapping[str, StoredArray], network: NetworkSpec, errors: Sequence[TensorError] = ()
+    ) -> StoredWeights:
         """Return the storage of a network of which these weights are stored."""
         shapes = network.parameters()
         kept = sum(prod(s) for n, s in shapes.items() if n not in arrays) * network.dtype.nbytes
@@ -50,7 +52,7 @@ class Storage:
         return cls(arrays, tuple(errors), sum(prod(s) for s in shapes.values()), nbytes)
 
     def __repr__(self) -> str:
-        return f"<Storage of {len(self.arrays)} weights, {self.nbytes} bytes: {', '.join(self.types)}>"
+        return f"<StoredWeights of {len(self.arrays)} weights, {self.nbytes} bytes: {', '.join(self.types)}>"
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -93,7 +95,7 @@ def _is_same(stored: StoredArray, weight: Array, dtype: DType) -> bool:
 def store_weights(
     network: NetworkSpec, weights: Mapping[str, Array], dtype: Any, *, scales: Any = "auto",
     power_of_two: bool = False, keep: Sequence[str] = (), where: str = "loom.Network.convert",
-) -> Storage:  # fmt: skip
+) -> StoredWeights:  # fmt: skip
     """Return the trained weights of a network (``Model.weights()``) as they are stored in ``dtype``.
 
     Running means and the numbers of ``scale`` layers are no trained weights: they stay. ``scales`` and
@@ -117,7 +119,7 @@ def store_weights(
             exact, kind, scales=scales, power_of_two=power_of_two, channel=channels[name], where=f"{where}, {name!r}"
         )  # fmt: skip
         errors.append(error_of(exact, found, name, bits=TYPES[network.dtype.name].digits))
-    return Storage.of(arrays, network, errors)
+    return StoredWeights.of(arrays, network, errors)
 
 
 def _matched(patterns: Sequence[str], names: Mapping[str, Any], where: str) -> list[str]:
