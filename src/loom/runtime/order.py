@@ -34,18 +34,29 @@ class _Ends(Protocol):
 class Use:
     """What uses storage: a program, by the last of its runs, or one copy. ``domain`` keeps its own uses in order.
 
-    ``fresh``: no other use came upon its storages since it entered them.
+    ``fresh``: it stands where it entered, but for what it ``lost``: storages upon which another use came since. Only
+    one that is ``lasting``, which enters the same storages each time, keeps account of those; others enter all anew.
     """
 
-    __slots__ = ("__weakref__", "_gate", "_process", "_run", "_thread", "domain", "fresh")
+    __slots__ = ("__weakref__", "_gate", "_process", "_run", "_thread", "domain", "fresh", "lost", "written")
 
-    def __init__(self, domain: Any) -> None:
+    def __init__(self, domain: Any, *, lasting: bool = False) -> None:
         self.domain = domain
         self.fresh = False
+        self.lost: set[Uses] | None = set() if lasting else None
+        self.written: set[Uses] | None = None
+        """Of a lasting one, what it writes, once it was asked for."""
         self._gate: Any = None
         self._run: Any = None
         self._thread = 0
         self._process = _process
+
+    def lose(self, uses: Uses) -> None:
+        """Take note that another use came upon storage."""
+        if self.lost is None:
+            self.fresh = False
+        else:
+            self.lost.add(uses)
 
     def open(self) -> None:
         """Tell that a run is about to begin: whoever waits from now on waits for it."""
@@ -122,7 +133,10 @@ class Uses:
         self._after_writer(use, waits)
         if use not in self.readers:
             if len(self.readers) >= _FEW:
-                self.readers = [r for r in self.readers if not r.has_read()]
+                over = [r for r in self.readers if r.has_read()]
+                for reader in over:
+                    reader.lose(self)
+                self.readers = [r for r in self.readers if r not in over]
             self.readers.append(use)
 
     def write(self, use: Use, waits: list[Use]) -> None:
@@ -130,18 +144,18 @@ class Uses:
         self._after_writer(use, waits)
         for reader in self.readers:
             if reader is not use:
-                reader.fresh = False
+                reader.lose(self)
                 if reader.domain is not use.domain and not reader.has_read():
                     waits.append(reader)
         self.writer, self.readers, self.older = use, [], []
 
     def _after_writer(self, use: Use, waits: list[Use]) -> None:
         for old in self.older:
-            old.fresh = False
+            old.lose(self)
             waits.append(old)
         writer = self.writer
         if writer is not None and writer is not use:
-            writer.fresh = False
+            writer.lose(self)
             if writer.domain is not use.domain:
                 waits.append(writer)
 
@@ -163,7 +177,7 @@ UNTRACKED = _Untracked()
 def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
     """Open a use of storages, and wait for all it must come after. ``began`` is to be called in any case.
 
-    What a use that is ``fresh`` had entered before stands for it now.
+    What a use that is ``fresh`` had entered before, and did not lose, stands for it now.
     """
     waits: list[Use] = []
     with _lock:
@@ -174,6 +188,18 @@ def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
                 _of(storage).read(use, waits)
             for storage in writes:
                 _of(storage).write(use, waits)
+            if use.lost is not None:
+                use.lost.clear()
+                use.written = None
+        elif use.lost:
+            if use.written is None:
+                use.written = {_of(storage) for storage in writes}
+            for uses in use.lost:
+                if uses in use.written:
+                    uses.write(use, waits)
+                else:
+                    uses.read(use, waits)
+            use.lost.clear()
     for other in waits:
         other.finish()
 

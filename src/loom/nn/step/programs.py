@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,11 @@ class StepPrograms:
                 self._made.popitem(last=False)[1].free()
         self._made.move_to_end(key)
         return found
+
+    @cached_property
+    def every(self) -> TensorProgram:
+        """The program that advances all nodes at once."""
+        return tensor.compile([], self.record_tick(self.wiring.nodes), on=self.model.device, name="step, tick")
 
     def tick(self, nodes: tuple[str, ...]) -> TensorProgram:
         """Return the program that advances nodes, all at once."""

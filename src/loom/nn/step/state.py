@@ -18,6 +18,7 @@ from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError, n
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step.gradients import Past, unseen
+from loom.nn.step.places import BufferPlace
 from loom.nn.step.programs import StepPrograms
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.optimizers import Optimizer, optimizer_of
@@ -86,6 +87,10 @@ class StepState:
             self.programs = StepPrograms(
                 network.model, self.wiring, self.batch, gradient, horizon, training=self.training
             )
+        self._inputs = [BufferPlace(self.tensors[n]) for n in self.wiring.inputs]
+        self._outputs = [BufferPlace(self.tensors[n]) for n in self.wiring.spec.outputs]
+        self._all = Past(frozenset(self.wiring.nodes))
+        self._filled = max((self.wiring.delays[n] - 1 for n in self.wiring.carried), default=0)
         self.ticks = 0
         self._past: deque[Past] = deque(maxlen=self.programs.horizon)
         self._is_plain = True
@@ -125,13 +130,26 @@ class StepState:
 
         Of several inputs a mapping by name, or a list. NotFinite, ShapeError, DTypeError; nothing is changed then.
         """
+        if type(x) is np.ndarray and len(self._inputs) == 1 and self._write_plain(x):
+            return
         where = "StepState.set_input"
         given = by_name(x, self.wiring.inputs, f"{where}, x")
         fitted = {n: self._fit(a, self.tensors[n], f"{where}, {n!r}") for n, a in given.items()}
         with self.network.model.lock:
-            for name, (array, _) in fitted.items():
-                self.tensors[name].assign(array)
+            for place, (array, _) in zip(self._inputs, fitted.values(), strict=True):
+                place.write(array)
         self._is_single = all(is_single for _, is_single in fitted.values())
+
+    def _write_plain(self, x: Array) -> bool:
+        """Write an array that is as the buffer; False for any other, which is converted or refused."""
+        place = self._inputs[0]
+        is_single = self.batch == 1 and x.shape == place.shape[1:]
+        if not (is_single or x.shape == place.shape) or not place.holds(x):
+            return False
+        with self.network.model.lock:
+            place.write(x[None] if is_single else x)
+        self._is_single = is_single
+        return True
 
     def _fit(self, values: Any, like: Tensor, where: str) -> tuple[Array, bool]:
         """Return numbers as a buffer holds them, and whether the axis of samples was left out."""
@@ -146,14 +164,22 @@ class StepState:
 
     def step_forward(self, nodes: Iterable[str] | None = None) -> None:
         """Advance every layer, or those named, at once, each from what the buffers hold."""
-        moved = self.wiring.nodes if nodes is None else self._named(nodes)
+        moved = None if nodes is None else self._named(nodes)
         with self.network.model.lock:
-            waiting = [n for n in moved if self.wiring.carried.get(n) and self.ticks < self.wiring.delays[n] - 1]
-            program = self.programs.tick(tuple(n for n in moved if n not in waiting))
-            program.run()
-            self._past.appendleft(Past(frozenset(moved) - frozenset(waiting)))
-            self._is_plain = self._is_plain and nodes is None
+            if moved is None and self.ticks >= self._filled:
+                self.programs.every.run()
+                self._past.appendleft(self._all)
+            else:
+                self._advance(self.wiring.nodes if moved is None else moved)
+            self._is_plain = self._is_plain and moved is None
             self.ticks += 1
+
+    def _advance(self, moved: tuple[str, ...]) -> None:
+        """Run a tick of some nodes, but for those that carry state and wait for their first input."""
+        carried, delays = self.wiring.carried, self.wiring.delays
+        ready = tuple(n for n in moved if n not in carried or self.ticks >= delays[n] - 1)
+        self.programs.tick(ready).run()
+        self._past.appendleft(Past(frozenset(ready)))
 
     def _named(self, nodes: Iterable[str]) -> tuple[str, ...]:
         asked = {nodes} if isinstance(nodes, str) else set(nodes)
@@ -167,9 +193,10 @@ class StepState:
     def get_output(self) -> Any:
         """Return what the outputs show now: (batch, *shape), or without the axis as the input; several: a dict."""
         with self.network.model.lock:
-            made = {n: self._readable(self.tensors[n]) for n in self.wiring.spec.outputs}
-        found = {n: a[0] if self._is_single else a for n, a in made.items()}
-        return found if len(found) > 1 else next(iter(found.values()))
+            made = [place.read() for place in self._outputs]
+        if self._is_single:
+            made = [a[0] for a in made]
+        return made[0] if len(made) == 1 else dict(zip(self.wiring.spec.outputs, made, strict=True))
 
     @staticmethod
     def _readable(x: Tensor) -> Array:

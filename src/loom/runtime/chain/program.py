@@ -151,7 +151,7 @@ class Program:
         """The number of its last run among those of its unit, 0 before the first."""
         self._touched = _Touched(plan)
         self._domain = inner.domain or timeline.domain
-        self._use = Use(self._domain)
+        self._use = Use(self._domain, lasting=True)
         self.pacer: Pacer | None = None if timeline.pacing is None else timeline.pacing.pacer()
         timeline.programs.add(self)
 
@@ -184,7 +184,7 @@ class Program:
             timeline.programs.add(self)
             self._timeline = timeline
             self._domain = (self._inner and self._inner.domain) or timeline.domain
-            self._use = Use(self._domain)
+            self._use = Use(self._domain, lasting=True)
 
     def launch(self) -> Submission:
         """Start a run and return at once; it begins after earlier runs of the same unit."""

@@ -1,0 +1,54 @@
+"""Buffers as the host writes and reads them, tick after tick: with as little between as order and checks allow.
+
+Layer: nn. Invariant: what is written is checked before, and follows every run that was launched.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.core.conversions import widen
+from loom.runtime.order import touching
+from loom.runtime.storage import HostStorage
+from loom.tensor import Tensor
+from loom.tensor.timelines import timeline_of
+
+__all__ = ["BufferPlace"]
+
+
+class BufferPlace:
+    """The memory of a buffer, a parameter of the tensor layer."""
+
+    __slots__ = ("_tensor", "_timeline", "_view", "_zeros", "shape")
+
+    def __init__(self, tensor: Tensor) -> None:
+        assert tensor.device is not None
+        self._tensor, self._timeline, self.shape = tensor, timeline_of(tensor.device), tensor.shape
+        is_plain = tensor.dtype.is_float and not tensor.dtype.storage_only
+        self._zeros = np.zeros(tensor.size, tensor.dtype.numpy) if is_plain else None
+        self._view: Array | None = None
+        if isinstance(tensor.data, HostStorage) and is_plain:
+            self._view = tensor.data.bytes[: tensor.nbytes].view(tensor.dtype.numpy).reshape(tensor.shape)
+
+    def holds(self, x: Array) -> bool:
+        """Tell whether an array of the buffer's shape, or one sample of it, is of its type and finite."""
+        zeros = self._zeros
+        return zeros is not None and x.dtype == zeros.dtype and bool(np.dot(x.reshape(-1), zeros) == 0)  # NaN: not
+
+    def write(self, x: Array) -> None:
+        """Write an array of the buffer's shape and type."""
+        if self._view is None or self._tensor.users:
+            self._tensor.write_elements(np.ascontiguousarray(x))
+            return
+        self._timeline.settle()
+        with touching(writes=(self._tensor.data,)):
+            self._view[...] = x
+
+    def read(self) -> Array:
+        """Return a copy, narrow floats as f32."""
+        if self._view is None:
+            return widen(*self._tensor.host_elements())
+        self._timeline.settle()
+        with touching((self._tensor.data,)):
+            return self._view.copy()
