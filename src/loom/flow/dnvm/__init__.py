@@ -11,14 +11,20 @@ a thread that made none, the one made last in any. Invariant: a name means what 
 1
 """
 
-from loom.flow.dnvm import adaptation, current, evaluation, training
+from loom.flow.dnvm import adaptation, current, evaluation, grafts, grid, layers, training
 from loom.flow.dnvm.adaptation import *  # noqa: F403
 from loom.flow.dnvm.current import *  # noqa: F403
 from loom.flow.dnvm.evaluation import *  # noqa: F403
+from loom.flow.dnvm.grafts import *  # noqa: F403
+from loom.flow.dnvm.grid import *  # noqa: F403
+from loom.flow.dnvm.layers import *  # noqa: F403
 from loom.flow.dnvm.training import *  # noqa: F403
 
 __all__: list[str] = []
 __all__ += adaptation.__all__
 __all__ += current.__all__
 __all__ += evaluation.__all__
+__all__ += grafts.__all__
+__all__ += grid.__all__
+__all__ += layers.__all__
 __all__ += training.__all__

@@ -5,6 +5,7 @@ Layer: flow, over ``loom.nn.train``. Invariant: one batch is one update, and no 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -33,6 +34,10 @@ _KEYS = (
     "validationinputs", "validationtargets",
 )  # fmt: skip
 """Keys of a training's config, without underscores and capitals: both spellings are read."""
+
+
+_last = threading.local()
+"""The thread's last training, whose programs serve the next one of the same network."""
 
 
 def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -114,7 +119,10 @@ def _run(
     pairs, shown = [(x, y) for (x, _), (_, y) in zip(pairs, fits, strict=True)], 2.0 if kind == "mse" else 1.0
     model = _model_on(net, told.get("usegpu"))
     x_type, y_type = net.spec.inputs[0].dtype, model.result_type
-    trainer = Trainer(model, settings, frozen=model.frozen, rates=model.learning_rates, x_type=x_type, y_type=y_type)
+    trainer = _last.trainer = Trainer(
+        model, settings, frozen=model.frozen, rates=model.learning_rates, x_type=x_type, y_type=y_type,
+        after=getattr(_last, "trainer", None),
+    )  # fmt: skip
     count, every = sum(len(x) for x, _ in pairs), _every(told, "evaluateeveryn")
     history: list[float] = []
     measured: list[dict[str, Any]] = []
