@@ -15,13 +15,13 @@ from loom.nn.structure.build import document, network
 from loom.nn.structure.ensembles import EnsembleMatch, correct_mask, cover, ensemble, match_ensembles
 from loom.nn.structure.grafting import graft
 from loom.nn.structure.graph import Graph, Port, concat, mean
-from loom.nn.structure.grids import Grid
+from loom.nn.structure.grids import LayerGrid
 from loom.nn.structure.heads import append, cut
 from loom.nn.structure.layers import OpenLayer, constructor, layer, shared
 from loom.nn.structure.mixing import mixture, stitched
 
 __all__ = [
-    "EnsembleMatch", "Graph", "Grid", "OpenLayer", "Port", "append", "concat", "correct_mask", "cover", "cut",
+    "EnsembleMatch", "Graph", "LayerGrid", "OpenLayer", "Port", "append", "concat", "correct_mask", "cover", "cut",
     "document", "ensemble", "graft", "layer", "match_ensembles", "mean", "mixture", "network", "shared", "stitched",
 ]  # fmt: skip
 

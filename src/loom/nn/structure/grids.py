@@ -1,4 +1,4 @@
-"""``Grid``: a network whose layers have places: rows, columns, and layers of a cell.
+"""``LayerGrid``: a network whose layers have places: rows, columns, and layers of a cell.
 
 Layer: nn. Invariant: layers run row by row, in a row column by column, in a cell from the first; no cell is empty.
 """
@@ -17,17 +17,17 @@ from loom.nn.structure.build import document
 from loom.nn.structure.layers import LayerLike, layer_json
 from loom.runtime.device import Device
 
-__all__ = ["Grid", "cell_of", "empty_cells", "grid_size"]
+__all__ = ["LayerGrid", "cell_of", "empty_cells", "grid_size"]
 
 Cell = tuple[int, int, int]
 """Row, column and layer."""
 
 
-class Grid:
+class LayerGrid:
     """A grid of layers under construction; ``keys`` are those of the network's document.
 
-    >>> from loom.nn.structure import Grid, dense
-    >>> grid = Grid(1, 2, input=4, seed=1)
+    >>> from loom.nn.structure import LayerGrid, dense
+    >>> grid = LayerGrid(1, 2, input=4, seed=1)
     >>> grid[0, 0] = dense(8, activation="relu")
     >>> grid[0, 1] = dense(2)
     >>> grid.network().forward([[1.0, 2.0, 3.0, 4.0]]).shape
@@ -35,18 +35,18 @@ class Grid:
     """
 
     def __init__(self, rows: int, cols: int, layers: int = 1, *, input: Any, **keys: Any) -> None:  # noqa: A002
-        self.size = grid_size(rows, cols, layers, "loom.nn.structure.Grid")
+        self.size = grid_size(rows, cols, layers, "loom.nn.structure.LayerGrid")
         self._input, self._keys = input, keys
         self._layers: dict[Cell, JsonObject] = {}
 
     def __setitem__(self, cell: Any, layer: LayerLike) -> None:
         """Put a layer into a cell: (row, column) or (row, column, layer)."""
-        where = "loom.nn.structure.Grid"
+        where = "loom.nn.structure.LayerGrid"
         self._layers[cell_of(self.size, cell, where)] = layer_json(layer, where)
 
     def __getitem__(self, cell: Any) -> JsonObject:
         """Return the object of the layer in a cell; ArgumentError if there is none."""
-        where = "loom.nn.structure.Grid"
+        where = "loom.nn.structure.LayerGrid"
         found = cell_of(self.size, cell, where)
         if found not in self._layers:
             raise ArgumentError(where, f"the cell {found} is empty", expected="a layer", got="none",
@@ -55,7 +55,7 @@ class Grid:
 
     def document(self) -> dict[str, Any]:
         """Return the ``loom/1`` document; ArgumentError names the cells that are empty."""
-        empty_cells(self.size, self._layers, "loom.nn.structure.Grid")
+        empty_cells(self.size, self._layers, "loom.nn.structure.LayerGrid")
         listed: list[Any] = []
         for number in range(self.size.cells):
             row, col, layer = cell = _cell(self.size, number)

@@ -8,11 +8,11 @@ import pytest
 
 from loom.core.errors import ArgumentError
 from loom.nn.spec import parse
-from loom.nn.structure import Grid, dense
+from loom.nn.structure import LayerGrid, dense
 
 
 def test_a_grid_is_its_document() -> None:
-    grid = Grid(2, 1, 2, input=3, seed=4)
+    grid = LayerGrid(2, 1, 2, input=3, seed=4)
     for number, cell in enumerate([(1, 0, 1), (0, 0, 0), (0, 0, 1), (1, 0, 0)]):
         grid[cell] = dense(number + 2)
     layers = [
@@ -26,7 +26,7 @@ def test_a_grid_is_its_document() -> None:
 
 
 def _set(cell: Any) -> Any:
-    grid = Grid(1, 2, input=3)
+    grid = LayerGrid(1, 2, input=3)
     grid[cell] = dense(2)
     return grid.network()
 
@@ -36,9 +36,9 @@ def _set(cell: Any) -> Any:
     (lambda: _set((0, 2)), "no such cell"),
     (lambda: _set(0), "no such cell"),
     (lambda: _set((0, -1)), "no such cell"),
-    (lambda: Grid(0, 2, input=3), "an integer from 1"),
-    (lambda: Grid(1 << 20, 1 << 20, input=3), "too many layers"),
-    (lambda: Grid(1, 1, input=3)[0, 0], "is empty"),
+    (lambda: LayerGrid(0, 2, input=3), "an integer from 1"),
+    (lambda: LayerGrid(1 << 20, 1 << 20, input=3), "too many layers"),
+    (lambda: LayerGrid(1, 1, input=3)[0, 0], "is empty"),
 ])  # fmt: skip
 def test_what_is_wrong_is_told(make: Any, text: str) -> None:
     with pytest.raises(ArgumentError, match=text):
