@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from loom.cli.commands import (
     bench,
+    convert,
     db,
     demo,
     devices,
@@ -88,6 +89,7 @@ def _options(
     """Loom: kernels written once in Python, the same bits everywhere."""
 
 
+app.command("convert")(convert.convert)
 app.command("devices")(devices.devices)
 app.command("demo")(demo.demo)
 app.command("primes")(primes.primes)

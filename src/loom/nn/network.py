@@ -107,6 +107,8 @@ class Network:
         """
         found = convert(document)
         net = cls(found.network, on=on, warnings=tuple(found.warnings))
+        if found.weights:
+            net.model.load({**net.model.weights(), **found.weights})
         net._warn()
         return net
 

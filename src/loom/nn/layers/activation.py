@@ -17,12 +17,11 @@ from loom.tensor import Tensor
 
 __all__ = ["activate", "gain"]
 
-_LEAK = 0.1
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-def _leaky(x: Tensor) -> Tensor:
-    return tensor.where(x >= 0, x, x * _LEAK)
+def _leaky(x: Tensor, leak: float = 0.1) -> Tensor:
+    return tensor.where(x >= 0, x, x * leak)
 
 
 def _relu2(x: Tensor) -> Tensor:
@@ -48,6 +47,7 @@ FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.RELU: tensor.relu,
     Activation.SCALED_RELU: lambda x: (x * 1.1).relu(),
     Activation.LEAKY_RELU: _leaky,
+    Activation.LEAKY_RELU_001: lambda x: _leaky(x, 0.01),
     Activation.RELU2: _relu2,
     Activation.SIGMOID: tensor.sigmoid,
     Activation.TANH: tensor.tanh,
@@ -62,8 +62,8 @@ FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 }
 
 _HALVING = frozenset((
-    Activation.RELU, Activation.SCALED_RELU, Activation.LEAKY_RELU, Activation.RELU2, Activation.ELU, Activation.GELU,
-    Activation.GELU_TANH, Activation.SWISH, Activation.MISH,
+    Activation.RELU, Activation.SCALED_RELU, Activation.LEAKY_RELU, Activation.LEAKY_RELU_001, Activation.RELU2,
+    Activation.ELU, Activation.GELU, Activation.GELU_TANH, Activation.SWISH, Activation.MISH,
 ))  # fmt: skip
 """Functions that are about 0 for half of their inputs."""
 

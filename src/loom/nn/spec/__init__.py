@@ -16,8 +16,10 @@ from loom.nn.spec.layer import LAYERS, Layer, Part, Shape, Shared
 from loom.nn.spec.layers import NAMES
 from loom.nn.spec.meaning import Meaning, NumberKind
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec
-from loom.nn.spec.older.bundle import from_older_tensors, older_tensors, write_older_bundle
+from loom.nn.spec.older.bundle import from_older_tensors, older_tensors, write_first_bundle, write_older_bundle
 from loom.nn.spec.older.pieces import Conversion, Slot
+from loom.nn.spec.older.write import write_as_first
+from loom.nn.spec.older.write_second import write_second
 from loom.nn.spec.problems import Problem
 from loom.nn.spec.schema import json_schema
 from loom.nn.spec.snapshot import Snapshot
@@ -25,8 +27,8 @@ from loom.nn.spec.snapshot import Snapshot
 __all__ = [
     "LAYERS", "Activation", "Conversion", "Input", "Layer", "Meaning", "NetworkSpec", "NodeSpec", "NumberKind", "Part",
     "Problem", "SavedModel", "Shape", "Shared", "Slot", "Snapshot", "check", "convert", "from_older_tensors",
-    "json_schema", "older_tensors", "parse", "read_bundle", "to_document", "to_json", "with_scaling", "write_bundle",
-    "write_older_bundle",
+    "json_schema", "older_tensors", "parse", "read_bundle", "to_document", "to_json", "with_scaling", "write_as_first",
+    "write_bundle", "write_first_bundle", "write_older_bundle", "write_second",
 ]  # fmt: skip
 __all__ += list(NAMES)
 

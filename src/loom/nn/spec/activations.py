@@ -23,6 +23,8 @@ class Activation(enum.Enum):
     """max(0, 1.1 v): what ``relu`` means in networks of the first generation"""
     LEAKY_RELU = "leaky_relu"
     """v if v >= 0 else 0.1 v"""
+    LEAKY_RELU_001 = "leaky_relu_001"
+    """v if v >= 0 else 0.01 v: what ``leakyrelu`` means in networks of the second generation"""
     RELU2 = "relu2"
     """max(0, v) squared"""
     SIGMOID = "sigmoid"

@@ -77,6 +77,8 @@ def _read_models(value: JsonValue, place: Place) -> list[SavedModel]:
         place.wrong("an object", value)
         return []
     kind, version = value.get("type"), value.get("version", 1)
+    if "models" not in value and "layers" in value and "format" not in value:
+        return _read_second(value, place)
     if kind not in (KIND, OLDER_KIND):
         remedy = "It is a network without weights: read it with from_json." if "format" in value else ""
         expected = f"'{KIND}' or '{OLDER_KIND}'"
@@ -99,6 +101,22 @@ def _read_models(value: JsonValue, place: Place) -> list[SavedModel]:
             here.at(i, "id").fault(f"another model has the id {brief(model.id)}")
         models += [model] if model is not None else []
     return models
+
+
+def _read_second(value: JsonObject, place: Place) -> list[SavedModel]:
+    """Return the model of a second-generation document that holds its weights."""
+    before = place.count
+    found = read_any(value, place)
+    if found is None or place.count != before:
+        return []
+    missing = [name for name in found.network.parameters() if name not in found.weights]
+    if missing:
+        place.fault("the document holds no weights, or not all of them", expected="those of every layer",
+                    got=f"none for {missing[0]!r}", remedy="Read it with from_json: what is missing starts anew.",
+                    )  # fmt: skip
+        return []
+    name = found.network.name or "model"
+    return [SavedModel(id=name, network=found.network, weights=dict(found.weights), warnings=found.warnings)]
 
 
 def _read_model(value: JsonValue, place: Place) -> SavedModel | None:

@@ -58,7 +58,7 @@ NUMBERS = Meaning(NumberKind.NUMBERS)
 INDEPENDENT = Meaning(NumberKind.INDEPENDENT)
 NEITHER = Meaning(NumberKind.NEITHER)
 
-_KEEPING = (Activation.LINEAR, Activation.RELU, Activation.LEAKY_RELU, Activation.ELU)
+_KEEPING = (Activation.LINEAR, Activation.RELU, Activation.LEAKY_RELU, Activation.LEAKY_RELU_001, Activation.ELU)
 """Functions that leave what is not negative as it is."""
 
 

@@ -24,6 +24,7 @@ from loom.nn.spec import (
     ParallelMode,
     Reshape,
     Residual,
+    RMSNorm,
     Sequential,
     Softmax,
     SwiGLU,
@@ -360,7 +361,7 @@ def test_second_generation() -> None:
             {"z": 0, "y": 0, "x": 0, "l": 1, "type": "RMSNorm", "input_height": 6},
             {"l": 0, "type": "CNN2", "input_channels": 1, "filters": 1, "kernel_size": 2, "input_height": 3,
              "input_width": 4, "activation": "relu"},
-            {"l": 2, "type": "attention", "d_model": 6, "num_heads": 3, "weights": "AAAA"},
+            {"l": 2, "type": "attention", "d_model": 6, "num_heads": 3, "weights": ""},
             {"l": 3, "type": "dense", "input_height": 6, "output_height": 5, "activation": "GELU", "dtype": 9},
             {"l": 4, "type": "lstm", "input_height": 5, "output_height": 2, "seq_length": 1},
         )
@@ -377,13 +378,11 @@ def test_second_generation() -> None:
         "layer4_view:reshape",
         "layer4:lstm",
     ]
-    assert network.nodes[0].layer == Conv2D(filters=1, kernel_size=(2, 2), activation=Activation.RELU)
-    assert network.node("layer3").layer == Dense(output_size=5, activation=Activation.GELU_TANH)
+    assert network.nodes[0].layer == Conv2D(filters=1, kernel_size=(2, 2), activation=Activation.RELU, bias=False)
+    assert network.node("layer3").layer == Dense(output_size=5, activation=Activation.GELU_TANH, bias=False)
+    assert network.node("layer1").layer == RMSNorm(epsilon=1e-6)
     assert network.shapes()["layer4"] == (1, 2)
-    assert found.warnings == (
-        "$.layers[2].weights: 'weights' of a second-generation file is not read: weights start anew",
-        "$.layers[3].dtype: weights of type int8 become f32",
-    )
+    assert found.warnings == ("$.layers[3].dtype: weights of type int8 become f32",)
     assert parse(to_json(network)) == network
 
 
@@ -400,7 +399,7 @@ def test_second_generation_containers() -> None:
         )
     )
     assert found.node("layer0").layer == Parallel(
-        branches=(Dense(output_size=3), Dense(output_size=3)), combine_mode=ParallelMode.MULTIPLY
+        branches=(Dense(output_size=3, bias=False),) * 2, combine_mode=ParallelMode.MULTIPLY
     )
     assert found.node("layer1").layer == Sequential(layers=(SwiGLU(inner_size=5), LayerNorm()))
     assert found.node("layer2").layer == Softmax(variant=Variant.TEMPERATURE, temperature=0.5)

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import ArgumentError, NotFinite
+from loom.core.errors import ArgumentError, NotFinite, near_matches
 from loom.nn.spec.bundle import ID, OLDER_KIND, SavedModel
 from loom.nn.spec.network import NetworkSpec
+from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, to_stored
 from loom.nn.spec.older.pieces import Slot, join_key
 from loom.nn.spec.older.weights import NAMES
-from loom.nn.spec.older.write import Older, write_as_first
+from loom.nn.spec.older.write import write_as_first
+from loom.nn.spec.older.writing import Older
 from loom.nn.spec.text import canonical
 from loom.nn.spec.values import JsonObject
 
-__all__ = ["from_older_tensors", "older_tensors", "write_older_bundle"]
+__all__ = ["from_older_tensors", "older_tensors", "write_first_bundle", "write_older_bundle"]
 
 
 _WHERE = "loom.Network.save"
@@ -33,21 +35,40 @@ def write_older_bundle(model: SavedModel) -> str:
 
     ArgumentError names the layer that it has not; NotFinite for weights that JSON cannot say.
     """
+    return write_first_bundle(model)[0]
+
+
+def write_first_bundle(
+    model: SavedModel, *, element: str | None = None, lossy: bool = False
+) -> tuple[str, tuple[str, ...]]:
+    """Return the same text, and what changed; ``element``: packed as one of ``STORED_TYPES`` (``multiPrecisionB64``).
+
+    Weights that the type cuts (integers and float4 say -1 to 1) are a loss, which is refused unless ``lossy``.
+    """
+    if element is not None and element not in STORED_TYPES:
+        raise ArgumentError(_WHERE, "the first generation stores no such type", expected=", ".join(STORED_TYPES),
+                            got=element, remedy=near_matches(element, STORED_TYPES) or "Choose one of them",
+                            )  # fmt: skip
     if not ID.holds(model.id):
         raise ArgumentError(_WHERE, "unusable id of a model", expected=ID.expected, got=ascii(model.id)[:100],
                             remedy="Call it by a short name")  # fmt: skip
-    older = write_as_first(model.network, model.id, _WHERE)
+    older = write_as_first(model.network, model.id, _WHERE, weights=model.weights, lossy=lossy)
+    notes, shapes = list(older.notes), older.conversion.network.parameters()
     entries: list[dict[str, Any]] = [{} for _ in older.config["layers"]]
     for slot in older.conversion.slots:
         entry = _entry(entries, slot.source)
         for ours, theirs in NAMES[slot.kind].items():
-            name = older.names.get(f"{slot.key}.{ours}")
-            if name is not None:
-                entry[theirs[0]] = _numbers(name, model.weights[name])
-    data = json.dumps({"type": "float32", "dtype": "", "layers": entries}).encode()
-    weights: JsonObject = {"fmt": "jsonModelB64", "data": base64.b64encode(data).decode("ascii")}
+            full = f"{slot.key}.{ours}"
+            if full in shapes and -1 not in slot.source:
+                name = older.names.get(full, full)
+                array = model.weights[name] if full in older.names else np.zeros(shapes[full], np.float32)
+                entry[theirs[0]] = _numbers(name, array, element, notes, lossy)
+    told = {"type": "float32", "dtype": ""} if element is None else {"dtype": element, "scale": SCALES.get(element, 1)}
+    data = json.dumps({**told, "layers": entries}).encode()
+    form = "jsonModelB64" if element is None else "multiPrecisionB64"
+    weights: JsonObject = {"fmt": form, "data": base64.b64encode(data).decode("ascii")}
     made: JsonObject = {"id": model.id, "cfg": older.config, "weights": weights}
-    return canonical({"type": OLDER_KIND, "version": 1, "models": [made]})
+    return canonical({"type": OLDER_KIND, "version": 1, "models": [made]}), tuple(notes)
 
 
 def _entry(entries: list[dict[str, Any]], source: tuple[int, ...]) -> dict[str, Any]:
@@ -62,12 +83,21 @@ def _entry(entries: list[dict[str, Any]], source: tuple[int, ...]) -> dict[str, 
     return entry
 
 
-def _numbers(name: str, array: Array) -> list[float]:
+def _numbers(name: str, array: Array, element: str | None, notes: list[str], lossy: bool) -> list[float] | str:
     if not np.isfinite(array).all():
         raise NotFinite(f"{_WHERE}, {name!r}", "a weight is not finite", expected="numbers that JSON has",
                         got=f"{np.count_nonzero(~np.isfinite(array))} others", remedy="Save it as Loom's own bundle",
                         )  # fmt: skip
-    return np.asarray(array, np.float32).reshape(-1).tolist()  # each number as the double that it is
+    if element is None:
+        return np.asarray(array, np.float32).reshape(-1).tolist()  # each number as the double that it is
+    data, most, is_cut = to_stored(element, np.asarray(array, np.float64).reshape(-1))
+    if is_cut and not lossy:
+        raise ArgumentError(f"{_WHERE}, {name!r}", f"{element} cuts some of its numbers", expected="sizes of at most 1",
+                            got=f"{np.abs(array).max():.6g}", remedy="Choose a float, or lose it: loom convert --lossy",
+                            )  # fmt: skip
+    if most or is_cut:
+        notes.append(f"{name}: {'lost: cut, ' if is_cut else ''}largest change {most:.3g}")
+    return base64.b64encode(data).decode("ascii")
 
 
 def older_tensors(model: SavedModel) -> dict[str, Array]:
@@ -75,10 +105,12 @@ def older_tensors(model: SavedModel) -> dict[str, Array]:
 
     A dense layer's weight has the shape (out, in) there and still the order of (in, out). Errors as for the bundle.
     """
-    older = write_as_first(model.network, model.id, _WHERE)
+    older = write_as_first(model.network, model.id, _WHERE, weights=model.weights)
+    shapes = older.conversion.network.parameters()
     found: dict[str, Array] = {}
     for theirs, ours in _by_their_names(older).items():
-        array = np.asarray(model.weights[ours], np.float32)
+        held = model.weights[ours] if ours in model.weights else np.zeros(shapes[ours])
+        array = np.asarray(held, np.float32)
         found[theirs] = array.reshape(array.shape[::-1]) if _is_dense(theirs, array) else array
     return dict(sorted(found.items()))
 
@@ -91,6 +123,9 @@ def from_older_tensors(network: NetworkSpec, arrays: Mapping[str, Array], where:
     older, shapes = write_as_first(network, "model", where), network.parameters()
     ours = _by_their_names(older)
     found = {ours.get(name, name): a for name, a in arrays.items()}
+    found = {
+        n: a for n, a in found.items() if n in shapes or n not in older.conversion.network.parameters() or np.any(a)
+    }  # zeros of a bias that the network has not
     return {n: a.reshape(shapes[n]) if n in shapes and a.size == np.prod(shapes[n]) else a for n, a in found.items()}
 
 
@@ -103,9 +138,9 @@ def _by_their_names(older: Older) -> dict[str, str]:
     found: dict[str, str] = {}
     for slot in older.conversion.slots:
         for ours in NAMES[slot.kind]:
-            name = older.names.get(f"{slot.key}.{ours}")
-            if name is not None:
-                found[join_key(_prefix(slot), ours)] = name
+            full = f"{slot.key}.{ours}"
+            if full in older.conversion.network.parameters():
+                found[join_key(_prefix(slot), ours)] = older.names.get(full, full)
     return found
 
 

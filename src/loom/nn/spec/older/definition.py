@@ -50,6 +50,8 @@ class Definition:
     branches: tuple[Definition, ...] = ()
     gate: Definition | None = None
     attached: Definition | None = None
+    stored: Any = None
+    """What a second-generation layer says of its weights (``second_weights.Stored``)."""
 
     def first(self, *names: str) -> Any:
         """Return the first of these values that is given and not 0, else None."""

@@ -18,7 +18,7 @@ from loom.nn.spec.older.definition import Notes, Pairs, normal
 from loom.nn.spec.problems import Place
 from loom.nn.spec.values import JsonValue
 
-__all__ = ["activation_of", "dtype_of", "kind_of", "member_of", "settings_of"]
+__all__ = ["NUMBERED", "activation_of", "dtype_of", "kind_of", "member_of", "settings_of", "stored_type"]
 
 Member = TypeVar("Member", bound=enum.Enum)
 
@@ -57,6 +57,8 @@ _ACTIVATION_NUMBERS = (
     Activation.LEAKY_RELU,
     Activation.LINEAR,
 )
+_OF_SECOND = {Activation.GELU: Activation.GELU_TANH, Activation.LEAKY_RELU: Activation.LEAKY_RELU_001}
+"""What the second generation's names mean, where ours of that name mean something else."""
 _MEMBERS: dict[type[enum.Enum], dict[str, Any]] = {
     Variant: {"sparsemax": Variant.SPARSE},
     ParallelMode: {"average": ParallelMode.AVG, "moe": ParallelMode.FILTER},
@@ -72,7 +74,7 @@ _DTYPES: dict[str, DType | None] = {
     **dict.fromkeys(("float8", "float4", "fp8e4m3", "fp8e5m2", "fp4", "ternary", "binary")),
     **{f"{u}int{n}": None for u in ("", "u") for n in (2, 4, 8, 16, 32, 64)},
 }
-_NUMBERED = (
+NUMBERED = (
     *("float64", "float32", "float16", "bfloat16", "fp8e4m3", "fp8e5m2", "int64", "int32", "int16", "int8"),
     *("uint64", "uint32", "uint16", "uint8", "int4", "uint4", "fp4", "int2", "uint2", "ternary", "binary"),
 )
@@ -112,8 +114,8 @@ def activation_of(value: JsonValue, place: Place, generation: int) -> Activation
         return missing
     if generation == 1 and found is Activation.RELU:
         return Activation.SCALED_RELU
-    if generation == 2 and found is Activation.GELU:
-        return Activation.GELU_TANH
+    if generation == 2:
+        return _OF_SECOND.get(found, found)
     return found
 
 
@@ -144,8 +146,8 @@ def dtype_of(value: JsonValue, place: Place, notes: Notes) -> DType:
     """Return the type of weights that a name (or the second generation's number) means; f32 if Loom has none such."""
     if value in (None, "") and not isinstance(value, int):
         return f32
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(_NUMBERED):
-        value = _NUMBERED[value]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(NUMBERED):
+        value = NUMBERED[value]
     if not isinstance(value, str):
         place.wrong("the name of an element type", value)
         return f32
@@ -157,3 +159,15 @@ def dtype_of(value: JsonValue, place: Place, notes: Notes) -> DType:
         notes.add(place, f"weights of type {value} become f32")
         return f32
     return found
+
+
+def stored_type(value: JsonValue) -> str | None:
+    """Return the second generation's element type by its name or number, without underscores; None for another."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(NUMBERED):
+        return NUMBERED[value]
+    name = normal(value) if isinstance(value, str) else ""
+    name = _SHORT.get(name, name)
+    return name if name in NUMBERED else None
+
+
+_SHORT = {"": "float32", "fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "fp8": "fp8e4m3"}

@@ -11,7 +11,7 @@ from loom.core.arrays import Array
 from loom.nn.spec.problems import Place
 from loom.nn.spec.values import JsonValue
 
-__all__ = ["SCALES", "STORED_TYPES", "from_list", "from_stored"]
+__all__ = ["SCALES", "STORED_TYPES", "from_list", "from_stored", "to_stored"]
 
 SCALES = {"int8": 127.0, "int16": 32767.0, "int32": float(1 << 31) - 1.0, "int64": 127.0}
 """What a stored integer is divided by."""
@@ -58,6 +58,58 @@ def from_stored(kind: str, data: bytes, count: int, place: Place) -> Array | Non
         )  # fmt: skip
         return None
     return made
+
+
+def to_stored(kind: str, values: Array) -> tuple[bytes, float, bool]:
+    """Return numbers (f64) as elements of ``kind``, the largest change of any, and whether one was cut to a limit.
+
+    Each becomes the nearest that the type can say, ties to even: ``from_stored`` gives that back.
+    """
+    if kind in _FLOATS:
+        with np.errstate(over="ignore"):
+            held = values.astype(_FLOATS[kind])
+            made = held.astype(np.float64)
+        limit = float(np.finfo(held.dtype).max)
+        held = np.where(np.isfinite(made), held, np.copysign(limit, values)).astype(_FLOATS[kind])
+        data = held.tobytes()
+    elif kind == "bfloat16":
+        bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
+        data = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").tobytes()
+    else:
+        data = _codes(kind, values)
+    again = _decode(kind, data, values.size).astype(np.float64)
+    most = float(np.abs(again - values).max()) if values.size else 0.0
+    return data, most, bool((np.abs(values) > _limit(kind)).any())
+
+
+def _limit(kind: str) -> float:
+    """Return the largest size that a type says."""
+    return {"float16": 65504.0, "float8": 448.0}.get(kind) or (np.inf if kind in (*_FLOATS, "bfloat16") else 1.0)
+
+
+def _codes(kind: str, values: Array) -> bytes:
+    if kind == "float8":
+        sizes = _FLOAT8[:127].astype(np.float64)
+        upper = np.clip(np.searchsorted(sizes, np.abs(values)), 1, 126)
+        below, above = np.abs(values) - sizes[upper - 1], sizes[upper] - np.abs(values)
+        code = np.where((below < above) | ((below == above) & (upper % 2 == 1)), upper - 1, upper)
+        return (code + np.where(np.signbit(values), 128, 0)).astype(np.uint8).tobytes()
+    inside = np.clip(values, -1.0, 1.0)
+    if kind == "float4":
+        held = np.zeros((values.size + 1) // 2 * 2, np.uint8)
+        held[: values.size] = np.rint((inside + 1.0) * 7.5)
+        return (held[::2] << 4 | held[1::2]).tobytes()
+    if kind[0] == "u":
+        most = 2.0 ** (8 * _width(kind)) - 1.0
+        return _whole((inside + 1.0) * (most / 2.0), 0, (1 << (8 * _width(kind))) - 1, kind)
+    most = 1 << (8 * _width(kind) - 1)
+    return _whole(inside * SCALES[kind], -most, most - 1, kind)
+
+
+def _whole(values: Array, low: int, high: int, kind: str) -> bytes:
+    """Return the nearest integers, cut to the type's range exactly (a double holds 64 bits of none)."""
+    nearest = [min(max(int(v), low), high) for v in np.rint(values).tolist()]
+    return np.array(nearest, f"<{'u' if kind[0] == 'u' else 'i'}{_width(kind)}").tobytes()
 
 
 def _decode(kind: str, data: bytes, count: int) -> Array:

@@ -6,8 +6,10 @@ Layer: nn. Invariant: ``Slot.key`` prefixes the names that ``NetworkSpec.paramet
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from loom.core.arrays import Array
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.layers.nested import Sequential
 from loom.nn.spec.network import NetworkSpec
@@ -31,6 +33,8 @@ class Conversion:
     network: NetworkSpec
     warnings: tuple[str, ...] = ()
     slots: tuple[Slot, ...] = ()
+    weights: Mapping[str, Array] = dataclasses.field(default_factory=dict[str, Array])
+    """Weights that the document itself holds, f32 by our names: all, some (the others start anew) or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

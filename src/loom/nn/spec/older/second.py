@@ -1,11 +1,15 @@
 """Documents of the second generation: layers at positions of a volume.
 
+Facts beside section 15 of design/dnvm.md are those of its programs (0.80): dense and convolutional layers have no bias,
+an rms norm adds 1e-6, ``leakyrelu`` leaks 0.01.
+
 Layer: nn. Invariant: layers run in the order of z, y, x, l, wherever they stand in the document; a type that nobody
 knows is an error (the original makes a dense layer of it).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from loom.nn.spec.layers.parallel import GridSize
@@ -22,8 +26,9 @@ from loom.nn.spec.older.definition import (
     read_keys,
     read_list,
 )  # fmt: skip
-from loom.nn.spec.older.names import activation_of, dtype_of, kind_of, settings_of
+from loom.nn.spec.older.names import activation_of, dtype_of, kind_of, settings_of, stored_type
 from loom.nn.spec.older.pieces import Conversion
+from loom.nn.spec.older.second_weights import Stored, has_weights, read_stored
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Flag, Real, Several, Text, Whole
 from loom.nn.spec.values import JsonObject, JsonValue
@@ -47,13 +52,13 @@ embedding_dim num_clusters softmax_rows softmax_cols z y x l target_z target_y t
 grid_output_rows grid_output_cols grid_output_layers norm_size hidden_size""".split()
 _REALS = "rope_freq_base temperature entmax_alpha kmeans_temperature scale epsilon".split()
 _STRUCTURE = """type activation dtype output_mode parallel_branches combine_mode sequential_layers softmax_type
-weights native meta_rules""".split()
+weights meta_rules""".split()
 
 _KEYS: Rules = {
     **dict.fromkeys(_STRUCTURE),
     **{name: Whole(0) for name in _SIZES},
     **{name: Real(low=0.0) for name in _REALS},
-    **dict.fromkeys(("is_remote_link", "is_disabled", "use_tiling", "gumbel_noise"), Flag()),
+    **dict.fromkeys(("is_remote_link", "is_disabled", "use_tiling", "gumbel_noise", "native"), Flag()),
     "mask": Several(Flag()),
     "hierarchy_levels": Several(Whole()),
 }
@@ -81,7 +86,11 @@ def read_second(value: JsonObject, place: Place) -> Conversion | None:
     if grid.cells != len(known):
         grid = line
         notes.add(pairs["layers"][1], "not every cell of the volume has a layer: placed in one row")
-    return build_network(tuple(known), grid, settings, place, notes, implicit=False)
+    found = build_network(tuple(known), grid, settings, place, notes, implicit=False)
+    if found is None:
+        return None
+    held = read_stored(tuple(known), found, notes.texts)
+    return dataclasses.replace(found, weights=held, warnings=tuple(notes.texts))
 
 
 def _has_positions(layers: list[Definition]) -> bool:
@@ -123,10 +132,14 @@ def _read_layer(value: JsonValue, place: Place, notes: Notes) -> Definition | No
     if isinstance(positions, list):
         values["grid_positions"] = read_cells(positions, here)
     branches = _read_branches(pairs, notes)
-    _note_rest(pairs, values, notes)
+    stored = _stored(pairs, values, notes)
+    _refuse_rest(pairs, values)
     if kind is None or place.count != before:
         return None
-    return Definition(kind=kind, place=place, activation=activation, values=_sizes(kind, values), branches=branches)
+    if stored is not None and not has_weights(kind):
+        notes.add(stored.place, f"a {kind} layer has no weights: left out")
+    values = _sizes(kind, values)
+    return Definition(kind=kind, place=place, activation=activation, values=values, branches=branches, stored=stored)
 
 
 def _read_branches(pairs: Pairs, notes: Notes) -> tuple[Definition, ...]:
@@ -142,18 +155,22 @@ def _read_branches(pairs: Pairs, notes: Notes) -> tuple[Definition, ...]:
     return tuple(made)
 
 
-def _note_rest(pairs: Pairs, values: dict[str, Any], notes: Notes) -> None:
-    """Note what Loom has not, and what is left out."""
+def _stored(pairs: Pairs, values: dict[str, Any], notes: Notes) -> Stored | None:
+    """Return what a layer says of its weights; they are in its own element type if it is ``native``, else float32."""
+    told, place = pairs.get("dtype", (None, pairs["type"][1]))
+    name = dtype_of(told, place, notes)
+    if "weights" not in pairs or pairs["weights"][0] in (None, ""):
+        return None
+    kind = stored_type(told) if values.get("native") else "float32"
+    return Stored(pairs["weights"][0], kind or str(name), values.get("scale") or 1.0, pairs["weights"][1])
+
+
+def _refuse_rest(pairs: Pairs, values: dict[str, Any]) -> None:
+    """Note what Loom has not."""
     if values.get("is_remote_link"):
         pairs["is_remote_link"][1].fault("Loom has no remote links", remedy="Write the layers in their order.")
     if "meta_rules" in pairs and pairs["meta_rules"][0]:
         pairs["meta_rules"][1].fault("Loom has no meta rules", remedy="Leave them out.")
-    for name in ("weights", "native"):
-        if name in pairs and pairs[name][0]:
-            notes.add(pairs[name][1], f"'{name}' of a second-generation file is not read: weights start anew")
-    if "dtype" in pairs:
-        value, place = pairs["dtype"]
-        dtype_of(value, place, notes)
 
 
 def _sizes(kind: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +178,12 @@ def _sizes(kind: str, values: dict[str, Any]) -> dict[str, Any]:
     if kind in ("rnn", "lstm", "gru"):
         values = {"input_size": values.get("input_height"), "hidden_size": values.get("output_height"), **values}
     if kind in ("layer_norm", "rms_norm"):
-        values = {"norm_size": values.get("input_height"), **values}
+        rest = {k: v for k, v in values.items() if k != "input_height"}
+        values = {"epsilon": 1e-6 if kind == "rms_norm" else 1e-5, "norm_size": values.get("input_height"), **rest}
+    if kind in ("layer_norm", "rms_norm", "swiglu") and (values.get("seq_length") or 1) > 1:
+        values = {"rows": values["seq_length"], **values}
+    if kind in ("dense", "conv1d", "conv2d"):
+        values = {"bias": False, **values}
     if kind == "kmeans":
         values = {"cluster_dim": values.get("input_height"), **values}
     if kind == "multi_head_attention" and not values.get("head_dim") and values.get("query_dim"):

@@ -49,7 +49,7 @@ def _dense(d: Definition, shape: Shape, notes: Notes) -> Made:
     seen = shape if inputs not in (None, total) and shape and shape[-1] == inputs else (inputs or total,)
     if d.kind == "stitch":
         return seen, Stitch(output_size=outputs)
-    return seen, Dense(output_size=outputs, activation=d.activation)
+    return seen, Dense(output_size=outputs, activation=d.activation, bias=d.values.get("bias", True))
 
 
 def _conv2d(d: Definition, shape: Shape, notes: Notes) -> Made:
@@ -66,7 +66,7 @@ def _conv2d(d: Definition, shape: Shape, notes: Notes) -> Made:
     stride, padding = d.first("stride") or 1, d.first("padding") or 0
     layer = Conv2D(
         filters=filters, kernel_size=(kernel, kernel), stride=(stride, stride), padding=(padding, padding),
-        activation=d.activation,
+        activation=d.activation, bias=d.values.get("bias", True),
     )  # fmt: skip
     for name, n in (("output_height", rows), ("output_width", cols)):
         true = (n + 2 * padding - kernel) // stride + 1
@@ -87,7 +87,7 @@ def _conv1d(d: Definition, shape: Shape, notes: Notes) -> Made:
             notes.add(d.place, f"{name} {d.first(name)} is not what the sizes give: {true} is used")
     layer = Conv1D(
         filters=filters, kernel_size=kernel, stride=d.first("stride") or 1, padding=d.first("padding") or 0,
-        activation=d.activation,
+        activation=d.activation, bias=d.values.get("bias", True),
     )  # fmt: skip
     return (channels, max(length, 1)), layer
 

@@ -79,8 +79,10 @@ def _tokens(d: Definition) -> Start | None:
 
 def _rows(d: Definition) -> Start:
     """Return the input of a layer along the last axis: a norm's ``input_size`` is that of all rows."""
-    told = d.first("input_size", "input_height")
+    told, rows = d.first("input_size", "input_height"), d.first("rows")
     width = told if d.kind == "swiglu" else d.first("norm_size")
+    if rows and width:
+        return Start((width,), rows, has_rows=True)
     if width is None:
         return _exact(told)
     if d.kind != "swiglu" and told and told % width == 0:
