@@ -19,6 +19,7 @@ from loom.core.conversions import widen
 from loom.core.dtype import DType, bf16, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_mapping
+from loom.nn.inspect.watch import Layout, Watch, lay_out
 from loom.nn.layers import Context, ForwardPass, Key, init
 from loom.nn.locks import JoinedLock, Lock
 from loom.nn.spec import NetworkSpec, Part, Shared
@@ -44,6 +45,7 @@ class Model:
     ``parameters``: trained arrays by the names of ``network.parameters()``; ``state``: running means by those of
     ``network.state()``; ``frozen``: names that training leaves as they are; ``learning_rates``: name -> step size
     that the document asks for (centres of kmeans); ``state_updates``: (state, its new value) of the last ``apply``.
+    ``watch``: who is shown what layers do, or None; ``taps``: what the last ``apply`` recorded of layers for them.
     ``lock``: held while a program runs and is read, and while all weights are read or written, so that threads take
     turns and each gets its own answer, of one state of the weights. ``is_shared``: another model has some of them too.
 
@@ -71,6 +73,9 @@ class Model:
         self.learning_rates = {f"{p.name}.{name}": rate for p in parts for name, rate in p.layer.own_rates().items()}
         self._feeds = {i.name: f"x{n}" for n, i in enumerate(network.inputs)}
         self._programs: dict[tuple[Any, ...], TensorProgram] = {}
+        self._layouts: dict[tuple[Any, ...], Layout] = {}
+        self.watch: Watch | None = None
+        self.taps: Mapping[str, tuple[Any, Tensor]] = {}
         self.lock: Lock = threading.RLock()
         self.turn: Lock = threading.Lock()
         self.is_shared = False
@@ -160,11 +165,6 @@ class Model:
             self.turn.release()
 
     @property
-    def own_names(self) -> Mapping[str, tuple[str, ...]]:
-        """Names of a layer's own weights and state, by its name."""
-        return self._own
-
-    @property
     def result_type(self) -> DType:
         """The type that outputs are compared with targets in: f64 for a network of f64, else f32."""
         return f64 if self.network.dtype == f64 else f32
@@ -190,13 +190,15 @@ class Model:
         """Record the network; return its outputs by node name. Arguments as in ``apply``; ``taps`` takes what each
         layer takes and gives, by its name."""
         made = self._inputs(x)
+        watch = self.watch
         record = self.begin_pass(made, training=training, step=step)
-        record.taps = taps
+        record.taps = {n: (a, a) for n, a in made.items()} if taps is None and watch is not None else taps
         for node in self.network.nodes:
             sources = [made[name] for name in node.inputs]
             given = sources if node.layer.takes_many else sources[0]
             made[node.name] = Context(node.name, record).run(node.layer, given)
         self.state_updates = list(record.updates.items())
+        self.taps = {} if watch is None or record.taps is None else watch.pick(record.taps)
         return {name: made[name] for name in self.network.outputs}
 
     def begin_pass(self, inputs: Mapping[str, Tensor], *, training: bool, step: Tensor | None) -> ForwardPass:
@@ -235,6 +237,8 @@ class Model:
         """
         feeds = {_FIRST: x} if type(x) is np.ndarray and len(self._feeds) == 1 else self._feed(x)
         shapes = tuple([a.shape for a in feeds.values()])
+        if self.watch is not None and not self.watch.is_showing:
+            return self._forward_watched(feeds, shapes)
         with self.lock:
             program = self._programs.get(shapes)
             if program is None:
@@ -242,6 +246,21 @@ class Model:
             program.run(**feeds)
             results = program.read()
         return results[0] if len(results) == 1 else dict(zip(self.network.outputs, results, strict=True))
+
+    def _forward_watched(self, feeds: Mapping[str, Any], shapes: tuple[Any, ...]) -> Any:
+        """Return the outputs, and show what layers did, once the lock is free."""
+        with self.lock:
+            watch = self.watch
+            key = shapes if watch is None else (shapes, watch.names)
+            program = self._programs.get(key)
+            if program is None:
+                program = self._programs[key] = self._compile(feeds, key)
+            program.run(**feeds)
+            results, layout = program.read(), self._layouts.get(key)
+        count = len(self.network.outputs)
+        if watch is not None and layout is not None:
+            watch.show("normal", "forward", layout.read(results[count:])[0])
+        return results[0] if count == 1 else dict(zip(self.network.outputs, results[:count], strict=True))
 
     def _feed(self, x: Any) -> dict[str, Any]:
         """Return arrays by the names of a program's inputs, in their order."""
@@ -252,15 +271,21 @@ class Model:
         self._inputs(arrays)
         return {feed: arrays[name] for name, feed in self._feeds.items()}
 
-    def _compile(self, feeds: Mapping[str, Any]) -> TensorProgram:
-        """Return a new program for arrays of these shapes, which are checked."""
+    def _compile(self, feeds: Mapping[str, Any], watched: tuple[Any, ...] = ()) -> TensorProgram:
+        """Return a new program for arrays of these shapes, which are checked; ``watched``: with what is watched as
+        further outputs, whose layout is kept under that key."""
         made = self._inputs({name: feeds[feed] for name, feed in self._feeds.items()})
         inputs = {i.name: tensor.input(self._feeds[i.name], made[i.name].shape, i.dtype) for i in self.network.inputs}
         updates = self.state_updates
         outputs = list(self.apply_all(inputs).values())
         self.state_updates = updates  # those of training stay
         if len(self._programs) == _MOST_PROGRAMS:
-            self._programs.pop(next(iter(self._programs))).free()
+            oldest = next(iter(self._programs))
+            self._programs.pop(oldest).free()
+            self._layouts.pop(oldest, None)
+        if watched and self.taps:
+            self._layouts[watched], seen = lay_out(self.taps)
+            outputs += seen
         return tensor.compile(outputs, on=self.device, name=self.network.name or "network")
 
 

@@ -55,6 +55,7 @@ from loom.runtime.device import Device
 from loom.runtime.registry import device as find_device
 
 if TYPE_CHECKING:
+    from loom.nn.inspect.activity import Observation
     from loom.nn.inspect.blueprint import Blueprint
     from loom.nn.step import StepState
 
@@ -467,6 +468,17 @@ class Network:
         return {n: np.concatenate([self._readable(out[n]) for out in made]) for n in self.outputs}
 
     # introspection
+
+    def observe(self, callback: Any = None, *, layers: Any = None, threshold: float = 0.0) -> Observation:
+        """Have ``callback`` called with a ``LayerEvent`` for each layer of each pass, or keep the events without one.
+
+        ``layers``: names of layers (nested ones and inputs too) or numbers, None for all; an element further from 0
+        than ``threshold`` counts as active. Until ``close``, or the end of a ``with``. A training tells, forward and
+        backward, those that observe when it begins; what runs within a callback is not told.
+        """
+        from loom.nn.inspect.activity import observe
+
+        return observe(self.model, callback, layers, threshold)
 
     def blueprint(self, batch_size: int = 1) -> Blueprint:
         """Return its layers with shapes, weights, bytes, multiply-adds and dispatches; ``print`` it for a table."""

@@ -11,6 +11,7 @@ from typing import Any
 from loom.core.names import missing_name
 
 _WHERE = {
+    "ActivityStats": "activity", "LayerEvent": "activity", "Observation": "activity", "observe": "activity",
     "Blueprint": "blueprint", "LayerBlueprint": "blueprint", "blueprint_of": "blueprint",
 }  # fmt: skip
 __all__ = list(_WHERE)

@@ -16,7 +16,7 @@ from typing import Any
 from loom import tensor
 from loom.core.numbers import whole
 from loom.nn.inspect.cost import Cost, cost_of
-from loom.nn.layers import Context, ForwardPass
+from loom.nn.layers import Context
 from loom.nn.model import Model
 from loom.nn.spec import Layer, NodeSpec, Part, Shape, Shared
 from loom.tensor import Tensor
@@ -205,10 +205,7 @@ class _Maker:
         several: list[Tensor] = taken if isinstance(taken, list) else [taken]
         fed = [tensor.input(f"x{n}", x.shape, x.dtype) for n, x in enumerate(several)]
         model = self.model
-        record = ForwardPass(
-            tensors=model.parameters | model.state, names=model.own_names, inputs=dict(self.given),
-            dtype=model.network.dtype, device=model.device, seed=model.network.seed, training=False, step=None,
-        )  # fmt: skip
+        record = model.begin_pass(self.given, training=False, step=None)
         made = Context(part.name, record).run(part.layer, fed if isinstance(taken, list) else fed[0])
         return cost_of([made], model.device)
 

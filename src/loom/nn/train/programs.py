@@ -18,6 +18,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
+from loom.nn.inspect.watch import Layout, Watch, lay_out
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.optimizers import number_type, starting_state
 from loom.nn.train.samples import Samples
@@ -103,8 +104,8 @@ class BatchShape:
         return fed("x", self.x), fed("y", self.y)
 
 
-Key = tuple[str, int, "BatchShape | None"]
-"""What a program does, with how many samples, like what."""
+Key = tuple[Any, ...]
+"""What a program does, with how many samples, like what; and what of layers is watched, if anything."""
 _UPDATE: Key = ("update", 0, None)
 
 
@@ -131,6 +132,9 @@ class Programs:
         self._steps: dict[int, TensorProgram] = {}
         self._losses: dict[int, TensorProgram] = {}
         self._numbers: dict[TensorProgram, dict[str, float]] = {}
+        self._layouts: dict[TensorProgram, Layout] = {}
+        self._seen: tuple[Layout, list[Tensor]] = Layout({}, {}), []
+        """What the last step recorded is watched of."""
         self._held: HeldSamples | None = None
         self._data: Samples | None = None
         self._order = np.empty(0, np.int64)
@@ -175,12 +179,12 @@ class Programs:
         """
         self._data, self._held = data, self._holding(data)
         batch, kind = BatchShape.of(data, self._held), "sum" if self.sums else "step"
-        wanted: list[Key] = [(kind, samples, batch) for samples in sizes]
+        wanted = [self._key(kind, samples, batch) for samples in sizes]
         if self.sums:
             wanted.append(_UPDATE)
         if held_out is not None:
             wanted += [("loss", samples, BatchShape.of(held_out)) for samples in others]
-        made = [self._program(*key) for key in wanted]
+        made = [self._program(key) for key in wanted]
         self._forget(wanted)
         self._steps = dict(zip(sizes, made, strict=False))
         self._losses = dict(zip(others, made[len(made) - len(others) :], strict=True))
@@ -210,6 +214,7 @@ class Programs:
         while len(self._made) > max(_MOST_PROGRAMS, len(wanted)):
             oldest = self._made.pop(next(iter(self._made)))
             self._numbers.pop(oldest, None)
+            self._layouts.pop(oldest, None)
             oldest.free()
 
     # running
@@ -243,8 +248,8 @@ class Programs:
 
     def train(self, data: Samples, rate: float) -> float:
         """Train with one batch, whatever was prepared; return its loss."""
-        key = ("step", len(data), BatchShape.of(data))
-        program = self._program(*key)
+        key = self._key("step", len(data), BatchShape.of(data))
+        program = self._program(key)
         self._forget([key])
         return self._execute(program, _feeds(data, slice(None)), {"rate": rate})
 
@@ -255,7 +260,20 @@ class Programs:
             self._numbers[program] = numbers
         with self.model.lock:
             program.run(**feeds)
-            return float(program.read()[0])
+            loss, *seen = program.read()
+        if seen:
+            self._show(program, seen)
+        return float(loss)
+
+    def _show(self, program: TensorProgram, arrays: list[Array]) -> None:
+        """Show what layers did in a step to who watches still."""
+        watch = self._watch()
+        if watch is None or watch.is_showing:
+            return
+        forward, backward = self._layouts[program].read(arrays)
+        step = int(self.step.item())
+        watch.show("normal", "forward", forward, step)
+        watch.show("normal", "backward", backward, step)
 
     def loss(self, data: Samples, cut: slice) -> tuple[float, list[Array]]:
         """Return the loss of one batch and the network's outputs, nothing being trained."""
@@ -267,13 +285,26 @@ class Programs:
 
     # compiling
 
-    def _program(self, kind: str, samples: int, batch: BatchShape | None) -> TensorProgram:
-        key = kind, samples, batch
+    def _watch(self) -> Watch | None:
+        """Return who is shown what layers do; models of others may have none."""
+        return getattr(self.model, "watch", None)
+
+    def _key(self, kind: str, samples: int, batch: BatchShape) -> Key:
+        watch = self._watch()
+        return (kind, samples, batch) if watch is None else (kind, samples, batch, watch.names)
+
+    def _program(self, key: Key) -> TensorProgram:
         if key not in self._made:
+            kind, samples, batch, *watched = key
             outputs, updates = self.record(kind, samples, batch)
+            layout, seen = self._seen
             budget = self.config.budget_nbytes
             left = None if budget is None else self._left_of(budget)
-            self._made[key] = tensor.compile(outputs, updates, on=self.where, budget_nbytes=left, name=f"train, {kind}")
+            ends = [*outputs, *seen] if watched else outputs
+            made = tensor.compile(ends, updates, on=self.where, budget_nbytes=left, name=f"train, {kind}")
+            self._made[key] = made
+            if watched:
+                self._layouts[made] = layout
         return self._made[key]
 
     def record(self, kind: str, samples: int, batch: BatchShape | None) -> tuple[list[Tensor], Pairs]:
@@ -335,9 +366,18 @@ class Programs:
         x, y = batch.inputs(samples)
         outputs = self._apply(x, training=True, step=self.step)
         moved = list(self.model.state_updates)
-        loss = self._total(outputs, y)
-        grads = tensor.grad(loss, list(self.trained.values()))
-        return loss, {n: wide(g) for n, g in zip(self.trained, grads, strict=True)}, moved
+        loss, trained = self._total(outputs, y), list(self.trained.values())
+        grads: list[Tensor] = []
+
+        def differentiate(taps: list[Tensor]) -> list[Tensor]:
+            grads[:] = tensor.grad(loss, [*trained, *taps])
+            return grads[len(trained) :]
+
+        if self._watch() is None:
+            differentiate([])
+        else:
+            self._seen = lay_out(getattr(self.model, "taps", {}), differentiate)
+        return loss, {n: wide(g) for n, g in zip(self.trained, grads, strict=False)}, moved
 
     def _move(self, grads: dict[str, Tensor]) -> Pairs:
         """Return the new values of trained weights and of the optimiser's state."""

@@ -18,7 +18,7 @@ def _network(*layers: Any, shape: tuple[int, ...] = (8,), **more: Any) -> loom.N
     return loom.Network.from_json({"format": "loom/1", "input": {"shape": list(shape)}, "layers": [*layers], **more})
 
 
-@pytest.mark.parametrize("case", CASES[::3], ids=lambda c: c.name)
+@pytest.mark.parametrize("case", CASES[::6], ids=lambda c: c.name)
 def test_parameters_are_those_of_the_arrays(case: Any) -> None:
     net = loom.Network.from_json(case.document("f32"))
     found = net.blueprint()
