@@ -19,10 +19,10 @@ from loom.core.conversions import widen
 from loom.core.dtype import DType, bf16, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_mapping
-from loom.nn.inspect.watch import Layout, Watch, lay_out
 from loom.nn.layers import Context, ForwardPass, Key, init
 from loom.nn.locks import JoinedLock, Lock
 from loom.nn.spec import NetworkSpec, Part, Shared
+from loom.nn.watch import Layout, Watch, lay_out
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device as find_device

@@ -18,9 +18,9 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import is_int, is_list
 from loom.core.numbers import real
-from loom.nn.inspect.watch import Seen, Watch
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Shared
+from loom.nn.watch import Seen, Watch
 
 __all__ = ["ActivityStats", "LayerEvent", "Observation", "observe"]
 

@@ -18,11 +18,11 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
-from loom.nn.inspect.watch import Layout, Watch, lay_out
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.optimizers import number_type, starting_state
 from loom.nn.train.samples import Samples
 from loom.nn.train.updates import Pairs, as_type_of, next_values, wide
+from loom.nn.watch import Layout, Watch, lay_out
 from loom.runtime.device import Device
 from loom.tensor import Tensor, TensorProgram
 
