@@ -22,7 +22,7 @@ from loom.core.given import is_mapping
 from loom.nn.layers import Context, ForwardPass, Key, init
 from loom.nn.locks import JoinedLock, Lock
 from loom.nn.spec import NetworkSpec, Part, Shared
-from loom.nn.watch import Layout, Watch, lay_out
+from loom.nn.watch import TapLayout, Viewers, lay_out
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device as find_device
@@ -73,8 +73,8 @@ class Model:
         self.learning_rates = {f"{p.name}.{name}": rate for p in parts for name, rate in p.layer.own_rates().items()}
         self._feeds = {i.name: f"x{n}" for n, i in enumerate(network.inputs)}
         self._programs: dict[tuple[Any, ...], TensorProgram] = {}
-        self._layouts: dict[tuple[Any, ...], Layout] = {}
-        self.watch: Watch | None = None
+        self._layouts: dict[tuple[Any, ...], TapLayout] = {}
+        self.watch: Viewers | None = None
         self.taps: Mapping[str, tuple[Any, Tensor]] = {}
         self.lock: Lock = threading.RLock()
         self.turn: Lock = threading.Lock()

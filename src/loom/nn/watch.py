@@ -16,7 +16,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.tensor import Tensor
 
-__all__ = ["Layout", "Seen", "Taps", "Viewer", "Watch", "lay_out"]
+__all__ = ["Seen", "TapLayout", "Taps", "Viewer", "Viewers", "lay_out"]
 
 Taps = Mapping[str, tuple[Any, Tensor]]
 """Name of a layer (or an input) -> what it takes (of several inputs: a list) and gives."""
@@ -41,7 +41,7 @@ class Viewer(Protocol):
         ...
 
 
-class Watch:
+class Viewers:
     """The viewers of a network, at least one. ``names``: what any of them wants, None for all."""
 
     def __init__(self, viewers: Sequence[Viewer]) -> None:
@@ -75,7 +75,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TapLayout:
     """Where among a program's further outputs the arrays of layers are: by name those taken and the one given, of
     passes forward and back; None for what has no gradient."""
 
@@ -94,7 +94,9 @@ class Layout:
         return forward, {n: s for n, s in back.items() if s.taken is not None}
 
 
-def lay_out(taps: Taps, gradients: Callable[[list[Tensor]], list[Tensor]] | None = None) -> tuple[Layout, list[Tensor]]:
+def lay_out(
+    taps: Taps, gradients: Callable[[list[Tensor]], list[Tensor]] | None = None
+) -> tuple[TapLayout, list[Tensor]]:
     """Return the layout of what is tapped, and the tensors, each once; ``gradients`` gives those by floats, if any."""
     found: dict[int, Tensor] = {}
     for taken, given in taps.values():
@@ -103,11 +105,11 @@ def lay_out(taps: Taps, gradients: Callable[[list[Tensor]], list[Tensor]] | None
     places = {key: n for n, key in enumerate(found)}
     forward = {n: (tuple(places[id(x)] for x in _several(t)), places[id(g)]) for n, (t, g) in taps.items()}
     if gradients is None:
-        return Layout(forward, {}), tensors
+        return TapLayout(forward, {}), tensors
     floats = [x for x in tensors if x.dtype.is_float]
     back = {id(x): len(tensors) + n for n, x in enumerate(floats)}
     backward = {n: (back.get(id(g)), tuple(back.get(id(x)) for x in _several(t))) for n, (t, g) in taps.items()}
-    return Layout(forward, backward), [*tensors, *gradients(floats)]
+    return TapLayout(forward, backward), [*tensors, *gradients(floats)]
 
 
 def _several(taken: Any) -> list[Tensor]:

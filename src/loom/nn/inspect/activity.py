@@ -20,7 +20,7 @@ from loom.core.given import is_int, is_list
 from loom.core.numbers import real
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Shared
-from loom.nn.watch import Seen, Watch
+from loom.nn.watch import Seen, Viewers
 
 __all__ = ["ActivityStats", "LayerEvent", "Observation", "observe"]
 
@@ -118,7 +118,7 @@ class Observation:
         """Be shown what the network does from now on."""
         with self._model.lock:
             watch = self._model.watch
-            self._model.watch = Watch([*(() if watch is None else watch.viewers), self])
+            self._model.watch = Viewers([*(() if watch is None else watch.viewers), self])
         return self
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class Observation:
         with self._model.lock:
             watch = self._model.watch
             left = [] if watch is None else [v for v in watch.viewers if v is not self]
-            self._model.watch = Watch(left) if left else None
+            self._model.watch = Viewers(left) if left else None
 
     def __enter__(self) -> Observation:
         """Be the observation."""

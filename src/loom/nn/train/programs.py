@@ -22,7 +22,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.optimizers import number_type, starting_state
 from loom.nn.train.samples import Samples
 from loom.nn.train.updates import Pairs, as_type_of, next_values, wide
-from loom.nn.watch import Layout, Watch, lay_out
+from loom.nn.watch import TapLayout, Viewers, lay_out
 from loom.runtime.device import Device
 from loom.tensor import Tensor, TensorProgram
 
@@ -132,8 +132,8 @@ class Programs:
         self._steps: dict[int, TensorProgram] = {}
         self._losses: dict[int, TensorProgram] = {}
         self._numbers: dict[TensorProgram, dict[str, float]] = {}
-        self._layouts: dict[TensorProgram, Layout] = {}
-        self._seen: tuple[Layout, list[Tensor]] = Layout({}, {}), []
+        self._layouts: dict[TensorProgram, TapLayout] = {}
+        self._seen: tuple[TapLayout, list[Tensor]] = TapLayout({}, {}), []
         """What the last step recorded is watched of."""
         self._held: HeldSamples | None = None
         self._data: Samples | None = None
@@ -285,7 +285,7 @@ class Programs:
 
     # compiling
 
-    def _watch(self) -> Watch | None:
+    def _watch(self) -> Viewers | None:
         """Return who is shown what layers do; models of others may have none."""
         return getattr(self.model, "watch", None)
 
