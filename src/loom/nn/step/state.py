@@ -20,6 +20,7 @@ from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step.gradients import Past, unseen
 from loom.nn.step.places import BufferPlace
 from loom.nn.step.programs import StepPrograms
+from loom.nn.step.tokens import Forms, bare_shapes, one_token
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.samples import by_name, check_inputs
@@ -82,19 +83,21 @@ class StepState:
                                     got=repr(gradient), remedy="Leave it out")  # fmt: skip
             horizon = whole(f"{where}, horizon", horizon, least=1)
         self.gradient, self.horizon = gradient, horizon
-        self.wiring = Wiring(network.spec)
+        spec, self._timed = one_token(network.spec)
+        self.wiring = Wiring(spec)
         with network.model.lock:
             self.programs = StepPrograms(
                 network.model, self.wiring, self.batch, gradient, horizon, training=self.training
             )
         self._inputs = [BufferPlace(self.tensors[n]) for n in self.wiring.inputs]
         self._outputs = [BufferPlace(self.tensors[n]) for n in self.wiring.spec.outputs]
+        self._forms = {i.name: bare_shapes(self.batch, i.shape, has_tokens=i.name in self._timed) for i in spec.inputs}
         self._all = Past(frozenset(self.wiring.nodes))
         self._filled = max((self.wiring.delays[n] - 1 for n in self.wiring.carried), default=0)
         self.ticks = 0
         self._past: deque[Past] = deque(maxlen=self.programs.horizon)
         self._is_plain = True
-        self._is_single = False
+        self._form = False, False
         self._has_gradients = False
 
     # what there is
@@ -134,33 +137,33 @@ class StepState:
             return
         where = "StepState.set_input"
         given = by_name(x, self.wiring.inputs, f"{where}, x")
-        fitted = {n: self._fit(a, self.tensors[n], f"{where}, {n!r}") for n, a in given.items()}
+        fitted = [self._fit(a, self.tensors[n], f"{where}, {n!r}", self._forms[n]) for n, a in given.items()]
         with self.network.model.lock:
-            for place, (array, _) in zip(self._inputs, fitted.values(), strict=True):
+            for place, (array, _) in zip(self._inputs, fitted, strict=True):
                 place.write(array)
-        self._is_single = all(is_single for _, is_single in fitted.values())
+        forms = [form for _, form in fitted]
+        timed = [form[1] for n, form in zip(given, forms, strict=True) if n in self._timed]
+        self._form = all(form[0] for form in forms), bool(timed) and all(timed)
 
     def _write_plain(self, x: Array) -> bool:
         """Write an array that is as the buffer; False for any other, which is converted or refused."""
         place = self._inputs[0]
-        is_single = self.batch == 1 and x.shape == place.shape[1:]
-        if not (is_single or x.shape == place.shape) or not place.holds(x):
+        form = self._forms[self.wiring.inputs[0]].get(x.shape)
+        if form is None or not place.holds(x):
             return False
         with self.network.model.lock:
-            place.write(x[None] if is_single else x)
-        self._is_single = is_single
+            place.write(x.reshape(place.shape))
+        self._form = form
         return True
 
-    def _fit(self, values: Any, like: Tensor, where: str) -> tuple[Array, bool]:
-        """Return numbers as a buffer holds them, and whether the axis of samples was left out."""
+    def _fit(self, values: Any, like: Tensor, where: str, forms: Forms) -> tuple[Array, tuple[bool, bool]]:
+        """Return numbers as a buffer holds them, and what of its axes was left out."""
         found, held = read_array(values, where)
-        is_single = self.batch == 1 and found.shape == like.shape[1:]
-        if is_single:
-            found = found[None]
-        if found.shape != like.shape:
-            raise ShapeError(where, "samples of another shape", expected=like.shape, got=found.shape,
+        form = forms.get(found.shape)
+        if form is None:
+            raise ShapeError(where, "another shape", expected=" or ".join(map(str, forms)), got=found.shape,
                              remedy="Make the state of so many samples: network.step(batch=n)")  # fmt: skip
-        return check_inputs(show(found, held), like.dtype, where), is_single
+        return check_inputs(show(found.reshape(like.shape), held), like.dtype, where), form
 
     def step_forward(self, nodes: Iterable[str] | None = None) -> None:
         """Advance every layer, or those named, at once, each from what the buffers hold."""
@@ -194,9 +197,16 @@ class StepState:
         """Return what the outputs show now: (batch, *shape), or without the axis as the input; several: a dict."""
         with self.network.model.lock:
             made = [place.read() for place in self._outputs]
-        if self._is_single:
-            made = [a[0] for a in made]
+        if self._form != (False, False):
+            made = [self._shown(n, a) for n, a in zip(self.wiring.spec.outputs, made, strict=True)]
         return made[0] if len(made) == 1 else dict(zip(self.wiring.spec.outputs, made, strict=True))
+
+    def _shown(self, name: str, made: Array) -> Array:
+        """Return an array of the network's with the axes that the input was given with."""
+        is_single, is_bare = self._form
+        if is_bare and name in self._timed:
+            made = made[:, 0]
+        return made[0] if is_single else made
 
     @staticmethod
     def _readable(x: Tensor) -> Array:
@@ -223,7 +233,7 @@ class StepState:
                                 got="none", remedy="Unfreeze a layer")  # fmt: skip
         outputs = self.wiring.spec.outputs
         given = by_name(gradient, outputs, f"{where}, gradient", "y")
-        fitted = {n: self._fit(a, self.tensors[n], f"{where}, {n!r}")[0] for n, a in given.items()}
+        fitted = {n: self._fit(a, self.tensors[n], f"{where}, {n!r}", self._forms_of(n))[0] for n, a in given.items()}
         past = None if self._is_plain or self.gradient != "true" else self._seen(where)
         with self.network.model.lock:
             self._has_gradients = False
@@ -235,7 +245,7 @@ class StepState:
                             remedy="Use a smaller rate; reset() empties the buffers")  # fmt: skip
         self._has_gradients = True
         floats = [i.name for i in self.wiring.spec.inputs if i.dtype.is_float]
-        by_input = {n: g[0] if self._is_single else g for n, g in zip(floats, made, strict=True)}
+        by_input = {n: self._shown(n, g) for n, g in zip(floats, made, strict=True)}
         found = {n: by_input.get(n) for n in self.wiring.inputs}
         return found if len(found) > 1 else next(iter(found.values()))
 
@@ -290,7 +300,7 @@ class StepState:
     def set_buffer(self, name: str, values: Any) -> None:
         """Write a buffer by hand. A gradient ends there: what was written is not the node's."""
         like = self._tensor(name, "StepState.set_buffer")
-        array, _ = self._fit(values, like, f"StepState.set_buffer, {name!r}")
+        array, _ = self._fit(values, like, f"StepState.set_buffer, {name!r}", self._forms_of(name))
         with self.network.model.lock:
             like.assign(array)
             if name not in self.wiring.inputs and self._past:
@@ -303,6 +313,9 @@ class StepState:
             raise ArgumentError(where, f"no buffer is called {name!r}", expected="one of " + ", ".join(self.tensors),
                                 got=repr(name), remedy=near_matches(str(name), list(self.tensors)))  # fmt: skip
         return self.tensors[name]
+
+    def _forms_of(self, name: str) -> Forms:
+        return bare_shapes(self.batch, self.tensors[name].shape[1:], has_tokens=name in self._timed)
 
     def reset(self) -> None:
         """Empty all buffers, and what layers carry; the next tick is the first. What optimisers keep stays."""
