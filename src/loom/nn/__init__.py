@@ -9,7 +9,7 @@ from typing import Any
 
 from loom.core.names import missing_name
 
-_OPEN = ("adapt", "formats", "inspect", "measure", "numeric", "spec", "step", "structure", "train", "tween")
+_OPEN = ("adapt", "formats", "inspect", "integer", "measure", "numeric", "spec", "step", "structure", "train", "tween")
 """Packages that the guide names: loaded when first used."""
 
 

@@ -6,7 +6,6 @@ a training depends on document, data and settings alone.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.core.given import is_mapping
 from loom.core.tracebacks import brief_class, warn_caller
+from loom.nn.digests import digest_of
 from loom.nn.elsewhere import of_network
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
@@ -61,6 +61,9 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     from loom.nn.tween import TweenConfig, TweenMode, TweenState
+
+if TYPE_CHECKING:
+    from loom.nn.integer import IntegerNetwork
 
 __all__ = ["Document", "Network", "digest_of"]
 
@@ -293,6 +296,16 @@ class Network:
             self.spec = spec
         return self
 
+    def quantize(self, dtype: str = "int8", *, calibration: Any) -> IntegerNetwork:
+        """Return it as a network of integers, "int8" or "int16" (``loom.nn.integer``), of these weights.
+
+        ``calibration``: samples, of which the ranges of inputs and of layers' outputs are taken. ArgumentError names a
+        layer or function that has no rule in integers; errors of samples are those of ``forward``.
+        """
+        from loom.nn.integer import quantised
+
+        return quantised(self.spec, self.weights(), dtype, calibration, self.model.device)
+
     # running
 
     def forward(self, x: Any) -> Any:
@@ -517,15 +530,6 @@ class Network:
     @property
     def _probabilities(self) -> bool | dict[str, bool]:
         return self._plain({name: output.gives_probabilities for name, output in self.outputs.items()})
-
-
-def digest_of(weights: Mapping[str, Array]) -> str:
-    """Return the SHA-256 of names, types, shapes and bits of weights, in their order."""
-    found = hashlib.sha256()
-    for name, a in weights.items():
-        found.update(f"{name} {a.dtype.newbyteorder('<').str} {a.shape}\n".encode())
-        found.update(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes())
-    return found.hexdigest()
 
 
 def _place(name: str, given: Mapping[str, Any]) -> str:

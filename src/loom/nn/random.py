@@ -34,6 +34,7 @@ class RandomStream(enum.IntEnum):
     WEIGHTS = 0x4C570001
     DROPOUT = 0x4C570002
     GUMBEL = 0x4C570003
+    ROUNDING = 0x4C570007
 
 
 def _upper_bits(count: int, seed: int, number: int) -> Floats:

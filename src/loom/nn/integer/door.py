@@ -1,0 +1,66 @@
+"""The door of an integer network: samples become integers, and a calibration finds the exponents of outputs.
+
+Layer: nn. Invariant: a number becomes the nearest integer of its exponent, halves to even; one beyond the range the
+largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loom import tensor
+from loom.core.arrays import Array
+from loom.core.dtype import f32
+from loom.core.errors import ArgumentError, ShapeError
+from loom.nn.integer.model import IntegerModel
+from loom.nn.integer.record import Pass, Quantity, held_type
+from loom.nn.spec import NetworkSpec
+from loom.nn.train.samples import batches, by_name, check_inputs
+
+__all__ = ["calibrate", "read_samples"]
+
+_AT_ONCE = 256
+
+
+def read_samples(spec: NetworkSpec, x: Any, where: str) -> dict[str, Array]:
+    """Return samples (n, *shape) by input, as f32, all finite and equally many."""
+    for i in spec.inputs:
+        if not i.dtype.is_float:
+            raise ArgumentError(where, f"input {i.name!r} is of {i.dtype}", expected="an input of floats",
+                                got=i.dtype, remedy="Indices have no rule in integers; use a network of floats",
+                                )  # fmt: skip
+    given = by_name(x, [i.name for i in spec.inputs], where)
+    found: dict[str, Array] = {}
+    for i in spec.inputs:
+        a = check_inputs(given[i.name], f32, where, "x" if len(given) == 1 else f"x {i.name!r}")
+        if a.shape[1:] != i.shape:
+            raise ShapeError(where, f"input {i.name!r} has another shape", expected=("n", *i.shape), got=a.shape,
+                             remedy="The first axis counts samples")  # fmt: skip
+        found[i.name] = a
+    if len({len(a) for a in found.values()}) > 1:
+        raise ShapeError(where, "the inputs differ in samples", expected="as many of each",
+                         got=", ".join(f"{n!r}: {len(a)}" for n, a in found.items()),
+                         remedy="The first axis of each counts samples")  # fmt: skip
+    return found
+
+
+def calibrate(net: IntegerModel, samples: Mapping[str, Array]) -> dict[str, int]:
+    """Return the least exponent of each layer's output that holds all of the samples, computed in integers."""
+    found: dict[str, int] = {}
+    programs: dict[int, Any] = {}
+    for cut in batches(len(next(iter(samples.values()))), _AT_ONCE):
+        size = cut.stop - cut.start
+        if size not in programs:
+            rec = Pass("calibrate", net.bits, net.quantities(), {})
+            x = net.inputs_of(size)
+            start = tensor.full((), 0, "i32", on=net.device)
+            net.record(rec, {n: Quantity(t, start + net.inputs[n]) for n, t in x.items()})
+            names = list(rec.needed)
+            programs[size] = (names, tensor.compile([rec.needed[n] for n in names], on=net.device, name="calibrate"))
+        names, program = programs[size]
+        kind = held_type(net.bits).numpy
+        program.run(**{f"x{n}": a[cut].astype(kind) for n, a in enumerate(samples.values())})
+        for name, e in zip(names, program.read(), strict=True):
+            found[name] = max(found.get(name, -1000), int(e))
+    return found

@@ -1,0 +1,124 @@
+"""Integer networks as JSON: ``loom/integer-1``.
+
+The document of the network, its type, the exponents of everything, and the masters as base64 of little-endian i32.
+Layer: nn. Invariant: what is read has the integers that were written, and the same digest.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from loom.core.errors import ArgumentError
+from loom.nn.integer.model import IntegerModel
+from loom.nn.integer.record import BITS
+from loom.nn.integer.weights import largest_master
+from loom.nn.persistence import path_to_write, write_file
+from loom.nn.spec import parse, to_document
+from loom.nn.spec.text import file_bytes
+from loom.runtime.device import Device
+
+Model = TypeVar("Model", bound=IntegerModel)
+
+__all__ = ["read_integer", "write_integer"]
+
+FORMAT = "loom/integer-1"
+_WHERE = "IntegerNetwork.load"
+_MOST_EXPONENT = 1 << 12
+_KEYS = ("network", "dtype", "step", "inputs", "outputs", "exponents", "masters")
+
+
+def write_integer(net: IntegerModel, path: Any) -> str:
+    """Return the text, and write it if there is a path; FileError if that cannot be."""
+    found = {
+        "format": FORMAT,
+        "dtype": net.dtype,
+        "step": int(net.step.item()),
+        "inputs": net.inputs,
+        "outputs": {n: int(e.item()) for n, e in net.outputs.items()},
+        "exponents": {n: int(e.item()) for n, e in net.exponents.items()},
+        "masters": {n: base64.b64encode(m.numpy().astype("<i4").tobytes()).decode() for n, m in net.masters.items()},
+        "network": to_document(net.spec),
+    }
+    text = json.dumps(found, indent=1)
+    if path is not None:
+        write_file(path_to_write(path, "IntegerNetwork.save, path"), text.encode(), "IntegerNetwork.save")
+    return text
+
+
+def _wrong(what: str, expected: object, got: object) -> ArgumentError:
+    return ArgumentError(_WHERE, what, expected=expected, got=str(got)[:80], remedy="Check which file it is")
+
+
+def _read(source: Any) -> dict[str, Any]:
+    """Return the object of a file or text, all of its keys there."""
+    if isinstance(source, str) and not source.lstrip().startswith("{"):
+        source = Path(source)
+    data = file_bytes(source, _WHERE) if isinstance(source, Path) else source
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, TypeError) as error:
+        raise _wrong("not JSON", f"a file of {FORMAT}", error) from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise _wrong("not an integer network", FORMAT, found.get("format") if isinstance(found, dict) else "no object")
+    for key in _KEYS:
+        if key not in found:
+            raise _wrong(f"{key!r} is missing", ", ".join(_KEYS), ", ".join(found))
+    return found
+
+
+def _exponents(value: Any, what: str, names: Any) -> dict[str, int]:
+    if not isinstance(value, dict) or (names is not None and sorted(value) != sorted(names)):
+        raise _wrong(f"{what} do not fit the network", "an exponent for each", value)
+    for name, e in value.items():
+        if type(e) is not int or abs(e) > _MOST_EXPONENT:
+            raise _wrong(f"{what}, {name!r}", "an exponent, a whole number", e)
+    return dict(value)
+
+
+def read_integer(kind: type[Model], source: Any, on: str | Device | None) -> Model:
+    """Return the network, a ``kind``, of a text or a file."""
+    found = _read(source)
+    spec, dtype = parse(found["network"]), found["dtype"]
+    if dtype not in BITS:
+        raise _wrong("dtype", " or ".join(BITS), dtype)
+    step = found["step"]
+    if type(step) is not int or not 0 <= step < 1 << 32:
+        raise _wrong("step", "a whole number below 2^32", step)
+    shapes = spec.parameters()
+    inputs = _exponents(found["inputs"], "inputs", [i.name for i in spec.inputs])
+    exponents = _exponents(found["exponents"], "exponents", shapes)
+    outputs = _exponents(found["outputs"], "outputs", None)
+    given = found["masters"]
+    if not isinstance(given, dict) or sorted(given) != sorted(shapes):
+        raise _wrong("masters do not fit the network", ", ".join(shapes), given)
+    net = kind(spec, dtype, {n: np.zeros(s, np.float32) for n, s in shapes.items()}, inputs, on=on)
+    for name, shape in shapes.items():
+        net.masters[name].assign(_master(name, given[name], shape, BITS[dtype]))
+        net.exponents[name].assign(np.array(exponents[name], np.int32))
+    net.step.assign(np.array(step, np.uint32))
+    net.at(outputs)
+    try:
+        net.record(net.infer_pass(), net.probe())
+    except KeyError as error:
+        raise _wrong("an output has no exponent", "one for each layer that rounds", error) from None
+    return net
+
+
+def _master(name: str, text: Any, shape: tuple[int, ...], bits: int) -> Any:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        raise _wrong(f"master {name!r} is not base64", "bytes as base64", text) from None
+    if len(data) != 4 * math.prod(shape):
+        raise _wrong(f"master {name!r} has another size", f"{4 * math.prod(shape)} bytes", len(data))
+    values = np.frombuffer(data, "<i4").astype(np.int32).reshape(shape)
+    most = largest_master(name, bits)
+    if values.size and np.abs(values.astype(np.int64)).max() > most:
+        raise _wrong(f"master {name!r} is out of range", f"at most {most} in size", "a larger one")
+    return values

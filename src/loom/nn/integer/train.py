@@ -1,0 +1,254 @@
+"""Training in integers: a step as one program, and the epochs around it.
+
+Layer: nn. A step records forward, loss, the way back and the updates of masters, exponents and counts; the host feeds
+samples that are integers and the rate as a mantissa of 12 bits and an exponent. Masters take steps rounded at random,
+so that small ones count on average. An output's exponent grows at once when a batch needs it, and falls by what was
+never needed for 64 steps. Invariant: a step's programs have no operation on floats.
+
+Sources: M. Courbariaux and others, "Training deep neural networks with low precision multiplications" (2015) for
+exponents that follow what overflows; M. Wang and others, "NITI: Training integer neural networks using integer-only
+arithmetic" (2022) for gradients of a common exponent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.core.arrays import Array
+from loom.core.dtype import i32, i64
+from loom.core.errors import ArgumentError
+from loom.nn.integer.door import read_samples
+from loom.nn.integer.fixed import align, round_even, round_random, saturate
+from loom.nn.integer.losses import LOSSES, TARGET_BITS, record_loss
+from loom.nn.integer.model import IntegerModel
+from loom.nn.integer.record import BITS, Pass, Quantity, held_type, most_of
+from loom.nn.integer.weights import largest_master, quantise
+from loom.nn.random import RandomStream
+from loom.nn.settings import config_of
+from loom.nn.train.config import TrainConfig
+from loom.nn.train.history import History
+from loom.nn.train.measures import Evaluation
+from loom.nn.train.optimizers import SGD
+from loom.nn.train.samples import WHOLE, batches
+from loom.nn.train.schedules import Constant
+from loom.nn.train.shuffle import order_of_epoch
+from loom.nn.train.targets import fit_targets, outputs_of
+from loom.tensor import Tensor, TensorProgram
+
+__all__ = ["Steps", "rate_parts", "train_network"]
+
+_RATE_BITS = 12
+_MOMENTUM_BITS = 15
+_MOST_STEP = (1 << 30) - 1
+_WINDOW = 64
+"""Steps after which exponents of outputs may fall; a power of two."""
+_NO_PEAK = -1000
+_MOST_TARGET = 1 << 14
+_UNSUPPORTED = ("accumulate", "clip_value", "clip_norm", "patience", "least_gain", "checkpoint", "checkpoint_every",
+                "budget_nbytes")  # fmt: skip
+
+
+def rate_parts(rate: float) -> Array:
+    """Return a rate as a mantissa of 12 bits and an exponent, i32: rate = m 2^k, rounded to nearest."""
+    m, k = math.frexp(rate)
+    return np.array([round(m * (1 << _RATE_BITS)), k - _RATE_BITS], np.int32)
+
+
+class Steps:
+    """The programs of a training, and what they keep besides the network's own numbers."""
+
+    def __init__(self, net: IntegerModel, loss: str, momentum: float, rounding: str, gradients: str, seed: int):
+        self.net, self.loss, self.seed = net, loss, seed
+        self.nearest, self.gradient_bits = rounding == "nearest", BITS[gradients]
+        self.momentum = round(momentum * (1 << _MOMENTUM_BITS))
+        frozen = {p.name for p in net.spec.walk() if p.layer.frozen}
+        self.trained = [n for n in net.masters if not any(n.startswith(f"{f}.") for f in frozen)]
+        if not self.trained:
+            raise ArgumentError("IntegerNetwork.train", "nothing can be trained",
+                                expected="a weight that is not frozen", got=f"{len(net.masters)} weights",
+                                remedy="Unfreeze a layer")  # fmt: skip
+        self.velocities: dict[str, Tensor] = {}
+        if self.momentum:
+            self.velocities = {
+                n: tensor.parameter(np.zeros(net.masters[n].shape, np.int32), i32, name=f"v.{n}", on=net.device)
+                for n in self.trained
+            }
+        self.total = tensor.parameter(np.zeros((), np.int64), i64, name="loss", on=net.device)
+        self._made: dict[Any, TensorProgram] = {}
+
+    def of(self, samples: int, y: Array) -> TensorProgram:
+        """Return the program of a step with so many samples and targets like ``y``."""
+        key = (samples, y.shape[1:], y.dtype)
+        if key not in self._made:
+            self._made[key] = self._compile(samples, y)
+        return self._made[key]
+
+    def _compile(self, samples: int, y: Array) -> TensorProgram:
+        net = self.net
+        targets = tensor.input("y", (samples, *y.shape[1:]), i32)
+        rate = tensor.input("rate", (2,), i32)
+        rec = Pass("train", net.bits, net.quantities(), net.outputs, self.seed, net.step, self.gradient_bits,
+                   self.nearest)  # fmt: skip
+        zero = rate[1] * 0
+        x = net.inputs_of(samples)
+        found = net.record(rec, {n: Quantity(t, zero + net.inputs[n]) for n, t in x.items()})
+        loss, start, gradient = record_loss(rec, self.loss, next(iter(found.values())), targets)
+        rec.back(start, gradient)
+        updates: list[tuple[Tensor, Tensor]] = [(self.total, self.total + loss), (net.step, net.step + 1)]
+        for name in self.trained:
+            if name in rec.gradients:
+                updates += self._update(rec, name, rec.gradients[name], rate)
+        updates += self._exponents(rec)
+        return tensor.compile([loss], updates, on=net.device, name="integer_step")
+
+    def _update(self, rec: Pass, name: str, g: Quantity, rate: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Record the step of one weight; where its master would leave its range, the exponent grows by one."""
+        net = self.net
+        master, e = net.masters[name], net.exponents[name]
+        words = None if self.nearest else rec.words(master.shape, RandomStream.ROUNDING)
+        step = saturate(align(g.q * rate[0].astype(i64), g.e + rate[1] - e, words), _MOST_STEP)
+        velocity = self.velocities.get(name)
+        if velocity is not None:
+            old = velocity.astype(i64) * self.momentum
+            kept = (
+                round_even(old, _MOMENTUM_BITS)
+                if self.nearest
+                else round_random(old, _MOMENTUM_BITS, rec.words(master.shape, RandomStream.ROUNDING))
+            )
+            step = saturate(kept + step, _MOST_STEP)
+        moved = master.astype(i64) - step
+        most = largest_master(name, net.bits)
+        grows = (moved.abs().max() > most).astype(i32)
+        updates = [
+            (master, saturate(round_even(moved, grows), most).astype(i32)),
+            (e, e + grows),
+        ]
+        if velocity is not None:
+            updates.append((velocity, round_even(step, grows).astype(i32)))
+        return updates
+
+    def _exponents(self, rec: Pass) -> list[tuple[Tensor, Tensor]]:
+        net = self.net
+        is_due = (net.step & (_WINDOW - 1)) == _WINDOW - 1
+        updates: list[tuple[Tensor, Tensor]] = []
+        for name, e in net.outputs.items():
+            if name not in rec.needed:
+                continue
+            need: Any = rec.needed[name]
+            grown = tensor.maximum(e, need)
+            peak = tensor.maximum(net.peaks[name], need)
+            falls = is_due & (peak < grown - 1)
+            updates.append((e, tensor.where(falls, peak + 1, grown)))
+            updates.append((net.peaks[name], tensor.where(is_due, peak * 0 + _NO_PEAK, peak)))
+            updates.append((net.saturated[name], net.saturated[name] + rec.lost[name]))
+        return updates
+
+    def free(self) -> None:
+        """Give up the programs' memory."""
+        for program in self._made.values():
+            program.free()
+
+
+def _divided_by(loss: str, samples: int, y: Array, output: tuple[int, ...]) -> float:
+    """Return what the mean of a loss divides its sum by: samples (rows of classes), or elements."""
+    if loss == "cross_entropy":
+        return samples * math.prod(output[:-1])
+    del y
+    return samples * math.prod(output)
+
+
+def train_network(
+    net: IntegerModel, name: str, x: Any, y: Any, validation: Any, optimizer: Any, schedule: Any, rounding: str,
+    gradients: str, settings: Mapping[str, Any], evaluate: Callable[..., Evaluation],
+) -> History:  # fmt: skip
+    """Train with the output called ``name``: see ``IntegerNetwork.train``. ``evaluate`` measures what is held out."""
+    where = "IntegerNetwork.train"
+    for setting, value, known in (("rounding", rounding, ("stochastic", "nearest")), ("gradients", gradients, BITS)):
+        if value not in tuple(known):
+            raise ArgumentError(f"{where}, {setting}", "unknown", expected=" or ".join(known), got=repr(value)[:60],
+                                remedy="Use one of these")  # fmt: skip
+    output = outputs_of(net.spec)[name]
+    loss, targets = fit_targets(output, y, settings.get("loss"), f"{where}, y")
+    if loss not in LOSSES:
+        raise ArgumentError(f"{where}, loss", f"{loss!r} has no rule in integers", expected=", ".join(LOSSES),
+                            got=str(loss)[:60], remedy="Use one of these")  # fmt: skip
+    given = read_samples(net.spec, x, f"{where}, x")
+    config = config_of(net.spec, output.gives_probabilities, given, optimizer, schedule, {**settings, "loss": loss})
+    momentum = _momentum(config)
+    truths = _targets(targets, f"{where}, y", len(next(iter(given.values()))))
+    most, kind = most_of(net.bits), held_type(net.bits).numpy
+    samples = [quantise(a, net.inputs[n], most).astype(kind) for n, a in given.items()]
+    with net.lock:
+        steps = Steps(net, str(loss), momentum, rounding, gradients, config.seed)
+        try:
+            return _epochs(net, steps, config, samples, truths, output.shape, validation, evaluate)
+        finally:
+            steps.free()
+            net.version += 1
+
+
+def _momentum(config: TrainConfig) -> float:
+    """Return the optimiser's momentum; ArgumentError for what has no rule in integers."""
+    plain = TrainConfig()
+    for name in _UNSUPPORTED:
+        if getattr(config, name) != getattr(plain, name):
+            raise ArgumentError(f"IntegerNetwork.train, {name}", "has no rule in integers", expected="left out",
+                                got=repr(getattr(config, name))[:60], remedy="Leave it out")  # fmt: skip
+    optimizer = config.optimizer
+    if not isinstance(optimizer, SGD) or optimizer.nesterov or optimizer.weight_decay or optimizer.dampening:
+        raise ArgumentError("IntegerNetwork.train, optimizer", "has no rule in integers",
+                            expected="'sgd', or SGD(momentum=...)", got=repr(optimizer)[:120],
+                            remedy="Use loom.nn.train.SGD(momentum=0.9)")  # fmt: skip
+    return optimizer.momentum
+
+
+def _targets(y: Array, where: str, samples: int) -> Array:
+    """Return targets as i32: classes, or numbers in units of 2^-16."""
+    if len(y) != samples:
+        raise ArgumentError(where, "x and y differ in samples", expected=samples, got=len(y),
+                            remedy="One target for each sample")  # fmt: skip
+    if y.dtype.kind in WHOLE:
+        return y.astype(np.int32)
+    if not np.isfinite(y).all() or np.abs(y).max(initial=0) >= _MOST_TARGET:
+        raise ArgumentError(where, "a target is too large", expected=f"finite, below {_MOST_TARGET} in size",
+                            got=f"{np.abs(y).max(initial=0):g}", remedy="Scale the targets")  # fmt: skip
+    return quantise(y, -TARGET_BITS, (1 << 31) - 1).astype(np.int32)
+
+
+def _epochs(
+    net: IntegerModel, steps: Steps, config: TrainConfig, x: list[Array], y: Array, output: tuple[int, ...],
+    validation: Any, evaluate: Callable[..., Evaluation],
+) -> History:  # fmt: skip
+    history, n = History(), len(y)
+    cuts = batches(n, config.batch_size)
+    schedule = config.schedule or Constant(config.learning_rate)
+    unit = math.log(2) if steps.loss != "mse" else 1.0
+    done = 0
+    for epoch in range(config.epochs):
+        order = order_of_epoch(n, config.seed, epoch) if config.shuffle else np.arange(n)
+        rate = 0.0
+        for cut in cuts:
+            chosen = order[cut]
+            size = len(chosen)
+            rate = schedule.at(done)
+            share = _divided_by(steps.loss, size, y, output)
+            parts = rate_parts(rate * (2.0 if steps.loss == "mse" else 1.0) / share)
+            fed = {f"x{k}": a[chosen] for k, a in enumerate(x)}
+            steps.of(size, y).run(y=y[chosen], rate=parts, **fed)
+            done += 1
+        total = int(steps.total.item()) / 65536 * unit / _divided_by(steps.loss, n, y, output)
+        steps.total.assign(np.zeros((), np.int64))
+        history.loss.append(total)
+        history.rate.append(rate)
+        if validation is not None:
+            net.version += 1
+            seen = evaluate(*validation, loss=steps.loss)
+            history.validation_loss.append(seen.loss)
+            if seen.accuracy is not None:
+                history.validation_accuracy.append(seen.accuracy)
+    return history

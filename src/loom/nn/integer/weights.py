@@ -1,0 +1,65 @@
+"""The numbers an integer network holds: masters of its weights, and the exponents of everything.
+
+Layer: nn. A master is an i32 of ``30 - bits`` fraction bits below the weight that is computed with, so that small steps
+add up; a bias is its master. Invariant: a master is at most MOST 2^fraction in size, a bias 2^30 - 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.nn.integer.record import most_of
+
+__all__ = ["exponent_of", "fraction_of", "largest_master", "masters_of", "quantise", "rounded"]
+
+_MASTER_BITS = 30
+_LEAST, _MOST = -100, 100
+
+
+def fraction_of(name: str, bits: int) -> int:
+    """Return the fraction bits of a weight's master; a bias has none, as it is added to sums as it is."""
+    return 0 if name.rpartition(".")[2] == "bias" else _MASTER_BITS - bits
+
+
+def largest_master(name: str, bits: int) -> int:
+    """Return the largest size of a weight's master."""
+    fraction = fraction_of(name, bits)
+    return most_of(bits) << fraction if fraction else most_of(_MASTER_BITS)
+
+
+def exponent_of(largest: float, most: int) -> int:
+    """Return the least exponent e with ``largest <= most 2^e``; of 0 one that holds 1."""
+    if largest == 0:
+        return -(most.bit_length() - 1)
+    e = math.frexp(largest / most)[1] - 1
+    while math.ldexp(most, e) < largest:
+        e += 1
+    return min(max(e, _LEAST), _MOST)
+
+
+def quantise(x: Array, e: int, most: int) -> Array:
+    """Return numbers as i64 in units of 2^e, rounded to nearest, halves to even, and saturated: the door."""
+    return np.clip(np.rint(np.ldexp(x.astype(np.float64), -e)), -most, most).astype(np.int64)
+
+
+def masters_of(weights: Mapping[str, Array], bits: int) -> tuple[dict[str, Array], dict[str, int]]:
+    """Return masters (i32) and their exponents for a network's weights."""
+    masters: dict[str, Array] = {}
+    exponents: dict[str, int] = {}
+    for name, w in weights.items():
+        most = largest_master(name, bits)
+        e = exponent_of(float(np.abs(w.astype(np.float64)).max(initial=0.0)), most)
+        masters[name], exponents[name] = quantise(w, e, most).astype(np.int32), e
+    return masters, exponents
+
+
+def rounded(master: Array, fraction: int) -> Array:
+    """Return masters as the weights that are computed with, rounded to nearest, halves to even."""
+    if fraction == 0:
+        return master.astype(np.int64)
+    v = master.astype(np.int64)
+    return (v + ((1 << (fraction - 1)) - 1) + ((v >> fraction) & 1)) >> fraction
