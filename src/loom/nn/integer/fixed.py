@@ -130,7 +130,7 @@ def scaled_exponential(z: Tensor, e: Exponent) -> tuple[Tensor, Tensor]:
 
 
 def logistic(x: Tensor, e: Exponent) -> Tensor:
-    """Return 1 / (1 + e^(-x 2^e)) in units of 2^-30, of an i64 ``x``; off by less than 2^-24."""
+    """Return 1 / (1 + e^(-x 2^e)) in units of 2^-30, of an i64 ``x``; off by less than 2^-18."""
     small, _ = scaled_exponential(x.abs(), e)
     upper = (x * 0 + (1 << (2 * UNIT))) // (small + ONE)
     return tensor.where(x >= 0, upper, ONE - upper)

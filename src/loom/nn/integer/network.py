@@ -74,16 +74,20 @@ class IntegerNetwork(IntegerModel):
         """Return what it is called, in which type, and where it runs."""
         return f"<loom.nn.integer.IntegerNetwork {self.spec.name!r}: {self.dtype}, on {self.device.name}>"
 
+    def forward_ends(self, samples: int) -> dict[str, Quantity]:
+        """Record the forward pass of floats x0, x1, .. with the numbers as they are now; return the outputs."""
+        x = self.inputs_of(samples, "door")
+        return self.record(
+            self.infer_pass(), {n: Quantity(self.at_door(t, self.inputs[n]), self.inputs[n]) for n, t in x.items()}
+        )
+
     def _inference(self, samples: int) -> TensorProgram:
         key = ("infer", samples, self.version)
         if key not in self._programs:
             self._programs = {k: p for k, p in self._programs.items() if k[-1] == self.version}
-            x = self.inputs_of(samples, "door")
-            rec = self.infer_pass()
-            given = {n: Quantity(self.at_door(t, self.inputs[n]), self.inputs[n]) for n, t in x.items()}
-            out = self.record(rec, given)
-            self._ends = tuple(int(q.e) for q in out.values())  # type: ignore[arg-type]
-            program = tensor.compile([q.q for q in out.values()], on=self.device, name=self.spec.name or "integer")
+            found = self.forward_ends(samples).values()
+            self._ends = tuple(int(q.e) for q in found)  # type: ignore[arg-type]
+            program = tensor.compile([q.q for q in found], on=self.device, name=self.spec.name or "integer")
             self._programs[key] = program
         return self._programs[key]
 

@@ -89,6 +89,11 @@ class Steps:
         return self._made[key]
 
     def _compile(self, samples: int, y: Array) -> TensorProgram:
+        loss, updates = self.ends(samples, y)
+        return tensor.compile([loss], updates, on=self.net.device, name="integer_step")
+
+    def ends(self, samples: int, y: Array) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Record a step; return the loss, and what it changes with the new values."""
         net = self.net
         targets = tensor.input("y", (samples, *y.shape[1:]), i32)
         rate = tensor.input("rate", (2,), i32)
@@ -104,7 +109,7 @@ class Steps:
             if name in rec.gradients:
                 updates += self._update(rec, name, rec.gradients[name], rate)
         updates += self._exponents(rec)
-        return tensor.compile([loss], updates, on=net.device, name="integer_step")
+        return loss, updates
 
     def _update(self, rec: Pass, name: str, g: Quantity, rate: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Record the step of one weight; where its master would leave its range, the exponent grows by one."""
