@@ -14,7 +14,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.nn.integer.model import IntegerModel
-from loom.nn.integer.record import Pass, Quantity, held_type
+from loom.nn.integer.record import IntegerPass, Quantity, held_type
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.samples import batches, by_name, check_inputs
 
@@ -52,7 +52,7 @@ def calibrate(net: IntegerModel, samples: Mapping[str, Array]) -> dict[str, int]
     for cut in batches(len(next(iter(samples.values()))), _AT_ONCE):
         size = cut.stop - cut.start
         if size not in programs:
-            rec = Pass("calibrate", net.bits, net.quantities(), {})
+            rec = IntegerPass("calibrate", net.bits, net.quantities(), {})
             x = net.inputs_of(size)
             start = tensor.full((), 0, "i32", on=net.device)
             net.record(rec, {n: Quantity(t, start + net.inputs[n]) for n, t in x.items()})

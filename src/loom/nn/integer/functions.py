@@ -22,7 +22,7 @@ from loom.nn.integer.fixed import (
     round_even,
     scaled_exponential,
 )
-from loom.nn.integer.record import Pass, Quantity, held_type, most_of
+from loom.nn.integer.record import IntegerPass, Quantity, held_type, most_of
 from loom.nn.spec import Activation
 from loom.tensor import Tensor
 
@@ -41,7 +41,7 @@ def is_early(function: Activation) -> bool:
     return function in _EARLY
 
 
-def apply_function(rec: Pass, function: Activation, x: Quantity, name: str) -> Quantity:
+def apply_function(rec: IntegerPass, function: Activation, x: Quantity, name: str) -> Quantity:
     """Record a function of each element (softmax: of the last axis), which is a quantity of its own."""
     if function is Activation.LINEAR:
         return x
@@ -53,7 +53,7 @@ def apply_function(rec: Pass, function: Activation, x: Quantity, name: str) -> Q
     return made(rec, x, name)
 
 
-def _relu(rec: Pass, x: Quantity, name: str) -> Quantity:
+def _relu(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     del name
     out = Quantity(tensor.maximum(x.q, 0), x.e)
 
@@ -63,7 +63,7 @@ def _relu(rec: Pass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _leaky(rec: Pass, x: Quantity, name: str) -> Quantity:
+def _leaky(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     wide = x.q.astype(i64)
     slow = round_even(wide * _LEAK, _POINT)
     out = Quantity(tensor.where(wide >= 0, wide, slow).astype(x.q.dtype), x.e)
@@ -77,7 +77,7 @@ def _leaky(rec: Pass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _scaled(rec: Pass, x: Quantity, name: str) -> Quantity:
+def _scaled(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     wide = tensor.maximum(x.q.astype(i64), 0) * _SCALED
     out = rec.place(f"{name}.activation", wide, x.e - _POINT)
 
@@ -87,7 +87,7 @@ def _scaled(rec: Pass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _squared(rec: Pass, x: Quantity, name: str) -> Quantity:
+def _squared(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     wide = tensor.maximum(x.q.astype(i64), 0)
     out = rec.place(f"{name}.activation", wide * wide, x.e + x.e)
 
@@ -102,7 +102,7 @@ def _chance(v: Tensor, bits: int) -> Tensor:
     return tensor.minimum(round_even(v, UNIT - bits), most_of(bits))
 
 
-def _sigmoid(rec: Pass, x: Quantity, name: str) -> Quantity:
+def _sigmoid(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     del name
     wide = logistic(x.q.astype(i64), x.e)
     out = Quantity(_chance(wide, rec.bits).astype(held_type(rec.bits)), -rec.bits, x)
@@ -115,7 +115,7 @@ def _sigmoid(rec: Pass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _tanh(rec: Pass, x: Quantity, name: str) -> Quantity:
+def _tanh(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     del name
     wide = 2 * logistic(x.q.astype(i64), x.e + 1) - ONE
     most = most_of(rec.bits)
@@ -129,7 +129,7 @@ def _tanh(rec: Pass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _swish(rec: Pass, x: Quantity, name: str) -> Quantity:
+def _swish(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     wide = x.q.astype(i64)
     chance = logistic(wide, x.e)
     out = rec.place(f"{name}.activation", wide * chance, x.e - UNIT)
@@ -149,7 +149,7 @@ def softmax_of(x: Tensor, e: Exponent) -> tuple[Tensor, Tensor, Tensor]:
     return each, each.sum(-1, keepdims=True), power
 
 
-def _softmax(rec: Pass, x: Quantity, name: str) -> Quantity:
+def _softmax(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     del name
     each, total, _ = softmax_of(x.q.astype(i64), x.e)
     wide = divide_even(each << 24, total)
@@ -165,7 +165,7 @@ def _softmax(rec: Pass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-_FUNCTIONS: dict[Activation, Callable[[Pass, Quantity, str], Quantity]] = {
+_FUNCTIONS: dict[Activation, Callable[[IntegerPass, Quantity, str], Quantity]] = {
     Activation.RELU: _relu,
     Activation.SCALED_RELU: _scaled,
     Activation.LEAKY_RELU: _leaky,

@@ -17,7 +17,7 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError
 from loom.nn.integer.fixed import Exponent, align, divide_even, larger, round_even
 from loom.nn.integer.functions import apply_function, is_early
-from loom.nn.integer.record import Pass, Quantity, most_of, product
+from loom.nn.integer.record import IntegerPass, Quantity, most_of, product
 from loom.nn.random import RandomStream, keep_mask
 from loom.nn.spec import Activation, Layer, Shared
 from loom.nn.spec.layers.combine import Combine, Merge
@@ -43,7 +43,9 @@ def refuse(layer: Layer, name: str, why: str, remedy: str) -> ArgumentError:
                          remedy=remedy)  # fmt: skip
 
 
-def record_layer(rec: Pass, layer: Layer, x: Quantity | Sequence[Quantity], name: str, *, last: bool) -> Quantity:
+def record_layer(
+    rec: IntegerPass, layer: Layer, x: Quantity | Sequence[Quantity], name: str, *, last: bool
+) -> Quantity:
     """Record a layer called ``name`` on ``x`` (a merge: on several); ``last``: it gives an output of the network."""
     if isinstance(layer, Shared):
         return record_layer(rec, layer.layer, x, layer.target, last=last)
@@ -53,14 +55,14 @@ def record_layer(rec: Pass, layer: Layer, x: Quantity | Sequence[Quantity], name
     return record(rec, layer, x, name, last)
 
 
-def _bias(rec: Pass, name: str, v: Tensor, e: Exponent, shape: tuple[int, ...]) -> Tensor:
+def _bias(rec: IntegerPass, name: str, v: Tensor, e: Exponent, shape: tuple[int, ...]) -> Tensor:
     held = rec.weights.get(f"{name}.bias")
     if held is None:
         return v
     return v + tensor.reshape(align(held.q.astype(i64), held.e - e), shape)
 
 
-def _sums(rec: Pass, function: Activation, v: Tensor, e: Exponent, name: str, last: bool) -> Quantity:
+def _sums(rec: IntegerPass, function: Activation, v: Tensor, e: Exponent, name: str, last: bool) -> Quantity:
     """Return sums rounded, relu taken before."""
     bits = OUTPUT_BITS if last and is_early(function) else None
     return rec.place(name, tensor.maximum(v, 0) if function is Activation.RELU else v, e, bits)
@@ -71,11 +73,11 @@ def _passing(function: Activation, sums: Quantity, g: Quantity) -> Tensor:
     return tensor.where(sums.q > 0, g.q, 0) if function is Activation.RELU else g.q
 
 
-def _function(rec: Pass, function: Activation, sums: Quantity, name: str) -> Quantity:
+def _function(rec: IntegerPass, function: Activation, sums: Quantity, name: str) -> Quantity:
     return sums if is_early(function) else apply_function(rec, function, sums, name)
 
 
-def _dense(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     function = getattr(config, "activation", Activation.LINEAR)
     weight = rec.weights[f"{name}.weight"]
     k, n = weight.q.shape
@@ -103,7 +105,7 @@ def _columns(x: Tensor, window: Sequence[int], steps: Sequence[int], around: Seq
     return tensor.permute(found, (0, *range(2, d + 2), 1, *range(d + 2, 2 * d + 2)))
 
 
-def _conv(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _conv(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     weight = rec.weights[f"{name}.weight"]
     filters, channels, *window = weight.q.shape
     d, k = len(window), math.prod(weight.q.shape[1:])
@@ -160,7 +162,7 @@ def _parts(x: Tensor, sizes: Sequence[int], steps: Sequence[int]) -> list[tuple[
     return found
 
 
-def _max_pool(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _max_pool(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     del last, name
     sizes, steps, around = _pool_sizes(config, x)
     least = -most_of(15) - 1 if x.q.dtype.bits == 16 else -most_of(7) - 1
@@ -185,7 +187,7 @@ def _max_pool(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity
     return rec.did(out, [x], back)
 
 
-def _average_pool(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _average_pool(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     del last
     sizes, steps, around = _pool_sizes(config, x)
     if any(around):
@@ -209,24 +211,24 @@ def _average_pool(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quan
     return rec.did(out, [x], back)
 
 
-def shift_only(rec: Pass, x: Quantity, shape: tuple[int, ...]) -> Quantity:
+def shift_only(rec: IntegerPass, x: Quantity, shape: tuple[int, ...]) -> Quantity:
     """Return the same numbers in another shape of each sample."""
     out = Quantity(tensor.reshape(x.q, (x.q.shape[0], *shape)), x.e)
     before = x.q.shape
     return rec.did(out, [x], lambda g: [Quantity(tensor.reshape(g.q, before), g.e)])
 
 
-def _flatten(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _flatten(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     del name, last
     return shift_only(rec, x, config.output_shape(x.q.shape[1:]))
 
 
-def _activation(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _activation(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     del last
     return apply_function(rec, config.function, x, name)
 
 
-def _softmax(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _softmax(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     del last
     if config.variant is not Variant.STANDARD or config.temperature != 1.0:
         raise refuse(config, name, f"of variant {config.variant.value!r} and temperature {config.temperature:g} "
@@ -234,7 +236,7 @@ def _softmax(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     return apply_function(rec, Activation.SOFTMAX, x, name)
 
 
-def _dropout(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _dropout(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     del last, name
     if not rec.is_training or config.rate == 0:
         return x
@@ -249,13 +251,13 @@ def _dropout(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     return rec.did(out, [x], lambda g: [Quantity(drop(g.q).astype(g.q.dtype), g.e + up)])
 
 
-def _sequential(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _sequential(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     for i, layer in enumerate(config.layers):
         x = record_layer(rec, layer, x, f"{name}.layers.{i}", last=last and i == len(config.layers) - 1)
     return x
 
 
-def _residual(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _residual(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     return _sum(rec, [x, _sequential(rec, config, x, name, False)], name, last)
 
 
@@ -263,7 +265,7 @@ _GUARD = 24
 """Bits below the coarsest of several addends that are kept while they are added."""
 
 
-def _sum(rec: Pass, given: Sequence[Quantity], name: str, last: bool, divide: int = 1) -> Quantity:
+def _sum(rec: IntegerPass, given: Sequence[Quantity], name: str, last: bool, divide: int = 1) -> Quantity:
     top = given[0].e
     for each in given[1:]:
         top = larger(top, each.e)
@@ -283,7 +285,7 @@ def _sum(rec: Pass, given: Sequence[Quantity], name: str, last: bool, divide: in
     return rec.did(out, given, back)
 
 
-def _merge(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
+def _merge(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     if config.combine_mode is Combine.ADD or config.combine_mode is Combine.AVG:
         return _sum(rec, x, name, last, len(x) if config.combine_mode is Combine.AVG else 1)
     if config.combine_mode is Combine.MULTIPLY:
@@ -308,7 +310,7 @@ def _merge(rec: Pass, config: Any, x: Any, name: str, last: bool) -> Quantity:
     return rec.did(out, x, back)
 
 
-_LAYERS: dict[type[Layer], Callable[[Pass, Any, Any, str, bool], Quantity]] = {
+_LAYERS: dict[type[Layer], Callable[[IntegerPass, Any, Any, str, bool], Quantity]] = {
     Dense: _dense,
     Stitch: _dense,
     Conv1D: _conv,

@@ -24,7 +24,7 @@ from loom.nn.integer.fixed import (
     scaled_exponential,
 )
 from loom.nn.integer.functions import softmax_of
-from loom.nn.integer.record import Pass, Quantity
+from loom.nn.integer.record import IntegerPass, Quantity
 from loom.tensor import Tensor
 
 __all__ = ["LOSSES", "TARGET_BITS", "record_loss"]
@@ -37,7 +37,7 @@ _CHANCE = 24
 _MOST_DIFFERENCE = 1 << 40
 
 
-def record_loss(rec: Pass, name: str, output: Quantity, y: Tensor) -> tuple[Tensor, Quantity, Quantity]:
+def record_loss(rec: IntegerPass, name: str, output: Quantity, y: Tensor) -> tuple[Tensor, Quantity, Quantity]:
     """Return the loss, i64 of no dimension, where the way back begins, and the gradient there.
 
     ``y``: classes, or i32 in units of 2^-16 of the output's shape.

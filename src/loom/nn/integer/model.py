@@ -17,7 +17,7 @@ from loom.core.dtype import f32, i32, i64
 from loom.nn.digests import digest_of
 from loom.nn.integer.fixed import narrow, round_even
 from loom.nn.integer.layers import record_layer
-from loom.nn.integer.record import BITS, Pass, Quantity, held_type, most_of
+from loom.nn.integer.record import BITS, IntegerPass, Quantity, held_type, most_of
 from loom.nn.integer.weights import fraction_of, masters_of, rounded
 from loom.nn.spec import NetworkSpec
 from loom.runtime.device import Device
@@ -89,7 +89,7 @@ class IntegerModel:
             found[name] = Quantity(q, int(self.exponents[name].item()) + fraction)
         return found
 
-    def record(self, rec: Pass, inputs: Mapping[str, Quantity]) -> dict[str, Quantity]:
+    def record(self, rec: IntegerPass, inputs: Mapping[str, Quantity]) -> dict[str, Quantity]:
         """Record all nodes; return the outputs by name."""
         made = dict(inputs)
         for node in self.spec.nodes:
@@ -111,9 +111,9 @@ class IntegerModel:
         found = (x * float(np.ldexp(1.0, -e))).map("rint")
         return tensor.maximum(tensor.minimum(found, most), -most).astype(held_type(self.bits))
 
-    def infer_pass(self) -> Pass:
+    def infer_pass(self) -> IntegerPass:
         """Return an empty pass of inference with the numbers as they are now."""
-        return Pass("infer", self.bits, self.constants(), {n: int(e.item()) for n, e in self.outputs.items()})
+        return IntegerPass("infer", self.bits, self.constants(), {n: int(e.item()) for n, e in self.outputs.items()})
 
     def probe(self) -> dict[str, Quantity]:
         """Return inputs of one sample, to record what follows from them."""

@@ -20,7 +20,7 @@ from loom.nn.random import RandomStream
 from loom.tensor import Tensor
 from loom.tensor.ops.random import random_words
 
-__all__ = ["BITS", "Back", "Pass", "Quantity", "bits_of", "held_type", "most_of", "product"]
+__all__ = ["BITS", "Back", "IntegerPass", "Quantity", "bits_of", "held_type", "most_of", "product"]
 
 BITS = {"int8": 7, "int16": 15}
 """Bits of a number without its sign, by the network's type."""
@@ -77,7 +77,7 @@ class Done:
 
 
 @dataclass(slots=True, eq=False)
-class Pass:
+class IntegerPass:
     """One pass over a network. ``kind``: infer, train or calibrate.
 
     ``weights``: name -> quantity, i8 or i16 of weights, i32 of biases; ``exponents``: of outputs by layer. What it

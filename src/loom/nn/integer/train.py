@@ -26,7 +26,7 @@ from loom.nn.integer.door import read_samples
 from loom.nn.integer.fixed import align, round_even, round_random, saturate
 from loom.nn.integer.losses import LOSSES, TARGET_BITS, record_loss
 from loom.nn.integer.model import IntegerModel
-from loom.nn.integer.record import BITS, Pass, Quantity, held_type, most_of
+from loom.nn.integer.record import BITS, IntegerPass, Quantity, held_type, most_of
 from loom.nn.integer.weights import largest_master, quantise
 from loom.nn.random import RandomStream
 from loom.nn.settings import config_of
@@ -97,7 +97,7 @@ class Steps:
         net = self.net
         targets = tensor.input("y", (samples, *y.shape[1:]), i32)
         rate = tensor.input("rate", (2,), i32)
-        rec = Pass("train", net.bits, net.quantities(), net.outputs, self.seed, net.step, self.gradient_bits,
+        rec = IntegerPass("train", net.bits, net.quantities(), net.outputs, self.seed, net.step, self.gradient_bits,
                    self.nearest)  # fmt: skip
         zero = rate[1] * 0
         x = net.inputs_of(samples)
@@ -111,7 +111,7 @@ class Steps:
         updates += self._exponents(rec)
         return loss, updates
 
-    def _update(self, rec: Pass, name: str, g: Quantity, rate: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _update(self, rec: IntegerPass, name: str, g: Quantity, rate: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Record the step of one weight; where its master would leave its range, the exponent grows by one."""
         net = self.net
         master, e = net.masters[name], net.exponents[name]
@@ -137,7 +137,7 @@ class Steps:
             updates.append((velocity, round_even(step, grows).astype(i32)))
         return updates
 
-    def _exponents(self, rec: Pass) -> list[tuple[Tensor, Tensor]]:
+    def _exponents(self, rec: IntegerPass) -> list[tuple[Tensor, Tensor]]:
         net = self.net
         is_due = (net.step & (_WINDOW - 1)) == _WINDOW - 1
         updates: list[tuple[Tensor, Tensor]] = []

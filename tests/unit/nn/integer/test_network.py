@@ -14,7 +14,7 @@ from loom import tensor
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Instr, walk
 from loom.nn.integer import IntegerNetwork
-from loom.nn.integer.record import BITS, Pass, Quantity, product
+from loom.nn.integer.record import BITS, IntegerPass, Quantity, product
 from loom.nn.integer.train import Steps, rate_parts
 from loom.nn.spec import parse
 from loom.nn.train.datasets import divide, read_samples
@@ -181,7 +181,7 @@ def _uncalibrated(layers: Any, shape: Any, dtype: str, x: Array) -> IntegerNetwo
     spec = parse(_document(layers, shape))
     weights = {n: np.ones(s, np.float32) for n, s in spec.parameters().items()}
     net = IntegerNetwork(spec, dtype, weights, {"input": -4}, on="cpu")
-    rec = Pass("calibrate", net.bits, net.quantities(), {})
+    rec = IntegerPass("calibrate", net.bits, net.quantities(), {})
     start = tensor.full((), 0, "i32", on="cpu")
     net.record(rec, {n: Quantity(t, start - 4) for n, t in net.inputs_of(len(x)).items()})
     net.at(dict.fromkeys(rec.needed, -4))
