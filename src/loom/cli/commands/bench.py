@@ -1,4 +1,4 @@
-"""``loom bench``: runs the benchmarks of a checkout, in processes of their own."""
+"""``loom bench``: runs the benchmarks of a checkout, in processes of their own; ``adapt`` is one of the package."""
 
 from __future__ import annotations
 
@@ -6,14 +6,32 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-__all__ = ["bench", "find_checkout"]
+from loom.cli.commands.adapt import adapt
+
+__all__ = ["commands", "find_checkout"]
+
+_OWN = ("adapt", "families", "--help")
 
 
-def bench(
+class _Families(TyperGroup):
+    """Takes what is no command of its own as the options of ``families``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments of ``loom bench``."""
+        return super().parse_args(ctx, args if args[:1] and args[0] in _OWN else ["families", *args])
+
+
+commands = typer.Typer(cls=_Families, help="Benchmarks: 'loom bench [FAMILY] [--json]', and 'loom bench adapt'.")
+commands.command("adapt")(adapt)
+
+
+@commands.command("families")
+def families(
     family: Annotated[str | None, typer.Argument(help="One family (default: all).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

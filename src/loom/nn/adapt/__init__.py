@@ -3,8 +3,23 @@
 Layer: nn. Invariant: in virtual time every result follows from documents, seeds and the cost model alone, to the bit.
 """
 
-from loom.nn.adapt.clock import RealClock, VirtualClock
-from loom.nn.adapt.streams import TaskStream, stream
-from loom.nn.adapt.tracker import AdaptationTracker
+from __future__ import annotations
 
-__all__ = ["AdaptationTracker", "RealClock", "TaskStream", "VirtualClock", "stream"]
+from importlib import import_module
+from typing import Any
+
+from loom.core.names import missing_name
+
+_WHERE = {
+    "AdaptationTracker": "tracker", "CostModel": "cost", "Costs": "cost", "LAYERS": "networks", "RealClock": "clock",
+    "Settings": "suite", "TaskStream": "streams", "Trial": "trial", "VirtualClock": "clock", "document": "networks",
+    "make_learner": "learners", "read_results": "report", "robustness": "report", "run_benchmark": "suite",
+    "run_trial": "trial", "save_png": "report", "stream": "streams", "table": "report", "write_results": "report",
+}  # fmt: skip
+__all__ = list(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"loom.nn.adapt.{_WHERE[name]}"), name)
+    raise missing_name("loom.nn.adapt", name, __all__)

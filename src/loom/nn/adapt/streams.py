@@ -26,9 +26,9 @@ WORLDS = ("chase", "classes")
 
 _NS = 1_000_000
 _CHASE, _NOISE, _CLASS, _PROTOTYPE = 0x41440001, 0x41440002, 0x41440003, 0x41440004
-_LEG_MS = 200
+_LEG_MS = 100
 """Time in which a target goes from one place to the next, in a straight line."""
-_HOLD_MS = 25
+_HOLD_MS = 50
 """Time for which a class is shown."""
 _SPREAD = 3.0
 """How narrow a cell of the retina sees: at distance d it answers 1 / (1 + (_SPREAD d)^2)."""
@@ -73,7 +73,7 @@ def stream(
     """Return a world's stream of ``total_ms`` milliseconds.
 
     "chase": a target wanders about in [-1, 1]^2 and is seen by a retina of 4 x 4 cells; right is the direction (right,
-    left, up, down) in which it is farthest away, in the other task, "avoid", the opposite one. "classes": every 25 ms
+    left, up, down) in which it is farthest away, in the other task, "avoid", the opposite one. "classes": every 50 ms
     one of four patterns of 16 numbers; right is its number, in the other task, "renamed", the next number. The task
     changes ``changes`` times, at equal intervals, to and fro. ``noise``: the deviation of what is added to each number,
     anew every millisecond. Of several ``agents`` number k answers with a direction of its own: k quarter
@@ -142,7 +142,7 @@ def _chase(seed: int, total: int) -> tuple[Any, Any, Any]:
     centres = (np.arange(4) - 1.5) / 2
     away_x, away_y = x[:, None, None] - centres[None, None, :], y[:, None, None] - centres[None, ::-1, None]
     square = (away_x * away_x + away_y * away_y) * (_SPREAD * _SPREAD)
-    return (1.0 / (1.0 + square)).reshape(total, FEATURES), right, right ^ 1
+    return (4.0 / (1.0 + square) - 1.0).reshape(total, FEATURES), right, right ^ 1
 
 
 def _classes(seed: int, total: int) -> tuple[Any, Any, Any]:

@@ -24,7 +24,7 @@ def test_classes_are_told_by_their_patterns_and_renamed() -> None:
     patterns = {tuple(x): y for x, y in zip(seen.observations.tolist(), seen.answers[0, :, 0].tolist(), strict=True)}
     assert sorted(patterns.values()) == [0, 1, 2, 3]
     assert ((seen.answers[0] + 1) % 4 == seen.answers[1]).all()
-    assert all((seen.observations[k] == seen.observations[k + 24]).all() for k in range(0, 1000, 25))
+    assert all((seen.observations[k] == seen.observations[k + 49]).all() for k in range(0, 1000, 50))
 
 
 def test_the_task_changes_on_time() -> None:

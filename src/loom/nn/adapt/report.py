@@ -1,0 +1,129 @@
+"""What a benchmark found, as a table, as JSON, and as a picture.
+
+Layer: nn. Invariant: JSON that was written is read back as it was, and only of the version that is known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from loom.core.errors import ArgumentError, FileError
+from loom.nn.adapt.suite import VERSION
+from loom.storage.atomic import replace_file
+
+__all__ = ["read_results", "robustness", "save_png", "table", "write_results"]
+
+_MARKS = ("world", "layers", "type", "noise", "mode")
+
+
+def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows: means, with the deviation over seeds of accuracy and score."""
+    columns = [*_MARKS, "accuracy %", "adapting %", "recovery ms", "available %", "answers/s", "score", "refused"]
+    return columns, [_cells(row) for row in results["rows"]]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    recovery, never = row["recovery_ms"]["mean"], 1.0 - row["recovered"]["mean"]
+    missed = f" ({never:.0%} never)" if never > 0 else ""
+    return [
+        *(f"{row[name]:g}" if name == "noise" else str(row[name]) for name in _MARKS), _spread(row["accuracy"], 1),
+        _spread(row["adapting"], 1), ("never" if recovery is None else f"{recovery:.0f}{missed}"),
+        f"{100 * row['availability']['mean']:.1f}", f"{row['throughput']['mean']:.0f}", _spread(row["score"], 0),
+        str(row["refused"]),
+    ]  # fmt: skip
+
+
+def _spread(found: Mapping[str, Any], digits: int) -> str:
+    return f"{found['mean']:.{digits}f} +- {found['std']:.{digits}f}"
+
+
+def robustness(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return of each world, architecture, type and mode that was run with and without noise the accuracy with it, the
+    mean over its levels, in percent of that without (``robustness``)."""
+    found: dict[tuple[Any, ...], dict[float, float]] = {}
+    for row in results["rows"]:
+        key = tuple(row[n] for n in _MARKS if n != "noise")
+        found.setdefault(key, {})[row["noise"]] = row["accuracy"]["mean"]
+    names = [n for n in _MARKS if n != "noise"]
+    return [
+        dict(zip(names, key, strict=True)) | {"robustness": _share(levels)}
+        for key, levels in found.items()
+        if len(levels) > 1 and levels.get(0.0)
+    ]
+
+
+def _share(levels: Mapping[float, float]) -> float:
+    noisy = [accuracy for level, accuracy in levels.items() if level > 0]
+    return 100.0 * math.fsum(noisy) / len(noisy) / levels[0.0]
+
+
+def write_results(results: Mapping[str, Any], path: Path) -> None:
+    """Write results as JSON, the file at once; OSError if it cannot be."""
+    replace_file(path, (json.dumps(results, indent=1) + "\n").encode())
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Return results that ``write_results`` wrote; FileError for another file. FileNotFoundError if there is none."""
+    try:
+        found = json.loads(path.read_bytes())
+        if found["benchmark"] != "adapt" or found["version"] != VERSION:
+            raise ValueError(f"benchmark {found['benchmark']!r}, version {found['version']!r}")
+        for row in found["rows"]:
+            _cells(row)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(str(path), f"no results of 'loom bench adapt' ({error})", expected=f"version {VERSION}",
+                        remedy="Name another file") from None  # fmt: skip
+    return found
+
+
+def save_png(results: Mapping[str, Any], path: Path) -> None:
+    """Draw the accuracy of each window, a line for each mode, a picture for each architecture and world (of the first
+    type and noise that there are); FileError without the library, OSError if the file cannot be written."""
+    rows = list(results["rows"])
+    if not rows:
+        raise ArgumentError("loom bench adapt, --png", "there is nothing to draw", expected="at least one row",
+                            got="none", remedy="Run it first")  # fmt: skip
+    first = rows[0]["type"], rows[0]["noise"]
+    shown = [row for row in rows if (row["type"], row["noise"]) == first]
+    worlds, layers = _distinct(shown, "world"), _distinct(shown, "layers")
+    figure, axes = plots().subplots(
+        len(layers), len(worlds), figsize=(6 * len(worlds), 2.2 * len(layers) + 0.8), squeeze=False, sharex=True,
+        sharey=True,
+    )  # fmt: skip
+    settings = results["settings"]
+    for row in shown:
+        axis = axes[layers.index(row["layers"])][worlds.index(row["world"])]
+        times = [k * settings["window_ms"] / 1000 for k in range(len(row["windows"]))]
+        axis.plot(times, [math.nan if v is None else v for v in row["windows"]], label=row["mode"], linewidth=1)
+        axis.set_title(f"{row['layers']}, {row['world']}", fontsize=9)
+    for axis in axes.flat:
+        for k in range(settings["changes"]):
+            at = settings["total_ms"] * (k + 1) // (settings["changes"] + 1)
+            axis.axvline(at / 1000, color="grey", linewidth=0.8, linestyle=":")
+        axis.set_ylim(0, 100)
+    axes[0][0].legend(fontsize=7, ncols=2)
+    figure.supxlabel("seconds" if settings["real_time"] else "seconds of virtual time")
+    figure.supylabel(f"right answers, percent, mean of {settings['seeds']} seeds")
+    figure.tight_layout()
+    figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
+
+
+def plots() -> Any:
+    """Return matplotlib's pyplot, which needs no screen; FileError if it is not installed."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise FileError("loom bench adapt, --png", "the library that draws is not installed", expected="matplotlib",
+                        got="none", remedy="Install it with pip install 'loom-compute[plots]'") from None  # fmt: skip
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _distinct(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return list(dict.fromkeys(row[name] for row in rows))
