@@ -52,7 +52,7 @@ class CostModel:
 
     >>> from loom.nn.adapt import CostModel
     >>> CostModel().of("dense", "step").answer
-    1388000
+    714000
     """
 
     operation_ns: TypeCosts = field(default_factory=lambda: dict(_OPERATION_NS))
