@@ -28,6 +28,7 @@ from loom.cli.commands import (
     monitor,
     networks,
     primes,
+    search,
     train,
     vectors,
     verify,
@@ -100,6 +101,7 @@ app.command("verify")(verify.verify)
 app.command("monitor")(monitor.monitor)
 app.command("init")(init.init)
 app.command("train")(train.train)
+app.command("search")(search.search)
 app.command("eval")(networks.evaluate)
 app.command("infer")(networks.infer)
 app.command("inspect")(inspect.inspect)

@@ -35,6 +35,7 @@ class RandomStream(enum.IntEnum):
     DROPOUT = 0x4C570002
     GUMBEL = 0x4C570003
     ROUNDING = 0x4C570007
+    ARCHITECTURE = 0x4C570020
 
 
 def _upper_bits(count: int, seed: int, number: int) -> Floats:

@@ -13,16 +13,20 @@ from loom.core.names import missing_name
 from loom.nn.spec.layer import LAYERS
 from loom.nn.structure.build import document, network
 from loom.nn.structure.ensembles import EnsembleMatch, correct_mask, cover, ensemble, match_ensembles
+from loom.nn.structure.generating import generate
 from loom.nn.structure.grafting import graft
 from loom.nn.structure.graph import Graph, Port, concat, mean
 from loom.nn.structure.grids import LayerGrid
 from loom.nn.structure.heads import append, cut
 from loom.nn.structure.layers import OpenLayer, constructor, layer, shared
 from loom.nn.structure.mixing import mixture, stitched
+from loom.nn.structure.searching import Candidate, SearchResult, search, space_for
+from loom.nn.structure.space import ArchitectureSpace
 
 __all__ = [
-    "EnsembleMatch", "Graph", "LayerGrid", "OpenLayer", "Port", "append", "concat", "correct_mask", "cover", "cut",
-    "document", "ensemble", "graft", "layer", "match_ensembles", "mean", "mixture", "network", "shared", "stitched",
+    "ArchitectureSpace", "Candidate", "EnsembleMatch", "Graph", "LayerGrid", "OpenLayer", "Port", "SearchResult",
+    "append", "concat", "correct_mask", "cover", "cut", "document", "ensemble", "generate", "graft", "layer",
+    "match_ensembles", "mean", "mixture", "network", "search", "shared", "space_for", "stitched",
 ]  # fmt: skip
 
 
