@@ -13,7 +13,7 @@ import typer
 from loom.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from loom.nn.structure import SearchResult
+    from loom.nn.structure import ArchitectureRanking
 
 __all__ = ["search"]
 
@@ -76,7 +76,7 @@ def _depth(text: str) -> tuple[int, int]:
     return int(least), int(most or least)
 
 
-def _print(result: SearchResult, out: Path | None, *, json: bool) -> None:
+def _print(result: ArchitectureRanking, out: Path | None, *, json: bool) -> None:
     from loom.cli.output import print_json, print_table
 
     if json:

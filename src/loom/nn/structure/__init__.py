@@ -20,13 +20,36 @@ from loom.nn.structure.grids import LayerGrid
 from loom.nn.structure.heads import append, cut
 from loom.nn.structure.layers import OpenLayer, constructor, layer, shared
 from loom.nn.structure.mixing import mixture, stitched
-from loom.nn.structure.searching import Candidate, SearchResult, search, space_for
+from loom.nn.structure.searching import ArchitectureRanking, Candidate, search, space_for
 from loom.nn.structure.space import ArchitectureSpace
 
 __all__ = [
-    "ArchitectureSpace", "Candidate", "EnsembleMatch", "Graph", "LayerGrid", "OpenLayer", "Port", "SearchResult",
-    "append", "concat", "correct_mask", "cover", "cut", "document", "ensemble", "generate", "graft", "layer",
-    "match_ensembles", "mean", "mixture", "network", "search", "shared", "space_for", "stitched",
+    "ArchitectureRanking",
+    "ArchitectureSpace",
+    "Candidate",
+    "EnsembleMatch",
+    "Graph",
+    "LayerGrid",
+    "OpenLayer",
+    "Port",
+    "append",
+    "concat",
+    "correct_mask",
+    "cover",
+    "cut",
+    "document",
+    "ensemble",
+    "generate",
+    "graft",
+    "layer",
+    "match_ensembles",
+    "mean",
+    "mixture",
+    "network",
+    "search",
+    "shared",
+    "space_for",
+    "stitched",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from loom.nn.structure.space import ArchitectureSpace
 from loom.nn.train.datasets import divide
 from loom.runtime.device import Device
 
-__all__ = ["Candidate", "SearchResult", "rounds_of", "search", "space_for"]
+__all__ = ["ArchitectureRanking", "Candidate", "rounds_of", "search", "space_for"]
 
 _WHERE = "loom.nn.structure.search"
 
@@ -58,7 +58,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class ArchitectureRanking:
     """``ranking``: all candidates, best first; ``best``: the first of them as it was trained; ``rounds``: how many were
     trained in each, and up to which epoch."""
 
@@ -133,7 +133,7 @@ def search(
     on: str | Device | None = None,
     report: Callable[[int, Candidate], None] | None = None,
     **settings: Any,
-) -> SearchResult:
+) -> ArchitectureRanking:
     """Generate networks, train them with samples ``x`` and ``y``, and rank them by what they say of samples held out.
 
     ``space``: None: that of ``space_for(x, y)``. ``candidates`` are trained for a few epochs; the best of them, one in
@@ -168,7 +168,7 @@ def search(
         raise NotFinite(_WHERE, "the training of every network that was left diverged", expected="finite losses",
                         got=ranking[0].failed, remedy="Lower the learning rate, or scale the samples")  # fmt: skip
     score = "loss" if ranking[0].accuracy is None else "accuracy"
-    return SearchResult(tuple(ranking), networks[ranking[0].number], rounds, score)
+    return ArchitectureRanking(tuple(ranking), networks[ranking[0].number], rounds, score)
 
 
 def _sizes(candidates: int, reduction: int) -> list[int]:
