@@ -93,13 +93,14 @@ def _add(sums: dict[str, Tensor], key: str, g: Tensor) -> None:
 def record_gradient_then(
     model: Model, wiring: Wiring, trained: Mapping[str, Tensor], history: Mapping[str, Tensor],
     outputs: Mapping[str, Tensor], number: Tensor, horizon: int, *, training: bool = False,
-    past: Sequence[Past] | None = None,
+    past: Sequence[Past] | None = None, begins: bool = False,
 ) -> Gradients:  # fmt: skip
     """Record the derivative of what the ticks computed: each node at what it read when it made what led here.
 
     ``history``: name -> (rows, batch, ...), what was read at the last tick, the one before, ...; ``outputs``: the
     gradients of what the outputs show; ``number``: of ticks. ``past``: what the ticks were, from the last on to the
-    first; None: each moved all nodes, and those before the first are left out by ``number``.
+    first; None: there were ``horizon``, and each moved all nodes. ``begins``: there may have been fewer, as ``number``
+    tells when the program runs.
     """
     sums = _Sums(model, wiring, trained, training)
     reached = dict(outputs)
@@ -112,10 +113,11 @@ def record_gradient_then(
             keys = [k for k in (name, *wiring.carried.get(name, ())) if k in reached]
             if name not in moved or not keys:
                 continue
-            first = wiring.delays[name] - 1 if wiring.carried.get(name) else 0
-            there = number > age + first
-            cotangents = {k: reached[k] if past is not None else _where(there, reached[k]) for k in keys}
             read = {k: history[k][age] for k in wiring.reads(name)}
+            cotangents = {k: reached[k] for k in keys}
+            if begins:
+                there = number > age + (wiring.delays[name] - 1 if wiring.carried.get(name) else 0)
+                cotangents = {k: tensor.where(there, g, 0) for k, g in cotangents.items()}
             for key, g in sums.go_back(name, read, cotangents, number - (age + 1)).items():
                 _add(behind, key, g)
         reached = behind
@@ -124,10 +126,6 @@ def record_gradient_then(
 
 def _owner(wiring: Wiring, key: str) -> str:
     return key if key in wiring.sources else wiring.owner(key)
-
-
-def _where(there: Tensor, g: Tensor) -> Tensor:
-    return tensor.where(there, g, 0)
 
 
 def record_gradient_now(

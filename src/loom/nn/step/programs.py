@@ -7,13 +7,14 @@ next one begins with, whoever compiled it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
+from loom.nn.layers import Carried
 from loom.nn.model import Model
 from loom.nn.step.gradients import (
     Gradients,
@@ -23,7 +24,7 @@ from loom.nn.step.gradients import (
     rescale,
     spread,
 )
-from loom.nn.step.record import record_tick
+from loom.nn.step.record import Tick, record_node, record_tick
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.optimizers import Optimizer, number_type, starting_state
 from loom.nn.train.updates import Pairs, next_values, wide
@@ -71,9 +72,6 @@ class StepPrograms:
 
     def _find_buffers(self) -> None:
         """Record an ordinary pass to find every node's shape and type, and what it carries."""
-        from loom.nn.layers import Carried
-        from loom.nn.step.record import record_node
-
         values: dict[str, Tensor] = dict(self.tensors)
         for name in self.wiring.nodes:
             carried = Carried()
@@ -88,7 +86,8 @@ class StepPrograms:
 
     # programs
 
-    def _program(self, key: Hashable, record: Callable[[], tuple[list[Tensor], Pairs]]) -> TensorProgram:
+    def program(self, key: Hashable, record: Callable[[], tuple[list[Tensor], Pairs]]) -> TensorProgram:
+        """Return the program known by a key, recorded and compiled if it is not there."""
         found = self._made.get(key)
         if found is None:
             outputs, updates = record()
@@ -105,17 +104,29 @@ class StepPrograms:
 
     def tick(self, nodes: tuple[str, ...]) -> TensorProgram:
         """Return the program that advances nodes, all at once."""
-        return self._program(("tick", nodes), lambda: ([], self.record_tick(nodes)))
+        return self.program(("tick", nodes), lambda: ([], self.record_tick(nodes)))
 
     def record_tick(self, nodes: Sequence[str]) -> Pairs:
         """Return the parameters that a tick of ``nodes`` changes and their new values."""
-        made = record_tick(self.model, self.wiring, self.tensors, nodes=nodes, training=self.training,
-                           number=self.number)  # fmt: skip
+        return self.pairs_of(self.make_tick(nodes, self.tensors), self.tensors)
+
+    def make_tick(self, nodes: Sequence[str], buffers: Mapping[str, Tensor]) -> Tick:
+        """Record a tick on buffers."""
+        return record_tick(self.model, self.wiring, buffers, nodes=nodes, training=self.training, number=self.number)
+
+    def pairs_of(self, made: Tick, buffers: Mapping[str, Tensor]) -> Pairs:
+        """Return the parameters that a tick changes, and their new values; ``buffers``: what it read."""
         found = [(self.tensors[n], x) for n, x in (made.made | made.carried).items()]
-        for name, rows in self.history.items():
-            read = tensor.expand_dims(self.tensors[name], 0)
-            found.append((rows, read if rows.shape[0] == 1 else tensor.concat([read, rows[:-1]], 0)))
+        found += [(self.history[n], rows) for n, rows in self.next_history(buffers).items()]
         return [*found, *made.updates.items(), (self.number, self.number + 1)]
+
+    def next_history(self, buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the history after a tick that read ``buffers``."""
+        found: dict[str, Tensor] = {}
+        for name, rows in self.history.items():
+            read = tensor.expand_dims(buffers[name], 0)
+            found[name] = read if rows.shape[0] == 1 else tensor.concat([read, rows[:-1]], 0)
+        return found
 
     def back(self, past: tuple[Past, ...] | None) -> TensorProgram:
         """Return the program that writes the gradients: it is fed g0, g1, .. of the outputs."""
@@ -125,7 +136,7 @@ class StepPrograms:
                 n: known[n] if n in known else self._parameter(f"gradient.{n}", w.shape, wide(w).dtype)
                 for n, w in trained.items()
             }
-        return self._program(("back", past, self.model.frozen), lambda: self._record_back(past))
+        return self.program(("back", past, self.model.frozen), lambda: self._record_back(past))
 
     def _record_back(self, past: tuple[Past, ...] | None) -> tuple[list[Tensor], Pairs]:
         shown = [self.tensors[n] for n in self.wiring.spec.outputs]
@@ -142,7 +153,11 @@ class StepPrograms:
         if self.gradient == "true":
             return record_gradient_then(self.model, self.wiring, self.trained, self.history, given, self.number,
                                         self.horizon, training=self.training, past=past)  # fmt: skip
-        found = record_gradient_now(self.model, self.wiring, self.trained, self.tensors, given, self.number,
+        return self.record_now(given, self.tensors, self.number)
+
+    def record_now(self, given: Mapping[str, Tensor], buffers: Mapping[str, Tensor], number: Tensor) -> Gradients:
+        """Record the gradients at what buffers hold after ``number`` ticks."""
+        found = record_gradient_now(self.model, self.wiring, self.trained, buffers, given, number,
                                     training=self.training)  # fmt: skip
         if self.gradient == "rescaled":
             found.weights = {n: rescale(g) for n, g in found.weights.items()}
@@ -150,7 +165,7 @@ class StepPrograms:
 
     def move(self, optimizer: Optimizer) -> TensorProgram:
         """Return the program that moves the weights: it is fed the rate."""
-        return self._program(("move", optimizer, frozenset(self.gradients)), lambda: ([], self.record_move(optimizer)))
+        return self.program(("move", optimizer, frozenset(self.gradients)), lambda: ([], self.record_move(optimizer)))
 
     def record_move(self, optimizer: Optimizer) -> Pairs:
         """Return weights and what the optimiser keeps, with their new values, at the rate that is fed as ``rate``."""
@@ -162,7 +177,7 @@ class StepPrograms:
     def kept(self, optimizer: Optimizer) -> dict[str, Tensor]:
         """Return what an optimiser keeps, from its first use on."""
         known = self._kept.setdefault(optimizer, {})
-        trained = {n: self.model.parameters[n] for n in self.gradients}
+        trained = self.trained | {n: self.model.parameters[n] for n in self.gradients}
         for name, start in starting_state(optimizer, trained).items():
             known.setdefault(name, start)
         return known

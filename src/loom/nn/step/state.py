@@ -18,6 +18,7 @@ from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError, n
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step.gradients import Past, unseen
+from loom.nn.step.learning import Lesson, ends_of, read_lesson, record_learning, record_plain
 from loom.nn.step.places import BufferPlace
 from loom.nn.step.programs import StepPrograms
 from loom.nn.step.tokens import Forms, bare_shapes, one_token
@@ -25,6 +26,8 @@ from loom.nn.step.wiring import Wiring
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.samples import by_name, check_inputs
 from loom.nn.train.scalars import flag, real, whole
+from loom.nn.train.targets import Losses
+from loom.nn.train.updates import Pairs
 from loom.tensor import Tensor
 
 __all__ = ["GRADIENTS", "StepState"]
@@ -96,7 +99,6 @@ class StepState:
         self._filled = max((self.wiring.delays[n] - 1 for n in self.wiring.carried), default=0)
         self.ticks = 0
         self._past: deque[Past] = deque(maxlen=self.programs.horizon)
-        self._is_plain = True
         self._form = False, False
         self._has_gradients = False
 
@@ -174,15 +176,19 @@ class StepState:
                 self._past.appendleft(self._all)
             else:
                 self._advance(self.wiring.nodes if moved is None else moved)
-            self._is_plain = self._is_plain and moved is None
             self.ticks += 1
 
     def _advance(self, moved: tuple[str, ...]) -> None:
         """Run a tick of some nodes, but for those that carry state and wait for their first input."""
-        carried, delays = self.wiring.carried, self.wiring.delays
-        ready = tuple(n for n in moved if n not in carried or self.ticks >= delays[n] - 1)
+        ready = self._ready(moved)
         self.programs.tick(ready).run()
         self._past.appendleft(Past(frozenset(ready)))
+
+    def _ready(self, nodes: tuple[str, ...], ticks: int | None = None) -> tuple[str, ...]:
+        """Return those of the nodes whose first input is there after so many ticks (None: now)."""
+        done = self.ticks if ticks is None else ticks
+        carried, delays = self.wiring.carried, self.wiring.delays
+        return tuple(n for n in nodes if n not in carried or done >= delays[n] - 1)
 
     def _named(self, nodes: Iterable[str]) -> tuple[str, ...]:
         asked = {nodes} if isinstance(nodes, str) else set(nodes)
@@ -222,19 +228,14 @@ class StepState:
         NotFinite for gradients that are, or become, NaN or infinite: nothing can be applied then.
         """
         where = "StepState.step_backward"
-        if self.gradient is None:
-            raise StateError(where, "the state was made without gradients", expected='gradient="true", or another way',
-                             got="None", remedy="Make it with network.step()")  # fmt: skip
+        self._require_way(where)
         if not self.ticks:
             raise StateError(where, "nothing was computed yet", expected="a tick", got="none",
                              remedy="Call step_forward first")  # fmt: skip
-        if not self.programs.trained:
-            raise ArgumentError(where, "nothing can be trained", expected="at least one weight that is not frozen",
-                                got="none", remedy="Unfreeze a layer")  # fmt: skip
         outputs = self.wiring.spec.outputs
         given = by_name(gradient, outputs, f"{where}, gradient", "y")
         fitted = {n: self._fit(a, self.tensors[n], f"{where}, {n!r}", self._forms_of(n))[0] for n, a in given.items()}
-        past = None if self._is_plain or self.gradient != "true" else self._seen(where)
+        past = self._seen(where) if self.gradient == "true" else None
         with self.network.model.lock:
             self._has_gradients = False
             program = self.programs.back(past)
@@ -249,8 +250,19 @@ class StepState:
         found = {n: by_input.get(n) for n in self.wiring.inputs}
         return found if len(found) > 1 else next(iter(found.values()))
 
-    def _seen(self, where: str) -> tuple[Past, ...]:
-        """Return what the ticks of the history were; StateError if the gradient reaches beyond it."""
+    def _require_way(self, where: str) -> None:
+        """See that gradients are to be computed, and that there is a weight to compute one for."""
+        if self.gradient is None:
+            raise StateError(where, "the state was made without gradients", expected='gradient="true", or another way',
+                             got="None", remedy="Make it with network.step()")  # fmt: skip
+        if not self.programs.trained:
+            raise ArgumentError(where, "nothing can be trained", expected="at least one weight that is not frozen",
+                                got="none", remedy="Unfreeze a layer")  # fmt: skip
+
+    def _seen(self, where: str) -> tuple[Past, ...] | None:
+        """Return what the ticks of the history were, None for all nodes each time; StateError if it is too short."""
+        if len(self._past) == self._past.maxlen and all(tick == self._all for tick in self._past):
+            return None
         past, rows = tuple(self._past), {n: h.shape[0] for n, h in self.programs.history.items()}
         left = unseen(self.wiring, rows, past)
         if left is None or (self.horizon is None and left and self.ticks > len(past)):
@@ -278,17 +290,81 @@ class StepState:
         without gradients, and while the network is being trained.
         """
         where = "StepState.apply_gradients"
-        rate = real(f"{where}, learning_rate", learning_rate)
-        chosen = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
-        if not isinstance(chosen, Optimizer):
-            raise ArgumentError(f"{where}, optimizer", "not an optimiser", expected="a name, or one of loom.nn.train",
-                                got=repr(optimizer)[:200], remedy='Pass for example "adam"')  # fmt: skip
+        rate, chosen = real(f"{where}, learning_rate", learning_rate), self._optimizer_of(optimizer, where)
         self._require_gradients(where)
         with self.network.model.lock, self.network.model.alone(where):
             program = self.programs.move(chosen)
             program.run(rate=np.asarray(rate, program.inputs["rate"].dtype.numpy))
             self.network.training = None
             self._has_gradients = False
+
+    @staticmethod
+    def _optimizer_of(optimizer: str | Optimizer, where: str) -> Optimizer:
+        chosen = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
+        if not isinstance(chosen, Optimizer):
+            raise ArgumentError(f"{where}, optimizer", "not an optimiser", expected="a name, or one of loom.nn.train",
+                                got=repr(optimizer)[:200], remedy='Pass for example "adam"')  # fmt: skip
+        return chosen
+
+    def learn(self, x: Any, y: Any, learning_rate: float = 0.01, *, loss: Losses = None,
+              optimizer: str | Optimizer = "sgd") -> float:  # fmt: skip
+        """Put ``x`` in, advance every layer, and move the weights along the gradient of the loss: all in one program.
+
+        ``y`` and ``loss`` are those of ``Network.train``, of what the outputs show after this tick; returns the loss of
+        it. The bits are those of set_input, step_forward, step_backward and apply_gradients. NotFinite for a loss that
+        is NaN or infinite: no weight moved then.
+        """
+        where = "StepState.learn"
+        self._require_way(where)
+        rate, chosen = real(f"{where}, learning_rate", learning_rate), self._optimizer_of(optimizer, where)
+        if self.gradient == "true" and not self._is_regular:
+            raise StateError(where, "a tick of the history was not one of all nodes, or a buffer was written by hand",
+                             expected="ticks of all nodes", got="others",
+                             remedy="Use step_backward and apply_gradients, or reset()")  # fmt: skip
+        lesson, feeds = self._lesson(y, loss, chosen, where)
+        self.set_input(x)
+        model = self.network.model
+        with model.lock, model.alone(where):
+            key = "learn", lesson, model.frozen
+            program = self.programs.program(key, lambda: ends_of(record_learning(self.programs, lesson, fed=False)))
+            program.run(**feeds, rate=np.asarray(rate, program.inputs["rate"].dtype.numpy))
+            found = float(program.read()[-1])
+            self._past.appendleft(Past(frozenset(self._ready(self.wiring.nodes))))
+            self.ticks += 1
+            self._has_gradients, self.network.training = False, None
+        if not np.isfinite(found):
+            raise NotFinite(where, "the loss is NaN or infinite", expected="a finite number", got=found,
+                            remedy="Use a smaller rate; no weight was moved")  # fmt: skip
+        return found
+
+    def record(
+        self, y: Any = None, *, loss: Losses = None, optimizer: str | Optimizer = "sgd"
+    ) -> tuple[dict[str, Tensor], Pairs]:
+        """Return a tick as ``loom.export.freeze_program`` and ``tensor.compile`` take it: outputs, and updates.
+
+        It is fed the inputs as x (of several x0, x1, ..) and gives the outputs as y (y0, y1, ..). With ``y``, targets
+        like those to come, it is a tick that learns, as ``learn``: it is fed targets t (t0, ..) and ``rate`` as well,
+        and gives the ``loss``, too. Buffers, history, weights and what the optimiser keeps are the program's state.
+        """
+        where = "StepState.record"
+        with self.network.model.lock:
+            if y is None:
+                return record_plain(self.programs)
+            self._require_way(where)
+            lesson, _ = self._lesson(y, loss, self._optimizer_of(optimizer, where), where)
+            return record_learning(self.programs, lesson, fed=True)
+
+    def _lesson(self, y: Any, loss: Losses, optimizer: Optimizer, where: str) -> tuple[Lesson, dict[str, Array]]:
+        return read_lesson(self.programs, y, loss, optimizer, where)
+
+    @property
+    def _is_regular(self) -> bool:
+        """True if each tick of the history moved all nodes that had something to move them."""
+        ticks = range(self.ticks - 1, -1, -1)
+        return all(
+            tick is self._all or tick == Past(frozenset(self._ready(self.wiring.nodes, n)))
+            for n, tick in zip(ticks, self._past, strict=False)
+        )
 
     # control
 
@@ -306,7 +382,6 @@ class StepState:
             if name not in self.wiring.inputs and self._past:
                 last = self._past[0]
                 self._past[0] = Past(last.moved, last.given | {name})
-                self._is_plain = False
 
     def _tensor(self, name: str, where: str) -> Tensor:
         if name not in self.tensors:
@@ -324,4 +399,4 @@ class StepState:
             for held in (*programs.tensors.values(), *programs.history.values(), programs.number):
                 held.write_elements(np.zeros(held.shape, held.dtype.numpy))
             self._past.clear()
-            self.ticks, self._is_plain, self._has_gradients = 0, True, False
+            self.ticks, self._has_gradients = 0, False
