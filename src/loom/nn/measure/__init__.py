@@ -19,6 +19,10 @@ _WHERE = {
     "PrecisionRecall": "ranking", "RocCurve": "ranking", "average_precision": "ranking",
     "precision_recall_curve": "ranking", "roc_auc": "ranking", "roc_curve": "ranking", "roc_curves": "ranking",
     "Calibration": "confidence", "calibration": "confidence",
+    "Clusters": "clustering", "kmeans": "clustering", "nearest_centroid": "clustering", "silhouette": "clustering",
+    "silhouette_samples": "clustering",
+    "Correlation": "correlation", "FeaturePair": "correlation", "correlate": "correlation",
+    "OutlierDetector": "outliers", "layer_features": "outliers",
 }  # fmt: skip
 __all__ = list(_WHERE)
 

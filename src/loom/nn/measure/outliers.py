@@ -1,0 +1,113 @@
+"""Out-of-distribution detection: samples that lie far from all clusters of those that are known.
+
+Layer: nn. Invariant: a sample's score is its distance from the nearest centroid, so that scores, threshold and answers
+follow from the known samples, the settings and the seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError
+from loom.core.given import is_mapping
+from loom.core.numbers import real
+from loom.nn.inspect.activity import Observation
+from loom.nn.measure.clustering import Clusters, kmeans, nearest_centroid
+from loom.nn.measure.ranking import RocCurve, roc_curve
+from loom.nn.measure.tables import read_rows
+from loom.runtime.device import Device
+
+__all__ = ["Observed", "OutlierDetector", "layer_features"]
+
+
+class Observed(Protocol):
+    """A network whose layers can be looked at: ``loom.Network``."""
+
+    def observe(self, callback: Any = None, *, layers: Any = None, threshold: float = 0.0) -> Observation:
+        """See what layers do."""
+        ...
+
+    def predict(self, x: Any) -> Any:
+        """Run it."""
+        ...
+
+
+def layer_features(network: Observed, x: Any, layer: str | int) -> Array:
+    """Return what a layer of a network gives for samples, (n, features), further axes joined; ``layer`` by its name,
+    or by the number of its node."""
+    with network.observe(layers=layer) as seen:
+        network.predict(x)
+    (name,) = seen.names or ("",)
+    found = seen.outputs(name)
+    return found.reshape(len(found), -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutlierDetector:
+    """Centroids of known samples' features, and the distance from them beyond which a sample is an outlier.
+
+    >>> known = [[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]]
+    >>> OutlierDetector.fit(known, clusters=2, quantile=1.0).is_outlier([[0.5, 0.5], [5.0, 5.0]]).tolist()
+    [False, True]
+    """
+
+    centroids: Array = field(repr=False)
+    threshold: float
+    quantile: float
+    clusters: Clusters | None = field(default=None, repr=False)
+
+    @classmethod
+    def fit(
+        cls, features: Any, clusters: int = 8, quantile: float = 0.95, *, seed: int = 0, start: str = "k-means++",
+        on: str | Device | None = None,
+    ) -> OutlierDetector:  # fmt: skip
+        """Return a detector of the k-means clusters of features (n, size) of known samples.
+
+        ``threshold``: the least distance that the share ``quantile`` of them is within. Of a network's layer:
+        ``layer_features``. Errors as in ``kmeans``.
+        """
+        where = "OutlierDetector.fit"
+        share = real(quantile, f"{where}, quantile")
+        if not 0 < share <= 1:
+            raise ArgumentError(f"{where}, quantile", "out of range", expected="above 0, up to 1", got=quantile,
+                                remedy="Pass the share of known samples that is to be within")  # fmt: skip
+        found = kmeans(features, clusters, start=start, seed=seed, on=on)
+        near = np.sort(nearest_centroid(features, found.centroids, on=on)[1])
+        return cls(found.centroids, float(near[max(math.ceil(share * len(near)), 1) - 1]), share, found)
+
+    def scores(self, features: Any, *, on: str | Device | None = None) -> Array:
+        """Return how far (n) samples' features (n, size) are from the nearest centroid: the larger, the stranger."""
+        return nearest_centroid(features, self.centroids, on=on)[1]
+
+    def is_outlier(self, features: Any, *, on: str | Device | None = None) -> Array:
+        """Return (n) whether samples are beyond the threshold."""
+        return self.scores(features, on=on) > self.threshold
+
+    def roc(self, known: Any, strange: Any, *, on: str | Device | None = None) -> RocCurve:
+        """Return the ROC curve of features of samples that are known and of those that are not; ``.auc`` is 1 if all
+        of these score higher."""
+        scores = [self.scores(each, on=on) for each in (known, strange)]
+        return roc_curve(np.repeat([False, True], [len(s) for s in scores]), np.concatenate(scores))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return {"centroids": self.centroids.tolist(), "dtype": self.centroids.dtype.name, "threshold": self.threshold,
+                "quantile": self.quantile}  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> OutlierDetector:
+        """Return the detector that ``to_dict`` gave; ArgumentError for anything else."""
+        where = "OutlierDetector.from_dict"
+        if not is_mapping(found) or not {"centroids", "threshold", "quantile"} <= set(found):
+            raise ArgumentError(where, "no detector", expected="centroids, threshold, quantile",
+                                got=repr(found)[:80], remedy="Check which file it is")  # fmt: skip
+        centroids, _ = read_rows(found["centroids"], f"{where}, centroids")
+        kept = np.float32 if found.get("dtype") == "float32" else np.float64
+        return cls(centroids.astype(kept), float(real(found["threshold"], f"{where}, threshold")),
+                   float(real(found["quantile"], f"{where}, quantile")))  # fmt: skip
