@@ -82,14 +82,14 @@ def kmeans(
     one_of(start, f"{where}, start", _STARTS)
     most, turns = whole(iterations, f"{where}, iterations", least=1), whole(restarts, f"{where}, restarts", least=1)
     key = whole(seed, f"{where}, seed", least=0, most=_MOST_SEED)
-    search = _Search(rows, dtype, count, key, on)
+    search = _Lloyd(rows, dtype, count, key, on)
     found: list[Clusters] = []
     for turn in range(turns):
         found.append(search.run(search.spread(turn) if start == "k-means++" else search.draw(turn), turn, most))
     return min(found, key=lambda c: c.inertia)
 
 
-class _Search:
+class _Lloyd:
     """The samples, and the program that finds the nearest of k centroids."""
 
     def __init__(self, rows: Array, dtype: DType, k: int, seed: int, on: str | Device | None) -> None:
