@@ -11,20 +11,40 @@ a thread that made none, the one made last in any. Invariant: a name means what 
 1
 """
 
-from loom.flow.dnvm import adaptation, current, evaluation, grafts, grid, layers, training
+from loom.flow.dnvm import (
+    adaptation,
+    current,
+    evaluation,
+    gradients,
+    grafts,
+    grid,
+    layers,
+    models,
+    schedulers,
+    standard,
+    training,
+)
 from loom.flow.dnvm.adaptation import *  # noqa: F403
 from loom.flow.dnvm.current import *  # noqa: F403
 from loom.flow.dnvm.evaluation import *  # noqa: F403
+from loom.flow.dnvm.gradients import *  # noqa: F403
 from loom.flow.dnvm.grafts import *  # noqa: F403
 from loom.flow.dnvm.grid import *  # noqa: F403
 from loom.flow.dnvm.layers import *  # noqa: F403
+from loom.flow.dnvm.models import *  # noqa: F403
+from loom.flow.dnvm.schedulers import *  # noqa: F403
+from loom.flow.dnvm.standard import *  # noqa: F403
 from loom.flow.dnvm.training import *  # noqa: F403
 
 __all__: list[str] = []
 __all__ += adaptation.__all__
 __all__ += current.__all__
 __all__ += evaluation.__all__
+__all__ += gradients.__all__
 __all__ += grafts.__all__
 __all__ += grid.__all__
 __all__ += layers.__all__
+__all__ += models.__all__
+__all__ += schedulers.__all__
+__all__ += standard.__all__
 __all__ += training.__all__

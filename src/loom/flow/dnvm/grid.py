@@ -20,8 +20,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, SpecError
 from loom.core.given import flag, is_list, is_mapping, is_tuple
-from loom.flow.dnvm.current import set_current
-from loom.flow.dnvm.reading import read_samples
+from loom.flow.dnvm.current import forward_flat, set_current
 from loom.flow.dnvm.training import train_simple
 from loom.nn.network import Network
 from loom.nn.structure.grids import cell_of, empty_cells, grid_size
@@ -36,6 +35,7 @@ class ActivationNumber(enum.IntEnum):
     """Numbers of the first generation's activations."""
 
     RELU = 0
+    SCALED_RELU = 0
     SIGMOID = 1
     TANH = 2
     SOFTPLUS = 3
@@ -152,8 +152,7 @@ def configure_sequential_network(
 
 def forward(network: GridNetwork | Network, values: Sequence[float]) -> list[float]:
     """Return a network's outputs, flat, for one flat vector: one sample after the other."""
-    net = _network(network, "loom.flow.dnvm.forward")
-    return net.predict(read_samples(net, values, "forward")).reshape(-1).tolist()
+    return forward_flat(network_of(network, "loom.flow.dnvm.forward"), values, "forward")
 
 
 def train_epoch(
@@ -164,14 +163,14 @@ def train_epoch(
     if len(inputs) != len(targets):
         raise ArgumentError(where, "not one target for each input", expected=len(inputs), got=len(targets),
                             remedy="Pass as many of both")  # fmt: skip
-    set_current(_network(network, where))
+    set_current(network_of(network, where))
     pairs = [{"Input": x, "Target": y} for x, y in zip(inputs, targets, strict=True)]
     return train_simple(pairs, {"Epochs": 1, "LearningRate": learning_rate})["FinalLoss"]
 
 
 def cleanup_gpu(network: GridNetwork | Network) -> None:
     """Move a network to the CPU: nothing of it is left on a GPU."""
-    _network(network, "loom.flow.dnvm.cleanup_gpu").to("cpu")
+    network_of(network, "loom.flow.dnvm.cleanup_gpu").to("cpu")
 
 
 def free_network(network: GridNetwork | Network) -> None:
@@ -179,7 +178,8 @@ def free_network(network: GridNetwork | Network) -> None:
     del network
 
 
-def _network(given: Any, where: str) -> Network:
+def network_of(given: Any, where: str) -> Network:
+    """Return the network that is given, as a grid or as itself."""
     found = given.network if isinstance(given, GridNetwork) else given
     if not isinstance(found, Network):
         raise ArgumentError(where, "not a network", expected="what create_network returned", got=type(given).__name__,
