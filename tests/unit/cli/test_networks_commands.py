@@ -167,3 +167,16 @@ def test_digits() -> None:
     x, y = read_samples("digits", (1, 8, 8))
     assert x.shape == (1797, 1, 8, 8)
     assert (float(x.max()), sorted(set(y.tolist()))) == (1.0, list(range(10)))
+
+
+def test_numeric_types_are_compared(folder: Path) -> None:
+    net, data = str(folder / "net.json"), str(folder / "data.csv")
+    model = str(folder / "typed.json")
+    invoke("train", net, "--data", data, "--epochs", "1", "--device", "cpu", "--compute", "bf16", "--out", model)
+    lines = invoke("inspect", model, "--types", "--data", data).splitlines()
+    assert len(lines) == 1 + 21 + 1
+    assert lines[0].split()[-1] == "accuracy"
+    found = json.loads(invoke("inspect", net, "--types", "--scales", "channel", "--json"))
+    assert [t["dtype"] for t in found["types"]][:2] == ["f64", "f32"]
+    assert found["types"][1]["quality_score"] == 100.0
+    assert "has no effect alone" in invoke("inspect", net, "--data", data, code=2)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from loom.core.errors import ArgumentError
+
 if TYPE_CHECKING:
     from loom.nn.network import Network
 
@@ -18,13 +20,31 @@ def inspect(
     model_id: Annotated[str | None, typer.Option("--id", help="Which model of a bundle of several.")] = None,
     batch: Annotated[int, typer.Option("--batch", help="Samples that work and dispatches are counted for.")] = 1,
     device: Annotated[str, typer.Option("--device", help="Whose dispatches are counted (see 'loom devices').")] = "cpu",
+    types: Annotated[bool, typer.Option("--types", help="Compare numeric types of storage instead.")] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", help="With --types: samples to compare on: digits, FILE.npz or FILE.csv.")
+    ] = None,
+    scales: Annotated[
+        str | None, typer.Option("--scales", help="With --types: auto, tensor, channel, row or none.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print a network's layers with shapes, weights, work and dispatches, and the digest of its weights."""
+    """Print a network's layers with shapes, weights, work and dispatches, and the digest of its weights.
+
+    With --types: what storing its weights in each numeric type does to its outputs, the bytes it takes, and the score
+    for each MB; on samples drawn by its seed, or those of --data, then with accuracy.
+    """
     from loom.cli.networks import open_network
     from loom.cli.output import print_json, print_table
 
+    for option, given in (("--data", data), ("--scales", scales)):
+        if given is not None and not types:
+            raise ArgumentError(f"loom inspect, {option}", "has no effect alone", expected="--types as well", got=given,
+                                remedy=f"Add --types, or leave {option} out")  # fmt: skip
     net = open_network(network, device, model_id=model_id)
+    if types:
+        _print_types(net, data, scales or "auto", json=json)
+        return
     blueprint = net.blueprint(batch)
     if json:
         print_json(_facts(net, batch))
@@ -34,6 +54,23 @@ def inspect(
         typer.echo(f"classes: {', '.join(net.spec.classes)}")
     typer.echo(blueprint.summary())
     typer.echo(f"sha256 {net.digest()}")
+
+
+def _print_types(net: Network, data: str | None, scales: str, *, json: bool) -> None:
+    from loom.cli.networks import samples_for
+    from loom.cli.output import print_json, print_table
+    from loom.nn.numeric import benchmark_types
+
+    x, y = (None, None) if data is None else samples_for(net, data)
+    report = benchmark_types(net, x, y, scales=scales)
+    if json:
+        print_json(report.to_dict())
+        return
+    columns, rows = report.rows()
+    kept = len(columns) - (report.accuracy is None)
+    print_table(columns[:kept], [row[:kept] for row in rows])
+    told = "" if report.accuracy is None else f", accuracy {report.accuracy:.4f} before storing"
+    typer.echo(f"{report.samples} samples{told}; best score for each MB: {report.best.dtype}")
 
 
 def _facts(net: Network, batch: int) -> dict[str, Any]:

@@ -39,6 +39,9 @@ def train(
     hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples to test with.")] = 0.2,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
+    compute: Annotated[
+        str | None, typer.Option("--compute", help="Mixed precision: f16 or bf16; weights stay f32.")
+    ] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder; resumed from if it has one.")] = None,
     curves: Annotated[Path | None, typer.Option("--curves", help="Draw the losses: a .png file.")] = None,
@@ -62,6 +65,7 @@ def train(
     settings: dict[str, Any] = {
         "epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed,
         "schedule": schedule, "clip_norm": clip_norm, "patience": patience, "checkpoint": checkpoint,
+        "compute": compute,
     }  # fmt: skip
     settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     start = time.perf_counter()

@@ -128,7 +128,9 @@ class Context:
             return found.run(config.layer, x)
         known = LAYERS[type(config)]
         own = {key: self.record.tensors[f"{self.name}.{key}"] for key in self.record.names.get(self.name, ())}
-        if not known.any_dtype:
+        if config.is_at_input and isinstance(x, Tensor):
+            x = x.astype(next(iter(own.values())).dtype)  # its numbers stay as they are in mixed precision
+        elif not known.any_dtype:
             x = [self.convert(each) for each in x] if isinstance(x, list) else self.convert(x)
         return known.apply(config, own, x, self)
 

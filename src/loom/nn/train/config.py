@@ -14,6 +14,7 @@ from typing import Any, cast
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
 from loom.nn.train.losses import Loss, loss_of
+from loom.nn.train.lossscale import compute_name, start_of_scale
 from loom.nn.train.optimizers import SGD, Optimizer
 from loom.nn.train.scalars import flag, real, whole
 from loom.nn.train.schedules import Schedule
@@ -37,7 +38,10 @@ class TrainConfig:
     (of validation, else of training) lower by more than ``least_gain``, after which training stops and the best
     weights are put back. ``checkpoint``: a folder, written every ``checkpoint_every`` epochs, at the end, and at
     Ctrl-C. ``budget_nbytes``: the most memory for weights, state and programs. ``evaluate_every``: epochs after which
-    all measures of the validation samples are kept in ``History.evaluations``.
+    all measures of the validation samples are kept in ``History.evaluations``. ``compute``: ``"f16"`` or ``"bf16"``, in
+    which layers are then computed, forward and backward, while weights, losses and the optimiser stay
+    f32 (mixed precision, of networks of f32); in f16 steps whose gradients are too large are skipped and the loss
+    scale is halved, which begins as ``loss_scale``, a power of two.
     """
 
     loss: str | Loss | Mapping[str, str | Loss] = "mse"
@@ -58,6 +62,8 @@ class TrainConfig:
     checkpoint_every: int = 1
     budget_nbytes: int | None = None
     evaluate_every: int | None = None
+    compute: str | None = None
+    loss_scale: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("checkpoint_every", 1), ("seed", 0),
@@ -74,6 +80,8 @@ class TrainConfig:
             if getattr(self, name) != default and getattr(self, needed) is None:
                 raise ArgumentError(f"train, {name}", "has no effect alone", expected=f"{needed}=... as well",
                                     got=f"no {needed}", remedy=f"Pass {needed}, or leave {name} out")  # fmt: skip
+        self._keep("compute", compute_name(self.compute))
+        start_of_scale(self.loss_scale, self.compute)
         _require_kind("optimizer", self.optimizer, Optimizer, "an optimiser, for example Adam()")
         _require_kind(
             "schedule", self.schedule, (Schedule, type(None)), "a schedule, for example Cosine(0.1, steps=100)"
@@ -86,6 +94,11 @@ class TrainConfig:
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    @property
+    def first_loss_scale(self) -> float | None:
+        """The loss scale that a training in f16 begins with, else None."""
+        return start_of_scale(self.loss_scale, self.compute)
 
     def loss_functions(self, outputs: Sequence[str] = ()) -> list[Loss]:
         """Return the functions of the losses of outputs, without names of the only one."""
@@ -104,6 +117,8 @@ class TrainConfig:
         names = ("loss", "probabilities", "optimizer", "learning_rate", "schedule", "batch_size", "accumulate",
                  "shuffle", "seed", "clip_value", "clip_norm", "patience", "least_gain")  # fmt: skip
         found = {name: repr(getattr(self, name)) for name in names}
+        if self.compute is not None:  # trainings kept before it could be told go on
+            found |= {"compute": self.compute, "loss_scale": repr(self.first_loss_scale)}
         loss = _name_of(self.loss)
         found["loss"] = loss if callable(self.loss) else repr(loss)
         return found

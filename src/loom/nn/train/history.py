@@ -23,7 +23,8 @@ class History:
     ``loss`` is the mean over the epoch's samples as they were met, ``rate`` that of the epoch's last update.
     ``validation_accuracy`` is of classes. ``stopped``: why training ended before its last epoch, or "".
     ``evaluations``, if ``evaluate_every`` asks for them: what ``Evaluation.brief`` gives of the validation samples, and
-    after which ``epoch``, from 1.
+    after which ``epoch``, from 1. ``skipped``: of a training in f16, the updates of each epoch that changed nothing
+    because a gradient was too large.
     """
 
     loss: list[float] = field(default_factory=list[float])
@@ -32,6 +33,7 @@ class History:
     rate: list[float] = field(default_factory=list[float])
     stopped: str = ""
     evaluations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    skipped: list[int] = field(default_factory=list[int])
 
     @property
     def epochs(self) -> int:
@@ -45,7 +47,7 @@ class History:
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> History:
         """Return the history that ``to_dict`` gave."""
-        told = found if "evaluations" in found else {**found, "evaluations": []}  # kept before there were any
+        told = {"evaluations": [], "skipped": [], **found}  # kept before there were any
         return cls(**{f.name: told[f.name] for f in fields(cls)})
 
     def png(self) -> bytes:

@@ -19,6 +19,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.lossscale import LossScale, are_finite, require_masters
 from loom.nn.train.optimizers import number_type, starting_state
 from loom.nn.train.samples import Samples
 from loom.nn.train.updates import Pairs, as_type_of, next_values, wide
@@ -127,6 +128,12 @@ class Programs:
         self.state = starting_state(config.optimizer, self.trained)
         self.step = tensor.parameter(np.zeros((), np.uint32), name="step", on=self.where)
         self.sums = self._zeros() if config.accumulate > 1 else {}
+        first = config.first_loss_scale
+        self.scaling = None if first is None else LossScale(first, self.where)
+        self._precision: dict[str, Any] = {}
+        if config.compute is not None:
+            for w in self.trained.values():
+                self._precision = {"compute": require_masters(w.dtype, config.compute)}
         self._frozen = frozenset(frozen)
         self._made: dict[Key, TensorProgram] = {}
         self._steps: dict[int, TensorProgram] = {}
@@ -152,6 +159,8 @@ class Programs:
         self.config = config
         for name, first in starting_state(config.optimizer, self.trained).items():
             self.state[name].assign(first.numpy())
+        if self.scaling is not None:
+            self.scaling.restart()
         for kept in (*self.sums.values(), self.step):
             kept.assign(np.zeros(kept.shape, kept.dtype.numpy))
 
@@ -164,7 +173,8 @@ class Programs:
     @property
     def kept(self) -> dict[str, Tensor]:
         """Name -> parameter of all that a step changes besides the model's own."""
-        return {**self.state, **{f"sum.{n}": s for n, s in self.sums.items()}, "step": self.step}
+        scaling = {} if self.scaling is None else self.scaling.state
+        return {**self.state, **{f"sum.{n}": s for n, s in self.sums.items()}, **scaling, "step": self.step}
 
     @property
     def nbytes(self) -> int:
@@ -324,14 +334,14 @@ class Programs:
 
     def _step(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
         loss, grads, moved = self._backward(batch, samples)
-        is_sound = (loss - loss) == 0
-        updates = [*self._move(grads), *moved, *self._count(batch, samples)]
+        is_sound = tensor.isfinite(loss)
+        updates = [*self._take(grads), *moved, *self._count(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
     def _sum(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
         loss, grads, moved = self._backward(batch, samples)
         share = tensor.input("share", (), self.number)
-        is_sound = (loss - loss) == 0
+        is_sound = tensor.isfinite(loss)
         updates = [(s, s + grads[n] * as_type_of(share, s)) for n, s in self.sums.items()]
         updates += [*moved, *self._count(batch, samples)]
         return [loss], [(old, tensor.where(is_sound, new, old)) for old, new in updates]
@@ -341,7 +351,7 @@ class Programs:
         return [(self.step, self.step + 1), *([] if held is None else [(held.done, held.done + samples)])]
 
     def _update(self) -> tuple[list[Tensor], Pairs]:
-        return [], [*self._move(dict(self.sums)), *((s, tensor.zeros(s.shape, s.dtype)) for s in self.sums.values())]
+        return [], [*self._take(dict(self.sums)), *((s, tensor.zeros(s.shape, s.dtype)) for s in self.sums.values())]
 
     def _loss(self, batch: BatchShape, samples: int) -> tuple[list[Tensor], Pairs]:
         x, y = batch.inputs(samples)
@@ -349,11 +359,12 @@ class Programs:
         return [self._total(outputs, y), *outputs], []
 
     def _apply(self, x: list[Tensor], *, training: bool, step: Tensor | None = None) -> list[Tensor]:
-        """Record the network; return its outputs, narrow ones as f32."""
+        """Record the network; return its outputs, narrow ones as f32. Samples held out are measured in its own type."""
+        precision = self._precision if training else {}
         given = dict(zip(self.inputs, x, strict=True)) if self.inputs else x[0]
         if not self.outputs:
-            return [wide(self.model.apply(given, training=training, step=step))]
-        made = self.model.apply_all(given, training=training, step=step)
+            return [wide(self.model.apply(given, training=training, step=step, **precision))]
+        made = self.model.apply_all(given, training=training, step=step, **precision)
         return [wide(made[name]) for name in self.outputs]
 
     def _total(self, outputs: list[Tensor], y: list[Tensor]) -> Tensor:
@@ -367,10 +378,13 @@ class Programs:
         outputs = self._apply(x, training=True, step=self.step)
         moved = list(self.model.state_updates)
         loss, trained = self._total(outputs, y), list(self.trained.values())
+        of = loss if self.scaling is None else self.scaling.scaled(loss)
         grads: list[Tensor] = []
 
         def differentiate(taps: list[Tensor]) -> list[Tensor]:
-            grads[:] = tensor.grad(loss, [*trained, *taps])
+            grads[:] = tensor.grad(of, [*trained, *taps])
+            if self.scaling is not None:
+                grads[:] = self.scaling.unscaled([wide(g) for g in grads])
             return grads[len(trained) :]
 
         if self._watch() is None:
@@ -378,6 +392,14 @@ class Programs:
         else:
             self._seen = lay_out(getattr(self.model, "taps", {}), differentiate)
         return loss, {n: wide(g) for n, g in zip(self.trained, grads, strict=False)}, moved
+
+    def _take(self, grads: dict[str, Tensor]) -> Pairs:
+        """Return what an update changes; in f16 nothing but the loss scale, if a gradient is not finite."""
+        moved = self._move(grads)
+        if self.scaling is None:
+            return moved
+        is_taken = are_finite(grads)
+        return [*((old, tensor.where(is_taken, new, old)) for old, new in moved), *self.scaling.next(is_taken)]
 
     def _move(self, grads: dict[str, Tensor]) -> Pairs:
         """Return the new values of trained weights and of the optimiser's state."""
@@ -413,7 +435,7 @@ def _settings_of(config: TrainConfig) -> tuple[Any, ...]:
     """Return the settings that programs are made of."""
     return (
         config.optimizer, config.loss, config.probabilities, config.clip_value, config.clip_norm,
-        config.accumulate > 1, config.budget_nbytes,
+        config.accumulate > 1, config.budget_nbytes, config.compute, config.first_loss_scale,
     )  # fmt: skip
 
 

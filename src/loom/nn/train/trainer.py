@@ -184,6 +184,7 @@ class Trainer:
         self, n: int, count: int, held_out: Samples | None, rate: float, report: Callable[[Progress], None]
     ) -> None:
         self.keep()
+        self._count_skipped(-(-count // self.config.accumulate))
         history, mean = self.history, self._total / n
         history.loss.append(mean)
         history.rate.append(rate)
@@ -204,6 +205,17 @@ class Trainer:
         if self.config.checkpoint is not None and self.epoch % self.config.checkpoint_every == 0:
             write_checkpoint(Path(self.config.checkpoint), self._snapshot())
         report(Progress(self.epoch - 1, self.config.epochs, count, count, mean, watched if held_out else None))
+
+    def _count_skipped(self, updates: int) -> None:
+        """Note how many of an epoch's updates were skipped in f16; NotFinite if all were and no scale helps."""
+        scaling = self.programs.scaling
+        if scaling is None:
+            return
+        self.history.skipped.append(scaling.skipped - sum(self.history.skipped))
+        if self.history.skipped[-1] == updates and scaling.is_least:
+            raise NotFinite("train, compute", "no update of this epoch has gradients that f16 holds",
+                            expected="finite gradients", got=f"{updates} updates skipped, the loss scale down to 1",
+                            remedy='Train with compute="bf16", or bring inputs and targets near 0')  # fmt: skip
 
     def train_batch(self, x: Array, y: Array) -> float:
         """Make one update of one batch, whatever epoch it is of, at the config's rate; return its loss.
