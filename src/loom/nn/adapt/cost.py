@@ -25,9 +25,9 @@ TypeCosts = Mapping[str, int]
 """Numeric type -> nanoseconds of an operation."""
 
 _OPERATION_NS: dict[str, int] = {
-    "f64": 1000, "f32": 500, "f16": 500, "bf16": 500,
+    "f64": 1000, "f32": 500, "f16": 500, "bf16": 500, "int16": 125, "int8": 125,
 }  # fmt: skip
-"""f64 takes twice as long as f32; f16 and bf16 are stored and computed with as f32."""
+"""f64 takes twice as long as f32; f16 and bf16 are stored and computed with as f32; integers take 16 cycles."""
 _BACKWARD = 2
 """Learning from a sample takes so many times the operations of its answer: signals down, changes of weights."""
 

@@ -1,20 +1,21 @@
-"""Learners: a network that answers and learns in a mode, started anew for each seed.
+"""Learners by mode: blocks that are learnt from at once, or a tick and an update for each observation.
 
-Layer: nn. A learner compiles its programs once; a seed only gives it other weights. All modes get the same signal: the
-gap between the output and the one-hot row of what is right. Invariant: what it answers follows from its weights and
-from what it was shown since they were given, in that order.
+Layer: nn. A learner compiles its programs once; a seed only gives it other weights. Invariant: all modes get the same
+signal: the gap between the output and the one-hot row of what is right.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.errors import ArgumentError
+from loom.nn.adapt.integers import IntegerLearner
+from loom.nn.adapt.learner import BLOCK, PARTS, Learner, cuts
 from loom.nn.adapt.networks import document
-from loom.nn.adapt.streams import ACTIONS
+from loom.nn.integer.record import BITS
 from loom.nn.network import Network
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.config import TrainConfig
@@ -23,41 +24,7 @@ from loom.nn.tween import TweenConfig, TweenMode, TweenState
 from loom.runtime.device import Device
 from loom.tensor import Tensor
 
-__all__ = ["BLOCK", "PARTS", "Learner", "make_learner"]
-
-BLOCK = 20
-"""Answers that a mode without ticks collects before it learns from them."""
-PARTS = 4
-"""Updates that it makes of them, each of BLOCK / PARTS samples."""
-
-_ROWS = np.eye(ACTIONS, dtype=np.float32)
-
-
-class Learner(ABC):
-    """Answers observations and learns from them. ``delay``: how many observations before the last one an answer is to;
-    ``block``: how many it collects before it learns (1: it learns while it answers); ``parts``: updates of a block."""
-
-    delay = 0
-    block = 1
-    parts = 1
-
-    def __init__(self, network: Network, rate: float) -> None:
-        self.network, self.rate = network, rate
-        self.shape = network.spec.inputs[0].shape
-        self.outputs = network.spec.shapes()[network.spec.outputs[0]]
-
-    def start(self, weights: Mapping[str, Array]) -> None:
-        """Begin anew with these weights, and nothing kept of what was before."""
-        self.network.model.load(weights)
-
-    @abstractmethod
-    def answer(self, x: Array, right: Array | None) -> Array:
-        """Return what the network gives, flat; ``right``: one-hot rows of what is right of the observation that the
-        answer is to, from which a learner without blocks learns at once. None: nothing is known of it."""
-
-    def learn(self, x: Array, right: Array) -> None:
-        """Learn from a block of observations and one-hot rows, oldest first."""
-        del x, right
+__all__ = ["make_learner"]
 
 
 class NormalLearner(Learner):
@@ -66,20 +33,21 @@ class NormalLearner(Learner):
     block, parts = BLOCK, PARTS
 
     def __init__(self, network: Network, rate: float) -> None:
-        super().__init__(network, rate)
-        config, model = TrainConfig(loss=half_square, learning_rate=rate), network.model
+        super().__init__(network.spec, rate)
+        self._model = network.model
+        config, model = TrainConfig(loss=half_square, learning_rate=rate), self._model
         self._trainer = Trainer(model, config, x_type=network.spec.inputs[0].dtype, y_type=model.result_type)
 
     def start(self, weights: Mapping[str, Array]) -> None:
-        super().start(weights)
+        self._model.load(weights)
         self._trainer.programs.restart(self._trainer.config)
 
     def answer(self, x: Array, right: Array | None) -> Array:
         del right
-        return self.network.model.forward(x.reshape(1, *self.shape)).reshape(-1)
+        return self._model.forward(x.reshape(1, *self.shape)).reshape(-1)
 
     def learn(self, x: Array, right: Array) -> None:
-        for part in _cuts(len(x), self.parts):
+        for part in cuts(len(x), self.parts):
             self._trainer.train_batch(x[part], right[part])
 
 
@@ -89,19 +57,20 @@ class TweenLearner(Learner):
     block, parts = BLOCK, PARTS
 
     def __init__(self, network: Network, rate: float, mode: TweenMode) -> None:
-        super().__init__(network, rate)
+        super().__init__(network.spec, rate)
+        self._model = network.model
         self._state = TweenState(network, mode)
 
     def start(self, weights: Mapping[str, Array]) -> None:
-        super().start(weights)
+        self._model.load(weights)
         self._state.reset()
 
     def answer(self, x: Array, right: Array | None) -> Array:
         del right
-        return self.network.model.forward(x.reshape(1, *self.shape)).reshape(-1)
+        return self._model.forward(x.reshape(1, *self.shape)).reshape(-1)
 
     def learn(self, x: Array, right: Array) -> None:
-        for part in _cuts(len(x), self.parts):
+        for part in cuts(len(x), self.parts):
             self._state.step(x[part], right[part], self.rate)
 
 
@@ -109,13 +78,14 @@ class StepLearner(Learner):
     """A step mode: each observation is a tick and an update, one program."""
 
     def __init__(self, network: Network, rate: float, mode: TweenMode) -> None:
-        super().__init__(network, rate)
+        super().__init__(network.spec, rate)
+        self._model = network.model
         config = TweenConfig() if mode.is_tween else TweenConfig(loss=half_square)
         self._state = TweenState(network, mode, config)
         self.delay = Wiring(network.spec).depth - 1
 
     def start(self, weights: Mapping[str, Array]) -> None:
-        super().start(weights)
+        self._model.load(weights)
         state = self._state
         if state.mode.is_tween:
             state.reset()
@@ -136,18 +106,14 @@ def half_square(output: Tensor, target: Tensor) -> Tensor:
     return (away * away).sum() * (0.5 / output.shape[0])
 
 
-def one_hot(right: Array) -> Array:
-    """Return rows of 0 and 1 in f32, one for each agent's answer."""
-    return _ROWS[right]
-
-
-def _cuts(count: int, parts: int) -> list[slice]:
-    size = count // parts
-    return [slice(k, k + size) for k in range(0, count, size)]
-
-
 def make_learner(layers: str, mode: TweenMode, dtype: str, rate: float, device: str | Device | None) -> Learner:
     """Return a learner of an architecture in a mode, its programs not yet compiled."""
+    if dtype in BITS:
+        if mode is not TweenMode.NORMAL:
+            raise ArgumentError("loom bench adapt", f"the mode '{mode.value}' has no rule in {dtype}",
+                                expected="the mode 'normal', or a type of floats", got=f"{mode.value} and {dtype}",
+                                remedy="Leave one of them out")  # fmt: skip
+        return IntegerLearner(document(layers), dtype, rate, device)
     network = Network.from_json(document(layers, dtype), on=device)
     if mode is TweenMode.NORMAL:
         return NormalLearner(network, rate)

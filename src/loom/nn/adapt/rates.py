@@ -9,7 +9,54 @@ from loom.nn.tween.modes import TweenMode
 
 __all__ = ["rate_of"]
 
-_RATES: dict[TweenMode, dict[str, float]] = {}
+_RATES: dict[TweenMode, dict[str, float]] = {
+    TweenMode.NORMAL: {
+        "dense": 0.1,
+        "conv2d": 0.03,
+        "rnn": 0.1,
+        "lstm": 0.1,
+        "attention": 0.1,
+        "layer_norm": 0.03,
+        "agents": 0.1,
+    },
+    TweenMode.STEP: {
+        "dense": 0.1,
+        "conv2d": 0.03,
+        "rnn": 0.3,
+        "lstm": 1.0,
+        "attention": 0.03,
+        "layer_norm": 0.03,
+        "agents": 0.03,
+    },
+    TweenMode.TWEEN: {
+        "dense": 3.0,
+        "conv2d": 3.0,
+        "rnn": 3.0,
+        "lstm": 3.0,
+        "attention": 0.01,
+        "layer_norm": 3.0,
+        "agents": 10.0,
+    },
+    TweenMode.TWEEN_CHAIN: {
+        "dense": 0.1,
+        "conv2d": 0.1,
+        "rnn": 1.0,
+        "lstm": 0.3,
+        "attention": 0.1,
+        "layer_norm": 0.01,
+        "agents": 0.3,
+    },
+    TweenMode.STEP_TWEEN: {"dense": 10.0, "conv2d": 10.0, "rnn": 10.0, "lstm": 10.0, "attention": 3.0, "agents": 10.0},
+    TweenMode.STEP_TWEEN_CHAIN: {
+        "dense": 0.3,
+        "conv2d": 0.03,
+        "rnn": 1.0,
+        "lstm": 1.0,
+        "attention": 0.1,
+        "agents": 0.03,
+    },
+}
+"""Mode -> architecture -> rate, as ``python -m bench.adapt_rates`` found them."""
 _ELSE = 0.1
 
 

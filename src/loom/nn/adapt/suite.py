@@ -16,11 +16,13 @@ from loom.core.errors import ArgumentError
 from loom.core.given import flag, is_mapping, items, one_of
 from loom.core.numbers import real, whole
 from loom.nn.adapt.cost import CostModel, Costs
-from loom.nn.adapt.learners import Learner, make_learner
+from loom.nn.adapt.learner import Learner
+from loom.nn.adapt.learners import make_learner
 from loom.nn.adapt.networks import AGENTS, LAYERS, document
 from loom.nn.adapt.rates import rate_of
 from loom.nn.adapt.streams import WORLDS, stream
 from loom.nn.adapt.trial import ADAPTING_MS, DEADLINE_MS, Trial, run_trial
+from loom.nn.integer.record import BITS
 from loom.nn.model import Model
 from loom.nn.spec import parse
 from loom.nn.tween import TweenMode, mode_of
@@ -30,7 +32,7 @@ __all__ = ["MEASURES", "TYPES", "VERSION", "Settings", "run_benchmark"]
 VERSION = 1
 """Of the JSON."""
 MODES = tuple(m.value for m in TweenMode)
-TYPES = ("f32", "f64", "f16", "bf16")
+TYPES = ("f32", "f64", "f16", "bf16", *BITS)
 MEASURES = (
     "accuracy", "each", "throughput", "availability", "learning", "longest_gap_ms", "recovered", "recovery_ms",
     "adapting", "lowest", "score",
@@ -151,13 +153,18 @@ def _run(
     settings: Settings, facts: Mapping[str, Any], learner: Learner, costs: Costs | None, seed: int,
     total_ms: int | None = None,
 ) -> Trial:  # fmt: skip
-    layers, spec = facts["layers"], parse(document(facts["layers"], facts["type"], seed))
+    layers, spec = facts["layers"], parse(document(facts["layers"], _weights_type(facts["type"]), seed))
     learner.start(Model(spec, "cpu").weights())
     seen = stream(
         facts["world"], seed, total_ms or settings.total_ms, noise=facts["noise"],
         agents=AGENTS if layers == "agents" else 1, changes=settings.changes if total_ms is None else 0,
     )  # fmt: skip
     return run_trial(learner, seen, costs, window_ms=settings.window_ms, name=layers, mode=facts["mode"])
+
+
+def _weights_type(dtype: str) -> str:
+    """Return the type of first weights: integers are made of floats."""
+    return "f32" if dtype in BITS else dtype
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -17,7 +17,7 @@ from loom.core.arrays import Array
 from loom.core.errors import NotFinite
 from loom.nn.adapt.clock import RealClock, VirtualClock
 from loom.nn.adapt.cost import Costs
-from loom.nn.adapt.learners import Learner, one_hot
+from loom.nn.adapt.learner import Learner, one_hot
 from loom.nn.adapt.streams import ACTIONS, TaskStream
 from loom.nn.adapt.tracker import AdaptationTracker
 

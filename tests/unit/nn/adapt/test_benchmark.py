@@ -60,7 +60,7 @@ def _little(**settings: Any) -> Any:
 
 
 SHORT = _little(seeds=1, total_ms=60, noise=[0.5])
-GOLDEN = "7c1966b176493d41448b7fe1662b1d637fe9a887ce822671daaa92ea21356141"
+GOLDEN = "c020da99faa9703402251cead4005c9b6b8baf1be4224f7dd6a7e3f5f6bd3ced"
 
 
 def test_one_digest_on_every_device(on: str) -> None:
@@ -73,10 +73,22 @@ def test_one_digest_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -
         assert digest(run_benchmark(SHORT)) == GOLDEN
 
 
-@pytest.mark.parametrize("layers", [*LAYERS, "agents"])
-def test_every_architecture_has_a_learner_in_every_mode(layers: str) -> None:
-    for mode in TweenMode:
-        assert make_learner(layers, mode, "f32", 0.1, "cpu").delay >= 0
+def test_every_architecture_has_a_learner_in_every_mode() -> None:
+    for layers in (*LAYERS, "agents"):
+        for mode in TweenMode:
+            assert (make_learner(layers, mode, "f32", 0.1, "cpu").delay > 0) == mode.is_step
+
+
+@pytest.mark.slow
+def test_integers_learn() -> None:
+    settings = _little(seeds=1, worlds=["classes"], total_ms=700, changes=0, modes=["normal"], types=["int8"])
+    windows = run_benchmark(settings)["rows"][0]["windows"]
+    assert sum(windows[-4:]) / 4 > 60  # chance is 25
+
+
+def test_integers_have_one_mode() -> None:
+    with pytest.raises(ArgumentError, match="the mode 'step' has no rule in int16"):
+        make_learner("dense", TweenMode.STEP, "int16", 0.1, "cpu")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from loom.core.errors import NotFinite
 from loom.nn.adapt import CostModel, Costs, TaskStream, run_trial
-from loom.nn.adapt.learners import Learner
+from loom.nn.adapt.learner import Learner
 
 MS = 1_000_000
 
@@ -23,6 +23,9 @@ class Knowing(Learner):
         self.learnt: list[tuple[Any, Any]] = []
         self.told: list[tuple[int, int]] = []
         self._seen: list[int] = []
+
+    def start(self, weights: Any) -> None:
+        assert not weights
 
     def answer(self, x: Any, right: Any) -> Any:
         self._seen.append(int(x[0]))
