@@ -344,6 +344,7 @@ class Network:
         schedule: str | Schedule | None = None,
         resume: bool = False,
         progress: bool | None = None,
+        mode: str | TweenMode = "normal",
         **settings: Any,
     ) -> History:
         """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
@@ -358,7 +359,8 @@ class Network:
         measured after each epoch. ``optimizer`` and ``schedule``: by name or with settings. ``resume``: go on up to
         ``epochs`` in all, from the folder ``checkpoint``, if it has one, or, if no folder is named, from
         ``self.training``; the bits are those of one training that was never interrupted or saved. ``progress``: draw
-        a bar (None: on a terminal or in a notebook).
+        a bar (None: on a terminal or in a notebook). ``mode``: ``normal``, or one of ``tween``, whose ``fit`` it is
+        then (``config``, ``epochs``, ``batch_size``, ``learning_rate``, ``schedule``, ``shuffle``, ``seed``).
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
@@ -367,6 +369,10 @@ class Network:
         if resume and self.model.is_shared:
             raise StateError("train, resume", "its weights are another's too, who may have changed them",
                              expected="weights of its own", got="shared ones", remedy="Train anew")  # fmt: skip
+        if mode != "normal" or "config" in settings:
+            from loom.nn.tween.fitting import train_in
+
+            return train_in(self, mode, x, y, validation, (optimizer, schedule, resume, progress), settings)
         with self.model.alone("loom.Network.train"):
             given, targets, config = self._told(x, y, "train", optimizer, schedule, settings)
             held_out = None if validation is None else self._hold_out(validation, config.loss)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
-from loom.core.given import is_mapping
+from loom.core.given import is_list, is_mapping
 from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.optimizers import SGD, Optimizer
 from loom.nn.train.scalars import flag, real, whole
@@ -173,7 +173,8 @@ class TweenConfig:
     @property
     def changed(self) -> tuple[str, ...]:
         """Names of the settings that are not the default."""
-        plain = {f.name: f.default for f in fields(self)} | {"optimizer": SGD(), "layer_rates": {}}
+        plain: dict[str, Any] = {f.name: f.default for f in fields(self)}
+        plain |= {"optimizer": SGD(), "layer_rates": dict[str, float]()}
         return tuple(name for name, default in plain.items() if getattr(self, name) != default)
 
     def require_read(self, mode: TweenMode) -> None:
@@ -184,6 +185,11 @@ class TweenConfig:
                 raise ArgumentError(_at(name), f"has no effect in the mode '{mode.value}'",
                                     expected=" or ".join(sorted(m.value for m in readers)), got=mode.value,
                                     remedy=f"Leave {name} out, or choose another mode")  # fmt: skip
+
+    @property
+    def new_share(self) -> float:
+        """What a move has of a velocity: the rest of the momentum."""
+        return 1 - self.momentum
 
     def rate_of(self, kind: str) -> float:
         """Return what multiplies the rate of a type of layer: 1 of those without weights of their own."""
@@ -217,7 +223,7 @@ def _rates(given: Any) -> dict[str, float]:
 
 
 def _numbers(name: str, given: Any, count: int) -> tuple[Any, ...]:
-    if not isinstance(given, (tuple, list)) or len(given) != count:
+    if not is_list(given) or len(given) != count:
         raise ArgumentError(_at(name), "not usable", expected=f"{count} numbers", got=repr(given)[:80],
                             remedy="Correct it")  # fmt: skip
     return tuple(real(_at(name), value) for value in given)

@@ -15,7 +15,7 @@ from loom.nn.spec import Layer, Shape
 from loom.nn.tween.config import TweenConfig
 from loom.tensor import Tensor
 
-__all__ = ["Handed", "Link", "Move", "bounded", "fan", "rows", "wide"]
+__all__ = ["Handed", "Link", "Move", "bounded", "cut", "fan", "outer", "rows", "wide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What is added to a weight: ``amount``, cut to ``bound``; through the weight's velocity if ``by_momentum``."""
+    """What is added to a weight: ``amount``, cut to ``bound``.
+
+    ``by_momentum``: to the weight's velocity, and that to the weight; the amount is times ``config.new_share`` then.
+    """
 
     amount: Tensor
     bound: float | None = None
@@ -91,6 +94,21 @@ def wide(x: Tensor) -> Tensor:
 def rows(x: Tensor) -> Tensor:
     """Return all but the last axis as one."""
     return tensor.reshape(x, (-1, x.shape[-1]))
+
+
+def outer(x: Tensor, y: Tensor) -> Tensor:
+    """Return the sum over rows of the products of all pairs of features: ``x^T y``.
+
+    Of one row it is recorded as products alone, which need no array of their own.
+    """
+    if x.shape[0] == 1:
+        return tensor.reshape(x, (-1, 1)) * y
+    return tensor.matmul(x, y, transpose_a=True)
+
+
+def cut(x: Tensor, most: float) -> Tensor:
+    """Return a move cut to +-``most``, 0 where it is no number."""
+    return tensor.where(x > most, most, tensor.where(x < -most, -most, tensor.where(x <= most, x, 0.0)))
 
 
 def bounded(x: Tensor, most: float) -> Tensor:

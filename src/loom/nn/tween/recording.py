@@ -16,7 +16,7 @@ from loom.nn.layers import Context
 from loom.nn.model import Model
 from loom.nn.spec import Layer, NodeSpec, Shared
 from loom.nn.tween.config import TweenConfig
-from loom.nn.tween.link import Handed, Link, Move, wide
+from loom.nn.tween.link import Handed, Link, Move, cut, wide
 from loom.nn.tween.modes import TweenMode
 from loom.nn.tween.rules import chain, gap
 from loom.nn.tween.slopes import clamp_target, ending
@@ -58,10 +58,11 @@ def record_pass(
     """
     record = model.begin_pass(inputs, training=training, step=step)
     here: dict[str, Tensor] = dict(inputs)
+    lagging: dict[str, Tensor] = {**(buffers or {}), **inputs}
     sources: dict[str, tuple[Tensor, ...]] = {}
     made: dict[str, Tensor] = {}
     for node in model.network.nodes:
-        given = tuple(tensor.detach(here[n]) if buffers is None else (buffers | dict(inputs))[n] for n in node.inputs)
+        given = tuple(tensor.detach(here[n]) if buffers is None else lagging[n] for n in node.inputs)
         sources[node.name] = given
         if node.name in bypassed:
             made[node.name] = given[0]
@@ -232,12 +233,11 @@ def _moved(
         step = reduce(lambda a, b: a + b, [m.amount for m in several])
         if mode.is_gap:
             step = step * (config.weight_multiplier if first.by_momentum else config.bias_multiplier)
-        if first.bound is not None:
-            step = tensor.clip(step, -first.bound, first.bound)
-        step = tensor.where((step - step) == 0, step, 0.0)
+        share = config.new_share if first.by_momentum else 1.0
+        step = tensor.where((step - step) == 0, step, 0.0) if first.bound is None else cut(step, first.bound * share)
         if first.by_momentum:
             v = velocities[name]
-            step = v * config.momentum + step * (1 - config.momentum)
+            step = v * config.momentum + step
             updates.append((v, step))
         updates.append((w, (wide(w) + step).astype(w.dtype)))
     return updates

@@ -6,7 +6,7 @@ Layer: nn. Each update is one recorded program. Invariant: what a state is, is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,22 +18,30 @@ from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError
 from loom.core.given import is_mapping
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
+from loom.nn.step import Wiring
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.programs import Programs
-from loom.nn.train.samples import Samples, by_name, check_inputs
+from loom.nn.train.samples import Samples, batches, by_name, check_inputs
 from loom.nn.train.scalars import flag, real
-from loom.nn.train.targets import Output
+from loom.nn.train.targets import Output, outputs_of
+from loom.nn.train.trainer import Progress
 from loom.nn.tween.config import TweenConfig
 from loom.nn.tween.diagnostics import TweenReport
+from loom.nn.tween.fitting import Fit, TweenHistory, fit, read_settings
 from loom.nn.tween.guard import guard_state, guarded
+from loom.nn.tween.link import wide
 from loom.nn.tween.modes import TweenMode, mode_of
-from loom.nn.tween.propagation import Ticking
+from loom.nn.tween.propagation import Ticking, rows_of_history
+from loom.nn.tween.pruning import without
 from loom.nn.tween.recording import Pairs, layers_above, number_type, output_gap, record_pass, record_update
 from loom.nn.tween.targets import read_targets
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["TweenState"]
 
+Arrays = Mapping[str, Array]
+
+_EVALUATED_AT_ONCE = 256
 _MOST_PROGRAMS = 8
 """Sizes of batches and kinds of targets whose programs are kept."""
 
@@ -86,7 +94,10 @@ class TweenState:
         self.guard = guard_state(self.config, self.number, where) if tweens else {}
         self.counter = tensor.parameter(np.zeros((), np.uint32), name="step", on=where)
         self.buffers: dict[str, Tensor] = {}
+        self.history: dict[tuple[str, int], Tensor] = {}
         self.bypassed: frozenset[str] = frozenset()
+        self.progress = Fit()
+        self._waiting: dict[str, Array] = {}
         self._batch = 0
         self._made: dict[tuple[Any, ...], TensorProgram] = {}
         self._training: dict[str, Programs] = {}
@@ -121,16 +132,23 @@ class TweenState:
         nothing is changed then. ShapeError, ArgumentError, DTypeError for what does not fit.
         """
         where = "tween, step"
-        self._require_same()
         rate = float(real(f"{where}, rate", rate))
         watch = flag(f"{where}, watch", watch)
         given, is_one = self._read_inputs(x, where)
         if watch and not self.mode.is_tween:
             raise ArgumentError(f"{where}, watch", f"the mode '{self.mode.value}' has no link budgets",
                                 expected="a tween mode", got=self.mode.value, remedy="Leave it out")  # fmt: skip
+        wanted = self._read_targets(target, given, is_one, where)
         with self.model.alone("tween"):
-            loss = (self._tween if self.mode.is_tween else self._propagate)(given, target, rate, watch, is_one, where)
-            self.network.training = None
+            return self.move(given, wanted, rate, watch=watch)
+
+    def move(self, given: Arrays, wanted: Arrays, rate: float, *, watch: bool = False) -> float:
+        """Move the network with arrays by name that were checked; the caller holds its turn."""
+        self._require_same()
+        if self.mode.is_step:
+            self._fit_buffers(len(next(iter(given.values()))))
+        loss = self._tween(given, wanted, rate, watch) if self.mode.is_tween else self._propagate(given, wanted, rate)
+        self.network.training = None
         self.steps += 1
         return loss
 
@@ -144,14 +162,24 @@ class TweenState:
                              got=self.mode.value, remedy="Use network.forward")  # fmt: skip
         given, is_one = self._read_inputs(x, "tween, tick")
         with self.model.alone("tween"):
-            self._fit_buffers(len(next(iter(given.values()))))
-            program = self._program("tick", given, {}, watch=False)
-            with self.model.lock:
-                program.run(**self._feeds(given, {}))
+            self.advance(given)
         found = self.output
         if not is_one:
             return found
-        return {n: a[0] for n, a in found.items()} if isinstance(found, dict) else found[0]
+        return {n: a[0] for n, a in found.items()} if is_mapping(found) else found[0]
+
+    def advance(self, given: Arrays) -> None:
+        """Make a tick with arrays by name that were checked; the caller holds its turn."""
+        self._require_same()
+        self._fit_buffers(len(next(iter(given.values()))))
+        program = self._program("tick", given, {}, watch=False)
+        with self.model.lock:
+            program.run(**self._feeds(given, {}))
+
+    @property
+    def delay(self) -> int:
+        """Ticks that an input takes before the next one shows it in all outputs: one less than there are layers."""
+        return Wiring(self.model.network).depth - 1
 
     @property
     def output(self) -> Any:
@@ -179,11 +207,11 @@ class TweenState:
     def reset(self) -> None:
         """Forget velocities, buffers and what the guard keeps; the weights stay."""
         with self.model.lock:
-            for kept in (*self.velocities.values(), *self.buffers.values(), self.counter):
+            for kept in (*self.velocities.values(), *self.buffers.values(), *self.history.values(), self.counter):
                 kept.assign(np.zeros(kept.shape, kept.dtype.numpy))
             for name, first in guard_state(self.config, self.number, self.model.device).items():
                 self.guard[name].assign(first.numpy())
-        self._training, self.steps, self.report = {}, 0, None
+        self._training, self._waiting, self.steps, self.report = {}, {}, 0, None
 
     # reading
 
@@ -229,6 +257,12 @@ class TweenState:
                 n.name: self._zeros(f"buffer.{n.name}", (samples, *shapes[n.name]), dtype)
                 for n in self.model.network.nodes
             }
+            kinds = {i.name: i.dtype for i in self.model.network.inputs}
+            rows = rows_of_history(self.model.network) if self.mode is TweenMode.STEP else {}
+            self.history = {
+                (n, age): self._zeros(f"history.{age}.{n}", (samples, *shapes[n]), kinds.get(n, dtype))
+                for n, count in rows.items() for age in range(1, count + 1)
+            }  # fmt: skip
         if samples != self._batch:
             raise ShapeError("tween, step", f"the mode '{self.mode.value}' has buffers of another batch",
                              expected=f"{self._batch} samples, as at the first tick", got=samples,
@@ -236,12 +270,7 @@ class TweenState:
 
     # running
 
-    def _tween(
-        self, given: dict[str, Array], target: Any, rate: float, watch: bool, is_one: bool, where: str
-    ) -> float:  # fmt: skip
-        wanted = self._read_targets(target, given, is_one, where)
-        if self.mode.is_step:
-            self._fit_buffers(len(next(iter(given.values()))))
+    def _tween(self, given: Arrays, wanted: Arrays, rate: float, watch: bool) -> float:
         program = self._program("update", given, wanted, watch=watch)
         found = self._run(program, given, wanted, rate)
         loss = float(found[0])
@@ -251,9 +280,7 @@ class TweenState:
             self.report = self._reported(found)
         return loss
 
-    def _run(
-        self, program: TensorProgram, given: dict[str, Array], wanted: dict[str, Array], rate: float
-    ) -> list[Array]:
+    def _run(self, program: TensorProgram, given: Arrays, wanted: Arrays, rate: float) -> list[Array]:
         feeds = self._feeds(given, wanted) | {"rate": np.asarray(rate, self.number.numpy)}
         with self.model.lock:
             program.run(**{name: a for name, a in feeds.items() if name in program.inputs})
@@ -265,21 +292,15 @@ class TweenState:
         means = [a.astype(np.float64).mean(1).tolist() for a in (budgets, gaps)]
         return TweenReport.of(float(loss), *(dict(zip(names, m, strict=True)) for m in means))
 
-    def _feeds(self, given: Mapping[str, Array], wanted: Mapping[str, Array]) -> dict[str, Array]:
+    def _feeds(self, given: Arrays, wanted: Arrays) -> dict[str, Array]:
         x = {f"x{i}": given[each.name] for i, each in enumerate(self.model.network.inputs)}
         return x | {f"y{i}": wanted[n] for i, n in enumerate(self.model.network.outputs) if n in wanted}
 
-    def _propagate(
-        self, given: dict[str, Array], target: Any, rate: float, _watch: bool, is_one: bool, where: str
-    ) -> float:  # fmt: skip
+    def _propagate(self, given: Arrays, wanted: Arrays, rate: float) -> float:
         """Make one update by back-propagation."""
-        if is_one:
-            several = is_mapping(target)
-            target = {n: np.asarray(t)[None] for n, t in target.items()} if several else np.asarray(target)[None]
         told = {"batch_size": 1} if self.config.loss is None else {"batch_size": 1, "loss": self.config.loss}
-        config, data = self.network.read_training(given, target, where, self.config.optimizer, None, told)
-        if self.mode.is_step:
-            self._fit_buffers(len(data))
+        where = "tween, step"
+        config, data = self.network.read_training(given, wanted, where, self.config.optimizer, None, told)
         loss = self._programs_for(config).train(data, rate)
         if not np.isfinite(loss):
             raise self._not_finite(loss)
@@ -290,10 +311,16 @@ class TweenState:
         known, model = self._training.get(key), self.model
         if known is None or not known.suit(config, model.frozen, model.learning_rates):
             network = model.network
-            trained: Any = Ticking(model, self.buffers) if self.mode.is_step else model
+            trained: Any = model
+            if self.mode.is_step:
+                trained = Ticking(model, self.buffers, self.history, self.counter)
             inputs = [i.name for i in network.inputs] if len(network.inputs) > 1 else ()
             outputs = network.outputs if len(network.outputs) > 1 else ()
             known = Programs(trained, config, model.frozen, model.learning_rates, inputs, outputs)
+            for name, t in known.kept.items():
+                held = self._waiting.pop(f"training/{key}/{name}", None)
+                if held is not None:
+                    t.write_elements(held)
             self._training[key] = known
         return known
 
@@ -337,13 +364,21 @@ class TweenState:
         network, model = self.model.network, self.model
         x = {each.name: tensor.input(f"x{i}", (samples, *each.shape), each.dtype)
              for i, each in enumerate(network.inputs)}  # fmt: skip
+        is_tick = self.mode.is_step and kind != "predict"
         found = record_pass(
-            model, x, buffers=self.buffers if self.mode.is_step else None, bypassed=self.bypassed,
+            model, x, buffers=self.buffers if is_tick else None, bypassed=self.bypassed,
             training=kind == "update", step=self.counter,
         )  # fmt: skip
+        if kind == "predict":
+            return [wide(found.made[n]) for n in network.outputs], []
         if kind == "tick":
-            return [found.made[n] for n in network.outputs], found.updates
-        y = {}
+            shifted = Ticking(model, self.buffers, self.history, self.counter).shifted(x)
+            return [found.made[n] for n in network.outputs], [
+                *found.updates,
+                *shifted,
+                (self.counter, self.counter + 1),
+            ]
+        y: dict[str, Tensor] = {}
         for i, name in enumerate(network.outputs):
             shape = (samples, *model.shapes[name])
             is_class = targets[name] == "i"
@@ -370,16 +405,118 @@ class TweenState:
             outputs += [tensor.stack([held[n] for n in names], 0) for held in (made.budgets, made.gaps)]
         return outputs, [] if kind == "diagnose" else [*made.updates, *extra]
 
+    # epochs
+
+    def fit(
+        self, x: Any, y: Any, *, validation: tuple[Any, Any] | None = None, resume: bool = False,
+        report: Callable[[Progress], None] | None = None, **settings: Any,
+    ) -> TweenHistory:  # fmt: skip
+        """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...) for epochs; return what it went through.
+
+        ``settings``: epochs, batch_size, rate, schedule (in place of the rate), shuffle, seed, as ``FitSettings`` has
+        them. Every ``config.evaluate_every`` epochs, and after the last, the deviation score is measured, on
+        ``validation`` if that is given; the best weights are put back at the end. In a step mode each batch is held
+        until it has come through, then for ``config.ticks`` ticks that train; samples that fill no batch wait for
+        another epoch's order. ``resume``: go on from where the last ``fit`` was, up to ``epochs`` in all. ``report`` is
+        told after every batch. Errors are those of ``step``.
+        """
+        where = "tween, fit"
+        found, (given, wanted) = read_settings(settings, where), self._read_samples(x, y, where)
+        held_out = None
+        if validation is not None:
+            if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+                raise ArgumentError(f"{where}, validation", "not samples and their targets", expected="a pair (x, y)",
+                                    got=type(validation).__name__, remedy="Pass validation=(x, y)")  # fmt: skip
+            held_out = self._read_samples(*validation, f"{where}, validation")
+        if not flag(f"{where}, resume", resume):
+            self.progress = Fit()
+        with self.model.alone("tween"):
+            return fit(self, given, wanted, held_out, found, self.progress, report or (lambda _progress: None))
+
+    def _read_samples(self, x: Any, y: Any, where: str) -> tuple[Arrays, Arrays]:
+        given, is_one = self._read_inputs(x, where)
+        if is_one:
+            raise ShapeError(where, "one sample, not several", expected="an axis that counts samples", got="none",
+                             remedy="Pass x[None] and y[None], or call step")  # fmt: skip
+        return given, self._read_targets(y, given, False, where)
+
+    def predict(self, given: Arrays) -> dict[str, Array]:
+        """Return the outputs by name for arrays that were checked, layers that are bypassed left out."""
+        names, count = self.model.network.outputs, len(next(iter(given.values())))
+        made: list[list[Array]] = []
+        for cut in batches(count, _EVALUATED_AT_ONCE):
+            part = {n: a[cut] for n, a in given.items()}
+            made.append(self._run(self._program("predict", part, {}, watch=False), part, {}, 0.0))
+        return {n: np.concatenate([outs[i] for outs in made]) for i, n in enumerate(names)}
+
+    def remove(self, names: frozenset[str]) -> dict[str, str]:
+        """Take layers out of the network; return old name -> new name of those that stay."""
+        spec, new = without(self.model.network, names)
+        renamed = {old: f"{new[part]}.{key}" for old, part, key in _owned(self.model) if part in new}
+        self.velocities = {renamed[n]: v for n, v in self.velocities.items() if n in renamed}
+        self.bypassed = frozenset(new[n] for n in self.bypassed if n in new)
+        self.rebuild(spec, {renamed[n]: a for n, a in self.model.weights().items() if n in renamed})
+        return new
+
+    def rebuild(self, spec: NetworkSpec, weights: Arrays) -> None:
+        """Have the network be that of a document, with these weights; one of the same document is only written to."""
+        if spec == self.model.network:
+            self.model.load(weights)
+            return
+        old, model = self.model, Model(spec, self.model.device, weights)
+        model.lock, model.turn = old.lock, old.turn
+        self.network.spec, self.network.model, self.network.outputs = spec, model, outputs_of(spec)
+        self.model = model
+        shapes = {n: w.shape for n, w in model.parameters.items()}
+        self.velocities = {n: v for n, v in self.velocities.items() if shapes.get(n) == v.shape}
+        self.buffers, self.history, self._training = {}, {}, {}
+        for program in self._made.values():
+            program.free()
+        self._made = {}
+
     # keeping
 
     def arrays(self) -> dict[str, Array]:
-        """Return copies of all that steps change besides the weights, by name."""
+        """Return copies of all that steps change besides the weights, by name (bf16 as its 16 bits)."""
+        with self.model.lock:
+            return {n: t.host_elements()[0] for n, t in self._held().items()} | dict(self._waiting)
+
+    def _held(self) -> dict[str, Tensor]:
         held = {**{f"velocity/{n}": v for n, v in self.velocities.items()}, **self.guard, "step": self.counter}
         held |= {f"buffer/{n}": b for n, b in self.buffers.items()}
+        held |= {f"history/{age}/{n}": h for (n, age), h in self.history.items()}
         for key, programs in self._training.items():
             held |= {f"training/{key}/{n}": t for n, t in programs.kept.items()}
-        with self.model.lock:
-            return {n: t.host_elements()[0] for n, t in held.items()}
+        return held
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have ``pickle`` and ``copy`` make a state of its own, of a network of its own, that goes on as this one."""
+        facts = (self.arrays(), self._batch, self.steps, self.bypassed, self.progress, self.report)
+        return _remade, (self.network, self.mode, self.config, facts)
+
+    def __repr__(self) -> str:
+        """Return what it moves, and how."""
+        return f"<TweenState of {self.network!r}: {self.mode.value}, {self.steps} steps>"
+
+    def restore(self, arrays: Arrays, batch: int) -> None:
+        """Take what ``arrays()`` gave of a state of the same network, mode and config."""
+        if batch:
+            self._fit_buffers(batch)
+        for name in arrays:
+            weight = name.removeprefix("velocity/")
+            if weight != name:
+                self.velocities[weight] = self._zeros(name.replace("/", "."), arrays[name].shape, self.number)
+        for name, held in self._held().items():
+            held.write_elements(arrays[name])
+        self._waiting = {n: a for n, a in arrays.items() if n.startswith("training/")}
+
+
+def _remade(network: Any, mode: TweenMode, config: TweenConfig, facts: tuple[Any, ...]) -> TweenState:
+    """Return a copied state."""
+    state = TweenState(network, mode, config)
+    arrays, batch, state.steps, state.bypassed, state.progress, state.report = facts
+    state.restore(arrays, batch)
+    return state
 
 
 def config_for(mode: TweenMode, config: TweenConfig | None) -> TweenConfig:
@@ -391,6 +528,16 @@ def config_for(mode: TweenMode, config: TweenConfig | None) -> TweenConfig:
                             remedy="Write TweenConfig(momentum=0.5)")  # fmt: skip
     config.require_read(mode)
     return config
+
+
+def _owned(model: Model) -> list[tuple[str, str, str]]:
+    """Return of each array of a model its name, the node that has it, and the key there."""
+    nodes = sorted((n.name for n in model.network.nodes), key=len, reverse=True)
+    found: list[tuple[str, str, str]] = []
+    for name in (*model.parameters, *model.state):
+        owner = next(n for n in nodes if name.startswith(f"{n}."))
+        found.append((name, owner, name[len(owner) + 1 :]))
+    return found
 
 
 def _is_plain(value: Any) -> bool:

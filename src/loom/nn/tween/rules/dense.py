@@ -10,7 +10,7 @@ import math
 
 from loom import tensor
 from loom.nn.spec import Activation
-from loom.nn.tween.link import Handed, Link, Move, bounded, rows
+from loom.nn.tween.link import Handed, Link, Move, bounded, outer, rows
 from loom.nn.tween.rules.exact import each_sample
 from loom.nn.tween.slopes import ending, slope
 from loom.tensor import Tensor, matmul
@@ -52,10 +52,11 @@ def gap_dense(link: Link, target: Tensor, rate: Tensor) -> Handed:
 
 
 def _moves(link: Link, signal: Tensor, rate: Tensor | None, bound: float | None) -> dict[str, Move]:
+    """Return x^T G and the sum of G, G taken times the speed first: it is the small one of the two."""
     found: dict[str, Move] = {}
     if "weight" in link.weights:
-        product = matmul(rows(link.x), rows(signal), transpose_a=True)
-        found["weight"] = Move(product * link.speed("weight", rate), bound, by_momentum=True)
+        speed = link.speed("weight", rate) * link.config.new_share
+        found["weight"] = Move(outer(rows(link.x), rows(signal) * speed), bound, by_momentum=True)
     if "bias" in link.weights:
-        found["bias"] = Move(rows(signal).sum(0) * link.speed("bias", rate), bound)
+        found["bias"] = Move((rows(signal) * link.speed("bias", rate)).sum(0), bound)
     return found

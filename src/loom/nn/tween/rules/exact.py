@@ -56,7 +56,8 @@ def moved(link: Link, signal: Tensor, rate: Tensor | None, bound: float | None) 
     found = tensor.grad(link.output, list(link.weights.values()), seed=signal.astype(link.output.dtype))
     moves: dict[str, Move] = {}
     for key, g in zip(link.weights, found, strict=True):
-        moves[key] = Move(wide(g) * link.speed(key, rate), bound, g.ndim > 1)
+        speed = link.speed(key, rate) * (link.config.new_share if g.ndim > 1 else 1.0)
+        moves[key] = Move(wide(g) * speed, bound, g.ndim > 1)
     return moves
 
 
