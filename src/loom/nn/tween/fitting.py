@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, near_matches
 from loom.core.given import is_mapping
+from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.history import History
 from loom.nn.train.measures import deviation_metrics
@@ -26,15 +27,49 @@ from loom.nn.train.schedules import Constant, Schedule, schedule_of
 from loom.nn.train.shuffle import order_of_epoch
 from loom.nn.train.trainer import Progress
 from loom.nn.tween.config import TweenConfig
-from loom.nn.tween.modes import mode_of
+from loom.nn.tween.diagnostics import TweenReport
+from loom.nn.tween.modes import TweenMode, mode_of
 from loom.nn.tween.pruning import Pruning
-
-if TYPE_CHECKING:
-    from loom.nn.tween.state import TweenState
 
 __all__ = ["Fit", "FitSettings", "TweenHistory", "fit", "read_settings", "score_of", "train_in"]
 
 Arrays = Mapping[str, Array]
+
+
+class Moved(Protocol):
+    """What is trained: ``TweenState``."""
+
+    mode: TweenMode
+    config: TweenConfig
+    model: Model
+    steps: int
+    report: TweenReport | None
+    bypassed: frozenset[str]
+
+    @property
+    def delay(self) -> int:
+        """Ticks that an input takes before the next one shows it."""
+        ...
+
+    def advance(self, given: Arrays) -> None:
+        """Make a tick."""
+        ...
+
+    def move(self, given: Arrays, wanted: Arrays, rate: float, *, watch: bool = False) -> float:
+        """Make an update; return the loss before."""
+        ...
+
+    def predict(self, given: Arrays) -> dict[str, Array]:
+        """Return the outputs by name."""
+        ...
+
+    def remove(self, names: frozenset[str]) -> dict[str, str]:
+        """Take layers out of the network; return old name -> new name of the others."""
+        ...
+
+    def rebuild(self, spec: NetworkSpec, weights: Arrays) -> None:
+        """Have the network be that of a document, with these weights."""
+        ...
 
 
 @dataclass(slots=True)
@@ -129,7 +164,7 @@ def train_in(
 
 
 def fit(
-    state: TweenState, x: Arrays, y: Arrays, held_out: tuple[Arrays, Arrays] | None, settings: FitSettings,
+    state: Moved, x: Arrays, y: Arrays, held_out: tuple[Arrays, Arrays] | None, settings: FitSettings,
     at: Fit, report: Callable[[Progress], None],
 ) -> TweenHistory:  # fmt: skip
     """Train up to ``settings.epochs`` epochs in all from where ``at`` is; it is moved along."""
@@ -157,7 +192,7 @@ def fit(
     return at.history
 
 
-def _one(state: TweenState, x: Arrays, y: Arrays, rate: float, at: Fit) -> float:
+def _one(state: Moved, x: Arrays, y: Arrays, rate: float, at: Fit) -> float:
     """Train with a batch; in a step mode it is held until it has come through, then for the ticks that train."""
     watch = state.config.prune and state.mode.is_tween
     y = dict(zip(state.model.network.outputs, y.values(), strict=True))  # a list's names change as layers go
@@ -175,7 +210,7 @@ def _one(state: TweenState, x: Arrays, y: Arrays, rate: float, at: Fit) -> float
 
 
 def _close_epoch(
-    state: TweenState, at: Fit, measured: tuple[Arrays, Arrays], cuts: Sequence[slice], rate: float, epochs: int
+    state: Moved, at: Fit, measured: tuple[Arrays, Arrays], cuts: Sequence[slice], rate: float, epochs: int
 ) -> None:  # fmt: skip
     config, history = state.config, at.history
     weights = state.model.weights()
@@ -211,7 +246,7 @@ def _close_epoch(
             history.stopped = f"score {score:.2f} at epoch {at.epoch}"
 
 
-def _put_best(state: TweenState, at: Fit) -> None:
+def _put_best(state: Moved, at: Fit) -> None:
     """Give the network the best weights; layers that were bypassed for them are removed."""
     if at.best is None:
         return
