@@ -130,7 +130,9 @@ def run(family: Family) -> None:
     for work, speed in ((MLP, 2.0), (TINY, None)):
         family.rows.append(_forward_row(work, speed))
         family.rows.append(_fit_row(work))
+    family.rows.append(_int8_row(MLP, 1.5))
     family.notes.append("speed is the peer's time divided by loom's, by the median over rounds of blocks")
+    family.notes.append("int8 forward, from floats to floats, stands beside that of the network of f32 it was made of")
     family.notes.append(
         "a fit step is a share of whole epochs; torch shuffles, picks its batches and reads the loss too"
     )
@@ -218,6 +220,23 @@ def _forward_row(work: Work, speed: float | None) -> Row:
     )
     bars = [] if speed is None else [_speed_bar(timings, speed)]
     return _row(f"{work.name}, forward, batch 1", timings, 1, bars)
+
+
+def _int8_row(work: Work, speed: float) -> Row:
+    """Measure a forward pass in int8 beside the network of f32 that it was made of: samples in, outputs out."""
+    pair = _Pair(work)
+    small = pair.net.quantize("int8", calibration=pair.x)
+    wanted, found = pair.net.forward(pair.x), small.forward(pair.x)
+    assert np.abs(found - wanted).max() <= 0.05 * np.abs(wanted).max(), f"{work.name}: int8 is off"
+    sides = [Side("int8", lambda: small.forward(pair.x)), Side("f32", lambda: pair.net.forward(pair.x))]
+    timings = alternate(sides, blocks=11, calls=100)
+    ratio = 1 / timings.median_of_ratios("int8", "f32")
+    measured: dict[str, float | int | str] = {
+        "int8_us": timings.median("int8") * 1e6, "f32_us": timings.median("f32") * 1e6, "speed": ratio,
+        "runs": timings.runs("int8"),
+    }  # fmt: skip
+    bar = Bar(f"at least {speed} times the speed of f32", speed, ratio, at_least=True)
+    return Row(f"{work.name}, forward in int8, batch {work.batch}", measured, (bar,))
 
 
 def _fit_row(work: Work) -> Row:

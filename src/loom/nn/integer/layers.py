@@ -17,6 +17,7 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError
 from loom.nn.integer.fixed import Exponent, align, divide_even, larger, round_even
 from loom.nn.integer.functions import apply_function, is_early
+from loom.nn.integer.fused import fused_product
 from loom.nn.integer.record import IntegerPass, Quantity, most_of, product
 from loom.nn.random import RandomStream, keep_mask
 from loom.nn.spec import Activation, Layer, Shared
@@ -81,10 +82,15 @@ def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
     function = getattr(config, "activation", Activation.LINEAR)
     weight = rec.weights[f"{name}.weight"]
     k, n = weight.q.shape
+    shape = (*x.q.shape[:-1], n)
+    made = _fused(rec, x, function, lambda: tensor.reshape(x.widest, (-1, k)), name, last)
+    if made is not None:
+        flat = made if made.q.shape == shape else _reshaped(made, lambda q: tensor.reshape(q, shape))
+        return _function(rec, function, flat, name)
     rows = tensor.reshape(x.q, (-1, k))
     e = x.e + weight.e
     v = _bias(rec, name, product(rows, weight.q, name), e, (1, n))
-    sums = _sums(rec, function, tensor.reshape(v, (*x.q.shape[:-1], n)), e, name, last)
+    sums = _sums(rec, function, tensor.reshape(v, shape), e, name, last)
 
     def back(g: Quantity) -> list[Quantity]:
         flat = tensor.reshape(_passing(function, sums, g), (-1, n))
@@ -95,6 +101,22 @@ def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
         return [rec.narrowed(v, g.e + weight.e)]
 
     return _function(rec, function, rec.did(sums, [x], back), name)
+
+
+def _fused(
+    rec: IntegerPass, x: Quantity, function: Activation, rows: Callable[[], Tensor], name: str, last: bool
+) -> Any:
+    """Return rounded sums (rows, outputs) by one kernel, if this is inference in int8."""
+    if rec.kind != "infer":
+        return None
+    weight = rec.weights[f"{name}.weight"].q.numpy()
+    matrix = weight if weight.ndim == 2 else weight.reshape(len(weight), -1).T
+    bits = OUTPUT_BITS if last and is_early(function) else rec.bits
+    return fused_product(rec, x, rows, name, matrix, bits, relu=function is Activation.RELU)
+
+
+def _reshaped(x: Quantity, view: Callable[[Tensor], Tensor]) -> Quantity:
+    return Quantity(view(x.q), x.e, wide=None if x.wide is None else view(x.wide))
 
 
 def _columns(x: Tensor, window: Sequence[int], steps: Sequence[int], around: Sequence[int]) -> Tensor:
@@ -112,12 +134,19 @@ def _conv(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quant
     steps, around = ([v] * d if isinstance(v, int) else list(v) for v in (config.stride, config.padding))
     found = _columns(x.q, window, steps, around)
     batch, *places = found.shape[: d + 1]
+
+    def in_planes(q: Tensor) -> Tensor:
+        return tensor.permute(tensor.reshape(q, (batch, *places, filters)), (0, d + 1, *range(1, d + 1)))
+
+    made = _fused(rec, x, config.activation,
+                  lambda: tensor.reshape(_columns(x.widest, window, steps, around), (-1, k)), name, last)  # fmt: skip
+    if made is not None:
+        return _function(rec, config.activation, _reshaped(made, in_planes), name)
     rows = tensor.reshape(found, (-1, k))
     matrix = tensor.reshape(weight.q, (filters, k))
     e = x.e + weight.e
     flat = _bias(rec, name, product(rows, tensor.transpose(matrix), name), e, (1, filters))
-    planes = tensor.permute(tensor.reshape(flat, (batch, *places, filters)), (0, d + 1, *range(1, d + 1)))
-    sums = _sums(rec, config.activation, planes, e, name, last)
+    sums = _sums(rec, config.activation, in_planes(flat), e, name, last)
 
     def back(g: Quantity) -> list[Quantity]:
         down = tensor.reshape(
@@ -213,7 +242,7 @@ def _average_pool(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) 
 
 def shift_only(rec: IntegerPass, x: Quantity, shape: tuple[int, ...]) -> Quantity:
     """Return the same numbers in another shape of each sample."""
-    out = Quantity(tensor.reshape(x.q, (x.q.shape[0], *shape)), x.e)
+    out = _reshaped(x, lambda q: tensor.reshape(q, (x.q.shape[0], *shape)))
     before = x.q.shape
     return rec.did(out, [x], lambda g: [Quantity(tensor.reshape(g.q, before), g.e)])
 

@@ -103,7 +103,7 @@ class IntegerNetwork(IntegerModel):
 
     def forward(self, x: Any) -> Any:
         """Return the outputs for samples (n, *shape) as f32; several outputs as a dict by name."""
-        found = {n: np.ldexp(q.astype(np.float32), e) for n, (q, e) in self.forward_integers(x).items()}
+        found = {n: q * np.float32(2.0**e) for n, (q, e) in self.forward_integers(x).items()}
         return found if len(found) > 1 else next(iter(found.values()))
 
     def predict(self, x: Any) -> Any:

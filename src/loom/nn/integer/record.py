@@ -42,12 +42,21 @@ def bits_of(x: Tensor) -> int:
 
 @dataclass(slots=True, eq=False)
 class Quantity:
-    """Numbers ``q 2^e``. ``logits``: what the softmax or sigmoid that it is (``kind``) was made of."""
+    """Numbers ``q 2^e``.
+
+    ``logits``: what the softmax or sigmoid that it is (``kind``) was made of; ``wide``: q of i8 as the i16 it was made.
+    """
 
     q: Tensor
     e: Exponent
     logits: Quantity | None = None
     kind: str = ""
+    wide: Tensor | None = None
+
+    @property
+    def widest(self) -> Tensor:
+        """The same integers, as i16 if they are there."""
+        return self.q if self.wide is None else self.wide
 
 
 Back: TypeAlias = "Callable[[Quantity], Sequence[Quantity | None]]"
@@ -110,8 +119,8 @@ class IntegerPass:
         """Return i64 sums, in units of 2^e, as the output called ``name``: rounded to its exponent and saturated."""
         bits = self.bits if bits is None else bits
         if self.kind == "infer":
-            shift: Exponent = max(int(self.exponents[name]) - e, 0) if isinstance(e, int) else 0  # type: ignore[arg-type]
             assert isinstance(e, int)
+            shift: Exponent = max(self.known(name) - e, 0)
             return Quantity(narrow(round_even(v, shift), most_of(bits), HELD[bits]), e + shift)
         need = e + tensor.maximum(bit_length(v) - bits, 0)
         self.needed[name] = need
@@ -122,6 +131,12 @@ class IntegerPass:
         whole = round_even(v, tensor.minimum(shift, 62))
         self.lost[name] = (whole.abs() > most_of(bits)).astype(i64).sum()
         return Quantity(narrow(whole, most_of(bits), HELD[bits]), e + shift)
+
+    def known(self, name: str) -> int:
+        """Return the exponent of an output, of a pass that infers."""
+        e = self.exponents[name]
+        assert isinstance(e, int)
+        return e
 
     def words(self, shape: Sequence[int], stream: int) -> Tensor:
         """Return random u32, of a sequence of their own for each call."""

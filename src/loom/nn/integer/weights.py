@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.nn.integer.record import most_of
 
-__all__ = ["exponent_of", "fraction_of", "largest_master", "masters_of", "quantise", "rounded"]
+__all__ = ["exponent_of", "fraction_of", "largest_master", "masters_of", "moved", "quantise", "rounded"]
 
 _MASTER_BITS = 30
 _LEAST, _MOST = -100, 100
@@ -63,3 +63,11 @@ def rounded(master: Array, fraction: int) -> Array:
         return master.astype(np.int64)
     v = master.astype(np.int64)
     return (v + ((1 << (fraction - 1)) - 1) + ((v >> fraction) & 1)) >> fraction
+
+
+def moved(v: Array, by: int) -> Array:
+    """Return ``v 2^by`` of i64 as ``fixed.align`` does on a device."""
+    if by >= 0:
+        most = (1 << 62) >> min(by, 62)
+        return np.clip(v, -most, most) << min(by, 62)
+    return rounded(v, min(-by, 62))

@@ -89,6 +89,22 @@ def test_int16_is_near_the_floats_and_int8_less(layers: Any) -> None:
     assert np.abs(net.quantize("int8", calibration=x).forward(x) - wanted).max() < 0.02
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_inference_gives_what_a_step_of_training_sees(dtype: str) -> None:
+    layers = [layer for layer in _FEW if layer["type"] != "dropout"]
+    x = _samples((1, 6, 6), 7)
+    net = IntegerNetwork.from_json(_document(layers, (1, 6, 6)), dtype, calibration=x[:3] * 0.7, on="cpu")
+    rec = IntegerPass("train", net.bits, net.quantities(), net.outputs, step=net.step)
+    start = tensor.full((), 0, "i32", on="cpu") + net.inputs["input"]
+    seen = net.record(rec, {n: Quantity(t, start) for n, t in net.inputs_of(7).items()})["layers.3"]
+    program = tensor.compile([seen.q, seen.e + 0 * net.step.astype("i32")], on="cpu")
+    most = (1 << net.bits) - 1
+    program.run(x0=np.clip(np.rint(x * 2.0 ** -net.inputs["input"]), -most, most).astype(f"i{1 + (net.bits > 7)}"))
+    q, e = net.forward_integers(x)["layers.3"]
+    assert (program.read()[0] == q).all()
+    assert int(program.read()[1]) == e
+
+
 def _float_gradients(net: Any, x: Array, y: Array) -> dict[str, Array]:
     """Return the gradients of the sum of cross-entropies in f64."""
     loss = tensor.cross_entropy(net.model.apply(tensor.array(x, on="cpu")), tensor.array(y, on="cpu")) * len(y)

@@ -1,0 +1,111 @@
+"""What has no rule in integers, and what cannot be read, is refused by its name."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom.core.errors import ArgumentError, DTypeError, FileError, NotFinite, ShapeError
+from loom.nn.integer import IntegerNetwork
+from loom.nn.spec import parse
+from loom.nn.train import SGD
+
+_X = np.ones((4, 6), np.float32)
+_Y = np.zeros(4, np.int64)
+
+
+def _network(*layers: dict[str, Any], shape: Any = (6,)) -> loom.Network:
+    return loom.Network.from_json({"format": "loom/1", "input": {"shape": list(shape)}, "layers": list(layers)},
+                                  on="cpu")  # fmt: skip
+
+
+def _small() -> IntegerNetwork:
+    """Return a network whose exponents are guesses, so that nothing is compiled."""
+    spec = parse({"format": "loom/1", "input": {"shape": [6]}, "layers": [{"type": "dense", "output_size": 3}]})
+    net = IntegerNetwork(spec, "int8", {n: np.ones(s, np.float32) for n, s in spec.parameters().items()},
+                         {"input": -6}, on="cpu")  # fmt: skip
+    net.at({"layers.0": -6})
+    return net
+
+
+@pytest.mark.parametrize(("layer", "text"), [
+    ({"type": "layer_norm"}, "layer 'layers.0'] layer_norm has no rule in integers"),
+    ({"type": "dense", "output_size": 2, "activation": "gelu"}, "layer 'layers.0'] gelu has no rule in integers"),
+    ({"type": "softmax", "variant": "sparse"}, "softmax of variant 'sparse' and temperature 1 has no rule"),
+    ({"type": "lstm", "hidden_size": 2}, "lstm has no rule in integers"),
+])  # fmt: skip
+def test_layers_without_a_rule_are_named(layer: dict[str, Any], text: str) -> None:
+    shape = (2, 6) if layer["type"] == "lstm" else (6,)
+    with pytest.raises(ArgumentError, match=re.escape(text)):
+        _network(layer, shape=shape).quantize("int8", calibration=np.ones((2, *shape), np.float32))
+
+
+def test_types_and_samples_are_checked() -> None:
+    net = _network({"type": "dense", "output_size": 3})
+    for dtype in ("int4", "float32", 8, None):
+        with pytest.raises(ArgumentError, match="no integer network is of this type"):
+            net.quantize(dtype, calibration=_X)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="input 'input' has another shape"):
+        net.quantize("int8", calibration=_X[:, :5])
+    with pytest.raises(NotFinite):
+        net.quantize("int8", calibration=_X * np.nan)
+    with pytest.raises(ArgumentError):
+        net.quantize("int8", calibration=_X[:0])
+    with pytest.raises(DTypeError):
+        net.quantize("int8", calibration="no samples")
+    with pytest.raises(ShapeError, match="another shape"):
+        _small().forward(np.ones((2, 7), np.float32))
+
+
+@pytest.mark.parametrize(("settings", "text"), [
+    ({"optimizer": "adam"}, "optimizer] has no rule in integers"),
+    ({"optimizer": SGD(momentum=0.9, nesterov=True)}, "optimizer] has no rule in integers"),
+    ({"clip_norm": 1.0}, "clip_norm] has no rule in integers"),
+    ({"patience": 2}, "patience] has no rule in integers"),
+    ({"loss": "huber"}, "'huber' has no rule in integers"),
+    ({"rounding": "up"}, "rounding] unknown"),
+    ({"gradients": "int4"}, "gradients] unknown"),
+    ({"lr": 0.1}, "no setting is called 'lr'"),
+])  # fmt: skip
+def test_settings_without_a_rule_are_named(settings: dict[str, Any], text: str) -> None:
+    y = np.zeros((4, 3), np.float32) if settings.get("loss") else _Y
+    with pytest.raises(ArgumentError, match=re.escape(text)):
+        _small().train(_X, y, **settings)
+
+
+def test_targets_are_checked() -> None:
+    with pytest.raises(ArgumentError, match="a target is too large"):
+        _small().train(_X, np.full((4, 3), 1e6, np.float32))
+    with pytest.raises(ArgumentError, match="a target is too large"):
+        _small().train(_X, np.full((4, 3), np.nan, np.float32))
+    with pytest.raises(ArgumentError, match="differ in samples"):
+        _small().train(_X, _Y[:3])
+    with pytest.raises(ArgumentError, match="out of range"):
+        _small().train(_X, _Y + 3)
+
+
+def test_files_are_checked(tmp_path: Path) -> None:
+    net = _small()
+    path = tmp_path / "net.json"
+    text = net.save(path)
+    assert IntegerNetwork.load(path, on="cpu").digest() == IntegerNetwork.load(text, on="cpu").digest() == net.digest()
+    found = json.loads(text)
+    for change in (
+        {"format": "loom/1"}, {"dtype": "int4"}, {"step": -1}, {"inputs": {}}, {"outputs": {}}, {"exponents": {"a": 1}},
+        {"inputs": {"input": 1.5}}, {"masters": {}}, {"masters": {**found["masters"], "layers.0.bias": "?"}},
+        {"masters": {**found["masters"], "layers.0.bias": "AAAA"}},
+        {"masters": {**found["masters"], "layers.0.bias": "////f////3////9/"}},
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=re.escape("[IntegerNetwork.load]")):
+            IntegerNetwork.load(json.dumps(found | change), on="cpu")
+    for wrong in ("{", "{}", "[]", b"\xff", 5):
+        with pytest.raises((ArgumentError, FileError)):
+            IntegerNetwork.load(wrong)
+    with pytest.raises(FileError):
+        IntegerNetwork.load(str(tmp_path / "none.json"))
