@@ -15,6 +15,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import u32
 from loom.kernels.matmul.integers import multiply_integers, pack_integers
 from loom.kernels.matmul.tiles import Tile
+from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder, store
 
 __all__ = ["IntegerProduct", "record_integers"]
@@ -38,7 +39,7 @@ class IntegerProduct:
 
 
 def _choose(caps: Caps, rows: int) -> Tile:
-    if caps.threads or caps.simd_lanes < min(_TILES):
+    if lanes_of(caps) == THREADS or caps.simd_lanes < min(_TILES):
         return _SCALAR
     tile = _TILES[max(lanes for lanes in _TILES if lanes <= caps.simd_lanes)]
     if rows <= _FEW:
