@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 _FLOATS = ProductTypes(f32, f32, f32, f32)
 _TYPES = {
     "f32": _FLOATS,
-    "x12": ProductTypes(f32, f32, f32, f32, short=True),
+    "x12": ProductTypes(f32, f32, f32, f32, precision="x12"),
     "f64": ProductTypes(f64, f64, f64, f64),
     "f16": ProductTypes(f16, f32, f32, f16),
     "bf16": ProductTypes(bf16, f32, f32, bf16),

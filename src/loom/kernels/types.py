@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from loom.core.numerics import MATMUL_BLOCK
+from loom.kernels.precisions import PRECISIONS, Precision
 
 __all__ = [
     "PRODUCTS",
@@ -20,6 +21,7 @@ __all__ = [
     "kinds",
     "product_types",
     "read_type",
+    "whole_types",
     "wide_type",
 ]
 
@@ -90,7 +92,8 @@ class ProductTypes:
     """The types of a multiplication: elements in memory, factors as held, sums, and the result.
 
     ``pairs``: a held i32 is two factors of 16 bits, of k and k + 64 of a block: integers are exact in any
-    order. ``short``: factors are rounded to 12 significant bits first.
+    order. ``precision``: what factors are rounded to first ("": they are not), a name of ``kernels.precisions``.
+    ``scaled``: the types of the whole numbers that an order-free precision multiplies, whose sums are scaled.
     """
 
     element: DType
@@ -98,7 +101,18 @@ class ProductTypes:
     accumulator: DType
     result: DType
     pairs: bool = False
-    short: bool = False
+    precision: str = ""
+    scaled: bool = False
+
+    @property
+    def short(self) -> bool:
+        """Whether factors are rounded to 12 significant bits."""
+        return self.precision == "x12"
+
+    @property
+    def order_free(self) -> Precision | None:
+        """The order-free precision, None where products are added in their order."""
+        return PRECISIONS.get(self.precision)
 
     @property
     def words(self) -> int:
@@ -106,11 +120,18 @@ class ProductTypes:
         return MATMUL_BLOCK // 2 if self.pairs else MATMUL_BLOCK
 
 
-def product_types(element: DType, result: DType, *, short: bool = False) -> ProductTypes:
+def product_types(element: DType, result: DType, *, precision: str = "") -> ProductTypes:
     """Return the types of a product of ``element`` that gives ``result``, one of its ``PRODUCTS``.
 
     Two products of small integers, and their sum, fit an i32 exactly, so that they are taken at once.
     """
     accumulator = held_type(result) if element.storage_only else result
     pairs = result == i32 and element in (i8, u8, i16)
-    return ProductTypes(element, accumulator, accumulator, result, pairs=pairs, short=short)
+    return ProductTypes(element, accumulator, accumulator, result, pairs=pairs, precision=precision)
+
+
+def whole_types(precision: Precision, *, threads: bool) -> ProductTypes:
+    """Return the types that whole numbers of an order-free precision are multiplied in, on a GPU or not."""
+    accumulator = precision.accumulator(threads=threads)
+    pairs = accumulator == i32 and not threads
+    return ProductTypes(precision.held, accumulator, accumulator, f32, pairs=pairs, scaled=True)

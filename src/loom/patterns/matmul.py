@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, dtype_of, f32
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.dtype import DType, dtype_of
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
+from loom.kernels.precisions import check_precision
 from loom.kernels.types import PRODUCTS, ProductTypes, product_types
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.prepared import prepare
@@ -54,8 +55,10 @@ def gpu_matmul(
     Both operands have one dtype. f32 and f64 keep it, each product and sum rounded; f16 and bf16 are multiplied
     and added in f32 and rounded once; i8, u8, i16 and i32 give i32; u16 and u32 give u32; i64 and u64 keep it;
     integers wrap. ``out_dtype`` may be f32 for f16 and bf16, and the 64-bit type for integers, to which they are
-    then converted first (u8 gives u64). ``precision="x12"`` rounds f32 operands to 12 significant bits first. k of 0
-    gives zeros. Raises ShapeError, DTypeError or ArgumentError.
+    then converted first (u8 gives u64). ``precision="x12"`` rounds f32 operands to 12 significant bits first; "q8",
+    "q12" and "q24" turn blocks of 128 k of operands of f32, f16 or bf16 into whole numbers of 8, 12 and 24 bits, whose
+    products are added exactly (docs/numerics.md, section 2). k of 0 gives zeros. Raises ShapeError,
+    DTypeError or ArgumentError.
 
     >>> gpu_matmul([[1.0, 2.0], [3.0, 4.0]], [[1.0], [10.0]]).tolist()
     [[21.0], [43.0]]
@@ -89,22 +92,14 @@ def matmul_types(operand: DType, result: DType | str | None = None, precision: s
             _WHERE, "unsupported dtype", expected="one of " + ", ".join(map(str, PRODUCTS)), got=operand,
             remedy="Convert first, for example with array.astype",
         )  # fmt: skip
-    if precision is not None and not (isinstance(precision, str) and precision == "x12"):
-        raise ArgumentError(
-            f"{_WHERE}, precision", "unknown", expected="None or 'x12'", got=repr(precision),
-            remedy=near_matches(str(precision), ["x12"]),
-        )  # fmt: skip
-    if precision is not None and operand != f32:
-        raise DTypeError(
-            f"{_WHERE}, precision", "x12 rounds operands of f32", expected=f32, got=operand, remedy="Leave it out"
-        )
+    name = check_precision(precision, operand, _WHERE)
     wanted = allowed[0] if result is None else dtype_of(result, f"{_WHERE}, out_dtype")
     if wanted not in allowed:
         raise DTypeError(
             f"{_WHERE}, out_dtype", f"{operand} operands do not give {wanted}",
             expected=" or ".join(map(str, allowed)), got=wanted, remedy="Convert the operands or the result",
         )  # fmt: skip
-    return product_types(operand, wanted, short=precision is not None)
+    return product_types(operand, wanted, precision=name)
 
 
 def _operands(call: Call, a: Any, b: Any) -> tuple[Operand, Operand]:
@@ -227,7 +222,7 @@ def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand)
     types = what.types
     key = (
         _WHERE, what.m, what.n, what.k, what.transpose_a, what.transpose_b, what.a_batch, what.b_batch,
-        types.element.name, types.result.name, types.short,
+        types.element.name, types.result.name, types.precision,
     )  # fmt: skip
     prepared = prepare(key, call.device, record)
     with workspace([slot.nbytes for slot in prepared.slots[3:]], call.device) as scratch:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u16, u32
+from loom.kernels.precisions import PRECISIONS
 from loom.patterns import data, linalg, random, signal, stats
 from loom.patterns.arg_reduce import gpu_argmax
 from loom.patterns.logical import gpu_count
@@ -161,6 +162,8 @@ PATTERNS: tuple[_Row, ...] = (
     _row("unique i32", [_SHORT], i32, gpu_unique),
     *(_row(f"matmul {t}", _SQUARE, t, gpu_matmul) for t in (f32, f64, f16, bf16, i8, u8, u16, i32)),
     _row("matmul f32, x12", _SQUARE, f32, partial(gpu_matmul, precision="x12")),
+    *(_row(f"matmul f32, {p}", _SQUARE, f32, partial(gpu_matmul, precision=p)) for p in PRECISIONS),
+    _row("matmul f32, q12, deep", [(5, 9000), (9000, 7)], f32, partial(gpu_matmul, precision="q12")),
     _row("matmul f32, one row", [(1, 4096), (4096, 4097)], f32, gpu_matmul),
     _row("matmul f32, deep", [(5, 9000), (9000, 7)], f32, gpu_matmul),
     _row("matmul f32, batches", [(3, 33, 65), (65, 40)], f32, gpu_matmul),

@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
+from loom.core.dtype import f32
 from loom.core.errors import ShapeError
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
 from loom.kernels.matmul.direct import FINISH_LANES, STRIP, finish_chunks, multiply_direct, multiply_rows
 from loom.kernels.matmul.gather import multiply_gathered
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
+from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import FOLD_LANES, Layout, Slabs, choose_slabs, fold_blocks, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
-from loom.kernels.types import ProductTypes
+from loom.kernels.types import ProductTypes, whole_types
 from loom.schedules.recorder import Recorder, store
 
 __all__ = ["Multiplication", "is_better_turned", "record_gathered", "record_matmul"]
@@ -105,7 +108,9 @@ def record_matmul(
     what = what.joined()
     recording = _Recording(chain, what, allocate or chain.device.allocate)
     cut = schedule or _choose(chain.device.caps, what)
-    if isinstance(cut, Slabs):
+    if what.types.order_free is not None:
+        recording.order_free(a, b, out, schedule)
+    elif isinstance(cut, Slabs):
         recording.slabs(a, b, out, cut)
     elif schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
         recording.direct(a, b, out)
@@ -183,6 +188,14 @@ class _Recording:
                 got=f"{what.m} x {what.n} x {what.k}",
                 remedy="Multiply in parts of rows",
             )  # fmt: skip
+        return size
+
+    def fitting(self, size: int) -> int:
+        """Return the elements of a copy of an operand; ShapeError if they are too many."""
+        if size > _MOST_ELEMENTS:
+            raise ShapeError("matmul", "too large an operand", expected="below 2^32 elements",
+                             got=f"{size} with k filled up to blocks of {BLOCK}",
+                             remedy="Multiply in parts of rows")  # fmt: skip
         return size
 
     def finish(self, sums: Any, out: Any, first: int, batches: int) -> None:
@@ -302,6 +315,82 @@ class _Recording:
             kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
             self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
             self.finish(sums, out, first, count)
+
+    # of whole numbers
+
+    def order_free(self, a: Any, b: Any, out: Any, schedule: Blocking | Slabs | None) -> None:
+        """Turn both operands into whole numbers and scales, and multiply those."""
+        what, precision, caps = self.what, self.what.types.order_free, self.chain.device.caps
+        assert precision is not None
+        threads = isinstance(schedule or _choose(caps, what), Slabs)
+        whole = replace(what, k=-(-what.k // BLOCK) * BLOCK, types=whole_types(precision, threads=threads))
+        cut = schedule or _choose(caps, whole)
+        left = self.digits(a, what.a_batch, what.m, by_k=not what.transpose_a)
+        right = self.digits(b, what.b_batch, what.n, by_k=what.transpose_b)
+        sums = self.sums(out, what.batches)
+        if isinstance(cut, Slabs):
+            self.scaled_slabs(left, right, sums, whole, cut)
+        else:
+            self.scaled_tiles(left, right, sums, whole, cut)
+        self.finish(sums, out, 0, what.batches)
+
+    def digits(self, x: Any, batch: tuple[int, ...], rows: int, *, by_k: bool) -> tuple[Any, Any]:
+        """Return the whole numbers of an operand, k filled up to whole blocks, and their scales."""
+        what, precision = self.what, self.what.types.order_free
+        assert precision is not None
+        matrices, blocks = math.prod(batch), -(-what.k // BLOCK)
+        size = self.fitting(matrices * rows * blocks * BLOCK)
+        held = self.allocate(size * precision.held.nbytes)
+        scales = self.allocate(matrices * blocks * rows * f32.nbytes)
+        kernel = (digits_by_k if by_k else digits_by_row)(what.types.element, precision)
+        groups = groups_of_digits(rows, what.k, matrices, by_k=by_k)
+        self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
+        return held, scales
+
+    def scaled_tiles(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Blocking) -> None:
+        """Pack whole numbers, several batches at a time, and multiply tiles of them."""
+        tile, types = cut.tile, what.types
+        high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), what.k // BLOCK
+        block_nbytes = blocks * types.words * types.held.nbytes
+        a_nbytes, b_nbytes = high * tile.rows * block_nbytes, wide * tile.columns * block_nbytes
+        single_a, single_b = math.prod(what.a_batch) == 1, math.prod(what.b_batch) == 1
+        stretch = max(1, min(what.batches, _PACKED_NBYTES // (a_nbytes + b_nbytes)))
+        a_packed = self.allocate(a_nbytes * (1 if single_a else stretch))
+        b_packed = self.allocate(b_nbytes * (1 if single_b else stretch))
+        rows = pack_rows(tile, types, transposed=what.transpose_a)
+        columns = pack_columns(tile, types, transposed=what.transpose_b)
+        kernel = multiply_scaled_tiles(tile, types)
+        for first in range(0, what.batches, stretch):
+            count = min(stretch, what.batches - first)
+            if first == 0 or not single_a:
+                groups = (high, blocks, 1 if single_a else count)
+                self.chain.dispatch(rows, [left[0], self.which, a_packed], [what.m, what.k, first], groups)
+            if first == 0 or not single_b:
+                groups = (-(-wide // PANELS), blocks, 1 if single_b else count)
+                params = [what.n, what.k, what.batches + first]
+                self.chain.dispatch(columns, [right[0], self.which, b_packed], params, groups)
+            params = [
+                what.m, what.n, what.k, cut.down, cut.across, int(not single_a), int(not single_b), self.chunks,
+                first * self.chunks, first, what.batches,
+            ]  # fmt: skip
+            groups = (-(-wide // cut.across), -(-high // cut.down), count * self.chunks)
+            self.chain.dispatch(kernel, [a_packed, b_packed, left[1], right[1], self.which, sums], params, groups)
+
+    def scaled_slabs(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Slabs) -> None:
+        """Multiply whole numbers where they are, a group for each tile and chunk."""
+        grid, types = cut.grid, what.types
+        is_word, fits = types.element.bits == 32, what.n % QUAD == 0
+        layout = Layout(
+            not what.transpose_a, what.transpose_b,
+            a_whole=is_word and what.transpose_a and what.m % QUAD == 0,
+            b_whole=is_word and not what.transpose_b and fits,
+            out_whole=fits,
+        )  # fmt: skip
+        a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
+        params = [what.m, what.n, what.k, a_step, b_step, what.batches, self.chunks, CHUNK]
+        groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * self.chunks)
+        kernel = multiply_scaled_slabs(grid, layout, types)
+        self.chain.dispatch(kernel, [left[0], right[0], left[1], right[1], self.which, sums], params, groups)
 
     def gathered(self, a: Any, rows_at: Any, k_at: Any, b: Any, out: Any, cut: Blocking) -> None:
         """Pack the right operand and multiply tiles of rows read through tables."""

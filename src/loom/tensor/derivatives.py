@@ -307,10 +307,10 @@ def _matmul(node: Tensor, g: Tensor) -> list[Any]:
     a, b = node.inputs
     if not a.dtype.is_float:
         return [None, None]
-    (short,) = node.attributes
+    (precision,) = node.attributes
     return [
-        _sum_repeats(multiply(g, transpose(b), short), a.shape),
-        _sum_repeats(multiply(transpose(a), g, short), b.shape),
+        _sum_repeats(multiply(g, transpose(b), precision), a.shape),
+        _sum_repeats(multiply(transpose(a), g, precision), b.shape),
     ]
 
 

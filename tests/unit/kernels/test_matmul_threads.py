@@ -134,6 +134,6 @@ def test_one_kernel_is_made_for_each_choice() -> None:
     ]
     kernels = [multiply_slabs(CHUNKS.grid, layout, FLOATS) for layout in layouts]
     kernels += [multiply_slabs(SPLIT.grid, layouts[0], FLOATS), fold_blocks(f32)]
-    kernels += [multiply_slabs(CHUNKS.grid, layouts[0], ProductTypes(f32, f32, f32, f32, short=True))]
+    kernels += [multiply_slabs(CHUNKS.grid, layouts[0], ProductTypes(f32, f32, f32, f32, precision="x12"))]
     assert kernels[0] is multiply_slabs(Grid(2, 4, 1, 1, 4), layouts[0], FLOATS)
     assert len({k.verified.hash for k in kernels}) == len({k.verified.name for k in kernels}) == len(kernels)

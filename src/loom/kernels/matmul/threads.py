@@ -22,7 +22,18 @@ from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK
 from loom.kernels.types import ProductTypes
 
-__all__ = ["FOLD_LANES", "Grid", "Layout", "Slabs", "choose_slabs", "fold_blocks", "multiply_slabs", "summing"]
+__all__ = [
+    "FOLD_LANES",
+    "Grid",
+    "Layout",
+    "Slabs",
+    "choose_slabs",
+    "fold_blocks",
+    "keeping_slabs",
+    "layout_name",
+    "multiply_slabs",
+    "summing",
+]
 
 FOLD_LANES = 128
 """Elements of the result per group of ``fold_blocks``."""
@@ -137,7 +148,7 @@ def summing(
     return add_slab
 
 
-def _keeping(grid: Grid, whole: bool) -> Callable[..., None]:
+def keeping_slabs(grid: Grid, whole: bool) -> Callable[..., None]:
     """Return what stores the sums of a first block, or adds those of a later one to what is there."""
     columns = grid.columns * QUAD
 
@@ -185,7 +196,7 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
     out_type = accumulator.vector(quad) if layout.out_whole else accumulator
     locate_a, read_a, lay_a = reader_of(a_slab, arithmetic)
     locate_b, read_b, lay_b = reader_of(b_slab, arithmetic)
-    add_slab, keep = summing(grid, a_slab.pitch, b_slab.pitch, accumulator), _keeping(grid, layout.out_whole)
+    add_slab, keep = summing(grid, a_slab.pitch, b_slab.pitch, accumulator), keeping_slabs(grid, layout.out_whole)
     held, count = accumulator.vector(quad), grid.rows * grid.columns * quad * quad
 
     @kernel(workgroup=lanes, trusted=True)
@@ -236,11 +247,14 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
                 barrier()
             keep(out, sums, place, m, n, row, column, block == begin)
 
-    slabs.name = f"matmul_{_named(grid, layout)}_{arithmetic.element}_{accumulator}{'_x12' if arithmetic.short else ''}"
+    slabs.name = (
+        f"matmul_{layout_name(grid, layout)}_{arithmetic.element}_{accumulator}{'_x12' if arithmetic.short else ''}"
+    )
     return slabs
 
 
-def _named(grid: Grid, layout: Layout) -> str:
+def layout_name(grid: Grid, layout: Layout) -> str:
+    """Return what tells kernels of other tiles and layouts apart in their names."""
     shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}"
     operands = "".join(
         "k" if by_k else "v" if whole else "s"

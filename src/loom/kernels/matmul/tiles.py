@@ -25,7 +25,7 @@ from loom.kernels.types import ProductTypes
 
 __all__ = [
     "BLOCK", "BLOCKS", "CHUNK", "Blocking", "Tile", "choose_blocking", "keeping", "multiply_tiles",
-    "product_of", "turns_of",
+    "product_of", "summing_tile", "turns_of",
 ]  # fmt: skip
 
 BLOCKS = CHUNK // BLOCK
@@ -102,7 +102,7 @@ def turns_of(tile: Tile, arithmetic: ProductTypes) -> Callable[[Any, Any], Any]:
     return lambda block, depth: (min(depth - block * BLOCK, words) + (unroll - 1)) // unroll
 
 
-def _summing(tile: Tile, arithmetic: ProductTypes) -> Callable[..., None]:
+def summing_tile(tile: Tile, arithmetic: ProductTypes) -> Callable[..., None]:
     """Return what adds the products of a block, ``turns`` times ``unroll`` of them, to sums of +0.
 
     ``a_row`` and ``a_k``: from one row or k of ``a`` to the next.
@@ -161,7 +161,7 @@ def multiply_tiles(
     """
     held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
     rows, columns, unroll, words = tile.rows, tile.columns, tile.unroll, arithmetic.words
-    add_block, keep_tile = _summing(tile, arithmetic), keeping(tile)
+    add_block, keep_tile = summing_tile(tile, arithmetic), keeping(tile)
     turns_of_block = turns_of(tile, arithmetic)
 
     @kernel(workgroup=tile.lanes, trusted=True)

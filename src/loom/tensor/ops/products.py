@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, dtype_of, f32
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.dtype import DType, dtype_of
+from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.promotion import promote
 from loom.kernels.maps.nest import number
+from loom.kernels.precisions import check_precision
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_matmul
 from loom.tensor.draft import BufferView, Draft
@@ -48,8 +49,8 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
         fill(draft, out, node.size, number(0, node.dtype))
         return
     flipped = [not o.access.is_packed for o in operands]
-    element, (short,) = a.dtype, node.attributes
-    types = product_types(element, node.dtype, short=short)
+    element, (precision,) = a.dtype, node.attributes
+    types = product_types(element, node.dtype, precision=precision)
     left, right = operands[0].buffer, operands[1].buffer
     what = Multiplication(m, n, k, types, flipped[0], flipped[1], a.shape[:-2], b.shape[:-2])
     if is_better_turned(draft.device.caps, what):
@@ -63,15 +64,15 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
 MATMUL = TensorOp("matmul", NodeKind.KERNEL, record=_record, accepts=_accepts)
 
 
-def multiply(a: NodeT, b: NodeT, short: bool, result: DType | None = None) -> NodeT:
-    """Return the product of matrices, batches broadcast; ``short`` rounds the operands first."""
+def multiply(a: NodeT, b: NodeT, precision: str, result: DType | None = None) -> NodeT:
+    """Return the product of matrices, batches broadcast; ``precision``: a name, or ""."""
     result = PRODUCTS[a.dtype][0] if result is None else result
     if b.ndim == 2 and a.ndim > 2:  # one matrix of many rows, whose gradient is one product as well
         rows = math.prod(a.shape[:-1])
-        flat = make(MATMUL, [reshape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), result, (short,))
+        flat = make(MATMUL, [reshape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), result, (precision,))
         return reshape(flat, (*a.shape[:-1], b.shape[-1]))
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    return make(MATMUL, [a, b], shape, result, (short,))
+    return make(MATMUL, [a, b], shape, result, (precision,))
 
 
 def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool = False,
@@ -80,10 +81,10 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
 
     The result has the operands' common dtype: f16 and bf16 are added in f32, sums of integers wrap. ``out_dtype``:
     another that such a product has, as for ``gpu_matmul``: i32 or u32 for integers of 8 and 16 bits, f32 for f16.
-    ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision="x12"`` rounds f32 operands to
-    12 significant bits first. Of complex operands the parts are multiplied: re = a.re b.re - a.im b.im and im =
-    a.re b.im + a.im b.re, each product summed by itself; a real operand has no second part. Raises ShapeError and
-    DTypeError.
+    ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision``: "x12", "q8", "q12" or
+    "q24", as for ``gpu_matmul``, of both gradients too. Of complex operands the parts are multiplied: re = a.re b.re -
+    a.im b.im and im = a.re b.im + a.im b.re, each product summed by itself; a real operand has no second part. Raises
+    ShapeError and DTypeError.
     """
     for x in (a, b):
         require_tensor(x, "matmul")
@@ -99,13 +100,7 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
         raise DTypeError("matmul", "unsupported operands", expected="tensors of numbers", got=dtype,
                          remedy="Convert with astype")  # fmt: skip
     a, b = cast(a, dtype), cast(b, dtype)
-    if (
-        not (precision is None or isinstance(precision, str))
-        or precision not in (None, "x12")
-        or (precision and a.dtype != f32)
-    ):
-        raise ArgumentError("matmul, precision", "unknown", expected="None, or 'x12' for f32", got=repr(precision),
-                            remedy="Leave it out")  # fmt: skip
+    name = check_precision(precision, dtype, "matmul")
     given = a.shape, b.shape
     rows, columns = a.ndim == 1, b.ndim == 1
     a = reshape(a, (1, *a.shape)) if rows else a
@@ -138,7 +133,7 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
             got=f"{given[0]} @ {given[1]}",
             remedy="Reshape one operand",
         ) from None
-    product = multiply(a, b, precision is not None, wanted if wanted in PRODUCTS[dtype] else None)
+    product = multiply(a, b, name, wanted if wanted in PRODUCTS[dtype] else None)
     found = cast(product, wanted)
     shape = (*found.shape[:-2], *(() if rows else found.shape[-2:-1]), *(() if columns else found.shape[-1:]))
     return reshape(found, shape)

@@ -1,0 +1,88 @@
+"""The kernels of order-free products, each on its own: whole numbers and scales, tiles and slabs of sums.
+
+Oracle: the interpreter; tests/unit/patterns/linalg/test_order_free.py holds whole products against the definition.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from conformance.running import Case, case
+from conformance.values import random_bits
+from loom.core.dtype import DType, f16, f32, u32
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
+from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
+from loom.kernels.matmul.threads import Grid, Layout
+from loom.kernels.matmul.tiles import Tile
+from loom.kernels.precisions import PRECISIONS, Precision
+from loom.kernels.types import whole_types
+
+__all__: list[str] = []
+
+_M, _N, _K, _BLOCKS = 9, 21, 150, 2
+_MODES = ("trusted", "checked", "reported")
+
+
+def _digits(element: DType, precision: Precision, by_k: bool) -> Case:
+    rows, k = 70, 300
+    x = random_bits(element.numpy, 2 * rows * k, seed=rows)  # infinities and NaN among them
+    x[::7] = 0
+    blocks = -(-k // 128)
+    out = np.zeros(2 * rows * blocks * 128, precision.held.numpy)
+    scales = np.zeros(2 * rows * blocks, np.float32)
+    kernel = (digits_by_k if by_k else digits_by_row)(element, precision)
+    groups = groups_of_digits(rows, k, 2, by_k=by_k)
+    return Case(kernel.verified.kernel, (x, out, scales), (rows, k), groups=groups, modes=_MODES)
+
+
+for _name, _precision in PRECISIONS.items():
+    for _by_k in (False, True):
+        _label = f"{_name}{'-by-k' if _by_k else ''}"
+        case(f"library/digits-{_label}", slow=_by_k != (_name == "q12"))(partial(_digits, f32, _precision, _by_k))
+case("library/digits-f16")(partial(_digits, f16, PRECISIONS["q12"], True))
+
+
+def _whole(precision: Precision, size: int, dtype: DType) -> np.ndarray:
+    top = precision.top
+    return np.random.default_rng(size).integers(-top, top + 1, size).astype(dtype.numpy)
+
+
+def _scales(size: int) -> np.ndarray:
+    found = np.exp2(np.random.default_rng(size).integers(-126, 100, size).astype(np.float64)).astype(np.float32)
+    found[3::11] = np.nan
+    return found
+
+
+def _tiles(precision: Precision, tile: Tile) -> Case:
+    types = whole_types(precision, threads=False)
+    high, wide = -(-_M // tile.rows), -(-_N // tile.columns)
+    a, b = (_whole(precision, n * _BLOCKS * types.words, types.held) for n in (high * tile.rows, wide * tile.columns))
+    which, out = np.zeros(2, np.uint32), np.zeros(_M * _N, np.float32)
+    buffers = (a, b, _scales(_BLOCKS * _M), _scales(_BLOCKS * _N), which, out)
+    params = (_M, _N, 2 * 128, 2, 1, 0, 0, 1, 0, 0, 1)
+    groups = (wide, -(-high // 2), 1)
+    kernel = multiply_scaled_tiles(tile, types).verified.kernel
+    return Case(kernel, buffers, params, groups=groups, modes=("trusted", "reported"))
+
+
+def _slabs(precision: Precision, layout: Layout) -> Case:
+    grid, types, k = Grid(2, 4, 1, 1, 4), whole_types(precision, threads=True), 2 * 128
+    m, n = 12, 20
+    a, b = _whole(precision, m * k, types.element), _whole(precision, n * k, types.element)
+    which, out = np.zeros(2, np.uint32), np.zeros(m * n, np.float32)
+    buffers = (a, b, _scales(_BLOCKS * m), _scales(_BLOCKS * n), which, out)
+    params = (m, n, k, k if layout.a_by_k else m, k if layout.b_by_k else n, 1, 1, 4096)
+    groups = (-(-n // grid.width), -(-m // grid.height), 1)
+    kernel = multiply_scaled_slabs(grid, layout, types).verified.kernel
+    return Case(kernel, buffers, params, groups=groups, modes=("trusted", "checked"))
+
+
+_SCATTERED = Layout(a_by_k=True, b_by_k=False, a_whole=False, b_whole=False, out_whole=False)
+_VECTORS = Layout(a_by_k=False, b_by_k=False, a_whole=True, b_whole=True, out_whole=True)
+for _name, _precision in PRECISIONS.items():
+    for _label, _tile in (("2x2x4", Tile(2, 2, 4, 2)), ("3x1x16", Tile(3, 1, 16, 4, u32))):
+        case(f"library/scaled-tiles-{_name}-{_label}", slow=_label != "2x2x4")(partial(_tiles, _precision, _tile))
+    case(f"library/scaled-slabs-{_name}", (1, 8), slow=_name == "q8")(partial(_slabs, _precision, _SCATTERED))
+case("library/scaled-slabs-vectors", (1, 8))(partial(_slabs, PRECISIONS["q24"], _VECTORS))

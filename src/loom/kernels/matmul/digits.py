@@ -1,0 +1,175 @@
+"""Operands of order-free products: blocks of whole numbers and the power of two that each block is a multiple of.
+
+Layer: kernels. Of each row of ``a`` (column of ``b``) and each block of 128 k: m is the largest magnitude, e the
+smallest integer, at least -126, for which rint(x / 2^e) is at most the precision's ``top`` for all of them; an element
+is that number, and 2^e is kept as a f32, NaN for a block that holds a NaN or an infinity, whose numbers are 0.
+Invariant: a sum of 128 products of such numbers is exact in any order, which ``Precision.sum_bits`` bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from loom.core.dtype import DType, f32, i32, u32
+from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.intrinsics import (
+    barrier,
+    bitcast,
+    group_id,
+    local_id,
+    private,
+    rint,
+    select,
+    shared,
+    static_range,
+)
+from loom.kernels.matmul.tiles import BLOCK
+from loom.kernels.precisions import Precision
+
+__all__ = ["digits_by_k", "digits_by_row", "groups_of_digits", "scaled"]
+
+_MAGNITUDE, _INFINITE, _NAN = 0x7FFF_FFFF, 0x7F80_0000, 0x7FC0_0000
+_FRACTION_BITS = 23
+_SHIFTER, _SHIFTER_BITS = 1.5 * 2.0**_FRACTION_BITS, 0x4B40_0000
+"""What rounds a f32 to a whole number when it is added, and its bits."""
+_ROWS = 64
+"""Rows of a group where k are far apart, one for each lane."""
+_LANES, _DOWN = 32, 8
+"""Lanes and rows of a group where k are neighbours: lanes share a row."""
+_EACH = BLOCK // _LANES
+
+
+def groups_of_digits(rows: int, k: int, matrices: int, *, by_k: bool) -> tuple[int, int, int]:
+    """Return the groups that ``digits_by_k`` or ``digits_by_row`` takes."""
+    return -(-rows // (_DOWN if by_k else _ROWS)), -(-k // BLOCK), matrices
+
+
+def _scales_of(precision: Precision) -> Callable[[Any], Any]:
+    """Return what gives the exponent of a block, with 127 added, from the bits of its largest magnitude."""
+    step, limit = precision.step, precision.limit
+
+    def exponent_of(largest: Any) -> Any:
+        carry = select((largest & ((1 << _FRACTION_BITS) - 1)) >= limit, 1, 0)
+        return max(i32(largest >> _FRACTION_BITS) - step + carry, 1)
+
+    return exponent_of
+
+
+def _scale(exponent: Any, largest: Any) -> Any:
+    return bitcast(f32, select(largest < _INFINITE, u32(exponent) << _FRACTION_BITS, u32(_NAN)))
+
+
+def _rounding(precision: Precision) -> Callable[[Any], Any]:
+    """Return what rounds a f32 of at most ``top`` to an i32, halves to even."""
+    if precision.top >= 1 << (_FRACTION_BITS - 1):
+        return lambda x: i32(rint(x))
+    return lambda x: bitcast(i32, x + _SHIFTER) - _SHIFTER_BITS
+
+
+def _inverse(exponent: Any) -> Any:
+    return bitcast(f32, u32(254 - exponent) << _FRACTION_BITS)
+
+
+@cache
+def digits_by_row(element: DType, precision: Precision) -> KernelFunction:
+    """Return the kernel that turns ``x``, k by rows, into whole numbers and scales.
+
+    ``out`` has k filled up with 0 to whole blocks and is else laid out as ``x``; the scale of (matrix, block, row) is
+    at ``(matrix blocks + block) rows + row``.
+    """
+    held, exponent_of, whole_of = precision.held, _scales_of(precision), _rounding(precision)
+
+    @kernel(workgroup=_ROWS, trusted=True)
+    def digits(
+        x: In[element],  # type: ignore[valid-type]
+        out: Out[held],  # type: ignore[valid-type]
+        scales: Out[f32],
+        rows: u32,
+        depth: u32,
+    ):
+        row, block, matrix = group_id(0) * _ROWS + local_id(), group_id(1), group_id(2)
+        if row < rows:
+            blocks = (depth + (BLOCK - 1)) // BLOCK
+            begin = block * BLOCK
+            count = min(depth - begin, BLOCK)
+            source, target = (matrix * depth + begin) * rows + row, (matrix * blocks * BLOCK + begin) * rows + row
+            largest = u32(0)
+            for k in range(count):
+                largest = max(largest, bitcast(u32, f32(x[source + k * rows])) & _MAGNITUDE)
+            exponent = exponent_of(largest)
+            scales[(matrix * blocks + block) * rows + row] = _scale(exponent, largest)
+            inverse, is_finite = _inverse(exponent), largest < _INFINITE
+            for k in range(count):
+                value = whole_of(f32(x[source + k * rows]) * inverse)
+                out[target + k * rows] = held(select(is_finite, value, 0))
+            for k in range(count, BLOCK):
+                out[target + k * rows] = held(0)
+
+    digits.name = f"digits_{precision.name}_{element}"
+    return digits
+
+
+@cache
+def digits_by_k(element: DType, precision: Precision) -> KernelFunction:
+    """Return the kernel that does as ``digits_by_row`` for ``x``, rows by k."""
+    held, exponent_of, whole_of = precision.held, _scales_of(precision), _rounding(precision)
+
+    @kernel(workgroup=_LANES, trusted=True)
+    def digits(
+        x: In[element],  # type: ignore[valid-type]
+        out: Out[held],  # type: ignore[valid-type]
+        scales: Out[f32],
+        rows: u32,
+        depth: u32,
+    ):
+        lane, first, block, matrix = local_id(), group_id(0) * _DOWN, group_id(1), group_id(2)
+        blocks = (depth + (BLOCK - 1)) // BLOCK
+        begin = block * BLOCK + lane
+        largest_of = shared(u32, _DOWN * _LANES)
+        elements = private(f32, _DOWN * _EACH)
+        for r in static_range(_DOWN):
+            source = (matrix * rows + min(first + r, rows - 1)) * depth + begin
+            if block * BLOCK + BLOCK <= depth:
+                for i in static_range(_EACH):
+                    elements[r * _EACH + i] = f32(x[source + i * _LANES])
+            else:
+                for i in static_range(_EACH):
+                    value = f32(0)
+                    if begin + i * _LANES < depth:
+                        value = f32(x[source + i * _LANES])
+                    elements[r * _EACH + i] = value
+            largest = u32(0)
+            for i in static_range(_EACH):
+                largest = max(largest, bitcast(u32, elements[r * _EACH + i]) & _MAGNITUDE)
+            largest_of[r * _LANES + lane] = largest
+        barrier()
+        for r in static_range(_DOWN):
+            if first + r < rows:
+                largest = u32(0)
+                for n in static_range(_LANES):
+                    largest = max(largest, largest_of[r * _LANES + n])
+                exponent = exponent_of(largest)
+                inverse, is_finite = _inverse(exponent), largest < _INFINITE
+                target = (matrix * rows + first + r) * (blocks * BLOCK) + begin
+                for i in static_range(_EACH):
+                    whole = whole_of(elements[r * _EACH + i] * inverse)
+                    out[target + i * _LANES] = held(select(is_finite, whole, 0))
+                if lane == 0:
+                    scales[(matrix * blocks + block) * rows + first + r] = _scale(exponent, largest)
+
+    digits.name = f"digits_{precision.name}_{element}_by_k"
+    return digits
+
+
+def scaled(total: Any, a_scale: Any, b_scale: Any) -> Any:
+    """Return the f32 that the exact sum of a block stands for.
+
+    It is rounded to nearest once. The smaller scale is multiplied by first: that product is exact, as a sum that is not
+    0 is at least 1 and a scale at least the least normal number, and the other rounds if it leaves the normal range.
+    """
+    least = select(a_scale < b_scale, a_scale, b_scale)
+    most = select(a_scale < b_scale, b_scale, a_scale)
+    return f32(total) * least * most
