@@ -22,6 +22,7 @@ from loom.flow.dnvm import (
     models,
     schedulers,
     standard,
+    step,
     training,
 )
 from loom.flow.dnvm.adaptation import *  # noqa: F403
@@ -34,6 +35,7 @@ from loom.flow.dnvm.layers import *  # noqa: F403
 from loom.flow.dnvm.models import *  # noqa: F403
 from loom.flow.dnvm.schedulers import *  # noqa: F403
 from loom.flow.dnvm.standard import *  # noqa: F403
+from loom.flow.dnvm.step import *  # noqa: F403
 from loom.flow.dnvm.training import *  # noqa: F403
 
 __all__: list[str] = []
@@ -47,4 +49,5 @@ __all__ += layers.__all__
 __all__ += models.__all__
 __all__ += schedulers.__all__
 __all__ += standard.__all__
+__all__ += step.__all__
 __all__ += training.__all__
