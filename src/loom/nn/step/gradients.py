@@ -83,6 +83,8 @@ class _Sums:
         for name, x in inputs.items():
             if name not in self.found.inputs:
                 self.found.inputs[name] = tensor.zeros(x.shape, x.dtype)
+        self.found.inputs = {name: self.found.inputs[name] for name in self.wiring.inputs if name in inputs}
+        self.found.weights = {name: self.found.weights[name] for name in self.trained}
         return self.found
 
 

@@ -145,8 +145,14 @@ class StepPrograms:
             for i, (name, x) in enumerate(zip(self.wiring.spec.outputs, shown, strict=True))
         }
         found = self.record_gradient(given, past)
+        for i in self.wiring.spec.inputs:
+            if i.dtype.is_float and i.name not in found.inputs:  # no way of these ticks leads there
+                found.inputs[i.name] = tensor.zeros(self.tensors[i.name].shape, i.dtype)
         ends = {**found.weights, **{f"input {n}": wide(g) for n, g in found.inputs.items()}}
-        return [spread(ends), *found.inputs.values()], [(self.gradients[n], g) for n, g in found.weights.items()]
+        floats = [i.name for i in self.wiring.spec.inputs if i.dtype.is_float]
+        return [spread(ends), *(found.inputs[n] for n in floats)], [
+            (self.gradients[n], g) for n, g in found.weights.items()
+        ]
 
     def record_gradient(self, given: dict[str, Tensor], past: tuple[Past, ...] | None = None) -> Gradients:
         """Record the gradients of weights and inputs of those of the outputs, in the way of this state."""

@@ -6,8 +6,9 @@ update, so that a tick is one program and the same bits come of it on every devi
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError, n
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step.gradients import Past, unseen
+from loom.nn.step.keeping import arrays_of, put_back, read_file, write_file
 from loom.nn.step.learning import Lesson, ends_of, read_lesson, record_learning, record_plain
 from loom.nn.step.places import BufferPlace
 from loom.nn.step.programs import StepPrograms
@@ -392,6 +394,33 @@ class StepState:
     def _forms_of(self, name: str) -> Forms:
         return bare_shapes(self.batch, self.tensors[name].shape[1:], has_tokens=name in self._timed)
 
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all it holds by name: buffers, history, what optimisers keep; no weights, which are the
+        network's."""
+        with self.network.model.lock:
+            return arrays_of(self.programs, self._past)
+
+    def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
+        """Put back what ``state_dict`` gave, of a state made alike; ArgumentError else, and nothing is changed."""
+        with self.network.model.lock:
+            past = put_back(self.programs, arrays)
+            self._past.clear()
+            self._past.extend(past)
+            self.ticks, self._has_gradients = int(self.programs.number.item()), False
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``state_dict`` as a .npz; FileError."""
+        write_file(path, self.state_dict())
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Put back what ``save`` wrote; FileError, and the errors of ``load_state_dict``."""
+        self.load_state_dict(read_file(path))
+
+    def __reduce__(self) -> Any:
+        """Have ``pickle`` and ``copy`` make a state of its own, of a network of its own."""
+        settings = self.batch, self.training, self.gradient, self.horizon
+        return _remade, (self.network, settings, self.state_dict())
+
     def reset(self) -> None:
         """Empty all buffers, and what layers carry; the next tick is the first. What optimisers keep stays."""
         programs = self.programs
@@ -400,3 +429,10 @@ class StepState:
                 held.write_elements(np.zeros(held.shape, held.dtype.numpy))
             self._past.clear()
             self.ticks, self._has_gradients = 0, False
+
+
+def _remade(network: Stepped, settings: tuple[Any, ...], arrays: Mapping[str, Array]) -> StepState:
+    batch, training, gradient, horizon = settings
+    state = StepState(network, batch=batch, training=training, gradient=gradient, horizon=horizon)
+    state.load_state_dict(arrays)
+    return state

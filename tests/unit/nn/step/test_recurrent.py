@@ -55,7 +55,7 @@ def test_tokens_of_ids_and_the_last_state() -> None:
     assert found[:, -1].tobytes() == net.forward(x).tobytes()
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", *(pytest.param(k, marks=pytest.mark.slow) for k in ("rnn", "gru"))])
 def test_gradient_through_time(kind: str) -> None:
     """With a horizon as long as the sequence, the gradient at its end is that of the ordinary training."""
     layers = [{"type": kind, "hidden_size": 3}, {"type": "dense", "output_size": 2, "activation": "tanh"}]

@@ -65,7 +65,7 @@ def differences(net: loom.Network, xs: Sequence[np.ndarray], g: np.ndarray, name
     return found
 
 
-@pytest.mark.parametrize("ticks", [2, 5])
+@pytest.mark.parametrize("ticks", [pytest.param(2, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("make", [lambda: chain(3, 4, 3, 2), skipping])
 def test_gradient_is_that_of_the_ticks(make: Any, ticks: int) -> None:
     net, rng = make(), np.random.default_rng(1)
