@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,12 +23,19 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="Less: primes below 10^7, 10^6 numbers, 1 epoch on one device.")
     ] = False,
+    menu: Annotated[
+        bool, typer.Option("--menu", help="Choose from a menu: networks of each kind, CPU against GPU.")
+    ] = False,
+    choice: Annotated[int | None, typer.Option("--choice", help="With --menu: this option alone, then end.")] = None,
 ) -> None:
     """Count the primes below 10^9; sum and map 10^8 numbers; train a network on every device; compare all bits.
 
     The network tells handwritten digits apart; without --device it is trained on every device but the interpreter.
     Each time is that of one call, kernels compiled by this process included.
     """
+    if menu or choice is not None:
+        _run_menu(device, json, quick, choice, menu)
+        return
     import loom
     from loom.cli import demo as job
     from loom.cli import demo_digits as digits
@@ -49,6 +57,46 @@ def demo(
     if json:
         print_json(_as_json(size, where.name, lines, total, trained, different))
     _print_verdict(different, where.name, json)
+
+
+def _run_menu(device: str | None, json: bool, quick: bool, choice: int | None, menu: bool) -> None:
+    """Run one choice, or ask for choices until 0 or the end of what is read."""
+    import loom
+    from loom.cli.menu import OPTIONS, option_of
+    from loom.cli.output import print_json
+    from loom.core.errors import ArgumentError, LoomError
+
+    if quick or not menu or (json and choice is None):
+        told = "--quick" if quick else "--choice without --menu" if not menu else "--json without --choice"
+        raise ArgumentError("loom demo --menu", f"{told} has no effect here", expected="--menu, or --menu --choice N",
+                            got=told, remedy="Leave it out")  # fmt: skip
+    where = None if device is None else loom.device(device).name
+    if choice is not None:
+        option = option_of(str(choice))
+        lines = list(_echoed(option.run(where), quiet=json))
+        if json:
+            print_json({"choice": choice, "title": option.title, "lines": lines})
+        return
+    while True:
+        for number, option in OPTIONS.items():
+            typer.echo(f"{number:>3}  {option.title}")
+        typer.echo("  0  Leave\nchoice> ", nl=False)
+        line = sys.stdin.readline()
+        if not line or line.strip() == "0":
+            typer.echo("" if line else "\nend of input")
+            return
+        try:
+            list(_echoed(option_of(line).run(where)))
+        except LoomError as error:
+            typer.echo(f"loom: {' '.join(str(error).split())}", err=True)
+
+
+def _echoed(lines: Iterable[str], quiet: bool = False) -> Iterator[str]:
+    """Yield lines, each printed when it is there unless ``quiet``."""
+    for line in lines:
+        if not quiet:
+            typer.echo(line)
+        yield line
 
 
 def _shown(lines: Iterable[DemoLine], json: bool) -> list[DemoLine]:
