@@ -34,7 +34,7 @@ class MenuOption:
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _Exercise:
     """A small task for one kind of layer: what a sample is, and the layers that learn it."""
 
     shape: tuple[int, ...]
@@ -54,28 +54,30 @@ class _Task:
 
 _HEAD: dict[str, Any] = {"type": "dense", "output_size": 2}
 _FLAT: dict[str, Any] = {"type": "flatten"}
-_TASKS = {
-    "Dense": _Task((16,), ({"type": "dense", "output_size": 32, "activation": "tanh"}, _HEAD)),
-    "Conv2D": _Task(
+_EXERCISES = {
+    "Dense": _Exercise((16,), ({"type": "dense", "output_size": 32, "activation": "tanh"}, _HEAD)),
+    "Conv2D": _Exercise(
         (1, 8, 8),
         ({"type": "conv2d", "filters": 4, "kernel_size": 3, "padding": 1, "activation": "relu"}, _FLAT, _HEAD),
     ),
-    "Multi-Head Attention": _Task(
+    "Multi-Head Attention": _Exercise(
         (4, 8), ({"type": "residual", "layers": [{"type": "multi_head_attention", "num_heads": 2}]}, _FLAT, _HEAD)
     ),
-    "RNN": _Task((6, 4), ({"type": "rnn", "hidden_size": 16}, _FLAT, _HEAD)),
-    "LSTM": _Task((6, 4), ({"type": "lstm", "hidden_size": 16}, _FLAT, _HEAD)),
+    "RNN": _Exercise((6, 4), ({"type": "rnn", "hidden_size": 16}, _FLAT, _HEAD)),
+    "LSTM": _Exercise((6, 4), ({"type": "lstm", "hidden_size": 16}, _FLAT, _HEAD)),
 }
 
-_SAVED = _Task((16,), ({"type": "dense", "output_size": 32, "activation": "tanh"}, _HEAD | {"activation": "sigmoid"}))
+_SAVED = _Exercise(
+    (16,), ({"type": "dense", "output_size": 32, "activation": "tanh"}, _HEAD | {"activation": "sigmoid"})
+)
 """What both older generations have words for."""
 
 
 def _train(name: str) -> Callable[[str | None], Lines]:
     def run(on: str | None) -> Lines:
-        task = _TASKS[name]
-        net = task.network(on)
-        x, y = task.samples()
+        exercise = _EXERCISES[name]
+        net = exercise.network(on)
+        x, y = exercise.samples()
         weights = sum(a.size for a in net.weights().values())
         yield f"{name}: {len(net.spec.nodes)} layers, {weights:,} weights, on {net.model.device.name}"
         before = net.evaluate(x, y)
@@ -107,12 +109,12 @@ def _cpu_against_gpu(on: str | None) -> Lines:
         found = list(dict.fromkeys(["cpu", on]))
     if len(found) == 1:
         yield f"only {found[0]} is here: no GPU to compare with (see loom devices)"
-    for name, task in _TASKS.items():
-        x, y = task.samples()
+    for name, exercise in _EXERCISES.items():
+        x, y = exercise.samples()
         digests: dict[str, str] = {}
         base = None
         for device in found:
-            net = task.network(device)
+            net = exercise.network(device)
             forward, step = _times(net, x, y)
             digests[device] = net.digest()
             base = base or (forward, step)
@@ -139,7 +141,7 @@ def _timed(call: Callable[[], Any]) -> float:
 
 def _serialization(on: str | None) -> Lines:
     """Save and load as text, as a file, as a bundle of several, and as the older generations do."""
-    nets = {name: task.network(on) for name, task in _TASKS.items()}
+    nets = {name: exercise.network(on) for name, exercise in _EXERCISES.items()}
     net = _SAVED.network(on)
     x, _ = _SAVED.samples(8)
     text = net.save(id="dense")
