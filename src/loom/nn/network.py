@@ -57,6 +57,7 @@ from loom.runtime.registry import device as find_device
 if TYPE_CHECKING:
     from loom.nn.inspect.activity import Observation
     from loom.nn.inspect.blueprint import Blueprint
+    from loom.nn.inspect.difference import NetworkDiff
     from loom.nn.step import StepState
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
 __all__ = ["Document", "Network", "digest_of"]
 
 _EVALUATED_AT_ONCE = 256
+_MOST_DRAWN = 200
+"""Layers of a network that a notebook shows as a picture."""
 
 
 @brief_class
@@ -504,6 +507,22 @@ class Network:
         from loom.nn.inspect.blueprint import blueprint_of
 
         return blueprint_of(self.model, batch_size)
+
+    def diff(self, other: Network | Document) -> NetworkDiff:
+        """Return how another network, or the model of a file, differs: in its document, and in bits of weights."""
+        from loom.nn.inspect.difference import diff_models
+
+        return diff_models(self.model, (other if isinstance(other, Network) else Network.load(other, on="cpu")).model)
+
+    def diagram(self) -> str:
+        """Return a picture as SVG: a box for each layer, branches within, inputs above and outputs below."""
+        from loom.nn.inspect.diagram import diagram_of
+
+        return diagram_of(self.spec)
+
+    def _repr_svg_(self) -> str | None:
+        """Return the picture for a notebook, of networks that fit one."""
+        return self.diagram() if len(self.spec.nodes) <= _MOST_DRAWN else None
 
     def step(self, batch: int = 1, **settings: Any) -> StepState:
         """Return a new ``nn.step.StepState`` of ``batch`` samples: the layers advance tick by tick."""

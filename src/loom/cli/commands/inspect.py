@@ -27,23 +27,38 @@ def inspect(
     scales: Annotated[
         str | None, typer.Option("--scales", help="With --types: auto, tensor, channel, row or none.")
     ] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Write a picture of it (.svg) instead.")] = None,
+    other: Annotated[
+        Path | None, typer.Option("--diff", help="Print how the network of this file differs instead.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a network's layers with shapes, weights, work and dispatches, and the digest of its weights.
 
     With --types: what storing its weights in each numeric type does to its outputs, the bytes it takes, and the score
-    for each MB; on samples drawn by its seed, or those of --data, then with accuracy.
+    for each MB; on samples drawn by its seed, or those of --data, then with accuracy. With --diff the exit code is 1 if
+    the networks differ.
     """
-    from loom.cli.networks import open_network
+    from loom.cli.networks import open_network, require_place
     from loom.cli.output import print_json, print_table
 
     for option, given in (("--data", data), ("--scales", scales)):
         if given is not None and not types:
             raise ArgumentError(f"loom inspect, {option}", "has no effect alone", expected="--types as well", got=given,
                                 remedy=f"Add --types, or leave {option} out")  # fmt: skip
+    if types and other is not None:
+        raise ArgumentError("loom inspect, --diff", "two tables at once", expected="--types or --diff", got="both",
+                            remedy="Ask one after the other")  # fmt: skip
+    require_place("--svg", svg, (".svg",))
     net = open_network(network, device, model_id=model_id)
+    if svg is not None:
+        svg.parent.mkdir(parents=True, exist_ok=True)
+        svg.write_text(net.diagram(), encoding="utf-8")
+    if other is not None:
+        _print_diff(net, open_network(other, device), json=json)
     if types:
         _print_types(net, data, scales or "auto", json=json)
+    if types or svg is not None:
         return
     blueprint = net.blueprint(batch)
     if json:
@@ -71,6 +86,15 @@ def _print_types(net: Network, data: str | None, scales: str, *, json: bool) -> 
     print_table(columns[:kept], [row[:kept] for row in rows])
     told = "" if report.accuracy is None else f", accuracy {report.accuracy:.4f} before storing"
     typer.echo(f"{report.samples} samples{told}; best score for each MB: {report.best.dtype}")
+
+
+def _print_diff(net: Network, other: Network, *, json: bool) -> None:
+    """Print how another network differs, and end with 1 if it does."""
+    from loom.cli.output import print_json
+
+    found = net.diff(other)
+    print_json(found.to_dict()) if json else typer.echo(str(found))
+    raise typer.Exit(0 if found.is_same else 1)
 
 
 def _facts(net: Network, batch: int) -> dict[str, Any]:

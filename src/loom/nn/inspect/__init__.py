@@ -12,6 +12,10 @@ from loom.core.names import missing_name
 
 _WHERE = {
     "ActivityStats": "activity", "LayerEvent": "activity", "Observation": "activity", "observe": "activity",
+    "NetworkDiff": "difference", "SpecChange": "difference", "WeightChange": "difference", "diff_models": "difference",
+    "diagram_of": "diagram",
+    "has_method": "methods", "list_methods": "methods", "method_signature": "methods", "methods_json": "methods",
+    "methods_of": "methods",
     "Blueprint": "blueprint", "LayerBlueprint": "blueprint", "blueprint_of": "blueprint",
 }  # fmt: skip
 __all__ = list(_WHERE)
