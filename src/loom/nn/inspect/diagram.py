@@ -163,9 +163,7 @@ def _draw(box: _Box, x: float, y: float) -> list[str]:
     return found
 
 
-def _arrow(
-    start: tuple[float, float], above: _Box, end: tuple[float, float], below: _Box, aside: float
-) -> str:
+def _arrow(start: tuple[float, float], above: _Box, end: tuple[float, float], below: _Box, aside: float) -> str:
     """Return the line from the foot of one box to the head of another; ``aside``: past boxes between them."""
     x, y = start[0] + above.width / 2, start[1] + above.height
     to_x, to_y = end[0] + below.width / 2, end[1]
