@@ -167,7 +167,6 @@ def _arrow(start: tuple[float, float], above: _Box, end: tuple[float, float], be
     """Return the line from the foot of one box to the head of another; ``aside``: past boxes between them."""
     x, y = start[0] + above.width / 2, start[1] + above.height
     to_x, to_y = end[0] + below.width / 2, end[1]
-    bend = (to_y - y) / 2
-    return (
-        f'<path d="M{x:g},{y:g}C{x:g},{y + bend:g} {to_x:g},{to_y - bend:g} {to_x:g},{to_y:g}" marker-end="url(#a)"/>'
-    )
+    bend = min((to_y - y) / 2, _DOWN) if aside else (to_y - y) / 2
+    curve = f"M{x:g},{y:g}C{x + aside:g},{y + bend:g} {to_x + aside:g},{to_y - bend:g} {to_x:g},{to_y:g}"
+    return f'<path d="{curve}" marker-end="url(#a)"/>'
