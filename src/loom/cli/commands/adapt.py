@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from loom.nn.adapt import Settings
+    from loom.nn.adapt.suite import Settings
 
 __all__ = ["adapt"]
 
@@ -28,6 +28,7 @@ def adapt(
     total_ms: Annotated[int, typer.Option("--total-ms", help="How long a stream lasts.")] = 3000,
     window_ms: Annotated[int, typer.Option("--window-ms", help="In which answers are counted.")] = 50,
     changes: Annotated[int, typer.Option("--changes", help="Of the task, at equal intervals.")] = 2,
+    block: Annotated[int, typer.Option("--block", help="Answers that modes without ticks learn from at once.")] = 20,
     rates: Annotated[str | None, typer.Option("--rates", help="normal=0.1,step=0.05 (default: tuned ones).")] = None,
     real_time: Annotated[bool, typer.Option("--real-time", help="By this machine's clock.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="3 seeds.")] = False,
@@ -44,18 +45,18 @@ def adapt(
     """
     from loom.cli.networks import require_place
     from loom.core.errors import ArgumentError
-    from loom.nn.adapt import Settings
     from loom.nn.adapt.report import plots
+    from loom.nn.adapt.suite import Settings
 
     if quick and seeds is not None:
         raise ArgumentError("loom bench adapt, --quick", "the number of seeds is told twice", expected="one of them",
                             got=f"--quick and --seeds {seeds}", remedy="Leave one out")  # fmt: skip
     told: dict[str, Any] = {"modes": modes, "layers": layers, "types": types, "worlds": worlds}
-    given = {name: _listed(text) for name, text in told.items() if text is not None}
+    given: dict[str, Any] = {name: _listed(text) for name, text in told.items() if text is not None}
     settings = Settings(
         seeds=_QUICK_SEEDS if quick else 100 if seeds is None else seeds, first_seed=first_seed, **given,
         noise=[_number("--noise", v) for v in _listed(noise)], total_ms=total_ms, window_ms=window_ms,
-        changes=changes, rates=_rates(rates), real_time=real_time,
+        changes=changes, block=block, rates=_rates(rates), real_time=real_time,
     )  # fmt: skip
     require_place("loom bench adapt, --json", json, (".json",))
     require_place("loom bench adapt, --png", png, (".png",))
@@ -66,8 +67,8 @@ def adapt(
 
 def _run(settings: Settings, json: Path | None, png: Path | None, device: str | None, *, resume: bool) -> None:
     from loom.cli.output import seconds_text
-    from loom.nn.adapt import run_benchmark
     from loom.nn.adapt.report import save_png, write_results
+    from loom.nn.adapt.suite import run_benchmark
 
     done = _kept(settings, json) if resume else []
     kept: dict[str, Any] = {"rows": []}

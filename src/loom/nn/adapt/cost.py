@@ -46,9 +46,8 @@ class CostModel:
     ``layer_ns`` each time a layer runs, forward or backward. Not negative; ArgumentError else.
 
     An answer: the operations of a forward pass (``Network.blueprint`` counts them) and its layers. Learning of a batch:
-    twice those operations for each sample, and two for each weight (four if the mode keeps velocities); a mode that
-    collects samples computes their forward pass once more. Layers run three times, two if the forward pass is that of
-    the answer.
+    twice those operations for each sample, and two for each weight (four if the mode keeps velocities); of several
+    samples the forward pass is computed once more. Layers run three times, two if the forward pass is the answer's.
 
     >>> from loom.nn.adapt import CostModel
     >>> CostModel().of("dense", "step").answer
@@ -82,7 +81,7 @@ class CostModel:
         found = blueprint_of(Model(parse(document(layers)), "cpu"))
         each, layer = self.operation_ns[dtype], self.layer_ns * found.total_layers
         updates = (4 if mode.is_tween else 2) * found.total_parameters
-        again = 0 if mode.is_step else 1
+        again = 0 if mode.is_step or batch == 1 else 1
         learn = each * (batch * (_BACKWARD + again) * found.operations + parts * updates)
         return Costs(each * found.operations + layer, learn + parts * (2 + again) * layer)
 

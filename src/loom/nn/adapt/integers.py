@@ -14,7 +14,7 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import i32
-from loom.nn.adapt.learner import BLOCK, PARTS, Learner, cuts
+from loom.nn.adapt.learner import Learner, cuts
 from loom.nn.adapt.streams import WORLDS, stream
 from loom.nn.integer.network import IntegerNetwork
 from loom.nn.integer.record import BITS, IntegerPass, Quantity, most_of
@@ -34,10 +34,10 @@ _CALIBRATION_SEED = 999_999
 class IntegerLearner(Learner):
     """The integer network's own training steps, with stochastic rounding: a block at a time."""
 
-    block, parts = BLOCK, PARTS
-
-    def __init__(self, document: Mapping[str, Any], dtype: str, rate: float, device: str | Device | None) -> None:
-        super().__init__(parse(document), rate)
+    def __init__(
+        self, document: dict[str, Any], dtype: str, rate: float, block: int, device: str | Device | None
+    ) -> None:
+        super().__init__(parse(document), rate, block)
         seen = np.concatenate([stream(w, _CALIBRATION_SEED, _CALIBRATION_MS).observations for w in WORLDS])
         samples = seen.reshape(-1, *self.shape)
         self._net = net = IntegerNetwork.from_json(document, dtype, calibration=samples, on=device)

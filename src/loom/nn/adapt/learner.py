@@ -15,26 +15,29 @@ from loom.core.arrays import Array
 from loom.nn.adapt.streams import ACTIONS
 from loom.nn.spec import NetworkSpec
 
-__all__ = ["BLOCK", "PARTS", "Learner", "cuts", "one_hot"]
+__all__ = ["BLOCK", "Learner", "cuts", "one_hot"]
 
 BLOCK = 20
-"""Answers that a mode without ticks collects before it learns from them."""
-PARTS = 4
-"""Updates that it makes of them, each of BLOCK / PARTS samples."""
+"""Answers that a mode without ticks collects before it learns from them, where nothing else is told."""
+_PARTS = 4
+"""Updates that it makes of them, if they can be shared out."""
 
 _ROWS = np.eye(ACTIONS, dtype=np.float32)
 
 
 class Learner(ABC):
-    """Answers observations and learns from them. ``delay``: how many observations before the last one an answer is to;
-    ``block``: how many it collects before it learns (1: it learns while it answers); ``parts``: updates of a block."""
+    """Answers observations and learns from them.
 
+    ``at_once``: it learns while it answers; else it collects ``block`` observations and learns from them in ``parts``
+    updates. ``delay``: how many observations before the last one an answer is to.
+    """
+
+    at_once = False
     delay = 0
-    block = 1
-    parts = 1
 
-    def __init__(self, spec: NetworkSpec, rate: float) -> None:
-        self.rate = rate
+    def __init__(self, spec: NetworkSpec, rate: float, block: int = 1) -> None:
+        self.rate, self.block = rate, block
+        self.parts = 1 if block % _PARTS else _PARTS
         self.shape = spec.inputs[0].shape
         self.outputs = spec.shapes()[spec.outputs[0]]
 
@@ -45,7 +48,7 @@ class Learner(ABC):
     @abstractmethod
     def answer(self, x: Array, right: Array | None) -> Array:
         """Return what the network gives, flat; ``right``: one-hot rows of what is right of the observation that the
-        answer is to, from which a learner without blocks learns at once. None: nothing is known of it."""
+        answer is to, from which a learner that is ``at_once`` learns. None: nothing is known of it."""
 
     def learn(self, x: Array, right: Array) -> None:
         """Learn from a block of observations and one-hot rows, oldest first."""

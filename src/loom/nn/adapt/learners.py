@@ -13,27 +13,25 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.nn.adapt.integers import IntegerLearner
-from loom.nn.adapt.learner import BLOCK, PARTS, Learner, cuts
+from loom.nn.adapt.learner import BLOCK, Learner, cuts
 from loom.nn.adapt.networks import document
 from loom.nn.integer.record import BITS
 from loom.nn.network import Network
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.trainer import Trainer
-from loom.nn.tween import TweenConfig, TweenMode, TweenState
+from loom.nn.tween import TweenConfig, TweenMode, mode_of
 from loom.runtime.device import Device
 from loom.tensor import Tensor
 
-__all__ = ["make_learner"]
+__all__ = ["make_learner", "require_rule"]
 
 
 class NormalLearner(Learner):
     """The steps of ``Network.train``: stochastic gradient descent, a block at a time."""
 
-    block, parts = BLOCK, PARTS
-
-    def __init__(self, network: Network, rate: float) -> None:
-        super().__init__(network.spec, rate)
+    def __init__(self, network: Network, rate: float, block: int) -> None:
+        super().__init__(network.spec, rate, block)
         self._model = network.model
         config, model = TrainConfig(loss=half_square, learning_rate=rate), self._model
         self._trainer = Trainer(model, config, x_type=network.spec.inputs[0].dtype, y_type=model.result_type)
@@ -54,12 +52,10 @@ class NormalLearner(Learner):
 class TweenLearner(Learner):
     """Tweening of whole passes, a block at a time."""
 
-    block, parts = BLOCK, PARTS
-
-    def __init__(self, network: Network, rate: float, mode: TweenMode) -> None:
-        super().__init__(network.spec, rate)
+    def __init__(self, network: Network, rate: float, block: int, mode: TweenMode) -> None:
+        super().__init__(network.spec, rate, block)
         self._model = network.model
-        self._state = TweenState(network, mode)
+        self._state = network.tween(mode)
 
     def start(self, weights: Mapping[str, Array]) -> None:
         self._model.load(weights)
@@ -77,11 +73,13 @@ class TweenLearner(Learner):
 class StepLearner(Learner):
     """A step mode: each observation is a tick and an update, one program."""
 
+    at_once = True
+
     def __init__(self, network: Network, rate: float, mode: TweenMode) -> None:
         super().__init__(network.spec, rate)
         self._model = network.model
         config = TweenConfig() if mode.is_tween else TweenConfig(loss=half_square)
-        self._state = TweenState(network, mode, config)
+        self._state = network.tween(mode, config)
         self.delay = Wiring(network.spec).depth - 1
 
     def start(self, weights: Mapping[str, Array]) -> None:
@@ -106,15 +104,27 @@ def half_square(output: Tensor, target: Tensor) -> Tensor:
     return (away * away).sum() * (0.5 / output.shape[0])
 
 
-def make_learner(layers: str, mode: TweenMode, dtype: str, rate: float, device: str | Device | None) -> Learner:
-    """Return a learner of an architecture in a mode, its programs not yet compiled."""
+def make_learner(
+    layers: str, mode: str | TweenMode, dtype: str, rate: float, device: str | Device | None = None, *,
+    block: int = BLOCK,
+) -> Learner:  # fmt: skip
+    """Return a learner of an architecture in a mode, its programs not yet compiled; ``block``: answers that modes
+    without ticks collect before they learn. ArgumentError for integers in another mode than "normal"."""
+    mode = mode_of(mode)
     if dtype in BITS:
-        if mode is not TweenMode.NORMAL:
-            raise ArgumentError("loom bench adapt", f"the mode '{mode.value}' has no rule in {dtype}",
-                                expected="the mode 'normal', or a type of floats", got=f"{mode.value} and {dtype}",
-                                remedy="Leave one of them out")  # fmt: skip
-        return IntegerLearner(document(layers), dtype, rate, device)
+        require_rule(mode, dtype)
+        return IntegerLearner(document(layers), dtype, rate, block, device)
     network = Network.from_json(document(layers, dtype), on=device)
+    if mode.is_step:
+        return StepLearner(network, rate, mode)
     if mode is TweenMode.NORMAL:
-        return NormalLearner(network, rate)
-    return (StepLearner if mode.is_step else TweenLearner)(network, rate, mode)
+        return NormalLearner(network, rate, block)
+    return TweenLearner(network, rate, block, mode)
+
+
+def require_rule(mode: TweenMode, dtype: str) -> None:
+    """See that a type has the mode; ArgumentError naming both else."""
+    if dtype in BITS and mode is not TweenMode.NORMAL:
+        raise ArgumentError("loom bench adapt", f"the mode '{mode.value}' has no rule in {dtype}",
+                            expected="the mode 'normal', or a type of floats", got=f"{mode.value} and {dtype}",
+                            remedy="Leave one of them out")  # fmt: skip

@@ -18,6 +18,8 @@ _RATES: dict[TweenMode, dict[str, float]] = {
         "attention": 0.1,
         "layer_norm": 0.03,
         "agents": 0.1,
+        "swiglu": 0.1,
+        "gru": 0.3,
     },
     TweenMode.STEP: {
         "dense": 0.1,
@@ -27,6 +29,8 @@ _RATES: dict[TweenMode, dict[str, float]] = {
         "attention": 0.03,
         "layer_norm": 0.03,
         "agents": 0.03,
+        "swiglu": 0.03,
+        "gru": 0.3,
     },
     TweenMode.TWEEN: {
         "dense": 3.0,
@@ -36,6 +40,8 @@ _RATES: dict[TweenMode, dict[str, float]] = {
         "attention": 0.01,
         "layer_norm": 3.0,
         "agents": 10.0,
+        "swiglu": 10.0,
+        "gru": 10.0,
     },
     TweenMode.TWEEN_CHAIN: {
         "dense": 0.1,
@@ -45,8 +51,20 @@ _RATES: dict[TweenMode, dict[str, float]] = {
         "attention": 0.1,
         "layer_norm": 0.01,
         "agents": 0.3,
+        "swiglu": 0.3,
+        "gru": 1.0,
     },
-    TweenMode.STEP_TWEEN: {"dense": 10.0, "conv2d": 10.0, "rnn": 10.0, "lstm": 10.0, "attention": 3.0, "agents": 10.0},
+    TweenMode.STEP_TWEEN: {
+        "dense": 10.0,
+        "conv2d": 10.0,
+        "rnn": 10.0,
+        "lstm": 10.0,
+        "attention": 3.0,
+        "agents": 10.0,
+        "layer_norm": 10.0,
+        "swiglu": 10.0,
+        "gru": 10.0,
+    },
     TweenMode.STEP_TWEEN_CHAIN: {
         "dense": 0.3,
         "conv2d": 0.03,
@@ -54,6 +72,8 @@ _RATES: dict[TweenMode, dict[str, float]] = {
         "lstm": 1.0,
         "attention": 0.1,
         "agents": 0.03,
+        "layer_norm": 0.3,
+        "swiglu": 1.0,
     },
 }
 """Mode -> architecture -> rate, as ``python -m bench.adapt_rates`` found them."""

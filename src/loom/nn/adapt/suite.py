@@ -16,8 +16,8 @@ from loom.core.errors import ArgumentError
 from loom.core.given import flag, is_mapping, items, one_of
 from loom.core.numbers import real, whole
 from loom.nn.adapt.cost import CostModel, Costs
-from loom.nn.adapt.learner import Learner
-from loom.nn.adapt.learners import make_learner
+from loom.nn.adapt.learner import BLOCK, Learner
+from loom.nn.adapt.learners import make_learner, require_rule
 from loom.nn.adapt.networks import AGENTS, LAYERS, document
 from loom.nn.adapt.rates import rate_of
 from loom.nn.adapt.streams import WORLDS, stream
@@ -39,6 +39,10 @@ MEASURES = (
 )  # fmt: skip
 """What is measured of each run, as ``Trial`` has it."""
 _WARM_MS = 100
+_RANGES = {
+    "seeds": (1, 1_000_000), "first_seed": (0, 1 << 62), "total_ms": (1, 10_000_000), "window_ms": (1, 10_000_000),
+    "changes": (0, 1000), "block": (1, 100_000),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +52,9 @@ class Settings:
     ``seeds``: how many, from ``first_seed`` on; ``modes``: of ``TweenMode``; ``layers``: architectures of ``LAYERS``,
     or "agents"; ``types``: of weights and arithmetic; ``worlds`` of the streams; ``noise``: deviations of what is added
     to observations. A stream lasts ``total_ms`` with ``changes`` of the task; ``window_ms``: of the tracker.
-    ``rates``: mode -> learning rate, in place of the tuned ones. ``real_time``: by the machine's clock, else by
-    ``cost``. ArgumentError for what is unknown or out of range.
+    ``block``: answers that a mode without ticks collects before it learns. ``rates``: mode -> learning rate, in place
+    of the tuned ones. ``real_time``: by the machine's clock, else by ``cost``. ArgumentError for what is unknown or
+    out of range.
     """
 
     seeds: int = 100
@@ -62,19 +67,21 @@ class Settings:
     total_ms: int = 3000
     window_ms: int = 50
     changes: int = 2
+    block: int = BLOCK
     rates: Mapping[str, float] = field(default_factory=dict[str, float])
     real_time: bool = False
     cost: CostModel = field(default_factory=CostModel)
 
     def __post_init__(self) -> None:
-        for name, least, most in (("seeds", 1, 1_000_000), ("first_seed", 0, 1 << 62), ("total_ms", 1, 10_000_000),
-                                  ("window_ms", 1, 10_000_000), ("changes", 0, 1000)):  # fmt: skip
+        for name, (least, most) in _RANGES.items():
             self._keep(name, whole(getattr(self, name), _at(name), least=least, most=most))
         self._keep("modes", _several("modes", self.modes, lambda m: mode_of(m, _at("modes")).value))
         for name, known in (("layers", (*LAYERS, "agents")), ("types", TYPES), ("worlds", WORLDS)):
             self._keep(name, _several(name, getattr(self, name), lambda v, k=known, n=name: one_of(v, _at(n), k)))
         self._keep("noise", _several("noise", self.noise, lambda v: float(real(v, _at("noise"), least=0.0, most=1e6))))
         self._keep("real_time", flag(self.real_time, _at("real_time")))
+        for mode, dtype in product(self.modes, self.types):
+            require_rule(mode_of(mode), dtype)
         if self.changes >= self.total_ms:
             raise ArgumentError(_at("changes"), "more changes than milliseconds", expected=f"below {self.total_ms}",
                                 got=self.changes, remedy="Change less often, or for longer")  # fmt: skip
@@ -96,7 +103,7 @@ class Settings:
 
     def facts(self) -> dict[str, Any]:
         """Return what rows of two benchmarks must have in common to stand in one table."""
-        names = ("seeds", "first_seed", "total_ms", "window_ms", "changes", "rates", "real_time")
+        names = ("seeds", "first_seed", "total_ms", "window_ms", "changes", "block", "rates", "real_time")
         return {n: getattr(self, n) for n in names} | {
             "deadline_ms": DEADLINE_MS, "adapting_ms": ADAPTING_MS, "cost": self.cost.to_dict()
         }  # fmt: skip
@@ -132,7 +139,7 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 def _row(settings: Settings, facts: Mapping[str, Any], device: str | None) -> dict[str, Any]:
     mode, layers, dtype = mode_of(facts["mode"]), facts["layers"], facts["type"]
     rate = settings.rates.get(mode.value, rate_of(mode, layers))
-    learner = make_learner(layers, mode, dtype, rate, device)
+    learner = make_learner(layers, mode, dtype, rate, device, block=settings.block)
     costs = None
     if not settings.real_time:
         costs = settings.cost.of(layers, mode, dtype, batch=learner.block, parts=learner.parts)

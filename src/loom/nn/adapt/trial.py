@@ -90,7 +90,7 @@ def run_trial(
         single += int(good.sum())
         gaps.append(now)
         if kept.add(x, rows):
-            refused += learner.block > 1 and kept.give()
+            refused += not learner.at_once and kept.give()
             clock.advance(spent.learn)
             learning += min(tracker.elapsed(), total) - now
     each = _percent(single, (len(gaps) - 1) * stream.answers.shape[-1])
@@ -117,7 +117,7 @@ class _Kept:
 
     def add(self, x: Array, rows: Array) -> bool:
         """Keep a pair; tell whether it is time to learn (of a learner that does so while it answers: that it did)."""
-        if self._learner.block == 1:
+        if self._learner.at_once:
             return len(self._late) == self._late.maxlen
         self._pairs.append((x, rows))
         return len(self._pairs) == self._learner.block

@@ -60,7 +60,7 @@ def _little(**settings: Any) -> Any:
 
 
 SHORT = _little(seeds=1, total_ms=60, noise=[0.5])
-GOLDEN = "c020da99faa9703402251cead4005c9b6b8baf1be4224f7dd6a7e3f5f6bd3ced"
+GOLDEN = "7e69d879ec014f59e208ca99d5f35683f50357a3f83e66019524d6c94187bccc"
 
 
 def test_one_digest_on_every_device(on: str) -> None:
@@ -84,6 +84,13 @@ def test_integers_learn() -> None:
     settings = _little(seeds=1, worlds=["classes"], total_ms=700, changes=0, modes=["normal"], types=["int8"])
     windows = run_benchmark(settings)["rows"][0]["windows"]
     assert sum(windows[-4:]) / 4 > 60  # chance is 25
+
+
+def test_a_block_of_one_is_learnt_from_at_once() -> None:
+    found = run_benchmark(_little(modes=["normal", "tween_chain"], block=1, seeds=1))["rows"]
+    assert all(row["availability"]["mean"] == 1.0 for row in found)
+    blocks = [make_learner("dense", "normal", "f32", 0.1, "cpu", block=n) for n in (1, 20, 7)]
+    assert [(one.block, one.parts) for one in blocks] == [(1, 1), (20, 4), (7, 1)]
 
 
 def test_integers_have_one_mode() -> None:
@@ -136,10 +143,10 @@ def test_what_is_done_stays_when_it_is_interrupted(tmp_path: Path, monkeypatch: 
 
     first = suite.make_learner
 
-    def once(layers: str, mode: TweenMode, *rest: Any) -> Any:
+    def once(layers: str, mode: TweenMode, *rest: Any, **told: Any) -> Any:
         if mode is TweenMode.STEP:
             raise KeyboardInterrupt
-        return first(layers, mode, *rest)
+        return first(layers, mode, *rest, **told)
 
     monkeypatch.setattr(suite, "make_learner", once)
     file = tmp_path / "found.json"
@@ -162,7 +169,7 @@ def test_robustness_is_the_share_of_the_accuracy_without_noise() -> None:
     (("--seeds", "2", "--quick"), "told twice"), (("--changes", "99", "--total-ms", "50"), "more changes"),
     (("--rates", "normal=x"), "not a number"), (("--rates", "norml=1"), "norml"), (("--modes", ","), "at least one"),
     (("--resume",), "no file to go on from"), (("--json", "found.txt"), "not such a file"),
-    (("--device", "abacus"), "abacus"),
+    (("--device", "abacus"), "abacus"), (("--types", "f32,int8"), "has no rule in int8"), (("--block", "0"), "block"),
 ])  # fmt: skip
 def test_bad_options_are_told(options: tuple[str, ...], message: str) -> None:
     assert message in invoke(*options, code=2)

@@ -18,7 +18,7 @@ class Knowing(Learner):
     """Answers what is right of the observation that came ``delay`` before, from the number it begins with."""
 
     def __init__(self, *, block: int = 1, delay: int = 0, fails: bool = False) -> None:
-        self.block, self.delay, self.fails = block, delay, fails
+        self.block, self.delay, self.fails, self.at_once = block, delay, fails, block == 1
         self.shape, self.outputs = (2,), (4,)
         self.learnt: list[tuple[Any, Any]] = []
         self.told: list[tuple[int, int]] = []
@@ -104,6 +104,7 @@ def test_costs_follow_the_formula() -> None:
     operations = 2 * 640 + 36 + 32
     assert step == Costs(10 * operations + 14, 10 * (2 * operations + 2 * 676) + 28)
     assert normal == Costs(10 * operations + 14, 10 * (20 * 3 * operations + 4 * 2 * 676) + 4 * 42)
+    assert model.of("dense", "normal").learn == step.learn
     tween = model.of("dense", "step_tween", "f64")
     assert tween == Costs(30 * operations + 14, 30 * (2 * operations + 4 * 676) + 28)
     with pytest.raises(ValueError, match="operations of f16 have no cost"):
