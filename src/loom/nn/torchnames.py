@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import is_mapping
 from loom.nn.spec import NetworkSpec, Part, Shared
 
-__all__ = ["Names", "from_torch", "rename"]
+__all__ = ["Names", "from_torch", "layer_from_torch", "rename"]
 
 Names = Mapping[str, str | None] | Callable[[str], str | None] | None
 """Their name (of an array, or of a module: all names that begin with it) to ours; None leaves it out."""
@@ -77,7 +77,7 @@ def from_torch(network: NetworkSpec, arrays: Mapping[str, Array], where: str) ->
             continue
         begin = f"{part.name}."
         own = {n[len(begin) :]: left.pop(n) for n in list(left) if n.startswith(begin) and "." not in _tail(n, begin)}
-        made |= {begin + name: array for name, array in _layer(part, own, where).items()}
+        made |= {begin + name: array for name, array in layer_from_torch(part, own, where).items()}
     if left:
         strange = next(iter(left))
         raise ArgumentError(where, f"no layer takes the array {strange!r}",
@@ -91,7 +91,8 @@ def _tail(name: str, begin: str) -> str:
     return name[len(begin) :].removeprefix("out_proj.")
 
 
-def _layer(part: Part, own: dict[str, Array], where: str) -> dict[str, Array]:
+def layer_from_torch(part: Part, own: dict[str, Array], where: str) -> dict[str, Array]:
+    """Return one layer's own weights, of PyTorch's arrays by their names in the module; errors of ``from_torch``."""
     if part.layer.kind not in _LAYERS:
         return own
     takes, convert = _LAYERS[part.layer.kind]

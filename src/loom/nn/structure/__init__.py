@@ -18,38 +18,17 @@ from loom.nn.structure.grafting import graft
 from loom.nn.structure.graph import Graph, Port, concat, mean
 from loom.nn.structure.grids import LayerGrid
 from loom.nn.structure.heads import append, cut
+from loom.nn.structure.inference import InferredLayer, StructureInference, infer
 from loom.nn.structure.layers import OpenLayer, constructor, layer, shared
 from loom.nn.structure.mixing import mixture, stitched
 from loom.nn.structure.searching import ArchitectureRanking, Candidate, search, space_for
 from loom.nn.structure.space import ArchitectureSpace
 
 __all__ = [
-    "ArchitectureRanking",
-    "ArchitectureSpace",
-    "Candidate",
-    "EnsembleMatch",
-    "Graph",
-    "LayerGrid",
-    "OpenLayer",
-    "Port",
-    "append",
-    "concat",
-    "correct_mask",
-    "cover",
-    "cut",
-    "document",
-    "ensemble",
-    "generate",
-    "graft",
-    "layer",
-    "match_ensembles",
-    "mean",
-    "mixture",
-    "network",
-    "search",
-    "shared",
-    "space_for",
-    "stitched",
+    "ArchitectureRanking", "ArchitectureSpace", "Candidate", "EnsembleMatch", "Graph", "InferredLayer", "LayerGrid",
+    "OpenLayer", "Port", "StructureInference", "append", "concat", "correct_mask", "cover", "cut", "document",
+    "ensemble", "generate", "graft", "infer", "layer", "match_ensembles", "mean", "mixture", "network", "search",
+    "shared", "space_for", "stitched",
 ]  # fmt: skip
 
 
