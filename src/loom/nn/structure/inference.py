@@ -27,7 +27,7 @@ from loom.nn.structure.arranging import arrangements, functions_between, order_o
 from loom.nn.structure.blocks import Blocks, read_blocks
 from loom.nn.structure.build import input_json
 from loom.nn.structure.layers import read_one
-from loom.nn.structure.recognising import Group, Guess, grouped, guess_of
+from loom.nn.structure.recognising import Guess, ModuleArrays, grouped, guess_of
 from loom.nn.tensorfile import read_tensors, require_numbers
 from loom.nn.torchnames import layer_from_torch
 from loom.runtime.device import Device
@@ -206,7 +206,7 @@ def _of_groups(arrays: Mapping[str, Array], hints: _Hints) -> StructureInference
 
 
 def _choose(
-    groups: Sequence[Group], found: Mapping[str, list[Guess]], orders: Mapping[str, list[int]]
+    groups: Sequence[ModuleArrays], found: Mapping[str, list[Guess]], orders: Mapping[str, list[int]]
 ) -> tuple[str, str]:
     """Return the layout of the matrices and what is assumed by it; or "" and what must be told."""
     names = {name for group in groups for name in group.own}
@@ -227,7 +227,7 @@ _OF_LOOM = {"gamma", "q_weight", "weight_ih", "weight_ih_i", "weight_ih_r", "gat
 """Names of arrays by which other matrices of a file are known to be of PyTorch, or of Loom."""
 
 
-def _refused(groups: Sequence[Group], layout: str) -> StructureInference:
+def _refused(groups: Sequence[ModuleArrays], layout: str) -> StructureInference:
     problems: list[str] = []
     layers: list[InferredLayer] = []
     for i, group in enumerate(groups):
@@ -240,14 +240,18 @@ def _refused(groups: Sequence[Group], layout: str) -> StructureInference:
     return StructureInference(None, tuple(layers), (), tuple(problems))
 
 
-def _layers(groups: Sequence[Group], guesses: Sequence[Guess], names: Sequence[str]) -> tuple[InferredLayer, ...]:
+def _layers(
+    groups: Sequence[ModuleArrays], guesses: Sequence[Guess], names: Sequence[str]
+) -> tuple[InferredLayer, ...]:
     return tuple(
         InferredLayer(name, group.prefix, guess.value["type"], guess.confidence, guess.reason)
         for name, group, guess in zip(names, groups, guesses, strict=True)
     )
 
 
-def _assembled(groups: list[Group], guesses: list[Guess], hints: _Hints, noted: Sequence[str]) -> StructureInference:
+def _assembled(
+    groups: list[ModuleArrays], guesses: list[Guess], hints: _Hints, noted: Sequence[str]
+) -> StructureInference:
     """Return the network of layers in their order: functions, windows and shapes put where they must be."""
     problems: list[str] = []
     assumed = [*noted, *sorted({text for guess in guesses for text in guess.assumed})]
@@ -282,7 +286,7 @@ def _assembled(groups: list[Group], guesses: list[Guess], hints: _Hints, noted: 
     return _checked(value, _layers(groups, guesses, names), assumed, [], weights)
 
 
-def _converted(group: Group, guess: Guess, value: dict[str, Any]) -> dict[str, Array]:
+def _converted(group: ModuleArrays, guess: Guess, value: dict[str, Any]) -> dict[str, Array]:
     if guess.layout == "loom":
         return group.own
     own = {n: a for n, a in group.own.items() if n != "num_batches_tracked"}

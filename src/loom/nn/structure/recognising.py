@@ -14,13 +14,13 @@ from typing import Any
 
 from loom.core.arrays import Array
 
-__all__ = ["Group", "Guess", "grouped", "guess_of", "in_order"]
+__all__ = ["Guess", "ModuleArrays", "grouped", "guess_of", "in_order"]
 
 Own = dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ModuleArrays:
     """Arrays of one module: ``prefix`` is its name in the file ("" for names without a dot)."""
 
     prefix: str
@@ -45,7 +45,7 @@ class Guess:
     weights: Own = field(default_factory=dict[str, Array])
 
 
-def grouped(arrays: Mapping[str, Array]) -> list[Group]:
+def grouped(arrays: Mapping[str, Array]) -> list[ModuleArrays]:
     """Return arrays by module, in the order of the numbers and letters of its name."""
     found: dict[str, Own] = {}
     for name, array in arrays.items():
@@ -58,7 +58,7 @@ def grouped(arrays: Mapping[str, Array]) -> list[Group]:
         if last == "out_proj" and outer in arrays:  # PyTorch has it as a module of the attention
             prefix, leaf = owner, f"out_proj.{leaf}"
         found.setdefault(prefix, {})[leaf] = array
-    return [Group(prefix, found[prefix]) for prefix in sorted(found, key=in_order)]
+    return [ModuleArrays(prefix, found[prefix]) for prefix in sorted(found, key=in_order)]
 
 
 def in_order(name: str) -> list[Any]:
@@ -66,7 +66,7 @@ def in_order(name: str) -> list[Any]:
     return [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in re.split(r"(\d+)", name) if p]
 
 
-def guess_of(group: Group, layout: str, is_first: bool) -> Guess | None:
+def guess_of(group: ModuleArrays, layout: str, is_first: bool) -> Guess | None:
     """Return the layer that a group's arrays are of, read in a layout ("torch" or "loom"); None if none fits."""
     own = {n: a for n, a in group.own.items() if n != "num_batches_tracked"}
     names = set(own)
