@@ -106,6 +106,20 @@ class StepPrograms:
         """Return the program that advances nodes, all at once."""
         return self.program(("tick", nodes), lambda: ([], self.record_tick(nodes)))
 
+    def through(self) -> TensorProgram:
+        """Return the program that advances all nodes one after the other, each a tick."""
+        return self.program("through", lambda: ([], self._record_through()))
+
+    def _record_through(self) -> Pairs:
+        assert not self.history, "it would have to be told of each tick"
+        buffers, made = dict(self.tensors), Tick()
+        for number, name in enumerate(self.wiring.nodes):
+            record_node(self.model, self.wiring, name, buffers, training=self.training, number=self.number + number,
+                        into=made)  # fmt: skip
+            buffers |= {**made.made, **made.carried}
+        found = [(self.tensors[n], x) for n, x in (made.made | made.carried).items()]
+        return [*found, *made.updates.items(), (self.number, self.number + len(self.wiring.nodes))]
+
     def record_tick(self, nodes: Sequence[str]) -> Pairs:
         """Return the parameters that a tick of ``nodes`` changes and their new values."""
         return self.pairs_of(self.make_tick(nodes, self.tensors), self.tensors)

@@ -180,6 +180,20 @@ class StepState:
                 self._advance(self.wiring.nodes if moved is None else moved)
             self.ticks += 1
 
+    def step_through(self) -> None:
+        """Advance the layers one after the other in the network's order, each from what those before it just made.
+
+        The outputs show at once what is in the inputs: the ordinary forward, but for what recurrent layers carry. It
+        counts as a tick for each node.
+        """
+        if self.gradient == "true":  # the history is of single ticks
+            for name in self.wiring.nodes:
+                self.step_forward([name])
+            return
+        with self.network.model.lock:
+            self.programs.through().run()
+            self.ticks += len(self.wiring.nodes)
+
     def _advance(self, moved: tuple[str, ...]) -> None:
         """Run a tick of some nodes, but for those that carry state and wait for their first input."""
         ready = self._ready(moved)

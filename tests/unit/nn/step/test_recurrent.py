@@ -9,6 +9,7 @@ import pytest
 
 import loom
 from loom.core.errors import LoomError
+from loom.nn.step import generate, sample
 
 TOKENS = 5
 
@@ -98,3 +99,42 @@ def test_the_way_a_token_is_given_is_the_way_back() -> None:
         state.step_forward()
         assert state.get_output().shape == made
         assert state.step_backward(np.ones(made)).shape == shape
+
+
+def text_network() -> loom.Network:
+    layers = [{"type": "embedding", "vocab_size": 7, "embedding_dim": 4}, {"type": "lstm", "hidden_size": 6},
+              {"type": "dense", "output_size": 7}]  # fmt: skip
+    return network(layers, [TOKENS], ids="i32")
+
+
+def test_tokens_pass_all_layers_at_once() -> None:
+    net, x = text_network(), np.random.default_rng(0).integers(0, 7, (1, TOKENS))
+    for gradient in (None, "true"):
+        state = net.step(gradient=gradient)
+        found = []
+        for t in range(TOKENS):
+            state.set_input(x[:, t])
+            state.step_through()
+            found.append(state.get_output())
+        assert np.stack(found, 1).tobytes() == net.forward(x).tobytes()
+        assert state.ticks == 3 * TOKENS
+
+
+def test_what_is_drawn_goes_on() -> None:
+    net = text_network()
+    greedy = generate(net.step(gradient=None), [1, 2], 4, temperature=0)
+    ids = [1, 2]
+    for token in greedy:  # the ordinary forward of the whole sequence, padded behind
+        x = np.array([[*ids[-TOKENS:], *[0] * (TOKENS - len(ids))]])
+        if len(ids) <= TOKENS:
+            assert token == net.forward(x)[0, len(ids) - 1].argmax()
+        ids.append(int(token))
+    drawn = [generate(net.step(gradient=None), [1, 2], 12, seed=s).tolist() for s in (5, 5, 6)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    state = net.step(batch=2000, gradient=None)
+    state.set_buffer("layers.2", np.tile(np.log([[1, 2, 3, 4, 5, 1, 4]]), (2000, 1, 1)).reshape(2000, 1, 7))
+    chances = np.bincount(sample(state, seed=3).reshape(-1), minlength=7) / 2000
+    assert np.abs(chances - np.array([1, 2, 3, 4, 5, 1, 4]) / 20).max() < 0.04
+    for wrong in ([], [[1], [2]], 1):
+        with pytest.raises(LoomError):
+            generate(net.step(gradient=None), wrong, 1)
