@@ -162,6 +162,7 @@ class Network:
     def _load(cls, saved: SavedModel, on: str | Device | None) -> Network:
         net = cls(saved.network, on=on, warnings=saved.warnings)
         net.model.load(saved.weights)
+        net._storage = StoredWeights.of(saved.stored, saved.network) if saved.stored else None
         if saved.training is not None:
             net.training = saved.training.complete(net.model.weights())
         return net
@@ -191,7 +192,8 @@ class Network:
     def _as_saved(self, model_id: str, training: bool) -> SavedModel:
         weights = self.model.weights()
         kept = None if self.training is None or not training else self.training.without(weights)
-        return SavedModel(id=model_id, network=self.spec, weights=weights, training=kept)
+        stored = {} if self.storage is None else self.storage.arrays
+        return SavedModel(id=model_id, network=self.spec, weights=weights, training=kept, stored=stored)
 
     @staticmethod
     def save_all(

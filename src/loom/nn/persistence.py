@@ -20,6 +20,7 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import is_mapping
 from loom.core.given import path as path_of
+from loom.nn.numeric.files import read_stored, write_stored
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -33,7 +34,7 @@ from loom.nn.spec import (
     write_older_bundle,
 )
 from loom.nn.spec.text import file_bytes
-from loom.nn.tensorfile import Arrays, is_safetensors, read_tensors, require_numbers, safetensors_library
+from loom.nn.tensorfile import Arrays, is_safetensors, require_numbers, safetensors_library
 from loom.nn.torchnames import Names, from_torch, rename
 from loom.storage.atomic import replace_file
 
@@ -108,7 +109,9 @@ def write_safetensors(path: Path, model: SavedModel) -> None:
         arrays |= {_KEPT + n: a for n, a in model.training.arrays.items()}
         metadata[_FACTS] = json.dumps(dict(model.training.facts))
     flat = {n: np.asarray(a, order="C") for n, a in arrays.items()}
-    write_file(path, safetensors_library().save(flat, metadata=metadata), "loom.Network.save")
+    library = safetensors_library()
+    data = write_stored(flat, model.stored, metadata) if model.stored else library.save(flat, metadata=metadata)
+    write_file(path, data, "loom.Network.save")
 
 
 def path_to_write(given: str | os.PathLike[str], where: str) -> Path:
@@ -169,7 +172,7 @@ def read_safetensors(source: Path | bytes) -> SavedModel:
     """
     name = source.name if isinstance(source, Path) else "bytes"
     where = f"loom.Network.load, {name}"
-    arrays, told = read_tensors(file_bytes(source, where) if isinstance(source, Path) else source, where)
+    arrays, stored, told = read_stored(file_bytes(source, where) if isinstance(source, Path) else source, where)
     if _NETWORK not in told:
         raise ArgumentError(where, "the file holds no network", expected=f"metadata {_NETWORK!r}", got="none",
                             remedy="Make the network from its document, then load_weights")  # fmt: skip
@@ -177,7 +180,7 @@ def read_safetensors(source: Path | bytes) -> SavedModel:
     kept = {n.removeprefix(_KEPT): arrays.pop(n) for n in list(arrays) if n.startswith(_KEPT)}
     _require_fit(arrays, found, where)
     training = Snapshot(_facts(told, where), kept) if _FACTS in told else None
-    return SavedModel(id=Path(name).stem, network=found, weights=arrays, training=training)
+    return SavedModel(id=Path(name).stem, network=found, weights=arrays, training=training, stored=stored)
 
 
 def _facts(told: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -235,7 +238,7 @@ def _arrays_of(source: Mapping[str, Any] | str | bytes | os.PathLike[str], where
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
         _require_no_archive(data, where)
-        return read_tensors(data, where)[0] if is_safetensors(data) else read_model(data).weights
+        return read_stored(data, where)[0] if is_safetensors(data) else read_model(data).weights
     if not isinstance(source, (str, os.PathLike)):
         raise DTypeError(where, "not weights", expected="a mapping of arrays, a file's name or its bytes",
                          got=type(source).__name__, remedy="Pass for example a state_dict")  # fmt: skip
@@ -243,7 +246,7 @@ def _arrays_of(source: Mapping[str, Any] | str | bytes | os.PathLike[str], where
     if path.suffix != SAFETENSORS:
         _require_no_archive(file_bytes(path, where), where)
         return read_model(path).weights
-    found = read_tensors(file_bytes(path, where), where)[0]
+    found = read_stored(file_bytes(path, where), where)[0]
     return {name: a for name, a in found.items() if not name.startswith(_KEPT)}
 
 

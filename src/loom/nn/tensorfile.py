@@ -16,10 +16,16 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, NotFinite, StateError
+from loom.core.narrow import TYPES, StoredArray
 
-__all__ = ["LARGEST", "Arrays", "is_safetensors", "read_tensors", "require_numbers", "safetensors_library"]
+__all__ = [
+    "LARGEST", "Arrays", "RawTensors", "as_arrays", "is_safetensors", "read_raw", "read_tensors", "require_numbers",
+    "safetensors_library", "write_raw",
+]  # fmt: skip
 
 Arrays = dict[str, Array]
+RawTensors = dict[str, tuple[str, tuple[int, ...], bytes]]
+"""Name -> what the format calls the element type, shape, and bytes."""
 
 _TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
@@ -49,8 +55,19 @@ def is_safetensors(data: bytes) -> bool:
 def read_tensors(data: bytes, where: str) -> tuple[Arrays, dict[str, str]]:
     """Return a file's arrays by name, and its metadata. ArgumentError for bytes that are no such file.
 
-    BF16 comes as f32, which has all of its numbers; DTypeError for element types that numpy lacks.
+    BF16, F8_E4M3, F8_E5M2 and F4 come as f32, which has all of their numbers; DTypeError for other types.
     """
+    raw, told = read_raw(data, where)
+    return as_arrays(raw, where), told
+
+
+def as_arrays(raw: RawTensors, where: str) -> Arrays:
+    """Return arrays of a file's tensors; DTypeError names an element type that is not read."""
+    return {name: _array(name, *tensor, where) for name, tensor in raw.items()}
+
+
+def read_raw(data: bytes, where: str) -> tuple[RawTensors, dict[str, str]]:
+    """Return a file's tensors as they are, and its metadata. ArgumentError for bytes that are no such file."""
     library = safetensors_library("safetensors")
     try:
         found = library.deserialize(data)
@@ -58,19 +75,37 @@ def read_tensors(data: bytes, where: str) -> tuple[Arrays, dict[str, str]]:
         told: dict[str, str] = header.get("__metadata__") or {}
     except Exception as error:  # the library's own class, which may change
         raise ArgumentError(where, f"not a safetensors file ({error})", remedy="Check which file it is") from None
-    return {name: _array(name, tensor, where) for name, tensor in found}, told
+    return {n: (str(t["dtype"]), tuple(t["shape"]), bytes(t["data"])) for n, t in found}, told
 
 
-def _array(name: str, tensor: Mapping[str, Any], where: str) -> Array:
-    kind, shape = tensor["dtype"], tuple(tensor["shape"])
-    if kind == "BF16":
-        wide = np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16
-        return wide.view(np.float32).reshape(shape)
+def write_raw(tensors: RawTensors, metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes of a file: tensors from the widest elements to the narrowest, then by name, as that library."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    order = sorted(tensors, key=lambda n: (-_BITS.get(tensors[n][0], 8), n))
+    place = 0
+    for name in order:
+        kind, shape, data = tensors[name]
+        header[name] = {"dtype": kind, "shape": [*shape], "data_offsets": [place, place + len(data)]}
+        place += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *(tensors[n][2] for n in order)])
+
+
+_NARROW = {t.safetensors: t for t in TYPES.values() if t.safetensors and t.is_float}
+"""What the format calls our floats."""
+_BITS = {t.safetensors: t.bits for t in TYPES.values() if t.safetensors}
+
+
+def _array(name: str, kind: str, shape: tuple[int, ...], data: bytes, where: str) -> Array:
+    if kind in _NARROW and kind not in _TYPES:
+        return StoredArray(_NARROW[kind], shape, data).decode().astype(np.float32)
     if kind not in _TYPES:
         raise DTypeError(f"{where}, {name!r}", "an element type that Loom does not read",
-                         expected=", ".join([*_TYPES, "BF16"]), got=kind, remedy="Store it as F32 or BF16")  # fmt: skip
+                         expected=", ".join({**_TYPES, **_NARROW}), got=kind,
+                         remedy="Store it as F32 or BF16")  # fmt: skip
     dtype = np.dtype(_TYPES[kind])
-    return np.frombuffer(tensor["data"], dtype).astype(dtype.newbyteorder("=")).reshape(shape)
+    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
 
 
 def require_numbers(weights: Mapping[str, Any], dtype: DType, where: str) -> None:

@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[LoomError], str]] = {
                   'most 3.40282e+38 in size, got 1e+300. Use a network of a wider type: {"dtype": "f64"}'),
     "int8": (save({"layers.0.weight": W.to(torch.int8), "layers.0.bias": B}), {}, DTypeError, "'layers.0.weight'] "
              "weights of integers have no scale: expected floating point, got int8. Multiply them by their scale"),
-    "float8": (save({"layers.0.weight": W.to(torch.float8_e4m3fn), "layers.0.bias": B}), {}, DTypeError, "an element "
+    "float8": (save({"layers.0.weight": W.to(torch.float8_e8m0fnu), "layers.0.bias": B}), {}, DTypeError, "an element "
                "type that Loom does not read: expected F64, F32, F16, I64"),
     "a name": (replaced(bia=B), {}, ArgumentError, "the network has no weight 'layers.0.bia'. Did you mean"),
     "no such name": (replaced(), {"names": {"fc": "layers.0"}}, ArgumentError, "load_weights, names] nothing is called "

@@ -6,15 +6,17 @@ has the shape that ``NetworkSpec.parameters`` or ``NetworkSpec.state`` says.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import lookup
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
+from loom.core.narrow import TYPES, NumericKind, StoredArray
 from loom.nn.spec.document import read_any
 from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.network import NetworkSpec
@@ -24,7 +26,7 @@ from loom.nn.spec.problems import Place, Reading, brief
 from loom.nn.spec.reader import FORMAT, write_network
 from loom.nn.spec.rules import Text
 from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
-from loom.nn.spec.text import canonical, load
+from loom.nn.spec.text import canonical, from_base64, load
 from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["SavedModel", "read_bundle", "write_bundle"]
@@ -42,7 +44,8 @@ _STORED = ("f32", "f64", "f16")
 class SavedModel:
     """A network with its weights: ``weights`` maps each name of ``parameters()`` and ``state()`` to an array.
 
-    ``training``: where its training stopped, None if the bundle does not say.
+    ``training``: where its training stopped, None if the bundle does not say. ``stored``: the weights that are in a
+    type of storage; ``weights`` has their numbers.
     """
 
     id: str
@@ -50,6 +53,7 @@ class SavedModel:
     weights: Mapping[str, Array]
     warnings: tuple[str, ...] = ()
     training: Snapshot | None = None
+    stored: Mapping[str, StoredArray] = field(default_factory=dict[str, StoredArray])
 
 
 def read_bundle(document: str | bytes | JsonObject | Path) -> tuple[SavedModel, ...]:
@@ -136,12 +140,15 @@ def _read_model(value: JsonValue, place: Place) -> SavedModel | None:
     if conversion is None or place.count != before:
         return None
     notes = list(conversion.warnings)
-    arrays = _read_weights(weights, value["cfg"], conversion, place.at("weights"), notes)
+    stored: dict[str, StoredArray] = {}
+    arrays = _read_weights(weights, value["cfg"], conversion, place.at("weights"), notes, stored)
     training = read_training(value["training"], place.at("training")) if "training" in value else None
     if place.count != before:
         return None
     network, warnings = conversion.network, tuple(notes)
-    return SavedModel(id=str(value["id"]), network=network, weights=arrays, warnings=warnings, training=training)
+    return SavedModel(
+        id=str(value["id"]), network=network, weights=arrays, warnings=warnings, training=training, stored=stored
+    )  # fmt: skip
 
 
 def _read_network(value: JsonValue, place: Place) -> Conversion | None:
@@ -154,8 +161,10 @@ def _read_network(value: JsonValue, place: Place) -> Conversion | None:
 
 
 def _read_weights(
-    value: JsonObject, config: JsonValue, found: Conversion, place: Place, notes: list[str]
-) -> dict[str, Array]:
+    value: JsonObject, config: JsonValue, found: Conversion, place: Place, notes: list[str],
+    stored: dict[str, StoredArray],
+) -> dict[str, Array]:  # fmt: skip
+    """Return the weights; those in a type of storage are put into ``stored`` as well."""
     if value["fmt"] != FORMAT:
         return read_old_weights(value, config, found, place, notes)
     for key in value:
@@ -173,6 +182,11 @@ def _read_weights(
     for name, shape in wanted.items():
         if name not in tensors:
             here.fault(f"weight {brief(name)} is missing", expected=f"shape {shape}")
+            continue
+        if _is_stored(tensors[name]):
+            held = _read_stored(tensors[name], here.at(name), shape)
+            if held is not None:
+                stored[name], arrays[name] = held, held.decode()
             continue
         array = read_tensor(tensors[name], here.at(name), _STORED, shape)
         if array is not None:
@@ -206,7 +220,9 @@ def _write_model(model: SavedModel, where: str) -> JsonObject:
     for name, shape in wanted.items():
         if name not in model.weights:
             raise ArgumentError(where, f"weight {name!r} is missing", expected=f"shape {shape}")
-        tensors[name] = _write_weight(name, np.asarray(model.weights[name]), shape, where)
+        held = model.stored.get(name)
+        array = np.asarray(model.weights[name])
+        tensors[name] = _write_weight(name, array, shape, where) if held is None else _write_stored(held)
     weights: JsonObject = {"fmt": FORMAT, "tensors": tensors}
     made: JsonObject = {"id": model.id, "cfg": write_network(model.network), "weights": weights}
     return made if model.training is None else {**made, "training": write_training(model.training)}
@@ -218,3 +234,51 @@ def _write_weight(name: str, array: Array, shape: tuple[int, ...], where: str) -
     if array.shape != shape:
         raise ShapeError(where, f"weight {name!r} has another shape", expected=shape, got=array.shape)
     return write_tensor(array)
+
+
+_PARTS = ("dtype", "shape", "data", "scale", "zero")
+
+
+def _is_stored(value: JsonValue) -> bool:
+    """Tell whether a tensor is in a type of storage: with a scale, or in a type that arrays of weights have not."""
+    if not isinstance(value, dict):
+        return False
+    name = value.get("dtype")
+    return "scale" in value or (isinstance(name, str) and name in TYPES and name not in _STORED)
+
+
+def _write_stored(stored: StoredArray) -> JsonObject:
+    """Return ``{"dtype", "shape", "data"}``, base64 of the packed codes, with ``scale`` and ``zero`` if there are."""
+    data = base64.b64encode(stored.data).decode("ascii")
+    found: JsonObject = {"dtype": stored.dtype.name, "shape": [*stored.shape], "data": data}
+    if stored.scale is not None:
+        found["scale"] = write_tensor(stored.scale)
+    return found if stored.zero is None else {**found, "zero": write_tensor(stored.zero)}
+
+
+def _read_stored(value: JsonValue, place: Place, shape: tuple[int, ...]) -> StoredArray | None:
+    """Return what ``_write_stored`` wrote, of this shape; problems are noted at ``place``."""
+    if not isinstance(value, dict) or not set(_PARTS[:3]) <= set(value):
+        place.wrong("an object with dtype, shape and data", value)
+        return None
+    before = place.count
+    for key in value:
+        if key not in _PARTS:
+            place.at(key).unknown("key", key, _PARTS)
+    name = value["dtype"]
+    if not isinstance(name, str) or name not in TYPES:
+        place.at("dtype").unknown("type of storage", str(name), TYPES)
+        return None
+    if value["shape"] != [*shape]:
+        place.at("shape").fault("the weight has another shape", expected=[*shape], got=brief(value["shape"]))
+    kind, data = TYPES[name], from_base64(value["data"], place.at("data"))
+    scale = read_tensor(value["scale"], place.at("scale"), ("f32", "f64")) if "scale" in value else None
+    wanted = (f"u{max(kind.bits, 8)}",) if kind.kind is NumericKind.UNSIGNED else ()
+    zero = read_tensor(value["zero"], place.at("zero"), wanted) if "zero" in value else None
+    if data is None or place.count != before:
+        return None
+    try:
+        return StoredArray(kind, shape, data, scale, zero)
+    except LoomError as error:
+        place.fault(error.what, expected=error.expected, got=error.got)
+        return None

@@ -104,6 +104,6 @@ def read_tensor(
 
 def write_tensor(array: Array) -> JsonObject:
     """Return ``{"dtype", "shape", "data"}``: base64 of the little-endian bytes, row-major."""
-    kinds = {lookup(name).numpy: name for name in _TYPES}
+    kinds = {lookup(name).numpy: name for name in (*_TYPES, "u8", "u64")}
     data = array.astype(array.dtype.newbyteorder("<")).tobytes()
     return {"dtype": kinds[array.dtype], "shape": [*array.shape], "data": base64.b64encode(data).decode("ascii")}

@@ -239,14 +239,14 @@ def test_our_own_that_is_wrong() -> None:
     tensors = document["models"][0]["weights"]["tensors"]
     tensors["layers.2.bias"]["shape"] = [3]
     tensors["layers.0.gamma"]["data"] = "AAAA"
-    tensors["layers.0.beta"]["dtype"] = "i8"
+    tensors["layers.0.beta"]["dtype"] = "i7"
     tensors["strange"] = tensors.pop("layers.2.weight")
     base = "$.models[0].weights.tensors"
     found = problems(document)
     assert found[0].startswith(f"{base}.strange: unknown weight 'strange'.")
     assert found[1:] == [
         f"{base}['layers.0.gamma'].data: the number of bytes does not match: expected 8, got 3.",
-        f"{base}['layers.0.beta'].dtype: unusable value: expected one of f32, f64, f16, got 'i8'.",
+        f"{base}['layers.0.beta'].dtype: unusable value: expected one of f32, f64, f16, got 'i7'.",
         f"{base}: weight 'layers.2.weight' is missing: expected shape (6, 2).",
         f"{base}['layers.2.bias'].shape: the weight has another shape: expected [2], got [3].",
     ]
