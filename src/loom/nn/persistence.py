@@ -20,7 +20,6 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import is_mapping
 from loom.core.given import path as path_of
-from loom.nn.numeric.files import read_stored, write_stored
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -34,6 +33,7 @@ from loom.nn.spec import (
     write_older_bundle,
 )
 from loom.nn.spec.text import file_bytes
+from loom.nn.storedfile import read_stored, write_stored
 from loom.nn.tensorfile import Arrays, is_safetensors, require_numbers, safetensors_library
 from loom.nn.torchnames import Names, from_torch, rename
 from loom.storage.atomic import replace_file

@@ -172,7 +172,7 @@ def test_what_is_written_is_what_the_library_writes() -> None:
     """Our writer and the library's give files of the same tensors."""
     from safetensors.numpy import load
 
-    from loom.nn.numeric.files import write_stored
+    from loom.nn.storedfile import write_stored
 
     arrays = {"b": np.arange(3, dtype=np.float32), "a": np.ones((2, 2)), "c": np.zeros((), np.float16)}
     found = load(write_stored(arrays, {"b": store(arrays["b"], "i8", scales=1.0)}, {"x": "y"}))
