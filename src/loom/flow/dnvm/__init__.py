@@ -24,6 +24,7 @@ from loom.flow.dnvm import (
     standard,
     step,
     training,
+    tweening,
 )
 from loom.flow.dnvm.adaptation import *  # noqa: F403
 from loom.flow.dnvm.current import *  # noqa: F403
@@ -37,6 +38,7 @@ from loom.flow.dnvm.schedulers import *  # noqa: F403
 from loom.flow.dnvm.standard import *  # noqa: F403
 from loom.flow.dnvm.step import *  # noqa: F403
 from loom.flow.dnvm.training import *  # noqa: F403
+from loom.flow.dnvm.tweening import *  # noqa: F403
 
 __all__: list[str] = []
 __all__ += adaptation.__all__
@@ -51,3 +53,4 @@ __all__ += schedulers.__all__
 __all__ += standard.__all__
 __all__ += step.__all__
 __all__ += training.__all__
+__all__ += tweening.__all__
