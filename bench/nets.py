@@ -1,4 +1,5 @@
-"""Networks beside PyTorch on the CPU: training steps with SGD, a forward pass of one sample, and whole ``fit`` steps.
+"""Networks beside PyTorch on the CPU: training steps with SGD, a forward pass of one sample, whole ``fit`` steps; and
+tween updates beside SGD steps, both loom's.
 
 Both sides have the same weights, and their first losses must agree. A training step is forward, loss, backward and
 update of one batch that lies ready; ``fit`` also picks the batch from shuffled data and reads the loss.
@@ -35,6 +36,8 @@ from loom.nn.train.trainer import Trainer  # noqa: E402
 
 RATE = 0.01
 OVERHEAD_US = 30.0
+TWEEN_TIMES = 1.5
+"""The most time of a tween update, in SGD steps."""
 FIT_BATCHES = {"MLP 784-392-10": 32, "tiny 4-8-2": 256}
 """Batches of an epoch."""
 FIT_EPOCHS = 4
@@ -131,6 +134,8 @@ def run(family: Family) -> None:
         family.rows.append(_forward_row(work, speed))
         family.rows.append(_fit_row(work))
     family.rows.append(_int8_row(MLP, 1.5))
+    for batch in (MLP.batch, 1):
+        family.rows.append(_tween_row(replace(MLP, batch=batch)))
     family.notes.append("speed is the peer's time divided by loom's, by the median over rounds of blocks")
     family.notes.append("int8 forward, from floats to floats, stands beside that of the network of f32 it was made of")
     family.notes.append(
@@ -237,6 +242,31 @@ def _int8_row(work: Work, speed: float) -> Row:
     }  # fmt: skip
     bar = Bar(f"at least {speed} times the speed of f32", speed, ratio, at_least=True)
     return Row(f"{work.name}, forward in int8, batch {work.batch}", measured, (bar,))
+
+
+def _tween_row(work: Work) -> Row:
+    """Measure a tick and update of ``step_tween_chain`` beside an SGD step of the same network, both on loom."""
+    pair, other = _Pair(work), _Pair(work)
+    y = pair.y.astype(np.int32)
+    state = other.net.tween(mode="step_tween_chain")
+    tween = tensor.compile(*_listed(state.record(other.x, y)), on="cpu")
+    program, rate = pair.program(), np.float32(RATE)
+    sides = [
+        Side("tween", lambda: tween.run(x0=other.x, y0=y, rate=rate)),
+        Side("sgd", lambda: program.run(x=pair.x, y=y)),
+    ]
+    timings = alternate(sides, blocks=11, calls=work.calls if work.batch > 1 else 100)
+    times = timings.median_of_ratios("tween", "sgd")
+    measured: dict[str, float | int | str] = {
+        "loom_us": timings.median("tween") * 1e6, "sgd_us": timings.median("sgd") * 1e6, "times": times,
+        "runs": timings.runs("tween"),
+    }  # fmt: skip
+    return Row(f"{work.name}, step_tween_chain update, batch {work.batch}", measured,
+               (Bar(f"at most {TWEEN_TIMES} SGD steps", TWEEN_TIMES, times),))  # fmt: skip
+
+
+def _listed(recorded: tuple[dict[str, tensor.Tensor], Any]) -> tuple[list[tensor.Tensor], Any]:
+    return list(recorded[0].values()), recorded[1]
 
 
 def _fit_row(work: Work) -> Row:

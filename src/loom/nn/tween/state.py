@@ -342,7 +342,7 @@ class TweenState:
         if key not in self._made:
             with self.model.lock:
                 self._ready_velocities()
-                outputs, updates = self.record(kind, samples, dict(types), watch=watch)
+                outputs, updates = self._record(kind, samples, dict(types), watch=watch)
             if len(self._made) == _MOST_PROGRAMS:
                 self._made.pop(next(iter(self._made))).free()
             self._made[key] = tensor.compile(outputs, updates, on=self.model.device, name=f"tween, {kind}")
@@ -354,7 +354,27 @@ class TweenState:
             if self.mode.is_tween and w.ndim > 1 and name not in self.model.frozen and name not in self.velocities:
                 self.velocities[name] = self._zeros(f"velocity.{name}", w.shape, self.number)
 
-    def record(
+    def record(self, x: Any, target: Any) -> tuple[dict[str, Tensor], Pairs]:
+        """Return the outputs and updates of an update's program, for samples like these, as ``loom.export`` takes them.
+
+        Its inputs are ``x0``, .. and ``y0``, .. in the network's order (classes as i32), and ``rate``; its output is
+        the loss. Nothing is run. StateError in ``normal`` and ``step``: ``network.step().record`` has those of ticks.
+        """
+        if not self.mode.is_tween:
+            raise StateError("tween, record", f"the mode '{self.mode.value}' is a training's own programs",
+                             expected="a tween mode", got=self.mode.value,
+                             remedy="Use loom.export.freeze, or network.step().record")  # fmt: skip
+        given, is_one = self._read_inputs(x, "tween, record")
+        wanted = self._read_targets(target, given, is_one, "tween, record")
+        samples = len(next(iter(given.values())))
+        with self.model.alone("tween"), self.model.lock:
+            if self.mode.is_step:
+                self._fit_buffers(samples)
+            self._ready_velocities()
+            outputs, updates = self._record("update", samples, {n: a.dtype.kind for n, a in wanted.items()})
+        return {"loss": outputs[0]}, updates
+
+    def _record(
         self, kind: str, samples: int, targets: Mapping[str, str], *, watch: bool = False
     ) -> tuple[list[Tensor], Pairs]:
         """Return outputs and updates of a program: of one ``update``, a ``tick``, or what ``diagnose`` runs.

@@ -16,6 +16,11 @@ Arrays = dict[str, Any]
 RATE = 0.3
 
 
+def slowly(value: Any) -> Any:
+    """Return a parameter of the long sweep."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 def moved(layer: dict[str, Any], shape: list[int]) -> tuple[Arrays, Arrays, Arrays, Any, float]:
     """Return weights before and after one ``tween_chain`` update of dense, the layer, flatten and dense; the input that
     the layer met, its output's signal, and D."""
@@ -49,7 +54,7 @@ def same(after: Arrays, before: Arrays, moves: Arrays) -> None:
             assert np.abs(after[name] - before[name]).max() > 1e-4, name
 
 
-@pytest.mark.parametrize("kind", ["conv1d", "conv2d"])
+@pytest.mark.parametrize("kind", ["conv1d", slowly("conv2d")])
 def test_conv(kind: str) -> None:
     layer = {"type": kind, "filters": 3, "kernel_size": 2, "padding": 1, "activation": "tanh"}
     before, after, seen, _, d = moved(layer, [2, 5] if kind == "conv1d" else [2, 4, 3])
@@ -59,7 +64,7 @@ def test_conv(kind: str) -> None:
     same(after, before, {"weight": (r * np.outer(g, taps)).reshape(shape), "bias": r * g})
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm"])
+@pytest.mark.parametrize("kind", [slowly("rnn"), "lstm"])
 def test_recurrent(kind: str) -> None:
     before, after, seen, _, d = moved({"type": kind, "hidden_size": 3}, [4, 2])
     p, r = seen["g"] * slope("tanh", seen["a"]), RATE * 0.5 * d
@@ -72,7 +77,7 @@ def test_recurrent(kind: str) -> None:
     same(after, before, moves)
 
 
-@pytest.mark.parametrize("kind", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("kind", ["layer_norm", slowly("rms_norm")])
 def test_norms(kind: str) -> None:
     before, after, seen, _, d = moved({"type": kind}, [3, 4])
     total = RATE * 0.1 * d * seen["g"].sum(0)
@@ -92,7 +97,7 @@ def test_swiglu() -> None:
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("kv_heads", [2, 1])
+@pytest.mark.parametrize("kv_heads", [slowly(2), 1])
 def test_attention(kv_heads: int) -> None:
     layer = {"type": "multi_head_attention", "num_heads": 2, "num_kv_heads": kv_heads}
     before, after, seen, _, d = moved(layer, [3, 4])
@@ -140,7 +145,7 @@ def _first(values: Any, size: int) -> Any:
     return np.concatenate([values, np.zeros(size)])[:size].reshape(2, 4)
 
 
-@pytest.mark.parametrize("kind", HANDED)
+@pytest.mark.parametrize("kind", [k if k == "swiglu" else slowly(k) for k in HANDED])
 def test_what_is_handed_down(kind: str) -> None:
     """A stitch layer below moves by the signal that the layer hands it."""
     more = {"conv1d": {"filters": 3, "kernel_size": 2, "activation": "tanh"}, "rnn": {"hidden_size": 3},
@@ -168,7 +173,7 @@ EVERY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", [k if k == "residual" else slowly(k) for k in EVERY])
 def test_other_layers_move_along_their_gradient(kind: str) -> None:
     """The move of the last layer is rate times its gradient, through the velocity for matrices: finite differences."""
     shape, more = EVERY[kind]

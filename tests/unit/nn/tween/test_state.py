@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, LoomError, NotFinite, ShapeError, StateError
+from loom.export import export_c, freeze_program
 from loom.nn.train.optimizers import Adam
 from loom.nn.tween import TweenConfig, TweenMode
 
@@ -45,7 +48,7 @@ def test_every_mode_learns(mode: str) -> None:
     assert max(history.scores) == history.scores[history.score_epochs.index(history.best_epoch)]
 
 
-@pytest.mark.parametrize("mode", [m.value for m in TweenMode])
+@pytest.mark.parametrize("mode", ["step", "step_tween", pytest.param("normal", marks=pytest.mark.slow)])
 def test_a_pickled_state_goes_on_with_the_same_bits(mode: str) -> None:
     net, (x, y) = net_of(), task(40)
     tweens = "tween" in mode
@@ -66,10 +69,30 @@ def test_updates_have_the_same_bits_everywhere(on: str) -> None:
     assert digest_of_all(on) == digest_of_all("cpu")
 
 
-def test_updates_have_the_same_bits_on_one_thread() -> None:
-    with loom.threads(1) if hasattr(loom, "threads") else _nothing():
-        one = digest_of_all("cpu")
-    assert one == digest_of_all("cpu")
+def test_updates_have_the_same_bits_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set[str]()
+    for threads in ("1", "2"):
+        monkeypatch.setenv("LOOM_THREADS", threads)
+        found.add(digest_of_all("cpu"))
+    assert len(found) == 1
+
+
+@pytest.mark.wide
+def test_an_update_exported_to_c_has_the_same_bits(tmp_path: Path) -> None:
+    x, y = task(3)
+    here, there = net_of().tween(mode="step_tween_chain"), net_of().tween(mode="step_tween_chain")
+    frozen = freeze_program(*there.record(x, y), name="tween")
+    export_c(frozen, tmp_path, optimize="size")
+    library = ctypes.CDLL(str(tmp_path / "x86_64-linux" / "libtween.so"))
+    library.tween_size.restype = ctypes.c_size_t
+    memory, at = ctypes.create_string_buffer(library.tween_size()), ctypes.c_void_p()
+    assert library.tween_open(memory, ctypes.c_size_t(len(memory)), ctypes.byref(at)) == 0
+    for _ in range(5):
+        loss = np.zeros((), np.float32)
+        arrays = {"x0": x, "y0": y.astype(np.int32), "rate": np.array(0.2, np.float32), "loss": loss}
+        given = [arrays[a.name].ctypes.data_as(ctypes.c_void_p) for a in frozen.arguments]
+        assert library.tween_run(at, *given) == 0
+        assert loss.item() == here.step(x, y, 0.2)
 
 
 def digest_of_all(device: str) -> str:
@@ -92,12 +115,6 @@ def digest_of_all(device: str) -> str:
     return found.hexdigest()
 
 
-def _nothing() -> Any:
-    import contextlib
-
-    return contextlib.nullcontext()
-
-
 def test_watching_changes_no_bit() -> None:
     x, y = task(8)
     digests = set()
@@ -111,7 +128,7 @@ def test_watching_changes_no_bit() -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("mode", ["tween", "tween_chain", "normal"])
+@pytest.mark.parametrize("mode", [pytest.param("tween", marks=pytest.mark.slow), "tween_chain", "normal"])
 def test_frozen_experts_keep_their_bits_and_the_gate_learns(mode: str) -> None:
     """Each expert is right for half of the samples; only the gate may learn which."""
     expert = {"type": "dense", "output_size": 2, "frozen": True}
@@ -156,7 +173,7 @@ def test_several_inputs_and_outputs_and_branches() -> None:
     rng = np.random.default_rng(0)
     x = {"a": rng.normal(size=(16, 3)), "b": rng.normal(size=(16, 2))}
     y = {"class": (x["a"][:, 0] > 0).astype(int), "size": x["b"].sum(1, keepdims=True)}
-    for mode in TweenMode:
+    for mode in (TweenMode.STEP, TweenMode.TWEEN, TweenMode.TWEEN_CHAIN):
         net = loom.Network.from_json(document)
         before = net.weights()
         state = net.tween(mode=mode)
