@@ -1,4 +1,4 @@
-"""``loom.flow.dnvm.TweenState``: the older name and arguments."""
+"""The older name and arguments of tweening in ``loom.flow.dnvm``."""
 
 from __future__ import annotations
 
