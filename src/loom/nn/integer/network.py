@@ -21,7 +21,7 @@ from loom.nn.integer.door import calibrate, read_samples
 from loom.nn.integer.files import read_integer, write_integer
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import BITS, Quantity, most_of
-from loom.nn.integer.train import train_network
+from loom.nn.integer.train import Steps, train_network
 from loom.nn.integer.weights import exponent_of, quantise
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, convert
@@ -31,7 +31,7 @@ from loom.nn.train.measures import Evaluation, evaluation_of
 from loom.nn.train.samples import batches
 from loom.nn.train.targets import fit_targets, outputs_of
 from loom.runtime.device import Device
-from loom.tensor import TensorProgram
+from loom.tensor import Tensor, TensorProgram
 
 if TYPE_CHECKING:
     from loom.nn.train.optimizers import Optimizer
@@ -148,6 +148,21 @@ class IntegerNetwork(IntegerModel):
         return train_network(
             self, output, x, y, validation, optimizer, schedule, rounding, gradients, settings, self.evaluate
         )
+
+    def recorded_step(
+        self, samples: int, *, loss: str = "cross_entropy", momentum: float = 0.0, rounding: str = "stochastic",
+        gradients: str = "int16", seed: int = 0,
+    ) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:  # fmt: skip
+        """Return a step of training as tensors: what ``loom.export.freeze_program`` writes down for other machines.
+
+        Inputs are x0, x1, .. (integers in units of ``inputs``), y (classes, or i32 in units of 2^-16) and rate
+        (``rate_parts``); the output is the loss, i64 in units of 2^-16; the updates are those of ``train``.
+        """
+        shape = outputs_of(self.spec)[self._one_output("recorded_step")].shape
+        steps = Steps(self, loss, momentum, rounding, gradients, seed)
+        y = np.zeros((samples, *(shape[:-1] if loss == "cross_entropy" else shape)), np.int32)
+        value, updates = steps.ends(samples, y)
+        return {"loss": value}, updates
 
     def save(self, path: Any = None) -> str:
         """Write it as JSON, ``loom/integer-1``; return the text. Without a path nothing is written."""
