@@ -16,12 +16,13 @@ import numpy as np
 
 from loom import tensor
 from loom.core.dtype import f32, u32
+from loom.nn.integer import quantised
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, parse
 from loom.nn.spec.values import JsonObject
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import CLASS_LOSSES, LOSSES
-from loom.nn.train.optimizers import OPTIMIZERS, optimizer_of
+from loom.nn.train.optimizers import OPTIMIZERS, SGD, optimizer_of
 from loom.nn.train.trainer import Trainer
 from loom.proof.inputs import numbers, seed_of, words
 from loom.runtime.device import Device
@@ -195,6 +196,33 @@ def _file(name: str) -> Path:
 _ADAMW = TrainConfig(loss="cross_entropy", optimizer=optimizer_of("adamw"), learning_rate=0.015625)
 _SGD = TrainConfig(loss="cross_entropy", optimizer=optimizer_of("sgd", momentum=0.875), learning_rate=0.0625)
 
+_INTEGERS: dict[str, Any] = {
+    "format": "loom/1", "seed": 43, "input": {"shape": [1, 6, 6]}, "layers": [
+        {"type": "conv2d", "filters": 3, "kernel_size": 3, "activation": "relu"}, {"type": "max_pool", "pool_size": 2},
+        {"type": "flatten"}, {"type": "dense", "output_size": 3},
+    ],
+}  # fmt: skip
+
+
+def _whole(dtype: str, device: Device, x: Bits, y: Bits, *weights: Bits) -> Sequence[Bits]:
+    """Return all numbers of a network of integers after a training, and its output."""
+    network = parse(_INTEGERS)
+    net = quantised(network, dict(zip(network.parameters(), weights, strict=True)), dtype, x, device)
+    net.train(x, y, epochs=2, batch_size=4, learning_rate=0.125, optimizer=SGD(momentum=0.5), seed=7)
+    return [*net.numbers().values(), net.forward_integers(x)["layers.3"][0]]
+
+
+def _integers(dtype: str) -> _Row:
+    """Return a case: a training in integers, stochastic rounding and all."""
+    case = f"integers {dtype}"
+
+    def inputs() -> Sequence[Bits]:
+        x = _floats((12, 1, 6, 6), case) * np.float32(8)
+        return [x, _classes((12,), 3, f"{case} y"), *_weights(parse(_INTEGERS), case)]
+
+    return case, inputs, partial(_whole, dtype)
+
+
 NETWORKS: tuple[_Row, ...] = (
     *_LAYERS,
     *map(_loss, LOSSES),
@@ -202,5 +230,6 @@ NETWORKS: tuple[_Row, ...] = (
     _optimizer("sgd", momentum=0.875, nesterov=True),
     _training("20 steps of a transformer", _file("transformer.json"), _STEPS, 4, 11, 11, _ADAMW),
     _training("20 steps of a convnet", _file("convnet.json"), _STEPS, 6, 0, 3, _SGD),
+    *map(_integers, ("int8", "int16")),
 )
 """Every case of layer 4."""

@@ -13,10 +13,12 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, ShapeError
+from loom.nn.integer.fixed import Exponent
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import IntegerPass, Quantity, held_type
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.samples import batches, by_name, check_inputs
+from loom.tensor import Tensor
 
 __all__ = ["calibrate", "read_samples"]
 
@@ -45,6 +47,11 @@ def read_samples(spec: NetworkSpec, x: Any, where: str) -> dict[str, Array]:
     return found
 
 
+def _tensor(e: Exponent) -> Tensor:
+    assert isinstance(e, Tensor)
+    return e
+
+
 def calibrate(net: IntegerModel, samples: Mapping[str, Array]) -> dict[str, int]:
     """Return the least exponent of each layer's output that holds all of the samples, computed in integers."""
     found: dict[str, int] = {}
@@ -57,7 +64,10 @@ def calibrate(net: IntegerModel, samples: Mapping[str, Array]) -> dict[str, int]
             start = tensor.full((), 0, "i32", on=net.device)
             net.record(rec, {n: Quantity(t, start + net.inputs[n]) for n, t in x.items()})
             names = list(rec.needed)
-            programs[size] = (names, tensor.compile([rec.needed[n] for n in names], on=net.device, name="calibrate"))
+            programs[size] = (
+                names,
+                tensor.compile([_tensor(rec.needed[n]) for n in names], on=net.device, name="calibrate"),
+            )
         names, program = programs[size]
         kind = held_type(net.bits).numpy
         program.run(**{f"x{n}": a[cut].astype(kind) for n, a in enumerate(samples.values())})

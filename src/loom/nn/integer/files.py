@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from loom.core.errors import ArgumentError
+from loom.core.given import is_mapping
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import BITS
 from loom.nn.integer.weights import largest_master
@@ -64,16 +65,16 @@ def _read(source: Any) -> dict[str, Any]:
         found: Any = json.loads(data)
     except (ValueError, TypeError) as error:
         raise _wrong("not JSON", f"a file of {FORMAT}", error) from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise _wrong("not an integer network", FORMAT, found.get("format") if isinstance(found, dict) else "no object")
+    if not is_mapping(found) or found.get("format") != FORMAT:
+        raise _wrong("not an integer network", FORMAT, found.get("format") if is_mapping(found) else "no object")
     for key in _KEYS:
         if key not in found:
             raise _wrong(f"{key!r} is missing", ", ".join(_KEYS), ", ".join(found))
-    return found
+    return dict(found)
 
 
 def _exponents(value: Any, what: str, names: Any) -> dict[str, int]:
-    if not isinstance(value, dict) or (names is not None and sorted(value) != sorted(names)):
+    if not is_mapping(value) or (names is not None and sorted(value) != sorted(names)):
         raise _wrong(f"{what} do not fit the network", "an exponent for each", value)
     for name, e in value.items():
         if type(e) is not int or abs(e) > _MOST_EXPONENT:
@@ -95,7 +96,7 @@ def read_integer(kind: type[Model], source: Any, on: str | Device | None) -> Mod
     exponents = _exponents(found["exponents"], "exponents", shapes)
     outputs = _exponents(found["outputs"], "outputs", None)
     given = found["masters"]
-    if not isinstance(given, dict) or sorted(given) != sorted(shapes):
+    if not is_mapping(given) or sorted(given) != sorted(shapes):
         raise _wrong("masters do not fit the network", ", ".join(shapes), given)
     net = kind(spec, dtype, {n: np.zeros(s, np.float32) for n, s in shapes.items()}, inputs, on=on)
     for name, shape in shapes.items():

@@ -203,7 +203,8 @@ def _max_pool(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Q
     out = Quantity(whole, x.e)
 
     def back(g: Quantity) -> list[Quantity]:
-        total, taken = None, None
+        total: Any = None
+        taken: Any = None
         for at, part in parts:
             is_it = part == whole if taken is None else (part == whole) & ~taken
             taken = is_it if taken is None else taken | is_it
@@ -328,7 +329,8 @@ def _merge(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
     cuts = [each.q.shape[axis] for each in x]
 
     def back(g: Quantity) -> list[Quantity]:
-        found, at = [], 0
+        found: list[Quantity] = []
+        at = 0
         for size in cuts:
             part: list[Any] = [slice(None)] * g.q.ndim
             part[axis] = slice(at, at + size)

@@ -24,7 +24,8 @@ __all__ = ["BITS", "Back", "IntegerPass", "Quantity", "bits_of", "held_type", "m
 
 BITS = {"int8": 7, "int16": 15}
 """Bits of a number without its sign, by the network's type."""
-HELD = {7: i8, 15: i16}
+HELD: dict[int, DType] = {7: i8, 15: i16}
+_BITS: dict[DType, int] = {i8: 7, i16: 15, i32: 31, i64: 62}
 _WIDE = 1 << 62
 _I32_SUM = 1 << 29
 """Sums of products up to this size are taken in i32."""
@@ -37,7 +38,7 @@ def most_of(bits: int) -> int:
 
 def bits_of(x: Tensor) -> int:
     """Return the bits without sign of what a tensor holds."""
-    return {i8: 7, i16: 15, i32: 31, i64: 62}[x.dtype]
+    return _BITS[x.dtype]
 
 
 @dataclass(slots=True, eq=False)
