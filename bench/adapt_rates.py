@@ -1,4 +1,4 @@
-"""Finds the rates of ``loom.nn.adapt.rates``: ``python -m bench.adapt_rates [LAYERS,...]`` prints them as JSON.
+"""Finds the rates of ``loom.nn.adapt.rates``: ``python -m bench.adapt_rates [LAYERS [MODES]]`` prints JSON.
 
 For each mode and architecture a grid of powers of about 3 is climbed from where the mode's rates lie, by the mean
 accuracy over both worlds and four seeds that the benchmark does not measure.
@@ -45,9 +45,10 @@ def best_rate(layers: str, mode: str) -> tuple[float, dict[float, float]]:
 
 def main() -> None:
     """Print the rates, and on stderr what was seen."""
-    found: dict[str, dict[str, float]] = {mode: {} for mode in FIRST}
-    for layers in sys.argv[1].split(",") if sys.argv[1:] else (*LAYERS, "agents"):
-        for mode in FIRST:
+    names = sys.argv[1].split(",") if sys.argv[1:] else [*LAYERS, "agents"]
+    found: dict[str, dict[str, float]] = {m: {} for m in (sys.argv[2].split(",") if sys.argv[2:] else FIRST)}
+    for layers in names:
+        for mode in found:
             found[mode][layers], seen = best_rate(layers, mode)
             print(layers, mode, {r: round(a, 1) for r, a in sorted(seen.items())}, file=sys.stderr, flush=True)
     print(json.dumps(found, indent=1))

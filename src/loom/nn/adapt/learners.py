@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.nn.adapt.integers import IntegerLearner
@@ -84,11 +82,7 @@ class StepLearner(Learner):
 
     def start(self, weights: Mapping[str, Array]) -> None:
         self._model.load(weights)
-        state = self._state
-        if state.mode.is_tween:
-            state.reset()
-        for kept in state.buffers.values():
-            kept.assign(np.zeros(kept.shape, kept.dtype.numpy))
+        self._state.reset()
 
     def answer(self, x: Array, right: Array | None) -> Array:
         given = x.reshape(1, *self.shape)

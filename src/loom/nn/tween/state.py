@@ -211,7 +211,9 @@ class TweenState:
                 kept.assign(np.zeros(kept.shape, kept.dtype.numpy))
             for name, first in guard_state(self.config, self.number, self.model.device).items():
                 self.guard[name].assign(first.numpy())
-        self._training, self._waiting, self.steps, self.report = {}, {}, 0, None
+            for programs in self._training.values():
+                programs.restart(programs.config)
+        self._waiting, self.steps, self.report = {}, 0, None
 
     # reading
 
