@@ -48,8 +48,8 @@ def main() -> None:
     names = sys.argv[1].split(",") if sys.argv[1:] else [*LAYERS, "agents"]
     found: dict[str, dict[str, float]] = {m: {} for m in (sys.argv[2].split(",") if sys.argv[2:] else FIRST)}
     for layers in names:
-        for mode in found:
-            found[mode][layers], seen = best_rate(layers, mode)
+        for mode, rates in found.items():
+            rates[layers], seen = best_rate(layers, mode)
             print(layers, mode, {r: round(a, 1) for r, a in sorted(seen.items())}, file=sys.stderr, flush=True)
     print(json.dumps(found, indent=1))
 
