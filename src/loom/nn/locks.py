@@ -6,6 +6,7 @@ Layer: nn. Invariant: locks are taken in one order, so that no two threads wait 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Protocol
 
 __all__ = ["JoinedLock", "Lock"]
@@ -24,7 +25,9 @@ class Lock(Protocol):
 
     def __enter__(self) -> bool: ...
 
-    def __exit__(self, *error: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 
 class JoinedLock:
@@ -51,5 +54,7 @@ class JoinedLock:
     def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
         self.release()

@@ -7,7 +7,7 @@ does a batch change what it has measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError
 from loom.nn.spec.document import parse, to_document
@@ -42,10 +42,11 @@ def _write(value: dict[str, Any], frozen: bool) -> None:
         return
     value.pop("frozen", None)
     for name in (*keys_of_layers(), "gate_softmax"):
-        held = value.get(name)
-        for each in held if isinstance(held, list) else [held]:
+        held: Any = value.get(name)
+        listed = cast("list[Any]", held) if isinstance(held, list) else [held]
+        for each in listed:
             if isinstance(each, dict):
-                _write(each, frozen)
+                _write(cast("dict[str, Any]", each), frozen)
 
 
 def _require_outside(keys: Sequence[str], frozen: set[str], where: str) -> None:

@@ -145,7 +145,7 @@ def _laid_out(
                 same, pool = choice[i]
                 is_image = True
                 own |= {"padding": _half(own["kernel_size"])} if same and _half(own["kernel_size"]) else {}
-            following = [after[i]] if i in after else []
+            following: list[Value] = [after[i]] if i in after else []
             if pool and not (i in choice and i + 1 < len(values) and values[i + 1]["type"] == "batch_norm"):
                 following, pool = [*following, {"type": "max_pool", "pool_size": 2}], False
             made += before

@@ -46,9 +46,12 @@ def match_ensembles(masks: Mapping[str, Any], min_coverage: float = 0.0) -> list
     1.0
     """
     found = _masks(masks, "loom.nn.structure.match_ensembles", least=2)
+
+    def share(right: Array) -> float:
+        return int(np.count_nonzero(right)) / len(right)
+
     pairs = [
-        EnsembleMatch(a, b, float(np.mean(found[a] | found[b])), float(np.mean(found[a] & found[b])))
-        for a, b in combinations(found, 2)
+        EnsembleMatch(a, b, share(found[a] | found[b]), share(found[a] & found[b])) for a, b in combinations(found, 2)
     ]
     kept = [p for p in pairs if p.coverage >= min_coverage]
     return sorted(kept, key=lambda p: (-p.coverage, p.overlap))

@@ -63,7 +63,7 @@ def parameters_of(document: dict[str, Any]) -> int:
 
 def _document(space: ArchitectureSpace, layers: list[Layer], seed: int) -> dict[str, Any]:
     dtype = {} if space.dtype == "f32" else {"dtype": space.dtype}
-    value = {"format": FORMAT, **dtype, "seed": seed, "input": {"shape": list(space.input)},
+    value: dict[str, Any] = {"format": FORMAT, **dtype, "seed": seed, "input": {"shape": list(space.input)},
              "layers": [layer_json(each, _WHERE) for each in layers]}  # fmt: skip
     return to_document(parse(value))
 

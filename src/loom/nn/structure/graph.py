@@ -65,7 +65,8 @@ class Graph:
         where = f"{_WHERE}.add"
         name = self._free_name() if name is None else name
         self._require_new(name, where)
-        value = {**layer_json(layer, where), "inputs": [self._source(s, where) for s in sources]}
+        read: list[Any] = [self._source(s, where) for s in sources]
+        value: JsonObject = {**layer_json(layer, where), "inputs": read}
         shape = self._infer(value, name)
         self._nodes[name] = value
         if shape is not None:
