@@ -13,6 +13,7 @@ a thread that made none, the one made last in any. Invariant: a name means what 
 
 from loom.flow.dnvm import (
     adaptation,
+    clusters,
     current,
     evaluation,
     gradients,
@@ -27,6 +28,7 @@ from loom.flow.dnvm import (
     tweening,
 )
 from loom.flow.dnvm.adaptation import *  # noqa: F403
+from loom.flow.dnvm.clusters import *  # noqa: F403
 from loom.flow.dnvm.current import *  # noqa: F403
 from loom.flow.dnvm.evaluation import *  # noqa: F403
 from loom.flow.dnvm.gradients import *  # noqa: F403
@@ -42,6 +44,7 @@ from loom.flow.dnvm.tweening import *  # noqa: F403
 
 __all__: list[str] = []
 __all__ += adaptation.__all__
+__all__ += clusters.__all__
 __all__ += current.__all__
 __all__ += evaluation.__all__
 __all__ += gradients.__all__
