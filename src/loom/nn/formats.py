@@ -206,7 +206,7 @@ def _tensors(model: SavedModel) -> bytes:
 
 def _unsaid(network: NetworkSpec, to: str) -> list[str]:
     """Return what a network says that the older formats have no words for, and that changes nothing it computes."""
-    told = [("classes", network.classes), ("metadata", network.metadata)]
+    told: list[tuple[str, Any]] = [("classes", network.classes), ("metadata", network.metadata)]
     if to == "gen2":
         told.append(("seed", network.seed))
     notes = [f"'{name}' is left out: no such key there" for name, value in told if value]

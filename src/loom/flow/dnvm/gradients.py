@@ -65,7 +65,7 @@ def _last(net: Network, where: str) -> KeptPass:
 
 def _flat(found: KeptPass, values: Any, where: str) -> Array:
     """Return one number for each output of the last pass."""
-    given = numbers(values, where, "the numbers").astype(np.float64).reshape(-1)
+    given: Array = numbers(values, where, "the numbers").astype(np.float64).reshape(-1)
     if given.size != found.output.size:
         raise ShapeError(where, "not one number for each output", expected=found.output.size, got=given.size,
                          remedy="Pass as many as the last forward pass gave")  # fmt: skip
