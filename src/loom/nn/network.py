@@ -192,7 +192,8 @@ class Network:
     def _as_saved(self, model_id: str, training: bool) -> SavedModel:
         weights = self.model.weights()
         kept = None if self.training is None or not training else self.training.without(weights)
-        stored = {} if self.storage is None else self.storage.arrays
+        storage = self.storage
+        stored = {} if storage is None else dict(storage.arrays)
         return SavedModel(id=model_id, network=self.spec, weights=weights, training=kept, stored=stored)
 
     @staticmethod

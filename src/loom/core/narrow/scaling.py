@@ -7,7 +7,7 @@ operations in a fixed order, so that an array is stored in the same bytes everyw
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -76,7 +76,11 @@ def store(
 def _numbers(array: Any, where: str) -> tuple[Array, type[np.floating[Any]]]:
     """Return what is given as f64, and the type of its scales; see that all are finite."""
     given = getattr(array, "dtype", None)
-    if isinstance(given, np.dtype) and given.type.__module__ == "ml_dtypes" and given.name != "bfloat16":
+    if (
+        isinstance(given, np.dtype)
+        and str(cast("Any", given).type.__module__) == "ml_dtypes"
+        and given.name != "bfloat16"
+    ):
         array = np.asarray(array).astype(np.float32)  # exactly: its types have at most 8 bits
     held, found = read_array(array, where)
     values = widen(held, found)
@@ -184,7 +188,7 @@ def _least_squares(values: Array, kind: NumericType, axis: int | None, scale_typ
     rows = np.abs(values if axis is None else np.moveaxis(values, axis, 0)).reshape(count, -1)
     most = rows.max(axis=1)
     rows = rows / np.where(most > 0, most, 1.0)[:, None]
-    counts = np.arange(1, rows.shape[1] + 1)
+    counts = cast("Array", np.arange(1, rows.shape[1] + 1))
     if kind.kind is NumericKind.BINARY:
         mean = np.cumsum(rows, axis=1)[:, -1] / counts[-1]  # one after the other: numpy's own sums have no fixed order
     else:

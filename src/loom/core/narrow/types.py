@@ -115,9 +115,8 @@ _OTHER = {
     "float8_e5m2": "f8_e5m2", "f4": "f4_e2m1", "float4": "f4_e2m1", "fp4": "f4_e2m1", "e2m1": "f4_e2m1",
     "fp4_e2m1": "f4_e2m1", "float4_e2m1": "f4_e2m1", "float4_e2m1fn": "f4_e2m1", "float4_e2m1fn_x2": "f4_e2m1",
     "float64": "f64", "double": "f64", "float32": "f32", "float": "f32", "float16": "f16", "half": "f16",
-    "bfloat16": "bf16",
+    "bfloat16": "bf16", **{f"{sign}int{n}": f"{sign or 'i'}{n}" for sign in ("", "u") for n in (64, 32, 16, 8, 4, 2)},
 }  # fmt: skip
-_OTHER |= {f"{sign}int{n}": f"{sign or 'i'}{n}" for sign in ("", "u") for n in (64, 32, 16, 8, 4, 2)}
 """What others call them: numpy, PyTorch, ml_dtypes, safetensors and the older generations."""
 
 

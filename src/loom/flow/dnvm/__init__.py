@@ -21,6 +21,7 @@ from loom.flow.dnvm import (
     grid,
     layers,
     models,
+    numeric,
     schedulers,
     standard,
     step,
@@ -36,6 +37,7 @@ from loom.flow.dnvm.grafts import *  # noqa: F403
 from loom.flow.dnvm.grid import *  # noqa: F403
 from loom.flow.dnvm.layers import *  # noqa: F403
 from loom.flow.dnvm.models import *  # noqa: F403
+from loom.flow.dnvm.numeric import *  # noqa: F403
 from loom.flow.dnvm.schedulers import *  # noqa: F403
 from loom.flow.dnvm.standard import *  # noqa: F403
 from loom.flow.dnvm.step import *  # noqa: F403
@@ -52,6 +54,7 @@ __all__ += grafts.__all__
 __all__ += grid.__all__
 __all__ += layers.__all__
 __all__ += models.__all__
+__all__ += numeric.__all__
 __all__ += schedulers.__all__
 __all__ += standard.__all__
 __all__ += step.__all__

@@ -16,6 +16,7 @@ from loom.nn.model import Model
 from loom.nn.numeric.benchmark import Run, TypeReport, compare_types, draw_samples
 from loom.nn.random import normals
 from loom.nn.spec import parse
+from loom.nn.spec.values import JsonObject
 from loom.runtime.device import Device
 
 __all__ = ["LAYERS_MEASURED", "benchmark_layers"]
@@ -73,8 +74,8 @@ def benchmark_layers(
 
 def _model(kind: str, on: str | Device | None) -> Model:
     shape, layer = _LAYERS[kind]
-    what = {"shape": [*shape], "dtype": "i32" if kind == "embedding" else "f32"}
-    document = {"format": "loom/1", "seed": 17, "input": what, "layers": [{"type": kind, **layer}]}
+    what: JsonObject = {"shape": [*shape], "dtype": "i32" if kind == "embedding" else "f32"}
+    document: JsonObject = {"format": "loom/1", "seed": 17, "input": what, "layers": [{"type": kind, **layer}]}
     return Model(parse(document), on)
 
 

@@ -71,7 +71,7 @@ class StoredWeights:
 
     def table(self) -> str:
         """Return the errors as lines of text, a weight in each."""
-        rows = [_COLUMNS]
+        rows: list[tuple[str, ...]] = [_COLUMNS]
         for e in self.errors:
             rows.append((e.name, e.dtype, str(e.elements), f"{e.max_abs:.3g}", f"{e.max_relative:.3g}", f"{e.rms:.3g}",
                          f"{e.bits_lost:.1f}", str(e.clipped), str(e.nbytes)))  # fmt: skip

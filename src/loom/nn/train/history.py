@@ -47,7 +47,7 @@ class History:
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> History:
         """Return the history that ``to_dict`` gave."""
-        told = {"evaluations": [], "skipped": [], **found}  # kept before there were any
+        told: dict[str, Any] = {"evaluations": [], "skipped": [], **found}  # kept before there were any
         return cls(**{f.name: told[f.name] for f in fields(cls)})
 
     def png(self) -> bytes:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.narrow import TYPES
+from loom.core.narrow.floats import decode_floats, encode_floats
+from loom.core.narrow.packing import pack, unpack
 from loom.nn.spec.problems import Place
 from loom.nn.spec.values import JsonValue
 
@@ -15,6 +18,7 @@ __all__ = ["SCALES", "STORED_TYPES", "from_list", "from_stored", "to_stored"]
 
 SCALES = {"int8": 127.0, "int16": 32767.0, "int32": float(1 << 31) - 1.0, "int64": 127.0}
 """What a stored integer is divided by."""
+_FLOAT8, _BF16 = TYPES["f8_e4m3"], TYPES["bf16"]
 _FLOATS = {"float64": "<f8", "float32": "<f4", "float16": "<f2"}
 STORED_TYPES = (*_FLOATS, "bfloat16", "float8", "float4", *SCALES, "uint8", "uint16", "uint32", "uint64")
 """Element types that ``from_stored`` reads."""
@@ -73,8 +77,7 @@ def to_stored(kind: str, values: Array) -> tuple[bytes, float, bool]:
         held = np.where(np.isfinite(made), held, np.copysign(limit, values)).astype(_FLOATS[kind])
         data = held.tobytes()
     elif kind == "bfloat16":
-        bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
-        data = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").tobytes()
+        data = encode_floats(values, _BF16).astype("<u2").tobytes()
     else:
         data = _codes(kind, values)
     again = _decode(kind, data, values.size).astype(np.float64)
@@ -89,16 +92,10 @@ def _limit(kind: str) -> float:
 
 def _codes(kind: str, values: Array) -> bytes:
     if kind == "float8":
-        sizes = _FLOAT8[:127].astype(np.float64)
-        upper = np.clip(np.searchsorted(sizes, np.abs(values)), 1, 126)
-        below, above = np.abs(values) - sizes[upper - 1], sizes[upper] - np.abs(values)
-        code = np.where((below < above) | ((below == above) & (upper % 2 == 1)), upper - 1, upper)
-        return (code + np.where(np.signbit(values), 128, 0)).astype(np.uint8).tobytes()
+        return encode_floats(values, _FLOAT8).tobytes()
     inside = np.clip(values, -1.0, 1.0)
     if kind == "float4":
-        held = np.zeros((values.size + 1) // 2 * 2, np.uint8)
-        held[: values.size] = np.rint((inside + 1.0) * 7.5)
-        return (held[::2] << 4 | held[1::2]).tobytes()
+        return pack(np.rint((inside + 1.0) * 7.5).astype(np.uint8), 4, high_first=True).tobytes()
     if kind[0] == "u":
         most = 2.0 ** (8 * _width(kind)) - 1.0
         return _whole((inside + 1.0) * (most / 2.0), 0, (1 << (8 * _width(kind))) - 1, kind)
@@ -116,12 +113,11 @@ def _decode(kind: str, data: bytes, count: int) -> Array:
     if kind in _FLOATS:
         return np.frombuffer(data, _FLOATS[kind]).astype(np.float32)
     if kind == "bfloat16":
-        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+        return decode_floats(np.frombuffer(data, "<u2").astype(np.uint16), _BF16).astype(np.float32)
     if kind == "float8":
-        return _FLOAT8[np.frombuffer(data, np.uint8)]
+        return decode_floats(np.frombuffer(data, np.uint8), _FLOAT8).astype(np.float32)
     if kind == "float4":
-        pairs = np.frombuffer(data, np.uint8)
-        nibbles = np.stack([pairs >> 4, pairs & 15], axis=1).reshape(-1)[:count]
+        nibbles = unpack(np.frombuffer(data, np.uint8), 4, count, high_first=True)
         return (nibbles / 7.5 - 1.0).astype(np.float32)
     whole = np.frombuffer(data, f"<{'u' if kind[0] == 'u' else 'i'}{_width(kind)}").astype(np.float64)
     if kind[0] == "u":
@@ -133,14 +129,3 @@ def _width(kind: str) -> int:
     if kind == "float8":
         return 1
     return int("".join(c for c in kind if c.isdigit())) // 8
-
-
-def _float8(code: int) -> float:
-    exponent, mantissa = code >> 3 & 15, code & 7
-    size = mantissa / 8 * 2.0**-6 if exponent == 0 else (1 + mantissa / 8) * 2.0 ** (exponent - 7)
-    if code & 127 == 127:
-        size = float("nan")
-    return -size if code & 128 else size
-
-
-_FLOAT8 = np.array([_float8(c) for c in range(256)], dtype=np.float32)
