@@ -83,6 +83,7 @@ _NAMES = {
     "loom.runtime.monitor": "publish",
     "loom.runtime.explain": "Explanation explain",
     "loom.runtime.profile": "Profile profile",
+    "loom.tensor.ops.precision": "precision",
     "loom.runtime.registry": "device devices",
     "loom.runtime.unit": "boot Unit",
     "loom.support.engine": "Engine View",

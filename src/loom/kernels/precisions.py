@@ -12,7 +12,7 @@ from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.numerics import MATMUL_BLOCK
 
-__all__ = ["NAMES", "PRECISIONS", "Precision", "check_precision"]
+__all__ = ["FULL", "NAMES", "PRECISIONS", "Precision", "check_precision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,20 @@ PRECISIONS = {
     p.name: p for p in (Precision("q8", 127, i8), Precision("q12", 2015, i16), Precision("q24", 8_355_711, i32))
 }
 """Order-free precisions by name: one, two and three digits of 8, 6 and 8 bits."""
-NAMES = ("x12", *PRECISIONS)
+FULL = "full"
+"""All bits of the operands, products added in their order: what None is where nothing else is in force."""
+NAMES = (FULL, "x12", *PRECISIONS)
 """What ``precision`` of a product may be, besides None."""
 _ELEMENTS = (f32, f16, bf16)
 
 
-def check_precision(precision: object, operand: DType, where: str) -> str:
-    """Return the name of a product's precision, "" for None; ArgumentError or DTypeError for what it cannot be."""
-    if precision is None:
+def check_precision(precision: object, operand: DType | None, where: str) -> str:
+    """Return the name of a product's precision, "" for "full" and None.
+
+    ``operand``: what it is to be of, None for whatever it may be of. ArgumentError for another name, DTypeError for
+    operands that it does not take.
+    """
+    if precision is None or precision == FULL:
         return ""
     if not isinstance(precision, str) or precision not in NAMES:
         raise ArgumentError(
@@ -68,7 +74,7 @@ def check_precision(precision: object, operand: DType, where: str) -> str:
             remedy=near_matches(str(precision), NAMES) or "Leave it out",
         )  # fmt: skip
     allowed = (f32,) if precision == "x12" else _ELEMENTS
-    if operand not in allowed:
+    if operand is not None and operand not in allowed:
         raise DTypeError(
             f"{where}, precision", f"{precision} rounds operands of {' or '.join(map(str, allowed))}",
             expected=" or ".join(map(str, allowed)), got=operand, remedy="Leave it out, or convert the operands",

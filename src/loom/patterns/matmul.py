@@ -15,7 +15,6 @@ import numpy as np
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
-from loom.kernels.precisions import check_precision
 from loom.kernels.types import PRODUCTS, ProductTypes, product_types
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.prepared import prepare
@@ -24,6 +23,7 @@ from loom.runtime.chain import Chain
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot
 from loom.schedules.matmul import Multiplication, record_matmul
+from loom.tensor.ops.precision import precision_of
 
 __all__ = ["gpu_matmul", "matmul_types"]
 
@@ -57,7 +57,8 @@ def gpu_matmul(
     integers wrap. ``out_dtype`` may be f32 for f16 and bf16, and the 64-bit type for integers, to which they are
     then converted first (u8 gives u64). ``precision="x12"`` rounds f32 operands to 12 significant bits first; "q8",
     "q12" and "q24" turn blocks of 128 k of operands of f32, f16 or bf16 into whole numbers of 8, 12 and 24 bits, whose
-    products are added exactly (docs/numerics.md, section 2). k of 0 gives zeros. Raises ShapeError,
+    products are added exactly (docs/numerics.md, section 2); None is that of a
+    ``with loom.precision(..)`` around the call, else "full". k of 0 gives zeros. Raises ShapeError,
     DTypeError or ArgumentError.
 
     >>> gpu_matmul([[1.0, 2.0], [3.0, 4.0]], [[1.0], [10.0]]).tolist()
@@ -92,7 +93,7 @@ def matmul_types(operand: DType, result: DType | str | None = None, precision: s
             _WHERE, "unsupported dtype", expected="one of " + ", ".join(map(str, PRODUCTS)), got=operand,
             remedy="Convert first, for example with array.astype",
         )  # fmt: skip
-    name = check_precision(precision, operand, _WHERE)
+    name = precision_of(precision, operand, _WHERE)
     wanted = allowed[0] if result is None else dtype_of(result, f"{_WHERE}, out_dtype")
     if wanted not in allowed:
         raise DTypeError(

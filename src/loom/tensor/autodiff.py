@@ -12,11 +12,13 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError
 from loom.core.given import items
+from loom.kernels.precisions import FULL
 from loom.tensor.derivatives import VJPS, derivative, is_zero
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make, require_tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.parts import JOIN, join, part_of
+from loom.tensor.ops.precision import precision
 from loom.tensor.ops.views import ROUTE, broadcast_to, held_by, routed
 from loom.tensor.tensor import Tensor
 
@@ -69,13 +71,14 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
     start = seed if seed is not None else broadcast_to(constant(1, loss.dtype, loss), loss.shape)
     parts: dict[int, list[Any]] = {id(loss): [start]}
     found: dict[int, Any] = {}
-    for node in reversed(order):
-        if id(node) not in leading or id(node) not in parts:
-            continue
-        g = _join(parts.pop(id(node)))
-        found[id(node)] = g
-        if any(id(i) in leading for i in node.inputs):
-            _spread(node, g, leading, parts)
+    with precision(FULL):  # a product's gradients have its own precision, whatever is in force here
+        for node in reversed(order):
+            if id(node) not in leading or id(node) not in parts:
+                continue
+            g = _join(parts.pop(id(node)))
+            found[id(node)] = g
+            if any(id(i) in leading for i in node.inputs):
+                _spread(node, g, leading, parts)
     return [found[id(x)] if id(x) in found else broadcast_to(constant(0, x.dtype, x), x.shape) for x in wrt]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError
+from loom.kernels.precisions import FULL
 from loom.schedules.axis import rows_along
 from loom.tensor.graph import SAME, TensorOp, make
 from loom.tensor.handle.assigning import PUT
@@ -325,8 +326,9 @@ def _sum_repeats(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _rows(node: Tensor, g: Tensor) -> list[Tensor]:
     rows, weight = node.inputs
     flat, spread = reshape(rows, (-1, weight.shape[0])), reshape(g, (-1, weight.shape[1]))
-    by_rows = products.matmul(spread, transpose(weight))
-    return [reshape(by_rows, rows.shape), products.matmul(transpose(flat), spread)]
+    _, precision = node.attributes
+    by_rows = products.matmul(spread, transpose(weight), precision=precision or FULL)
+    return [reshape(by_rows, rows.shape), products.matmul(transpose(flat), spread, precision=precision or FULL)]
 
 
 @derivative(indexing.TAKE)

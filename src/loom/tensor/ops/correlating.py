@@ -17,6 +17,7 @@ from loom.schedules.matmul import Multiplication, record_gathered, record_matmul
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.joining import copy_into
+from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.views import reshape
 
@@ -37,18 +38,20 @@ def product_of_rows(rows: NodeT, weight: NodeT, axes: int) -> NodeT:
         wide = PRODUCTS.get(rows.dtype, (rows.dtype,))[0]
         flat = matmul(reshape(rows, (math.prod(places), k)), weight, out_dtype=wide)
         return reshape(flat, (*places, weight.shape[1]))
-    return make(ROWS, [rows, weight], (*places, weight.shape[1]), rows.dtype, (axes,))
+    precision = precision_of(None, rows.dtype, "product_of_rows")
+    return make(ROWS, [rows, weight], (*places, weight.shape[1]), rows.dtype, (axes, precision))
 
 
 def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
-    (axes,), dtype = node.attributes, node.dtype
+    (axes, precision), dtype = node.attributes, node.dtype
     shape = node.inputs[0].shape
     m, k, n = math.prod(shape[:axes]), math.prod(shape[axes:]), node.shape[-1]
-    what = Multiplication(m, n, k, product_types(dtype, dtype))
+    what = Multiplication(m, n, k, product_types(dtype, dtype, precision=precision))
     access, weight = operands[0].access, _pack(draft, operands[1], dtype)
     rows_at = access.offset + _distances(shape[:axes], access.strides[:axes])
     k_at = _distances(shape[axes:], access.strides[axes:])
-    if min(access.strides) >= 0 and record_gathered(draft, operands[0].buffer, rows_at, k_at, weight, out, what):
+    is_gathered = what.types.order_free is None and min(access.strides) >= 0
+    if is_gathered and record_gathered(draft, operands[0].buffer, rows_at, k_at, weight, out, what):
         return
     record_matmul(draft, _pack(draft, operands[0], dtype), weight, out, what)
 

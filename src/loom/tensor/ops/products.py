@@ -17,7 +17,6 @@ from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.promotion import promote
 from loom.kernels.maps.nest import number
-from loom.kernels.precisions import check_precision
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_matmul
 from loom.tensor.draft import BufferView, Draft
@@ -26,6 +25,7 @@ from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.parts import join, part_of
+from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.views import reshape, transpose
 
 __all__ = ["MATMUL", "matmul", "multiply"]
@@ -81,10 +81,10 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
 
     The result has the operands' common dtype: f16 and bf16 are added in f32, sums of integers wrap. ``out_dtype``:
     another that such a product has, as for ``gpu_matmul``: i32 or u32 for integers of 8 and 16 bits, f32 for f16.
-    ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision``: "x12", "q8", "q12" or
-    "q24", as for ``gpu_matmul``, of both gradients too. Of complex operands the parts are multiplied: re = a.re b.re -
-    a.im b.im and im = a.re b.im + a.im b.re, each product summed by itself; a real operand has no second part. Raises
-    ShapeError and DTypeError.
+    ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision``: "x12", "q8", "q12", "q24" or
+    "full", as for ``gpu_matmul``, of both gradients too; None: that of a ``with loom.precision(..)`` around. Of complex
+    operands the parts are multiplied: re = a.re b.re - a.im b.im and im = a.re b.im + a.im b.re, each product summed by
+    itself; a real operand has no second part. Raises ShapeError and DTypeError.
     """
     for x in (a, b):
         require_tensor(x, "matmul")
@@ -100,7 +100,7 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
         raise DTypeError("matmul", "unsupported operands", expected="tensors of numbers", got=dtype,
                          remedy="Convert with astype")  # fmt: skip
     a, b = cast(a, dtype), cast(b, dtype)
-    name = check_precision(precision, dtype, "matmul")
+    name = precision_of(precision, dtype, "matmul")
     given = a.shape, b.shape
     rows, columns = a.ndim == 1, b.ndim == 1
     a = reshape(a, (1, *a.shape)) if rows else a

@@ -17,6 +17,7 @@ from loom.core.given import is_list, items
 from loom.core.numbers import whole
 from loom.tensor.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
 from loom.tensor.layout import StridedLayout
+from loom.tensor.ops.precision import in_force, keeping_precision
 
 __all__ = [
     "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "held_by", "normal_axes", "normal_axis",
@@ -310,7 +311,7 @@ def routed(result: NodeT, sources: Sequence[NodeT], vjp: Any) -> NodeT:
     """
     held = held_by(vjp)
     assert not any(x is y for x in held for y in sources), "a derivative takes its sources from node.inputs"
-    return make(ROUTE, [*sources, result], result.shape, result.dtype, (vjp,))
+    return make(ROUTE, [*sources, result], result.shape, result.dtype, (keeping_precision(vjp) if in_force() else vjp,))
 
 
 def held_by(vjp: Any) -> list[Node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_products_and_gradients_of_tensors_take_it(on: str, name: str) -> None:
 
 def test_what_has_no_precision_is_refused() -> None:
     a = numbers(4, 4)
-    with pytest.raises(ArgumentError, match="None, 'x12', 'q8', 'q12', 'q24'"):
+    with pytest.raises(ArgumentError, match="None, 'full', 'x12', 'q8', 'q12', 'q24'"):
         gpu_matmul(a, a, precision="q16")
     with pytest.raises(DTypeError, match="f32 or f16 or bf16"):
         gpu_matmul(a.astype(np.float64), a.astype(np.float64), precision="q12")
@@ -174,3 +175,46 @@ def test_the_oracle_finds_the_smallest_exponent() -> None:
             if exponents[row, 0] > -126:
                 assert math.ceil(np.abs(x[row]).max() / 2.0 ** float(exponents[row, 0] - 1) - 0.5) > top, name
         assert np.abs(whole).max() <= top
+
+
+def _trained(name: str | None, on: str) -> list[Array]:
+    """Return a loss of a convolution, attention and a product, and its gradients, recorded in a precision."""
+    rng = np.random.default_rng(5)
+    made = [
+        (0.2 * rng.standard_normal(s)).astype(np.float32) for s in ((2, 12, 12, 8), (3, 3, 8, 16), (16, 16), (16, 5))
+    ]
+    x, kernel, mix, last = (tensor.parameter(a, on=on) for a in made)
+    with loom.precision(name):
+        found = tensor.convolve(x, kernel).reshape((2, 100, 16))
+        found = tensor.scaled_dot_product_attention(tensor.matmul(found, mix), found, found)
+        loss = (tensor.einsum("bik,kj->bij", found, last) ** 2).sum()
+    grads = tensor.grad(loss, [x, kernel, mix, last])
+    return [np.asarray(t.numpy()) for t in (loss, *grads)]
+
+
+def test_a_with_block_is_kept_by_gradients_asked_for_outside(on: str) -> None:
+    plain, rounded = _trained(None, on), _trained("q8", on)
+    for a, b in zip(plain, rounded, strict=True):
+        assert not same_bits(a, b)
+        assert np.abs(a - b).max() < 0.2 * np.abs(a).max()
+    for a, b in zip(rounded, _trained("q8", "cpu"), strict=True):
+        assert same_bits(a, b)
+    with loom.precision("q8"):  # in force where gradients are asked for alone: nothing changes
+        assert all(same_bits(a, b) for a, b in zip(plain, _trained("full", on), strict=True))
+
+
+def test_a_with_block_ends_and_is_each_threads_own() -> None:
+    a = numbers(3, 200)
+    full = gpu_matmul(a, a.T)
+    with loom.precision("q8"):
+        rounded = gpu_matmul(a, a.T)
+        assert same_bits(gpu_matmul(a, a.T, precision="full"), full)
+        other: list[Array] = []
+        thread = threading.Thread(target=lambda: other.append(gpu_matmul(a, a.T)))
+        thread.start()
+        thread.join()
+        assert same_bits(other[0], full)
+    assert same_bits(rounded, order_free_product(a, a.T, "q8"))
+    assert same_bits(gpu_matmul(a, a.T), full)
+    with pytest.raises(ArgumentError, match=r"loom\.precision, precision"), loom.precision("q9"):
+        pass
