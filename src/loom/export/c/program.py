@@ -15,7 +15,7 @@ from typing import Any
 from loom.core.version import __version__
 from loom.export.c.build import Platform, link
 from loom.export.c.example import shown, whole_example
-from loom.export.c.levels import Optimize, compile_levels, objects_of
+from loom.export.c.levels import Compiled, Optimize, compile_levels, objects_of
 from loom.export.c.source import CODES
 from loom.export.c.tables import Face, runnable_tables
 from loom.export.c.text import RESERVED, TYPES, closed, opened, unused
@@ -23,14 +23,14 @@ from loom.export.frozen import Image
 from loom.export.program import Argument, FrozenFunction
 from loom.nn.network import digest_of
 
-__all__ = ["export_function"]
+__all__ = ["export_function", "program_header", "program_manifest", "program_source"]
 
 
 def export_function(
     frozen: FrozenFunction, folder: Path, platforms: Sequence[Platform], optimize: Optimize
 ) -> tuple[list[Path], int, int, int]:
     """Write a function as C; return the files, and of the first platform bytes of its block, kernels, bytes of code."""
-    header, libraries, sizes = _header(frozen), list[Path](), list[tuple[int, int, int]]()
+    header, libraries, sizes = program_header(frozen), list[Path](), list[tuple[int, int, int]]()
     told = ""
     for platform in platforms:
         place = folder / platform.name
@@ -39,11 +39,10 @@ def export_function(
             here = Path(scratch)
             levels = compile_levels(frozen, platform, optimize, here)
             image, objects = levels[0].image, objects_of(levels)
-            told = told or _manifest(frozen, image)
-            face = Face(told, _wrapper(frozen), lambda program: [*program.inputs, *program.outputs])
+            told = told or program_manifest(frozen, image)
             (here / f"{frozen.name}.h").write_text(header, encoding="utf-8")
             source = here / f"net_{frozen.name}.c"
-            source.write_text(runnable_tables(frozen, levels, face), encoding="utf-8")
+            source.write_text(program_source(frozen, levels), encoding="utf-8")
             libraries += link(platform, frozen.name, [source], objects, place)
             code = sum(path.stat().st_size for path in objects)
             sizes.append((max(level.image.nbytes for level in levels), len(objects), code))
@@ -57,6 +56,13 @@ def export_function(
     return [*(folder / file for file in texts), *libraries], *sizes[0]
 
 
+def program_source(frozen: FrozenFunction, levels: Sequence[Compiled]) -> str:
+    """Return the C of a function, but for what all exports have."""
+    told = program_manifest(frozen, levels[0].image)
+    face = Face(told, _wrapper(frozen), lambda program: [*program.inputs, *program.outputs])
+    return runnable_tables(frozen, levels, face)
+
+
 def _names(frozen: FrozenFunction) -> list[str]:
     taken = {*RESERVED, frozen.name, "program", "memory", "digest"}
     return [unused(a.name, taken) for a in frozen.arguments]
@@ -68,7 +74,8 @@ def _signature(frozen: FrozenFunction, names: Sequence[str]) -> str:
     return "".join(f", {const[a.is_written]}{TYPES[a.dtype.name]} *{name}" for a, name in given)
 
 
-def _header(frozen: FrozenFunction) -> str:
+def program_header(frozen: FrozenFunction) -> str:
+    """Return the C header of a function."""
     name, upper = frozen.name, frozen.name.upper()
     codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(CODES.items()))
     arrays = "".join(f" *   {n}: {_told(a)}\n" for a, n in zip(frozen.arguments, _names(frozen), strict=True))
@@ -116,7 +123,8 @@ def _told(argument: Argument) -> str:
     return f"{argument.dtype.name}, {shape}, {kind}"
 
 
-def _manifest(frozen: FrozenFunction, image: Image) -> str:
+def program_manifest(frozen: FrozenFunction, image: Image) -> str:
+    """Return what the export tells about itself, as JSON."""
     found: dict[str, Any] = {
         "format": "loom/export/1",
         "kind": "program",

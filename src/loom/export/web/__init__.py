@@ -14,9 +14,17 @@ from loom.core.errors import ArgumentError
 from loom.export.c.levels import Optimize
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
+from loom.export.program import FrozenFunction
 from loom.export.web.build import build_wasm
 from loom.export.web.package import package_files
-from loom.export.web.types import javascript, kernel_javascript, kernel_typescript, typescript
+from loom.export.web.types import (
+    javascript,
+    kernel_javascript,
+    kernel_typescript,
+    program_javascript,
+    program_typescript,
+    typescript,
+)
 
 __all__ = ["WebExport", "export_npm", "export_wasm"]
 
@@ -31,8 +39,10 @@ class WebExport:
     code_nbytes: int
 
 
-def export_wasm(net: FrozenNetwork | FrozenKernel, out: str | Path, *, optimize: Optimize = "speed") -> WebExport:
-    """Write a frozen network or kernel into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
+def export_wasm(
+    net: FrozenNetwork | FrozenKernel | FrozenFunction, out: str | Path, *, optimize: Optimize = "speed"
+) -> WebExport:
+    """Write what was frozen into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
 
     ``optimize``: ``speed``, or ``size``: short code, of which only sums of products are computed in vectors.
     ArgumentError for a kernel with buffers of records; StateError without Zig (the extra ``export``).
@@ -43,6 +53,8 @@ def export_wasm(net: FrozenNetwork | FrozenKernel, out: str | Path, *, optimize:
     about = json.loads(built.manifest)
     if isinstance(net, FrozenKernel):
         script, types = kernel_javascript(about), kernel_typescript(about)
+    elif isinstance(net, FrozenFunction):
+        script, types = program_javascript(about), program_typescript(about)
     else:
         script, types = javascript(net.name, net.name), typescript(about)
     contents = {

@@ -14,10 +14,12 @@ from pathlib import Path
 from loom.export.c.build import FLAGS, platform_of, require_threads, zig
 from loom.export.c.kernel import kernel_header, kernel_manifest, kernel_source
 from loom.export.c.levels import Optimize, compile_levels, objects_of
+from loom.export.c.program import program_header, program_manifest, program_source
 from loom.export.c.source import header, manifest
 from loom.export.c.tables import tables
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
+from loom.export.program import FrozenFunction
 
 __all__ = ["Built", "build_wasm"]
 
@@ -36,8 +38,8 @@ class Built:
     code_nbytes: int
 
 
-def build_wasm(net: FrozenNetwork | FrozenKernel, optimize: Optimize = "speed") -> Built:
-    """Return a frozen network or kernel as a WebAssembly module; StateError without Zig (the extra ``export``)."""
+def build_wasm(net: FrozenNetwork | FrozenKernel | FrozenFunction, optimize: Optimize = "speed") -> Built:
+    """Return what was frozen as a WebAssembly module; StateError without Zig (the extra ``export``)."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         require_threads(isinstance(net, FrozenNetwork) and net.threads, platform_of("wasm32"))
@@ -45,6 +47,8 @@ def build_wasm(net: FrozenNetwork | FrozenKernel, optimize: Optimize = "speed") 
         image, objects = levels[0].image, objects_of(levels)
         if isinstance(net, FrozenKernel):
             text, declared, told = kernel_source(net, levels), kernel_header(net), kernel_manifest(net)
+        elif isinstance(net, FrozenFunction):
+            text, declared, told = program_source(net, levels), program_header(net), program_manifest(net, image)
         else:
             text, declared, told = tables(net, levels), header(net), manifest(net, image)
         functions = sorted(set(re.findall(rf"\b({net.name}_\w+)\(", declared)))

@@ -14,7 +14,10 @@ from typing import Any
 from loom.export.c.kernel import CODES as KERNEL_CODES
 from loom.export.c.source import CODES
 
-__all__ = ["javascript", "kernel_javascript", "kernel_typescript", "template", "typescript", "without_training"]
+__all__ = [
+    "javascript", "kernel_javascript", "kernel_typescript", "program_javascript", "program_typescript", "template",
+    "typescript", "without_training",
+]  # fmt: skip
 
 _ARRAYS = {
     "f64": "Float64Array", "f32": "Float32Array", "f16": "Uint16Array", "bf16": "Uint16Array", "i64": "BigInt64Array",
@@ -26,6 +29,13 @@ _ARRAYS = {
 
 def template(name: str) -> str:
     """Return a file of this package."""
+    found = _text(name)
+    if "@HELD@\n" not in found:
+        return found
+    return found.replace("@HELD@\n", _text("held.js")).replace("@CLASS@", "Net" if name == "net.js" else "Program")
+
+
+def _text(name: str) -> str:
     return files("loom.export.web").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -40,6 +50,26 @@ def kernel_javascript(about: Mapping[str, Any]) -> str:
     lanes = ", ".join(["width", "height", "depth"][: max(_dimensions(about["workgroup"]), 1)])
     text = _filled("kernel.js", list(KERNEL_CODES), about["name"], about["name"])
     return text.replace("@GIVEN@", given).replace("@LANES@", lanes)
+
+
+def program_javascript(about: Mapping[str, Any]) -> str:
+    """Return the ES module of a program; ``about``: its manifest."""
+    text = _filled("program.js", list(CODES), about["name"], about["name"])
+    names = {kind: ", ".join(a["name"] for a in about["arguments"] if a[kind]) for kind in ("read", "written")}
+    return text.replace("@GIVEN@", names["read"]).replace("@MADE@", names["written"])
+
+
+def program_typescript(about: Mapping[str, Any]) -> str:
+    """Return the declarations of a program's ES module."""
+    given = [f"  {json.dumps(a['name'])}: {_argument(a)};" for a in about["arguments"] if a["read"]]
+    made = [f"  {json.dumps(a['name'])}: {_ARRAYS[a['dtype']]};" for a in about["arguments"] if a["written"]]
+    found = template("program.d.ts").replace("@CODES@", " | ".join(f'"{c}"' for c in CODES))
+    return found.replace("@GIVEN@", "\n".join(given)).replace("@MADE@", "\n".join(made))
+
+
+def _argument(about: Mapping[str, Any]) -> str:
+    array = f"Numbers<{_ARRAYS[about['dtype']]}>"
+    return array if about["shape"] else f"{array} | number | bigint"
 
 
 def _dimensions(workgroup: Sequence[int]) -> int:
