@@ -28,7 +28,8 @@ def close(net: loom.Network, reference: DenseNet) -> None:
         np.testing.assert_allclose(found[f"layers.{i}.bias"], reference.b[i], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["tween", "tween_chain", "step_tween", "step_tween_chain"])
+@pytest.mark.parametrize("mode", ["tween", pytest.param("tween_chain", marks=pytest.mark.slow), pytest.param(
+    "step_tween", marks=pytest.mark.slow), "step_tween_chain"])  # fmt: skip
 def test_updates_are_those_of_the_text(mode: str) -> None:
     net = chain_of(ENDINGS)
     reference = DenseNet.of(net.weights(), ENDINGS)

@@ -173,7 +173,7 @@ EVERY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [k if k == "residual" else slowly(k) for k in EVERY])
+@pytest.mark.parametrize("kind", [k if k == "kmeans" else slowly(k) for k in EVERY])
 def test_other_layers_move_along_their_gradient(kind: str) -> None:
     """The move of the last layer is rate times its gradient, through the velocity for matrices: finite differences."""
     shape, more = EVERY[kind]

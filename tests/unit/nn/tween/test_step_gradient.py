@@ -30,6 +30,7 @@ def test_the_gradient_is_that_of_the_ticks() -> None:
         np.testing.assert_allclose(a, after[name], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_before_the_first_tick_there_is_nothing_to_move() -> None:
     """At the first tick the last layer reads zeros that nobody made: only it has a gradient."""
     layers = [{"type": "dense", "output_size": 3, "activation": "tanh"}, {"type": "dense", "output_size": 2}]
