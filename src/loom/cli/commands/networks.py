@@ -25,27 +25,35 @@ def evaluate(
     names: Annotated[
         str | None, typer.Option("--names", help="Of the classes of a model that does not know them: a,b,...")
     ] = None,
+    worst: Annotated[int, typer.Option("--worst", help="Print so many samples that are off most.", min=0)] = 0,
+    summary: Annotated[bool, typer.Option("--summary", help="Print the deviations' distribution and bars.")] = False,
+    auc: Annotated[
+        bool, typer.Option("--auc", help="Print areas under ROC curves and the calibration error.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="A folder for PNGs: confusion, roc, calibration, buckets.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the evaluation's JSON to a file (.json).")] = None,
     model_id: Id = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Print loss, accuracy, confusion (rows: the true class) and deviation of a model on samples."""
-    from loom.cli.networks import open_network, samples_for
-    from loom.cli.output import print_json, print_table
+    """Print loss, precision and recall of classes, confusion (rows: the true class) and deviation of a model."""
+    from loom.cli.evaluation import print_evaluation, write_evaluation, write_plots
+    from loom.cli.networks import open_network, require_place, samples_for
+    from loom.cli.output import print_json
 
+    require_place("--out", out, (".json",))
     net = open_network(model, device, trained=True, model_id=model_id)
     found = net.evaluate(*samples_for(net, data, names), loss=loss)
+    if out is not None:
+        write_evaluation(found, out)
+    if plot is not None:
+        write_plots(found, plot)
     if json:
         print_json(found.to_dict())
         return
-    typer.echo(f"{found.samples} samples, loss {found.loss:.6g}")
-    if found.deviation is not None:
-        typer.echo(f"score {found.deviation.score:.4g} of 100, {found.deviation.failures} off by more than 100 %")
-    if found.accuracy is not None and found.confusion is not None:
-        typer.echo(f"accuracy {found.accuracy:.6g}")
-        called = net.spec.classes or tuple(map(str, range(len(found.confusion))))
-        rows = [[name, *map(str, row)] for name, row in zip(called, found.confusion.tolist(), strict=False)]
-        print_table(["class", *called[: len(rows)]], rows)
+    print_evaluation(found, net.spec.classes, worst=worst, summary=summary, auc=auc)
 
 
 def infer(

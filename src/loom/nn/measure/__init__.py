@@ -22,6 +22,8 @@ _WHERE = {
     "Clusters": "clustering", "kmeans": "clustering", "nearest_centroid": "clustering", "silhouette": "clustering",
     "silhouette_samples": "clustering",
     "Correlation": "correlation", "FeaturePair": "correlation", "correlate": "correlation",
+    "plot_buckets": "plots", "plot_calibration": "plots", "plot_confusion": "plots", "plot_correlation": "plots",
+    "plot_losses": "plots", "plot_roc": "plots",
     "OutlierDetector": "outliers", "layer_features": "outliers",
 }  # fmt: skip
 __all__ = list(_WHERE)
