@@ -27,9 +27,7 @@ def evaluate(
     ] = None,
     worst: Annotated[int, typer.Option("--worst", help="Print so many samples that are off most.", min=0)] = 0,
     summary: Annotated[bool, typer.Option("--summary", help="Print the deviations' distribution and bars.")] = False,
-    auc: Annotated[
-        bool, typer.Option("--auc", help="Print areas under ROC curves and the calibration error.")
-    ] = False,
+    auc: Annotated[bool, typer.Option("--auc", help="Print areas under ROC curves and the calibration error.")] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="A folder for PNGs: confusion, roc, calibration, buckets.")
     ] = None,
