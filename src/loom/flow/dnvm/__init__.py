@@ -25,6 +25,7 @@ from loom.flow.dnvm import (
     schedulers,
     standard,
     step,
+    telemetry,
     training,
     tweening,
 )
@@ -41,6 +42,7 @@ from loom.flow.dnvm.numeric import *  # noqa: F403
 from loom.flow.dnvm.schedulers import *  # noqa: F403
 from loom.flow.dnvm.standard import *  # noqa: F403
 from loom.flow.dnvm.step import *  # noqa: F403
+from loom.flow.dnvm.telemetry import *  # noqa: F403
 from loom.flow.dnvm.training import *  # noqa: F403
 from loom.flow.dnvm.tweening import *  # noqa: F403
 
@@ -58,5 +60,6 @@ __all__ += numeric.__all__
 __all__ += schedulers.__all__
 __all__ += standard.__all__
 __all__ += step.__all__
+__all__ += telemetry.__all__
 __all__ += training.__all__
 __all__ += tweening.__all__
