@@ -17,10 +17,10 @@ from loom.nn.integer.fixed import Exponent
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import IntegerPass, Quantity, held_type
 from loom.nn.spec import NetworkSpec
-from loom.nn.train.samples import batches, by_name, check_inputs
+from loom.nn.train.samples import batches, by_name, check_inputs, numbers
 from loom.tensor import Tensor
 
-__all__ = ["calibrate", "read_samples"]
+__all__ = ["as_one_sample", "calibrate", "read_samples"]
 
 _AT_ONCE = 256
 
@@ -45,6 +45,17 @@ def read_samples(spec: NetworkSpec, x: Any, where: str) -> dict[str, Array]:
                          got=", ".join(f"{n!r}: {len(a)}" for n, a in found.items()),
                          remedy="The first axis of each counts samples")  # fmt: skip
     return found
+
+
+def as_one_sample(spec: NetworkSpec, x: Any) -> dict[str, Any] | None:
+    """Return one sample without its axis as samples by input; None for anything else."""
+    if type(x) is np.ndarray and len(spec.inputs) == 1 and x.ndim != len(spec.inputs[0].shape):
+        return None
+    given = by_name(x, [i.name for i in spec.inputs], "IntegerNetwork.forward, x")
+    arrays = {n: numbers(a, "IntegerNetwork.forward", n) for n, a in given.items()}
+    if any(arrays[i.name].shape != i.shape for i in spec.inputs):
+        return None
+    return {n: a[None] for n, a in arrays.items()}
 
 
 def _tensor(e: Exponent) -> Tensor:

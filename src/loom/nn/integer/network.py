@@ -17,7 +17,7 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
-from loom.nn.integer.door import calibrate, read_samples
+from loom.nn.integer.door import as_one_sample, calibrate, read_samples
 from loom.nn.integer.files import read_integer, write_integer
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import BITS, Quantity, most_of
@@ -70,6 +70,10 @@ class IntegerNetwork(IntegerModel):
         weights = {n: show(a, spec.dtype) for n, a in Model(spec, on).weights().items()}
         return quantised(spec, weights, dtype, calibration, on)
 
+    def __reduce__(self) -> Any:
+        """Have ``pickle`` and ``copy`` make a network of its own of the same integers."""
+        return _remade, (type(self), self.save(), self.device.name)
+
     def __repr__(self) -> str:
         """Return what it is called, in which type, and where it runs."""
         return f"<loom.nn.integer.IntegerNetwork {self.spec.name!r}: {self.dtype}, on {self.device.name}>"
@@ -102,7 +106,14 @@ class IntegerNetwork(IntegerModel):
             return dict(zip(self.spec.outputs, zip(program.read(), self._ends, strict=True), strict=True))
 
     def forward(self, x: Any) -> Any:
-        """Return the outputs for samples (n, *shape) as f32; several outputs as a dict by name."""
+        """Return the outputs for samples (n, *shape), or of one sample without its axis, as f32.
+
+        Several outputs are a dict by name.
+        """
+        one = as_one_sample(self.spec, x)
+        if one is not None:
+            made = self.forward(one)
+            return {n: a[0] for n, a in made.items()} if is_mapping(made) else made[0]
         found = {n: q * np.float32(2.0**e) for n, (q, e) in self.forward_integers(x).items()}
         return found if len(found) > 1 else next(iter(found.values()))
 
@@ -185,6 +196,11 @@ class IntegerNetwork(IntegerModel):
                                 got=", ".join(self.spec.outputs),
                                 remedy="Use forward, or a network of one")  # fmt: skip
         return self.spec.outputs[0]
+
+
+def _remade(kind: type[IntegerNetwork], text: str, device: str) -> IntegerNetwork:
+    """Return a copied network."""
+    return kind.load(text, on=device)
 
 
 def quantised(

@@ -124,13 +124,14 @@ class IntegerPass:
             shift: Exponent = max(self.known(name) - e, 0)
             return Quantity(narrow(round_even(v, shift), most_of(bits), HELD[bits]), e + shift)
         need = e + tensor.maximum(bit_length(v) - bits, 0)
-        self.needed[name] = need
+        self.needed[name] = larger(self.needed[name], need) if name in self.needed else need
         if self.kind == "calibrate":
             shift = need - e
         else:
             shift = tensor.maximum(self.exponents[name] - e, 0)
         whole = round_even(v, tensor.minimum(shift, 62))
-        self.lost[name] = (whole.abs() > most_of(bits)).astype(i64).sum()
+        lost = (whole.abs() > most_of(bits)).astype(i64).sum()
+        self.lost[name] = self.lost[name] + lost if name in self.lost else lost
         return Quantity(narrow(whole, most_of(bits), HELD[bits]), e + shift)
 
     def known(self, name: str) -> int:

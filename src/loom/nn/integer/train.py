@@ -177,6 +177,13 @@ def train_network(
         if value not in tuple(known):
             raise ArgumentError(f"{where}, {setting}", "unknown", expected=" or ".join(known), got=repr(value)[:60],
                                 remedy="Use one of these")  # fmt: skip
+    for setting in ("progress", "resume"):
+        if setting in settings:
+            raise ArgumentError(f"{where}, {setting}", "has no rule in integers", expected="left out",
+                                got=repr(settings[setting])[:60], remedy="Leave it out")  # fmt: skip
+    if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+        raise ArgumentError(f"{where}, validation", "not samples and their targets", expected="a pair (x, y)",
+                            got=type(validation).__name__, remedy="Pass validation=(x, y)")  # fmt: skip
     output = outputs_of(net.spec)[name]
     loss, targets = fit_targets(output, y, settings.get("loss"), f"{where}, y")
     if loss not in LOSSES:

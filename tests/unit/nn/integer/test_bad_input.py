@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,8 @@ def test_types_and_samples_are_checked() -> None:
     ({"loss": "huber"}, "'huber' has no rule in integers"),
     ({"rounding": "up"}, "rounding] unknown"),
     ({"gradients": "int4"}, "gradients] unknown"),
+    ({"validation": 5}, "validation] not samples and their targets"),
+    ({"resume": True}, "resume] has no rule in integers"),
     ({"lr": 0.1}, "no setting is called 'lr'"),
 ])  # fmt: skip
 def test_settings_without_a_rule_are_named(settings: dict[str, Any], text: str) -> None:
@@ -109,3 +113,11 @@ def test_files_are_checked(tmp_path: Path) -> None:
             IntegerNetwork.load(wrong)
     with pytest.raises(FileError):
         IntegerNetwork.load(str(tmp_path / "none.json"))
+
+
+def test_copies_and_single_samples() -> None:
+    net = _small()
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert other.digest() == net.digest()
+        assert other.masters["layers.0.bias"] is not net.masters["layers.0.bias"]
+    assert (net.forward(_X[0]) == net.forward(_X)[0]).all()
