@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import f32

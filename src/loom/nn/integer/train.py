@@ -22,6 +22,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import i32, i64
 from loom.core.errors import ArgumentError
+from loom.core.given import is_list
 from loom.nn.integer.door import read_samples
 from loom.nn.integer.fixed import align, round_even, round_random, saturate
 from loom.nn.integer.losses import LOSSES, TARGET_BITS, record_loss
@@ -181,7 +182,7 @@ def train_network(
         if setting in settings:
             raise ArgumentError(f"{where}, {setting}", "has no rule in integers", expected="left out",
                                 got=repr(settings[setting])[:60], remedy="Leave it out")  # fmt: skip
-    if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+    if validation is not None and not (is_list(validation) and len(validation) == 2):
         raise ArgumentError(f"{where}, validation", "not samples and their targets", expected="a pair (x, y)",
                             got=type(validation).__name__, remedy="Pass validation=(x, y)")  # fmt: skip
     output = outputs_of(net.spec)[name]
