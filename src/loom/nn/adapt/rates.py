@@ -45,8 +45,8 @@ _RATES: dict[TweenMode, dict[str, float]] = {
     },
     TweenMode.TWEEN_CHAIN: {
         "dense": 0.1,
-        "conv2d": 0.1,
-        "rnn": 1.0,
+        "conv2d": 0.03,
+        "rnn": 0.1,
         "lstm": 0.3,
         "attention": 0.1,
         "layer_norm": 0.01,
@@ -67,8 +67,8 @@ _RATES: dict[TweenMode, dict[str, float]] = {
     },
     TweenMode.STEP_TWEEN_CHAIN: {
         "dense": 0.3,
-        "conv2d": 0.03,
-        "rnn": 1.0,
+        "conv2d": 0.01,
+        "rnn": 0.3,
         "lstm": 1.0,
         "attention": 0.1,
         "agents": 0.03,
@@ -77,9 +77,8 @@ _RATES: dict[TweenMode, dict[str, float]] = {
     },
 }
 """Mode -> architecture -> rate, as ``python -m bench.adapt_rates`` found them."""
-_ELSE = 0.1
 
 
 def rate_of(mode: TweenMode, layers: str) -> float:
-    """Return the tuned rate of an architecture in a mode."""
-    return _RATES.get(mode, {}).get(layers, _ELSE)
+    """Return the tuned rate of an architecture in a mode; those that were not tuned have that of "dense"."""
+    return _RATES[mode].get(layers, _RATES[mode]["dense"])

@@ -29,9 +29,10 @@ def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def _cells(row: Mapping[str, Any]) -> list[str]:
     recovery, never = row["recovery_ms"]["mean"], 1.0 - row["recovered"]["mean"]
     missed = f" ({never:.0%} never)" if never > 0 else ""
+    recovered = f"{recovery:.0f}{missed}" if recovery is not None else "never" if missed else "-"
     return [
         *(f"{row[name]:g}" if name == "noise" else str(row[name]) for name in _MARKS), _spread(row["accuracy"], 1),
-        _spread(row["adapting"], 1), ("never" if recovery is None else f"{recovery:.0f}{missed}"),
+        _spread(row["adapting"], 1), recovered,
         f"{100 * row['availability']['mean']:.1f}", f"{row['throughput']['mean']:.0f}", _spread(row["score"], 0),
         str(row["refused"]),
     ]  # fmt: skip
@@ -106,8 +107,8 @@ def save_png(results: Mapping[str, Any], path: Path) -> None:
             axis.axvline(at / 1000, color="grey", linewidth=0.8, linestyle=":")
         axis.set_ylim(0, 100)
     axes[0][0].legend(fontsize=7, ncols=2)
-    figure.supxlabel("seconds" if settings["real_time"] else "seconds of virtual time")
-    figure.supylabel(f"right answers, percent, mean of {settings['seeds']} seeds")
+    figure.supxlabel("seconds" if settings["real_time"] else "seconds of virtual time", fontsize=9)
+    figure.supylabel(f"right answers, % ({settings['seeds']} seeds)", fontsize=9)
     figure.tight_layout()
     figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
 

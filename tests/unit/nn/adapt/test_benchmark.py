@@ -168,6 +168,13 @@ def test_what_is_done_stays_when_it_is_interrupted(tmp_path: Path, monkeypatch: 
     assert [row["mode"] for row in read_results(file)["rows"]] == ["normal"]
 
 
+def test_in_real_time_the_machine_tells_how_many_answers() -> None:
+    found = run_benchmark(_little(modes=["normal", "step"], seeds=1, real_time=True))
+    for row in found["rows"]:
+        assert row["throughput"]["mean"] > 20
+        assert "answer_ns" not in row
+
+
 def test_robustness_is_the_share_of_the_accuracy_without_noise() -> None:
     rows = [{"world": "w", "layers": "l", "type": "t", "noise": n, "mode": "m", "accuracy": {"mean": a}}
             for n, a in ((0.0, 80.0), (0.5, 60.0), (1.0, 20.0))]  # fmt: skip
