@@ -276,7 +276,8 @@ class Network:
     def to(self, device: str | Device) -> Network:
         """Move it to another device, in place, and return it: weights and where its training stopped keep their bits.
 
-        Nothing is done if it is there. StateError while it trains, and for weights that are shared (``graft``).
+        Nothing is done if it is there. What was made of it before (a step state, a program) stays with the old weights.
+        StateError while it trains, and for weights that are shared (``graft``).
         """
         found, where = find_device(device), "loom.Network.to"
         if found is not self.model.device:

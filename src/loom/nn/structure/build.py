@@ -17,7 +17,7 @@ from loom.nn.spec.values import JsonObject
 from loom.nn.structure.layers import LayerLike, as_json, layer_json
 from loom.runtime.device import Device
 
-__all__ = ["Layers", "document", "input_json", "network"]
+__all__ = ["Layers", "document", "input_json", "network", "require_network"]
 
 Layers = Sequence[LayerLike | tuple[str, LayerLike]] | Mapping[str, LayerLike]
 """Layers one after another: alone, as pairs (name, layer), or a mapping of names to layers."""
@@ -43,6 +43,13 @@ def document(layers: Layers, *, input: Any, **keys: Any) -> dict[str, Any]:  # n
     listed: list[Any] = [_listed(each, f"{where}, layers[{i}]") for i, each in enumerate(_each(layers, where))]
     head = {name: as_json(value, f"{where}, {name}") for name, value in keys.items()}
     return {"format": FORMAT, **head, "input": input_json(input, where), "layers": listed}
+
+
+def require_network(given: Any, where: str) -> None:
+    """See that something is a network; ArgumentError if it is not."""
+    if not isinstance(given, Network):
+        raise ArgumentError(where, "not a network", expected="a loom.Network", got=repr(given)[:100],
+                            remedy="Make one with structure.network")  # fmt: skip
 
 
 def _each(layers: Any, where: str) -> list[Any]:

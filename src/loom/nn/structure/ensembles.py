@@ -15,7 +15,9 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_mapping
+from loom.core.numbers import real, whole
 from loom.nn.network import Network
+from loom.nn.structure.build import require_network
 from loom.nn.structure.grafting import GraftPlan, join
 from loom.nn.train.measures import classes_said
 from loom.runtime.device import Device
@@ -45,7 +47,8 @@ def match_ensembles(masks: Mapping[str, Any], min_coverage: float = 0.0) -> list
     >>> match_ensembles({"a": [True, True, False], "b": [False, True, True]})[0].coverage
     1.0
     """
-    found = _masks(masks, "loom.nn.structure.match_ensembles", least=2)
+    where = "loom.nn.structure.match_ensembles"
+    found, least = _masks(masks, where, least=2), real(min_coverage, f"{where}, min_coverage", least=0, most=1)
 
     def share(right: Array) -> float:
         return int(np.count_nonzero(right)) / len(right)
@@ -53,7 +56,7 @@ def match_ensembles(masks: Mapping[str, Any], min_coverage: float = 0.0) -> list
     pairs = [
         EnsembleMatch(a, b, share(found[a] | found[b]), share(found[a] & found[b])) for a, b in combinations(found, 2)
     ]
-    kept = [p for p in pairs if p.coverage >= min_coverage]
+    kept = [p for p in pairs if p.coverage >= least]
     return sorted(kept, key=lambda p: (-p.coverage, p.overlap))
 
 
@@ -66,6 +69,8 @@ def cover(masks: Mapping[str, Any], most: int | None = None) -> list[str]:
     ['a', 'b']
     """
     found = _masks(masks, "loom.nn.structure.cover", least=1)
+    if most is not None:
+        most = whole(most, "loom.nn.structure.cover, most", least=1)
     chosen: list[str] = []
     right = np.zeros(len(next(iter(found.values()))), bool)
     while most is None or len(chosen) < most:
@@ -79,6 +84,7 @@ def cover(masks: Mapping[str, Any], most: int | None = None) -> list[str]:
 
 def correct_mask(network: Network, x: Any, y: Any) -> Array:
     """Return one truth for each sample: whether the class that the network says is that of ``y``."""
+    require_network(network, "loom.nn.structure.correct_mask")
     true = np.asarray(y)
     if true.ndim != 1 or true.dtype.kind not in "iub":
         raise ShapeError("loom.nn.structure.correct_mask, y", "not classes", expected="one integer a sample",

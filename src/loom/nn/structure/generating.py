@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.core.given import is_int
+from loom.core.numbers import whole
 from loom.nn.spec import parse, to_document
 from loom.nn.spec.layer import Layer, Shape
 from loom.nn.spec.problems import Place, Reading
@@ -39,10 +39,13 @@ def generate(space: ArchitectureSpace, seed: int = 0, number: int = 0) -> dict[s
     >>> generate(space, seed=7) == generate(space, seed=7)
     True
     """
-    for name, value in (("seed", seed), ("number", number)):
-        if not is_int(value) or not 0 <= value < 1 << 32:
-            raise ArgumentError(f"{_WHERE}, {name}", "not usable", expected="an integer from 0, below 2^32",
-                                got=repr(value)[:100], remedy="Correct it")  # fmt: skip
+    if not isinstance(space, ArchitectureSpace):
+        raise ArgumentError(_WHERE, "not a space of networks", expected="an ArchitectureSpace", got=repr(space)[:100],
+                            remedy="Pass ArchitectureSpace((4,), 3)")  # fmt: skip
+    seed, number = (
+        whole(value, f"{_WHERE}, {name}", least=0, most=(1 << 32) - 1)
+        for name, value in (("seed", seed), ("number", number))
+    )
     draws = Draws(seed, number)
     least, most = space.depth
     for _ in range(_ATTEMPTS):

@@ -11,7 +11,7 @@ from loom.nn.network import Network
 from loom.nn.spec import to_document
 from loom.nn.spec.document import parse
 from loom.nn.spec.keys import chain_of, node_at
-from loom.nn.structure.build import Layers, document
+from loom.nn.structure.build import Layers, document, require_network
 from loom.runtime.device import Device
 
 __all__ = ["append", "cut"]
@@ -28,6 +28,7 @@ def append(net: Network, layers: Layers, *, on: str | Device | None = None) -> N
     >>> structure.append(base, [structure.dense(2)]).forward([[1.0, 2.0, 3.0, 4.0]]).shape
     (1, 2)
     """
+    require_network(net, "loom.nn.structure.append")
     chain_of(net.spec, "loom.nn.structure.append")
     value = to_document(net.spec)
     more = document(layers, input=1)["layers"]
@@ -43,6 +44,7 @@ def cut(net: Network, at: str | int, *, on: str | Device | None = None) -> Netwo
     With ``append`` it gets another head: what was learned of one task is used for another.
     """
     where = "loom.nn.structure.cut"
+    require_network(net, where)
     chain_of(net.spec, where)
     name = node_at(net.spec, at, where)
     number = [n.name for n in net.spec.nodes].index(name)

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import ArgumentError, LoomError
+from loom.core.errors import ArgumentError, DTypeError, LoomError
 from loom.core.given import is_list, is_mapping
 from loom.core.tracebacks import warn_caller
 from loom.nn.network import Network
 from loom.nn.spec import Part, parse, to_document
+from loom.nn.spec.fields import read_object
+from loom.nn.spec.network import Input
+from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.reader import FORMAT
 from loom.nn.spec.text import file_bytes
 from loom.nn.structure.arranging import arrangements, functions_between, order_of
@@ -135,9 +138,21 @@ def infer(
                                 got=repr(value)[:60], remedy="Leave it out to have both tried")  # fmt: skip
     if "loom.network" in told:
         return _of_loom(arrays, told["loom.network"])
+    if input is not None:
+        _require_input(input)
     hints = _Hints(input, activation, num_heads, head_dim, rope_freq_base, layout, padding)
     blocks = read_blocks(arrays, num_heads, head_dim, rope_freq_base)
     return _of_blocks(blocks, hints) if blocks is not None else _of_groups(arrays, hints)
+
+
+def _require_input(given: Any) -> None:
+    """See that it is what a document says of an input."""
+    reading = Reading()
+    read_object(Input, input_json(given, _WHERE), Place(reading, "$.input"))
+    reading.check(_WHERE, "input")
+    if not input_json(given, _WHERE)["shape"]:
+        raise ArgumentError(f"{_WHERE}, input", "a sample without axes", expected="at least one size", got=repr(given),
+                            remedy="Pass for example (1, 28, 28)")  # fmt: skip
 
 
 def _read(source: Any) -> tuple[dict[str, Array], dict[str, str]]:
@@ -145,6 +160,9 @@ def _read(source: Any) -> tuple[dict[str, Array], dict[str, str]]:
         found: dict[str, Array] = {str(name): np.asarray(a) for name, a in source.items()}
         told: dict[str, str] = {}
     else:
+        if not isinstance(source, (str, bytes, bytearray, os.PathLike)):
+            raise DTypeError(_WHERE, "not weights", expected="a mapping of arrays, a file's name or its bytes",
+                             got=type(source).__name__, remedy="Pass for example a state_dict")  # fmt: skip
         data = bytes(source) if isinstance(source, (bytes, bytearray)) else file_bytes(Path(source), _WHERE)
         found, told = read_tensors(data, _WHERE)
     if not found:

@@ -43,9 +43,9 @@ def layer(kind: str, *required: Any, **fields: Any) -> Layer | OpenLayer:
     (8,)
     """
     where = f"loom.nn.structure.{kind}"
-    if kind not in LAYERS:
+    if not isinstance(kind, str) or kind not in LAYERS:
         raise ArgumentError("loom.nn.structure.layer", f"no layer type is called {kind!r}",
-                            remedy=near_matches(kind, LAYERS))  # fmt: skip
+                            remedy=near_matches(str(kind), LAYERS))  # fmt: skip
     value: JsonObject = {"type": kind, **_named(kind, required, fields, where)}
     if has_reference(value):
         return OpenLayer(value)

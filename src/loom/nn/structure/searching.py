@@ -7,7 +7,7 @@ Source: K. Jamieson and A. Talwalkar, "Non-stochastic best arm identification an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, ShapeError
-from loom.core.given import is_int, is_list, is_tuple
+from loom.core.given import is_list, is_tuple
+from loom.core.numbers import real, whole
 from loom.nn.network import Network
 from loom.nn.structure.generating import generate, parameters_of
 from loom.nn.structure.space import ArchitectureSpace
@@ -144,10 +145,14 @@ def search(
 
     The same arguments give the same ranking and weights on every device. A network whose training diverges is last.
     """
-    _require(candidates, reduction, settings)
+    candidates = whole(candidates, f"{_WHERE}, candidates", least=1, most=10_000)
+    reduction = whole(reduction, f"{_WHERE}, reduction", least=2, most=10_000)
+    seed = whole(seed, f"{_WHERE}, seed", least=0, most=(1 << 32) - 1)
+    _require_free(settings)
     space = space_for(x, y) if space is None else space
-    count = len(_sizes(candidates, reduction))
-    rounds = rounds_of(candidates, 4 * candidates * count if budget is None else budget, reduction)
+    least = candidates * len(rounds_of(candidates, candidates * 64, reduction))
+    budget = 4 * least if budget is None else whole(budget, f"{_WHERE}, budget", least=1)
+    rounds = rounds_of(candidates, budget, reduction)
     kept, held_out = _divided(x, y, hold_out, validation, seed)
     told = {"optimizer": "adam", "learning_rate": 0.003, "progress": False, "seed": seed, **settings}
     documents = [generate(space, seed, number) for number in range(candidates)]
@@ -171,15 +176,8 @@ def search(
     return ArchitectureRanking(tuple(ranking), networks[ranking[0].number], rounds, score)
 
 
-def _sizes(candidates: int, reduction: int) -> list[int]:
-    return [size for size, _ in rounds_of(candidates, candidates * 64, reduction)]
-
-
-def _require(candidates: Any, reduction: Any, settings: dict[str, Any]) -> None:
-    for name, value, least in (("candidates", candidates, 1), ("reduction", reduction, 2)):
-        if not is_int(value) or not least <= value <= 10_000:
-            raise ArgumentError(f"{_WHERE}, {name}", "not usable", expected=f"an integer from {least} to 10000",
-                                got=repr(value)[:100], remedy="Correct it")  # fmt: skip
+def _require_free(settings: Mapping[str, Any]) -> None:
+    """See that no setting says how long a network is trained."""
     for name in ("epochs", "resume", "checkpoint", "patience"):
         if name in settings:
             raise ArgumentError(f"{_WHERE}, {name}", "the search says how long each network is trained",
@@ -197,6 +195,7 @@ def _divided(x: Any, y: Any, share: Any, validation: Any, seed: int) -> tuple[An
     if len(inputs) != len(targets) or not inputs.ndim:
         raise ShapeError(f"{_WHERE}, y", "not one target for each sample", expected=len(inputs), got=targets.shape,
                          remedy="The first axis counts samples")  # fmt: skip
+    share = real(share, f"{_WHERE}, hold_out", least=0, most=0.999)
     kept, held_out = divide(inputs, targets, share, seed)
     if held_out is None:
         raise ArgumentError(f"{_WHERE}, hold_out", "nothing is held out to rank by", expected="a share above 0",
