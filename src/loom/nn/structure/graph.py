@@ -126,11 +126,13 @@ class Graph:
         """Return the shape of a node's output, if all it reads is known; SpecError for what does not fit."""
         reading = Reading(inputs={n: self._shapes[n] for n in self._inputs})
         sources: Any = value["inputs"]
-        if has_reference(value) or not all(s in self._shapes for s in sources):
+        if has_reference(value):
             return None
         place = Place(reading, f"$.nodes.{name}")
         found = read_layer(value, place, besides=NODE_KEYS)
         reading.check(f"{_WHERE}.add", "node")
+        if not all(s in self._shapes for s in sources):
+            return None
         if not sources:
             place.fault("a node reads nothing", expected="at least one port", got="none")
         made = found.infer_all(tuple(self._shapes[s] for s in sources), place) if sources else None

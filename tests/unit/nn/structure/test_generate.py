@@ -128,7 +128,7 @@ def test_a_search_ranks_and_repeats() -> None:
     (lambda: ArchitectureSpace((4,), 2, parameters=0), ArgumentError, "an integer from 1"),
     (lambda: ArchitectureSpace((4,), 2, vocab_size=3, scale=True), ArgumentError, "no scale"),
     (lambda: generate(ArchitectureSpace((784,), 10, parameters=100, types=["dense"])), ArgumentError, "no room"),
-    (lambda: generate(ArchitectureSpace((4,), 2), seed=-1), ArgumentError, "an integer from 0"),
+    (lambda: generate(ArchitectureSpace((4,), 2), seed=-1), ArgumentError, "out of range"),
     (lambda: search(X, Y, budget=3), ArgumentError, "at least 27"),
     (lambda: search(X, Y, epochs=3), ArgumentError, "budget="),
     (lambda: search(X, Y, candidates=0), ArgumentError, "from 1"),
