@@ -253,3 +253,48 @@ def test_javascript_listing() -> None:
     loaded = welvet.load_model_from_string(model, "my_model")
     assert len(output) == 10
     assert welvet.forward(loaded, values) == output
+
+
+def test_training_with_automatic_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+    """Seed 004, "Training with Automatic Evaluation", with the Python names of its settings."""
+    draw = np.random.default_rng(1)
+    x = draw.random((40, 4))
+    classes = (x[:, 0] > x[:, 1]).astype(int)
+    train_batches = [
+        {"Inputs": x[i : i + 10].ravel(), "Targets": np.eye(2)[classes[i : i + 10]].ravel()} for i in (0, 10, 20)
+    ]
+    welvet.create_network_from_json(CONFIG)
+    config = {
+        "Epochs": 10,
+        "LearningRate": 0.01,
+        "GradientClip": 5.0,
+        "LossType": "mse",
+        "EvaluateEveryN": 1,  # Evaluate every epoch
+        "ValidationInputs": x[30:],
+        "ValidationTargets": classes[30:],
+    }
+
+    # Train the model
+    result = welvet.train_simple(train_batches, config)
+
+    # Access evaluation metrics
+    assert len(re.findall(r"Validation Score: [\d.]+/100, Avg Deviation: [\d.]+%", capsys.readouterr().out)) == 10
+    assert result["EvalMetrics"]["total_samples"] == 10
+    assert 0 <= result["EvalMetrics"]["score"] <= 100
+    assert len(result["EvalHistory"]) == len(result["LossHistory"]) == 10
+
+
+def test_bundles_of_several_models(tmp_path: Path) -> None:
+    """Seed 004, "File-Based Serialization", with the Python of the guide's table beside the Go."""
+    import loom
+
+    network_a, network_b = (loom.Network.from_json({**CONFIG, "seed": seed}) for seed in (1, 2))
+
+    # Save multiple models in a bundle
+    models = {"model_a": network_a, "model_b": network_b}
+    loom.Network.save_all(models, tmp_path / "models.json")
+
+    # Load bundle
+    bundle = loom.Network.load_all(tmp_path / "models.json")
+    assert {name: net.digest() for name, net in bundle.items()} == {n: net.digest() for n, net in models.items()}
+    assert network_a.digest() != network_b.digest()

@@ -6,6 +6,7 @@ is refused unless losses are allowed, and told as lost then.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,16 @@ from loom.core.arrays import Array
 from loom.core.dtype import bf16, f16, f32, f64
 from loom.core.errors import ArgumentError, near_matches
 from loom.nn.network import Document, Network
-from loom.nn.persistence import SAFETENSORS, as_document, is_bundle, read_saved, write_file, write_models, write_saved
+from loom.nn.persistence import (
+    SAFETENSORS,
+    as_document,
+    is_bundle,
+    path_to_write,
+    read_saved,
+    write_file,
+    write_models,
+    write_saved,
+)
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -31,6 +41,7 @@ from loom.nn.spec import (
 )
 from loom.nn.spec.text import canonical, file_bytes
 from loom.nn.tensorfile import is_safetensors, safetensors_library
+from loom.nn.train.scalars import flag
 
 __all__ = ["FORMATS", "Converted", "convert_model"]
 
@@ -56,7 +67,7 @@ class Converted:
 
 def convert_model(
     source: Document,
-    target: Path | None = None,
+    target: str | os.PathLike[str] | None = None,
     *,
     to: str | None = None,
     dtype: str | None = None,
@@ -75,22 +86,24 @@ def convert_model(
     >>> found.data.decode().splitlines()[1].strip(), found.losses
     ('"format": "loom/1",', ())
     """
-    is_tensors = target is not None and target.suffix == SAFETENSORS
+    lossy = flag(f"{_WHERE}, lossy", lossy)
+    path = None if target is None else path_to_write(target, f"{_WHERE}, target")
+    is_tensors = path is not None and path.suffix == SAFETENSORS
     to = to if to is not None else ("safetensors" if is_tensors else "loom/1")
     if to not in FORMATS:
         raise ArgumentError(_WHERE, f"no format is called {to!r}", expected=", ".join(FORMATS),
                             got=repr(to), remedy=near_matches(to, FORMATS) or "Choose one of them")  # fmt: skip
     if is_tensors != (to == "safetensors") and not (is_tensors and to == "gen1"):
         raise ArgumentError(_WHERE, f"{to} is no format of such a file", expected="a .safetensors for safetensors",
-                            got=str(target), remedy="Name the file .json, or choose --to safetensors")  # fmt: skip
+                            got=str(path), remedy="Name the file .json, or choose --to safetensors")  # fmt: skip
     source = as_document(source)
     models = _models(source, id)
     if models is None:
         made = _document(source, to, dtype, id, lossy)
     else:
         made = _saved(models, to, dtype, lossy, is_tensors)
-    if target is not None:
-        write_file(target, made.data, _WHERE)
+    if path is not None:
+        write_file(path, made.data, _WHERE)
     return made
 
 
@@ -126,7 +139,7 @@ def _document(source: Document, to: str, dtype: str | None, name: str | None, lo
         older = write_as_first(network, called, _WHERE, lossy=lossy, document=True)
         return Converted(canonical(older.config).encode(), (*notes, *older.notes, *_unsaid(network, to)))
     if to == "gen2":
-        text, more = write_second(network, called, _WHERE, element=dtype or "float32", lossy=lossy)
+        text, more = write_second(network, called, _WHERE, element="float32" if dtype is None else dtype, lossy=lossy)
         return Converted(text.encode(), (*notes, *more, *_unsaid(network, to)))
     network = network if dtype is None else replace(network, dtype=_type(dtype))
     return Converted(to_json(network).encode(), tuple(notes))
@@ -155,8 +168,8 @@ def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool
     if model.network.dtype == bf16:
         model = replace(model, weights={n: _wide(a) for n, a in model.weights.items()})
     if to == "gen2":
-        text, more = write_second(model.network, model.id, _WHERE, weights=model.weights, element=dtype or "float32",
-                                  lossy=lossy)  # fmt: skip
+        element = "float32" if dtype is None else dtype
+        text, more = write_second(model.network, model.id, _WHERE, weights=model.weights, element=element, lossy=lossy)
     elif is_tensors:
         if dtype not in (None, "f32", "float32"):
             raise ArgumentError(_WHERE, "the names of the first generation are written as f32", expected="no dtype",

@@ -234,7 +234,7 @@ def test_packed_bundles_of_the_first_generation() -> None:
 def test_types_of_loom(tmp_path: Path) -> None:
     net = shaken(network({"type": "dense", "output_size": 3}, shape=(4,)))
     for dtype in ("f16", "bf16", "f64"):
-        made = convert_model(net.save(), tmp_path / "a.json", dtype=dtype)
+        made = convert_model(net.save(), str(tmp_path / "a.json"), dtype=dtype)
         again = loom.Network.load(tmp_path / "a.json", on="cpu")
         assert str(again.spec.dtype) == dtype
         for name, array in again.weights().items():
@@ -282,6 +282,8 @@ NEVER: dict[str, tuple[Any, str, dict[str, Any], str]] = {
     "an odd type": (lambda: network(SIGMOID, shape=(3,)), "gen2", {"dtype": "int9"}, "stores no such type"),
     "int8": (lambda: network(SIGMOID, shape=(3,)), "loom/1", {"dtype": "int8"}, "compute in no such type"),
     "a format": (lambda: network(SIGMOID, shape=(3,)), "gen3", {}, "no format is called 'gen3'"),
+    "no type": (lambda: network(SIGMOID, shape=(3,)), "gen2", {"dtype": ""}, "stores no such type"),
+    "no flag": (lambda: network(SIGMOID, shape=(3,)), "gen2", {"lossy": "x"}, "[loom.nn.formats, lossy]"),
     "a file": (lambda: network(SIGMOID, shape=(3,)), "safetensors", {}, "no format of such a file"),
 }  # fmt: skip
 
@@ -290,7 +292,7 @@ NEVER: dict[str, tuple[Any, str, dict[str, Any], str]] = {
 def test_what_cannot_be_said_at_all(name: str) -> None:
     make, to, more, wanted = NEVER[name]
     with pytest.raises(LoomError) as caught:
-        convert_model(make().save(), to=to, lossy=True, **more)
+        convert_model(make().save(), to=to, **{"lossy": True, **more})
     assert wanted in str(caught.value)
 
 

@@ -28,6 +28,7 @@ def slope(function: Activation, y: Tensor, eps: float) -> Tensor | float | None:
         Activation.RELU: lambda: tensor.where(y > 0, one, 0.0),
         Activation.SCALED_RELU: lambda: tensor.where(y > 0, one * 1.1, 0.0),
         Activation.LEAKY_RELU: lambda: tensor.where(y >= 0, one, 0.1),
+        Activation.LEAKY_RELU_001: lambda: tensor.where(y >= 0, one, 0.01),
         Activation.RELU2: lambda: tensor.maximum(y, 0.0).sqrt() * 2.0,
         Activation.SIGMOID: lambda: y * (1 - y) + eps,
         Activation.TANH: lambda: 1 - y * y + eps,
@@ -57,6 +58,6 @@ def clamp_target(target: Tensor, function: Activation | None, config: TweenConfi
         return tensor.clip(target, config.sigmoid_low, config.sigmoid_high)
     if function in (Activation.RELU, Activation.SCALED_RELU, Activation.RELU2):
         return tensor.clip(target, 0.0 if from_zero else -config.relu_clamp, config.relu_clamp)
-    if function is Activation.LEAKY_RELU:
+    if function in (Activation.LEAKY_RELU, Activation.LEAKY_RELU_001):
         return tensor.clip(target, -config.relu_clamp, config.relu_clamp)
     return target

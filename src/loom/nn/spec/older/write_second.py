@@ -62,7 +62,7 @@ def write_second(
 
     ArgumentError names what cannot be said; ``lossy`` notes what is lost instead, where something near can be said.
     """
-    kind = stored_type(element)
+    kind = stored_type(element) if element else None
     if kind is None:
         raise ArgumentError(where, "the second generation stores no such type", expected=", ".join(KINDS), got=element,
                             remedy=near_matches(element, KINDS) or "Choose one of them")  # fmt: skip
