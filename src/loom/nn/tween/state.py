@@ -21,7 +21,7 @@ from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step import Wiring
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.programs import Programs
-from loom.nn.train.samples import Samples, batches, by_name, check_inputs
+from loom.nn.train.samples import Samples, batches, by_name, check_inputs, numbers
 from loom.nn.train.scalars import flag, real
 from loom.nn.train.targets import Output, outputs_of
 from loom.nn.train.trainer import Progress
@@ -84,10 +84,7 @@ class TweenState:
         self.number = number_type(self.model)
         self.steps = 0
         self.report: TweenReport | None = None
-        trained = {n: w for n, w in self.model.parameters.items() if n not in self.model.frozen}
-        if not trained:
-            raise ArgumentError("tween", "nothing can be trained", expected="at least one weight that is not frozen",
-                                got=f"{len(self.model.parameters)} weights", remedy="Unfreeze a layer")  # fmt: skip
+        self._require_same()
         self._require_ways()
         where, tweens = self.model.device, self.mode.is_tween
         self.velocities: dict[str, Tensor] = {}
@@ -112,10 +109,14 @@ class TweenState:
                                 remedy="Remove it, or make it an output")  # fmt: skip
 
     def _require_same(self) -> None:
-        """See that the network is on the device and has the weights it had."""
+        """See that the network is on the device it was on, and has weights to move."""
         if self.network.model is not self.model:
-            raise StateError("tween", "the network was moved to another device", expected=self.model.device.name,
-                             got=self.network.model.device.name, remedy="Make a state after moving")  # fmt: skip
+            raise StateError("tween", "the network was moved to another device", expected="where the state was made",
+                             got=f"new weights, on {self.network.model.device.name}",
+                             remedy="Make a state after moving")  # fmt: skip
+        if len(self.model.frozen) == len(self.model.parameters):
+            raise ArgumentError("tween", "nothing can be trained", expected="at least one weight that is not frozen",
+                                got=f"{len(self.model.parameters)} weights", remedy="Unfreeze a layer")  # fmt: skip
 
     def _zeros(self, name: str, shape: tuple[int, ...], dtype: DType) -> Tensor:
         return tensor.parameter(np.zeros(shape, dtype.numpy), dtype, name=name, on=self.model.device)
@@ -222,12 +223,13 @@ class TweenState:
         net = self.network
         named = by_name(x, [i.name for i in net.spec.inputs], f"{where}, x")
         kinds = {i.name: i for i in net.spec.inputs}
-        arrays = {n: a if type(a) is np.ndarray else np.asarray(a) for n, a in named.items() if _is_plain(a)}
-        is_one = bool(arrays) and all(np.shape(arrays[n]) == kinds[n].shape for n in arrays)
+        several = len(named) > 1
+        arrays = {n: numbers(a, where, f"x {n!r}" if several else "x") for n, a in named.items()}
+        is_one = all(a.shape == kinds[n].shape for n, a in arrays.items())
         found: dict[str, Array] = {}
-        for name, value in named.items():
-            each = arrays[name][None] if is_one else value
-            a = check_inputs(each, kinds[name].dtype, where, "x" if len(named) == 1 else f"x {name!r}")
+        for name, value in arrays.items():
+            each = value[None] if is_one else value
+            a = check_inputs(each, kinds[name].dtype, where, f"x {name!r}" if several else "x")
             if a.shape[1:] != kinds[name].shape:
                 sizes = ", ".join(["n", *map(str, kinds[name].shape)])
                 raise ShapeError(f"{where}, input {name!r}", "the array has another shape", expected=f"({sizes})",
@@ -450,6 +452,9 @@ class TweenState:
                 raise ArgumentError(f"{where}, validation", "not samples and their targets", expected="a pair (x, y)",
                                     got=type(validation).__name__, remedy="Pass validation=(x, y)")  # fmt: skip
             held_out = self._read_samples(*validation, f"{where}, validation")
+        if self.config.prune and self.model.is_shared:
+            raise StateError(f"{where}, prune", "its weights are another network's too", expected="its own",
+                             got="shared ones", remedy="Copy it first: copy.copy(network).tween(...)")  # fmt: skip
         if not flag(f"{where}, resume", resume):
             self.progress = Fit()
         with self.model.alone("tween"):
@@ -560,8 +565,3 @@ def _owned(model: Model) -> list[tuple[str, str, str]]:
         owner = next(n for n in nodes if name.startswith(f"{n}."))
         found.append((name, owner, name[len(owner) + 1 :]))
     return found
-
-
-def _is_plain(value: Any) -> bool:
-    """Tell whether a value is an array of numpy, a number, or lists of them: what one sample may be told by."""
-    return isinstance(value, (np.ndarray, list, tuple, int, float, np.generic))

@@ -202,6 +202,8 @@ def test_bad_input_is_told_and_changes_nothing() -> None:
         (ShapeError, "differ in samples", lambda: state.step(x, y[:3], 0.1)),
         (NotFinite, "NaN", lambda: state.step(x * np.nan, y, 0.1)),
         (NotFinite, "NaN", lambda: state.step(x, np.full((4, 3), np.nan, np.float32), 0.1)),
+        (LoomError, "tween, step, x", lambda: state.step([[1.0, 2.0], [3.0]], 1, 0.1)),
+        (ArgumentError, "nothing can be trained", lambda: net_of().freeze().tween()),
         (ArgumentError, "rate", lambda: state.step(x, y, -1.0)),
         (ArgumentError, "rate", lambda: state.step(x, y, float("nan"))),
         (StateError, "no ticks", lambda: net.tween(mode="tween").tick(x)),
@@ -256,6 +258,22 @@ def test_two_cannot_move_one_network_at_once() -> None:
         t.join()
     assert not errors
     assert np.isfinite(net.forward(x)).all()
+
+
+def test_what_is_frozen_between_steps_stays() -> None:
+    net, (x, y) = net_of(), task(4)
+    for mode in ("tween_chain", "normal"):
+        state = net.unfreeze().tween(mode=mode)
+        state.step(x, y, 0.1)
+        before = net.freeze("layers.0").weights()
+        state.step(x, y, 0.1)
+        assert all((a.tobytes() == before[n].tobytes()) == n.startswith("layers.0") for n, a in net.weights().items())
+    net.freeze()
+    with pytest.raises(ArgumentError, match="nothing can be trained"):
+        state.step(x, y, 0.1)
+    net.unfreeze().to("interp")
+    with pytest.raises(StateError, match="moved to another device"):
+        state.step(x, y, 0.1)
 
 
 def test_train_has_the_modes() -> None:
