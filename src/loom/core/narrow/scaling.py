@@ -82,6 +82,8 @@ def _numbers(array: Any, where: str) -> tuple[Array, type[np.floating[Any]]]:
         and given.name != "bfloat16"
     ):
         array = np.asarray(array).astype(np.float32)  # exactly: its types have at most 8 bits
+    if str(given).startswith("torch.float8"):  # which numpy lacks
+        array = array.detach().cpu().float()
     held, found = read_array(array, where)
     values = widen(held, found)
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and (np.abs(values.astype(np.float64)) > 2.0**53).any():

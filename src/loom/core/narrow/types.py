@@ -145,7 +145,10 @@ def _numpy_name(given: Any, where: str) -> str:
     if text.startswith("torch."):
         return text
     try:
-        return np.dtype(given).name
+        if given is None:  # which numpy takes for float64
+            raise TypeError
+        found = np.dtype(given)
+        return f"{found.name} of ml_dtypes" if found.name == "float8_e4m3" else found.name  # IEEE's, with infinities
     except (TypeError, ValueError):
         raise DTypeError(where, "not a type of storage", expected='a name such as "i8", or a dtype',
                          got=repr(given)[:100], remedy='Write "i8"') from None  # fmt: skip

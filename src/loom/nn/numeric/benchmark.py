@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import EmptyError
+from loom.core.errors import ArgumentError, EmptyError
 from loom.core.given import is_mapping
 from loom.core.narrow import TYPES, NumericType, numeric_type
 from loom.nn.numeric.storage import store_weights
@@ -21,6 +21,7 @@ from loom.nn.random import normals, uniforms
 from loom.nn.spec import NetworkSpec
 from loom.nn.spec.layers.embedding import Embedding
 from loom.nn.train.measures import deviation_metrics
+from loom.nn.train.scalars import whole
 
 __all__ = ["TypeReport", "TypeScore", "benchmark_types", "compare_types", "draw_samples"]
 
@@ -107,6 +108,10 @@ def benchmark_types(
     wanted = [numeric_type(d, f"{where}, dtypes") for d in (TYPES if dtypes is None else dtypes)]
     if not wanted:
         raise EmptyError(where, "no types", expected="at least one", got="none", remedy="Leave dtypes out for all")
+    if x is None and y is not None:
+        raise ArgumentError(f"{where}, y", "targets without samples", expected="x as well", got="no x",
+                            remedy="Pass the samples that they are of")  # fmt: skip
+    samples = whole(f"{where}, samples", samples, least=1)
     given = _plain(draw_samples(network.spec, samples)) if x is None else x
     accuracy = None if y is None or x is None else network.evaluate(x, y).accuracy
     trial = network.convert(network.spec.dtype)  # a copy: the types' weights are put into it in turn

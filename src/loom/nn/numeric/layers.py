@@ -17,6 +17,7 @@ from loom.nn.numeric.benchmark import Run, TypeReport, compare_types, draw_sampl
 from loom.nn.random import normals
 from loom.nn.spec import parse
 from loom.nn.spec.values import JsonObject
+from loom.nn.train.scalars import whole
 from loom.runtime.device import Device
 
 __all__ = ["LAYERS_MEASURED", "benchmark_layers"]
@@ -60,6 +61,7 @@ def benchmark_layers(
     where = "loom.nn.numeric.benchmark_layers"
     wanted = [numeric_type(d, f"{where}, dtypes") for d in (TYPES if dtypes is None else dtypes)]
     settings = {"scales": scales, "power_of_two": power_of_two, "keep": keep, "where": where}
+    samples = whole(f"{where}, samples", samples, least=1)
     found: dict[str, TypeReport] = {}
     for kind in kinds:
         if kind not in _LAYERS:

@@ -17,7 +17,7 @@ from loom.core.arrays import Array, read_as
 from loom.core.conversions import widen
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, LoomError, near_matches
-from loom.core.given import is_mapping
+from loom.core.given import is_list, is_mapping
 from loom.core.narrow import TYPES, NumericType, StoredArray, numeric_type, store
 from loom.nn.numeric.report import TensorError, error_of
 from loom.nn.spec import NetworkSpec
@@ -108,8 +108,9 @@ def store_weights(
     kept = _matched(keep, shapes, f"{where}, keep")
     types = _types_of(dtype, [n for n in shapes if n not in kept], where)
     if not types:
+        remedy = "Keep fewer, or name more in dtype" if shapes else "Its layers have none to store"
         raise ArgumentError(where, "no weight is stored", expected="at least one",
-                            got=f"{len(shapes)} weights, {len(kept)} of them kept", remedy="Keep fewer")  # fmt: skip
+                            got=f"{len(shapes)} weights, {len(kept)} of them kept", remedy=remedy)  # fmt: skip
     channels = _channels(network)
     arrays: dict[str, StoredArray] = {}
     errors: list[TensorError] = []
@@ -125,6 +126,9 @@ def store_weights(
 def _matched(patterns: Sequence[str], names: Mapping[str, Any], where: str) -> list[str]:
     """Return the names that patterns mean; ArgumentError for a pattern that means none."""
     found: dict[str, None] = {}
+    if not is_list(patterns) and not isinstance(patterns, str):
+        raise ArgumentError(where, "not names of weights", expected='a list of names or patterns such as "*.bias"',
+                            got=repr(patterns)[:60], remedy='Write ["*.bias"]')  # fmt: skip
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
         met = [n for n in names if fnmatchcase(n, pattern)] if isinstance(pattern, str) else []
         if not met:

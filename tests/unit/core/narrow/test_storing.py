@@ -11,6 +11,8 @@ import pytest
 from loom.core.errors import ArgumentError, DTypeError, LoomError, NotFinite
 from loom.core.narrow import RULES, TYPES, NumericKind, StoredArray, store
 
+ml_dtypes = pytest.importorskip("ml_dtypes")
+
 WHOLE = [t for t in TYPES if TYPES[t].kind in (NumericKind.SIGNED, NumericKind.UNSIGNED)]
 
 
@@ -102,7 +104,6 @@ def test_storage_of_any_type_in_any_other() -> None:
 
 
 def test_arrays_of_other_libraries_and_byte_orders() -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     x = np.array([1.0, -0.5, 0.5, 3.0], np.float32)
     wanted = store(x, "i8").data
     assert store(x.astype(">f4"), "i8").data == wanted
@@ -125,6 +126,8 @@ def test_arrays_of_other_libraries_and_byte_orders() -> None:
         (lambda: store([1.0, np.nan], "i8"), NotFinite, "got 1 others, the first at (1,)"),
         (lambda: store([np.inf], "f8"), NotFinite, "an element is inf"),
         (lambda: store([1.0], "int3"), DTypeError, "int8"),
+        (lambda: store([1.0], ml_dtypes.float8_e4m3), DTypeError, "float8_e4m3"),
+        (lambda: store([1.0], None), DTypeError, "not a type of storage"),
         (lambda: store([1.0], 7), DTypeError, "not a type of storage"),
         (lambda: store([1.0], "f8_e4m4"), DTypeError, "f8_e4m3"),
         (lambda: store([1.0], np.complex64), DTypeError, "complex64"),

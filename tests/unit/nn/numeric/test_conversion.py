@@ -167,7 +167,12 @@ def test_bad_input_is_told() -> None:
         (lambda: net.convert("i8", keep="*"), ArgumentError, "no weight is stored"),
         (lambda: net.convert("i8", scales=np.nan), ArgumentError, "layers.0."),
         (lambda: net.convert({"*.wight": "i8"}), ArgumentError, "layers.0.weight"),
+        (lambda: net.convert(None), DTypeError, "not a type of storage"),
+        (lambda: net.convert("i8", keep=3), ArgumentError, "not names of weights"),
         (lambda: benchmark_types(net, dtypes=[]), EmptyError, "no types"),
+        (lambda: benchmark_types(net, None, [1]), ArgumentError, "targets without samples"),
+        (lambda: benchmark_types(net, samples=2.5), ArgumentError, "samples"),
+        (lambda: benchmark_layers(samples=0), ArgumentError, "samples"),
         (lambda: benchmark_layers(kinds=["dens"]), ArgumentError, "dense"),
     ):
         with pytest.raises(error) as found:
