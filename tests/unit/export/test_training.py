@@ -133,3 +133,15 @@ def test_threads_do_not_change_a_bit(tmp_path: Path) -> None:
     assert [library("threads")(library.net, n) for n in (0, 65)] == [12, 12]
     with pytest.raises(ArgumentError, match="an export for x86_64-windows has none"):
         export_c(freeze(net, threads=True), tmp_path, ["x86_64-windows"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"compute": "bf16"}, {"compute": "f16", "loss_scale": 2.0**22}])
+def test_mixed_precision_takes_and_skips_the_same_steps(settings: dict[str, Any], tmp_path: Path) -> None:
+    net, data = network(LAYERS), samples(48, 0)
+    told = {**SETTINGS, "epochs": 3, **settings}
+    library = exported(tmp_path, net, train=told, data=data)
+    code, loss = library.train(*data, 3)
+    history = net.train(*data, progress=False, **told)
+    assert (code, loss, library.digest()) == (0, history.loss[-1], net.digest())
+    assert history.skipped in ([], [3, 3, 0])
