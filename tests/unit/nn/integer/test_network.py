@@ -80,7 +80,8 @@ def test_a_step_is_that_of_the_rules(dtype: str, on: str) -> None:
         assert (found[name] == values).all(), name
 
 
-@pytest.mark.parametrize("layers", [_FEW, pytest.param(_MANY, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [_FEW, _MANY])
 def test_int16_is_near_the_floats_and_int8_less(layers: Any) -> None:
     x = _samples((1, 6, 6), 40)
     net = loom.Network.from_json(_document(layers, (1, 6, 6)), on="cpu")
@@ -89,7 +90,7 @@ def test_int16_is_near_the_floats_and_int8_less(layers: Any) -> None:
     assert np.abs(net.quantize("int8", calibration=x).forward(x) - wanted).max() < 0.02
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int16"])
+@pytest.mark.parametrize("dtype", ["int8", pytest.param("int16", marks=pytest.mark.slow)])
 def test_inference_gives_what_a_step_of_training_sees(dtype: str) -> None:
     layers = [layer for layer in _FEW if layer["type"] != "dropout"]
     x = _samples((1, 6, 6), 7)
@@ -204,7 +205,8 @@ def _uncalibrated(layers: Any, shape: Any, dtype: str, x: Array) -> IntegerNetwo
     return net
 
 
-@pytest.mark.parametrize("dtype", ["int16", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.slow  # examples/networks/integer_digits.py does as much
+@pytest.mark.parametrize("dtype", ["int16", "int8"])
 def test_digits_are_learned(dtype: str) -> None:
     (x, y), held_out = divide(*read_samples("digits", (64,)), 0.2, 0)
     layers = [{"type": "dense", "output_size": 64, "activation": "relu"}, {"type": "dense", "output_size": 10}]
