@@ -15,7 +15,7 @@ from loom.cli.output import print_table
 from loom.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from loom.nn.measure import DeviationMetrics
+    from loom.nn.measure.deviation import DeviationMetrics
     from loom.nn.train.measures import Evaluation
 
 __all__ = ["print_evaluation", "write_evaluation", "write_plots"]

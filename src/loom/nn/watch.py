@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.tensor import Tensor
 
-__all__ = ["Seen", "TapLayout", "Taps", "Viewer", "Viewers", "lay_out"]
+__all__ = ["Seen", "TapLayout", "Taps", "Viewer", "Viewers", "lay_out", "readable"]
 
 Taps = Mapping[str, tuple[Any, Tensor]]
 """Name of a layer (or an input) -> what it takes (of several inputs: a list) and gives."""
@@ -84,7 +84,7 @@ class TapLayout:
 
     def read(self, arrays: Sequence[Array]) -> tuple[dict[str, Seen], dict[str, Seen]]:
         """Return what was seen forward and back; layers share arrays, which nobody may write."""
-        shown = [_readable(a) for a in arrays]
+        shown = [readable(a) for a in arrays]
 
         def at(place: int | None) -> Any:
             return None if place is None else shown[place]
@@ -113,14 +113,14 @@ def lay_out(
 
 
 def _several(taken: Any) -> list[Tensor]:
-    return taken if isinstance(taken, list) else [taken]
+    return cast("list[Tensor]", taken if isinstance(taken, list) else [taken])
 
 
 def _plain(several: list[Any]) -> Any:
     return several[0] if len(several) == 1 else several
 
 
-def _readable(array: Array) -> Array:
+def readable(array: Array) -> Array:
     """Return an array that is not to be written, bf16 as f32."""
     found = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
     found.flags.writeable = False

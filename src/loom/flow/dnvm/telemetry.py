@@ -13,19 +13,11 @@ from typing import Any
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
 from loom.flow.dnvm.current import current_network
-from loom.nn.inspect import (
-    LayerEvent,
-    Observation,
-    method_signature,
-    methods_json,
-)
-from loom.nn.inspect import (
-    has_method as _has_method,
-)
-from loom.nn.inspect import (
-    list_methods as _list_methods,
-)
-from loom.nn.measure import Correlation, DeviationMetrics, correlate, kmeans, silhouette
+from loom.nn.inspect import methods
+from loom.nn.inspect.activity import LayerEvent, Observation
+from loom.nn.measure.clustering import kmeans, silhouette
+from loom.nn.measure.correlation import Correlation, correlate
+from loom.nn.measure.deviation import DeviationMetrics
 from loom.nn.network import Network
 
 __all__ = [
@@ -93,22 +85,22 @@ def set_layer_observer(callback: Callable[[dict[str, Any]], object]) -> Observat
 
 def get_methods_json() -> str:
     """Return all methods of a network with their parameters as a text of JSON."""
-    return methods_json(Network)
+    return methods.methods_json(Network)
 
 
 def list_methods() -> list[str]:
     """Return the names of all methods of a network."""
-    return _list_methods(Network)
+    return methods.list_methods(Network)
 
 
 def has_method(name: str) -> bool:
     """Tell whether a network has a method."""
-    return _has_method(Network, name)
+    return methods.has_method(Network, name)
 
 
 def get_method_signature(name: str) -> str:
     """Return ``name(types) (returned type)``; ArgumentError for a method that there is not."""
-    return method_signature(Network, name)
+    return methods.method_signature(Network, name)
 
 
 def compute_correlation(data: Sequence[Sequence[float]], labels: Sequence[str] | None = None) -> dict[str, Any]:

@@ -7,16 +7,16 @@ one that is not, and one that is not pays nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
-from loom.core.given import is_int, is_list
+from loom.core.given import is_int
 from loom.core.numbers import real
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Shared
@@ -181,7 +181,7 @@ class Observation:
             raise StateError(where, f"{kind} arrays of {key!r} were not seen", expected="a pass while it is observed",
                              got=f"{len(self.events)} events of others",
                              remedy="Run the network inside the with")  # fmt: skip
-        return np.concatenate([a[0] if isinstance(a, list) else a for a in found])
+        return np.concatenate([cast("Array", a[0] if isinstance(a, list) else a) for a in found])
 
 
 def observe(model: Model, callback: Any = None, layers: Any = None, threshold: Any = 0.0) -> Observation:
@@ -200,7 +200,8 @@ def observe(model: Model, callback: Any = None, layers: Any = None, threshold: A
 
 def _names(spec: NetworkSpec, layers: Any, where: str) -> frozenset[str]:
     """Return names of layers and inputs, which are given by name or by the number of a node."""
-    several: list[Any] = list(layers) if is_list(layers) or isinstance(layers, (set, frozenset)) else [layers]
+    is_several = isinstance(layers, (list, tuple, set, frozenset))
+    several: list[Any] = list(cast("Iterable[Any]", layers)) if is_several else [layers]
     known = _places_of(spec)
     if not several:
         raise ArgumentError(where, "no layers", expected="at least 1, or None for all", got="none",
@@ -230,6 +231,7 @@ def _places_of(spec: NetworkSpec) -> dict[str, _Place]:
     found = {i.name: _Place(-1, _INPUT, (0, 0, 0), -1, False) for i in spec.inputs}
     nodes = {n.name: k for k, n in enumerate(spec.nodes)}
     kinds: dict[str, str] = {}
+    top = _Place(-1, _INPUT, (0, 0, 0), -1, False)
     for part in spec.walk():
         layer = part.layer.layer if isinstance(part.layer, Shared) else part.layer
         kinds[part.name] = layer.kind
@@ -247,9 +249,7 @@ def _places_of(spec: NetworkSpec) -> dict[str, _Place]:
 
 
 def _stats(array: Any, kind: str, threshold: float) -> ActivityStats:
-    if isinstance(array, list):
-        array = array[0]
-    wide = np.asarray(array, np.float64)
+    wide = np.asarray(cast("Any", array[0] if isinstance(array, list) else array), np.float64)
     active = int((np.abs(wide) > threshold).sum())
     return ActivityStats(float(wide.mean()), float(wide.max()), float(wide.min()), active, wide.size, kind)
 
@@ -258,7 +258,7 @@ def _flat(values: Any) -> Any:
     if values is None:
         return None
     if isinstance(values, list):
-        return [_flat(v) for v in values]
+        return [_flat(v) for v in cast("list[Any]", values)]
     return [_json(v) for v in np.asarray(values).reshape(-1).tolist()]
 
 

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from loom import tensor
 from loom.core.numbers import whole
@@ -202,7 +202,7 @@ class _Maker:
 
     def _cost(self, part: Part, taken: Any) -> Cost:
         """Return what the layer takes alone: recorded once more, on inputs of their own."""
-        several: list[Tensor] = taken if isinstance(taken, list) else [taken]
+        several = cast("list[Tensor]", taken if isinstance(taken, list) else [taken])
         fed = [tensor.input(f"x{n}", x.shape, x.dtype) for n, x in enumerate(several)]
         model = self.model
         record = model.begin_pass(self.given, training=False, step=None)

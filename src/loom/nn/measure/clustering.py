@@ -109,7 +109,7 @@ class _Lloyd:
         left = np.full(n, np.inf)
         while len(chosen) < self.k:
             left = np.minimum(left, alone.find(self.rows, self.rows[chosen[-1:]])[1])
-            steps = np.cumsum(left)
+            steps: Array = np.cumsum(left)
             aim = (word(self.seed, stream, len(chosen), 0) >> 11) * 2.0**-53 * steps[-1]
             at = int(np.searchsorted(steps, aim, side="right"))
             chosen.append(min(at, n - 1) if steps[-1] > 0 else word(self.seed, stream, len(chosen), 1) % n)

@@ -73,16 +73,18 @@ def calibration(expected: Any, probabilities: Any, bins: int = 10) -> Calibratio
 
 
 def _of(true: Array, chances: Array, bins: int) -> Calibration:
-    said, sure = chances.argmax(1), chances.max(1)
-    edges = np.arange(1, bins) / bins
-    places = np.searchsorted(edges, sure, side="left")
+    said: Any = chances.argmax(1)
+    sure: Any = chances.max(1)
+    edges: Array = np.arange(1, bins) / bins
+    places: Any = np.searchsorted(edges, sure, side="left")
     counts = np.bincount(places, minlength=bins)
     met = counts > 0
     held = counts[met]
     confidence = np.bincount(places, sure, minlength=bins)[met] / held
     right = np.bincount(places, said == true, minlength=bins)[met] / held
     gaps = np.abs(confidence - right)
-    away = chances - (true[:, None] == np.arange(chances.shape[1]))
+    truths: Any = true[:, None] == np.arange(chances.shape[1])
+    away: Any = chances - truths
     return Calibration(
         confidence=confidence, accuracy=right, counts=held, largest_error=float(gaps.max()),
         expected_error=float((gaps * held).sum() / len(true)), brier=float((away * away).sum(1).mean()),

@@ -77,7 +77,7 @@ class DeviationMetrics:
                              got=self.expected.shape, remedy="Pass one number for each output")  # fmt: skip
         self.deviations = _deviations(self.expected, self.actual)
         highs = np.array([high for _, high in BUCKETS.values()])
-        self._places = np.searchsorted(highs, self.deviations)
+        self._places: Any = np.searchsorted(highs, self.deviations)
 
     @property
     def total_samples(self) -> int:
@@ -317,7 +317,7 @@ def _is_number(value: object) -> bool:
 def _row(result: Any, number: int) -> tuple[int, float, float]:
     """Return the sample, and the expected and predicted numbers, of a result; infinities are told by the deviation."""
     where = f"DeviationMetrics.from_dict, results[{number}]"
-    given = cast("Mapping[str, Any]", result) if is_mapping(result) else {}
+    given: Mapping[str, Any] = cast("Mapping[str, Any]", result) if is_mapping(result) else dict[str, Any]()
     values = [given.get(key, "nothing") for key in ("expected", "actual")]
     sample, far = given.get("sample_index", number), given.get("deviation")
     if not all(v is None or _is_number(v) for v in values) or not isinstance(sample, int) or isinstance(sample, bool):

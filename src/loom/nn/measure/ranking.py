@@ -166,7 +166,8 @@ def roc_auc(
     if average == "micro":
         columns = list(range(found.shape[1])) if labels is None and true.dtype.kind != "U" else labels
         places = number_labels(true, known_labels(columns, where, true))
-        return _curve((places[:, None] == np.arange(found.shape[1])).reshape(-1), found.reshape(-1)).auc
+        masks: Any = places[:, None] == np.arange(found.shape[1])
+        return _curve(masks.reshape(-1), found.reshape(-1)).auc
     areas = np.array([curve.auc for curve in curves.values()])
     if average == "macro":
         return float(areas.mean())

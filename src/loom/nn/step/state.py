@@ -30,6 +30,7 @@ from loom.nn.train.samples import by_name, check_inputs
 from loom.nn.train.scalars import flag, real, whole
 from loom.nn.train.targets import Losses
 from loom.nn.train.updates import Pairs
+from loom.nn.watch import Seen, Viewers, readable
 from loom.tensor import Tensor
 
 __all__ = ["GRADIENTS", "StepState"]
@@ -172,6 +173,8 @@ class StepState:
     def step_forward(self, nodes: Iterable[str] | None = None) -> None:
         """Advance every layer, or those named, at once, each from what the buffers hold."""
         moved = None if nodes is None else self._named(nodes)
+        watch = self.network.model.watch
+        before = None if watch is None or watch.is_showing else self._buffers(watch)
         with self.network.model.lock:
             if moved is None and self.ticks >= self._filled:
                 self.programs.every.run()
@@ -179,6 +182,23 @@ class StepState:
             else:
                 self._advance(self.wiring.nodes if moved is None else moved)
             self.ticks += 1
+        if watch is not None and before is not None:
+            self._show(watch, before, self.wiring.nodes if moved is None else moved)
+
+    def _buffers(self, watch: Viewers) -> dict[str, Array]:
+        """Return copies of what the buffers of what is watched hold, and of what those nodes read."""
+        wanted = {n.name: n.inputs for n in self.wiring.spec.nodes if watch.names is None or n.name in watch.names}
+        names = {*wanted, *(name for inputs in wanted.values() for name in inputs)}
+        return {name: readable(self.tensors[name].numpy()) for name in names}
+
+    def _show(self, watch: Viewers, before: dict[str, Array], moved: Iterable[str]) -> None:
+        """Show what nodes made in a tick of what the buffers held before it."""
+        after, seen = self._buffers(watch), dict[str, Seen]()
+        for node in self.wiring.spec.nodes:
+            if node.name in after and node.name in set(moved) and (watch.names is None or node.name in watch.names):
+                taken = [before[name] for name in node.inputs]
+                seen[node.name] = Seen(taken if node.layer.takes_many else taken[0], after[node.name])
+        watch.show("step", "forward", seen, self.ticks)
 
     def step_through(self) -> None:
         """Advance the layers one after the other in the network's order, each from what those before it just made.

@@ -255,10 +255,10 @@ class Trainer:
         """Return what the outputs of batches are worth; of several outputs the loss is that of all."""
         each: dict[str, Evaluation] = {}
         for n, name in enumerate(self.outputs or ("",)):
-            loss, chance = (
-                (given[name] if isinstance(given, Mapping) else given)
-                for given in (self.config.loss, self.config.probabilities)
-            )
+            losses: Any = self.config.loss
+            chances: Any = self.config.probabilities
+            loss = losses[name] if isinstance(losses, Mapping) else losses
+            chance = chances[name] if isinstance(chances, Mapping) else chances
             output = np.concatenate([batch[n] for batch in made])
             each[name] = evaluation_of(output, data.y[n], value, loss, probabilities=bool(chance))
         if not self.outputs:

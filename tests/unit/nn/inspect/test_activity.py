@@ -165,3 +165,18 @@ def test_bad_callbacks_and_thresholds() -> None:
             _network().observe(threshold=threshold)  # type: ignore[arg-type]
     with pytest.raises(DTypeError, match="callback"):
         _network().observe(3)
+
+
+def test_ticks_are_observed() -> None:
+    net = _network()
+    state = net.step(2)
+    state.set_input(X[:2])
+    with net.observe() as seen:
+        for _ in range(len(LAYERS)):
+            state.step_forward()
+    assert [e.name for e in seen.events[:4]] == [f"layers.{k}" for k in range(4)]
+    assert {(e.mode, e.type) for e in seen.events} == {("step", "forward")}
+    assert seen.events[-1].step_count == 4
+    assert (seen.events[-1].output == net.forward(X[:2])).all()
+    assert (seen.events[0].input == X[:2]).all()
+    assert (seen.events[4 + 1].input == seen.events[0].output).all()  # of the tick before
