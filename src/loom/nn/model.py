@@ -173,15 +173,16 @@ class Model:
 
     def apply(
         self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None,
-        compute: DType | None = None,
+        compute: DType | None = None, precision: str | None = None,
     ) -> Tensor:  # fmt: skip
         """Record the network on ``x`` (batch, *shape), of several inputs a mapping by name; return its output.
 
         ``training``: dropout, noise and batch statistics; ``step``: the number of the training step, an integer
         tensor of one element, which noise depends on; ``compute``: the type that layers are computed in, weights being
-        rounded to it (running means and ``scale`` layers stay). ArgumentError for a network of several outputs.
+        rounded to it (running means and ``scale`` layers stay); ``precision``: that of its products, None: what the
+        document says. ArgumentError for a network of several outputs.
         """
-        found = self.apply_all(x, training=training, step=step, compute=compute)
+        found = self.apply_all(x, training=training, step=step, compute=compute, precision=precision)
         if len(found) != 1:
             raise ArgumentError("loom.nn.Model.apply", "the network has several outputs", expected="one",
                                 got=", ".join(found), remedy="Use apply_all")  # fmt: skip
@@ -189,13 +190,13 @@ class Model:
 
     def apply_all(
         self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None,
-        taps: dict[str, tuple[Any, Tensor]] | None = None, compute: DType | None = None,
+        taps: dict[str, tuple[Any, Tensor]] | None = None, compute: DType | None = None, precision: str | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Record the network; return its outputs by node name. Arguments as in ``apply``; ``taps`` takes what each
         layer takes and gives, by its name."""
         made = self._inputs(x)
         watch = self.watch
-        record = self.begin_pass(made, training=training, step=step, compute=compute)
+        record = self.begin_pass(made, training=training, step=step, compute=compute, precision=precision)
         record.taps = {n: (a, a) for n, a in made.items()} if taps is None and watch is not None else taps
         for node in self.network.nodes:
             sources = [made[name] for name in node.inputs]
@@ -206,14 +207,16 @@ class Model:
         return {name: made[name] for name in self.network.outputs}
 
     def begin_pass(
-        self, inputs: Mapping[str, Tensor], *, training: bool, step: Tensor | None, compute: DType | None = None
-    ) -> ForwardPass:
+        self, inputs: Mapping[str, Tensor], *, training: bool, step: Tensor | None, compute: DType | None = None,
+        precision: str | None = None,
+    ) -> ForwardPass:  # fmt: skip
         """Return what all layers share of a pass over ``inputs``, before any is recorded."""
         dtype = self.network.dtype if compute is None else compute
         weights = {name: w if w.dtype == dtype else w.astype(dtype) for name, w in self.parameters.items()}
         return ForwardPass(
             tensors=weights | self.state, names=self._own, inputs=dict(inputs), dtype=dtype,
             device=self.device, seed=self.network.seed, training=training, step=step, frozen=self.frozen,
+            precision=precision or self.network.precision.value,
         )  # fmt: skip
 
     def _inputs(self, x: Any) -> dict[str, Any]:

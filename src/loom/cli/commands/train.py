@@ -42,6 +42,9 @@ def train(
     compute: Annotated[
         str | None, typer.Option("--compute", help="Mixed precision: f16 or bf16; weights stay f32.")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Of products: full, x12, q8, q12 or q24; else the document's.")
+    ] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder; resumed from if it has one.")] = None,
     curves: Annotated[Path | None, typer.Option("--curves", help="Draw the losses: a .png file.")] = None,
@@ -65,7 +68,7 @@ def train(
     settings: dict[str, Any] = {
         "epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed,
         "schedule": schedule, "clip_norm": clip_norm, "patience": patience, "checkpoint": checkpoint,
-        "compute": compute,
+        "compute": compute, "precision": precision,
     }  # fmt: skip
     settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     start = time.perf_counter()

@@ -13,11 +13,13 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import StateError
+from loom.kernels.precisions import FULL
 from loom.nn.random import RandomStream, normals, uniforms
 from loom.nn.spec.layer import Layer, Shape, Shared
 from loom.runtime.device import Device
 from loom.tensor import Tensor
 from loom.tensor import zeros as zero_tensor
+from loom.tensor.ops.precision import precision
 from loom.tensor.ops.random import random_words
 
 __all__ = ["Carried", "Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
@@ -61,6 +63,7 @@ class ForwardPass:
     ``updates``: state -> its value after this pass; ``frozen``: names of weights that training leaves as they are;
     ``taps``: where they are wanted, what each layer takes (of a node of several inputs: a list) and gives, by its name.
     ``carried``: what recurrent layers carry from pass to pass (step mode); None: each pass is a sequence of its own.
+    ``precision``: that of all products.
     """
 
     tensors: Mapping[str, Tensor]
@@ -76,6 +79,7 @@ class ForwardPass:
     draws: int = 0
     taps: dict[str, tuple[Any, Tensor]] | None = None
     carried: Carried | None = None
+    precision: str = FULL
 
 
 @dataclass(slots=True)
@@ -132,7 +136,8 @@ class Context:
             x = x.astype(next(iter(own.values())).dtype)  # its numbers stay as they are in mixed precision
         elif not known.any_dtype:
             x = [self.convert(each) for each in x] if isinstance(x, list) else self.convert(x)
-        return known.apply(config, own, x, self)
+        with precision(self.record.precision):
+            return known.apply(config, own, x, self)
 
     def convert(self, x: Tensor) -> Tensor:
         """Return a tensor in the network's type."""

@@ -15,7 +15,7 @@ from loom.nn.spec.document import check, convert, parse, to_document, to_json, w
 from loom.nn.spec.layer import LAYERS, Layer, Part, Shape, Shared
 from loom.nn.spec.layers import NAMES
 from loom.nn.spec.meaning import Meaning, NumberKind
-from loom.nn.spec.network import Input, NetworkSpec, NodeSpec
+from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, ProductPrecision
 from loom.nn.spec.older.bundle import from_older_tensors, older_tensors, write_first_bundle, write_older_bundle
 from loom.nn.spec.older.pieces import Conversion, Slot
 from loom.nn.spec.older.write import write_as_first
@@ -26,9 +26,9 @@ from loom.nn.spec.snapshot import Snapshot
 
 __all__ = [
     "LAYERS", "Activation", "Conversion", "Input", "Layer", "Meaning", "NetworkSpec", "NodeSpec", "NumberKind", "Part",
-    "Problem", "SavedModel", "Shape", "Shared", "Slot", "Snapshot", "check", "convert", "from_older_tensors",
-    "json_schema", "older_tensors", "parse", "read_bundle", "to_document", "to_json", "with_scaling", "write_as_first",
-    "write_bundle", "write_first_bundle", "write_older_bundle", "write_second",
+    "Problem", "ProductPrecision", "SavedModel", "Shape", "Shared", "Slot", "Snapshot", "check", "convert",
+    "from_older_tensors", "json_schema", "older_tensors", "parse", "read_bundle", "to_document", "to_json",
+    "with_scaling", "write_as_first", "write_bundle", "write_first_bundle", "write_older_bundle", "write_second",
 ]  # fmt: skip
 __all__ += list(NAMES)
 

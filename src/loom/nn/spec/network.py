@@ -6,11 +6,12 @@ fits, every name is met once.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loom.core.dtype import DType, f32
-from loom.nn.spec.fields import Config, Record, field_of, free, several, size
+from loom.nn.spec.fields import Config, Record, choice, field_of, free, several, size
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
@@ -20,7 +21,17 @@ from loom.nn.spec.rules import Element, Text, Whole
 from loom.nn.spec.shapes import count
 from loom.nn.spec.values import JsonObject
 
-__all__ = ["Input", "NetworkSpec", "NodeSpec", "fit", "key_path"]
+__all__ = ["Input", "NetworkSpec", "NodeSpec", "ProductPrecision", "fit", "key_path"]
+
+
+class ProductPrecision(enum.Enum):
+    """In which precision products of matrices are taken (docs/numerics.md, section 2)."""
+
+    FULL = "full"
+    X12 = "x12"
+    Q8 = "q8"
+    Q12 = "q12"
+    Q24 = "q24"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +61,17 @@ class NodeSpec:
 class NetworkSpec(Config):
     """A whole network as its document says it; no weights.
 
-    ``nodes`` are in the order they run. ``dtype`` is that of weights and arithmetic, ``seed`` starts every random
-    number, ``batch_size`` is a default. ``classes`` names what each element of the output's last axis stands for (or,
-    of an output of one element, what 0 and 1 do). ``metadata`` is kept and not read.
+    ``nodes`` are in the order they run. ``dtype`` is that of weights and arithmetic, ``precision`` that of all products
+    of its layers, ``seed`` starts every random number, ``batch_size`` is a default. ``classes`` names what each element
+    of the output's last axis stands for (or, of an output of one element, what 0 and 1 do). ``metadata`` is kept and
+    not read.
     """
 
     name: str | None = field_of(Text(200), "the network's name", None)
     dtype: DType = field_of(Element(("f32", "f64", "f16", "bf16")), "the type of weights and arithmetic", f32)
+    precision: ProductPrecision = choice(
+        ProductPrecision, "how operands of products of matrices are rounded, of networks but f64", ProductPrecision.FULL
+    )
     seed: int = field_of(Whole(0, (1 << 64) - 1), "the start of every random number", 0)
     batch_size: int = size("samples of a batch, where none is told", 1)
     grid: GridSize | None = field_of(Record(GridSize), "the grid in which nodes have cells", None)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from loom.core.dtype import DType, f32, f64
+from loom.core.dtype import DType, bf16, f16, f32, f64
 from loom.nn.spec.fields import Record, read_object, write_object
 from loom.nn.spec.layer import NODE_KEYS, keys_of_layers, read_layer, write_layer
 from loom.nn.spec.layers.parallel import GridCell
-from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
+from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, ProductPrecision, fit
 from loom.nn.spec.order import cycle, run_order
 from loom.nn.spec.problems import Place, brief
 from loom.nn.spec.rules import BAD, Name, Several
@@ -43,12 +43,24 @@ def read_network(value: JsonObject, place: Place) -> NetworkSpec | None:
     _check_cells(nodes, {name: here for name, (_, here) in raw.items()}, grid)
     if header is BAD:
         header = NetworkSpec()
+    _check_precision(header, place)
     ordered = _order(nodes, {name: here for name, (_, here) in raw.items()}, place)
     whole = len(ordered) == len(raw)
     outputs = _read_outputs(value, ordered, place, isinstance(listed, list)) if whole and raw else ()
     network = dataclasses.replace(header, inputs=tuple(inputs), nodes=ordered, outputs=outputs)
     fit(network, place.reading, {name: here.path for name, (_, here) in raw.items()})
     return network
+
+
+def _check_precision(header: NetworkSpec, place: Place) -> None:
+    """See that the precision of products is one for operands of the network's type."""
+    takes = (f32,) if header.precision is ProductPrecision.X12 else (f32, f16, bf16)
+    if header.precision is not ProductPrecision.FULL and header.dtype not in takes:
+        place.at("precision").fault(
+            f"operands of {header.dtype} are not rounded to {header.precision.value}",
+            expected="a dtype of " + " or ".join(map(str, takes)), got=str(header.dtype),
+            remedy="Leave one of the two out.",
+        )  # fmt: skip
 
 
 def _write_input(given: Input, network: NetworkSpec) -> JsonObject:

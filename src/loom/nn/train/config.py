@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.kernels.precisions import check_precision
 from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.lossscale import compute_name, start_of_scale
 from loom.nn.train.optimizers import SGD, Optimizer
@@ -41,7 +42,8 @@ class TrainConfig:
     all measures of the validation samples are kept in ``History.evaluations``. ``compute``: ``"f16"`` or ``"bf16"``, in
     which layers are then computed, forward and backward, while weights, losses and the optimiser stay
     f32 (mixed precision, of networks of f32); in f16 steps whose gradients are too large are skipped and the loss
-    scale is halved, which begins as ``loss_scale``, a power of two.
+    scale is halved, which begins as ``loss_scale``, a power of two. ``precision``: that of all products of layers,
+    forward and backward ("full", "x12", "q8", "q12" or "q24", as of ``loom.precision``), None for the document's.
     """
 
     loss: str | Loss | Mapping[str, str | Loss] = "mse"
@@ -63,6 +65,7 @@ class TrainConfig:
     budget_nbytes: int | None = None
     evaluate_every: int | None = None
     compute: str | None = None
+    precision: str | None = None
     loss_scale: float | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +85,7 @@ class TrainConfig:
                                     got=f"no {needed}", remedy=f"Pass {needed}, or leave {name} out")  # fmt: skip
         self._keep("compute", compute_name(self.compute))
         start_of_scale(self.loss_scale, self.compute)
+        check_precision(self.precision, None, "train")
         _require_kind("optimizer", self.optimizer, Optimizer, "an optimiser, for example Adam()")
         _require_kind(
             "schedule", self.schedule, (Schedule, type(None)), "a schedule, for example Cosine(0.1, steps=100)"
@@ -119,6 +123,8 @@ class TrainConfig:
         found = {name: repr(getattr(self, name)) for name in names}
         if self.compute is not None:  # trainings kept before it could be told go on
             found |= {"compute": self.compute, "loss_scale": repr(self.first_loss_scale)}
+        if self.precision is not None:
+            found["precision"] = self.precision
         loss = _name_of(self.loss)
         found["loss"] = loss if callable(self.loss) else repr(loss)
         return found

@@ -18,6 +18,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
+from loom.kernels.precisions import FULL, check_precision
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.lossscale import LossScale, are_finite, require_masters
 from loom.nn.train.optimizers import number_type, starting_state
@@ -134,6 +135,9 @@ class Programs:
         if config.compute is not None:
             for w in self.trained.values():
                 self._precision = {"compute": require_masters(w.dtype, config.compute)}
+        if config.precision is not None:
+            computed = self._precision.get("compute", next(iter(self.trained.values())).dtype)
+            self._precision["precision"] = check_precision(config.precision, computed, "train") or FULL
         self._frozen = frozenset(frozen)
         self._made: dict[Key, TensorProgram] = {}
         self._steps: dict[int, TensorProgram] = {}
@@ -435,7 +439,7 @@ def _settings_of(config: TrainConfig) -> tuple[Any, ...]:
     """Return the settings that programs are made of."""
     return (
         config.optimizer, config.loss, config.probabilities, config.clip_value, config.clip_norm,
-        config.accumulate > 1, config.budget_nbytes, config.compute, config.first_loss_scale,
+        config.accumulate > 1, config.budget_nbytes, config.compute, config.first_loss_scale, config.precision,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from loom.nn.spec.layers.parallel import Parallel, ParallelMode
 from loom.nn.spec.layers.recurrent import GRU, LSTM, RNN
 from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.nn.spec.layers.swiglu import SwiGLU
-from loom.nn.spec.network import NetworkSpec
+from loom.nn.spec.network import NetworkSpec, ProductPrecision
 from loom.nn.spec.older.compare import changes_nothing
 from loom.nn.spec.older.first import read_first
 from loom.nn.spec.older.writing import Older, Writing, within, write_compared
@@ -67,6 +67,8 @@ def write_as_first(
                              f"{len(network.inputs)} inputs, {len(network.outputs)} outputs")  # fmt: skip
     if network.dtype is not f32 and not document:
         writing.lose(where, "bundles of the first generation hold weights of f32", str(network.dtype))
+    if network.precision is not ProductPrecision.FULL:
+        writing.lose(where, "its programs round no operands of products", network.precision.value)
     lost = dict(writing.notes)
 
     def write(network: NetworkSpec, writing: Writing) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from loom.nn.spec.layers.parallel import Parallel, ParallelMode
 from loom.nn.spec.layers.recurrent import LSTM, RNN
 from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.nn.spec.layers.swiglu import SwiGLU
-from loom.nn.spec.network import NetworkSpec
+from loom.nn.spec.network import NetworkSpec, ProductPrecision
 from loom.nn.spec.older.compare import changes_nothing
 from loom.nn.spec.older.names import stored_type
 from loom.nn.spec.older.packed import KINDS, decode, encode
@@ -72,6 +72,8 @@ def write_second(
                              f"{len(network.inputs)} inputs, {len(network.outputs)} outputs")  # fmt: skip
     if network.dtype is not f32:
         writing.lose(where, "its programs compute in f32", str(network.dtype))
+    if network.precision is not ProductPrecision.FULL:
+        writing.lose(where, "its programs round no operands of products", network.precision.value)
     lost = dict(writing.notes)
     writing.sums |= {
         n.name for n in network.nodes if isinstance(n.layer, Merge) and n.layer.combine_mode is Combine.ADD
