@@ -45,7 +45,7 @@ def export(
     threads: Annotated[bool, typer.Option("--threads", help="Nets may compute with several threads.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C, wasm, npm, or a package of a language; a kernel as C or wasm. With --data a network trains.
+    """Write a network as C, wasm, npm or a language's package (with --data it trains); a kernel or program as C or wasm.
 
     The settings of training are those of loom train, and mean the same.
 
@@ -135,17 +135,15 @@ def _kernel(where: str, to: str, name: str | None) -> Any:
 
     kinds = {kind.strip() for kind in to.split(",")}
     found = load_object(where)
+    if not kinds <= {"c", "wasm"}:
+        what = "a program" if isinstance(found, (FrozenFunction, TensorProgram)) else "a kernel"
+        raise ArgumentError("loom export, --to", f"{what} is exported to C and wasm alone", expected="c or wasm",
+                            got=to, remedy="Write --to c")  # fmt: skip
     if isinstance(found, (FrozenFunction, TensorProgram)):
-        if kinds != {"c"}:
-            raise ArgumentError("loom export, --to", "a program is exported to C alone", expected="c", got=to,
-                                remedy="Write --to c")  # fmt: skip
         if isinstance(found, TensorProgram):
             return freeze_program(found, name=name or where.rpartition(":")[2])
         _require_no(name, "--name", "what has a name already")
         return found
-    if not kinds <= {"c", "wasm"}:
-        raise ArgumentError("loom export, --to", "a kernel is exported to C and wasm alone", expected="c or wasm",
-                            got=to, remedy="Write --to c")  # fmt: skip
     return freeze_kernel(load_kernel(where), name=name)
 
 
@@ -196,7 +194,7 @@ def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: 
     return export_bindings(net, out, languages, targets, optimize=asked.optimize or "speed")
 
 
-def _to_wasm(net: FrozenNetwork | FrozenKernel, out: Path, asked: _Asked) -> Any:
+def _to_wasm(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: _Asked) -> Any:
     from loom.export import export_wasm
 
     if set(asked.kinds) <= _OF_THE_WEB:

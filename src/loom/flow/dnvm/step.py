@@ -68,7 +68,7 @@ class FlatStepState:
         shape = self._state.tensors[self._network.spec.outputs[0]].shape
         found = self._state.step_backward(_shaped(gradients, shape, "StepState.step_backward"))
         _latest[self._network] = ref(self._state)
-        flat = [] if found is None else found.reshape(-1).tolist()
+        flat: list[float] = [] if found is None else found.reshape(-1).tolist()
         return {"grad_input": flat, "duration": time.perf_counter_ns() - start}
 
 

@@ -106,7 +106,7 @@ def _read_optimizers(given: Mapping[str, Array]) -> list[Optimizer]:
 def write_file(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     """Write arrays as a .npz; FileError if it cannot be."""
     target, memory = path_of(path, "StepState.save, path"), io.BytesIO()
-    np.savez(memory, **dict(arrays))
+    np.savez(memory, allow_pickle=False, **dict(arrays))  # pyright: ignore[reportArgumentType] - names are not that
     try:
         replace_file(target, memory.getvalue(), durable=True)
     except (OSError, ValueError) as error:

@@ -48,7 +48,7 @@ def read_lesson(
     told, targets = fit_all_targets(outputs, y, loss, f"{where}, y")
     meant = {n: o.gives_probabilities for n, o in outputs.items()}
     several = names if len(names) > 1 else ()
-    config = TrainConfig(loss=told, probabilities=meant if several else meant[names[0]])
+    config = TrainConfig(loss=told, probabilities=meant if several else next(iter(meant.values())))
     given, losses = by_name(targets, names, where, "y"), for_each(told, names)
     feeds: dict[str, Array] = {}
     kinds: list[tuple[Shape, DType]] = []
