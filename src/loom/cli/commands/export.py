@@ -45,7 +45,7 @@ def export(
     threads: Annotated[bool, typer.Option("--threads", help="Nets may compute with several threads.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C, wasm, npm or a language's package (with --data it trains); a kernel or program as C or wasm.
+    """Write a network as C, wasm, npm or a language's package (with --data it trains); a kernel, program as C, wasm.
 
     The settings of training are those of loom train, and mean the same.
 
