@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class _Lloyd:
             left = np.minimum(left, alone.find(self.rows, self.rows[chosen[-1:]])[1])
             steps: Array = np.cumsum(left)
             aim = (word(self.seed, stream, len(chosen), 0) >> 11) * 2.0**-53 * steps[-1]
-            at = int(np.searchsorted(steps, aim, side="right"))
+            at = int(cast("Any", np.searchsorted(steps, aim, side="right")))
             chosen.append(min(at, n - 1) if steps[-1] > 0 else word(self.seed, stream, len(chosen), 1) % n)
         return self.rows[chosen]
 

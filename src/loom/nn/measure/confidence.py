@@ -6,7 +6,7 @@ Layer: nn. Invariant: a bin takes probabilities above its lower edge and up to i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -76,15 +76,15 @@ def _of(true: Array, chances: Array, bins: int) -> Calibration:
     said: Any = chances.argmax(1)
     sure: Any = chances.max(1)
     edges: Array = np.arange(1, bins) / bins
-    places: Any = np.searchsorted(edges, sure, side="left")
+    places = cast("Any", np.searchsorted(edges, sure, side="left"))
     counts = np.bincount(places, minlength=bins)
     met = counts > 0
     held = counts[met]
     confidence = np.bincount(places, sure, minlength=bins)[met] / held
     right = np.bincount(places, said == true, minlength=bins)[met] / held
     gaps = np.abs(confidence - right)
-    truths: Any = true[:, None] == np.arange(chances.shape[1])
-    away: Any = chances - truths
+    truths = cast("Any", true[:, None] == np.arange(chances.shape[1]))
+    away = chances - truths
     return Calibration(
         confidence=confidence, accuracy=right, counts=held, largest_error=float(gaps.max()),
         expected_error=float((gaps * held).sum() / len(true)), brier=float((away * away).sum(1).mean()),

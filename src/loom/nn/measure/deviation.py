@@ -77,7 +77,7 @@ class DeviationMetrics:
                              got=self.expected.shape, remedy="Pass one number for each output")  # fmt: skip
         self.deviations = _deviations(self.expected, self.actual)
         highs = np.array([high for _, high in BUCKETS.values()])
-        self._places: Any = np.searchsorted(highs, self.deviations)
+        self._places = cast("Any", np.searchsorted(highs, self.deviations))
 
     @property
     def total_samples(self) -> int:

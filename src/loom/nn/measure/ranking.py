@@ -7,7 +7,7 @@ threshold.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -166,7 +166,7 @@ def roc_auc(
     if average == "micro":
         columns = list(range(found.shape[1])) if labels is None and true.dtype.kind != "U" else labels
         places = number_labels(true, known_labels(columns, where, true))
-        masks: Any = places[:, None] == np.arange(found.shape[1])
+        masks = cast("Any", places[:, None] == np.arange(found.shape[1]))
         return _curve(masks.reshape(-1), found.reshape(-1)).auc
     areas = np.array([curve.auc for curve in curves.values()])
     if average == "macro":

@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, CheckpointError, NotFinite, StateError
+from loom.core.given import is_mapping
 from loom.nn.spec import Snapshot
 from loom.nn.train.checkpoints import read_checkpoint, require_arrays, require_folder, write_checkpoint
 from loom.nn.train.config import TrainConfig
@@ -255,10 +256,10 @@ class Trainer:
         """Return what the outputs of batches are worth; of several outputs the loss is that of all."""
         each: dict[str, Evaluation] = {}
         for n, name in enumerate(self.outputs or ("",)):
-            losses: Any = self.config.loss
-            chances: Any = self.config.probabilities
-            loss = losses[name] if isinstance(losses, Mapping) else losses
-            chance = chances[name] if isinstance(chances, Mapping) else chances
+            losses = cast("Any", self.config.loss)
+            chances = cast("Any", self.config.probabilities)
+            loss = losses[name] if is_mapping(losses) else losses
+            chance = chances[name] if is_mapping(chances) else chances
             output = np.concatenate([batch[n] for batch in made])
             each[name] = evaluation_of(output, data.y[n], value, loss, probabilities=bool(chance))
         if not self.outputs:
