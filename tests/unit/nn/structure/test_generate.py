@@ -44,9 +44,8 @@ def _live(number: int, on: str) -> None:
     assert again.forward(x).tobytes() == net.forward(x).tobytes()
 
 
-@pytest.mark.parametrize("number", [0, 3])
-def test_networks_live(number: int) -> None:
-    _live(number, "cpu")
+def test_a_network_lives() -> None:
+    _live(0, "cpu")
 
 
 @pytest.mark.slow
@@ -135,8 +134,13 @@ def test_a_search_ranks_and_repeats() -> None:
     (lambda: search(X, Y, hold_out=0.0), ArgumentError, "nothing is held out"),
     (lambda: search(X, Y[:5]), ShapeError, "samples and their targets"),
     (lambda: search(X, X[:, 0]), ShapeError, "expand_dims"),
-    (lambda: search(X * 1e30, X, candidates=1, budget=1, learning_rate=1e30), NotFinite, "diverged|finite"),
 ])  # fmt: skip
 def test_what_is_wrong_is_told(make: Any, error: type[LoomError], text: str) -> None:
     with pytest.raises(error, match=text):
         make()
+
+
+@pytest.mark.slow
+def test_a_search_in_which_all_diverge_is_told() -> None:
+    with pytest.raises(NotFinite, match="diverged|finite"):
+        search(X * 1e30, X, candidates=1, budget=1, learning_rate=1e30)
