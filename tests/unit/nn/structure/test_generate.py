@@ -142,5 +142,5 @@ def test_what_is_wrong_is_told(make: Any, error: type[LoomError], text: str) -> 
 
 @pytest.mark.slow
 def test_a_search_in_which_all_diverge_is_told() -> None:
-    with pytest.raises(NotFinite, match="diverged|finite"):
+    with pytest.raises(NotFinite, match="finite"):
         search(X * 1e30, X, candidates=1, budget=1, learning_rate=1e30)
