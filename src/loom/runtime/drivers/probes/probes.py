@@ -62,6 +62,22 @@ def _divide(x: Any, y: Any) -> Any:
     return x / y
 
 
+def _less_itself(x: Any) -> Any:
+    return x - x
+
+
+def _by_itself(x: Any) -> Any:
+    return x / x
+
+
+def _equal_to_itself(x: Any) -> Any:
+    return select(x == x, x, 1) + select(x <= x, 1, 0) - select(x < x, 2, 0)  # noqa: PLR0124 - false for a NaN
+
+
+def _itself_if_number(x: Array) -> Array:
+    return np.where(np.isnan(x), np.ones_like(x), x + 1)
+
+
 def _larger(x: Any, y: Any) -> Any:
     return max(x, y)
 
@@ -252,8 +268,10 @@ def _floats(dtype: DType) -> list[Probe]:
     return [
         one("load and store", _same, lambda x: x, samples.specials),
         two("select", _chosen, lambda x, y: np.where(x < y, x, y), pairs),
+        one("select", _equal_to_itself, _itself_if_number, samples.specials),
         two("add", _add, np.add, pairs),
         two("sub", _subtract, np.subtract, pairs),
+        one("sub", _less_itself, _less_itself, samples.specials),
         two("mul", _multiply, np.multiply, pairs),
         two("reassociation", _regrouped, lambda x, y: (x + y) - x, pairs),
         Probe(
@@ -272,6 +290,7 @@ def _floats(dtype: DType) -> list[Probe]:
         one("rounding", ceil, np.ceil, samples.fractions),
         one("rounding", trunc, np.trunc, samples.fractions),
         two("division", _divide, np.divide, samples.quotients),
+        one("division", _by_itself, _by_itself, samples.specials),
         one("square root", sqrt, np.sqrt, samples.squares),
     ]  # fmt: skip
 

@@ -39,7 +39,7 @@ fn f32_of_i32__hidden(a: u32) -> u32 {
   return bitcast<u32>(f32(bitcast<i32>(a))) | zero;
 }
 fn sub_f32__hidden(a: u32, b: u32) -> u32 {
-  return bitcast<u32>(bitcast<f32>(a) - bitcast<f32>(b)) | zero;
+  return bitcast<u32>(bitcast<f32>(a) - bitcast<f32>(b ^ zero)) | zero;
 }
 fn tiny_f32(a: u32) -> bool {
   return ((a & 0x7fffffffu) - 1u) < 0x7fffffu;
