@@ -122,7 +122,7 @@ class DeviationMetrics:
     def _predictions(self, chosen: Sequence[int]) -> tuple[Prediction, ...]:
         return tuple(
             Prediction(int(self.indexes[i]), float(self.expected[i]), float(self.actual[i]), float(self.deviations[i]),
-                       _NAMES[self._places[i]])
+                       _NAMES[int(self._places[i])])
             for i in chosen
         )  # fmt: skip
 

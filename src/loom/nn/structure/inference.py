@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -163,7 +163,10 @@ def _read(source: Any) -> tuple[dict[str, Array], dict[str, str]]:
         if not isinstance(source, (str, bytes, bytearray, os.PathLike)):
             raise DTypeError(_WHERE, "not weights", expected="a mapping of arrays, a file's name or its bytes",
                              got=type(source).__name__, remedy="Pass for example a state_dict")  # fmt: skip
-        data = bytes(source) if isinstance(source, (bytes, bytearray)) else file_bytes(Path(source), _WHERE)
+        if isinstance(source, (bytes, bytearray)):
+            data = bytes(source)
+        else:
+            data = file_bytes(Path(cast("str | os.PathLike[str]", source)), _WHERE)
         found, told = read_tensors(data, _WHERE)
     if not found:
         raise ArgumentError(_WHERE, "there are no arrays", expected="at least one", got="none",

@@ -51,7 +51,7 @@ class Tweened(Protocol):
 
     spec: NetworkSpec
     model: Model
-    outputs: Mapping[str, Output]
+    outputs: dict[str, Output]
     training: Snapshot | None
 
     def read_training(
