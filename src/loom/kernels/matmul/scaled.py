@@ -9,14 +9,15 @@ fixed; how t is made is free.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from loom.core.dtype import f32, u32
 from loom.ir.frontend.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, shared, static_range
+from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
 from loom.kernels.matmul.digits import scaled
-from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
-from loom.kernels.matmul.threads import Grid, Layout, keeping_slabs, layout_name, summing
+from loom.kernels.matmul.slabs import QUAD
+from loom.kernels.matmul.threads import Grid, Layout, keeping_slabs, layout_name, types_of_slabs, walking_slabs
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, turns_of
 from loom.kernels.types import ProductTypes
 
@@ -92,25 +93,35 @@ def multiply_scaled_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) 
 
     Groups, parts and layouts are those of ``multiply_slabs``; k is whole blocks.
     """
-    accumulator, lanes, depth, quad = arithmetic.accumulator, grid.lanes, grid.depth, QUAD
-    a_slab = Slab(grid.height, depth, lanes, layout.a_by_k, layout.a_whole)
-    b_slab = Slab(grid.width, depth, lanes, layout.b_by_k, layout.b_whole)
-    a_type = arithmetic.element.vector(quad) if layout.a_whole else arithmetic.element
-    b_type = arithmetic.element.vector(quad) if layout.b_whole else arithmetic.element
-    out_type = f32.vector(quad) if layout.out_whole else f32
-    locate_a, read_a, lay_a = reader_of(a_slab, arithmetic)
-    locate_b, read_b, lay_b = reader_of(b_slab, arithmetic)
-    add_slab, keep = summing(grid, a_slab.pitch, b_slab.pitch, accumulator), keeping_slabs(grid, layout.out_whole)
-    held, rows, columns = accumulator.vector(quad), grid.rows * quad, grid.columns * quad
+    rows, columns, put = grid.rows * QUAD, grid.columns * QUAD, keeping_slabs(grid, layout.out_whole)
+    types = types_of_slabs(layout, arithmetic.element, f32)
 
-    @kernel(workgroup=lanes, trusted=True)
+    def keep(
+        out: Any, sums: Any, a_scales: Any, b_scales: Any, a_matrix: Any, b_matrix: Any, block: Any, k: Any, place: Any,
+        m: Any, n: Any, row: Any, column: Any, is_first: Any,
+    ) -> None:  # fmt: skip
+        values = private(f32, rows * columns)
+        number, blocks = block // BLOCK, k // BLOCK
+        a_scale, b_scale = (a_matrix * blocks + number) * m, (b_matrix * blocks + number) * n
+        for j in static_range(columns):
+            c = column + (j // QUAD * grid.across * QUAD + j % QUAD)
+            here = b_scales[b_scale + min(c, n - 1)]
+            for i in static_range(rows):
+                r = row + (i // QUAD * grid.down * QUAD + i % QUAD)
+                s = i * columns + j
+                values[s] = scaled(sums[s], a_scales[a_scale + min(r, m - 1)], here)
+        put(out, values, place, m, n, row, column, is_first)
+
+    walk = walking_slabs(grid, layout, arithmetic, keep)
+
+    @kernel(workgroup=grid.lanes, trusted=True)
     def slabs(
-        a: In[a_type],  # type: ignore[valid-type]
-        b: In[b_type],  # type: ignore[valid-type]
+        a: In[types.a],  # type: ignore[valid-type]
+        b: In[types.b],  # type: ignore[valid-type]
         a_scales: In[f32],
         b_scales: In[f32],
         which: In[u32],
-        out: InOut[out_type],  # type: ignore[valid-type]
+        out: InOut[types.out],  # type: ignore[valid-type]
         m: u32,
         n: u32,
         k: u32,
@@ -120,46 +131,7 @@ def multiply_scaled_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) 
         parts: u32,
         span: u32,
     ):
-        lane = local_id()
-        batch, part = group_id(2) // parts, group_id(2) % parts
-        first_row, first_column = group_id(1) * grid.height, group_id(0) * grid.width
-        begin = part * span
-        end = begin + min(k - begin, span)
-        a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
-        a_starts, b_starts = private(u32, a_slab.turns * a_slab.loads), private(u32, b_slab.turns * b_slab.loads)
-        a_held, b_held = private(accumulator, a_slab.turns * quad), private(accumulator, b_slab.turns * quad)
-        locate_a(a_starts, lane, which[batch] * (m * k), first_row, m, a_step)
-        locate_b(b_starts, lane, which[batches + batch] * (n * k), first_column, n, b_step)
-        read_a(a, a_held, a_starts, lane, a_step, begin, end)
-        read_b(b, b_held, b_starts, lane, b_step, begin, end)
-        lay_a(a_tile, a_held, lane, 0)
-        lay_b(b_tile, b_held, lane, 0)
-        barrier()
-        ty, tx = lane // grid.across, lane % grid.across
-        row, column = first_row + ty * quad, first_column + tx * quad
-        stage = u32(0)
-        sums, values = private(accumulator, rows * columns), private(f32, rows * columns)
-        for block in range(begin, end, BLOCK):
-            for s in static_range(rows * columns):
-                sums[s] = accumulator(0)
-            for slab in range(block, block + BLOCK, depth):
-                read_a(a, a_held, a_starts, lane, a_step, slab + depth, end)
-                read_b(b, b_held, b_starts, lane, b_step, slab + depth, end)
-                add_slab(a_tile, b_tile, sums, stage * a_slab.quads + ty, stage * b_slab.quads + tx)
-                stage = 1 - stage
-                lay_a(a_tile, a_held, lane, stage * a_slab.quads)
-                lay_b(b_tile, b_held, lane, stage * b_slab.quads)
-                barrier()
-            number, blocks = block // BLOCK, k // BLOCK
-            a_scale, b_scale = (which[batch] * blocks + number) * m, (which[batches + batch] * blocks + number) * n
-            for j in static_range(columns):
-                c = column + (j // quad * grid.across * quad + j % quad)
-                here = b_scales[b_scale + min(c, n - 1)]
-                for i in static_range(rows):
-                    r = row + (i // quad * grid.down * quad + i % quad)
-                    s = i * columns + j
-                    values[s] = scaled(sums[s], a_scales[a_scale + min(r, m - 1)], here)
-            keep(out, values, group_id(2) * m * n, m, n, row, column, block == begin)
+        walk(a, b, a_scales, b_scales, which, out, m, n, k, a_step, b_step, batches, parts, span)
 
-    slabs.name = f"matmul_scaled_{layout_name(grid, layout)}_{arithmetic.element}_{accumulator}"
+    slabs.name = f"matmul_scaled_{layout_name(grid, layout)}_{arithmetic.element}_{arithmetic.accumulator}"
     return slabs

@@ -23,17 +23,9 @@ from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK
 from loom.kernels.types import ProductTypes
 
 __all__ = [
-    "FOLD_LANES",
-    "Grid",
-    "Layout",
-    "Slabs",
-    "choose_slabs",
-    "fold_blocks",
-    "keeping_slabs",
-    "layout_name",
-    "multiply_slabs",
-    "summing",
-]
+    "FOLD_LANES", "Grid", "Layout", "SlabTypes", "Slabs", "choose_slabs", "fold_blocks", "keeping_slabs", "layout_name",
+    "multiply_slabs", "summing", "types_of_slabs", "walking_slabs",
+]  # fmt: skip
 
 FOLD_LANES = 128
 """Elements of the result per group of ``fold_blocks``."""
@@ -179,51 +171,52 @@ def keeping_slabs(grid: Grid, whole: bool) -> Callable[..., None]:
     return keep
 
 
-@cache
-def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> KernelFunction:
-    """Return the kernel that multiplies elements where they are into parts of the result.
+@dataclass(frozen=True, slots=True)
+class SlabTypes:
+    """The types of the buffers of a kernel of slabs."""
 
-    Group (x, y, z) computes one tile of part ``z % parts`` of batch ``z // parts``, of ``a[which[batch]]`` and
-    ``b[which[batches + batch]]``; a part is ``span`` k, one block or a chunk. Element (i, k) of ``a`` is at
-    i a_step + k or k a_step + i, by the layout, and (j, k) of ``b`` likewise. Element (row, column) of a part goes to
-    ``out[(z m + row) n + column]``.
+    a: DType
+    b: DType
+    out: DType
+
+
+def types_of_slabs(layout: Layout, element: DType, result: DType) -> SlabTypes:
+    """Return the types of both operands and of the result: vectors where the layout reads or writes such."""
+    a, b = (element.vector(QUAD) if whole else element for whole in (layout.a_whole, layout.b_whole))
+    return SlabTypes(a, b, result.vector(QUAD) if layout.out_whole else result)
+
+
+def walking_slabs(
+    grid: Grid, layout: Layout, arithmetic: ProductTypes, keep: Callable[..., None]
+) -> Callable[..., None]:
+    """Return what sums the products of a group's part, block by block, and hands the sums of each to ``keep``.
+
+    ``keep(out, sums, scales, matrices, block, k, place, m, n, row, column, is_first)``: ``scales`` are the two buffers
+    that the walk was given, ``matrices`` the numbers of both operands.
     """
     accumulator, lanes, depth, quad = arithmetic.accumulator, grid.lanes, grid.depth, QUAD
     a_slab = Slab(grid.height, depth, lanes, layout.a_by_k, layout.a_whole)
     b_slab = Slab(grid.width, depth, lanes, layout.b_by_k, layout.b_whole)
-    a_type = arithmetic.element.vector(quad) if layout.a_whole else arithmetic.element
-    b_type = arithmetic.element.vector(quad) if layout.b_whole else arithmetic.element
-    out_type = accumulator.vector(quad) if layout.out_whole else accumulator
     locate_a, read_a, lay_a = reader_of(a_slab, arithmetic)
     locate_b, read_b, lay_b = reader_of(b_slab, arithmetic)
-    add_slab, keep = summing(grid, a_slab.pitch, b_slab.pitch, accumulator), keeping_slabs(grid, layout.out_whole)
+    add_slab = summing(grid, a_slab.pitch, b_slab.pitch, accumulator)
     held, count = accumulator.vector(quad), grid.rows * grid.columns * quad * quad
 
-    @kernel(workgroup=lanes, trusted=True)
-    def slabs(
-        a: In[a_type],  # type: ignore[valid-type]
-        b: In[b_type],  # type: ignore[valid-type]
-        which: In[u32],
-        out: InOut[out_type],  # type: ignore[valid-type]
-        m: u32,
-        n: u32,
-        k: u32,
-        a_step: u32,
-        b_step: u32,
-        batches: u32,
-        parts: u32,
-        span: u32,
-    ):
+    def walk(
+        a: Any, b: Any, a_scales: Any, b_scales: Any, which: Any, out: Any, m: Any, n: Any, k: Any, a_step: Any,
+        b_step: Any, batches: Any, parts: Any, span: Any,
+    ) -> None:  # fmt: skip
         lane = local_id()
         batch, part = group_id(2) // parts, group_id(2) % parts
+        a_matrix, b_matrix = which[batch], which[batches + batch]
         first_row, first_column = group_id(1) * grid.height, group_id(0) * grid.width
         begin = part * span
         end = begin + min(k - begin, span)
         a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
         a_starts, b_starts = private(u32, a_slab.turns * a_slab.loads), private(u32, b_slab.turns * b_slab.loads)
         a_held, b_held = private(accumulator, a_slab.turns * quad), private(accumulator, b_slab.turns * quad)
-        locate_a(a_starts, lane, which[batch] * (m * k), first_row, m, a_step)
-        locate_b(b_starts, lane, which[batches + batch] * (n * k), first_column, n, b_step)
+        locate_a(a_starts, lane, a_matrix * (m * k), first_row, m, a_step)
+        locate_b(b_starts, lane, b_matrix * (n * k), first_column, n, b_step)
         read_a(a, a_held, a_starts, lane, a_step, begin, end)
         read_b(b, b_held, b_starts, lane, b_step, begin, end)
         lay_a(a_tile, a_held, lane, 0)
@@ -245,7 +238,47 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
                 lay_a(a_tile, a_held, lane, stage * a_slab.quads)
                 lay_b(b_tile, b_held, lane, stage * b_slab.quads)
                 barrier()
-            keep(out, sums, place, m, n, row, column, block == begin)
+            keep(out, sums, a_scales, b_scales, a_matrix, b_matrix, block, k, place, m, n, row, column, block == begin)
+
+    return walk
+
+
+@cache
+def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> KernelFunction:
+    """Return the kernel that multiplies elements where they are into parts of the result.
+
+    Group (x, y, z) computes one tile of part ``z % parts`` of batch ``z // parts``, of ``a[which[batch]]`` and
+    ``b[which[batches + batch]]``; a part is ``span`` k, one block or a chunk. Element (i, k) of ``a`` is at
+    i a_step + k or k a_step + i, by the layout, and (j, k) of ``b`` likewise. Element (row, column) of a part goes to
+    ``out[(z m + row) n + column]``.
+    """
+    accumulator, put = arithmetic.accumulator, keeping_slabs(grid, layout.out_whole)
+    types = types_of_slabs(layout, arithmetic.element, accumulator)
+
+    def keep(
+        out: Any, sums: Any, _a_scales: Any, _b_scales: Any, _a_matrix: Any, _b_matrix: Any, _block: Any, _k: Any,
+        place: Any, m: Any, n: Any, row: Any, column: Any, is_first: Any,
+    ) -> None:  # fmt: skip
+        put(out, sums, place, m, n, row, column, is_first)
+
+    walk = walking_slabs(grid, layout, arithmetic, keep)
+
+    @kernel(workgroup=grid.lanes, trusted=True)
+    def slabs(
+        a: In[types.a],  # type: ignore[valid-type]
+        b: In[types.b],  # type: ignore[valid-type]
+        which: In[u32],
+        out: InOut[types.out],  # type: ignore[valid-type]
+        m: u32,
+        n: u32,
+        k: u32,
+        a_step: u32,
+        b_step: u32,
+        batches: u32,
+        parts: u32,
+        span: u32,
+    ):
+        walk(a, b, a, b, which, out, m, n, k, a_step, b_step, batches, parts, span)
 
     slabs.name = (
         f"matmul_{layout_name(grid, layout)}_{arithmetic.element}_{accumulator}{'_x12' if arithmetic.short else ''}"
