@@ -66,3 +66,35 @@ def test_ticks_that_learn_in_node(tmp_path: Path) -> None:
         "ARGUMENT: argument x has 1 numbers, not 6 (2 x 3)",
         "ARGUMENT: there is no argument y, but t, x, rate",
     ]
+
+
+TWEEN_SCRIPT = """
+import { Program } from "./tween.js";
+const program = await Program.open();
+const losses = [];
+for (let n = 0; n < 6; n++) {
+  const { loss } = program.run({ x0: [[n / 4, 0.5, -n], [1, n, 0.25]], y0: [2, n % 3], rate: 0.125 });
+  losses.push([...new Uint8Array(loss.buffer)]);
+}
+console.log(JSON.stringify({ losses, weight: [...program.read("layers.0.weight")], digest: program.digest() }));
+"""
+
+
+@pytest.mark.skipif(NODE is None, reason="node, which runs WebAssembly, is not installed")
+@pytest.mark.parametrize("mode", ["step_tween_chain", pytest.param("tween", marks=pytest.mark.slow)])
+def test_updates_of_tweening_in_node(tmp_path: Path, mode: str) -> None:
+    layers = [{"type": "dense", "output_size": 4, "activation": "tanh"}, {"type": "dense", "output_size": 3}]
+    document = {"format": "loom/1", "seed": 3, "input": {"shape": [3]}, "layers": layers}
+    nets = [loom.Network.from_json(document, on="cpu") for _ in range(2)]
+    states = [net.tween(mode=mode) for net in nets]
+    first = np.zeros((2, 3), np.float32)
+    export_wasm(freeze_program(*states[0].record(first, [0, 1]), name="tween"), tmp_path, optimize="size")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "main.js").write_text(TWEEN_SCRIPT)
+    done = subprocess.run([str(NODE), "main.js"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    for n, made in enumerate(told["losses"]):
+        loss = states[1].step([[n / 4, 0.5, -n], [1, n, 0.25]], [2, n % 3], 0.125)
+        assert bytes(made) == np.float32(loss).tobytes()
+    assert told["weight"] == nets[1].weights()["layers.0.weight"].reshape(-1).tolist()
