@@ -117,10 +117,13 @@ class Timeline:
     def enter(self, inner: DeviceSubmission) -> int:
         """Take note of a run that comes after all others; return its number."""
         with self._hearing:
-            self._unheard.append(inner)
             self._entered += 1
             self.last = inner
-            self._hear()
+            if self._unheard or not inner.wait(0.0):
+                self._unheard.append(inner)
+                self._hear()
+            else:
+                self._listen(inner)
             return self._entered
 
     @property
@@ -138,10 +141,14 @@ class Timeline:
     def _hear(self) -> None:
         """Take from runs that are over what they have to tell, so that their logs can go."""
         while self._unheard and self._unheard[0].wait(0.0):
-            outcome = self._unheard.popleft().outcome()
-            self._heard += 1
-            if outcome.lines or outcome.error is not None:
-                self._untold.append((self._heard, outcome))
+            self._listen(self._unheard.popleft())
+
+    def _listen(self, inner: DeviceSubmission) -> None:
+        """Take from the next run, which is over, what it has to tell."""
+        outcome = inner.outcome()
+        self._heard += 1
+        if outcome.lines or outcome.error is not None:
+            self._untold.append((self._heard, outcome))
 
     def report(self, upto: int | None = None) -> None:
         """Print and raise what the runs numbered up to ``upto`` (None: all) told; they must be over.

@@ -259,14 +259,17 @@ class _CpuProgram:
             begun(self.launch(None))
             return
         submission = self._submission()
-        _hold(submission)
         try:
             self.threads.run(submission.address)
         except BaseException:  # Ctrl-C while native code ran, which may have handed the rest to the workers
             submission.cancel()
+            if not submission.is_over():
+                _hold(submission)
             if submission.has_begun():
                 begun(submission)
             raise
+        if not submission.is_over():
+            _hold(submission)
         begun(submission)
 
 
