@@ -108,7 +108,8 @@ def _cpu_against_gpu(on: str | None) -> Lines:
     else:
         found = list(dict.fromkeys(["cpu", on]))
     if len(found) == 1:
-        yield f"only {found[0]} is here: no GPU to compare with (see loom devices)"
+        why = "is here: no GPU to compare with (see loom devices)" if on is None else "is asked for: leave out --device"
+        yield f"only {found[0]} {why}"
     for name, exercise in _EXERCISES.items():
         x, y = exercise.samples()
         digests: dict[str, str] = {}
@@ -121,7 +122,8 @@ def _cpu_against_gpu(on: str | None) -> Lines:
             ratio = "" if device == found[0] else f"  {base[0] / forward:.2f}x, {base[1] / step:.2f}x of {found[0]}"
             yield f"{name:<22}{device:<12}forward {forward * 1e3:8.3f} ms  step {step * 1e3:8.3f} ms{ratio}"
         same = "the same bits" if len(set(digests.values())) == 1 else f"DIFFERENT bits: {digests}"
-        yield f"{name:<22}{same} after 4 steps on {', '.join(found)}"
+        if len(found) > 1:
+            yield f"{name:<22}{same} after 4 steps on {', '.join(found)}"
 
 
 def _times(net: loom.Network, x: Any, y: Any) -> tuple[float, float]:
@@ -177,10 +179,11 @@ OPTIONS = {
 """Choice -> what it does; numbers from 9 are those of the seeds' menu."""
 
 
-def option_of(text: str) -> MenuOption:
-    """Return the option of a choice; ArgumentError for what is none."""
+def option_of(text: str, *, asked: bool = True) -> MenuOption:
+    """Return the option of a choice; ArgumentError for what is none. ``asked``: one of the menu, that can be left."""
     number = int(text) if text.strip().isdecimal() else None
     if number not in OPTIONS:
+        remedy = "Choose one of these, or 0 to leave" if asked else "Choose one of these"
         raise ArgumentError("loom demo --menu", "no such choice", expected=", ".join(map(str, OPTIONS)),
-                            got=repr(text.strip()[:40]), remedy="Choose one of these, or 0 to leave")  # fmt: skip
+                            got=repr(text.strip()[:40]), remedy=remedy)  # fmt: skip
     return OPTIONS[number]

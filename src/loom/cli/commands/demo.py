@@ -72,7 +72,7 @@ def _run_menu(device: str | None, json: bool, quick: bool, choice: int | None, m
                             got=told, remedy="Leave it out")  # fmt: skip
     where = None if device is None else loom.device(device).name
     if choice is not None:
-        option = option_of(str(choice))
+        option = option_of(str(choice), asked=False)
         lines = list(_echoed(option.run(where), quiet=json))
         if json:
             print_json({"choice": choice, "title": option.title, "lines": lines})

@@ -124,7 +124,10 @@ def _axis(rule: str, values: Array, channel: int, where: str) -> int | None:
 
 def _given(scales: Any, scale_type: type[np.floating[Any]], where: str) -> Array:
     try:
-        found = widen(*read_array(scales, where)).astype(np.float64)
+        held, dtype = read_array(scales, where)
+        if held.dtype == np.bool_:
+            raise DTypeError(where, "no numbers", got=dtype)
+        found = widen(held, dtype).astype(np.float64)
     except DTypeError as error:
         raise ArgumentError(where, "neither a rule nor numbers", expected=", ".join(RULES) + ", or numbers above 0",
                             got=repr(scales)[:60], remedy="Pass one of them") from error  # fmt: skip

@@ -145,7 +145,7 @@ def _numpy_name(given: Any, where: str) -> str:
     if text.startswith("torch."):
         return text
     try:
-        if given is None:  # which numpy takes for float64
+        if given is None or isinstance(given, (np.ndarray, np.generic)):  # numpy takes None for float64
             raise TypeError
         found = np.dtype(given)
         return f"{found.name} of ml_dtypes" if found.name == "float8_e4m3" else found.name  # IEEE's, with infinities

@@ -18,6 +18,7 @@ from loom.flow.dnvm.grid import GridNetwork, network_of
 from loom.nn.network import Network
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.samples import numbers
+from loom.nn.train.scalars import whole
 from loom.nn.train.trainer import Trainer
 from loom.tensor import Tensor
 
@@ -37,7 +38,7 @@ def update_weights_simple(learning_rate: float) -> None:
 def get_output(network: GridNetwork | Network, output_size: int | None = None) -> list[float]:
     """Return the outputs of the network's last ``forward``; ShapeError if they are not ``output_size`` numbers."""
     found = _last(network_of(network, "loom.flow.dnvm.get_output"), "get_output").output
-    if output_size not in (None, found.size):
+    if output_size is not None and whole("get_output, output_size", output_size, least=0) != found.size:
         raise ShapeError("get_output", "the output has another size", expected=output_size, got=found.size,
                          remedy="Leave output_size out")  # fmt: skip
     return found.reshape(-1).tolist()

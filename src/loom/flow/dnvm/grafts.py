@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.given import items
 from loom.flow.dnvm.current import set_current
 from loom.flow.dnvm.grid import GridNetwork
 from loom.nn.network import Document, Network
@@ -30,7 +31,8 @@ def graft_networks(networks: Sequence[Network | GridNetwork], combine_mode: str 
     The graft is the current network, and under ``network`` of what is returned besides ``success``, ``type``,
     ``num_branches`` and ``combine_mode``.
     """
-    nets = [net.network if isinstance(net, GridNetwork) else net for net in networks]
+    given = items(networks, "loom.flow.dnvm.graft_networks, networks", "networks")
+    nets = [net.network if isinstance(net, GridNetwork) else net for net in given]
     for number, net in enumerate(nets):
         if isinstance(net, Network) and len(net.spec.nodes) < 2:
             raise ArgumentError("loom.flow.dnvm.graft_networks", f"network {number} has no layer number 1",

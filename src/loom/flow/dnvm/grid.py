@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from loom.core.errors import ArgumentError, SpecError
-from loom.core.given import flag, is_list, is_mapping, is_tuple
+from loom.core.errors import ArgumentError, SpecError, StateError
+from loom.core.given import flag, is_list, is_mapping, is_tuple, items
 from loom.flow.dnvm.current import forward_flat, set_current
+from loom.flow.dnvm.reading import read_pairs
 from loom.flow.dnvm.training import train_simple
 from loom.nn.network import Network
 from loom.nn.structure.grids import cell_of, empty_cells, grid_size
@@ -57,10 +58,23 @@ class GridNetwork:
         self, input_size: int, rows: int, cols: int, layers_per_cell: int, batch_size: int = 1, use_gpu: bool = False
     ) -> None:
         self.size = grid_size(rows, cols, layers_per_cell, "loom.flow.dnvm.NewNetwork")
-        self.input_size, self.BatchSize = input_size, batch_size
+        self.input_size, self._batch_size = input_size, batch_size
         self._on = "gpu" if flag(use_gpu, "loom.flow.dnvm.NewNetwork, use_gpu") else None
         self._layers: dict[tuple[int, int, int], dict[str, Any]] = {}
         self._network: Network | None = None
+
+    @property
+    def BatchSize(self) -> int:  # noqa: N802
+        """Samples of a batch; it is set before the network is first used (StateError after)."""
+        return self._batch_size
+
+    @BatchSize.setter
+    def BatchSize(self, value: int) -> None:  # noqa: N802
+        if self._network is not None and value != self._batch_size:
+            raise StateError("loom.flow.dnvm.NewNetwork, BatchSize", "the network is built", got=repr(value)[:60],
+                             expected=f"the {self._batch_size} it was built with", remedy="Set it before the first use",
+                             )  # fmt: skip
+        self._batch_size = value
 
     def SetLayer(self, row: int | str, col: int = 0, layer: int = 0, config: Any = None) -> None:  # noqa: N802
         """Put a layer, of an ``Init...Layer`` or a document's object, into a cell; weights are drawn anew then.
@@ -137,8 +151,10 @@ def configure_sequential_network(
     """Fill a grid with dense layers of the sizes ``[input, hidden..., output]``, one activation each (none: relu)."""
     where = "loom.flow.dnvm.configure_sequential_network"
     sizes = list(layer_sizes) if is_list(layer_sizes) or is_tuple(layer_sizes) else []
-    functions = [ActivationNumber.RELU] * (len(sizes) - 1) if activations is None else list(activations)
-    cells = network.size.cells
+    functions: list[Any] = [ActivationNumber.RELU] * (len(sizes) - 1)
+    if activations is not None:
+        functions = items(activations, f"{where}, activations", "activations")
+    cells = grid_of(network, where).size.cells
     if len(sizes) != cells + 1 or len(functions) != cells:
         raise ArgumentError(where, "not as many sizes as the grid has layers", got=f"{len(sizes)} and {len(functions)}",
                             expected=f"{cells + 1} sizes and {cells} activations",
@@ -160,9 +176,7 @@ def train_epoch(
 ) -> float:
     """Make one update for each sample, in order, of half the squared error; return their mean squared error."""
     where = "loom.flow.dnvm.train_epoch"
-    if len(inputs) != len(targets):
-        raise ArgumentError(where, "not one target for each input", expected=len(inputs), got=len(targets),
-                            remedy="Pass as many of both")  # fmt: skip
+    inputs, targets = read_pairs(inputs, targets, where)
     set_current(network_of(network, where))
     pairs = [{"Input": x, "Target": y} for x, y in zip(inputs, targets, strict=True)]
     return train_simple(pairs, {"Epochs": 1, "LearningRate": learning_rate})["FinalLoss"]
@@ -176,6 +190,14 @@ def cleanup_gpu(network: GridNetwork | Network) -> None:
 def free_network(network: GridNetwork | Network) -> None:
     """Do nothing: memory is given back when nobody holds the network any more."""
     del network
+
+
+def grid_of(given: Any, where: str) -> GridNetwork:
+    """Return the grid that is given; ArgumentError for anything else."""
+    if not isinstance(given, GridNetwork):
+        raise ArgumentError(where, "not a grid", expected="what create_network returned", got=type(given).__name__,
+                            remedy="Make one with create_network")  # fmt: skip
+    return given
 
 
 def network_of(given: Any, where: str) -> Network:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from loom.core.errors import ArgumentError
+from loom.core.given import is_mapping, items
+
 __all__ = [
     "InitConv1DLayer", "InitConv2DLayer", "InitDenseLayer", "InitEmbeddingLayer", "InitFilteredParallelLayer",
     "InitGRULayer", "InitKMeansLayer", "InitLSTMLayer", "InitLayerNormLayer", "InitMultiHeadAttentionLayer",
@@ -110,14 +113,15 @@ def InitStitchLayer(input_size: int, output_size: int) -> Layer:  # noqa: N802
 
 def InitSequentialLayer(layers: Sequence[Mapping[str, Any]]) -> Layer:  # noqa: N802
     """Return layers one after another as one."""
-    return {"type": "sequential", "branches": [dict(each) for each in layers]}
+    return {"type": "sequential", "branches": _objects(layers, "InitSequentialLayer, layers")}
 
 
 def InitParallelLayer(  # noqa: N802
     branches: Sequence[Mapping[str, Any]], combine_mode: str = "concat", **keys: Any
 ) -> Layer:
     """Return branches side by side; ``keys``: grid_positions, grid_output_rows, ..., filter_gate, ..."""
-    return {"type": "parallel", "branches": [dict(each) for each in branches], "combine_mode": combine_mode, **keys}
+    made = _objects(branches, "InitParallelLayer, branches")
+    return {"type": "parallel", "branches": made, "combine_mode": combine_mode, **keys}
 
 
 def InitFilteredParallelLayer(  # noqa: N802
@@ -125,19 +129,31 @@ def InitFilteredParallelLayer(  # noqa: N802
     temperature: float = 1.0,
 ) -> Layer:  # fmt: skip
     """Return a mixture of experts with a dense gate of one number for each branch."""
-    gate = InitDenseLayer(gate_input_size, len(branches), "linear")
+    made = _objects(branches, "InitFilteredParallelLayer, branches")
+    gate = InitDenseLayer(gate_input_size, len(made), "linear")
     keys = {"filter_gate": gate, "filter_softmax": softmax_type, "filter_temperature": temperature}
-    return InitParallelLayer(branches, "filter", **keys)
+    return InitParallelLayer(made, "filter", **keys)
 
 
 def InitKMeansLayer(  # noqa: N802
     num_clusters: int, attached_layer: Mapping[str, Any], output_mode: str = "probabilities", **keys: Any
 ) -> Layer:
     """Return trained centres of the features that a layer makes; ``keys``: distance_metric, kmeans_temperature, ..."""
+    (attached,) = _objects([attached_layer], "InitKMeansLayer, attached_layer")
     return {
-        "type": "kmeans", "num_clusters": num_clusters, "attached_layer": dict(attached_layer),
+        "type": "kmeans", "num_clusters": num_clusters, "attached_layer": attached,
         "kmeans_output_mode": output_mode, **keys,
     }  # fmt: skip
+
+
+def _objects(given: Any, where: str) -> list[Layer]:
+    """Return layers' objects, each a dict of its own; ArgumentError for what is none."""
+    found = items(given, f"loom.flow.dnvm.{where}", "layers")
+    for each in found:
+        if not is_mapping(each):
+            raise ArgumentError(f"loom.flow.dnvm.{where}", "not a layer", expected="what an Init...Layer returned",
+                                got=repr(each)[:80], remedy="Use InitDenseLayer(4, 8, 0)")  # fmt: skip
+    return [dict(each) for each in found]
 
 
 def _recurrent(kind: str, input_size: int, hidden_size: int, seq_length: int) -> Layer:

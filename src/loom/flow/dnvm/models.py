@@ -12,7 +12,7 @@ from loom.core.errors import ArgumentError, DeviceError, near_matches
 from loom.core.version import __version__
 from loom.flow.dnvm import layers
 from loom.flow.dnvm.current import current_network
-from loom.flow.dnvm.grid import GridNetwork, network_of
+from loom.flow.dnvm.grid import GridNetwork, grid_of, network_of
 from loom.nn.network import Document, Network
 
 __all__ = [
@@ -66,16 +66,13 @@ def init_dense_layer(input_size: int, output_size: int, activation: int | str = 
 
 def set_layer(network: GridNetwork, row: int, col: int, layer_index: int, layer_config: Any) -> None:
     """Put a layer, of ``init_dense_layer`` or ``call_layer_init``, into a cell of a grid of ``create_network``."""
-    if not isinstance(network, GridNetwork):
-        raise ArgumentError("loom.flow.dnvm.set_layer", "not a grid", expected="what create_network returned",
-                            got=type(network).__name__, remedy="Make one with create_network")  # fmt: skip
-    network.SetLayer(row, col, layer_index, layer_config)
+    grid_of(network, "loom.flow.dnvm.set_layer").SetLayer(row, col, layer_index, layer_config)
 
 
 def call_layer_init(function_name: str, *args: Any) -> dict[str, Any]:
     """Return what a function of ``list_layer_init_functions`` returns for arguments in its order."""
     where = "loom.flow.dnvm.call_layer_init"
-    if function_name not in layers.__all__:
+    if not isinstance(function_name, str) or function_name not in layers.__all__:
         raise ArgumentError(where, f"no such function: {function_name!r}",
                             remedy=near_matches(str(function_name), layers.__all__))  # fmt: skip
     function = getattr(layers, function_name)

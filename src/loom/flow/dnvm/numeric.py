@@ -14,7 +14,7 @@ from typing import Any
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import widen
 from loom.core.errors import DTypeError
-from loom.core.given import is_mapping
+from loom.core.given import is_mapping, items
 from loom.core.given import path as path_of
 from loom.core.narrow import StoredArray, numeric_type, store
 from loom.flow.dnvm.current import current_network, set_current
@@ -42,7 +42,11 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, Array]:
 
 def load_safetensors_with_shapes(data: bytes) -> dict[str, dict[str, Any]]:
     """Return the tensors of a file's bytes: name -> ``values`` (flat), ``shape`` and ``dtype``."""
-    arrays, stored, _ = read_stored(bytes(data), "loom.flow.dnvm.load_safetensors_with_shapes")
+    where = "loom.flow.dnvm.load_safetensors_with_shapes"
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise DTypeError(where, "not bytes", expected="the bytes of a file", got=type(data).__name__,
+                         remedy="Read it, or use load_safetensors(path)")  # fmt: skip
+    arrays, stored, _ = read_stored(bytes(data), where)
     return {
         name: {"values": a.reshape(-1), "shape": [*a.shape],
                "dtype": numeric_type(stored[name].dtype if name in stored else a.dtype).name}
@@ -89,6 +93,7 @@ def benchmark_numerical_types(
     """
     net = current_network()
     x = None if inputs is None else read_samples(net, inputs, "benchmark_numerical_types")
+    dtypes = items(dtypes, "benchmark_numerical_types, dtypes", "types")
     report = benchmark_types(net, x, dtypes=dtypes)
     wanted = ("quality_score", "average_deviation", "memory_bytes", "scale_factor", "trade_off")
     return [{"dtype": str(given), **{key: getattr(score, key) for key in wanted}}

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import items
 from loom.nn.network import Network
 from loom.nn.train.samples import numbers
 
@@ -42,6 +43,20 @@ def read_samples(net: Network, values: Any, where: str) -> np.ndarray[Any, Any]:
             remedy="Pass one sample after the other",
         )
     return found.reshape(-1, *shape)
+
+
+def read_pairs(inputs: Any, targets: Any, where: str) -> tuple[list[Any], list[Any]]:
+    """Return inputs and targets of samples as lists; ShapeError if there are not as many of both."""
+    one, other = items(inputs, f"{where}, inputs", "samples"), items(targets, f"{where}, targets", "samples")
+    if len(one) != len(other):
+        raise ShapeError(where, "not one target for each input", expected=len(one), got=len(other),
+                         remedy="Pass as many of both")  # fmt: skip
+    return one, other
+
+
+def read_config(config: Any, where: str) -> dict[str, Any]:
+    """Return a config's values by their plain keys, none of None."""
+    return {} if config is None else plain_keys(config, f"{where}, config")
 
 
 def plain_keys(found: Any, where: str) -> dict[str, Any]:

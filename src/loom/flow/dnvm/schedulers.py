@@ -7,7 +7,7 @@ count from 0.
 from __future__ import annotations
 
 from loom.core.errors import ArgumentError
-from loom.nn.train.scalars import whole
+from loom.nn.train.scalars import real, whole
 from loom.nn.train.schedules import (
     Constant,
     Cosine,
@@ -39,7 +39,7 @@ class Scheduler:
 
     def get_lr(self, step: int) -> float:
         """Return the rate of a step, counted from 0."""
-        return self.schedule.at(whole("Scheduler.get_lr, step", step, least=0))
+        return self.schedule.at(whole("Scheduler.get_lr, step", step, least=0, most=2**63 - 1))
 
     def name(self) -> str:
         """Return the older name of its kind."""
@@ -89,6 +89,7 @@ def create_polynomial_decay_scheduler(
 def create_warmup_scheduler(warmup_steps: int, start_lr: float, target_lr: float, after: Scheduler) -> Scheduler:
     """Return rates on a line up to ``target_lr``, then those of ``after``, whose first must be that."""
     inner = _scheduler(after, "create_warmup_scheduler, after")
+    target_lr = real("create_warmup_scheduler, target_lr", target_lr)
     if inner.get_lr(0) != target_lr:
         raise ArgumentError("create_warmup_scheduler", "what comes after begins at another rate", expected=target_lr,
                             got=inner.get_lr(0), remedy="Let both be the same")  # fmt: skip

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ArgumentError
+from loom.core.given import is_list, items
 from loom.flow.dnvm.current import current_network, set_current
 from loom.flow.dnvm.grid import GridNetwork, network_of
-from loom.flow.dnvm.reading import plain_keys
+from loom.flow.dnvm.reading import read_config, read_pairs
 from loom.flow.dnvm.training import train_simple
 from loom.nn.network import Network
 from loom.nn.train.samples import numbers
@@ -41,7 +42,7 @@ def train_labels(
     net, where = current_network(), "train_labels"
     found = numbers(labels, where, "labels").astype(np.float64).reshape(-1)
     classes = int(np.prod(net.spec.shapes()[net.spec.outputs[0]]))
-    if ((found < 0) | (found >= classes) | (found % 1 != 0)).any():
+    if not ((found >= 0) & (found < classes) & (found == np.rint(found))).all():
         wanted = f"integers from 0 to {classes - 1}"
         raise ArgumentError(f"{where}, labels", "not the network's classes", expected=wanted,
                             got=f"{found.min():g} to {found.max():g}", remedy="Count classes from 0")  # fmt: skip
@@ -55,16 +56,19 @@ def train(
 
     Config as of ``train_simple``; 5 epochs at a rate of 0.001, and verbose, unless it says otherwise.
     """
-    set_current(network_of(network, "loom.flow.dnvm.train"))
-    pairs = [{"Input": x, "Target": y} for x, y in batches]
-    told = plain_keys(config or {}, "train, config")
+    net, found = network_of(network, "loom.flow.dnvm.train"), items(batches, "train, batches", "pairs")
+    for pair in found:
+        if not is_list(pair) or len(pair) != 2:
+            raise ArgumentError("train, batches", "not an input and its target", expected="(input, target)",
+                                got=repr(pair)[:80], remedy="Pass pairs, or use train_simple")  # fmt: skip
+    set_current(net)
+    pairs = [{"Input": x, "Target": y} for x, y in found]
+    told = read_config(config, "train")
     return train_simple(pairs, {"epochs": 5, "learningrate": 0.001, "verbose": True} | told)
 
 
 def _train(inputs: Any, targets: Any, config: Any, defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
-    if len(inputs) != len(targets):
-        raise ShapeError(where, "not one target for each input", expected=len(inputs), got=len(targets),
-                         remedy="Pass as many of both")  # fmt: skip
+    inputs, targets = read_pairs(inputs, targets, where)
     each = max(current_network().spec.batch_size, 1)
     rows = [numbers(x, where, "inputs").reshape(-1) for x in inputs]
     wanted = [numbers(y, where, "targets").reshape(-1) for y in targets]
@@ -72,4 +76,4 @@ def _train(inputs: Any, targets: Any, config: Any, defaults: Mapping[str, Any], 
         {"Input": np.concatenate(rows[at : at + each]), "Target": np.concatenate(wanted[at : at + each])}
         for at in range(0, len(rows), each)
     ]
-    return train_simple(pairs, {**defaults, **plain_keys(config or {}, f"{where}, config")})
+    return train_simple(pairs, {**defaults, **read_config(config, where)})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.core.given import is_mapping
+from loom.core.given import is_mapping, text
 from loom.flow.dnvm.current import current_network
 from loom.nn.inspect import methods
 from loom.nn.inspect.activity import LayerEvent, Observation
@@ -66,7 +66,7 @@ def extract_network_blueprint(model_id: str | None = None) -> dict[str, Any]:
     """Return the current network's blueprint, under ``model_id``, if it is given."""
     found = current_network().blueprint().to_dict()
     if model_id is not None:
-        found["models"][0]["id"] = model_id
+        found["models"][0]["id"] = text(model_id, "extract_network_blueprint, model_id")
     return found
 
 

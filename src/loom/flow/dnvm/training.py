@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, near_matches
 from loom.flow.dnvm.current import current_network
 from loom.flow.dnvm.evaluation import measure
-from loom.flow.dnvm.reading import plain_keys, read_samples, require_one
+from loom.flow.dnvm.reading import plain_keys, read_config, read_samples, require_one
 from loom.nn.model import Model
 from loom.nn.network import Network
 from loom.nn.train.config import TrainConfig
@@ -55,7 +55,7 @@ def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
     of ``evaluate_network_simple`` after training, None without validation; with EvaluateEveryN also EvalHistory, one
     such for each time, with its Epoch.
     """
-    net, told = current_network(), plain_keys(config or {}, "train_simple, config")
+    net, told = current_network(), read_config(config, "train_simple")
     require_one(net, "train_simple")
     _require_settings(told)
     pairs = [_batch(net, batch) for batch in _listed(batches)]

@@ -87,7 +87,7 @@ class Correlation:
         count = len(self.labels)
         if is_int(feature) and -count <= feature < count:
             return int(feature) % count
-        if feature not in self.labels:
+        if not isinstance(feature, str) or feature not in self.labels:
             raise ArgumentError("Correlation.of", f"there is no feature {feature!r}",
                                 expected=", ".join(self.labels)[:80],
                                 remedy=near_matches(str(feature), self.labels) or "Pass a label")  # fmt: skip

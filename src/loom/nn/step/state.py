@@ -80,7 +80,7 @@ class StepState:
         self.network = network
         self.batch = whole(f"{where}, batch", batch, least=1)
         self.training = flag(f"{where}, training", training)
-        if gradient is not None and gradient not in GRADIENTS:
+        if gradient is not None and not (isinstance(gradient, str) and gradient in GRADIENTS):
             raise ArgumentError(f"{where}, gradient", "no such way", expected="one of " + ", ".join(GRADIENTS),
                                 got=repr(gradient), remedy=near_matches(str(gradient), GRADIENTS))  # fmt: skip
         if horizon is not None:

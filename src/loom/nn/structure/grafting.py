@@ -122,7 +122,7 @@ def _keeps_classes(specs: list[NetworkSpec], wish: GraftPlan, layers: Any, head:
 
 def _mode(given: Any) -> str:
     mode = {"average": "avg"}.get(given, given) if isinstance(given, str) else given
-    if mode not in _MODES:
+    if not isinstance(mode, str) or mode not in _MODES:
         raise ArgumentError(f"{_WHERE}, combine_mode", "no such mode", expected=", ".join(_MODES),
                             got=repr(given)[:100], remedy=near_matches(str(given), _MODES))  # fmt: skip
     return mode

@@ -183,3 +183,15 @@ def test_bad_input_is_told() -> None:
     net.model.load(weights)
     with pytest.raises(NotFinite, match=r"layers.2.weight.*first at \(0, 1\)"):
         net.convert("i8")
+
+
+@pytest.mark.parametrize("dtype", [np.float32(1.0), np.int64(2), np.zeros(3)])
+def test_a_number_is_no_type(dtype: Any) -> None:
+    with pytest.raises(DTypeError, match="not a type of storage"):
+        _network().convert(dtype)
+
+
+def test_a_truth_is_no_scale() -> None:
+    for scales in (True, np.True_, [True]):
+        with pytest.raises(ArgumentError, match="neither a rule nor numbers"):
+            _network().convert("i8", scales=scales)
