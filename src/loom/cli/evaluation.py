@@ -6,8 +6,9 @@ Layer: cli. Invariant: numbers that are asked for and cannot be had are an error
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from loom.nn.measure.deviation import DeviationMetrics
     from loom.nn.train.measures import Evaluation
 
-__all__ = ["print_evaluation", "write_evaluation", "write_plots"]
+__all__ = ["facts_of", "print_evaluation", "write_evaluation", "write_plots"]
 
 
 def print_evaluation(found: Evaluation, names: tuple[str, ...], *, worst: int, summary: bool, auc: bool) -> None:
@@ -59,10 +60,21 @@ def _deviation(found: Evaluation, option: str) -> DeviationMetrics:
     return found.deviation
 
 
-def write_evaluation(found: Evaluation, path: Path) -> None:
-    """Write all of an evaluation as JSON."""
+def facts_of(found: Evaluation, *, worst: int, auc: bool) -> dict[str, Any]:
+    """Return all of an evaluation as JSON takes it, with what is asked for besides."""
+    facts = found.to_dict()
+    if worst:
+        facts["worst"] = [asdict(p) for p in _deviation(found, "--worst").worst(worst)]
+    if auc:
+        facts |= {"auc": {name: curve.auc for name, curve in found.roc().items()},
+                  "calibration": found.calibration().to_dict()}  # fmt: skip
+    return facts
+
+
+def write_evaluation(facts: dict[str, Any], path: Path) -> None:
+    """Write what ``facts_of`` gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{json.dumps(found.to_dict(), indent=2)}\n", encoding="utf-8")
+    path.write_text(f"{json.dumps(facts, indent=2, allow_nan=False)}\n", encoding="utf-8")
 
 
 def write_plots(found: Evaluation, folder: Path) -> None:

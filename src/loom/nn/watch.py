@@ -44,12 +44,13 @@ class Viewer(Protocol):
 class Viewers:
     """The viewers of a network, at least one. ``names``: what any of them wants, None for all."""
 
-    def __init__(self, viewers: Sequence[Viewer]) -> None:
+    def __init__(self, viewers: Sequence[Viewer], before: Viewers | None = None) -> None:
+        """Begin with viewers, or go on with other ones than ``before``."""
         self.viewers = tuple(viewers)
         wanted = [v.names for v in viewers]
         self.names = None if any(n is None for n in wanted) else frozenset[str]().union(*(n or () for n in wanted))
-        self.passes = 0
-        self._own = threading.local()
+        self.passes = 0 if before is None else before.passes
+        self._own = threading.local() if before is None else before._own
 
     @property
     def is_showing(self) -> bool:

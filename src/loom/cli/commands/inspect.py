@@ -18,7 +18,9 @@ __all__ = ["inspect"]
 def inspect(
     network: Annotated[Path, typer.Argument(metavar="FILE", help="A document, a bundle or a .safetensors file.")],
     model_id: Annotated[str | None, typer.Option("--id", help="Which model of a bundle of several.")] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Samples that work and dispatches are counted for.")] = 1,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Samples that work and dispatches are counted for, else 1.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="Whose dispatches are counted (see 'loom devices').")] = "cpu",
     types: Annotated[bool, typer.Option("--types", help="Compare numeric types of storage instead.")] = False,
     data: Annotated[
@@ -49,6 +51,12 @@ def inspect(
     if types and other is not None:
         raise ArgumentError("loom inspect, --diff", "two tables at once", expected="--types or --diff", got="both",
                             remedy="Ask one after the other")  # fmt: skip
+    if batch is not None and (types or svg is not None or other is not None):
+        raise ArgumentError("loom inspect, --batch", "has no effect here", expected="the table of layers", got=batch,
+                            remedy="Leave --batch out, or --svg, --diff and --types")  # fmt: skip
+    if json and svg is not None and not types and other is None:
+        raise ArgumentError("loom inspect, --json", "has no effect here", expected="something that is printed",
+                            got="--svg", remedy="Leave --json out, or ask one after the other")  # fmt: skip
     require_place("--svg", svg, (".svg",))
     net = open_network(network, device, model_id=model_id)
     if svg is not None:
@@ -60,9 +68,10 @@ def inspect(
         _print_types(net, data, scales or "auto", json=json)
     if types or svg is not None:
         return
-    blueprint = net.blueprint(batch)
+    samples = 1 if batch is None else batch
+    blueprint = net.blueprint(samples)
     if json:
-        print_json(_facts(net, batch))
+        print_json(_facts(net, samples))
         return
     print_table(*blueprint.rows())
     if net.spec.classes:

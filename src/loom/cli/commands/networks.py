@@ -37,19 +37,27 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Print loss, precision and recall of classes, confusion (rows: the true class) and deviation of a model."""
-    from loom.cli.evaluation import print_evaluation, write_evaluation, write_plots
+    from loom.cli.evaluation import facts_of, print_evaluation, write_evaluation, write_plots
     from loom.cli.networks import open_network, require_place, samples_for
     from loom.cli.output import print_json
+    from loom.core.errors import ArgumentError
 
     require_place("--out", out, (".json",))
     net = open_network(model, device, trained=True, model_id=model_id)
+    if summary and json:
+        raise ArgumentError("loom eval, --summary", "is a text", expected="--summary or --json", got="both",
+                            remedy="Leave --summary out: --json has the buckets")  # fmt: skip
     found = net.evaluate(*samples_for(net, data, names), loss=loss)
+    if names is not None and found.confusion is None:
+        raise ArgumentError("loom eval, --names", "the targets are no classes", expected="classes", got="numbers",
+                            remedy="Leave it out")  # fmt: skip
+    facts = facts_of(found, worst=worst, auc=auc) if json or out is not None else {}
     if out is not None:
-        write_evaluation(found, out)
+        write_evaluation(facts, out)
     if plot is not None:
         write_plots(found, plot)
     if json:
-        print_json(found.to_dict())
+        print_json(facts)
         return
     print_evaluation(found, net.spec.classes, worst=worst, summary=summary, auc=auc)
 

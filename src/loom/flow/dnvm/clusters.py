@@ -6,9 +6,12 @@ Layer: flow, over ``loom.nn.measure``. Invariant: what has a name in ``telemetry
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array, read_array
+from loom.core.conversions import widen
 from loom.core.errors import ShapeError
 from loom.flow.dnvm.telemetry import silhouette_score
 from loom.nn.measure.correlation import correlate
@@ -21,14 +24,17 @@ def compute_silhouette_score(data: Sequence[Sequence[float]], assignments: Seque
     return silhouette_score(data, assignments)
 
 
+def _rows(values: Any, name: str) -> Array:
+    return widen(*read_array(values, f"compute_correlation_matrix, {name}"))
+
+
 def compute_correlation_matrix(
     matrix_a: Sequence[Sequence[float]], matrix_b: Sequence[Sequence[float]] | None = None
 ) -> list[list[float]]:
     """Return the correlations of each feature of one with each of the other, of as many samples; of one with itself."""
-    a = np.asarray(matrix_a)
     if matrix_b is None:
-        return correlate(a).matrix.tolist()
-    b = np.asarray(matrix_b)
+        return correlate(matrix_a).matrix.tolist()
+    a, b = (_rows(m, name) for m, name in ((matrix_a, "matrix_a"), (matrix_b, "matrix_b")))
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b):
         raise ShapeError("compute_correlation_matrix", "not as many samples of both", expected=f"{len(a)} rows",
                          got=b.shape, remedy="Let each row be a sample")  # fmt: skip

@@ -115,10 +115,12 @@ class Observation:
         self._id = model.network.name or "network"
 
     def attach(self) -> Observation:
-        """Be shown what the network does from now on."""
+        """Be shown what the network does from now on; again does nothing."""
         with self._model.lock:
             watch = self._model.watch
-            self._model.watch = Viewers([*(() if watch is None else watch.viewers), self])
+            others = () if watch is None else watch.viewers
+            if self not in others:
+                self._model.watch = Viewers([*others, self], watch)
         return self
 
     def close(self) -> None:
@@ -126,11 +128,11 @@ class Observation:
         with self._model.lock:
             watch = self._model.watch
             left = [] if watch is None else [v for v in watch.viewers if v is not self]
-            self._model.watch = Viewers(left) if left else None
+            self._model.watch = Viewers(left, watch) if left else None
 
     def __enter__(self) -> Observation:
-        """Be the observation."""
-        return self
+        """Be the observation, attached again if it was closed."""
+        return self.attach()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close it."""

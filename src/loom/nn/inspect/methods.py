@@ -9,11 +9,15 @@ import inspect
 import json
 from typing import Any
 
-from loom.core.errors import ArgumentError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, near_matches
 
 __all__ = ["has_method", "list_methods", "method_signature", "methods_json", "methods_of"]
 
 _ANY = "Any"
+_UNKNOWN = inspect.Signature(
+    [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
+     inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
+)  # fmt: skip
 _VARIABLE = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
@@ -34,13 +38,16 @@ def methods_json(cls: type) -> str:
 
 
 def list_methods(cls: type) -> list[str]:
-    """Return the names of public methods, sorted."""
+    """Return the names of public methods, sorted; DTypeError for what is no class."""
+    if not inspect.isclass(cls):
+        raise DTypeError("list_methods", "not a class", expected="a class", got=type(cls).__name__,
+                         remedy="Pass type(it)")  # fmt: skip
     return [name for name in sorted(dir(cls)) if name[0] != "_" and inspect.isroutine(getattr(cls, name))]
 
 
 def has_method(cls: type, name: object) -> bool:
     """Tell whether there is a public method of a name."""
-    return isinstance(name, str) and name in list_methods(cls)
+    return name in list_methods(cls)
 
 
 def method_signature(cls: type, name: str) -> str:
@@ -53,7 +60,10 @@ def method_signature(cls: type, name: str) -> str:
 
 
 def _described(name: str, method: Any, cls: type) -> dict[str, Any]:
-    signature = inspect.signature(method)
+    try:
+        signature = inspect.signature(method)
+    except ValueError:  # of C, where nothing tells it
+        signature = _UNKNOWN
     parameters = list(signature.parameters.values())
     if not isinstance(inspect.getattr_static(cls, name), (classmethod, staticmethod)):
         parameters = parameters[1:]  # self

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import Array
-from loom.core.errors import ShapeError
+from loom.core.arrays import Array, read_as
+from loom.core.dtype import i64
+from loom.core.errors import ArgumentError, ShapeError
 from loom.nn.measure.labels import known_labels, names_of, number_labels, read_labels, require_as_many
 
 __all__ = ["Averages", "ClassReport", "accuracy", "classification_report", "confusion_matrix", "report_of"]
+
+_MOST_COUNTED = 1 << 53
 
 
 def accuracy(expected: Any, predicted: Any) -> float:
@@ -131,12 +134,22 @@ def classification_report(
 def report_of(confusion: Any, labels: Sequence[Any] = (), names: Sequence[str] = ()) -> ClassReport:
     """Return the report of a confusion matrix (rows: the true class), whose classes are ``labels``, else 0, 1, ..
 
+    DTypeError, ShapeError and ArgumentError for what are no counts, or not as many labels or names as classes.
+
     Source: M. Sokolova and G. Lapalme, "A systematic analysis of performance measures" (2009), table 3.
     """
-    counts = np.asarray(confusion, np.int64)
+    where = "measure.report_of"
+    counts = read_as(confusion, i64, where)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size or (counts < 0).any():
-        raise ShapeError("measure.report_of", "not a confusion matrix", expected="counts (classes, classes)",
+        raise ShapeError(where, "not a confusion matrix", expected="counts (classes, classes)",
                          got=counts.shape, remedy="Use confusion_matrix")  # fmt: skip
+    if sum(map(sum, counts.tolist())) > _MOST_COUNTED:
+        raise ArgumentError(where, "more samples than can be counted", expected="up to 2**53", got="more",
+                            remedy="Divide the counts")  # fmt: skip
+    for name, given in (("labels", labels), ("names", names)):
+        if len(given) not in (0, len(counts)):
+            raise ArgumentError(f"{where}, {name}", "not one for each class", expected=len(counts), got=len(given),
+                                remedy="Pass as many as there are classes")  # fmt: skip
     right, said, true = np.diag(counts), counts.sum(0), counts.sum(1)
     precision, recall = _ratio(right, said), _ratio(right, true)
     f1 = _ratio(2 * right, said + true)

@@ -1,13 +1,14 @@
 """k-means clusters, and how well samples lie in them.
 
-Layer: nn. Distances are computed on the device, by programs over ``loom.tensor``; means and sums over samples on the
+Layer: nn. Distances are computed on the device, by programs over ``loom.tensor``, of numbers that a power of two
+brings near 1, so that no square of large or small ones is lost; means and sums over samples on the
 host, in doubles, in the samples' order. Invariant: clusters depend on samples, settings and seed alone.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -17,9 +18,9 @@ from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
-from loom.core.numbers import whole
+from loom.core.numbers import real, whole
 from loom.nn.measure.labels import read_labels, require_as_many
-from loom.nn.measure.tables import permutation, read_rows, slabs, word
+from loom.nn.measure.tables import exponent_of, permutation, read_rows, scaled, slabs, word
 from loom.runtime.device import Device
 from loom.tensor import TensorProgram
 
@@ -82,11 +83,14 @@ def kmeans(
     one_of(start, f"{where}, start", _STARTS)
     most, turns = whole(iterations, f"{where}, iterations", least=1), whole(restarts, f"{where}, restarts", least=1)
     key = whole(seed, f"{where}, seed", least=0, most=_MOST_SEED)
-    search = _Lloyd(rows, dtype, count, key, on)
+    exponent = exponent_of(rows)
+    search = _Lloyd(scaled(rows, -exponent), dtype, count, key, on)
     found: list[Clusters] = []
     for turn in range(turns):
         found.append(search.run(search.spread(turn) if start == "k-means++" else search.draw(turn), turn, most))
-    return min(found, key=lambda c: c.inertia)
+    best = min(found, key=lambda c: c.inertia)
+    inertia = float(scaled(np.array(best.inertia), 2 * exponent))
+    return replace(best, centroids=scaled(best.centroids, exponent), inertia=inertia)
 
 
 class _Lloyd:
@@ -176,10 +180,11 @@ def nearest_centroid(x: Any, centroids: Any, *, on: str | Device | None = None) 
     known, other = read_rows(centroids, f"{where}, centroids")
     _require_features(where, rows, known)
     wide = dtype if dtype.nbytes >= other.nbytes else other
+    exponent = exponent_of(rows, known)
     found, squares = _Nearest(rows.shape[1], len(known), wide, on).find(
-        rows.astype(wide.numpy), known.astype(wide.numpy)
+        *(scaled(a.astype(wide.numpy), -exponent) for a in (rows, known))
     )
-    return found, np.sqrt(squares)
+    return found, scaled(np.sqrt(squares), exponent)
 
 
 def _require_features(where: str, rows: Array, known: Array) -> None:
@@ -214,10 +219,10 @@ def silhouette_samples(x: Any, assignments: Any, *, single: float = 0.0, on: str
     if len(labels) < 2:
         raise ArgumentError(f"{where}, assignments", "all samples are in one cluster", expected="at least 2 clusters",
                             got=1, remedy="Ask for more clusters")  # fmt: skip
-    if single not in (0, 1):
+    if real(single, f"{where}, single") not in (0, 1):
         raise ArgumentError(f"{where}, single", "not usable", expected="0 or 1", got=single, remedy="Correct it")
     counts = np.bincount(places)
-    sums = _sums_by_cluster(rows, places, len(labels), dtype, on)
+    sums = _sums_by_cluster(scaled(rows, -exponent_of(rows)), places, len(labels), dtype, on)
     own = np.arange(len(rows)), places
     with np.errstate(all="ignore"):
         within = sums[own] / (counts[places] - 1)

@@ -43,7 +43,8 @@ class Calibration:
 def calibration(expected: Any, probabilities: Any, bins: int = 10) -> Calibration:
     """Return the calibration of probabilities (n, classes), or (n) of class 1 of 0 and 1, for classes (n).
 
-    ``bins`` of equal width. ArgumentError for what are no probabilities, or classes that have none.
+    ``bins`` of equal width; rows need not add up to 1 (a sigmoid for each class).
+    ArgumentError for what are no probabilities, or classes that have none.
 
     >>> calibration([1, 1, 0, 1], [0.75, 0.75, 0.75, 0.75]).expected_error
     0.0
@@ -55,7 +56,7 @@ def calibration(expected: Any, probabilities: Any, bins: int = 10) -> Calibratio
     true, chances = read_labels(expected, f"{where}, expected"), read_scores(probabilities, f"{where}, probabilities")
     require_as_many(where, expected=true, probabilities=chances)
     chances = chances.reshape(len(chances), -1) if chances.ndim < 3 else chances
-    if chances.ndim != 2:
+    if chances.ndim != 2 or not chances.size:
         raise ShapeError(where, "not rows of probabilities", expected="(n, classes)", got=chances.shape,
                          remedy="Measure one output at a time")  # fmt: skip
     if (chances < 0).any() or (chances > 1).any():

@@ -19,7 +19,7 @@ from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_int, is_list, is_mapping, items, one_of
 from loom.core.numbers import real, whole
-from loom.nn.measure.tables import read_rows
+from loom.nn.measure.tables import exponent_of, read_rows, scaled
 from loom.runtime.device import Device
 
 __all__ = ["Correlation", "FeaturePair", "correlate"]
@@ -113,8 +113,10 @@ class Correlation:
             matrix.shape[0] != matrix.shape[1]
             or (np.abs(matrix) > 1 + 1e-6).any()
             or (np.abs(matrix - matrix.T) > 1e-6).any()
+            or (np.abs(np.diag(matrix) - 1) > 1e-6).any()
         ):
-            raise ArgumentError(f"{where}, matrix", "not correlations", expected="a symmetric matrix of -1 to 1",
+            raise ArgumentError(f"{where}, matrix", "not correlations",
+                                expected="a symmetric matrix of -1 to 1, its diagonal 1",
                                 got=f"shape {matrix.shape}", remedy="Check which file it is")  # fmt: skip
         rest: list[Array] = []
         for name in ("means", "std_devs", "mins", "maxs"):
@@ -123,6 +125,10 @@ class Correlation:
                 raise ArgumentError(f"{where}, {name}", "not one number for each feature", expected=len(labels),
                                     got=len(values), remedy="Check which file it is")  # fmt: skip
             rest.append(values.astype(np.float64))
+        if (rest[1] < 0).any() or (rest[2] > rest[3]).any() or inner.get("n", len(labels)) != len(labels):
+            raise ArgumentError(where, "numbers that contradict each other",
+                                expected=f"n of {len(labels)}, std_devs of at least 0, mins below maxs",
+                                got=repr(found)[:80], remedy="Check which file it is")  # fmt: skip
         samples = whole(inner.get("samples", 0), f"{where}, samples", least=0)
         method = one_of(inner.get("method", "pearson"), f"{where}, method", _METHODS)
         return cls(labels, matrix.astype(np.float64), samples, *rest, method=method)
@@ -189,7 +195,8 @@ def _labels(given: Any, count: int, where: str) -> tuple[str, ...]:
 
 def _mean(column: Array) -> float:
     """Return the mean: sums in the order of numpy's cumulative sums, which is that of the samples."""
-    return float(np.cumsum(column)[-1] / len(column))
+    exponent = exponent_of(column)
+    return float(scaled(np.cumsum(scaled(column, -exponent))[-1] / len(column), exponent))
 
 
 def _matrix(rows: Array, dtype: DType, on: str | Device | None) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import Array, read_as
-from loom.core.dtype import f64
+from loom.core.dtype import f64, i64
 from loom.core.errors import ArgumentError, DTypeError, FileError, ShapeError
 from loom.core.given import is_list, is_mapping, one_of, path
 from loom.core.numbers import whole
@@ -37,6 +38,7 @@ _INFINITE = 1e9
 """What JSON has in place of infinity."""
 _NEAR = 1e-3
 """Two programs' sums may differ by so much, in percent."""
+_MOST = int(sys.float_info.max)
 _SHOWN = 5
 """Samples of a bucket that the summary names."""
 _BAR = 50
@@ -71,13 +73,18 @@ class DeviationMetrics:
         """
         self.expected, self.actual = (_numbers(a, "DeviationMetrics") for a in (expected, actual))
         count = len(self.expected)
-        self.indexes = np.arange(count) if indexes is None else np.asarray(indexes, np.int64)
-        if not count or self.expected.shape != self.actual.shape or self.indexes.shape != (count,):
+        self.indexes = np.arange(count) if indexes is None else read_as(indexes, i64, "DeviationMetrics, indexes")
+        if self.indexes.shape != (count,):
+            raise ShapeError("DeviationMetrics, indexes", "not one for each sample", expected=(count,),
+                             got=self.indexes.shape, remedy="Leave them out to count from 0")  # fmt: skip
+        if not count or self.expected.shape != self.actual.shape:
             raise ShapeError("evaluate", "not one expected number for each sample", expected=self.actual.shape,
-                             got=self.expected.shape, remedy="Pass one number for each output")  # fmt: skip
+                             got=self.expected.shape,
+                             remedy="Pass one number for each output" if count else "Pass some samples")  # fmt: skip
         self.deviations = _deviations(self.expected, self.actual)
         highs = np.array([high for _, high in BUCKETS.values()])
-        self._places = cast("Any", np.searchsorted(highs, self.deviations))
+        places: Any = np.searchsorted(highs, self.deviations)
+        self._places: list[int] = places.tolist()
 
     @property
     def total_samples(self) -> int:
@@ -135,7 +142,7 @@ class DeviationMetrics:
     def samples_in(self, bucket: str) -> list[int]:
         """Return the numbers of a bucket's samples."""
         name = one_of(bucket, "DeviationMetrics.samples_in, bucket", _NAMES)
-        return self.indexes[self._places == _NAMES.index(name)].tolist()
+        return self.indexes[np.array(self._places) == _NAMES.index(name)].tolist()
 
     def __eq__(self, other: object) -> bool:
         """Tell whether another has the same samples, expected and predicted numbers."""
@@ -224,11 +231,11 @@ class DeviationMetrics:
                                 got=repr(found)[:80], remedy="Check which file it is")  # fmt: skip
         rows = [_row(r, n) for n, r in enumerate(found["results"])]
         made = cls([r[1] for r in rows], [r[2] for r in rows], [r[0] for r in rows])
-        for key in ("score", "avg_deviation", "total_samples", "failures", "correct_count"):
-            told, is_one = found.get(key), _plain(getattr(made, key))
-            if told is not None and not (_is_number(told) and abs(told - is_one) <= _NEAR * max(1.0, abs(is_one))):
-                raise ArgumentError(where, f"{key!r} is not that of the results", expected=is_one, got=told,
-                                    remedy="The file was changed: evaluate again")  # fmt: skip
+        for key in ("score", "avg_deviation", "total_samples", "failures", "correct_count", "accuracy"):
+            _agree(where, key, found.get(key), _plain(getattr(made, key)))
+        for n, (row, far) in enumerate(zip(found["results"], made.deviations.tolist(), strict=True)):
+            _agree(f"{where}, results[{n}]", "deviation", row.get("deviation"), far)
+        _agree_buckets(found.get("buckets"), made)
         return made
 
     def to_json(self) -> str:
@@ -276,6 +283,9 @@ def deviation_metrics(outputs: Any, expected: Any) -> DeviationMetrics:
     50.0
     """
     found = read_as(outputs, f64, "evaluate, outputs")
+    if found.ndim and not found.size:
+        raise ShapeError("evaluate, outputs", "no numbers", expected="at least 1 for each sample", got=found.shape,
+                         remedy="Pass some samples")  # fmt: skip
     wanted = read_as(expected, f64, "evaluate, expected").reshape(-1)
     if found.ndim == 0 or len(found) != len(wanted) or not len(wanted) or not found.size:
         raise ShapeError("evaluate", "not one expected number for each sample", expected=found.shape[:1],
@@ -323,10 +333,33 @@ def _row(result: Any, number: int) -> tuple[int, float, float]:
     if not all(v is None or _is_number(v) for v in values) or not isinstance(sample, int) or isinstance(sample, bool):
         raise ArgumentError(where, "no result of a sample", expected="sample_index, expected, actual",
                             got=repr(result)[:80], remedy="Check which file it is")  # fmt: skip
+    if any(isinstance(v, int) and abs(v) > _MOST for v in values) or abs(sample) >= 1 << 63:
+        raise ArgumentError(where, "a number that is none of f64", expected="up to 1.8e308, samples of 64 bits",
+                            got=repr(result)[:80], remedy="Check which file it is")  # fmt: skip
     expected, actual = (math.nan if v is None else float(v) for v in values)
     if far == 100.0 and _INFINITE in (abs(expected), abs(actual)) and _far(expected, actual) != far:
         expected, actual = (math.copysign(math.inf, v) if abs(v) == _INFINITE else v for v in (expected, actual))
     return sample, expected, actual
+
+
+def _agree(where: str, key: str, told: Any, is_one: Any) -> None:
+    """See that a number that is told is that of the results."""
+    if told is not None and not (_is_number(told) and abs(told - is_one) <= _NEAR * max(1.0, abs(is_one))):
+        raise ArgumentError(where, f"{key!r} is not that of the results", expected=is_one, got=repr(told)[:80],
+                            remedy="The file was changed: evaluate again")  # fmt: skip
+
+
+def _agree_buckets(told: Any, made: DeviationMetrics) -> None:
+    """See that buckets have as many samples as are told, but for those at an edge, where programs round apart."""
+    edges = np.array([high for _, high in BUCKETS.values()][:-1])
+    most = int((np.abs(made.deviations[:, None] - edges).min(1) <= _NEAR).sum())
+    for name, count in made.counts.items() if is_mapping(told) else ():
+        given = told.get(name)
+        held = given.get("count", count) if is_mapping(given) else count
+        if not _is_number(held) or abs(held - count) > most:
+            raise ArgumentError(f"DeviationMetrics.from_dict, buckets[{name!r}]", "'count' is not that of the results",
+                                expected=count, got=repr(held)[:80],
+                                remedy="The file was changed: evaluate again")  # fmt: skip
 
 
 def _far(expected: float, actual: float) -> float:

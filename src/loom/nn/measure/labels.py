@@ -6,16 +6,19 @@ Layer: nn. Invariant: labels of two kinds (a text and a number) are an error, ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, NotFinite, ShapeError
-from loom.core.given import is_array, is_list
+from loom.core.given import is_array, is_list, items
 
-__all__ = ["known_labels", "names_of", "number_labels", "read_labels", "read_scores", "read_truths", "require_as_many"]
+__all__ = [
+    "known_labels", "listed", "names_of", "number_labels", "read_labels", "read_scores", "read_truths",
+    "require_as_many", "require_exact",
+]  # fmt: skip
 
 
 def read_labels(values: Any, where: str) -> Array:
@@ -33,6 +36,7 @@ def read_labels(values: Any, where: str) -> Array:
     if found.dtype.kind in "Ub":
         return found
     if found.dtype.kind == "f":
+        found = found.astype(np.float64)
         if not (np.isfinite(found) & (found == np.floor(found)) & (np.abs(found) < 2.0**53)).all():
             raise DTypeError(where, "numbers that are no labels", expected="whole numbers, truths or texts",
                              got="fractions, NaN or infinities", remedy="Pass classes, or use deviation_metrics",
@@ -55,8 +59,24 @@ def _as_array(values: Any, where: str) -> Array:
         if kinds:
             raise DTypeError(where, "labels of several kinds", expected="texts alone, or numbers alone",
                              got=f"str and {', '.join(sorted(kinds))}", remedy="Convert them to one")  # fmt: skip
-        return np.array(values, np.str_)
+        values = np.array(values, object)
+        if any(v.endswith("\0") for v in values):
+            raise DTypeError(where, "a text that ends with a NUL", expected="texts that numpy can hold",
+                             got=repr(next(v for v in values if v.endswith("\0")))[:40],
+                             remedy="Strip it: numpy would take it for the text without")  # fmt: skip
+        return values.astype(np.str_)
     return widen(*read_array(values, where))
+
+
+def require_exact(found: Array, where: str) -> None:
+    """See that f64 holds whole numbers as they are; DTypeError else."""
+    most = 1 << 53
+    if found.dtype.kind in "iu" and found.dtype.itemsize == 8 and found.size and (
+        int(found.max()) > most or int(found.min()) < -most
+    ):  # fmt: skip
+        raise DTypeError(where, "whole numbers that f64 would round", expected="-2**53 to 2**53",
+                         got=f"{found.min()} to {found.max()}",
+                         remedy="Subtract the least of them, or pass array.astype(float)")  # fmt: skip
 
 
 def require_as_many(where: str, **arrays: Array) -> None:
@@ -68,31 +88,39 @@ def require_as_many(where: str, **arrays: Array) -> None:
                              remedy="Pass one of each for each sample")  # fmt: skip
 
 
+def listed(given: Any, where: str) -> list[Any]:
+    """Return labels or names in their order; ArgumentError for what has none, as a set."""
+    if isinstance(given, (set, frozenset)):
+        raise ArgumentError(where, "a set has no order", expected="a list", got=repr(cast("object", given))[:80],
+                            remedy="Pass sorted(...)")  # fmt: skip
+    return list(given) if isinstance(given, str) else items(given, where, "labels")
+
+
 def known_labels(given: Any, where: str, *arrays: Array) -> Array:
     """Return the labels: those given, in their order, or all that are met, sorted.
 
     DTypeError for arrays of different kinds; ArgumentError for labels twice, or one that is met and not given.
     """
     kinds = {"text" if a.dtype.kind == "U" else "number" for a in arrays}
-    listed = None if given is None else read_labels(given, f"{where}, labels")
-    if listed is not None:
-        kinds.add("text" if listed.dtype.kind == "U" else "number")
+    told = None if given is None else read_labels(given, f"{where}, labels")
+    if told is not None:
+        kinds.add("text" if told.dtype.kind == "U" else "number")
     if len(kinds) > 1:
         raise DTypeError(where, "labels of several kinds", expected="texts alone, or numbers alone",
                          got="texts and numbers", remedy="Convert them to one")  # fmt: skip
     met = np.unique(np.concatenate([_plain(a) for a in arrays]))
-    if listed is None:
+    if told is None:
         return met if any(a.dtype.kind != "b" for a in arrays) else met.astype(bool)
-    listed = _plain(listed)
-    if len(np.unique(listed)) != len(listed):
-        raise ArgumentError(f"{where}, labels", "a label is there twice", expected="each once", got=listed.tolist(),
+    found = _plain(told)
+    if len(np.unique(found)) != len(found):
+        raise ArgumentError(f"{where}, labels", "a label is there twice", expected="each once", got=found.tolist(),
                             remedy="Leave it out once")  # fmt: skip
-    unknown = np.setdiff1d(met, listed)
+    unknown = np.setdiff1d(met, found)
     if len(unknown):
         raise ArgumentError(f"{where}, labels", "samples have a label that is not among them",
-                            expected=str(listed.tolist())[:80], got=unknown.tolist()[0],
+                            expected=str(found.tolist())[:80], got=unknown.tolist()[0],
                             remedy="Pass all labels, or leave labels out")  # fmt: skip
-    return listed
+    return found
 
 
 def _plain(a: Array) -> Array:
@@ -106,8 +134,10 @@ def number_labels(values: Array, labels: Array) -> Array:
 
 
 def read_scores(values: Any, where: str) -> Array:
-    """Return scores as f64; NotFinite for NaN and infinities."""
-    found = widen(*read_array(values, where)).astype(np.float64)
+    """Return scores as f64; NotFinite for NaN and infinities, DTypeError for whole numbers that f64 would round."""
+    given = widen(*read_array(values, where))
+    require_exact(given, where)
+    found = given.astype(np.float64)
     if not np.isfinite(found).all():
         error = NotFinite(where, "NaN or an infinity among the scores", expected="finite numbers",
                           remedy="Remove those samples")  # fmt: skip
@@ -144,7 +174,7 @@ def names_of(labels: Array, names: Sequence[str] | None, where: str) -> tuple[st
     """Return what labels are called: by ``names``, one for each, or as they are."""
     if names is None:
         return tuple(map(str, labels.tolist()))
-    found = tuple(str(name) for name in names)
+    found = tuple(map(str, listed(names, f"{where}, names")))
     if len(found) != len(labels):
         raise ArgumentError(f"{where}, names", "not one name for each label", expected=len(labels), got=len(found),
                             remedy="Pass as many as there are labels")  # fmt: skip

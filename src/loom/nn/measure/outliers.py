@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from loom.core.arrays import Array
+from loom.core.arrays import Array, read_as
+from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError
-from loom.core.given import is_mapping
+from loom.core.given import is_mapping, one_of
 from loom.core.numbers import real
 from loom.nn.inspect.activity import Observation
 from loom.nn.measure.clustering import Clusters, kmeans, nearest_centroid
@@ -73,10 +74,7 @@ class OutlierDetector:
         ``layer_features``. Errors as in ``kmeans``.
         """
         where = "OutlierDetector.fit"
-        share = real(quantile, f"{where}, quantile")
-        if not 0 < share <= 1:
-            raise ArgumentError(f"{where}, quantile", "out of range", expected="above 0, up to 1", got=quantile,
-                                remedy="Pass the share of known samples that is to be within")  # fmt: skip
+        share = _share(quantile, f"{where}, quantile")
         found = kmeans(features, clusters, start=start, seed=seed, on=on)
         near = np.sort(nearest_centroid(features, found.centroids, on=on)[1])
         return cls(found.centroids, float(near[max(math.ceil(share * len(near)), 1) - 1]), share, found)
@@ -107,7 +105,16 @@ class OutlierDetector:
         if not is_mapping(found) or not {"centroids", "threshold", "quantile"} <= set(found):
             raise ArgumentError(where, "no detector", expected="centroids, threshold, quantile",
                                 got=repr(found)[:80], remedy="Check which file it is")  # fmt: skip
-        centroids, _ = read_rows(found["centroids"], f"{where}, centroids")
-        kept = np.float32 if found.get("dtype") == "float32" else np.float64
-        return cls(centroids.astype(kept), float(real(found["threshold"], f"{where}, threshold")),
-                   float(real(found["quantile"], f"{where}, quantile")))  # fmt: skip
+        kept = one_of(found.get("dtype", "float64"), f"{where}, dtype", ("float32", "float64"))
+        centroids = read_as(found["centroids"], f32 if kept == "float32" else f64, f"{where}, centroids")
+        threshold = real(found["threshold"], f"{where}, threshold", least=0)
+        share = _share(found["quantile"], f"{where}, quantile")
+        return cls(read_rows(centroids, f"{where}, centroids")[0], float(threshold), share)
+
+
+def _share(quantile: Any, where: str) -> float:
+    share = float(real(quantile, where))
+    if not 0 < share <= 1:
+        raise ArgumentError(where, "out of range", expected="above 0, up to 1", got=quantile,
+                            remedy="Pass the share of known samples that is to be within")  # fmt: skip
+    return share

@@ -17,6 +17,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, StateError
+from loom.core.given import is_list
 from loom.core.given import path as path_of
 from loom.nn.measure.classes import ClassReport
 from loom.nn.measure.confidence import Calibration
@@ -70,6 +71,9 @@ def plot_correlation(correlation: Correlation, path: Path = None) -> bytes:
 
 def plot_roc(curves: RocCurve | Mapping[Any, RocCurve], path: Path = None) -> bytes:
     """Return a PNG of a ROC curve, or of several by name (at most 20, those of the least area first)."""
+    if not isinstance(curves, (RocCurve, Mapping)):
+        raise ArgumentError("plot_roc", "not what it draws", expected="RocCurve, or several by name",
+                            got=type(curves).__name__, remedy="Pass what roc_curve or roc_curves gives")  # fmt: skip
     given = {"": curves} if isinstance(curves, RocCurve) else dict(curves)
     for curve in given.values():
         _require(curve, RocCurve, "plot_roc")
@@ -98,6 +102,10 @@ def plot_buckets(metrics: DeviationMetrics, path: Path = None) -> bytes:
 
 def plot_losses(history: Losses, path: Path = None) -> bytes:
     """Return a PNG of the losses of a training's epochs; numbers that are not finite leave gaps."""
+    lines = [getattr(history, name, None) for name in ("loss", "validation_loss")]
+    if not all(is_list(line) and all(isinstance(v, (int, float)) for v in line) for line in lines):
+        raise ArgumentError("plot_losses", "not what it draws", expected="a training's history",
+                            got=type(history).__name__, remedy="Pass what train gives")  # fmt: skip
     figure, axes = _figure()
     for name, line in (("loss", history.loss), ("validation", history.validation_loss)):
         if line:

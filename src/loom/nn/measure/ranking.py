@@ -14,7 +14,15 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import one_of
-from loom.nn.measure.labels import known_labels, number_labels, read_labels, read_scores, read_truths, require_as_many
+from loom.nn.measure.labels import (
+    known_labels,
+    listed,
+    number_labels,
+    read_labels,
+    read_scores,
+    read_truths,
+    require_as_many,
+)
 
 __all__ = [
     "PrecisionRecall", "RocCurve", "average_precision", "precision_recall_curve", "roc_auc", "roc_curve", "roc_curves",
@@ -124,7 +132,7 @@ def roc_curves(expected: Any, scores: Any, *, labels: Any = None) -> dict[Any, R
     require_as_many(where, expected=true, scores=found)
     if labels is None and true.dtype.kind != "U":
         labels = range(found.shape[1])
-    known = known_labels(None if labels is None else list(labels), where, true)
+    known = known_labels(None if labels is None else listed(labels, f"{where}, labels"), where, true)
     if len(known) != found.shape[1]:
         raise ShapeError(f"{where}, labels", "not one label for each column of the scores", expected=found.shape[1],
                          got=len(known), remedy="Pass labels=..., in the columns' order")  # fmt: skip
@@ -150,15 +158,20 @@ def roc_auc(
     1.0
     """
     where = "measure.roc_auc"
+    labels = None if labels is None else listed(labels, f"{where}, labels")
     found = read_scores(scores, f"{where}, scores")
+    if average is not None:
+        one_of(average, f"{where}, average", ("macro", "weighted", "micro"))
     if found.ndim < 2 or found.shape[1] == 1:
+        if labels is not None:
+            raise ArgumentError(f"{where}, labels", "have no effect on scores of one class",
+                                expected="scores (n, classes)", got=found.shape,
+                                remedy="Pass positive=..., the label that scores are of")  # fmt: skip
         return _curve(*_binary(expected, found, positive, where)).auc
     if positive is not None:
         raise ArgumentError(f"{where}, positive", "has no effect on scores of several classes",
                             expected="scores of one class", got=found.shape,
                             remedy="Pass the column of that class, or leave it out")  # fmt: skip
-    if average is not None:
-        one_of(average, f"{where}, average", ("macro", "weighted", "micro"))
     curves = roc_curves(expected, found, labels=labels)
     if average is None:
         return {label: curve.auc for label, curve in curves.items()}

@@ -15,8 +15,9 @@ from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import EmptyError, NotFinite, ShapeError
 from loom.core.philox import philox
+from loom.nn.measure.labels import require_exact
 
-__all__ = ["permutation", "read_rows", "slabs", "word"]
+__all__ = ["exponent_of", "permutation", "read_rows", "scaled", "slabs", "word"]
 
 _AT_ONCE = 1 << 22
 """Elements that an intermediate of a program has at most."""
@@ -25,7 +26,8 @@ _AT_ONCE = 1 << 22
 def read_rows(values: Any, where: str, *, least: int = 1) -> tuple[Array, DType]:
     """Return samples (n, features), n at least ``least``, and the type they are computed in; (n,) is one feature.
 
-    Further axes are features. EmptyError for too few, ShapeError for a single number, NotFinite for NaN and infinities.
+    Further axes are features. EmptyError for too few, ShapeError for a single number, NotFinite for NaN and infinities,
+    DTypeError for whole numbers above 2**53.
     """
     found, held = read_array(values, where)
     if not found.ndim:
@@ -35,6 +37,7 @@ def read_rows(values: Any, where: str, *, least: int = 1) -> tuple[Array, DType]
         raise EmptyError(where, "too few samples" if found.size or not len(found) else "no features",
                          expected=f"at least {least} of at least 1 number", got=found.shape,
                          remedy="Pass more")  # fmt: skip
+    require_exact(found, where)
     wide = held == f64 or (not held.is_float and held.nbytes >= f32.nbytes)
     rows = np.ascontiguousarray(widen(found, held).reshape(len(found), -1), np.float64 if wide else np.float32)
     finite = np.isfinite(rows)
@@ -45,6 +48,17 @@ def read_rows(values: Any, where: str, *, least: int = 1) -> tuple[Array, DType]
         error.tensor = "data"
         raise error
     return rows, f64 if wide else f32
+
+
+def exponent_of(*arrays: Array) -> int:
+    """Return the power of two that brings all numbers between -1 and 1, the largest near 1."""
+    return int(np.frexp(max(float(np.abs(a).max()) for a in arrays))[1])
+
+
+def scaled(a: Array, exponent: int) -> Array:
+    """Return numbers times a power of two, which changes no bit of theirs but where f32 or f64 ends."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(a, exponent)
 
 
 def slabs(n: int, each: int) -> list[slice]:

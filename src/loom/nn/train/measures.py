@@ -5,6 +5,7 @@ Layer: nn. Invariant: everything is computed in doubles on the host from the out
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import StateError
+from loom.core.errors import NotFinite, StateError
 from loom.nn.measure.classes import ClassReport, report_of
 from loom.nn.measure.confidence import Calibration, calibration
 from loom.nn.measure.deviation import DeviationMetrics, deviation_metrics
@@ -82,7 +83,7 @@ class Evaluation:
     def auc(self, average: str = "macro") -> float:
         """Return the area under the ROC curve, of several classes ``roc_auc``'s average; errors as in ``roc``."""
         true, said = self._chances("auc")
-        return roc_auc(true, said[:, 1]) if said.shape[1] == 2 else roc_auc(true, said, average=average)
+        return roc_auc(true, said[:, 1] if said.shape[1] == 2 else said, average=average)
 
     def calibration(self, bins: int = 10) -> Calibration:
         """Return how often what was said with so much confidence was so; StateError for targets that are no classes."""
@@ -108,7 +109,7 @@ class Evaluation:
 
     def brief(self) -> dict[str, Any]:
         """Return its figures as JSON takes them, without what is told of single samples."""
-        found: dict[str, Any] = {"samples": self.samples, "loss": self.loss}
+        found: dict[str, Any] = {"samples": self.samples, "loss": _json(self.loss)}
         if self.confusion is not None:
             macro = self.report().macro
             found |= {"accuracy": self.accuracy, "confusion": self.confusion.tolist(), "precision": macro.precision,
@@ -119,25 +120,36 @@ class Evaluation:
         return found | ({"outputs": {n: e.brief() for n, e in self.outputs.items()}} if self.outputs else {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return it as JSON takes it; a loss that is no finite number is None."""
         confusion = None if self.confusion is None else self.confusion.tolist()
         deviation = None if self.deviation is None else self.deviation.to_dict()
         found = {
-            "samples": self.samples, "loss": self.loss, "accuracy": self.accuracy, "confusion": confusion,
+            "samples": self.samples, "loss": _json(self.loss), "accuracy": self.accuracy, "confusion": confusion,
             "deviation": deviation,
         }  # fmt: skip
         found |= {} if self.confusion is None else {"report": self.report().to_dict()}
         return found | ({"outputs": {n: e.to_dict() for n, e in self.outputs.items()}} if self.outputs else {})
 
 
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def evaluation_of(
     output: Array, y: Array, value: float, loss: str | Loss, *, probabilities: bool, names: tuple[str, ...] = ()
 ) -> Evaluation:
-    """Return what an output is worth for targets, ``value`` being that of the loss; ``names`` are the classes'."""
+    """Return what an output is worth for targets, ``value`` being that of the loss; ``names`` are the classes'.
+
+    NotFinite if a NaN is among the outputs of classes: none is the largest then.
+    """
     deviation = deviation_metrics(output, y) if y.size == len(y) else None
     told = classes_said(output, y, loss, probabilities=probabilities)
     if told is None:
         return Evaluation(len(y), value, None, None, deviation)
+    if np.isnan(output).any():
+        at = int(np.argwhere(np.isnan(output))[0][0])
+        raise NotFinite("evaluate", f"the output of sample {at} is NaN", expected="numbers, of which one is largest",
+                        got="NaN", remedy="See which layer makes it: network.observe()")  # fmt: skip
     said, true, _ = told
     chances = chances_of(output, probabilities=probabilities)
     return Evaluation(
@@ -154,5 +166,7 @@ def chances_of(output: Array, *, probabilities: bool) -> Array:
         return np.concatenate([1 - chance, chance], 1)
     if probabilities:
         return np.clip(wide, 0.0, 1.0)
-    powers = np.exp(wide - wide.max(1, keepdims=True))
+    most = wide.max(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        powers = np.where(np.isfinite(most), np.exp(wide - most), wide == most)
     return powers / powers.sum(1, keepdims=True)

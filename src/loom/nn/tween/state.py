@@ -118,6 +118,15 @@ class TweenState:
             raise ArgumentError("tween", "nothing can be trained", expected="at least one weight that is not frozen",
                                 got=f"{len(self.model.parameters)} weights", remedy="Unfreeze a layer")  # fmt: skip
 
+    def _require_unseen(self) -> None:
+        """See that nobody observes, who would be told nothing: the updates of these modes are programs of their own."""
+        watch = self.model.watch
+        if watch is not None and not watch.is_showing and (self.mode.is_tween or self.mode.is_step):
+            raise StateError("tween", f"the mode '{self.mode.value}' cannot be observed", expected="no observer",
+                             got=f"{len(watch.viewers)} attached",
+                             remedy="Close them while it moves, and observe predict; or use network.step()",
+                             )  # fmt: skip
+
     def _zeros(self, name: str, shape: tuple[int, ...], dtype: DType) -> Tensor:
         return tensor.parameter(np.zeros(shape, dtype.numpy), dtype, name=name, on=self.model.device)
 
@@ -146,6 +155,7 @@ class TweenState:
     def move(self, given: Arrays, wanted: Arrays, rate: float, *, watch: bool = False) -> float:
         """Move the network with arrays by name that were checked; the caller holds its turn."""
         self._require_same()
+        self._require_unseen()
         if self.mode.is_step:
             self._fit_buffers(len(next(iter(given.values()))))
         loss = self._tween(given, wanted, rate, watch) if self.mode.is_tween else self._propagate(given, wanted, rate)
@@ -172,6 +182,7 @@ class TweenState:
     def advance(self, given: Arrays) -> None:
         """Make a tick with arrays by name that were checked; the caller holds its turn."""
         self._require_same()
+        self._require_unseen()
         self._fit_buffers(len(next(iter(given.values()))))
         program = self._program("tick", given, {}, watch=False)
         with self.model.lock:

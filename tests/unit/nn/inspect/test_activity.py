@@ -135,7 +135,41 @@ def test_an_error_of_a_callback_is_that_of_the_call() -> None:
     assert net.forward(X).shape == (12, 3)
 
 
-@pytest.mark.parametrize("case", CASES[1::9], ids=lambda c: c.name)
+def test_observers_come_and_go_in_any_order() -> None:
+    """Within a callback too, where nothing that runs is told, or it would call itself."""
+    net, told = _network(), list[tuple[str, int]]()
+
+    def look(event: LayerEvent) -> None:
+        told.append((event.name, event.step_count))
+        with net.observe(layers=0) as within:
+            net.forward(X[:1])
+        assert not within.events
+
+    first = net.observe(look, layers=0)
+    net.forward(X[:1])
+    with net.observe(layers=0) as other:
+        net.forward(X[:1])
+        other.attach()
+    first.close()
+    with other:  # again
+        net.forward(X[:1])
+    assert told == [("layers.0", 1), ("layers.0", 2)]
+    assert [e.step_count for e in other.events] == [2, 1]  # counted while anyone observes
+    assert net.model.watch is None
+
+
+@pytest.mark.parametrize("mode", ["tween", "step"])
+def test_what_cannot_be_observed_is_told(mode: str) -> None:
+    net = _network(layers=[{"type": "dense", "output_size": 3}])
+    state = net.tween(mode)
+    with net.observe(), pytest.raises(StateError, match="cannot be observed"):
+        state.step(X[:2], Y[:2])
+    state.step(X[:2], Y[:2])
+    with net.observe(lambda _event: state.step(X[:2], Y[:2])):  # within a callback nothing is told anyway
+        net.forward(X[:2])
+
+
+@pytest.mark.parametrize("case", CASES[1::15], ids=lambda c: c.name)
 def test_every_layer_is_observed(case: Any) -> None:
     """Of any layer: inputs of numbers, of ids, of several names; the bits of the output stay."""
     net = loom.Network.from_json(case.document("f32"))
