@@ -270,7 +270,7 @@ class Network(Runner):
     def to(self, device: str | Device) -> Network:
         """Move it to another device, in place, and return it: weights and where its training stopped keep their bits.
 
-        Nothing is done if it is there. What was made of it before (a step state, a program) stays with the old weights.
+        Nothing is done if it is there. Programs made of it before keep the old weights; step states are refused.
         StateError while it trains, and for weights that are shared (``graft``).
         """
         found, where = find_device(device), "loom.Network.to"

@@ -26,6 +26,7 @@ from loom.tensor.ops.random import random_words
 
 __all__ = ["generate", "sample"]
 
+_HOTTEST = 2.0**127
 _LEAST = 2.0**-126
 """Added to chances before their logarithm: the least normal f32."""
 
@@ -37,7 +38,8 @@ def sample(state: StepState, *, temperature: float = 1.0, seed: int = 0) -> Arra
     number of ticks done. ArgumentError for a network of several outputs.
     """
     where = "loom.nn.step.sample"
-    heat, key = real(f"{where}, temperature", temperature), whole(f"{where}, seed", seed, least=0, most=(1 << 64) - 1)
+    heat = np.float32(real(f"{where}, temperature", temperature, below=_HOTTEST))
+    key = whole(f"{where}, seed", seed, least=0, most=(1 << 64) - 1)
     outputs = outputs_of(state.wiring.spec)
     if len(outputs) != 1:
         raise ArgumentError(where, "the network has several outputs", expected="one, of classes", got=len(outputs),
@@ -55,7 +57,7 @@ def sample(state: StepState, *, temperature: float = 1.0, seed: int = 0) -> Arra
 
     with state.network.model.lock:
         program = programs.program(("sample", key, bool(heat)), record)
-        program.run(**({"temperature": np.asarray(heat, np.float32)} if heat else {}))
+        program.run(**({"temperature": np.asarray(heat)} if heat else {}))
         return program.read()[0].astype(np.int64)
 
 

@@ -20,16 +20,18 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError, near_matches
 from loom.core.given import path as path_of
+from loom.nn.step.course import Course
 from loom.nn.step.gradients import Past
 from loom.nn.step.programs import StepPrograms
-from loom.nn.train.optimizers import OPTIMIZERS, Optimizer, optimizer_of
+from loom.nn.train.optimizers import OPTIMIZERS, Optimizer, optimizer_of, starting_state
 from loom.storage.atomic import replace_file
 from loom.tensor import Tensor
 
 __all__ = ["arrays_of", "put_back", "read_file", "write_file"]
 
 _WHERE = "StepState.load_state_dict"
-_TICKS, _MOVED, _GIVEN, _OPTIMIZERS = "ticks", "past.moved", "past.given", "optimizers"
+_TICKS, _MOVED, _GIVEN, _WAITING, _FORM = "ticks", "past.moved", "past.given", "waiting", "form"
+_OPTIMIZERS = "optimizers"
 
 
 def _held(programs: StepPrograms) -> Iterator[tuple[str, Tensor]]:
@@ -38,13 +40,15 @@ def _held(programs: StepPrograms) -> Iterator[tuple[str, Tensor]]:
     yield from ((f"history.{n}", t) for n, t in programs.history.items())
 
 
-def arrays_of(programs: StepPrograms, past: Sequence[Past]) -> dict[str, Array]:
+def arrays_of(programs: StepPrograms, course: Course, form: tuple[bool, bool]) -> dict[str, Array]:
     """Return copies of all that a state holds, by name (bf16 as its 16 bits)."""
-    wiring, names = programs.wiring, list(programs.tensors)
+    wiring, names, past = programs.wiring, list(programs.tensors), course.past
     found = {n: t.host_elements()[0] for n, t in _held(programs)}
     found[_TICKS] = programs.number.numpy()
     found[_MOVED] = np.array([[n in p.moved for n in wiring.nodes] for p in past], bool).reshape(-1, len(wiring.nodes))
     found[_GIVEN] = np.array([[n in p.given for n in names] for p in past], bool).reshape(-1, len(names))
+    found[_WAITING] = np.array([n in course.waiting for n in wiring.nodes], bool)
+    found[_FORM] = np.array(form, bool)
     used = programs.optimizers
     found[_OPTIMIZERS] = np.array([_text(o) for o in used], np.str_)
     for number, kept in enumerate(used.values()):
@@ -57,30 +61,53 @@ def _text(optimizer: Optimizer) -> str:
     return json.dumps({"name": name, **asdict(optimizer)})
 
 
-def put_back(programs: StepPrograms, arrays: Mapping[str, Any]) -> list[Past]:
-    """Write what ``arrays_of`` gave; return the past. ArgumentError, before anything is written, for other arrays."""
+def put_back(programs: StepPrograms, course: Course, arrays: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Write what ``arrays_of`` gave; return the form. ArgumentError, before anything is written, for other arrays."""
     wiring, names = programs.wiring, list(programs.tensors)
     given = {str(n): np.asarray(a) for n, a in arrays.items()}
     wanted = dict(_held(programs)) | {_TICKS: programs.number}
-    optimizers = _read_optimizers(given)
-    for number, optimizer in enumerate(optimizers):
-        wanted |= {f"optimizer.{number}.{n}": t for n, t in programs.kept(optimizer).items()}
-    others = (_MOVED, _GIVEN, _OPTIMIZERS)
+    kept = _kept_of(programs, given)
+    known = {*wanted, *(key for keys in kept.values() for key in keys.values())}
     for name in given:
-        if name not in wanted and name not in others:
-            raise ArgumentError(_WHERE, f"the state has no {name!r}", remedy=near_matches(name, list(wanted)))
+        if name not in known and name not in (_MOVED, _GIVEN, _WAITING, _FORM, _OPTIMIZERS):
+            raise ArgumentError(_WHERE, f"the state has no {name!r}", remedy=near_matches(name, list(known)))
     for name, like in wanted.items():
         _require(given, name, like.shape, like.dtype.numpy)
     count = len(given[_MOVED]) if _MOVED in given and given[_MOVED].ndim == 2 else 0
+    count = min(count, programs.horizon, int(given[_TICKS]))
     _require(given, _MOVED, (count, len(wiring.nodes)), np.dtype(bool))
     _require(given, _GIVEN, (count, len(names)), np.dtype(bool))
+    _require(given, _WAITING, (len(wiring.nodes),), np.dtype(bool))
+    _require(given, _FORM, (2,), np.dtype(bool))
     for name, like in wanted.items():
-        like.write_elements(np.require(given[name], requirements=("C", "A")))
-    return [
-        Past(frozenset(n for n, is_one in zip(wiring.nodes, moved, strict=True) if is_one),
-             frozenset(n for n, is_one in zip(names, by_hand, strict=True) if is_one))
-        for moved, by_hand in zip(given[_MOVED], given[_GIVEN], strict=True)
-    ]  # fmt: skip
+        like.write_elements(_plain(given[name]))
+    programs.put_back({o: {n: _plain(given[key]) for n, key in keys.items()} for o, keys in kept.items()})
+    past = [Past(_chosen(wiring.nodes, moved), _chosen(names, by_hand))
+            for moved, by_hand in zip(given[_MOVED], given[_GIVEN], strict=True)]  # fmt: skip
+    course.put_back(past, _chosen(wiring.nodes, given[_WAITING]), int(given[_TICKS]))
+    return bool(given[_FORM][0]), bool(given[_FORM][1])
+
+
+def _plain(array: Array) -> Array:
+    return np.require(array, requirements=("C", "A"))
+
+
+def _chosen(names: Sequence[str], flags: Array) -> frozenset[str]:
+    return frozenset(n for n, is_one in zip(names, flags.tolist(), strict=True) if is_one)
+
+
+def _kept_of(programs: StepPrograms, given: Mapping[str, Array]) -> dict[Optimizer, dict[str, str]]:
+    """Return, of each optimiser that was used, the name of what it keeps -> its key in ``given``, which fits."""
+    found: dict[Optimizer, dict[str, str]] = {}
+    for number, optimizer in enumerate(_read_optimizers(given)):
+        found[optimizer] = {}
+        trained = starting_state(optimizer, programs.trained)
+        for name, like in starting_state(optimizer, programs.model.parameters).items():
+            key = f"optimizer.{number}.{name}"
+            if key in given or name in trained:
+                _require(given, key, like.shape, like.dtype.numpy)
+                found[optimizer][name] = key
+    return found
 
 
 def _require(given: Mapping[str, Array], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

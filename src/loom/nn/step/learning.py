@@ -1,7 +1,7 @@
 """A tick that learns: ticks, loss, the gradient of what the ticks computed, and the update, as one program.
 
 Layer: nn. The same record is compiled here and written down by ``loom.export.freeze_program``. Invariant: a tick whose
-loss is NaN or infinite moves the buffers and no weight.
+loss or gradient is NaN or infinite moves the buffers and no weight.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from loom import tensor
 from loom.core.arrays import Array
-from loom.core.dtype import DType, i32
-from loom.core.errors import ShapeError
+from loom.core.dtype import DType, f64, i32
+from loom.core.errors import ArgumentError, ShapeError
 from loom.nn.spec import Shape
-from loom.nn.step.gradients import Gradients, record_gradient_then
+from loom.nn.step.gradients import Gradients, record_gradient_then, spread
 from loom.nn.step.programs import StepPrograms
 from loom.nn.step.record import Tick
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import CHANCE_LOSSES, Loss
-from loom.nn.train.optimizers import Optimizer, number_type
+from loom.nn.train.optimizers import Optimizer, number_type, optimizer_of
 from loom.nn.train.samples import WHOLE, by_name, check_inputs, for_each, numbers
+from loom.nn.train.scalars import real
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.updates import Pairs, as_type_of, next_values, wide
 from loom.tensor import Tensor
 
-__all__ = ["Lesson", "ends_of", "input_names", "read_lesson", "record_learning", "record_plain"]
+__all__ = ["Lesson", "ends_of", "input_names", "read_lesson", "read_optimizer", "read_rate", "record_learning",
+           "record_plain"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,22 @@ def read_lesson(
                              remedy="One target for each sample of the state")  # fmt: skip
         kinds.append((found.shape, dtype))
     return Lesson(tuple(config.loss_functions(several)), tuple(kinds), optimizer), feeds
+
+
+def read_optimizer(optimizer: Any, where: str) -> Optimizer:
+    """Return an optimiser, given as one or by name; ArgumentError for anything else."""
+    chosen = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
+    if not isinstance(chosen, Optimizer):
+        raise ArgumentError(f"{where}, optimizer", "not an optimiser", expected="a name, or one of loom.nn.train",
+                            got=repr(optimizer)[:200], remedy='Pass for example "adam"')  # fmt: skip
+    return chosen
+
+
+def read_rate(programs: StepPrograms, rate: Any, where: str) -> Array:
+    """Return a learning rate as updates are fed it; ArgumentError for one that their type does not hold."""
+    dtype = number_type(programs.model.parameters)
+    most = 1e300 if dtype == f64 else 1e38
+    return np.asarray(real(f"{where}, learning_rate", rate, below=most), dtype.numpy)
 
 
 def ends_of(recorded: tuple[dict[str, Tensor], Pairs]) -> tuple[list[Tensor], Pairs]:
@@ -107,7 +127,8 @@ def record_plain(programs: StepPrograms) -> tuple[dict[str, Tensor], Pairs]:
 
 
 def record_learning(programs: StepPrograms, lesson: Lesson, *, fed: bool) -> tuple[dict[str, Tensor], Pairs]:
-    """Return the outputs of a tick that learns (``loss`` is the last) and its updates.
+    """Return the outputs of a tick that learns (the last is ``loss``; of one that is not ``fed`` a number follows that
+    is 0 if all gradients are finite, else NaN) and its updates.
 
     It is fed the targets t and ``rate``, and, if its inputs are ``fed``, x; of several x0, x1, .., t0, t1, ...
     """
@@ -123,10 +144,12 @@ def record_learning(programs: StepPrograms, lesson: Lesson, *, fed: bool) -> tup
     rate = tensor.input("rate", (), number_type(programs.trained))
     moves = next_values(lesson.optimizer, programs.trained, found.weights, programs.kept(lesson.optimizer), rate,
                         programs.model.learning_rates)  # fmt: skip
-    is_sound = (loss - loss) == 0
+    away = spread(found.weights)
+    is_sound = ((loss - loss) + as_type_of(away, loss)) == 0
     updates += [(old, tensor.where(is_sound, new, old)) for old, new in moves]
     made_names = input_names(len(names), "y")
-    return {**dict(zip(made_names, shown.values(), strict=True)), "loss": loss}, updates
+    ends = {**dict(zip(made_names, shown.values(), strict=True)), "loss": loss}
+    return ends if fed else {**ends, "spread": away}, updates
 
 
 def _gradients(

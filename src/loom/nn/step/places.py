@@ -5,16 +5,21 @@ Layer: nn. Invariant: what is written is checked before, and follows every run t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from loom.core.arrays import Array
-from loom.core.conversions import widen
+from loom.core.arrays import Array, read_array
+from loom.core.conversions import show, widen
+from loom.core.errors import ShapeError
+from loom.nn.step.tokens import Forms
+from loom.nn.train.samples import check_inputs
 from loom.runtime.order import touching
 from loom.runtime.storage import HostStorage
 from loom.tensor import Tensor
 from loom.tensor.timelines import timeline_of
 
-__all__ = ["BufferPlace"]
+__all__ = ["BufferPlace", "fit"]
 
 
 class BufferPlace:
@@ -33,7 +38,7 @@ class BufferPlace:
 
     def holds(self, x: Array) -> bool:
         """Tell whether an array of the buffer's shape, or one sample of it, is of its type and finite."""
-        return x.dtype == self._plain and bool(np.isfinite(x).all())
+        return self._plain is not None and x.dtype == self._plain and bool(np.isfinite(x).all())
 
     def write(self, x: Array) -> None:
         """Write an array of the buffer's shape and type."""
@@ -51,3 +56,13 @@ class BufferPlace:
         self._timeline.settle()
         with touching((self._tensor.data,)):
             return self._view.copy()
+
+
+def fit(values: Any, like: Tensor, where: str, forms: Forms) -> tuple[Array, tuple[bool, bool]]:
+    """Return numbers as a buffer holds them, and what of its axes was left out."""
+    found, held = read_array(values, where)
+    form = forms.get(found.shape)
+    if form is None:
+        raise ShapeError(where, "another shape", expected=" or ".join(map(str, forms)), got=found.shape,
+                         remedy="Make the state of so many samples: network.step(batch=n)")  # fmt: skip
+    return check_inputs(show(found.reshape(like.shape), held), like.dtype, where), form

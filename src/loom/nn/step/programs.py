@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError, StateError
 from loom.nn.layers import Carried
 from loom.nn.model import Model
 from loom.nn.step.gradients import (
@@ -58,6 +60,7 @@ class StepPrograms:
             for n, k in rows.items()
         }
         self.gradients: dict[str, Tensor] = {}
+        self._gradients: dict[str, Tensor] = {}
         self._kept: dict[Optimizer, dict[str, Tensor]] = {}
         self._made: OrderedDict[Hashable, TensorProgram] = OrderedDict()
 
@@ -65,6 +68,19 @@ class StepPrograms:
     def trained(self) -> dict[str, Tensor]:
         """The weights that are not frozen, by name."""
         return {n: w for n, w in self.model.parameters.items() if n not in self.model.frozen}
+
+    def require_way(self, where: str) -> None:
+        """See that gradients are to be computed, and that there is a weight to compute one for."""
+        if self.gradient is None:
+            raise StateError(where, "the state was made without gradients", expected='gradient="true", or another way',
+                             got="None", remedy="Make it with network.step()")  # fmt: skip
+        self.require_weights(where)
+
+    def require_weights(self, where: str) -> None:
+        """See that there is a weight that is not frozen."""
+        if not self.trained:
+            raise ArgumentError(where, "nothing can be trained", expected="at least one weight that is not frozen",
+                                got="none", remedy="Unfreeze a layer")  # fmt: skip
 
     def _parameter(self, name: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
         held = tensor.zeros(shape, dtype).dtype
@@ -144,12 +160,12 @@ class StepPrograms:
 
     def back(self, past: tuple[Past, ...] | None) -> TensorProgram:
         """Return the program that writes the gradients: it is fed g0, g1, .. of the outputs."""
-        known, trained = self.gradients, self.trained
-        if known.keys() != trained.keys():
-            self.gradients = {
-                n: known[n] if n in known else self._parameter(f"gradient.{n}", w.shape, wide(w).dtype)
-                for n, w in trained.items()
-            }
+        trained = self.trained
+        if self.gradients.keys() != trained.keys():
+            for n, w in trained.items():
+                if n not in self._gradients:  # programs go on writing there when it was frozen meanwhile
+                    self._gradients[n] = self._parameter(f"gradient.{n}", w.shape, wide(w).dtype)
+            self.gradients = {n: self._gradients[n] for n in trained}
         return self.program(("back", past, self.model.frozen), lambda: self._record_back(past))
 
     def _record_back(self, past: tuple[Past, ...] | None) -> tuple[list[Tensor], Pairs]:
@@ -185,22 +201,35 @@ class StepPrograms:
 
     def move(self, optimizer: Optimizer) -> TensorProgram:
         """Return the program that moves the weights: it is fed the rate."""
-        return self.program(("move", optimizer, frozenset(self.gradients)), lambda: ([], self.record_move(optimizer)))
+        return self.program(("move", optimizer, frozenset(self._moved())), lambda: ([], self.record_move(optimizer)))
+
+    def _moved(self) -> dict[str, Tensor]:
+        """Return the weights that there are gradients of and that were not frozen since."""
+        return {n: w for n, w in self.trained.items() if n in self.gradients}
 
     def record_move(self, optimizer: Optimizer) -> Pairs:
         """Return weights and what the optimiser keeps, with their new values, at the rate that is fed as ``rate``."""
-        trained = {n: self.model.parameters[n] for n in self.gradients}
+        trained = self._moved()
         rate = tensor.input("rate", (), number_type(trained))
-        return next_values(optimizer, trained, self.gradients, self.kept(optimizer), rate,
+        return next_values(optimizer, trained, {n: self.gradients[n] for n in trained}, self.kept(optimizer), rate,
                            self.model.learning_rates)  # fmt: skip
 
     def kept(self, optimizer: Optimizer) -> dict[str, Tensor]:
         """Return what an optimiser keeps, from its first use on."""
         known = self._kept.setdefault(optimizer, {})
-        trained = self.trained | {n: self.model.parameters[n] for n in self.gradients}
-        for name, start in starting_state(optimizer, trained).items():
+        for name, start in starting_state(optimizer, self.trained).items():
             known.setdefault(name, start)
         return known
+
+    def put_back(self, kept: Mapping[Optimizer, Mapping[str, Array]]) -> None:
+        """Have each optimiser keep these arrays, by names of ``starting_state``, and else what it began with."""
+        for optimizer in {**self._kept, **kept}:
+            known, given = self._kept.setdefault(optimizer, {}), kept.get(optimizer, {})
+            for name, start in starting_state(optimizer, self.model.parameters).items():
+                if name in given:
+                    known.setdefault(name, start).write_elements(given[name])
+                elif name in known:
+                    known[name].write_elements(start.host_elements()[0])
 
     @property
     def optimizers(self) -> dict[Optimizer, dict[str, Tensor]]:

@@ -7,30 +7,29 @@ update, so that a tick is one program and the same bits come of it on every devi
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
-from loom.core.arrays import Array, read_array
-from loom.core.conversions import show, widen
-from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError, near_matches
+from loom.core.arrays import Array
+from loom.core.conversions import widen
+from loom.core.errors import ArgumentError, NotFinite, StateError, near_matches
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
-from loom.nn.step.gradients import Past, unseen
+from loom.nn.step.course import Course
 from loom.nn.step.keeping import arrays_of, put_back, read_file, write_file
-from loom.nn.step.learning import Lesson, ends_of, read_lesson, record_learning, record_plain
-from loom.nn.step.places import BufferPlace
+from loom.nn.step.learning import ends_of, read_lesson, read_optimizer, read_rate, record_learning, record_plain
+from loom.nn.step.places import BufferPlace, fit
 from loom.nn.step.programs import StepPrograms
 from loom.nn.step.tokens import Forms, bare_shapes, one_token
+from loom.nn.step.watching import copies, show_tick
 from loom.nn.step.wiring import Wiring
-from loom.nn.train.optimizers import Optimizer, optimizer_of
-from loom.nn.train.samples import by_name, check_inputs
-from loom.nn.train.scalars import flag, real, whole
+from loom.nn.train.optimizers import Optimizer
+from loom.nn.train.samples import by_name
+from loom.nn.train.scalars import flag, whole
 from loom.nn.train.targets import Losses
 from loom.nn.train.updates import Pairs
-from loom.nn.watch import Seen, Viewers, readable
 from loom.tensor import Tensor
 
 __all__ = ["GRADIENTS", "StepState"]
@@ -98,10 +97,8 @@ class StepState:
         self._inputs = [BufferPlace(self.tensors[n]) for n in self.wiring.inputs]
         self._outputs = [BufferPlace(self.tensors[n]) for n in self.wiring.spec.outputs]
         self._forms = {i.name: bare_shapes(self.batch, i.shape, has_tokens=i.name in self._timed) for i in spec.inputs}
-        self._all = Past(frozenset(self.wiring.nodes))
-        self._filled = max((self.wiring.delays[n] - 1 for n in self.wiring.carried), default=0)
-        self.ticks = 0
-        self._past: deque[Past] = deque(maxlen=self.programs.horizon)
+        rows = {n: h.shape[0] for n, h in self.programs.history.items()}
+        self._course = Course(self.wiring, rows, self.programs.horizon, is_cut=horizon is not None)
         self._form = False, False
         self._has_gradients = False
 
@@ -111,6 +108,11 @@ class StepState:
     def tensors(self) -> dict[str, Tensor]:
         """The buffers by name, on the device: inputs, nodes, and what recurrent layers carry."""
         return self.programs.tensors
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks there were since it was made, or reset."""
+        return self._course.ticks
 
     @property
     def depth(self) -> int:
@@ -127,6 +129,16 @@ class StepState:
         """The names of all nodes, in the network's order."""
         return self.wiring.nodes
 
+    @property
+    def _model(self) -> Model:
+        """The network's weights and lock; StateError if the network has others by now."""
+        found = self.programs.model
+        if self.network.model is not found:
+            raise StateError("StepState", "the network was moved to another device", expected="its weights, which the "
+                             "state shares", got="those that were left behind",
+                             remedy="Go on with copy.copy(state), which is of the network as it is now")  # fmt: skip
+        return found
+
     def __repr__(self) -> str:
         """Return what it is a state of, and where it is."""
         return f"<StepState of {self.network!r}: batch {self.batch}, depth {self.depth}, {self.ticks} ticks>"
@@ -142,8 +154,8 @@ class StepState:
             return
         where = "StepState.set_input"
         given = by_name(x, self.wiring.inputs, f"{where}, x")
-        fitted = [self._fit(a, self.tensors[n], f"{where}, {n!r}", self._forms[n]) for n, a in given.items()]
-        with self.network.model.lock:
+        fitted = [fit(a, self.tensors[n], f"{where}, {n!r}", self._forms[n]) for n, a in given.items()]
+        with self._model.lock:
             for place, (array, _) in zip(self._inputs, fitted, strict=True):
                 place.write(array)
         forms = [form for _, form in fitted]
@@ -156,49 +168,24 @@ class StepState:
         form = self._forms[self.wiring.inputs[0]].get(x.shape)
         if form is None or not place.holds(x):
             return False
-        with self.network.model.lock:
+        with self._model.lock:
             place.write(x.reshape(place.shape))
         self._form = form
         return True
 
-    def _fit(self, values: Any, like: Tensor, where: str, forms: Forms) -> tuple[Array, tuple[bool, bool]]:
-        """Return numbers as a buffer holds them, and what of its axes was left out."""
-        found, held = read_array(values, where)
-        form = forms.get(found.shape)
-        if form is None:
-            raise ShapeError(where, "another shape", expected=" or ".join(map(str, forms)), got=found.shape,
-                             remedy="Make the state of so many samples: network.step(batch=n)")  # fmt: skip
-        return check_inputs(show(found.reshape(like.shape), held), like.dtype, where), form
-
     def step_forward(self, nodes: Iterable[str] | None = None) -> None:
         """Advance every layer, or those named, at once, each from what the buffers hold."""
-        moved = None if nodes is None else self._named(nodes)
-        watch = self.network.model.watch
-        before = None if watch is None or watch.is_showing else self._buffers(watch)
-        with self.network.model.lock:
-            if moved is None and self.ticks >= self._filled:
-                self.programs.every.run()
-                self._past.appendleft(self._all)
-            else:
-                self._advance(self.wiring.nodes if moved is None else moved)
-            self.ticks += 1
+        every, model = self.wiring.nodes, self._model
+        moved = every if nodes is None else self.wiring.named(nodes, "StepState.step_forward")
+        watch = model.watch
+        before = None if watch is None or watch.is_showing else copies(watch, self.wiring.spec, self.tensors)
+        with model.lock:
+            ready = self._course.ready(moved)
+            (self.programs.every if ready is every else self.programs.tick(ready)).run()
+            self._course.advance(ready)
         if watch is not None and before is not None:
-            self._show(watch, before, self.wiring.nodes if moved is None else moved)
-
-    def _buffers(self, watch: Viewers) -> dict[str, Array]:
-        """Return copies of what the buffers of what is watched hold, and of what those nodes read."""
-        wanted = {n.name: n.inputs for n in self.wiring.spec.nodes if watch.names is None or n.name in watch.names}
-        names = {*wanted, *(name for inputs in wanted.values() for name in inputs)}
-        return {name: readable(self.tensors[name].numpy()) for name in names}
-
-    def _show(self, watch: Viewers, before: dict[str, Array], moved: Iterable[str]) -> None:
-        """Show what nodes made in a tick of what the buffers held before it."""
-        after, seen = self._buffers(watch), dict[str, Seen]()
-        for node in self.wiring.spec.nodes:
-            if node.name in after and node.name in set(moved) and (watch.names is None or node.name in watch.names):
-                taken = [before[name] for name in node.inputs]
-                seen[node.name] = Seen(taken if node.layer.takes_many else taken[0], after[node.name])
-        watch.show("step", "forward", seen, self.ticks)
+            after = copies(watch, self.wiring.spec, self.tensors)
+            show_tick(watch, self.wiring.spec, before, after, ready, self.ticks)
 
     def step_through(self) -> None:
         """Advance the layers one after the other in the network's order, each from what those before it just made.
@@ -206,38 +193,19 @@ class StepState:
         The outputs show at once what is in the inputs: the ordinary forward, but for what recurrent layers carry. It
         counts as a tick for each node.
         """
-        if self.gradient == "true":  # the history is of single ticks
+        model = self._model
+        if self.gradient == "true" or model.watch is not None:  # of which each wants single ticks
             for name in self.wiring.nodes:
                 self.step_forward([name])
             return
-        with self.network.model.lock:
+        with model.lock:
             self.programs.through().run()
-            self.ticks += len(self.wiring.nodes)
-
-    def _advance(self, moved: tuple[str, ...]) -> None:
-        """Run a tick of some nodes, but for those that carry state and wait for their first input."""
-        ready = self._ready(moved)
-        self.programs.tick(ready).run()
-        self._past.appendleft(Past(frozenset(ready)))
-
-    def _ready(self, nodes: tuple[str, ...], ticks: int | None = None) -> tuple[str, ...]:
-        """Return those of the nodes whose first input is there after so many ticks (None: now)."""
-        done = self.ticks if ticks is None else ticks
-        carried, delays = self.wiring.carried, self.wiring.delays
-        return tuple(n for n in nodes if n not in carried or done >= delays[n] - 1)
-
-    def _named(self, nodes: Iterable[str]) -> tuple[str, ...]:
-        asked = {nodes} if isinstance(nodes, str) else set(nodes)
-        for name in asked:
-            if name not in self.wiring.nodes:
-                raise ArgumentError("StepState.step_forward", f"no node is called {name!r}",
-                                    expected="one of " + ", ".join(self.wiring.nodes), got=repr(name),
-                                    remedy=near_matches(str(name), self.wiring.nodes))  # fmt: skip
-        return tuple(n for n in self.wiring.nodes if n in asked)
+            for name in self.wiring.nodes:
+                self._course.advance((name,))
 
     def get_output(self) -> Any:
         """Return what the outputs show now: (batch, *shape), or without the axis as the input; several: a dict."""
-        with self.network.model.lock:
+        with self.programs.model.lock:
             made = [place.read() for place in self._outputs]
         if self._form != (False, False):
             made = [self._shown(n, a) for n, a in zip(self.wiring.spec.outputs, made, strict=True)]
@@ -250,10 +218,6 @@ class StepState:
             made = made[:, 0]
         return made[0] if is_single else made
 
-    @staticmethod
-    def _readable(x: Tensor) -> Array:
-        return widen(*x.host_elements())
-
     # backward
 
     def step_backward(self, gradient: Any) -> Any:
@@ -264,18 +228,18 @@ class StepState:
         NotFinite for gradients that are, or become, NaN or infinite: nothing can be applied then.
         """
         where = "StepState.step_backward"
-        self._require_way(where)
+        self.programs.require_way(where)
         if not self.ticks:
             raise StateError(where, "nothing was computed yet", expected="a tick", got="none",
                              remedy="Call step_forward first")  # fmt: skip
         outputs = self.wiring.spec.outputs
         given = by_name(gradient, outputs, f"{where}, gradient", "y")
-        fitted = {n: self._fit(a, self.tensors[n], f"{where}, {n!r}", self._forms_of(n))[0] for n, a in given.items()}
-        past = self._seen(where) if self.gradient == "true" else None
-        with self.network.model.lock:
+        fitted = {n: fit(a, self.tensors[n], f"{where}, {n!r}", self._forms_of(n))[0] for n, a in given.items()}
+        past = self._course.seen(where) if self.gradient == "true" else None
+        with self._model.lock:
             self._has_gradients = False
             program = self.programs.back(past)
-            program.run(**{f"g{i}": fitted[n] for i, n in enumerate(outputs)})
+            program.run(**{key: fitted[n] for i, n in enumerate(outputs) if (key := f"g{i}") in program.inputs})
             spread, *made = program.read()
         if spread != 0:
             raise NotFinite(where, "a gradient is NaN or infinite", expected="finite numbers",
@@ -286,32 +250,10 @@ class StepState:
         found = {n: by_input.get(n) for n in self.wiring.inputs}
         return found if len(found) > 1 else next(iter(found.values()))
 
-    def _require_way(self, where: str) -> None:
-        """See that gradients are to be computed, and that there is a weight to compute one for."""
-        if self.gradient is None:
-            raise StateError(where, "the state was made without gradients", expected='gradient="true", or another way',
-                             got="None", remedy="Make it with network.step()")  # fmt: skip
-        if not self.programs.trained:
-            raise ArgumentError(where, "nothing can be trained", expected="at least one weight that is not frozen",
-                                got="none", remedy="Unfreeze a layer")  # fmt: skip
-
-    def _seen(self, where: str) -> tuple[Past, ...] | None:
-        """Return what the ticks of the history were, None for all nodes each time; StateError if it is too short."""
-        if len(self._past) == self._past.maxlen and all(tick == self._all for tick in self._past):
-            return None
-        past, rows = tuple(self._past), {n: h.shape[0] for n, h in self.programs.history.items()}
-        left = unseen(self.wiring, rows, past)
-        if left is None or (self.horizon is None and left and self.ticks > len(past)):
-            raise StateError(where, "what the outputs show was made before the history begins",
-                             expected=f"ways of at most {self.programs.horizon} ticks", got="longer ones: some ticks "
-                             "advanced named nodes only",
-                             remedy='Make the state with horizon=n, or gradient="current"')  # fmt: skip
-        return past
-
     def gradients(self) -> dict[str, Array]:
         """Return copies of the weights' gradients by name, those of the last ``step_backward``; StateError before."""
         self._require_gradients("StepState.gradients")
-        with self.network.model.lock:
+        with self.programs.model.lock:
             return {n: g.numpy() for n, g in self.programs.gradients.items()}
 
     def _require_gradients(self, where: str) -> None:
@@ -326,50 +268,43 @@ class StepState:
         without gradients, and while the network is being trained.
         """
         where = "StepState.apply_gradients"
-        rate, chosen = real(f"{where}, learning_rate", learning_rate), self._optimizer_of(optimizer, where)
+        rate, chosen = read_rate(self.programs, learning_rate, where), read_optimizer(optimizer, where)
         self._require_gradients(where)
-        with self.network.model.lock, self.network.model.alone(where):
-            program = self.programs.move(chosen)
-            program.run(rate=np.asarray(rate, program.inputs["rate"].dtype.numpy))
+        model = self._model
+        with model.lock, model.alone(where):
+            self.programs.require_weights(where)
+            self.programs.move(chosen).run(rate=rate)
             self.network.training = None
             self._has_gradients = False
-
-    @staticmethod
-    def _optimizer_of(optimizer: str | Optimizer, where: str) -> Optimizer:
-        chosen = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
-        if not isinstance(chosen, Optimizer):
-            raise ArgumentError(f"{where}, optimizer", "not an optimiser", expected="a name, or one of loom.nn.train",
-                                got=repr(optimizer)[:200], remedy='Pass for example "adam"')  # fmt: skip
-        return chosen
 
     def learn(self, x: Any, y: Any, learning_rate: float = 0.01, *, loss: Losses = None,
               optimizer: str | Optimizer = "sgd") -> float:  # fmt: skip
         """Put ``x`` in, advance every layer, and move the weights along the gradient of the loss: all in one program.
 
         ``y`` and ``loss`` are those of ``Network.train``, of what the outputs show after this tick; returns the loss of
-        it. The bits are those of set_input, step_forward, step_backward and apply_gradients. NotFinite for a loss that
-        is NaN or infinite: no weight moved then.
+        it. The bits are those of set_input, step_forward, step_backward and apply_gradients. NotFinite for a loss or
+        a gradient that is NaN or infinite: no weight moved then.
         """
         where = "StepState.learn"
-        self._require_way(where)
-        rate, chosen = real(f"{where}, learning_rate", learning_rate), self._optimizer_of(optimizer, where)
-        if self.gradient == "true" and not self._is_regular:
+        self.programs.require_way(where)
+        rate, chosen = read_rate(self.programs, learning_rate, where), read_optimizer(optimizer, where)
+        if not (self._course.is_regular if self.gradient == "true" else self._course.is_in_step):
             raise StateError(where, "a tick of the history was not one of all nodes, or a buffer was written by hand",
                              expected="ticks of all nodes", got="others",
                              remedy="Use step_backward and apply_gradients, or reset()")  # fmt: skip
-        lesson, feeds = self._lesson(y, loss, chosen, where)
+        lesson, feeds = read_lesson(self.programs, y, loss, chosen, where)
         self.set_input(x)
-        model = self.network.model
+        model = self._model
         with model.lock, model.alone(where):
             key = "learn", lesson, model.frozen
             program = self.programs.program(key, lambda: ends_of(record_learning(self.programs, lesson, fed=False)))
-            program.run(**feeds, rate=np.asarray(rate, program.inputs["rate"].dtype.numpy))
-            found = float(program.read()[-1])
-            self._past.appendleft(Past(frozenset(self._ready(self.wiring.nodes))))
-            self.ticks += 1
+            program.run(**feeds, rate=rate)
+            found, away = (float(x) for x in program.read()[-2:])
+            self._course.advance(self._course.ready(self.wiring.nodes))
             self._has_gradients, self.network.training = False, None
-        if not np.isfinite(found):
-            raise NotFinite(where, "the loss is NaN or infinite", expected="a finite number", got=found,
+        if not np.isfinite(found) or away != 0:
+            what = "the loss" if not np.isfinite(found) else "a gradient"
+            raise NotFinite(where, f"{what} is NaN or infinite", expected="finite numbers", got=found,
                             remedy="Use a smaller rate; no weight was moved")  # fmt: skip
         return found
 
@@ -383,41 +318,31 @@ class StepState:
         and gives the ``loss``, too. Buffers, history, weights and what the optimiser keeps are the program's state.
         """
         where = "StepState.record"
-        with self.network.model.lock:
+        with self._model.lock:
             if y is None:
+                if loss is not None or optimizer != "sgd":
+                    raise ArgumentError(f"{where}, loss, optimizer", "has no effect without targets", expected="y",
+                                        got="none", remedy="Pass targets like those to come")  # fmt: skip
                 return record_plain(self.programs)
-            self._require_way(where)
-            lesson, _ = self._lesson(y, loss, self._optimizer_of(optimizer, where), where)
+            self.programs.require_way(where)
+            lesson, _ = read_lesson(self.programs, y, loss, read_optimizer(optimizer, where), where)
             return record_learning(self.programs, lesson, fed=True)
-
-    def _lesson(self, y: Any, loss: Losses, optimizer: Optimizer, where: str) -> tuple[Lesson, dict[str, Array]]:
-        return read_lesson(self.programs, y, loss, optimizer, where)
-
-    @property
-    def _is_regular(self) -> bool:
-        """True if each tick of the history moved all nodes that had something to move them."""
-        ticks = range(self.ticks - 1, -1, -1)
-        return all(
-            tick is self._all or tick == Past(frozenset(self._ready(self.wiring.nodes, n)))
-            for n, tick in zip(ticks, self._past, strict=False)
-        )
 
     # control
 
     def buffer(self, name: str) -> Array:
         """Return a copy of a buffer: an input's or a node's, or what a recurrent layer carries (``state.tensors``)."""
-        with self.network.model.lock:
-            return self._readable(self._tensor(name, "StepState.buffer"))
+        with self.programs.model.lock:
+            return widen(*self._tensor(name, "StepState.buffer").host_elements())
 
     def set_buffer(self, name: str, values: Any) -> None:
         """Write a buffer by hand. A gradient ends there: what was written is not the node's."""
         like = self._tensor(name, "StepState.set_buffer")
-        array, _ = self._fit(values, like, f"StepState.set_buffer, {name!r}", self._forms_of(name))
-        with self.network.model.lock:
+        array, _ = fit(values, like, f"StepState.set_buffer, {name!r}", self._forms_of(name))
+        with self._model.lock:
             like.assign(array)
-            if name not in self.wiring.inputs and self._past:
-                last = self._past[0]
-                self._past[0] = Past(last.moved, last.given | {name})
+            if name not in self.wiring.inputs:
+                self._course.write(name)
 
     def _tensor(self, name: str, where: str) -> Tensor:
         if name not in self.tensors:
@@ -431,16 +356,13 @@ class StepState:
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all it holds by name: buffers, history, what optimisers keep; no weights, which are the
         network's."""
-        with self.network.model.lock:
-            return arrays_of(self.programs, self._past)
+        with self.programs.model.lock:
+            return arrays_of(self.programs, self._course, self._form)
 
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Put back what ``state_dict`` gave, of a state made alike; ArgumentError else, and nothing is changed."""
-        with self.network.model.lock:
-            past = put_back(self.programs, arrays)
-            self._past.clear()
-            self._past.extend(past)
-            self.ticks, self._has_gradients = int(self.programs.number.item()), False
+        with self._model.lock:
+            self._form, self._has_gradients = put_back(self.programs, self._course, arrays), False
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``state_dict`` as a .npz; FileError."""
@@ -451,18 +373,18 @@ class StepState:
         self.load_state_dict(read_file(path))
 
     def __reduce__(self) -> Any:
-        """Have ``pickle`` and ``copy`` make a state of its own, of a network of its own."""
+        """Have ``pickle`` and ``copy`` make a state of its own, all but ``copy.copy`` of a network of its own."""
         settings = self.batch, self.training, self.gradient, self.horizon
         return _remade, (self.network, settings, self.state_dict())
 
     def reset(self) -> None:
         """Empty all buffers, and what layers carry; the next tick is the first. What optimisers keep stays."""
         programs = self.programs
-        with self.network.model.lock:
+        with programs.model.lock:
             for held in (*programs.tensors.values(), *programs.history.values(), programs.number):
                 held.write_elements(np.zeros(held.shape, held.dtype.numpy))
-            self._past.clear()
-            self.ticks, self._has_gradients = 0, False
+            self._course.clear()
+            self._has_gradients = False
 
 
 def _remade(network: Stepped, settings: tuple[Any, ...], arrays: Mapping[str, Array]) -> StepState:

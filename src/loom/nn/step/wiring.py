@@ -6,9 +6,12 @@ made at a tick is read at the next one and never at the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from loom.core.errors import ArgumentError, near_matches
+from loom.core.given import items
 from loom.nn.spec import NetworkSpec
 
 __all__ = ["Wiring"]
@@ -45,6 +48,16 @@ class Wiring:
     def depth(self) -> int:
         """Ticks until every output shows what is held in the inputs: the longest way."""
         return max(self.delays[name] for name in self.spec.outputs)
+
+    def named(self, nodes: Iterable[str], where: str) -> tuple[str, ...]:
+        """Return nodes, one or several, in the network's order; ArgumentError for what is none."""
+        asked: list[Any] = [nodes] if isinstance(nodes, str) else items(nodes, where, "nodes")
+        for name in asked:
+            if name not in self.nodes:
+                names = ", ".join(self.nodes)
+                raise ArgumentError(where, f"no node is called {name!r}"[:200], expected=f"one of {names}",
+                                    got=repr(name)[:200], remedy=near_matches(str(name), self.nodes))  # fmt: skip
+        return tuple(n for n in self.nodes if n in asked)
 
     def owner(self, key: str) -> str:
         """Return the node that carries ``key``."""
