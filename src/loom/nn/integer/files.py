@@ -16,9 +16,9 @@ import numpy as np
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
-from loom.nn.integer.model import IntegerModel
+from loom.nn.integer.model import NO_PEAK, IntegerModel
 from loom.nn.integer.record import BITS
-from loom.nn.integer.weights import largest_master
+from loom.nn.integer.weights import LEAST_EXPONENT, MOST_EXPONENT, largest_master
 from loom.nn.persistence import path_to_write, write_file
 from loom.nn.spec import parse, to_document
 from loom.nn.spec.text import file_bytes
@@ -30,13 +30,24 @@ __all__ = ["read_integer", "write_integer"]
 
 FORMAT = "loom/integer-1"
 _WHERE = "IntegerNetwork.load"
-_MOST_EXPONENT = 1 << 12
+_MOST_STATE_EXPONENT = 1 << 10
+"""What no training reaches: it ends where numbers leave f32."""
+_MOST_COUNT = (1 << 63) - 1
 _KEYS = ("network", "dtype", "step", "inputs", "outputs", "exponents", "masters")
 
 
 def write_integer(net: IntegerModel, path: Any) -> str:
     """Return the text, and write it if there is a path; FileError if that cannot be."""
-    found = {
+    with net.lock:
+        found = _document(net)
+    text = json.dumps(found, indent=1)
+    if path is not None:
+        write_file(path_to_write(path, "IntegerNetwork.save, path"), text.encode(), "IntegerNetwork.save")
+    return text
+
+
+def _document(net: IntegerModel) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "dtype": net.dtype,
         "step": int(net.step.item()),
@@ -44,12 +55,10 @@ def write_integer(net: IntegerModel, path: Any) -> str:
         "outputs": {n: int(e.item()) for n, e in net.outputs.items()},
         "exponents": {n: int(e.item()) for n, e in net.exponents.items()},
         "masters": {n: base64.b64encode(m.numpy().astype("<i4").tobytes()).decode() for n, m in net.masters.items()},
+        "peaks": {n: int(e.item()) for n, e in net.peaks.items()},
+        "saturated": {n: int(count.item()) for n, count in net.saturated.items()},
         "network": to_document(net.spec),
     }
-    text = json.dumps(found, indent=1)
-    if path is not None:
-        write_file(path_to_write(path, "IntegerNetwork.save, path"), text.encode(), "IntegerNetwork.save")
-    return text
 
 
 def _wrong(what: str, expected: object, got: object) -> ArgumentError:
@@ -73,12 +82,14 @@ def _read(source: Any) -> dict[str, Any]:
     return dict(found)
 
 
-def _exponents(value: Any, what: str, names: Any) -> dict[str, int]:
-    if not is_mapping(value) or (names is not None and sorted(value) != sorted(names)):
-        raise _wrong(f"{what} do not fit the network", "an exponent for each", value)
+def _numbers(value: Any, what: str, names: Any, least: int = -_MOST_STATE_EXPONENT,
+             most: int = _MOST_STATE_EXPONENT) -> dict[str, int]:  # fmt: skip
+    """Return a whole number from ``least`` to ``most`` for each name."""
+    if not is_mapping(value) or sorted(value) != sorted(names):
+        raise _wrong(f"{what} do not fit the network", f"a number for each of {', '.join(names)}", value)
     for name, e in value.items():
-        if type(e) is not int or abs(e) > _MOST_EXPONENT:
-            raise _wrong(f"{what}, {name!r}", "an exponent, a whole number", e)
+        if type(e) is not int or not least <= e <= most:
+            raise _wrong(f"{what}, {name!r}", f"a whole number from {least} to {most}", e)
     return dict(value)
 
 
@@ -86,15 +97,15 @@ def read_integer(kind: type[Model], source: Any, on: str | Device | None) -> Mod
     """Return the network, a ``kind``, of a text or a file."""
     found = _read(source)
     spec, dtype = parse(found["network"]), found["dtype"]
-    if dtype not in BITS:
+    if not isinstance(dtype, str) or dtype not in BITS:
         raise _wrong("dtype", " or ".join(BITS), dtype)
     step = found["step"]
     if type(step) is not int or not 0 <= step < 1 << 32:
         raise _wrong("step", "a whole number below 2^32", step)
     shapes = spec.parameters()
-    inputs = _exponents(found["inputs"], "inputs", [i.name for i in spec.inputs])
-    exponents = _exponents(found["exponents"], "exponents", shapes)
-    outputs = _exponents(found["outputs"], "outputs", None)
+    names = [i.name for i in spec.inputs]
+    inputs = _numbers(found["inputs"], "inputs", names, LEAST_EXPONENT, MOST_EXPONENT)
+    exponents = _numbers(found["exponents"], "exponents", shapes)
     given = found["masters"]
     if not is_mapping(given) or sorted(given) != sorted(shapes):
         raise _wrong("masters do not fit the network", ", ".join(shapes), given)
@@ -103,11 +114,14 @@ def read_integer(kind: type[Model], source: Any, on: str | Device | None) -> Mod
         net.masters[name].assign(_master(name, given[name], shape, BITS[dtype]))
         net.exponents[name].assign(np.array(exponents[name], np.int32))
     net.step.assign(np.array(step, np.uint32))
-    net.at(outputs)
-    try:
-        net.record(net.infer_pass(), net.probe())
-    except KeyError as error:
-        raise _wrong("an output has no exponent", "one for each layer that rounds", error) from None
+    places = net.rounding_places()
+    net.at(_numbers(found["outputs"], "outputs", places))
+    for key, state, least, most in (
+        ("peaks", net.peaks, NO_PEAK, _MOST_STATE_EXPONENT), ("saturated", net.saturated, 0, _MOST_COUNT),
+    ):  # fmt: skip
+        if key in found:  # files written before these were kept have none
+            for name, value in _numbers(found[key], key, places, least, most).items():
+                state[name].assign(np.array(value, state[name].dtype.numpy))
     return net
 
 

@@ -17,8 +17,8 @@ from loom.core.dtype import DType, i32, i64
 from loom.tensor import Tensor
 
 __all__ = [
-    "FRACTION", "ONE", "UNIT", "Exponent", "align", "bit_length", "divide_even", "exp2_negative", "larger", "log2_of",
-    "logistic", "narrow", "round_even", "round_random", "saturate", "scaled_exponential",
+    "FRACTION", "MOST_SHIFT", "ONE", "UNIT", "Exponent", "align", "bit_length", "divide_even", "exp2_negative",
+    "larger", "log2_of", "logistic", "narrow", "round_even", "round_random", "saturate", "scaled_exponential",
 ]  # fmt: skip
 
 Exponent: TypeAlias = "int | Tensor"
@@ -28,7 +28,8 @@ UNIT = 30
 ONE = 1 << UNIT
 FRACTION = 16
 """Fraction bits of powers."""
-_MOST_SHIFT = 62
+MOST_SHIFT = 62
+"""The most bits that an i64 is shifted by."""
 _LOG2_E = 94548
 """log2 e, times 2^16, rounded."""
 _SERIES = (
@@ -87,12 +88,12 @@ def align(v: Tensor, by: Exponent, words: Tensor | None = None) -> Tensor:
     even, or with ``words`` at random."""
     if isinstance(by, int):
         if by >= 0:
-            return saturate(v, (1 << _MOST_SHIFT) >> min(by, _MOST_SHIFT)) << min(by, _MOST_SHIFT)
-        right: Exponent = min(-by, _MOST_SHIFT)
+            return saturate(v, (1 << MOST_SHIFT) >> min(by, MOST_SHIFT)) << min(by, MOST_SHIFT)
+        right: Exponent = min(-by, MOST_SHIFT)
         return round_even(v, right) if words is None else round_random(v, right, words)
-    left = tensor.minimum(tensor.maximum(by, 0), _MOST_SHIFT).astype(i64)
-    right = tensor.minimum(tensor.maximum(-by, 0), _MOST_SHIFT)
-    most = (left * 0 + (1 << _MOST_SHIFT)).map("shr", left)
+    left = tensor.minimum(tensor.maximum(by, 0), MOST_SHIFT).astype(i64)
+    right = tensor.minimum(tensor.maximum(-by, 0), MOST_SHIFT)
+    most = (left * 0 + (1 << MOST_SHIFT)).map("shr", left)
     moved = tensor.maximum(tensor.minimum(v, most), -most).map("shl", left)
     return round_even(moved, right) if words is None else round_random(moved, right, words)
 

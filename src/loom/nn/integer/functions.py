@@ -41,8 +41,8 @@ def is_early(function: Activation) -> bool:
     return function in _EARLY
 
 
-def apply_function(rec: IntegerPass, function: Activation, x: Quantity, name: str) -> Quantity:
-    """Record a function of each element (softmax: of the last axis), which is a quantity of its own."""
+def apply_function(rec: IntegerPass, function: Activation, x: Quantity, name: str, bits: int) -> Quantity:
+    """Record a function of each element (softmax: of the last axis), a quantity of its own, of so many bits."""
     if function is Activation.LINEAR:
         return x
     made = _FUNCTIONS.get(function)
@@ -50,11 +50,11 @@ def apply_function(rec: IntegerPass, function: Activation, x: Quantity, name: st
         raise ArgumentError(f"loom.nn.integer, layer {name!r}", f"{function.value} has no rule in integers",
                             expected=", ".join(NAMES), got=function.value,
                             remedy="Use one of these, or a network of floats")  # fmt: skip
-    return made(rec, x, name)
+    return made(rec, x, name, bits)
 
 
-def _relu(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
-    del name
+def _relu(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
+    del name, bits
     out = Quantity(tensor.maximum(x.q, 0), x.e)
 
     def back(g: Quantity) -> list[Quantity]:
@@ -63,11 +63,11 @@ def _relu(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _leaky(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
+def _leaky(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     wide = x.q.astype(i64)
     slow = round_even(wide * _LEAK, _POINT)
     out = Quantity(tensor.where(wide >= 0, wide, slow).astype(x.q.dtype), x.e)
-    del name
+    del name, bits
 
     def back(g: Quantity) -> list[Quantity]:
         v = g.q.astype(i64)
@@ -77,9 +77,9 @@ def _leaky(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _scaled(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
+def _scaled(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     wide = tensor.maximum(x.q.astype(i64), 0) * _SCALED
-    out = rec.place(f"{name}.activation", wide, x.e - _POINT)
+    out = rec.place(f"{name}.activation", wide, x.e - _POINT, bits)
 
     def back(g: Quantity) -> list[Quantity]:
         return [rec.narrowed(tensor.where(x.q > 0, g.q.astype(i64) * _SCALED, 0), g.e - _POINT)]
@@ -87,9 +87,9 @@ def _scaled(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _squared(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
+def _squared(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     wide = tensor.maximum(x.q.astype(i64), 0)
-    out = rec.place(f"{name}.activation", wide * wide, x.e + x.e)
+    out = rec.place(f"{name}.activation", wide * wide, x.e + x.e, bits)
 
     def back(g: Quantity) -> list[Quantity]:
         return [rec.narrowed(g.q.astype(i64) * wide, g.e + x.e + 1)]
@@ -102,10 +102,10 @@ def _chance(v: Tensor, bits: int) -> Tensor:
     return tensor.minimum(round_even(v, UNIT - bits), most_of(bits))
 
 
-def _sigmoid(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
+def _sigmoid(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     del name
     wide = logistic(x.q.astype(i64), x.e)
-    out = Quantity(_chance(wide, rec.bits).astype(held_type(rec.bits)), -rec.bits, x)
+    out = Quantity(_chance(wide, bits).astype(held_type(bits)), -bits, x)
     out.kind = "sigmoid"
 
     def back(g: Quantity) -> list[Quantity]:
@@ -115,12 +115,12 @@ def _sigmoid(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _tanh(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
+def _tanh(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     del name
     wide = 2 * logistic(x.q.astype(i64), x.e + 1) - ONE
-    most = most_of(rec.bits)
-    rounded = tensor.maximum(tensor.minimum(round_even(wide, UNIT - rec.bits), most), -most)
-    out = Quantity(rounded.astype(held_type(rec.bits)), -rec.bits)
+    most = most_of(bits)
+    rounded = tensor.maximum(tensor.minimum(round_even(wide, UNIT - bits), most), -most)
+    out = Quantity(rounded.astype(held_type(bits)), -bits)
 
     def back(g: Quantity) -> list[Quantity]:
         slope = ONE - round_even(wide * wide, UNIT)
@@ -129,10 +129,10 @@ def _tanh(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-def _swish(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
+def _swish(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     wide = x.q.astype(i64)
     chance = logistic(wide, x.e)
-    out = rec.place(f"{name}.activation", wide * chance, x.e - UNIT)
+    out = rec.place(f"{name}.activation", wide * chance, x.e - UNIT, bits)
 
     def back(g: Quantity) -> list[Quantity]:
         # s + x s (1 - s), the second term in units of 2^-30 by the exponent of x
@@ -149,8 +149,8 @@ def softmax_of(x: Tensor, e: Exponent) -> tuple[Tensor, Tensor, Tensor]:
     return each, each.sum(-1, keepdims=True), power
 
 
-def _softmax(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
-    del name
+def _softmax(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
+    del name, bits
     each, total, _ = softmax_of(x.q.astype(i64), x.e)
     wide = divide_even(each << 24, total)
     out = Quantity(tensor.minimum(round_even(wide, 24 - 15), most_of(15)).astype("i16"), -15, x)
@@ -165,7 +165,7 @@ def _softmax(rec: IntegerPass, x: Quantity, name: str) -> Quantity:
     return rec.did(out, [x], back)
 
 
-_FUNCTIONS: dict[Activation, Callable[[IntegerPass, Quantity, str], Quantity]] = {
+_FUNCTIONS: dict[Activation, Callable[[IntegerPass, Quantity, str, int], Quantity]] = {
     Activation.RELU: _relu,
     Activation.SCALED_RELU: _scaled,
     Activation.LEAKY_RELU: _leaky,

@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError
 from loom.nn.integer.fixed import Exponent, align, divide_even, larger, round_even
 from loom.nn.integer.functions import apply_function, is_early
 from loom.nn.integer.fused import fused_product
-from loom.nn.integer.record import IntegerPass, Quantity, most_of, product
+from loom.nn.integer.record import HELD, IntegerPass, Quantity, bits_of, most_of, product
 from loom.nn.random import RandomStream, keep_mask
 from loom.nn.spec import Activation, Layer, Shared
 from loom.nn.spec.layers.combine import Combine, Merge
@@ -65,8 +65,7 @@ def _bias(rec: IntegerPass, name: str, v: Tensor, e: Exponent, shape: tuple[int,
 
 def _sums(rec: IntegerPass, function: Activation, v: Tensor, e: Exponent, name: str, last: bool) -> Quantity:
     """Return sums rounded, relu taken before."""
-    bits = OUTPUT_BITS if last and is_early(function) else None
-    return rec.place(name, tensor.maximum(v, 0) if function is Activation.RELU else v, e, bits)
+    return rec.place(name, tensor.maximum(v, 0) if function is Activation.RELU else v, e, OUTPUT_BITS if last else None)
 
 
 def _passing(function: Activation, sums: Quantity, g: Quantity) -> Tensor:
@@ -74,8 +73,10 @@ def _passing(function: Activation, sums: Quantity, g: Quantity) -> Tensor:
     return tensor.where(sums.q > 0, g.q, 0) if function is Activation.RELU else g.q
 
 
-def _function(rec: IntegerPass, function: Activation, sums: Quantity, name: str) -> Quantity:
-    return sums if is_early(function) else apply_function(rec, function, sums, name)
+def _function(rec: IntegerPass, function: Activation, sums: Quantity, name: str, last: bool) -> Quantity:
+    if is_early(function):
+        return sums
+    return apply_function(rec, function, sums, name, OUTPUT_BITS if last else rec.bits)
 
 
 def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
@@ -86,7 +87,7 @@ def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
     made = _fused(rec, x, function, lambda: tensor.reshape(x.widest, (-1, k)), name, last)
     if made is not None:
         flat = made if made.q.shape == shape else _reshaped(made, lambda q: tensor.reshape(q, shape))
-        return _function(rec, function, flat, name)
+        return _function(rec, function, flat, name, last)
     rows = tensor.reshape(x.q, (-1, k))
     e = x.e + weight.e
     v = _bias(rec, name, product(rows, weight.q, name), e, (1, n))
@@ -94,13 +95,13 @@ def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
 
     def back(g: Quantity) -> list[Quantity]:
         flat = tensor.reshape(_passing(function, sums, g), (-1, n))
-        rec.give(f"{name}.weight", product(tensor.transpose(rows), flat, name), x.e + g.e)
+        rec.give(f"{name}.weight", product(tensor.transpose(rows), flat, name), x.e + g.e, rows.shape[0])
         if f"{name}.bias" in rec.weights:
             rec.give(f"{name}.bias", flat.astype(i64).sum(0), g.e)
         v = tensor.reshape(product(flat, tensor.transpose(weight.q), name), x.q.shape)
         return [rec.narrowed(v, g.e + weight.e)]
 
-    return _function(rec, function, rec.did(sums, [x], back), name)
+    return _function(rec, function, rec.did(sums, [x], back), name, last)
 
 
 def _fused(
@@ -111,7 +112,7 @@ def _fused(
         return None
     weight = rec.weights[f"{name}.weight"].q.numpy()
     matrix = weight if weight.ndim == 2 else weight.reshape(len(weight), -1).T
-    bits = OUTPUT_BITS if last and is_early(function) else rec.bits
+    bits = OUTPUT_BITS if last else rec.bits
     return fused_product(rec, x, rows, name, matrix, bits, relu=function is Activation.RELU)
 
 
@@ -141,7 +142,7 @@ def _conv(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quant
     made = _fused(rec, x, config.activation,
                   lambda: tensor.reshape(_columns(x.widest, window, steps, around), (-1, k)), name, last)  # fmt: skip
     if made is not None:
-        return _function(rec, config.activation, _reshaped(made, in_planes), name)
+        return _function(rec, config.activation, _reshaped(made, in_planes), name, last)
     rows = tensor.reshape(found, (-1, k))
     matrix = tensor.reshape(weight.q, (filters, k))
     e = x.e + weight.e
@@ -153,13 +154,13 @@ def _conv(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quant
             tensor.permute(_passing(config.activation, sums, g), (0, *range(2, d + 2), 1)), (-1, filters)
         )
         found = product(tensor.transpose(down), rows, name)
-        rec.give(f"{name}.weight", tensor.reshape(found, weight.q.shape), x.e + g.e)
+        rec.give(f"{name}.weight", tensor.reshape(found, weight.q.shape), x.e + g.e, rows.shape[0])
         if f"{name}.bias" in rec.weights:
             rec.give(f"{name}.bias", down.astype(i64).sum(0), g.e)
         spread = tensor.reshape(product(down, matrix, name), (batch, *places, channels, *window))
         return [rec.narrowed(_gather(spread, x.q.shape, window, steps, around), g.e + weight.e)]
 
-    return _function(rec, config.activation, rec.did(sums, [x], back), name)
+    return _function(rec, config.activation, rec.did(sums, [x], back), name, last)
 
 
 def _gather(parts: Tensor, shape: Sequence[int], window: Sequence[int], steps: Sequence[int],
@@ -254,16 +255,14 @@ def _flatten(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Qu
 
 
 def _activation(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
-    del last
-    return apply_function(rec, config.function, x, name)
+    return apply_function(rec, config.function, x, name, OUTPUT_BITS if last else rec.bits)
 
 
 def _softmax(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
-    del last
     if config.variant is not Variant.STANDARD or config.temperature != 1.0:
         raise refuse(config, name, f"of variant {config.variant.value!r} and temperature {config.temperature:g} "
                      "has no rule", "Use the standard softmax of temperature 1")  # fmt: skip
-    return apply_function(rec, Activation.SOFTMAX, x, name)
+    return apply_function(rec, Activation.SOFTMAX, x, name, OUTPUT_BITS if last else rec.bits)
 
 
 def _dropout(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quantity:
@@ -324,7 +323,8 @@ def _merge(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
     top: Exponent = x[0].e
     for each in x[1:]:
         top = larger(top, each.e)
-    parts = [align(each.q.astype(i64), each.e - top).astype(x[0].q.dtype) for each in x]
+    held = HELD[max(bits_of(each.q) for each in x)]
+    parts = [align(each.q.astype(i64), each.e - top).astype(held) for each in x]
     out = Quantity(tensor.concat(parts, axis), top)
     cuts = [each.q.shape[axis] for each in x]
 

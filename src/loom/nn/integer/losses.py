@@ -35,6 +35,8 @@ TARGET_BITS = 16
 _CHANCE = 24
 """Fraction bits of chances."""
 _MOST_DIFFERENCE = 1 << 40
+_MOST_LOG = 1 << 30
+"""The largest -log2 of a chance in a loss, in units of 2^-16; also the largest difference that is squared."""
 
 
 def record_loss(rec: IntegerPass, name: str, output: Quantity, y: Tensor) -> tuple[Tensor, Quantity, Quantity]:
@@ -55,7 +57,7 @@ def record_loss(rec: IntegerPass, name: str, output: Quantity, y: Tensor) -> tup
                             got=name, remedy="Use one of these")  # fmt: skip
     away = align(output.q.astype(i64), output.e + TARGET_BITS) - y.astype(i64)
     near = saturate(away, _MOST_DIFFERENCE)
-    square = round_even(saturate(near, 1 << 30) * saturate(near, 1 << 30), TARGET_BITS)
+    square = round_even(saturate(near, _MOST_LOG) * saturate(near, _MOST_LOG), TARGET_BITS)
     return square.sum(), output, rec.narrowed(near, -TARGET_BITS)
 
 
@@ -65,10 +67,10 @@ def _cross_entropy(x: Quantity, y: Tensor) -> tuple[Tensor, Tensor]:
     if y.dtype.is_integer and y.ndim == x.q.ndim - 1:
         true = tensor.one_hot(y, x.q.shape[-1], i64)
         wanted = true << _CHANCE
-        of_true = (power * true).sum()
+        of_true = (tensor.minimum(power, _MOST_LOG) * true).sum()
     else:
         wanted = y.astype(i64) << (_CHANCE - TARGET_BITS)
-        of_true = round_even(tensor.minimum(power, 1 << 30) * y.astype(i64), TARGET_BITS).sum()
+        of_true = round_even(tensor.minimum(power, _MOST_LOG) * y.astype(i64), TARGET_BITS).sum()
     logs = log2_of(total) - (UNIT << FRACTION)
     return logs.sum() + of_true, chances - wanted
 
@@ -80,7 +82,7 @@ def _binary(x: Quantity, y: Tensor) -> tuple[Tensor, Tensor]:
     _, power = scaled_exponential(wide.abs(), x.e)
     logs = log2_of(exp2_negative(power) + ONE) - (UNIT << FRACTION)
     signed = tensor.where(wide >= 0, power, -power)
-    far = tensor.minimum(power, 1 << 30)
-    loss = logs + tensor.where(wide >= 0, far, 0) - round_even(saturate(signed, 1 << 30) * truth, TARGET_BITS)
+    far = tensor.minimum(power, _MOST_LOG)
+    loss = logs + tensor.where(wide >= 0, far, 0) - round_even(saturate(signed, _MOST_LOG) * truth, TARGET_BITS)
     chance = round_even(logistic(wide, x.e), UNIT - _CHANCE)
     return loss.sum(), chance - (truth << (_CHANCE - TARGET_BITS))

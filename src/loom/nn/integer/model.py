@@ -18,15 +18,15 @@ from loom.nn.digests import digest_of
 from loom.nn.integer.fixed import narrow, round_even
 from loom.nn.integer.layers import record_layer
 from loom.nn.integer.record import BITS, IntegerPass, Quantity, held_type, most_of
-from loom.nn.integer.weights import fraction_of, masters_of, rounded
+from loom.nn.integer.weights import fraction_of, masters_of, rounded, shown
 from loom.nn.spec import NetworkSpec
 from loom.runtime.device import Device
 from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 
-__all__ = ["IntegerModel"]
+__all__ = ["NO_PEAK", "IntegerModel"]
 
-_NO_PEAK = -1000
+NO_PEAK = -1000
 """An exponent below all others."""
 
 
@@ -60,9 +60,14 @@ class IntegerModel:
         """Set the exponents of outputs, as a calibration found them."""
         for name, e in exponents.items():
             self.outputs[name] = self._number(e, f"y.{name}")
-            self.peaks[name] = self._number(_NO_PEAK, f"peak.{name}")
+            self.peaks[name] = self._number(NO_PEAK, f"peak.{name}")
             self.saturated[name] = self._number(0, f"lost.{name}", i64)
         self.version += 1
+
+    def state(self) -> list[Tensor]:
+        """Return everything that a training changes, always in one order."""
+        groups = self.masters, self.exponents, self.outputs, self.peaks, self.saturated
+        return [*(t for group in groups for t in group.values()), self.step]
 
     # recording
 
@@ -119,6 +124,13 @@ class IntegerModel:
         """Return inputs of one sample, to record what follows from them."""
         return {n: Quantity(t, self.inputs[n]) for n, t in self.inputs_of(1).items()}
 
+    def rounding_places(self) -> list[str]:
+        """Return the names of all outputs that are rounded, which ``outputs`` has the exponents of."""
+        rec = IntegerPass("calibrate", self.bits, self.quantities(), {})
+        start = tensor.full((), 0, i32, on=self.device)
+        self.record(rec, {n: Quantity(t, start + self.inputs[n]) for n, t in self.inputs_of(1).items()})
+        return list(rec.needed)
+
     # what it holds
 
     def numbers(self) -> dict[str, Array]:
@@ -131,16 +143,18 @@ class IntegerModel:
 
     def weights(self) -> dict[str, Array]:
         """Return the weights that are computed with as f32, by name."""
-        found: dict[str, Array] = {}
-        for name, master in self.masters.items():
-            fraction = fraction_of(name, self.bits)
-            q = rounded(master.numpy(), fraction)
-            found[name] = np.ldexp(q.astype(np.float64), int(self.exponents[name].item()) + fraction).astype(np.float32)
-        return found
+        with self.lock:
+            found: dict[str, Array] = {}
+            for name, master in self.masters.items():
+                fraction = fraction_of(name, self.bits)
+                q = rounded(master.numpy(), fraction)
+                found[name] = shown(q, int(self.exponents[name].item()) + fraction)
+            return found
 
     def lost(self) -> dict[str, int]:
         """Return how many numbers of each layer's output were saturated in training."""
-        return {name: int(count.item()) for name, count in self.saturated.items()}
+        with self.lock:
+            return {name: int(count.item()) for name, count in self.saturated.items()}
 
     def digest(self) -> str:
         """Return the SHA-256 of names, types, shapes and bits of all integers it holds."""

@@ -21,14 +21,15 @@ from loom.nn.integer.door import as_one_sample, calibrate, read_samples
 from loom.nn.integer.files import read_integer, write_integer
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import BITS, Quantity, most_of
-from loom.nn.integer.train import Steps, train_network
-from loom.nn.integer.weights import exponent_of, quantise
+from loom.nn.integer.train import Steps, require_rules, train_network
+from loom.nn.integer.weights import LEAST_EXPONENT, exponent_of, quantise, shown
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, convert
 from loom.nn.train.history import History
 from loom.nn.train.losses import loss_of
 from loom.nn.train.measures import Evaluation, evaluation_of
 from loom.nn.train.samples import batches
+from loom.nn.train.scalars import real, whole
 from loom.nn.train.targets import fit_targets, outputs_of
 from loom.runtime.device import Device
 from loom.tensor import Tensor, TensorProgram
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["IntegerNetwork", "quantised"]
 
 _AT_ONCE = 256
+_MOST_SEED = (1 << 64) - 1
 
 
 class IntegerNetwork(IntegerModel):
@@ -106,7 +108,7 @@ class IntegerNetwork(IntegerModel):
             return dict(zip(self.spec.outputs, zip(program.read(), self._ends, strict=True), strict=True))
 
     def forward(self, x: Any) -> Any:
-        """Return the outputs for samples (n, *shape), or of one sample without its axis, as f32.
+        """Return the outputs for samples (n, *shape), or of one sample without its axis, as f32 (beyond it infinite).
 
         Several outputs are a dict by name.
         """
@@ -114,7 +116,7 @@ class IntegerNetwork(IntegerModel):
         if one is not None:
             made = self.forward(one)
             return {n: a[0] for n, a in made.items()} if is_mapping(made) else made[0]
-        found = {n: q * np.float32(2.0**e) for n, (q, e) in self.forward_integers(x).items()}
+        found = {n: shown(q, e) for n, (q, e) in self.forward_integers(x).items()}
         return found if len(found) > 1 else next(iter(found.values()))
 
     def predict(self, x: Any) -> Any:
@@ -169,7 +171,14 @@ class IntegerNetwork(IntegerModel):
         Inputs are x0, x1, .. (integers in units of ``inputs``), y (classes, or i32 in units of 2^-16) and rate
         (``rate_parts``); the output is the loss, i64 in units of 2^-16; the updates are those of ``train``.
         """
+        where = "IntegerNetwork.recorded_step"
         shape = outputs_of(self.spec)[self._one_output("recorded_step")].shape
+        require_rules(where, rounding, gradients)
+        samples, seed = (
+            whole(f"{where}, samples", samples, least=1),
+            whole(f"{where}, seed", seed, least=0, most=_MOST_SEED),
+        )
+        momentum = real(f"{where}, momentum", momentum, below=1)
         steps = Steps(self, loss, momentum, rounding, gradients, seed)
         y = np.zeros((samples, *(shape[:-1] if loss == "cross_entropy" else shape)), np.int32)
         value, updates = steps.ends(samples, y)
@@ -207,12 +216,18 @@ def quantised(
     spec: NetworkSpec, weights: Mapping[str, Array], dtype: str, calibration: Any, on: str | Device | None = None
 ) -> IntegerNetwork:
     """Return an integer network of the weights (floats) of a network: see ``Network.quantize``."""
-    if dtype not in BITS:
+    if not isinstance(dtype, str) or dtype not in BITS:
         raise ArgumentError("loom.Network.quantize, dtype", "no integer network is of this type",
                             expected=", ".join(BITS), got=repr(dtype)[:60], remedy="Use int8 or int16")  # fmt: skip
     samples = read_samples(spec, calibration, "loom.Network.quantize, calibration")
     most = most_of(BITS[dtype])
-    inputs = {n: exponent_of(float(np.abs(a).max(initial=0.0)), most) for n, a in samples.items()}
+    ranges = {n: float(np.abs(a).max(initial=0.0)) for n, a in samples.items()}
+    for n, largest in ranges.items():
+        if 0 < largest < 2.0**LEAST_EXPONENT * most:
+            raise ArgumentError("loom.Network.quantize, calibration", f"the samples of input {n!r} are too small",
+                                expected=f"some number of at least {2.0**LEAST_EXPONENT * most:g} in size, or zeros",
+                                got=f"{largest:g}", remedy="Scale the samples")  # fmt: skip
+    inputs = {n: exponent_of(largest, most) for n, largest in ranges.items()}
     found = IntegerNetwork(spec, dtype, weights, inputs, on=on)
     found.at(calibrate(found, {n: quantise(a, inputs[n], most) for n, a in samples.items()}))
     return found

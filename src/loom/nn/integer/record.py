@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 from loom import tensor
 from loom.core.dtype import DType, i8, i16, i32, i64
 from loom.core.errors import ShapeError
-from loom.nn.integer.fixed import Exponent, align, bit_length, larger, narrow, round_even, round_random
+from loom.nn.integer.fixed import MOST_SHIFT, Exponent, align, bit_length, larger, narrow, round_even, round_random
 from loom.nn.random import RandomStream
 from loom.tensor import Tensor
 from loom.tensor.ops.random import random_words
 
-__all__ = ["BITS", "Back", "IntegerPass", "Quantity", "bits_of", "held_type", "most_of", "product"]
+__all__ = ["BITS", "HELD", "Back", "IntegerPass", "Quantity", "bits_of", "held_type", "most_of", "product"]
 
 BITS = {"int8": 7, "int16": 15}
 """Bits of a number without its sign, by the network's type."""
@@ -29,6 +29,8 @@ _BITS: dict[DType, int] = {i8: 7, i16: 15, i32: 31, i64: 62}
 _WIDE = 1 << 62
 _I32_SUM = 1 << 29
 """Sums of products up to this size are taken in i32."""
+_FACTOR_BITS = 50
+"""Bits of a weight's gradient, which a rate of 12 bits multiplies."""
 
 
 def most_of(bits: int) -> int:
@@ -122,14 +124,14 @@ class IntegerPass:
         if self.kind == "infer":
             assert isinstance(e, int)
             shift: Exponent = max(self.known(name) - e, 0)
-            return Quantity(narrow(round_even(v, shift), most_of(bits), HELD[bits]), e + shift)
+            return Quantity(narrow(round_even(v, min(shift, MOST_SHIFT)), most_of(bits), HELD[bits]), e + shift)
         need = e + tensor.maximum(bit_length(v) - bits, 0)
         self.needed[name] = larger(self.needed[name], need) if name in self.needed else need
         if self.kind == "calibrate":
             shift = need - e
         else:
             shift = tensor.maximum(self.exponents[name] - e, 0)
-        whole = round_even(v, tensor.minimum(shift, 62))
+        whole = round_even(v, tensor.minimum(shift, MOST_SHIFT))
         lost = (whole.abs() > most_of(bits)).astype(i64).sum()
         self.lost[name] = self.lost[name] + lost if name in self.lost else lost
         return Quantity(narrow(whole, most_of(bits), HELD[bits]), e + shift)
@@ -163,8 +165,11 @@ class IntegerPass:
             whole = round_random(v, shift, self.words(v.shape, RandomStream.ROUNDING))
         return Quantity(narrow(whole, most_of(self.gradient_bits), HELD[self.gradient_bits]), e + shift)
 
-    def give(self, name: str, v: Tensor, e: Exponent) -> None:
-        """Note the gradient of a weight, i64; of one used twice, the sum."""
+    def give(self, name: str, v: Tensor, e: Exponent, addends: int = 1) -> None:
+        """Note the gradient of a weight, i64, the sum of so many products; of one used twice, the sum."""
+        if addends * most_of(15) ** 2 > 1 << _FACTOR_BITS:
+            excess = tensor.maximum(bit_length(v) - _FACTOR_BITS, 0)
+            v, e = round_even(v, excess), e + excess
         if name in self.gradients:
             before = self.gradients[name]
             top = larger(before.e, e) + 1

@@ -12,12 +12,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.errors import ArgumentError
 from loom.nn.integer.record import most_of
 
-__all__ = ["exponent_of", "fraction_of", "largest_master", "masters_of", "moved", "quantise", "rounded"]
+__all__ = [
+    "LEAST_EXPONENT", "MOST_EXPONENT", "exponent_of", "fraction_of", "largest_master", "masters_of", "moved",
+    "quantise", "rounded", "shown",
+]  # fmt: skip
 
 _MASTER_BITS = 30
-_LEAST, _MOST = -100, 100
+LEAST_EXPONENT, MOST_EXPONENT = -100, 122
+"""Exponents at the door: the largest holds all of f32 in 8 bits."""
 
 
 def fraction_of(name: str, bits: int) -> int:
@@ -38,12 +43,18 @@ def exponent_of(largest: float, most: int) -> int:
     e = math.frexp(largest / most)[1] - 1
     while math.ldexp(most, e) < largest:
         e += 1
-    return min(max(e, _LEAST), _MOST)
+    return min(max(e, LEAST_EXPONENT), MOST_EXPONENT)
 
 
 def quantise(x: Array, e: int, most: int) -> Array:
     """Return numbers as i64 in units of 2^e, rounded to nearest, halves to even, and saturated: the door."""
     return np.clip(np.rint(np.ldexp(x.astype(np.float64), -e)), -most, most).astype(np.int64)
+
+
+def shown(q: Array, e: int) -> Array:
+    """Return ``q 2^e`` as f32, rounded once; beyond f32 infinite."""
+    with np.errstate(over="ignore"):
+        return np.ldexp(q.astype(np.float64), e).astype(np.float32)
 
 
 def masters_of(weights: Mapping[str, Array], bits: int) -> tuple[dict[str, Array], dict[str, int]]:
@@ -52,7 +63,11 @@ def masters_of(weights: Mapping[str, Array], bits: int) -> tuple[dict[str, Array
     exponents: dict[str, int] = {}
     for name, w in weights.items():
         most = largest_master(name, bits)
-        e = exponent_of(float(np.abs(w.astype(np.float64)).max(initial=0.0)), most)
+        largest = float(np.abs(w.astype(np.float64)).max(initial=0.0))
+        if not largest <= math.ldexp(most, MOST_EXPONENT):  # NaN, infinities, numbers of f64
+            raise ArgumentError("loom.Network.quantize", f"weight {name!r} is beyond what f32 holds",
+                                expected="finite numbers", got=f"{largest:g}", remedy="Train it again")  # fmt: skip
+        e = exponent_of(largest, most)
         masters[name], exponents[name] = quantise(w, e, most).astype(np.int32), e
     return masters, exponents
 

@@ -50,7 +50,7 @@ def test_layers_without_a_rule_are_named(layer: dict[str, Any], text: str) -> No
 
 def test_types_and_samples_are_checked() -> None:
     net = _network({"type": "dense", "output_size": 3})
-    for dtype in ("int4", "float32", 8, None):
+    for dtype in ("int4", "float32", 8, None, ["int8"]):
         with pytest.raises(ArgumentError, match="no integer network is of this type"):
             net.quantize(dtype, calibration=_X)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="input 'input' has another shape"):
@@ -61,6 +61,8 @@ def test_types_and_samples_are_checked() -> None:
         net.quantize("int8", calibration=_X[:0])
     with pytest.raises(DTypeError):
         net.quantize("int8", calibration="no samples")
+    with pytest.raises(ArgumentError, match="are too small"):
+        net.quantize("int8", calibration=_X * np.float32(1e-40))
     with pytest.raises(ShapeError, match="another shape"):
         _small().forward(np.ones((2, 7), np.float32))
 
@@ -74,6 +76,11 @@ def test_types_and_samples_are_checked() -> None:
     ({"rounding": "up"}, "rounding] unknown"),
     ({"gradients": "int4"}, "gradients] unknown"),
     ({"validation": 5}, "validation] not samples and their targets"),
+    ({"compute": "bf16"}, "compute] has no rule in integers"),
+    ({"precision": "q8"}, "precision] has no rule in integers"),
+    ({"evaluate_every": 1}, "evaluate_every] has no rule in integers"),
+    ({"learning_rate": 1e308, "loss": "mse"}, "learning_rate] too large"),
+    ({"gradients": ["int8"]}, "gradients] unknown"),
     ({"resume": True}, "resume] has no rule in integers"),
     ({"lr": 0.1}, "no setting is called 'lr'"),
 ])  # fmt: skip
@@ -102,7 +109,10 @@ def test_files_are_checked(tmp_path: Path) -> None:
     found = json.loads(text)
     for change in (
         {"format": "loom/1"}, {"dtype": "int4"}, {"step": -1}, {"inputs": {}}, {"outputs": {}}, {"exponents": {"a": 1}},
-        {"inputs": {"input": 1.5}}, {"masters": {}}, {"masters": {**found["masters"], "layers.0.bias": "?"}},
+        {"inputs": {"input": 1.5}}, {"inputs": {"input": 130}}, {"outputs": {"layers.0": -6, "layers.1": -6}},
+        {"exponents": dict.fromkeys(found["exponents"], 2000)}, {"outputs": {"layers.0": -4000}}, {"dtype": ["int8"]},
+        {"peaks": {}}, {"saturated": {"layers.0": -1}}, {"peaks": {"layers.0": 0.5}},
+        {"masters": {}}, {"masters": {**found["masters"], "layers.0.bias": "?"}},
         {"masters": {**found["masters"], "layers.0.bias": "AAAA"}},
         {"masters": {**found["masters"], "layers.0.bias": "////f////3////9/"}},
     ):  # fmt: skip
@@ -113,6 +123,22 @@ def test_files_are_checked(tmp_path: Path) -> None:
             IntegerNetwork.load(wrong)
     with pytest.raises(FileError):
         IntegerNetwork.load(str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize("setting", [
+    {"samples": 0}, {"samples": -1}, {"rounding": "up"}, {"gradients": "int4"}, {"momentum": 1.0}, {"momentum": np.nan},
+    {"seed": -1}, {"seed": 1.5}, {"loss": "huber"},
+], ids=str)  # fmt: skip
+def test_a_recorded_step_is_checked(setting: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError):
+        _small().recorded_step(**({"samples": 4} | setting))
+
+
+def test_weights_beyond_f32_are_named() -> None:
+    spec = parse({"format": "loom/1", "input": {"shape": [1]}, "layers": [{"type": "dense", "output_size": 1}]})
+    for wrong in (1e300, np.inf, np.nan):
+        with pytest.raises(ArgumentError, match=r"weight 'layers\.0\.weight' is beyond"):
+            IntegerNetwork(spec, "int8", {n: np.full(s, wrong) for n, s in spec.parameters().items()}, {"input": 0})
 
 
 def test_copies_and_single_samples() -> None:
