@@ -16,7 +16,8 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import bf16, f16, f32, f64
-from loom.core.errors import ArgumentError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.narrow import TYPES, numeric_type
 from loom.nn.network import Document, Network
 from loom.nn.persistence import (
     SAFETENSORS,
@@ -39,6 +40,7 @@ from loom.nn.spec import (
     write_first_bundle,
     write_second,
 )
+from loom.nn.spec.older.packed import KINDS
 from loom.nn.spec.text import canonical, file_bytes
 from loom.nn.tensorfile import is_safetensors, safetensors_library
 from loom.nn.train.scalars import flag
@@ -48,8 +50,9 @@ __all__ = ["FORMATS", "Converted", "convert_model"]
 FORMATS = ("loom/1", "gen1", "gen2", "safetensors")
 """What a model is converted to; ``safetensors`` is Loom's own, to a ``.safetensors`` file ``gen1`` writes its names."""
 _WHERE = "loom.nn.formats"
-_TYPES = {"f32": f32, "f64": f64, "f16": f16, "bf16": bf16,
-          "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16}  # fmt: skip
+_TYPES = {"f32": f32, "f64": f64, "f16": f16, "bf16": bf16}
+_FIRST = {"f8_e4m3": "float8", "f4_e2m1": "float4"}
+"""What the first generation calls types that the second has other names for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ def convert_model(
                             got=str(path), remedy="Name the file .json, or choose --to safetensors")  # fmt: skip
     source = as_document(source)
     models = _models(source, id)
+    dtype = _named(dtype)
     if models is None:
         made = _document(source, to, dtype, id, lossy)
     else:
@@ -139,7 +143,9 @@ def _document(source: Document, to: str, dtype: str | None, name: str | None, lo
         older = write_as_first(network, called, _WHERE, lossy=lossy, document=True)
         return Converted(canonical(older.config).encode(), (*notes, *older.notes, *_unsaid(network, to)))
     if to == "gen2":
-        text, more = write_second(network, called, _WHERE, element="float32" if dtype is None else dtype, lossy=lossy)
+        text, more = write_second(
+            network, called, _WHERE, element="float32" if dtype is None else _older_name(dtype, to), lossy=lossy
+        )
         return Converted(text.encode(), (*notes, *more, *_unsaid(network, to)))
     network = network if dtype is None else replace(network, dtype=_type(dtype))
     return Converted(to_json(network).encode(), tuple(notes))
@@ -148,8 +154,25 @@ def _document(source: Document, to: str, dtype: str | None, name: str | None, lo
 def _type(name: str) -> Any:
     if name not in _TYPES:
         raise ArgumentError(_WHERE, "networks of loom/1 compute in no such type", expected="f32, f64, f16 or bf16",
-                            got=name, remedy=near_matches(name, list(_TYPES)) or "Choose one of them")  # fmt: skip
+                            got=name, remedy="Choose one of them, or store weights in it: network.convert")  # fmt: skip
     return _TYPES[name]
+
+
+def _named(dtype: Any) -> str | None:
+    """Return our name of an element type, whoever's is given; an unknown text as it is: who writes refuses it."""
+    try:
+        return None if dtype is None else numeric_type(dtype, f"{_WHERE}, dtype").name
+    except DTypeError:
+        if isinstance(dtype, str):
+            return dtype
+        raise
+
+
+def _older_name(dtype: str, to: str) -> str:
+    """Return what a generation calls an element type of ours: ``int8`` for i8, ``fp4`` or ``float4`` for f4_e2m1."""
+    if to == "gen1" and dtype in _FIRST:
+        return _FIRST[dtype]
+    return dict(zip(TYPES, KINDS, strict=True)).get(dtype, dtype)
 
 
 def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool, is_tensors: bool) -> Converted:
@@ -168,23 +191,22 @@ def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool
     if model.network.dtype == bf16:
         model = replace(model, weights={n: _wide(a) for n, a in model.weights.items()})
     if to == "gen2":
-        element = "float32" if dtype is None else dtype
+        element = "float32" if dtype is None else _older_name(dtype, to)
         text, more = write_second(model.network, model.id, _WHERE, weights=model.weights, element=element, lossy=lossy)
     elif is_tensors:
-        if dtype not in (None, "f32", "float32"):
+        if dtype not in (None, "f32"):
             raise ArgumentError(_WHERE, "the names of the first generation are written as f32", expected="no dtype",
                                 got=dtype, remedy="Leave it out")  # fmt: skip
-        return Converted(safetensors_library().save(older_tensors(model)), (*notes, *_unsaid(model.network, to)))
+        arrays, more = older_tensors(model, lossy=lossy)
+        kept = _unsaid(model.network, to)
+        return Converted(safetensors_library().save(arrays), (*notes, *more, *_untrained(model), *kept))
     else:
-        text, more = write_first_bundle(model, element=_long(dtype), lossy=lossy)
-    kept = ["where its training stopped is left out"] if model.training is not None else []
-    return Converted(text.encode(), (*notes, *more, *kept, *_unsaid(model.network, to)))
+        text, more = write_first_bundle(model, element=None if dtype is None else _older_name(dtype, to), lossy=lossy)
+    return Converted(text.encode(), (*notes, *more, *_untrained(model), *_unsaid(model.network, to)))
 
 
-def _long(dtype: str | None) -> str | None:
-    """Return an element type's name as the first generation has it."""
-    known = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "f8": "float8", "f4": "float4"}
-    return None if dtype is None else known.get(dtype, dtype)
+def _untrained(model: SavedModel) -> list[str]:
+    return ["where its training stopped is left out"] if model.training is not None else []
 
 
 def _wide(array: Array) -> Array:

@@ -161,7 +161,7 @@ def write_older(path: Path | None, model: SavedModel) -> str:
         if path is not None:
             write_file(path, text.encode(), "loom.Network.save")
         return text
-    write_file(path, safetensors_library().save(older_tensors(model)), "loom.Network.save")
+    write_file(path, safetensors_library().save(older_tensors(model)[0]), "loom.Network.save")
     return ""
 
 

@@ -319,3 +319,27 @@ def test_second_generation_files_that_are_damaged() -> None:
     with pytest.raises(SpecError, match="holds no weights, or not all of them"):
         loom.Network.load(whole)
     assert loom.Network.from_json(whole).spec.parameters() == {"layer0.weight": (3, 2)}
+
+
+@pytest.mark.parametrize(("to", "same"), [("gen1", ("int8", "i8", np.int8)), ("gen2", ("fp8e4m3", "f8", "e4m3")),
+                                          ("gen2", ("float16", "f16", np.dtype("f2")))])  # fmt: skip
+def test_types_by_whoevers_name(to: str, same: tuple[Any, ...]) -> None:
+    net = network(SIGMOID, shape=(3,))
+    net.load_weights({n: np.clip(a, -1, 1) for n, a in net.weights().items()})
+    made = [convert_model(net.save(), to=to, dtype=dtype, lossy=True) for dtype in same]
+    assert len({each.data for each in made}) == 1
+    assert made[0].data != convert_model(net.save(), to=to, lossy=True).data
+    for wrong in (3, np.float32(1.0), [1]):
+        with pytest.raises(LoomError, match="not a type of storage"):
+            convert_model(net.save(), to=to, dtype=wrong)  # type: ignore[arg-type]
+
+
+def test_names_of_tensors_lose_what_bundles_lose(tmp_path: Path) -> None:
+    net = network({"type": "dense", "output_size": 2, "activation": "mish"}, shape=(3,))
+    path = tmp_path / "names.safetensors"
+    with pytest.raises(ArgumentError, match="it makes relu of every activation"):
+        convert_model(net.save(), path, to="gen1")
+    made = convert_model(net.save(), path, to="gen1", lossy=True)
+    assert len(made.losses) == 1
+    assert "mish" in made.losses[0]
+    assert path.read_bytes() == made.data

@@ -122,8 +122,9 @@ def test_names_and_shapes_of_its_safetensors(tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "linear": (lambda: network(SIGMOID | {"output_size": 2}, {"type": "dense", "output_size": 2}, shape=(3,)),
-               "layer 'layers.1'] the first generation cannot express it: it makes relu of every activation but relu, "
-               "sigmoid, tanh, softplus, leaky_relu: got linear. Save it as Loom's own bundle, or lose it"),
+               "layer 'layers.1'] the first generation cannot express it: it makes relu of every activation but "
+               "scaled_relu, sigmoid, tanh, softplus, leaky_relu (its relu is scaled_relu): got linear. Save it as "
+               "Loom's own bundle, or lose it"),
     "gru": (lambda: network({"type": "gru", "hidden_size": 2}, shape=(3, 2)), "'layers.0'] the first generation cannot "
             "express it: it has no such layer: got gru."),
     "embedding": (lambda: older({"type": "embedding", "vocab_size": 5, "embedding_dim": 4}), "no such layer: got"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dtype import lookup
+from loom.core.dtype import bf16, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
 from loom.core.narrow import TYPES, NumericKind, StoredArray
 from loom.nn.spec.document import read_any
@@ -164,7 +164,7 @@ def _read_weights(
     value: JsonObject, config: JsonValue, found: Conversion, place: Place, notes: list[str],
     stored: dict[str, StoredArray],
 ) -> dict[str, Array]:  # fmt: skip
-    """Return the weights; those in a type of storage are put into ``stored`` as well."""
+    """Return the weights; those in another type than the network's are put into ``stored`` as well."""
     if value["fmt"] != FORMAT:
         return read_old_weights(value, config, found, place, notes)
     for key in value:
@@ -172,6 +172,7 @@ def _read_weights(
             place.at(key).unknown("key", key, ("fmt", "tensors"))
     wanted = found.network.parameters() | found.network.state()
     tensors, here = value.get("tensors"), place.at("tensors")
+    own = f32 if found.network.dtype == bf16 else found.network.dtype  # weights of bf16 travel as f32
     if not isinstance(tensors, dict):
         here.wrong("an object of tensors", tensors)
         return {}
@@ -191,6 +192,10 @@ def _read_weights(
         array = read_tensor(tensors[name], here.at(name), _STORED, shape)
         if array is not None:
             arrays[name] = array
+            kind = TYPES[tensors[name]["dtype"]]
+            if kind.name != own.name:
+                data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+                stored[name] = StoredArray(kind, shape, data)
     return arrays
 
 

@@ -40,7 +40,7 @@ def test_what_is_saved_is_loaded(name: str, tmp_path: Path) -> None:
         made.save(path)
         again = loom.Network.load(path)
         assert again.digest() == made.digest()
-        if not (TYPES[name].is_float and TYPES[name].bits >= 16 and path.suffix == ".json"):
+        if name != "f32" or path.suffix != ".json":  # a bundle says no more than the network's own type
             assert again.storage is not None
             assert set(again.storage.arrays) == set(made.storage.arrays)
             assert all(_same(a, again.storage.arrays[n]) for n, a in made.storage.arrays.items())

@@ -100,19 +100,20 @@ def _numbers(name: str, array: Array, element: str | None, notes: list[str], los
     return base64.b64encode(data).decode("ascii")
 
 
-def older_tensors(model: SavedModel) -> dict[str, Array]:
-    """Return the arrays of a safetensors file of the first generation: ``layers.N.weight``, ``.branches.B.`` within.
+def older_tensors(model: SavedModel, *, lossy: bool = False) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return the arrays of a safetensors file of the first generation, and what changed.
 
-    A dense layer's weight has the shape (out, in) there and still the order of (in, out). Errors as for the bundle.
+    They are called ``layers.N.weight``, ``.branches.B.`` within. A dense layer's weight has the shape (out, in) there
+    and still the order of (in, out). Errors as for the bundle.
     """
-    older = write_as_first(model.network, model.id, _WHERE, weights=model.weights)
+    older = write_as_first(model.network, model.id, _WHERE, weights=model.weights, lossy=lossy)
     shapes = older.conversion.network.parameters()
     found: dict[str, Array] = {}
     for theirs, ours in _by_their_names(older).items():
         held = model.weights[ours] if ours in model.weights else np.zeros(shapes[ours])
         array = np.asarray(held, np.float32)
         found[theirs] = array.reshape(array.shape[::-1]) if _is_dense(theirs, array) else array
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items())), older.notes
 
 
 def from_older_tensors(network: NetworkSpec, arrays: Mapping[str, Array], where: str) -> dict[str, Array]:

@@ -152,8 +152,9 @@ class _FirstWriter:
         """Return the name of a layer's activation."""
         known = _ACTIVATIONS | (_DOCUMENTED if self.document else {})
         if layer.activation not in known:
-            names = ", ".join(_ACTIVATIONS.values())
-            self.writing.lose(here, f"it makes relu of every activation but {names}", layer.activation.value)
+            names = ", ".join(f.value for f in _ACTIVATIONS)
+            what = f"it makes relu of every activation but {names} (its relu is scaled_relu)"
+            self.writing.lose(here, what, layer.activation.value)
             return "relu"
         if layer.activation not in _ACTIVATIONS:
             self.writing.note(here, f"programs of that generation make relu of {layer.activation.value}")
