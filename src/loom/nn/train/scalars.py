@@ -20,18 +20,26 @@ _LARGEST = sys.float_info.max
 def whole(where: str, value: Any, *, least: int, most: float = _LARGEST) -> int:
     """Return an integer from ``least`` to ``most`` as an int; ArgumentError for anything else."""
     if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
-        raise ArgumentError(where, "not usable", expected=f"an int of at least {least:g}", got=repr(value),
-                            remedy="Correct it")  # fmt: skip
+        ends = f"of at least {least:g}" if most == _LARGEST else f"from {least:g} to {most}"
+        raise ArgumentError(where, "not usable", expected=f"an int {ends}", got=repr(value), remedy="Correct it")
     return int(value)
 
 
 def real(where: str, value: Any, *, least: float = 0.0, below: float = float("inf"), what: str = "not usable") -> Any:
     """Return a number from ``least`` up to but not including ``below`` as a Python number; ArgumentError else."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not least <= float(value) < below:
+    if not isinstance(value, Real) or isinstance(value, bool) or not least <= _float(value) < below:
         expected = f"{least:g} up to but not including {below:g}" if below < float("inf") else "a number"
         expected += f" of at least {least:g}" if below == float("inf") else ""
         raise ArgumentError(where, what, expected=expected, got=repr(value), remedy="Correct it")
     return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _float(value: Real) -> float:
+    """Return a number as a float; infinite if it is larger than all of them."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
 
 
 def flag(where: str, value: Any) -> bool:

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
+from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list, is_mapping
 from loom.nn.train.losses import Loss, loss_of
@@ -17,7 +20,7 @@ from loom.nn.train.optimizers import SGD, Optimizer
 from loom.nn.train.scalars import flag, real, whole
 from loom.nn.tween.modes import TweenMode
 
-__all__ = ["LAYER_RATES", "TweenConfig"]
+__all__ = ["LAYER_RATES", "TweenConfig", "config_of", "require_rate"]
 
 LAYER_RATES: dict[str, float] = {
     "dense": 1.0, "stitch": 1.0, "conv1d": 0.1, "conv2d": 0.1, "rnn": 0.5, "lstm": 0.5, "gru": 0.5,
@@ -150,13 +153,17 @@ class TweenConfig:
         self._keep("guard_cuts", _numbers("guard_cuts", self.guard_cuts, 3))
         runs = _numbers("guard_runs", self.guard_runs, 2)
         self._keep("guard_runs", tuple(whole(_at("guard_runs"), n, least=1) for n in runs))
+        if max(self.guard_cuts) > 1 or self.guard_runs[0] > self.guard_runs[1]:
+            raise ArgumentError(_at("guard_cuts"), "the guard would not cut more the longer gaps grow",
+                                expected="factors of at most 1, and runs that do not fall",
+                                got=f"{self.guard_cuts}, {self.guard_runs}", remedy="Correct them")  # fmt: skip
         if self.sigmoid_low > self.sigmoid_high:
             raise ArgumentError(_at("sigmoid_low"), "above sigmoid_high", expected=f"at most {self.sigmoid_high:g}",
                                 got=self.sigmoid_low, remedy="Correct one of them")  # fmt: skip
         if not isinstance(self.optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass anything
             raise ArgumentError(_at("optimizer"), "not usable", expected="an optimiser, for example Adam()",
                                 got=repr(self.optimizer), remedy="Make one of loom.nn.train")  # fmt: skip
-        if isinstance(self.loss, str):
+        if not (self.loss is None or callable(self.loss) or is_mapping(self.loss)):
             loss_of(self.loss)
         self._require_needed()
 
@@ -186,6 +193,16 @@ class TweenConfig:
                                     expected=" or ".join(sorted(m.value for m in readers)), got=mode.value,
                                     remedy=f"Leave {name} out, or choose another mode")  # fmt: skip
 
+    def require_fit(self, number: DType) -> None:
+        """See that what is computed with is not too large for ``number``; ArgumentError naming the setting else."""
+        most = float(np.finfo(number.numpy).max)
+        told = {n: getattr(self, n) for n in _REALS if n not in ("early_stop_score", "prune_threshold")}
+        told |= {f"layer_rates, {kind!r}": rate for kind, rate in self.layer_rates.items()}
+        for name, value in told.items():
+            if value > most:
+                raise ArgumentError(_at(name), f"too large for {number}", expected=f"at most {most:g}", got=value,
+                                    remedy="Lower it, or build the network with dtype f64")  # fmt: skip
+
     @property
     def new_share(self) -> float:
         """What a move has of a velocity: the rest of the momentum."""
@@ -203,7 +220,27 @@ class TweenConfig:
         """
         most = self.depth_linear_to
         power = above if above <= most else most + math.log(above - most + 1)
-        return min(self.depth_cap, self.depth_scale**power)
+        most = math.log(self.depth_cap)
+        return self.depth_cap if power * math.log(self.depth_scale) > most + 1 else min(
+            self.depth_cap, self.depth_scale**power)  # fmt: skip
+
+
+def config_of(config: Any) -> TweenConfig:
+    """Return the config of a state, the default for None; ArgumentError for what is none."""
+    if config is None:
+        return TweenConfig()
+    if not isinstance(config, TweenConfig):
+        raise ArgumentError("tween, config", "not usable", expected="a TweenConfig", got=type(config).__name__,
+                            remedy="Write TweenConfig(momentum=0.5)")  # fmt: skip
+    return config
+
+
+def require_rate(rate: float, number: DType) -> None:
+    """See that a rate is not too large for ``number``; ArgumentError else."""
+    most = float(np.finfo(number.numpy).max)
+    if rate > most:
+        raise ArgumentError("tween, rate", f"too large for {number}", expected=f"at most {most:g}", got=rate,
+                            remedy="Lower it")  # fmt: skip
 
 
 def _at(name: str) -> str:

@@ -6,6 +6,7 @@ the bits of one that was not.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -14,7 +15,6 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, near_matches
-from loom.core.given import is_mapping
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.history import History
@@ -26,7 +26,7 @@ from loom.nn.train.scalars import flag, real, whole
 from loom.nn.train.schedules import Constant, Schedule, schedule_of
 from loom.nn.train.shuffle import order_of_epoch
 from loom.nn.train.trainer import Progress
-from loom.nn.tween.config import TweenConfig
+from loom.nn.tween.config import TweenConfig, config_of
 from loom.nn.tween.diagnostics import TweenReport
 from loom.nn.tween.modes import TweenMode, mode_of
 from loom.nn.tween.pruning import Pruning
@@ -91,19 +91,22 @@ class FitSettings:
     epochs: int = 1
     batch_size: int = 32
     rate: float = 0.01
-    schedule: Schedule | None = None
+    schedule: str | Schedule | None = None
     shuffle: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
-            object.__setattr__(self, name, whole(f"tween, fit, {name}", getattr(self, name), least=least))
+            most = (1 << 64) - 1 if name == "seed" else sys.float_info.max
+            object.__setattr__(self, name, whole(f"tween, fit, {name}", getattr(self, name), least=least, most=most))
         object.__setattr__(self, "rate", float(real("tween, fit, rate", self.rate)))
         object.__setattr__(self, "shuffle", flag("tween, fit, shuffle", self.shuffle))
-        if self.schedule is not None and not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass anything
+        if isinstance(self.schedule, str):
+            schedule_of(self.schedule, self.rate, 1)
+        elif self.schedule is not None and not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass anything
             raise ArgumentError("tween, fit, schedule", "not a schedule", expected="one of loom.nn.train.SCHEDULES",
                                 got=repr(self.schedule)[:80],
-                                remedy="Write for example Cosine(0.1, steps=100)")  # fmt: skip
+                                remedy="Write 'cosine', or for example Cosine(0.1, steps=100)")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -149,15 +152,10 @@ def train_in(
     config = settings.get("config")
     if optimizer != "sgd":
         made = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
-        config = replace(config if isinstance(config, TweenConfig) else TweenConfig(), optimizer=made)
+        config = replace(config_of(config), optimizer=made)
     found: dict[str, Any] = {"seed": network.spec.seed}
     found |= {"batch_size": network.spec.batch_size} if network.spec.batch_size > 1 else {}
     found |= {("rate" if k == "learning_rate" else k): v for k, v in settings.items() if k != "config"}
-    if isinstance(schedule, str):
-        plain = read_settings(found, where)
-        samples = len(next(iter(y.values())) if is_mapping(y) else y)
-        count = -(-samples // plain.batch_size) * plain.epochs
-        schedule = schedule_of(schedule, plain.rate, count)
     found |= {} if schedule is None else {"schedule": schedule}
     with show_progress(progress) as report:
         return network.tween(chosen, config).fit(x, y, validation=validation, report=report, **found)
@@ -168,14 +166,11 @@ def fit(
     at: Fit, report: Callable[[Progress], None],
 ) -> TweenHistory:  # fmt: skip
     """Train up to ``settings.epochs`` epochs in all from where ``at`` is; it is moved along."""
-    n, size = len(next(iter(x.values()))), settings.batch_size
-    cuts = batches(n, size)
-    if state.mode.is_step:
-        cuts = [c for c in cuts if c.stop - c.start == size]
-        if not cuts:
-            raise ShapeError("tween, fit", f"the mode '{state.mode.value}' has buffers of whole batches",
-                             expected=f"at least {size} samples", got=n, remedy="Lower batch_size")  # fmt: skip
+    n = len(next(iter(x.values())))
+    cuts = cuts_of(n, settings.batch_size, state.mode)
     schedule = settings.schedule or Constant(settings.rate)
+    if isinstance(schedule, str):
+        schedule = schedule_of(schedule, settings.rate, len(cuts) * settings.epochs)
     measured = (x, y) if held_out is None else held_out
     while at.epoch < settings.epochs and not at.history.stopped:
         order = order_of_epoch(n, settings.seed, at.epoch) if settings.shuffle else np.arange(n)
@@ -190,6 +185,17 @@ def fit(
         _close_epoch(state, at, measured, cuts, float(rates[-1]), settings.epochs)
     _put_best(state, at)
     return at.history
+
+
+def cuts_of(n: int, size: int, mode: TweenMode) -> list[slice]:
+    """Return the batches of an epoch of ``n`` samples; ShapeError for fewer than the buffers of a step mode hold."""
+    cuts = list(batches(n, size))
+    if mode.is_step:
+        cuts = [c for c in cuts if c.stop - c.start == size]
+        if not cuts:
+            raise ShapeError("tween, fit", f"the mode '{mode.value}' has buffers of whole batches",
+                             expected=f"at least {size} samples", got=n, remedy="Lower batch_size")  # fmt: skip
+    return cuts
 
 
 def _one(state: Moved, x: Arrays, y: Arrays, rate: float, at: Fit) -> float:

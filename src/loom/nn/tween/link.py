@@ -15,7 +15,7 @@ from loom.nn.spec import Layer, Shape
 from loom.nn.tween.config import TweenConfig
 from loom.tensor import Tensor
 
-__all__ = ["Handed", "Link", "Move", "bounded", "cut", "fan", "outer", "rows", "wide"]
+__all__ = ["Handed", "Link", "Move", "bounded", "cut", "fan", "finite", "outer", "rows", "wide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,19 @@ def outer(x: Tensor, y: Tensor) -> Tensor:
 
 
 def cut(x: Tensor, most: float) -> Tensor:
-    """Return a move cut to +-``most``, 0 where it is no number."""
-    return tensor.where(x > most, most, tensor.where(x < -most, -most, tensor.where(x <= most, x, 0.0)))
+    """Return a move cut to +-``most``, 0 where it is no finite number."""
+    return bounded(x, most)
 
 
 def bounded(x: Tensor, most: float) -> Tensor:
     """Return a signal cut to +-``most``, 0 where it is no finite number."""
-    return tensor.where((x - x) == 0, tensor.clip(x, -most, most), 0.0)
+    return finite(tensor.clip(x, -most, most), 0.0, x)
+
+
+def finite(x: Tensor, other: Tensor | float, of: Tensor | None = None) -> Tensor:
+    """Return ``x``, ``other`` where it (or ``of``) is no finite number."""
+    told = wide(x if of is None else of)
+    return tensor.where((told - told) == 0, x, other)
 
 
 _MIXING = frozenset((

@@ -17,6 +17,7 @@ from loom.nn.layers import Context, ForwardPass
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, NodeSpec
 from loom.nn.step import Wiring
+from loom.nn.tween.recording import blamed, number_type
 from loom.tensor import Tensor
 
 __all__ = ["Ticking", "rows_of_history"]
@@ -74,7 +75,10 @@ class Ticking:
         return next(iter(self.apply_all(x, training=training, step=step).values()))
 
     def apply_all(self, x: Any, *, training: bool, step: Tensor | None = None) -> dict[str, Tensor]:
-        """Record a tick; return its outputs by name, as made of what the ticks before made."""
+        """Record a tick; return its outputs by name, as made of what the ticks before made.
+
+        They are NaN, which no training takes, if a buffer would hold what is no finite number.
+        """
         del step  # noise goes by ticks
         network = self.model.network
         inputs: dict[str, Tensor] = dict(x) if is_mapping(x) else {network.inputs[0].name: x}
@@ -83,8 +87,9 @@ class Ticking:
         made = {n.name: found.node(n.name, 0) if n.name in network.outputs else found.plain(n) for n in network.nodes}
         self.state_updates = [*record.updates.items()]
         self.state_updates += [(b, tensor.detach(made[n]).astype(b.dtype)) for n, b in self.buffers.items()]
+        fault = tensor.detach(blamed(tensor.zeros((), number_type(self.model)), self.state_updates))
         self.state_updates += [*self.shifted(inputs), (self.ticks, self.ticks + 1)]
-        return {name: made[name] for name in network.outputs}
+        return {name: made[name] + fault.astype(made[name].dtype) for name in network.outputs}
 
     def shifted(self, inputs: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Return the history after a tick that read ``inputs`` and the buffers."""

@@ -16,13 +16,16 @@ from loom.nn.layers import Context
 from loom.nn.model import Model
 from loom.nn.spec import Layer, NodeSpec, Shared
 from loom.nn.tween.config import TweenConfig
-from loom.nn.tween.link import Handed, Link, Move, cut, wide
+from loom.nn.tween.link import Handed, Link, Move, cut, finite, wide
 from loom.nn.tween.modes import TweenMode
 from loom.nn.tween.rules import chain, gap
 from loom.nn.tween.slopes import clamp_target, ending
 from loom.tensor import Tensor
 
-__all__ = ["Pairs", "Pass", "TweenUpdate", "layers_above", "number_type", "output_gap", "record_pass", "record_update"]
+__all__ = [
+    "Pairs", "Pass", "TweenUpdate", "blamed", "kept_if", "layers_above", "number_type", "output_gap", "record_pass",
+    "record_update",
+]  # fmt: skip
 
 Pairs = list[tuple[Tensor, Tensor]]
 
@@ -96,12 +99,23 @@ def record_update(
     samples = next(iter(found.made.values())).shape[0]
     squares = [(a * a).sum() for a in away.values()]
     recorded = TweenUpdate(reduce(lambda a, b: a + b, [_as(s, squares[0]) for s in squares]) * (1 / samples))
+    recorded.loss = blamed(recorded.loss, found.updates)
     walk = _Walk(model, mode, config, found, rate, samples, bypassed, watch, wanted, recorded)
     moves = walk.run(away)
-    recorded.updates = [*found.updates, *_moved(model, mode, config, moves, velocities)]
-    is_sound = (recorded.loss - recorded.loss) == 0
-    recorded.updates = [(old, tensor.where(is_sound, new, old)) for old, new in recorded.updates]
+    recorded.updates = kept_if(recorded.loss, [*found.updates, *_moved(model, mode, config, moves, velocities)])
     return recorded
+
+
+def blamed(loss: Tensor, updates: Pairs) -> Tensor:
+    """Return a loss, NaN if buffers or running means would be no finite numbers, which no later pass could mend."""
+    made = [new for _old, new in updates if new.dtype.is_float]
+    return reduce(lambda a, b: a + b, [loss, *(_as((wide(n) - wide(n)).sum(), loss) for n in made)])
+
+
+def kept_if(loss: Tensor, updates: Pairs) -> Pairs:
+    """Return updates that are made if the loss is a finite number, and else change nothing."""
+    is_sound = (loss - loss) == 0
+    return [(old, tensor.where(is_sound, new, old)) for old, new in updates]
 
 
 @dataclass(slots=True)
@@ -140,6 +154,7 @@ class _Walk:
         total = reduce(lambda a, b: a + b, asked)
         total = total if self.mode.is_chain or len(asked) == 1 else total * (1 / len(asked))
         if node.name in self.bypassed:
+            self._pass_on(node, self.alive.get(node.name))
             return Handed([total])
         link, actual = self._link(node, above), wide(self.found.made[node.name])
         end = ending(_plain(node.layer))
@@ -175,11 +190,14 @@ class _Walk:
             return None
         here = self.alive.get(node.name)
         here = tensor.ones(budget.shape, budget.dtype) if here is None else here
-        below = tensor.where(budget < self.config.frontier_threshold, 0.0, here)
-        for name in node.inputs:
-            known = self.alive.get(name)
-            self.alive[name] = below if known is None else tensor.maximum(known, below)
+        self._pass_on(node, tensor.where(budget < self.config.frontier_threshold, 0.0, here))
         return here
+
+    def _pass_on(self, node: NodeSpec, alive: Tensor | None) -> None:
+        """Have what a node reads be kept from samples as told, unless another consumer is not."""
+        for name in node.inputs if alive is not None else ():
+            known = self.alive.get(name)
+            self.alive[name] = alive if known is None else tensor.maximum(known, alive)
 
     def _link(self, node: NodeSpec, above: int) -> Link:
         model, layer, shape = self.model, _plain(node.layer), self.model.shapes[node.inputs[0]]
@@ -234,12 +252,12 @@ def _moved(
         if mode.is_gap:
             step = step * (config.weight_multiplier if first.by_momentum else config.bias_multiplier)
         share = config.new_share if first.by_momentum else 1.0
-        step = tensor.where((step - step) == 0, step, 0.0) if first.bound is None else cut(step, first.bound * share)
+        step = finite(step, 0.0) if first.bound is None else cut(step, first.bound * share)
         if first.by_momentum:
             v = velocities[name]
-            step = v * config.momentum + step
+            step = finite(v * config.momentum + step, v)
             updates.append((v, step))
-        updates.append((w, (wide(w) + step).astype(w.dtype)))
+        updates.append((w, finite((wide(w) + step).astype(w.dtype), w)))
     return updates
 
 

@@ -16,25 +16,35 @@ from loom.core.arrays import Array
 from loom.core.dtype import DType, i32
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError
 from loom.core.given import is_mapping
+from loom.nn.layers.scale import learn_scaling
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step import Wiring
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.programs import Programs
-from loom.nn.train.samples import Samples, batches, by_name, check_inputs, numbers
+from loom.nn.train.samples import Samples, batches
 from loom.nn.train.scalars import flag, real
 from loom.nn.train.targets import Output, outputs_of
 from loom.nn.train.trainer import Progress
-from loom.nn.tween.config import TweenConfig
+from loom.nn.tween.config import TweenConfig, config_of, require_rate
 from loom.nn.tween.diagnostics import TweenReport
-from loom.nn.tween.fitting import Fit, TweenHistory, fit, read_settings
+from loom.nn.tween.fitting import Fit, TweenHistory, cuts_of, fit, read_settings
 from loom.nn.tween.guard import guard_state, guarded
 from loom.nn.tween.link import wide
 from loom.nn.tween.modes import TweenMode, mode_of
 from loom.nn.tween.propagation import Ticking, rows_of_history
 from loom.nn.tween.pruning import without
-from loom.nn.tween.recording import Pairs, layers_above, number_type, output_gap, record_pass, record_update
-from loom.nn.tween.targets import read_targets
+from loom.nn.tween.recording import (
+    Pairs,
+    blamed,
+    kept_if,
+    layers_above,
+    number_type,
+    output_gap,
+    record_pass,
+    record_update,
+)  # fmt: skip
+from loom.nn.tween.targets import read_inputs, read_targets
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["TweenState"]
@@ -65,7 +75,7 @@ class TweenState:
     """A network being trained in a mode; ``network.tween(mode=..)`` makes one.
 
     ``mode``: a name of ``TweenMode``. In the step modes layers run from the buffers of the tick before: the output is
-    that of an input some ticks ago, as many as there are layers; all calls then have batches of one size.
+    that of an input ``delay`` ticks ago; all calls until ``reset`` then have batches of one size.
 
     >>> from loom import Network
     >>> net = Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
@@ -79,13 +89,21 @@ class TweenState:
     def __init__(
         self, network: Tweened, mode: str | TweenMode = "step_tween_chain", config: TweenConfig | None = None
     ) -> None:
-        self.network, self.model = network, network.model
-        self.mode, self.config = mode_of(mode), config_for(mode_of(mode), config)
-        self.number = number_type(self.model)
-        self.steps = 0
-        self.report: TweenReport | None = None
+        self._begin(network, mode, config)
         self._require_same()
         self._require_ways()
+
+    def _begin(self, network: Tweened, mode: str | TweenMode, config: TweenConfig | None) -> None:
+        if not isinstance(getattr(network, "model", None), Model):
+            raise ArgumentError("tween, network", "not usable", expected="a loom.Network", got=type(network).__name__,
+                                remedy="Call network.tween(mode=..)")  # fmt: skip
+        self.network, self.model = network, network.model
+        self.number = number_type(self.model)
+        self.mode, self.config = mode_of(mode), config_of(config)
+        self.config.require_read(self.mode)
+        self.config.require_fit(self.number)
+        self.steps = 0
+        self.report: TweenReport | None = None
         where, tweens = self.model.device, self.mode.is_tween
         self.velocities: dict[str, Tensor] = {}
         self.guard = guard_state(self.config, self.number, where) if tweens else {}
@@ -156,6 +174,7 @@ class TweenState:
         """Move the network with arrays by name that were checked; the caller holds its turn."""
         self._require_same()
         self._require_unseen()
+        require_rate(rate, self.number)
         if self.mode.is_step:
             self._fit_buffers(len(next(iter(given.values()))))
         loss = self._tween(given, wanted, rate, watch) if self.mode.is_tween else self._propagate(given, wanted, rate)
@@ -184,9 +203,9 @@ class TweenState:
         self._require_same()
         self._require_unseen()
         self._fit_buffers(len(next(iter(given.values()))))
-        program = self._program("tick", given, {}, watch=False)
-        with self.model.lock:
-            program.run(**self._feeds(given, {}))
+        (loss,) = self._run(self._program("tick", given, {}, watch=False), given, {}, 0.0)
+        if not np.isfinite(loss):
+            raise self._not_finite(float(loss))
 
     @property
     def delay(self) -> int:
@@ -196,7 +215,7 @@ class TweenState:
     @property
     def output(self) -> Any:
         """The output of the last tick (samples, *shape), by name if there are several; StateError before the first."""
-        if not self.buffers:
+        if not self._has_ticked():
             raise StateError("tween, output", "no tick was made", expected="a tick or step before, in a step mode",
                              got=f"none in the mode '{self.mode.value}'", remedy="Call tick or step")  # fmt: skip
         with self.model.lock:
@@ -217,7 +236,7 @@ class TweenState:
             return self._reported(self._run(program, given, wanted, 0.0))
 
     def reset(self) -> None:
-        """Forget velocities, buffers and what the guard keeps; the weights stay."""
+        """Forget velocities, buffers and what the guard keeps, as a new state; the weights and ``fit``'s place stay."""
         with self.model.lock:
             for kept in (*self.velocities.values(), *self.buffers.values(), *self.history.values(), self.counter):
                 kept.assign(np.zeros(kept.shape, kept.dtype.numpy))
@@ -230,27 +249,7 @@ class TweenState:
     # reading
 
     def _read_inputs(self, x: Any, where: str) -> tuple[dict[str, Array], bool]:
-        """Return inputs by name, of a batch, and whether one sample was given."""
-        net = self.network
-        named = by_name(x, [i.name for i in net.spec.inputs], f"{where}, x")
-        kinds = {i.name: i for i in net.spec.inputs}
-        several = len(named) > 1
-        arrays = {n: numbers(a, where, f"x {n!r}" if several else "x") for n, a in named.items()}
-        is_one = all(a.shape == kinds[n].shape for n, a in arrays.items())
-        found: dict[str, Array] = {}
-        for name, value in arrays.items():
-            each = value[None] if is_one else value
-            a = check_inputs(each, kinds[name].dtype, where, f"x {name!r}" if several else "x")
-            if a.shape[1:] != kinds[name].shape:
-                sizes = ", ".join(["n", *map(str, kinds[name].shape)])
-                raise ShapeError(f"{where}, input {name!r}", "the array has another shape", expected=f"({sizes})",
-                                 got=a.shape, remedy="The first axis counts samples")  # fmt: skip
-            found[name] = a
-        sizes = {len(a) for a in found.values()}
-        if len(sizes) > 1:
-            raise ShapeError(where, "the inputs differ in samples", expected="as many of each", got=sorted(sizes),
-                             remedy="The first axis of each counts samples")  # fmt: skip
-        return found, is_one
+        return read_inputs(self.network.spec.inputs, x, where)
 
     def _read_targets(self, target: Any, given: Mapping[str, Array], is_one: bool, where: str) -> dict[str, Array]:
         found = read_targets(
@@ -265,6 +264,8 @@ class TweenState:
 
     def _fit_buffers(self, samples: int) -> None:
         """Make the buffers at the first tick; ShapeError for another size of batch later."""
+        if samples != self._batch and not self._has_ticked():
+            self._drop_buffers()
         if not self.buffers:
             shapes, dtype = self.model.shapes, self.model.network.dtype
             self._batch = samples
@@ -281,7 +282,19 @@ class TweenState:
         if samples != self._batch:
             raise ShapeError("tween, step", f"the mode '{self.mode.value}' has buffers of another batch",
                              expected=f"{self._batch} samples, as at the first tick", got=samples,
-                             remedy="Keep to one size, or make another state")  # fmt: skip
+                             remedy="Keep to one size, or call reset() before another")  # fmt: skip
+
+    def _has_ticked(self) -> bool:
+        """Tell whether buffers hold what a tick made."""
+        with self.model.lock:
+            return bool(self.buffers) and self.counter.item() != 0
+
+    def _drop_buffers(self) -> None:
+        """Forget buffers and the programs that are bound to them."""
+        self.buffers, self.history, self._training = {}, {}, {}
+        for program in self._made.values():
+            program.free()
+        self._made = {}
 
     # running
 
@@ -340,9 +353,11 @@ class TweenState:
         return known
 
     def _not_finite(self, loss: float) -> NotFinite:
-        error = NotFinite(f"tween, step {self.steps}", f"the loss is {'NaN' if np.isnan(loss) else 'infinite'}",
+        what = "what layers would give" if self.mode.is_step and np.isnan(loss) else "the loss"
+        error = NotFinite(f"tween, step {self.steps}", f"{what} is {'NaN' if np.isnan(loss) else 'infinite'}",
                           expected="a finite number",
-                          remedy="Nothing was changed. Lower the rate, or turn the guard on")  # fmt: skip
+                          remedy="Nothing was changed. Scale the samples, load finite weights, or lower the rate"
+                          )  # fmt: skip
         error.step, error.tensor = self.steps, "loss"
         return error
 
@@ -402,17 +417,14 @@ class TweenState:
         is_tick = self.mode.is_step and kind != "predict"
         found = record_pass(
             model, x, buffers=self.buffers if is_tick else None, bypassed=self.bypassed,
-            training=kind == "update", step=self.counter,
+            training=kind in ("update", "diagnose"), step=self.counter,
         )  # fmt: skip
         if kind == "predict":
             return [wide(found.made[n]) for n in network.outputs], []
         if kind == "tick":
             shifted = Ticking(model, self.buffers, self.history, self.counter).shifted(x)
-            return [found.made[n] for n in network.outputs], [
-                *found.updates,
-                *shifted,
-                (self.counter, self.counter + 1),
-            ]
+            loss = blamed(tensor.zeros((), self.number), found.updates)
+            return [loss], kept_if(loss, [*found.updates, *shifted, (self.counter, self.counter + 1)])
         y: dict[str, Tensor] = {}
         for i, name in enumerate(network.outputs):
             shape = (samples, *model.shapes[name])
@@ -426,11 +438,9 @@ class TweenState:
     ) -> tuple[list[Tensor], Pairs]:
         extra: Pairs = [(self.counter, self.counter + 1)]
         if self.guard:
-            gap = output_gap(found, y)
-            multiplier, kept = guarded(self.config, gap, self.guard)
-            is_sound = (gap - gap) == 0
+            multiplier, kept = guarded(self.config, output_gap(found, y), self.guard)
             rate = rate * multiplier
-            extra += [(old, tensor.where(is_sound, new, old)) for old, new in kept]
+            extra += kept
         made = record_update(
             self.model, self.mode, self.config, found, y, rate, self.velocities, bypassed=self.bypassed, watch=watch
         )  # fmt: skip
@@ -438,7 +448,7 @@ class TweenState:
         if watch:
             names = [n.name for n in self.model.network.nodes if n.name in made.gaps]
             outputs += [tensor.stack([held[n] for n in names], 0) for held in (made.budgets, made.gaps)]
-        return outputs, [] if kind == "diagnose" else [*made.updates, *extra]
+        return outputs, [] if kind == "diagnose" else [*made.updates, *kept_if(made.loss, extra)]
 
     # epochs
 
@@ -448,12 +458,13 @@ class TweenState:
     ) -> TweenHistory:  # fmt: skip
         """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...) for epochs; return what it went through.
 
-        ``settings``: epochs, batch_size, rate, schedule (in place of the rate), shuffle, seed, as ``FitSettings`` has
-        them. Every ``config.evaluate_every`` epochs, and after the last, the deviation score is measured, on
-        ``validation`` if that is given; the best weights are put back at the end. In a step mode each batch is held
-        until it has come through, then for ``config.ticks`` ticks that train; samples that fill no batch wait for
-        another epoch's order. ``resume``: go on from where the last ``fit`` was, up to ``epochs`` in all. ``report`` is
-        told after every batch. Errors are those of ``step``.
+        ``settings``: epochs, batch_size, rate, schedule (a name, or one in place of the rate), shuffle, seed, as
+        ``FitSettings`` has them. Layers that scale the input learn their scales first, as in ``network.train``. Every
+        ``config.evaluate_every`` epochs, and after the last, the deviation score is measured, on ``validation`` if
+        that is given; the best weights are put back at the end. In a step mode each batch is held until it has come
+        through, then for ``config.ticks`` ticks that train; samples that fill no batch wait for another epoch's order.
+        ``resume``: go on from where the last ``fit`` was, up to ``epochs`` in all. ``report`` is told after every
+        batch. Errors are those of ``step``.
         """
         where = "tween, fit"
         found, (given, wanted) = read_settings(settings, where), self._read_samples(x, y, where)
@@ -466,9 +477,15 @@ class TweenState:
         if self.config.prune and self.model.is_shared:
             raise StateError(f"{where}, prune", "its weights are another network's too", expected="its own",
                              got="shared ones", remedy="Copy it first: copy.copy(network).tween(...)")  # fmt: skip
-        if not flag(f"{where}, resume", resume):
-            self.progress = Fit()
+        resume = flag(f"{where}, resume", resume)
+        if report is not None and not callable(report):
+            raise ArgumentError(f"{where}, report", "not usable", expected="a function of a Progress",
+                                got=type(report).__name__, remedy="Leave it out")  # fmt: skip
         with self.model.alone("tween"):
+            self._require_same()
+            cuts_of(len(next(iter(given.values()))), found.batch_size, self.mode)
+            learn_scaling(self.network.spec, self.model.state, given)
+            self.progress = self.progress if resume else Fit()
             return fit(self, given, wanted, held_out, found, self.progress, report or (lambda _progress: None))
 
     def _read_samples(self, x: Any, y: Any, where: str) -> tuple[Arrays, Arrays]:
@@ -507,10 +524,7 @@ class TweenState:
         self.model = model
         shapes = {n: w.shape for n, w in model.parameters.items()}
         self.velocities = {n: v for n, v in self.velocities.items() if shapes.get(n) == v.shape}
-        self.buffers, self.history, self._training = {}, {}, {}
-        for program in self._made.values():
-            program.free()
-        self._made = {}
+        self._drop_buffers()
 
     # keeping
 
@@ -538,34 +552,32 @@ class TweenState:
 
     def restore(self, arrays: Arrays, batch: int) -> None:
         """Take what ``arrays()`` gave of a state of the same network, mode and config."""
+        self._drop_buffers()
         if batch:
             self._fit_buffers(batch)
-        for name in arrays:
-            weight = name.removeprefix("velocity/")
-            if weight != name:
-                self.velocities[weight] = self._zeros(name.replace("/", "."), arrays[name].shape, self.number)
-        for name, held in self._held().items():
-            held.write_elements(arrays[name])
-        self._waiting = {n: a for n, a in arrays.items() if n.startswith("training/")}
+        shapes = {f"velocity/{n}": w.shape for n, w in self.model.parameters.items() if w.ndim > 1}
+        self.velocities = {
+            n.removeprefix("velocity/"): self._zeros(n.replace("/", "."), shapes[n], self.number)
+            for n in arrays if n in shapes and self.mode.is_tween
+        }  # fmt: skip
+        held, waiting = self._held(), {n: a for n, a in arrays.items() if n.startswith("training/")}
+        theirs = {n: a.shape for n, a in arrays.items() if n not in waiting}
+        if {n: t.shape for n, t in held.items()} != theirs or (waiting and self.mode.is_tween):
+            raise StateError("tween, restore", "arrays of another state", got=", ".join(arrays)[:200] or "none",
+                             expected=f"{', '.join(held)}, as arrays() of the same network, mode and config gave them",
+                             remedy="Make a state as that one was, and pass its arrays and batch")  # fmt: skip
+        for name, kept in held.items():
+            kept.write_elements(arrays[name])
+        self._waiting = waiting
 
 
 def _remade(network: Any, mode: TweenMode, config: TweenConfig, facts: tuple[Any, ...]) -> TweenState:
     """Return a copied state."""
-    state = TweenState(network, mode, config)
+    state = TweenState.__new__(TweenState)
+    state._begin(network, mode, config)  # pyright: ignore[reportPrivateUsage] - what was frozen since is no fault here
     arrays, batch, state.steps, state.bypassed, state.progress, state.report = facts
     state.restore(arrays, batch)
     return state
-
-
-def config_for(mode: TweenMode, config: TweenConfig | None) -> TweenConfig:
-    """Return the config of a state; ArgumentError for what is none, and for settings that the mode does not read."""
-    if config is None:
-        return TweenConfig()
-    if not isinstance(config, TweenConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass anything
-        raise ArgumentError("tween, config", "not usable", expected="a TweenConfig", got=type(config).__name__,
-                            remedy="Write TweenConfig(momentum=0.5)")  # fmt: skip
-    config.require_read(mode)
-    return config
 
 
 def _owned(model: Model) -> list[tuple[str, str, str]]:

@@ -1,11 +1,11 @@
-"""Targets as a user gives them: a class index, classes, or numbers of the output's shape.
+"""Samples as a user gives them, one or a batch; targets: a class index, classes, or numbers of the output's shape.
 
 Layer: nn. Invariant: what is wrong is told before anything runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,33 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError
+from loom.nn.spec import Input
 from loom.nn.train.samples import WHOLE, by_name, check_inputs, numbers
 from loom.nn.train.targets import Output
 
-__all__ = ["read_targets"]
+__all__ = ["read_inputs", "read_targets"]
+
+
+def read_inputs(inputs: Sequence[Input], x: Any, where: str) -> tuple[dict[str, Array], bool]:
+    """Return inputs by name, of a batch, and whether one sample was given."""
+    kinds = {i.name: i for i in inputs}
+    named = by_name(x, tuple(kinds), f"{where}, x")
+    labels = {n: f"x {n!r}" if len(named) > 1 else "x" for n in named}
+    arrays = {n: numbers(a, where, labels[n]) for n, a in named.items()}
+    is_one = all(a.shape == kinds[n].shape for n, a in arrays.items())
+    found: dict[str, Array] = {}
+    for name, value in arrays.items():
+        a = check_inputs(value[None] if is_one else value, kinds[name].dtype, where, labels[name])
+        if a.shape[1:] != kinds[name].shape:
+            sizes = ", ".join(["n", *map(str, kinds[name].shape)])
+            raise ShapeError(f"{where}, input {name!r}", "the array has another shape", expected=f"({sizes})",
+                             got=a.shape, remedy="The first axis counts samples")  # fmt: skip
+        found[name] = a
+    sizes = {len(a) for a in found.values()}
+    if len(sizes) > 1:
+        raise ShapeError(where, "the inputs differ in samples", expected="as many of each", got=sorted(sizes),
+                         remedy="The first axis of each counts samples")  # fmt: skip
+    return found, is_one
 
 
 def read_targets(
