@@ -270,7 +270,8 @@ class Network(Runner):
     def to(self, device: str | Device) -> Network:
         """Move it to another device, in place, and return it: weights and where its training stopped keep their bits.
 
-        Nothing is done if it is there. Programs made of it before keep the old weights; step states are refused.
+        Nothing is done if it is there. Observers go along; programs made of it before keep the old weights; step states
+        and tweening of before are refused.
         StateError while it trains, and for weights that are shared (``graft``).
         """
         found, where = find_device(device), "loom.Network.to"
@@ -279,7 +280,10 @@ class Network(Runner):
                 if self.model.is_shared:
                     raise StateError(where, "its weights are another's too", expected="weights of its own",
                                      got="shared ones", remedy="Copy it first: copy.copy(network).to(...)")  # fmt: skip
-                self.model, self._trainer = Model(self.spec, found, self.model.weights()), None
+                before = self.model
+                with before.lock:
+                    made = Model(self.spec, found, before.weights())
+                    made.watch, self.model, self._trainer = before.watch, made, None
         return self
 
     def freeze(self, *layers: str | int) -> Network:
@@ -425,7 +429,7 @@ class Network(Runner):
         """
         from loom.nn.inspect.activity import observe
 
-        return observe(self.model, callback, layers, threshold)
+        return observe(self, callback, layers, threshold)
 
     def blueprint(self, batch_size: int = 1) -> Blueprint:
         """Return its layers with shapes, weights, bytes, multiply-adds and dispatches; ``print`` it for a table."""

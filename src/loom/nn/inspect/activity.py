@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -96,6 +96,12 @@ class _Place:
     is_parallel_branch: bool
 
 
+class ObservedNetwork(Protocol):
+    """What is observed: ``loom.Network``, whose model is another once it was moved."""
+
+    model: Model
+
+
 class Observation:
     """An observer that is attached: to a ``with``, or until ``close``. Without a callback it keeps all events.
 
@@ -103,32 +109,34 @@ class Observation:
     """
 
     def __init__(
-        self, model: Model, callback: Callable[[LayerEvent], object] | None, names: frozenset[str] | None,
+        self, network: ObservedNetwork, callback: Callable[[LayerEvent], object] | None, names: frozenset[str] | None,
         threshold: float,
     ) -> None:  # fmt: skip
         self.names = names
         self.events: list[LayerEvent] = []
-        self._model, self._threshold = model, threshold
+        self._network, self._threshold = network, threshold
         self._take = self.events.append if callback is None else callback
         self._keeps = callback is None
-        self._places = _places_of(model.network)
-        self._id = model.network.name or "network"
+        self._places = _places_of(network.model.network)
+        self._id = network.model.network.name or "network"
 
     def attach(self) -> Observation:
         """Be shown what the network does from now on; again does nothing."""
-        with self._model.lock:
-            watch = self._model.watch
+        model = self._network.model
+        with model.lock:
+            watch = model.watch
             others = () if watch is None else watch.viewers
             if self not in others:
-                self._model.watch = Viewers([*others, self], watch)
+                model.watch = Viewers([*others, self], watch)
         return self
 
     def close(self) -> None:
         """Be shown nothing any more; again does nothing."""
-        with self._model.lock:
-            watch = self._model.watch
+        model = self._network.model
+        with model.lock:
+            watch = model.watch
             left = [] if watch is None else [v for v in watch.viewers if v is not self]
-            self._model.watch = Viewers(left, watch) if left else None
+            model.watch = Viewers(left, watch) if left else None
 
     def __enter__(self) -> Observation:
         """Be the observation, attached again if it was closed."""
@@ -186,8 +194,8 @@ class Observation:
         return np.concatenate([cast("Array", a[0] if isinstance(a, list) else a) for a in found])
 
 
-def observe(model: Model, callback: Any = None, layers: Any = None, threshold: Any = 0.0) -> Observation:
-    """Return an observer that is attached to a model; see ``loom.Network.observe``."""
+def observe(network: ObservedNetwork, callback: Any = None, layers: Any = None, threshold: Any = 0.0) -> Observation:
+    """Return an observer that is attached to a network; see ``loom.Network.observe``."""
     where = "loom.Network.observe"
     if callback is not None and not callable(callback):
         raise DTypeError(f"{where}, callback", "not callable", expected="a function of an event, or None",
@@ -196,8 +204,8 @@ def observe(model: Model, callback: Any = None, layers: Any = None, threshold: A
     if not 0 <= least < math.inf:
         raise ArgumentError(f"{where}, threshold", "out of range", expected="0 or more", got=threshold,
                             remedy="Pass how far from 0 an active element is")  # fmt: skip
-    names = None if layers is None else _names(model.network, layers, f"{where}, layers")
-    return Observation(model, callback, names, least).attach()
+    names = None if layers is None else _names(network.model.network, layers, f"{where}, layers")
+    return Observation(network, callback, names, least).attach()
 
 
 def _names(spec: NetworkSpec, layers: Any, where: str) -> frozenset[str]:

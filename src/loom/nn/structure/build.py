@@ -17,7 +17,7 @@ from loom.nn.spec.values import JsonObject
 from loom.nn.structure.layers import LayerLike, as_json, layer_json
 from loom.runtime.device import Device
 
-__all__ = ["Layers", "document", "input_json", "network", "require_network"]
+__all__ = ["Layers", "document", "input_json", "network", "require_keys", "require_network"]
 
 Layers = Sequence[LayerLike | tuple[str, LayerLike]] | Mapping[str, LayerLike]
 """Layers one after another: alone, as pairs (name, layer), or a mapping of names to layers."""
@@ -40,9 +40,18 @@ def network(layers: Layers, *, input: Any, on: str | Device | None = None, **key
 def document(layers: Layers, *, input: Any, **keys: Any) -> dict[str, Any]:  # noqa: A002
     """Return the ``loom/1`` document of layers one after another; arguments are those of ``network``."""
     where = "loom.nn.structure.network"
+    require_keys(keys, ("format", "inputs", "nodes"), where)
     listed: list[Any] = [_listed(each, f"{where}, layers[{i}]") for i, each in enumerate(_each(layers, where))]
     head = {name: as_json(value, f"{where}, {name}") for name, value in keys.items()}
     return {"format": FORMAT, **head, "input": input_json(input, where), "layers": listed}
+
+
+def require_keys(keys: Mapping[str, Any], taken: Sequence[str], where: str) -> None:
+    """See that no key of a document is given that the builder itself writes; ArgumentError if one is."""
+    for name in taken:
+        if name in keys:
+            raise ArgumentError(f"{where}, {name}", "is written by the builder", expected="keys such as seed or dtype",
+                                got=f"{name}={keys[name]!r}"[:100], remedy="Leave it out")  # fmt: skip
 
 
 def require_network(given: Any, where: str) -> None:

@@ -76,10 +76,11 @@ def graft(
     (True) the largest. ``head``: layers after it. New layers (gate, stitches, head) draw their weights by ``seed``.
 
     Weights are copied; ``share``: they stay the donors', and who is trained changes them for all (one at a time; the
-    donors must be on one device). ``frozen``: training changes the new layers alone.
+    donors must be on one device; what is frozen later in one of them, its own training leaves). ``frozen``: training
+    changes the new layers alone.
 
     Networks that are graphs, or that scale their input, are taken whole, by concat, add, avg or multiply, as a graph.
-    ArgumentError for networks that differ in input or type, SpecError for what does not fit.
+    ArgumentError for networks that differ in input, type or precision, SpecError for what does not fit.
 
     >>> from loom.nn import structure
     >>> one, other = (structure.network([structure.dense(3)], input=4, seed=s) for s in (1, 2))
@@ -109,9 +110,15 @@ def join(
     value["seed"] = as_json(seed, _WHERE)
     if _keeps_classes(specs, wish, layers, head):
         value["classes"] = list(specs[0].classes)
-    if specs[0].dtype.name != "f32":
-        value["dtype"] = specs[0].dtype.name
+    value |= _common_keys(specs)
     return _with_weights(donors, parse(value), moves, share, on)
+
+
+def _common_keys(specs: list[NetworkSpec]) -> dict[str, Any]:
+    """Return what all donors' documents say of types and precision, which differs in none, and of batches."""
+    kept = ["dtype", "precision", *(["batch_size"] if len({s.batch_size for s in specs}) == 1 else [])]
+    held = to_document(specs[0])
+    return {key: held[key] for key in kept if key in held}
 
 
 def _keeps_classes(specs: list[NetworkSpec], wish: GraftPlan, layers: Any, head: Layers) -> bool:
@@ -140,6 +147,11 @@ def _require_alike(networks: Any, share: bool, on: Any) -> list[Network]:
     if len(types) > 1:
         raise ArgumentError(_WHERE, "the networks are of several types", expected="one dtype",
                             got=", ".join(sorted(types)), remedy="Bring them to one first")  # fmt: skip
+    precisions = {net.spec.precision.value for net in donors}
+    if len(precisions) > 1:
+        raise ArgumentError(_WHERE, "the networks have products of several precisions", expected="one precision",
+                            got=", ".join(sorted(precisions)),
+                            remedy="Give their documents one key precision")  # fmt: skip
     if share:
         _require_shareable(donors, on)
     return donors

@@ -5,6 +5,7 @@ Layer: nn. Invariant: a node whose inputs are ports is looked at when it is put 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.reader import FORMAT
 from loom.nn.spec.rules import BAD, Name
 from loom.nn.spec.values import JsonObject
-from loom.nn.structure.build import input_json
+from loom.nn.structure.build import input_json, require_keys
 from loom.nn.structure.layers import LayerLike, as_json, has_reference, layer_json
 from loom.runtime.device import Device
 
@@ -41,6 +42,7 @@ class Graph:
     """
 
     def __init__(self, **keys: Any) -> None:
+        require_keys(keys, ("format", "input", "inputs", "layers", "nodes", "output", "outputs"), _WHERE)
         self._keys = {name: as_json(value, f"{_WHERE}, {name}") for name, value in keys.items()}
         self._inputs: dict[str, JsonObject] = {}
         self._nodes: dict[str, JsonObject] = {}
@@ -89,7 +91,8 @@ class Graph:
                                 got=f"{len(self._inputs)} inputs, {len(self._nodes)} nodes",
                                 remedy="Use graph.input(shape) >> layer")  # fmt: skip
         told = {"outputs": [self._source(o, where) for o in outputs]} if outputs else {}
-        return {"format": FORMAT, **self._keys, "inputs": dict(self._inputs), "nodes": dict(self._nodes), **told}
+        held = {"format": FORMAT, **self._keys, "inputs": self._inputs, "nodes": self._nodes, **told}
+        return copy.deepcopy(held)
 
     def network(self, *outputs: Port | str, on: str | Device | None = None) -> Network:
         """Return the network of the graph; arguments as of ``document``. SpecError lists every problem."""

@@ -13,7 +13,7 @@ from loom.nn.network import Network
 from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.values import JsonObject
-from loom.nn.structure.build import document
+from loom.nn.structure.build import document, require_keys
 from loom.nn.structure.layers import LayerLike, layer_json
 from loom.runtime.device import Device
 
@@ -36,6 +36,7 @@ class LayerGrid:
 
     def __init__(self, rows: int, cols: int, layers: int = 1, *, input: Any, **keys: Any) -> None:  # noqa: A002
         self.size = grid_size(rows, cols, layers, "loom.nn.structure.LayerGrid")
+        require_keys(keys, ("format", "grid", "inputs", "layers", "nodes"), "loom.nn.structure.LayerGrid")
         self._input, self._keys = input, keys
         self._layers: dict[Cell, JsonObject] = {}
 

@@ -16,10 +16,18 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_array, is_list, is_mapping, is_scalar, is_tuple
 from loom.nn.spec.fields import Config, value_fields, write_object
 from loom.nn.spec.layer import LAYERS, NODE_KEYS, Layer, read_layer, write_layer
+from loom.nn.spec.limits import MOST_DEPTH
 from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["LayerLike", "OpenLayer", "as_json", "constructor", "has_reference", "layer", "layer_json", "shared"]
+
+
+_OF_NODES = {
+    "name": 'Name it where it stands: ("name", layer) in a list, or graph.add(layer, port, name=...)',
+    "inputs": "Say what it reads where it stands: graph.add(layer, port, ...)",
+    "cell": "Set it in a grid: grid[row, column] = layer",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ def layer(kind: str, *required: Any, **fields: Any) -> Layer | OpenLayer:
 def read_one(value: JsonObject, where: str) -> Layer:
     """Return the layer of an object; SpecError lists every problem."""
     reading = Reading()
-    found = read_layer(value, Place(reading), besides=NODE_KEYS)
+    found = read_layer(value, Place(reading))
     reading.check(where, "layer")
     return found
 
@@ -72,11 +80,41 @@ def _named(kind: str, required: tuple[Any, ...], fields: Mapping[str, Any], wher
     if twice:
         raise ArgumentError(where, f"{twice[0]!r} is given twice", expected="one value", got="by place and by name",
                             remedy="Leave one out")  # fmt: skip
-    return {name: as_json(value, f"{where}, {name}") for name, value in {**named, **fields}.items()}
+    for name in NODE_KEYS:
+        if name in fields:
+            raise ArgumentError(where, f"{name!r} is of a node, not of its layer",
+                                expected=", ".join(known_names(kind)), got=f"{name}={fields[name]!r}"[:100],
+                                remedy=_OF_NODES[name])  # fmt: skip
+    return {name: _shallow(value, f"{where}, {name}") for name, value in {**named, **fields}.items()}
 
 
-def as_json(value: Any, where: str) -> JsonValue:
+def known_names(kind: str) -> list[str]:
+    """Return the keys of a type's layers."""
+    return [f.name for f in value_fields(LAYERS[kind])]
+
+
+def _shallow(value: Any, where: str) -> JsonValue:
+    """Return a value as JSON; ArgumentError if it is nested deeper than a document may be."""
+    found = as_json(value, where)
+    level, depth = [found], 0
+    while level:
+        level = [v for each in level if isinstance(each, (dict, list))
+                 for v in (each.values() if isinstance(each, dict) else each)]  # fmt: skip
+        depth += 1
+        if depth > MOST_DEPTH:
+            raise _too_deep(where)
+    return found
+
+
+def _too_deep(where: str) -> ArgumentError:
+    return ArgumentError(where, "nested too deeply", expected=f"at most {MOST_DEPTH} levels", got="more",
+                         remedy="Put layers one after another, not within one another")  # fmt: skip
+
+
+def as_json(value: Any, where: str, depth: int = 0) -> JsonValue:
     """Return what a document has for a value: of layers, enums, dtypes and numpy's numbers too."""
+    if depth > MOST_DEPTH:
+        raise _too_deep(where)
     if isinstance(value, OpenLayer):
         return value.value
     if isinstance(value, Layer):
@@ -88,11 +126,11 @@ def as_json(value: Any, where: str) -> JsonValue:
     if isinstance(value, DType):
         return value.name
     if is_mapping(value):
-        return {str(name): as_json(each, where) for name, each in value.items()}
+        return {str(name): as_json(each, where, depth + 1) for name, each in value.items()}
     if is_scalar(value) or is_array(value):
         return value.tolist()
     if is_list(value) or is_tuple(value):
-        return [as_json(each, where) for each in value]
+        return [as_json(each, where, depth + 1) for each in value]
     return value
 
 

@@ -126,12 +126,16 @@ class TweenState:
                                 expected="layers that lead to an output", got=f"{lost[0]!r}, which leads nowhere",
                                 remedy="Remove it, or make it an output")  # fmt: skip
 
-    def _require_same(self) -> None:
-        """See that the network is on the device it was on, and has weights to move."""
+    def _require_here(self) -> None:
+        """See that the network is on the device it was on."""
         if self.network.model is not self.model:
             raise StateError("tween", "the network was moved to another device", expected="where the state was made",
                              got=f"new weights, on {self.network.model.device.name}",
                              remedy="Make a state after moving")  # fmt: skip
+
+    def _require_same(self) -> None:
+        """See that the network is on the device it was on, and has weights to move."""
+        self._require_here()
         if len(self.model.frozen) == len(self.model.parameters):
             raise ArgumentError("tween", "nothing can be trained", expected="at least one weight that is not frozen",
                                 got=f"{len(self.model.parameters)} weights", remedy="Unfreeze a layer")  # fmt: skip
@@ -227,6 +231,7 @@ class TweenState:
         if not self.mode.is_tween:
             raise StateError("tween, diagnose", f"the mode '{self.mode.value}' has no link budgets",
                              expected="a tween mode", got=self.mode.value, remedy="Make another state")  # fmt: skip
+        self._require_here()
         given, is_one = self._read_inputs(x, "tween, diagnose")
         with self.model.alone("tween"):
             if self.mode.is_step:
@@ -394,6 +399,7 @@ class TweenState:
             raise StateError("tween, record", f"the mode '{self.mode.value}' is a training's own programs",
                              expected="a tween mode", got=self.mode.value,
                              remedy="Use loom.export.freeze, or network.step().record")  # fmt: skip
+        self._require_here()
         given, is_one = self._read_inputs(x, "tween, record")
         wanted = self._read_targets(target, given, is_one, "tween, record")
         samples = len(next(iter(given.values())))

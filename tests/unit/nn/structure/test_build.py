@@ -99,10 +99,39 @@ def _cycle() -> Any:
     (lambda: Graph().input(3) + Graph().input(3), ArgumentError, "another graph"),
     (lambda: Graph().input(3, "1st"), ArgumentError, "name"),
     (lambda: concat([]), ArgumentError, "not several ports"),
+    (lambda: dense(3, name="x"), ArgumentError, r'Name it where it stands: \("name", layer\)'),
+    (lambda: residual(["..."], cell={"row": 0}), ArgumentError, "Set it in a grid"),
+    (lambda: Graph(seed=1, nodes={}), ArgumentError, "written by the builder"),
+    (lambda: structure.LayerGrid(1, 1, input=4, grid={}), ArgumentError, "written by the builder"),
+    (lambda: structure.network([_endless()], input=4), ArgumentError, "nested too deeply"),
+    (lambda: structure.network([dense(2)], input=4, metadata=_endless()), ArgumentError, "nested too deeply"),
+    (lambda: _within(2000), ArgumentError, "nested too deeply"),
 ])  # fmt: skip
 def test_what_is_wrong_is_told(make: Any, error: type[LoomError], text: str) -> None:
     with pytest.raises(error, match=text):
         make()
+
+
+def _endless() -> dict[str, Any]:
+    value: dict[str, Any] = {"type": "sequential"}
+    value["layers"] = [value]
+    return value
+
+
+def _within(times: int) -> Any:
+    made: Any = dense(4)
+    for _ in range(times):
+        made = structure.sequential([made])
+    return made
+
+
+def test_a_document_of_a_graph_is_a_copy() -> None:
+    graph = Graph()
+    graph.add(parallel([dense(3), dense(3)]), graph.input(4))
+    value = graph.document()
+    value["nodes"]["node_0"]["branches"][0]["output_size"] = 7
+    value["inputs"]["input"]["shape"][0] = 9
+    assert graph.network().forward(np.ones(4)).shape == (6,)
 
 
 def test_strange_names_are_told() -> None:

@@ -183,3 +183,16 @@ def test_an_ensemble_says_the_mean_of_probabilities() -> None:
     assert made.gives_probabilities
     right = structure.correct_mask(made, X, Y)
     assert right.tolist() == (expected.argmax(1) == Y).tolist()
+
+
+def test_precision_and_batches_of_the_donors_are_kept() -> None:
+    one, other = (
+        structure.network([dense(3)], input=40, seed=s, precision="x12", batch_size=8, on="cpu") for s in (1, 2)
+    )
+    x = np.random.default_rng(3).standard_normal((5, 40)).astype(np.float32)
+    full = structure.network([dense(3)], input=40, seed=1, on="cpu")
+    both = graft([one, other])
+    assert both.forward(x)[:, :3].tobytes() == one.forward(x).tobytes() != full.forward(x).tobytes()
+    assert both.spec.batch_size == 8
+    with pytest.raises(ArgumentError, match="several precisions"):
+        graft([one, full])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, DeviceError
+from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.nn import structure
 from loom.nn.structure import batch_norm, dense, dropout, parallel, residual, scale, shared
 
@@ -105,3 +105,30 @@ def test_copies_of_a_moved_network_are_their_own() -> None:
     twin = copy.copy(net)
     net.train(X, Y, epochs=1)
     assert twin.digest() != net.digest()
+
+
+def test_what_was_made_of_a_network_before_it_was_moved_is_told(on: str) -> None:
+    net = _net(on="cpu")
+    state, tween, seen = net.step(), net.tween("tween"), net.observe(layers=[0])
+    state.set_input(X[0])
+    state.step_forward()
+    before, held = net.digest(), state.state_dict()
+    net.to("interp" if on == "cpu" else on)
+    for late in (
+        lambda: state.set_input(X[0]), state.step_forward, state.step_through, lambda: state.step_backward(np.ones(3)),
+        lambda: state.learn(X[:1], Y[:1]), state.record, lambda: tween.step(X[:4], Y[:4]),
+        lambda: tween.diagnose(X[:4], Y[:4]), lambda: tween.record(X[:4], Y[:4]),
+    ):  # fmt: skip
+        with pytest.raises(StateError, match="was moved"):
+            late()
+    again = net.step()
+    again.load_state_dict(held)  # as the error says
+    again.set_input(X[0])
+    again.step_forward()
+    assert (again.get_output() == net.forward(X[0])).all()
+    assert net.digest() == before
+    count = len(seen.events)  # an observer goes along
+    assert count > 0
+    seen.close()
+    net.forward(X)
+    assert len(seen.events) == count
