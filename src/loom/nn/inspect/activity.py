@@ -117,6 +117,7 @@ class Observation:
         self._network, self._threshold = network, threshold
         self._take = self.events.append if callback is None else callback
         self._keeps = callback is None
+        self._is_closed = True
         self._places = _places_of(network.model.network)
         self._id = network.model.network.name or "network"
 
@@ -124,6 +125,7 @@ class Observation:
         """Be shown what the network does from now on; again does nothing."""
         model = self._network.model
         with model.lock:
+            self._is_closed = False
             watch = model.watch
             others = () if watch is None else watch.viewers
             if self not in others:
@@ -134,6 +136,7 @@ class Observation:
         """Be shown nothing any more; again does nothing."""
         model = self._network.model
         with model.lock:
+            self._is_closed = True
             watch = model.watch
             left = [] if watch is None else [v for v in watch.viewers if v is not self]
             model.watch = Viewers(left, watch) if left else None
@@ -149,6 +152,8 @@ class Observation:
     def show(self, mode: str, kind: str, seen: Mapping[str, Seen], step: int) -> None:
         """Tell of a pass: one event for each layer, forward in the order they run, backward the other way round."""
         for name in self._order(seen, kind):
+            if self._is_closed:
+                return
             self._take(self._event(mode, kind, name, seen[name], step))
 
     def _order(self, seen: Mapping[str, Seen], kind: str) -> list[str]:

@@ -23,8 +23,9 @@ class History:
     ``loss`` is the mean over the epoch's samples as they were met, ``rate`` that of the epoch's last update.
     ``validation_accuracy`` is of classes. ``stopped``: why training ended before its last epoch, or "".
     ``evaluations``, if ``evaluate_every`` asks for them: what ``Evaluation.brief`` gives of the validation samples, and
-    after which ``epoch``, from 1. ``skipped``: of a training in f16, the updates of each epoch that changed nothing
-    because a gradient was too large.
+    after which ``epoch``, from 1; samples and a loss of None alone where outputs are NaN; of several outputs the loss
+    is that of all, and each has None. ``skipped``: of a training in f16, the updates of each epoch that changed
+    nothing because a gradient was too large.
     """
 
     loss: list[float] = field(default_factory=list[float])

@@ -28,14 +28,16 @@ def classes_said(output: Array, y: Array, loss: object, *, probabilities: bool) 
     """Return the classes that outputs say, the true ones, and how many there are; None for targets that are no classes.
 
     Integers with an axis less than the output are classes: said is the largest output, the first of several. Of one
-    output and the binary cross-entropy, 0 and 1 are two classes: 1 is said above 0.5, of logits above 0.
+    output and the binary cross-entropy, 0 and 1 are two classes: 1 is said above 0.5, of logits above 0. An output that
+    holds a NaN says -1, no class.
     """
     if y.dtype.kind in WHOLE and output.ndim > y.ndim:
-        return output.argmax(-1), y, output.shape[-1]
+        return np.where(np.isnan(output).any(-1), -1, output.argmax(-1)), y, output.shape[-1]
     is_one = output.shape == y.shape and y.size == len(y) and loss == "binary_cross_entropy"
     if not is_one or not ((y == 0) | (y == 1)).all():
         return None
-    return (output > (0.5 if probabilities else 0)).astype(np.int32), y.astype(np.int32), 2
+    said = np.where(np.isnan(output), -1, output > (0.5 if probabilities else 0))
+    return said.astype(np.int32), y.astype(np.int32), 2
 
 
 def confusion_of(predicted: Array, classes: Array, count: int) -> Array:

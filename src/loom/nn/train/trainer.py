@@ -196,7 +196,10 @@ class Trainer:
             outputs: list[list[Array]] | None = [] if is_due else None
             watched, accuracy = self.validate(held_out, outputs)
             if outputs is not None:
-                found = self._evaluate(held_out, outputs, watched).brief()
+                has_nan = any(bool(np.isnan(o).any()) for batch in outputs for o in batch)
+                found = {"samples": len(held_out), "loss": None} if has_nan else self._evaluate(
+                    held_out, outputs, watched
+                ).brief()  # fmt: skip
                 history.evaluations.append({"epoch": self.epoch + 1, **found})
             history.validation_loss.append(watched)
             if accuracy is not None:
@@ -261,7 +264,8 @@ class Trainer:
             loss = losses[name] if is_mapping(losses) else losses
             chance = chances[name] if is_mapping(chances) else chances
             output = np.concatenate([batch[n] for batch in made])
-            each[name] = evaluation_of(output, data.y[n], value, loss, probabilities=bool(chance))
+            own = math.nan if self.outputs else value  # of several they were added up
+            each[name] = evaluation_of(output, data.y[n], own, loss, probabilities=bool(chance))
         if not self.outputs:
             return each[""]
         return Evaluation(len(data), value, None, None, None, each)

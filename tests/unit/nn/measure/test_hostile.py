@@ -154,9 +154,24 @@ def test_networks_that_overflow(tmp_path: Path) -> None:
         found.auc("mean")
     layers.append({"type": "dense", "output_size": 2})
     net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [1]}, "layers": layers})
-    net.load_weights({n: np.full_like(w, 3e38) * [1, -1][: w.shape[-1]] for n, w in net.weights().items()})
+    net.load_weights(
+        {n: w * 0 if w.ndim == 1 else np.full_like(w, 3e38) * np.float32([1, -1]) for n, w in net.weights().items()}
+    )
     with pytest.raises(NotFinite, match="output of sample 0 is NaN"):
         net.evaluate(x, y)
+    history = net.train(x * 0, y, validation=(x, y), epochs=1, evaluate_every=1, learning_rate=0.0)
+    assert history.validation_accuracy == [0.0]  # not that of class 0
+    assert history.evaluations == [{"epoch": 1, "samples": 2, "loss": None}]
+
+
+def test_each_of_several_outputs_has_no_loss_of_all() -> None:
+    nodes = {name: {"type": "dense", "output_size": 2, "inputs": ["input"]} for name in ("a", "b")}
+    document: Any = {"format": "loom/1", "input": {"shape": [2]}, "nodes": nodes, "outputs": ["a", "b"]}
+    y = {"a": np.array([0, 0, 1, 1, 0]), "b": X}
+    told: Any = {"loss": {"a": "cross_entropy", "b": "mse"}, "evaluate_every": 1, "validation": (X, y), "epochs": 1}
+    (found,) = loom.Network.from_json(document).train(X, y, **told).evaluations
+    assert found["loss"] > 0
+    assert [each["loss"] for each in found["outputs"].values()] == [None, None]
 
 
 def test_every_option_has_an_effect(tmp_path: Path) -> None:
