@@ -206,7 +206,14 @@ def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool
 
 
 def _untrained(model: SavedModel) -> list[str]:
-    return ["where its training stopped is left out"] if model.training is not None else []
+    kept = ["where its training stopped is left out"] if model.training is not None else []
+    return kept + _unstored(model)
+
+
+def _unstored(model: SavedModel) -> list[str]:
+    """Tell that weights are no longer in their types of storage: files grow."""
+    types = ", ".join(dict.fromkeys(held.dtype.name for held in model.stored.values()))
+    return [f"that {len(model.stored)} weights are stored in {types} is left out"] if types else []
 
 
 def _wide(array: Array) -> Array:
@@ -227,6 +234,7 @@ def _as_type(model: SavedModel, dtype: str | None) -> tuple[SavedModel, list[str
             notes.append(f"{name}: weights as {dtype}, largest change {change:.3g}")
     if model.training is not None:
         notes.append("where its training stopped is left out: it was of another type")
+    notes += _unstored(model)
     return SavedModel(id=model.id, network=spec, weights=net.model.weights()), notes
 
 

@@ -246,7 +246,8 @@ class Network(Runner):
         """Return a network whose weights are as after being stored in ``dtype`` (``"i8"``, ``"f4"``: a type of storage,
         or types by patterns of names); ``storage`` tells each one's error. Arguments: ``nn.numeric.store_weights``."""
         weights = self.model.weights()
-        found = store_weights(self.spec, weights, dtype, scales=scales, power_of_two=power_of_two, keep=keep)
+        found = store_weights(self.spec, weights, dtype, scales=scales, power_of_two=power_of_two, keep=keep,
+                              held=self.storage)  # fmt: skip
         return self._with_storage(Network(self.spec, on=self.model.device, warnings=self.warnings), weights, found)
 
     @staticmethod

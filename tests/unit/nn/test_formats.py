@@ -343,3 +343,11 @@ def test_names_of_tensors_lose_what_bundles_lose(tmp_path: Path) -> None:
     assert len(made.losses) == 1
     assert "mish" in made.losses[0]
     assert path.read_bytes() == made.data
+
+
+def test_storage_that_is_left_out_is_told() -> None:
+    made = network(SIGMOID, shape=(3,)).convert("i4", scales=0.5)
+    for told in ({"dtype": "f64"}, {"to": "gen1"}, {"to": "gen2"}):
+        notes = convert_model(made.save(), lossy=True, **told).notes
+        assert "that 2 weights are stored in i4 is left out" in notes
+    assert convert_model(made.save()).notes == ()

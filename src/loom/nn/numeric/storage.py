@@ -95,6 +95,7 @@ def _is_same(stored: StoredArray, weight: Array, dtype: DType) -> bool:
 def store_weights(
     network: NetworkSpec, weights: Mapping[str, Array], dtype: Any, *, scales: Any = "auto",
     power_of_two: bool = False, keep: Sequence[str] = (), where: str = "loom.Network.convert",
+    held: StoredWeights | None = None,
 ) -> StoredWeights:  # fmt: skip
     """Return the trained weights of a network (``Model.weights()``) as they are stored in ``dtype``.
 
@@ -102,7 +103,8 @@ def store_weights(
     ``power_of_two`` are those of ``store``; a channel is an output of the layer. ``keep``: names, or patterns
     (``"*.bias"``), of weights that stay as they are; ArgumentError for one that no weight is called by. NotFinite names
     a weight that has a NaN or an infinity. ``dtype`` may map patterns to types: the first that fits a name is taken,
-    and weights that none fits stay.
+    and weights that none fits stay. ``held``: how these very weights are stored already; what would be stored in the
+    same codes, with a scale that differs by its rounding, stays as it is: nothing is lost twice.
     """
     shapes = network.parameters()
     kept = _matched(keep, shapes, f"{where}, keep")
@@ -116,11 +118,23 @@ def store_weights(
     errors: list[TensorError] = []
     for name, kind in types.items():
         exact = widen(weights[name], network.dtype) if network.dtype == bf16 else weights[name]
-        found = arrays[name] = store(
+        found = store(
             exact, kind, scales=scales, power_of_two=power_of_two, channel=channels[name], where=f"{where}, {name!r}"
         )  # fmt: skip
+        before = None if held is None else held.arrays.get(name)
+        arrays[name] = found = before if before is not None and _means_same(before, found) else found
         errors.append(error_of(exact, found, name, bits=TYPES[network.dtype.name].digits))
     return StoredWeights.of(arrays, network, errors)
+
+
+def _means_same(one: StoredArray, other: StoredArray) -> bool:
+    """Tell whether two storages have the same codes, and scales that are equal but for a rounding."""
+    if one.dtype is not other.dtype or one.data != other.data or one.scale is None or other.scale is None:
+        return False
+    near, wide = 4 * float(np.finfo(one.scale.dtype).eps), one.scale.astype(np.float64)
+    is_near = one.scale.shape == other.scale.shape and bool((np.abs(other.scale - wide) <= near * wide).all())
+    zeros = [None if z is None else z.tobytes() for z in (one.zero, other.zero)]
+    return is_near and zeros[0] == zeros[1]
 
 
 def _matched(patterns: Sequence[str], names: Mapping[str, Any], where: str) -> list[str]:

@@ -195,3 +195,22 @@ def test_a_truth_is_no_scale() -> None:
     for scales in (True, np.True_, [True]):
         with pytest.raises(ArgumentError, match="neither a rule nor numbers"):
             _network().convert("i8", scales=scales)
+
+
+@pytest.mark.parametrize("scales", ["auto", "channel"])
+def test_what_is_stored_already_is_not_rounded_twice(scales: str) -> None:
+    net = _network()
+    for name in TYPES:
+        once = net.convert(name, scales=scales)
+        twice = once.convert(name, scales=scales)
+        assert twice.digest() == once.digest(), name
+        assert once.storage is not None
+        assert twice.storage is not None
+        for n, a in once.storage.arrays.items():
+            assert (a.data, np.all(a.scale == twice.storage.arrays[n].scale)) == (twice.storage.arrays[n].data, True)
+    halves = net.convert("i8", scales=0.5).convert("i8")  # another scale is meant
+    assert halves.storage is not None
+    assert all(a.scale != 0.5 for a in halves.storage.arrays.values())
+    powers = net.convert("i2").convert("i2", power_of_two=True)
+    assert powers.storage is not None
+    assert all(np.frexp(a.scale)[0] == 0.5 for a in powers.storage.arrays.values())
