@@ -55,6 +55,31 @@ def test_updates_are_those_of_the_text(mode: str) -> None:
         close(net, reference)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_random_chains_move_so_for_many_steps(seed: int) -> None:
+    """Any endings, 1 to 13 layers, batches, classes or numbers, rates: in f64 the reference's own numbers."""
+    rng = np.random.default_rng(seed)
+    names = [str(rng.choice(ENDINGS)) for _ in range(int(rng.choice([1, 2, 3, 13])))]
+    mode, count = ("tween", "tween_chain")[seed % 2], int(rng.integers(1, 5))
+    net = chain_of(names, dtype="f64")
+    net.load_weights({n: a + 0.3 * rng.normal(size=a.shape) for n, a in net.weights().items()})
+    reference, state = DenseNet.of(net.weights(), names), net.tween(mode=mode)
+    rule = reference.chain if seed % 2 else reference.gaps
+    for step in range(8):
+        x, rate = rng.normal(size=(count, 5)), float(rng.choice([0.01, 0.5, 3.0]))
+        given: Any = rng.integers(0, 3, count) if step % 2 else 3 * rng.normal(size=(count, 3))
+        wanted = np.eye(3)[given] if step % 2 else given
+        passes = [reference.forward(a) for a in x]
+        moves = [rule(p[:-1], p[1:], t, rate) for p, t in zip(passes, wanted, strict=True)]
+        loss = np.mean([((t - p[-1]) ** 2).sum() for p, t in zip(passes, wanted, strict=True)])
+        reference.apply(moves, 1.0 if seed % 2 else np.inf)
+        assert state.step(x, given, rate) == pytest.approx(loss, rel=1e-9)
+        for i, (w, b) in enumerate(zip(reference.w, reference.b, strict=True)):
+            np.testing.assert_allclose(net.weights()[f"layers.{i}.weight"], w, rtol=1e-8, atol=1e-11)
+            np.testing.assert_allclose(net.weights()[f"layers.{i}.bias"], b, rtol=1e-8, atol=1e-11)
+
+
 def test_the_loss_and_budgets_are_of_the_pass_before() -> None:
     net = chain_of(["tanh", "linear"])
     reference = DenseNet.of(net.weights(), ["tanh", "linear"])
