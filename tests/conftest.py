@@ -2,7 +2,8 @@
 
 A test that takes ``on`` (a name) or ``device`` runs on every registered device, ``@pytest.mark.needs("threads")`` on
 those that offer threads (``runtime.device.Driver``). ``LOOM_TEST_DEVICES=webgpu`` runs them on the devices named alone;
-without it those on ``webgpu``, which computes with lavapipe's arithmetic once more, are slow. Long sweeps carry
+without it those on ``webgpu``, which computes with lavapipe's arithmetic once more, are slow, and those on ``cuda`` are
+left out where no GPU answers, for the reason that the head of the report prints. Long sweeps carry
 ``@pytest.mark.slow``; ``make test`` leaves them out, ``make prove`` runs everything.
 """
 
@@ -59,7 +60,28 @@ def _param(kind: str) -> Any:
     return pytest.param(kind, marks=marks)
 
 
-@pytest.fixture(params=map(_param, _NAMED or DRIVERS.names()))
+def _why_no_cuda() -> str:
+    """Return why tests on ``cuda`` are left out, nothing if they are run."""
+    if not _NAMED:
+        try:
+            loom.device("cuda")
+        except DeviceError as error:
+            return f"tests on cuda are left out: {error}"
+    return ""
+
+
+_NO_CUDA = _why_no_cuda()
+
+
+def pytest_report_header() -> list[str]:
+    """Tell what is left out."""
+    return [_NO_CUDA] if _NO_CUDA else []
+
+
+_KINDS = _NAMED or [kind for kind in DRIVERS.names() if kind != "cuda" or not _NO_CUDA]
+
+
+@pytest.fixture(params=map(_param, _KINDS))
 def on(request: pytest.FixtureRequest) -> str:
     """Name a registered device; the test is skipped, with the reason, where there is none of that kind."""
     try:

@@ -39,8 +39,14 @@ def _webgpu() -> Driver:
     return DRIVER
 
 
+def _cuda() -> Driver:
+    from loom.runtime.drivers.cuda import DRIVER
+
+    return DRIVER
+
+
 DRIVERS: Registry[Driver] = Registry(
-    "loom.drivers", {"cpu": _cpu, "interp": _interp, "vulkan": _vulkan, "webgpu": _webgpu}
+    "loom.drivers", {"cpu": _cpu, "interp": _interp, "vulkan": _vulkan, "webgpu": _webgpu, "cuda": _cuda}
 )
 """Every kind of device by name: the processor, the interpreter, then GPUs."""
 

@@ -40,12 +40,12 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             "gpus",
-            "[loom.device] no device is called 'gpus': expected one of auto, cpu, gpu, interp, vulkan, webgpu. "
+            "[loom.device] no device is called 'gpus': expected one of auto, cpu, cuda, gpu, interp, vulkan, webgpu. "
             "Did you mean 'gpu' or 'webgpu'?",
         ),
         (
             "CPU",
-            "[loom.device] no device is called 'CPU': expected one of auto, cpu, gpu, interp, vulkan, webgpu. "
+            "[loom.device] no device is called 'CPU': expected one of auto, cpu, cuda, gpu, interp, vulkan, webgpu. "
             "Known names: ",
         ),
         ("", "[loom.device] no device is called ''"),
@@ -62,8 +62,8 @@ def test_an_unknown_device_of_the_environment_is_said_to_be_of_there(monkeypatch
     with pytest.raises(DeviceError) as caught:
         loom.boot(1)
     assert str(caught.value) == (
-        "[environment LOOM_DEVICE] no device is called 'interpreter': expected one of auto, cpu, gpu, interp, vulkan, "
-        "webgpu. Did you mean 'interp'?"
+        "[environment LOOM_DEVICE] no device is called 'interpreter': expected one of auto, cpu, cuda, gpu, interp, "
+        "vulkan, webgpu. Did you mean 'interp'?"
     )
 
 

@@ -132,8 +132,9 @@ for name in ("slates", "slate:1", "broken"):
         print(error)
 """
     lines = run(package, code)
-    assert lines[0] == "[0.0, 2.0, 4.0] True ['shares'] ['cpu', 'interp', 'vulkan', 'webgpu', 'broken', 'slate']"
-    known = "expected one of auto, broken, cpu, gpu, interp, slate, vulkan, webgpu. Did you mean 'slate'?"
+    names = "['cpu', 'interp', 'vulkan', 'webgpu', 'cuda', 'broken', 'slate']"
+    assert lines[0] == f"[0.0, 2.0, 4.0] True ['shares'] {names}"
+    known = "expected one of auto, broken, cpu, cuda, gpu, interp, slate, vulkan, webgpu. Did you mean 'slate'?"
     assert lines[1] == f"[loom.device] no device is called 'slates': {known}"
     assert lines[2] == f"[loom.device] no device is called 'slate:1': {known}"
     assert lines[3].startswith("[loom.device] the driver of device 'broken' cannot be loaded (AttributeError: ")
@@ -177,7 +178,7 @@ for name in ("class", "leaving", "a:b", "auto", "half"):
         assert refused[name] == cannot.format(name, "ValueError: no device can have this name")
     for name, line in zip(("class", "leaving"), lines[10:], strict=False):
         assert line == f"[loom.device] {refused[name]}. Mend or remove the package that brings it."
-    known = "auto, broken, class, cpu, gone, gpu, half, interp, leaving, slate, twice, vulkan, webgpu"
+    known = "auto, broken, class, cpu, cuda, gone, gpu, half, interp, leaving, slate, twice, vulkan, webgpu"
     assert lines[12].startswith(f"[loom.device] no device is called 'a:b': expected one of {known}. ")
     assert lines[13] == "cpu"
     lacking = "guarantee, caps, describe, allocate, adopt, build"

@@ -12,7 +12,7 @@ _DIFFERS_EXIT_CODE = 1
 
 
 def verify(
-    device: Annotated[str, typer.Option("--device", help="cpu, interp, vulkan, webgpu, auto, or all.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="cpu, interp, vulkan, webgpu, cuda, auto, or all.")] = "auto",
     layer: Annotated[list[int] | None, typer.Option("--layer", help="1 to 4; may be repeated. Default: all.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what was proved before.")] = False,
     mutate: Annotated[

@@ -7,7 +7,7 @@ for stands for all later ones. Invariant: any order of execution that keeps the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from loom.core.numerics import Guarantee
 from loom.runtime.plans.dispatch import Dispatch, Segment
 from loom.runtime.storage import Storage
 
-__all__ = ["Plan", "PlanStep", "make_plan"]
+__all__ = ["Plan", "PlanStep", "Resources", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class Plan:
 
 def make_plan(segments: list[Segment], guarantee: Guarantee) -> Plan:
     """Return the plan of a recording."""
-    resources = _Resources(segments)
+    resources = Resources(d for segment in segments for d in segment.dispatches)
     hazards = _Hazards(resources)
     planned: list[tuple[int, tuple[PlanStep, ...]]] = []
     for segment in segments:
@@ -74,11 +74,11 @@ def make_plan(segments: list[Segment], guarantee: Guarantee) -> Plan:
     return Plan(tuple(planned), guarantee)
 
 
-class _Resources:
-    """Numbers the memory a recording touches; overlapping ranges get one number."""
+class Resources:
+    """Numbers the memory that dispatches touch; overlapping ranges get one number."""
 
-    def __init__(self, segments: list[Segment]) -> None:
-        storages = {id(s): s for seg in segments for d in seg.dispatches for s in _touched(d)}
+    def __init__(self, dispatches: Iterable[Dispatch]) -> None:
+        storages = {id(s): s for d in dispatches for s in _touched(d)}
         ordered = sorted(((s.extent(), key) for key, s in storages.items()))
         self.numbers: dict[int, int] = {}
         number, reach = -1, -1
@@ -88,7 +88,17 @@ class _Resources:
             reach = max(reach, end)
             self.numbers[key] = number
 
-    def of(self, storage: Storage) -> int:
+    def of(self, dispatch: Dispatch) -> tuple[set[int], set[int]]:
+        """Return what a dispatch reads, and what it writes."""
+        kernel = dispatch.kernel
+        pairs = list(zip(kernel.buffers, dispatch.bindings, strict=True))
+        reads = {self._number(b.storage) for m, b in pairs if m in kernel.reads}
+        writes = {self._number(b.storage) for m, b in pairs if m in kernel.writes}
+        if dispatch.indirect is not None:
+            reads.add(self._number(dispatch.indirect[0]))
+        return reads, writes
+
+    def _number(self, storage: Storage) -> int:
         return self.numbers[id(storage)]
 
 
@@ -100,19 +110,14 @@ def _touched(dispatch: Dispatch) -> list[Storage]:
 class _Hazards:
     """What was read and written since the last wait."""
 
-    def __init__(self, resources: _Resources) -> None:
+    def __init__(self, resources: Resources) -> None:
         self.resources = resources
         self.read: set[int] = set()
         self.written: set[int] = set()
 
     def waits(self, dispatch: Dispatch) -> bool:
         """Tell whether ``dispatch`` must wait, and take it into account."""
-        kernel = dispatch.kernel
-        pairs = list(zip(kernel.buffers, dispatch.bindings, strict=True))
-        reads = {self.resources.of(b.storage) for m, b in pairs if m in kernel.reads}
-        writes = {self.resources.of(b.storage) for m, b in pairs if m in kernel.writes}
-        if dispatch.indirect is not None:
-            reads.add(self.resources.of(dispatch.indirect[0]))
+        reads, writes = self.resources.of(dispatch)
         conflict = bool(reads & self.written or writes & (self.read | self.written))
         if conflict:
             self.read, self.written = set(), set()

@@ -120,17 +120,22 @@ _SPECIAL = {"local": "tid", "group": "ctaid", "count": "nctaid"}
 
 
 class ThreadIdentity(Identity):
-    """Ids from the special registers of a GPU."""
+    """Ids from the special registers of a GPU; of a dispatch cut in parts also from ``part``: counts, starts."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self.part: tuple[Any, Any] | None = None
 
     def read(self, which: str, dimension: int) -> Any:
         name = f"llvm.nvvm.read.ptx.sreg.{_SPECIAL[which]}.{'xyz'[dimension]}"
         return self.b.call(self.s.arithmetic.declare(name, I32, []), [])
 
     def group(self, dimension: int) -> Any:
-        return self.read("group", dimension)
+        here = self.read("group", dimension)
+        return here if self.part is None else self.b.add(here, self.part[1][dimension])
 
     def group_count(self, dimension: int) -> Any:
-        return self.read("count", dimension)
+        return self.read("count", dimension) if self.part is None else self.part[0][dimension]
 
     def local(self, dimension: int) -> Lanes:
         return Lanes(self.read("local", dimension), 0)

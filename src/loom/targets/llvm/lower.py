@@ -136,7 +136,7 @@ class _Function:
         if self.machine.threads:
             arguments = [POINTER, I64] * len(self.kernel.buffers)
             arguments += [scalar_type(p.dtype) if not p.dtype.is_bool else I8 for p in self.kernel.params]
-            arguments += [POINTER, I32]
+            arguments += [POINTER, I32] + [I32] * (6 if self.machine.cut else 0)
         else:
             arguments = [POINTER, POINTER, I64, I64]
         function = ll.Function(self.module, ll.FunctionType(ll.VoidType(), arguments), self.entry_name)
@@ -162,7 +162,7 @@ class _Function:
             function=function,
             builder=ll.IRBuilder(start),
             entry=entry,
-            log=function.args[-2] if self.machine.threads else function.args[1],
+            log=function.args[self._after()] if self.machine.threads else function.args[1],
         )
         state.used = {a for s in walk(self.kernel.body) for a in operands(s)}
         return state
@@ -283,8 +283,15 @@ class _Function:
 
     # the PTX function
 
+    def _after(self) -> int:
+        """Return which argument the log is: it follows buffers and parameters."""
+        return 2 * len(self.kernel.buffers) + len(self.kernel.params)
+
     def threads(self, memory: MemoryAccess, messages: Messages) -> None:
-        """Lay out a CUDA kernel: (pointer, elements) per buffer, the parameters, log, dispatch number."""
+        """Lay out a CUDA kernel: (pointer, elements) per buffer, the parameters, log, dispatch number.
+
+        Of one that may be cut follow the group counts of the whole, then where the part starts.
+        """
         identity = ThreadIdentity(self.s)
         function, b = self.s.function, self.b
         function.calling_convention = "ptx_kernel"
@@ -295,7 +302,9 @@ class _Function:
         after = 2 * len(self.kernel.buffers)
         for param, value in zip(self.kernel.params, function.args[after:], strict=False):
             identity.params[param] = b.icmp_unsigned("!=", value, I8(0)) if param.dtype.is_bool else value
-        self.s.number = function.args[-1]
+        self.s.number = function.args[self._after() + 1]
+        if self.machine.cut:
+            identity.part = function.args[-6:-3], function.args[-3:]
         for array in self.kernel.shared:
             self.s.arrays[array] = self.shared_global(array)
         control = Control(self.s, identity, memory, messages)

@@ -27,7 +27,8 @@ class Machine:
     ``native_extremes`` that LLVM has min and max by IEEE 754-2019 for it; ``widest`` bounds the lanes that
     may be joined in one vector (LLVM 22 fails on wider masks for wasm); ``has_heap`` that code may call a C library
     of 64 bits for memory; ``hidden`` that functions are seen by what they are linked with, and not outside; ``small``
-    that code is made short before it is made fast.
+    that code is made short before it is made fast; ``cut`` that a dispatch of threads may be one part of a larger one,
+    whose counts and where the part's groups start are handed over.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Machine:
     has_heap: bool = True
     hidden: bool = False
     small: bool = False
+    cut: bool = False
 
     @property
     def exact_choices(self) -> bool:

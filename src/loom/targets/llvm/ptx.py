@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["corrected"]
+__all__ = ["corrected", "with_lanes"]
 
 _UNSAFE = re.compile(r"^\t(neg\.s16|abs\.s16|abs\.s32|abs\.s64)\s+(%\w+), (%\w+);", re.MULTILINE)
 _SOUND = {
@@ -32,6 +32,15 @@ _ONES = {
 }
 _HIDDEN = "loom_$_hidden"
 _HEADER = re.compile(r"^\.address_size \d+$", re.MULTILINE)
+
+
+_ENTRY = re.compile(r"^(\.visible \.entry [^{]*?\))\s*$", re.MULTILINE)
+
+
+def with_lanes(text: str, workgroup: tuple[int, int, int]) -> str:
+    """Return PTX that says how many lanes a group has, without which a group of many may find too few registers."""
+    x, y, z = workgroup
+    return _ENTRY.sub(lambda m: f"{m[1]}\n.reqntid {x}, {y}, {z}", text)
 
 
 def corrected(text: str) -> str:

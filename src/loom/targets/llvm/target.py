@@ -11,7 +11,7 @@ from loom.targets.base import Artifact, Bounds, Decision
 from loom.targets.llvm.arithmetic import EMIT
 from loom.targets.llvm.lower import lower
 from loom.targets.llvm.machine import Machine, emit, machine
-from loom.targets.llvm.ptx import corrected
+from loom.targets.llvm.ptx import corrected, with_lanes
 
 __all__ = ["LlvmTarget"]
 
@@ -53,5 +53,5 @@ class LlvmTarget:
         lowered = lower(kernel, self.machine, bounds)
         data = emit(lowered.text, self.machine, form, vectorise_loops=not lowered.wraps)
         if self.machine.threads and form == "asm":
-            data = corrected(data.decode()).encode()
+            data = with_lanes(corrected(data.decode()), kernel.workgroup).encode()
         return Artifact(form, data, lowered.entry, lowered.sites, {"width": lowered.width})

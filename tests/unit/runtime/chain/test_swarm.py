@@ -56,7 +56,7 @@ def test_a_swarm_leaves_what_its_programs_leave(units: list[loom.Unit], device: 
     for unit in units:
         unit.fill(0)
     together = loom.swarm(programs)
-    assert together.is_woven == (device.kind == "vulkan")
+    assert together.is_woven == (device.kind in ("vulkan", "cuda"))
     together.run()
     together.run()
     assert [unit.read().tolist() for unit in units] == expected

@@ -1,0 +1,158 @@
+"""Parts of a program as CUDA does them: rows as a graph, rows one after the other, one row whose groups are in memory.
+
+Layer: runtime. A graph is built once: a node a row, with the edges that memory asks for, and launched with one call.
+What is attached to slots is handed to its nodes anew, which leaves launches under way as they are. A few rows are
+launched as they are, which costs as much as one graph. Invariant: a part begins when those before it are over.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import KernelFault
+from loom.runtime.drivers.cuda.api import Api
+from loom.runtime.drivers.cuda.opened import OpenGpu
+from loom.runtime.drivers.cuda.table import LaunchItem, LaunchTable
+from loom.runtime.drivers.rows import cut_groups
+from loom.runtime.plans.groups import check_indirect_groups
+from loom.runtime.plans.needs import Needs
+
+__all__ = ["CountedRow", "KernelGraph", "LaunchedRows"]
+
+
+class LaunchedRows:
+    """LaunchedRows that are launched one after the other; ``changed`` takes note of items whose words changed."""
+
+    def __init__(self, device: OpenGpu, table: LaunchTable, first: int, last: int) -> None:
+        self.device = device
+        self.table = table
+        self.first, self.last = first, last
+
+    def rows(self) -> Iterator[tuple[int, LaunchItem, int]]:
+        """Yield number, item and its row, of rows that do something."""
+        table = self.table
+        here = slice(self.first, self.last)
+        pairs = zip(table.owners[here].tolist(), table.turns[here].tolist(), strict=True)
+        for row, (owner, turn) in enumerate(pairs, self.first):
+            item = table.items[owner]
+            if item.indirect or item.groups[turn].all():
+                yield row, item, turn
+
+    def changed(self, items: set[int]) -> None:
+        """Nothing: words are read when a row is launched."""
+
+    def launch(self) -> KernelFault | None:
+        """Hand the rows to the stream."""
+        for _, item, turn in self.rows():
+            launch_row(self.device, item, turn)
+        return None
+
+
+def launch_row(device: OpenGpu, item: LaunchItem, turn: int) -> None:
+    """Hand one row to the stream."""
+    x, y, z = item.groups[turn].tolist()
+    workgroup = item.kernel.verified.workgroup
+    device.api.cuLaunchKernel(item.kernel.function, x, y, z, *workgroup, 0, device.stream, item.given(turn), 0)
+
+
+class CountedRow(LaunchedRows):
+    """One row whose groups are read from memory before it starts."""
+
+    def launch(self) -> KernelFault | None:
+        """Wait for the counts and hand the row to the stream; return the fault of counts beyond the limits."""
+        owner, turn = int(self.table.owners[self.first]), int(self.table.turns[self.first])
+        item = self.table.items[owner]
+        assert item.dispatch.indirect is not None
+        storage, offset = item.dispatch.indirect
+        address = self.table.address(storage) + offset
+        counts = self.device.memory.download(address, 12).view(np.uint32).astype(np.int64)
+        x, y, z = counts.tolist()
+        verified = item.kernel.verified
+        try:
+            check_indirect_groups(verified, (x, y, z))
+        except KernelFault as fault:
+            return fault
+        if not counts.all():
+            return None
+        parts = cut_groups(counts.reshape(1, 3), self.table.most)
+        row = slice(turn, turn + 1)
+        kernel, groups, whole = item.kernel, counts.reshape(1, 3), counts.reshape(1, 3)
+        numbers, params, count = item.numbers[row], item.dispatch.params[row], 1
+        if parts is not None:
+            kernel, groups, count = self.device.load(verified, cut=True), parts.groups, len(parts.groups)
+            numbers, params, whole = np.repeat(numbers, count), np.repeat(params, count, 0), whole.repeat(count, 0)
+        now = self.table.laid_out(
+            item.dispatch, kernel, numbers, params, groups, np.zeros(count, np.bool_), whole, parts
+        )
+        now.words[:, : now.log + 1] = item.words[turn, : now.log + 1]
+        for each in range(count):
+            launch_row(self.device, now, each)
+        return None
+
+
+class KernelGraph(LaunchedRows):
+    """LaunchedRows as a graph of CUDA."""
+
+    def __init__(self, device: OpenGpu, table: LaunchTable, first: int, last: int, needs: Needs) -> None:
+        super().__init__(device, table, first, last)
+        api = device.api
+        self._row = api.driver.CUDA_KERNEL_NODE_PARAMS()
+        self._nodes: dict[int, Any] = {}
+        self.edges = 0
+        graph = api.cuGraphCreate(0)
+        try:
+            self._add(graph, needs)
+            self._exec = api.cuGraphInstantiate(graph, 0)
+        except BaseException:
+            api.driver.cuGraphDestroy(graph)
+            raise
+        weakref.finalize(self, _destroy, api, device.current, graph, self._exec).atexit = False
+
+    def _add(self, graph: Any, needs: Needs) -> None:
+        """Add a node for each row; the rows of one dispatch are strangers to each other."""
+        needs.restart()
+        add = self.device.api.cuGraphAddKernelNode
+        number, before, nodes, last = -1, list[int](), list[int](), None
+        found = self._nodes
+        for row, item, turn in self.rows():
+            here = int(item.numbers[turn])
+            if here != number:
+                if last is not None:
+                    needs.done_by(last, nodes)
+                number, nodes, last = here, [], item.dispatch
+                before = needs.before(item.dispatch)
+            nodes.append(row)
+            self.edges += len(before)
+            found[row] = add(graph, [found[n] for n in before], len(before), self._filled(item, turn))
+
+    def _filled(self, item: LaunchItem, turn: int) -> Any:
+        row = self._row
+        row.func = item.kernel.function
+        row.gridDimX, row.gridDimY, row.gridDimZ = item.groups[turn].tolist()
+        row.blockDimX, row.blockDimY, row.blockDimZ = item.kernel.verified.workgroup
+        row.kernelParams = item.given(turn)
+        return row
+
+    def changed(self, items: set[int]) -> None:
+        """Hand changed words to their nodes."""
+        setting = self.device.api.cuGraphExecKernelNodeSetParams
+        for row, item, turn in self.rows():
+            if id(item) in items:
+                setting(self._exec, self._nodes[row], self._filled(item, turn))
+
+    def launch(self) -> KernelFault | None:
+        """Hand the graph to the stream."""
+        self.device.api.cuGraphLaunch(self._exec, self.device.stream)
+        return None
+
+
+def _destroy(api: Api, current: Any, graph: Any, executable: Any) -> None:
+    """Free a graph; one under way goes on to its end."""
+    if api.is_ours:
+        with current:
+            api.driver.cuGraphExecDestroy(executable)
+            api.driver.cuGraphDestroy(graph)

@@ -1,0 +1,296 @@
+"""Device memory of CUDA: taken and given back in the order of the stream, copied through pinned pieces.
+
+Layer: runtime. The stream is in order, so that a copy sees all that was asked for before it. Transfers of many bytes
+go through two pinned pieces: one is copied by the GPU while threads fill or empty the other. Invariant: storage is zero
+when allocated unless it is asked for with any contents.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+import weakref
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from loom.core.errors import DeviceError
+from loom.runtime.drivers.cuda.api import Api, is_memory
+from loom.runtime.drivers.cuda.gpus import Gpu
+from loom.runtime.order import Uses, touching
+from loom.runtime.storage import as_bytes, check_range, not_given
+
+if TYPE_CHECKING:
+    from loom.runtime.storage import Storage
+
+__all__ = ["LEAST_NBYTES", "CudaStorage", "GpuMemory", "poll"]
+
+LEAST_NBYTES = 16
+"""Room of a storage of no bytes: a load may read something."""
+_SMALL_NBYTES = 1 << 16
+"""Copied at once: the driver has room of its own for so much."""
+_PIECE_NBYTES = 8 << 20
+_COPIERS, _LEAST_SHARED = 4, 1 << 20
+"""Threads that copy bytes of the host, and the least bytes worth it."""
+_SPARE_NBYTES = 1 << 30
+"""Most memory kept that nothing uses."""
+_PORTABLE = 1
+_SPIN_SECONDS, _LONGEST_SECONDS = 200e-6, 1e-3
+
+Array = np.ndarray[Any, Any]
+
+
+class MemoryOwner(Protocol):
+    """An opened GPU, as far as its memory is concerned."""
+
+    name: str
+    gpu: Gpu
+    api: Api
+    current: Any
+    context: Any
+    stream: Any
+    side: Any
+    lock: threading.RLock
+
+    def event(self) -> Any: ...
+    def give_back(self, event: Any) -> None: ...
+    def has_passed(self, event: Any) -> bool: ...
+    def settle(self) -> None: ...
+    def require(self) -> None: ...
+    def noted(self, error: DeviceError) -> DeviceError: ...
+
+
+def poll(has_passed: Any, event: Any, seconds: float) -> bool:
+    """Wait at most ``seconds`` for an event; signals of the host are seen meanwhile."""
+    begun = time.perf_counter()
+    while not has_passed(event):
+        elapsed = time.perf_counter() - begun
+        if elapsed >= seconds:
+            return False
+        if elapsed > _SPIN_SECONDS:
+            time.sleep(min(_LONGEST_SECONDS, elapsed / 16, max(0.0, seconds - elapsed)))
+    return True
+
+
+class GpuMemory:
+    """All memory of a GPU."""
+
+    def __init__(self, owner: MemoryOwner) -> None:
+        self.owner = owner
+        self.api = owner.api
+        self.lock = threading.RLock()
+        self.pool = self._pool() if owner.gpu.limits["pools"] else None
+        self._left = False
+        self._pieces: list[Array] = []
+        self._crew: ThreadPoolExecutor | None = None
+
+    def _pool(self) -> Any:
+        driver = self.api.driver
+        properties = driver.CUmemPoolProps()
+        properties.allocType = driver.CUmemAllocationType.CU_MEM_ALLOCATION_TYPE_PINNED
+        properties.location.type = driver.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
+        properties.location.id = self.owner.gpu.number
+        pool = self.api.cuMemPoolCreate(properties)
+        kept = driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
+        self.api.cuMemPoolSetAttribute(pool, kept, driver.cuuint64_t(_SPARE_NBYTES))
+        return pool
+
+    # storages
+
+    def allocate(self, nbytes: int, *, zeroed: bool = True) -> CudaStorage:
+        """Return memory."""
+        self.owner.require()
+        room = -(-max(nbytes, LEAST_NBYTES) // 16) * 16
+        with self.owner.current:
+            try:
+                address = self._take(room)
+            except DeviceError as error:
+                if not is_memory(error):
+                    raise self.owner.noted(error) from None
+                address = self._take_at_last(nbytes, room)
+            storage = CudaStorage(self, int(address), nbytes)
+            weakref.finalize(storage, self._free, address).atexit = False
+            if zeroed:
+                self.api.cuMemsetD8Async(address, 0, room, self.owner.stream)
+        return storage
+
+    def _take(self, room: int) -> Any:
+        if self.pool is None:
+            return self.api.cuMemAlloc(room)
+        return self.api.cuMemAllocFromPoolAsync(room, self.pool, self.owner.stream)
+
+    def _take_at_last(self, nbytes: int, room: int) -> Any:
+        """Return memory after all that is under way is over and what nothing uses is given back."""
+        self.owner.settle()
+        self.api.cuStreamSynchronize(self.owner.stream)
+        if self.pool is not None:
+            self.api.cuMemPoolTrimTo(self.pool, 0)
+        try:
+            return self._take(room)
+        except DeviceError as error:
+            free, total = self.api.cuMemGetInfo()
+            raise DeviceError(
+                f"device {self.owner.name!r}", "out of device memory",
+                expected=f"at most {free} bytes, which are free of {total}", got=nbytes,
+                remedy="Free units or use smaller buffers",
+            ) from error  # fmt: skip
+
+    def _free(self, address: Any) -> None:
+        """Give memory back, after all that is with the stream."""
+        if self._left or not self.api.is_ours:
+            return
+        with self.owner.current:
+            if self.pool is None:
+                self.api.driver.cuMemFree(address)
+            else:
+                self.api.driver.cuMemFreeAsync(address, self.owner.stream)
+
+    def leave(self) -> None:
+        """Free nothing from now on."""
+        self._left = True
+
+    # transfers
+
+    def upload(self, address: int, data: Array) -> None:
+        """Copy bytes to the device."""
+        self.owner.require()
+        with self.owner.current:
+            if data.nbytes <= _SMALL_NBYTES:
+                self.api.cuMemcpyHtoDAsync(address, data.ctypes.data, data.nbytes, self.owner.stream)
+                return
+            with self.lock:
+                pieces, begun = self._staging(), deque[Any]()
+                for turn, at in enumerate(range(0, data.nbytes, _PIECE_NBYTES)):
+                    if len(begun) == 2:
+                        self._finish(begun.popleft())
+                    part = data[at : at + _PIECE_NBYTES]
+                    piece = pieces[turn % 2][: part.nbytes]
+                    self._fill(piece, part)
+                    self.api.cuMemcpyHtoDAsync(address + at, piece.ctypes.data, part.nbytes, self.owner.stream)
+                    begun.append(self.owner.event())
+                for event in begun:
+                    self._finish(event)
+
+    def download(self, address: int, nbytes: int) -> Array:
+        """Copy bytes from the device, when all before it is done."""
+        self.owner.require()
+        found = np.empty(nbytes, np.uint8)
+        with self.owner.current:
+            self._finish(self.owner.event())
+            if nbytes <= _SMALL_NBYTES:
+                self.api.cuMemcpyDtoHAsync(found.ctypes.data, address, nbytes, self.owner.stream)
+                self.api.cuStreamSynchronize(self.owner.stream)
+                return found
+            with self.lock:
+                pieces, begun = self._staging(), deque[tuple[int, Array, Any]]()
+                for turn, at in enumerate([*range(0, nbytes, _PIECE_NBYTES), None]):
+                    while len(begun) == 2 or (at is None and begun):
+                        first, piece, event = begun.popleft()
+                        self._finish(event)
+                        self._fill(found[first : first + piece.nbytes], piece)
+                    if at is not None:
+                        piece = pieces[turn % 2][: min(_PIECE_NBYTES, nbytes - at)]
+                        self.api.cuMemcpyDtoHAsync(piece.ctypes.data, address + at, piece.nbytes, self.owner.stream)
+                        begun.append((at, piece, self.owner.event()))
+        return found
+
+    def peek(self, address: int, nbytes: int) -> Array:
+        """Copy bytes from the device at once: what writes them is over."""
+        found = np.empty(nbytes, np.uint8)
+        self.api.cuMemcpyDtoHAsync(found.ctypes.data, address, nbytes, self.owner.side)
+        self.api.cuStreamSynchronize(self.owner.side)
+        return found
+
+    def _finish(self, event: Any) -> None:
+        poll(self.owner.has_passed, event, float("inf"))
+        self.owner.give_back(event)
+
+    def _staging(self) -> list[Array]:
+        """Return two pinned pieces."""
+        while len(self._pieces) < 2:
+            address = int(self.api.cuMemHostAlloc(_PIECE_NBYTES, _PORTABLE))
+            self._pieces.append(np.frombuffer((ctypes.c_uint8 * _PIECE_NBYTES).from_address(address), np.uint8))
+        return self._pieces
+
+    def _fill(self, target: Array, source: Array) -> None:
+        """Copy bytes of the host, many of them by several threads."""
+        if target.nbytes < _LEAST_SHARED:
+            target[:] = source
+            return
+        if self._crew is None:
+            self._crew = ThreadPoolExecutor(_COPIERS, "loom-cuda-copies")
+        part = -(-target.nbytes // _COPIERS)
+        pairs = [(target[at : at + part], source[at : at + part]) for at in range(0, target.nbytes, part)]
+        for done in [self._crew.submit(np.copyto, *pair) for pair in pairs]:
+            done.result()
+
+    def copy(self, target: int, source: CudaStorage, start: int, nbytes: int) -> None:
+        """Copy bytes on the GPU, or from another one."""
+        self.owner.require()
+        theirs = source.memory.owner
+        if theirs is self.owner:
+            with self.owner.current:
+                self.api.cuMemcpyDtoDAsync(target, source.address + start, nbytes, self.owner.stream)
+            return
+        theirs.require()
+        self._follow(theirs)
+        with self.owner.current:
+            self.api.cuMemcpyPeerAsync(
+                target, self.owner.context, source.address + start, theirs.context, nbytes, self.owner.stream
+            )
+        source.memory._follow(self.owner)
+
+    def _follow(self, other: MemoryOwner) -> None:
+        """Have the stream go on only when all that is with another's is done."""
+        with other.current:
+            event = other.event()
+        with self.owner.current:
+            self.api.cuStreamWaitEvent(self.owner.stream, event, 0)
+        other.give_back(event)
+
+
+class CudaStorage:
+    """A range of device memory."""
+
+    def __init__(self, memory: GpuMemory, address: int, nbytes: int) -> None:
+        self.memory = memory
+        self.address = address
+        self.nbytes = nbytes
+        self.uses: Uses | None = None
+
+    def write(self, offset: int, data: Array = not_given) -> None:
+        """Copy the bytes of an array to the device at byte ``offset``."""
+        data = as_bytes(self, offset, data)
+        with touching(writes=(self,)):
+            if data.nbytes:
+                self.memory.upload(self.address + offset, data)
+
+    def read(self, offset: int, nbytes: int) -> Array:
+        """Return a copy of bytes from the device."""
+        check_range(self, offset, nbytes)
+        with touching((self,)):
+            return self.memory.download(self.address + offset, nbytes) if nbytes else np.empty(0, np.uint8)
+
+    def clear(self, room: int) -> None:
+        """Zero the first ``room`` bytes, a multiple of 4."""
+        owner = self.memory.owner
+        with touching(writes=(self,)):
+            owner.require()
+            with owner.current:
+                owner.api.cuMemsetD8Async(self.address, 0, room, owner.stream)
+
+    def copy_from(self, offset: int, source: Storage, start: int, nbytes: int) -> bool:
+        """Copy bytes from other storage of a CUDA device without the host; False if it is none."""
+        if not isinstance(source, CudaStorage) or source is self:
+            return False
+        with touching((source,), (self,)):
+            if nbytes:
+                self.memory.copy(self.address + offset, source, start, nbytes)
+        return True
+
+    def extent(self) -> tuple[int, int]:
+        """Return where the memory starts and ends: no two GPUs have the same addresses."""
+        return self.address, self.address + max(self.nbytes, 1)
