@@ -175,6 +175,7 @@ ACTIVATIONS: dict[str, Callable[[Torch], Torch]] = {
     "relu": _named("relu"),
     "scaled_relu": lambda v: F.relu(v * 1.1),
     "leaky_relu": lambda v: F.leaky_relu(v, 0.1),
+    "leaky_relu_001": lambda v: F.leaky_relu(v, 0.01),
     "relu2": lambda v: F.relu(v) ** 2,
     "sigmoid": lambda v: v.sigmoid(),
     "tanh": lambda v: v.tanh(),
