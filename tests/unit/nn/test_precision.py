@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, CheckpointError, DTypeError
 from loom.kernels.precisions import NAMES
 from loom.nn.spec import ProductPrecision, parse, to_json
 from unit.patterns.canonical import same_bits
@@ -93,3 +94,36 @@ def test_types_that_it_cannot_be_of_are_refused() -> None:
         network(None, dtype="f64").train(x.astype(np.float64), y, precision="q8", progress=False)
     with pytest.raises(DTypeError, match="x12 rounds operands of f32"):
         network(None).train(x, y, precision="x12", compute="bf16", progress=False)
+
+
+def _small(precision: str | None) -> loom.Network:
+    document: dict[str, Any] = {"format": "loom/1", "seed": 3, "input": {"shape": [9]}}
+    document |= {"layers": [{"type": "dense", "output_size": 3}]} | (
+        {} if precision is None else {"precision": precision}
+    )
+    return loom.Network.from_json(document, on="cpu")
+
+
+def test_a_training_goes_on_in_its_own_precision_alone(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).standard_normal((16, 9)).astype(np.float32), np.arange(16) % 3
+    settings: dict[str, Any] = {"checkpoint": tmp_path, "progress": False}
+    _small(None).train(x, y, epochs=1, precision="q8", **settings)
+    for net, given in ((_small(None), {}), (_small(None), {"precision": "q12"}), (_small("q8"), {"precision": "full"})):
+        with pytest.raises(CheckpointError, match="another precision"):
+            net.train(x, y, epochs=2, resume=True, **settings, **given)
+    rest, whole = _small("q8"), _small("q8")
+    rest.train(x, y, epochs=2, resume=True, **settings)
+    whole.train(x, y, epochs=2, progress=False)
+    assert rest.digest() == whole.digest()
+
+
+def test_tweening_takes_that_of_the_document_whatever_is_in_force() -> None:
+    x, y = np.random.default_rng(0).standard_normal((16, 9)).astype(np.float32), np.arange(16) % 3
+
+    def tweened(own: str | None, around: str | None) -> str:
+        net = _small(own)
+        with loom.precision(around):
+            net.tween("tween_chain").step(x, y, 0.1)
+        return net.digest()
+
+    assert tweened(None, "q8") == tweened(None, None) != tweened("q8", None) == tweened("q8", "q12")

@@ -248,7 +248,7 @@ def _sums_by_cluster(rows: Array, places: Array, k: int, dtype: DType, on: str |
             some = tensor.input("x", (size, features), dtype)
             others, ones = tensor.array(rows[order], on=on), tensor.array(among[order], on=on)
             away = tensor.expand_dims(some, 1) - tensor.expand_dims(others, 0)
-            ends = [tensor.matmul((away * away).sum(-1).sqrt(), ones)]
+            ends = [tensor.matmul((away * away).sum(-1).sqrt(), ones, precision="full")]
             programs[size] = tensor.compile(ends, on=on, name="silhouette")
         programs[size].run(x=rows[cut])
         found[cut] = programs[size].read()[0]

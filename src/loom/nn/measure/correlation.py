@@ -209,7 +209,7 @@ def _matrix(rows: Array, dtype: DType, on: str | Device | None) -> tuple[Array, 
     rows = np.ldexp(rows, -exponents)
     x = tensor.input("x", rows.shape, dtype)
     away = x - x.mean(0, keepdims=True)
-    program = tensor.compile([tensor.matmul(tensor.transpose(away), away)], on=on, name="correlation")
+    program = tensor.compile([tensor.matmul(tensor.transpose(away), away, precision="full")], on=on, name="correlation")
     program.run(x=rows)
     products = program.read()[0].astype(np.float64)
     program.free()

@@ -18,6 +18,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, CheckpointError, NotFinite, StateError
 from loom.core.given import is_mapping
+from loom.kernels.precisions import FULL
 from loom.nn.spec import Snapshot
 from loom.nn.train.checkpoints import read_checkpoint, require_arrays, require_folder, write_checkpoint
 from loom.nn.train.config import TrainConfig
@@ -325,7 +326,7 @@ class Trainer:
 
     def _snapshot(self) -> Snapshot:
         facts = {
-            "config": self.config.facts(), **self._data, "epoch": self.epoch, "at": self._at, "total": self._total,
+            "config": self._settings(), **self._data, "epoch": self.epoch, "at": self._at, "total": self._total,
             "best": None if self._best == float("inf") else self._best, "stale": self._stale,
             "history": self.history.to_dict(),
         }  # fmt: skip
@@ -360,8 +361,15 @@ class Trainer:
         self._best, self._stale, self.history = best, stale, history
         self.epoch, self._at, self._total = epoch, at, total
 
+    def _settings(self) -> dict[str, str]:
+        """Return what a training that goes on must have in common, the precision in which its products are too."""
+        found = self.config.facts()
+        name = self.config.precision or self.programs.model.network.precision.value
+        return {n: v for n, v in found.items() if n != "precision"} | ({} if name == FULL else {"precision": name})
+
     def _require_same(self, facts: Mapping[str, Any]) -> None:
-        mine = {**self.config.facts(), **self._data}
+        settings = self._settings()
+        mine = {**dict.fromkeys(facts["config"]), **settings, **self._data}
         told = {name: facts[name] for name in self._data if name in facts or name == "samples"}
         theirs = {**facts["config"], **told}
         for name, value in mine.items():

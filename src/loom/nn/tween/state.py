@@ -46,6 +46,7 @@ from loom.nn.tween.recording import (
 )  # fmt: skip
 from loom.nn.tween.targets import read_inputs, read_targets
 from loom.tensor import Tensor, TensorProgram
+from loom.tensor.ops.precision import precision
 
 __all__ = ["TweenState"]
 
@@ -377,7 +378,8 @@ class TweenState:
         if key not in self._made:
             with self.model.lock:
                 self._ready_velocities()
-                outputs, updates = self._record(kind, samples, dict(types), watch=watch)
+                with precision(self.model.network.precision.value):
+                    outputs, updates = self._record(kind, samples, dict(types), watch=watch)
             if len(self._made) == _MOST_PROGRAMS:
                 self._made.pop(next(iter(self._made))).free()
             self._made[key] = tensor.compile(outputs, updates, on=self.model.device, name=f"tween, {kind}")
@@ -407,7 +409,8 @@ class TweenState:
             if self.mode.is_step:
                 self._fit_buffers(samples)
             self._ready_velocities()
-            outputs, updates = self._record("update", samples, {n: a.dtype.kind for n, a in wanted.items()})
+            with precision(self.model.network.precision.value):
+                outputs, updates = self._record("update", samples, {n: a.dtype.kind for n, a in wanted.items()})
         return {"loss": outputs[0]}, updates
 
     def _record(

@@ -19,6 +19,7 @@ from loom.tensor.linalg.spectral import svdvals
 from loom.tensor.linalg.systems import inv
 from loom.tensor.ops.elementwise import apply, cast, constant, where
 from loom.tensor.ops.parts import part_of
+from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import max_of, min_of, sum_of
 from loom.tensor.ops.views import broadcast_to, expand_dims, normal_axes, reshape, routed
 from loom.tensor.tensor import Tensor
@@ -84,6 +85,7 @@ def _euclidean(x: Any, axes: tuple[int, ...], kept: bool) -> Any:
     return routed(reshape(found, shape), [x], vjp)
 
 
+@IN_FULL
 def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:  # noqa: A002 - standard's
     """Return norms of matrices: "fro", "nuc", 1 and -1 (columns), inf and -inf (rows), 2 and -2 (singular)."""
     where_ = "linalg.matrix_norm"
@@ -123,6 +125,7 @@ def rank_bound(s: Any, shape: tuple[int, ...], rtol: Any, where_: str) -> Any:
     return largest * float(real(rtol, f"{where_}, rtol", least=0))
 
 
+@IN_FULL
 def matrix_rank(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     """Return the number of singular values above ``rtol`` times the largest (default: max(m, n) epsilon), as i64."""
     where_ = "linalg.matrix_rank"
@@ -133,6 +136,7 @@ def matrix_rank(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     return sum_of(cast(s > rank_bound(s, x.shape, rtol, where_), i64), -1)
 
 
+@IN_FULL
 def cond(x: Tensor, /, *, p: Any = None) -> Tensor:
     """Return condition numbers: the largest singular value by the smallest, or by norm ``p`` that of x times its
     inverse's."""

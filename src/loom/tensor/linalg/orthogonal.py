@@ -28,6 +28,7 @@ from loom.tensor.linalg.systems import solved
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import join, part_of
+from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.views import broadcast_to, detach, routed
 from loom.tensor.tensor import Tensor
 
@@ -41,6 +42,7 @@ class QR(NamedTuple):
     R: Tensor
 
 
+@IN_FULL
 def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
     """Return Q (..., m, k) and R (..., k, n) with x = Q R, k = min(m, n), or k = m for ``mode="complete"``.
 
@@ -62,6 +64,7 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
     return QR(cast(q, x.dtype), cast(r, x.dtype))
 
 
+@IN_FULL
 def factored(x: Any, columns: int) -> tuple[Any, Any]:
     """Return Q of so many columns, and R, for matrices of f32 or f64."""
     m, n = x.shape[-2:]

@@ -17,6 +17,7 @@ from loom.tensor.linalg.spectral import singular
 from loom.tensor.linalg.systems import complex_inverse, inverse, solved
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.parts import part_of
+from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import max_of, sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, routed, squeeze
 from loom.tensor.tensor import Tensor
@@ -56,6 +57,7 @@ _BOUNDS = {7: 3.925724783138660, 13: 5.371920351148152}
 _SQUARINGS = 20
 
 
+@IN_FULL
 def expm(x: Tensor, /) -> Tensor:
     """Return the exponential of square matrices, by Padé's approximation, scaling and squaring.
 
@@ -98,6 +100,7 @@ def _combined(powers: list[Any], weights: tuple[float, ...]) -> Any:
     return total
 
 
+@IN_FULL
 def pinv(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     """Return the Moore-Penrose inverse (..., n, m): singular values up to ``rtol`` times the largest count as 0.
 
@@ -153,6 +156,7 @@ class LstSq(NamedTuple):
     s: Tensor
 
 
+@IN_FULL
 def lstsq(a: Tensor, b: Tensor, /, *, rtol: Any = None) -> LstSq:
     """Return x of least norm among those that make |a x - b| least, with residuals, ranks and singular values.
 

@@ -34,6 +34,7 @@ from loom.tensor.linalg.unitary import (
 from loom.tensor.ops.elementwise import cast, where
 from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import part_of
+from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, routed
 from loom.tensor.tensor import Tensor
 
@@ -55,6 +56,7 @@ class SVD(NamedTuple):
     Vh: Tensor
 
 
+@IN_FULL
 def eigh(x: Tensor, /) -> Eigh:
     """Return eigenvalues (..., n), ascending, and eigenvectors (..., n, n), the columns, of symmetric matrices.
 
@@ -97,6 +99,7 @@ def _eigen(x: Any, raw: Any) -> tuple[Any, Any]:
     return routed(part(raw, 0, (n,)), [x], by_values), routed(part(raw, n, (n, n)), [x], by_vectors)
 
 
+@IN_FULL
 def eigvalsh(x: Tensor, /) -> Tensor:
     """Return the eigenvalues of ``eigh`` alone, in less time, with the same bits."""
     square(x, "linalg.eigvalsh")
@@ -113,6 +116,7 @@ def eigvalsh(x: Tensor, /) -> Tensor:
     return cast(routed(eigen_node(_mirrored(held), vectors=False), [held], vjp), x.dtype)
 
 
+@IN_FULL
 def svd(x: Tensor, /, *, full_matrices: bool = True) -> SVD:
     """Return U (..., m, m), S (..., k), descending, and Vh (..., n, n) with x = U[:, :k] diag(S) Vh[:k], k = min(m, n).
 
@@ -143,6 +147,7 @@ def _empty(x: Any, is_full: bool) -> SVD:
     return SVD(cast(u, x.dtype), cast(filled(0, (*batch, k), held), real), cast(vh, x.dtype))
 
 
+@IN_FULL
 def singular(x: Any, is_full: bool = False) -> tuple[Any, Any, Any]:
     """Return U, S and Vh of matrices of f32 or f64 that are not empty."""
     m, n = x.shape[-2:]
@@ -197,6 +202,7 @@ def _gaps(s: Any) -> Any:
     return inverse_gaps((row - column) * (row + column))
 
 
+@IN_FULL
 def svdvals(x: Tensor, /) -> Tensor:
     """Return the singular values of ``svd`` alone, in less time, with the same bits."""
     matrices(x, "linalg.svdvals")

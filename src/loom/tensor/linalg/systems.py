@@ -40,6 +40,7 @@ from loom.tensor.linalg.operands import (
 )
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.parts import join, part_of
+from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, permute, reshape, reverse, routed, squeeze
 from loom.tensor.tensor import Tensor
@@ -68,6 +69,7 @@ class LU(NamedTuple):
     U: Tensor
 
 
+@IN_FULL
 def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     """Return x with x1 x = x2, by elimination with partial pivoting (``loom.linalg.solve``).
 
@@ -95,6 +97,7 @@ def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     return squeeze(found, -1) if is_vector else found
 
 
+@IN_FULL
 def solved(a: Any, b: Any, batch: Any = None, where_: str = "") -> Any:
     """Return the solution for operands of f32 or f64; a name makes a singular matrix an error."""
     leading: tuple[int, ...] = b.shape[:-2] if batch is None else batch
@@ -122,6 +125,7 @@ def _solved(a: Any, b: Any, where_: str) -> Any:
     return routed(part(raw, 0, b.shape[-2:]), [a, b], vjp)
 
 
+@IN_FULL
 def solve_triangular(a: Tensor, b: Tensor, /, *, upper: bool = False) -> Tensor:
     """Return x with a x = b for triangular matrices, of which the other triangle is not read.
 
@@ -144,6 +148,7 @@ def solve_triangular(a: Tensor, b: Tensor, /, *, upper: bool = False) -> Tensor:
     return cast(reverse(turned, -2), dtype)
 
 
+@IN_FULL
 def inv(x: Tensor, /) -> Tensor:
     """Return the inverse of square matrices; LinAlgError for a singular one (see the module)."""
     square(x, "linalg.inv")
@@ -157,6 +162,7 @@ def complex_inverse(x: Any, where_: str = "") -> Any:
     return from_columns(inverse(as_blocks(x), where_), x.shape[-1])
 
 
+@IN_FULL
 def inverse(x: Any, where_: str = "") -> Any:
     """Return the inverse of matrices of f32 or f64; a name makes a singular matrix an error."""
     if not x.size:
@@ -172,6 +178,7 @@ def inverse(x: Any, where_: str = "") -> Any:
     return routed(part(raw, 0, x.shape[-2:]), [x], vjp)
 
 
+@IN_FULL
 def det(x: Tensor, /) -> Tensor:
     """Return determinants: the product of the pivots, in order; 0 for a singular matrix, 1 for one of no rows.
 
@@ -196,6 +203,7 @@ def _complex_one(x: Any) -> Any:
     return join(*(filled(value, x.shape[:-2], part_of(x, 0)) for value in (1, 0)))
 
 
+@IN_FULL
 def slogdet(x: Tensor, /) -> SLogDet:
     """Return the sign of determinants and the logarithm of their magnitude: 0 and -inf for a singular matrix."""
     square(x, "linalg.slogdet")
@@ -221,6 +229,7 @@ def slogdet(x: Tensor, /) -> SLogDet:
     return SLogDet(cast(detach(sign), x.dtype), cast(routed(size, [held], vjp), x.dtype))
 
 
+@IN_FULL
 def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
     """Return the factors of square matrices in one tensor, and the pivots (..., n) as i64, as scipy does.
 
@@ -241,6 +250,7 @@ def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
     return cast(factors, x.dtype), cast(detach(part(raw, n * n, (n,))), i64)
 
 
+@IN_FULL
 def lu(x: Tensor, /) -> LU:
     """Return P, L and U of square matrices with x = P L U, P being a permutation, L having ones on its diagonal."""
     square(x, "linalg.lu")
@@ -274,6 +284,7 @@ def _lu_gradient(both: Any, swaps: Any, by_lower: Any, by_upper: Any) -> Any:
     return swaps @ mt(solved(upper, mt(left)))
 
 
+@IN_FULL
 def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     """Return the lower triangular L with L L^T = x (``upper``: U with U^T U = x) of positive definite matrices.
 

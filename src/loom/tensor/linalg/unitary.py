@@ -18,6 +18,7 @@ from loom.tensor.linalg.operands import diagonal_of, embed_diagonal, mt, tril, t
 from loom.tensor.ops.elementwise import apply, coordinate, where
 from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import join, part_of
+from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import find_extreme, sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, routed, squeeze
 
@@ -82,6 +83,7 @@ def _tridiagonal(x: Any) -> tuple[Any, Any, Any]:
     return band + mt(tril(band, -1)), q, squeeze(scale, -1)
 
 
+@IN_FULL
 def hermitian(x: Any) -> tuple[Any, Any]:
     """Return eigenvalues, ascending, and eigenvectors of Hermitian matrices that are not empty."""
     band, q, scale = _tridiagonal(detach(x))
@@ -106,6 +108,7 @@ def _eigen(x: Any, raw: Any, q: Any, scale: Any) -> tuple[Any, Any]:
     return routed(part(raw, 0, (n,)) / scale, [x], by_values), routed(vectors, [x], by_vectors)
 
 
+@IN_FULL
 def hermitian_values(x: Any) -> Any:
     """Return the eigenvalues alone, of the same bits."""
 
@@ -126,6 +129,7 @@ def _bidiagonal(x: Any) -> tuple[Any, Any, Any, Any]:
     return q, triu(tril(b, 1)), p, squeeze(scale, -1)
 
 
+@IN_FULL
 def complex_singular(x: Any, is_full: bool = False) -> tuple[Any, Any, Any]:
     """Return U, S and Vh of complex matrices that are not empty."""
     m, n = x.shape[-2:]
@@ -187,6 +191,7 @@ def _singular(x: Any, raw: Any, left: Any, right: Any, scale: Any) -> tuple[Any,
     )
 
 
+@IN_FULL
 def complex_singular_values(x: Any) -> Any:
     """Return the singular values alone, of the same bits."""
 

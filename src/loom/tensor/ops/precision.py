@@ -6,27 +6,30 @@ the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ContextDecorator
 from contextvars import ContextVar
 from typing import Any
 
 from loom.core.dtype import DType
-from loom.core.errors import DTypeError
+from loom.core.errors import DTypeError, StateError
 from loom.kernels.precisions import FULL, check_precision
 
-__all__ = ["in_force", "keeping_precision", "precision", "precision_of"]
+__all__ = ["IN_FULL", "in_force", "keeping_precision", "precision", "precision_of"]
 
-_CURRENT: ContextVar[str] = ContextVar("precision", default="")
+_CURRENT: ContextVar[tuple[_Block, ...]] = ContextVar("precision", default=())
+"""The blocks around, the innermost last."""
 
 
-@contextmanager
-def precision(name: str | None) -> Generator[None, None, None]:
+def precision(name: str | None) -> _Precision:
     """Have products of matrices of f32, f16 and bf16 inside the ``with`` (or function so decorated) in a precision.
 
     ``name``: "x12" (f32 alone), "q8", "q12" or "q24"; "full" or None for all their bits, added in order. It applies to
-    what is recorded meanwhile: matmul, einsum, convolutions, attention, recurrent layers and their gradients, and
-    ``gpu_matmul``. Products of other types are as ever. Each thread has its own. ArgumentError for another name.
+    what is recorded meanwhile: matmul, einsum, tensordot, convolutions, attention, recurrent layers and their
+    gradients, and ``gpu_matmul``. Products of other types are as ever, so are decompositions and what is made of them
+    (``pinv``, ``lstsq``, ``expm``), measures, and networks, whose precision is that of their document or training. Each
+    thread and task has its own; a generator that yields inside leaves it in force for who called it. ArgumentError for
+    another name, StateError for a block that ends in another thread or task than it began in.
 
     >>> import loom
     >>> with precision("q8"):
@@ -34,16 +37,49 @@ def precision(name: str | None) -> Generator[None, None, None]:
     >>> rounded.tolist(), loom.gpu_matmul([[1.0, 1 / 256]], [[1.0], [1.0]]).tolist()
     ([[1.0]], [[1.00390625]])
     """
-    token = _CURRENT.set(check_precision(name, None, "loom.precision"))
-    try:
-        yield
-    finally:
-        _CURRENT.reset(token)
+    return _Precision(check_precision(name, None, "loom.precision"))
+
+
+class _Block:
+    """A ``with`` that has begun and not ended."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Precision(ContextDecorator):
+    """What ``precision`` returns; it may be entered again, also inside itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._begun: list[_Block] = []
+
+    def __enter__(self) -> None:
+        block = _Block(self._name)
+        self._begun.append(block)
+        _CURRENT.set((*_CURRENT.get(), block))
+
+    def __exit__(self, *error: object) -> None:
+        around = _CURRENT.get()
+        mine = next((block for block in reversed(self._begun) if block in around), None)
+        if mine is None:
+            raise StateError("loom.precision", "the block ends in another thread or task than it began in",
+                             expected="the one it began in", got="another",
+                             remedy="Do not carry a generator that yields inside it to another thread")  # fmt: skip
+        self._begun.remove(mine)
+        _CURRENT.set(tuple(block for block in around if block is not mine))
+
+
+IN_FULL = precision(FULL)
+"""Decorates functions whose products are in full whatever is in force."""
 
 
 def in_force() -> str:
     """Return the name of the precision around the caller, "" if there is none."""
-    return _CURRENT.get()
+    around = _CURRENT.get()
+    return around[-1].name if around else ""
 
 
 def precision_of(asked: Any, operand: DType, where: str) -> str:
@@ -53,7 +89,7 @@ def precision_of(asked: Any, operand: DType, where: str) -> str:
     """
     if asked is not None:
         return "" if asked == FULL else check_precision(asked, operand, where)
-    name = _CURRENT.get()
+    name = in_force()
     if name:
         try:
             check_precision(name, operand, where)
@@ -68,7 +104,7 @@ class keeping_precision:  # noqa: N801 - stands for the function
     __slots__ = ("__closure__", "_function", "_name")
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._function, self._name = function, _CURRENT.get()
+        self._function, self._name = function, in_force()
         self.__closure__ = getattr(function, "__closure__", None)
 
     def __call__(self, *args: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 import loom
 from loom import gpu_matmul, tensor
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.kernels.matmul.tiles import Blocking, Tile
 from loom.kernels.precisions import PRECISIONS
 from loom.kernels.types import product_types
@@ -218,3 +218,52 @@ def test_a_with_block_ends_and_is_each_threads_own() -> None:
     assert same_bits(gpu_matmul(a, a.T), full)
     with pytest.raises(ArgumentError, match=r"loom\.precision, precision"), loom.precision("q9"):
         pass
+
+
+def _error_of(function: Any) -> StateError:
+    with pytest.raises(StateError) as caught:
+        function()
+    return caught.value
+
+
+def test_blocks_end_in_any_order_and_are_entered_again() -> None:
+    a = numbers(3, 200)
+    expected = {p: gpu_matmul(a, a.T, precision=p) for p in ("full", "q8", "q12")}
+
+    def held(name: str) -> Any:
+        with loom.precision(name):
+            yield
+
+    generator = held("q8")
+    next(generator)
+    with loom.precision("q12"):
+        generator.close()
+        assert same_bits(gpu_matmul(a, a.T), expected["q12"])
+    assert same_bits(gpu_matmul(a, a.T), expected["full"])
+    block = loom.precision("q8")
+    with block:
+        with block:
+            pass
+        assert same_bits(gpu_matmul(a, a.T), expected["q8"])
+    assert same_bits(gpu_matmul(a, a.T), expected["full"])
+    with pytest.raises(ArgumentError):
+        loom.precision("q9")
+    found: list[Any] = []
+    with block:
+        thread = threading.Thread(target=lambda: found.append(_error_of(block.__exit__)))
+        thread.start()
+        thread.join()
+    assert "another thread" in str(found[0])
+
+
+def test_decompositions_and_measures_are_as_ever_in_a_with_block() -> None:
+    rows = np.random.default_rng(3).standard_normal((12, 3)).astype(np.float32)
+
+    def results() -> list[Array]:
+        found = tensor.linalg.expm(tensor.array(rows[:3], on="cpu")).numpy()
+        return [found, loom.nn.measure.correlate(rows).matrix]
+
+    plain = results()
+    with loom.precision("q8"):
+        rounded = results()
+    assert all(np.array_equal(a, b) for a, b in zip(plain, rounded, strict=True))
