@@ -17,11 +17,11 @@ from loom.kernels.precisions import FULL, check_precision
 
 __all__ = ["IN_FULL", "in_force", "keeping_precision", "precision", "precision_of"]
 
-_CURRENT: ContextVar[tuple[_Block, ...]] = ContextVar("precision", default=())
+_CURRENT: ContextVar[tuple[_PrecisionBlock, ...]] = ContextVar("precision", default=())
 """The blocks around, the innermost last."""
 
 
-def precision(name: str | None) -> _Precision:
+def precision(name: str | None) -> _PrecisionInForce:
     """Have products of matrices of f32, f16 and bf16 inside the ``with`` (or function so decorated) in a precision.
 
     ``name``: "x12" (f32 alone), "q8", "q12" or "q24"; "full" or None for all their bits, added in order. It applies to
@@ -37,10 +37,10 @@ def precision(name: str | None) -> _Precision:
     >>> rounded.tolist(), loom.gpu_matmul([[1.0, 1 / 256]], [[1.0], [1.0]]).tolist()
     ([[1.0]], [[1.00390625]])
     """
-    return _Precision(check_precision(name, None, "loom.precision"))
+    return _PrecisionInForce(check_precision(name, None, "loom.precision"))
 
 
-class _Block:
+class _PrecisionBlock:
     """A ``with`` that has begun and not ended."""
 
     __slots__ = ("name",)
@@ -49,15 +49,15 @@ class _Block:
         self.name = name
 
 
-class _Precision(ContextDecorator):
+class _PrecisionInForce(ContextDecorator):
     """What ``precision`` returns; it may be entered again, also inside itself."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._begun: list[_Block] = []
+        self._begun: list[_PrecisionBlock] = []
 
     def __enter__(self) -> None:
-        block = _Block(self._name)
+        block = _PrecisionBlock(self._name)
         self._begun.append(block)
         _CURRENT.set((*_CURRENT.get(), block))
 
