@@ -36,6 +36,8 @@ from loom.nn.train.trainer import Trainer  # noqa: E402
 
 RATE = 0.01
 OVERHEAD_US = 30.0
+TICK_US = 20.0
+"""The most time of a tick of step mode: of four small dense layers, written, advanced and read."""
 TWEEN_TIMES = 1.5
 """The most time of a tween update, in SGD steps."""
 FIT_BATCHES = {"MLP 784-392-10": 32, "tiny 4-8-2": 256}
@@ -136,6 +138,7 @@ def run(family: Family) -> None:
     family.rows.append(_int8_row(MLP, 1.5))
     for batch in (MLP.batch, 1):
         family.rows.append(_tween_row(replace(MLP, batch=batch)))
+    family.rows.append(_tick_row())
     family.notes.append("speed is the peer's time divided by loom's, by the median over rounds of blocks")
     family.notes.append("int8 forward, from floats to floats, stands beside that of the network of f32 it was made of")
     family.notes.append(
@@ -263,6 +266,29 @@ def _tween_row(work: Work) -> Row:
     }  # fmt: skip
     return Row(f"{work.name}, step_tween_chain update, batch {work.batch}", measured,
                (Bar(f"at most {TWEEN_TIMES} SGD steps", TWEEN_TIMES, times),))  # fmt: skip
+
+
+def _tick_row() -> Row:
+    """Measure a tick of step mode, from input to output, beside the ordinary forward pass of the same network."""
+    layers = [_dense(8, "tanh"), _dense(8, "tanh"), _dense(8, "tanh"), _dense(2)]
+    net = Network.from_json({"format": "loom/1", "input": {"shape": [4]}, "layers": layers}, on="cpu")
+    state, x = net.step(), np.random.default_rng(1).random((1, 4), np.float32)
+
+    def tick() -> Array:
+        state.set_input(x)
+        state.step_forward()
+        return state.get_output()
+
+    for _ in range(state.depth):
+        found = tick()
+    assert (found == net.forward(x)).all(), "a tick is off"
+    timings = alternate([Side("tick", tick), Side("forward", lambda: net.forward(x))], blocks=11, calls=1000)
+    tick_us = timings.median("tick") * 1e6
+    measured: dict[str, float | int | str] = {
+        "tick_us": tick_us, "forward_us": timings.median("forward") * 1e6, "runs": timings.runs("tick"),
+    }  # fmt: skip
+    return Row("dense 4-8-8-8-2, tick of step mode, batch 1", measured,
+               (Bar(f"at most {TICK_US:g} us", TICK_US, tick_us),))  # fmt: skip
 
 
 def _listed(recorded: tuple[dict[str, tensor.Tensor], Any]) -> tuple[list[tensor.Tensor], Any]:

@@ -22,7 +22,7 @@ def adapt(
     first_seed: Annotated[int, typer.Option("--first-seed", help="The first of them.")] = 0,
     modes: Annotated[str | None, typer.Option("--modes", help="normal,step,tween,... (default: all).")] = None,
     layers: Annotated[str | None, typer.Option("--layers", help="dense,conv2d,lstm,agents,... (default: all).")] = None,
-    types: Annotated[str, typer.Option("--types", help="f32,f64,f16,bf16.")] = "f32",
+    types: Annotated[str, typer.Option("--types", help="f32,f64,f16,bf16,int8,int16.")] = "f32",
     worlds: Annotated[str | None, typer.Option("--worlds", help="chase,classes (default: both).")] = None,
     noise: Annotated[str, typer.Option("--noise", help="Deviations of what is added to observations.")] = "0",
     total_ms: Annotated[int, typer.Option("--total-ms", help="How long a stream lasts.")] = 3000,
@@ -58,6 +58,10 @@ def adapt(
         noise=[_number("--noise", v) for v in _listed(noise)], total_ms=total_ms, window_ms=window_ms,
         changes=changes, block=block, rates=_rates(rates), real_time=real_time,
     )  # fmt: skip
+    idle = [mode for mode in settings.rates if mode not in settings.modes]
+    if idle:
+        raise ArgumentError("loom bench adapt, --rates", "a rate has no effect", expected=", ".join(settings.modes),
+                            got=", ".join(idle), remedy="Run that mode, or leave its rate out")  # fmt: skip
     require_place("loom bench adapt, --json", json, (".json",))
     require_place("loom bench adapt, --png", png, (".png",))
     if png is not None:
@@ -77,9 +81,11 @@ def _run(settings: Settings, json: Path | None, png: Path | None, device: str | 
     def report(results: dict[str, Any]) -> None:
         kept.update(results)
         row = results["rows"][-1]
-        if json is not None:
-            write_results(results, json)
-        what = " ".join(str(row[name]) for name in ("world", "layers", "type", "noise", "mode"))
+        if json is not None:  # with the rows that were done and are not reached yet, or not asked for
+            known = [_key(each) for each in results["rows"]]
+            left = [each for each in done if _key(each) not in known]
+            write_results({**results, "rows": [*results["rows"], *left]}, json)
+        what = " ".join(map(str, _key(row)))
         typer.echo(f"{len(results['rows'])}/{count} {what}", err=True)
 
     interrupted = False
@@ -95,6 +101,10 @@ def _run(settings: Settings, json: Path | None, png: Path | None, device: str | 
         typer.echo(f"interrupted after {len(kept['rows'])} of {count} rows{''.join(where)}", err=True)
         raise typer.Exit(_INTERRUPTED_EXIT_CODE)
     typer.echo(f"{count} rows of {settings.seeds} seeds in {seconds_text(time.perf_counter() - start)}{''.join(where)}")
+
+
+def _key(row: dict[str, Any]) -> list[Any]:
+    return [row[name] for name in ("world", "layers", "type", "noise", "mode")]
 
 
 def _kept(settings: Settings, json: Path | None) -> list[dict[str, Any]]:
@@ -146,5 +156,11 @@ def _number(option: str, text: str) -> float:
 
 
 def _rates(text: str | None) -> dict[str, float]:
+    from loom.core.errors import ArgumentError
+
     pairs = [part.partition("=") for part in _listed(text or "")]
-    return {name.strip(): _number("--rates", value) for name, _, value in pairs}
+    found = {name.strip(): _number("--rates", value) for name, _, value in pairs}
+    if len(found) < len(pairs):
+        raise ArgumentError("loom bench adapt, --rates", "a mode is named twice", expected="one rate for each",
+                            got=text, remedy="Leave one out")  # fmt: skip
+    return found

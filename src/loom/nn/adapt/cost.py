@@ -65,6 +65,9 @@ class CostModel:
         found = {str(k): whole(v, f"{where}, operation_ns, {k!r}", least=0) for k, v in self.operation_ns.items()}
         object.__setattr__(self, "operation_ns", found)
         object.__setattr__(self, "layer_ns", whole(self.layer_ns, f"{where}, layer_ns", least=0))
+        if not self.layer_ns and not all(found.values()):
+            raise ArgumentError(where, "an answer takes no time", expected="at least 1 ns of an operation or a layer",
+                                got=f"{found}, layer_ns 0"[:120], remedy="Time would stand still")  # fmt: skip
 
     def of(self, layers: str, mode: str | TweenMode, dtype: str = "f32", *, batch: int = 1, parts: int = 1) -> Costs:
         """Return the costs of an architecture in a mode; ``batch``: samples from which it learns at once, in ``parts``.
@@ -73,10 +76,7 @@ class CostModel:
         """
         from loom.nn.adapt.networks import document
 
-        if dtype not in self.operation_ns:
-            raise ArgumentError("loom.nn.adapt.CostModel", f"operations of {dtype} have no cost",
-                                expected=", ".join(self.operation_ns), got=dtype,
-                                remedy="Pass operation_ns with it")  # fmt: skip
+        self.require_cost(dtype)
         mode = mode_of(mode)
         found = blueprint_of(Model(parse(document(layers)), "cpu"))
         each, layer = self.operation_ns[dtype], self.layer_ns * found.total_layers
@@ -84,6 +84,13 @@ class CostModel:
         again = 0 if mode.is_step or batch == 1 else 1
         learn = each * (batch * (_BACKWARD + again) * found.operations + parts * updates)
         return Costs(each * found.operations + layer, learn + parts * (2 + again) * layer)
+
+    def require_cost(self, dtype: str) -> None:
+        """See that operations of a type have a cost; ArgumentError else."""
+        if dtype not in self.operation_ns:
+            raise ArgumentError("loom.nn.adapt.CostModel", f"operations of {dtype} have no cost",
+                                expected=", ".join(self.operation_ns), got=dtype,
+                                remedy="Pass operation_ns with it")  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers, as JSON can hold them."""

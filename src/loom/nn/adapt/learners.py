@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.nn.adapt.integers import IntegerLearner
 from loom.nn.adapt.learner import BLOCK, Learner, cuts
 from loom.nn.adapt.networks import document
+from loom.nn.integer.network import IntegerNetwork
 from loom.nn.integer.record import BITS
 from loom.nn.network import Network
 from loom.nn.step.wiring import Wiring
@@ -116,9 +119,12 @@ def make_learner(
     return TweenLearner(network, rate, block, mode)
 
 
-def require_rule(mode: TweenMode, dtype: str) -> None:
-    """See that a type has the mode; ArgumentError naming both else."""
+def require_rule(mode: TweenMode, dtype: str, layers: str | None = None) -> None:
+    """See that a type has the mode, and rules for an architecture's layers; ArgumentError naming both else."""
     if dtype in BITS and mode is not TweenMode.NORMAL:
         raise ArgumentError("loom bench adapt", f"the mode '{mode.value}' has no rule in {dtype}",
                             expected="the mode 'normal', or a type of floats", got=f"{mode.value} and {dtype}",
                             remedy="Leave one of them out")  # fmt: skip
+    if dtype in BITS and layers is not None:
+        told = document(layers)
+        IntegerNetwork.from_json(told, dtype, calibration=np.zeros((1, *told["input"]["shape"]), np.float32), on="cpu")

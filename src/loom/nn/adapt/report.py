@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
-from loom.nn.adapt.suite import VERSION
+from loom.nn.adapt.suite import MEASURES, VERSION
 from loom.storage.atomic import replace_file
 
 __all__ = ["read_results", "robustness", "save_png", "table", "write_results"]
@@ -27,7 +27,8 @@ def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    recovery, never = row["recovery_ms"]["mean"], 1.0 - row["recovered"]["mean"]
+    recovery, recovered_share = row["recovery_ms"]["mean"], row["recovered"]["mean"]
+    never = 0.0 if recovered_share is None else 1.0 - recovered_share
     missed = f" ({never:.0%} never)" if never > 0 else ""
     recovered = f"{recovery:.0f}{missed}" if recovery is not None else "never" if missed else "-"
     return [
@@ -39,7 +40,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _spread(found: Mapping[str, Any], digits: int) -> str:
-    return f"{found['mean']:.{digits}f} +- {found['std']:.{digits}f}"
+    return "-" if found["mean"] is None else f"{found['mean']:.{digits}f} +- {found['std']:.{digits}f}"
 
 
 def robustness(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -48,7 +49,8 @@ def robustness(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[float, float]] = {}
     for row in results["rows"]:
         key = tuple(row[n] for n in _MARKS if n != "noise")
-        found.setdefault(key, {})[row["noise"]] = row["accuracy"]["mean"]
+        if row["accuracy"]["mean"] is not None:
+            found.setdefault(key, {})[row["noise"]] = row["accuracy"]["mean"]
     names = [n for n in _MARKS if n != "noise"]
     return [
         dict(zip(names, key, strict=True)) | {"robustness": _share(levels)}
@@ -73,12 +75,29 @@ def read_results(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
         if found["benchmark"] != "adapt" or found["version"] != VERSION:
             raise ValueError(f"benchmark {found['benchmark']!r}, version {found['version']!r}")
+        if set(found["settings"]) < {"seeds", "total_ms", "window_ms", "changes", "real_time"}:
+            raise ValueError("settings")
         for row in found["rows"]:
-            _cells(row)
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileError(str(path), f"no results of 'loom bench adapt' ({error})", expected=f"version {VERSION}",
+            _require_row(row)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        what = f"{type(error).__name__}: {error}"[:120]
+        raise FileError(str(path), f"no results of 'loom bench adapt' ({what})", expected=f"version {VERSION}",
                         remedy="Name another file") from None  # fmt: skip
     return found
+
+
+def _require_row(row: Mapping[str, Any]) -> None:
+    """See that a row has what a row has, of the types that it has; KeyError, TypeError or ValueError else."""
+    _cells(row)
+    numbers = [row["rate"], row["delay"], *(row[name][part] for name in MEASURES for part in ("mean", "std"))]
+    texts = [row[name] for name in _MARKS if name != "noise"]
+    counts = [row[name]["count"] for name in MEASURES]
+    if not (
+        all(v is None or (isinstance(v, (int, float)) and math.isfinite(v)) for v in [*numbers, *row["windows"]])
+        and all(isinstance(v, str) for v in texts)
+        and all(isinstance(v, int) and v >= 0 for v in counts)
+    ):
+        raise ValueError(f"the row {texts}")
 
 
 def save_png(results: Mapping[str, Any], path: Path) -> None:

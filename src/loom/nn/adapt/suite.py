@@ -80,8 +80,6 @@ class Settings:
             self._keep(name, _several(name, getattr(self, name), lambda v, k=known, n=name: one_of(v, _at(n), k)))
         self._keep("noise", _several("noise", self.noise, lambda v: float(real(v, _at("noise"), least=0.0, most=1e6))))
         self._keep("real_time", flag(self.real_time, _at("real_time")))
-        for mode, dtype in product(self.modes, self.types):
-            require_rule(mode_of(mode), dtype)
         if self.changes >= self.total_ms:
             raise ArgumentError(_at("changes"), "more changes than milliseconds", expected=f"below {self.total_ms}",
                                 got=self.changes, remedy="Change less often, or for longer")  # fmt: skip
@@ -89,7 +87,20 @@ class Settings:
             raise ArgumentError(_at("rates, cost"), "not usable", expected="a dict and a CostModel",
                                 got=f"{self.rates!r}, {self.cost!r}"[:120], remedy="Correct them")  # fmt: skip
         rates = {mode_of(m, _at("rates")).value: float(real(r, _at("rates"), least=0.0)) for m, r in self.rates.items()}
+        if len(rates) < len(self.rates):
+            raise ArgumentError(_at("rates"), "a mode is named twice", expected="one rate for each",
+                                got=dict(self.rates), remedy="Leave one out")  # fmt: skip
         self._keep("rates", rates)
+        self._require_rules()
+
+    def _require_rules(self) -> None:
+        """See that all rows can be run, before the first one is."""
+        for mode, dtype in product(self.modes, self.types):
+            require_rule(mode_of(mode), dtype)
+        for dtype, layers in product(self.types, self.layers):
+            require_rule(TweenMode.NORMAL, dtype, layers)
+            if not self.real_time:
+                self.cost.require_cost(dtype)
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -120,7 +131,8 @@ def run_benchmark(
     ``noise`` and ``mode``, its learning ``rate``, ``delay`` (how many observations ago an answer's was), ``answer_ns``
     and ``learn_ns`` (virtual time), ``refused`` updates, of each of ``MEASURES`` the ``mean`` and ``std`` over seeds
     (of a sample; ``count`` is that of seeds which had one), and ``windows``: the mean accuracy of each window over the
-    seeds that answered in it (None: none did). DeviceError, ArgumentError as elsewhere.
+    seeds that answered in it (None: none did). Rows ``done`` that were
+    not asked for are left out. DeviceError, ArgumentError as elsewhere.
     """
     known = {_key(row): dict(row) for row in done}
     result: dict[str, Any] = {"benchmark": "adapt", "version": VERSION, "settings": settings.facts(), "rows": []}

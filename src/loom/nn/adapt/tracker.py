@@ -37,7 +37,8 @@ class AdaptationTracker:
 
     ``clock``: a function that returns whole nanoseconds, ``VirtualClock()`` for instance; None is the machine's.
     Call ``schedule_task_change`` for each change, then ``start``, then ``record_output`` for each answer, at last
-    ``finalize``. ArgumentError for times that are no whole milliseconds above 0; StateError for calls out of that
+    ``finalize``. ArgumentError for times that are no whole milliseconds above 0, and for clocks that tell no
+    whole numbers; StateError for calls out of that
     order, or if the clock goes back.
 
     >>> from loom.nn.adapt import VirtualClock
@@ -60,7 +61,11 @@ class AdaptationTracker:
         if self._total > self._window * _MOST_WINDOWS:
             raise ArgumentError(where, "too many windows", expected=f"at most {_MOST_WINDOWS}",
                                 got=-(-self._total // self._window), remedy="Make windows longer")  # fmt: skip
-        self._clock = RealClock() if clock is None else clock
+        self._clock: Callable[[], int] = RealClock() if clock is None else clock
+        if not callable(self._clock):
+            raise ArgumentError(f"{where}, clock", "not a clock", expected="a function that returns nanoseconds",
+                                got=repr(clock)[:80],
+                                remedy="Pass VirtualClock(), or time.perf_counter_ns")  # fmt: skip
         count = -(-self._total // self._window)
         self._outputs, self._correct = [0] * count, [0] * count
         self._tasks: list[_Task] = []
@@ -96,16 +101,20 @@ class AdaptationTracker:
             raise StateError(where, "the time is running", expected="one start", got="another",
                              remedy="Make a new tracker")  # fmt: skip
         first = _Task(0, whole(task_id, f"{where}, task_id"), text(task, f"{where}, task"))
+        self._began = self._now()
         self._tasks = [first, *self._tasks]
         self._current = first
-        self._began = self._clock()
+
+    def _now(self) -> int:
+        return whole(self._clock(), "AdaptationTracker, clock", remedy="Use a clock of nanoseconds: VirtualClock(), "
+                     "or time.perf_counter_ns")  # fmt: skip
 
     def elapsed(self) -> int:
         """Return the nanoseconds since the start; StateError before it."""
         if self._began is None:
             raise StateError("AdaptationTracker", "the time is not running", expected="start first", got="no start",
                              remedy="Call start(task, id)")  # fmt: skip
-        now = self._clock() - self._began
+        now = self._now() - self._began
         if now < self._last:
             raise StateError("AdaptationTracker", "the clock went back", expected=f"at least {self._last} ns", got=now,
                              remedy="Use a clock that does not")  # fmt: skip

@@ -40,23 +40,24 @@ class Trial:
     learning, in which a machine that does one thing at a time answers nothing; ``longest_gap_ms`` between answers.
 
     Of the changes of the task: ``recovered``: the share of those after which a window was right in at least half of its
-    answers; ``recovery_ms``: the mean time until then of those (None: of none); ``adapting``: percent of right answers
-    in the ``ADAPTING_MS`` after a change; ``lowest``: percent in the worst window of those. ``score``: throughput times
+    answers; ``recovery_ms``: the mean time until then of those; ``adapting``: percent of right answers in the windows
+    that begin in the ``ADAPTING_MS`` after a change; ``lowest``: percent in the worst window of those. What there is
+    nothing to measure of (no answers, no changes, no such windows) is None. ``score``: throughput times
     availability times accuracy (as a share): right answers a second, cut by the share of the time in which nobody
     answers. ``refused``: updates that would have made numbers NaN or infinite.
     """
 
     tracked: dict[str, Any]
-    accuracy: float
-    each: float
+    accuracy: float | None
+    each: float | None
     throughput: float
     availability: float
     learning: float
     longest_gap_ms: float
-    recovered: float
+    recovered: float | None
     recovery_ms: float | None
-    adapting: float
-    lowest: float
+    adapting: float | None
+    lowest: float | None
     score: float
     refused: int
 
@@ -135,7 +136,7 @@ class _Kept:
 
 
 def _summed(
-    tracked: dict[str, Any], answered: list[int], learning: int, refused: int, each: float, stream: TaskStream
+    tracked: dict[str, Any], answered: list[int], learning: int, refused: int, each: float | None, stream: TaskStream
 ) -> Trial:
     total = answered[-1]
     gaps = [after - before for before, after in pairwise(answered)]
@@ -149,13 +150,14 @@ def _summed(
     adapting, lowest = _after_changes(tracked, stream)
     return Trial(
         tracked, accuracy, each, throughput, availability, learning / total, max(gaps) / _NS,
-        len(times) / len(changes) if changes else 1.0, sum(times) / len(times) / _NS if times else None,
-        adapting, lowest, throughput * availability * accuracy / 100.0, refused,
+        len(times) / len(changes) if changes else None, sum(times) / len(times) / _NS if times else None,
+        adapting, lowest, throughput * availability * (accuracy or 0.0) / 100.0, refused,
     )  # fmt: skip
 
 
-def _after_changes(tracked: dict[str, Any], stream: TaskStream) -> tuple[float, float]:
-    """Return the percent of right answers soon after changes, and that of the worst window with answers then."""
+def _after_changes(tracked: dict[str, Any], stream: TaskStream) -> tuple[float | None, float | None]:
+    """Return the percent of right answers soon after changes, and that of the worst window with answers then; None
+    without answers."""
     starts = [since * _NS for since, _ in stream.changes]
     begins = [sum(w["duration"] for w in tracked["windows"][:k]) for k in range(len(tracked["windows"]))]
     near = [
@@ -164,8 +166,8 @@ def _after_changes(tracked: dict[str, Any], stream: TaskStream) -> tuple[float, 
         if w["outputs"] and any(start <= begin < start + ADAPTING_MS * _NS for start in starts)
     ]
     outputs, right = sum(w["outputs"] for w in near), sum(w["correct"] for w in near)
-    return _percent(right, outputs), min([w["accuracy"] for w in near], default=0.0)
+    return _percent(right, outputs), min([w["accuracy"] for w in near], default=None)
 
 
-def _percent(part: int, of: int) -> float:
-    return 100.0 * part / of if of else 0.0
+def _percent(part: int, of: int) -> float | None:
+    return 100.0 * part / of if of else None

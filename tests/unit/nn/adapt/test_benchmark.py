@@ -147,7 +147,9 @@ def test_command_keeps_resumes_and_draws(tmp_path: Path) -> None:
     write_results(marked, file)
     invoke(*little, "--modes", "normal,step", "--noise", "0,1", "--resume")
     again = read_results(file)["rows"]
-    assert [(row["mode"], row["refused"]) for row in again] == [("normal", 77), ("step", 0)] * 2  # the first as kept
+    asked, left = again[:4], again[4:]
+    assert [(row["mode"], row["refused"]) for row in asked] == [("normal", 77), ("step", 0)] * 2  # the first as kept
+    assert [(row["mode"], row["refused"]) for row in left] == [("step_tween_chain", 77)] * 2  # not lost
     assert "are of other settings" in invoke(*little, "--changes", 1, "--resume", code=2)
 
 
@@ -188,6 +190,7 @@ def test_robustness_is_the_share_of_the_accuracy_without_noise() -> None:
     (("--noise", "x"), "not a number"), (("--noise", "-1"), "noise"), (("--seeds", "0"), "seeds"),
     (("--seeds", "2", "--quick"), "told twice"), (("--changes", "99", "--total-ms", "50"), "more changes"),
     (("--rates", "normal=x"), "not a number"), (("--rates", "norml=1"), "norml"), (("--modes", ","), "at least one"),
+    (("--rates", "step=1,step=2"), "named twice"), (("--modes", "normal", "--rates", "step=1"), "no effect"),
     (("--resume",), "no file to go on from"), (("--json", "found.txt"), "not such a file"),
     (("--device", "abacus"), "abacus"), (("--types", "f32,int8"), "has no rule in int8"), (("--block", "0"), "block"),
 ])  # fmt: skip
