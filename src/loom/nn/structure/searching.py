@@ -129,7 +129,7 @@ def search(
     budget: int | None = None,
     reduction: int = 3,
     seed: int = 0,
-    hold_out: float = 0.25,
+    hold_out: float | None = None,
     validation: tuple[Any, Any] | None = None,
     on: str | Device | None = None,
     report: Callable[[int, Candidate], None] | None = None,
@@ -139,7 +139,8 @@ def search(
 
     ``space``: None: that of ``space_for(x, y)``. ``candidates`` are trained for a few epochs; the best of them, one in
     ``reduction``, are trained on, and so forth until one is left: ``budget`` epochs of one network in all (None: four
-    times what is least). ``hold_out``: the share of samples that are held out, chosen by ``seed``; or ``validation``.
+    times what is least). ``hold_out``: the share of samples that are held out (None: 0.25), chosen by ``seed``; or
+    ``validation``.
     ``report`` is called with each round's number and what was trained in it. ``settings`` are those of
     ``Network.train`` (else adam with rate 0.003). Ranked by accuracy (classes) and loss; those trained longer first.
 
@@ -149,6 +150,9 @@ def search(
     reduction = whole(reduction, f"{_WHERE}, reduction", least=2, most=10_000)
     seed = whole(seed, f"{_WHERE}, seed", least=0, most=(1 << 32) - 1)
     _require_free(settings)
+    if report is not None and not callable(report):
+        raise ArgumentError(f"{_WHERE}, report", "not a function", expected="f(round, candidate)",
+                            got=repr(report)[:100], remedy="Leave it out")  # fmt: skip
     space = space_for(x, y) if space is None else space
     least = candidates * len(rounds_of(candidates, candidates * 64, reduction))
     budget = 4 * least if budget is None else whole(budget, f"{_WHERE}, budget", least=1)
@@ -157,7 +161,8 @@ def search(
     told = {"optimizer": "adam", "learning_rate": 0.003, "progress": False, "seed": seed, **settings}
     documents = [generate(space, seed, number) for number in range(candidates)]
     running = [Candidate(i, document, parameters_of(document)) for i, document in enumerate(documents)]
-    networks: dict[int, Network] = {}
+    networks = {0: Network.from_json(documents[0], on=on)}
+    _require_samples(networks[0], kept, held_out, told)
     ranking: list[Candidate] = []
     for number, (size, epochs) in enumerate(rounds):
         for dropped in running[size:]:
@@ -185,8 +190,18 @@ def _require_free(settings: Mapping[str, Any]) -> None:
                                 remedy="Leave it out")  # fmt: skip
 
 
+def _require_samples(network: Network, kept: Any, held_out: Any, told: Mapping[str, Any]) -> None:
+    """See that samples can be trained and ranked with: an error of theirs is none of a network's training."""
+    loss = {} if told.get("loss") is None else {"loss": told["loss"]}
+    for x, y in (kept, held_out):
+        network.read_training(x, y, _WHERE, settings=loss)
+
+
 def _divided(x: Any, y: Any, share: Any, validation: Any, seed: int) -> tuple[Any, tuple[Any, Any]]:
     if validation is not None:
+        if share is not None:
+            raise ArgumentError(f"{_WHERE}, hold_out", "has no effect beside validation", expected="one of the two",
+                                got=f"hold_out={share!r}"[:100], remedy="Leave one out")  # fmt: skip
         if not (is_tuple(validation) or is_list(validation)) or len(validation) != 2:
             raise ArgumentError(f"{_WHERE}, validation", "not samples and their targets", expected="a pair (x, y)",
                                 got=type(validation).__name__, remedy="Pass (x, y)")  # fmt: skip
@@ -195,11 +210,12 @@ def _divided(x: Any, y: Any, share: Any, validation: Any, seed: int) -> tuple[An
     if len(inputs) != len(targets) or not inputs.ndim:
         raise ShapeError(f"{_WHERE}, y", "not one target for each sample", expected=len(inputs), got=targets.shape,
                          remedy="The first axis counts samples")  # fmt: skip
-    share = real(share, f"{_WHERE}, hold_out", least=0, most=0.999)
+    share = 0.25 if share is None else real(share, f"{_WHERE}, hold_out", least=0, most=0.999)
     kept, held_out = divide(inputs, targets, share, seed)
     if held_out is None:
-        raise ArgumentError(f"{_WHERE}, hold_out", "nothing is held out to rank by", expected="a share above 0",
-                            got=share, remedy="Pass hold_out=0.25, or validation=(x, y)")  # fmt: skip
+        raise ArgumentError(f"{_WHERE}, hold_out", "nothing is held out to rank by", expected="one sample at least",
+                            got=f"{share} of {len(inputs)}",
+                            remedy="Pass more samples, a larger share, or validation=(x, y)")  # fmt: skip
     return kept, held_out
 
 
@@ -215,9 +231,9 @@ def _train(
         network = networks[candidate.number] = Network.from_json(candidate.document, on=on)
     try:
         network.train(*kept, epochs=epochs, resume=candidate.epochs > 0, **told)
-    except NotFinite as error:
+        found = network.evaluate(*held_out, loss=told.get("loss"))
+    except NotFinite as error:  # samples are finite: what was learned is not
         return replace(candidate, failed=str(error), loss=float("inf"), accuracy=None)
-    found = network.evaluate(*held_out, loss=told.get("loss"))
     if not np.isfinite(found.loss):
         return replace(candidate, epochs=epochs, failed="the loss of what is held out is not finite")
     return replace(candidate, epochs=epochs, loss=float(found.loss), accuracy=found.accuracy)

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
-from loom.core.given import is_int, is_list, is_tuple
+from loom.core.given import flag, is_int, is_list, is_tuple
 from loom.core.philox import philox
 from loom.nn.random import RandomStream
 from loom.nn.spec import Activation
@@ -53,7 +54,7 @@ class ArchitectureSpace:
     activations: Sequence[str] = ("relu", "tanh", "gelu", "swish")
     vocab_size: int | None = None
     scale: bool = False
-    dtype: str = "f32"
+    dtype: str | DType = "f32"
 
     def __post_init__(self) -> None:
         for name in ("input", "output"):
@@ -69,11 +70,18 @@ class ArchitectureSpace:
         if not is_int(self.parameters) or self.parameters < 1:
             raise ArgumentError(f"{_WHERE}, parameters", "not usable", expected="an integer from 1",
                                 got=repr(self.parameters)[:100], remedy="Correct it")  # fmt: skip
+        object.__setattr__(self, "scale", flag(self.scale, f"{_WHERE}, scale"))
+        dtype = self.dtype.name if isinstance(self.dtype, DType) else self.dtype
+        if dtype not in _DTYPES:
+            raise ArgumentError(f"{_WHERE}, dtype", "not a network's type", expected=", ".join(_DTYPES),
+                                got=repr(dtype)[:100], remedy=near_matches(str(dtype), _DTYPES))  # fmt: skip
+        object.__setattr__(self, "dtype", dtype)
         if self.vocab_size is not None and (not is_int(self.vocab_size) or self.vocab_size < 1 or self.scale):
             raise ArgumentError(f"{_WHERE}, vocab_size", "not usable", expected="an integer from 1, and no scale",
                                 got=repr(self.vocab_size)[:100], remedy="Correct it")  # fmt: skip
 
 
+_DTYPES = ("f32", "f64", "f16", "bf16")
 _WHERE = "loom.nn.structure.ArchitectureSpace"
 
 

@@ -117,7 +117,27 @@ def test_a_search_ranks_and_repeats() -> None:
     assert all(c.parameters <= 200 for c in first.ranking)
 
 
+def test_who_diverges_is_last_and_what_is_wrong_with_samples_is_told() -> None:
+    space = ArchitectureSpace((3,), 3, types=["dense"], depth=(0, 1), widths=(4,))
+    found = search(X, Y, space, candidates=4, budget=12, optimizer="sgd", learning_rate=1e30, on="cpu")
+    failed = [bool(c.failed) for c in found.ranking]
+    assert failed == sorted(failed)
+    assert 0 < sum(failed) < 4
+    bad = np.where(np.arange(60)[:, None] == 3, np.nan, X)
+    with pytest.raises(NotFinite, match="NaN in the data: x, sample 3") as told:
+        search(bad, Y, space, candidates=2, budget=4, validation=(X, Y), on="cpu")
+    assert "diverged" not in str(told.value)
+    assert generate(ArchitectureSpace((3,), 3, dtype=loom.f64), 1) == generate(
+        ArchitectureSpace((3,), 3, dtype="f64"), 1
+    )
+
+
 @pytest.mark.parametrize(("make", "error", "text"), [
+    (lambda: ArchitectureSpace((4,), 2, dtype="f99"), ArgumentError, "bf16"),
+    (lambda: ArchitectureSpace((4,), 2, scale="yes"), LoomError, "scale"),
+    (lambda: search(X[:3], Y[:3]), ArgumentError, "0.25 of 3"),
+    (lambda: search(X, Y, validation=(X, Y), hold_out=0.5), ArgumentError, "has no effect beside validation"),
+    (lambda: search(X, Y, report="x"), ArgumentError, "not a function"),
     (lambda: ArchitectureSpace((4,), 2, types=["danse"]), ArgumentError, "Did you mean 'dense'"),
     (lambda: ArchitectureSpace((4,), 2, types=[]), ArgumentError, "at least one name"),
     (lambda: ArchitectureSpace((4,), 2, activations="rellu"), ArgumentError, "relu"),
