@@ -155,9 +155,22 @@ def _require_input(given: Any) -> None:
                             remedy="Pass for example (1, 28, 28)")  # fmt: skip
 
 
+def _numbers(given: Any, name: str) -> Array:
+    """Return an array of a mapping; DTypeError for what holds no numbers."""
+    try:
+        found: Array = np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise DTypeError(f"{_WHERE}, {name!r}", f"not an array ({error})"[:150], expected="an array of numbers",
+                         got=type(given).__name__, remedy="Leave it out, or convert it to numpy") from None  # fmt: skip
+    if found.dtype.kind not in "fiub" and "bfloat" not in str(found.dtype) and "float8" not in str(found.dtype):
+        raise DTypeError(f"{_WHERE}, {name!r}", "not numbers", expected="an array of real numbers",
+                         got=str(found.dtype), remedy="Leave it out")  # fmt: skip
+    return found
+
+
 def _read(source: Any) -> tuple[dict[str, Array], dict[str, str]]:
     if is_mapping(source):
-        found: dict[str, Array] = {str(name): np.asarray(a) for name, a in source.items()}
+        found: dict[str, Array] = {str(name): _numbers(a, str(name)) for name, a in source.items()}
         told: dict[str, str] = {}
     else:
         if not isinstance(source, (str, bytes, bytearray, os.PathLike)):

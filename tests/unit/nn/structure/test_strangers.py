@@ -40,6 +40,12 @@ _CALLS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+def test_arrays_that_hold_no_numbers_are_told() -> None:
+    for value in (np.array([object()]), np.array(["x"]), np.ones((8, 4)) + 1j, [[1, 2], [3]]):
+        with pytest.raises(LoomError, match=r"'a\.weight'"):
+            st.infer({"a.weight": value})
+
+
 @pytest.mark.parametrize("name", _CALLS)
 def test_strange_values_are_told(name: str) -> None:
     for value in _STRANGE:
