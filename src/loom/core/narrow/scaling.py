@@ -75,14 +75,14 @@ def store(
 
 def _numbers(array: Any, where: str) -> tuple[Array, type[np.floating[Any]]]:
     """Return what is given as f64, and the type of its scales; see that all are finite."""
-    given = getattr(array, "dtype", None)
+    given: Any = getattr(array, "dtype", None)
     if (
         isinstance(given, np.dtype)
         and str(cast("Any", given).type.__module__) == "ml_dtypes"
         and given.name != "bfloat16"
     ):
         array = np.asarray(array).astype(np.float32)  # exactly: its types have at most 8 bits
-    if str(given).startswith("torch.float8"):  # which numpy lacks
+    if str(cast("Any", given)).startswith("torch.float8"):  # which numpy lacks
         array = array.detach().cpu().float()
     held, found = read_array(array, where)
     values = widen(held, found)

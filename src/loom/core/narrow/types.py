@@ -14,6 +14,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, near_matches
+from loom.core.given import is_array, is_scalar
 
 __all__ = ["TYPES", "NumericKind", "NumericType", "numeric_type"]
 
@@ -145,7 +146,7 @@ def _numpy_name(given: Any, where: str) -> str:
     if text.startswith("torch."):
         return text
     try:
-        if given is None or isinstance(given, (np.ndarray, np.generic)):  # numpy takes None for float64
+        if given is None or is_array(given) or is_scalar(given):  # numpy takes None for float64
             raise TypeError
         found = np.dtype(given)
         return f"{found.name} of ml_dtypes" if found.name == "float8_e4m3" else found.name  # IEEE's, with infinities

@@ -16,7 +16,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import bf16, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
-from loom.core.narrow import TYPES, NumericKind, StoredArray
+from loom.core.narrow import TYPES, NumericKind, StoredArray, numeric_type
 from loom.nn.spec.document import read_any
 from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.network import NetworkSpec
@@ -192,7 +192,7 @@ def _read_weights(
         array = read_tensor(tensors[name], here.at(name), _STORED, shape)
         if array is not None:
             arrays[name] = array
-            kind = TYPES[tensors[name]["dtype"]]
+            kind = numeric_type(array.dtype)
             if kind.name != own.name:
                 data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
                 stored[name] = StoredArray(kind, shape, data)
