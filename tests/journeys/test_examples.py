@@ -17,6 +17,12 @@ EXAMPLES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*
 GALLERY = sorted((ROOT / "examples/gallery").glob("*.py"))
 NOT_RUN: set[str] = set()
 """Names of examples that cannot run here, each with its reason beside it."""
+LONG = {"char_transformer", "conv2d_digits", "coordination", "integer_digits", "out_of_distribution"}
+"""Those that take several seconds, of which ``make prove`` runs all; what they show has tests of its own."""
+
+
+def _param(path: Path) -> pytest.ParameterSet:
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
 
 
 def test_there_are_examples() -> None:
@@ -25,7 +31,7 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.wide
-@pytest.mark.parametrize("path", [p for p in EXAMPLES if p.name not in NOT_RUN], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [_param(p) for p in EXAMPLES if p.name not in NOT_RUN])
 def test_example_runs(path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
