@@ -364,7 +364,8 @@ class Trainer:
     def _settings(self) -> dict[str, str]:
         """Return what a training that goes on must have in common, the precision in which its products are too."""
         found = self.config.facts()
-        name = self.config.precision or self.programs.model.network.precision.value
+        network = getattr(self.programs.model, "network", None)  # other models have no document
+        name = self.config.precision or (FULL if network is None else network.precision.value)
         return {n: v for n, v in found.items() if n != "precision"} | ({} if name == FULL else {"precision": name})
 
     def _require_same(self, facts: Mapping[str, Any]) -> None:
