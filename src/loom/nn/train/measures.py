@@ -170,5 +170,5 @@ def chances_of(output: Array, *, probabilities: bool) -> Array:
         return np.clip(wide, 0.0, 1.0)
     most = wide.max(1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        powers = np.where(np.isfinite(most), np.exp(wide - most), wide == most)
+        powers: Array = np.where(np.isfinite(most), np.exp(wide - most), wide == most)
     return powers / powers.sum(1, keepdims=True)
