@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from loom.core.errors import KernelFault
+from loom.core.errors import DeviceError, KernelFault
 from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.table import LaunchItem, LaunchTable
@@ -153,6 +154,6 @@ class KernelGraph(LaunchedRows):
 def _destroy(api: Api, current: Any, graph: Any, executable: Any) -> None:
     """Free a graph; one under way goes on to its end."""
     if api.is_ours:
-        with current:
+        with suppress(DeviceError), current:
             api.driver.cuGraphExecDestroy(executable)
             api.driver.cuGraphDestroy(graph)

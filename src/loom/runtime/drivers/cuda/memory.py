@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -142,7 +143,7 @@ class GpuMemory:
         """Give memory back, after all that is with the stream."""
         if self._left or not self.api.is_ours:
             return
-        with self.owner.current:
+        with suppress(DeviceError), self.owner.current:  # of a lost GPU nothing is left to free
             if self.pool is None:
                 self.api.driver.cuMemFree(address)
             else:
@@ -212,7 +213,7 @@ class GpuMemory:
         """Return two pinned pieces."""
         while len(self._pieces) < 2:
             address = int(self.api.cuMemHostAlloc(_PIECE_NBYTES, _PORTABLE))
-            self._pieces.append(np.frombuffer((ctypes.c_uint8 * _PIECE_NBYTES).from_address(address), np.uint8))
+            self._pieces.append(np.ctypeslib.as_array((ctypes.c_uint8 * _PIECE_NBYTES).from_address(address)))
         return self._pieces
 
     def _fill(self, target: Array, source: Array) -> None:

@@ -12,6 +12,8 @@ from collections import deque
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import DeviceError
 from loom.ir.verify import VerifiedKernel
@@ -25,6 +27,8 @@ from loom.runtime.plans.foreign import ForeignKernel
 from loom.targets.llvm.machine import llvm_fingerprint
 
 __all__ = ["OpenGpu"]
+
+Array = np.ndarray[Any, Any]
 
 _NON_BLOCKING = 1
 _UNTIMED = 2
@@ -50,7 +54,7 @@ class _Current:
         self._local = threading.local()
 
     def __enter__(self) -> None:
-        pushed = getattr(self._local, "pushed", None)
+        pushed: list[bool] | None = getattr(self._local, "pushed", None)
         if pushed is None:
             pushed = self._local.pushed = []
         other = int(self._api.cuCtxGetCurrent()) != self._number
@@ -61,6 +65,30 @@ class _Current:
     def __exit__(self, *_exc: object) -> None:
         if self._local.pushed.pop():
             self._api.cuCtxPopCurrent()
+
+
+class _Clock:
+    """Counts time from one event to the next, in nanoseconds; the last event counted is kept for the next run's."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._event: Any = None
+        self._time = 0.0
+        self._lock = threading.Lock()
+
+    def count(self, events: list[Any]) -> Array:
+        """Return when events passed, which they have; the last is the clock's from now on."""
+        with self._lock:
+            elapsed, before = self._api.cuEventElapsedTime, self._event
+            if before is None:
+                before = events[0]
+            pairs = zip([before, *events], events, strict=False)
+            passed = np.array([0.0 if a is b else elapsed(a, b) for a, b in pairs], np.float64)
+            times = self._time + 1e6 * np.cumsum(passed)
+            if self._event is not None:
+                self._api.driver.cuEventDestroy(self._event)
+            self._event, self._time = events[-1], float(times[-1])
+        return times
 
 
 class OpenGpu:
@@ -79,6 +107,7 @@ class OpenGpu:
             what = f"{gpu.name} does not open: {error.what}"
             raise DeviceError(f"device {name!r}", what, remedy=error.remedy) from error
         self.current = _Current(self.api, self.context)
+        self.clock = _Clock(self.api)
         self._events: list[Any] = []
         self._under_way: deque[HeldRun] = deque()
         self._kernels: dict[Any, LoadedFunction] = {}

@@ -73,7 +73,7 @@ class CudaProgram:
         for first, last in zip(cuts, [*cuts[1:], len(self.table.owners)], strict=True):
             if first == last:
                 continue
-            if self.table.items[self.table.owners[first]].indirect:
+            if self.table.items[int(self.table.owners[first])].indirect:
                 parts.append(CountedRow(self.device, self.table, first, last))
             elif last - first <= _FEW_ROWS:
                 parts.append(LaunchedRows(self.device, self.table, first, last))
@@ -88,7 +88,8 @@ class CudaProgram:
         indirect = [item.indirect for item in table.items]
         if not self.is_careful and not any(indirect):
             return [*range(0, max(1, len(table.owners)), _MOST_NODES)]
-        for row, (owner, turn) in enumerate(zip(table.owners.tolist(), table.turns.tolist(), strict=True)):
+        pairs: list[tuple[int, int]] = list(zip(table.owners.tolist(), table.turns.tolist(), strict=True))
+        for row, (owner, turn) in enumerate(pairs):
             stops = self.is_careful and failing and bool(table.items[owner].waits[turn])
             counted = indirect[owner] or (row > 0 and indirect[int(table.owners[row - 1])])
             if row and (stops or counted or row - cuts[-1] >= _MOST_NODES):

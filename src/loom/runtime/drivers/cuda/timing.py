@@ -1,16 +1,18 @@
 """Times of the dispatches of a profiled run: events around rows that are launched one after the other.
 
-Layer: runtime. Invariant: times are of the GPU's clock, in nanoseconds from the first event of a run.
+Layer: runtime. CUDA tells the time between two events, in a float: times are counted from event to event, and from
+one run to the next. Invariant: times are of the GPU's clock, in nanoseconds from its first profiled run.
 """
 
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from loom.core.errors import KernelFault
+from loom.core.errors import DeviceError, KernelFault
 from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.graph import CountedRow, LaunchedRows, launch_row
 from loom.runtime.drivers.cuda.opened import OpenGpu
@@ -31,6 +33,7 @@ class StampedRows(LaunchedRows):
         self.timed, self.weights = rows[kept], weights[kept]
         numbers = [table.items[table.owners[r]].numbers[table.turns[r]] for r in self.timed.tolist()]
         self.numbers = np.array(numbers, np.int64)
+        self._last: Any = None
         self.events: list[Any] = [device.api.cuEventCreate(0) for _ in range(2 * len(kept))]
         self._places = {row: 2 * place for place, row in enumerate(self.timed.tolist())}
         weakref.finalize(self, _destroy, device.api, device.current, self.events).atexit = False
@@ -47,6 +50,8 @@ class StampedRows(LaunchedRows):
             else:
                 launch_row(self.device, item, turn)
             self._stamp(None if place is None else place + 1)
+        self._last = self.device.api.cuEventCreate(0)
+        self.device.api.cuEventRecord(self._last, self.device.stream)
         return first
 
     def _stamp(self, place: int | None) -> None:
@@ -56,15 +61,13 @@ class StampedRows(LaunchedRows):
     def read(self) -> Times:
         """Return when dispatches began and ended; the run must be over."""
         with self.device.current:
-            pairs = zip(self.events, self.events[1:], strict=False)
-            passed = [self.device.api.cuEventElapsedTime(a, b) for a, b in pairs]
-        stamps = np.concatenate([np.zeros(min(1, len(self.events))), np.cumsum(np.array(passed, np.float64))])
-        found = np.round(stamps * 1e6).astype(np.int64).reshape(-1, 2)
+            stamps = self.device.clock.count([*self.events, self._last])
+        found = np.round(stamps[:-1]).astype(np.int64).reshape(-1, 2)
         return Times(self.device.name, self.numbers, found[:, 0], found[:, 1], self.weights, host_clock=False)
 
 
 def _destroy(api: Api, current: Any, events: list[Any]) -> None:
     if api.is_ours:
-        with current:
+        with suppress(DeviceError), current:
             for event in events:
                 api.driver.cuEventDestroy(event)

@@ -1,0 +1,181 @@
+"""The CUDA driver over a driver that is not NVIDIA's: what it hands over, and what it says when things go wrong."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom.core.errors import DeviceError, KernelFault
+from loom.runtime.drivers.cuda import api as apis
+from loom.runtime.drivers.cuda import gpus, opened
+from loom.runtime.drivers.cuda.device import CudaDevice
+from unit.runtime.drivers.cuda.fake import FakeDriver
+
+
+@loom.kernel(workgroup=8)
+def mix(x: loom.In[loom.u32], y: loom.InOut[loom.u32], a: loom.u32) -> None:
+    i = loom.global_id()
+    y[i] = y[i] * a + x[i]
+
+
+@loom.kernel(workgroup=8)
+def small(x: loom.InOut[loom.u32], most: loom.u32) -> None:
+    i = loom.global_id()
+    assert x[i] < most, "too large"
+    x[i] = x[i] + 1
+
+
+@loom.kernel(workgroup=(2, 1, 1))
+def place(x: loom.InOut[loom.u32]) -> None:
+    row = loom.global_id(1)
+    x[row * 6 + loom.global_id(0)] = loom.num_groups(1) * 1000 + loom.num_groups(0) * 100 + row
+
+
+def opened_over(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver, number: int = 0) -> CudaDevice:
+    monkeypatch.setattr(opened, "compile_kernel", driver.compiled)
+    monkeypatch.setattr(opened, "load_artifact", lambda *given: given[-1]())
+    found = gpus._gpus(apis.Api(driver))
+    return CudaDevice(found[number], tested=False)
+
+
+@pytest.fixture
+def driver() -> FakeDriver:
+    return FakeDriver(seed=5)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> CudaDevice:
+    return opened_over(monkeypatch, driver)
+
+
+def test_graphs_in_any_order_of_their_edges_leave_what_the_cpu_leaves(gpu: CudaDevice, driver: FakeDriver) -> None:
+    rng = np.random.default_rng(3)
+    steps = [(*rng.choice(5, 2, replace=False).tolist(), int(rng.integers(1, 99))) for _ in range(120)]
+    found: list[Any] = []
+    for device in ("cpu", gpu):
+        chain = loom.Chain(device)
+        arrays = [np.arange(16, dtype=np.uint32) + n for n in range(5)]
+        for source, target, factor in steps:
+            chain.dispatch(mix, [arrays[source], arrays[target]], [factor], groups=2)
+        program = chain.build()
+        program.run()
+        program.run()
+        found.append(np.stack(arrays))
+    assert np.array_equal(*found)
+    (graph,) = driver.graphs
+    edges = sum(len(before) for _, before in graph.nodes)
+    assert len(graph.nodes) == 120
+    assert 100 < edges < 400  # those of memory alone: every pair of them would be 7140
+
+
+def test_slots_are_handed_to_graphs_and_rows_anew(gpu: CudaDevice) -> None:
+    for count in (100, 200_000):  # few rows, and perhaps more
+        for seed in range(3):
+            x = np.random.default_rng(seed).normal(size=count).astype(np.float32)
+            there = loom.gpu_sum(x, on=gpu)
+            assert float(there) == float(loom.gpu_sum(x, on="cpu"))
+
+
+def test_what_depends_on_a_failed_dispatch_is_not_started(gpu: CudaDevice) -> None:
+    x, y = np.arange(8, dtype=np.uint32), np.ones(8, np.uint32)
+    chain = loom.Chain(gpu)
+    chain.dispatch(small, [x], [5])
+    chain.dispatch(mix, [x, y], [1])
+    program = chain.build()
+    with pytest.raises(KernelFault, match="too large") as caught:
+        program.run()
+    assert "lane 5" in str(caught.value)
+    assert y.tolist() == [1] * 8
+    x[:] = 0
+    program.run()  # the log was emptied
+    assert y.tolist() == [2] * 8
+
+
+def test_more_groups_than_the_gpu_takes_are_cut(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> None:
+    driver.attributes["MAX_GRID_DIM_Y"] = 4
+    gpu = opened_over(monkeypatch, driver)
+    found: list[Any] = []
+    for device in ("cpu", gpu):
+        x, counts = np.zeros((2, 11 * 6), np.uint32), np.array([3, 11, 1], np.uint32)
+        chain = loom.Chain(device)
+        chain.dispatch(place, [x[0]], [], groups=(3, 11))
+        chain.dispatch_indirect(place, [x[1]], [], counts)
+        chain.build().run()
+        found.append(x)
+    assert np.array_equal(*found)
+    assert driver.launched == ["place"] * 6
+
+
+def test_counts_beyond_the_limits_are_a_fault(gpu: CudaDevice) -> None:
+    chain = loom.Chain(gpu)
+    chain.dispatch_indirect(small, [np.zeros(8, np.uint32)], [9], np.array([1 << 31, 2, 2], np.uint32))
+    with pytest.raises(KernelFault, match="unusable number of workgroups in an indirect dispatch"):
+        chain.build().run()
+
+
+def test_memory_is_copied_whole_between_gpus_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeDriver(count=2)
+    first, second = opened_over(monkeypatch, driver), opened_over(monkeypatch, driver, 1)
+    data = np.random.default_rng(1).integers(0, 256, 20_000_003, dtype=np.uint8)
+    a, b = first.allocate(data.nbytes), second.allocate(data.nbytes)
+    assert not a.read(0, 100).any()
+    a.write(0, data)
+    assert b.copy_from(3, a, 5, data.nbytes - 5)
+    assert np.array_equal(b.read(3, data.nbytes - 5), data[5:])
+    held = len(driver.memory)
+    del a, b
+    assert len(driver.memory) == held - 2
+
+
+def test_memory_that_runs_out_is_an_error_and_the_rest_goes_on(gpu: CudaDevice) -> None:
+    with pytest.raises(DeviceError, match=r"out of device memory: expected at most 1073741824 bytes"):
+        gpu.allocate(1 << 40)
+    assert gpu.allocate(64).read(0, 64).tolist() == [0] * 64
+
+
+def test_a_lost_gpu_is_an_error_of_its_runs_alone(gpu: CudaDevice, driver: FakeDriver) -> None:
+    storage = gpu.allocate(32)
+    chain = loom.Chain(gpu)
+    chain.dispatch(small, [storage], [9])
+    program = chain.build()
+    driver.broken = 700
+    with pytest.raises(DeviceError, match="the device was lost"):
+        program.run()
+    assert gpu.lost
+    with pytest.raises(DeviceError, match=r"the device was lost\. Make the device anew"):
+        gpu.allocate(64)
+    assert float(loom.gpu_sum(np.ones(3, np.float32), on="cpu")) == 3.0
+
+
+def test_gpus_that_cannot_be_used_say_why(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> None:
+    driver.attributes["COMPUTE_CAPABILITY_MAJOR"] = 7
+    with pytest.raises(DeviceError, match=r"Fake 0 cannot be used: compute capability 8\.0 or newer is needed"):
+        opened_over(monkeypatch, driver)
+    with pytest.raises(DeviceError, match="CUDA counts no GPU"):
+        gpus._gpus(apis.Api(FakeDriver(count=0)))
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (FakeDriver(version=11_080), "driver is too old: expected one of CUDA 12.0 or newer, got CUDA 11.8"),
+        (ModuleType("no functions"), "driver is not installed"),
+    ],
+)
+def test_drivers_that_cannot_be_used_say_why(monkeypatch: pytest.MonkeyPatch, given: Any, text: str) -> None:
+    monkeypatch.setattr(apis, "_binding", lambda: given)
+    monkeypatch.setattr(apis, "_loaded", [])
+    with pytest.raises(DeviceError) as caught:
+        apis.load()
+    assert text in str(caught.value)
+
+
+def test_a_fork_is_told_that_the_driver_stayed_behind(gpu: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with pytest.raises(DeviceError, match="its driver stayed behind"):
+        gpu.allocate(16)
