@@ -1,7 +1,7 @@
 """The device suite: every family of kernels on a GPU, as PTX and through Vulkan, then figures beside their peers.
 
 Bits are compared as integers with the reference interpreter on the same inputs, by several processes at once; figures
-are taken afterwards by one. There is no CUDA driver in Loom yet: PTX is loaded through cupy.
+are taken afterwards by one. Here PTX is loaded through cupy, apart from the CUDA driver.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ after CUDA was first called in its parent, where all of it fails.
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
 
 from loom.core.arithmetic import ordinary_arithmetic
@@ -119,7 +120,7 @@ def load() -> Api:
 def _binding() -> Any:
     try:
         with ordinary_arithmetic():
-            from cuda.bindings import driver  # pyright: ignore[reportMissingImports]
+            return import_module("cuda.bindings.driver")
     except ImportError as error:
         raise DeviceError(
             "device 'cuda'", "the package cuda-bindings is not installed",
@@ -129,4 +130,3 @@ def _binding() -> Any:
         raise DeviceError(
             "device 'cuda'", f"cuda-bindings cannot be loaded: {error}", remedy="Install it anew"
         ) from error
-    return driver

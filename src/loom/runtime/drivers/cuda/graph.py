@@ -8,7 +8,7 @@ launched as they are, which costs as much as one graph. Invariant: a part begins
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -37,7 +37,7 @@ class LaunchedRows:
         """Yield number, item and its row, of rows that do something."""
         table = self.table
         here = slice(self.first, self.last)
-        pairs = zip(table.owners[here].tolist(), table.turns[here].tolist(), strict=True)
+        pairs: Iterable[tuple[int, int]] = zip(table.owners[here].tolist(), table.turns[here].tolist(), strict=True)
         for row, (owner, turn) in enumerate(pairs, self.first):
             item = table.items[owner]
             if item.indirect or item.groups[turn].all():
