@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError
 from loom.core.given import flag as core_flag
@@ -39,7 +39,7 @@ def _float(value: Real) -> float:
     try:
         return float(value)
     except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+        return float("inf") if cast(Any, value) > 0 else float("-inf")
 
 
 def flag(where: str, value: Any) -> bool:

@@ -195,7 +195,9 @@ class _Walk:
 
     def _pass_on(self, node: NodeSpec, alive: Tensor | None) -> None:
         """Have what a node reads be kept from samples as told, unless another consumer is not."""
-        for name in node.inputs if alive is not None else ():
+        if alive is None:
+            return
+        for name in node.inputs:
             known = self.alive.get(name)
             self.alive[name] = alive if known is None else tensor.maximum(known, alive)
 
