@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 
@@ -40,7 +40,7 @@ def methods_json(cls: type) -> str:
 def list_methods(cls: type) -> list[str]:
     """Return the names of public methods, sorted; DTypeError for what is no class."""
     if not inspect.isclass(cls):
-        raise DTypeError("list_methods", "not a class", expected="a class", got=repr(cls)[:80],
+        raise DTypeError("list_methods", "not a class", expected="a class", got=repr(cast("Any", cls))[:80],
                          remedy="Pass type(it)")  # fmt: skip
     return [name for name in sorted(dir(cls)) if name[0] != "_" and inspect.isroutine(getattr(cls, name))]
 

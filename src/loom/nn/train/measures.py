@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -170,5 +170,5 @@ def chances_of(output: Array, *, probabilities: bool) -> Array:
         return np.clip(wide, 0.0, 1.0)
     most = wide.max(1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        powers: Array = np.where(np.isfinite(most), np.exp(wide - most), wide == most)
-    return powers / powers.sum(1, keepdims=True)
+        found = cast("Array", np.where(np.isfinite(most), np.exp(wide - most), wide == most))
+    return found / found.sum(1, keepdims=True)
