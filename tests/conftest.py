@@ -101,16 +101,17 @@ _ELSEWHERE = tuple(f"tests/unit/{folder}/" for folder in (
     "tensor/complexes", "tensor/linalg", "tensor/selecting", "tensor/special", "tensor/neural", "tensor/standard",
     "tensor/handle", "patterns", "nn", "kernels", "vectors", "tables", "schedules",
 ))  # fmt: skip
-"""Of their runs on other devices than the processor one of nine is always made."""
+"""Of their runs on other devices than the processor one of sixteen is always made."""
 _LONG = tuple(f"tests/{file}.py" for file in (
     "conformance/test_ptx", "conformance/test_random", "unit/kernels/test_fold", "unit/kernels/test_matmul",
-    "unit/nn/integer/test_network", "unit/nn/layers/test_entmax", "unit/nn/layers/test_references",
+    "unit/nn/integer/test_extremes", "unit/nn/integer/test_network", "unit/nn/layers/test_behaviour",
+    "unit/nn/step/test_strangers", "unit/nn/tween/test_layers", "unit/nn/layers/test_entmax", "unit/nn/layers/test_references",
     "unit/nn/test_keys_have_effect", "unit/patterns/folds/test_axis", "unit/patterns/folds/test_reduce",
     "unit/patterns/linalg/test_matmul", "unit/patterns/scans/test_scan", "unit/targets/spirv/test_modules",
     "unit/tensor/complexes/test_functions", "unit/tensor/linalg/test_linalg_values", "unit/tensor/linalg/test_unitary",
     "unit/tensor/special/test_special",
 ))  # fmt: skip
-"""Of their cases one of four is always run."""
+"""Of their cases one of six is always run."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -123,7 +124,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         number = zlib.crc32(item.nodeid.encode())
         is_elsewhere = item.nodeid.startswith(_ELSEWHERE) and _kind(item) not in (None, "cpu")
         is_long = item.nodeid.startswith(_LONG) and hasattr(item, "callspec")
-        if (is_elsewhere and number % 9) or (is_long and number % 4):
+        if (is_elsewhere and number % 16) or (is_long and number % 6):
             item.add_marker(pytest.mark.slow)
 
 

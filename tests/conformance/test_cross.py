@@ -53,7 +53,8 @@ def _takes_long(name: str) -> bool:
 
 _BESIDE = ["threads/scan-totals-sum-across", "threads/scan-sum-i8-across"]
 """Scans of the same schedules that are quick to compile."""
-_LIBRARY = [n for n in CASES if theme(n) == "library" and n not in SLOW]
+_LIBRARY = [n for n in CASES if theme(n) == "library" and n not in SLOW and "-slabs-" not in n]
+"""But for kernels of GPUs, whose memory takes a heap on a processor: there is none in these programs."""
 _ALWAYS = [*_chosen(), *_BESIDE, *_LIBRARY[::26], *(f"random/{s}" for s in FAST_SEEDS[::12])]
 _ALL = [n for n in CASES if theme(n) != "random"] + [f"random/{s}" for s in SEEDS[:300]]
 

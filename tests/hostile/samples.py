@@ -429,6 +429,7 @@ BY_FUNCTION: dict[str, dict[str, Make]] = {
     "Network.predict": {"x": lambda: [[1.0, 2.0, 3.0]]},
     "Network.train": {"x": lambda: np.ones((4, 3), np.float32), "y": lambda: [0, 1, 0, 1], "epochs": lambda: 1},
     "Network.evaluate": {"x": lambda: np.ones((4, 3), np.float32), "y": lambda: [0, 1, 0, 1]},
+    "Network.quantize": {"dtype": lambda: "int8", "calibration": lambda: np.ones((4, 3), np.float32)},
     "Network.load_weights": {"source": lambda: _network().weights()},
     "Unit.read": {},
     "Unit.write": {"data": lambda: np.arange(4, dtype=np.uint32)},

@@ -72,6 +72,7 @@ def test_every_setting_of_a_schedule_changes_the_rates() -> None:
 TRAINING: dict[str, Any] = {
     "loss": "mae", "optimizer": optimizers.Lion(), "learning_rate": 0.25, "schedule": schedules.Constant(0.5),
     "epochs": 3, "batch_size": 2, "accumulate": 2, "shuffle": False, "seed": 5, "clip_value": 1e-3, "clip_norm": 1e-3,
+    "compute": "bf16", "precision": "q8",
 }  # fmt: skip
 """Setting -> a value with which the weights are others than with its default."""
 
@@ -80,6 +81,7 @@ SHOWN_ELSEWHERE = {
     "patience": "stops: tests/unit/nn", "least_gain": "of patience: tests/unit/nn",
     "checkpoint": "writes: tests/unit/nn", "checkpoint_every": "of checkpoint: tests/unit/nn",
     "budget_nbytes": "refuses: below",
+    "evaluate_every": "measures: tests/unit/nn", "loss_scale": "of compute in f16: tests/unit/nn/train",
 }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def _itself(dtype: DType) -> Case:
 
 
 for _dtype in (f32, f64):
-    case(f"language/itself-{_dtype}", slow=_dtype == f64)(partial(_itself, _dtype))
+    case(f"edges/itself-{_dtype}", slow=_dtype == f64)(partial(_itself, _dtype))
 
 
 @loom.kernel(workgroup=64)
@@ -64,7 +64,7 @@ def _narrowed(x: In[f32], out: Out[f32], n: loom.u32):
         out[n + i] = select(y == y, f32(1), f32(2))  # noqa: PLR0124
 
 
-@case("language/itself-narrowed")
+@case("edges/itself-narrowed")
 def narrowed() -> Case:
     """What was rounded to f16 and is a f32 again."""
     x = adversarial(f32)

@@ -454,8 +454,9 @@ class Network(Runner):
         """Return the picture for a notebook, of networks that fit one."""
         return self.diagram() if len(self.spec.nodes) <= _MOST_DRAWN else None
 
-    def step(self, batch: int = 1, **settings: Any) -> StepState:
+    def step(self, batch: int = 1, *, training: bool = False, gradient: str | None = "true",
+             horizon: int | None = None) -> StepState:  # fmt: skip
         """Return a new ``nn.step.StepState`` of ``batch`` samples: the layers advance tick by tick."""
         from loom.nn.step import StepState
 
-        return StepState(self, batch=batch, **settings)
+        return StepState(self, batch=batch, training=training, gradient=gradient, horizon=horizon)

@@ -37,7 +37,7 @@ _SHIFTER, _SHIFTER_BITS = 1.5 * 2.0**_FRACTION_BITS, 0x4B40_0000
 """What rounds a f32 to a whole number when it is added, and its bits."""
 _ROWS = 64
 """Rows of a group where k are far apart, one for each lane."""
-_LANES, _DOWN = 32, 8
+_LANES, _DOWN = 32, 4
 """Lanes and rows of a group where k are neighbours: lanes share a row."""
 _EACH = BLOCK // _LANES
 

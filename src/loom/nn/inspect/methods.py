@@ -25,7 +25,7 @@ def methods_of(cls: type) -> list[dict[str, Any]]:
     """Return ``{"method_name", "parameters": [{"name", "type"}], "returns": [type]}`` of each public method, by name.
 
     >>> class Pair:
-    ...     def add(self, x: "int") -> "int": ...
+    ...     def add(self, x: int) -> int: ...
     >>> methods_of(Pair)
     [{'method_name': 'add', 'parameters': [{'name': 'x', 'type': 'int'}], 'returns': ['int']}]
     """
@@ -47,7 +47,7 @@ def list_methods(cls: type) -> list[str]:
 
 def has_method(cls: type, name: object) -> bool:
     """Tell whether there is a public method of a name."""
-    return name in list_methods(cls)
+    return isinstance(name, str) and name in list_methods(cls)
 
 
 def method_signature(cls: type, name: str) -> str:

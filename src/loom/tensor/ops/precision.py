@@ -32,10 +32,11 @@ def precision(name: str | None) -> _PrecisionInForce:
     another name, StateError for a block that ends in another thread or task than it began in.
 
     >>> import loom
+    >>> a = loom.array([[1.0, 1 / 256]])
     >>> with precision("q8"):
-    ...     rounded = loom.gpu_matmul([[1.0, 1 / 256]], [[1.0], [1.0]])
-    >>> rounded.tolist(), loom.gpu_matmul([[1.0, 1 / 256]], [[1.0], [1.0]]).tolist()
-    ([[1.0]], [[1.00390625]])
+    ...     rounded = loom.gpu_matmul(a, a, transpose_b=True)
+    >>> rounded.tolist(), loom.gpu_matmul(a, a, transpose_b=True).tolist()
+    ([[1.0]], [[1.0000152587890625]])
     """
     return _PrecisionInForce(check_precision(name, None, "loom.precision"))
 

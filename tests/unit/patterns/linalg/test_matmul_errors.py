@@ -66,11 +66,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     ),
     "an unknown precision": (
         lambda: gpu_matmul(A, A.T, precision="x13"), ArgumentError,
-        "[gpu_matmul, precision] unknown: expected None or 'x12', got 'x13'. Did you mean 'x12'?",
+        "[gpu_matmul, precision] unknown: expected None, 'full', 'x12', 'q8', 'q12', 'q24', got 'x13'. "
+        "Did you mean 'x12'?",
     ),
     "x12 of doubles": (
         lambda: gpu_matmul(np.ones((2, 2)), np.ones((2, 2)), precision="x12"), DTypeError,
-        "[gpu_matmul, precision] x12 rounds operands of f32: expected f32, got f64. Leave it out.",
+        "[gpu_matmul, precision] x12 rounds operands of f32: expected f32, got f64. Leave it out, "
+        "or convert the operands.",
     ),
     "a flat operand of wrong size": (
         lambda: gpu_matmul(np.ones(6), np.ones(7), 2, 2, 3), ShapeError,
