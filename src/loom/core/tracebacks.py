@@ -14,15 +14,16 @@ import linecache
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FunctionType, TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from loom.core.errors import KernelError, LoomError
 from loom.core.options import full_tracebacks
 
-__all__ = ["brief", "brief_class", "brief_names", "is_brief", "public", "warn_caller"]
+__all__ = ["brief", "brief_class", "brief_context", "brief_names", "is_brief", "public", "warn_caller"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
@@ -39,6 +40,8 @@ _OURS = str(Path(__file__).parents[1])
 _BETWEEN = frozenset(str(module.__file__) for module in (functools, contextlib))
 """Files of Python's own between Loom's."""
 _PLACE = re.compile(r"^kernel '(?P<name>[^']*)' at (?P<file>.+):(?P<line>[0-9]+)$")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def brief(function: _Function) -> _Function:
@@ -203,3 +206,28 @@ def _clear(error: LoomError) -> None:
 
 
 _CALLED = cast("Any", brief(_linked)).__code__
+
+
+class _BriefContext:
+    """A context whose errors on entering are ``brief``."""
+
+    def __init__(self, inner: AbstractContextManager[Any]) -> None:
+        self._inner = inner
+
+    @brief
+    def __enter__(self) -> Any:
+        return self._inner.__enter__()
+
+    def __exit__(self, *told: Any) -> bool | None:
+        return self._inner.__exit__(*told)
+
+
+def brief_context(function: Callable[_P, Generator[_T, None, None]]) -> Callable[_P, AbstractContextManager[_T]]:
+    """Do as ``contextlib.contextmanager``, with errors before the ``yield`` as those of ``brief``."""
+    made = contextlib.contextmanager(function)
+
+    @functools.wraps(function)
+    def called(*args: _P.args, **named: _P.kwargs) -> AbstractContextManager[_T]:
+        return cast("AbstractContextManager[_T]", _BriefContext(made(*args, **named)))
+
+    return called

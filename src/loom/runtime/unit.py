@@ -21,7 +21,7 @@ from loom.core.dtype import DType
 from loom.core.errors import DTypeError, KernelFault, StateError
 from loom.core.given import able, text
 from loom.core.numerics import Guarantee
-from loom.core.tracebacks import brief, brief_class
+from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.budget import LEDGER
 from loom.runtime.chain.arguments import verified_kernel
@@ -254,7 +254,7 @@ class Unit:
     def _buffers(self, kernel: Any, bind: Mapping[str, str] | None) -> list[Storage | ShapedStorage]:
         return self._bindings.resolve(verified_kernel(kernel, f"{self.name}.dispatch"), bind)
 
-    @contextmanager
+    @brief_context
     def repeat(self, repeats: int, params: Any = None) -> Generator[Segment, None, None]:
         """Record the dispatches made inside the ``with`` as done ``repeats`` times (see ``Chain.repeat``)."""
         with self._lock, self._alive("repeat").repeat(repeats, params) as segment:

@@ -6,7 +6,6 @@ Layer: runtime. Invariant: what is recorded has been checked and cannot fail to 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +15,7 @@ from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import is_array, text
 from loom.core.numerics import Guarantee
-from loom.core.tracebacks import brief, brief_class
+from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import bound_shape, check_binding, encode_params, verified_kernel
@@ -135,7 +134,7 @@ class Chain:
             )  # fmt: skip
         self._record(kernel, buffers, params, 0, (self._mirrors.storage(counts, where), int(offset)))
 
-    @contextmanager
+    @brief_context
     def repeat(self, repeats: int, params: Any = None) -> Generator[Segment, None, None]:
         """Record the dispatches made inside the ``with`` as done ``repeats`` times.
 

@@ -28,6 +28,9 @@ from loom.tensor.tensor import Tensor, array
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "conv_transpose", "fold", "interpolate", "unfold"]
 
+_MOST_PARTS = 1 << 16
+"""Parts of a dimension, each of which is recorded by itself where they are not equal."""
+
 _MODES = ("nearest", "linear", "bilinear", "trilinear", "cubic", "bicubic")
 _CUBIC = -0.75
 
@@ -164,6 +167,9 @@ def _adaptive(x: Tensor, output_size: Any, name: str, joined: Any) -> Tensor:
         raise ShapeError(name, "no elements", expected="at least 1 along every axis", got=x.shape, remedy="Check first")
     for axis, m in enumerate(each_of(output_size, d, f"{name}, output_size", 1), start=1):
         n = x.shape[axis]
+        if m > _MOST_PARTS:
+            raise ShapeError(name, "too many parts", expected=f"output_size of at most {_MOST_PARTS}", got=m,
+                             remedy="Repeat elements instead")  # fmt: skip
         if n % m == 0:
             x = joined(reshape(x, (*x.shape[:axis], m, n // m, *x.shape[axis + 1 :])), axis + 1)
             continue
