@@ -1,7 +1,7 @@
 """Precisions of matrix products: what a name stands for.
 
-Layer: kernels. Pure tables. Invariant: a name is part of the numeric contract (docs/numerics.md, section
-2); what is written here decides bits.
+Layer: kernels. Pure tables. Invariant: a name is part of the numeric contract (docs/numerics.md, section 2); what is
+written here decides bits.
 """
 
 from __future__ import annotations

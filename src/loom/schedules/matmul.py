@@ -7,7 +7,7 @@ and every path gives the same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,6 +163,13 @@ def _choose(caps: Caps, what: Multiplication) -> Blocking | Slabs:
     return choose_blocking(caps, what.types, what.m, what.n, what.batches)
 
 
+def _stretch(what: Multiplication, tile: Tile) -> int:
+    """Return how many batches are packed at a time."""
+    rows, columns = -(-what.m // tile.rows) * tile.rows, -(-what.n // tile.columns) * tile.columns
+    nbytes = (rows + columns) * -(-what.k // BLOCK) * what.types.words * what.types.held.nbytes
+    return max(1, min(what.batches, _PACKED_NBYTES // nbytes))
+
+
 class _Recording:
     def __init__(self, chain: Recorder, what: Multiplication, allocate: Allocate) -> None:
         self.chain = chain
@@ -287,15 +294,25 @@ class _Recording:
     def packed(self, a: Any, b: Any, out: Any, cut: Blocking) -> None:
         """Pack both operands, several batches at a time, and multiply tiles."""
         what, tile, types = self.what, cut.tile, self.what.types
-        high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
-        block_nbytes = blocks * types.words * types.held.nbytes
-        a_nbytes, b_nbytes = high * tile.rows * block_nbytes, wide * tile.columns * block_nbytes
-        single_a, single_b = math.prod(what.a_batch) == 1, math.prod(what.b_batch) == 1
-        stretch = max(1, min(what.batches, _PACKED_NBYTES // (a_nbytes + b_nbytes)))
-        in_place = self.is_read_in_place(tile) and (single_a or stretch == what.batches)
-        a_packed = a if in_place else self.allocate(a_nbytes * (1 if single_a else stretch))
-        b_packed = self.allocate(b_nbytes * (1 if single_b else stretch))
+        stretch = _stretch(what, tile)
+        in_place = self.is_read_in_place(tile) and (math.prod(what.a_batch) == 1 or stretch == what.batches)
         sums = self.sums(out, stretch)
+        kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
+        for first, count, a_packed, b_packed in self.packing(a, b, what, tile, in_place=in_place):
+            params, groups = self.of_tiles(what, cut, count, first if sums is out else 0)
+            self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
+            self.finish(sums, out, first, count)
+
+    def packing(
+        self, a: Any, b: Any, what: Multiplication, tile: Tile, *, in_place: bool = False
+    ) -> Iterator[tuple[int, int, Any, Any]]:
+        """Pack the operands of a stretch of batches; yield the first of them, how many they are, and both packed."""
+        types, blocks = what.types, -(-what.k // BLOCK)
+        high, wide = -(-what.m // tile.rows), -(-what.n // tile.columns)
+        block_nbytes, stretch = blocks * types.words * types.held.nbytes, _stretch(what, tile)
+        single_a, single_b = math.prod(what.a_batch) == 1, math.prod(what.b_batch) == 1
+        a_packed = a if in_place else self.allocate(high * tile.rows * block_nbytes * (1 if single_a else stretch))
+        b_packed = self.allocate(wide * tile.columns * block_nbytes * (1 if single_b else stretch))
         rows = pack_rows(tile, types, transposed=what.transpose_a)
         columns = pack_columns(tile, types, transposed=what.transpose_b)
         for first in range(0, what.batches, stretch):
@@ -305,16 +322,17 @@ class _Recording:
                 self.chain.dispatch(rows, [a, self.which, a_packed], [what.m, what.k, first], groups)
             if first == 0 or not single_b:
                 groups = (-(-wide // PANELS), blocks, 1 if single_b else count)
-                params = [what.n, what.k, what.batches + first]
-                self.chain.dispatch(columns, [b, self.which, b_packed], params, groups)
-            params = [
-                what.m, what.n, what.k, cut.down, cut.across, int(not single_a), int(not single_b), self.chunks,
-                first if sums is out else 0,
-            ]  # fmt: skip
-            groups = (-(-wide // cut.across), -(-high // cut.down), count * self.chunks)
-            kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
-            self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
-            self.finish(sums, out, first, count)
+                self.chain.dispatch(columns, [b, self.which, b_packed], [what.n, what.k, what.batches + first], groups)
+            yield first, count, a_packed, b_packed
+
+    def of_tiles(
+        self, what: Multiplication, cut: Blocking, count: int, first: int
+    ) -> tuple[list[int], tuple[int, int, int]]:
+        """Return the parameters and groups of a kernel of tiles for ``count`` batches, which go to ``first`` on."""
+        high, wide = -(-what.m // cut.tile.rows), -(-what.n // cut.tile.columns)
+        steps = [int(math.prod(batch) != 1) for batch in (what.a_batch, what.b_batch)]
+        params = [what.m, what.n, what.k, cut.down, cut.across, *steps, self.chunks, first]
+        return params, (-(-wide // cut.across), -(-high // cut.down), count * self.chunks)
 
     # of whole numbers
 
@@ -349,32 +367,11 @@ class _Recording:
 
     def scaled_tiles(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Blocking) -> None:
         """Pack whole numbers, several batches at a time, and multiply tiles of them."""
-        tile, types = cut.tile, what.types
-        high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), what.k // BLOCK
-        block_nbytes = blocks * types.words * types.held.nbytes
-        a_nbytes, b_nbytes = high * tile.rows * block_nbytes, wide * tile.columns * block_nbytes
-        single_a, single_b = math.prod(what.a_batch) == 1, math.prod(what.b_batch) == 1
-        stretch = max(1, min(what.batches, _PACKED_NBYTES // (a_nbytes + b_nbytes)))
-        a_packed = self.allocate(a_nbytes * (1 if single_a else stretch))
-        b_packed = self.allocate(b_nbytes * (1 if single_b else stretch))
-        rows = pack_rows(tile, types, transposed=what.transpose_a)
-        columns = pack_columns(tile, types, transposed=what.transpose_b)
-        kernel = multiply_scaled_tiles(tile, types)
-        for first in range(0, what.batches, stretch):
-            count = min(stretch, what.batches - first)
-            if first == 0 or not single_a:
-                groups = (high, blocks, 1 if single_a else count)
-                self.chain.dispatch(rows, [left[0], self.which, a_packed], [what.m, what.k, first], groups)
-            if first == 0 or not single_b:
-                groups = (-(-wide // PANELS), blocks, 1 if single_b else count)
-                params = [what.n, what.k, what.batches + first]
-                self.chain.dispatch(columns, [right[0], self.which, b_packed], params, groups)
-            params = [
-                what.m, what.n, what.k, cut.down, cut.across, int(not single_a), int(not single_b), self.chunks,
-                first * self.chunks, first, what.batches,
-            ]  # fmt: skip
-            groups = (-(-wide // cut.across), -(-high // cut.down), count * self.chunks)
-            self.chain.dispatch(kernel, [a_packed, b_packed, left[1], right[1], self.which, sums], params, groups)
+        kernel = multiply_scaled_tiles(cut.tile, what.types)
+        for first, count, a_packed, b_packed in self.packing(left[0], right[0], what, cut.tile):
+            params, groups = self.of_tiles(what, cut, count, first * self.chunks)
+            buffers = [a_packed, b_packed, left[1], right[1], self.which, sums]
+            self.chain.dispatch(kernel, buffers, [*params, first, what.batches], groups)
 
     def scaled_slabs(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Slabs) -> None:
         """Multiply whole numbers where they are, a group for each tile and chunk."""
