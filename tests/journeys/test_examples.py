@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("examples", "examples/data", "examples/networks")
+FOLDERS = ("examples", "examples/data", "examples/networks", "examples/models")
 EXAMPLES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
 GALLERY = sorted((ROOT / "examples/gallery").glob("*.py"))
 NOT_RUN: set[str] = set()
