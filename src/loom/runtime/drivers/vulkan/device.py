@@ -91,6 +91,7 @@ class VulkanDevice(OpenAdapter):
 
     def close(self) -> None:
         """Wait for what is under way and free everything; the device cannot be used afterwards."""
+        self.queues.rest()
         with self.lock:
             if self.handle is None:
                 return

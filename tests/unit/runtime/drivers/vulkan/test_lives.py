@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 import loom
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.native.arenas import Arena
+from loom.runtime.drivers.vulkan.native.queues import Queue
 
 pytestmark = pytest.mark.wide
 
@@ -137,6 +139,26 @@ def test_out_of_memory(vulkan: Any, monkeypatch: pytest.MonkeyPatch, function: s
     assert str(caught.value) == (f"[Vulkan, {function}] out of device memory. Free units or use smaller buffers.")
     left = dict(vulkan.live)  # less than before where arenas kept for reuse were given up
     assert {kind: min(n, before[kind]) for kind, n in left.items()} == left
+
+
+def test_closing_waits_for_the_thread_that_hands_over_parts(
+    other: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes back the fences of parts when their run is over already."""
+    take_back = Queue._take_back
+
+    def later(queue: Queue, fence: Any) -> None:
+        time.sleep(0.2)
+        take_back(queue, fence)
+
+    monkeypatch.setattr(Queue, "_take_back", later)
+    device = other()
+    chain, storage = loom.Chain(device), device.allocate(64)
+    for _ in range(2):
+        chain.dispatch(careful, [storage])
+    chain.build().run()
+    device.close()
+    assert not +device.live
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ class Queue:
         self._fences = fences
         self._waiting: deque[_Submitted] = deque()
         self._feeder: threading.Thread | None = None
+        self._latest: threading.Thread | None = None
         out = self.api.ffi.new("VkQueue*")
         self.api.call("vkGetDeviceQueue", device.handle, device.adapter.queue_family, number, out)
         self.handle = out[0]
@@ -104,6 +105,7 @@ class Queue:
             self._waiting.append(_Submitted(parts, fence, run))
             if self._feeder is None:
                 self._feeder = threading.Thread(target=self._feed, name="loom vulkan feeder", daemon=True)
+                self._latest = self._feeder
                 self._feeder.start()
 
     def _hand(self, commands: Sequence[Any], fence: Any) -> None:
@@ -149,10 +151,17 @@ class Queue:
             pass
         self._fences.give_back(fence)
 
+    def rest(self) -> None:
+        """Wait until all is handed over and the fences of its parts are back."""
+        with self.lock:
+            latest = self._latest
+        if latest is not None:
+            latest.join()
+
     def leave(self) -> None:
         """Forget what was waiting, in a process that was forked."""
         self.lock = threading.Lock()
-        self._waiting, self._feeder = deque(), None
+        self._waiting, self._feeder, self._latest = deque(), None, None
 
 
 class Queues:
@@ -180,6 +189,11 @@ class Queues:
             queue.leave()
         self._lock = threading.Lock()
         self._fences, self._buried, self._idle = [], [], []
+
+    def rest(self) -> None:
+        """Wait until every queue has been handed all that waits for it; the device's lock must be free."""
+        for queue in self.all:
+            queue.rest()
 
     # fences
 
