@@ -134,6 +134,9 @@ class RandomKernel:
         else:
             binary += ["idiv", "irem", "and", "or", "xor", "shl", "shr", "mulhi", "add", "mul"]
             unary += ["not", "popcount", "clz"]
+        if dtype == i32 and rng.random() < 0.08:
+            dot = rng.choice(["dot4_i8", "dot4_u8i8", "dot2_i16"])
+            return b.emit(dot, *(self.expression(dtype, depth - 1) for _ in "abc"))
         if rng.random() < 0.75:
             return b.emit(rng.choice(binary), *(self.expression(dtype, depth - 1) for _ in "ab"))
         return b.emit(rng.choice(unary), self.expression(dtype, depth - 1))

@@ -245,6 +245,15 @@ def ceil(x: Any) -> Any:
 def clz(x: Any) -> Any:
     """In each lane: number of leading zeros (an integer)."""
 
+def dot2_i16(a: Any, b: Any, c: Any) -> Any:
+    """In each lane: c + the sum of two products of i16 (i32)."""
+
+def dot4_i8(a: Any, b: Any, c: Any) -> Any:
+    """In each lane: c + the sum of four products of i8 (i32)."""
+
+def dot4_u8i8(a: Any, b: Any, c: Any) -> Any:
+    """In each lane: c + the sum of four products, u8 of a by i8 of b (i32)."""
+
 def floor(x: Any) -> Any:
     """In each lane: round toward minus infinity (f32 or f64)."""
 

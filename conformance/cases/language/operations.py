@@ -38,17 +38,18 @@ def operations_on(dtype: DType) -> list[Op]:
 def _on_pairs(dtype: DType) -> Case:
     k = Writer(f"operations_{dtype}", (64, 1, 1))
     operations = operations_on(dtype)
-    operands = [k.read("a", dtype), k.read("b", dtype)]
+    operands = [k.read(name, dtype) for name in "abc"[: max(op.arity for op in operations)]]
     outs = {op.name: k.buffer(f"out_{op.name}", bool_ if op.result is Result.BOOL else dtype) for op in operations}
     i = k.global_id()
-    a, b = (memory[i] for memory in operands)
+    values = [memory[i] for memory in operands]
     for op in operations:
-        outs[op.name][i] = k.op(op.name, *(a, b)[: op.arity])
+        outs[op.name][i] = k.op(op.name, *values[: op.arity])
     left, right = pairs(dtype)
+    given = (left, right, np.roll(right, 17))[: len(operands)]
     results = [np.zeros(left.size, out.memory.dtype.numpy) for out in outs.values()]
-    expected = {f"out_{op.name}": e for op in operations if (e := _oracle(op, dtype, left, right)) is not None}
+    expected = {f"out_{op.name}": e for op in operations if (e := _oracle(op, dtype, *given)) is not None}
     groups = (-(-left.size // 64), 1, 1)
-    return Case(k.finish(), (left, right, *results), groups=groups, expected=expected)
+    return Case(k.finish(), (*given, *results), groups=groups, expected=expected)
 
 
 for _dtype in SCALARS.values():
@@ -59,26 +60,36 @@ for _dtype in SCALARS.values():
 # independent oracles
 
 
-def _oracle(op: Op, dtype: DType, a: Array, b: Array) -> Array | None:
+def _oracle(op: Op, dtype: DType, *given: Array) -> Array | None:
     """Return what ``op`` gives by another road, None where this module knows none."""
     if dtype.is_integer and op.name in _INTEGER:
         modulus = 1 << dtype.bits
         exact = np.frompyfunc(partial(_INTEGER[op.name], dtype.bits), op.arity, 1)
-        operands = [x.astype(object) for x in (a, b)[: op.arity]]
+        operands = [x.astype(object) for x in given[: op.arity]]
         wrapped = np.asarray(exact(*operands) % modulus, dtype=object)
         return wrapped.astype(dtype.bits_numpy).view(dtype.numpy)
     with np.errstate(all="ignore"):
         if dtype == f32 and op.name in _IN_DOUBLE:
-            wide = [x.astype(np.float64) for x in (a, b)[: op.arity]]
+            wide = [x.astype(np.float64) for x in given[: op.arity]]
             return _IN_DOUBLE[op.name](*wide).astype(np.float32)
         if dtype.is_float and op.name in _FLOAT:
             exact = np.frompyfunc(_FLOAT[op.name], op.arity, 1)
-            return exact(*(x.astype(np.float64) for x in (a, b)[: op.arity])).astype(dtype.numpy)
+            return exact(*(x.astype(np.float64) for x in given[: op.arity])).astype(dtype.numpy)
     return None
 
 
 def _quotient(a: int, b: int) -> int:
     return 0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def _dot(bits: int, a: int, b: int, c: int, *, signed: bool = True) -> int:
+    left, right = (x.to_bytes(4, "little", signed=True) for x in (a, b))
+    step = bits // 8
+    return c + sum(
+        int.from_bytes(left[n : n + step], "little", signed=signed)
+        * int.from_bytes(right[n : n + step], "little", signed=True)
+        for n in range(0, 4, step)
+    )
 
 
 _INTEGER: dict[str, Callable[..., int]] = {
@@ -95,6 +106,9 @@ _INTEGER: dict[str, Callable[..., int]] = {
     "popcount": lambda w, a: bin(a % (1 << w)).count("1"),
     "clz": lambda w, a: w - (a % (1 << w)).bit_length(),
     "not": lambda _w, a: -1 - a,
+    "dot4_i8": lambda _w, a, b, c: _dot(8, a, b, c),
+    "dot4_u8i8": lambda _w, a, b, c: _dot(8, a, b, c, signed=False),
+    "dot2_i16": lambda _w, a, b, c: _dot(16, a, b, c),
 }
 
 _IN_DOUBLE: dict[str, Callable[..., Array]] = {

@@ -173,6 +173,30 @@ def _mulhi_u64(a: Array, b: Array) -> Array:
     return a_hi * b_hi + (middle >> half) + (cross >> half)
 
 
+def _dot(bits: int, a: Array, b: Array, c: Array, *, unsigned: bool = False) -> Array:
+    """``c`` plus the products of the parts of ``bits`` that two words are made of, lowest bits first."""
+    total = c
+    for at in range(0, 32, bits):
+        left, right = ((w << w.dtype.type(32 - bits - at)) >> w.dtype.type(32 - bits) for w in (a, b))
+        if unsigned:
+            left = left & left.dtype.type((1 << bits) - 1)
+        total = total + left * right
+    return total
+
+
+def dot4_i8(a: Array, b: Array, c: Array) -> Array:
+    return _dot(8, a, b, c)
+
+
+def dot4_u8i8(a: Array, b: Array, c: Array) -> Array:
+    """The bytes of ``a`` from 0 to 255, those of ``b`` from -128 to 127."""
+    return _dot(8, a, b, c, unsigned=True)
+
+
+def dot2_i16(a: Array, b: Array, c: Array) -> Array:
+    return _dot(16, a, b, c)
+
+
 def eq(a: Array, b: Array) -> Array:
     return a == b
 

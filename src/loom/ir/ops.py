@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loom.core.dtype import DType, Kind
+from loom.core.dtype import DType, Kind, i32
 from loom.ir import evaluate as ev
 
 __all__ = ["OPS", "Accepts", "Effect", "Narrow", "Op", "Result"]
@@ -25,6 +25,7 @@ class Accepts(enum.Enum):
     FLOAT = "f32 or f64"
     INTEGER = "an integer"
     BITS = "an integer or bool"
+    WORDS = "i32"
     ANY = "any type"
     COMPARABLE = "bool, an integer, f32 or f64"
     NONE = "no operand"
@@ -38,6 +39,7 @@ class Accepts(enum.Enum):
             Accepts.FLOAT: dtype.kind is Kind.FLOAT and not dtype.storage_only,
             Accepts.INTEGER: dtype.is_integer,
             Accepts.BITS: dtype.is_integer or dtype.is_bool,
+            Accepts.WORDS: dtype.scalar == i32,
             Accepts.ANY: not dtype.is_complex,
             Accepts.COMPARABLE: not (dtype.storage_only or dtype.is_complex),
             Accepts.NONE: False,
@@ -130,6 +132,12 @@ _ROWS = (
     _pure("rint", 1, _A.FLOAT, _R.SAME, "round to nearest, halves to even", ev.rint, named=True),
     _pure("trunc", 1, _A.FLOAT, _R.SAME, "round toward zero", ev.trunc, named=True),
     _pure("sqrt", 1, _A.FLOAT, _R.SAME, "square root, correctly rounded", ev.sqrt, named=True),
+    # packed small integers: parts of a and b from the lowest bits on, products and sums that wrap
+    _pure("dot4_i8", 3, _A.WORDS, _R.SAME, "c + the sum of four products of i8", ev.dot4_i8, named=True),
+    _pure(
+        "dot4_u8i8", 3, _A.WORDS, _R.SAME, "c + the sum of four products, u8 of a by i8 of b", ev.dot4_u8i8, named=True
+    ),
+    _pure("dot2_i16", 3, _A.WORDS, _R.SAME, "c + the sum of two products of i16", ev.dot2_i16, named=True),
     # bits
     _pure("and", 2, _A.BITS, _R.SAME, "bitwise and", ev.and_, _KEEPS),
     _pure("or", 2, _A.BITS, _R.SAME, "bitwise or", ev.or_, _KEEPS),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
 from conformance.writer import Value, Writer
-from loom.core.dtype import u8, u32, u64
+from loom.core.dtype import i32, u8, u32, u64
 from loom.core.errors import ArgumentError
 from loom.ir.passes.uniformity import analyse_uniformity
 from loom.ir.verify import VerifiedKernel, verify
@@ -102,3 +103,34 @@ def test_unknown_names() -> None:
         machine("aarch46")
     with pytest.raises(ArgumentError, match="expected object, asm or llvm, got elf"):
         emit("", machine("wasm32"), "elf")
+
+
+def _dot(name: str) -> VerifiedKernel:
+    k = Writer(name, (64, 1, 1))
+    x, y, out = k.read("x", i32), k.read("y", i32), k.buffer("out", i32)
+    i = k.global_id()
+    out[i] = k.op(name, x[i], y[i], out[i])
+    return verify(k.finish())
+
+
+@pytest.mark.parametrize(("name", "features", "dot", "instruction"), [
+    ("x86-64-v4", "+avx512vnni,+avx512vl,+avx512bw", "dot4_u8i8", "vpdpbusd"),
+    ("x86-64-v4", "+avx512vnni,+avx512vl,+avx512bw", "dot4_i8", "vpdpbusd"),
+    ("x86-64-v4", "+avx512vnni,+avx512vl,+avx512bw", "dot2_i16", "vpdpwssd"),
+    ("x86-64-v3", "+avxvnni", "dot4_u8i8", "{vex}\tvpdpbusd"),
+    ("x86-64-v3", "", "dot4_i8", "vpmaddwd"),
+    ("x86-64", "", "dot4_u8i8", "pmaddwd"),
+    ("aarch64", "+neon,+dotprod", "dot4_i8", "sdot"),
+    ("aarch64", "+neon,+dotprod", "dot4_u8i8", "sdot"),
+    ("aarch64", "+neon,+dotprod,+i8mm", "dot4_u8i8", "usdot"),
+    ("aarch64", "+neon", "dot2_i16", "smull"),
+    ("armv7", "+vfp3,-neon,-neonfp", "dot2_i16", "smlatt"),
+    ("wasm32", "+simd128", "dot4_i8", "i32x4.dot_i16x8_s"),
+    ("ptx", "+ptx80", "dot4_i8", "dp4a.s32.s32"),
+    ("ptx", "+ptx80", "dot4_u8i8", "dp4a.u32.s32"),
+])  # fmt: skip
+def test_dot_products_are_one_instruction(name: str, features: str, dot: str, instruction: str) -> None:
+    where = replace(machine(name), features=features)
+    text = LlvmTarget(where).compile(_dot(dot), Bounds.TRUSTED, "asm").data.decode()
+    assert f"\t{instruction}" in text
+    assert "vpmaddubsw" not in text, "saturates"

@@ -119,6 +119,10 @@ def _of_two(a: Any, b: Any) -> Any:
     """An operation of two operands of one type."""
 
 
+def _of_three(a: Any, b: Any, c: Any) -> Any:
+    """An operation of three operands of one type."""
+
+
 def _atomic(memory: Any, index: Any, value: Any) -> Any:
     """An atomic operation."""
 
@@ -132,7 +136,7 @@ def _one_operation(op: Op) -> Callable[..., Any]:
     if op.effect is Effect.ATOMIC:
         like = _atomic if op.arity == 2 else _atomic_compare
         return _intrinsic(like, op.name, f"In one step: {op.doc} (integers of 32 or 64 bits).")
-    like = _of_one if op.arity == 1 else _of_two
+    like = {1: _of_one, 2: _of_two, 3: _of_three}[op.arity]
     return _intrinsic(like, op.name, f"In each lane: {op.doc} ({op.accepts.value}).")
 
 

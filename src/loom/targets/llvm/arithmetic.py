@@ -13,7 +13,9 @@ import llvmlite.ir as ll
 
 from loom.core.dtype import DType
 from loom.ir.kernel import Instr
+from loom.targets.llvm.dots import Dots
 from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.machine import Machine
 from loom.targets.llvm.types import Vectors, scalar_type
 
 __all__ = ["EMIT", "Arithmetic", "suffix"]
@@ -22,10 +24,11 @@ __all__ = ["EMIT", "Arithmetic", "suffix"]
 class Arithmetic:
     """Emits pure operations with one IRBuilder."""
 
-    def __init__(self, builder: ll.IRBuilder, vectors: Vectors, *, exact_choices: bool) -> None:
+    def __init__(self, builder: ll.IRBuilder, vectors: Vectors, machine: Machine) -> None:
         self.b = builder
         self.v = vectors
-        self.exact_choices = exact_choices
+        self.exact_choices = machine.exact_choices
+        self.dots = Dots(builder, self.declare, machine.dots)
         self.divisor: Any = None  # the second operand as a scalar, where all lanes share it
 
     def emit(self, s: Instr, args: list[Lanes], stride: int | None) -> Lanes:
@@ -175,6 +178,17 @@ def _mulhi(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     extend = a.b.sext if _operand(s).is_signed else a.b.zext
     product = a.b.mul(extend(args[0], wide), extend(args[1], wide))
     return a.b.trunc(a.b.lshr(product, a.constant(bits, product)), narrow)
+
+
+@_emits("dot4_i8", "dot4_u8i8")
+def _dot_of_bytes(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
+    x, y, c = args
+    return a.dots.bytes(x, y, c, unsigned=s.op.name == "dot4_u8i8")
+
+
+@_emits("dot2_i16")
+def _dot_of_halves(a: Arithmetic, _s: Instr, args: list[Any]) -> Any:
+    return a.dots.pairs(*args)
 
 
 @_emits("neg")

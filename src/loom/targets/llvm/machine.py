@@ -14,6 +14,7 @@ from typing import Any
 from loom.core.caps import Caps
 from loom.core.errors import ArgumentError, near_matches
 from loom.targets.base import compiler_fingerprint
+from loom.targets.llvm.dots import DotUnits
 
 __all__ = ["Machine", "cpu_caps", "emit", "host_machine", "llvm_fingerprint", "machine", "machine_names"]
 
@@ -44,6 +45,22 @@ class Machine:
     hidden: bool = False
     small: bool = False
     cut: bool = False
+
+    @property
+    def dots(self) -> DotUnits:
+        """Return the units for dot products of packed small integers."""
+        has = {f[1:] for f in self.features.split(",") if f.startswith("+")}
+        if self.threads:
+            return DotUnits("ptx")
+        if self.triple.startswith(("x86_64", "i686")):
+            vnni = 16 if {"avx512vnni", "avx512vl"} <= has else 8 if "avxvnni" in has else 0
+            level = {"x86-64-v4": 16, "x86-64-v3": 8}.get(self.cpu, 4)
+            pairs = 16 if "avx512bw" in has else 8 if "avx2" in has else level
+            return DotUnits("x86", mixed=min(vnni, self.simd_lanes), pairs=min(pairs, self.simd_lanes))
+        if self.triple.startswith(("aarch64", "arm64")):
+            signed = 4 if "dotprod" in has else 0
+            return DotUnits("aarch64", mixed=4 if "i8mm" in has else 0, signed=signed)
+        return DotUnits("wasm", pairs=4) if "simd128" in has else DotUnits()
 
     @property
     def exact_choices(self) -> bool:

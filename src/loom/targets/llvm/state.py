@@ -69,7 +69,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.vectors = Vectors(self.builder, self.width)
-        self.arithmetic = Arithmetic(self.builder, self.vectors, exact_choices=self.machine.exact_choices)
+        self.arithmetic = Arithmetic(self.builder, self.vectors, self.machine)
 
     def note(self, kind: str, s: Statement, number: int = 0) -> None:
         """Keep what was decided for a statement, for whoever asks why (``loom.explain``)."""

@@ -20,6 +20,9 @@ from loom.targets.spirv.module import Module
 
 __all__ = ["EMIT", "Arithmetic"]
 
+_PACKED_BYTES = 0
+"""PackedVectorFormat4x8Bit: how operands of dot products are packed."""
+
 
 class Arithmetic:
     """Emits operations into a module; ``type_of`` gives the type of values in registers."""
@@ -208,6 +211,32 @@ def _mulhi(a: Arithmetic, s: Instr, args: list[int]) -> int:
     pair = a.m.declare("TypeStruct", kind, kind)
     both = a.m.value("SMulExtended" if dtype.is_signed else "UMulExtended", pair, *args)
     return a.m.value("CompositeExtract", kind, both, 1)
+
+
+@_emits("dot4_i8", "dot4_u8i8", "dot2_i16")
+def _dot(a: Arithmetic, s: Instr, args: list[int]) -> int:
+    x, y, total = args
+    unsigned, bits = s.op.name == "dot4_u8i8", 16 if s.op.name == "dot2_i16" else 8
+    if a.features.dots and bits == 8:
+        a.m.extension("SPV_KHR_integer_dot_product")
+        for capability in ("DotProduct", "DotProductInput4x8BitPacked"):
+            a.m.capability(capability)
+        operands = ("SUDot", y, x) if unsigned else ("SDot", x, y)
+        return a.op("IAdd", s.type, a.op(*operands[:1], s.type, *operands[1:], _PACKED_BYTES), total)
+    for at in range(0, 32, bits):
+        left, right = (
+            _part(a, word, at, bits, "Logical" if plain else "Arithmetic")
+            for word, plain in ((x, unsigned), (y, False))
+        )
+        total = a.op("IAdd", s.type, total, a.op("IMul", s.type, left, right))
+    return total
+
+
+def _part(a: Arithmetic, word: int, at: int, bits: int, how: str) -> int:
+    """Return the bits of a word from ``at`` on as a number."""
+    up, down = (a.constant(n, u32) for n in (32 - bits - at, 32 - bits))
+    shifted = a.op("ShiftLeftLogical", u32, word, up) if at + bits < 32 else word
+    return a.op(f"ShiftRight{how}", u32, shifted, down)
 
 
 def _mulhi_64(a: Arithmetic, dtype: DType, x: int, y: int) -> int:

@@ -26,7 +26,8 @@ class Features:
     64-bit integers. ``uncontracted``: NoContraction is obeyed, so that a product need not be hidden from the sum.
     ``exact_literals``: arithmetic with floats that the compiler knows, which need not be hidden from it.
     ``whole_vectors``: workgroups are filled up to a multiple of this many lanes by lanes that only look on.
-    ``whole_loops``: a loop ends when its condition says so, however many turns it takes.
+    ``whole_loops``: a loop ends when its condition says so, however many turns it takes. ``dots``: four products of
+    packed bytes are one operation (SPV_KHR_integer_dot_product), else they are taken apart.
     """
 
     modes: tuple[tuple[str, int], ...] = (
@@ -47,3 +48,4 @@ class Features:
     exact_literals: bool = True
     whole_vectors: int = 1
     whole_loops: bool = True
+    dots: bool = False

@@ -37,7 +37,7 @@ OP: dict[str, int] = {
     "AtomicSMin": 236,
     "AtomicUMin": 237, "AtomicSMax": 238, "AtomicUMax": 239, "AtomicAnd": 240, "AtomicOr": 241, "AtomicXor": 242,
     "LoopMerge": 246, "SelectionMerge": 247, "Label": 248, "Branch": 249, "BranchConditional": 250, "Return": 253,
-    "Unreachable": 255, "ExecutionModeId": 331,
+    "Unreachable": 255, "ExecutionModeId": 331, "SDot": 4450, "SUDot": 4452,
 }  # fmt: skip
 
 GLSL: dict[str, int] = {"RoundEven": 2, "Trunc": 3, "Floor": 8, "Ceil": 9, "Sqrt": 31, "FindUMsb": 75}
@@ -48,7 +48,7 @@ CAPABILITY: dict[str, int] = {
     "GroupNonUniform": 61, "GroupNonUniformVote": 62, "GroupNonUniformArithmetic": 63, "GroupNonUniformBallot": 64,
     "GroupNonUniformShuffle": 65, "GroupNonUniformShuffleRelative": 66, "GroupNonUniformClustered": 67,
     "GroupNonUniformQuad": 68, "DenormFlushToZero": 4465, "SignedZeroInfNanPreserve": 4466,
-    "RoundingModeRTE": 4467, "RoundingModeRTZ": 4468,
+    "RoundingModeRTE": 4467, "RoundingModeRTZ": 4468, "DotProductInput4x8BitPacked": 6018, "DotProduct": 6019,
 }  # fmt: skip
 
 SUBGROUP_CAPABILITIES: dict[str, int] = {

@@ -110,6 +110,11 @@ def _quotient(_a: Arithmetic, s: Instr, args: list[str]) -> str:
     return _call(s.op.name, s.type, args)
 
 
+@_emits("dot4_i8", "dot4_u8i8", "dot2_i16")
+def _dot(_a: Arithmetic, s: Instr, args: list[str]) -> str:
+    return f"{s.op.name}({', '.join(args)})"
+
+
 @_emits("sqrt", "floor", "ceil", "rint", "trunc")
 def _unary(_a: Arithmetic, s: Instr, args: list[str]) -> str:
     return _call(s.op.name, s.type, args)

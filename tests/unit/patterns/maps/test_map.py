@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ X = np.random.default_rng(7).normal(size=5000).astype(np.float32) * 100
 Y = np.random.default_rng(8).normal(size=5000).astype(np.float32)
 K = np.random.default_rng(9).integers(-(2**31), 2**31, 5000, np.int32)
 J = np.random.default_rng(10).integers(-40, 40, 5000, np.int32)
+
+
+def _dot(left: type, right: type, a: Array, b: Array, c: Array) -> Array:
+    products = a.view(left).astype(np.int64) * b.view(right)
+    return (products.reshape(len(a), -1).sum(1) + c).astype(np.int32)
+
 
 BY_NAME: dict[str, tuple[tuple[Array, ...], Callable[..., Array]]] = {
     "add": ((X, Y), np.add),
@@ -44,6 +51,9 @@ BY_NAME: dict[str, tuple[tuple[Array, ...], Callable[..., Array]]] = {
     "idiv": ((K, J | 1), lambda a, b: np.trunc(a / b).astype(np.int32)),
     "irem": ((K, J | 1), np.fmod),
     "mulhi": ((K, J), lambda a, b: (a.astype(np.int64) * b >> 32).astype(np.int32)),
+    "dot4_i8": ((K, J, J[::-1]), partial(_dot, np.int8, np.int8)),
+    "dot4_u8i8": ((K, J, J[::-1]), partial(_dot, np.uint8, np.int8)),
+    "dot2_i16": ((K, J, J[::-1]), partial(_dot, np.int16, np.int16)),
     "popcount": ((J,), lambda a: np.array([bin(v % 2**32).count("1") for v in a.tolist()], np.int32)),
     "clz": ((J,), lambda a: np.array([32 - (v % 2**32).bit_length() for v in a.tolist()], np.int32)),
     "eq": ((J, J[::-1]), np.equal),

@@ -13,6 +13,25 @@ fn hide(x: u32) -> u32 {
 fn hide_wide(x: vec2<u32>) -> vec2<u32> {
   return x | vec2<u32>(zero, zero);
 }
+fn part(x: u32, at: u32, bits: u32) -> i32 {
+  return bitcast<i32>(x << (32u - bits - at)) >> (32u - bits);
+}
+fn product_i8(a: u32, b: u32, at: u32) -> u32 {
+  return bitcast<u32>(part(a, at, 8u) * part(b, at, 8u));
+}
+fn product_u8i8(a: u32, b: u32, at: u32) -> u32 {
+  return ((a >> at) & 0xffu) * bitcast<u32>(part(b, at, 8u));
+}
+fn dot4_i8(a: u32, b: u32, c: u32) -> u32 {
+  return c + product_i8(a, b, 0u) + product_i8(a, b, 8u) + product_i8(a, b, 16u) + product_i8(a, b, 24u);
+}
+fn dot4_u8i8(a: u32, b: u32, c: u32) -> u32 {
+  return c + product_u8i8(a, b, 0u) + product_u8i8(a, b, 8u) + product_u8i8(a, b, 16u) + product_u8i8(a, b, 24u);
+}
+fn dot2_i16(a: u32, b: u32, c: u32) -> u32 {
+  let low = bitcast<u32>(part(a, 0u, 16u) * part(b, 0u, 16u));
+  return c + low + bitcast<u32>(part(a, 16u, 16u) * part(b, 16u, 16u));
+}
 fn mulhi_u32(a: u32, b: u32) -> u32 {
   let a0 = a & 0xffffu;
   let a1 = a >> 16u;
