@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-__all__ = ["ENCODINGS", "GGML_TYPES", "SAFETENSORS_TYPES", "Encoding"]
+__all__ = ["ENCODINGS", "GGML_TYPES", "SAFETENSORS_TYPES", "Encoding", "is_countable"]
+
+_MOST_NBYTES = 1 << 63
+_WIDEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,11 @@ class Encoding:
         if self.by_rows and (shape[-1] if shape else 1) % self.block:
             return None
         return None if count % self.block else count // self.block * self.nbytes
+
+
+def is_countable(shape: Sequence[int]) -> bool:
+    """Tell whether an array can have this shape: its sizes but for zeros, multiplied, can be counted in bytes."""
+    return prod(n for n in shape if n) * _WIDEST < _MOST_NBYTES
 
 
 def _plain(name: str, bits: int, ggml: int = -1, *, safetensors: bool = True) -> Encoding:

@@ -16,7 +16,7 @@ import numpy as np
 
 from loom.core.errors import FileError
 from loom.models.files.checkpoint import StoredTensor
-from loom.models.files.encodings import GGML_TYPES
+from loom.models.files.encodings import GGML_TYPES, is_countable
 
 __all__ = ["MAGIC", "GgufMetadata", "read_gguf_file"]
 
@@ -238,6 +238,8 @@ def _tensors(
             raise FileError(here, "its encoding is unknown", expected="a type of ggml's", got=f"number {kind}",
                             remedy="It is newer than this Loom: convert the model to Q8_0, Q4_K or F16")  # fmt: skip
         known = GGML_TYPES[kind]
+        if not is_countable(shape):
+            refuse("an unusable shape", "less than 2**60 elements", shape)
         nbytes = known.size_of(shape)
         if nbytes is None:
             refuse("its rows are not whole blocks", f"rows of {known.block} elements of {known}", shape)

@@ -16,7 +16,7 @@ from loom.core.errors import FileError, LoomError, near_matches
 from loom.core.given import is_list, is_mapping
 from loom.core.narrow import TYPES, NumericType, StoredArray
 from loom.models.files.checkpoint import StoredTensor
-from loom.models.files.encodings import SAFETENSORS_TYPES
+from loom.models.files.encodings import SAFETENSORS_TYPES, is_countable
 
 __all__ = ["MOST_HEADER", "STORAGE_KEY", "load_json", "looks_like_safetensors", "read_safetensors_file"]
 
@@ -113,8 +113,8 @@ def _tensor(name: str, facts: Any, body: memoryview, where: str) -> tuple[int, i
     if known is None:
         raise FileError(f"{where}, {name[:100]!r}", "no element type is called so", got=repr(kind)[:60],
                         remedy=near_matches(str(kind), SAFETENSORS_TYPES))  # fmt: skip
-    if not is_list(shape) or len(shape) > 64 or not all(map(_is_count, shape)):
-        refuse("an unusable shape", "up to 64 sizes from 0", shape)
+    if not is_list(shape) or len(shape) > 64 or not all(map(_is_count, shape)) or not is_countable(shape):
+        refuse("an unusable shape", "up to 64 sizes from 0, of less than 2**60 elements", shape)
     if not is_list(offsets) or len(offsets) != 2 or not all(map(_is_count, offsets)):
         refuse("unusable data_offsets", "two places in the file", offsets)
     begin, end = offsets
@@ -149,7 +149,8 @@ def _with_scales(tensors: dict[str, StoredTensor], told: str, where: str) -> dic
     for name, facts in load_json(told.encode(), here, "the metadata").items():
         kind = TYPES.get(str(facts.get("dtype"))) if is_mapping(facts) else None
         shape = facts.get("shape") if is_mapping(facts) else None
-        if kind is None or not is_list(shape) or not all(map(_is_count, shape)) or name not in tensors:
+        is_shape = is_list(shape) and all(map(_is_count, shape)) and is_countable(shape)
+        if kind is None or name not in tensors or not is_shape:
             raise FileError(here, "does not fit the file", expected="dtype and shape of tensors of the file",
                             got=f"{name[:60]!r}: {facts!r:.60}", remedy=_WHOLE_FILE)  # fmt: skip
         kinds[name] = kind, tuple(shape)
