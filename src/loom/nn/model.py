@@ -229,14 +229,21 @@ class Model:
                 remedy="Pass a mapping of input names to arrays",
             )  # fmt: skip
         batch = given[names[0]].shape[:1]
+        lengths: dict[str, int] = {}
         for i in self.network.inputs:
             shape = tuple(given[i.name].shape)
-            if shape != (*batch, *i.shape) or not batch or batch[0] < 1:
-                sizes = ", ".join(["batch", *map(str, i.shape)])
+            if not batch or batch[0] < 1 or shape[:1] != batch or not i.takes(shape[1:]):
+                most = "up to " if i.variable_length else ""
+                sizes = ", ".join(["batch", most + ", ".join(map(str, i.shape))])
                 raise ShapeError(
                     f"loom.nn.Model, input {i.name!r}", "the array has another shape", expected=f"({sizes})", got=shape,
                     remedy="The first axis counts samples",
                 )  # fmt: skip
+            if i.variable_length:
+                lengths[i.name] = shape[1]
+        if len(set(lengths.values())) > 1:
+            raise ShapeError("loom.nn.Model", "inputs of variable length differ in it", expected="one length of all",
+                             got=lengths, remedy="Pad the shorter ones")  # fmt: skip
         return given
 
     # running

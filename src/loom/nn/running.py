@@ -39,12 +39,14 @@ class Runner:
     def forward(self, x: Any) -> Any:
         """Return the output for samples (n, *shape), or of one sample without its axis.
 
+        Where an input's length may vary, all samples of a call have one; each length is compiled when it is first met.
+
         Networks of several inputs take a mapping by name or a list; of several outputs give a dict. Those of bf16
         give f32.
         """
         given = self._name_inputs(x, "loom.Network.forward, x")
         read = {n: numbers(a, "loom.Network", _place(n, given)) for n, a in given.items()}
-        is_one = all(read[i.name].shape == i.shape for i in self.spec.inputs)
+        is_one = all(i.takes(read[i.name].shape) for i in self.spec.inputs)
         found = self._check({n: a[None] for n, a in read.items()} if is_one else read)
         out = self._readable(self.model.forward(self._plain(found)))
         if not is_one:

@@ -124,6 +124,13 @@ _LAYERS: tuple[_Row, ...] = (
     _layer("gru", (2, 3), {"type": "gru", "hidden_size": 5}),
     _layer("multi_head_attention", (5, 8), {"type": "multi_head_attention", "num_heads": 2, "num_kv_heads": 1,
            "causal": True, "rope_freq_base": 100.0}),
+    _layer("multi_head_attention, all keys", (5, 12), {"type": "multi_head_attention", "num_heads": 2, "causal": True,
+           "rope_freq_base": 100.0, "rope_dims": 4, "rope_interleaved": True, "rope_factors": [1.0, 2.5],
+           "qk_norm_epsilon": 1e-6, "scale": 0.25, "window": 3, "relative_buckets": 8, "output_bias": False}),
+    _layer("unembedding", (5,), {"type": "sequential", "layers": [
+           {"type": "embedding", "vocab_size": 7, "embedding_dim": 3},
+           {"type": "unembedding", "table": "layers.0.layers.0", "vocab_size": 7}]}, ids=7),
+    _layer("position_embedding", (5, 3), {"type": "position_embedding", "max_positions": 7}),
     _layer("kmeans", (5,), {"type": "kmeans", "num_clusters": 3}),
     *(_layer(f"softmax {s['variant']}", (6,), {"type": "softmax"} | s, training=True) for s in _SOFTMAXES),
     *(_layer(f"parallel {m}", (6,), {"type": "parallel", "branches": _BRANCHES, "combine_mode": m})

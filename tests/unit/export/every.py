@@ -78,6 +78,12 @@ LAYERS: dict[str, Case] = {
     "lstm": told_apart((3, 3), [{"type": "lstm", "hidden_size": 5, "output": "last"}]),
     "gru": told_apart((3, 3), [{"type": "gru", "hidden_size": 5}]),
     "attention": told_apart((5, 8), [{**ATTENTION, "num_kv_heads": 1, "causal": True, "rope_freq_base": 100.0}]),
+    "attention, all keys": told_apart((5, 12), [{
+        **ATTENTION, "causal": True, "rope_freq_base": 100.0, "rope_dims": 4, "rope_interleaved": True, "rope_factors":
+        [1.0, 2.5], "qk_norm_epsilon": 1e-6, "scale": 0.25, "window": 3, "relative_buckets": 8, "output_bias": False}]),
+    "unembedding": told_apart((5,), [
+        {"type": "embedding", "name": "table", "vocab_size": 7, "embedding_dim": 3}, {"type": "position_embedding",
+         "max_positions": 5}, {"type": "unembedding", "table": "table", "vocab_size": 7}], ids=7),
     "kmeans": told_apart((5,), [{"type": "kmeans", "num_clusters": 3, "learning_rate": 0.5}]),
     "stitch": told_apart((5,), [{"type": "stitch", "output_size": 4}]),
     "reshape": told_apart((6,), [{"type": "reshape", "shape": [2, 3]}, DENSE]),

@@ -34,6 +34,8 @@ LAYER: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {  # a sample's shape
     "reshape": ((4,), {"shape": [2, 2]}),
     "activation": ((4,), {"function": "tanh"}),
     "merge": ((2, 2), {}),
+    "unembedding": ((4,), {"table": "both.branches.0", "vocab_size": 5}),
+    "multi_head_attention": ((6, 8), {"num_heads": 2}),
 }
 OTHER: dict[str, Any] = {
     "activation": "tanh", "function": "relu", "bias": False, "frozen": True, "output": "last", "causal": True,
@@ -43,7 +45,8 @@ OTHER: dict[str, Any] = {
     "levels": [2, 2], "mask": [True, True, True, False], "clusters": [[0, 1], [2, 3]], "weights": [0.5, 0.5],
     "branches": [DENSE, DENSE], "layers": [DENSE | {"activation": "tanh"}], "attached_layer": DENSE, "gate": DENSE,
     "gate_softmax": {"type": "softmax", "temperature": 2.0}, "grid": {"rows": 1, "cols": 1},
-    "grid_positions": [{}], "shape": [4, 1], "axis": 0, "pool_size": 1,
+    "grid_positions": [{}], "shape": [4, 1], "axis": 0, "pool_size": 1, "rope_interleaved": True, "scale": 0.75,
+    "rope_factors": [1.0, 9.0], "qk_norm_epsilon": 0.5, "relative_buckets": 4, "output_bias": False,
 }  # fmt: skip
 FOR: dict[tuple[str, str], dict[str, Any]] = {  # what a key needs beside it
     ("softmax", "noise"): {"variant": "gumbel"},
@@ -55,10 +58,18 @@ FOR: dict[tuple[str, str], dict[str, Any]] = {  # what a key needs beside it
     },
     ("parallel", "gate"): {"combine_mode": "filter", "branches": [DENSE] * 3},
     ("parallel", "combine_mode"): {"branches": [DENSE] * 2},
+    ("multi_head_attention", "rope_dims"): {"rope_freq_base": 3.0},
+    ("multi_head_attention", "rope_interleaved"): {"rope_freq_base": 3.0},
+    ("multi_head_attention", "rope_factors"): {"rope_freq_base": 3.0},
+    ("multi_head_attention", "window"): {"causal": True},
+    ("multi_head_attention", "relative_distance"): {"relative_buckets": 8},
+    ("multi_head_attention", "relative_table"): {"relative_buckets": 4},
     ("parallel", "axis"): {"branches": [{"type": "reshape", "shape": [2, 2]}] * 2},
 }
 INSTEAD = {("merge", "combine_mode"): "add", ("max_pool", "stride"): 1, ("average_pool", "stride"): 1,
-           ("multi_head_attention", "num_kv_heads"): 1, ("multi_head_attention", "head_dim"): 4}  # fmt: skip
+           ("multi_head_attention", "num_kv_heads"): 1, ("multi_head_attention", "head_dim"): 8,
+           ("multi_head_attention", "relative_table"): "first", ("multi_head_attention", "relative_distance"): 3,
+           ("unembedding", "table"): "both.branches.1"}  # fmt: skip
 TRAINED = ("frozen", "rate", "momentum", "learning_rate", "noise")
 """Keys that a training shows."""
 
@@ -70,6 +81,11 @@ def document(kind: str, **more: Any) -> dict[str, Any]:
     if kind == "merge":
         bent = {"type": "activation", "function": "tanh", "inputs": ["input"]}
         return head | {"nodes": {"bent": bent, "sum": made | {"inputs": ["input", "bent"]}}, "output": "sum"}
+    if kind == "unembedding":
+        tables = [{"type": "embedding", "vocab_size": 5, "embedding_dim": 2}] * 2
+        return head | {
+            "layers": [{"type": "parallel", "name": "both", "branches": tables, "combine_mode": "add"}, made]
+        }
     return head | {"layers": [made]}
 
 
@@ -95,7 +111,7 @@ def test_keys_of_a_layer(kind: str) -> None:
     silent = []
     for field in value_fields(LAYERS[kind]):
         key = field.name
-        if key == "frozen" and not parse(document(kind)).parameters():
+        if key == "frozen" and (kind == "unembedding" or not parse(document(kind)).parameters()):
             continue  # it says what is so anyhow
         besides = FOR.get((kind, key), {})
         value = OTHER.get(key, 2 if LAYER[kind][1].get(key) != 2 else 3)

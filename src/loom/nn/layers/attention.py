@@ -1,62 +1,126 @@
 """``multi_head_attention``: every token looks at others, heads at a time.
 
-Layer: nn. First weights as in ``swiglu``. Masked scores are a large negative number, whose chance is exactly 0.
-Invariant: a token that may see none (padding before the first word) gets zeros from the heads, never NaN.
+Layer: nn. First weights as in ``swiglu``, gains 1. Masked scores are a large negative number, whose chance is exactly
+0. Invariant: a token that may see none (padding before the first word) gets zeros from the heads, never NaN.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from loom import tensor
 from loom.nn.layers.dense import linear
-from loom.nn.layers.registry import Context, Weights, layer
+from loom.nn.layers.registry import Context, Key, Weights, layer
 from loom.nn.layers.swiglu import glorot
+from loom.nn.spec import Shape
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.tensor import Tensor
-from loom.tensor.neural.rotary import rotate, turns
+from loom.tensor.neural.relative import relative_buckets
+from loom.tensor.neural.rotary import rotate, turns, turns_at
 
 __all__: list[str] = []
 
 _UNSEEN = {"f16": -6.0e4}
 """The score of what must not be seen, where the type does not hold -1e30."""
+_GAINS = ("q_norm", "k_norm")
 
 
-@layer(MultiHeadAttention, glorot)
+def _init(config: MultiHeadAttention, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
+    return glorot(config, shapes, key) | {name: np.ones(shapes[name], np.float32) for name in _GAINS if name in shapes}
+
+
+@layer(MultiHeadAttention, _init)
 def apply(config: MultiHeadAttention, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer.
 
     Sources: A. Vaswani and others, "Attention is all you need" (2017); J. Ainslie and others, "GQA" (2023); J. Su and
-    others, "RoFormer" (2021).
+    others, "RoFormer" (2021); C. Raffel and others, "Exploring the limits of transfer learning" (2020).
     """
     batch, tokens, width = x.shape
-    size, groups = config.head_size(width), config.num_heads // config.kv_heads
-
-    def heads(name: str, count: int) -> Tensor:
-        made = linear(x, weights[f"{name}_weight"], weights.get(f"{name}_bias"))
-        return tensor.permute(tensor.reshape(made, (batch, tokens, count, size)), (0, 2, 1, 3))
-
-    q, k, v = heads("q", config.num_heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
-    if config.rope_freq_base is not None:
-        turned = turns(tokens, size // 2, config.rope_freq_base, context.record.dtype, context.record.device)
-        q, k = rotate(q, turned), rotate(k, turned)
-    if groups > 1:
-        q = tensor.reshape(q, (batch, config.kv_heads, groups, tokens, size))
-        k, v = tensor.expand_dims(k, 2), tensor.expand_dims(v, 2)
-    found = tensor.reshape(_attend(config, q, k, v, context), (batch, config.num_heads, tokens, size))
+    size = config.head_size(width)
+    q, k, v = project(config, weights, x, context)
+    bias = _bias(config, weights, tokens, context)
+    found = _attend(config, q, k, v, bias, context)
     joined = tensor.reshape(tensor.permute(found, (0, 2, 1, 3)), (batch, tokens, config.num_heads * size))
     return linear(joined, weights["o_weight"], weights.get("o_bias"))
 
 
-def _attend(config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
-    scores = tensor.matmul(q, k, transpose_b=True) * (1 / math.sqrt(q.shape[-1]))
+def project(config: MultiHeadAttention, weights: Weights, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
+    """Record queries, keys and values, (batch, heads, tokens, size) each: normalised and rotated as config says."""
+    batch, tokens, width = x.shape
+    size = config.head_size(width)
+
+    def heads(name: str, count: int) -> Tensor:
+        made = linear(x, weights[f"{name}_weight"], weights.get(f"{name}_bias"))
+        made = tensor.permute(tensor.reshape(made, (batch, tokens, count, size)), (0, 2, 1, 3))
+        if config.qk_norm_epsilon is None or name == "v":
+            return made
+        return tensor.rms_norm(made, weights[f"{name}_norm"], config.qk_norm_epsilon)
+
+    q, k, v = heads("q", config.num_heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
+    if config.rope_freq_base is None:
+        return q, k, v
+    turned = _turns(config, tokens, size, context)
+    return _turn(config, q, turned), _turn(config, k, turned), v
+
+
+def _turns(config: MultiHeadAttention, tokens: int, size: int, context: Context) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine of each token's angles, (tokens, pairs) or (batch, 1, tokens, pairs)."""
+    assert config.rope_freq_base is not None
+    record, half = context.record, (config.rope_dims or size) // 2
+    about = (half, config.rope_freq_base, record.dtype, record.device)
+    if record.positions is None:
+        return turns(tokens, *about, factors=config.rope_factors)
+    return turns_at(record.positions, record.context, *about, factors=config.rope_factors)
+
+
+def _turn(config: MultiHeadAttention, x: Tensor, turned: tuple[Tensor, Tensor]) -> Tensor:
+    rotated = config.rope_dims or x.shape[-1]
+    if rotated == x.shape[-1]:
+        return rotate(x, turned, interleaved=config.rope_interleaved)
+    first = rotate(x[..., :rotated], turned, interleaved=config.rope_interleaved)
+    return tensor.concat([first, x[..., rotated:]], -1)
+
+
+def _attend(
+    config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, context: Context
+) -> Tensor:
+    """Return what the heads give, (batch, heads, tokens, size)."""
+    shape, groups = q.shape, config.num_heads // config.kv_heads
+    if groups > 1:
+        q = tensor.reshape(q, (shape[0], config.kv_heads, groups, *shape[2:]))
+        k, v = tensor.expand_dims(k, 2), tensor.expand_dims(v, 2)
+    factor = 1 / math.sqrt(shape[-1]) if config.scale is None else config.scale
+    scores = tensor.matmul(q, k, transpose_b=True)
+    scores = scores if factor == 1 else scores * factor
+    if bias is not None:
+        scores = scores + (bias if groups == 1 else tensor.reshape(bias, (config.kv_heads, groups, *bias.shape[1:])))
     seen = _mask(config, scores, context)
     if seen is None:
-        return tensor.matmul(tensor.softmax(scores), v)
-    chances = tensor.softmax(tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30)))
-    if config.padding_mask is not None:
-        chances = tensor.where(seen, chances, 0)
-    return tensor.matmul(chances, v)
+        found = tensor.matmul(tensor.softmax(scores), v)
+    else:
+        chances = tensor.softmax(tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30)))
+        if config.padding_mask is not None:
+            chances = tensor.where(seen, chances, 0)
+        found = tensor.matmul(chances, v)
+    return tensor.reshape(found, shape)
+
+
+def _bias(config: MultiHeadAttention, weights: Weights, tokens: int, context: Context) -> Tensor | None:
+    """Return what is added to scores, (heads, tokens, tokens): a number for each distance, of a table."""
+    if config.relative_buckets is None:
+        return None
+    shared = config.relative_table
+    table = weights["relative_weight"] if shared is None else context.borrow(shared, "relative_weight")
+    at = tensor.arange(tokens, dtype="i32")
+    away = at - tensor.expand_dims(at, 1)
+    number = relative_buckets(
+        away, config.relative_buckets, config.relative_distance, context.record.device, both_ways=not config.causal
+    )
+    return tensor.permute(tensor.gather(table, number), (2, 0, 1))
 
 
 def _mask(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tensor | None:
@@ -65,7 +129,10 @@ def _mask(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tenso
     seen = None
     if config.causal:
         at = tensor.arange(tokens, dtype="i32")
-        seen = tensor.expand_dims(at, 1) >= at
+        before = tensor.expand_dims(at, 1)
+        seen = before >= at
+        if config.window is not None:
+            seen = seen & (before - at < config.window)
     if config.padding_mask is not None:
         mask = context.record.inputs[config.padding_mask]
         there = tensor.reshape(mask != 0, (mask.shape[0], *(1,) * (scores.ndim - 2), tokens))

@@ -63,7 +63,8 @@ class ForwardPass:
     ``updates``: state -> its value after this pass; ``frozen``: names of weights that training leaves as they are;
     ``taps``: where they are wanted, what each layer takes (of a node of several inputs: a list) and gives, by its name.
     ``carried``: what recurrent layers carry from pass to pass (step mode); None: each pass is a sequence of its own.
-    ``precision``: that of all products.
+    ``precision``: that of all products. ``positions``: each token's place in its text, whole numbers (batch, tokens);
+    None: 0, 1, .. of every sample. ``context``: of such positions, how many there may be.
     """
 
     tensors: Mapping[str, Tensor]
@@ -80,6 +81,8 @@ class ForwardPass:
     taps: dict[str, tuple[Any, Tensor]] | None = None
     carried: Carried | None = None
     precision: str = FULL
+    positions: Tensor | None = None
+    context: int = 0
 
 
 @dataclass(slots=True)
@@ -142,6 +145,10 @@ class Context:
     def convert(self, x: Tensor) -> Tensor:
         """Return a tensor in the network's type."""
         return x.astype(self.record.dtype)
+
+    def borrow(self, layer: str, key: str) -> Tensor:
+        """Return the weight ``key`` of another layer of the network, called ``layer``."""
+        return self.record.tensors[f"{layer}.{key}"]
 
     def carry(self, key: str, shape: Shape) -> Tensor:
         """Return what this layer carried from the pass before under ``key``; ``keep`` says what the next one gets."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom import tensor
+from loom.nn.layers.activation import activate
 from loom.nn.layers.dense import linear
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Shape
@@ -31,9 +31,9 @@ def glorot(config: Any, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
 @layer(SwiGLU, glorot)
 def apply(config: SwiGLU, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer. Source: N. Shazeer, "GLU variants improve transformer" (2020)."""
-    del config, context
+    del context
 
     def project(value: Tensor, name: str) -> Tensor:
         return linear(value, weights[f"{name}_weight"], weights.get(f"{name}_bias"))
 
-    return project(tensor.silu(project(x, "gate")) * project(x, "up"), "down")
+    return project(activate(project(x, "gate"), config.activation) * project(x, "up"), "down")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from loom.nn.spec.fields import Config, flag, object_schema, read_object, value_fields, write_object
 from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.spec.problems import Place, Reading, brief
-from loom.nn.spec.rules import BAD, Name, Several
+from loom.nn.spec.rules import BAD, LayerName, Name, Several
 from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Shape",
     "Shared",
     "keys_of_layers",
+    "keys_of_names",
     "layer_schema",
     "read_layer",
     "register",
@@ -108,6 +109,16 @@ class Layer(Config, ABC):
         """Return the step sizes of own weights that have another than the optimiser's."""
         return {}
 
+    def borrowed(self) -> tuple[str, ...]:
+        """Return the keys of other layers whose weights this one computes with."""
+        named = [getattr(self, f.name) for f in value_fields(type(self)) if isinstance(f.rule, LayerName)]
+        return tuple(name for name in named if name is not None)
+
+    def tables(self, shape: Shape) -> tuple[tuple[str, str, Shape], ...]:
+        """Return (the field that names the layer, its weight, that weight's shape) of what is borrowed."""
+        del shape
+        return ()
+
     def parts(self, shape: Shape) -> tuple[Part, ...]:
         """Return the layers within this one, each with its input's shape, for an input of ``shape``."""
         del shape
@@ -166,6 +177,9 @@ class Shared(Layer):
 
     def means(self, shape: Shape, given: Meaning) -> Meaning:
         return self.layer.means(shape, given)
+
+    def borrowed(self) -> tuple[str, ...]:
+        return self.layer.borrowed()
 
 
 def register(config: AnyLayer) -> AnyLayer:
@@ -258,6 +272,13 @@ def keys_of_layers() -> tuple[str, ...]:
     fields = [f for config in LAYERS.values() for f in value_fields(config)]
     rules = [(f.name, f.rule.each if isinstance(f.rule, Several) else f.rule) for f in fields]
     return tuple(sorted({name for name, rule in rules if rule == LayerRule()}))
+
+
+@cache
+def keys_of_names() -> frozenset[str]:
+    """Return the keys of layers' objects that name another layer, whose weights are read."""
+    fields = [f for config in LAYERS.values() for f in value_fields(config)]
+    return frozenset(f.name for f in fields if isinstance(f.rule, LayerName))
 
 
 def _refers(value: JsonValue) -> bool:

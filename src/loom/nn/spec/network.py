@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loom.core.dtype import DType, f32
-from loom.nn.spec.fields import Config, Record, choice, field_of, free, several, size
+from loom.nn.spec.fields import Config, Record, choice, field_of, flag, free, several, size
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
@@ -36,11 +36,22 @@ class ProductPrecision(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input(Config):
-    """What a network is given: arrays of (batch, *shape)."""
+    """What a network is given: arrays of (batch, *shape).
+
+    With ``variable_length`` the first size of ``shape`` is the most that a sample may have; in one call all samples,
+    and all inputs that vary, have as many.
+    """
 
     name: str = "input"
     shape: Shape = several(Whole(), "the sizes of one sample's axes, outermost first")
     dtype: DType = field_of(Element(), "the type of an element; not told: f64 in a network of f64", f32)
+    variable_length: bool = flag("true if the first size is a most, and samples may be shorter", False)
+
+    def takes(self, shape: Shape) -> bool:
+        """Tell whether a sample may have a shape."""
+        if not self.variable_length or len(shape) != len(self.shape):
+            return shape == self.shape
+        return shape[1:] == self.shape[1:] and 1 <= shape[0] <= self.shape[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +163,38 @@ def fit(network: NetworkSpec, reading: Reading, paths: dict[str, str]) -> dict[s
         if place.count == before:
             parts |= _parts(node, shapes, place)
     _compare_shared(parts, reading)
+    _compare_tables(parts, reading)
     _check_classes(network, shapes, Place(reading).at("classes"))
     _check_at_inputs(network, {path: part.layer for part, path in parts.values()}, paths, reading)
+    if not reading.problems and any(i.variable_length for i in network.inputs):
+        _check_lengths(network, shapes, Place(reading))
     return shapes
+
+
+def _check_lengths(network: NetworkSpec, shapes: dict[str, Shape], place: Place) -> None:
+    """Note what depends on how many elements samples have along an axis that varies."""
+    varying = [i for i in network.inputs if i.variable_length]
+    lengths = {i.shape[:1] for i in varying}
+    if lengths == {()} or len(lengths) > 1:
+        place.fault("inputs of variable length are told different lengths, or none", expected="one first size of all",
+                    got=", ".join(f"{i.name} {i.shape}" for i in varying))  # fmt: skip
+        return
+    short = tuple(
+        replace(i, shape=(1, *i.shape[1:]), variable_length=False) if i.variable_length else i for i in network.inputs
+    )  # fmt: skip
+    shorter, aside = replace(network, inputs=short), Reading()
+    short_shapes = fit(shorter, aside, {n.name: f"$.nodes.{n.name}" for n in network.nodes})
+    remedy = "Leave out 'variable_length', or the layer that needs one length."
+    if aside.problems:
+        place.fault("the network does not fit samples of another length", got=f"of length 1: {aside.problems[0]}",
+                    remedy=remedy)  # fmt: skip
+    elif any(
+        n.layer.parameters(shapes[n.inputs[0]]) != n.layer.parameters(short_shapes[n.inputs[0]])
+        or n.layer.state(shapes[n.inputs[0]]) != n.layer.state(short_shapes[n.inputs[0]])
+        for n in network.nodes
+    ):
+        place.fault("weights have sizes that depend on the length of samples", expected="the same of any length",
+                    remedy=remedy)  # fmt: skip
 
 
 def _check_classes(network: NetworkSpec, shapes: dict[str, Shape], place: Place) -> None:
@@ -195,6 +235,23 @@ def _parts(node: NodeSpec, shapes: dict[str, Shape], place: Place) -> dict[str, 
         _limit(shape, place, f"weight '{name}'")
     start = len(node.name) + 1
     return {p.name: (p, key_path(place.path, p.name[start:])) for p in node.layer.walk(first, node.name)}
+
+
+def _compare_tables(parts: dict[str, tuple[Part, str]], reading: Reading) -> None:
+    """Note every layer that reads a weight of another which has not that weight, or of another shape."""
+    for part, path in parts.values():
+        config = part.layer.layer if isinstance(part.layer, Shared) else part.layer
+        for field, key, shape in config.tables(part.shape):
+            target, place = getattr(config, field), Place(reading, path).at(field)
+            if target not in parts:
+                if target not in reading.raw_layers:  # else what is wrong with it has been noted
+                    place.unknown("layer", target, parts)
+                continue
+            found = parts[target][0]
+            met = found.layer.own_weights(found.shape).get(key)
+            if met != shape:
+                got = f"none of a layer {found.layer.kind}" if met is None else f"shape {met}"
+                place.fault(f"the layer '{target}' has no such weight '{key}'", expected=f"shape {shape}", got=got)
 
 
 def _limit(shape: Shape, place: Place, what: str) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "Element",
     "Flag",
     "Free",
+    "LayerName",
     "Name",
     "Pair",
     "Real",
@@ -192,6 +193,13 @@ class Name(_Plain):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": f"^{self.pattern}$"}
+
+
+@dataclass(frozen=True)
+class LayerName(Name):
+    """The key of another layer of the network, whose weights are read."""
+
+    dotted: bool = True
 
 
 @dataclass(frozen=True)

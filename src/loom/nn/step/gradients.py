@@ -43,9 +43,13 @@ def weights_of(wiring: Wiring, trained: Mapping[str, Tensor]) -> dict[str, dict[
     found: dict[str, dict[str, Tensor]] = {}
     shapes = wiring.spec.shapes()
     for node in wiring.spec.nodes:
-        parts = node.layer.walk(shapes[node.inputs[0]], node.name)
+        parts = list(node.layer.walk(shapes[node.inputs[0]], node.name))
         places = {p.layer.target if isinstance(p.layer, Shared) else p.name for p in parts}
-        found[node.name] = {n: w for n, w in trained.items() if any(n.startswith(f"{p}.") for p in places)}
+        borrowed = {name for p in parts for name in p.layer.borrowed()}
+        found[node.name] = {
+            n: w for n, w in trained.items()
+            if any(n.startswith(f"{p}.") for p in places) or n.rpartition(".")[0] in borrowed
+        }  # fmt: skip
     return found
 
 

@@ -13,7 +13,7 @@ from loom.core.errors import ArgumentError
 from loom.core.given import is_int, is_list, is_mapping, is_tuple
 from loom.nn.spec import NetworkSpec, to_document
 from loom.nn.spec.keys import chain_of, node_at
-from loom.nn.spec.layer import Shape
+from loom.nn.spec.layer import Shape, keys_of_names
 from loom.nn.spec.layers.parallel import Parallel
 from loom.nn.spec.layers.scale import Scale
 from loom.nn.spec.values import JsonObject
@@ -93,16 +93,26 @@ def renamed(name: str, moves: Sequence[tuple[str, str]]) -> str | None:
 
 
 def moved(value: Any, moves: Sequence[tuple[str, str]], where: str, *, frozen: bool = False) -> Any:
-    """Return a layer's object with all its ``$ref`` named anew, frozen if asked for."""
+    """Return a layer's object with all that names other layers named anew, frozen if asked for."""
     if is_mapping(value):
         if "$ref" in value:
-            target = renamed(str(value["$ref"]), moves)
-            if target is None:
-                raise ArgumentError(where, f"a layer shares the weights of {value['$ref']!r}, which is not taken",
-                                    expected="both", got="one", remedy="Take it as well")  # fmt: skip
-            return {**value, "$ref": target}
-        kept = {str(key): moved(each, moves, where) for key, each in value.items()}
+            return {**value, "$ref": _moved_name(str(value["$ref"]), moves, where)}
+        names = keys_of_names() if "type" in value else frozenset[str]()
+        kept = {
+            str(key): _moved_name(each, moves, where)
+            if key in names and isinstance(each, str)
+            else moved(each, moves, where)
+            for key, each in value.items()
+        }
         return {**kept, "frozen": True} if frozen else kept
     if is_list(value) and value and not is_int(value[0]):
         return [moved(each, moves, where) for each in value]
     return value
+
+
+def _moved_name(name: str, moves: Sequence[tuple[str, str]], where: str) -> str:
+    target = renamed(name, moves)
+    if target is None:
+        raise ArgumentError(where, f"a layer shares the weights of {name!r}, which is not taken",
+                            expected="both", got="one", remedy="Take it as well")  # fmt: skip
+    return target

@@ -8,6 +8,7 @@ Source: J. Su and others, "RoFormer: Enhanced Transformer with Rotary Position E
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 from loom.core.dtype import DType, f64
 from loom.runtime.device import Device
 from loom.tensor.ops.joining import concat, split, stack
-from loom.tensor.ops.views import reshape
+from loom.tensor.ops.views import expand_dims, reshape
+from loom.tensor.selecting.taking import gather
 from loom.tensor.tensor import Tensor, array
 
-__all__ = ["rotate", "turns"]
+__all__ = ["rotate", "turns", "turns_at"]
 
 
 def rotate(x: Tensor, turned: tuple[Tensor, Tensor], *, interleaved: bool = False) -> Tensor:
@@ -38,19 +40,32 @@ def rotate(x: Tensor, turned: tuple[Tensor, Tensor], *, interleaved: bool = Fals
 
 
 def turns(
-    tokens: int, half: int, base: float, dtype: DType, where: Device | str | None, start: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Return cosine and sine of ``t base^(-d / half)`` as (tokens, half), t counting from ``start``."""
+    tokens: int, half: int, base: float, dtype: DType, where: Device | str | None, start: int = 0, *,
+    factors: Sequence[float] = (),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return cosine and sine of ``t base^(-d / half) / factors[d]`` as (tokens, half), t counting from ``start``."""
     cosine, sine = (
-        array(table[start:], f64, on="cpu").astype(dtype).numpy() for table in _table(start + tokens, half, base)
+        array(table[start:], f64, on="cpu").astype(dtype).numpy()
+        for table in _table(start + tokens, half, base, tuple(factors))
     )
     return array(cosine, dtype, on=where), array(sine, dtype, on=where)
 
 
+def turns_at(
+    positions: Tensor, most: int, half: int, base: float, dtype: DType, where: Device | str | None, *,
+    factors: Sequence[float] = (),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return the same of tokens at ``positions`` (batch, tokens), below ``most``: (batch, 1, tokens, half) each."""
+    cosine, sine = turns(most, half, base, dtype, where, factors=factors)
+    return expand_dims(gather(cosine, positions), 1), expand_dims(gather(sine, positions), 1)
+
+
 @lru_cache(maxsize=64)
-def _table(tokens: int, half: int, base: float) -> tuple[Any, Any]:
+def _table(tokens: int, half: int, base: float, factors: tuple[float, ...] = ()) -> tuple[Any, Any]:
     """Return cosine and sine in f64."""
     exponents = array(np.arange(half) / half, f64, on="cpu")
     frequencies = (exponents * -array(np.array(base), f64, on="cpu").log()).exp()
+    if factors:
+        frequencies = frequencies / array(np.array(factors), f64, on="cpu")
     angles = array(np.arange(tokens, dtype=np.float64)[:, None], f64, on="cpu") * frequencies
     return angles.map("cos").numpy(), angles.map("sin").numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,6 +106,85 @@ def attention(heads: int, kv_heads: int, *, causal: bool = False, base: float | 
         return plain(w, made.transpose(1, 2).reshape(batch, tokens, -1), "o")
 
     return run
+
+
+def attention_in_full(layer: dict[str, Any]) -> Any:
+    """Attention with all that a layer may ask for, by its definition, a head and a token at a time."""
+    heads, kv_heads = layer["num_heads"], layer.get("num_kv_heads", layer["num_heads"])
+    table = layer.get("relative_table", "").removeprefix("layers.0.")
+
+    def run(w: Weights, x: Torch, at: str = "") -> Torch:
+        own = {name.removeprefix(at): a for name, a in w.items() if name.startswith(at)}
+        batch, tokens, _ = x.shape
+        q, k, v = (plain(own, x, name).view(batch, tokens, n, -1).transpose(1, 2)
+                   for name, n in (("q", heads), ("k", kv_heads), ("v", kv_heads)))  # fmt: skip
+        if "qk_norm_epsilon" in layer:
+            small = layer["qk_norm_epsilon"]
+            q, k = (F.rms_norm(t, t.shape[-1:], own[name], small) for name, t in (("q_norm", q), ("k_norm", k)))
+        if "rope_freq_base" in layer:
+            q, k = (turned_pairs(t, layer) for t in (q, k))
+        k, v = (t.repeat_interleave(heads // kv_heads, 1) for t in (k, v))
+        scores = q @ k.transpose(-1, -2) * layer.get("scale", q.shape[-1] ** -0.5)
+        buckets = layer.get("relative_buckets")
+        if buckets:
+            relative = w[f"{table}.relative_weight"] if table else own["relative_weight"]
+            both = not layer.get("causal", False)
+            number = [[bucket(j - i, buckets, layer.get("relative_distance", 128), both) for j in range(tokens)]
+                      for i in range(tokens)]  # fmt: skip
+            scores = scores + relative[torch.tensor(number)].permute(2, 0, 1)
+        if layer.get("causal"):
+            window = layer.get("window", tokens)
+            seen = torch.tensor([[0 <= i - j < window for j in range(tokens)] for i in range(tokens)])
+            scores = scores.masked_fill(~seen, -math.inf)
+        return plain(own, (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, tokens, -1), "o")
+
+    return run
+
+
+def bucket(away: int, buckets: int, most: int, both: bool) -> int:
+    """A distance's bucket, by logarithms."""
+    first = 0
+    if both:
+        buckets //= 2
+        first, away = (buckets if away > 0 else 0), abs(away)
+    else:
+        away = max(-away, 0)
+    near = buckets // 2
+    if away < near:
+        return first + away
+    grown = math.log(away / near) / math.log(most / near) * (buckets - near)
+    return first + min(near + int(grown + 1e-9), buckets - 1)
+
+
+def turned_pairs(x: Torch, layer: dict[str, Any]) -> Torch:
+    """Rotary position embedding of some features, in either layout of pairs."""
+    rotated = layer.get("rope_dims", x.shape[-1])
+    half = rotated // 2
+    factors = torch.tensor(layer.get("rope_factors", [1.0] * half)).double()
+    turns = layer["rope_freq_base"] ** (-torch.arange(half).double() / half) / factors
+    angles = torch.outer(torch.arange(x.shape[-2]).double(), turns)
+    part, rest = x[..., :rotated], x[..., rotated:]
+    near = layer.get("rope_interleaved", False)
+    first, second = (part[..., ::2], part[..., 1::2]) if near else (part[..., :half], part[..., half:])
+    pairs = torch.complex(first, second) * torch.polar(torch.ones_like(angles), angles)
+    ends = torch.stack([pairs.real, pairs.imag], -1).flatten(-2) if near else torch.cat([pairs.real, pairs.imag], -1)
+    return torch.cat([ends, rest], -1)
+
+
+def twice(layer: dict[str, Any]) -> Any:
+    """Attention, then attention that has the first one's bias."""
+    second = layer | {"relative_table": "layers.0.layers.0"}
+
+    def run(w: Weights, x: Torch) -> Torch:
+        return attention_in_full(second)(w, attention_in_full(layer)(w, x, "layers.0."), "layers.1.")
+
+    return run
+
+
+def of_attention(name: str, shape: tuple[int, ...], **fields: Any) -> Case:
+    """Attention with some keys of its own."""
+    layer = {"type": "multi_head_attention", "num_heads": 2} | fields
+    return Case(f"attention_{name}", shape, layer, attention_in_full(layer))
 
 
 def turned(x: Torch, base: float) -> Torch:
@@ -224,6 +304,8 @@ def of_softmax(variant: str, width: int, reference: Any = None, **fields: Any) -
     )
 
 
+_RELATIVE = {"type": "multi_head_attention", "num_heads": 2, "relative_buckets": 8, "relative_distance": 5,
+             "scale": 1.0}  # fmt: skip
 _GRID = {"rows": 1, "cols": 2}
 _DENSE = {"type": "dense", "output_size": 2}
 _THERE = np.array([[1, 1, 0], [1, 0, 1], [1, 1, 1]], np.float64)
@@ -280,6 +362,20 @@ CASES = [
          "rope_freq_base": 100.0}, attention(2, 1, causal=True, base=100.0)),
     Case("attention_padding", (3, 3), {"type": "multi_head_attention", "num_heads": 2, "head_dim": 2, "bias": False,
          "padding_mask": "there"}, attention(2, 2, there=_THERE), others={"there": _THERE}),
+    of_attention("qk_norm", (3, 4), qk_norm_epsilon=1e-3, output_bias=False, causal=True, window=2),
+    of_attention("rope_part", (3, 12), rope_freq_base=50.0, rope_dims=4, rope_interleaved=True, rope_factors=[1.0, 3.5],
+                 scale=0.25, bias=False, output_bias=True),
+    of_attention("relative", (7, 4), relative_buckets=6, relative_distance=5, causal=True),
+    Case("attention_relative_table", (9, 4), {"type": "sequential", "layers": [
+         _RELATIVE, _RELATIVE | {"relative_table": "layers.0.layers.0"}]}, twice(_RELATIVE)),
+    Case("unembedding", (3,), {"type": "sequential", "layers": [
+         {"type": "embedding", "vocab_size": 5, "embedding_dim": 2}, {"type": "activation", "function": "tanh"},
+         {"type": "unembedding", "table": "layers.0.layers.0", "vocab_size": 5}]}, ids=5,
+         reference=lambda w, x: F.embedding(x, w["layers.0.weight"]).tanh() @ w["layers.0.weight"].T),
+    Case("position_embedding", (3, 2), {"type": "position_embedding", "max_positions": 4},
+         lambda w, x: x + w["weight"][:3]),
+    Case("swiglu_gelu", (3,), {"type": "swiglu", "inner_size": 2, "activation": "gelu_tanh"},
+         lambda w, x: plain(w, F.gelu(plain(w, x, "gate"), approximate="tanh") * plain(w, x, "up"), "down")),
     Case("shared", (2,), {"type": "sequential", "layers": [_DENSE, {"type": "activation", "function": "tanh"},
          {"$ref": "layers.0.layers.0"}]}, lambda w, x: dense(w, dense(w, x, "layers.0.").tanh(), "layers.0.")),
     Case("residual", (2,), {"type": "residual", "layers": [_DENSE, {"type": "activation", "function": "tanh"}]},

@@ -14,7 +14,7 @@ from loom import tensor
 from loom.nn.model import Model
 from loom.nn.spec import LAYERS, Activation, ActivationLayer, Layer, parse
 from loom.nn.spec.fields import value_fields
-from loom.nn.spec.rules import Choice
+from loom.nn.spec.rules import Choice, Flag
 from unit.nn.layers.cases import CASES, Case
 
 pytestmark = pytest.mark.wide
@@ -77,7 +77,8 @@ _NEAR_OTHERS = {
     "parallel_add", "parallel_avg", "kmeans_manhattan", "kmeans_cosine", "softmax_temperature1_3", "softmax_entmax1_3",
     "softmax_hierarchical1_6", "softmax_adaptive1_4", "softmax_gumbel0_3", "activation_selu", "activation_gelu_tanh",
     "conv1d_plain", "conv2d_plain", "swiglu_plain", "rnn_last", "lstm_last", "gru_last", "parallel_filter_equal",
-    "merge_concat0", "merge_concat1", "merge_add0", "merge_avg0", "kmeans_features", "gumbel_quiet",
+    "merge_concat0", "merge_concat1", "merge_add0", "merge_avg0", "kmeans_features", "gumbel_quiet", "swiglu_gelu",
+    "attention_relative",
 }  # fmt: skip
 """Left out where tests must be quick."""
 _MARKED = [pytest.param(c, id=c.name, marks=[pytest.mark.wide] if c.name in _NEAR_OTHERS else []) for c in CASES]
@@ -118,6 +119,8 @@ def _wanted(config: type[Layer]) -> Iterator[tuple[str, Any]]:
             yield from ((f.name, True), (f.name, False))
         elif isinstance(f.default, Activation) and config is not ActivationLayer:
             yield from ((f.name, "default"), (f.name, "other"))
+        elif isinstance(f.rule, Flag):
+            yield from ((f.name, True), (f.name, False), (f.name, "left out"))
         elif isinstance(f.rule, Choice):
             yield from ((f.name, member) for member in f.rule.members)
         elif f.default is None or f.default == ():

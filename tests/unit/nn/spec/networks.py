@@ -38,6 +38,7 @@ from loom.nn.spec import (
     NodeSpec,
     Parallel,
     ParallelMode,
+    PositionEmbedding,
     Reshape,
     Residual,
     RMSNorm,
@@ -51,6 +52,11 @@ from loom.nn.spec import (
 
 Shape = tuple[int, ...]
 _some = st.integers(1, 6)
+_ROTATIONS: list[dict[str, Any]] = [
+    {},
+    {"rope_freq_base": 10000.0},
+    {"rope_freq_base": 500.0, "rope_dims": 2, "rope_factors": (2.5,), "rope_interleaved": True},
+]
 _real = st.floats(0.001, 100.0)
 
 
@@ -86,7 +92,7 @@ def _any_axis(draw: Any, shape: Shape) -> list[Layer]:
         LayerNorm(norm_size=given, epsilon=draw(_real)),
         RMSNorm(norm_size=given, frozen=frozen),
         BatchNorm(momentum=draw(st.floats(0.01, 1.0))),
-        SwiGLU(inner_size=draw(_some), bias=draw(st.booleans())),
+        SwiGLU(inner_size=draw(_some), bias=draw(st.booleans()), activation=draw(st.sampled_from(Activation))),
         Embedding(vocab_size=draw(_some), embedding_dim=draw(_some)),
         Flatten(),
         Reshape(shape=(-1,)),
@@ -124,9 +130,14 @@ def _by_rank(draw: Any, shape: Shape) -> list[Layer]:
                 num_kv_heads=heads[1],
                 head_dim=2 * draw(_some),
                 causal=draw(st.booleans()),
-                rope_freq_base=draw(st.sampled_from([None, 10000.0])),
+                output_bias=draw(st.sampled_from([None, True, False])),
+                qk_norm_epsilon=draw(st.sampled_from([None, 1e-6])),
+                relative_buckets=draw(st.sampled_from([None, 8])),
+                scale=draw(st.sampled_from([None, 1.0])),
+                **draw(st.sampled_from(_ROTATIONS)),
                 padding_mask=draw(st.sampled_from([None, "mask"])) if shape[0] == 3 else None,
             ),
+            PositionEmbedding(max_positions=shape[0] + draw(st.integers(0, 2))),
             Conv1D(filters=draw(_some), kernel_size=kernel, stride=draw(_some), padding=draw(st.integers(0, 2))),
             AveragePool(pool_size=(1, kernel)),
         ]

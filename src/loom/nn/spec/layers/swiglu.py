@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, size
 from loom.nn.spec.layer import Layer, Shape, register
 from loom.nn.spec.problems import Place
@@ -19,7 +20,7 @@ __all__ = ["SwiGLU"]
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwiGLU(Layer):
-    """``(silu(x W_gate + b) * (x W_up + b)) W_down + b`` along the last axis, (..., n) to (..., n).
+    """``(f(x W_gate + b) * (x W_up + b)) W_down + b`` along the last axis, (..., n) to (..., n); f is ``activation``.
 
     Weights: ``gate_weight``, ``up_weight`` (n, inner), ``down_weight`` (inner, n) and, unless ``bias`` is false,
     ``gate_bias``, ``up_bias`` (inner,), ``down_bias`` (n,).
@@ -30,6 +31,7 @@ class SwiGLU(Layer):
     inner_size: int = size("the number of features between the projections")
     input_size: int | None = size("the number of input features, if it is to be checked", None)
     bias: bool = flag("true if the three projections have biases", True)
+    activation: Activation = activation("the function of the gate", Activation.SWISH)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         if not has_rank(shape, place, 1, 0):

@@ -214,11 +214,15 @@ def _norm(w: _FirstWriter, layer: LayerNorm | RMSNorm, shape: Shape, here: str) 
 
 def _swiglu(w: _FirstWriter, layer: SwiGLU, shape: Shape, here: str) -> dict[str, Any]:
     w.with_bias(layer, here)
+    if layer.activation is not Activation.SWISH:
+        raise w.writing.refuse(here, "its gate is always of swish", layer.activation.value)
     return {"input_height": shape[-1], "output_height": layer.inner_size}
 
 
 def _attention(w: _FirstWriter, layer: MultiHeadAttention, shape: Shape, here: str) -> dict[str, Any]:
     w.with_bias(layer, here)
+    if layer.beyond_first():
+        raise w.writing.refuse(here, "its attention has no such keys", ", ".join(layer.beyond_first()))
     is_known = layer.rope_freq_base == 10000.0 or (w.document and layer.rope_freq_base is not None)
     if not is_known or not layer.causal or layer.kv_heads != layer.num_heads or layer.padding_mask is not None:
         what = "its attention is causal, with rotation of base 10000 and as many key as query heads"

@@ -241,12 +241,16 @@ def _rows(shape: Shape) -> int | None:
 
 
 def _swiglu(w: _SecondWriter, layer: SwiGLU, shape: Shape, here: str) -> Config:
+    if layer.activation is not Activation.SWISH:
+        raise w.writing.refuse(here, "its gate is always of swish", layer.activation.value)
     if not layer.bias:
         w.writing.note(here, "its layers have biases: zeros are written")
     return w.layer("SwiGLU", input_height=shape[-1], output_height=layer.inner_size, seq_length=_rows(shape))
 
 
 def _attention(w: _SecondWriter, layer: MultiHeadAttention, shape: Shape, here: str) -> Config:
+    if layer.beyond_first():
+        raise w.writing.refuse(here, "its attention has no such keys", ", ".join(layer.beyond_first()))
     if layer.rope_freq_base is None or not layer.causal or layer.padding_mask is not None:
         raise w.writing.refuse(here, "its attention is causal, with rotation",
                                f"causal {layer.causal}, rope_freq_base {layer.rope_freq_base}")  # fmt: skip
