@@ -43,7 +43,7 @@ def test_vector_types_and_misspelt_names() -> None:
 
 def _names(node: ast.AST) -> set[str]:
     """Return the names a top-level statement defines."""
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return {node.name}
     if isinstance(node, ast.ImportFrom):
         return {a.asname or a.name for a in node.names}

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "MATMUL_BLOCK", "MATMUL_CHUNK", "NAN_BITS", "REDUCE_LANES", "REDUCE_TILE", "SCAN_RUN", "SCAN_TILE",
-    "Guarantee", "canonical_bits",
+    "MATMUL_BLOCK", "MATMUL_CHUNK", "NAN_BITS", "NUMERICS_VERSION", "REDUCE_LANES", "REDUCE_TILE", "SCAN_RUN",
+    "SCAN_TILE", "Guarantee", "canonical_bits",
 ]  # fmt: skip
+
+NUMERICS_VERSION = "loom-numerics/1"
+"""Of the contract as a whole: another one where any result may have other bits. Receipts of models name it."""
 
 REDUCE_TILE = 4096
 """Elements summed by one tile of the canonical reduction."""

@@ -1,0 +1,275 @@
+"""The paths under ``/v1``: models, completions, chats, embeddings, receipts.
+
+Layer: serve. Invariant: an answer is kept with its receipt before its last part is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from loom.models.receipts import Receipt, embedding_receipt, text_receipt
+from loom.serve.api.bodies import read_object
+from loom.serve.api.replies import ChatReply, CompletionReply, Reply, echo_of, embedding_body, model_body, usage
+from loom.serve.api.requests import TextRequest, read_chat, read_completion, read_embedding
+from loom.serve.api.streams import EventStream, unless_gone
+from loom.serve.jobs import TextJob, TextPart, refusal_of
+from loom.serve.port import ServedModel, TextTask, TokenScore
+from loom.serve.refusals import Refusal, missing
+from loom.serve.state import ServerState
+
+__all__ = ["Endpoints"]
+
+RECEIPT_HEADER = "Loom-Receipt-Id"
+
+Endpoint = Callable[["Endpoints", Request], Awaitable[Response]]
+
+
+def _endpoint(function: Endpoint) -> Endpoint:
+    """Have an endpoint refuse query parameters, which none knows, and tell errors as refusals."""
+
+    @functools.wraps(function)
+    async def answered(self: Endpoints, request: Request) -> Response:
+        if request.url.query:
+            raise Refusal(400, "Query parameters are not known here: leave them out.", code="unknown_parameter")
+        try:
+            return await function(self, request)
+        except Exception as error:
+            raise refusal_of(error) from error
+
+    return answered
+
+
+class Endpoints:
+    """What answers, over what the server keeps."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+
+    @_endpoint
+    async def models(self, _: Request) -> Response:
+        """Answer ``GET /v1/models``."""
+        return JSONResponse({"object": "list", "data": [model_body(m) for m in self._state.models.values()]})
+
+    @_endpoint
+    async def model(self, request: Request) -> Response:
+        """Answer ``GET /v1/models/NAME``."""
+        return JSONResponse(model_body(self._state.model(request.path_params["name"])))
+
+    @_endpoint
+    async def receipt(self, request: Request) -> Response:
+        """Answer ``GET /v1/receipts/ID``: of a receipt, or of an answer, which has one for each choice."""
+        name = request.path_params["name"]
+        one = self._state.receipts.find(name)
+        if one is not None:
+            return Response(one.to_json(), media_type="application/json")
+        several = self._state.receipts.of_answer(name)
+        if not several:
+            kept = self._state.limits.receipts
+            raise Refusal(404, f"No receipt {name[:100]!r} is kept (of the last {kept} answers).", code="not_found")
+        return JSONResponse({"object": "list", "data": [each.to_dict() for each in several]})
+
+    @_endpoint
+    async def chat(self, request: Request) -> Response:
+        """Answer ``POST /v1/chat/completions``."""
+        body, model, limits = *await self._body(request), self._state.limits
+        asked = await self._read(request, read_chat, body, model, limits)
+        reply = ChatReply(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), model, asked.scored)
+        job = self._job(request, model, asked.tasks)
+        if asked.stream:
+            return self._stream(request, job, reply, asked, self._chat_events(job, reply, asked))
+        try:
+            choices = await unless_gone(request.receive, self._finished(request, job))
+            return self._whole(job, reply, asked, reply.whole(choices))
+        finally:
+            self._close(job)
+
+    @_endpoint
+    async def completions(self, request: Request) -> Response:
+        """Answer ``POST /v1/completions``."""
+        body, model, limits = *await self._body(request), self._state.limits
+        asked = await self._read(request, read_completion, body, model, limits)
+        reply = CompletionReply(f"cmpl-{secrets.token_hex(12)}", int(time.time()), model, asked.scored)
+        job = self._job(request, model, asked.tasks)
+        if asked.stream:
+            return self._stream(request, job, reply, asked, self._completion_events(job, reply, asked))
+        try:
+            choices = await unless_gone(request.receive, self._finished(request, job))
+            echoed = None
+            if asked.echo:
+                echoed = await unless_gone(request.receive, self._echoed(job, asked))
+            return self._whole(job, reply, asked, reply.whole(choices, echoed))
+        finally:
+            self._close(job)
+
+    @_endpoint
+    async def embeddings(self, request: Request) -> Response:
+        """Answer ``POST /v1/embeddings``."""
+        body, model, limits = *await self._body(request), self._state.limits
+        asked = await self._read(request, read_embedding, body, model, limits)
+        ticket = await unless_gone(request.receive, self._state.gate.enter(1))
+        try:
+            work = self._blocking(self._state.threads, model.embed, asked.rows)
+            vectors = await unless_gone(request.receive, asyncio.wait_for(work, limits.request_seconds))
+        except (asyncio.TimeoutError, TimeoutError):
+            raise Refusal(504, "The request took longer than the server allows.", code="timeout") from None
+        finally:
+            ticket.give_back()
+        receipt = embedding_receipt(model.identity, asked.rows, vectors, self._about(model, asked.about))
+        self._state.receipts.add(receipt.id, [receipt])
+        self._state.metrics.count("loom_tokens_total", sum(map(len, asked.rows)), kind="prompt", model=model.name)
+        told = embedding_body(model, vectors, asked.rows, asked.base64)
+        return JSONResponse({**told, "receipt_id": receipt.id}, headers={RECEIPT_HEADER: receipt.id})
+
+    # on the way in
+
+    async def _body(self, request: Request) -> tuple[dict[str, Any], ServedModel]:
+        body = await read_object(request, self._state.limits)
+        if body.get("model") is None:
+            raise missing("model")
+        return body, self._state.model(body["model"])
+
+    async def _read(self, request: Request, read: Callable[..., Any], *arguments: Any) -> Any:
+        return await unless_gone(request.receive, self._blocking(self._state.readers, read, *arguments))
+
+    async def _blocking(self, threads: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+
+    def _job(self, request: Request, model: ServedModel, tasks: Sequence[TextTask]) -> TextJob:
+        job = TextJob(model, tasks, request.state.started + self._state.limits.request_seconds)
+        self._state.jobs.add(job)
+        return job
+
+    async def _started(self, job: TextJob) -> None:
+        asked = time.monotonic()
+        await job.start(self._state.gate, self._state.threads)
+        self._state.metrics.observe("loom_queue_seconds", time.monotonic() - asked)
+
+    async def _finished(self, request: Request, job: TextJob) -> Any:
+        await self._started(job)
+        async for piece in job.pieces():
+            self._first(request, piece)
+        return job.choices
+
+    def _first(self, request: Request, piece: TextPart) -> None:
+        if piece.step is not None and not getattr(request.state, "seen", False):
+            request.state.seen = True
+            self._state.metrics.observe("loom_first_token_seconds", time.monotonic() - request.state.started)
+
+    async def _echoed(self, job: TextJob, asked: TextRequest) -> list[tuple[str, list[TokenScore]]]:
+        """Return the text of each task's prompt, and its tokens' probabilities if they are asked for."""
+        found: dict[tuple[int, ...], tuple[str, list[TokenScore]]] = {}
+        for task in job.tasks:
+            if task.prompt not in found:
+                found[task.prompt] = await self._blocking(self._state.threads, self._echo, job.model, task, asked)
+        return [found[task.prompt] for task in job.tasks]
+
+    def _echo(self, model: ServedModel, task: TextTask, asked: TextRequest) -> tuple[str, list[TokenScore]]:
+        return echo_of(model, task), model.score(task.prompt, task.top) if asked.scored else []
+
+    # on the way out
+
+    def _whole(self, job: TextJob, reply: Reply, asked: TextRequest, choices: list[dict[str, Any]]) -> Response:
+        receipts = self._settle(job, reply, asked)
+        for choice, receipt in zip(choices, receipts, strict=True):
+            choice["receipt_id"] = receipt.id
+        body = {**reply.base(reply.kind), "choices": choices, "usage": _usage(job, asked),
+                "receipt_id": receipts[0].id}  # fmt: skip
+        headers = {RECEIPT_HEADER: ", ".join(receipt.id for receipt in receipts)}
+        data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return Response(data, media_type="application/json", headers=headers)
+
+    def _settle(self, job: TextJob, reply: Reply, asked: TextRequest) -> list[Receipt]:
+        """Count what was written, and keep its receipts."""
+        model, about = job.model, self._about(job.model, asked.about)
+        receipts = [
+            text_receipt(model.identity, task.prompt, _settings(task), [s.token for s in choice.steps],
+                         [s.logprob for s in choice.steps], choice.text, choice.finish_reason or "stop", about)
+            for task, choice in zip(job.tasks, job.choices, strict=True)
+        ]  # fmt: skip
+        self._state.receipts.add(reply.id, receipts)
+        told = _usage(job, asked)
+        for kind in ("prompt", "completion"):
+            self._state.metrics.count("loom_tokens_total", told[f"{kind}_tokens"], kind=kind, model=model.name)
+        return receipts
+
+    def _about(self, model: ServedModel, more: Mapping[str, Any]) -> dict[str, Any]:
+        return {"model": model.name, "device": model.device, "created": int(time.time()), **more}
+
+    def _stream(
+        self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]
+    ) -> Response:
+        return EventStream(self._events(request, job, reply, asked, parts), functools.partial(self._close, job))
+
+    async def _events(
+        self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield the bodies of an answer in parts."""
+        kind = f"{reply.kind}.chunk" if isinstance(reply, ChatReply) else reply.kind
+        empty = {"usage": None} if asked.include_usage else {}
+        await self._started(job)
+        async for choice, piece in parts:
+            if piece is not None:
+                self._first(request, piece)
+            yield {**reply.base(kind), "choices": [choice], **empty}
+        receipts = self._settle(job, reply, asked)
+        for at, (made, receipt) in enumerate(zip(job.choices, receipts, strict=True)):
+            last = reply.last(at, made.finish_reason or "stop")
+            yield {**reply.base(kind), "choices": [{**last, "receipt_id": receipt.id}], **empty,
+                   "receipt_id": receipt.id}  # fmt: skip
+        if asked.include_usage:
+            yield {**reply.base(kind), "choices": [], "usage": _usage(job, asked)}
+
+    async def _chat_events(self, job: TextJob, reply: ChatReply, asked: TextRequest) -> AsyncIterator[Any]:
+        for at in range(len(job.tasks)):
+            yield reply.first(at), None
+        async for piece in job.pieces():
+            if _seen(piece, job.model, asked):
+                yield reply.part(piece), piece
+
+    async def _completion_events(self, job: TextJob, reply: CompletionReply, asked: TextRequest) -> AsyncIterator[Any]:
+        offsets = [0] * len(job.tasks)
+        if asked.echo:
+            for at, (text, scores) in enumerate(await self._echoed(job, asked)):
+                yield reply.opening(at, text, scores), None
+                offsets[at] = len(text)
+        async for piece in job.pieces():
+            if _seen(piece, job.model, asked):
+                yield reply.part(piece, offsets[piece.index]), piece
+            offsets[piece.index] += len(piece.text)
+
+    def _close(self, job: TextJob, whole: bool = True) -> None:
+        self._state.jobs.discard(job)
+        job.close()
+        if not whole or any(choice.finish_reason is None for choice in job.choices):
+            self._state.metrics.count("loom_cancelled_total")
+
+
+def _seen(piece: TextPart, model: ServedModel, asked: TextRequest) -> bool:
+    """Tell whether a part says anything: text, or the probabilities of a token that has some."""
+    return bool(piece.text) or (asked.scored and piece.step is not None and piece.step.token not in model.eos)
+
+
+def _usage(job: TextJob, asked: TextRequest) -> dict[str, int]:
+    """Return the tokens of a request: each prompt once, whatever is written after it."""
+    each = len(job.tasks) // asked.prompts
+    return usage([task.prompt for task in job.tasks[::each]], job.choices)
+
+
+def _settings(task: TextTask) -> dict[str, Any]:
+    """Return a task's settings as a receipt claims them."""
+    found: dict[str, Any] = {**task.settings}
+    found["stop"] = list(found.get("stop", ()))
+    found["logit_bias"] = {str(token): bias for token, bias in found.get("logit_bias", {}).items()}
+    found["seed"] = str(found["seed"])
+    if task.constraint is not None:
+        found["constraint"] = {"kind": task.constraint.kind, "schema": task.constraint.schema}
+    return found

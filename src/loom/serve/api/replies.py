@@ -1,0 +1,183 @@
+"""The bodies of answers, as OpenAI's interface words them.
+
+Layer: serve. Invariant: an answer in parts says what the whole one says.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.serve.jobs import TextPart, WrittenText
+from loom.serve.port import ServedModel, TextTask, TokenScore, TokenStep
+from loom.serve.writing import TextWriter
+
+__all__ = ["ChatReply", "CompletionReply", "Reply", "echo_of", "embedding_body", "model_body", "usage"]
+
+_FAR = -9999.0
+"""What OpenAI says instead of minus infinity, which JSON has not."""
+
+
+def usage(prompts: Iterable[Sequence[int]], choices: Sequence[WrittenText]) -> dict[str, int]:
+    """Return how many tokens were read and written."""
+    read, written = sum(map(len, prompts)), sum(len(choice.steps) for choice in choices)
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+def _told(logprob: float | None) -> float | None:
+    return logprob if logprob is None else logprob if math.isfinite(logprob) else _FAR
+
+
+def _token(model: ServedModel, token: int) -> tuple[str, list[int]]:
+    found = model.token_bytes(token)
+    return found.decode(errors="replace"), list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What all bodies of one answer have in common."""
+
+    id: str
+    created: int
+    model: ServedModel
+    scored: bool
+
+    @property
+    def kind(self) -> str:
+        """What the whole answer is called."""
+        raise NotImplementedError
+
+    def base(self, kind: str) -> dict[str, Any]:
+        """Return the fields of every body."""
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model.name,
+                "system_fingerprint": f"loom-{self.model.identity.weights[:16]}"}  # fmt: skip
+
+
+class ChatReply(Reply):
+    """Bodies of a chat's answer."""
+
+    kind = "chat.completion"
+
+    def whole(self, choices: Sequence[WrittenText]) -> list[dict[str, Any]]:
+        """Return the choices of a whole answer."""
+        return [
+            {"index": at, "message": {"role": "assistant", "content": choice.text, "refusal": None},
+             "logprobs": self._logprobs(choice.steps), "finish_reason": choice.finish_reason}
+            for at, choice in enumerate(choices)
+        ]  # fmt: skip
+
+    def first(self, index: int) -> dict[str, Any]:
+        """Return the choice of the part that opens an answer."""
+        return self._part(index, {"role": "assistant", "content": "", "refusal": None}, ())
+
+    def part(self, piece: TextPart) -> dict[str, Any]:
+        """Return the choice of one part."""
+        return self._part(piece.index, {"content": piece.text}, () if piece.step is None else (piece.step,))
+
+    def last(self, index: int, reason: str) -> dict[str, Any]:
+        """Return the choice of the part that closes an answer."""
+        return {**self._part(index, {}, ()), "finish_reason": reason}
+
+    def _part(self, index: int, delta: dict[str, Any], steps: Sequence[TokenStep]) -> dict[str, Any]:
+        scored = self._logprobs(steps) if steps else None
+        return {"index": index, "delta": delta, "logprobs": scored, "finish_reason": None}
+
+    def _logprobs(self, steps: Sequence[TokenStep]) -> dict[str, Any] | None:
+        if not self.scored:
+            return None
+        told = [
+            {**self._one(step.token, step.logprob), "top_logprobs": [self._one(t, v) for t, v in step.top]}
+            for step in steps
+            if step.token not in self.model.eos
+        ]
+        return {"content": told, "refusal": None}
+
+    def _one(self, token: int, logprob: float) -> dict[str, Any]:
+        name, data = _token(self.model, token)
+        return {"token": name, "bytes": data, "logprob": _told(logprob)}
+
+
+class CompletionReply(Reply):
+    """Bodies of a completion; with ``echo`` the prompt stands before what was written."""
+
+    kind = "text_completion"
+
+    def whole(
+        self, choices: Sequence[WrittenText], echoed: Sequence[tuple[str, Sequence[TokenScore]]] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the choices of a whole answer; ``echoed``: text and scores of each one's prompt."""
+        found: list[dict[str, Any]] = []
+        for at, choice in enumerate(choices):
+            before, scores = ("", ()) if echoed is None else echoed[at]
+            told = [*scores, *self._scores(choice.steps)]
+            found.append({"index": at, "text": before + choice.text, "logprobs": self.scores(told, 0),
+                          "finish_reason": choice.finish_reason})  # fmt: skip
+        return found
+
+    def part(self, piece: TextPart, offset: int) -> dict[str, Any]:
+        """Return the choice of one part, whose text begins at ``offset`` of the whole."""
+        step = piece.step
+        told = None if step is None else self.scores(self._scores([step]), offset)
+        return {"index": piece.index, "text": piece.text, "logprobs": told, "finish_reason": None}
+
+    def opening(self, index: int, text: str, scores: Sequence[TokenScore]) -> dict[str, Any]:
+        """Return the choice of the part that holds the prompt."""
+        return {"index": index, "text": text, "logprobs": self.scores(scores, 0), "finish_reason": None}
+
+    def last(self, index: int, reason: str) -> dict[str, Any]:
+        """Return the choice of the part that closes an answer."""
+        return {"index": index, "text": "", "logprobs": None, "finish_reason": reason}
+
+    def _scores(self, steps: Sequence[TokenStep]) -> list[TokenScore]:
+        """Return what was written, without the token that ends a text."""
+        return [TokenScore(step.token, step.logprob, step.top) for step in steps if step.token not in self.model.eos]
+
+    def scores(self, told: Sequence[TokenScore], offset: int) -> dict[str, Any] | None:
+        """Return tokens with their probabilities and where each begins in the text."""
+        if not self.scored:
+            return None
+        names = [_token(self.model, score.token)[0] for score in told]
+        offsets: list[int] = []
+        for name in names:
+            offsets.append(offset)
+            offset += len(name)
+        tops = [
+            None if score.logprob is None else {_token(self.model, t)[0]: _told(v) for t, v in score.top}
+            for score in told
+        ]
+        return {"tokens": names, "token_logprobs": [_told(s.logprob) for s in told], "top_logprobs": tops,
+                "text_offset": offsets}  # fmt: skip
+
+
+def echo_of(model: ServedModel, task: TextTask) -> str:
+    """Return the text of a prompt, as its tokens say it."""
+    writer = TextWriter(model.decoder(), (), frozenset())
+    return "".join(writer.push(token) for token in task.prompt) + writer.flush()
+
+
+def embedding_body(
+    model: ServedModel, vectors: np.ndarray[Any, np.dtype[np.float32]], rows: Sequence[Sequence[int]], coded: bool
+) -> dict[str, Any]:
+    """Return the body of vectors: numbers that read back to the same bits, or those bits as base64."""
+    count = sum(map(len, rows))
+    plain = np.ascontiguousarray(vectors, "<f4")
+    told: Iterable[Any] = (base64.b64encode(v.tobytes()).decode() for v in plain) if coded else plain.tolist()
+    data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(told)]
+    return {"object": "list", "data": data, "model": model.name,
+            "usage": {"prompt_tokens": count, "total_tokens": count}}  # fmt: skip
+
+
+def model_body(model: ServedModel) -> dict[str, Any]:
+    """Return what is told of a model."""
+    about: Mapping[str, Any] = {
+        "id": model.name, "object": "model", "created": model.created, "owned_by": "loom",
+        "context_length": model.context_length, "vocabulary_size": model.vocabulary_size,
+        "tasks": [name for name, can in (("text", model.writes), ("embedding", model.embeds)) if can],
+        "digests": model.identity.claims(), "device": model.device,
+    }  # fmt: skip
+    return dict(about)

@@ -1,0 +1,95 @@
+"""Who may speak to a server: the Host header, the key, pages of other origins.
+
+Layer: serve. Invariant: a page that a browser loaded from elsewhere reaches nothing, whatever name it has its name
+server give to this machine.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from loom.serve.refusals import Refusal
+
+__all__ = ["RequestGuard", "is_loopback"]
+
+_OPEN = ("/", "/health")
+"""Paths that need no key: they tell nothing of models or texts."""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address to listen on is reached from this machine alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _name_of(host: str) -> str:
+    """Return a Host header's name, without port and brackets, in small letters."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.rpartition(":")[0] if name.count(":") == 1 else name
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestGuard:
+    """``keys``: any of them will do, none means that none is asked for. ``hosts``: names that the server has.
+
+    Addresses and ``localhost`` are always the server's: a name server cannot give them to another page.
+    """
+
+    keys: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+    def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Let a request pass, or raise the Refusal."""
+        self._check_host(_all(headers, b"host"))
+        self._check_origin(headers)
+        if self.keys and path not in _OPEN:
+            self._check_key(_all(headers, b"authorization"))
+
+    def _check_host(self, hosts: list[str]) -> None:
+        if len(hosts) != 1:
+            raise Refusal(400, "A request has one Host header.", code="invalid_host")
+        name = _name_of(hosts[0])
+        if name != "localhost" and not _is_address(name) and name not in self.hosts:
+            raise Refusal(403, f"The server does not go by the name {name[:100]!r}. Start it with --allow-host.",
+                          code="invalid_host")  # fmt: skip
+
+    def _check_origin(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        origins = _all(headers, b"origin")
+        for origin in origins:
+            host = _all(headers, b"host")[0].strip().lower()
+            own = origin.strip().lower().partition("://")[2]
+            if own != host and origin not in self.origins:
+                raise Refusal(403, "Pages of other origins may not use this server. Start it with --allow-origin.",
+                              code="invalid_origin")  # fmt: skip
+
+    def _check_key(self, given: list[str]) -> None:
+        scheme, _, key = (given[0] if len(given) == 1 else "").partition(" ")
+        data = key.strip().encode("utf-8", "surrogateescape")
+        # all are compared, in the same time whichever it is
+        good = [hmac.compare_digest(data, each.encode()) for each in self.keys]
+        if scheme.lower() != "bearer" or not any(good):
+            raise Refusal(401, "Incorrect API key: send 'Authorization: Bearer KEY'.", code="invalid_api_key")
+
+
+def _all(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in headers if key.lower() == name]

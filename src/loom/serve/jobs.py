@@ -1,0 +1,177 @@
+"""Runs a request's texts: each is written by a thread of the engine's, and comes to the event loop piece by piece.
+
+Layer: serve. Invariant: when a job is closed, for whatever reason, its texts are cancelled and its places given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from loom.core.errors import LoomError
+from loom.serve.gate import ServerGate, Ticket
+from loom.serve.port import ServedModel, TextTask, TextWriting, TokenStep
+from loom.serve.refusals import Refusal
+from loom.serve.writing import TextWriter
+
+__all__ = ["TextJob", "TextPart", "WrittenText", "refusal_of"]
+
+
+@dataclass(slots=True)
+class WrittenText:
+    """What was written for one task so far."""
+
+    steps: list[TokenStep] = field(default_factory=list[TokenStep])
+    text: str = ""
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A part of a choice: new text, the step that gave it (none at the end), why it ended (at the end)."""
+
+    index: int
+    text: str
+    step: TokenStep | None = None
+    finish_reason: str | None = None
+    error: BaseException | None = None
+
+
+class TextJob:
+    """The texts of one request, under way.
+
+    ``pieces`` may be iterated once; ``choices`` hold all that came. Close it in the end, from the event loop.
+    """
+
+    def __init__(self, model: ServedModel, tasks: Sequence[TextTask], deadline: float) -> None:
+        self.model, self.tasks = model, tuple(tasks)
+        self.choices = [WrittenText() for _ in self.tasks]
+        self._deadline = deadline
+        self._queue: asyncio.Queue[TextPart] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._written: list[TextWriting] = []
+        self._cancelled = False
+        self._ticket: Ticket | None = None
+
+    async def start(self, gate: ServerGate, threads: Executor) -> None:
+        """Wait for places, then begin; Refusal if there are none, or time is over."""
+        try:
+            async with _until(self._deadline):
+                self._ticket = await gate.enter(len(self.tasks))
+        except (asyncio.TimeoutError, TimeoutError):
+            raise Refusal(503, "No place became free in time.", code="timeout", retry_after=5) from None
+        for index in range(len(self.tasks)):
+            threads.submit(self._write, index)
+
+    def _write(self, index: int) -> None:
+        """Write one text, in a thread of its own."""
+        task, model = self.tasks[index], self.model
+        try:
+            writer = TextWriter(model.decoder(), task.settings.get("stop", ()), model.eos)
+            written = model.write(task)
+            with self._lock:
+                self._written.append(written)
+                gone = self._cancelled
+            if gone:
+                written.cancel()
+            for step in written:
+                self._tell(TextPart(index, writer.push(step.token), step))
+                if writer.stopped:
+                    written.cancel()
+                    break
+            reason = "stop" if writer.stopped else written.finish_reason or "stop"
+            self._tell(TextPart(index, writer.flush(), None, "stop" if writer.stopped else reason))
+        except BaseException as error:
+            self._tell(TextPart(index, "", None, None, error))
+
+    def _tell(self, piece: TextPart) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, piece)
+        except RuntimeError:  # the loop is closed: nobody listens
+            self._cancel()
+
+    async def pieces(self) -> AsyncIterator[TextPart]:
+        """Yield what is written until all is, then stop; what went wrong is raised, a Refusal when time is over."""
+        left = len(self.tasks)
+        try:
+            while left:
+                async with _until(self._deadline):
+                    piece = await self._queue.get()
+                if piece.error is not None:
+                    raise refusal_of(piece.error) from piece.error
+                self._keep(piece)
+                left -= piece.finish_reason is not None
+                yield piece
+        except (asyncio.TimeoutError, TimeoutError):
+            raise Refusal(504, "The request took longer than the server allows.", code="timeout") from None
+
+    def _keep(self, piece: TextPart) -> None:
+        choice = self.choices[piece.index]
+        choice.text += piece.text
+        if piece.step is not None:
+            choice.steps.append(piece.step)
+        choice.finish_reason = piece.finish_reason
+
+    async def finish(self) -> list[WrittenText]:
+        """Wait until everything is written."""
+        async for _ in self.pieces():
+            pass
+        return self.choices
+
+    def _cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            written = list(self._written)
+        for each in written:
+            each.cancel()
+
+    def close(self) -> None:
+        """End what is under way and give the places back."""
+        self._cancel()
+        if self._ticket is not None:
+            self._ticket.give_back()
+
+
+class _Until:
+    """``async with``: TimeoutError when the time is over (``asyncio.timeout_at`` is of Python 3.11)."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline, self._over = deadline, False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(self._deadline - time.monotonic(), 0), self._end)
+
+    def _end(self) -> None:
+        self._over = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        self._timer.cancel()
+        if self._over and kind is asyncio.CancelledError:
+            if hasattr(self._task, "uncancel"):
+                self._task.uncancel()
+            raise TimeoutError from None
+
+
+_until = _Until
+
+
+def refusal_of(error: BaseException) -> Refusal:
+    """Return what a client is told of an error: the text of one of Loom's about its request, no more of any other."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, LoomError) and isinstance(error, (ValueError, TypeError)):
+        return Refusal(400, " ".join(str(error).split()), code="invalid_value")
+    if isinstance(error, LoomError):
+        return Refusal(500, " ".join(str(error).split()), code=type(error).__name__)
+    return Refusal(500, "The server met an error of its own; it has written which to its log.", code="internal_error")
