@@ -79,13 +79,16 @@ class Model:
         self.lock: Lock = threading.RLock()
         self.turn: Lock = threading.Lock()
         self.is_shared = False
+        self._changes = [[0]]
 
     def share_turns(self, others: Sequence[Model]) -> None:
         """Work only when none of the ``others`` does, which have some of these weights as well."""
         self.lock = JoinedLock([self.lock, *(m.lock for m in others)])
         self.turn = JoinedLock([self.turn, *(m.turn for m in others)])
+        self._changes = [c for m in (self, *others) for c in m._changes]
         for model in (self, *others):
             model.is_shared = True
+            model._changes = self._changes
 
     def describe_as(self, network: NetworkSpec) -> None:
         """Take the document of a network that has the same layers, others of them frozen."""
@@ -149,6 +152,7 @@ class Model:
                     remedy="Check which network it is of",
                 )  # fmt: skip
         with self.lock:
+            self._changes[0][0] += 2
             for name, held in known.items():
                 held.write_elements(stored[name])
 
@@ -159,10 +163,17 @@ class Model:
             raise StateError(where, "the network is being trained", expected="one training at a time",
                              got="another under way", remedy="Wait for its end, or give each thread its own network",
                              )  # fmt: skip
+        self._changes[0][0] += 1
         try:
             yield
         finally:
+            self._changes[0][0] += 1
             self.turn.release()
+
+    @property
+    def version(self) -> int:
+        """A number that is another after every change of the weights, and odd while they are being changed."""
+        return sum(count for (count,) in self._changes)
 
     @property
     def result_type(self) -> DType:

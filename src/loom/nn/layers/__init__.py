@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from loom.nn.layers.registry import LAYERS, Carried, Context, ForwardPass, Key, Known, init, layer
+from loom.nn.layers.registry import LAYERS, Cache, Carried, Context, ForwardPass, Key, Known, init, layer
 
-__all__ = ["LAYERS", "Carried", "Context", "ForwardPass", "Key", "Known", "init", "layer"]
+__all__ = ["LAYERS", "Cache", "Carried", "Context", "ForwardPass", "Key", "Known", "init", "layer"]
 
 for _found in iter_modules(__path__):
     import_module(f"{__name__}.{_found.name}")

@@ -42,8 +42,12 @@ def apply(config: MultiHeadAttention, weights: Weights, x: Tensor, context: Cont
     batch, tokens, width = x.shape
     size = config.head_size(width)
     q, k, v = project(config, weights, x, context)
-    bias = _bias(config, weights, tokens, context)
-    found = _attend(config, q, k, v, bias, context)
+    if context.record.cache is not None:
+        found = context.record.cache.attend(
+            context.place or context.name, q, k, v, factor_of(config, size), config.window
+        )
+    else:
+        found = _attend(config, q, k, v, _bias(config, weights, tokens, context), context)
     joined = tensor.reshape(tensor.permute(found, (0, 2, 1, 3)), (batch, tokens, config.num_heads * size))
     return linear(joined, weights["o_weight"], weights.get("o_bias"))
 
@@ -85,6 +89,11 @@ def _turn(config: MultiHeadAttention, x: Tensor, turned: tuple[Tensor, Tensor]) 
     return tensor.concat([first, x[..., rotated:]], -1)
 
 
+def factor_of(config: MultiHeadAttention, size: int) -> float:
+    """Return what scores of heads of this size are multiplied by."""
+    return 1 / math.sqrt(size) if config.scale is None else config.scale
+
+
 def _attend(
     config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, context: Context
 ) -> Tensor:
@@ -93,7 +102,7 @@ def _attend(
     if groups > 1:
         q = tensor.reshape(q, (shape[0], config.kv_heads, groups, *shape[2:]))
         k, v = tensor.expand_dims(k, 2), tensor.expand_dims(v, 2)
-    factor = 1 / math.sqrt(shape[-1]) if config.scale is None else config.scale
+    factor = factor_of(config, shape[-1])
     scores = tensor.matmul(q, k, transpose_b=True)
     scores = scores if factor == 1 else scores * factor
     if bias is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from loom.tensor import zeros as zero_tensor
 from loom.tensor.ops.precision import precision
 from loom.tensor.ops.random import random_words
 
-__all__ = ["Carried", "Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
+__all__ = ["Cache", "Carried", "Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
 
 Weights = Mapping[str, Tensor]
 """A layer's own weights and state by their names within it."""
@@ -64,7 +64,8 @@ class ForwardPass:
     ``taps``: where they are wanted, what each layer takes (of a node of several inputs: a list) and gives, by its name.
     ``carried``: what recurrent layers carry from pass to pass (step mode); None: each pass is a sequence of its own.
     ``precision``: that of all products. ``positions``: each token's place in its text, whole numbers (batch, tokens);
-    None: 0, 1, .. of every sample. ``context``: of such positions, how many there may be.
+    None: 0, 1, .. of every sample. ``context``: of such positions, how many there may be. ``cache``: where keys and
+    values of earlier tokens are kept, of a pass over single tokens, each of a text of its own.
     """
 
     tensors: Mapping[str, Tensor]
@@ -83,6 +84,21 @@ class ForwardPass:
     precision: str = FULL
     positions: Tensor | None = None
     context: int = 0
+    cache: Cache | None = None
+
+
+class Cache(Protocol):
+    """What is kept of earlier tokens, for a pass of samples of one token each, each of a text of its own."""
+
+    def attend(
+        self, name: str, q: Tensor, k: Tensor, v: Tensor, factor: float, window: int | None
+    ) -> Tensor:  # fmt: skip
+        """Keep the tokens' keys and values for the layer ``name``; return attention over what is kept of each text.
+
+        ``q`` is (batch, heads, 1, size), ``k`` and ``v`` have the heads of keys; scores are multiplied by ``factor``;
+        ``window``: the most tokens that are seen, the text's last ones; None: all.
+        """
+        ...
 
 
 @dataclass(slots=True)

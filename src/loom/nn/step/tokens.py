@@ -23,12 +23,12 @@ from loom.nn.spec.layers.shaping import ActivationLayer, Dropout
 from loom.nn.spec.layers.softmax import Softmax
 from loom.nn.spec.layers.swiglu import SwiGLU
 
-__all__ = ["Forms", "bare_shapes", "one_token"]
+__all__ = ["EACH_TOKEN", "Forms", "bare_shapes", "one_token"]
 
 Forms = dict[Shape, tuple[bool, bool]]
 """Shapes that are taken, and what each leaves out."""
 _RECURRENT = (RNN, LSTM, GRU)
-_EACH = (Dense, Stitch, Embedding, LayerNorm, RMSNorm, ActivationLayer, Dropout, Softmax, SwiGLU)
+EACH_TOKEN = (Dense, Stitch, Embedding, LayerNorm, RMSNorm, ActivationLayer, Dropout, Softmax, SwiGLU)
 """Layers that do the same to each token."""
 
 
@@ -89,7 +89,7 @@ def _follow(layer: Layer, name: str) -> bool:
     layer = layer.layer if isinstance(layer, Shared) else layer
     if isinstance(layer, _RECURRENT):
         return layer.output is States.SEQUENCE
-    if isinstance(layer, _EACH):
+    if isinstance(layer, EACH_TOKEN):
         return True
     if isinstance(layer, Merge):
         _require_features(name, layer, is_concat=layer.combine_mode is Combine.CONCAT)

@@ -1,0 +1,377 @@
+"""Continuous batching: requests of any thread share passes over the network, and each gets the tokens it gets alone.
+
+Layer: models. One thread computes, while there are requests. Invariant: a request's tokens depend on its own prompt
+and settings alone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.arrays import read_array
+from loom.core.dtype import DType, dtype_of
+from loom.core.errors import ArgumentError, StateError
+from loom.core.numbers import whole
+from loom.kernels.attention.cached import MOST_POSITIONS, PAGE
+from loom.models.inference.cache import PageStore
+from loom.models.inference.pages import PagePool
+from loom.models.inference.programs import PassPrograms, Shown
+from loom.models.inference.request import FinishReason, Request
+from loom.models.inference.requirements import inspect_network
+from loom.models.inference.schedule import Planner, Sequence, Turn
+
+if TYPE_CHECKING:
+    from loom.models.sampling import SamplingConfig
+    from loom.nn.network import Network
+
+__all__ = ["EngineStatistics", "InferenceEngine"]
+
+_WHERE = "loom.models.inference.InferenceEngine"
+_CACHE_NBYTES = 1 << 30
+"""Memory for keys and values, if none is told: or less, where all sequences at their full length need less."""
+_HELD = ("f32", "f16", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics:
+    """What an engine has done. ``passes`` over ``tokens`` tokens, of prompts and texts; ``reused``: tokens of prompts
+    that were found in the cache; ``preempted``: sequences that gave up their pages; ``programs``: compiled."""
+
+    passes: int
+    tokens: int
+    reused: int
+    preempted: int
+    programs: int
+    running: int
+    waiting: int
+    pages: int
+    pages_used: int
+
+
+class InferenceEngine:
+    """Computes the texts of a network for everybody who asks.
+
+    ``network``: a causal language model: one input (tokens,) of ids, logits for each. ``context_length``: the most
+    tokens of a text; ``cache_nbytes``: memory for keys and values; ``held``: their type: "f16" and "bf16" round them,
+    so that texts are those of a network that does (not of ``network.forward``). ``sequences``: computed side by side;
+    ``prefill_rows``: tokens of prompts in a pass, and ``mixed_rows`` while others wait for their next token;
+    ``prefix_reuse``: whether beginnings met before are looked up.
+    """
+
+    def __init__(
+        self, network: Network, *, context_length: int, cache_nbytes: int | None = None, held: Any = "f32",
+        sequences: int = 32, prefill_rows: int = 512, mixed_rows: int = 128, prefix_reuse: bool = True,
+    ) -> None:  # fmt: skip
+        self.network = network
+        self.model = network.model
+        self.held = _held(held)
+        known = inspect_network(network.spec)
+        self.vocabulary_size = known.vocabulary_size
+        self.context_length = whole(context_length, f"{_WHERE}, context_length", least=1,
+                                    most=min(MOST_POSITIONS, known.positions or MOST_POSITIONS))  # fmt: skip
+        self.sequences = whole(sequences, f"{_WHERE}, sequences", least=1, most=1024)
+        width = -(-self.context_length // PAGE)
+        rows = whole(prefill_rows, f"{_WHERE}, prefill_rows", least=1, most=4096)
+        mixed = max(self.sequences, whole(mixed_rows, f"{_WHERE}, mixed_rows", least=1, most=4096))
+        pages = _count_pages(cache_nbytes, PAGE * known.kept_features * self.held.nbytes, width, self.sequences)
+        self.limit = min(self.context_length, pages * PAGE)
+        self._programs = PassPrograms(
+            self.model, known, PageStore(self.model.device, pages, self.held), width, self.sequences
+        )
+        self._planner = Planner(PagePool(pages, reuse=bool(prefix_reuse)), max(rows, self.sequences), mixed)
+        self._waiting: deque[Sequence] = deque()
+        self._changed = threading.Condition()
+        self._computing = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._passes = self._tokens = self._reused = 0
+        self._weights = self.model.version
+        _engines.add(self)
+
+    # asking
+
+    def submit(
+        self, tokens: Iterable[int], config: SamplingConfig | None = None, *, eos: Iterable[int] = (),
+        constraint: Any = None, until: Callable[[int], bool] | None = None,
+    ) -> Request:  # fmt: skip
+        """Ask for the continuation of ``tokens``; return at once.
+
+        ``eos``: tokens that end the text, none of it; ``until``: is told each token, and true ends the text with it;
+        ``constraint``: what may come next. It waits while others hold what it needs. ArgumentError for a
+        prompt that is empty, longer than the context or than all memory for keys and values, or of unknown tokens.
+        """
+        if config is not None and not config.greedy:
+            raise ArgumentError(_WHERE, "tokens are not drawn yet", expected="temperature 0", got=config.temperature,
+                                remedy="Use temperature=0")  # fmt: skip
+        if constraint is not None or (config is not None and config.adjusts):
+            raise ArgumentError(_WHERE, "logits are not changed yet", expected="no penalties, biases or constraint",
+                                got=config, remedy="Leave them out")  # fmt: skip
+        prompt = self._read_prompt(tokens)
+        most = self.limit - len(prompt)
+        if config is not None and config.max_tokens is not None:
+            most = min(most, config.max_tokens)
+        request = Request(prompt, config, eos=frozenset(eos), constraint=constraint, until=until, most=most)
+        if most <= 0:
+            self._require_open()
+            request.finish(FinishReason.LENGTH)
+        else:
+            self._enter(request)
+        return request
+
+    def _enter(self, request: Request) -> None:
+        """Let a request wait for its turn, and see that somebody computes."""
+        request.wake_with(self._wake)
+        with self._changed:
+            self._require_open()
+            self._waiting.append(Sequence(request, list(request.prompt)))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="loom engine", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def logits(self, tokens: Iterable[int]) -> Any:
+        """Return the logits of every token of a text, f32 (tokens, vocabulary): those of ``network.forward``."""
+        prompt = self._read_prompt(tokens)
+        request = Request(prompt, None, scores=True)
+        self._enter(request)
+        request.result()
+        return np.concatenate(request.scores)
+
+    @property
+    def statistics(self) -> EngineStatistics:
+        """What was done so far, and what is under way."""
+        with self._changed:
+            planner = self._planner
+            return EngineStatistics(
+                passes=self._passes, tokens=self._tokens, reused=self._reused, preempted=planner.preempted,
+                programs=self._programs.count, running=len(planner.running), waiting=len(self._waiting),
+                pages=planner.pool.count, pages_used=planner.pool.used,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """End all requests with an error, wait for the pass under way, and free programs; again does nothing."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            thread = self._thread
+            self._changed.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        self._fail(self._closed())
+        with self._computing:
+            self._programs.free()
+
+    def __enter__(self) -> InferenceEngine:
+        """Return itself; the ``with`` closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def _closed(self) -> StateError:
+        return StateError(_WHERE, "the engine was closed", expected="an open one", got="a request",
+                          remedy="Make another engine")  # fmt: skip
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise self._closed()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _read_prompt(self, tokens: Any) -> list[int]:
+        found, dtype = read_array(tokens if hasattr(tokens, "shape") else list(tokens), f"{_WHERE}, tokens")
+        if found.ndim != 1 or not found.size or not dtype.is_integer:
+            raise ArgumentError(_WHERE, "no tokens", expected="at least one whole number", got=f"{dtype} {found.shape}",
+                                remedy="Pass a list of ids")  # fmt: skip
+        if int(found.min()) < 0 or int(found.max()) >= self.vocabulary_size:
+            raise ArgumentError(_WHERE, "a token is not in the vocabulary", expected=f"0 to {self.vocabulary_size - 1}",
+                                got=f"{found.min()} to {found.max()}", remedy="Use the model's tokenizer")  # fmt: skip
+        if found.size > self.limit:
+            by = "the context" if self.limit == self.context_length else "the memory for keys and values"
+            remedy = "Shorten it" if self.limit == self.context_length else "Shorten it, or raise cache_nbytes"
+            raise ArgumentError(_WHERE, f"the prompt is longer than {by}", expected=f"at most {self.limit} tokens",
+                                got=found.size, remedy=remedy)  # fmt: skip
+        return [int(t) for t in found]
+
+    # computing
+
+    def _serve(self) -> None:
+        """Compute until nothing is left to do."""
+        while True:
+            with self._changed:
+                if self._is_closed or not (self._waiting or self._planner.running):
+                    self._thread = None
+                    return
+            try:
+                with self._computing:
+                    if not self._is_closed:
+                        self._step()
+            except BaseException as error:  # whoever waits is told
+                self._fail(error)
+
+    def _step(self) -> None:
+        """Compute one pass and give out its tokens."""
+        with self._changed:
+            self._look_at_weights()
+            self._drop_cancelled()
+            self._admit()
+            turns = self._planner.plan()
+            if not turns:
+                self._end_first()
+                return
+        shown = self._compute(turns)
+        ended = [turn.is_last for turn in turns]
+        with self._changed:
+            for turn in turns:
+                self._planner.advance(turn)
+            self._passes += 1
+            self._tokens += sum(turn.count for turn in turns)
+        at = 0
+        for turn, is_last in zip(turns, ended, strict=True):
+            request = turn.sequence.request
+            if request.scores is not None:
+                assert shown.logits is not None
+                request.scores.append(shown.logits[at : at + turn.count])
+                at += turn.count
+                if is_last:
+                    self._end(turn.sequence, FinishReason.STOP)
+            elif is_last:
+                self._give(turn.sequence, int(shown.tokens[at]), float(shown.logprobs[at]))
+                at += 1
+
+    def _compute(self, turns: list[Turn]) -> Shown:
+        tokens: list[int] = []
+        places: list[tuple[int, int]] = []
+        tables = [turn.sequence.pages for turn in turns]
+        shown: list[int] = []
+        for n, turn in enumerate(turns):
+            sequence = turn.sequence
+            tokens += sequence.tokens[sequence.done : sequence.done + turn.count]
+            places += [(n, end) for end in range(sequence.done + 1, sequence.done + turn.count + 1)]
+            count = turn.count if sequence.request.scores is not None else int(turn.is_last)
+            shown += range(len(tokens) - count, len(tokens))
+        scores = any(turn.sequence.request.scores is not None for turn in turns)
+        with self.model.lock:
+            return self._programs.run(tokens, places, tables, shown, with_logits=scores)
+
+    def _give(self, sequence: Sequence, token: int, chance: float) -> None:
+        """Give a request its next token, and end it where that is the last."""
+        request = sequence.request
+        if request.is_cancelled:
+            return
+        if token in request.eos:
+            self._end(sequence, FinishReason.STOP)
+            return
+        sequence.tokens.append(token)
+        try:
+            stops = request.until is not None and request.until(token)
+        except Exception as error:  # of the one who asked, and told to him
+            with self._changed:
+                self._planner.drop(sequence)
+            request.finish(None, error)
+            return
+        request.add(token, chance)
+        if stops:
+            self._end(sequence, FinishReason.STOP)
+        elif len(request.tokens) >= request.most:
+            self._end(sequence, FinishReason.LENGTH)
+
+    def _end(self, sequence: Sequence, reason: FinishReason) -> None:
+        with self._changed:
+            self._planner.drop(sequence)
+        sequence.request.finish(reason)
+
+    # under the lock
+
+    def _look_at_weights(self) -> None:
+        """Read everything again where the weights are others than those that the pages were computed with."""
+        if self.model.version % 2:
+            raise StateError(_WHERE, "the network is being trained", expected="weights that stay", got="training",
+                             remedy="Wait for its end")  # fmt: skip
+        if self._weights != self.model.version:
+            self._weights = self.model.version
+            for sequence in self._planner.running:
+                self._planner.give_up(sequence)
+            self._planner.pool.forget_all()
+
+    def _drop_cancelled(self) -> None:
+        for sequence in [s for s in self._planner.running if s.request.is_cancelled]:
+            self._planner.drop(sequence)
+            sequence.request.finish(FinishReason.CANCELLED)
+        for sequence in [s for s in self._waiting if s.request.is_cancelled]:
+            self._waiting.remove(sequence)
+            sequence.request.finish(FinishReason.CANCELLED)
+
+    def _admit(self) -> None:
+        """Let those who wait take part, in the order in which they came."""
+        running = self._planner.running
+        while self._waiting and len(running) < self.sequences:
+            sequence = self._waiting[0]
+            if not self._planner.admit(sequence, must=not running):
+                return
+            self._waiting.popleft()
+            sequence.request.begin(reused=sequence.done)
+            self._reused += sequence.done
+
+    def _end_first(self) -> None:
+        """End the first sequence, for whose next token there is no page, whoever gives up his."""
+        if self._planner.running:
+            sequence = self._planner.running[0]
+            self._planner.drop(sequence)
+            sequence.request.finish(FinishReason.LENGTH)
+
+    def _fail(self, error: BaseException) -> None:
+        """Tell everybody who waits of an error."""
+        with self._changed:
+            left = [*self._planner.running, *self._waiting]
+            for sequence in list(self._planner.running):
+                self._planner.drop(sequence)
+            self._planner.pool.forget_all()
+            self._waiting.clear()
+        for sequence in left:
+            sequence.request.finish(None, error)
+
+
+def _held(held: Any) -> DType:
+    found = dtype_of(held, f"{_WHERE}, held")
+    if found.name not in _HELD:
+        raise ArgumentError(_WHERE, "keys and values cannot be kept in it", expected=" or ".join(_HELD), got=found,
+                            remedy="Leave it out")  # fmt: skip
+    return found
+
+
+def _count_pages(cache_nbytes: Any, page_nbytes: int, width: int, sequences: int) -> int:
+    """Return how many pages fit, at most those of all sequences at full length (and no fewer than one)."""
+    most = width * sequences
+    if not page_nbytes:
+        return most
+    if cache_nbytes is None:
+        return max(width, min(most, _CACHE_NBYTES // page_nbytes))
+    nbytes = whole(cache_nbytes, f"{_WHERE}, cache_nbytes", least=1)
+    if nbytes < page_nbytes:
+        raise ArgumentError(_WHERE, "not one page of keys and values fits", expected=f"at least {page_nbytes} bytes",
+                            got=nbytes, remedy="Raise cache_nbytes")  # fmt: skip
+    return nbytes // page_nbytes
+
+
+_engines: weakref.WeakSet[InferenceEngine] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.close()
+
+
+atexit.register(_close_all)

@@ -1,0 +1,4 @@
+"""Schedules of attention.
+
+Layer: schedules. Invariant: they choose groups, never an order.
+"""
