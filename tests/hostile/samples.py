@@ -76,6 +76,10 @@ def _csr() -> Any:
     return tensor.csr((2, 3), [0, 1, 3], [0, 1, 2], [1.0, 2.0, 3.0])
 
 
+def _quantised() -> Any:
+    return tensor.quantize(np.ones((3, 32), np.float32), "q8_0")
+
+
 def loom_tensor() -> Any:
     """Return a tensor with a memory of its own."""
     return tensor.create((3, 3), data=_matrix())
@@ -407,6 +411,11 @@ BY_FUNCTION: dict[str, dict[str, Make]] = {
     "loom.tensor.sum_by_index": {"x": lambda: tensor.array(_matrix())},
     "loom.tensor.where": {"a": lambda: 1.0, "b": lambda: 2.0},
     "loom.tensor.csr": {"starts": lambda: [0, 1, 3], "columns": lambda: [0, 1, 2], "values": lambda: [1.0, 2.0, 3.0]},
+    "loom.tensor.quantize": {"weights": lambda: np.ones((2, 32), np.float32), "encoding": lambda: "q4_1"},
+    "loom.tensor.multiply_weights": {"x": lambda: tensor.ones((2, 32)), "weights": _quantised},
+    "loom.tensor.take_rows": {"table": _quantised, "indices": lambda: tensor.array([0, 2])},
+    "QuantizedTensor.from_blocks": {"data": lambda: bytes(34), "encoding": lambda: "Q8_0", "shape": lambda: (1, 32)},
+    "QuantizedTensor.computed": {"compute": lambda: "q8"},
     "loom.tensor.windows": {"axes": lambda: (1,)},
     "loom.tensor.place": {"shape": lambda: (4, 5), "steps": lambda: (1, 1)},
     "loom.tensor.squeeze": {"axis": lambda: None},
@@ -509,6 +518,7 @@ OBJECTS: dict[str, Make] = {
     "Frame": _frame,
     "PngSequence": lambda: loom.PngSequence(folder()),
     "CSR": _csr,
+    "QuantizedTensor": _quantised,
     **TABLES,
     **STORES,
 }

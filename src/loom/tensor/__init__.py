@@ -136,6 +136,7 @@ from loom.tensor.ops.elementwise import MAPS, cast, where
 from loom.tensor.ops.indexing import sum_by_index
 from loom.tensor.ops.joining import pad, place, split, stack
 from loom.tensor.ops.products import matmul
+from loom.tensor.ops.quantized import QuantizedTensor, multiply_weights, quantize, take_rows
 from loom.tensor.ops.reductions import argmax_of as argmax
 from loom.tensor.ops.reductions import argmin_of as argmin
 from loom.tensor.ops.reductions import variance_of as variance
@@ -294,6 +295,7 @@ __all__ = [
     "OPERATIONS",
     "LoomTensor",
     "OpHandle",
+    "QuantizedTensor",
     "Stream",
     "Tensor",
     "TensorProgram",
@@ -473,6 +475,7 @@ __all__ = [
     "mse",
     "multi_margin",
     "multiply",
+    "multiply_weights",
     "nan",
     "negative",
     "newaxis",
@@ -498,6 +501,7 @@ __all__ = [
     "prod",
     "put_along_axis",
     "quantile",
+    "quantize",
     "random",
     "real",
     "reciprocal",
@@ -546,6 +550,7 @@ __all__ = [
     "swiglu",
     "take",
     "take_along_axis",
+    "take_rows",
     "tan",
     "tanh",
     "tanhshrink",

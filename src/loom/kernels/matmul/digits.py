@@ -29,9 +29,14 @@ from loom.ir.frontend.intrinsics import (
 from loom.kernels.matmul.tiles import BLOCK
 from loom.kernels.precisions import Precision
 
-__all__ = ["digits_by_k", "digits_by_row", "groups_of_digits", "scaled"]
+__all__ = [
+    "INFINITE", "MAGNITUDE", "digits_by_k", "digits_by_row", "exponents_of", "groups_of_digits", "inverse_of",
+    "rounding_of", "scale_of", "scaled",
+]  # fmt: skip
 
-_MAGNITUDE, _INFINITE, _NAN = 0x7FFF_FFFF, 0x7F80_0000, 0x7FC0_0000
+MAGNITUDE, INFINITE = 0x7FFF_FFFF, 0x7F80_0000
+"""Of the bits of a f32: all but the sign; those from which on it is infinite or NaN."""
+_NAN = 0x7FC0_0000
 _FRACTION_BITS = 23
 _SHIFTER, _SHIFTER_BITS = 1.5 * 2.0**_FRACTION_BITS, 0x4B40_0000
 """What rounds a f32 to a whole number when it is added, and its bits."""
@@ -47,7 +52,7 @@ def groups_of_digits(rows: int, k: int, matrices: int, *, by_k: bool) -> tuple[i
     return -(-rows // (_DOWN if by_k else _ROWS)), -(-k // BLOCK), matrices
 
 
-def _scales_of(precision: Precision) -> Callable[[Any], Any]:
+def exponents_of(precision: Precision) -> Callable[[Any], Any]:
     """Return what gives the exponent of a block, with 127 added, from the bits of its largest magnitude."""
     step, limit = precision.step, precision.limit
 
@@ -58,18 +63,20 @@ def _scales_of(precision: Precision) -> Callable[[Any], Any]:
     return exponent_of
 
 
-def _scale(exponent: Any, largest: Any) -> Any:
-    return bitcast(f32, select(largest < _INFINITE, u32(exponent) << _FRACTION_BITS, u32(_NAN)))
+def scale_of(exponent: Any, largest: Any) -> Any:
+    """Return 2^e as f32, NaN where the largest magnitude is none or infinite."""
+    return bitcast(f32, select(largest < INFINITE, u32(exponent) << _FRACTION_BITS, u32(_NAN)))
 
 
-def _rounding(precision: Precision) -> Callable[[Any], Any]:
+def rounding_of(precision: Precision) -> Callable[[Any], Any]:
     """Return what rounds a f32 of at most ``top`` to an i32, halves to even."""
     if precision.top >= 1 << (_FRACTION_BITS - 1):
         return lambda x: i32(rint(x))
     return lambda x: bitcast(i32, x + _SHIFTER) - _SHIFTER_BITS
 
 
-def _inverse(exponent: Any) -> Any:
+def inverse_of(exponent: Any) -> Any:
+    """Return 2^-e as f32."""
     return bitcast(f32, u32(254 - exponent) << _FRACTION_BITS)
 
 
@@ -80,7 +87,7 @@ def digits_by_row(element: DType, precision: Precision) -> KernelFunction:
     ``out`` has k filled up with 0 to whole blocks and is else laid out as ``x``; the scale of (matrix, block, row) is
     at ``(matrix blocks + block) rows + row``.
     """
-    held, exponent_of, whole_of = precision.held, _scales_of(precision), _rounding(precision)
+    held, exponent_of, whole_of = precision.held, exponents_of(precision), rounding_of(precision)
 
     @kernel(workgroup=_ROWS, trusted=True)
     def digits(
@@ -98,10 +105,10 @@ def digits_by_row(element: DType, precision: Precision) -> KernelFunction:
             source, target = (matrix * depth + begin) * rows + row, (matrix * blocks * BLOCK + begin) * rows + row
             largest = u32(0)
             for k in range(count):
-                largest = max(largest, bitcast(u32, f32(x[source + k * rows])) & _MAGNITUDE)
+                largest = max(largest, bitcast(u32, f32(x[source + k * rows])) & MAGNITUDE)
             exponent = exponent_of(largest)
-            scales[(matrix * blocks + block) * rows + row] = _scale(exponent, largest)
-            inverse, is_finite = _inverse(exponent), largest < _INFINITE
+            scales[(matrix * blocks + block) * rows + row] = scale_of(exponent, largest)
+            inverse, is_finite = inverse_of(exponent), largest < INFINITE
             for k in range(count):
                 value = whole_of(f32(x[source + k * rows]) * inverse)
                 out[target + k * rows] = held(select(is_finite, value, 0))
@@ -115,7 +122,7 @@ def digits_by_row(element: DType, precision: Precision) -> KernelFunction:
 @cache
 def digits_by_k(element: DType, precision: Precision) -> KernelFunction:
     """Return the kernel that does as ``digits_by_row`` for ``x``, rows by k."""
-    held, exponent_of, whole_of = precision.held, _scales_of(precision), _rounding(precision)
+    held, exponent_of, whole_of = precision.held, exponents_of(precision), rounding_of(precision)
 
     @kernel(workgroup=_LANES, trusted=True)
     def digits(
@@ -143,7 +150,7 @@ def digits_by_k(element: DType, precision: Precision) -> KernelFunction:
                     elements[r * _EACH + i] = value
             largest = u32(0)
             for i in static_range(_EACH):
-                largest = max(largest, bitcast(u32, elements[r * _EACH + i]) & _MAGNITUDE)
+                largest = max(largest, bitcast(u32, elements[r * _EACH + i]) & MAGNITUDE)
             largest_of[r * _LANES + lane] = largest
         barrier()
         for r in static_range(_DOWN):
@@ -152,13 +159,13 @@ def digits_by_k(element: DType, precision: Precision) -> KernelFunction:
                 for n in static_range(_LANES):
                     largest = max(largest, largest_of[r * _LANES + n])
                 exponent = exponent_of(largest)
-                inverse, is_finite = _inverse(exponent), largest < _INFINITE
+                inverse, is_finite = inverse_of(exponent), largest < INFINITE
                 target = (matrix * rows + first + r) * (blocks * BLOCK) + begin
                 for i in static_range(_EACH):
                     whole = whole_of(elements[r * _EACH + i] * inverse)
                     out[target + i * _LANES] = held(select(is_finite, whole, 0))
                 if lane == 0:
-                    scales[(matrix * blocks + block) * rows + first + r] = _scale(exponent, largest)
+                    scales[(matrix * blocks + block) * rows + first + r] = scale_of(exponent, largest)
 
     digits.name = f"digits_{precision.name}_{element}_by_k"
     return digits

@@ -13,14 +13,15 @@ from loom.nn.layers.activation import activate, gain
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Shape
 from loom.nn.spec.layers.dense import Dense, Stitch
-from loom.tensor import Tensor, matmul
+from loom.tensor import Tensor
+from loom.tensor.ops.quantized import QuantizedTensor, multiply_weights
 
 __all__ = ["linear"]
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Record ``x W + b`` along the last axis of ``x`` (batch, .., in); ``weight`` is (in, out)."""
-    product = matmul(x, weight)
+def linear(x: Tensor, weight: Tensor | QuantizedTensor, bias: Tensor | None = None) -> Tensor:
+    """Record ``x W + b`` along the last axis of ``x`` (batch, .., in); ``weight`` is (in, out), quantised (out, in)."""
+    product = multiply_weights(x, weight)
     return product if bias is None else product + bias
 
 

@@ -14,6 +14,7 @@ from loom.nn.layers.registry import Context, Key, Weights, layer
 from loom.nn.spec import Shape
 from loom.nn.spec.layers.embedding import Embedding, PositionEmbedding, Unembedding
 from loom.tensor import Tensor
+from loom.tensor.ops.quantized import multiply_table, take_rows
 
 __all__: list[str] = []
 
@@ -28,16 +29,16 @@ def apply(config: Embedding, weights: Weights, x: Tensor, context: Context) -> T
     """Record the lookup; of floats that are no whole numbers, NaN among them, as of ids outside the table."""
     del config, context
     if x.dtype.is_integer:
-        return tensor.gather(weights["weight"], x)
+        return take_rows(weights["weight"], x)
     ids = x.astype(i32)
-    return tensor.gather(weights["weight"], tensor.where(ids.astype(x.dtype) == x, ids, -1))
+    return take_rows(weights["weight"], tensor.where(ids.astype(x.dtype) == x, ids, -1))
 
 
 @layer(Unembedding)
 def apply_unembedding(config: Unembedding, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the product with the other layer's table, transposed."""
     del weights
-    return tensor.matmul(x, context.borrow(config.table, "weight"), transpose_b=True)
+    return multiply_table(x, context.borrow(config.table, "weight"))
 
 
 def _init_positions(config: PositionEmbedding, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
