@@ -122,6 +122,7 @@ from loom.tensor.neural.norms import (
     local_response_norm,
     normalize,
 )
+from loom.tensor.neural.quantized import QuantizedTensor, multiply_weights, quantize, take_rows
 from loom.tensor.neural.resizing import (
     adaptive_average_pool,
     adaptive_max_pool,
@@ -136,7 +137,6 @@ from loom.tensor.ops.elementwise import MAPS, cast, where
 from loom.tensor.ops.indexing import sum_by_index
 from loom.tensor.ops.joining import pad, place, split, stack
 from loom.tensor.ops.products import matmul
-from loom.tensor.ops.quantized import QuantizedTensor, multiply_weights, quantize, take_rows
 from loom.tensor.ops.reductions import argmax_of as argmax
 from loom.tensor.ops.reductions import argmin_of as argmin
 from loom.tensor.ops.reductions import variance_of as variance

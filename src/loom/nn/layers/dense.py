@@ -14,7 +14,7 @@ from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Shape
 from loom.nn.spec.layers.dense import Dense, Stitch
 from loom.tensor import Tensor
-from loom.tensor.ops.quantized import QuantizedTensor, multiply_weights
+from loom.tensor.neural.quantized import QuantizedTensor, multiply_weights
 
 __all__ = ["linear"]
 

@@ -14,7 +14,7 @@ from loom.nn.layers.registry import Context, Key, Weights, layer
 from loom.nn.spec import Shape
 from loom.nn.spec.layers.embedding import Embedding, PositionEmbedding, Unembedding
 from loom.tensor import Tensor
-from loom.tensor.ops.quantized import multiply_table, take_rows
+from loom.tensor.neural.quantized import multiply_table, take_rows
 
 __all__: list[str] = []
 
