@@ -14,7 +14,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.numerics import canonical_bits
 from loom.kernels.quantized.blocks import ENCODINGS
 from loom.tensor import QuantizedTensor, multiply_weights, quantize, take_rows
-from tests.unit.tensor.quantized import TOPS, product
+from tests.unit.tensor.neural.quantized import TOPS, product
 
 Array = np.ndarray[Any, Any]
 
