@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dtype import DType, f32, u32, u64
+from loom.core.dtype import f32, u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.matmul.direct import FINISH_LANES, finish_chunks
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
@@ -19,6 +19,7 @@ from loom.kernels.quantized.exact import multiply_exact, take_quantized_rows
 from loom.kernels.quantized.forms import LANES, BlockForm
 from loom.kernels.quantized.tiles import QuantizedTile
 from loom.kernels.quantized.whole import multiply_whole, record_words, whole_activations
+from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder
 
 __all__ = ["QuantizedProduct", "activation_words", "record_activations", "record_quantized", "record_quantized_rows"]
@@ -41,12 +42,8 @@ class QuantizedProduct:
     compute: str
 
 
-def _index(caps: Caps) -> DType:
-    return u32 if caps.threads else u64
-
-
 def _choose(caps: Caps, what: QuantizedProduct) -> QuantizedTile:
-    if caps.threads:
+    if lanes_of(caps) == THREADS:
         return QuantizedTile(min(what.m, 4), 1, _THREAD_TILES, u32)
     simd = max((lanes for lanes in _MOST_ROWS if lanes <= caps.simd_lanes), default=0)
     if not simd:
@@ -95,5 +92,6 @@ def record_quantized_rows(
     chain: Recorder, words: Any, scales: Any, at: Any, out: Any, count: int, n: int, k: int, form: BlockForm
 ) -> None:
     """Record ``out`` (count, k) of f32: the rows of the weights that ``at`` names, zeros for those they lack."""
-    kernel = take_quantized_rows(form, _index(chain.device.caps))
+    index = u32 if lanes_of(chain.device.caps) == THREADS else u64
+    kernel = take_quantized_rows(form, index)
     chain.dispatch(kernel, [words, scales, at, out], [count, n, k], (-(-k // 64), count))

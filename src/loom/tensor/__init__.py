@@ -94,10 +94,7 @@ from loom.tensor.neural.activations import (
     tanhshrink,
     threshold,
 )
-from loom.tensor.neural.attention import (
-    rope,
-    scaled_dot_product_attention,
-)
+from loom.tensor.neural.attention import rope, scaled_dot_product_attention
 from loom.tensor.neural.losses import (
     bce,
     bce_with_logits,
@@ -115,13 +112,7 @@ from loom.tensor.neural.losses import (
     smooth_l1,
     triplet_margin,
 )
-from loom.tensor.neural.norms import (
-    batch_norm,
-    group_norm,
-    instance_norm,
-    local_response_norm,
-    normalize,
-)
+from loom.tensor.neural.norms import batch_norm, group_norm, instance_norm, local_response_norm, normalize
 from loom.tensor.neural.quantized import QuantizedTensor, multiply_weights, quantize, take_rows
 from loom.tensor.neural.resizing import (
     adaptive_average_pool,
