@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,8 @@ from loom.nn.torchnames import Names, from_torch, rename
 from loom.storage.atomic import replace_file
 
 __all__ = [
-    "Document", "as_document", "is_bundle", "of_elsewhere", "path_to_write", "read_model", "read_saved",
-    "write_file", "write_models", "write_older", "write_saved",
+    "Document", "as_document", "is_bundle", "network_metadata", "of_elsewhere", "path_to_write", "read_model",
+    "read_saved", "write_file", "write_models", "write_older", "write_saved",
 ]  # fmt: skip
 
 Document = str | bytes | dict[str, Any] | Path
@@ -92,8 +92,8 @@ def read_model(document: Document, model_id: str | None = None) -> SavedModel:
     return models[model_id]
 
 
-def write_file(path: Path, data: bytes, where: str) -> None:
-    """Write a file as a whole; FileError if it cannot be."""
+def write_file(path: Path, data: bytes | Iterable[bytes | memoryview], where: str) -> None:
+    """Write a file, or its parts, as a whole; FileError if it cannot be."""
     try:
         replace_file(path, data, durable=True)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -102,9 +102,14 @@ def write_file(path: Path, data: bytes, where: str) -> None:
                         got=str(path)[:200], remedy="Choose another place") from None  # fmt: skip
 
 
+def network_metadata(network: NetworkSpec) -> dict[str, str]:
+    """Return what a .safetensors file tells of the network that its tensors are the weights of."""
+    return {_NETWORK: to_json(network)}
+
+
 def write_safetensors(path: Path, model: SavedModel) -> None:
     """Write weights by their names, and the network's document as metadata; StateError without the library."""
-    arrays, metadata = _wide(model.weights, model.network.dtype), {_NETWORK: to_json(model.network)}
+    arrays, metadata = _wide(model.weights, model.network.dtype), network_metadata(model.network)
     if model.training is not None:
         arrays |= {_KEPT + n: a for n, a in model.training.arrays.items()}
         metadata[_FACTS] = json.dumps(dict(model.training.facts))

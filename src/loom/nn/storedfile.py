@@ -18,10 +18,12 @@ from loom.core.errors import ArgumentError, LoomError
 from loom.core.narrow import TYPES, StoredArray
 from loom.nn.tensorfile import Arrays, RawTensors, as_arrays, read_raw, write_raw
 
-__all__ = ["read_stored", "write_stored"]
+__all__ = ["SCALE", "STORAGE_KEY", "ZERO", "read_stored", "write_stored"]
 
-_KEY = "loom.storage"
-_SCALE, _ZERO = "_scale", "_zero_point"
+STORAGE_KEY = "loom.storage"
+"""Metadata: types and shapes of stored tensors."""
+SCALE, ZERO = "_scale", "_zero_point"
+"""What the names of a tensor's scales and codes of 0 end in."""
 _PLAIN = {"f": "F", "i": "I", "u": "U"}
 
 
@@ -40,10 +42,10 @@ def write_stored(arrays: Mapping[str, Array], stored: Mapping[str, StoredArray],
             raw[name] = held.dtype.safetensors, held.shape, held.data
         else:
             raw[name] = "U8", (len(held.data),), held.data
-        for ending, part in ((_SCALE, held.scale), (_ZERO, held.zero)):
+        for ending, part in ((SCALE, held.scale), (ZERO, held.zero)):
             if part is not None:
                 raw[name + ending] = _raw(part)
-    return write_raw(raw, {**metadata, _KEY: json.dumps(told)})
+    return write_raw(raw, {**metadata, STORAGE_KEY: json.dumps(told)})
 
 
 def _raw(array: Array) -> tuple[str, tuple[int, ...], bytes]:
@@ -62,28 +64,28 @@ def read_stored(data: bytes, where: str) -> tuple[Arrays, dict[str, StoredArray]
     arrays = as_arrays({n: t for n, t in raw.items() if n not in stored}, where)
     for name, held in stored.items():
         arrays[name] = held.decode()
-        arrays.pop(name + _SCALE, None)
-        arrays.pop(name + _ZERO, None)
-    for name in [n for n in arrays if n + _SCALE in arrays]:
+        arrays.pop(name + SCALE, None)
+        arrays.pop(name + ZERO, None)
+    for name in [n for n in arrays if n + SCALE in arrays]:
         arrays[name] = _multiplied(name, arrays, where)
     return arrays, stored, metadata
 
 
 def _ours(raw: RawTensors, metadata: Mapping[str, str], where: str) -> dict[str, StoredArray]:
-    if _KEY not in metadata:
+    if STORAGE_KEY not in metadata:
         return {}
     try:
-        told = json.loads(metadata[_KEY])
+        told = json.loads(metadata[STORAGE_KEY])
         named = {n: (TYPES[t["dtype"]], tuple(map(int, t["shape"])), raw[n][2]) for n, t in told.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         wanted = "type and shape of each stored tensor"
-        raise ArgumentError(where, f"the metadata {_KEY!r} does not fit the file", expected=wanted,
-                            got=repr(metadata[_KEY])[:60], remedy="Check which file it is") from None  # fmt: skip
+        what, got = f"the metadata {STORAGE_KEY!r} does not fit the file", repr(metadata[STORAGE_KEY])[:60]
+        raise ArgumentError(where, what, expected=wanted, got=got, remedy="Check which file it is") from None
     found: dict[str, StoredArray] = {}
     for name, (kind, shape, data) in named.items():
-        parts = as_arrays({e: raw[name + e] for e in (_SCALE, _ZERO) if name + e in raw}, where)
+        parts = as_arrays({e: raw[name + e] for e in (SCALE, ZERO) if name + e in raw}, where)
         try:
-            found[name] = StoredArray(kind, shape, data, parts.get(_SCALE), parts.get(_ZERO))
+            found[name] = StoredArray(kind, shape, data, parts.get(SCALE), parts.get(ZERO))
         except LoomError as error:
             raise ArgumentError(f"{where}, {name!r}", error.what, expected=error.expected, got=error.got,
                                 remedy="The file is damaged, or not whole") from None  # fmt: skip
@@ -92,9 +94,9 @@ def _ours(raw: RawTensors, metadata: Mapping[str, str], where: str) -> dict[str,
 
 def _multiplied(name: str, arrays: Arrays, where: str) -> Array:
     """Return the numbers of another's quantised tensor; its scale and code of 0 are taken out of ``arrays``."""
-    codes, scale = arrays[name], arrays.pop(name + _SCALE).astype(np.float64)
-    zero = arrays.pop(name + _ZERO, None)
-    here = f"{where}, {name + _SCALE!r}"
+    codes, scale = arrays[name], arrays.pop(name + SCALE).astype(np.float64)
+    zero = arrays.pop(name + ZERO, None)
+    here = f"{where}, {name + SCALE!r}"
     if not np.isfinite(scale).all():
         raise ArgumentError(here, "a scale is not finite", expected="finite numbers", got=repr(scale.tolist())[:60],
                             remedy="The file is damaged")  # fmt: skip

@@ -20,7 +20,7 @@ from loom.core.narrow import TYPES, StoredArray
 
 __all__ = [
     "LARGEST", "Arrays", "RawTensors", "as_arrays", "is_safetensors", "read_raw", "read_tensors", "require_numbers",
-    "safetensors_library", "write_raw",
+    "safetensors_library", "write_head", "write_raw",
 ]  # fmt: skip
 
 Arrays = dict[str, Array]
@@ -79,22 +79,34 @@ def read_raw(data: bytes, where: str) -> tuple[RawTensors, dict[str, str]]:
 
 
 def write_raw(tensors: RawTensors, metadata: Mapping[str, str]) -> bytes:
-    """Return the bytes of a file: tensors from the widest elements to the narrowest, then by name, as that library."""
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    order = sorted(tensors, key=lambda n: (-_BITS.get(tensors[n][0], 8), n))
+    """Return the bytes of a file of these tensors."""
+    head, order = write_head({n: (kind, shape, len(data)) for n, (kind, shape, data) in tensors.items()}, metadata)
+    return b"".join([head, *(tensors[n][2] for n in order)])
+
+
+def write_head(
+    facts: Mapping[str, tuple[str, tuple[int, ...], int]], metadata: Mapping[str, str]
+) -> tuple[bytes, list[str]]:
+    """Return a file's first bytes, and the order in which tensors follow.
+
+    ``facts``: of each element type, shape and number of bytes. From the widest elements to the narrowest, then by name,
+    as that library does: all are aligned.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    order = sorted(facts, key=lambda n: (-_BITS.get(facts[n][0], 8), n))
     place = 0
     for name in order:
-        kind, shape, data = tensors[name]
-        header[name] = {"dtype": kind, "shape": [*shape], "data_offsets": [place, place + len(data)]}
-        place += len(data)
+        kind, shape, nbytes = facts[name]
+        header[name] = {"dtype": kind, "shape": [*shape], "data_offsets": [place, place + nbytes]}
+        place += nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *(tensors[n][2] for n in order)])
+    return len(text).to_bytes(8, "little") + text, order
 
 
 _NARROW = {t.safetensors: t for t in TYPES.values() if t.safetensors and t.is_float}
 """What the format calls our floats."""
-_BITS = {t.safetensors: t.bits for t in TYPES.values() if t.safetensors}
+_BITS = {t.safetensors: t.bits for t in TYPES.values() if t.safetensors} | {"C64": 64}
 
 
 def _array(name: str, kind: str, shape: tuple[int, ...], data: bytes, where: str) -> Array:

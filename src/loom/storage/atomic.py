@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from loom.storage.disk import Disk
@@ -24,17 +24,22 @@ _PAUSE_SECONDS = 0.001
 _DISK = Disk()
 
 
-def replace_file(path: Path, data: bytes | memoryview, *, durable: bool = False, disk: Disk = _DISK) -> None:
-    """Write ``data`` to ``path`` in one step, readable by all that the umask lets; OSError if it cannot.
+def replace_file(
+    path: Path, data: bytes | memoryview | Iterable[bytes | memoryview], *, durable: bool = False, disk: Disk = _DISK
+) -> None:
+    """Write ``data``, or its parts one after the other, to ``path`` in one step; OSError if it cannot.
 
-    ``durable``: when this returns, the file survives a power cut.
+    All that the umask lets can read it. ``durable``: when this returns, the file survives a power cut.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder has this name: name a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}{_SUFFIX}")
     try:
-        disk.write(temporary, data)
+        if isinstance(data, (bytes, memoryview)):
+            disk.write(temporary, data)
+        else:
+            disk.write_parts(temporary, data)
         if durable:
             disk.sync(temporary)
         disk.rename(temporary, path)

@@ -4,7 +4,21 @@ Layer: models. Invariant: nothing that a file says of itself is believed before 
 model's folder is read.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from loom.core.names import missing_name
 from loom.models.files.checkpoint import Checkpoint, StoredTensor
 from loom.models.files.opening import open_checkpoint
 
-__all__ = ["Checkpoint", "StoredTensor", "open_checkpoint"]
+if TYPE_CHECKING:
+    from loom.models.files.conversion import ConvertedCheckpoint, convert_checkpoint
+
+__all__ = ["Checkpoint", "ConvertedCheckpoint", "StoredTensor", "convert_checkpoint", "open_checkpoint"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what writes only when it is used."""
+    if name in ("ConvertedCheckpoint", "convert_checkpoint"):
+        return getattr(import_module("loom.models.files.conversion"), name)
+    raise missing_name("loom.models.files", name, __all__)

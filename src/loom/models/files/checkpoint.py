@@ -14,13 +14,18 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.errors import FileError
 from loom.core.narrow import StoredArray
 from loom.models.files.decoding import decode, decode_as_it_is
 
-__all__ = ["Checkpoint", "StoredTensor"]
+__all__ = ["Checkpoint", "StoredTensor", "require_text"]
 
 
-def _no_text(name: str) -> str | None:  # noqa: ARG001
+_MOST_TEXT = 1 << 28
+"""Bytes of a text beside the weights: the largest tokenizers have a tenth of it."""
+
+
+def _no_file(name: str) -> memoryview | None:  # noqa: ARG001
     return None
 
 
@@ -47,6 +52,11 @@ class StoredTensor:
         for n in self.shape:
             found *= n
         return found
+
+    @property
+    def is_scaled(self) -> bool:
+        """True for a tensor that Loom stored in a type with a scale."""
+        return self._stored is not None
 
     def raw(self) -> memoryview:
         """Return the bytes as they are stored, without their being read before they are looked at."""
@@ -81,9 +91,12 @@ class StoredTensor:
 class Checkpoint:
     """The files of a model, open.
 
-    ``kind``: "huggingface", "gguf" or "safetensors". ``source``: the file or folder, "bytes" of what is in memory.
-    ``config``: config.json, None where there is none. ``metadata``: GGUF's keys and values, ``__metadata__`` of
-    safetensors. ``tensors``: by name, in the file's order.
+    ``kind``: "huggingface", "gguf" or "safetensors": whose names of tensors and keys it has. ``source``: the file or
+    folder, "bytes" of what is in memory. ``config``: config.json, None where there is none. ``metadata``: GGUF's keys
+    and values, ``__metadata__`` of safetensors. ``tensors``: by name, in the file's order. ``files``: names of all that
+    lies in the folder.
+
+    A safetensors file that Loom wrote of another checkpoint has that one's kind, config or keys.
     """
 
     kind: str
@@ -92,7 +105,7 @@ class Checkpoint:
     metadata: Mapping[str, Any]
     config: Mapping[str, Any] | None = None
     files: tuple[str, ...] = ()
-    _text: Callable[[str], str | None] = field(repr=False, default=_no_text)
+    _open: Callable[[str], memoryview | None] = field(repr=False, default=_no_file)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -115,4 +128,22 @@ class Checkpoint:
 
         FileError for a name outside the folder, a file that is too long for a text, and bytes that are no UTF-8.
         """
-        return self._text(name)
+        data, here = self._open(name), f"loom.models.files, {name!r}"
+        if data is None:
+            return None
+        try:
+            return str(require_text(data, here), "utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise FileError(here, "the file is not UTF-8", got=f"byte {error.start:,}", remedy="Get it again") from None
+
+    def file(self, name: str) -> memoryview | None:
+        """Return the bytes of a file of the model's folder, None without it; FileError for a name outside it."""
+        return self._open(name)
+
+
+def require_text(data: memoryview, where: str) -> memoryview:
+    """Return what is short enough for a text; FileError else."""
+    if len(data) > _MOST_TEXT:
+        raise FileError(where, "too long for a text", expected=f"at most {_MOST_TEXT:,} bytes", got=f"{len(data):,}",
+                        remedy="Check which file it is")  # fmt: skip
+    return data

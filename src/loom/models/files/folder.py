@@ -12,15 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from loom.core.errors import FileError
-from loom.models.files.checkpoint import Checkpoint, StoredTensor
+from loom.models.files.checkpoint import Checkpoint, StoredTensor, require_text
 from loom.models.files.content import map_file
 from loom.models.files.safetensors import load_json, read_safetensors_file
+from loom.nn.storedfile import SCALE, ZERO
 
 __all__ = ["DiskFolder", "MemoryFolder", "read_folder"]
 
 _WEIGHTS, _INDEX, _CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
-_MOST_TEXT = 1 << 28
-"""Bytes of a text beside the weights: the largest tokenizers have a tenth of it."""
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -50,9 +49,16 @@ class DiskFolder:
             self._homes.append(self.root.parent.parent / "blobs")
 
     def names(self) -> list[str]:
-        """Return the names of what lies in it."""
+        """Return the names of its files, and ``FOLDER/NAME`` of those in its folders; hidden ones left out."""
+        found: list[str] = []
         try:
-            return sorted(entry.name for entry in os.scandir(self.root))
+            for entry in os.scandir(self.root):
+                if not entry.is_dir(follow_symlinks=False):
+                    found.append(entry.name)
+                elif not entry.name.startswith("."):
+                    inner = os.scandir(entry.path)
+                    found += [f"{entry.name}/{e.name}" for e in inner if not e.is_dir(follow_symlinks=False)]
+            return sorted(found)
         except OSError as error:
             raise FileError(self.where, f"the folder cannot be read ({error.strerror})", got=str(self.root)[:200],
                             remedy="Check the path") from None  # fmt: skip
@@ -96,7 +102,7 @@ def read_folder(folder: DiskFolder | MemoryFolder, source: str) -> Checkpoint:
         found, told = read_safetensors_file(data, here)
         metadata = told | metadata
         for name in names or ():
-            if name not in found:
+            if name not in found and not _is_part(name, found):
                 raise FileError(here, f"the tensor {name[:100]!r} is missing", expected=f"as {_INDEX} says",
                                 got=f"{len(found)} others", remedy="Download the file again")  # fmt: skip
         for name, tensor in found.items():
@@ -106,7 +112,13 @@ def read_folder(folder: DiskFolder | MemoryFolder, source: str) -> Checkpoint:
                                 remedy=remedy)  # fmt: skip
             tensors[name], homes[name] = tensor, shard
     return Checkpoint("huggingface", source, tensors, metadata, _config(folder), tuple(folder.names()),
-                      lambda name: _text(folder, name))  # fmt: skip
+                      folder.open)  # fmt: skip
+
+
+def _is_part(name: str, found: Mapping[str, StoredTensor]) -> bool:
+    """Tell whether a name is that of scales, or codes of 0, of a tensor that Loom stored with them."""
+    owners = [found.get(name.removesuffix(ending)) for ending in (SCALE, ZERO) if name.endswith(ending)]
+    return any(owner is not None and owner.is_scaled for owner in owners)
 
 
 def _shards(folder: DiskFolder | MemoryFolder) -> dict[str, list[str] | None]:
@@ -118,7 +130,7 @@ def _shards(folder: DiskFolder | MemoryFolder) -> dict[str, list[str] | None]:
     if index is None:
         raise _no_weights(folder.where, names)
     here = f"{folder.where}, {_INDEX}"
-    told: Any = load_json(_bounded(index, here), here, "the index").get("weight_map")
+    told: Any = load_json(require_text(index, here), here, "the index").get("weight_map")
     if not isinstance(told, dict) or not told or not all(isinstance(v, str) for v in told.values()):
         raise FileError(here, "no 'weight_map'", expected="names of files by names of tensors", got=repr(told)[:60],
                         remedy="Download the file again")  # fmt: skip
@@ -158,22 +170,4 @@ def refuse_pickle(where: str, name: str) -> FileError:
 def _config(folder: DiskFolder | MemoryFolder) -> dict[str, Any] | None:
     data = folder.open(_CONFIG)
     here = f"{folder.where}, {_CONFIG}"
-    return None if data is None else load_json(_bounded(data, here), here, "the file")
-
-
-def _bounded(data: memoryview, where: str) -> memoryview:
-    if len(data) > _MOST_TEXT:
-        raise FileError(where, "too long for a text", expected=f"at most {_MOST_TEXT:,} bytes", got=f"{len(data):,}",
-                        remedy="Check which file it is")  # fmt: skip
-    return data
-
-
-def _text(folder: DiskFolder | MemoryFolder, name: str) -> str | None:
-    data = folder.open(name)
-    if data is None:
-        return None
-    here = f"{folder.where}, {name!r}"
-    try:
-        return str(_bounded(data, here), "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FileError(here, "the file is not UTF-8", got=f"byte {error.start:,}", remedy="Get it again") from None
+    return None if data is None else load_json(require_text(data, here), here, "the file")

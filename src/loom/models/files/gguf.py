@@ -116,6 +116,28 @@ class GgufMetadata(Mapping[str, Any]):
         kind, _, count, _ = self._values[key]
         return count if kind == _ARRAY else None
 
+    def as_stored(self, *, skip: str, changed: Mapping[str, bytes]) -> list[bytes]:
+        """Return each key with its value as a file has them, without one, and others with the value given."""
+        found: list[bytes] = []
+        for key, (kind, element, count, start) in self._values.items():
+            if key == skip:
+                continue
+            name = key.encode()
+            head = _LENGTH.pack(len(name)) + name
+            if key in changed:
+                found.append(head + changed[key])
+                continue
+            head += _WORD.pack(kind) + (_WORD.pack(element) + _LENGTH.pack(count) if kind == _ARRAY else b"")
+            found.append(head + bytes(self._data[start : self._end(element, count, start)]))
+        return found
+
+    def _end(self, element: int, count: int, start: int) -> int:
+        if element != _STRING:
+            return start + count * _SIZES[element]
+        for _ in range(count):
+            start += 8 + _LENGTH.unpack_from(self._data, start)[0]
+        return start
+
     def _make(self, key: str, kind: int, element: int, count: int, start: int) -> Any:
         if element == _STRING:
             texts = self._texts(key, count, start)

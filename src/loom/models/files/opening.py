@@ -14,13 +14,16 @@ from typing import Any
 from loom.core.errors import DTypeError, FileError
 from loom.core.given import is_mapping
 from loom.core.given import path as path_of
-from loom.models.files.checkpoint import Checkpoint
+from loom.models.files.checkpoint import Checkpoint, StoredTensor
 from loom.models.files.content import map_file
 from loom.models.files.folder import DiskFolder, MemoryFolder, read_folder, refuse_pickle
 from loom.models.files.gguf import MAGIC, read_gguf_file
-from loom.models.files.safetensors import looks_like_safetensors, read_safetensors_file
+from loom.models.files.safetensors import load_json, looks_like_safetensors, read_safetensors_file
 
-__all__ = ["Opened", "open_checkpoint"]
+__all__ = ["CONFIG_KEY", "GGUF_KEY", "Opened", "open_checkpoint"]
+
+GGUF_KEY, CONFIG_KEY = "loom.gguf", "loom.config"
+"""Metadata: keys and values of the GGUF file, or the config.json, that a file was converted from."""
 
 Opened = str | os.PathLike[str] | bytes | bytearray | memoryview | Mapping[str, Any] | Checkpoint
 """What is opened."""
@@ -59,6 +62,17 @@ def open_checkpoint(source: Opened) -> Checkpoint:
     return _of_bytes(map_file(path, where), str(path), where)
 
 
+def _as_it_was(tensors: Mapping[str, StoredTensor], told: dict[str, str], source: str, where: str) -> Checkpoint:
+    """Return the checkpoint of a file, with the config or the keys of the one that it was converted from."""
+    if GGUF_KEY in told:
+        values = load_json(told.pop(GGUF_KEY).encode(), where, f"the metadata {GGUF_KEY!r}")
+        return Checkpoint("gguf", source, tensors, told | values)
+    config = None
+    if CONFIG_KEY in told:
+        config = load_json(told[CONFIG_KEY].encode(), where, f"the metadata {CONFIG_KEY!r}")
+    return Checkpoint("safetensors", source, tensors, told, config)
+
+
 def _view(data: Any, where: str) -> memoryview:
     """Return the bytes of something in memory, to be read only."""
     try:
@@ -78,8 +92,7 @@ def _of_bytes(data: memoryview, source: str, where: str) -> Checkpoint:
         tensors, values = read_gguf_file(data, where)
         return Checkpoint("gguf", source, tensors, values)
     if looks_like_safetensors(data) or source.endswith(".safetensors"):
-        found, told = read_safetensors_file(data, where)
-        return Checkpoint("safetensors", source, found, told)
+        return _as_it_was(*read_safetensors_file(data, where), source, where)
     if mark[:4] == b"PK\x03\x04" or mark[:1] == b"\x80" or Path(source).suffix in (".bin", ".pt", ".pth", ".pkl"):
         raise refuse_pickle(where, Path(source).name)
     raise FileError(where, "neither safetensors nor GGUF", expected="a file that begins as one of them",

@@ -17,14 +17,12 @@ from loom.core.given import is_list, is_mapping
 from loom.core.narrow import TYPES, NumericType, StoredArray
 from loom.models.files.checkpoint import StoredTensor
 from loom.models.files.encodings import SAFETENSORS_TYPES, is_countable
+from loom.nn.storedfile import SCALE, STORAGE_KEY, ZERO
 
-__all__ = ["MOST_HEADER", "STORAGE_KEY", "load_json", "looks_like_safetensors", "read_safetensors_file"]
+__all__ = ["MOST_HEADER", "load_json", "looks_like_safetensors", "read_safetensors_file"]
 
 MOST_HEADER = 100_000_000
 """Bytes of a header: the library's own limit."""
-STORAGE_KEY = "loom.storage"
-"""Metadata that tells types and shapes of tensors that Loom stored with scales (``loom.Network.convert``)."""
-_SCALE, _ZERO = "_scale", "_zero_point"
 _WHOLE_FILE = "Get the file again: it is damaged, or not all of it arrived"
 _LARGEST = 1 << 63
 
@@ -154,7 +152,7 @@ def _with_scales(tensors: dict[str, StoredTensor], told: str, where: str) -> dic
             raise FileError(here, "does not fit the file", expected="dtype and shape of tensors of the file",
                             got=f"{name[:60]!r}: {facts!r:.60}", remedy=_WHOLE_FILE)  # fmt: skip
         kinds[name] = kind, tuple(shape)
-    parts = {name + ending for name in kinds for ending in (_SCALE, _ZERO)}
+    parts = {name + ending for name in kinds for ending in (SCALE, ZERO)}
     found: dict[str, StoredTensor] = {}
     for name, tensor in tensors.items():
         if name in parts and name not in kinds:
@@ -163,7 +161,7 @@ def _with_scales(tensors: dict[str, StoredTensor], told: str, where: str) -> dic
             found[name] = tensor
             continue
         kind, shape = kinds[name]
-        beside = [tensors.get(name + ending) for ending in (_SCALE, _ZERO)]
+        beside = [tensors.get(name + ending) for ending in (SCALE, ZERO)]
         nbytes = tensor.nbytes + sum(t.nbytes for t in beside if t is not None)
         made = _stored(kind, shape, tensor, beside, f"{where}, {name!r}")
         found[name] = StoredTensor(name, shape, kind.name.upper(), nbytes, tensor.raw(), where, made)
