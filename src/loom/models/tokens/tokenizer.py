@@ -1,0 +1,233 @@
+"""``Tokenizer``: text to tokens and back, and chats as texts.
+
+Layer: models, over the package tokenizers (extra ``models``). Invariant: what a user writes becomes text, never a
+control token, unless the caller asks for it by name (``parse_special``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from loom.core.errors import ArgumentError
+from loom.core.given import flag, is_int, items, text
+from loom.models.tokens.chat import Chat
+from loom.models.tokens.folder import folder_vocabulary
+from loom.models.tokens.gguf import gguf_vocabulary
+from loom.models.tokens.pieces import Pieces, pieces_of
+from loom.models.tokens.stream import StreamDecoder
+from loom.models.tokens.vocabulary import Vocabulary
+
+__all__ = ["Tokenizer"]
+
+
+class Tokenizer:
+    """Text to tokens and back; ``Tokenizer.of(checkpoint)`` makes one.
+
+    ``bos``, ``pad``, ``unk``: ids of these tokens, None where there is none; ``eos``: the ids that end a text;
+    ``size``: one more than the largest id; ``special``: the ids of control tokens.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._backend = vocabulary.backend
+        self._backend.encode_special_tokens = True
+        self._parsing: Any = None
+        added = self._backend.get_added_tokens_decoder()
+        self.named: Mapping[str, str] = vocabulary.named
+        self.special: frozenset[int] = frozenset(n for n, token in added.items() if token.special)
+        self.size: int = 1 + max(max(self._backend.get_vocab().values(), default=-1), max(added, default=-1))
+        self.eos: frozenset[int] = frozenset(n for n in vocabulary.ends if n < self.size)
+        self.bos, self.pad, self.unk = (self._id(name) for name in ("bos_token", "pad_token", "unk_token"))
+        self._chat = Chat(vocabulary.templates, vocabulary.named)
+        self._added: Mapping[str, bool] = {token.content: bool(token.special) for token in added.values()}
+
+    @classmethod
+    def of(cls, checkpoint: Any) -> Tokenizer:
+        """Return the tokenizer of a checkpoint (``loom.models.files.open_checkpoint``).
+
+        Taken from tokenizer.json, else from vocab.txt, or vocab.json and merges.txt, else from GGUF metadata.
+        ArgumentError if there is none, if it cannot be read, or if it is not the model's (``check``).
+        """
+        found = folder_vocabulary(checkpoint)
+        metadata = checkpoint.metadata or {}
+        if found is None and "tokenizer.ggml.model" in metadata:
+            found = gguf_vocabulary(metadata)
+        if found is None:
+            raise ArgumentError(
+                "Tokenizer.of", "the checkpoint has no tokenizer", expected="tokenizer.json, vocab.txt, vocab.json with"
+                " merges.txt, or a GGUF file with one", got="none of them",
+                remedy="Put the model's tokenizer.json into its folder",
+            )  # fmt: skip
+        made = cls(found)
+        config = checkpoint.config or {}
+        rows = config.get("vocab_size")
+        rows = config.get("text_config", {}).get("vocab_size") if rows is None else rows
+        if is_int(rows):
+            made.check(int(rows))
+        return made
+
+    def check(self, vocabulary_size: int) -> None:
+        """Refuse a model of another vocabulary: one that lacks ids, or has over 1,024 and 2% that nothing encodes."""
+        missing = vocabulary_size - self.size
+        if missing < 0 or missing > max(1024, vocabulary_size // 50):
+            raise ArgumentError(
+                "tokenizer",
+                "it is not this model's",
+                expected=f"about {vocabulary_size} tokens",
+                got=self.size,
+                remedy="Take the tokenizer from the model's own folder",
+            )
+
+    def _id(self, name: str) -> int | None:
+        found = self.named.get(name)
+        return None if found is None else self._backend.token_to_id(found)
+
+    def _with_special(self) -> Any:
+        """Return the backend that finds control tokens in text."""
+        if self._parsing is None:
+            made = type(self._backend).from_str(self._backend.to_str())
+            made.encode_special_tokens = False
+            self._parsing = made
+        return self._parsing
+
+    # text to tokens
+
+    def encode(self, text: str, special: bool = True, *, parse_special: bool = False) -> list[int]:
+        """Return the tokens of a text.
+
+        ``special``: with what the model's texts begin and end with (bos, [CLS] and [SEP], ..). ``parse_special``:
+        control tokens written in the text become control tokens; without it they are text as any other, so that a user
+        cannot write them. Lone surrogates are refused (ArgumentError).
+        """
+        plain = _encodable(text, "Tokenizer.encode, text")
+        backend = self._with_special() if flag(parse_special, "Tokenizer.encode, parse_special") else self._backend
+        found: list[int] = backend.encode(plain, add_special_tokens=flag(special, "Tokenizer.encode, special")).ids
+        return found
+
+    def encode_batch(self, texts: Iterable[str], special: bool = True) -> list[list[int]]:
+        """Return the tokens of several texts, as ``encode`` does."""
+        given = [
+            _encodable(each, "Tokenizer.encode_batch, texts")
+            for each in items(texts, "Tokenizer.encode_batch, texts", "texts")
+        ]
+        return [each.ids for each in self._backend.encode_batch_fast(given, add_special_tokens=special)]
+
+    # tokens to text
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """The bytes of every token."""
+        return pieces_of(self._backend, self.size)
+
+    def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
+        """Return the text of tokens, without control tokens unless asked; what is no UTF-8 is U+FFFD.
+
+        ArgumentError for an id that there is not.
+        """
+        given = list(ids)
+        if given and not (all(map(is_int, given)) and min(given) >= 0 and max(given) < self.size):
+            raise ArgumentError("Tokenizer.decode, ids", "there is no such token", expected=f"0 to {self.size - 1}",
+                                got=next((n for n in given if not is_int(n) or not 0 <= n < self.size), None),
+                                remedy="Pass ids of this tokenizer")  # fmt: skip
+        kept = (
+            [n for n in given if n not in self.special]
+            if flag(skip_special, "Tokenizer.decode, skip_special")
+            else given
+        )
+        return self.pieces.join(kept).decode("utf-8", "replace")
+
+    def stream(self, skip_special: bool = True) -> StreamDecoder:
+        """Return a decoder for tokens as they come; what it gives, joined, is ``decode`` of them all."""
+        return StreamDecoder(self.pieces, self.special if skip_special else frozenset())
+
+    def token(self, id: int) -> str:  # noqa: A002 - the field's word
+        """Return a token as its vocabulary writes it."""
+        found = self._backend.id_to_token(id)
+        if found is None:
+            raise ArgumentError(
+                "Tokenizer.token, id",
+                "there is no such token",
+                expected=f"0 to {self.size - 1}",
+                got=id,
+                remedy="Pass an id of this tokenizer",
+            )
+        return str(found)
+
+    # chats
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether there is a chat template."""
+        return self._chat.exists
+
+    def render_chat(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None,
+        continue_final: bool = False, **variables: Any,
+    ) -> str:  # fmt: skip
+        """Return a chat as the model's template writes it, ready for the assistant's answer.
+
+        ``messages``: dicts of ``role`` and ``content`` and what else the template knows; ``tools``: JSON schemas of
+        functions; ``continue_final``: the last message is the beginning of the answer. ``variables`` go to the
+        template.
+        ArgumentError where there is no template, where it refuses the chat, or runs beyond its limits of time and size.
+        Its control tokens and a user's look alike here: ``encode_chat`` tells them apart.
+        """
+        return self._chat.render(messages, tools, flag(continue_final, "render_chat, continue_final"), variables)
+
+    def encode_chat(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None,
+        continue_final: bool = False, **variables: Any,
+    ) -> list[int]:  # fmt: skip
+        """Return the tokens of ``render_chat``: the template's control tokens are such, those of messages are text."""
+        control = self._chat.control_tokens(tools, self._added)
+        marked = self._chat.marked(
+            messages, tools, flag(continue_final, "encode_chat, continue_final"), variables, control
+        )
+        if marked.plain:
+            return self._parsed(marked.text)
+        found: list[int] = []
+        for part, quoted in marked.parts():
+            if not quoted:
+                found += self._inner(self._parsed, part) if found else self._parsed(part)
+                continue
+            ids = self._inner(self._bare, part)
+            if any(self._backend.token_to_id(token) in ids for token in control):
+                raise ArgumentError("encode_chat, messages", f"the text {part[:80]!r} has no tokens but control tokens",
+                                    expected="text", remedy="Leave control tokens out of messages")  # fmt: skip
+            found += ids
+        return found
+
+    def _parsed(self, part: str) -> list[int]:
+        return list(self._with_special().encode(part, add_special_tokens=False).ids)
+
+    def _inner(self, encode: Callable[[str], list[int]], part: str) -> list[int]:
+        """Return the tokens of a text that others stand before: without the space that a text begins with."""
+        line = encode("\n")
+        found = encode("\n" + part)
+        return found[len(line) :] if found[: len(line)] == line else encode(part)
+
+    def _bare(self, part: str) -> list[int]:
+        """Return the tokens of a text in which no added token is found."""
+        backend = self._backend
+        if backend.normalizer is not None:
+            part = backend.normalizer.normalize_str(part)
+        words = (
+            [part] if backend.pre_tokenizer is None else [w for w, _ in backend.pre_tokenizer.pre_tokenize_str(part)]
+        )
+        return [token.id for word in words for token in backend.model.tokenize(word)]
+
+
+def _encodable(value: Any, where: str) -> str:
+    found = text(value, where)
+    try:
+        found.encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(
+            where,
+            "a surrogate that stands alone is no character",
+            expected="text",
+            got=repr(found[error.start]),
+            remedy="Encode with errors='replace' and decode first",
+        ) from None
+    return found
