@@ -32,7 +32,7 @@ class SamplingConfig:
     ``presence_penalty`` (taken off once, of tokens within the text), ``logit_bias`` (added), ``temperature`` (divides;
     0 is greedy: the largest logit, the lowest index of equal ones), ``top_k`` (0: all), ``top_p``, ``min_p`` (of the
     largest chance). ``seed`` and ``stream`` are key and stream of Philox, whose counter is the token's position;
-    ``max_tokens`` (None: as many as the context holds) and ``stop`` end a text. ArgumentError names what is out of range.
+    ``max_tokens`` (None: as many as the context holds) and ``stop`` end a text. ArgumentError for what is out of range.
 
     >>> SamplingConfig(temperature=0).greedy, SamplingConfig(stop="END").stop
     (True, ('END',))
