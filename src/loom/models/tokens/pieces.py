@@ -15,7 +15,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["Pieces", "pieces_of"]
+__all__ = ["TokenBytes", "pieces_of"]
 
 _SPACE = "\u2581"
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -24,7 +24,7 @@ _CLEANED = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), ("
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class TokenBytes:
     """Bytes by id: ``middle`` of a token behind others, ``first`` of one that a text begins with (None: the same).
 
     ``strips``: a space that the whole text begins with is left out.
@@ -72,7 +72,7 @@ def _cleaned(text: str, *, cleanup: bool) -> bytes:
     return text.encode()
 
 
-def pieces_of(backend: Any, size: int) -> Pieces:
+def pieces_of(backend: Any, size: int) -> TokenBytes:
     """Return the bytes of all tokens of a ``tokenizers.Tokenizer``; ArgumentError if its decoder is not known."""
     names = backend.get_vocab(with_added_tokens=True)
     tokens = [""] * size
@@ -82,7 +82,7 @@ def pieces_of(backend: Any, size: int) -> Pieces:
     return _read(decoder, tokens)
 
 
-def _read(decoder: Mapping[str, Any] | None, tokens: list[str]) -> Pieces:
+def _read(decoder: Mapping[str, Any] | None, tokens: list[str]) -> TokenBytes:
     kind = decoder["type"] if decoder else None
     if decoder and kind == "Sequence":
         steps = decoder["decoders"]
@@ -98,19 +98,19 @@ def _read(decoder: Mapping[str, Any] | None, tokens: list[str]) -> Pieces:
                 1,
                 0,
             ):
-                return Pieces([_spaced(token) for token in tokens], None, strip is not None)
+                return TokenBytes([_spaced(token) for token in tokens], None, strip is not None)
         kind = " then ".join(names)
     elif kind == "ByteLevel":
         read = _byte_level()
-        return Pieces([read(token) for token in tokens], None, False)
+        return TokenBytes([read(token) for token in tokens], None, False)
     elif decoder and kind == "Metaspace" and decoder["replacement"] == _SPACE:
         middle = [token.replace(_SPACE, " ").encode() for token in tokens]
-        return Pieces(middle, None, decoder.get("prepend_scheme", "always") != "never")
+        return TokenBytes(middle, None, decoder.get("prepend_scheme", "always") != "never")
     elif decoder and kind == "WordPiece":
         prefix, cleanup = decoder["prefix"], bool(decoder["cleanup"])
         inner = [token[len(prefix) :] if token.startswith(prefix) else f" {token}" for token in tokens]
         clean = [_cleaned(token, cleanup=cleanup) for token in inner]
-        return Pieces(clean, [_cleaned(token, cleanup=cleanup) for token in tokens], False)
+        return TokenBytes(clean, [_cleaned(token, cleanup=cleanup) for token in tokens], False)
     raise ArgumentError(
         "tokenizer.json, decoder",
         "not known",

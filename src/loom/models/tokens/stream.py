@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from loom.core.given import items, text
-from loom.models.tokens.pieces import Pieces
+from loom.models.tokens.pieces import TokenBytes
 
 __all__ = ["StopMatcher", "StreamDecoder"]
 
@@ -19,7 +19,7 @@ __all__ = ["StopMatcher", "StreamDecoder"]
 class StreamDecoder:
     """Text of tokens, one after the other, in constant time each; made by ``Tokenizer.stream``."""
 
-    def __init__(self, pieces: Pieces, skipped: frozenset[int]) -> None:
+    def __init__(self, pieces: TokenBytes, skipped: frozenset[int]) -> None:
         self._pieces, self._skipped = pieces, skipped
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._begun = False

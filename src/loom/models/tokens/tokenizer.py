@@ -15,7 +15,7 @@ from loom.core.given import flag, is_int, items, text
 from loom.models.tokens.chat import Chat
 from loom.models.tokens.folder import folder_vocabulary
 from loom.models.tokens.gguf import gguf_vocabulary
-from loom.models.tokens.pieces import Pieces, pieces_of
+from loom.models.tokens.pieces import TokenBytes, pieces_of
 from loom.models.tokens.stream import StreamDecoder
 from loom.models.tokens.vocabulary import Vocabulary
 
@@ -116,7 +116,7 @@ class Tokenizer:
     # tokens to text
 
     @cached_property
-    def pieces(self) -> Pieces:
+    def pieces(self) -> TokenBytes:
         """The bytes of every token."""
         return pieces_of(self._backend, self.size)
 
