@@ -3,7 +3,7 @@
 Layer: models, over the package tokenizers. Invariant: a kind that is not known is refused: the text would be cut into
 other tokens than the model has learned.
 
-Sources: the GGUF specification (github.com/ggml-org/ggml, docs/gguf.md); ``llama-vocab.cpp`` of llama.cpp for defaults
+Sources: ggml's specification of GGUF; ``llama-vocab.cpp`` of llama.cpp for defaults
 and for how scores of SentencePiece become an order of merges.
 """
 
