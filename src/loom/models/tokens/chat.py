@@ -14,7 +14,8 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_mapping, is_scalar
-from loom.models.tokens.sandbox import Exhausted, compile_template, rendering
+from loom.models.tokens.sandbox import Exhausted, rendering
+from loom.models.tokens.templates import compile_template
 
 __all__ = ["Chat", "Marked"]
 

@@ -1,6 +1,6 @@
-"""The sandbox that chat templates run in: Jinja as transformers sets it up, with limits on time and size.
+"""What the sandbox of chat templates counts: time, steps, and the size of what is made.
 
-Layer: models, over the package jinja2 (extra ``models``). A template is a program from a stranger: it sees plain JSON
+Layer: models. A template is a program from a stranger: it sees plain JSON
 data alone, every loop, call and output is counted, and what could make a long text or number of a short one is looked
 at before it runs. Invariant: a template that ends within its limits gives the text that transformers gives.
 """
@@ -11,18 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any
 
-from loom.core.errors import ArgumentError, DeviceError
-
 __all__ = [
-    "Exhausted", "before_format", "before_method", "before_operator", "compile_template", "counted_filter",
+    "Exhausted", "before_format", "before_method", "before_operator", "counted_filter",
     "rendering", "spend",
 ]  # fmt: skip
 
-MOST_SECONDS, MOST_TEXT, MOST_STEPS, MOST_SOURCE = 2.0, 16 << 20, 1_000_000, 1 << 20
-"""Limits of one rendering: seconds, characters made on the way, loops and calls; characters of the template."""
+MOST_SECONDS, MOST_TEXT, MOST_STEPS = 2.0, 16 << 20, 1_000_000
+"""Limits of one rendering: seconds, characters made on the way, loops and calls."""
 _WIDEST = 100_000
 """The largest number that pads, repeats or indents."""
 _MOST_BITS = 4096
@@ -181,47 +178,3 @@ def counted_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any
         return found
 
     return counted
-
-
-def _jinja() -> Any:
-    try:
-        import jinja2
-    except ImportError:
-        raise DeviceError("loom.models.tokens", "the package jinja2 is not installed",
-                          remedy="Install it with pip install loom-compute[models]") from None  # fmt: skip
-    version = tuple(int(part) for part in jinja2.__version__.split(".")[:3] if part.isdigit())
-    if version < (3, 1, 6):
-        raise DeviceError(
-            "loom.models.tokens",
-            "this jinja2 has known ways out of its sandbox",
-            expected="3.1.6 or newer",
-            got=jinja2.__version__,
-            remedy="Run pip install -U jinja2",
-        )
-    return jinja2
-
-
-@lru_cache(1)
-def _environment() -> Any:
-    _jinja()
-    from loom.models.tokens.environment import environment
-
-    return environment()
-
-
-@lru_cache(64)
-def compile_template(source: str) -> Any:
-    """Return a template; ArgumentError if it is none, or too long."""
-    if len(source) > MOST_SOURCE:
-        raise ArgumentError("chat template", "too long", expected=f"at most {MOST_SOURCE} characters", got=len(source),
-                            remedy="Take the template of the model's own folder")  # fmt: skip
-    try:
-        with rendering():
-            return _environment().from_string(source)
-    except (Exhausted, RecursionError, MemoryError, SyntaxError, ValueError) as error:
-        raise ArgumentError(
-            "chat template", f"not usable ({str(error)[:200]})", expected="a template", remedy="Take another"
-        ) from error
-    except _jinja().exceptions.TemplateError as error:
-        raise ArgumentError("chat template", f"not Jinja ({str(error)[:300]})", expected="a template",
-                            remedy="Fetch tokenizer_config.json again") from error  # fmt: skip
