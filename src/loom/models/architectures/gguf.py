@@ -1,0 +1,85 @@
+"""GGUF's names for settings and tensors, as those that transformers has.
+
+Layer: models. Invariant: a table for each architecture, and nothing else knows GGUF's names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from loom.models.files import Checkpoint
+
+__all__ = ["ARCHITECTURES", "gguf_names", "gguf_settings"]
+
+_COMMON = {
+    "block_count": "num_hidden_layers", "context_length": "max_position_embeddings", "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size", "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads", "attention.key_length": "head_dim",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps", "attention.layer_norm_epsilon": "layer_norm_eps",
+    "rope.freq_base": "rope_theta", "rope.dimension_count": "rope_dims", "vocab_size": "vocab_size",
+    "attention.sliding_window": "sliding_window", "use_parallel_residual": "use_parallel_residual",
+    "attention.causal": "causal",
+}  # fmt: skip
+"""Key after the architecture's name -> config.json's."""
+
+_LLAMA = {
+    "rope_freqs": "rope_freqs", "token_embd": "embed_tokens", "output_norm": "norm", "output": "lm_head",
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
+    "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj", "blk": "layers",
+}  # fmt: skip
+ARCHITECTURES: dict[str, tuple[str, dict[str, str]]] = {
+    "llama": ("llama", _LLAMA),
+    "qwen2": ("qwen2", _LLAMA),
+    "qwen3": ("qwen3", _LLAMA),
+}
+"""``general.architecture`` -> the family, and names of modules."""
+_BLOCK = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
+_WHOLE = re.compile(r"(.+)\.(weight|bias)")
+
+
+def gguf_names(checkpoint: Checkpoint, names: Mapping[str, str]) -> dict[str, str]:
+    """Return transformers' names of tensors -> the file's; those without one are left out."""
+    found: dict[str, str] = {}
+    for name in checkpoint.tensors:
+        block, plain = _BLOCK.fullmatch(name), _WHOLE.fullmatch(name)
+        if block is not None and block[2] in names:
+            found[f"{names['blk']}.{block[1]}.{names[block[2]]}.{block[3]}"] = name
+        elif block is None and plain is not None and plain[1] in names:
+            found[f"{names[plain[1]]}.{plain[2]}"] = name
+    return found
+
+
+def gguf_settings(checkpoint: Checkpoint, architecture: str) -> dict[str, Any]:
+    """Return the settings of a file under config.json's names."""
+    told = checkpoint.metadata
+    found: dict[str, Any] = {
+        ours: told[f"{architecture}.{theirs}"] for theirs, ours in _COMMON.items() if f"{architecture}.{theirs}" in told
+    }
+    if "general.name" in told:
+        found["name"] = told["general.name"]
+    table = checkpoint.tensors.get("token_embd.weight")
+    if table is not None and table.shape:
+        found["vocab_size"] = table.shape[0]  # the key is not in all files
+    if "rope_freqs.weight" in checkpoint.tensors:
+        found["rope_freqs"] = checkpoint.tensors["rope_freqs.weight"].read().tolist()
+    found["tie_word_embeddings"] = "output.weight" not in checkpoint.tensors
+    return found | _scaling(told, architecture)
+
+
+def _scaling(told: Mapping[str, Any], architecture: str) -> dict[str, Any]:
+    """Return how the context was stretched, as config.json says it."""
+    begin = f"{architecture}.rope.scaling."
+    kind = told.get(f"{begin}type", "none")
+    if kind == "none":
+        return {}
+    found: dict[str, Any] = {"rope_type": kind, "factor": told.get(f"{begin}factor")}
+    if f"{begin}original_context_length" in told:
+        found["original_max_position_embeddings"] = told[f"{begin}original_context_length"]
+    if f"{begin}attn_factor" in told:
+        found["attention_factor"] = told[f"{begin}attn_factor"]
+    return {"rope_scaling": found}
