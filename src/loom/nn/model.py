@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,7 +26,8 @@ from loom.nn.watch import TapLayout, Viewers, lay_out
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device as find_device
-from loom.tensor import Tensor, TensorProgram
+from loom.tensor import QuantizedTensor, Tensor, TensorProgram
+from loom.tensor.graph import Node
 
 __all__ = ["Model"]
 
@@ -114,8 +115,8 @@ class Model:
         return found
 
     def _store(self, name: str, values: Any) -> Tensor:
-        if isinstance(values, Tensor):
-            return values
+        if isinstance(values, Tensor | QuantizedTensor):
+            return cast("Tensor", values)  # products and lookups take either
         if self.network.dtype == bf16 and values.dtype == np.uint16:
             values = widen(values, bf16)
         return tensor.parameter(values, self.network.dtype, name=name, on=self.device)
@@ -223,12 +224,21 @@ class Model:
     ) -> ForwardPass:  # fmt: skip
         """Return what all layers share of a pass over ``inputs``, before any is recorded."""
         dtype = self.network.dtype if compute is None else compute
+        if training:
+            self._require_trainable()
         weights = {name: w if w.dtype == dtype else w.astype(dtype) for name, w in self.parameters.items()}
         return ForwardPass(
             tensors=weights | self.state, names=self._own, inputs=dict(inputs), dtype=dtype,
             device=self.device, seed=self.network.seed, training=training, step=step, frozen=self.frozen,
             precision=precision or self.network.precision.value,
         )  # fmt: skip
+
+    def _require_trainable(self) -> None:
+        held = next((name for name, w in self.parameters.items() if not isinstance(w, Node)), None)
+        if held is not None:
+            raise StateError("loom.nn.Model", f"weight {held!r} is kept quantised, and has no gradient",
+                             expected="weights of f32", got="training",
+                             remedy="Load the model with weights='f32'")  # fmt: skip
 
     def _inputs(self, x: Any) -> dict[str, Any]:
         """Return the inputs by name, of one batch size and of the shapes that the network asks for."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array, read_as
-from loom.core.dtype import f32, i32, u32
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.dtype import DType, dtype_of, f32, i32, u32
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import one_of
 from loom.kernels.maps.nest import number
 from loom.kernels.quantized.blocks import ENCODINGS, QUANTISERS, dequantised, quantise
@@ -144,6 +144,11 @@ class QuantizedTensor:
         return self.words.nbytes + self.scales.nbytes
 
     @property
+    def dtype(self) -> DType:
+        """The type of what it is multiplied by, and of products."""
+        return f32
+
+    @property
     def device(self) -> Device | None:
         """Where it is."""
         return self.words.device
@@ -151,6 +156,23 @@ class QuantizedTensor:
     def computed(self, compute: str) -> QuantizedTensor:
         """Return the same weights, multiplied in another way; ArgumentError for one that is none of ``COMPUTES``."""
         return replace(self, compute=one_of(compute, "QuantizedTensor, compute", COMPUTES))
+
+    def astype(self, dtype: Any) -> QuantizedTensor:
+        """Return itself; DTypeError for another type than f32."""
+        if dtype_of(dtype, "QuantizedTensor.astype") != f32:
+            raise DTypeError("QuantizedTensor.astype", "quantised weights multiply f32", expected=f32, got=dtype,
+                             remedy="Compute in f32")  # fmt: skip
+        return self
+
+    def host_elements(self) -> tuple[Array, DType]:
+        """Refuse, as whoever asks for a network's weights by name would get them turned: StateError."""
+        raise StateError("QuantizedTensor", "the weights are kept quantised", expected="weights of f32",
+                         got=self.encoding, remedy="Load the model with weights='f32'")  # fmt: skip
+
+    def write_elements(self, memory: Array) -> None:
+        """Refuse: StateError."""
+        del memory
+        self.host_elements()
 
     def dequantized(self) -> Array:
         """Return the f32 weights (n, k) that the blocks stand for, on the host."""
