@@ -27,6 +27,8 @@ __all__ = ["WEIGHTS", "QuantizedWeights", "products_of"]
 WEIGHTS = ("f32", "stored", *QUANTISERS)
 """How a model's weights may be kept: as f32, as the file has them, or rounded to blocks of 4 or 8 bits."""
 
+_LAYERS = (Dense, MultiHeadAttention, SwiGLU, Embedding)
+
 
 class _Source(Protocol):
     """Where a weight comes from (``models.architectures.Source``)."""
@@ -44,7 +46,7 @@ def products_of(spec: NetworkSpec) -> dict[str, bool]:
     """Return names of weights that only products and lookups read: False for [in][out], True for tables of rows."""
     found: dict[str, bool] = {}
     for part in spec.walk():
-        if isinstance(part.layer, Shared) or not isinstance(part.layer, Dense | MultiHeadAttention | SwiGLU | Embedding):
+        if isinstance(part.layer, Shared) or not isinstance(part.layer, _LAYERS):
             continue
         for key, shape in part.layer.own_weights(part.shape).items():
             if len(shape) == 2 and key.endswith("weight") and key != "relative_weight":
