@@ -134,6 +134,7 @@ class Model:
         Weights of bf16 may be its 16 bits, as uint16. ArgumentError for names missing or unknown, ShapeError for other
         shapes, DTypeError for what holds no numbers; nothing is written then.
         """
+        self._require_numbers("other weights")
         known = self.parameters | self.state
         for name in weights:
             if name not in known:
@@ -225,7 +226,7 @@ class Model:
         """Return what all layers share of a pass over ``inputs``, before any is recorded."""
         dtype = self.network.dtype if compute is None else compute
         if training:
-            self._require_trainable()
+            self._require_numbers("training")
         weights = {name: w if w.dtype == dtype else w.astype(dtype) for name, w in self.parameters.items()}
         return ForwardPass(
             tensors=weights | self.state, names=self._own, inputs=dict(inputs), dtype=dtype,
@@ -233,11 +234,11 @@ class Model:
             precision=precision or self.network.precision.value,
         )  # fmt: skip
 
-    def _require_trainable(self) -> None:
+    def _require_numbers(self, purpose: str) -> None:
         held = next((name for name, w in self.parameters.items() if not isinstance(w, Node)), None)
         if held is not None:
-            raise StateError("loom.nn.Model", f"weight {held!r} is kept quantised, and has no gradient",
-                             expected="weights of f32", got="training",
+            raise StateError("loom.nn.Model", f"weight {held!r} is kept quantised, and cannot be changed",
+                             expected="weights of f32", got=purpose,
                              remedy="Load the model with weights='f32'")  # fmt: skip
 
     def _inputs(self, x: Any) -> dict[str, Any]:

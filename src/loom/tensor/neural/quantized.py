@@ -169,11 +169,6 @@ class QuantizedTensor:
         raise StateError("QuantizedTensor", "the weights are kept quantised", expected="weights of f32",
                          got=self.encoding, remedy="Load the model with weights='f32'")  # fmt: skip
 
-    def write_elements(self, memory: Array) -> None:
-        """Refuse: StateError."""
-        del memory
-        self.host_elements()
-
     def dequantized(self) -> Array:
         """Return the f32 weights (n, k) that the blocks stand for, on the host."""
         codes, scales, minima = unpack_blocks(self.form, self.words.numpy(), self.scales.numpy(), self.shape[0])
