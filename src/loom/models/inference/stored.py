@@ -31,7 +31,7 @@ _LAYERS = (Dense, MultiHeadAttention, SwiGLU, Embedding)
 
 
 class _Source(Protocol):
-    """Where a weight comes from (``models.architectures.Source``)."""
+    """Where a weight comes from, as ``models.architectures`` tells it."""
 
     def read(self, checkpoint: Any) -> Any:
         """Return it as the network has it, f32."""
