@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def read_model(document: Document, model_id: str | None = None) -> SavedModel:
     return models[model_id]
 
 
-def write_file(path: Path, data: bytes | Iterable[bytes | memoryview], where: str) -> None:
+def write_file(path: Path, data: bytes | Iterator[bytes | memoryview], where: str) -> None:
     """Write a file, or its parts, as a whole; FileError if it cannot be."""
     try:
         replace_file(path, data, durable=True)

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from loom.storage.disk import Disk
@@ -25,7 +25,7 @@ _DISK = Disk()
 
 
 def replace_file(
-    path: Path, data: bytes | memoryview | Iterable[bytes | memoryview], *, durable: bool = False, disk: Disk = _DISK
+    path: Path, data: bytes | memoryview | Iterator[bytes | memoryview], *, durable: bool = False, disk: Disk = _DISK
 ) -> None:
     """Write ``data``, or its parts one after the other, to ``path`` in one step; OSError if it cannot.
 
@@ -36,10 +36,10 @@ def replace_file(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}{_SUFFIX}")
     try:
-        if isinstance(data, (bytes, memoryview)):
-            disk.write(temporary, data)
-        else:
+        if isinstance(data, Iterator):
             disk.write_parts(temporary, data)
+        else:
+            disk.write(temporary, data)
         if durable:
             disk.sync(temporary)
         disk.rename(temporary, path)

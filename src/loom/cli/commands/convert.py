@@ -1,4 +1,4 @@
-"""``loom convert``: a model or a document from one format to another, and what that changes."""
+"""``loom convert``: a model, a document or a published checkpoint from one format to another, and what that changes."""
 
 from __future__ import annotations
 
@@ -7,29 +7,54 @@ from typing import Annotated
 
 import typer
 
+from loom.core.errors import ArgumentError
+
 __all__ = ["convert"]
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A document, a bundle or a .safetensors file.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="IN", help="A document, a bundle, a .safetensors or .gguf file, a model's folder."),
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; of a checkpoint a new folder too.")],
     to: Annotated[
         str | None, typer.Option("--to", help="loom/1, gen1, gen2 or safetensors; else what OUT ends in.")
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option("--dtype", help="Type of the weights: f16, bf16, ..; of gen1 and gen2 int8 and others too."),
+        typer.Option(
+            "--dtype", help="Type of the weights: f16, bf16, ..; of gen1, gen2 and checkpoints i8 and others."
+        ),
     ] = None,
     model_id: Annotated[
         str | None, typer.Option("--id", help="Which model of a bundle of several; what a document is called.")
     ] = None,
     lossy: Annotated[bool, typer.Option("--lossy", help="Lose what the format cannot say, and tell it.")] = False,
+    scales: Annotated[
+        str | None, typer.Option("--scales", help="Of a checkpoint: row (default), tensor, channel, auto or none.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option("--keep", help="Of a checkpoint: tensors that stay, such as '*embed*'; repeat.")
+    ] = None,
+    shard_size: Annotated[
+        str | None, typer.Option("--shard-size", help="Of a checkpoint to a folder: bytes of a file, such as 5GB.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a model of any generation in another format; print what changed, and refuse what would be lost.
 
-    gen1 and gen2 are the older generations: their documents, bundles and (gen1, to a .safetensors) names of tensors.
+    gen1 and gen2 are the older generations: their documents, bundles and (gen1, to a .safetensors) names of tensors. A
+    published checkpoint (a folder of the HuggingFace hub, .safetensors, .gguf) becomes a .safetensors, a folder or a
+    .gguf, its weights in any type; the error of each is printed.
     """
+    from loom.cli.checkpoints import is_checkpoint
+
+    if is_checkpoint(source):
+        _refuse("has no effect on a checkpoint", {"--to": to, "--id": model_id, "--lossy": lossy or None})
+        _convert_checkpoint(source, target, dtype, scales, keep or [], shard_size, json=json)
+        return
+    _refuse("means checkpoints", {"--scales": scales, "--keep": keep or None, "--shard-size": shard_size})
     from loom.cli.output import print_json
     from loom.nn.formats import convert_model
 
@@ -41,3 +66,30 @@ def convert(
     for note in made.notes:
         typer.echo(note)
     typer.echo(f"{target}: {len(made.data):,} bytes, {len(made.notes)} changes, {len(made.losses)} of them losses")
+
+
+def _refuse(what: str, options: dict[str, object]) -> None:
+    """See that options of the other kind of source are not given."""
+    for option, given in options.items():
+        if given is not None:
+            raise ArgumentError(f"loom convert, {option}", what, expected="it left out", got=str(given),
+                                remedy="Leave it out")  # fmt: skip
+
+
+def _convert_checkpoint(
+    source: Path, target: Path, dtype: str | None, scales: str | None, keep: list[str], shard_size: str | None, *,
+    json: bool,
+) -> None:  # fmt: skip
+    from loom.cli.checkpoints import bytes_of
+    from loom.cli.output import print_json, print_table
+    from loom.models.files import convert_checkpoint
+
+    shard = None if shard_size is None else bytes_of(shard_size, "loom convert, --shard-size")
+    made = convert_checkpoint(source, target, dtype=dtype, scales=scales or "row", keep=keep, shard_nbytes=shard)
+    if json:
+        print_json({"out": str(target), **made.to_dict()})
+        return
+    if made.errors:
+        print_table(*made.rows())
+    typer.echo(f"{target}: {made.nbytes:,} bytes in {len(made.files)} files, {len(made.errors)} tensors rounded, "
+               f"{made.unchanged} as they were")  # fmt: skip

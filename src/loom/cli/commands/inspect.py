@@ -1,4 +1,4 @@
-"""``loom inspect``: what a network is: its layers, what they weigh, and what they take to run."""
+"""``loom inspect``: what a network is: layers, weights, what they take to run; or the tensors of a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    network: Annotated[Path, typer.Argument(metavar="FILE", help="A document, a bundle or a .safetensors file.")],
+    network: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A document, a bundle, .safetensors, .gguf or a model's folder.")
+    ],
     model_id: Annotated[str | None, typer.Option("--id", help="Which model of a bundle of several.")] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", help="Samples that work and dispatches are counted for, else 1.")
@@ -40,10 +42,23 @@ def inspect(
     With --types: what storing its weights in each numeric type does to its outputs, the bytes it takes, and the score
     for each MB; on samples drawn by its seed, or those of --data, then with accuracy. With --diff the exit code is 1 if
     the networks differ.
+
+    Of a published checkpoint (a folder of the HuggingFace hub, .safetensors, .gguf) the tensors are printed, with their
+    types and sizes, and what stands beside them; no weight is read.
     """
+    from loom.cli.checkpoints import is_checkpoint, print_checkpoint
     from loom.cli.networks import open_network, require_place
     from loom.cli.output import print_json, print_table
 
+    if is_checkpoint(network):
+        others = {"--id": model_id, "--batch": batch, "--types": types or None, "--data": data, "--scales": scales,
+                  "--svg": svg, "--diff": other, "--device": device if device != "cpu" else None}  # fmt: skip
+        for option, given in others.items():
+            if given is not None:
+                raise ArgumentError(f"loom inspect, {option}", "has no effect on a checkpoint", expected="a network",
+                                    got=str(network), remedy="Leave it out")  # fmt: skip
+        print_checkpoint(network, json=json)
+        return
     for option, given in (("--data", data), ("--scales", scales)):
         if given is not None and not types:
             raise ArgumentError(f"loom inspect, {option}", "has no effect alone", expected="--types as well", got=given,

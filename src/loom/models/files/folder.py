@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from loom.core.errors import FileError
+from loom.core.given import is_mapping
 from loom.models.files.checkpoint import Checkpoint, StoredTensor, require_text
 from loom.models.files.content import map_file
 from loom.models.files.safetensors import load_json, read_safetensors_file
@@ -131,7 +132,7 @@ def _shards(folder: DiskFolder | MemoryFolder) -> dict[str, list[str] | None]:
         raise _no_weights(folder.where, names)
     here = f"{folder.where}, {_INDEX}"
     told: Any = load_json(require_text(index, here), here, "the index").get("weight_map")
-    if not isinstance(told, dict) or not told or not all(isinstance(v, str) for v in told.values()):
+    if not is_mapping(told) or not told or not all(isinstance(v, str) for v in told.values()):
         raise FileError(here, "no 'weight_map'", expected="names of files by names of tensors", got=repr(told)[:60],
                         remedy="Download the file again")  # fmt: skip
     found: dict[str, list[str] | None] = {}

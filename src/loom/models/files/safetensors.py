@@ -8,9 +8,9 @@ points inside the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from loom.core.errors import FileError, LoomError, near_matches
 from loom.core.given import is_list, is_mapping
@@ -24,7 +24,7 @@ __all__ = ["MOST_HEADER", "load_json", "looks_like_safetensors", "read_safetenso
 MOST_HEADER = 100_000_000
 """Bytes of a header: the library's own limit."""
 _WHOLE_FILE = "Get the file again: it is damaged, or not all of it arrived"
-_LARGEST = 1 << 63
+_LARGEST, _MOST_AXES = 1 << 63, 64
 
 
 def looks_like_safetensors(data: memoryview) -> bool:
@@ -97,6 +97,10 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
+def _is_shape(value: Any) -> TypeGuard[Sequence[int]]:
+    return is_list(value) and len(value) <= _MOST_AXES and all(map(_is_count, value)) and is_countable(value)
+
+
 def _tensor(name: str, facts: Any, body: memoryview, where: str) -> tuple[int, int, StoredTensor]:
     """Return where a tensor begins and ends, and the tensor."""
 
@@ -111,7 +115,7 @@ def _tensor(name: str, facts: Any, body: memoryview, where: str) -> tuple[int, i
     if known is None:
         raise FileError(f"{where}, {name[:100]!r}", "no element type is called so", got=repr(kind)[:60],
                         remedy=near_matches(str(kind), SAFETENSORS_TYPES))  # fmt: skip
-    if not is_list(shape) or len(shape) > 64 or not all(map(_is_count, shape)) or not is_countable(shape):
+    if not _is_shape(shape):
         refuse("an unusable shape", "up to 64 sizes from 0, of less than 2**60 elements", shape)
     if not is_list(offsets) or len(offsets) != 2 or not all(map(_is_count, offsets)):
         refuse("unusable data_offsets", "two places in the file", offsets)
@@ -147,8 +151,7 @@ def _with_scales(tensors: dict[str, StoredTensor], told: str, where: str) -> dic
     for name, facts in load_json(told.encode(), here, "the metadata").items():
         kind = TYPES.get(str(facts.get("dtype"))) if is_mapping(facts) else None
         shape = facts.get("shape") if is_mapping(facts) else None
-        is_shape = is_list(shape) and all(map(_is_count, shape)) and is_countable(shape)
-        if kind is None or name not in tensors or not is_shape:
+        if kind is None or name not in tensors or not _is_shape(shape):
             raise FileError(here, "does not fit the file", expected="dtype and shape of tensors of the file",
                             got=f"{name[:60]!r}: {facts!r:.60}", remedy=_WHOLE_FILE)  # fmt: skip
         kinds[name] = kind, tuple(shape)
