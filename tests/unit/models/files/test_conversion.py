@@ -179,3 +179,24 @@ def test_what_cannot_be_converted_is_told(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="no encoding that Loom writes"):
         convert_checkpoint(GGUF, tmp_path / "x.gguf", dtype="Q4_K")
     assert not [*tmp_path.iterdir()]
+
+
+def test_what_fails_half_way_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    convert_checkpoint(ARRAYS, path)
+    before = path.read_bytes()
+    wrong = {**ARRAYS, "x": np.array([np.inf], np.float32)}
+    with pytest.raises(NotFinite):
+        convert_checkpoint(wrong, path, dtype="f16")
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_file_is_converted_in_its_place(tmp_path: Path) -> None:
+    """What is read while it is written is the old file, which others may still have open."""
+    path = tmp_path / "w.safetensors"
+    convert_checkpoint(ARRAYS, path)
+    held = open_checkpoint(path)
+    convert_checkpoint(path, path, dtype="bf16")
+    assert (held.tensors["w"].read() == ARRAYS["w"]).all()
+    assert open_checkpoint(path).tensors["w"].encoding == "BF16"
